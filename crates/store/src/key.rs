@@ -1,0 +1,200 @@
+//! Keys: sequences of parts, encoded so that the order of the bytes is the order of the parts.
+
+use std::ops::Deref;
+
+/// An encoded key. Its byte order is the logical order of its parts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// A key made of these bytes, as an engine returns it.
+    #[must_use]
+    pub const fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Starts a key in the table with this tag. The tag keeps kinds of records apart.
+    #[must_use]
+    pub fn table(tag: u8) -> KeyBuilder {
+        KeyBuilder(vec![tag])
+    }
+
+    /// The bytes of the key.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The smallest key greater than every key that begins with this one; `None` if there is none.
+    #[must_use]
+    pub fn after_prefix(&self) -> Option<Self> {
+        let mut bytes = self.0.clone();
+        while let Some(last) = bytes.pop() {
+            if last < u8::MAX {
+                bytes.push(last + 1);
+                return Some(Self(bytes));
+            }
+        }
+        None
+    }
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Appends parts to a key.
+///
+/// Every part is self-delimiting, so a key with fewer parts is a prefix of exactly the keys that continue it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyBuilder(Vec<u8>);
+
+impl KeyBuilder {
+    /// Appends fixed bytes without a delimiter, for parts of constant length such as ids and tags.
+    #[must_use]
+    pub fn fixed(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Appends one byte, for instance the kind of what follows.
+    #[must_use]
+    pub fn byte(mut self, byte: u8) -> Self {
+        self.0.push(byte);
+        self
+    }
+
+    /// Appends bytes of any length: `00` becomes `00 FF`, and `00 01` ends the part.
+    #[must_use]
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+        for &byte in bytes {
+            self.0.push(byte);
+            if byte == 0 {
+                self.0.push(0xff);
+            }
+        }
+        self.0.extend_from_slice(&[0, 1]);
+        self
+    }
+
+    /// Appends text, ordered by its UTF-8 bytes.
+    #[must_use]
+    pub fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Appends text without its end, so that the key is a prefix of all keys whose part begins with this text.
+    #[must_use]
+    pub fn text_prefix(mut self, text: &str) -> Self {
+        for &byte in text.as_bytes() {
+            self.0.push(byte);
+            if byte == 0 {
+                self.0.push(0xff);
+            }
+        }
+        self
+    }
+
+    /// Appends an unsigned number.
+    #[must_use]
+    pub fn u64(self, n: u64) -> Self {
+        self.fixed(&n.to_be_bytes())
+    }
+
+    /// Appends a signed number, negative ones first.
+    #[must_use]
+    pub fn i64(self, n: i64) -> Self {
+        self.fixed(&(n.cast_unsigned() ^ (1 << 63)).to_be_bytes())
+    }
+
+    /// Appends a floating-point number in numeric order; `-0` equals `0`. NaN sorts last.
+    #[must_use]
+    pub fn f64(self, n: f64) -> Self {
+        let bits = if n == 0.0 { 0 } else { n.to_bits() };
+        let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+        self.fixed(&ordered.to_be_bytes())
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn build(self) -> Key {
+        Key(self.0)
+    }
+}
+
+/// A range of keys: from `start` (inclusive) to `end` (exclusive; `None` is the end of the space).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first key that may be in the range.
+    pub start: Key,
+    /// The first key after the range.
+    pub end: Option<Key>,
+}
+
+impl KeyRange {
+    /// All keys that begin with `prefix`.
+    #[must_use]
+    pub fn prefix(prefix: &Key) -> Self {
+        Self { start: prefix.clone(), end: prefix.after_prefix() }
+    }
+
+    /// The keys of this range that come after `key`, for the next page going up.
+    #[must_use]
+    pub fn after(&self, key: &Key) -> Self {
+        let mut start = key.0.clone();
+        start.push(0);
+        Self { start: Key(start), end: self.end.clone() }
+    }
+
+    /// The keys of this range that come before `key`, for the next page going down.
+    #[must_use]
+    pub fn before(&self, key: &Key) -> Self {
+        Self { start: self.start.clone(), end: Some(key.clone()) }
+    }
+
+    /// Whether the key lies in the range.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        *key >= self.start && self.end.as_ref().is_none_or(|end| key < end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn text_order_is_kept(a: String, b: String) {
+            let (x, y) = (Key::table(1).text(&a).u64(1).build(), Key::table(1).text(&b).u64(1).build());
+            prop_assert_eq!(x.cmp(&y), a.as_bytes().cmp(b.as_bytes()));
+        }
+
+        #[test]
+        fn number_order_is_kept(a: f64, b: f64, i: i64, j: i64) {
+            if let Some(order) = a.partial_cmp(&b) {
+                prop_assert_eq!(Key::table(1).f64(a).build().cmp(&Key::table(1).f64(b).build()), order);
+            }
+            prop_assert_eq!(Key::table(1).i64(i).build().cmp(&Key::table(1).i64(j).build()), i.cmp(&j));
+        }
+
+        #[test]
+        fn a_prefix_range_holds_exactly_the_continued_keys(a: String, b: String) {
+            let range = KeyRange::prefix(&Key::table(1).text(&a).build());
+            prop_assert_eq!(range.contains(&Key::table(1).text(&b).u64(7).build()), a == b);
+            let open = KeyRange::prefix(&Key::table(1).text_prefix(&a).build());
+            prop_assert_eq!(open.contains(&Key::table(1).text(&b).build()), b.starts_with(&a));
+        }
+    }
+
+    #[test]
+    fn a_prefix_of_highest_bytes_has_no_end() {
+        assert_eq!(Key::from_bytes(vec![255, 255]).after_prefix(), None);
+        assert_eq!(Key::from_bytes(vec![1, 255]).after_prefix(), Some(Key::from_bytes(vec![2])));
+    }
+}

@@ -1,0 +1,18 @@
+//! Values of the domain: ids, names, privileges, times, and the table of error codes.
+//!
+//! Nothing here does I/O, knows HTTP, or knows how anything is stored.
+
+pub mod code;
+pub mod error;
+pub mod id;
+pub mod name;
+pub mod privilege;
+pub mod secret;
+pub mod time;
+
+pub use code::Code;
+pub use error::{Error, Result};
+pub use id::{BlobId, CellId, NodeId};
+pub use privilege::Privilege;
+pub use secret::Secret;
+pub use time::{Clock, SystemClock};

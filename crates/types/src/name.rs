@@ -1,0 +1,86 @@
+//! Names that stand in URLs, checked once at the border.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The text is not a name of this kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid name")]
+pub struct NotAName;
+
+/// Whether the text is 1 to 128 ASCII letters, digits, `-` or `_`, beginning with a letter or digit.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= 128
+        && bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAName;
+
+            fn from_str(text: &str) -> Result<Self, NotAName> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok(Self(text.to_owned())) } else { Err(NotAName) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// The name of a cell as it may stand in a URL (1 to 128 letters, digits, `-`, `_`).
+    CellName, is_name
+}
+name! {
+    /// The name of a box as it may stand in a URL; `__` is the main box.
+    BoxName, |text| text == "__" || is_name(text)
+}
+
+impl BoxName {
+    /// The name of the main box, which every cell has.
+    pub const MAIN: &'static str = "__";
+
+    /// Whether this is the main box.
+    #[must_use]
+    pub fn is_main(&self) -> bool {
+        self.0 == Self::MAIN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for good in ["a", "Cell-1_x", &"a".repeat(128)] {
+            assert!(good.parse::<CellName>().is_ok(), "{good}");
+        }
+        for bad in ["", "_a", "-a", "a b", "é", "a/b", "__", &"a".repeat(129)] {
+            assert!(bad.parse::<CellName>().is_err(), "{bad}");
+        }
+        assert!("__".parse::<BoxName>().is_ok_and(|n| n.is_main()));
+        assert!("__x".parse::<BoxName>().is_err());
+    }
+}
