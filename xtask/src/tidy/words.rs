@@ -1,0 +1,162 @@
+//! Names and texts that must not occur, and links that must lead somewhere.
+
+use std::path::{Component, Path, PathBuf};
+
+/// Names that say nothing about what is inside.
+const EMPTY_NAMES: &[&str] = &[
+    "utils", "util", "common", "misc", "core", "manager", "helpers",
+];
+/// First folders of paths that exist on one machine only.
+const MACHINE_FOLDERS: &[&str] = &["work", "root", "tmp", "home"];
+/// Where packages come from is the business of each machine's own settings. Written in two halves, so that this file passes.
+const REGISTRY_HOSTS: &[[&str; 2]] = &[
+    ["index.crates", ".io"],
+    ["static.crates", ".io"],
+    ["registry.npmjs", ".org"],
+    ["pypi", ".org"],
+    ["proxy.golang", ".org"],
+    ["repo1.maven", ".org"],
+];
+
+/// Every fault in names, texts and links.
+pub(super) fn faults(files: &[PathBuf]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for path in files {
+        faults.extend(name_fault(path).map(|fault| format!("{}: {fault}", path.display())));
+        if path.file_name().is_some_and(|n| n == "Cargo.lock") {
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(path) else {
+            continue;
+        };
+        for (number, line) in text.lines().enumerate() {
+            if let Some(fault) = line_fault(line) {
+                faults.push(format!("{}:{}: {fault}", path.display(), number + 1));
+            }
+        }
+        if path.extension().is_some_and(|e| e == "md") {
+            for target in local_links(&text)
+                .filter(|target| !path.parent().unwrap_or(Path::new("")).join(target).exists())
+            {
+                faults.push(format!(
+                    "{}: the link to {target} leads nowhere",
+                    path.display()
+                ));
+            }
+        }
+    }
+    faults
+}
+
+fn name_fault(path: &Path) -> Option<String> {
+    if path.file_name().is_some_and(|n| n == "mod.rs") {
+        return Some("modules are files beside their folder".to_owned());
+    }
+    path.components().find_map(|part| {
+        let Component::Normal(name) = part else {
+            return None;
+        };
+        let stem = Path::new(name)
+            .file_stem()
+            .unwrap_or(name)
+            .to_string_lossy();
+        EMPTY_NAMES
+            .contains(&stem.as_ref())
+            .then(|| format!("the name {stem} says nothing"))
+    })
+}
+
+fn line_fault(line: &str) -> Option<String> {
+    if let Some([a, b]) = REGISTRY_HOSTS
+        .iter()
+        .find(|[a, b]| line.contains(&format!("{a}{b}")))
+    {
+        return Some(format!("spells out the registry host {a}{b}"));
+    }
+    let module = line
+        .trim_start()
+        .trim_start_matches("pub ")
+        .strip_prefix("mod ")
+        .map(|rest| rest.trim_end_matches([';', '{', ' ']));
+    if let Some(name) = module.filter(|name| EMPTY_NAMES.contains(name)) {
+        return Some(format!("the module name {name} says nothing"));
+    }
+    MACHINE_FOLDERS
+        .iter()
+        .find(|folder| names_machine_path(line, folder))
+        .map(|folder| format!("names a path below /{folder} of one machine"))
+}
+
+/// A path that begins with the folder: what stands before it is not part of a longer path or address.
+fn names_machine_path(line: &str, folder: &str) -> bool {
+    let needle = format!("/{folder}/");
+    line.match_indices(&needle).any(|(at, _)| {
+        let before = line.get(..at).and_then(|text| text.chars().next_back());
+        let after = line
+            .get(at + needle.len()..)
+            .and_then(|text| text.chars().next());
+        before.is_none_or(|c| {
+            !c.is_alphanumeric() && !matches!(c, '.' | '_' | '-' | '/' | ')' | '}' | '~' | '$')
+        }) && after.is_some_and(|c| c.is_alphanumeric() || c == '.')
+    })
+}
+
+/// Targets of Markdown links that are files here, without the part after `#`.
+fn local_links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| {
+        let target = rest.split_once(')')?.0;
+        let target = target.split_once('#').map_or(target, |(file, _)| file);
+        (!target.is_empty() && !target.contains("://") && !target.starts_with("mailto:"))
+            .then_some(target)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_names_are_found() {
+        assert!(name_fault(Path::new("crates/a/src/mod.rs")).is_some());
+        assert!(name_fault(Path::new("crates/common/src/lib.rs")).is_some());
+        assert!(name_fault(Path::new("crates/a/src/manager.rs")).is_some());
+        assert!(name_fault(Path::new("crates/a/src/score.rs")).is_none());
+        assert!(line_fault("pub mod utils;").is_some());
+        assert!(line_fault("mod filter;").is_none());
+    }
+
+    #[test]
+    fn machine_paths_are_found() {
+        for folder in MACHINE_FOLDERS {
+            assert!(
+                line_fault(&format!("see /{folder}/x")).is_some(),
+                "{folder}"
+            );
+            assert!(
+                line_fault(&format!("\"/{folder}/.x\"")).is_some(),
+                "{folder}"
+            );
+            assert!(
+                line_fault(&format!("https://host/{folder}/x")).is_none(),
+                "{folder}"
+            );
+            assert!(
+                line_fault(&format!("target/{folder}/x")).is_none(),
+                "{folder}"
+            );
+        }
+    }
+
+    #[test]
+    fn registry_hosts_are_found() {
+        for [a, b] in REGISTRY_HOSTS {
+            assert!(line_fault(&format!("url = https://{a}{b}/x")).is_some());
+        }
+    }
+
+    #[test]
+    fn links_are_read() {
+        let text = "[a](b.md) [c](https://d/) [e](f.md#g) [h](#i)";
+        assert_eq!(local_links(text).collect::<Vec<_>>(), ["b.md", "f.md"]);
+    }
+}
