@@ -1,0 +1,341 @@
+//! Reading a document into a tree.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use quick_xml::XmlVersion;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesDecl, BytesStart, Event};
+use quick_xml::reader::Reader;
+
+use super::{Attribute, Element, Limits, Name, Node, XML_NS, XMLNS_NS, XmlError};
+
+/// Reads a whole document and gives its root.
+pub(super) fn document(bytes: &[u8], limits: &Limits) -> Result<Element, XmlError> {
+    if bytes.len() > limits.bytes {
+        return Err(XmlError::TooMuch("bytes"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| XmlError::Encoding)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    allowed_characters(text)?;
+
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().check_comments = true;
+    let mut tree = Tree::new(limits);
+    let mut first = true;
+    loop {
+        match reader.read_event().map_err(malformed)? {
+            Event::Start(start) => tree.open(&start)?,
+            Event::Empty(start) => {
+                tree.open(&start)?;
+                tree.close()?;
+            }
+            Event::End(_) => tree.close()?,
+            Event::Text(text) => {
+                if text.contains("]]>") {
+                    return Err(XmlError::Malformed("]]> in text".to_owned()));
+                }
+                tree.text(&text.xml10_content())?;
+            }
+            Event::CData(data) => tree.character_data(&data.xml10_content())?,
+            Event::GeneralRef(reference) => {
+                let mut resolved = [0; 4];
+                let text = match reference.resolve_char_ref().map_err(malformed)? {
+                    Some(c) => &*c.encode_utf8(&mut resolved),
+                    None => resolve_predefined_entity(&reference)
+                        .ok_or_else(|| XmlError::Entity(reference.to_string()))?,
+                };
+                allowed_characters(text)?;
+                tree.character_data(text)?;
+            }
+            Event::Comment(_) => {}
+            Event::Decl(declaration) if first => check_declaration(&declaration)?,
+            Event::Decl(_) | Event::PI(_) => return Err(XmlError::ProcessingInstruction),
+            Event::DocType(_) => return Err(XmlError::Doctype),
+            Event::Eof => return tree.finish(),
+        }
+        first = false;
+    }
+}
+
+fn malformed(error: impl std::fmt::Display) -> XmlError {
+    XmlError::Malformed(error.to_string())
+}
+
+/// Refuses what XML 1.0 section 2.2 does not allow in a document, escaped or not.
+fn allowed_characters(text: &str) -> Result<(), XmlError> {
+    let refused = |c: &char| !matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    match text.chars().find(refused) {
+        Some(c) => Err(XmlError::Character(u32::from(c))),
+        None => Ok(()),
+    }
+}
+
+fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
+    if declaration.version().map_err(malformed)? != "1.0" {
+        return Err(XmlError::Malformed("not XML 1.0".to_owned()));
+    }
+    match declaration.encoding() {
+        None => Ok(()),
+        Some(Ok(name))
+            if ["utf-8", "us-ascii"]
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known)) =>
+        {
+            Ok(())
+        }
+        Some(Ok(_)) => Err(XmlError::Encoding),
+        Some(Err(error)) => Err(malformed(error)),
+    }
+}
+
+/// An element that is still open, and how many declarations were in scope before it.
+struct Open {
+    element: Element,
+    outer_scope: usize,
+}
+
+/// The tree so far.
+struct Tree<'l> {
+    limits: &'l Limits,
+    open: Vec<Open>,
+    root: Option<Element>,
+    elements: usize,
+    /// Declarations in scope, outermost first: prefix (empty for the default) and namespace.
+    scope: Vec<(Box<str>, Arc<str>)>,
+    xml_namespace: Arc<str>,
+    no_namespace: Arc<str>,
+}
+
+impl<'l> Tree<'l> {
+    fn new(limits: &'l Limits) -> Self {
+        Self {
+            limits,
+            open: Vec::new(),
+            root: None,
+            elements: 0,
+            scope: Vec::new(),
+            xml_namespace: Arc::from(XML_NS),
+            no_namespace: Arc::from(""),
+        }
+    }
+
+    fn open(&mut self, start: &BytesStart<'_>) -> Result<(), XmlError> {
+        if self.open.is_empty() && self.root.is_some() {
+            return Err(XmlError::Malformed("more than one root".to_owned()));
+        }
+        if self.open.len() >= self.limits.depth {
+            return Err(XmlError::TooMuch("depth"));
+        }
+        self.elements += 1;
+        if self.elements > self.limits.elements {
+            return Err(XmlError::TooMuch("elements"));
+        }
+
+        let outer_scope = self.scope.len();
+        let mut plain = Vec::new();
+        let mut spellings = HashSet::new();
+        for attribute in start.attributes().with_checks(false) {
+            let attribute = attribute.map_err(malformed)?;
+            if spellings.len() >= self.limits.attributes {
+                return Err(XmlError::TooMuch("attributes"));
+            }
+            let spelling = attribute.key.0;
+            if !spellings.insert(spelling) {
+                return Err(XmlError::Malformed(format!(
+                    "attribute {spelling:?} given twice"
+                )));
+            }
+            if attribute.value.contains('<') {
+                return Err(XmlError::Malformed("< in an attribute".to_owned()));
+            }
+            let value = attribute
+                .normalized_value(XmlVersion::Explicit1_0)
+                .map_err(malformed)?;
+            allowed_characters(&value)?;
+            match spelling.split_once(':') {
+                None if spelling == "xmlns" => self.declare("", &value, outer_scope)?,
+                Some(("xmlns", "")) => {
+                    return Err(XmlError::Malformed(
+                        "a declaration without prefix".to_owned(),
+                    ));
+                }
+                Some(("xmlns", prefix)) => self.declare(prefix, &value, outer_scope)?,
+                _ => plain.push((spelling, value.into_owned())),
+            }
+        }
+
+        let (prefix, local) = split(start.name().0)?;
+        let namespace = self.namespace(prefix)?;
+        let mut attributes: Vec<Attribute> = Vec::with_capacity(plain.len());
+        let mut names = HashSet::new();
+        for (spelling, value) in plain {
+            let (prefix, local) = split(spelling)?;
+            let namespace = if prefix.is_empty() {
+                Arc::clone(&self.no_namespace)
+            } else {
+                self.namespace(prefix)?
+            };
+            let name = Name {
+                namespace,
+                local: local.into(),
+            };
+            if !names.insert(name.clone()) {
+                return Err(XmlError::Malformed(format!(
+                    "attribute {local:?} given twice"
+                )));
+            }
+            attributes.push(Attribute {
+                name,
+                prefix: prefix.into(),
+                value,
+            });
+        }
+        let element = Element {
+            name: Name {
+                namespace,
+                local: local.into(),
+            },
+            prefix: prefix.into(),
+            attributes,
+            nodes: Vec::new(),
+        };
+        self.open.push(Open {
+            element,
+            outer_scope,
+        });
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), XmlError> {
+        let Some(Open {
+            element,
+            outer_scope,
+        }) = self.open.pop()
+        else {
+            return Err(XmlError::Malformed("end without start".to_owned()));
+        };
+        self.scope.truncate(outer_scope);
+        match self.open.last_mut() {
+            Some(parent) => parent.element.nodes.push(Node::Element(element)),
+            None => self.root = Some(element),
+        }
+        Ok(())
+    }
+
+    /// Takes text that may also be white space outside the root.
+    fn text(&mut self, text: &str) -> Result<(), XmlError> {
+        if self.open.is_empty() && text.chars().all(|c| matches!(c, ' ' | '\t' | '\r' | '\n')) {
+            return Ok(());
+        }
+        self.character_data(text)
+    }
+
+    fn character_data(&mut self, text: &str) -> Result<(), XmlError> {
+        let Some(parent) = self.open.last_mut() else {
+            return Err(XmlError::Malformed("text outside the root".to_owned()));
+        };
+        match parent.element.nodes.last_mut() {
+            Some(Node::Text(before)) => before.push_str(text),
+            _ if text.is_empty() => {}
+            _ => parent.element.nodes.push(Node::Text(text.to_owned())),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Element, XmlError> {
+        if !self.open.is_empty() {
+            return Err(XmlError::Malformed("an element is not closed".to_owned()));
+        }
+        self.root
+            .ok_or_else(|| XmlError::Malformed("there is no root element".to_owned()))
+    }
+
+    fn declare(
+        &mut self,
+        prefix: &str,
+        namespace: &str,
+        outer_scope: usize,
+    ) -> Result<(), XmlError> {
+        if self.scope.len() >= self.limits.attributes {
+            return Err(XmlError::TooMuch("namespace declarations"));
+        }
+        if namespace.len() > self.limits.namespace_bytes {
+            return Err(XmlError::TooMuch("namespace length"));
+        }
+        let refused = match prefix {
+            "" => namespace == XML_NS || namespace == XMLNS_NS,
+            "xml" => namespace != XML_NS,
+            "xmlns" => true,
+            _ => {
+                namespace.is_empty()
+                    || namespace == XML_NS
+                    || namespace == XMLNS_NS
+                    || !is_ncname(prefix)
+            }
+        };
+        if refused {
+            return Err(XmlError::Malformed(format!(
+                "prefix {prefix:?} cannot be bound to {namespace:?}"
+            )));
+        }
+        let known = self
+            .scope
+            .iter()
+            .take(outer_scope)
+            .rev()
+            .find(|(_, known)| **known == *namespace);
+        let namespace = known.map_or_else(|| Arc::from(namespace), |(_, known)| Arc::clone(known));
+        self.scope.push((prefix.into(), namespace));
+        Ok(())
+    }
+
+    fn namespace(&self, prefix: &str) -> Result<Arc<str>, XmlError> {
+        if prefix == "xml" {
+            return Ok(Arc::clone(&self.xml_namespace));
+        }
+        match self
+            .scope
+            .iter()
+            .rev()
+            .find(|(declared, _)| **declared == *prefix)
+        {
+            Some((_, namespace)) => Ok(Arc::clone(namespace)),
+            None if prefix.is_empty() => Ok(Arc::clone(&self.no_namespace)),
+            None => Err(XmlError::Prefix(prefix.to_owned())),
+        }
+    }
+}
+
+/// Prefix (empty if none) and local part of a name as written.
+fn split(spelling: &str) -> Result<(&str, &str), XmlError> {
+    let (prefix, local) = match spelling.split_once(':') {
+        Some((prefix, local)) if is_ncname(prefix) => (prefix, local),
+        Some(_) => return Err(XmlError::Malformed(format!("{spelling:?} is not a name"))),
+        None => ("", spelling),
+    };
+    if is_ncname(local) {
+        Ok((prefix, local))
+    } else {
+        Err(XmlError::Malformed(format!("{spelling:?} is not a name")))
+    }
+}
+
+/// Whether `name` is an NCName (Namespaces in XML 1.0 section 3, XML 1.0 fifth edition section 2.3).
+fn is_ncname(name: &str) -> bool {
+    let mut characters = name.chars();
+    characters.next().is_some_and(is_name_start) && characters.all(is_name_part)
+}
+
+fn is_name_start(c: char) -> bool {
+    matches!(c,
+        'A'..='Z' | '_' | 'a'..='z' | '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{2ff}'
+        | '\u{370}'..='\u{37d}' | '\u{37f}'..='\u{1fff}' | '\u{200c}'..='\u{200d}' | '\u{2070}'..='\u{218f}'
+        | '\u{2c00}'..='\u{2fef}' | '\u{3001}'..='\u{d7ff}' | '\u{f900}'..='\u{fdcf}' | '\u{fdf0}'..='\u{fffd}'
+        | '\u{10000}'..='\u{effff}')
+}
+
+fn is_name_part(c: char) -> bool {
+    is_name_start(c)
+        || matches!(c, '-' | '.' | '0'..='9' | '\u{b7}' | '\u{300}'..='\u{36f}' | '\u{203f}'..='\u{2040}')
+}
