@@ -3,6 +3,11 @@
 //! Nothing here does I/O or knows HTTP types, statuses or error codes: bytes and strings come in, values and text go
 //! out. Every reader is bounded, because its input comes from clients.
 
+pub mod acl;
+pub mod mkcol;
+pub mod propfind;
+pub mod proppatch;
+pub mod reference;
 pub mod xml;
 
 /// The namespace of WebDAV's own names.

@@ -1,0 +1,250 @@
+//! Resolving URL references the way documents mean them (RFC 3986 section 5.2), without changing how they are spelled.
+
+/// Resolves `reference` against `base`, a URL with a scheme.
+///
+/// Dot segments of the result are removed; nothing else is normalised. `None` if the result has no scheme, if either
+/// text has characters that no URL may have unescaped (white space, controls, `<>"{}|\^` and the backquote), or if
+/// either is longer than [`MAX_LENGTH`] bytes. The scheme may be any, so `personium-localunit:/cell/` works as a base.
+#[must_use]
+pub fn resolve(base: &str, reference: &str) -> Option<String> {
+    let reference = Parts::split(reference)?;
+    if let Some(scheme) = reference.scheme {
+        return Some(print(
+            scheme,
+            reference.authority,
+            &remove_dots(reference.path),
+            &reference,
+        ));
+    }
+    let base = Parts::split(base)?;
+    let scheme = base.scheme?;
+    if reference.authority.is_some() {
+        return Some(print(
+            scheme,
+            reference.authority,
+            &remove_dots(reference.path),
+            &reference,
+        ));
+    }
+    let (path, tail) = if reference.path.is_empty() {
+        let query = reference.query.or(base.query);
+        (base.path.to_owned(), Parts { query, ..reference })
+    } else if reference.path.starts_with('/') {
+        (remove_dots(reference.path), reference)
+    } else {
+        (remove_dots(&base.merge(reference.path)), reference)
+    };
+    Some(print(scheme, base.authority, &path, &tail))
+}
+
+/// Bytes that a base or a reference may have at most.
+pub const MAX_LENGTH: usize = 2048;
+
+/// The five parts of RFC 3986 section 3, the delimiters left out.
+#[derive(Clone, Copy)]
+struct Parts<'u> {
+    scheme: Option<&'u str>,
+    authority: Option<&'u str>,
+    path: &'u str,
+    query: Option<&'u str>,
+    fragment: Option<&'u str>,
+}
+
+impl<'u> Parts<'u> {
+    fn split(url: &'u str) -> Option<Self> {
+        let refused = |c: char| {
+            c.is_whitespace()
+                || c.is_control()
+                || matches!(c, '<' | '>' | '"' | '{' | '}' | '|' | '\\' | '^' | '`')
+        };
+        if url.len() > MAX_LENGTH || url.contains(refused) {
+            return None;
+        }
+        let (rest, fragment) = cut(url, '#');
+        let (rest, query) = cut(rest, '?');
+        let (scheme, rest) = match rest.split_once(':') {
+            Some((scheme, rest)) if is_scheme(scheme) => (Some(scheme), rest),
+            Some((before, _)) if !before.contains('/') => return None,
+            _ => (None, rest),
+        };
+        let (authority, path) = match rest.strip_prefix("//") {
+            Some(rest) => {
+                let end = rest.find('/').unwrap_or(rest.len());
+                let (authority, path) = rest.split_at_checked(end)?;
+                (Some(authority), path)
+            }
+            None => (None, rest),
+        };
+        Some(Self {
+            scheme,
+            authority,
+            path,
+            query,
+            fragment,
+        })
+    }
+
+    /// The base's path up to its last slash, followed by `path` (RFC 3986 section 5.2.3).
+    fn merge(&self, path: &str) -> String {
+        match self.path.rfind('/') {
+            Some(slash) => format!("{}/{path}", self.path.get(..slash).unwrap_or_default()),
+            None if self.authority.is_some() => format!("/{path}"),
+            None => path.to_owned(),
+        }
+    }
+}
+
+fn cut(text: &str, delimiter: char) -> (&str, Option<&str>) {
+    match text.split_once(delimiter) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+}
+
+/// RFC 3986 section 5.2.4.
+fn remove_dots(path: &str) -> String {
+    let absolute = path.starts_with('/');
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            segment => {
+                kept.push(segment);
+                continue;
+            }
+        }
+        if last {
+            kept.push("");
+        }
+    }
+    let joined = kept.join("/");
+    if absolute {
+        format!("/{joined}")
+    } else {
+        joined
+    }
+}
+
+fn print(scheme: &str, authority: Option<&str>, path: &str, tail: &Parts<'_>) -> String {
+    let mut url = format!("{scheme}:");
+    for (delimiter, part) in [
+        ("//", authority),
+        ("", Some(path)),
+        ("?", tail.query),
+        ("#", tail.fragment),
+    ] {
+        if let Some(part) = part {
+            url.push_str(delimiter);
+            url.push_str(part);
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+
+    #[test]
+    fn the_examples_of_the_standard_hold() {
+        for (reference, expected) in [
+            ("g:h", "g:h"),
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("#s", "http://a/b/c/d;p?q#s"),
+            ("g#s", "http://a/b/c/g#s"),
+            (";x", "http://a/b/c/;x"),
+            ("", "http://a/b/c/d;p?q"),
+            (".", "http://a/b/c/"),
+            ("./", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../..", "http://a/"),
+            ("../../g", "http://a/g"),
+            ("../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("/../g", "http://a/g"),
+            ("g.", "http://a/b/c/g."),
+            ("..g", "http://a/b/c/..g"),
+            ("./g/.", "http://a/b/c/g/"),
+            ("g/../h", "http://a/b/c/h"),
+            ("g;x=1/../y", "http://a/b/c/y"),
+        ] {
+            assert_eq!(
+                resolve("http://a/b/c/d;p?q", reference).as_deref(),
+                Some(expected),
+                "{reference}"
+            );
+        }
+    }
+
+    #[test]
+    fn role_references_resolve_against_the_role_base() {
+        let base = "https://cell1.unit.example:8443/__role/box1/";
+        assert_eq!(resolve(base, "reader").unwrap(), format!("{base}reader"));
+        assert_eq!(
+            resolve(base, "../box2/reader").unwrap(),
+            "https://cell1.unit.example:8443/__role/box2/reader"
+        );
+        assert_eq!(
+            resolve("http://h/c/__role/__/old", "new").unwrap(),
+            "http://h/c/__role/__/new"
+        );
+        assert_eq!(
+            resolve("personium-localunit:/cell/__role/__/", "../b/r").unwrap(),
+            "personium-localunit:/cell/__role/b/r"
+        );
+        assert_eq!(
+            resolve("personium-localunit:cell:/__role/__/", "r").unwrap(),
+            "personium-localunit:cell:/__role/__/r"
+        );
+        assert_eq!(
+            resolve("not absolute", "http://h/c/__role/__/r"),
+            Some("http://h/c/__role/__/r".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_no_url_gives_nothing() {
+        let base = "http://h/__role/__/";
+        for reference in [
+            "a b",
+            "a\u{7f}",
+            "<a>",
+            "a\\b",
+            "\"",
+            "1a:b",
+            ":b",
+            "\u{3000}",
+            &"x".repeat(2049),
+        ] {
+            assert_eq!(resolve(base, reference), None, "{reference}");
+        }
+        for base in [
+            "",
+            "/path/",
+            "h/x",
+            "http://h/ /",
+            &format!("http://h/{}", "x".repeat(2048)),
+        ] {
+            assert_eq!(resolve(base, "role"), None, "{base}");
+        }
+    }
+}
