@@ -5,6 +5,7 @@
 
 pub mod acl;
 pub mod mkcol;
+pub mod multistatus;
 pub mod propfind;
 pub mod proppatch;
 pub mod reference;

@@ -1,0 +1,321 @@
+//! Answers in XML: multistatus for PROPFIND and PROPPATCH, and the refusal of MKCOL.
+//!
+//! Names of `DAV:` are written without prefix under a default namespace, because clients look them up literally.
+//! No XML declaration is written. Everything is appended to a string that the caller may send and clear in between.
+
+use jiff::Timestamp;
+use personium_types::privilege::{Privilege, PrivilegeNamespace};
+
+use crate::acl::SchemaAuthz;
+use crate::xml::{escape_attribute, escape_text};
+use crate::{DAV_NS, PERSONIUM_NS};
+
+/// The kinds of resource as `resourcetype` tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResourceKind {
+    /// A cell, a box, a folder: a plain collection.
+    Collection,
+    /// A collection of OData entities.
+    OData,
+    /// A collection of scripts.
+    Service,
+    /// A collection of queues and topics.
+    Stream,
+    /// A file.
+    File,
+}
+
+/// Whom an entry of a printed list concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrincipalView<'a> {
+    /// Everybody.
+    All,
+    /// A role, relative to the base of the list it was set in: `name` or `../otherbox/name`.
+    Href(&'a str),
+}
+
+/// One entry of a printed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AceView<'a> {
+    /// Whom it concerns.
+    pub principal: PrincipalView<'a>,
+    /// What it grants.
+    pub privileges: &'a [Privilege],
+    /// The URL of the ancestor that the entry comes from; absent for the resource's own entries.
+    pub inherited: Option<&'a str>,
+}
+
+/// An access control list to print. Entries appear in the order given: own ones first, then each ancestor's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AclView<'a> {
+    /// What the references are relative to: `{cell}__role/{box}/`.
+    pub base: &'a str,
+    /// The resource's own level; nothing is printed if absent.
+    pub schema_authz: Option<SchemaAuthz>,
+    /// The entries.
+    pub aces: &'a [AceView<'a>],
+}
+
+/// One resource in a PROPFIND answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseProps<'a> {
+    /// Absolute URL, printed as given: without trailing slash by convention.
+    pub href: &'a str,
+    /// What `resourcetype` says.
+    pub kind: ResourceKind,
+    /// Creation, milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
+    /// Last change, milliseconds since 1970-01-01 UTC.
+    pub updated_ms: i64,
+    /// Bytes of content, for files.
+    pub length: Option<u64>,
+    /// The content type as stored, for files that have one.
+    pub content_type: Option<&'a str>,
+    /// The state of a cell, for cells.
+    pub cell_status: Option<&'a str>,
+    /// The list, if the caller may read it. An empty list is printed as an empty element.
+    pub acl: Option<AclView<'a>>,
+    /// Dead properties as stored: self-contained XML elements, copied without looking inside.
+    pub dead: &'a [&'a str],
+}
+
+/// Writes a multistatus document, one response at a time.
+///
+/// ```
+/// use personium_dav::multistatus::{Multistatus, ResourceKind, ResponseProps};
+/// let mut out = String::new();
+/// let answer = Multistatus::start(&mut out);
+/// answer.response(&mut out, &ResponseProps {
+///     href: "https://cell1.unit.example/box1", kind: ResourceKind::Collection, created_ms: 0, updated_ms: 0,
+///     length: None, content_type: None, cell_status: None, acl: None, dead: &[],
+/// });
+/// // send `out`, clear it, append the next response ...
+/// answer.finish(&mut out);
+/// assert!(out.ends_with("</multistatus>"));
+/// ```
+#[derive(Debug)]
+#[must_use = "the document lacks its end until finish is called"]
+pub struct Multistatus(());
+
+impl Multistatus {
+    /// Begins the document.
+    pub fn start(out: &mut String) -> Self {
+        open_root(out, "multistatus");
+        Self(())
+    }
+
+    /// Appends one resource of a PROPFIND answer.
+    pub fn response(&self, out: &mut String, props: &ResponseProps<'_>) {
+        out.push_str("<response>");
+        text_element(out, "href", props.href);
+        out.push_str("<propstat><prop>");
+        text_element(out, "creationdate", &creation_date(props.created_ms));
+        if let Some(length) = props.length {
+            text_element(out, "getcontentlength", &length.to_string());
+        }
+        if let Some(content_type) = props.content_type {
+            text_element(out, "getcontenttype", content_type);
+        }
+        text_element(out, "getlastmodified", &http_date(props.updated_ms));
+        resource_type(out, props.kind);
+        if let Some(status) = props.cell_status {
+            personium_element(out, "cellstatus", |out| escape_text(out, status));
+        }
+        if let Some(list) = &props.acl {
+            acl(out, list);
+        }
+        out.extend(props.dead.iter().copied());
+        close_propstat(out, "200 OK");
+        out.push_str("</response>");
+    }
+
+    /// Appends the one response of a PROPPATCH answer.
+    ///
+    /// `done` are the elements that were set and removed, `missing` those that were to be removed and did not exist;
+    /// all are self-contained XML. With neither, an empty group of status 200 is written.
+    pub fn patched<'p>(
+        &self,
+        out: &mut String,
+        href: &str,
+        done: impl IntoIterator<Item = &'p str>,
+        missing: impl IntoIterator<Item = &'p str>,
+    ) {
+        out.push_str("<response>");
+        text_element(out, "href", href);
+        let mut done = done.into_iter().peekable();
+        let mut missing = missing.into_iter().peekable();
+        if done.peek().is_some() || missing.peek().is_none() {
+            propstat(out, done, "200 OK");
+        }
+        if missing.peek().is_some() {
+            propstat(out, missing, "404 Not Found");
+        }
+        out.push_str("</response>");
+    }
+
+    /// Ends the document.
+    pub fn finish(self, out: &mut String) {
+        out.push_str("</multistatus>");
+    }
+}
+
+/// A whole PROPPATCH answer; see [`Multistatus::patched`].
+#[must_use]
+pub fn proppatch_answer<'p>(
+    href: &str,
+    done: impl IntoIterator<Item = &'p str>,
+    missing: impl IntoIterator<Item = &'p str>,
+) -> String {
+    let mut out = String::new();
+    let answer = Multistatus::start(&mut out);
+    answer.patched(&mut out, href, done, missing);
+    answer.finish(&mut out);
+    out
+}
+
+/// The body that goes with a refused resource type (RFC 5689 section 3).
+///
+/// `first_prop` is the first property of the request as self-contained XML, `description` is for people.
+#[must_use]
+pub fn mkcol_refused(first_prop: Option<&str>, description: &str) -> String {
+    let mut out = String::new();
+    open_root(&mut out, "mkcol-response");
+    out.push_str("<propstat><prop>");
+    out.extend(first_prop);
+    out.push_str(
+        "</prop><status>HTTP/1.1 403 Forbidden</status><error><valid-resourcetype/></error>",
+    );
+    text_element(&mut out, "responsedescription", description);
+    out.push_str("</propstat></mkcol-response>");
+    out
+}
+
+/// The time as `getlastmodified` and HTTP headers show it: `Wed, 31 Jan 2024 09:15:30 GMT`.
+///
+/// `ms` counts from 1970-01-01 UTC. A time outside the years -9999 to 9999 is shown as the beginning of 1970.
+#[must_use]
+pub fn http_date(ms: i64) -> String {
+    timestamp(ms)
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string()
+}
+
+fn creation_date(ms: i64) -> String {
+    timestamp(ms)
+        .strftime("%Y-%m-%dT%H:%M:%S.%3f+0000")
+        .to_string()
+}
+
+fn timestamp(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn open_root(out: &mut String, name: &str) {
+    out.push('<');
+    out.push_str(name);
+    out.push_str(" xmlns=\"");
+    out.push_str(DAV_NS);
+    out.push_str("\">");
+}
+
+fn text_element(out: &mut String, name: &str, text: &str) {
+    for part in ["<", name, ">"] {
+        out.push_str(part);
+    }
+    escape_text(out, text);
+    for part in ["</", name, ">"] {
+        out.push_str(part);
+    }
+}
+
+/// Writes `<p:name>` with its declaration; `content` may write nothing.
+fn personium_element(out: &mut String, name: &str, content: impl FnOnce(&mut String)) {
+    for part in ["<p:", name, " xmlns:p=\"", PERSONIUM_NS, "\">"] {
+        out.push_str(part);
+    }
+    content(out);
+    for part in ["</p:", name, ">"] {
+        out.push_str(part);
+    }
+}
+
+fn propstat<'p>(out: &mut String, props: impl IntoIterator<Item = &'p str>, status: &str) {
+    out.push_str("<propstat><prop>");
+    out.extend(props);
+    close_propstat(out, status);
+}
+
+fn close_propstat(out: &mut String, status: &str) {
+    for part in ["</prop><status>HTTP/1.1 ", status, "</status></propstat>"] {
+        out.push_str(part);
+    }
+}
+
+fn resource_type(out: &mut String, kind: ResourceKind) {
+    let extension = match kind {
+        ResourceKind::File => {
+            out.push_str("<resourcetype/>");
+            return;
+        }
+        ResourceKind::Collection => None,
+        ResourceKind::OData => Some("odata"),
+        ResourceKind::Service => Some("service"),
+        ResourceKind::Stream => Some("stream"),
+    };
+    out.push_str("<resourcetype><collection/>");
+    if let Some(name) = extension {
+        personium_element(out, name, |_| {});
+    }
+    out.push_str("</resourcetype>");
+}
+
+fn acl(out: &mut String, list: &AclView<'_>) {
+    out.push_str("<acl xml:base=\"");
+    escape_attribute(out, list.base);
+    out.push('"');
+    if let Some(level) = list.schema_authz {
+        for part in [" p:requireSchemaAuthz=\"", level.as_str(), "\""] {
+            out.push_str(part);
+        }
+    }
+    for part in [" xmlns:p=\"", PERSONIUM_NS, "\">"] {
+        out.push_str(part);
+    }
+    for ace in list.aces {
+        out.push_str("<ace><principal>");
+        match ace.principal {
+            PrincipalView::All => out.push_str("<all/>"),
+            PrincipalView::Href(href) => text_element(out, "href", href),
+        }
+        out.push_str("</principal><grant>");
+        for &granted in ace.privileges {
+            privilege(out, granted);
+        }
+        out.push_str("</grant>");
+        if let Some(ancestor) = ace.inherited {
+            out.push_str("<inherited>");
+            text_element(out, "href", ancestor);
+            out.push_str("</inherited>");
+        }
+        out.push_str("</ace>");
+    }
+    out.push_str("</acl>");
+}
+
+fn privilege(out: &mut String, granted: Privilege) {
+    let prefix = match granted.namespace() {
+        PrivilegeNamespace::Dav => "",
+        PrivilegeNamespace::Personium => "p:",
+    };
+    for part in [
+        "<privilege><",
+        prefix,
+        granted.local_name(),
+        "/></privilege>",
+    ] {
+        out.push_str(part);
+    }
+}
+
+#[cfg(test)]
+mod tests;
