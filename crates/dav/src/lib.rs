@@ -4,8 +4,10 @@
 //! out. Every reader is bounded, because its input comes from clients.
 
 pub mod acl;
+pub mod headers;
 pub mod mkcol;
 pub mod multistatus;
+pub mod name;
 pub mod propfind;
 pub mod proppatch;
 pub mod reference;
