@@ -1,1 +1,25 @@
-//! See `docs/ARCHITECTURE.md`.
+//! What a unit holds: cells, boxes, collections, files, entities and their links, access control.
+//!
+//! Everything is kept as records of the [`personium_store::RecordStore`] port; a request changes data by one batch.
+//! This crate knows neither HTTP nor any engine.
+
+pub mod access;
+pub mod acl;
+pub mod cell;
+pub mod entity;
+pub mod keys;
+pub mod locate;
+pub mod node;
+pub mod records;
+pub mod settings;
+pub mod unit;
+pub mod url;
+pub mod view;
+
+pub use access::{Access, Identity, Permit, UnitRole};
+pub use acl::{Ace, Acl, Principal, SchemaLevel};
+pub use cell::Cell;
+pub use settings::Settings;
+pub use unit::Unit;
+pub use url::UnitUrls;
+pub use view::{BoxInfo, CellView, RoleInfo};

@@ -32,7 +32,10 @@ impl Code {
     /// The HTTP status that the code carries in its name (`PR404-..` is 404).
     #[must_use]
     pub fn status(self) -> u16 {
-        self.wire().get(2..5).and_then(|digits| digits.parse().ok()).unwrap_or(500)
+        self.wire()
+            .get(2..5)
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(500)
     }
 }
 

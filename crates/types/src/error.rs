@@ -24,7 +24,11 @@ impl Error {
     /// An error with this code and no parameters.
     #[must_use]
     pub fn new(code: Code) -> Self {
-        Self(Box::new(Inner { code, params: Vec::new(), source: None }))
+        Self(Box::new(Inner {
+            code,
+            params: Vec::new(),
+            source: None,
+        }))
     }
 
     /// Adds the next message parameter.
@@ -102,7 +106,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|s| s as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|s| s as &(dyn StdError + 'static))
     }
 }
 
@@ -112,7 +119,9 @@ mod tests {
 
     #[test]
     fn parameters_fill_the_message_and_are_made_printable() {
-        let e = Error::new(Code::HeaderInvalid).with("Depth").with("a\u{1}b");
+        let e = Error::new(Code::HeaderInvalid)
+            .with("Depth")
+            .with("a\u{1}b");
         assert!(e.message().contains("Depth"), "{}", e.message());
         assert!(e.message().contains("a\\u0001b"), "{}", e.message());
         assert_eq!(e.code().status(), 400);

@@ -92,7 +92,9 @@ fn parse(text: &str) -> Result<[u8; 16], NotAnId> {
     }
     let mut out = [0u8; 16];
     for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-        let &[high, low] = pair else { return Err(NotAnId) };
+        let &[high, low] = pair else {
+            return Err(NotAnId);
+        };
         *byte = nibble(high)? << 4 | nibble(low)?;
     }
     Ok(out)
@@ -121,7 +123,12 @@ mod tests {
 
     #[test]
     fn refuses_other_text() {
-        for text in ["", "00", "zz000000000000000000000000000000", "é0000000000000000000000000000000"] {
+        for text in [
+            "",
+            "00",
+            "zz000000000000000000000000000000",
+            "é0000000000000000000000000000000",
+        ] {
             assert_eq!(text.parse::<CellId>(), Err(NotAnId), "{text}");
         }
     }

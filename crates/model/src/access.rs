@@ -1,0 +1,345 @@
+//! Who asks, and the one check that lets a request do something.
+//!
+//! An [`Access`] says who asks. [`Access::permit_cell`] and [`Access::permit_box`] are the only makers of a
+//! [`Permit`], and every function that changes data takes one.
+
+use personium_types::privilege::AccessType;
+use personium_types::{Code, Error, Privilege, Result};
+
+use crate::{Acl, BoxInfo, Cell, SchemaLevel, UnitUrls};
+
+/// Proof that the access check for a target was passed. Only this module makes one.
+#[derive(Debug)]
+pub struct Permit(());
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Who.
+    pub identity: Identity,
+    /// The entity ids of the roles in the cell that is asked.
+    pub roles: Vec<String>,
+    /// The app the token was issued to; ends with `#c` for a confidential client. `None` for kinds without an app.
+    pub schema: Option<String>,
+    /// The scopes of the token. A token without the privilege among them cannot use it at cell level.
+    pub scopes: Vec<String>,
+}
+
+/// The kind of credentials behind a request.
+#[derive(Debug, Clone)]
+pub enum Identity {
+    /// None.
+    Anonymous,
+    /// Credentials that are no good; why is told only when something needs them.
+    Invalid(Code),
+    /// Name and password of an account (Basic).
+    Basic {
+        /// The account name.
+        account: String,
+    },
+    /// A token of an account of this cell.
+    Resident {
+        /// The subject URL, `{cell}#{account}`.
+        subject: String,
+    },
+    /// A token that only allows to change the password of an account.
+    PasswordChange {
+        /// The account name.
+        account: String,
+    },
+    /// A token that this cell gave to a visitor.
+    Visitor {
+        /// The visitor's subject URL.
+        subject: String,
+    },
+    /// A token of another cell, used directly.
+    TransCell {
+        /// The subject URL.
+        subject: String,
+        /// The cell that issued it.
+        issuer: String,
+    },
+    /// A unit user.
+    UnitUser {
+        /// The subject that owns cells, in `http(s)` form or verbatim from a header.
+        subject: String,
+        /// The role at unit level.
+        role: UnitRole,
+    },
+    /// An administrator of the unit.
+    UnitAdmin {
+        /// The role at unit level.
+        role: UnitRole,
+    },
+    /// The configured master token.
+    UnitMaster,
+}
+
+/// What a unit user may do with the content of cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitRole {
+    /// Nothing.
+    None,
+    /// Read.
+    ContentsReader,
+    /// Read and write.
+    ContentsAdmin,
+}
+
+impl Access {
+    /// Nobody in particular.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::of(Identity::Anonymous)
+    }
+
+    /// Credentials that are no good, for this reason.
+    #[must_use]
+    pub fn invalid(reason: Code) -> Self {
+        Self::of(Identity::Invalid(reason))
+    }
+
+    /// An identity without roles, app and scopes.
+    #[must_use]
+    pub fn of(identity: Identity) -> Self {
+        Self {
+            identity,
+            roles: Vec::new(),
+            schema: None,
+            scopes: Vec::new(),
+        }
+    }
+
+    /// The URL of who asks, as events and histories name it.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match &self.identity {
+            Identity::Resident { subject }
+            | Identity::Visitor { subject }
+            | Identity::TransCell { subject, .. }
+            | Identity::UnitUser { subject, .. } => Some(subject),
+            Identity::Basic { account } | Identity::PasswordChange { account } => Some(account),
+            Identity::Anonymous
+            | Identity::Invalid(_)
+            | Identity::UnitAdmin { .. }
+            | Identity::UnitMaster => None,
+        }
+    }
+
+    /// The app without the mark of a confidential client.
+    #[must_use]
+    pub fn app(&self) -> Option<&str> {
+        self.schema
+            .as_deref()
+            .map(|s| s.strip_suffix("#c").unwrap_or(s))
+    }
+
+    /// Whether it is a unit user who may manage this cell (not necessarily its content).
+    #[must_use]
+    pub fn manages(&self, urls: &UnitUrls, cell: &Cell) -> bool {
+        match &self.identity {
+            Identity::UnitMaster | Identity::UnitAdmin { .. } => true,
+            Identity::UnitUser { subject, .. } => owns(urls, cell, subject),
+            _ => false,
+        }
+    }
+
+    /// Whether it is a unit user who may use `wanted` on the content of this cell.
+    #[must_use]
+    pub fn manages_content(&self, urls: &UnitUrls, cell: &Cell, wanted: Privilege) -> bool {
+        let role = match &self.identity {
+            Identity::UnitMaster => return true,
+            Identity::UnitAdmin { role } => *role,
+            Identity::UnitUser { subject, role } if owns(urls, cell, subject) => *role,
+            _ => return false,
+        };
+        match role {
+            UnitRole::ContentsAdmin => true,
+            UnitRole::ContentsReader => wanted.access_type() == AccessType::Read,
+            UnitRole::None => false,
+        }
+    }
+
+    /// Lets a request use a privilege of the cell level.
+    ///
+    /// # Errors
+    /// 401 with the reason if the credentials are missing or no good, 403 if the privilege or the scope is lacking.
+    pub fn permit_cell(
+        &self,
+        urls: &UnitUrls,
+        cell: &Cell,
+        acl: &Acl,
+        wanted: Privilege,
+    ) -> Result<Permit> {
+        if self.manages_content(urls, cell, wanted) {
+            return Ok(Permit(()));
+        }
+        // Basic authentication counts as a bad credential here: a grant to everybody helps, one to a role does not.
+        let roles: &[String] = if matches!(self.identity, Identity::Basic { .. }) {
+            &[]
+        } else {
+            &self.roles
+        };
+        if !acl.grants(roles, wanted) {
+            return Err(self.refusal());
+        }
+        if wanted.is_cell_level() && !self.scope_includes(wanted) {
+            return Err(Error::new(Code::ScopeLacking).with(wanted.local_name()));
+        }
+        Ok(Permit(()))
+    }
+
+    /// Lets a request use a privilege on something in a box.
+    ///
+    /// `acls` are the lists of the target, its ancestors, the box and the cell, in this order.
+    ///
+    /// # Errors
+    /// 401 with the reason if the credentials are missing or no good, 403 if the app or the privilege is lacking.
+    pub fn permit_box<'a>(
+        &self,
+        urls: &UnitUrls,
+        cell: &Cell,
+        target_box: &BoxInfo,
+        acls: impl IntoIterator<Item = &'a Acl> + Clone,
+        wanted: Privilege,
+    ) -> Result<Permit> {
+        if self.manages_content(urls, cell, wanted) {
+            return Ok(Permit(()));
+        }
+        if matches!(self.identity, Identity::PasswordChange { .. }) {
+            return Err(Code::PasswordChangeOnly.into());
+        }
+        let level = acls
+            .clone()
+            .into_iter()
+            .find_map(|acl| acl.schema_level)
+            .unwrap_or(SchemaLevel::None);
+        self.check_app(urls, cell, target_box, level)?;
+        let basic_in_app_box =
+            matches!(self.identity, Identity::Basic { .. }) && target_box.schema.is_some();
+        let roles: &[String] = if basic_in_app_box { &[] } else { &self.roles };
+        if acls.into_iter().any(|acl| acl.grants(roles, wanted)) {
+            return Ok(Permit(()));
+        }
+        if basic_in_app_box {
+            return Err(Code::AuthRequired.into());
+        }
+        Err(self.refusal_in_box())
+    }
+
+    /// Lets a unit user manage a cell: its properties, its deletion.
+    ///
+    /// # Errors
+    /// 401 if the credentials are missing or no good; 403 if they are not a unit user's, or the cell is another's.
+    pub fn permit_manage(&self, urls: &UnitUrls, cell: &Cell) -> Result<Permit> {
+        if self.manages(urls, cell) {
+            return Ok(Permit(()));
+        }
+        Err(match &self.identity {
+            Identity::Anonymous | Identity::Basic { .. } => Code::AuthRequired.into(),
+            Identity::Invalid(reason) => Error::new(*reason),
+            Identity::UnitUser { .. } => Code::NotCellOwner.into(),
+            _ => Code::UnitUserRequired.into(),
+        })
+    }
+
+    /// Lets a unit user use the control objects of the unit. Whose cells are seen is decided by [`Access::manages`].
+    ///
+    /// # Errors
+    /// 401 if the credentials are missing or no good, 403 if they are not a unit user's.
+    pub fn permit_unit(&self) -> Result<Permit> {
+        match &self.identity {
+            Identity::UnitMaster | Identity::UnitAdmin { .. } | Identity::UnitUser { .. } => {
+                Ok(Permit(()))
+            }
+            Identity::Anonymous => Err(Code::AuthRequired.into()),
+            Identity::Basic { .. } => Err(Code::BasicRefused.into()),
+            Identity::Invalid(reason) => Err(Error::new(*reason)),
+            Identity::PasswordChange { .. } => Err(Code::PasswordChangeOnly.into()),
+            _ => Err(Code::UnitUserRequired.into()),
+        }
+    }
+
+    /// Lets the server do something on its own account: the first administrator cell, clean-up, jobs.
+    #[must_use]
+    pub fn server_permit() -> Permit {
+        Permit(())
+    }
+
+    /// Whether the scopes of the token include a privilege of the cell level.
+    #[must_use]
+    pub fn scope_includes(&self, wanted: Privilege) -> bool {
+        match &self.identity {
+            Identity::UnitMaster
+            | Identity::UnitAdmin { .. }
+            | Identity::UnitUser { .. }
+            | Identity::Basic { .. } => true,
+            _ => self
+                .scopes
+                .iter()
+                .any(|scope| Privilege::find_cell_level(scope).is_some_and(|p| p.includes(wanted))),
+        }
+    }
+
+    fn check_app(
+        &self,
+        urls: &UnitUrls,
+        cell: &Cell,
+        target_box: &BoxInfo,
+        level: SchemaLevel,
+    ) -> Result<()> {
+        if level == SchemaLevel::None || self.manages(urls, cell) {
+            return Ok(());
+        }
+        match &self.identity {
+            Identity::Invalid(reason) => return Err(Error::new(*reason)),
+            Identity::Anonymous => return Err(Code::AuthRequired.into()),
+            _ => {}
+        }
+        let box_schema = if target_box.is_main() {
+            Some(urls.cell(&cell.name))
+        } else {
+            target_box.schema.clone()
+        };
+        if let Some(box_schema) = box_schema {
+            let Some(app) = self.app() else {
+                return Err(Code::SchemaAuthRequired.into());
+            };
+            let same = app == box_schema
+                || urls.resolve(&box_schema).as_deref() == urls.resolve(app).as_deref();
+            if !same || app.is_empty() {
+                return Err(Code::SchemaMismatch.into());
+            }
+        }
+        let reached = match self.schema.as_deref() {
+            None | Some("") => SchemaLevel::None,
+            Some(schema) if schema.ends_with("#c") => SchemaLevel::Confidential,
+            Some(_) => SchemaLevel::Public,
+        };
+        if reached < level {
+            return Err(Code::SchemaLevelLow.into());
+        }
+        Ok(())
+    }
+
+    fn refusal(&self) -> Error {
+        match &self.identity {
+            Identity::Anonymous | Identity::Basic { .. } => Code::AuthRequired.into(),
+            Identity::Invalid(reason) => Error::new(*reason),
+            _ => Code::PrivilegeLacking.into(),
+        }
+    }
+
+    fn refusal_in_box(&self) -> Error {
+        match &self.identity {
+            Identity::Basic { .. } => Code::PrivilegeLacking.into(),
+            _ => self.refusal(),
+        }
+    }
+}
+
+fn owns(urls: &UnitUrls, cell: &Cell, subject: &str) -> bool {
+    cell.owner
+        .as_deref()
+        .is_some_and(|owner| owner == subject || urls.resolve(owner).as_deref() == Some(subject))
+}

@@ -1,0 +1,122 @@
+//! Access control lists as they are stored: roles by id, so that a renamed role keeps its grants.
+
+use personium_types::Privilege;
+use serde::{Deserialize, Serialize};
+
+/// The access control list of one resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acl {
+    /// How well an application must be authenticated; `None` leaves it to the parent.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub schema_level: Option<SchemaLevel>,
+    /// The entries in their order.
+    #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
+    pub aces: Vec<Ace>,
+}
+
+/// One entry: somebody, and what is granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ace {
+    /// Who.
+    #[serde(rename = "p")]
+    pub principal: Principal,
+    /// What, in the order given.
+    #[serde(rename = "g")]
+    pub grants: Vec<Privilege>,
+}
+
+/// Whom an entry is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Principal {
+    /// Everybody, with or without credentials.
+    #[serde(rename = "*")]
+    All,
+    /// Who has the role with this entity id.
+    #[serde(rename = "r")]
+    Role(String),
+}
+
+/// How well an application must be authenticated to reach a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaLevel {
+    /// Not at all.
+    None,
+    /// By its URL.
+    Public,
+    /// As a confidential client.
+    Confidential,
+}
+
+impl SchemaLevel {
+    /// The word in the `requireSchemaAuthz` attribute.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Public => "public",
+            Self::Confidential => "confidential",
+        }
+    }
+}
+
+impl Acl {
+    /// Whether an entry grants `wanted` to somebody with these roles (entity ids).
+    ///
+    /// A role with `root` may do everything; `all` with `root` only what concerns the cell itself. Privileges of the
+    /// cell other than `root` never reach into boxes.
+    #[must_use]
+    pub fn grants(&self, roles: &[String], wanted: Privilege) -> bool {
+        self.aces.iter().any(|ace| {
+            let is_all = match &ace.principal {
+                Principal::All => true,
+                Principal::Role(id) if roles.contains(id) => false,
+                Principal::Role(_) => return false,
+            };
+            ace.grants.iter().any(|&granted| {
+                granted.includes(wanted)
+                    && (!is_all || granted != Privilege::Root || wanted.is_cell_level())
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acl(principal: Principal, granted: Privilege) -> Acl {
+        Acl {
+            schema_level: None,
+            aces: vec![Ace {
+                principal,
+                grants: vec![granted],
+            }],
+        }
+    }
+
+    #[test]
+    fn roles_and_everybody() {
+        let roles = vec!["r1".to_owned()];
+        let by_role = acl(Principal::Role("r1".into()), Privilege::Read);
+        assert!(by_role.grants(&roles, Privilege::Read));
+        assert!(by_role.grants(&roles, Privilege::ReadProperties));
+        assert!(!by_role.grants(&roles, Privilege::Write));
+        assert!(!by_role.grants(&[], Privilege::Read));
+        let by_all = acl(Principal::All, Privilege::Read);
+        assert!(by_all.grants(&[], Privilege::Read));
+        assert!(!by_all.grants(&[], Privilege::ReadAcl));
+    }
+
+    #[test]
+    fn root_of_a_role_reaches_into_boxes_but_not_root_of_everybody() {
+        let roles = vec!["r1".to_owned()];
+        assert!(
+            acl(Principal::Role("r1".into()), Privilege::Root).grants(&roles, Privilege::Write)
+        );
+        let by_all = acl(Principal::All, Privilege::Root);
+        assert!(by_all.grants(&[], Privilege::Auth));
+        assert!(!by_all.grants(&[], Privilege::Read));
+        assert!(!acl(Principal::All, Privilege::Auth).grants(&[], Privilege::Read));
+    }
+}

@@ -1,0 +1,115 @@
+//! Entities as they are stored, control objects and user data alike.
+
+use std::collections::BTreeMap;
+
+use personium_store::{Direction, Key};
+use personium_types::Result;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::keys::{self, SetKey};
+use crate::records::{Records, Versioned};
+
+/// One entity.
+///
+/// For control sets the document maps property names to JSON values, for user data storage aliases, so that a
+/// renamed property keeps its data.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredEntity {
+    /// Counts the rewrites of the entity, from 1; the first part of its ETag.
+    #[serde(rename = "v")]
+    pub version: u64,
+    /// When it was created, milliseconds since 1970.
+    #[serde(rename = "p")]
+    pub published: i64,
+    /// When it was last changed, milliseconds since 1970; the second part of its ETag.
+    #[serde(rename = "u")]
+    pub updated: i64,
+    /// To-one links kept in this entity: association to the id of the other entity. For control sets the association
+    /// is the name of the other set (`Box`, `Relation`, `EntityType` ...).
+    #[serde(rename = "l", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
+    /// What clients never see: hashed credentials, owners.
+    #[serde(rename = "h", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hidden: BTreeMap<String, String>,
+    /// The properties, a JSON object.
+    #[serde(rename = "d")]
+    pub doc: Box<RawValue>,
+}
+
+impl StoredEntity {
+    /// A text property of a control object; `None` if absent, null or no text.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        let map: BTreeMap<&str, &RawValue> = serde_json::from_str(self.doc.get()).ok()?;
+        serde_json::from_str(map.get(name)?.get()).ok()
+    }
+
+    /// The ETag, `W/"{version}-{updated}"`.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("W/\"{}-{}\"", self.version, self.updated)
+    }
+}
+
+/// The entity with this id.
+pub async fn find(
+    records: &Records,
+    set: &SetKey,
+    id: &str,
+) -> Result<Option<Versioned<StoredEntity>>> {
+    records.find(&keys::entity(set, id)).await
+}
+
+/// The id of the entity that holds a unique value.
+pub async fn find_id(records: &Records, unique: &Key) -> Result<Option<String>> {
+    let bytes = records.find_bytes(unique).await?;
+    Ok(bytes.and_then(|b| String::from_utf8(b.to_vec()).ok()))
+}
+
+/// The entity that holds a unique value, with its id.
+pub async fn find_unique(
+    records: &Records,
+    set: &SetKey,
+    constraint: u8,
+    parts: &[Option<&str>],
+) -> Result<Option<(String, Versioned<StoredEntity>)>> {
+    let Some(id) = find_id(records, &keys::unique(set, constraint, parts)).await? else {
+        return Ok(None);
+    };
+    Ok(find(records, set, &id).await?.map(|entity| (id, entity)))
+}
+
+/// Up to `limit` entities of a set in the order of their ids.
+pub async fn list(
+    records: &Records,
+    set: &SetKey,
+    limit: usize,
+) -> Result<Vec<(String, Versioned<StoredEntity>)>> {
+    let range = keys::entities(set);
+    let prefix = range.start.as_bytes().len();
+    let found = records
+        .list::<StoredEntity>(&range, Direction::Up, limit)
+        .await?;
+    Ok(found
+        .into_iter()
+        .filter_map(|(key, e)| Some((keys::last_text(&key, prefix)?, e)))
+        .collect())
+}
+
+/// The ids of up to `limit` entities of `other` that an entity is linked to.
+pub async fn linked(
+    records: &Records,
+    set: &SetKey,
+    id: &str,
+    other: &SetKey,
+    limit: usize,
+) -> Result<Vec<String>> {
+    let range = keys::links(set, id, other);
+    let prefix = range.start.as_bytes().len();
+    let found = records.list_keys(&range, Direction::Up, limit).await?;
+    Ok(found
+        .iter()
+        .filter_map(|key| keys::last_text(key, prefix))
+        .collect())
+}

@@ -1,0 +1,209 @@
+//! From a path below a box to what lies there, with everything that access control needs to know.
+
+use std::sync::Arc;
+
+use personium_store::{Key, Stamp};
+use personium_types::{NodeId, Result};
+
+use crate::keys;
+use crate::node::{Kind, Node};
+use crate::records::Versioned;
+use crate::view::box_node_key;
+use crate::{Access, Acl, BoxInfo, CellView, Permit, UnitUrls};
+
+/// A node that was found, with its place.
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// The node and the version of its record; 0 for a box or cell node that is not stored yet.
+    pub node: Arc<Versioned<Node>>,
+    /// The key of its record.
+    pub key: Key,
+    /// The node that it is a member of; `None` for the root of a box.
+    pub parent: Option<NodeId>,
+    /// Its name; empty for the root of a box.
+    pub name: String,
+}
+
+impl Located {
+    /// The stored node.
+    #[must_use]
+    pub fn value(&self) -> &Node {
+        &self.node.value
+    }
+
+    /// The version of its record, as [`crate::records::put_checked`] wants it: `None` if it is not stored yet.
+    #[must_use]
+    pub fn stamp(&self) -> Option<Stamp> {
+        (self.node.version > 0).then_some(self.node.version)
+    }
+}
+
+/// What a path below a box leads to.
+///
+/// `found` begins with the root of the box and ends with the deepest node that exists or that ends the walk (a file,
+/// an OData, stream or service collection). `rest` are the segments after it: empty if the path leads to a node.
+#[derive(Clone)]
+pub struct Target {
+    /// The cell.
+    pub view: Arc<CellView>,
+    /// The box.
+    pub target_box: Arc<BoxInfo>,
+    root: Located,
+    found: Vec<Located>,
+    /// The segments that no node stands for.
+    pub rest: Vec<String>,
+    cell_acl: Arc<Versioned<Node>>,
+}
+
+impl Target {
+    /// The deepest node that was found.
+    #[must_use]
+    pub fn node(&self) -> &Located {
+        self.found.last().unwrap_or(&self.root)
+    }
+
+    /// The nodes along the path, the root of the box first.
+    #[must_use]
+    pub fn found(&self) -> &[Located] {
+        &self.found
+    }
+
+    /// The collection that holds the deepest node; `None` if that is the root of the box.
+    #[must_use]
+    pub fn parent(&self) -> Option<&Located> {
+        self.found
+            .len()
+            .checked_sub(2)
+            .and_then(|i| self.found.get(i))
+    }
+
+    /// Whether the whole path was found.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The access control lists that decide about the deepest node: its own, its ancestors', the cell's.
+    pub fn acls(&self) -> impl Iterator<Item = &Acl> + Clone {
+        self.acls_from(self.found.len())
+    }
+
+    /// The access control lists that decide about the collection that holds the deepest node.
+    pub fn parent_acls(&self) -> impl Iterator<Item = &Acl> + Clone {
+        self.acls_from(self.found.len().saturating_sub(1).max(1))
+    }
+
+    fn acls_from(&self, depth: usize) -> impl Iterator<Item = &Acl> + Clone {
+        let nodes = self.found.get(..depth).unwrap_or(&self.found);
+        nodes
+            .iter()
+            .rev()
+            .map(|l| &l.node.value.acl)
+            .chain(std::iter::once(&self.cell_acl.value.acl))
+    }
+
+    /// Lets a request use a privilege on the deepest node.
+    ///
+    /// # Errors
+    /// See [`Access::permit_box`].
+    pub fn permit(
+        &self,
+        urls: &UnitUrls,
+        access: &Access,
+        wanted: personium_types::Privilege,
+    ) -> Result<Permit> {
+        access.permit_box(
+            urls,
+            self.view.cell(),
+            &self.target_box,
+            self.acls(),
+            wanted,
+        )
+    }
+
+    /// Lets a request use a privilege on the collection that holds the deepest node.
+    ///
+    /// # Errors
+    /// See [`Access::permit_box`].
+    pub fn permit_on_parent(
+        &self,
+        urls: &UnitUrls,
+        access: &Access,
+        wanted: personium_types::Privilege,
+    ) -> Result<Permit> {
+        access.permit_box(
+            urls,
+            self.view.cell(),
+            &self.target_box,
+            self.parent_acls(),
+            wanted,
+        )
+    }
+}
+
+/// Walks a path below a box. `segments` are decoded and without empty ones.
+pub async fn locate(
+    view: &Arc<CellView>,
+    target_box: &Arc<BoxInfo>,
+    segments: &[String],
+) -> Result<Target> {
+    let root = view.box_node(target_box).await?;
+    let root = Located {
+        node: root,
+        key: box_node_key(view.cell(), target_box),
+        parent: None,
+        name: String::new(),
+    };
+    let mut found = vec![root.clone()];
+    let mut used = 0;
+    let mut parent = target_box.id;
+    let mut kind = Kind::Box;
+    for name in segments {
+        let walks = match kind {
+            Kind::Box | Kind::Collection => true,
+            Kind::Service => name == crate::node::SERVICE_SOURCE,
+            Kind::Cell | Kind::Odata | Kind::Stream | Kind::File => false,
+        };
+        if !walks {
+            break;
+        }
+        let Some(next) = child(view, &parent, name).await? else {
+            break;
+        };
+        parent = next.node.value.id;
+        kind = next.node.value.kind;
+        found.push(next);
+        used += 1;
+    }
+    let rest = segments.get(used..).unwrap_or_default().to_vec();
+    let cell_acl = view.cell_node().await?;
+    Ok(Target {
+        view: Arc::clone(view),
+        target_box: Arc::clone(target_box),
+        root,
+        found,
+        rest,
+        cell_acl,
+    })
+}
+
+/// The member of a collection with this name.
+pub async fn child(view: &CellView, parent: &NodeId, name: &str) -> Result<Option<Located>> {
+    let memo = format!("node/{parent}/{name}");
+    let key = keys::node(parent, name);
+    let node = match view.recall::<Versioned<Node>>(&memo) {
+        Some(node) => node,
+        None => match view.records().find::<Node>(&key).await? {
+            // Files change without notice to the view, so only collections are remembered.
+            Some(node) if node.value.kind != Kind::File => view.remember(memo, node),
+            Some(node) => Arc::new(node),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(Located {
+        node,
+        key,
+        parent: Some(*parent),
+        name: name.to_owned(),
+    }))
+}

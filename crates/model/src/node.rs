@@ -1,0 +1,99 @@
+//! Boxes, collections and files as they are stored.
+
+use std::collections::BTreeMap;
+
+use personium_types::{BlobId, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::acl::Acl;
+
+/// What kind of thing a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// The cell itself.
+    Cell,
+    /// A box.
+    Box,
+    /// A plain WebDAV collection.
+    Collection,
+    /// A collection of OData entities.
+    Odata,
+    /// A collection of services with their source collection `__src`.
+    Service,
+    /// A collection of queues and topics.
+    Stream,
+    /// A file.
+    File,
+}
+
+/// The name of the collection that holds the scripts of a service collection.
+pub const SERVICE_SOURCE: &str = "__src";
+
+/// A box, collection or file. Its name and parent are its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Stays the same when it is moved.
+    #[serde(rename = "i")]
+    pub id: NodeId,
+    /// What it is.
+    #[serde(rename = "k")]
+    pub kind: Kind,
+    /// Counts every change, from 1; the first part of its ETag.
+    #[serde(rename = "v")]
+    pub version: u64,
+    /// When it was created, milliseconds since 1970.
+    #[serde(rename = "p")]
+    pub created: i64,
+    /// When its content or properties last changed, milliseconds since 1970; the second part of its ETag.
+    #[serde(rename = "u")]
+    pub updated: i64,
+    /// The body and its media type; files only.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileBody>,
+    /// Its own access control list.
+    #[serde(rename = "a", default)]
+    pub acl: Acl,
+    /// Dead properties: `local@namespace` to the serialised element.
+    #[serde(rename = "d", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Where the body of a file is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileBody {
+    /// Its id.
+    #[serde(rename = "b")]
+    pub blob: BlobId,
+    /// Whether it is kept as a record rather than in the blob store.
+    #[serde(rename = "r", default)]
+    pub inline: bool,
+    /// Its length in bytes.
+    #[serde(rename = "n")]
+    pub length: u64,
+    /// The media type as the client sent it.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+}
+
+impl Node {
+    /// A new node without content, properties or access control list.
+    #[must_use]
+    pub fn new(id: NodeId, kind: Kind, now_ms: i64) -> Self {
+        Self {
+            id,
+            kind,
+            version: 1,
+            created: now_ms,
+            updated: now_ms,
+            file: None,
+            acl: Acl::default(),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// The ETag, `"{version}-{updated}"` with its quotes.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("\"{}-{}\"", self.version, self.updated)
+    }
+}

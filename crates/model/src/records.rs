@@ -1,0 +1,252 @@
+//! Typed records of one space, and the retry of batches that met a conflict.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use personium_store::{
+    Batch, Direction, Expect, Key, KeyRange, RecordStore, Space, Stamp, StoreError,
+};
+use personium_types::{Code, Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The format of the stored values that this build writes. Older formats are upgraded when read.
+const FORMAT: u8 = 1;
+
+/// How often a batch is built anew after a conflict before the request is refused with 503.
+const ATTEMPTS: usize = 50;
+
+/// A value with the version of the record that holds it.
+#[derive(Debug, Clone)]
+pub struct Versioned<T> {
+    /// The decoded value.
+    pub value: T,
+    /// The version to assert when the value is changed.
+    pub version: Stamp,
+}
+
+/// The records of one space.
+#[derive(Clone)]
+pub struct Records {
+    store: Arc<dyn RecordStore>,
+    space: Space,
+}
+
+impl Records {
+    /// The records of `space`.
+    #[must_use]
+    pub fn new(store: Arc<dyn RecordStore>, space: Space) -> Self {
+        Self { store, space }
+    }
+
+    /// The space that is read and written.
+    #[must_use]
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// The decoded value of a key.
+    pub async fn find<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Versioned<T>>> {
+        let found = self
+            .store
+            .get(&self.space, std::slice::from_ref(key))
+            .await
+            .map_err(store_error)?;
+        found
+            .into_iter()
+            .next()
+            .flatten()
+            .map(|record| {
+                Ok(Versioned {
+                    value: decode(&record.value)?,
+                    version: record.version,
+                })
+            })
+            .transpose()
+    }
+
+    /// The decoded values of several keys, in their order.
+    pub async fn find_all<T: DeserializeOwned>(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Versioned<T>>>> {
+        let found = self
+            .store
+            .get(&self.space, keys)
+            .await
+            .map_err(store_error)?;
+        found
+            .into_iter()
+            .map(|slot| {
+                slot.map(|r| {
+                    Ok(Versioned {
+                        value: decode(&r.value)?,
+                        version: r.version,
+                    })
+                })
+                .transpose()
+            })
+            .collect()
+    }
+
+    /// The raw bytes of a key.
+    pub async fn find_bytes(&self, key: &Key) -> Result<Option<bytes::Bytes>> {
+        let found = self
+            .store
+            .get(&self.space, std::slice::from_ref(key))
+            .await
+            .map_err(store_error)?;
+        Ok(found
+            .into_iter()
+            .next()
+            .flatten()
+            .map(|record| record.value))
+    }
+
+    /// Up to `limit` decoded values of a range.
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        range: &KeyRange,
+        order: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Key, Versioned<T>)>> {
+        let found = self
+            .store
+            .scan(&self.space, range, order, limit)
+            .await
+            .map_err(store_error)?;
+        found
+            .into_iter()
+            .map(|(key, r)| {
+                Ok((
+                    key,
+                    Versioned {
+                        value: decode(&r.value)?,
+                        version: r.version,
+                    },
+                ))
+            })
+            .collect()
+    }
+
+    /// Up to `limit` keys of a range.
+    pub async fn list_keys(
+        &self,
+        range: &KeyRange,
+        order: Direction,
+        limit: usize,
+    ) -> Result<Vec<Key>> {
+        let found = self
+            .store
+            .scan(&self.space, range, order, limit)
+            .await
+            .map_err(store_error)?;
+        Ok(found.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// How many records lie in a range.
+    pub async fn count(&self, range: &KeyRange) -> Result<u64> {
+        self.store
+            .count(&self.space, range)
+            .await
+            .map_err(store_error)
+    }
+
+    /// The value of a counter; 0 if it was never added to.
+    pub async fn counter(&self, key: &Key) -> Result<i64> {
+        let bytes = self.find_bytes(key).await?;
+        Ok(bytes
+            .and_then(|b| <[u8; 8]>::try_from(b.as_ref()).ok())
+            .map_or(0, i64::from_le_bytes))
+    }
+
+    /// Whether a range holds no record.
+    pub async fn is_empty(&self, range: &KeyRange) -> Result<bool> {
+        Ok(self.list_keys(range, Direction::Up, 1).await?.is_empty())
+    }
+
+    /// Commits one batch without retry; a conflict is an error of the store.
+    pub async fn commit(&self, batch: Batch) -> std::result::Result<Stamp, StoreError> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        self.store.commit(&self.space, batch).await
+    }
+
+    /// Builds a batch and commits it; on a conflict builds it anew from what is stored then.
+    ///
+    /// `build` reads, decides and adds to the batch; it must have no other effect. Its result is returned after the
+    /// commit.
+    ///
+    /// # Errors
+    /// What `build` refuses with, [`Code::Conflict`] after 50 attempts, or a failure of the store.
+    pub async fn transact<T, F, Fut>(&self, mut build: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<(Batch, T)>>,
+    {
+        for attempt in 0..ATTEMPTS {
+            let (batch, out) = build().await?;
+            match self.commit(batch).await {
+                Ok(_) => return Ok(out),
+                Err(StoreError::Conflict) => {
+                    if attempt > 2 {
+                        tokio::time::sleep(
+                            std::time::Duration::from_millis(attempt.min(20) as u64),
+                        )
+                        .await;
+                    }
+                }
+                Err(other) => return Err(store_error(other)),
+            }
+        }
+        Err(Code::Conflict.into())
+    }
+}
+
+/// Adds a value to a batch, expecting the record to be in the state that was read.
+pub fn put_checked<T: Serialize>(
+    batch: &mut Batch,
+    key: Key,
+    read: Option<Stamp>,
+    value: &T,
+) -> Result<()> {
+    batch.assert(key.clone(), read.map_or(Expect::Absent, Expect::Version));
+    put(batch, key, value)
+}
+
+/// Adds a value to a batch.
+pub fn put<T: Serialize>(batch: &mut Batch, key: Key, value: &T) -> Result<()> {
+    batch.put(key, encode(value)?);
+    Ok(())
+}
+
+/// A value as it is stored: a byte that tells the format, then JSON.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    let mut out = vec![FORMAT];
+    serde_json::to_writer(&mut out, value)
+        .map_err(|e| Error::new(Code::StoreCorrupt).because(e))?;
+    Ok(out)
+}
+
+/// Reads a stored value.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    match bytes.split_first() {
+        Some((&FORMAT, json)) => {
+            serde_json::from_slice(json).map_err(|e| Error::new(Code::StoreCorrupt).because(e))
+        }
+        _ => Err(Error::new(Code::StoreCorrupt).because("a record of an unknown format")),
+    }
+}
+
+/// The code that stands for a failure of the engine.
+#[must_use]
+pub fn store_error(error: StoreError) -> Error {
+    let code = match &error {
+        StoreError::Conflict => Code::Conflict,
+        StoreError::Busy(_) => Code::ServerBusy,
+        StoreError::Corrupt(_) => Code::StoreCorrupt,
+        StoreError::Down(_) => Code::StoreDown,
+    };
+    Error::new(code).because(error)
+}

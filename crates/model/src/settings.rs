@@ -1,0 +1,161 @@
+//! Limits and rules that an operator sets, as the model needs them.
+
+/// Limits and rules of a unit. `Default` gives the values of an empty configuration file.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Limits of OData.
+    pub odata: OdataLimits,
+    /// Limits of WebDAV.
+    pub dav: DavLimits,
+    /// Rules of authentication.
+    pub auth: AuthRules,
+    /// URL of the page that a browser gets at a cell root without a page of its own.
+    pub relay_html_url: Option<String>,
+    /// URL of the login form for cells without one of their own.
+    pub authorization_html_url: Option<String>,
+    /// URL of the password change form for cells without one of their own.
+    pub password_change_html_url: Option<String>,
+}
+
+/// Limits of OData queries, batches and schemas.
+#[derive(Debug, Clone)]
+pub struct OdataLimits {
+    /// Page size of a list without `$top`.
+    pub top_default: u32,
+    /// Largest `$top`.
+    pub top_max: u32,
+    /// Largest `$skip`.
+    pub skip_max: u32,
+    /// Largest `$top` together with `$expand`.
+    pub expand_top_max: u32,
+    /// Navigation properties in `$expand` of a list.
+    pub expand_list_properties: usize,
+    /// Navigation properties in `$expand` of one entity.
+    pub expand_retrieve_properties: usize,
+    /// Expanded entities for each navigation property in a list.
+    pub expand_list_max: usize,
+    /// Expanded entities for each navigation property of one entity.
+    pub expand_retrieve_max: usize,
+    /// N:N links of one entity into one type.
+    pub link_max: u64,
+    /// Requests in a batch.
+    pub batch_max: usize,
+    /// Time for a whole batch in milliseconds.
+    pub batch_timeout_ms: u64,
+    /// `$skip` and `$top` together.
+    pub window_max: u64,
+    /// Entity types of a collection.
+    pub entity_types_max: u64,
+    /// Properties of an entity type, nested ones included.
+    pub properties_max: usize,
+    /// Simple properties for each level of nesting; `None` is what the others leave.
+    pub simple_layers: Vec<Option<usize>>,
+    /// Complex properties for each level of nesting.
+    pub complex_layers: Vec<Option<usize>>,
+    /// Bytes of an entity body.
+    pub body_max: usize,
+    /// Bytes of a batch body.
+    pub batch_body_max: usize,
+}
+
+/// Limits of WebDAV.
+#[derive(Debug, Clone)]
+pub struct DavLimits {
+    /// Members of a collection.
+    pub children_max: i64,
+    /// Nesting of collections below a box.
+    pub depth_max: usize,
+    /// Bytes of a file; `None` is unlimited.
+    pub file_max: Option<u64>,
+    /// Bytes of an XML body.
+    pub xml_max: usize,
+    /// Bodies up to this size are kept in the record store.
+    pub inline_max: usize,
+}
+
+/// Rules of authentication.
+#[derive(Debug, Clone)]
+pub struct AuthRules {
+    /// Failed attempts before an account is locked; 0 is off.
+    pub lock_count: u64,
+    /// Seconds that a lock lasts; 0 is off.
+    pub lock_seconds: u64,
+    /// Seconds between attempts after a failed one.
+    pub interval_seconds: u64,
+    /// Largest scope of the password grant.
+    pub scope_ropc: Vec<String>,
+    /// Largest scope of the assertion grant.
+    pub scope_assertion: Vec<String>,
+    /// Largest scope of the authorization code grant.
+    pub scope_code: Vec<String>,
+    /// URLs of the cells whose tokens make unit users, as configured.
+    pub unit_user_issuers: Vec<String>,
+    /// User name and password of the unit-wide introspection credential.
+    pub introspect: Option<(String, personium_types::Secret<String>)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            odata: OdataLimits::default(),
+            dav: DavLimits::default(),
+            auth: AuthRules::default(),
+            relay_html_url: None,
+            authorization_html_url: None,
+            password_change_html_url: None,
+        }
+    }
+}
+
+impl Default for OdataLimits {
+    fn default() -> Self {
+        Self {
+            top_default: 25,
+            top_max: 10_000,
+            skip_max: 100_000,
+            expand_top_max: 100,
+            expand_list_properties: 2,
+            expand_retrieve_properties: 10,
+            expand_list_max: 100,
+            expand_retrieve_max: 1_000,
+            link_max: 150_000,
+            batch_max: 1_000,
+            batch_timeout_ms: 270_000,
+            window_max: 150_000,
+            entity_types_max: 100,
+            properties_max: 400,
+            simple_layers: vec![None, Some(50), Some(30), Some(10)],
+            complex_layers: vec![Some(20), Some(5), Some(2), Some(0)],
+            body_max: 32 << 20,
+            batch_body_max: 64 << 20,
+        }
+    }
+}
+
+impl Default for DavLimits {
+    fn default() -> Self {
+        Self {
+            children_max: 1_024,
+            depth_max: 50,
+            file_max: None,
+            xml_max: 1 << 20,
+            inline_max: 16 << 10,
+        }
+    }
+}
+
+impl Default for AuthRules {
+    fn default() -> Self {
+        let root = || vec!["root".to_owned()];
+        Self {
+            lock_count: 0,
+            lock_seconds: 0,
+            interval_seconds: 1,
+            scope_ropc: root(),
+            scope_assertion: root(),
+            scope_code: root(),
+            unit_user_issuers: Vec::new(),
+            introspect: None,
+        }
+    }
+}

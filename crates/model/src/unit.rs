@@ -1,0 +1,146 @@
+//! The unit: the ports it stands on, its settings, and the way to its cells.
+
+use std::sync::Arc;
+
+use personium_store::{Batch, BlobStore, Cache, RecordStore, Space};
+use personium_types::{CellId, Clock, Result};
+
+use crate::keys::{ControlSet, SetKey};
+use crate::records::Records;
+use crate::view::{CellView, Views};
+use crate::{Cell, Settings, UnitUrls, entity};
+
+/// What the outside gives to a unit.
+pub struct Ports {
+    /// Records.
+    pub records: Arc<dyn RecordStore>,
+    /// File bodies.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Short-lived shared state.
+    pub cache: Arc<dyn Cache>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A running unit. Cheap to share behind an `Arc`; holds no state of its own that a crash could lose.
+pub struct Unit {
+    ports: Ports,
+    urls: UnitUrls,
+    settings: Settings,
+    views: Views,
+}
+
+/// Which caches a commit makes stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    /// Only files' bodies, user data, or what is never cached.
+    Data,
+    /// Control objects, collections, access control, schemas.
+    Structure,
+}
+
+impl Unit {
+    /// A unit on these ports.
+    #[must_use]
+    pub fn new(ports: Ports, urls: UnitUrls, settings: Settings) -> Self {
+        Self {
+            ports,
+            urls,
+            settings,
+            views: Views::default(),
+        }
+    }
+
+    /// Its URLs.
+    #[must_use]
+    pub fn urls(&self) -> &UnitUrls {
+        &self.urls
+    }
+
+    /// Its limits and rules.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.ports.clock.now_ms()
+    }
+
+    /// The place of file bodies.
+    #[must_use]
+    pub fn blobs(&self) -> &Arc<dyn BlobStore> {
+        &self.ports.blobs
+    }
+
+    /// The short-lived shared state.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<dyn Cache> {
+        &self.ports.cache
+    }
+
+    /// The engine of the records, for health checks and for dropping spaces.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn RecordStore> {
+        &self.ports.records
+    }
+
+    /// The records of the unit itself.
+    #[must_use]
+    pub fn records(&self) -> Records {
+        Records::new(Arc::clone(&self.ports.records), Space::Unit)
+    }
+
+    /// The records of a cell.
+    #[must_use]
+    pub fn cell_records(&self, cell: &CellId) -> Records {
+        Records::new(Arc::clone(&self.ports.records), Space::Cell(*cell))
+    }
+
+    /// The cell of this name, with what is cached about it. `None` if there is none.
+    pub async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellView>>> {
+        if let Some(view) = self.views.find(name) {
+            return Ok(Some(view));
+        }
+        let ticket = self.views.ticket(name);
+        let set = SetKey::control(ControlSet::Cell);
+        let Some((id, stored)) =
+            entity::find_unique(&self.records(), &set, 0, &[Some(name)]).await?
+        else {
+            return Ok(None);
+        };
+        let Some(cell) = Cell::from_entity(&id, &stored.value) else {
+            return Ok(None);
+        };
+        let records = self.cell_records(&cell.id);
+        Ok(Some(self.views.insert(ticket, cell, records)))
+    }
+
+    /// Builds a batch for a cell and commits it; see [`Records::transact`]. Afterwards nothing stale is served.
+    pub async fn transact<T, F, Fut>(&self, cell: &CellView, touch: Touch, build: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<(Batch, T)>>,
+    {
+        let out = cell.records().transact(build).await;
+        if touch == Touch::Structure {
+            self.views.forget_cell(&cell.cell().name);
+        }
+        out
+    }
+
+    /// Builds a batch for the unit's own space and commits it. Afterwards nothing stale is served of `cells`.
+    pub async fn transact_unit<T, F, Fut>(&self, cells: &[&str], build: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<(Batch, T)>>,
+    {
+        let out = self.records().transact(build).await;
+        for name in cells {
+            self.views.forget_cell(name);
+        }
+        out
+    }
+}
