@@ -1,1 +1,24 @@
-//! See `docs/ARCHITECTURE.md`.
+//! HTTP in and out: where a request goes, what it may do, how answers and errors look.
+//!
+//! [`Service::handle`] takes any request of the unit. The order of what happens is in `service.rs`.
+
+mod access;
+pub mod answer;
+mod body;
+mod call;
+mod cell;
+mod dav;
+mod error;
+mod locate;
+mod odata;
+mod preflight;
+mod route;
+mod service;
+mod token;
+mod unit;
+
+pub use body::{Body, BoxError};
+pub use service::Service;
+
+/// The version that `X-Personium-Version` tells: that of the API, not of this program.
+pub const API_VERSION: &str = "1.8.4";

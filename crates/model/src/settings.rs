@@ -90,6 +90,8 @@ pub struct AuthRules {
     pub scope_code: Vec<String>,
     /// URLs of the cells whose tokens make unit users, as configured.
     pub unit_user_issuers: Vec<String>,
+    /// The master token; `None` switches it off. Never empty.
+    pub master_token: Option<personium_types::Secret<String>>,
     /// User name and password of the unit-wide introspection credential.
     pub introspect: Option<(String, personium_types::Secret<String>)>,
 }
@@ -155,6 +157,7 @@ impl Default for AuthRules {
             scope_assertion: root(),
             scope_code: root(),
             unit_user_issuers: Vec::new(),
+            master_token: None,
             introspect: None,
         }
     }

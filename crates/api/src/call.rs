@@ -1,0 +1,162 @@
+//! A request after its head was understood: what every handler gets.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use personium_model::{Access, CellView, Unit};
+use personium_types::{Code, Error, Result};
+
+use crate::body::{self, Body};
+
+/// One request to the unit or to one of its cells.
+pub struct Call {
+    /// The unit.
+    pub unit: Arc<Unit>,
+    /// The method after overrides.
+    pub method: Method,
+    /// The headers after overrides.
+    pub headers: HeaderMap,
+    /// The path below the unit or cell.
+    pub path: Path,
+    /// The query, still encoded, without `?`.
+    pub query: String,
+    /// The absolute URL as the client sees it, without query.
+    pub url: String,
+    /// Who asks. Whether that is enough is decided where something is needed.
+    pub access: Access,
+    /// The address of the client: the first of `X-Forwarded-For`, else the peer.
+    pub client: Option<IpAddr>,
+    /// The key that follows this request through logs and events.
+    pub request_key: String,
+    body: Option<Body>,
+}
+
+/// A request to a cell.
+pub struct CellCall {
+    /// The request.
+    pub call: Call,
+    /// The cell.
+    pub view: Arc<CellView>,
+}
+
+/// Segments of a path, as sent and decoded. Empty ones at the end are gone.
+#[derive(Debug, Clone, Default)]
+pub struct Path {
+    /// As sent.
+    pub raw: Vec<String>,
+    /// Percent-decoded.
+    pub decoded: Vec<String>,
+}
+
+impl Path {
+    /// Splits a path.
+    ///
+    /// # Errors
+    /// 404 if a segment is empty or is no UTF-8 when decoded.
+    pub fn parse(path: &str) -> Result<Self> {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let mut out = Self::default();
+        if path.is_empty() {
+            return Ok(out);
+        }
+        for raw in path.split('/') {
+            let decoded = percent_encoding::percent_decode_str(raw).decode_utf8();
+            match decoded {
+                Ok(decoded) if !decoded.is_empty() => out.decoded.push(decoded.into_owned()),
+                _ => return Err(Code::NoSuchPath.into()),
+            }
+            out.raw.push(raw.to_owned());
+        }
+        Ok(out)
+    }
+
+    /// The path without its first `n` segments.
+    #[must_use]
+    pub fn below(&self, n: usize) -> Self {
+        Self {
+            raw: self.raw.get(n..).unwrap_or_default().to_vec(),
+            decoded: self.decoded.get(n..).unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+impl Call {
+    /// A call without body.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn new(
+        unit: Arc<Unit>,
+        method: Method,
+        headers: HeaderMap,
+        path: Path,
+        query: String,
+        url: String,
+        client: Option<IpAddr>,
+        request_key: String,
+        body: Body,
+    ) -> Self {
+        Self {
+            unit,
+            method,
+            headers,
+            path,
+            query,
+            url,
+            access: Access::anonymous(),
+            client,
+            request_key,
+            body: Some(body),
+        }
+    }
+
+    /// A header as text; `None` if it is absent or no visible ASCII or UTF-8 text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get(name)
+            .and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
+    }
+
+    /// Whether the request announces a body: a length above 0, or a transfer encoding.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.headers.contains_key(http::header::TRANSFER_ENCODING)
+            || self
+                .header("content-length")
+                .and_then(|v| v.trim().parse::<u64>().ok())
+                .is_some_and(|n| n > 0)
+    }
+
+    /// The body, once; empty the second time.
+    pub fn take_body(&mut self) -> Body {
+        self.body.take().unwrap_or_else(body::empty)
+    }
+
+    /// The whole body as bytes, at most `limit`.
+    pub async fn read_body(&mut self, limit: usize) -> Result<bytes::Bytes> {
+        body::read_all(self.take_body(), limit).await
+    }
+
+    /// The first value of a query parameter, decoded as a form (`+` is a space).
+    #[must_use]
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        url::form_urlencoded::parse(self.query.as_bytes())
+            .find(|(k, _)| k == name)
+            .map(|(_, v)| v.into_owned())
+    }
+
+    /// 405 for this request.
+    #[must_use]
+    pub fn method_not_allowed(&self) -> Error {
+        Code::MethodNotAllowed.into()
+    }
+}
+
+impl CellCall {
+    /// The URL of the cell.
+    #[must_use]
+    pub fn cell_url(&self) -> String {
+        self.call.unit.urls().cell(&self.view.cell().name)
+    }
+}

@@ -1,0 +1,81 @@
+//! How errors look to clients. The only place that turns an [`Error`] into an answer.
+
+use http::{StatusCode, header};
+use personium_types::{Code, Error};
+use serde_json::json;
+
+use crate::answer::{self, Answer, WithHeader};
+
+/// What a client may authenticate with at the place that refused it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Challenge {
+    /// Nothing is known about the place.
+    None,
+    /// A bearer token of this realm.
+    Bearer(String),
+    /// A bearer token, or name and password of an account.
+    BearerOrBasic(String),
+}
+
+/// The answer for an error: JSON with `code` and `message`, challenges with a 401.
+///
+/// The causes of a 5xx go to the log once, here, and never to the client.
+#[must_use]
+pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Answer {
+    let status =
+        StatusCode::from_u16(error.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_server_error() {
+        log_failure(error, request_key);
+    }
+    let lang = if error.code() == Code::Unknown {
+        "en_US"
+    } else {
+        "en"
+    };
+    let body = json!({
+        "code": error.code().wire(),
+        "message": {"lang": lang, "value": shown(error, request_key)},
+    });
+    let mut out = answer::json(status, &body);
+    if status == StatusCode::UNAUTHORIZED {
+        let (realm, basic) = match challenge {
+            Challenge::None => return out,
+            Challenge::Bearer(realm) => (realm, false),
+            Challenge::BearerOrBasic(realm) => (realm, true),
+        };
+        out = out.and(
+            header::WWW_AUTHENTICATE,
+            &format!("Bearer realm=\"{realm}\""),
+        );
+        if basic {
+            out = out.and(
+                header::WWW_AUTHENTICATE,
+                &format!("Basic realm=\"{realm}\""),
+            );
+        }
+    }
+    out
+}
+
+fn shown(error: &Error, request_key: &str) -> String {
+    if error.code().status() >= 500 {
+        format!("{} ({request_key})", error.message())
+    } else {
+        error.message()
+    }
+}
+
+fn log_failure(error: &Error, request_key: &str) {
+    let mut causes = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    tracing::error!(
+        request.key = request_key,
+        error.code = error.code().wire(),
+        error.causes = causes.join(": "),
+        "request failed: {error}"
+    );
+}

@@ -1,0 +1,153 @@
+//! The order in which a request is dealt with.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{Method, Request, header};
+use personium_model::Unit;
+use personium_types::{Code, Result};
+
+use crate::answer::Answer;
+use crate::body::Body;
+use crate::call::{Call, CellCall, Path};
+use crate::error::{self, Challenge};
+use crate::locate::{self, Place};
+use crate::{access, cell, preflight, unit};
+
+/// Answers every request of a unit.
+#[derive(Clone)]
+pub struct Service {
+    unit: Arc<Unit>,
+}
+
+impl Service {
+    /// The API of this unit.
+    #[must_use]
+    pub fn new(unit: Arc<Unit>) -> Self {
+        Self { unit }
+    }
+
+    /// Answers one request. `peer` is the address at the other end of the connection.
+    ///
+    /// Never fails: whatever goes wrong is an answer. HEAD is answered as GET; its body is left out.
+    pub async fn handle(&self, request: Request<Body>, peer: Option<IpAddr>) -> Answer {
+        let (mut parts, body) = request.into_parts();
+        let key = match preflight::request_key(&parts.headers) {
+            Ok(key) => key,
+            Err(refusal) => {
+                let mut answer = error::render(&refusal, &Challenge::None, "");
+                preflight::finish(&parts.headers, &mut answer, "");
+                return answer;
+            }
+        };
+        let real_method = parts.method.clone();
+        parts.method = preflight::method(&parts.method, &parts.headers);
+        preflight::override_headers(&mut parts.headers);
+        let headers = parts.headers.clone();
+        let mut challenge = Challenge::None;
+        let outcome =
+            if real_method == Method::OPTIONS && !headers.contains_key(header::AUTHORIZATION) {
+                self.check_host(&parts)
+                    .map(|()| preflight::options_for_anybody())
+            } else {
+                self.answer(parts, body, peer, &key, &mut challenge).await
+            };
+        let mut answer =
+            outcome.unwrap_or_else(|refusal| error::render(&refusal, &challenge, &key));
+        if real_method == Method::HEAD {
+            let length = http_body::Body::size_hint(answer.body()).exact();
+            *answer.body_mut() = crate::body::empty();
+            if let Some(length) = length {
+                answer
+                    .headers_mut()
+                    .entry(header::CONTENT_LENGTH)
+                    .or_insert(length.into());
+            }
+        }
+        preflight::finish(&headers, &mut answer, &key);
+        answer
+    }
+
+    fn check_host(&self, parts: &http::request::Parts) -> Result<()> {
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        match locate::place(&self.unit, &parts.headers, authority, parts.uri.path()) {
+            Err(refusal) if refusal.code() == Code::NoHost => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
+    async fn answer(
+        &self,
+        parts: http::request::Parts,
+        body: Body,
+        peer: Option<IpAddr>,
+        key: &str,
+        challenge: &mut Challenge,
+    ) -> Result<Answer> {
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        let place = locate::place(&self.unit, &parts.headers, authority, parts.uri.path())?;
+        preflight::check_accept(&parts.headers)?;
+        let method = if parts.method == Method::HEAD {
+            Method::GET
+        } else {
+            parts.method
+        };
+        let forwarded = parts
+            .headers
+            .get("x-forwarded-for")
+            .and_then(|v| v.to_str().ok());
+        let client = match forwarded {
+            Some(list) => list
+                .split(',')
+                .next()
+                .and_then(|first| first.trim().parse().ok()),
+            None => peer,
+        };
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let (base, inside) = match &place {
+            Place::Unit(path) => (self.unit.urls().unit(), path),
+            Place::Cell(name, path) => (self.unit.urls().cell(name), path),
+        };
+        let url = format!("{base}{}", inside.strip_prefix('/').unwrap_or(inside));
+        let new_call = |path: Path| {
+            Call::new(
+                Arc::clone(&self.unit),
+                method.clone(),
+                parts.headers.clone(),
+                path,
+                query.clone(),
+                url.clone(),
+                client,
+                key.to_owned(),
+                body,
+            )
+        };
+        match place {
+            Place::Unit(path) => {
+                *challenge = Challenge::Bearer(self.unit.urls().unit());
+                let mut call = new_call(Path::parse(&path)?);
+                call.access = access::of_unit_call(&call).await?;
+                unit::handle(call).await
+            }
+            Place::Cell(name, path) => {
+                let name = percent_encoding::percent_decode_str(&name)
+                    .decode_utf8_lossy()
+                    .into_owned();
+                let known = name.parse::<personium_types::name::CellName>().is_ok();
+                let view = if known {
+                    self.unit.find_cell(&name).await?
+                } else {
+                    None
+                };
+                let Some(view) = view else {
+                    return Err(Code::NoSuchCell.into());
+                };
+                *challenge = Challenge::Bearer(self.unit.urls().cell(&name));
+                let call = new_call(Path::parse(&path)?);
+                let mut call = CellCall { call, view };
+                call.call.access = access::of_cell_call(&call).await?;
+                cell::handle(call, challenge).await
+            }
+        }
+    }
+}
