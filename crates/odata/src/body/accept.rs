@@ -1,0 +1,349 @@
+//! Validation of a body member by member.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Accepted, BodyFault, Intent, Json, Members, NewProperty, Route, Setting, read_object};
+use crate::constraint::{Allowed, Format, FormatFault, check_message, check_rule, is_dynamic_name};
+use crate::edm::{
+    ComplexType, CrossCheck, DEFAULT_NULL, DEFAULT_UUID, EntityType, Kind, Property, Schema,
+    SimpleType,
+};
+use crate::value::{Properties, Value, parse_date, parse_text};
+
+/// Reads and validates a body.
+///
+/// Order: JSON text; then, in the order of the body, members that may not be named and values of the wrong shape;
+/// then, in schema order, default, requirement, type and format of each declared member; undeclared names; rules
+/// across members (for Create and Replace).
+///
+/// # Errors
+/// The first [`BodyFault`] in that order.
+pub fn accept(
+    bytes: &[u8],
+    schema: &Schema,
+    entity_type: &EntityType,
+    intent: Intent,
+    setting: &mut Setting<'_>,
+) -> Result<Accepted, BodyFault> {
+    let members = read_object(bytes)?;
+    for (name, value) in &members {
+        check_shape(schema, entity_type, name, value)?;
+    }
+    let mut walk = Walk {
+        schema,
+        intent,
+        setting,
+    };
+    let mut accepted = Accepted::default();
+    for property in &entity_type.properties {
+        if let Some(value) = walk.declared(entity_type, property, &members)? {
+            accepted.properties.push(property.name.clone(), value);
+        }
+    }
+    if entity_type.is_open() {
+        for (at, (name, value)) in members.iter().enumerate() {
+            let last = || !members.iter().skip(at + 1).any(|(other, _)| other == name);
+            if entity_type.properties.get(name).is_none() && last() {
+                let (simple, value) = walk.undeclared(name, value)?;
+                let name: Arc<str> = Arc::from(&**name);
+                accepted.properties.push(name.clone(), value);
+                accepted.new_properties.push(NewProperty { name, simple });
+            }
+        }
+    }
+    if intent != Intent::Merge {
+        check_across(entity_type.cross_check, &accepted.properties, setting)?;
+    }
+    Ok(accepted)
+}
+
+fn wrong(name: &str) -> BodyFault {
+    BodyFault::Value(name.to_owned())
+}
+
+/// Faults that are reported in the order of the body.
+fn check_shape(
+    schema: &Schema,
+    entity_type: &EntityType,
+    name: &str,
+    value: &Json<'_>,
+) -> Result<(), BodyFault> {
+    if name == "__metadata" {
+        return Err(BodyFault::Forbidden(name.to_owned()));
+    }
+    match entity_type.properties.get(name) {
+        Some(property) if property.is_stamp() => match value {
+            Json::Null => Ok(()),
+            Json::String(text) if parse_date(text, 0).is_some() => Ok(()),
+            _ => Err(wrong(name)),
+        },
+        Some(property) => check_property_shape(schema, property, value),
+        None if !entity_type.is_open() => Err(BodyFault::Forbidden(format!(
+            "{name} of {}",
+            entity_type.name
+        ))),
+        None if matches!(value, Json::Object(_) | Json::Array(_)) => Err(wrong(name)),
+        None => Ok(()),
+    }
+}
+
+fn check_property_shape(
+    schema: &Schema,
+    property: &Property,
+    value: &Json<'_>,
+) -> Result<(), BodyFault> {
+    match (property.is_list(), value) {
+        (_, Json::Null) => Ok(()),
+        (true, Json::Array(items)) => items
+            .iter()
+            .try_for_each(|item| check_item_shape(schema, property, item)),
+        (true, _) | (false, Json::Array(_)) => Err(wrong(&property.name)),
+        (false, _) => check_item_shape(schema, property, value),
+    }
+}
+
+fn check_item_shape(
+    schema: &Schema,
+    property: &Property,
+    value: &Json<'_>,
+) -> Result<(), BodyFault> {
+    match (&property.kind, value) {
+        (_, Json::Null) => Ok(()),
+        (Kind::Simple(_), Json::Object(_) | Json::Array(_)) => Err(wrong(&property.name)),
+        (Kind::Simple(_), _) => Ok(()),
+        (Kind::Complex(_), Json::Object(members)) if members.is_empty() => Err(BodyFault::Parse),
+        (Kind::Complex(type_name), Json::Object(members)) => {
+            let complex = schema
+                .complex_type(type_name)
+                .ok_or_else(|| wrong(&property.name))?;
+            members
+                .iter()
+                .try_for_each(|(name, value)| match complex.properties.get(name) {
+                    Some(member) => check_property_shape(schema, member, value),
+                    None => Err(wrong(name)),
+                })
+        }
+        (Kind::Complex(_), _) => Err(wrong(&property.name)),
+    }
+}
+
+/// The last member of that name.
+fn find<'m, 'a>(members: &'m Members<'a>, name: &str) -> Option<&'m Json<'a>> {
+    members
+        .iter()
+        .rev()
+        .find(|(own, _)| own == name)
+        .map(|(_, value)| value)
+}
+
+pub(super) struct Walk<'w, 's> {
+    pub(super) schema: &'w Schema,
+    pub(super) intent: Intent,
+    pub(super) setting: &'w mut Setting<'s>,
+}
+
+impl Walk<'_, '_> {
+    fn declared(
+        &mut self,
+        entity_type: &EntityType,
+        property: &Property,
+        members: &Members<'_>,
+    ) -> Result<Option<Value>, BodyFault> {
+        let given = find(members, &property.name);
+        if property.is_stamp() {
+            return match given {
+                Some(_) => Err(BodyFault::Forbidden(property.name.to_string())),
+                None => Ok(None),
+            };
+        }
+        let merging = self.intent == Intent::Merge;
+        match given {
+            None if merging && entity_type.merge_needs.contains(&property.name) => {
+                Err(BodyFault::Required(property.name.to_string()))
+            }
+            None if merging => Ok(None),
+            None | Some(Json::Null) => self.absent(entity_type, property, given.is_some()),
+            Some(value) => self.present(property, value).map(Some),
+        }
+    }
+
+    /// A member that is null or missing.
+    fn absent(
+        &mut self,
+        entity_type: &EntityType,
+        property: &Property,
+        named: bool,
+    ) -> Result<Option<Value>, BodyFault> {
+        let complex = matches!(property.kind, Kind::Complex(_)) && !property.is_list();
+        if complex && self.intent == Intent::Merge {
+            return Ok(None);
+        }
+        let generated =
+            property.default.as_deref() == Some(DEFAULT_UUID) && entity_type.is_key(&property.name);
+        if generated && self.intent != Intent::Create {
+            return Ok(None);
+        }
+        match self.default_of(property)? {
+            Value::Null if !named => Ok(None),
+            value => Ok(Some(value)),
+        }
+    }
+
+    /// The value a property has when none is given: its default, or null where that is allowed.
+    pub(super) fn default_of(&mut self, property: &Property) -> Result<Value, BodyFault> {
+        let literal = match (&property.kind, &property.default) {
+            (Kind::Simple(simple), Some(literal)) if !property.is_list() => {
+                Some((*simple, &**literal))
+            }
+            _ => None,
+        };
+        match literal {
+            Some((_, DEFAULT_UUID)) => Ok(Value::String((self.setting.new_id)())),
+            Some((simple, literal)) if literal != DEFAULT_NULL => {
+                parse_text(simple, literal, self.setting.now).map_err(|_| wrong(&property.name))
+            }
+            _ if property.nullable => Ok(Value::Null),
+            _ => Err(BodyFault::Required(property.name.to_string())),
+        }
+    }
+
+    fn present(&mut self, property: &Property, value: &Json<'_>) -> Result<Value, BodyFault> {
+        match value {
+            Json::Array(items) => {
+                let merging = std::mem::replace(&mut self.intent, Intent::Create);
+                let items: Result<Vec<_>, _> =
+                    items.iter().map(|item| self.item(property, item)).collect();
+                self.intent = merging;
+                items.map(Value::List)
+            }
+            single => self.item(property, single),
+        }
+    }
+
+    fn item(&mut self, property: &Property, value: &Json<'_>) -> Result<Value, BodyFault> {
+        match (&property.kind, value) {
+            (_, Json::Null) => Ok(Value::Null),
+            (Kind::Simple(simple), scalar) => self.scalar(property, *simple, scalar),
+            (Kind::Complex(name), Json::Object(members)) => {
+                let complex = self
+                    .schema
+                    .complex_type(name)
+                    .ok_or_else(|| wrong(&property.name))?;
+                self.complex(complex, members).map(Value::Complex)
+            }
+            (Kind::Complex(_), _) => Err(wrong(&property.name)),
+        }
+    }
+
+    fn scalar(
+        &mut self,
+        property: &Property,
+        simple: SimpleType,
+        value: &Json<'_>,
+    ) -> Result<Value, BodyFault> {
+        let text = value.scalar_text().ok_or_else(|| wrong(&property.name))?;
+        let typed =
+            parse_text(simple, text, self.setting.now).map_err(|_| wrong(&property.name))?;
+        if let Some(format) = property.format {
+            let unchecked = self.setting.route == Route::Navigation
+                && matches!(format, Format::AccountType | Format::IpRange);
+            if !unchecked {
+                let name = || property.name.to_string();
+                format
+                    .check(text, self.setting.account_types)
+                    .map_err(|fault| match fault {
+                        FormatFault::Other => BodyFault::Value(name()),
+                        FormatFault::CellUrl => BodyFault::CellUrl(name()),
+                        FormatFault::SchemaUri => BodyFault::SchemaUri(name()),
+                    })?;
+            }
+        }
+        Ok(typed)
+    }
+
+    fn complex(
+        &mut self,
+        complex: &ComplexType,
+        members: &Members<'_>,
+    ) -> Result<Properties, BodyFault> {
+        let mut made = Properties::with_capacity(complex.properties.len());
+        let merging = self.intent == Intent::Merge;
+        for property in &complex.properties {
+            let value = match find(members, &property.name) {
+                None if merging => continue,
+                Some(Json::Null)
+                    if merging
+                        && matches!(property.kind, Kind::Complex(_))
+                        && !property.is_list() =>
+                {
+                    continue;
+                }
+                None | Some(Json::Null) => self.default_of(property)?,
+                Some(value) => self.present(property, value)?,
+            };
+            made.push(property.name.clone(), value);
+        }
+        Ok(made)
+    }
+
+    fn undeclared(
+        &mut self,
+        name: &Cow<'_, str>,
+        value: &Json<'_>,
+    ) -> Result<(SimpleType, Value), BodyFault> {
+        if !is_dynamic_name(name) {
+            return Err(wrong(name));
+        }
+        let simple = match value {
+            Json::Number(_) => SimpleType::Double,
+            Json::Bool(_) => SimpleType::Boolean,
+            Json::String(_) | Json::Null => SimpleType::String,
+            Json::Array(_) | Json::Object(_) => return Err(wrong(name)),
+        };
+        let typed = match value.scalar_text() {
+            Some(text) => parse_text(simple, text, self.setting.now).map_err(|_| wrong(name))?,
+            None => Value::Null,
+        };
+        Ok((simple, typed))
+    }
+}
+
+fn check_across(
+    check: CrossCheck,
+    properties: &Properties,
+    setting: &Setting<'_>,
+) -> Result<(), BodyFault> {
+    let fault = match check {
+        CrossCheck::None => return Ok(()),
+        CrossCheck::Rule => check_rule(properties, setting.unit_url)
+            .err()
+            .map(|fault| fault.0),
+        CrossCheck::Message if setting.route == Route::Navigation => None,
+        CrossCheck::Message => check_message(properties, None).err().map(|fault| fault.0),
+        CrossCheck::SchemaProperty => schema_property_fault(properties, setting),
+    };
+    fault.map_or(Ok(()), |name| Err(wrong(name)))
+}
+
+/// `Type` has to exist and `DefaultValue` has to be a value of it.
+fn schema_property_fault(properties: &Properties, setting: &Setting<'_>) -> Option<&'static str> {
+    let type_name = properties.text("Type").unwrap_or("");
+    let default = properties.text("DefaultValue");
+    let kinds = Allowed::CollectionKind.values();
+    match SimpleType::from_name(type_name) {
+        None if !(setting.has_complex_type)(type_name) => Some("Type"),
+        None => default.map(|_| "DefaultValue"),
+        Some(_)
+            if properties
+                .text("CollectionKind")
+                .is_some_and(|kind| !kinds.contains(&kind)) =>
+        {
+            Some("CollectionKind")
+        }
+        Some(simple) => {
+            let fits = |text: &str| parse_text(simple, text, setting.now).is_ok();
+            default.filter(|text| !fits(text)).map(|_| "DefaultValue")
+        }
+    }
+}

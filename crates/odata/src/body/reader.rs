@@ -1,0 +1,349 @@
+//! A JSON reader that keeps the text of numbers.
+
+use std::borrow::Cow;
+
+/// Deepest nesting of objects and arrays.
+pub const MAX_DEPTH: usize = 64;
+
+/// A JSON value; scalars keep their text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Json<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// The characters of the number as written.
+    Number(&'a str),
+    /// The unescaped characters.
+    String(Cow<'a, str>),
+    /// The elements.
+    Array(Vec<Json<'a>>),
+    /// The members in order of the text; names may repeat.
+    Object(Members<'a>),
+}
+
+/// Members of an object in order of the text.
+pub type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
+
+/// The text is no JSON, nested too deeply, or not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body is no JSON object")]
+pub struct JsonFault;
+
+impl Json<'_> {
+    /// The text of a scalar as the declared type reads it; `None` for null, arrays and objects.
+    #[must_use]
+    pub fn scalar_text(&self) -> Option<&str> {
+        match self {
+            Self::Bool(true) => Some("true"),
+            Self::Bool(false) => Some("false"),
+            Self::Number(text) => Some(text),
+            Self::String(text) => Some(text),
+            Self::Null | Self::Array(_) | Self::Object(_) => None,
+        }
+    }
+}
+
+/// Reads one object that fills the text (RFC 8259), white space around it ignored.
+///
+/// Tolerated beyond the grammar: control characters inside strings, and `d` or `f` behind a number. A surrogate
+/// without its partner reads as U+FFFD.
+///
+/// # Errors
+/// [`JsonFault`], also when nested more than [`MAX_DEPTH`] deep.
+pub fn read_object(bytes: &[u8]) -> Result<Members<'_>, JsonFault> {
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonFault)?;
+    let mut reader = Reader { text, at: 0 };
+    reader.skip_space();
+    let members = reader.object(1)?;
+    reader.skip_space();
+    if reader.at == text.len() {
+        Ok(members)
+    } else {
+        Err(JsonFault)
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn eat(&mut self, wanted: u8) -> Result<(), JsonFault> {
+        if self.peek() == Some(wanted) {
+            self.at += 1;
+            return Ok(());
+        }
+        Err(JsonFault)
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn slice(&self, from: usize) -> &'a str {
+        self.text.get(from..self.at).unwrap_or("")
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonFault> {
+        match self.peek() {
+            Some(b'{') => self.object(depth + 1).map(Json::Object),
+            Some(b'[') => self.array(depth + 1).map(Json::Array),
+            Some(b'"') => self.string().map(Json::String),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
+            _ => self.word(),
+        }
+    }
+
+    fn word(&mut self) -> Result<Json<'a>, JsonFault> {
+        let rest = self.text.get(self.at..).unwrap_or("");
+        for (word, value) in [
+            ("null", Json::Null),
+            ("true", Json::Bool(true)),
+            ("false", Json::Bool(false)),
+        ] {
+            if rest.starts_with(word) {
+                self.at += word.len();
+                return Ok(value);
+            }
+        }
+        Err(JsonFault)
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Members<'a>, JsonFault> {
+        if depth > MAX_DEPTH {
+            return Err(JsonFault);
+        }
+        self.eat(b'{')?;
+        self.skip_space();
+        let mut members = Vec::new();
+        if self.eat(b'}').is_ok() {
+            return Ok(members);
+        }
+        loop {
+            let name = self.string()?;
+            self.skip_space();
+            self.eat(b':')?;
+            self.skip_space();
+            members.push((name, self.value(depth)?));
+            self.skip_space();
+            if self.eat(b'}').is_ok() {
+                return Ok(members);
+            }
+            self.eat(b',')?;
+            self.skip_space();
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Vec<Json<'a>>, JsonFault> {
+        if depth > MAX_DEPTH {
+            return Err(JsonFault);
+        }
+        self.eat(b'[')?;
+        self.skip_space();
+        let mut items = Vec::new();
+        if self.eat(b']').is_ok() {
+            return Ok(items);
+        }
+        loop {
+            items.push(self.value(depth)?);
+            self.skip_space();
+            if self.eat(b']').is_ok() {
+                return Ok(items);
+            }
+            self.eat(b',')?;
+            self.skip_space();
+        }
+    }
+
+    fn number(&mut self) -> Result<&'a str, JsonFault> {
+        let from = self.at;
+        let _ = self.eat(b'-');
+        self.digits()?;
+        if self.eat(b'.').is_ok() {
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'd' | b'D' | b'f' | b'F')) {
+            self.at += 1;
+        }
+        Ok(self.slice(from))
+    }
+
+    fn digits(&mut self) -> Result<(), JsonFault> {
+        let from = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at > from {
+            Ok(())
+        } else {
+            Err(JsonFault)
+        }
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonFault> {
+        self.eat(b'"')?;
+        let from = self.at;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    let text = self.slice(from);
+                    self.at += 1;
+                    return Ok(Cow::Borrowed(text));
+                }
+                Some(b'\\') => break,
+                Some(_) => self.at += 1,
+                None => return Err(JsonFault),
+            }
+        }
+        let mut text = self.slice(from).to_owned();
+        loop {
+            let clean = self.at;
+            while !matches!(self.peek(), None | Some(b'"' | b'\\')) {
+                self.at += 1;
+            }
+            text.push_str(self.slice(clean));
+            let byte = self.peek().ok_or(JsonFault)?;
+            self.at += 1;
+            if byte == b'"' {
+                return Ok(Cow::Owned(text));
+            }
+            text.push(self.escape()?);
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, JsonFault> {
+        let byte = self.peek().ok_or(JsonFault)?;
+        self.at += 1;
+        Ok(match byte {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode(),
+            _ => return Err(JsonFault),
+        })
+    }
+
+    fn unicode(&mut self) -> Result<char, JsonFault> {
+        let unit = self.hex4()?;
+        if (0xd800..0xdc00).contains(&unit) && self.text.get(self.at..self.at + 2) == Some("\\u") {
+            let back = self.at;
+            self.at += 2;
+            let low = self.hex4()?;
+            if (0xdc00..0xe000).contains(&low) {
+                let point = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+                return Ok(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            self.at = back;
+        }
+        Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
+    }
+
+    fn hex4(&mut self) -> Result<u32, JsonFault> {
+        let digits = self.text.get(self.at..self.at + 4).ok_or(JsonFault)?;
+        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(JsonFault);
+        }
+        self.at += 4;
+        u32::from_str_radix(digits, 16).map_err(|_| JsonFault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn scalars_keep_their_text() {
+        let members = read_object(b" {\"a\":1.50, \"b\":-1e3,\"c\":2.5d,\"d\":\"\\u65e5\\ud83d\\ude00\\/\\n\",\"e\":[null,true,{}]}\n").unwrap();
+        let texts: Vec<_> = members
+            .iter()
+            .map(|(_, value)| value.scalar_text())
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                Some("1.50"),
+                Some("-1e3"),
+                Some("2.5d"),
+                Some("日😀/\n"),
+                None
+            ]
+        );
+        assert_eq!(
+            members[4].1,
+            Json::Array(vec![Json::Null, Json::Bool(true), Json::Object(vec![])])
+        );
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        for bad in [
+            "",
+            " ",
+            "a",
+            "\"a\"",
+            "[]",
+            "{",
+            "{\"a\":1",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\" 1}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\u12\"}",
+            "{\"a\":+1}",
+            "{\"a\":.5}",
+            "{\"a\":1.}",
+            "{\"a\":nul}",
+            "{}x",
+            "{\"a\":\"",
+            "<a/>",
+        ] {
+            assert_eq!(read_object(bad.as_bytes()), Err(JsonFault), "{bad}");
+        }
+        assert_eq!(read_object(b"{\"a\":\"\xff\"}"), Err(JsonFault));
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(read_object(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
+        assert_eq!(read_object(nested(MAX_DEPTH).as_bytes()), Err(JsonFault));
+        assert_eq!(read_object(nested(100_000).as_bytes()), Err(JsonFault));
+    }
+
+    proptest! {
+        #[test]
+        fn what_other_writers_print_is_read(texts in prop::collection::vec(any::<String>(), 0..4), numbers in prop::collection::vec(any::<f64>(), 0..4)) {
+            let json = serde_json::json!({"texts": texts, "numbers": numbers});
+            let printed = json.to_string();
+            let members = read_object(printed.as_bytes()).unwrap();
+            let read = members.iter().find(|(name, _)| name == "texts").unwrap();
+            let expected = texts.iter().map(|text| Json::String(text.as_str().into())).collect();
+            prop_assert_eq!(&read.1, &Json::Array(expected));
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..64), text in "[{}\\[\\]\",:\\\\a1u ]*") {
+            let _ = read_object(&bytes);
+            let _ = read_object(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The fixed schemas: cells of a unit, the control sets of a cell, the schema sets of a collection.
+
+use std::sync::LazyLock;
+
+use crate::constraint::{Allowed, Format};
+use crate::edm::{
+    ComplexType, CrossCheck, DEFAULT_NULL, DEFAULT_UUID, EntityType, ID, Multiplicity, PUBLISHED,
+    Property, PropertyList, Schema, SimpleType, UPDATED,
+};
+
+/// Namespace of [`unit`].
+pub const UNIT_NAMESPACE: &str = "UnitCtl";
+/// Namespace of [`cell`].
+pub const CELL_NAMESPACE: &str = "CellCtl";
+/// Namespace of [`schema`].
+pub const SCHEMA_NAMESPACE: &str = "ODataSvcSchema";
+/// Namespace of the schemas users define.
+pub const USER_NAMESPACE: &str = "UserData";
+/// Complex type of the items of `RequestObjects`.
+pub const REQUEST_OBJECT: &str = "Message_Request_Object";
+/// Complex type of the items of `Result`.
+pub const MESSAGE_RESULT: &str = "Sent_Message_Result";
+
+/// The schema of `{unit}__ctl/`: the set `Cell`.
+#[must_use]
+pub fn unit() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+        let mut schema = Schema::new(UNIT_NAMESPACE);
+        let mut cell = EntityType::new(
+            "Cell",
+            &["Name"],
+            stamped(vec![key("Name", Format::CellName)]),
+        );
+        cell.merge_needs = cell.key.clone();
+        schema.add_type(cell);
+        schema
+    });
+    &SCHEMA
+}
+
+/// The schema of `{cell}__ctl/`: roles, accounts, relations, external cells and roles, boxes, rules, messages.
+#[must_use]
+pub fn cell() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(build_cell);
+    &SCHEMA
+}
+
+/// The schema of `{collection}/$metadata/`: entity types, properties, complex types, association ends.
+#[must_use]
+pub fn schema() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(build_schema);
+    &SCHEMA
+}
+
+fn text(name: &'static str) -> Property {
+    Property::new(name, SimpleType::String)
+}
+
+fn optional(name: &'static str) -> Property {
+    text(name).with_default(DEFAULT_NULL)
+}
+
+fn key(name: &'static str, format: Format) -> Property {
+    text(name).required().with_format(format)
+}
+
+fn stamped(mut properties: Vec<Property>) -> Vec<Property> {
+    properties.push(Property::stamp(PUBLISHED));
+    properties.push(Property::stamp(UPDATED));
+    properties
+}
+
+fn box_name() -> Property {
+    optional("_Box.Name").with_format(Format::Name)
+}
+
+fn build_cell() -> Schema {
+    let mut schema = Schema::new(CELL_NAMESPACE);
+    schema.add_complex_type(request_object());
+    schema.add_complex_type(ComplexType {
+        name: MESSAGE_RESULT.into(),
+        properties: PropertyList::new(vec![
+            text("To").with_format(Format::CellUrl),
+            text("Code"),
+            text("Reason"),
+        ]),
+    });
+    add_people(&mut schema);
+    add_rule(&mut schema);
+    add_messages(&mut schema);
+    relate_cell(&mut schema);
+    schema
+}
+
+fn add_people(schema: &mut Schema) {
+    let named = |set: &'static str, format| {
+        EntityType::new(
+            set,
+            &["Name", "_Box.Name"],
+            stamped(vec![key("Name", format), box_name()]),
+        )
+    };
+    schema.add_type(named("Role", Format::Name));
+    schema.add_type(EntityType::new(
+        "Account",
+        &["Name"],
+        stamped(vec![
+            key("Name", Format::SignName),
+            text("Type")
+                .required()
+                .with_default("basic")
+                .with_format(Format::AccountType),
+            optional("Cell"),
+            optional("IPAddressRange").with_format(Format::IpRange),
+            text("Status")
+                .with_default("active")
+                .with_format(Format::OneOf(Allowed::AccountStatus)),
+        ]),
+    ));
+    schema.add_type(named("Relation", Format::RelationName));
+    schema.add_type(EntityType::new(
+        "ExtCell",
+        &["Url"],
+        stamped(vec![key("Url", Format::CellUrl)]),
+    ));
+    let mut box_schema = optional("Schema").with_format(Format::SchemaUri);
+    box_schema.unique = Some("uk_box_schema".into());
+    schema.add_type(EntityType::new(
+        "Box",
+        &["Name"],
+        stamped(vec![key("Name", Format::Name), box_schema]),
+    ));
+    schema.add_type(EntityType::new(
+        "ExtRole",
+        &["ExtRole", "_Relation.Name", "_Relation._Box.Name"],
+        stamped(vec![
+            key("ExtRole", Format::Uri),
+            key("_Relation.Name", Format::RelationName),
+            optional("_Relation._Box.Name").with_format(Format::Name),
+        ]),
+    ));
+}
+
+fn add_rule(schema: &mut Schema) {
+    let mut rule = EntityType::new(
+        "Rule",
+        &["Name", "_Box.Name"],
+        stamped(vec![
+            text("Name")
+                .with_default(DEFAULT_UUID)
+                .with_format(Format::RuleId),
+            box_name(),
+            Property::new("EventExternal", SimpleType::Boolean).with_default("false"),
+            optional("EventSubject").with_format(Format::Uri),
+            optional("EventType").with_format(Format::EventType),
+            optional("EventObject").with_format(Format::RuleObject),
+            optional("EventInfo"),
+            text("Action").with_format(Format::OneOf(Allowed::RuleAction)),
+            optional("TargetUrl").with_format(Format::RuleTargetUrl),
+        ]),
+    );
+    rule.cross_check = CrossCheck::Rule;
+    schema.add_type(rule);
+}
+
+fn request_object() -> ComplexType {
+    ComplexType {
+        name: REQUEST_OBJECT.into(),
+        properties: PropertyList::new(vec![
+            text("RequestType")
+                .required()
+                .with_format(Format::OneOf(Allowed::RequestType)),
+            text("Name").with_format(Format::RequestName),
+            text("TargetUrl").with_format(Format::RequestTargetUrl),
+            text("ClassUrl").with_format(Format::RequestClassUrl),
+            text("EventSubject").with_format(Format::Uri),
+            text("EventType").with_format(Format::EventType),
+            text("EventObject").with_format(Format::RuleObject),
+            text("EventInfo"),
+            text("Action").with_format(Format::OneOf(Allowed::RuleAction)),
+        ]),
+    }
+}
+
+fn message(
+    set: &'static str,
+    id: Property,
+    peers: Vec<Property>,
+    tail: Vec<Property>,
+) -> EntityType {
+    let mut properties = vec![
+        id,
+        box_name(),
+        optional("InReplyTo").with_format(Format::MessageId),
+    ];
+    properties.extend(peers);
+    properties.extend([
+        text("Type")
+            .with_default("message")
+            .with_format(Format::OneOf(Allowed::MessageType)),
+        text("Title").with_default("").with_format(Format::Title),
+        text("Body")
+            .with_default("")
+            .with_format(Format::MessageBody),
+        Property::new("Priority", SimpleType::Int32)
+            .with_default("3")
+            .with_format(Format::Priority),
+    ]);
+    properties.extend(tail);
+    let mut made = EntityType::new(set, &[ID], stamped(properties));
+    made.cross_check = CrossCheck::Message;
+    made
+}
+
+fn add_messages(schema: &mut Schema) {
+    let requests = || Property::complex("RequestObjects", REQUEST_OBJECT).list();
+    schema.add_type(message(
+        "ReceivedMessage",
+        text(ID).required().with_format(Format::MessageId),
+        vec![
+            key("From", Format::CellUrl),
+            optional("MulticastTo").with_format(Format::CellUrlList),
+        ],
+        vec![
+            text("Status")
+                .required()
+                .with_format(Format::OneOf(Allowed::MessageStatus)),
+            requests(),
+        ],
+    ));
+    schema.add_type(message(
+        "SentMessage",
+        text(ID).required().with_default(DEFAULT_UUID),
+        vec![
+            optional("To").with_format(Format::CellUrlList),
+            optional("ToRelation").with_format(Format::RelationName),
+        ],
+        vec![
+            requests(),
+            Property::complex("Result", MESSAGE_RESULT).list(),
+        ],
+    ));
+}
+
+fn relate_cell(schema: &mut Schema) {
+    use Multiplicity::{Many, One, ZeroOrOne};
+    for (set, nav) in [
+        ("Role", "_Role"),
+        ("Relation", "_Relation"),
+        ("ReceivedMessage", "_ReceivedMessage"),
+        ("SentMessage", "_SentMessage"),
+        ("Rule", "_Rule"),
+    ] {
+        schema.relate(("Box", ZeroOrOne, nav), (set, Many, "_Box"));
+    }
+    schema.relate(("Account", Many, "_Role"), ("Role", Many, "_Account"));
+    schema.relate(("ExtCell", Many, "_Role"), ("Role", Many, "_ExtCell"));
+    schema.relate(("ExtRole", Many, "_Role"), ("Role", Many, "_ExtRole"));
+    schema.relate(
+        ("ExtCell", Many, "_Relation"),
+        ("Relation", Many, "_ExtCell"),
+    );
+    schema.relate(
+        ("ExtRole", Many, "_Relation"),
+        ("Relation", One, "_ExtRole"),
+    );
+    schema.relate(("Relation", Many, "_Role"), ("Role", Many, "_Relation"));
+    schema.relate(
+        ("Account", Many, "_ReceivedMessageRead"),
+        ("ReceivedMessage", Many, "_AccountRead"),
+    );
+}
+
+fn property_members(owner: &'static str) -> Vec<Property> {
+    vec![
+        key("Name", Format::Name),
+        key(owner, Format::Name),
+        text("Type").required(),
+        Property::new("Nullable", SimpleType::Boolean)
+            .required()
+            .with_default("true"),
+        text("DefaultValue"),
+        text("CollectionKind")
+            .with_default("None")
+            .with_format(Format::OneOf(Allowed::CollectionKind)),
+    ]
+}
+
+fn build_schema() -> Schema {
+    use Multiplicity::{Many, One, ZeroOrOne};
+    let mut schema = Schema::new(SCHEMA_NAMESPACE);
+    let named = |set: &'static str| {
+        EntityType::new(set, &["Name"], stamped(vec![key("Name", Format::Name)]))
+    };
+    let mut entity_type = named("EntityType");
+    entity_type.merge_needs = entity_type.key.clone();
+    schema.add_type(entity_type);
+    let mut end = EntityType::new(
+        "AssociationEnd",
+        &["Name", "_EntityType.Name"],
+        stamped(vec![
+            key("Name", Format::Name),
+            key("Multiplicity", Format::Multiplicity),
+            key("_EntityType.Name", Format::Name),
+        ]),
+    );
+    end.merge_needs = end.key.clone();
+    schema.add_type(end);
+    let mut members = property_members("_ComplexType.Name");
+    let mut complex_property = EntityType::new(
+        "ComplexTypeProperty",
+        &["Name", "_ComplexType.Name"],
+        stamped(members),
+    );
+    complex_property.cross_check = CrossCheck::SchemaProperty;
+    schema.add_type(complex_property);
+    members = property_members("_EntityType.Name");
+    members.extend([
+        Property::new("IsKey", SimpleType::Boolean)
+            .required()
+            .with_default("false"),
+        text("UniqueKey").with_format(Format::Name),
+        Property::new("IsDeclared", SimpleType::Boolean).with_default("true"),
+    ]);
+    let mut property = EntityType::new("Property", &["Name", "_EntityType.Name"], stamped(members));
+    property.cross_check = CrossCheck::SchemaProperty;
+    schema.add_type(property);
+    schema.add_type(named("ComplexType"));
+    schema.relate(
+        ("EntityType", One, "_AssociationEnd"),
+        ("AssociationEnd", Many, "_EntityType"),
+    );
+    schema.relate(
+        ("AssociationEnd", ZeroOrOne, "_AssociationEnd"),
+        ("AssociationEnd", ZeroOrOne, "_AssociationEnd"),
+    );
+    schema.relate(
+        ("EntityType", One, "_Property"),
+        ("Property", Many, "_EntityType"),
+    );
+    schema.relate(
+        ("ComplexType", One, "_ComplexTypeProperty"),
+        ("ComplexTypeProperty", Many, "_ComplexType"),
+    );
+    schema
+}

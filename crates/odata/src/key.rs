@@ -1,0 +1,391 @@
+//! Entity keys in URLs: `('v')`, `(Name='v')`, `(Name='r',_Box.Name=null)`.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use crate::constraint::Format;
+use crate::edm::EntityType;
+use crate::value::Properties;
+
+/// Most parts a key text may have.
+pub const MAX_KEY_PARTS: usize = 16;
+
+/// What `application/x-www-form-urlencoded` leaves as it is, besides the space.
+const FORM: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'*')
+    .remove(b'_')
+    .remove(b' ');
+
+/// The text between the brackets is no key, or no key of the set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the entity key is malformed")]
+pub struct KeyFault;
+
+/// A key as written, before it is held against an entity type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyText {
+    /// `('v')`
+    Single(String),
+    /// `(A='v',B=null)`; `None` is null. Names are distinct.
+    Named(Vec<(String, Option<String>)>),
+}
+
+impl KeyText {
+    /// Reads the text between the brackets, percent-encoding already decoded. Spaces around names, literals and
+    /// signs are ignored; `''` inside a literal is one quote.
+    ///
+    /// # Errors
+    /// [`KeyFault`] for syntax errors, literals that are no strings, names given twice, a lone `null`, more
+    /// than [`MAX_KEY_PARTS`] parts.
+    pub fn parse(text: &str) -> Result<Self, KeyFault> {
+        let text = text.trim_matches(' ');
+        if text.starts_with('\'') {
+            let (value, rest) = take_literal(text)?;
+            return if rest.trim_matches(' ').is_empty() {
+                Ok(Self::Single(value))
+            } else {
+                Err(KeyFault)
+            };
+        }
+        let mut parts: Vec<(String, Option<String>)> = Vec::new();
+        let mut rest = text;
+        loop {
+            let (name, tail) = rest.split_once('=').ok_or(KeyFault)?;
+            let name = name.trim_matches(' ');
+            if name.is_empty()
+                || !name.bytes().all(is_name_byte)
+                || parts.iter().any(|(own, _)| own == name)
+            {
+                return Err(KeyFault);
+            }
+            let tail = tail.trim_start_matches(' ');
+            let (value, tail) = match tail.strip_prefix("null") {
+                Some(tail) => (None, tail),
+                None => take_literal(tail).map(|(value, tail)| (Some(value), tail))?,
+            };
+            parts.push((name.to_owned(), value));
+            let tail = tail.trim_matches(' ');
+            if tail.is_empty() {
+                return Ok(Self::Named(parts));
+            }
+            rest = tail.strip_prefix(',').ok_or(KeyFault)?;
+            if parts.len() == MAX_KEY_PARTS {
+                return Err(KeyFault);
+            }
+        }
+    }
+
+    /// The key of an entity of that type.
+    ///
+    /// A single literal fills the first part and every other part that may not be null. Named parts that are
+    /// left out are null.
+    ///
+    /// # Errors
+    /// [`KeyFault`] for a name that is no part of the key, and for null in a part that may not be null.
+    pub fn resolve(&self, entity_type: &EntityType) -> Result<EntityKey, KeyFault> {
+        let required = |name: &str| {
+            entity_type
+                .properties
+                .get(name)
+                .is_some_and(|property| !property.nullable)
+        };
+        let parts = match self {
+            Self::Single(value) => entity_type
+                .key
+                .iter()
+                .enumerate()
+                .map(|(at, name)| (at == 0 || required(name)).then(|| value.clone()))
+                .collect(),
+            Self::Named(named) => {
+                if !named.iter().all(|(name, _)| entity_type.is_key(name)) {
+                    return Err(KeyFault);
+                }
+                let mut parts = Vec::with_capacity(entity_type.key.len());
+                for (at, name) in entity_type.key.iter().enumerate() {
+                    let value = named
+                        .iter()
+                        .find(|(own, _)| *own == **name)
+                        .and_then(|(_, value)| value.clone());
+                    if value.is_none() && (at == 0 || required(name)) {
+                        return Err(KeyFault);
+                    }
+                    parts.push(value);
+                }
+                parts
+            }
+        };
+        Ok(EntityKey { parts })
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+}
+
+/// Reads `'...'` at the start of the text; the rest is what follows.
+fn take_literal(text: &str) -> Result<(String, &str), KeyFault> {
+    let mut value = String::new();
+    let mut rest = text.strip_prefix('\'').ok_or(KeyFault)?;
+    loop {
+        let (plain, tail) = rest.split_once('\'').ok_or(KeyFault)?;
+        value.push_str(plain);
+        match tail.strip_prefix('\'') {
+            Some(tail) => {
+                value.push('\'');
+                rest = tail;
+            }
+            None => return Ok((value, tail)),
+        }
+    }
+}
+
+/// The key of one entity: its parts in the order of [`EntityType::key`], `None` for null.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntityKey {
+    parts: Vec<Option<String>>,
+}
+
+impl EntityKey {
+    /// A key of one part.
+    pub fn single(value: impl Into<String>) -> Self {
+        Self {
+            parts: vec![Some(value.into())],
+        }
+    }
+
+    /// A key of several parts in the order of [`EntityType::key`].
+    #[must_use]
+    pub fn compound(parts: Vec<Option<String>>) -> Self {
+        Self { parts }
+    }
+
+    /// The key that an entity with these values has; parts without text are null.
+    #[must_use]
+    pub fn of(entity_type: &EntityType, properties: &Properties) -> Self {
+        Self {
+            parts: entity_type
+                .key
+                .iter()
+                .map(|name| properties.text(name).map(str::to_owned))
+                .collect(),
+        }
+    }
+
+    /// The parts in the order of [`EntityType::key`].
+    #[must_use]
+    pub fn parts(&self) -> &[Option<String>] {
+        &self.parts
+    }
+
+    /// The part at that position, `None` for null and beyond the end.
+    #[must_use]
+    pub fn part(&self, at: usize) -> Option<&str> {
+        self.parts.get(at).and_then(|part| part.as_deref())
+    }
+
+    /// The first part, which names the entity; empty when it is null.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.part(0).unwrap_or("")
+    }
+
+    /// Appends the key with its brackets.
+    pub fn push(&self, out: &mut String, entity_type: &EntityType, style: KeyStyle) {
+        push_key(out, entity_type, style, |at, _| self.part(at));
+    }
+
+    /// The key with its brackets.
+    #[must_use]
+    pub fn print(&self, entity_type: &EntityType, style: KeyStyle) -> String {
+        let mut out = String::new();
+        self.push(&mut out, entity_type, style);
+        out
+    }
+}
+
+/// How the literals of a printed key are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyStyle {
+    /// As in `__metadata.uri` and the `Location` of a plain POST: the literal of a single key is form-encoded; of a
+    /// compound key only parts that hold a URI are.
+    Encoded,
+    /// As in `$links` answers: nothing is encoded.
+    Plain,
+}
+
+/// Appends a key with its brackets; compound keys in full, `name=value` parts in ascending order. `part` gives
+/// the value of the key property at that position of [`EntityType::key`].
+pub(crate) fn push_key<'a>(
+    out: &mut String,
+    entity_type: &EntityType,
+    style: KeyStyle,
+    part: impl Fn(usize, &str) -> Option<&'a str>,
+) {
+    out.push('(');
+    if let [name] = entity_type.key.as_slice() {
+        push_literal(out, part(0, name), style);
+    } else {
+        let mut order: Vec<(usize, &str)> = entity_type
+            .key
+            .iter()
+            .map(|name| &**name)
+            .enumerate()
+            .collect();
+        order.sort_unstable_by_key(|(_, name)| *name);
+        for (nth, (at, name)) in order.into_iter().enumerate() {
+            if nth > 0 {
+                out.push(',');
+            }
+            out.push_str(name);
+            out.push('=');
+            let holds_uri = || {
+                entity_type
+                    .properties
+                    .get(name)
+                    .is_some_and(|property| property.format == Some(Format::Uri))
+            };
+            let style = if style == KeyStyle::Encoded && holds_uri() {
+                KeyStyle::Encoded
+            } else {
+                KeyStyle::Plain
+            };
+            push_literal(out, part(at, name), style);
+        }
+    }
+    out.push(')');
+}
+
+fn push_literal(out: &mut String, value: Option<&str>, style: KeyStyle) {
+    let Some(value) = value else {
+        out.push_str("null");
+        return;
+    };
+    let quoted: Cow<'_, str> = if value.contains('\'') {
+        value.replace('\'', "''").into()
+    } else {
+        value.into()
+    };
+    out.push('\'');
+    match style {
+        KeyStyle::Plain => out.push_str(&quoted),
+        KeyStyle::Encoded => push_form_encoded(out, &quoted),
+    }
+    out.push('\'');
+}
+
+fn push_form_encoded(out: &mut String, text: &str) {
+    for piece in percent_encode(text.as_bytes(), FORM) {
+        match piece.contains(' ') {
+            true => out.push_str(&piece.replace(' ', "+")),
+            false => out.push_str(piece),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::control;
+
+    #[test]
+    fn both_forms_are_read() {
+        let single = |text: &str| KeyText::Single(text.to_owned());
+        assert_eq!(KeyText::parse("'a'"), Ok(single("a")));
+        assert_eq!(KeyText::parse(" 'a''b' "), Ok(single("a'b")));
+        assert_eq!(KeyText::parse("''"), Ok(single("")));
+        let named = KeyText::Named(vec![
+            ("_Box.Name".into(), None),
+            ("Name".into(), Some("r,=".into())),
+        ]);
+        assert_eq!(KeyText::parse("_Box.Name=null, Name = 'r,='"), Ok(named));
+        for bad in [
+            "",
+            "1",
+            "true",
+            "null",
+            "a",
+            "'a",
+            "a'",
+            "'a'b'",
+            "Name",
+            "Name=",
+            "Name=1",
+            "Name=a",
+            "Name='a',",
+            ",",
+            "Name='a',Name='b'",
+            "='a'",
+            "Name='a' x",
+            "Na me='a'",
+            "'a','b'",
+        ] {
+            assert_eq!(KeyText::parse(bad), Err(KeyFault), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_single_literal_means_a_null_box() {
+        let role = control::cell().entity_type("Role").unwrap();
+        let resolve = |text: &str| KeyText::parse(text).unwrap().resolve(role);
+        let plain = resolve("'r'").unwrap();
+        assert_eq!(plain, resolve("Name='r',_Box.Name=null").unwrap());
+        assert_eq!(plain, resolve("Name='r'").unwrap());
+        assert_eq!(
+            plain.print(role, KeyStyle::Encoded),
+            "(Name='r',_Box.Name=null)"
+        );
+        for bad in ["_Box.Name='b'", "Name=null", "Other='r'"] {
+            assert_eq!(resolve(bad), Err(KeyFault), "{bad}");
+        }
+        let rule = control::cell().entity_type("Rule").unwrap();
+        assert_eq!(
+            KeyText::parse("'r'")
+                .unwrap()
+                .resolve(rule)
+                .unwrap()
+                .parts(),
+            &[Some("r".to_owned()), None]
+        );
+    }
+
+    #[test]
+    fn encoding_follows_the_place() {
+        let ext_cell = control::cell().entity_type("ExtCell").unwrap();
+        let key = EntityKey::single("http://h/c d/");
+        assert_eq!(
+            key.print(ext_cell, KeyStyle::Encoded),
+            "('http%3A%2F%2Fh%2Fc+d%2F')"
+        );
+        assert_eq!(key.print(ext_cell, KeyStyle::Plain), "('http://h/c d/')");
+        let ext_role = control::cell().entity_type("ExtRole").unwrap();
+        let key = EntityKey::compound(vec![Some("http://h/".into()), Some("+r".into()), None]);
+        assert_eq!(
+            key.print(ext_role, KeyStyle::Encoded),
+            "(ExtRole='http%3A%2F%2Fh%2F',_Relation.Name='+r',_Relation._Box.Name=null)"
+        );
+        assert_eq!(
+            EntityKey::single("日").print(ext_cell, KeyStyle::Encoded),
+            "('%E6%97%A5')"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn printed_keys_are_read_back(name in "\\PC*", other in proptest::option::of("\\PC*")) {
+            let role = control::cell().entity_type("Role").unwrap();
+            let key = EntityKey::compound(vec![Some(name), other]);
+            let text = key.print(role, KeyStyle::Plain);
+            prop_assert_eq!(KeyText::parse(&text[1..text.len() - 1]).unwrap().resolve(role).unwrap(), key);
+        }
+
+        #[test]
+        fn any_text_is_answered(text in "[a-z'=,. ]*|\\PC*") {
+            let _ = KeyText::parse(&text);
+        }
+    }
+}

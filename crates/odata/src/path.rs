@@ -1,0 +1,306 @@
+//! Paths below a service root.
+
+use percent_encoding::percent_decode_str;
+
+use crate::key::{KeyFault, KeyText};
+
+/// What a path below a service root names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// The root itself: the service document.
+    Root,
+    /// `$metadata`
+    Metadata,
+    /// `$batch`
+    Batch,
+    /// `{Set}`
+    Set(String),
+    /// `{Set}({key})`
+    Entity {
+        /// Name of the set.
+        set: String,
+        /// Its key.
+        key: KeyText,
+    },
+    /// `{Set}({key})/$links/{nav}` and `{Set}({key})/$links/{nav}({target})`
+    Links {
+        /// Name of the source set.
+        set: String,
+        /// Key of the source.
+        key: KeyText,
+        /// Name of the navigation property.
+        navigation: String,
+        /// Key of the target, if given.
+        target: Option<KeyText>,
+    },
+    /// `{Set}({key})/{nav}` and `{Set}({key})/{nav}({target})`
+    Navigation {
+        /// Name of the source set.
+        set: String,
+        /// Key of the source.
+        key: KeyText,
+        /// Name of the navigation property.
+        navigation: String,
+        /// Key of the target, if given: no method accepts one.
+        target: Option<KeyText>,
+    },
+}
+
+/// Why a path names nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathFault {
+    /// No resource has a path of this shape.
+    #[error("no resource has this path")]
+    NoMatch,
+    /// A bracket is opened and not closed in the segment, as an unencoded slash inside a key does: such a text is
+    /// taken for the name of a set, and no set has it.
+    #[error("no entity set has this name")]
+    NoSet,
+    /// The key of the entity is malformed. The set is told, because an unknown set is the graver fault.
+    #[error("the entity key is malformed")]
+    Key {
+        /// Name of the set.
+        set: String,
+    },
+    /// The key of the target is malformed.
+    #[error("the key of the link target is malformed")]
+    TargetKey,
+}
+
+impl Resource {
+    /// Reads the raw path (still percent-encoded) behind the service root, with or without its first slash. Each
+    /// segment is decoded after the path is split, so `%2F` belongs to a key. A trailing slash is ignored.
+    ///
+    /// # Errors
+    /// [`PathFault`]; whether sets and navigation properties exist is not looked at.
+    pub fn parse(raw: &str) -> Result<Self, PathFault> {
+        let raw = raw.strip_prefix('/').unwrap_or(raw);
+        let raw = raw.strip_suffix('/').unwrap_or(raw);
+        if raw.is_empty() {
+            return Ok(Self::Root);
+        }
+        let mut segments = raw.split('/');
+        let first = decode(segments.next().unwrap_or(""))?;
+        let rest = (segments.next(), segments.next(), segments.next());
+        match (first.as_str(), rest) {
+            ("$metadata", (None, ..)) => return Ok(Self::Metadata),
+            ("$batch", (None, ..)) => return Ok(Self::Batch),
+            ("", _) => return Err(PathFault::NoMatch),
+            (text, _) if text.starts_with('$') => return Err(PathFault::NoMatch),
+            _ => {}
+        }
+        if first.contains('(') && !first.ends_with(')') {
+            return Err(PathFault::NoSet);
+        }
+        let (set, key) = split_key(&first).map_err(|(set, _)| PathFault::Key { set })?;
+        match (key, rest) {
+            (None, (None, ..)) => Ok(Self::Set(set)),
+            (Some(key), (None, ..)) => Ok(Self::Entity { set, key }),
+            (Some(key), (Some(links), Some(nav), None)) if decode(links)? == "$links" => {
+                let (navigation, target) = split_target(nav)?;
+                Ok(Self::Links {
+                    set,
+                    key,
+                    navigation,
+                    target,
+                })
+            }
+            (Some(key), (Some(nav), None, _)) => {
+                let (navigation, target) = split_target(nav)?;
+                if navigation.starts_with('$') {
+                    return Err(PathFault::NoMatch);
+                }
+                Ok(Self::Navigation {
+                    set,
+                    key,
+                    navigation,
+                    target,
+                })
+            }
+            _ => Err(PathFault::NoMatch),
+        }
+    }
+
+    /// Name of the set the path starts with.
+    #[must_use]
+    pub fn set(&self) -> Option<&str> {
+        match self {
+            Self::Root | Self::Metadata | Self::Batch => None,
+            Self::Set(set)
+            | Self::Entity { set, .. }
+            | Self::Links { set, .. }
+            | Self::Navigation { set, .. } => Some(set),
+        }
+    }
+}
+
+fn decode(segment: &str) -> Result<String, PathFault> {
+    percent_decode_str(segment)
+        .decode_utf8()
+        .map(Into::into)
+        .map_err(|_| PathFault::NoMatch)
+}
+
+fn split_target(segment: &str) -> Result<(String, Option<KeyText>), PathFault> {
+    let text = decode(segment)?;
+    split_key(&text).map_err(|_| PathFault::TargetKey)
+}
+
+/// Splits `Name(key)`; the key is `None` without bracket.
+fn split_key(text: &str) -> Result<(String, Option<KeyText>), (String, KeyFault)> {
+    match text.split_once('(') {
+        None => Ok((text.to_owned(), None)),
+        Some((name, tail)) => {
+            let parsed = tail
+                .strip_suffix(')')
+                .ok_or(KeyFault)
+                .and_then(KeyText::parse);
+            parsed
+                .map(|key| (name.to_owned(), Some(key)))
+                .map_err(|fault| (name.to_owned(), fault))
+        }
+    }
+}
+
+/// The reference in the body of a link request: a URL below the service root or relative to it.
+///
+/// `root` ends with a slash and is compared without regard to ASCII case.
+///
+/// # Errors
+/// [`KeyFault`] unless the reference is `Set(key)` there.
+pub fn parse_link_uri(root: &str, uri: &str) -> Result<(String, KeyText), KeyFault> {
+    let relative = match uri.get(..root.len()) {
+        Some(start) if start.eq_ignore_ascii_case(root) => uri.get(root.len()..).unwrap_or(""),
+        _ if uri
+            .split('(')
+            .next()
+            .is_some_and(|set| set.contains(['/', ':'])) =>
+        {
+            return Err(KeyFault);
+        }
+        _ => uri,
+    };
+    let decoded = percent_decode_str(relative)
+        .decode_utf8()
+        .map_err(|_| KeyFault)?;
+    match split_key(&decoded) {
+        Ok((set, Some(key))) if !set.is_empty() && !set.contains('/') => Ok((set, key)),
+        _ => Err(KeyFault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn single(text: &str) -> KeyText {
+        KeyText::Single(text.to_owned())
+    }
+
+    #[test]
+    fn every_shape_is_told_apart() {
+        assert_eq!(Resource::parse(""), Ok(Resource::Root));
+        assert_eq!(Resource::parse("/$metadata"), Ok(Resource::Metadata));
+        assert_eq!(Resource::parse("$batch"), Ok(Resource::Batch));
+        assert_eq!(Resource::parse("Role/"), Ok(Resource::Set("Role".into())));
+        assert_eq!(
+            Resource::parse("ExtCell('http%3A%2F%2Fh%2F')"),
+            Ok(Resource::Entity {
+                set: "ExtCell".into(),
+                key: single("http://h/")
+            })
+        );
+        let (set, key, navigation) = (String::from("A"), single("a"), String::from("_B"));
+        assert_eq!(
+            Resource::parse("A('a')/$links/_B"),
+            Ok(Resource::Links {
+                set: set.clone(),
+                key: key.clone(),
+                navigation: navigation.clone(),
+                target: None
+            })
+        );
+        assert_eq!(
+            Resource::parse("A('a')/%24links/_B(%27b%27)"),
+            Ok(Resource::Links {
+                set: set.clone(),
+                key: key.clone(),
+                navigation: navigation.clone(),
+                target: Some(single("b"))
+            })
+        );
+        assert_eq!(
+            Resource::parse("A('a')/_B('b')"),
+            Ok(Resource::Navigation {
+                set,
+                key,
+                navigation,
+                target: Some(single("b"))
+            })
+        );
+    }
+
+    #[test]
+    fn faults_are_told_apart() {
+        assert_eq!(
+            Resource::parse("A(1)"),
+            Err(PathFault::Key { set: "A".into() })
+        );
+        assert_eq!(Resource::parse("A('a'"), Err(PathFault::NoSet));
+        assert_eq!(Resource::parse("A('http://h/')"), Err(PathFault::NoSet));
+        assert_eq!(
+            Resource::parse("A('a')/$links/_B(1)"),
+            Err(PathFault::TargetKey)
+        );
+        for path in [
+            "$other",
+            "A/_B",
+            "A('a')/$links",
+            "A('a')/$links/_B/x",
+            "A('a')/_B/x",
+            "A('%FF')",
+            "$metadata/A",
+        ] {
+            assert_eq!(Resource::parse(path), Err(PathFault::NoMatch), "{path}");
+        }
+    }
+
+    #[test]
+    fn link_uris_are_below_the_root_or_relative() {
+        let root = "http://h/c/__ctl/";
+        let parse = |uri: &str| parse_link_uri(root, uri);
+        assert_eq!(
+            parse("http://h/c/__ctl/Role('r')"),
+            Ok(("Role".into(), single("r")))
+        );
+        assert_eq!(
+            parse("HTTP://H/c/__ctl/Role('r')"),
+            Ok(("Role".into(), single("r")))
+        );
+        assert_eq!(
+            parse("ExtCell('http://h/')"),
+            Ok(("ExtCell".into(), single("http://h/")))
+        );
+        for bad in [
+            "",
+            "Role",
+            "Role('r'",
+            "Role(r)",
+            "http://other/c/__ctl/Role('r')",
+            "http://h/c/__ctl/a/Role('r')",
+            "('r')",
+        ] {
+            assert_eq!(parse(bad), Err(KeyFault), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_answered(path in "[a-zA-Z$_()'/%=,.]*|\\PC*") {
+            let _ = Resource::parse(&path);
+            let _ = parse_link_uri("http://h/", &path);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Values of properties.
+
+use std::sync::Arc;
+
+use crate::edm::{EntityType, Kind, PropertyList, Schema, SimpleType};
+
+mod number;
+mod parse;
+mod print;
+mod stored;
+
+pub use number::{push_double, push_int, push_single};
+pub use parse::{
+    MAX_MILLIS, MAX_STRING_BYTES, MIN_MILLIS, TextFault, is_decimal5, parse_date, parse_text,
+};
+pub use print::{push_json_string, push_plain_text, push_value};
+pub use stored::StoredFault;
+
+/// One value of a property.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value {
+    /// Null, which also stands for absence.
+    #[default]
+    Null,
+    /// `Edm.Boolean`
+    Bool(bool),
+    /// `Edm.Int32`
+    Int32(i32),
+    /// `Edm.Single`, kept with every digit it was sent with.
+    Single(f64),
+    /// `Edm.Double`
+    Double(f64),
+    /// `Edm.String`
+    String(String),
+    /// `Edm.DateTime` in milliseconds since 1970.
+    DateTime(i64),
+    /// A complex value, members in the order of its type.
+    Complex(Properties),
+    /// The elements of a list.
+    List(Vec<Value>),
+}
+
+/// The null that references to absent values point to.
+pub static NULL: Value = Value::Null;
+
+impl Value {
+    /// True for null.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The text of a string value.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The truth of a boolean value.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(truth) => Some(*truth),
+            _ => None,
+        }
+    }
+
+    /// The number in a value of any numeric type.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Int32(number) => Some(f64::from(*number)),
+            Self::Single(number) | Self::Double(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The milliseconds of a date value.
+    #[must_use]
+    pub fn as_millis(&self) -> Option<i64> {
+        match self {
+            Self::DateTime(millis) => Some(*millis),
+            _ => None,
+        }
+    }
+
+    /// The value read as another primitive type: integers become doubles when a property's type was widened,
+    /// elements of a list likewise. Values that already fit, or cannot be read so, stay as they are.
+    #[must_use]
+    pub fn read_as(self, simple: SimpleType) -> Self {
+        match (simple, self) {
+            (SimpleType::Double, Self::Int32(number)) => Self::Double(f64::from(number)),
+            (SimpleType::Double, Self::Single(number)) => Self::Double(number),
+            (_, Self::List(items)) => {
+                Self::List(items.into_iter().map(|item| item.read_as(simple)).collect())
+            }
+            (_, other) => other,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+/// Property values by name, in a stable order. A name that is absent reads as null.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Properties {
+    entries: Vec<(Arc<str>, Value)>,
+}
+
+impl Properties {
+    /// No values.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No values, with room for `count`.
+    #[must_use]
+    pub fn with_capacity(count: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(count),
+        }
+    }
+
+    /// The value of that name, `None` when absent.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.entries
+            .iter()
+            .find(|(own, _)| &**own == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The value of that name, null when absent.
+    #[must_use]
+    pub fn value(&self, name: &str) -> &Value {
+        self.get(name).unwrap_or(&NULL)
+    }
+
+    /// The value of that name if it is a string.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.value(name).as_str()
+    }
+
+    /// As [`Properties::get`], looking first behind the entry found last: walking the names in the order
+    /// of the entries costs one comparison each. `cursor` starts at 0 and is moved by the call.
+    #[must_use]
+    pub fn get_next(&self, name: &str, cursor: &mut usize) -> Option<&Value> {
+        if let Some((own, value)) = self.entries.get(*cursor)
+            && &**own == name
+        {
+            *cursor += 1;
+            return Some(value);
+        }
+        let at = self.entries.iter().position(|(own, _)| &**own == name)?;
+        *cursor = at + 1;
+        self.entries.get(at).map(|(_, value)| value)
+    }
+
+    /// Sets a value; a new name goes to the end, a known one keeps its place.
+    pub fn set(&mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) {
+        let (name, value) = (name.into(), value.into());
+        match self.entries.iter_mut().find(|(own, _)| *own == name) {
+            Some((_, slot)) => *slot = value,
+            None => self.entries.push((name, value)),
+        }
+    }
+
+    /// Adds a value whose name is known to be absent.
+    pub fn push(&mut self, name: Arc<str>, value: Value) {
+        self.entries.push((name, value));
+    }
+
+    /// Removes and returns the value of that name.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        let at = self.entries.iter().position(|(own, _)| &**own == name)?;
+        Some(self.entries.remove(at).1)
+    }
+
+    /// All entries in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
+        self.entries.iter().map(|(name, value)| (name, value))
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True without entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Renames entries from wire names to stored names, into complex values too.
+    pub fn into_stored_names(self, schema: &Schema, entity_type: &EntityType) -> Self {
+        self.renamed(schema, &entity_type.properties, Direction::ToStored)
+    }
+
+    /// Undoes [`Properties::into_stored_names`], reads every value as its declared type ([`Value::read_as`])
+    /// and puts the entries into schema order. Entries whose property no longer exists are left out.
+    pub fn into_wire_names(self, schema: &Schema, entity_type: &EntityType) -> Self {
+        self.renamed(schema, &entity_type.properties, Direction::ToWire)
+    }
+
+    fn renamed(mut self, schema: &Schema, list: &PropertyList, direction: Direction) -> Self {
+        let mut done = Self::with_capacity(self.entries.len());
+        let mut cursor = 0;
+        for property in list {
+            let (from, to) = match direction {
+                Direction::ToStored => (&property.name, property.stored_name()),
+                Direction::ToWire => (property.stored_name(), &property.name),
+            };
+            let Some(value) = self.take_next(from, &mut cursor) else {
+                continue;
+            };
+            let value = match (&property.kind, value) {
+                (Kind::Complex(name), value) => match schema.complex_type(name) {
+                    Some(complex) => rename_inside(schema, &complex.properties, direction, value),
+                    None => value,
+                },
+                (Kind::Simple(simple), value) => value.read_as(*simple),
+            };
+            done.push(to.clone(), value);
+        }
+        if let Direction::ToStored = direction {
+            done.entries.extend(
+                self.entries
+                    .into_iter()
+                    .filter(|(name, _)| list.get(name).is_none()),
+            );
+        }
+        done
+    }
+
+    fn take_next(&mut self, name: &str, cursor: &mut usize) -> Option<Value> {
+        let at = match self.entries.get(*cursor) {
+            Some((own, _)) if &**own == name => *cursor,
+            _ => self.entries.iter().position(|(own, _)| &**own == name)?,
+        };
+        *cursor = at + 1;
+        self.entries
+            .get_mut(at)
+            .map(|(_, value)| std::mem::take(value))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    ToStored,
+    ToWire,
+}
+
+fn rename_inside(
+    schema: &Schema,
+    list: &PropertyList,
+    direction: Direction,
+    value: Value,
+) -> Value {
+    match value {
+        Value::Complex(members) => Value::Complex(members.renamed(schema, list, direction)),
+        Value::List(items) => Value::List(
+            items
+                .into_iter()
+                .map(|item| rename_inside(schema, list, direction, item))
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+impl FromIterator<(Arc<str>, Value)> for Properties {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Value)>>(entries: I) -> Self {
+        let mut made = Self::new();
+        for (name, value) in entries {
+            made.set(name, value);
+        }
+        made
+    }
+}

@@ -1,0 +1,99 @@
+//! Reading of values from the text of a JSON token, by declared type.
+
+use super::Value;
+use crate::edm::{DEFAULT_NOW, SimpleType};
+
+/// Earliest date, the first millisecond of 1753.
+pub const MIN_MILLIS: i64 = -6_847_804_800_000;
+/// Latest date, the last millisecond of 9999.
+pub const MAX_MILLIS: i64 = 253_402_300_799_999;
+/// Longest string value in bytes of UTF-8.
+pub const MAX_STRING_BYTES: usize = 51_200;
+
+/// The text is no value of the type, or out of its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the text is no value of {}", .0.name())]
+pub struct TextFault(pub SimpleType);
+
+/// Reads the text of a JSON scalar (strings unescaped, numbers and booleans as written) as a value of `simple`.
+///
+/// `now` is what `SYSUTCDATETIME()` stands for, in milliseconds since 1970. Limits: strings of
+/// [`MAX_STRING_BYTES`]; dates from [`MIN_MILLIS`] to [`MAX_MILLIS`]; singles with a point have at most five
+/// digits on each side of it; doubles are 0 or between 2.23e-308 and 1.79e308 in size.
+///
+/// # Errors
+/// [`TextFault`] when the text is not such a value.
+pub fn parse_text(simple: SimpleType, text: &str, now: i64) -> Result<Value, TextFault> {
+    let value = match simple {
+        SimpleType::String => {
+            (text.len() <= MAX_STRING_BYTES).then(|| Value::String(text.to_owned()))
+        }
+        SimpleType::Boolean => match text {
+            "true" => Some(Value::Bool(true)),
+            "false" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        SimpleType::Int32 => text.parse().ok().map(Value::Int32),
+        SimpleType::Single => parse_single(text).map(Value::Single),
+        SimpleType::Double => parse_double(text).map(Value::Double),
+        SimpleType::DateTime => parse_date(text, now).map(Value::DateTime),
+    };
+    value.ok_or(TextFault(simple))
+}
+
+/// Reads `/Date(n)/` or `SYSUTCDATETIME()` as milliseconds, `None` for other text and dates out of range.
+#[must_use]
+pub fn parse_date(text: &str, now: i64) -> Option<i64> {
+    if text == DEFAULT_NOW {
+        return Some(now);
+    }
+    let digits = text.strip_prefix("/Date(")?.strip_suffix(")/")?;
+    let unsigned = digits.strip_prefix('-').unwrap_or(digits);
+    if unsigned.is_empty() || !unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits
+        .parse()
+        .ok()
+        .filter(|millis| (MIN_MILLIS..=MAX_MILLIS).contains(millis))
+}
+
+/// True for a decimal with one to five digits on each side of the point and an optional minus.
+#[must_use]
+pub fn is_decimal5(text: &str) -> bool {
+    let five = |digits: &str| {
+        (1..=5).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    unsigned
+        .split_once('.')
+        .is_some_and(|(integer, fraction)| five(integer) && five(fraction))
+}
+
+fn parse_single(text: &str) -> Option<f64> {
+    if text.contains('.') {
+        return if is_decimal5(text) {
+            text.parse().ok()
+        } else {
+            None
+        };
+    }
+    parse_float(text).filter(|number| number.abs() <= f64::from(f32::MAX))
+}
+
+fn parse_double(text: &str) -> Option<f64> {
+    parse_float(text)
+        .filter(|number| *number == 0.0 || (2.23e-308..=1.79e308).contains(&number.abs()))
+}
+
+/// A decimal number with optional sign, exponent and type suffix.
+fn parse_float(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let text = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
+    let plausible =
+        |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
+    if !text.bytes().all(plausible) {
+        return None;
+    }
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}

@@ -1,0 +1,104 @@
+//! The JSON and plain-text forms of values.
+
+use super::Value;
+use super::number::{push_double, push_int, push_single};
+
+/// Appends a value as response bodies write it: every `/` escaped, dates as `"\/Date(n)\/"`.
+pub fn push_value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Int32(number) => push_int(out, i64::from(*number)),
+        Value::Single(number) => push_single(out, *number),
+        Value::Double(number) => push_double(out, *number),
+        Value::String(text) => push_json_string(out, text),
+        Value::DateTime(millis) => {
+            out.push_str("\"\\/Date(");
+            push_int(out, *millis);
+            out.push_str(")\\/\"");
+        }
+        Value::Complex(members) => {
+            out.push('{');
+            for (at, (name, value)) in members.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                push_json_string(out, name);
+                out.push(':');
+                push_value(out, value);
+            }
+            out.push('}');
+        }
+        Value::List(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                push_value(out, item);
+            }
+            out.push(']');
+        }
+    }
+}
+
+/// Appends the text of a value as search and plain XML content see it: strings as they are, numbers and booleans as
+/// in JSON, dates as `/Date(n)/`; nothing for null, complex values and lists.
+pub fn push_plain_text(out: &mut String, value: &Value) {
+    match value {
+        Value::String(text) => out.push_str(text),
+        Value::DateTime(millis) => {
+            out.push_str("/Date(");
+            push_int(out, *millis);
+            out.push_str(")/");
+        }
+        Value::Null | Value::Complex(_) | Value::List(_) => {}
+        other => push_value(out, other),
+    }
+}
+
+/// Appends a string with quotes. `/`, `"` and `\` get a backslash; control characters (with U+007F) their short
+/// form or `\uXXXX`; the rest is written as UTF-8.
+pub fn push_json_string(out: &mut String, text: &str) {
+    out.push('"');
+    push_escaped(out, text);
+    out.push('"');
+}
+
+/// As [`push_json_string`] without the quotes.
+pub(crate) fn push_escaped(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(needs_escape) {
+        let (clean, tail) = rest.split_at(at);
+        out.push_str(clean);
+        let Some(found) = tail.bytes().next() else {
+            break;
+        };
+        match found {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'/' => out.push_str("\\/"),
+            0x08 => out.push_str("\\b"),
+            0x0c => out.push_str("\\f"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            other => {
+                out.push_str("\\u00");
+                out.push(hex(other >> 4));
+                out.push(hex(other & 15));
+            }
+        }
+        rest = tail.get(1..).unwrap_or("");
+    }
+    out.push_str(rest);
+}
+
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || matches!(byte, b'"' | b'\\' | b'/' | 0x7f)
+}
+
+fn hex(nibble: u8) -> char {
+    char::from_digit(u32::from(nibble), 16).unwrap_or('0')
+}
