@@ -19,7 +19,13 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn remove(&self, space: &Space, id: &BlobId) -> Result<()>;
 
     /// Up to `limit` ids of finished bodies after `after` (in id order) that are older than `age_ms`, for the sweeper.
-    async fn list(&self, space: &Space, after: Option<&BlobId>, age_ms: u64, limit: usize) -> Result<Vec<BlobId>>;
+    async fn list(
+        &self,
+        space: &Space,
+        after: Option<&BlobId>,
+        age_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<BlobId>>;
 
     /// Removes all bodies of the space, unfinished ones too.
     async fn drop_space(&self, space: &Space) -> Result<()>;

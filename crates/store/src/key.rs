@@ -115,7 +115,11 @@ impl KeyBuilder {
     #[must_use]
     pub fn f64(self, n: f64) -> Self {
         let bits = if n == 0.0 { 0 } else { n.to_bits() };
-        let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+        let ordered = if bits >> 63 == 1 {
+            !bits
+        } else {
+            bits | 1 << 63
+        };
         self.fixed(&ordered.to_be_bytes())
     }
 
@@ -139,7 +143,10 @@ impl KeyRange {
     /// All keys that begin with `prefix`.
     #[must_use]
     pub fn prefix(prefix: &Key) -> Self {
-        Self { start: prefix.clone(), end: prefix.after_prefix() }
+        Self {
+            start: prefix.clone(),
+            end: prefix.after_prefix(),
+        }
     }
 
     /// The keys of this range that come after `key`, for the next page going up.
@@ -147,13 +154,19 @@ impl KeyRange {
     pub fn after(&self, key: &Key) -> Self {
         let mut start = key.0.clone();
         start.push(0);
-        Self { start: Key(start), end: self.end.clone() }
+        Self {
+            start: Key(start),
+            end: self.end.clone(),
+        }
     }
 
     /// The keys of this range that come before `key`, for the next page going down.
     #[must_use]
     pub fn before(&self, key: &Key) -> Self {
-        Self { start: self.start.clone(), end: Some(key.clone()) }
+        Self {
+            start: self.start.clone(),
+            end: Some(key.clone()),
+        }
     }
 
     /// Whether the key lies in the range.
@@ -195,6 +208,9 @@ mod tests {
     #[test]
     fn a_prefix_of_highest_bytes_has_no_end() {
         assert_eq!(Key::from_bytes(vec![255, 255]).after_prefix(), None);
-        assert_eq!(Key::from_bytes(vec![1, 255]).after_prefix(), Some(Key::from_bytes(vec![2])));
+        assert_eq!(
+            Key::from_bytes(vec![1, 255]).after_prefix(),
+            Some(Key::from_bytes(vec![2]))
+        );
     }
 }

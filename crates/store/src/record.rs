@@ -137,7 +137,13 @@ pub trait RecordStore: Send + Sync + 'static {
     async fn get(&self, space: &Space, keys: &[Key]) -> Result<Vec<Option<Record>>>;
 
     /// Up to `limit` records of the range, from one snapshot.
-    async fn scan(&self, space: &Space, range: &KeyRange, order: Direction, limit: usize) -> Result<Vec<(Key, Record)>>;
+    async fn scan(
+        &self,
+        space: &Space,
+        range: &KeyRange,
+        order: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Key, Record)>>;
 
     /// How many records the range holds.
     async fn count(&self, space: &Space, range: &KeyRange) -> Result<u64>;

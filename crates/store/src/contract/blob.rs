@@ -1,0 +1,178 @@
+//! The suite for [`BlobStore`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use personium_types::{BlobId, CellId};
+
+use super::history::Rng;
+use crate::{BlobStore, Space};
+
+/// Checks everything that [`BlobStore`] promises, except crashes.
+pub async fn blobs(store: Arc<dyn BlobStore>) {
+    store.check().await.unwrap();
+    bodies_read_as_written(&*store).await;
+    unfinished_bodies_are_invisible(&*store).await;
+    open_readers_survive_removal(&*store).await;
+    spaces_are_apart(&*store).await;
+    listing_goes_by_id_and_age(&*store).await;
+    parallel_writers_do_not_meet(&store).await;
+}
+
+fn new_space() -> Space {
+    Space::Cell(CellId::random())
+}
+
+async fn write(store: &dyn BlobStore, space: &Space, body: &[u8], piece: usize) -> BlobId {
+    let mut writer = store.create(space).await.unwrap();
+    for part in body.chunks(piece) {
+        writer.write(Bytes::copy_from_slice(part)).await.unwrap();
+    }
+    writer.finish().await.unwrap()
+}
+
+async fn read(store: &dyn BlobStore, space: &Space, id: &BlobId) -> Option<Vec<u8>> {
+    let mut reader = store.open(space, id).await.unwrap()?;
+    let mut body = Vec::new();
+    loop {
+        let piece = reader.read_at(body.len() as u64, 50_000).await.unwrap();
+        if piece.is_empty() {
+            assert_eq!(body.len() as u64, reader.len());
+            return Some(body);
+        }
+        body.extend_from_slice(&piece);
+    }
+}
+
+fn random_body(seed: u64, len: usize) -> Vec<u8> {
+    let mut rng = Rng::new(seed);
+    (0..len).map(|_| rng.below(256) as u8).collect()
+}
+
+async fn bodies_read_as_written(store: &dyn BlobStore) {
+    let space = new_space();
+    for (len, piece) in [
+        (0, 1),
+        (1, 1),
+        (1000, 7),
+        (300_000, 8192),
+        (2 << 20, 300_000),
+        (3 << 20, 3 << 20),
+    ] {
+        let body = random_body(len as u64, len);
+        let id = write(store, &space, &body, piece).await;
+        assert!(
+            read(store, &space, &id).await.unwrap() == body,
+            "{len} bytes in pieces of {piece}"
+        );
+        let mut reader = store.open(&space, &id).await.unwrap().unwrap();
+        assert_eq!((reader.len(), reader.is_empty()), (len as u64, len == 0));
+        let middle = len / 2;
+        let part = reader.read_at(middle as u64, 100).await.unwrap();
+        assert!(part[..] == body[middle..(middle + 100).min(len)]);
+        assert!(reader.read_at(len as u64, 10).await.unwrap().is_empty());
+        assert!(reader.read_at(u64::MAX, 10).await.unwrap().is_empty());
+        assert!(reader.read_at(0, 0).await.unwrap().is_empty());
+        assert!(
+            reader.read_at(0, len + 10).await.unwrap()[..] == body[..],
+            "as much as there is"
+        );
+    }
+}
+
+async fn unfinished_bodies_are_invisible(store: &dyn BlobStore) {
+    let space = new_space();
+    let mut writer = store.create(&space).await.unwrap();
+    writer.write(Bytes::from(vec![1; 600_000])).await.unwrap();
+    assert!(store.list(&space, None, 0, 10).await.unwrap().is_empty());
+    drop(writer);
+    assert!(store.list(&space, None, 0, 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .open(&space, &BlobId::random())
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+async fn open_readers_survive_removal(store: &dyn BlobStore) {
+    let space = new_space();
+    let body = random_body(3, 700_000);
+    let id = write(store, &space, &body, 65_536).await;
+    let mut reader = store.open(&space, &id).await.unwrap().unwrap();
+    assert!(reader.read_at(0, 1000).await.unwrap()[..] == body[..1000]);
+    store.remove(&space, &id).await.unwrap();
+    store.remove(&space, &id).await.unwrap();
+    assert!(store.open(&space, &id).await.unwrap().is_none());
+    assert!(reader.read_at(600_000, 200_000).await.unwrap()[..] == body[600_000..]);
+}
+
+async fn spaces_are_apart(store: &dyn BlobStore) {
+    let (a, b) = (new_space(), new_space());
+    let in_a = write(store, &a, b"a", 1).await;
+    let in_b = write(store, &b, b"b", 1).await;
+    let in_unit = write(store, &Space::Unit, b"unit", 4).await;
+    assert!(store.open(&b, &in_a).await.unwrap().is_none());
+    store.remove(&b, &in_a).await.unwrap();
+    assert_eq!(read(store, &a, &in_a).await.unwrap(), b"a");
+    let mut unfinished = store.create(&a).await.unwrap();
+    unfinished.write(Bytes::from_static(b"half")).await.unwrap();
+    store.drop_space(&a).await.unwrap();
+    store.drop_space(&a).await.unwrap();
+    assert!(store.open(&a, &in_a).await.unwrap().is_none());
+    assert!(store.list(&a, None, 0, 10).await.unwrap().is_empty());
+    assert_eq!(read(store, &b, &in_b).await.unwrap(), b"b");
+    assert_eq!(read(store, &Space::Unit, &in_unit).await.unwrap(), b"unit");
+    drop(unfinished);
+    let again = write(store, &a, b"again", 2).await;
+    assert_eq!(read(store, &a, &again).await.unwrap(), b"again");
+}
+
+async fn listing_goes_by_id_and_age(store: &dyn BlobStore) {
+    let space = new_space();
+    let mut ids = Vec::new();
+    for n in 0..25u8 {
+        ids.push(write(store, &space, &[n], 1).await);
+    }
+    ids.sort();
+    let mut seen: Vec<BlobId> = Vec::new();
+    loop {
+        let page = store.list(&space, seen.last(), 0, 7).await.unwrap();
+        assert!(page.len() <= 7);
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page);
+    }
+    assert_eq!(seen, ids);
+    assert!(
+        store
+            .list(&space, None, 3_600_000, 100)
+            .await
+            .unwrap()
+            .is_empty(),
+        "none is an hour old"
+    );
+}
+
+async fn parallel_writers_do_not_meet(store: &Arc<dyn BlobStore>) {
+    let space = new_space();
+    let tasks: Vec<_> = (0..16u64)
+        .map(|n| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                let body = random_body(n, 100_000);
+                let id = write(&*store, &space, &body, 4096).await;
+                assert!(read(&*store, &space, &id).await.unwrap() == body);
+                id
+            })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for task in tasks {
+        ids.push(task.await.unwrap());
+    }
+    ids.sort();
+    assert_eq!(store.list(&space, None, 0, 100).await.unwrap(), ids);
+}

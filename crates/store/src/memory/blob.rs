@@ -1,0 +1,132 @@
+//! File bodies in a map.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use parking_lot::RwLock;
+use personium_types::BlobId;
+
+use crate::{BlobReader, BlobStore, BlobWriter, Result, Space};
+
+/// File bodies in memory; nothing survives the process.
+#[derive(Debug, Default)]
+pub struct MemoryBlobs {
+    spaces: Arc<RwLock<Spaces>>,
+}
+
+type Spaces = HashMap<Space, BTreeMap<BlobId, Body>>;
+
+#[derive(Debug)]
+struct Body {
+    bytes: Bytes,
+    finished: Instant,
+}
+
+impl MemoryBlobs {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl BlobStore for MemoryBlobs {
+    async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
+        Ok(Box::new(Writer {
+            spaces: Arc::clone(&self.spaces),
+            space: *space,
+            bytes: BytesMut::new(),
+        }))
+    }
+
+    async fn open(&self, space: &Space, id: &BlobId) -> Result<Option<Box<dyn BlobReader>>> {
+        let spaces = self.spaces.read();
+        let body = spaces.get(space).and_then(|bodies| bodies.get(id));
+        Ok(body.map(|body| Box::new(Reader(body.bytes.clone())) as Box<dyn BlobReader>))
+    }
+
+    async fn remove(&self, space: &Space, id: &BlobId) -> Result<()> {
+        if let Some(bodies) = self.spaces.write().get_mut(space) {
+            bodies.remove(id);
+        }
+        Ok(())
+    }
+
+    async fn list(
+        &self,
+        space: &Space,
+        after: Option<&BlobId>,
+        age_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<BlobId>> {
+        let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(*id));
+        let spaces = self.spaces.read();
+        let Some(bodies) = spaces.get(space) else {
+            return Ok(Vec::new());
+        };
+        let old = |body: &Body| body.finished.elapsed().as_millis() >= u128::from(age_ms);
+        let found = bodies
+            .range((start, Bound::Unbounded))
+            .filter(|(_, body)| old(body));
+        Ok(found.take(limit).map(|(id, _)| *id).collect())
+    }
+
+    async fn drop_space(&self, space: &Space) -> Result<()> {
+        self.spaces.write().remove(space);
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct Writer {
+    spaces: Arc<RwLock<Spaces>>,
+    space: Space,
+    bytes: BytesMut,
+}
+
+#[async_trait]
+impl BlobWriter for Writer {
+    async fn write(&mut self, piece: Bytes) -> Result<()> {
+        self.bytes.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<BlobId> {
+        let id = BlobId::random();
+        let body = Body {
+            bytes: self.bytes.freeze(),
+            finished: Instant::now(),
+        };
+        self.spaces
+            .write()
+            .entry(self.space)
+            .or_default()
+            .insert(id, body);
+        Ok(id)
+    }
+}
+
+struct Reader(Bytes);
+
+#[async_trait]
+impl BlobReader for Reader {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    async fn read_at(&mut self, offset: u64, max: usize) -> Result<Bytes> {
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(self.0.len());
+        let end = start.saturating_add(max).min(self.0.len());
+        Ok(self.0.slice(start..end))
+    }
+}
