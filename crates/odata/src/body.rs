@@ -124,3 +124,6 @@ pub fn read_link(bytes: &[u8]) -> Result<String, LinkBodyFault> {
         _ => Err(LinkBodyFault::Parse),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ pub use number::{push_double, push_int, push_single};
 pub use parse::{
     MAX_MILLIS, MAX_STRING_BYTES, MIN_MILLIS, TextFault, is_decimal5, parse_date, parse_text,
 };
+pub(crate) use print::push_escaped;
 pub use print::{push_json_string, push_plain_text, push_value};
 pub use stored::StoredFault;
 
@@ -300,3 +301,6 @@ impl FromIterator<(Arc<str>, Value)> for Properties {
         made
     }
 }
+
+#[cfg(test)]
+mod tests;

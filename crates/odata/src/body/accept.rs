@@ -1,6 +1,5 @@
 //! Validation of a body member by member.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Accepted, BodyFault, Intent, Json, Members, NewProperty, Route, Setting, read_object};
@@ -289,7 +288,7 @@ impl Walk<'_, '_> {
 
     fn undeclared(
         &mut self,
-        name: &Cow<'_, str>,
+        name: &str,
         value: &Json<'_>,
     ) -> Result<(SimpleType, Value), BodyFault> {
         if !is_dynamic_name(name) {

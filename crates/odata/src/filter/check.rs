@@ -1,0 +1,156 @@
+//! Fitting a filter to an entity type.
+
+use super::syntax::{Expr, Literal, Op};
+use super::{FilterFault, MAX_PREFIX_CHARS, PropertyRef, Test};
+use crate::edm::{EntityType, ID, SimpleType};
+use crate::value::{MAX_MILLIS, MIN_MILLIS, Value, is_decimal5, push_single};
+use crate::words::Phrase;
+
+pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Test, FilterFault> {
+    match expr {
+        Expr::All(parts) => parts
+            .iter()
+            .map(|part| check(part, entity_type))
+            .collect::<Result<_, _>>()
+            .map(Test::All),
+        Expr::Any(parts) => parts
+            .iter()
+            .map(|part| check(part, entity_type))
+            .collect::<Result<_, _>>()
+            .map(Test::Any),
+        Expr::Compare(name, op, literal) => compare(find(entity_type, name)?, *op, literal),
+        Expr::StartsWith(name, argument) => {
+            let property = find(entity_type, name)?;
+            let prefix = text_argument(&property, argument.as_ref())?;
+            if prefix.chars().count() > MAX_PREFIX_CHARS {
+                return Err(FilterFault::PrefixTooLong);
+            }
+            Ok(Test::StartsWith(property, prefix))
+        }
+        Expr::SubstringOf(name, argument) => {
+            let property = find(entity_type, name)?;
+            let text = text_argument(&property, argument.as_ref())?;
+            // Identifiers and the text of control sets are not split into words.
+            if name == ID || !entity_type.is_open() {
+                return Ok(Test::Compare(property, Op::Eq, Value::String(text)));
+            }
+            Ok(Test::HasPhrase(property, Phrase::new(&text)))
+        }
+    }
+}
+
+fn find(entity_type: &EntityType, name: &str) -> Result<PropertyRef, FilterFault> {
+    let unknown = || FilterFault::UnknownProperty(name.to_owned());
+    let position = entity_type.properties.position(name).ok_or_else(unknown)?;
+    let property = entity_type.properties.get(name).ok_or_else(unknown)?;
+    PropertyRef::new(property, position).ok_or(FilterFault::Syntax)
+}
+
+fn mismatch(property: &PropertyRef) -> FilterFault {
+    FilterFault::TypeMismatch(property.name.to_string())
+}
+
+fn out_of_range(property: &PropertyRef) -> FilterFault {
+    FilterFault::OutOfRange(property.name.to_string())
+}
+
+fn text_argument(
+    property: &PropertyRef,
+    argument: Option<&Literal>,
+) -> Result<String, FilterFault> {
+    match (property.simple, argument) {
+        (SimpleType::String, Some(Literal::Text(raw))) => unescape(raw),
+        _ => Err(mismatch(property)),
+    }
+}
+
+fn compare(property: PropertyRef, op: Op, literal: &Literal) -> Result<Test, FilterFault> {
+    let equality = matches!(op, Op::Eq | Op::Ne);
+    if !equality && matches!(literal, Literal::Null | Literal::Bool(_)) {
+        return Err(FilterFault::Syntax);
+    }
+    let value = match (property.simple, literal) {
+        (_, Literal::Null) if op == Op::Eq => return Ok(Test::IsNull(property)),
+        (_, Literal::Null) => return Ok(Test::IsNotNull(property)),
+        (SimpleType::String, Literal::Text(raw)) => Value::String(unescape(raw)?),
+        (SimpleType::Boolean, Literal::Bool(truth)) => Value::Bool(*truth),
+        (SimpleType::Int32, Literal::Integer(digits)) => digits
+            .parse()
+            .map(Value::Int32)
+            .map_err(|_| out_of_range(&property))?,
+        (SimpleType::Single, literal) => {
+            let number = number(literal).ok_or_else(|| mismatch(&property))?;
+            let mut text = String::new();
+            push_single(&mut text, number);
+            if !text.contains('.') {
+                text.push_str(".0");
+            }
+            if !is_decimal5(&text) {
+                return Err(out_of_range(&property));
+            }
+            Value::Single(number)
+        }
+        (SimpleType::Double, literal) => {
+            Value::Double(number(literal).ok_or_else(|| mismatch(&property))?)
+        }
+        (SimpleType::DateTime, literal) => {
+            let millis = match literal {
+                Literal::Date(millis) => Some(*millis),
+                Literal::Integer(digits) => digits.parse().ok(),
+                _ => return Err(mismatch(&property)),
+            };
+            let in_range = |millis: &i64| (MIN_MILLIS..=MAX_MILLIS).contains(millis);
+            Value::DateTime(
+                millis
+                    .filter(in_range)
+                    .ok_or_else(|| out_of_range(&property))?,
+            )
+        }
+        _ => return Err(mismatch(&property)),
+    };
+    Ok(Test::Compare(property, op, value))
+}
+
+fn number(literal: &Literal) -> Option<f64> {
+    match literal {
+        Literal::Integer(digits) => digits.parse().ok(),
+        Literal::Decimal(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// Interprets backslash sequences as JavaScript does; an unknown one stands for its character.
+fn unescape(raw: &str) -> Result<String, FilterFault> {
+    if !raw.contains('\\') {
+        return Ok(raw.to_owned());
+    }
+    let malformed = || FilterFault::Escape(raw.to_owned());
+    let mut units: Vec<u16> = Vec::with_capacity(raw.len());
+    let mut chars = raw.chars();
+    let mut buffer = [0u16; 2];
+    while let Some(c) = chars.next() {
+        let plain = match c {
+            '\\' => match chars.next() {
+                None => '\\',
+                Some('b') => '\u{8}',
+                Some('f') => '\u{c}',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('t') => '\t',
+                Some('u') => {
+                    let digits = chars.as_str().get(..4).ok_or_else(malformed)?;
+                    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                        return Err(malformed());
+                    }
+                    units.push(u16::from_str_radix(digits, 16).map_err(|_| malformed())?);
+                    chars = chars.as_str().get(4..).unwrap_or("").chars();
+                    continue;
+                }
+                Some(other) => other,
+            },
+            other => other,
+        };
+        units.extend_from_slice(plain.encode_utf16(&mut buffer));
+    }
+    Ok(String::from_utf16_lossy(&units))
+}

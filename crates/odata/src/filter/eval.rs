@@ -1,0 +1,79 @@
+//! Deciding about an entity.
+
+use std::cmp::Ordering;
+
+use super::{MAX_COMPARED_CHARS, Op, PropertyRef, Test};
+use crate::value::Value;
+use crate::words::Phrase;
+
+pub(super) fn matches<'v>(test: &Test, get: &dyn Fn(&PropertyRef) -> &'v Value) -> bool {
+    match test {
+        Test::All(tests) => tests.iter().all(|test| matches(test, get)),
+        Test::Any(tests) => tests.iter().any(|test| matches(test, get)),
+        Test::Compare(property, op, wanted) => compares(get(property), *op, wanted),
+        Test::IsNull(property) => is_missing(get(property)),
+        Test::IsNotNull(property) => !is_missing(get(property)),
+        Test::StartsWith(property, prefix) => any_item(get(property), |item| {
+            item.as_str().is_some_and(|text| text.starts_with(prefix))
+        }),
+        Test::HasPhrase(property, phrase) => {
+            any_item(get(property), |item| has_phrase(item, phrase))
+        }
+    }
+}
+
+fn has_phrase(item: &Value, phrase: &Phrase) -> bool {
+    item.as_str().is_some_and(|text| phrase.is_in(text))
+}
+
+fn is_missing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::List(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+fn any_item(value: &Value, holds: impl Fn(&Value) -> bool) -> bool {
+    match value {
+        Value::List(items) => items.iter().any(holds),
+        single => holds(single),
+    }
+}
+
+fn compares(value: &Value, op: Op, wanted: &Value) -> bool {
+    let holds = |accepts: fn(Ordering) -> bool| {
+        any_item(value, |item| {
+            compare_values(item, wanted).is_some_and(accepts)
+        })
+    };
+    match op {
+        Op::Eq => holds(Ordering::is_eq),
+        Op::Ne => !holds(Ordering::is_eq),
+        Op::Gt => holds(Ordering::is_gt),
+        Op::Lt => holds(Ordering::is_lt),
+        Op::Ge => holds(Ordering::is_ge),
+        Op::Le => holds(Ordering::is_le),
+    }
+}
+
+/// The order of two values: strings by code point, numbers and dates by size, false before true.
+///
+/// `None` when they cannot be compared: different kinds, null, lists, complex values, strings of more than
+/// [`MAX_COMPARED_CHARS`] characters.
+#[must_use]
+pub fn compare_values(a: &Value, b: &Value) -> Option<Ordering> {
+    match (a, b) {
+        (Value::String(a), Value::String(b)) => {
+            (is_comparable(a) && is_comparable(b)).then(|| a.cmp(b))
+        }
+        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
+        (Value::Int32(a), Value::Int32(b)) => Some(a.cmp(b)),
+        (Value::DateTime(a), Value::DateTime(b)) => Some(a.cmp(b)),
+        (a, b) => a.as_f64()?.partial_cmp(&b.as_f64()?),
+    }
+}
+
+pub(crate) fn is_comparable(text: &str) -> bool {
+    text.len() <= MAX_COMPARED_CHARS || text.chars().count() <= MAX_COMPARED_CHARS
+}

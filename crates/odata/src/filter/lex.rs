@@ -1,0 +1,149 @@
+//! Tokens of filters.
+
+use super::FilterFault;
+use super::syntax::Literal;
+use crate::filter::syntax::parse_date_literal;
+
+/// One token.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Token {
+    /// A name or keyword.
+    Word(String),
+    /// A literal.
+    Literal(Literal),
+    /// `(`
+    Open,
+    /// `)`
+    Close,
+    /// `,`
+    Comma,
+}
+
+/// The tokens of a filter. Words and literals have to be separated by something.
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, FilterFault> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    let mut glued = false;
+    while let Some(first) = rest.chars().next() {
+        let (token, tail) = match first {
+            ' ' | '\t' => {
+                glued = false;
+                rest = rest.get(1..).unwrap_or("");
+                continue;
+            }
+            '(' => (Token::Open, rest.get(1..).unwrap_or("")),
+            ')' => (Token::Close, rest.get(1..).unwrap_or("")),
+            ',' => (Token::Comma, rest.get(1..).unwrap_or("")),
+            '\'' => {
+                let (raw, tail) = quoted(rest)?;
+                (Token::Literal(Literal::Text(raw)), tail)
+            }
+            _ => word_or_literal(rest)?,
+        };
+        let value = matches!(token, Token::Word(_) | Token::Literal(_));
+        if glued && value {
+            return Err(FilterFault::Syntax);
+        }
+        glued = value;
+        found.push(token);
+        rest = tail;
+    }
+    Ok(found)
+}
+
+/// Reads `'...'`; `''` inside is one quote.
+fn quoted(text: &str) -> Result<(String, &str), FilterFault> {
+    let mut value = String::new();
+    let mut rest = text.strip_prefix('\'').ok_or(FilterFault::Syntax)?;
+    loop {
+        let (plain, tail) = rest.split_once('\'').ok_or(FilterFault::Syntax)?;
+        value.push_str(plain);
+        match tail.strip_prefix('\'') {
+            Some(tail) => {
+                value.push('\'');
+                rest = tail;
+            }
+            None => return Ok((value, tail)),
+        }
+    }
+}
+
+fn word_or_literal(text: &str) -> Result<(Token, &str), FilterFault> {
+    let end = text.find(|c: char| !is_word_char(c)).unwrap_or(text.len());
+    let (word, mut tail) = text.split_at_checked(end).ok_or(FilterFault::Syntax)?;
+    if tail.starts_with('\'') {
+        let (inside, rest) = quoted(tail)?;
+        return Ok((Token::Literal(prefixed(word, &inside)?), rest));
+    }
+    let mut number = word;
+    if word.ends_with(['e', 'E']) && tail.starts_with('+') {
+        let more = tail.get(1..).unwrap_or("");
+        let digits = more
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(more.len());
+        number = text.get(..end + 1 + digits).unwrap_or(word);
+        tail = more.get(digits..).unwrap_or("");
+    }
+    if let Some(literal) = number_literal(number) {
+        return Ok((Token::Literal(literal), tail));
+    }
+    if word.is_empty() || number.len() != word.len() || word.contains('.') {
+        return Err(FilterFault::Syntax);
+    }
+    Ok((
+        match word {
+            "null" => Token::Literal(Literal::Null),
+            "true" => Token::Literal(Literal::Bool(true)),
+            "false" => Token::Literal(Literal::Bool(false)),
+            name => Token::Word(name.to_owned()),
+        },
+        tail,
+    ))
+}
+
+fn is_word_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+/// A literal with a type in front of its quotes.
+fn prefixed(prefix: &str, inside: &str) -> Result<Literal, FilterFault> {
+    match prefix {
+        "datetime" => parse_date_literal(inside, false)
+            .map(Literal::Date)
+            .ok_or(FilterFault::Syntax),
+        "datetimeoffset" => parse_date_literal(inside, true)
+            .map(Literal::Date)
+            .ok_or(FilterFault::Syntax),
+        "guid" | "time" | "X" | "binary" => Ok(Literal::Other),
+        _ => Err(FilterFault::Syntax),
+    }
+}
+
+fn number_literal(text: &str) -> Option<Literal> {
+    let (digits, suffix) = match text.strip_suffix(['L', 'l', 'f', 'F', 'm', 'M', 'd', 'D']) {
+        Some(digits) => (digits, text.bytes().last()),
+        None => (text, None),
+    };
+    let unsigned = digits.strip_prefix('-').unwrap_or(digits);
+    let all_digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (unsigned, None),
+    };
+    let (integer, fraction) = match mantissa.split_once('.') {
+        Some((integer, fraction)) => (integer, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let exponent_fits = exponent
+        .is_none_or(|exponent| all_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)));
+    if !all_digits(integer) || !fraction.is_none_or(all_digits) || !exponent_fits {
+        return None;
+    }
+    let whole = fraction.is_none() && exponent.is_none();
+    match suffix {
+        None | Some(b'L' | b'l') if whole => Some(Literal::Integer(digits.to_owned())),
+        None => digits.parse().ok().map(Literal::Decimal),
+        Some(_) => Some(Literal::Other),
+    }
+}

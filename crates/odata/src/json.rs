@@ -1,0 +1,307 @@
+//! JSON response bodies.
+
+use crate::edm::{EntityType, Kind, Property, Schema, UPDATED};
+use crate::etag::ETag;
+use crate::key::{KeyStyle, push_key};
+use crate::query::Select;
+use crate::value::{NULL, Properties, Value, push_escaped, push_int, push_json_string, push_value};
+
+/// One entity as an answer shows it.
+#[derive(Clone, Debug)]
+pub struct Entity<'a> {
+    /// Its type.
+    pub entity_type: &'a EntityType,
+    /// Its version and the time of its last change, shown as `__updated` too.
+    pub etag: ETag,
+    /// Time of its creation in milliseconds since 1970.
+    pub published: i64,
+    /// Its values by wire name, key members among them; stamps need not be.
+    pub properties: &'a Properties,
+    /// Targets of expanded navigation properties.
+    pub expanded: Vec<Expanded<'a>>,
+}
+
+/// The targets of one expanded navigation property.
+#[derive(Clone, Debug)]
+pub struct Expanded<'a> {
+    /// Name of the navigation property.
+    pub navigation: &'a str,
+    /// Its targets; a list also where there is at most one.
+    pub entities: Vec<Entity<'a>>,
+}
+
+/// Which members an entity is shown with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// As GET shows it: every property of the type, then the navigation properties.
+    Read,
+    /// As POST shows it: declared properties and those dynamic ones that were sent, null key members at the end, no
+    /// navigation properties.
+    Created,
+    /// As a POST inside `$batch` shows it: only the key has a value, every other property of the type is null;
+    /// then the navigation properties.
+    BatchCreated,
+}
+
+/// Writes entities of one schema below one service root.
+#[derive(Clone, Debug)]
+pub struct JsonWriter<'a> {
+    schema: &'a Schema,
+    root: &'a str,
+    shape: Shape,
+    select: &'a Select,
+}
+
+static ALL: Select = Select::All;
+
+impl<'a> JsonWriter<'a> {
+    /// `root` is the URL of the service root and ends with a slash.
+    #[must_use]
+    pub fn new(schema: &'a Schema, root: &'a str, shape: Shape) -> Self {
+        Self {
+            schema,
+            root,
+            shape,
+            select: &ALL,
+        }
+    }
+
+    /// Shows only the selected properties. Expanded entities are shown in full.
+    #[must_use]
+    pub fn select(mut self, select: &'a Select) -> Self {
+        self.select = select;
+        self
+    }
+
+    /// Appends `{"d":{"results":{...}}}`.
+    pub fn push_single(&self, out: &mut String, entity: &Entity<'_>) {
+        out.push_str("{\"d\":{\"results\":");
+        self.push_entity(out, entity);
+        out.push_str("}}");
+    }
+
+    /// Appends `{"d":{"results":[...]}}`, with `"__count":"n"` when the number before paging is given.
+    pub fn push_list<'e>(
+        &self,
+        out: &mut String,
+        entities: impl IntoIterator<Item = &'e Entity<'e>>,
+        count: Option<u64>,
+    ) {
+        out.push_str("{\"d\":{\"results\":[");
+        for (at, entity) in entities.into_iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            self.push_entity(out, entity);
+        }
+        out.push(']');
+        if let Some(count) = count {
+            out.push_str(",\"__count\":\"");
+            push_int(out, i64::try_from(count).unwrap_or(i64::MAX));
+            out.push('"');
+        }
+        out.push_str("}}");
+    }
+
+    /// Appends one entity.
+    pub fn push_entity(&self, out: &mut String, entity: &Entity<'_>) {
+        let entity_type = entity.entity_type;
+        out.push_str("{\"__metadata\":{\"uri\":\"");
+        let uri_start = out.len();
+        push_escaped(out, self.root);
+        push_escaped(out, &entity_type.name);
+        let mut key = String::new();
+        push_entity_key(&mut key, entity, KeyStyle::Encoded);
+        push_escaped(out, &key);
+        let uri = uri_start..out.len();
+        out.push_str("\",\"etag\":\"W\\/\\\"");
+        push_int(out, i64::try_from(entity.etag.version).unwrap_or(i64::MAX));
+        out.push('-');
+        push_int(out, entity.etag.updated);
+        out.push_str("\\\"\",\"type\":\"");
+        push_escaped(out, &self.schema.namespace);
+        out.push('.');
+        push_escaped(out, &entity_type.name);
+        out.push_str("\"}");
+        self.push_properties(out, entity);
+        if self.shape == Shape::Created {
+            out.push('}');
+            return;
+        }
+        for navigation in &entity_type.navigation {
+            out.push_str(",\"");
+            push_escaped(out, &navigation.name);
+            out.push_str("\":");
+            match entity
+                .expanded
+                .iter()
+                .find(|expanded| *expanded.navigation == *navigation.name)
+            {
+                Some(expanded) => {
+                    let inner = Self {
+                        select: &ALL,
+                        ..self.clone()
+                    };
+                    out.push('[');
+                    for (at, target) in expanded.entities.iter().enumerate() {
+                        if at > 0 {
+                            out.push(',');
+                        }
+                        inner.push_entity(out, target);
+                    }
+                    out.push(']');
+                }
+                None => {
+                    out.push_str("{\"__deferred\":{\"uri\":\"");
+                    out.extend_from_within(uri.clone());
+                    out.push_str("\\/");
+                    push_escaped(out, &navigation.name);
+                    out.push_str("\"}}");
+                }
+            }
+        }
+        out.push('}');
+    }
+
+    fn push_properties(&self, out: &mut String, entity: &Entity<'_>) {
+        let entity_type = entity.entity_type;
+        let mut cursor = 0;
+        let mut at_end: Vec<&Property> = Vec::new();
+        for property in &entity_type.properties {
+            if !self.select.shows(entity_type, &property.name) {
+                continue;
+            }
+            if property.is_stamp() {
+                push_member(out, &property.name);
+                let millis = if &*property.name == UPDATED {
+                    entity.etag.updated
+                } else {
+                    entity.published
+                };
+                push_value(out, &Value::DateTime(millis));
+                continue;
+            }
+            let stored = entity.properties.get_next(&property.name, &mut cursor);
+            match self.shape {
+                Shape::Created if stored.is_none() && property.is_dynamic() => continue,
+                Shape::Created
+                    if stored.is_none_or(Value::is_null)
+                        && entity_type.key.len() > 1
+                        && entity_type.is_key(&property.name) =>
+                {
+                    at_end.push(property);
+                    continue;
+                }
+                Shape::BatchCreated if !entity_type.is_key(&property.name) => {
+                    push_member(out, &property.name);
+                    out.push_str("null");
+                    continue;
+                }
+                _ => {}
+            }
+            push_member(out, &property.name);
+            self.push_typed(out, property, stored.unwrap_or(&NULL));
+        }
+        for property in at_end {
+            push_member(out, &property.name);
+            out.push_str("null");
+        }
+        if self.shape == Shape::Created {
+            // Dynamic properties registered by this very entity.
+            for (name, value) in entity.properties.iter() {
+                if entity_type.properties.get(name).is_none() {
+                    push_member(out, name);
+                    push_value(out, value);
+                }
+            }
+        }
+    }
+
+    /// A value with every member of its complex type.
+    fn push_typed(&self, out: &mut String, property: &Property, value: &Value) {
+        match (&property.kind, value) {
+            (Kind::Complex(name), Value::Complex(members)) => {
+                let Some(complex) = self.schema.complex_type(name) else {
+                    return push_value(out, value);
+                };
+                out.push('{');
+                let mut cursor = 0;
+                for (at, member) in complex.properties.iter().enumerate() {
+                    if at > 0 {
+                        out.push(',');
+                    }
+                    push_json_string(out, &member.name);
+                    out.push(':');
+                    self.push_typed(
+                        out,
+                        member,
+                        members.get_next(&member.name, &mut cursor).unwrap_or(&NULL),
+                    );
+                }
+                out.push('}');
+            }
+            (Kind::Complex(_), Value::List(items)) => {
+                out.push('[');
+                for (at, item) in items.iter().enumerate() {
+                    if at > 0 {
+                        out.push(',');
+                    }
+                    self.push_typed(out, property, item);
+                }
+                out.push(']');
+            }
+            _ => push_value(out, value),
+        }
+    }
+}
+
+fn push_member(out: &mut String, name: &str) {
+    out.push_str(",\"");
+    push_escaped(out, name);
+    out.push_str("\":");
+}
+
+/// Appends the key of an entity with its brackets.
+pub(crate) fn push_entity_key(out: &mut String, entity: &Entity<'_>, style: KeyStyle) {
+    push_key(out, entity.entity_type, style, |_, name| {
+        entity.properties.text(name)
+    });
+}
+
+/// The URL of an entity below `root`, which ends with a slash; for `Location` and `$links` answers.
+#[must_use]
+pub fn entity_url(
+    root: &str,
+    entity_type: &EntityType,
+    properties: &Properties,
+    style: KeyStyle,
+) -> String {
+    let mut url = String::with_capacity(root.len() + entity_type.name.len() + 64);
+    url.push_str(root);
+    url.push_str(&entity_type.name);
+    push_key(&mut url, entity_type, style, |_, name| {
+        properties.text(name)
+    });
+    url
+}
+
+/// Appends the answer to GET of links: `{"d":{"results":[{"uri":"..."},...]}}`. The URLs are those of
+/// [`entity_url`] in [`KeyStyle::Plain`].
+pub fn push_links<'u>(out: &mut String, urls: impl IntoIterator<Item = &'u str>) {
+    out.push_str("{\"d\":{\"results\":[");
+    for (at, url) in urls.into_iter().enumerate() {
+        out.push_str(if at > 0 { ",{\"uri\":" } else { "{\"uri\":" });
+        push_json_string(out, url);
+        out.push('}');
+    }
+    out.push_str("]}}");
+}
+
+/// A body as script for `$callback`: `name(body);`.
+#[must_use]
+pub fn with_callback(name: &str, body: &str) -> String {
+    format!("{name}({body});")
+}
+
+#[cfg(test)]
+mod tests;
