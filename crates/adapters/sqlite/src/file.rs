@@ -1,0 +1,177 @@
+//! One database file: its connections and the batches that wait for it.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use parking_lot::{Mutex, RwLock};
+use personium_store::{Batch, Result, Space, Stamp, StoreError};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::oneshot;
+
+use crate::error::store_error;
+use crate::{Settings, Sync, sql};
+
+/// Statements that each connection keeps prepared.
+const PREPARED: usize = 32;
+
+/// Pages of the log after which a commit moves it into the file.
+const CHECKPOINT_PAGES: u32 = 2000;
+
+/// Bytes that the log file keeps after a checkpoint.
+const LOG_KEPT: u32 = 16 << 20;
+
+/// How long a connection waits for another that recovers or closes the file.
+const BUSY: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A database file. It may be closed or not exist; connections are made when they are needed.
+#[derive(Debug)]
+pub(crate) struct DbFile {
+    pub(crate) space: Space,
+    pub(crate) path: PathBuf,
+    /// Read by whoever uses a connection, written by whoever takes all of them away.
+    pub(crate) gate: RwLock<()>,
+    pub(crate) readers: Mutex<Vec<Connection>>,
+    pub(crate) writer: Mutex<Option<Writer>>,
+    pub(crate) queue: Mutex<Queue>,
+}
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) db: Connection,
+    /// The stamp of the last commit.
+    pub(crate) stamp: Stamp,
+}
+
+/// What waits for the writer of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) jobs: VecDeque<Job>,
+    /// Whether a writer thread has the file in hand or will come to it.
+    pub(crate) scheduled: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Commit a batch.
+    Commit(Waiting),
+    /// Remove the file.
+    Drop(oneshot::Sender<Result<()>>),
+    /// Close the connections, since the file is not used.
+    Retire,
+}
+
+/// A batch and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) batch: Batch,
+    pub(crate) answer: oneshot::Sender<Result<Stamp>>,
+}
+
+impl DbFile {
+    pub(crate) fn new(space: Space, path: PathBuf) -> Self {
+        Self {
+            space,
+            path,
+            gate: RwLock::default(),
+            readers: Mutex::default(),
+            writer: Mutex::default(),
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Opens a connection to the file, which must exist.
+    fn connect(&self, settings: &Settings) -> Result<Connection> {
+        self.connect_now(settings)
+            .map_err(|e| store_error(&e))
+            .and_then(|db| {
+                self.check_format(&db)?;
+                Ok(db)
+            })
+    }
+
+    fn connect_now(&self, settings: &Settings) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&self.path, flags)?;
+        db.busy_timeout(BUSY)?;
+        db.set_prepared_statement_cache_capacity(PREPARED);
+        db.pragma_update(None, "cache_size", -i64::from(settings.cache_kib))?;
+        Ok(db)
+    }
+
+    fn check_format(&self, db: &Connection) -> Result<()> {
+        let number = |name: &str| -> Result<i64> {
+            db.pragma_query_value(None, name, |row| row.get(0))
+                .map_err(|e| store_error(&e))
+        };
+        let path = self.path.display();
+        if number("application_id")? != sql::APPLICATION_ID {
+            return Err(StoreError::Corrupt(format!(
+                "{path} is not a file of this engine"
+            )));
+        }
+        match number("user_version")? {
+            sql::FORMAT => Ok(()),
+            newer if newer > sql::FORMAT => {
+                let ours = sql::FORMAT;
+                Err(StoreError::Down(format!(
+                    "{path} has format {newer}, this program reads up to {ours}: upgrade it"
+                )))
+            }
+            other => Err(StoreError::Corrupt(format!(
+                "{path} has the unknown format {other}"
+            ))),
+        }
+    }
+
+    /// A connection for reading; `None` if there is no file. The caller holds the gate.
+    pub(crate) fn reader(&self, settings: &Settings) -> Result<Option<Connection>> {
+        if let Some(db) = self.readers.lock().pop() {
+            return Ok(Some(db));
+        }
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let db = self.connect(settings)?;
+        db.pragma_update(None, "query_only", true)
+            .map_err(|e| store_error(&e))?;
+        Ok(Some(db))
+    }
+
+    /// Keeps a connection for the next reader. The caller holds the gate.
+    pub(crate) fn give_back(&self, db: Connection, settings: &Settings) {
+        let mut idle = self.readers.lock();
+        if idle.len() < settings.idle_readers {
+            idle.push(db);
+        }
+    }
+
+    /// A connection for writing to the file, which must exist.
+    pub(crate) fn open_writer(&self, settings: &Settings) -> Result<Writer> {
+        let db = self.connect(settings)?;
+        let prepare = || -> rusqlite::Result<Stamp> {
+            let sync = match settings.sync {
+                Sync::Full => "FULL",
+                Sync::Normal => "NORMAL",
+            };
+            db.pragma_update(None, "synchronous", sync)?;
+            db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+            db.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
+            db.query_row(sql::STAMP, [], |row| row.get(0))
+        };
+        let stamp = prepare().map_err(|e| store_error(&e))?;
+        Ok(Writer { db, stamp })
+    }
+
+    /// Whether no connection is open.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.readers.lock().is_empty() && self.writer.lock().is_none()
+    }
+
+    /// Closes all connections, once nobody uses one. The last one moves the log into the file.
+    pub(crate) fn close(&self) {
+        let _gate = self.gate.write();
+        self.readers.lock().clear();
+        *self.writer.lock() = None;
+    }
+}

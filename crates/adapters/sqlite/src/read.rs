@@ -1,0 +1,103 @@
+//! Reading from a file.
+
+use bytes::Bytes;
+use personium_store::{Direction, Key, KeyRange, Record, Result};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::error::store_error;
+use crate::file::DbFile;
+use crate::{Settings, sql};
+
+/// Does the reading on a connection of the file, and gives `none` if there is no file.
+pub(crate) fn read<T>(
+    file: &DbFile,
+    settings: &Settings,
+    none: T,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T> {
+    let _gate = file.gate.read();
+    let Some(db) = file.reader(settings)? else {
+        return Ok(none);
+    };
+    match work(&db) {
+        Ok(found) => {
+            file.give_back(db, settings);
+            Ok(found)
+        }
+        Err(error) => Err(store_error(&error)),
+    }
+}
+
+/// The records of the keys, from one snapshot.
+pub(crate) fn get(db: &Connection, keys: &[Key]) -> rusqlite::Result<Vec<Option<Record>>> {
+    let mut get = db.prepare_cached(sql::GET)?;
+    let mut one = |key: &Key| {
+        get.query_row([key.as_bytes()], |row| record(row, 0))
+            .optional()
+    };
+    if let [key] = keys {
+        return Ok(vec![one(key)?]);
+    }
+    db.prepare_cached(sql::BEGIN_READ)?.execute([])?;
+    let found = keys.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()?;
+    db.prepare_cached(sql::COMMIT)?.execute([])?;
+    Ok(found)
+}
+
+/// Up to `limit` records of the range.
+pub(crate) fn scan(
+    db: &Connection,
+    range: &KeyRange,
+    order: Direction,
+    limit: usize,
+) -> rusqlite::Result<Vec<(Key, Record)>> {
+    let start = range.start.as_bytes();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let row = |row: &Row<'_>| {
+        Ok((
+            Key::from_bytes(row.get_ref(0)?.as_blob()?.to_vec()),
+            record(row, 1)?,
+        ))
+    };
+    let to_end = |sql: &str| {
+        db.prepare_cached(sql)?
+            .query_map(params![start, limit], row)?
+            .collect()
+    };
+    let bounded = |sql: &str, end: &Key| {
+        db.prepare_cached(sql)?
+            .query_map(params![start, end.as_bytes(), limit], row)?
+            .collect()
+    };
+    match (order, &range.end) {
+        (Direction::Up, None) => to_end(sql::SCAN_UP_TO_END),
+        (Direction::Down, None) => to_end(sql::SCAN_DOWN_FROM_END),
+        (Direction::Up, Some(end)) => bounded(sql::SCAN_UP, end),
+        (Direction::Down, Some(end)) => bounded(sql::SCAN_DOWN, end),
+    }
+}
+
+/// How many records the range holds, but at most `limit`.
+pub(crate) fn count(db: &Connection, range: &KeyRange, limit: u64) -> rusqlite::Result<u64> {
+    let start = range.start.as_bytes();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    match &range.end {
+        None => db
+            .prepare_cached(sql::COUNT_TO_END)?
+            .query_row(params![start, limit], |row| row.get(0)),
+        Some(end) => {
+            let params = params![start, end.as_bytes(), limit];
+            db.prepare_cached(sql::COUNT)?
+                .query_row(params, |row| row.get(0))
+        }
+    }
+}
+
+/// The record in a row whose value and version are the columns from `column`.
+fn record(row: &Row<'_>, column: usize) -> rusqlite::Result<Record> {
+    let value = Bytes::copy_from_slice(row.get_ref(column)?.as_blob()?);
+    Ok(Record {
+        value,
+        version: row.get(column + 1)?,
+    })
+}
