@@ -1,0 +1,316 @@
+//! What is read from an X.509 certificate (RFC 5280).
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::pem::Pem;
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
+
+/// Longest certificate that is looked at, in bytes of DER.
+const MAX_DER_BYTES: usize = 64 * 1024;
+/// Most host names read from one certificate.
+const MAX_NAMES: usize = 256;
+
+const OID_RSA: &str = "1.2.840.113549.1.1.1";
+const OID_EC: &str = "1.2.840.10045.2.1";
+const OID_SHA256_RSA: &str = "1.2.840.113549.1.1.11";
+const OID_SHA384_RSA: &str = "1.2.840.113549.1.1.12";
+const OID_SHA512_RSA: &str = "1.2.840.113549.1.1.13";
+const OID_ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
+const OID_ECDSA_SHA384: &str = "1.2.840.10045.4.3.3";
+
+/// What anyone may know of a certificate. Times in epoch milliseconds, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Subject name as in RFC 2253: most specific part first, `CN=unit.example,O=Example`.
+    pub subject: String,
+    /// Issuer name, written likewise.
+    pub issuer: String,
+    /// The subject's common name, if there is exactly one.
+    pub common_name: Option<String>,
+    /// Start of validity.
+    pub not_before: i64,
+    /// End of validity.
+    pub not_after: i64,
+    /// True if it says that it belongs to a certificate authority.
+    pub is_authority: bool,
+}
+
+impl CertificateFacts {
+    /// True if the certificate is valid at `now` (epoch milliseconds).
+    pub fn valid_at(&self, now: i64) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+}
+
+/// A certificate taken apart, not checked in any way.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    pub(super) der: Vec<u8>,
+    pub(super) facts: CertificateFacts,
+    /// Common name and alternative DNS names.
+    pub(super) names: Vec<String>,
+    pub(super) subject_der: Vec<u8>,
+    pub(super) issuer_der: Vec<u8>,
+    /// PKCS#1 public key; `None` if the key is not RSA.
+    pub(super) rsa_key: Option<Vec<u8>>,
+    /// Key usage, if stated, has digitalSignature.
+    pub(super) may_sign_messages: bool,
+    /// Basic constraints say CA; key usage, if stated, has keyCertSign.
+    pub(super) may_sign_certificates: bool,
+    pub(super) has_name_constraints: bool,
+    pub(super) has_unknown_critical: bool,
+    key: Key,
+    signed: Signed,
+}
+
+/// The public key with the type its algorithm identifier states.
+#[derive(Debug)]
+enum Key {
+    Rsa(Vec<u8>),
+    Ec(Vec<u8>),
+    Other,
+}
+
+/// The signed part, the signature, and the object id of its algorithm.
+#[derive(Debug)]
+struct Signed {
+    body: Vec<u8>,
+    signature: Vec<u8>,
+    algorithm: String,
+}
+
+/// Outcome of checking a certificate's signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignedBy {
+    Yes,
+    No,
+}
+
+impl Certificate {
+    /// Takes DER apart; `None` if it is not exactly one certificate.
+    pub(super) fn from_der(der: &[u8]) -> Option<Self> {
+        if der.len() > MAX_DER_BYTES {
+            return None;
+        }
+        let (rest, parsed) = X509Certificate::from_der(der).ok()?;
+        // the algorithm is stated twice; RFC 5280 4.1.1.2 wants both equal
+        if !rest.is_empty() || parsed.signature_algorithm != parsed.tbs_certificate.signature {
+            return None;
+        }
+        let common_name = single_common_name(parsed.subject());
+        let mut names: Vec<String> = common_name.iter().cloned().collect();
+        if let Some(alternatives) = parsed.subject_alternative_name().ok()? {
+            names.extend(
+                alternatives
+                    .value
+                    .general_names
+                    .iter()
+                    .filter_map(|name| match name {
+                        GeneralName::DNSName(host) => Some((*host).to_owned()),
+                        _ => None,
+                    })
+                    .take(MAX_NAMES),
+            );
+        }
+        let is_authority = parsed
+            .basic_constraints()
+            .ok()?
+            .is_some_and(|constraints| constraints.value.ca);
+        let usage = parsed.key_usage().ok()?;
+        let key = key_of(parsed.public_key());
+        Some(Self {
+            facts: CertificateFacts {
+                subject: rfc2253(parsed.subject()),
+                issuer: rfc2253(parsed.issuer()),
+                common_name,
+                not_before: parsed
+                    .validity()
+                    .not_before
+                    .timestamp()
+                    .saturating_mul(1000),
+                // valid through the whole of its last second
+                not_after: parsed
+                    .validity()
+                    .not_after
+                    .timestamp()
+                    .saturating_mul(1000)
+                    .saturating_add(999),
+                is_authority,
+            },
+            names,
+            subject_der: parsed.subject().as_raw().to_vec(),
+            issuer_der: parsed.issuer().as_raw().to_vec(),
+            rsa_key: match &key {
+                Key::Rsa(bytes) => Some(bytes.clone()),
+                Key::Ec(_) | Key::Other => None,
+            },
+            may_sign_messages: usage
+                .as_ref()
+                .is_none_or(|usage| usage.value.digital_signature()),
+            may_sign_certificates: is_authority
+                && usage
+                    .as_ref()
+                    .is_none_or(|usage| usage.value.key_cert_sign()),
+            has_name_constraints: parsed.name_constraints().ok()?.is_some(),
+            has_unknown_critical: parsed.extensions().iter().any(|extension| {
+                extension.critical
+                    && !matches!(
+                        extension.parsed_extension(),
+                        ParsedExtension::BasicConstraints(_)
+                            | ParsedExtension::KeyUsage(_)
+                            | ParsedExtension::ExtendedKeyUsage(_)
+                            | ParsedExtension::SubjectAlternativeName(_)
+                            | ParsedExtension::AuthorityKeyIdentifier(_)
+                            | ParsedExtension::SubjectKeyIdentifier(_)
+                    )
+            }),
+            key,
+            signed: Signed {
+                body: parsed.tbs_certificate.as_ref().to_vec(),
+                signature: parsed.signature_value.data.to_vec(),
+                algorithm: parsed.signature_algorithm.algorithm.to_id_string(),
+            },
+            der: der.to_vec(),
+        })
+    }
+
+    /// Checks this certificate's signature with the key of `root`. SHA-1 and older are refused.
+    pub(super) fn signed_by(&self, root: &Self) -> SignedBy {
+        let algorithm: &'static dyn VerificationAlgorithm =
+            match (&root.key, self.signed.algorithm.as_str()) {
+                (Key::Rsa(_), OID_SHA256_RSA) => &RSA_PKCS1_2048_8192_SHA256,
+                (Key::Rsa(_), OID_SHA384_RSA) => &RSA_PKCS1_2048_8192_SHA384,
+                (Key::Rsa(_), OID_SHA512_RSA) => &RSA_PKCS1_2048_8192_SHA512,
+                (Key::Ec(_), OID_ECDSA_SHA256) => &ECDSA_P256_SHA256_ASN1,
+                (Key::Ec(_), OID_ECDSA_SHA384) => &ECDSA_P384_SHA384_ASN1,
+                _ => return SignedBy::No,
+            };
+        let (Key::Rsa(key) | Key::Ec(key)) = &root.key else {
+            return SignedBy::No;
+        };
+        match UnparsedPublicKey::new(algorithm, key)
+            .verify(&self.signed.body, &self.signed.signature)
+        {
+            Ok(()) => SignedBy::Yes,
+            Err(_) => SignedBy::No,
+        }
+    }
+}
+
+fn key_of(info: &SubjectPublicKeyInfo<'_>) -> Key {
+    let bytes = info.subject_public_key.data.to_vec();
+    match info.algorithm.algorithm.to_id_string().as_str() {
+        OID_RSA => Key::Rsa(bytes),
+        OID_EC => Key::Ec(bytes),
+        _ => Key::Other,
+    }
+}
+
+fn single_common_name(name: &X509Name<'_>) -> Option<String> {
+    let mut found = name.iter_common_name();
+    let first = found.next()?.as_str().ok()?;
+    match found.next() {
+        None => Some(first.to_owned()),
+        Some(_) => None,
+    }
+}
+
+/// The certificates in a file: all of a PEM file, or the one of a DER file.
+pub(super) fn ders_of_file(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if !contains(bytes, b"-----BEGIN ") {
+        return Some(vec![bytes.to_vec()]);
+    }
+    let mut ders = Vec::new();
+    for block in Pem::iter_from_buffer(bytes) {
+        let block = block.ok()?;
+        if block.label == "CERTIFICATE" || block.label == "X509 CERTIFICATE" {
+            ders.push(block.contents);
+        }
+    }
+    Some(ders)
+}
+
+pub(super) fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// The distinguished name as a string (RFC 2253): last part first, special characters escaped.
+fn rfc2253(name: &X509Name<'_>) -> String {
+    let mut parts: Vec<String> = name
+        .iter_rdn()
+        .map(|rdn| {
+            rdn.iter()
+                .map(|attribute| {
+                    let oid = attribute.attr_type().to_id_string();
+                    match (short_name(&oid), attribute.as_str()) {
+                        (Some(short), Ok(value)) => format!("{short}={}", escaped(value)),
+                        _ => format!("{oid}=#{}", hex(&der_of(attribute.attr_value()))),
+                    }
+                })
+                .collect::<Vec<_>>()
+                .join("+")
+        })
+        .collect();
+    parts.reverse();
+    parts.join(",")
+}
+
+/// The attribute types that RFC 2253 section 2.3 names.
+fn short_name(oid: &str) -> Option<&'static str> {
+    Some(match oid {
+        "2.5.4.3" => "CN",
+        "2.5.4.6" => "C",
+        "2.5.4.7" => "L",
+        "2.5.4.8" => "ST",
+        "2.5.4.9" => "STREET",
+        "2.5.4.10" => "O",
+        "2.5.4.11" => "OU",
+        "0.9.2342.19200300.100.1.1" => "UID",
+        "0.9.2342.19200300.100.1.25" => "DC",
+        _ => return None,
+    })
+}
+
+fn escaped(value: &str) -> String {
+    let last = value.chars().count().saturating_sub(1);
+    let mut out = String::with_capacity(value.len());
+    for (at, c) in value.chars().enumerate() {
+        let special = matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';')
+            || (at == 0 && c == '#')
+            || ((at == 0 || at == last) && c == ' ');
+        if special {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// A value as DER again: tag, length, content.
+fn der_of(value: &x509_parser::der_parser::asn1_rs::Any<'_>) -> Vec<u8> {
+    use x509_parser::der_parser::asn1_rs::ToDer;
+    value.to_der_vec().unwrap_or_default()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn escapes_what_would_change_the_name() {
+        assert_eq!(escaped("unit.example"), "unit.example");
+        assert_eq!(escaped("a,b+c"), "a\\,b\\+c");
+        assert_eq!(escaped("#1 "), "\\#1\\ ");
+        assert_eq!(escaped(" a b "), "\\ a b\\ ");
+    }
+}
