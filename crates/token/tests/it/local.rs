@@ -1,0 +1,289 @@
+use std::collections::BTreeMap;
+
+use personium_token::local::{
+    Cookie, LocalError, LocalKeys, LocalKind, LocalToken, MAX_TEXT_BYTES, Origin, SealError,
+    SecretError,
+};
+use personium_token::random::SystemRandom;
+use proptest::prelude::*;
+
+use crate::support::{Broken, Counter};
+
+const CELL: &str = "https://cell1.unit1.example/";
+
+fn keys() -> LocalKeys {
+    LocalKeys::new("0123456789abcdef").unwrap()
+}
+
+fn token(kind: LocalKind) -> LocalToken {
+    let visitor = matches!(kind, LocalKind::VisitorAccess | LocalKind::VisitorRefresh);
+    LocalToken {
+        kind,
+        issued_at: 1_600_000_000_123,
+        lifespan: 3_600_000,
+        subject: "account1".to_owned(),
+        schema: Some("https://app1.unit1.example/".to_owned()),
+        scopes: vec!["auth".to_owned(), "message-read".to_owned()],
+        issuer: CELL.to_owned(),
+        roles: if visitor {
+            vec!["https://cell1.unit1.example/__role/__/role2".to_owned()]
+        } else {
+            Vec::new()
+        },
+        origin: (kind == LocalKind::VisitorRefresh).then(|| Origin {
+            issuer: "https://cell2.unit2.example/".to_owned(),
+            assertion_id: "d2b0e0a5-0000-4000-8000-000000000001".to_owned(),
+        }),
+        extra: BTreeMap::from([("epoch".to_owned(), "3".to_owned())]),
+    }
+}
+
+fn any_token() -> impl Strategy<Value = LocalToken> {
+    let texts = || prop::collection::vec(".{0,20}", 0..4);
+    (
+        prop::sample::select(LocalKind::ALL.to_vec()),
+        any::<(i64, i64)>(),
+        ".{0,40}",
+        prop::option::of(".{0,40}"),
+        texts(),
+        ".{0,40}",
+        texts(),
+        (".{0,20}", ".{0,20}"),
+        prop::collection::btree_map(".{0,8}", ".{0,8}", 0..3),
+    )
+        .prop_map(
+            |(
+                kind,
+                (issued_at, lifespan),
+                subject,
+                schema,
+                scopes,
+                issuer,
+                roles,
+                origin,
+                extra,
+            )| {
+                let visitor = matches!(kind, LocalKind::VisitorAccess | LocalKind::VisitorRefresh);
+                LocalToken {
+                    kind,
+                    issued_at,
+                    lifespan,
+                    subject,
+                    schema,
+                    scopes,
+                    issuer,
+                    roles: if visitor { roles } else { Vec::new() },
+                    origin: (kind == LocalKind::VisitorRefresh).then(|| Origin {
+                        issuer: origin.0.clone(),
+                        assertion_id: origin.1.clone(),
+                    }),
+                    extra,
+                }
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn opens_what_it_sealed(token in any_token(), seed: u8) {
+        let text = keys().seal(&token, &mut Counter(seed)).unwrap();
+        prop_assert!(text.starts_with(token.kind.prefix()));
+        prop_assert_eq!(keys().open(&text, &token.issuer), Ok(token));
+    }
+
+    #[test]
+    fn never_panics_on_any_text(text in "(A[RVUP]~|RR~|RV~|GC~)?[A-Za-z0-9_=~-]{0,90}") {
+        prop_assert!(keys().open(&text, CELL).is_err());
+        prop_assert!(keys().open_cookie(&text, "cell1.unit1.example").is_err());
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    for kind in [LocalKind::ResidentAccess, LocalKind::VisitorRefresh] {
+        let text = keys().seal(&token(kind), &mut Counter(1)).unwrap();
+        for at in 0..text.len() {
+            for bit in 0..8 {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                let Ok(changed) = String::from_utf8(bytes) else {
+                    continue;
+                };
+                assert!(keys().open(&changed, CELL).is_err(), "byte {at} bit {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn truncated_and_extended_texts_are_refused() {
+    let text = keys()
+        .seal(&token(LocalKind::ResidentAccess), &mut Counter(1))
+        .unwrap();
+    for length in 0..text.len() {
+        assert!(keys().open(&text[..length], CELL).is_err(), "{length}");
+    }
+    for tail in ["A", "AAAA", "=", "==", " ", "\n", "~"] {
+        assert!(keys().open(&format!("{text}{tail}"), CELL).is_err());
+        assert!(keys().open(&format!("{tail}{text}"), CELL).is_err());
+    }
+}
+
+#[test]
+fn another_cell_cannot_open_it() {
+    let text = keys()
+        .seal(&token(LocalKind::ResidentAccess), &mut Counter(1))
+        .unwrap();
+    for other in [
+        "https://cell2.unit1.example/",
+        "https://cell1.unit1.example",
+        "http://cell1.unit1.example/",
+        "",
+    ] {
+        assert_eq!(keys().open(&text, other), Err(LocalError::NotOurs));
+    }
+}
+
+#[test]
+fn no_kind_opens_as_another() {
+    for kind in LocalKind::ALL {
+        let text = keys().seal(&token(kind), &mut Counter(1)).unwrap();
+        assert_eq!(LocalKind::of(&text), Some(kind));
+        assert_eq!(keys().open_as(&text, CELL, kind), Ok(token(kind)));
+        let body = text.strip_prefix(kind.prefix()).unwrap();
+        for other in LocalKind::ALL.into_iter().filter(|other| *other != kind) {
+            assert_eq!(
+                keys().open_as(&text, CELL, other),
+                Err(LocalError::WrongKind)
+            );
+            let renamed = format!("{}{body}", other.prefix());
+            assert_eq!(keys().open(&renamed, CELL), Err(LocalError::NotOurs));
+        }
+    }
+}
+
+#[test]
+fn another_secret_cannot_open_it_unless_listed_as_previous() {
+    let old = keys();
+    let text = old
+        .seal(&token(LocalKind::GrantCode), &mut Counter(1))
+        .unwrap();
+    let new = LocalKeys::new("another secret of the unit").unwrap();
+    assert_eq!(new.open(&text, CELL), Err(LocalError::NotOurs));
+    let both = new.with_previous("0123456789abcdef").unwrap();
+    assert_eq!(both.open(&text, CELL), Ok(token(LocalKind::GrantCode)));
+    let newer = both
+        .seal(&token(LocalKind::GrantCode), &mut Counter(1))
+        .unwrap();
+    assert_eq!(old.open(&newer, CELL), Err(LocalError::NotOurs));
+}
+
+#[test]
+fn tokens_of_the_original_are_refused() {
+    // AES-CBC without authentication, made with the same secret
+    let original = "AR~BuTacrNdaMMmvjtN1MolaZpADf9ZtGl8csn_8VsRznbOhikO1ugLQRvD2Y3dqtOSskdQUrC15bKcL4KvK-8fiFImeZbTlygPBCqrAbj_BmY";
+    assert!(keys().open(original, CELL).is_err());
+}
+
+#[test]
+fn two_seals_of_one_token_differ() {
+    let a = keys()
+        .seal(&token(LocalKind::GrantCode), &mut SystemRandom)
+        .unwrap();
+    let b = keys()
+        .seal(&token(LocalKind::GrantCode), &mut SystemRandom)
+        .unwrap();
+    assert_ne!(a, b);
+}
+
+#[test]
+fn claims_must_fit_the_kind() {
+    let mut resident = token(LocalKind::ResidentAccess);
+    resident.roles.push("x".to_owned());
+    assert_eq!(
+        keys().seal(&resident, &mut Counter(1)),
+        Err(SealError::Claims)
+    );
+    let mut visitor = token(LocalKind::VisitorRefresh);
+    visitor.origin = None;
+    assert_eq!(
+        keys().seal(&visitor, &mut Counter(1)),
+        Err(SealError::Claims)
+    );
+}
+
+#[test]
+fn what_cannot_be_opened_is_not_made() {
+    let mut large = token(LocalKind::VisitorAccess);
+    for length in [40_000, 48_900, 49_200, 70_000] {
+        large.subject = "x".repeat(length);
+        match keys().seal(&large, &mut Counter(1)) {
+            Ok(text) => assert_eq!(keys().open(&text, CELL).as_ref(), Ok(&large)),
+            Err(error) => assert_eq!(error, SealError::TooLarge),
+        }
+    }
+    assert_eq!(
+        keys().seal(&large, &mut Counter(1)),
+        Err(SealError::TooLarge)
+    );
+    let long = format!("AR~{}", "A".repeat(MAX_TEXT_BYTES + 1));
+    assert_eq!(keys().open(&long, CELL), Err(LocalError::Malformed));
+}
+
+#[test]
+fn nothing_is_sealed_without_randomness() {
+    let error = keys().seal(&token(LocalKind::GrantCode), &mut Broken);
+    assert!(matches!(error, Err(SealError::Random(_))));
+}
+
+#[test]
+fn expires_one_millisecond_after_its_life() {
+    let token = token(LocalKind::ResidentAccess);
+    assert!(!token.expired_at(1_600_003_600_123));
+    assert!(token.expired_at(1_600_003_600_124));
+    let mut endless = token;
+    endless.lifespan = i64::MAX;
+    assert!(!endless.expired_at(i64::MAX));
+}
+
+#[test]
+fn short_secrets_are_refused_and_never_shown() {
+    assert_eq!(
+        LocalKeys::new("0123456789abcde").err(),
+        Some(SecretError::TooShort)
+    );
+    assert!(!format!("{:?}", keys()).contains("0123"));
+}
+
+#[test]
+fn cookies_open_at_their_host_only() {
+    let cookie = Cookie {
+        peer: "11111111-2222-4333-8444-555555555555".to_owned(),
+        token: "AR~x".to_owned(),
+    };
+    let value = keys()
+        .seal_cookie("cell1.unit1.example", &cookie, &mut Counter(9))
+        .unwrap();
+    assert_eq!(
+        keys().open_cookie(&value, "Cell1.Unit1.example"),
+        Ok(cookie.clone())
+    );
+    assert!(cookie.peer_is("11111111-2222-4333-8444-555555555555"));
+    assert!(!cookie.peer_is("11111111-2222-4333-8444-555555555556"));
+    assert!(!cookie.peer_is(""));
+    for other in ["cell2.unit1.example", "c#ll1.unit1.example", ""] {
+        assert_eq!(keys().open_cookie(&value, other), Err(LocalError::NotOurs));
+    }
+    for at in 0..value.len() {
+        let mut bytes = value.clone().into_bytes();
+        bytes[at] ^= 1;
+        let changed = String::from_utf8(bytes).unwrap();
+        assert!(keys().open_cookie(&changed, "cell1.unit1.example").is_err());
+    }
+    // keys are apart: a cookie is no token and a token no cookie, even with equal context bytes
+    assert!(
+        keys()
+            .open(&format!("AR~{value}"), "cell1.unit1.example")
+            .is_err()
+    );
+}

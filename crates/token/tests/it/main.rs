@@ -1,0 +1,19 @@
+//! Tests of the public promises of this crate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub
+)]
+
+mod forge;
+mod jwt;
+mod local;
+mod password;
+mod role_url;
+mod saml;
+mod support;
+mod trust;
+mod wrapping;
+mod xmlsec;

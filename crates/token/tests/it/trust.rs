@@ -1,0 +1,367 @@
+use personium_token::saml::{SamlError, issue, verify};
+use personium_token::trust::{
+    CertificateRefusal, GenerateError, KeyError, RootConfigError, TrustRoots, UnitKey,
+    generate_self_signed,
+};
+use rcgen::{CertificateParams, IsCa, KeyUsagePurpose, SanType};
+
+use crate::support::{
+    FROM, NOW, UNTIL, authority, chained, chained_key, params, rsa, stranger, token_of, unit2,
+};
+
+fn root_pem(root: &CertificateParams) -> String {
+    root.self_signed(rsa(0)).unwrap().pem()
+}
+
+fn roots(pems: &[&str]) -> TrustRoots {
+    let files: Vec<&[u8]> = pems.iter().map(|pem| pem.as_bytes()).collect();
+    TrustRoots::load(&files, NOW).unwrap()
+}
+
+/// Verdict on a token issued below `host`, signed with a certificate `leaf` under `root`.
+fn verdict(
+    leaf: &CertificateParams,
+    root: &CertificateParams,
+    host: &str,
+    now: i64,
+) -> Result<(), CertificateRefusal> {
+    let text = issue(&chained_key(&chained(leaf, root)), &token_of(host)).unwrap();
+    match verify(&text, now, &roots(&[&root_pem(root)])) {
+        Ok(_) => Ok(()),
+        Err(SamlError::Certificate { reason }) => Err(reason),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_certificate_below_a_root_is_believed() {
+    let root = authority("Root 1");
+    assert_eq!(
+        verdict(&params("unit2.example"), &root, "unit2.example", NOW),
+        Ok(())
+    );
+    // several roots, in one file and in two
+    let text = issue(
+        &chained_key(&chained(&params("unit2.example"), &root)),
+        &token_of("unit2.example"),
+    )
+    .unwrap();
+    let (first, second) = (root_pem(&authority("Root 0")), root_pem(&root));
+    assert!(verify(&text, NOW, &roots(&[&first, &second])).is_ok());
+    assert!(verify(&text, NOW, &roots(&[&format!("{first}{second}")])).is_ok());
+}
+
+#[test]
+fn the_host_must_be_named_with_a_dot_boundary() {
+    let root = authority("Root 1");
+    let other = Err(CertificateRefusal::OtherHost);
+    // issuers are https://cell2.{host}/
+    assert_eq!(
+        verdict(&params("b.example"), &root, "b.example", NOW),
+        Ok(())
+    );
+    assert_eq!(
+        verdict(&params("b.example"), &root, "evilb.example", NOW),
+        other
+    );
+    assert_eq!(
+        verdict(&params("b.example"), &root, "b.example.evil.example", NOW),
+        other
+    );
+    assert_eq!(
+        verdict(&params("cell9.b.example"), &root, "b.example", NOW),
+        other
+    );
+    assert_eq!(
+        verdict(&params("cell2.b.example"), &root, "b.example", NOW),
+        Ok(())
+    );
+    assert_eq!(verdict(&params(""), &root, "b.example", NOW), other);
+
+    let mut two_names = params("b.example");
+    two_names
+        .distinguished_name
+        .push(rcgen::DnType::OrganizationName, "Example");
+    assert_eq!(verdict(&two_names, &root, "b.example", NOW), Ok(()));
+}
+
+#[test]
+fn alternative_names_count_like_the_common_name() {
+    let root = authority("Root 1");
+    let mut leaf = params("something else");
+    leaf.subject_alt_names = vec![
+        SanType::DnsName("c.example".try_into().unwrap()),
+        SanType::DnsName("*.b.example".try_into().unwrap()),
+        SanType::Rfc822Name("d.example".try_into().unwrap()),
+    ];
+    for (host, expected) in [
+        ("b.example", Ok(())),
+        ("c.example", Ok(())),
+        ("x.b.example", Err(CertificateRefusal::OtherHost)),
+        ("evilc.example", Err(CertificateRefusal::OtherHost)),
+        ("d.example", Err(CertificateRefusal::OtherHost)),
+    ] {
+        assert_eq!(verdict(&leaf, &root, host, NOW), expected, "{host}");
+    }
+}
+
+#[test]
+fn validity_is_checked_at_each_use() {
+    let root = authority("Root 1");
+    let mut leaf = params("b.example");
+    leaf.not_before = rcgen::date_time_ymd(2020, 9, 13);
+    leaf.not_after = rcgen::date_time_ymd(2020, 9, 14);
+    let day = 86_400_000;
+    assert_eq!(verdict(&leaf, &root, "b.example", NOW), Ok(()));
+    for now in [NOW - day, NOW + day] {
+        assert_eq!(
+            verdict(&leaf, &root, "b.example", now),
+            Err(CertificateRefusal::NotValidNow)
+        );
+    }
+    // one list of roots, certificate already remembered
+    let text = issue(&chained_key(&chained(&leaf, &root)), &token_of("b.example")).unwrap();
+    let list = roots(&[&root_pem(&root)]);
+    assert!(verify(&text, NOW, &list).is_ok());
+    assert!(verify(&text, NOW + day, &list).is_err());
+    assert!(verify(&text, NOW, &list).is_ok());
+
+    let mut short = authority("Root 1");
+    short.not_after = rcgen::date_time_ymd(2020, 9, 14);
+    assert_eq!(
+        verdict(&params("b.example"), &short, "b.example", NOW + day),
+        Err(CertificateRefusal::RootNotValidNow)
+    );
+}
+
+#[test]
+fn only_authorities_vouch_for_others() {
+    let leaf = params("b.example");
+    let not_signed = Err(CertificateRefusal::NotSignedByRoot);
+    assert_eq!(
+        verdict(&leaf, &params("Root 1"), "b.example", NOW),
+        not_signed
+    );
+    let mut no_ca = params("Root 1");
+    no_ca.is_ca = IsCa::ExplicitNoCa;
+    assert_eq!(verdict(&leaf, &no_ca, "b.example", NOW), not_signed);
+    let mut no_signing = authority("Root 1");
+    no_signing.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    assert_eq!(verdict(&leaf, &no_signing, "b.example", NOW), not_signed);
+    let mut signing = authority("Root 1");
+    signing.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    assert_eq!(verdict(&leaf, &signing, "b.example", NOW), Ok(()));
+    let mut encrypting = params("b.example");
+    encrypting.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+    assert_eq!(verdict(&encrypting, &signing, "b.example", NOW), not_signed);
+}
+
+#[test]
+fn a_self_signed_certificate_is_believed_only_if_it_is_a_root_itself() {
+    let text = issue(&unit2().key, &token_of("unit2.example")).unwrap();
+    assert!(verify(&text, NOW, &unit2().roots()).is_ok());
+    // a root of the same name, another key
+    assert_eq!(
+        verify(&text, NOW, &stranger().roots()),
+        Err(SamlError::Certificate {
+            reason: CertificateRefusal::NotSignedByRoot
+        })
+    );
+    assert_eq!(
+        verify(&text, NOW, &roots(&[&root_pem(&authority("Root 1"))])),
+        Err(SamlError::Certificate {
+            reason: CertificateRefusal::UnknownRoot
+        })
+    );
+    // listed as a root without being an authority: believed for itself
+    let plain = params("unit2.example").self_signed(rsa(1)).unwrap().pem();
+    let text = issue(&chained_key(&plain), &token_of("unit2.example")).unwrap();
+    assert!(verify(&text, NOW, &roots(&[&plain])).is_ok());
+}
+
+#[test]
+fn no_intermediate_certificates() {
+    // root -> middle (key 1) -> leaf would need the middle to be listed
+    let middle = authority("Middle");
+    let leaf = params("b.example");
+    let by_middle = leaf
+        .signed_by(rsa(1), &rcgen::Issuer::from_params(&middle, rsa(1)))
+        .unwrap()
+        .pem();
+    let text = issue(&chained_key(&by_middle), &token_of("b.example")).unwrap();
+    assert_eq!(
+        verify(&text, NOW, &roots(&[&root_pem(&authority("Root 1"))])),
+        Err(SamlError::Certificate {
+            reason: CertificateRefusal::UnknownRoot
+        })
+    );
+}
+
+#[test]
+fn bad_root_lists_do_not_load() {
+    let root = root_pem(&authority("Root 1"));
+    let load = |files: &[&[u8]], now| TrustRoots::load(files, now).err();
+    assert_eq!(load(&[], NOW), None);
+    assert_eq!(
+        load(&[root.as_bytes(), root.as_bytes()], NOW),
+        Some(RootConfigError::DuplicateName {
+            subject: "CN=Root 1".to_owned()
+        })
+    );
+    let same_name = authority("Root 1").self_signed(rsa(1)).unwrap().pem();
+    assert_eq!(
+        load(&[format!("{root}{same_name}").as_bytes()], NOW),
+        Some(RootConfigError::DuplicateName {
+            subject: "CN=Root 1".to_owned()
+        })
+    );
+    for now in [FROM - 1, UNTIL + 1000] {
+        assert_eq!(
+            load(&[root.as_bytes()], now),
+            Some(RootConfigError::NotValidNow {
+                subject: "CN=Root 1".to_owned()
+            })
+        );
+    }
+    assert_eq!(load(&[root.as_bytes()], FROM), None);
+    assert_eq!(load(&[root.as_bytes()], UNTIL + 999), None);
+    for bad in [
+        &b""[..],
+        b"x",
+        b"-----BEGIN CERTIFICATE-----",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        unit2().pem.key_pem.as_bytes(),
+    ] {
+        assert_eq!(
+            load(&[root.as_bytes(), bad], NOW),
+            Some(RootConfigError::Unreadable { file: 1 })
+        );
+    }
+    let mut limited = authority("Root 2");
+    limited.name_constraints = Some(rcgen::NameConstraints {
+        permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName("b.example".to_owned())],
+        excluded_subtrees: Vec::new(),
+    });
+    assert!(matches!(
+        load(&[root_pem(&limited).as_bytes()], NOW),
+        Some(RootConfigError::Unsupported { .. })
+    ));
+}
+
+#[test]
+fn unknown_critical_extensions_are_refused() {
+    let mut leaf = params("b.example");
+    let mut extension =
+        rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+    leaf.custom_extensions = vec![extension.clone()];
+    assert_eq!(
+        verdict(&leaf, &authority("Root 1"), "b.example", NOW),
+        Ok(())
+    );
+    extension.set_criticality(true);
+    leaf.custom_extensions = vec![extension];
+    assert_eq!(
+        verdict(&leaf, &authority("Root 1"), "b.example", NOW),
+        Err(CertificateRefusal::Unreadable)
+    );
+}
+
+#[test]
+fn keys_are_read_from_pem_and_der_in_both_forms() {
+    let pem = &unit2().pem;
+    let certificate = pem.certificate_pem.as_bytes();
+    let pkcs8 = x509_parser::pem::parse_x509_pem(pem.key_pem.as_bytes())
+        .unwrap()
+        .1
+        .contents;
+    let certificate_der = unit2().key.certificate_der();
+    assert!(UnitKey::load(pem.key_pem.as_bytes(), certificate).is_ok());
+    assert!(UnitKey::load(&pkcs8, certificate_der).is_ok());
+    assert!(UnitKey::load(pem.key_pem.replace('\n', "\r\n").as_bytes(), certificate).is_ok());
+
+    // PKCS#1 is the octet string at the end of PKCS#8
+    let at = pkcs8
+        .windows(4)
+        .skip(4)
+        .position(|w| w[0] == 0x30 && w[1] == 0x82 && w != &pkcs8[..4])
+        .unwrap()
+        + 4;
+    let pkcs1 = &pkcs8[at..];
+    assert!(UnitKey::load(pkcs1, certificate).is_ok());
+    use base64::Engine;
+    let body = base64::engine::general_purpose::STANDARD.encode(pkcs1);
+    let lines: Vec<&str> = body
+        .as_bytes()
+        .chunks(64)
+        .map(|c| std::str::from_utf8(c).unwrap())
+        .collect();
+    let pkcs1_pem = format!(
+        "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n",
+        lines.join("\n")
+    );
+    assert!(UnitKey::load(pkcs1_pem.as_bytes(), certificate).is_ok());
+
+    assert_eq!(
+        UnitKey::load(
+            pem.key_pem.as_bytes(),
+            stranger().pem.certificate_pem.as_bytes()
+        )
+        .err(),
+        Some(KeyError::Mismatch)
+    );
+    assert_eq!(UnitKey::load(b"", certificate).err(), Some(KeyError::Key));
+    assert_eq!(
+        UnitKey::load(certificate, certificate).err(),
+        Some(KeyError::Key)
+    );
+    assert_eq!(
+        UnitKey::load(pem.key_pem.as_bytes(), b"x").err(),
+        Some(KeyError::Certificate)
+    );
+    assert!(!format!("{:?}", unit2().key).contains("PRIVATE"));
+    assert!(!format!("{:?}", unit2().pem).contains("BEGIN PRIVATE"));
+}
+
+#[test]
+fn generated_certificates_name_the_unit() {
+    let facts = unit2().key.facts();
+    assert_eq!(facts.common_name.as_deref(), Some("unit2.example"));
+    assert_eq!(
+        (facts.subject.as_str(), facts.issuer.as_str()),
+        ("CN=unit2.example", "CN=unit2.example")
+    );
+    assert_eq!((facts.not_before, facts.not_after), (FROM, UNTIL + 999));
+    assert!(facts.is_authority);
+    assert_eq!(unit2().roots().facts().next(), Some(facts));
+
+    let generate = |host: &str, from, until| generate_self_signed(host, from, until).err();
+    for host in ["", "a b", "a/b", "user@a", "a:80", "*.a", "a..b"] {
+        assert_eq!(
+            generate(host, FROM, UNTIL),
+            Some(GenerateError::Name),
+            "{host}"
+        );
+    }
+    for (from, until) in [
+        (FROM, FROM),
+        (UNTIL, FROM),
+        (i64::MIN, FROM),
+        (FROM, i64::MAX),
+    ] {
+        assert_eq!(generate("a", from, until), Some(GenerateError::Validity));
+    }
+}
+
+#[test]
+fn names_are_written_last_part_first() {
+    let mut two = params("unit.example");
+    two.distinguished_name
+        .push(rcgen::DnType::OrganizationName, "A, B");
+    two.distinguished_name
+        .push(rcgen::DnType::CountryName, "JP");
+    let pem = two.self_signed(rsa(1)).unwrap().pem();
+    assert_eq!(
+        chained_key(&pem).facts().subject,
+        "C=JP,O=A\\, B,CN=unit.example"
+    );
+}
