@@ -236,4 +236,40 @@ mod tests {
         let middle = median(&[found, other, Figures { p50: 60.0, ..found }]);
         assert_eq!((middle.p50, middle.peak), (51.0, 9));
     }
+
+    #[tokio::test]
+    async fn a_load_counts_what_was_answered_as_wished() {
+        let app = axum::Router::new().route("/there", axum::routing::get(|| async { "abc" }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let drive = Drive {
+            connections: 3,
+            warm_up: Duration::from_millis(50),
+            time: Duration::from_millis(200),
+        };
+        let asking = |path: &'static str| -> Maker {
+            Arc::new(move |_, _| Shot {
+                bytes: crate::connection::request("GET", path, &[], b""),
+                wished: &[200],
+            })
+        };
+        let found = run(port, drive, &Watched::this(), &asking("/there"))
+            .await
+            .unwrap();
+        assert!(
+            found.per_second > 0.0 && found.p99 >= found.p50 && found.peak > 0,
+            "{found:?}"
+        );
+        assert!(
+            (found.bytes_per_second / found.per_second - 3.0).abs() < 1e-6,
+            "{found:?}"
+        );
+        assert!(
+            run(port, drive, &Watched::this(), &asking("/absent"))
+                .await
+                .unwrap_err()
+                .contains("404")
+        );
+    }
 }
