@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use personium_odata::value::Properties;
 use personium_store::{Direction, Key};
 use personium_types::Result;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::keys::{self, SetKey};
 use crate::records::{Records, Versioned};
@@ -32,17 +32,29 @@ pub struct StoredEntity {
     /// What clients never see: hashed credentials, owners.
     #[serde(rename = "h", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hidden: BTreeMap<String, String>,
-    /// The properties, a JSON object.
+    /// The properties that are not null.
     #[serde(rename = "d")]
-    pub doc: Box<RawValue>,
+    pub doc: Properties,
 }
 
 impl StoredEntity {
+    /// A new entity without links and hidden values.
+    #[must_use]
+    pub fn new(doc: Properties, now_ms: i64) -> Self {
+        Self {
+            version: 1,
+            published: now_ms,
+            updated: now_ms,
+            links: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+            doc,
+        }
+    }
+
     /// A text property of a control object; `None` if absent, null or no text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
-        let map: BTreeMap<&str, &RawValue> = serde_json::from_str(self.doc.get()).ok()?;
-        serde_json::from_str(map.get(name)?.get()).ok()
+        self.doc.text(name).map(str::to_owned)
     }
 
     /// The ETag, `W/"{version}-{updated}"`.

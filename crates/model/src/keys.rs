@@ -45,6 +45,15 @@ impl SetKey {
         Self(bytes)
     }
 
+    /// What links along an association of user data are kept under, in place of the other set. `end` is the smaller
+    /// id of the two association ends, so links of a removed association never come back with a new one.
+    #[must_use]
+    pub fn association(end: &NodeId) -> Self {
+        let mut bytes = vec![4];
+        bytes.extend_from_slice(end.as_bytes());
+        Self(bytes)
+    }
+
     /// The bytes that lead the keys of the set; of constant length for each kind of set.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -176,6 +185,29 @@ pub fn links(set: &SetKey, id: &str, other: &SetKey) -> KeyRange {
             .bytes(other.as_bytes())
             .build(),
     )
+}
+
+/// All links from an entity into any other set.
+#[must_use]
+pub fn all_links(set: &SetKey, id: &str) -> KeyRange {
+    KeyRange::prefix(&Key::table(b'L').fixed(set.as_bytes()).text(id).build())
+}
+
+/// Everything of the schema and the data of an OData collection, table by table.
+#[must_use]
+pub fn collection_tables(collection: &NodeId) -> Vec<KeyRange> {
+    let mut out = Vec::new();
+    for tag in [b'E', b'K', b'I', b'L', b'C'] {
+        for kind in [2, 3] {
+            out.push(KeyRange::prefix(
+                &Key::table(tag)
+                    .byte(kind)
+                    .fixed(collection.as_bytes())
+                    .build(),
+            ));
+        }
+    }
+    out
 }
 
 /// The last text part of a key that ends with one, for instance the other id of a [`link`].

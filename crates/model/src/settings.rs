@@ -92,6 +92,8 @@ pub struct AuthRules {
     pub unit_user_issuers: Vec<String>,
     /// The master token; `None` switches it off. Never empty.
     pub master_token: Option<personium_types::Secret<String>>,
+    /// Kinds of authentication that accounts may have besides `basic`.
+    pub account_types: Vec<String>,
     /// User name and password of the unit-wide introspection credential.
     pub introspect: Option<(String, personium_types::Secret<String>)>,
 }
@@ -158,6 +160,7 @@ impl Default for AuthRules {
             scope_code: root(),
             unit_user_issuers: Vec::new(),
             master_token: None,
+            account_types: Vec::new(),
             introspect: None,
         }
     }

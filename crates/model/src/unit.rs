@@ -118,6 +118,11 @@ impl Unit {
         Ok(Some(self.views.insert(ticket, cell, records)))
     }
 
+    /// Drops what is cached about the cell of this name.
+    pub fn forget_cell(&self, name: &str) {
+        self.views.forget_cell(name);
+    }
+
     /// Builds a batch for a cell and commits it; see [`Records::transact`]. Afterwards nothing stale is served.
     pub async fn transact<T, F, Fut>(&self, cell: &CellView, touch: Touch, build: F) -> Result<T>
     where

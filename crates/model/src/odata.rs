@@ -1,0 +1,31 @@
+//! OData entities: control objects of unit and cells, schemas of collections, and user data, by one set of functions.
+//!
+//! A [`Root`] is a service root. Its sets are described by a [`personium_odata::edm::Schema`], fixed or made from
+//! what users declared. What is special about a set is in `rules.rs`; everything else is the same for all of them.
+
+mod accept;
+mod association;
+mod create;
+mod delete;
+mod draft;
+mod index;
+mod link;
+mod list;
+mod load;
+mod plan;
+mod root;
+mod rules;
+mod schema_rules;
+mod update;
+mod user_schema;
+
+pub use accept::{accept, body_error};
+pub use association::{Association, Side};
+pub use create::{Creation, Linked, create};
+pub use delete::delete;
+pub use link::{add_link, list_links, remove_link};
+pub use list::{ListQuery, Page, expand, list, navigate};
+pub use load::{Entity, find};
+pub use root::{Root, Scope, SetRef};
+pub use update::{Change, Update, update};
+pub use user_schema::UserSchema;

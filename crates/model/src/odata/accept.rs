@@ -1,0 +1,93 @@
+//! Validation of bodies with what the unit knows: time, ids, complex types, the unit's URL.
+
+use personium_odata::body::{self, Accepted, BodyFault, Intent, Route, Setting};
+use personium_odata::value::Properties;
+use personium_types::{Code, Error, NodeId, Result};
+
+use super::root::{Root, Scope, SetRef};
+use super::user_schema;
+
+/// Reads and validates a body for a set.
+///
+/// # Errors
+/// 400 with the first fault.
+pub async fn accept(
+    root: &Root,
+    set: &SetRef,
+    bytes: &[u8],
+    intent: Intent,
+    route: Route,
+) -> Result<Accepted> {
+    let complex = complex_types(root).await?;
+    with_setting(root, route, &complex, |setting| {
+        body::accept(bytes, root.edm(), &set.entity_type, intent, setting)
+    })
+    .map_err(body_error)
+}
+
+/// The values of an entity after a partial change.
+pub(super) async fn merge(
+    root: &Root,
+    set: &SetRef,
+    old: &Properties,
+    patch: Properties,
+) -> Result<Properties> {
+    let complex = complex_types(root).await?;
+    with_setting(root, Route::Direct, &complex, |setting| {
+        body::merge(root.edm(), &set.entity_type, old, patch, setting)
+    })
+    .map_err(body_error)
+}
+
+async fn complex_types(root: &Root) -> Result<Vec<String>> {
+    let (Scope::Schema(collection), Some(view)) = (root.scope(), root.view()) else {
+        return Ok(Vec::new());
+    };
+    let schema = user_schema::load(view, &collection).await?;
+    Ok(schema
+        .edm
+        .complex_types()
+        .iter()
+        .map(|c| c.name.to_string())
+        .collect())
+}
+
+fn with_setting<T>(
+    root: &Root,
+    route: Route,
+    complex: &[String],
+    run: impl FnOnce(&mut Setting<'_>) -> Result<T, BodyFault>,
+) -> Result<T, BodyFault> {
+    let unit_url = root.owner().urls().unit();
+    let types: Vec<&str> = root
+        .owner()
+        .settings()
+        .auth
+        .account_types
+        .iter()
+        .map(String::as_str)
+        .collect();
+    let mut new_id = || NodeId::random().to_string();
+    let has = |name: &str| complex.iter().any(|c| c == name);
+    run(&mut Setting {
+        now: root.owner().now_ms(),
+        new_id: &mut new_id,
+        account_types: &types,
+        unit_url: Some(&unit_url),
+        has_complex_type: &has,
+        route,
+    })
+}
+
+/// The code for a fault of a body.
+#[must_use]
+pub fn body_error(fault: BodyFault) -> Error {
+    match fault {
+        BodyFault::Parse => Code::JsonParse.into(),
+        BodyFault::Forbidden(member) => Error::new(Code::FieldUnknown).with(member),
+        BodyFault::Value(member) => Error::new(Code::FieldFormat).with(member),
+        BodyFault::Required(member) => Error::new(Code::FieldRequired).with(member),
+        BodyFault::CellUrl(member) => Error::new(Code::CellUrlFormat).with(member),
+        BodyFault::SchemaUri(member) => Error::new(Code::SchemaUriFormat).with(member),
+    }
+}

@@ -1,0 +1,368 @@
+//! New entities.
+
+use std::collections::{BTreeMap, HashSet};
+
+use personium_odata::body::{Accepted, NewProperty};
+use personium_odata::edm::{ID, PUBLISHED, UPDATED};
+use personium_odata::key::EntityKey;
+use personium_odata::value::{Properties, Value};
+use personium_store::{Batch, Expect, Key};
+use personium_types::{CellId, Code, Error, NodeId, Result};
+
+use super::association::{Association, Side, parent_of};
+use super::draft::Draft;
+use super::link;
+use super::load::{self, Entity, Parent};
+use super::root::{Root, SetRef};
+use super::{rules, schema_rules};
+use crate::Permit;
+use crate::entity::StoredEntity;
+use crate::keys::{self, ControlSet, SetKey};
+use crate::unit::Touch;
+
+/// An entity to create.
+#[derive(Debug, Clone)]
+pub struct Creation {
+    /// The set.
+    pub set: SetRef,
+    /// The validated body.
+    pub accepted: Accepted,
+    /// What clients never see: hashed credentials, the owner of a cell.
+    pub hidden: BTreeMap<String, String>,
+    /// The entity to link it to, if it is created through a navigation property.
+    pub linked: Option<Linked>,
+    /// The code if the key is taken.
+    pub exists: Code,
+}
+
+/// The source of a navigation property through which an entity is created.
+#[derive(Debug, Clone)]
+pub struct Linked {
+    /// The association from the source to the set of the new entity.
+    pub association: Association,
+    /// The key of the source.
+    pub source: EntityKey,
+}
+
+/// Creates entities by one batch: all that can be are created, each has its own result.
+///
+/// With one creation this is a plain create. Later ones see the keys and to-one links of earlier ones.
+pub async fn create(
+    root: &Root,
+    _permit: &Permit,
+    creations: &[Creation],
+) -> Result<Vec<Result<Entity>>> {
+    let registers = creations
+        .iter()
+        .any(|c| !c.accepted.new_properties.is_empty());
+    let touch = if registers {
+        Touch::Structure
+    } else {
+        root.touch()
+    };
+    root.transact(touch, || async {
+        let mut run = Run {
+            root,
+            batch: Batch::new(),
+            seen: HashSet::new(),
+            registered: HashSet::new(),
+        };
+        let mut out = Vec::with_capacity(creations.len());
+        for creation in creations {
+            let outcome = run.one(creation).await;
+            if let Err(failure) = &outcome
+                && failure.code().status() >= 500
+            {
+                return Err(Error::new(failure.code()));
+            }
+            out.push(outcome);
+        }
+        Ok((run.batch, out))
+    })
+    .await
+}
+
+struct Run<'a> {
+    root: &'a Root,
+    batch: Batch,
+    /// Keys that an earlier creation of this batch takes.
+    seen: HashSet<Key>,
+    registered: HashSet<Key>,
+}
+
+impl Run<'_> {
+    async fn one(&mut self, creation: &Creation) -> Result<Entity> {
+        let root = self.root;
+        let set = &creation.set;
+        let now = root.unit.now_ms();
+        let mut step = Batch::new();
+        let mut claimed = Vec::new();
+        let mut properties = creation.accepted.properties.clone();
+        let id = self.new_id(set, &mut properties);
+        let source = self.source(creation).await?;
+        let parent = self.parent(set, &properties).await?;
+        if let Some(linked) = &creation.linked
+            && linked.association.forth == Side::One
+            && let Some(source) = &source
+            && source
+                .entity
+                .stored
+                .links
+                .contains_key(&linked.association.field_forth)
+        {
+            self.check_free(creation, &id, parent.as_deref(), &properties)
+                .await?;
+            return Err(Code::LinkExists.into());
+        }
+        for key in self
+            .check_free(creation, &id, parent.as_deref(), &properties)
+            .await?
+        {
+            step.assert(key.clone(), Expect::Absent);
+            claimed.push(key);
+        }
+        rules::check_create(root, set, &properties, parent.as_deref(), &mut step).await?;
+        let mut stored = StoredEntity::new(Properties::new(), now);
+        stored.hidden = creation.hidden.clone();
+        schema_rules::choose_alias(root, set, &properties, parent.as_deref(), &mut stored).await?;
+        properties.set(PUBLISHED, Value::DateTime(now));
+        properties.set(UPDATED, Value::DateTime(now));
+        let mut draft = Draft::new(set, id, properties, stored);
+        let bound_by_link = creation
+            .linked
+            .as_ref()
+            .is_some_and(|l| l.association.in_key_there);
+        if let Some(parent) = &parent {
+            self.bind(&mut step, &mut draft, parent)?;
+        }
+        let mut key_parent = parent;
+        if let (Some(linked), Some(mut source)) = (&creation.linked, source) {
+            if !(bound_by_link && key_parent.is_some()) {
+                if linked.association.here.control == Some(ControlSet::AssociationEnd)
+                    && set.control == Some(ControlSet::AssociationEnd)
+                {
+                    schema_rules::check_relation(root, &source.entity, &draft.entity).await?;
+                }
+                link::connect(
+                    root,
+                    &mut step,
+                    &linked.association,
+                    &mut source,
+                    &mut draft,
+                )
+                .await?;
+                if linked.association.forth == Side::One {
+                    claimed.push(link_claim(&source));
+                }
+                if bound_by_link {
+                    key_parent = Some(source.entity.id.clone());
+                }
+                source.finish(root, &mut step)?;
+            }
+        }
+        if !load::is_keyed_by_id(set) {
+            let key = self.unique(set, &draft.entity.properties, key_parent.as_deref());
+            if bound_by_link && root.records.find_bytes(&key).await?.is_some() {
+                return Err(Code::LinkExists.into());
+            }
+            step.assert(key.clone(), Expect::Absent);
+            step.put(key, draft.entity.id.clone().into_bytes());
+        }
+        rules::claim_uniques(set, &draft.entity, None, &mut step);
+        rules::after_create(root, set, &draft.entity, &mut step)?;
+        self.register(set, &creation.accepted.new_properties, now, &mut step)
+            .await?;
+        if let Some(type_id) = &set.type_id {
+            step.assert(entity_type_key(root, type_id), Expect::Present);
+        }
+        let entity = draft.finish(root, &mut step)?;
+        if claimed.iter().any(|key| self.seen.contains(key)) {
+            return Err(creation.exists.into());
+        }
+        self.seen.extend(claimed);
+        self.batch.append(step);
+        Ok(entity)
+    }
+
+    fn new_id(&self, set: &SetRef, properties: &mut Properties) -> String {
+        if load::is_keyed_by_id(set) {
+            return properties
+                .text(ID)
+                .map_or_else(|| NodeId::random().to_string(), str::to_owned);
+        }
+        match set.control {
+            Some(ControlSet::Cell) => CellId::random().to_string(),
+            _ => NodeId::random().to_string(),
+        }
+    }
+
+    async fn source(&self, creation: &Creation) -> Result<Option<Draft>> {
+        let Some(linked) = &creation.linked else {
+            return Ok(None);
+        };
+        let here = &linked.association.here;
+        let found = load::find(self.root, here, &linked.source)
+            .await?
+            .ok_or(Code::LinkSourceMissing)?;
+        let draft = Draft::of(here, found);
+        if linked.association.forth == Side::One && self.seen.contains(&link_claim(&draft)) {
+            return Err(Code::LinkExists.into());
+        }
+        Ok(Some(draft))
+    }
+
+    /// The parent that the body names.
+    async fn parent(&self, set: &SetRef, properties: &Properties) -> Result<Option<String>> {
+        let Some((_, member)) = set.control.and_then(parent_of) else {
+            return Ok(None);
+        };
+        let name = properties.text(member).map(str::to_owned);
+        let box_name = properties.text("_Relation._Box.Name").map(str::to_owned);
+        match load::find_parent_named(self.root, set, name, box_name).await? {
+            Parent::None => Ok(None),
+            Parent::Found(id) => Ok(Some(id)),
+            Parent::Missing(name) => Err(Error::new(Code::ParentMissing).with(name)),
+        }
+    }
+
+    /// The keys that must be free, if they are.
+    async fn check_free(
+        &self,
+        creation: &Creation,
+        id: &str,
+        parent: Option<&str>,
+        properties: &Properties,
+    ) -> Result<Vec<Key>> {
+        let set = &creation.set;
+        let mut wanted = if load::is_keyed_by_id(set) {
+            vec![keys::entity(&set.key, id)]
+        } else {
+            vec![self.unique(set, properties, parent)]
+        };
+        if let Some(first) = wanted.first()
+            && (self.seen.contains(first) || self.root.records.find_bytes(first).await?.is_some())
+        {
+            return Err(creation.exists.into());
+        }
+        for key in rules::unique_keys(set, properties) {
+            if self.seen.contains(&key) || self.root.records.find_bytes(&key).await?.is_some() {
+                return Err(Code::EntityExists.into());
+            }
+            wanted.push(key);
+        }
+        Ok(wanted)
+    }
+
+    fn unique(&self, set: &SetRef, properties: &Properties, parent: Option<&str>) -> Key {
+        let name = set
+            .entity_type
+            .key
+            .first()
+            .and_then(|member| properties.text(member))
+            .unwrap_or_default();
+        load::unique(set, name, parent)
+    }
+
+    /// Makes a new entity the child of the parent that its body names.
+    fn bind(&self, step: &mut Batch, draft: &mut Draft, parent: &str) -> Result<()> {
+        let Some((parent_set, _)) = draft.set.control.and_then(parent_of) else {
+            return Ok(());
+        };
+        let parent_ref = self
+            .root
+            .control_set(parent_set)
+            .ok_or(Code::OdataInconsistent)?;
+        draft
+            .entity
+            .stored
+            .links
+            .insert(parent_set.name().to_owned(), parent.to_owned());
+        step.assert(keys::entity(&parent_ref.key, parent), Expect::Present);
+        let (child, id) = (&draft.set.key, &draft.entity.id);
+        step.put(keys::link(child, id, &parent_ref.key, parent), Vec::new());
+        step.put(keys::link(&parent_ref.key, parent, child, id), Vec::new());
+        Ok(())
+    }
+
+    /// Makes undeclared members properties of the entity type.
+    async fn register(
+        &mut self,
+        set: &SetRef,
+        new: &[NewProperty],
+        now: i64,
+        step: &mut Batch,
+    ) -> Result<()> {
+        for property in new {
+            if let Some(key) =
+                register_property(self.root, set, property, now, step, &self.registered).await?
+            {
+                self.registered.insert(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Stands for the one link that an entity may have along an association.
+fn link_claim(source: &Draft) -> Key {
+    Key::table(b'!')
+        .fixed(source.set.key.as_bytes())
+        .text(&source.entity.id)
+        .build()
+}
+
+/// The record of the entity type of user data.
+pub(super) fn entity_type_key(root: &Root, type_id: &NodeId) -> Key {
+    let set = match root.scope() {
+        super::Scope::Data(collection) => SetKey::schema(&collection, ControlSet::EntityType),
+        _ => SetKey::control(ControlSet::EntityType),
+    };
+    keys::entity(&set, &type_id.to_string())
+}
+
+/// Adds an undeclared property to the schema. Gives its unique key, or `None` if this batch has it already.
+///
+/// # Errors
+/// 503 if somebody else registered it meanwhile: the body must be validated anew. 400 if there are too many.
+pub(super) async fn register_property(
+    root: &Root,
+    set: &SetRef,
+    property: &NewProperty,
+    now: i64,
+    step: &mut Batch,
+    registered: &HashSet<Key>,
+) -> Result<Option<Key>> {
+    let (super::Scope::Data(collection), Some(type_id)) = (root.scope(), &set.type_id) else {
+        return Ok(None);
+    };
+    let type_id = type_id.to_string();
+    let properties = SetKey::schema(&collection, ControlSet::Property);
+    let types = SetKey::schema(&collection, ControlSet::EntityType);
+    let key = keys::unique(&properties, 0, &[Some(&property.name), Some(&type_id)]);
+    if registered.contains(&key) {
+        return Ok(None);
+    }
+    if root.records.find_bytes(&key).await?.is_some() {
+        return Err(Code::Conflict.into());
+    }
+    schema_rules::check_dynamic_count(root, set, registered.len())?;
+    let mut doc = Properties::new();
+    doc.set("Name", &*property.name);
+    doc.set("Type", property.simple.name());
+    doc.set("Nullable", true);
+    doc.set("CollectionKind", "None");
+    doc.set("IsKey", false);
+    doc.set("IsDeclared", false);
+    let mut stored = StoredEntity::new(doc, now);
+    stored
+        .links
+        .insert("EntityType".to_owned(), type_id.clone());
+    let id = NodeId::random().to_string();
+    step.assert(key.clone(), Expect::Absent);
+    step.put(key.clone(), id.clone().into_bytes());
+    step.put(keys::link(&properties, &id, &types, &type_id), Vec::new());
+    step.put(keys::link(&types, &type_id, &properties, &id), Vec::new());
+    step.add(keys::entity_count(&properties), 1);
+    crate::records::put(step, keys::entity(&properties, &id), &stored)?;
+    Ok(Some(key))
+}

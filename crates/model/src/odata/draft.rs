@@ -1,0 +1,134 @@
+//! Entities being changed within one batch.
+
+use personium_odata::edm::{ID, PUBLISHED, UPDATED};
+use personium_odata::value::Properties;
+use personium_store::{Batch, Expect, Stamp};
+use personium_types::Result;
+
+use super::association::parent_of;
+use super::index;
+use super::load::{Entity, is_keyed_by_id};
+use super::root::{Root, SetRef};
+use crate::entity::StoredEntity;
+use crate::keys;
+use crate::records;
+
+/// One entity with its changes so far.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    pub set: SetRef,
+    pub entity: Entity,
+    /// The version that was read; `None` for a new entity.
+    read: Option<Stamp>,
+    old_index: Vec<personium_store::Key>,
+    changed: bool,
+}
+
+impl Draft {
+    /// An entity that was read.
+    pub fn of(set: &SetRef, entity: Entity) -> Self {
+        let old_index = index::entries(set, &entity);
+        Self {
+            set: set.clone(),
+            read: Some(entity.stamp),
+            old_index,
+            entity,
+            changed: false,
+        }
+    }
+
+    /// A new entity.
+    pub fn new(set: &SetRef, id: String, properties: Properties, stored: StoredEntity) -> Self {
+        let entity = Entity {
+            id,
+            stored,
+            stamp: 0,
+            properties,
+        };
+        Self {
+            set: set.clone(),
+            read: None,
+            old_index: Vec::new(),
+            entity,
+            changed: true,
+        }
+    }
+
+    /// Sets a to-one link and counts a new version.
+    pub fn set_link(&mut self, field: &str, id: Option<&str>) {
+        match id {
+            Some(id) => self
+                .entity
+                .stored
+                .links
+                .insert(field.to_owned(), id.to_owned()),
+            None => self.entity.stored.links.remove(field),
+        };
+        self.entity.stored.version += 1;
+        self.changed = true;
+    }
+
+    /// Replaces the properties and counts a new version.
+    pub fn replace(&mut self, properties: Properties, now_ms: i64) {
+        self.entity.properties = properties;
+        self.entity.stored.version += 1;
+        self.entity.stored.updated = now_ms;
+        self.changed = true;
+    }
+
+    /// Adds what changed to the batch. An entity that did not change must at least still be there.
+    pub fn finish(self, root: &Root, batch: &mut Batch) -> Result<Entity> {
+        let key = keys::entity(&self.set.key, &self.entity.id);
+        if !self.changed {
+            batch.assert(key, Expect::Present);
+            return Ok(self.entity);
+        }
+        let new_index = index::entries(&self.set, &self.entity);
+        for gone in self.old_index.iter().filter(|k| !new_index.contains(k)) {
+            batch.delete(gone.clone());
+        }
+        for added in new_index.iter().filter(|k| !self.old_index.contains(k)) {
+            batch.put(added.clone(), Vec::new());
+        }
+        if self.read.is_none() {
+            batch.add(keys::entity_count(&self.set.key), 1);
+        }
+        let mut stored = self.entity.stored.clone();
+        stored.doc = document(root, &self.set, &self.entity.properties);
+        records::put_checked(batch, key, self.read, &stored)?;
+        Ok(self.entity)
+    }
+
+    /// Removes the entity with its index and count; links are the caller's.
+    pub fn remove(self, batch: &mut Batch) {
+        let key = keys::entity(&self.set.key, &self.entity.id);
+        batch.assert(
+            key.clone(),
+            self.read.map_or(Expect::Absent, Expect::Version),
+        );
+        batch.delete(key);
+        for gone in self.old_index {
+            batch.delete(gone);
+        }
+        batch.add(keys::entity_count(&self.set.key), -1);
+    }
+}
+
+/// What is kept of the properties: all but what is kept elsewhere in the record, under stored names, nulls left out.
+fn document(root: &Root, set: &SetRef, properties: &Properties) -> Properties {
+    let parent = set.control.and_then(parent_of).map(|(_, member)| member);
+    let elsewhere = |name: &str| {
+        name == PUBLISHED
+            || name == UPDATED
+            || (name == ID && is_keyed_by_id(set))
+            || Some(name) == parent
+            || (parent.is_some() && name == "_Relation._Box.Name")
+    };
+    let mut out = Properties::with_capacity(properties.len());
+    for (name, value) in properties.iter() {
+        if !value.is_null() && !elsewhere(name) {
+            out.push(name.clone(), value.clone());
+        }
+    }
+    out.into_stored_names(root.edm(), &set.entity_type)
+}

@@ -1,0 +1,158 @@
+//! Index keys: one for each declared property of user data that has a value, and for the time stamps.
+//!
+//! An index key is set, property, class, value, time of change, id. So entities with one value lie together in the
+//! order of their change, which serves `p eq v` with `$orderby=__updated` from one range.
+
+use personium_odata::edm::{Origin, Property};
+use personium_odata::value::Value;
+use personium_store::{Key, KeyBuilder};
+
+use super::load::Entity;
+use super::root::SetRef;
+use crate::keys;
+
+/// Bytes of a text that stand in its index key. Longer texts share the key of their beginning.
+pub(super) const TEXT_MAX: usize = 512;
+
+const CLASS_BOOL: u8 = 1;
+const CLASS_NUMBER: u8 = 2;
+const CLASS_DATE: u8 = 3;
+const CLASS_TEXT: u8 = 4;
+
+/// Whether entities are found by this property through an index.
+pub(super) fn is_indexed(set: &SetRef, property: &Property) -> bool {
+    set.type_id.is_some()
+        && property.kind.simple().is_some()
+        && !property.is_list()
+        && (property.is_stamp() || property.origin == Origin::Declared)
+}
+
+/// All index keys of an entity.
+pub(super) fn entries(set: &SetRef, entity: &Entity) -> Vec<Key> {
+    if set.type_id.is_none() {
+        return Vec::new();
+    }
+    let stored = &entity.stored;
+    set.entity_type
+        .properties
+        .iter()
+        .filter(|property| is_indexed(set, property))
+        .filter_map(|property| {
+            let stamp;
+            let value = match &*property.name {
+                personium_odata::edm::PUBLISHED => {
+                    stamp = Value::DateTime(stored.published);
+                    &stamp
+                }
+                personium_odata::edm::UPDATED => {
+                    stamp = Value::DateTime(stored.updated);
+                    &stamp
+                }
+                name => entity.properties.value(name),
+            };
+            let key = with_value(keys::index(&set.key, property.stored_name()), value)?;
+            Some(key.i64(stored.updated).text(&entity.id).build())
+        })
+        .collect()
+}
+
+/// Appends the class and the value; `None` for null and for what has no order.
+pub(super) fn with_value(key: KeyBuilder, value: &Value) -> Option<KeyBuilder> {
+    Some(match value {
+        Value::Bool(b) => key.byte(CLASS_BOOL).byte(u8::from(*b)),
+        Value::Int32(_) | Value::Single(_) | Value::Double(_) => {
+            key.byte(CLASS_NUMBER).f64(value.as_f64()?)
+        }
+        Value::DateTime(millis) => key.byte(CLASS_DATE).i64(*millis),
+        Value::String(text) => key.byte(CLASS_TEXT).text(shortened(text)),
+        Value::Null | Value::Complex(_) | Value::List(_) => return None,
+    })
+}
+
+/// The key up to which all values of the text class lie that begin with `prefix`.
+pub(super) fn with_text_prefix(key: KeyBuilder, prefix: &str) -> KeyBuilder {
+    key.byte(CLASS_TEXT).text_prefix(shortened(prefix))
+}
+
+/// Whether the text is too long to stand in an index key as a whole.
+pub(super) fn is_shortened(text: &str) -> bool {
+    text.len() > TEXT_MAX
+}
+
+fn shortened(text: &str) -> &str {
+    let mut end = text.len().min(TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// The entity id at the end of an index key, and whether its value is a text that was shortened perhaps.
+///
+/// `prefix` is the length of the key before the class.
+pub(super) fn id_of(key: &Key, prefix: usize) -> Option<(String, bool)> {
+    let bytes = key.as_bytes();
+    let class = *bytes.get(prefix)?;
+    let value = prefix + 1;
+    let (end, long) = match class {
+        CLASS_BOOL => (value + 1, false),
+        CLASS_NUMBER | CLASS_DATE => (value + 8, false),
+        _ => {
+            let length = text_length(bytes.get(value..)?)?;
+            (value + length, length >= TEXT_MAX - 3)
+        }
+    };
+    keys::last_text(key, end + 8).map(|id| (id, long))
+}
+
+/// The length of an encoded text part with its end.
+fn text_length(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match bytes.get(at..at + 2)? {
+            [0, 1] => return Some(at + 2),
+            [0, _] => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use personium_store::Key;
+
+    fn key(value: &Value) -> Key {
+        let begin = Key::table(b'I').text("p");
+        with_value(begin, value)
+            .map(|k| k.i64(-5).text("id\0é").build())
+            .unwrap()
+    }
+
+    #[test]
+    fn ids_are_read_back_whatever_the_value() {
+        let prefix = Key::table(b'I').text("p").build().as_bytes().len();
+        for value in [
+            Value::Bool(true),
+            Value::Int32(-7),
+            Value::Double(0.0),
+            Value::DateTime(0),
+            Value::from("a\0\u{1}b"),
+            Value::from(""),
+            Value::from("é".repeat(400).as_str()),
+        ] {
+            assert_eq!(
+                id_of(&key(&value), prefix).map(|(id, _)| id),
+                Some("id\0é".to_owned()),
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_of_all_types_sort_together() {
+        assert!(key(&Value::Int32(2)) < key(&Value::Double(2.5)));
+        assert!(key(&Value::Single(-1.0)) < key(&Value::Int32(0)));
+        assert!(key(&Value::from("B")) < key(&Value::from("a")));
+    }
+}

@@ -1,0 +1,343 @@
+//! Links between entities.
+
+use personium_odata::key::EntityKey;
+use personium_store::{Batch, Direction, Expect};
+use personium_types::{Code, Error, Result};
+
+use super::association::{Association, Side};
+use super::draft::Draft;
+use super::load::{self, Entity};
+use super::root::{Root, SetRef};
+use crate::Permit;
+use crate::keys;
+
+/// Adds the link from one entity to another.
+///
+/// # Errors
+/// 404 if the source, 400 if the target does not exist; 409 if the link exists, if an end is taken that may be linked
+/// once, or if the new key is taken; 400 if an end has as many links as it may have.
+pub async fn add_link(
+    root: &Root,
+    _permit: &Permit,
+    association: &Association,
+    source: &EntityKey,
+    target: &EntityKey,
+) -> Result<()> {
+    root.transact(root.touch(), || async {
+        let source = load::find(root, &association.here, source)
+            .await?
+            .ok_or(Code::LinkSourceMissing)?;
+        let target = load::find(root, &association.there, target).await?;
+        let target = target.ok_or_else(|| Error::new(Code::FieldFormat).with("uri"))?;
+        let mut batch = Batch::new();
+        let mut source = Draft::of(&association.here, source);
+        let mut target = Draft::of(&association.there, target);
+        check_ends_of_association(root, association, &source.entity, &target.entity).await?;
+        connect(root, &mut batch, association, &mut source, &mut target).await?;
+        rekey(
+            root,
+            &mut batch,
+            association,
+            &source.entity,
+            &target.entity,
+            Rekey::Link,
+        )
+        .await?;
+        rekey(
+            root,
+            &mut batch,
+            &association.reversed(),
+            &target.entity,
+            &source.entity,
+            Rekey::Link,
+        )
+        .await?;
+        finish_pair(root, &mut batch, source, target)?;
+        Ok((batch, ()))
+    })
+    .await
+}
+
+/// Removes the link from one entity to another.
+///
+/// # Errors
+/// 404 if an entity or the link does not exist; 409 if the key without the link is taken.
+pub async fn remove_link(
+    root: &Root,
+    _permit: &Permit,
+    association: &Association,
+    source: &EntityKey,
+    target: &EntityKey,
+) -> Result<()> {
+    root.transact(root.touch(), || async {
+        let source = load::find(root, &association.here, source)
+            .await?
+            .ok_or(Code::LinkSourceMissing)?;
+        let target = load::find(root, &association.there, target)
+            .await?
+            .ok_or(Code::LinkSourceMissing)?;
+        let mut batch = Batch::new();
+        let mut source = Draft::of(&association.here, source);
+        let mut target = Draft::of(&association.there, target);
+        disconnect(root, &mut batch, association, &mut source, &mut target).await?;
+        rekey(
+            root,
+            &mut batch,
+            association,
+            &source.entity,
+            &target.entity,
+            Rekey::Unlink,
+        )
+        .await?;
+        rekey(
+            root,
+            &mut batch,
+            &association.reversed(),
+            &target.entity,
+            &source.entity,
+            Rekey::Unlink,
+        )
+        .await?;
+        finish_pair(root, &mut batch, source, target)?;
+        Ok((batch, ()))
+    })
+    .await
+}
+
+/// Adds both drafts; a link of an entity to itself is one draft.
+fn finish_pair(root: &Root, batch: &mut Batch, source: Draft, target: Draft) -> Result<()> {
+    if source.set.key == target.set.key && source.entity.id == target.entity.id {
+        let mut one = source;
+        for (field, id) in target.entity.stored.links.clone() {
+            if one.entity.stored.links.get(&field) != Some(&id) {
+                one.set_link(&field, Some(&id));
+            }
+        }
+        one.finish(root, batch)?;
+    } else {
+        source.finish(root, batch)?;
+        target.finish(root, batch)?;
+    }
+    Ok(())
+}
+
+/// The entities that an entity is linked to, up to `limit` after `skip`, with how many there are in all.
+pub async fn list_links(
+    root: &Root,
+    association: &Association,
+    source: &Entity,
+    skip: usize,
+    limit: usize,
+) -> Result<Vec<Entity>> {
+    let mut out = Vec::new();
+    for id in linked_ids(root, association, source, usize::MAX).await? {
+        if let Some(entity) = load::find_by_id(root, &association.there, &id).await? {
+            out.push(entity);
+        }
+        // Sorted by id already where the id is the key; control sets are small.
+        if load::is_keyed_by_id(&association.there) && out.len() >= skip.saturating_add(limit) {
+            break;
+        }
+    }
+    if !load::is_keyed_by_id(&association.there) {
+        out.sort_by(|a, b| {
+            a.key(&association.there)
+                .name()
+                .cmp(b.key(&association.there).name())
+        });
+    }
+    Ok(out.into_iter().skip(skip).take(limit).collect())
+}
+
+/// The ids of the entities that an entity is linked to, in their order.
+pub(super) async fn linked_ids(
+    root: &Root,
+    association: &Association,
+    source: &Entity,
+    limit: usize,
+) -> Result<Vec<String>> {
+    if association.forth == Side::One {
+        return Ok(source
+            .stored
+            .links
+            .get(&association.field_forth)
+            .cloned()
+            .into_iter()
+            .collect());
+    }
+    let range = keys::links(&association.here.key, &source.id, &association.tag_forth);
+    let prefix = range.start.as_bytes().len();
+    let found = root
+        .records
+        .list_keys(&range, Direction::Up, limit.min(1 << 20))
+        .await?;
+    Ok(found
+        .iter()
+        .filter_map(|key| keys::last_text(key, prefix))
+        .collect())
+}
+
+/// Links two drafts.
+pub(super) async fn connect(
+    root: &Root,
+    batch: &mut Batch,
+    association: &Association,
+    source: &mut Draft,
+    target: &mut Draft,
+) -> Result<()> {
+    let (forth, back) = link_keys(association, &source.entity, &target.entity);
+    if association.forth == Side::One {
+        if source
+            .entity
+            .stored
+            .links
+            .contains_key(&association.field_forth)
+        {
+            return Err(Code::LinkExists.into());
+        }
+        source.set_link(&association.field_forth, Some(&target.entity.id));
+    }
+    if association.back == Side::One {
+        if target
+            .entity
+            .stored
+            .links
+            .contains_key(&association.field_back)
+            && !(association.field_back == association.field_forth
+                && source.entity.id == target.entity.id)
+        {
+            return Err(Code::LinkExists.into());
+        }
+        target.set_link(&association.field_back, Some(&source.entity.id));
+    }
+    if association.forth == Side::Many && association.back == Side::Many {
+        if root.records.find_bytes(&forth).await?.is_some() {
+            return Err(Code::LinkExists.into());
+        }
+        let max = root.unit.settings().odata.link_max;
+        for range in [
+            keys::links(
+                &association.here.key,
+                &source.entity.id,
+                &association.tag_forth,
+            ),
+            keys::links(
+                &association.there.key,
+                &target.entity.id,
+                &association.tag_back,
+            ),
+        ] {
+            if root.records.count(&range).await? >= max {
+                return Err(Code::LinkLimit.into());
+            }
+        }
+        batch.assert(forth.clone(), Expect::Absent);
+    }
+    batch.put(forth, Vec::new());
+    batch.put(back, Vec::new());
+    Ok(())
+}
+
+async fn disconnect(
+    root: &Root,
+    batch: &mut Batch,
+    association: &Association,
+    source: &mut Draft,
+    target: &mut Draft,
+) -> Result<()> {
+    let (forth, back) = link_keys(association, &source.entity, &target.entity);
+    if root.records.find_bytes(&forth).await?.is_none() {
+        return Err(Code::LinkSourceMissing.into());
+    }
+    if association.forth == Side::One {
+        source.set_link(&association.field_forth, None);
+    }
+    if association.back == Side::One {
+        target.set_link(&association.field_back, None);
+    }
+    batch.assert(forth.clone(), Expect::Present);
+    batch.delete(forth);
+    batch.delete(back);
+    Ok(())
+}
+
+pub(super) fn link_keys(
+    association: &Association,
+    source: &Entity,
+    target: &Entity,
+) -> (personium_store::Key, personium_store::Key) {
+    (
+        keys::link(
+            &association.here.key,
+            &source.id,
+            &association.tag_forth,
+            &target.id,
+        ),
+        keys::link(
+            &association.there.key,
+            &target.id,
+            &association.tag_back,
+            &source.id,
+        ),
+    )
+}
+
+enum Rekey {
+    Link,
+    Unlink,
+}
+
+/// Moves the unique name of an entity whose key the other end is part of.
+async fn rekey(
+    root: &Root,
+    batch: &mut Batch,
+    association: &Association,
+    entity: &Entity,
+    parent: &Entity,
+    way: Rekey,
+) -> Result<()> {
+    if !association.in_key || load::is_keyed_by_id(&association.here) {
+        return Ok(());
+    }
+    let set: &SetRef = &association.here;
+    let name = entity
+        .properties
+        .text("Name")
+        .unwrap_or_default()
+        .to_owned();
+    let bound = load::unique(set, &name, Some(&parent.id));
+    let free = load::unique(set, &name, None);
+    let (from, to) = match way {
+        Rekey::Link => (free, bound),
+        Rekey::Unlink => (bound, free),
+    };
+    if root.records.find_bytes(&to).await?.is_some() {
+        let parent_name = parent.properties.text("Name").unwrap_or_default();
+        return Err(match way {
+            Rekey::Link => Error::new(Code::LinkCollides)
+                .with(format!("{}('{name}', '{parent_name}')", set.name())),
+            Rekey::Unlink => {
+                Error::new(Code::UnlinkCollides).with(format!("{}('{name}')", set.name()))
+            }
+        });
+    }
+    batch.assert(to.clone(), Expect::Absent);
+    batch.delete(from);
+    batch.put(to, entity.id.clone().into_bytes());
+    Ok(())
+}
+
+/// The rules of linking two association ends.
+async fn check_ends_of_association(
+    root: &Root,
+    association: &Association,
+    source: &Entity,
+    target: &Entity,
+) -> Result<()> {
+    if association.here.control == Some(keys::ControlSet::AssociationEnd)
+        && association.there.control == Some(keys::ControlSet::AssociationEnd)
+    {
+        super::schema_rules::check_relation(root, source, target).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Service roots and their sets.
+
+use std::sync::Arc;
+
+use personium_odata::control;
+use personium_odata::edm::{EntityType, Schema};
+use personium_types::{Code, NodeId, Result};
+
+use super::user_schema::{self, UserSchema};
+use crate::keys::{ControlSet, SetKey};
+use crate::records::Records;
+use crate::unit::Touch;
+use crate::{CellView, Unit};
+
+/// What a service root is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// `{unit}__ctl/`
+    Unit,
+    /// `{cell}__ctl/`
+    Cell,
+    /// `{collection}/$metadata/`: the schema of an OData collection.
+    Schema(NodeId),
+    /// `{collection}/`: the data of an OData collection.
+    Data(NodeId),
+}
+
+/// One service root.
+#[derive(Clone)]
+pub struct Root {
+    pub(super) unit: Arc<Unit>,
+    pub(super) view: Option<Arc<CellView>>,
+    pub(super) records: Records,
+    pub(super) scope: Scope,
+    schema: SchemaRef,
+}
+
+#[derive(Clone)]
+enum SchemaRef {
+    Fixed(&'static Schema),
+    User(Arc<UserSchema>),
+}
+
+/// One set of a service root.
+#[derive(Debug, Clone)]
+pub struct SetRef {
+    /// The set in keys.
+    pub key: SetKey,
+    /// Its entity type.
+    pub entity_type: Arc<EntityType>,
+    /// Which control or schema set it is; `None` for user data.
+    pub control: Option<ControlSet>,
+    /// The entity id of its entity type; user data only.
+    pub type_id: Option<NodeId>,
+}
+
+impl Root {
+    /// The control objects of the unit.
+    #[must_use]
+    pub fn unit(unit: Arc<Unit>) -> Self {
+        let records = unit.records();
+        Self {
+            unit,
+            view: None,
+            records,
+            scope: Scope::Unit,
+            schema: SchemaRef::Fixed(control::unit()),
+        }
+    }
+
+    /// The control objects of a cell.
+    #[must_use]
+    pub fn cell(unit: Arc<Unit>, view: Arc<CellView>) -> Self {
+        let records = view.records().clone();
+        Self {
+            unit,
+            view: Some(view),
+            records,
+            scope: Scope::Cell,
+            schema: SchemaRef::Fixed(control::cell()),
+        }
+    }
+
+    /// The schema of an OData collection of a cell.
+    #[must_use]
+    pub fn schema(unit: Arc<Unit>, view: Arc<CellView>, collection: NodeId) -> Self {
+        let records = view.records().clone();
+        let schema = SchemaRef::Fixed(control::schema());
+        Self {
+            unit,
+            view: Some(view),
+            records,
+            scope: Scope::Schema(collection),
+            schema,
+        }
+    }
+
+    /// The data of an OData collection of a cell, by its schema as it is now.
+    pub async fn data(unit: Arc<Unit>, view: Arc<CellView>, collection: NodeId) -> Result<Self> {
+        let records = view.records().clone();
+        let schema = SchemaRef::User(user_schema::load(&view, &collection).await?);
+        Ok(Self {
+            unit,
+            view: Some(view),
+            records,
+            scope: Scope::Data(collection),
+            schema,
+        })
+    }
+
+    /// Its sets, types and associations.
+    #[must_use]
+    pub fn edm(&self) -> &Schema {
+        match &self.schema {
+            SchemaRef::Fixed(schema) => schema,
+            SchemaRef::User(user) => &user.edm,
+        }
+    }
+
+    /// What the root is about.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// The unit.
+    #[must_use]
+    pub fn owner(&self) -> &Arc<Unit> {
+        &self.unit
+    }
+
+    /// The cell; `None` at unit level.
+    #[must_use]
+    pub fn view(&self) -> Option<&Arc<CellView>> {
+        self.view.as_ref()
+    }
+
+    pub(super) fn user(&self) -> Option<&UserSchema> {
+        match &self.schema {
+            SchemaRef::Fixed(_) => None,
+            SchemaRef::User(user) => Some(user),
+        }
+    }
+
+    /// The set of this name.
+    ///
+    /// # Errors
+    /// 404 if there is none.
+    pub fn set(&self, name: &str) -> Result<SetRef> {
+        let entity_type = self.edm().entity_type(name).ok_or(Code::NoSuchSet)?;
+        self.set_of(entity_type)
+            .ok_or_else(|| Code::NoSuchSet.into())
+    }
+
+    fn set_of(&self, entity_type: &Arc<EntityType>) -> Option<SetRef> {
+        let name: &str = &entity_type.name;
+        let (key, control, type_id) = match &self.scope {
+            Scope::Unit | Scope::Cell => {
+                let set = ControlSet::named(name)?;
+                (SetKey::control(set), Some(set), None)
+            }
+            Scope::Schema(collection) => {
+                let set = ControlSet::named(name)?;
+                (SetKey::schema(collection, set), Some(set), None)
+            }
+            Scope::Data(collection) => {
+                let id = self.user()?.type_id(name)?;
+                (SetKey::data(collection, &id), None, Some(id))
+            }
+        };
+        Some(SetRef {
+            key,
+            entity_type: Arc::clone(entity_type),
+            control,
+            type_id,
+        })
+    }
+
+    pub(super) fn control_set(&self, set: ControlSet) -> Option<SetRef> {
+        self.edm()
+            .entity_type(set.name())
+            .and_then(|t| self.set_of(t))
+    }
+
+    /// What a change in this root makes stale.
+    pub(super) fn touch(&self) -> Touch {
+        match self.scope {
+            Scope::Data(_) => Touch::Data,
+            Scope::Unit | Scope::Cell | Scope::Schema(_) => Touch::Structure,
+        }
+    }
+
+    pub(super) async fn transact<T, F, Fut>(&self, touch: Touch, build: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<(personium_store::Batch, T)>>,
+    {
+        match &self.view {
+            Some(view) => self.unit.transact(view, touch, build).await,
+            None => self.unit.transact_unit(&[], build).await,
+        }
+    }
+}
+
+impl SetRef {
+    /// The name of the set.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.entity_type.name
+    }
+}

@@ -1,0 +1,205 @@
+//! What is special about the control sets of units and cells.
+
+use personium_odata::body::Intent;
+use personium_odata::value::Properties;
+use personium_store::{Batch, Key, KeyRange};
+use personium_types::{Code, NodeId, Result};
+
+use super::load::Entity;
+use super::root::{Root, SetRef};
+use super::schema_rules;
+use crate::keys::{self, ControlSet, SetKey};
+use crate::node::{Kind, Node};
+use crate::records::{self, Records};
+
+/// The number of the constraint that a box's schema is unique in its cell.
+const BOX_SCHEMA: u8 = 1;
+
+/// Control sets that must be empty before their cell is deleted.
+const CONTENT: &[ControlSet] = &[
+    ControlSet::Box,
+    ControlSet::Account,
+    ControlSet::Role,
+    ControlSet::ExtCell,
+    ControlSet::ExtRole,
+    ControlSet::Relation,
+    ControlSet::Rule,
+    ControlSet::SentMessage,
+    ControlSet::ReceivedMessage,
+];
+
+/// The unique values besides the key that an entity takes.
+pub(super) fn unique_keys(set: &SetRef, properties: &Properties) -> Vec<Key> {
+    match set.control {
+        Some(ControlSet::Box) => properties
+            .text("Schema")
+            .map(|schema| keys::unique(&set.key, BOX_SCHEMA, &[Some(schema)]))
+            .into_iter()
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Takes the unique values of an entity and gives up those of its former state.
+pub(super) fn claim_uniques(
+    set: &SetRef,
+    after: &Entity,
+    before: Option<&Entity>,
+    batch: &mut Batch,
+) {
+    let new = unique_keys(set, &after.properties);
+    let old = before
+        .map(|b| unique_keys(set, &b.properties))
+        .unwrap_or_default();
+    for key in old.iter().filter(|k| !new.contains(k)) {
+        batch.delete(key.clone());
+    }
+    for key in new.into_iter().filter(|k| !old.contains(k)) {
+        batch.assert(key.clone(), personium_store::Expect::Absent);
+        batch.put(key, after.id.clone().into_bytes());
+    }
+}
+
+/// The box of an app, by any of the spellings of its schema.
+pub(crate) async fn find_box_by_schema(
+    records: &Records,
+    spellings: &[String],
+) -> Result<Option<String>> {
+    let set = SetKey::control(ControlSet::Box);
+    for spelling in spellings {
+        let key = keys::unique(&set, BOX_SCHEMA, &[Some(spelling)]);
+        if let Some(id) = crate::entity::find_id(records, &key).await? {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+/// Checks a creation that is valid by itself.
+pub(super) async fn check_create(
+    root: &Root,
+    set: &SetRef,
+    properties: &Properties,
+    parent: Option<&str>,
+    batch: &mut Batch,
+) -> Result<()> {
+    schema_rules::check_create(root, set, properties, parent, batch).await
+}
+
+/// Adds what comes into being with an entity.
+pub(super) fn after_create(
+    root: &Root,
+    set: &SetRef,
+    entity: &Entity,
+    batch: &mut Batch,
+) -> Result<()> {
+    if set.control == Some(ControlSet::Box)
+        && let (Some(view), Ok(id)) = (root.view(), entity.id.parse::<NodeId>())
+    {
+        let node = Node::new(id, Kind::Box, entity.stored.published);
+        records::put(batch, keys::node(&view.cell().node_id(), &entity.id), &node)?;
+    }
+    Ok(())
+}
+
+/// Refuses changes of what is in use.
+pub(super) async fn check_used(
+    root: &Root,
+    set: &SetRef,
+    before: &Entity,
+    intent: Intent,
+) -> Result<()> {
+    schema_rules::check_used(root, set, before, intent).await
+}
+
+/// Forgets what is cached about a cell that was renamed.
+pub(super) fn after_update(root: &Root, set: &SetRef, before: &Entity, after: &Entity) {
+    for entity in [before, after] {
+        forget_cell(root, set, entity);
+    }
+}
+
+/// Forgets what is cached about a cell that was deleted, and removes what it held.
+pub(super) fn after_delete(root: &Root, set: &SetRef, gone: &Entity) {
+    forget_cell(root, set, gone);
+}
+
+fn forget_cell(root: &Root, set: &SetRef, entity: &Entity) {
+    if set.control == Some(ControlSet::Cell)
+        && let Some(name) = entity.properties.text("Name")
+    {
+        root.unit.forget_cell(name);
+    }
+}
+
+/// Checks before the precondition that nothing is left in a cell.
+pub(super) async fn check_delete_first(
+    root: &Root,
+    set: &SetRef,
+    found: &Entity,
+    _batch: &mut Batch,
+) -> Result<()> {
+    if set.control != Some(ControlSet::Cell) {
+        return Ok(());
+    }
+    let Ok(cell) = found.id.parse() else {
+        return Err(Code::OdataInconsistent.into());
+    };
+    let records = root.unit.cell_records(&cell);
+    for set in CONTENT {
+        if !records
+            .is_empty(&keys::entities(&SetKey::control(*set)))
+            .await?
+        {
+            return Err(Code::HasRelated.into());
+        }
+    }
+    if !records
+        .is_empty(&keys::children(&NodeId::from_bytes(*cell.as_bytes())))
+        .await?
+        && !only_box_roots(&records, &NodeId::from_bytes(*cell.as_bytes())).await?
+    {
+        return Err(Code::HasRelated.into());
+    }
+    Ok(())
+}
+
+/// Whether the members of the cell's own node are but root nodes of boxes: the main box is empty then.
+async fn only_box_roots(records: &Records, cell: &NodeId) -> Result<bool> {
+    let found = records
+        .list::<Node>(&keys::children(cell), personium_store::Direction::Up, 1_000)
+        .await?;
+    Ok(found.iter().all(|(_, node)| node.value.kind == Kind::Box))
+}
+
+/// Checks that nothing is left in a box, and adds the removal of what goes with an entity.
+pub(super) async fn check_delete(
+    root: &Root,
+    set: &SetRef,
+    found: &Entity,
+    batch: &mut Batch,
+) -> Result<()> {
+    match set.control {
+        Some(ControlSet::Box) => {
+            let (Some(view), Ok(id)) = (root.view(), found.id.parse::<NodeId>()) else {
+                return Err(Code::OdataInconsistent.into());
+            };
+            let members: KeyRange = keys::children(&id);
+            if !root.records.is_empty(&members).await? {
+                return Err(Code::HasRelated.into());
+            }
+            batch.assert_empty(members);
+            batch.delete(keys::node(&view.cell().node_id(), &found.id));
+            batch.delete(keys::child_count(&id));
+            Ok(())
+        }
+        Some(ControlSet::Cell) => {
+            let Ok(cell) = found.id.parse() else {
+                return Err(Code::OdataInconsistent.into());
+            };
+            crate::sweep::cell_is_gone(batch, &cell);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

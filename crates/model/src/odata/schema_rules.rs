@@ -1,0 +1,554 @@
+//! What is special about the schema sets of OData collections.
+
+use personium_odata::body::Intent;
+use personium_odata::edm::{Kind, Schema};
+use personium_odata::value::{Properties, Value};
+use personium_store::Batch;
+use personium_types::{Code, Error, NodeId, Result};
+
+use super::association::Association;
+use super::load::Entity;
+use super::root::{Root, Scope, SetRef};
+use super::user_schema::{self, ALIAS};
+use crate::entity::{self, StoredEntity};
+use crate::keys::{self, ControlSet, SetKey};
+
+/// Checks the creation of a schema object.
+pub(super) async fn check_create(
+    root: &Root,
+    set: &SetRef,
+    properties: &Properties,
+    parent: Option<&str>,
+    batch: &mut Batch,
+) -> Result<()> {
+    let Scope::Schema(collection) = root.scope() else {
+        return Ok(());
+    };
+    let limits = &root.unit.settings().odata;
+    match set.control {
+        Some(ControlSet::EntityType) => {
+            let count = root.records.counter(&keys::entity_count(&set.key)).await?;
+            if u64::try_from(count).unwrap_or(0) >= limits.entity_types_max {
+                return Err(Code::EntityTypeLimit.into());
+            }
+            Ok(())
+        }
+        Some(ControlSet::Property) => {
+            let is_required = matches!(properties.get("Nullable"), Some(Value::Bool(false)));
+            if let (true, Some(type_id)) =
+                (is_required, parent.and_then(|p| p.parse::<NodeId>().ok()))
+            {
+                let data = keys::entities(&SetKey::data(&collection, &type_id));
+                if !root.records.is_empty(&data).await? {
+                    return Err(Error::new(Code::FieldFormat).with("Nullable"));
+                }
+                batch.assert_empty(data);
+            }
+            check_layers(root, &collection, set, properties).await
+        }
+        Some(ControlSet::ComplexTypeProperty) => {
+            check_layers(root, &collection, set, properties).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Chooses under which name the values of a new property are stored, if its own name is in use for another one.
+pub(super) async fn choose_alias(
+    root: &Root,
+    set: &SetRef,
+    properties: &Properties,
+    parent: Option<&str>,
+    stored: &mut StoredEntity,
+) -> Result<()> {
+    let link = match set.control {
+        Some(ControlSet::Property) => "EntityType",
+        Some(ControlSet::ComplexTypeProperty) => "ComplexType",
+        _ => return Ok(()),
+    };
+    let Some(name) = properties.text("Name") else {
+        return Ok(());
+    };
+    let siblings = entity::list(&root.records, &set.key, 100_000).await?;
+    let taken = siblings.iter().any(|(_, e)| {
+        e.value.links.get(link).map(String::as_str) == parent
+            && e.value.hidden.get(ALIAS).is_some_and(|a| a == name)
+    });
+    if taken {
+        stored
+            .hidden
+            .insert(ALIAS.to_owned(), format!("@{}", NodeId::random()));
+    }
+    Ok(())
+}
+
+/// Whether the entities of this association are removed together with the one that is deleted.
+pub(super) fn goes_along(set: &SetRef, association: &Association) -> bool {
+    // Dynamic properties go with their entity type; declared ones are checked in `check_delete`.
+    set.control == Some(ControlSet::EntityType)
+        && association.there.control == Some(ControlSet::Property)
+}
+
+/// Refuses any change of a complex type that is in use.
+pub(super) async fn check_used(
+    root: &Root,
+    set: &SetRef,
+    before: &Entity,
+    _intent: Intent,
+) -> Result<()> {
+    if set.control == Some(ControlSet::ComplexType) && is_complex_type_used(root, before).await? {
+        return Err(Code::HasRelated.into());
+    }
+    Ok(())
+}
+
+async fn is_complex_type_used(root: &Root, complex: &Entity) -> Result<bool> {
+    let Scope::Schema(collection) = root.scope() else {
+        return Ok(false);
+    };
+    let name = complex.properties.text("Name").unwrap_or_default();
+    for set in [ControlSet::Property, ControlSet::ComplexTypeProperty] {
+        let all = entity::list(&root.records, &SetKey::schema(&collection, set), 100_000).await?;
+        if all
+            .iter()
+            .any(|(_, e)| e.value.text("Type").as_deref() == Some(name))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Checks a change of a schema object.
+pub(super) async fn check_update(
+    root: &Root,
+    set: &SetRef,
+    before: &Entity,
+    after: &Entity,
+    _batch: &mut Batch,
+) -> Result<()> {
+    if !matches!(root.scope(), Scope::Schema(_)) {
+        return Ok(());
+    }
+    let fixed: &[&str] = match set.control {
+        Some(ControlSet::AssociationEnd) => &["Multiplicity", "_EntityType.Name"],
+        Some(ControlSet::Property) => &[
+            "_EntityType.Name",
+            "Type",
+            "Nullable",
+            "DefaultValue",
+            "CollectionKind",
+            "IsKey",
+            "UniqueKey",
+            "IsDeclared",
+        ],
+        Some(ControlSet::ComplexTypeProperty) => &[
+            "_ComplexType.Name",
+            "Type",
+            "Nullable",
+            "DefaultValue",
+            "CollectionKind",
+        ],
+        _ => return Ok(()),
+    };
+    for member in fixed {
+        let (old, new) = (
+            before.properties.value(member),
+            after.properties.value(member),
+        );
+        let widened = *member == "Type"
+            && old.as_str() == Some("Edm.Int32")
+            && new.as_str() == Some("Edm.Double");
+        if old != new && !widened {
+            let text = format!("{} {member}: {} to {}", set.name(), shown(old), shown(new));
+            return Err(Error::new(Code::SchemaChange).with(text));
+        }
+    }
+    Ok(())
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(b) => b.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Keeps the stored name of a property that is renamed.
+pub(super) fn keep_alias(
+    set: &SetRef,
+    before: &Entity,
+    after: &mut StoredEntity,
+    new_name: Option<&str>,
+) {
+    let is_property = matches!(
+        set.control,
+        Some(ControlSet::Property | ControlSet::ComplexTypeProperty)
+    );
+    let old_name = before.properties.text("Name");
+    if is_property && old_name != new_name && !after.hidden.contains_key(ALIAS) {
+        after
+            .hidden
+            .insert(ALIAS.to_owned(), old_name.unwrap_or_default().to_owned());
+    }
+}
+
+/// Checks the deletion of a schema object.
+pub(super) async fn check_delete(
+    root: &Root,
+    set: &SetRef,
+    found: &Entity,
+    batch: &mut Batch,
+) -> Result<()> {
+    let Scope::Schema(collection) = root.scope() else {
+        return Ok(());
+    };
+    let no_data = |type_id: &str| {
+        type_id
+            .parse::<NodeId>()
+            .map(|id| keys::entities(&SetKey::data(&collection, &id)))
+    };
+    match set.control {
+        Some(ControlSet::EntityType) => {
+            let data = no_data(&found.id).map_err(Error::internal)?;
+            if !root.records.is_empty(&data).await? {
+                return Err(Code::HasRelated.into());
+            }
+            batch.assert_empty(data);
+            remove_dynamic_properties(root, &collection, found, batch).await
+        }
+        Some(ControlSet::Property) => {
+            let Some(owner) = found.stored.links.get("EntityType") else {
+                return Ok(());
+            };
+            let data = no_data(owner).map_err(Error::internal)?;
+            if !root.records.is_empty(&data).await? {
+                return Err(Code::HasRelated.into());
+            }
+            batch.assert_empty(data);
+            Ok(())
+        }
+        Some(ControlSet::ComplexType) if is_complex_type_used(root, found).await? => {
+            Err(Code::HasRelated.into())
+        }
+        Some(ControlSet::ComplexTypeProperty) => {
+            let complex = found
+                .properties
+                .text("_ComplexType.Name")
+                .unwrap_or_default();
+            for type_id in types_using(root, &collection, complex).await? {
+                let data = keys::entities(&SetKey::data(&collection, &type_id));
+                if !root.records.is_empty(&data).await? {
+                    return Err(Code::HasRelated.into());
+                }
+                batch.assert_empty(data);
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Dynamic properties are deleted along with their entity type; a declared one refuses.
+async fn remove_dynamic_properties(
+    root: &Root,
+    collection: &NodeId,
+    entity_type: &Entity,
+    batch: &mut Batch,
+) -> Result<()> {
+    let properties = SetKey::schema(collection, ControlSet::Property);
+    let types = SetKey::schema(collection, ControlSet::EntityType);
+    for id in entity::linked(&root.records, &types, &entity_type.id, &properties, 100_000).await? {
+        let Some(found) = entity::find(&root.records, &properties, &id).await? else {
+            continue;
+        };
+        if !matches!(found.value.doc.get("IsDeclared"), Some(Value::Bool(false))) {
+            return Err(Code::HasRelated.into());
+        }
+        let name = found.value.text("Name").unwrap_or_default();
+        batch.delete(keys::entity(&properties, &id));
+        batch.delete(keys::unique(
+            &properties,
+            0,
+            &[Some(&name), Some(&entity_type.id)],
+        ));
+        batch.delete(keys::link(&properties, &id, &types, &entity_type.id));
+        batch.delete(keys::link(&types, &entity_type.id, &properties, &id));
+        batch.add(keys::entity_count(&properties), -1);
+    }
+    Ok(())
+}
+
+/// Checks that two association ends may be related.
+pub(super) async fn check_relation(root: &Root, a: &Entity, b: &Entity) -> Result<()> {
+    let one = |e: &Entity| e.properties.text("Multiplicity") == Some("1");
+    if one(a) && one(b) {
+        return Err(Code::EndsBothOne.into());
+    }
+    let Scope::Schema(collection) = root.scope() else {
+        return Ok(());
+    };
+    for end in [a, b] {
+        if end.stored.links.contains_key("AssociationEnd") {
+            return Err(Code::LinkExists.into());
+        }
+    }
+    let type_of = |e: &StoredEntity| e.links.get("EntityType").cloned();
+    let (type_a, type_b) = (type_of(&a.stored), type_of(&b.stored));
+    let ends = entity::list(
+        &root.records,
+        &SetKey::schema(&collection, ControlSet::AssociationEnd),
+        100_000,
+    )
+    .await?;
+    for (_, end) in &ends {
+        let Some(partner) = end.value.links.get("AssociationEnd") else {
+            continue;
+        };
+        let Some((_, partner)) = ends.iter().find(|(id, _)| id == partner) else {
+            continue;
+        };
+        let pair = (type_of(&end.value), type_of(&partner.value));
+        if pair == (type_a.clone(), type_b.clone()) {
+            return Err(Code::TypesRelated.into());
+        }
+    }
+    Ok(())
+}
+
+/// The entity types that use a complex type, directly or through other complex types.
+async fn types_using(root: &Root, collection: &NodeId, complex: &str) -> Result<Vec<NodeId>> {
+    let Some(view) = root.view() else {
+        return Ok(Vec::new());
+    };
+    let schema = user_schema::load(view, collection).await?;
+    let mut out = Vec::new();
+    for entity_type in schema.edm.entity_types() {
+        if uses(
+            &schema.edm,
+            entity_type.properties.iter().map(|p| &p.kind),
+            complex,
+            0,
+        ) && let Some(id) = schema.type_id(&entity_type.name)
+        {
+            out.push(id);
+        }
+    }
+    Ok(out)
+}
+
+fn uses<'a>(
+    schema: &Schema,
+    kinds: impl Iterator<Item = &'a Kind>,
+    complex: &str,
+    depth: usize,
+) -> bool {
+    kinds
+        .filter_map(|kind| {
+            if let Kind::Complex(name) = kind {
+                Some(name)
+            } else {
+                None
+            }
+        })
+        .any(|name| {
+            **name == *complex
+                || (depth < 16
+                    && schema.complex_type(name).is_some_and(|c| {
+                        uses(
+                            schema,
+                            c.properties.iter().map(|p| &p.kind),
+                            complex,
+                            depth + 1,
+                        )
+                    }))
+        })
+}
+
+/// Refuses a dynamic property beyond the limit.
+pub(super) fn check_dynamic_count(root: &Root, set: &SetRef, more: usize) -> Result<()> {
+    let own = set
+        .entity_type
+        .properties
+        .iter()
+        .filter(|p| !p.name.starts_with('_'))
+        .count();
+    if own + more >= root.unit.settings().odata.properties_max {
+        return Err(Code::PropertyLimit.into());
+    }
+    Ok(())
+}
+
+/// Refuses a property that would exceed the limits of a layer or of a whole type.
+async fn check_layers(
+    root: &Root,
+    collection: &NodeId,
+    set: &SetRef,
+    properties: &Properties,
+) -> Result<()> {
+    let Some(view) = root.view() else {
+        return Ok(());
+    };
+    let schema = user_schema::load(view, collection).await?;
+    let is_complex = properties
+        .text("Type")
+        .is_some_and(|t| !t.starts_with("Edm."));
+    let added = Added {
+        owner: match set.control {
+            Some(ControlSet::ComplexTypeProperty) => {
+                properties.text("_ComplexType.Name").unwrap_or_default()
+            }
+            _ => properties.text("_EntityType.Name").unwrap_or_default(),
+        },
+        to_complex_type: set.control == Some(ControlSet::ComplexTypeProperty),
+        complex: is_complex.then(|| properties.text("Type").unwrap_or_default()),
+    };
+    let limits = &root.unit.settings().odata;
+    let mut is_used = false;
+    for entity_type in schema.edm.entity_types() {
+        let mut count = Count {
+            simple: vec![0; 16],
+            complex: vec![0; 16],
+            total: 0,
+            touched: false,
+        };
+        let own = entity_type.properties.iter().map(|p| (&*p.name, &p.kind));
+        let owns = !added.to_complex_type && *entity_type.name == *added.owner;
+        count.layer(&schema.edm, own, owns, &added, 0)?;
+        if count.touched {
+            is_used = true;
+            count.check(limits)?;
+        }
+    }
+    if added.to_complex_type && !is_used {
+        check_unused(&schema.edm, &added, limits)?;
+    }
+    Ok(())
+}
+
+struct Added<'a> {
+    owner: &'a str,
+    to_complex_type: bool,
+    complex: Option<&'a str>,
+}
+
+struct Count {
+    simple: Vec<usize>,
+    complex: Vec<usize>,
+    total: usize,
+    touched: bool,
+}
+
+impl Count {
+    fn layer<'a>(
+        &mut self,
+        schema: &Schema,
+        own: impl Iterator<Item = (&'a str, &'a Kind)>,
+        is_owner: bool,
+        added: &Added<'_>,
+        depth: usize,
+    ) -> Result<()> {
+        if depth >= self.simple.len() || self.total > 100_000 {
+            return Err(Code::PropertyLimit.into());
+        }
+        let mut complex: Vec<&str> = Vec::new();
+        for (name, kind) in own {
+            match kind {
+                _ if name.starts_with('_') => {}
+                Kind::Simple(_) => self.add(depth, false),
+                Kind::Complex(type_name) => complex.push(type_name),
+            }
+        }
+        if is_owner {
+            self.touched = true;
+            match added.complex {
+                None => self.add(depth, false),
+                Some(name) => complex.push(name),
+            }
+        }
+        for name in complex {
+            self.add(depth, true);
+            let owner = added.to_complex_type && name == added.owner;
+            match schema.complex_type(name) {
+                Some(c) => {
+                    self.layer(
+                        schema,
+                        c.properties.iter().map(|p| (&*p.name, &p.kind)),
+                        owner,
+                        added,
+                        depth + 1,
+                    )?;
+                }
+                None if owner => self.layer(schema, std::iter::empty(), true, added, depth + 1)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, depth: usize, complex: bool) {
+        let layers = if complex {
+            &mut self.complex
+        } else {
+            &mut self.simple
+        };
+        if let Some(n) = layers.get_mut(depth) {
+            *n += 1;
+        }
+        self.total += 1;
+    }
+
+    fn check(&self, limits: &crate::settings::OdataLimits) -> Result<()> {
+        if self.total > limits.properties_max {
+            return Err(Code::PropertyLimit.into());
+        }
+        let at = |counts: &[usize], depth: usize| counts.get(depth).copied().unwrap_or(0);
+        for depth in 0..self.simple.len() {
+            let complex = at(&self.complex, depth);
+            let complex_max = limits.complex_layers.get(depth).copied().unwrap_or(Some(0));
+            let simple_max = limits.simple_layers.get(depth).copied().unwrap_or(Some(0));
+            let simple_max =
+                simple_max.unwrap_or_else(|| limits.properties_max.saturating_sub(complex));
+            if complex_max.is_some_and(|max| complex > max) || at(&self.simple, depth) > simple_max
+            {
+                return Err(Code::PropertyLimit.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A complex type that nothing uses may have as many properties as the widest inner layer.
+fn check_unused(
+    schema: &Schema,
+    added: &Added<'_>,
+    limits: &crate::settings::OdataLimits,
+) -> Result<()> {
+    let widest = |layers: &[Option<usize>]| layers.iter().filter_map(|l| *l).max().unwrap_or(0);
+    let (simple_max, complex_max) = (
+        widest(&limits.simple_layers),
+        widest(&limits.complex_layers),
+    );
+    let own = schema.complex_type(added.owner);
+    let count = |complex: bool| {
+        own.map_or(0, |c| {
+            c.properties
+                .iter()
+                .filter(|p| matches!(p.kind, Kind::Complex(_)) == complex)
+                .count()
+        })
+    };
+    let (is_complex, max) = if added.complex.is_some() {
+        (true, complex_max)
+    } else {
+        (false, simple_max)
+    };
+    if count(is_complex) + 1 > max {
+        return Err(Code::PropertyLimit.into());
+    }
+    if added.complex == Some(added.owner) {
+        return Err(Code::PropertyLimit.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The schema of an OData collection, made from what users declared.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use personium_odata::control::USER_NAMESPACE;
+use personium_odata::edm::{
+    ComplexType, EntityType, Kind, Multiplicity, Origin, Property, PropertyList, Schema, SimpleType,
+};
+use personium_odata::value::Value;
+use personium_types::{NodeId, Result};
+
+use crate::entity::{self, StoredEntity};
+use crate::keys::{ControlSet, SetKey};
+use crate::records::Versioned;
+use crate::view::CellView;
+
+/// Schema objects of one kind that a collection may have; far above what the limits allow.
+const OBJECTS: usize = 100_000;
+/// The hidden value of a property that tells under which name its values are stored.
+pub(super) const ALIAS: &str = "Alias";
+
+/// A user schema with the ids that keys are made of.
+#[derive(Debug)]
+pub struct UserSchema {
+    /// Types, properties and associations.
+    pub edm: Schema,
+    types: HashMap<String, NodeId>,
+    associations: HashMap<String, NodeId>,
+}
+
+impl UserSchema {
+    /// The entity id of the entity type of this name.
+    #[must_use]
+    pub fn type_id(&self, name: &str) -> Option<NodeId> {
+        self.types.get(name).copied()
+    }
+
+    /// The id that links along this association are kept under.
+    #[must_use]
+    pub fn association_id(&self, name: &str) -> Option<NodeId> {
+        self.associations.get(name).copied()
+    }
+}
+
+type Loaded = Vec<(String, Versioned<StoredEntity>)>;
+
+/// The schema of a collection as it is now.
+pub(super) async fn load(view: &CellView, collection: &NodeId) -> Result<Arc<UserSchema>> {
+    let memo = format!("schema/{collection}");
+    if let Some(found) = view.recall(&memo) {
+        return Ok(found);
+    }
+    let list = |set| async move {
+        entity::list(view.records(), &SetKey::schema(collection, set), OBJECTS).await
+    };
+    let types = list(ControlSet::EntityType).await?;
+    let properties = list(ControlSet::Property).await?;
+    let complex = list(ControlSet::ComplexType).await?;
+    let members = list(ControlSet::ComplexTypeProperty).await?;
+    let ends = list(ControlSet::AssociationEnd).await?;
+    Ok(view.remember(memo, build(&types, &properties, &complex, &members, &ends)))
+}
+
+fn build(
+    types: &Loaded,
+    properties: &Loaded,
+    complex: &Loaded,
+    members: &Loaded,
+    ends: &Loaded,
+) -> UserSchema {
+    let mut edm = Schema::new(USER_NAMESPACE);
+    for (id, e) in sorted(complex) {
+        let Some(name) = e.text("Name") else { continue };
+        let mut own: Vec<Property> = of_owner(members, "ComplexType", id).collect();
+        own.sort_by(|a, b| a.name.cmp(&b.name));
+        edm.add_complex_type(ComplexType {
+            name: name.into(),
+            properties: PropertyList::new(own),
+        });
+    }
+    let mut ids = HashMap::new();
+    let mut names = HashMap::new();
+    for (id, e) in sorted(types) {
+        let (Some(name), Ok(node)) = (e.text("Name"), id.parse::<NodeId>()) else {
+            continue;
+        };
+        ids.insert(name.clone(), node);
+        names.insert(id.to_owned(), name.clone());
+        let own = of_owner(properties, "EntityType", id).collect();
+        edm.add_type(EntityType::user_data(name, own));
+    }
+    let associations = relate(&mut edm, ends, &names);
+    UserSchema {
+        edm,
+        types: ids,
+        associations,
+    }
+}
+
+fn sorted(list: &Loaded) -> Vec<(&str, &StoredEntity)> {
+    let mut out: Vec<_> = list.iter().map(|(id, e)| (id.as_str(), &e.value)).collect();
+    out.sort_by_cached_key(|(_, e)| e.text("Name"));
+    out
+}
+
+fn of_owner<'a>(
+    list: &'a Loaded,
+    link: &'a str,
+    owner: &'a str,
+) -> impl Iterator<Item = Property> + 'a {
+    list.iter()
+        .filter(move |(_, e)| e.value.links.get(link).is_some_and(|id| id == owner))
+        .filter_map(|(_, e)| property(&e.value))
+}
+
+/// The property that a stored `Property` or `ComplexTypeProperty` describes.
+pub(super) fn property(e: &StoredEntity) -> Option<Property> {
+    let name = e.text("Name")?;
+    let kind = e.text("Type")?;
+    let mut out = match SimpleType::from_name(&kind) {
+        Some(simple) => Property::new(name, simple),
+        None => Property {
+            kind: Kind::Complex(kind.into()),
+            ..Property::new(name, SimpleType::String)
+        },
+    };
+    out.nullable = !matches!(e.doc.get("Nullable"), Some(Value::Bool(false)));
+    out.default = e.text("DefaultValue").map(Into::into);
+    if e.text("CollectionKind").as_deref() == Some("List") {
+        out = out.list();
+    }
+    out.alias = e.hidden.get(ALIAS).map(|alias| alias.as_str().into());
+    let dynamic = matches!(e.doc.get("IsDeclared"), Some(Value::Bool(false)));
+    out.origin = if dynamic {
+        Origin::Dynamic
+    } else {
+        Origin::Declared
+    };
+    Some(out)
+}
+
+/// Adds the associations that linked pairs of ends make.
+fn relate(
+    edm: &mut Schema,
+    ends: &Loaded,
+    names: &HashMap<String, String>,
+) -> HashMap<String, NodeId> {
+    let mut out = HashMap::new();
+    let by_id: HashMap<&str, &StoredEntity> =
+        ends.iter().map(|(id, e)| (id.as_str(), &e.value)).collect();
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    for (id, e) in sorted(ends) {
+        let Some(partner) = e.links.get("AssociationEnd") else {
+            continue;
+        };
+        if !pairs
+            .iter()
+            .any(|(a, b)| (*b == id && *a == partner) || (*a == id && *b == partner))
+        {
+            pairs.push((id, partner));
+        }
+    }
+    for (id_a, id_b) in pairs {
+        let described = |id: &str| -> Option<(String, String, Multiplicity)> {
+            let e = by_id.get(id)?;
+            let type_name = names.get(e.links.get("EntityType")?)?.clone();
+            Some((
+                type_name,
+                e.text("Name")?,
+                Multiplicity::parse(&e.text("Multiplicity")?)?,
+            ))
+        };
+        let (Some(a), Some(b)) = (described(id_a), described(id_b)) else {
+            continue;
+        };
+        let name = format!("{}-{}-assoc", a.0, b.0);
+        let (role_a, role_b) = (format!("{}:{}", a.0, a.1), format!("{}:{}", b.0, b.1));
+        let (nav_a, nav_b) = (format!("_{}", b.0), format!("_{}", a.0));
+        edm.relate_as(
+            &name,
+            (&role_a, (&a.0, a.2, &nav_a)),
+            (&role_b, (&b.0, b.2, &nav_b)),
+        );
+        if let Ok(id) = id_a.min(id_b).parse() {
+            out.insert(name, id);
+        }
+    }
+    out
+}
