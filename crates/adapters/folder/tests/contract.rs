@@ -1,0 +1,106 @@
+//! The promises of the port, and what is on the disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use personium_folder::{FolderStore, Settings, Sync};
+use personium_store::{BlobStore, Space, contract};
+use personium_types::CellId;
+
+fn open(folder: &Path, alone: bool) -> FolderStore {
+    FolderStore::open(&Settings {
+        folder: folder.to_owned(),
+        sync: Sync::Full,
+        alone,
+    })
+    .unwrap()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    contract::blobs(Arc::new(open(folder.path(), true))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn keeps_the_contract_without_syncing() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        folder: folder.path().join("made"),
+        sync: Sync::None,
+        alone: true,
+    };
+    contract::blobs(Arc::new(FolderStore::open(&settings).unwrap())).await;
+}
+
+#[tokio::test]
+async fn a_dropped_writer_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), true);
+    let mut writer = store.create(&Space::Unit).await.unwrap();
+    writer.write(Bytes::from(vec![1; 1 << 20])).await.unwrap();
+    assert_eq!(files(folder.path()).len(), 1);
+    drop(writer);
+    assert_eq!(files(folder.path()), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn what_a_crash_leaves_is_removed_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let space = Space::Cell(CellId::random());
+    let store = open(folder.path(), true);
+    let mut whole = store.create(&space).await.unwrap();
+    whole.write(Bytes::from_static(b"whole")).await.unwrap();
+    let id = whole.finish().await.unwrap();
+    let mut half = store.create(&space).await.unwrap();
+    half.write(Bytes::from(vec![1; 1 << 20])).await.unwrap();
+    std::mem::forget(half);
+    let half_dropped = folder.path().join("trash").join("space").join("ab");
+    std::fs::create_dir_all(&half_dropped).unwrap();
+    std::fs::write(half_dropped.join("body"), "x").unwrap();
+    assert_eq!(files(folder.path()).len(), 3);
+
+    open(folder.path(), false);
+    assert_eq!(
+        files(folder.path()).len(),
+        3,
+        "another process may be writing them"
+    );
+    let store = open(folder.path(), true);
+    assert_eq!(files(folder.path()).len(), 1);
+    let mut reader = store.open(&space, &id).await.unwrap().unwrap();
+    assert_eq!(reader.read_at(0, 100).await.unwrap(), "whole");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "").unwrap();
+    let error = FolderStore::open(&Settings {
+        folder: path,
+        sync: Sync::Full,
+        alone: true,
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("file"), "{error}");
+}
