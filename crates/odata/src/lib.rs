@@ -14,10 +14,13 @@
 //! | [`json`], [`atom`], [`edmx`], [`service_doc`] | response bodies |
 //! | [`negotiate`], [`etag`], [`batch`] | formats, conditional requests, `$batch` |
 
+pub mod atom;
+pub mod batch;
 pub mod body;
 pub mod constraint;
 pub mod control;
 pub mod edm;
+pub mod edmx;
 pub mod etag;
 pub mod filter;
 pub mod json;
@@ -26,5 +29,7 @@ pub mod negotiate;
 pub mod order;
 pub mod path;
 pub mod query;
+pub mod service_doc;
 pub mod value;
 pub mod words;
+mod xml;

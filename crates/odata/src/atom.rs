@@ -1,0 +1,472 @@
+//! Atom response bodies (RFC 4287 with the extensions of OData 2).
+
+use crate::edm::{Kind, Property, Schema, UPDATED};
+use crate::json::{Entity, Shape, push_entity_key};
+use crate::key::KeyStyle;
+use crate::query::Select;
+use crate::value::{NULL, Value, push_plain_text};
+use crate::xml::{
+    DATA_NAMESPACE, DECLARATION, METADATA_NAMESPACE, push_attribute, push_attributes, push_text,
+};
+
+const ATOM_NAMESPACE: &str = "http://www.w3.org/2005/Atom";
+
+/// Writes entities of one schema below one service root.
+#[derive(Clone, Debug)]
+pub struct AtomWriter<'a> {
+    schema: &'a Schema,
+    root: &'a str,
+    shape: Shape,
+    select: &'a Select,
+    now: i64,
+}
+
+static ALL: Select = Select::All;
+
+impl<'a> AtomWriter<'a> {
+    /// `root` is the URL of the service root and ends with a slash; `now` is the time of the answer in milliseconds
+    /// since 1970.
+    #[must_use]
+    pub fn new(schema: &'a Schema, root: &'a str, shape: Shape, now: i64) -> Self {
+        Self {
+            schema,
+            root,
+            shape,
+            select: &ALL,
+            now,
+        }
+    }
+
+    /// Shows only the selected properties. Expanded entities are shown in full.
+    #[must_use]
+    pub fn select(mut self, select: &'a Select) -> Self {
+        self.select = select;
+        self
+    }
+
+    /// A document with one entry.
+    #[must_use]
+    pub fn entry(&self, entity: &Entity<'_>) -> String {
+        let mut out = String::from(DECLARATION);
+        out.push_str("<entry");
+        self.push_namespaces(&mut out);
+        self.push_entry_content(&mut out, entity);
+        out.push_str("</entry>");
+        out
+    }
+
+    /// A document with a feed of entities of one set, and their number before paging if given.
+    #[must_use]
+    pub fn feed<'e>(
+        &self,
+        set: &str,
+        entities: impl IntoIterator<Item = &'e Entity<'e>>,
+        count: Option<u64>,
+    ) -> String {
+        let mut out = String::from(DECLARATION);
+        out.push_str("<feed");
+        self.push_namespaces(&mut out);
+        self.push_feed_head(&mut out, set, set);
+        if let Some(count) = count {
+            push_element(&mut out, "m:count", &count.to_string());
+        }
+        for entity in entities {
+            self.push_entry(&mut out, entity);
+        }
+        out.push_str("</feed>");
+        out
+    }
+
+    fn push_namespaces(&self, out: &mut String) {
+        push_attributes(
+            out,
+            &[
+                ("xmlns", ATOM_NAMESPACE),
+                ("xmlns:m", METADATA_NAMESPACE),
+                ("xmlns:d", DATA_NAMESPACE),
+                ("xml:base", self.root),
+            ],
+        );
+        out.push('>');
+    }
+
+    fn push_feed_head(&self, out: &mut String, title: &str, path: &str) {
+        out.push_str("<title type=\"text\">");
+        push_text(out, title);
+        out.push_str("</title>");
+        push_element(out, "id", &format!("{}{path}", self.root));
+        self.push_updated(out);
+        out.push_str("<link");
+        push_attributes(out, &[("rel", "self"), ("title", title), ("href", path)]);
+        out.push_str("/>");
+    }
+
+    fn push_updated(&self, out: &mut String) {
+        let mut date = date_text(self.now.div_euclid(1000) * 1000);
+        date.push('Z');
+        push_element(out, "updated", &date);
+    }
+
+    fn push_entry(&self, out: &mut String, entity: &Entity<'_>) {
+        out.push_str("<entry>");
+        self.push_entry_content(out, entity);
+        out.push_str("</entry>");
+    }
+
+    fn push_entry_content(&self, out: &mut String, entity: &Entity<'_>) {
+        let entity_type = entity.entity_type;
+        let mut path = entity_type.name.to_string();
+        push_entity_key(&mut path, entity, KeyStyle::Encoded);
+        push_element(out, "id", &format!("{}{path}", self.root));
+        out.push_str("<title type=\"text\"/>");
+        self.push_updated(out);
+        out.push_str("<author><name/></author><link");
+        push_attributes(
+            out,
+            &[
+                ("rel", "edit"),
+                ("title", &entity_type.name),
+                ("href", &path),
+            ],
+        );
+        out.push_str("/>");
+        if self.shape != Shape::Created {
+            self.push_navigation(out, entity, &path);
+        }
+        out.push_str("<category");
+        let term = format!("{}.{}", self.schema.namespace, entity_type.name);
+        push_attributes(
+            out,
+            &[
+                ("term", &term),
+                ("scheme", &format!("{DATA_NAMESPACE}/scheme")),
+            ],
+        );
+        out.push_str("/><content type=\"application/xml\"><m:properties>");
+        self.push_properties(out, entity);
+        out.push_str("</m:properties></content>");
+    }
+
+    fn push_navigation(&self, out: &mut String, entity: &Entity<'_>, path: &str) {
+        for navigation in &entity.entity_type.navigation {
+            let name = &*navigation.name;
+            let kind = if navigation.to.is_many() {
+                "feed"
+            } else {
+                "entry"
+            };
+            out.push_str("<link");
+            let href = format!("{path}/{name}");
+            push_attributes(
+                out,
+                &[
+                    ("rel", &format!("{DATA_NAMESPACE}/related/{name}")),
+                    ("type", &format!("application/atom+xml;type={kind}")),
+                    ("title", name),
+                    ("href", &href),
+                ],
+            );
+            let Some(expanded) = entity
+                .expanded
+                .iter()
+                .find(|expanded| expanded.navigation == name)
+            else {
+                out.push_str("/>");
+                continue;
+            };
+            let inner = Self {
+                select: &ALL,
+                ..self.clone()
+            };
+            out.push_str("><m:inline>");
+            if navigation.to.is_many() {
+                out.push_str("<feed>");
+                inner.push_feed_head(out, name, &href);
+                expanded
+                    .entities
+                    .iter()
+                    .for_each(|target| inner.push_entry(out, target));
+                out.push_str("</feed>");
+            } else {
+                expanded
+                    .entities
+                    .iter()
+                    .take(1)
+                    .for_each(|target| inner.push_entry(out, target));
+            }
+            out.push_str("</m:inline></link>");
+        }
+    }
+
+    fn push_properties(&self, out: &mut String, entity: &Entity<'_>) {
+        let entity_type = entity.entity_type;
+        let mut cursor = 0;
+        for property in &entity_type.properties {
+            if !self.select.shows(entity_type, &property.name) {
+                continue;
+            }
+            if property.is_stamp() {
+                let millis = if &*property.name == UPDATED {
+                    entity.etag.updated
+                } else {
+                    entity.published
+                };
+                self.push_property(out, property, &Value::DateTime(millis));
+                continue;
+            }
+            let stored = entity.properties.get_next(&property.name, &mut cursor);
+            if self.shape == Shape::Created && stored.is_none() && property.is_dynamic() {
+                continue;
+            }
+            self.push_property(out, property, stored.unwrap_or(&NULL));
+        }
+        if self.shape == Shape::Created {
+            for (name, value) in entity
+                .properties
+                .iter()
+                .filter(|(name, _)| entity_type.properties.get(name).is_none())
+            {
+                let simple = simple_type_name(value);
+                push_open(out, name, simple, value);
+                self.push_content(out, name, value);
+            }
+        }
+    }
+
+    fn push_property(&self, out: &mut String, property: &Property, value: &Value) {
+        let own = match &property.kind {
+            Kind::Simple(simple) => simple.name().to_owned(),
+            Kind::Complex(name) => format!("{}.{name}", self.schema.namespace),
+        };
+        let type_name = if property.is_list() {
+            format!("Bag({own})")
+        } else {
+            own
+        };
+        push_open(out, &property.name, &type_name, value);
+        match value {
+            Value::Null => {}
+            Value::List(items) => {
+                for item in items {
+                    out.push_str("<d:element");
+                    if item.is_null() {
+                        out.push_str(" m:null=\"true\"/>");
+                        continue;
+                    }
+                    out.push('>');
+                    self.push_inside(out, property, item);
+                    out.push_str("</d:element>");
+                }
+                push_close(out, &property.name);
+            }
+            single => {
+                self.push_inside(out, property, single);
+                push_close(out, &property.name);
+            }
+        }
+    }
+
+    fn push_inside(&self, out: &mut String, property: &Property, value: &Value) {
+        let complex = match &property.kind {
+            Kind::Complex(name) => self.schema.complex_type(name),
+            Kind::Simple(_) => None,
+        };
+        match (complex, value) {
+            (Some(complex), Value::Complex(members)) => {
+                let mut cursor = 0;
+                for member in &complex.properties {
+                    let value = members.get_next(&member.name, &mut cursor).unwrap_or(&NULL);
+                    self.push_property(out, member, value);
+                }
+            }
+            _ => push_scalar(out, value),
+        }
+    }
+
+    fn push_content(&self, out: &mut String, name: &str, value: &Value) {
+        if !value.is_null() {
+            push_scalar(out, value);
+            push_close(out, name);
+        }
+    }
+}
+
+fn simple_type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(_) => "Edm.Boolean",
+        Value::Double(_) => "Edm.Double",
+        _ => "Edm.String",
+    }
+}
+
+/// Opens the element of a property; null closes it at once.
+fn push_open(out: &mut String, name: &str, type_name: &str, value: &Value) {
+    out.push_str("<d:");
+    out.push_str(name);
+    if type_name != "Edm.String" {
+        push_attribute(out, "m:type", type_name);
+    }
+    out.push_str(if value.is_null() {
+        " m:null=\"true\"/>"
+    } else {
+        ">"
+    });
+}
+
+fn push_close(out: &mut String, name: &str) {
+    out.push_str("</d:");
+    out.push_str(name);
+    out.push('>');
+}
+
+fn push_scalar(out: &mut String, value: &Value) {
+    match value {
+        Value::DateTime(millis) => out.push_str(&date_text(*millis)),
+        Value::String(text) => push_text(out, text),
+        other => push_plain_text(out, other),
+    }
+}
+
+fn push_element(out: &mut String, name: &str, text: &str) {
+    out.push('<');
+    out.push_str(name);
+    out.push('>');
+    push_text(out, text);
+    out.push_str("</");
+    out.push_str(name);
+    out.push('>');
+}
+
+/// `YYYY-MM-DDThh:mm:ss`, with three digits of the second if it is not whole, in UTC.
+fn date_text(millis: i64) -> String {
+    let epoch = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let Ok(date) = epoch.checked_add(jiff::SignedDuration::from_millis(millis)) else {
+        return String::new();
+    };
+    let mut text = format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+        date.year(),
+        date.month(),
+        date.day(),
+        date.hour(),
+        date.minute(),
+        date.second()
+    );
+    if date.millisecond() != 0 {
+        text.push_str(&format!(".{:03}", date.millisecond()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control;
+    use crate::edm::{ComplexType, EntityType, PropertyList, SimpleType};
+    use crate::etag::ETag;
+    use crate::json::Expanded;
+    use crate::value::Properties;
+
+    const NOW: i64 = 1_795_385_527_123;
+
+    fn entity<'a>(entity_type: &'a EntityType, properties: &'a Properties) -> Entity<'a> {
+        let etag = ETag {
+            version: 1,
+            updated: 1_795_383_815_762,
+        };
+        Entity {
+            entity_type,
+            etag,
+            published: 1_795_383_815_000,
+            properties,
+            expanded: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_entry_links_to_its_neighbours() {
+        let cell = control::cell();
+        let ext_cell = cell.entity_type("ExtCell").unwrap();
+        let mut values = Properties::new();
+        values.set("Url", "http://h/c/");
+        let writer = AtomWriter::new(cell, "http://h/a/__ctl/", Shape::Read, NOW);
+        let key = "ExtCell('http%3A%2F%2Fh%2Fc%2F')";
+        let link = |name: &str| {
+            format!(
+                "<link rel=\"http://schemas.microsoft.com/ado/2007/08/dataservices/related/{name}\" \
+                 type=\"application/atom+xml;type=feed\" title=\"{name}\" href=\"{key}/{name}\"/>"
+            )
+        };
+        let head = "xmlns=\"http://www.w3.org/2005/Atom\" \
+             xmlns:m=\"http://schemas.microsoft.com/ado/2007/08/dataservices/metadata\" \
+             xmlns:d=\"http://schemas.microsoft.com/ado/2007/08/dataservices\" xml:base=\"http://h/a/__ctl/\">";
+        let content = format!(
+            "<id>http://h/a/__ctl/{key}</id><title type=\"text\"/><updated>2026-11-22T22:12:07Z</updated>\
+             <author><name/></author><link rel=\"edit\" title=\"ExtCell\" href=\"{key}\"/>{}{}\
+             <category term=\"CellCtl.ExtCell\" scheme=\"http://schemas.microsoft.com/ado/2007/08/dataservices/scheme\"/>\
+             <content type=\"application/xml\"><m:properties><d:Url>http://h/c/</d:Url>\
+             <d:__published m:type=\"Edm.DateTime\">2026-11-22T21:43:35</d:__published>\
+             <d:__updated m:type=\"Edm.DateTime\">2026-11-22T21:43:35.762</d:__updated></m:properties></content>",
+            link("_Role"),
+            link("_Relation")
+        );
+        let one = entity(ext_cell, &values);
+        assert_eq!(
+            writer.entry(&one),
+            format!("{DECLARATION}<entry {head}{content}</entry>")
+        );
+        assert_eq!(
+            writer.feed("ExtCell", [&one], Some(3)),
+            format!(
+                "{DECLARATION}<feed {head}<title type=\"text\">ExtCell</title><id>http://h/a/__ctl/ExtCell</id>\
+                 <updated>2026-11-22T22:12:07Z</updated><link rel=\"self\" title=\"ExtCell\" href=\"ExtCell\"/>\
+                 <m:count>3</m:count><entry>{content}</entry></feed>"
+            )
+        );
+    }
+
+    #[test]
+    fn values_lists_and_expansion() {
+        let mut schema = Schema::new(control::USER_NAMESPACE);
+        let members = PropertyList::new(vec![Property::new("x", SimpleType::Int32)]);
+        schema.add_complex_type(ComplexType {
+            name: "C".into(),
+            properties: members,
+        });
+        schema.add_type(EntityType::user_data(
+            "T",
+            vec![
+                Property::new("b", SimpleType::Boolean),
+                Property::complex("c", "C"),
+                Property::new("l", SimpleType::Double).list(),
+            ],
+        ));
+        let many = crate::edm::Multiplicity::Many;
+        schema.relate(("T", many, "_T"), ("T", many, "_T"));
+        let t = schema.entity_type("T").unwrap();
+        let mut values = Properties::new();
+        values.set("__id", "<i>");
+        values.set(
+            "c",
+            Value::Complex([("x".into(), Value::Int32(1))].into_iter().collect()),
+        );
+        values.set("l", Value::List(vec![Value::Double(1.5), Value::Null]));
+        let mut one = entity(t, &values);
+        one.expanded.push(Expanded {
+            navigation: "_T",
+            entities: vec![entity(t, &values)],
+        });
+        let text = AtomWriter::new(&schema, "http://h/", Shape::Read, NOW).entry(&one);
+        assert!(text.contains("<d:__id>&lt;i&gt;</d:__id>"));
+        assert!(text.contains(
+            "<d:b m:type=\"Edm.Boolean\" m:null=\"true\"/><d:c m:type=\"UserData.C\"><d:x m:type=\"Edm.Int32\">1</d:x></d:c>\
+             <d:l m:type=\"Bag(Edm.Double)\"><d:element>1.5</d:element><d:element m:null=\"true\"/></d:l>"
+        ));
+        assert!(
+            text.contains(
+                "href=\"T('%3Ci%3E')/_T\"><m:inline><feed><title type=\"text\">_T</title>"
+            )
+        );
+        assert!(text.contains("</entry></feed></m:inline></link><category"));
+    }
+}

@@ -1,0 +1,278 @@
+//! Reading of batches.
+
+use percent_encoding::percent_decode_str;
+
+use super::{BatchFault, BatchLimits, Changeset, Method, Part, Target, find_header};
+use crate::query::Options;
+
+/// Reads a batch whose `Content-Type` header is given. Lines end with LF or CRLF.
+///
+/// # Errors
+/// [`BatchFault`]: one bad part refuses all.
+pub fn parse<'a>(
+    content_type: &'a str,
+    body: &'a [u8],
+    limits: &BatchLimits,
+) -> Result<Vec<Part<'a>>, BatchFault> {
+    let boundary = boundary_of(content_type).ok_or(BatchFault::ContentType)?;
+    let text = std::str::from_utf8(body).map_err(|_| BatchFault::Framing)?;
+    let sections = split(text, boundary)?;
+    if sections.leading || sections.parts.is_empty() {
+        return Err(BatchFault::Framing);
+    }
+    let mut parts = Vec::new();
+    let mut changesets = 0;
+    for section in sections.parts {
+        let (headers, content) = split_headers(section);
+        match part_kind(&headers)? {
+            PartKind::Request => parts.push(request(content, None)?),
+            PartKind::Changeset(inner) => {
+                let changeset = Changeset {
+                    number: changesets,
+                    boundary: inner,
+                };
+                changesets += 1;
+                for section in split(content, inner)?.parts {
+                    let (headers, content) = split_headers(section);
+                    match part_kind(&headers)? {
+                        PartKind::Request => parts.push(request(content, Some(changeset))?),
+                        PartKind::Changeset(_) => return Err(BatchFault::NestedChangeset),
+                    }
+                }
+            }
+        }
+    }
+    check_sums(&parts, limits)?;
+    Ok(parts)
+}
+
+fn check_sums(parts: &[Part<'_>], limits: &BatchLimits) -> Result<(), BatchFault> {
+    if parts.len() > limits.parts {
+        return Err(BatchFault::TooManyParts(parts.len()));
+    }
+    let tops = parts
+        .iter()
+        .filter(|part| part.method == Method::Get)
+        .filter_map(|part| {
+            let top: u32 = Options::parse(part.query).get("$top")?.parse().ok()?;
+            (top <= limits.top_sum).then_some(u64::from(top))
+        });
+    if tops.sum::<u64>() > u64::from(limits.top_sum) {
+        Err(BatchFault::TopSum)
+    } else {
+        Ok(())
+    }
+}
+
+/// The boundary parameter of `multipart/mixed`.
+fn boundary_of(content_type: &str) -> Option<&str> {
+    let (media_type, parameters) = content_type.split_once(';')?;
+    if !media_type.trim().eq_ignore_ascii_case("multipart/mixed") {
+        return None;
+    }
+    parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let value = value.trim();
+        let value = value
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .unwrap_or(value);
+        (name.trim().eq_ignore_ascii_case("boundary") && !value.is_empty()).then_some(value)
+    })
+}
+
+struct Sections<'a> {
+    /// Something but blank lines stands before the first delimiter.
+    leading: bool,
+    parts: Vec<&'a str>,
+}
+
+/// Splits text at delimiter lines; text behind the closing one has to be blank.
+fn split<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchFault> {
+    let mut sections = Sections {
+        leading: false,
+        parts: Vec::new(),
+    };
+    let mut start: Option<usize> = None;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let from = at;
+        at += line.len();
+        let plain = line.trim_end_matches(['\n', '\r']);
+        let Some(rest) = plain
+            .strip_prefix("--")
+            .and_then(|rest| rest.strip_prefix(boundary))
+        else {
+            sections.leading |= start.is_none() && !plain.is_empty();
+            continue;
+        };
+        if !rest.is_empty() && rest != "--" {
+            continue;
+        }
+        if let Some(start) = start {
+            sections
+                .parts
+                .push(without_line_end(text.get(start..from).unwrap_or("")));
+        }
+        if rest == "--" {
+            let tail = text.get(at..).unwrap_or("");
+            let closed = start.is_some() && tail.trim().is_empty();
+            return if closed {
+                Ok(sections)
+            } else {
+                Err(BatchFault::Framing)
+            };
+        }
+        start = Some(at);
+    }
+    Err(BatchFault::Framing)
+}
+
+/// The line end before a delimiter belongs to the delimiter.
+fn without_line_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
+}
+
+/// Takes the first line; the rest is what follows.
+fn take_line(text: &str) -> (&str, &str) {
+    let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
+    (line.strip_suffix('\r').unwrap_or(line), rest)
+}
+
+/// Header lines up to the first empty line.
+fn split_headers(text: &str) -> (Vec<(&str, &str)>, &str) {
+    let mut headers = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (line, tail) = take_line(rest);
+        rest = tail;
+        if line.is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':') {
+            headers.push((name.trim(), value.trim()));
+        }
+    }
+    (headers, rest)
+}
+
+enum PartKind<'a> {
+    Request,
+    Changeset(&'a str),
+}
+
+fn part_kind<'a>(headers: &[(&'a str, &'a str)]) -> Result<PartKind<'a>, BatchFault> {
+    let content_type = find_header(headers, "Content-Type").ok_or(BatchFault::ContentType)?;
+    let media_type = content_type.split(';').next().unwrap_or("").trim();
+    if media_type.eq_ignore_ascii_case("application/http") {
+        return Ok(PartKind::Request);
+    }
+    boundary_of(content_type)
+        .map(PartKind::Changeset)
+        .ok_or(BatchFault::ContentType)
+}
+
+fn request<'a>(content: &'a str, changeset: Option<Changeset<'a>>) -> Result<Part<'a>, BatchFault> {
+    let content = content.trim_start_matches(['\r', '\n']);
+    let (line, rest) = take_line(content);
+    let mut words = line.split(' ').filter(|word| !word.is_empty());
+    let method = match words.next().unwrap_or("") {
+        "GET" => Method::Get,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "DELETE" => Method::Delete,
+        other => return Err(BatchFault::Method(other.to_owned())),
+    };
+    let bad_path = || BatchFault::Path(line.to_owned());
+    let address = words.next().ok_or_else(bad_path)?;
+    let (path, query) = match address.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (address, None),
+    };
+    let target = target(path).ok_or_else(bad_path)?;
+    let fits = match (&target, method) {
+        (Target::Set(_), Method::Get | Method::Post) => true,
+        (Target::Set(_), _) => false,
+        (Target::Entity { .. }, method) => method != Method::Post,
+        (Target::Navigation { target: None, .. }, Method::Put | Method::Delete) => false,
+        (Target::Navigation { .. } | Target::Links { .. }, _) => query.is_none(),
+    };
+    if !fits || (query.is_some() && method != Method::Get) {
+        return Err(bad_path());
+    }
+    let (headers, body) = split_headers(rest);
+    Ok(Part {
+        method,
+        target,
+        query: query.unwrap_or(""),
+        headers,
+        body,
+        changeset,
+    })
+}
+
+fn target(path: &str) -> Option<Target> {
+    let Some(at) = path.find('(') else {
+        return is_name(path).then(|| Target::Set(path.to_owned()));
+    };
+    let (set, rest) = path.split_at_checked(at)?;
+    let (id, rest) = take_key(rest)?;
+    if !is_name(set) {
+        return None;
+    }
+    let set = set.to_owned();
+    if rest.is_empty() {
+        return Some(Target::Entity { set, id });
+    }
+    let rest = rest.strip_prefix('/')?;
+    match rest.strip_prefix("$links/") {
+        Some(rest) => {
+            let (navigation, target) = navigation(rest)?;
+            Some(Target::Links {
+                set,
+                id,
+                navigation,
+                target,
+            })
+        }
+        None => {
+            let (navigation, target) = navigation(rest)?;
+            Some(Target::Navigation {
+                set,
+                id,
+                navigation,
+                target,
+            })
+        }
+    }
+}
+
+fn navigation(text: &str) -> Option<(String, Option<String>)> {
+    let (name, key) = match text.find('(') {
+        None => (text, None),
+        Some(at) => {
+            let (name, rest) = text.split_at_checked(at)?;
+            let (key, rest) = take_key(rest)?;
+            if !rest.is_empty() {
+                return None;
+            }
+            (name, Some(key))
+        }
+    };
+    (name.starts_with('_') && is_name(name)).then(|| (name.to_owned(), key))
+}
+
+/// Reads `('key')`, percent-encoded, no quote inside; the rest is what follows.
+fn take_key(text: &str) -> Option<(String, &str)> {
+    let (key, rest) = text.strip_prefix("('")?.split_once('\'')?;
+    let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
+    Some((key, rest.strip_prefix(')')?))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}

@@ -1,0 +1,263 @@
+//! The metadata document of a schema.
+
+use crate::edm::{
+    ComplexType, End, EntityType, Kind, NavigationProperty, Origin, Property, Schema,
+};
+use crate::xml::{
+    DATA_NAMESPACE, DECLARATION, METADATA_NAMESPACE, push_attribute, push_attributes,
+};
+
+const EDMX_NAMESPACE: &str = "http://schemas.microsoft.com/ado/2007/06/edmx";
+const EDM_NAMESPACE: &str = "http://schemas.microsoft.com/ado/2006/04/edm";
+const OWN_NAMESPACE: &str = "urn:x-personium:xmlns";
+
+/// The document; types, properties and associations in the order of the schema.
+#[must_use]
+pub fn document(schema: &Schema) -> String {
+    let mut out = String::with_capacity(4096);
+    out.push_str(DECLARATION);
+    out.push_str("<edmx:Edmx");
+    push_attributes(
+        &mut out,
+        &[
+            ("Version", "1.0"),
+            ("xmlns:edmx", EDMX_NAMESPACE),
+            ("xmlns:d", DATA_NAMESPACE),
+            ("xmlns:m", METADATA_NAMESPACE),
+            ("xmlns:p", OWN_NAMESPACE),
+        ],
+    );
+    out.push_str("><edmx:DataServices m:DataServiceVersion=\"1.0\"><Schema");
+    push_attributes(
+        &mut out,
+        &[("xmlns", EDM_NAMESPACE), ("Namespace", &schema.namespace)],
+    );
+    out.push('>');
+    for complex in schema.complex_types() {
+        push_complex_type(&mut out, schema, complex);
+    }
+    for entity_type in schema.entity_types() {
+        push_entity_type(&mut out, schema, entity_type);
+    }
+    push_associations(&mut out, schema);
+    push_container(&mut out, schema);
+    out.push_str("</Schema></edmx:DataServices></edmx:Edmx>");
+    out
+}
+
+fn qualified(schema: &Schema, name: &str) -> String {
+    format!("{}.{name}", schema.namespace)
+}
+
+fn push_complex_type(out: &mut String, schema: &Schema, complex: &ComplexType) {
+    out.push_str("<ComplexType");
+    push_attribute(out, "Name", &complex.name);
+    out.push('>');
+    for property in &complex.properties {
+        push_property(out, schema, property);
+    }
+    out.push_str("</ComplexType>");
+}
+
+fn push_entity_type(out: &mut String, schema: &Schema, entity_type: &EntityType) {
+    out.push_str("<EntityType");
+    push_attribute(out, "Name", &entity_type.name);
+    if entity_type.is_open() {
+        push_attribute(out, "OpenType", "true");
+    }
+    out.push_str("><Key>");
+    for name in &entity_type.key {
+        out.push_str("<PropertyRef");
+        push_attribute(out, "Name", name);
+        out.push_str("/>");
+    }
+    out.push_str("</Key>");
+    for property in &entity_type.properties {
+        push_property(out, schema, property);
+    }
+    for navigation in &entity_type.navigation {
+        push_navigation(out, schema, navigation);
+    }
+    out.push_str("</EntityType>");
+}
+
+fn push_property(out: &mut String, schema: &Schema, property: &Property) {
+    let type_name = match &property.kind {
+        Kind::Simple(simple) => simple.name().to_owned(),
+        Kind::Complex(name) => qualified(schema, name),
+    };
+    out.push_str("<Property");
+    let nullable = if property.nullable { "true" } else { "false" };
+    push_attributes(
+        out,
+        &[
+            ("Name", &property.name),
+            ("Type", &type_name),
+            ("Nullable", nullable),
+        ],
+    );
+    if property.is_list() {
+        push_attribute(out, "CollectionKind", "List");
+    }
+    if let Some(literal) = &property.default {
+        push_attribute(out, "DefaultValue", literal);
+    }
+    if let Some(precision) = property.precision {
+        push_attribute(out, "Precision", &precision.to_string());
+    }
+    if let Some(format) = property
+        .format
+        .and_then(crate::constraint::Format::metadata_text)
+    {
+        push_attribute(out, "p:Format", &format);
+    }
+    if let Some(unique) = &property.unique {
+        push_attribute(out, "p:Unique", unique);
+    }
+    if property.origin == Origin::Dynamic {
+        push_attribute(out, "p:IsDeclared", "false");
+    }
+    out.push_str("/>");
+}
+
+fn push_navigation(out: &mut String, schema: &Schema, navigation: &NavigationProperty) {
+    out.push_str("<NavigationProperty");
+    push_attributes(
+        out,
+        &[
+            ("Name", &navigation.name),
+            ("Relationship", &qualified(schema, &navigation.association)),
+            ("FromRole", &navigation.from_role),
+            ("ToRole", &navigation.to_role),
+        ],
+    );
+    out.push_str("/>");
+}
+
+fn push_associations(out: &mut String, schema: &Schema) {
+    let push_end = |out: &mut String, end: &End| {
+        out.push_str("<End");
+        push_attributes(
+            out,
+            &[
+                ("Role", &end.role),
+                ("Type", &qualified(schema, &end.entity_type)),
+                ("Multiplicity", end.multiplicity.as_str()),
+            ],
+        );
+        out.push_str("/>");
+    };
+    for association in schema.associations() {
+        out.push_str("<Association");
+        push_attribute(out, "Name", &association.name);
+        out.push('>');
+        push_end(out, &association.a);
+        push_end(out, &association.b);
+        out.push_str("</Association>");
+    }
+}
+
+fn push_container(out: &mut String, schema: &Schema) {
+    out.push_str("<EntityContainer");
+    push_attributes(
+        out,
+        &[
+            ("Name", &schema.namespace),
+            ("m:IsDefaultEntityContainer", "true"),
+        ],
+    );
+    out.push('>');
+    for entity_type in schema.entity_types() {
+        out.push_str("<EntitySet");
+        let name = &entity_type.name;
+        push_attributes(
+            out,
+            &[("Name", name), ("EntityType", &qualified(schema, name))],
+        );
+        out.push_str("/>");
+    }
+    for association in schema.associations() {
+        out.push_str("<AssociationSet");
+        let name = &association.name;
+        push_attributes(
+            out,
+            &[("Name", name), ("Association", &qualified(schema, name))],
+        );
+        out.push('>');
+        for end in [&association.a, &association.b] {
+            out.push_str("<End");
+            push_attributes(out, &[("Role", &end.role), ("EntitySet", &end.entity_type)]);
+            out.push_str("/>");
+        }
+        out.push_str("</AssociationSet>");
+    }
+    out.push_str("</EntityContainer>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control;
+    use crate::edm::{ComplexType, Multiplicity, PropertyList, SimpleType};
+
+    #[test]
+    fn the_unit_has_one_set() {
+        let text = document(control::unit());
+        assert!(text.contains(
+            "<Schema xmlns=\"http://schemas.microsoft.com/ado/2006/04/edm\" Namespace=\"UnitCtl\">\
+             <EntityType Name=\"Cell\"><Key><PropertyRef Name=\"Name\"/></Key>\
+             <Property Name=\"Name\" Type=\"Edm.String\" Nullable=\"false\" p:Format=\"regEx('^[a-z0-9][a-z0-9-]{0,127}$')\"/>\
+             <Property Name=\"__published\" Type=\"Edm.DateTime\" Nullable=\"false\" DefaultValue=\"SYSUTCDATETIME()\" Precision=\"3\"/>"
+        ));
+        assert!(text.ends_with(
+            "<EntityContainer Name=\"UnitCtl\" m:IsDefaultEntityContainer=\"true\"><EntitySet Name=\"Cell\" EntityType=\"UnitCtl.Cell\"/>\
+             </EntityContainer></Schema></edmx:DataServices></edmx:Edmx>"
+        ));
+    }
+
+    #[test]
+    fn associations_have_roles_and_sets() {
+        let text = document(control::schema());
+        for part in [
+            "<Association Name=\"EntityType-Property-assoc\"><End Role=\"EntityType-Property\" Type=\"ODataSvcSchema.EntityType\" Multiplicity=\"1\"/>\
+             <End Role=\"Property-EntityType\" Type=\"ODataSvcSchema.Property\" Multiplicity=\"*\"/></Association>",
+            "<NavigationProperty Name=\"_AssociationEnd\" Relationship=\"ODataSvcSchema.AssociationEnd-AssociationEnd-assoc\" \
+             FromRole=\"AssociationEnd-AssociationEnd\" ToRole=\"AssociationEnd-AssociationEnd\"/></EntityType>",
+            "<Property Name=\"CollectionKind\" Type=\"Edm.String\" Nullable=\"true\" DefaultValue=\"None\"/>",
+            "<Property Name=\"Multiplicity\" Type=\"Edm.String\" Nullable=\"false\" p:Format=\"regEx('0\\.\\.1|1|\\*')\"/>",
+        ] {
+            assert!(text.contains(part), "{part}");
+        }
+        let cell = document(control::cell());
+        assert!(cell.contains("p:Format=\"schema-uri\" p:Unique=\"uk_box_schema\"/>"));
+        assert!(cell.contains("<Property Name=\"Result\" Type=\"CellCtl.Sent_Message_Result\" Nullable=\"true\" CollectionKind=\"List\"/>"));
+    }
+
+    #[test]
+    fn user_schemas_are_open_and_escaped() {
+        let mut schema = Schema::new(control::USER_NAMESPACE);
+        let nasty = Property::new("p", SimpleType::String).with_default("<\"\u{1}\n");
+        schema.add_complex_type(ComplexType {
+            name: "C".into(),
+            properties: PropertyList::new(vec![nasty]),
+        });
+        let dynamic = Property::new("d", SimpleType::Double).with_origin(Origin::Dynamic);
+        schema.add_type(EntityType::user_data("A", vec![dynamic]));
+        schema.add_type(EntityType::user_data("B", vec![]));
+        let (a, b) = (
+            ("A", Multiplicity::One, "_B"),
+            ("B", Multiplicity::Many, "_A"),
+        );
+        schema.relate_as("A-B-assoc", ("A:x", a), ("B:y", b));
+        let text = document(&schema);
+        for part in [
+            "DefaultValue=\"&lt;&quot;\u{fffd}&#10;\"",
+            "<EntityType Name=\"A\" OpenType=\"true\"><Key><PropertyRef Name=\"__id\"/></Key>\
+             <Property Name=\"__id\" Type=\"Edm.String\" Nullable=\"false\" DefaultValue=\"UUID()\" p:Format=\"regEx('^.{1,400}$')\"/>",
+            "<Property Name=\"d\" Type=\"Edm.Double\" Nullable=\"true\" p:IsDeclared=\"false\"/>",
+            "<NavigationProperty Name=\"_A\" Relationship=\"UserData.A-B-assoc\" FromRole=\"B:y\" ToRole=\"A:x\"/>",
+        ] {
+            assert!(text.contains(part), "{part}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Service documents: the names of the sets below a root.
+
+use crate::edm::Schema;
+use crate::value::push_json_string;
+use crate::xml::{DECLARATION, push_attribute, push_attributes, push_text};
+
+const APP_NAMESPACE: &str = "http://www.w3.org/2007/app";
+
+/// The document in Atom (RFC 5023, section 8). `root` is the URL of the service root and ends with a slash.
+#[must_use]
+pub fn atom(schema: &Schema, root: &str) -> String {
+    let mut out = String::from(DECLARATION);
+    out.push_str("<service");
+    push_attributes(
+        &mut out,
+        &[
+            ("xmlns", APP_NAMESPACE),
+            ("xml:base", root),
+            ("xmlns:atom", "http://www.w3.org/2005/Atom"),
+            ("xmlns:app", APP_NAMESPACE),
+        ],
+    );
+    out.push_str("><workspace><atom:title>Default</atom:title>");
+    for entity_type in schema.entity_types() {
+        out.push_str("<collection");
+        push_attribute(&mut out, "href", &entity_type.name);
+        out.push_str("><atom:title>");
+        push_text(&mut out, &entity_type.name);
+        out.push_str("</atom:title></collection>");
+    }
+    out.push_str("</workspace></service>");
+    out
+}
+
+/// The document as a script: a call without a function name around `{"d":{"EntitySets":[...]}}`.
+#[must_use]
+pub fn script(schema: &Schema) -> String {
+    let mut out = String::from("({\"d\":{\"EntitySets\":[");
+    for (at, entity_type) in schema.entity_types().iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_json_string(&mut out, &entity_type.name);
+    }
+    out.push_str("]}});");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control;
+
+    #[test]
+    fn both_forms_name_the_sets() {
+        assert_eq!(
+            atom(control::unit(), "http://h/__ctl/"),
+            "<?xml version='1.0' encoding='utf-8'?><service xmlns=\"http://www.w3.org/2007/app\" xml:base=\"http://h/__ctl/\" \
+             xmlns:atom=\"http://www.w3.org/2005/Atom\" xmlns:app=\"http://www.w3.org/2007/app\"><workspace>\
+             <atom:title>Default</atom:title><collection href=\"Cell\"><atom:title>Cell</atom:title></collection>\
+             </workspace></service>"
+        );
+        assert_eq!(
+            script(control::schema()),
+            "({\"d\":{\"EntitySets\":[\"EntityType\",\"AssociationEnd\",\"ComplexTypeProperty\",\"Property\",\"ComplexType\"]}});"
+        );
+    }
+}
