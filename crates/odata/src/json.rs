@@ -47,22 +47,23 @@ pub enum Shape {
 #[derive(Clone, Debug)]
 pub struct JsonWriter<'a> {
     schema: &'a Schema,
-    root: &'a str,
+    /// URL of the service root, escaped once for all entities.
+    escaped_root: String,
     shape: Shape,
     select: &'a Select,
 }
 
-static ALL: Select = Select::All;
-
 impl<'a> JsonWriter<'a> {
     /// `root` is the URL of the service root and ends with a slash.
     #[must_use]
-    pub fn new(schema: &'a Schema, root: &'a str, shape: Shape) -> Self {
+    pub fn new(schema: &'a Schema, root: &str, shape: Shape) -> Self {
+        let mut escaped_root = String::with_capacity(root.len() + 16);
+        push_escaped(&mut escaped_root, root);
         Self {
             schema,
-            root,
+            escaped_root,
             shape,
-            select: &ALL,
+            select: &Select::All,
         }
     }
 
@@ -105,10 +106,14 @@ impl<'a> JsonWriter<'a> {
 
     /// Appends one entity.
     pub fn push_entity(&self, out: &mut String, entity: &Entity<'_>) {
+        self.push_selected(out, entity, self.select);
+    }
+
+    fn push_selected(&self, out: &mut String, entity: &Entity<'_>, select: &Select) {
         let entity_type = entity.entity_type;
         out.push_str("{\"__metadata\":{\"uri\":\"");
         let uri_start = out.len();
-        push_escaped(out, self.root);
+        out.push_str(&self.escaped_root);
         push_escaped(out, &entity_type.name);
         let mut key = String::new();
         push_entity_key(&mut key, entity, KeyStyle::Encoded);
@@ -123,7 +128,7 @@ impl<'a> JsonWriter<'a> {
         out.push('.');
         push_escaped(out, &entity_type.name);
         out.push_str("\"}");
-        self.push_properties(out, entity);
+        self.push_properties(out, entity, select);
         if self.shape == Shape::Created {
             out.push('}');
             return;
@@ -138,16 +143,12 @@ impl<'a> JsonWriter<'a> {
                 .find(|expanded| *expanded.navigation == *navigation.name)
             {
                 Some(expanded) => {
-                    let inner = Self {
-                        select: &ALL,
-                        ..self.clone()
-                    };
                     out.push('[');
                     for (at, target) in expanded.entities.iter().enumerate() {
                         if at > 0 {
                             out.push(',');
                         }
-                        inner.push_entity(out, target);
+                        self.push_selected(out, target, &Select::All);
                     }
                     out.push(']');
                 }
@@ -163,12 +164,12 @@ impl<'a> JsonWriter<'a> {
         out.push('}');
     }
 
-    fn push_properties(&self, out: &mut String, entity: &Entity<'_>) {
+    fn push_properties(&self, out: &mut String, entity: &Entity<'_>, select: &Select) {
         let entity_type = entity.entity_type;
         let mut cursor = 0;
         let mut at_end: Vec<&Property> = Vec::new();
         for property in &entity_type.properties {
-            if !self.select.shows(entity_type, &property.name) {
+            if !select.shows(entity_type, &property.name) {
                 continue;
             }
             if property.is_stamp() {
