@@ -8,7 +8,7 @@ use crate::edm::{
     Property, PropertyList, Schema, SimpleType, UPDATED,
 };
 
-/// Namespace of [`unit`].
+/// Namespace of [`unit()`].
 pub const UNIT_NAMESPACE: &str = "UnitCtl";
 /// Namespace of [`cell`].
 pub const CELL_NAMESPACE: &str = "CellCtl";
