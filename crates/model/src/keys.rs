@@ -263,6 +263,12 @@ pub fn blob_reference(id: &BlobId) -> Key {
     Key::table(b'R').fixed(id.as_bytes()).build()
 }
 
+/// All single values whose name begins with this text.
+#[must_use]
+pub fn singles(begin: &str) -> KeyRange {
+    KeyRange::prefix(&Key::table(b'M').text_prefix(begin).build())
+}
+
 /// A single value of the space.
 #[must_use]
 pub fn single(name: &str) -> Key {

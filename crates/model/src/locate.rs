@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use personium_store::{Key, Stamp};
+use personium_store::{Batch, Expect, Key, Stamp};
 use personium_types::{NodeId, Result};
 
-use crate::keys;
+use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
 use crate::records::Versioned;
 use crate::view::box_node_key;
@@ -102,6 +102,68 @@ impl Target {
             .chain(std::iter::once(&self.cell_acl.value.acl))
     }
 
+    /// Adds to a batch that the box and everything the path goes through, the deepest node included, is as it was
+    /// found: so nothing is changed below something that was deleted, moved or protected meanwhile.
+    pub fn assert_found(&self, batch: &mut Batch) {
+        self.assert_nodes(batch, &self.found);
+    }
+
+    /// As [`Self::assert_found`], but for the deepest node, which the caller changes itself.
+    pub fn assert_ancestors(&self, batch: &mut Batch) {
+        let above = self.found.len().saturating_sub(1);
+        self.assert_nodes(batch, self.found.get(..above).unwrap_or_default());
+    }
+
+    fn assert_nodes(&self, batch: &mut Batch, nodes: &[Located]) {
+        if !self.target_box.is_main() {
+            let set = SetKey::control(ControlSet::Box);
+            let key = keys::entity(&set, &self.target_box.id.to_string());
+            batch.assert(key, Expect::Present);
+        }
+        for node in nodes {
+            batch.assert(
+                node.key.clone(),
+                node.stamp().map_or(Expect::Absent, Expect::Version),
+            );
+        }
+    }
+
+    /// Whether the deepest node is the source collection of a service.
+    #[must_use]
+    pub fn is_service_source(&self) -> bool {
+        self.parent()
+            .is_some_and(|p| p.value().kind == Kind::Service)
+    }
+
+    /// Whether the deepest node lies in the source collection of a service, that collection not included.
+    #[must_use]
+    pub fn is_in_service_source(&self) -> bool {
+        let above = self.found.len().saturating_sub(2);
+        self.found
+            .get(..above)
+            .unwrap_or_default()
+            .iter()
+            .any(|n| n.value().kind == Kind::Service)
+    }
+
+    /// Lets a request use a privilege on the collection that holds what the path names: the parent of the deepest
+    /// node, or the deepest node itself where the path goes on.
+    ///
+    /// # Errors
+    /// See [`Access::permit_box`].
+    pub fn permit_on_holder(
+        &self,
+        urls: &UnitUrls,
+        access: &Access,
+        wanted: personium_types::Privilege,
+    ) -> Result<Permit> {
+        if self.exists() {
+            self.permit_on_parent(urls, access, wanted)
+        } else {
+            self.permit(urls, access, wanted)
+        }
+    }
+
     /// Lets a request use a privilege on the deepest node.
     ///
     /// # Errors
@@ -150,7 +212,7 @@ pub async fn locate(
     let root = view.box_node(target_box).await?;
     let root = Located {
         node: root,
-        key: box_node_key(view.cell(), target_box),
+        key: box_node_key(target_box),
         parent: None,
         name: String::new(),
     };

@@ -89,6 +89,26 @@ impl Records {
             .collect()
     }
 
+    /// The version of the record of a key; `None` if there is none.
+    pub async fn find_version(&self, key: &Key) -> Result<Option<Stamp>> {
+        let found = self
+            .store
+            .get(&self.space, std::slice::from_ref(key))
+            .await
+            .map_err(store_error)?;
+        Ok(found.into_iter().next().flatten().map(|r| r.version))
+    }
+
+    /// Whether there is a record for each of these keys, in their order.
+    pub async fn are_present(&self, keys: &[Key]) -> Result<Vec<bool>> {
+        let found = self
+            .store
+            .get(&self.space, keys)
+            .await
+            .map_err(store_error)?;
+        Ok(found.iter().map(Option::is_some).collect())
+    }
+
     /// The raw bytes of a key.
     pub async fn find_bytes(&self, key: &Key) -> Result<Option<bytes::Bytes>> {
         let found = self
@@ -154,10 +174,23 @@ impl Records {
 
     /// The value of a counter; 0 if it was never added to.
     pub async fn counter(&self, key: &Key) -> Result<i64> {
-        let bytes = self.find_bytes(key).await?;
-        Ok(bytes
-            .and_then(|b| <[u8; 8]>::try_from(b.as_ref()).ok())
-            .map_or(0, i64::from_le_bytes))
+        Ok(self.counter_state(key).await?.0)
+    }
+
+    /// The value of a counter with what to expect of its record in a batch that depends on the value.
+    pub async fn counter_state(&self, key: &Key) -> Result<(i64, Expect)> {
+        let found = self
+            .store
+            .get(&self.space, std::slice::from_ref(key))
+            .await
+            .map_err(store_error)?;
+        Ok(match found.into_iter().next().flatten() {
+            None => (0, Expect::Absent),
+            Some(record) => (
+                <[u8; 8]>::try_from(record.value.as_ref()).map_or(0, i64::from_le_bytes),
+                Expect::Version(record.version),
+            ),
+        })
     }
 
     /// Whether a range holds no record.

@@ -71,6 +71,12 @@ pub struct DavLimits {
     pub xml_max: usize,
     /// Bodies up to this size are kept in the record store.
     pub inline_max: usize,
+    /// Bytes of the dead properties of one resource.
+    pub properties_max: usize,
+    /// Uploads of larger bodies that are received at once; more wait.
+    pub uploads_max: usize,
+    /// Uploads that may wait for their turn; more are refused.
+    pub uploads_waiting_max: usize,
 }
 
 /// Rules of authentication.
@@ -144,6 +150,9 @@ impl Default for DavLimits {
             file_max: None,
             xml_max: 1 << 20,
             inline_max: 16 << 10,
+            properties_max: 1 << 20,
+            uploads_max: 256,
+            uploads_waiting_max: 1_024,
         }
     }
 }

@@ -1,54 +1,295 @@
-//! What is left of deleted cells and collections, removed in small steps after the answer.
+//! Removing in the background what was unlinked at once: trees of collections, whole cells, bodies without a file.
+//!
+//! Unlinking a collection puts a sweep record beside it in the same batch; before that the cell is announced in the
+//! unit's space, so that a unit that starts finds the cells with work left without looking into every cell. Each step
+//! of a sweep is one small batch, and every step may be repeated.
 
-use personium_store::{Batch, Key, KeyRange, Space};
-use personium_types::{CellId, Result};
+use std::sync::Arc;
 
-use crate::records::store_error;
-use crate::{Unit, keys};
+use bytes::Bytes;
+use personium_store::{Batch, Direction, Expect, Key, Space};
+use personium_types::{BlobId, CellId, NodeId, Result};
+use serde::{Deserialize, Serialize};
 
-/// The prefix of records of the unit that name deleted cells.
-const GONE: &str = "gone";
+use crate::file::forget_body;
+use crate::keys::{self, ControlSet, SetKey};
+use crate::node::{Kind, Node};
+use crate::records::{self, Records, store_error};
+use crate::{CellView, Unit, entity};
 
-/// Adds to a batch of the unit's space that a cell is gone.
-pub(crate) fn cell_is_gone(batch: &mut Batch, cell: &CellId) {
-    batch.put(gone(cell), Vec::new());
+/// Records that one step removes.
+const STEP: usize = 200;
+/// Bodies younger than this may belong to an upload that is not committed yet.
+const ORPHAN_AGE_MS: u64 = 60 * 60 * 1000;
+/// What the names of sweep records in a cell begin with; the node's id follows.
+const IN_CELL: &str = "sweep/";
+/// What the names of announcements in the unit's space begin with; the cell's id follows.
+const CELLS: &str = "sweep/cell/";
+/// What the names of records of cells that are gone begin with; the cell's id follows.
+const GONE: &str = "sweep/gone/";
+
+/// A collection that was unlinked and whose content is still there.
+#[derive(Debug, Serialize, Deserialize)]
+struct Unlinked {
+    #[serde(rename = "i")]
+    id: NodeId,
+    #[serde(rename = "k")]
+    kind: Kind,
 }
 
-fn gone(cell: &CellId) -> Key {
-    Key::table(b'M').text(GONE).text(&cell.to_string()).build()
+/// Tells the unit that a cell will have something to sweep; to be done before [`enlist`] is committed.
+pub async fn announce(unit: &Unit, view: &CellView) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.put(announcement(&view.cell().id), Bytes::new());
+    unit.records()
+        .commit(batch)
+        .await
+        .map_err(store_error)
+        .map(drop)
+}
+
+/// Adds to the batch that unlinks a collection or box that its content is to be swept.
+pub fn enlist(batch: &mut Batch, node: &Node) -> Result<()> {
+    let unlinked = Unlinked {
+        id: node.id,
+        kind: node.kind,
+    };
+    records::put(
+        batch,
+        keys::single(&format!("{IN_CELL}{}", node.id)),
+        &unlinked,
+    )
+}
+
+/// Adds to the batch that removes a cell that all its records and bodies are to be swept.
+pub fn cell_is_gone(batch: &mut Batch, cell: &CellId) {
+    batch.put(keys::single(&format!("{GONE}{cell}")), Bytes::new());
+}
+
+/// Sweeps a cell in the background. A failure goes to the log; the next start of the unit tries again.
+pub fn start(unit: &Arc<Unit>, cell: CellId) {
+    spawn(
+        unit,
+        move |unit| async move { sweep_cell(&unit, &cell).await },
+    );
+}
+
+/// Sweeps what a removed cell left, in the background.
+pub fn start_gone(unit: &Arc<Unit>, cell: CellId) {
+    spawn(
+        unit,
+        move |unit| async move { sweep_gone(&unit, &cell).await },
+    );
+}
+
+fn spawn<F, Fut>(unit: &Arc<Unit>, work: F)
+where
+    F: FnOnce(Arc<Unit>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<()>> + Send,
+{
+    let unit = Arc::clone(unit);
+    tokio::spawn(async move {
+        let Ok(_place) = Arc::clone(unit.sweeps()).acquire_owned().await else {
+            return;
+        };
+        if let Err(error) = work(Arc::clone(&unit)).await {
+            tracing::warn!("a sweep stopped and goes on at the next start: {error}");
+        }
+    });
+}
+
+fn announcement(cell: &CellId) -> Key {
+    keys::single(&format!("{CELLS}{cell}"))
 }
 
 impl Unit {
-    /// Removes everything of cells that were deleted. Called after a deletion and at every start, so that a crash
-    /// between the deletion and its sweep leaves nothing for ever.
-    pub async fn sweep_cells(&self) -> Result<()> {
-        let range = KeyRange::prefix(&Key::table(b'M').text(GONE).build());
+    /// Finishes the sweeps that a former run of the unit left: to be called once after the start.
+    ///
+    /// # Errors
+    /// If the store fails; cells whose sweep fails are named in the log and left for the next start.
+    pub async fn resume_sweeps(&self) -> Result<()> {
+        for cell in self.noted_cells(CELLS).await? {
+            if let Err(error) = sweep_cell(self, &cell).await {
+                tracing::warn!(cell.id = %cell, "the content of cell {cell} could not be swept: {error}");
+            }
+        }
+        for cell in self.noted_cells(GONE).await? {
+            if let Err(error) = sweep_gone(self, &cell).await {
+                tracing::warn!(cell.id = %cell, "the removed cell {cell} could not be swept: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn noted_cells(&self, begin: &str) -> Result<Vec<CellId>> {
+        let mut range = keys::singles(begin);
+        // The tag of the table and the fixed part of the name; the id and the end of the part follow.
+        let prefix = 1 + begin.len();
+        let mut out = Vec::new();
+        loop {
+            let found = self
+                .records()
+                .list_keys(&range, Direction::Up, STEP)
+                .await?;
+            out.extend(
+                found
+                    .iter()
+                    .filter_map(|key| keys::last_text(key, prefix)?.parse::<CellId>().ok()),
+            );
+            match found.last() {
+                Some(last) if found.len() == STEP => range = range.after(last),
+                _ => return Ok(out),
+            }
+        }
+    }
+
+    /// Removes bodies that no file names in any cell: what is left of interrupted requests. Meant to run now and
+    /// then; waits `pause` between cells.
+    pub async fn sweep_orphans(&self, pause: std::time::Duration) -> Result<()> {
+        let mut range = keys::entities(&SetKey::control(ControlSet::Cell));
         let prefix = range.start.as_bytes().len();
         loop {
             let found = self
                 .records()
-                .list_keys(&range, personium_store::Direction::Up, 100)
+                .list_keys(&range, Direction::Up, STEP)
                 .await?;
-            if found.is_empty() {
-                return Ok(());
+            for key in &found {
+                let Some(cell) = keys::last_text(key, prefix).and_then(|id| id.parse().ok()) else {
+                    continue;
+                };
+                self.sweep_orphans_of(&cell, ORPHAN_AGE_MS).await?;
+                tokio::time::sleep(pause).await;
             }
-            for key in found {
-                if let Some(cell) =
-                    keys::last_text(&key, prefix).and_then(|id| id.parse::<CellId>().ok())
-                {
-                    self.blobs()
-                        .drop_space(&Space::Cell(cell))
-                        .await
-                        .map_err(store_error)?;
-                    self.store()
-                        .drop_space(&Space::Cell(cell))
-                        .await
-                        .map_err(store_error)?;
-                }
-                let mut batch = Batch::new();
-                batch.delete(key);
-                self.records().commit(batch).await.map_err(store_error)?;
+            match found.last() {
+                Some(last) if found.len() == STEP => range = range.after(last),
+                _ => return Ok(()),
             }
         }
     }
+
+    /// Removes the bodies of a cell that no file names and that are older than `age_ms`; gives their number.
+    pub async fn sweep_orphans_of(&self, cell: &CellId, age_ms: u64) -> Result<usize> {
+        let space = Space::Cell(*cell);
+        let records = self.cell_records(cell);
+        let mut after: Option<BlobId> = None;
+        let mut removed = 0;
+        loop {
+            let found = self
+                .blobs()
+                .list(&space, after.as_ref(), age_ms, STEP)
+                .await
+                .map_err(store_error)?;
+            let references: Vec<Key> = found.iter().map(keys::blob_reference).collect();
+            let known = records.are_present(&references).await?;
+            for (id, _) in found.iter().zip(known).filter(|(_, known)| !known) {
+                self.blobs().remove(&space, id).await.map_err(store_error)?;
+                removed += 1;
+            }
+            match found.last() {
+                Some(last) if found.len() == STEP => after = Some(*last),
+                _ => return Ok(removed),
+            }
+        }
+    }
+}
+
+/// Sweeps everything that was unlinked in a cell, then takes the announcement back.
+async fn sweep_cell(unit: &Unit, cell: &CellId) -> Result<()> {
+    let records = unit.cell_records(cell);
+    loop {
+        let announced = unit.records().find_version(&announcement(cell)).await?;
+        while let Some((key, unlinked)) = records
+            .list::<Unlinked>(&keys::singles(IN_CELL), Direction::Up, 1)
+            .await?
+            .pop()
+        {
+            sweep_node(unit, &records, &key, &unlinked.value).await?;
+        }
+        let Some(version) = announced else {
+            return Ok(());
+        };
+        // Another removal may have announced itself meanwhile, whose record is perhaps not seen yet.
+        let mut batch = Batch::new();
+        batch.assert(announcement(cell), Expect::Version(version));
+        batch.delete(announcement(cell));
+        match unit.records().commit(batch).await {
+            Ok(_) => return Ok(()),
+            Err(personium_store::StoreError::Conflict) => {}
+            Err(other) => return Err(store_error(other)),
+        }
+    }
+}
+
+/// Removes what lies in one unlinked collection; collections in it get sweep records of their own.
+async fn sweep_node(unit: &Unit, records: &Records, key: &Key, unlinked: &Unlinked) -> Result<()> {
+    loop {
+        let children = keys::children(&unlinked.id);
+        let found = records.list::<Node>(&children, Direction::Up, STEP).await?;
+        if found.is_empty() {
+            break;
+        }
+        let mut batch = Batch::new();
+        let mut bodies = Vec::new();
+        for (key, node) in found {
+            batch.delete(key);
+            match &node.value.file {
+                Some(body) => {
+                    forget_body(&mut batch, body);
+                    bodies.extend((!body.inline).then_some(body.blob));
+                }
+                None => enlist(&mut batch, &node.value)?,
+            }
+        }
+        records.commit(batch).await.map_err(store_error)?;
+        for body in bodies {
+            let removed = unit.blobs().remove(records.space(), &body).await;
+            removed.map_err(store_error)?;
+        }
+    }
+    if unlinked.kind == Kind::Odata {
+        for table in keys::collection_tables(&unlinked.id) {
+            remove_range(records, &table).await?;
+        }
+    }
+    let mut batch = Batch::new();
+    batch.delete(keys::child_count(&unlinked.id));
+    batch.delete(key.clone());
+    records.commit(batch).await.map_err(store_error).map(drop)
+}
+
+/// Removes all records of a range in small steps.
+pub(crate) async fn remove_range(
+    records: &Records,
+    range: &personium_store::KeyRange,
+) -> Result<()> {
+    loop {
+        let found = records.list_keys(range, Direction::Up, STEP).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        for key in found {
+            batch.delete(key);
+        }
+        records.commit(batch).await.map_err(store_error)?;
+    }
+}
+
+/// Removes the records and bodies of a cell that is not in the catalogue any more.
+async fn sweep_gone(unit: &Unit, cell: &CellId) -> Result<()> {
+    let set = SetKey::control(ControlSet::Cell);
+    let stands = entity::find(&unit.records(), &set, &cell.to_string()).await?;
+    if stands.is_none() {
+        let space = Space::Cell(*cell);
+        unit.store().drop_space(&space).await.map_err(store_error)?;
+        unit.blobs().drop_space(&space).await.map_err(store_error)?;
+    }
+    let mut batch = Batch::new();
+    batch.delete(keys::single(&format!("{GONE}{cell}")));
+    batch.delete(announcement(cell));
+    unit.records()
+        .commit(batch)
+        .await
+        .map_err(store_error)
+        .map(drop)
 }

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use personium_store::{Batch, BlobStore, Cache, RecordStore, Space};
 use personium_types::{CellId, Clock, Result};
+use tokio::sync::Semaphore;
 
+use crate::gate::{Gate, Turns};
 use crate::keys::{ControlSet, SetKey};
 use crate::records::Records;
 use crate::view::{CellView, Views};
 use crate::{Cell, Settings, UnitUrls, entity};
+
+/// Sweeps that run at once.
+const SWEEPS: usize = 4;
 
 /// What the outside gives to a unit.
 pub struct Ports {
@@ -28,6 +33,9 @@ pub struct Unit {
     urls: UnitUrls,
     settings: Settings,
     views: Views,
+    uploads: Gate,
+    turns: Turns,
+    sweeps: Arc<Semaphore>,
 }
 
 /// Which caches a commit makes stale.
@@ -43,11 +51,15 @@ impl Unit {
     /// A unit on these ports.
     #[must_use]
     pub fn new(ports: Ports, urls: UnitUrls, settings: Settings) -> Self {
+        let uploads = Gate::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
         Self {
             ports,
             urls,
             settings,
             views: Views::default(),
+            uploads,
+            turns: Turns::default(),
+            sweeps: Arc::new(Semaphore::new(SWEEPS)),
         }
     }
 
@@ -85,6 +97,25 @@ impl Unit {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn RecordStore> {
         &self.ports.records
+    }
+
+    /// Where uploads of large bodies wait for their turn.
+    #[must_use]
+    pub fn uploads(&self) -> &Gate {
+        &self.uploads
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    pub(crate) fn sweeps(&self) -> &Arc<Semaphore> {
+        &self.sweeps
+    }
+
+    /// Forgets what is cached about a cell, so that the next look at it sees what is stored.
+    pub fn forget_cell(&self, name: &str) {
+        self.views.forget_cell(name);
     }
 
     /// The records of the unit itself.

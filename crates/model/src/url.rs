@@ -9,6 +9,41 @@ pub const LOCAL_CELL: &str = "personium-localcell:";
 /// The scheme of URLs that are relative to a box: `personium-localbox:/path`.
 pub const LOCAL_BOX: &str = "personium-localbox:";
 
+/// The segment of a path with its percent escapes decoded; `None` if it is empty or no UTF-8 then.
+#[must_use]
+pub fn decode_segment(segment: &str) -> Option<String> {
+    let decoded = percent_encoding::percent_decode_str(segment)
+        .decode_utf8()
+        .ok()?;
+    (!decoded.is_empty()).then(|| decoded.into_owned())
+}
+
+/// What a segment of a path may hold unescaped (RFC 3986 section 3.3), but for letters and digits.
+const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// A name as it stands in a path.
+#[must_use]
+pub fn encode_segment(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, ESCAPED).to_string()
+}
+
 /// Where the unit is on the web, and how its cells are addressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitUrls {

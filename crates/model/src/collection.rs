@@ -1,0 +1,164 @@
+//! Collections: making and removing them.
+
+use personium_dav::name::is_resource_name;
+use personium_store::Batch;
+use personium_types::{Code, NodeId, Privilege, Result};
+
+use crate::file::unlink;
+use crate::keys::{self, ControlSet, SetKey};
+use crate::locate::{self, Target};
+use crate::node::{Kind, Node, SERVICE_SOURCE};
+use crate::records::put_checked;
+use crate::resource::add_member;
+use crate::sweep;
+use crate::unit::Touch;
+use crate::{Permit, Resource};
+
+/// Whether a collection may be made here, as far as that does not depend on the request's body.
+///
+/// # Errors
+/// 401 or 403 without the privilege or for a bad name, 404 or 405 where no collection can be, 409 if a collection on
+/// the way is missing.
+pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
+    let kind = target.node().value().kind;
+    if target.exists() {
+        let permit = resource.permit_on_holder(target, Privilege::Bind);
+        return Err(match (permit, kind) {
+            (Err(refusal), _) => refusal,
+            (Ok(_), Kind::File) => Code::MethodNotAllowed.into(),
+            (Ok(_), _) => Code::CollectionExists.into(),
+        });
+    }
+    match kind {
+        Kind::Box | Kind::Collection => {}
+        Kind::Service => return Err(Code::MethodNotAllowed.into()),
+        Kind::Cell | Kind::File | Kind::Odata | Kind::Stream => {
+            return Err(Code::NoSuchPath.into());
+        }
+    }
+    let [name] = target.rest.as_slice() else {
+        return Err(resource.no_parent(target));
+    };
+    let permit = resource.permit(target, Privilege::Bind)?;
+    if target.is_service_source() || target.is_in_service_source() {
+        return Err(Code::CollectionExists.into());
+    }
+    if is_resource_name(name) {
+        Ok(permit)
+    } else {
+        Err(Code::ResourceName.into())
+    }
+}
+
+/// Makes a collection and gives its ETag. A service collection comes with its source collection.
+///
+/// # Errors
+/// As [`check_create`]; 400 if it would be nested too deeply or its parent is full, 405 if it exists meanwhile.
+pub async fn create(resource: &Resource, kind: Kind) -> Result<String> {
+    let target = resource.locate().await?;
+    let _turn = resource.turn(&target).await?;
+    let change = |target: Target| async move {
+        let permit = check_create(resource, &target)?;
+        make(permit, resource, &target, kind).await
+    };
+    resource.change(Touch::Structure, change).await
+}
+
+async fn make(
+    _permit: Permit,
+    resource: &Resource,
+    target: &Target,
+    kind: Kind,
+) -> Result<(Batch, String)> {
+    let limits = &resource.unit.settings().dav;
+    let Some(name) = target.rest.first() else {
+        return Err(Code::CollectionExists.into());
+    };
+    // The root of the box is found too, so the new collection's level is what was found.
+    if target.found().len() > limits.depth_max {
+        return Err(Code::TooDeep.into());
+    }
+    let parent = target.node().value().id;
+    let mut batch = Batch::new();
+    target.assert_found(&mut batch);
+    add_member(target, &parent, limits.children_max, &mut batch).await?;
+    let now = resource.unit.now_ms();
+    let node = Node::new(NodeId::random(), kind, now);
+    if kind == Kind::Service {
+        let source = Node::new(NodeId::random(), Kind::Collection, now);
+        let key = keys::node(&node.id, SERVICE_SOURCE);
+        put_checked(&mut batch, key, None, &source)?;
+        batch.add(keys::child_count(&node.id), 1);
+    }
+    put_checked(&mut batch, keys::node(&parent, name), None, &node)?;
+    Ok((batch, node.etag()))
+}
+
+/// Removes a collection. With `recursive` its whole content goes too: unlinked at once, swept in the background.
+///
+/// # Errors
+/// 401 or 403 without the privilege; 404 if there is none; 403 if it has content and `recursive` is not set.
+pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
+    if recursive {
+        sweep::announce(&resource.unit, &resource.view).await?;
+    }
+    let change = |target: Target| async move {
+        let permit = resource.permit_on_holder(&target, Privilege::Unbind)?;
+        let found = target.node();
+        match found.value().kind {
+            _ if !target.exists() => return Err(resource.not_found()),
+            Kind::Collection | Kind::Odata | Kind::Service | Kind::Stream => {}
+            Kind::Cell | Kind::Box | Kind::File => return Err(Code::MethodNotAllowed.into()),
+        }
+        if target.is_service_source() {
+            return Err(Code::MethodNotAllowed.into());
+        }
+        let mut batch = Batch::new();
+        target.assert_ancestors(&mut batch);
+        unlink(&permit, &mut batch, &target);
+        if recursive {
+            sweep::enlist(&mut batch, found.value())?;
+        } else {
+            remove_empty(&target, &mut batch).await?;
+        }
+        Ok((batch, ()))
+    };
+    resource.change(Touch::Structure, change).await?;
+    if recursive {
+        sweep::start(&resource.unit, resource.view.cell().id);
+    }
+    Ok(())
+}
+
+/// Adds to a batch what else goes with an empty collection, and that it is empty.
+async fn remove_empty(target: &Target, batch: &mut Batch) -> Result<()> {
+    let records = target.view.records();
+    let node = target.node().value();
+    let mut empty = vec![keys::children(&node.id)];
+    match node.kind {
+        Kind::Odata => {
+            for set in [ControlSet::EntityType, ControlSet::ComplexType] {
+                empty.push(keys::entities(&SetKey::schema(&node.id, set)));
+            }
+        }
+        Kind::Service => {
+            empty.clear();
+            let source = locate::child(&target.view, &node.id, SERVICE_SOURCE).await?;
+            if let Some(source) = source {
+                let id = source.value().id;
+                empty.push(keys::children(&id));
+                batch.delete(source.key.clone());
+                batch.delete(keys::child_count(&id));
+            }
+        }
+        _ => {}
+    }
+    for range in empty {
+        if !records.is_empty(&range).await? {
+            return Err(Code::CollectionNotEmpty.into());
+        }
+        batch.assert_empty(range);
+    }
+    batch.delete(keys::child_count(&node.id));
+    Ok(())
+}

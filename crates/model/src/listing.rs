@@ -1,0 +1,78 @@
+//! The members of a collection, page by page.
+
+use personium_store::{Direction, KeyRange};
+use personium_types::{NodeId, Result};
+
+use crate::keys;
+use crate::locate::Target;
+use crate::node::{Kind, Node};
+use crate::records::Records;
+
+/// Members that are read at once.
+const PAGE: usize = 64;
+
+/// Reads the members of a collection in the order of their names. What is added or removed meanwhile may or may not
+/// be among them.
+pub struct Members {
+    records: Records,
+    rest: Option<KeyRange>,
+    prefix: usize,
+}
+
+/// A member with its name.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub node: Node,
+}
+
+impl Members {
+    /// The members of a node. OData and stream collections list none, neither do files.
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
+        let node = target.node().value();
+        let lists =
+            target.exists() && matches!(node.kind, Kind::Box | Kind::Collection | Kind::Service);
+        let mut all = Self::of_collection(target.view.records().clone(), &node.id);
+        if !lists {
+            all.rest = None;
+        }
+        all
+    }
+
+    /// The members of the collection with this id.
+    #[must_use]
+    pub fn of_collection(records: Records, id: &NodeId) -> Self {
+        let range = keys::children(id);
+        Self {
+            records,
+            prefix: range.start.as_bytes().len(),
+            rest: Some(range),
+        }
+    }
+
+    /// The next members; none when all were read.
+    pub async fn next_page(&mut self) -> Result<Vec<Member>> {
+        let Some(range) = self.rest.take() else {
+            return Ok(Vec::new());
+        };
+        let found = self
+            .records
+            .list::<Node>(&range, Direction::Up, PAGE)
+            .await?;
+        if found.len() == PAGE {
+            self.rest = found.last().map(|(key, _)| range.after(key));
+        }
+        Ok(found
+            .into_iter()
+            .filter_map(|(key, node)| {
+                Some(Member {
+                    name: keys::last_text(&key, self.prefix)?,
+                    node: node.value,
+                })
+            })
+            .collect())
+    }
+}

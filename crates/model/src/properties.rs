@@ -1,0 +1,181 @@
+//! Dead properties and access control lists of cells, boxes, collections and files.
+
+use personium_dav::proppatch::PropPatch;
+use personium_store::Batch;
+use personium_types::{Code, Error, Privilege, Result};
+
+use crate::locate::{Located, Target};
+use crate::node::{Kind, Node};
+use crate::records::put_checked;
+use crate::unit::Touch;
+use crate::view::cell_node_key;
+use crate::{Access, Acl, CellView, Permit, Resource, Unit};
+
+/// What a PROPPATCH did. The elements are as the request had them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patched {
+    /// What was set or removed.
+    pub done: Vec<String>,
+    /// What was to be removed and did not exist.
+    pub missing: Vec<String>,
+    /// The ETag of the resource.
+    pub etag: String,
+}
+
+/// Sets, then removes dead properties of a box, collection or file.
+///
+/// # Errors
+/// 401 or 403 without the privilege, 404 if the resource does not exist, 405 on the source collection of a service,
+/// 413 if the resource had too many properties then.
+pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
+    let touch = touch(&resource.locate().await?);
+    let change = |target: Target| async move {
+        let permit = permit(resource, &target, Privilege::WriteProperties)?;
+        let mut batch = Batch::new();
+        target.assert_ancestors(&mut batch);
+        let mut node = target.node().value().clone();
+        let max = resource.unit.settings().dav.properties_max;
+        let out = apply(&permit, &mut node, patch, resource.unit.now_ms(), max)?;
+        put_node(&mut batch, target.node(), &node)?;
+        Ok((batch, out))
+    };
+    resource.change(touch, change).await
+}
+
+/// Replaces the access control list of a box, collection or file and gives its ETag.
+///
+/// # Errors
+/// 401 or 403 without the privilege, 404 if the resource does not exist, 405 in the sources of a service.
+pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<String> {
+    let touch = touch(&resource.locate().await?);
+    let change = |target: Target| async move {
+        let permit = permit(resource, &target, Privilege::WriteAcl)?;
+        if target.is_in_service_source() {
+            return Err(Code::CollectionExists.into());
+        }
+        let mut batch = Batch::new();
+        target.assert_ancestors(&mut batch);
+        let mut node = target.node().value().clone();
+        let etag = replace_acl(&permit, &mut node, acl);
+        put_node(&mut batch, target.node(), &node)?;
+        Ok((batch, etag))
+    };
+    resource.change(touch, change).await
+}
+
+/// Sets, then removes dead properties of a cell. Only a unit user who manages the cell may.
+///
+/// # Errors
+/// See [`Access::permit_manage`]; 413 if the cell had too many properties then.
+pub async fn patch_cell(
+    unit: &Unit,
+    view: &CellView,
+    access: &Access,
+    patch: &PropPatch,
+) -> Result<Patched> {
+    let max = unit.settings().dav.properties_max;
+    let change = || async {
+        let permit = access.permit_manage(unit.urls(), view.cell())?;
+        let mut batch = Batch::new();
+        let (mut node, stamp) = current_cell_node(view).await?;
+        let out = apply(&permit, &mut node, patch, unit.now_ms(), max)?;
+        put_checked(&mut batch, cell_node_key(), stamp, &node)?;
+        Ok((batch, out))
+    };
+    unit.transact(view, Touch::Structure, change).await
+}
+
+/// Replaces the access control list of a cell and gives its ETag.
+///
+/// # Errors
+/// See [`Access::permit_cell`].
+pub async fn set_cell_acl(
+    unit: &Unit,
+    view: &CellView,
+    access: &Access,
+    acl: &Acl,
+) -> Result<String> {
+    let change = || async {
+        let mut batch = Batch::new();
+        let (mut node, stamp) = current_cell_node(view).await?;
+        let permit = access.permit_cell(unit.urls(), view.cell(), &node.acl, Privilege::Acl)?;
+        let etag = replace_acl(&permit, &mut node, acl);
+        put_checked(&mut batch, cell_node_key(), stamp, &node)?;
+        Ok((batch, etag))
+    };
+    unit.transact(view, Touch::Structure, change).await
+}
+
+/// Lets a request use a privilege on an existing resource.
+fn permit(resource: &Resource, target: &Target, wanted: Privilege) -> Result<Permit> {
+    let permit = resource.permit(target, wanted)?;
+    if !target.exists() {
+        return Err(resource.not_found());
+    }
+    if target.is_service_source() {
+        return Err(Code::MethodNotAllowed.into());
+    }
+    Ok(permit)
+}
+
+fn touch(target: &Target) -> Touch {
+    if target.node().value().kind == Kind::File {
+        Touch::Data
+    } else {
+        Touch::Structure
+    }
+}
+
+/// The node of a cell as it is stored, not as it is cached.
+async fn current_cell_node(view: &CellView) -> Result<(Node, Option<u64>)> {
+    match view.records().find::<Node>(&cell_node_key()).await? {
+        Some(found) => Ok((found.value, Some(found.version))),
+        None => Ok((view.cell_node().await?.value.clone(), None)),
+    }
+}
+
+fn put_node(batch: &mut Batch, found: &Located, node: &Node) -> Result<()> {
+    put_checked(batch, found.key.clone(), found.stamp(), node)
+}
+
+fn replace_acl(_permit: &Permit, node: &mut Node, acl: &Acl) -> String {
+    node.acl = acl.clone();
+    node.version += 1;
+    node.etag()
+}
+
+fn apply(
+    _permit: &Permit,
+    node: &mut Node,
+    patch: &PropPatch,
+    now_ms: i64,
+    max: usize,
+) -> Result<Patched> {
+    let mut done = Vec::new();
+    let mut missing = Vec::new();
+    for set in &patch.sets {
+        node.properties.insert(set.key.clone(), set.xml.clone());
+        done.push(set.xml.clone());
+    }
+    for removed in &patch.removes {
+        match node.properties.remove(&removed.key) {
+            Some(_) => done.push(removed.xml.clone()),
+            None => missing.push(removed.xml.clone()),
+        }
+    }
+    let size: usize = node
+        .properties
+        .iter()
+        .map(|(key, xml)| key.len() + xml.len())
+        .sum();
+    if size > max && !patch.sets.is_empty() {
+        return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
+    }
+    node.version += 1;
+    node.updated = now_ms;
+    Ok(Patched {
+        done,
+        missing,
+        etag: node.etag(),
+    })
+}

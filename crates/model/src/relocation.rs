@@ -1,0 +1,216 @@
+//! MOVE: the record of a node gets another place; whatever lies below it stays where it is.
+
+use personium_store::{Batch, Expect};
+use personium_types::{Code, Error, Privilege, Result};
+
+use crate::file::{check_tag, discard, forget_body};
+use crate::keys;
+use crate::locate::Target;
+use crate::node::{FileBody, Kind, Node};
+use crate::records;
+use crate::resource::add_member;
+use crate::unit::Touch;
+use crate::{Permit, Resource};
+
+/// Where something is moved to, and under which conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The decoded segments below the same box; at least one.
+    pub segments: Vec<String>,
+    /// Its URL, for messages.
+    pub url: String,
+    /// Whether a file that is there may be replaced.
+    pub overwrite: bool,
+    /// The tag that the source must have.
+    pub if_match: Option<String>,
+}
+
+/// What a MOVE did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Whether nothing was at the destination before.
+    pub created: bool,
+    /// The unchanged ETag.
+    pub etag: String,
+}
+
+/// Whether the source of a MOVE may be moved at all.
+///
+/// # Errors
+/// 401 or 403 without the privilege, 404 if there is none, 400 or 405 if it is a box, the source collection of a
+/// service, or no WebDAV resource.
+pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
+    let kind = target.node().value().kind;
+    if target.exists() && kind == Kind::Box {
+        resource.permit(target, Privilege::Write)?;
+        return Err(Code::MoveBox.into());
+    }
+    if target.exists() && target.is_service_source() {
+        resource.permit(target, Privilege::Write)?;
+        return Err(Code::MoveServiceSource.into());
+    }
+    if !target.exists() {
+        match kind {
+            Kind::Odata | Kind::Service | Kind::Stream => return Err(Code::MethodNotAllowed.into()),
+            Kind::File => return Err(Code::NoSuchPath.into()),
+            Kind::Cell | Kind::Box | Kind::Collection => {}
+        }
+    }
+    let permit = resource.permit_on_holder(target, Privilege::Unbind)?;
+    if target.exists() {
+        Ok(permit)
+    } else {
+        Err(resource.not_found())
+    }
+}
+
+/// Moves a file or collection within its box. Its id, ETag, properties and access control list stay.
+///
+/// # Errors
+/// 404 if the source is gone, 412 if a condition does not hold, 409 if a collection of the destination is missing,
+/// 400 where the destination cannot take it, 401 or 403 without the privileges there.
+pub async fn relocate(resource: &Resource, to: &Destination) -> Result<Moved> {
+    let source = resource.locate().await?;
+    let place = resource.locate_in(&resource.view, &to.segments).await?;
+    let _turn = if place.exists() {
+        None
+    } else {
+        resource.turn(&place).await?
+    };
+    let is_file = source.exists()
+        && source.node().value().kind == Kind::File
+        && (!place.exists() || place.node().value().kind == Kind::File);
+    let touch = if is_file {
+        Touch::Data
+    } else {
+        Touch::Structure
+    };
+    let change = |source: Target| async move {
+        let permit = check_source(resource, &source)?;
+        check_tag(source.node().value(), to.if_match.as_deref())?;
+        let place = resource.locate_in(&source.view, &to.segments).await?;
+        check_destination(resource, &source, &place, to)?;
+        exchange(permit, resource, &source, &place).await
+    };
+    let (moved, replaced) = resource.change(touch, change).await?;
+    if let Some(body) = replaced {
+        discard(resource, &body).await;
+    }
+    Ok(moved)
+}
+
+fn check_destination(
+    resource: &Resource,
+    source: &Target,
+    place: &Target,
+    to: &Destination,
+) -> Result<()> {
+    let moved = source.node().value();
+    let found = place.node().value();
+    if place.exists() {
+        return check_replaced(resource, source, place, to);
+    }
+    match found.kind {
+        Kind::File if place.rest.len() == 1 => return Err(Code::MoveBelowFile.into()),
+        Kind::Odata if place.rest.len() == 1 => return Err(Code::MoveIntoOdata.into()),
+        Kind::Service if place.rest.len() == 1 => return Err(Code::MoveIntoService.into()),
+        Kind::Box | Kind::Collection if place.rest.len() == 1 => {}
+        Kind::Stream | Kind::Cell if place.rest.len() == 1 => return Err(invalid(to)),
+        _ => {
+            let missing = place.rest.first().cloned().unwrap_or_default();
+            return Err(Error::new(Code::NoParent).with(missing));
+        }
+    }
+    if place.found().iter().any(|n| n.value().id == moved.id) {
+        return Err(invalid(to));
+    }
+    if moved.kind != Kind::File && (place.is_service_source() || place.is_in_service_source()) {
+        return Err(Code::MoveCollectionIntoServiceSource.into());
+    }
+    resource.permit(place, Privilege::Bind)?;
+    Ok(())
+}
+
+fn check_replaced(
+    resource: &Resource,
+    source: &Target,
+    place: &Target,
+    to: &Destination,
+) -> Result<()> {
+    let moved = source.node().value();
+    let found = place.node().value();
+    if !to.overwrite {
+        return Err(Code::DestinationExists.into());
+    }
+    if place.is_service_source() {
+        return Err(Code::MoveOntoServiceSource.into());
+    }
+    if found.kind != Kind::File {
+        return Err(Code::MoveOntoCollection.into());
+    }
+    if moved.kind != Kind::File && place.is_in_service_source() {
+        return Err(Code::MoveCollectionIntoServiceSource.into());
+    }
+    if found.id == moved.id {
+        return Err(resource.not_found());
+    }
+    // A file that lies in the moved collection itself.
+    if place.found().iter().any(|n| n.value().id == moved.id) {
+        return Err(invalid(to));
+    }
+    resource.permit_on_holder(place, Privilege::Bind)?;
+    resource.permit_on_holder(place, Privilege::Unbind)?;
+    Ok(())
+}
+
+fn invalid(to: &Destination) -> Error {
+    Error::new(Code::HeaderInvalid)
+        .with("Destination")
+        .with(&to.url)
+}
+
+async fn exchange(
+    _permit: Permit,
+    resource: &Resource,
+    source: &Target,
+    place: &Target,
+) -> Result<(Batch, (Moved, Option<FileBody>))> {
+    let mut batch = Batch::new();
+    let moved = source.node();
+    let node: &Node = moved.value();
+    source.assert_found(&mut batch);
+    place.assert_found(&mut batch);
+    batch.delete(moved.key.clone());
+    if let Some(parent) = &moved.parent {
+        batch.add(keys::child_count(parent), -1);
+    }
+    let mut replaced = None;
+    let key = match place.rest.first() {
+        None => {
+            let old = place.node();
+            replaced.clone_from(&old.value().file);
+            if let Some(body) = &replaced {
+                forget_body(&mut batch, body);
+            }
+            old.key.clone()
+        }
+        Some(name) => {
+            let parent = place.node().value().id;
+            let key = keys::node(&parent, name);
+            batch.assert(key.clone(), Expect::Absent);
+            if moved.parent == Some(parent) {
+                batch.add(keys::child_count(&parent), 1);
+            } else {
+                let max = resource.unit.settings().dav.children_max;
+                add_member(place, &parent, max, &mut batch).await?;
+            }
+            key
+        }
+    };
+    records::put(&mut batch, key, node)?;
+    let moved = Moved {
+        created: !place.exists(),
+        etag: node.etag(),
+    };
+    Ok((batch, (moved, replaced)))
+}

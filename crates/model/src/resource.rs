@@ -1,0 +1,158 @@
+//! What a request below a box is about: found when it comes, and found anew whenever a change has to be tried again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use personium_store::Batch;
+use personium_types::{Code, Error, Privilege, Result};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::keys;
+use crate::locate::{self, Target};
+use crate::unit::Touch;
+use crate::{Access, CellView, Permit, Unit};
+
+/// A path below a box, and who asks for it.
+#[derive(Clone)]
+pub struct Resource {
+    /// The unit.
+    pub unit: Arc<Unit>,
+    /// The cell.
+    pub view: Arc<CellView>,
+    /// Who asks.
+    pub access: Access,
+    /// The box, as the path names it.
+    pub box_name: String,
+    /// The decoded segments below the box.
+    pub segments: Vec<String>,
+    /// The URL of the request, for messages.
+    pub url: String,
+}
+
+impl Resource {
+    /// Finds what the path leads to.
+    ///
+    /// # Errors
+    /// 404 if the box does not exist.
+    pub async fn locate(&self) -> Result<Target> {
+        self.locate_in(&self.view, &self.segments).await
+    }
+
+    pub(crate) async fn locate_in(
+        &self,
+        view: &Arc<CellView>,
+        segments: &[String],
+    ) -> Result<Target> {
+        let Some(found) = view.find_box(&self.box_name).await? else {
+            let cell = self.unit.urls().cell(&view.cell().name);
+            return Err(Error::new(Code::NoSuchBox).with(cell + &self.box_name));
+        };
+        locate::locate(view, &found, segments).await
+    }
+
+    /// Finds what the path leads to, builds a batch from it and commits that; on a conflict does it all again from
+    /// what is stored then, the access check in `build` included.
+    pub(crate) async fn change<T, F, Fut>(&self, touch: Touch, build: F) -> Result<T>
+    where
+        F: Fn(Target) -> Fut,
+        Fut: Future<Output = Result<(Batch, T)>>,
+    {
+        let again = AtomicBool::new(false);
+        let attempt = || async {
+            let view = self
+                .current_view(again.swap(true, Ordering::AcqRel))
+                .await?;
+            build(self.locate_in(&view, &self.segments).await?).await
+        };
+        self.unit.transact(&self.view, touch, attempt).await
+    }
+
+    async fn current_view(&self, again: bool) -> Result<Arc<CellView>> {
+        if !again {
+            return Ok(Arc::clone(&self.view));
+        }
+        let cell = self.view.cell();
+        self.unit.forget_cell(&cell.name);
+        match self.unit.find_cell(&cell.name).await? {
+            Some(view) if view.cell().id == cell.id => Ok(view),
+            _ => Err(Code::NoSuchCell.into()),
+        }
+    }
+
+    /// Waits for the turn to add a member to a collection that is nearly full; `None` if it is not.
+    pub(crate) async fn turn(&self, target: &Target) -> Result<Option<OwnedMutexGuard<()>>> {
+        let parent = target.node().value().id;
+        let count = self
+            .view
+            .records()
+            .counter(&keys::child_count(&parent))
+            .await?;
+        if count < exact_from(self.unit.settings().dav.children_max) {
+            return Ok(None);
+        }
+        Ok(self.unit.turns().wait(&parent).await)
+    }
+
+    /// Lets the request use a privilege on what the path leads to.
+    ///
+    /// # Errors
+    /// See [`Access::permit_box`].
+    pub fn permit(&self, target: &Target, wanted: Privilege) -> Result<Permit> {
+        target.permit(self.unit.urls(), &self.access, wanted)
+    }
+
+    /// Lets the request use a privilege on the collection that holds what the path names.
+    ///
+    /// # Errors
+    /// See [`Access::permit_box`].
+    pub fn permit_on_holder(&self, target: &Target, wanted: Privilege) -> Result<Permit> {
+        target.permit_on_holder(self.unit.urls(), &self.access, wanted)
+    }
+
+    /// 404 for this resource.
+    #[must_use]
+    pub fn not_found(&self) -> Error {
+        Error::new(Code::NoSuchResource).with(&self.url)
+    }
+
+    /// 409 for a path whose collection after the found ones is missing.
+    #[must_use]
+    pub fn no_parent(&self, target: &Target) -> Error {
+        let used = self.segments.len().saturating_sub(target.rest.len());
+        let known = self.segments.get(..=used).unwrap_or(&self.segments);
+        let mut url = self.unit.urls().cell(&self.view.cell().name) + &self.box_name;
+        for segment in known {
+            url.push('/');
+            url.push_str(segment);
+        }
+        Error::new(Code::NoParent).with(url)
+    }
+}
+
+/// The number of members from which on the count is asserted, so that the limit is exact.
+fn exact_from(max: i64) -> i64 {
+    max - max.clamp(0, 1_024) / 2
+}
+
+/// Adds to a batch that a collection gets one more member.
+///
+/// # Errors
+/// 400 if it has as many as it may have.
+pub(crate) async fn add_member(
+    target: &Target,
+    parent: &personium_types::NodeId,
+    max: i64,
+    batch: &mut Batch,
+) -> Result<()> {
+    let key = keys::child_count(parent);
+    let (count, state) = target.view.records().counter_state(&key).await?;
+    if count >= max {
+        return Err(Code::TooManyChildren.into());
+    }
+    if count >= exact_from(max) {
+        batch.assert(key.clone(), state);
+    }
+    batch.add(key, 1);
+    Ok(())
+}

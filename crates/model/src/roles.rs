@@ -1,0 +1,166 @@
+//! Roles as access control lists of clients name them: by URL on the way in, relative to a box on the way out.
+
+use std::collections::HashMap;
+
+use personium_dav::acl as wire;
+use personium_types::{Code, Error, Result};
+
+use crate::acl::{Ace, Acl, Principal, SchemaLevel};
+use crate::url::decode_segment;
+use crate::{BoxInfo, CellView, UnitUrls};
+
+/// The list that a client sent, with roles by id.
+///
+/// # Errors
+/// 400 if a URL is not that of a role of this cell, or if there is no such role or box.
+pub async fn from_wire(urls: &UnitUrls, view: &CellView, sent: &wire::Acl) -> Result<Acl> {
+    let mut aces = Vec::with_capacity(sent.aces.len());
+    for ace in &sent.aces {
+        let principal = match &ace.principal {
+            wire::Principal::All => Principal::All,
+            wire::Principal::Href(url) => Principal::Role(role_id(urls, view, url).await?),
+        };
+        aces.push(Ace {
+            principal,
+            grants: ace.privileges.clone(),
+        });
+    }
+    let schema_level = sent.schema_authz.map(|level| match level {
+        wire::SchemaAuthz::None => SchemaLevel::None,
+        wire::SchemaAuthz::Public => SchemaLevel::Public,
+        wire::SchemaAuthz::Confidential => SchemaLevel::Confidential,
+    });
+    Ok(Acl { schema_level, aces })
+}
+
+async fn role_id(urls: &UnitUrls, view: &CellView, url: &str) -> Result<String> {
+    let no_role = || Error::new(Code::AclRoleMissing).with(url);
+    let (box_name, role) = split(urls, &view.cell().name, url).ok_or_else(no_role)?;
+    let Some(found) = view.find_box(&box_name).await? else {
+        return Err(Error::new(Code::AclBoxMissing).with(box_name));
+    };
+    let role = view.find_role_named(Some(&found.id), &role).await?;
+    Ok(role.ok_or_else(no_role)?.id.clone())
+}
+
+/// Box and name of a role URL of this cell, `{cell}__role/{box}/{role}`. The port does not matter.
+fn split(urls: &UnitUrls, cell: &str, url: &str) -> Option<(String, String)> {
+    let http = urls.resolve(url)?;
+    let (scheme, rest) = http.split_once("://")?;
+    let (authority, path) = rest.split_once('/')?;
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let own = urls.cell(cell);
+    let (own_scheme, own_rest) = own.split_once("://")?;
+    let (own_authority, own_path) = own_rest.split_once('/')?;
+    let own_host = own_authority
+        .rsplit_once(':')
+        .map_or(own_authority, |(host, _)| host);
+    if !scheme.eq_ignore_ascii_case(own_scheme) || !host.eq_ignore_ascii_case(own_host) {
+        return None;
+    }
+    let inside = path.strip_prefix(own_path)?.strip_prefix("__role/")?;
+    let (box_name, role) = inside.split_once('/')?;
+    if role.is_empty() || role.contains(['/', '?', '#']) {
+        return None;
+    }
+    Some((decode_segment(box_name)?, decode_segment(role)?))
+}
+
+/// The roles of a cell, prepared for printing many lists.
+#[derive(Debug, Default)]
+pub struct RoleNames(HashMap<String, String>);
+
+impl RoleNames {
+    /// The roles of a cell as they are named relative to `{cell}__role/{box}/` of this box; `None` stands for the
+    /// cell itself, which prints like its main box.
+    pub async fn relative_to(view: &CellView, base: Option<&BoxInfo>) -> Result<Self> {
+        let main = view.main_box();
+        let base = base.map_or(main.id, |b| b.id);
+        let boxes: HashMap<_, _> = view
+            .boxes()
+            .await?
+            .iter()
+            .map(|b| (b.id, &b.name))
+            .collect();
+        let mut names = HashMap::new();
+        for role in view.roles().await? {
+            let box_id = role.box_id.unwrap_or(main.id);
+            let name = if box_id == base {
+                role.name.clone()
+            } else if box_id == main.id {
+                format!("../{}/{}", main.name, role.name)
+            } else {
+                let Some(box_name) = boxes.get(&box_id) else {
+                    continue;
+                };
+                format!("../{box_name}/{}", role.name)
+            };
+            names.insert(role.id.clone(), name);
+        }
+        Ok(Self(names))
+    }
+
+    /// The relative name of a role; `None` if it does not exist any more.
+    #[must_use]
+    pub fn find(&self, role_id: &str) -> Option<&str> {
+        self.0.get(role_id).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn role_urls_of_the_cell_are_split() {
+        let path = UnitUrls::new("http", "localhost", Some(9998), true);
+        let host = UnitUrls::new("https", "unit.example", None, false);
+        let found = |box_name: &str, role: &str| Some((box_name.to_owned(), role.to_owned()));
+        for (urls, url, expected) in [
+            (
+                &path,
+                "http://localhost:9998/c1/__role/b1/r1",
+                found("b1", "r1"),
+            ),
+            (
+                &path,
+                "http://localhost:1/c1/__role/__/r1",
+                found("__", "r1"),
+            ),
+            (
+                &path,
+                "http://localhost/c1/__role/b1/r%2B1",
+                found("b1", "r+1"),
+            ),
+            (
+                &path,
+                "personium-localunit:c1:/__role/b1/r1",
+                found("b1", "r1"),
+            ),
+            (
+                &path,
+                "personium-localunit:/c1/__role/b1/r1",
+                found("b1", "r1"),
+            ),
+            (
+                &host,
+                "https://c1.unit.example/__role/b1/r1",
+                found("b1", "r1"),
+            ),
+            (&path, "http://localhost:9998/c2/__role/b1/r1", None),
+            (&path, "https://localhost:9998/c1/__role/b1/r1", None),
+            (&path, "http://localhost:9998/c1/__role/b1", None),
+            (&path, "http://localhost:9998/c1/__role/b1/", None),
+            (&path, "http://localhost:9998/c1/__role/b1/r1/", None),
+            (&path, "http://localhost:9998/c1/__role/b1/r1?x", None),
+            (&path, "http://localhost:9998/c1/b1/r1", None),
+            (&host, "https://c2.unit.example/__role/b1/r1", None),
+            (&path, "role1", None),
+        ] {
+            assert_eq!(split(urls, "c1", url), expected, "{url}");
+        }
+    }
+}
