@@ -212,7 +212,7 @@ pub async fn locate(
     let root = view.box_node(target_box).await?;
     let root = Located {
         node: root,
-        key: box_node_key(target_box),
+        key: box_node_key(&target_box.id),
         parent: None,
         name: String::new(),
     };

@@ -113,11 +113,6 @@ impl Unit {
         &self.sweeps
     }
 
-    /// Forgets what is cached about a cell, so that the next look at it sees what is stored.
-    pub fn forget_cell(&self, name: &str) {
-        self.views.forget_cell(name);
-    }
-
     /// The records of the unit itself.
     #[must_use]
     pub fn records(&self) -> Records {

@@ -222,9 +222,11 @@ impl CellView {
 
     /// The root node of a box.
     pub async fn box_node(&self, info: &BoxInfo) -> Result<Arc<Versioned<Node>>> {
-        self.node_or_default(&format!("node/{}", info.id), &box_node_key(info), || {
-            Node::new(info.id, Kind::Box, info.published)
-        })
+        self.node_or_default(
+            &format!("node/{}", info.id),
+            &box_node_key(&info.id),
+            || Node::new(info.id, Kind::Box, info.published),
+        )
         .await
     }
 
@@ -272,8 +274,8 @@ pub fn cell_node_key() -> personium_store::Key {
 
 /// The key of the root node of a box. A version of 0 means that it is not stored yet.
 #[must_use]
-pub fn box_node_key(info: &BoxInfo) -> personium_store::Key {
-    keys::node(&NodeId::from_bytes([0; 16]), &info.id.to_string())
+pub fn box_node_key(id: &NodeId) -> personium_store::Key {
+    keys::node(&NodeId::from_bytes([0; 16]), &id.to_string())
 }
 
 /// The views of all cells that were used lately.

@@ -169,7 +169,7 @@ impl Run<'_> {
             step.put(key, draft.entity.id.clone().into_bytes());
         }
         rules::claim_uniques(set, &draft.entity, None, &mut step);
-        rules::after_create(root, set, &draft.entity, &mut step)?;
+        rules::after_create(set, &draft.entity, &mut step)?;
         self.register(set, &creation.accepted.new_properties, now, &mut step)
             .await?;
         if let Some(type_id) = &set.type_id {

@@ -11,6 +11,7 @@ use super::schema_rules;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
 use crate::records::{self, Records};
+use crate::view::box_node_key;
 
 /// The number of the constraint that a box's schema is unique in its cell.
 const BOX_SCHEMA: u8 = 1;
@@ -87,17 +88,12 @@ pub(super) async fn check_create(
 }
 
 /// Adds what comes into being with an entity.
-pub(super) fn after_create(
-    root: &Root,
-    set: &SetRef,
-    entity: &Entity,
-    batch: &mut Batch,
-) -> Result<()> {
+pub(super) fn after_create(set: &SetRef, entity: &Entity, batch: &mut Batch) -> Result<()> {
     if set.control == Some(ControlSet::Box)
-        && let (Some(view), Ok(id)) = (root.view(), entity.id.parse::<NodeId>())
+        && let Ok(id) = entity.id.parse::<NodeId>()
     {
         let node = Node::new(id, Kind::Box, entity.stored.published);
-        records::put(batch, keys::node(&view.cell().node_id(), &entity.id), &node)?;
+        records::put(batch, box_node_key(&id), &node)?;
     }
     Ok(())
 }
@@ -122,6 +118,11 @@ pub(super) fn after_update(root: &Root, set: &SetRef, before: &Entity, after: &E
 /// Forgets what is cached about a cell that was deleted, and removes what it held.
 pub(super) fn after_delete(root: &Root, set: &SetRef, gone: &Entity) {
     forget_cell(root, set, gone);
+    if set.control == Some(ControlSet::Cell)
+        && let Ok(cell) = gone.id.parse()
+    {
+        crate::sweep::start_gone(&root.unit, cell);
+    }
 }
 
 fn forget_cell(root: &Root, set: &SetRef, entity: &Entity) {
@@ -154,22 +155,11 @@ pub(super) async fn check_delete_first(
             return Err(Code::HasRelated.into());
         }
     }
-    if !records
-        .is_empty(&keys::children(&NodeId::from_bytes(*cell.as_bytes())))
-        .await?
-        && !only_box_roots(&records, &NodeId::from_bytes(*cell.as_bytes())).await?
-    {
+    let main_box = NodeId::from_bytes(*cell.as_bytes());
+    if !records.is_empty(&keys::children(&main_box)).await? {
         return Err(Code::HasRelated.into());
     }
     Ok(())
-}
-
-/// Whether the members of the cell's own node are but root nodes of boxes: the main box is empty then.
-async fn only_box_roots(records: &Records, cell: &NodeId) -> Result<bool> {
-    let found = records
-        .list::<Node>(&keys::children(cell), personium_store::Direction::Up, 1_000)
-        .await?;
-    Ok(found.iter().all(|(_, node)| node.value.kind == Kind::Box))
 }
 
 /// Checks that nothing is left in a box, and adds the removal of what goes with an entity.
@@ -181,7 +171,7 @@ pub(super) async fn check_delete(
 ) -> Result<()> {
     match set.control {
         Some(ControlSet::Box) => {
-            let (Some(view), Ok(id)) = (root.view(), found.id.parse::<NodeId>()) else {
+            let Ok(id) = found.id.parse::<NodeId>() else {
                 return Err(Code::OdataInconsistent.into());
             };
             let members: KeyRange = keys::children(&id);
@@ -189,7 +179,7 @@ pub(super) async fn check_delete(
                 return Err(Code::HasRelated.into());
             }
             batch.assert_empty(members);
-            batch.delete(keys::node(&view.cell().node_id(), &found.id));
+            batch.delete(box_node_key(&id));
             batch.delete(keys::child_count(&id));
             Ok(())
         }
