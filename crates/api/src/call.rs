@@ -1,7 +1,7 @@
 //! A request after its head was understood: what every handler gets.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, Method};
 use personium_model::{Access, CellView, Unit};
@@ -29,7 +29,8 @@ pub struct Call {
     pub client: Option<IpAddr>,
     /// The key that follows this request through logs and events.
     pub request_key: String,
-    body: Option<Body>,
+    // Behind a lock only so that a call can be shared between threads.
+    body: Mutex<Option<Body>>,
 }
 
 /// A request to a cell.
@@ -106,7 +107,7 @@ impl Call {
             access: Access::anonymous(),
             client,
             request_key,
-            body: Some(body),
+            body: Mutex::new(Some(body)),
         }
     }
 
@@ -130,7 +131,11 @@ impl Call {
 
     /// The body, once; empty the second time.
     pub fn take_body(&mut self) -> Body {
-        self.body.take().unwrap_or_else(body::empty)
+        self.body
+            .get_mut()
+            .ok()
+            .and_then(Option::take)
+            .unwrap_or_else(body::empty)
     }
 
     /// The whole body as bytes, at most `limit`.

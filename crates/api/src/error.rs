@@ -24,9 +24,7 @@ pub enum Challenge {
 pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Answer {
     let status =
         StatusCode::from_u16(error.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if status.is_server_error() {
-        log_failure(error, request_key);
-    }
+    log(error, request_key);
     let lang = if error.code() == Code::Unknown {
         "en_US"
     } else {
@@ -57,6 +55,19 @@ pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Answer
     out
 }
 
+/// The body for an error.
+pub(crate) fn body(error: &Error, request_key: &str) -> serde_json::Value {
+    let lang = if error.code() == Code::Unknown {
+        "en_US"
+    } else {
+        "en"
+    };
+    json!({
+        "code": error.code().wire(),
+        "message": {"lang": lang, "value": shown(error, request_key)},
+    })
+}
+
 fn shown(error: &Error, request_key: &str) -> String {
     if error.code().status() >= 500 {
         format!("{} ({request_key})", error.message())
@@ -65,7 +76,11 @@ fn shown(error: &Error, request_key: &str) -> String {
     }
 }
 
-fn log_failure(error: &Error, request_key: &str) {
+/// Logs a failure of the server with all its causes; refusals are not logged.
+pub(crate) fn log(error: &Error, request_key: &str) {
+    if error.code().status() < 500 {
+        return;
+    }
     let mut causes = Vec::new();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {

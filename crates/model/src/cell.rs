@@ -1,5 +1,6 @@
 //! The catalogue of cells.
 
+use personium_odata::value::Properties;
 use personium_types::{CellId, NodeId};
 
 use crate::entity::StoredEntity;
@@ -27,10 +28,10 @@ pub const IMPORT_FAILED: &str = "ImportFailed";
 impl Cell {
     /// Reads the catalogue entry; `None` if the id or document is not that of a cell.
     #[must_use]
-    pub fn from_entity(id: &str, entity: &StoredEntity) -> Option<Self> {
+    pub fn from_entity(id: &str, entity: &StoredEntity, properties: &Properties) -> Option<Self> {
         Some(Self {
             id: id.parse().ok()?,
-            name: entity.text("Name")?,
+            name: properties.text("Name")?.to_owned(),
             owner: entity.hidden.get(OWNER).cloned(),
             published: entity.published,
             import_failed: entity.hidden.contains_key(IMPORT_FAILED),

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod acl;
+pub mod auth;
 pub mod cell;
 pub mod collection;
 pub mod entity;

@@ -137,7 +137,7 @@ impl Unit {
         else {
             return Ok(None);
         };
-        let Some(cell) = Cell::from_entity(&id, &stored.value) else {
+        let Some(cell) = Cell::from_entity(&id, &stored.value, &stored.value.doc) else {
             return Ok(None);
         };
         let records = self.cell_records(&cell.id);

@@ -1,0 +1,225 @@
+//! One service root: dispatch by path and method.
+
+use http::{HeaderValue, Method, StatusCode, header};
+use personium_model::keys::ControlSet;
+use personium_model::odata::{Association, Entity, Root, Scope, SetRef};
+use personium_odata::etag::{ETag, IfMatch};
+use personium_odata::json;
+use personium_odata::key::{EntityKey, KeyText};
+use personium_odata::path::{PathFault, Resource};
+use personium_types::{Code, Error, Result};
+
+use super::gate::{Doing, Gate};
+use super::{batch, faults, links, metadata, navigation, read, write};
+use crate::answer::{self, Answer, WithHeader};
+use crate::call::Call;
+use crate::preflight;
+
+/// A request to a service root.
+pub(crate) struct Service {
+    pub(crate) call: Call,
+    pub(crate) root: Root,
+    /// The URL of the root, with its final slash.
+    pub(crate) base: String,
+    pub(crate) gate: Gate,
+}
+
+impl Service {
+    /// Answers the request; `path` is what stands below the root, still encoded.
+    pub(crate) async fn handle(mut self, path: &str) -> Result<Answer> {
+        let resource = match Resource::parse(path) {
+            Ok(resource) => resource,
+            Err(fault) => return Err(self.path_error(&fault)),
+        };
+        match resource {
+            Resource::Root => self.root_document().await,
+            Resource::Metadata => metadata::metadata(&self),
+            Resource::Batch => match (&self.call.method, self.root.scope()) {
+                (&Method::POST, Scope::Data(_)) => batch::batch(self).await,
+                _ => Err(self.call.method_not_allowed()),
+            },
+            Resource::Set(set) => {
+                let set = self.root.set(&set)?;
+                self.on_set(set).await
+            }
+            Resource::Entity { set, key } => {
+                let set = self.root.set(&set)?;
+                let key = self.key(&set, &key)?;
+                self.on_entity(set, key).await
+            }
+            Resource::Links {
+                set,
+                key,
+                navigation,
+                target,
+            } => {
+                let set = self.root.set(&set)?;
+                let key = self.key(&set, &key)?;
+                links::links(&mut self, &set, &key, &navigation, target).await
+            }
+            Resource::Navigation {
+                set,
+                key,
+                navigation,
+                target,
+            } => {
+                let set = self.root.set(&set)?;
+                let key = self.key(&set, &key)?;
+                let association = self
+                    .root
+                    .association(&set, &navigation)
+                    .ok_or(Code::NoSuchNavigation)?;
+                if target.is_some() {
+                    return Err(Code::KeyForNavigation.into());
+                }
+                navigation::navigation(&mut self, &association, &key).await
+            }
+        }
+    }
+
+    fn path_error(&self, fault: &PathFault) -> Error {
+        match fault {
+            PathFault::Key { set } => match self.root.set(set) {
+                Ok(_) => faults::path(fault),
+                Err(unknown) => unknown,
+            },
+            _ => faults::path(fault),
+        }
+    }
+
+    /// The key of an entity of a set.
+    pub(crate) fn key(&self, set: &SetRef, text: &KeyText) -> Result<EntityKey> {
+        text.resolve(&set.entity_type)
+            .map_err(|_| Code::KeyParse.into())
+    }
+
+    async fn root_document(self) -> Result<Answer> {
+        match self.call.method {
+            Method::GET => metadata::service_document(&self),
+            Method::OPTIONS => {
+                self.gate
+                    .permit_description(&self.root, &self.call.access)?;
+                Ok(preflight::allow("OPTIONS, GET"))
+            }
+            _ => Err(self.call.method_not_allowed()),
+        }
+    }
+
+    async fn on_set(mut self, set: SetRef) -> Result<Answer> {
+        let method = self.call.method.clone();
+        if is_message(&set) && is_write(&method) {
+            return Err(self.call.method_not_allowed());
+        }
+        match method {
+            Method::GET => read::list(&self, &set).await,
+            Method::POST => write::create(&mut self, &set).await,
+            Method::OPTIONS => self.options(&set, "OPTIONS, GET, POST"),
+            _ => Err(self.call.method_not_allowed()),
+        }
+    }
+
+    async fn on_entity(mut self, set: SetRef, key: EntityKey) -> Result<Answer> {
+        let method = self.call.method.clone();
+        let is_merge = method.as_str() == "MERGE";
+        if is_message(&set) && is_write(&method)
+            || is_merge && set.control == Some(ControlSet::Rule)
+        {
+            return Err(self.call.method_not_allowed());
+        }
+        match method {
+            Method::GET => read::get(&self, &set, &key).await,
+            Method::PUT => write::replace(&mut self, &set, &key).await,
+            Method::DELETE => write::delete(&self, &set, &key).await,
+            Method::OPTIONS => self.options(&set, "OPTIONS, GET, PUT, MERGE, DELETE"),
+            _ if is_merge => write::merge(&mut self, &set, &key).await,
+            _ => Err(self.call.method_not_allowed()),
+        }
+    }
+
+    fn options(&self, set: &SetRef, methods: &str) -> Result<Answer> {
+        self.gate
+            .permit(&self.root, &self.call.access, set, Doing::Reading)?;
+        Ok(preflight::allow(methods))
+    }
+
+    /// The precondition of the request.
+    pub(crate) fn if_match(&self) -> Result<IfMatch> {
+        let header = self.call.header("if-match");
+        IfMatch::parse(header).map_err(|_| Code::EntityTagMismatch.into())
+    }
+
+    /// The whole body.
+    pub(crate) async fn body(&mut self) -> Result<bytes::Bytes> {
+        let limit = self.call.unit.settings().odata.body_max;
+        self.call.read_body(limit).await
+    }
+
+    /// Checks that the source of a link may be used.
+    pub(crate) fn both(
+        &self,
+        association: &Association,
+        doing: Doing,
+    ) -> Result<personium_model::Permit> {
+        let sets = (&association.here, &association.there);
+        self.gate
+            .permit_both(&self.root, &self.call.access, sets, doing)
+    }
+}
+
+fn is_message(set: &SetRef) -> bool {
+    matches!(
+        set.control,
+        Some(ControlSet::ReceivedMessage | ControlSet::SentMessage)
+    )
+}
+
+fn is_write(method: &Method) -> bool {
+    matches!(method.as_str(), "POST" | "PUT" | "MERGE")
+}
+
+/// The ETag of an entity.
+pub(crate) fn etag(entity: &Entity) -> ETag {
+    ETag {
+        version: entity.stored.version,
+        updated: entity.stored.updated,
+    }
+}
+
+/// An entity for the JSON and Atom writers.
+pub(crate) fn shown<'a>(
+    set: &'a SetRef,
+    entity: &'a Entity,
+    expanded: Vec<json::Expanded<'a>>,
+) -> json::Entity<'a> {
+    json::Entity {
+        entity_type: &set.entity_type,
+        etag: etag(entity),
+        published: entity.stored.published,
+        properties: &entity.properties,
+        expanded,
+    }
+}
+
+/// Adds the protocol version that all successful answers of version 2.0 carry.
+pub(crate) fn version_2(answer: Answer) -> Answer {
+    with_version(answer, HeaderValue::from_static("2.0"))
+}
+
+/// Adds the protocol version of descriptions.
+pub(crate) fn version_1(answer: Answer) -> Answer {
+    with_version(answer, HeaderValue::from_static("1.0"))
+}
+
+fn with_version(mut answer: Answer, version: HeaderValue) -> Answer {
+    answer.headers_mut().insert("dataserviceversion", version);
+    answer
+}
+
+/// 204, with an ETag if there is one.
+pub(crate) fn no_content(etag: Option<&str>) -> Answer {
+    let answer = version_2(answer::status(StatusCode::NO_CONTENT));
+    match etag {
+        Some(etag) => answer.with(header::ETAG, etag),
+        None => answer,
+    }
+}

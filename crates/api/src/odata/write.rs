@@ -1,0 +1,245 @@
+//! POST, PUT, MERGE and DELETE of entities.
+
+use std::collections::BTreeMap;
+
+use http::{StatusCode, header};
+use personium_model::cell::OWNER;
+use personium_model::keys::ControlSet;
+use personium_model::odata::{self, Change, Creation, Entity, SetRef};
+use personium_model::{Identity, Permit};
+use personium_odata::atom::AtomWriter;
+use personium_odata::body::{Intent, Route};
+use personium_odata::etag::IfMatch;
+use personium_odata::json::{self, JsonWriter, Shape};
+use personium_odata::key::{EntityKey, KeyStyle};
+use personium_odata::negotiate::{self, BodyFormat};
+use personium_odata::query::Options;
+use personium_types::{Code, Result};
+
+use super::account::credential;
+use super::faults;
+use super::gate::Doing;
+use super::service::{self, Service, no_content, shown, version_2};
+use crate::answer::{self, Answer, WithHeader};
+
+/// How often a body is validated anew because somebody registered the same undeclared property meanwhile.
+const SCHEMA_RACES: usize = 8;
+
+/// `POST {Set}`
+pub(super) async fn create(service: &mut Service, set: &SetRef) -> Result<Answer> {
+    let permit = service
+        .gate
+        .permit(&service.root, &service.call.access, set, Doing::Writing)?;
+    let bytes = service.body().await?;
+    let entity = store_new(service, set, &permit, &bytes).await?;
+    created(service, set, &entity, KeyStyle::Encoded)
+}
+
+async fn store_new(
+    service: &mut Service,
+    set: &SetRef,
+    permit: &Permit,
+    bytes: &[u8],
+) -> Result<Entity> {
+    let mut set = set.clone();
+    let mut hidden: Option<BTreeMap<String, String>> = None;
+    for _ in 0..SCHEMA_RACES {
+        let accepted =
+            odata::accept(&service.root, &set, bytes, Intent::Create, Route::Direct).await?;
+        let hidden = match &hidden {
+            Some(known) => known.clone(),
+            None => hidden.insert(hidden_values(service, &set).await?).clone(),
+        };
+        let registers = !accepted.new_properties.is_empty();
+        let creation = Creation {
+            set: set.clone(),
+            accepted,
+            hidden,
+            linked: None,
+            exists: Code::EntityExists,
+        };
+        let outcome = odata::create(&service.root, permit, &[creation]).await;
+        let outcome =
+            outcome.and_then(|mut all| all.pop().unwrap_or_else(|| Err(Code::Unknown.into())));
+        match outcome {
+            Err(e) if registers && e.code() == Code::Conflict => {
+                set = reload(service, &set).await?
+            }
+            other => return other,
+        }
+    }
+    Err(Code::Conflict.into())
+}
+
+/// The set with its schema as it is now.
+pub(super) async fn reload(service: &mut Service, set: &SetRef) -> Result<SetRef> {
+    if let (odata::Scope::Data(collection), Some(view)) =
+        (service.root.scope(), service.root.view())
+    {
+        let unit = std::sync::Arc::clone(&service.call.unit);
+        let name = view.cell().name.clone();
+        let view = unit.find_cell(&name).await?.ok_or(Code::NoSuchCell)?;
+        service.root = odata::Root::data(unit, view, collection).await?;
+    }
+    service.root.set(set.name())
+}
+
+/// What is kept with a new entity without being shown.
+async fn hidden_values(service: &Service, set: &SetRef) -> Result<BTreeMap<String, String>> {
+    if set.control == Some(ControlSet::Cell)
+        && let Identity::UnitUser { subject, .. } = &service.call.access.identity
+    {
+        let urls = service.call.unit.urls();
+        let owner = urls.localize(subject).unwrap_or_else(|| subject.clone());
+        return Ok(BTreeMap::from([(OWNER.to_owned(), owner)]));
+    }
+    credential(service, set).await
+}
+
+/// The answer to a creation.
+pub(super) fn created(
+    service: &Service,
+    set: &SetRef,
+    entity: &Entity,
+    location: KeyStyle,
+) -> Result<Answer> {
+    let options = Options::parse(&service.call.query);
+    let format = negotiate::choose_for_created(options.get("$format")).map_err(faults::format)?;
+    let url = json::entity_url(
+        &service.base,
+        &set.entity_type,
+        &entity.properties,
+        location,
+    );
+    let entity_shown = shown(set, entity, Vec::new());
+    let mut out = String::with_capacity(1024);
+    let media_type = match format {
+        BodyFormat::Json => {
+            JsonWriter::new(service.root.edm(), &service.base, Shape::Created)
+                .push_single(&mut out, &entity_shown);
+            "application/json"
+        }
+        BodyFormat::Atom => {
+            let now = service.call.unit.now_ms();
+            out = AtomWriter::new(service.root.edm(), &service.base, Shape::Created, now)
+                .entry(&entity_shown);
+            "application/atom+xml"
+        }
+    };
+    Ok(
+        version_2(answer::content(StatusCode::CREATED, media_type, out))
+            .with(header::LOCATION, &url)
+            .with(header::ETAG, &service::etag(entity).to_string()),
+    )
+}
+
+/// `PUT {Set}({key})`
+pub(super) async fn replace(
+    service: &mut Service,
+    set: &SetRef,
+    key: &EntityKey,
+) -> Result<Answer> {
+    change(service, set, key, Intent::Replace).await
+}
+
+/// `MERGE {Set}({key})`
+pub(super) async fn merge(service: &mut Service, set: &SetRef, key: &EntityKey) -> Result<Answer> {
+    change(service, set, key, Intent::Merge).await
+}
+
+async fn change(
+    service: &mut Service,
+    set: &SetRef,
+    key: &EntityKey,
+    intent: Intent,
+) -> Result<Answer> {
+    let permit = service
+        .gate
+        .permit(&service.root, &service.call.access, set, Doing::Writing)?;
+    let bytes = service.body().await?;
+    // A faulty precondition is told after a faulty body.
+    let if_match = service.if_match();
+    if if_match.is_err() {
+        odata::accept(&service.root, set, &bytes, intent, Route::Direct).await?;
+    }
+    let etag = store_change(service, set, key, &permit, (&bytes, intent, if_match?)).await?;
+    Ok(no_content(Some(&etag)))
+}
+
+/// Changes an entity as a body says; gives its new ETag.
+pub(super) async fn store_change(
+    service: &mut Service,
+    set: &SetRef,
+    key: &EntityKey,
+    permit: &Permit,
+    (bytes, intent, if_match): (&[u8], Intent, IfMatch),
+) -> Result<String> {
+    let mut set = set.clone();
+    for _ in 0..SCHEMA_RACES {
+        let accepted = odata::accept(&service.root, &set, bytes, intent, Route::Direct).await?;
+        let cannot_merge = matches!(
+            set.control,
+            Some(ControlSet::Property | ControlSet::ComplexType | ControlSet::ComplexTypeProperty)
+        );
+        if intent == Intent::Merge && cannot_merge {
+            return Err(Code::NotImplementedMethod.into());
+        }
+        let hidden = credential(service, &set).await?;
+        let registers = !accepted.new_properties.is_empty();
+        let change = Change {
+            accepted,
+            intent,
+            hidden,
+            if_match,
+        };
+        let check = |entity: &Entity| {
+            service
+                .gate
+                .check_owner(&service.root, &service.call.access, entity)
+        };
+        match odata::update(&service.root, permit, &set, key, &change, &check).await {
+            Err(e) if registers && e.code() == Code::Conflict => {
+                set = reload(service, &set).await?
+            }
+            other => return Ok(other?.etag()),
+        }
+    }
+    Err(Code::Conflict.into())
+}
+
+/// `DELETE {Set}({key})`
+pub(super) async fn delete(service: &Service, set: &SetRef, key: &EntityKey) -> Result<Answer> {
+    let permit = service
+        .gate
+        .permit(&service.root, &service.call.access, set, Doing::Writing)?;
+    let check = |entity: &Entity| {
+        service
+            .gate
+            .check_owner(&service.root, &service.call.access, entity)
+    };
+    let if_match = service.if_match();
+    if set.control != Some(ControlSet::Cell) {
+        odata::delete(&service.root, &permit, set, key, if_match?, &check).await?;
+        return Ok(no_content(None));
+    }
+    // Of a cell, existence, owner and emptiness come before the precondition.
+    let (wanted, fault) = match if_match {
+        Ok(wanted) => (wanted, None),
+        Err(fault) => (personium_odata::etag::IfMatch::Any, Some(fault)),
+    };
+    if let Some(fault) = fault {
+        let found = odata::find(&service.root, set, key)
+            .await?
+            .ok_or(Code::NoSuchEntity)?;
+        check(&found)?;
+        return Err(fault);
+    }
+    odata::delete(&service.root, &permit, set, key, wanted, &check).await?;
+    let unit = std::sync::Arc::clone(&service.call.unit);
+    tokio::spawn(async move {
+        if let Err(failure) = unit.sweep_cells().await {
+            tracing::warn!("what a deleted cell held is not removed yet: {failure}");
+        }
+    });
+    Ok(no_content(None))
+}
