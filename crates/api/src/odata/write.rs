@@ -234,12 +234,9 @@ pub(super) async fn delete(service: &Service, set: &SetRef, key: &EntityKey) -> 
         check(&found)?;
         return Err(fault);
     }
-    odata::delete(&service.root, &permit, set, key, wanted, &check).await?;
-    let unit = std::sync::Arc::clone(&service.call.unit);
-    tokio::spawn(async move {
-        if let Err(failure) = unit.sweep_cells().await {
-            tracing::warn!("what a deleted cell held is not removed yet: {failure}");
-        }
-    });
+    let gone = odata::delete(&service.root, &permit, set, key, wanted, &check).await?;
+    if let Ok(cell) = gone.id.parse() {
+        personium_model::sweep::start_gone(&service.call.unit, cell);
+    }
     Ok(no_content(None))
 }

@@ -1,7 +1,7 @@
 //! What is special about the schema sets of OData collections.
 
 use personium_odata::body::Intent;
-use personium_odata::edm::{Kind, Schema};
+use personium_odata::edm::{Kind, PropertyList, Schema};
 use personium_odata::value::{Properties, Value};
 use personium_store::Batch;
 use personium_types::{Code, Error, NodeId, Result};
@@ -325,12 +325,8 @@ async fn types_using(root: &Root, collection: &NodeId, complex: &str) -> Result<
     let schema = user_schema::load(view, collection).await?;
     let mut out = Vec::new();
     for entity_type in schema.edm.entity_types() {
-        if uses(
-            &schema.edm,
-            entity_type.properties.iter().map(|p| &p.kind),
-            complex,
-            0,
-        ) && let Some(id) = schema.type_id(&entity_type.name)
+        if uses(&schema.edm, &entity_type.properties, complex, 0)
+            && let Some(id) = schema.type_id(&entity_type.name)
         {
             out.push(id);
         }
@@ -338,32 +334,17 @@ async fn types_using(root: &Root, collection: &NodeId, complex: &str) -> Result<
     Ok(out)
 }
 
-fn uses<'a>(
-    schema: &Schema,
-    kinds: impl Iterator<Item = &'a Kind>,
-    complex: &str,
-    depth: usize,
-) -> bool {
-    kinds
-        .filter_map(|kind| {
-            if let Kind::Complex(name) = kind {
-                Some(name)
-            } else {
-                None
-            }
-        })
-        .any(|name| {
+fn uses(schema: &Schema, properties: &PropertyList, complex: &str, depth: usize) -> bool {
+    properties.iter().any(|property| match &property.kind {
+        Kind::Simple(_) => false,
+        Kind::Complex(name) => {
             **name == *complex
                 || (depth < 16
-                    && schema.complex_type(name).is_some_and(|c| {
-                        uses(
-                            schema,
-                            c.properties.iter().map(|p| &p.kind),
-                            complex,
-                            depth + 1,
-                        )
-                    }))
-        })
+                    && schema
+                        .complex_type(name)
+                        .is_some_and(|c| uses(schema, &c.properties, complex, depth + 1)))
+        }
+    })
 }
 
 /// Refuses a dynamic property beyond the limit.
@@ -413,9 +394,8 @@ async fn check_layers(
             total: 0,
             touched: false,
         };
-        let own = entity_type.properties.iter().map(|p| (&*p.name, &p.kind));
         let owns = !added.to_complex_type && *entity_type.name == *added.owner;
-        count.layer(&schema.edm, own, owns, &added, 0)?;
+        count.layer(&schema.edm, Some(&entity_type.properties), owns, &added, 0)?;
         if count.touched {
             is_used = true;
             count.check(limits)?;
@@ -441,10 +421,10 @@ struct Count {
 }
 
 impl Count {
-    fn layer<'a>(
+    fn layer(
         &mut self,
         schema: &Schema,
-        own: impl Iterator<Item = (&'a str, &'a Kind)>,
+        own: Option<&PropertyList>,
         is_owner: bool,
         added: &Added<'_>,
         depth: usize,
@@ -453,9 +433,12 @@ impl Count {
             return Err(Code::PropertyLimit.into());
         }
         let mut complex: Vec<&str> = Vec::new();
-        for (name, kind) in own {
-            match kind {
-                _ if name.starts_with('_') => {}
+        for property in own
+            .into_iter()
+            .flatten()
+            .filter(|p| !p.name.starts_with('_'))
+        {
+            match &property.kind {
                 Kind::Simple(_) => self.add(depth, false),
                 Kind::Complex(type_name) => complex.push(type_name),
             }
@@ -470,18 +453,9 @@ impl Count {
         for name in complex {
             self.add(depth, true);
             let owner = added.to_complex_type && name == added.owner;
-            match schema.complex_type(name) {
-                Some(c) => {
-                    self.layer(
-                        schema,
-                        c.properties.iter().map(|p| (&*p.name, &p.kind)),
-                        owner,
-                        added,
-                        depth + 1,
-                    )?;
-                }
-                None if owner => self.layer(schema, std::iter::empty(), true, added, depth + 1)?,
-                None => {}
+            let inner = schema.complex_type(name).map(|c| &c.properties);
+            if owner || inner.is_some() {
+                self.layer(schema, inner, owner, added, depth + 1)?;
             }
         }
         Ok(())
