@@ -1,1 +1,3 @@
-//! See `docs/ARCHITECTURE.md`.
+//! The unit as a program: settings, wiring, start and stop, checks, log, figures.
+
+pub mod config;

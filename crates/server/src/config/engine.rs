@@ -1,0 +1,50 @@
+//! Scripts, plugins, and connections to the outside.
+
+use std::path::PathBuf;
+
+use personium_types::Secret;
+
+use super::rule::{File, Maybe, Number, SecretText, Text};
+use super::section::section;
+
+section! {
+    /// Scripts of cells.
+    Engine "Scripts" {
+        /// Compiled scripts that are kept.
+        cache_max: usize = "engine.script.cache.maxNum", "100000", Number(1..=10_000_000);
+        /// Milliseconds that a script may run.
+        timeout_ms: u64 = "engine.script.connection.timeout", "50000", Number(1..=86_400_000);
+        /// Host of a script engine outside of the process; no effect.
+        host: String = "engine.host", "localhost", Text;
+        /// Its port; no effect.
+        port: u16 = "engine.port", "8080", Number(1..=u16::MAX);
+        /// Its path; no effect.
+        path: String = "engine.path", "personium-engine", Text;
+    }
+}
+
+section! {
+    /// Plugins for logging in.
+    Plugins "Plugins" {
+        /// The folder of plugins; without a value, there are only the built-in ones.
+        path: Option<PathBuf> = "plugin.path", "", Maybe(File);
+        /// The class that loads plugins in other implementations; no effect.
+        default_class: Option<String> = "plugin.defaultClassname", "", Maybe(Text);
+        /// Clients whose tokens of one large provider an old plugin accepted; no effect, use a provider of your own.
+        google_clients: String = "oidc.google.trustedClientIds", "*", Text;
+    }
+}
+
+section! {
+    /// The proxy for connections that plugins and scripts make.
+    OutgoingProxy "Outgoing proxy" {
+        /// Its host; without a value there is none.
+        host: Option<String> = "proxy.host", "", Maybe(Text);
+        /// Its port.
+        port: Option<u16> = "proxy.port", "", Maybe(Number(1..=u16::MAX));
+        /// The user name there.
+        user: Option<String> = "proxy.user", "", Maybe(Text);
+        /// The password there.
+        password: Option<Secret<String>> = "proxy.pswd", "", Maybe(SecretText { min_bytes: 1 });
+    }
+}

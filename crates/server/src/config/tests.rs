@@ -1,0 +1,276 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn inputs(
+    file: &str,
+    environment: &[(&str, &str)],
+    options: &[(&str, &str)],
+) -> (tempfile::TempDir, Inputs) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("unit.properties");
+    std::fs::write(&path, file).unwrap();
+    let owned = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    let inputs = Inputs {
+        file: Some(path),
+        environment: owned(environment),
+        options: owned(options),
+    };
+    (folder, inputs)
+}
+
+fn load(
+    file: &str,
+    environment: &[(&str, &str)],
+    options: &[(&str, &str)],
+) -> Result<Loaded, ConfigError> {
+    Loaded::from(&inputs(file, environment, options).1)
+}
+
+fn problems(file: &str) -> Vec<String> {
+    load(file, &[], &[]).unwrap_err().0
+}
+
+#[test]
+fn an_empty_file_gives_the_defaults() {
+    let loaded = load("", &[], &[]).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let config = loaded.config;
+    assert_eq!(config.unit.scheme, Scheme::Https);
+    assert_eq!(config.odata.top_default, 25);
+    assert_eq!(
+        config.schema.simple_layers,
+        [None, Some(50), Some(30), Some(10)]
+    );
+    assert_eq!(config.unit.master_token, None);
+    assert!(
+        config.passwords.pattern.is_match("pa$$w0rd")
+            && !config.passwords.pattern.is_match("short")
+    );
+    assert!(!config.passwords.pattern.is_match("with space"));
+    Config::defaults().unwrap();
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+    let file = "io.personium.core.unitPort=1\nio.personium.core.unitPort=2\nio.personium.core.unitFqdn=a.example\n\
+                io.personium.core.dav.depth.maxnum=7\n";
+    let environment = [
+        ("PERSONIUM_CORE_UNIT_PORT", "3"),
+        ("io.personium.core.unitFqdn", "b.example"),
+        ("PERSONIUM_CORE_ODATA_QUERY_TOP_MAXNUM", "77"),
+        ("HOME", "somewhere"),
+    ];
+    let options = [
+        ("unitPort", "4"),
+        ("io.personium.core.dav.depth.maxnum", "8"),
+    ];
+    let loaded = load(file, &environment, &options).unwrap();
+    assert_eq!(loaded.config.unit.port, Some(4));
+    assert_eq!(loaded.config.unit.host.as_deref(), Some("b.example"));
+    assert_eq!(loaded.config.odata.top_max, 77);
+    assert_eq!(loaded.config.dav.depth_max, 8);
+    assert_eq!(
+        load(file, &[], &[]).unwrap().config.unit.port,
+        Some(2),
+        "the last line of a file counts"
+    );
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn paths_in_a_file_are_relative_to_it() {
+    let (folder, inputs) = inputs(
+        "io.personium.core.x509.root=a.crt /b.crt\nio.personium.core.data.dir=d",
+        &[],
+        &[],
+    );
+    let config = Loaded::from(&inputs).unwrap().config;
+    assert_eq!(
+        config.x509.roots,
+        [folder.path().join("a.crt"), PathBuf::from("/b.crt")]
+    );
+    assert_eq!(config.store.data_dir, folder.path().join("d"));
+}
+
+#[test]
+fn every_problem_names_key_value_place_and_what_is_permitted() {
+    let found = problems(
+        "io.personium.core.unitScheme=ftp\nio.personium.core.authn.account.lockCount=101\n\
+         io.personium.core.security.secret16=short\n",
+    );
+    assert_eq!(found.len(), 3);
+    let all = found.join("\n");
+    for part in [
+        "unitScheme = ftp",
+        "line 1",
+        "one of https, http",
+        "lockCount = 101",
+        "from 0 to 100",
+        "= ***",
+    ] {
+        assert!(all.contains(part), "{part} in {all}");
+    }
+    assert!(!all.contains("short"), "secrets are not shown: {all}");
+}
+
+#[test]
+fn wrong_values_are_refused() {
+    for line in [
+        "unitPort=0",
+        "unitPort=65536",
+        "unitPort=x",
+        "unitFqdn=https://unit",
+        "unitFqdn=-a",
+        "pathBasedCellUrl.enabled=yes",
+        "unitUser.issuers=not-a-url",
+        "listen=nowhere",
+        "admin.listen=0.0.0.0:9997",
+        "store.sync=off",
+        "security.auth.password.regex=[",
+        "security.auth.password.hashAlgorithm=md5",
+        "security.auth.password.scrypt.cpuCost=16383",
+        "security.auth.password.scrypt.cpuCost=16777216",
+        "box.odata.schema.property.LayerLimits.SimpleType=1,x",
+        "odata.query.top.default=20000",
+        "x509.key=only-one",
+        "introspect.username=only-one",
+        "cell.relayhtmlurl.default=javascript:alert(1)",
+        "eventbus.mq=rabbit",
+        "log.format=xml",
+    ] {
+        let key = line.split('=').next().unwrap().rsplit('.').next().unwrap();
+        let found = problems(&format!("io.personium.core.{line}")).join("\n");
+        let named = found.contains(key) || found.contains("scrypt");
+        assert!(named, "{line}: {found}");
+    }
+    assert!(problems("a=\\uzz")[0].contains("line 1"));
+    let missing = Inputs {
+        file: Some("no/such/file".into()),
+        ..Inputs::default()
+    };
+    assert!(Loaded::from(&missing).unwrap_err().0[0].contains("no/such/file"));
+}
+
+#[test]
+fn unknown_and_retired_keys_are_named() {
+    let file = "io.personium.core.odata.query.top.defaultnum=1\nio.personium.core.unitPath=\nsomething.else=1\n\
+                io.personium.core.es.hosts=a:9200\nio.personium.core.lock.retry.times=3\n\
+                io.personium.engine.masterToken=from-the-engine\nio.personium.es.index.x=1\n";
+    let loaded = load(file, &[("PERSONIUM_CORE_NO_SUCH", "1")], &[]).unwrap();
+    let warnings = loaded.warnings.join("\n");
+    for part in [
+        "top.defaultnum (",
+        "line 1) is not a known key",
+        "nosuch (environment variable PERSONIUM_CORE_NO_SUCH) is not a known key",
+        "unitPath (",
+        "line 2) has no effect: the unit is always at the root",
+        "es.hosts (",
+        "lock.retry.times (",
+        "es.index.x (",
+    ] {
+        assert!(warnings.contains(part), "{part} in {warnings}");
+    }
+    assert_eq!(loaded.warnings.len(), 6, "{warnings}");
+    assert_eq!(
+        loaded.config.unit.master_token.unwrap().reveal(),
+        "from-the-engine"
+    );
+}
+
+#[test]
+fn what_was_given_is_told_without_secrets() {
+    let file = "io.personium.core.masterToken=hidden\nio.personium.core.unitPort=9\nio.personium.core.misspelt=hidden";
+    let given = load(file, &[], &[]).unwrap().given;
+    let shown = format!("{given:?}");
+    assert!(
+        !shown.contains("hidden") && shown.contains("\"9\""),
+        "{shown}"
+    );
+    assert_eq!(given.len(), 3);
+}
+
+#[test]
+fn providers_of_openid_connect() {
+    let prefix = "io.personium.plugin.oidc.";
+    let file = format!(
+        "{prefix}one.enabled=true\n{prefix}one.configURL=https://idp.example/.well-known/openid-configuration\n\
+         {prefix}one.trustedClientIds=a b\n{prefix}two.enabled=false\n"
+    );
+    let config = load(&file, &[], &[]).unwrap().config;
+    assert_eq!(config.oidc.len(), 1);
+    assert_eq!(
+        config.oidc[0].trusted_client_ids,
+        Some(vec!["a".into(), "b".into()])
+    );
+    assert_eq!(config.oidc[0].account_type, "oidc:generic");
+    for more in ["one.trustedClientIds=", "one.configURL=x", "one.nonsense=1"] {
+        let found = problems(&format!("{file}{prefix}{more}\n"));
+        assert!(
+            found[0].contains(more.split('=').next().unwrap()),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn names_are_unique_also_without_dots_and_case() {
+    let mut seen = BTreeSet::new();
+    for key in Config::table().iter().flat_map(|(_, keys)| keys) {
+        let bare: String = key
+            .name
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect();
+        assert!(seen.insert(bare.to_ascii_lowercase()), "{}", key.name);
+        assert!(
+            key.doc.ends_with('.') && !key.doc.contains('\n'),
+            "{}: {}",
+            key.name,
+            key.doc
+        );
+    }
+    assert!(seen.len() > 130, "{}", seen.len());
+}
+
+#[test]
+fn the_example_file_is_current() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../personium-unit-config.example.properties"
+    );
+    if std::env::var_os("UPDATE_EXAMPLE").is_some() {
+        std::fs::write(path, example::text()).unwrap();
+    }
+    let stored = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        stored == example::text(),
+        "run this test with UPDATE_EXAMPLE=1 to write {path}"
+    );
+}
+
+#[test]
+fn the_example_file_with_its_lines_active_gives_the_defaults() {
+    let active: String = example::text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# io.personium.core."))
+        .map(|line| format!("io.personium.core.{line}\n"))
+        .collect();
+    let loaded = load(&active, &[], &[]).unwrap();
+    let keys: usize = Config::table().iter().map(|(_, keys)| keys.len()).sum();
+    assert_eq!(loaded.given.len(), keys);
+    let defaults = Config::defaults().unwrap();
+    assert_eq!(
+        format!("{:?}", loaded.config.odata),
+        format!("{:?}", defaults.odata)
+    );
+    assert_eq!(
+        loaded.config.passwords.pattern.as_str(),
+        defaults.passwords.pattern.as_str()
+    );
+}
