@@ -1,8 +1,11 @@
 //! Bodies of requests and answers.
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use personium_model::BlobReader;
 use personium_types::{Code, Error, Result};
 
 /// Why a body could not be read or written to the end.
@@ -23,6 +26,55 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed_unsync()
+}
+
+/// A body that is made while it is sent. If the stream fails, the connection breaks off.
+#[must_use]
+pub fn of_stream(pieces: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Body {
+    StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
+}
+
+/// Bytes that are read from a stored body at once.
+const PIECE: usize = 256 << 10;
+
+/// `length` bytes of a stored body from `first`; a piece is read while the one before it is sent.
+#[must_use]
+pub fn of_blob(mut reader: Box<dyn BlobReader>, first: u64, length: u64) -> Body {
+    if length <= PIECE as u64 {
+        let max = usize::try_from(length).unwrap_or(PIECE);
+        return of_stream(futures_util::stream::once(async move {
+            read_piece(&mut *reader, first, max).await
+        }));
+    }
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut sent = 0;
+        while sent < length {
+            let max = usize::try_from(length - sent).unwrap_or(PIECE).min(PIECE);
+            let piece = read_piece(&mut *reader, first + sent, max).await;
+            sent += piece.as_ref().map_or(length, |bytes| bytes.len() as u64);
+            if sender.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    of_stream(futures_util::stream::unfold(
+        receiver,
+        |mut receiver| async move { Some((receiver.recv().await?, receiver)) },
+    ))
+}
+
+async fn read_piece(
+    reader: &mut dyn BlobReader,
+    offset: u64,
+    max: usize,
+) -> Result<Bytes, BoxError> {
+    let piece = reader.read_at(offset, max).await?;
+    if piece.len() == max {
+        Ok(piece)
+    } else {
+        Err("the stored body is shorter than it was".into())
+    }
 }
 
 /// Reads a whole body of at most `limit` bytes.

@@ -129,6 +129,14 @@ impl Call {
                 .is_some_and(|n| n > 0)
     }
 
+    /// How many bytes the body has at least, as far as it is known before reading.
+    #[must_use]
+    pub fn announced_length(&self) -> u64 {
+        self.body
+            .as_ref()
+            .map_or(0, |body| http_body::Body::size_hint(body).lower())
+    }
+
     /// The body, once; empty the second time.
     pub fn take_body(&mut self) -> Body {
         self.body

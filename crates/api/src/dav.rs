@@ -1,17 +1,150 @@
-//! WebDAV over HTTP: cells, boxes, collections and files.
+//! WebDAV over HTTP: boxes, collections and files. One file a method; this one decides which answers.
 
-use personium_types::{Code, Result};
+mod acl;
+mod delete;
+mod get;
+mod hrefs;
+mod mkcol;
+mod moving;
+mod options;
+mod propfind;
+mod proppatch;
+mod put;
+mod service_exec;
+mod stream;
+
+use personium_dav::xml::Limits;
+use personium_model::Resource;
+use personium_model::locate::Target;
+use personium_model::node::Kind;
+use personium_types::{Code, Privilege, Result};
 
 use crate::answer::Answer;
-use crate::call::CellCall;
+use crate::call::{Call, CellCall};
 use crate::error::Challenge;
+use crate::{box_root, odata};
 
-/// Requests to a box or to something in it.
-pub async fn handle(_call: CellCall, _challenge: &mut Challenge) -> Result<Answer> {
-    Err(Code::NoSuchPath.into())
+pub use hrefs::box_url;
+
+/// What a path below a box leads to, as far as methods differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spot {
+    Box,
+    Collection,
+    /// The source collection of a service.
+    Source,
+    File,
+    Odata,
+    Service,
+    Stream,
+    /// Nothing, but something could be made there or on the way.
+    Missing,
+    BelowFile,
+    BelowOdata,
+    /// A path of a service that is not in its sources.
+    BelowService,
+    BelowStream,
 }
 
-/// WebDAV requests to the cell itself.
-pub async fn cell_root(_call: CellCall) -> Result<Answer> {
-    Err(Code::MethodNotAllowed.into())
+impl Spot {
+    fn of(target: &Target) -> Self {
+        match (target.node().value().kind, target.exists()) {
+            (Kind::Box | Kind::Cell, true) => Self::Box,
+            (Kind::Collection, true) if target.is_service_source() => Self::Source,
+            (Kind::Collection, true) => Self::Collection,
+            (Kind::File, true) => Self::File,
+            (Kind::Odata, true) => Self::Odata,
+            (Kind::Service, true) => Self::Service,
+            (Kind::Stream, true) => Self::Stream,
+            (Kind::Box | Kind::Collection | Kind::Cell, false) => Self::Missing,
+            (Kind::File, false) => Self::BelowFile,
+            (Kind::Odata, false) => Self::BelowOdata,
+            (Kind::Service, false) => Self::BelowService,
+            (Kind::Stream, false) => Self::BelowStream,
+        }
+    }
+}
+
+/// Requests to a box or to something in it.
+pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer> {
+    let resource = resource_of(&call);
+    let target = resource.locate().await?;
+    if target.target_box.schema.is_none() {
+        *challenge = Challenge::BearerOrBasic(call.cell_url());
+    }
+    let spot = Spot::of(&target);
+    match spot {
+        Spot::BelowFile => Err(Code::NoSuchPath.into()),
+        Spot::BelowOdata => match call.call.method.as_str() {
+            "MKCOL" => Err(Code::NoSuchPath.into()),
+            "MOVE" => Err(Code::MethodNotAllowed.into()),
+            _ => odata::collection(call, target, challenge).await,
+        },
+        Spot::BelowService => service_exec::handle(&call.call, &resource, &target),
+        Spot::BelowStream => stream::handle(&call.call, &resource, &target),
+        _ => by_method(call, resource, target, spot, challenge).await,
+    }
+}
+
+async fn by_method(
+    call: CellCall,
+    resource: Resource,
+    target: Target,
+    spot: Spot,
+    challenge: &mut Challenge,
+) -> Result<Answer> {
+    let method = call.call.method.clone();
+    match (method.as_str(), spot) {
+        ("OPTIONS", _) => options::answer(&resource, &target, spot),
+        ("PROPFIND", _) => propfind::handle(call.call, resource, target).await,
+        ("PROPPATCH", _) => proppatch::handle(call.call, resource, target).await,
+        ("ACL", _) => acl::handle(call.call, resource, target).await,
+        ("REPORT", _) => {
+            resource.permit(&target, Privilege::Read)?;
+            Err(if target.exists() {
+                Code::NotImplementedMethod.into()
+            } else {
+                resource.not_found()
+            })
+        }
+        ("MOVE", _) => moving::handle(call.call, resource, target).await,
+        ("GET", Spot::Box) => box_root::get(call, resource, target).await,
+        ("DELETE", Spot::Box) => box_root::delete(call.call, resource, target).await,
+        ("MKCOL", Spot::Box) => Err(Code::MethodNotAllowed.into()),
+        ("GET", Spot::Odata) => odata::collection(call, target, challenge).await,
+        ("GET", Spot::Collection | Spot::File | Spot::Missing) => {
+            get::handle(call.call, resource, target).await
+        }
+        ("PUT", Spot::File | Spot::Missing) => put::handle(call.call, resource, target).await,
+        ("DELETE", Spot::Source) => Err(Code::MethodNotAllowed.into()),
+        ("DELETE", _) => delete::handle(call.call, resource, target).await,
+        ("MKCOL", _) => mkcol::handle(call.call, resource, target).await,
+        ("POST", Spot::Missing) => {
+            resource.permit(&target, Privilege::Write)?;
+            Err(resource.not_found())
+        }
+        _ => Err(Code::MethodNotAllowed.into()),
+    }
+}
+
+/// What a request to a path below a box is about.
+#[must_use]
+pub fn resource_of(call: &CellCall) -> Resource {
+    let mut segments = call.call.path.decoded.iter().cloned();
+    Resource {
+        unit: call.call.unit.clone(),
+        view: call.view.clone(),
+        access: call.call.access.clone(),
+        box_name: segments.next().unwrap_or_default(),
+        segments: segments.collect(),
+        url: call.call.url.clone(),
+    }
+}
+
+/// Limits for XML in request bodies.
+fn xml_limits(call: &Call) -> Limits {
+    Limits {
+        bytes: call.unit.settings().dav.xml_max,
+        ..Limits::REQUEST
+    }
 }

@@ -5,6 +5,7 @@
 mod access;
 pub mod answer;
 mod body;
+mod box_root;
 mod call;
 mod cell;
 mod dav;

@@ -30,6 +30,8 @@ pub mod view;
 pub use access::{Access, Identity, Permit, UnitRole};
 pub use acl::{Ace, Acl, Principal, SchemaLevel};
 pub use cell::Cell;
+/// A stored body being read.
+pub use personium_store::BlobReader;
 pub use resource::Resource;
 pub use settings::Settings;
 pub use unit::Unit;

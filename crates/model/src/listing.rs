@@ -53,6 +53,12 @@ impl Members {
         }
     }
 
+    /// Whether all members were read.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.rest.is_none()
+    }
+
     /// The next members; none when all were read.
     pub async fn next_page(&mut self) -> Result<Vec<Member>> {
         let Some(range) = self.rest.take() else {

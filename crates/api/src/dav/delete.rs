@@ -1,0 +1,35 @@
+//! DELETE of files and collections.
+
+use http::StatusCode;
+use personium_dav::headers::Recursive;
+use personium_model::locate::Target;
+use personium_model::node::Kind;
+use personium_model::{Resource, collection, file};
+use personium_types::{Code, Error, Privilege, Result};
+
+use crate::answer::{self, Answer};
+use crate::call::Call;
+
+/// DELETE of a file, a collection, or nothing.
+pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Result<Answer> {
+    let if_match = call.header("if-match").map(str::to_owned);
+    let header = call.header(RECURSIVE).map(str::to_owned);
+    if !target.exists() {
+        resource.permit_on_holder(&target, Privilege::Unbind)?;
+        return Err(resource.not_found());
+    }
+    if target.node().value().kind == Kind::File {
+        file::remove(&resource, if_match.as_deref()).await?;
+    } else {
+        let recursive = Recursive::of_collection(header.as_deref()).map_err(|_| {
+            Error::new(Code::HeaderInvalid)
+                .with(RECURSIVE)
+                .with(header.unwrap_or_default())
+        })?;
+        collection::remove(&resource, recursive == Recursive::Yes).await?;
+    }
+    Ok(answer::status(StatusCode::NO_CONTENT))
+}
+
+/// The header that asks for the deletion of a collection with its content.
+const RECURSIVE: &str = "X-Personium-Recursive";

@@ -1,0 +1,79 @@
+//! GET of collections and files.
+
+use bytes::Bytes;
+use http::{StatusCode, header};
+use personium_dav::headers::{ETag, RangeAnswer, select_range};
+use personium_model::Resource;
+use personium_model::file::{self, Content, Opened};
+use personium_model::locate::Target;
+use personium_model::node::{Kind, Node};
+use personium_types::{Code, Error, Privilege, Result};
+
+use crate::answer::{self, Answer, WithHeader};
+use crate::body;
+use crate::call::Call;
+
+/// GET of a collection, a file, or nothing.
+pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Result<Answer> {
+    resource.permit(&target, Privilege::Read)?;
+    if !target.exists() {
+        return Err(resource.not_found());
+    }
+    if target.node().value().kind != Kind::File {
+        let text = format!("URL : {}\n", resource.url);
+        return Ok(answer::content(StatusCode::OK, "text/html", text));
+    }
+    let if_none_match = call.header("if-none-match").map(str::to_owned);
+    let range = call.header("range").map(str::to_owned);
+    let tag = tag(target.node().value());
+    if tag.is_unmodified(if_none_match.as_deref()) {
+        return Ok(answer::status(StatusCode::NOT_MODIFIED).with(header::ETAG, &tag.to_string()));
+    }
+    send(file::open(&resource, &target).await?, range.as_deref())
+}
+
+fn tag(node: &Node) -> ETag {
+    ETag {
+        version: node.version,
+        updated_ms: node.updated,
+    }
+}
+
+/// The answer with the whole file or the part that a `Range` header selects.
+fn send(opened: Opened, range: Option<&str>) -> Result<Answer> {
+    let node = opened.node;
+    let size = node.file.as_ref().map_or(0, |f| f.length);
+    let selected = select_range(range, size);
+    let (status, first, length) = match selected {
+        RangeAnswer::Whole => (StatusCode::OK, 0, size),
+        RangeAnswer::Part { first, last } => {
+            (StatusCode::PARTIAL_CONTENT, first, last - first + 1)
+        }
+        RangeAnswer::NotSatisfiable => return Err(Code::RangeUnsatisfiable.into()),
+        RangeAnswer::Multiple => {
+            return Err(Error::new(Code::NotImplementedFeature).with("Range-MultiPart"));
+        }
+    };
+    let body = match opened.content {
+        Content::Whole(bytes) => body::full(part(&bytes, first, length)),
+        Content::Pieces(reader) => body::of_blob(reader, first, length),
+    };
+    let mut out = answer::with_body(status, body)
+        .with(header::CONTENT_LENGTH, &length.to_string())
+        .with(header::ETAG, &tag(&node).to_string())
+        .with(header::ACCEPT_RANGES, "bytes");
+    if let Some(media_type) = node.file.as_ref().and_then(|f| f.media_type.as_deref()) {
+        out = out.with(header::CONTENT_TYPE, media_type);
+    }
+    if let RangeAnswer::Part { first, last } = selected {
+        let range = format!("bytes {first}-{last}/{size}");
+        out = out.with(header::CONTENT_RANGE, &range);
+    }
+    Ok(out)
+}
+
+fn part(bytes: &Bytes, first: u64, length: u64) -> Bytes {
+    let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
+    let start = at(first);
+    bytes.slice(start..at(first.saturating_add(length)).max(start))
+}

@@ -1,0 +1,45 @@
+//! MKCOL of collections.
+
+use http::{StatusCode, header};
+use personium_dav::mkcol::{self, CollectionKind, MkcolError};
+use personium_dav::multistatus::mkcol_refused;
+use personium_model::locate::Target;
+use personium_model::node::Kind;
+use personium_model::{Resource, collection};
+use personium_types::{Code, Error, Result};
+
+use super::xml_limits;
+use crate::answer::{self, Answer, WithHeader};
+use crate::call::Call;
+
+/// MKCOL on nothing makes a collection; on anything else it is refused.
+pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
+    collection::check_create(&resource, &target)?;
+    drop(target);
+    let kind = if call.has_body() {
+        let limits = xml_limits(&call);
+        let body = call.read_body(limits.bytes).await?;
+        match mkcol::parse(&body, &limits) {
+            Ok(kind) => kind,
+            Err(MkcolError::ResourceType { reason, first_prop }) => {
+                let text = mkcol_refused(first_prop.as_deref(), reason);
+                return Ok(answer::content(
+                    StatusCode::FORBIDDEN,
+                    "application/xml",
+                    text,
+                ));
+            }
+            Err(unreadable) => return Err(Error::new(Code::DavXml).because(unreadable)),
+        }
+    } else {
+        CollectionKind::WebDav
+    };
+    let kind = match kind {
+        CollectionKind::WebDav => Kind::Collection,
+        CollectionKind::OData => Kind::Odata,
+        CollectionKind::Service => Kind::Service,
+        CollectionKind::Stream => Kind::Stream,
+    };
+    let etag = collection::create(&resource, kind).await?;
+    Ok(answer::status(StatusCode::CREATED).with(header::ETAG, &etag))
+}

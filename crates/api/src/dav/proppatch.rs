@@ -1,0 +1,62 @@
+//! PROPPATCH of boxes, collections, files and cells.
+
+use http::{StatusCode, header};
+use personium_dav::multistatus::proppatch_answer;
+use personium_dav::proppatch::{self, PropPatch, PropPatchError};
+use personium_model::locate::Target;
+use personium_model::properties::{self, Patched};
+use personium_model::Resource;
+use personium_types::{Code, Error, Privilege, Result};
+
+use super::{hrefs, xml_limits};
+use crate::answer::{self, Answer, WithHeader};
+use crate::call::{Call, CellCall};
+
+/// PROPPATCH of a box or of something in it.
+pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
+    resource.permit(&target, Privilege::WriteProperties)?;
+    if !target.exists() {
+        return Err(resource.not_found());
+    }
+    if target.is_service_source() {
+        return Err(Code::MethodNotAllowed.into());
+    }
+    let href = hrefs::node_url(resource.unit.urls(), &target);
+    drop(target);
+    let patch = read(&mut call).await?;
+    let patched = properties::patch(&resource, &patch).await?;
+    Ok(answer(&href, &patched))
+}
+
+/// PROPPATCH of a cell.
+pub(super) async fn handle_cell(call: CellCall) -> Result<Answer> {
+    let href = call.cell_url();
+    let CellCall { mut call, view } = call;
+    call.access.permit_manage(call.unit.urls(), view.cell())?;
+    let patch = read(&mut call).await?;
+    let (unit, access) = (call.unit.clone(), call.access.clone());
+    let patched = properties::patch_cell(&unit, &view, &access, &patch).await?;
+    Ok(answer(&href, &patched))
+}
+
+async fn read(call: &mut Call) -> Result<PropPatch> {
+    let limits = xml_limits(call);
+    let body = call.read_body(limits.bytes).await?;
+    proppatch::parse(&body, &limits).map_err(|error| {
+        let code = match error {
+            PropPatchError::NotXml(_) | PropPatchError::WrongRoot => Code::DavXml,
+            PropPatchError::NoProp => Code::DavXmlContent,
+        };
+        Error::new(code).because(error)
+    })
+}
+
+fn answer(href: &str, patched: &Patched) -> Answer {
+    let text = proppatch_answer(
+        href,
+        patched.done.iter().map(String::as_str),
+        patched.missing.iter().map(String::as_str),
+    );
+    answer::content(StatusCode::MULTI_STATUS, "application/xml", text)
+        .with(header::ETAG, &patched.etag)
+}

@@ -1,0 +1,39 @@
+//! PUT of files.
+
+use http::{StatusCode, header};
+use http_body_util::BodyExt;
+use personium_model::Resource;
+use personium_model::file::{self, Upload};
+use personium_model::locate::Target;
+use personium_types::{Code, Error, Result};
+
+use crate::answer::{self, Answer, WithHeader};
+use crate::call::Call;
+
+/// PUT on a file or on nothing. Checks come before the body is received, and again when it is stored.
+pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
+    let if_match = call.header("if-match").map(str::to_owned);
+    let media_type = call.header("content-type").map(str::to_owned);
+    file::check_put(&resource, &target, if_match.as_deref()).await?;
+    drop(target);
+    let announced = call.announced_length();
+    if let Some(max) = resource.unit.settings().dav.file_max.filter(|max| announced > *max) {
+        return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
+    }
+    let mut body = call.take_body();
+    let mut upload = Upload::new(&resource.unit, &resource);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).because(e))?;
+        if let Ok(piece) = frame.into_data() {
+            upload.write(piece).await?;
+        }
+    }
+    let received = upload.finish(media_type).await?;
+    let stored = file::put(&resource, received, if_match.as_deref()).await?;
+    let status = if stored.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::NO_CONTENT
+    };
+    Ok(answer::status(status).with(header::ETAG, &stored.etag))
+}

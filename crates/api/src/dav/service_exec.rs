@@ -1,0 +1,19 @@
+//! Paths of services.
+
+use personium_model::Resource;
+use personium_model::locate::Target;
+use personium_types::{Code, Privilege, Result};
+
+use crate::answer::Answer;
+use crate::call::Call;
+
+/// A request to a path of a service: for who may run scripts, if there is something to run them.
+pub(super) fn handle(call: &Call, resource: &Resource, target: &Target) -> Result<Answer> {
+    match call.method.as_str() {
+        "GET" | "POST" | "PUT" | "DELETE" => {
+            resource.permit(target, Privilege::Exec)?;
+            Err(Code::ServiceConnect.into())
+        }
+        _ => Err(Code::MethodNotAllowed.into()),
+    }
+}

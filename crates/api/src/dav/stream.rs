@@ -1,0 +1,69 @@
+//! Queues and topics of stream collections.
+
+use personium_dav::PERSONIUM_NS;
+use personium_dav::proppatch;
+use personium_dav::xml::{Element, Limits};
+use personium_model::Resource;
+use personium_model::locate::Target;
+use personium_model::node::Node;
+use personium_types::{Code, Privilege, Result};
+
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::preflight;
+
+/// What a name in a stream collection stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Channel {
+    Queue,
+    Topic,
+}
+
+/// A request to a queue or topic: refused unless it is registered, and then because nothing carries messages.
+pub(super) fn handle(call: &Call, resource: &Resource, target: &Target) -> Result<Answer> {
+    let (channel, name) = match target.rest.as_slice() {
+        [kind, name] if kind == "queue" => (Channel::Queue, name),
+        [kind, name] if kind == "topic" => (Channel::Topic, name),
+        _ => return Err(Code::NoSuchPath.into()),
+    };
+    let may = |wanted| resource.permit(target, wanted);
+    match (call.method.as_str(), channel) {
+        ("OPTIONS", _) => {
+            may(Privilege::Read)?;
+            let mut methods = "OPTIONS".to_owned();
+            if may(Privilege::StreamSend).is_ok() {
+                methods.push_str(", POST, PUT");
+            }
+            if may(Privilege::StreamReceive).is_ok() {
+                methods.push_str(", GET");
+            }
+            return Ok(preflight::allow(&methods));
+        }
+        ("GET", _) => may(Privilege::StreamReceive)?,
+        ("POST" | "PUT", _) => may(Privilege::StreamSend)?,
+        _ => return Err(Code::MethodNotAllowed.into()),
+    };
+    let name = name.split('(').next().unwrap_or(name);
+    if !is_registered(target.node().value(), channel, name) {
+        return Err(resource.not_found());
+    }
+    if call.method == http::Method::GET && channel == Channel::Topic {
+        return Err(Code::MethodNotAllowed.into());
+    }
+    Err(Code::BrokerDisabled.into())
+}
+
+fn is_registered(node: &Node, channel: Channel, name: &str) -> bool {
+    let (list, item) = match channel {
+        Channel::Queue => ("queues", "queue"),
+        Channel::Topic => ("topics", "topic"),
+    };
+    let Some(xml) = node.properties.get(&proppatch::key(PERSONIUM_NS, list)) else {
+        return false;
+    };
+    Element::parse(xml.as_bytes(), &Limits::REQUEST).is_ok_and(|names| {
+        names
+            .elements_named(PERSONIUM_NS, item)
+            .any(|e| e.text().trim() == name)
+    })
+}
