@@ -131,10 +131,11 @@ impl Call {
 
     /// How many bytes the body has at least, as far as it is known before reading.
     #[must_use]
-    pub fn announced_length(&self) -> u64 {
-        self.body
-            .as_ref()
-            .map_or(0, |body| http_body::Body::size_hint(body).lower())
+    pub fn announced_length(&mut self) -> u64 {
+        match self.body.get_mut() {
+            Ok(Some(body)) => http_body::Body::size_hint(body).lower(),
+            _ => 0,
+        }
     }
 
     /// The body, once; empty the second time.

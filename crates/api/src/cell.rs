@@ -1,39 +1,36 @@
 //! What a cell answers: dispatch to its endpoints, and the cell root itself.
 
-use http::{Method, StatusCode};
 use personium_types::{Code, Result};
-use serde_json::json;
 
-use crate::answer::{self, Answer};
+use crate::answer::Answer;
 use crate::call::CellCall;
 use crate::error::Challenge;
 use crate::route::CellRoute;
-use crate::{dav, odata, token, unit};
+use crate::{box_url, cell_root, dav, odata, relay, role_list, token};
 
 /// Answers a request to a cell.
 pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer> {
     let Some(first) = call.call.path.decoded.first() else {
-        return root(call).await;
+        return cell_root::handle(call).await;
     };
     match CellRoute::of(first) {
         CellRoute::Control => odata::cell_control(call).await,
         CellRoute::Token => token::handle(call).await,
         CellRoute::Box => dav::handle(call, challenge).await,
+        CellRoute::BoxUrl => box_url::handle(call).await,
+        CellRoute::Role => role_list::handle(call).await,
+        CellRoute::Html => html(&call),
         _ => Err(Code::NoSuchPath.into()),
     }
 }
 
-async fn root(call: CellCall) -> Result<Answer> {
-    match call.call.method {
-        Method::GET => document(&call),
-        _ => dav::cell_root(call).await,
+fn html(call: &CellCall) -> Result<Answer> {
+    match call.call.path.decoded.get(1..).unwrap_or_default() {
+        [page] if page == "error" => {
+            cell_root::only_get(&call.call.method)?;
+            let code = call.call.query_value("code");
+            Ok(relay::error_page(code.as_deref()))
+        }
+        _ => Err(Code::NoSuchPath.into()),
     }
-}
-
-fn document(call: &CellCall) -> Result<Answer> {
-    let cell = json!({"name": call.view.cell().name, "url": call.cell_url()});
-    Ok(answer::json(
-        StatusCode::OK,
-        &json!({"cell": cell, "unit": unit::document(&call.call)}),
-    ))
 }

@@ -78,11 +78,11 @@ pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer>
         Spot::BelowOdata => match call.call.method.as_str() {
             "MKCOL" => Err(Code::NoSuchPath.into()),
             "MOVE" => Err(Code::MethodNotAllowed.into()),
-            _ => odata::collection(call, target, challenge).await,
+            _ => odata::collection(call, target).await,
         },
         Spot::BelowService => service_exec::handle(&call.call, &resource, &target),
         Spot::BelowStream => stream::handle(&call.call, &resource, &target),
-        _ => by_method(call, resource, target, spot, challenge).await,
+        _ => by_method(call, resource, target, spot).await,
     }
 }
 
@@ -91,7 +91,6 @@ async fn by_method(
     resource: Resource,
     target: Target,
     spot: Spot,
-    challenge: &mut Challenge,
 ) -> Result<Answer> {
     let method = call.call.method.clone();
     match (method.as_str(), spot) {
@@ -111,7 +110,7 @@ async fn by_method(
         ("GET", Spot::Box) => box_root::get(call, resource, target).await,
         ("DELETE", Spot::Box) => box_root::delete(call.call, resource, target).await,
         ("MKCOL", Spot::Box) => Err(Code::MethodNotAllowed.into()),
-        ("GET", Spot::Odata) => odata::collection(call, target, challenge).await,
+        ("GET", Spot::Odata) => odata::collection(call, target).await,
         ("GET", Spot::Collection | Spot::File | Spot::Missing) => {
             get::handle(call.call, resource, target).await
         }
@@ -123,6 +122,16 @@ async fn by_method(
             resource.permit(&target, Privilege::Write)?;
             Err(resource.not_found())
         }
+        _ => Err(Code::MethodNotAllowed.into()),
+    }
+}
+
+/// WebDAV requests to the cell itself.
+pub async fn cell_root(call: CellCall) -> Result<Answer> {
+    match call.call.method.as_str() {
+        "PROPFIND" => propfind::handle_cell(call).await,
+        "PROPPATCH" => proppatch::handle_cell(call).await,
+        "ACL" => acl::handle_cell(call).await,
         _ => Err(Code::MethodNotAllowed.into()),
     }
 }

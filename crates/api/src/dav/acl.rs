@@ -47,9 +47,7 @@ async fn read(call: &mut Call, view: &CellView, level: AclLevel, box_name: &str)
     let unit = call.unit.clone();
     let base = format!("{}__role/{box_name}/", unit.urls().cell(&view.cell().name));
     let sent = acl::parse(&body, level, &base, &limits).map_err(|error| match &error {
-        AclError::NotXml(_) | AclError::WrongRoot => {
-            Error::new(Code::DavXmlContent).because(error)
-        }
+        AclError::NotXml(_) | AclError::WrongRoot => Error::new(Code::DavXmlContent).because(error),
         AclError::Invalid(part) => Error::new(Code::AclInvalid).with(part.to_string()),
         AclError::Unresolvable(href) => Error::new(Code::AclRoleMissing).with(href),
     })?;

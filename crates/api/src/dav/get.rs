@@ -46,9 +46,7 @@ fn send(opened: Opened, range: Option<&str>) -> Result<Answer> {
     let selected = select_range(range, size);
     let (status, first, length) = match selected {
         RangeAnswer::Whole => (StatusCode::OK, 0, size),
-        RangeAnswer::Part { first, last } => {
-            (StatusCode::PARTIAL_CONTENT, first, last - first + 1)
-        }
+        RangeAnswer::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
         RangeAnswer::NotSatisfiable => return Err(Code::RangeUnsatisfiable.into()),
         RangeAnswer::Multiple => {
             return Err(Error::new(Code::NotImplementedFeature).with("Range-MultiPart"));

@@ -29,11 +29,9 @@ pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Re
 
 fn destination(call: &Call, resource: &Resource) -> Result<Destination> {
     let depth = call.header("depth");
-    check_move_depth(depth)
-        .map_err(|_| Error::new(Code::Depth).with(depth.unwrap_or_default()))?;
+    check_move_depth(depth).map_err(|_| Error::new(Code::Depth).with(depth.unwrap_or_default()))?;
     let overwrite = call.header("overwrite");
-    let overwrite =
-        Overwrite::of_header(overwrite).map_err(|_| invalid("Overwrite", overwrite))?;
+    let overwrite = Overwrite::of_header(overwrite).map_err(|_| invalid("Overwrite", overwrite))?;
     let url = call
         .header("destination")
         .filter(|url| !url.is_empty())

@@ -12,9 +12,7 @@ use crate::preflight;
 pub(super) fn answer(resource: &Resource, target: &Target, spot: Spot) -> Result<Answer> {
     resource.permit(target, Privilege::Read)?;
     Ok(preflight::allow(match spot {
-        Spot::Collection => {
-            "OPTIONS, GET, PUT, DELETE, MKCOL, MOVE, PROPFIND, PROPPATCH, ACL"
-        }
+        Spot::Collection => "OPTIONS, GET, PUT, DELETE, MKCOL, MOVE, PROPFIND, PROPPATCH, ACL",
         Spot::File => "OPTIONS, GET, PUT, DELETE, MOVE, PROPFIND, PROPPATCH, ACL",
         Spot::Odata => "OPTIONS, GET, DELETE, MOVE, PROPFIND, PROPPATCH, ACL",
         Spot::Service | Spot::Stream => "OPTIONS, DELETE, MOVE, PROPFIND, PROPPATCH, ACL",

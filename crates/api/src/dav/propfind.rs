@@ -36,7 +36,11 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
     let urls = resource.unit.urls();
     let lists = resource.permit(&target, Privilege::ReadAcl).is_ok();
     let info = &target.target_box;
-    let base = format!("{}__role/{}/", urls.cell(&target.view.cell().name), info.name);
+    let base = format!(
+        "{}__role/{}/",
+        urls.cell(&target.view.cell().name),
+        info.name
+    );
     let names = match lists {
         true => Some(RoleNames::relative_to(&target.view, Some(info)).await?),
         false => None,
@@ -250,7 +254,8 @@ impl Listing {
             for member in &page {
                 let href = member_url(&self.href, &member.name);
                 let above = self.printer.above.get(..);
-                self.printer.print(out, document, &href, &member.node, above);
+                self.printer
+                    .print(out, document, &href, &member.node, above);
             }
         }
         if ends && let Some(document) = self.document.take() {

@@ -3,9 +3,9 @@
 use http::{StatusCode, header};
 use personium_dav::multistatus::proppatch_answer;
 use personium_dav::proppatch::{self, PropPatch, PropPatchError};
+use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::properties::{self, Patched};
-use personium_model::Resource;
 use personium_types::{Code, Error, Privilege, Result};
 
 use super::{hrefs, xml_limits};

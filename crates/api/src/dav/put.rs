@@ -17,7 +17,13 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
     file::check_put(&resource, &target, if_match.as_deref()).await?;
     drop(target);
     let announced = call.announced_length();
-    if let Some(max) = resource.unit.settings().dav.file_max.filter(|max| announced > *max) {
+    if let Some(max) = resource
+        .unit
+        .settings()
+        .dav
+        .file_max
+        .filter(|max| announced > *max)
+    {
         return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
     }
     let mut body = call.take_body();

@@ -234,9 +234,6 @@ pub(super) async fn delete(service: &Service, set: &SetRef, key: &EntityKey) -> 
         check(&found)?;
         return Err(fault);
     }
-    let gone = odata::delete(&service.root, &permit, set, key, wanted, &check).await?;
-    if let Ok(cell) = gone.id.parse() {
-        personium_model::sweep::start_gone(&service.call.unit, cell);
-    }
+    odata::delete(&service.root, &permit, set, key, wanted, &check).await?;
     Ok(no_content(None))
 }

@@ -1,0 +1,59 @@
+//! The root of a box: its description, and its deletion with everything in it.
+
+use http::StatusCode;
+use personium_model::locate::Target;
+use personium_model::{Resource, odata};
+use personium_types::{Code, Error, Privilege, Result};
+use serde_json::json;
+
+use crate::answer::{self, Answer};
+use crate::call::{Call, CellCall};
+use crate::{dav, unit};
+
+/// The header that confirms the deletion of a box or cell.
+pub(crate) const RECURSIVE: &str = "X-Personium-Recursive";
+
+/// GET of a box: what it is called, the app it belongs to, whether it is ready.
+pub(crate) async fn get(call: CellCall, resource: Resource, target: Target) -> Result<Answer> {
+    resource.permit(&target, Privilege::Read)?;
+    let info = &target.target_box;
+    let urls = resource.unit.urls();
+    let url = dav::box_url(urls, &target.view, info) + "/";
+    let schema = if info.is_main() {
+        Some(call.cell_url())
+    } else {
+        info.schema
+            .as_deref()
+            .map(|schema| urls.resolve(schema).unwrap_or_else(|| schema.to_owned()))
+    };
+    let body = json!({
+        "box": {
+            "name": info.name,
+            "url": url,
+            "status": "ready",
+            "schema": schema,
+            "installed_at": answer::iso_time(info.published),
+        },
+        "cell": {"name": target.view.cell().name, "url": call.cell_url()},
+        "unit": unit::document(&call.call),
+    });
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+/// DELETE of a box with everything in it.
+pub(crate) async fn delete(call: Call, resource: Resource, target: Target) -> Result<Answer> {
+    let confirmed = call
+        .header(RECURSIVE)
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    drop(call);
+    if !confirmed {
+        return Err(Error::new(Code::RecursiveHeader).with(RECURSIVE));
+    }
+    let permit = resource.permit(&target, Privilege::Box)?;
+    if target.target_box.is_main() {
+        return Err(Code::MethodNotAllowed.into());
+    }
+    let id = target.target_box.id;
+    odata::remove_box(&resource.unit, &resource.view, &permit, &id).await?;
+    Ok(answer::status(StatusCode::NO_CONTENT))
+}

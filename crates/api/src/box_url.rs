@@ -1,0 +1,71 @@
+//! `__box`: finds the box of an app.
+
+use std::sync::Arc;
+
+use http::{StatusCode, header};
+use personium_model::locate;
+use personium_model::{Access, BoxInfo, CellView, Identity, Unit};
+use personium_odata::constraint::is_schema_uri;
+use personium_types::{Code, Error, Privilege, Result};
+use serde_json::json;
+
+use crate::answer::{self, Answer, WithHeader};
+use crate::call::CellCall;
+use crate::cell_root::only_get;
+use crate::dav;
+
+/// The URL of the box that belongs to the app which the query, or else the token, names.
+pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+    if call.call.path.decoded.len() > 1 {
+        return Err(Code::NoSuchPath.into());
+    }
+    only_get(&call.call.method)?;
+    let asked = call.call.query_value("schema");
+    if let Some(schema) = asked.as_deref().filter(|schema| !is_schema_uri(schema)) {
+        return Err(Error::new(Code::QueryRange).with("schema").with(schema));
+    }
+    let (unit, view, access) = (call.call.unit.clone(), call.view, call.call.access.clone());
+    drop(call.call);
+    let schema = asked.or_else(|| access.app().map(str::to_owned));
+    let found = match schema {
+        Some(schema) => find(&unit, &view, &schema).await?,
+        None => None,
+    };
+    // That there is no such box is told in the same way as that it may not be read.
+    let found = found.ok_or_else(|| match access.identity {
+        Identity::Invalid(reason) => Error::new(reason),
+        _ => Code::PrivilegeLacking.into(),
+    })?;
+    permit(&unit, &view, &access, &found).await?;
+    let url = dav::box_url(unit.urls(), &view, &found) + "/";
+    Ok(answer::json(StatusCode::OK, &json!({"Url": url}))
+        .with(header::LOCATION, &url)
+        .with(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location"))
+}
+
+/// The box whose schema is this URL in any of its spellings.
+async fn find(unit: &Unit, view: &CellView, schema: &str) -> Result<Option<Arc<BoxInfo>>> {
+    let spellings = unit.urls().spellings(schema);
+    let boxes = view.boxes().await?;
+    let is_it = |b: &&Arc<BoxInfo>| b.schema.as_ref().is_some_and(|s| spellings.contains(s));
+    Ok(boxes.iter().find(is_it).cloned())
+}
+
+/// Lets who manages the cell, the app of the box itself, and who may read the box.
+async fn permit(
+    unit: &Unit,
+    view: &Arc<CellView>,
+    access: &Access,
+    found: &Arc<BoxInfo>,
+) -> Result<()> {
+    let urls = unit.urls();
+    let own = match (access.app(), found.schema.as_deref()) {
+        (Some(app), Some(schema)) => urls.spellings(app).iter().any(|s| s == schema),
+        _ => false,
+    };
+    if own {
+        return Ok(());
+    }
+    let target = locate::locate(view, found, &[]).await?;
+    target.permit(urls, access, Privilege::Read).map(drop)
+}

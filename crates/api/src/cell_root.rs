@@ -1,0 +1,81 @@
+//! The root of a cell: its description in the form that the client accepts, WebDAV methods, its deletion.
+
+use http::{HeaderMap, Method, StatusCode, header};
+use personium_model::odata;
+use personium_types::{Code, Error, Privilege, Result};
+use serde_json::json;
+
+use crate::answer::{self, Answer};
+use crate::box_root::RECURSIVE;
+use crate::call::CellCall;
+use crate::{dav, preflight, relay, unit};
+
+/// Answers a request to the root of a cell.
+pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+    match call.call.method.as_str() {
+        "GET" => get(call).await,
+        "OPTIONS" => options(call).await,
+        "DELETE" => delete(call).await,
+        "PROPFIND" | "PROPPATCH" | "ACL" => dav::cell_root(call).await,
+        _ => Err(call.call.method_not_allowed()),
+    }
+}
+
+async fn get(call: CellCall) -> Result<Answer> {
+    let headers = &call.call.headers;
+    if accepts(headers, "application/json") {
+        let cell = json!({"name": call.view.cell().name, "url": call.cell_url()});
+        let body = json!({"cell": cell, "unit": unit::document(&call.call)});
+        return Ok(answer::json(StatusCode::OK, &body));
+    }
+    if accepts(headers, "application/xml") {
+        let text = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
+             <cell xmlns=\"urn:x-personium:xmlns\"><uuid>{}</uuid><ctl>{}__ctl/</ctl></cell>",
+            call.view.cell().id,
+            call.cell_url(),
+        );
+        return Ok(answer::content(StatusCode::OK, "application/xml", text));
+    }
+    relay::cell_page(call.call, call.view).await
+}
+
+/// Whether a media type is listed as it is: neither wildcards nor parameters count.
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|entry| entry.trim().eq_ignore_ascii_case(media_type))
+}
+
+async fn options(call: CellCall) -> Result<Answer> {
+    let node = call.view.cell_node().await?;
+    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
+    call.call
+        .access
+        .permit_cell(urls, cell, &node.value.acl, Privilege::SocialRead)?;
+    Ok(preflight::allow("OPTIONS, POST, PROPFIND"))
+}
+
+/// Removes the cell with everything in it.
+async fn delete(call: CellCall) -> Result<Answer> {
+    if call.call.header(RECURSIVE) != Some("true") {
+        return Err(Error::new(Code::RecursiveHeader).with(RECURSIVE));
+    }
+    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
+    let permit = call.call.access.permit_manage(urls, cell)?;
+    let (unit, view) = (call.call.unit.clone(), call.view);
+    odata::remove_cell(&unit, &view, &permit).await?;
+    Ok(answer::status(StatusCode::NO_CONTENT))
+}
+
+/// GET only, or 405.
+pub(crate) fn only_get(method: &Method) -> Result<()> {
+    if *method == Method::GET {
+        Ok(())
+    } else {
+        Err(Code::MethodNotAllowed.into())
+    }
+}

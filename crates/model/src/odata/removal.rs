@@ -1,0 +1,123 @@
+//! Removing a box or a cell with everything in it.
+
+use std::sync::Arc;
+
+use personium_store::Batch;
+use personium_types::{Code, NodeId, Result};
+
+use super::association::{Association, Side};
+use super::delete::remove;
+use super::link::linked_ids;
+use super::load;
+use super::root::{Root, SetRef};
+use super::rules;
+use crate::keys::{self, ControlSet};
+use crate::node::{Kind, Node};
+use crate::view::box_node_key;
+use crate::{CellView, Permit, Unit, sweep};
+
+/// Linked entities that are looked for at once.
+const STEP: usize = 100;
+
+/// Removes a box with the roles, relations, rules and messages of it; its files go in the background.
+///
+/// If the server dies on the way, the box is still there and can be removed again.
+///
+/// # Errors
+/// 404 if it does not exist any more.
+pub async fn remove_box(
+    unit: &Arc<Unit>,
+    view: &Arc<CellView>,
+    _permit: &Permit,
+    id: &NodeId,
+) -> Result<()> {
+    let root = Root::cell(Arc::clone(unit), Arc::clone(view));
+    let set = root.control_set(ControlSet::Box).ok_or(Code::NoSuchSet)?;
+    sweep::announce(unit, view).await?;
+    loop {
+        remove_owned(&root, &set, &id.to_string()).await?;
+        let done = root
+            .transact(root.touch(), || async {
+                let found = load::find_by_id(&root, &set, &id.to_string()).await?;
+                let found = found.ok_or(Code::NoSuchBox)?;
+                let mut batch = Batch::new();
+                for association in owned(&root, &set) {
+                    let range = keys::links(&set.key, &found.id, &association.tag_forth);
+                    if !root.records.is_empty(&range).await? {
+                        return Ok((Batch::new(), false));
+                    }
+                    batch.assert_empty(range);
+                }
+                remove(&root, &set, found, &mut batch).await?;
+                batch.delete(box_node_key(id));
+                sweep::enlist(&mut batch, &Node::new(*id, Kind::Box, 0))?;
+                Ok((batch, true))
+            })
+            .await?;
+        if done {
+            break;
+        }
+    }
+    sweep::start(unit, view.cell().id);
+    Ok(())
+}
+
+/// What belongs to exactly one entity of a set.
+fn owned(root: &Root, set: &SetRef) -> impl Iterator<Item = Association> {
+    let all = root.associations(set).into_iter();
+    all.filter(|a| a.forth == Side::Many && a.back == Side::One)
+}
+
+/// Removes what belongs to an entity, one entity a batch, and what belongs to that before it.
+async fn remove_owned(root: &Root, set: &SetRef, id: &str) -> Result<()> {
+    for association in owned(root, set) {
+        let there = &association.there;
+        while let Some(found) = load::find_by_id(root, set, id).await? {
+            let ids = linked_ids(root, &association, &found, STEP).await?;
+            if ids.is_empty() {
+                break;
+            }
+            for id in ids {
+                Box::pin(remove_owned(root, there, &id)).await?;
+                root.transact(root.touch(), || async {
+                    let mut batch = Batch::new();
+                    match load::find_by_id(root, there, &id).await? {
+                        Some(gone) => remove(root, there, gone, &mut batch).await?,
+                        // A link to nothing would make this loop endless.
+                        None => batch.delete(keys::link(
+                            &set.key,
+                            &found.id,
+                            &association.tag_forth,
+                            &id,
+                        )),
+                    }
+                    Ok((batch, ()))
+                })
+                .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes a cell from the catalogue, whatever is in it; its records and bodies go in the background.
+///
+/// # Errors
+/// 404 if it does not exist any more.
+pub async fn remove_cell(unit: &Arc<Unit>, view: &CellView, _permit: &Permit) -> Result<()> {
+    let root = Root::unit(Arc::clone(unit));
+    let set = root.control_set(ControlSet::Cell).ok_or(Code::NoSuchSet)?;
+    let id = view.cell().id;
+    let gone = root
+        .transact(root.touch(), || async {
+            let found = load::find_by_id(&root, &set, &id.to_string()).await?;
+            let found = found.ok_or(Code::NoSuchCell)?;
+            let mut batch = Batch::new();
+            sweep::cell_is_gone(&mut batch, &id);
+            remove(&root, &set, found.clone(), &mut batch).await?;
+            Ok((batch, found))
+        })
+        .await?;
+    rules::after_delete(&root, &set, &gone);
+    Ok(())
+}
