@@ -1,0 +1,189 @@
+//! Bounds on how long a client may keep the unit waiting: with pieces of a request body, and with taking an answer.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use personium_api::BoxError;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// Runs while something waits, and is up after so long.
+struct Patience {
+    limit: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            waiting: None,
+        }
+    }
+
+    /// Whether patience is at its end; to be asked while the other side does nothing.
+    fn is_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let limit = self.limit;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
+        waiting.as_mut().poll(cx).is_ready()
+    }
+
+    /// The other side did something.
+    fn renew(&mut self) {
+        self.waiting = None;
+    }
+}
+
+/// A request body that fails when its next piece does not come in time.
+pub(crate) struct PatientBody {
+    inner: Incoming,
+    patience: Patience,
+}
+
+impl PatientBody {
+    pub(crate) fn new(inner: Incoming, limit: Duration) -> Self {
+        Self {
+            inner,
+            patience: Patience::new(limit),
+        }
+    }
+}
+
+impl Body for PatientBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.patience.renew();
+                Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+            }
+            Poll::Pending if self.patience.is_up(cx) => {
+                Poll::Ready(Some(Err(late("the request body").into())))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn late(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("{what} did not go on in time"),
+    )
+}
+
+/// A connection that fails when the other side does not take what is written to it in time.
+pub(crate) struct PatientStream<S> {
+    inner: S,
+    patience: Patience,
+}
+
+impl<S> PatientStream<S> {
+    pub(crate) fn new(inner: S, limit: Duration) -> Self {
+        Self {
+            inner,
+            patience: Patience::new(limit),
+        }
+    }
+
+    fn judge<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Ready(done) => {
+                self.patience.renew();
+                Poll::Ready(done)
+            }
+            Poll::Pending if self.patience.is_up(cx) => Poll::Ready(Err(late("the client"))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.judge(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, pieces);
+        self.judge(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.judge(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let (ours, mut theirs) = tokio::io::duplex(10);
+        let mut ours = PatientStream::new(ours, Duration::from_secs(60));
+        ours.write_all(b"0123456789").await.unwrap();
+        let (written, ()) = tokio::join!(ours.write_all(b"more"), async {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            let mut taken = [0; 10];
+            theirs.read_exact(&mut taken).await.unwrap();
+        });
+        written.unwrap();
+        ours.write_all(b"6 more").await.unwrap();
+        let error = ours.write_all(b"x").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}
