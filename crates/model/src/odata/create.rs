@@ -151,6 +151,16 @@ impl Run<'_> {
                     &mut draft,
                 )
                 .await?;
+                let association = &linked.association;
+                link::rekey(
+                    root,
+                    &mut step,
+                    association,
+                    &source.entity,
+                    &draft.entity,
+                    link::Rekey::Link,
+                )
+                .await?;
                 if linked.association.forth == Side::One {
                     claimed.push(link_claim(&source));
                 }

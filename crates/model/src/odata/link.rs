@@ -282,13 +282,13 @@ pub(super) fn link_keys(
     )
 }
 
-enum Rekey {
+pub(super) enum Rekey {
     Link,
     Unlink,
 }
 
 /// Moves the unique name of an entity whose key the other end is part of.
-async fn rekey(
+pub(super) async fn rekey(
     root: &Root,
     batch: &mut Batch,
     association: &Association,
