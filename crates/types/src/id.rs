@@ -21,6 +21,17 @@ macro_rules! id {
                 Self(uuid::Uuid::new_v4().into_bytes())
             }
 
+            /// A new id that sorts after ids made in earlier milliseconds: 48 bits of time, 80 random ones.
+            #[must_use]
+            pub fn at(now_ms: i64) -> Self {
+                let mut bytes = uuid::Uuid::new_v4().into_bytes();
+                let time = now_ms.to_be_bytes();
+                if let (Some(to), Some(from)) = (bytes.get_mut(..6), time.get(2..)) {
+                    to.copy_from_slice(from);
+                }
+                Self(bytes)
+            }
+
             /// The id made of these bytes.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -119,6 +130,13 @@ mod tests {
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string().len(), 32);
         assert_ne!(NodeId::random(), id);
+    }
+
+    #[test]
+    fn ids_of_later_times_sort_later() {
+        assert!(NodeId::at(1) < NodeId::at(2));
+        assert!(NodeId::at(1_700_000_000_000) < NodeId::at(1_700_000_000_001));
+        assert_ne!(NodeId::at(5), NodeId::at(5));
     }
 
     #[test]

@@ -365,11 +365,12 @@ impl Run {
             Shape::BatchCreated,
         )
         .push_single(&mut body, &shown(set, entity, Vec::new()));
+        let style = if creation.linked.is_some() { KeyStyle::Plain } else { KeyStyle::Encoded };
         let url = json::entity_url(
             &self.service.base,
             &set.entity_type,
             &entity.properties,
-            KeyStyle::Encoded,
+            style,
         );
         Outcome::json(StatusCode::CREATED, body)
             .with("Location", url)
@@ -455,7 +456,7 @@ impl Run {
             BodyFormat::Json,
         )
         .await?;
-        Ok(Outcome::json(StatusCode::OK, body).with("ETag", etag(&found).to_string()))
+        Ok(Outcome::json(StatusCode::OK, body))
     }
 
     async fn replace(&mut self, part: &Part<'_>, name: &str, id: &str) -> Result<Outcome> {

@@ -40,17 +40,13 @@ pub(super) async fn links(
         service
             .gate
             .permit(&service.root, &service.call.access, set, doing)?;
-        return Err(unknown(service, set, navigation, &method));
+        return Err(unknown(service, navigation, &method).await?);
     };
     match (method, target) {
         (Method::GET, None) => list(service, &association, key).await,
         (Method::GET, Some(_)) => {
             service.both(&association, Doing::Reading)?;
-            Ok(answer::content(
-                StatusCode::BAD_REQUEST,
-                "text/plain",
-                "A target key cannot be given here.",
-            ))
+            Err(Code::KeyForNavigation.into())
         }
         (Method::POST, None) => add(service, &association, key).await,
         (Method::POST, Some(_)) => {
@@ -70,16 +66,18 @@ pub(super) async fn links(
     }
 }
 
-/// An unknown navigation property. For POST the body's set cannot fit it, unless the name is that of a set.
-fn unknown(service: &Service, _set: &SetRef, navigation: &str, method: &Method) -> Error {
-    let names_set = navigation
-        .strip_prefix('_')
-        .is_some_and(|name| service.root.set(name).is_ok());
-    if method == Method::POST && !names_set {
-        Error::new(Code::FieldFormat).with("uri")
-    } else {
-        Code::NoSuchAssociation.into()
+/// An unknown navigation property. The body of a POST is looked at first: its set cannot fit the property, unless
+/// that is named after a set without association.
+async fn unknown(service: &mut Service, navigation: &str, method: &Method) -> Result<Error> {
+    if method == Method::POST {
+        let bytes = service.body().await?;
+        let named = navigation.strip_prefix('_').and_then(|name| service.root.set(name).ok());
+        match named {
+            Some(set) => target_in(service, &set, &bytes)?,
+            None => return Ok(Error::new(Code::FieldFormat).with("uri")),
+        };
     }
+    Ok(Code::NoSuchAssociation.into())
 }
 
 /// Whether a pair of sets is linked by keys alone.
@@ -148,16 +146,21 @@ pub(super) fn target_of(
     association: &Association,
     bytes: &[u8],
 ) -> Result<EntityKey> {
+    target_in(service, &association.there, bytes)
+}
+
+/// The key of the entity of a set that a link body names.
+fn target_in(service: &Service, there: &SetRef, bytes: &[u8]) -> Result<EntityKey> {
     let bad = || Error::new(Code::FieldFormat).with("uri");
     let uri = read_link(bytes).map_err(|fault| match fault {
         LinkBodyFault::Parse => Error::new(Code::JsonParse),
         LinkBodyFault::Uri => bad(),
     })?;
     let (set, key) = parse_link_uri(&service.base, &uri).map_err(|_| bad())?;
-    if set != association.there.name() {
+    if set != there.name() {
         return Err(bad());
     }
-    key.resolve(&association.there.entity_type)
+    key.resolve(&there.entity_type)
         .map_err(|_| bad())
 }
 

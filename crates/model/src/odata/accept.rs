@@ -67,10 +67,11 @@ fn with_setting<T>(
         .iter()
         .map(String::as_str)
         .collect();
-    let mut new_id = || NodeId::random().to_string();
+    let now = root.owner().now_ms();
+    let mut new_id = || NodeId::at(now).to_string();
     let has = |name: &str| complex.iter().any(|c| c == name);
     run(&mut Setting {
-        now: root.owner().now_ms(),
+        now,
         new_id: &mut new_id,
         account_types: &types,
         unit_url: Some(&unit_url),

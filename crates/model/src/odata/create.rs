@@ -198,11 +198,11 @@ impl Run<'_> {
         if load::is_keyed_by_id(set) {
             return properties
                 .text(ID)
-                .map_or_else(|| NodeId::random().to_string(), str::to_owned);
+                .map_or_else(|| NodeId::at(self.root.unit.now_ms()).to_string(), str::to_owned);
         }
         match set.control {
-            Some(ControlSet::Cell) => CellId::random().to_string(),
-            _ => NodeId::random().to_string(),
+            Some(ControlSet::Cell) => CellId::at(self.root.unit.now_ms()).to_string(),
+            _ => NodeId::at(self.root.unit.now_ms()).to_string(),
         }
     }
 
@@ -367,7 +367,7 @@ pub(super) async fn register_property(
     stored
         .links
         .insert("EntityType".to_owned(), type_id.clone());
-    let id = NodeId::random().to_string();
+    let id = NodeId::at(now).to_string();
     step.assert(key.clone(), Expect::Absent);
     step.put(key.clone(), id.clone().into_bytes());
     step.put(keys::link(&properties, &id, &types, &type_id), Vec::new());

@@ -432,6 +432,7 @@ impl Count {
         if depth >= self.simple.len() || self.total > 100_000 {
             return Err(Code::PropertyLimit.into());
         }
+        let mut simple = 0;
         let mut complex: Vec<&str> = Vec::new();
         for property in own
             .into_iter()
@@ -439,19 +440,19 @@ impl Count {
             .filter(|p| !p.name.starts_with('_'))
         {
             match &property.kind {
-                Kind::Simple(_) => self.add(depth, false),
+                Kind::Simple(_) => simple += 1,
                 Kind::Complex(type_name) => complex.push(type_name),
             }
         }
         if is_owner {
             self.touched = true;
             match added.complex {
-                None => self.add(depth, false),
+                None => simple += 1,
                 Some(name) => complex.push(name),
             }
         }
+        self.count(depth, simple, complex.len());
         for name in complex {
-            self.add(depth, true);
             let owner = added.to_complex_type && name == added.owner;
             let inner = schema.complex_type(name).map(|c| &c.properties);
             if owner || inner.is_some() {
@@ -461,16 +462,14 @@ impl Count {
         Ok(())
     }
 
-    fn add(&mut self, depth: usize, complex: bool) {
-        let layers = if complex {
-            &mut self.complex
-        } else {
-            &mut self.simple
-        };
-        if let Some(n) = layers.get_mut(depth) {
-            *n += 1;
+    /// Counts the properties of one type; limits hold for each type, so the largest of a layer is kept.
+    fn count(&mut self, depth: usize, simple: usize, complex: usize) {
+        for (layers, own) in [(&mut self.simple, simple), (&mut self.complex, complex)] {
+            if let Some(largest) = layers.get_mut(depth) {
+                *largest = own.max(*largest);
+            }
         }
-        self.total += 1;
+        self.total += simple + complex;
     }
 
     fn check(&self, limits: &crate::settings::OdataLimits) -> Result<()> {

@@ -124,8 +124,9 @@ async fn apply(
         }
     }
     rules::claim_uniques(set, &draft.entity, Some(before), batch);
+    let mut registered = HashSet::new();
     for property in &change.accepted.new_properties {
-        register_property(root, set, property, now, batch, &HashSet::new()).await?;
+        registered.extend(register_property(root, set, property, now, batch, &registered).await?);
     }
     if let Some(type_id) = &set.type_id {
         batch.assert(entity_type_key(root, type_id), Expect::Present);

@@ -177,10 +177,12 @@ impl<'a> Reader<'a> {
             }
             self.digits()?;
         }
+        let number = self.slice(from);
+        // A suffix as in Java source is tolerated and does not count.
         if matches!(self.peek(), Some(b'd' | b'D' | b'f' | b'F')) {
             self.at += 1;
         }
-        Ok(self.slice(from))
+        Ok(number)
     }
 
     fn digits(&mut self) -> Result<(), JsonFault> {

@@ -66,7 +66,8 @@ fn text_argument(
 
 fn compare(property: PropertyRef, op: Op, literal: &Literal) -> Result<Test, FilterFault> {
     let equality = matches!(op, Op::Eq | Op::Ne);
-    if !equality && matches!(literal, Literal::Null | Literal::Bool(_)) {
+    let orders_unordered = !equality && matches!(literal, Literal::Null | Literal::Bool(_));
+    if orders_unordered || matches!(literal, Literal::Property) {
         return Err(FilterFault::Syntax);
     }
     let value = match (property.simple, literal) {

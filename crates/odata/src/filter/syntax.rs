@@ -47,6 +47,8 @@ pub enum Literal {
     Date(i64),
     /// A literal of a type that no property has.
     Other,
+    /// No literal but the name of a property, which nothing can be compared with.
+    Property,
 }
 
 /// A grammatical filter of supported operators and functions.
@@ -99,13 +101,32 @@ pub(super) fn parse(text: &str) -> Result<Expr, FilterFault> {
         return Err(FilterFault::Syntax);
     }
     let mut parser = Parser {
-        tokens: tokens(text)?.into_iter().peekable(),
+        tokens: without_unmatched(tokens(text)?).into_iter().peekable(),
     };
     let node = parser.any(0)?;
     if parser.tokens.next().is_some() {
         return Err(FilterFault::Syntax);
     }
     lower(node)
+}
+
+/// Drops brackets that are opened and never closed, as if they were not there.
+fn without_unmatched(tokens: Vec<Token>) -> Vec<Token> {
+    let mut open = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            Token::Open => open.push(at),
+            Token::Close => drop(open.pop()),
+            _ => {}
+        }
+    }
+    let mut at = 0;
+    let mut tokens = tokens;
+    tokens.retain(|_| {
+        at += 1;
+        !open.contains(&(at - 1))
+    });
+    tokens
 }
 
 struct Parser {
@@ -168,8 +189,7 @@ impl Parser {
             Token::Literal(literal) => Ok(Node::Literal(literal)),
             Token::Open => {
                 let node = self.any(depth + 1)?;
-                let at_end = self.tokens.peek().is_none();
-                if self.eat(&Token::Close) || at_end {
+                if self.eat(&Token::Close) {
                     Ok(node)
                 } else {
                     Err(FilterFault::Syntax)
@@ -262,6 +282,8 @@ fn lower(node: Node) -> Result<Expr, FilterFault> {
 fn lower_comparison(left: Node, op: Op, right: Node) -> Result<Expr, FilterFault> {
     match (left, right) {
         (Node::Property(name), Node::Literal(literal)) => Ok(Expr::Compare(name, op, literal)),
+        // An unknown name on the left is told first.
+        (Node::Property(name), Node::Property(_)) => Ok(Expr::Compare(name, op, Literal::Property)),
         (Node::Unsupported, _) | (_, Node::Unsupported) => Err(FilterFault::Operator),
         (Node::Call(name, _), _) | (_, Node::Call(name, _))
             if UNSUPPORTED_FUNCTIONS.contains(&name.as_str()) =>
