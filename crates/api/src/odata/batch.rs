@@ -182,7 +182,7 @@ struct Run {
     deadline: Instant,
     /// Whether a write failed for too many concurrent requests: later writes fail at once.
     given_up: bool,
-    /// The sets as they were before the batch: answers to creations show the properties known then.
+    /// The sets as they were before these creations: their answers show the properties known then.
     seen: BTreeMap<String, SetRef>,
 }
 
@@ -227,6 +227,7 @@ impl Run {
 
     /// Stores consecutive creations together.
     async fn create(&mut self, parts: &[Part<'_>]) {
+        self.seen.clear();
         for _ in 0..8 {
             let mut slots: Vec<Option<Result<Outcome>>> = Vec::with_capacity(parts.len());
             let mut creations = Vec::new();
@@ -365,7 +366,11 @@ impl Run {
             Shape::BatchCreated,
         )
         .push_single(&mut body, &shown(set, entity, Vec::new()));
-        let style = if creation.linked.is_some() { KeyStyle::Plain } else { KeyStyle::Encoded };
+        let style = if creation.linked.is_some() {
+            KeyStyle::Plain
+        } else {
+            KeyStyle::Encoded
+        };
         let url = json::entity_url(
             &self.service.base,
             &set.entity_type,

@@ -71,7 +71,9 @@ pub(super) async fn links(
 async fn unknown(service: &mut Service, navigation: &str, method: &Method) -> Result<Error> {
     if method == Method::POST {
         let bytes = service.body().await?;
-        let named = navigation.strip_prefix('_').and_then(|name| service.root.set(name).ok());
+        let named = navigation
+            .strip_prefix('_')
+            .and_then(|name| service.root.set(name).ok());
         match named {
             Some(set) => target_in(service, &set, &bytes)?,
             None => return Ok(Error::new(Code::FieldFormat).with("uri")),
@@ -160,8 +162,7 @@ fn target_in(service: &Service, there: &SetRef, bytes: &[u8]) -> Result<EntityKe
     if set != there.name() {
         return Err(bad());
     }
-    key.resolve(&there.entity_type)
-        .map_err(|_| bad())
+    key.resolve(&there.entity_type).map_err(|_| bad())
 }
 
 async fn remove(

@@ -196,9 +196,10 @@ impl Run<'_> {
 
     fn new_id(&self, set: &SetRef, properties: &mut Properties) -> String {
         if load::is_keyed_by_id(set) {
-            return properties
-                .text(ID)
-                .map_or_else(|| NodeId::at(self.root.unit.now_ms()).to_string(), str::to_owned);
+            return properties.text(ID).map_or_else(
+                || NodeId::at(self.root.unit.now_ms()).to_string(),
+                str::to_owned,
+            );
         }
         match set.control {
             Some(ControlSet::Cell) => CellId::at(self.root.unit.now_ms()).to_string(),
