@@ -42,7 +42,7 @@ impl Unit {
             .map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
         let port = free_port()?;
         let settings = format!(
-            "io.personium.core.unitScheme=http\nio.personium.core.unitPort={port}\nio.personium.core.unitPath=\n\
+            "io.personium.core.unitScheme=http\nio.personium.core.unitPort={port}\n\
              io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER}\n\
              io.personium.core.security.secret16=bench-secret-016\n\
              io.personium.core.dav.childresource.maxnum=1000000\n"

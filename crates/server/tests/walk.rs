@@ -14,7 +14,7 @@ mod process;
 use std::fmt::Write as _;
 use std::process::Command;
 
-use process::{MASTER, Unit, installed};
+use process::{Unit, installed};
 
 /// Every block that is marked as shell, one after the other.
 fn shell_blocks(text: &str) -> String {
@@ -29,20 +29,26 @@ fn every_line_of_the_readme_works() {
     if !installed("curl") {
         return;
     }
-    let unit = Unit::start("walk");
+    let unit = Unit::start_new("walk");
+    let welcome = unit.log();
+    let password = welcome
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("password"))
+        .expect("no password is told")
+        .trim();
     let readme =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
     let mut script = String::new();
     for line in shell_blocks(&readme).lines() {
-        // The only two lines that depend on where the unit is.
+        // The only two lines that depend on where the unit is and what it told.
         match line.split_once('=') {
             Some(("UNIT", _)) => writeln!(script, "UNIT={}", unit.url()).unwrap(),
-            Some(("ADMIN", _)) => writeln!(script, "ADMIN={MASTER}").unwrap(),
+            Some(("PASSWORD", _)) => writeln!(script, "PASSWORD={password}").unwrap(),
             _ => writeln!(script, "{line}").unwrap(),
         }
     }
     assert!(
-        script.contains("ADMIN=") && script.contains("UNIT="),
+        script.contains("PASSWORD=") && script.contains("UNIT="),
         "the README has lost its walk"
     );
     let out = Command::new("sh")

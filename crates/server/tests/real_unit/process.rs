@@ -55,18 +55,22 @@ pub struct Unit {
 }
 
 fn spawn(folder: &Path, port: u16) -> Child {
+    let settings = folder.join("unit.properties");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_personium"));
+    command
+        .arg("serve")
+        .arg("--data")
+        .arg(folder.join("data"))
+        .args(["--port", &port.to_string()]);
+    if settings.exists() {
+        command.arg("--config").arg(settings);
+    }
     let log = File::options()
         .create(true)
         .append(true)
         .open(folder.join("unit.log"))
         .unwrap();
-    Command::new(env!("CARGO_BIN_EXE_personium"))
-        .arg("serve")
-        .arg("--config")
-        .arg(folder.join("unit.properties"))
-        .arg("--data")
-        .arg(folder.join("data"))
-        .args(["--port", &port.to_string()])
+    command
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
@@ -87,12 +91,26 @@ impl Unit {
         Self::start_with(purpose, "")
     }
 
+    /// Without any settings, as somebody starts it for the first time.
+    pub fn start_new(purpose: &str) -> Self {
+        let scratch = Scratch::new(purpose);
+        let port = free_port();
+        let child = spawn(scratch.path(), port);
+        let mut unit = Self {
+            child,
+            port,
+            scratch,
+        };
+        unit.wait();
+        unit
+    }
+
     /// With more lines for the settings.
     pub fn start_with(purpose: &str, more: &str) -> Self {
         let scratch = Scratch::new(purpose);
         let port = free_port();
         let settings = format!(
-            "io.personium.core.unitScheme=http\nio.personium.core.unitPort={port}\nio.personium.core.unitPath=\n\
+            "io.personium.core.unitScheme=http\nio.personium.core.unitPort={port}\n\
              io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER}\n\
              io.personium.core.security.secret16=0123456789abcdef\n{more}"
         );
