@@ -222,3 +222,76 @@ fn serve(inputs: &Inputs) -> Result<ExitCode, String> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(arguments: &[&str]) -> Result<Inputs, ConfigError> {
+        let arguments = ["personium"].iter().chain(arguments);
+        Cli::try_parse_from(arguments).unwrap().options.inputs()
+    }
+
+    fn config(arguments: &[&str]) -> Config {
+        Loaded::from(&inputs(arguments).unwrap()).unwrap().config
+    }
+
+    #[test]
+    fn the_port_stands_in_urls_where_settings_put_one_there() {
+        let plain = config(&["--port", "7001"]);
+        assert_eq!((plain.listen.address.port(), plain.unit.port), (7001, None));
+        let public = config(&[
+            "serve",
+            "-c",
+            "unitPort=9998",
+            "-c",
+            "listen=0.0.0.0:80",
+            "--port",
+            "7001",
+        ]);
+        assert_eq!(public.listen.address.to_string(), "0.0.0.0:7001");
+        assert_eq!(public.unit.port, Some(7001));
+    }
+
+    #[test]
+    fn settings_lie_in_the_data_folder_if_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, other) = (
+            folder.path().join("d"),
+            folder.path().join("other.properties"),
+        );
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(
+            data.join(SETTINGS_FILE),
+            "io.personium.core.dav.depth.maxnum=3\n",
+        )
+        .unwrap();
+        std::fs::write(&other, "io.personium.core.dav.depth.maxnum=4\n").unwrap();
+        let data = data.to_str().unwrap();
+        assert_eq!(config(&["--data", data]).dav.depth_max, 3);
+        assert_eq!(
+            config(&["--data", data, "--config", other.to_str().unwrap()])
+                .dav
+                .depth_max,
+            4
+        );
+        assert_eq!(
+            config(&["--data", data]).store.data_dir,
+            PathBuf::from(data)
+        );
+        assert!(Loaded::from(&inputs(&["--config", "no-such-file"]).unwrap()).is_err());
+    }
+
+    #[test]
+    fn options_are_checked() {
+        assert!(Cli::try_parse_from(["personium", "-c", "novalue"]).is_err());
+        assert!(Cli::try_parse_from(["personium", "--port", "70000"]).is_err());
+        assert!(Cli::try_parse_from(["personium", "dance"]).is_err());
+        assert!(matches!(
+            Cli::try_parse_from(["personium", "check", "--json"])
+                .unwrap()
+                .command,
+            Some(Command::Check { json: true })
+        ));
+    }
+}

@@ -84,15 +84,15 @@ pub async fn start(
     );
     let new = wants_administrator(config);
     let (address, admin_address) = (config.listen.address, config.listen.admin_address);
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
     let foundation = Foundation::lay(loaded, files, Arc::new(SystemClock))?;
     if new {
         first_start::make_administrator(&foundation, tell).await?;
     }
     let config = &foundation.config;
     let unit = foundation.unit(|settings| issuers(settings, &config.store.data_dir));
-    let failed = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
     let admin_failed = |source| StartError::Listen {
         address: admin_address,
         source,
@@ -197,3 +197,6 @@ impl Running {
         tracing::info!("the unit has stopped");
     }
 }
+
+#[cfg(test)]
+mod tests;
