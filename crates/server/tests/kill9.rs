@@ -211,6 +211,8 @@ impl Writer {
 
     /// Compares the unit with the ledger. What was not answered may have happened or not; which one is learned.
     fn audit(&mut self, round: u64) {
+        // The connections of before the kill are dead.
+        (self.client, self.admin) = (self.client.again(), self.admin.again());
         let open = self.ledger.open.take();
         for kind in [Kind::File, Kind::Row, Kind::Cell] {
             let mut expected = self.ledger.of(kind).clone();
@@ -365,7 +367,7 @@ fn what_was_acknowledged_survives_every_kill() {
         .iter()
         .map(|w| w.ledger.rows.values().filter(|s| s.is_some()).count())
         .sum();
-    let answer = owner.made(
+    let answer = owner.again().made(
         "GET",
         "/crash/box/data/Row?$top=1&$inlinecount=allpages&$format=json",
         "",
