@@ -1,33 +1,199 @@
 //! From credentials to [`Access`].
 
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header;
-use personium_model::{Access, Identity, UnitRole};
+use personium_model::auth::{bearer, login};
+use personium_model::{Access, Identity};
 use personium_types::{Code, Result};
 
 use crate::call::{Call, CellCall};
+use crate::route::CellRoute;
+
+/// The cookie that carries an access token for a browser.
+pub const COOKIE: &str = "p_cookie";
+/// The query parameter that a script proves with that it knows the cookie's peer.
+const COOKIE_PEER: &str = "p_cookie_peer";
+/// The header in which an administrator names the unit user that it acts for.
+const UNIT_USER: &str = "x-personium-unit-user";
+
+/// What a request authenticates with.
+enum Credentials {
+    None,
+    Bad(Code),
+    Bearer(String),
+    Basic(String, String),
+}
 
 /// Who asks something of the unit.
+///
+/// # Errors
+/// 403 for the token of another cell that is not one of a unit user.
 pub async fn of_unit_call(call: &Call) -> Result<Access> {
-    Ok(by_master_token(call).unwrap_or_else(Access::anonymous))
-}
-
-/// Who asks something of a cell.
-pub async fn of_cell_call(call: &CellCall) -> Result<Access> {
-    Ok(by_master_token(&call.call).unwrap_or_else(Access::anonymous))
-}
-
-fn by_master_token(call: &Call) -> Option<Access> {
-    let value = call.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let token = value.strip_prefix("Bearer ")?.trim();
-    let master = call.unit.settings().auth.master_token.as_ref()?;
-    if token.is_empty() || token != master.reveal() {
-        return Some(Access::invalid(Code::TokenParse));
+    match credentials(call, call.unit.urls().host()) {
+        Credentials::None => Ok(Access::anonymous()),
+        Credentials::Bad(reason) => Ok(Access::invalid(reason)),
+        Credentials::Basic(..) => Ok(Access::invalid(Code::BasicRefused)),
+        Credentials::Bearer(token) => {
+            bearer::of_unit(&call.unit, &token, call.header(UNIT_USER)).await
+        }
     }
-    Some(Access::of(match call.header("x-personium-unit-user") {
-        None => Identity::UnitMaster,
-        Some(subject) => Identity::UnitUser {
-            subject: subject.to_owned(),
-            role: UnitRole::None,
-        },
-    }))
+}
+
+/// Who asks something of a cell. Endpoints that authenticate by themselves get nobody.
+///
+/// # Errors
+/// 401 for the token of an account that is gone.
+pub async fn of_cell_call(call: &CellCall) -> Result<Access> {
+    let route = call.call.path.decoded.first().map(|s| CellRoute::of(s));
+    if matches!(route, Some(CellRoute::Token | CellRoute::Authorize)) {
+        return Ok(Access::anonymous());
+    }
+    let unit = &call.call.unit;
+    match credentials(&call.call, &host_of(&call.cell_url())) {
+        Credentials::None => Ok(Access::anonymous()),
+        Credentials::Bad(reason) => Ok(Access::invalid(reason)),
+        Credentials::Basic(..) if route == Some(CellRoute::Introspect) => Ok(Access::anonymous()),
+        Credentials::Basic(name, password) => Ok(
+            match login::basic(unit, &call.view, &name, &password).await? {
+                Err(reason) => Access::invalid(reason),
+                Ok(account) => {
+                    let known = call.view.find_account(&account.name).await?;
+                    Access {
+                        roles: known.map(|a| a.roles.clone()).unwrap_or_default(),
+                        ..Access::of(Identity::Basic {
+                            account: account.name,
+                        })
+                    }
+                }
+            },
+        ),
+        Credentials::Bearer(token) => {
+            bearer::of_cell(unit, &call.view, &token, call.call.header(UNIT_USER)).await
+        }
+    }
+}
+
+/// The host name in a URL of this unit, without port.
+#[must_use]
+pub fn host_of(url: &str) -> String {
+    url::Url::parse(url)
+        .ok()
+        .and_then(|u| u.host_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn credentials(call: &Call, host: &str) -> Credentials {
+    let Some(value) = call.headers.get(header::AUTHORIZATION) else {
+        return by_cookie(call, host);
+    };
+    let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+        return Credentials::Bad(Code::AuthScheme);
+    };
+    if let Some(rest) = value.strip_prefix("Basic") {
+        return match basic(rest) {
+            Some((name, password)) => Credentials::Basic(name, password),
+            None => Credentials::Bad(Code::BasicFormat),
+        };
+    }
+    let Some(rest) = value.strip_prefix("Bearer") else {
+        return Credentials::Bad(Code::AuthScheme);
+    };
+    match rest.strip_prefix(' ').map(str::trim) {
+        Some(token) if !token.is_empty() => Credentials::Bearer(token.to_owned()),
+        _ => Credentials::Bad(Code::TokenParse),
+    }
+}
+
+fn by_cookie(call: &Call, host: &str) -> Credentials {
+    let Some(peer) = call.query_value(COOKIE_PEER).filter(|p| !p.is_empty()) else {
+        return Credentials::None;
+    };
+    let opened = cookie(call, COOKIE)
+        .and_then(|value| call.unit.keys().local.open_cookie(&value, host).ok())
+        .filter(|cookie| cookie.peer_is(&peer));
+    match opened {
+        Some(cookie) => Credentials::Bearer(cookie.token),
+        None => Credentials::Bad(Code::CookieInvalid),
+    }
+}
+
+/// The value of a cookie of the request; the first one if there are more.
+#[must_use]
+pub fn cookie(call: &Call, name: &str) -> Option<String> {
+    call.headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(n, _)| *n == name)
+        .map(|(_, value)| value.trim_matches('"').to_owned())
+}
+
+/// Name and password of Basic credentials (the part after the scheme): Base64 with or without padding, each part
+/// form-encoded. `None` if they cannot be read.
+#[must_use]
+pub fn basic(encoded: &str) -> Option<(String, String)> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    let text: String = encoded
+        .trim()
+        .chars()
+        .map(|c| match c {
+            '-' => '+',
+            '_' => '/',
+            other => other,
+        })
+        .collect();
+    let decoded = String::from_utf8(LENIENT.decode(text).ok()?).ok()?;
+    let (name, password) = decoded.split_once(':')?;
+    Some((form_decode(name)?, form_decode(password)?))
+}
+
+/// A form-encoded text; `None` if an escape is no UTF-8 or broken.
+fn form_decode(text: &str) -> Option<String> {
+    let text = text.replace('+', " ");
+    let broken = text.match_indices('%').any(|(at, _)| {
+        !text
+            .get(at + 1..at + 3)
+            .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    });
+    if broken {
+        return None;
+    }
+    let decoded = percent_encoding::percent_decode_str(&text).decode_utf8();
+    decoded.ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::basic;
+
+    #[test]
+    fn basic_credentials() {
+        let encode =
+            |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+        let read = |text: &str| basic(&format!(" {}", encode(text)));
+        let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
+        assert_eq!(read("a:b"), pair("a", "b"));
+        assert_eq!(read("a:b:c"), pair("a", "b:c"));
+        assert_eq!(read("a:"), pair("a", ""));
+        assert_eq!(read("a+b:c%2Bd"), pair("a b", "c+d"));
+        assert_eq!(
+            basic("aHR0cHMlM0ElMkYlMkZhcHAxLnVuaXQxLmV4YW1wbGUlMkY6dG9r"),
+            pair("https://app1.unit1.example/", "tok")
+        );
+        for bad in ["no colon", "a:%", "a:%4", "a:%zz", "a:%FF"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        for bad in ["", "*", "a:b"] {
+            assert_eq!(basic(bad), None, "{bad}");
+        }
+    }
 }

@@ -1,11 +1,54 @@
 //! The OAuth2 token endpoint.
 
-use personium_types::{Code, Result};
+mod client;
+mod error;
+mod form;
+mod grant;
+mod reply;
+
+pub use form::Form;
+
+use http::Method;
+use personium_types::{Code, Error, Result};
 
 use crate::answer::Answer;
 use crate::call::CellCall;
+use crate::preflight;
+
+/// Largest body, in bytes: a form with two of the longest assertions.
+const BODY_MAX: usize = 4 << 20;
+/// Longest life of an access token in seconds, and the usual one.
+const ACCESS_SECONDS: i64 = 3_600;
+/// Longest life of a refresh token in seconds, and the usual one.
+const REFRESH_SECONDS: i64 = 86_400;
 
 /// A request to `__token`.
-pub async fn handle(_call: CellCall) -> Result<Answer> {
-    Err(Code::NoSuchPath.into())
+pub async fn handle(mut call: CellCall) -> Result<Answer> {
+    match call.call.method {
+        Method::POST if call.call.path.decoded.len() == 1 => {}
+        Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
+        _ => return Err(call.call.method_not_allowed()),
+    }
+    let realm = call.cell_url();
+    let outcome = post(&mut call).await;
+    outcome.or_else(|refusal| error::render(refusal, &realm))
+}
+
+async fn post(call: &mut CellCall) -> Result<Answer> {
+    let body = call.call.read_body(BODY_MAX).await?;
+    if body.is_empty() {
+        return Err(Error::new(Code::GrantParameter).with("grant_type"));
+    }
+    let form = Form::parse(&body);
+    let target = form.target(call.call.unit.urls())?;
+    let schema = client::authenticate(call, &form)?;
+    let request = grant::Request {
+        cookie: target.is_none() && form.is_true("p_cookie"),
+        target,
+        schema,
+        expires: form.seconds("expires_in", ACCESS_SECONDS)?,
+        refresh_expires: form.seconds("refresh_token_expires_in", REFRESH_SECONDS)?,
+        form,
+    };
+    grant::dispatch(call, &request).await
 }

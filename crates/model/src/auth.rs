@@ -1,32 +1,33 @@
-//! Accounts and credentials.
+//! Who somebody is: accounts and their passwords, what a token gives, roles of visitors, scopes.
+//!
+//! | Module | Answers |
+//! |---|---|
+//! | [`keys`] | with what does the unit seal, sign, hash and believe? |
+//! | [`bearer`] | who asks with this token? |
+//! | [`account`] | what does an account say about logging in? how does its password change? |
+//! | [`login`] | is this the password, and may the account log in now? |
+//! | [`history`] | when did the account last log in, and what failed since? |
+//! | [`hashing`] | where passwords are hashed without starving other requests |
+//! | [`issue`] | which tokens does a grant lead to? |
+//! | [`client`] | which application asks? |
+//! | [`visitor`] | which roles has somebody from another cell? |
+//! | [`unit_user`] | is a token of another cell one of a unit user? |
+//! | [`scope`] | which of the wanted scopes are granted? |
 
-use std::collections::BTreeMap;
+pub mod account;
+pub mod bearer;
+pub mod client;
+pub mod hashing;
+pub mod history;
+pub mod ip_range;
+pub mod issue;
+pub mod keys;
+pub mod login;
+pub mod rule;
+pub mod scope;
+pub mod unit_user;
+pub mod visitor;
 
-use personium_token::password;
-use personium_token::random::SystemRandom;
-use personium_types::{Code, Error, Result};
-
-use crate::{Cell, Unit};
-
-/// The hidden values of an account for a new password.
-///
-/// # Errors
-/// 400 if the password is empty or longer than 256 characters.
-pub async fn hash_password(
-    _unit: &Unit,
-    _cell: &Cell,
-    password: String,
-) -> Result<BTreeMap<String, String>> {
-    if password.is_empty() || password.chars().count() > 256 {
-        return Err(Code::PasswordFormat.into());
-    }
-    let hash = move || password::hash(&password::Settings::default(), &password, &mut SystemRandom);
-    let stored = tokio::task::spawn_blocking(hash)
-        .await
-        .map_err(Error::internal)?
-        .map_err(Error::internal)?;
-    let mut out = BTreeMap::from([("HashedCredential".to_owned(), stored.hashed)]);
-    out.extend(stored.algorithm.map(|a| ("HashAlgorithm".to_owned(), a)));
-    out.extend(stored.attributes.map(|a| ("HashAttributes".to_owned(), a)));
-    Ok(out)
-}
+pub use account::hash_password;
+pub use keys::Keys;
+pub use rule::PasswordRule;

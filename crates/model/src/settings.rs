@@ -100,6 +100,12 @@ pub struct AuthRules {
     pub master_token: Option<personium_types::Secret<String>>,
     /// Kinds of authentication that accounts may have besides `basic`.
     pub account_types: Vec<String>,
+    /// What passwords must look like.
+    pub password_rule: crate::auth::PasswordRule,
+    /// Threads that hash passwords; `None` leaves one core to everything else.
+    pub hash_threads: Option<usize>,
+    /// Whether a change of password, and deactivation, end the tokens that an account was given before.
+    pub revoke_with_account: bool,
     /// User name and password of the unit-wide introspection credential.
     pub introspect: Option<(String, personium_types::Secret<String>)>,
 }
@@ -170,6 +176,9 @@ impl Default for AuthRules {
             unit_user_issuers: Vec::new(),
             master_token: None,
             account_types: Vec::new(),
+            password_rule: crate::auth::PasswordRule::default(),
+            hash_threads: None,
+            revoke_with_account: false,
             introspect: None,
         }
     }

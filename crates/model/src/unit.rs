@@ -6,6 +6,9 @@ use personium_store::{Batch, BlobStore, Cache, RecordStore, Space};
 use personium_types::{CellId, Clock, Result};
 use tokio::sync::Semaphore;
 
+use crate::auth::Keys;
+use crate::auth::hashing::HashPool;
+use crate::auth::login::Queues;
 use crate::gate::{Gate, Turns};
 use crate::keys::{ControlSet, SetKey};
 use crate::records::Records;
@@ -32,6 +35,9 @@ pub struct Unit {
     ports: Ports,
     urls: UnitUrls,
     settings: Settings,
+    keys: Arc<Keys>,
+    hashing: HashPool,
+    logins: Queues,
     views: Views,
     uploads: Gate,
     turns: Turns,
@@ -48,14 +54,21 @@ pub enum Touch {
 }
 
 impl Unit {
-    /// A unit on these ports.
+    /// A unit on these ports, with these secrets.
     #[must_use]
-    pub fn new(ports: Ports, urls: UnitUrls, settings: Settings) -> Self {
+    pub fn new(ports: Ports, urls: UnitUrls, settings: Settings, keys: Keys) -> Self {
+        let threads = settings
+            .auth
+            .hash_threads
+            .unwrap_or_else(HashPool::usual_threads);
         let uploads = Gate::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
         Self {
             ports,
             urls,
             settings,
+            keys: Arc::new(keys),
+            hashing: HashPool::new(threads),
+            logins: Queues::default(),
             views: Views::default(),
             uploads,
             turns: Turns::default(),
@@ -73,6 +86,22 @@ impl Unit {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What it seals, signs, hashes and believes with.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    /// Where passwords are hashed.
+    #[must_use]
+    pub fn hashing(&self) -> &HashPool {
+        &self.hashing
+    }
+
+    pub(crate) fn logins(&self) -> &Queues {
+        &self.logins
     }
 
     /// Milliseconds since 1970.

@@ -66,6 +66,10 @@ pub struct AccountInfo {
     pub name: String,
     /// The entity ids of its roles.
     pub roles: Vec<String>,
+    /// Whether it is deactivated.
+    pub deactivated: bool,
+    /// Which of its tokens still count; see [`crate::auth::account::EPOCH`].
+    pub epoch: Option<String>,
 }
 
 /// One state of a cell's structure, loaded bit by bit as it is asked for.
@@ -189,8 +193,7 @@ impl CellView {
             return Ok(Some(found));
         }
         let set = SetKey::control(ControlSet::Account);
-        let Some(id) =
-            entity::find_id(&self.records, &keys::unique(&set, 0, &[Some(name)])).await?
+        let Some((id, stored)) = entity::find_unique(&self.records, &set, 0, &[Some(name)]).await?
         else {
             return Ok(None);
         };
@@ -202,14 +205,22 @@ impl CellView {
             OBJECTS,
         )
         .await?;
-        Ok(Some(self.remember(
-            memo,
-            AccountInfo {
-                id,
-                name: name.to_owned(),
-                roles,
-            },
-        )))
+        Ok(Some(
+            self.remember(
+                memo,
+                AccountInfo {
+                    id,
+                    name: name.to_owned(),
+                    roles,
+                    deactivated: stored.value.text("Status").as_deref() == Some("deactivated"),
+                    epoch: stored
+                        .value
+                        .hidden
+                        .get(crate::auth::account::EPOCH)
+                        .cloned(),
+                },
+            ),
+        ))
     }
 
     /// The node of the cell itself; its properties and the access control list of the cell.

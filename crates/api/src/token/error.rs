@@ -1,0 +1,66 @@
+//! How the token endpoint refuses (RFC 6749 section 5.2).
+
+use http::{StatusCode, header};
+use personium_types::{Code, Error, Result};
+use serde_json::{Value, json};
+
+use crate::answer::{self, Answer, WithHeader};
+
+/// The word that OAuth2 has for a refusal; `None` for what is no concern of OAuth2.
+fn word(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::GrantType => "unsupported_grant_type",
+        Code::TargetInvalid | Code::GrantParameter => "invalid_request",
+        Code::ClientAssertionParse
+        | Code::ClientSecretExpired
+        | Code::ClientSecretSignature
+        | Code::ClientIssuerMismatch
+        | Code::ClientTargetMismatch
+        | Code::TokenAuthHeader
+        | Code::ClientMismatch
+        | Code::ClientAuthRequired
+        | Code::ClientAssertionType => "invalid_client",
+        Code::OwnerRefused
+        | Code::GrantTokenParse
+        | Code::GrantTokenExpired
+        | Code::GrantTokenSignature
+        | Code::GrantTokenTarget
+        | Code::NotRefreshToken
+        | Code::OwnerNotAllowed
+        | Code::OwnerMissing
+        | Code::AuthnFailed
+        | Code::CodeParse
+        | Code::PasswordChangeRequired => "invalid_grant",
+        _ => return None,
+    })
+}
+
+/// The body of a refusal. `None` for what is no concern of OAuth2.
+pub fn body(refusal: &Error) -> Option<Value> {
+    let description = format!("[{}] - {}", refusal.code().wire(), refusal.message());
+    word(refusal.code()).map(|word| json!({"error": word, "error_description": description}))
+}
+
+/// The answer for a refusal.
+///
+/// # Errors
+/// The refusal itself, if it is no concern of OAuth2.
+pub fn render(refusal: Error, realm: &str) -> Result<Answer> {
+    match body(&refusal) {
+        Some(body) => Ok(respond(refusal.code(), &body, realm)),
+        None => Err(refusal),
+    }
+}
+
+/// The answer with a body for a code; a challenge where a client may try again with Basic credentials.
+pub fn respond(code: Code, body: &Value, realm: &str) -> Answer {
+    let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let out = answer::json(status, body);
+    match code {
+        Code::ClientAuthRequired | Code::PasswordChangeRequired => out.and(
+            header::WWW_AUTHENTICATE,
+            &format!("Basic realm=\"{realm}\""),
+        ),
+        _ => out,
+    }
+}

@@ -1,0 +1,222 @@
+//! The kinds of grants.
+
+use personium_model::auth::issue::{EPOCH_CLAIM, Grant, Holder};
+use personium_model::auth::login::{self, Attempt, Login, Outcome, Way};
+use personium_model::auth::{bearer, client, scope};
+use personium_token::local::{LocalKind, LocalToken};
+use personium_token::saml;
+use personium_types::{Code, Result};
+
+use super::form::Form;
+use super::reply::{self, Extras};
+use crate::answer::Answer;
+use crate::call::CellCall;
+
+/// A token request whose common parameters were understood.
+pub struct Request {
+    /// All parameters.
+    pub form: Form,
+    /// The URL that the access token shall be made for.
+    pub target: Option<String>,
+    /// The application that asks.
+    pub schema: Option<String>,
+    /// Life of the access token, in milliseconds.
+    pub expires: i64,
+    /// Life of the refresh token, in milliseconds.
+    pub refresh_expires: i64,
+    /// Whether a cookie is wanted too.
+    pub cookie: bool,
+}
+
+/// Carries out the grant that a request names.
+pub async fn dispatch(call: &CellCall, request: &Request) -> Result<Answer> {
+    match request.form.raw("grant_type").unwrap_or_default() {
+        "password" => password(call, request).await,
+        "refresh_token" => refresh(call, request).await,
+        "urn:ietf:params:oauth:grant-type:saml2-bearer" => assertion(call, request).await,
+        "authorization_code" => code(call, request).await,
+        _ => Err(Code::GrantType.into()),
+    }
+}
+
+async fn password(call: &CellCall, request: &Request) -> Result<Answer> {
+    let form = &request.form;
+    let attempt = Attempt {
+        name: form.required("username")?,
+        password: form.required("password")?,
+        client: call.call.client,
+        way: Way::Grant,
+    };
+    if form.is_true("p_owner") {
+        return Err(Code::OwnerNotAllowed.into());
+    }
+    let wanted = scope::split(form.raw("scope").unwrap_or_default());
+    match login::login(&call.call.unit, &call.view, &attempt).await? {
+        Outcome::Refused => Err(Code::AuthnFailed.into()),
+        Outcome::ChangePassword(login) => {
+            let history = login.history;
+            let grant = resident(request, login, wanted);
+            reply::password_change(call, request, &grant, history)
+        }
+        Outcome::In(login) => {
+            let extras = Extras {
+                history: login.history,
+                id_token: None,
+            };
+            let most = &call.call.unit.settings().auth.scope_ropc;
+            let scopes = granted(call, &wanted, most).await?;
+            reply::tokens(call, request, &resident(request, login, scopes), extras).await
+        }
+    }
+}
+
+fn resident(request: &Request, login: Login, scopes: Vec<String>) -> Grant {
+    Grant {
+        holder: Holder::Resident {
+            account: login.account.name,
+            epoch: login.account.epoch,
+        },
+        schema: request.schema.clone(),
+        scopes,
+    }
+}
+
+async fn granted(call: &CellCall, wanted: &[String], most: &[String]) -> Result<Vec<String>> {
+    scope::arbitrate(call.call.unit.urls(), &call.view, wanted, most).await
+}
+
+async fn refresh(call: &CellCall, request: &Request) -> Result<Answer> {
+    let unit = &call.call.unit;
+    let text = request.form.get("refresh_token").unwrap_or_default();
+    let token = unit.keys().local.open(text, &call.cell_url());
+    let token = token.map_err(|_| Code::GrantTokenParse)?;
+    let is_resident = match token.kind {
+        LocalKind::ResidentRefresh => true,
+        LocalKind::VisitorRefresh => false,
+        _ => return Err(Code::NotRefreshToken.into()),
+    };
+    if token.expired_at(unit.now_ms()) {
+        return Err(Code::GrantTokenExpired.into());
+    }
+    let bound_to = token.schema.as_deref().filter(|s| !s.is_empty());
+    match (bound_to, request.schema.as_deref()) {
+        (Some(_), None) => return Err(Code::ClientAuthRequired.into()),
+        (bound, authenticated) if bound != authenticated => {
+            return Err(Code::ClientMismatch.into());
+        }
+        _ => {}
+    }
+    if request.form.is_true("p_owner") {
+        return Err(match is_resident {
+            true => Code::OwnerNotAllowed.into(),
+            false => Code::OwnerRefused.into(),
+        });
+    }
+    if is_resident && !bearer::counts(unit, &call.view, &token).await? {
+        return Err(Code::GrantTokenExpired.into());
+    }
+    let grant = Grant {
+        schema: token.schema.clone(),
+        scopes: token.scopes.clone(),
+        holder: holder(token),
+    };
+    reply::tokens(call, request, &grant, Extras::default()).await
+}
+
+/// Who holds a refresh token or a code.
+fn holder(mut token: LocalToken) -> Holder {
+    match token.origin {
+        Some(origin) => Holder::Visitor {
+            subject: token.subject,
+            issuer: origin.issuer,
+            assertion_id: origin.assertion_id,
+            roles: token.roles,
+        },
+        None => Holder::Resident {
+            account: token.subject,
+            epoch: token.extra.remove(EPOCH_CLAIM),
+        },
+    }
+}
+
+async fn assertion(call: &CellCall, request: &Request) -> Result<Answer> {
+    let unit = &call.call.unit;
+    let now = unit.now_ms();
+    let refuse = |e| client::assertion_error(e, Code::GrantTokenParse, Code::GrantTokenSignature);
+    let text = request.form.get("assertion").unwrap_or_default();
+    let token = saml::parse(text).map_err(refuse)?;
+    if request.form.is_true("p_owner") {
+        return Err(Code::OwnerRefused.into());
+    }
+    let token = token.verify(now, &unit.keys().roots).map_err(refuse)?;
+    if token.expired_at(now) {
+        return Err(Code::GrantTokenExpired.into());
+    }
+    if !is_for(&token.target, &call.cell_url()) {
+        return Err(Code::GrantTokenTarget.into());
+    }
+    let most = &unit.settings().auth.scope_assertion;
+    let grant = Grant {
+        scopes: granted(call, &token.scopes, most).await?,
+        schema: request.schema.clone(),
+        holder: Holder::Visitor {
+            subject: token.subject,
+            issuer: token.issuer,
+            assertion_id: token.id,
+            roles: token.roles,
+        },
+    };
+    reply::tokens(call, request, &grant, Extras::default()).await
+}
+
+/// Whether a target is this cell: authority and path are equal, the scheme may differ.
+fn is_for(target: &str, cell_url: &str) -> bool {
+    let rest = |url: &str| {
+        let parsed = url::Url::parse(url).ok()?;
+        let port = parsed.port();
+        Some((
+            parsed.host_str()?.to_owned(),
+            port,
+            parsed.path().to_owned(),
+        ))
+    };
+    match (rest(target), rest(cell_url)) {
+        (Some(a), Some(b)) => a == b,
+        _ => false,
+    }
+}
+
+async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
+    let unit = &call.call.unit;
+    let text = request.form.get("code").unwrap_or_default();
+    let opened = unit
+        .keys()
+        .local
+        .open_as(text, &call.cell_url(), LocalKind::GrantCode);
+    let token = opened.map_err(|_| Code::CodeParse)?;
+    let Some(schema) = &request.schema else {
+        return Err(Code::ClientAuthRequired.into());
+    };
+    if request.form.is_true("p_owner") {
+        return Err(Code::OwnerRefused.into());
+    }
+    if token.expired_at(unit.now_ms()) {
+        return Err(Code::GrantTokenExpired.into());
+    }
+    let id_of = |schema: &str| {
+        let id = schema.strip_suffix(client::CONFIDENTIAL_MARK);
+        id.unwrap_or(schema).to_owned()
+    };
+    if token.schema.as_deref().map(id_of) != Some(id_of(schema)) {
+        return Err(Code::ClientMismatch.into());
+    }
+    if !bearer::counts(unit, &call.view, &token).await? {
+        return Err(Code::GrantTokenExpired.into());
+    }
+    let grant = Grant {
+        schema: Some(schema.clone()),
+        scopes: token.scopes.clone(),
+        holder: holder(token),
+    };
+    reply::tokens(call, request, &grant, Extras::default()).await
+}

@@ -1,0 +1,147 @@
+//! What the token endpoint answers.
+
+use http::{StatusCode, header};
+use personium_model::auth::history::History;
+use personium_model::auth::issue::{Grant, Holder};
+use personium_token::local::{Cookie, LocalKind};
+use personium_token::random::SystemRandom;
+use personium_types::{Code, Error, Result};
+use serde_json::{Map, Value, json};
+
+use super::error;
+use super::grant::Request;
+use crate::access::{self, COOKIE};
+use crate::answer::{self, Answer, WithHeader};
+use crate::call::CellCall;
+
+/// What is told besides the tokens.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// The history of the account, after a login.
+    pub history: Option<History>,
+    /// The ID token.
+    pub id_token: Option<String>,
+}
+
+/// The tokens of a grant.
+pub async fn tokens(
+    call: &CellCall,
+    request: &Request,
+    grant: &Grant,
+    extras: Extras,
+) -> Result<Answer> {
+    let (unit, view) = (&call.call.unit, &call.view);
+    let cell_url = call.cell_url();
+    let (access_token, target) = match (&request.target, &grant.holder) {
+        (Some(target), _) => {
+            let token = grant
+                .trans_cell_token(unit, view, target, request.expires)
+                .await?;
+            (token, Some(target.clone()))
+        }
+        (None, holder) => {
+            let token = grant.access_token(unit, view, request.expires).await?;
+            let is_resident = matches!(holder, Holder::Resident { .. });
+            (token, is_resident.then(|| cell_url.clone()))
+        }
+    };
+    let mut body = Map::new();
+    let mut cookie_header = None;
+    if request.cookie {
+        let (peer, header) = cookie(call, &access_token)?;
+        body.insert("p_cookie_peer".to_owned(), peer.into());
+        cookie_header = Some(header);
+    }
+    body.insert("access_token".to_owned(), access_token.into());
+    body.insert("expires_in".to_owned(), (request.expires / 1_000).into());
+    body.insert("token_type".to_owned(), "Bearer".into());
+    let refresh_token = grant.refresh_token(unit, view, request.refresh_expires)?;
+    body.insert("refresh_token".to_owned(), refresh_token.into());
+    let refresh_seconds = request.refresh_expires / 1_000;
+    body.insert(
+        "refresh_token_expires_in".to_owned(),
+        refresh_seconds.into(),
+    );
+    if !grant.scopes.is_empty() {
+        body.insert("scope".to_owned(), grant.scopes.join(" ").into());
+    }
+    if let Some(id_token) = extras.id_token {
+        body.insert("id_token".to_owned(), id_token.into());
+    }
+    add_history(&mut body, extras.history);
+    if let Some(target) = &target {
+        body.insert("p_target".to_owned(), target.as_str().into());
+    }
+    let mut out =
+        answer::json(StatusCode::OK, &Value::Object(body)).with(header::CACHE_CONTROL, "no-store");
+    if let Some(target) = target {
+        out = out.with(header::LOCATION, &format!("{target}__token"));
+    }
+    if let Some(header) = cookie_header {
+        out = out.and(header::SET_COOKIE, &header);
+    }
+    Ok(out)
+}
+
+/// Tells that the password must be changed first, with the token that allows nothing else.
+pub fn password_change(
+    call: &CellCall,
+    request: &Request,
+    grant: &Grant,
+    history: Option<History>,
+) -> Result<Answer> {
+    let token = grant.resident_token(
+        &call.call.unit,
+        &call.view,
+        LocalKind::PasswordChange,
+        request.refresh_expires,
+    )?;
+    let cell_url = call.cell_url();
+    let refusal = Error::new(Code::PasswordChangeRequired);
+    let mut body = match error::body(&refusal) {
+        Some(Value::Object(body)) => body,
+        _ => Map::new(),
+    };
+    body.insert("access_token".to_owned(), token.into());
+    body.insert("url".to_owned(), format!("{cell_url}__mypassword").into());
+    add_history(&mut body, history);
+    Ok(error::respond(
+        refusal.code(),
+        &Value::Object(body),
+        &cell_url,
+    ))
+}
+
+fn add_history(body: &mut Map<String, Value>, history: Option<History>) {
+    if let Some(history) = history {
+        body.insert(
+            "last_authenticated".to_owned(),
+            json!(history.last_authenticated),
+        );
+        body.insert("failed_count".to_owned(), json!(history.failed_count));
+    }
+}
+
+/// A new peer id, and the cookie that holds it and the token. Over `https` scripts cannot read the cookie, and pages
+/// of other sites may send it: they must know the peer id.
+fn cookie(call: &CellCall, token: &str) -> Result<(String, String)> {
+    let url = call.cell_url();
+    let host = access::host_of(&url);
+    let cookie = Cookie {
+        peer: uuid::Uuid::new_v4().to_string(),
+        token: token.to_owned(),
+    };
+    let value = call
+        .call
+        .unit
+        .keys()
+        .local
+        .seal_cookie(&host, &cookie, &mut SystemRandom)
+        .map_err(Error::internal)?;
+    let path = url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
+    let mut header = format!("{COOKIE}={value};Version=0;Comment=;Domain={host};Path={path}");
+    if call.call.unit.urls().scheme() == "https" {
+        header.push_str(";Secure;HttpOnly;SameSite=None");
+    }
+    Ok((cookie.peer, header))
+}

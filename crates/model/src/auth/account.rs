@@ -1,0 +1,201 @@
+//! Accounts as far as logging in is concerned.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use personium_odata::body::{Intent, Route};
+use personium_odata::etag::IfMatch;
+use personium_odata::key::EntityKey;
+use personium_store::Batch;
+use personium_token::password::{self, StoredHash};
+use personium_token::random::SystemRandom;
+use personium_types::{Code, Error, Result};
+
+use crate::access::Permit;
+use crate::entity::{self, StoredEntity};
+use crate::keys::{self, ControlSet, SetKey};
+use crate::odata::{self, Change, Root};
+use crate::records;
+use crate::{Cell, CellView, Unit};
+
+/// The hidden value that holds the hash of the password.
+const HASHED: &str = "HashedCredential";
+/// The hidden value that names the algorithm of the hash.
+const ALGORITHM: &str = "HashAlgorithm";
+/// The hidden value that holds what the algorithm needs to know.
+const ATTRIBUTES: &str = "HashAttributes";
+/// The hidden value that changes whenever tokens given before shall end.
+pub const EPOCH: &str = "TokenEpoch";
+
+/// Whether an account may log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It may.
+    Active,
+    /// It may not.
+    Deactivated,
+    /// Only to change its password.
+    PasswordChangeRequired,
+}
+
+/// What an account says about logging in.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its entity id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The kinds of authentication that it may log in with.
+    pub types: Vec<String>,
+    /// Whether it may log in.
+    pub status: Status,
+    /// From where it may log in; `None` is from everywhere.
+    pub ip_range: Option<String>,
+    /// The hash of its password, if it has one.
+    pub hash: Option<StoredHash>,
+    /// Which of its tokens still count; see [`EPOCH`].
+    pub epoch: Option<String>,
+}
+
+impl Account {
+    fn from_entity(id: String, entity: &StoredEntity) -> Option<Self> {
+        let hidden = |name: &str| entity.hidden.get(name).filter(|v| !v.is_empty()).cloned();
+        Some(Self {
+            id,
+            name: entity.text("Name")?,
+            types: entity
+                .text("Type")
+                .unwrap_or_else(|| "basic".to_owned())
+                .split(' ')
+                .map(str::to_owned)
+                .collect(),
+            status: match entity.text("Status").as_deref() {
+                Some("deactivated") => Status::Deactivated,
+                Some("passwordChangeRequired") => Status::PasswordChangeRequired,
+                _ => Status::Active,
+            },
+            ip_range: entity.text("IPAddressRange"),
+            hash: hidden(HASHED).map(|hashed| StoredHash {
+                hashed,
+                algorithm: hidden(ALGORITHM),
+                attributes: hidden(ATTRIBUTES),
+            }),
+            epoch: hidden(EPOCH),
+        })
+    }
+
+    /// Whether it may log in with this kind of authentication.
+    #[must_use]
+    pub fn has_type(&self, wanted: &str) -> bool {
+        self.types.iter().any(|t| t == wanted)
+    }
+}
+
+/// The account of this name, as it is stored now.
+pub async fn find(view: &CellView, name: &str) -> Result<Option<Account>> {
+    let set = SetKey::control(ControlSet::Account);
+    let found = entity::find_unique(view.records(), &set, 0, &[Some(name)]).await?;
+    Ok(found.and_then(|(id, entity)| Account::from_entity(id, &entity.value)))
+}
+
+/// The hidden values of an account with this password, to be stored together.
+///
+/// # Errors
+/// 400 if the password has not 1 to 256 characters or breaks the unit's rule; 503 if too much is being hashed.
+pub async fn hash_password(
+    unit: &Unit,
+    cell: &Cell,
+    password: String,
+) -> Result<BTreeMap<String, String>> {
+    unit.settings().auth.password_rule.check(&password)?;
+    let keys = Arc::clone(unit.keys());
+    let hash = unit
+        .hashing()
+        .run(cell.id, move || {
+            password::hash(&keys.password, &password, &mut SystemRandom)
+        })
+        .await?
+        .map_err(Error::internal)?;
+    let mut hidden = hidden_values(hash);
+    hidden.insert(EPOCH.to_owned(), uuid::Uuid::new_v4().simple().to_string());
+    Ok(hidden)
+}
+
+fn hidden_values(hash: StoredHash) -> BTreeMap<String, String> {
+    [
+        (HASHED, Some(hash.hashed)),
+        (ALGORITHM, hash.algorithm),
+        (ATTRIBUTES, hash.attributes),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.unwrap_or_default()))
+    .collect()
+}
+
+/// Gives an account a new password; one that had to change it becomes active.
+///
+/// # Errors
+/// 403 if there is no such account; see [`hash_password`].
+pub async fn change_password(
+    unit: &Arc<Unit>,
+    view: &Arc<CellView>,
+    permit: &Permit,
+    name: &str,
+    password: &str,
+) -> Result<()> {
+    let hidden = hash_password(unit, view.cell(), password.to_owned()).await?;
+    let account = find(view, name).await?.ok_or(Code::PrivilegeLacking)?;
+    let root = Root::cell(Arc::clone(unit), Arc::clone(view));
+    let set = root.set(ControlSet::Account.name())?;
+    let body: &[u8] = if account.status == Status::PasswordChangeRequired {
+        b"{\"Status\":\"active\"}"
+    } else {
+        b"{}"
+    };
+    let accepted = odata::accept(&root, &set, body, Intent::Merge, Route::Direct).await?;
+    let change = Change {
+        accepted,
+        intent: Intent::Merge,
+        hidden,
+        if_match: IfMatch::Any,
+    };
+    let key = EntityKey::single(name);
+    odata::update(&root, permit, &set, &key, &change, &|_| Ok(())).await?;
+    Ok(())
+}
+
+/// Hashes the password of an account again with the settings of today. Nothing happens if the stored hash is not
+/// `old` any more.
+///
+/// # Errors
+/// 503 if too much is being hashed; failures of the store.
+pub async fn rehash(
+    unit: &Unit,
+    view: &CellView,
+    account: &Account,
+    old: &StoredHash,
+    password: String,
+) -> Result<()> {
+    let keys = Arc::clone(unit.keys());
+    let hash = unit
+        .hashing()
+        .run(view.cell().id, move || {
+            password::hash(&keys.password, &password, &mut SystemRandom)
+        })
+        .await?
+        .map_err(Error::internal)?;
+    let values = hidden_values(hash);
+    let key = keys::entity(&SetKey::control(ControlSet::Account), &account.id);
+    view.records()
+        .transact(|| async {
+            let mut batch = Batch::new();
+            if let Some(mut found) = view.records().find::<StoredEntity>(&key).await?
+                && found.value.hidden.get(HASHED) == Some(&old.hashed)
+            {
+                found.value.hidden.extend(values.clone());
+                records::put_checked(&mut batch, key.clone(), Some(found.version), &found.value)?;
+            }
+            Ok((batch, ()))
+        })
+        .await
+}

@@ -1,0 +1,202 @@
+//! Who asks with a token.
+
+use personium_token::local::{LocalKind, LocalToken};
+use personium_token::saml::{self, TransCellToken};
+use personium_types::{Code, Error, Result};
+use subtle::ConstantTimeEq;
+
+use super::client::assertion_error;
+use super::issue::EPOCH_CLAIM;
+use super::visitor::{self, Visitor};
+use super::{scope, unit_user};
+use crate::access::UnitRole;
+use crate::{Access, CellView, Identity, Unit};
+
+/// Who asks something of the unit with this token. `acting_for` is the unit user named in `X-Personium-Unit-User`.
+///
+/// A token that is no good gives [`Identity::Invalid`].
+///
+/// # Errors
+/// 403 for a trans-cell token that is not one of a unit user; 500 if the unit's roots cannot be used.
+pub async fn of_unit(unit: &Unit, token: &str, acting_for: Option<&str>) -> Result<Access> {
+    if let Some(access) = by_master_token(unit, token, acting_for) {
+        return Ok(access);
+    }
+    match LocalKind::of(token) {
+        Some(LocalKind::UnitLocal) => Ok(unit_local(unit, token)),
+        Some(_) => Ok(Access::invalid(Code::TokenParse)),
+        None => match trans_cell(unit, token)? {
+            Ok(token) => unit_user::access(unit, &token, acting_for)
+                .ok_or_else(|| Code::UnitUserRequired.into()),
+            Err(reason) => Ok(Access::invalid(reason)),
+        },
+    }
+}
+
+/// Who asks something of a cell with this token. `acting_for` is the unit user named in `X-Personium-Unit-User`.
+///
+/// A token that is no good gives [`Identity::Invalid`].
+///
+/// # Errors
+/// 401 for the token of an account that is gone; 500 if the unit's roots cannot be used; failures of the store.
+pub async fn of_cell(
+    unit: &Unit,
+    view: &CellView,
+    token: &str,
+    acting_for: Option<&str>,
+) -> Result<Access> {
+    if let Some(access) = by_master_token(unit, token, acting_for) {
+        return Ok(access);
+    }
+    match LocalKind::of(token) {
+        Some(LocalKind::UnitLocal) => Ok(unit_local(unit, token)),
+        Some(_) => local(unit, view, token).await,
+        None => match trans_cell(unit, token)? {
+            Ok(token) => match unit_user::access(unit, &token, acting_for) {
+                Some(access) => Ok(access),
+                None => visiting(unit, view, token).await,
+            },
+            Err(reason) => Ok(Access::invalid(reason)),
+        },
+    }
+}
+
+fn by_master_token(unit: &Unit, token: &str, acting_for: Option<&str>) -> Option<Access> {
+    let master = unit.settings().auth.master_token.as_ref()?.reveal();
+    let same: bool = master.as_bytes().ct_eq(token.as_bytes()).into();
+    if master.is_empty() || !same {
+        return None;
+    }
+    Some(Access::of(match acting_for {
+        None => Identity::UnitMaster,
+        Some(subject) => Identity::UnitUser {
+            subject: subject.to_owned(),
+            role: UnitRole::None,
+        },
+    }))
+}
+
+fn unit_local(unit: &Unit, token: &str) -> Access {
+    match unit.keys().local.open(token, &unit.urls().unit()) {
+        Err(_) => Access::invalid(Code::TokenParse),
+        Ok(token) if token.expired_at(unit.now_ms()) => Access::invalid(Code::TokenExpired),
+        Ok(token) => Access::of(Identity::UnitUser {
+            subject: token.subject,
+            role: UnitRole::None,
+        }),
+    }
+}
+
+fn trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, Code>> {
+    let now = unit.now_ms();
+    match saml::verify(token, now, &unit.keys().roots) {
+        Ok(token) if token.expired_at(now) => Ok(Err(Code::TokenExpired)),
+        Ok(token) => Ok(Ok(token)),
+        Err(failure) => {
+            let refusal = assertion_error(failure, Code::TokenParse, Code::TokenSignature);
+            if refusal.code().status() >= 500 {
+                Err(refusal)
+            } else {
+                Ok(Err(refusal.code()))
+            }
+        }
+    }
+}
+
+async fn local(unit: &Unit, view: &CellView, token: &str) -> Result<Access> {
+    let cell_url = unit.urls().cell(&view.cell().name);
+    let Ok(token) = unit.keys().local.open(token, &cell_url) else {
+        return Ok(Access::invalid(Code::TokenParse));
+    };
+    let is_refresh = matches!(
+        token.kind,
+        LocalKind::ResidentRefresh | LocalKind::VisitorRefresh
+    );
+    if is_refresh {
+        return Ok(Access::invalid(Code::RefreshAsAccess));
+    }
+    if token.expired_at(unit.now_ms()) {
+        return Ok(Access::invalid(Code::TokenExpired));
+    }
+    match token.kind {
+        LocalKind::ResidentAccess => resident(unit, view, &cell_url, token).await,
+        LocalKind::VisitorAccess => {
+            let mut roles = Vec::new();
+            for url in &token.roles {
+                roles.extend(scope::find_role(unit.urls(), view, url).await?);
+            }
+            Ok(Access {
+                roles,
+                schema: Some(token.schema.unwrap_or_default()),
+                scopes: token.scopes,
+                ..Access::of(Identity::Visitor {
+                    subject: token.subject,
+                })
+            })
+        }
+        LocalKind::PasswordChange => Ok(if counts(unit, view, &token).await? {
+            Access {
+                scopes: token.scopes,
+                ..Access::of(Identity::PasswordChange {
+                    account: token.subject,
+                })
+            }
+        } else {
+            Access::invalid(Code::TokenExpired)
+        }),
+        _ => Ok(Access::invalid(Code::TokenParse)),
+    }
+}
+
+async fn resident(
+    unit: &Unit,
+    view: &CellView,
+    cell_url: &str,
+    token: LocalToken,
+) -> Result<Access> {
+    let account = view.find_account(&token.subject).await?;
+    let account = account.ok_or_else(|| Error::new(Code::AuthRequired))?;
+    if !counts(unit, view, &token).await? {
+        return Ok(Access::invalid(Code::TokenExpired));
+    }
+    Ok(Access {
+        roles: account.roles.clone(),
+        schema: Some(token.schema.unwrap_or_default()),
+        scopes: token.scopes,
+        ..Access::of(Identity::Resident {
+            subject: format!("{cell_url}#{}", token.subject),
+        })
+    })
+}
+
+/// Whether a token of an account still counts, if the unit ends tokens with changes of accounts.
+pub async fn counts(unit: &Unit, view: &CellView, token: &LocalToken) -> Result<bool> {
+    if !unit.settings().auth.revoke_with_account {
+        return Ok(true);
+    }
+    let Some(account) = view.find_account(&token.subject).await? else {
+        return Ok(false);
+    };
+    Ok(!account.deactivated && account.epoch.as_ref() == token.extra.get(EPOCH_CLAIM))
+}
+
+/// A token of another cell, used directly. It must have been made for this cell.
+async fn visiting(unit: &Unit, view: &CellView, token: TransCellToken) -> Result<Access> {
+    if token.target != unit.urls().cell(&view.cell().name) {
+        return Ok(Access::invalid(Code::TokenParse));
+    }
+    let visitor = Visitor {
+        subject: &token.subject,
+        issuer: &token.issuer,
+        roles: &token.roles,
+    };
+    Ok(Access {
+        roles: visitor::roles(unit.urls(), view, visitor).await?,
+        schema: Some(token.schema.unwrap_or_default()),
+        scopes: token.scopes,
+        ..Access::of(Identity::TransCell {
+            subject: token.subject,
+            issuer: token.issuer,
+        })
+    })
+}

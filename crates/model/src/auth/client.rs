@@ -1,0 +1,60 @@
+//! Which application asks: the assertion that it proves itself with.
+
+use personium_token::role_url::RoleUrl;
+use personium_token::saml::{self, SamlError};
+use personium_token::trust::CertificateRefusal;
+use personium_types::{Code, Error, Result};
+
+use crate::Unit;
+
+/// The role of applications that keep their secret, in their own cell.
+const CONFIDENTIAL: &str = "confidentialClient";
+/// What the schema of a confidential client ends with.
+pub const CONFIDENTIAL_MARK: &str = "#c";
+
+/// The schema that tokens get from a client: its id, with [`CONFIDENTIAL_MARK`] if it is confidential.
+///
+/// `secret` is a trans-cell token that the application's cell issued for this cell (its URL is `cell_url`).
+///
+/// # Errors
+/// 400 with the first of: unreadable, not signed by whom we trust, expired, issued by another, made for another cell.
+pub fn authenticate(unit: &Unit, cell_url: &str, client_id: &str, secret: &str) -> Result<String> {
+    let now = unit.now_ms();
+    let token = saml::verify(secret, now, &unit.keys().roots).map_err(|failure| {
+        assertion_error(
+            failure,
+            Code::ClientAssertionParse,
+            Code::GrantTokenSignature,
+        )
+    })?;
+    if token.expired_at(now) {
+        return Err(Code::ClientSecretExpired.into());
+    }
+    if token.issuer != client_id {
+        return Err(Code::ClientIssuerMismatch.into());
+    }
+    if token.target != cell_url {
+        return Err(Code::ClientTargetMismatch.into());
+    }
+    let role = RoleUrl::class(&token.issuer, CONFIDENTIAL).to_string();
+    Ok(if token.roles.contains(&role) {
+        format!("{client_id}{CONFIDENTIAL_MARK}")
+    } else {
+        client_id.to_owned()
+    })
+}
+
+/// The code for a trans-cell token that is not believed: one for unreadable ones, one for bad signatures. Roots that
+/// cannot be used are the unit's own fault.
+#[must_use]
+pub fn assertion_error(failure: SamlError, unreadable: Code, unsigned: Code) -> Error {
+    match failure {
+        SamlError::Parse { .. } => Error::new(unreadable).because(failure),
+        SamlError::Certificate {
+            reason: CertificateRefusal::RootNotValidNow,
+        } => Error::new(Code::RootCertificate).because(failure),
+        SamlError::Signature { .. } | SamlError::Certificate { .. } => {
+            Error::new(unsigned).because(failure)
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The place where passwords are hashed: few threads, short queues, each cell its turn.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use personium_types::{CellId, Code, Error, Result};
+use tokio::sync::oneshot;
+
+/// Jobs that wait at most, over all cells.
+const WAITING: usize = 1_024;
+/// Jobs that wait at most for one cell: a flood in one cell leaves room for the others.
+const WAITING_OF_CELL: usize = 256;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Runs slow computations on threads of its own.
+///
+/// Cells take turns, so that a cell with many waiting jobs delays another cell's job by at most one job a thread. A
+/// job whose caller went away is not run. Threads start with the first job and end with the pool.
+pub struct HashPool {
+    shared: Arc<Shared>,
+    threads: usize,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queues: HashMap<CellId, VecDeque<Job>>,
+    /// The cells with waiting jobs, next turn first.
+    turns: VecDeque<CellId>,
+    waiting: usize,
+    started: bool,
+    closed: bool,
+}
+
+impl State {
+    fn push(&mut self, cell: CellId, job: Job) -> Result<()> {
+        let queue = self.queues.entry(cell).or_default();
+        if self.waiting >= WAITING || queue.len() >= WAITING_OF_CELL {
+            if queue.is_empty() {
+                self.queues.remove(&cell);
+            }
+            return Err(Code::ServerBusy.into());
+        }
+        if queue.is_empty() {
+            self.turns.push_back(cell);
+        }
+        queue.push_back(job);
+        self.waiting += 1;
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let cell = self.turns.pop_front()?;
+        let queue = self.queues.get_mut(&cell)?;
+        let job = queue.pop_front();
+        if queue.is_empty() {
+            self.queues.remove(&cell);
+        } else {
+            self.turns.push_back(cell);
+        }
+        self.waiting -= usize::from(job.is_some());
+        job
+    }
+}
+
+impl HashPool {
+    /// A pool of this many threads, at least one.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                wake: Condvar::new(),
+            }),
+            threads: threads.max(1),
+        }
+    }
+
+    /// The threads that leave one core of this machine to everything else.
+    #[must_use]
+    pub fn usual_threads() -> usize {
+        std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+    }
+
+    /// Runs `work` when it is the cell's turn.
+    ///
+    /// # Errors
+    /// 503 if too much is waiting already.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        cell: CellId,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            if !done.is_closed() {
+                let _ = done.send(work());
+            }
+        });
+        {
+            let mut state = self.shared.state.lock();
+            state.push(cell, job)?;
+            if !state.started {
+                state.started = self.start();
+            }
+        }
+        self.shared.wake.notify_one();
+        result
+            .await
+            .map_err(|_| Error::new(Code::ServerBusy).because("a hashing thread ended"))
+    }
+
+    /// Starts the threads; whether there is at least one.
+    fn start(&self) -> bool {
+        let started = (0..self.threads).filter(|n| {
+            let shared = Arc::clone(&self.shared);
+            std::thread::Builder::new()
+                .name(format!("hash-{n}"))
+                .spawn(move || shared.work())
+                .is_ok()
+        });
+        started.count() > 0
+    }
+}
+
+impl Drop for HashPool {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.closed = true;
+        state.queues.clear();
+        state.turns.clear();
+        drop(state);
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut state = self.state.lock();
+                loop {
+                    if state.closed {
+                        return;
+                    }
+                    if let Some(job) = state.pop() {
+                        break job;
+                    }
+                    self.wake.wait(&mut state);
+                }
+            };
+            // A job that panics drops its sender: its caller is refused, the thread goes on.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn cell(n: u8) -> CellId {
+        CellId::from_bytes([n; 16])
+    }
+
+    /// Occupies the only thread until the sender is dropped.
+    async fn blocked(pool: &Arc<HashPool>) -> mpsc::Sender<()> {
+        let (go, wait) = mpsc::channel::<()>();
+        let (begun, seen) = oneshot::channel();
+        let pool = Arc::clone(pool);
+        tokio::spawn(async move {
+            pool.run(cell(0), move || {
+                let _ = begun.send(());
+                let _ = wait.recv();
+            })
+            .await
+        });
+        seen.await.unwrap();
+        go
+    }
+
+    #[tokio::test]
+    async fn a_flood_in_one_cell_does_not_lock_out_another() {
+        let pool = Arc::new(HashPool::new(1));
+        let go = blocked(&pool).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for n in 0..WAITING_OF_CELL {
+            let (pool, order) = (Arc::clone(&pool), Arc::clone(&order));
+            tasks.push(tokio::spawn(async move {
+                pool.run(cell(1), move || order.lock().push((1, n))).await
+            }));
+        }
+        while pool.shared.state.lock().waiting < WAITING_OF_CELL {
+            tokio::task::yield_now().await;
+        }
+        let refused = pool.run(cell(1), || ()).await;
+        assert_eq!(refused.unwrap_err().code(), Code::ServerBusy);
+        let (other, seen) = (Arc::clone(&pool), Arc::clone(&order));
+        let other =
+            tokio::spawn(async move { other.run(cell(2), move || seen.lock().push((2, 0))).await });
+        while pool.shared.state.lock().waiting <= WAITING_OF_CELL {
+            tokio::task::yield_now().await;
+        }
+        drop(go);
+        other.await.unwrap().unwrap();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        let at = order
+            .lock()
+            .iter()
+            .position(|(cell, _)| *cell == 2)
+            .unwrap();
+        assert!(at <= 1, "the other cell's job was number {at}");
+    }
+
+    #[tokio::test]
+    async fn who_went_away_costs_nothing_and_a_panic_ends_only_its_job() {
+        let pool = Arc::new(HashPool::new(1));
+        let go = blocked(&pool).await;
+        let ran = Arc::new(Mutex::new(false));
+        let task = {
+            let (pool, ran) = (Arc::clone(&pool), Arc::clone(&ran));
+            tokio::spawn(async move { pool.run(cell(1), move || *ran.lock() = true).await })
+        };
+        while pool.shared.state.lock().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        task.abort();
+        let _ = task.await;
+        drop(go);
+        let failed: Result<()> = pool.run(cell(1), || panic!("in a test")).await;
+        assert!(failed.is_err());
+        assert_eq!(pool.run(cell(1), || 7).await.unwrap(), 7);
+        assert!(!*ran.lock());
+    }
+}

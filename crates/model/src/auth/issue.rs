@@ -1,0 +1,236 @@
+//! The tokens that a grant leads to.
+
+use std::collections::BTreeMap;
+
+use personium_token::local::{LocalKind, LocalToken, Origin};
+use personium_token::random::SystemRandom;
+use personium_token::role_url::RoleUrl;
+use personium_token::saml::{self, IssueError, TransCellToken};
+use personium_types::{Code, Error, Result};
+
+use super::visitor::{self, Visitor};
+use crate::{CellView, Unit};
+
+/// The claim that holds the epoch of the account; see [`super::account::EPOCH`].
+pub const EPOCH_CLAIM: &str = "epoch";
+
+/// What somebody was granted.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// To whom.
+    pub holder: Holder,
+    /// The app that asked, with its mark if it is confidential.
+    pub schema: Option<String>,
+    /// The scopes.
+    pub scopes: Vec<String>,
+}
+
+/// Whose tokens they are.
+#[derive(Debug, Clone)]
+pub enum Holder {
+    /// An account of the cell.
+    Resident {
+        /// Its name.
+        account: String,
+        /// Its epoch.
+        epoch: Option<String>,
+    },
+    /// Somebody from another cell.
+    Visitor {
+        /// The subject URL.
+        subject: String,
+        /// The cell that issued the assertion.
+        issuer: String,
+        /// The id of the assertion.
+        assertion_id: String,
+        /// The role class URLs of the assertion.
+        roles: Vec<String>,
+    },
+}
+
+/// Seals local tokens of one cell, at one time.
+fn seal(unit: &Unit, token: &LocalToken) -> Result<String> {
+    let sealed = unit.keys().local.seal(token, &mut SystemRandom);
+    sealed.map_err(Error::internal)
+}
+
+impl Grant {
+    fn local(&self, unit: &Unit, view: &CellView, kind: LocalKind, lifespan: i64) -> LocalToken {
+        let (subject, extra) = match &self.holder {
+            Holder::Resident { account, epoch } => (account, epoch_claim(epoch.as_deref())),
+            Holder::Visitor { subject, .. } => (subject, BTreeMap::new()),
+        };
+        LocalToken {
+            kind,
+            issued_at: unit.now_ms(),
+            lifespan,
+            subject: subject.clone(),
+            schema: self.schema.clone(),
+            scopes: self.scopes.clone(),
+            issuer: unit.urls().cell(&view.cell().name),
+            roles: Vec::new(),
+            origin: None,
+            extra,
+        }
+    }
+
+    /// The access token for this cell. A visitor's roles of this moment are written into it.
+    pub async fn access_token(
+        &self,
+        unit: &Unit,
+        view: &CellView,
+        lifespan: i64,
+    ) -> Result<String> {
+        let token = match &self.holder {
+            Holder::Resident { .. } => self.local(unit, view, LocalKind::ResidentAccess, lifespan),
+            Holder::Visitor { .. } => {
+                let cell_url = unit.urls().cell(&view.cell().name);
+                let mut roles = Vec::new();
+                for id in self.role_ids(unit, view).await? {
+                    roles.extend(instance_url(view, &cell_url, &id).await?);
+                }
+                LocalToken {
+                    roles,
+                    ..self.local(unit, view, LocalKind::VisitorAccess, lifespan)
+                }
+            }
+        };
+        seal(unit, &token)
+    }
+
+    /// The access token for another cell, or for a unit.
+    ///
+    /// # Errors
+    /// 400 if the target cannot be written.
+    pub async fn trans_cell_token(
+        &self,
+        unit: &Unit,
+        view: &CellView,
+        target: &str,
+        lifespan: i64,
+    ) -> Result<String> {
+        let issuer = unit.urls().cell(&view.cell().name);
+        let mut roles = Vec::new();
+        for id in self.role_ids(unit, view).await? {
+            roles.extend(self.class_url(view, &issuer, &id).await?);
+        }
+        let subject = match &self.holder {
+            Holder::Resident { account, .. } => format!("{issuer}#{account}"),
+            Holder::Visitor { subject, .. } => subject.clone(),
+        };
+        let token = TransCellToken {
+            id: uuid::Uuid::new_v4().to_string(),
+            issued_at: unit.now_ms(),
+            lifespan,
+            issuer,
+            subject,
+            target: target.to_owned(),
+            schema: self.schema.clone(),
+            roles,
+            scopes: self.scopes.clone(),
+        };
+        saml::issue(&unit.keys().unit, &token).map_err(|failure| match failure {
+            IssueError::Field { field: "target" } => Code::TargetInvalid.into(),
+            other => Error::internal(other),
+        })
+    }
+
+    /// The token that new access tokens are got with.
+    pub fn refresh_token(&self, unit: &Unit, view: &CellView, lifespan: i64) -> Result<String> {
+        let token = match &self.holder {
+            Holder::Resident { .. } => self.local(unit, view, LocalKind::ResidentRefresh, lifespan),
+            Holder::Visitor {
+                issuer,
+                assertion_id,
+                roles,
+                ..
+            } => LocalToken {
+                roles: roles.clone(),
+                origin: Some(Origin {
+                    issuer: issuer.clone(),
+                    assertion_id: assertion_id.clone(),
+                }),
+                ..self.local(unit, view, LocalKind::VisitorRefresh, lifespan)
+            },
+        };
+        seal(unit, &token)
+    }
+
+    /// The token that only allows to change the password, or the code of the login form.
+    pub fn resident_token(
+        &self,
+        unit: &Unit,
+        view: &CellView,
+        kind: LocalKind,
+        lifespan: i64,
+    ) -> Result<String> {
+        seal(unit, &self.local(unit, view, kind, lifespan))
+    }
+
+    async fn role_ids(&self, unit: &Unit, view: &CellView) -> Result<Vec<String>> {
+        match &self.holder {
+            Holder::Resident { account, .. } => {
+                let found = view.find_account(account).await?;
+                let found = found.ok_or(Code::AuthnFailed)?;
+                Ok(found.roles.clone())
+            }
+            Holder::Visitor {
+                subject,
+                issuer,
+                roles,
+                ..
+            } => {
+                let visitor = Visitor {
+                    subject,
+                    issuer,
+                    roles,
+                };
+                visitor::roles(unit.urls(), view, visitor).await
+            }
+        }
+    }
+
+    /// The class URL of a role. Residents show the app of the role's box; for visitors every role is the cell's own.
+    async fn class_url(&self, view: &CellView, cell_url: &str, id: &str) -> Result<Option<String>> {
+        let Some(role) = view.find_role(id).await? else {
+            return Ok(None);
+        };
+        let schema = match (&self.holder, &role.box_id) {
+            (Holder::Resident { .. }, Some(box_id)) => view
+                .find_box_by_id(box_id)
+                .await?
+                .and_then(|b| b.schema.clone()),
+            _ => None,
+        };
+        let base = schema.unwrap_or_else(|| cell_url.to_owned());
+        Ok(Some(RoleUrl::class(&base, &role.name).to_string()))
+    }
+}
+
+/// The instance URL of a role; `None` if it is gone.
+pub async fn instance_url(view: &CellView, cell_url: &str, id: &str) -> Result<Option<String>> {
+    let Some(role) = view.find_role(id).await? else {
+        return Ok(None);
+    };
+    let in_box = match &role.box_id {
+        Some(box_id) => match view.find_box_by_id(box_id).await? {
+            Some(found) => Some(found),
+            None => return Ok(None),
+        },
+        None => None,
+    };
+    let box_name = in_box
+        .as_ref()
+        .filter(|b| !b.is_main())
+        .map(|b| b.name.as_str());
+    Ok(Some(
+        RoleUrl::instance(cell_url, box_name, &role.name).to_string(),
+    ))
+}
+
+fn epoch_claim(epoch: Option<&str>) -> BTreeMap<String, String> {
+    epoch
+        .map(|e| (EPOCH_CLAIM.to_owned(), e.to_owned()))
+        .into_iter()
+        .collect()
+}

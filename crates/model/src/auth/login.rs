@@ -1,0 +1,334 @@
+//! Logging in with a password.
+//!
+//! Attempts on one account are dealt with one after another, so that many at once cannot get past the wait that a
+//! failed one starts. Whether an account exists shows neither in the answer nor in its time: where there is nothing
+//! to compare, the same work is done for nothing.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use personium_store::StoreError;
+use personium_token::password;
+use personium_types::{Code, Error, Result};
+
+use super::account::{self, Account, Status};
+use super::history::{self, History};
+use super::ip_range;
+use crate::records::store_error;
+use crate::{CellView, Unit};
+
+/// Attempts on one account that wait for each other at most.
+const QUEUE: usize = 1_024;
+
+/// One attempt to log in.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// The account name as given.
+    pub name: &'a str,
+    /// The password as given.
+    pub password: &'a str,
+    /// Where it comes from.
+    pub client: Option<IpAddr>,
+    /// By which way.
+    pub way: Way,
+}
+
+/// By which way somebody logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The token endpoint: only for accounts of the type `basic`.
+    Grant,
+    /// The login form.
+    Form,
+}
+
+/// What an attempt led to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The account may come in.
+    In(Login),
+    /// The password is right, but must be changed first.
+    ChangePassword(Login),
+    /// No; why is nobody's business.
+    Refused,
+}
+
+/// An account that proved itself.
+#[derive(Debug)]
+pub struct Login {
+    /// The account.
+    pub account: Account,
+    /// Its history before; `None` if it is not kept.
+    pub history: Option<History>,
+}
+
+/// Queues of attempts, one an account.
+#[derive(Default)]
+pub struct Queues(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+struct Turn<'a> {
+    turns: &'a Queues,
+    key: String,
+    lock: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl Queues {
+    async fn wait(&self, key: String) -> Result<Turn<'_>> {
+        let lock = {
+            let mut queues = self.0.lock();
+            let lock = queues.entry(key.clone()).or_default();
+            if Arc::strong_count(lock) > QUEUE {
+                return Err(Code::ServerBusy.into());
+            }
+            Arc::clone(lock)
+        };
+        let mut turn = Turn {
+            turns: self,
+            key,
+            lock: None,
+        };
+        turn.lock = Some(lock.lock_owned().await);
+        Ok(turn)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.lock = None;
+        let mut queues = self.turns.0.lock();
+        if queues
+            .get(&self.key)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
+            queues.remove(&self.key);
+        }
+    }
+}
+
+/// Logs in by name and password.
+///
+/// # Errors
+/// 503 if too much is being hashed; failures of store and cache. A refusal is no error.
+pub async fn login(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> Result<Outcome> {
+    let Some(known) = account::find(view, attempt.name).await? else {
+        let guard = Guard::of_unknown(unit, view, attempt.name);
+        if !guard.must_wait().await? {
+            compare(unit, view, None, attempt.password).await?;
+        }
+        guard.start_wait().await?;
+        return Ok(Outcome::Refused);
+    };
+    if attempt.way == Way::Grant && !known.has_type("basic") {
+        compare(unit, view, None, attempt.password).await?;
+        return Ok(Outcome::Refused);
+    }
+    let guard = Guard::of_account(unit, view, &known.id);
+    let _turn = unit.logins().wait(guard.key.clone()).await?;
+    let recorded = history::is_recorded(view, &known.name).await?;
+    let passed = !guard.must_wait().await? && passes(unit, view, &guard, &known, attempt).await?;
+    if !passed {
+        guard.start_wait().await?;
+        guard.count_failure().await?;
+        if recorded {
+            history::failed(view, &known.id).await?;
+        }
+        return Ok(Outcome::Refused);
+    }
+    guard.reset().await?;
+    let must_change = known.status == Status::PasswordChangeRequired;
+    let history = match (recorded, must_change) {
+        (false, _) => None,
+        (true, true) => Some(history::find(view, &known.id).await?),
+        (true, false) => Some(history::succeeded(view, &known.id, unit.now_ms()).await?),
+    };
+    refresh_hash(unit, view, &known, attempt.password).await;
+    let login = Login {
+        account: known,
+        history,
+    };
+    Ok(if must_change {
+        Outcome::ChangePassword(login)
+    } else {
+        Outcome::In(login)
+    })
+}
+
+/// Every check but the wait; the password is compared in any case, so that the time does not tell which one failed.
+async fn passes(
+    unit: &Arc<Unit>,
+    view: &CellView,
+    guard: &Guard<'_>,
+    known: &Account,
+    attempt: &Attempt<'_>,
+) -> Result<bool> {
+    let locked = guard.is_locked().await?;
+    let right = compare(unit, view, Some(known), attempt.password).await?;
+    Ok(right
+        && !locked
+        && ip_range::allows(known.ip_range.as_deref(), attempt.client)
+        && known.status != Status::Deactivated)
+}
+
+/// Name and password of one request to a resource. The code says what to tell if something needs the account.
+///
+/// # Errors
+/// 503 if too much is being hashed; failures of store and cache.
+pub async fn basic(
+    unit: &Arc<Unit>,
+    view: &CellView,
+    name: &str,
+    password: &str,
+) -> Result<Result<Account, Code>> {
+    let Some(known) = account::find(view, name).await? else {
+        compare(unit, view, None, password).await?;
+        return Ok(Err(Code::BasicRefused));
+    };
+    let guard = Guard::of_account(unit, view, &known.id);
+    if guard.is_locked().await? {
+        guard.start_wait().await?;
+        return Ok(Err(Code::AccountLocked));
+    }
+    if !compare(unit, view, Some(&known), password).await? {
+        guard.start_wait().await?;
+        guard.count_failure().await?;
+        return Ok(Err(Code::BasicRefused));
+    }
+    Ok(Ok(known))
+}
+
+/// Whether the password is that of the account; without one, the time that this takes.
+async fn compare(
+    unit: &Arc<Unit>,
+    view: &CellView,
+    account: Option<&Account>,
+    password: &str,
+) -> Result<bool> {
+    let stored = account.and_then(|a| a.hash.clone());
+    let (keys, password) = (Arc::clone(unit.keys()), password.to_owned());
+    unit.hashing()
+        .run(view.cell().id, move || match &stored {
+            Some(stored) => match password::verify(&keys.password, stored, &password) {
+                Ok(right) => right,
+                Err(failure) => {
+                    tracing::warn!("a stored password hash cannot be used: {failure}");
+                    false
+                }
+            },
+            None => {
+                password::dummy_verify(&keys.password, &password);
+                false
+            }
+        })
+        .await
+}
+
+/// Hashes the password anew if the unit's settings changed since. A failure only means that it is tried again.
+async fn refresh_hash(unit: &Arc<Unit>, view: &CellView, account: &Account, password: &str) {
+    let Some(stored) = &account.hash else { return };
+    if !password::needs_rehash(&unit.keys().password, stored) {
+        return;
+    }
+    let done = account::rehash(unit, view, account, stored, password.to_owned()).await;
+    if let Err(failure) = done {
+        tracing::info!("a password was not hashed anew: {failure}");
+    }
+}
+
+/// What failed attempts on one account lead to, kept in the cache that all nodes share.
+struct Guard<'a> {
+    unit: &'a Unit,
+    key: String,
+}
+
+impl<'a> Guard<'a> {
+    fn of_account(unit: &'a Unit, view: &CellView, id: &str) -> Self {
+        Self {
+            unit,
+            key: format!("{}/{id}", view.cell().id),
+        }
+    }
+
+    /// For a name without account. The name comes from anybody: only so much of it counts.
+    fn of_unknown(unit: &'a Unit, view: &CellView, name: &str) -> Self {
+        let name: String = name.chars().take(128).collect();
+        Self {
+            unit,
+            key: format!("{}/?{}", view.cell().id, hex(name.as_bytes())),
+        }
+    }
+
+    fn wait_key(&self) -> String {
+        format!("login-wait/{}", self.key)
+    }
+
+    fn count_key(&self) -> String {
+        format!("login-failed/{}", self.key)
+    }
+
+    async fn must_wait(&self) -> Result<bool> {
+        if self.unit.settings().auth.interval_seconds == 0 {
+            return Ok(false);
+        }
+        let found = self.unit.cache().get(&self.wait_key()).await;
+        Ok(found.map_err(store_error)?.is_some())
+    }
+
+    async fn start_wait(&self) -> Result<()> {
+        let seconds = self.unit.settings().auth.interval_seconds;
+        if seconds == 0 {
+            return Ok(());
+        }
+        let ttl = Duration::from_secs(seconds);
+        let cache = self.unit.cache();
+        cache
+            .put(&self.wait_key(), Bytes::from_static(b"1"), ttl)
+            .await
+            .map_err(store_error)
+    }
+
+    /// How many failures lock an account and for how long; `None` if that is switched off.
+    fn lock_rule(&self) -> Option<(u64, Duration)> {
+        let rules = &self.unit.settings().auth;
+        (rules.lock_count > 0 && rules.lock_seconds > 0)
+            .then(|| (rules.lock_count, Duration::from_secs(rules.lock_seconds)))
+    }
+
+    async fn is_locked(&self) -> Result<bool> {
+        let Some((limit, _)) = self.lock_rule() else {
+            return Ok(false);
+        };
+        let found = self.unit.cache().get(&self.count_key()).await;
+        let count = found.map_err(store_error)?.and_then(|digits| {
+            std::str::from_utf8(&digits)
+                .ok()?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        });
+        Ok(count.unwrap_or(0) >= limit)
+    }
+
+    async fn count_failure(&self) -> Result<()> {
+        let Some((_, ttl)) = self.lock_rule() else {
+            return Ok(());
+        };
+        let counted = self.unit.cache().increment(&self.count_key(), ttl).await;
+        counted.map_err(store_error).map(|_| ())
+    }
+
+    async fn reset(&self) -> Result<()> {
+        if self.lock_rule().is_none() {
+            return Ok(());
+        }
+        let removed: Result<(), StoreError> = self.unit.cache().remove(&self.count_key()).await;
+        removed.map_err(|e| Error::from(store_error(e)))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

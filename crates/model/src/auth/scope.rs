@@ -1,0 +1,84 @@
+//! Which of the wanted scopes are granted.
+
+use personium_token::role_url::RoleUrl;
+use personium_types::{Code, Error, Privilege, Result};
+
+use crate::{CellView, UnitUrls};
+
+/// The scope that asks for an ID token.
+pub const OPENID: &str = "openid";
+
+/// Grants of `wanted` what `most` includes; all of `most` if nothing is wanted.
+///
+/// Kept are `openid`, URLs of existing roles of the cell, and privileges of the cell level that one of `most`
+/// includes; other words are dropped.
+///
+/// # Errors
+/// 400 if a URL is not that of an existing role of the cell.
+pub async fn arbitrate(
+    urls: &UnitUrls,
+    view: &CellView,
+    wanted: &[String],
+    most: &[String],
+) -> Result<Vec<String>> {
+    if wanted.is_empty() {
+        return Ok(most.to_vec());
+    }
+    let mut granted: Vec<String> = Vec::new();
+    for item in wanted {
+        let keep = if item == OPENID {
+            true
+        } else if is_url(item) {
+            if find_role(urls, view, item).await?.is_none() {
+                return Err(Error::new(Code::AclRoleMissing).with(item.as_str()));
+            }
+            true
+        } else {
+            is_included(item, most)
+        };
+        if keep && !granted.contains(item) {
+            granted.push(item.clone());
+        }
+    }
+    Ok(granted)
+}
+
+fn is_url(item: &str) -> bool {
+    item.starts_with("http://")
+        || item.starts_with("https://")
+        || item.starts_with(crate::url::LOCAL_UNIT)
+}
+
+fn is_included(item: &str, most: &[String]) -> bool {
+    let Some(privilege) = Privilege::find_cell_level(item) else {
+        return false;
+    };
+    most.iter()
+        .filter_map(|m| Privilege::find_cell_level(m))
+        .any(|m| m.includes(privilege))
+}
+
+/// The items of a scope parameter.
+#[must_use]
+pub fn split(scope: &str) -> Vec<String> {
+    scope.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// The entity id of the role that an instance URL names; `None` if it is not an existing role of this cell.
+pub async fn find_role(urls: &UnitUrls, view: &CellView, url: &str) -> Result<Option<String>> {
+    let Some(url) = urls.resolve(url).and_then(|u| RoleUrl::parse(&u).ok()) else {
+        return Ok(None);
+    };
+    if url.base != urls.cell(&view.cell().name) {
+        return Ok(None);
+    }
+    let box_id = match &url.box_name {
+        None => None,
+        Some(name) => match view.find_box(name).await? {
+            Some(found) => Some(found.id),
+            None => return Ok(None),
+        },
+    };
+    let role = view.find_role_named(box_id.as_ref(), &url.role).await?;
+    Ok(role.map(|r| r.id.clone()))
+}

@@ -1,0 +1,101 @@
+//! Roles of somebody who comes from another cell, by what this cell knows about that one.
+
+use std::collections::BTreeSet;
+
+use personium_types::Result;
+
+use crate::entity;
+use crate::keys::{ControlSet, SetKey};
+use crate::{CellView, UnitUrls};
+
+/// Links of one object that are looked at.
+const LINKS: usize = 100_000;
+
+/// What the token of a visitor says about where it comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Visitor<'a> {
+    /// The subject URL.
+    pub subject: &'a str,
+    /// The cell that issued the token.
+    pub issuer: &'a str,
+    /// The role class URLs in the token.
+    pub roles: &'a [String],
+}
+
+/// The entity ids of the roles that a visitor has in this cell:
+///
+/// 1. roles linked to the external cell that is the subject's own, if that one issued the token;
+/// 2. roles of relations that the issuer is in;
+/// 3. roles of external roles of these relations that are among the token's roles.
+pub async fn roles(urls: &UnitUrls, view: &CellView, visitor: Visitor<'_>) -> Result<Vec<String>> {
+    let memo = format!(
+        "visitor/{}\n{}\n{}",
+        visitor.subject,
+        visitor.issuer,
+        visitor.roles.join("\n")
+    );
+    if let Some(known) = view.recall::<Vec<String>>(&memo) {
+        return Ok(known.as_ref().clone());
+    }
+    let mut out = BTreeSet::new();
+    let home = visitor.subject.split('#').next().unwrap_or_default();
+    for id in ext_cells(urls, view, visitor.issuer).await? {
+        if home == visitor.issuer {
+            out.extend(linked(view, ControlSet::ExtCell, &id, ControlSet::Role).await?);
+        }
+        for relation in linked(view, ControlSet::ExtCell, &id, ControlSet::Relation).await? {
+            out.extend(linked(view, ControlSet::Relation, &relation, ControlSet::Role).await?);
+            let ext_roles =
+                linked(view, ControlSet::Relation, &relation, ControlSet::ExtRole).await?;
+            for ext_role in ext_roles {
+                if is_named(urls, view, &ext_role, visitor.roles).await? {
+                    out.extend(
+                        linked(view, ControlSet::ExtRole, &ext_role, ControlSet::Role).await?,
+                    );
+                }
+            }
+        }
+    }
+    let out: Vec<String> = out.into_iter().collect();
+    if memo.len() <= 4_096 {
+        view.remember(memo, out.clone());
+    }
+    Ok(out)
+}
+
+async fn ext_cells(urls: &UnitUrls, view: &CellView, url: &str) -> Result<Vec<String>> {
+    let set = SetKey::control(ControlSet::ExtCell);
+    let mut out = Vec::new();
+    for spelling in urls.spellings(url) {
+        let key = crate::keys::unique(&set, 0, &[Some(&spelling)]);
+        out.extend(entity::find_id(view.records(), &key).await?);
+    }
+    Ok(out)
+}
+
+async fn linked(
+    view: &CellView,
+    from: ControlSet,
+    id: &str,
+    to: ControlSet,
+) -> Result<Vec<String>> {
+    let (from, to) = (SetKey::control(from), SetKey::control(to));
+    entity::linked(view.records(), &from, id, &to, LINKS).await
+}
+
+async fn is_named(
+    urls: &UnitUrls,
+    view: &CellView,
+    ext_role: &str,
+    roles: &[String],
+) -> Result<bool> {
+    let set = SetKey::control(ControlSet::ExtRole);
+    let found = entity::find(view.records(), &set, ext_role).await?;
+    let Some(url) = found.and_then(|e| e.value.text("ExtRole")) else {
+        return Ok(false);
+    };
+    let resolved = urls.resolve(&url);
+    Ok(roles
+        .iter()
+        .any(|role| *role == url || Some(role) == resolved.as_ref()))
+}
