@@ -56,7 +56,7 @@ pub enum Touch {
 impl Unit {
     /// A unit on these ports, with these secrets.
     #[must_use]
-    pub fn new(ports: Ports, urls: UnitUrls, settings: Settings, keys: Keys) -> Self {
+    pub fn new(ports: Ports, urls: UnitUrls, settings: Settings, keys: Arc<Keys>) -> Self {
         let threads = settings
             .auth
             .hash_threads
@@ -66,7 +66,7 @@ impl Unit {
             ports,
             urls,
             settings,
-            keys: Arc::new(keys),
+            keys,
             hashing: HashPool::new(threads),
             logins: Queues::default(),
             views: Views::default(),

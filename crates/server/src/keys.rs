@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use personium_model::auth::Keys;
 use personium_token::local::LocalKeys;
 use personium_token::random::{Random, SystemRandom};
 use personium_token::trust::{TrustRoots, UnitKey, generate_self_signed};
@@ -30,17 +31,6 @@ const VALIDITY_MS: i64 = 10 * 365 * 24 * 3600 * 1000;
 
 /// How far back its validity begins, for clocks of others that are late, in milliseconds.
 const BEFORE_MS: i64 = 24 * 3600 * 1000;
-
-/// What a unit signs and seals with, and whom it trusts.
-#[derive(Debug)]
-pub struct Keys {
-    /// Seals local tokens.
-    pub local: LocalKeys,
-    /// Signs trans-cell tokens.
-    pub unit: UnitKey,
-    /// Vouches for other units.
-    pub roots: TrustRoots,
-}
 
 /// Keys that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +129,12 @@ pub fn load(config: &Config, now_ms: i64) -> Result<Keys, KeysError> {
         .collect::<Result<Vec<_>, _>>()?;
     let slices: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
     let roots = TrustRoots::load(&slices, now_ms).map_err(|error| content("x509.root", &error))?;
-    Ok(Keys { local, unit, roots })
+    Ok(Keys {
+        local,
+        unit,
+        roots,
+        password: config.hashing.settings(&config.passwords),
+    })
 }
 
 /// The files of the unit's key and certificate.

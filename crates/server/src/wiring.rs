@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use personium_folder::FolderStore;
+use personium_model::auth::{Keys, PasswordRule};
 use personium_model::settings::{AuthRules, DavLimits, OdataLimits};
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
@@ -14,7 +15,7 @@ use personium_store::{RecordStore, StoreError};
 use personium_types::{Clock, Secret};
 
 use crate::config::{Config, Loaded, RecordSync};
-use crate::keys::{self, Keys, KeysError};
+use crate::keys::{self, KeysError};
 
 /// The folder of the records in the data folder.
 pub const RECORDS: &str = "records";
@@ -189,7 +190,12 @@ impl Foundation {
             cache: Arc::clone(&self.cache) as Arc<dyn personium_store::Cache>,
             clock: Arc::clone(&self.clock),
         };
-        Arc::new(Unit::new(ports, self.urls.clone(), settings))
+        Arc::new(Unit::new(
+            ports,
+            self.urls.clone(),
+            settings,
+            Arc::clone(&self.keys),
+        ))
     }
 }
 
@@ -257,5 +263,7 @@ fn auth(config: &Config) -> AuthRules {
             .username
             .clone()
             .map(|name| (name, password(&config.introspect.password))),
+        password_rule: PasswordRule::Pattern(config.passwords.pattern.clone()),
+        ..AuthRules::default()
     }
 }
