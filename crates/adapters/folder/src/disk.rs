@@ -6,18 +6,24 @@ use std::path::{Path, PathBuf};
 use personium_store::{Result, Space, StoreError};
 use personium_types::BlobId;
 
-/// The folder of a space where unfinished bodies lie.
+/// Where bodies lie that are being written: `<space>.<id>`.
 pub(crate) const UNFINISHED: &str = "unfinished";
 
 /// Where spaces are moved that are being removed.
 pub(crate) const TRASH: &str = "trash";
 
-/// The folder of a space.
-pub(crate) fn space_folder(root: &Path, space: &Space) -> PathBuf {
+/// The name of a space as a folder.
+pub(crate) fn space_name(space: &Space) -> String {
     match space {
-        Space::Unit => root.join("unit"),
-        Space::Cell(id) => root.join(id.to_string()),
+        Space::Unit => "unit".to_owned(),
+        Space::Cell(id) => id.to_string(),
     }
+}
+
+/// The file of a body that is being written.
+pub(crate) fn unfinished(root: &Path, space: &Space, id: &BlobId) -> PathBuf {
+    root.join(UNFINISHED)
+        .join(format!("{}.{id}", space_name(space)))
 }
 
 /// The file of a finished body.

@@ -56,7 +56,9 @@ impl FolderStore {
         let failed = |error: io::Error| {
             StoreError::Down(format!("cannot use the folder {}: {error}", root.display()))
         };
-        fs::create_dir_all(root.join(disk::TRASH)).map_err(failed)?;
+        for folder in [disk::TRASH, disk::UNFINISHED] {
+            fs::create_dir_all(root.join(folder)).map_err(failed)?;
+        }
         remove_leftovers(
             root,
             if settings.alone {
@@ -73,14 +75,14 @@ impl FolderStore {
     }
 
     fn space_folder(&self, space: &Space) -> PathBuf {
-        disk::space_folder(&self.root, space)
+        self.root.join(disk::space_name(space))
     }
 }
 
 #[async_trait]
 impl BlobStore for FolderStore {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
-        Ok(Box::new(Writer::new(self.space_folder(space), self.sync)))
+        Ok(Box::new(Writer::new(&self.root, space, self.sync)))
     }
 
     async fn open(&self, space: &Space, id: &BlobId) -> Result<Option<Box<dyn BlobReader>>> {
@@ -110,9 +112,10 @@ impl BlobStore for FolderStore {
         limit: usize,
     ) -> Result<Vec<BlobId>> {
         let folder = self.space_folder(space);
+        let unfinished = self.root.join(disk::UNFINISHED);
         let after = after.copied();
         blocking(move || {
-            remove_unfinished(&folder, FORGOTTEN)?;
+            remove_old(&unfinished, FORGOTTEN)?;
             list(&folder, after, Duration::from_millis(age_ms), limit)
         })
         .await
@@ -124,13 +127,22 @@ impl BlobStore for FolderStore {
             .root
             .join(disk::TRASH)
             .join(BlobId::random().to_string());
+        let prefix = disk::space_name(space) + ".";
         let root = Arc::clone(&self.root);
-        blocking(move || match fs::rename(&folder, &trash) {
-            Ok(()) => {
-                sync_folder(&root)?;
-                fs::remove_dir_all(&trash)
+        blocking(move || {
+            match fs::rename(&folder, &trash) {
+                Ok(()) => {
+                    sync_folder(&root)?;
+                    fs::remove_dir_all(&trash)?;
+                }
+                Err(error) => absent(error, ())?,
             }
-            Err(error) => absent(error, ()),
+            for entry in entries(&root.join(disk::UNFINISHED))? {
+                if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                    fs::remove_file(entry.path()).or_else(|error| absent(error, ()))?;
+                }
+            }
+            Ok(())
         })
         .await
     }
@@ -204,28 +216,21 @@ fn list(
 
 /// Removes what an earlier process did not finish.
 fn remove_leftovers(root: &Path, age: Duration) -> io::Result<()> {
-    for entry in entries(&root.join(disk::TRASH))? {
-        if !is_old(&entry, age)? {
-            continue;
-        }
-        let path = entry.path();
-        let removed = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        removed.or_else(|error| absent(error, ()))?;
-    }
-    for space in entries(root)? {
-        remove_unfinished(&space.path(), age)?;
-    }
-    Ok(())
+    remove_old(&root.join(disk::TRASH), age)?;
+    remove_old(&root.join(disk::UNFINISHED), age)
 }
 
-fn remove_unfinished(space_folder: &Path, age: Duration) -> io::Result<()> {
-    for entry in entries(&space_folder.join(disk::UNFINISHED))? {
+/// Removes everything in a folder that was not written to for so long.
+fn remove_old(folder: &Path, age: Duration) -> io::Result<()> {
+    for entry in entries(folder)? {
         if is_old(&entry, age)? {
-            fs::remove_file(entry.path()).or_else(|error| absent(error, ()))?;
+            let path = entry.path();
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
+            removed.or_else(|error| absent(error, ()))?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use personium_store::{BlobWriter, Result, StoreError};
+use personium_store::{BlobWriter, Result, Space, StoreError};
 use personium_types::BlobId;
 
 use crate::Sync;
@@ -17,13 +17,21 @@ const COLLECT: usize = 256 << 10;
 
 /// A body being written.
 pub(crate) struct Writer {
-    space_folder: PathBuf,
-    id: BlobId,
+    place: Place,
     sync: Sync,
     collected: BytesMut,
     /// Made when there is something to write; taken while it is written to.
     file: Option<Unfinished>,
     failed: bool,
+}
+
+/// Where a body is and will be.
+#[derive(Clone)]
+struct Place {
+    /// The folder of its space.
+    space: PathBuf,
+    unfinished: PathBuf,
+    id: BlobId,
 }
 
 /// A file that is removed unless it gets its final name.
@@ -45,11 +53,15 @@ impl Drop for Unfinished {
 }
 
 impl Writer {
-    pub(crate) fn new(space_folder: PathBuf, sync: Sync) -> Self {
+    pub(crate) fn new(root: &Path, space: &Space, sync: Sync) -> Self {
         let id = BlobId::random();
-        Self {
-            space_folder,
+        let place = Place {
+            space: root.join(disk::space_name(space)),
+            unfinished: disk::unfinished(root, space, &id),
             id,
+        };
+        Self {
+            place,
             sync,
             collected: BytesMut::new(),
             file: None,
@@ -65,9 +77,9 @@ impl Writer {
         }
         self.failed = true;
         let collected = self.collected.split();
-        let (file, folder, id) = (self.file.take(), self.space_folder.clone(), self.id);
+        let (file, place) = (self.file.take(), self.place.clone());
         let written = blocking(move || {
-            let mut file = file.map_or_else(|| create(&folder, &id), Ok)?;
+            let mut file = file.map_or_else(|| create(&place), Ok)?;
             file.file.write_all(&collected)?;
             file.file.write_all(&more)?;
             Ok(file)
@@ -93,32 +105,24 @@ impl BlobWriter for Writer {
             return Err(StoreError::Down("a piece could not be written".into()));
         }
         let collected = self.collected.split();
-        let (file, folder, id, sync) = (
-            self.file.take(),
-            self.space_folder.clone(),
-            self.id,
-            self.sync,
-        );
+        let (file, place, sync) = (self.file.take(), self.place.clone(), self.sync);
         blocking(move || {
-            let mut file = file.map_or_else(|| create(&folder, &id), Ok)?;
+            let mut file = file.map_or_else(|| create(&place), Ok)?;
             file.file.write_all(&collected)?;
-            publish(&mut file, &folder, &id, sync)
+            publish(&mut file, &place, sync)
         })
         .await?;
-        Ok(self.id)
+        Ok(self.place.id)
     }
 }
 
-fn create(space_folder: &Path, id: &BlobId) -> io::Result<Unfinished> {
-    let folder = space_folder.join(disk::UNFINISHED);
-    let path = folder.join(id.to_string());
-    let file = match File::create_new(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(&folder)?;
-            File::create_new(&path)?
-        }
+fn create(place: &Place) -> io::Result<Unfinished> {
+    match fs::create_dir(&place.space) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => other?,
-    };
+    }
+    let path = place.unfinished.clone();
+    let file = File::create_new(&path)?;
     Ok(Unfinished {
         file,
         path,
@@ -126,21 +130,25 @@ fn create(space_folder: &Path, id: &BlobId) -> io::Result<Unfinished> {
     })
 }
 
-/// Gives the file its final name, so that it is found after a power cut if `sync` says so.
-fn publish(file: &mut Unfinished, space_folder: &Path, id: &BlobId, sync: Sync) -> io::Result<()> {
-    let path = disk::body(space_folder, id);
-    let shelf = path.parent().unwrap_or(space_folder);
+/// Gives the file its final name, so that it is found after a power cut if `sync` says so. Fails if the space was
+/// dropped meanwhile.
+fn publish(file: &mut Unfinished, place: &Place, sync: Sync) -> io::Result<()> {
+    let path = disk::body(&place.space, &place.id);
+    let shelf = path.parent().unwrap_or(&place.space);
     if sync == Sync::Full {
         file.file.sync_data()?;
     }
     match fs::rename(&file.path, &path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(shelf)?;
+            match fs::create_dir(shelf) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other?,
+            }
             fs::rename(&file.path, &path)?;
             file.renamed = true;
             if sync == Sync::Full {
-                sync_folder(space_folder)?;
-                sync_folder(space_folder.parent().unwrap_or(space_folder))?;
+                sync_folder(&place.space)?;
+                sync_folder(place.space.parent().unwrap_or(&place.space))?;
             }
         }
         other => other?,

@@ -104,3 +104,19 @@ async fn a_folder_that_cannot_be_used_is_named() {
     .unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
 }
+
+#[tokio::test]
+async fn a_body_of_a_dropped_space_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let space = Space::Cell(CellId::random());
+    let store = open(folder.path(), true);
+    let mut writer = store.create(&space).await.unwrap();
+    writer.write(Bytes::from(vec![1; 1 << 20])).await.unwrap();
+    let mut other = store.create(&Space::Unit).await.unwrap();
+    other.write(Bytes::from(vec![1; 1 << 20])).await.unwrap();
+    store.drop_space(&space).await.unwrap();
+    assert_eq!(files(folder.path()).len(), 1, "only that of another space");
+    assert!(writer.finish().await.is_err());
+    assert_eq!(files(folder.path()).len(), 1);
+    other.finish().await.unwrap();
+}

@@ -1,23 +1,28 @@
 //! The threads that commit, and the files that wait for one.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use personium_store::{Result, StoreError};
+use personium_store::{Batch, Op, Result, StoreError};
 
 use crate::apply;
 use crate::error::{closed, io_error};
-use crate::file::{DbFile, Job, Waiting};
+use crate::file::{DbFile, Job, Waiting, Writer};
 use crate::store::Inner;
 
 /// Batches that one commit takes at most.
 const GROUP: usize = 256;
 
-/// Steps that one commit takes at most, unless a single batch has more: no transaction is long.
-const GROUP_OPS: usize = 8192;
+/// How much one commit takes at most, unless a single batch is more: no transaction is long. A step weighs as much as
+/// its value, and [`STEP`] more.
+const GROUP_WEIGHT: usize = 8 << 20;
+
+/// What a step weighs besides its value, in bytes.
+const STEP: usize = 1 << 10;
 
 /// How long a writer waits for the batches that are likely to follow those it has just answered.
 const GATHER: Duration = Duration::from_micros(150);
@@ -118,7 +123,10 @@ fn work(inner: &Inner) {
             last_group = match turn {
                 Turn::Commit(group) => {
                     let size = group.len();
-                    commit(inner, &file, group);
+                    let done = catch_unwind(AssertUnwindSafe(|| commit(inner, &file, group)));
+                    if done.is_err() {
+                        tracing::error!(file = %file.path.display(), "a commit broke down");
+                    }
                     size
                 }
                 Turn::Drop(answer) => {
@@ -153,13 +161,13 @@ enum Turn {
 fn take(file: &DbFile) -> Option<Turn> {
     let mut queue = file.queue.lock();
     let mut group = Vec::new();
-    let mut ops = 0;
+    let mut weight = 0;
     while let Some(job) = queue.jobs.pop_front() {
         match job {
             Job::Commit(waiting)
-                if group.is_empty() || ops + waiting.batch.ops().len() <= GROUP_OPS =>
+                if group.is_empty() || weight + weigh(&waiting.batch) <= GROUP_WEIGHT =>
             {
-                ops += waiting.batch.ops().len();
+                weight += weigh(&waiting.batch);
                 group.push(waiting);
                 if group.len() == GROUP {
                     break;
@@ -178,6 +186,14 @@ fn take(file: &DbFile) -> Option<Turn> {
     (!group.is_empty()).then_some(Turn::Commit(group))
 }
 
+fn weigh(batch: &Batch) -> usize {
+    let value = |op: &Op| match op {
+        Op::Put(_, value) => value.len(),
+        _ => 0,
+    };
+    batch.ops().iter().map(|op| STEP + value(op)).sum()
+}
+
 /// Waits a moment for those who were answered together to come back together: one commit for many costs as much as
 /// for one.
 fn gather(file: &DbFile, expected: usize) {
@@ -191,11 +207,7 @@ fn commit(inner: &Inner, file: &DbFile, group: Vec<Waiting>) {
     let answers = {
         let _gate = file.gate.read();
         let mut writer = file.writer.lock();
-        let answers = write(inner, file, &mut writer, &group);
-        if answers.is_err() {
-            *writer = None;
-        }
-        answers
+        write(inner, file, &mut writer, &group)
     };
     match answers {
         Ok(answers) => {
@@ -212,20 +224,23 @@ fn commit(inner: &Inner, file: &DbFile, group: Vec<Waiting>) {
     }
 }
 
+/// Commits the group. The connection is given back only if all went well; otherwise the next group opens another.
 fn write(
     inner: &Inner,
     file: &DbFile,
-    writer: &mut Option<crate::file::Writer>,
+    place: &mut Option<Writer>,
     group: &[Waiting],
 ) -> Result<Vec<Result<u64>>> {
-    let writer = match writer {
+    let mut writer = match place.take() {
         Some(writer) => writer,
         None => {
             inner.folder.create(&file.path)?;
-            writer.insert(file.open_writer(&inner.settings)?)
+            file.open_writer(&inner.settings)?
         }
     };
-    apply::group(writer, group.iter().map(|waiting| &waiting.batch))
+    let answers = apply::group(&mut writer, group.iter().map(|waiting| &waiting.batch))?;
+    *place = Some(writer);
+    Ok(answers)
 }
 
 /// The same error for another caller.
