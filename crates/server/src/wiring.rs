@@ -209,7 +209,9 @@ fn settings(config: &Config) -> Settings {
             file_max: config.dav.file_max,
             xml_max: config.dav.xml_max,
             inline_max: config.dav.inline_max,
-            ..DavLimits::default()
+            properties_max: config.dav.properties_max,
+            uploads_max: config.dav.uploads_max,
+            uploads_waiting_max: config.dav.uploads_waiting_max,
         },
         auth: auth(config),
         relay_html_url: config.cell.relay.clone(),
@@ -264,6 +266,7 @@ fn auth(config: &Config) -> AuthRules {
             .clone()
             .map(|name| (name, password(&config.introspect.password))),
         password_rule: PasswordRule::Pattern(config.passwords.pattern.clone()),
-        ..AuthRules::default()
+        hash_threads: config.hashing.threads,
+        revoke_with_account: config.scopes.revoke_with_account,
     }
 }

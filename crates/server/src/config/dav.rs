@@ -16,5 +16,11 @@ section! {
         xml_max: usize = "dav.xml.maxBytes", "1048576", Number(1024..=1 << 28);
         /// Files of up to this many bytes are kept with the records.
         inline_max: usize = "dav.inline.maxBytes", "16384", Number(0..=1 << 20);
+        /// Bytes of the properties that clients may give to one resource.
+        properties_max: usize = "dav.properties.maxBytes", "1048576", Number(1024..=1 << 28);
+        /// Files that are received at the same time; more wait.
+        uploads_max: usize = "dav.uploads.max", "256", Number(1..=1_000_000);
+        /// Files that may wait for their turn; more are refused.
+        uploads_waiting_max: usize = "dav.uploads.maxWaiting", "1024", Number(0..=1_000_000);
     }
 }

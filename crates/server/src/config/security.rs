@@ -47,6 +47,8 @@ section! {
         key_length: usize = "security.auth.password.scrypt.keyLength", "32", Number(16..=1024);
         /// Bytes of the salt.
         salt_length: usize = "security.auth.password.scrypt.saltLength", "64", Number(8..=1024);
+        /// Threads that hash passwords; without a value, all processors but one, so that logins leave room for others.
+        threads: Option<usize> = "security.auth.password.threads", "", Maybe(Number(1..=1024));
     }
 }
 
@@ -59,6 +61,8 @@ section! {
         assertion: Vec<String> = "security.token.defaultScope.assertion", "root", Words;
         /// For an authorization code.
         grant_code: Vec<String> = "security.token.defaultScope.grant_code", "root", Words;
+        /// Whether a change of password, and deactivation, end the tokens that the account was given before.
+        revoke_with_account: bool = "security.token.revokeWithAccount", "false", Flag;
     }
 }
 
