@@ -41,7 +41,7 @@ async fn get(call: CellCall) -> Result<Answer> {
 }
 
 /// Whether a media type is listed as it is: neither wildcards nor parameters count.
-fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()

@@ -21,7 +21,7 @@ pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Re
     }
     if target.node().value().kind != Kind::File {
         let text = format!("URL : {}\n", resource.url);
-        return Ok(answer::content(StatusCode::OK, "text/html", text));
+        return Ok(answer::content(StatusCode::OK, "text/plain", text));
     }
     let if_none_match = call.header("if-none-match").map(str::to_owned);
     let range = call.header("range").map(str::to_owned);
