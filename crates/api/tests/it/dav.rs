@@ -1,0 +1,12 @@
+//! Boxes, collections and files; roots of cells and boxes.
+
+mod acl;
+mod collections;
+mod files;
+mod listing;
+mod moving;
+mod permits;
+mod properties;
+mod removal;
+mod roots;
+mod uploads;
