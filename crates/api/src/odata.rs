@@ -16,7 +16,6 @@ mod write;
 
 use std::sync::Arc;
 
-use http::Method;
 use personium_model::locate::Target;
 use personium_model::odata::Root;
 use personium_types::Result;
@@ -106,9 +105,4 @@ pub(crate) async fn collection(call: CellCall, target: Target) -> Result<Answer>
     }
     .handle(&below.join("/"))
     .await
-}
-
-/// Whether a request to the collection itself is for OData rather than for WebDAV.
-pub(crate) fn is_for_odata(method: &Method) -> bool {
-    method == Method::GET
 }

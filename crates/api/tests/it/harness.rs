@@ -1,12 +1,13 @@
 //! A unit in memory, requests to it, and a look at what it stores.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use personium_api::{Body, Service};
+use personium_model::auth::Keys;
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
@@ -16,6 +17,15 @@ use personium_types::{CellId, Clock, Secret};
 /// The URL of the unit.
 pub const UNIT: &str = "http://unit.example/";
 const MASTER: &str = "master";
+
+/// Keys are made once: that takes longer than most tests.
+static KEYS: LazyLock<Arc<Keys>> = LazyLock::new(|| {
+    let secret = "a secret of these tests";
+    Arc::new(Keys::self_signed("unit.example", secret, START).unwrap())
+});
+
+/// When the clocks of these tests start, milliseconds since 1970.
+const START: i64 = 1_700_000_000_000;
 
 /// A clock that goes on by one millisecond with every look at it.
 struct Ticks(AtomicI64);
@@ -61,10 +71,10 @@ impl World {
             records: records.clone(),
             blobs: blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),
-            clock: Arc::new(Ticks(AtomicI64::new(1_700_000_000_000))),
+            clock: Arc::new(Ticks(AtomicI64::new(START))),
         };
         let urls = UnitUrls::new("http", "unit.example", None, true);
-        let unit = Arc::new(Unit::new(ports, urls, settings));
+        let unit = Arc::new(Unit::new(ports, urls, settings, KEYS.clone()));
         Self {
             service: Service::new(unit.clone()),
             unit,
