@@ -13,6 +13,7 @@ mod process;
 
 use std::fmt::Write as _;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use process::{Unit, installed};
 
@@ -24,18 +25,29 @@ fn shell_blocks(text: &str) -> String {
         .collect()
 }
 
+/// The password that the first start tells, as soon as it does.
+fn told_password(unit: &Unit) -> String {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let told = unit.log();
+        if let Some(password) = told
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("password "))
+        {
+            return password.trim().to_owned();
+        }
+        assert!(Instant::now() < until, "no password is told: {told}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn every_line_of_the_readme_works() {
     if !installed("curl") {
         return;
     }
     let unit = Unit::start_new("walk");
-    let welcome = unit.log();
-    let password = welcome
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("password"))
-        .expect("no password is told")
-        .trim();
+    let password = told_password(&unit);
     let readme =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
     let mut script = String::new();

@@ -199,7 +199,7 @@ impl Unit {
         );
         admin.made("ACL", &format!("/{name}/box"), &list);
         let form = "grant_type=password&username=me&password=password1";
-        let answer = admin
+        let answer = Client::new(self.port, "")
             .send("POST", &format!("/{name}/__token"), &[], form.as_bytes())
             .unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
