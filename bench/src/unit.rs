@@ -212,14 +212,26 @@ impl Unit {
     /// When it is refused.
     pub(crate) async fn log_in(&mut self, cell: &str, account: &str) -> Outcome<String> {
         let form = format!("grant_type=password&username={account}&password=password1");
-        let answer = self
-            .call(
-                "POST",
-                &format!("/{cell}/__token"),
-                &[("Content-Type", "application/x-www-form-urlencoded")],
-                form.as_bytes(),
-            )
-            .await?;
+        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        let mut answer = Vec::new();
+        let asked = request(
+            "POST",
+            &format!("/{cell}/__token"),
+            &headers,
+            form.as_bytes(),
+        );
+        let got = self
+            .admin
+            .exchange(&asked, Body::Keep(&mut answer))
+            .await
+            .map_err(|e| format!("cannot log in: {e}"))?;
+        if got.status != 200 {
+            return Err(format!(
+                "the login is answered {}: {}",
+                got.status,
+                String::from_utf8_lossy(&answer)
+            ));
+        }
         let json: Value = serde_json::from_slice(&answer)
             .map_err(|e| format!("the token answer is not JSON: {e}"))?;
         let token = json
