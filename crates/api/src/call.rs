@@ -72,15 +72,6 @@ impl Path {
         }
         Ok(out)
     }
-
-    /// The path without its first `n` segments.
-    #[must_use]
-    pub fn below(&self, n: usize) -> Self {
-        Self {
-            raw: self.raw.get(n..).unwrap_or_default().to_vec(),
-            decoded: self.decoded.get(n..).unwrap_or_default().to_vec(),
-        }
-    }
 }
 
 impl Call {

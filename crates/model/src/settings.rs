@@ -1,7 +1,7 @@
 //! Limits and rules that an operator sets, as the model needs them.
 
 /// Limits and rules of a unit. `Default` gives the values of an empty configuration file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Limits of OData.
     pub odata: OdataLimits,
@@ -108,19 +108,6 @@ pub struct AuthRules {
     pub revoke_with_account: bool,
     /// User name and password of the unit-wide introspection credential.
     pub introspect: Option<(String, personium_types::Secret<String>)>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            odata: OdataLimits::default(),
-            dav: DavLimits::default(),
-            auth: AuthRules::default(),
-            relay_html_url: None,
-            authorization_html_url: None,
-            password_change_html_url: None,
-        }
-    }
 }
 
 impl Default for OdataLimits {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use personium_store::StoreError;
 use personium_token::password;
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, Result};
 
 use super::account::{self, Account, Status};
 use super::history::{self, History};
@@ -325,7 +325,7 @@ impl<'a> Guard<'a> {
             return Ok(());
         }
         let removed: Result<(), StoreError> = self.unit.cache().remove(&self.count_key()).await;
-        removed.map_err(|e| Error::from(store_error(e)))
+        removed.map_err(store_error)
     }
 }
 

@@ -136,38 +136,15 @@ impl Run<'_> {
             self.bind(&mut step, &mut draft, parent)?;
         }
         let mut key_parent = parent;
-        if let (Some(linked), Some(mut source)) = (&creation.linked, source) {
-            if !(bound_by_link && key_parent.is_some()) {
-                if linked.association.here.control == Some(ControlSet::AssociationEnd)
-                    && set.control == Some(ControlSet::AssociationEnd)
-                {
-                    schema_rules::check_relation(root, &source.entity, &draft.entity).await?;
-                }
-                link::connect(
-                    root,
-                    &mut step,
-                    &linked.association,
-                    &mut source,
-                    &mut draft,
-                )
-                .await?;
-                let association = &linked.association;
-                link::rekey(
-                    root,
-                    &mut step,
-                    association,
-                    &source.entity,
-                    &draft.entity,
-                    link::Rekey::Link,
-                )
-                .await?;
-                if linked.association.forth == Side::One {
-                    claimed.push(link_claim(&source));
-                }
-                if bound_by_link {
-                    key_parent = Some(source.entity.id.clone());
-                }
-                source.finish(root, &mut step)?;
+        if let (Some(linked), Some(source)) = (&creation.linked, source)
+            && !(bound_by_link && key_parent.is_some())
+        {
+            let source = self.attach(linked, source, &mut draft, &mut step).await?;
+            if linked.association.forth == Side::One {
+                claimed.push(link_claim(&linked.association.here, &source));
+            }
+            if bound_by_link {
+                key_parent = Some(source);
             }
         }
         if !load::is_keyed_by_id(set) {
@@ -194,6 +171,26 @@ impl Run<'_> {
         Ok(entity)
     }
 
+    /// Links a new entity to the source of a navigation property; gives the id of the source.
+    async fn attach(
+        &self,
+        linked: &Linked,
+        mut source: Draft,
+        draft: &mut Draft,
+        step: &mut Batch,
+    ) -> Result<String> {
+        let root = self.root;
+        let association = &linked.association;
+        let ends = Some(ControlSet::AssociationEnd);
+        if association.here.control == ends && association.there.control == ends {
+            schema_rules::check_relation(root, &source.entity, &draft.entity).await?;
+        }
+        link::connect(root, step, association, &mut source, draft).await?;
+        let (from, to) = (&source.entity, &draft.entity);
+        link::rekey(root, step, association, from, to, link::Rekey::Link).await?;
+        Ok(source.finish(root, step)?.id)
+    }
+
     fn new_id(&self, set: &SetRef, properties: &mut Properties) -> String {
         if load::is_keyed_by_id(set) {
             return properties.text(ID).map_or_else(
@@ -216,7 +213,9 @@ impl Run<'_> {
             .await?
             .ok_or(Code::LinkSourceMissing)?;
         let draft = Draft::of(here, found);
-        if linked.association.forth == Side::One && self.seen.contains(&link_claim(&draft)) {
+        if linked.association.forth == Side::One
+            && self.seen.contains(&link_claim(here, &draft.entity.id))
+        {
             return Err(Code::LinkExists.into());
         }
         Ok(Some(draft))
@@ -315,11 +314,8 @@ impl Run<'_> {
 }
 
 /// Stands for the one link that an entity may have along an association.
-fn link_claim(source: &Draft) -> Key {
-    Key::table(b'!')
-        .fixed(source.set.key.as_bytes())
-        .text(&source.entity.id)
-        .build()
+fn link_claim(set: &SetRef, id: &str) -> Key {
+    Key::table(b'!').fixed(set.key.as_bytes()).text(id).build()
 }
 
 /// The record of the entity type of user data.

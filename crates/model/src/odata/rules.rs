@@ -10,7 +10,7 @@ use super::root::{Root, SetRef};
 use super::schema_rules;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
-use crate::records::{self, Records};
+use crate::records;
 use crate::view::box_node_key;
 
 /// The number of the constraint that a box's schema is unique in its cell.
@@ -59,21 +59,6 @@ pub(super) fn claim_uniques(
         batch.assert(key.clone(), personium_store::Expect::Absent);
         batch.put(key, after.id.clone().into_bytes());
     }
-}
-
-/// The box of an app, by any of the spellings of its schema.
-pub(crate) async fn find_box_by_schema(
-    records: &Records,
-    spellings: &[String],
-) -> Result<Option<String>> {
-    let set = SetKey::control(ControlSet::Box);
-    for spelling in spellings {
-        let key = keys::unique(&set, BOX_SCHEMA, &[Some(spelling)]);
-        if let Some(id) = crate::entity::find_id(records, &key).await? {
-            return Ok(Some(id));
-        }
-    }
-    Ok(None)
 }
 
 /// Checks a creation that is valid by itself.
