@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::answer::{self, Answer};
 use crate::call::{Call, CellCall};
+use crate::cell_root::text_or_json;
 use crate::{dav, unit};
 
 /// The header that confirms the deletion of a box or cell.
@@ -37,7 +38,12 @@ pub(crate) async fn get(call: CellCall, resource: Resource, target: Target) -> R
         "cell": {"name": target.view.cell().name, "url": call.cell_url()},
         "unit": unit::document(&call.call),
     });
-    Ok(answer::json(StatusCode::OK, &body))
+    let media_type = text_or_json(&call.call.headers);
+    Ok(answer::content(
+        StatusCode::OK,
+        media_type,
+        body.to_string(),
+    ))
 }
 
 /// DELETE of a box with everything in it.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::answer::{self, Answer, WithHeader};
 use crate::call::CellCall;
-use crate::cell_root::{accepts, only_get};
+use crate::cell_root::{only_get, text_or_json};
 use crate::dav;
 
 /// The URL of the box that belongs to the app which the query, or else the token, names.
@@ -24,7 +24,7 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
     if let Some(schema) = asked.as_deref().filter(|schema| !is_schema_uri(schema)) {
         return Err(Error::new(Code::QueryRange).with("schema").with(schema));
     }
-    let accepts_json = accepts(&call.call.headers, "application/json");
+    let media_type = text_or_json(&call.call.headers);
     let (unit, view, access) = (call.call.unit.clone(), call.view, call.call.access.clone());
     drop(call.call);
     let schema = asked.or_else(|| access.app().map(str::to_owned));
@@ -39,11 +39,6 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
     })?;
     permit(&unit, &view, &access, &found).await?;
     let url = dav::box_url(unit.urls(), &view, &found) + "/";
-    let media_type = if accepts_json {
-        "application/json"
-    } else {
-        "text/plain"
-    };
     let body = json!({"Url": url}).to_string();
     Ok(answer::content(StatusCode::OK, media_type, body)
         .with(header::LOCATION, &url)

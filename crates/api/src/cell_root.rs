@@ -41,13 +41,22 @@ async fn get(call: CellCall) -> Result<Answer> {
 }
 
 /// Whether a media type is listed as it is: neither wildcards nor parameters count.
-pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|entry| entry.trim().eq_ignore_ascii_case(media_type))
+}
+
+/// The media type of a JSON document that has none of its own: clients that do not ask for JSON get it as text.
+pub(crate) fn text_or_json(headers: &HeaderMap) -> &'static str {
+    if accepts(headers, "application/json") {
+        "application/json"
+    } else {
+        "text/plain"
+    }
 }
 
 async fn options(call: CellCall) -> Result<Answer> {

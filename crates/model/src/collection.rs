@@ -99,20 +99,13 @@ async fn make(
 /// # Errors
 /// 401 or 403 without the privilege; 404 if there is none; 403 if it has content and `recursive` is not set.
 pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
+    check_remove(resource, &resource.locate().await?)?;
     if recursive {
         sweep::announce(&resource.unit, &resource.view).await?;
     }
     let change = |target: Target| async move {
-        let permit = resource.permit_on_holder(&target, Privilege::Unbind)?;
+        let permit = check_remove(resource, &target)?;
         let found = target.node();
-        match found.value().kind {
-            _ if !target.exists() => return Err(resource.not_found()),
-            Kind::Collection | Kind::Odata | Kind::Service | Kind::Stream => {}
-            Kind::Cell | Kind::Box | Kind::File => return Err(Code::MethodNotAllowed.into()),
-        }
-        if target.is_service_source() {
-            return Err(Code::MethodNotAllowed.into());
-        }
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         unlink(&permit, &mut batch, &target);
@@ -128,6 +121,22 @@ pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
         sweep::start(&resource.unit, resource.view.cell().id);
     }
     Ok(())
+}
+
+fn check_remove(resource: &Resource, target: &Target) -> Result<Permit> {
+    let permit = resource.permit_on_holder(target, Privilege::Unbind)?;
+    if !target.exists() {
+        return Err(resource.not_found());
+    }
+    let removable = matches!(
+        target.node().value().kind,
+        Kind::Collection | Kind::Odata | Kind::Service | Kind::Stream
+    );
+    if removable && !target.is_service_source() {
+        Ok(permit)
+    } else {
+        Err(Code::MethodNotAllowed.into())
+    }
 }
 
 /// Adds to a batch what else goes with an empty collection, and that it is empty.

@@ -115,17 +115,32 @@ enum Plan {
     Replace,
 }
 
+/// A PUT that may go on, as far as that is known before its body is received.
+#[derive(Debug)]
+pub struct Checked {
+    /// The collection that gets a new member and is nearly full.
+    nearly_full: Option<NodeId>,
+}
+
 /// Whether a PUT may go on, to be asked before its body is received.
 ///
 /// # Errors
 /// What [`put`] would refuse with.
-pub async fn check_put(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<()> {
+pub async fn check_put(
+    resource: &Resource,
+    target: &Target,
+    if_match: Option<&str>,
+) -> Result<Checked> {
     let (_permit, plan) = plan(resource, target, if_match)?;
-    if let Plan::Create { parent, .. } = plan {
-        let max = resource.unit.settings().dav.children_max;
-        add_member(target, &parent, max, &mut Batch::new()).await?;
-    }
-    Ok(())
+    let nearly_full = match plan {
+        Plan::Create { parent, .. } => {
+            let max = resource.unit.settings().dav.children_max;
+            let exact = add_member(target, &parent, max, &mut Batch::new()).await?;
+            exact.then_some(parent)
+        }
+        Plan::Replace => None,
+    };
+    Ok(Checked { nearly_full })
 }
 
 /// Creates a file or replaces the body of one; properties and access control stay.
@@ -135,14 +150,13 @@ pub async fn check_put(resource: &Resource, target: &Target, if_match: Option<&s
 /// 400 if the collection is full. Nothing of the body is kept then.
 pub async fn put(
     resource: &Resource,
+    checked: Checked,
     received: Received,
     if_match: Option<&str>,
 ) -> Result<Stored> {
-    let target = resource.locate().await?;
-    let _turn = if target.exists() {
-        None
-    } else {
-        resource.turn(&target).await?
+    let _turn = match checked.nearly_full {
+        Some(parent) => resource.unit.turns().wait(&parent).await,
+        None => None,
     };
     let received = &received;
     let change = |target: Target| async move {

@@ -5,7 +5,7 @@ use personium_store::Batch;
 use personium_types::{Code, Error, Privilege, Result};
 
 use crate::locate::{Located, Target};
-use crate::node::{Kind, Node};
+use crate::node::Node;
 use crate::records::put_checked;
 use crate::unit::Touch;
 use crate::view::cell_node_key;
@@ -28,7 +28,6 @@ pub struct Patched {
 /// 401 or 403 without the privilege, 404 if the resource does not exist, 405 on the source collection of a service,
 /// 413 if the resource had too many properties then.
 pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
-    let touch = touch(&resource.locate().await?);
     let change = |target: Target| async move {
         let permit = permit(resource, &target, Privilege::WriteProperties)?;
         let mut batch = Batch::new();
@@ -39,7 +38,7 @@ pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
         put_node(&mut batch, target.node(), &node)?;
         Ok((batch, out))
     };
-    resource.change(touch, change).await
+    resource.change(Touch::Data, change).await
 }
 
 /// Replaces the access control list of a box, collection or file and gives its ETag.
@@ -47,7 +46,6 @@ pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
 /// # Errors
 /// 401 or 403 without the privilege, 404 if the resource does not exist, 405 in the sources of a service.
 pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<String> {
-    let touch = touch(&resource.locate().await?);
     let change = |target: Target| async move {
         let permit = permit(resource, &target, Privilege::WriteAcl)?;
         if target.is_in_service_source() {
@@ -60,7 +58,7 @@ pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<String> {
         put_node(&mut batch, target.node(), &node)?;
         Ok((batch, etag))
     };
-    resource.change(touch, change).await
+    resource.change(Touch::Data, change).await
 }
 
 /// Sets, then removes dead properties of a cell. Only a unit user who manages the cell may.
@@ -116,14 +114,6 @@ fn permit(resource: &Resource, target: &Target, wanted: Privilege) -> Result<Per
         return Err(Code::MethodNotAllowed.into());
     }
     Ok(permit)
-}
-
-fn touch(target: &Target) -> Touch {
-    if target.node().value().kind == Kind::File {
-        Touch::Data
-    } else {
-        Touch::Structure
-    }
 }
 
 /// The node of a cell as it is stored, not as it is cached.

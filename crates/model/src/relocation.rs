@@ -70,20 +70,11 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
 /// 404 if the source is gone, 412 if a condition does not hold, 409 if a collection of the destination is missing,
 /// 400 where the destination cannot take it, 401 or 403 without the privileges there.
 pub async fn relocate(resource: &Resource, to: &Destination) -> Result<Moved> {
-    let source = resource.locate().await?;
     let place = resource.locate_in(&resource.view, &to.segments).await?;
     let _turn = if place.exists() {
         None
     } else {
         resource.turn(&place).await?
-    };
-    let is_file = source.exists()
-        && source.node().value().kind == Kind::File
-        && (!place.exists() || place.node().value().kind == Kind::File);
-    let touch = if is_file {
-        Touch::Data
-    } else {
-        Touch::Structure
     };
     let change = |source: Target| async move {
         let permit = check_source(resource, &source)?;
@@ -92,7 +83,7 @@ pub async fn relocate(resource: &Resource, to: &Destination) -> Result<Moved> {
         check_destination(resource, &source, &place, to)?;
         exchange(permit, resource, &source, &place).await
     };
-    let (moved, replaced) = resource.change(touch, change).await?;
+    let (moved, replaced) = resource.change(Touch::Data, change).await?;
     if let Some(body) = replaced {
         discard(resource, &body).await;
     }

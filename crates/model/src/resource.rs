@@ -10,6 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::keys;
 use crate::locate::{self, Target};
+use crate::node::Kind;
 use crate::unit::Touch;
 use crate::{Access, CellView, Permit, Unit};
 
@@ -53,19 +54,30 @@ impl Resource {
 
     /// Finds what the path leads to, builds a batch from it and commits that; on a conflict does it all again from
     /// what is stored then, the access check in `build` included.
+    ///
+    /// What is cached about the cell is dropped if `touch` says so, or if the path leads to anything but a file.
     pub(crate) async fn change<T, F, Fut>(&self, touch: Touch, build: F) -> Result<T>
     where
         F: Fn(Target) -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
         let again = AtomicBool::new(false);
+        let structural = AtomicBool::new(false);
         let attempt = || async {
             let view = self
                 .current_view(again.swap(true, Ordering::AcqRel))
                 .await?;
-            build(self.locate_in(&view, &self.segments).await?).await
+            let target = self.locate_in(&view, &self.segments).await?;
+            if target.exists() && target.node().value().kind != Kind::File {
+                structural.store(true, Ordering::Release);
+            }
+            build(target).await
         };
-        self.unit.transact(&self.view, touch, attempt).await
+        let out = self.unit.transact(&self.view, touch, attempt).await;
+        if structural.load(Ordering::Acquire) {
+            self.unit.forget_cell(&self.view.cell().name);
+        }
+        out
     }
 
     async fn current_view(&self, again: bool) -> Result<Arc<CellView>> {
@@ -83,12 +95,13 @@ impl Resource {
     /// Waits for the turn to add a member to a collection that is nearly full; `None` if it is not.
     pub(crate) async fn turn(&self, target: &Target) -> Result<Option<OwnedMutexGuard<()>>> {
         let parent = target.node().value().id;
-        let count = self
+        let max = self.unit.settings().dav.children_max;
+        let count = target
             .view
             .records()
             .counter(&keys::child_count(&parent))
             .await?;
-        if count < exact_from(self.unit.settings().dav.children_max) {
+        if count < exact_from(max) {
             return Ok(None);
         }
         Ok(self.unit.turns().wait(&parent).await)
@@ -135,7 +148,7 @@ fn exact_from(max: i64) -> i64 {
     max - max.clamp(0, 1_024) / 2
 }
 
-/// Adds to a batch that a collection gets one more member.
+/// Adds to a batch that a collection gets one more member; `true` if the batch depends on how many there are.
 ///
 /// # Errors
 /// 400 if it has as many as it may have.
@@ -144,15 +157,16 @@ pub(crate) async fn add_member(
     parent: &personium_types::NodeId,
     max: i64,
     batch: &mut Batch,
-) -> Result<()> {
+) -> Result<bool> {
     let key = keys::child_count(parent);
     let (count, state) = target.view.records().counter_state(&key).await?;
     if count >= max {
         return Err(Code::TooManyChildren.into());
     }
-    if count >= exact_from(max) {
+    let exact = count >= exact_from(max);
+    if exact {
         batch.assert(key.clone(), state);
     }
     batch.add(key, 1);
-    Ok(())
+    Ok(exact)
 }

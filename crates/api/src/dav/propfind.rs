@@ -53,7 +53,12 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
         .rev()
         .collect();
     let href = hrefs.last().cloned().unwrap_or_default();
-    let printer = Printer { base, names, above };
+    let printer = Printer {
+        base,
+        names,
+        above,
+        cell_status: None,
+    };
     let node = target.node().value();
     let etag = node.etag();
 
@@ -98,6 +103,11 @@ pub(super) async fn handle_cell(call: CellCall) -> Result<Answer> {
         base: format!("{url}__role/__/"),
         names,
         above: Vec::new(),
+        cell_status: Some(if cell.import_failed {
+            "import failed"
+        } else {
+            "normal"
+        }),
     };
     let mut out = String::new();
     let document = Multistatus::start(&mut out);
@@ -131,6 +141,8 @@ struct Printer {
     names: Option<RoleNames>,
     /// URLs and lists of the target and everything above it up to the box, the target first.
     above: Vec<(String, Acl)>,
+    /// The state of the cell, if it is the cell that is shown.
+    cell_status: Option<&'static str>,
 }
 
 impl Printer {
@@ -160,7 +172,7 @@ impl Printer {
                 updated_ms: node.updated,
                 length: file.map(|f| f.length),
                 content_type: file.and_then(|f| f.media_type.as_deref()),
-                cell_status: (node.kind == Kind::Cell).then_some("normal"),
+                cell_status: self.cell_status,
                 acl: self.names.as_ref().map(|_| AclView {
                     base: &self.base,
                     schema_authz: node.acl.schema_level.map(schema_authz),

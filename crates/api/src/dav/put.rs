@@ -14,7 +14,7 @@ use crate::call::Call;
 pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
     let if_match = call.header("if-match").map(str::to_owned);
     let media_type = call.header("content-type").map(str::to_owned);
-    file::check_put(&resource, &target, if_match.as_deref()).await?;
+    let checked = file::check_put(&resource, &target, if_match.as_deref()).await?;
     drop(target);
     let announced = call.announced_length();
     if let Some(max) = resource
@@ -35,7 +35,7 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
         }
     }
     let received = upload.finish(media_type).await?;
-    let stored = file::put(&resource, received, if_match.as_deref()).await?;
+    let stored = file::put(&resource, checked, received, if_match.as_deref()).await?;
     let status = if stored.created {
         StatusCode::CREATED
     } else {

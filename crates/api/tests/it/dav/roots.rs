@@ -6,6 +6,12 @@ use crate::harness::{World, done, refused};
 async fn a_box_describes_itself() {
     let world = World::new().await;
     let reply = world.ask("GET", "c/app").send().await;
+    assert_eq!(reply.header("content-type"), Some("text/plain"));
+    let reply = world
+        .ask("GET", "c/app")
+        .with("accept", "application/json")
+        .send()
+        .await;
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let body = reply.json();
     assert_eq!(body["box"]["name"], "app");
