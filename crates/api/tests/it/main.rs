@@ -1,4 +1,6 @@
 //! The API as a whole, in process and over stores in memory. The folders mirror the URLs.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 mod dav;
 mod harness;
