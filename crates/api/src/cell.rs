@@ -6,7 +6,9 @@ use crate::answer::Answer;
 use crate::call::CellCall;
 use crate::error::Challenge;
 use crate::route::CellRoute;
-use crate::{box_url, cell_root, dav, odata, relay, role_list, token};
+use crate::{
+    authorize, box_url, cell_root, dav, introspect, keys, odata, password, relay, role_list, token,
+};
 
 /// Answers a request to a cell.
 pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer> {
@@ -20,6 +22,12 @@ pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer>
         CellRoute::BoxUrl => box_url::handle(call).await,
         CellRoute::Role => role_list::handle(call).await,
         CellRoute::Html => html(&call),
+        CellRoute::Authorize => authorize::handle(call).await,
+        CellRoute::MyPassword => password::handle(call).await,
+        CellRoute::Introspect => introspect::handle(call, challenge).await,
+        CellRoute::Certs => keys::certs(call).await,
+        CellRoute::Sign => keys::sign(call).await,
+        CellRoute::WellKnown => keys::discovery(call).await,
         _ => Err(Code::NoSuchPath.into()),
     }
 }

@@ -4,6 +4,7 @@
 
 mod access;
 pub mod answer;
+mod authorize;
 mod body;
 mod box_root;
 mod box_url;
@@ -12,8 +13,11 @@ mod cell;
 mod cell_root;
 mod dav;
 mod error;
+mod introspect;
+mod keys;
 mod locate;
 mod odata;
+mod password;
 mod preflight;
 mod relay;
 mod role_list;

@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use personium_dav::PERSONIUM_NS;
-use personium_dav::proppatch;
-use personium_dav::xml::{Element, Limits};
+use personium_model::cell::cell_property;
 use personium_model::url::LOCAL_CELL;
 use personium_model::{CellView, Unit};
 use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_url};
@@ -37,11 +35,7 @@ pub(crate) async fn cell_page(call: Call, view: Arc<CellView>) -> Result<Answer>
         .await
         .map_err(|e| Error::new(Code::RelayConnect).because(e))?;
     let (head, body) = fetched?.into_parts();
-    let is_html = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes() == b"text/html");
-    if !is_html {
+    if !is_html(&head.headers) {
         return Err(Code::RelayContentType.into());
     }
     let page = body::read_all(body, PAGE_MAX)
@@ -50,28 +44,59 @@ pub(crate) async fn cell_page(call: Call, view: Arc<CellView>) -> Result<Answer>
     Ok(answer::content(head.status, "text/html", page))
 }
 
+/// The page that a property of the cell, or else the unit, names; `None` if none is set or it cannot be fetched.
+pub(crate) async fn own_page(
+    unit: &Arc<Unit>,
+    view: &CellView,
+    property: &str,
+    default: Option<&str>,
+) -> Option<String> {
+    let own = cell_property(view, property).await.ok().flatten();
+    let url = own.or_else(|| default.map(str::to_owned))?;
+    let url = resolve(unit, view, property, &url).ok()?;
+    // The form could lead to itself for ever.
+    let is_form = |path: &str| path.trim_start_matches('/').starts_with("__authz");
+    if unit.urls().split(&url).is_some_and(|(_, path)| is_form(path)) {
+        return None;
+    }
+    let answer = tokio::time::timeout(PATIENCE, fetch(unit, &url))
+        .await
+        .ok()?
+        .ok()?;
+    if answer.status() != StatusCode::OK || !is_html(answer.headers()) {
+        return None;
+    }
+    let page = body::read_all(answer.into_body(), PAGE_MAX).await.ok()?;
+    String::from_utf8(page.to_vec()).ok()
+}
+
+fn is_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes() == b"text/html")
+}
+
 /// The URL that the cell names, else the unit's, in its `http(s)` form.
 async fn page_url(unit: &Unit, view: &CellView) -> Result<String> {
-    let node = view.cell_node().await?;
-    let key = proppatch::key(PERSONIUM_NS, PROPERTY);
-    let own = node.value.properties.get(&key).and_then(|xml| {
-        let element = Element::parse(xml.as_bytes(), &Limits::REQUEST).ok()?;
-        Some(element.text().trim().to_owned())
-    });
-    let url = own
+    let url = cell_property(view, PROPERTY)
+        .await?
         .or_else(|| unit.settings().relay_html_url.clone())
         .ok_or_else(|| Error::new(Code::RelayUnset).with(PROPERTY))?;
-    if !(is_http_url(&url) || is_unit_local_url(&url) || is_cell_local_url(&url)) {
-        return Err(Error::new(Code::RelayMalformed).with(PROPERTY));
+    resolve(unit, view, PROPERTY, &url)
+}
+
+fn resolve(unit: &Unit, view: &CellView, property: &str, url: &str) -> Result<String> {
+    if !(is_http_url(url) || is_unit_local_url(url) || is_cell_local_url(url)) {
+        return Err(Error::new(Code::RelayMalformed).with(property));
     }
     let resolved = match url.strip_prefix(LOCAL_CELL) {
         Some(path) => {
             let cell = unit.urls().cell(&view.cell().name);
             Some(cell + path.strip_prefix('/').unwrap_or(path))
         }
-        None => unit.urls().resolve(&url),
+        None => unit.urls().resolve(url),
     };
-    resolved.ok_or_else(|| Error::new(Code::RelayMalformed).with(PROPERTY))
+    resolved.ok_or_else(|| Error::new(Code::RelayMalformed).with(property))
 }
 
 async fn fetch(unit: &Arc<Unit>, url: &str) -> Result<Response<Body>> {

@@ -17,6 +17,8 @@ pub enum CellRoute {
     Certs,
     /// `__sign`: signs a payload.
     Sign,
+    /// `.well-known`: what clients want to know.
+    WellKnown,
     /// `__html`: pages of the server.
     Html,
     /// `__role`: roles as resources.
@@ -49,6 +51,7 @@ impl CellRoute {
             "__introspect" => Self::Introspect,
             "__certs" => Self::Certs,
             "__sign" => Self::Sign,
+            ".well-known" => Self::WellKnown,
             "__html" => Self::Html,
             "__role" => Self::Role,
             "__box" => Self::BoxUrl,

@@ -260,6 +260,24 @@ impl Access {
         }
     }
 
+    /// Lets an account change its own password; the name of the account.
+    ///
+    /// # Errors
+    /// 401 if the credentials are missing or no good, 403 if they are not an account's or the scope is lacking.
+    pub fn permit_own_password(&self) -> Result<(Permit, String)> {
+        match &self.identity {
+            Identity::PasswordChange { account } => Ok((Permit(()), account.clone())),
+            Identity::Resident { subject } => {
+                if !self.scope_includes(Privilege::Auth) {
+                    return Err(Error::new(Code::ScopeLacking).with(Privilege::Auth.local_name()));
+                }
+                let name = subject.split_once('#').map_or("", |(_, name)| name);
+                Ok((Permit(()), name.to_owned()))
+            }
+            _ => Err(self.refusal()),
+        }
+    }
+
     /// Lets the server do something on its own account: the first administrator cell, clean-up, jobs.
     #[must_use]
     pub fn server_permit() -> Permit {

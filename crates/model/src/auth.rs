@@ -10,19 +10,27 @@
 //! | [`hashing`] | where passwords are hashed without starving other requests |
 //! | [`issue`] | which tokens does a grant lead to? |
 //! | [`client`] | which application asks? |
+//! | [`cell_key`] | what does a cell sign with? |
+//! | [`id_token`] | what is an application told about who logged in? |
+//! | [`introspect`] | what does a token say? |
 //! | [`visitor`] | which roles has somebody from another cell? |
 //! | [`unit_user`] | is a token of another cell one of a unit user? |
+//! | [`pkce`] | does a verifier fit the challenge of a code? |
 //! | [`scope`] | which of the wanted scopes are granted? |
 
 pub mod account;
 pub mod bearer;
+pub mod cell_key;
 pub mod client;
 pub mod hashing;
 pub mod history;
+pub mod id_token;
+pub mod introspect;
 pub mod ip_range;
 pub mod issue;
 pub mod keys;
 pub mod login;
+pub mod pkce;
 pub mod rule;
 pub mod scope;
 pub mod unit_user;

@@ -1,8 +1,12 @@
 //! The catalogue of cells.
 
+use personium_dav::PERSONIUM_NS;
+use personium_dav::proppatch;
+use personium_dav::xml::{Element, Limits};
 use personium_odata::value::Properties;
-use personium_types::{CellId, NodeId};
+use personium_types::{CellId, NodeId, Result};
 
+use crate::CellView;
 use crate::entity::StoredEntity;
 
 /// A cell as the catalogue knows it.
@@ -43,4 +47,14 @@ impl Cell {
     pub fn node_id(&self) -> NodeId {
         NodeId::from_bytes(*self.id.as_bytes())
     }
+}
+
+/// The text of a property of the cell in the server's own namespace; `None` if it is not set.
+pub async fn cell_property(view: &CellView, name: &str) -> Result<Option<String>> {
+    let node = view.cell_node().await?;
+    let key = proppatch::key(PERSONIUM_NS, name);
+    Ok(node.value.properties.get(&key).and_then(|xml| {
+        let element = Element::parse(xml.as_bytes(), &Limits::REQUEST).ok()?;
+        Some(element.text().trim().to_owned())
+    }))
 }

@@ -202,12 +202,15 @@ codes! {
     ClientAuthRequired = "PR401-AN-0021", "Authentication of the client is required.";
     ClientAssertionType = "PR400-AN-0022", "The client_assertion_type is not supported.";
     PasswordChangeRequired = "PR401-AN-0023", "The password must be changed first.";
+    CodeVerifier = "PR400-AN-0024", "The code_verifier is missing or not the one of the code.";
+    CodeRedirect = "PR400-AN-0025", "The redirect_uri is not the one of the code.";
     RootCertificate = "PR500-AN-0001", "The configured root certificates cannot be used.";
     ResponseTypeUnsupported = "PR400-AZ-0001", "The response type is not supported.";
     ClientIdInvalid = "PR400-AZ-0002", "The client_id is not valid.";
     RedirectUriInvalid = "PR400-AZ-0003", "The redirect_uri is not valid.";
     ResponseTypeMissing = "PR400-AZ-0004", "The response_type is missing.";
     AuthzExpiresIn = "PR400-AZ-0008", "The expires_in is not valid.";
+    CodeChallenge = "PR400-AZ-0009", "The code_challenge is missing or not valid.";
     AuthzCancelled = "PR401-AZ-0001", "The user cancelled.";
     RelayUnset = "PR412-UI-0001", "The property [{0}] is not set.";
     RelayMalformed = "PR412-UI-0002", "The property [{0}] is not a usable URL.";

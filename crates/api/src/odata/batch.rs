@@ -189,6 +189,11 @@ struct Run {
 impl Run {
     fn answer(&mut self, changeset: Option<Changeset<'_>>, outcome: Result<Outcome>) {
         let outcome = outcome.unwrap_or_else(|refusal| {
+            // The credentials are the batch's: a part can only lack a privilege.
+            let refusal = match refusal.code().status() {
+                401 => Code::PrivilegeLacking.into(),
+                _ => refusal,
+            };
             self.given_up |= refusal.code() == Code::Conflict;
             error::log(&refusal, &self.service.call.request_key);
             let status = StatusCode::from_u16(refusal.code().status())

@@ -30,6 +30,8 @@ fn word(code: Code) -> Option<&'static str> {
         | Code::OwnerMissing
         | Code::AuthnFailed
         | Code::CodeParse
+        | Code::CodeVerifier
+        | Code::CodeRedirect
         | Code::PasswordChangeRequired => "invalid_grant",
         _ => return None,
     })

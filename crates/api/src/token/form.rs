@@ -3,7 +3,7 @@
 use personium_model::UnitUrls;
 use personium_types::{Code, Error, Result};
 
-/// The fields of a form; of several of one name the first counts. An empty field counts as absent.
+/// The fields of a form; of several of one name the first counts. An empty field mostly counts as absent.
 #[derive(Debug, Default)]
 pub struct Form(Vec<(String, String)>);
 
@@ -30,12 +30,12 @@ impl Form {
         self.raw(name).filter(|v| !v.is_empty())
     }
 
-    /// The value of a field.
+    /// The value of a field, even if it is empty.
     ///
     /// # Errors
     /// 400 with its name if it is absent.
     pub fn required(&self, name: &str) -> Result<&str> {
-        self.get(name)
+        self.raw(name)
             .ok_or_else(|| Error::new(Code::GrantParameter).with(name))
     }
 

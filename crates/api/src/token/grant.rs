@@ -1,8 +1,8 @@
 //! The kinds of grants.
 
-use personium_model::auth::issue::{EPOCH_CLAIM, Grant, Holder};
+use personium_model::auth::issue::{self, EPOCH_CLAIM, Grant, Holder};
 use personium_model::auth::login::{self, Attempt, Login, Outcome, Way};
-use personium_model::auth::{bearer, client, scope};
+use personium_model::auth::{bearer, client, id_token, pkce, scope};
 use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml;
 use personium_types::{Code, Result};
@@ -60,7 +60,7 @@ async fn password(call: &CellCall, request: &Request) -> Result<Answer> {
         }
         Outcome::In(login) => {
             let extras = Extras {
-                history: login.history,
+                history: Some(login.history),
                 id_token: None,
             };
             let most = &call.call.unit.settings().auth.scope_ropc;
@@ -213,10 +213,48 @@ async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
     if !bearer::counts(unit, &call.view, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
+    check_code_binding(&token, &request.form)?;
+    let id_token = if token.scopes.iter().any(|s| s == scope::OPENID) {
+        let claims = id_token::Claims {
+            account: &token.subject,
+            audience: schema,
+            nonce: token.extra.get(issue::NONCE_CLAIM).map(String::as_str),
+        };
+        Some(id_token::issue(unit, &call.view, &claims).await?)
+    } else {
+        None
+    };
     let grant = Grant {
         schema: Some(schema.clone()),
         scopes: token.scopes.clone(),
         holder: holder(token),
     };
-    reply::tokens(call, request, &grant, Extras::default()).await
+    let extras = Extras {
+        history: None,
+        id_token,
+    };
+    reply::tokens(call, request, &grant, extras).await
+}
+
+/// A code is good only for who began the login: with the verifier of its challenge (RFC 7636 section 4.6), and the
+/// URL that it was sent to if the request names one.
+fn check_code_binding(token: &LocalToken, form: &Form) -> Result<()> {
+    if let Some(url) = form.get("redirect_uri")
+        && token.extra.get(issue::REDIRECT_CLAIM).map(String::as_str) != Some(url)
+    {
+        return Err(Code::CodeRedirect.into());
+    }
+    let verified = match (
+        token.extra.get(issue::CHALLENGE_CLAIM),
+        form.get("code_verifier"),
+    ) {
+        (None, None) => true,
+        (Some(challenge), Some(verifier)) => pkce::fits(challenge, verifier),
+        _ => false,
+    };
+    if verified {
+        Ok(())
+    } else {
+        Err(Code::CodeVerifier.into())
+    }
 }

@@ -1,5 +1,7 @@
 //! What the token endpoint answers.
 
+use std::collections::BTreeMap;
+
 use http::{StatusCode, header};
 use personium_model::auth::history::History;
 use personium_model::auth::issue::{Grant, Holder};
@@ -88,13 +90,14 @@ pub fn password_change(
     call: &CellCall,
     request: &Request,
     grant: &Grant,
-    history: Option<History>,
+    history: History,
 ) -> Result<Answer> {
     let token = grant.resident_token(
         &call.call.unit,
         &call.view,
         LocalKind::PasswordChange,
         request.refresh_expires,
+        BTreeMap::new(),
     )?;
     let cell_url = call.cell_url();
     let refusal = Error::new(Code::PasswordChangeRequired);
@@ -104,7 +107,7 @@ pub fn password_change(
     };
     body.insert("access_token".to_owned(), token.into());
     body.insert("url".to_owned(), format!("{cell_url}__mypassword").into());
-    add_history(&mut body, history);
+    add_history(&mut body, Some(history));
     Ok(error::respond(
         refusal.code(),
         &Value::Object(body),

@@ -5,11 +5,12 @@ use personium_types::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::CellView;
+use crate::cell::cell_property;
 use crate::keys;
 use crate::records;
 
 /// The dead property of a cell that lists accounts whose history is not kept.
-const NOT_RECORDED: &str = "accountsnotrecordingauthhistory@urn:x-personium:xmlns";
+const NOT_RECORDED: &str = "accountsnotrecordingauthhistory";
 
 /// The history of one account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,25 +35,8 @@ pub fn record_of(account_id: &str) -> personium_store::Key {
 
 /// Whether the history of this account is kept.
 pub async fn is_recorded(view: &CellView, account: &str) -> Result<bool> {
-    let node = view.cell_node().await?;
-    let Some(element) = node.value.properties.get(NOT_RECORDED) else {
-        return Ok(true);
-    };
-    Ok(!text_of(element)
-        .split(',')
-        .any(|name| name.trim() == account))
-}
-
-/// The text inside of a serialised element; account names need no escapes.
-fn text_of(element: &str) -> &str {
-    let Some(begin) = element.find('>') else {
-        return element;
-    };
-    let inside = element.get(begin + 1..).unwrap_or_default();
-    inside
-        .rfind("</")
-        .and_then(|end| inside.get(..end))
-        .unwrap_or_default()
+    let names = cell_property(view, NOT_RECORDED).await?;
+    Ok(!names.is_some_and(|names| names.split(',').any(|name| name.trim() == account)))
 }
 
 /// The history as it is now.
@@ -96,16 +80,4 @@ async fn change(
             Ok((batch, old))
         })
         .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::text_of;
-
-    #[test]
-    fn names_in_a_property() {
-        assert_eq!(text_of("<p:a xmlns:p=\"u\">a1,b2</p:a>"), "a1,b2");
-        assert_eq!(text_of("<p:a xmlns:p=\"u\"/>"), "");
-        assert_eq!(text_of("a1"), "a1");
-    }
 }

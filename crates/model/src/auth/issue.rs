@@ -13,6 +13,12 @@ use crate::{CellView, Unit};
 
 /// The claim that holds the epoch of the account; see [`super::account::EPOCH`].
 pub const EPOCH_CLAIM: &str = "epoch";
+/// The claim of a code that holds the URL that it was sent to.
+pub const REDIRECT_CLAIM: &str = "redirect_uri";
+/// The claim of a code that holds the challenge of who may use it (RFC 7636).
+pub const CHALLENGE_CLAIM: &str = "code_challenge";
+/// The claim of a code that holds what the ID token shall repeat.
+pub const NONCE_CLAIM: &str = "nonce";
 
 /// What somebody was granted.
 #[derive(Debug, Clone)]
@@ -163,8 +169,11 @@ impl Grant {
         view: &CellView,
         kind: LocalKind,
         lifespan: i64,
+        claims: BTreeMap<String, String>,
     ) -> Result<String> {
-        seal(unit, &self.local(unit, view, kind, lifespan))
+        let mut token = self.local(unit, view, kind, lifespan);
+        token.extra.extend(claims);
+        seal(unit, &token)
     }
 
     async fn role_ids(&self, unit: &Unit, view: &CellView) -> Result<Vec<String>> {

@@ -62,8 +62,8 @@ pub enum Outcome {
 pub struct Login {
     /// The account.
     pub account: Account,
-    /// Its history before; `None` if it is not kept.
-    pub history: Option<History>,
+    /// Its history before; empty if it is not kept.
+    pub history: History,
 }
 
 /// Queues of attempts, one an account.
@@ -141,9 +141,9 @@ pub async fn login(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> 
     guard.reset().await?;
     let must_change = known.status == Status::PasswordChangeRequired;
     let history = match (recorded, must_change) {
-        (false, _) => None,
-        (true, true) => Some(history::find(view, &known.id).await?),
-        (true, false) => Some(history::succeeded(view, &known.id, unit.now_ms()).await?),
+        (false, _) => History::default(),
+        (true, true) => history::find(view, &known.id).await?,
+        (true, false) => history::succeeded(view, &known.id, unit.now_ms()).await?,
     };
     refresh_hash(unit, view, &known, attempt.password).await;
     let login = Login {

@@ -1,7 +1,5 @@
 //! Roles of somebody who comes from another cell, by what this cell knows about that one.
 
-use std::collections::BTreeSet;
-
 use personium_types::Result;
 
 use crate::entity;
@@ -27,6 +25,8 @@ pub struct Visitor<'a> {
 /// 1. roles linked to the external cell that is the subject's own, if that one issued the token;
 /// 2. roles of relations that the issuer is in;
 /// 3. roles of external roles of these relations that are among the token's roles.
+///
+/// A role that comes by several ways is there several times.
 pub async fn roles(urls: &UnitUrls, view: &CellView, visitor: Visitor<'_>) -> Result<Vec<String>> {
     let memo = format!(
         "visitor/{}\n{}\n{}",
@@ -37,7 +37,7 @@ pub async fn roles(urls: &UnitUrls, view: &CellView, visitor: Visitor<'_>) -> Re
     if let Some(known) = view.recall::<Vec<String>>(&memo) {
         return Ok(known.as_ref().clone());
     }
-    let mut out = BTreeSet::new();
+    let mut out = Vec::new();
     let home = visitor.subject.split('#').next().unwrap_or_default();
     for id in ext_cells(urls, view, visitor.issuer).await? {
         if home == visitor.issuer {
@@ -56,7 +56,6 @@ pub async fn roles(urls: &UnitUrls, view: &CellView, visitor: Visitor<'_>) -> Re
             }
         }
     }
-    let out: Vec<String> = out.into_iter().collect();
     if memo.len() <= 4_096 {
         view.remember(memo, out.clone());
     }

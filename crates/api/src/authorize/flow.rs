@@ -1,0 +1,273 @@
+//! From a login to the answer that the application gets.
+
+use std::collections::BTreeMap;
+
+use http::header;
+use personium_model::Access;
+use personium_model::auth::account::{self, Status};
+use personium_model::auth::history::History;
+use personium_model::auth::issue::{self, Grant, Holder};
+use personium_model::auth::login::{self, Attempt, Outcome, Way};
+use personium_model::auth::{bearer, id_token};
+use personium_token::local::LocalKind;
+use personium_types::{Code, Result};
+
+use super::page::{self, Kind, Notice};
+use super::redirect;
+use super::request::{Request, Wanted};
+use super::see_other;
+use crate::access::{self, COOKIE};
+use crate::answer::Answer;
+use crate::call::CellCall;
+
+/// Life of a code, in milliseconds.
+const CODE_LIFE: i64 = 600_000;
+
+/// Somebody who is logged in.
+struct User {
+    account: String,
+    epoch: Option<String>,
+    /// What is told after a login with a password.
+    history: Option<History>,
+}
+
+/// Answers GET: a form, or at once the answer for who is logged in already.
+pub async fn get(call: &CellCall, request: &Request) -> Result<Answer> {
+    if request.form.is_true("password_change_required") {
+        return page::show(call, request, Kind::Change).await;
+    }
+    match by_cookie(call).await? {
+        Some(Ok(user)) => finish(call, request, &user).await,
+        _ => page::show(call, request, Kind::Login).await,
+    }
+}
+
+/// Answers POST: a new password, a login, or the answer for who is logged in already.
+pub async fn post(call: &CellCall, request: &Request) -> Result<Answer> {
+    if is_from_elsewhere(call) {
+        return Ok(again(call, request, None, &page::LOG_IN));
+    }
+    if let Some(token) = request.form.get("access_token") {
+        return change(call, request, token).await;
+    }
+    if request.form.raw("username").is_some() || request.form.raw("password").is_some() {
+        let (Some(name), Some(password)) =
+            (request.form.get("username"), request.form.get("password"))
+        else {
+            return Ok(again(call, request, None, &page::INCOMPLETE));
+        };
+        return log_in(call, request, name, password).await;
+    }
+    match by_cookie(call).await? {
+        Some(Ok(user)) => finish(call, request, &user).await,
+        Some(Err(notice)) => Ok(again(call, request, None, notice)),
+        None => Ok(again(call, request, None, &page::INCOMPLETE)),
+    }
+}
+
+/// Whether the form was sent by a page of another site. Clients that are no browsers do not tell.
+fn is_from_elsewhere(call: &CellCall) -> bool {
+    let Some(origin) = call.call.headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let own = url::Url::parse(&call.cell_url()).map(|url| url.origin().ascii_serialization());
+    own.ok().as_deref().map(str::as_bytes) != Some(origin.as_bytes())
+}
+
+fn again(call: &CellCall, request: &Request, change: Option<&str>, notice: &Notice) -> Answer {
+    see_other(&redirect::form_url(
+        &call.cell_url(),
+        request,
+        change,
+        notice,
+    ))
+}
+
+/// Who the cookie says is logged in; `None` without one.
+async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notice>>> {
+    let unit = &call.call.unit;
+    let Some(value) = access::cookie(&call.call, COOKIE) else {
+        return Ok(None);
+    };
+    let (cell_url, local) = (call.cell_url(), &unit.keys().local);
+    let token = local
+        .open_cookie(&value, &access::host_of(&cell_url))
+        .ok()
+        .and_then(|c| {
+            local
+                .open_as(&c.token, &cell_url, LocalKind::ResidentAccess)
+                .ok()
+        });
+    let Some(token) = token else {
+        return Ok(Some(Err(&page::LOG_IN)));
+    };
+    if token.expired_at(unit.now_ms()) {
+        return Ok(Some(Err(&page::EXPIRED)));
+    }
+    let counts = bearer::counts(unit, &call.view, &token).await?;
+    let known = account::find(&call.view, &token.subject).await?;
+    let known = known.filter(|known| counts && known.status == Status::Active);
+    Ok(Some(known.ok_or(&page::LOG_IN).map(|known| User {
+        account: known.name,
+        epoch: known.epoch,
+        history: None,
+    })))
+}
+
+async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) -> Result<Answer> {
+    let attempt = Attempt {
+        name,
+        password,
+        client: call.call.client,
+        way: Way::Form,
+    };
+    let unit = &call.call.unit;
+    match login::login(unit, &call.view, &attempt).await? {
+        Outcome::Refused => Ok(again(call, request, None, &page::REFUSED)),
+        Outcome::ChangePassword(login) => {
+            let grant = Grant {
+                holder: Holder::Resident {
+                    account: login.account.name,
+                    epoch: login.account.epoch,
+                },
+                schema: None,
+                scopes: Vec::new(),
+            };
+            let token = grant.resident_token(
+                unit,
+                &call.view,
+                LocalKind::PasswordChange,
+                request.expires,
+                BTreeMap::new(),
+            )?;
+            Ok(again(call, request, Some(&token), &page::MUST_CHANGE))
+        }
+        Outcome::In(login) => {
+            let user = User {
+                account: login.account.name,
+                epoch: login.account.epoch,
+                history: Some(login.history),
+            };
+            finish(call, request, &user).await
+        }
+    }
+}
+
+/// Sets the new password of who holds a token for that, and logs in with it.
+async fn change(call: &CellCall, request: &Request, token: &str) -> Result<Answer> {
+    let unit = &call.call.unit;
+    let opened = unit
+        .keys()
+        .local
+        .open_as(token, &call.cell_url(), LocalKind::PasswordChange);
+    let Ok(opened) = opened else {
+        return Ok(again(call, request, None, &page::LOG_IN));
+    };
+    if opened.expired_at(unit.now_ms()) {
+        return Ok(again(call, request, None, &page::EXPIRED));
+    }
+    let gone = call.view.find_account(&opened.subject).await?.is_none();
+    if gone || !bearer::counts(unit, &call.view, &opened).await? {
+        return Ok(again(call, request, None, &page::LOG_IN));
+    }
+    let Some(password) = request.form.get("password") else {
+        return Ok(again(call, request, Some(token), &page::NO_NEW_PASSWORD));
+    };
+    let access = Access::of(personium_model::Identity::PasswordChange {
+        account: opened.subject,
+    });
+    let (permit, name) = access.permit_own_password()?;
+    let changed = account::change_password(unit, &call.view, &permit, &name, password).await;
+    match changed {
+        Ok(()) => {}
+        Err(refusal) if refusal.code() == Code::PasswordFormat => {
+            return Ok(again(call, request, Some(token), &page::BAD_NEW_PASSWORD));
+        }
+        Err(refusal) => return Err(refusal),
+    }
+    log_in(call, request, &name, password).await
+}
+
+/// Sends the user back to the application with what it wanted.
+async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answer> {
+    let (unit, view) = (&call.call.unit, &call.view);
+    let grant = Grant {
+        holder: Holder::Resident {
+            account: user.account.clone(),
+            epoch: user.epoch.clone(),
+        },
+        schema: Some(request.client_id.clone()),
+        scopes: match request.wanted {
+            Wanted::Code => request.scopes.clone(),
+            Wanted::Token | Wanted::IdToken => Vec::new(),
+        },
+    };
+    let mut told: Vec<(&str, String)> = Vec::new();
+    if request.wanted == Wanted::Token {
+        let token = grant.access_token(unit, view, request.expires).await?;
+        told.push(("access_token", token));
+    }
+    if let Some(history) = &user.history {
+        let last = history.last_authenticated;
+        told.push((
+            "last_authenticated",
+            last.map_or_else(|| "null".to_owned(), |ms| ms.to_string()),
+        ));
+    }
+    if request.wanted == Wanted::Code {
+        let bound = code_claims(request);
+        let kind = LocalKind::GrantCode;
+        told.push((
+            "code",
+            grant.resident_token(unit, view, kind, CODE_LIFE, bound)?,
+        ));
+    }
+    if !is_installed(call, &request.client_id).await? {
+        told.push(("box_not_installed", "true".to_owned()));
+    }
+    if request.wanted == Wanted::IdToken {
+        let nonce = request.form.get("nonce");
+        let claims = id_token::Claims {
+            account: &user.account,
+            audience: &request.client_id,
+            nonce,
+        };
+        told.push(("id_token", id_token::issue(unit, view, &claims).await?));
+    }
+    if let Some(history) = &user.history {
+        told.push(("failed_count", history.failed_count.to_string()));
+    }
+    told.extend(request.back.state());
+    if request.wanted == Wanted::Token {
+        told.push(("token_type", "Bearer".to_owned()));
+        told.push(("expires_in", (request.expires / 1_000).to_string()));
+    }
+    Ok(see_other(&request.back.with(&told)))
+}
+
+/// What a code is bound to.
+fn code_claims(request: &Request) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::from([(
+        issue::REDIRECT_CLAIM.to_owned(),
+        request.redirect_uri.clone(),
+    )]);
+    for (name, claim) in [
+        ("nonce", issue::NONCE_CLAIM),
+        ("code_challenge", issue::CHALLENGE_CLAIM),
+    ] {
+        if let Some(value) = request.form.get(name) {
+            out.insert(claim.to_owned(), value.to_owned());
+        }
+    }
+    out
+}
+
+/// Whether the application has a box in this cell.
+async fn is_installed(call: &CellCall, client_id: &str) -> Result<bool> {
+    let spellings = call.call.unit.urls().spellings(client_id);
+    let boxes = call.view.boxes().await?;
+    Ok(boxes
+        .iter()
+        .filter_map(|b| b.schema.as_ref())
+        .any(|schema| spellings.contains(schema)))
+}

@@ -1,0 +1,121 @@
+//! `__introspect`: what a token says (RFC 7662).
+
+use http::{Method, StatusCode, header};
+use personium_model::Identity;
+use personium_model::auth::client;
+use personium_model::auth::introspect::{self, Facts};
+use personium_types::{Code, Privilege, Result};
+use serde_json::{Map, Value, json};
+use subtle::ConstantTimeEq;
+
+use crate::answer::{self, Answer, WithHeader};
+use crate::call::CellCall;
+use crate::error::Challenge;
+use crate::token::Form;
+use crate::{access, preflight};
+
+/// Largest body, in bytes.
+const BODY_MAX: usize = 2 << 20;
+
+/// Which tokens a caller may see.
+enum Sight {
+    /// All.
+    Everything,
+    /// Those that were issued to this app.
+    App(String),
+}
+
+/// Answers a request to `__introspect`.
+pub async fn handle(mut call: CellCall, challenge: &mut Challenge) -> Result<Answer> {
+    *challenge = Challenge::BearerOrBasic(call.cell_url());
+    match call.call.method {
+        Method::POST => {}
+        Method::OPTIONS => return options(&call).await,
+        _ => return Err(call.call.method_not_allowed()),
+    }
+    let sight = sight(&call)?;
+    let body = call.call.read_body(BODY_MAX).await?;
+    let form = Form::parse(&body);
+    let token = form.get("token").unwrap_or_default();
+    let facts = introspect::facts(&call.call.unit, &call.view, token).await?;
+    let seen = facts.filter(|facts| match &sight {
+        Sight::Everything => true,
+        Sight::App(app) => facts.schema.as_ref() == Some(app),
+    });
+    let body = seen.map_or_else(|| json!({"active": false}), describe);
+    Ok(answer::json(StatusCode::OK, &body).with(header::CACHE_CONTROL, "no-store"))
+}
+
+async fn options(call: &CellCall) -> Result<Answer> {
+    let node = call.view.cell_node().await?;
+    call.call.access.permit_cell(
+        call.call.unit.urls(),
+        call.view.cell(),
+        &node.value.acl,
+        Privilege::AuthRead,
+    )?;
+    Ok(preflight::allow("OPTIONS, POST"))
+}
+
+/// # Errors
+/// 401 without credentials, 403 with ones that give no sight.
+fn sight(call: &CellCall) -> Result<Sight> {
+    let header = call.call.headers.get(header::AUTHORIZATION);
+    let basic = header
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Basic"));
+    if let Some(basic) = basic {
+        let pair = access::basic(basic).ok_or(Code::PrivilegeLacking)?;
+        return by_basic(call, &pair.0, &pair.1);
+    }
+    let access = &call.call.access;
+    match &access.identity {
+        Identity::Anonymous => Err(Code::AuthRequired.into()),
+        Identity::UnitMaster | Identity::UnitAdmin { .. } | Identity::UnitUser { .. } => {
+            Ok(Sight::Everything)
+        }
+        Identity::Invalid(_) | Identity::Basic { .. } | Identity::PasswordChange { .. } => {
+            Err(Code::PrivilegeLacking.into())
+        }
+        Identity::Resident { .. } | Identity::Visitor { .. } | Identity::TransCell { .. } => {
+            let app = access.schema.clone().filter(|schema| !schema.is_empty());
+            app.map(Sight::App)
+                .ok_or_else(|| Code::PrivilegeLacking.into())
+        }
+    }
+}
+
+fn by_basic(call: &CellCall, id: &str, secret: &str) -> Result<Sight> {
+    let unit = &call.call.unit;
+    if let Some((name, password)) = &unit.settings().auth.introspect
+        && !password.reveal().is_empty()
+    {
+        let same = name.as_bytes().ct_eq(id.as_bytes())
+            & password.reveal().as_bytes().ct_eq(secret.as_bytes());
+        if same.into() {
+            return Ok(Sight::Everything);
+        }
+    }
+    match client::authenticate(unit, &call.cell_url(), id, secret) {
+        Ok(_) => Ok(Sight::App(id.to_owned())),
+        Err(failure) if failure.code().status() >= 500 => Err(failure),
+        Err(_) => Err(Code::PrivilegeLacking.into()),
+    }
+}
+
+fn describe(facts: Facts) -> Value {
+    let mut body = Map::new();
+    body.insert("active".to_owned(), true.into());
+    if let Some(schema) = facts.schema.filter(|s| !s.is_empty()) {
+        body.insert("client_id".to_owned(), schema.into());
+    }
+    body.insert("exp".to_owned(), (facts.expires_at / 1_000).into());
+    body.insert("iat".to_owned(), (facts.issued_at / 1_000).into());
+    body.insert("sub".to_owned(), facts.subject.into());
+    body.insert("iss".to_owned(), facts.issuer.into());
+    body.insert("p_roles".to_owned(), facts.roles.into());
+    if let Some(audience) = facts.audience {
+        body.insert("aud".to_owned(), audience.into());
+    }
+    Value::Object(body)
+}

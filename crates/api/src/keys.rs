@@ -1,0 +1,102 @@
+//! `__certs` and `__sign`: the public key of a cell, and signatures with it. And what OpenID Connect clients want to
+//! know about a cell.
+
+use http::{Method, StatusCode, header};
+use personium_model::auth::cell_key;
+use personium_types::{Code, Error, Privilege, Result};
+use serde_json::json;
+
+use crate::answer::{self, Answer};
+use crate::call::CellCall;
+use crate::cell_root::only_get;
+use crate::preflight;
+
+/// The media type of a signed payload.
+const JOSE: &str = "application/jose";
+/// Largest payload, in bytes.
+const PAYLOAD_MAX: usize = 1 << 20;
+
+/// The public keys of a cell (RFC 7517).
+pub async fn certs(call: CellCall) -> Result<Answer> {
+    match call.call.method {
+        Method::GET => {}
+        Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
+        _ => return Err(call.call.method_not_allowed()),
+    }
+    let key = cell_key::of(&call.call.unit, &call.view).await?;
+    let body = json!({"keys": [key.jwk()]});
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+/// Signs the body (RFC 7515).
+pub async fn sign(mut call: CellCall) -> Result<Answer> {
+    match call.call.method {
+        Method::POST => {}
+        Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
+        _ => return Err(call.call.method_not_allowed()),
+    }
+    let node = call.view.cell_node().await?;
+    call.call.access.permit_cell(
+        call.call.unit.urls(),
+        call.view.cell(),
+        &node.value.acl,
+        Privilege::Sign,
+    )?;
+    if !accepts_jose(&call) {
+        return Err(Error::new(Code::NotAcceptable).with(JOSE));
+    }
+    let payload = call.call.read_body(PAYLOAD_MAX).await?;
+    let key = cell_key::of(&call.call.unit, &call.view).await?;
+    let signed = key.sign(&payload).map_err(Error::internal)?;
+    Ok(answer::content(StatusCode::OK, JOSE, signed))
+}
+
+fn accepts_jose(call: &CellCall) -> bool {
+    let mut listed = call
+        .call
+        .headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|entry| entry.split(';').next().unwrap_or_default().trim())
+        .filter(|entry| !entry.is_empty())
+        .peekable();
+    listed.peek().is_none()
+        || listed.any(|entry| {
+            ["*/*", "application/*", JOSE]
+                .iter()
+                .any(|known| entry.eq_ignore_ascii_case(known))
+        })
+}
+
+/// What clients want to know (OpenID Connect Discovery 1.0 section 3).
+pub async fn discovery(call: CellCall) -> Result<Answer> {
+    only_get(&call.call.method)?;
+    let path = call.call.path.decoded.get(1..).unwrap_or_default();
+    if !matches!(path, [name] if name == "openid-configuration") {
+        return Err(Code::NoSuchPath.into());
+    }
+    let cell = call.cell_url();
+    let body = json!({
+        "issuer": cell,
+        "authorization_endpoint": format!("{cell}__authz"),
+        "token_endpoint": format!("{cell}__token"),
+        "introspection_endpoint": format!("{cell}__introspect"),
+        "jwks_uri": format!("{cell}__certs"),
+        "scopes_supported": ["openid"],
+        "response_types_supported": ["code", "token", "id_token"],
+        "response_modes_supported": ["query", "fragment"],
+        "grant_types_supported": [
+            "authorization_code", "implicit", "password", "refresh_token",
+            "urn:ietf:params:oauth:grant-type:saml2-bearer",
+        ],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "code_challenge_methods_supported": ["S256"],
+        "claims_supported": ["iss", "sub", "aud", "exp", "iat", "nonce"],
+        "ui_locales_supported": ["en", "ja"],
+    });
+    Ok(answer::json(StatusCode::OK, &body))
+}

@@ -1,0 +1,81 @@
+//! The key that a cell signs ID tokens and payloads with. It is made when it is first needed.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use personium_store::{Batch, Expect, StoreError};
+use personium_token::jwt::CellKey;
+use personium_types::{Code, Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::keys;
+use crate::records::{self, store_error};
+use crate::{CellView, Unit};
+
+/// A cell's key as it is stored.
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    /// Its id.
+    #[serde(rename = "k")]
+    kid: String,
+    /// PKCS#8 DER in Base64.
+    #[serde(rename = "p")]
+    pkcs8: String,
+}
+
+/// The key of a cell.
+///
+/// # Errors
+/// 503 if one must be made and too much is waiting for that; failures of the store.
+pub async fn of(unit: &Unit, view: &CellView) -> Result<Arc<CellKey>> {
+    const MEMO: &str = "cell-key";
+    if let Some(known) = view.recall::<CellKey>(MEMO) {
+        return Ok(known);
+    }
+    let key = match find(view).await? {
+        Some(found) => found,
+        None => make(unit, view).await?,
+    };
+    Ok(view.remember(MEMO.to_owned(), key))
+}
+
+fn record() -> personium_store::Key {
+    keys::single("signing-key")
+}
+
+async fn find(view: &CellView) -> Result<Option<CellKey>> {
+    let Some(stored) = view.records().find::<StoredKey>(&record()).await? else {
+        return Ok(None);
+    };
+    let corrupt =
+        |e: Box<dyn std::error::Error + Send + Sync>| Error::new(Code::StoreCorrupt).because(e);
+    let der = STANDARD
+        .decode(&stored.value.pkcs8)
+        .map_err(|e| corrupt(e.into()))?;
+    CellKey::from_pkcs8(&stored.value.kid, &der)
+        .map(Some)
+        .map_err(|e| corrupt(e.into()))
+}
+
+/// Makes a key. If another request was quicker, its key counts.
+async fn make(unit: &Unit, view: &CellView) -> Result<CellKey> {
+    let kid = uuid::Uuid::new_v4().to_string();
+    let key = unit
+        .hashing()
+        .run(view.cell().id, move || CellKey::generate(&kid))
+        .await?
+        .map_err(Error::internal)?;
+    let stored = StoredKey {
+        kid: key.kid().to_owned(),
+        pkcs8: STANDARD.encode(key.to_pkcs8().map_err(Error::internal)?),
+    };
+    let mut batch = Batch::new();
+    batch.assert(record(), Expect::Absent);
+    records::put(&mut batch, record(), &stored)?;
+    match view.records().commit(batch).await {
+        Ok(_) => Ok(key),
+        Err(StoreError::Conflict) => find(view).await?.ok_or_else(|| Code::Conflict.into()),
+        Err(other) => Err(store_error(other)),
+    }
+}
