@@ -42,7 +42,7 @@ impl Unit {
             .map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
         let port = free_port()?;
         let settings = format!(
-            "io.personium.core.unitScheme=http\nio.personium.core.unitPort={port}\n\
+            "io.personium.core.unitScheme=http\n\
              io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER}\n\
              io.personium.core.security.secret16=bench-secret-016\n\
              io.personium.core.dav.childresource.maxnum=1000000\n"
@@ -146,7 +146,6 @@ impl Unit {
     /// # Errors
     /// When a call is refused.
     pub(crate) async fn make_cell(&mut self, name: &str) -> Outcome<Cell> {
-        let port = self.port();
         self.call(
             "POST",
             "/__ctl/Cell",
@@ -170,8 +169,7 @@ impl Unit {
                 format!("{{\"Name\":\"{role}\"}}").as_bytes(),
             )
             .await?;
-            let link =
-                format!("{{\"uri\":\"http://localhost:{port}/{name}/__ctl/Role('{role}')\"}}");
+            let link = format!("{{\"uri\":\"http://localhost/{name}/__ctl/Role('{role}')\"}}");
             self.call(
                 "POST",
                 &format!("{ctl}/Account('me')/$links/_Role"),
@@ -188,7 +186,7 @@ impl Unit {
             )
         };
         let list = format!(
-            "<D:acl xmlns:D=\"DAV:\" xml:base=\"http://localhost:{port}/{name}/__role/__/\">{}{}</D:acl>",
+            "<D:acl xmlns:D=\"DAV:\" xml:base=\"http://localhost/{name}/__role/__/\">{}{}</D:acl>",
             ace("role1", "read"),
             ace("role2", "write")
         );
