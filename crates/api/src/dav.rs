@@ -75,11 +75,8 @@ pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer>
     let spot = Spot::of(&target);
     match spot {
         Spot::BelowFile => Err(Code::NoSuchPath.into()),
-        Spot::BelowOdata => match call.call.method.as_str() {
-            "MKCOL" => Err(Code::NoSuchPath.into()),
-            "MOVE" => Err(Code::MethodNotAllowed.into()),
-            _ => odata::collection(call, target).await,
-        },
+        Spot::BelowOdata if call.call.method.as_str() == "MKCOL" => Err(Code::NoSuchPath.into()),
+        Spot::BelowOdata => odata::collection(call, target).await,
         Spot::BelowService => service_exec::handle(&call.call, &resource, &target),
         Spot::BelowStream => stream::handle(&call.call, &resource, &target),
         _ => by_method(call, resource, target, spot).await,

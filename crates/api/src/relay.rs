@@ -56,7 +56,11 @@ pub(crate) async fn own_page(
     let url = resolve(unit, view, property, &url).ok()?;
     // The form could lead to itself for ever.
     let is_form = |path: &str| path.trim_start_matches('/').starts_with("__authz");
-    if unit.urls().split(&url).is_some_and(|(_, path)| is_form(path)) {
+    if unit
+        .urls()
+        .split(&url)
+        .is_some_and(|(_, path)| is_form(path))
+    {
         return None;
     }
     let answer = tokio::time::timeout(PATIENCE, fetch(unit, &url))

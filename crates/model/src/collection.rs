@@ -25,8 +25,9 @@ pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
         let permit = resource.permit_on_holder(target, Privilege::Bind);
         return Err(match (permit, kind) {
             (Err(refusal), _) => refusal,
-            (Ok(_), Kind::File) => Code::MethodNotAllowed.into(),
-            (Ok(_), _) => Code::CollectionExists.into(),
+            (Ok(_), Kind::Collection) => Code::CollectionExists.into(),
+            (Ok(_), Kind::File) if target.is_in_service_source() => Code::CollectionExists.into(),
+            (Ok(_), _) => Code::MethodNotAllowed.into(),
         });
     }
     match kind {

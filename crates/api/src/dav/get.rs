@@ -9,6 +9,7 @@ use personium_model::locate::Target;
 use personium_model::node::{Kind, Node};
 use personium_types::{Code, Error, Privilege, Result};
 
+use super::hrefs;
 use crate::answer::{self, Answer, WithHeader};
 use crate::body;
 use crate::call::Call;
@@ -20,7 +21,7 @@ pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Re
         return Err(resource.not_found());
     }
     if target.node().value().kind != Kind::File {
-        let text = format!("URL : {}\n", resource.url);
+        let text = format!("URL : {}\n", hrefs::node_url(resource.unit.urls(), &target));
         return Ok(answer::content(StatusCode::OK, "text/plain", text));
     }
     let if_none_match = call.header("if-none-match").map(str::to_owned);

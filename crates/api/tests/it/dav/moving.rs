@@ -131,7 +131,7 @@ async fn destinations_that_cannot_take_it() {
         ("c/b/none", "c/b/z", "F", refused(404, "DV-0001")),
         ("c/b", "c/b/z", "F", refused(400, "DV-0015")),
         ("c/b/svc/__src", "c/b/z", "F", refused(400, "DV-0011")),
-        ("c/b/odata/x", "c/b/z", "F", refused(405, "MC-0001")),
+        ("c/b/odata/x", "c/b/z", "F", refused(404, "OD-0001")),
         ("c/b/svc/x", "c/b/z", "F", refused(405, "MC-0001")),
         ("c/b/a", "c/b/file", "F", refused(412, "DV-0002")),
         ("c/b/a", "c/b/a/", "F", refused(412, "DV-0002")),
