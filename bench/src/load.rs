@@ -152,13 +152,13 @@ async fn ask(
     loop {
         let shot = maker(&mut random, shared.sequence.fetch_add(1, Ordering::Relaxed));
         let asked = Instant::now();
-        let phase_before = shared.phase.load(Ordering::Relaxed);
         let answer = connection
             .exchange(&shot.bytes, Body::Count)
             .await
             .map_err(|e| format!("a connection broke: {e}"))?;
         let took = asked.elapsed();
-        if shared.phase.load(Ordering::Relaxed) == OVER {
+        let phase = shared.phase.load(Ordering::Relaxed);
+        if phase == OVER {
             return Ok(tally);
         }
         if !shot.wished.contains(&answer.status) {
@@ -167,7 +167,7 @@ async fn ask(
                 let line = shot.bytes.split(|b| *b == b'\r').next().unwrap_or_default();
                 format!("{} to {}", answer.status, String::from_utf8_lossy(line))
             });
-        } else if phase_before == MEASURING {
+        } else if phase == MEASURING {
             tally
                 .latencies
                 .push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));

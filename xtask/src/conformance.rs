@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -47,10 +48,7 @@ pub(crate) fn run(classes: &[String], list: List) -> Outcome {
     let second = log
         .try_clone()
         .map_err(|e| format!("cannot make a log: {e}"))?;
-    let port = RECORDED_PORT;
-    if free_port(port)? != port {
-        return Err(format!("port {port} must be free for the recorded exchanges"));
-    }
+    let port = recorded_port()?;
     let mut unit = Running::start(
         Command::new(workspace::target_folder()?.join("debug").join("personium"))
             .arg("serve")
@@ -84,6 +82,20 @@ pub(crate) fn run(classes: &[String], list: List) -> Outcome {
         .map_err(|e| format!("cannot run the replayer: {e}"))?;
     drop(unit);
     judge(&verdicts, classes, list)
+}
+
+/// The port of the recordings, after a minute's patience with others who use it.
+fn recorded_port() -> Outcome<u16> {
+    let until = Instant::now() + Duration::from_secs(60);
+    while free_port(RECORDED_PORT)? != RECORDED_PORT {
+        if Instant::now() > until {
+            return Err(format!(
+                "port {RECORDED_PORT} must be free for the recorded exchanges"
+            ));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    Ok(RECORDED_PORT)
 }
 
 fn judge(verdicts: &Path, classes: &[String], list: List) -> Outcome {

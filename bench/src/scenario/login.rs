@@ -1,11 +1,12 @@
 //! W10: logging in with a password, 8 and 200 at a time, one of fifty with a wrong one; and W1 beside it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Bench, floor_rate, middle, read_by_key};
 use crate::Outcome;
 use crate::connection::request;
-use crate::load::{self, Figures, Maker, Shot};
+use crate::load::{self, Drive, Figures, Maker, Shot};
 use crate::report::{Bound, Section};
 
 /// So many that an account is never asked again within the second in which it is closed after a wrong password.
@@ -58,7 +59,13 @@ pub(super) async fn run(bench: &mut Bench) -> Outcome<Section> {
         Bound::AtLeast,
         0.9,
     );
-    section.side("logins, 200 at a time", bench.alone(200, &logins).await?);
+    let patient = Drive {
+        connections: 200,
+        warm_up: Duration::from_secs(8),
+        time: Duration::from_secs(10),
+    };
+    let crowd = load::run(bench.unit.port(), patient, &bench.unit.watched(), &logins).await?;
+    section.side("logins, 200 at a time", crowd);
 
     let reads = read_by_key::maker(bench).await?;
     let alone = bench.alone(read_by_key::CONNECTIONS, &reads).await?;
