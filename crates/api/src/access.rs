@@ -33,8 +33,10 @@ enum Credentials {
 pub async fn of_unit_call(call: &Call) -> Result<Access> {
     match credentials(call, call.unit.urls().host()) {
         Credentials::None => Ok(Access::anonymous()),
+        Credentials::Bad(Code::BasicFormat) | Credentials::Basic(..) => {
+            Ok(Access::invalid(Code::BasicRefused))
+        }
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
-        Credentials::Basic(..) => Ok(Access::invalid(Code::BasicRefused)),
         Credentials::Bearer(token) => {
             bearer::of_unit(&call.unit, &token, call.header(UNIT_USER)).await
         }
