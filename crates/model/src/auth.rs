@@ -14,6 +14,7 @@
 //! | [`id_token`] | what is an application told about who logged in? |
 //! | [`introspect`] | what does a token say? |
 //! | [`visitor`] | which roles has somebody from another cell? |
+//! | [`spent`] | was a token that is good for one use used before? |
 //! | [`unit_user`] | is a token of another cell one of a unit user? |
 //! | [`pkce`] | does a verifier fit the challenge of a code? |
 //! | [`scope`] | which of the wanted scopes are granted? |
@@ -33,6 +34,7 @@ pub mod login;
 pub mod pkce;
 pub mod rule;
 pub mod scope;
+pub mod spent;
 pub mod unit_user;
 pub mod visitor;
 

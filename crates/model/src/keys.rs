@@ -11,6 +11,7 @@
 //! | `D` | parent node | number of children |
 //! | `B` | blob id | a small file body |
 //! | `R` | blob id | nothing: a body in the blob store that a node names |
+//! | `T` | day, text | nothing: tokens that do not count any more, until that day is over |
 //! | `M` | name | single values of the space |
 
 use personium_store::{Key, KeyBuilder, KeyRange};
@@ -267,6 +268,24 @@ pub fn blob_reference(id: &BlobId) -> Key {
 #[must_use]
 pub fn singles(begin: &str) -> KeyRange {
     KeyRange::prefix(&Key::table(b'M').text_prefix(begin).build())
+}
+
+/// A token, or all tokens of a login, that do not count any more. `day` counts days since 1970.
+#[must_use]
+pub fn spent(day: u32, what: &str) -> Key {
+    Key::table(b'T')
+        .fixed(&day.to_be_bytes())
+        .text(what)
+        .build()
+}
+
+/// Everything that [`spent`] keeps for days before this one.
+#[must_use]
+pub fn spent_before(day: u32) -> KeyRange {
+    KeyRange {
+        start: Key::table(b'T').build(),
+        end: Some(Key::table(b'T').fixed(&day.to_be_bytes()).build()),
+    }
 }
 
 /// A single value of the space.

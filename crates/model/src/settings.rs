@@ -106,6 +106,10 @@ pub struct AuthRules {
     pub hash_threads: Option<usize>,
     /// Whether a change of password, and deactivation, end the tokens that an account was given before.
     pub revoke_with_account: bool,
+    /// Whether a refresh token is good for one use only; a second use ends all that came of the same login.
+    pub rotate_refresh: bool,
+    /// Whether an authorization code is good for one use only.
+    pub single_use_codes: bool,
     /// User name and password of the unit-wide introspection credential.
     pub introspect: Option<(String, personium_types::Secret<String>)>,
 }
@@ -166,6 +170,8 @@ impl Default for AuthRules {
             password_rule: crate::auth::PasswordRule::default(),
             hash_threads: None,
             revoke_with_account: false,
+            rotate_refresh: false,
+            single_use_codes: false,
             introspect: None,
         }
     }

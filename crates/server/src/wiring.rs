@@ -268,5 +268,7 @@ fn auth(config: &Config) -> AuthRules {
         password_rule: PasswordRule::Pattern(config.passwords.pattern.clone()),
         hash_threads: config.hashing.threads,
         revoke_with_account: config.scopes.revoke_with_account,
+        rotate_refresh: config.scopes.rotate_refresh,
+        single_use_codes: config.scopes.single_use_codes,
     }
 }

@@ -132,6 +132,7 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
                 },
                 schema: None,
                 scopes: Vec::new(),
+                family: None,
             };
             let token = grant.resident_token(
                 unit,
@@ -201,6 +202,7 @@ async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answe
             Wanted::Code => request.scopes.clone(),
             Wanted::Token | Wanted::IdToken => Vec::new(),
         },
+        family: None,
     };
     let mut told: Vec<(&str, String)> = Vec::new();
     if request.wanted == Wanted::Token {

@@ -2,7 +2,7 @@
 
 use personium_model::auth::issue::{self, EPOCH_CLAIM, Grant, Holder};
 use personium_model::auth::login::{self, Attempt, Login, Outcome, Way};
-use personium_model::auth::{bearer, client, id_token, pkce, scope};
+use personium_model::auth::{bearer, client, id_token, pkce, scope, spent};
 use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml;
 use personium_types::{Code, Result};
@@ -78,6 +78,7 @@ fn resident(request: &Request, login: Login, scopes: Vec<String>) -> Grant {
         },
         schema: request.schema.clone(),
         scopes,
+        family: None,
     }
 }
 
@@ -115,9 +116,14 @@ async fn refresh(call: &CellCall, request: &Request) -> Result<Answer> {
     if is_resident && !bearer::counts(unit, &call.view, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
+    let rotates = unit.settings().auth.rotate_refresh;
+    if rotates && !spent::spend_refresh(unit, &call.view, text, &token).await? {
+        return Err(Code::GrantTokenExpired.into());
+    }
     let grant = Grant {
         schema: token.schema.clone(),
         scopes: token.scopes.clone(),
+        family: token.extra.get(issue::FAMILY_CLAIM).cloned(),
         holder: holder(token),
     };
     reply::tokens(call, request, &grant, Extras::default()).await
@@ -165,6 +171,7 @@ async fn assertion(call: &CellCall, request: &Request) -> Result<Answer> {
             assertion_id: token.id,
             roles: token.roles,
         },
+        family: None,
     };
     reply::tokens(call, request, &grant, Extras::default()).await
 }
@@ -214,6 +221,10 @@ async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
         return Err(Code::GrantTokenExpired.into());
     }
     check_code_binding(&token, &request.form)?;
+    let once = unit.settings().auth.single_use_codes;
+    if once && !spent::spend_code(unit, &call.view, text, &token).await? {
+        return Err(Code::GrantTokenExpired.into());
+    }
     let id_token = if token.scopes.iter().any(|s| s == scope::OPENID) {
         let claims = id_token::Claims {
             account: &token.subject,
@@ -227,6 +238,7 @@ async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
     let grant = Grant {
         schema: Some(schema.clone()),
         scopes: token.scopes.clone(),
+        family: None,
         holder: holder(token),
     };
     let extras = Extras {

@@ -21,7 +21,9 @@ const MASTER: &str = "master";
 /// Keys are made once: that takes longer than most tests.
 static KEYS: LazyLock<Arc<Keys>> = LazyLock::new(|| {
     let secret = "a secret of these tests";
-    Arc::new(Keys::self_signed("unit.example", secret, START).unwrap())
+    let mut keys = Keys::self_signed("unit.example", secret, START).unwrap();
+    keys.password.scrypt.cpu_cost = 16;
+    Arc::new(keys)
 });
 
 /// When the clocks of these tests start, milliseconds since 1970.
@@ -43,6 +45,7 @@ pub struct World {
     pub service: Service,
     pub records: Arc<MemoryRecords>,
     pub blobs: Arc<MemoryBlobs>,
+    clock: Arc<Ticks>,
 }
 
 /// An answer.
@@ -62,24 +65,31 @@ pub struct Ask {
 impl World {
     /// A unit without cells.
     pub fn empty(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::empty_with(KEYS.clone(), change)
+    }
+
+    /// A unit without cells, with these keys.
+    pub fn empty_with(keys: Arc<Keys>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.auth.master_token = Some(Secret::new(MASTER.to_owned()));
         change(&mut settings);
         let records = Arc::new(MemoryRecords::new());
         let blobs = Arc::new(MemoryBlobs::new());
+        let clock = Arc::new(Ticks(AtomicI64::new(START)));
         let ports = Ports {
             records: records.clone(),
             blobs: blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),
-            clock: Arc::new(Ticks(AtomicI64::new(START))),
+            clock: clock.clone(),
         };
         let urls = UnitUrls::new("http", "unit.example", None, true);
-        let unit = Arc::new(Unit::new(ports, urls, settings, KEYS.clone()));
+        let unit = Arc::new(Unit::new(ports, urls, settings, keys));
         Self {
             service: Service::new(unit.clone()),
             unit,
             records,
             blobs,
+            clock,
         }
     }
 
@@ -96,6 +106,11 @@ impl World {
     /// As [`World::with`], with the usual settings.
     pub async fn new() -> Self {
         Self::with(|_| {}).await
+    }
+
+    /// Lets time pass.
+    pub fn later(&self, ms: i64) {
+        self.clock.0.fetch_add(ms, Ordering::SeqCst);
     }
 
     /// Creates a control object.

@@ -13,6 +13,8 @@ use crate::{CellView, Unit};
 
 /// The claim that holds the epoch of the account; see [`super::account::EPOCH`].
 pub const EPOCH_CLAIM: &str = "epoch";
+/// The claim of a refresh token that names the login it came of.
+pub const FAMILY_CLAIM: &str = "family";
 /// The claim of a code that holds the URL that it was sent to.
 pub const REDIRECT_CLAIM: &str = "redirect_uri";
 /// The claim of a code that holds the challenge of who may use it (RFC 7636).
@@ -29,6 +31,8 @@ pub struct Grant {
     pub schema: Option<String>,
     /// The scopes.
     pub scopes: Vec<String>,
+    /// The login that it came of, where refresh tokens are good for one use only.
+    pub family: Option<String>,
 }
 
 /// Whose tokens they are.
@@ -143,7 +147,7 @@ impl Grant {
 
     /// The token that new access tokens are got with.
     pub fn refresh_token(&self, unit: &Unit, view: &CellView, lifespan: i64) -> Result<String> {
-        let token = match &self.holder {
+        let mut token = match &self.holder {
             Holder::Resident { .. } => self.local(unit, view, LocalKind::ResidentRefresh, lifespan),
             Holder::Visitor {
                 issuer,
@@ -159,6 +163,11 @@ impl Grant {
                 ..self.local(unit, view, LocalKind::VisitorRefresh, lifespan)
             },
         };
+        if unit.settings().auth.rotate_refresh {
+            let family = self.family.clone();
+            let family = family.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
+            token.extra.insert(FAMILY_CLAIM.to_owned(), family);
+        }
         seal(unit, &token)
     }
 

@@ -168,6 +168,10 @@ pub(super) async fn check_delete(
             batch.delete(keys::child_count(&id));
             Ok(())
         }
+        Some(ControlSet::Account) => {
+            batch.delete(crate::auth::history::record_of(&found.id));
+            Ok(())
+        }
         Some(ControlSet::Cell) => {
             let Ok(cell) = found.id.parse() else {
                 return Err(Code::OdataInconsistent.into());

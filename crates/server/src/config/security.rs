@@ -63,6 +63,10 @@ section! {
         grant_code: Vec<String> = "security.token.defaultScope.grant_code", "root", Words;
         /// Whether a change of password, and deactivation, end the tokens that the account was given before.
         revoke_with_account: bool = "security.token.revokeWithAccount", "false", Flag;
+        /// Whether a refresh token is good for one use only. A second use ends all that came of the same login.
+        rotate_refresh: bool = "security.token.rotateRefresh", "false", Flag;
+        /// Whether an authorization code is good for one use only.
+        single_use_codes: bool = "security.token.singleUseCode", "false", Flag;
     }
 }
 

@@ -1,0 +1,323 @@
+//! Logging in: what failures look like, and what they lead to.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{PASSWORD, cell_url, form, oauth, text, world};
+use crate::harness::{Reply, World, done, refused};
+
+async fn attempt(world: &World, name: &str, password: &str) -> Reply {
+    let fields = [
+        ("grant_type", "password"),
+        ("username", name),
+        ("password", password),
+    ];
+    world.token("c", &fields).await
+}
+
+#[tokio::test]
+async fn every_failure_looks_the_same() {
+    let world = world(|s| s.auth.account_types = vec!["oidc:x".to_owned()]).await;
+    world
+        .account("c", r#"{"Name":"off","Status":"deactivated"}"#)
+        .await;
+    world
+        .account("c", r#"{"Name":"far","IPAddressRange":"10.0.0.1"}"#)
+        .await;
+    world
+        .account("c", r#"{"Name":"oidc","Type":"oidc:x"}"#)
+        .await;
+    world.make("c/__ctl/Account", r#"{"Name":"blank"}"#).await;
+    let expected = attempt(&world, "nobody", PASSWORD).await;
+    assert_eq!(oauth(&expected), "invalid_grant AN-0017");
+    for (name, password) in [
+        ("me", "password2"),
+        ("me", ""),
+        ("off", PASSWORD),
+        ("far", PASSWORD),
+        ("oidc", PASSWORD),
+        ("blank", ""),
+        ("blank", PASSWORD),
+        ("me' or '1'='1", PASSWORD),
+        ("Me", PASSWORD),
+    ] {
+        let reply = attempt(&world, name, password).await;
+        assert_eq!(reply.status, expected.status, "{name}");
+        assert_eq!(reply.text(), expected.text(), "{name}");
+        let names = |r: &Reply| r.headers.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&reply), names(&expected), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_checked() {
+    let world = world(|_| {}).await;
+    let base = [
+        ("grant_type", "password"),
+        ("username", "me"),
+        ("password", PASSWORD),
+    ];
+    for (extra, error) in [
+        (("expires_in", "0"), "invalid_request AN-0016"),
+        (("expires_in", "3601"), "invalid_request AN-0016"),
+        (
+            ("refresh_token_expires_in", "86401"),
+            "invalid_request AN-0016",
+        ),
+        (("p_target", "no url"), "invalid_request AN-0002"),
+        (
+            ("p_target", "http://a.example/\r\nX: y"),
+            "invalid_request AN-0002",
+        ),
+        (("p_owner", "true"), "invalid_grant AN-0014"),
+    ] {
+        let mut fields = base.to_vec();
+        fields.push(extra);
+        assert_eq!(oauth(&world.token("c", &fields).await), error, "{extra:?}");
+    }
+    for (fields, error) in [
+        (
+            &[("grant_type", "password"), ("username", "me")][..],
+            "invalid_request AN-0016",
+        ),
+        (&[("username", "me")], "unsupported_grant_type AN-0001"),
+        (
+            &[("grant_type", "client_credentials")],
+            "unsupported_grant_type AN-0001",
+        ),
+        (&[], "invalid_request AN-0016"),
+    ] {
+        assert_eq!(oauth(&world.token("c", fields).await), error, "{fields:?}");
+    }
+    for method in ["GET", "PUT", "DELETE"] {
+        assert_eq!(
+            world.code(method, "c/__token").await,
+            refused(405, "MC-0001")
+        );
+    }
+}
+
+#[tokio::test]
+async fn after_a_failure_one_must_wait() {
+    let world = world(|s| s.auth.interval_seconds = 1).await;
+    assert_eq!(attempt(&world, "me", "wrong1").await.status, 400);
+    assert_eq!(attempt(&world, "me", PASSWORD).await.status, 400);
+    world.account("c", r#"{"Name":"other"}"#).await;
+    assert_eq!(attempt(&world, "other", PASSWORD).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(attempt(&world, "me", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn failures_lock_an_account_and_success_counts_anew() {
+    let world = world(|s| {
+        s.auth.lock_count = 3;
+        s.auth.lock_seconds = 60;
+    })
+    .await;
+    for _ in 0..3 {
+        for _ in 0..2 {
+            assert_eq!(attempt(&world, "me", "wrong1").await.status, 400);
+        }
+        assert_eq!(attempt(&world, "me", PASSWORD).await.status, 200);
+    }
+    for _ in 0..3 {
+        assert_eq!(attempt(&world, "me", "wrong1").await.status, 400);
+    }
+    assert_eq!(
+        oauth(&attempt(&world, "me", PASSWORD).await),
+        "invalid_grant AN-0017"
+    );
+    let other = [
+        ("grant_type", "password"),
+        ("username", "me"),
+        ("password", PASSWORD),
+    ];
+    assert_eq!(
+        world.token("d", &other).await.status,
+        200,
+        "another cell's account"
+    );
+}
+
+#[tokio::test]
+async fn many_guesses_at_once_count_one_by_one() {
+    let world = world(|s| {
+        s.auth.lock_count = 3;
+        s.auth.lock_seconds = 60;
+    })
+    .await;
+    let guesses = (0..12).map(|n| {
+        let world = world.clone();
+        tokio::spawn(async move {
+            let guess = if n == 11 {
+                PASSWORD.to_owned()
+            } else {
+                format!("wrong{n}")
+            };
+            attempt(&world, "me", &guess).await.status
+        })
+    });
+    for guess in guesses.collect::<Vec<_>>() {
+        assert_eq!(guess.await.unwrap(), 400);
+    }
+}
+
+#[tokio::test]
+async fn where_from_decides() {
+    let world = world(|_| {}).await;
+    let body = r#"{"Name":"near","IPAddressRange":"10.0.0.1,192.168.1.0/24"}"#;
+    world.account("c", body).await;
+    let fields = [
+        ("grant_type", "password"),
+        ("username", "near"),
+        ("password", PASSWORD),
+    ];
+    for (from, status) in [
+        (Some("10.0.0.1"), 200),
+        (Some("192.168.1.9, 10.9.9.9"), 200),
+        (Some("10.9.9.9, 10.0.0.1"), 400),
+        (Some("nonsense"), 400),
+        (None, 400),
+    ] {
+        let mut ask = world.anybody("POST", "c/__token");
+        if let Some(from) = from {
+            ask = ask.with("x-forwarded-for", from);
+        }
+        assert_eq!(
+            ask.text(&form(&fields)).send().await.status,
+            status,
+            "{from:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_history_tells_of_the_time_before() {
+    let world = world(|_| {}).await;
+    let first = attempt(&world, "me", PASSWORD).await.json();
+    assert_eq!(
+        (&first["last_authenticated"], &first["failed_count"]),
+        (&json!(null), &json!(0))
+    );
+    attempt(&world, "me", "wrong1").await;
+    attempt(&world, "me", "wrong2").await;
+    let second = attempt(&world, "me", PASSWORD).await.json();
+    assert!(second["last_authenticated"].as_i64().unwrap() > 1_700_000_000_000);
+    assert_eq!(second["failed_count"], json!(2));
+    let third = attempt(&world, "me", PASSWORD).await.json();
+    assert_eq!(third["failed_count"], json!(0));
+    assert!(third["last_authenticated"].as_i64() > second["last_authenticated"].as_i64());
+}
+
+#[tokio::test]
+async fn who_must_change_the_password_can_do_nothing_else() {
+    let world = world(|_| {}).await;
+    world
+        .account("c", r#"{"Name":"new","Status":"passwordChangeRequired"}"#)
+        .await;
+    let reply = attempt(&world, "new", PASSWORD).await;
+    assert_eq!(reply.status, 401);
+    assert_eq!(oauth(&reply), "invalid_grant AN-0023");
+    let realm = format!("Basic realm=\"{}\"", cell_url("c"));
+    assert_eq!(reply.header("www-authenticate"), Some(realm.as_str()));
+    let body = reply.json();
+    assert_eq!(text(&body, "url"), cell_url("c") + "__mypassword");
+    let token = text(&body, "access_token");
+    world.put("c/b/f", "x").await;
+    world.grant_all("c/b", &["D:read"]).await;
+    assert_eq!(
+        world.with_token("GET", "c/b/f", &token).await,
+        refused(401, "AU-0012")
+    );
+    assert_eq!(
+        world.with_token("GET", "c/__ctl/Role", &token).await,
+        refused(403, "AU-0002")
+    );
+    let change = async |password: Option<&str>| {
+        let ask = world
+            .anybody("PUT", "c/__mypassword")
+            .with("authorization", &format!("Bearer {token}"));
+        let ask = match password {
+            Some(password) => ask.with("x-personium-credential", password),
+            None => ask,
+        };
+        ask.send().await.outcome()
+    };
+    assert_eq!(change(None).await, refused(400, "AU-0003"));
+    for bad in ["", "short", "with space"] {
+        assert_eq!(change(Some(bad)).await, refused(400, "AU-0001"), "{bad}");
+    }
+    assert_eq!(change(Some("password2")).await, done(204));
+    assert_eq!(attempt(&world, "new", "password2").await.status, 200);
+    assert_eq!(attempt(&world, "new", PASSWORD).await.status, 400);
+}
+
+#[tokio::test]
+async fn only_accounts_change_their_own_password() {
+    let world = world(|_| {}).await;
+    let put = async |value: Option<&str>| {
+        let mut ask = world
+            .anybody("PUT", "c/__mypassword")
+            .with("x-personium-credential", "password2");
+        if let Some(value) = value {
+            ask = ask.with("authorization", value);
+        }
+        ask.send().await.outcome()
+    };
+    let bearer = |token: &str| format!("Bearer {token}");
+    let narrow = world.login("c", &[("scope", "social")]).await;
+    let visitor = world.trans("d", "c").await;
+    assert_eq!(put(None).await, refused(401, "AU-0001"));
+    assert_eq!(
+        put(Some("Basic bWU6cGFzc3dvcmQx")).await,
+        refused(401, "AU-0001")
+    );
+    assert_eq!(put(Some("Bearer x")).await, refused(401, "AU-0006"));
+    assert_eq!(put(Some("Bearer master")).await, refused(403, "AU-0002"));
+    assert_eq!(put(Some(&bearer(&visitor))).await, refused(403, "AU-0002"));
+    assert_eq!(
+        put(Some(&bearer(&text(&narrow, "access_token")))).await,
+        refused(403, "AU-0007")
+    );
+    let wide = world.login("c", &[("scope", "auth")]).await;
+    assert_eq!(
+        put(Some(&bearer(&text(&wide, "access_token")))).await,
+        done(204)
+    );
+}
+
+#[tokio::test]
+async fn scopes_are_what_was_asked_and_may_be_had() {
+    let world = world(|s| s.auth.scope_ropc = vec!["auth".to_owned(), "message".to_owned()]).await;
+    world.make("c/__ctl/Role", r#"{"Name":"r"}"#).await;
+    let role = cell_url("c") + "__role/__/r";
+    for (asked, granted) in [
+        ("", Some("auth message")),
+        ("auth", Some("auth")),
+        ("auth-read auth-read", Some("auth-read")),
+        ("root social nonsense", None),
+        ("openid", Some("openid")),
+        (role.as_str(), Some(role.as_str())),
+        ("read", None),
+    ] {
+        let body = world.login("c", &[("scope", asked)]).await;
+        assert_eq!(body["scope"].as_str(), granted, "{asked}");
+    }
+    let unknown = cell_url("c") + "__role/__/unknown";
+    let foreign = cell_url("d") + "__role/__/r";
+    for bad in [unknown.as_str(), &foreign, "http://x"] {
+        let fields = [
+            ("grant_type", "password"),
+            ("username", "me"),
+            ("password", PASSWORD),
+            ("scope", bad),
+        ];
+        assert_eq!(
+            world.token("c", &fields).await.outcome(),
+            refused(400, "DV-0004"),
+            "{bad}"
+        );
+    }
+}

@@ -1,0 +1,282 @@
+//! Tokens of other cells and units: what they give, and what they must not give.
+
+use personium_model::auth::Keys;
+use personium_token::role_url::RoleUrl;
+
+use super::{cell_url, oauth, text, world};
+use crate::harness::{UNIT, World, done, refused};
+
+const SAML: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
+
+/// A file that visitors from `d` may read, by a role of the cell `c`.
+async fn visited(world: &World) {
+    world.make("c/__ctl/Role", r#"{"Name":"visitor"}"#).await;
+    let cell = format!("{{\"Url\":\"{}\"}}", cell_url("d"));
+    world.make("c/__ctl/ExtCell", &cell).await;
+    let role = format!("{{\"uri\":\"{}__ctl/Role('visitor')\"}}", cell_url("c"));
+    let key: String = url::form_urlencoded::byte_serialize(cell_url("d").as_bytes()).collect();
+    let links = format!("c/__ctl/ExtCell('{key}')/$links/_Role");
+    assert_eq!(
+        world.ask("POST", &links).text(&role).send().await.status,
+        204
+    );
+    world.put("c/b/f", "x").await;
+    let ace = format!(
+        "<D:ace><D:principal><D:href>{}__role/__/visitor</D:href></D:principal>\
+         <D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace>",
+        cell_url("c")
+    );
+    world.set_acl("c/b", &ace).await;
+}
+
+#[tokio::test]
+async fn a_visitor_gets_its_roles_directly_and_by_exchange() {
+    let world = world(|_| {}).await;
+    visited(&world).await;
+    let token = world.trans("d", "c").await;
+    assert_eq!(world.with_token("GET", "c/b/f", &token).await, done(200));
+    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    let reply = world.token("c", &fields).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let (local, refresh) = (
+        text(&reply.json(), "access_token"),
+        text(&reply.json(), "refresh_token"),
+    );
+    assert!(local.starts_with("AV~") && refresh.starts_with("RV~"));
+    assert_eq!(world.with_token("GET", "c/b/f", &local).await, done(200));
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+    ];
+    let again = text(&world.token("c", &fields).await.json(), "access_token");
+    assert_eq!(world.with_token("GET", "c/b/f", &again).await, done(200));
+}
+
+#[tokio::test]
+async fn a_token_for_another_cell_is_no_use_here() {
+    let world = world(|_| {}).await;
+    visited(&world).await;
+    let token = world.trans("d", "appcell").await;
+    assert_eq!(
+        world.with_token("GET", "c/b/f", &token).await,
+        refused(401, "AU-0006")
+    );
+    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    assert_eq!(
+        oauth(&world.token("c", &fields).await),
+        "invalid_grant AN-0012"
+    );
+}
+
+#[tokio::test]
+async fn another_unit_cannot_speak_for_our_cells() {
+    let world = world(|_| {}).await;
+    visited(&world).await;
+    let secret = "a secret of somebody else";
+    for host in ["unit.example", "evil.example", "evilunit.example"] {
+        let evil = Keys::self_signed(host, secret, 1_700_000_000_000).unwrap();
+        let token = world.signed_by(&evil.unit, |_| {});
+        assert_eq!(
+            world.with_token("GET", "c/b/f", &token).await,
+            refused(401, "AU-0008"),
+            "{host}"
+        );
+        let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+        assert_eq!(
+            oauth(&world.token("c", &fields).await),
+            "invalid_grant AN-0011"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_says_so() {
+    let world = world(|_| {}).await;
+    visited(&world).await;
+    let token = world.signed(|t| t.issued_at -= t.lifespan + 1_000);
+    assert_eq!(
+        world.with_token("GET", "c/b/f", &token).await,
+        refused(401, "AU-0002")
+    );
+    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    assert_eq!(
+        oauth(&world.token("c", &fields).await),
+        "invalid_grant AN-0010"
+    );
+}
+
+#[tokio::test]
+async fn who_came_by_a_third_cell_does_not_get_the_roles_of_the_first() {
+    let world = world(|_| {}).await;
+    visited(&world).await;
+    let token = world.signed(|t| t.issuer = cell_url("appcell"));
+    assert_eq!(
+        world.with_token("GET", "c/b/f", &token).await,
+        refused(403, "AU-0002")
+    );
+    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    let mut body = world.token("c", &fields).await.json();
+    for _ in 0..2 {
+        let local = text(&body, "access_token");
+        assert_eq!(
+            world.with_token("GET", "c/b/f", &local).await,
+            refused(403, "AU-0002")
+        );
+        let refresh = text(&body, "refresh_token");
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh.as_str()),
+        ];
+        body = world.token("c", &fields).await.json();
+    }
+}
+
+#[tokio::test]
+async fn damaged_assertions_are_refused() {
+    let world = world(|_| {}).await;
+    let token = world.signed(|_| {});
+    for (bad, error) in [
+        ("", "AN-0009"),
+        ("x", "AN-0009"),
+        (&token[..token.len() / 2], "AN-0009"),
+    ] {
+        let fields = [("grant_type", SAML), ("assertion", bad)];
+        let reply = world.token("c", &fields).await;
+        assert_eq!(oauth(&reply), format!("invalid_grant {error}"));
+    }
+}
+
+async fn unit_world() -> World {
+    world(|s| {
+        s.auth.unit_user_issuers = vec!["personium-localunit:/d/".to_owned()];
+    })
+    .await
+}
+
+#[tokio::test]
+async fn unit_users_come_from_chosen_cells_with_tokens_for_the_unit() {
+    let world = unit_world().await;
+    let for_unit = |t: &mut personium_token::saml::TransCellToken| t.target = UNIT.to_owned();
+    let user = world.signed(for_unit);
+    assert_eq!(
+        world.with_token("GET", "__ctl/Cell", &user).await,
+        done(200)
+    );
+    for (name, token) in [
+        ("for a cell", world.signed(|_| {})),
+        (
+            "of another cell",
+            world.signed(|t| {
+                for_unit(t);
+                t.issuer = cell_url("appcell");
+            }),
+        ),
+        (
+            "for another unit",
+            world.signed(|t| t.target = "http://other.example/".to_owned()),
+        ),
+    ] {
+        assert_eq!(
+            world.with_token("GET", "__ctl/Cell", &token).await,
+            refused(403, "AU-0001"),
+            "{name}"
+        );
+    }
+    let local = world.access("d").await;
+    assert_eq!(
+        world.with_token("GET", "__ctl/Cell", &local).await,
+        refused(401, "AU-0006")
+    );
+}
+
+#[tokio::test]
+async fn roles_say_what_a_unit_user_may() {
+    let world = unit_world().await;
+    world.put("c/b/f", "x").await;
+    let owner = cell_url("d") + "#me";
+    let ask = world
+        .ask("POST", "__ctl/Cell")
+        .with("x-personium-unit-user", &owner);
+    let made = ask.text(r#"{"Name":"owned"}"#).send().await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    world.put("owned/__/f", "x").await;
+    let with = |roles: &[&str]| {
+        let urls = roles
+            .iter()
+            .map(|r| RoleUrl::class(&cell_url("d"), r).to_string());
+        let roles: Vec<String> = urls.collect();
+        world.signed(|t| {
+            t.target = UNIT.to_owned();
+            t.roles = roles;
+        })
+    };
+    let lacking = refused(403, "AU-0002");
+    for (roles, own_read, own_write, foreign_read) in [
+        (&[][..], &lacking, &lacking, &lacking),
+        (&["CellContentsReader"], &done(200), &lacking, &lacking),
+        (&["CellContentsAdmin"], &done(200), &done(204), &lacking),
+        (&["UnitAdmin"], &lacking, &lacking, &lacking),
+        (
+            &["UnitAdmin", "CellContentsReader"],
+            &done(200),
+            &lacking,
+            &done(200),
+        ),
+        (
+            &["unitadmin", "cellcontentsadmin"],
+            &lacking,
+            &lacking,
+            &lacking,
+        ),
+    ] {
+        let token = with(roles);
+        assert_eq!(
+            world.with_token("GET", "owned/__/f", &token).await,
+            *own_read,
+            "{roles:?}"
+        );
+        assert_eq!(
+            world.with_token("PUT", "owned/__/f", &token).await,
+            *own_write,
+            "{roles:?}"
+        );
+        assert_eq!(
+            world.with_token("GET", "c/b/f", &token).await,
+            *foreign_read,
+            "{roles:?}"
+        );
+    }
+    let foreign = RoleUrl::class(&cell_url("appcell"), "CellContentsAdmin").to_string();
+    let token = world.signed(|t| {
+        t.target = UNIT.to_owned();
+        t.roles = vec![foreign];
+    });
+    assert_eq!(world.with_token("GET", "owned/__/f", &token).await, lacking);
+}
+
+#[tokio::test]
+async fn only_an_administrator_acts_for_others() {
+    let world = unit_world().await;
+    let owner = "https://else.example/#somebody";
+    let ask = world
+        .ask("POST", "__ctl/Cell")
+        .with("x-personium-unit-user", owner);
+    assert_eq!(ask.text(r#"{"Name":"theirs"}"#).send().await.status, 201);
+    let admin = RoleUrl::class(&cell_url("d"), "UnitAdmin").to_string();
+    for (roles, outcome) in [
+        (vec![admin], done(200)),
+        (Vec::new(), refused(403, "AU-0003")),
+    ] {
+        let token = world.signed(|t| {
+            t.target = UNIT.to_owned();
+            t.roles = roles;
+        });
+        let reply = world
+            .anybody("GET", "__ctl/Cell('theirs')")
+            .with("authorization", &format!("Bearer {token}"))
+            .with("x-personium-unit-user", owner)
+            .send()
+            .await;
+        assert_eq!(reply.outcome(), outcome);
+    }
+}

@@ -1,0 +1,93 @@
+//! Tokens that are good for one use only.
+//!
+//! What was used is remembered until it would have expired anyway; what is older is removed along the way.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use personium_store::{Batch, Direction, Expect};
+use personium_token::local::LocalToken;
+use personium_types::Result;
+
+use super::issue::FAMILY_CLAIM;
+use crate::keys;
+use crate::{CellView, Unit};
+
+const DAY_MS: i64 = 86_400_000;
+/// Old records that one use removes at most.
+const SWEPT: usize = 8;
+
+fn day(ms: i64) -> u32 {
+    u32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(0)
+}
+
+fn name_of(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
+}
+
+/// Uses up a refresh token; whether that was its first use. After a second use, no refresh token of the same login
+/// counts any more: one of the two users has stolen it.
+pub async fn spend_refresh(
+    unit: &Unit,
+    view: &CellView,
+    text: &str,
+    token: &LocalToken,
+) -> Result<bool> {
+    let now = unit.now_ms();
+    let used = keys::spent(day(token.expires_at()), &name_of(text));
+    // Tokens from before the setting was on are each a login of their own.
+    let family = token.extra.get(FAMILY_CLAIM).cloned();
+    let family = family.unwrap_or_else(|| name_of(text));
+    // Whatever came of the login expires within a day from when it ended.
+    let ended = |day: u32| keys::spent(day, &format!("family/{family}"));
+    let today = day(now);
+    view.records()
+        .transact(|| async {
+            let mut batch = Batch::new();
+            for at in [today, today + 1] {
+                if view.records().find_bytes(&ended(at)).await?.is_some() {
+                    return Ok((batch, false));
+                }
+            }
+            if view.records().find_bytes(&used).await?.is_some() {
+                batch.put(ended(today + 1), Vec::new());
+                return Ok((batch, false));
+            }
+            batch.assert(used.clone(), Expect::Absent);
+            batch.put(used.clone(), Vec::new());
+            sweep(view, today, &mut batch).await?;
+            Ok((batch, true))
+        })
+        .await
+}
+
+/// Uses up a code; whether that was its first use.
+pub async fn spend_code(
+    unit: &Unit,
+    view: &CellView,
+    text: &str,
+    token: &LocalToken,
+) -> Result<bool> {
+    let today = day(unit.now_ms());
+    let used = keys::spent(day(token.expires_at()), &name_of(text));
+    view.records()
+        .transact(|| async {
+            let mut batch = Batch::new();
+            if view.records().find_bytes(&used).await?.is_some() {
+                return Ok((batch, false));
+            }
+            batch.assert(used.clone(), Expect::Absent);
+            batch.put(used.clone(), Vec::new());
+            sweep(view, today, &mut batch).await?;
+            Ok((batch, true))
+        })
+        .await
+}
+
+async fn sweep(view: &CellView, today: u32, batch: &mut Batch) -> Result<()> {
+    let old = keys::spent_before(today);
+    for key in view.records().list_keys(&old, Direction::Up, SWEPT).await? {
+        batch.delete(key);
+    }
+    Ok(())
+}
