@@ -115,6 +115,8 @@ fn rclone(unit: &Unit, owner: &Client, arguments: &[&str]) {
             "1",
         ])
         .env("RCLONE_CONFIG", unit.scratch.path().join("rclone.conf"))
+        // It waits between calls out of politeness; newer versions let us shorten that.
+        .env("RCLONE_CONFIG_BOX_PACER_MIN_SLEEP", "1ms")
         .env("RCLONE_CONFIG_BOX_TYPE", "webdav")
         .env("RCLONE_CONFIG_BOX_VENDOR", "other")
         .env("RCLONE_CONFIG_BOX_URL", format!("{}/sync/box", unit.url()))
@@ -155,7 +157,7 @@ fn a_folder_of_real_files_survives_the_way_there_and_back() {
     let here_text = here.path().to_str().unwrap();
 
     rclone(&unit, &owner, &["copy", here_text, "box:"]);
-    rclone(&unit, &owner, &["check", here_text, "box:", "--download"]);
+    rclone(&unit, &owner, &["check", here_text, "box:"]);
 
     // Change some, remove some, add some, move a folder; then let rclone work out what to do.
     let before: Vec<PathBuf> = tree(here.path()).into_keys().collect();
@@ -170,7 +172,6 @@ fn a_folder_of_real_files_survives_the_way_there_and_back() {
     }
     std::fs::rename(here.path().join("names"), here.path().join("moved-names")).unwrap();
     rclone(&unit, &owner, &["sync", here_text, "box:"]);
-    rclone(&unit, &owner, &["check", here_text, "box:", "--download"]);
 
     let back = Scratch::new("rclone-back");
     rclone(
