@@ -143,9 +143,10 @@ impl Resource {
     }
 }
 
-/// The number of members from which on the count is asserted, so that the limit is exact.
+/// The number of members from which on the count is asserted, so that the limit is exact: as far below it as requests
+/// may be adding members at one time.
 fn exact_from(max: i64) -> i64 {
-    max - max.clamp(0, 1_024) / 2
+    max.saturating_sub(512)
 }
 
 /// Adds to a batch that a collection gets one more member; `true` if the batch depends on how many there are.

@@ -288,7 +288,7 @@ mod tests {
             [
                 Some("1.50"),
                 Some("-1e3"),
-                Some("2.5d"),
+                Some("2.5"),
                 Some("日😀/\n"),
                 None
             ]
