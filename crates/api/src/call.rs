@@ -8,11 +8,14 @@ use personium_model::{Access, CellView, Unit};
 use personium_types::{Code, Error, Result};
 
 use crate::body::{self, Body};
+use crate::outside::Outside;
 
 /// One request to the unit or to one of its cells.
 pub struct Call {
     /// The unit.
     pub unit: Arc<Unit>,
+    /// The way to other servers.
+    pub outside: Arc<Outside>,
     /// The method after overrides.
     pub method: Method,
     /// The headers after overrides.
@@ -79,6 +82,7 @@ impl Call {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         unit: Arc<Unit>,
+        outside: Arc<Outside>,
         method: Method,
         headers: HeaderMap,
         path: Path,
@@ -90,6 +94,7 @@ impl Call {
     ) -> Self {
         Self {
             unit,
+            outside,
             method,
             headers,
             path,

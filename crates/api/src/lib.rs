@@ -17,6 +17,7 @@ mod introspect;
 mod keys;
 mod locate;
 mod odata;
+mod outside;
 mod password;
 mod preflight;
 mod relay;

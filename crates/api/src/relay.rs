@@ -3,11 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::{HeaderMap, Request, StatusCode, header};
 use personium_model::cell::cell_property;
 use personium_model::url::LOCAL_CELL;
 use personium_model::{CellView, Unit};
@@ -15,78 +11,91 @@ use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_
 use personium_types::{Code, Error, Result};
 
 use crate::answer::{self, Answer};
-use crate::body::{self, Body};
+use crate::body;
 use crate::call::Call;
+use crate::outside::{Chosen, FetchError, Fetched, Outside};
 use crate::service::Service;
 
 /// The property of a cell that names its page.
 const PROPERTY: &str = "relayhtmlurl";
+/// The media type of pages.
+const HTML: &str = "text/html";
 /// Bytes that a page may have.
 const PAGE_MAX: usize = 10 << 20;
 /// How long a page may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where a page is.
+struct Page {
+    url: String,
+    chosen: Chosen,
+}
+
 /// Fetches the page of a cell, without credentials, and passes its status and body on.
 pub(crate) async fn cell_page(call: Call, view: Arc<CellView>) -> Result<Answer> {
-    let unit = Arc::clone(&call.unit);
+    let (unit, outside) = (Arc::clone(&call.unit), Arc::clone(&call.outside));
     drop(call);
-    let url = page_url(&unit, &view).await?;
-    let fetched = tokio::time::timeout(PATIENCE, fetch(&unit, &url))
+    let default = unit.settings().relay_html_url.as_deref();
+    let page = find_page(&unit, &view, PROPERTY, default)
+        .await?
+        .ok_or_else(|| Error::new(Code::RelayUnset).with(PROPERTY))?;
+    let fetched = tokio::time::timeout(PATIENCE, fetch(&unit, &outside, &page))
         .await
-        .map_err(|e| Error::new(Code::RelayConnect).because(e))?;
-    let (head, body) = fetched?.into_parts();
-    if !is_html(&head.headers) {
+        .map_err(|e| Error::new(Code::RelayConnect).because(e))??;
+    if !is_html(&fetched.headers) {
         return Err(Code::RelayContentType.into());
     }
-    let page = body::read_all(body, PAGE_MAX)
-        .await
-        .map_err(|e| Error::new(Code::RelayAnswer).because(e))?;
-    Ok(answer::content(head.status, "text/html", page))
+    Ok(answer::content(fetched.status, HTML, fetched.body))
 }
 
 /// The page that a property of the cell, or else the unit, names; `None` if none is set or it cannot be fetched.
 pub(crate) async fn own_page(
-    unit: &Arc<Unit>,
+    call: &Call,
     view: &CellView,
     property: &str,
     default: Option<&str>,
 ) -> Option<String> {
-    let own = cell_property(view, property).await.ok().flatten();
-    let url = own.or_else(|| default.map(str::to_owned))?;
-    let url = resolve(unit, view, property, &url).ok()?;
+    let unit = &call.unit;
+    let page = find_page(unit, view, property, default).await.ok()??;
     // The form could lead to itself for ever.
     let is_form = |path: &str| path.trim_start_matches('/').starts_with("__authz");
     if unit
         .urls()
-        .split(&url)
+        .split(&page.url)
         .is_some_and(|(_, path)| is_form(path))
     {
         return None;
     }
-    let answer = tokio::time::timeout(PATIENCE, fetch(unit, &url))
+    let fetched = tokio::time::timeout(PATIENCE, fetch(unit, &call.outside, &page))
         .await
         .ok()?
         .ok()?;
-    if answer.status() != StatusCode::OK || !is_html(answer.headers()) {
+    if fetched.status != StatusCode::OK || !is_html(&fetched.headers) {
         return None;
     }
-    let page = body::read_all(answer.into_body(), PAGE_MAX).await.ok()?;
-    String::from_utf8(page.to_vec()).ok()
+    String::from_utf8(fetched.body.to_vec()).ok()
 }
 
 fn is_html(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes() == b"text/html")
+        .is_some_and(|value| value.as_bytes() == HTML.as_bytes())
 }
 
-/// The URL that the cell names, else the unit's, in its `http(s)` form.
-async fn page_url(unit: &Unit, view: &CellView) -> Result<String> {
-    let url = cell_property(view, PROPERTY)
-        .await?
-        .or_else(|| unit.settings().relay_html_url.clone())
-        .ok_or_else(|| Error::new(Code::RelayUnset).with(PROPERTY))?;
-    resolve(unit, view, PROPERTY, &url)
+/// The page that the cell names, else the unit's, by its `http(s)` URL.
+async fn find_page(
+    unit: &Unit,
+    view: &CellView,
+    property: &str,
+    default: Option<&str>,
+) -> Result<Option<Page>> {
+    let (url, chosen) = match (cell_property(view, property).await?, default) {
+        (Some(own), _) => (own, Chosen::ByOwner),
+        (None, Some(default)) => (default.to_owned(), Chosen::ByOperator),
+        (None, None) => return Ok(None),
+    };
+    let url = resolve(unit, view, property, &url)?;
+    Ok(Some(Page { url, chosen }))
 }
 
 fn resolve(unit: &Unit, view: &CellView, property: &str, url: &str) -> Result<String> {
@@ -103,37 +112,35 @@ fn resolve(unit: &Unit, view: &CellView, property: &str, url: &str) -> Result<St
     resolved.ok_or_else(|| Error::new(Code::RelayMalformed).with(property))
 }
 
-async fn fetch(unit: &Arc<Unit>, url: &str) -> Result<Response<Body>> {
+async fn fetch(unit: &Arc<Unit>, outside: &Arc<Outside>, page: &Page) -> Result<Fetched> {
+    let url = page.url.as_str();
     if let Some((_, path)) = unit.urls().split(url) {
         // A cell's root could lead to itself for ever.
         if path.split(['?', '#']).next().unwrap_or(path).is_empty() {
             return Err(Error::new(Code::RelayAnswer).because("a cell root cannot be the page"));
         }
-        let request = request(url, body::empty())?;
-        let service = Service::new(Arc::clone(unit));
-        return Ok(Box::pin(service.handle(request, None)).await);
+        let request = Request::builder()
+            .uri(url)
+            .header(header::ACCEPT, HTML)
+            .body(body::empty())
+            .map_err(|e| Error::new(Code::RelayAnswer).because(e))?;
+        let service = Service::with_outside(Arc::clone(unit), Arc::clone(outside));
+        let (head, body) = Box::pin(service.handle(request, None)).await.into_parts();
+        let body = body::read_all(body, PAGE_MAX).await;
+        return Ok(Fetched {
+            status: head.status,
+            headers: head.headers,
+            body: body.map_err(|e| Error::new(Code::RelayAnswer).because(e))?,
+        });
     }
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let answer = client
-        .request(request(url, Empty::new())?)
-        .await
-        .map_err(|e| {
-            let code = if e.is_connect() {
-                Code::RelayConnect
-            } else {
-                Code::RelayAnswer
-            };
-            Error::new(code).because(e)
-        })?;
-    Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
-}
-
-fn request<B>(url: &str, body: B) -> Result<Request<B>> {
-    Request::builder()
-        .uri(url)
-        .header(header::ACCEPT, "text/html")
-        .body(body)
-        .map_err(|e| Error::new(Code::RelayAnswer).because(e))
+    let fetched = outside.get(url, HTML, page.chosen, PAGE_MAX).await;
+    fetched.map_err(|e| {
+        let code = match e {
+            FetchError::Answer(_) => Code::RelayAnswer,
+            _ => Code::RelayConnect,
+        };
+        Error::new(code).because(e)
+    })
 }
 
 /// The page of the server that explains an error code.

@@ -12,19 +12,26 @@ use crate::body::Body;
 use crate::call::{Call, CellCall, Path};
 use crate::error::{self, Challenge};
 use crate::locate::{self, Place};
+use crate::outside::Outside;
 use crate::{access, cell, preflight, unit};
 
 /// Answers every request of a unit.
 #[derive(Clone)]
 pub struct Service {
     unit: Arc<Unit>,
+    outside: Arc<Outside>,
 }
 
 impl Service {
     /// The API of this unit.
     #[must_use]
     pub fn new(unit: Arc<Unit>) -> Self {
-        Self { unit }
+        Self::with_outside(unit, Arc::default())
+    }
+
+    /// The API of this unit, with this way to other servers.
+    pub(crate) fn with_outside(unit: Arc<Unit>, outside: Arc<Outside>) -> Self {
+        Self { unit, outside }
     }
 
     /// Answers one request. `peer` is the address at the other end of the connection.
@@ -112,6 +119,7 @@ impl Service {
         let new_call = |path: Path| {
             Call::new(
                 Arc::clone(&self.unit),
+                Arc::clone(&self.outside),
                 method.clone(),
                 parts.headers.clone(),
                 path,

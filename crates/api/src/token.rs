@@ -4,9 +4,11 @@ mod client;
 mod error;
 mod form;
 mod grant;
+mod oidc;
 mod reply;
 
 pub use form::Form;
+pub use oidc::Providers;
 
 use http::Method;
 use personium_types::{Code, Error, Result};
@@ -31,7 +33,7 @@ pub async fn handle(mut call: CellCall) -> Result<Answer> {
     }
     let realm = call.cell_url();
     let outcome = post(&mut call).await;
-    outcome.or_else(|refusal| error::render(refusal, &realm))
+    outcome.or_else(|refusal| error::render(refusal, &realm, &call.call.request_key))
 }
 
 async fn post(call: &mut CellCall) -> Result<Answer> {

@@ -98,6 +98,8 @@ pub struct AuthRules {
     pub unit_user_issuers: Vec<String>,
     /// The master token; `None` switches it off. Never empty.
     pub master_token: Option<personium_types::Secret<String>>,
+    /// Providers of OpenID Connect whose users may log in.
+    pub oidc: Vec<OidcProvider>,
     /// Kinds of authentication that accounts may have besides `basic`.
     pub account_types: Vec<String>,
     /// What passwords must look like.
@@ -112,6 +114,21 @@ pub struct AuthRules {
     pub single_use_codes: bool,
     /// User name and password of the unit-wide introspection credential.
     pub introspect: Option<(String, personium_types::Secret<String>)>,
+}
+
+/// A provider of OpenID Connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcProvider {
+    /// The URL of its discovery document.
+    pub config_url: String,
+    /// The clients whose ID tokens are accepted; `None` is all.
+    pub trusted_client_ids: Option<Vec<String>>,
+    /// The kind of authentication of accounts that log in this way.
+    pub account_type: String,
+    /// The claim that holds the name of the account.
+    pub account_name_key: String,
+    /// The grant type.
+    pub grant_type: String,
 }
 
 impl Default for OdataLimits {
@@ -166,6 +183,7 @@ impl Default for AuthRules {
             scope_code: root(),
             unit_user_issuers: Vec::new(),
             master_token: None,
+            oidc: Vec::new(),
             account_types: Vec::new(),
             password_rule: crate::auth::PasswordRule::default(),
             hash_threads: None,

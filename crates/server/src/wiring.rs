@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use personium_folder::FolderStore;
 use personium_model::auth::{Keys, PasswordRule};
-use personium_model::settings::{AuthRules, DavLimits, OdataLimits};
+use personium_model::settings::{AuthRules, DavLimits, OdataLimits, OidcProvider};
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
 use personium_sqlite::SqliteStore;
@@ -255,6 +255,17 @@ fn auth(config: &Config) -> AuthRules {
         scope_code: config.scopes.grant_code.clone(),
         unit_user_issuers: config.unit.issuers.clone(),
         master_token: config.unit.master_token.clone(),
+        oidc: config
+            .oidc
+            .iter()
+            .map(|provider| OidcProvider {
+                config_url: provider.config_url.clone(),
+                trusted_client_ids: provider.trusted_client_ids.clone(),
+                account_type: provider.account_type.clone(),
+                account_name_key: provider.account_name_key.clone(),
+                grant_type: provider.grant_type.clone(),
+            })
+            .collect(),
         account_types: config
             .oidc
             .iter()

@@ -205,6 +205,8 @@ codes! {
     CodeVerifier = "PR400-AN-0024", "The code_verifier is missing or not the one of the code.";
     CodeRedirect = "PR400-AN-0025", "The redirect_uri is not the one of the code.";
     RootCertificate = "PR500-AN-0001", "The configured root certificates cannot be used.";
+    PluginRefused = "PR400-PA-0001", "Authentication failed: {0}.";
+    PluginFailed = "PR500-PA-0001", "The provider cannot be asked.";
     ResponseTypeUnsupported = "PR400-AZ-0001", "The response type is not supported.";
     ClientIdInvalid = "PR400-AZ-0002", "The client_id is not valid.";
     RedirectUriInvalid = "PR400-AZ-0003", "The redirect_uri is not valid.";

@@ -103,7 +103,7 @@ pub async fn show(call: &CellCall, request: &Request, kind: Kind) -> Result<Answ
             &settings.password_change_html_url,
         ),
     };
-    let own = relay::own_page(&call.call.unit, &call.view, property, default.as_deref()).await;
+    let own = relay::own_page(&call.call, &call.view, property, default.as_deref()).await;
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let (page, policy) = match own {
         Some(page) => (

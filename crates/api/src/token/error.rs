@@ -5,10 +5,16 @@ use personium_types::{Code, Error, Result};
 use serde_json::{Value, json};
 
 use crate::answer::{self, Answer, WithHeader};
+use crate::error;
 
 /// The word that OAuth2 has for a refusal; `None` for what is no concern of OAuth2.
-fn word(code: Code) -> Option<&'static str> {
-    Some(match code {
+fn word(refusal: &Error) -> Option<&str> {
+    Some(match refusal.code() {
+        Code::PluginRefused => refusal
+            .params()
+            .get(1)
+            .map_or("invalid_grant", String::as_str),
+        Code::PluginFailed => "server_error",
         Code::GrantType => "unsupported_grant_type",
         Code::TargetInvalid | Code::GrantParameter => "invalid_request",
         Code::ClientAssertionParse
@@ -40,16 +46,19 @@ fn word(code: Code) -> Option<&'static str> {
 /// The body of a refusal. `None` for what is no concern of OAuth2.
 pub fn body(refusal: &Error) -> Option<Value> {
     let description = format!("[{}] - {}", refusal.code().wire(), refusal.message());
-    word(refusal.code()).map(|word| json!({"error": word, "error_description": description}))
+    word(refusal).map(|word| json!({"error": word, "error_description": description}))
 }
 
 /// The answer for a refusal.
 ///
 /// # Errors
 /// The refusal itself, if it is no concern of OAuth2.
-pub fn render(refusal: Error, realm: &str) -> Result<Answer> {
+pub fn render(refusal: Error, realm: &str, request_key: &str) -> Result<Answer> {
     match body(&refusal) {
-        Some(body) => Ok(respond(refusal.code(), &body, realm)),
+        Some(body) => {
+            error::log(&refusal, request_key);
+            Ok(respond(refusal.code(), &body, realm))
+        }
         None => Err(refusal),
     }
 }

@@ -1,13 +1,15 @@
 //! The kinds of grants.
 
+use personium_model::auth::account::Account;
 use personium_model::auth::issue::{self, EPOCH_CLAIM, Grant, Holder};
-use personium_model::auth::login::{self, Attempt, Login, Outcome, Way};
+use personium_model::auth::login::{self, Attempt, Outcome, Way};
 use personium_model::auth::{bearer, client, id_token, pkce, scope, spent};
 use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml;
 use personium_types::{Code, Result};
 
 use super::form::Form;
+use super::oidc;
 use super::reply::{self, Extras};
 use crate::answer::Answer;
 use crate::call::CellCall;
@@ -35,8 +37,25 @@ pub async fn dispatch(call: &CellCall, request: &Request) -> Result<Answer> {
         "refresh_token" => refresh(call, request).await,
         "urn:ietf:params:oauth:grant-type:saml2-bearer" => assertion(call, request).await,
         "authorization_code" => code(call, request).await,
-        _ => Err(Code::GrantType.into()),
+        other => {
+            let providers = &call.call.unit.settings().auth.oidc;
+            match providers.iter().find(|p| p.grant_type == other) {
+                Some(provider) => oidc::handle(call, request, provider).await,
+                None => Err(Code::GrantType.into()),
+            }
+        }
     }
+}
+
+/// The scopes that a request asks for.
+pub fn wanted_scopes(request: &Request) -> Vec<String> {
+    scope::split(request.form.raw("scope").unwrap_or_default())
+}
+
+/// The scopes that who logs in with credentials of its own is granted.
+pub async fn granted_ropc(call: &CellCall, request: &Request) -> Result<Vec<String>> {
+    let most = &call.call.unit.settings().auth.scope_ropc;
+    granted(call, &wanted_scopes(request), most).await
 }
 
 async fn password(call: &CellCall, request: &Request) -> Result<Answer> {
@@ -50,31 +69,31 @@ async fn password(call: &CellCall, request: &Request) -> Result<Answer> {
     if form.is_true("p_owner") {
         return Err(Code::OwnerNotAllowed.into());
     }
-    let wanted = scope::split(form.raw("scope").unwrap_or_default());
     match login::login(&call.call.unit, &call.view, &attempt).await? {
         Outcome::Refused => Err(Code::AuthnFailed.into()),
         Outcome::ChangePassword(login) => {
             let history = login.history;
-            let grant = resident(request, login, wanted);
-            reply::password_change(call, request, &grant, history)
+            let grant = resident(request, login.account, wanted_scopes(request));
+            reply::password_change(call, request, &grant, Some(history))
         }
         Outcome::In(login) => {
             let extras = Extras {
                 history: Some(login.history),
                 id_token: None,
             };
-            let most = &call.call.unit.settings().auth.scope_ropc;
-            let scopes = granted(call, &wanted, most).await?;
-            reply::tokens(call, request, &resident(request, login, scopes), extras).await
+            let scopes = granted_ropc(call, request).await?;
+            let grant = resident(request, login.account, scopes);
+            reply::tokens(call, request, &grant, extras).await
         }
     }
 }
 
-fn resident(request: &Request, login: Login, scopes: Vec<String>) -> Grant {
+/// What an account of the cell is granted.
+pub fn resident(request: &Request, account: Account, scopes: Vec<String>) -> Grant {
     Grant {
         holder: Holder::Resident {
-            account: login.account.name,
-            epoch: login.account.epoch,
+            account: account.name,
+            epoch: account.epoch,
         },
         schema: request.schema.clone(),
         scopes,

@@ -90,7 +90,7 @@ pub fn password_change(
     call: &CellCall,
     request: &Request,
     grant: &Grant,
-    history: History,
+    history: Option<History>,
 ) -> Result<Answer> {
     let token = grant.resident_token(
         &call.call.unit,
@@ -107,7 +107,7 @@ pub fn password_change(
     };
     body.insert("access_token".to_owned(), token.into());
     body.insert("url".to_owned(), format!("{cell_url}__mypassword").into());
-    add_history(&mut body, Some(history));
+    add_history(&mut body, history);
     Ok(error::respond(
         refusal.code(),
         &Value::Object(body),

@@ -4,6 +4,7 @@ mod apps;
 mod authorize;
 mod basic;
 mod login;
+mod oidc;
 mod tokens;
 mod trust;
 

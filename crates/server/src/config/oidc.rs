@@ -57,6 +57,25 @@ pub(super) fn read(source: &mut Source) -> Option<Vec<OidcProvider>> {
             }
         }
     }
+    // Two providers of one account type could speak for each other's users.
+    for (at, provider) in providers.iter().enumerate() {
+        let earlier = providers.iter().take(at);
+        if earlier
+            .clone()
+            .any(|p| p.account_type == provider.account_type)
+        {
+            problems.push(format!(
+                "{FAMILY}{}.accountType is another provider's",
+                provider.id
+            ));
+        }
+        if earlier.clone().any(|p| p.grant_type == provider.grant_type) {
+            problems.push(format!(
+                "{FAMILY}{}.grantType is another provider's",
+                provider.id
+            ));
+        }
+    }
     let sound = problems.is_empty();
     for problem in problems {
         source.note(problem);
