@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,13 +13,16 @@ use crate::rows;
 
 const MASTER: &str = "bench-master-token";
 
+/// A connection that was not used for so long is not used again.
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// A unit with a folder of its own.
 pub(crate) struct Unit {
     program: PathBuf,
     folder: PathBuf,
     running: Running,
-    /// The administrator's connection.
-    admin: Connection,
+    /// The administrator's connection, and when it was used last.
+    admin: (Connection, Instant),
     /// How long the newest start took until it listened.
     pub(crate) ready_after: Duration,
 }
@@ -74,9 +77,7 @@ impl Unit {
             .stdout(Stdio::from(log))
             .stderr(Stdio::from(second));
         let (running, ready_after) = Running::start(&mut command, port)?;
-        let admin = Connection::open(port)
-            .await
-            .map_err(|e| format!("cannot connect: {e}"))?;
+        let admin = (connect(port).await?, Instant::now());
         Ok(Self {
             program,
             folder,
@@ -94,6 +95,15 @@ impl Unit {
         let port = self.running.port;
         self.running.crash();
         Self::open(self.program, self.folder, port).await
+    }
+
+    /// The administrator's connection; a new one after a pause, because servers close those that idle.
+    async fn admin(&mut self) -> Outcome<&mut Connection> {
+        if self.admin.1.elapsed() > PAUSE {
+            self.admin.0 = connect(self.running.port).await?;
+        }
+        self.admin.1 = Instant::now();
+        Ok(&mut self.admin.0)
     }
 
     /// Where it listens.
@@ -125,7 +135,8 @@ impl Unit {
         all.extend_from_slice(headers);
         let mut answer = Vec::new();
         let got = self
-            .admin
+            .admin()
+            .await?
             .exchange(&request(method, path, &all, body), Body::Keep(&mut answer))
             .await
             .map_err(|e| format!("{method} {path}: {e}"))?;
@@ -219,7 +230,8 @@ impl Unit {
             form.as_bytes(),
         );
         let got = self
-            .admin
+            .admin()
+            .await?
             .exchange(&asked, Body::Keep(&mut answer))
             .await
             .map_err(|e| format!("cannot log in: {e}"))?;
@@ -306,6 +318,12 @@ impl Unit {
         }
         Ok(())
     }
+}
+
+async fn connect(port: u16) -> Outcome<Connection> {
+    Connection::open(port)
+        .await
+        .map_err(|e| format!("cannot connect to port {port}: {e}"))
 }
 
 fn count_of(text: &[u8], wanted: &[u8]) -> usize {
