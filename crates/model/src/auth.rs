@@ -17,6 +17,7 @@
 //! | [`spent`] | was a token that is good for one use used before? |
 //! | [`unit_user`] | is a token of another cell one of a unit user? |
 //! | [`pkce`] | does a verifier fit the challenge of a code? |
+//! | [`proven`] | was this password right a moment ago? |
 //! | [`scope`] | which of the wanted scopes are granted? |
 
 pub mod account;
@@ -32,6 +33,7 @@ pub mod issue;
 pub mod keys;
 pub mod login;
 pub mod pkce;
+pub mod proven;
 pub mod rule;
 pub mod scope;
 pub mod spent;

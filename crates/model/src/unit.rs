@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::auth::Keys;
 use crate::auth::hashing::HashPool;
 use crate::auth::login::Queues;
+use crate::auth::proven::Proven;
 use crate::gate::{Gate, Turns};
 use crate::keys::{ControlSet, SetKey};
 use crate::records::Records;
@@ -38,6 +39,7 @@ pub struct Unit {
     keys: Arc<Keys>,
     hashing: HashPool,
     logins: Queues,
+    proven: Proven,
     views: Views,
     uploads: Gate,
     turns: Turns,
@@ -69,6 +71,7 @@ impl Unit {
             keys,
             hashing: HashPool::new(threads),
             logins: Queues::default(),
+            proven: Proven::default(),
             views: Views::default(),
             uploads,
             turns: Turns::default(),
@@ -98,6 +101,10 @@ impl Unit {
     #[must_use]
     pub fn hashing(&self) -> &HashPool {
         &self.hashing
+    }
+
+    pub(crate) fn proven(&self) -> &Proven {
+        &self.proven
     }
 
     pub(crate) fn logins(&self) -> &Queues {

@@ -192,10 +192,20 @@ pub async fn basic(
         guard.start_wait().await?;
         return Ok(Err(Code::AccountLocked));
     }
+    let mark = known
+        .hash
+        .as_ref()
+        .and_then(|stored| unit.proven().mark(&known.id, stored, password));
+    if mark.is_some_and(|mark| unit.proven().contains(mark)) {
+        return Ok(Ok(known));
+    }
     if !compare(unit, view, Some(&known), password).await? {
         guard.start_wait().await?;
         guard.count_failure().await?;
         return Ok(Err(Code::BasicRefused));
+    }
+    if let Some(mark) = mark {
+        unit.proven().insert(mark);
     }
     Ok(Ok(known))
 }

@@ -216,6 +216,24 @@ fn providers_of_openid_connect() {
             "{found:?}"
         );
     }
+    // A second provider of the same accounts could speak for users of the first.
+    let second = format!(
+        "{prefix}two.enabled=true\n{prefix}two.configURL=https://other.example/config\n\
+         {prefix}two.trustedClientIds=a\n"
+    );
+    let found = problems(&format!("{file}{second}"));
+    assert!(found[0].contains("two.accountType"), "{found:?}");
+    assert!(found[1].contains("two.grantType"), "{found:?}");
+    let apart =
+        format!("{second}{prefix}two.accountType=oidc:two\n{prefix}two.grantType=urn:two\n");
+    assert_eq!(
+        load(&format!("{file}{apart}"), &[], &[])
+            .unwrap()
+            .config
+            .oidc
+            .len(),
+        2
+    );
 }
 
 #[test]

@@ -146,3 +146,22 @@ async fn an_access_token_is_no_cookie() {
         .await;
     assert_eq!(reply.outcome(), refused(401, "AU-0009"));
 }
+
+#[tokio::test]
+async fn a_changed_password_counts_at_once() {
+    let world = world(|_| {}).await;
+    world.put("c/b/f", "x").await;
+    readable(&world, "c/b").await;
+    let good = format!("me:{PASSWORD}");
+    for _ in 0..2 {
+        assert_eq!(with_basic(&world, "c/b/f", &good).await, done(200));
+    }
+    let merge = world.ask("MERGE", "c/__ctl/Account('me')");
+    let merge = merge.with("x-personium-credential", "password2").text("{}");
+    assert_eq!(merge.send().await.status, 204);
+    assert_eq!(
+        with_basic(&world, "c/b/f", &good).await,
+        refused(401, "AU-0011")
+    );
+    assert_eq!(with_basic(&world, "c/b/f", "me:password2").await, done(200));
+}

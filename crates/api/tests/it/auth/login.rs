@@ -321,3 +321,32 @@ async fn scopes_are_what_was_asked_and_may_be_had() {
         );
     }
 }
+
+#[tokio::test]
+async fn spraying_names_tells_nothing_and_leaves_room_for_other_cells() {
+    let world = world(|s| {
+        s.auth.hash_threads = Some(1);
+        s.auth.interval_seconds = 1;
+    })
+    .await;
+    let spray = (0..400).map(|n| {
+        let world = world.clone();
+        tokio::spawn(async move {
+            let reply = attempt(&world, &format!("name{n}"), PASSWORD).await;
+            (reply.status.as_u16(), reply.text())
+        })
+    });
+    let spray: Vec<_> = spray.collect();
+    let other = [
+        ("grant_type", "password"),
+        ("username", "me"),
+        ("password", PASSWORD),
+    ];
+    assert_eq!(world.token("d", &other).await.status, 200);
+    for attempt in spray {
+        let (status, body) = attempt.await.unwrap();
+        let refused = status == 400 && body.contains("PR400-AN-0017");
+        let busy = status == 503 && body.contains("PR503-SV-0002");
+        assert!(refused || busy, "{status} {body}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Passwords that were found right a moment ago, for clients that send them with every request.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use moka::sync::Cache;
+use personium_token::password::StoredHash;
+use personium_token::random::{Random, SystemRandom};
+
+/// How long a password needs not be hashed again.
+const LIFE: Duration = Duration::from_secs(60);
+/// Passwords that are remembered at most.
+const REMEMBERED: u64 = 10_000;
+
+/// Remembers digests of right passwords under a key of this process; a new password makes the old digest useless.
+pub struct Proven {
+    /// `None` where there was no randomness: then nothing is remembered.
+    key: Option<[u8; 32]>,
+    known: Cache<[u8; 32], ()>,
+}
+
+/// What stands for one password of one account.
+#[derive(Clone, Copy)]
+pub struct Mark([u8; 32]);
+
+impl Default for Proven {
+    fn default() -> Self {
+        let mut key = [0; 32];
+        Self {
+            key: SystemRandom.fill(&mut key).is_ok().then_some(key),
+            known: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(LIFE)
+                .build(),
+        }
+    }
+}
+
+impl Proven {
+    /// The mark of a password for what an account has stored; `None` if nothing can be remembered.
+    #[must_use]
+    pub fn mark(&self, account_id: &str, stored: &StoredHash, password: &str) -> Option<Mark> {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.key?);
+        for part in [account_id, &stored.hashed, password] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let digest = context.finish();
+        digest.as_ref().try_into().ok().map(Mark)
+    }
+
+    /// Whether this password was right a moment ago.
+    #[must_use]
+    pub fn contains(&self, mark: Mark) -> bool {
+        self.known.contains_key(&mark.0)
+    }
+
+    /// Remembers that this password is right.
+    pub fn insert(&self, mark: Mark) {
+        self.known.insert(mark.0, ());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_password_of_the_very_hash_is_known() {
+        let proven = Proven::default();
+        let stored = |hashed: &str| StoredHash {
+            hashed: hashed.to_owned(),
+            algorithm: None,
+            attributes: None,
+        };
+        let mark = |id: &str, hash: &str, password: &str| {
+            proven.mark(id, &stored(hash), password).unwrap()
+        };
+        proven.insert(mark("a", "h", "p"));
+        assert!(proven.contains(mark("a", "h", "p")));
+        for (id, hash, password) in [
+            ("b", "h", "p"),
+            ("a", "i", "p"),
+            ("a", "h", "q"),
+            ("ah", "", "p"),
+        ] {
+            assert!(!proven.contains(mark(id, hash, password)));
+        }
+        assert!(!Proven::default().contains(mark("a", "h", "p")));
+    }
+}
