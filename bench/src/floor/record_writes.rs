@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::random::Random;
 use crate::{Outcome, rows};
 
 /// What is written.
@@ -74,9 +75,8 @@ fn write(folder: &Path, writer: u64, plan: Plan) -> Outcome<u64> {
                     .execute((format!("e/{key}").as_bytes(), rows::json(number).as_bytes()))
                     .map_err(told)?;
                 for entry in 0..plan.entries {
-                    let value = number.wrapping_mul(entry + 7919);
                     insert
-                        .execute((format!("i/{entry}/{value:020}/{key}").as_bytes(), &b""[..]))
+                        .execute((index_key(number, entry, plan.entries).as_bytes(), &b""[..]))
                         .map_err(told)?;
                 }
                 written += 1;
@@ -85,4 +85,17 @@ fn write(folder: &Path, writer: u64, plan: Plan) -> Outcome<u64> {
         tx.commit().map_err(told)?;
     }
     Ok(written)
+}
+
+/// About as long as the index keys of a unit. The last two are times and grow; the others lie anywhere.
+fn index_key(number: u64, entry: u64, entries: u64) -> String {
+    let value = if entry + 2 >= entries {
+        number
+    } else {
+        Random::new(number ^ (entry << 48)).next()
+    };
+    format!(
+        "index of one set in one collection/{entry}/{value:020}/{}",
+        rows::key(number)
+    )
 }
