@@ -1,11 +1,9 @@
 //! Requests of the unit to other servers: HTTP/1.1, over TLS with the roots of this machine.
 
-use std::future::Future;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
+mod address;
+mod way;
+
 use std::sync::OnceLock;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,20 +11,18 @@ use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
-use tower_service::Service;
+use personium_model::settings::OutgoingProxy;
 
+use self::address::is_public;
+use self::way::{Proxy, Way, bare_host};
 use crate::body;
 use crate::token::Providers;
 
-/// Time for the connection.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Time for a whole exchange.
 const WHOLE_TIME: Duration = Duration::from_secs(20);
 
-type Connection = Client<HttpsConnector<HttpConnector<Names>>, Empty<Bytes>>;
+type Connection = Client<HttpsConnector<Way>, Empty<Bytes>>;
 
 /// What the unit needs to talk to other servers, and what it remembers of what they said. Nothing is opened before the
 /// first request.
@@ -34,6 +30,7 @@ type Connection = Client<HttpsConnector<HttpConnector<Names>>, Empty<Bytes>>;
 pub struct Outside {
     anywhere: OnceLock<Option<Connection>>,
     public: OnceLock<Option<Connection>>,
+    proxy: Option<Proxy>,
     /// Providers of OpenID Connect.
     pub(crate) providers: Providers,
 }
@@ -79,6 +76,15 @@ pub enum FetchError {
 }
 
 impl Outside {
+    /// Through the proxy that the operator names, if any; servers of this machine are asked without it.
+    #[must_use]
+    pub fn new(proxy: Option<&OutgoingProxy>) -> Self {
+        Self {
+            proxy: proxy.and_then(Proxy::of),
+            ..Self::default()
+        }
+    }
+
     /// GET of a URL, without credentials. Redirects are not followed. The body has at most `limit` bytes.
     pub async fn get(
         &self,
@@ -89,19 +95,26 @@ impl Outside {
     ) -> Result<Fetched, FetchError> {
         let uri: Uri = url.parse().map_err(|_| FetchError::Url)?;
         let host = uri.host().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
         if !is_web || host.is_empty() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
             return Err(FetchError::Url);
         }
         // Names are judged when they are resolved; addresses are not.
-        if chosen == Chosen::ByOwner && bare.parse().is_ok_and(|ip| !is_public(ip)) {
+        if chosen == Chosen::ByOwner && bare_host(&uri).parse().is_ok_and(|ip| !is_public(ip)) {
             return Err(FetchError::Connect("not a public address".into()));
         }
-        let request = Request::get(uri)
+        let mut request = Request::get(uri)
             .header(header::ACCEPT, accept)
             .body(Empty::new())
             .map_err(|_| FetchError::Url)?;
+        let proxy = self.proxy.as_ref();
+        if let Some(value) = proxy
+            .and_then(|p| p.authorization_for(request.uri()))
+            .cloned()
+        {
+            let headers = request.headers_mut();
+            headers.insert(header::PROXY_AUTHORIZATION, value);
+        }
         let client = self.client(chosen).ok_or(FetchError::Tls)?;
         tokio::time::timeout(WHOLE_TIME, exchange(client, request, limit))
             .await
@@ -113,7 +126,8 @@ impl Outside {
             Chosen::ByOperator => &self.anywhere,
             Chosen::ByOwner => &self.public,
         };
-        slot.get_or_init(|| connection(chosen)).as_ref()
+        slot.get_or_init(|| connection(Way::new(chosen, self.proxy.clone())))
+            .as_ref()
     }
 }
 
@@ -130,6 +144,9 @@ async fn exchange(
         }
     })?;
     let (head, stream) = answer.into_parts();
+    if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return Err(FetchError::Connect("the proxy refuses".into()));
+    }
     let stream = stream.map_err(Into::into).boxed_unsync();
     let body = body::read_all(stream, limit)
         .await
@@ -141,12 +158,9 @@ async fn exchange(
     })
 }
 
-fn connection(chosen: Chosen) -> Option<Connection> {
-    let mut http = HttpConnector::new_with_resolver(Names { chosen });
-    http.set_connect_timeout(Some(CONNECT_TIME));
-    http.enforce_http(false);
+fn connection(way: Way) -> Option<Connection> {
     let tls = HttpsConnectorBuilder::new().with_native_roots().ok()?;
-    let connector = tls.https_or_http().enable_http1().wrap_connector(http);
+    let connector = tls.https_or_http().enable_http1().wrap_connector(way);
     Some(
         Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(30))
@@ -155,118 +169,9 @@ fn connection(chosen: Chosen) -> Option<Connection> {
     )
 }
 
-/// Resolves names; leaves out addresses that may not be asked, so that a name that changes between a check and the
-/// connection gains nothing.
-#[derive(Debug, Clone)]
-struct Names {
-    chosen: Chosen,
-}
-
-impl Service<Name> for Names {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let chosen = self.chosen;
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found
-                .filter(|a| chosen == Chosen::ByOperator || is_public(a.ip()))
-                .collect();
-            if allowed.is_empty() {
-                return Err(io::Error::other("the name leads to no permitted address"));
-            }
-            Ok(allowed.into_iter())
-        })
-    }
-}
-
-/// Whether an address is one of the public Internet (IANA special-purpose address registries).
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    let special = ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_unspecified()
-        || ip.is_documentation()
-        || a == 0
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && (b == 18 || b == 19))
-        || a >= 224;
-    !special
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let [s0, s1, s2, .., s6, s7] = ip.segments();
-    let embedded = |high: u16, low: u16| {
-        let [a, b] = high.to_be_bytes();
-        let [c, d] = low.to_be_bytes();
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    if let Some(v4) = ip.to_ipv4_mapped() {
-        return is_public_v4(v4);
-    }
-    match s0 {
-        0x2002 => embedded(s1, s2),
-        0x0064 if s1 == 0xff9b && s2 == 0 => embedded(s6, s7),
-        0x2001 if s1 < 0x0200 || s1 == 0x0db8 => false,
-        // Only 2000::/3 is given out.
-        _ => (0x2000..0x4000).contains(&s0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_of_the_own_network_are_not_public() {
-        for private in [
-            "127.0.0.1",
-            "127.8.8.8",
-            "0.0.0.0",
-            "10.1.2.3",
-            "172.16.0.1",
-            "172.31.255.255",
-            "192.168.0.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "198.18.0.1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "::127.0.0.1",
-            "::ffff:127.0.0.1",
-            "::ffff:169.254.169.254",
-            "64:ff9b::a00:1",
-            "2002:7f00:1::",
-            "fc00::1",
-            "fd12:3456::1",
-            "fe80::1",
-            "ff02::1",
-            "2001:db8::1",
-            "2001::1",
-        ] {
-            assert!(!is_public(private.parse().unwrap()), "{private}");
-        }
-        for public in ["8.8.8.8", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
-            assert!(is_public(public.parse().unwrap()), "{public}");
-        }
-    }
 
     #[tokio::test]
     async fn a_cell_cannot_make_the_unit_ask_its_own_network() {

@@ -26,7 +26,8 @@ impl Service {
     /// The API of this unit.
     #[must_use]
     pub fn new(unit: Arc<Unit>) -> Self {
-        Self::with_outside(unit, Arc::default())
+        let outside = Outside::new(unit.settings().outgoing_proxy.as_ref());
+        Self::with_outside(unit, Arc::new(outside))
     }
 
     /// The API of this unit, with this way to other servers.

@@ -15,6 +15,19 @@ pub struct Settings {
     pub authorization_html_url: Option<String>,
     /// URL of the password change form for cells without one of their own.
     pub password_change_html_url: Option<String>,
+    /// The proxy for requests to other machines.
+    pub outgoing_proxy: Option<OutgoingProxy>,
+}
+
+/// An HTTP proxy.
+#[derive(Debug, Clone)]
+pub struct OutgoingProxy {
+    /// Its host name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// User name and password there, if it wants them.
+    pub credentials: Option<(String, personium_types::Secret<String>)>,
 }
 
 /// Limits of OData queries, batches and schemas.

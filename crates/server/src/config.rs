@@ -231,6 +231,12 @@ impl Config {
         if self.x509.key.is_some() != self.x509.certificate.is_some() {
             source.problem("x509.key", "must be given together with x509.crt");
         }
+        if self.proxy.host.is_some() != self.proxy.port.is_some() {
+            source.problem("proxy.host", "must be given together with proxy.port");
+        }
+        if self.proxy.password.is_some() && self.proxy.user.is_none() {
+            source.problem("proxy.pswd", "must be given together with proxy.user");
+        }
         if self.introspect.username.is_some() != self.introspect.password.is_some() {
             source.problem(
                 "introspect.username",

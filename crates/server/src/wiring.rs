@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use personium_folder::FolderStore;
 use personium_model::auth::{Keys, PasswordRule};
-use personium_model::settings::{AuthRules, DavLimits, OdataLimits, OidcProvider};
+use personium_model::settings::{AuthRules, DavLimits, OdataLimits, OidcProvider, OutgoingProxy};
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
 use personium_sqlite::SqliteStore;
@@ -217,7 +217,22 @@ fn settings(config: &Config) -> Settings {
         relay_html_url: config.cell.relay.clone(),
         authorization_html_url: config.cell.authorization.clone(),
         password_change_html_url: config.cell.password_change.clone(),
+        outgoing_proxy: outgoing_proxy(config),
     }
+}
+
+fn outgoing_proxy(config: &Config) -> Option<OutgoingProxy> {
+    let proxy = &config.proxy;
+    let (host, port) = (proxy.host.clone()?, proxy.port?);
+    let credentials = proxy
+        .user
+        .clone()
+        .map(|user| (user, proxy.password.clone().unwrap_or_default()));
+    Some(OutgoingProxy {
+        host,
+        port,
+        credentials,
+    })
 }
 
 fn odata(config: &Config) -> OdataLimits {

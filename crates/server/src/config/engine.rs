@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use personium_types::Secret;
 
-use super::rule::{File, Maybe, Number, SecretText, Text};
+use super::rule::{File, HostName, Maybe, Number, SecretText, Text};
 use super::section::section;
 
 section! {
@@ -36,13 +36,14 @@ section! {
 }
 
 section! {
-    /// The proxy for connections that plugins and scripts make.
+    /// The proxy for requests to other machines. For https it is asked to connect (CONNECT), for http it gets the whole
+    /// URL. Servers of this machine are asked without it.
     OutgoingProxy "Outgoing proxy" {
         /// Its host; without a value there is none.
-        host: Option<String> = "proxy.host", "", Maybe(Text);
+        host: Option<String> = "proxy.host", "", Maybe(HostName);
         /// Its port.
         port: Option<u16> = "proxy.port", "", Maybe(Number(1..=u16::MAX));
-        /// The user name there.
+        /// The user name there, if it wants one.
         user: Option<String> = "proxy.user", "", Maybe(Text);
         /// The password there.
         password: Option<Secret<String>> = "proxy.pswd", "", Maybe(SecretText { min_bytes: 1 });

@@ -1,0 +1,357 @@
+//! The way to another server: straight, or through the operator's proxy.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::uri::Scheme;
+use http::{HeaderValue, Uri};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use personium_model::settings::OutgoingProxy;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::Chosen;
+use super::address::is_public;
+use crate::body::BoxError;
+
+/// Time for the connection.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// The operator's proxy (RFC 9110 section 3.7).
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    uri: Uri,
+    /// `Proxy-Authorization`, where the proxy wants one.
+    authorization: Option<HeaderValue>,
+}
+
+impl Proxy {
+    /// The proxy of the settings; `None` if its host is none.
+    #[must_use]
+    pub fn of(settings: &OutgoingProxy) -> Option<Self> {
+        let authority = format!("{}:{}", settings.host, settings.port);
+        let uri = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(authority)
+            .path_and_query("/")
+            .build()
+            .ok()?;
+        let authorization = settings.credentials.as_ref().and_then(|(user, password)| {
+            let pair = STANDARD.encode(format!("{user}:{}", password.reveal()));
+            let mut value = HeaderValue::from_str(&format!("Basic {pair}")).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Some(Self { uri, authorization })
+    }
+
+    /// What the proxy wants to see in a request that it reads itself: one without TLS, to another machine.
+    pub fn authorization_for(&self, target: &Uri) -> Option<&HeaderValue> {
+        let read = target.scheme() == Some(&Scheme::HTTP) && !is_this_machine(target);
+        self.authorization.as_ref().filter(|_| read)
+    }
+}
+
+/// Whether a URL leads to this machine, which no proxy can do.
+fn is_this_machine(target: &Uri) -> bool {
+    let host = bare_host(target);
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// The host of a URL, an IPv6 address without its brackets.
+pub fn bare_host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Connects to servers for requests whose URL was chosen by the same kind of person.
+#[derive(Clone)]
+pub struct Way {
+    chosen: Chosen,
+    straight: HttpConnector<Names>,
+    to_proxy: HttpConnector<Names>,
+    proxy: Option<Proxy>,
+}
+
+impl Way {
+    /// A way through the proxy, if there is one.
+    pub fn new(chosen: Chosen, proxy: Option<Proxy>) -> Self {
+        let connector = |chosen| {
+            let mut http = HttpConnector::new_with_resolver(Names { chosen });
+            http.set_connect_timeout(Some(CONNECT_TIME));
+            http.enforce_http(false);
+            http
+        };
+        Self {
+            chosen,
+            straight: connector(chosen),
+            to_proxy: connector(Chosen::ByOperator),
+            proxy,
+        }
+    }
+
+    async fn connect(mut self, target: Uri) -> Result<Link, BoxError> {
+        let Some(proxy) = self.proxy.filter(|_| !is_this_machine(&target)) else {
+            let stream = self.straight.call(target).await?;
+            return Ok(Link::new(stream, Role::Server));
+        };
+        // It is the proxy that connects to the server, so no address of the name may be of the own network.
+        if self.chosen == Chosen::ByOwner && !leads_out(bare_host(&target)).await? {
+            return Err("the name leads into the own network".into());
+        }
+        if target.scheme() == Some(&Scheme::HTTP) {
+            let stream = self.to_proxy.call(proxy.uri).await?;
+            return Ok(Link::new(stream, Role::Proxy));
+        }
+        let mut tunnel = Tunnel::new(proxy.uri, self.to_proxy);
+        if let Some(authorization) = proxy.authorization {
+            tunnel = tunnel.with_auth(authorization);
+        }
+        Ok(Link::new(tunnel.call(target).await?, Role::Server))
+    }
+}
+
+impl Service<Uri> for Way {
+    type Response = Link;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Link, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(target))
+    }
+}
+
+/// The addresses of a name that may be asked.
+async fn addresses(chosen: Chosen, host: &str) -> io::Result<Vec<SocketAddr>> {
+    let found = tokio::net::lookup_host((host, 0)).await?;
+    let allowed: Vec<SocketAddr> = found
+        .filter(|a| chosen == Chosen::ByOperator || is_public(a.ip()))
+        .collect();
+    if allowed.is_empty() {
+        return Err(io::Error::other("the name leads to no permitted address"));
+    }
+    Ok(allowed)
+}
+
+/// Whether this machine knows a name, and all its addresses are public.
+async fn leads_out(host: &str) -> io::Result<bool> {
+    let mut found = tokio::net::lookup_host((host, 0)).await?.peekable();
+    Ok(found.peek().is_some() && found.all(|a| is_public(a.ip())))
+}
+
+/// Resolves names; leaves out addresses that may not be asked, so that a name that changes between a check and the
+/// connection gains nothing.
+#[derive(Debug, Clone)]
+struct Names {
+    chosen: Chosen,
+}
+
+impl Service<Name> for Names {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let chosen = self.chosen;
+        Box::pin(async move { Ok(addresses(chosen, name.as_str()).await?.into_iter()) })
+    }
+}
+
+/// Who reads the requests at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The server itself.
+    Server,
+    /// The proxy, which must be told the whole URL.
+    Proxy,
+}
+
+/// A connection that knows who reads at its other end.
+pub struct Link {
+    stream: TokioIo<TcpStream>,
+    role: Role,
+}
+
+impl Link {
+    fn new(stream: TokioIo<TcpStream>, role: Role) -> Self {
+        Self { stream, role }
+    }
+}
+
+impl Connection for Link {
+    fn connected(&self) -> Connected {
+        self.stream.connected().proxy(self.role == Role::Proxy)
+    }
+}
+
+impl Read for Link {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl Write for Link {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use personium_types::Secret;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::outside::{FetchError, Outside};
+
+    /// A proxy that answers everything itself, and tells the head of what it was asked.
+    async fn proxy(
+        credentials: Option<(&str, &str)>,
+    ) -> (Outside, mpsc::UnboundedReceiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tell, told) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = vec![0; 4096];
+                let read = stream.read(&mut head).await.unwrap();
+                tell.send(String::from_utf8_lossy(&head[..read]).into_owned())
+                    .unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nby";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        let outside = Outside::new(Some(&OutgoingProxy {
+            host: "localhost".to_owned(),
+            port,
+            credentials: credentials
+                .map(|(user, password)| (user.to_owned(), Secret::new(password.to_owned()))),
+        }));
+        (outside, told)
+    }
+
+    async fn get(outside: &Outside, url: &str, chosen: Chosen) -> Result<String, FetchError> {
+        let fetched = outside.get(url, "*/*", chosen, 100).await?;
+        Ok(String::from_utf8_lossy(&fetched.body).into_owned())
+    }
+
+    #[tokio::test]
+    async fn the_proxy_is_told_the_whole_url_and_who_asks() {
+        let (outside, mut told) = proxy(Some(("me", "pass:word"))).await;
+        let url = "http://only-the-proxy-knows.invalid:81/a?b";
+        let body = get(&outside, url, Chosen::ByOperator).await.unwrap();
+        assert_eq!(body, "by");
+        let head = told.recv().await.unwrap();
+        assert!(
+            head.starts_with(&format!("GET {url} HTTP/1.1\r\n")),
+            "{head}"
+        );
+        let basic = "proxy-authorization: Basic bWU6cGFzczp3b3Jk\r\n";
+        assert!(head.contains(basic), "{head}");
+        assert!(
+            head.contains("host: only-the-proxy-knows.invalid:81\r\n"),
+            "{head}"
+        );
+    }
+
+    #[tokio::test]
+    async fn tls_goes_through_a_tunnel() {
+        let (outside, mut told) = proxy(Some(("me", "word"))).await;
+        let url = "https://only-the-proxy-knows.invalid/a";
+        // What answers there speaks no TLS.
+        assert!(get(&outside, url, Chosen::ByOperator).await.is_err());
+        let head = told.recv().await.unwrap();
+        let wanted = "CONNECT only-the-proxy-knows.invalid:443 HTTP/1.1\r\n";
+        assert!(head.starts_with(wanted), "{head}");
+        assert!(
+            head.contains("Proxy-Authorization: Basic bWU6d29yZA==\r\n"),
+            "{head}"
+        );
+        assert!(!head.contains("/a"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn this_machine_is_asked_without_the_proxy_and_without_its_password() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let (outside, mut told) = proxy(Some(("me", "word"))).await;
+        let heard = tokio::spawn(async move {
+            let (mut stream, _) = server.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await
+                .unwrap();
+            String::from_utf8_lossy(&head[..read]).into_owned()
+        });
+        let url = format!("http://127.0.0.1:{port}/own");
+        get(&outside, &url, Chosen::ByOperator).await.unwrap();
+        let head = heard.await.unwrap();
+        assert!(head.starts_with("GET /own HTTP/1.1\r\n"), "{head}");
+        assert!(!head.to_ascii_lowercase().contains("proxy-"), "{head}");
+        assert!(told.try_recv().is_err(), "the proxy was asked");
+    }
+
+    #[tokio::test]
+    async fn the_owner_of_a_cell_cannot_send_the_proxy_into_the_own_network() {
+        let (outside, mut told) = proxy(None).await;
+        for url in [
+            "http://10.1.2.3/",
+            "https://10.1.2.3/",
+            "http://localhost/",
+            "https://[fd00::1]/",
+            "http://name-that-is-not-known.invalid/",
+        ] {
+            let refused = get(&outside, url, Chosen::ByOwner).await;
+            assert!(matches!(refused, Err(FetchError::Connect(_))), "{url}");
+        }
+        assert!(told.try_recv().is_err(), "the proxy was asked");
+        get(&outside, "http://8.8.8.8/", Chosen::ByOwner)
+            .await
+            .unwrap();
+        assert!(
+            told.recv()
+                .await
+                .unwrap()
+                .starts_with("GET http://8.8.8.8/ ")
+        );
+    }
+}
