@@ -158,6 +158,20 @@ pub fn basic(encoded: &str) -> Option<(String, String)> {
     Some((form_decode(name)?, form_decode(password)?))
 }
 
+/// Id and secret of an application in Basic credentials. The id is a URL. Clients that do not form-encode it, as RFC 6749
+/// section 2.3.1 demands, are understood too: no secret has a colon.
+#[must_use]
+pub fn client_basic(encoded: &str) -> Option<(String, String)> {
+    let (name, rest) = basic(encoded)?;
+    if matches!(name.as_str(), "http" | "https")
+        && rest.starts_with("//")
+        && let Some((id, secret)) = rest.rsplit_once(':')
+    {
+        return Some((format!("{name}:{id}"), secret.to_owned()));
+    }
+    Some((name, rest))
+}
+
 /// A form-encoded text; `None` if an escape is no UTF-8 or broken.
 fn form_decode(text: &str) -> Option<String> {
     let text = text.replace('+', " ");
@@ -175,7 +189,7 @@ fn form_decode(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::basic;
+    use super::{basic, client_basic};
 
     #[test]
     fn basic_credentials() {
@@ -196,6 +210,23 @@ mod tests {
         }
         for bad in ["", "*", "a:b"] {
             assert_eq!(basic(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_application_may_forget_to_escape_its_id() {
+        for (text, id) in [
+            ("http%3A%2F%2Fapp.example%2F:tok", "http://app.example/"),
+            ("http://app.example/:tok", "http://app.example/"),
+            (
+                "https://unit.example:8443/app/:tok",
+                "https://unit.example:8443/app/",
+            ),
+            ("unit:tok", "unit"),
+        ] {
+            let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+            let expected = Some((id.to_owned(), "tok".to_owned()));
+            assert_eq!(client_basic(&encoded), expected, "{text}");
         }
     }
 }

@@ -33,9 +33,9 @@ pub async fn handle(mut call: CellCall, challenge: &mut Challenge) -> Result<Ans
         Method::OPTIONS => return options(&call).await,
         _ => return Err(call.call.method_not_allowed()),
     }
-    let sight = sight(&call)?;
     let body = call.call.read_body(BODY_MAX).await?;
     let form = Form::parse(&body);
+    let sight = sight(&call, &form)?;
     let token = form.get("token").unwrap_or_default();
     let facts = introspect::facts(&call.call.unit, &call.view, token).await?;
     let seen = facts.filter(|facts| match &sight {
@@ -59,14 +59,17 @@ async fn options(call: &CellCall) -> Result<Answer> {
 
 /// # Errors
 /// 401 without credentials, 403 with ones that give no sight.
-fn sight(call: &CellCall) -> Result<Sight> {
+fn sight(call: &CellCall, form: &Form) -> Result<Sight> {
     let header = call.call.headers.get(header::AUTHORIZATION);
     let basic = header
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Basic"));
     if let Some(basic) = basic {
-        let pair = access::basic(basic).ok_or(Code::PrivilegeLacking)?;
-        return by_basic(call, &pair.0, &pair.1);
+        let pair = access::client_basic(basic).ok_or(Code::PrivilegeLacking)?;
+        return by_secret(call, &pair.0, &pair.1);
+    }
+    if let (None, Some(id)) = (header, form.get("client_id")) {
+        return by_secret(call, id, form.get("client_secret").unwrap_or_default());
     }
     let access = &call.call.access;
     match &access.identity {
@@ -85,7 +88,7 @@ fn sight(call: &CellCall) -> Result<Sight> {
     }
 }
 
-fn by_basic(call: &CellCall, id: &str, secret: &str) -> Result<Sight> {
+fn by_secret(call: &CellCall, id: &str, secret: &str) -> Result<Sight> {
     let unit = &call.call.unit;
     if let Some((name, password)) = &unit.settings().auth.introspect
         && !password.reveal().is_empty()

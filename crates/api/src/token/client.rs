@@ -35,7 +35,7 @@ pub fn authenticate(call: &CellCall, form: &Form) -> Result<Option<String>> {
             .to_str()
             .ok()
             .and_then(|value| value.strip_prefix("Basic"))
-            .and_then(access::basic);
+            .and_then(access::client_basic);
         pair.ok_or(Code::TokenAuthHeader)?
     } else if let Some(id) = id {
         (

@@ -270,6 +270,26 @@ async fn introspection_shows_an_app_its_own_tokens_only() {
         assert!(active(who, &of_app).await);
         assert!(!active(who, &plain).await);
     }
+    for (secret, token, expected) in [
+        (secret.as_str(), &of_app, Ok(true)),
+        (secret.as_str(), &plain, Ok(false)),
+        ("wrong", &of_app, Err(refused(403, "AU-0002"))),
+    ] {
+        let by_form = [
+            ("client_id", app.as_str()),
+            ("client_secret", secret),
+            ("token", token),
+        ];
+        let ask = world
+            .anybody("POST", "c/__introspect")
+            .text(&form(&by_form));
+        let reply = ask.send().await;
+        let found = match reply.status.as_u16() {
+            200 => Ok(reply.json()["active"].as_bool().unwrap()),
+            _ => Err(reply.outcome()),
+        };
+        assert_eq!(found, expected);
+    }
     for who in [
         basic("inspector", "introspector"),
         "Bearer master".to_owned(),
