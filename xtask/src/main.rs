@@ -1,6 +1,7 @@
-//! What a developer or the build server runs: `cargo xtask test`, `tidy`, `bench`, `gen-errors`, `ci`.
+//! What a developer or the build server runs: `cargo xtask test`, `tidy`, `clients`, `bench`, `gen-errors`, `ci`.
 
 mod bench;
+mod clients;
 mod conformance;
 mod errors_page;
 mod outside;
@@ -29,6 +30,8 @@ enum Task {
     Ci,
     /// The rules a compiler does not know.
     Tidy,
+    /// Installs the Python and Node packages that tests use as clients, in the target folder.
+    Clients,
     /// Load scenarios beside their floors; arguments go to the bench program (names of scenarios, --long, --quick).
     #[command(disable_help_flag = true)]
     Bench {
@@ -57,6 +60,10 @@ fn main() -> ExitCode {
         Task::Test => test::run(test::LeftOut::IsSaid),
         Task::Ci => test::run(test::LeftOut::Fails),
         Task::Tidy => tidy::run(),
+        Task::Clients => {
+            outside::provide();
+            clients::install()
+        }
         Task::Bench { arguments } => bench::run(&arguments),
         Task::GenErrors => errors_page::write(),
         Task::Conformance { record, classes } => conformance::run(

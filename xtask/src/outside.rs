@@ -28,8 +28,18 @@ const OUTSIDE: &[Outside] = &[
     },
     Outside {
         program: "python3",
-        package: "python3",
-        used_for: "replaying recorded exchanges",
+        package: "python3-venv",
+        used_for: "clients from its package index, and replaying recorded exchanges",
+    },
+    Outside {
+        program: "node",
+        package: "nodejs",
+        used_for: "clients and providers of OpenID Connect",
+    },
+    Outside {
+        program: "npm",
+        package: "npm",
+        used_for: "installing those",
     },
     Outside {
         program: "litmus",

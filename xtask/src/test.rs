@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that says whether the project is in order.
 
 use crate::conformance::{self, List};
-use crate::{Outcome, outside, process, tidy, workspace};
+use crate::{Outcome, clients, outside, process, tidy, workspace};
 
 /// What to do when an outside program or the recordings are missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub(crate) fn run(left_out: LeftOut) -> Outcome {
     );
     println!("\n$ cargo xtask tidy");
     note("tidy", tidy::run());
+    note("clients", clients::install());
     note(
         "tests",
         process::run(workspace::cargo().args(["test", "--workspace", "--no-fail-fast"])),

@@ -54,10 +54,11 @@ pub struct Unit {
     pub scratch: Scratch,
 }
 
-fn spawn(folder: &Path, port: u16) -> Child {
+fn spawn(folder: &Path, port: u16, environment: &[(&str, &str)]) -> Child {
     let settings = folder.join("unit.properties");
     let mut command = Command::new(env!("CARGO_BIN_EXE_personium"));
     command
+        .envs(environment.iter().copied())
         .arg("serve")
         .arg("--data")
         .arg(folder.join("data"))
@@ -95,7 +96,7 @@ impl Unit {
     pub fn start_new(purpose: &str) -> Self {
         let scratch = Scratch::new(purpose);
         let port = free_port();
-        let child = spawn(scratch.path(), port);
+        let child = spawn(scratch.path(), port, &[]);
         let mut unit = Self {
             child,
             port,
@@ -107,6 +108,11 @@ impl Unit {
 
     /// With more lines for the settings.
     pub fn start_with(purpose: &str, more: &str) -> Self {
+        Self::start_with_environment(purpose, more, &[])
+    }
+
+    /// The same, with more variables in its environment.
+    pub fn start_with_environment(purpose: &str, more: &str, environment: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new(purpose);
         let port = free_port();
         let settings = format!(
@@ -115,7 +121,7 @@ impl Unit {
              io.personium.core.security.secret16=0123456789abcdef\n{more}"
         );
         std::fs::write(scratch.path().join("unit.properties"), settings).unwrap();
-        let child = spawn(scratch.path(), port);
+        let child = spawn(scratch.path(), port, environment);
         let mut unit = Self {
             child,
             port,
@@ -154,7 +160,7 @@ impl Unit {
 
     /// Starts it again on the same folder and port after [`Unit::kill`].
     pub fn restart(&mut self) {
-        self.child = spawn(self.scratch.path(), self.port);
+        self.child = spawn(self.scratch.path(), self.port, &[]);
         self.wait();
     }
 

@@ -1,0 +1,59 @@
+//! OAuth2 and OpenID Connect clients of others against a unit: authlib (Python) and openid-client (Node).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends with the first surprise"
+)]
+
+#[path = "real_unit/clients.rs"]
+mod clients;
+#[path = "real_unit/process.rs"]
+mod process;
+
+use clients::{node, python};
+use process::{Client, Unit};
+use serde_json::{Value, json};
+
+/// The URL of an application's cell, and its secret: a token that it issued for the cell `ours`.
+fn application(unit: &Unit, name: &str) -> Value {
+    unit.cell_with_owner(name);
+    let form = format!(
+        "grant_type=password&username=me&password=password1&p_target={}/ours/",
+        unit.url()
+    );
+    let token = Client::new(unit.port, "")
+        .made("POST", &format!("/{name}/__token"), &form)
+        .json()["access_token"]
+        .clone();
+    json!({"id": format!("{}/{name}/", unit.url()), "secret": token})
+}
+
+/// What a client gets to know: a cell, an application, an account, and a file that the account may read.
+fn told(unit: &Unit) -> Value {
+    let mut owner = unit.cell_with_owner("ours");
+    owner.made("PUT", "/ours/box/file", "for who may read");
+    json!({
+        "cell": format!("{}/ours/", unit.url()),
+        "app": application(unit, "app"),
+        "other": application(unit, "other"),
+        "username": "me",
+        "password": "password1",
+        "file": format!("{}/ours/box/file", unit.url()),
+        "content": "for who may read",
+    })
+}
+
+#[test]
+fn authlib_gets_by() {
+    let unit = Unit::start("authlib");
+    python("authlib_client.py", &told(&unit));
+}
+
+#[test]
+fn openid_client_gets_by() {
+    let unit = Unit::start("openid-client");
+    node("openid_client.mjs", &told(&unit));
+}
