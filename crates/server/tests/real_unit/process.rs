@@ -50,6 +50,8 @@ impl Drop for Scratch {
 /// A running unit with a folder of its own. Dropping it ends it.
 pub struct Unit {
     child: Child,
+    /// The host name in its URLs; requests reach it on this machine all the same.
+    pub host: String,
     pub port: u16,
     pub scratch: Scratch,
 }
@@ -99,6 +101,7 @@ impl Unit {
         let child = spawn(scratch.path(), port, &[]);
         let mut unit = Self {
             child,
+            host: "localhost".to_owned(),
             port,
             scratch,
         };
@@ -113,7 +116,16 @@ impl Unit {
 
     /// The same, with more variables in its environment.
     pub fn start_with_environment(purpose: &str, more: &str, environment: &[(&str, &str)]) -> Self {
-        let scratch = Scratch::new(purpose);
+        Self::start_in(Scratch::new(purpose), "localhost", more, environment)
+    }
+
+    /// With this host name in its URLs, in a folder that holds files which the settings name.
+    pub fn start_as(host: &str, scratch: Scratch, more: &str) -> Self {
+        let more = format!("io.personium.core.unitFqdn={host}\n{more}");
+        Self::start_in(scratch, host, &more, &[])
+    }
+
+    fn start_in(scratch: Scratch, host: &str, more: &str, environment: &[(&str, &str)]) -> Self {
         let port = free_port();
         let settings = format!(
             "io.personium.core.unitScheme=http\nio.personium.core.unitPort={port}\n\
@@ -124,6 +136,7 @@ impl Unit {
         let child = spawn(scratch.path(), port, environment);
         let mut unit = Self {
             child,
+            host: host.to_owned(),
             port,
             scratch,
         };
@@ -169,11 +182,18 @@ impl Unit {
     }
 
     pub fn url(&self) -> String {
-        format!("http://localhost:{}", self.port)
+        format!("http://{}:{}", self.host, self.port)
     }
 
     pub fn admin(&self) -> Client {
-        Client::new(self.port, MASTER)
+        self.client(MASTER)
+    }
+
+    /// A client with this token.
+    pub fn client(&self, token: &str) -> Client {
+        let mut client = Client::new(self.port, token);
+        client.host.clone_from(&self.host);
+        client
     }
 
     /// A cell with a box `box` and an account `me` whose role may do everything in that box. Gives a client with its token.
@@ -205,11 +225,12 @@ impl Unit {
         );
         admin.made("ACL", &format!("/{name}/box"), &list);
         let form = "grant_type=password&username=me&password=password1";
-        let answer = Client::new(self.port, "")
+        let answer = self
+            .client("")
             .send("POST", &format!("/{name}/__token"), &[], form.as_bytes())
             .unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
-        Client::new(self.port, answer.json()["access_token"].as_str().unwrap())
+        self.client(answer.json()["access_token"].as_str().unwrap())
     }
 }
 
@@ -254,6 +275,7 @@ impl Answer {
 
 /// One keep-alive connection that carries a token with every request.
 pub struct Client {
+    host: String,
     port: u16,
     token: String,
     stream: Option<BufReader<TcpStream>>,
@@ -262,6 +284,7 @@ pub struct Client {
 impl Client {
     pub fn new(port: u16, token: &str) -> Self {
         Self {
+            host: "localhost".to_owned(),
             port,
             token: token.to_owned(),
             stream: None,
@@ -269,7 +292,9 @@ impl Client {
     }
 
     pub fn again(&self) -> Self {
-        Self::new(self.port, &self.token)
+        let mut again = Self::new(self.port, &self.token);
+        again.host.clone_from(&self.host);
+        again
     }
 
     pub fn token(&self) -> &str {
@@ -286,7 +311,8 @@ impl Client {
         body: &[u8],
     ) -> io::Result<Answer> {
         let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost:{}\r\nContent-Length: {}\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {}:{}\r\nContent-Length: {}\r\n",
+            self.host,
             self.port,
             body.len()
         );
