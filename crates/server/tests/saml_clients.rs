@@ -33,8 +33,11 @@ fn others_verify_and_understand_what_a_unit_issues() {
         ("expires_in", "60"),
         ("scope", "auth"),
     ];
-    let cases: [(&[(&str, &str)], &str, u32, &str); 2] =
-        [(&[], "", 3600, "root"), (&by_app, &app, 60, "auth")];
+    let plain: &[(&str, &str)] = &[];
+    let cases = [
+        (plain, "", 3600, "root"),
+        (&by_app[..], app.as_str(), 60, "auth"),
+    ];
     for target in [format!("{}/ours/", b.url()), format!("{}/", b.url())] {
         for (more, schema, lifespan, scope) in cases {
             python(
