@@ -1,10 +1,11 @@
-//! What a developer or the build server runs: `cargo xtask test`, `tidy`, `clients`, `bench`, `gen-errors`, `ci`.
+//! What a developer or the build server runs: `cargo xtask test`, `tidy`, `clients`, `bench`, `gen-errors`, `gen-privileges`,
+//! `ci`.
 
 mod bench;
 mod clients;
 mod conformance;
-mod errors_page;
 mod outside;
+mod pages;
 mod process;
 mod test;
 mod tidy;
@@ -41,6 +42,8 @@ enum Task {
     },
     /// Writes docs/errors.md from the table of codes.
     GenErrors,
+    /// Writes docs/privileges.md from the tables of operations and privileges.
+    GenPrivileges,
     /// Replays the recorded exchanges and compares with conformance/passing.txt.
     Conformance {
         /// Adds every test that passes now to conformance/passing.txt.
@@ -65,7 +68,8 @@ fn main() -> ExitCode {
             clients::install()
         }
         Task::Bench { arguments } => bench::run(&arguments),
-        Task::GenErrors => errors_page::write(),
+        Task::GenErrors => pages::ERRORS.write(),
+        Task::GenPrivileges => pages::PRIVILEGES.write(),
         Task::Conformance { record, classes } => conformance::run(
             &classes,
             if record {

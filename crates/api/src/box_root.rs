@@ -3,7 +3,7 @@
 use http::StatusCode;
 use personium_model::locate::Target;
 use personium_model::{Resource, odata};
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
 use crate::answer::{self, Answer};
@@ -16,7 +16,7 @@ pub(crate) const RECURSIVE: &str = "X-Personium-Recursive";
 
 /// GET of a box: what it is called, the app it belongs to, whether it is ready.
 pub(crate) async fn get(call: CellCall, resource: Resource, target: Target) -> Result<Answer> {
-    resource.permit(&target, Privilege::Read)?;
+    resource.permit(&target, Operation::Read)?;
     let info = &target.target_box;
     let urls = resource.unit.urls();
     let url = dav::box_url(urls, &target.view, info) + "/";
@@ -55,7 +55,7 @@ pub(crate) async fn delete(call: Call, resource: Resource, target: Target) -> Re
     if !confirmed {
         return Err(Error::new(Code::RecursiveHeader).with(RECURSIVE));
     }
-    let permit = resource.permit(&target, Privilege::Box)?;
+    let permit = resource.permit(&target, Operation::RemoveBox)?;
     if target.target_box.is_main() {
         return Err(Code::MethodNotAllowed.into());
     }

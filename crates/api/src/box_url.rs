@@ -6,7 +6,7 @@ use http::{StatusCode, header};
 use personium_model::locate;
 use personium_model::{Access, BoxInfo, CellView, Identity, Unit};
 use personium_odata::constraint::is_schema_uri;
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
 use crate::answer::{self, Answer, WithHeader};
@@ -16,9 +16,6 @@ use crate::dav;
 
 /// The URL of the box that belongs to the app which the query, or else the token, names.
 pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
-    if call.call.path.decoded.len() > 1 {
-        return Err(Code::NoSuchPath.into());
-    }
     only_get(&call.call.method)?;
     let asked = call.call.query_value("schema");
     if let Some(schema) = asked.as_deref().filter(|schema| !is_schema_uri(schema)) {
@@ -69,5 +66,5 @@ async fn permit(
         return Ok(());
     }
     let target = locate::locate(view, found, &[]).await?;
-    target.permit(urls, access, Privilege::Read).map(drop)
+    target.permit(urls, access, Operation::FindBox).map(drop)
 }

@@ -15,7 +15,11 @@ pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer>
     let Some(first) = call.call.path.decoded.first() else {
         return cell_root::handle(call).await;
     };
-    match CellRoute::of(first) {
+    let route = CellRoute::of(first);
+    if is_endpoint(route) && call.call.path.decoded.len() > 1 {
+        return Err(Code::NoSuchPath.into());
+    }
+    match route {
         CellRoute::Control => odata::cell_control(call).await,
         CellRoute::Token => token::handle(call).await,
         CellRoute::Box => dav::handle(call, challenge).await,
@@ -30,6 +34,20 @@ pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer>
         CellRoute::WellKnown => keys::discovery(call).await,
         _ => Err(Code::NoSuchPath.into()),
     }
+}
+
+/// Whether nothing lies below a route.
+fn is_endpoint(route: CellRoute) -> bool {
+    matches!(
+        route,
+        CellRoute::Token
+            | CellRoute::Authorize
+            | CellRoute::MyPassword
+            | CellRoute::Introspect
+            | CellRoute::Certs
+            | CellRoute::Sign
+            | CellRoute::BoxUrl
+    )
 }
 
 fn html(call: &CellCall) -> Result<Answer> {

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Method, StatusCode, header};
 use personium_model::odata;
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
 use crate::answer::{self, Answer};
@@ -64,7 +64,7 @@ async fn options(call: CellCall) -> Result<Answer> {
     let (urls, cell) = (call.call.unit.urls(), call.view.cell());
     call.call
         .access
-        .permit_cell(urls, cell, &node.value.acl, Privilege::SocialRead)?;
+        .permit_cell(urls, cell, &node.value.acl, Operation::AskCell)?;
     Ok(preflight::allow("OPTIONS, POST, PROPFIND"))
 }
 
@@ -74,7 +74,10 @@ async fn delete(call: CellCall) -> Result<Answer> {
         return Err(Error::new(Code::RecursiveHeader).with(RECURSIVE));
     }
     let (urls, cell) = (call.call.unit.urls(), call.view.cell());
-    let permit = call.call.access.permit_manage(urls, cell)?;
+    let permit = call
+        .call
+        .access
+        .permit_manage(urls, cell, Operation::RemoveCell)?;
     let (unit, view) = (call.call.unit.clone(), call.view);
     odata::remove_cell(&unit, &view, &permit).await?;
     Ok(answer::status(StatusCode::NO_CONTENT))

@@ -17,7 +17,7 @@ use personium_dav::xml::Limits;
 use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::node::Kind;
-use personium_types::{Code, Privilege, Result};
+use personium_types::{Code, Operation, Result};
 
 use crate::answer::Answer;
 use crate::call::{Call, CellCall};
@@ -96,7 +96,7 @@ async fn by_method(
         ("PROPPATCH", _) => proppatch::handle(call.call, resource, target).await,
         ("ACL", _) => acl::handle(call.call, resource, target).await,
         ("REPORT", _) => {
-            resource.permit(&target, Privilege::Read)?;
+            resource.permit(&target, Operation::Report)?;
             Err(if target.exists() {
                 Code::NotImplementedMethod.into()
             } else {
@@ -116,7 +116,7 @@ async fn by_method(
         ("DELETE", _) => delete::handle(call.call, resource, target).await,
         ("MKCOL", _) => mkcol::handle(call.call, resource, target).await,
         ("POST", Spot::Missing) => {
-            resource.permit(&target, Privilege::Write)?;
+            resource.permit(&target, Operation::PostToNothing)?;
             Err(resource.not_found())
         }
         _ => Err(Code::MethodNotAllowed.into()),

@@ -4,7 +4,7 @@ use http::{Method, StatusCode, header};
 use personium_model::Identity;
 use personium_model::auth::client;
 use personium_model::auth::introspect::{self, Facts};
-use personium_types::{Code, Privilege, Result};
+use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
 
@@ -52,7 +52,7 @@ async fn options(call: &CellCall) -> Result<Answer> {
         call.call.unit.urls(),
         call.view.cell(),
         &node.value.acl,
-        Privilege::AuthRead,
+        Operation::AskIntrospect,
     )?;
     Ok(preflight::allow("OPTIONS, POST"))
 }

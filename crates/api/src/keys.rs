@@ -3,7 +3,7 @@
 
 use http::{Method, StatusCode, header};
 use personium_model::auth::cell_key;
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
 use crate::answer::{self, Answer};
@@ -40,7 +40,7 @@ pub async fn sign(mut call: CellCall) -> Result<Answer> {
         call.call.unit.urls(),
         call.view.cell(),
         &node.value.acl,
-        Privilege::Sign,
+        Operation::Sign,
     )?;
     if !accepts_jose(&call) {
         return Err(Error::new(Code::NotAcceptable).with(JOSE));

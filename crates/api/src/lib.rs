@@ -22,7 +22,7 @@ mod password;
 mod preflight;
 mod relay;
 mod role_list;
-mod route;
+pub mod route;
 mod service;
 mod token;
 mod unit;

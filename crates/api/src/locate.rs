@@ -5,6 +5,8 @@ use personium_model::Unit;
 use personium_model::url::Addressee;
 use personium_types::{Code, Error, Result};
 
+use crate::route::UNIT_SEGMENTS;
+
 /// What a request is for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Place {
@@ -13,9 +15,6 @@ pub enum Place {
     /// The cell of this name, with the path below it.
     Cell(String, String),
 }
-
-/// Names that stand for something of the unit where a cell name could stand.
-const UNIT_SEGMENTS: &[&str] = &["__ctl", "__status", "crossdomain.xml"];
 
 /// Finds out what a request is for.
 ///

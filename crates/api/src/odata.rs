@@ -1,6 +1,6 @@
 //! OData over HTTP: control objects of the unit and of cells, schemas and user data of collections.
 //!
-//! `service.rs` dispatches by path and method, `gate.rs` says which privilege a request needs, the other files hold
+//! `service.rs` dispatches by path and method, `gate.rs` says which operation a request is, the other files hold
 //! one kind of request each.
 
 mod account;
@@ -81,7 +81,6 @@ pub(crate) async fn collection(call: CellCall, target: Target) -> Result<Answer>
         let base = format!("{base}$metadata/");
         let gate = Gate::Collection {
             target: Box::new(target),
-            schema: true,
         };
         return Service {
             root,
@@ -95,7 +94,6 @@ pub(crate) async fn collection(call: CellCall, target: Target) -> Result<Answer>
     let root = Root::data(unit, call.view, collection).await?;
     let gate = Gate::Collection {
         target: Box::new(target),
-        schema: false,
     };
     Service {
         root,

@@ -1,7 +1,7 @@
 //! `__role`: roles as resources, so that their URLs lead somewhere.
 
 use http::StatusCode;
-use personium_types::{Code, Privilege, Result};
+use personium_types::{Code, Operation, Result};
 
 use crate::answer::{self, Answer};
 use crate::call::CellCall;
@@ -14,7 +14,7 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
     let (urls, cell) = (call.call.unit.urls(), call.view.cell());
     call.call
         .access
-        .permit_cell(urls, cell, &node.value.acl, Privilege::AuthRead)?;
+        .permit_cell(urls, cell, &node.value.acl, Operation::ReadRolePages)?;
     let text = match call.call.path.decoded.get(1..).unwrap_or_default() {
         [] => {
             let mut boxes = call.view.boxes().await?.to_vec();

@@ -1,4 +1,4 @@
-//! The fixed names below a cell.
+//! The fixed names below the unit and below a cell.
 
 /// What the first segment of a path below a cell stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,28 +39,38 @@ pub enum CellRoute {
     Box,
 }
 
+/// Every first segment below a cell that is no name of a box.
+pub const CELL_SEGMENTS: &[(&str, CellRoute)] = &[
+    ("__ctl", CellRoute::Control),
+    ("__token", CellRoute::Token),
+    ("__authz", CellRoute::Authorize),
+    ("__mypassword", CellRoute::MyPassword),
+    ("__introspect", CellRoute::Introspect),
+    ("__certs", CellRoute::Certs),
+    ("__sign", CellRoute::Sign),
+    (".well-known", CellRoute::WellKnown),
+    ("__html", CellRoute::Html),
+    ("__role", CellRoute::Role),
+    ("__box", CellRoute::BoxUrl),
+    ("__event", CellRoute::Event),
+    ("__log", CellRoute::Log),
+    ("__rule", CellRoute::Rule),
+    ("__message", CellRoute::Message),
+    ("__export", CellRoute::Snapshot),
+    ("__import", CellRoute::Snapshot),
+    ("__snapshot", CellRoute::Snapshot),
+];
+
+/// Names that stand for something of the unit where a cell name could stand.
+pub const UNIT_SEGMENTS: &[&str] = &["__ctl", "__status", "crossdomain.xml"];
+
 impl CellRoute {
     /// The route of a first segment.
     #[must_use]
     pub fn of(segment: &str) -> Self {
-        match segment {
-            "__ctl" => Self::Control,
-            "__token" => Self::Token,
-            "__authz" => Self::Authorize,
-            "__mypassword" => Self::MyPassword,
-            "__introspect" => Self::Introspect,
-            "__certs" => Self::Certs,
-            "__sign" => Self::Sign,
-            ".well-known" => Self::WellKnown,
-            "__html" => Self::Html,
-            "__role" => Self::Role,
-            "__box" => Self::BoxUrl,
-            "__event" => Self::Event,
-            "__log" => Self::Log,
-            "__rule" => Self::Rule,
-            "__message" => Self::Message,
-            "__export" | "__import" | "__snapshot" => Self::Snapshot,
-            _ => Self::Box,
-        }
+        CELL_SEGMENTS
+            .iter()
+            .find(|(name, _)| *name == segment)
+            .map_or(Self::Box, |(_, route)| *route)
     }
 }

@@ -27,7 +27,7 @@ const REFRESH_SECONDS: i64 = 86_400;
 /// A request to `__token`.
 pub async fn handle(mut call: CellCall) -> Result<Answer> {
     match call.call.method {
-        Method::POST if call.call.path.decoded.len() == 1 => {}
+        Method::POST => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
         _ => return Err(call.call.method_not_allowed()),
     }

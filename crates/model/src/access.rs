@@ -1,10 +1,10 @@
 //! Who asks, and the one check that lets a request do something.
 //!
-//! An [`Access`] says who asks. [`Access::permit_cell`] and [`Access::permit_box`] are the only makers of a
-//! [`Permit`], and every function that changes data takes one.
+//! An [`Access`] says who asks. Its `permit` functions are the only makers of a [`Permit`], and every function that
+//! changes data takes one. What an [`Operation`] needs stands in the table of operations alone.
 
 use personium_types::privilege::AccessType;
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Need, Operation, Privilege, Result};
 
 use crate::{Acl, BoxInfo, Cell, SchemaLevel, UnitUrls};
 
@@ -160,7 +160,7 @@ impl Access {
         }
     }
 
-    /// Lets a request use a privilege of the cell level.
+    /// Lets a request do something at cell level. `acl` is the list of the cell.
     ///
     /// # Errors
     /// 401 with the reason if the credentials are missing or no good, 403 if the privilege or the scope is lacking.
@@ -169,8 +169,9 @@ impl Access {
         urls: &UnitUrls,
         cell: &Cell,
         acl: &Acl,
-        wanted: Privilege,
+        operation: Operation,
     ) -> Result<Permit> {
+        let wanted = operation.privilege().ok_or_else(|| self.refusal())?;
         if self.manages_content(urls, cell, wanted) {
             return Ok(Permit(()));
         }
@@ -183,15 +184,14 @@ impl Access {
         if !acl.grants(roles, wanted) {
             return Err(self.refusal());
         }
-        if wanted.is_cell_level() && !self.scope_includes(wanted) {
-            return Err(Error::new(Code::ScopeLacking).with(wanted.local_name()));
-        }
+        self.check_scope(wanted)?;
         Ok(Permit(()))
     }
 
-    /// Lets a request use a privilege on something in a box.
+    /// Lets a request do something in a box.
     ///
-    /// `acls` are the lists of the target, its ancestors, the box and the cell, in this order.
+    /// `acls` are the lists of the target, its ancestors, the box and the cell, in this order. Which target that is, the
+    /// resource or its holder, is for the caller to find: see [`crate::locate::Target::permit`].
     ///
     /// # Errors
     /// 401 with the reason if the credentials are missing or no good, 403 if the app or the privilege is lacking.
@@ -201,8 +201,9 @@ impl Access {
         cell: &Cell,
         target_box: &BoxInfo,
         acls: impl IntoIterator<Item = &'a Acl> + Clone,
-        wanted: Privilege,
+        operation: Operation,
     ) -> Result<Permit> {
+        let wanted = operation.privilege().ok_or_else(|| self.refusal())?;
         if self.manages_content(urls, cell, wanted) {
             return Ok(Permit(()));
         }
@@ -219,6 +220,7 @@ impl Access {
             matches!(self.identity, Identity::Basic { .. }) && target_box.schema.is_some();
         let roles: &[String] = if basic_in_app_box { &[] } else { &self.roles };
         if acls.into_iter().any(|acl| acl.grants(roles, wanted)) {
+            self.check_scope(wanted)?;
             return Ok(Permit(()));
         }
         if basic_in_app_box {
@@ -227,12 +229,17 @@ impl Access {
         Err(self.refusal_in_box())
     }
 
-    /// Lets a unit user manage a cell: its properties, its deletion.
+    /// Lets a unit user do something that only who manages the cell may do.
     ///
     /// # Errors
     /// 401 if the credentials are missing or no good; 403 if they are not a unit user's, or the cell is another's.
-    pub fn permit_manage(&self, urls: &UnitUrls, cell: &Cell) -> Result<Permit> {
-        if self.manages(urls, cell) {
+    pub fn permit_manage(
+        &self,
+        urls: &UnitUrls,
+        cell: &Cell,
+        operation: Operation,
+    ) -> Result<Permit> {
+        if operation.need() == Need::Manager && self.manages(urls, cell) {
             return Ok(Permit(()));
         }
         Err(match &self.identity {
@@ -243,13 +250,15 @@ impl Access {
         })
     }
 
-    /// Lets a unit user use the control objects of the unit. Whose cells are seen is decided by [`Access::manages`].
+    /// Lets a unit user do something at unit level. Whose cells are seen is decided by [`Access::manages`].
     ///
     /// # Errors
     /// 401 if the credentials are missing or no good, 403 if they are not a unit user's.
-    pub fn permit_unit(&self) -> Result<Permit> {
+    pub fn permit_unit(&self, operation: Operation) -> Result<Permit> {
         match &self.identity {
-            Identity::UnitMaster | Identity::UnitAdmin { .. } | Identity::UnitUser { .. } => {
+            Identity::UnitMaster | Identity::UnitAdmin { .. } | Identity::UnitUser { .. }
+                if operation.need() == Need::UnitUser =>
+            {
                 Ok(Permit(()))
             }
             Identity::Anonymous => Err(Code::AuthRequired.into()),
@@ -268,9 +277,7 @@ impl Access {
         match &self.identity {
             Identity::PasswordChange { account } => Ok((Permit(()), account.clone())),
             Identity::Resident { subject } => {
-                if !self.scope_includes(Privilege::Auth) {
-                    return Err(Error::new(Code::ScopeLacking).with(Privilege::Auth.local_name()));
-                }
+                self.check_scope(Privilege::Auth)?;
                 let name = subject.split_once('#').map_or("", |(_, name)| name);
                 Ok((Permit(()), name.to_owned()))
             }
@@ -297,6 +304,14 @@ impl Access {
                 .iter()
                 .any(|scope| Privilege::find_cell_level(scope).is_some_and(|p| p.includes(wanted))),
         }
+    }
+
+    /// Refuses a privilege of the cell that the scopes of the token do not include.
+    fn check_scope(&self, wanted: Privilege) -> Result<()> {
+        if wanted.is_cell_level() && !self.scope_includes(wanted) {
+            return Err(Error::new(Code::ScopeLacking).with(wanted.local_name()));
+        }
+        Ok(())
     }
 
     fn check_app(

@@ -2,7 +2,7 @@
 
 use personium_dav::name::is_resource_name;
 use personium_store::Batch;
-use personium_types::{Code, NodeId, Privilege, Result};
+use personium_types::{Code, NodeId, Operation, Result};
 
 use crate::file::unlink;
 use crate::keys::{self, ControlSet, SetKey};
@@ -22,7 +22,7 @@ use crate::{Permit, Resource};
 pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
     let kind = target.node().value().kind;
     if target.exists() {
-        let permit = resource.permit_on_holder(target, Privilege::Bind);
+        let permit = resource.permit(target, Operation::CreateCollection);
         return Err(match (permit, kind) {
             (Err(refusal), _) => refusal,
             (Ok(_), Kind::Collection) => Code::CollectionExists.into(),
@@ -37,10 +37,10 @@ pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
             return Err(Code::NoSuchPath.into());
         }
     }
+    let permit = resource.permit(target, Operation::CreateCollection)?;
     let [name] = target.rest.as_slice() else {
         return Err(resource.no_parent(target));
     };
-    let permit = resource.permit(target, Privilege::Bind)?;
     if target.is_service_source() || target.is_in_service_source() {
         return Err(Code::CollectionExists.into());
     }
@@ -125,7 +125,7 @@ pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
 }
 
 fn check_remove(resource: &Resource, target: &Target) -> Result<Permit> {
-    let permit = resource.permit_on_holder(target, Privilege::Unbind)?;
+    let permit = resource.permit(target, Operation::Remove)?;
     if !target.exists() {
         return Err(resource.not_found());
     }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use personium_dav::headers::ETag;
 use personium_dav::name::is_resource_name;
 use personium_store::{Batch, BlobReader, BlobWriter, Expect, Space};
-use personium_types::{BlobId, Code, Error, NodeId, Privilege, Result};
+use personium_types::{BlobId, Code, Error, NodeId, Operation, Result};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::keys;
@@ -184,23 +184,20 @@ fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<
         if kind != Kind::File {
             return Err(Code::MethodNotAllowed.into());
         }
-        let permit = resource.permit(target, Privilege::WriteContent)?;
+        let permit = resource.permit(target, Operation::WriteFile)?;
         check_tag(target.node().value(), if_match)?;
         return Ok((permit, Plan::Replace));
     };
     if !matches!(kind, Kind::Box | Kind::Collection) {
         return Err(Code::NoSuchPath.into());
     }
-    let permit = match target.rest.len() {
-        1 => Some(resource.permit(target, Privilege::Bind)?),
-        _ => None,
-    };
+    let permit = resource.permit(target, Operation::CreateFile)?;
     if !is_resource_name(name) {
         return Err(Code::ResourceName.into());
     }
-    let Some(permit) = permit else {
+    if target.rest.len() > 1 {
         return Err(resource.no_parent(target));
-    };
+    }
     let plan = Plan::Create {
         parent: target.node().value().id,
         name: name.clone(),
@@ -271,7 +268,7 @@ pub fn check_tag(node: &Node, if_match: Option<&str>) -> Result<()> {
 /// 401 or 403 without the privilege, 404 if there is none, 412 if `if_match` does not match.
 pub async fn remove(resource: &Resource, if_match: Option<&str>) -> Result<()> {
     let change = |target: Target| async move {
-        let permit = resource.permit_on_holder(&target, Privilege::Unbind)?;
+        let permit = resource.permit(&target, Operation::Remove)?;
         let found = target.node();
         if !target.exists() || found.value().kind != Kind::File {
             return Err(resource.not_found());

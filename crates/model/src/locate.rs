@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use personium_store::{Batch, Expect, Key, Stamp};
-use personium_types::{NodeId, Result};
+use personium_types::{Need, NodeId, Operation, Result};
 
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
@@ -83,16 +83,7 @@ impl Target {
         self.rest.is_empty()
     }
 
-    /// The access control lists that decide about the deepest node: its own, its ancestors', the cell's.
-    pub fn acls(&self) -> impl Iterator<Item = &Acl> + Clone {
-        self.acls_from(self.found.len())
-    }
-
-    /// The access control lists that decide about the collection that holds the deepest node.
-    pub fn parent_acls(&self) -> impl Iterator<Item = &Acl> + Clone {
-        self.acls_from(self.found.len().saturating_sub(1).max(1))
-    }
-
+    /// The access control lists of the first nodes along the path, the last of them first, and that of the cell.
     fn acls_from(&self, depth: usize) -> impl Iterator<Item = &Acl> + Clone {
         let nodes = self.found.get(..depth).unwrap_or(&self.found);
         nodes
@@ -146,60 +137,18 @@ impl Target {
             .any(|n| n.value().kind == Kind::Service)
     }
 
-    /// Lets a request use a privilege on the collection that holds what the path names: the parent of the deepest
-    /// node, or the deepest node itself where the path goes on.
+    /// Lets a request do something to what the path names. Where the table asks for a privilege on the holder, that is
+    /// the parent of the deepest node, or the deepest node itself where the path goes on.
     ///
     /// # Errors
     /// See [`Access::permit_box`].
-    pub fn permit_on_holder(
-        &self,
-        urls: &UnitUrls,
-        access: &Access,
-        wanted: personium_types::Privilege,
-    ) -> Result<Permit> {
-        if self.exists() {
-            self.permit_on_parent(urls, access, wanted)
-        } else {
-            self.permit(urls, access, wanted)
-        }
-    }
-
-    /// Lets a request use a privilege on the deepest node.
-    ///
-    /// # Errors
-    /// See [`Access::permit_box`].
-    pub fn permit(
-        &self,
-        urls: &UnitUrls,
-        access: &Access,
-        wanted: personium_types::Privilege,
-    ) -> Result<Permit> {
-        access.permit_box(
-            urls,
-            self.view.cell(),
-            &self.target_box,
-            self.acls(),
-            wanted,
-        )
-    }
-
-    /// Lets a request use a privilege on the collection that holds the deepest node.
-    ///
-    /// # Errors
-    /// See [`Access::permit_box`].
-    pub fn permit_on_parent(
-        &self,
-        urls: &UnitUrls,
-        access: &Access,
-        wanted: personium_types::Privilege,
-    ) -> Result<Permit> {
-        access.permit_box(
-            urls,
-            self.view.cell(),
-            &self.target_box,
-            self.parent_acls(),
-            wanted,
-        )
+    pub fn permit(&self, urls: &UnitUrls, access: &Access, operation: Operation) -> Result<Permit> {
+        let depth = match operation.need() {
+            Need::OnHolder(_) if self.exists() => self.found.len().saturating_sub(1).max(1),
+            _ => self.found.len(),
+        };
+        let (cell, acls) = (self.view.cell(), self.acls_from(depth));
+        access.permit_box(urls, cell, &self.target_box, acls, operation)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use personium_dav::proppatch::PropPatch;
 use personium_store::Batch;
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use crate::locate::{Located, Target};
 use crate::node::Node;
@@ -29,7 +29,7 @@ pub struct Patched {
 /// 413 if the resource had too many properties then.
 pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
     let change = |target: Target| async move {
-        let permit = permit(resource, &target, Privilege::WriteProperties)?;
+        let permit = permit(resource, &target, Operation::WriteProperties)?;
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         let mut node = target.node().value().clone();
@@ -47,7 +47,7 @@ pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
 /// 401 or 403 without the privilege, 404 if the resource does not exist, 405 in the sources of a service.
 pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<String> {
     let change = |target: Target| async move {
-        let permit = permit(resource, &target, Privilege::WriteAcl)?;
+        let permit = permit(resource, &target, Operation::WriteAcl)?;
         if target.is_in_service_source() {
             return Err(Code::CollectionExists.into());
         }
@@ -73,7 +73,8 @@ pub async fn patch_cell(
 ) -> Result<Patched> {
     let max = unit.settings().dav.properties_max;
     let change = || async {
-        let permit = access.permit_manage(unit.urls(), view.cell())?;
+        let permit =
+            access.permit_manage(unit.urls(), view.cell(), Operation::WriteCellProperties)?;
         let mut batch = Batch::new();
         let (mut node, stamp) = current_cell_node(view).await?;
         let out = apply(&permit, &mut node, patch, unit.now_ms(), max)?;
@@ -96,7 +97,8 @@ pub async fn set_cell_acl(
     let change = || async {
         let mut batch = Batch::new();
         let (mut node, stamp) = current_cell_node(view).await?;
-        let permit = access.permit_cell(unit.urls(), view.cell(), &node.acl, Privilege::Acl)?;
+        let permit =
+            access.permit_cell(unit.urls(), view.cell(), &node.acl, Operation::WriteCellAcl)?;
         let etag = replace_acl(&permit, &mut node, acl);
         put_checked(&mut batch, cell_node_key(), stamp, &node)?;
         Ok((batch, etag))
@@ -104,9 +106,9 @@ pub async fn set_cell_acl(
     unit.transact(view, Touch::Structure, change).await
 }
 
-/// Lets a request use a privilege on an existing resource.
-fn permit(resource: &Resource, target: &Target, wanted: Privilege) -> Result<Permit> {
-    let permit = resource.permit(target, wanted)?;
+/// Lets a request do something to an existing resource.
+fn permit(resource: &Resource, target: &Target, operation: Operation) -> Result<Permit> {
+    let permit = resource.permit(target, operation)?;
     if !target.exists() {
         return Err(resource.not_found());
     }

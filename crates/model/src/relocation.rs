@@ -1,7 +1,7 @@
 //! MOVE: the record of a node gets another place; whatever lies below it stays where it is.
 
 use personium_store::{Batch, Expect};
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use crate::file::{check_tag, discard, forget_body};
 use crate::keys;
@@ -42,11 +42,11 @@ pub struct Moved {
 pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
     let kind = target.node().value().kind;
     if target.exists() && kind == Kind::Box {
-        resource.permit(target, Privilege::Write)?;
+        resource.permit(target, Operation::MoveFixed)?;
         return Err(Code::MoveBox.into());
     }
     if target.exists() && target.is_service_source() {
-        resource.permit(target, Privilege::Write)?;
+        resource.permit(target, Operation::MoveFixed)?;
         return Err(Code::MoveServiceSource.into());
     }
     if !target.exists() {
@@ -56,7 +56,7 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
             Kind::Cell | Kind::Box | Kind::Collection => {}
         }
     }
-    let permit = resource.permit_on_holder(target, Privilege::Unbind)?;
+    let permit = resource.permit(target, Operation::MoveAway)?;
     if target.exists() {
         Ok(permit)
     } else {
@@ -118,7 +118,7 @@ fn check_destination(
     if moved.kind != Kind::File && (place.is_service_source() || place.is_in_service_source()) {
         return Err(Code::MoveCollectionIntoServiceSource.into());
     }
-    resource.permit(place, Privilege::Bind)?;
+    resource.permit(place, Operation::MoveTo)?;
     Ok(())
 }
 
@@ -149,8 +149,8 @@ fn check_replaced(
     if place.found().iter().any(|n| n.value().id == moved.id) {
         return Err(invalid(to));
     }
-    resource.permit_on_holder(place, Privilege::Bind)?;
-    resource.permit_on_holder(place, Privilege::Unbind)?;
+    resource.permit(place, Operation::MoveTo)?;
+    resource.permit(place, Operation::MoveOver)?;
     Ok(())
 }
 

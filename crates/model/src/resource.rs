@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use personium_store::Batch;
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::keys;
@@ -107,20 +107,12 @@ impl Resource {
         Ok(self.unit.turns().wait(&parent).await)
     }
 
-    /// Lets the request use a privilege on what the path leads to.
+    /// Lets the request do something to what the path leads to.
     ///
     /// # Errors
     /// See [`Access::permit_box`].
-    pub fn permit(&self, target: &Target, wanted: Privilege) -> Result<Permit> {
-        target.permit(self.unit.urls(), &self.access, wanted)
-    }
-
-    /// Lets the request use a privilege on the collection that holds what the path names.
-    ///
-    /// # Errors
-    /// See [`Access::permit_box`].
-    pub fn permit_on_holder(&self, target: &Target, wanted: Privilege) -> Result<Permit> {
-        target.permit_on_holder(self.unit.urls(), &self.access, wanted)
+    pub fn permit(&self, target: &Target, operation: Operation) -> Result<Permit> {
+        target.permit(self.unit.urls(), &self.access, operation)
     }
 
     /// 404 for this resource.

@@ -4,7 +4,7 @@ use http::{StatusCode, header};
 use personium_dav::acl::{self, AclError, AclLevel};
 use personium_model::locate::Target;
 use personium_model::{Acl, CellView, Resource, properties, roles};
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use super::xml_limits;
 use crate::answer::{self, Answer, WithHeader};
@@ -12,7 +12,7 @@ use crate::call::{Call, CellCall};
 
 /// ACL of a box or of something in it.
 pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
-    resource.permit(&target, Privilege::WriteAcl)?;
+    resource.permit(&target, Operation::WriteAcl)?;
     if !target.exists() {
         return Err(resource.not_found());
     }
@@ -34,7 +34,7 @@ pub(super) async fn handle_cell(call: CellCall) -> Result<Answer> {
     let node = view.cell_node().await?;
     let now = &node.value.acl;
     call.access
-        .permit_cell(call.unit.urls(), view.cell(), now, Privilege::Acl)?;
+        .permit_cell(call.unit.urls(), view.cell(), now, Operation::WriteCellAcl)?;
     let list = read(&mut call, &view, AclLevel::Cell, "__").await?;
     let (unit, access) = (call.unit.clone(), call.access.clone());
     let etag = properties::set_cell_acl(&unit, &view, &access, &list).await?;

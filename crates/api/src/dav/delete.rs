@@ -5,7 +5,7 @@ use personium_dav::headers::Recursive;
 use personium_model::locate::Target;
 use personium_model::node::Kind;
 use personium_model::{Resource, collection, file};
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use crate::answer::{self, Answer};
 use crate::call::Call;
@@ -15,7 +15,7 @@ pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Re
     let if_match = call.header("if-match").map(str::to_owned);
     let header = call.header(RECURSIVE).map(str::to_owned);
     if !target.exists() {
-        resource.permit_on_holder(&target, Privilege::Unbind)?;
+        resource.permit(&target, Operation::Remove)?;
         return Err(resource.not_found());
     }
     if target.node().value().kind == Kind::File {

@@ -7,7 +7,7 @@ use personium_model::Resource;
 use personium_model::file::{self, Content, Opened};
 use personium_model::locate::Target;
 use personium_model::node::{Kind, Node};
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use super::hrefs;
 use crate::answer::{self, Answer, WithHeader};
@@ -16,7 +16,7 @@ use crate::call::Call;
 
 /// GET of a collection, a file, or nothing.
 pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Result<Answer> {
-    resource.permit(&target, Privilege::Read)?;
+    resource.permit(&target, Operation::Read)?;
     if !target.exists() {
         return Err(resource.not_found());
     }

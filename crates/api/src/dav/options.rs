@@ -2,7 +2,7 @@
 
 use personium_model::Resource;
 use personium_model::locate::Target;
-use personium_types::{Privilege, Result};
+use personium_types::{Operation, Result};
 
 use super::Spot;
 use crate::answer::Answer;
@@ -10,7 +10,7 @@ use crate::preflight;
 
 /// The methods of a resource, for who may read it.
 pub(super) fn answer(resource: &Resource, target: &Target, spot: Spot) -> Result<Answer> {
-    resource.permit(target, Privilege::Read)?;
+    resource.permit(target, Operation::Ask)?;
     Ok(preflight::allow(match spot {
         Spot::Collection => "OPTIONS, GET, PUT, DELETE, MKCOL, MOVE, PROPFIND, PROPPATCH, ACL",
         Spot::File => "OPTIONS, GET, PUT, DELETE, MOVE, PROPFIND, PROPPATCH, ACL",

@@ -14,7 +14,7 @@ use personium_model::locate::Target;
 use personium_model::node::{Kind, Node};
 use personium_model::roles::RoleNames;
 use personium_model::{Acl, Principal, Resource, SchemaLevel};
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use super::hrefs::{member_url, node_urls};
 use super::xml_limits;
@@ -26,7 +26,7 @@ const XML: &str = "application/xml";
 
 /// PROPFIND of a box or of something in it.
 pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
-    resource.permit(&target, Privilege::ReadProperties)?;
+    resource.permit(&target, Operation::ReadProperties)?;
     if !target.exists() {
         return Err(resource.not_found());
     }
@@ -34,7 +34,7 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
     let depth = depth(call.header("depth"))?;
     drop(call);
     let urls = resource.unit.urls();
-    let lists = resource.permit(&target, Privilege::ReadAcl).is_ok();
+    let lists = resource.permit(&target, Operation::ReadAcl).is_ok();
     let info = &target.target_box;
     let base = format!(
         "{}__role/{}/",
@@ -86,12 +86,12 @@ pub(super) async fn handle_cell(call: CellCall) -> Result<Answer> {
     let (node, list) = (&node.value, &node.value.acl);
     let unit = call.unit.clone();
     call.access
-        .permit_cell(unit.urls(), cell, list, Privilege::Propfind)?;
+        .permit_cell(unit.urls(), cell, list, Operation::ReadCellProperties)?;
     check_body(&mut call).await?;
     depth(Some(call.header("depth").unwrap_or("0")))?;
     let lists = call
         .access
-        .permit_cell(unit.urls(), cell, list, Privilege::AclRead)
+        .permit_cell(unit.urls(), cell, list, Operation::ReadCellAcl)
         .is_ok();
     drop(call);
     let names = match lists {

@@ -6,7 +6,7 @@ use personium_dav::proppatch::{self, PropPatch, PropPatchError};
 use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::properties::{self, Patched};
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use super::{hrefs, xml_limits};
 use crate::answer::{self, Answer, WithHeader};
@@ -14,7 +14,7 @@ use crate::call::{Call, CellCall};
 
 /// PROPPATCH of a box or of something in it.
 pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
-    resource.permit(&target, Privilege::WriteProperties)?;
+    resource.permit(&target, Operation::WriteProperties)?;
     if !target.exists() {
         return Err(resource.not_found());
     }
@@ -32,7 +32,11 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
 pub(super) async fn handle_cell(call: CellCall) -> Result<Answer> {
     let href = call.cell_url();
     let CellCall { mut call, view } = call;
-    call.access.permit_manage(call.unit.urls(), view.cell())?;
+    call.access.permit_manage(
+        call.unit.urls(),
+        view.cell(),
+        Operation::WriteCellProperties,
+    )?;
     let patch = read(&mut call).await?;
     let (unit, access) = (call.unit.clone(), call.access.clone());
     let patched = properties::patch_cell(&unit, &view, &access, &patch).await?;

@@ -2,7 +2,7 @@
 
 use personium_model::Resource;
 use personium_model::locate::Target;
-use personium_types::{Code, Privilege, Result};
+use personium_types::{Code, Operation, Result};
 
 use crate::answer::Answer;
 use crate::call::Call;
@@ -11,7 +11,7 @@ use crate::call::Call;
 pub(super) fn handle(call: &Call, resource: &Resource, target: &Target) -> Result<Answer> {
     match call.method.as_str() {
         "GET" | "POST" | "PUT" | "DELETE" => {
-            resource.permit(target, Privilege::Exec)?;
+            resource.permit(target, Operation::Execute)?;
             Err(Code::ServiceConnect.into())
         }
         _ => Err(Code::MethodNotAllowed.into()),

@@ -6,7 +6,7 @@ use personium_dav::xml::{Element, Limits};
 use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::node::Node;
-use personium_types::{Code, Privilege, Result};
+use personium_types::{Code, Operation, Result};
 
 use crate::answer::Answer;
 use crate::call::Call;
@@ -26,21 +26,21 @@ pub(super) fn handle(call: &Call, resource: &Resource, target: &Target) -> Resul
         [kind, name] if kind == "topic" => (Channel::Topic, name),
         _ => return Err(Code::NoSuchPath.into()),
     };
-    let may = |wanted| resource.permit(target, wanted);
+    let may = |operation| resource.permit(target, operation);
     match (call.method.as_str(), channel) {
         ("OPTIONS", _) => {
-            may(Privilege::Read)?;
+            may(Operation::AskStream)?;
             let mut methods = "OPTIONS".to_owned();
-            if may(Privilege::StreamSend).is_ok() {
+            if may(Operation::SendToStream).is_ok() {
                 methods.push_str(", POST, PUT");
             }
-            if may(Privilege::StreamReceive).is_ok() {
+            if may(Operation::ReceiveFromStream).is_ok() {
                 methods.push_str(", GET");
             }
             return Ok(preflight::allow(&methods));
         }
-        ("GET", _) => may(Privilege::StreamReceive)?,
-        ("POST" | "PUT", _) => may(Privilege::StreamSend)?,
+        ("GET", _) => may(Operation::ReceiveFromStream)?,
+        ("POST" | "PUT", _) => may(Operation::SendToStream)?,
         _ => return Err(Code::MethodNotAllowed.into()),
     };
     let name = name.split('(').next().unwrap_or(name);

@@ -17,7 +17,7 @@ use personium_odata::json::{self, JsonWriter, Shape};
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::BodyFormat;
 use personium_odata::query::{EntityQuery, ListKind};
-use personium_types::{Code, Error, Privilege, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use super::gate::{Doing, Gate};
 use super::service::{Service, etag, shown, version_2};
@@ -99,10 +99,10 @@ fn permit_envelope(service: &Service) -> Result<()> {
     };
     let urls = service.call.unit.urls();
     let access: &Access = &service.call.access;
-    match target.permit(urls, access, Privilege::Read) {
+    match target.permit(urls, access, Operation::ReadEntities) {
         Ok(_) => Ok(()),
         Err(refusal) => target
-            .permit(urls, access, Privilege::Write)
+            .permit(urls, access, Operation::WriteEntities)
             .map(|_| ())
             .map_err(|_| refusal),
     }

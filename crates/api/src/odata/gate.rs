@@ -1,4 +1,4 @@
-//! Which privilege a request needs.
+//! Which operation a request is.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use personium_model::node::Node;
 use personium_model::odata::{Entity, Root, SetRef};
 use personium_model::records::Versioned;
 use personium_model::{Access, CellView, Permit, cell};
-use personium_types::{Code, Privilege, Result};
+use personium_types::{Code, Operation, Result};
 
 /// What decides about access to a service root.
 pub(crate) enum Gate {
@@ -21,12 +21,10 @@ pub(crate) enum Gate {
         /// Its node with its access control list.
         node: Arc<Versioned<Node>>,
     },
-    /// An OData collection: privileges of the box.
+    /// An OData collection, its data or its schema: privileges of the box.
     Collection {
         /// The collection.
         target: Box<Target>,
-        /// Whether it is about the schema rather than the data.
-        schema: bool,
     },
 }
 
@@ -39,19 +37,25 @@ pub(crate) enum Doing {
     Writing,
 }
 
-/// The privilege to read and the privilege to write a control set of a cell.
-fn of_set(set: ControlSet) -> (Privilege, Privilege) {
+/// What reading and what writing a set is.
+fn of_set(set: ControlSet) -> (Operation, Operation) {
+    use Operation as O;
     match set {
-        ControlSet::Account | ControlSet::Role | ControlSet::ExtRole => {
-            (Privilege::AuthRead, Privilege::Auth)
-        }
-        ControlSet::Relation | ControlSet::ExtCell => (Privilege::SocialRead, Privilege::Social),
-        ControlSet::Box => (Privilege::BoxRead, Privilege::Box),
-        ControlSet::Rule => (Privilege::RuleRead, Privilege::Rule),
-        ControlSet::ReceivedMessage | ControlSet::SentMessage => {
-            (Privilege::MessageRead, Privilege::Message)
-        }
-        _ => (Privilege::Root, Privilege::Root),
+        ControlSet::Cell => (O::ReadCells, O::WriteCells),
+        ControlSet::Account => (O::ReadAccounts, O::WriteAccounts),
+        ControlSet::Role => (O::ReadRoles, O::WriteRoles),
+        ControlSet::ExtRole => (O::ReadExtRoles, O::WriteExtRoles),
+        ControlSet::Relation => (O::ReadRelations, O::WriteRelations),
+        ControlSet::ExtCell => (O::ReadExtCells, O::WriteExtCells),
+        ControlSet::Box => (O::ReadBoxes, O::WriteBoxes),
+        ControlSet::Rule => (O::ReadRules, O::WriteRules),
+        ControlSet::ReceivedMessage => (O::ReadReceivedMessages, O::WriteReceivedMessages),
+        ControlSet::SentMessage => (O::ReadSentMessages, O::WriteSentMessages),
+        ControlSet::EntityType
+        | ControlSet::Property
+        | ControlSet::ComplexType
+        | ControlSet::ComplexTypeProperty
+        | ControlSet::AssociationEnd => (O::ReadSchema, O::WriteSchema),
     }
 }
 
@@ -64,28 +68,34 @@ impl Gate {
         set: &SetRef,
         doing: Doing,
     ) -> Result<Permit> {
+        let (read, write) = set
+            .control
+            .map_or((Operation::ReadEntities, Operation::WriteEntities), of_set);
+        let operation = match doing {
+            Doing::Reading => read,
+            Doing::Writing => write,
+        };
+        self.permit_operation(root, access, operation)
+    }
+
+    fn permit_operation(
+        &self,
+        root: &Root,
+        access: &Access,
+        operation: Operation,
+    ) -> Result<Permit> {
+        let urls = root.owner().urls();
         match self {
-            Self::Unit => access.permit_unit(),
+            Self::Unit => access.permit_unit(operation),
             Self::Cell { view, node } => {
-                let (read, write) = set
-                    .control
-                    .map_or((Privilege::Root, Privilege::Root), of_set);
-                let wanted = if doing == Doing::Reading { read } else { write };
-                access.permit_cell(root.owner().urls(), view.cell(), &node.value.acl, wanted)
+                access.permit_cell(urls, view.cell(), &node.value.acl, operation)
             }
-            Self::Collection { target, schema } => {
-                let wanted = match (doing, schema) {
-                    (Doing::Reading, _) => Privilege::Read,
-                    (Doing::Writing, false) => Privilege::Write,
-                    (Doing::Writing, true) => Privilege::AlterSchema,
-                };
-                target.permit(root.owner().urls(), access, wanted)
-            }
+            Self::Collection { target } => target.permit(urls, access, operation),
         }
     }
 
-    /// Lets a request follow a link between two sets, which needs the privileges of both; reading or marking
-    /// received messages needs only that of messages.
+    /// Lets a request follow or change a link between two sets, which needs the privileges of both. To see who read a
+    /// received message, and to mark it as read, that of messages is enough.
     pub(crate) fn permit_both(
         &self,
         root: &Root,
@@ -93,42 +103,37 @@ impl Gate {
         (here, there): (&SetRef, &SetRef),
         doing: Doing,
     ) -> Result<Permit> {
-        let message = Some(ControlSet::ReceivedMessage);
-        if there.control == message && here.control == Some(ControlSet::Account) {
-            return self.permit(root, access, there, doing);
+        use ControlSet::{Account, ReceivedMessage};
+        match (here.control, there.control) {
+            (Some(ReceivedMessage), Some(Account)) => {
+                return self.permit(root, access, here, doing);
+            }
+            (Some(Account), Some(ReceivedMessage)) => {
+                return self.permit(root, access, there, doing);
+            }
+            _ => {}
         }
         let permit = self.permit(root, access, here, doing)?;
-        if here.control == message || matches!(self, Self::Unit | Self::Collection { .. }) {
-            return Ok(permit);
+        match self {
+            Self::Unit | Self::Collection { .. } => Ok(permit),
+            Self::Cell { .. } => self.permit(root, access, there, doing),
         }
-        self.permit(root, access, there, doing)
     }
 
     /// Lets a request read what describes the service: service document, OPTIONS.
     pub(crate) fn permit_description(&self, root: &Root, access: &Access) -> Result<Permit> {
-        match self {
-            Self::Unit => access.permit_unit(),
-            Self::Cell { view, node } => access.permit_cell(
-                root.owner().urls(),
-                view.cell(),
-                &node.value.acl,
-                Privilege::Read,
-            ),
-            Self::Collection { target, .. } => {
-                target.permit(root.owner().urls(), access, Privilege::Read)
-            }
-        }
+        let operation = match self {
+            Self::Unit => Operation::DescribeUnitControl,
+            Self::Cell { .. } => Operation::DescribeCellControl,
+            Self::Collection { .. } => Operation::DescribeData,
+        };
+        self.permit_operation(root, access, operation)
     }
 
     /// Lets a request ask for the methods of links between two sets.
     pub(crate) fn permit_link_options(&self, root: &Root, access: &Access) -> Result<Permit> {
         match self {
-            Self::Cell { view, node } => access.permit_cell(
-                root.owner().urls(),
-                view.cell(),
-                &node.value.acl,
-                Privilege::SocialRead,
-            ),
+            Self::Cell { .. } => self.permit_operation(root, access, Operation::AskCellLinks),
             Self::Unit | Self::Collection { .. } => self.permit_description(root, access),
         }
     }

@@ -13,16 +13,18 @@ use crate::preflight;
 
 /// A request to `$metadata` of a root.
 pub(super) fn metadata(service: &Service) -> Result<Answer> {
-    let in_collection = matches!(service.gate, Gate::Collection { .. });
-    if in_collection || service.call.method == Method::OPTIONS {
+    let asks = match service.call.method {
+        Method::GET => false,
+        Method::OPTIONS => true,
+        _ => return Err(service.call.method_not_allowed()),
+    };
+    if asks || matches!(service.gate, Gate::Collection { .. }) {
         service
             .gate
             .permit_description(&service.root, &service.call.access)?;
     }
-    match service.call.method {
-        Method::GET => {}
-        Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
-        _ => return Err(service.call.method_not_allowed()),
+    if asks {
+        return Ok(preflight::allow("OPTIONS, GET"));
     }
     let options = Options::parse(&service.call.query);
     let asks_service = match options.get("$format") {

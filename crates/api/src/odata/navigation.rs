@@ -59,9 +59,12 @@ async fn create(
     association: &Association,
     key: &EntityKey,
 ) -> Result<Answer> {
-    let permit = service.both(association, Doing::Writing)?;
-    let bytes = service.body().await?;
+    service.both(association, Doing::Writing)?;
     let set = association.there.clone();
+    let permit = service
+        .gate
+        .permit(&service.root, &service.call.access, &set, Doing::Writing)?;
+    let bytes = service.body().await?;
     let accepted = odata::accept(
         &service.root,
         &set,

@@ -5,7 +5,6 @@ mod collections;
 mod files;
 mod listing;
 mod moving;
-mod permits;
 mod properties;
 mod removal;
 mod roots;

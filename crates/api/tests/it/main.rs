@@ -5,3 +5,4 @@
 mod auth;
 mod dav;
 mod harness;
+mod permits;

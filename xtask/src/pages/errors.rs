@@ -4,12 +4,8 @@ use std::fmt::Write as _;
 
 use personium_types::Code;
 
-use crate::Outcome;
-
-const PAGE: &str = "docs/errors.md";
-
 /// The page as the table of codes demands it.
-pub(crate) fn page() -> String {
+pub(super) fn text() -> String {
     let mut rows: Vec<(u16, &str, &str)> = Code::ALL
         .iter()
         .map(|c| (c.status(), c.wire(), c.message()))
@@ -27,17 +23,4 @@ pub(crate) fn page() -> String {
         );
     }
     text
-}
-
-/// Writes the page.
-///
-/// # Errors
-/// When the file cannot be written.
-pub(crate) fn write() -> Outcome {
-    std::fs::write(PAGE, page()).map_err(|e| format!("cannot write {PAGE}: {e}"))
-}
-
-/// Whether the page in the workspace is the one that `write` would make.
-pub(crate) fn current() -> bool {
-    std::fs::read_to_string(PAGE).is_ok_and(|text| text == page())
 }
