@@ -292,9 +292,13 @@ fn parse_head(head: &[u8]) -> io::Result<Head> {
     Ok(found)
 }
 
-/// The bytes of one request. `Content-Length` is added when there is a body or the method usually has one.
+/// The bytes of one request. `Content-Length` is added when there is a body or the method usually has one; the host is
+/// `localhost` unless a header names another.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
+    let mut text = format!("{method} {path} HTTP/1.1\r\n");
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        text.push_str("Host: localhost\r\n");
+    }
     for (name, value) in headers {
         text.push_str(name);
         text.push_str(": ");

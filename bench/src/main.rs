@@ -2,6 +2,7 @@
 
 mod connection;
 mod floor;
+mod keycloak;
 mod load;
 mod process;
 mod random;
@@ -68,7 +69,13 @@ struct ReportOptions {
     /// Folder of the recorded exchanges, for the fixture scenario.
     #[arg(long, default_value = "../shared/conformance")]
     recordings: PathBuf,
-    /// Scenarios: w1 w2 w3 w4 w7 w8 w10 fixture gigabyte, and with --long: many-cells endurance. All, if none is given.
+    /// Program that measures checks of tokens alone, for the scenario auth.
+    #[arg(long)]
+    token_checks: Option<PathBuf>,
+    /// Folder of an unpacked Keycloak 26, for the scenario auth.
+    #[arg(long)]
+    keycloak: Option<PathBuf>,
+    /// Scenarios: w1 w2 w3 w4 w7 w8 w10 auth fixture gigabyte, and with --long: many-cells endurance. All, if none is given.
     names: Vec<String>,
 }
 

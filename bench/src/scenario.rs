@@ -1,5 +1,6 @@
 //! The scenarios, and what they share: one unit, rows that are loaded once, and how a load is driven.
 
+mod auth;
 mod create;
 mod fixture;
 mod gigabyte;
@@ -21,7 +22,7 @@ use crate::unit::{Cell, Unit};
 use crate::{Outcome, ReportOptions, floor};
 
 const ALL: &[&str] = &[
-    "w1", "w2", "w3", "w4", "w7", "w8", "w10", "fixture", "gigabyte",
+    "w1", "w2", "w3", "w4", "w7", "w8", "w10", "auth", "fixture", "gigabyte",
 ];
 const LONG: &[&str] = &["many-cells", "endurance"];
 
@@ -34,6 +35,8 @@ pub(crate) struct Bench {
     cell: Cell,
     /// Collections of rows that are there already, with their number of rows.
     loaded: HashMap<&'static str, u64>,
+    /// The cell whose accounts log in, once it is there.
+    login_cell: Option<String>,
     /// Rows per second while loading, newest last.
     load_rates: Vec<f64>,
 }
@@ -67,6 +70,7 @@ pub(crate) async fn report(mut options: ReportOptions) -> Outcome {
         unit,
         cell,
         loaded: HashMap::new(),
+        login_cell: None,
         load_rates: Vec::new(),
     };
     let mut sections = Vec::new();
@@ -80,6 +84,7 @@ pub(crate) async fn report(mut options: ReportOptions) -> Outcome {
             "w7" => read_files::run(&mut bench).await,
             "w8" => put_files::run(&mut bench).await,
             "w10" => login::run(&mut bench).await,
+            "auth" => auth::run(&mut bench).await,
             "fixture" => fixture::run(&bench).await,
             "gigabyte" => gigabyte::run(&mut bench).await,
             "many-cells" => many_cells::run(&bench).await,

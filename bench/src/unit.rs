@@ -12,6 +12,10 @@ use crate::process::{Running, Watched, free_port};
 use crate::rows;
 
 const MASTER: &str = "bench-master-token";
+/// User name and password of the unit-wide credential for introspection.
+const INSPECTOR: &str = "inspector";
+/// The same as Basic credentials.
+pub(crate) const INSPECTOR_BASIC: &str = "Basic aW5zcGVjdG9yOmluc3BlY3Rvcg==";
 
 /// A connection that was not used for so long is not used again.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -21,6 +25,8 @@ pub(crate) struct Unit {
     program: PathBuf,
     folder: PathBuf,
     running: Running,
+    /// The name by which it is asked.
+    host: String,
     /// The administrator's connection, and when it was used last.
     admin: (Connection, Instant),
     /// How long the newest start took until it listened.
@@ -41,6 +47,19 @@ impl Unit {
     /// # Errors
     /// When it does not start.
     pub(crate) async fn start(program: &Path, folder: &Path) -> Outcome<Self> {
+        Self::start_as(program, folder, "localhost", "").await
+    }
+
+    /// The same with a host name in its URLs, and with more lines of settings.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) async fn start_as(
+        program: &Path,
+        folder: &Path,
+        host: &str,
+        more: &str,
+    ) -> Outcome<Self> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
         let port = free_port()?;
@@ -48,15 +67,18 @@ impl Unit {
             "io.personium.core.unitScheme=http\n\
              io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER}\n\
              io.personium.core.security.secret16=bench-secret-016\n\
-             io.personium.core.dav.childresource.maxnum=1000000\n"
+             io.personium.core.dav.childresource.maxnum=1000000\n\
+             io.personium.core.introspect.username={INSPECTOR}\n\
+             io.personium.core.introspect.password={INSPECTOR}\n\
+             io.personium.core.unitFqdn={host}\n{more}"
         );
         let file = folder.join("unit.properties");
         std::fs::write(&file, settings)
             .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
-        Self::open(program.to_owned(), folder.to_owned(), port).await
+        Self::open(program.to_owned(), folder.to_owned(), port, host.to_owned()).await
     }
 
-    async fn open(program: PathBuf, folder: PathBuf, port: u16) -> Outcome<Self> {
+    async fn open(program: PathBuf, folder: PathBuf, port: u16, host: String) -> Outcome<Self> {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -82,6 +104,7 @@ impl Unit {
             program,
             folder,
             running,
+            host,
             admin,
             ready_after,
         })
@@ -94,7 +117,7 @@ impl Unit {
     pub(crate) async fn crash_and_restart(self) -> Outcome<Self> {
         let port = self.running.port;
         self.running.crash();
-        Self::open(self.program, self.folder, port).await
+        Self::open(self.program, self.folder, port, self.host).await
     }
 
     /// The administrator's connection; a new one after a pause, because servers close those that idle.
@@ -128,7 +151,9 @@ impl Unit {
         body: &[u8],
     ) -> Outcome<Vec<u8>> {
         let master = format!("Bearer {MASTER}");
+        let host = self.host.clone();
         let mut all = vec![
+            ("Host", host.as_str()),
             ("Authorization", master.as_str()),
             ("Accept", "application/json"),
         ];
@@ -180,7 +205,10 @@ impl Unit {
                 format!("{{\"Name\":\"{role}\"}}").as_bytes(),
             )
             .await?;
-            let link = format!("{{\"uri\":\"http://localhost/{name}/__ctl/Role('{role}')\"}}");
+            let link = format!(
+                "{{\"uri\":\"http://{}/{name}/__ctl/Role('{role}')\"}}",
+                self.host
+            );
             self.call(
                 "POST",
                 &format!("{ctl}/Account('me')/$links/_Role"),
@@ -197,7 +225,8 @@ impl Unit {
             )
         };
         let list = format!(
-            "<D:acl xmlns:D=\"DAV:\" xml:base=\"http://localhost/{name}/__role/__/\">{}{}</D:acl>",
+            "<D:acl xmlns:D=\"DAV:\" xml:base=\"http://{}/{name}/__role/__/\">{}{}</D:acl>",
+            self.host,
             ace("role1", "read"),
             ace("role2", "write")
         );
@@ -221,34 +250,39 @@ impl Unit {
     /// When it is refused.
     pub(crate) async fn log_in(&mut self, cell: &str, account: &str) -> Outcome<String> {
         let form = format!("grant_type=password&username={account}&password=password1");
-        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        let token = text_of(&self.tokens(cell, &form).await?, "access_token")?;
+        Ok(format!("Bearer {token}"))
+    }
+
+    /// What the token endpoint of a cell answers to a form.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub(crate) async fn tokens(&mut self, cell: &str, form: &str) -> Outcome<Value> {
+        let host = self.host.clone();
+        let headers = [
+            ("Host", host.as_str()),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
+        let path = format!("/{cell}/__token");
         let mut answer = Vec::new();
-        let asked = request(
-            "POST",
-            &format!("/{cell}/__token"),
-            &headers,
-            form.as_bytes(),
-        );
         let got = self
             .admin()
             .await?
-            .exchange(&asked, Body::Keep(&mut answer))
+            .exchange(
+                &request("POST", &path, &headers, form.as_bytes()),
+                Body::Keep(&mut answer),
+            )
             .await
-            .map_err(|e| format!("cannot log in: {e}"))?;
+            .map_err(|e| format!("cannot ask for tokens: {e}"))?;
         if got.status != 200 {
             return Err(format!(
-                "the login is answered {}: {}",
+                "a token is refused with {}: {}",
                 got.status,
                 String::from_utf8_lossy(&answer)
             ));
         }
-        let json: Value = serde_json::from_slice(&answer)
-            .map_err(|e| format!("the token answer is not JSON: {e}"))?;
-        let token = json
-            .get("access_token")
-            .and_then(Value::as_str)
-            .ok_or("the answer has no access token")?;
-        Ok(format!("Bearer {token}"))
+        serde_json::from_slice(&answer).map_err(|e| format!("the token answer is not JSON: {e}"))
     }
 
     /// An OData collection `name` in the box, with one entity type `Row` that declares the five properties.
@@ -318,6 +352,18 @@ impl Unit {
         }
         Ok(())
     }
+}
+
+/// A text out of a JSON answer.
+///
+/// # Errors
+/// When it is not there.
+pub(crate) fn text_of(answer: &Value, name: &str) -> Outcome<String> {
+    answer
+        .get(name)
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| format!("the answer has no {name}"))
 }
 
 async fn connect(port: u16) -> Outcome<Connection> {

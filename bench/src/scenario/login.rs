@@ -12,25 +12,12 @@ use crate::report::{Bound, Section};
 /// So many that an account is never asked again within the second in which it is closed after a wrong password.
 const ACCOUNTS: u64 = 400;
 
-pub(super) async fn run(bench: &mut Bench) -> Outcome<Section> {
+/// Logging in, 8 at a time, beside bare scrypt on all processors; adds both with the demand. Gives the load.
+pub(super) async fn beside_hashes(bench: &mut Bench, section: &mut Section) -> Outcome<Maker> {
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .to_string();
-    let cell = bench.unit.make_cell("login").await?;
-    for number in 0..ACCOUNTS {
-        let body = format!("{{\"Name\":\"a{number}\"}}");
-        bench
-            .unit
-            .call(
-                "POST",
-                "/login/__ctl/Account",
-                &[("X-Personium-Credential", "password1")],
-                body.as_bytes(),
-            )
-            .await?;
-    }
-    let logins = maker(&cell.name);
-    let mut section = Section::new("W10");
+    let logins = maker(&provided(bench).await?);
     let (mut few, mut floor) = (Vec::new(), Vec::new());
     for _ in 0..bench.options.runs {
         few.push(
@@ -59,6 +46,34 @@ pub(super) async fn run(bench: &mut Bench) -> Outcome<Section> {
         Bound::AtLeast,
         0.9,
     );
+    Ok(logins)
+}
+
+/// The cell with the accounts, made when it is first needed.
+async fn provided(bench: &mut Bench) -> Outcome<String> {
+    if let Some(cell) = &bench.login_cell {
+        return Ok(cell.clone());
+    }
+    let cell = bench.unit.make_cell("login").await?.name;
+    for number in 0..ACCOUNTS {
+        let body = format!("{{\"Name\":\"a{number}\"}}");
+        bench
+            .unit
+            .call(
+                "POST",
+                "/login/__ctl/Account",
+                &[("X-Personium-Credential", "password1")],
+                body.as_bytes(),
+            )
+            .await?;
+    }
+    bench.login_cell = Some(cell.clone());
+    Ok(cell)
+}
+
+pub(super) async fn run(bench: &mut Bench) -> Outcome<Section> {
+    let mut section = Section::new("W10");
+    let logins = beside_hashes(bench, &mut section).await?;
     let patient = Drive {
         connections: 200,
         warm_up: Duration::from_secs(8),
