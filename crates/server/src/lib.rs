@@ -12,6 +12,7 @@ pub mod listen;
 pub mod logging;
 mod patience;
 pub mod serve;
+mod unread;
 pub mod wiring;
 
 /// The version of this program.

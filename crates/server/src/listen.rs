@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,7 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::figures::Figures;
-use crate::patience::{PatientBody, PatientStream};
+use crate::patience::PatientStream;
+use crate::unread::RequestBody;
 
 /// How long accepting pauses when the system has no room for another connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
@@ -163,9 +165,10 @@ impl Handler {
             ),
             false => Default::default(),
         };
-        let request = request.map(|body| PatientBody::new(body, self.body_time).boxed_unsync());
+        let (request, left) = RequestBody::of(request, self.body_time);
+        let request = request.map(RequestBody::boxed_unsync);
         let handling = self.service.handle(request, Some(peer.ip()));
-        let answer = match AssertUnwindSafe(handling).catch_unwind().await {
+        let mut answer = match AssertUnwindSafe(handling).catch_unwind().await {
             Ok(answer) => answer,
             Err(_) => {
                 self.figures.panic();
@@ -173,6 +176,10 @@ impl Handler {
                 broken()
             }
         };
+        if left.behind() {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
         let (status, time) = (answer.status().as_u16(), start.elapsed());
         self.figures.answer(status, time);
         if !method.is_empty() {

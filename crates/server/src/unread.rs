@@ -1,0 +1,105 @@
+//! What is left of a request body when the request is answered before its end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::EXPECT;
+use personium_api::BoxError;
+use tokio::runtime::Handle;
+
+use crate::patience::PatientBody;
+
+/// Bytes of a body nobody wants that are still taken, so that the connection can be used for the next request.
+const TAKEN: u64 = 64 << 10;
+
+/// Whether the rest of a body stays where it is, which ends its connection (RFC 9112 section 9.6).
+#[derive(Clone, Default)]
+pub(crate) struct Left(Arc<AtomicBool>);
+
+impl Left {
+    /// True once the body was given up unread; the answer then says `Connection: close`.
+    pub(crate) fn behind(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A request body. If it is dropped before its end, a short rest is read and thrown away; a long one, or one that
+/// the client keeps back until it is invited (RFC 9110 section 10.1.1), is left behind.
+pub(crate) struct RequestBody {
+    inner: Option<PatientBody>,
+    limit: Duration,
+    left: Left,
+    invited: bool,
+}
+
+impl RequestBody {
+    /// The request with its body; each piece, and a rest nobody wants as a whole, must come within the limit.
+    pub(crate) fn of(request: Request<Incoming>, limit: Duration) -> (Request<Self>, Left) {
+        let invited = !request.headers().contains_key(EXPECT);
+        let left = Left::default();
+        let request = request.map(|body| Self {
+            inner: Some(PatientBody::new(body, limit)),
+            limit,
+            left: left.clone(),
+            invited,
+        });
+        (request, left)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.invited = true;
+        let Some(inner) = self.inner.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(inner).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            self.inner = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take().filter(|inner| !inner.is_end_stream()) else {
+            return;
+        };
+        let short = inner.size_hint().upper().is_some_and(|rest| rest <= TAKEN);
+        match Handle::try_current() {
+            Ok(runtime) if short && self.invited => {
+                runtime.spawn(tokio::time::timeout(self.limit, throw_away(inner)));
+            }
+            _ => self.left.0.store(true, Ordering::Release),
+        }
+    }
+}
+
+async fn throw_away(mut body: PatientBody) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
