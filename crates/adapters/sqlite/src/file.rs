@@ -20,6 +20,12 @@ const CHECKPOINT_PAGES: u32 = 2000;
 /// Bytes that the log file keeps after a checkpoint.
 const LOG_KEPT: u32 = 16 << 20;
 
+/// Commits after which the page cache of the writer is fitted to the size of the file again.
+const FITTED_FOR: u32 = 256;
+
+/// Part of a file that the page cache of its writer may hold.
+const CACHED_PART: u64 = 16;
+
 /// How long a connection waits for another that recovers or closes the file.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -41,6 +47,8 @@ pub(crate) struct Writer {
     pub(crate) db: Connection,
     /// The stamp of the last commit.
     pub(crate) stamp: Stamp,
+    /// Commits until the page cache is fitted to the file again.
+    pub(crate) until_fitted: u32,
 }
 
 /// What waits for the writer of a file.
@@ -160,7 +168,29 @@ impl DbFile {
             db.query_row(sql::STAMP, [], |row| row.get(0))
         };
         let stamp = prepare().map_err(|e| store_error(&e))?;
-        Ok(Writer { db, stamp })
+        Ok(Writer {
+            db,
+            stamp,
+            until_fitted: 0,
+        })
+    }
+
+    /// Fits the page cache of the writer to the size of the file, now and then: index entries of a large cell go
+    /// everywhere in it.
+    pub(crate) fn fit_cache(&self, writer: &mut Writer, settings: &Settings) -> Result<()> {
+        if writer.until_fitted > 0 {
+            writer.until_fitted -= 1;
+            return Ok(());
+        }
+        writer.until_fitted = FITTED_FOR;
+        let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        let part = i64::try_from(size / (CACHED_PART << 10)).unwrap_or(i64::MAX);
+        let least = i64::from(settings.cache_kib);
+        let kib = part.clamp(least, i64::from(settings.large_cache_kib).max(least));
+        writer
+            .db
+            .pragma_update(None, "cache_size", -kib)
+            .map_err(|e| store_error(&e))
     }
 
     /// Whether no connection is open.

@@ -25,8 +25,10 @@ pub struct Settings {
     pub writers: usize,
     /// Idle readers kept for each open file.
     pub idle_readers: usize,
-    /// Page cache of each connection, in KiB.
+    /// Page cache of a connection, in KiB.
     pub cache_kib: u32,
+    /// Page cache of the connection that writes a large file, in KiB: a sixteenth of the file, up to this much.
+    pub large_cache_kib: u32,
     /// Bytes of a page of new files: a power of two from 512 to 65536.
     pub page_size: u32,
 }
@@ -42,6 +44,7 @@ impl Settings {
             writers: 8,
             idle_readers: 4,
             cache_kib: 1024,
+            large_cache_kib: 16 << 10,
             page_size: 8192,
         }
     }
