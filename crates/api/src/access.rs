@@ -58,7 +58,7 @@ pub async fn of_cell_call(call: &CellCall) -> Result<Access> {
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
         Credentials::Basic(..) if route == Some(CellRoute::Introspect) => Ok(Access::anonymous()),
         Credentials::Basic(name, password) => Ok(
-            match login::basic(unit, &call.view, &name, &password).await? {
+            match login::basic(unit, &call.view, (&name, &password), call.call.client).await? {
                 Err(reason) => Access::invalid(reason),
                 Ok(account) => {
                     let known = call.view.find_account(&account.name).await?;

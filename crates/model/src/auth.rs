@@ -5,6 +5,7 @@
 //! | [`keys`] | with what does the unit seal, sign, hash and believe? |
 //! | [`bearer`] | who asks with this token? |
 //! | [`account`] | what does an account say about logging in? how does its password change? |
+//! | [`bound`] | is this local token of this very cell? |
 //! | [`login`] | is this the password, and may the account log in now? |
 //! | [`history`] | when did the account last log in, and what failed since? |
 //! | [`hashing`] | where passwords are hashed without starving other requests |
@@ -22,6 +23,7 @@
 
 pub mod account;
 pub mod bearer;
+pub mod bound;
 pub mod cell_key;
 pub mod client;
 pub mod hashing;

@@ -8,7 +8,7 @@ use personium_model::auth::account::{self, Status};
 use personium_model::auth::history::History;
 use personium_model::auth::issue::{self, Grant, Holder};
 use personium_model::auth::login::{self, Attempt, Outcome, Way};
-use personium_model::auth::{bearer, id_token};
+use personium_model::auth::{bearer, bound, id_token};
 use personium_token::local::LocalKind;
 use personium_types::{Code, Result};
 
@@ -25,6 +25,8 @@ const CODE_LIFE: i64 = 600_000;
 
 /// Somebody who is logged in.
 struct User {
+    /// The entity id of the account.
+    id: String,
     account: String,
     epoch: Option<String>,
     /// What is told after a login with a password.
@@ -89,15 +91,13 @@ async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notic
     let Some(value) = access::cookie(&call.call, COOKIE) else {
         return Ok(None);
     };
-    let (cell_url, local) = (call.cell_url(), &unit.keys().local);
-    let token = local
-        .open_cookie(&value, &access::host_of(&cell_url))
-        .ok()
-        .and_then(|c| {
-            local
-                .open_as(&c.token, &cell_url, LocalKind::ResidentAccess)
-                .ok()
-        });
+    let cookie = unit
+        .keys()
+        .local
+        .open_cookie(&value, &access::host_of(&call.cell_url()));
+    let token = cookie.ok().and_then(|cookie| {
+        bound::open_as(unit, &call.view, &cookie.token, LocalKind::ResidentAccess).ok()
+    });
     let Some(token) = token else {
         return Ok(Some(Err(&page::LOG_IN)));
     };
@@ -108,6 +108,7 @@ async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notic
     let known = account::find(&call.view, &token.subject).await?;
     let known = known.filter(|known| counts && known.status == Status::Active);
     Ok(Some(known.ok_or(&page::LOG_IN).map(|known| User {
+        id: known.id,
         account: known.name,
         epoch: known.epoch,
         history: None,
@@ -127,6 +128,7 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
         Outcome::ChangePassword(login) => {
             let grant = Grant {
                 holder: Holder::Resident {
+                    id: login.account.id,
                     account: login.account.name,
                     epoch: login.account.epoch,
                 },
@@ -145,6 +147,7 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
         }
         Outcome::In(login) => {
             let user = User {
+                id: login.account.id,
                 account: login.account.name,
                 epoch: login.account.epoch,
                 history: Some(login.history),
@@ -157,18 +160,14 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
 /// Sets the new password of who holds a token for that, and logs in with it.
 async fn change(call: &CellCall, request: &Request, token: &str) -> Result<Answer> {
     let unit = &call.call.unit;
-    let opened = unit
-        .keys()
-        .local
-        .open_as(token, &call.cell_url(), LocalKind::PasswordChange);
+    let opened = bound::open_as(unit, &call.view, token, LocalKind::PasswordChange);
     let Ok(opened) = opened else {
         return Ok(again(call, request, None, &page::LOG_IN));
     };
     if opened.expired_at(unit.now_ms()) {
         return Ok(again(call, request, None, &page::EXPIRED));
     }
-    let gone = call.view.find_account(&opened.subject).await?.is_none();
-    if gone || !bearer::counts(unit, &call.view, &opened).await? {
+    if !bearer::counts(unit, &call.view, &opened).await? {
         return Ok(again(call, request, None, &page::LOG_IN));
     }
     let Some(password) = request.form.get("password") else {
@@ -194,6 +193,7 @@ async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answe
     let (unit, view) = (&call.call.unit, &call.view);
     let grant = Grant {
         holder: Holder::Resident {
+            id: user.id.clone(),
             account: user.account.clone(),
             epoch: user.epoch.clone(),
         },

@@ -3,7 +3,7 @@
 use personium_model::auth::account::Account;
 use personium_model::auth::issue::{self, EPOCH_CLAIM, Grant, Holder};
 use personium_model::auth::login::{self, Attempt, Outcome, Way};
-use personium_model::auth::{bearer, client, id_token, pkce, scope, spent};
+use personium_model::auth::{bearer, bound, client, id_token, pkce, scope, spent};
 use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml;
 use personium_types::{Code, Result};
@@ -92,6 +92,7 @@ async fn password(call: &CellCall, request: &Request) -> Result<Answer> {
 pub fn resident(request: &Request, account: Account, scopes: Vec<String>) -> Grant {
     Grant {
         holder: Holder::Resident {
+            id: account.id,
             account: account.name,
             epoch: account.epoch,
         },
@@ -108,8 +109,7 @@ async fn granted(call: &CellCall, wanted: &[String], most: &[String]) -> Result<
 async fn refresh(call: &CellCall, request: &Request) -> Result<Answer> {
     let unit = &call.call.unit;
     let text = request.form.get("refresh_token").unwrap_or_default();
-    let token = unit.keys().local.open(text, &call.cell_url());
-    let token = token.map_err(|_| Code::GrantTokenParse)?;
+    let token = bound::open(unit, &call.view, text).map_err(|_| Code::GrantTokenParse)?;
     let is_resident = match token.kind {
         LocalKind::ResidentRefresh => true,
         LocalKind::VisitorRefresh => false,
@@ -158,6 +158,7 @@ fn holder(mut token: LocalToken) -> Holder {
             roles: token.roles,
         },
         None => Holder::Resident {
+            id: token.extra.remove(bound::ACCOUNT).unwrap_or_default(),
             account: token.subject,
             epoch: token.extra.remove(EPOCH_CLAIM),
         },
@@ -215,10 +216,7 @@ fn is_for(target: &str, cell_url: &str) -> bool {
 async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
     let unit = &call.call.unit;
     let text = request.form.get("code").unwrap_or_default();
-    let opened = unit
-        .keys()
-        .local
-        .open_as(text, &call.cell_url(), LocalKind::GrantCode);
+    let opened = bound::open_as(unit, &call.view, text, LocalKind::GrantCode);
     let token = opened.map_err(|_| Code::CodeParse)?;
     let Some(schema) = &request.schema else {
         return Err(Code::ClientAuthRequired.into());

@@ -1,5 +1,7 @@
 //! Who asks with a token.
 
+use std::sync::Arc;
+
 use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml::{self, TransCellToken};
 use personium_types::{Code, Error, Result};
@@ -8,8 +10,9 @@ use subtle::ConstantTimeEq;
 use super::client::assertion_error;
 use super::issue::EPOCH_CLAIM;
 use super::visitor::{self, Visitor};
-use super::{scope, unit_user};
+use super::{bound, scope, unit_user};
 use crate::access::UnitRole;
+use crate::view::AccountInfo;
 use crate::{Access, CellView, Identity, Unit};
 
 /// Who asks something of the unit with this token. `acting_for` is the unit user named in `X-Personium-Unit-User`.
@@ -104,8 +107,7 @@ fn trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, Code>> 
 }
 
 async fn local(unit: &Unit, view: &CellView, token: &str) -> Result<Access> {
-    let cell_url = unit.urls().cell(&view.cell().name);
-    let Ok(token) = unit.keys().local.open(token, &cell_url) else {
+    let Ok(token) = bound::open(unit, view, token) else {
         return Ok(Access::invalid(Code::TokenParse));
     };
     let is_refresh = matches!(
@@ -119,7 +121,7 @@ async fn local(unit: &Unit, view: &CellView, token: &str) -> Result<Access> {
         return Ok(Access::invalid(Code::TokenExpired));
     }
     match token.kind {
-        LocalKind::ResidentAccess => resident(unit, view, &cell_url, token).await,
+        LocalKind::ResidentAccess => resident(unit, view, token).await,
         LocalKind::VisitorAccess => {
             let mut roles = Vec::new();
             for url in &token.roles {
@@ -148,13 +150,8 @@ async fn local(unit: &Unit, view: &CellView, token: &str) -> Result<Access> {
     }
 }
 
-async fn resident(
-    unit: &Unit,
-    view: &CellView,
-    cell_url: &str,
-    token: LocalToken,
-) -> Result<Access> {
-    let account = view.find_account(&token.subject).await?;
+async fn resident(unit: &Unit, view: &CellView, token: LocalToken) -> Result<Access> {
+    let account = holder(view, &token).await?;
     let account = account.ok_or_else(|| Error::new(Code::AuthRequired))?;
     if !counts(unit, view, &token).await? {
         return Ok(Access::invalid(Code::TokenExpired));
@@ -164,20 +161,25 @@ async fn resident(
         schema: Some(token.schema.unwrap_or_default()),
         scopes: token.scopes,
         ..Access::of(Identity::Resident {
-            subject: format!("{cell_url}#{}", token.subject),
+            subject: unit.urls().cell(&view.cell().name) + "#" + &token.subject,
         })
     })
 }
 
-/// Whether a token of an account still counts, if the unit ends tokens with changes of accounts.
+/// The account that a token was made for; `None` if it is gone, or has another name now.
+async fn holder(view: &CellView, token: &LocalToken) -> Result<Option<Arc<AccountInfo>>> {
+    let found = view.find_account(&token.subject).await?;
+    Ok(found.filter(|account| token.extra.get(bound::ACCOUNT) == Some(&account.id)))
+}
+
+/// Whether a token of an account still counts: the account is there, and unchanged if the unit ends tokens with
+/// changes of accounts.
 pub async fn counts(unit: &Unit, view: &CellView, token: &LocalToken) -> Result<bool> {
-    if !unit.settings().auth.revoke_with_account {
-        return Ok(true);
-    }
-    let Some(account) = view.find_account(&token.subject).await? else {
+    let Some(account) = holder(view, token).await? else {
         return Ok(false);
     };
-    Ok(!account.deactivated && account.epoch.as_ref() == token.extra.get(EPOCH_CLAIM))
+    let unchanged = !account.deactivated && account.epoch.as_ref() == token.extra.get(EPOCH_CLAIM);
+    Ok(unchanged || !unit.settings().auth.revoke_with_account)
 }
 
 /// A token of another cell, used directly. It must have been made for this cell.

@@ -4,7 +4,7 @@ use personium_token::local::LocalKind;
 use personium_token::saml;
 use personium_types::Result;
 
-use super::bearer;
+use super::{bearer, bound};
 use crate::{CellView, Unit};
 
 /// What an active token says.
@@ -46,7 +46,7 @@ pub async fn facts(unit: &Unit, view: &CellView, token: &str) -> Result<Option<F
             audience: Some(token.target),
         }));
     }
-    let Ok(token) = unit.keys().local.open(token, &cell_url) else {
+    let Ok(token) = bound::open(unit, view, token) else {
         return Ok(None);
     };
     if token.expired_at(now) {
@@ -57,11 +57,8 @@ pub async fn facts(unit: &Unit, view: &CellView, token: &str) -> Result<Option<F
         LocalKind::VisitorAccess | LocalKind::VisitorRefresh => false,
         LocalKind::GrantCode | LocalKind::UnitLocal | LocalKind::PasswordChange => return Ok(None),
     };
-    if is_resident {
-        let gone = view.find_account(&token.subject).await?.is_none();
-        if gone || !bearer::counts(unit, view, &token).await? {
-            return Ok(None);
-        }
+    if is_resident && !bearer::counts(unit, view, &token).await? {
+        return Ok(None);
     }
     let is_access = token.kind == LocalKind::VisitorAccess;
     Ok(Some(Facts {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use personium_token::local::{LocalKind, LocalToken, Origin};
-use personium_token::random::SystemRandom;
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::{self, IssueError, TransCellToken};
 use personium_types::{Code, Error, Result};
 
+use super::bound;
 use super::visitor::{self, Visitor};
 use crate::{CellView, Unit};
 
@@ -40,6 +40,8 @@ pub struct Grant {
 pub enum Holder {
     /// An account of the cell.
     Resident {
+        /// Its entity id.
+        id: String,
         /// Its name.
         account: String,
         /// Its epoch.
@@ -58,16 +60,12 @@ pub enum Holder {
     },
 }
 
-/// Seals local tokens of one cell, at one time.
-fn seal(unit: &Unit, token: &LocalToken) -> Result<String> {
-    let sealed = unit.keys().local.seal(token, &mut SystemRandom);
-    sealed.map_err(Error::internal)
-}
-
 impl Grant {
     fn local(&self, unit: &Unit, view: &CellView, kind: LocalKind, lifespan: i64) -> LocalToken {
         let (subject, extra) = match &self.holder {
-            Holder::Resident { account, epoch } => (account, epoch_claim(epoch.as_deref())),
+            Holder::Resident { id, account, epoch } => {
+                (account, bound::account_claims(id, epoch.as_deref()))
+            }
             Holder::Visitor { subject, .. } => (subject, BTreeMap::new()),
         };
         LocalToken {
@@ -105,7 +103,7 @@ impl Grant {
                 }
             }
         };
-        seal(unit, &token)
+        bound::seal(unit, view, token)
     }
 
     /// The access token for another cell, or for a unit.
@@ -168,7 +166,7 @@ impl Grant {
             let family = family.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
             token.extra.insert(FAMILY_CLAIM.to_owned(), family);
         }
-        seal(unit, &token)
+        bound::seal(unit, view, token)
     }
 
     /// The token that only allows to change the password, or the code of the login form.
@@ -182,7 +180,7 @@ impl Grant {
     ) -> Result<String> {
         let mut token = self.local(unit, view, kind, lifespan);
         token.extra.extend(claims);
-        seal(unit, &token)
+        bound::seal(unit, view, token)
     }
 
     async fn role_ids(&self, unit: &Unit, view: &CellView) -> Result<Vec<String>> {
@@ -244,11 +242,4 @@ pub async fn instance_url(view: &CellView, cell_url: &str, id: &str) -> Result<O
     Ok(Some(
         RoleUrl::instance(cell_url, box_name, &role.name).to_string(),
     ))
-}
-
-fn epoch_claim(epoch: Option<&str>) -> BTreeMap<String, String> {
-    epoch
-        .map(|e| (EPOCH_CLAIM.to_owned(), e.to_owned()))
-        .into_iter()
-        .collect()
 }

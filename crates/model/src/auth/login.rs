@@ -173,15 +173,16 @@ async fn passes(
         && known.status != Status::Deactivated)
 }
 
-/// Name and password of one request to a resource. The code says what to tell if something needs the account.
+/// Name and password of one request to a resource, by an account that may log in from this address. The code says what
+/// to tell if something needs the account.
 ///
 /// # Errors
 /// 503 if too much is being hashed; failures of store and cache.
 pub async fn basic(
     unit: &Arc<Unit>,
     view: &CellView,
-    name: &str,
-    password: &str,
+    (name, password): (&str, &str),
+    client: Option<IpAddr>,
 ) -> Result<Result<Account, Code>> {
     let Some(known) = account::find(view, name).await? else {
         compare(unit, view, None, password).await?;
@@ -196,10 +197,13 @@ pub async fn basic(
         .hash
         .as_ref()
         .and_then(|stored| unit.proven().mark(&known.id, stored, password));
-    if mark.is_some_and(|mark| unit.proven().contains(mark)) {
+    let may_log_in = known.status == Status::Active
+        && known.has_type("basic")
+        && ip_range::allows(known.ip_range.as_deref(), client);
+    if may_log_in && mark.is_some_and(|mark| unit.proven().contains(mark)) {
         return Ok(Ok(known));
     }
-    if !compare(unit, view, Some(&known), password).await? {
+    if !compare(unit, view, Some(&known), password).await? || !may_log_in {
         guard.start_wait().await?;
         guard.count_failure().await?;
         return Ok(Err(Code::BasicRefused));

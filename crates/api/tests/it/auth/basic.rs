@@ -165,3 +165,36 @@ async fn a_changed_password_counts_at_once() {
     );
     assert_eq!(with_basic(&world, "c/b/f", "me:password2").await, done(200));
 }
+
+#[tokio::test]
+async fn a_password_opens_nothing_for_an_account_that_may_not_log_in_here() {
+    let world = world(|_| {}).await;
+    world.put("c/b/f", "x").await;
+    readable(&world, "c/b").await;
+    let (good, bad) = (done(200), refused(401, "AU-0011"));
+    for (change, address, outcome) in [
+        (r#"{"Status":"active"}"#, "10.0.0.1", &good),
+        (r#"{"Status":"deactivated"}"#, "10.0.0.1", &bad),
+        (r#"{"Status":"passwordChangeRequired"}"#, "10.0.0.1", &bad),
+        (
+            r#"{"Status":"active","IPAddressRange":"10.0.0.0/24"}"#,
+            "10.0.0.1",
+            &good,
+        ),
+        (r#"{"IPAddressRange":"10.0.0.0/24"}"#, "10.0.1.1", &bad),
+    ] {
+        let merged = world
+            .ask("MERGE", "c/__ctl/Account('me')")
+            .with("if-match", "*")
+            .text(change)
+            .send()
+            .await;
+        assert_eq!(merged.status, 204, "{}", merged.text());
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("me:{PASSWORD}"));
+        let ask = world
+            .anybody("GET", "c/b/f")
+            .with("authorization", &format!("Basic {pair}"));
+        let found = ask.with("x-forwarded-for", address).send().await.outcome();
+        assert_eq!(found, *outcome, "{change} from {address}");
+    }
+}

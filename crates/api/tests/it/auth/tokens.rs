@@ -1,7 +1,7 @@
 //! Tokens used where, when and how they should not be.
 
 use personium_model::auth::Keys;
-use personium_token::local::{LocalKind, LocalToken};
+use personium_token::local::LocalToken;
 use personium_token::random::SystemRandom;
 use personium_token::trust::TrustRoots;
 
@@ -39,18 +39,12 @@ async fn a_token_opens_its_own_cell_and_no_other() {
 async fn a_token_lasts_to_the_last_millisecond_and_no_longer() {
     let world = world(|_| {}).await;
     guarded(&world).await;
+    let keys = &world.unit.keys().local;
+    let real = keys.open(&world.access("c").await, &cell_url("c")).unwrap();
     let made = |age: i64| {
         let token = LocalToken {
-            kind: LocalKind::ResidentAccess,
             issued_at: world.unit.now_ms() - age,
-            lifespan: 3_600_000,
-            subject: "me".to_owned(),
-            schema: None,
-            scopes: vec!["root".to_owned()],
-            issuer: cell_url("c"),
-            roles: Vec::new(),
-            origin: None,
-            extra: Default::default(),
+            ..real.clone()
         };
         world
             .unit

@@ -3,7 +3,7 @@
 use personium_types::Privilege as P;
 
 use super::callers::{Fixture, ace};
-use crate::auth::cell_url;
+use crate::auth::{PASSWORD, cell_url, oauth, text};
 use crate::harness::{World, done, refused};
 
 /// What removes the rights of `exact`, and what its token gets then.
@@ -123,7 +123,16 @@ async fn a_role_made_anew_does_not_revive_grants_and_an_account_made_anew_has_no
         204
     );
     world.account("c", r#"{"Name":"exact"}"#).await;
-    assert_eq!(reads(world, &token).await.0, 403, "account made anew");
+    world
+        .link("c", "Account('exact')", "_Role", "Role('exact')")
+        .await;
+    assert_eq!(
+        reads(world, &token).await,
+        refused(401, "AU-0001"),
+        "account made anew"
+    );
+    let fresh = fixture.login("c", "exact", &[]).await;
+    assert_eq!(reads(world, &fresh).await, done(200));
 }
 
 #[tokio::test]
@@ -150,7 +159,7 @@ async fn a_deactivated_account_ends_with_its_tokens_where_that_is_set_and_with_i
         let fields = [
             ("grant_type", "password"),
             ("username", "exact"),
-            ("password", crate::auth::PASSWORD),
+            ("password", PASSWORD),
         ];
         assert_eq!(world.token("c", &fields).await.status, 400, "{revokes}");
     }
@@ -196,7 +205,27 @@ async fn a_cell_or_box_made_anew_knows_nothing_of_tokens_and_grants_before() {
     let fixture = Fixture::new().await;
     let world = &fixture.world;
     world.set_acl("c/b", &ace("exact", &[P::All])).await;
+    let d = cell_url("d");
+    let key: String = url::form_urlencoded::byte_serialize(d.as_bytes()).collect();
+    world
+        .make("c/__ctl/ExtCell", &format!("{{\"Url\":\"{d}\"}}"))
+        .await;
+    world
+        .link("c", &format!("ExtCell('{key}')"), "_Role", "Role('exact')")
+        .await;
     let token = fixture.login("c", "exact", &[]).await;
+    let fields = [
+        ("grant_type", "password"),
+        ("username", "exact"),
+        ("password", PASSWORD),
+    ];
+    let refresh = text(&world.token("c", &fields).await.json(), "refresh_token");
+    let assertion = world.trans("d", "c").await;
+    let grant = "urn:ietf:params:oauth:grant-type:saml2-bearer";
+    let fields = [("grant_type", grant), ("assertion", assertion.as_str())];
+    let given = world.token("c", &fields).await.json();
+    let (visitor, visitor_refresh) = (text(&given, "access_token"), text(&given, "refresh_token"));
+    assert_eq!(world.with_token("GET", "c/b", &visitor).await, done(200));
     let removed = world
         .ask("DELETE", "c/b")
         .with("x-personium-recursive", "true")
@@ -215,9 +244,28 @@ async fn a_cell_or_box_made_anew_knows_nothing_of_tokens_and_grants_before() {
         .await;
     assert_eq!(removed.status, 204);
     assert_eq!(world.with_token("GET", "c/b", &token).await.0, 404);
+    // Another cell takes the name, and in it everything is called the same.
     world.make("__ctl/Cell", r#"{"Name":"c"}"#).await;
-    assert_eq!(
-        world.with_token("GET", "c/__", &token).await,
-        refused(401, "AU-0001")
-    );
+    world.make("c/__ctl/Box", r#"{"Name":"b"}"#).await;
+    world.make("c/__ctl/Role", r#"{"Name":"exact"}"#).await;
+    world.account("c", r#"{"Name":"exact"}"#).await;
+    world
+        .link("c", "Account('exact')", "_Role", "Role('exact')")
+        .await;
+    world.set_acl("c/b", &ace("exact", &[P::All])).await;
+    for (kind, token) in [("AR", &token), ("AV", &visitor)] {
+        assert_eq!(
+            world.with_token("GET", "c/b", token).await,
+            refused(401, "AU-0006"),
+            "{kind}"
+        );
+    }
+    for refresh in [&refresh, &visitor_refresh] {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh.as_str()),
+        ];
+        let reply = world.token("c", &fields).await;
+        assert_eq!(oauth(&reply), "invalid_grant AN-0009");
+    }
 }

@@ -1,0 +1,65 @@
+//! Local tokens of one cell. They are bound to the cell and the account themselves: one that is made later under the
+//! same name is another, and tokens made before are not for it.
+
+use std::collections::BTreeMap;
+
+use personium_token::local::{LocalError, LocalKind, LocalToken};
+use personium_token::random::SystemRandom;
+use personium_types::{Error, Result};
+
+use crate::{CellView, Unit};
+
+/// The claim that holds the id of the cell.
+const CELL: &str = "cell";
+/// The claim that holds the entity id of the account.
+pub const ACCOUNT: &str = "account";
+
+/// Seals a token of a cell.
+///
+/// # Errors
+/// 500 if it cannot be sealed.
+pub fn seal(unit: &Unit, view: &CellView, mut token: LocalToken) -> Result<String> {
+    let cell = view.cell().id.to_string();
+    token.extra.insert(CELL.to_owned(), cell);
+    let sealed = unit.keys().local.seal(&token, &mut SystemRandom);
+    sealed.map_err(Error::internal)
+}
+
+/// Opens a token of a cell.
+///
+/// # Errors
+/// What is wrong with it; [`LocalError::NotOurs`] also for one of a cell that had this name before.
+pub fn open(unit: &Unit, view: &CellView, text: &str) -> Result<LocalToken, LocalError> {
+    let issuer = unit.urls().cell(&view.cell().name);
+    of_cell(view, unit.keys().local.open(text, &issuer)?)
+}
+
+/// As [`open`], for a token of one kind.
+///
+/// # Errors
+/// As [`open`]; [`LocalError::WrongKind`] for one of another kind.
+pub fn open_as(
+    unit: &Unit,
+    view: &CellView,
+    text: &str,
+    kind: LocalKind,
+) -> Result<LocalToken, LocalError> {
+    let issuer = unit.urls().cell(&view.cell().name);
+    of_cell(view, unit.keys().local.open_as(text, &issuer, kind)?)
+}
+
+fn of_cell(view: &CellView, token: LocalToken) -> Result<LocalToken, LocalError> {
+    if token.extra.get(CELL) == Some(&view.cell().id.to_string()) {
+        Ok(token)
+    } else {
+        Err(LocalError::NotOurs)
+    }
+}
+
+/// The claims of a token of an account.
+#[must_use]
+pub fn account_claims(id: &str, epoch: Option<&str>) -> BTreeMap<String, String> {
+    let mut claims = BTreeMap::from([(ACCOUNT.to_owned(), id.to_owned())]);
+    claims.extend(epoch.map(|epoch| (super::issue::EPOCH_CLAIM.to_owned(), epoch.to_owned())));
+    claims
+}
