@@ -34,7 +34,7 @@ pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Answer
         "code": error.code().wire(),
         "message": {"lang": lang, "value": shown(error, request_key)},
     });
-    let mut out = answer::json(status, &body);
+    let mut out = with_patience(answer::json(status, &body), error);
     if status == StatusCode::UNAUTHORIZED {
         let (realm, basic) = match challenge {
             Challenge::None => return out,
@@ -53,6 +53,14 @@ pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Answer
         }
     }
     out
+}
+
+/// Tells for how long to wait, where the error says so (RFC 9110 section 10.2.3).
+pub(crate) fn with_patience(answer: Answer, error: &Error) -> Answer {
+    match (error.code(), error.params()) {
+        (Code::LoginsTooMany, [seconds]) => answer.with(header::RETRY_AFTER, seconds),
+        _ => answer,
+    }
 }
 
 /// The body for an error.

@@ -3,6 +3,7 @@
 
 use http::{Method, StatusCode, header};
 use personium_model::auth::cell_key;
+use personium_model::cell::{Strictness, insists};
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
@@ -78,6 +79,20 @@ pub async fn discovery(call: CellCall) -> Result<Answer> {
         return Err(Code::NoSuchPath.into());
     }
     let cell = call.cell_url();
+    let mut response_types = vec!["code", "token", "id_token"];
+    if insists(&call.view, Strictness::RefusesImplicit).await? {
+        response_types.retain(|kind| *kind != "token");
+    }
+    let mut grant_types = vec![
+        "authorization_code",
+        "implicit",
+        "password",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:saml2-bearer",
+    ];
+    if insists(&call.view, Strictness::RefusesPassword).await? {
+        grant_types.retain(|kind| *kind != "password");
+    }
     let body = json!({
         "issuer": cell,
         "authorization_endpoint": format!("{cell}__authz"),
@@ -85,12 +100,9 @@ pub async fn discovery(call: CellCall) -> Result<Answer> {
         "introspection_endpoint": format!("{cell}__introspect"),
         "jwks_uri": format!("{cell}__certs"),
         "scopes_supported": ["openid"],
-        "response_types_supported": ["code", "token", "id_token"],
+        "response_types_supported": response_types,
         "response_modes_supported": ["query", "fragment"],
-        "grant_types_supported": [
-            "authorization_code", "implicit", "password", "refresh_token",
-            "urn:ietf:params:oauth:grant-type:saml2-bearer",
-        ],
+        "grant_types_supported": grant_types,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],

@@ -18,6 +18,7 @@
 //! | [`spent`] | was a token that is good for one use used before? |
 //! | [`unit_user`] | is a token of another cell one of a unit user? |
 //! | [`pkce`] | does a verifier fit the challenge of a code? |
+//! | [`pace`] | did too many logins from this address fail lately? |
 //! | [`proven`] | was this password right a moment ago? |
 //! | [`scope`] | which of the wanted scopes are granted? |
 
@@ -34,6 +35,7 @@ pub mod ip_range;
 pub mod issue;
 pub mod keys;
 pub mod login;
+pub mod pace;
 pub mod pkce;
 pub mod proven;
 pub mod rule;

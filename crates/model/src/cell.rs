@@ -49,6 +49,34 @@ impl Cell {
     }
 }
 
+/// What a cell can insist on. Each is a property in the server's own namespace, and holds when its text is `true`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// Codes only for applications that prove that they asked for them (RFC 7636).
+    RequiresPkce,
+    /// No tokens in redirects: no implicit grant (RFC 9700 section 2.1.2).
+    RefusesImplicit,
+    /// No tokens for a password that was given to an application: no password grant (RFC 9700 section 2.4).
+    RefusesPassword,
+}
+
+impl Strictness {
+    /// The name of the property.
+    #[must_use]
+    pub const fn property(self) -> &'static str {
+        match self {
+            Self::RequiresPkce => "authorizationrequirespkce",
+            Self::RefusesImplicit => "authorizationrefusesimplicit",
+            Self::RefusesPassword => "tokenrefusespassword",
+        }
+    }
+}
+
+/// Whether a cell insists on something.
+pub async fn insists(view: &CellView, on: Strictness) -> Result<bool> {
+    Ok(cell_property(view, on.property()).await?.as_deref() == Some("true"))
+}
+
 /// The text of a property of the cell in the server's own namespace; `None` if it is not set.
 pub async fn cell_property(view: &CellView, name: &str) -> Result<Option<String>> {
     let node = view.cell_node().await?;

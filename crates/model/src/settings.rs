@@ -101,6 +101,8 @@ pub struct AuthRules {
     pub lock_seconds: u64,
     /// Seconds between attempts after a failed one.
     pub interval_seconds: u64,
+    /// How fast logins from one address may fail.
+    pub login_pace: LoginPace,
     /// Largest scope of the password grant.
     pub scope_ropc: Vec<String>,
     /// Largest scope of the assertion grant.
@@ -127,6 +129,15 @@ pub struct AuthRules {
     pub single_use_codes: bool,
     /// User name and password of the unit-wide introspection credential.
     pub introspect: Option<(String, personium_types::Secret<String>)>,
+}
+
+/// How fast logins from one address may fail, whatever the accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoginPace {
+    /// How many may fail at once; 0 is any number.
+    pub burst: u64,
+    /// How many a minute may fail after that.
+    pub per_minute: u64,
 }
 
 /// A provider of OpenID Connect.
@@ -191,6 +202,10 @@ impl Default for AuthRules {
             lock_count: 0,
             lock_seconds: 0,
             interval_seconds: 1,
+            login_pace: LoginPace {
+                burst: 200,
+                per_minute: 60,
+            },
             scope_ropc: root(),
             scope_assertion: root(),
             scope_code: root(),

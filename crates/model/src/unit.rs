@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::auth::Keys;
 use crate::auth::hashing::HashPool;
 use crate::auth::login::Queues;
+use crate::auth::pace::Pace;
 use crate::auth::proven::Proven;
 use crate::gate::{Gate, Turns};
 use crate::keys::{ControlSet, SetKey};
@@ -39,6 +40,7 @@ pub struct Unit {
     keys: Arc<Keys>,
     hashing: HashPool,
     logins: Queues,
+    pace: Pace,
     proven: Proven,
     views: Views,
     uploads: Gate,
@@ -64,6 +66,7 @@ impl Unit {
             .hash_threads
             .unwrap_or_else(HashPool::usual_threads);
         let uploads = Gate::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
+        let pace = Pace::new(&settings.auth.login_pace);
         Self {
             ports,
             urls,
@@ -71,6 +74,7 @@ impl Unit {
             keys,
             hashing: HashPool::new(threads),
             logins: Queues::default(),
+            pace,
             proven: Proven::default(),
             views: Views::default(),
             uploads,
@@ -101,6 +105,10 @@ impl Unit {
     #[must_use]
     pub fn hashing(&self) -> &HashPool {
         &self.hashing
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     pub(crate) fn proven(&self) -> &Proven {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use personium_folder::FolderStore;
 use personium_model::auth::{Keys, PasswordRule};
-use personium_model::settings::{AuthRules, DavLimits, OdataLimits, OidcProvider, OutgoingProxy};
+use personium_model::settings::{
+    AuthRules, DavLimits, LoginPace, OdataLimits, OidcProvider, OutgoingProxy,
+};
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
 use personium_sqlite::SqliteStore;
@@ -265,6 +267,10 @@ fn auth(config: &Config) -> AuthRules {
         lock_count: config.authentication.lock_count,
         lock_seconds: config.authentication.lock_seconds,
         interval_seconds: config.authentication.interval_seconds,
+        login_pace: LoginPace {
+            burst: config.authentication.address_burst,
+            per_minute: config.authentication.address_per_minute,
+        },
         scope_ropc: config.scopes.ropc.clone(),
         scope_assertion: config.scopes.assertion.clone(),
         scope_code: config.scopes.grant_code.clone(),

@@ -96,6 +96,7 @@ codes! {
     UnlinkCollides = "PR409-OD-0004", "Removing the link would collide with [{0}].";
     LinkCollides = "PR409-OD-0005", "Adding the link would collide with [{0}].";
     TypesRelated = "PR409-OD-0006", "The entity types are related already.";
+    LoginsTooMany = "PR429-AU-0001", "Too many logins from this address failed. Try again in {0} seconds.";
     EntityTagMismatch = "PR412-OD-0002", "The entity tag does not match.";
     SchemaDuplicate = "PR500-OD-0001", "The property [{0}] is stored twice.";
     OdataInconsistent = "PR500-OD-0002", "The stored data is inconsistent.";

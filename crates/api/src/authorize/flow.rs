@@ -123,7 +123,11 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
         way: Way::Form,
     };
     let unit = &call.call.unit;
-    match login::login(unit, &call.view, &attempt).await? {
+    let outcome = match login::login(unit, &call.view, &attempt).await {
+        Err(refusal) if refusal.code() == Code::LoginsTooMany => Outcome::Refused,
+        outcome => outcome?,
+    };
+    match outcome {
         Outcome::Refused => Ok(again(call, request, None, &page::REFUSED)),
         Outcome::ChangePassword(login) => {
             let grant = Grant {

@@ -1,7 +1,7 @@
 //! What an application asks of the authorization endpoint.
 
 use personium_model::auth::scope;
-use personium_model::cell::cell_property;
+use personium_model::cell::{Strictness, insists};
 use personium_types::{Code, Error, Result};
 use url::Url;
 
@@ -11,8 +11,6 @@ use crate::token::Form;
 
 /// Longest life of an access token in seconds, and the usual one.
 const ACCESS_SECONDS: i64 = 3_600;
-/// The property of a cell that makes it refuse codes without proof of possession.
-const REQUIRES_PKCE: &str = "authorizationrequirespkce";
 
 /// What the application wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +93,10 @@ pub async fn read(call: &CellCall, form: Form) -> Result<Request, Refusal> {
     if wanted == Wanted::IdToken && scopes.first().map(String::as_str) != Some(scope::OPENID) {
         return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
     }
-    let pkce = cell_property(&call.view, REQUIRES_PKCE).await?.as_deref() == Some("true");
+    if wanted == Wanted::Token && insists(&call.view, Strictness::RefusesImplicit).await? {
+        return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
+    }
+    let pkce = insists(&call.view, Strictness::RequiresPkce).await?;
     if !challenge_fits(&form, wanted, pkce) {
         return Err(Refusal::Client(back, Code::CodeChallenge));
     }

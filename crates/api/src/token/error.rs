@@ -15,6 +15,7 @@ fn word(refusal: &Error) -> Option<&str> {
             .get(1)
             .map_or("invalid_grant", String::as_str),
         Code::PluginFailed => "server_error",
+        Code::LoginsTooMany => "temporarily_unavailable",
         Code::GrantType => "unsupported_grant_type",
         Code::TargetInvalid | Code::GrantParameter => "invalid_request",
         Code::ClientAssertionParse
@@ -57,7 +58,8 @@ pub fn render(refusal: Error, realm: &str, request_key: &str) -> Result<Answer> 
     match body(&refusal) {
         Some(body) => {
             error::log(&refusal, request_key);
-            Ok(respond(refusal.code(), &body, realm))
+            let out = respond(refusal.code(), &body, realm);
+            Ok(error::with_patience(out, &refusal))
         }
         None => Err(refusal),
     }

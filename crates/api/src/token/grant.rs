@@ -4,6 +4,7 @@ use personium_model::auth::account::Account;
 use personium_model::auth::issue::{self, EPOCH_CLAIM, Grant, Holder};
 use personium_model::auth::login::{self, Attempt, Outcome, Way};
 use personium_model::auth::{bearer, bound, client, id_token, pkce, scope, spent};
+use personium_model::cell::{Strictness, insists};
 use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml;
 use personium_types::{Code, Result};
@@ -59,6 +60,9 @@ pub async fn granted_ropc(call: &CellCall, request: &Request) -> Result<Vec<Stri
 }
 
 async fn password(call: &CellCall, request: &Request) -> Result<Answer> {
+    if insists(&call.view, Strictness::RefusesPassword).await? {
+        return Err(Code::GrantType.into());
+    }
     let form = &request.form;
     let attempt = Attempt {
         name: form.required("username")?,

@@ -70,6 +70,17 @@ impl World {
 
     /// A unit without cells, with these keys.
     pub fn empty_with(keys: Arc<Keys>, change: impl FnOnce(&mut Settings)) -> Self {
+        let urls = UnitUrls::new("http", "unit.example", None, true);
+        Self::empty_at(urls, keys, change)
+    }
+
+    /// A unit without cells that clients reach by `https`, with cells as paths or as hosts.
+    pub fn secure(path_based: bool) -> Self {
+        let urls = UnitUrls::new("https", "unit.example", None, path_based);
+        Self::empty_at(urls, KEYS.clone(), |_| {})
+    }
+
+    fn empty_at(urls: UnitUrls, keys: Arc<Keys>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.auth.master_token = Some(Secret::new(MASTER.to_owned()));
         change(&mut settings);
@@ -82,7 +93,6 @@ impl World {
             cache: Arc::new(MemoryCache::new(1 << 20)),
             clock: clock.clone(),
         };
-        let urls = UnitUrls::new("http", "unit.example", None, true);
         let unit = Arc::new(Unit::new(ports, urls, settings, keys));
         Self {
             service: Service::new(unit.clone()),

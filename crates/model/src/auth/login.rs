@@ -112,8 +112,18 @@ impl Drop for Turn<'_> {
 /// Logs in by name and password.
 ///
 /// # Errors
-/// 503 if too much is being hashed; failures of store and cache. A refusal is no error.
+/// 429 if too many logins from that address failed lately; 503 if too much is being hashed; failures of store and cache.
+/// A refusal is no error.
 pub async fn login(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> Result<Outcome> {
+    let paced = unit.pace().begin(attempt.client, unit.now_ms())?;
+    let outcome = judge(unit, view, attempt).await;
+    if !matches!(outcome, Ok(Outcome::Refused)) {
+        paced.succeed();
+    }
+    outcome
+}
+
+async fn judge(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> Result<Outcome> {
     let Some(known) = account::find(view, attempt.name).await? else {
         let guard = Guard::of_unknown(unit, view, attempt.name);
         if !guard.must_wait().await? {
@@ -177,13 +187,14 @@ async fn passes(
 /// to tell if something needs the account.
 ///
 /// # Errors
-/// 503 if too much is being hashed; failures of store and cache.
+/// As [`login`].
 pub async fn basic(
     unit: &Arc<Unit>,
     view: &CellView,
     (name, password): (&str, &str),
     client: Option<IpAddr>,
 ) -> Result<Result<Account, Code>> {
+    let paced = unit.pace().begin(client, unit.now_ms())?;
     let Some(known) = account::find(view, name).await? else {
         compare(unit, view, None, password).await?;
         return Ok(Err(Code::BasicRefused));
@@ -201,6 +212,7 @@ pub async fn basic(
         && known.has_type("basic")
         && ip_range::allows(known.ip_range.as_deref(), client);
     if may_log_in && mark.is_some_and(|mark| unit.proven().contains(mark)) {
+        paced.succeed();
         return Ok(Ok(known));
     }
     if !compare(unit, view, Some(&known), password).await? || !may_log_in {
@@ -208,6 +220,7 @@ pub async fn basic(
         guard.count_failure().await?;
         return Ok(Err(Code::BasicRefused));
     }
+    paced.succeed();
     if let Some(mark) = mark {
         unit.proven().insert(mark);
     }

@@ -244,16 +244,95 @@ async fn a_challenge_binds_the_code_to_its_verifier() {
     assert_eq!(oauth(&stripped), "invalid_grant AN-0024");
 }
 
+/// Makes the cell `c` insist on something.
+async fn insist(world: &World, property: &str) {
+    let patch = format!(
+        "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:set><D:prop>\
+         <p:{property}>true</p:{property}></D:prop></D:set></D:propertyupdate>"
+    );
+    let reply = world.ask("PROPPATCH", "c").text(&patch).send().await;
+    assert_eq!(reply.status, 207, "{}", reply.text());
+}
+
+async fn offered(world: &World, what: &str) -> Vec<String> {
+    let path = "c/.well-known/openid-configuration";
+    let document = world.anybody("GET", path).send().await.json();
+    let list = document[what].as_array().unwrap().iter();
+    list.map(|word| word.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_cell_can_refuse_tokens_in_redirects() {
+    let world = world(|_| {}).await;
+    let token = told(
+        &post(&world, &with_login(asked("token"))).await,
+        "access_token",
+    );
+    assert!(token.unwrap().starts_with("AR~"));
+    assert!(
+        offered(&world, "response_types_supported")
+            .await
+            .contains(&"token".to_owned())
+    );
+    insist(&world, "authorizationrefusesimplicit").await;
+    for reply in [
+        post(&world, &with_login(asked("token"))).await,
+        get(&world, &asked("token")).await,
+    ] {
+        assert_eq!(
+            told(&reply, "error").as_deref(),
+            Some("unsupported_response_type")
+        );
+        assert_eq!(told(&reply, "access_token"), None);
+    }
+    let code = told(&post(&world, &with_login(asked("code"))).await, "code");
+    assert!(code.unwrap().starts_with("GC~"));
+    assert!(
+        !offered(&world, "response_types_supported")
+            .await
+            .contains(&"token".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_cell_can_refuse_passwords_that_were_given_to_applications() {
+    let world = world(|_| {}).await;
+    let refresh = text(&world.login("c", &[]).await, "refresh_token");
+    assert!(
+        offered(&world, "grant_types_supported")
+            .await
+            .contains(&"password".to_owned())
+    );
+    insist(&world, "tokenrefusespassword").await;
+    for password in [PASSWORD, "wrong1"] {
+        let fields = [
+            ("grant_type", "password"),
+            ("username", "me"),
+            ("password", password),
+        ];
+        let refused = oauth(&world.token("c", &fields).await);
+        assert_eq!(refused, "unsupported_grant_type AN-0001");
+    }
+    assert!(
+        !offered(&world, "grant_types_supported")
+            .await
+            .contains(&"password".to_owned())
+    );
+    // The cell's own form, and what was given before, go on.
+    let code = told(&post(&world, &with_login(asked("code"))).await, "code").unwrap();
+    assert_eq!(redeem(&world, &code, &[]).await.status, 200);
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+    ];
+    assert_eq!(world.token("c", &fields).await.status, 200);
+    world.login("d", &[]).await;
+}
+
 #[tokio::test]
 async fn a_cell_can_insist_on_challenges() {
     let world = world(|_| {}).await;
-    let patch = "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:set><D:prop>\
-        <p:authorizationrequirespkce>true</p:authorizationrequirespkce></D:prop></D:set>\
-        </D:propertyupdate>";
-    assert_eq!(
-        world.ask("PROPPATCH", "c").text(patch).send().await.status,
-        207
-    );
+    insist(&world, "authorizationrequirespkce").await;
     let reply = post(&world, &with_login(asked("code"))).await;
     assert_eq!(told(&reply, "code").as_deref(), Some("PR400-AZ-0009"));
     assert_eq!(told(&reply, "error").as_deref(), Some("invalid_request"));

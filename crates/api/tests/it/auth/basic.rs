@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{PASSWORD, cell_url, text, world};
+use super::{PASSWORD, cell_url, form, text, world};
 use crate::harness::{World, done, refused};
 
 async fn with_basic(world: &World, path: &str, pair: &str) -> (u16, String) {
@@ -196,5 +196,53 @@ async fn a_password_opens_nothing_for_an_account_that_may_not_log_in_here() {
             .with("authorization", &format!("Basic {pair}"));
         let found = ask.with("x-forwarded-for", address).send().await.outcome();
         assert_eq!(found, *outcome, "{change} from {address}");
+    }
+}
+
+#[tokio::test]
+async fn over_https_a_cookie_is_for_its_cell_and_kept_from_scripts() {
+    for (path_based, cell, host, domain, path) in [
+        (true, "c/", "unit.example", "unit.example", "/c/"),
+        (false, "", "c.unit.example", "c.unit.example", "/"),
+    ] {
+        let world = World::secure(path_based);
+        world.make("__ctl/Cell", r#"{"Name":"c"}"#).await;
+        let account = world
+            .ask("POST", &format!("{cell}__ctl/Account"))
+            .with("x-forwarded-host", host)
+            .with("x-personium-credential", PASSWORD);
+        let made = account.text(r#"{"Name":"me"}"#).send().await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let fields = [
+            ("grant_type", "password"),
+            ("username", "me"),
+            ("password", PASSWORD),
+            ("p_cookie", "true"),
+        ];
+        let ask = world
+            .anybody("POST", &format!("{cell}__token"))
+            .with("x-forwarded-host", host);
+        let reply = ask.text(&form(&fields)).send().await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let cookies: Vec<_> = reply.headers.get_all("set-cookie").iter().collect();
+        assert_eq!(cookies.len(), 1);
+        let mut parts = reply.header("set-cookie").unwrap().split(';');
+        assert!(parts.next().unwrap().starts_with("p_cookie="));
+        let attributes: std::collections::BTreeSet<&str> = parts.collect();
+        let (domain, path) = (format!("Domain={domain}"), format!("Path={path}"));
+        let wanted = [
+            "Secure",
+            "HttpOnly",
+            "SameSite=None",
+            "Version=0",
+            "Comment=",
+            &domain,
+            &path,
+        ];
+        assert_eq!(
+            attributes,
+            wanted.into_iter().collect(),
+            "path based: {path_based}"
+        );
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use personium_model::settings::LoginPace;
 use serde_json::json;
 
 use super::{PASSWORD, cell_url, form, oauth, text, world};
@@ -327,6 +329,7 @@ async fn spraying_names_tells_nothing_and_leaves_room_for_other_cells() {
     let world = world(|s| {
         s.auth.hash_threads = Some(1);
         s.auth.interval_seconds = 1;
+        s.auth.login_pace.burst = 0;
     })
     .await;
     let spray = (0..400).map(|n| {
@@ -349,4 +352,73 @@ async fn spraying_names_tells_nothing_and_leaves_room_for_other_cells() {
         let busy = status == 503 && body.contains("PR503-SV-0002");
         assert!(refused || busy, "{status} {body}");
     }
+}
+
+#[tokio::test]
+async fn spraying_slows_only_the_address_that_it_comes_from() {
+    let world = world(|s| {
+        s.auth.login_pace = LoginPace {
+            burst: 20,
+            per_minute: 6,
+        };
+    })
+    .await;
+    let from = async |address: &str, name: &str, password: &str| {
+        let fields = [
+            ("grant_type", "password"),
+            ("username", name),
+            ("password", password),
+        ];
+        let ask = world
+            .anybody("POST", "c/__token")
+            .with("x-forwarded-for", address);
+        ask.text(&form(&fields)).send().await
+    };
+    for attempt in 0..20 {
+        let reply = from("192.0.2.1", &format!("user{attempt}"), "wrong1").await;
+        assert_eq!(oauth(&reply), "invalid_grant AN-0017", "{attempt}");
+    }
+    for (name, password) in [("user99", "wrong1"), ("me", PASSWORD)] {
+        let reply = from("192.0.2.1", name, password).await;
+        assert_eq!(reply.status, 429, "{}", reply.text());
+        assert_eq!(oauth(&reply), "temporarily_unavailable AU-0001");
+        let seconds: u32 = reply.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=10).contains(&seconds), "{seconds}");
+    }
+    // The same address gets no further by other ways: Basic, the form, another cell.
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("me:{PASSWORD}"));
+    let ask = world
+        .anybody("GET", "c/b/f")
+        .with("authorization", &format!("Basic {pair}"));
+    let reply = ask.with("x-forwarded-for", "192.0.2.1").send().await;
+    assert_eq!(reply.outcome(), refused(429, "AU-0001"));
+    let fields = [
+        ("response_type", "code"),
+        ("client_id", "http://unit.example/appcell/"),
+        ("redirect_uri", "http://unit.example/appcell/back"),
+        ("username", "me"),
+        ("password", PASSWORD),
+    ];
+    let ask = world
+        .anybody("POST", "c/__authz")
+        .with("x-forwarded-for", "192.0.2.1");
+    let reply = ask.text(&form(&fields)).send().await;
+    assert!(reply.header("location").unwrap().contains("PS-AU-0004"));
+    let ask = world
+        .anybody("POST", "d/__token")
+        .with("x-forwarded-for", "192.0.2.1");
+    let fields = [
+        ("grant_type", "password"),
+        ("username", "me"),
+        ("password", PASSWORD),
+    ];
+    assert_eq!(ask.text(&form(&fields)).send().await.status, 429);
+    // Everybody else logs in, and so does this address when it has waited.
+    assert_eq!(from("192.0.2.2", "me", PASSWORD).await.status, 200);
+    assert_eq!(from("nonsense", "me", PASSWORD).await.status, 200);
+    world.later(10_000);
+    assert_eq!(from("192.0.2.1", "me", PASSWORD).await.status, 200);
+    assert_eq!(from("192.0.2.1", "me", PASSWORD).await.status, 200);
+    assert_eq!(from("192.0.2.1", "me", "wrong1").await.status, 400);
+    assert_eq!(from("192.0.2.1", "me", PASSWORD).await.status, 429);
 }
