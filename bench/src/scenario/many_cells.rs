@@ -56,7 +56,7 @@ pub(super) async fn run(bench: &Bench) -> Outcome<Section> {
         "MB of memory when idle after that",
         idle,
         Bound::AtMost,
-        60.0,
+        40.0,
     );
     Ok(section)
 }

@@ -1,4 +1,4 @@
-//! The place where passwords are hashed: few threads, short queues, each cell its turn.
+//! The place where passwords are hashed: threads of low priority, short queues, each cell its turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,6 +11,10 @@ use tokio::sync::oneshot;
 const WAITING: usize = 1_024;
 /// Jobs that wait at most for one cell: a flood in one cell leaves room for the others.
 const WAITING_OF_CELL: usize = 256;
+/// How far the threads step back behind those that answer requests: the nice value, by which a thread that competes
+/// for a processor gets a third of what another one gets.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -82,10 +86,10 @@ impl HashPool {
         }
     }
 
-    /// The threads that leave one core of this machine to everything else.
+    /// One thread for each processor of this machine: logins alone use all of it, and step back when others need it.
     #[must_use]
     pub fn usual_threads() -> usize {
-        std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+        std::thread::available_parallelism().map_or(1, usize::from)
     }
 
     /// Runs `work` when it is the cell's turn.
@@ -142,6 +146,7 @@ impl Drop for HashPool {
 
 impl Shared {
     fn work(&self) {
+        step_back();
         loop {
             let job = {
                 let mut state = self.state.lock();
@@ -158,6 +163,14 @@ impl Shared {
             // A job that panics drops its sender: its caller is refused, the thread goes on.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
         }
+    }
+}
+
+/// Lowers the priority of the calling thread; on Linux each thread has its own. Elsewhere nothing happens.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::warn!(%error, "passwords are hashed with the priority of everything else");
     }
 }
 
@@ -220,6 +233,14 @@ mod tests {
             .position(|(cell, _)| *cell == 2)
             .unwrap();
         assert!(at <= 1, "the other cell's job was number {at}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_threads_step_back_behind_those_that_answer_requests() {
+        let own = || rustix::process::getpriority_process(None).unwrap();
+        let theirs = HashPool::new(1).run(cell(1), own).await.unwrap();
+        assert_eq!((own(), theirs), (0, NICE));
     }
 
     #[tokio::test]

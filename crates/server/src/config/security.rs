@@ -47,7 +47,7 @@ section! {
         key_length: usize = "security.auth.password.scrypt.keyLength", "32", Number(16..=1024);
         /// Bytes of the salt.
         salt_length: usize = "security.auth.password.scrypt.saltLength", "64", Number(8..=1024);
-        /// Threads that hash passwords; without a value, all processors but one, so that logins leave room for others.
+        /// Threads that hash passwords; without a value, as many as processors. They run at a lower priority, so that logins leave room for others.
         threads: Option<usize> = "security.auth.password.threads", "", Maybe(Number(1..=1024));
     }
 }
