@@ -1,13 +1,15 @@
 //! What a cell answers: dispatch to its endpoints, and the cell root itself.
 
-use personium_types::{Code, Result};
+use http::Method;
+use personium_types::{Code, Error, Result};
 
 use crate::answer::Answer;
 use crate::call::CellCall;
 use crate::error::Challenge;
 use crate::route::CellRoute;
 use crate::{
-    authorize, box_url, cell_root, dav, introspect, keys, odata, password, relay, role_list, token,
+    authorize, box_url, cell_root, dav, introspect, keys, message, odata, password, relay,
+    role_list, token,
 };
 
 /// Answers a request to a cell.
@@ -32,6 +34,8 @@ pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer>
         CellRoute::Certs => keys::certs(call).await,
         CellRoute::Sign => keys::sign(call).await,
         CellRoute::WellKnown => keys::discovery(call).await,
+        CellRoute::Message => message::handle(call).await,
+        CellRoute::Event => Err(no_events(&call.call.method)),
         _ => Err(Code::NoSuchPath.into()),
     }
 }
@@ -48,6 +52,15 @@ fn is_endpoint(route: CellRoute) -> bool {
             | CellRoute::Sign
             | CellRoute::BoxUrl
     )
+}
+
+/// The refusal of any request about events.
+fn no_events(method: &Method) -> Error {
+    match method.as_str() {
+        "PROPFIND" | "PROPPATCH" => Code::NotImplementedMethod.into(),
+        "POST" => Error::new(Code::NotImplementedFeature).with("events"),
+        _ => Code::MethodNotAllowed.into(),
+    }
 }
 
 fn html(call: &CellCall) -> Result<Answer> {

@@ -23,7 +23,8 @@ use personium_types::Result;
 use crate::answer::Answer;
 use crate::call::{Call, CellCall};
 use gate::Gate;
-use service::Service;
+pub(crate) use service::{Service, no_content};
+pub(crate) use write::created;
 
 /// Control objects of the unit.
 pub(crate) async fn unit_control(call: Call) -> Result<Answer> {
@@ -42,21 +43,22 @@ pub(crate) async fn unit_control(call: Call) -> Result<Answer> {
 
 /// Control objects of a cell.
 pub(crate) async fn cell_control(call: CellCall) -> Result<Answer> {
-    let root = Root::cell(Arc::clone(&call.call.unit), Arc::clone(&call.view));
-    let base = format!("{}__ctl/", call.cell_url());
     let path = call.call.path.raw.get(1..).unwrap_or_default().join("/");
+    cell_service(call).await?.handle(&path).await
+}
+
+/// The control objects of the cell that a request is for.
+pub(crate) async fn cell_service(call: CellCall) -> Result<Service> {
     let node = call.view.cell_node().await?;
-    Service {
-        root,
-        base,
+    Ok(Service {
+        root: Root::cell(Arc::clone(&call.call.unit), Arc::clone(&call.view)),
+        base: format!("{}__ctl/", call.cell_url()),
         gate: Gate::Cell {
             view: call.view,
             node,
         },
         call: call.call,
-    }
-    .handle(&path)
-    .await
+    })
 }
 
 /// A request to an OData collection or to something in it. `target` leads to the collection; `target.rest` are the

@@ -7,12 +7,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use personium_model::settings::OutgoingProxy;
+use personium_model::Settings;
 
 use self::address::is_public;
 use self::way::{Proxy, Way, bare_host};
@@ -22,12 +22,13 @@ use crate::token::Providers;
 /// Time for a whole exchange.
 const WHOLE_TIME: Duration = Duration::from_secs(20);
 
-type Connection = Client<HttpsConnector<Way>, Empty<Bytes>>;
+type Connection = Client<HttpsConnector<Way>, Full<Bytes>>;
 
 /// What the unit needs to talk to other servers, and what it remembers of what they said. Nothing is opened before the
 /// first request.
 #[derive(Default)]
 pub struct Outside {
+    private_networks: bool,
     anywhere: OnceLock<Option<Connection>>,
     public: OnceLock<Option<Connection>>,
     proxy: Option<Proxy>,
@@ -40,7 +41,7 @@ pub struct Outside {
 pub enum Chosen {
     /// The operator of the unit: anywhere.
     ByOperator,
-    /// The owner of a cell: not into the operator's own network.
+    /// The owner of a cell: not into the operator's own network, unless the operator permits that.
     ByOwner,
 }
 
@@ -76,11 +77,13 @@ pub enum FetchError {
 }
 
 impl Outside {
-    /// Through the proxy that the operator names, if any; servers of this machine are asked without it.
+    /// Through the proxy that the operator names, if any; servers of this machine are asked without it. The operator
+    /// also says whether owners of cells may choose private addresses.
     #[must_use]
-    pub fn new(proxy: Option<&OutgoingProxy>) -> Self {
+    pub fn new(settings: &Settings) -> Self {
         Self {
-            proxy: proxy.and_then(Proxy::of),
+            private_networks: settings.private_networks,
+            proxy: settings.outgoing_proxy.as_ref().and_then(Proxy::of),
             ..Self::default()
         }
     }
@@ -93,20 +96,33 @@ impl Outside {
         chosen: Chosen,
         limit: usize,
     ) -> Result<Fetched, FetchError> {
-        let uri: Uri = url.parse().map_err(|_| FetchError::Url)?;
+        let request = Request::get(url).header(header::ACCEPT, accept);
+        let request = request.body(Bytes::new()).map_err(|_| FetchError::Url)?;
+        self.ask(request, chosen, limit).await
+    }
+
+    /// Sends a request as it is. Redirects are not followed. The body of the answer has at most `limit` bytes.
+    pub async fn ask(
+        &self,
+        mut request: Request<Bytes>,
+        chosen: Chosen,
+        limit: usize,
+    ) -> Result<Fetched, FetchError> {
+        let chosen = if self.private_networks {
+            Chosen::ByOperator
+        } else {
+            chosen
+        };
+        let uri = request.uri();
         let host = uri.host().unwrap_or_default();
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
         if !is_web || host.is_empty() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
             return Err(FetchError::Url);
         }
         // Names are judged when they are resolved; addresses are not.
-        if chosen == Chosen::ByOwner && bare_host(&uri).parse().is_ok_and(|ip| !is_public(ip)) {
+        if chosen == Chosen::ByOwner && bare_host(uri).parse().is_ok_and(|ip| !is_public(ip)) {
             return Err(FetchError::Connect("not a public address".into()));
         }
-        let mut request = Request::get(uri)
-            .header(header::ACCEPT, accept)
-            .body(Empty::new())
-            .map_err(|_| FetchError::Url)?;
         let proxy = self.proxy.as_ref();
         if let Some(value) = proxy
             .and_then(|p| p.authorization_for(request.uri()))
@@ -116,6 +132,7 @@ impl Outside {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
         let client = self.client(chosen).ok_or(FetchError::Tls)?;
+        let request = request.map(Full::new);
         tokio::time::timeout(WHOLE_TIME, exchange(client, request, limit))
             .await
             .map_err(|_| FetchError::Time)?
@@ -133,7 +150,7 @@ impl Outside {
 
 async fn exchange(
     client: &Connection,
-    request: Request<Empty<Bytes>>,
+    request: Request<Full<Bytes>>,
     limit: usize,
 ) -> Result<Fetched, FetchError> {
     let answer = client.request(request).await.map_err(|e| {

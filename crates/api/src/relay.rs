@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use personium_model::cell::cell_property;
 use personium_model::url::LOCAL_CELL;
@@ -11,10 +12,9 @@ use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_
 use personium_types::{Code, Error, Result};
 
 use crate::answer::{self, Answer};
-use crate::body;
 use crate::call::Call;
+use crate::inside;
 use crate::outside::{Chosen, FetchError, Fetched, Outside};
-use crate::service::Service;
 
 /// The property of a cell that names its page.
 const PROPERTY: &str = "relayhtmlurl";
@@ -119,19 +119,12 @@ async fn fetch(unit: &Arc<Unit>, outside: &Arc<Outside>, page: &Page) -> Result<
         if path.split(['?', '#']).next().unwrap_or(path).is_empty() {
             return Err(Error::new(Code::RelayAnswer).because("a cell root cannot be the page"));
         }
-        let request = Request::builder()
-            .uri(url)
+        let request = Request::get(url)
             .header(header::ACCEPT, HTML)
-            .body(body::empty())
+            .body(Bytes::new())
             .map_err(|e| Error::new(Code::RelayAnswer).because(e))?;
-        let service = Service::with_outside(Arc::clone(unit), Arc::clone(outside));
-        let (head, body) = Box::pin(service.handle(request, None)).await.into_parts();
-        let body = body::read_all(body, PAGE_MAX).await;
-        return Ok(Fetched {
-            status: head.status,
-            headers: head.headers,
-            body: body.map_err(|e| Error::new(Code::RelayAnswer).because(e))?,
-        });
+        let asked = inside::ask(unit, outside, request, PAGE_MAX).await;
+        return asked.map_err(|e| Error::new(Code::RelayAnswer).because(e));
     }
     let fetched = outside.get(url, HTML, page.chosen, PAGE_MAX).await;
     fetched.map_err(|e| {

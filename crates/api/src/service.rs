@@ -26,7 +26,7 @@ impl Service {
     /// The API of this unit.
     #[must_use]
     pub fn new(unit: Arc<Unit>) -> Self {
-        let outside = Outside::new(unit.settings().outgoing_proxy.as_ref());
+        let outside = Outside::new(unit.settings());
         Self::with_outside(unit, Arc::new(outside))
     }
 
@@ -149,6 +149,10 @@ impl Service {
                     None
                 };
                 let Some(view) = view else {
+                    if self.unit.urls().path_based() {
+                        // The path belongs to the unit then, where tokens of cells count for nothing.
+                        access::of_unit_call(&new_call(Path::default())).await?;
+                    }
                     return Err(Code::NoSuchCell.into());
                 };
                 *challenge = Challenge::Bearer(self.unit.urls().cell(&name));

@@ -285,6 +285,19 @@ impl Access {
         }
     }
 
+    /// Lets a cell deliver a message of its own to another cell; the URL of the cell that delivers.
+    ///
+    /// # Errors
+    /// 401 if the credentials are missing or no good, 403 if they are not what a cell issues for itself.
+    pub fn permit_delivery(&self) -> Result<(Permit, &str)> {
+        match &self.identity {
+            Identity::TransCell { subject, issuer } if subject == issuer => {
+                Ok((Permit(()), issuer))
+            }
+            _ => Err(self.refusal()),
+        }
+    }
+
     /// Lets the server do something on its own account: the first administrator cell, clean-up, jobs.
     #[must_use]
     pub fn server_permit() -> Permit {

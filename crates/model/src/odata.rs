@@ -12,6 +12,7 @@ mod index;
 mod link;
 mod list;
 mod load;
+pub mod message;
 mod plan;
 mod removal;
 mod root;

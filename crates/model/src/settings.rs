@@ -9,6 +9,8 @@ pub struct Settings {
     pub dav: DavLimits,
     /// Rules of authentication.
     pub auth: AuthRules,
+    /// Whether URLs that owners of cells choose may lead the unit into private networks.
+    pub private_networks: bool,
     /// URL of the page that a browser gets at a cell root without a page of its own.
     pub relay_html_url: Option<String>,
     /// URL of the login form for cells without one of their own.

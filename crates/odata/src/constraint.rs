@@ -3,7 +3,10 @@
 mod cross;
 mod uri;
 
-pub use cross::{CrossFault, check_message, check_rule};
+pub use cross::{
+    ClassKind, CrossFault, End, MessageCheck, check_message, check_requests, check_rule,
+    requested_rule, split_class_url,
+};
 pub use uri::{
     MAX_URI_CHARS, is_box_url, is_cell_local_url, is_cell_url, is_http_url, is_schema_uri,
     is_unit_local_url, is_uri,
@@ -125,6 +128,10 @@ pub enum FormatFault {
 pub const MAX_TITLE_CHARS: usize = 256;
 /// Longest body of a message in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 65_536;
+/// Most request objects in a message.
+pub const MAX_REQUESTS: usize = 1000;
+/// Longest list of cell URLs in bytes: a thousand of the longest URLs.
+pub const MAX_URL_LIST_BYTES: usize = 1000 * (MAX_URI_CHARS + 1);
 /// Longest identifier of user data in characters.
 pub const MAX_ID_CHARS: usize = 400;
 
@@ -169,7 +176,9 @@ impl Format {
                     Err(FormatFault::SchemaUri)
                 };
             }
-            Self::CellUrlList => text.split(',').all(is_cell_url),
+            Self::CellUrlList => {
+                text.len() <= MAX_URL_LIST_BYTES && text.split(',').all(is_cell_url)
+            }
             Self::AccountType => is_account_type(text, account_types),
             Self::IpRange => text.split(',').all(is_ip_range),
             Self::OneOf(allowed) => allowed.values().contains(&text),
@@ -189,6 +198,12 @@ impl Format {
         } else {
             Err(FormatFault::Other)
         }
+    }
+
+    /// Whether texts of this format have a limit of their own in place of the general one of strings.
+    #[must_use]
+    pub fn has_own_limit(self) -> bool {
+        matches!(self, Self::MessageBody | Self::CellUrlList)
     }
 
     /// The text of `p:Format` in metadata, `None` for formats that metadata does not show.

@@ -20,6 +20,10 @@ pub const USER_NAMESPACE: &str = "UserData";
 pub const REQUEST_OBJECT: &str = "Message_Request_Object";
 /// Complex type of the items of `Result`.
 pub const MESSAGE_RESULT: &str = "Sent_Message_Result";
+/// Member of [`message_to_send`].
+pub const BOX_BOUND: &str = "BoxBound";
+/// Member of [`message_to_receive`].
+pub const BOX_SCHEMA: &str = "Schema";
 
 /// The schema of `{unit}__ctl/`: the set `Cell`.
 #[must_use]
@@ -50,6 +54,47 @@ pub fn cell() -> &'static Schema {
 pub fn schema() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(build_schema);
     &SCHEMA
+}
+
+/// What a client sends a message with: a `SentMessage` without what the unit fills in, and whether it is bound to the
+/// box of the sending application.
+#[must_use]
+pub fn message_to_send() -> &'static EntityType {
+    static BODY: LazyLock<EntityType> = LazyLock::new(|| {
+        let bound = Property::new(BOX_BOUND, SimpleType::Boolean).with_default("false");
+        message_body("SentMessage", &[ID, "_Box.Name", "Result"], bound)
+    });
+    &BODY
+}
+
+/// What one cell delivers to another: a `ReceivedMessage` without what the unit fills in, and the schema of the box
+/// that it belongs to.
+#[must_use]
+pub fn message_to_receive() -> &'static EntityType {
+    static BODY: LazyLock<EntityType> = LazyLock::new(|| {
+        let kind = text("Type").required();
+        let kind = kind.with_format(Format::OneOf(Allowed::MessageType));
+        let mut body = message_body(
+            "ReceivedMessage",
+            &["_Box.Name", "Type"],
+            optional(BOX_SCHEMA),
+        );
+        body.properties = PropertyList::new(
+            std::iter::once(kind)
+                .chain(body.properties.iter().cloned())
+                .collect(),
+        );
+        body
+    });
+    &BODY
+}
+
+/// The properties of a set of messages but for time stamps and those left out, and one more.
+fn message_body(set: &str, left_out: &[&str], added: Property) -> EntityType {
+    let of_set = cell().entity_type(set).map(|t| &t.properties);
+    let given = |p: &&Property| !p.is_stamp() && !left_out.contains(&&*p.name);
+    let properties = of_set.into_iter().flatten().filter(given).cloned();
+    EntityType::new(set, &[], properties.chain([added]).collect())
 }
 
 fn text(name: &'static str) -> Property {
@@ -207,9 +252,7 @@ fn message(
             .with_format(Format::Priority),
     ]);
     properties.extend(tail);
-    let mut made = EntityType::new(set, &[ID], stamped(properties));
-    made.cross_check = CrossCheck::Message;
-    made
+    EntityType::new(set, &[ID], stamped(properties))
 }
 
 fn add_messages(schema: &mut Schema) {

@@ -406,8 +406,6 @@ pub enum CrossCheck {
     None,
     /// Event, action and target of a rule fit together.
     Rule,
-    /// The request objects of a message are complete.
-    Message,
     /// Default value, collection kind and type of a schema property fit together.
     SchemaProperty,
 }

@@ -22,6 +22,7 @@ mod listen;
 mod log;
 mod odata;
 mod oidc;
+mod outgoing;
 mod security;
 mod store;
 mod unit;
@@ -43,6 +44,7 @@ pub use listen::Listen;
 pub use log::{Log, LogFormat};
 pub use odata::{Odata, UserSchema};
 pub use oidc::OidcProvider;
+pub use outgoing::Outgoing;
 pub use section::KeyInfo;
 pub use security::{Hashing, Passwords, Security, TokenScopes};
 pub use source::{Given, Origin, Source};
@@ -122,7 +124,9 @@ sections! {
     engine: Engine,
     /// Plugins.
     plugins: Plugins,
-    /// Outgoing connections.
+    /// Requests of the unit to other servers.
+    outgoing: Outgoing,
+    /// The proxy for outgoing connections.
     proxy: OutgoingProxy,
     /// Background work.
     work: WorkThreads,

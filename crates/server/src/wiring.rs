@@ -216,6 +216,7 @@ fn settings(config: &Config) -> Settings {
             uploads_waiting_max: config.dav.uploads_waiting_max,
         },
         auth: auth(config),
+        private_networks: config.outgoing.private_networks,
         relay_html_url: config.cell.relay.clone(),
         authorization_html_url: config.cell.authorization.clone(),
         password_change_html_url: config.cell.password_change.clone(),

@@ -159,6 +159,15 @@ codes! {
     EventRequired = "PR400-EV-0003", "[{0}] is required.";
     EventFormat = "PR400-EV-0004", "The value of [{0}] has a wrong format.";
     CurrentLogDelete = "PR400-EV-0005", "The current log cannot be deleted.";
+    MessageRelationMissing = "PR400-SM-0001", "The relation [{0}] does not exist.";
+    MessageRelationEmpty = "PR400-SM-0002", "The relation [{0}] leads to no cell.";
+    MessageTooMany = "PR400-SM-0003", "The message goes to more than {0} cells.";
+    MessageBoxMissing = "PR400-SM-0004", "The cell has no box of the application [{0}].";
+    MessageUndelivered = "PR500-SM-0001", "The cell [{0}] cannot be reached.";
+    RequestedLinkExists = "PR400-RM-0001", "The cell is linked already.";
+    MessageSchemaMissing = "PR400-RM-0002", "Box corresponding to the schema can not be found. Schema [{0}].";
+    RequestedClassMissing = "PR400-RM-0003", "The cell has no box that the class [{0}] belongs to.";
+    RequestedObjectMissing = "PR409-RM-0002", "The message asks for a change of [{0}], which does not exist.";
     PasswordFormat = "PR400-AU-0001", "The password does not meet the rules.";
     AuthParameter = "PR400-AU-0002", "A parameter is not valid.";
     CredentialMissing = "PR400-AU-0003", "The header X-Personium-Credential is missing.";
@@ -173,7 +182,7 @@ codes! {
     AccountLocked = "PR401-AU-0010", "The account is locked.";
     BasicRefused = "PR401-AU-0011", "Authentication failed.";
     PasswordChangeOnly = "PR401-AU-0012", "This token allows nothing but a change of the password.";
-    UnitUserRequired = "PR403-AU-0001", "Unit user rights are required.";
+    UnitUserRequired = "PR403-AU-0001", "Unit user access required.";
     PrivilegeLacking = "PR403-AU-0002", "The necessary privilege is lacking.";
     NotCellOwner = "PR403-AU-0003", "The cell belongs to another unit user.";
     SchemaAuthRequired = "PR403-AU-0004", "Authentication of the application is required.";

@@ -94,7 +94,7 @@ operations! {
     ReadDiscovery = Cell, Nothing;
     /// `GET {cell}__html/error`
     ReadErrorPage = Cell, Nothing;
-    /// `OPTIONS` of `__token`, `__authz`, `__mypassword`, `__certs`, `__sign`
+    /// `OPTIONS` of `__token`, `__authz`, `__mypassword`, `__certs`, `__sign`, `__message/...`
     AskEndpoint = Cell, Nothing;
     /// `POST {cell}__token`
     RequestToken = Cell, Proof;
@@ -104,6 +104,8 @@ operations! {
     Introspect = Cell, Proof;
     /// `PUT {cell}__mypassword`
     ChangeOwnPassword = Cell, Proof;
+    /// `POST {cell}__message/port`, by the cell that the message is from
+    DeliverMessage = Cell, Proof;
     /// `PROPPATCH {cell}`
     WriteCellProperties = Cell, Manager;
     /// `DELETE {cell}` with everything in it
@@ -162,6 +164,15 @@ operations! {
     ReadSentMessages = Cell, On(P::MessageRead);
     /// `DELETE` of sent messages
     WriteSentMessages = Cell, On(P::Message);
+
+    /// `POST {cell}__message/send`
+    SendMessage = Cell, On(P::Message);
+    /// `POST {cell}__message/received/{id}`
+    DecideMessage = Cell, On(P::Message);
+    /// Approval of a message that asks to change relations or roles
+    ApproveSocial = Cell, On(P::Social);
+    /// Approval of a message that asks to change rules
+    ApproveRules = Cell, On(P::Rule);
 
     /// `GET {cell}__box`, but for the application that the box belongs to
     FindBox = Box, On(P::Read);

@@ -97,7 +97,7 @@ async fn hidden_values(service: &Service, set: &SetRef) -> Result<BTreeMap<Strin
 }
 
 /// The answer to a creation.
-pub(super) fn created(
+pub(crate) fn created(
     service: &Service,
     set: &SetRef,
     entity: &Entity,

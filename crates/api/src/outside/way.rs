@@ -232,6 +232,7 @@ impl Write for Link {
 
 #[cfg(test)]
 mod tests {
+    use personium_model::Settings;
     use personium_types::Secret;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -258,12 +259,15 @@ mod tests {
                 stream.write_all(answer).await.unwrap();
             }
         });
-        let outside = Outside::new(Some(&OutgoingProxy {
-            host: "localhost".to_owned(),
-            port,
-            credentials: credentials
-                .map(|(user, password)| (user.to_owned(), Secret::new(password.to_owned()))),
-        }));
+        let outside = Outside::new(&Settings {
+            outgoing_proxy: Some(OutgoingProxy {
+                host: "localhost".to_owned(),
+                port,
+                credentials: credentials
+                    .map(|(user, password)| (user.to_owned(), Secret::new(password.to_owned()))),
+            }),
+            ..Settings::default()
+        });
         (outside, told)
     }
 

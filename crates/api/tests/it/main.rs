@@ -5,4 +5,5 @@
 mod auth;
 mod dav;
 mod harness;
+mod message;
 mod permits;

@@ -9,7 +9,7 @@ use personium_types::{Code, Error, Result};
 
 use super::bound;
 use super::visitor::{self, Visitor};
-use crate::{CellView, Unit};
+use crate::{Access, CellView, Unit};
 
 /// The claim that holds the epoch of the account; see [`super::account::EPOCH`].
 pub const EPOCH_CLAIM: &str = "epoch";
@@ -58,6 +58,41 @@ pub enum Holder {
         /// The role class URLs of the assertion.
         roles: Vec<String>,
     },
+}
+
+/// Signs a token for another cell, or for a unit.
+fn sign(unit: &Unit, token: &TransCellToken) -> Result<String> {
+    saml::issue(&unit.keys().unit, token).map_err(|failure| match failure {
+        IssueError::Field { field: "target" } => Code::TargetInvalid.into(),
+        other => Error::internal(other),
+    })
+}
+
+/// The token that a cell issues for itself, to deliver a message to another cell. Schema and scopes are those of
+/// whoever sends the message.
+///
+/// # Errors
+/// 400 if the target cannot be written.
+pub fn delivery_token(
+    unit: &Unit,
+    view: &CellView,
+    sender: &Access,
+    target: &str,
+    lifespan: i64,
+) -> Result<String> {
+    let cell = unit.urls().cell(&view.cell().name);
+    let token = TransCellToken {
+        id: uuid::Uuid::new_v4().to_string(),
+        issued_at: unit.now_ms(),
+        lifespan,
+        issuer: cell.clone(),
+        subject: cell,
+        target: target.to_owned(),
+        schema: sender.schema.clone(),
+        roles: Vec::new(),
+        scopes: sender.scopes.clone(),
+    };
+    sign(unit, &token)
 }
 
 impl Grant {
@@ -137,10 +172,7 @@ impl Grant {
             roles,
             scopes: self.scopes.clone(),
         };
-        saml::issue(&unit.keys().unit, &token).map_err(|failure| match failure {
-            IssueError::Field { field: "target" } => Code::TargetInvalid.into(),
-            other => Error::internal(other),
-        })
+        sign(unit, &token)
     }
 
     /// The token that new access tokens are got with.

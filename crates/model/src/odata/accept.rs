@@ -1,6 +1,7 @@
 //! Validation of bodies with what the unit knows: time, ids, complex types, the unit's URL.
 
 use personium_odata::body::{self, Accepted, BodyFault, Intent, Route, Setting};
+use personium_odata::edm::EntityType;
 use personium_odata::value::Properties;
 use personium_types::{Code, Error, NodeId, Result};
 
@@ -18,9 +19,23 @@ pub async fn accept(
     intent: Intent,
     route: Route,
 ) -> Result<Accepted> {
+    accept_type(root, &set.entity_type, bytes, intent, route).await
+}
+
+/// Reads and validates a body that may be of another type than the set that it ends up in.
+///
+/// # Errors
+/// 400 with the first fault.
+pub(super) async fn accept_type(
+    root: &Root,
+    entity_type: &EntityType,
+    bytes: &[u8],
+    intent: Intent,
+    route: Route,
+) -> Result<Accepted> {
     let complex = complex_types(root).await?;
     with_setting(root, route, &complex, |setting| {
-        body::accept(bytes, root.edm(), &set.entity_type, intent, setting)
+        body::accept(bytes, root.edm(), entity_type, intent, setting)
     })
     .map_err(body_error)
 }

@@ -55,18 +55,21 @@ pub async fn create(
     let registers = creations
         .iter()
         .any(|c| !c.accepted.new_properties.is_empty());
+    let is_message = |set: Option<ControlSet>| {
+        matches!(
+            set,
+            Some(ControlSet::SentMessage | ControlSet::ReceivedMessage)
+        )
+    };
     let touch = if registers {
         Touch::Structure
+    } else if creations.iter().all(|c| is_message(c.set.control)) {
+        Touch::Data
     } else {
         root.touch()
     };
     root.transact(touch, || async {
-        let mut run = Run {
-            root,
-            batch: Batch::new(),
-            seen: HashSet::new(),
-            registered: HashSet::new(),
-        };
+        let mut run = Run::new(root);
         let mut out = Vec::with_capacity(creations.len());
         for creation in creations {
             let outcome = run.one(creation).await;
@@ -82,16 +85,30 @@ pub async fn create(
     .await
 }
 
-struct Run<'a> {
-    root: &'a Root,
-    batch: Batch,
+/// Creations that go into one batch.
+pub(super) struct Run<'a> {
+    pub root: &'a Root,
+    pub batch: Batch,
+    /// Keys that the batch gives up: a later creation may take them.
+    pub freed: HashSet<Key>,
     /// Keys that an earlier creation of this batch takes.
     seen: HashSet<Key>,
     registered: HashSet<Key>,
 }
 
-impl Run<'_> {
-    async fn one(&mut self, creation: &Creation) -> Result<Entity> {
+impl<'a> Run<'a> {
+    pub fn new(root: &'a Root) -> Self {
+        Self {
+            root,
+            batch: Batch::new(),
+            freed: HashSet::new(),
+            seen: HashSet::new(),
+            registered: HashSet::new(),
+        }
+    }
+
+    /// Adds a creation to the batch.
+    pub async fn one(&mut self, creation: &Creation) -> Result<Entity> {
         let root = self.root;
         let set = &creation.set;
         let now = root.unit.now_ms();
@@ -118,7 +135,7 @@ impl Run<'_> {
             .check_free(creation, &id, parent.as_deref(), &properties)
             .await?
         {
-            step.assert(key.clone(), Expect::Absent);
+            self.assert_free(&mut step, &key);
             claimed.push(key);
         }
         rules::check_create(root, set, &properties, parent.as_deref(), &mut step).await?;
@@ -152,7 +169,7 @@ impl Run<'_> {
             if bound_by_link && root.records.find_bytes(&key).await?.is_some() {
                 return Err(Code::LinkExists.into());
             }
-            step.assert(key.clone(), Expect::Absent);
+            self.assert_free(&mut step, &key);
             step.put(key, draft.entity.id.clone().into_bytes());
         }
         rules::claim_uniques(set, &draft.entity, None, &mut step);
@@ -250,17 +267,28 @@ impl Run<'_> {
             vec![self.unique(set, properties, parent)]
         };
         if let Some(first) = wanted.first()
-            && (self.seen.contains(first) || self.root.records.find_bytes(first).await?.is_some())
+            && self.is_taken(first).await?
         {
             return Err(creation.exists.into());
         }
         for key in rules::unique_keys(set, properties) {
-            if self.seen.contains(&key) || self.root.records.find_bytes(&key).await?.is_some() {
+            if self.is_taken(&key).await? {
                 return Err(Code::EntityExists.into());
             }
             wanted.push(key);
         }
         Ok(wanted)
+    }
+
+    async fn is_taken(&self, key: &Key) -> Result<bool> {
+        Ok(self.seen.contains(key)
+            || !self.freed.contains(key) && self.root.records.find_bytes(key).await?.is_some())
+    }
+
+    fn assert_free(&self, step: &mut Batch, key: &Key) {
+        if !self.freed.contains(key) {
+            step.assert(key.clone(), Expect::Absent);
+        }
     }
 
     fn unique(&self, set: &SetRef, properties: &Properties, parent: Option<&str>) -> Key {

@@ -34,11 +34,17 @@ pub(super) fn unique_keys(set: &SetRef, properties: &Properties) -> Vec<Key> {
     match set.control {
         Some(ControlSet::Box) => properties
             .text("Schema")
-            .map(|schema| keys::unique(&set.key, BOX_SCHEMA, &[Some(schema)]))
+            .map(box_of_schema)
             .into_iter()
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// The record that names the box of a schema.
+pub(super) fn box_of_schema(schema: &str) -> Key {
+    let set = SetKey::control(ControlSet::Box);
+    keys::unique(&set, BOX_SCHEMA, &[Some(schema)])
 }
 
 /// Takes the unique values of an entity and gives up those of its former state.

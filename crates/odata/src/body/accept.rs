@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Accepted, BodyFault, Intent, Json, Members, NewProperty, Route, Setting, read_object};
-use crate::constraint::{Allowed, Format, FormatFault, check_message, check_rule, is_dynamic_name};
+use crate::constraint::{Allowed, Format, FormatFault, check_rule, is_cell_url, is_dynamic_name};
 use crate::edm::{
     ComplexType, CrossCheck, DEFAULT_NULL, DEFAULT_UUID, EntityType, Kind, Property, Schema,
     SimpleType,
@@ -59,6 +59,12 @@ pub fn accept(
 
 fn wrong(name: &str) -> BodyFault {
     BodyFault::Value(name.to_owned())
+}
+
+/// The entry of a list of URLs that is none; `None` for other formats.
+fn faulty_part(format: Format, text: &str) -> Option<&str> {
+    let is_list = format == Format::CellUrlList;
+    text.split(',').find(|url| is_list && !is_cell_url(url))
 }
 
 /// Faults that are reported in the order of the body.
@@ -243,12 +249,20 @@ impl Walk<'_, '_> {
     ) -> Result<Value, BodyFault> {
         let text = value.scalar_text().ok_or_else(|| wrong(&property.name))?;
         let typed =
-            parse_text(simple, text, self.setting.now).map_err(|_| wrong(&property.name))?;
+            if simple == SimpleType::String && property.format.is_some_and(Format::has_own_limit) {
+                Value::from(text)
+            } else {
+                parse_text(simple, text, self.setting.now).map_err(|_| wrong(&property.name))?
+            };
         if let Some(format) = property.format {
             let unchecked = self.setting.route == Route::Navigation
                 && matches!(format, Format::AccountType | Format::IpRange);
             if !unchecked {
-                let name = || property.name.to_string();
+                let name = || {
+                    faulty_part(format, text)
+                        .unwrap_or(&property.name)
+                        .to_owned()
+                };
                 format
                     .check(text, self.setting.account_types)
                     .map_err(|fault| match fault {
@@ -318,8 +332,6 @@ fn check_across(
         CrossCheck::Rule => check_rule(properties, setting.unit_url)
             .err()
             .map(|fault| fault.0),
-        CrossCheck::Message if setting.route == Route::Navigation => None,
-        CrossCheck::Message => check_message(properties, None).err().map(|fault| fault.0),
         CrossCheck::SchemaProperty => schema_property_fault(properties, setting),
     };
     fault.map_or(Ok(()), |name| Err(wrong(name)))

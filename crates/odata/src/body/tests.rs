@@ -184,11 +184,6 @@ fn control_sets_report_the_first_fault() {
             value("RequestObjects"),
         ),
         ("SentMessage", "{\"RequestObjects\":[{}]}", BodyFault::Parse),
-        (
-            "SentMessage",
-            "{\"Type\":\"request\",\"RequestObjects\":[{\"RequestType\":\"rule.remove\"}]}",
-            value("RequestObjects.Name"),
-        ),
     ] {
         assert_eq!(
             control_set(set, Intent::Create, body),

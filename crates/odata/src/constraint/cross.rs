@@ -1,7 +1,9 @@
 //! Rules across the members of one entity.
 
-use super::uri::{is_box_url, is_cell_local_url, is_cell_url, is_http_url, is_unit_local_url};
-use super::{Format, is_name, is_relation_name};
+use super::uri::{
+    is_box_url, is_cell_local_url, is_cell_url, is_http_url, is_schema_uri, is_unit_local_url,
+};
+use super::{Format, MAX_REQUESTS};
 use crate::value::{MAX_MILLIS, Properties, Value};
 
 /// A member that does not fit the others; the text is what error messages name, such as `RequestObjects.ClassUrl`.
@@ -88,89 +90,179 @@ fn is_timer(text: &str) -> bool {
             .is_ok_and(|number: i64| (1..=MAX_MILLIS).contains(&number))
 }
 
-/// Checks the request objects of a message; messages of other types pass.
+/// Which end of a delivery a message is checked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The cell that sends it. A rule that it asks for may go without a name.
+    Sender,
+    /// The cell that gets it.
+    Receiver,
+}
+
+/// What a message is checked against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageCheck {
+    /// At which end.
+    pub end: End,
+    /// Whether it belongs to a box, as the rules that it asks for then do.
+    pub in_box: bool,
+}
+
+/// Checks that status and request objects of a message fit its type.
 ///
-/// `schema_url` is the schema that class URLs have to belong to; `None` accepts any cell URL.
+/// # Errors
+/// The first member that does not fit, written `Status`, `RequestObjects` or `RequestObjects.{member}`.
+pub fn check_message(message: &Properties, check: MessageCheck) -> Result<(), CrossFault> {
+    let asks = message.text("Type") == Some("request");
+    let fresh = if asks { "none" } else { "unread" };
+    if check.end == End::Receiver && message.text("Status") != Some(fresh) {
+        return Err(CrossFault("Status"));
+    }
+    if asks {
+        check_requests(message, check)
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks the request objects of a message of type `request`, whatever its status: 1 to [`MAX_REQUESTS`].
 ///
 /// # Errors
 /// The first member that does not fit, written `RequestObjects` or `RequestObjects.{member}`.
-pub fn check_message(message: &Properties, schema_url: Option<&str>) -> Result<(), CrossFault> {
-    if message.text("Type") != Some("request") {
-        return match message.text("Status") {
-            Some("unread" | "read") | None => Ok(()),
-            Some(_) => Err(CrossFault("Status")),
-        };
-    }
-    if matches!(message.text("Status"), Some("unread" | "read")) {
-        return Err(CrossFault("Status"));
-    }
+pub fn check_requests(message: &Properties, check: MessageCheck) -> Result<(), CrossFault> {
     let Value::List(requests) = message.value("RequestObjects") else {
         return Err(CrossFault("RequestObjects"));
     };
-    if requests.is_empty() {
+    if !(1..=MAX_REQUESTS).contains(&requests.len()) {
         return Err(CrossFault("RequestObjects"));
     }
     requests.iter().try_for_each(|request| match request {
-        Value::Complex(members) => check_request(members, schema_url),
+        Value::Complex(members) => check_request(members, check),
         _ => Err(CrossFault("RequestObjects")),
     })
 }
 
-fn check_request(request: &Properties, schema_url: Option<&str>) -> Result<(), CrossFault> {
+fn check_request(request: &Properties, check: MessageCheck) -> Result<(), CrossFault> {
     const REQUEST_TYPE: CrossFault = CrossFault("RequestObjects.RequestType");
+    const NAME: CrossFault = CrossFault("RequestObjects.Name");
     let kind = request.text("RequestType").ok_or(REQUEST_TYPE)?;
-    let (name, class) = (request.text("Name"), request.text("ClassUrl"));
+    let name = request.text("Name");
     match kind {
         "relation.add" | "relation.remove" | "role.add" | "role.remove" => {
-            let relation = kind.starts_with("relation");
-            match (name, class) {
-                (Some(name), None) => {
-                    let format = if relation {
-                        Format::RelationName
-                    } else {
-                        Format::Name
-                    };
-                    format
-                        .check(name, &[])
-                        .map_err(|_| CrossFault("RequestObjects.Name"))?;
-                }
-                (None, Some(class)) if is_class_url(class, relation, schema_url) => {}
-                (None, Some(_)) => return Err(CrossFault("RequestObjects.ClassUrl")),
-                _ => return Err(CrossFault("RequestObjects.Name")),
-            }
-            match request.text("TargetUrl") {
-                Some(target) if is_cell_url(target) => Ok(()),
-                _ => Err(CrossFault("RequestObjects.TargetUrl")),
-            }
+            check_class(request, ClassKind::of(kind))
         }
-        "rule.add" if request.text("Action").is_none() => Err(CrossFault("RequestObjects.Action")),
-        "rule.remove" if name.is_none() => Err(CrossFault("RequestObjects.Name")),
-        "rule.add" | "rule.remove" => match name {
-            Some(name) => Format::RuleId
-                .check(name, &[])
-                .map_err(|_| CrossFault("RequestObjects.Name")),
-            None => Ok(()),
-        },
+        "rule.add" | "rule.remove" => {
+            match name {
+                Some(name) => Format::RuleId.check(name, &[]).map_err(|_| NAME)?,
+                None if kind == "rule.add" && check.end == End::Sender => {}
+                None => return Err(NAME),
+            }
+            if kind == "rule.remove" {
+                return Ok(());
+            }
+            let rule = requested_rule(request, check.in_box.then_some("box"));
+            check_rule(&rule, None).map_err(|CrossFault(member)| in_request(member))
+        }
         _ => Err(REQUEST_TYPE),
     }
 }
 
-/// True for `{schema}__relation/__/{name}` or `{schema}__role/__/{name}`, a final slash allowed.
-fn is_class_url(url: &str, relation: bool, schema_url: Option<&str>) -> bool {
-    let marker = if relation {
-        "__relation/__/"
-    } else {
-        "__role/__/"
-    };
-    url.split_once(marker).is_some_and(|(schema, name)| {
-        let name = name.strip_suffix('/').unwrap_or(name);
-        let named = if relation {
-            is_relation_name(name)
-        } else {
-            is_name(name, |_| false, 128)
-        };
-        named && is_cell_url(schema) && schema_url.is_none_or(|wanted| wanted == schema)
+/// A relation or role is named by its name or by its class, and the cell to link it to is named.
+fn check_class(request: &Properties, kind: ClassKind) -> Result<(), CrossFault> {
+    let format = kind.format();
+    match (request.text("Name"), request.text("ClassUrl")) {
+        (Some(name), None) => format
+            .check(name, &[])
+            .map_err(|_| CrossFault("RequestObjects.Name"))?,
+        (None, Some(class)) => {
+            let named = split_class_url(class, kind)
+                .is_some_and(|(_, name)| format.check(name, &[]).is_ok());
+            if !named {
+                return Err(CrossFault("RequestObjects.ClassUrl"));
+            }
+        }
+        _ => return Err(CrossFault("RequestObjects.Name,RequestObjects.ClassUrl")),
+    }
+    match request.text("TargetUrl") {
+        Some(target) if is_cell_url(target) => Ok(()),
+        _ => Err(CrossFault("RequestObjects.TargetUrl")),
+    }
+}
+
+/// The rule that a request object of the kind `rule.add` asks for, in the box of this name.
+#[must_use]
+pub fn requested_rule(request: &Properties, box_name: Option<&str>) -> Properties {
+    let mut rule = Properties::with_capacity(9);
+    let names = [
+        "Name",
+        "EventSubject",
+        "EventType",
+        "EventObject",
+        "EventInfo",
+        "Action",
+        "TargetUrl",
+    ];
+    for name in names {
+        rule.set(name, request.value(name).clone());
+    }
+    rule.set("EventExternal", false);
+    rule.set("_Box.Name", box_name.map_or(Value::Null, Value::from));
+    rule
+}
+
+fn in_request(member: &str) -> CrossFault {
+    CrossFault(match member {
+        "Action" => "RequestObjects.Action",
+        "EventType" => "RequestObjects.EventType",
+        "EventObject" => "RequestObjects.EventObject",
+        "TargetUrl" => "RequestObjects.TargetUrl",
+        _ => "RequestObjects",
     })
+}
+
+/// What a request object of the kinds `relation.*` and `role.*` links cells to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassKind {
+    /// A relation.
+    Relation,
+    /// A role.
+    Role,
+}
+
+impl ClassKind {
+    /// By the type of the request object.
+    #[must_use]
+    pub fn of(request_type: &str) -> Self {
+        if request_type.starts_with("relation") {
+            Self::Relation
+        } else {
+            Self::Role
+        }
+    }
+
+    fn format(self) -> Format {
+        match self {
+            Self::Relation => Format::RelationName,
+            Self::Role => Format::Name,
+        }
+    }
+
+    /// What stands between schema and name in its class URLs.
+    fn marker(self) -> &'static str {
+        match self {
+            Self::Relation => "__relation/__/",
+            Self::Role => "__role/__/",
+        }
+    }
+}
+
+/// Schema and name in a class URL: `{schema}__relation/__/{name}` or `{schema}__role/__/{name}`, a final slash
+/// allowed. The name is not checked.
+#[must_use]
+pub fn split_class_url(url: &str, kind: ClassKind) -> Option<(&str, &str)> {
+    let (schema, name) = url.split_once(kind.marker())?;
+    let name = name.strip_suffix('/').unwrap_or(name);
+    is_schema_uri(schema).then_some((schema, name))
 }
 
 #[cfg(test)]
@@ -259,45 +351,97 @@ mod tests {
         assert_eq!(faulty(&[("Action", "exec")]), Some("TargetUrl"));
     }
 
+    const SENDER: MessageCheck = MessageCheck {
+        end: End::Sender,
+        in_box: false,
+    };
+    const RECEIVER: MessageCheck = MessageCheck {
+        end: End::Receiver,
+        in_box: false,
+    };
+
+    fn request_fault(members: &[(&str, &str)], check: MessageCheck) -> Option<&'static str> {
+        let mut made = rule(&[("Type", "request"), ("Status", "none")]);
+        made.set(
+            "RequestObjects",
+            Value::List(vec![Value::Complex(rule(members))]),
+        );
+        check_message(&made, check)
+            .err()
+            .map(|CrossFault(name)| name)
+    }
+
     #[test]
     fn request_objects_name_either_a_name_or_a_class() {
-        let message = |members: &[(&str, &str)]| {
-            let mut made = rule(&[("Type", "request"), ("Status", "none")]);
-            made.set(
-                "RequestObjects",
-                Value::List(vec![Value::Complex(rule(members))]),
-            );
-            check_message(&made, None)
-                .err()
-                .map(|CrossFault(name)| name)
-        };
+        let message = |members: &[(&str, &str)]| request_fault(members, RECEIVER);
         let add = ("RequestType", "relation.add");
         let target = ("TargetUrl", "http://h/c/");
+        let class = ("ClassUrl", "http://h/s/__relation/__/r/");
         assert_eq!(message(&[add, ("Name", "r"), target]), None);
-        assert_eq!(
-            message(&[add, ("ClassUrl", "http://h/s/__relation/__/r/"), target]),
-            None
-        );
-        assert_eq!(
-            message(&[add, ("ClassUrl", "http://h/s/__role/__/r"), target]),
-            Some("RequestObjects.ClassUrl")
-        );
-        assert_eq!(message(&[add, target]), Some("RequestObjects.Name"));
+        assert_eq!(message(&[add, class, target]), None);
+        let urn = ("ClassUrl", "urn:x:app__relation/__/r");
+        assert_eq!(message(&[add, urn, target]), None);
+        for url in [
+            "http://h/s/__role/__/r",
+            "http://h/s/__relation/__/_r",
+            "http://h/s__relation/__/r",
+        ] {
+            assert_eq!(
+                message(&[add, ("ClassUrl", url), target]),
+                Some("RequestObjects.ClassUrl"),
+                "{url}"
+            );
+        }
+        let either = Some("RequestObjects.Name,RequestObjects.ClassUrl");
+        assert_eq!(message(&[add, target]), either);
+        assert_eq!(message(&[add, ("Name", "r"), class, target]), either);
         assert_eq!(
             message(&[add, ("Name", "r")]),
             Some("RequestObjects.TargetUrl")
         );
         assert_eq!(
-            message(&[("RequestType", "rule.add")]),
-            Some("RequestObjects.Action")
+            message(&[("RequestType", "role.grant")]),
+            Some("RequestObjects.RequestType")
         );
-        assert_eq!(
-            message(&[("RequestType", "rule.remove")]),
-            Some("RequestObjects.Name")
-        );
-        assert_eq!(
-            check_message(&rule(&[("Type", "message"), ("Status", "none")]), None),
-            Err(CrossFault("Status"))
-        );
+    }
+
+    #[test]
+    fn requested_rules_are_checked_as_rules() {
+        let add = ("RequestType", "rule.add");
+        let name = ("Name", "r");
+        let fault = |members: &[(&str, &str)]| request_fault(members, RECEIVER);
+        assert_eq!(fault(&[add, name]), Some("RequestObjects.Action"));
+        assert_eq!(fault(&[add, name, ("Action", "log")]), None);
+        let exec = [
+            add,
+            name,
+            ("Action", "exec"),
+            ("TargetUrl", "personium-localbox:/s/x"),
+        ];
+        assert_eq!(fault(&exec), Some("RequestObjects.TargetUrl"));
+        let boxed = MessageCheck {
+            in_box: true,
+            ..RECEIVER
+        };
+        assert_eq!(request_fault(&exec, boxed), None);
+        let nameless = [add, ("Action", "log")];
+        assert_eq!(fault(&nameless), Some("RequestObjects.Name"));
+        assert_eq!(request_fault(&nameless, SENDER), None);
+        let remove = [("RequestType", "rule.remove")];
+        assert_eq!(request_fault(&remove, SENDER), Some("RequestObjects.Name"));
+    }
+
+    #[test]
+    fn messages_arrive_with_the_first_status_of_their_type() {
+        let fault = |kind, status| {
+            check_message(&rule(&[("Type", kind), ("Status", status)]), RECEIVER)
+                .err()
+                .map(|CrossFault(name)| name)
+        };
+        assert_eq!(fault("message", "unread"), None);
+        assert_eq!(fault("message", "read"), Some("Status"));
+        assert_eq!(fault("message", "none"), Some("Status"));
+        assert_eq!(fault("request", "approved"), Some("Status"));
+        assert_eq!(fault("request", "none"), Some("RequestObjects"));
     }
 }

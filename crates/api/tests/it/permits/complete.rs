@@ -41,6 +41,7 @@ const PROVEN: &[(&str, &str)] = &[
     ("POST", "__authz"),
     ("POST", "__introspect"),
     ("PUT", "__mypassword"),
+    ("POST", "__message/port"),
 ];
 
 #[test]

@@ -131,7 +131,7 @@ pub const ASSOCIATIONS: &[(&str, &str, &str)] = &[
     ("SentMessage", "_Box", "Box"),
 ];
 
-/// The id of the messages that cases are about.
+/// The id of the messages that cases are about; there is one of those received.
 const ID: &str = "('00000000000000000000000000000001')";
 
 /// Makes the objects that exist.
@@ -148,6 +148,7 @@ pub async fn make(world: &World) {
     ] {
         world.make(&format!("c/__ctl/{set}"), body).await;
     }
+    super::elsewhere::make_messages(world).await;
 }
 
 fn set_cases(set: &Set) -> Vec<Case> {
@@ -191,15 +192,28 @@ fn message_cases() -> Vec<Case> {
     for &(set, read, write) in MESSAGES {
         let all = format!("c/__ctl/{set}");
         let one = format!("{all}{ID}");
+        let list = case(read, "GET", &all).with("accept", "application/json");
+        let get = case(read, "GET", &one).with("accept", "application/json");
+        let delete = case(write, "DELETE", &one);
         out.extend([
-            case(read, "GET", &all)
-                .with("accept", "application/json")
-                .gives(200, "\"results\":[]"),
-            case(read, "GET", &one).gives(404, "PR404-OD-0002"),
             case(read, "OPTIONS", &all).gives(200, ""),
             case(read, "OPTIONS", &one).gives(200, ""),
-            case(write, "DELETE", &one).gives(404, "PR404-OD-0002"),
         ]);
+        out.extend(if set == "ReceivedMessage" {
+            [
+                list.gives(200, ID),
+                get.gives(200, ID),
+                delete
+                    .gives(204, "")
+                    .then("GET", &one, 404, "PR404-OD-0002"),
+            ]
+        } else {
+            [
+                list.gives(200, "\"results\":[]"),
+                get.gives(404, "PR404-OD-0002"),
+                delete.gives(404, "PR404-OD-0002"),
+            ]
+        });
     }
     out
 }

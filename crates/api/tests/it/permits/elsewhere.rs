@@ -1,8 +1,12 @@
 //! What a cell answers besides control objects and boxes.
 
-use personium_types::Operation as O;
+use personium_types::{Operation as O, Privilege as P};
+use serde_json::{Value, json};
 
 use super::cases::{Case, case, case_on};
+use crate::auth::cell_url;
+use crate::harness::World;
+use crate::message::letter;
 
 const GRANT_ALL: &str = "<D:acl xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:ace><D:principal><D:all/></D:principal>\
      <D:grant><D:privilege><p:sign/></D:privilege></D:grant></D:ace></D:acl>";
@@ -37,8 +41,71 @@ pub fn cases() -> Vec<Case> {
         )
         .gives(200, "http://unit.example/c/app/"),
     ];
-    for endpoint in ["__token", "__authz", "__mypassword", "__certs", "__sign"] {
+    out.extend(message_cases());
+    for endpoint in [
+        "__token",
+        "__authz",
+        "__mypassword",
+        "__certs",
+        "__sign",
+        "__message/send",
+        "__message/port",
+        "__message/received/x",
+    ] {
         out.push(case(O::AskEndpoint, "OPTIONS", &format!("c/{endpoint}")));
     }
     out
+}
+
+/// The ids of received messages: a plain one, one that asks to change a relation, one that asks for a rule.
+fn id(number: u8) -> String {
+    format!("{number:032}")
+}
+
+/// Makes the received messages that cases are about.
+pub async fn make_messages(world: &World) {
+    world.deliver(&letter(json!({"__id": id(1)}))).await;
+    let relation =
+        json!({"RequestType": "relation.add", "Name": "free", "TargetUrl": "http://far.example/"});
+    let rule = json!({"RequestType": "rule.add", "Name": "asked", "Action": "log"});
+    for (number, object) in [(2, relation), (3, rule)] {
+        let members: Value = json!({
+            "__id": id(number), "Type": "request", "Status": "none", "RequestObjects": [object],
+        });
+        world.deliver(&letter(members)).await;
+    }
+}
+
+fn message_cases() -> Vec<Case> {
+    let path = |id: &str| format!("c/__message/received/{id}");
+    let decide = |operation, number, command: &str| {
+        case(operation, "POST", &path(&id(number)))
+            .text(&json!({"Command": command}).to_string())
+            .gives(204, "")
+    };
+    let ask = |number| case(O::AskEndpoint, "OPTIONS", &path(&id(number)));
+    vec![
+        ask(1),
+        ask(2),
+        ask(3),
+        case(O::DecideMessage, "POST", &path("x"))
+            .text(r#"{"Command":"read"}"#)
+            .gives(404, "PR404-OD-0002"),
+        case(O::SendMessage, "POST", "c/__message/send")
+            .text(&json!({"To": cell_url("d"), "Title": "fresh"}).to_string())
+            .gives(201, "\"Created.\"")
+            .then("GET", "c/__ctl/SentMessage", 200, "\"fresh\""),
+        decide(O::DecideMessage, 1, "read").then("GET", "c/__ctl/ReceivedMessage", 200, "\"read\""),
+        decide(O::ApproveSocial, 2, "approved")
+            .also(P::Message)
+            .then(
+                "GET",
+                "c/__ctl/Relation('free')/$links/_ExtCell",
+                200,
+                "far.example",
+            ),
+        decide(O::ApproveRules, 3, "approved")
+            .also(P::Message)
+            .then("GET", "c/__ctl/Rule('asked')", 200, "\"asked\""),
+    ]
 }

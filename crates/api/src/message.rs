@@ -1,0 +1,102 @@
+//! `__message`: messages between cells.
+
+mod delivery;
+
+use http::Method;
+use personium_model::Permit;
+use personium_model::odata::Entity;
+use personium_model::odata::message::{self, Command, RequestKind};
+use personium_odata::body::{Json, read_object};
+use personium_odata::key::KeyStyle;
+use personium_types::{Code, Error, Operation, Result};
+
+use crate::answer::Answer;
+use crate::call::CellCall;
+use crate::{odata, preflight};
+
+/// Bytes that a message may have as it is sent or delivered: the longest list of cells and the longest body, both
+/// escaped, and some requests.
+const MESSAGE_MAX: usize = 4 << 20;
+/// Bytes of a command about a message.
+const COMMAND_MAX: usize = 64 << 10;
+
+/// Sends, receives, or changes the status of a message.
+pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+    let below = call.call.path.decoded.get(1..).unwrap_or_default();
+    let below: Vec<&str> = below.iter().map(String::as_str).collect();
+    let known = matches!(below.as_slice(), ["send" | "port"] | ["received", _]);
+    match call.call.method {
+        _ if !known => Err(Code::NoSuchPath.into()),
+        Method::OPTIONS => Ok(preflight::allow("OPTIONS, POST")),
+        Method::POST => match below.as_slice() {
+            ["send"] => send(call).await,
+            ["port"] => receive(call).await,
+            _ => change_status(call).await,
+        },
+        _ => Err(call.call.method_not_allowed()),
+    }
+}
+
+async fn permit(call: &CellCall, operation: Operation) -> Result<Permit> {
+    let node = call.view.cell_node().await?;
+    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
+    call.call
+        .access
+        .permit_cell(urls, cell, &node.value.acl, operation)
+}
+
+async fn send(mut call: CellCall) -> Result<Answer> {
+    let permit = permit(&call, Operation::SendMessage).await?;
+    let bytes = call.call.read_body(MESSAGE_MAX).await?;
+    let view = call.view.clone();
+    let service = odata::cell_service(call).await?;
+    let app = service.call.access.app();
+    let outgoing = message::prepare(&service.root, &bytes, app).await?;
+    let deliveries = delivery::deliver(&service.call, &view, &outgoing).await?;
+    let sent = message::store_sent(&service.root, &permit, &outgoing, &deliveries).await?;
+    let set = service.root.set("SentMessage")?;
+    odata::created(&service, &set, &sent, KeyStyle::Encoded)
+}
+
+async fn receive(mut call: CellCall) -> Result<Answer> {
+    let (permit, sender) = call.call.access.permit_delivery()?;
+    let sender = sender.to_owned();
+    let bytes = call.call.read_body(MESSAGE_MAX).await?;
+    let service = odata::cell_service(call).await?;
+    let received = message::receive(&service.root, &permit, &sender, &bytes).await?;
+    let set = service.root.set("ReceivedMessage")?;
+    odata::created(&service, &set, &received, KeyStyle::Encoded)
+}
+
+async fn change_status(mut call: CellCall) -> Result<Answer> {
+    let message_permit = permit(&call, Operation::DecideMessage).await?;
+    let bytes = call.call.read_body(COMMAND_MAX).await?;
+    let command = command(&bytes)?;
+    let (view, node) = (call.view.clone(), call.view.cell_node().await?);
+    let service = odata::cell_service(call).await?;
+    let (access, urls) = (&service.call.access, service.call.unit.urls());
+    let check = |found: &Entity| {
+        message::requested_kinds(found).iter().try_for_each(|kind| {
+            let operation = match kind {
+                RequestKind::Social => Operation::ApproveSocial,
+                RequestKind::Rule => Operation::ApproveRules,
+            };
+            let permit = access.permit_cell(urls, view.cell(), &node.value.acl, operation);
+            permit.map(drop)
+        })
+    };
+    let id = service.call.path.decoded.get(2).map_or("", String::as_str);
+    let changed =
+        message::change_status(&service.root, &message_permit, id, command, &check).await?;
+    Ok(odata::no_content(Some(&changed.stored.etag())))
+}
+
+/// Reads `{"Command":"..."}`.
+fn command(bytes: &[u8]) -> Result<Command> {
+    let members = read_object(bytes).map_err(|_| Error::new(Code::RequestJson))?;
+    let given = members.iter().find(|(name, _)| name == "Command");
+    match given {
+        Some((_, Json::String(text))) => text.parse(),
+        _ => Err(Error::new(Code::FieldFormat).with("Command")),
+    }
+}

@@ -1,0 +1,91 @@
+//! Delivery of messages to cells: of this unit without the network, of others over it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{Request, header};
+use personium_model::CellView;
+use personium_model::auth::issue;
+use personium_model::odata::message::{Delivered, Outgoing};
+use personium_types::{Code, Error, Result};
+
+use crate::call::Call;
+use crate::inside;
+use crate::outside::{Chosen, Fetched};
+
+/// Cells that a message is delivered to at once.
+const AT_ONCE: usize = 8;
+/// Time for all deliveries of a message.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Milliseconds that the token of a delivery is good for.
+const TOKEN_LIFE: i64 = 60 * 60 * 1000;
+/// Bytes of an answer that are read: more than a cell says about the longest message.
+const ANSWER_MAX: usize = 8 << 20;
+/// Characters of a reason that are kept.
+const REASON_MAX: usize = 1024;
+/// The header with the version of the API that a client expects.
+const VERSION: &str = "x-personium-version";
+
+/// Delivers a message to all its recipients; what each said, in their order.
+///
+/// # Errors
+/// 500 if one of them cannot be reached, or all together take too long. Others may have the message then.
+pub(super) async fn deliver(
+    call: &Call,
+    view: &CellView,
+    message: &Outgoing,
+) -> Result<Vec<Delivered>> {
+    let deliveries = stream::iter(message.recipients.iter().cloned())
+        .map(|to| deliver_one(call, view, message, to))
+        .buffered(AT_ONCE)
+        .try_collect();
+    tokio::time::timeout(PATIENCE, deliveries)
+        .await
+        .unwrap_or_else(|e| Err(Error::new(Code::MessageUndelivered).because(e)))
+}
+
+async fn deliver_one(
+    call: &Call,
+    view: &CellView,
+    message: &Outgoing,
+    to: String,
+) -> Result<Delivered> {
+    let unit = &call.unit;
+    let unreachable = || Error::new(Code::MessageUndelivered).with(to.as_str());
+    let token = issue::delivery_token(unit, view, &call.access, &to, TOKEN_LIFE)?;
+    let from = unit.urls().cell(&view.cell().name);
+    let letter = Bytes::from(message.letter(&from, &to));
+    let mut request = Request::post(format!("{to}__message/port"))
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(version) = call.headers.get(VERSION) {
+        request = request.header(VERSION, version);
+    }
+    let request = request.body(letter).map_err(|e| unreachable().because(e))?;
+    let answer = if inside::is_own(unit, &to) {
+        inside::ask(unit, &call.outside, request, ANSWER_MAX).await?
+    } else {
+        let asked = call.outside.ask(request, Chosen::ByOwner, ANSWER_MAX).await;
+        asked.map_err(|e| unreachable().because(e))?
+    };
+    Ok(Delivered {
+        code: answer.status.as_str().to_owned(),
+        reason: reason(&answer),
+        to,
+    })
+}
+
+/// What an answer says: the message of an error, or what its status means.
+fn reason(answer: &Fetched) -> String {
+    if answer.status.as_u16() == 201 {
+        return "Created.".to_owned();
+    }
+    let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+    let told = body
+        .as_ref()
+        .and_then(|body| body.get("message")?.get("value")?.as_str());
+    let usual = answer.status.canonical_reason().unwrap_or_default();
+    told.unwrap_or(usual).chars().take(REASON_MAX).collect()
+}

@@ -1,0 +1,44 @@
+//! Messages between cells: what a cell sends, what it gets, and what becomes of what it got.
+
+mod approval;
+mod receiving;
+mod sending;
+
+pub use approval::{Command, RequestKind, change_status, requested_kinds};
+pub use receiving::receive;
+pub use sending::{Delivered, Outgoing, RECIPIENTS_MAX, prepare, store_sent};
+
+use std::collections::BTreeMap;
+
+use personium_odata::body::Accepted;
+use personium_odata::value::Properties;
+use personium_types::{Code, Result};
+
+use super::create::Creation;
+use super::root::{Root, SetRef};
+use crate::entity;
+
+/// The id of the box whose schema is this URL in any of its spellings.
+async fn find_box_of(root: &Root, schema: &str) -> Result<Option<String>> {
+    for spelling in root.unit.urls().spellings(schema) {
+        let key = super::rules::box_of_schema(&spelling);
+        if let Some(id) = entity::find_id(&root.records, &key).await? {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+/// The creation of an entity whose values are known to be valid.
+fn creation(set: &SetRef, properties: Properties) -> Creation {
+    Creation {
+        set: set.clone(),
+        accepted: Accepted {
+            properties,
+            new_properties: Vec::new(),
+        },
+        hidden: BTreeMap::new(),
+        linked: None,
+        exists: Code::EntityExists,
+    }
+}

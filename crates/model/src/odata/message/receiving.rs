@@ -1,0 +1,54 @@
+//! Messages that a cell gets.
+
+use personium_odata::body::{Intent, Route};
+use personium_odata::constraint::{End, MessageCheck, check_message};
+use personium_odata::control::{BOX_SCHEMA, message_to_receive};
+use personium_types::{Code, Error, Result};
+
+use super::super::accept::accept_type;
+use super::super::load::Entity;
+use super::super::root::Root;
+use super::find_box_of;
+use super::sending::{box_name, store};
+use crate::Permit;
+use crate::keys::ControlSet;
+
+/// Keeps a message that the cell `sender` delivers.
+///
+/// # Errors
+/// 400 for a faulty body, for a message that does not name `sender` as its origin, and if there is no box of the
+/// schema that it belongs to; 409 if there is a message with its id.
+pub async fn receive(root: &Root, permit: &Permit, sender: &str, bytes: &[u8]) -> Result<Entity> {
+    let body = accept_type(
+        root,
+        message_to_receive(),
+        bytes,
+        Intent::Create,
+        Route::Direct,
+    );
+    let mut properties = body.await?.properties;
+    let faulty = |member: &str| Error::new(Code::FieldFormat).with(member);
+    let from = properties
+        .text("From")
+        .and_then(|url| root.unit.urls().resolve(url));
+    if from.as_deref() != Some(sender) {
+        return Err(faulty("From"));
+    }
+    let schema = properties.remove(BOX_SCHEMA);
+    let schema = schema
+        .as_ref()
+        .and_then(|v| v.as_str())
+        .filter(|s| !s.is_empty());
+    if let Some(schema) = schema {
+        let id = find_box_of(root, schema).await?;
+        let id = id.ok_or_else(|| Error::new(Code::MessageSchemaMissing).with(schema))?;
+        properties.set("_Box.Name", box_name(root, &id).await?);
+    }
+    let check = MessageCheck {
+        end: End::Receiver,
+        in_box: schema.is_some(),
+    };
+    check_message(&properties, check).map_err(|fault| faulty(fault.0))?;
+    let set = root.set(ControlSet::ReceivedMessage.name())?;
+    store(root, permit, &set, properties).await
+}

@@ -1,0 +1,240 @@
+//! Messages that a cell sends.
+
+use std::collections::HashSet;
+
+use personium_odata::body::{Intent, Route};
+use personium_odata::constraint::{End, MessageCheck, check_message};
+use personium_odata::control::{BOX_BOUND, BOX_SCHEMA, message_to_send};
+use personium_odata::edm::ID;
+use personium_odata::value::{Properties, Value, push_value};
+use personium_types::{Code, Error, NodeId, Result};
+
+use super::super::accept::accept_type;
+use super::super::create::create;
+use super::super::link::linked_ids;
+use super::super::load::{self, Entity};
+use super::super::root::{Root, SetRef};
+use super::{creation, find_box_of};
+use crate::keys::ControlSet;
+use crate::{Permit, entity};
+
+/// Cells that one message goes to.
+pub const RECIPIENTS_MAX: usize = 1_000;
+
+/// A message that is ready to be delivered.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    set: SetRef,
+    properties: Properties,
+    schema: Option<String>,
+    /// The URLs of the cells that it goes to, in `http(s)` form, each once, at least one.
+    pub recipients: Vec<String>,
+}
+
+/// What became of the delivery to one cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The URL of the cell.
+    pub to: String,
+    /// The status of its answer, as digits.
+    pub code: String,
+    /// What it said.
+    pub reason: String,
+}
+
+/// Reads and checks a message that an application, if any, sends from this cell.
+///
+/// # Errors
+/// 400 for a faulty body, a relation that does not exist or leads to no cell, more cells than [`RECIPIENTS_MAX`], or
+/// if the message shall be bound to the box of the application and there is none.
+pub async fn prepare(root: &Root, bytes: &[u8], app: Option<&str>) -> Result<Outgoing> {
+    let body = accept_type(
+        root,
+        message_to_send(),
+        bytes,
+        Intent::Create,
+        Route::Direct,
+    );
+    let mut properties = body.await?.properties;
+    let bound = properties.remove(BOX_BOUND) == Some(Value::Bool(true));
+    let check = MessageCheck {
+        end: End::Sender,
+        in_box: bound,
+    };
+    check_message(&properties, check)
+        .map_err(|fault| Error::new(Code::FieldFormat).with(fault.0))?;
+    let recipients = recipients(root, &properties).await?;
+    let app = app.filter(|app| !app.is_empty());
+    let in_box = match app {
+        Some(app) => find_box_of(root, app).await?,
+        None => None,
+    };
+    if bound && in_box.is_none() {
+        return Err(Error::new(Code::MessageBoxMissing).with(app.unwrap_or_default()));
+    }
+    let id = NodeId::at(root.unit.now_ms()).to_string();
+    name_rules(&mut properties, &id);
+    properties.set(ID, id);
+    if let Some(id) = in_box {
+        properties.set("_Box.Name", box_name(root, &id).await?);
+    }
+    Ok(Outgoing {
+        set: root.set(ControlSet::SentMessage.name())?,
+        properties,
+        schema: app.filter(|_| bound).map(str::to_owned),
+        recipients,
+    })
+}
+
+/// The name of the box with this id; null if it is gone.
+pub(super) async fn box_name(root: &Root, id: &str) -> Result<Value> {
+    let boxes = crate::keys::SetKey::control(ControlSet::Box);
+    let found = entity::find(&root.records, &boxes, id).await?;
+    Ok(found
+        .and_then(|found| found.value.text("Name"))
+        .map_or(Value::Null, Value::from))
+}
+
+/// A rule that is asked for without a name gets the id of the message as its name.
+fn name_rules(properties: &mut Properties, id: &str) {
+    let Some(Value::List(mut requests)) = properties.remove("RequestObjects") else {
+        return;
+    };
+    for request in &mut requests {
+        if let Value::Complex(members) = request
+            && members.text("RequestType") == Some("rule.add")
+            && members.value("Name").is_null()
+        {
+            members.set("Name", id);
+        }
+    }
+    properties.set("RequestObjects", Value::List(requests));
+}
+
+/// The cells that a message names and those that its relation leads to.
+async fn recipients(root: &Root, properties: &Properties) -> Result<Vec<String>> {
+    let (to, relation) = (properties.text("To"), properties.text("ToRelation"));
+    if to.is_none() && relation.is_none() {
+        return Err(Error::new(Code::FieldFormat).with("To,ToRelation"));
+    }
+    let mut named: Vec<String> = to
+        .into_iter()
+        .flat_map(|list| list.split(','))
+        .map(str::to_owned)
+        .collect();
+    if let Some(relation) = relation {
+        named.extend(related(root, relation).await?);
+    }
+    let mut seen = HashSet::new();
+    let mut out = Vec::new();
+    for url in named {
+        let malformed = || Error::new(Code::FieldFormat).with(url.as_str());
+        let url = root.unit.urls().resolve(&url).ok_or_else(malformed)?;
+        if seen.insert(url.clone()) {
+            out.push(url);
+        }
+    }
+    if out.len() > RECIPIENTS_MAX {
+        return Err(Error::new(Code::MessageTooMany).with(RECIPIENTS_MAX.to_string()));
+    }
+    Ok(out)
+}
+
+/// The URLs of the cells that a relation in no box leads to: at least one, and not many more than may be.
+async fn related(root: &Root, name: &str) -> Result<Vec<String>> {
+    let missing = || Error::new(Code::MessageRelationMissing).with(name);
+    let set = root.set(ControlSet::Relation.name())?;
+    let key = load::unique(&set, name, None);
+    let id = entity::find_id(&root.records, &key)
+        .await?
+        .ok_or_else(missing)?;
+    let relation = load::find_by_id(root, &set, &id)
+        .await?
+        .ok_or_else(missing)?;
+    let association = root
+        .association(&set, "_ExtCell")
+        .ok_or(Code::OdataInconsistent)?;
+    let mut out = Vec::new();
+    for id in linked_ids(root, &association, &relation, RECIPIENTS_MAX + 1).await? {
+        let cell = load::find_by_id(root, &association.there, &id).await?;
+        out.extend(cell.and_then(|cell| cell.properties.text("Url").map(str::to_owned)));
+    }
+    if out.is_empty() {
+        return Err(Error::new(Code::MessageRelationEmpty).with(name));
+    }
+    Ok(out)
+}
+
+impl Outgoing {
+    /// What is delivered to one of the recipients, as JSON. `from` is the URL of the sending cell.
+    #[must_use]
+    pub fn letter(&self, from: &str, to: &str) -> String {
+        let others: Vec<&str> = self
+            .recipients
+            .iter()
+            .map(String::as_str)
+            .filter(|url| *url != to)
+            .collect();
+        let is_request = self.properties.text("Type") == Some("request");
+        let mut letter = Properties::new();
+        for name in [
+            ID,
+            "InReplyTo",
+            "Type",
+            "Title",
+            "Body",
+            "Priority",
+            "RequestObjects",
+        ] {
+            letter.set(name, self.properties.value(name).clone());
+        }
+        letter.set("From", from);
+        letter.set("Status", if is_request { "none" } else { "unread" });
+        if !others.is_empty() {
+            letter.set("MulticastTo", others.join(","));
+        }
+        if let Some(schema) = &self.schema {
+            letter.set(BOX_SCHEMA, schema.as_str());
+        }
+        let mut out = String::new();
+        push_value(&mut out, &Value::Complex(letter));
+        out
+    }
+}
+
+/// Keeps a message that was delivered, with what became of each delivery.
+///
+/// # Errors
+/// 400 if its box is gone meanwhile.
+pub async fn store_sent(
+    root: &Root,
+    permit: &Permit,
+    message: &Outgoing,
+    deliveries: &[Delivered],
+) -> Result<Entity> {
+    let result = |delivered: &Delivered| {
+        let mut made = Properties::with_capacity(3);
+        made.set("To", delivered.to.as_str());
+        made.set("Code", delivered.code.as_str());
+        made.set("Reason", delivered.reason.as_str());
+        Value::Complex(made)
+    };
+    let mut properties = message.properties.clone();
+    properties.set(
+        "Result",
+        Value::List(deliveries.iter().map(result).collect()),
+    );
+    store(root, permit, &message.set, properties).await
+}
+
+/// Creates a message.
+pub(super) async fn store(
+    root: &Root,
+    permit: &Permit,
+    set: &SetRef,
+    properties: Properties,
+) -> Result<Entity> {
+    let creation = creation(set, properties);
+    let mut made = create(root, permit, &[creation]).await?;
+    made.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
+}
