@@ -73,12 +73,11 @@ pub(crate) async fn collection(call: CellCall, target: Target) -> Result<Answer>
         .get(..raw.len() - below.len())
         .unwrap_or_default()
         .join("/");
-    let collection = target.node().value().id;
     let base = format!("{}{at}/", call.cell_url());
     let unit = Arc::clone(&call.call.unit);
     let in_schema = below.first().is_some_and(|s| s == "$metadata") && below.len() > 1;
     if in_schema {
-        let root = Root::schema(unit, call.view, collection);
+        let root = Root::schema(unit, call.view, target.node());
         let path = below.get(1..).unwrap_or_default().join("/");
         let base = format!("{base}$metadata/");
         let gate = Gate::Collection {
@@ -93,7 +92,7 @@ pub(crate) async fn collection(call: CellCall, target: Target) -> Result<Answer>
         .handle(&path)
         .await;
     }
-    let root = Root::data(unit, call.view, collection).await?;
+    let root = Root::data(unit, call.view, target.node()).await?;
     let gate = Gate::Collection {
         target: Box::new(target),
     };

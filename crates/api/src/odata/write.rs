@@ -73,14 +73,7 @@ async fn store_new(
 
 /// The set with its schema as it is now.
 pub(super) async fn reload(service: &mut Service, set: &SetRef) -> Result<SetRef> {
-    if let (odata::Scope::Data(collection), Some(view)) =
-        (service.root.scope(), service.root.view())
-    {
-        let unit = std::sync::Arc::clone(&service.call.unit);
-        let name = view.cell().name.clone();
-        let view = unit.find_cell(&name).await?.ok_or(Code::NoSuchCell)?;
-        service.root = odata::Root::data(unit, view, collection).await?;
-    }
+    service.root = service.root.reloaded().await?;
     service.root.set(set.name())
 }
 

@@ -1,6 +1,7 @@
 //! New entities.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use personium_odata::body::{Accepted, NewProperty};
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
@@ -46,7 +47,11 @@ pub struct Linked {
 
 /// Creates entities by one batch: all that can be are created, each has its own result.
 ///
-/// With one creation this is a plain create. Later ones see the keys and to-one links of earlier ones.
+/// With one creation this is a plain create. Later ones see the keys and to-one links of earlier ones. In a collection
+/// nothing is created once that, or the entity type, is gone.
+///
+/// # Errors
+/// 404 if the collection or an entity type was removed meanwhile, or a failure of the store.
 pub async fn create(
     root: &Root,
     _permit: &Permit,
@@ -68,7 +73,14 @@ pub async fn create(
     } else {
         root.touch()
     };
+    let again = AtomicBool::new(false);
     root.transact(touch, || async {
+        let home = if again.swap(true, Ordering::AcqRel) {
+            check_types(root, creations).await?;
+            root.home_now().await?
+        } else {
+            root.home()
+        };
         let mut run = Run::new(root);
         let mut out = Vec::with_capacity(creations.len());
         for creation in creations {
@@ -80,9 +92,26 @@ pub async fn create(
             }
             out.push(outcome);
         }
+        if let Some(home) = home.filter(|_| !run.batch.is_empty()) {
+            home.assert(&mut run.batch);
+        }
         Ok((run.batch, out))
     })
     .await
+}
+
+/// Whether the entity types of user data are still there.
+///
+/// # Errors
+/// 404 if one is gone.
+async fn check_types(root: &Root, creations: &[Creation]) -> Result<()> {
+    let ids = creations.iter().filter_map(|c| c.set.type_id.as_ref());
+    let keys: BTreeSet<Key> = ids.map(|id| entity_type_key(root, id)).collect();
+    let keys: Vec<Key> = keys.into_iter().collect();
+    if root.records.are_present(&keys).await?.contains(&false) {
+        return Err(Code::NoSuchSet.into());
+    }
+    Ok(())
 }
 
 /// Creations that go into one batch.

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use personium_odata::control;
 use personium_odata::edm::{EntityType, Schema};
-use personium_types::{Code, NodeId, Result};
+use personium_store::{Batch, Expect, Key, Stamp};
+use personium_types::{Code, Error, NodeId, Result};
 
 use super::user_schema::{self, UserSchema};
 use crate::keys::{ControlSet, SetKey};
+use crate::locate::Located;
+use crate::node::Node;
 use crate::records::Records;
 use crate::unit::Touch;
 use crate::{CellView, Unit};
@@ -33,6 +36,32 @@ pub struct Root {
     pub(super) records: Records,
     pub(super) scope: Scope,
     schema: SchemaRef,
+    home: Option<Home>,
+}
+
+/// The record of an OData collection: while it stands unchanged, the collection is neither removed nor moved.
+#[derive(Debug, Clone)]
+pub(super) struct Home {
+    name: String,
+    key: Key,
+    id: NodeId,
+    version: Stamp,
+}
+
+impl Home {
+    fn of(found: &Located) -> Self {
+        Self {
+            name: found.name.clone(),
+            key: found.key.clone(),
+            id: found.value().id,
+            version: found.node.version,
+        }
+    }
+
+    /// Adds to a batch that the collection is still there.
+    pub fn assert(&self, batch: &mut Batch) {
+        batch.assert(self.key.clone(), Expect::Version(self.version));
+    }
 }
 
 #[derive(Clone)]
@@ -65,6 +94,7 @@ impl Root {
             records,
             scope: Scope::Unit,
             schema: SchemaRef::Fixed(control::unit()),
+            home: None,
         }
     }
 
@@ -78,34 +108,81 @@ impl Root {
             records,
             scope: Scope::Cell,
             schema: SchemaRef::Fixed(control::cell()),
+            home: None,
         }
     }
 
     /// The schema of an OData collection of a cell.
     #[must_use]
-    pub fn schema(unit: Arc<Unit>, view: Arc<CellView>, collection: NodeId) -> Self {
+    pub fn schema(unit: Arc<Unit>, view: Arc<CellView>, collection: &Located) -> Self {
         let records = view.records().clone();
         let schema = SchemaRef::Fixed(control::schema());
         Self {
             unit,
             view: Some(view),
             records,
-            scope: Scope::Schema(collection),
+            scope: Scope::Schema(collection.value().id),
             schema,
+            home: Some(Home::of(collection)),
         }
     }
 
     /// The data of an OData collection of a cell, by its schema as it is now.
-    pub async fn data(unit: Arc<Unit>, view: Arc<CellView>, collection: NodeId) -> Result<Self> {
+    pub async fn data(unit: Arc<Unit>, view: Arc<CellView>, collection: &Located) -> Result<Self> {
         let records = view.records().clone();
-        let schema = SchemaRef::User(user_schema::load(&view, &collection).await?);
+        let id = collection.value().id;
+        let schema = SchemaRef::User(user_schema::load(&view, &id).await?);
         Ok(Self {
             unit,
             view: Some(view),
             records,
-            scope: Scope::Data(collection),
+            scope: Scope::Data(id),
             schema,
+            home: Some(Home::of(collection)),
         })
+    }
+
+    /// The same root by its schema as it is now.
+    ///
+    /// # Errors
+    /// 404 if the cell or the collection is gone.
+    pub async fn reloaded(&self) -> Result<Self> {
+        let (Scope::Data(collection), Some(view)) = (self.scope, &self.view) else {
+            return Ok(self.clone());
+        };
+        let found = self.unit.find_cell(&view.cell().name).await?;
+        let view = found.ok_or(Code::NoSuchCell)?;
+        let schema = user_schema::load(&view, &collection).await?;
+        Ok(Self {
+            records: view.records().clone(),
+            view: Some(view),
+            schema: SchemaRef::User(schema),
+            home: self.home_now().await?,
+            ..self.clone()
+        })
+    }
+
+    /// The collection as it was found; `None` at unit and cell level.
+    pub(super) fn home(&self) -> Option<Home> {
+        self.home.clone()
+    }
+
+    /// The collection as it is stored now; `None` at unit and cell level.
+    ///
+    /// # Errors
+    /// 404 if it was removed or moved.
+    pub(super) async fn home_now(&self) -> Result<Option<Home>> {
+        let Some(home) = self.home() else {
+            return Ok(None);
+        };
+        let found = self.records.find::<Node>(&home.key).await?;
+        match found.filter(|node| node.value.id == home.id) {
+            Some(node) => Ok(Some(Home {
+                version: node.version,
+                ..home
+            })),
+            None => Err(Error::new(Code::NoSuchResource).with(home.name)),
+        }
     }
 
     /// Its sets, types and associations.
