@@ -26,11 +26,13 @@ mod relay;
 mod role_list;
 pub mod route;
 mod service;
+mod status;
 mod token;
 mod unit;
 
 pub use body::{Body, BoxError};
 pub use service::Service;
+pub use status::Operator;
 
 /// The version that `X-Personium-Version` tells: that of the API, not of this program.
 pub const API_VERSION: &str = "1.8.4";

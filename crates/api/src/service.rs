@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{Method, Request, header};
-use personium_model::Unit;
+use parking_lot::RwLock;
+use personium_model::{Settings, Unit};
 use personium_types::{Code, Result};
 
 use crate::answer::Answer;
@@ -13,32 +14,72 @@ use crate::call::{Call, CellCall, Path};
 use crate::error::{self, Challenge};
 use crate::locate::{self, Place};
 use crate::outside::Outside;
+use crate::status::Operator;
 use crate::{access, cell, preflight, unit};
 
 /// Answers every request of a unit.
 #[derive(Clone)]
 pub struct Service {
+    current: Arc<RwLock<Current>>,
+    operator: Option<Arc<dyn Operator>>,
+}
+
+/// What a request is answered by. A request that has begun keeps it when settings change.
+#[derive(Clone)]
+struct Current {
     unit: Arc<Unit>,
     outside: Arc<Outside>,
+}
+
+impl Current {
+    fn of(unit: Arc<Unit>) -> Self {
+        let outside = Arc::new(Outside::new(unit.settings()));
+        Self { unit, outside }
+    }
 }
 
 impl Service {
     /// The API of this unit.
     #[must_use]
     pub fn new(unit: Arc<Unit>) -> Self {
-        let outside = Outside::new(unit.settings());
-        Self::with_outside(unit, Arc::new(outside))
+        Self {
+            current: Arc::new(RwLock::new(Current::of(unit))),
+            operator: None,
+        }
+    }
+
+    /// The same, with somebody who knows the settings and can read them anew.
+    #[must_use]
+    pub fn operated_by(self, operator: Arc<dyn Operator>) -> Self {
+        Self {
+            operator: Some(operator),
+            ..self
+        }
     }
 
     /// The API of this unit, with this way to other servers.
     pub(crate) fn with_outside(unit: Arc<Unit>, outside: Arc<Outside>) -> Self {
-        Self { unit, outside }
+        Self {
+            current: Arc::new(RwLock::new(Current { unit, outside })),
+            operator: None,
+        }
+    }
+
+    pub(crate) fn operator(&self) -> Option<&dyn Operator> {
+        self.operator.as_deref()
+    }
+
+    /// Lets these settings count for every request that begins from now on.
+    pub(crate) fn apply(&self, settings: Settings) {
+        let mut current = self.current.write();
+        *current = Current::of(Arc::new(current.unit.with_settings(settings)));
     }
 
     /// Answers one request. `peer` is the address at the other end of the connection.
     ///
     /// Never fails: whatever goes wrong is an answer. HEAD is answered as GET; its body is left out.
     pub async fn handle(&self, request: Request<Body>, peer: Option<IpAddr>) -> Answer {
+        let current = self.current.read().clone();
         let (mut parts, body) = request.into_parts();
         let key = match preflight::request_key(&parts.headers) {
             Ok(key) => key,
@@ -55,10 +96,13 @@ impl Service {
         let mut challenge = Challenge::None;
         let outcome =
             if real_method == Method::OPTIONS && !headers.contains_key(header::AUTHORIZATION) {
-                self.check_host(&parts)
+                current
+                    .check_host(&parts)
                     .map(|()| preflight::options_for_anybody())
             } else {
-                self.answer(parts, body, peer, &key, &mut challenge).await
+                current
+                    .answer(self, parts, body, peer, &key, &mut challenge)
+                    .await
             };
         let mut answer =
             outcome.unwrap_or_else(|refusal| error::render(&refusal, &challenge, &key));
@@ -75,7 +119,9 @@ impl Service {
         preflight::finish(&headers, &mut answer, &key);
         answer
     }
+}
 
+impl Current {
     fn check_host(&self, parts: &http::request::Parts) -> Result<()> {
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
         match locate::place(&self.unit, &parts.headers, authority, parts.uri.path()) {
@@ -86,6 +132,7 @@ impl Service {
 
     async fn answer(
         &self,
+        service: &Service,
         parts: http::request::Parts,
         body: Body,
         peer: Option<IpAddr>,
@@ -136,7 +183,7 @@ impl Service {
                 *challenge = Challenge::Bearer(self.unit.urls().unit());
                 let mut call = new_call(Path::parse(&path)?);
                 call.access = access::of_unit_call(&call).await?;
-                unit::handle(call).await
+                unit::handle(call, service).await
             }
             Place::Cell(name, path) => {
                 let name = percent_encoding::percent_decode_str(&name)

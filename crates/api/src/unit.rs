@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::answer::{self, Answer};
 use crate::call::Call;
-use crate::{odata, preflight};
+use crate::service::Service;
+use crate::{odata, preflight, status};
 
 const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 <!DOCTYPE cross-domain-policy SYSTEM \"http://www.adobe.com/xml/dtds/cross-domain-policy.dtd\">\
@@ -17,7 +18,7 @@ const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 </cross-domain-policy>";
 
 /// Answers a request to the unit.
-pub async fn handle(call: Call) -> Result<Answer> {
+pub async fn handle(call: Call, service: &Service) -> Result<Answer> {
     let first = call.path.decoded.first().map(String::as_str);
     match first {
         None => root(&call),
@@ -29,6 +30,7 @@ pub async fn handle(call: Call) -> Result<Answer> {
             )),
             _ => Err(call.method_not_allowed()),
         },
+        Some("__status") if call.path.decoded.len() == 1 => status::handle(call, service).await,
         Some("__ctl") => odata::unit_control(call).await,
         Some(_) => Err(Code::NoSuchPath.into()),
     }

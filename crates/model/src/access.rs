@@ -250,17 +250,24 @@ impl Access {
         })
     }
 
-    /// Lets a unit user do something at unit level. Whose cells are seen is decided by [`Access::manages`].
+    /// Lets a unit user, or only an administrator, do something at unit level. Whose cells are seen is decided by
+    /// [`Access::manages`].
     ///
     /// # Errors
-    /// 401 if the credentials are missing or no good, 403 if they are not a unit user's.
+    /// 401 if the credentials are missing or no good, 403 if they are not a unit user's or an administrator's.
     pub fn permit_unit(&self, operation: Operation) -> Result<Permit> {
-        match &self.identity {
-            Identity::UnitMaster | Identity::UnitAdmin { .. } | Identity::UnitUser { .. }
-                if operation.need() == Need::UnitUser =>
-            {
-                Ok(Permit(()))
+        match (&self.identity, operation.need()) {
+            (
+                Identity::UnitMaster | Identity::UnitAdmin { .. },
+                Need::UnitUser | Need::UnitAdmin,
+            )
+            | (Identity::UnitUser { .. }, Need::UnitUser) => return Ok(Permit(())),
+            (Identity::UnitUser { .. }, Need::UnitAdmin) => {
+                return Err(Code::PrivilegeLacking.into());
             }
+            _ => {}
+        }
+        match &self.identity {
             Identity::Anonymous => Err(Code::AuthRequired.into()),
             Identity::Basic { .. } => Err(Code::BasicRefused.into()),
             Identity::Invalid(reason) => Err(Error::new(*reason)),

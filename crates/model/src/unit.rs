@@ -34,9 +34,14 @@ pub struct Ports {
 
 /// A running unit. Cheap to share behind an `Arc`; holds no state of its own that a crash could lose.
 pub struct Unit {
+    settings: Settings,
+    shared: Arc<Shared>,
+}
+
+/// What stays the same for the whole run.
+struct Shared {
     ports: Ports,
     urls: UnitUrls,
-    settings: Settings,
     keys: Arc<Keys>,
     hashing: HashPool,
     logins: Queues,
@@ -67,10 +72,9 @@ impl Unit {
             .unwrap_or_else(HashPool::usual_threads);
         let uploads = Gate::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
         let pace = Pace::new(&settings.auth.login_pace);
-        Self {
+        let shared = Shared {
             ports,
             urls,
-            settings,
             keys,
             hashing: HashPool::new(threads),
             logins: Queues::default(),
@@ -80,13 +84,26 @@ impl Unit {
             uploads,
             turns: Turns::default(),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
+        };
+        Self {
+            settings,
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The same unit with other limits and rules. How much is hashed, uploaded and tried at once stays as it is.
+    #[must_use]
+    pub fn with_settings(&self, settings: Settings) -> Self {
+        Self {
+            settings,
+            shared: Arc::clone(&self.shared),
         }
     }
 
     /// Its URLs.
     #[must_use]
     pub fn urls(&self) -> &UnitUrls {
-        &self.urls
+        &self.shared.urls
     }
 
     /// Its limits and rules.
@@ -98,83 +115,83 @@ impl Unit {
     /// What it seals, signs, hashes and believes with.
     #[must_use]
     pub fn keys(&self) -> &Arc<Keys> {
-        &self.keys
+        &self.shared.keys
     }
 
     /// Where passwords are hashed.
     #[must_use]
     pub fn hashing(&self) -> &HashPool {
-        &self.hashing
+        &self.shared.hashing
     }
 
     pub(crate) fn pace(&self) -> &Pace {
-        &self.pace
+        &self.shared.pace
     }
 
     pub(crate) fn proven(&self) -> &Proven {
-        &self.proven
+        &self.shared.proven
     }
 
     pub(crate) fn logins(&self) -> &Queues {
-        &self.logins
+        &self.shared.logins
     }
 
     /// Milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        self.ports.clock.now_ms()
+        self.shared.ports.clock.now_ms()
     }
 
     /// The place of file bodies.
     #[must_use]
     pub fn blobs(&self) -> &Arc<dyn BlobStore> {
-        &self.ports.blobs
+        &self.shared.ports.blobs
     }
 
     /// The short-lived shared state.
     #[must_use]
     pub fn cache(&self) -> &Arc<dyn Cache> {
-        &self.ports.cache
+        &self.shared.ports.cache
     }
 
     /// The engine of the records, for health checks and for dropping spaces.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn RecordStore> {
-        &self.ports.records
+        &self.shared.ports.records
     }
 
     /// Where uploads of large bodies wait for their turn.
     #[must_use]
     pub fn uploads(&self) -> &Gate {
-        &self.uploads
+        &self.shared.uploads
     }
 
     pub(crate) fn turns(&self) -> &Turns {
-        &self.turns
+        &self.shared.turns
     }
 
     pub(crate) fn sweeps(&self) -> &Arc<Semaphore> {
-        &self.sweeps
+        &self.shared.sweeps
     }
 
     /// The records of the unit itself.
     #[must_use]
     pub fn records(&self) -> Records {
-        Records::new(Arc::clone(&self.ports.records), Space::Unit)
+        Records::new(Arc::clone(&self.shared.ports.records), Space::Unit)
     }
 
     /// The records of a cell.
     #[must_use]
     pub fn cell_records(&self, cell: &CellId) -> Records {
-        Records::new(Arc::clone(&self.ports.records), Space::Cell(*cell))
+        Records::new(Arc::clone(&self.shared.ports.records), Space::Cell(*cell))
     }
 
     /// The cell of this name, with what is cached about it. `None` if there is none.
     pub async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellView>>> {
-        if let Some(view) = self.views.find(name) {
+        if let Some(view) = self.shared.views.find(name) {
             return Ok(Some(view));
         }
-        let ticket = self.views.ticket(name);
+        let ticket = self.shared.views.ticket(name);
         let set = SetKey::control(ControlSet::Cell);
         let Some((id, stored)) =
             entity::find_unique(&self.records(), &set, 0, &[Some(name)]).await?
@@ -185,12 +202,12 @@ impl Unit {
             return Ok(None);
         };
         let records = self.cell_records(&cell.id);
-        Ok(Some(self.views.insert(ticket, cell, records)))
+        Ok(Some(self.shared.views.insert(ticket, cell, records)))
     }
 
     /// Drops what is cached about the cell of this name.
     pub fn forget_cell(&self, name: &str) {
-        self.views.forget_cell(name);
+        self.shared.views.forget_cell(name);
     }
 
     /// Builds a batch for a cell and commits it; see [`Records::transact`]. Afterwards nothing stale is served.
@@ -201,7 +218,7 @@ impl Unit {
     {
         let out = cell.records().transact(build).await;
         if touch == Touch::Structure {
-            self.views.forget_cell(&cell.cell().name);
+            self.shared.views.forget_cell(&cell.cell().name);
         }
         out
     }
@@ -214,7 +231,7 @@ impl Unit {
     {
         let out = self.records().transact(build).await;
         for name in cells {
-            self.views.forget_cell(name);
+            self.shared.views.forget_cell(name);
         }
         out
     }

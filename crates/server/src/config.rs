@@ -154,6 +154,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Every key that was given, with where and its value, secrets masked.
     pub given: Vec<(String, String, String)>,
+    /// Where they were read from.
+    pub inputs: Inputs,
 }
 
 /// Where settings come from.
@@ -191,6 +193,7 @@ impl Loaded {
                 config,
                 warnings,
                 given: source.given(&Config::table()),
+                inputs: inputs.clone(),
             }),
             _ => Err(ConfigError(source.problems().to_vec())),
         }

@@ -12,6 +12,7 @@ pub mod listen;
 pub mod logging;
 mod patience;
 pub mod serve;
+pub mod status;
 mod unread;
 pub mod wiring;
 

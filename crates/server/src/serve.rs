@@ -19,6 +19,7 @@ use crate::figures::Figures;
 use crate::first_start::{self, Administrator, FirstStartError};
 use crate::limits;
 use crate::listen::{self, Bounds};
+use crate::status::RunningSettings;
 use crate::wiring::{Foundation, WiringError};
 
 /// How often bodies are looked for that no file names.
@@ -83,6 +84,7 @@ pub async fn start(
         config.store.open_files,
     );
     let new = wants_administrator(config);
+    let operator = Arc::new(RunningSettings::new(&loaded));
     let (address, admin_address) = (config.listen.address, config.listen.admin_address);
     let failed = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -108,7 +110,7 @@ pub async fn start(
         figures: Arc::clone(&figures),
         stop: stopping.clone(),
     };
-    let service = Service::new(Arc::clone(&unit));
+    let service = Service::new(Arc::clone(&unit)).operated_by(operator);
     let serving = tokio::spawn(listen::serve(
         listener,
         service,
@@ -147,7 +149,7 @@ pub async fn init(loaded: Loaded, tell: impl FnOnce(&Administrator)) -> Result<(
 }
 
 /// Without a setting, the administrator's cell makes unit users, if a first start has made it.
-fn issuers(settings: &mut personium_model::Settings, data: &Path) {
+pub(crate) fn issuers(settings: &mut personium_model::Settings, data: &Path) {
     if settings.auth.unit_user_issuers.is_empty() {
         settings
             .auth

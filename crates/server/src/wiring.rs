@@ -202,7 +202,8 @@ impl Foundation {
 }
 
 /// The limits and rules of a unit.
-fn settings(config: &Config) -> Settings {
+#[must_use]
+pub fn settings(config: &Config) -> Settings {
     Settings {
         odata: odata(config),
         dav: DavLimits {

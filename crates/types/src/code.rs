@@ -233,6 +233,7 @@ codes! {
     Unknown = "PR500-SV-9999", "The server failed unexpectedly.";
     StoreCorrupt = "PR500-SV-0000", "The store holds something that cannot be read.";
     StoreDown = "PR503-SV-0006", "The store cannot be reached.";
+    SettingsUnusable = "PR409-SV-0001", "The settings cannot be used, so the former ones stay in force: {0}";
     Conflict = "PR503-SV-0001", "Too many concurrent requests changed the same data. Try again.";
     ServerBusy = "PR503-SV-0002", "The server is busy. Try again.";
     Maintenance = "PR503-SV-0004", "The unit is under maintenance.";

@@ -22,6 +22,8 @@ pub enum Need {
     Proof,
     /// To be a unit user; a unit user sees the own cells only.
     UnitUser,
+    /// To be an administrator of the unit.
+    UnitAdmin,
     /// To be a unit user who manages the cell: an administrator of the unit, or the owner.
     Manager,
     /// A privilege on the cell or on the resource itself.
@@ -49,7 +51,7 @@ macro_rules! operations {
             /// What it needs.
             #[must_use]
             pub const fn need(self) -> Need {
-                use Need::{Manager, Nothing, On, OnHolder, Proof, UnitUser};
+                use Need::{Manager, Nothing, On, OnHolder, Proof, UnitAdmin, UnitUser};
                 use Privilege as P;
                 match self { $(Self::$name => $need,)* }
             }
@@ -69,7 +71,7 @@ impl Operation {
     pub const fn privilege(self) -> Option<Privilege> {
         match self.need() {
             Need::On(privilege) | Need::OnHolder(privilege) => Some(privilege),
-            Need::Nothing | Need::Proof | Need::UnitUser | Need::Manager => None,
+            Need::Nothing | Need::Proof | Need::UnitUser | Need::UnitAdmin | Need::Manager => None,
         }
     }
 }
@@ -83,6 +85,10 @@ operations! {
     ReadCells = Unit, UnitUser;
     /// `POST`, `PUT`, `MERGE`, `DELETE` of cells in `{unit}__ctl`
     WriteCells = Unit, UnitUser;
+    /// `GET` and `OPTIONS` of `{unit}__status`
+    ReadStatus = Unit, UnitAdmin;
+    /// `POST {unit}__status`
+    ReloadSettings = Unit, UnitAdmin;
 
     /// `GET {cell}`
     ReadCell = Cell, Nothing;

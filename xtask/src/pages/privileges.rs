@@ -57,6 +57,7 @@ fn need(operation: Operation) -> (String, &'static str) {
         Need::Nothing => ("nothing".to_owned(), ""),
         Need::Proof => ("what the request proves by itself".to_owned(), ""),
         Need::UnitUser => ("to be a unit user".to_owned(), ""),
+        Need::UnitAdmin => ("to be administrator of the unit".to_owned(), ""),
         Need::Manager => (
             "to be administrator of the unit or owner of the cell".to_owned(),
             "",

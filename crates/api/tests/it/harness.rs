@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use personium_api::{Body, Service};
+use personium_api::{Body, Operator, Service};
 use personium_model::auth::Keys;
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
@@ -35,6 +35,28 @@ struct Ticks(AtomicI64);
 impl Clock for Ticks {
     fn now_ms(&self) -> i64 {
         self.0.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+/// The largest page once settings were read anew.
+pub const NEW_TOP_MAX: u32 = 1_234;
+
+/// An operator who shows one setting, and has changed the largest page.
+struct Operations(Settings);
+
+impl Operator for Operations {
+    fn settings(&self) -> Vec<(String, String)> {
+        vec![("a setting".to_owned(), "its value".to_owned())]
+    }
+
+    fn waiting(&self) -> Vec<String> {
+        vec!["another setting".to_owned()]
+    }
+
+    fn reload(&self) -> personium_types::Result<Settings> {
+        let mut settings = self.0.clone();
+        settings.odata.top_max = NEW_TOP_MAX;
+        Ok(settings)
     }
 }
 
@@ -93,9 +115,10 @@ impl World {
             cache: Arc::new(MemoryCache::new(1 << 20)),
             clock: clock.clone(),
         };
+        let operations = Arc::new(Operations(settings.clone()));
         let unit = Arc::new(Unit::new(ports, urls, settings, keys));
         Self {
-            service: Service::new(unit.clone()),
+            service: Service::new(unit.clone()).operated_by(operations),
             unit,
             records,
             blobs,

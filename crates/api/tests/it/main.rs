@@ -7,3 +7,4 @@ mod dav;
 mod harness;
 mod message;
 mod permits;
+mod status;

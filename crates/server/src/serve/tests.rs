@@ -217,3 +217,74 @@ async fn a_port_that_is_taken_makes_no_unit() {
     assert!(matches!(failed, Err(StartError::Listen { .. })));
     assert!(!folder.path().join("data").exists());
 }
+
+/// A request with the master token: its status and its body.
+async fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String) {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer m\r\nAccept: application/json\r\n\
+         Content-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    let answer = talk(address, request.as_bytes()).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.get(9..12).unwrap_or_default();
+    (status.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn settings_are_read_anew_while_the_unit_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("unit.properties");
+    let write = |more: &str| {
+        let text = format!(
+            "io.personium.core.data.dir=data\nio.personium.core.masterToken=m\n\
+             io.personium.core.listen=127.0.0.1:0\nio.personium.core.admin.listen=127.0.0.1:0\n\
+             io.personium.core.unitScheme=http\nio.personium.core.pathBasedCellUrl.enabled=true\n\
+             io.personium.core.odata.query.top.default=5\n{more}"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let prefix = "io.personium.core.";
+    write("io.personium.core.odata.query.top.maxnum=5\n");
+    let inputs = Inputs {
+        file: Some(file.clone()),
+        ..Inputs::default()
+    };
+    let running = start(Loaded::from(&inputs).unwrap(), |_| {}).await.unwrap();
+    let address = running.address;
+    let list = "/__ctl/Cell?$top=6";
+    assert_eq!(ask(address, "GET", list).await.0, "400");
+    let status = async || {
+        let (code, body) = ask(address, "GET", "/__status").await;
+        assert_eq!(code, "200", "{body}");
+        serde_json::from_str::<serde_json::Value>(&body).unwrap()
+    };
+    let shown = status().await;
+    let value = |shown: &serde_json::Value, key: &str| {
+        shown["properties"][format!("{prefix}{key}")].clone()
+    };
+    assert_eq!(value(&shown, "odata.query.top.maxnum"), "5");
+    assert_eq!(value(&shown, "odata.query.skip.maxnum"), "100000");
+    assert_eq!(value(&shown, "masterToken"), "***");
+    assert_eq!(shown["waitingForRestart"], serde_json::json!([]));
+    assert_eq!(shown["health"]["records"], "ok");
+
+    write("io.personium.core.odata.query.top.maxnum=6\nio.personium.core.log.format=json\n");
+    assert_eq!(ask(address, "GET", list).await.0, "400");
+    assert_eq!(ask(address, "POST", "/__status").await.0, "204");
+    assert_eq!(ask(address, "GET", list).await.0, "200");
+    let shown = status().await;
+    assert_eq!(value(&shown, "odata.query.top.maxnum"), "6");
+    let waiting = serde_json::json!([format!("{prefix}log.format")]);
+    assert_eq!(shown["waitingForRestart"], waiting);
+
+    write("io.personium.core.odata.query.top.maxnum=none\n");
+    let (code, body) = ask(address, "POST", "/__status").await;
+    assert_eq!(code, "409");
+    assert!(
+        body.contains("PR409-SV-0001") && body.contains("top.maxnum"),
+        "{body}"
+    );
+    assert_eq!(ask(address, "GET", list).await.0, "200");
+    assert_eq!(value(&status().await, "odata.query.top.maxnum"), "6");
+    running.stop().await;
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use personium_model::Settings;
 use personium_store::{Direction, Key, KeyRange, RecordStore, Space};
+use personium_token::role_url::RoleUrl;
 use personium_types::{Level, Need, Privilege};
 use tokio::sync::OnceCell;
 
@@ -37,6 +38,7 @@ struct Tokens {
     unit_user: String,
     unit_user_expired: String,
     other_unit_user: String,
+    administrator: String,
     no_unit_user: String,
     everything: String,
 }
@@ -238,6 +240,10 @@ impl Fixture {
                 UNIT.clone_into(&mut t.target);
                 t.subject = cell_url("d") + "#other";
             }),
+            administrator: world.signed(|t| {
+                UNIT.clone_into(&mut t.target);
+                t.roles = vec![RoleUrl::class(&cell_url("d"), "UnitAdmin").to_string()];
+            }),
             no_unit_user: world.trans_to_unit("appcell").await,
             everything: self.login("owned", "all", &[]).await,
         }
@@ -314,6 +320,7 @@ impl Callers {
                 Self::by_list(case, tokens)
             }
             Need::UnitUser => Self::by_unit(case, tokens),
+            Need::UnitAdmin => Self::by_administrator(case, tokens),
             Need::Manager => Self::by_owner(case, tokens),
             Need::Nothing | Need::Proof => unreachable!("{case} is not decided by who asks"),
         };
@@ -432,6 +439,25 @@ impl Callers {
             allowed: caller("a unit user", bearer(&tokens.unit_user), done(case.status)),
             refused: all,
         }
+    }
+
+    fn by_administrator(case: &Case, tokens: &Tokens) -> Self {
+        let mut callers = Self::by_unit(case, tokens);
+        let outcome = refused(403, "AU-0002");
+        for (name, token) in [
+            ("a unit user", &tokens.unit_user),
+            ("another unit user", &tokens.other_unit_user),
+        ] {
+            callers
+                .refused
+                .push(caller(name, bearer(token), outcome.clone()));
+        }
+        callers.allowed = caller(
+            "an administrator",
+            bearer(&tokens.administrator),
+            done(case.status),
+        );
+        callers
     }
 
     fn by_owner(case: &Case, tokens: &Tokens) -> Self {
