@@ -10,15 +10,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds a part of the workspace; gives the folder of what was built.
-fn built(arguments: &[&str]) -> PathBuf {
+/// Builds the programs of the whole workspace, which `cargo test` has mostly done; gives their folder.
+fn built() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let done = Command::new(cargo)
-        .args(["build", "--quiet"])
-        .args(arguments)
+        .args(["build", "--quiet", "--workspace", "--bins", "--examples"])
         .status()
         .unwrap();
-    assert!(done.success(), "{arguments:?} does not build");
+    assert!(done.success(), "the workspace does not build");
     Path::new(env!("CARGO_BIN_EXE_personium-bench"))
         .parent()
         .unwrap()
@@ -27,16 +26,13 @@ fn built(arguments: &[&str]) -> PathBuf {
 
 #[test]
 fn tokens_are_measured_beside_their_floors() {
-    let server = built(&["--package", "personium-server"]).join("personium");
-    let checks = built(&["--package", "personium-token", "--example", "token_checks"])
-        .join("examples")
-        .join("token_checks");
+    let folder = built();
     let out = Command::new(env!("CARGO_BIN_EXE_personium-bench"))
         .args(["report", "--quick", "auth"])
         .arg("--server")
-        .arg(server)
+        .arg(folder.join("personium"))
         .arg("--token-checks")
-        .arg(checks)
+        .arg(folder.join("examples").join("token_checks"))
         .output()
         .unwrap();
     let report = String::from_utf8_lossy(&out.stdout);

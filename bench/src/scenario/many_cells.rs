@@ -30,8 +30,8 @@ pub(super) async fn run(bench: &Bench) -> Outcome<Section> {
     }
     let made = began.elapsed().as_secs_f64();
     let mut unit = unit.crash_and_restart().await?;
-    let ready = unit.ready_after.as_secs_f64();
     let idle = unit.watched().resident() as f64 / 1e6;
+    let asked = Instant::now();
     unit.call(
         "GET",
         &format!("/__ctl/Cell('cell{}')", cells - 1),
@@ -39,6 +39,7 @@ pub(super) async fn run(bench: &Bench) -> Outcome<Section> {
         b"",
     )
     .await?;
+    let ready = (unit.ready_after + asked.elapsed()).as_secs_f64();
     drop(unit);
     let _ = std::fs::remove_dir_all(&folder);
     let mut section = Section::new("many-cells");
@@ -47,7 +48,7 @@ pub(super) async fn run(bench: &Bench) -> Outcome<Section> {
         cells as f64 / made,
     );
     section.demand(
-        "seconds until a unit with all these cells listens after a crash",
+        "seconds until a unit with all these cells has answered for one of them after a crash",
         ready,
         Bound::AtMost,
         0.5,
