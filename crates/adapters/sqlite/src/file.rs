@@ -20,11 +20,14 @@ const CHECKPOINT_PAGES: u32 = 2000;
 /// Bytes that the log file keeps after a checkpoint.
 const LOG_KEPT: u32 = 16 << 20;
 
-/// Commits after which the page cache of the writer is fitted to the size of the file again.
+/// Uses of a connection after which its page cache is fitted to the size of the file again.
 const FITTED_FOR: u32 = 256;
 
-/// Part of a file that the page cache of its writer may hold.
-const CACHED_PART: u64 = 16;
+/// The page cache of the writer of a large file holds up to this part of it: new index entries go everywhere.
+const WRITER_PART: u64 = 16;
+
+/// The page cache of a reader of a large file holds up to this part of it: the upper pages of its tree.
+const READER_PART: u64 = 64;
 
 /// How long a connection waits for another that recovers or closes the file.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(10);
@@ -36,9 +39,16 @@ pub(crate) struct DbFile {
     pub(crate) path: PathBuf,
     /// Read by whoever uses a connection, written by whoever takes all of them away.
     pub(crate) gate: RwLock<()>,
-    pub(crate) readers: Mutex<Vec<Connection>>,
+    pub(crate) readers: Mutex<Vec<Reader>>,
     pub(crate) writer: Mutex<Option<Writer>>,
     pub(crate) queue: Mutex<Queue>,
+}
+
+/// A connection that reads.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) db: Connection,
+    until_fitted: u32,
 }
 
 /// The connection that writes.
@@ -47,8 +57,7 @@ pub(crate) struct Writer {
     pub(crate) db: Connection,
     /// The stamp of the last commit.
     pub(crate) stamp: Stamp,
-    /// Commits until the page cache is fitted to the file again.
-    pub(crate) until_fitted: u32,
+    until_fitted: u32,
 }
 
 /// What waits for the writer of a file.
@@ -133,9 +142,11 @@ impl DbFile {
     }
 
     /// A connection for reading; `None` if there is no file. The caller holds the gate.
-    pub(crate) fn reader(&self, settings: &Settings) -> Result<Option<Connection>> {
-        if let Some(db) = self.readers.lock().pop() {
-            return Ok(Some(db));
+    pub(crate) fn reader(&self, settings: &Settings) -> Result<Option<Reader>> {
+        let idle = self.readers.lock().pop();
+        if let Some(mut reader) = idle {
+            self.fit_cache(&reader.db, &mut reader.until_fitted, READER_PART, settings)?;
+            return Ok(Some(reader));
         }
         if !self.path.exists() {
             return Ok(None);
@@ -143,14 +154,17 @@ impl DbFile {
         let db = self.connect(settings)?;
         db.pragma_update(None, "query_only", true)
             .map_err(|e| store_error(&e))?;
-        Ok(Some(db))
+        Ok(Some(Reader {
+            db,
+            until_fitted: 0,
+        }))
     }
 
     /// Keeps a connection for the next reader. The caller holds the gate.
-    pub(crate) fn give_back(&self, db: Connection, settings: &Settings) {
+    pub(crate) fn give_back(&self, reader: Reader, settings: &Settings) {
         let mut idle = self.readers.lock();
         if idle.len() < settings.idle_readers {
-            idle.push(db);
+            idle.push(reader);
         }
     }
 
@@ -175,21 +189,28 @@ impl DbFile {
         })
     }
 
-    /// Fits the page cache of the writer to the size of the file, now and then: index entries of a large cell go
-    /// everywhere in it.
-    pub(crate) fn fit_cache(&self, writer: &mut Writer, settings: &Settings) -> Result<()> {
-        if writer.until_fitted > 0 {
-            writer.until_fitted -= 1;
+    /// Fits the page cache of the writer to the size of the file, now and then.
+    pub(crate) fn fit_writer(&self, writer: &mut Writer, settings: &Settings) -> Result<()> {
+        self.fit_cache(&writer.db, &mut writer.until_fitted, WRITER_PART, settings)
+    }
+
+    fn fit_cache(
+        &self,
+        db: &Connection,
+        until_fitted: &mut u32,
+        part: u64,
+        settings: &Settings,
+    ) -> Result<()> {
+        if *until_fitted > 0 {
+            *until_fitted -= 1;
             return Ok(());
         }
-        writer.until_fitted = FITTED_FOR;
+        *until_fitted = FITTED_FOR;
         let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        let part = i64::try_from(size / (CACHED_PART << 10)).unwrap_or(i64::MAX);
+        let fitting = i64::try_from(size / (part << 10)).unwrap_or(i64::MAX);
         let least = i64::from(settings.cache_kib);
-        let kib = part.clamp(least, i64::from(settings.large_cache_kib).max(least));
-        writer
-            .db
-            .pragma_update(None, "cache_size", -kib)
+        let kib = fitting.clamp(least, i64::from(settings.large_cache_kib).max(least));
+        db.pragma_update(None, "cache_size", -kib)
             .map_err(|e| store_error(&e))
     }
 

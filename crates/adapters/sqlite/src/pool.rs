@@ -238,7 +238,7 @@ fn write(
             file.open_writer(&inner.settings)?
         }
     };
-    file.fit_cache(&mut writer, &inner.settings)?;
+    file.fit_writer(&mut writer, &inner.settings)?;
     let answers = apply::group(&mut writer, group.iter().map(|waiting| &waiting.batch))?;
     *place = Some(writer);
     Ok(answers)

@@ -16,12 +16,12 @@ pub(crate) fn read<T>(
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<T> {
     let _gate = file.gate.read();
-    let Some(db) = file.reader(settings)? else {
+    let Some(reader) = file.reader(settings)? else {
         return Ok(none);
     };
-    match work(&db) {
+    match work(&reader.db) {
         Ok(found) => {
-            file.give_back(db, settings);
+            file.give_back(reader, settings);
             Ok(found)
         }
         Err(error) => Err(store_error(&error)),

@@ -25,9 +25,10 @@ pub struct Settings {
     pub writers: usize,
     /// Idle readers kept for each open file.
     pub idle_readers: usize,
-    /// Page cache of a connection, in KiB.
+    /// Page cache of a connection to a small file, in KiB.
     pub cache_kib: u32,
-    /// Page cache of the connection that writes a large file, in KiB: a sixteenth of the file, up to this much.
+    /// Page cache that a connection to a large file may have, in KiB: a sixteenth of the file for the writer, a 64th
+    /// for each reader, up to this much.
     pub large_cache_kib: u32,
     /// Bytes of a page of new files: a power of two from 512 to 65536.
     pub page_size: u32,
