@@ -93,8 +93,10 @@ pub async fn discovery(call: CellCall) -> Result<Answer> {
     if insists(&call.view, Strictness::RefusesPassword).await? {
         grant_types.retain(|kind| *kind != "password");
     }
+    let names_issuer = insists(&call.view, Strictness::NamesIssuer).await?;
     let body = json!({
         "issuer": cell,
+        "authorization_response_iss_parameter_supported": names_issuer,
         "authorization_endpoint": format!("{cell}__authz"),
         "token_endpoint": format!("{cell}__token"),
         "introspection_endpoint": format!("{cell}__introspect"),

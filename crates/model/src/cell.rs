@@ -58,6 +58,8 @@ pub enum Strictness {
     RefusesImplicit,
     /// No tokens for a password that was given to an application: no password grant (RFC 9700 section 2.4).
     RefusesPassword,
+    /// Answers in redirects that name the cell they come from, so that none passes for another's (RFC 9207).
+    NamesIssuer,
 }
 
 impl Strictness {
@@ -68,6 +70,7 @@ impl Strictness {
             Self::RequiresPkce => "authorizationrequirespkce",
             Self::RefusesImplicit => "authorizationrefusesimplicit",
             Self::RefusesPassword => "tokenrefusespassword",
+            Self::NamesIssuer => "authorizationnamesissuer",
         }
     }
 }

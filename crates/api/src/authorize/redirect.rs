@@ -15,6 +15,8 @@ pub struct Back {
     pub state: Option<String>,
     /// What stands between the URL and the answer, unless the URL has it already.
     pub separator: char,
+    /// The URL of the cell, if the answer names it (`iss`, RFC 9207).
+    pub issuer: Option<String>,
 }
 
 impl Back {
@@ -28,6 +30,11 @@ impl Back {
         let joined: Vec<String> = parameters
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
+            .chain(
+                self.issuer
+                    .iter()
+                    .map(|url| format!("iss={}", form_encoded(url))),
+            )
             .collect();
         format!("{}{separator}{}", self.redirect_uri, joined.join("&"))
     }
@@ -121,6 +128,7 @@ mod tests {
             redirect_uri: redirect_uri.to_owned(),
             state: Some(state.to_owned()),
             separator,
+            issuer: None,
         }
     }
 

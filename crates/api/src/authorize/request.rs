@@ -69,6 +69,7 @@ pub async fn read(call: &CellCall, form: Form) -> Result<Request, Refusal> {
         "id_token" => Some(Wanted::IdToken),
         _ => None,
     };
+    let names_issuer = insists(&call.view, Strictness::NamesIssuer).await?;
     let back = Back {
         redirect_uri: redirect_uri.clone(),
         state: form.get("state").map(str::to_owned),
@@ -77,6 +78,7 @@ pub async fn read(call: &CellCall, form: Form) -> Result<Request, Refusal> {
         } else {
             '#'
         },
+        issuer: names_issuer.then(|| call.cell_url()),
     };
     if response_type.is_empty() {
         return Err(Refusal::Client(back, Code::ResponseTypeMissing));

@@ -295,6 +295,43 @@ async fn a_cell_can_refuse_tokens_in_redirects() {
 }
 
 #[tokio::test]
+async fn a_cell_can_name_itself_in_its_answers() {
+    let world = world(|_| {}).await;
+    let answers = async || {
+        let mut cancelled = asked("code");
+        cancelled.push(("cancel_flg", "true".to_owned()));
+        let mut issuers = Vec::new();
+        for fields in [
+            with_login(asked("code")),
+            with_login(asked("token")),
+            cancelled,
+        ] {
+            let reply = post(&world, &fields).await;
+            assert!(
+                told(&reply, "code")
+                    .or(told(&reply, "access_token"))
+                    .is_some(),
+                "{}",
+                reply.text()
+            );
+            issuers.push(told(&reply, "iss"));
+        }
+        let path = "c/.well-known/openid-configuration";
+        let document = world.anybody("GET", path).send().await.json();
+        let offered = &document["authorization_response_iss_parameter_supported"];
+        (
+            issuers,
+            offered.as_bool().unwrap(),
+            document["issuer"].as_str().unwrap().to_owned(),
+        )
+    };
+    let (issuers, offered, cell) = answers().await;
+    assert_eq!((issuers, offered), (vec![None; 3], false));
+    insist(&world, "authorizationnamesissuer").await;
+    assert_eq!(answers().await, (vec![Some(cell.clone()); 3], true, cell));
+}
+
+#[tokio::test]
 async fn a_cell_can_refuse_passwords_that_were_given_to_applications() {
     let world = world(|_| {}).await;
     let refresh = text(&world.login("c", &[]).await, "refresh_token");
