@@ -55,5 +55,12 @@ fn authlib_gets_by() {
 #[test]
 fn openid_client_gets_by() {
     let unit = Unit::start("openid-client");
-    node("openid_client.mjs", &told(&unit));
+    let mut given = told(&unit);
+    given["names_issuer"] = false.into();
+    node("openid_client.mjs", &given);
+    let insist = "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:set><D:prop>\
+                  <p:authorizationnamesissuer>true</p:authorizationnamesissuer></D:prop></D:set></D:propertyupdate>";
+    unit.admin().made("PROPPATCH", "/ours/", insist);
+    given["names_issuer"] = true.into();
+    node("openid_client.mjs", &given);
 }

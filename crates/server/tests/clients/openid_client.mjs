@@ -1,5 +1,5 @@
-// openid-client as the relying party of a cell. Given: the cell, the application, an account with its password, and a
-// file that the account may read.
+// openid-client as the relying party of a cell. Given: the cell, whether it names itself in its answers, the application,
+// an account with its password, and a file that the account may read.
 
 import assert from 'node:assert/strict'
 import * as client from 'openid-client'
@@ -58,6 +58,7 @@ async function begin(config, more = {}) {
 for (const authentication of [client.ClientSecretBasic, client.ClientSecretPost]) {
   const config = await discovered(authentication)
   assert.ok(config.serverMetadata().supportsPKCE())
+  assert.equal(config.serverMetadata().authorization_response_iss_parameter_supported, given.names_issuer)
   const { checks, url } = await begin(config)
   const back = await logIn(url)
   assert.ok(back.href.startsWith(`${redirectUri}?`), back.href)
@@ -83,6 +84,12 @@ for (const authentication of [client.ClientSecretBasic, client.ClientSecretPost]
     const sent = await logIn(again.url)
     const other = { ...again.checks, [wrong]: client.randomPKCECodeVerifier() }
     await assert.rejects(client.authorizationCodeGrant(config, sent, other), wrong)
+  }
+  if (given.names_issuer) {
+    const again = await begin(config)
+    const sent = await logIn(again.url)
+    sent.searchParams.set('iss', given.other.id)
+    await assert.rejects(client.authorizationCodeGrant(config, sent, again.checks))
   }
 }
 
