@@ -5,7 +5,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use personium_store::{Batch, Direction, Expect};
+use personium_store::{Batch, Direction, Expect, Key};
 use personium_token::local::LocalToken;
 use personium_types::Result;
 
@@ -49,14 +49,11 @@ pub async fn spend_refresh(
                     return Ok((batch, false));
                 }
             }
-            if view.records().find_bytes(&used).await?.is_some() {
+            let first = spend(view, &used, today, &mut batch).await?;
+            if !first {
                 batch.put(ended(today + 1), Vec::new());
-                return Ok((batch, false));
             }
-            batch.assert(used.clone(), Expect::Absent);
-            batch.put(used.clone(), Vec::new());
-            sweep(view, today, &mut batch).await?;
-            Ok((batch, true))
+            Ok((batch, first))
         })
         .await
 }
@@ -73,21 +70,22 @@ pub async fn spend_code(
     view.records()
         .transact(|| async {
             let mut batch = Batch::new();
-            if view.records().find_bytes(&used).await?.is_some() {
-                return Ok((batch, false));
-            }
-            batch.assert(used.clone(), Expect::Absent);
-            batch.put(used.clone(), Vec::new());
-            sweep(view, today, &mut batch).await?;
-            Ok((batch, true))
+            let first = spend(view, &used, today, &mut batch).await?;
+            Ok((batch, first))
         })
         .await
 }
 
-async fn sweep(view: &CellView, today: u32, batch: &mut Batch) -> Result<()> {
+/// Adds the first use of a token to the batch, and the removal of some old ones; false if it was used before.
+async fn spend(view: &CellView, used: &Key, today: u32, batch: &mut Batch) -> Result<bool> {
+    if view.records().find_bytes(used).await?.is_some() {
+        return Ok(false);
+    }
+    batch.assert(used.clone(), Expect::Absent);
+    batch.put(used.clone(), Vec::new());
     let old = keys::spent_before(today);
     for key in view.records().list_keys(&old, Direction::Up, SWEPT).await? {
         batch.delete(key);
     }
-    Ok(())
+    Ok(true)
 }
