@@ -98,8 +98,8 @@ impl DbFile {
     }
 
     /// Opens a connection to the file, which must exist.
-    fn connect(&self, settings: &Settings) -> Result<Connection> {
-        self.connect_now(settings)
+    fn connect(&self) -> Result<Connection> {
+        self.connect_now()
             .map_err(|e| store_error(&e))
             .and_then(|db| {
                 self.check_format(&db)?;
@@ -107,12 +107,11 @@ impl DbFile {
             })
     }
 
-    fn connect_now(&self, settings: &Settings) -> rusqlite::Result<Connection> {
+    fn connect_now(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags)?;
         db.busy_timeout(BUSY)?;
         db.set_prepared_statement_cache_capacity(PREPARED);
-        db.pragma_update(None, "cache_size", -i64::from(settings.cache_kib))?;
         Ok(db)
     }
 
@@ -144,14 +143,22 @@ impl DbFile {
     /// A connection for reading; `None` if there is no file. The caller holds the gate.
     pub(crate) fn reader(&self, settings: &Settings) -> Result<Option<Reader>> {
         let idle = self.readers.lock().pop();
-        if let Some(mut reader) = idle {
-            self.fit_cache(&reader.db, &mut reader.until_fitted, READER_PART, settings)?;
-            return Ok(Some(reader));
-        }
+        let reader = match idle {
+            Some(reader) => Some(reader),
+            None => self.new_reader()?,
+        };
+        let Some(mut reader) = reader else {
+            return Ok(None);
+        };
+        self.fit_cache(&reader.db, &mut reader.until_fitted, READER_PART, settings)?;
+        Ok(Some(reader))
+    }
+
+    fn new_reader(&self) -> Result<Option<Reader>> {
         if !self.path.exists() {
             return Ok(None);
         }
-        let db = self.connect(settings)?;
+        let db = self.connect()?;
         db.pragma_update(None, "query_only", true)
             .map_err(|e| store_error(&e))?;
         Ok(Some(Reader {
@@ -170,7 +177,7 @@ impl DbFile {
 
     /// A connection for writing to the file, which must exist.
     pub(crate) fn open_writer(&self, settings: &Settings) -> Result<Writer> {
-        let db = self.connect(settings)?;
+        let db = self.connect()?;
         let prepare = || -> rusqlite::Result<Stamp> {
             let sync = match settings.sync {
                 Sync::Full => "FULL",
