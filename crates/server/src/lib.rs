@@ -11,9 +11,9 @@ mod limits;
 pub mod listen;
 pub mod logging;
 mod patience;
+mod request_body;
 pub mod serve;
 pub mod status;
-mod unread;
 pub mod wiring;
 
 /// The version of this program.

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::figures::Figures;
 use crate::patience::PatientStream;
-use crate::unread::RequestBody;
+use crate::request_body::RequestBody;
 
 /// How long accepting pauses when the system has no room for another connection.
 const NO_ROOM: Duration = Duration::from_millis(100);

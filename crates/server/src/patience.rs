@@ -1,4 +1,4 @@
-//! Bounds on how long a client may keep the unit waiting: with pieces of a request body, and with taking an answer.
+//! Bounds on how long a client may keep the unit waiting.
 
 use std::future::Future;
 use std::io;
@@ -6,85 +6,43 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use personium_api::BoxError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Runs while something waits, and is up after so long.
-struct Patience {
+pub(crate) struct Patience {
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patience {
-    fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
             waiting: None,
         }
     }
 
+    /// How long it lasts.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Whether patience is at its end; to be asked while the other side does nothing.
-    fn is_up(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn is_up(&mut self, cx: &mut Context<'_>) -> bool {
         let limit = self.limit;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         waiting.as_mut().poll(cx).is_ready()
     }
 
     /// The other side did something.
-    fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.waiting = None;
     }
 }
 
-/// A request body that fails when its next piece does not come in time.
-pub(crate) struct PatientBody {
-    inner: Incoming,
-    patience: Patience,
-}
-
-impl PatientBody {
-    pub(crate) fn new(inner: Incoming, limit: Duration) -> Self {
-        Self {
-            inner,
-            patience: Patience::new(limit),
-        }
-    }
-}
-
-impl Body for PatientBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                self.patience.renew();
-                Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
-            }
-            Poll::Pending if self.patience.is_up(cx) => {
-                Poll::Ready(Some(Err(late("the request body").into())))
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-fn late(what: &str) -> io::Error {
+/// The error of a wait that was too long.
+pub(crate) fn late(what: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::TimedOut,
         format!("{what} did not go on in time"),

@@ -1,9 +1,9 @@
-//! What is left of a request body when the request is answered before its end.
+//! The body of a request: it must come in time, and what is left of it when the request is answered early is dealt with.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use hyper::header::EXPECT;
 use personium_api::BoxError;
 use tokio::runtime::Handle;
 
-use crate::patience::PatientBody;
+use crate::patience::{Patience, late};
 
 /// Bytes of a body nobody wants that are still taken, so that the connection can be used for the next request.
 const TAKEN: u64 = 64 << 10;
@@ -31,11 +31,13 @@ impl Left {
     }
 }
 
-/// A request body. If it is dropped before its end, a short rest is read and thrown away; a long one, or one that
-/// the client keeps back until it is invited (RFC 9110 section 10.1.1), is left behind.
+/// A request body. It fails when its next piece does not come in time. If it is dropped before its end, a short rest is
+/// read and thrown away; a long one, or one that the client keeps back until it is invited (RFC 9110 section 10.1.1), is
+/// left behind.
 pub(crate) struct RequestBody {
-    inner: Option<PatientBody>,
-    limit: Duration,
+    /// `None` after its end.
+    inner: Option<Incoming>,
+    patience: Patience,
     left: Left,
     invited: bool,
 }
@@ -46,8 +48,8 @@ impl RequestBody {
         let invited = !request.headers().contains_key(EXPECT);
         let left = Left::default();
         let request = request.map(|body| Self {
-            inner: Some(PatientBody::new(body, limit)),
-            limit,
+            inner: Some(body),
+            patience: Patience::new(limit),
             left: left.clone(),
             invited,
         });
@@ -63,13 +65,21 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.invited = true;
-        let Some(inner) = self.inner.as_mut() else {
+        let body = &mut *self;
+        body.invited = true;
+        let Some(inner) = body.inner.as_mut() else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(inner).poll_frame(cx));
+        let frame = match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                body.patience.renew();
+                frame.map(|frame| frame.map_err(BoxError::from))
+            }
+            Poll::Pending if body.patience.is_up(cx) => Some(Err(late("the request body").into())),
+            Poll::Pending => return Poll::Pending,
+        };
         if !matches!(frame, Some(Ok(_))) {
-            self.inner = None;
+            body.inner = None;
         }
         Poll::Ready(frame)
     }
@@ -93,13 +103,16 @@ impl Drop for RequestBody {
         let short = inner.size_hint().upper().is_some_and(|rest| rest <= TAKEN);
         match Handle::try_current() {
             Ok(runtime) if short && self.invited => {
-                runtime.spawn(tokio::time::timeout(self.limit, throw_away(inner)));
+                runtime.spawn(tokio::time::timeout(
+                    self.patience.limit(),
+                    throw_away(inner),
+                ));
             }
             _ => self.left.0.store(true, Ordering::Release),
         }
     }
 }
 
-async fn throw_away(mut body: PatientBody) {
+async fn throw_away(mut body: Incoming) {
     while let Some(Ok(_)) = body.frame().await {}
 }
