@@ -19,7 +19,7 @@ use crate::folder::Folder;
 use crate::pool::{Pool, gone};
 use crate::{Settings, read};
 
-/// Scans and counts of up to this many records run on the calling thread; longer ones on a thread of their own.
+/// Scans and counts that find up to this many records run on the calling thread; longer ones on a thread of their own.
 const SHORT: usize = 512;
 
 /// Bytes that the key and value of a record may have together.
@@ -179,9 +179,12 @@ impl RecordStore for SqliteStore {
         order: Direction,
         limit: usize,
     ) -> Result<Vec<(Key, Record)>> {
-        if limit <= SHORT {
-            return self.read_here(space, Vec::new(), |db| read::scan(db, range, order, limit));
+        let first = limit.min(SHORT);
+        let found = self.read_here(space, Vec::new(), |db| read::scan(db, range, order, first))?;
+        if found.len() < first || first == limit {
+            return Ok(found);
         }
+        // All of it anew, so that it comes from one snapshot.
         let range = range.clone();
         self.read(space, Vec::new(), move |db| {
             read::scan(db, &range, order, limit)

@@ -14,6 +14,7 @@ pub async fn records(store: Arc<dyn RecordStore>) {
     store.check().await.unwrap();
     nothing_is_found_in_a_new_space(&*store).await;
     scans_are_ordered_both_ways(&*store).await;
+    a_scan_gives_as_many_as_there_are_up_to_its_limit(&*store).await;
     pages_go_on_while_others_write(&*store).await;
     spaces_are_apart(&*store).await;
     assertions_are_all_or_nothing(&*store).await;
@@ -159,6 +160,27 @@ async fn scans_are_ordered_both_ways(store: &dyn RecordStore) {
         .unwrap()
     {
         assert_eq!((&record.value[..], record.version), (key.as_bytes(), stamp));
+    }
+}
+
+/// Also where an engine may treat short and long scans differently.
+async fn a_scan_gives_as_many_as_there_are_up_to_its_limit(store: &dyn RecordStore) {
+    let space = new_space();
+    let mut stored = 0;
+    for there in [1, 511, 512, 513, 1025] {
+        let mut batch = Batch::new();
+        for n in stored..there {
+            batch.put(key(n), n.to_le_bytes().to_vec());
+        }
+        stored = there;
+        store.commit(&space, batch).await.unwrap();
+        for limit in [1, 511, 512, 513, 1024, 1025, 5000] {
+            for order in [Direction::Up, Direction::Down] {
+                let found = store.scan(&space, &all(), order, limit).await.unwrap();
+                let expected = usize::try_from(there).unwrap().min(limit);
+                assert_eq!(found.len(), expected, "{there} records, limit {limit}");
+            }
+        }
     }
 }
 
