@@ -277,6 +277,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 pub fn store_error(error: StoreError) -> Error {
     let code = match &error {
         StoreError::Conflict => Code::Conflict,
+        StoreError::Gone => Code::NoSuchCell,
         StoreError::Busy(_) => Code::ServerBusy,
         StoreError::Corrupt(_) => Code::StoreCorrupt,
         StoreError::Down(_) => Code::StoreDown,

@@ -9,6 +9,9 @@ pub enum StoreError {
     /// An assertion of the batch did not hold; nothing was changed. Read again and retry.
     #[error("an assertion of the batch does not hold")]
     Conflict,
+    /// The space was dropped; nothing was changed, and nothing ever will be.
+    #[error("the space was dropped")]
+    Gone,
     /// The engine has no capacity at the moment; a retry later may help.
     #[error("the engine is busy: {0}")]
     Busy(String),

@@ -151,10 +151,12 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Does the whole batch, durably, or nothing.
     ///
     /// # Errors
-    /// [`crate::StoreError::Conflict`] if an assertion did not hold.
+    /// [`crate::StoreError::Conflict`] if an assertion did not hold, [`crate::StoreError::Gone`] if the space was dropped
+    /// since the store was opened.
     async fn commit(&self, space: &Space, batch: Batch) -> Result<Stamp>;
 
-    /// Removes the space with everything in it. Succeeds if there is none.
+    /// Removes the space with everything in it, for good: a batch that was on its way does not bring it back. Succeeds if
+    /// there is none.
     async fn drop_space(&self, space: &Space) -> Result<()>;
 
     /// Whether the engine answers.

@@ -216,7 +216,9 @@ fn commit(inner: &Inner, file: &DbFile, group: Vec<Waiting>) {
             }
         }
         Err(error) => {
-            tracing::error!(file = %file.path.display(), %error, "cannot commit");
+            if !matches!(error, StoreError::Gone) {
+                tracing::error!(file = %file.path.display(), %error, "cannot commit");
+            }
             for waiting in group {
                 let _gone = waiting.answer.send(Err(again(&error)));
             }
@@ -234,6 +236,9 @@ fn write(
     let mut writer = match place.take() {
         Some(writer) => writer,
         None => {
+            if inner.dropped.lock().contains(&file.space) {
+                return Err(StoreError::Gone);
+            }
             inner.folder.create(&file.path)?;
             file.open_writer(&inner.settings)?
         }
@@ -248,6 +253,7 @@ fn write(
 fn again(error: &StoreError) -> StoreError {
     match error {
         StoreError::Conflict => StoreError::Conflict,
+        StoreError::Gone => StoreError::Gone,
         StoreError::Busy(text) => StoreError::Busy(text.clone()),
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
         StoreError::Down(text) => StoreError::Down(text.clone()),
@@ -256,6 +262,7 @@ fn again(error: &StoreError) -> StoreError {
 
 fn remove(inner: &Inner, file: &DbFile) -> Result<()> {
     let _gate = file.gate.write();
+    inner.dropped.lock().insert(file.space);
     file.readers.lock().clear();
     *file.writer.lock() = None;
     inner.folder.remove(&file.path)

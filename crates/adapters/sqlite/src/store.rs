@@ -1,6 +1,6 @@
 //! The engine: which files are open, and the port.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) folder: Folder,
     pub(crate) pool: Pool,
     files: Mutex<Files>,
+    /// Spaces that were dropped since the store was opened.
+    pub(crate) dropped: Mutex<HashSet<Space>>,
     closed: AtomicBool,
 }
 
@@ -63,6 +65,7 @@ impl SqliteStore {
             folder,
             pool: Pool::default(),
             files: Mutex::new(files),
+            dropped: Mutex::default(),
             closed: AtomicBool::new(false),
         });
         Pool::start(&inner)?;

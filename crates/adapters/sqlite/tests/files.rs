@@ -88,11 +88,17 @@ async fn reading_makes_no_file_and_dropping_leaves_none() {
     let space = Space::Cell(CellId::random());
     let store = open(&folder);
     store.get(&space, &[key(1)]).await.unwrap();
-    store.drop_space(&space).await.unwrap();
+    store
+        .drop_space(&Space::Cell(CellId::random()))
+        .await
+        .unwrap();
     assert_eq!(files(&folder), Vec::<PathBuf>::new());
     store.commit(&space, put(1)).await.unwrap();
     assert_ne!(files(&folder), Vec::<PathBuf>::new());
     store.drop_space(&space).await.unwrap();
+    assert_eq!(files(&folder), Vec::<PathBuf>::new());
+    let late = store.commit(&space, put(1)).await;
+    assert!(matches!(late, Err(StoreError::Gone)));
     assert_eq!(files(&folder), Vec::<PathBuf>::new());
 }
 
@@ -150,7 +156,9 @@ async fn a_log_without_its_file_does_not_come_back() {
     let log = std::fs::read(&wal).unwrap();
     assert!(!log.is_empty());
     store.drop_space(&Space::Unit).await.unwrap();
+    store.close().await.unwrap();
     std::fs::write(&wal, log).unwrap();
+    let store = open(&folder);
     store.commit(&Space::Unit, put(2)).await.unwrap();
     let found = store.get(&Space::Unit, &[key(1), key(2)]).await.unwrap();
     assert!(found[0].is_none() && found[1].is_some());

@@ -1,6 +1,6 @@
 //! Records in a map.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ pub struct MemoryRecords {
 #[derive(Debug, Default)]
 struct State {
     spaces: HashMap<Space, Rows>,
+    dropped: HashSet<Space>,
     closed: bool,
 }
 
@@ -147,6 +148,9 @@ impl RecordStore for MemoryRecords {
     async fn commit(&self, space: &Space, batch: Batch) -> Result<Stamp> {
         let mut state = self.state.write();
         state.open()?;
+        if state.dropped.contains(space) {
+            return Err(StoreError::Gone);
+        }
         let empty = Rows::default();
         let rows = state.spaces.get(space).unwrap_or(&empty);
         if !batch.ops().iter().all(|op| rows.holds(op)) {
@@ -177,6 +181,7 @@ impl RecordStore for MemoryRecords {
         let mut state = self.state.write();
         state.open()?;
         state.spaces.remove(space);
+        state.dropped.insert(*space);
         Ok(())
     }
 
