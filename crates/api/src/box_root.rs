@@ -3,6 +3,7 @@
 use http::StatusCode;
 use personium_model::locate::Target;
 use personium_model::{Resource, odata};
+use personium_types::time::iso_time;
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
@@ -33,7 +34,7 @@ pub(crate) async fn get(call: CellCall, resource: Resource, target: Target) -> R
             "url": url,
             "status": "ready",
             "schema": schema,
-            "installed_at": answer::iso_time(info.published),
+            "installed_at": iso_time(info.published),
         },
         "cell": {"name": target.view.cell().name, "url": call.cell_url()},
         "unit": unit::document(&call.call),

@@ -1,15 +1,14 @@
 //! What a cell answers: dispatch to its endpoints, and the cell root itself.
 
-use http::Method;
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, Result};
 
 use crate::answer::Answer;
 use crate::call::CellCall;
 use crate::error::Challenge;
 use crate::route::CellRoute;
 use crate::{
-    authorize, box_url, cell_root, dav, introspect, keys, message, odata, password, relay,
-    role_list, token,
+    authorize, box_url, cell_root, dav, event, introspect, keys, log, message, odata, password,
+    relay, role_list, rule, token,
 };
 
 /// Answers a request to a cell.
@@ -35,7 +34,9 @@ pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer>
         CellRoute::Sign => keys::sign(call).await,
         CellRoute::WellKnown => keys::discovery(call).await,
         CellRoute::Message => message::handle(call).await,
-        CellRoute::Event => Err(no_events(&call.call.method)),
+        CellRoute::Event => event::handle(call).await,
+        CellRoute::Rule => rule::handle(call).await,
+        CellRoute::Log => log::handle(call).await,
         _ => Err(Code::NoSuchPath.into()),
     }
 }
@@ -51,16 +52,9 @@ fn is_endpoint(route: CellRoute) -> bool {
             | CellRoute::Certs
             | CellRoute::Sign
             | CellRoute::BoxUrl
+            | CellRoute::Event
+            | CellRoute::Rule
     )
-}
-
-/// The refusal of any request about events.
-fn no_events(method: &Method) -> Error {
-    match method.as_str() {
-        "PROPFIND" | "PROPPATCH" => Code::NotImplementedMethod.into(),
-        "POST" => Error::new(Code::NotImplementedFeature).with("events"),
-        _ => Code::MethodNotAllowed.into(),
-    }
 }
 
 fn html(call: &CellCall) -> Result<Answer> {

@@ -148,7 +148,7 @@ pub fn resource_of(call: &CellCall) -> Resource {
 }
 
 /// Limits for XML in request bodies.
-fn xml_limits(call: &Call) -> Limits {
+pub(crate) fn xml_limits(call: &Call) -> Limits {
     Limits {
         bytes: call.unit.settings().dav.xml_max,
         ..Limits::REQUEST

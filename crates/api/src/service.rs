@@ -65,6 +65,12 @@ impl Service {
         }
     }
 
+    /// The unit, and its way to other servers, by the settings of this moment.
+    pub(crate) fn parts(&self) -> (Arc<Unit>, Arc<Outside>) {
+        let current = self.current.read();
+        (Arc::clone(&current.unit), Arc::clone(&current.outside))
+    }
+
     pub(crate) fn operator(&self) -> Option<&dyn Operator> {
         self.operator.as_deref()
     }

@@ -11,6 +11,9 @@
 //! | `D` | parent node | number of children |
 //! | `B` | blob id | a small file body |
 //! | `R` | blob id | nothing: a body in the blob store that a node names |
+//! | `G` | generation, moment | a line of the event log |
+//! | `H` | rule id | how often the rule has fired |
+//! | `Q` | rule id, moment | [`crate::event::action::Action`]: what a rule is still to do |
 //! | `T` | day, text | nothing: tokens that do not count any more, until that day is over |
 //! | `M` | name | single values of the space |
 
@@ -288,6 +291,82 @@ pub fn spent_before(day: u32) -> KeyRange {
     }
 }
 
+/// A moment in the order of events: the milliseconds since 1970, a number that tells apart what one process saw in
+/// one of them, and random bits that tell processes apart.
+#[must_use]
+pub fn moment(ms: i64, number: u32, random: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let parts = ms.to_be_bytes().into_iter();
+    let parts = parts
+        .chain(number.to_be_bytes())
+        .chain(random.to_be_bytes());
+    for (to, from) in bytes.iter_mut().zip(parts) {
+        *to = from;
+    }
+    bytes
+}
+
+/// The milliseconds since 1970 in a key that ends with a [`moment`].
+#[must_use]
+pub fn moment_ms(key: &Key) -> Option<i64> {
+    let bytes = key.as_bytes();
+    let moment = bytes.get(bytes.len().checked_sub(16)?..)?;
+    Some(i64::from_be_bytes(moment.get(..8)?.try_into().ok()?))
+}
+
+/// A line of the event log.
+#[must_use]
+pub fn log_line(generation: u32, moment: &[u8; 16]) -> Key {
+    Key::table(b'G')
+        .fixed(&generation.to_be_bytes())
+        .fixed(moment)
+        .build()
+}
+
+/// All lines of one generation of the event log, in the order of time.
+#[must_use]
+pub fn log_lines(generation: u32) -> KeyRange {
+    KeyRange::prefix(&Key::table(b'G').fixed(&generation.to_be_bytes()).build())
+}
+
+/// The number of bytes in one generation of the event log.
+#[must_use]
+pub fn log_size(generation: u32) -> Key {
+    single(&format!("log/size/{generation}"))
+}
+
+/// How often a rule has fired.
+#[must_use]
+pub fn rule_hits(rule: &str) -> Key {
+    Key::table(b'H').text(rule).build()
+}
+
+/// Something that a rule is still to do.
+#[must_use]
+pub fn action(rule: &str, moment: &[u8; 16]) -> Key {
+    Key::table(b'Q').text(rule).fixed(moment).build()
+}
+
+/// All that a rule is still to do, in the order of time.
+#[must_use]
+pub fn actions(rule: &str) -> KeyRange {
+    KeyRange::prefix(&Key::table(b'Q').text(rule).build())
+}
+
+/// All that any rule is still to do.
+#[must_use]
+pub fn all_actions() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'Q').build())
+}
+
+/// The rule in the key of an [`action`].
+#[must_use]
+pub fn rule_of_action(key: &Key) -> Option<String> {
+    let bytes = key.as_bytes();
+    let text = bytes.get(..bytes.len().checked_sub(16)?)?;
+    last_text(&Key::from_bytes(text.to_vec()), 1)
+}
+
 /// A single value of the space.
 #[must_use]
 pub fn single(name: &str) -> Key {
@@ -309,6 +388,14 @@ mod tests {
             last_text(&link(&a, "r\0x", &b, "é\0"), prefix),
             Some("é\0".to_owned())
         );
+    }
+
+    #[test]
+    fn the_rule_and_the_moment_of_an_action_can_be_read_back() {
+        let key = action("r\0x", &moment(1_700_000_000_123, 7, u32::MAX));
+        assert_eq!(rule_of_action(&key), Some("r\0x".to_owned()));
+        assert_eq!(moment_ms(&key), Some(1_700_000_000_123));
+        assert!(moment(5, 1, 9) < moment(5, 2, 0) && moment(5, 9, 9) < moment(6, 0, 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod cell;
 pub mod collection;
 pub mod entity;
+pub mod event;
 pub mod file;
 pub mod gate;
 pub mod keys;

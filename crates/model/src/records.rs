@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use personium_store::{
     Batch, Direction, Expect, Key, KeyRange, RecordStore, Space, Stamp, StoreError,
 };
@@ -110,7 +111,7 @@ impl Records {
     }
 
     /// The raw bytes of a key.
-    pub async fn find_bytes(&self, key: &Key) -> Result<Option<bytes::Bytes>> {
+    pub async fn find_bytes(&self, key: &Key) -> Result<Option<Bytes>> {
         let found = self
             .store
             .get(&self.space, std::slice::from_ref(key))
@@ -149,6 +150,16 @@ impl Records {
             .collect()
     }
 
+    /// Up to `limit` raw values of a range, upwards.
+    pub async fn list_bytes(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Bytes)>> {
+        let found = self
+            .store
+            .scan(&self.space, range, Direction::Up, limit)
+            .await
+            .map_err(store_error)?;
+        Ok(found.into_iter().map(|(key, r)| (key, r.value)).collect())
+    }
+
     /// Up to `limit` keys of a range.
     pub async fn list_keys(
         &self,
@@ -177,6 +188,19 @@ impl Records {
         Ok(self.counter_state(key).await?.0)
     }
 
+    /// The values of counters, in their order.
+    pub async fn counters(&self, keys: &[Key]) -> Result<Vec<i64>> {
+        let found = self
+            .store
+            .get(&self.space, keys)
+            .await
+            .map_err(store_error)?;
+        Ok(found
+            .iter()
+            .map(|slot| slot.as_ref().map_or(0, |record| count_of(&record.value)))
+            .collect())
+    }
+
     /// The value of a counter with what to expect of its record in a batch that depends on the value.
     pub async fn counter_state(&self, key: &Key) -> Result<(i64, Expect)> {
         let found = self
@@ -186,10 +210,7 @@ impl Records {
             .map_err(store_error)?;
         Ok(match found.into_iter().next().flatten() {
             None => (0, Expect::Absent),
-            Some(record) => (
-                <[u8; 8]>::try_from(record.value.as_ref()).map_or(0, i64::from_le_bytes),
-                Expect::Version(record.version),
-            ),
+            Some(record) => (count_of(&record.value), Expect::Version(record.version)),
         })
     }
 
@@ -235,6 +256,10 @@ impl Records {
         }
         Err(Code::Conflict.into())
     }
+}
+
+fn count_of(value: &[u8]) -> i64 {
+    <[u8; 8]>::try_from(value).map_or(0, i64::from_le_bytes)
 }
 
 /// Adds a value to a batch, expecting the record to be in the state that was read.

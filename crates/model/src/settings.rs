@@ -19,6 +19,15 @@ pub struct Settings {
     pub password_change_html_url: Option<String>,
     /// The proxy for requests to other machines.
     pub outgoing_proxy: Option<OutgoingProxy>,
+    /// Rules of events.
+    pub events: EventRules,
+}
+
+/// Rules of events.
+#[derive(Debug, Clone, Copy)]
+pub struct EventRules {
+    /// How many rules may lead from one event to another; 0 stops all rules.
+    pub hops_max: u32,
 }
 
 /// An HTTP proxy.
@@ -155,6 +164,12 @@ pub struct OidcProvider {
     pub account_name_key: String,
     /// The grant type.
     pub grant_type: String,
+}
+
+impl Default for EventRules {
+    fn default() -> Self {
+        Self { hops_max: 3 }
+    }
 }
 
 impl Default for OdataLimits {

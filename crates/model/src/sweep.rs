@@ -121,7 +121,8 @@ impl Unit {
         Ok(())
     }
 
-    async fn noted_cells(&self, begin: &str) -> Result<Vec<CellId>> {
+    /// The cells whose ids follow `begin` in the names of records of the unit's space.
+    pub(crate) async fn noted_cells(&self, begin: &str) -> Result<Vec<CellId>> {
         let mut range = keys::singles(begin);
         // The tag of the table and the fixed part of the name; the id and the end of the part follow.
         let prefix = 1 + begin.len();
@@ -287,6 +288,7 @@ async fn sweep_gone(unit: &Unit, cell: &CellId) -> Result<()> {
     let mut batch = Batch::new();
     batch.delete(keys::single(&format!("{GONE}{cell}")));
     batch.delete(announcement(cell));
+    batch.delete(crate::event::bell::announcement(cell));
     unit.records()
         .commit(batch)
         .await

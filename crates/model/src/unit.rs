@@ -11,6 +11,8 @@ use crate::auth::hashing::HashPool;
 use crate::auth::login::Queues;
 use crate::auth::pace::Pace;
 use crate::auth::proven::Proven;
+use crate::event::Moments;
+use crate::event::bell::Bell;
 use crate::gate::{Gate, Turns};
 use crate::keys::{ControlSet, SetKey};
 use crate::records::Records;
@@ -51,6 +53,8 @@ struct Shared {
     uploads: Gate,
     turns: Turns,
     sweeps: Arc<Semaphore>,
+    bell: Bell,
+    moments: Moments,
 }
 
 /// Which caches a commit makes stale.
@@ -84,6 +88,8 @@ impl Unit {
             uploads,
             turns: Turns::default(),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
+            bell: Bell::default(),
+            moments: Moments::default(),
         };
         Self {
             settings,
@@ -170,6 +176,17 @@ impl Unit {
         &self.shared.turns
     }
 
+    /// What tells that rules have something to send.
+    #[must_use]
+    pub fn bell(&self) -> &Bell {
+        &self.shared.bell
+    }
+
+    /// A moment later than all before it; see [`crate::keys::moment`].
+    pub(crate) fn moment(&self) -> [u8; 16] {
+        self.shared.moments.next(self.now_ms())
+    }
+
     pub(crate) fn sweeps(&self) -> &Arc<Semaphore> {
         &self.shared.sweeps
     }
@@ -203,6 +220,17 @@ impl Unit {
         };
         let records = self.cell_records(&cell.id);
         Ok(Some(self.shared.views.insert(ticket, cell, records)))
+    }
+
+    /// The cell with this id. `None` if there is none.
+    pub async fn find_cell_by_id(&self, id: &CellId) -> Result<Option<Arc<CellView>>> {
+        let set = SetKey::control(ControlSet::Cell);
+        let found = entity::find(&self.records(), &set, &id.to_string()).await?;
+        let Some(name) = found.and_then(|cell| cell.value.text("Name")) else {
+            return Ok(None);
+        };
+        let view = self.find_cell(&name).await?;
+        Ok(view.filter(|view| view.cell().id == *id))
     }
 
     /// Drops what is cached about the cell of this name.

@@ -111,6 +111,8 @@ pub async fn start(
         stop: stopping.clone(),
     };
     let service = Service::new(Arc::clone(&unit)).operated_by(operator);
+    let courier = Arc::new(service.clone());
+    let sending = personium_event::run(Arc::clone(&unit), courier, config.work.misc);
     let serving = tokio::spawn(listen::serve(
         listener,
         service,
@@ -121,6 +123,7 @@ pub async fn start(
     let background = vec![
         tokio::spawn(admin::serve(admin_listener, admin)),
         tokio::spawn(sweep(Arc::clone(&unit))),
+        tokio::spawn(sending),
     ];
     tracing::info!(unit.url = unit.urls().unit(), %address, admin.address = %admin_address, "the unit runs");
     Ok(Running {

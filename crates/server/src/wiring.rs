@@ -7,7 +7,7 @@ use std::sync::Arc;
 use personium_folder::FolderStore;
 use personium_model::auth::{Keys, PasswordRule};
 use personium_model::settings::{
-    AuthRules, DavLimits, LoginPace, OdataLimits, OidcProvider, OutgoingProxy,
+    AuthRules, DavLimits, EventRules, LoginPace, OdataLimits, OidcProvider, OutgoingProxy,
 };
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
@@ -222,6 +222,9 @@ pub fn settings(config: &Config) -> Settings {
         authorization_html_url: config.cell.authorization.clone(),
         password_change_html_url: config.cell.password_change.clone(),
         outgoing_proxy: outgoing_proxy(config),
+        events: EventRules {
+            hops_max: config.events.hops,
+        },
     }
 }
 

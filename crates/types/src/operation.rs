@@ -100,7 +100,7 @@ operations! {
     ReadDiscovery = Cell, Nothing;
     /// `GET {cell}__html/error`
     ReadErrorPage = Cell, Nothing;
-    /// `OPTIONS` of `__token`, `__authz`, `__mypassword`, `__certs`, `__sign`, `__message/...`
+    /// `OPTIONS` of `__token`, `__authz`, `__mypassword`, `__certs`, `__sign`, `__message/...`, `__event`, `__log/...`, `__rule`
     AskEndpoint = Cell, Nothing;
     /// `POST {cell}__token`
     RequestToken = Cell, Proof;
@@ -179,6 +179,15 @@ operations! {
     ApproveSocial = Cell, On(P::Social);
     /// Approval of a message that asks to change rules
     ApproveRules = Cell, On(P::Rule);
+
+    /// `POST {cell}__event`
+    PostEvent = Cell, On(P::Event);
+    /// `GET {cell}__rule`
+    ReadRulesInForce = Cell, On(P::RuleRead);
+    /// `GET` and `PROPFIND` of `{cell}__log/...`
+    ReadLog = Cell, On(P::LogRead);
+    /// `DELETE {cell}__log/...`
+    RemoveLog = Cell, On(P::Log);
 
     /// `GET {cell}__box`, but for the application that the box belongs to
     FindBox = Box, On(P::Read);

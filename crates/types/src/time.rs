@@ -21,3 +21,13 @@ impl Clock for SystemClock {
             })
     }
 }
+
+/// A time as documents and logs show it, `2024-01-31T09:15:30.123Z`. `ms` counts from 1970-01-01 UTC; a time that no
+/// calendar has is shown as the beginning of 1970.
+#[must_use]
+pub fn iso_time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms)
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
+        .to_string()
+}

@@ -141,6 +141,23 @@ impl World {
         Self::with(|_| {}).await
     }
 
+    /// The same unit after it was started again: nothing but what was stored is left.
+    pub fn again(&self) -> Self {
+        let ports = Ports {
+            records: self.records.clone(),
+            blobs: self.blobs.clone(),
+            cache: Arc::new(MemoryCache::new(1 << 20)),
+            clock: self.clock.clone(),
+        };
+        let (urls, settings) = (self.unit.urls().clone(), self.unit.settings().clone());
+        let unit = Arc::new(Unit::new(ports, urls, settings, self.unit.keys().clone()));
+        Self {
+            service: Service::new(unit.clone()),
+            unit,
+            ..self.clone()
+        }
+    }
+
     /// Lets time pass.
     pub fn later(&self, ms: i64) {
         self.clock.0.fetch_add(ms, Ordering::SeqCst);

@@ -4,6 +4,7 @@
 
 mod auth;
 mod dav;
+mod event;
 mod harness;
 mod message;
 mod permits;

@@ -9,6 +9,7 @@ use personium_types::{Code, Error, Result};
 
 use super::bound;
 use super::visitor::{self, Visitor};
+use crate::event::Event;
 use crate::{Access, CellView, Unit};
 
 /// The claim that holds the epoch of the account; see [`super::account::EPOCH`].
@@ -95,6 +96,63 @@ pub fn delivery_token(
     sign(unit, &token)
 }
 
+/// The token that a rule acts with for whoever caused its event: in this cell, or in the cell `target`. Roles are those
+/// of this moment. `None` for an event that nobody in particular caused.
+///
+/// # Errors
+/// 400 if the account is gone or deactivated, or the target cannot be written.
+pub async fn action_token(
+    unit: &Unit,
+    view: &CellView,
+    event: &Event,
+    target: Option<&str>,
+    scopes: Vec<String>,
+    lifespan: i64,
+) -> Result<Option<String>> {
+    let Some(subject) = &event.subject else {
+        return Ok(None);
+    };
+    let cell_url = unit.urls().cell(&view.cell().name);
+    let account = subject.strip_prefix(&cell_url);
+    let (holder, roles) = match account.and_then(|rest| rest.strip_prefix('#')) {
+        Some(name) => {
+            let found = view.find_account(name).await?;
+            let found = found.filter(|account| !account.deactivated);
+            let found = found.ok_or(Code::AuthnFailed)?;
+            let holder = Holder::Resident {
+                id: found.id.clone(),
+                account: found.name.clone(),
+                epoch: found.epoch.clone(),
+            };
+            (holder, &found.roles.clone())
+        }
+        None => {
+            let holder = Holder::Visitor {
+                subject: subject.clone(),
+                issuer: cell_url.clone(),
+                assertion_id: String::new(),
+                roles: Vec::new(),
+            };
+            (holder, &event.roles)
+        }
+    };
+    let grant = Grant {
+        holder,
+        schema: event.schema.clone().filter(|schema| !schema.is_empty()),
+        scopes,
+        family: None,
+    };
+    let token = match target {
+        None => grant.access_token_with(unit, view, lifespan, roles).await?,
+        Some(target) => {
+            grant
+                .trans_cell_with(unit, view, (target, lifespan), roles)
+                .await?
+        }
+    };
+    Ok(Some(token))
+}
+
 impl Grant {
     fn local(&self, unit: &Unit, view: &CellView, kind: LocalKind, lifespan: i64) -> LocalToken {
         let (subject, extra) = match &self.holder {
@@ -124,13 +182,27 @@ impl Grant {
         view: &CellView,
         lifespan: i64,
     ) -> Result<String> {
+        let roles = match &self.holder {
+            Holder::Resident { .. } => Vec::new(),
+            Holder::Visitor { .. } => self.role_ids(unit, view).await?,
+        };
+        self.access_token_with(unit, view, lifespan, &roles).await
+    }
+
+    async fn access_token_with(
+        &self,
+        unit: &Unit,
+        view: &CellView,
+        lifespan: i64,
+        role_ids: &[String],
+    ) -> Result<String> {
         let token = match &self.holder {
             Holder::Resident { .. } => self.local(unit, view, LocalKind::ResidentAccess, lifespan),
             Holder::Visitor { .. } => {
                 let cell_url = unit.urls().cell(&view.cell().name);
                 let mut roles = Vec::new();
-                for id in self.role_ids(unit, view).await? {
-                    roles.extend(instance_url(view, &cell_url, &id).await?);
+                for id in role_ids {
+                    roles.extend(instance_url(view, &cell_url, id).await?);
                 }
                 LocalToken {
                     roles,
@@ -152,10 +224,22 @@ impl Grant {
         target: &str,
         lifespan: i64,
     ) -> Result<String> {
+        let roles = self.role_ids(unit, view).await?;
+        self.trans_cell_with(unit, view, (target, lifespan), &roles)
+            .await
+    }
+
+    async fn trans_cell_with(
+        &self,
+        unit: &Unit,
+        view: &CellView,
+        (target, lifespan): (&str, i64),
+        role_ids: &[String],
+    ) -> Result<String> {
         let issuer = unit.urls().cell(&view.cell().name);
         let mut roles = Vec::new();
-        for id in self.role_ids(unit, view).await? {
-            roles.extend(self.class_url(view, &issuer, &id).await?);
+        for id in role_ids {
+            roles.extend(self.class_url(view, &issuer, id).await?);
         }
         let subject = match &self.holder {
             Holder::Resident { account, .. } => format!("{issuer}#{account}"),

@@ -13,7 +13,7 @@ use super::root::{Root, SetRef};
 use super::update::check_if_match;
 use super::{rules, schema_rules};
 use crate::Permit;
-use crate::keys;
+use crate::keys::{self, ControlSet};
 
 /// Deletes an entity with its links. `check` may refuse after the entity was found, for instance because of its owner.
 ///
@@ -100,6 +100,9 @@ pub(super) async fn remove(
     }
     for key in rules::unique_keys(set, &found.properties) {
         batch.delete(key);
+    }
+    if set.control == Some(ControlSet::Rule) {
+        batch.delete(keys::rule_hits(&found.id));
     }
     Draft::of(set, found).remove(batch);
     Ok(())

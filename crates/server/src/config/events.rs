@@ -1,10 +1,8 @@
 //! Events, streams, and who may ask about tokens.
 
-use std::path::PathBuf;
-
 use personium_types::Secret;
 
-use super::rule::{File, Maybe, Number, OneOf, SecretText, Text};
+use super::rule::{Maybe, Number, OneOf, SecretText, Text};
 use super::section::section;
 
 /// A kind of message broker.
@@ -23,8 +21,6 @@ section! {
     EventBus "Events" {
         /// How often an event may beget another; 0 stops the processing of rules.
         hops: u32 = "event.hop.maxnum", "3", Number(0..=100);
-        /// The folder of event logs; without a value, they are kept with the data.
-        log_dir: Option<PathBuf> = "event.log.current.dir", "", Maybe(File);
         /// The broker between the nodes of a unit.
         broker_kind: Broker = "eventbus.mq", "activemq", BROKERS;
         /// Its address.

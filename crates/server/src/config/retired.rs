@@ -27,6 +27,10 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "core.thread.pool.num",
         "use the three thread.pool.num.* keys",
     ),
+    (
+        "core.event.log.current.dir",
+        "event logs are kept with the records in data.dir",
+    ),
     ("core.bar.installfile.dir", "use bar.tmp.dir"),
     ("core.eventbus.activemq.brokerUrl", "use eventbus.broker"),
     (

@@ -149,6 +149,7 @@ pub async fn make(world: &World) {
         world.make(&format!("c/__ctl/{set}"), body).await;
     }
     super::elsewhere::make_messages(world).await;
+    super::elsewhere::make_rule(world).await;
 }
 
 fn set_cases(set: &Set) -> Vec<Case> {

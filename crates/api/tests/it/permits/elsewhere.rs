@@ -42,6 +42,7 @@ pub fn cases() -> Vec<Case> {
         .gives(200, "http://unit.example/c/app/"),
     ];
     out.extend(message_cases());
+    out.extend(event_cases());
     for endpoint in [
         "__token",
         "__authz",
@@ -51,6 +52,14 @@ pub fn cases() -> Vec<Case> {
         "__message/send",
         "__message/port",
         "__message/received/x",
+        "__event",
+        "__rule",
+        "__log/current",
+        "__log/archive",
+        "__log/current/default.log",
+        "__log/current/x",
+        "__log/archive/default.log.1",
+        "__log/archive/x",
     ] {
         out.push(case(O::AskEndpoint, "OPTIONS", &format!("c/{endpoint}")));
     }
@@ -108,4 +117,51 @@ fn message_cases() -> Vec<Case> {
             .also(P::Message)
             .then("GET", "c/__ctl/Rule('asked')", 200, "\"asked\""),
     ]
+}
+
+/// Makes the rule that hears of the event of the cases below.
+pub async fn make_rule(world: &World) {
+    let rule =
+        json!({"Name": "heard", "EventExternal": true, "EventType": "heard", "Action": "log"});
+    world.make("c/__ctl/Rule", &rule.to_string()).await;
+}
+
+fn event_cases() -> Vec<Case> {
+    let mut out = vec![
+        case(O::PostEvent, "POST", "c/__event")
+            .text(r#"{"Type":"heard"}"#)
+            .gives(200, "")
+            .then(
+                "GET",
+                "c/__log/current/default.log",
+                200,
+                "\"heard\",null,null",
+            ),
+        case(O::ReadRulesInForce, "GET", "c/__rule").gives(200, "\"HitCount\":0"),
+    ];
+    for name in [
+        "current/default.log",
+        "current/x",
+        "archive/default.log.1",
+        "archive/x",
+    ] {
+        let path = format!("c/__log/{name}");
+        let read = case(O::ReadLog, "GET", &path);
+        let list = case(O::ReadLog, "PROPFIND", &path).with("depth", "0");
+        let remove = case(O::RemoveLog, "DELETE", &path);
+        if name == "current/default.log" {
+            out.push(read.gives(200, ""));
+            out.push(remove.gives(400, "PR400-EV-0005"));
+        } else {
+            out.push(read.gives(404, "PR404-DV-0001"));
+            out.push(remove.gives(404, "PR404-DV-0001"));
+        }
+        out.push(list.gives(404, "PR404-DV-0001"));
+    }
+    for name in ["current", "archive"] {
+        let path = format!("c/__log/{name}");
+        let list = case(O::ReadLog, "PROPFIND", &path).with("depth", "1");
+        out.push(list.gives(207, "<resourcetype><collection/>"));
+    }
+    out
 }

@@ -1,0 +1,133 @@
+//! `__event`: events that somebody tells a cell of.
+
+use http::{Method, StatusCode};
+use personium_model::event::{self, Event, TEXT_MAX};
+use personium_model::{Access, Identity};
+use personium_odata::body::{Json, read_object};
+use personium_types::{Code, Error, Operation, Result};
+
+use crate::answer::{self, Answer};
+use crate::call::{Call, CellCall};
+use crate::preflight;
+
+/// Bytes of an event: three texts, each character escaped.
+const EVENT_MAX: usize = 1 << 20;
+/// Bytes of a header about the chain of events.
+const HEADER_MAX: usize = 8 << 10;
+/// The header with the id of the first event of a chain.
+pub(crate) const EVENT_ID: &str = "x-personium-eventid";
+/// The header with the number of rules that led to an event.
+pub(crate) const RULE_CHAIN: &str = "x-personium-rulechain";
+/// The header with the cells that relayed an event.
+pub(crate) const VIA: &str = "x-personium-via";
+
+/// Takes an event.
+pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
+    match call.call.method {
+        Method::POST => {}
+        Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
+        ref other if matches!(other.as_str(), "PROPFIND" | "PROPPATCH") => {
+            return Err(Code::NotImplementedMethod.into());
+        }
+        _ => return Err(call.call.method_not_allowed()),
+    }
+    let node = call.view.cell_node().await?;
+    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
+    let permit = call
+        .call
+        .access
+        .permit_cell(urls, cell, &node.value.acl, Operation::PostEvent)?;
+    let bytes = call.call.read_body(EVENT_MAX).await?;
+    let event = Event {
+        external: true,
+        ..read(&bytes, caused_by(&call.call, &call.cell_url()))?
+    };
+    event::post(&call.call.unit, &call.view, &permit, event).await?;
+    Ok(answer::status(StatusCode::OK))
+}
+
+/// What an event says about the request that causes it.
+fn caused_by(call: &Call, cell_url: &str) -> Event {
+    let header = |name| {
+        let value = call.header(name).filter(|value| value.len() <= HEADER_MAX);
+        value.map(str::to_owned)
+    };
+    Event {
+        external: false,
+        schema: schema(&call.access),
+        subject: subject(&call.access, cell_url),
+        kind: None,
+        object: None,
+        info: None,
+        request_key: Some(call.request_key.clone()),
+        id: header(EVENT_ID),
+        hops: hops(call.header(RULE_CHAIN)),
+        via: header(VIA),
+        roles: call.access.roles.clone(),
+    }
+}
+
+/// How many rules led to a request. A negative number would permit more than the operator does, and counts as none.
+fn hops(header: Option<&str>) -> Option<u32> {
+    let Some(text) = header else { return Some(0) };
+    let number = text.trim().parse::<i64>().ok()?;
+    Some(u32::try_from(number.max(0)).unwrap_or(u32::MAX))
+}
+
+fn subject(access: &Access, cell_url: &str) -> Option<String> {
+    match &access.identity {
+        Identity::Basic { account } => Some(format!("{cell_url}#{account}")),
+        _ => access.subject().map(str::to_owned),
+    }
+}
+
+fn schema(access: &Access) -> Option<String> {
+    match &access.identity {
+        Identity::Resident { .. } | Identity::Visitor { .. } | Identity::TransCell { .. } => {
+            Some(access.app().unwrap_or_default().to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Reads `{"Type":"...","Object":"...","Info":"..."}`. Each may be missing; other members do not matter.
+fn read(bytes: &[u8], mut event: Event) -> Result<Event> {
+    let members = read_object(bytes).map_err(|_| Error::new(Code::RequestJson))?;
+    for (name, value) in members {
+        let place = match name.as_ref() {
+            "Type" => &mut event.kind,
+            "Object" => &mut event.object,
+            "Info" => &mut event.info,
+            _ => continue,
+        };
+        *place = match value {
+            Json::Null => None,
+            Json::String(text) if text.encode_utf16().count() <= TEXT_MAX => {
+                Some(text.into_owned())
+            }
+            _ => return Err(Error::new(Code::EventFormat).with(name)),
+        };
+    }
+    Ok(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hops;
+
+    #[test]
+    fn the_chain_cannot_be_made_longer_from_outside() {
+        for (header, expected) in [
+            (None, Some(0)),
+            (Some("0"), Some(0)),
+            (Some(" 2 "), Some(2)),
+            (Some("-1000"), Some(0)),
+            (Some("99999999999"), Some(u32::MAX)),
+            (Some("99999999999999999999"), None),
+            (Some("two"), None),
+            (Some(""), None),
+        ] {
+            assert_eq!(hops(header), expected, "{header:?}");
+        }
+    }
+}

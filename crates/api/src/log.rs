@@ -1,0 +1,209 @@
+//! `__log`: the event log of a cell as files.
+
+use http::StatusCode;
+use personium_dav::headers::{Depth, DepthError};
+use personium_dav::multistatus::{Multistatus, ResourceKind, ResponseProps};
+use personium_dav::propfind::{self, PropFindError};
+use personium_model::event::log::{self, CURRENT_NAME, Log, LogFile};
+use personium_model::{CellView, Permit};
+use personium_types::{Code, Error, Operation, Result};
+
+use crate::answer::{self, Answer};
+use crate::call::CellCall;
+use crate::{dav, preflight};
+
+const XML: &str = "application/xml";
+const CSV: &str = "text/csv";
+
+/// What a path below `__log` names.
+enum Place {
+    Current,
+    Archives,
+    CurrentFile,
+    Archive(String),
+    /// A file of another name.
+    Nothing(String),
+}
+
+impl Place {
+    /// Reads the segments below `__log`; `None` for what can never exist.
+    fn of(below: &[String]) -> Option<Self> {
+        let below: Vec<&str> = below.iter().map(String::as_str).collect();
+        Some(match below.as_slice() {
+            ["current"] => Self::Current,
+            ["archive"] => Self::Archives,
+            ["current", CURRENT_NAME] => Self::CurrentFile,
+            ["archive", name] if is_archive(name) => Self::Archive((*name).to_owned()),
+            ["current" | "archive", name] => Self::Nothing((*name).to_owned()),
+            _ => return None,
+        })
+    }
+}
+
+fn is_archive(name: &str) -> bool {
+    let moment = name
+        .strip_prefix(CURRENT_NAME)
+        .and_then(|rest| rest.strip_prefix('.'));
+    moment.is_some_and(|digits| digits.parse::<i64>().is_ok())
+}
+
+/// Lists, reads or removes logs.
+pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+    let below = call.call.path.decoded.get(1..).unwrap_or_default();
+    let place = Place::of(below).ok_or(Code::NoSuchPath)?;
+    let is_file = !matches!(place, Place::Current | Place::Archives);
+    match call.call.method.as_str() {
+        "OPTIONS" if is_file => Ok(preflight::allow("OPTIONS, GET, DELETE, PROPFIND")),
+        "OPTIONS" => Ok(preflight::allow("OPTIONS, PROPFIND")),
+        "PROPFIND" => list(call, place).await,
+        "GET" if is_file => read(call, place).await,
+        "DELETE" if is_file => remove(call, place).await,
+        _ => Err(call.call.method_not_allowed()),
+    }
+}
+
+async fn permit(call: &CellCall, operation: Operation) -> Result<Permit> {
+    let node = call.view.cell_node().await?;
+    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
+    call.call
+        .access
+        .permit_cell(urls, cell, &node.value.acl, operation)
+}
+
+fn missing(name: &str) -> Error {
+    Error::new(Code::NoSuchResource).with(name)
+}
+
+async fn read(call: CellCall, place: Place) -> Result<Answer> {
+    permit(&call, Operation::ReadLog).await?;
+    let log = Log::open(&call.view).await?;
+    let file = match place {
+        Place::CurrentFile => log.find_current().await?,
+        Place::Archive(name) => Some(log.get_archive(&name).await?),
+        Place::Nothing(name) => return Err(missing(&name)),
+        Place::Current | Place::Archives => return Err(call.call.method_not_allowed()),
+    };
+    let lines = match file {
+        Some(file) => log.read(&file).await?,
+        // A log into which nothing was written yet.
+        None => bytes::Bytes::new(),
+    };
+    Ok(answer::content(StatusCode::OK, CSV, lines))
+}
+
+async fn remove(call: CellCall, place: Place) -> Result<Answer> {
+    let permit = permit(&call, Operation::RemoveLog).await?;
+    match place {
+        Place::CurrentFile => Err(Code::CurrentLogDelete.into()),
+        Place::Archive(name) => {
+            log::remove_archive(&call.call.unit, &call.view, &permit, &name).await?;
+            Ok(answer::status(StatusCode::NO_CONTENT))
+        }
+        Place::Nothing(name) => Err(missing(&name)),
+        Place::Current | Place::Archives => Err(call.call.method_not_allowed()),
+    }
+}
+
+async fn list(mut call: CellCall, place: Place) -> Result<Answer> {
+    permit(&call, Operation::ReadLog).await?;
+    let depth = depth(call.call.header("depth"))?;
+    check_body(&mut call).await?;
+    let log = Log::open(&call.view).await?;
+    let base = format!("{}__log", call.cell_url());
+    let mut out = String::new();
+    let document = Multistatus::start(&mut out);
+    match place {
+        Place::Current | Place::Archives => {
+            let (name, files) = match place {
+                Place::Current => ("current", log.find_current().await?.into_iter().collect()),
+                _ => ("archive", log.list_archives().await?),
+            };
+            let href = format!("{base}/{name}");
+            print_collection(&mut out, &document, &href, &call.view, &files);
+            if depth == Depth::One {
+                for file in &files {
+                    print_file(&mut out, &document, &href, file);
+                }
+            }
+        }
+        Place::CurrentFile => {
+            let file = log.find_current().await?;
+            let file = file.ok_or_else(|| missing(CURRENT_NAME))?;
+            print_file(&mut out, &document, &format!("{base}/current"), &file);
+        }
+        Place::Archive(name) => {
+            let file = log.get_archive(&name).await?;
+            print_file(&mut out, &document, &format!("{base}/archive"), &file);
+        }
+        Place::Nothing(name) => return Err(missing(&name)),
+    }
+    document.finish(&mut out);
+    Ok(answer::content(StatusCode::MULTI_STATUS, XML, out))
+}
+
+/// A listing must say how deep it goes.
+fn depth(header: Option<&str>) -> Result<Depth> {
+    let wrong = || Error::new(Code::Depth).with(header.unwrap_or("null"));
+    let given = header.ok_or_else(wrong)?;
+    Depth::of_propfind(Some(given)).map_err(|refusal| match refusal {
+        DepthError::Infinity => Code::PropfindInfinity.into(),
+        DepthError::Invalid => wrong(),
+    })
+}
+
+/// A body may only ask for all properties.
+async fn check_body(call: &mut CellCall) -> Result<()> {
+    if !call.call.has_body() {
+        return Ok(());
+    }
+    let limits = dav::xml_limits(&call.call);
+    let body = call.call.read_body(limits.bytes).await?;
+    match propfind::parse(&body, &limits) {
+        Ok(asked) if asked.allprop => Ok(()),
+        Ok(_) | Err(PropFindError::WrongRoot) => Err(Code::DavXmlContent.into()),
+        Err(unreadable) => Err(Error::new(Code::DavXml).because(unreadable)),
+    }
+}
+
+/// A collection of logs is as old as its cell, and as new as the newest of them.
+fn print_collection(
+    out: &mut String,
+    document: &Multistatus,
+    href: &str,
+    view: &CellView,
+    files: &[LogFile],
+) {
+    let created = view.cell().published;
+    let newest = files.iter().map(|file| file.updated).max();
+    document.response(
+        out,
+        &ResponseProps {
+            href,
+            kind: ResourceKind::Collection,
+            created_ms: created,
+            updated_ms: newest.unwrap_or(created),
+            length: None,
+            content_type: None,
+            cell_status: None,
+            acl: None,
+            dead: &[],
+        },
+    );
+}
+
+fn print_file(out: &mut String, document: &Multistatus, folder: &str, file: &LogFile) {
+    document.response(
+        out,
+        &ResponseProps {
+            href: &format!("{folder}/{}", file.name),
+            kind: ResourceKind::File,
+            created_ms: file.created,
+            updated_ms: file.updated,
+            length: Some(file.length),
+            content_type: Some(CSV),
+            cell_status: None,
+            acl: None,
+            dead: &[],
+        },
+    );
+}

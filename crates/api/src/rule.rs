@@ -1,0 +1,64 @@
+//! `__rule`: the rules of a cell that are in force.
+
+use std::collections::BTreeMap;
+
+use http::{Method, StatusCode};
+use personium_model::event::rule::{self, Rule};
+use personium_types::{Operation, Result};
+use serde_json::{Map, Value, json};
+
+use crate::answer::{self, Answer};
+use crate::call::CellCall;
+use crate::preflight;
+
+/// Members of a rule as they are stored.
+const MEMBERS: &[&str] = &[
+    "EventSubject",
+    "EventType",
+    "EventObject",
+    "EventInfo",
+    "Action",
+    "TargetUrl",
+    "Name",
+];
+
+/// Shows the rules with the number of events that hit them, and the boxes that they belong to.
+pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+    match call.call.method {
+        Method::GET => {}
+        Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
+        _ => return Err(call.call.method_not_allowed()),
+    }
+    let node = call.view.cell_node().await?;
+    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
+    call.call
+        .access
+        .permit_cell(urls, cell, &node.value.acl, Operation::ReadRulesInForce)?;
+    let found = rule::list_in_force(&call.call.unit, &call.view).await?;
+    let boxes: BTreeMap<_, _> = found
+        .iter()
+        .filter_map(|(rule, _)| rule.in_box.as_ref())
+        .map(|found| (found.name.clone(), found))
+        .collect();
+    let boxes = boxes.values().map(
+        |found| json!({"Name": found.name, "Schema": found.schema, "id": found.id.to_string()}),
+    );
+    let rules = found.iter().map(|(rule, hits)| show(rule, *hits));
+    let body = json!({"rules": rules.collect::<Value>(), "boxes": boxes.collect::<Value>()});
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+fn show(rule: &Rule, hits: i64) -> Value {
+    let mut out = Map::new();
+    let external = rule.stored.doc.value("EventExternal").as_bool();
+    out.insert("EventExternal".to_owned(), external.unwrap_or(false).into());
+    for member in MEMBERS {
+        out.insert((*member).to_owned(), rule.stored.text(member).into());
+    }
+    out.insert("HitCount".to_owned(), hits.into());
+    if let Some(found) = &rule.in_box {
+        out.insert("Schema".to_owned(), found.schema.clone().into());
+        out.insert("_Box.Name".to_owned(), found.name.clone().into());
+    }
+    Value::Object(out)
+}

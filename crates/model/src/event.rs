@@ -1,0 +1,164 @@
+//! What happens in a cell: events, the rules that listen to them, the event log, and what rules are still to do.
+//!
+//! An event is judged when it is posted, by the rules in force then. What it sets off is one batch: lines of the log,
+//! and a record for each request that a rule wants to be sent. So nothing of an event that was acknowledged is lost in a
+//! crash. The requests are sent afterwards, at least once, in the order of events for each rule.
+
+pub mod action;
+pub mod bell;
+pub mod log;
+mod moment;
+pub mod rule;
+
+use std::sync::Arc;
+
+use personium_store::Batch;
+use personium_types::{Code, Result};
+use serde::{Deserialize, Serialize};
+
+use self::action::Action;
+use self::bell::Lane;
+pub(crate) use self::moment::Moments;
+use self::rule::{Doing, Rule};
+use crate::unit::Touch;
+use crate::url::LOCAL_CELL;
+use crate::{CellView, Permit, Unit, keys};
+
+/// UTF-16 units that a text of an event from outside may have.
+pub const TEXT_MAX: usize = 51_200;
+/// Bytes of log lines and requests that one event may set off. Rules beyond that are passed over, which goes to the log
+/// of the server.
+const SET_OFF_MAX: usize = 8 << 20;
+/// Requests that the rules of a cell may have waiting to be sent.
+const WAITING_MAX: i64 = 10_000;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Whether somebody posted it, rather than the unit itself.
+    #[serde(rename = "e")]
+    pub external: bool,
+    /// The app of whoever caused it; empty for a token without an app, `None` where there is no token of a cell.
+    #[serde(rename = "s", default)]
+    pub schema: Option<String>,
+    /// The URL of who caused it.
+    #[serde(rename = "u", default)]
+    pub subject: Option<String>,
+    /// What kind of thing happened.
+    #[serde(rename = "t", default)]
+    pub kind: Option<String>,
+    /// The URL of what it happened to. Rules compare `personium-localcell:` URLs; everybody else sees `http(s)`.
+    #[serde(rename = "o", default)]
+    pub object: Option<String>,
+    /// More about it.
+    #[serde(rename = "i", default)]
+    pub info: Option<String>,
+    /// The key that follows the request through logs and events.
+    #[serde(rename = "k", default)]
+    pub request_key: Option<String>,
+    /// The id of the first event of a chain; `None` for the first one.
+    #[serde(rename = "n", default)]
+    pub id: Option<String>,
+    /// How many rules led to it. `None` if that was told in a way nobody understands: then no rule is looked at.
+    #[serde(rename = "h", default)]
+    pub hops: Option<u32>,
+    /// The cells that relayed it, separated by commas.
+    #[serde(rename = "v", default)]
+    pub via: Option<String>,
+    /// The entity ids of the roles that whoever caused it has in the cell.
+    #[serde(rename = "r", default)]
+    pub roles: Vec<String>,
+}
+
+impl Event {
+    /// The event as everybody but rules sees it: the object as an `http(s)` URL, with an id.
+    fn told(&self, cell_url: &str) -> Self {
+        let object = self.object.as_deref().map(|object| {
+            object
+                .strip_prefix(LOCAL_CELL)
+                .and_then(|path| path.strip_prefix('/'))
+                .map_or_else(|| object.to_owned(), |path| format!("{cell_url}{path}"))
+        });
+        let id = self.id.clone().or_else(|| Some(moment::random_text()));
+        Self {
+            object,
+            id,
+            ..self.clone()
+        }
+    }
+}
+
+/// Lets the rules of a cell hear of an event. When this returns, what they log is logged, and what they send will be sent.
+///
+/// # Errors
+/// 503 if too many requests of rules of this cell wait already: then nothing of the event is kept.
+pub async fn post(unit: &Unit, view: &CellView, _permit: &Permit, event: Event) -> Result<()> {
+    let rules = rule::in_force(unit, view).await?;
+    let hit = rules.hit_by(&event, unit.settings().events.hops_max);
+    if hit.is_empty() {
+        return Ok(());
+    }
+    let event = event.told(&unit.urls().cell(&view.cell().name));
+    if hit.iter().any(|rule| matches!(rule.doing, Doing::Send(_))) {
+        unit.bell().announce(unit, view.cell()).await?;
+    }
+    let (lanes, log_is_full) = unit
+        .transact(view, Touch::Data, || set_off(unit, view, &event, &hit))
+        .await?;
+    for rule in lanes {
+        let cell = view.cell().id;
+        unit.bell().ring(Lane { cell, rule });
+    }
+    if log_is_full {
+        log::roll_later(unit, view);
+    }
+    Ok(())
+}
+
+/// The batch of an event; the rules that have something to send, and whether the log is to be archived.
+async fn set_off(
+    unit: &Unit,
+    view: &CellView,
+    event: &Event,
+    hit: &[Arc<Rule>],
+) -> Result<(Batch, (Vec<String>, bool))> {
+    let mut batch = Batch::new();
+    let (mut lines, mut lanes) = (Vec::new(), Vec::new());
+    let mut weight = 0;
+    for (passed, rule) in hit.iter().enumerate() {
+        match rule.doing {
+            Doing::Log(level) => {
+                let line = log::line(event, level, unit.now_ms());
+                weight += line.len();
+                lines.push(line);
+            }
+            Doing::Send(sending) => {
+                let action = Action {
+                    event: event.clone(),
+                    sending,
+                    target: rule.target.clone().unwrap_or_default(),
+                };
+                let record = crate::records::encode(&action)?;
+                weight += record.len();
+                batch.put(keys::action(&rule.id, &unit.moment()), record);
+                lanes.push(rule.id.clone());
+            }
+        }
+        batch.add(keys::rule_hits(&rule.id), 1);
+        if weight > SET_OFF_MAX {
+            let left = hit.len() - passed - 1;
+            tracing::warn!(cell.name = %view.cell().name, "an event set off too much: {left} rules were passed over");
+            break;
+        }
+    }
+    if !lanes.is_empty() {
+        let waiting = view.records().counter(&action::waiting()).await?;
+        let more = i64::try_from(lanes.len()).unwrap_or(i64::MAX);
+        if waiting.saturating_add(more) > WAITING_MAX {
+            return Err(Code::ServerBusy.into());
+        }
+        batch.add(action::waiting(), more);
+    }
+    let full = log::append(unit, view.records(), &mut batch, lines).await?;
+    Ok((batch, (lanes, full)))
+}

@@ -1,0 +1,195 @@
+//! The rules of a cell that are in force, and which of them an event hits.
+
+use std::sync::Arc;
+
+use personium_types::Result;
+
+use super::Event;
+use super::action::Sending;
+use super::log::Level;
+use crate::entity::{self, StoredEntity};
+use crate::keys::{self, ControlSet, SetKey};
+use crate::url::{LOCAL_BOX, LOCAL_CELL};
+use crate::{BoxInfo, CellView, Unit, UnitUrls};
+
+/// Rules of a cell that are looked at.
+const RULES: usize = 10_000;
+/// What the rules in force are remembered as in the view of their cell.
+const MEMO: &str = "rules";
+
+/// What a rule does about an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// Writes a line into the event log.
+    Log(Level),
+    /// Sends a request.
+    Send(Sending),
+}
+
+impl Doing {
+    /// What the `Action` of a rule means; `None` for an unknown one.
+    fn of(action: &str) -> Option<Self> {
+        Some(match action {
+            "log" | "log.info" => Self::Log(Level::Info),
+            "log.warn" => Self::Log(Level::Warn),
+            "log.error" => Self::Log(Level::Error),
+            "exec" => Self::Send(Sending::Exec),
+            "relay" => Self::Send(Sending::Relay),
+            "relay.event" => Self::Send(Sending::RelayEvent),
+            "relay.data" => Self::Send(Sending::RelayData),
+            _ => return None,
+        })
+    }
+}
+
+/// A rule as it is compared with events.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its entity id.
+    pub id: String,
+    /// The box it belongs to.
+    pub in_box: Option<Arc<BoxInfo>>,
+    /// What it does.
+    pub doing: Doing,
+    /// Where it sends to, as an `http(s)` URL.
+    pub target: Option<String>,
+    /// The rule as it is stored.
+    pub stored: StoredEntity,
+    conditions: Conditions,
+}
+
+/// What an event must be like. What is `None` does not matter.
+#[derive(Debug, Clone, Default)]
+struct Conditions {
+    external: bool,
+    /// Equal, as an `http(s)` URL.
+    schema: Option<String>,
+    /// Equal, as an `http(s)` URL.
+    subject: Option<String>,
+    /// The beginning; the end, if it begins with a dot.
+    kind: Option<String>,
+    /// The beginning, as a `personium-localcell:` URL.
+    object: Option<String>,
+    /// The beginning.
+    info: Option<String>,
+}
+
+/// The rules of a cell.
+#[derive(Debug, Clone, Default)]
+pub struct Rules(Vec<Arc<Rule>>);
+
+/// The rules of a cell as they are stored now.
+pub async fn in_force(unit: &Unit, view: &CellView) -> Result<Arc<Rules>> {
+    if let Some(known) = view.recall(MEMO) {
+        return Ok(known);
+    }
+    let set = SetKey::control(ControlSet::Rule);
+    let mut rules = Vec::new();
+    for (id, found) in entity::list(view.records(), &set, RULES).await? {
+        let in_box = match found.value.links.get("Box").and_then(|id| id.parse().ok()) {
+            Some(id) => view.find_box_by_id(&id).await?,
+            None => None,
+        };
+        let cell = unit.urls().cell(&view.cell().name);
+        rules.extend(Rule::of(unit.urls(), &cell, id, found.value, in_box).map(Arc::new));
+    }
+    Ok(view.remember(MEMO.to_owned(), Rules(rules)))
+}
+
+/// The rules of a cell by name, each with how often it has fired.
+pub async fn list_in_force(unit: &Unit, view: &CellView) -> Result<Vec<(Arc<Rule>, i64)>> {
+    let mut rules = in_force(unit, view).await?.0.clone();
+    rules.sort_by_cached_key(|rule| (rule.stored.text("Name"), rule.id.clone()));
+    let hits: Vec<_> = rules.iter().map(|rule| keys::rule_hits(&rule.id)).collect();
+    let hits = view.records().counters(&hits).await?;
+    Ok(rules.into_iter().zip(hits).collect())
+}
+
+impl Rules {
+    /// The rules that an event hits. None does if `hops_max` rules or more led to it.
+    #[must_use]
+    pub fn hit_by(&self, event: &Event, hops_max: u32) -> Vec<Arc<Rule>> {
+        if event.hops.is_none_or(|hops| hops >= hops_max) {
+            return Vec::new();
+        }
+        let hit = self.0.iter().filter(|rule| rule.conditions.hold(event));
+        hit.cloned().collect()
+    }
+}
+
+impl Rule {
+    /// Understands a stored rule; `None` if its action is unknown.
+    fn of(
+        urls: &UnitUrls,
+        cell_url: &str,
+        id: String,
+        stored: StoredEntity,
+        in_box: Option<Arc<BoxInfo>>,
+    ) -> Option<Self> {
+        let doing = Doing::of(&stored.text("Action")?)?;
+        let box_name = in_box.as_ref().map(|found| found.name.as_str());
+        let target = stored
+            .text("TargetUrl")
+            .map(|url| absolute(urls, cell_url, box_name, &url));
+        let resolved = |url: String| urls.resolve(&url).unwrap_or(url);
+        let conditions = Conditions {
+            external: stored.doc.value("EventExternal").as_bool().unwrap_or(false),
+            schema: in_box.as_ref().and_then(|b| b.schema.clone()).map(resolved),
+            subject: stored.text("EventSubject").map(resolved),
+            kind: stored.text("EventType"),
+            object: stored
+                .text("EventObject")
+                .map(|object| in_cell(box_name, object)),
+            info: stored.text("EventInfo"),
+        };
+        Some(Self {
+            id,
+            in_box,
+            doing,
+            target,
+            stored,
+            conditions,
+        })
+    }
+}
+
+impl Conditions {
+    fn hold(&self, event: &Event) -> bool {
+        let equal =
+            |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        let begins = |wanted: &Option<String>, found: &Option<String>| match (wanted, found) {
+            (None, _) => true,
+            (Some(wanted), Some(found)) => found.starts_with(wanted.as_str()),
+            (Some(_), None) => false,
+        };
+        let kind = match (&self.kind, &event.kind) {
+            (Some(wanted), Some(found)) if wanted.starts_with('.') => found.ends_with(wanted),
+            (wanted, found) => begins(wanted, found),
+        };
+        kind && self.external == event.external
+            && equal(&self.schema, &event.schema)
+            && equal(&self.subject, &event.subject)
+            && begins(&self.object, &event.object)
+            && begins(&self.info, &event.info)
+    }
+}
+
+/// A URL relative to a box as one relative to the cell; others stay as they are.
+fn in_cell(box_name: Option<&str>, url: String) -> String {
+    match (url.strip_prefix(LOCAL_BOX), box_name) {
+        (Some(path), Some(name)) => format!("{LOCAL_CELL}/{name}{path}"),
+        _ => url,
+    }
+}
+
+/// The `http(s)` form of where a rule sends to.
+fn absolute(urls: &UnitUrls, cell_url: &str, box_name: Option<&str>, url: &str) -> String {
+    let url = in_cell(box_name, url.to_owned());
+    match url.strip_prefix(LOCAL_CELL) {
+        Some(path) => format!("{cell_url}{}", path.strip_prefix('/').unwrap_or(path)),
+        None => urls.resolve(&url).unwrap_or(url),
+    }
+}
+
+#[cfg(test)]
+mod tests;
