@@ -127,12 +127,20 @@ pub fn parse(
     if !root.is(DAV_NS, "acl") {
         return Err(AclError::WrongRoot);
     }
-    let schema_authz = match root.attribute(PERSONIUM_NS, "requireSchemaAuthz") {
+    let base = root.attribute(XML_NS, "base").unwrap_or(default_base);
+    read(&root, level, base)
+}
+
+/// Reads a list that is part of another document. References are relative to `base`, whatever the list says itself.
+///
+/// # Errors
+/// See [`AclError`].
+pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<Acl, AclError> {
+    let schema_authz = match list.attribute(PERSONIUM_NS, "requireSchemaAuthz") {
         Some(text) => Some(SchemaAuthz::find(text).ok_or(AclError::Invalid(AclPart::SchemaAuthz))?),
         None => None,
     };
-    let base = root.attribute(XML_NS, "base").unwrap_or(default_base);
-    let aces = root
+    let aces = list
         .elements_named(DAV_NS, "ace")
         .map(|entry| {
             Ok(Ace {

@@ -11,6 +11,7 @@ pub mod name;
 pub mod propfind;
 pub mod proppatch;
 pub mod reference;
+pub mod rootprops;
 pub mod xml;
 
 /// The namespace of WebDAV's own names.

@@ -105,7 +105,8 @@ pub fn parse(body: &[u8], limits: &Limits) -> Result<PropPatch, PropPatchError> 
     }
 }
 
-fn property(element: &Element, language: Option<&str>) -> Property {
+/// An element as a property.
+pub(crate) fn property(element: &Element, language: Option<&str>) -> Property {
     let xml = match language {
         Some(language) => {
             let mut element = element.clone();

@@ -137,6 +137,12 @@ impl Element {
         &self.name
     }
 
+    /// The prefix of its name as the document has it; empty if there is none.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Whether the element has this namespace and local name.
     #[must_use]
     pub fn is(&self, namespace: &str, local: &str) -> bool {

@@ -1,4 +1,8 @@
-//! The metadata document of a schema.
+//! The metadata document of a schema: [`document`] writes it, [`read()`] reads what it defines.
+
+mod read;
+
+pub use read::{Definitions, EdmxFault, EndDefinition, PropertyDefinition, read};
 
 use crate::edm::{
     ComplexType, End, EntityType, Kind, NavigationProperty, Origin, Property, Schema,

@@ -11,7 +11,7 @@
 //! | [`body`] | request bodies: reading, defaults, validation, merging |
 //! | [`key`], [`path`] | entity keys and the paths below a service root |
 //! | [`query`], [`filter`], [`order`], [`words`] | query options and what they select |
-//! | [`json`], [`atom`], [`edmx`], [`service_doc`] | response bodies |
+//! | [`json`], [`atom`], [`edmx`], [`service_doc`] | response bodies; `edmx` also reads metadata documents |
 //! | [`negotiate`], [`etag`], [`batch`] | formats, conditional requests, `$batch` |
 
 pub mod atom;

@@ -1,4 +1,6 @@
-//! Writing of XML text.
+//! Writing of XML text; reading is in [`read`].
+
+pub(crate) mod read;
 
 /// Beginning of every document.
 pub(crate) const DECLARATION: &str = "<?xml version='1.0' encoding='utf-8'?>";

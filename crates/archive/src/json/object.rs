@@ -1,0 +1,94 @@
+//! Objects of JSON that are objects: the derived readers would also take lists of values in order.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::JsonError;
+
+/// Reads one object, and nothing after it.
+pub(crate) fn object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, JsonError> {
+    let Object(value) = serde_json::from_slice(bytes).map_err(JsonError)?;
+    Ok(value)
+}
+
+/// A value that is written as an object.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+/// Text by text, each key once.
+pub(crate) struct TextMap(pub(crate) BTreeMap<String, String>);
+
+/// The first value of a map of text by text, each key once.
+pub(crate) struct IdMap(pub(crate) String);
+
+impl<'de> Deserialize<'de> for TextMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TextMap, D::Error> {
+        deserializer
+            .deserialize_map(TextVisitor)
+            .map(|read| TextMap(read.map))
+    }
+}
+
+impl<'de> Deserialize<'de> for IdMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<IdMap, D::Error> {
+        let read = deserializer.deserialize_map(TextVisitor)?;
+        read.first
+            .map(IdMap)
+            .ok_or_else(|| D::Error::custom("a map of ids is empty"))
+    }
+}
+
+struct TextVisitor;
+
+struct ReadMap {
+    first: Option<String>,
+    map: BTreeMap<String, String>,
+}
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = ReadMap;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<ReadMap, A::Error> {
+        let mut first = None;
+        let mut map = BTreeMap::new();
+        while let Some((key, value)) = access.next_entry::<String, String>()? {
+            if first.is_none() {
+                first = Some(value.clone());
+            }
+            match map.entry(key) {
+                Entry::Vacant(vacant) => vacant.insert(value),
+                Entry::Occupied(_) => return Err(A::Error::custom("a key is given twice")),
+            };
+        }
+        Ok(ReadMap { first, map })
+    }
+}

@@ -1,0 +1,21 @@
+//! Bar files: the zip archives in which an app comes into a cell.
+//!
+//! Reading is synchronous, from anything that reads and seeks. Nothing here does HTTP, knows the store or writes to a
+//! disk. [`Bar::open`] judges the whole archive before one entry is read out, because archives come from clients; the
+//! files inside are given as bytes, and [`json`] reads those whose form is fixed.
+
+mod bar;
+mod directory;
+mod error;
+#[cfg(test)]
+mod hand;
+pub mod json;
+mod listing;
+mod manifest;
+mod name;
+pub mod paths;
+
+pub use bar::{Bar, Limits};
+pub use error::{BarError, Cause, ReadError, Refusal};
+pub use listing::Entry;
+pub use manifest::{Manifest, Version};

@@ -1,0 +1,182 @@
+//! The manifest of a bar file.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::BarError;
+use crate::json;
+
+/// How a bar file is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Everything lies in the folder `bar/`.
+    V1,
+    /// Everything lies at the root of the archive.
+    V2,
+}
+
+impl Version {
+    /// What stands before every inner path.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Version::V1 => "bar/",
+            Version::V2 => "",
+        }
+    }
+
+    fn number(self) -> i64 {
+        match self {
+            Version::V1 => 1,
+            Version::V2 => 2,
+        }
+    }
+}
+
+/// What the manifest says besides the version. Nothing of it is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Manifest {
+    /// The schema of the box that the app makes: its URL.
+    pub schema: Option<String>,
+    /// The version of the app's box.
+    pub box_version: Option<String>,
+    /// The name for the box if none is chosen.
+    pub default_path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    bar_version: Option<Value>,
+    box_version: Option<String>,
+    #[serde(alias = "DefaultPath")]
+    default_path: Option<String>,
+    schema: Option<String>,
+}
+
+impl Manifest {
+    /// Reads the manifest of an archive that is laid out as `version`.
+    pub(crate) fn parse(bytes: &[u8], version: Version) -> Result<Manifest, BarError> {
+        let unreadable = |source| BarError::ManifestUnreadable { version, source };
+        let wire: Wire = json::object(bytes).map_err(|error| unreadable(error.into()))?;
+        let text = match wire.bar_version {
+            None => return Err(BarError::ManifestField("bar_version")),
+            Some(Value::String(text)) => text,
+            Some(Value::Number(number)) => number.to_string(),
+            Some(_) => {
+                return Err(unreadable(
+                    "bar_version is neither text nor a number".into(),
+                ));
+            }
+        };
+        match text.parse::<i64>() {
+            Err(_) => Err(BarError::ManifestField("bar_version")),
+            Ok(number) if number != version.number() => Err(BarError::Version(text)),
+            Ok(_) => Ok(Manifest {
+                schema: wire.schema,
+                box_version: wire.box_version,
+                default_path: wire.default_path,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, version: Version) -> Result<Manifest, BarError> {
+        Manifest::parse(text.as_bytes(), version)
+    }
+
+    #[test]
+    fn both_versions_are_read() {
+        let full =
+            r#"{"bar_version":"1","box_version":"3","DefaultPath":"app","schema":"https://app/"}"#;
+        let manifest = parse(full, Version::V1).unwrap();
+        assert_eq!(manifest.schema.as_deref(), Some("https://app/"));
+        assert_eq!(manifest.box_version.as_deref(), Some("3"));
+        assert_eq!(manifest.default_path.as_deref(), Some("app"));
+        let manifest = parse(
+            r#"{"bar_version":2,"default_path":"x","schema":null}"#,
+            Version::V2,
+        )
+        .unwrap();
+        assert_eq!(manifest.default_path.as_deref(), Some("x"));
+        assert_eq!((manifest.schema, manifest.box_version), (None, None));
+        assert_eq!(
+            parse(r#"{"bar_version":"2"}"#, Version::V2).unwrap(),
+            Manifest::default()
+        );
+    }
+
+    #[test]
+    fn another_form_is_unreadable() {
+        for bad in [
+            "",
+            "1",
+            "null",
+            "\"x\"",
+            "[]",
+            r#"["1",null,null,null]"#,
+            r#"{"bar_version":"1""#,
+            r#"{"bar_version":"1"} x"#,
+            r#"{"bar_version":"1","Schema":"x"}"#,
+            r#"{"bar_version":"1","schema":1}"#,
+            r#"{"bar_version":"1","box_version":1}"#,
+            r#"{"bar_version":true}"#,
+            r#"{"bar_version":["1"]}"#,
+            r#"{"bar_version":{}}"#,
+            r#"{"bar_version":"1","bar_version":"1"}"#,
+            r#"{"bar_version":"1","default_path":"a","DefaultPath":"b"}"#,
+        ] {
+            assert!(
+                matches!(
+                    parse(bad, Version::V1),
+                    Err(BarError::ManifestUnreadable { .. })
+                ),
+                "{bad}"
+            );
+        }
+        for bad in [
+            &b"\xef\xbb\xbf{\"bar_version\":\"1\"}"[..],
+            b"{\"bar_version\":\"1\",\"schema\":\"\x95s\"}",
+        ] {
+            assert!(matches!(
+                Manifest::parse(bad, Version::V1),
+                Err(BarError::ManifestUnreadable { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn the_version_must_be_an_integer_and_fit() {
+        for bad in [
+            "{}",
+            r#"{"bar_version":null}"#,
+            r#"{"bar_version":""}"#,
+            r#"{"bar_version":"one"}"#,
+            r#"{"bar_version":1.0}"#,
+            r#"{"bar_version":"1.0"}"#,
+            r#"{"bar_version":"99999999999999999999"}"#,
+        ] {
+            assert!(
+                matches!(
+                    parse(bad, Version::V1),
+                    Err(BarError::ManifestField("bar_version"))
+                ),
+                "{bad}"
+            );
+        }
+        for (text, version, value) in [
+            (r#"{"bar_version":"2"}"#, Version::V1, "2"),
+            (r#"{"bar_version":1}"#, Version::V2, "1"),
+            (r#"{"bar_version":"3"}"#, Version::V2, "3"),
+            (r#"{"bar_version":-1}"#, Version::V1, "-1"),
+        ] {
+            let Err(BarError::Version(shown)) = parse(text, version) else {
+                panic!("{text}");
+            };
+            assert_eq!(shown, value);
+        }
+    }
+}

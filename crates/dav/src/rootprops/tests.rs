@@ -1,0 +1,206 @@
+use super::*;
+use crate::acl::{Ace, Principal};
+use personium_types::Privilege;
+
+const ROLES: &str = "https://unit.example/c/__role/new/";
+
+fn response(href: &str, props: &str) -> String {
+    format!("<response><href>{href}</href><propstat><prop>{props}</prop></propstat></response>")
+}
+
+fn typed(href: &str, inside: &str) -> String {
+    response(href, &format!("<resourcetype>{inside}</resourcetype>"))
+}
+
+fn collection(href: &str) -> String {
+    typed(href, "<collection/>")
+}
+
+fn read(scheme: &str, responses: &[String]) -> Result<Vec<Described>, RootPropsError> {
+    let body = format!(
+        "<multistatus xmlns='DAV:' xmlns:p='urn:x-personium:xmlns'>{}</multistatus>",
+        responses.concat()
+    );
+    parse(body.as_bytes(), scheme, ROLES, &Limits::REQUEST)
+}
+
+fn rule(responses: &[String]) -> Option<Rule> {
+    match read("personium-localbox:", responses) {
+        Err(RootPropsError::Broken { rule, .. }) => Some(rule),
+        _ => None,
+    }
+}
+
+#[test]
+fn resources_are_read_with_all_that_is_said_of_them() {
+    let list = "<acl xml:base='https://app.example/__role/__/' p:requireSchemaAuthz='public'><ace>\
+                <principal><href>r</href></principal><grant><privilege><read/></privilege></grant></ace></acl>";
+    let service = "<resourcetype><collection/><p:service/></resourcetype>\
+                   <p:service language='JavaScript'><p:path name='a' src='a.js'/></p:service>";
+    let found = read(
+        "personium-localbox:",
+        &[
+            response("personium-localbox:/", &format!("<resourcetype><collection/></resourcetype>{list}")),
+            typed("personium-localbox:/data/", "<collection/><p:odata/>"),
+            response("personium-localbox:/svc", service),
+            collection("personium-localbox:/svc/__src"),
+            response(
+                "personium-localbox:/a.txt",
+                "<getcontenttype>text/plain</getcontenttype><creationdate>x</creationdate><resourcetype/>\
+                 <Z:author xmlns:Z='urn:z'>me</Z:author>",
+            ),
+        ],
+    )
+    .unwrap();
+    let paths: Vec<String> = found.iter().map(|f| f.path.join("/")).collect();
+    assert_eq!(paths, ["", "data", "svc", "svc/__src", "a.txt"]);
+    let kinds: Vec<ResourceKind> = found.iter().map(|f| f.kind).collect();
+    use ResourceKind::{Collection, File, OData, Service};
+    assert_eq!(kinds, [Collection, OData, Service, Collection, File]);
+    let acl = found[0].acl.as_ref().unwrap();
+    assert_eq!(
+        acl.aces,
+        [Ace {
+            principal: Principal::Href(format!("{ROLES}r")),
+            privileges: vec![Privilege::Read],
+        }]
+    );
+    assert_eq!(found[2].properties[0].key, "service@urn:x-personium:xmlns");
+    assert_eq!(found[4].media_type.as_deref(), Some("text/plain"));
+    assert_eq!(found[4].properties[0].key, "author@urn:z");
+    assert_eq!(found[4].properties.len(), 1);
+}
+
+#[test]
+fn older_archives_have_another_scheme_and_another_namespace() {
+    let old = "<collection/><p:odata xmlns:p='urn:x-other:xmlns'/>";
+    let found = read("dcbox:", &[collection("dcbox:"), typed("dcbox:/col", old)]).unwrap();
+    assert_eq!(found[1].kind, ResourceKind::OData);
+}
+
+#[test]
+fn every_rule_is_kept() {
+    let at = |path: &str| format!("personium-localbox:/{path}");
+    let root = || collection(&at(""));
+    let file = |path: &str| typed(&at(path), "");
+    let service = |path: &str| typed(&at(path), "<collection/><p:service/>");
+    let two =
+        "<response><href>personium-localbox:/a</href><href>personium-localbox:/b</href></response>";
+    let cases: Vec<(Rule, Vec<String>)> = vec![
+        (Rule::OneHref, vec![two.to_owned()]),
+        (Rule::OneHref, vec!["<response/>".to_owned()]),
+        (Rule::HrefNotEmpty, vec![collection(" ")]),
+        (Rule::HrefOfBox, vec![root(), collection("dcbox:/a")]),
+        (
+            Rule::NoDuplicate,
+            vec![root(), collection(&at("a")), collection(&at("a/"))],
+        ),
+        (Rule::ParentDescribed, vec![]),
+        (Rule::ParentDescribed, vec![collection(&at("a"))]),
+        (Rule::ParentDescribed, vec![root(), file("a/b")]),
+        (
+            Rule::NothingInOdata,
+            vec![
+                root(),
+                typed(&at("o"), "<collection/><p:odata/>"),
+                file("o/a"),
+            ],
+        ),
+        (
+            Rule::SourceInService,
+            vec![
+                root(),
+                service("s"),
+                collection(&at("s/__src")),
+                file("s/a"),
+            ],
+        ),
+        (
+            Rule::SourceInService,
+            vec![root(), service("s"), file("s/__src")],
+        ),
+        (Rule::NothingInFile, vec![root(), file("f"), file("f/a")]),
+        (Rule::ServiceHasSource, vec![root(), service("s")]),
+        (Rule::ResourceName, vec![root(), file("a:b")]),
+        (
+            Rule::ResourceName,
+            vec![root(), collection(&at("a")), collection(&at("a//"))],
+        ),
+        (
+            Rule::ResourceType,
+            vec![root(), typed(&at("a"), "<collection/><p:stream/>")],
+        ),
+        (
+            Rule::ResourceType,
+            vec![root(), typed(&at("a"), "<p:odata/>")],
+        ),
+        (Rule::ResourceType, vec![file("")]),
+    ];
+    for (expected, responses) in cases {
+        assert_eq!(rule(&responses), Some(expected), "{}", responses.concat());
+    }
+    assert_eq!(
+        (Rule::OneHref.number(), Rule::ResourceType.number()),
+        (2008, 2018)
+    );
+}
+
+#[test]
+fn lists_need_a_base_that_names_roles() {
+    let with = |base: &str| {
+        let list = format!(
+            "<acl {base}><ace><principal><all/></principal><grant><privilege><read/></privilege></grant></ace></acl>"
+        );
+        let props = format!("<resourcetype><collection/></resourcetype>{list}");
+        read(
+            "personium-localbox:",
+            &[response("personium-localbox:/", &props)],
+        )
+    };
+    assert_eq!(with("").unwrap()[0].acl, None);
+    for good in ["https://a.example/__role/__/", "http://a/c/__role/b"] {
+        assert!(
+            with(&format!("xml:base='{good}'")).unwrap()[0]
+                .acl
+                .is_some(),
+            "{good}"
+        );
+    }
+    for bad in [
+        "",
+        "https://__role/b",
+        "ftp://a/__role/b",
+        "https://a/__role/",
+        "https://a/role/b",
+    ] {
+        let refused = with(&format!("xml:base='{bad}'"));
+        assert!(matches!(refused, Err(RootPropsError::AclBase(_))), "{bad}");
+    }
+    let wrong =
+        "<acl xml:base='http://a/__role/b/'><ace/></acl><resourcetype><collection/></resourcetype>";
+    let refused = read(
+        "personium-localbox:",
+        &[response("personium-localbox:/", wrong)],
+    );
+    assert!(matches!(refused, Err(RootPropsError::Acl { .. })));
+}
+
+#[test]
+fn other_documents_are_refused() {
+    let read = |body: &str| {
+        parse(
+            body.as_bytes(),
+            "personium-localbox:",
+            ROLES,
+            &Limits::REQUEST,
+        )
+    };
+    assert_eq!(read("<multistatus/>"), Err(RootPropsError::WrongRoot));
+    for bad in [
+        "",
+        "<multistatus",
+        "<!DOCTYPE a><multistatus xmlns='DAV:'/>",
+    ] {
+        assert!(matches!(read(bad), Err(RootPropsError::NotXml(_))), "{bad}");
+    }
+}

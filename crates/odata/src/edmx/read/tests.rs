@@ -1,0 +1,405 @@
+use super::*;
+use crate::control;
+use crate::edm::{ComplexType, EntityType, Origin, Property, PropertyList, Schema, SimpleType};
+use crate::edmx::document;
+
+/// A document around the content of one schema.
+fn around(content: &str) -> String {
+    format!(
+        "<edmx:Edmx Version='1.0' xmlns:edmx='{EDMX_NAMESPACE}' xmlns:p='{OWN_NAMESPACE}'>\n  <edmx:DataServices>\n    \
+         <Schema xmlns='{EDM_NAMESPACE}' Namespace='UserData'>{content}</Schema>\n  </edmx:DataServices>\n</edmx:Edmx>\n"
+    )
+}
+
+fn read_content(content: &str) -> Result<Definitions, EdmxFault> {
+    read(around(content).as_bytes())
+}
+
+fn property(owner: &str, name: &str, type_name: &str) -> PropertyDefinition {
+    PropertyDefinition {
+        owner: owner.into(),
+        name: name.to_owned(),
+        r#type: type_name.to_owned(),
+        nullable: None,
+        default: None,
+        collection_kind: None,
+        is_declared: None,
+        unique: None,
+        unit: None,
+    }
+}
+
+fn end(entity_type: &str, name: &str, multiplicity: Multiplicity) -> EndDefinition {
+    EndDefinition {
+        entity_type: entity_type.to_owned(),
+        name: name.to_owned(),
+        multiplicity,
+    }
+}
+
+/// A schema with everything that users can define.
+fn user_schema() -> Schema {
+    let mut schema = Schema::new(control::USER_NAMESPACE);
+    schema.add_complex_type(ComplexType {
+        name: "Point".into(),
+        properties: PropertyList::new(vec![
+            Property::new("x", SimpleType::Double).required(),
+            Property::new("labels", SimpleType::String).list(),
+        ]),
+    });
+    schema.add_complex_type(ComplexType {
+        name: "Line".into(),
+        properties: PropertyList::new(vec![
+            Property::complex("from", "Point"),
+            Property::complex("via", "Point").list(),
+        ]),
+    });
+    let mut unique = Property::new("d", SimpleType::Int32);
+    unique.unique = Some("uk".into());
+    let properties = vec![
+        Property::complex("a", "Line").list().required(),
+        Property::new("b", SimpleType::String).with_default("<\"'&>\n\u{e9}"),
+        Property::new("c", SimpleType::Boolean).with_origin(Origin::Dynamic),
+        unique,
+    ];
+    schema.add_type(EntityType::user_data("Z", properties));
+    schema.add_type(EntityType::user_data("A", vec![]));
+    use Multiplicity::{Many, One, ZeroOrOne};
+    for (at, (from, to)) in [
+        (One, Many),
+        (ZeroOrOne, One),
+        (Many, Many),
+        (Many, ZeroOrOne),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let roles = (format!("Z:z{at}"), format!("A:a:{at}"));
+        let name = format!("Z-A-assoc{at}");
+        schema.relate_as(
+            &name,
+            (&roles.0, ("Z", from, "_A")),
+            (&roles.1, ("A", to, "_Z")),
+        );
+    }
+    let own = ("A", One, "_A");
+    schema.relate_as(
+        "A-A-assoc",
+        ("A:parent", own),
+        ("A:child", ("A", Many, "_A")),
+    );
+    schema
+}
+
+#[test]
+fn what_the_writer_writes_is_read_back() {
+    let found = read(document(&user_schema()).as_bytes()).unwrap();
+    let yes = Some("true".to_owned());
+    let no = Some("false".to_owned());
+    let list = Some("List".to_owned());
+    use Multiplicity::{Many, One, ZeroOrOne};
+    let pair = |at: usize, from, to| {
+        [
+            end("Z", &format!("z{at}"), from),
+            end("A", &format!("a:{at}"), to),
+        ]
+    };
+    let expected = Definitions {
+        complex_types: vec!["Point".into(), "Line".into()],
+        complex_properties: vec![
+            PropertyDefinition {
+                nullable: no.clone(),
+                ..property("Point", "x", "Edm.Double")
+            },
+            PropertyDefinition {
+                nullable: yes.clone(),
+                collection_kind: list.clone(),
+                ..property("Point", "labels", "Edm.String")
+            },
+            PropertyDefinition {
+                nullable: yes.clone(),
+                ..property("Line", "from", "Point")
+            },
+            PropertyDefinition {
+                nullable: yes.clone(),
+                collection_kind: list.clone(),
+                ..property("Line", "via", "Point")
+            },
+        ],
+        entity_types: vec!["Z".into(), "A".into()],
+        properties: vec![
+            PropertyDefinition {
+                nullable: no.clone(),
+                collection_kind: list,
+                ..property("Z", "a", "Line")
+            },
+            PropertyDefinition {
+                nullable: yes.clone(),
+                default: Some("<\"'&>\n\u{e9}".into()),
+                ..property("Z", "b", "Edm.String")
+            },
+            PropertyDefinition {
+                nullable: yes.clone(),
+                is_declared: no,
+                ..property("Z", "c", "Edm.Boolean")
+            },
+            PropertyDefinition {
+                nullable: yes,
+                unique: Some("uk".into()),
+                ..property("Z", "d", "Edm.Int32")
+            },
+        ],
+        associations: vec![
+            Ok(pair(0, One, Many)),
+            Ok(pair(1, ZeroOrOne, One)),
+            Ok(pair(2, Many, Many)),
+            Ok(pair(3, Many, ZeroOrOne)),
+            Ok([end("A", "parent", One), end("A", "child", Many)]),
+        ],
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn an_empty_schema_defines_nothing() {
+    let schema = Schema::new(control::USER_NAMESPACE);
+    assert_eq!(
+        read(document(&schema).as_bytes()),
+        Ok(Definitions::default())
+    );
+}
+
+#[test]
+fn values_are_given_as_written_and_in_their_order() {
+    let found = read_content(
+        "<!-- x --><EntityType Name='e2' OpenType='true'><Key><PropertyRef Name='__id'/></Key>\
+         <Property Name='__id' Type='Edm.String' p:Format='regEx(&apos;^.$&apos;)'/><Property Name='_x'/>\
+         <Property Name='q' Type='Edm.Single' Nullable='FALSE' DefaultValue='' CollectionKind='Bag' p:Unit='kg' Unit='g'/>\
+         <Property Name='q' Type='Edm.Nothing'/><NavigationProperty Name='_e1'/></EntityType>\
+         <ComplexType Name='_c'><Property Name='_p' Type='UserData.c'/><Documentation>text</Documentation></ComplexType>\
+         <EntityType Name='e1'/><ComplexType Name='_c'/><ComplexType Name='c'/><Other><EntityType Name='e3'/></Other>\
+         <EntityContainer Name='UserData'><EntitySet EntityType='UserData.e1'/><AssociationSet><End Role='x'/></AssociationSet></EntityContainer>",
+    )
+    .unwrap();
+    let q = PropertyDefinition {
+        nullable: Some("FALSE".into()),
+        default: Some(String::new()),
+        collection_kind: Some("Bag".into()),
+        unit: Some("kg".into()),
+        ..property("e2", "q", "Edm.Single")
+    };
+    let expected = Definitions {
+        complex_types: vec!["_c".into(), "_c".into(), "c".into()],
+        complex_properties: vec![property("_c", "_p", "c")],
+        entity_types: vec!["e2".into(), "e1".into()],
+        properties: vec![q, property("e2", "q", "Edm.Nothing")],
+        associations: vec![],
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn schemas_of_every_version_are_read_and_may_name_each_other() {
+    let mut schemas = String::new();
+    for (at, namespace) in EDM_NAMESPACES.iter().enumerate() {
+        let next = (at + 1) % EDM_NAMESPACES.len();
+        schemas.push_str(&format!(
+            "<s:Schema xmlns:s='{namespace}' Namespace='My.N{at}'><s:EntityType Name='E{at}'>\
+             <s:Property Name='p' Type='My.N{next}.C'/></s:EntityType><s:ComplexType Name='C'/></s:Schema>"
+        ));
+    }
+    let text = format!(
+        "<Edmx xmlns='{EDMX_NAMESPACE}'><DataServices>{schemas}\
+         <Schema xmlns='urn:other' Namespace='O'><EntityType Name='no'/></Schema>\
+         <Schema xmlns='{EDM_NAMESPACE}' Namespace='Edm'><EntityType Name='E'><Property Name='p' Type='Edm.C'/></EntityType></Schema>\
+         </DataServices></Edmx>"
+    );
+    let found = read(text.as_bytes()).unwrap();
+    assert_eq!(found.entity_types, ["E0", "E1", "E2", "E3", "E4", "E"]);
+    let types: Vec<_> = found
+        .properties
+        .iter()
+        .map(|own| own.r#type.as_str())
+        .collect();
+    assert_eq!(types, ["C", "C", "C", "C", "C", "Edm.C"]);
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_named() {
+    let association =
+        |ends: &str| format!("<Association Name='a'>{ends}</Association><EntityType Name='e'/>");
+    let good = "<End Role='e:n' Type='UserData.e' Multiplicity='*'/>";
+    for (content, reason) in [
+        ("<ComplexType/>".to_owned(), "a ComplexType has no Name"),
+        (
+            "<EntityType p:Name='e'/>".to_owned(),
+            "an EntityType has no Name",
+        ),
+        ("<Association/>".to_owned(), "an Association has no Name"),
+        (
+            "<ComplexType Name='c'><Property Type='Edm.String'/></ComplexType>".to_owned(),
+            "a Property of \"c\" has no Name",
+        ),
+        (
+            "<EntityType Name='e'><Property Type='Edm.String'/></EntityType>".to_owned(),
+            "a Property of \"e\" has no Name",
+        ),
+        (
+            "<ComplexType Name='c'><Property Name='p'/></ComplexType>".to_owned(),
+            "Property \"p\" of \"c\" has no Type",
+        ),
+        (
+            "<EntityType Name='e'><Property Name='p'/></EntityType>".to_owned(),
+            "Property \"p\" of \"e\" has no Type",
+        ),
+        (association(""), "Association \"a\" has not two of End"),
+        (association(good), "Association \"a\" has not two of End"),
+        (
+            association(&good.repeat(3)),
+            "Association \"a\" has not two of End",
+        ),
+        (
+            association("<End Type='UserData.e' Multiplicity='*'/>"),
+            "an End of Association \"a\" has no Role",
+        ),
+        (
+            association("<End Role='e:n' Type='UserData.e'/>"),
+            "an End of Association \"a\" has no Multiplicity",
+        ),
+        (
+            association("<End Role='e:n' Multiplicity='0..*'/>"),
+            "an End of Association \"a\" has the Multiplicity \"0..*\"",
+        ),
+        (
+            association("<End Role='en' Multiplicity='1'/>"),
+            "an End of Association \"a\" has the Role \"en\"",
+        ),
+        (
+            association("<End Role=':n' Multiplicity='1'/>"),
+            "an End of Association \"a\" has the Role \":n\"",
+        ),
+        (
+            association("<End Role='e:' Multiplicity='1'/>"),
+            "an End of Association \"a\" has the Role \"e:\"",
+        ),
+    ] {
+        let expected = EdmxFault::Definition(reason.to_owned());
+        let found = read_content(&content);
+        let first = found.and_then(|found| {
+            found
+                .associations
+                .into_iter()
+                .find_map(Result::err)
+                .map_or(Ok(()), Err)
+        });
+        assert_eq!(first, Err(expected), "{content}");
+    }
+    for (content, reason) in [
+        (
+            "<EntityType Name='e'><Property Name='_p' Type='UserData.c'/></EntityType>",
+            "ComplexType \"UserData.c\" is not defined",
+        ),
+        (
+            "<ComplexType Name='c'><Property Name='p' Type='Other.c'/></ComplexType>",
+            "ComplexType \"Other.c\" is not defined",
+        ),
+        (
+            "<EntityContainer><EntitySet EntityType='UserData.e'/></EntityContainer>",
+            "EntityType \"UserData.e\" is not defined",
+        ),
+        (
+            "<EntityContainer><AssociationSet Association='UserData.a'/></EntityContainer>",
+            "Association \"UserData.a\" is not defined",
+        ),
+        (good, "ok"),
+        (
+            "<Association Name='a'><End Role='e:n' Type='UserData.e' Multiplicity='*'/></Association>",
+            "EntityType \"UserData.e\" is not defined",
+        ),
+    ] {
+        let fault = read_content(content).err();
+        let expected = (reason != "ok").then(|| EdmxFault::Definition(reason.to_owned()));
+        assert_eq!(fault, expected, "{content}");
+    }
+    let found = read_content(&association("")).unwrap();
+    assert_eq!(found.entity_types, ["e"], "the types stand without it");
+}
+
+#[test]
+fn what_is_no_metadata_document_is_refused() {
+    let no_schema = "there is no Schema of a known namespace";
+    for (text, reason) in [
+        ("<Edmx/>".to_owned(), "the root is Edmx, not edmx:Edmx"),
+        (
+            format!("<Schema xmlns='{EDM_NAMESPACE}' Namespace='N'/>"),
+            "the root is Schema, not edmx:Edmx",
+        ),
+        (format!("<Edmx xmlns='{EDMX_NAMESPACE}'/>"), no_schema),
+        (
+            format!(
+                "<Edmx xmlns='{EDMX_NAMESPACE}'><DataServices><Schema Namespace='N'/></DataServices></Edmx>"
+            ),
+            no_schema,
+        ),
+        (
+            around("").replace(EDM_NAMESPACE, "http://docs.oasis-open.org/odata/ns/edm"),
+            no_schema,
+        ),
+        (
+            around("").replace(" Namespace='UserData'", ""),
+            "a Schema has no Namespace",
+        ),
+    ] {
+        let expected = EdmxFault::Definition(reason.to_owned());
+        assert_eq!(read(text.as_bytes()), Err(expected), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_acceptable_xml_is_refused() {
+    let not_xml = |text: &str| matches!(read(text.as_bytes()), Err(EdmxFault::NotXml(_)));
+    let good = around("<EntityType Name='e'/>");
+    assert!(!not_xml(&good));
+    let bomb = "<!DOCTYPE b [<!ENTITY x 'x'><!ENTITY y '&x;&x;&x;'><!ENTITY z '&y;&y;&y;'>]>";
+    assert!(not_xml(&format!(
+        "{bomb}{}",
+        around("<EntityType Name='&z;'/>")
+    )));
+    assert!(not_xml(&format!("<!DOCTYPE Edmx>{good}")));
+    assert!(not_xml(&around("<EntityType Name='&z;'/>")));
+    assert!(not_xml(&around("<?run this?>")));
+    assert!(not_xml(&around("<EntityType Name='e'>")));
+    assert!(not_xml(&around("<EntityType Name='e' q:x=''/>")));
+    assert!(not_xml(&around("<EntityType/>&z;")));
+    let deep = |levels: usize| format!("{}{}", "<x>".repeat(levels), "</x>".repeat(levels));
+    // three levels stand around the content
+    assert!(!not_xml(&around(&deep(61))));
+    assert!(not_xml(&around(&deep(62))));
+    assert!(not_xml(&around(&"<x>".repeat(100_000))));
+    assert!(matches!(
+        read(&[0xff, 0xfe, b'<', 0]),
+        Err(EdmxFault::NotXml(_))
+    ));
+}
+
+#[test]
+fn a_part_of_a_document_is_not_read() {
+    let text = document(&user_schema());
+    let text = text.as_bytes();
+    assert!(read(text).is_ok());
+    for length in 0..text.len() {
+        let part = text.get(..length).unwrap();
+        assert!(matches!(read(part), Err(EdmxFault::NotXml(_))), "{length}");
+    }
+}
+
+#[test]
+fn a_document_with_one_byte_changed_does_not_panic() {
+    let mut text = document(&user_schema()).into_bytes();
+    let changes = [b'<', b'"', b'&', b':', b'>', 0, 0xff];
+    for at in 0..text.len() {
+        let before = std::mem::replace(&mut text[at], changes[at % changes.len()]);
+        let _ = read(&text);
+        text[at] = before;
+    }
+}
