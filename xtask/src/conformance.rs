@@ -15,6 +15,9 @@ const PASSING: &str = "conformance/passing.txt";
 /// The port the recordings were made on. They hold it in encoded URLs too, so no other one will do.
 const RECORDED_PORT: u16 = 9998;
 
+/// Seconds that the replayer waits at most where a test waited for work in the background: rules, and installations of boxes.
+const SETTLE: &str = "0.3";
+
 /// What happens to the list of tests that pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum List {
@@ -68,7 +71,7 @@ pub(crate) fn run(classes: &[String], list: List) -> Outcome {
     let mut replay = Command::new("python3");
     replay.arg(folder.join("replay")).args([
         "--settle",
-        "0",
+        SETTLE,
         "--failures",
         "2",
         "--target",

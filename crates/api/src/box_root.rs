@@ -1,11 +1,12 @@
 //! The root of a box: its description, and its deletion with everything in it.
 
 use http::StatusCode;
+use personium_model::install::{self, Status};
 use personium_model::locate::Target;
 use personium_model::{Resource, odata};
 use personium_types::time::iso_time;
 use personium_types::{Code, Error, Operation, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::answer::{self, Answer};
 use crate::call::{Call, CellCall};
@@ -28,14 +29,13 @@ pub(crate) async fn get(call: CellCall, resource: Resource, target: Target) -> R
             .as_deref()
             .map(|schema| urls.resolve(schema).unwrap_or_else(|| schema.to_owned()))
     };
+    let mut the_box = json!({"name": info.name, "url": url, "schema": schema});
+    let status = install::status(&resource.unit, &target.view, info).await?;
+    if let (Some(shown), Value::Object(more)) = (the_box.as_object_mut(), state(status)) {
+        shown.extend(more);
+    }
     let body = json!({
-        "box": {
-            "name": info.name,
-            "url": url,
-            "status": "ready",
-            "schema": schema,
-            "installed_at": iso_time(info.published),
-        },
+        "box": the_box,
         "cell": {"name": target.view.cell().name, "url": call.cell_url()},
         "unit": unit::document(&call.call),
     });
@@ -45,6 +45,29 @@ pub(crate) async fn get(call: CellCall, resource: Resource, target: Target) -> R
         media_type,
         body.to_string(),
     ))
+}
+
+/// How far the installation of a box is.
+fn state(status: Status) -> Value {
+    match status {
+        Status::Ready { since } => json!({"status": "ready", "installed_at": iso_time(since)}),
+        Status::Running { started, percent } => json!({
+            "status": "installation in progress",
+            "started_at": iso_time(started),
+            "progress": format!("{percent}%"),
+        }),
+        Status::Failed {
+            started,
+            percent,
+            code,
+            text,
+        } => json!({
+            "status": "installation failed",
+            "started_at": iso_time(started),
+            "progress": format!("{percent}%"),
+            "message": {"code": code, "message": {"lang": "en", "value": text}},
+        }),
+    }
 }
 
 /// DELETE of a box with everything in it.

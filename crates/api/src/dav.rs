@@ -22,7 +22,7 @@ use personium_types::{Code, Operation, Result};
 use crate::answer::Answer;
 use crate::call::{Call, CellCall};
 use crate::error::Challenge;
-use crate::{box_root, odata};
+use crate::{box_install, box_root, odata};
 
 pub use hrefs::box_url;
 
@@ -67,6 +67,9 @@ impl Spot {
 
 /// Requests to a box or to something in it.
 pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer> {
+    if box_install::is_meant(&call).await? {
+        return box_install::handle(call).await;
+    }
     let resource = resource_of(&call);
     let target = resource.locate().await?;
     if target.target_box.schema.is_none() {

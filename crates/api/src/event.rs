@@ -7,7 +7,7 @@ use personium_odata::body::{Json, read_object};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::answer::{self, Answer};
-use crate::call::{Call, CellCall};
+use crate::call::CellCall;
 use crate::preflight;
 
 /// Bytes of an event: three texts, each character escaped.
@@ -40,14 +40,15 @@ pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
     let bytes = call.call.read_body(EVENT_MAX).await?;
     let event = Event {
         external: true,
-        ..read(&bytes, caused_by(&call.call, &call.cell_url()))?
+        ..read(&bytes, about(&call))?
     };
     event::post(&call.call.unit, &call.view, &permit, event).await?;
     Ok(answer::status(StatusCode::OK))
 }
 
 /// What an event says about the request that causes it.
-fn caused_by(call: &Call, cell_url: &str) -> Event {
+pub(crate) fn about(call: &CellCall) -> Event {
+    let (cell_url, call) = (call.cell_url(), &call.call);
     let header = |name| {
         let value = call.header(name).filter(|value| value.len() <= HEADER_MAX);
         value.map(str::to_owned)
@@ -55,7 +56,7 @@ fn caused_by(call: &Call, cell_url: &str) -> Event {
     Event {
         external: false,
         schema: schema(&call.access),
-        subject: subject(&call.access, cell_url),
+        subject: subject(&call.access, &cell_url),
         kind: None,
         object: None,
         info: None,

@@ -6,6 +6,7 @@ mod access;
 pub mod answer;
 mod authorize;
 mod body;
+mod box_install;
 mod box_root;
 mod box_url;
 mod call;

@@ -12,6 +12,7 @@ pub mod entity;
 pub mod event;
 pub mod file;
 pub mod gate;
+pub mod install;
 pub mod keys;
 pub mod listing;
 pub mod locate;

@@ -21,6 +21,27 @@ pub struct Settings {
     pub outgoing_proxy: Option<OutgoingProxy>,
     /// Rules of events.
     pub events: EventRules,
+    /// Limits of archives.
+    pub bar: BarLimits,
+}
+
+/// Limits of archives that are installed.
+#[derive(Debug, Clone)]
+pub struct BarLimits {
+    /// Megabytes of an archive.
+    pub file_megabytes: u64,
+    /// Megabytes of one entry of an archive.
+    pub entry_megabytes: u64,
+    /// Entities that are made together.
+    pub bulk_size: usize,
+    /// Links that are made between two events about their progress.
+    pub links_step: usize,
+    /// Where archives lie while they are installed. Made if it is missing.
+    pub folder: std::path::PathBuf,
+    /// Installations that run at once.
+    pub installs_max: usize,
+    /// Installations that wait for their turn.
+    pub installs_waiting_max: usize,
 }
 
 /// Rules of events.
@@ -164,6 +185,20 @@ pub struct OidcProvider {
     pub account_name_key: String,
     /// The grant type.
     pub grant_type: String,
+}
+
+impl Default for BarLimits {
+    fn default() -> Self {
+        Self {
+            file_megabytes: 100,
+            entry_megabytes: 10,
+            bulk_size: 1_000,
+            links_step: 5,
+            folder: std::env::temp_dir(),
+            installs_max: 20,
+            installs_waiting_max: 100,
+        }
+    }
 }
 
 impl Default for EventRules {

@@ -55,6 +55,7 @@ struct Shared {
     sweeps: Arc<Semaphore>,
     bell: Bell,
     moments: Moments,
+    installs: Gate,
 }
 
 /// Which caches a commit makes stale.
@@ -75,6 +76,8 @@ impl Unit {
             .hash_threads
             .unwrap_or_else(HashPool::usual_threads);
         let uploads = Gate::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
+        let bar = &settings.bar;
+        let installs = Gate::new(bar.installs_max, bar.installs_waiting_max);
         let pace = Pace::new(&settings.auth.login_pace);
         let shared = Shared {
             ports,
@@ -90,6 +93,7 @@ impl Unit {
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
             bell: Bell::default(),
             moments: Moments::default(),
+            installs,
         };
         Self {
             settings,
@@ -174,6 +178,12 @@ impl Unit {
 
     pub(crate) fn turns(&self) -> &Turns {
         &self.shared.turns
+    }
+
+    /// Where installations of boxes wait for their turn.
+    #[must_use]
+    pub fn installs(&self) -> &Gate {
+        &self.shared.installs
     }
 
     /// What tells that rules have something to send.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use personium_folder::FolderStore;
 use personium_model::auth::{Keys, PasswordRule};
 use personium_model::settings::{
-    AuthRules, DavLimits, EventRules, LoginPace, OdataLimits, OidcProvider, OutgoingProxy,
+    AuthRules, BarLimits, DavLimits, EventRules, LoginPace, OdataLimits, OidcProvider,
+    OutgoingProxy,
 };
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
@@ -23,6 +24,9 @@ use crate::keys::{self, KeysError};
 pub const RECORDS: &str = "records";
 /// The folder of the file bodies in the data folder, unless settings name another.
 pub const FILES: &str = "files";
+
+/// The folder in the data folder where archives lie while they are installed.
+const ARCHIVES: &str = "archives";
 /// The name that a unit has which nobody gave a name.
 pub const LOCAL_HOST: &str = "localhost";
 
@@ -222,6 +226,19 @@ pub fn settings(config: &Config) -> Settings {
         authorization_html_url: config.cell.authorization.clone(),
         password_change_html_url: config.cell.password_change.clone(),
         outgoing_proxy: outgoing_proxy(config),
+        bar: BarLimits {
+            file_megabytes: config.bar.file_megabytes,
+            entry_megabytes: config.bar.entry_megabytes,
+            bulk_size: usize::try_from(config.bar.bulk_size).unwrap_or(usize::MAX),
+            links_step: usize::try_from(config.bar.links_output).unwrap_or(usize::MAX),
+            folder: config
+                .bar
+                .tmp_dir
+                .clone()
+                .unwrap_or_else(|| config.store.data_dir.join(ARCHIVES)),
+            installs_max: config.work.box_io,
+            ..BarLimits::default()
+        },
         events: EventRules {
             hops_max: config.events.hops,
         },

@@ -135,6 +135,15 @@ codes! {
     DavMeta = "PR500-DV-0002", "The stored description is inconsistent.";
     DavVanished = "PR503-DV-0001", "The body vanished during the request. Try again.";
     ExportHeader = "PR400-BI-0001", "The header [{0}] is not valid.";
+    BarTooLarge = "PR400-BI-0002", "The archive is larger than {0} megabytes.";
+    BarEntryTooLarge = "PR400-BI-0003", "The entry [{0}] is larger than {1} megabytes.";
+    BarSchemaUsed = "PR400-BI-0004", "Another box belongs to the application [{0}] already.";
+    BarEntryFormat = "PR400-BI-0006", "The entry [{0}] cannot be read.";
+    BarUnreadable = "PR400-BI-0007", "The archive cannot be read: {0}.";
+    BarManifestField = "PR400-BI-0008", "The value of [{0}] in the manifest is not valid.";
+    BarStructure = "PR400-BI-0009", "What an archive must hold is missing or not valid: {0}.";
+    BarVersion = "PR400-BI-0010", "Archives of version [{0}] cannot be installed.";
+    BarBoxExists = "PR405-BI-0001", "A box of the name [{0}] exists already.";
     NoHost = "PR400-CM-0005", "The request is for [{0}], but this unit is [{1}].";
     RequestJson = "PR400-CM-0004", "The body is not JSON.";
     RequestFieldRequired = "PR400-CM-0001", "[{0}] is required.";

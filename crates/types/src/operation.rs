@@ -180,6 +180,8 @@ operations! {
     /// Approval of a message that asks to change rules
     ApproveRules = Cell, On(P::Rule);
 
+    /// `MKCOL` of a box, which installs an application
+    InstallBox = Cell, On(P::BoxInstall);
     /// `POST {cell}__event`
     PostEvent = Cell, On(P::Event);
     /// `GET {cell}__rule`

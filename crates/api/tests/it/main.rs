@@ -6,6 +6,7 @@ mod auth;
 mod dav;
 mod event;
 mod harness;
+mod install;
 mod message;
 mod permits;
 mod status;

@@ -101,8 +101,10 @@ pub(super) async fn remove(
     for key in rules::unique_keys(set, &found.properties) {
         batch.delete(key);
     }
-    if set.control == Some(ControlSet::Rule) {
-        batch.delete(keys::rule_hits(&found.id));
+    match set.control {
+        Some(ControlSet::Rule) => batch.delete(keys::rule_hits(&found.id)),
+        Some(ControlSet::Box) => batch.delete(crate::install::record_key(&found.id)),
+        _ => {}
     }
     Draft::of(set, found).remove(batch);
     Ok(())

@@ -18,8 +18,6 @@ section! {
         bulk_size: u64 = "bar.userdata.bulkSize", "1000", Number(1..=100_000);
         /// The working folder; without a value, it is in the data folder.
         tmp_dir: Option<PathBuf> = "bar.tmp.dir", "", Maybe(File);
-        /// Seconds that the progress of an installation is remembered.
-        progress_seconds: u64 = "bar.progress.expireInSec", "259200", Number(1..=31_536_000);
         /// The folder of cell snapshots; without a value, it is in the data folder.
         snapshot_root: Option<PathBuf> = "cellSnapshot.root", "", Maybe(File);
     }

@@ -31,6 +31,10 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "core.event.log.current.dir",
         "event logs are kept with the records in data.dir",
     ),
+    (
+        "core.bar.progress.expireInSec",
+        "how far an installation is stays with its box",
+    ),
     ("core.bar.installfile.dir", "use bar.tmp.dir"),
     ("core.eventbus.activemq.brokerUrl", "use eventbus.broker"),
     (

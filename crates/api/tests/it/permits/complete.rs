@@ -132,6 +132,7 @@ async fn every_method_that_a_route_answers_has_a_case() {
                 || [
                     refused(404, "MC-0001"),
                     refused(404, "OD-0001"),
+                    refused(404, "DV-0002"),
                     refused(404, "DV-0003"),
                 ]
                 .contains(&reply.outcome());

@@ -137,6 +137,7 @@ fn event_cases() -> Vec<Case> {
                 200,
                 "\"heard\",null,null",
             ),
+        case(O::InstallBox, "MKCOL", "c/fresh").gives(400, "PR400-BI-0001"),
         case(O::ReadRulesInForce, "GET", "c/__rule").gives(200, "\"HitCount\":0"),
     ];
     for name in [

@@ -1,0 +1,127 @@
+//! MKCOL of a box: installs the application in an archive.
+
+use std::fs::File;
+
+use http::{StatusCode, header};
+use http_body_util::BodyExt;
+use personium_model::event;
+use personium_model::install::{self, Installer, Package};
+use personium_model::{Access, Permit, Unit};
+use personium_types::{Code, Error, Operation, Result};
+use tokio::io::AsyncWriteExt;
+
+use crate::answer::{self, Answer, WithHeader};
+use crate::body::Body;
+use crate::call::CellCall;
+use crate::event::about;
+
+/// The media type of an archive.
+const ZIP: &str = "application/zip";
+/// Bytes of a megabyte.
+const MEGABYTE: u64 = 1 << 20;
+
+/// Whether a request means to install a box: on a box that exists, MKCOL without an archive is refused as WebDAV has it.
+pub(crate) async fn is_meant(call: &CellCall) -> Result<bool> {
+    let path = &call.call.path.decoded;
+    let ([name], "MKCOL") = (path.as_slice(), call.call.method.as_str()) else {
+        return Ok(false);
+    };
+    let archive = call.call.header("content-type") == Some(ZIP);
+    Ok(archive || call.view.find_box(name).await?.is_none())
+}
+
+/// Makes a box of an archive. What it holds is installed after the answer.
+pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
+    let name = call.call.path.decoded.first().cloned().unwrap_or_default();
+    if name == "__" {
+        return Err(Code::MethodNotAllowed.into());
+    }
+    let node = call.view.cell_node().await?;
+    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
+    let list = &node.value.acl;
+    // Who may not install leaves no trace in the log of the cell.
+    let permit = call
+        .call
+        .access
+        .permit_cell(urls, cell, list, Operation::InstallBox)?;
+    let begun = begin(&mut call, &permit, &name).await;
+    let status = match &begun {
+        Ok(_) => StatusCode::ACCEPTED.as_u16(),
+        Err(refusal) => refusal.code().status(),
+    };
+    tell(&call, &name, status).await;
+    let (installer, place) = begun?;
+    tokio::spawn(async move {
+        installer.run().await;
+        drop(place);
+    });
+    let url = format!("{}{name}", call.cell_url());
+    Ok(answer::status(StatusCode::ACCEPTED).with(header::LOCATION, &url))
+}
+
+/// The installation, and its place among those that run at once.
+async fn begin(
+    call: &mut CellCall,
+    permit: &Permit,
+    name: &str,
+) -> Result<(Installer, tokio::sync::OwnedSemaphorePermit)> {
+    let unit = call.call.unit.clone();
+    if call.call.header("content-type") != Some(ZIP) {
+        return Err(Error::new(Code::ExportHeader).with("Content-Type"));
+    }
+    let place = unit.installs().enter().await?;
+    let body = call.call.take_body();
+    let file = receive(&unit, body).await?;
+    let package = Package::open(file, &unit.settings().bar).await?;
+    let key = call.call.request_key.as_str();
+    let installer = install::begin(&unit, &call.view, permit, (name, key), package).await?;
+    Ok((installer, place))
+}
+
+/// Takes the archive into a file without a name, which goes with the installation or with the server.
+async fn receive(unit: &Unit, mut body: Body) -> Result<File> {
+    let limits = &unit.settings().bar;
+    let max = limits.file_megabytes.saturating_mul(MEGABYTE);
+    let folder = limits.folder.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&folder)?;
+        tempfile::tempfile_in(&folder)
+    });
+    let made = made.await.map_err(Error::internal)?;
+    let mut file = tokio::fs::File::from_std(made.map_err(Error::internal)?);
+    let mut length = 0_u64;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).because(e))?;
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        length = length.saturating_add(piece.len() as u64);
+        if length > max {
+            let megabytes = limits.file_megabytes.to_string();
+            return Err(Error::new(Code::BarTooLarge).with(megabytes));
+        }
+        file.write_all(&piece).await.map_err(Error::internal)?;
+    }
+    file.flush().await.map_err(Error::internal)?;
+    Ok(file.into_std().await)
+}
+
+/// Tells the rules of the cell that somebody wanted to install a box.
+async fn tell(call: &CellCall, name: &str, status: u16) {
+    let happened = event::Event {
+        kind: Some("boxinstall".to_owned()),
+        object: Some(format!("personium-localcell:/{name}")),
+        info: Some(status.to_string()),
+        ..about(call)
+    };
+    let permit = Access::server_permit();
+    // The box is new, so the rules are those of now.
+    let told = match call.call.unit.find_cell(&call.view.cell().name).await {
+        Ok(Some(view)) => event::post(&call.call.unit, &view, &permit, happened).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = told {
+        tracing::warn!("that a box was to be installed could not be told: {error}");
+    }
+}

@@ -1,0 +1,102 @@
+//! `MKCOL` of a box with an archive.
+
+mod refused;
+mod whole;
+
+use std::io::{Cursor, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::harness::{Reply, World};
+
+/// The app of the archives here.
+const APP: &str = "http://app.example/";
+/// The description of a box with nothing in it.
+const EMPTY: &str = "<multistatus xmlns='DAV:'><response><href>personium-localbox:/</href><propstat><prop>\
+                     <resourcetype><collection/></resourcetype></prop></propstat></response></multistatus>";
+
+/// An archive that is being put together.
+struct Archive(Vec<(String, Vec<u8>)>);
+
+impl Archive {
+    /// An archive with an empty box.
+    fn new() -> Self {
+        Self(vec![])
+            .with("00_meta/00_manifest.json", &manifest("2"))
+            .with("00_meta/90_rootprops.xml", EMPTY)
+            .with("90_contents/", "")
+    }
+
+    /// Adds an entry, or replaces one.
+    fn with(mut self, name: &str, content: &str) -> Self {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), content.into()));
+        self
+    }
+
+    fn without(mut self, name: &str) -> Self {
+        self.0.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// The same as older archives have it.
+    fn legacy(self) -> Self {
+        let moved = self.0.into_iter().map(|(name, content)| {
+            let text = String::from_utf8(content).unwrap();
+            let text = match name.ends_with("90_rootprops.xml") {
+                true => text.replace("personium-localbox:", "dcbox:"),
+                false => text,
+            };
+            (format!("bar/{name}"), text.into_bytes())
+        });
+        Self(moved.collect()).with("bar/00_meta/00_manifest.json", &manifest("1"))
+    }
+
+    fn zip(&self) -> Vec<u8> {
+        let mut out = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default();
+        for (name, content) in &self.0 {
+            match name.strip_suffix('/') {
+                Some(folder) => out.add_directory(folder, options).unwrap(),
+                None => {
+                    out.start_file(name.as_str(), options).unwrap();
+                    out.write_all(content).unwrap();
+                }
+            }
+        }
+        out.finish().unwrap().into_inner()
+    }
+}
+
+fn manifest(version: &str) -> String {
+    json!({"bar_version": version, "box_version": "1", "default_path": "x", "schema": APP})
+        .to_string()
+}
+
+impl World {
+    /// Sends an archive for a box of `c`.
+    async fn install(&self, name: &str, archive: &Archive) -> Reply {
+        let path = format!("c/{name}");
+        let ask = self
+            .ask("MKCOL", &path)
+            .with("content-type", "application/zip");
+        ask.bytes(archive.zip().into()).send().await
+    }
+
+    /// What is said of a box once its installation is over.
+    async fn installed(&self, name: &str) -> Value {
+        let path = format!("c/{name}");
+        for _ in 0..2_000 {
+            let reply = self.ask("GET", &path).with("accept", "application/json");
+            let shown = reply.send().await.json()["box"].clone();
+            if shown["status"] != "installation in progress" {
+                return shown;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Value::Null
+    }
+}

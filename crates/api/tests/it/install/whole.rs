@@ -1,0 +1,229 @@
+//! Archives that are installed as a whole.
+
+use serde_json::{Value, json};
+
+use super::{APP, Archive};
+use crate::harness::{World, done};
+
+const ROOT_PROPS: &str = r#"<multistatus xmlns="DAV:" xmlns:p="urn:x-personium:xmlns">
+  <response><href>personium-localbox:/</href><propstat><prop><resourcetype><collection/></resourcetype>
+    <acl xml:base="http://app.example/__role/__/"><ace><principal><href>reader</href></principal>
+      <grant><privilege><read/></privilege></grant></ace></acl>
+    <p:note>of the box</p:note></prop></propstat></response>
+  <response><href>personium-localbox:/docs</href><propstat><prop><resourcetype><collection/></resourcetype></prop></propstat></response>
+  <response><href>personium-localbox:/docs/a.txt</href><propstat><prop><resourcetype/>
+    <getcontenttype>text/x-mine</getcontenttype>
+    <acl xml:base="http://app.example/__role/__/"><ace><principal><all/></principal>
+      <grant><privilege><read/></privilege></grant></ace></acl></prop></propstat></response>
+  <response><href>personium-localbox:/svc</href><propstat><prop><resourcetype><collection/><p:service/></resourcetype>
+    <p:service language="JavaScript"><p:path name="hello" src="hello.js"/></p:service></prop></propstat></response>
+  <response><href>personium-localbox:/svc/__src</href><propstat><prop><resourcetype><collection/></resourcetype></prop></propstat></response>
+  <response><href>personium-localbox:/svc/__src/hello.js</href><propstat><prop><resourcetype/>
+    <getcontenttype>text/javascript</getcontenttype></prop></propstat></response>
+  <response><href>personium-localbox:/data/</href><propstat><prop><resourcetype><collection/><p:odata/></resourcetype></prop></propstat></response>
+</multistatus>"#;
+
+const METADATA: &str = r#"<edmx:Edmx Version='1.0' xmlns:edmx='http://schemas.microsoft.com/ado/2007/06/edmx'><edmx:DataServices>
+  <Schema xmlns='http://schemas.microsoft.com/ado/2006/04/edm' Namespace='UserData'>
+    <ComplexType Name='Place'><Property Name='city' Type='Edm.String' Nullable='true'/></ComplexType>
+    <EntityType Name='Person'><Key><PropertyRef Name='__id'/></Key>
+      <Property Name='__id' Type='Edm.String' Nullable='false'/>
+      <Property Name='age' Type='Edm.Int32' Nullable='false' DefaultValue='7'/>
+      <Property Name='names' Type='Edm.String' CollectionKind='List'/>
+      <Property Name='home' Type='UserData.Place' Nullable='true'/></EntityType>
+    <EntityType Name='Pet' OpenType='true'/>
+    <Association Name='a'><End Role='Person:owner' Type='UserData.Person' Multiplicity='0..1'/>
+      <End Role='Pet:pets' Type='UserData.Pet' Multiplicity='*'/></Association>
+  </Schema></edmx:DataServices></edmx:Edmx>"#;
+
+fn everything() -> Archive {
+    let links = json!({"Links": [
+        {"FromType": "Relation", "FromName": {"Name": "friend"}, "ToType": "Role", "ToName": {"Name": "reader"}},
+        {
+            "FromType": "ExtRole", "FromName": {"ExtRole": "http://far.example/__role/__/r", "_Relation.Name": "friend"},
+            "ToType": "Role", "ToName": {"Name": "reader"},
+        },
+    ]});
+    let rules = json!({"Rules": [
+        {"EventExternal": true, "EventType": "t", "Action": "exec", "TargetUrl": "personium-localbox:/svc/hello"},
+    ]});
+    let relations = json!({"Links": [
+        {"FromType": "Person", "FromId": {"__id": "me"}, "ToType": "Pet", "ToId": {"__id": "cat"}},
+        {"FromType": "Person", "FromId": {"__id": "me"}, "ToType": "Pet", "ToId": {"__id": "dog"}},
+    ]});
+    Archive::new()
+        .with("00_meta/10_relations.json", r#"{"Relations":[{"Name":"friend"}]}"#)
+        .with("00_meta/20_roles.json", r#"{"Roles":[{"Name":"reader"}]}"#)
+        .with(
+            "00_meta/30_extroles.json",
+            r#"{"ExtRoles":[{"ExtRole":"http://far.example/__role/__/r","_Relation.Name":"friend"}]}"#,
+        )
+        .with("00_meta/50_rules.json", &rules.to_string())
+        .with("00_meta/70_$links.json", &links.to_string())
+        .with("00_meta/90_rootprops.xml", ROOT_PROPS)
+        .with("90_contents/docs/a.txt", "hello")
+        .with("90_contents/svc/hello.js", "function(){}")
+        .with("90_contents/data/00_$metadata.xml", METADATA)
+        .with("90_contents/data/10_odatarelations.json", &relations.to_string())
+        .with("90_contents/data/90_data/Person/1.json", r#"{"__id":"me","names":["a","b"],"home":{"city":"x"}}"#)
+        .with("90_contents/data/90_data/Pet/1.json", r#"{"__id":"cat","colour":"black"}"#)
+        .with("90_contents/data/90_data/Pet/2.json", r#"{"__id":"dog","colour":"brown","good":true}"#)
+}
+
+impl World {
+    async fn shown(&self, path: &str) -> Value {
+        let reply = self
+            .ask("GET", path)
+            .with("accept", "application/json")
+            .send()
+            .await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.json()["d"]["results"].clone()
+    }
+
+    async fn check_everything(&self) {
+        assert_eq!(
+            self.entities("c/__ctl/Relation").await[0]["_Box.Name"],
+            "new"
+        );
+        assert_eq!(self.entities("c/__ctl/Role").await[0]["_Box.Name"], "new");
+        let linked = self
+            .entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_Relation")
+            .await;
+        assert_eq!(linked[0]["Name"], "friend");
+        let linked = self
+            .entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_ExtRole")
+            .await;
+        assert_eq!(linked[0]["ExtRole"], "http://far.example/__role/__/r");
+        let rule = &self.entities("c/__ctl/Rule").await[0];
+        assert_eq!(
+            (&rule["Action"], &rule["_Box.Name"]),
+            (&json!("exec"), &json!("new"))
+        );
+        let in_force = self.ask("GET", "c/__rule").send().await.json();
+        assert_eq!(in_force["rules"][0]["Schema"], APP);
+
+        let listing = self
+            .ask("PROPFIND", "c/new")
+            .with("depth", "0")
+            .send()
+            .await
+            .text();
+        assert!(
+            listing.contains("<href>reader</href>") && listing.contains("of the box"),
+            "{listing}"
+        );
+        // Everybody may read the file, though nobody may read the folder without the role.
+        let file = self.anybody("GET", "c/new/docs/a.txt").send().await;
+        assert_eq!(
+            (file.text().as_str(), file.header("content-type")),
+            ("hello", Some("text/x-mine"))
+        );
+        assert_eq!(self.anybody("GET", "c/new/docs").send().await.status, 401);
+        assert_eq!(
+            self.ask("GET", "c/new/svc/__src/hello.js")
+                .send()
+                .await
+                .text(),
+            "function(){}"
+        );
+        let service = self
+            .ask("PROPFIND", "c/new/svc")
+            .with("depth", "0")
+            .send()
+            .await
+            .text();
+        assert!(service.contains("src=\"hello.js\""), "{service}");
+
+        let me = self.shown("c/new/data/Person('me')?$format=json").await;
+        assert_eq!((&me["age"], &me["names"]), (&json!(7), &json!(["a", "b"])));
+        assert_eq!(me["home"]["city"], "x");
+        let pets = self
+            .entities("c/new/data/Person('me')/_Pet?$orderby=__id")
+            .await;
+        assert_eq!(
+            (&pets[0]["colour"], &pets[1]["good"]),
+            (&json!("black"), &json!(true))
+        );
+        assert_eq!(pets.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn an_application_is_installed_with_all_it_has() {
+    let world = World::new().await;
+    let log = json!({"Name": "l", "Action": "log", "EventType": "PL-BI-"}).to_string();
+    world.make("c/__ctl/Rule", &log).await;
+    let log = json!({"Name": "m", "Action": "log", "EventType": "boxinstall"}).to_string();
+    world.make("c/__ctl/Rule", &log).await;
+    let reply = world.install("new", &everything()).await;
+    assert_eq!(reply.outcome(), done(202));
+    assert_eq!(reply.header("location"), Some("http://unit.example/c/new"));
+    let shown = world.installed("new").await;
+    assert_eq!(
+        (&shown["status"], &shown["schema"]),
+        (&json!("ready"), &json!(APP)),
+        "{shown}"
+    );
+    assert!(shown["installed_at"].is_string());
+    for name in ["l", "m"] {
+        let key = format!("c/__ctl/Rule(Name='{name}',_Box.Name=null)");
+        assert_eq!(world.code("DELETE", &key).await, done(204));
+    }
+    world.check_everything().await;
+
+    let lines = world
+        .ask("GET", "c/__log/current/default.log")
+        .send()
+        .await
+        .text();
+    let steps: Vec<&str> = lines
+        .lines()
+        .map(|line| line.split("null,null,\"").nth(1).unwrap())
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    assert_eq!((steps[0], steps[1]), ("PL-BI-1000", "boxinstall"));
+    assert_eq!(steps.last(), Some(&"PL-BI-0000"));
+    let of = |code: &str| steps.iter().filter(|step| **step == code).count();
+    assert_eq!((of("PL-BI-1001"), of("PL-BI-1003")), (13, 13), "{steps:?}");
+    assert!(
+        lines.contains("\"boxinstall\",\"http://unit.example/c/new\",\"202\""),
+        "{lines}"
+    );
+}
+
+#[tokio::test]
+async fn an_older_archive_gives_the_same() {
+    let world = World::new().await;
+    assert_eq!(
+        world.install("new", &everything().legacy()).await.outcome(),
+        done(202)
+    );
+    let shown = world.installed("new").await;
+    assert_eq!(shown["status"], "ready", "{shown}");
+    world.check_everything().await;
+    // A second box of the application is refused, and so is one of the name.
+    let again = world.install("other", &everything()).await;
+    assert_eq!(again.outcome().1, "BI-0004");
+}
+
+#[tokio::test]
+async fn many_entities_are_installed_in_bulks() {
+    let world = World::with(|settings| settings.bar.bulk_size = 7).await;
+    let mut archive = everything();
+    for number in 3..40 {
+        let entity = json!({"__id": format!("p{number}"), "colour": "none"}).to_string();
+        archive = archive.with(
+            &format!("90_contents/data/90_data/Pet/{number}.json"),
+            &entity,
+        );
+    }
+    assert_eq!(world.install("new", &archive).await.outcome(), done(202));
+    let shown = world.installed("new").await;
+    assert_eq!(shown["status"], "ready", "{shown}");
+    let counted = world.ask(
+        "GET",
+        "c/new/data/Pet?$top=0&$inlinecount=allpages&$format=json",
+    );
+    assert_eq!(counted.send().await.json()["d"]["__count"], "39");
+}

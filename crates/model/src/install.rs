@@ -1,0 +1,281 @@
+//! Installing an application: a box with everything that an archive describes.
+//!
+//! The box is made before the request is answered; the rest follows in the background, step by step. Nothing is taken
+//! back when a step fails: the box shows how far it came and why it stopped, and is removed as any other.
+
+mod contents;
+mod data;
+mod failure;
+mod objects;
+mod package;
+mod schema;
+mod status;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use personium_odata::body::{Intent, Route};
+use personium_types::{Code, Error, NodeId, Result};
+use serde_json::{Value, json};
+
+use self::failure::Outcome;
+pub use self::package::Package;
+pub(crate) use self::status::record_key;
+use self::status::{Installation, Result as End};
+pub use self::status::{Status, status};
+use crate::event::{self, Event};
+use crate::keys::ControlSet;
+use crate::odata::{self, Creation, Root};
+use crate::{Access, CellView, Identity, Permit, Resource, Unit};
+
+/// How often an installation says that it goes on.
+const BEAT: Duration = Duration::from_secs(10);
+/// Points of progress that are worth being stored.
+const STEP: u64 = 10;
+
+/// An application that is being installed.
+pub struct Installer {
+    unit: Arc<Unit>,
+    cell: String,
+    box_id: NodeId,
+    box_name: String,
+    package: Package,
+    request_key: String,
+    started: i64,
+    done: AtomicU64,
+    stored: AtomicU64,
+}
+
+/// Makes the box of an archive. What it holds follows with [`Installer::run`].
+///
+/// # Errors
+/// 400 if another box belongs to the application, 405 if there is a box of this name, 400 if name or schema are not
+/// valid.
+pub async fn begin(
+    unit: &Arc<Unit>,
+    view: &Arc<CellView>,
+    permit: &Permit,
+    (name, request_key): (&str, &str),
+    package: Package,
+) -> Result<Installer> {
+    let schema = package.schema().map(str::to_owned);
+    check_free(unit, view, name, schema.as_deref()).await?;
+    let root = Root::cell(Arc::clone(unit), Arc::clone(view));
+    let body = json!({"Name": name, "Schema": schema}).to_string();
+    let made = match create_entity(&root, ControlSet::Box, body.as_bytes(), permit).await {
+        // Somebody else was faster; which of the two it was is told as if seen before.
+        Err(refusal) if refusal.code() == Code::EntityExists => {
+            let cell = unit.find_cell(&view.cell().name).await?;
+            let view = cell.ok_or(Code::NoSuchCell)?;
+            check_free(unit, &view, name, schema.as_deref()).await?;
+            return Err(refusal);
+        }
+        other => other?,
+    };
+    let installer = Installer {
+        unit: Arc::clone(unit),
+        cell: view.cell().name.clone(),
+        box_id: made.parse().map_err(|_| Code::OdataInconsistent)?,
+        box_name: name.to_owned(),
+        package,
+        request_key: request_key.to_owned(),
+        started: unit.now_ms(),
+        done: AtomicU64::new(0),
+        stored: AtomicU64::new(0),
+    };
+    installer.store(None).await?;
+    let place = installer.place();
+    installer
+        .tell("PL-BI-1000", &place, "Bar installation started.")
+        .await;
+    Ok(installer)
+}
+
+async fn check_free(unit: &Unit, view: &CellView, name: &str, schema: Option<&str>) -> Result<()> {
+    let boxes = view.boxes().await?;
+    if let Some(schema) = schema {
+        let spellings = unit.urls().spellings(schema);
+        let used = |known: &Option<String>| known.as_ref().is_some_and(|s| spellings.contains(s));
+        if boxes.iter().any(|found| used(&found.schema)) {
+            return Err(Error::new(Code::BarSchemaUsed).with(schema));
+        }
+    }
+    if boxes.iter().any(|found| found.name == name) {
+        return Err(Error::new(Code::BarBoxExists).with(name));
+    }
+    Ok(())
+}
+
+/// Creates a control object or an object of a schema; its id.
+async fn create_entity(
+    root: &Root,
+    set: ControlSet,
+    body: &[u8],
+    permit: &Permit,
+) -> Result<String> {
+    let set = root.set(set.name())?;
+    let accepted = odata::accept(root, &set, body, Intent::Create, Route::Direct).await?;
+    let creation = Creation {
+        set,
+        accepted,
+        hidden: std::collections::BTreeMap::new(),
+        linked: None,
+        exists: Code::EntityExists,
+    };
+    let mut made = odata::create(root, permit, &[creation]).await?;
+    let made = made.pop().ok_or(Code::Unknown)??;
+    Ok(made.id)
+}
+
+impl Installer {
+    /// Installs everything. Failures are kept with the box and told as events.
+    pub async fn run(self) {
+        let work = self.install();
+        tokio::pin!(work);
+        let mut beats = tokio::time::interval(BEAT);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut work => break outcome,
+                _ = beats.tick() => self.store_or_warn(None).await,
+            }
+        };
+        let place = self.place();
+        let end = match outcome {
+            Ok(()) => {
+                self.tell("PL-BI-0000", &place, "Bar installation completed.")
+                    .await;
+                End::Done
+            }
+            Err(failure) => {
+                self.tell(failure.code, &failure.entry, &failure.reason)
+                    .await;
+                self.tell("PL-BI-0001", &place, "Bar installation failed.")
+                    .await;
+                failure.into_end()
+            }
+        };
+        self.store_or_warn(Some(end)).await;
+    }
+
+    async fn install(&self) -> Outcome {
+        if !self.package.is_legacy() {
+            // The manifest was read before, and does not count there.
+            self.done.store(0, Ordering::Release);
+        } else if let Some(manifest) = self.package.find("00_meta/00_manifest.json") {
+            self.begin_entry(&manifest).await;
+            self.end_entry(&manifest).await;
+        }
+        self.install_objects().await?;
+        let described = self.install_collections().await?;
+        self.install_contents(&described).await
+    }
+
+    /// The cell as it is now.
+    async fn view(&self) -> Result<Arc<CellView>> {
+        let found = self.unit.find_cell(&self.cell).await?;
+        found.ok_or_else(|| Code::NoSuchCell.into())
+    }
+
+    /// The control objects of the cell, as they are now.
+    async fn root(&self) -> Result<Root> {
+        Ok(Root::cell(Arc::clone(&self.unit), self.view().await?))
+    }
+
+    /// Something in the box, for the installer.
+    async fn resource(&self, path: &[String]) -> Result<Resource> {
+        Ok(Resource {
+            unit: Arc::clone(&self.unit),
+            view: self.view().await?,
+            access: Access::of(Identity::UnitMaster),
+            box_name: self.box_name.clone(),
+            segments: path.to_vec(),
+            url: path.join("/"),
+        })
+    }
+
+    /// The box in events.
+    fn place(&self) -> String {
+        format!("{}/{}", crate::url::LOCAL_CELL, self.box_name)
+    }
+
+    /// Begins an entry of the archive.
+    async fn begin_entry(&self, entry: &package::Entry) {
+        self.count().await;
+        self.tell("PL-BI-1001", entry.name(), "Installation started.")
+            .await;
+    }
+
+    /// Ends an entry of the archive.
+    async fn end_entry(&self, entry: &package::Entry) {
+        self.tell("PL-BI-1003", entry.name(), "Installation completed.")
+            .await;
+    }
+
+    /// Counts an entry of the archive.
+    async fn count(&self) {
+        self.done.fetch_add(1, Ordering::AcqRel);
+        if self.percent() > self.stored.load(Ordering::Acquire) + STEP {
+            self.store_or_warn(None).await;
+        }
+    }
+
+    fn percent(&self) -> u64 {
+        let total = self.package.total().max(1);
+        (self.done.load(Ordering::Acquire) * 100 / total).min(100)
+    }
+
+    /// Keeps with the box how far it is.
+    async fn store(&self, end: Option<End>) -> Result<()> {
+        let percent = self.percent();
+        let installation = Installation {
+            started: self.started,
+            percent,
+            alive: self.unit.now_ms(),
+            end,
+        };
+        let view = self.view().await?;
+        status::store(&self.unit, &view, &self.box_id, &installation).await?;
+        self.stored.store(percent, Ordering::Release);
+        Ok(())
+    }
+
+    async fn store_or_warn(&self, end: Option<End>) {
+        if let Err(error) = self.store(end).await {
+            let name = &self.box_name;
+            tracing::warn!(box.name = %name, "how far the installation of box {name} is could not be kept: {error}");
+        }
+    }
+
+    /// Tells the rules of the cell about a step.
+    async fn tell(&self, kind: &str, object: &str, info: &str) {
+        let event = Event {
+            external: false,
+            schema: None,
+            subject: None,
+            kind: Some(kind.to_owned()),
+            object: Some(object.to_owned()),
+            info: Some(info.to_owned()),
+            request_key: Some(self.request_key.clone()),
+            id: None,
+            hops: Some(0),
+            via: None,
+            roles: Vec::new(),
+        };
+        let told = match self.view().await {
+            Ok(view) => event::post(&self.unit, &view, &Access::server_permit(), event).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::warn!("a step of an installation could not be told: {error}");
+        }
+    }
+}
+
+/// The members of a JSON object that are there.
+fn members<const N: usize>(members: [(&str, Option<&str>); N]) -> serde_json::Map<String, Value> {
+    members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
+        .collect()
+}

@@ -1,0 +1,142 @@
+//! The archive, read on threads that may wait.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+pub(super) use personium_archive::Entry;
+use personium_archive::{Bar, BarError, Limits, Version};
+use personium_types::{Code, Error, Result};
+use tokio::task::spawn_blocking;
+
+use super::failure::{Failure, Fault, Outcome};
+use crate::settings::BarLimits;
+
+/// Entries that an archive may have.
+const ENTRIES_MAX: usize = 100_000;
+/// How many times larger than the largest archive all entries together may be.
+const RATIO_MAX: u64 = 20;
+/// Bytes of a megabyte.
+const MEGABYTE: u64 = 1 << 20;
+
+/// An archive that may be installed, as far as that shows without making anything.
+pub struct Package {
+    bar: Arc<Mutex<Bar<File>>>,
+    entries: Vec<Entry>,
+    version: Version,
+    schema: Option<String>,
+    contents: bool,
+}
+
+impl Package {
+    /// Opens an archive and checks everything that can be checked before something is made.
+    ///
+    /// # Errors
+    /// 400 with what is wrong with it.
+    pub async fn open(file: File, limits: &BarLimits) -> Result<Self> {
+        let limits = limits.clone();
+        let opened = spawn_blocking(move || {
+            let within = Limits {
+                entry_max: limits.entry_megabytes.saturating_mul(MEGABYTE),
+                entries_max: ENTRIES_MAX,
+                total_max: limits.file_megabytes.saturating_mul(MEGABYTE * RATIO_MAX),
+            };
+            Bar::open(file, within).map_err(|fault| refusal(fault, &limits))
+        });
+        let bar = opened.await.map_err(Error::internal)??;
+        let schema = bar.manifest().schema.clone();
+        if bar.version() == Version::V1 && schema.is_none() {
+            return Err(Error::new(Code::BarStructure).with("schema"));
+        }
+        Ok(Self {
+            entries: bar.entries().to_vec(),
+            version: bar.version(),
+            contents: bar.has_folder("90_contents"),
+            bar: Arc::new(Mutex::new(bar)),
+            schema,
+        })
+    }
+
+    /// The app that the box is for.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
+    /// Whether it is of the older version.
+    pub(super) fn is_legacy(&self) -> bool {
+        self.version == Version::V1
+    }
+
+    /// How many entries count for the progress.
+    pub(super) fn total(&self) -> u64 {
+        let manifest = usize::from(!self.is_legacy());
+        self.entries.len().saturating_sub(manifest) as u64
+    }
+
+    /// The entry of this path.
+    pub(super) fn find(&self, path: &str) -> Option<Entry> {
+        self.entries
+            .iter()
+            .find(|entry| entry.path() == path)
+            .cloned()
+    }
+
+    /// Whether there is a folder for the tree, even if nothing is in it.
+    pub(super) fn has_contents(&self) -> bool {
+        self.contents
+    }
+
+    /// The entries below a folder, in the order of the archive.
+    pub(super) fn below(&self, folder: &str) -> Vec<Entry> {
+        let inside = |entry: &&Entry| {
+            let rest = entry.path().strip_prefix(folder);
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.entries.iter().filter(inside).cloned().collect()
+    }
+
+    /// The bytes of an entry.
+    pub(super) async fn read(&self, entry: &Entry) -> Outcome<Vec<u8>> {
+        let (bar, wanted) = (Arc::clone(&self.bar), entry.clone());
+        let read = spawn_blocking(move || bar.lock().read(&wanted).map_err(|e| e.to_string()));
+        let unreadable =
+            |reason: &dyn std::fmt::Display| Failure::new(Fault::Unreadable, entry.name(), reason);
+        match read.await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(reason)) => Err(unreadable(&reason)),
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+}
+
+/// The refusal of an archive.
+fn refusal(fault: BarError, limits: &BarLimits) -> Error {
+    let error = match &fault {
+        BarError::NotZip(_) => Error::new(Code::BarUnreadable).with("it is no zip archive"),
+        BarError::TooMuch => Error::new(Code::BarUnreadable).with("it holds too much"),
+        BarError::UnsafeName(name) | BarError::Refused { name, .. } => {
+            Error::new(Code::BarEntryFormat).with(name)
+        }
+        BarError::EntryTooLarge(name) => Error::new(Code::BarEntryTooLarge)
+            .with(name)
+            .with(limits.entry_megabytes.to_string()),
+        BarError::Missing(names) => {
+            let legacy = names.iter().any(|name| name.starts_with("bar/"));
+            let told = if legacy {
+                names.join(" ")
+            } else {
+                names.first().cloned().unwrap_or_default()
+            };
+            Error::new(Code::BarStructure).with(told)
+        }
+        BarError::ManifestUnreadable { version, .. } => match version {
+            Version::V1 => Error::new(Code::BarEntryFormat).with("bar/00_meta/00_manifest.json"),
+            Version::V2 => Error::new(Code::BarUnreadable).with("its manifest is not valid"),
+        },
+        BarError::ManifestField(name) => Error::new(Code::BarManifestField).with(*name),
+        BarError::Version(version) => Error::new(Code::BarVersion).with(version),
+        BarError::Io(_) => Error::new(Code::Unknown),
+    };
+    error.because(fault)
+}
