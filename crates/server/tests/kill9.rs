@@ -44,6 +44,7 @@ struct Ledger {
     files: BTreeMap<u64, State>,
     rows: BTreeMap<u64, State>,
     cells: BTreeMap<u64, State>,
+    events: BTreeMap<u64, State>,
     open: Option<(Kind, u64, State)>,
     acknowledged: u64,
 }
@@ -53,6 +54,14 @@ enum Kind {
     File,
     Row,
     Cell,
+    Event,
+}
+
+impl Kind {
+    /// Whether each thing of the kind is made once and never changed.
+    fn is_final(self) -> bool {
+        matches!(self, Self::Cell | Self::Event)
+    }
 }
 
 impl Ledger {
@@ -61,6 +70,7 @@ impl Ledger {
             Kind::File => &mut self.files,
             Kind::Row => &mut self.rows,
             Kind::Cell => &mut self.cells,
+            Kind::Event => &mut self.events,
         }
     }
 }
@@ -114,15 +124,20 @@ impl Writer {
         format!("c{}n{name}", self.number)
     }
 
+    fn event(&self, name: u64) -> String {
+        format!("event {}-{name}", self.number)
+    }
+
     /// Writes until the connection breaks, which is when the unit was killed.
     fn write_until_killed(&mut self) {
         loop {
             let kind = match self.chance.below(20) {
                 0 => Kind::Cell,
-                1..10 => Kind::File,
+                1..4 => Kind::Event,
+                4..11 => Kind::File,
                 _ => Kind::Row,
             };
-            let name = if kind == Kind::Cell {
+            let name = if kind.is_final() {
                 self.next
             } else {
                 self.chance.below(NAMES)
@@ -130,7 +145,7 @@ impl Writer {
             let known = self.ledger.of(kind).get(&name).copied().flatten();
             let write = self.number * 1_000_000_000 + self.next;
             self.next += 1;
-            let wanted = if known.is_some() && self.chance.below(5) == 0 && kind != Kind::Cell {
+            let wanted = if known.is_some() && self.chance.below(5) == 0 && !kind.is_final() {
                 None
             } else {
                 Some(write)
@@ -199,6 +214,14 @@ impl Writer {
                         .send("POST", "/__ctl/Cell", &[], body.as_bytes())?,
                 )
             }
+            (Kind::Event, _) => {
+                let body = format!("{{\"Type\":\"kill9\",\"Info\":\"{}\"}}", self.event(name));
+                (
+                    &[200][..],
+                    self.admin
+                        .send("POST", "/crash/__event", &[], body.as_bytes())?,
+                )
+            }
         };
         assert!(
             wish.contains(&answer.status),
@@ -214,7 +237,7 @@ impl Writer {
         // The connections of before the kill are dead.
         (self.client, self.admin) = (self.client.again(), self.admin.again());
         let open = self.ledger.open.take();
-        for kind in [Kind::File, Kind::Row, Kind::Cell] {
+        for kind in [Kind::File, Kind::Row, Kind::Cell, Kind::Event] {
             let mut expected = self.ledger.of(kind).clone();
             if let Some((_, name, _)) = open.filter(|(k, _, _)| *k == kind) {
                 expected.entry(name).or_insert(None);
@@ -232,9 +255,10 @@ impl Writer {
                 self.ledger.of(kind).insert(name, found);
             }
         }
-        // Cells are many; those that were audited once need not be again in each round.
+        // Cells and events are many; those that were audited once need not be again in each round.
         if round % 10 != 9 {
             self.ledger.cells.clear();
+            self.ledger.events.clear();
         }
     }
 
@@ -315,6 +339,16 @@ impl Writer {
                 self.admin.made("GET", &format!("/{cell}/__ctl/Box"), "");
                 Some(self.number * 1_000_000_000 + name)
             }
+            Kind::Event => {
+                let log = self
+                    .admin
+                    .made("GET", "/crash/__log/current/default.log", "");
+                let end = format!(",\"{}\"", self.event(name));
+                let log = log.text();
+                let lines = log.lines().filter(|line| line.ends_with(&end)).count();
+                assert!(lines <= 1, "{end} was logged {lines} times");
+                (lines == 1).then_some(self.number * 1_000_000_000 + name)
+            }
         }
     }
 
@@ -331,6 +365,8 @@ fn what_was_acknowledged_survives_every_kill() {
     let mut unit = Unit::start("kill9");
     let mut owner = unit.cell_with_owner("crash");
     owner.make_odata("/crash/box/data", "Row");
+    let rule = r#"{"Name":"log","EventExternal":true,"EventType":"kill9","Action":"log"}"#;
+    unit.admin().made("POST", "/crash/__ctl/Rule", rule);
     let mut writers: Vec<Writer> = (0..WRITERS)
         .map(|number| Writer {
             number,
