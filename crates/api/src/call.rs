@@ -28,7 +28,7 @@ pub struct Call {
     pub url: String,
     /// Who asks. Whether that is enough is decided where something is needed.
     pub access: Access,
-    /// The address of the client: the first of `X-Forwarded-For`, else the peer.
+    /// The address of the client, as proxies of the operator tell it, else the peer.
     pub client: Option<IpAddr>,
     /// The key that follows this request through logs and events.
     pub request_key: String,

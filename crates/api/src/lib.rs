@@ -16,6 +16,7 @@ mod courier;
 mod dav;
 mod error;
 mod event;
+mod forwarded;
 mod inside;
 mod introspect;
 mod keys;

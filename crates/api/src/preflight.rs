@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 use personium_types::{Code, Error, Result};
 
 use crate::answer::{self, Answer, WithHeader};
+use crate::forwarded;
 
 /// Every method that some resource of a unit knows.
 const METHODS: &str =
@@ -49,7 +50,7 @@ pub fn method(method: &Method, headers: &HeaderMap) -> Method {
         .unwrap_or_else(|| method.clone())
 }
 
-/// Carries out `X-Override: Name: Value`, which replaces the named header.
+/// Carries out `X-Override: Name: Value`, which replaces the named header; not one that only a proxy may set.
 pub fn override_headers(headers: &mut HeaderMap) {
     let overrides: Vec<HeaderValue> = headers.get_all("x-override").iter().cloned().collect();
     for value in overrides {
@@ -60,7 +61,8 @@ pub fn override_headers(headers: &mut HeaderMap) {
         if let (Ok(name), Ok(value)) = (
             HeaderName::from_bytes(name.trim().as_bytes()),
             HeaderValue::from_str(value.trim()),
-        ) {
+        ) && !name.as_str().starts_with(forwarded::PREFIX)
+        {
             headers.insert(name, value);
         }
     }

@@ -15,7 +15,7 @@ use crate::error::{self, Challenge};
 use crate::locate::{self, Place};
 use crate::outside::Outside;
 use crate::status::Operator;
-use crate::{access, cell, preflight, unit};
+use crate::{access, cell, forwarded, preflight, unit};
 
 /// Answers every request of a unit.
 #[derive(Clone)]
@@ -87,6 +87,7 @@ impl Service {
     pub async fn handle(&self, request: Request<Body>, peer: Option<IpAddr>) -> Answer {
         let current = self.current.read().clone();
         let (mut parts, body) = request.into_parts();
+        forwarded::strip(&mut parts.headers, peer, &current.unit.settings().proxies);
         let key = match preflight::request_key(&parts.headers) {
             Ok(key) => key,
             Err(refusal) => {
@@ -153,17 +154,7 @@ impl Current {
         } else {
             parts.method
         };
-        let forwarded = parts
-            .headers
-            .get("x-forwarded-for")
-            .and_then(|v| v.to_str().ok());
-        let client = match forwarded {
-            Some(list) => list
-                .split(',')
-                .next()
-                .and_then(|first| first.trim().parse().ok()),
-            None => peer,
-        };
+        let client = forwarded::client(&parts.headers, peer, &self.unit.settings().proxies);
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let (base, inside) = match &place {
             Place::Unit(path) => (self.unit.urls().unit(), path),

@@ -1,7 +1,9 @@
 //! Limits and rules that an operator sets, as the model needs them.
 
+use personium_types::network::Networks;
+
 /// Limits and rules of a unit. `Default` gives the values of an empty configuration file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Limits of OData.
     pub odata: OdataLimits,
@@ -23,6 +25,8 @@ pub struct Settings {
     pub events: EventRules,
     /// Limits of archives.
     pub bar: BarLimits,
+    /// The proxies in front, which are believed what their `X-Forwarded` headers say.
+    pub proxies: Networks,
 }
 
 /// Limits of archives that are installed.
@@ -185,6 +189,24 @@ pub struct OidcProvider {
     pub account_name_key: String,
     /// The grant type.
     pub grant_type: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            odata: OdataLimits::default(),
+            dav: DavLimits::default(),
+            auth: AuthRules::default(),
+            private_networks: false,
+            relay_html_url: None,
+            authorization_html_url: None,
+            password_change_html_url: None,
+            outgoing_proxy: None,
+            events: EventRules::default(),
+            bar: BarLimits::default(),
+            proxies: Networks::usual_proxies(),
+        }
+    }
 }
 
 impl Default for BarLimits {

@@ -226,6 +226,7 @@ pub fn settings(config: &Config) -> Settings {
         authorization_html_url: config.cell.authorization.clone(),
         password_change_html_url: config.cell.password_change.clone(),
         outgoing_proxy: outgoing_proxy(config),
+        proxies: config.listen.proxies.clone(),
         bar: BarLimits {
             file_megabytes: config.bar.file_megabytes,
             entry_megabytes: config.bar.entry_megabytes,

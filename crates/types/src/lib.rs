@@ -6,6 +6,7 @@ pub mod code;
 pub mod error;
 pub mod id;
 pub mod name;
+pub mod network;
 pub mod operation;
 pub mod privilege;
 pub mod secret;

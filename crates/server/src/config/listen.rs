@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 
-use super::rule::{Address, LoopbackAddress, Number};
+use personium_types::network::Networks;
+
+use super::rule::{Address, Addresses, LoopbackAddress, Number};
 use super::section::section;
 
 section! {
     /// Where the unit listens, and what it accepts there.
     Listen "Listening" {
-        /// The address and port for clients or the proxy in front. Whoever reaches it is believed what its
-        /// X-Forwarded headers say.
+        /// The address and port for clients or the proxy in front.
         address: SocketAddr = "listen", "127.0.0.1:9998", Address;
+        /// The proxies in front: what their X-Forwarded headers say is believed, what others say there is not.
+        proxies: Networks = "server.trustedProxies", "loopback, private", Addresses;
         /// The address and port for health, readiness and figures, of this machine only. If the port is taken, another
         /// one is used and named in the log.
         admin_address: SocketAddr = "admin.listen", "127.0.0.1:9997", LoopbackAddress;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use personium_types::Secret;
+use personium_types::network::Networks;
 use regex::Regex;
 
 /// How the text of a key becomes a value.
@@ -101,6 +102,20 @@ impl Rule<Vec<String>> for Words {
 
     fn allowed(&self) -> String {
         "words with spaces between them".into()
+    }
+}
+
+/// Addresses and networks with commas between them; may be none.
+#[derive(Debug)]
+pub struct Addresses;
+
+impl Rule<Networks> for Addresses {
+    fn read(&self, text: &str, _folder: &Path) -> Option<Networks> {
+        text.trim().parse().ok()
+    }
+
+    fn allowed(&self) -> String {
+        "addresses and networks (10.0.0.0/8) with commas between them, also the words loopback and private".into()
     }
 }
 

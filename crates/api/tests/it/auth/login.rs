@@ -196,6 +196,42 @@ async fn where_from_decides() {
 }
 
 #[tokio::test]
+async fn a_client_cannot_say_itself_where_it_is() {
+    let world = world(|_| {}).await;
+    let body = r#"{"Name":"near","IPAddressRange":"203.0.113.7"}"#;
+    world.account("c", body).await;
+    let fields = [
+        ("grant_type", "password"),
+        ("username", "near"),
+        ("password", PASSWORD),
+    ];
+    let told = "x-forwarded-for";
+    for (headers, status) in [
+        (vec![(told, "203.0.113.7")], 200),
+        (vec![(told, "198.51.100.2, 203.0.113.7")], 200),
+        (vec![(told, "203.0.113.7, 10.0.0.2")], 200),
+        // What the client wrote stands before what the proxy has added.
+        (vec![(told, "203.0.113.7, 198.51.100.2")], 400),
+        (vec![(told, "203.0.113.7"), (told, "198.51.100.2")], 400),
+        (
+            vec![
+                (told, "198.51.100.2"),
+                ("x-override", "X-Forwarded-For: 203.0.113.7"),
+            ],
+            400,
+        ),
+    ] {
+        let ask = headers
+            .iter()
+            .fold(world.anybody("POST", "c/__token"), |ask, (name, value)| {
+                ask.with(name, value)
+            });
+        let reply = ask.text(&form(&fields)).send().await;
+        assert_eq!(reply.status, status, "{headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_history_tells_of_the_time_before() {
     let world = world(|_| {}).await;
     let first = attempt(&world, "me", PASSWORD).await.json();

@@ -1,0 +1,112 @@
+//! What a proxy in front tells about a request, and whom to believe.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use personium_types::network::Networks;
+
+/// What the headers begin with that a proxy sets.
+pub(crate) const PREFIX: &str = "x-forwarded-";
+/// The addresses that a request came from, each proxy having added whom it saw.
+const FOR: &str = "x-forwarded-for";
+
+/// Takes away what somebody told who is no proxy of the operator's. Requests of the unit to itself have no peer.
+pub(crate) fn strip(headers: &mut HeaderMap, peer: Option<IpAddr>, proxies: &Networks) {
+    if peer.is_none_or(|peer| proxies.contains(peer)) {
+        return;
+    }
+    let told: Vec<_> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(PREFIX))
+        .cloned()
+        .collect();
+    for name in told {
+        headers.remove(name);
+    }
+}
+
+/// The address of the client: the last one in `X-Forwarded-For` that is no proxy, since everything before it was told by
+/// the client. `None` if that cannot be read.
+pub(crate) fn client(
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    proxies: &Networks,
+) -> Option<IpAddr> {
+    let mut nearest = peer;
+    for value in headers.get_all(FOR).iter().rev() {
+        for item in value.to_str().ok()?.rsplit(',') {
+            let address = address(item.trim())?;
+            nearest = Some(address);
+            if !proxies.contains(address) {
+                return nearest;
+            }
+        }
+    }
+    nearest
+}
+
+/// An address with or without port.
+fn address(text: &str) -> Option<IpAddr> {
+    let plain = text.parse().ok();
+    plain.or_else(|| {
+        text.parse()
+            .ok()
+            .map(|socket: std::net::SocketAddr| socket.ip())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(FOR, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn the_client_is_the_last_that_is_no_proxy() {
+        let proxies: Networks = "127.0.0.1, 10.0.0.0/8".parse().unwrap();
+        let peer = Some("127.0.0.1".parse().unwrap());
+        for (values, expected) in [
+            (&[][..], Some("127.0.0.1")),
+            (&["192.0.2.1"], Some("192.0.2.1")),
+            (&["203.0.113.9, 192.0.2.1"], Some("192.0.2.1")),
+            (&["203.0.113.9, 192.0.2.1, 10.0.0.2"], Some("192.0.2.1")),
+            (&["203.0.113.9", "192.0.2.1,10.0.0.2"], Some("192.0.2.1")),
+            (&["10.0.0.3,10.0.0.2"], Some("10.0.0.3")),
+            (&["[2001:db8::1]:443"], Some("2001:db8::1")),
+            (&["192.0.2.1:80"], Some("192.0.2.1")),
+            (&["unknown"], None),
+            (&["192.0.2.1, unknown, 10.0.0.2"], None),
+            (&[""], None),
+        ] {
+            let expected = expected.map(|text| text.parse().unwrap());
+            assert_eq!(
+                client(&headers(values), peer, &proxies),
+                expected,
+                "{values:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_proxies_are_believed() {
+        let proxies: Networks = "127.0.0.1".parse().unwrap();
+        for (peer, believed) in [
+            (Some("127.0.0.1"), true),
+            (Some("192.0.2.1"), false),
+            (None, true),
+        ] {
+            let peer = peer.map(|text| text.parse().unwrap());
+            let mut told = headers(&["203.0.113.9"]);
+            told.insert("x-forwarded-host", "unit.example".parse().unwrap());
+            told.insert("host", "unit.example".parse().unwrap());
+            strip(&mut told, peer, &proxies);
+            assert_eq!(told.len(), if believed { 3 } else { 1 }, "{peer:?}");
+        }
+    }
+}
