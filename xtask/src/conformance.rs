@@ -16,7 +16,7 @@ const PASSING: &str = "conformance/passing.txt";
 const RECORDED_PORT: u16 = 9998;
 
 /// Seconds that the replayer waits at most where a test waited for work in the background: rules, and installations of boxes.
-const SETTLE: &str = "0.3";
+const SETTLE: &str = "0.5";
 
 /// What happens to the list of tests that pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
