@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: builds server and bench program as they are shipped, and runs the scenarios.
+//! `cargo xtask bench`: installs what is missing, builds server and bench program as they are shipped, and runs the
+//! scenarios.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,6 +16,9 @@ const KEYCLOAK_ARTIFACT: &str = "org.keycloak:keycloak-quarkus-dist:26.0.0:zip";
 /// # Errors
 /// When something does not build or a scenario could not be run.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
+    for missing in outside::provide() {
+        eprintln!("bench: missing {missing}");
+    }
     process::run(workspace::cargo().args([
         "build",
         "--release",

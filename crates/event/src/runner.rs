@@ -20,8 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Sends what rules want to be sent, what a former run has left first, until it is dropped. The requests of `at_once`
 /// rules are under way at the same time.
 pub async fn run(unit: Arc<Unit>, courier: Arc<dyn Courier>, at_once: usize) {
-    if let Err(error) = unit.bell().ring_for_all(&unit).await {
-        tracing::error!("what rules had still to send before the start was not found: {error}");
+    while let Err(error) = unit.bell().ring_for_all(&unit).await {
+        tracing::error!(
+            "what rules had still to send before the start is looked for again: {error}"
+        );
+        tokio::time::sleep(PAUSE).await;
     }
     let places = Arc::new(Semaphore::new(at_once.max(1)));
     loop {
