@@ -36,14 +36,8 @@ pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
     if name == "__" {
         return Err(Code::MethodNotAllowed.into());
     }
-    let node = call.view.cell_node().await?;
-    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
-    let list = &node.value.acl;
     // Who may not install leaves no trace in the log of the cell.
-    let permit = call
-        .call
-        .access
-        .permit_cell(urls, cell, list, Operation::InstallBox)?;
+    let permit = call.permit(Operation::InstallBox).await?;
     let begun = begin(&mut call, &permit, &name).await;
     let status = match &begun {
         Ok(_) => StatusCode::ACCEPTED.as_u16(),

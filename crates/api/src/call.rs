@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, Method};
-use personium_model::{Access, CellView, Unit};
-use personium_types::{Code, Error, Result};
+use personium_model::{Access, CellView, Permit, Unit};
+use personium_types::{Code, Error, Operation, Result};
 
 use crate::body::{self, Body};
 use crate::outside::Outside;
@@ -168,5 +168,17 @@ impl CellCall {
     #[must_use]
     pub fn cell_url(&self) -> String {
         self.call.unit.urls().cell(&self.view.cell().name)
+    }
+
+    /// The permit for an operation that the access control list of the cell decides.
+    ///
+    /// # Errors
+    /// 401 or 403 if whoever asks may not.
+    pub async fn permit(&self, operation: Operation) -> Result<Permit> {
+        let node = self.view.cell_node().await?;
+        let (urls, cell) = (self.call.unit.urls(), self.view.cell());
+        self.call
+            .access
+            .permit_cell(urls, cell, &node.value.acl, operation)
     }
 }

@@ -60,11 +60,7 @@ pub(crate) fn text_or_json(headers: &HeaderMap) -> &'static str {
 }
 
 async fn options(call: CellCall) -> Result<Answer> {
-    let node = call.view.cell_node().await?;
-    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
-    call.call
-        .access
-        .permit_cell(urls, cell, &node.value.acl, Operation::AskCell)?;
+    call.permit(Operation::AskCell).await?;
     Ok(preflight::allow("OPTIONS, POST, PROPFIND"))
 }
 

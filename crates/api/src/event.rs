@@ -31,12 +31,7 @@ pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
         }
         _ => return Err(call.call.method_not_allowed()),
     }
-    let node = call.view.cell_node().await?;
-    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
-    let permit = call
-        .call
-        .access
-        .permit_cell(urls, cell, &node.value.acl, Operation::PostEvent)?;
+    let permit = call.permit(Operation::PostEvent).await?;
     let bytes = call.call.read_body(EVENT_MAX).await?;
     let event = Event {
         external: true,

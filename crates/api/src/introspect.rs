@@ -47,13 +47,7 @@ pub async fn handle(mut call: CellCall, challenge: &mut Challenge) -> Result<Ans
 }
 
 async fn options(call: &CellCall) -> Result<Answer> {
-    let node = call.view.cell_node().await?;
-    call.call.access.permit_cell(
-        call.call.unit.urls(),
-        call.view.cell(),
-        &node.value.acl,
-        Operation::AskIntrospect,
-    )?;
+    call.permit(Operation::AskIntrospect).await?;
     Ok(preflight::allow("OPTIONS, POST"))
 }
 

@@ -36,13 +36,7 @@ pub async fn sign(mut call: CellCall) -> Result<Answer> {
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
         _ => return Err(call.call.method_not_allowed()),
     }
-    let node = call.view.cell_node().await?;
-    call.call.access.permit_cell(
-        call.call.unit.urls(),
-        call.view.cell(),
-        &node.value.acl,
-        Operation::Sign,
-    )?;
+    call.permit(Operation::Sign).await?;
     if !accepts_jose(&call) {
         return Err(Error::new(Code::NotAcceptable).with(JOSE));
     }

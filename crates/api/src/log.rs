@@ -4,8 +4,8 @@ use http::StatusCode;
 use personium_dav::headers::{Depth, DepthError};
 use personium_dav::multistatus::{Multistatus, ResourceKind, ResponseProps};
 use personium_dav::propfind::{self, PropFindError};
+use personium_model::CellView;
 use personium_model::event::log::{self, CURRENT_NAME, Log, LogFile};
-use personium_model::{CellView, Permit};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::answer::{self, Answer};
@@ -62,20 +62,12 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
     }
 }
 
-async fn permit(call: &CellCall, operation: Operation) -> Result<Permit> {
-    let node = call.view.cell_node().await?;
-    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
-    call.call
-        .access
-        .permit_cell(urls, cell, &node.value.acl, operation)
-}
-
 fn missing(name: &str) -> Error {
     Error::new(Code::NoSuchResource).with(name)
 }
 
 async fn read(call: CellCall, place: Place) -> Result<Answer> {
-    permit(&call, Operation::ReadLog).await?;
+    call.permit(Operation::ReadLog).await?;
     let log = Log::open(&call.view).await?;
     let file = match place {
         Place::CurrentFile => log.find_current().await?,
@@ -92,7 +84,7 @@ async fn read(call: CellCall, place: Place) -> Result<Answer> {
 }
 
 async fn remove(call: CellCall, place: Place) -> Result<Answer> {
-    let permit = permit(&call, Operation::RemoveLog).await?;
+    let permit = call.permit(Operation::RemoveLog).await?;
     match place {
         Place::CurrentFile => Err(Code::CurrentLogDelete.into()),
         Place::Archive(name) => {
@@ -105,7 +97,7 @@ async fn remove(call: CellCall, place: Place) -> Result<Answer> {
 }
 
 async fn list(mut call: CellCall, place: Place) -> Result<Answer> {
-    permit(&call, Operation::ReadLog).await?;
+    call.permit(Operation::ReadLog).await?;
     let depth = depth(call.call.header("depth"))?;
     check_body(&mut call).await?;
     let log = Log::open(&call.view).await?;

@@ -3,7 +3,6 @@
 mod delivery;
 
 use http::Method;
-use personium_model::Permit;
 use personium_model::odata::Entity;
 use personium_model::odata::message::{self, Command, RequestKind};
 use personium_odata::body::{Json, read_object};
@@ -37,16 +36,8 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
     }
 }
 
-async fn permit(call: &CellCall, operation: Operation) -> Result<Permit> {
-    let node = call.view.cell_node().await?;
-    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
-    call.call
-        .access
-        .permit_cell(urls, cell, &node.value.acl, operation)
-}
-
 async fn send(mut call: CellCall) -> Result<Answer> {
-    let permit = permit(&call, Operation::SendMessage).await?;
+    let permit = call.permit(Operation::SendMessage).await?;
     let bytes = call.call.read_body(MESSAGE_MAX).await?;
     let view = call.view.clone();
     let service = odata::cell_service(call).await?;
@@ -69,7 +60,7 @@ async fn receive(mut call: CellCall) -> Result<Answer> {
 }
 
 async fn change_status(mut call: CellCall) -> Result<Answer> {
-    let message_permit = permit(&call, Operation::DecideMessage).await?;
+    let message_permit = call.permit(Operation::DecideMessage).await?;
     let bytes = call.call.read_body(COMMAND_MAX).await?;
     let command = command(&bytes)?;
     let (view, node) = (call.view.clone(), call.view.cell_node().await?);

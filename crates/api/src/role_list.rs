@@ -10,11 +10,7 @@ use crate::cell_root::only_get;
 /// The boxes of a cell, or the box and role that the path names.
 pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
     only_get(&call.call.method)?;
-    let node = call.view.cell_node().await?;
-    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
-    call.call
-        .access
-        .permit_cell(urls, cell, &node.value.acl, Operation::ReadRolePages)?;
+    call.permit(Operation::ReadRolePages).await?;
     let text = match call.call.path.decoded.get(1..).unwrap_or_default() {
         [] => {
             let mut boxes = call.view.boxes().await?.to_vec();

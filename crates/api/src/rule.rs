@@ -29,11 +29,7 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
         _ => return Err(call.call.method_not_allowed()),
     }
-    let node = call.view.cell_node().await?;
-    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
-    call.call
-        .access
-        .permit_cell(urls, cell, &node.value.acl, Operation::ReadRulesInForce)?;
+    call.permit(Operation::ReadRulesInForce).await?;
     let found = rule::list_in_force(&call.call.unit, &call.view).await?;
     let boxes: BTreeMap<_, _> = found
         .iter()

@@ -21,7 +21,8 @@ const NAMED: &[(&str, &[&str])] = &[
 ];
 
 /// A set of addresses: single ones, networks (RFC 4632), and the words `loopback` and `private`, separated by commas.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The default is no address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks {
     text: String,
     networks: Vec<Network>,
@@ -38,16 +39,6 @@ struct Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a list of addresses and networks")]
 pub struct NoNetworks;
-
-impl Default for Networks {
-    /// No address.
-    fn default() -> Self {
-        Self {
-            text: String::new(),
-            networks: Vec::new(),
-        }
-    }
-}
 
 impl Networks {
     /// Where the proxy in front of a server stands, unless its operator says it: on the same machine or in the same
