@@ -6,6 +6,7 @@ use http::{StatusCode, header};
 use http_body_util::BodyExt;
 use personium_model::event;
 use personium_model::install::{self, Installer, Package};
+use personium_model::url::LOCAL_CELL;
 use personium_model::{Access, Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
 use tokio::io::AsyncWriteExt;
@@ -104,7 +105,7 @@ async fn receive(unit: &Unit, mut body: Body) -> Result<File> {
 async fn tell(call: &CellCall, name: &str, status: u16) {
     let happened = event::Event {
         kind: Some("boxinstall".to_owned()),
-        object: Some(format!("personium-localcell:/{name}")),
+        object: Some(format!("{LOCAL_CELL}/{name}")),
         info: Some(status.to_string()),
         ..about(call)
     };

@@ -1,7 +1,7 @@
 //! `__event`: events that somebody tells a cell of.
 
 use http::{Method, StatusCode};
-use personium_model::event::{self, Event, TEXT_MAX};
+use personium_model::event::{self, EVENT_ID, Event, RULE_CHAIN, TEXT_MAX, VIA};
 use personium_model::{Access, Identity};
 use personium_odata::body::{Json, read_object};
 use personium_types::{Code, Error, Operation, Result};
@@ -14,12 +14,6 @@ use crate::preflight;
 const EVENT_MAX: usize = 1 << 20;
 /// Bytes of a header about the chain of events.
 const HEADER_MAX: usize = 8 << 10;
-/// The header with the id of the first event of a chain.
-pub(crate) const EVENT_ID: &str = "x-personium-eventid";
-/// The header with the number of rules that led to an event.
-pub(crate) const RULE_CHAIN: &str = "x-personium-rulechain";
-/// The header with the cells that relayed an event.
-pub(crate) const VIA: &str = "x-personium-via";
 
 /// Takes an event.
 pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use personium_model::auth::issue;
-use personium_model::event::Event;
 use personium_model::event::action::{Action, Sending};
+use personium_model::event::{EVENT_ID, Event, RULE_CHAIN, VIA};
 use personium_model::{CellView, Unit};
 use personium_types::{Code, Result};
 use serde_json::{Map, Value, json};
@@ -108,17 +108,14 @@ impl Work<'_> {
             .method(method)
             .uri(url)
             .header(header::ACCEPT, "application/json")
-            .header(
-                "X-Personium-RuleChain",
-                event.hops.unwrap_or(u32::MAX).saturating_add(1),
-            );
+            .header(RULE_CHAIN, event.hops.unwrap_or(u32::MAX).saturating_add(1));
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         for (name, value) in [
             ("X-Personium-RequestKey", event.request_key.as_deref()),
-            ("X-Personium-EventId", event.id.as_deref()),
-            ("X-Personium-Via", via),
+            (EVENT_ID, event.id.as_deref()),
+            (VIA, via),
         ] {
             if let Some(value) = value {
                 request = request.header(name, value);

@@ -24,6 +24,12 @@ use crate::unit::Touch;
 use crate::url::LOCAL_CELL;
 use crate::{CellView, Permit, Unit, keys};
 
+/// The header with the id of the first event of a chain.
+pub const EVENT_ID: &str = "x-personium-eventid";
+/// The header with the number of rules that led to an event.
+pub const RULE_CHAIN: &str = "x-personium-rulechain";
+/// The header with the cells that relayed an event.
+pub const VIA: &str = "x-personium-via";
 /// UTF-16 units that a text of an event from outside may have.
 pub const TEXT_MAX: usize = 51_200;
 /// Bytes of log lines and requests that one event may set off. Rules beyond that are passed over, which goes to the log
