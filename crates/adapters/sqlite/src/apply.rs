@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::store_error;
 use crate::file::Writer;
-use crate::sql;
+use crate::{read, sql};
 
 /// Does the batches in order, in one transaction; each sees what those before it changed.
 ///
@@ -64,11 +64,32 @@ fn one(db: &Connection, batch: &Batch, stamp: &mut Stamp) -> rusqlite::Result<Re
     let mut delete = db.prepare_cached(sql::DELETE)?;
     for (key, value) in changes {
         match value {
-            Some(value) => put.execute(params![key.as_bytes(), *stamp, &value[..]])?,
-            None => delete.execute([key.as_bytes()])?,
-        };
+            Some(value) if value.len() > sql::INLINE => put_body(db, key, *stamp, &value)?,
+            Some(value) => drop(put.execute(params![key.as_bytes(), *stamp, &value[..]])?),
+            None => drop(delete.execute([key.as_bytes()])?),
+        }
     }
     Ok(Ok(*stamp))
+}
+
+/// Puts a value that is too long to stand beside its key.
+fn put_body(db: &Connection, key: &Key, stamp: Stamp, value: &[u8]) -> rusqlite::Result<()> {
+    let key = key.as_bytes();
+    let replaced = db
+        .prepare_cached(sql::REPLACE_BODY)?
+        .execute(params![key, value])?;
+    if replaced > 0 {
+        db.prepare_cached(sql::SET_VERSION)?
+            .execute(params![key, stamp])?;
+    } else {
+        db.prepare_cached(sql::ADD_BODY)?.execute([value])?;
+        db.prepare_cached(sql::PUT_WITH_BODY)?.execute(params![
+            key,
+            stamp,
+            db.last_insert_rowid()
+        ])?;
+    }
+    Ok(())
 }
 
 fn holds(db: &Connection, op: &Op) -> rusqlite::Result<bool> {
@@ -123,7 +144,7 @@ fn changes<'b>(db: &Connection, batch: &'b Batch) -> rusqlite::Result<Result<Cha
             Op::Add(_, delta) => {
                 let now = match pending {
                     Some(value) => value,
-                    None => stored(db, key)?,
+                    None => read::one(db, key)?.map(|record| record.value),
                 };
                 match counter(now.as_deref()) {
                     Some(count) => Some(Bytes::copy_from_slice(
@@ -141,15 +162,6 @@ fn changes<'b>(db: &Connection, batch: &'b Batch) -> rusqlite::Result<Result<Cha
         changes.push((key, value));
     }
     Ok(Ok(changes))
-}
-
-fn stored(db: &Connection, key: &Key) -> rusqlite::Result<Option<Bytes>> {
-    let mut value = db.prepare_cached(sql::VALUE)?;
-    value
-        .query_row([key.as_bytes()], |row| {
-            Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?))
-        })
-        .optional()
 }
 
 fn counter(value: Option<&[u8]>) -> Option<i64> {

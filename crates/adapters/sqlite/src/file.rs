@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use parking_lot::{Mutex, RwLock};
 use personium_store::{Batch, Result, Space, Stamp, StoreError};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
@@ -111,22 +112,21 @@ impl DbFile {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags)?;
         db.busy_timeout(BUSY)?;
+        // One plan for each statement, whatever is bound: else most scans are parsed and planned at each use.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         db.set_prepared_statement_cache_capacity(PREPARED);
         Ok(db)
     }
 
+    /// Refuses files of others and of newer programs; brings an older one to the format of this program.
     fn check_format(&self, db: &Connection) -> Result<()> {
-        let number = |name: &str| -> Result<i64> {
-            db.pragma_query_value(None, name, |row| row.get(0))
-                .map_err(|e| store_error(&e))
-        };
         let path = self.path.display();
-        if number("application_id")? != sql::APPLICATION_ID {
+        if number(db, "application_id")? != sql::APPLICATION_ID {
             return Err(StoreError::Corrupt(format!(
                 "{path} is not a file of this engine"
             )));
         }
-        match number("user_version")? {
+        match number(db, FORMAT)? {
             sql::FORMAT => Ok(()),
             newer if newer > sql::FORMAT => {
                 let ours = sql::FORMAT;
@@ -134,6 +134,7 @@ impl DbFile {
                     "{path} has format {newer}, this program reads up to {ours}: upgrade it"
                 )))
             }
+            1 => add_bodies(db),
             other => Err(StoreError::Corrupt(format!(
                 "{path} has the unknown format {other}"
             ))),
@@ -232,4 +233,25 @@ impl DbFile {
         self.readers.lock().clear();
         *self.writer.lock() = None;
     }
+}
+
+/// Where a file says its format.
+const FORMAT: &str = "user_version";
+
+fn number(db: &Connection, pragma: &str) -> Result<i64> {
+    db.pragma_query_value(None, pragma, |row| row.get(0))
+        .map_err(|e| store_error(&e))
+}
+
+/// Brings a file from format 1 to 2, unless another connection just did. No row changes: values move when they are
+/// written again.
+fn add_bodies(db: &Connection) -> Result<()> {
+    let execute = |sql: &str| db.execute_batch(sql).map_err(|e| store_error(&e));
+    execute(sql::BEGIN_WRITE)?;
+    if number(db, FORMAT)? == 1 {
+        execute(sql::BODIES)?;
+        db.pragma_update(None, FORMAT, 2)
+            .map_err(|e| store_error(&e))?;
+    }
+    execute(sql::COMMIT)
 }

@@ -120,8 +120,9 @@ fn template(path: &Path, page_size: u32) -> Result<Vec<u8>> {
         db.pragma_update(None, "page_size", page_size)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "application_id", sql::APPLICATION_ID)?;
-        db.pragma_update(None, "user_version", sql::FORMAT)?;
         db.execute_batch(sql::TABLES)?;
+        db.execute_batch(sql::BODIES)?;
+        db.pragma_update(None, "user_version", sql::FORMAT)?;
         db.close().map_err(|(_, error)| error)
     };
     make().map_err(|e| store_error(&e))?;

@@ -30,18 +30,23 @@ pub(crate) fn read<T>(
 
 /// The records of the keys, from one snapshot.
 pub(crate) fn get(db: &Connection, keys: &[Key]) -> rusqlite::Result<Vec<Option<Record>>> {
-    let mut get = db.prepare_cached(sql::GET)?;
-    let mut one = |key: &Key| {
-        get.query_row([key.as_bytes()], |row| record(row, 0))
-            .optional()
-    };
     if let [key] = keys {
-        return Ok(vec![one(key)?]);
+        return Ok(vec![one(db, key)?]);
     }
     db.prepare_cached(sql::BEGIN_READ)?.execute([])?;
-    let found = keys.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()?;
+    let found = keys
+        .iter()
+        .map(|key| one(db, key))
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     db.prepare_cached(sql::COMMIT)?.execute([])?;
     Ok(found)
+}
+
+/// The record of a key.
+pub(crate) fn one(db: &Connection, key: &Key) -> rusqlite::Result<Option<Record>> {
+    db.prepare_cached(sql::GET)?
+        .query_row([key.as_bytes()], record)
+        .optional()
 }
 
 /// Up to `limit` records of the range.
@@ -56,7 +61,7 @@ pub(crate) fn scan(
     let row = |row: &Row<'_>| {
         Ok((
             Key::from_bytes(row.get_ref(0)?.as_blob()?.to_vec()),
-            record(row, 1)?,
+            record(row)?,
         ))
     };
     let to_end = |sql: &str| {
@@ -93,11 +98,10 @@ pub(crate) fn count(db: &Connection, range: &KeyRange, limit: u64) -> rusqlite::
     }
 }
 
-/// The record in a row whose value and version are the columns from `column`.
-fn record(row: &Row<'_>, column: usize) -> rusqlite::Result<Record> {
-    let value = Bytes::copy_from_slice(row.get_ref(column)?.as_blob()?);
+/// The record in a row of key, value and version.
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record {
-        value,
-        version: row.get(column + 1)?,
+        value: Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?),
+        version: row.get(2)?,
     })
 }

@@ -195,3 +195,134 @@ async fn closing_finishes_what_is_queued() {
         acknowledged
     );
 }
+
+/// Makes a file as programs before format 2 did, with a short and a long value.
+fn make_format_1(path: &std::path::Path) {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA application_id = 0x5072736d; PRAGMA user_version = 1;
+         CREATE TABLE record (key BLOB PRIMARY KEY, version INTEGER NOT NULL, value BLOB NOT NULL)
+             STRICT, WITHOUT ROWID;
+         CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), stamp INTEGER NOT NULL) STRICT;
+         INSERT INTO state (id, stamp) VALUES (1, 7);",
+    )
+    .unwrap();
+    for (n, size) in [(1, 10), (2, 3000), (3, 3000)] {
+        let mut row = db
+            .prepare("INSERT INTO record VALUES (?1, ?2, ?3)")
+            .unwrap();
+        row.execute((key(n).as_bytes(), 7, vec![b'o'; size]))
+            .unwrap();
+    }
+}
+
+/// The lengths of all bodies of the unit's file, each of which must belong to a record.
+fn bodies(folder: &tempfile::TempDir) -> Vec<i64> {
+    let db = rusqlite::Connection::open(folder.path().join("unit.db")).unwrap();
+    let one = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(one("PRAGMA user_version"), 2);
+    assert_eq!(
+        one("SELECT count(*) FROM body"),
+        one("SELECT count(*) FROM record JOIN body ON body.id = record.body"),
+    );
+    assert_eq!(
+        one("SELECT count(*) FROM record WHERE body IS NOT NULL AND value <> x''"),
+        0
+    );
+    let mut sizes = db
+        .prepare("SELECT length(value) FROM body ORDER BY 1")
+        .unwrap();
+    sizes
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_format_is_kept_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    make_format_1(&folder.path().join("unit.db"));
+    let store = open(&folder);
+    let all = KeyRange::prefix(&Key::table(b'k').build());
+    let found = store
+        .scan(&Space::Unit, &all, Direction::Up, 9)
+        .await
+        .unwrap();
+    let sizes: Vec<_> = found
+        .iter()
+        .map(|(_, r)| (r.value.len(), r.version))
+        .collect();
+    assert_eq!(sizes, [(10, 7), (3000, 7), (3000, 7)]);
+    let mut batch = put(2);
+    batch.put(key(3), vec![b'n'; 2000]);
+    batch.put(key(4), vec![b'n'; 1000]);
+    assert_eq!(store.commit(&Space::Unit, batch).await.unwrap(), 8);
+    store.close().await.unwrap();
+
+    let store = open(&folder);
+    let found = store
+        .scan(&Space::Unit, &all, Direction::Up, 9)
+        .await
+        .unwrap();
+    let sizes: Vec<_> = found
+        .iter()
+        .map(|(_, r)| (r.value.len(), r.version))
+        .collect();
+    assert_eq!(sizes, [(10, 7), (500, 8), (2000, 8), (1000, 8)]);
+    store.close().await.unwrap();
+    assert_eq!(bodies(&folder), [1000, 2000]);
+}
+
+#[tokio::test]
+async fn no_body_outlives_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let sizes = [0, 512, 513, 600, 20_000];
+    let mut n = 0;
+    for before in sizes {
+        for after in sizes.map(Some).into_iter().chain([None]) {
+            n += 1;
+            let mut first = Batch::new();
+            first.put(key(n), vec![b'a'; before]);
+            store.commit(&Space::Unit, first).await.unwrap();
+            let mut second = Batch::new();
+            match after {
+                Some(size) => second.put(key(n), vec![b'b'; size]),
+                None => second.delete(key(n)),
+            }
+            store.commit(&Space::Unit, second).await.unwrap();
+            let found = store.get(&Space::Unit, &[key(n)]).await.unwrap();
+            assert_eq!(
+                found[0].as_ref().map(|r| r.value.clone()),
+                after.map(|size| vec![b'b'; size].into())
+            );
+        }
+    }
+    store.close().await.unwrap();
+    let expected = [513, 600, 20_000].map(|size| [size; 5]).concat();
+    assert_eq!(bodies(&folder), expected);
+}
+
+#[tokio::test]
+async fn a_missing_body_is_an_error_not_an_empty_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let mut batch = Batch::new();
+    batch.put(key(1), vec![b'a'; 1000]);
+    store.commit(&Space::Unit, batch).await.unwrap();
+    store.close().await.unwrap();
+    let db = rusqlite::Connection::open(folder.path().join("unit.db")).unwrap();
+    assert_eq!(db.execute("DELETE FROM body", []).unwrap(), 1);
+    drop(db);
+
+    let store = open(&folder);
+    let got = store.get(&Space::Unit, &[key(1)]).await;
+    assert!(matches!(got, Err(StoreError::Corrupt(_))), "{got:?}");
+    let all = KeyRange::prefix(&Key::table(b'k').build());
+    let scanned = store.scan(&Space::Unit, &all, Direction::Up, 9).await;
+    assert!(
+        matches!(scanned, Err(StoreError::Corrupt(_))),
+        "{scanned:?}"
+    );
+}

@@ -216,10 +216,10 @@ fn random_batch(rng: &mut Rng, model: &Model) -> Batch {
             ),
             7 if rng.below(4) == 0 => batch.delete(counter_key(rng)),
             _ => {
-                let len = if rng.below(20) == 0 {
-                    20_000
-                } else {
-                    rng.below(40)
+                let len = match rng.below(20) {
+                    0 => 20_000,
+                    1..=6 => 300 + rng.below(500),
+                    _ => rng.below(40),
                 };
                 let value =
                     vec![u8::try_from(rng.below(256)).unwrap(); usize::try_from(len).unwrap()];
