@@ -24,7 +24,9 @@ pub(crate) fn cargo() -> Command {
 
 /// Makes the root of the workspace the current folder, wherever the task was called.
 pub(crate) fn enter_root() -> Outcome {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+    // As it is now, not as it was compiled: checkouts may share a target folder, and with it this program.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("call this as `cargo xtask`")?;
+    let root = Path::new(&here)
         .parent()
         .ok_or("xtask has no parent folder")?;
     std::env::set_current_dir(root).map_err(|e| format!("cannot enter {}: {e}", root.display()))

@@ -13,11 +13,11 @@ mod put;
 mod service_exec;
 mod stream;
 
-use personium_dav::xml::Limits;
 use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::node::Kind;
 use personium_types::{Code, Operation, Result};
+use personium_xml::Limits;
 
 use crate::answer::Answer;
 use crate::call::{Call, CellCall};

@@ -3,8 +3,8 @@
 use personium_types::privilege::Privilege;
 
 use crate::reference::{MAX_LENGTH, resolve};
-use crate::xml::{Element, Limits, XML_NS, XmlError};
 use crate::{DAV_NS, PERSONIUM_NS};
+use personium_xml::{Element, Limits, XML_NS, XmlError};
 
 /// How strictly a box asks for an authenticated application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

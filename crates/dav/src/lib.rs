@@ -12,7 +12,6 @@ pub mod propfind;
 pub mod proppatch;
 pub mod reference;
 pub mod rootprops;
-pub mod xml;
 
 /// The namespace of WebDAV's own names.
 pub const DAV_NS: &str = "DAV:";

@@ -1,7 +1,7 @@
 //! The body of MKCOL (RFC 5689) with the kinds of collection that this server makes.
 
-use crate::xml::{Element, Limits, XmlError};
 use crate::{DAV_NS, PERSONIUM_NS};
+use personium_xml::{Element, Limits, XmlError};
 
 /// The kind of collection that a MKCOL request makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

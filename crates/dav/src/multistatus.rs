@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use personium_types::privilege::{Privilege, PrivilegeNamespace};
 
 use crate::acl::SchemaAuthz;
-use crate::xml::{escape_attribute, escape_text};
 use crate::{DAV_NS, PERSONIUM_NS};
+use personium_xml::{escape_attribute, escape_text};
 
 /// The kinds of resource as `resourcetype` tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

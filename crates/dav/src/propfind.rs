@@ -1,7 +1,7 @@
 //! The body of PROPFIND.
 
 use crate::DAV_NS;
-use crate::xml::{Element, Limits, XmlError};
+use personium_xml::{Element, Limits, XmlError};
 
 /// What a PROPFIND body asks for.
 ///

@@ -1,7 +1,7 @@
 //! The body of PROPPATCH.
 
 use crate::DAV_NS;
-use crate::xml::{Element, Limits, XML_NS, XmlError};
+use personium_xml::{Element, Limits, XML_NS, XmlError};
 
 /// One property that a request sets or removes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use crate::acl::{self, Acl, AclError, AclLevel};
 use crate::multistatus::ResourceKind;
 use crate::name::is_resource_name;
 use crate::proppatch::{Property, is_live, property};
-use crate::xml::{Element, Limits, XML_NS, XmlError};
 use crate::{DAV_NS, PERSONIUM_NS};
+use personium_xml::{Element, Limits, XML_NS, XmlError};
 
 /// The prefix that archives use for the server's own names, whatever they bind it to.
 const OWN_PREFIX: &str = "p";

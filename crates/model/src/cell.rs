@@ -2,9 +2,9 @@
 
 use personium_dav::PERSONIUM_NS;
 use personium_dav::proppatch;
-use personium_dav::xml::{Element, Limits};
 use personium_odata::value::Properties;
 use personium_types::{CellId, NodeId, Result};
+use personium_xml::{Element, Limits};
 
 use crate::CellView;
 use crate::entity::StoredEntity;

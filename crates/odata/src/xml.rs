@@ -1,6 +1,4 @@
-//! Writing of XML text; reading is in [`read`].
-
-pub(crate) mod read;
+//! Writing of XML text.
 
 /// Beginning of every document.
 pub(crate) const DECLARATION: &str = "<?xml version='1.0' encoding='utf-8'?>";

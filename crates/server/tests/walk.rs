@@ -48,8 +48,7 @@ fn every_line_of_the_readme_works() {
     }
     let unit = Unit::start_new("walk");
     let password = told_password(&unit);
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    let readme = std::fs::read_to_string("../../README.md").unwrap();
     let mut script = String::new();
     for line in shell_blocks(&readme).lines() {
         // The only two lines that depend on where the unit is and what it told.

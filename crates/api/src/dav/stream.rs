@@ -2,11 +2,11 @@
 
 use personium_dav::PERSONIUM_NS;
 use personium_dav::proppatch;
-use personium_dav::xml::{Element, Limits};
 use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::node::Node;
 use personium_types::{Code, Operation, Result};
+use personium_xml::{Element, Limits};
 
 use crate::answer::Answer;
 use crate::call::Call;

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::acl::{self, Ace, AclLevel, Principal};
 use crate::reference::resolve;
-use crate::xml::{Element, Limits};
+use personium_xml::{Element, Limits};
 
 fn plain(href: &str) -> ResponseProps<'_> {
     ResponseProps {

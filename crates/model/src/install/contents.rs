@@ -6,8 +6,8 @@ use bytes::Bytes;
 use personium_dav::multistatus::ResourceKind;
 use personium_dav::proppatch::PropPatch;
 use personium_dav::rootprops::{self, Described, RootPropsError};
-use personium_dav::xml::Limits;
 use personium_types::Result;
+use personium_xml::Limits;
 
 use super::Installer;
 use super::failure::{At, Failure, Fault, Outcome};
@@ -55,17 +55,12 @@ impl Installer {
         let bytes = self.package.read(entry).await?;
         let cell = self.unit.urls().cell(&self.cell);
         let base = format!("{cell}__role/{}/", self.box_name);
-        let limits = Limits {
-            bytes: bytes.len(),
-            elements: usize::MAX,
-            ..Limits::REQUEST
-        };
         let scheme = if self.package.is_legacy() {
             "dcbox:"
         } else {
             "personium-localbox:"
         };
-        rootprops::parse(&bytes, scheme, &base, &limits).map_err(|fault| match &fault {
+        rootprops::parse(&bytes, scheme, &base, &Limits::ENTRY).map_err(|fault| match &fault {
             RootPropsError::Broken { rule, .. } => {
                 Failure::numbered(rule.number(), entry.name(), &fault)
             }

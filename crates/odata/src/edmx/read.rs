@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use personium_xml::{Element, Limits, XmlError};
+
 use super::{EDM_NAMESPACE, EDMX_NAMESPACE, OWN_NAMESPACE};
 use crate::edm::Multiplicity;
-use crate::xml::read::{Document, Element, NotXml, Step};
 
 /// Namespaces of schemas: the one that is written, and those of the other versions of the language.
 const EDM_NAMESPACES: [&str; 5] = [
@@ -78,9 +79,9 @@ pub enum EdmxFault {
     Definition(String),
 }
 
-impl From<NotXml> for EdmxFault {
-    fn from(NotXml(reason): NotXml) -> Self {
-        Self::NotXml(reason)
+impl From<XmlError> for EdmxFault {
+    fn from(error: XmlError) -> Self {
+        Self::NotXml(error.to_string())
     }
 }
 
@@ -93,34 +94,32 @@ impl From<NotXml> for EdmxFault {
 ///
 /// # Errors
 /// [`EdmxFault::NotXml`] also for document type declarations, processing instructions, entities that XML does not
-/// predefine, encodings other than UTF-8, and more than 64 levels of elements. The number of bytes is for the
+/// predefine, encodings other than UTF-8, and what exceeds [`Limits::ENTRY`]. The number of bytes is for the
 /// caller to bound.
 pub fn read(bytes: &[u8]) -> Result<Definitions, EdmxFault> {
-    let mut document = Document::new(bytes)?;
-    let mut reading = Ok(Reading::default());
-    // to the end in any case: that a definition is wrong is said of well-formed documents only
-    while let Some(step) = document.next()? {
-        reading = reading.and_then(|reading| reading.step(step));
+    let root = Element::parse(bytes, &Limits::ENTRY)?;
+    if !root.is(EDMX_NAMESPACE, "Edmx") {
+        let local = root.name().local();
+        return Err(definition(format!("the root is {local}, not edmx:Edmx")));
     }
-    reading?.finish()
+    let mut reading = Reading::default();
+    for services in root.elements_named(EDMX_NAMESPACE, "DataServices") {
+        for schema in services.elements().filter(|e| is_edm(e, "Schema")) {
+            reading.schema(schema)?;
+        }
+    }
+    reading.finish()
 }
 
-/// An open element.
-enum Place {
-    Edmx,
-    DataServices,
-    Schema,
-    ComplexType(Arc<str>),
-    EntityType(Arc<str>),
-    Association(String, Result<Vec<EndDefinition>, EdmxFault>),
-    Container,
-    Other,
+/// Whether this is the element of the schema language, in any of its versions.
+fn is_edm(element: &Element, local: &str) -> bool {
+    let name = element.name();
+    name.local() == local && EDM_NAMESPACES.contains(&name.namespace())
 }
 
 /// What was read so far.
 #[derive(Default)]
 struct Reading {
-    places: Vec<Place>,
     namespaces: HashSet<String>,
     definitions: Definitions,
     /// Names of the associations.
@@ -138,95 +137,87 @@ enum Reference {
 }
 
 impl Reading {
-    fn step(mut self, step: Step) -> Result<Self, EdmxFault> {
-        match step {
-            Step::Open(element) => {
-                let place = self.enter(&element)?;
-                self.places.push(place);
+    fn schema(&mut self, schema: &Element) -> Result<(), EdmxFault> {
+        let namespace = required(schema, "Namespace", || "a Schema".to_owned())?;
+        self.namespaces.insert(namespace);
+        for element in schema.elements() {
+            if is_edm(element, "ComplexType") {
+                self.complex_type(element)?;
+            } else if is_edm(element, "EntityType") {
+                self.entity_type(element)?;
+            } else if is_edm(element, "Association") {
+                self.association(element)?;
+            } else if is_edm(element, "EntityContainer") {
+                self.container(element);
             }
-            Step::Close => self.leave(),
         }
-        Ok(self)
+        Ok(())
     }
 
-    fn enter(&mut self, element: &Element) -> Result<Place, EdmxFault> {
-        let local = element.local();
-        let is_edmx = element.namespace() == EDMX_NAMESPACE;
-        let is_edm = EDM_NAMESPACES.contains(&element.namespace());
-        let out = &mut self.definitions;
-        Ok(match self.places.last_mut() {
-            None if is_edmx && local == "Edmx" => Place::Edmx,
-            None => return Err(definition(format!("the root is {local}, not edmx:Edmx"))),
-            Some(Place::Edmx) if is_edmx && local == "DataServices" => Place::DataServices,
-            Some(Place::DataServices) if is_edm && local == "Schema" => {
-                let namespace = required(element, "Namespace", || "a Schema".to_owned())?;
-                self.namespaces.insert(namespace);
-                Place::Schema
-            }
-            Some(Place::Schema) if is_edm => match local {
-                "ComplexType" => {
-                    let name = required(element, "Name", || "a ComplexType".to_owned())?;
-                    out.complex_types.push(name.clone());
-                    Place::ComplexType(name.into())
-                }
-                "EntityType" => {
-                    let name = required(element, "Name", || "an EntityType".to_owned())?;
-                    out.entity_types.push(name.clone());
-                    Place::EntityType(name.into())
-                }
-                "Association" => {
-                    let name = required(element, "Name", || "an Association".to_owned())?;
-                    self.associations.insert(name.clone());
-                    Place::Association(name, Ok(Vec::with_capacity(2)))
-                }
-                "EntityContainer" => Place::Container,
-                _ => Place::Other,
-            },
-            Some(Place::Container) if is_edm => {
-                self.references.extend(match local {
-                    "EntitySet" => reference(element, "EntityType", Reference::EntityType),
-                    "AssociationSet" => reference(element, "Association", Reference::Association),
-                    _ => None,
-                });
-                Place::Other
-            }
-            Some(Place::ComplexType(owner)) if is_edm && local == "Property" => {
-                let name = property_name(element, owner)?;
-                self.references
-                    .extend(reference(element, "Type", Reference::ComplexType));
-                out.complex_properties.push(property(element, owner, name)?);
-                Place::Other
-            }
-            Some(Place::EntityType(owner)) if is_edm && local == "Property" => {
-                let name = property_name(element, owner)?;
-                self.references
-                    .extend(reference(element, "Type", Reference::ComplexType));
-                if !name.starts_with('_') {
-                    out.properties.push(property(element, owner, name)?);
-                }
-                Place::Other
-            }
-            Some(Place::Association(name, ends)) if is_edm && local == "End" => {
-                self.references
-                    .extend(reference(element, "Type", Reference::EntityType));
-                if let Ok(known) = ends {
-                    match end(element, name) {
-                        Ok(_) if known.len() == 2 => *ends = Err(not_two_ends(name)),
-                        Ok(end) => known.push(end),
-                        Err(fault) => *ends = Err(fault),
-                    }
-                }
-                Place::Other
-            }
-            Some(_) => Place::Other,
-        })
+    fn complex_type(&mut self, element: &Element) -> Result<(), EdmxFault> {
+        let owner = required(element, "Name", || "a ComplexType".to_owned())?;
+        let mut properties = self.properties(element, &owner, |_| true)?;
+        self.definitions.complex_properties.append(&mut properties);
+        self.definitions.complex_types.push(owner);
+        Ok(())
     }
 
-    fn leave(&mut self) {
-        if let Some(Place::Association(name, ends)) = self.places.pop() {
-            let two = |ends| <[EndDefinition; 2]>::try_from(ends).map_err(|_| not_two_ends(&name));
-            self.definitions.associations.push(ends.and_then(two));
+    fn entity_type(&mut self, element: &Element) -> Result<(), EdmxFault> {
+        let owner = required(element, "Name", || "an EntityType".to_owned())?;
+        let mut properties = self.properties(element, &owner, |name| !name.starts_with('_'))?;
+        self.definitions.properties.append(&mut properties);
+        self.definitions.entity_types.push(owner);
+        Ok(())
+    }
+
+    /// The properties of a type whose names are wanted. What any of them names is noted.
+    fn properties(
+        &mut self,
+        element: &Element,
+        owner: &str,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<PropertyDefinition>, EdmxFault> {
+        let owner = Arc::from(owner);
+        let mut found = Vec::new();
+        for element in element.elements().filter(|e| is_edm(e, "Property")) {
+            self.refer(element, "Type", Reference::ComplexType);
+            let name = required(element, "Name", || format!("a Property of {owner:?}"))?;
+            if is_wanted(&name) {
+                found.push(property(element, &owner, name)?);
+            }
         }
+        Ok(found)
+    }
+
+    fn association(&mut self, element: &Element) -> Result<(), EdmxFault> {
+        let name = required(element, "Name", || "an Association".to_owned())?;
+        let mut ends = Vec::with_capacity(2);
+        for element in element.elements().filter(|e| is_edm(e, "End")) {
+            self.refer(element, "Type", Reference::EntityType);
+            ends.push(end(element, &name));
+        }
+        let ends = ends.into_iter().collect::<Result<Vec<_>, _>>();
+        let two = |ends| <[EndDefinition; 2]>::try_from(ends).map_err(|_| not_two_ends(&name));
+        self.definitions.associations.push(ends.and_then(two));
+        self.associations.insert(name);
+        Ok(())
+    }
+
+    fn container(&mut self, element: &Element) {
+        for element in element.elements() {
+            if is_edm(element, "EntitySet") {
+                self.refer(element, "EntityType", Reference::EntityType);
+            } else if is_edm(element, "AssociationSet") {
+                self.refer(element, "Association", Reference::Association);
+            }
+        }
+    }
+
+    /// Notes what an attribute names, if it is there.
+    fn refer(&mut self, element: &Element, attribute: &str, kind: Reference) {
+        let name = element.attribute("", attribute);
+        self.references
+            .extend(name.map(|name| (kind, name.to_owned())));
     }
 
     /// The definitions; a type may name a schema that stands further down, so that types are looked at last.
@@ -279,12 +270,6 @@ fn local_name<'n>(namespaces: &HashSet<String>, name: &'n str) -> Option<&'n str
     }
 }
 
-/// What an attribute names; `None` if it is not there.
-fn reference(element: &Element, attribute: &str, kind: Reference) -> Option<(Reference, String)> {
-    let name = element.attribute("", attribute)?;
-    Some((kind, name.to_owned()))
-}
-
 fn definition(reason: String) -> EdmxFault {
     EdmxFault::Definition(reason)
 }
@@ -301,10 +286,6 @@ fn required(
 ) -> Result<String, EdmxFault> {
     let value = element.attribute("", attribute).map(str::to_owned);
     value.ok_or_else(|| definition(format!("{} has no {attribute}", what())))
-}
-
-fn property_name(element: &Element, owner: &str) -> Result<String, EdmxFault> {
-    required(element, "Name", || format!("a Property of {owner:?}"))
 }
 
 fn property(

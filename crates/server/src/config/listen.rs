@@ -13,7 +13,7 @@ section! {
         /// The address and port for clients or the proxy in front.
         address: SocketAddr = "listen", "127.0.0.1:9998", Address;
         /// The proxies in front: what their X-Forwarded headers say is believed, what others say there is not.
-        proxies: Networks = "server.trustedProxies", "loopback, private", Addresses;
+        proxies: Networks = "server.trustedProxies", Networks::USUAL_PROXIES, Addresses;
         /// The address and port for health, readiness and figures, of this machine only. If the port is taken, another
         /// one is used and named in the log.
         admin_address: SocketAddr = "admin.listen", "127.0.0.1:9997", LoopbackAddress;

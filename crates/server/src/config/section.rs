@@ -22,7 +22,7 @@ macro_rules! section {
     (
         $(#[doc = $section_doc:literal])*
         $name:ident $title:literal {
-            $($(#[doc = $doc:literal])* $field:ident: $ty:ty = $key:literal, $default:literal, $rule:expr;)*
+            $($(#[doc = $doc:literal])* $field:ident: $ty:ty = $key:literal, $default:expr, $rule:expr;)*
         }
     ) => {
         $(#[doc = $section_doc])*

@@ -262,10 +262,7 @@ fn names_are_unique_also_without_dots_and_case() {
 
 #[test]
 fn the_example_file_is_current() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../personium-unit-config.example.properties"
-    );
+    let path = "../../personium-unit-config.example.properties";
     if std::env::var_os("UPDATE_EXAMPLE").is_some() {
         std::fs::write(path, example::text()).unwrap();
     }

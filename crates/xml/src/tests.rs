@@ -47,6 +47,10 @@ fn what_is_not_well_formed_is_refused() {
         "<a/>x",
         "x<a/>",
         "<a/>&amp;",
+        "</a>",
+        "<a/><![CDATA[x]]>",
+        "<a xmlns:p='u' xmlns:p='v'/>",
+        "<a b/>",
         "<a b='1' b='2'/>",
         "<a xmlns:p='u' xmlns:q='u' p:b='1' q:b='2'/>",
         "<a b='<'/>",
@@ -85,6 +89,16 @@ fn each_refusal_has_its_reason() {
         refused("<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>"),
         XmlError::Doctype
     );
+    let bomb = "<!DOCTYPE a [<!ENTITY x 'xxxx'><!ENTITY y '&x;&x;&x;'>]><a b='&y;'>&y;</a>";
+    assert_eq!(refused(bomb), XmlError::Doctype);
+    assert_eq!(
+        refused("<?xml-stylesheet href='x'?><a/>"),
+        XmlError::ProcessingInstruction
+    );
+    assert!(matches!(
+        refused("<a xmlns='&nbsp;'/>"),
+        XmlError::Malformed(_)
+    ));
     assert_eq!(
         refused("<!DOCTYPE a SYSTEM 'file:///etc/hosts'><a/>"),
         XmlError::Doctype

@@ -1,4 +1,7 @@
 //! A small tree of namespace-aware XML, read within limits and printed so that it stands alone.
+//!
+//! Every document that comes from outside is read here, but for SAML assertions, whose signature wants the exact
+//! canonical form (crate `token`).
 
 mod print;
 mod read;
@@ -36,6 +39,14 @@ impl Limits {
         elements: 1 << 14,
         attributes: 1 << 8,
         namespace_bytes: 1 << 10,
+    };
+
+    /// Limits for a document in an archive: as [`Self::REQUEST`], but 1,048,576 elements and as many bytes as the
+    /// archive lets an entry have.
+    pub const ENTRY: Self = Self {
+        bytes: usize::MAX,
+        elements: 1 << 20,
+        ..Self::REQUEST
     };
 }
 
@@ -203,7 +214,7 @@ impl Element {
     }
 
     /// Gives the element the language `lang`, unless it names its own.
-    pub(crate) fn inherit_language(&mut self, lang: &str) {
+    pub fn inherit_language(&mut self, lang: &str) {
         if self.attribute(XML_NS, "lang").is_none() {
             self.attributes.push(Attribute {
                 name: Name {
