@@ -1,11 +1,16 @@
 //! Files: receiving, replacing, reading and removing bodies.
 
+mod at_rest;
+
 use bytes::{Bytes, BytesMut};
 use personium_dav::headers::ETag;
 use personium_dav::name::is_resource_name;
 use personium_store::{Batch, BlobReader, BlobWriter, Expect, Space};
 use personium_types::{BlobId, Code, Error, NodeId, Operation, Result};
 use tokio::sync::OwnedSemaphorePermit;
+
+pub(crate) use at_rest::UnitBodyKey;
+use at_rest::{SealedReader, SealedWriter};
 
 use crate::keys;
 use crate::locate::Target;
@@ -27,6 +32,8 @@ pub struct Upload<'u> {
     space: Space,
     small: BytesMut,
     large: Option<(Box<dyn BlobWriter>, OwnedSemaphorePermit)>,
+    /// The salt of a large body that is encrypted.
+    salt: Option<String>,
     length: u64,
 }
 
@@ -45,6 +52,7 @@ impl<'u> Upload<'u> {
             space: Space::Cell(resource.view.cell().id),
             small: BytesMut::new(),
             large: None,
+            salt: None,
             length: 0,
         }
     }
@@ -71,6 +79,10 @@ impl<'u> Upload<'u> {
                 .create(&self.space)
                 .await
                 .map_err(store_error)?;
+            if let Some((salt, cipher)) = self.unit.new_cipher(&self.space).await? {
+                writer = Box::new(SealedWriter::new(writer, cipher));
+                self.salt = Some(salt);
+            }
             let begin = std::mem::take(&mut self.small).freeze();
             if !begin.is_empty() {
                 writer.write(begin).await.map_err(store_error)?;
@@ -86,13 +98,27 @@ impl<'u> Upload<'u> {
     /// Ends the upload. The body is durable, but no file names it yet.
     pub async fn finish(self, media_type: Option<String>) -> Result<Received> {
         let length = self.length;
-        let (blob, content) = match self.large {
-            Some((writer, _place)) => (writer.finish().await.map_err(store_error)?, None),
-            None => (BlobId::random(), Some(self.small.freeze())),
+        let (blob, salt, content) = match self.large {
+            Some((writer, _place)) => {
+                let blob = writer.finish().await.map_err(store_error)?;
+                (blob, self.salt, None)
+            }
+            None => {
+                let content = self.small.freeze();
+                let (salt, content) = match self.unit.new_cipher(&self.space).await? {
+                    Some((salt, cipher)) => {
+                        let sealed = cipher.seal(&content).map_err(Error::internal)?;
+                        (Some(salt), sealed.into())
+                    }
+                    None => (None, content),
+                };
+                (BlobId::random(), salt, Some(content))
+            }
         };
         let body = FileBody {
             blob,
             inline: content.is_some(),
+            salt,
             length,
             media_type,
         };
@@ -361,15 +387,36 @@ pub async fn open(resource: &Resource, found: &Target) -> Result<Opened> {
 }
 
 async fn content(resource: &Resource, body: &FileBody) -> Result<Option<Content>> {
-    if body.inline {
-        let bytes = resource
-            .view
-            .records()
-            .find_bytes(&keys::inline_body(&body.blob))
-            .await?;
-        return Ok(bytes.map(Content::Whole));
-    }
     let space = Space::Cell(resource.view.cell().id);
+    let broken = || Error::from(Code::DavContent);
+    let cipher = match &body.salt {
+        Some(salt) => Some(resource.unit.body_cipher(&space, salt).await?),
+        None => None,
+    };
+    if body.inline {
+        let key = keys::inline_body(&body.blob);
+        let Some(stored) = resource.view.records().find_bytes(&key).await? else {
+            return Ok(None);
+        };
+        let bytes = match cipher {
+            Some(cipher) => {
+                let opened = cipher.open(stored.into());
+                opened.map_err(|e| broken().because(e))?.into()
+            }
+            None => stored,
+        };
+        return Ok(Some(Content::Whole(bytes)));
+    }
     let reader = resource.unit.blobs().open(&space, &body.blob).await;
-    Ok(reader.map_err(store_error)?.map(Content::Pieces))
+    let Some(reader) = reader.map_err(store_error)? else {
+        return Ok(None);
+    };
+    let reader = match cipher {
+        Some(cipher) => {
+            let sealed = SealedReader::new(reader, cipher, body.length);
+            Box::new(sealed.ok_or_else(broken)?)
+        }
+        None => reader,
+    };
+    Ok(Some(Content::Pieces(reader)))
 }

@@ -67,6 +67,9 @@ pub struct FileBody {
     /// Whether it is kept as a record rather than in the blob store.
     #[serde(rename = "r", default)]
     pub inline: bool,
+    /// Salt of its encryption; `None` if it is stored as it is.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<String>,
     /// Its length in bytes.
     #[serde(rename = "n")]
     pub length: u64,

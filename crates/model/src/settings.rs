@@ -120,6 +120,8 @@ pub struct DavLimits {
     pub xml_max: usize,
     /// Bodies up to this size are kept in the record store.
     pub inline_max: usize,
+    /// Whether new bodies are stored encrypted.
+    pub encrypt: bool,
     /// Bytes of the dead properties of one resource.
     pub properties_max: usize,
     /// Uploads of larger bodies that are received at once; more wait.
@@ -262,6 +264,7 @@ impl Default for DavLimits {
             file_max: None,
             xml_max: 1 << 20,
             inline_max: 16 << 10,
+            encrypt: false,
             properties_max: 1 << 20,
             uploads_max: 256,
             uploads_waiting_max: 1_024,

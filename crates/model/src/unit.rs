@@ -13,6 +13,7 @@ use crate::auth::pace::Pace;
 use crate::auth::proven::Proven;
 use crate::event::Moments;
 use crate::event::bell::Bell;
+use crate::file::UnitBodyKey;
 use crate::gate::{Gate, Turns};
 use crate::keys::{ControlSet, SetKey};
 use crate::records::Records;
@@ -56,6 +57,7 @@ struct Shared {
     bell: Bell,
     moments: Moments,
     installs: Gate,
+    body_key: UnitBodyKey,
 }
 
 /// Which caches a commit makes stale.
@@ -94,6 +96,7 @@ impl Unit {
             bell: Bell::default(),
             moments: Moments::default(),
             installs,
+            body_key: UnitBodyKey::default(),
         };
         Self {
             settings,
@@ -195,6 +198,10 @@ impl Unit {
     /// A moment later than all before it; see [`crate::keys::moment`].
     pub(crate) fn moment(&self) -> [u8; 16] {
         self.shared.moments.next(self.now_ms())
+    }
+
+    pub(crate) fn known_body_key(&self) -> &UnitBodyKey {
+        &self.shared.body_key
     }
 
     pub(crate) fn sweeps(&self) -> &Arc<Semaphore> {

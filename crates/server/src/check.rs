@@ -124,6 +124,7 @@ pub fn check(inputs: &Inputs) -> Report {
     unit(&mut report, &loaded);
     certificates(&mut report, &loaded);
     administration(&mut report, &loaded);
+    encryption(&mut report, &loaded);
     stores(&mut report, &loaded);
     report
 }
@@ -235,6 +236,19 @@ fn administration(report: &mut Report, loaded: &Loaded) {
         }
         None => report.add("administrator", Outcome::Ok, "not made by a first start"),
     }
+}
+
+fn encryption(report: &mut Report, loaded: &Loaded) {
+    let security = &loaded.config.security;
+    let (outcome, detail) = match (security.encrypt_files, &security.secret) {
+        (false, _) => (Outcome::Ok, "new ones are stored as they are"),
+        (true, Some(_)) => (Outcome::Ok, "new ones are stored encrypted"),
+        (true, None) => (
+            Outcome::Warning,
+            "new ones are stored encrypted, but the secret lies in the data folder with them: set security.secret16",
+        ),
+    };
+    report.add("file bodies", outcome, detail);
 }
 
 fn stores(report: &mut Report, loaded: &Loaded) {

@@ -37,6 +37,12 @@ pub enum StartError {
     /// It could not get its administrator.
     #[error("cannot make the administrator of the unit")]
     FirstStart(#[from] FirstStartError),
+    /// The key of encrypted file bodies does not open.
+    #[error(
+        "security.secret16 is not the secret that the file bodies of this unit are encrypted under; \
+         set that one as security.secret16.previous, for one start"
+    )]
+    BodyKey(#[source] personium_types::Error),
     /// The address is not free, or not of this machine.
     #[error("cannot listen on {address}")]
     Listen {
@@ -95,6 +101,7 @@ pub async fn start(
     }
     let config = &foundation.config;
     let unit = foundation.unit(|settings| issuers(settings, &config.store.data_dir));
+    unit.check_body_key().await.map_err(StartError::BodyKey)?;
     let admin_failed = |source| StartError::Listen {
         address: admin_address,
         source,

@@ -28,6 +28,7 @@ const FOLLOWED_KEYS: &[&str] = &[
     "masterToken",
     "unitUser.issuers",
     "es.index.maxResultWindow",
+    "security.dav.encrypt.enabled",
 ];
 /// Keys (without prefix) of those sections that it does not follow: they size what is made once.
 const FIXED_KEYS: &[&str] = &[

@@ -216,6 +216,7 @@ pub fn settings(config: &Config) -> Settings {
             file_max: config.dav.file_max,
             xml_max: config.dav.xml_max,
             inline_max: config.dav.inline_max,
+            encrypt: config.security.encrypt_files,
             properties_max: config.dav.properties_max,
             uploads_max: config.dav.uploads_max,
             uploads_waiting_max: config.dav.uploads_waiting_max,

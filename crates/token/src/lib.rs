@@ -11,8 +11,10 @@
 //! | [`trust`] | the unit's key and certificate, the roots it trusts |
 //! | [`jwt`] | per-cell signing keys, JWS, checking of outside ID tokens |
 //! | [`password`] | stored password hashes |
+//! | [`at_rest`] | file bodies that are stored encrypted |
 //! | [`role_url`] | URLs that name roles |
 
+pub mod at_rest;
 mod base64_text;
 pub mod jwt;
 pub mod local;

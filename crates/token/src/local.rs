@@ -18,6 +18,7 @@ use std::fmt;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{self, HKDF_SHA256, KeyType, Salt};
 
+use crate::at_rest::{BodyKey, KEY_BYTES};
 use crate::base64_text::{decode_url, encode_url};
 use crate::random::{Random, RandomError};
 
@@ -178,7 +179,7 @@ pub enum SecretError {
     Derivation,
 }
 
-/// The keys of a unit's local tokens and cookies. Debug output shows no key.
+/// The keys of a unit's local tokens and cookies, and of what else it locks away. Debug output shows no key.
 pub struct LocalKeys {
     current: KeySet,
     previous: Vec<KeySet>,
@@ -189,6 +190,7 @@ struct KeySet {
     id: u8,
     tokens: LessSafeKey,
     cookies: LessSafeKey,
+    storage: LessSafeKey,
 }
 
 /// A request for this many bytes of key material.
@@ -212,6 +214,7 @@ impl KeySet {
             id: u8::from_be_bytes(id),
             tokens: cipher(&prk, b"local tokens")?,
             cookies: cipher(&prk, b"cookies")?,
+            storage: cipher(&prk, b"storage")?,
         })
     }
 
@@ -219,6 +222,7 @@ impl KeySet {
         match purpose {
             Purpose::Token => &self.tokens,
             Purpose::Cookie => &self.cookies,
+            Purpose::Storage => &self.storage,
         }
     }
 }
@@ -242,7 +246,11 @@ fn cipher(prk: &hkdf::Prk, purpose: &[u8]) -> Result<LessSafeKey, SecretError> {
 enum Purpose {
     Token,
     Cookie,
+    Storage,
 }
+
+/// What authenticates along with a stored body key.
+const BODY_KEY_CONTEXT: &[u8] = b"key of file bodies";
 
 impl fmt::Debug for LocalKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -287,7 +295,7 @@ impl LocalKeys {
         let sealed = text
             .strip_prefix(kind.prefix())
             .ok_or(LocalError::Malformed)?;
-        let plain = self.open_bytes(Purpose::Token, sealed, &token_context(kind, issuer))?;
+        let (plain, _) = self.open_bytes(Purpose::Token, sealed, &token_context(kind, issuer))?;
         claims::decode(kind, issuer, &plain)
             .filter(LocalToken::fits_its_kind)
             .ok_or(LocalError::Malformed)
@@ -304,6 +312,23 @@ impl LocalKeys {
             Some(found) if found != kind => Err(LocalError::WrongKind),
             _ => self.open(text, issuer),
         }
+    }
+
+    /// The text under which the key of file bodies is stored.
+    pub fn seal_body_key(
+        &self,
+        key: &BodyKey,
+        random: &mut dyn Random,
+    ) -> Result<String, SealError> {
+        let plain = key.as_bytes().to_vec();
+        self.seal_bytes(Purpose::Storage, plain, BODY_KEY_CONTEXT, random)
+    }
+
+    /// Reads what [`LocalKeys::seal_body_key`] wrote, and tells whether that was under the current secret.
+    pub fn open_body_key(&self, text: &str) -> Result<(BodyKey, bool), LocalError> {
+        let (plain, is_current) = self.open_bytes(Purpose::Storage, text, BODY_KEY_CONTEXT)?;
+        let key: [u8; KEY_BYTES] = plain.try_into().map_err(|_| LocalError::Malformed)?;
+        Ok((BodyKey::from_bytes(key), is_current))
     }
 
     fn seal_bytes(
@@ -338,12 +363,13 @@ impl LocalKeys {
         Ok(text)
     }
 
+    /// The content, and whether it was sealed under the current secret.
     fn open_bytes(
         &self,
         purpose: Purpose,
         sealed: &str,
         context: &[u8],
-    ) -> Result<Vec<u8>, LocalError> {
+    ) -> Result<(Vec<u8>, bool), LocalError> {
         if sealed.len() > MAX_TEXT_BYTES {
             return Err(LocalError::Malformed);
         }
@@ -355,8 +381,9 @@ impl LocalKeys {
         if body.len() < TAG_BYTES {
             return Err(LocalError::Malformed);
         }
-        let sets = std::iter::once(&self.current).chain(&self.previous);
-        for set in sets.filter(|set| set.id == *id) {
+        let previous = self.previous.iter().map(|set| (set, false));
+        let sets = std::iter::once((&self.current, true)).chain(previous);
+        for (set, is_current) in sets.filter(|(set, _)| set.id == *id) {
             let nonce =
                 Nonce::try_assume_unique_for_key(nonce).map_err(|_| LocalError::Malformed)?;
             let mut work = body.to_vec();
@@ -365,7 +392,7 @@ impl LocalKeys {
                     .open_in_place(nonce, Aad::from(context), work.as_mut_slice());
             if let Ok(length) = opened.map(|plain| plain.len()) {
                 work.truncate(length);
-                return Ok(work);
+                return Ok((work, is_current));
             }
         }
         Err(LocalError::NotOurs)

@@ -1,6 +1,7 @@
 //! Boxes, collections and files; roots of cells and boxes.
 
 mod acl;
+mod at_rest;
 mod collections;
 mod files;
 mod listing;

@@ -158,6 +158,16 @@ impl World {
         }
     }
 
+    /// The same unit under other settings.
+    pub fn set(&self, settings: Settings) -> Self {
+        let unit = Arc::new(self.unit.with_settings(settings));
+        Self {
+            service: Service::new(unit.clone()),
+            unit,
+            ..self.clone()
+        }
+    }
+
     /// Lets time pass.
     pub fn later(&self, ms: i64) {
         self.clock.0.fetch_add(ms, Ordering::SeqCst);

@@ -13,10 +13,12 @@ section! {
         /// The secret that tokens of the unit are sealed with, 16 bytes or more; tokens become invalid when it changes.
         /// Without a value, the first start makes one and keeps it in the data folder.
         secret: Option<Secret<String>> = "security.secret16", "", Maybe(SecretText { min_bytes: 16 });
-        /// The secret before the last change: tokens sealed with it stay valid until they expire.
+        /// The secret before the last change: tokens sealed with it stay valid until they expire. If file bodies are
+        /// encrypted, the first start with a new secret needs it.
         previous_secret: Option<Secret<String>> = "security.secret16.previous", "",
             Maybe(SecretText { min_bytes: 16 });
-        /// Whether newly written file bodies are encrypted.
+        /// Whether newly written file bodies are encrypted, under a key that the unit secret locks. Whoever loses that
+        /// secret loses those bodies: keep it apart from the data.
         encrypt_files: bool = "security.dav.encrypt.enabled", "false", Flag;
     }
 }

@@ -177,6 +177,23 @@ impl Unit {
         self.wait();
     }
 
+    /// Tries to start it again after [`Unit::kill`], which it must refuse. Gives the log of that.
+    pub fn refuse_to_restart(&mut self) -> String {
+        let before = self.log().len();
+        self.child = spawn(self.scratch.path(), self.port, &[]);
+        let status = self.child.wait().unwrap();
+        assert!(!status.success());
+        self.log().split_off(before)
+    }
+
+    /// Replaces a text in its settings, for the next start.
+    pub fn change_settings(&self, from: &str, to: &str) {
+        let path = self.scratch.path().join("unit.properties");
+        let settings = std::fs::read_to_string(&path).unwrap();
+        assert!(settings.contains(from), "{settings}");
+        std::fs::write(path, settings.replace(from, to)).unwrap();
+    }
+
     pub fn running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -44,7 +44,7 @@ impl LocalKeys {
 
     /// Reads a cookie value that this unit made for `host`. The token inside is not looked at.
     pub fn open_cookie(&self, value: &str, host: &str) -> Result<Cookie, LocalError> {
-        let plain = self.open_bytes(Purpose::Cookie, value, &host_context(host))?;
+        let (plain, _) = self.open_bytes(Purpose::Cookie, value, &host_context(host))?;
         decode(&plain).ok_or(LocalError::Malformed)
     }
 }

@@ -1,0 +1,163 @@
+//! Bodies that are stored encrypted: the key of the unit, writing and reading.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use personium_store::{Batch, BlobReader, BlobWriter, Space, StoreError};
+use personium_token::at_rest::{
+    BodyCipher, BodyKey, CipherError, Sealing, new_salt, sealed_len, sealed_part,
+};
+use personium_token::random::SystemRandom;
+use personium_types::{Code, Error, Result};
+use tokio::sync::OnceCell;
+
+use crate::keys;
+use crate::records::put_checked;
+use crate::unit::Unit;
+
+/// The key of a unit's file bodies, once it was needed.
+///
+/// It is made for the first body that is encrypted, and kept in the unit's records under the unit secret. Another
+/// secret takes it over as long as the former one is configured beside it.
+#[derive(Debug, Default)]
+pub(crate) struct UnitBodyKey(OnceCell<BodyKey>);
+
+fn record() -> personium_store::Key {
+    keys::single("body-key")
+}
+
+impl Unit {
+    /// Opens the key of file bodies, if there is one.
+    ///
+    /// # Errors
+    /// If the unit secret is not the one that the key was stored under: then no encrypted body could be read.
+    pub async fn check_body_key(&self) -> Result<()> {
+        if self.records().find_version(&record()).await?.is_some() {
+            self.body_key().await?;
+        }
+        Ok(())
+    }
+
+    async fn body_key(&self) -> Result<&BodyKey> {
+        let records = self.records();
+        self.known_body_key()
+            .0
+            .get_or_try_init(|| records.transact(|| self.find_or_make()))
+            .await
+    }
+
+    async fn find_or_make(&self) -> Result<(Batch, BodyKey)> {
+        let keys = &self.keys().local;
+        let mut batch = Batch::new();
+        let found = self.records().find::<String>(&record()).await?;
+        let (key, is_current) = match &found {
+            Some(stored) => keys
+                .open_body_key(&stored.value)
+                .map_err(|e| Error::new(Code::DavContent).because(e))?,
+            None => {
+                let key = BodyKey::generate(&mut SystemRandom).map_err(Error::internal)?;
+                (key, false)
+            }
+        };
+        if !is_current {
+            let text = keys
+                .seal_body_key(&key, &mut SystemRandom)
+                .map_err(Error::internal)?;
+            put_checked(&mut batch, record(), found.map(|f| f.version), &text)?;
+        }
+        Ok((batch, key))
+    }
+
+    /// The cipher of a body that was stored with this salt.
+    pub(super) async fn body_cipher(&self, space: &Space, salt: &str) -> Result<BodyCipher> {
+        let owner = match space {
+            Space::Unit => Vec::new(),
+            Space::Cell(id) => id.as_bytes().to_vec(),
+        };
+        let key = self.body_key().await?;
+        key.cipher(salt, &owner).map_err(Error::internal)
+    }
+
+    /// How a new body is encrypted: its salt and cipher; `None` if new bodies are kept as they are.
+    pub(super) async fn new_cipher(&self, space: &Space) -> Result<Option<(String, BodyCipher)>> {
+        if !self.settings().dav.encrypt {
+            return Ok(None);
+        }
+        let salt = new_salt(&mut SystemRandom).map_err(Error::internal)?;
+        let cipher = self.body_cipher(space, &salt).await?;
+        Ok(Some((salt, cipher)))
+    }
+}
+
+/// What a body that does not open is to the store.
+fn corrupt(error: CipherError) -> StoreError {
+    StoreError::Corrupt(error.to_string())
+}
+
+/// Encrypts what is written.
+pub(super) struct SealedWriter {
+    inner: Box<dyn BlobWriter>,
+    sealing: Sealing,
+}
+
+impl SealedWriter {
+    pub(super) fn new(inner: Box<dyn BlobWriter>, cipher: BodyCipher) -> Self {
+        Self {
+            inner,
+            sealing: Sealing::new(cipher),
+        }
+    }
+}
+
+#[async_trait]
+impl BlobWriter for SealedWriter {
+    async fn write(&mut self, piece: Bytes) -> personium_store::Result<()> {
+        let sealed = self.sealing.push(&piece).map_err(corrupt)?;
+        if sealed.is_empty() {
+            return Ok(());
+        }
+        self.inner.write(sealed.into()).await
+    }
+
+    async fn finish(mut self: Box<Self>) -> personium_store::Result<personium_types::BlobId> {
+        let rest = self.sealing.finish().map_err(corrupt)?;
+        self.inner.write(rest.into()).await?;
+        self.inner.finish().await
+    }
+}
+
+/// Decrypts what is read.
+pub(super) struct SealedReader {
+    inner: Box<dyn BlobReader>,
+    cipher: BodyCipher,
+    len: u64,
+}
+
+impl SealedReader {
+    /// Reads a body of `len` bytes; `None` if what is stored has not the length of that.
+    pub(super) fn new(inner: Box<dyn BlobReader>, cipher: BodyCipher, len: u64) -> Option<Self> {
+        (inner.len() == sealed_len(len)).then_some(Self { inner, cipher, len })
+    }
+}
+
+#[async_trait]
+impl BlobReader for SealedReader {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    async fn read_at(&mut self, offset: u64, max: usize) -> personium_store::Result<Bytes> {
+        let left = self.len.saturating_sub(offset);
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(max);
+        if wanted == 0 {
+            return Ok(Bytes::new());
+        }
+        let part = sealed_part(self.len, offset, wanted);
+        let bytes = usize::try_from(part.end - part.start)
+            .map_err(|_| StoreError::Busy("a piece that is too large".to_owned()))?;
+        let sealed = self.inner.read_at(part.start, bytes).await?;
+        let opened = self
+            .cipher
+            .open_part(self.len, offset, wanted, sealed.into());
+        opened.map(Bytes::from).map_err(corrupt)
+    }
+}
