@@ -31,7 +31,7 @@ enum Credentials {
 /// # Errors
 /// 403 for the token of another cell that is not one of a unit user.
 pub async fn of_unit_call(call: &Call) -> Result<Access> {
-    match credentials(call, call.unit.urls().host()) {
+    match credentials(call, || call.unit.urls().host().to_owned()) {
         Credentials::None => Ok(Access::anonymous()),
         Credentials::Bad(Code::BasicFormat) | Credentials::Basic(..) => {
             Ok(Access::invalid(Code::BasicRefused))
@@ -53,7 +53,7 @@ pub async fn of_cell_call(call: &CellCall) -> Result<Access> {
         return Ok(Access::anonymous());
     }
     let unit = &call.call.unit;
-    match credentials(&call.call, &host_of(&call.cell_url())) {
+    match credentials(&call.call, || host_of(&call.cell_url())) {
         Credentials::None => Ok(Access::anonymous()),
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
         Credentials::Basic(..) if route == Some(CellRoute::Introspect) => Ok(Access::anonymous()),
@@ -86,7 +86,7 @@ pub fn host_of(url: &str) -> String {
         .unwrap_or_default()
 }
 
-fn credentials(call: &Call, host: &str) -> Credentials {
+fn credentials(call: &Call, host: impl FnOnce() -> String) -> Credentials {
     let Some(value) = call.headers.get(header::AUTHORIZATION) else {
         return by_cookie(call, host);
     };
@@ -108,12 +108,12 @@ fn credentials(call: &Call, host: &str) -> Credentials {
     }
 }
 
-fn by_cookie(call: &Call, host: &str) -> Credentials {
+fn by_cookie(call: &Call, host: impl FnOnce() -> String) -> Credentials {
     let Some(peer) = call.query_value(COOKIE_PEER).filter(|p| !p.is_empty()) else {
         return Credentials::None;
     };
     let opened = cookie(call, COOKIE)
-        .and_then(|value| call.unit.keys().local.open_cookie(&value, host).ok())
+        .and_then(|value| call.unit.keys().local.open_cookie(&value, &host()).ok())
         .filter(|cookie| cookie.peer_is(&peer));
     match opened {
         Some(cookie) => Credentials::Bearer(cookie.token),

@@ -37,31 +37,20 @@ pub fn of_stream(pieces: impl Stream<Item = Result<Bytes, BoxError>> + Send + 's
 /// Bytes that are read from a stored body at once.
 const PIECE: usize = 256 << 10;
 
-/// `length` bytes of a stored body from `first`; a piece is read while the one before it is sent.
+/// `length` bytes of a stored body from `first`, each piece read when the one before it was taken.
 #[must_use]
-pub fn of_blob(mut reader: Box<dyn BlobReader>, first: u64, length: u64) -> Body {
-    if length <= PIECE as u64 {
-        let max = usize::try_from(length).unwrap_or(PIECE);
-        return of_stream(futures_util::stream::once(async move {
-            read_piece(&mut *reader, first, max).await
-        }));
-    }
-    let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut sent = 0;
-        while sent < length {
+pub fn of_blob(reader: Box<dyn BlobReader>, first: u64, length: u64) -> Body {
+    let pieces =
+        futures_util::stream::try_unfold((reader, 0), move |(mut reader, sent)| async move {
             let max = usize::try_from(length - sent).unwrap_or(PIECE).min(PIECE);
-            let piece = read_piece(&mut *reader, first + sent, max).await;
-            sent += piece.as_ref().map_or(length, |bytes| bytes.len() as u64);
-            if sender.send(piece).await.is_err() {
-                return;
+            if max == 0 {
+                return Ok(None);
             }
-        }
-    });
-    of_stream(futures_util::stream::unfold(
-        receiver,
-        |mut receiver| async move { Some((receiver.recv().await?, receiver)) },
-    ))
+            let piece = read_piece(&mut *reader, first + sent, max).await?;
+            let sent = sent + piece.len() as u64;
+            Ok(Some((piece, (reader, sent))))
+        });
+    of_stream(pieces)
 }
 
 async fn read_piece(

@@ -51,6 +51,8 @@ pub struct UnitUrls {
     host: String,
     port: Option<u16>,
     path_based: bool,
+    /// What stands before and after the name of a cell in its URL.
+    around_cell: (String, String),
 }
 
 /// Whom a `Host` header addresses.
@@ -69,12 +71,20 @@ impl UnitUrls {
     #[must_use]
     pub fn new(scheme: &str, host: &str, port: Option<u16>, path_based: bool) -> Self {
         let usual = if scheme == "https" { 443 } else { 80 };
-        Self {
+        let mut urls = Self {
             scheme: scheme.to_ascii_lowercase(),
             host: host.to_ascii_lowercase(),
             port: port.filter(|p| *p != usual),
             path_based,
-        }
+            around_cell: Default::default(),
+        };
+        urls.around_cell = if path_based {
+            (urls.unit(), "/".to_owned())
+        } else {
+            let end = format!(".{}/", urls.authority());
+            (format!("{}://", urls.scheme), end)
+        };
+        urls
     }
 
     /// Whether cells are paths below the unit (`true`) or hosts of their own (`false`).
@@ -98,12 +108,9 @@ impl UnitUrls {
     /// Host and, if it is not the usual one, port.
     #[must_use]
     pub fn authority(&self) -> String {
-        self.authority_of(&self.host)
-    }
-
-    fn authority_of(&self, host: &str) -> String {
+        let host = &self.host;
         self.port
-            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+            .map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
     }
 
     /// The unit URL, with its final slash.
@@ -115,15 +122,8 @@ impl UnitUrls {
     /// The URL of a cell, with its final slash.
     #[must_use]
     pub fn cell(&self, name: &str) -> String {
-        if self.path_based {
-            format!("{}://{}/{name}/", self.scheme, self.authority())
-        } else {
-            format!(
-                "{}://{}/",
-                self.scheme,
-                self.authority_of(&format!("{name}.{}", self.host))
-            )
-        }
+        let (begin, end) = &self.around_cell;
+        [begin, name, end].concat()
     }
 
     /// Whom this authority (`host` or `host:port`) addresses.

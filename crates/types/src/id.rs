@@ -47,10 +47,8 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                for byte in self.0 {
-                    write!(f, "{byte:02x}")?;
-                }
-                Ok(())
+                let mut digits = [0; uuid::fmt::Simple::LENGTH];
+                f.write_str(uuid::Uuid::from_bytes(self.0).simple().encode_lower(&mut digits))
             }
         }
 

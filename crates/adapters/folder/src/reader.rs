@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use personium_store::{BlobReader, Result};
+use rustix::buffer::spare_capacity;
+use rustix::io::pread;
 
 use crate::disk::{blocking, store_error};
 
-/// Pieces of up to this many bytes are read on the calling thread: handing the work over would take longer.
+/// Pieces of up to this many bytes are read on the calling thread, as are those that the system has at hand: handing
+/// the work over would take longer.
 const SMALL: usize = 64 << 10;
 
 /// An open body. Its file may be removed meanwhile.
@@ -32,7 +34,7 @@ impl BlobReader for Reader {
         if wanted == 0 {
             return Ok(Bytes::new());
         }
-        if wanted <= SMALL {
+        if wanted <= SMALL || is_at_hand(&self.file, offset + wanted as u64 - 1) {
             return read(&self.file, offset, wanted).map_err(|error| store_error(&error));
         }
         let file = Arc::clone(&self.file);
@@ -40,8 +42,31 @@ impl BlobReader for Reader {
     }
 }
 
+/// Whether the system has this byte in memory. Files are read forwards, so what is before it is there too.
+#[cfg(target_os = "linux")]
+fn is_at_hand(file: &File, offset: u64) -> bool {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    let mut byte = [0];
+    let probe = &mut [io::IoSliceMut::new(&mut byte)];
+    preadv2(file, probe, offset, ReadWriteFlags::NOWAIT).is_ok_and(|read| read == 1)
+}
+
+/// Other systems do not tell.
+#[cfg(not(target_os = "linux"))]
+const fn is_at_hand(_: &File, _: u64) -> bool {
+    false
+}
+
 fn read(file: &File, offset: u64, wanted: usize) -> io::Result<Bytes> {
-    let mut piece = vec![0; wanted];
-    file.read_exact_at(&mut piece, offset)?;
+    let mut piece = Vec::with_capacity(wanted);
+    while piece.len() < wanted {
+        let at = offset + piece.len() as u64;
+        match pread(file, spare_capacity(&mut piece), at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    piece.truncate(wanted);
     Ok(piece.into())
 }

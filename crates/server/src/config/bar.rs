@@ -19,6 +19,6 @@ section! {
         /// The working folder; without a value, it is in the data folder.
         tmp_dir: Option<PathBuf> = "bar.tmp.dir", "", Maybe(File);
         /// The folder of cell snapshots; without a value, it is in the data folder.
-        snapshot_root: Option<PathBuf> = "cellSnapshot.root", "", Maybe(File);
+        _snapshot_root: Option<PathBuf> = "cellSnapshot.root", "", Maybe(File);
     }
 }

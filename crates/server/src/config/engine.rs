@@ -11,15 +11,15 @@ section! {
     /// Scripts of cells.
     Engine "Scripts" {
         /// Compiled scripts that are kept.
-        cache_max: usize = "engine.script.cache.maxNum", "100000", Number(1..=10_000_000);
+        _cache_max: usize = "engine.script.cache.maxNum", "100000", Number(1..=10_000_000);
         /// Milliseconds that a script may run.
-        timeout_ms: u64 = "engine.script.connection.timeout", "50000", Number(1..=86_400_000);
+        _timeout_ms: u64 = "engine.script.connection.timeout", "50000", Number(1..=86_400_000);
         /// Host of a script engine outside of the process; no effect.
-        host: String = "engine.host", "localhost", Text;
+        _host: String = "engine.host", "localhost", Text;
         /// Its port; no effect.
-        port: u16 = "engine.port", "8080", Number(1..=u16::MAX);
+        _port: u16 = "engine.port", "8080", Number(1..=u16::MAX);
         /// Its path; no effect.
-        path: String = "engine.path", "personium-engine", Text;
+        _path: String = "engine.path", "personium-engine", Text;
     }
 }
 
@@ -27,11 +27,11 @@ section! {
     /// Plugins for logging in.
     Plugins "Plugins" {
         /// The folder of plugins; without a value, there are only the built-in ones.
-        path: Option<PathBuf> = "plugin.path", "", Maybe(File);
+        _path: Option<PathBuf> = "plugin.path", "", Maybe(File);
         /// The class that loads plugins in other implementations; no effect.
-        default_class: Option<String> = "plugin.defaultClassname", "", Maybe(Text);
+        _default_class: Option<String> = "plugin.defaultClassname", "", Maybe(Text);
         /// Clients whose tokens of one large provider an old plugin accepted; no effect, use a provider of your own.
-        google_clients: String = "oidc.google.trustedClientIds", "*", Text;
+        _google_clients: String = "oidc.google.trustedClientIds", "*", Text;
     }
 }
 

@@ -22,19 +22,19 @@ section! {
         /// How often an event may beget another; 0 stops the processing of rules.
         hops: u32 = "event.hop.maxnum", "3", Number(0..=100);
         /// The broker between the nodes of a unit.
-        broker_kind: Broker = "eventbus.mq", "activemq", BROKERS;
+        _broker_kind: Broker = "eventbus.mq", "activemq", BROKERS;
         /// Its address.
-        broker: String = "eventbus.broker", "tcp://localhost:61616", Text;
+        _broker: String = "eventbus.broker", "tcp://localhost:61616", Text;
         /// The name of the queue of events.
-        queue: String = "eventbus.queue", "personium_event_queue", Text;
+        _queue: String = "eventbus.queue", "personium_event_queue", Text;
         /// The name of the topic that carries all events.
-        topic_all: String = "eventbus.topic.all", "personium_event_topic", Text;
+        _topic_all: String = "eventbus.topic.all", "personium_event_topic", Text;
         /// The name of the topic that carries changes of rules.
-        topic_rule: String = "eventbus.topic.rule", "personium_event_topic_rule", Text;
+        _topic_rule: String = "eventbus.topic.rule", "personium_event_topic_rule", Text;
         /// Consumers of events in this process.
-        threads: usize = "eventbus.eventProcessing.thread.num", "1", Number(1..=1024);
+        _threads: usize = "eventbus.eventProcessing.thread.num", "1", Number(1..=1024);
         /// Threads for timed events in this process; 0 is none.
-        timer_threads: usize = "rule.timerEvent.thread.num", "1", Number(0..=1024);
+        _timer_threads: usize = "rule.timerEvent.thread.num", "1", Number(0..=1024);
     }
 }
 
@@ -42,15 +42,15 @@ section! {
     /// Collections whose content is a stream of messages.
     Stream "Streams" {
         /// The broker of streams; without a value there are none.
-        broker_kind: Option<Broker> = "stream.mq", "", Maybe(BROKERS);
+        _broker_kind: Option<Broker> = "stream.mq", "", Maybe(BROKERS);
         /// Its address.
-        broker: Option<String> = "stream.broker", "", Maybe(Text);
+        _broker: Option<String> = "stream.broker", "", Maybe(Text);
         /// The user name there.
-        username: Option<String> = "stream.username", "", Maybe(Text);
+        _username: Option<String> = "stream.username", "", Maybe(Text);
         /// The password there.
-        password: Option<Secret<String>> = "stream.password", "", Maybe(SecretText { min_bytes: 1 });
+        _password: Option<Secret<String>> = "stream.password", "", Maybe(SecretText { min_bytes: 1 });
         /// Seconds that messages are kept.
-        expires: u64 = "stream.expiresIn", "3600", Number(1..=31_536_000);
+        _expires: u64 = "stream.expiresIn", "3600", Number(1..=31_536_000);
     }
 }
 

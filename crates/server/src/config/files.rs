@@ -13,10 +13,10 @@ section! {
         /// Whether a file is handed to the disk before it is acknowledged, so that it survives a power cut.
         fsync: bool = "binaryData.fsync.enabled", "true", Flag;
         /// Removing is always physical; no effect.
-        physical_delete: bool = "binaryData.physical.delete.mode", "true", Flag;
+        _physical_delete: bool = "binaryData.physical.delete.mode", "true", Flag;
         /// Repetitions of file operations; no effect.
-        retry_count: u32 = "binaryData.dav.retry.count", "100", Number(0..=100_000);
+        _retry_count: u32 = "binaryData.dav.retry.count", "100", Number(0..=100_000);
         /// Milliseconds between repetitions; no effect.
-        retry_interval: u32 = "binaryData.dav.retry.interval", "50", Number(0..=600_000);
+        _retry_interval: u32 = "binaryData.dav.retry.interval", "50", Number(0..=600_000);
     }
 }

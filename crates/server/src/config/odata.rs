@@ -11,9 +11,9 @@ section! {
         /// Milliseconds that a whole batch may take; what is left then is refused.
         batch_timeout_ms: u64 = "odata.batch.timeoutInMillis", "270000", Number(1..=86_400_000);
         /// Pause within batches; no effect, since a batch makes room for others by itself.
-        batch_sleep: u64 = "odata.batch.sleepInMillis", "50", Number(0..=86_400_000);
+        _batch_sleep: u64 = "odata.batch.sleepInMillis", "50", Number(0..=86_400_000);
         /// How often to pause; no effect.
-        batch_sleep_interval: u64 = "odata.batch.sleepIntervalInMillis", "1000", Number(1..=86_400_000);
+        _batch_sleep_interval: u64 = "odata.batch.sleepIntervalInMillis", "1000", Number(1..=86_400_000);
         /// Links of one entity into one other set, where both sides may have many.
         link_max: u64 = "odata.links.NtoN.maxnum", "150000", Number(1..=u64::from(u32::MAX));
         /// Entities that each property of $expand brings with each entity of a list.

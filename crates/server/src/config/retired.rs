@@ -36,11 +36,8 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "how far an installation is stays with its box",
     ),
     ("core.bar.installfile.dir", "use bar.tmp.dir"),
-    ("core.eventbus.activemq.brokerUrl", "use eventbus.broker"),
-    (
-        "core.eventbus.kafka.bootstrap.servers",
-        "use eventbus.broker",
-    ),
+    ("core.eventbus.activemq.*", IN_PROCESS),
+    ("core.eventbus.kafka.*", IN_PROCESS),
     ("core.elasticsearch.hosts", STORE),
     ("core.elasticsearch.cluster", STORE),
     // Keys of parts that this program has no need of.
@@ -70,16 +67,50 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "core.odata.batch.sleep*",
         "a batch makes room for others by itself",
     ),
-    ("core.es.index.*", STORE),
+    ("core.plugin.path", PROVIDERS),
+    ("core.oidc.google.trustedClientIds", PROVIDERS),
+    // Keys of parts that this version does not have.
+    (
+        "core.engine.script.*",
+        "this version keeps services and does not run them",
+    ),
+    ("core.cellSnapshot.*", "this version makes no snapshots"),
+    (
+        "core.thread.pool.num.io.cell",
+        "this version makes no snapshots",
+    ),
+    ("core.rule.timerEvent.*", "this version has no timers"),
+    ("core.cache.type", IN_PROCESS),
+    ("core.cache.cell.enabled", CACHED),
+    ("core.cache.box.enabled", CACHED),
+    ("core.cache.schema.enabled", CACHED),
+    ("core.version", "answers tell the version of the API"),
+    ("core.eventbus.eventProcessing.*", IN_PROCESS),
+    ("core.eventbus.mq", IN_PROCESS),
+    ("core.eventbus.broker", IN_PROCESS),
+    ("core.eventbus.queue", IN_PROCESS),
+    ("core.eventbus.topic.*", IN_PROCESS),
+    (
+        "core.stream.*",
+        "this version keeps stream collections and sends nothing through them",
+    ),
 ];
 
+const CACHED: &str = "what is read often is always cached";
+const PROVIDERS: &str = "providers are built in: describe each by plugin.oidc.*";
+
+/// Keys that have an effect, although others that begin like them have none.
+const WITH_EFFECT: &[&str] = &["core.es.index.maxResultWindow"];
+
 const STORE: &str = "records are kept in data.dir, not in a search engine";
-const IN_PROCESS: &str = "short-lived state is kept in the process";
+const IN_PROCESS: &str = "short-lived state and events are kept in the process";
 const SCRIPTS: &str = "there is no script engine outside of the process";
 
 /// What an operator should know about a key that has no effect; `None` for other keys.
 pub(super) fn instead(name: &str) -> Option<&'static str> {
-    let name = name.strip_prefix("io.personium.")?;
+    let name = name
+        .strip_prefix("io.personium.")
+        .filter(|name| !WITH_EFFECT.contains(name))?;
     let matches = |pattern: &str| match pattern.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
         None => name == pattern,

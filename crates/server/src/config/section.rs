@@ -13,11 +13,14 @@ pub struct KeyInfo {
     pub allowed: String,
     /// Whether its value must not be shown.
     pub secret: bool,
+    /// Whether anything depends on it. The others are read so that files of other versions are accepted.
+    pub has_effect: bool,
 }
 
 /// Declares a section: its title, and for each field the key (without prefix), the default as text, and the rule.
 ///
-/// The doc comments of the fields are the descriptions in the example file.
+/// The doc comments of the fields are the descriptions in the example file. A field that nothing depends on begins with
+/// `_`: the compiler names those that should, and a test wants a warning for each (see `retired`).
 macro_rules! section {
     (
         $(#[doc = $section_doc:literal])*
@@ -28,7 +31,7 @@ macro_rules! section {
         $(#[doc = $section_doc])*
         #[derive(Debug, Clone)]
         pub struct $name {
-            $($(#[doc = $doc])* pub $field: $ty,)*
+            $($(#[doc = $doc])* pub(crate) $field: $ty,)*
         }
 
         impl $name {
@@ -50,6 +53,7 @@ macro_rules! section {
                     default: $default,
                     allowed: $crate::config::rule::Rule::<$ty>::allowed(&$rule),
                     secret: $crate::config::rule::Rule::<$ty>::is_secret(&$rule),
+                    has_effect: !stringify!($field).starts_with('_'),
                 }),*]
             }
         }

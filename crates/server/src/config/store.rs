@@ -37,22 +37,22 @@ section! {
     /// effect.
     Elastic "Search engine (no effect)" {
         /// Addresses of the search engine.
-        hosts: String = "es.hosts", "localhost:9200", Text;
+        _hosts: String = "es.hosts", "localhost:9200", Text;
         /// First part of the names of indices.
-        unit_prefix: String = "es.unitPrefix", "u0", Text;
+        _unit_prefix: String = "es.unitPrefix", "u0", Text;
         /// Results of an internal search.
-        top: u32 = "es.topnum", "10000", Number(1..=1_000_000);
+        _top: u32 = "es.topnum", "10000", Number(1..=1_000_000);
         /// Repetitions of a failed call.
-        retry_times: u32 = "es.retryTimes", "3", Number(0..=1000);
+        _retry_times: u32 = "es.retryTimes", "3", Number(0..=1000);
         /// Milliseconds between them.
-        retry_interval: u32 = "es.retryInterval", "1500", Number(0..=600_000);
+        _retry_interval: u32 = "es.retryInterval", "1500", Number(0..=600_000);
         /// Shards of a new index.
-        shards: u32 = "es.index.numberOfShards", "10", Number(1..=1024);
+        _shards: u32 = "es.index.numberOfShards", "10", Number(1..=1024);
         /// Replicas of a new index.
-        replicas: u32 = "es.index.numberOfReplicas", "0", Number(0..=1024);
+        _replicas: u32 = "es.index.numberOfReplicas", "0", Number(0..=1024);
         /// Result window of a new index.
         window: u64 = "es.index.maxResultWindow", "150000", Number(1..=u64::from(u32::MAX));
         /// Merge threads of a new index.
-        merge_threads: Option<u32> = "es.index.merge.scheduler.maxThreadCount", "", Maybe(Number(1..=1024));
+        _merge_threads: Option<u32> = "es.index.merge.scheduler.maxThreadCount", "", Maybe(Number(1..=1024));
     }
 }

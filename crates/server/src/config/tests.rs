@@ -188,6 +188,19 @@ fn unknown_and_retired_keys_are_named() {
 }
 
 #[test]
+fn a_key_without_effect_is_named_in_a_warning() {
+    let keys = Config::table().into_iter().flat_map(|(_, keys)| keys);
+    let (with, without): (Vec<_>, Vec<_>) = keys.partition(|key| key.has_effect);
+    assert!(with.len() > 80 && without.len() > 40, "{}", without.len());
+    for key in without {
+        assert!(retired::instead(&key.name).is_some(), "{}", key.name);
+    }
+    for key in with {
+        assert_eq!(retired::instead(&key.name), None, "{}", key.name);
+    }
+}
+
+#[test]
 fn what_was_given_is_told_without_secrets() {
     let file = "io.personium.core.masterToken=hidden\nio.personium.core.unitPort=9\nio.personium.core.misspelt=hidden";
     let given = load(file, &[], &[]).unwrap().given;

@@ -46,6 +46,6 @@ section! {
         issuers: Vec<String> = "unitUser.issuers", "", WebAddresses;
         /// The version that operators and clients of other implementations expect. Answers tell the version of the
         /// API, whatever stands here.
-        version: String = "version", "1.8.4", Text;
+        _version: String = "version", "1.8.4", Text;
     }
 }

@@ -7,7 +7,7 @@ section! {
     /// How much background work runs at the same time.
     WorkThreads "Background work" {
         /// Exports and imports of cells.
-        cell_io: usize = "thread.pool.num.io.cell", "10", Number(1..=1024);
+        _cell_io: usize = "thread.pool.num.io.cell", "10", Number(1..=1024);
         /// Exports and installations of boxes.
         box_io: usize = "thread.pool.num.io.box", "20", Number(1..=1024);
         /// Everything else.
