@@ -15,9 +15,9 @@ use crate::base64_text::encode_url;
 use crate::random::{Random, RandomError};
 
 /// Bytes of a chunk before it is sealed; the last one may be shorter.
-pub const CHUNK_BYTES: usize = 64 << 10;
-/// Bytes by which sealing makes a chunk longer.
-pub const TAG_BYTES: usize = 16;
+const CHUNK_BYTES: usize = 64 << 10;
+/// Length of the authentication tag that sealing appends, with any of our ciphers.
+pub(crate) const TAG_BYTES: usize = 16;
 /// Bytes of a [`BodyKey`].
 pub(crate) const KEY_BYTES: usize = 32;
 

@@ -18,7 +18,7 @@ use std::fmt;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{self, HKDF_SHA256, KeyType, Salt};
 
-use crate::at_rest::{BodyKey, KEY_BYTES};
+use crate::at_rest::{BodyKey, KEY_BYTES, TAG_BYTES};
 use crate::base64_text::{decode_url, encode_url};
 use crate::random::{Random, RandomError};
 
@@ -27,8 +27,6 @@ pub const MIN_SECRET_BYTES: usize = 16;
 /// Longest token (without its prefix) or cookie that is opened, and the longest that is made, in bytes.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 
-/// Length of the authentication tag that the cipher appends.
-const TAG_BYTES: usize = 16;
 /// Key id and nonce, in front of the ciphertext.
 const HEADER_BYTES: usize = 1 + NONCE_LEN;
 

@@ -60,36 +60,42 @@ fn one(db: &Connection, batch: &Batch, stamp: &mut Stamp) -> rusqlite::Result<Re
         return Ok(Ok(*stamp));
     }
     *stamp += 1;
-    let mut put = db.prepare_cached(sql::PUT)?;
     let mut delete = db.prepare_cached(sql::DELETE)?;
     for (key, value) in changes {
         match value {
             Some(value) if value.len() > sql::INLINE => put_body(db, key, *stamp, &value)?,
-            Some(value) => drop(put.execute(params![key.as_bytes(), *stamp, &value[..]])?),
+            Some(value) => put(db, key, *stamp, &value, None)?,
             None => drop(delete.execute([key.as_bytes()])?),
         }
     }
     Ok(Ok(*stamp))
 }
 
+fn put(
+    db: &Connection,
+    key: &Key,
+    stamp: Stamp,
+    value: &[u8],
+    body: Option<i64>,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(sql::PUT)?
+        .execute(params![key.as_bytes(), stamp, value, body])
+        .map(drop)
+}
+
 /// Puts a value that is too long to stand beside its key.
 fn put_body(db: &Connection, key: &Key, stamp: Stamp, value: &[u8]) -> rusqlite::Result<()> {
-    let key = key.as_bytes();
     let replaced = db
         .prepare_cached(sql::REPLACE_BODY)?
-        .execute(params![key, value])?;
+        .execute(params![key.as_bytes(), value])?;
     if replaced > 0 {
-        db.prepare_cached(sql::SET_VERSION)?
-            .execute(params![key, stamp])?;
-    } else {
-        db.prepare_cached(sql::ADD_BODY)?.execute([value])?;
-        db.prepare_cached(sql::PUT_WITH_BODY)?.execute(params![
-            key,
-            stamp,
-            db.last_insert_rowid()
-        ])?;
+        return db
+            .prepare_cached(sql::SET_VERSION)?
+            .execute(params![key.as_bytes(), stamp])
+            .map(drop);
     }
-    Ok(())
+    db.prepare_cached(sql::ADD_BODY)?.execute([value])?;
+    put(db, key, stamp, &[], Some(db.last_insert_rowid()))
 }
 
 fn holds(db: &Connection, op: &Op) -> rusqlite::Result<bool> {

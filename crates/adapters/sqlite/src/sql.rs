@@ -59,17 +59,15 @@ macro_rules! records {
 pub(crate) const GET: &str = records!("key = ?1");
 pub(crate) const VERSION: &str = "SELECT version FROM record WHERE key = ?1";
 
-/// Puts a value beside its key.
-pub(crate) const PUT: &str = "INSERT INTO record (key, version, value) VALUES (?1, ?2, ?3)
-    ON CONFLICT (key) DO UPDATE SET version = ?2, value = ?3, body = NULL";
+/// Puts a value beside its key, or nothing there and the number of a body.
+pub(crate) const PUT: &str =
+    "INSERT INTO record (key, version, value, body) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (key) DO UPDATE SET version = ?2, value = ?3, body = ?4";
 /// Changes the body that the record of a key has, if it has one.
 pub(crate) const REPLACE_BODY: &str =
     "UPDATE body SET value = ?2 WHERE id = (SELECT body FROM record WHERE key = ?1)";
 pub(crate) const SET_VERSION: &str = "UPDATE record SET version = ?2 WHERE key = ?1";
 pub(crate) const ADD_BODY: &str = "INSERT INTO body (value) VALUES (?1)";
-pub(crate) const PUT_WITH_BODY: &str =
-    "INSERT INTO record (key, version, value, body) VALUES (?1, ?2, x'', ?3)
-    ON CONFLICT (key) DO UPDATE SET version = ?2, value = x'', body = ?3";
 pub(crate) const DELETE: &str = "DELETE FROM record WHERE key = ?1";
 
 pub(crate) const STAMP: &str = "SELECT stamp FROM state WHERE id = 1";

@@ -239,21 +239,20 @@ fn bodies(folder: &tempfile::TempDir) -> Vec<i64> {
         .collect()
 }
 
+/// Length and version of each record of the unit's file.
+async fn sizes(store: &SqliteStore) -> Vec<(usize, personium_store::Stamp)> {
+    let all = KeyRange::prefix(&Key::table(b'k').build());
+    let found = store.scan(&Space::Unit, &all, Direction::Up, 9).await;
+    let size = |(_, r): (Key, personium_store::Record)| (r.value.len(), r.version);
+    found.unwrap().into_iter().map(size).collect()
+}
+
 #[tokio::test]
 async fn a_file_of_the_first_format_is_kept_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     make_format_1(&folder.path().join("unit.db"));
     let store = open(&folder);
-    let all = KeyRange::prefix(&Key::table(b'k').build());
-    let found = store
-        .scan(&Space::Unit, &all, Direction::Up, 9)
-        .await
-        .unwrap();
-    let sizes: Vec<_> = found
-        .iter()
-        .map(|(_, r)| (r.value.len(), r.version))
-        .collect();
-    assert_eq!(sizes, [(10, 7), (3000, 7), (3000, 7)]);
+    assert_eq!(sizes(&store).await, [(10, 7), (3000, 7), (3000, 7)]);
     let mut batch = put(2);
     batch.put(key(3), vec![b'n'; 2000]);
     batch.put(key(4), vec![b'n'; 1000]);
@@ -261,15 +260,10 @@ async fn a_file_of_the_first_format_is_kept_and_goes_on() {
     store.close().await.unwrap();
 
     let store = open(&folder);
-    let found = store
-        .scan(&Space::Unit, &all, Direction::Up, 9)
-        .await
-        .unwrap();
-    let sizes: Vec<_> = found
-        .iter()
-        .map(|(_, r)| (r.value.len(), r.version))
-        .collect();
-    assert_eq!(sizes, [(10, 7), (500, 8), (2000, 8), (1000, 8)]);
+    assert_eq!(
+        sizes(&store).await,
+        [(10, 7), (500, 8), (2000, 8), (1000, 8)]
+    );
     store.close().await.unwrap();
     assert_eq!(bodies(&folder), [1000, 2000]);
 }

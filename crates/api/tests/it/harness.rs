@@ -150,17 +150,17 @@ impl World {
             clock: self.clock.clone(),
         };
         let (urls, settings) = (self.unit.urls().clone(), self.unit.settings().clone());
-        let unit = Arc::new(Unit::new(ports, urls, settings, self.unit.keys().clone()));
-        Self {
-            service: Service::new(unit.clone()),
-            unit,
-            ..self.clone()
-        }
+        let keys = self.unit.keys().clone();
+        self.running(Unit::new(ports, urls, settings, keys))
     }
 
     /// The same unit under other settings.
     pub fn set(&self, settings: Settings) -> Self {
-        let unit = Arc::new(self.unit.with_settings(settings));
+        self.running(self.unit.with_settings(settings))
+    }
+
+    fn running(&self, unit: Unit) -> Self {
+        let unit = Arc::new(unit);
         Self {
             service: Service::new(unit.clone()),
             unit,
