@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// File descriptors that an open database file may need.
-const PER_FILE: u64 = 8;
+/// File descriptors that an open database file may need: two for each of its connections, one of which writes.
+const PER_FILE: u64 = 10;
 
 /// File descriptors for everything that is neither a connection nor a database file.
 const RESERVED: u64 = 64;
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_shared() {
-        assert_eq!(share(1024, 10_000, 500), (480, 60));
+        assert_eq!(share(1024, 10_000, 500), (480, 48));
         assert_eq!(share(20_000, 1_000, 500), (1_000, 500));
         assert_eq!(share(u64::MAX, 10_000, 500), (10_000, 500));
         assert_eq!(share(10, 10, 10), (1, 1));

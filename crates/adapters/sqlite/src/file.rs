@@ -33,6 +33,10 @@ const READER_PART: u64 = 64;
 /// How long a connection waits for another that recovers or closes the file.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// The SQLite file system that locks a file once for the whole process (<https://sqlite.org/vfs.html>): the folder is ours
+/// alone anyway. The index of the log is then in memory, and a read needs no lock of the operating system.
+const LOCKED_FOR_US: &str = "unix-excl";
+
 /// A database file. It may be closed or not exist; connections are made when they are needed.
 #[derive(Debug)]
 pub(crate) struct DbFile {
@@ -110,7 +114,7 @@ impl DbFile {
 
     fn connect_now(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&self.path, flags)?;
+        let db = Connection::open_with_flags_and_vfs(&self.path, flags, LOCKED_FOR_US)?;
         db.busy_timeout(BUSY)?;
         // One plan for each statement, whatever is bound: else most scans are parsed and planned at each use.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

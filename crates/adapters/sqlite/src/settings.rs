@@ -19,7 +19,7 @@ pub struct Settings {
     pub folder: PathBuf,
     /// When a commit is handed to the disk.
     pub sync: Sync,
-    /// Files that stay open, at least 1. Each needs up to eight descriptors.
+    /// Files that stay open, at least 1. Each needs two descriptors for its writer and for each reader.
     pub open_files: usize,
     /// Threads that commit; as many files can be written at the same time. At least 1.
     pub writers: usize,

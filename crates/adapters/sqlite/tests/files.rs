@@ -114,6 +114,50 @@ async fn a_second_process_is_refused() {
     open(&folder);
 }
 
+const READ_BY_OTHERS: &str = "PERSONIUM_TEST_READ_BY_OTHERS";
+
+/// What the other program ends with if the file is locked.
+const LOCKED: i32 = 3;
+
+/// Another program that looks into a file.
+#[test]
+fn other_program() {
+    let Ok(path) = std::env::var(READ_BY_OTHERS) else {
+        return;
+    };
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.busy_timeout(std::time::Duration::ZERO).unwrap();
+    let read = db.query_row("SELECT count(*) FROM record", [], |row| {
+        row.get::<_, u64>(0)
+    });
+    match read {
+        Ok(count) => assert_eq!(count, 1),
+        Err(error) => {
+            let code = error.sqlite_error_code();
+            assert_eq!(code, Some(rusqlite::ErrorCode::DatabaseBusy), "{error}");
+            std::process::exit(LOCKED);
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_programs_read_a_file_only_when_it_is_not_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("unit.db");
+    let by_others = || {
+        let mut other = std::process::Command::new(std::env::current_exe().unwrap());
+        other.args(["--exact", "other_program"]);
+        other.env(READ_BY_OTHERS, &path).output().unwrap().status
+    };
+    let store = open(&folder);
+    store.commit(&Space::Unit, put(1)).await.unwrap();
+    assert_eq!(by_others().code(), Some(LOCKED));
+    let found = store.get(&Space::Unit, &[key(1)]).await.unwrap();
+    assert!(found[0].is_some(), "whoever tried does not disturb");
+    store.close().await.unwrap();
+    assert!(by_others().success());
+}
+
 #[tokio::test]
 async fn foreign_newer_and_damaged_files_are_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ section! {
         /// When a change is handed to the disk: full is before it is acknowledged, so that it survives a power cut;
         /// normal is soon after, so that a crash of the program loses nothing, but a power cut may.
         sync: RecordSync = "store.sync", "full", OneOf(&[("full", RecordSync::Full), ("normal", RecordSync::Normal)]);
-        /// Database files that stay open. Each needs up to eight file descriptors; the limit of the process bounds this
+        /// Database files that stay open. Each needs up to ten file descriptors; the limit of the process bounds this
         /// number too.
         open_files: usize = "store.openFiles", "500", Number(1..=100_000);
         /// Threads that write; as many cells can be written at the same moment.
