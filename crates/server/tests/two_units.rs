@@ -17,6 +17,7 @@ mod process;
 
 use std::time::Duration;
 
+use clients::Server;
 use neighbours::{
     Authorities, SAML, form, issued, known, link, outcome, reading, token, with_friends,
 };
@@ -224,4 +225,73 @@ fn a_token_counts_for_its_time_and_its_target() {
         ("refresh_token", own["refresh_token"].as_str().unwrap()),
     ];
     assert_eq!(outcome(&token(&b, "ours", &fields)), "400 PR400-AN-0009");
+}
+
+/// The settings of a unit that reaches `b.example` by a proxy.
+fn by(proxy: &Server) -> String {
+    format!(
+        "io.personium.core.proxy.host=localhost\nio.personium.core.proxy.port={}\n\
+         io.personium.core.proxy.user=unit\nio.personium.core.proxy.pswd=word\n\
+         io.personium.core.outgoing.privateNetworks.enabled=true\n",
+        proxy.told["port"]
+    )
+}
+
+/// Sends a message from the cell `house` of A to the cell `ours` of B. Gives the code that the delivery had.
+fn sent(a: &Unit, b: &Unit, message: &serde_json::Value) -> String {
+    let mut message = message.clone();
+    message["To"] = json!(format!("{}/ours/", b.url()));
+    let answer = a
+        .admin()
+        .made("POST", "/house/__message/send", &message.to_string());
+    let result = &answer.json()["d"]["results"]["Result"][0];
+    result["Code"].as_str().unwrap().to_owned()
+}
+
+/// The messages that the cell `ours` got.
+fn received(b: &Unit) -> Vec<serde_json::Value> {
+    let list = b.admin().made("GET", "/ours/__ctl/ReceivedMessage", "");
+    list.json()["d"]["results"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_person_of_another_unit_asks_for_a_role_by_message_and_gets_it() {
+    let proxy = Server::start(
+        "proxy.mjs",
+        &json!({"name": "b.example", "user": "unit", "password": "word"}),
+    );
+    let (a, b) = Authorities::new().start_with(&by(&proxy), "root-of-a.crt");
+    let home = foreign_cell(&a);
+    with_friends(&b);
+    let ours = format!("{}/ours/", b.url());
+    let assertion = issued(&a, "house", &ours, &[]);
+    assert_eq!(reading(&b, &assertion), "403 PR403-AU-0002");
+
+    let wish = json!({"Type": "request", "Title": "Let me in", "RequestObjects": [
+        {"RequestType": "role.add", "Name": "friend", "TargetUrl": home}]});
+    assert_eq!(sent(&a, &b, &wish), "201");
+    let got = received(&b);
+    assert_eq!(got.len(), 1);
+    assert_eq!(got[0]["From"], json!(home));
+    assert_eq!(got[0]["Title"], "Let me in");
+    assert_eq!(reading(&b, &assertion), "403 PR403-AU-0002", "only asked");
+
+    let id = got[0]["__id"].as_str().unwrap();
+    let approved = json!({"Command": "approved"}).to_string();
+    b.admin()
+        .made("POST", &format!("/ours/__message/received/{id}"), &approved);
+    assert_eq!(reading(&b, &assertion), "200");
+}
+
+#[test]
+fn a_unit_takes_no_message_from_one_that_it_does_not_trust() {
+    let proxy = Server::start(
+        "proxy.mjs",
+        &json!({"name": "b.example", "user": "unit", "password": "word"}),
+    );
+    let (a, b) = Authorities::new().start_with(&by(&proxy), "");
+    foreign_cell(&a);
+    b.cell_with_owner("ours");
+    assert_eq!(sent(&a, &b, &json!({"Title": "Hello"})), "401");
+    assert_eq!(received(&b), Vec::<serde_json::Value>::new());
 }

@@ -39,12 +39,17 @@ impl Authorities {
 
     /// Both units running; each trusts its own authority, and B trusts those that `b_trusts` names besides.
     pub fn start(self, b_trusts: &str) -> (Unit, Unit) {
+        self.start_with("", b_trusts)
+    }
+
+    /// The same, with more lines for the settings of A.
+    pub fn start_with(self, of_a: &str, b_trusts: &str) -> (Unit, Unit) {
         std::fs::copy(
             self.a.path().join("root.crt"),
             self.b.path().join("root-of-a.crt"),
         )
         .unwrap();
-        let a = Unit::start_as("a.example", self.a, &keys("root.crt"));
+        let a = Unit::start_as("a.example", self.a, &(keys("root.crt") + of_a));
         let b = Unit::start_as("b.example", self.b, &keys(&format!("root.crt {b_trusts}")));
         (a, b)
     }
