@@ -21,7 +21,7 @@ const BODY_MAX: usize = 2 << 20;
 enum Sight {
     /// All.
     Everything,
-    /// Those that were issued to this app.
+    /// Those that were issued to the app with this schema.
     App(String),
 }
 
@@ -40,7 +40,7 @@ pub async fn handle(mut call: CellCall, challenge: &mut Challenge) -> Result<Ans
     let facts = introspect::facts(&call.call.unit, &call.view, token).await?;
     let seen = facts.filter(|facts| match &sight {
         Sight::Everything => true,
-        Sight::App(app) => facts.schema.as_ref() == Some(app),
+        Sight::App(app) => facts.schema.as_ref().is_some_and(|s| client::sees(app, s)),
     });
     let body = seen.map_or_else(|| json!({"active": false}), describe);
     Ok(answer::json(StatusCode::OK, &body).with(header::CACHE_CONTROL, "no-store"))
@@ -94,7 +94,7 @@ fn by_secret(call: &CellCall, id: &str, secret: &str) -> Result<Sight> {
         }
     }
     match client::authenticate(unit, &call.cell_url(), id, secret) {
-        Ok(_) => Ok(Sight::App(id.to_owned())),
+        Ok(schema) => Ok(Sight::App(schema)),
         Err(failure) if failure.code().status() >= 500 => Err(failure),
         Err(_) => Err(Code::PrivilegeLacking.into()),
     }

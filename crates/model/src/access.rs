@@ -6,6 +6,7 @@
 use personium_types::privilege::AccessType;
 use personium_types::{Code, Error, Need, Operation, Privilege, Result};
 
+use crate::auth::client;
 use crate::{Acl, BoxInfo, Cell, SchemaLevel, UnitUrls};
 
 /// Proof that the access check for a target was passed. Only this module makes one.
@@ -129,9 +130,7 @@ impl Access {
     /// The app without the mark of a confidential client.
     #[must_use]
     pub fn app(&self) -> Option<&str> {
-        self.schema
-            .as_deref()
-            .map(|s| s.strip_suffix("#c").unwrap_or(s))
+        self.schema.as_deref().map(client::id_of)
     }
 
     /// Whether it is a unit user who may manage this cell (not necessarily its content).
@@ -366,7 +365,7 @@ impl Access {
         }
         let reached = match self.schema.as_deref() {
             None | Some("") => SchemaLevel::None,
-            Some(schema) if schema.ends_with("#c") => SchemaLevel::Confidential,
+            Some(schema) if client::is_confidential(schema) => SchemaLevel::Confidential,
             Some(_) => SchemaLevel::Public,
         };
         if reached < level {

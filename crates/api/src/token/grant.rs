@@ -231,11 +231,7 @@ async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
     if token.expired_at(unit.now_ms()) {
         return Err(Code::GrantTokenExpired.into());
     }
-    let id_of = |schema: &str| {
-        let id = schema.strip_suffix(client::CONFIDENTIAL_MARK);
-        id.unwrap_or(schema).to_owned()
-    };
-    if token.schema.as_deref().map(id_of) != Some(id_of(schema)) {
+    if token.schema.as_deref().map(client::id_of) != Some(client::id_of(schema)) {
         return Err(Code::ClientMismatch.into());
     }
     if !bearer::counts(unit, &call.view, &token).await? {
@@ -249,7 +245,7 @@ async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
     let id_token = if token.scopes.iter().any(|s| s == scope::OPENID) {
         let claims = id_token::Claims {
             account: &token.subject,
-            audience: schema,
+            audience: client::id_of(schema),
             nonce: token.extra.get(issue::NONCE_CLAIM).map(String::as_str),
         };
         Some(id_token::issue(unit, &call.view, &claims).await?)

@@ -10,9 +10,28 @@ use crate::Unit;
 /// The role of applications that keep their secret, in their own cell.
 const CONFIDENTIAL: &str = "confidentialClient";
 /// What the schema of a confidential client ends with.
-pub const CONFIDENTIAL_MARK: &str = "#c";
+const CONFIDENTIAL_MARK: &str = "#c";
 
-/// The schema that tokens get from a client: its id, with [`CONFIDENTIAL_MARK`] if it is confidential.
+/// The id of the client that a token was issued to: its schema without the mark of a confidential client.
+#[must_use]
+pub fn id_of(schema: &str) -> &str {
+    schema.strip_suffix(CONFIDENTIAL_MARK).unwrap_or(schema)
+}
+
+/// Whether a token was issued to a confidential client.
+#[must_use]
+pub fn is_confidential(schema: &str) -> bool {
+    schema.ends_with(CONFIDENTIAL_MARK)
+}
+
+/// Whether a client, known by its own schema, may see what a token of some schema says: one of its own. A token of the confidential
+/// client is not shown to whoever shares only its id.
+#[must_use]
+pub fn sees(own: &str, schema: &str) -> bool {
+    own == schema || (is_confidential(own) && id_of(own) == schema)
+}
+
+/// The schema that tokens get from a client: its id, with `#c` behind it if it is confidential.
 ///
 /// `secret` is a trans-cell token that the application's cell issued for this cell (its URL is `cell_url`).
 ///

@@ -14,7 +14,7 @@ const LIFE: i64 = 3_600;
 pub struct Claims<'a> {
     /// The account that logged in.
     pub account: &'a str,
-    /// The application.
+    /// The id of the application.
     pub audience: &'a str,
     /// What the application wants to see again.
     pub nonce: Option<&'a str>,

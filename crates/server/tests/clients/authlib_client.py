@@ -1,4 +1,4 @@
-"""Everything that authlib can do with a cell. Given: the cell, the application (its id and secret), another
+"""Everything that authlib can do with a cell. Given: the cell, the application (its id, secret and schema), another
 application, an account with its password, and a file that the account may read."""
 
 import json
@@ -224,7 +224,7 @@ def seen(who, text, hint=None):
 
 
 told = seen(app, token["access_token"], "access_token")
-assert told["active"] is True and told["client_id"] == app["id"], told
+assert told["active"] is True and told["client_id"] == app["schema"], told
 assert told["iss"] == cell and told["sub"] == f"{cell}#{given['username']}", told
 assert told["exp"] - told["iat"] == 3600, told
 told = seen(app, token["refresh_token"], "refresh_token")

@@ -15,6 +15,11 @@ fn by_app(token: &mut TransCellToken) {
     token.subject = cell_url("appcell") + "#me";
 }
 
+fn by_confidential_app(token: &mut TransCellToken) {
+    by_app(token);
+    token.roles = vec![RoleUrl::class(&cell_url("appcell"), "confidentialClient").to_string()];
+}
+
 async fn with_client(world: &World, more: &[(&str, &str)]) -> crate::harness::Reply {
     let mut fields = vec![
         ("grant_type", "password"),
@@ -131,10 +136,7 @@ async fn the_level_of_a_box_asks_for_the_right_app() {
     };
     let app = cell_url("appcell");
     let public = world.signed(by_app);
-    let confidential = world.signed(|t| {
-        by_app(t);
-        t.roles = vec![RoleUrl::class(&cell_url("appcell"), "confidentialClient").to_string()];
-    });
+    let confidential = world.signed(by_confidential_app);
     let not_theirs = world.signed(|t| {
         by_app(t);
         t.roles = vec![RoleUrl::class(&cell_url("d"), "confidentialClient").to_string()];
@@ -265,10 +267,15 @@ async fn introspection_shows_an_app_its_own_tokens_only() {
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.json()["active"].as_bool().unwrap()
     };
-    let (client, bearer) = (basic(&app, &secret), format!("Bearer {of_app}"));
-    for who in [&client, &bearer] {
-        assert!(active(who, &of_app).await);
-        assert!(!active(who, &plain).await);
+    let kept = world.signed(by_confidential_app);
+    let of_kept = with_client(&world, &[("client_id", &app), ("client_secret", &kept)]).await;
+    let of_kept = text(&of_kept.json(), "access_token");
+    for (secret, own, sees_kept) in [(&secret, &of_app, false), (&kept, &of_kept, true)] {
+        for who in [basic(&app, secret), format!("Bearer {own}")] {
+            assert!(active(&who, &of_app).await);
+            assert!(!active(&who, &plain).await);
+            assert_eq!(active(&who, &of_kept).await, sees_kept, "{who:.12} {sees_kept}");
+        }
     }
     for (secret, token, expected) in [
         (secret.as_str(), &of_app, Ok(true)),
