@@ -5,7 +5,7 @@ use futures_util::{Stream, StreamExt};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
-use personium_model::BlobReader;
+use personium_model::{BlobReader, Part, Room};
 use personium_types::{Code, Error, Result};
 
 /// Why a body could not be read or written to the end.
@@ -66,11 +66,53 @@ async fn read_piece(
     }
 }
 
-/// Reads a whole body of at most `limit` bytes.
+/// Bytes of a body that take no part of the room for bodies.
+const SMALL: usize = 16 << 10;
+
+/// A body and the part of the room that it takes.
+struct Held(
+    Bytes,
+    #[allow(dead_code, reason = "gives the part back when it is dropped")] Part,
+);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Reads a whole body of at most `limit` bytes. As long as the result lives, it takes a part of the room, unless it is small.
 ///
 /// # Errors
-/// 413 if it is longer, 408 if the client sent it too slowly, 400 if it broke off.
-pub async fn read_all(mut body: Body, limit: usize) -> Result<Bytes> {
+/// 413 if it is longer, 408 if the client sent it too slowly, 400 if it broke off, 503 if there is no room for it.
+pub async fn read_within(body: Body, limit: usize, room: &Room) -> Result<Bytes> {
+    let mut part = Part::default();
+    let take = |bytes| match bytes {
+        0..=SMALL => Ok(()),
+        _ => room.grow(&mut part, bytes),
+    };
+    let bytes = read(body, limit, take).await?;
+    Ok(if bytes.len() > SMALL {
+        Bytes::from_owner(Held(bytes, part))
+    } else {
+        bytes
+    })
+}
+
+/// Reads a whole body of at most `limit` bytes, which is small.
+///
+/// # Errors
+/// As [`read_within`].
+pub async fn read_all(body: Body, limit: usize) -> Result<Bytes> {
+    read(body, limit, |_| Ok(())).await
+}
+
+/// `take` is asked for the bytes of the body so far, before they are kept.
+async fn read(
+    mut body: Body,
+    limit: usize,
+    mut take: impl FnMut(usize) -> Result<()>,
+) -> Result<Bytes> {
     let too_large = || Error::new(Code::BodyTooLarge).with(limit.to_string());
     if http_body::Body::size_hint(&body).lower() > limit as u64 {
         return Err(too_large());
@@ -86,6 +128,7 @@ pub async fn read_all(mut body: Body, limit: usize) -> Result<Bytes> {
         if so_far + data.len() > limit {
             return Err(too_large());
         }
+        take(so_far + data.len())?;
         match first {
             None => first = Some(data),
             Some(_) => rest.extend_from_slice(&data),

@@ -145,7 +145,8 @@ impl Call {
 
     /// The whole body as bytes, at most `limit`.
     pub async fn read_body(&mut self, limit: usize) -> Result<bytes::Bytes> {
-        body::read_all(self.take_body(), limit).await
+        let body = self.take_body();
+        body::read_within(body, limit, self.unit.body_room()).await
     }
 
     /// The first value of a query parameter, decoded as a form (`+` is a space).

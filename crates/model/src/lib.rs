@@ -23,6 +23,7 @@ pub mod records;
 pub mod relocation;
 pub mod resource;
 pub mod roles;
+pub mod room;
 pub mod settings;
 pub mod sweep;
 pub mod unit;
@@ -35,6 +36,7 @@ pub use cell::Cell;
 /// A stored body being read.
 pub use personium_store::BlobReader;
 pub use resource::Resource;
+pub use room::{Part, Room};
 pub use settings::Settings;
 pub use unit::Unit;
 pub use url::UnitUrls;

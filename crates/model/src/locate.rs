@@ -198,6 +198,14 @@ pub async fn locate(
     })
 }
 
+/// Bytes of the properties of a collection that is remembered.
+const REMEMBERED: usize = 16 << 10;
+
+fn is_small(node: &Node) -> bool {
+    let texts = node.properties.values();
+    texts.map(String::len).sum::<usize>() <= REMEMBERED
+}
+
 /// The member of a collection with this name.
 pub async fn child(view: &CellView, parent: &NodeId, name: &str) -> Result<Option<Located>> {
     let memo = format!("node/{parent}/{name}");
@@ -205,8 +213,10 @@ pub async fn child(view: &CellView, parent: &NodeId, name: &str) -> Result<Optio
     let node = match view.recall::<Versioned<Node>>(&memo) {
         Some(node) => node,
         None => match view.records().find::<Node>(&key).await? {
-            // Files change without notice to the view, so only collections are remembered.
-            Some(node) if node.value.kind != Kind::File => view.remember(memo, node),
+            // Files change without notice to the view, so only collections are remembered, and no large ones: many are.
+            Some(node) if node.value.kind != Kind::File && is_small(&node.value) => {
+                view.remember(memo, node)
+            }
             Some(node) => Arc::new(node),
             None => return Ok(None),
         },

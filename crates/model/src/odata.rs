@@ -5,6 +5,7 @@
 
 mod accept;
 mod association;
+mod collector;
 mod create;
 mod delete;
 mod draft;
@@ -13,6 +14,7 @@ mod link;
 mod list;
 mod load;
 pub mod message;
+mod pace;
 mod plan;
 mod removal;
 mod root;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use personium_store::{
-    Batch, Direction, Expect, Key, KeyRange, RecordStore, Space, Stamp, StoreError,
+    Batch, Direction, Expect, Key, KeyRange, Limit, RecordStore, Space, Stamp, StoreError,
 };
 use personium_types::{Code, Error, Result};
 use serde::Serialize;
@@ -131,30 +131,41 @@ impl Records {
         order: Direction,
         limit: usize,
     ) -> Result<Vec<(Key, Versioned<T>)>> {
+        let limit = Limit::records(limit);
+        Ok(self.list_within(range, order, limit).await?.0)
+    }
+
+    /// The first decoded values of a range, and whether the limit ended them rather than the range.
+    pub async fn list_within<T: DeserializeOwned>(
+        &self,
+        range: &KeyRange,
+        order: Direction,
+        limit: Limit,
+    ) -> Result<(Vec<(Key, Versioned<T>)>, bool)> {
         let found = self
             .store
             .scan(&self.space, range, order, limit)
             .await
             .map_err(store_error)?;
-        found
-            .into_iter()
-            .map(|(key, r)| {
-                Ok((
-                    key,
-                    Versioned {
-                        value: decode(&r.value)?,
-                        version: r.version,
-                    },
-                ))
-            })
-            .collect()
+        let bytes = found.iter().map(|(_, r)| r.value.len()).sum();
+        let is_cut = limit.is_reached(found.len(), bytes);
+        let decoded = found.into_iter().map(|(key, r)| {
+            Ok((
+                key,
+                Versioned {
+                    value: decode(&r.value)?,
+                    version: r.version,
+                },
+            ))
+        });
+        Ok((decoded.collect::<Result<_>>()?, is_cut))
     }
 
     /// Up to `limit` raw values of a range, upwards.
     pub async fn list_bytes(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Bytes)>> {
         let found = self
             .store
-            .scan(&self.space, range, Direction::Up, limit)
+            .scan(&self.space, range, Direction::Up, Limit::records(limit))
             .await
             .map_err(store_error)?;
         Ok(found.into_iter().map(|(key, r)| (key, r.value)).collect())
@@ -169,7 +180,7 @@ impl Records {
     ) -> Result<Vec<Key>> {
         let found = self
             .store
-            .scan(&self.space, range, order, limit)
+            .scan(&self.space, range, order, Limit::records(limit))
             .await
             .map_err(store_error)?;
         Ok(found.into_iter().map(|(key, _)| key).collect())

@@ -13,6 +13,8 @@ pub struct Settings {
     pub auth: AuthRules,
     /// Whether URLs that owners of cells choose may lead the unit into private networks.
     pub private_networks: bool,
+    /// Bytes of request bodies that are read as a whole, of all requests together.
+    pub bodies_max: u64,
     /// URL of the page that a browser gets at a cell root without a page of its own.
     pub relay_html_url: Option<String>,
     /// URL of the login form for cells without one of their own.
@@ -105,6 +107,12 @@ pub struct OdataLimits {
     pub body_max: usize,
     /// Bytes of a batch body.
     pub batch_body_max: usize,
+    /// Bytes of the values of one entity.
+    pub entity_max: usize,
+    /// Bytes of the values of all entities in one answer.
+    pub answer_max: usize,
+    /// Time for a list in milliseconds.
+    pub query_timeout_ms: u64,
 }
 
 /// Limits of WebDAV.
@@ -200,6 +208,7 @@ impl Default for Settings {
             dav: DavLimits::default(),
             auth: AuthRules::default(),
             private_networks: false,
+            bodies_max: 256 << 20,
             relay_html_url: None,
             authorization_html_url: None,
             password_change_html_url: None,
@@ -252,6 +261,9 @@ impl Default for OdataLimits {
             complex_layers: vec![Some(20), Some(5), Some(2), Some(0)],
             body_max: 32 << 20,
             batch_body_max: 64 << 20,
+            entity_max: 4 << 20,
+            answer_max: 64 << 20,
+            query_timeout_ms: 60_000,
         }
     }
 }

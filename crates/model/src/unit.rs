@@ -17,6 +17,7 @@ use crate::file::UnitBodyKey;
 use crate::gate::{Gate, Turns};
 use crate::keys::{ControlSet, SetKey};
 use crate::records::Records;
+use crate::room::Room;
 use crate::view::{CellView, Views};
 use crate::{Cell, Settings, UnitUrls, entity};
 
@@ -52,6 +53,7 @@ struct Shared {
     proven: Proven,
     views: Views,
     uploads: Gate,
+    body_room: Room,
     turns: Turns,
     sweeps: Arc<Semaphore>,
     bell: Bell,
@@ -77,6 +79,7 @@ impl Unit {
             .auth
             .hash_threads
             .unwrap_or_else(HashPool::usual_threads);
+        let body_room = Room::new(settings.bodies_max);
         let uploads = Gate::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
         let bar = &settings.bar;
         let installs = Gate::new(bar.installs_max, bar.installs_waiting_max);
@@ -91,6 +94,7 @@ impl Unit {
             proven: Proven::default(),
             views: Views::default(),
             uploads,
+            body_room,
             turns: Turns::default(),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
             bell: Bell::default(),
@@ -171,6 +175,12 @@ impl Unit {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn RecordStore> {
         &self.shared.ports.records
+    }
+
+    /// The memory for request bodies that are read as a whole.
+    #[must_use]
+    pub fn body_room(&self) -> &Room {
+        &self.shared.body_room
     }
 
     /// Where uploads of large bodies wait for their turn.

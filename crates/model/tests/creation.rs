@@ -22,7 +22,8 @@ use personium_odata::etag::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
 use personium_store::{
-    Batch, Direction, Key, KeyRange, Record, RecordStore, Result as StoreResult, Space, Stamp,
+    Batch, Direction, Key, KeyRange, Limit, Record, RecordStore, Result as StoreResult, Space,
+    Stamp,
 };
 use personium_types::{Clock, Code, NodeId, Result};
 
@@ -61,7 +62,7 @@ impl RecordStore for Interrupted {
         space: &Space,
         range: &KeyRange,
         order: Direction,
-        limit: usize,
+        limit: Limit,
     ) -> StoreResult<Vec<(Key, Record)>> {
         self.records.scan(space, range, order, limit).await
     }
@@ -191,7 +192,12 @@ impl World {
         };
         let found = self
             .records
-            .scan(&Space::Cell(cell), &everything, Direction::Up, 1 << 20)
+            .scan(
+                &Space::Cell(cell),
+                &everything,
+                Direction::Up,
+                Limit::records(1 << 20),
+            )
             .await
             .unwrap();
         let text = id.to_string();

@@ -6,7 +6,7 @@ mod reader;
 
 pub use accept::accept;
 pub use merge::merge;
-pub use reader::{Json, JsonFault, MAX_DEPTH, Members, read_object};
+pub use reader::{Json, JsonFault, MAX_DEPTH, MAX_VALUES, Members, read_object};
 
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ pub struct Setting<'a> {
     pub has_complex_type: &'a dyn Fn(&str) -> bool,
     /// How the request reaches the set.
     pub route: Route,
+    /// Members of a body that are not declared, at most.
+    pub undeclared_max: usize,
 }
 
 /// A valid body.
@@ -91,6 +93,9 @@ pub enum BodyFault {
     /// The schema of a box was expected.
     #[error("the value of {0} is no schema URI")]
     SchemaUri(String),
+    /// More undeclared members than a type can have properties.
+    #[error("there are too many members that are not declared")]
+    TooMany,
 }
 
 impl From<JsonFault> for BodyFault {

@@ -24,6 +24,8 @@ pub const MAX_FILTER_BYTES: usize = 16 * 1024;
 pub const MAX_FILTER_DEPTH: usize = 100;
 /// Longest argument of `startswith` in characters.
 pub const MAX_PREFIX_CHARS: usize = 1000;
+/// Searches for phrases in one filter: each walks through the words of the text that it looks into.
+pub const MAX_PHRASES: usize = 64;
 /// Strings with more characters count as missing in comparisons and orders.
 pub const MAX_COMPARED_CHARS: usize = 4096;
 
@@ -55,6 +57,9 @@ pub enum FilterFault {
     /// The prefix is longer than [`MAX_PREFIX_CHARS`].
     #[error("the prefix searched for is too long")]
     PrefixTooLong,
+    /// There are more than [`MAX_PHRASES`] searches for phrases.
+    #[error("the filter searches for too many phrases")]
+    TooManyPhrases,
 }
 
 /// A filter in one of two states: [`Parsed`] or [`Typed`].
@@ -115,6 +120,17 @@ pub enum Test {
     HasPhrase(PropertyRef, Phrase),
 }
 
+impl Test {
+    /// How many phrases it searches for.
+    fn phrases(&self) -> usize {
+        match self {
+            Self::All(tests) | Self::Any(tests) => tests.iter().map(Self::phrases).sum(),
+            Self::HasPhrase(..) => 1,
+            Self::Compare(..) | Self::IsNull(_) | Self::IsNotNull(_) | Self::StartsWith(..) => 0,
+        }
+    }
+}
+
 impl Filter<Parsed> {
     /// Reads a filter, already decoded from the URL.
     ///
@@ -130,9 +146,14 @@ impl Filter<Parsed> {
     /// Fits the filter to an entity type.
     ///
     /// # Errors
-    /// The first [`FilterFault`] from left to right; an unknown property before a bad literal.
+    /// The first [`FilterFault`] from left to right; an unknown property before a bad literal. Then the limit
+    /// [`MAX_PHRASES`].
     pub fn check(self, entity_type: &EntityType) -> Result<Filter<Typed>, FilterFault> {
-        check::check(&self.state.0, entity_type).map(|test| Filter { state: Typed(test) })
+        let test = check::check(&self.state.0, entity_type)?;
+        if test.phrases() > MAX_PHRASES {
+            return Err(FilterFault::TooManyPhrases);
+        }
+        Ok(Filter { state: Typed(test) })
     }
 }
 

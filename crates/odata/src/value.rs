@@ -88,6 +88,18 @@ impl Value {
         }
     }
 
+    /// Roughly the bytes that it takes as text.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::String(text) => text.len(),
+            Self::Complex(members) => members.weight(),
+            Self::List(items) => items.iter().map(Self::weight).sum(),
+            Self::Null | Self::Bool(_) => 4,
+            Self::Int32(_) | Self::Single(_) | Self::Double(_) | Self::DateTime(_) => 12,
+        }
+    }
+
     /// The value read as another primitive type: integers become doubles when a property's type was widened,
     /// elements of a list likewise. Values that already fit, or cannot be read so, stay as they are.
     #[must_use]
@@ -176,6 +188,15 @@ impl Properties {
         let at = self.entries.iter().position(|(own, _)| &**own == name)?;
         *cursor = at + 1;
         self.entries.get(at).map(|(_, value)| value)
+    }
+
+    /// Roughly the bytes that these names and values take as text.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let entries = self.entries.iter();
+        entries
+            .map(|(name, value)| name.len() + value.weight())
+            .sum()
     }
 
     /// Sets a value; a new name goes to the end, a known one keeps its place.

@@ -223,6 +223,7 @@ pub fn settings(config: &Config) -> Settings {
         },
         auth: auth(config),
         private_networks: config.outgoing.private_networks,
+        bodies_max: config.listen.bodies_max,
         relay_html_url: config.cell.relay.clone(),
         authorization_html_url: config.cell.authorization.clone(),
         password_change_html_url: config.cell.password_change.clone(),
@@ -282,6 +283,9 @@ fn odata(config: &Config) -> OdataLimits {
         complex_layers: schema.complex_layers.clone(),
         body_max: odata.body_max,
         batch_body_max: odata.batch_body_max,
+        entity_max: odata.entity_max,
+        answer_max: odata.answer_max,
+        query_timeout_ms: odata.query_timeout_ms,
     }
 }
 

@@ -19,4 +19,4 @@ pub use bus::{Bus, Subscription};
 pub use cache::Cache;
 pub use error::{Result, StoreError};
 pub use key::{Key, KeyBuilder, KeyRange};
-pub use record::{Batch, Direction, Expect, Op, Record, RecordStore, Space, Stamp};
+pub use record::{Batch, Direction, Expect, Limit, Op, Record, RecordStore, Space, Stamp};

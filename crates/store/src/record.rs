@@ -36,6 +36,38 @@ pub enum Direction {
     Down,
 }
 
+/// How much a scan gives at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Records.
+    pub records: usize,
+    /// Bytes of their values: the scan ends with the record that reaches it.
+    pub bytes: usize,
+}
+
+impl Limit {
+    /// So many records, of any size.
+    #[must_use]
+    pub const fn records(records: usize) -> Self {
+        Self {
+            records,
+            bytes: usize::MAX,
+        }
+    }
+
+    /// The same, but no record more once their values have so many bytes.
+    #[must_use]
+    pub const fn or_bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// Whether records whose values have so many bytes are as much as this.
+    #[must_use]
+    pub const fn is_reached(&self, records: usize, bytes: usize) -> bool {
+        records >= self.records || bytes >= self.bytes
+    }
+}
+
 /// What an assertion expects of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
@@ -136,13 +168,13 @@ pub trait RecordStore: Send + Sync + 'static {
     /// The records of these keys, in the order of the keys, from one snapshot.
     async fn get(&self, space: &Space, keys: &[Key]) -> Result<Vec<Option<Record>>>;
 
-    /// Up to `limit` records of the range, from one snapshot.
+    /// The first records of the range, as many as the limit allows, from one snapshot.
     async fn scan(
         &self,
         space: &Space,
         range: &KeyRange,
         order: Direction,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<(Key, Record)>>;
 
     /// How many records the range holds.

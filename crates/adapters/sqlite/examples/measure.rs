@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use personium_sqlite::{Settings, SqliteStore, Sync};
 use personium_store::contract::Rng;
-use personium_store::{Batch, Direction, Key, KeyRange, RecordStore, Space};
+use personium_store::{Batch, Direction, Key, KeyRange, Limit, RecordStore, Space};
 use personium_types::CellId;
 
 const TIME: Duration = Duration::from_secs(2);
@@ -124,7 +124,7 @@ async fn reads(store: &Arc<SqliteStore>, size: usize) -> (f64, f64) {
         };
         assert_eq!(
             store
-                .scan(&space, &range, Direction::Up, 25)
+                .scan(&space, &range, Direction::Up, Limit::records(25))
                 .await
                 .unwrap()
                 .len(),

@@ -1,7 +1,7 @@
 //! Reading from a file.
 
 use bytes::Bytes;
-use personium_store::{Direction, Key, KeyRange, Record, Result};
+use personium_store::{Direction, Key, KeyRange, Limit, Record, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::error::store_error;
@@ -49,30 +49,40 @@ pub(crate) fn one(db: &Connection, key: &Key) -> rusqlite::Result<Option<Record>
         .optional()
 }
 
-/// Up to `limit` records of the range.
+/// The first records of the range.
 pub(crate) fn scan(
     db: &Connection,
     range: &KeyRange,
     order: Direction,
-    limit: usize,
+    limit: Limit,
 ) -> rusqlite::Result<Vec<(Key, Record)>> {
     let start = range.start.as_bytes();
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let records = i64::try_from(limit.records).unwrap_or(i64::MAX);
     let row = |row: &Row<'_>| {
         Ok((
             Key::from_bytes(row.get_ref(0)?.as_blob()?.to_vec()),
             record(row)?,
         ))
     };
+    let first = |rows: &mut dyn Iterator<Item = rusqlite::Result<(Key, Record)>>| {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for row in rows {
+            let (key, record) = row?;
+            bytes += record.value.len();
+            found.push((key, record));
+            if limit.is_reached(found.len(), bytes) {
+                break;
+            }
+        }
+        Ok(found)
+    };
     let to_end = |sql: &str| {
-        db.prepare_cached(sql)?
-            .query_map(params![start, limit], row)?
-            .collect()
+        let mut scan = db.prepare_cached(sql)?;
+        first(&mut scan.query_map(params![start, records], row)?)
     };
     let bounded = |sql: &str, end: &Key| {
-        db.prepare_cached(sql)?
-            .query_map(params![start, end.as_bytes(), limit], row)?
-            .collect()
+        let mut scan = db.prepare_cached(sql)?;
+        first(&mut scan.query_map(params![start, end.as_bytes(), records], row)?)
     };
     match (order, &range.end) {
         (Direction::Up, None) => to_end(sql::SCAN_UP_TO_END),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use lru::LruCache;
 use parking_lot::Mutex;
 use personium_store::{
-    Batch, Direction, Key, KeyRange, Record, RecordStore, Result, Space, Stamp, StoreError,
+    Batch, Direction, Key, KeyRange, Limit, Record, RecordStore, Result, Space, Stamp, StoreError,
 };
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -180,11 +180,14 @@ impl RecordStore for SqliteStore {
         space: &Space,
         range: &KeyRange,
         order: Direction,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<(Key, Record)>> {
-        let first = limit.min(SHORT);
+        let first = Limit {
+            records: limit.records.min(SHORT),
+            ..limit
+        };
         let found = self.read_here(space, Vec::new(), |db| read::scan(db, range, order, first))?;
-        if found.len() < first || first == limit {
+        if found.len() < first.records || first == limit {
             return Ok(found);
         }
         // All of it anew, so that it comes from one snapshot.

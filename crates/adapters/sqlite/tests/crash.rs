@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use personium_sqlite::{Settings, SqliteStore};
 use personium_store::contract::Rng;
-use personium_store::{Batch, Direction, Key, KeyRange, RecordStore, Space};
+use personium_store::{Batch, Direction, Key, KeyRange, Limit, RecordStore, Space};
 
 const FOLDER: &str = "PERSONIUM_TEST_CRASH_FOLDER";
 const WRITERS: u64 = 8;
@@ -92,7 +92,12 @@ async fn audit(folder: &tempfile::TempDir, acknowledged: &[u64]) {
     for (writer, acknowledged) in (0..).zip(acknowledged) {
         let range = KeyRange::prefix(&Key::table(b't').u64(writer).build());
         let found = store
-            .scan(&Space::Unit, &range, Direction::Up, usize::MAX)
+            .scan(
+                &Space::Unit,
+                &range,
+                Direction::Up,
+                Limit::records(usize::MAX),
+            )
             .await
             .unwrap();
         let done = found.len() as u64 / TRACES;

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use personium_sqlite::{Settings, SqliteStore, Sync};
-use personium_store::{Batch, Direction, Expect, Key, KeyRange, RecordStore, Space, StoreError};
+use personium_store::{
+    Batch, Direction, Expect, Key, KeyRange, Limit, RecordStore, Space, StoreError,
+};
 use personium_types::CellId;
 
 fn key(n: u64) -> Key {
@@ -232,7 +234,7 @@ async fn closing_finishes_what_is_queued() {
     assert_eq!(store.count(&Space::Unit, &all).await.unwrap(), acknowledged);
     assert_eq!(
         store
-            .scan(&Space::Unit, &all, Direction::Up, 1000)
+            .scan(&Space::Unit, &all, Direction::Up, Limit::records(1000))
             .await
             .unwrap()
             .len() as u64,
@@ -286,7 +288,9 @@ fn bodies(folder: &tempfile::TempDir) -> Vec<i64> {
 /// Length and version of each record of the unit's file.
 async fn sizes(store: &SqliteStore) -> Vec<(usize, personium_store::Stamp)> {
     let all = KeyRange::prefix(&Key::table(b'k').build());
-    let found = store.scan(&Space::Unit, &all, Direction::Up, 9).await;
+    let found = store
+        .scan(&Space::Unit, &all, Direction::Up, Limit::records(9))
+        .await;
     let size = |(_, r): (Key, personium_store::Record)| (r.value.len(), r.version);
     found.unwrap().into_iter().map(size).collect()
 }
@@ -358,7 +362,9 @@ async fn a_missing_body_is_an_error_not_an_empty_value() {
     let got = store.get(&Space::Unit, &[key(1)]).await;
     assert!(matches!(got, Err(StoreError::Corrupt(_))), "{got:?}");
     let all = KeyRange::prefix(&Key::table(b'k').build());
-    let scanned = store.scan(&Space::Unit, &all, Direction::Up, 9).await;
+    let scanned = store
+        .scan(&Space::Unit, &all, Direction::Up, Limit::records(9))
+        .await;
     assert!(
         matches!(scanned, Err(StoreError::Corrupt(_))),
         "{scanned:?}"

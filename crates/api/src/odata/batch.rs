@@ -394,6 +394,10 @@ impl Run {
 
     async fn outcome(&mut self, part: &Part<'_>) -> Result<Outcome> {
         self.check_time(part.method != Method::Get)?;
+        let max = self.service.call.unit.settings().odata.answer_max;
+        if part.method == Method::Get && self.writer.len() > max {
+            return Err(Code::QueryRefused.into());
+        }
         match (part.method, &part.target) {
             (Method::Get, Target::Set(name)) => self.list(name, part.query).await,
             (Method::Get, Target::Entity { set, id }) => self.get(set, id).await,

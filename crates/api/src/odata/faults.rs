@@ -42,7 +42,7 @@ fn filter(fault: &FilterFault) -> Error {
         FilterFault::TypeMismatch(name) => Error::new(Code::FilterType).with(name),
         FilterFault::OutOfRange(name) => Error::new(Code::FilterRange).with(name),
         FilterFault::Escape(text) => Error::new(Code::FilterEscape).with(text),
-        FilterFault::PrefixTooLong => Code::QueryRefused.into(),
+        FilterFault::PrefixTooLong | FilterFault::TooManyPhrases => Code::QueryRefused.into(),
     }
 }
 

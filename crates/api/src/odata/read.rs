@@ -134,6 +134,9 @@ impl Expanded {
 }
 
 /// What `$expand` finds for each of the entities.
+///
+/// # Errors
+/// 403 without the privilege for what is expanded, 400 if all of it is too large for an answer.
 pub(super) async fn expand_all(
     service: &Service,
     set: &SetRef,
@@ -142,6 +145,7 @@ pub(super) async fn expand_all(
     max: usize,
 ) -> Result<Vec<Expanded>> {
     let mut out = Vec::with_capacity(entities.len());
+    let mut bytes: usize = entities.iter().map(|e| e.properties.weight()).sum();
     for entity in entities {
         let found = if expand.is_empty() {
             Vec::new()
@@ -153,6 +157,11 @@ pub(super) async fn expand_all(
             }
             odata::expand(&service.root, set, entity, expand.names(), max).await?
         };
+        let shown = found.iter().flat_map(|(_, entities)| entities);
+        bytes += shown.map(|e| e.properties.weight()).sum::<usize>();
+        if bytes > service.call.unit.settings().odata.answer_max {
+            return Err(Code::QueryRefused.into());
+        }
         out.push(Expanded(found));
     }
     Ok(out)

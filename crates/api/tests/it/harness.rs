@@ -11,7 +11,7 @@ use personium_model::auth::Keys;
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
-use personium_store::{BlobStore, Direction, Key, KeyRange, RecordStore, Space};
+use personium_store::{BlobStore, Direction, Key, KeyRange, Limit, RecordStore, Space};
 use personium_types::{CellId, Clock, Secret};
 
 /// The URL of the unit.
@@ -252,7 +252,7 @@ impl World {
         let space = Space::Cell(self.cell().await);
         let found = self
             .records
-            .scan(&space, &everything, Direction::Up, 1 << 20)
+            .scan(&space, &everything, Direction::Up, Limit::records(1 << 20))
             .await
             .unwrap();
         let mut keys: Vec<Key> = found.into_iter().map(|(key, _)| key).collect();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod auth;
+mod bounds;
 mod dav;
 mod event;
 mod harness;

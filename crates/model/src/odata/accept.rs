@@ -92,6 +92,7 @@ fn with_setting<T>(
         unit_url: Some(&unit_url),
         has_complex_type: &has,
         route,
+        undeclared_max: root.owner().settings().odata.properties_max,
     })
 }
 
@@ -105,5 +106,6 @@ pub fn body_error(fault: BodyFault) -> Error {
         BodyFault::Required(member) => Error::new(Code::FieldRequired).with(member),
         BodyFault::CellUrl(member) => Error::new(Code::CellUrlFormat).with(member),
         BodyFault::SchemaUri(member) => Error::new(Code::SchemaUriFormat).with(member),
+        BodyFault::TooMany => Code::PropertyLimit.into(),
     }
 }

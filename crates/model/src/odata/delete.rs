@@ -9,6 +9,7 @@ use super::association::Side;
 use super::draft::Draft;
 use super::link::{link_keys, linked_ids};
 use super::load::{self, Entity};
+use super::pace::Pace;
 use super::root::{Root, SetRef};
 use super::update::check_if_match;
 use super::{rules, schema_rules};
@@ -75,8 +76,10 @@ pub(super) async fn remove(
     found: Entity,
     batch: &mut Batch,
 ) -> Result<()> {
+    let mut pace = Pace::of_change();
     for association in root.associations(set) {
         for id in linked_ids(root, &association, &found, usize::MAX).await? {
+            pace.step().await?;
             let Some(other) = load::find_by_id(root, &association.there, &id).await? else {
                 continue;
             };

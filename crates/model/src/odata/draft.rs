@@ -3,7 +3,7 @@
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::value::Properties;
 use personium_store::{Batch, Expect, Stamp};
-use personium_types::Result;
+use personium_types::{Code, Error, Result};
 
 use super::association::parent_of;
 use super::index;
@@ -22,6 +22,8 @@ pub(super) struct Draft {
     read: Option<Stamp>,
     old_index: Vec<personium_store::Key>,
     changed: bool,
+    /// Whether it has other properties than the entity that was read.
+    has_new_properties: bool,
 }
 
 impl Draft {
@@ -34,6 +36,7 @@ impl Draft {
             old_index,
             entity,
             changed: false,
+            has_new_properties: false,
         }
     }
 
@@ -51,6 +54,7 @@ impl Draft {
             old_index: Vec::new(),
             entity,
             changed: true,
+            has_new_properties: true,
         }
     }
 
@@ -74,10 +78,18 @@ impl Draft {
         self.entity.stored.version += 1;
         self.entity.stored.updated = now_ms;
         self.changed = true;
+        self.has_new_properties = true;
     }
 
     /// Adds what changed to the batch. An entity that did not change must at least still be there.
+    ///
+    /// # Errors
+    /// 413 if the entity is larger than one may be.
     pub fn finish(self, root: &Root, batch: &mut Batch) -> Result<Entity> {
+        let max = root.unit.settings().odata.entity_max;
+        if self.has_new_properties && self.entity.properties.weight() > max {
+            return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
+        }
         let key = keys::entity(&self.set.key, &self.entity.id);
         if !self.changed {
             batch.assert(key, Expect::Present);

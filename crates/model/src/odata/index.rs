@@ -74,6 +74,15 @@ pub(super) fn with_text_prefix(key: KeyBuilder, prefix: &str) -> KeyBuilder {
     key.byte(CLASS_TEXT).text_prefix(shortened(prefix))
 }
 
+/// The beginning of the last keys with values up to this one. Behind a text that was shortened lie longer ones that are
+/// smaller than it; they all begin with what is left of it.
+pub(super) fn up_to(key: KeyBuilder, value: &Value) -> Option<Key> {
+    Some(match value {
+        Value::String(text) if is_shortened(text) => with_text_prefix(key, text).build(),
+        _ => with_value(key, value)?.build(),
+    })
+}
+
 /// Whether the text is too long to stand in an index key as a whole.
 pub(super) fn is_shortened(text: &str) -> bool {
     text.len() > TEXT_MAX

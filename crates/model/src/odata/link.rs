@@ -1,12 +1,13 @@
 //! Links between entities.
 
 use personium_odata::key::EntityKey;
-use personium_store::{Batch, Direction, Expect};
+use personium_store::{Batch, Direction, Expect, KeyRange};
 use personium_types::{Code, Error, Result};
 
 use super::association::{Association, Side};
 use super::draft::Draft;
 use super::load::{self, Entity};
+use super::pace::Pace;
 use super::root::{Root, SetRef};
 use crate::Permit;
 use crate::keys;
@@ -130,7 +131,9 @@ pub async fn list_links(
     limit: usize,
 ) -> Result<Vec<Entity>> {
     let mut out = Vec::new();
+    let mut pace = Pace::of_query(root);
     for id in linked_ids(root, association, source, usize::MAX).await? {
+        pace.step().await?;
         if let Some(entity) = load::find_by_id(root, &association.there, &id).await? {
             out.push(entity);
         }
@@ -149,32 +152,49 @@ pub async fn list_links(
     Ok(out.into_iter().skip(skip).take(limit).collect())
 }
 
-/// The ids of the entities that an entity is linked to, in their order.
+/// The ids of the entities that an entity is linked to, in their order, at most `limit`.
 pub(super) async fn linked_ids(
     root: &Root,
     association: &Association,
     source: &Entity,
     limit: usize,
 ) -> Result<Vec<String>> {
-    if association.forth == Side::One {
-        return Ok(source
-            .stored
-            .links
-            .get(&association.field_forth)
-            .cloned()
-            .into_iter()
-            .collect());
+    Linked::of(association, source).next(root, limit).await
+}
+
+/// The ids of the entities that an entity is linked to, some at a time.
+pub(super) enum Linked {
+    /// By a link of which there is one at most.
+    One(Option<String>),
+    /// By links that are records: the range of those that are left, and the length of their keys before the id.
+    Many(KeyRange, usize),
+}
+
+impl Linked {
+    /// All from the beginning.
+    pub fn of(association: &Association, source: &Entity) -> Self {
+        if association.forth == Side::One {
+            return Self::One(source.stored.links.get(&association.field_forth).cloned());
+        }
+        let range = keys::links(&association.here.key, &source.id, &association.tag_forth);
+        let prefix = range.start.as_bytes().len();
+        Self::Many(range, prefix)
     }
-    let range = keys::links(&association.here.key, &source.id, &association.tag_forth);
-    let prefix = range.start.as_bytes().len();
-    let found = root
-        .records
-        .list_keys(&range, Direction::Up, limit.min(1 << 20))
-        .await?;
-    Ok(found
-        .iter()
-        .filter_map(|key| keys::last_text(key, prefix))
-        .collect())
+
+    /// The next ids in their order; fewer than `limit`, if it is not 0, only at the end.
+    pub async fn next(&mut self, root: &Root, limit: usize) -> Result<Vec<String>> {
+        match self {
+            Self::One(id) => Ok(id.take().into_iter().collect()),
+            Self::Many(range, prefix) => {
+                let found = root.records.list_keys(range, Direction::Up, limit).await?;
+                if let Some(last) = found.last() {
+                    *range = range.after(last);
+                }
+                let ids = found.iter().filter_map(|key| keys::last_text(key, *prefix));
+                Ok(ids.collect())
+            }
+        }
+    }
 }
 
 /// Links two drafts.

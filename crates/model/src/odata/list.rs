@@ -1,22 +1,28 @@
 //! Lists of entities.
 
-use personium_odata::filter::PropertyRef;
 use personium_odata::query::{InlineCount, TypedListQuery};
-use personium_odata::value::Value;
-use personium_store::{Direction, Key, KeyRange};
+use personium_store::{Direction, Key, Limit};
 use personium_types::{Code, Result};
 
-use super::association::Association;
+use super::association::{Association, Side};
+use super::collector::{Collector, weight};
 use super::index;
-use super::link::linked_ids;
+use super::link::Linked;
 use super::load::{self, Entity};
-use super::plan::{Plan, Source, plan};
+use super::pace::Pace;
+use super::plan::{IndexScan, Plan, Source, plan};
 use super::root::{Root, SetRef};
 use crate::entity::StoredEntity;
 use crate::keys;
 
 /// Candidates that are read at once.
-const STEP: usize = 256;
+pub(super) const STEP: usize = 256;
+
+/// Bytes of candidates after which no more are read at once.
+const STEP_BYTES: usize = 4 << 20;
+
+/// Entities that are read at once by their ids: as many of the largest size may be in memory.
+const FETCH: usize = 32;
 
 /// A list query that fits its set.
 pub type ListQuery = TypedListQuery;
@@ -43,8 +49,9 @@ pub async fn list(
     if query.count == InlineCount::AllPages && visible.is_none() {
         count = known_count(root, set, query, &plan).await?;
     }
-    let mut collector = Collector::new(query, &plan, count.is_none(), visible);
-    let done = run(root, set, &plan, &mut collector).await?;
+    let mut pace = Pace::of_query(root);
+    let mut collector = Collector::new(root, query, &plan, count.is_none(), visible);
+    let done = run(root, set, &plan, &mut collector, &mut pace).await?;
     if !done {
         // A long text stood in the way of the index order: read everything and sort.
         let all = Plan {
@@ -52,8 +59,8 @@ pub async fn list(
             ordered: false,
             count: None,
         };
-        collector = Collector::new(query, &all, count.is_none(), visible);
-        run(root, set, &all, &mut collector).await?;
+        collector = Collector::new(root, query, &all, count.is_none(), visible);
+        run(root, set, &all, &mut collector, &mut pace).await?;
     }
     let mut page = collector.finish();
     page.count = match query.count {
@@ -95,45 +102,31 @@ async fn run(
     set: &SetRef,
     plan: &Plan,
     collector: &mut Collector<'_>,
+    pace: &mut Pace,
 ) -> Result<bool> {
     match &plan.source {
         Source::Id(id) => {
             if let Some(entity) = load::find_by_id(root, set, id).await? {
-                collector.offer(entity);
+                collector.offer(entity)?;
             }
             Ok(true)
         }
         Source::All => {
-            scan_all(root, set, collector, |_| true).await?;
+            scan_all(root, set, collector, pace, |_| true).await?;
             Ok(true)
         }
-        Source::Index {
-            range,
-            prefix,
-            direction,
-            nulls_follow,
-        } => {
-            if !scan_index(
-                root,
-                set,
-                range,
-                *prefix,
-                *direction,
-                plan.ordered,
-                collector,
-            )
-            .await?
-            {
+        Source::Index(scan) => {
+            if !scan_index(root, set, scan, plan.ordered, collector, pace).await? {
                 return Ok(false);
             }
-            if *nulls_follow && !collector.is_full() {
+            if scan.nulls_follow && !collector.is_full() {
                 let property = collector
                     .query
                     .order
                     .terms()
                     .first()
                     .map(|t| t.property.clone());
-                scan_all(root, set, collector, |entity| {
+                scan_all(root, set, collector, pace, |entity| {
                     property
                         .as_ref()
                         .is_some_and(|p| entity.properties.value(&p.name).is_null())
@@ -149,29 +142,31 @@ async fn scan_all(
     root: &Root,
     set: &SetRef,
     collector: &mut Collector<'_>,
+    pace: &mut Pace,
     wanted: impl Fn(&Entity) -> bool,
 ) -> Result<()> {
     let mut range = keys::entities(&set.key);
     let prefix = range.start.as_bytes().len();
     let mut step = collector.first_step();
     while !collector.is_full() {
-        let found = root
+        let limit = Limit::records(step).or_bytes(STEP_BYTES);
+        let (found, is_cut) = root
             .records
-            .list::<StoredEntity>(&range, Direction::Up, step)
+            .list_within::<StoredEntity>(&range, Direction::Up, limit)
             .await?;
         let Some((last, _)) = found.last() else { break };
-        let is_last = found.len() < step;
         range = range.after(last);
         for (key, stored) in found {
+            pace.step().await?;
             let Some(id) = keys::last_text(&key, prefix) else {
                 continue;
             };
             let entity = load::complete(root, set, id, stored).await?;
             if wanted(&entity) && !collector.is_full() {
-                collector.offer(entity);
+                collector.offer(entity)?;
             }
         }
-        if is_last {
+        if !is_cut {
             break;
         }
         step = STEP;
@@ -182,25 +177,24 @@ async fn scan_all(
 async fn scan_index(
     root: &Root,
     set: &SetRef,
-    range: &KeyRange,
-    prefix: usize,
-    direction: Direction,
+    scan: &IndexScan,
     ordered: bool,
     collector: &mut Collector<'_>,
+    pace: &mut Pace,
 ) -> Result<bool> {
-    let mut range = range.clone();
+    let mut range = scan.range.clone();
     let mut step = collector.first_step();
     while !collector.is_full() {
-        let found = root.records.list_keys(&range, direction, step).await?;
+        let found = root.records.list_keys(&range, scan.direction, step).await?;
         let Some(last) = found.last() else { break };
         let is_last = found.len() < step;
-        range = match direction {
+        range = match scan.direction {
             Direction::Up => range.after(last),
             Direction::Down => range.before(last),
         };
         let mut ids = Vec::with_capacity(found.len());
         for key in &found {
-            let Some((id, is_long)) = index::id_of(key, prefix) else {
+            let Some((id, is_long)) = index::id_of(key, scan.prefix) else {
                 continue;
             };
             if is_long && ordered && !collector.query.order.terms().is_empty() {
@@ -208,9 +202,15 @@ async fn scan_index(
             }
             ids.push(id);
         }
-        for entity in fetch(root, set, &ids).await? {
-            if !collector.is_full() {
-                collector.offer(entity);
+        for some in ids.chunks(FETCH) {
+            if collector.is_full() {
+                break;
+            }
+            for entity in fetch(root, set, some).await? {
+                pace.step().await?;
+                if !collector.is_full() {
+                    collector.offer(entity)?;
+                }
             }
         }
         if is_last {
@@ -247,12 +247,23 @@ pub async fn navigate(
         ordered: query.order.terms().is_empty(),
         count: None,
     };
-    let mut collector = Collector::new(query, &plan, true, None);
-    let limit = usize::try_from(root.unit.settings().odata.top_max).unwrap_or(usize::MAX);
-    let ids = linked_ids(root, association, source, limit).await?;
-    for step in ids.chunks(STEP) {
-        for entity in fetch(root, &association.there, step).await? {
-            collector.offer(entity);
+    let mut collector = Collector::new(root, query, &plan, true, None);
+    let mut pace = Pace::of_query(root);
+    let mut left = match association.back {
+        // Of links where both sides may have many, only the first are looked at.
+        Side::Many => root.unit.settings().odata.top_max as usize,
+        Side::One => usize::MAX,
+    };
+    let mut linked = Linked::of(association, source);
+    while !collector.is_full() {
+        let ids = linked.next(root, left.min(FETCH)).await?;
+        if ids.is_empty() {
+            break;
+        }
+        left -= ids.len();
+        for entity in fetch(root, &association.there, &ids).await? {
+            pace.step().await?;
+            collector.offer(entity)?;
         }
     }
     let mut page = collector.finish();
@@ -263,6 +274,9 @@ pub async fn navigate(
 }
 
 /// The entities that `$expand` shows for an entity along each navigation property, newest first.
+///
+/// # Errors
+/// 400 if those of one property are too large for an answer, or take too long.
 pub async fn expand(
     root: &Root,
     set: &SetRef,
@@ -271,130 +285,39 @@ pub async fn expand(
     max: usize,
 ) -> Result<Vec<(Association, Vec<Entity>)>> {
     let mut out = Vec::with_capacity(navigations.len());
+    let mut pace = Pace::of_query(root);
+    let bytes_max = root.unit.settings().odata.answer_max;
     for name in navigations {
         let Some(association) = root.association(set, name) else {
             continue;
         };
         let mut found = Vec::new();
-        let ids = linked_ids(root, &association, source, usize::MAX).await?;
-        for step in ids.chunks(STEP) {
-            found.extend(fetch(root, &association.there, step).await?);
-            found.sort_by_key(|entity| std::cmp::Reverse(entity.stored.published));
-            found.truncate(max);
+        let mut bytes = 0;
+        let mut linked = Linked::of(&association, source);
+        loop {
+            let ids = linked.next(root, FETCH).await?;
+            if ids.is_empty() {
+                break;
+            }
+            pace.step().await?;
+            let entities = fetch(root, &association.there, &ids).await?;
+            bytes += weight(&entities);
+            found.extend(entities);
+            if bytes > bytes_max || found.len() >= max.saturating_add(STEP) {
+                keep_newest(&mut found, max);
+                bytes = weight(&found);
+            }
+            if bytes > bytes_max {
+                return Err(Code::QueryRefused.into());
+            }
         }
+        keep_newest(&mut found, max);
         out.push((association, found));
     }
     Ok(out)
 }
 
-/// Keeps what belongs on the page of all that is offered.
-struct Collector<'q> {
-    query: &'q ListQuery,
-    visible: Option<&'q (dyn Fn(&Entity) -> bool + Sync)>,
-    sorts: bool,
-    counts: bool,
-    matched: u64,
-    kept: Vec<Entity>,
-    skip: usize,
-    top: usize,
-}
-
-impl<'q> Collector<'q> {
-    fn new(
-        query: &'q ListQuery,
-        plan: &Plan,
-        counts: bool,
-        visible: Option<&'q (dyn Fn(&Entity) -> bool + Sync)>,
-    ) -> Self {
-        Self {
-            query,
-            visible,
-            sorts: !plan.ordered,
-            counts: counts && query.count == InlineCount::AllPages,
-            matched: 0,
-            kept: Vec::new(),
-            skip: query.page.skip as usize,
-            top: query.page.top as usize,
-        }
-    }
-
-    /// How many candidates to read first: just the page if nothing is left out of it.
-    fn first_step(&self) -> usize {
-        let page = self.skip.saturating_add(self.top);
-        if self.sorts || self.counts || self.query.filter.is_some() && page > STEP {
-            STEP
-        } else {
-            page.clamp(1, STEP)
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        !self.sorts && !self.counts && self.kept.len() >= self.top
-    }
-
-    fn offer(&mut self, entity: Entity) {
-        if !self.matches(&entity) {
-            return;
-        }
-        self.matched += 1;
-        if self.sorts {
-            self.kept.push(entity);
-            let window = self.skip + self.top;
-            if self.kept.len() >= window.saturating_mul(2).max(4 * STEP) {
-                self.sort();
-                self.kept.truncate(window);
-            }
-        } else if self.matched > self.skip as u64 && self.kept.len() < self.top {
-            self.kept.push(entity);
-        }
-    }
-
-    fn matches(&self, entity: &Entity) -> bool {
-        let get = |property: &PropertyRef| entity.properties.value(&property.name);
-        self.visible.is_none_or(|visible| visible(entity))
-            && self
-                .query
-                .filter
-                .as_ref()
-                .is_none_or(|filter| filter.matches(&get))
-            && self
-                .query
-                .text
-                .as_ref()
-                .is_none_or(|text| text.matches(|| searchable(entity)))
-    }
-
-    fn sort(&mut self) {
-        let order = &self.query.order;
-        self.kept.sort_by(|a, b| {
-            order.compare(&|p| a.properties.value(&p.name), &|p| {
-                b.properties.value(&p.name)
-            })
-        });
-    }
-
-    fn finish(mut self) -> Page {
-        if self.sorts {
-            self.sort();
-            self.kept = self
-                .kept
-                .into_iter()
-                .skip(self.skip)
-                .take(self.top)
-                .collect();
-        }
-        Page {
-            entities: self.kept,
-            count: Some(self.matched),
-        }
-    }
-}
-
-/// The values that a full-text search looks at.
-fn searchable(entity: &Entity) -> impl Iterator<Item = &Value> {
-    entity
-        .properties
-        .iter()
-        .filter(|(name, _)| !name.starts_with("__"))
-        .map(|(_, value)| value)
+fn keep_newest(entities: &mut Vec<Entity>, max: usize) {
+    entities.sort_by_key(|entity| std::cmp::Reverse(entity.stored.published));
+    entities.truncate(max);
 }

@@ -21,16 +21,20 @@ pub(super) enum Source {
     /// The one entity with this id.
     Id(String),
     /// An index range.
-    Index {
-        /// The keys.
-        range: KeyRange,
-        /// The length of the keys before the class of the value.
-        prefix: usize,
-        /// The order of the scan.
-        direction: Direction,
-        /// Whether the range holds every entity, except those whose value is null and which come last.
-        nulls_follow: bool,
-    },
+    Index(IndexScan),
+}
+
+/// A part of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct IndexScan {
+    /// The keys.
+    pub range: KeyRange,
+    /// The length of the keys before the class of the value.
+    pub prefix: usize,
+    /// The order of the scan.
+    pub direction: Direction,
+    /// Whether the range holds every entity, except those whose value is null and which come last.
+    pub nulls_follow: bool,
 }
 
 /// How a list is answered.
@@ -76,23 +80,23 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> Plan {
         return Plan {
             count: (exact && query.text.is_none() && !is_long_equal(&terms)).then(|| range.clone()),
             ordered: by_change.is_some(),
-            source: Source::Index {
+            source: Source::Index(IndexScan {
                 range,
                 prefix,
                 direction: by_change.unwrap_or(Direction::Up),
                 nulls_follow: false,
-            },
+            }),
         };
     }
     if let [only] = order
         && let Some(prefix) = index_prefix(set, &only.property.name)
     {
-        let source = Source::Index {
+        let source = Source::Index(IndexScan {
             range: KeyRange::prefix(&prefix),
             prefix: prefix.as_bytes().len(),
             direction: direction(only.direction),
             nulls_follow: true,
-        };
+        });
         return Plan {
             source,
             ordered: true,
@@ -101,12 +105,12 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> Plan {
     }
     match terms.iter().find_map(|term| open_range(set, term)) {
         Some((range, prefix)) => Plan {
-            source: Source::Index {
+            source: Source::Index(IndexScan {
                 range,
                 prefix,
                 direction: Direction::Up,
                 nulls_follow: false,
-            },
+            }),
             ordered: order.is_empty(),
             count: None,
         },
@@ -172,9 +176,7 @@ fn open_range(set: &SetRef, term: &Term) -> Option<(KeyRange, usize)> {
                 Bound::Unbounded => whole.start,
             };
             let high = match high {
-                Bound::Included(v) | Bound::Excluded(v) => {
-                    index::with_value(start(), v)?.build().after_prefix()
-                }
+                Bound::Included(v) | Bound::Excluded(v) => index::up_to(start(), v)?.after_prefix(),
                 Bound::Unbounded => whole.end,
             };
             KeyRange {

@@ -21,6 +21,18 @@ impl BatchWriter {
         }
     }
 
+    /// The bytes of the answer so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether there is no part yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
     /// The `Content-Type` of the answer.
     #[must_use]
     pub fn content_type(&self) -> String {

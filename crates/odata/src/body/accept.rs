@@ -1,5 +1,6 @@
 //! Validation of a body member by member.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Accepted, BodyFault, Intent, Json, Members, NewProperty, Route, Setting, read_object};
@@ -14,7 +15,7 @@ use crate::value::{Properties, Value, parse_date, parse_text};
 ///
 /// Order: JSON text; then, in the order of the body, members that may not be named and values of the wrong shape;
 /// then, in schema order, default, requirement, type and format of each declared member; undeclared names; rules
-/// across members (for Create and Replace).
+/// across members (for Create and Replace). Of members with the same name the last one counts.
 ///
 /// # Errors
 /// The first [`BodyFault`] in that order.
@@ -35,15 +36,21 @@ pub fn accept(
         setting,
     };
     let mut accepted = Accepted::default();
+    let by_name = by_name(&members);
     for property in &entity_type.properties {
-        if let Some(value) = walk.declared(entity_type, property, &members)? {
+        if let Some(value) = walk.declared(entity_type, property, &by_name)? {
             accepted.properties.push(property.name.clone(), value);
         }
     }
     if entity_type.is_open() {
-        for (at, (name, value)) in members.iter().enumerate() {
-            let last = || !members.iter().skip(at + 1).any(|(other, _)| other == name);
-            if entity_type.properties.get(name).is_none() && last() {
+        for (name, value) in &members {
+            let is_last = by_name
+                .get(&**name)
+                .is_some_and(|last| std::ptr::eq(*last, value));
+            if is_last && entity_type.properties.get(name).is_none() {
+                if accepted.new_properties.len() == walk.setting.undeclared_max {
+                    return Err(BodyFault::TooMany);
+                }
                 let (simple, value) = walk.undeclared(name, value)?;
                 let name: Arc<str> = Arc::from(&**name);
                 accepted.properties.push(name.clone(), value);
@@ -133,13 +140,12 @@ fn check_item_shape(
     }
 }
 
-/// The last member of that name.
-fn find<'m, 'a>(members: &'m Members<'a>, name: &str) -> Option<&'m Json<'a>> {
-    members
-        .iter()
-        .rev()
-        .find(|(own, _)| own == name)
-        .map(|(_, value)| value)
+/// The values of members, for each name the last one.
+type ByName<'m, 'a> = HashMap<&'m str, &'m Json<'a>>;
+
+fn by_name<'m, 'a>(members: &'m Members<'a>) -> ByName<'m, 'a> {
+    let pairs = members.iter().map(|(name, value)| (&**name, value));
+    pairs.collect()
 }
 
 pub(super) struct Walk<'w, 's> {
@@ -153,9 +159,9 @@ impl Walk<'_, '_> {
         &mut self,
         entity_type: &EntityType,
         property: &Property,
-        members: &Members<'_>,
+        members: &ByName<'_, '_>,
     ) -> Result<Option<Value>, BodyFault> {
-        let given = find(members, &property.name);
+        let given = members.get(&*property.name).copied();
         if property.is_stamp() {
             return match given {
                 Some(_) => Err(BodyFault::Forbidden(property.name.to_string())),
@@ -281,9 +287,10 @@ impl Walk<'_, '_> {
         members: &Members<'_>,
     ) -> Result<Properties, BodyFault> {
         let mut made = Properties::with_capacity(complex.properties.len());
+        let members = by_name(members);
         let merging = self.intent == Intent::Merge;
         for property in &complex.properties {
-            let value = match find(members, &property.name) {
+            let value = match members.get(&*property.name).copied() {
                 None if merging => continue,
                 Some(Json::Null)
                     if merging

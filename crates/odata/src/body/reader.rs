@@ -5,6 +5,9 @@ use std::borrow::Cow;
 /// Deepest nesting of objects and arrays.
 pub const MAX_DEPTH: usize = 64;
 
+/// Values in a text, those of arrays and nested objects included: each takes some 50 bytes of memory, however short it is.
+pub const MAX_VALUES: usize = 100_000;
+
 /// A JSON value; scalars keep their text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json<'a> {
@@ -25,7 +28,7 @@ pub enum Json<'a> {
 /// Members of an object in order of the text.
 pub type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
-/// The text is no JSON, nested too deeply, or not UTF-8.
+/// The text is no JSON, nested too deeply, has too many values, or is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body is no JSON object")]
 pub struct JsonFault;
@@ -50,10 +53,14 @@ impl Json<'_> {
 /// without its partner reads as U+FFFD.
 ///
 /// # Errors
-/// [`JsonFault`], also when nested more than [`MAX_DEPTH`] deep.
+/// [`JsonFault`], also when nested more than [`MAX_DEPTH`] deep, and with more than [`MAX_VALUES`] values.
 pub fn read_object(bytes: &[u8]) -> Result<Members<'_>, JsonFault> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonFault)?;
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader {
+        text,
+        at: 0,
+        values: 0,
+    };
     reader.skip_space();
     let members = reader.object(1)?;
     reader.skip_space();
@@ -67,6 +74,8 @@ pub fn read_object(bytes: &[u8]) -> Result<Members<'_>, JsonFault> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Values so far.
+    values: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -93,6 +102,10 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonFault> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(JsonFault);
+        }
         match self.peek() {
             Some(b'{') => self.object(depth + 1).map(Json::Object),
             Some(b'[') => self.array(depth + 1).map(Json::Array),
@@ -329,6 +342,9 @@ mod tests {
         assert!(read_object(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
         assert_eq!(read_object(nested(MAX_DEPTH).as_bytes()), Err(JsonFault));
         assert_eq!(read_object(nested(100_000).as_bytes()), Err(JsonFault));
+        let long = |values: usize| format!("{{\"a\":[0{}]}}", ",0".repeat(values - 2));
+        assert!(read_object(long(MAX_VALUES).as_bytes()).is_ok());
+        assert_eq!(read_object(long(MAX_VALUES + 1).as_bytes()), Err(JsonFault));
     }
 
     proptest! {

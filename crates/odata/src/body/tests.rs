@@ -16,6 +16,7 @@ fn with_setting<T>(run: impl FnOnce(&mut Setting<'_>) -> T) -> T {
         unit_url: Some("http://unit/"),
         has_complex_type: &|name| name == "Address",
         route: Route::Direct,
+        undeclared_max: 400,
     })
 }
 

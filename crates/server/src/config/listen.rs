@@ -28,6 +28,9 @@ section! {
         header_seconds: u64 = "server.header.timeoutInSec", "60", Number(1..=3600);
         /// Seconds within which the next piece of a request body must arrive, and of an answer be taken.
         body_seconds: u64 = "server.body.timeoutInSec", "60", Number(1..=86400);
+        /// Bytes of request bodies that are read as a whole, of all requests together; what does not fit is refused.
+        /// Bodies up to 16 KiB and files, which are not read as a whole, do not count.
+        bodies_max: u64 = "server.bodies.maxBytes", "268435456", Number(1 << 20..=1 << 40);
         /// Seconds that requests in hand have to finish when the unit stops.
         stop_seconds: u64 = "server.stop.timeoutInSec", "30", Number(0..=3600);
         /// Threads that answer requests; 0 is one for each processor.

@@ -36,6 +36,12 @@ section! {
         body_max: usize = "odata.body.maxBytes", "33554432", Number(1024..=1 << 30);
         /// Bytes of the body of a batch.
         batch_body_max: usize = "odata.batch.maxBytes", "67108864", Number(1024..=1 << 30);
+        /// Bytes of the values of one entity; a larger one is not stored.
+        entity_max: usize = "odata.entity.maxBytes", "4194304", Number(1024..=1 << 30);
+        /// Bytes of the values in an answer with many entities, expanded ones and those of a batch included; what has more is refused.
+        answer_max: usize = "odata.answer.maxBytes", "67108864", Number(1024..=1 << 40);
+        /// Milliseconds that a list may take; a query that takes longer is refused.
+        query_timeout_ms: u64 = "odata.query.timeoutInMillis", "60000", Number(1..=86_400_000);
     }
 }
 

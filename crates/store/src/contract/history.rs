@@ -6,7 +6,8 @@ use bytes::Bytes;
 use personium_types::CellId;
 
 use crate::{
-    Batch, Direction, Expect, Key, KeyRange, Op, Record, RecordStore, Space, Stamp, StoreError,
+    Batch, Direction, Expect, Key, KeyRange, Limit, Op, Record, RecordStore, Space, Stamp,
+    StoreError,
 };
 
 /// A small repeatable source of numbers (splitmix64).
@@ -139,7 +140,7 @@ async fn compare(store: &dyn RecordStore, space: &Space, model: &Model, rng: &mu
     up.truncate(limit);
     assert_eq!(
         store
-            .scan(space, &range, Direction::Up, limit)
+            .scan(space, &range, Direction::Up, Limit::records(limit))
             .await
             .unwrap(),
         up
@@ -148,7 +149,7 @@ async fn compare(store: &dyn RecordStore, space: &Space, model: &Model, rng: &mu
     all.truncate(limit);
     assert_eq!(
         store
-            .scan(space, &range, Direction::Down, limit)
+            .scan(space, &range, Direction::Down, Limit::records(limit))
             .await
             .unwrap(),
         all

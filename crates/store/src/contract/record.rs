@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use personium_types::CellId;
 
 use super::history::{Rng, history};
-use crate::{Batch, Direction, Expect, Key, KeyRange, RecordStore, Space, StoreError};
+use crate::{Batch, Direction, Expect, Key, KeyRange, Limit, RecordStore, Space, StoreError};
 
 /// Checks everything that [`RecordStore`] promises, except closing and crashes.
 pub async fn records(store: Arc<dyn RecordStore>) {
@@ -15,6 +15,7 @@ pub async fn records(store: Arc<dyn RecordStore>) {
     nothing_is_found_in_a_new_space(&*store).await;
     scans_are_ordered_both_ways(&*store).await;
     a_scan_gives_as_many_as_there_are_up_to_its_limit(&*store).await;
+    a_scan_ends_with_the_record_that_reaches_its_bytes(&*store).await;
     pages_go_on_while_others_write(&*store).await;
     spaces_are_apart(&*store).await;
     assertions_are_all_or_nothing(&*store).await;
@@ -65,7 +66,7 @@ async fn keys_of(
     order: Direction,
 ) -> Vec<Key> {
     store
-        .scan(space, range, order, 10_000)
+        .scan(space, range, order, Limit::records(10_000))
         .await
         .unwrap()
         .into_iter()
@@ -81,7 +82,7 @@ async fn nothing_is_found_in_a_new_space(store: &dyn RecordStore) {
     );
     assert!(
         store
-            .scan(&space, &all(), Direction::Up, 10)
+            .scan(&space, &all(), Direction::Up, Limit::records(10))
             .await
             .unwrap()
             .is_empty()
@@ -149,17 +150,40 @@ async fn scans_are_ordered_both_ways(store: &dyn RecordStore) {
     );
     assert!(
         store
-            .scan(&space, &all(), Direction::Up, 0)
+            .scan(&space, &all(), Direction::Up, Limit::records(0))
             .await
             .unwrap()
             .is_empty()
     );
     for (key, record) in store
-        .scan(&space, &all(), Direction::Up, 100)
+        .scan(&space, &all(), Direction::Up, Limit::records(100))
         .await
         .unwrap()
     {
         assert_eq!((&record.value[..], record.version), (key.as_bytes(), stamp));
+    }
+}
+
+async fn a_scan_ends_with_the_record_that_reaches_its_bytes(store: &dyn RecordStore) {
+    let space = new_space();
+    let mut batch = Batch::new();
+    for (n, size) in (0..).zip([0, 10, 700, 0, 30_000, 5]) {
+        batch.put(key(n), vec![b'v'; size]);
+    }
+    store.commit(&space, batch).await.unwrap();
+    for (order, bytes, records, found) in [
+        (Direction::Up, 1, 100, 2),
+        (Direction::Up, 10, 100, 2),
+        (Direction::Up, 11, 100, 3),
+        (Direction::Up, 711, 100, 5),
+        (Direction::Up, 711, 4, 4),
+        (Direction::Up, 1 << 20, 100, 6),
+        (Direction::Down, 5, 100, 1),
+        (Direction::Down, 6, 100, 2),
+    ] {
+        let limit = Limit::records(records).or_bytes(bytes);
+        let scanned = store.scan(&space, &all(), order, limit).await.unwrap();
+        assert_eq!(scanned.len(), found, "{order:?} {limit:?}");
     }
 }
 
@@ -176,7 +200,10 @@ async fn a_scan_gives_as_many_as_there_are_up_to_its_limit(store: &dyn RecordSto
         store.commit(&space, batch).await.unwrap();
         for limit in [1, 511, 512, 513, 1024, 1025, 5000] {
             for order in [Direction::Up, Direction::Down] {
-                let found = store.scan(&space, &all(), order, limit).await.unwrap();
+                let found = store
+                    .scan(&space, &all(), order, Limit::records(limit))
+                    .await
+                    .unwrap();
                 let expected = usize::try_from(there).unwrap().min(limit);
                 assert_eq!(found.len(), expected, "{there} records, limit {limit}");
             }
@@ -195,7 +222,10 @@ async fn pages_go_on_while_others_write(store: &dyn RecordStore) {
         let mut seen = Vec::new();
         let mut range = all();
         loop {
-            let page = store.scan(&space, &range, order, 70).await.unwrap();
+            let page = store
+                .scan(&space, &range, order, Limit::records(70))
+                .await
+                .unwrap();
             let Some((last, _)) = page.last() else { break };
             range = match order {
                 Direction::Up => range.after(last),
@@ -458,7 +488,7 @@ async fn large_values_and_batches_are_kept(store: &dyn RecordStore) {
     assert_eq!(store.count(&space, &all()).await.unwrap(), 2003);
     assert_eq!(
         store
-            .scan(&space, &all(), Direction::Up, 5000)
+            .scan(&space, &all(), Direction::Up, Limit::records(5000))
             .await
             .unwrap()
             .len(),
@@ -483,7 +513,7 @@ async fn scan_reads_one_snapshot(store: &Arc<dyn RecordStore>) {
     let writer = spawn_pair_writer(store, space);
     while !writer.is_finished() {
         let found = store
-            .scan(&space, &all(), Direction::Down, 1000)
+            .scan(&space, &all(), Direction::Down, Limit::records(1000))
             .await
             .unwrap();
         assert!(found.is_empty() || found.len() == 2);
@@ -545,7 +575,7 @@ async fn dropping_a_space_is_final(store: &Arc<dyn RecordStore>) {
             let store = Arc::clone(store);
             tokio::spawn(async move {
                 store
-                    .scan(&space, &all(), Direction::Up, 10)
+                    .scan(&space, &all(), Direction::Up, Limit::records(10))
                     .await
                     .unwrap()
                     .len()

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::{
-    Batch, Direction, Expect, Key, KeyRange, Op, Record, RecordStore, Result, Space, Stamp,
+    Batch, Direction, Expect, Key, KeyRange, Limit, Op, Record, RecordStore, Result, Space, Stamp,
     StoreError,
 };
 
@@ -129,13 +129,20 @@ impl RecordStore for MemoryRecords {
         space: &Space,
         range: &KeyRange,
         order: Direction,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<(Key, Record)>> {
         let copy = |(key, record): (&Key, &Record)| (key.clone(), record.clone());
+        let (mut records, mut bytes) = (0, 0);
+        let within = |(_, record): &(&Key, &Record)| {
+            let more = !limit.is_reached(records, bytes);
+            records += 1;
+            bytes += record.value.len();
+            more
+        };
         self.read(space, Vec::new(), |rows| match (rows.range(range), order) {
             (None, _) => Vec::new(),
-            (Some(found), Direction::Up) => found.take(limit).map(copy).collect(),
-            (Some(found), Direction::Down) => found.rev().take(limit).map(copy).collect(),
+            (Some(found), Direction::Up) => found.take_while(within).map(copy).collect(),
+            (Some(found), Direction::Down) => found.rev().take_while(within).map(copy).collect(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! File bodies that are stored encrypted.
 
 use bytes::Bytes;
-use personium_store::{BlobStore, Direction, Key, KeyRange, RecordStore, Space};
+use personium_store::{BlobStore, Direction, Key, KeyRange, Limit, RecordStore, Space};
 
 use crate::harness::{World, done, refused};
 
@@ -26,7 +26,7 @@ async fn stored(world: &World) -> Vec<Bytes> {
     };
     let records = world
         .records
-        .scan(&space, &everything, Direction::Up, 1 << 20)
+        .scan(&space, &everything, Direction::Up, Limit::records(1 << 20))
         .await
         .unwrap();
     let mut stored: Vec<Bytes> = records

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use personium_model::Settings;
-use personium_store::{Direction, Key, KeyRange, RecordStore, Space};
+use personium_store::{Direction, Key, KeyRange, Limit, RecordStore, Space};
 use personium_token::role_url::RoleUrl;
 use personium_types::{Level, Need, Privilege};
 use tokio::sync::OnceCell;
@@ -156,7 +156,7 @@ impl Fixture {
         for space in spaces {
             let records = Arc::clone(&self.world.records);
             let found = records
-                .scan(&space, &range, Direction::Up, 1 << 20)
+                .scan(&space, &range, Direction::Up, Limit::records(1 << 20))
                 .await
                 .unwrap();
             out.extend(
