@@ -123,13 +123,13 @@ struct Reading {
     namespaces: HashSet<String>,
     definitions: Definitions,
     /// Names of the associations.
-    associations: HashSet<String>,
+    associations: Vec<String>,
     /// What is named and must be defined somewhere in the document.
     references: Vec<(Reference, String)>,
 }
 
 /// The kinds of definitions that others name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Reference {
     ComplexType,
     EntityType,
@@ -199,7 +199,7 @@ impl Reading {
         let ends = ends.into_iter().collect::<Result<Vec<_>, _>>();
         let two = |ends| <[EndDefinition; 2]>::try_from(ends).map_err(|_| not_two_ends(&name));
         self.definitions.associations.push(ends.and_then(two));
-        self.associations.insert(name);
+        self.associations.push(name);
         Ok(())
     }
 
@@ -227,11 +227,7 @@ impl Reading {
                 "there is no Schema of a known namespace".to_owned(),
             ));
         }
-        for (kind, name) in &self.references {
-            if !self.defines(*kind, name) {
-                return Err(definition(format!("{kind:?} {name:?} is not defined")));
-            }
-        }
+        self.check_references()?;
         let out = &mut self.definitions;
         for property in out.complex_properties.iter_mut().chain(&mut out.properties) {
             let local = local_name(&self.namespaces, &property.r#type).map(str::to_owned);
@@ -242,20 +238,29 @@ impl Reading {
         Ok(self.definitions)
     }
 
-    /// Whether the document defines what is named.
-    fn defines(&self, kind: Reference, name: &str) -> bool {
-        if kind == Reference::ComplexType && name.starts_with("Edm.") {
-            return true;
+    /// Whether everything that is named is defined. Both may be hundreds of thousands, so that each name is looked up
+    /// in a set.
+    fn check_references(&self) -> Result<(), EdmxFault> {
+        let out = &self.definitions;
+        let defined: HashSet<(Reference, &str)> = [
+            (Reference::ComplexType, &out.complex_types),
+            (Reference::EntityType, &out.entity_types),
+            (Reference::Association, &self.associations),
+        ]
+        .into_iter()
+        .flat_map(|(kind, names)| names.iter().map(move |name| (kind, name.as_str())))
+        .collect();
+        for (kind, name) in &self.references {
+            let is_simple = *kind == Reference::ComplexType && name.starts_with("Edm.");
+            let is_defined = || {
+                let local = local_name(&self.namespaces, name);
+                local.is_some_and(|local| defined.contains(&(*kind, local)))
+            };
+            if !is_simple && !is_defined() {
+                return Err(definition(format!("{kind:?} {name:?} is not defined")));
+            }
         }
-        let Some(local) = local_name(&self.namespaces, name) else {
-            return false;
-        };
-        let listed = |names: &[String]| names.iter().any(|known| known == local);
-        match kind {
-            Reference::ComplexType => listed(&self.definitions.complex_types),
-            Reference::EntityType => listed(&self.definitions.entity_types),
-            Reference::Association => self.associations.contains(local),
-        }
+        Ok(())
     }
 }
 

@@ -326,6 +326,26 @@ fn what_is_missing_or_wrong_is_named() {
 }
 
 #[test]
+fn many_types_and_what_names_them_are_read() {
+    // Comparing each name with each type would be 10,000 million comparisons.
+    const MANY: usize = 100_000;
+    let types: String = (0..MANY)
+        .map(|n| format!("<EntityType Name='type{n:06}'/>"))
+        .collect();
+    let sets: String = (0..MANY)
+        .map(|n| format!("<EntitySet EntityType='UserData.type{n:06}'/>"))
+        .collect();
+    let content = |last: &str| {
+        format!("{types}<EntityContainer>{sets}<EntitySet EntityType='{last}'/></EntityContainer>")
+    };
+    let found = read_content(&content("type000000")).unwrap();
+    assert_eq!(found.entity_types.len(), MANY);
+    let missing = read_content(&content("type100000")).unwrap_err();
+    let reason = "EntityType \"type100000\" is not defined";
+    assert_eq!(missing, EdmxFault::Definition(reason.to_owned()));
+}
+
+#[test]
 fn what_is_no_metadata_document_is_refused() {
     let no_schema = "there is no Schema of a known namespace";
     for (text, reason) in [
