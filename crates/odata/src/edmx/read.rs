@@ -1,6 +1,7 @@
 //! Reading a metadata document into the definitions it holds.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use personium_xml::{Element, Limits, XmlError};
@@ -238,30 +239,45 @@ impl Reading {
         Ok(self.definitions)
     }
 
-    /// Whether everything that is named is defined. Both may be hundreds of thousands, so that each name is looked up
-    /// in a set.
+    /// Whether everything that is named is defined.
     fn check_references(&self) -> Result<(), EdmxFault> {
         let out = &self.definitions;
-        let defined: HashSet<(Reference, &str)> = [
+        let defined = [
             (Reference::ComplexType, &out.complex_types),
             (Reference::EntityType, &out.entity_types),
             (Reference::Association, &self.associations),
         ]
         .into_iter()
-        .flat_map(|(kind, names)| names.iter().map(move |name| (kind, name.as_str())))
-        .collect();
-        for (kind, name) in &self.references {
-            let is_simple = *kind == Reference::ComplexType && name.starts_with("Edm.");
-            let is_defined = || {
+        .flat_map(|(kind, names)| names.iter().map(move |name| (kind, name.as_str())));
+        let is_simple = |kind: Reference, name: &str| {
+            kind == Reference::ComplexType && name.starts_with("Edm.")
+        };
+        let named = self
+            .references
+            .iter()
+            .filter(|(kind, name)| !is_simple(*kind, name))
+            .map(|reference| {
+                let (kind, name) = reference;
                 let local = local_name(&self.namespaces, name);
-                local.is_some_and(|local| defined.contains(&(*kind, local)))
-            };
-            if !is_simple && !is_defined() {
-                return Err(definition(format!("{kind:?} {name:?} is not defined")));
-            }
+                (reference, local.map(|local| (*kind, local)))
+            });
+        match find_undefined(defined, named) {
+            Some((kind, name)) => Err(definition(format!("{kind:?} {name:?} is not defined"))),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// The first reference whose key is not defined, or that has none. Definitions and references may be hundreds of
+/// thousands, so that each key is looked up in a set.
+fn find_undefined<'r, K: Eq + Hash, R>(
+    defined: impl Iterator<Item = K>,
+    mut named: impl Iterator<Item = (&'r R, Option<K>)>,
+) -> Option<&'r R> {
+    let defined: HashSet<K> = defined.collect();
+    named
+        .find(|(_, key)| !key.as_ref().is_some_and(|key| defined.contains(key)))
+        .map(|(reference, _)| reference)
 }
 
 /// The name in one of the schemas; `None` for names of other schemas.
