@@ -34,8 +34,8 @@ pub fn of_stream(pieces: impl Stream<Item = Result<Bytes, BoxError>> + Send + 's
     StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
 }
 
-/// Bytes that are read from a stored body at once.
-const PIECE: usize = 256 << 10;
+/// Bytes of a streamed body that are read or made at once.
+pub const PIECE: usize = 256 << 10;
 
 /// `length` bytes of a stored body from `first`, each piece read when the one before it was taken.
 #[must_use]

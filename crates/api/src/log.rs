@@ -178,7 +178,6 @@ fn print_collection(
             content_type: None,
             cell_status: None,
             acl: None,
-            dead: &[],
         },
     );
 }
@@ -195,7 +194,6 @@ fn print_file(out: &mut String, document: &Multistatus, folder: &str, file: &Log
             content_type: Some(CSV),
             cell_status: None,
             acl: None,
-            dead: &[],
         },
     );
 }

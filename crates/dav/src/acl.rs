@@ -1,10 +1,15 @@
 //! The body of ACL (RFC 3744 section 8.1) as far as this server supports it.
 
+use std::collections::HashSet;
+
 use personium_types::privilege::Privilege;
 
 use crate::reference::{MAX_LENGTH, resolve};
 use crate::{DAV_NS, PERSONIUM_NS};
 use personium_xml::{Element, Limits, XML_NS, XmlError};
+
+/// Entries that a list may have. Every one of them is looked at by each request below the resource, and shown there.
+pub const MAX_ACES: usize = 256;
 
 /// How strictly a box asks for an authenticated application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +52,7 @@ pub enum AclLevel {
 }
 
 /// Whom an entry concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Principal {
     /// Everybody, with or without a token.
     All,
@@ -56,11 +61,11 @@ pub enum Principal {
 }
 
 /// One entry: whom it concerns and what it grants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ace {
     /// Whom it concerns.
     pub principal: Principal,
-    /// What it grants, at least one, in document order.
+    /// What it grants, at least one, in document order, none twice.
     pub privileges: Vec<Privilege>,
 }
 
@@ -69,7 +74,7 @@ pub struct Ace {
 pub struct Acl {
     /// The value of `requireSchemaAuthz`, absent if the attribute is.
     pub schema_authz: Option<SchemaAuthz>,
-    /// Entries in document order.
+    /// Entries in document order, none twice, at most [`MAX_ACES`].
     pub aces: Vec<Ace>,
 }
 
@@ -91,6 +96,9 @@ pub enum AclPart {
     /// Missing, empty, unknown, or not of this level.
     #[error("privilege")]
     Privilege,
+    /// There are more entries than [`MAX_ACES`].
+    #[error("number of ace elements (at most {})", MAX_ACES)]
+    Count,
 }
 
 /// Why an ACL body was refused.
@@ -140,15 +148,21 @@ pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<Acl, A
         Some(text) => Some(SchemaAuthz::find(text).ok_or(AclError::Invalid(AclPart::SchemaAuthz))?),
         None => None,
     };
-    let aces = list
-        .elements_named(DAV_NS, "ace")
-        .map(|entry| {
-            Ok(Ace {
-                principal: principal(entry, base)?,
-                privileges: privileges(entry, level)?,
-            })
-        })
-        .collect::<Result<_, _>>()?;
+    let mut seen = HashSet::new();
+    let mut aces = Vec::new();
+    for entry in list.elements_named(DAV_NS, "ace") {
+        let ace = Ace {
+            principal: principal(entry, base)?,
+            privileges: privileges(entry, level)?,
+        };
+        if !seen.insert(ace.clone()) {
+            continue;
+        }
+        if aces.len() == MAX_ACES {
+            return Err(AclError::Invalid(AclPart::Count));
+        }
+        aces.push(ace);
+    }
     Ok(Acl { schema_authz, aces })
 }
 
@@ -188,11 +202,16 @@ fn privileges(entry: &Element, level: AclLevel) -> Result<Vec<Privilege>, AclErr
     }
     let grant =
         only(entry.elements_named(DAV_NS, "grant")).ok_or(AclError::Invalid(AclPart::Grant))?;
-    let granted: Vec<Privilege> = grant
-        .elements_named(DAV_NS, "privilege")
-        .map(|e| only(e.elements()).and_then(|named| find(named, level)))
-        .collect::<Option<_>>()
-        .ok_or(AclError::Invalid(AclPart::Privilege))?;
+    let mut granted = Vec::new();
+    for element in grant.elements_named(DAV_NS, "privilege") {
+        let privilege = only(element.elements())
+            .and_then(|named| find(named, level))
+            .ok_or(AclError::Invalid(AclPart::Privilege))?;
+        // Privileges are few, so that what is kept stays short.
+        if !granted.contains(&privilege) {
+            granted.push(privilege);
+        }
+    }
     if granted.is_empty() {
         Err(AclError::Invalid(AclPart::Privilege))
     } else {
@@ -274,6 +293,37 @@ mod tests {
                 aces: Vec::new()
             })
         );
+    }
+
+    #[test]
+    fn what_stands_twice_counts_once() {
+        let read_right = "<D:privilege><D:read/></D:privilege>";
+        let twice = format!(
+            "<D:ace><D:principal><D:all/></D:principal>\
+             <D:grant>{read_right}<D:privilege><D:write/></D:privilege>{read_right}</D:grant></D:ace>"
+        );
+        let acl = read(&twice).unwrap();
+        assert_eq!(acl.aces[0].privileges, [Privilege::Read, Privilege::Write]);
+
+        // The same role, named in two ways, among another.
+        let relative = entry("<D:href>r</D:href>", "<D:read/>");
+        let absolute = entry(&format!("<D:href>{BASE}r</D:href>"), "<D:read/>");
+        let other = entry("<D:href>r</D:href>", "<D:write/>");
+        let many = (relative.clone() + &other + &absolute).repeat(MAX_ACES);
+        assert_eq!(read(&many), read(&(relative + &other)));
+    }
+
+    #[test]
+    fn the_number_of_entries_is_limited() {
+        let list = |count: usize| -> String {
+            (0..count)
+                .map(|n| entry(&format!("<D:href>r{n}</D:href>"), "<D:read/>"))
+                .collect()
+        };
+        assert_eq!(read(&list(MAX_ACES)).unwrap().aces.len(), MAX_ACES);
+        let refused = read(&list(MAX_ACES + 1)).unwrap_err();
+        assert_eq!(refused, AclError::Invalid(AclPart::Count));
+        assert!(refused.to_string().contains("(at most 256)"), "{refused}");
     }
 
     #[test]

@@ -45,18 +45,16 @@ pub struct AceView<'a> {
     pub inherited: Option<&'a str>,
 }
 
-/// An access control list to print. Entries appear in the order given: own ones first, then each ancestor's.
+/// What an access control list says besides its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AclView<'a> {
     /// What the references are relative to: `{cell}__role/{box}/`.
     pub base: &'a str,
     /// The resource's own level; nothing is printed if absent.
     pub schema_authz: Option<SchemaAuthz>,
-    /// The entries.
-    pub aces: &'a [AceView<'a>],
 }
 
-/// One resource in a PROPFIND answer.
+/// One resource in a PROPFIND answer, but for the entries of its list and its dead properties, which may be many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseProps<'a> {
     /// Absolute URL, printed as given: without trailing slash by convention.
@@ -75,8 +73,6 @@ pub struct ResponseProps<'a> {
     pub cell_status: Option<&'a str>,
     /// The list, if the caller may read it. An empty list is printed as an empty element.
     pub acl: Option<AclView<'a>>,
-    /// Dead properties as stored: self-contained XML elements, copied without looking inside.
-    pub dead: &'a [&'a str],
 }
 
 /// Writes a multistatus document, one response at a time.
@@ -87,7 +83,7 @@ pub struct ResponseProps<'a> {
 /// let answer = Multistatus::start(&mut out);
 /// answer.response(&mut out, &ResponseProps {
 ///     href: "https://cell1.unit.example/box1", kind: ResourceKind::Collection, created_ms: 0, updated_ms: 0,
-///     length: None, content_type: None, cell_status: None, acl: None, dead: &[],
+///     length: None, content_type: None, cell_status: None, acl: None,
 /// });
 /// // send `out`, clear it, append the next response ...
 /// answer.finish(&mut out);
@@ -104,8 +100,13 @@ impl Multistatus {
         Self(())
     }
 
-    /// Appends one resource of a PROPFIND answer.
+    /// Appends one resource of a PROPFIND answer that has neither entries nor dead properties.
     pub fn response(&self, out: &mut String, props: &ResponseProps<'_>) {
+        self.begin(out, props).finish(out, []);
+    }
+
+    /// Begins one resource of a PROPFIND answer.
+    pub fn begin(&self, out: &mut String, props: &ResponseProps<'_>) -> OpenResponse {
         out.push_str("<response>");
         text_element(out, "href", props.href);
         out.push_str("<propstat><prop>");
@@ -122,11 +123,11 @@ impl Multistatus {
             personium_element(out, "cellstatus", |out| escape_text(out, status));
         }
         if let Some(list) = &props.acl {
-            acl(out, list);
+            open_acl(out, list);
         }
-        out.extend(props.dead.iter().copied());
-        close_propstat(out, "200 OK");
-        out.push_str("</response>");
+        OpenResponse {
+            has_list: props.acl.is_some(),
+        }
     }
 
     /// Appends the one response of a PROPPATCH answer.
@@ -156,6 +157,35 @@ impl Multistatus {
     /// Ends the document.
     pub fn finish(self, out: &mut String) {
         out.push_str("</multistatus>");
+    }
+}
+
+/// One resource of a PROPFIND answer that lacks its end.
+///
+/// What was appended so far may be sent before the next entry is.
+#[derive(Debug)]
+#[must_use = "the response lacks its end until finish is called"]
+pub struct OpenResponse {
+    has_list: bool,
+}
+
+impl OpenResponse {
+    /// Appends an entry of its list, if that is shown. Own entries come first, then those of each ancestor.
+    pub fn ace(&self, out: &mut String, entry: &AceView<'_>) {
+        if self.has_list {
+            ace(out, entry);
+        }
+    }
+
+    /// Ends the resource. `dead` are its dead properties as stored: self-contained XML elements, copied without looking
+    /// inside.
+    pub fn finish<'p>(self, out: &mut String, dead: impl IntoIterator<Item = &'p str>) {
+        if self.has_list {
+            out.push_str("</acl>");
+        }
+        out.extend(dead);
+        close_propstat(out, "200 OK");
+        out.push_str("</response>");
     }
 }
 
@@ -269,7 +299,7 @@ fn resource_type(out: &mut String, kind: ResourceKind) {
     out.push_str("</resourcetype>");
 }
 
-fn acl(out: &mut String, list: &AclView<'_>) {
+fn open_acl(out: &mut String, list: &AclView<'_>) {
     out.push_str("<acl xml:base=\"");
     escape_attribute(out, list.base);
     out.push('"');
@@ -281,25 +311,25 @@ fn acl(out: &mut String, list: &AclView<'_>) {
     for part in [" xmlns:p=\"", PERSONIUM_NS, "\">"] {
         out.push_str(part);
     }
-    for ace in list.aces {
-        out.push_str("<ace><principal>");
-        match ace.principal {
-            PrincipalView::All => out.push_str("<all/>"),
-            PrincipalView::Href(href) => text_element(out, "href", href),
-        }
-        out.push_str("</principal><grant>");
-        for &granted in ace.privileges {
-            privilege(out, granted);
-        }
-        out.push_str("</grant>");
-        if let Some(ancestor) = ace.inherited {
-            out.push_str("<inherited>");
-            text_element(out, "href", ancestor);
-            out.push_str("</inherited>");
-        }
-        out.push_str("</ace>");
+}
+
+fn ace(out: &mut String, entry: &AceView<'_>) {
+    out.push_str("<ace><principal>");
+    match entry.principal {
+        PrincipalView::All => out.push_str("<all/>"),
+        PrincipalView::Href(href) => text_element(out, "href", href),
     }
-    out.push_str("</acl>");
+    out.push_str("</principal><grant>");
+    for &granted in entry.privileges {
+        privilege(out, granted);
+    }
+    out.push_str("</grant>");
+    if let Some(ancestor) = entry.inherited {
+        out.push_str("<inherited>");
+        text_element(out, "href", ancestor);
+        out.push_str("</inherited>");
+    }
+    out.push_str("</ace>");
 }
 
 fn privilege(out: &mut String, granted: Privilege) {

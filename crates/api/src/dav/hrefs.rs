@@ -16,22 +16,69 @@ pub fn member_url(collection: &str, name: &str) -> String {
     format!("{collection}/{}", encode_segment(name))
 }
 
-/// The URLs of the nodes along a path, that of the box first, without slashes at their ends.
-#[must_use]
-pub fn node_urls(urls: &UnitUrls, target: &Target) -> Vec<String> {
-    let mut url = box_url(urls, &target.view, &target.target_box);
-    let mut out = Vec::with_capacity(target.found().len());
-    for node in target.found() {
-        if node.parent.is_some() {
-            url = member_url(&url, &node.name);
-        }
-        out.push(url.clone());
-    }
-    out
-}
-
 /// The URL of the deepest node, without slash at its end.
 #[must_use]
 pub fn node_url(urls: &UnitUrls, target: &Target) -> String {
-    node_urls(urls, target).pop().unwrap_or_default()
+    NodeUrls::of(urls, target).deepest
+}
+
+/// The URLs of the nodes along a path, without slashes at their ends. The nodes may be tens of thousands, so that the
+/// URL of the deepest one is kept alone: those of the others are its beginnings.
+#[derive(Debug, Default)]
+pub struct NodeUrls {
+    deepest: String,
+    /// Where in it the URL of each node ends, that of the box first.
+    ends: Vec<usize>,
+}
+
+impl NodeUrls {
+    /// The URLs of the nodes that were found.
+    #[must_use]
+    pub fn of(urls: &UnitUrls, target: &Target) -> Self {
+        let box_url = box_url(urls, &target.view, &target.target_box);
+        let below = target.found().iter().filter(|node| node.parent.is_some());
+        Self::along(box_url, below.map(|node| node.name.as_str()))
+    }
+
+    fn along<'n>(box_url: String, names: impl Iterator<Item = &'n str>) -> Self {
+        let mut deepest = box_url;
+        let mut ends = vec![deepest.len()];
+        for name in names {
+            deepest.push('/');
+            deepest.push_str(&encode_segment(name));
+            ends.push(deepest.len());
+        }
+        Self { deepest, ends }
+    }
+    /// The URL of the deepest node.
+    #[must_use]
+    pub fn deepest(&self) -> &str {
+        &self.deepest
+    }
+
+    /// The URL of the node at this place of the path; 0 is the box.
+    #[must_use]
+    pub fn find(&self, at: usize) -> Option<&str> {
+        self.ends.get(at).and_then(|&end| self.deepest.get(..end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_urls_along_a_path_share_one_text() {
+        const DEEP: usize = 30_000;
+        let names = std::iter::repeat_n("a", DEEP - 1).chain(["b é"]);
+        let urls = NodeUrls::along("http://h/c/box".to_owned(), names);
+        assert_eq!(urls.find(0), Some("http://h/c/box"));
+        assert_eq!(urls.find(2), Some("http://h/c/box/a/a"));
+        assert_eq!(urls.find(DEEP), Some(urls.deepest()));
+        assert!(urls.deepest().ends_with("/a/b%20%C3%A9"));
+        assert_eq!(urls.find(DEEP + 1), None);
+        let start = urls.deepest().as_ptr();
+        let shares = |at| urls.find(at).map(str::as_ptr) == Some(start);
+        assert!((0..=DEEP).all(shares), "a URL of its own for a node");
+    }
 }

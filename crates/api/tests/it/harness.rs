@@ -358,6 +358,31 @@ pub fn acl_body(attributes: &str, aces: &str) -> String {
     format!("<D:acl xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns' {attributes}>{aces}</D:acl>")
 }
 
+/// So many different entries for everybody, at most 511: each grants another set of nine privileges.
+pub fn different_aces(count: usize) -> String {
+    let privileges = [
+        "D:read-properties",
+        "D:read",
+        "D:write-properties",
+        "D:write-content",
+        "D:bind",
+        "D:unbind",
+        "D:write",
+        "D:read-acl",
+        "D:write-acl",
+    ];
+    let entry = |set: usize| {
+        let granted: String = privileges
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| set >> bit & 1 == 1)
+            .map(|(_, name)| format!("<D:privilege><{name}/></D:privilege>"))
+            .collect();
+        format!("<D:ace><D:principal><D:all/></D:principal><D:grant>{granted}</D:grant></D:ace>")
+    };
+    (1..=count).map(entry).collect()
+}
+
 /// An outcome to compare with [`Reply::outcome`].
 pub fn refused(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())

@@ -1,5 +1,5 @@
 use super::*;
-use crate::acl::{Ace, Principal};
+use crate::acl::{Ace, AclPart, MAX_ACES, Principal};
 use personium_types::Privilege;
 
 const ROLES: &str = "https://unit.example/c/__role/new/";
@@ -183,6 +183,30 @@ fn lists_need_a_base_that_names_roles() {
         &[response("personium-localbox:/", wrong)],
     );
     assert!(matches!(refused, Err(RootPropsError::Acl { .. })));
+}
+
+#[test]
+fn lists_have_no_more_entries_than_elsewhere() {
+    let with = |entries: usize| {
+        let entries: String = (0..entries)
+            .map(|n| {
+                format!(
+                    "<ace><principal><href>r{n}</href></principal><grant><privilege><read/></privilege></grant></ace>"
+                )
+            })
+            .collect();
+        let list = format!("<acl xml:base='http://a/__role/b/'>{entries}</acl>");
+        let props = format!("<resourcetype><collection/></resourcetype>{list}");
+        read(
+            "personium-localbox:",
+            &[response("personium-localbox:/", &props)],
+        )
+    };
+    assert!(with(MAX_ACES).is_ok());
+    let refused = with(MAX_ACES + 1).unwrap_err();
+    let source = AclError::Invalid(AclPart::Count);
+    let about = "personium-localbox:/".to_owned();
+    assert_eq!(refused, RootPropsError::Acl { about, source });
 }
 
 #[test]

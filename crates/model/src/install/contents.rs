@@ -52,7 +52,6 @@ impl Installer {
     }
 
     async fn described(&self, entry: &Entry) -> Outcome<Vec<Described>> {
-        let bytes = self.package.read(entry).await?;
         let cell = self.unit.urls().cell(&self.cell);
         let base = format!("{cell}__role/{}/", self.box_name);
         let scheme = if self.package.is_legacy() {
@@ -60,7 +59,9 @@ impl Installer {
         } else {
             "personium-localbox:"
         };
-        rootprops::parse(&bytes, scheme, &base, &Limits::ENTRY).map_err(|fault| match &fault {
+        let parse = move |bytes: Vec<u8>| rootprops::parse(&bytes, scheme, &base, &Limits::ENTRY);
+        let parsed = self.package.read_as(entry, parse).await?;
+        parsed.map_err(|fault| match &fault {
             RootPropsError::Broken { rule, .. } => {
                 Failure::numbered(rule.number(), entry.name(), &fault)
             }

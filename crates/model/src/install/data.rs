@@ -97,8 +97,11 @@ impl Installer {
             None => None,
             Some(entry) => {
                 self.done.fetch_add(1, Ordering::AcqRel);
-                let bytes = self.package.read(entry).await?;
-                let links = json::entity_links(&bytes)
+                let parsed = self
+                    .package
+                    .read_as(entry, |bytes| json::entity_links(&bytes));
+                let links = parsed
+                    .await?
                     .map_err(|fault| Failure::new(Fault::Syntax, entry.name(), fault))?;
                 Some((entry.clone(), links))
             }
@@ -117,8 +120,11 @@ impl Installer {
             }
             let root = self.data_root(path).await.at(entry)?;
             root.set(entity_type).at(entry)?;
-            let bytes = self.package.read(entry).await?;
-            let entity: BTreeMap<String, Value> = serde_json::from_slice(&bytes)
+            let parsed = self
+                .package
+                .read_as(entry, |bytes| serde_json::from_slice(&bytes));
+            let entity: BTreeMap<String, Value> = parsed
+                .await?
                 .map_err(|fault| Failure::new(Fault::Syntax, entry.name(), fault))?;
             if let Some(Value::String(id)) = entity.get("__id")
                 && !known.insert((entity_type.clone(), id.clone()))

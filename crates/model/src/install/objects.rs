@@ -62,7 +62,7 @@ impl Installer {
     }
 
     /// Makes the objects of one entry, if it is there.
-    async fn each<T>(
+    async fn each<T: Send + 'static>(
         &self,
         file: &str,
         parse: fn(&[u8]) -> std::result::Result<Vec<T>, JsonError>,
@@ -84,7 +84,7 @@ impl Installer {
     }
 
     /// What one entry of the description lists, if it is there.
-    async fn listed<T>(
+    async fn listed<T: Send + 'static>(
         &self,
         file: &str,
         parse: fn(&[u8]) -> std::result::Result<Vec<T>, JsonError>,
@@ -93,9 +93,10 @@ impl Installer {
             return Ok(None);
         };
         self.begin_entry(&entry).await;
-        let bytes = self.package.read(&entry).await?;
-        let objects =
-            parse(&bytes).map_err(|fault| Failure::new(Fault::Syntax, entry.name(), fault))?;
+        let parsed = self.package.read_as(&entry, move |bytes| parse(&bytes));
+        let objects = parsed
+            .await?
+            .map_err(|fault| Failure::new(Fault::Syntax, entry.name(), fault))?;
         Ok(Some((entry, objects)))
     }
 

@@ -98,12 +98,25 @@ impl Package {
 
     /// The bytes of an entry.
     pub(super) async fn read(&self, entry: &Entry) -> Outcome<Vec<u8>> {
+        self.read_as(entry, std::convert::identity).await
+    }
+
+    /// What `parse` makes of the bytes of an entry. It runs on the thread that reads them, so that a large document keeps
+    /// no request waiting.
+    pub(super) async fn read_as<T: Send + 'static>(
+        &self,
+        entry: &Entry,
+        parse: impl FnOnce(Vec<u8>) -> T + Send + 'static,
+    ) -> Outcome<T> {
         let (bar, wanted) = (Arc::clone(&self.bar), entry.clone());
-        let read = spawn_blocking(move || bar.lock().read(&wanted).map_err(|e| e.to_string()));
+        let read = spawn_blocking(move || {
+            let bytes = bar.lock().read(&wanted).map_err(|e| e.to_string())?;
+            Ok::<_, String>(parse(bytes))
+        });
         let unreadable =
             |reason: &dyn std::fmt::Display| Failure::new(Fault::Unreadable, entry.name(), reason);
         match read.await {
-            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Ok(parsed)) => Ok(parsed),
             Ok(Err(reason)) => Err(unreadable(&reason)),
             Err(error) => Err(unreadable(&error)),
         }
@@ -139,4 +152,42 @@ fn refusal(fault: BarError, limits: &BarLimits) -> Error {
         BarError::Io(_) => Error::new(Code::Unknown),
     };
     error.because(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+    use crate::Settings;
+
+    const ROOT_PROPS: &str = "00_meta/90_rootprops.xml";
+
+    async fn package() -> Package {
+        let mut zip = ZipWriter::new(tempfile::tempfile().unwrap());
+        for (name, content) in [
+            ("00_meta/00_manifest.json", r#"{"bar_version":"2"}"#),
+            (ROOT_PROPS, "<multistatus/>"),
+        ] {
+            let options = SimpleFileOptions::default();
+            zip.start_file(name, options).unwrap();
+            zip.write_all(content.as_bytes()).unwrap();
+        }
+        let file = zip.finish().unwrap();
+        Package::open(file, &Settings::default().bar).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn documents_are_parsed_where_they_are_read() {
+        let package = package().await;
+        let entry = package.find(ROOT_PROPS).unwrap();
+        let here = std::thread::current().id();
+        let parse = |bytes: Vec<u8>| (bytes.len(), std::thread::current().id());
+        let (length, there) = package.read_as(&entry, parse).await.unwrap();
+        assert_eq!(length, package.read(&entry).await.unwrap().len());
+        assert_ne!(there, here, "the thread of the requests was kept");
+    }
 }

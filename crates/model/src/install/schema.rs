@@ -18,8 +18,8 @@ impl Installer {
     /// Makes the types, properties and associations that the entry defines.
     pub(super) async fn install_schema(&self, path: &[String], entry: &Entry) -> Outcome {
         self.begin_entry(entry).await;
-        let bytes = self.package.read(entry).await?;
-        let definitions = edmx::read(&bytes).map_err(|fault| refused(entry, &fault))?;
+        let read = self.package.read_as(entry, |bytes| edmx::read(&bytes));
+        let definitions = read.await?.map_err(|fault| refused(entry, &fault))?;
         self.define_types(path, &definitions).await.at(entry)?;
         for association in definitions.associations {
             let ends = association.map_err(|fault| refused(entry, &fault))?;

@@ -1,6 +1,7 @@
 //! Reading a metadata document into the definitions it holds.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use personium_xml::{Element, Limits, XmlError};
@@ -123,13 +124,13 @@ struct Reading {
     namespaces: HashSet<String>,
     definitions: Definitions,
     /// Names of the associations.
-    associations: HashSet<String>,
+    associations: Vec<String>,
     /// What is named and must be defined somewhere in the document.
     references: Vec<(Reference, String)>,
 }
 
 /// The kinds of definitions that others name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Reference {
     ComplexType,
     EntityType,
@@ -199,7 +200,7 @@ impl Reading {
         let ends = ends.into_iter().collect::<Result<Vec<_>, _>>();
         let two = |ends| <[EndDefinition; 2]>::try_from(ends).map_err(|_| not_two_ends(&name));
         self.definitions.associations.push(ends.and_then(two));
-        self.associations.insert(name);
+        self.associations.push(name);
         Ok(())
     }
 
@@ -227,11 +228,7 @@ impl Reading {
                 "there is no Schema of a known namespace".to_owned(),
             ));
         }
-        for (kind, name) in &self.references {
-            if !self.defines(*kind, name) {
-                return Err(definition(format!("{kind:?} {name:?} is not defined")));
-            }
-        }
+        self.check_references()?;
         let out = &mut self.definitions;
         for property in out.complex_properties.iter_mut().chain(&mut out.properties) {
             let local = local_name(&self.namespaces, &property.r#type).map(str::to_owned);
@@ -242,21 +239,45 @@ impl Reading {
         Ok(self.definitions)
     }
 
-    /// Whether the document defines what is named.
-    fn defines(&self, kind: Reference, name: &str) -> bool {
-        if kind == Reference::ComplexType && name.starts_with("Edm.") {
-            return true;
-        }
-        let Some(local) = local_name(&self.namespaces, name) else {
-            return false;
+    /// Whether everything that is named is defined.
+    fn check_references(&self) -> Result<(), EdmxFault> {
+        let out = &self.definitions;
+        let defined = [
+            (Reference::ComplexType, &out.complex_types),
+            (Reference::EntityType, &out.entity_types),
+            (Reference::Association, &self.associations),
+        ]
+        .into_iter()
+        .flat_map(|(kind, names)| names.iter().map(move |name| (kind, name.as_str())));
+        let is_simple = |kind: Reference, name: &str| {
+            kind == Reference::ComplexType && name.starts_with("Edm.")
         };
-        let listed = |names: &[String]| names.iter().any(|known| known == local);
-        match kind {
-            Reference::ComplexType => listed(&self.definitions.complex_types),
-            Reference::EntityType => listed(&self.definitions.entity_types),
-            Reference::Association => self.associations.contains(local),
+        let named = self
+            .references
+            .iter()
+            .filter(|(kind, name)| !is_simple(*kind, name))
+            .map(|reference| {
+                let (kind, name) = reference;
+                let local = local_name(&self.namespaces, name);
+                (reference, local.map(|local| (*kind, local)))
+            });
+        match find_undefined(defined, named) {
+            Some((kind, name)) => Err(definition(format!("{kind:?} {name:?} is not defined"))),
+            None => Ok(()),
         }
     }
+}
+
+/// The first reference whose key is not defined, or that has none. Definitions and references may be hundreds of
+/// thousands, so that each key is looked up in a set.
+fn find_undefined<'r, K: Eq + Hash, R>(
+    defined: impl Iterator<Item = K>,
+    mut named: impl Iterator<Item = (&'r R, Option<K>)>,
+) -> Option<&'r R> {
+    let defined: HashSet<K> = defined.collect();
+    named
+        .find(|(_, key)| !key.as_ref().is_some_and(|key| defined.contains(key)))
+        .map(|(reference, _)| reference)
 }
 
 /// The name in one of the schemas; `None` for names of other schemas.

@@ -1,6 +1,6 @@
 //! ACL, and how lists look in PROPFIND.
 
-use crate::harness::{World, acl_body, refused};
+use crate::harness::{World, acl_body, different_aces, refused};
 
 fn ace(principal: &str, privilege: &str) -> String {
     format!(
@@ -178,6 +178,23 @@ async fn what_is_wrong_is_told() {
     ] {
         let reply = world.ask("ACL", path).text(&acl_body("", "")).send().await;
         assert_eq!(reply.outcome(), outcome, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_has_a_limited_number_of_different_entries() {
+    let world = World::new().await;
+    world.put("c/b/a", "x").await;
+    for path in ["c", "c/b", "c/b/a"] {
+        let aces = different_aces(256);
+        world.set_acl(path, &(aces.clone() + &aces)).await;
+        let shown = find(&world, path).await;
+        let own = shown.matches("<ace>").count() - shown.matches("<inherited>").count();
+        assert_eq!(own, 256, "{path}: what stands twice counts once");
+        let body = acl_body("", &different_aces(257));
+        let reply = world.ask("ACL", path).text(&body).send().await;
+        assert_eq!(reply.outcome(), refused(400, "DV-0006"), "{path}");
+        assert!(reply.text().contains("at most 256"), "{}", reply.text());
     }
 }
 

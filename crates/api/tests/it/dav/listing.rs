@@ -1,6 +1,8 @@
 //! PROPFIND.
 
-use crate::harness::{World, refused};
+use http_body_util::BodyExt;
+
+use crate::harness::{World, different_aces, refused};
 
 const FIND: &str = "<D:propfind xmlns:D='DAV:'><D:allprop/></D:propfind>";
 
@@ -107,6 +109,69 @@ async fn members_come_page_by_page_and_none_is_missing() {
         .send()
         .await;
     assert_eq!(reply.text().matches("<response>").count(), 1);
+}
+
+/// The pieces that a PROPFIND answer is sent in.
+async fn pieces(world: &World, path: &str, depth: &str) -> Vec<String> {
+    let ask = world.ask("PROPFIND", path).with("depth", depth);
+    let mut body = ask.start().await.into_body();
+    let mut pieces = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let piece = frame.unwrap().into_data().unwrap();
+        pieces.push(String::from_utf8(piece.to_vec()).unwrap());
+    }
+    pieces
+}
+
+/// Bytes of a piece that are enough to send it, and of what may come on top: an entry, or properties.
+const PIECE: usize = 256 << 10;
+const SLACK: usize = 8 << 10;
+
+#[tokio::test]
+async fn long_lists_are_sent_in_pieces() {
+    let world = World::new().await;
+    world.mkcol("c/b/col", "").await;
+    world.set_acl("c/b", &different_aces(256)).await;
+    world.set_acl("c/b/col", &different_aces(255)).await;
+    for name in 0..70 {
+        world.put(&format!("c/b/col/f{name}"), "x").await;
+    }
+    world.set_acl("c/b/col/f0", &different_aces(2)).await;
+    let pieces = pieces(&world, "c/b/col", "1").await;
+    let (last, full) = pieces.split_last().unwrap();
+    assert!(full.len() > 10, "{}", full.len());
+    let lengths = PIECE..PIECE + SLACK;
+    assert!(full.iter().all(|piece| lengths.contains(&piece.len())));
+    assert!(last.len() < lengths.end);
+
+    let text = pieces.concat();
+    let from = |url: &str| format!("<inherited><href>http://unit.example/{url}</href>");
+    for (part, count) in [
+        ("<response>", 71),
+        ("</response>", 71),
+        ("<ace>", 71 * 511 + 2),
+        (from("c/b").as_str(), 71 * 256),
+        (from("c/b/col").as_str(), 70 * 255),
+        ("</multistatus>", 1),
+    ] {
+        assert_eq!(text.matches(part).count(), count, "{part}");
+    }
+    assert!(text.ends_with("</response></multistatus>"));
+}
+
+#[tokio::test]
+async fn a_resource_deep_below_long_lists_is_sent_in_pieces() {
+    let world = World::with(|settings| settings.dav.depth_max = 12).await;
+    let mut path = "c/b".to_owned();
+    for _ in 0..12 {
+        path = format!("{path}/{}", "long".repeat(50));
+        world.mkcol(&path, "").await;
+        world.set_acl(&path, &different_aces(256)).await;
+    }
+    let pieces = pieces(&world, &path, "0").await;
+    assert!(pieces.len() > 10, "{}", pieces.len());
+    assert!(pieces.iter().all(|piece| piece.len() < PIECE + SLACK));
+    assert_eq!(pieces.concat().matches("<ace>").count(), 12 * 256);
 }
 
 #[tokio::test]

@@ -1,3 +1,6 @@
+use std::cell::Cell;
+use std::hash::Hasher;
+
 use super::*;
 use crate::control;
 use crate::edm::{ComplexType, EntityType, Origin, Property, PropertyList, Schema, SimpleType};
@@ -323,6 +326,54 @@ fn what_is_missing_or_wrong_is_named() {
     }
     let found = read_content(&association("")).unwrap();
     assert_eq!(found.entity_types, ["e"], "the types stand without it");
+}
+
+/// A name that counts how often it is compared.
+struct Counted<'c> {
+    name: usize,
+    comparisons: &'c Cell<usize>,
+}
+
+impl PartialEq for Counted<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.comparisons.set(self.comparisons.get() + 1);
+        self.name == other.name
+    }
+}
+
+impl Eq for Counted<'_> {}
+
+impl Hash for Counted<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+#[test]
+fn names_are_not_compared_with_each_definition() {
+    const MANY: usize = 10_000;
+    let comparisons = Cell::new(0);
+    let counted = |name| Counted {
+        name,
+        comparisons: &comparisons,
+    };
+    let names: Vec<usize> = (0..=MANY).rev().collect();
+    let named = || names.iter().map(|name| (name, Some(counted(*name))));
+    let all = (0..=MANY).map(counted);
+    assert_eq!(find_undefined(all, named()), None);
+    let but_the_first = (1..=MANY).map(counted);
+    assert_eq!(find_undefined(but_the_first, named()), Some(&0));
+    // Hashes of which a part agrees cost a few comparisons more than one for each name.
+    let made = comparisons.get();
+    assert!((MANY..10 * MANY).contains(&made), "{made}");
+
+    let nameless = [("a", Some(counted(1))), ("b", None)];
+    let nameless = nameless.iter().map(|(reference, key)| {
+        let key = key.as_ref().map(|key| counted(key.name));
+        (reference, key)
+    });
+    let defined = [1].into_iter().map(counted);
+    assert_eq!(find_undefined(defined, nameless), Some(&"b"));
 }
 
 #[test]

@@ -1,0 +1,101 @@
+//! A PROPFIND answer that is made while it is sent, piece by piece.
+
+use std::vec;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{StatusCode, header};
+use personium_dav::multistatus::Multistatus;
+use personium_model::listing::{Member, Members};
+use personium_model::node::Node;
+use personium_types::Result;
+
+use super::printer::{Printer, Printing, Shown};
+use crate::answer::{self, Answer, WithHeader};
+use crate::body::{self, BoxError, PIECE};
+use crate::dav::hrefs::member_url;
+
+/// An answer that is still being written.
+pub struct Listing {
+    printer: Printer,
+    href: String,
+    etag: String,
+    /// `None` once the document has ended.
+    document: Option<Multistatus>,
+    /// What was written and not sent.
+    out: String,
+    /// The resource that is being written.
+    open: Option<Printing>,
+    /// Members that were read and are not written yet.
+    page: vec::IntoIter<Member>,
+    members: Option<Members>,
+}
+
+impl Listing {
+    /// The answer about the target, with this URL, and its members if they are wanted.
+    pub fn start(printer: Printer, href: String, node: &Node, members: Option<Members>) -> Self {
+        let mut out = String::new();
+        let document = Multistatus::start(&mut out);
+        let open = printer.begin(&mut out, &document, &href, node.clone(), Shown::Target);
+        Self {
+            printer,
+            href,
+            etag: node.etag(),
+            document: Some(document),
+            out,
+            open: Some(open),
+            page: Vec::new().into_iter(),
+            members,
+        }
+    }
+
+    /// The answer. What fits into one piece is sent as a whole.
+    pub async fn answer(mut self) -> Result<Answer> {
+        let etag = std::mem::take(&mut self.etag);
+        let first = self.piece().await?;
+        let body = if self.document.is_none() {
+            body::full(first)
+        } else {
+            let first = stream::once(async { Ok::<_, BoxError>(first) });
+            let rest = stream::try_unfold(self, |mut listing| async {
+                if listing.document.is_none() {
+                    return Ok::<_, BoxError>(None);
+                }
+                let piece = listing.piece().await?;
+                Ok(Some((piece, listing)))
+            });
+            body::of_stream(first.chain(rest))
+        };
+        Ok(answer::with_body(StatusCode::MULTI_STATUS, body)
+            .with(header::CONTENT_TYPE, "application/xml")
+            .with(header::ETAG, &etag))
+    }
+
+    /// The next piece of the document. It is longer than [`PIECE`] by one entry, or by the dead properties of one
+    /// resource, at most.
+    async fn piece(&mut self) -> Result<Bytes> {
+        while self.out.len() < PIECE
+            && let Some(document) = &self.document
+        {
+            if let Some(mut open) = self.open.take() {
+                if self.printer.entry(&mut self.out, &mut open) {
+                    self.open = Some(open);
+                } else {
+                    open.finish(&mut self.out);
+                }
+            } else if let Some(member) = self.page.next() {
+                let href = member_url(&self.href, &member.name);
+                let (out, node) = (&mut self.out, member.node);
+                let open = self
+                    .printer
+                    .begin(out, document, &href, node, Shown::Member);
+                self.open = Some(open);
+            } else if let Some(members) = self.members.as_mut().filter(|m| !m.is_finished()) {
+                self.page = members.next_page().await?.into_iter();
+            } else if let Some(document) = self.document.take() {
+                document.finish(&mut self.out);
+            }
+        }
+        Ok(Bytes::from(std::mem::take(&mut self.out)))
+    }
+}

@@ -1,0 +1,180 @@
+//! The resources of a PROPFIND answer, printed entry by entry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::vec;
+
+use personium_dav::acl::SchemaAuthz;
+use personium_dav::multistatus::{
+    AceView, AclView, Multistatus, OpenResponse, PrincipalView, ResourceKind, ResponseProps,
+};
+use personium_model::acl::Ace;
+use personium_model::locate::Target;
+use personium_model::node::{Kind, Node};
+use personium_model::records::Versioned;
+use personium_model::roles::RoleNames;
+use personium_model::{Principal, SchemaLevel};
+
+use crate::dav::hrefs::NodeUrls;
+
+/// What is the same for all resources of one answer.
+pub struct Printer {
+    /// What role names are relative to.
+    pub base: String,
+    /// The roles, if lists are shown.
+    pub names: Option<RoleNames>,
+    /// What the members of the target inherit.
+    pub inherited: Inherited,
+    /// The state of the cell, if it is the cell that is shown.
+    pub cell_status: Option<&'static str>,
+}
+
+/// The lists of the target and of everything above it up to the box, the target first. Ancestors without entries are
+/// left out.
+#[derive(Default)]
+pub struct Inherited {
+    urls: NodeUrls,
+    /// Where along the path each node is, and the node.
+    nodes: Vec<(usize, Arc<Versioned<Node>>)>,
+}
+
+impl Inherited {
+    /// The lists along a path, whose nodes have these URLs.
+    pub fn of(target: &Target, urls: NodeUrls) -> Self {
+        let deepest = target.found().len().saturating_sub(1);
+        let along = target.found().iter().enumerate().rev();
+        let nodes = along
+            .filter(|(at, found)| *at == deepest || !found.value().acl.aces.is_empty())
+            .map(|(at, found)| (at, Arc::clone(&found.node)))
+            .collect();
+        Self { urls, nodes }
+    }
+
+    /// The URL of the node whose list is at this place, and the entries; `None` after the last.
+    fn find(&self, place: usize) -> Option<(&str, &[Ace])> {
+        let (at, node) = self.nodes.get(place)?;
+        Some((self.urls.find(*at)?, &node.value.acl.aces))
+    }
+}
+
+/// A resource in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// What the request names.
+    Target,
+    /// A member of it.
+    Member,
+}
+
+/// A resource whose entries are being printed.
+pub struct Printing {
+    response: OpenResponse,
+    own: vec::IntoIter<Ace>,
+    /// The place of the inherited list that follows the own one, and the next entry of it.
+    list: usize,
+    entry: usize,
+    dead: BTreeMap<String, String>,
+}
+
+impl Printer {
+    /// Begins a resource.
+    pub fn begin(
+        &self,
+        out: &mut String,
+        document: &Multistatus,
+        href: &str,
+        node: Node,
+        shown: Shown,
+    ) -> Printing {
+        let file = node.file.as_ref();
+        let response = document.begin(
+            out,
+            &ResponseProps {
+                href,
+                kind: resource_kind(node.kind),
+                created_ms: node.created,
+                updated_ms: node.updated,
+                length: file.map(|f| f.length),
+                content_type: file.and_then(|f| f.media_type.as_deref()),
+                cell_status: self.cell_status,
+                acl: self.names.as_ref().map(|_| AclView {
+                    base: &self.base,
+                    schema_authz: node.acl.schema_level.map(schema_authz),
+                }),
+            },
+        );
+        Printing {
+            response,
+            own: node.acl.aces.into_iter(),
+            // The list of the target itself is the first.
+            list: usize::from(shown == Shown::Target),
+            entry: 0,
+            dead: node.properties,
+        }
+    }
+
+    /// Prints the next entry of the list: own ones, then those of each ancestor. `false` if none is left.
+    pub fn entry(&self, out: &mut String, printing: &mut Printing) -> bool {
+        let Some(names) = &self.names else {
+            return false;
+        };
+        for ace in printing.own.by_ref() {
+            if let Some(view) = view(names, &ace, None) {
+                printing.response.ace(out, &view);
+                return true;
+            }
+        }
+        while let Some((url, aces)) = self.inherited.find(printing.list) {
+            let Some(ace) = aces.get(printing.entry) else {
+                printing.list += 1;
+                printing.entry = 0;
+                continue;
+            };
+            printing.entry += 1;
+            if let Some(view) = view(names, ace, Some(url)) {
+                printing.response.ace(out, &view);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Printing {
+    /// Ends the resource.
+    pub fn finish(self, out: &mut String) {
+        let dead = self.dead.values().map(String::as_str);
+        self.response.finish(out, dead);
+    }
+}
+
+/// The entry as it is shown; `None` if its role does not exist any more.
+fn view<'a>(names: &'a RoleNames, ace: &'a Ace, inherited: Option<&'a str>) -> Option<AceView<'a>> {
+    let principal = match &ace.principal {
+        Principal::All => PrincipalView::All,
+        Principal::Role(id) => PrincipalView::Href(names.find(id)?),
+    };
+    Some(AceView {
+        principal,
+        privileges: &ace.grants,
+        inherited,
+    })
+}
+
+fn resource_kind(kind: Kind) -> ResourceKind {
+    match kind {
+        Kind::Cell | Kind::Box | Kind::Collection => ResourceKind::Collection,
+        Kind::Odata => ResourceKind::OData,
+        Kind::Service => ResourceKind::Service,
+        Kind::Stream => ResourceKind::Stream,
+        Kind::File => ResourceKind::File,
+    }
+}
+
+fn schema_authz(level: SchemaLevel) -> SchemaAuthz {
+    match level {
+        SchemaLevel::None => SchemaAuthz::None,
+        SchemaLevel::Public => SchemaAuthz::Public,
+        SchemaLevel::Confidential => SchemaAuthz::Confidential,
+    }
+}
