@@ -1,6 +1,6 @@
 //! The members of a collection, page by page.
 
-use personium_store::{Direction, KeyRange};
+use personium_store::{Direction, KeyRange, Limit};
 use personium_types::{NodeId, Result};
 
 use crate::keys;
@@ -8,8 +8,8 @@ use crate::locate::Target;
 use crate::node::{Kind, Node};
 use crate::records::Records;
 
-/// Members that are read at once.
-const PAGE: usize = 64;
+/// Members that are read at once: so many, or fewer once they have 4 MiB of properties and access control lists.
+const PAGE: Limit = Limit::records(64).or_bytes(4 << 20);
 
 /// Reads the members of a collection in the order of their names. What is added or removed meanwhile may or may not
 /// be among them.
@@ -64,11 +64,11 @@ impl Members {
         let Some(range) = self.rest.take() else {
             return Ok(Vec::new());
         };
-        let found = self
+        let (found, is_cut) = self
             .records
-            .list::<Node>(&range, Direction::Up, PAGE)
+            .list_within::<Node>(&range, Direction::Up, PAGE)
             .await?;
-        if found.len() == PAGE {
+        if is_cut {
             self.rest = found.last().map(|(key, _)| range.after(key));
         }
         Ok(found
