@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use personium_model::locate::Target;
 use personium_model::odata::Root;
-use personium_types::Result;
+use personium_types::{Code, Result};
 
 use crate::answer::Answer;
 use crate::call::{Call, CellCall};
@@ -26,19 +26,17 @@ use gate::Gate;
 pub(crate) use service::{Service, no_content};
 pub(crate) use write::created;
 
+/// How often a request is carried out anew because somebody changed the schema meanwhile: nothing of it was stored then.
+const SCHEMA_RACES: usize = 32;
+
 /// Control objects of the unit.
 pub(crate) async fn unit_control(call: Call) -> Result<Answer> {
     let root = Root::unit(Arc::clone(&call.unit));
     let base = format!("{}__ctl/", call.unit.urls().unit());
     let path = call.path.raw.get(1..).unwrap_or_default().join("/");
-    Service {
-        root,
-        base,
-        gate: Gate::Unit,
-        call,
-    }
-    .handle(&path)
-    .await
+    Service::new(call, root, base, Gate::Unit)
+        .handle(&path)
+        .await
 }
 
 /// Control objects of a cell.
@@ -50,15 +48,13 @@ pub(crate) async fn cell_control(call: CellCall) -> Result<Answer> {
 /// The control objects of the cell that a request is for.
 pub(crate) async fn cell_service(call: CellCall) -> Result<Service> {
     let node = call.view.cell_node().await?;
-    Ok(Service {
-        root: Root::cell(Arc::clone(&call.call.unit), Arc::clone(&call.view)),
-        base: format!("{}__ctl/", call.cell_url()),
-        gate: Gate::Cell {
-            view: call.view,
-            node,
-        },
-        call: call.call,
-    })
+    let root = Root::cell(Arc::clone(&call.call.unit), Arc::clone(&call.view));
+    let base = format!("{}__ctl/", call.cell_url());
+    let gate = Gate::Cell {
+        view: call.view,
+        node,
+    };
+    Ok(Service::new(call.call, root, base, gate))
 }
 
 /// A request to an OData collection or to something in it. `target` leads to the collection; `target.rest` are the
@@ -83,25 +79,22 @@ pub(crate) async fn collection(call: CellCall, target: Target) -> Result<Answer>
         let gate = Gate::Collection {
             target: Box::new(target),
         };
-        return Service {
-            root,
-            base,
-            gate,
-            call: call.call,
-        }
-        .handle(&path)
-        .await;
+        return Service::new(call.call, root, base, gate)
+            .handle(&path)
+            .await;
     }
     let root = Root::data(unit, call.view, target.node()).await?;
     let gate = Gate::Collection {
         target: Box::new(target),
     };
-    Service {
-        root,
-        base,
-        gate,
-        call: call.call,
+    let mut service = Service::new(call.call, root, base, gate);
+    let path = below.join("/");
+    for _ in 0..SCHEMA_RACES {
+        // Boxed: held within this loop, it would lie on the stack of every request.
+        match Box::pin(service.handle(&path)).await {
+            Err(refusal) if service.is_outdated(&refusal).await? => service.reload().await?,
+            answer => return answer,
+        }
     }
-    .handle(&below.join("/"))
-    .await
+    Err(Code::Conflict.into())
 }

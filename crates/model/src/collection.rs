@@ -150,6 +150,7 @@ async fn remove_empty(target: &Target, batch: &mut Batch) -> Result<()> {
             for set in [ControlSet::EntityType, ControlSet::ComplexType] {
                 empty.push(keys::entities(&SetKey::schema(&node.id, set)));
             }
+            batch.delete(keys::schema_version(&node.id));
         }
         Kind::Service => {
             empty.clear();

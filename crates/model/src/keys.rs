@@ -7,6 +7,7 @@
 //! | `I` | set, property, value, updated, entity id | nothing: property index |
 //! | `L` | set, entity id, other set, other id | nothing: links, kept in both directions |
 //! | `C` | set | number of entities |
+//! | `V` | collection | nothing: changes with the schema of the OData collection |
 //! | `N` | parent node, name | [`crate::node::Node`] |
 //! | `D` | parent node | number of children |
 //! | `B` | blob id | a small file body |
@@ -211,7 +212,14 @@ pub fn collection_tables(collection: &NodeId) -> Vec<KeyRange> {
             ));
         }
     }
+    out.push(KeyRange::prefix(&schema_version(collection)));
     out
+}
+
+/// The record whose version is that of the schema of an OData collection.
+#[must_use]
+pub fn schema_version(collection: &NodeId) -> Key {
+    Key::table(b'V').fixed(collection.as_bytes()).build()
 }
 
 /// The last text part of a key that ends with one, for instance the other id of a [`link`].

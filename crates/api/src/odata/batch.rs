@@ -19,6 +19,7 @@ use personium_odata::negotiate::BodyFormat;
 use personium_odata::query::{EntityQuery, ListKind};
 use personium_types::{Code, Error, Operation, Result};
 
+use super::SCHEMA_RACES;
 use super::gate::{Doing, Gate};
 use super::service::{Service, etag, shown, version_2};
 use super::{links, read, write};
@@ -29,8 +30,8 @@ use crate::error;
 const BULK: usize = 1_000;
 
 /// `POST {collection}/$batch`
-pub(super) async fn batch(mut service: Service) -> Result<Answer> {
-    permit_envelope(&service)?;
+pub(super) async fn batch(service: &mut Service) -> Result<Answer> {
+    permit_envelope(service)?;
     let limits = &service.call.unit.settings().odata;
     let deadline = Instant::now() + Duration::from_millis(limits.batch_timeout_ms);
     let bounds = BatchLimits {
@@ -61,6 +62,7 @@ pub(super) async fn batch(mut service: Service) -> Result<Answer> {
             .take_while(|p| kind(p) == kind(first) && is_creation(p))
             .count();
         let (now, later) = rest.split_at(bulk.max(1));
+        run.keep_current().await;
         if is_creation(first) {
             run.create(now).await
         } else {
@@ -176,8 +178,8 @@ fn version() -> (&'static str, String) {
     ("DataServiceVersion", "2.0".to_owned())
 }
 
-struct Run {
-    service: Service,
+struct Run<'s> {
+    service: &'s mut Service,
     writer: BatchWriter,
     deadline: Instant,
     /// Whether a write failed for too many concurrent requests: later writes fail at once.
@@ -186,7 +188,7 @@ struct Run {
     seen: BTreeMap<String, SetRef>,
 }
 
-impl Run {
+impl Run<'_> {
     fn answer(&mut self, changeset: Option<Changeset<'_>>, outcome: Result<Outcome>) {
         let outcome = outcome.unwrap_or_else(|refusal| {
             // The credentials are the batch's: a part can only lack a privilege.
@@ -233,15 +235,13 @@ impl Run {
     /// Stores consecutive creations together.
     async fn create(&mut self, parts: &[Part<'_>]) {
         self.seen.clear();
-        for _ in 0..8 {
+        for _ in 0..SCHEMA_RACES {
             let mut slots: Vec<Option<Result<Outcome>>> = Vec::with_capacity(parts.len());
             let mut creations = Vec::new();
             let mut permit = None;
-            let mut registers = false;
             for part in parts {
                 match self.creation(part).await {
                     Ok((allowed, creation)) => {
-                        registers |= !creation.accepted.new_properties.is_empty();
                         permit.get_or_insert(allowed);
                         creations.push(creation);
                         slots.push(None);
@@ -254,16 +254,10 @@ impl Run {
                 None => Ok(Vec::new()),
             };
             let stored = match stored {
-                Err(e) if registers && e.code() == Code::Conflict => {
-                    if let Some(first) = creations.first()
-                        && let Err(failure) = write::reload(&mut self.service, &first.set).await
-                    {
-                        self.answer_all(parts, failure.code());
-                        return;
-                    }
-                    continue;
-                }
-                Err(failure) => return self.answer_all(parts, failure.code()),
+                Err(refusal) => match self.goes_on(refusal).await {
+                    Ok(()) => continue,
+                    Err(refusal) => return self.answer_all(parts, refusal.code()),
+                },
                 Ok(stored) => stored,
             };
             let mut made = creations.into_iter().zip(stored);
@@ -277,9 +271,6 @@ impl Run {
                     outcome.unwrap_or_else(|| Err(Code::Unknown.into())),
                 );
             }
-            if registers && let Some(part) = parts.first() {
-                self.refresh(part).await;
-            }
             return;
         }
         self.answer_all(parts, Code::Conflict);
@@ -291,13 +282,25 @@ impl Run {
         }
     }
 
-    /// Reads the schema anew after properties were registered, so that later parts see them.
-    async fn refresh(&mut self, part: &Part<'_>) {
-        if let Target::Set(name) | Target::Navigation { set: name, .. } = &part.target
-            && let Ok(set) = self.service.root.set(name)
-            && let Err(failure) = write::reload(&mut self.service, &set).await
-        {
+    /// Reads the schema anew if it changed, so that later parts see properties that earlier ones or others registered.
+    async fn keep_current(&mut self) {
+        let outdated = self.service.root.is_outdated().await;
+        let kept = match outdated {
+            Ok(true) => self.service.reload().await,
+            Ok(false) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = kept {
             tracing::warn!("the schema could not be read anew within a batch: {failure}");
+        }
+    }
+
+    /// Reads the schema anew if that is why something was refused; gives other refusals back.
+    async fn goes_on(&mut self, refusal: Error) -> Result<()> {
+        if self.service.is_outdated(&refusal).await? {
+            self.service.reload().await
+        } else {
+            Err(refusal)
         }
     }
 
@@ -388,7 +391,14 @@ impl Run {
     }
 
     async fn single(&mut self, part: &Part<'_>) {
-        let outcome = self.outcome(part).await;
+        let mut outcome = self.outcome(part).await;
+        for _ in 1..SCHEMA_RACES {
+            let Err(refusal) = outcome else { break };
+            outcome = match self.goes_on(refusal).await {
+                Ok(()) => self.outcome(part).await,
+                Err(refusal) => Err(refusal),
+            };
+        }
         self.answer(part.changeset, outcome);
     }
 
@@ -447,7 +457,7 @@ impl Run {
     }
 
     async fn list(&self, name: &str, query: &str) -> Result<Outcome> {
-        let service = &self.service;
+        let service = &*self.service;
         let set = service.root.set(name)?;
         self.permit(&set, Doing::Reading)?;
         let query = read::list_query(service, query, &set, ListKind::Set)?;
@@ -463,7 +473,7 @@ impl Run {
             .await?
             .ok_or(Code::NoSuchEntity)?;
         let (body, _) = read::render_one(
-            &self.service,
+            self.service,
             &set,
             &found,
             &EntityQuery::default(),
@@ -479,7 +489,7 @@ impl Run {
         let if_match = if_match(part)?;
         let (key, body) = (EntityKey::single(id), part.body.as_bytes());
         let etag = write::store_change(
-            &mut self.service,
+            self.service,
             &set,
             &key,
             &permit,
@@ -515,7 +525,7 @@ impl Run {
         let set = self.service.root.set(name)?;
         let association = self.service.root.link_association(&set, navigation)?;
         let permit = self.service.both(&association, Doing::Writing)?;
-        let target = links::target_of(&self.service, &association, part.body.as_bytes())?;
+        let target = links::target_of(self.service, &association, part.body.as_bytes())?;
         odata::add_link(
             &self.service.root,
             &permit,

@@ -1,5 +1,6 @@
 //! One service root: dispatch by path and method.
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use personium_model::keys::ControlSet;
 use personium_model::odata::{Association, Entity, Root, Scope, SetRef};
@@ -22,18 +23,41 @@ pub(crate) struct Service {
     /// The URL of the root, with its final slash.
     pub(crate) base: String,
     pub(crate) gate: Gate,
+    /// The body, once it was read.
+    body: Option<Bytes>,
 }
 
 impl Service {
+    pub(super) fn new(call: Call, root: Root, base: String, gate: Gate) -> Self {
+        Self {
+            call,
+            root,
+            base,
+            gate,
+            body: None,
+        }
+    }
+
+    /// Whether a request was refused because the schema is not that of the root any more.
+    pub(super) async fn is_outdated(&self, refusal: &Error) -> Result<bool> {
+        Ok(refusal.code() == Code::Conflict && self.root.is_outdated().await?)
+    }
+
+    /// Goes on with the schema as it is now.
+    pub(super) async fn reload(&mut self) -> Result<()> {
+        self.root = self.root.reloaded().await?;
+        Ok(())
+    }
+
     /// Answers the request; `path` is what stands below the root, still encoded.
-    pub(crate) async fn handle(mut self, path: &str) -> Result<Answer> {
+    pub(crate) async fn handle(&mut self, path: &str) -> Result<Answer> {
         let resource = match Resource::parse(path) {
             Ok(resource) => resource,
             Err(fault) => return Err(self.path_error(&fault)),
         };
         match resource {
             Resource::Root => self.root_document().await,
-            Resource::Metadata => metadata::metadata(&self),
+            Resource::Metadata => metadata::metadata(self),
             Resource::Batch => match (&self.call.method, self.root.scope()) {
                 (&Method::POST, Scope::Data(_)) => batch::batch(self).await,
                 _ => Err(self.call.method_not_allowed()),
@@ -55,7 +79,7 @@ impl Service {
             } => {
                 let set = self.root.set(&set)?;
                 let key = self.key(&set, &key)?;
-                links::links(&mut self, &set, &key, &navigation, target).await
+                links::links(self, &set, &key, &navigation, target).await
             }
             Resource::Navigation {
                 set,
@@ -72,7 +96,7 @@ impl Service {
                 if target.is_some() {
                     return Err(Code::KeyForNavigation.into());
                 }
-                navigation::navigation(&mut self, &association, &key).await
+                navigation::navigation(self, &association, &key).await
             }
         }
     }
@@ -93,9 +117,9 @@ impl Service {
             .map_err(|_| Code::KeyParse.into())
     }
 
-    async fn root_document(self) -> Result<Answer> {
+    async fn root_document(&self) -> Result<Answer> {
         match self.call.method {
-            Method::GET => metadata::service_document(&self),
+            Method::GET => metadata::service_document(self),
             Method::OPTIONS => {
                 self.gate
                     .permit_description(&self.root, &self.call.access)?;
@@ -105,20 +129,20 @@ impl Service {
         }
     }
 
-    async fn on_set(mut self, set: SetRef) -> Result<Answer> {
+    async fn on_set(&mut self, set: SetRef) -> Result<Answer> {
         let method = self.call.method.clone();
         if is_message(&set) && is_write(&method) {
             return Err(self.call.method_not_allowed());
         }
         match method {
-            Method::GET => read::list(&self, &set).await,
-            Method::POST => write::create(&mut self, &set).await,
+            Method::GET => read::list(self, &set).await,
+            Method::POST => write::create(self, &set).await,
             Method::OPTIONS => self.options(&set, "OPTIONS, GET, POST"),
             _ => Err(self.call.method_not_allowed()),
         }
     }
 
-    async fn on_entity(mut self, set: SetRef, key: EntityKey) -> Result<Answer> {
+    async fn on_entity(&mut self, set: SetRef, key: EntityKey) -> Result<Answer> {
         let method = self.call.method.clone();
         let is_merge = method.as_str() == "MERGE";
         if is_message(&set) && is_write(&method)
@@ -127,11 +151,11 @@ impl Service {
             return Err(self.call.method_not_allowed());
         }
         match method {
-            Method::GET => read::get(&self, &set, &key).await,
-            Method::PUT => write::replace(&mut self, &set, &key).await,
-            Method::DELETE => write::delete(&self, &set, &key).await,
+            Method::GET => read::get(self, &set, &key).await,
+            Method::PUT => write::replace(self, &set, &key).await,
+            Method::DELETE => write::delete(self, &set, &key).await,
             Method::OPTIONS => self.options(&set, "OPTIONS, GET, PUT, MERGE, DELETE"),
-            _ if is_merge => write::merge(&mut self, &set, &key).await,
+            _ if is_merge => write::merge(self, &set, &key).await,
             _ => Err(self.call.method_not_allowed()),
         }
     }
@@ -149,9 +173,13 @@ impl Service {
     }
 
     /// The whole body.
-    pub(crate) async fn body(&mut self) -> Result<bytes::Bytes> {
+    pub(crate) async fn body(&mut self) -> Result<Bytes> {
+        if let Some(body) = &self.body {
+            return Ok(body.clone());
+        }
         let limit = self.call.unit.settings().odata.body_max;
-        self.call.read_body(limit).await
+        let body = self.call.read_body(limit).await?;
+        Ok(self.body.insert(body).clone())
     }
 
     /// Checks that the source of a link may be used.

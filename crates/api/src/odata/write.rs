@@ -22,9 +22,6 @@ use super::gate::Doing;
 use super::service::{self, Service, no_content, shown, version_2};
 use crate::answer::{self, Answer, WithHeader};
 
-/// How often a body is validated anew because somebody registered the same undeclared property meanwhile.
-const SCHEMA_RACES: usize = 8;
-
 /// `POST {Set}`
 pub(super) async fn create(service: &mut Service, set: &SetRef) -> Result<Answer> {
     let permit = service
@@ -36,45 +33,21 @@ pub(super) async fn create(service: &mut Service, set: &SetRef) -> Result<Answer
 }
 
 async fn store_new(
-    service: &mut Service,
+    service: &Service,
     set: &SetRef,
     permit: &Permit,
     bytes: &[u8],
 ) -> Result<Entity> {
-    let mut set = set.clone();
-    let mut hidden: Option<BTreeMap<String, String>> = None;
-    for _ in 0..SCHEMA_RACES {
-        let accepted =
-            odata::accept(&service.root, &set, bytes, Intent::Create, Route::Direct).await?;
-        let hidden = match &hidden {
-            Some(known) => known.clone(),
-            None => hidden.insert(hidden_values(service, &set).await?).clone(),
-        };
-        let registers = !accepted.new_properties.is_empty();
-        let creation = Creation {
-            set: set.clone(),
-            accepted,
-            hidden,
-            linked: None,
-            exists: Code::EntityExists,
-        };
-        let outcome = odata::create(&service.root, permit, &[creation]).await;
-        let outcome =
-            outcome.and_then(|mut all| all.pop().unwrap_or_else(|| Err(Code::Unknown.into())));
-        match outcome {
-            Err(e) if registers && e.code() == Code::Conflict => {
-                set = reload(service, &set).await?
-            }
-            other => return other,
-        }
-    }
-    Err(Code::Conflict.into())
-}
-
-/// The set with its schema as it is now.
-pub(super) async fn reload(service: &mut Service, set: &SetRef) -> Result<SetRef> {
-    service.root = service.root.reloaded().await?;
-    service.root.set(set.name())
+    let accepted = odata::accept(&service.root, set, bytes, Intent::Create, Route::Direct).await?;
+    let creation = Creation {
+        set: set.clone(),
+        accepted,
+        hidden: hidden_values(service, set).await?,
+        linked: None,
+        exists: Code::EntityExists,
+    };
+    let mut made = odata::create(&service.root, permit, &[creation]).await?;
+    made.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
 }
 
 /// What is kept with a new entity without being shown.
@@ -161,43 +134,33 @@ async fn change(
 
 /// Changes an entity as a body says; gives its new ETag.
 pub(super) async fn store_change(
-    service: &mut Service,
+    service: &Service,
     set: &SetRef,
     key: &EntityKey,
     permit: &Permit,
     (bytes, intent, if_match): (&[u8], Intent, IfMatch),
 ) -> Result<String> {
-    let mut set = set.clone();
-    for _ in 0..SCHEMA_RACES {
-        let accepted = odata::accept(&service.root, &set, bytes, intent, Route::Direct).await?;
-        let cannot_merge = matches!(
-            set.control,
-            Some(ControlSet::Property | ControlSet::ComplexType | ControlSet::ComplexTypeProperty)
-        );
-        if intent == Intent::Merge && cannot_merge {
-            return Err(Code::NotImplementedMethod.into());
-        }
-        let hidden = credential(service, &set).await?;
-        let registers = !accepted.new_properties.is_empty();
-        let change = Change {
-            accepted,
-            intent,
-            hidden,
-            if_match,
-        };
-        let check = |entity: &Entity| {
-            service
-                .gate
-                .check_owner(&service.root, &service.call.access, entity)
-        };
-        match odata::update(&service.root, permit, &set, key, &change, &check).await {
-            Err(e) if registers && e.code() == Code::Conflict => {
-                set = reload(service, &set).await?
-            }
-            other => return Ok(other?.etag()),
-        }
+    let accepted = odata::accept(&service.root, set, bytes, intent, Route::Direct).await?;
+    let cannot_merge = matches!(
+        set.control,
+        Some(ControlSet::Property | ControlSet::ComplexType | ControlSet::ComplexTypeProperty)
+    );
+    if intent == Intent::Merge && cannot_merge {
+        return Err(Code::NotImplementedMethod.into());
     }
-    Err(Code::Conflict.into())
+    let change = Change {
+        accepted,
+        intent,
+        hidden: credential(service, set).await?,
+        if_match,
+    };
+    let check = |entity: &Entity| {
+        service
+            .gate
+            .check_owner(&service.root, &service.call.access, entity)
+    };
+    let done = odata::update(&service.root, permit, set, key, &change, &check).await?;
+    Ok(done.etag())
 }
 
 /// `DELETE {Set}({key})`

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{Reply, World, done, refused};
 
 /// A unit with the collection `c/b/od`, in it the types `A` and `B`; an `A` has many `B`.
-async fn world(change: impl FnOnce(&mut Settings)) -> World {
+pub async fn world(change: impl FnOnce(&mut Settings)) -> World {
     let world = World::with(change).await;
     world.mkcol("c/b/od", "odata").await;
     for name in ["A", "B"] {

@@ -10,4 +10,5 @@ mod harness;
 mod install;
 mod message;
 mod permits;
+mod schema;
 mod status;

@@ -203,7 +203,8 @@ impl<'a> Run<'a> {
         }
         rules::claim_uniques(set, &draft.entity, None, &mut step);
         rules::after_create(set, &draft.entity, &mut step)?;
-        self.register(set, &creation.accepted.new_properties, now, &mut step)
+        let registered = self
+            .register(set, &creation.accepted.new_properties, now, &mut step)
             .await?;
         if let Some(type_id) = &set.type_id {
             step.assert(entity_type_key(root, type_id), Expect::Present);
@@ -213,6 +214,7 @@ impl<'a> Run<'a> {
             return Err(creation.exists.into());
         }
         self.seen.extend(claimed);
+        self.registered.extend(registered);
         self.batch.append(step);
         Ok(entity)
     }
@@ -351,22 +353,22 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Makes undeclared members properties of the entity type.
+    /// Makes undeclared members properties of the entity type; gives the keys of those that no earlier creation made.
     async fn register(
-        &mut self,
+        &self,
         set: &SetRef,
         new: &[NewProperty],
         now: i64,
         step: &mut Batch,
-    ) -> Result<()> {
+    ) -> Result<Vec<Key>> {
+        let mut registered = self.registered.clone();
+        let mut own = Vec::new();
         for property in new {
-            if let Some(key) =
-                register_property(self.root, set, property, now, step, &self.registered).await?
-            {
-                self.registered.insert(key);
-            }
+            let made = register_property(self.root, set, property, now, step, &registered).await?;
+            registered.extend(made.clone());
+            own.extend(made);
         }
-        Ok(())
+        Ok(own)
     }
 }
 
@@ -427,6 +429,7 @@ pub(super) async fn register_property(
     step.put(keys::link(&properties, &id, &types, &type_id), Vec::new());
     step.put(keys::link(&types, &type_id, &properties, &id), Vec::new());
     step.add(keys::entity_count(&properties), 1);
+    step.put(keys::schema_version(&collection), Vec::new());
     crate::records::put(step, keys::entity(&properties, &id), &stored)?;
     Ok(Some(key))
 }

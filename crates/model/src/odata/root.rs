@@ -8,7 +8,7 @@ use personium_store::{Batch, Expect, Key, Stamp};
 use personium_types::{Code, Error, NodeId, Result};
 
 use super::user_schema::{self, UserSchema};
-use crate::keys::{ControlSet, SetKey};
+use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::Located;
 use crate::node::Node;
 use crate::records::Records;
@@ -142,6 +142,16 @@ impl Root {
         })
     }
 
+    /// Whether the schema changed since this root was made. What is written by an older schema is refused as a conflict, for
+    /// it would lose the values that only the newer one knows.
+    pub async fn is_outdated(&self) -> Result<bool> {
+        let (Scope::Data(collection), Some(schema)) = (self.scope, self.user()) else {
+            return Ok(false);
+        };
+        let key = keys::schema_version(&collection);
+        Ok(self.records.find_version(&key).await? != schema.version)
+    }
+
     /// The same root by its schema as it is now.
     ///
     /// # Errors
@@ -150,6 +160,9 @@ impl Root {
         let (Scope::Data(collection), Some(view)) = (self.scope, &self.view) else {
             return Ok(self.clone());
         };
+        if self.is_outdated().await? {
+            self.unit.forget_cell(&view.cell().name);
+        }
         let found = self.unit.find_cell(&view.cell().name).await?;
         let view = found.ok_or(Code::NoSuchCell)?;
         let schema = user_schema::load(&view, &collection).await?;
@@ -267,14 +280,49 @@ impl Root {
         }
     }
 
-    pub(super) async fn transact<T, F, Fut>(&self, touch: Touch, build: F) -> Result<T>
+    /// Builds a batch and commits it; see [`Records::transact`].
+    ///
+    /// # Errors
+    /// 503 if the schema is not that of this root any more.
+    pub(super) async fn transact<T, F, Fut>(&self, touch: Touch, mut build: F) -> Result<T>
     where
         F: FnMut() -> Fut,
-        Fut: Future<Output = Result<(personium_store::Batch, T)>>,
+        Fut: Future<Output = Result<(Batch, T)>>,
     {
+        let mut attempts = 0;
+        let build = || {
+            attempts += 1;
+            let (is_again, built) = (attempts > 1, build());
+            async move {
+                if is_again && self.is_outdated().await? {
+                    return Err(Code::Conflict.into());
+                }
+                let (mut batch, out) = built.await?;
+                self.hold_schema(&mut batch);
+                Ok((batch, out))
+            }
+        };
         match &self.view {
             Some(view) => self.unit.transact(view, touch, build).await,
             None => self.unit.transact_unit(&[], build).await,
+        }
+    }
+}
+
+impl Root {
+    /// Adds to a batch that writes data that the schema is still this one, to one that changes the schema that it did.
+    fn hold_schema(&self, batch: &mut Batch) {
+        match self.scope {
+            _ if batch.is_empty() => {}
+            Scope::Data(collection) => {
+                let version = self.user().and_then(|schema| schema.version);
+                let expect = version.map_or(Expect::Absent, Expect::Version);
+                batch.assert(keys::schema_version(&collection), expect);
+            }
+            Scope::Schema(collection) => {
+                batch.put(keys::schema_version(&collection), Vec::new());
+            }
+            Scope::Unit | Scope::Cell => {}
         }
     }
 }

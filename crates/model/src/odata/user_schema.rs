@@ -8,10 +8,11 @@ use personium_odata::edm::{
     ComplexType, EntityType, Kind, Multiplicity, Origin, Property, PropertyList, Schema, SimpleType,
 };
 use personium_odata::value::Value;
+use personium_store::Stamp;
 use personium_types::{NodeId, Result};
 
 use crate::entity::{self, StoredEntity};
-use crate::keys::{ControlSet, SetKey};
+use crate::keys::{self, ControlSet, SetKey};
 use crate::records::Versioned;
 use crate::view::CellView;
 
@@ -25,6 +26,8 @@ pub(super) const ALIAS: &str = "Alias";
 pub struct UserSchema {
     /// Types, properties and associations.
     pub edm: Schema,
+    /// The version of its record, at least as old as everything else here; `None` before the first change that counts.
+    pub(super) version: Option<Stamp>,
     types: HashMap<String, NodeId>,
     associations: HashMap<String, NodeId>,
 }
@@ -51,6 +54,10 @@ pub(super) async fn load(view: &CellView, collection: &NodeId) -> Result<Arc<Use
     if let Some(found) = view.recall(&memo) {
         return Ok(found);
     }
+    let records = view.records();
+    let version = records
+        .find_version(&keys::schema_version(collection))
+        .await?;
     let list = |set| async move {
         entity::list(view.records(), &SetKey::schema(collection, set), OBJECTS).await
     };
@@ -59,7 +66,9 @@ pub(super) async fn load(view: &CellView, collection: &NodeId) -> Result<Arc<Use
     let complex = list(ControlSet::ComplexType).await?;
     let members = list(ControlSet::ComplexTypeProperty).await?;
     let ends = list(ControlSet::AssociationEnd).await?;
-    Ok(view.remember(memo, build(&types, &properties, &complex, &members, &ends)))
+    let mut schema = build(&types, &properties, &complex, &members, &ends);
+    schema.version = version;
+    Ok(view.remember(memo, schema))
 }
 
 fn build(
@@ -93,6 +102,7 @@ fn build(
     let associations = relate(&mut edm, ends, &names);
     UserSchema {
         edm,
+        version: None,
         types: ids,
         associations,
     }

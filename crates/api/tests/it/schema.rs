@@ -1,0 +1,156 @@
+//! Writes while somebody changes the schema: what was acknowledged is never lost.
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::Request;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::bounds::world;
+use crate::harness::{UNIT, World};
+
+/// A request whose body comes when it is told to.
+struct Slow {
+    go: oneshot::Sender<()>,
+    status: tokio::task::JoinHandle<u16>,
+}
+
+impl Slow {
+    /// Sends the head, and waits until somebody wants the body: the schema was read then.
+    async fn begin(world: &World, method: &str, path: &str, body: Value) -> Self {
+        let (go, gone) = oneshot::channel();
+        let (begin, begun) = oneshot::channel();
+        let body = stream::once(async move {
+            let _ = begin.send(());
+            let _ = gone.await;
+            Ok(Frame::data(Bytes::from(body.to_string())))
+        });
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{UNIT}c/b/od/{path}"))
+            .header("authorization", "Bearer master")
+            .body(StreamBody::new(body).boxed_unsync())
+            .unwrap();
+        let service = world.service.clone();
+        let answer = tokio::spawn(async move { service.handle(request, None).await });
+        let status = tokio::spawn(async move { answer.await.unwrap().status().as_u16() });
+        begun.await.unwrap();
+        Self { go, status }
+    }
+
+    async fn finish(self) -> u16 {
+        self.go.send(()).unwrap();
+        self.status.await.unwrap()
+    }
+}
+
+async fn merge(world: &World, path: &str, body: Value) -> u16 {
+    let path = format!("c/b/od/{path}");
+    let ask = world.ask("MERGE", &path).text(&body.to_string());
+    ask.send().await.status.as_u16()
+}
+
+async fn entity(world: &World, path: &str) -> Value {
+    let path = format!("c/b/od/{path}?$format=json");
+    let reply = world.ask("GET", &path).send().await;
+    reply.json()["d"]["results"].clone()
+}
+
+#[tokio::test]
+async fn a_change_by_an_older_schema_keeps_what_only_the_newer_one_knows() {
+    let world = world(|_| {}).await;
+    world.make("c/b/od/B", r#"{"__id":"1"}"#).await;
+    world.make("c/b/od/A", r#"{"__id":"1"}"#).await;
+    let link = json!({"uri": format!("{UNIT}c/b/od/A('1')")});
+    let changes = [
+        ("MERGE", "B('1')", json!({"later": 1})),
+        ("POST", "B('1')/$links/_A", link),
+        ("MERGE", "B('1')", json!({"more": true})),
+    ];
+    for (n, (method, path, body)) in changes.into_iter().enumerate() {
+        let slow = Slow::begin(&world, method, path, body).await;
+        let new = json!({format!("new{n}"): n});
+        assert_eq!(merge(&world, "B('1')", new).await, 204);
+        assert_eq!(slow.finish().await, 204, "{method} {path}");
+    }
+    let found = entity(&world, "B('1')").await;
+    for (name, value) in [("new0", 0.0), ("new1", 1.0), ("new2", 2.0), ("later", 1.0)] {
+        assert_eq!(found[name].as_f64(), Some(value), "{name} in {found}");
+    }
+    assert_eq!(found["more"], true);
+    let linked = world.entities("c/b/od/B('1')/$links/_A").await;
+    assert_eq!(linked.len(), 1);
+}
+
+#[tokio::test]
+async fn a_new_declared_property_is_indexed_whoever_was_on_the_way() {
+    let world = world(|_| {}).await;
+    let slow = Slow::begin(&world, "POST", "A", json!({"__id": "1", "p": "v"})).await;
+    let body = json!({"Name": "p", "_EntityType.Name": "A", "Type": "Edm.String"}).to_string();
+    world.make("c/b/od/$metadata/Property", &body).await;
+    assert_eq!(slow.finish().await, 201);
+    let path = "c/b/od/A?$filter=p%20eq%20'v'&$inlinecount=allpages&$format=json";
+    let found = world.ask("GET", path).send().await.json();
+    assert_eq!(found["d"]["__count"], "1", "{found}");
+}
+
+#[tokio::test]
+async fn a_property_of_a_refused_part_is_registered_by_the_next_that_has_it() {
+    let world = world(|s| s.odata.properties_max = 3).await;
+    let part = |body: &str| {
+        format!(
+            "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: application/http\n\n\
+             POST A HTTP/1.1\nContent-Length: {}\n\n{body}\n--c--\n",
+            body.len()
+        )
+    };
+    let parts = part(r#"{"a":1,"b":2,"c":3,"d":4}"#) + &part(r#"{"__id":"1","a":1}"#);
+    let batch = world
+        .ask("POST", "c/b/od/$batch")
+        .with("content-type", "multipart/mixed; boundary=b")
+        .text(&format!("{parts}--b--"))
+        .send()
+        .await
+        .text();
+    assert!(
+        batch.contains("OD-0032") && batch.contains("HTTP/1.1 201"),
+        "{batch}"
+    );
+    assert_eq!(
+        entity(&world, "A('1')").await["a"].as_f64(),
+        Some(1.0),
+        "{batch}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_changes_at_once_none_that_was_acknowledged_is_lost() {
+    let world = world(|_| {}).await;
+    world.make("c/b/od/A", r#"{"__id":"1"}"#).await;
+    let changes = (0..24).map(|n| {
+        let world = world.clone();
+        tokio::spawn(async move {
+            let status = merge(&world, "A('1')", json!({format!("p{n}"): n})).await;
+            (n, status)
+        })
+    });
+    let mut done = Vec::new();
+    for change in changes.collect::<Vec<_>>() {
+        let (n, status) = change.await.unwrap();
+        match status {
+            204 => done.push(n),
+            other => assert_eq!(other, 503),
+        }
+    }
+    assert!(!done.is_empty());
+    let found = entity(&world, "A('1')").await;
+    for n in done {
+        assert_eq!(
+            found[format!("p{n}")].as_f64(),
+            Some(f64::from(n)),
+            "{found}"
+        );
+    }
+}
