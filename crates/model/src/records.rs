@@ -171,6 +171,22 @@ impl Records {
         Ok(found.into_iter().map(|(key, r)| (key, r.value)).collect())
     }
 
+    /// All keys of a range. Adds to a batch that the range holds no others.
+    pub async fn hold_keys(&self, range: &KeyRange, batch: &mut Batch) -> Result<Vec<Key>> {
+        let found = self.list_keys(range, Direction::Up, usize::MAX).await?;
+        let mut rest = range.clone();
+        for key in &found {
+            let after = rest.after(key);
+            batch.assert_empty(KeyRange {
+                start: rest.start,
+                end: Some(key.clone()),
+            });
+            rest = after;
+        }
+        batch.assert_empty(rest);
+        Ok(found)
+    }
+
     /// Up to `limit` keys of a range.
     pub async fn list_keys(
         &self,

@@ -212,7 +212,20 @@ impl World {
     }
 }
 
+/// Creates an entity; anew if the schema changed meanwhile.
 async fn create(root: &Root, set: &str, body: &str) -> Result<Entity> {
+    let mut root = root.clone();
+    loop {
+        match create_once(&root, set, body).await {
+            Err(e) if e.code() == Code::Conflict && root.is_outdated().await? => {
+                root = root.reloaded().await?;
+            }
+            made => return made,
+        }
+    }
+}
+
+async fn create_once(root: &Root, set: &str, body: &str) -> Result<Entity> {
     let set = root.set(set)?;
     let accepted = accept(root, &set, body.as_bytes(), Intent::Create, Route::Direct).await?;
     let creation = Creation {
@@ -328,4 +341,93 @@ async fn a_collection_that_only_changed_takes_the_creation() {
     });
     create(&root, "T", r#"{"__id":"e"}"#).await.unwrap();
     assert_eq!(world.commits(), 3);
+}
+
+/// Deletes an entity by its name or id.
+async fn delete(root: &Root, set: &str, name: &str) -> Result<Entity> {
+    let (set, key) = (root.set(set)?, EntityKey::single(name));
+    let permit = Access::server_permit();
+    odata::delete(root, &permit, &set, &key, IfMatch::Any, &|_| Ok(())).await
+}
+
+async fn link(root: &Root, from: (&str, &str), to: (&str, &str)) -> Result<()> {
+    let set = root.set(from.0)?;
+    let association = root.association(&set, &format!("_{}", to.0)).unwrap();
+    let (from, to) = (EntityKey::single(from.1), EntityKey::single(to.1));
+    odata::add_link(root, &Access::server_permit(), &association, &from, &to).await
+}
+
+#[tokio::test]
+async fn a_link_that_comes_while_an_end_is_deleted_goes_with_it() {
+    let world = World::new().await;
+    let view = world.unit.find_cell("c").await.unwrap().unwrap();
+    let root = Root::cell(world.unit.clone(), view);
+    for (set, name) in [
+        ("Role", "r"),
+        ("ExtCell", "http://a.example/x/"),
+        ("ExtCell", "http://b.example/x/"),
+    ] {
+        let member = if set == "Role" { "Name" } else { "Url" };
+        create(&root, set, &format!("{{\"{member}\":\"{name}\"}}"))
+            .await
+            .unwrap();
+    }
+    link(&root, ("Role", "r"), ("ExtCell", "http://a.example/x/"))
+        .await
+        .unwrap();
+    let other = root.clone();
+    world.interrupt(async move {
+        link(&other, ("ExtCell", "http://b.example/x/"), ("Role", "r"))
+            .await
+            .unwrap();
+    });
+    let gone = delete(&root, "Role", "r").await.unwrap();
+    assert_eq!(world.traces(&gone.id.parse().unwrap()).await, 0);
+    assert_eq!(world.commits(), 3);
+}
+
+#[tokio::test]
+async fn a_property_that_comes_while_its_type_is_deleted_keeps_it() {
+    let world = World::with_type().await;
+    let root = world.schema("od").await;
+    let other = root.clone();
+    world.interrupt(async move {
+        let body = r#"{"Name":"p","_EntityType.Name":"T","Type":"Edm.String"}"#;
+        create(&other, "Property", body).await.unwrap();
+    });
+    let refusal = delete(&root, "EntityType", "T").await.unwrap_err();
+    assert_eq!(refusal.code(), Code::HasRelated);
+    assert!(world.data("od").await.set("T").is_ok());
+}
+
+#[tokio::test]
+async fn what_comes_to_a_part_of_a_box_that_is_removed_goes_with_it() {
+    let world = World::new().await;
+    let view = world.unit.find_cell("c").await.unwrap().unwrap();
+    let root = Root::cell(world.unit.clone(), view.clone());
+    let body = r#"{"Name":"rel","_Box.Name":"b"}"#;
+    let relation = create(&root, "Relation", body).await.unwrap();
+    let (boxes, key) = (root.set("Box").unwrap(), EntityKey::single("b"));
+    let found = odata::find(&root, &boxes, &key).await.unwrap().unwrap();
+    let id: NodeId = found.id.parse().unwrap();
+    let (other, again) = (root.clone(), world.clone());
+    let made = Arc::new(Mutex::new(None));
+    let kept = made.clone();
+    // The first commit announces the removal, the second one removes the relation.
+    world.interrupt(async move {
+        again.interrupt(async move {
+            let body = r#"{"ExtRole":"http://a.example/x/__role/__/r","_Relation.Name":"rel","_Relation._Box.Name":"b"}"#;
+            let role = create(&other, "ExtRole", body).await.unwrap();
+            *kept.lock() = Some(role.id);
+        });
+    });
+    let permit = Access::server_permit();
+    odata::remove_box(&world.unit, &view, &permit, &id)
+        .await
+        .unwrap();
+    world.unit.resume_sweeps().await.unwrap();
+    let made = made.lock().take().unwrap();
+    for gone in [made, relation.id] {
+        assert_eq!(world.traces(&gone.parse().unwrap()).await, 0, "{gone}");
+    }
 }

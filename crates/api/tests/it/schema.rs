@@ -154,3 +154,23 @@ async fn of_many_changes_at_once_none_that_was_acknowledged_is_lost() {
         );
     }
 }
+
+#[tokio::test]
+async fn undeclared_properties_go_with_their_type() {
+    let world = world(|_| {}).await;
+    world
+        .make("c/b/od/$metadata/EntityType", r#"{"Name":"T"}"#)
+        .await;
+    world.make("c/b/od/T", r#"{"__id":"1","x":1}"#).await;
+    assert_eq!(world.entities("c/b/od/$metadata/Property").await.len(), 1);
+    assert_eq!(world.code("DELETE", "c/b/od/T('1')").await.0, 204);
+    assert_eq!(
+        world
+            .code("DELETE", "c/b/od/$metadata/EntityType('T')")
+            .await
+            .0,
+        204
+    );
+    let left = world.entities("c/b/od/$metadata/Property").await;
+    assert!(left.is_empty(), "{left:?}");
+}

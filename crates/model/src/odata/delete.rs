@@ -5,9 +5,9 @@ use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_types::{Code, Result};
 
-use super::association::Side;
+use super::association::{Side, parent_of};
 use super::draft::Draft;
-use super::link::{link_keys, linked_ids};
+use super::link::{hold_links, link_keys};
 use super::load::{self, Entity};
 use super::pace::Pace;
 use super::root::{Root, SetRef};
@@ -78,7 +78,10 @@ pub(super) async fn remove(
 ) -> Result<()> {
     let mut pace = Pace::of_change();
     for association in root.associations(set) {
-        for id in linked_ids(root, &association, &found, usize::MAX).await? {
+        if schema_rules::goes_along(set, &association) {
+            continue;
+        }
+        for id in hold_links(root, &association, &found, batch).await? {
             pace.step().await?;
             let Some(other) = load::find_by_id(root, &association.there, &id).await? else {
                 continue;
@@ -96,10 +99,12 @@ pub(super) async fn remove(
             }
         }
     }
-    if !load::is_keyed_by_id(set)
-        && let Some(unique) = load::unique_of(root, set, &found.key(set)).await?
-    {
-        batch.delete(unique);
+    if !load::is_keyed_by_id(set) {
+        // By the id of the parent: its name may have changed since the entity was read.
+        let parent = set.control.and_then(parent_of);
+        let parent = parent.and_then(|(parent, _)| found.stored.links.get(parent.name()));
+        let key = found.key(set);
+        batch.delete(load::unique(set, key.name(), parent.map(String::as_str)));
     }
     for key in rules::unique_keys(set, &found.properties) {
         batch.delete(key);

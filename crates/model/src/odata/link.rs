@@ -162,6 +162,24 @@ pub(super) async fn linked_ids(
     Linked::of(association, source).next(root, limit).await
 }
 
+/// The ids of all entities that an entity is linked to. Adds to a batch that it is linked to no others.
+pub(super) async fn hold_links(
+    root: &Root,
+    association: &Association,
+    source: &Entity,
+    batch: &mut Batch,
+) -> Result<Vec<String>> {
+    match Linked::of(association, source) {
+        // Its links stand in the record of the source, which whoever changes it asserts.
+        Linked::One(id) => Ok(id.into_iter().collect()),
+        Linked::Many(range, prefix) => {
+            let held = root.records.hold_keys(&range, batch).await?;
+            let ids = held.iter().filter_map(|key| keys::last_text(key, prefix));
+            Ok(ids.collect())
+        }
+    }
+}
+
 /// The ids of the entities that an entity is linked to, some at a time.
 pub(super) enum Linked {
     /// By a link of which there is one at most.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use personium_store::Batch;
+use personium_store::{Batch, Key};
 use personium_types::{Code, NodeId, Result};
 
 use super::association::{Association, Side};
@@ -41,12 +41,8 @@ pub async fn remove_box(
                 let found = load::find_by_id(&root, &set, &id.to_string()).await?;
                 let found = found.ok_or(Code::NoSuchBox)?;
                 let mut batch = Batch::new();
-                for association in owned(&root, &set) {
-                    let range = keys::links(&set.key, &found.id, &association.tag_forth);
-                    if !root.records.is_empty(&range).await? {
-                        return Ok((Batch::new(), false));
-                    }
-                    batch.assert_empty(range);
+                if !owns_nothing(&root, &set, &found.id, &mut batch).await? {
+                    return Ok((Batch::new(), false));
                 }
                 remove(&root, &set, found, &mut batch).await?;
                 batch.delete(box_node_key(id));
@@ -68,6 +64,18 @@ fn owned(root: &Root, set: &SetRef) -> impl Iterator<Item = Association> {
     all.filter(|a| a.forth == Side::Many && a.back == Side::One)
 }
 
+/// Whether nothing belongs to an entity; adds to a batch that it stays so.
+async fn owns_nothing(root: &Root, set: &SetRef, id: &str, batch: &mut Batch) -> Result<bool> {
+    for association in owned(root, set) {
+        let range = keys::links(&set.key, id, &association.tag_forth);
+        if !root.records.is_empty(&range).await? {
+            return Ok(false);
+        }
+        batch.assert_empty(range);
+    }
+    Ok(true)
+}
+
 /// Removes what belongs to an entity, one entity a batch, and what belongs to that before it.
 async fn remove_owned(root: &Root, set: &SetRef, id: &str) -> Result<()> {
     for association in owned(root, set) {
@@ -78,26 +86,38 @@ async fn remove_owned(root: &Root, set: &SetRef, id: &str) -> Result<()> {
                 break;
             }
             for id in ids {
-                Box::pin(remove_owned(root, there, &id)).await?;
-                root.transact(root.touch(), || async {
-                    let mut batch = Batch::new();
-                    match load::find_by_id(root, there, &id).await? {
-                        Some(gone) => remove(root, there, gone, &mut batch).await?,
-                        // A link to nothing would make this loop endless.
-                        None => batch.delete(keys::link(
-                            &set.key,
-                            &found.id,
-                            &association.tag_forth,
-                            &id,
-                        )),
-                    }
-                    Ok((batch, ()))
-                })
-                .await?;
+                let link = keys::link(&set.key, &found.id, &association.tag_forth, &id);
+                remove_one(root, there, &id, &link).await?;
             }
         }
     }
     Ok(())
+}
+
+/// Removes an entity that belongs to another one by this link, and before it what belongs to that.
+async fn remove_one(root: &Root, set: &SetRef, id: &str, link: &Key) -> Result<()> {
+    loop {
+        Box::pin(remove_owned(root, set, id)).await?;
+        let done = root
+            .transact(root.touch(), || async {
+                let mut batch = Batch::new();
+                match load::find_by_id(root, set, id).await? {
+                    Some(gone) => {
+                        if !owns_nothing(root, set, id, &mut batch).await? {
+                            return Ok((Batch::new(), false));
+                        }
+                        remove(root, set, gone, &mut batch).await?;
+                    }
+                    // A link to nothing would make the caller's loop endless.
+                    None => batch.delete(link.clone()),
+                }
+                Ok((batch, true))
+            })
+            .await?;
+        if done {
+            return Ok(());
+        }
+    }
 }
 
 /// Removes a cell from the catalogue, whatever is in it; its records and bodies go in the background.

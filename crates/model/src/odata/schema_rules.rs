@@ -3,7 +3,7 @@
 use personium_odata::body::Intent;
 use personium_odata::edm::{Kind, PropertyList, Schema};
 use personium_odata::value::{Properties, Value};
-use personium_store::Batch;
+use personium_store::{Batch, Expect};
 use personium_types::{Code, Error, NodeId, Result};
 
 use super::association::Association;
@@ -259,7 +259,10 @@ async fn remove_dynamic_properties(
 ) -> Result<()> {
     let properties = SetKey::schema(collection, ControlSet::Property);
     let types = SetKey::schema(collection, ControlSet::EntityType);
-    for id in entity::linked(&root.records, &types, &entity_type.id, &properties, 100_000).await? {
+    let links = keys::links(&types, &entity_type.id, &properties);
+    let prefix = links.start.as_bytes().len();
+    let held = root.records.hold_keys(&links, batch).await?;
+    for id in held.iter().filter_map(|key| keys::last_text(key, prefix)) {
         let Some(found) = entity::find(&root.records, &properties, &id).await? else {
             continue;
         };
@@ -267,7 +270,9 @@ async fn remove_dynamic_properties(
             return Err(Code::HasRelated.into());
         }
         let name = found.value.text("Name").unwrap_or_default();
-        batch.delete(keys::entity(&properties, &id));
+        let key = keys::entity(&properties, &id);
+        batch.assert(key.clone(), Expect::Version(found.version));
+        batch.delete(key);
         batch.delete(keys::unique(
             &properties,
             0,
