@@ -50,12 +50,12 @@ impl SetKey {
         Self(bytes)
     }
 
-    /// What links along an association of user data are kept under, in place of the other set. `end` is the smaller
-    /// id of the two association ends, so links of a removed association never come back with a new one.
+    /// What links along an association of user data are kept under, in place of the other set. `tag` is made
+    /// when the two association ends are linked, so links of a removed association never come back with a new one.
     #[must_use]
-    pub fn association(end: &NodeId) -> Self {
+    pub fn association(tag: &NodeId) -> Self {
         let mut bytes = vec![4];
-        bytes.extend_from_slice(end.as_bytes());
+        bytes.extend_from_slice(tag.as_bytes());
         Self(bytes)
     }
 

@@ -174,3 +174,45 @@ async fn undeclared_properties_go_with_their_type() {
     let left = world.entities("c/b/od/$metadata/Property").await;
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[tokio::test]
+async fn links_of_an_association_do_not_come_back_with_another_one() {
+    let world = world(|_| {}).await;
+    let make = async |path: &str, body: Value| {
+        world
+            .make(&format!("c/b/od/{path}"), &body.to_string())
+            .await
+    };
+    make("$metadata/EntityType", json!({"Name": "C"})).await;
+    let end = json!({"Name": "c", "_EntityType.Name": "C", "Multiplicity": "*"});
+    make("$metadata/AssociationEnd", end).await;
+    make("A", json!({"__id": "1"})).await;
+    make("A('1')/_B", json!({"__id": "7"})).await;
+    make("C", json!({"__id": "7"})).await;
+    let a = "c/b/od/$metadata/AssociationEnd(Name='a',_EntityType.Name='A')/$links/_AssociationEnd";
+    let unlink = format!("{a}(Name='b',_EntityType.Name='B')");
+    let relink = |end: &str, of: &str| {
+        let uri =
+            format!("{UNIT}c/b/od/$metadata/AssociationEnd(Name='{end}',_EntityType.Name='{of}')");
+        let body = json!({"uri": uri}).to_string();
+        let world = world.clone();
+        async move { world.ask("POST", a).text(&body).send().await.status }
+    };
+    assert_eq!(world.code("DELETE", &unlink).await.0, 204);
+    assert_eq!(relink("c", "C").await, 204);
+    assert_eq!(world.entities("c/b/od/A('1')/_C").await.len(), 0);
+    // The 7 of C is free for a link, and the old one is not there with the old association made anew either.
+    let link = json!({"uri": format!("{UNIT}c/b/od/A('1')")}).to_string();
+    let linked = world
+        .ask("POST", "c/b/od/C('7')/$links/_A")
+        .text(&link)
+        .send()
+        .await;
+    assert_eq!(linked.status, 204, "{}", linked.text());
+    let unlink = format!("{a}(Name='c',_EntityType.Name='C')");
+    assert_eq!(world.code("DELETE", &unlink).await.0, 204);
+    assert_eq!(relink("b", "B").await, 204);
+    assert_eq!(world.entities("c/b/od/A('1')/_B").await.len(), 0);
+    make("A('1')/_B", json!({"__id": "8"})).await;
+    assert_eq!(world.entities("c/b/od/A('1')/_B").await.len(), 1);
+}

@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::load::{self, Entity};
 use super::pace::Pace;
 use super::root::{Root, SetRef};
+use super::schema_rules;
 use crate::Permit;
 use crate::keys;
 
@@ -248,6 +249,7 @@ pub(super) async fn connect(
         }
         target.set_link(&association.field_back, Some(&source.entity.id));
     }
+    schema_rules::tag_ends(root, &mut source.entity, &mut target.entity, association);
     if association.forth == Side::Many && association.back == Side::Many {
         if root.records.find_bytes(&forth).await?.is_some() {
             return Err(Code::LinkExists.into());

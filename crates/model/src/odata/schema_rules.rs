@@ -9,7 +9,7 @@ use personium_types::{Code, Error, NodeId, Result};
 use super::association::Association;
 use super::load::Entity;
 use super::root::{Root, Scope, SetRef};
-use super::user_schema::{self, ALIAS};
+use super::user_schema::{self, ALIAS, TAG};
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 
@@ -80,6 +80,19 @@ pub(super) async fn choose_alias(
             .insert(ALIAS.to_owned(), format!("@{}", NodeId::random()));
     }
     Ok(())
+}
+
+/// Gives two association ends that are linked the id under which the links of their entities are kept: a new one, so that
+/// those along an earlier association do not come back.
+pub(super) fn tag_ends(root: &Root, one: &mut Entity, other: &mut Entity, between: &Association) {
+    let ends = Some(ControlSet::AssociationEnd);
+    if between.here.control != ends || between.there.control != ends {
+        return;
+    }
+    let tag = NodeId::at(root.unit.now_ms()).to_string();
+    for end in [one, other] {
+        end.stored.hidden.insert(TAG.to_owned(), tag.clone());
+    }
 }
 
 /// Whether the entities of this association are removed together with the one that is deleted.

@@ -18,6 +18,8 @@ use crate::view::CellView;
 
 /// Schema objects of one kind that a collection may have; far above what the limits allow.
 const OBJECTS: usize = 100_000;
+/// The hidden value of two association ends that tells under which id the links along their association are kept.
+pub(super) const TAG: &str = "Tag";
 /// The hidden value of a property that tells under which name its values are stored.
 pub(super) const ALIAS: &str = "Alias";
 
@@ -192,7 +194,10 @@ fn relate(
             (&role_a, (&a.0, a.2, &nav_a)),
             (&role_b, (&b.0, b.2, &nav_b)),
         );
-        if let Ok(id) = id_a.min(id_b).parse() {
+        let tag = |id: &str| by_id.get(id)?.hidden.get(TAG);
+        // Ends that were linked before there were tags go by the smaller of their ids.
+        let tag = tag(id_a).filter(|own| tag(id_b) == Some(own));
+        if let Ok(id) = tag.map_or(id_a.min(id_b), String::as_str).parse() {
             out.insert(name, id);
         }
     }
