@@ -4,6 +4,7 @@ mod apps;
 mod authorize;
 mod basic;
 mod login;
+mod neighbours;
 mod oidc;
 mod tokens;
 mod trust;

@@ -161,6 +161,7 @@ async fn resident(unit: &Unit, view: &CellView, token: LocalToken) -> Result<Acc
         schema: Some(token.schema.unwrap_or_default()),
         scopes: token.scopes,
         ..Access::of(Identity::Resident {
+            id: account.id.clone(),
             subject: unit.urls().cell(&view.cell().name) + "#" + &token.subject,
         })
     })
@@ -186,6 +187,9 @@ pub async fn counts(unit: &Unit, view: &CellView, token: &LocalToken) -> Result<
 async fn visiting(unit: &Unit, view: &CellView, token: TransCellToken) -> Result<Access> {
     if token.target != unit.urls().cell(&view.cell().name) {
         return Ok(Access::invalid(Code::TokenParse));
+    }
+    if !visitor::may_vouch(unit.urls(), &token.issuer, &token.subject) {
+        return Ok(Access::invalid(Code::TokenSignature));
     }
     let visitor = Visitor {
         subject: &token.subject,

@@ -112,12 +112,11 @@ pub async fn action_token(
     let Some(subject) = &event.subject else {
         return Ok(None);
     };
-    let cell_url = unit.urls().cell(&view.cell().name);
-    let account = subject.strip_prefix(&cell_url);
-    let (holder, roles) = match account.and_then(|rest| rest.strip_prefix('#')) {
-        Some(name) => {
+    let (holder, roles) = match &event.account {
+        Some(id) => {
+            let name = subject.split_once('#').map_or("", |(_, name)| name);
             let found = view.find_account(name).await?;
-            let found = found.filter(|account| !account.deactivated);
+            let found = found.filter(|account| account.id == *id && !account.deactivated);
             let found = found.ok_or(Code::AuthnFailed)?;
             let holder = Holder::Resident {
                 id: found.id.clone(),
@@ -129,7 +128,7 @@ pub async fn action_token(
         None => {
             let holder = Holder::Visitor {
                 subject: subject.clone(),
-                issuer: cell_url.clone(),
+                issuer: unit.urls().cell(&view.cell().name),
                 assertion_id: String::new(),
                 roles: Vec::new(),
             };

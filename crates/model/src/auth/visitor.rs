@@ -20,6 +20,16 @@ pub struct Visitor<'a> {
     pub roles: &'a [String],
 }
 
+/// Whether the issuer of a token may tell who somebody is: of somebody of this unit only its own cells may.
+#[must_use]
+pub fn may_vouch(urls: &UnitUrls, issuer: &str, subject: &str) -> bool {
+    let is_ours = |url: &str| match urls.resolve(url) {
+        Some(url) => urls.split(&url).is_some(),
+        None => true,
+    };
+    !is_ours(subject) || urls.split(issuer).is_some()
+}
+
 /// The entity ids of the roles that a visitor has in this cell:
 ///
 /// 1. roles linked to the external cell that is the subject's own, if that one issued the token;
@@ -97,4 +107,34 @@ async fn is_named(
     Ok(roles
         .iter()
         .any(|role| *role == url || Some(role) == resolved.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_cells_of_this_unit_tell_who_is_of_this_unit() {
+        for path_based in [true, false] {
+            let urls = UnitUrls::new("https", "unit.example", None, path_based);
+            let (own, account) = (urls.cell("a"), urls.cell("b") + "#me");
+            let (afar, visitor) = ("https://else.example/x/", "https://else.example/x/#me");
+            for (issuer, subject, may) in [
+                (own.as_str(), account.as_str(), true),
+                (&own, visitor, true),
+                (afar, visitor, true),
+                (afar, &own, false),
+                (afar, &account, false),
+                (
+                    afar,
+                    &account.replace("unit.example", "UNIT.example:443"),
+                    false,
+                ),
+                (afar, "personium-localunit:b:/#me", false),
+                (afar, "personium-localunit:?", false),
+            ] {
+                assert_eq!(may_vouch(&urls, issuer, subject), may, "{issuer} {subject}");
+            }
+        }
+    }
 }

@@ -10,23 +10,30 @@ const SAML: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
 
 /// A file that visitors from `d` may read, by a role of the cell `c`.
 async fn visited(world: &World) {
-    world.make("c/__ctl/Role", r#"{"Name":"visitor"}"#).await;
-    let cell = format!("{{\"Url\":\"{}\"}}", cell_url("d"));
-    world.make("c/__ctl/ExtCell", &cell).await;
-    let role = format!("{{\"uri\":\"{}__ctl/Role('visitor')\"}}", cell_url("c"));
-    let key: String = url::form_urlencoded::byte_serialize(cell_url("d").as_bytes()).collect();
-    let links = format!("c/__ctl/ExtCell('{key}')/$links/_Role");
-    assert_eq!(
-        world.ask("POST", &links).text(&role).send().await.status,
-        204
-    );
-    world.put("c/b/f", "x").await;
-    let ace = format!(
-        "<D:ace><D:principal><D:href>{}__role/__/visitor</D:href></D:principal>\
-         <D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace>",
-        cell_url("c")
-    );
-    world.set_acl("c/b", &ace).await;
+    world.visited_from(&[&cell_url("d")]).await;
+}
+
+impl World {
+    /// A file `c/b/f` that visitors from these cells may read, by a role of the cell `c`.
+    pub async fn visited_from(&self, cells: &[&str]) {
+        self.make("c/__ctl/Role", r#"{"Name":"visitor"}"#).await;
+        let role = format!("{{\"uri\":\"{}__ctl/Role('visitor')\"}}", cell_url("c"));
+        for cell in cells {
+            self.make("c/__ctl/ExtCell", &format!("{{\"Url\":\"{cell}\"}}"))
+                .await;
+            let key: String = url::form_urlencoded::byte_serialize(cell.as_bytes()).collect();
+            let links = format!("c/__ctl/ExtCell('{key}')/$links/_Role");
+            let linked = self.ask("POST", &links).text(&role).send().await;
+            assert_eq!(linked.status, 204);
+        }
+        self.put("c/b/f", "x").await;
+        let ace = format!(
+            "<D:ace><D:principal><D:href>{}__role/__/visitor</D:href></D:principal>\
+             <D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace>",
+            cell_url("c")
+        );
+        self.set_acl("c/b", &ace).await;
+    }
 }
 
 #[tokio::test]
