@@ -287,3 +287,78 @@ async fn only_an_administrator_acts_for_others() {
         assert_eq!(reply.outcome(), outcome);
     }
 }
+
+#[tokio::test]
+async fn only_the_accounts_of_the_chosen_cell_become_unit_users() {
+    let world = unit_world().await;
+    let to_unit = ("p_target", UNIT);
+    let own = text(&world.login("d", &[to_unit]).await, "access_token");
+    assert_eq!(world.with_token("GET", "__ctl/Cell", &own).await, done(200));
+    let visiting = world.trans("c", "d").await;
+    let exchange = [("grant_type", SAML), ("assertion", visiting.as_str())];
+    let refresh = text(&world.token("d", &exchange).await.json(), "refresh_token");
+    let again = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+    ];
+    for fields in [exchange, again] {
+        let asking = async |target: &str| {
+            let mut fields = fields.to_vec();
+            fields.push(("p_target", target));
+            world.token("d", &fields).await
+        };
+        for target in [UNIT, "personium-localunit:/"] {
+            let refusal = oauth(&asking(target).await);
+            assert_eq!(refusal, "invalid_request AN-0002", "{target}");
+        }
+        assert_eq!(asking(&cell_url("appcell")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_role_of_a_box_is_no_role_of_the_unit() {
+    let world = unit_world().await;
+    world.make("d/__ctl/Box", r#"{"Name":"b"}"#).await;
+    let own = format!(r#"{{"Name":"app","Schema":"{}"}}"#, cell_url("d"));
+    world.make("d/__ctl/Box", &own).await;
+    let link = async |role: &str| {
+        let body = format!("{{\"uri\":\"{}__ctl/{role}\"}}", cell_url("d"));
+        let links = world.ask("POST", "d/__ctl/Account('me')/$links/_Role");
+        assert_eq!(links.text(&body).send().await.status, 204, "{role}");
+    };
+    let status = async || {
+        let login = world.login("d", &[("p_target", UNIT)]).await;
+        let token = text(&login, "access_token");
+        world.with_token("GET", "__status", &token).await.0
+    };
+    for in_box in ["b", "app"] {
+        let role = format!(r#"{{"Name":"UnitAdmin","_Box.Name":"{in_box}"}}"#);
+        world.make("d/__ctl/Role", &role).await;
+        link(&format!("Role(Name='UnitAdmin',_Box.Name='{in_box}')")).await;
+    }
+    assert_eq!(status().await, 403);
+    world.make("d/__ctl/Role", r#"{"Name":"UnitAdmin"}"#).await;
+    link("Role('UnitAdmin')").await;
+    assert_ne!(status().await, 403);
+}
+
+#[tokio::test]
+async fn a_unit_user_introspects_at_its_own_cells() {
+    let world = unit_world().await;
+    let owner = cell_url("d") + "#me";
+    let ask = world
+        .ask("POST", "__ctl/Cell")
+        .with("x-personium-unit-user", &owner);
+    assert_eq!(ask.text(r#"{"Name":"owned"}"#).send().await.status, 201);
+    let token = text(
+        &world.login("d", &[("p_target", UNIT)]).await,
+        "access_token",
+    );
+    for (cell, outcome) in [("owned", done(200)), ("c", refused(403, "AU-0002"))] {
+        let ask = world
+            .anybody("POST", &format!("{cell}/__introspect"))
+            .with("authorization", &format!("Bearer {token}"));
+        let reply = ask.text("token=x").send().await;
+        assert_eq!(reply.outcome(), outcome, "{cell}");
+    }
+}
