@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Request;
 use personium_model::Unit;
-use personium_types::Result;
+use personium_types::{Code, Error, Result};
 
 use crate::body;
+use crate::call::Call;
 use crate::outside::{Fetched, Outside};
 use crate::service::Service;
 
@@ -17,17 +18,44 @@ pub(crate) fn is_own(unit: &Unit, url: &str) -> bool {
     url.starts_with(&unit.urls().unit()) || unit.urls().split(url).is_some()
 }
 
+/// How many requests of the unit to itself may lead to each other. A page of a cell is one, and what it fetches another.
+const DEPTH_MAX: u8 = 2;
+
+/// What a request of the unit to itself comes from.
+pub(crate) struct Origin<'a> {
+    /// The unit.
+    pub unit: &'a Arc<Unit>,
+    /// The way to other servers.
+    pub outside: &'a Arc<Outside>,
+    /// How many requests of the unit to itself led here.
+    pub depth: u8,
+}
+
+impl<'a> Origin<'a> {
+    /// A request that is being answered.
+    pub fn of(call: &'a Call) -> Self {
+        Self {
+            unit: &call.unit,
+            outside: &call.outside,
+            depth: call.depth,
+        }
+    }
+}
+
 /// Answers a request that names an absolute URL of this unit. The body of the answer has at most `limit` bytes.
 ///
 /// # Errors
-/// If the body of the answer is longer or breaks off.
+/// If too many such requests led here; if the body of the answer is longer or breaks off.
 pub(crate) async fn ask(
-    unit: &Arc<Unit>,
-    outside: &Arc<Outside>,
+    origin: Origin<'_>,
     request: Request<Bytes>,
     limit: usize,
 ) -> Result<Fetched> {
-    let service = Service::with_outside(Arc::clone(unit), Arc::clone(outside));
+    if origin.depth >= DEPTH_MAX {
+        return Err(Error::new(Code::RelayAnswer)
+            .because("requests of the unit to itself lead to each other"));
+    }
+    let service = Service::inside(&origin);
     let answer = Box::pin(service.handle(request.map(body::full), None)).await;
     let (head, body) = answer.into_parts();
     Ok(Fetched {
