@@ -8,8 +8,8 @@ use personium_model::auth::account::{self, Status};
 use personium_model::auth::history::History;
 use personium_model::auth::issue::{self, Grant, Holder};
 use personium_model::auth::login::{self, Attempt, Outcome, Way};
-use personium_model::auth::{bearer, bound, id_token};
-use personium_token::local::LocalKind;
+use personium_model::auth::{bearer, bound, id_token, scope};
+use personium_token::local::{LocalKind, LocalToken};
 use personium_types::{Code, Result};
 
 use super::page::{self, Kind, Notice};
@@ -31,6 +31,8 @@ struct User {
     epoch: Option<String>,
     /// What is told after a login with a password.
     history: Option<History>,
+    /// The scopes of the token in the cookie that this login comes of.
+    most: Option<Vec<String>>,
 }
 
 /// Answers GET: a form, or at once the answer for who is logged in already.
@@ -85,7 +87,8 @@ fn again(call: &CellCall, request: &Request, change: Option<&str>, notice: &Noti
     ))
 }
 
-/// Who the cookie says is logged in; `None` without one.
+/// Who the cookie says is logged in; `None` without one. A token that an application got logs nobody in: it could turn it into
+/// one of another application, or one with more scopes.
 async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notice>>> {
     let unit = &call.call.unit;
     let Some(value) = access::cookie(&call.call, COOKIE) else {
@@ -98,7 +101,8 @@ async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notic
     let token = cookie.ok().and_then(|cookie| {
         bound::open_as(unit, &call.view, &cookie.token, LocalKind::ResidentAccess).ok()
     });
-    let Some(token) = token else {
+    let of_no_app = |token: &LocalToken| token.schema.as_deref().is_none_or(str::is_empty);
+    let Some(token) = token.filter(of_no_app) else {
         return Ok(Some(Err(&page::LOG_IN)));
     };
     if token.expired_at(unit.now_ms()) {
@@ -112,6 +116,7 @@ async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notic
         account: known.name,
         epoch: known.epoch,
         history: None,
+        most: Some(token.scopes),
     })))
 }
 
@@ -155,6 +160,7 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
                 account: login.account.name,
                 epoch: login.account.epoch,
                 history: Some(login.history),
+                most: None,
             };
             finish(call, request, &user).await
         }
@@ -195,6 +201,13 @@ async fn change(call: &CellCall, request: &Request, token: &str) -> Result<Answe
 /// Sends the user back to the application with what it wanted.
 async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answer> {
     let (unit, view) = (&call.call.unit, &call.view);
+    let mut scopes = match request.wanted {
+        Wanted::Code => request.scopes.clone(),
+        Wanted::Token | Wanted::IdToken => Vec::new(),
+    };
+    if let Some(most) = &user.most {
+        scope::narrow(&mut scopes, most);
+    }
     let grant = Grant {
         holder: Holder::Resident {
             id: user.id.clone(),
@@ -202,10 +215,7 @@ async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answe
             epoch: user.epoch.clone(),
         },
         schema: Some(request.client_id.clone()),
-        scopes: match request.wanted {
-            Wanted::Code => request.scopes.clone(),
-            Wanted::Token | Wanted::IdToken => Vec::new(),
-        },
+        scopes,
         family: None,
     };
     let mut told: Vec<(&str, String)> = Vec::new();

@@ -3,6 +3,7 @@
 mod apps;
 mod authorize;
 mod basic;
+mod by_cookie;
 mod form_page;
 mod login;
 mod neighbours;

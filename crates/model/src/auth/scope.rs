@@ -26,17 +26,10 @@ pub async fn arbitrate(
     }
     let mut granted: Vec<String> = Vec::new();
     for item in wanted {
-        let keep = if item == OPENID {
-            true
-        } else if is_url(item) {
-            if find_role(urls, view, item).await?.is_none() {
-                return Err(Error::new(Code::AclRoleMissing).with(item.as_str()));
-            }
-            true
-        } else {
-            is_included(item, most)
-        };
-        if keep && !granted.contains(item) {
+        if is_url(item) && find_role(urls, view, item).await?.is_none() {
+            return Err(Error::new(Code::AclRoleMissing).with(item.as_str()));
+        }
+        if is_within(item, most) && !granted.contains(item) {
             granted.push(item.clone());
         }
     }
@@ -47,6 +40,15 @@ fn is_url(item: &str) -> bool {
     item.starts_with("http://")
         || item.starts_with("https://")
         || item.starts_with(crate::url::LOCAL_UNIT)
+}
+
+/// Keeps of granted scopes what a token with the scopes `most` could grant.
+pub fn narrow(granted: &mut Vec<String>, most: &[String]) {
+    granted.retain(|item| is_within(item, most));
+}
+
+fn is_within(item: &str, most: &[String]) -> bool {
+    item == OPENID || is_url(item) || is_included(item, most)
 }
 
 fn is_included(item: &str, most: &[String]) -> bool {
