@@ -35,13 +35,16 @@ struct User {
     most: Option<Vec<String>>,
 }
 
-/// Answers GET: a form, or at once the answer for who is logged in already.
+/// Answers GET: a form, or at once the answer for who is logged in already. Any page of the web can lead a browser here, so
+/// an application that the cell has no box of gets the form.
 pub async fn get(call: &CellCall, request: &Request) -> Result<Answer> {
     if request.form.is_true("password_change_required") {
         return page::show(call, request, Kind::Change).await;
     }
     match by_cookie(call).await? {
-        Some(Ok(user)) => finish(call, request, &user).await,
+        Some(Ok(user)) if is_installed(call, &request.client_id).await? => {
+            finish(call, request, &user).await
+        }
         _ => page::show(call, request, Kind::Login).await,
     }
 }

@@ -104,3 +104,25 @@ async fn a_cookie_gives_no_more_than_its_own_token_may() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_link_logs_nobody_in_for_a_stranger() {
+    let world = world(|_| {}).await;
+    let cookie = own_cookie(&world, &[]).await;
+    for kind in ["token", "code"] {
+        let reply = ask(&world, "GET", &asked_by_stranger(kind), &cookie).await;
+        assert_eq!(reply.status, 200, "the form: {:?}", reply.headers);
+        assert!(reply.text().contains("<form"), "{}", reply.text());
+        // Who wants to gets in from the form, and where the application is installed.
+        for reply in [
+            ask(&world, "POST", &asked_by_stranger(kind), &cookie).await,
+            ask(&world, "GET", &asked(kind), &cookie).await,
+        ] {
+            assert!(
+                told(&reply, "access_token")
+                    .or(told(&reply, "code"))
+                    .is_some_and(|it| it.contains('~'))
+            );
+        }
+    }
+}
