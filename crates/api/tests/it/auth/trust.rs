@@ -153,6 +153,35 @@ async fn damaged_assertions_are_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_token_used_directly_may_no_more_than_after_its_exchange() {
+    for (most, accounts, relations) in [
+        ("root", done(200), done(200)),
+        ("social", refused(403, "AU-0007"), done(200)),
+        ("message", refused(403, "AU-0007"), refused(403, "AU-0007")),
+    ] {
+        let world = world(|s| s.auth.scope_assertion = vec![most.to_owned()]).await;
+        world.grant_all("c", &["p:root"]).await;
+        let scopes = || vec!["root".to_owned(), "social".to_owned()];
+        let direct = world.signed(|t| t.scopes = scopes());
+        let fields = [("grant_type", SAML), ("assertion", direct.as_str())];
+        let exchanged = text(&world.token("c", &fields).await.json(), "access_token");
+        let no_role = "http://unit.example/c/__role/__/none".to_owned();
+        let foreign = world.signed(|t| {
+            t.scopes = scopes();
+            t.scopes.push(no_role);
+        });
+        for token in [direct, exchanged, foreign] {
+            for (set, outcome) in [("Account", &accounts), ("Relation", &relations)] {
+                let found = world
+                    .with_token("GET", &format!("c/__ctl/{set}"), &token)
+                    .await;
+                assert_eq!(found, *outcome, "{most} {set}");
+            }
+        }
+    }
+}
+
 async fn unit_world() -> World {
     world(|s| {
         s.auth.unit_user_issuers = vec!["personium-localunit:/d/".to_owned()];
