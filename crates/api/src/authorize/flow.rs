@@ -204,6 +204,7 @@ async fn change(call: &CellCall, request: &Request, token: &str) -> Result<Answe
 /// Sends the user back to the application with what it wanted.
 async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answer> {
     let (unit, view) = (&call.call.unit, &call.view);
+    scope::check_roles(unit.urls(), view, &request.scopes).await?;
     let mut scopes = match request.wanted {
         Wanted::Code => request.scopes.clone(),
         Wanted::Token | Wanted::IdToken => Vec::new(),

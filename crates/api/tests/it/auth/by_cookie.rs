@@ -126,3 +126,23 @@ async fn a_link_logs_nobody_in_for_a_stranger() {
         }
     }
 }
+
+#[tokio::test]
+async fn which_roles_there_are_is_told_after_the_login() {
+    let world = world(|_| {}).await;
+    world.make("c/__ctl/Role", r#"{"Name":"known"}"#).await;
+    for (role, logged_in) in [("known", 303), ("none", 400)] {
+        let mut fields = asked("code");
+        let url = format!("{}__role/__/{role}", cell_url("c"));
+        fields.push(("scope", url));
+        let form = super::authorize::get(&world, &fields).await;
+        assert_eq!(form.status, 200, "{}", form.text());
+        let mut wrong = fields.clone();
+        wrong.push(("username", "me".to_owned()));
+        wrong.push(("password", "wrong1".to_owned()));
+        let again = post(&world, &wrong).await;
+        assert_eq!(told(&again, "code").as_deref(), Some("PS-AU-0004"));
+        let reply = post(&world, &with_login(fields)).await;
+        assert_eq!(reply.status, logged_in, "{}", reply.text());
+    }
+}
