@@ -64,3 +64,51 @@ pub(crate) async fn ask(
         body: body::read_all(body, limit).await?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use personium_model::auth::Keys;
+    use personium_model::unit::Ports;
+    use personium_model::{Settings, UnitUrls};
+    use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
+    use personium_types::Clock;
+
+    use super::*;
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now_ms(&self) -> i64 {
+            1_700_000_000_000
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_to_oneself_lead_to_each_other_so_often_and_no_more() {
+        let ports = Ports {
+            records: Arc::new(MemoryRecords::new()),
+            blobs: Arc::new(MemoryBlobs::new()),
+            cache: Arc::new(MemoryCache::new(1 << 10)),
+            clock: Arc::new(Stopped),
+        };
+        let keys = Keys::self_signed("unit.example", "a secret of this test", Stopped.now_ms());
+        let urls = UnitUrls::new("http", "unit.example", None, true);
+        let unit = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
+        let outside = Arc::new(Outside::new(unit.settings()));
+        let unit = Arc::new(unit);
+        for (depth, answered) in [(0, true), (DEPTH_MAX - 1, true), (DEPTH_MAX, false)] {
+            let origin = Origin {
+                unit: &unit,
+                outside: &outside,
+                depth,
+            };
+            let request = Request::get("http://unit.example/none/")
+                .body(Bytes::new())
+                .unwrap();
+            let reply = ask(origin, request, 1 << 10).await.ok();
+            let expected = answered.then_some(StatusCode::NOT_FOUND);
+            assert_eq!(reply.map(|reply| reply.status), expected, "{depth}");
+        }
+    }
+}
