@@ -65,6 +65,7 @@ pub async fn of_cell_call(call: &CellCall) -> Result<Access> {
                     Access {
                         roles: known.map(|a| a.roles.clone()).unwrap_or_default(),
                         ..Access::of(Identity::Basic {
+                            id: account.id,
                             account: account.name,
                         })
                     }

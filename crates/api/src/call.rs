@@ -30,6 +30,8 @@ pub struct Call {
     pub access: Access,
     /// The address of the client, as proxies of the operator tell it, else the peer.
     pub client: Option<IpAddr>,
+    /// How many requests of the unit to itself led here.
+    pub depth: u8,
     /// The key that follows this request through logs and events.
     pub request_key: String,
     // Behind a lock only so that a call can be shared between threads.
@@ -102,6 +104,7 @@ impl Call {
             url,
             access: Access::anonymous(),
             client,
+            depth: 0,
             request_key,
             body: Mutex::new(Some(body)),
         }

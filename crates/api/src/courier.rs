@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::Request;
 use personium_event::{Courier, Reply};
 
-use crate::inside;
+use crate::inside::{self, Origin};
 use crate::outside::Chosen;
 use crate::service::Service;
 
@@ -18,7 +18,12 @@ impl Courier for Service {
         let (unit, outside) = self.parts();
         let url = request.uri().to_string();
         let answer = if inside::is_own(&unit, &url) {
-            inside::ask(&unit, &outside, request, ANSWER_MAX).await.ok()
+            let origin = Origin {
+                unit: &unit,
+                outside: &outside,
+                depth: 0,
+            };
+            inside::ask(origin, request, ANSWER_MAX).await.ok()
         } else {
             let asked = outside.ask(request, Chosen::ByOwner, ANSWER_MAX).await;
             asked

@@ -77,7 +77,10 @@ pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer>
     }
     let spot = Spot::of(&target);
     match spot {
-        Spot::BelowFile => Err(Code::NoSuchPath.into()),
+        Spot::BelowFile => {
+            resource.permit(&target, Operation::Ask)?;
+            Err(Code::NoSuchPath.into())
+        }
         Spot::BelowOdata if call.call.method.as_str() == "MKCOL" => Err(Code::NoSuchPath.into()),
         Spot::BelowOdata => odata::collection(call, target).await,
         Spot::BelowService => service_exec::handle(&call.call, &resource, &target),
@@ -109,21 +112,27 @@ async fn by_method(
         ("MOVE", _) => moving::handle(call.call, resource, target).await,
         ("GET", Spot::Box) => box_root::get(call, resource, target).await,
         ("DELETE", Spot::Box) => box_root::delete(call.call, resource, target).await,
-        ("MKCOL", Spot::Box) => Err(Code::MethodNotAllowed.into()),
+        ("MKCOL", Spot::Box) => not_allowed(&resource, &target),
         ("GET", Spot::Odata) => odata::collection(call, target).await,
         ("GET", Spot::Collection | Spot::File | Spot::Missing) => {
             get::handle(call.call, resource, target).await
         }
         ("PUT", Spot::File | Spot::Missing) => put::handle(call.call, resource, target).await,
-        ("DELETE", Spot::Source) => Err(Code::MethodNotAllowed.into()),
+        ("DELETE", Spot::Source) => not_allowed(&resource, &target),
         ("DELETE", _) => delete::handle(call.call, resource, target).await,
         ("MKCOL", _) => mkcol::handle(call.call, resource, target).await,
         ("POST", Spot::Missing) => {
             resource.permit(&target, Operation::PostToNothing)?;
             Err(resource.not_found())
         }
-        _ => Err(Code::MethodNotAllowed.into()),
+        _ => not_allowed(&resource, &target),
     }
+}
+
+/// 405, which tells that something is there: to those who may know.
+fn not_allowed(resource: &Resource, target: &Target) -> Result<Answer> {
+    resource.permit(target, Operation::Ask)?;
+    Err(Code::MethodNotAllowed.into())
 }
 
 /// WebDAV requests to the cell itself.

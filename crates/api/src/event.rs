@@ -46,6 +46,7 @@ pub(crate) fn about(call: &CellCall) -> Event {
         external: false,
         schema: schema(&call.access),
         subject: subject(&call.access, &cell_url),
+        account: call.access.account_id().map(str::to_owned),
         kind: None,
         object: None,
         info: None,
@@ -66,7 +67,7 @@ fn hops(header: Option<&str>) -> Option<u32> {
 
 fn subject(access: &Access, cell_url: &str) -> Option<String> {
     match &access.identity {
-        Identity::Basic { account } => Some(format!("{cell_url}#{account}")),
+        Identity::Basic { account, .. } => Some(format!("{cell_url}#{account}")),
         _ => access.subject().map(str::to_owned),
     }
 }

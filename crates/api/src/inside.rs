@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Request;
 use personium_model::Unit;
-use personium_types::Result;
+use personium_types::{Code, Error, Result};
 
 use crate::body;
+use crate::call::Call;
 use crate::outside::{Fetched, Outside};
 use crate::service::Service;
 
@@ -17,17 +18,44 @@ pub(crate) fn is_own(unit: &Unit, url: &str) -> bool {
     url.starts_with(&unit.urls().unit()) || unit.urls().split(url).is_some()
 }
 
+/// How many requests of the unit to itself may lead to each other. A page of a cell is one, and what it fetches another.
+const DEPTH_MAX: u8 = 2;
+
+/// What a request of the unit to itself comes from.
+pub(crate) struct Origin<'a> {
+    /// The unit.
+    pub unit: &'a Arc<Unit>,
+    /// The way to other servers.
+    pub outside: &'a Arc<Outside>,
+    /// How many requests of the unit to itself led here.
+    pub depth: u8,
+}
+
+impl<'a> Origin<'a> {
+    /// A request that is being answered.
+    pub fn of(call: &'a Call) -> Self {
+        Self {
+            unit: &call.unit,
+            outside: &call.outside,
+            depth: call.depth,
+        }
+    }
+}
+
 /// Answers a request that names an absolute URL of this unit. The body of the answer has at most `limit` bytes.
 ///
 /// # Errors
-/// If the body of the answer is longer or breaks off.
+/// If too many such requests led here; if the body of the answer is longer or breaks off.
 pub(crate) async fn ask(
-    unit: &Arc<Unit>,
-    outside: &Arc<Outside>,
+    origin: Origin<'_>,
     request: Request<Bytes>,
     limit: usize,
 ) -> Result<Fetched> {
-    let service = Service::with_outside(Arc::clone(unit), Arc::clone(outside));
+    if origin.depth >= DEPTH_MAX {
+        return Err(Error::new(Code::RelayAnswer)
+            .because("requests of the unit to itself lead to each other"));
+    }
+    let service = Service::inside(&origin);
     let answer = Box::pin(service.handle(request.map(body::full), None)).await;
     let (head, body) = answer.into_parts();
     Ok(Fetched {
@@ -35,4 +63,52 @@ pub(crate) async fn ask(
         headers: head.headers,
         body: body::read_all(body, limit).await?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use personium_model::auth::Keys;
+    use personium_model::unit::Ports;
+    use personium_model::{Settings, UnitUrls};
+    use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
+    use personium_types::Clock;
+
+    use super::*;
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now_ms(&self) -> i64 {
+            1_700_000_000_000
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_to_oneself_lead_to_each_other_so_often_and_no_more() {
+        let ports = Ports {
+            records: Arc::new(MemoryRecords::new()),
+            blobs: Arc::new(MemoryBlobs::new()),
+            cache: Arc::new(MemoryCache::new(1 << 10)),
+            clock: Arc::new(Stopped),
+        };
+        let keys = Keys::self_signed("unit.example", "a secret of this test", Stopped.now_ms());
+        let urls = UnitUrls::new("http", "unit.example", None, true);
+        let unit = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
+        let outside = Arc::new(Outside::new(unit.settings()));
+        let unit = Arc::new(unit);
+        for (depth, answered) in [(0, true), (DEPTH_MAX - 1, true), (DEPTH_MAX, false)] {
+            let origin = Origin {
+                unit: &unit,
+                outside: &outside,
+                depth,
+            };
+            let request = Request::get("http://unit.example/none/")
+                .body(Bytes::new())
+                .unwrap();
+            let reply = ask(origin, request, 1 << 10).await.ok();
+            let expected = answered.then_some(StatusCode::NOT_FOUND);
+            assert_eq!(reply.map(|reply| reply.status), expected, "{depth}");
+        }
+    }
 }

@@ -69,7 +69,9 @@ fn sight(call: &CellCall, form: &Form) -> Result<Sight> {
     match &access.identity {
         Identity::Anonymous => Err(Code::AuthRequired.into()),
         Identity::UnitMaster | Identity::UnitAdmin { .. } | Identity::UnitUser { .. } => {
-            Ok(Sight::Everything)
+            let manages = access.manages(call.call.unit.urls(), call.view.cell());
+            let sight = manages.then_some(Sight::Everything);
+            sight.ok_or_else(|| Code::PrivilegeLacking.into())
         }
         Identity::Invalid(_) | Identity::Basic { .. } | Identity::PasswordChange { .. } => {
             Err(Code::PrivilegeLacking.into())

@@ -12,9 +12,10 @@ use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_
 use personium_types::{Code, Error, Result};
 
 use crate::answer::{self, Answer};
-use crate::call::Call;
-use crate::inside;
-use crate::outside::{Chosen, FetchError, Fetched, Outside};
+use crate::call::{Call, Path};
+use crate::inside::{self, Origin};
+use crate::outside::{Chosen, FetchError, Fetched};
+use crate::route::CellRoute;
 
 /// The property of a cell that names its page.
 const PROPERTY: &str = "relayhtmlurl";
@@ -33,13 +34,12 @@ struct Page {
 
 /// Fetches the page of a cell, without credentials, and passes its status and body on.
 pub(crate) async fn cell_page(call: Call, view: Arc<CellView>) -> Result<Answer> {
-    let (unit, outside) = (Arc::clone(&call.unit), Arc::clone(&call.outside));
-    drop(call);
+    let unit = &call.unit;
     let default = unit.settings().relay_html_url.as_deref();
-    let page = find_page(&unit, &view, PROPERTY, default)
+    let page = find_page(unit, &view, PROPERTY, default)
         .await?
         .ok_or_else(|| Error::new(Code::RelayUnset).with(PROPERTY))?;
-    let fetched = tokio::time::timeout(PATIENCE, fetch(&unit, &outside, &page))
+    let fetched = tokio::time::timeout(PATIENCE, fetch(&call, &page))
         .await
         .map_err(|e| Error::new(Code::RelayConnect).because(e))??;
     if !is_html(&fetched.headers) {
@@ -58,15 +58,12 @@ pub(crate) async fn own_page(
     let unit = &call.unit;
     let page = find_page(unit, view, property, default).await.ok()??;
     // The form could lead to itself for ever.
-    let is_form = |path: &str| path.trim_start_matches('/').starts_with("__authz");
-    if unit
-        .urls()
-        .split(&page.url)
-        .is_some_and(|(_, path)| is_form(path))
+    if first_segment(unit, &page.url)
+        .is_some_and(|first| CellRoute::of(&first) == CellRoute::Authorize)
     {
         return None;
     }
-    let fetched = tokio::time::timeout(PATIENCE, fetch(unit, &call.outside, &page))
+    let fetched = tokio::time::timeout(PATIENCE, fetch(call, &page))
         .await
         .ok()?
         .ok()?;
@@ -112,21 +109,32 @@ fn resolve(unit: &Unit, view: &CellView, property: &str, url: &str) -> Result<St
     resolved.ok_or_else(|| Error::new(Code::RelayMalformed).with(property))
 }
 
-async fn fetch(unit: &Arc<Unit>, outside: &Arc<Outside>, page: &Page) -> Result<Fetched> {
+/// The first segment of the path below a cell of this unit, as it is routed: empty for the root of the cell. `None` for
+/// URLs of others.
+fn first_segment(unit: &Unit, url: &str) -> Option<String> {
+    let (_, path) = unit.urls().split(url)?;
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    Some(match Path::parse(path) {
+        Ok(path) => path.decoded.into_iter().next().unwrap_or_default(),
+        Err(_) => path.to_owned(),
+    })
+}
+
+async fn fetch(call: &Call, page: &Page) -> Result<Fetched> {
     let url = page.url.as_str();
-    if let Some((_, path)) = unit.urls().split(url) {
+    if let Some(first) = first_segment(&call.unit, url) {
         // A cell's root could lead to itself for ever.
-        if path.split(['?', '#']).next().unwrap_or(path).is_empty() {
+        if first.is_empty() {
             return Err(Error::new(Code::RelayAnswer).because("a cell root cannot be the page"));
         }
         let request = Request::get(url)
             .header(header::ACCEPT, HTML)
             .body(Bytes::new())
             .map_err(|e| Error::new(Code::RelayAnswer).because(e))?;
-        let asked = inside::ask(unit, outside, request, PAGE_MAX).await;
+        let asked = inside::ask(Origin::of(call), request, PAGE_MAX).await;
         return asked.map_err(|e| Error::new(Code::RelayAnswer).because(e));
     }
-    let fetched = outside.get(url, HTML, page.chosen, PAGE_MAX).await;
+    let fetched = call.outside.get(url, HTML, page.chosen, PAGE_MAX).await;
     fetched.map_err(|e| {
         let code = match e {
             FetchError::Answer(_) => Code::RelayAnswer,

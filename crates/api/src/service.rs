@@ -12,6 +12,7 @@ use crate::answer::Answer;
 use crate::body::Body;
 use crate::call::{Call, CellCall, Path};
 use crate::error::{self, Challenge};
+use crate::inside::Origin;
 use crate::locate::{self, Place};
 use crate::outside::Outside;
 use crate::status::Operator;
@@ -29,12 +30,18 @@ pub struct Service {
 struct Current {
     unit: Arc<Unit>,
     outside: Arc<Outside>,
+    /// How many requests of the unit to itself led here.
+    depth: u8,
 }
 
 impl Current {
     fn of(unit: Arc<Unit>) -> Self {
         let outside = Arc::new(Outside::new(unit.settings()));
-        Self { unit, outside }
+        Self {
+            unit,
+            outside,
+            depth: 0,
+        }
     }
 }
 
@@ -57,10 +64,15 @@ impl Service {
         }
     }
 
-    /// The API of this unit, with this way to other servers.
-    pub(crate) fn with_outside(unit: Arc<Unit>, outside: Arc<Outside>) -> Self {
+    /// The API of this unit, for a request of the unit to itself.
+    pub(crate) fn inside(origin: &Origin<'_>) -> Self {
+        let current = Current {
+            unit: Arc::clone(origin.unit),
+            outside: Arc::clone(origin.outside),
+            depth: origin.depth.saturating_add(1),
+        };
         Self {
-            current: Arc::new(RwLock::new(Current { unit, outside })),
+            current: Arc::new(RwLock::new(current)),
             operator: None,
         }
     }
@@ -162,7 +174,7 @@ impl Current {
         };
         let url = format!("{base}{}", inside.strip_prefix('/').unwrap_or(inside));
         let new_call = |path: Path| {
-            Call::new(
+            let mut call = Call::new(
                 Arc::clone(&self.unit),
                 Arc::clone(&self.outside),
                 method.clone(),
@@ -173,7 +185,9 @@ impl Current {
                 client,
                 key.to_owned(),
                 body,
-            )
+            );
+            call.depth = self.depth;
+            call
         };
         match place {
             Place::Unit(path) => {

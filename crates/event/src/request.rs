@@ -259,6 +259,7 @@ mod tests {
             external,
             schema: None,
             subject: Some("https://u.example/c/#me".to_owned()),
+            account: None,
             kind: kind.map(str::to_owned),
             object: Some("o".to_owned()),
             info: None,

@@ -35,11 +35,15 @@ pub enum Identity {
     Invalid(Code),
     /// Name and password of an account (Basic).
     Basic {
+        /// The entity id of the account.
+        id: String,
         /// The account name.
         account: String,
     },
     /// A token of an account of this cell.
     Resident {
+        /// The entity id of the account.
+        id: String,
         /// The subject URL, `{cell}#{account}`.
         subject: String,
     },
@@ -115,15 +119,24 @@ impl Access {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         match &self.identity {
-            Identity::Resident { subject }
+            Identity::Resident { subject, .. }
             | Identity::Visitor { subject }
             | Identity::TransCell { subject, .. }
             | Identity::UnitUser { subject, .. } => Some(subject),
-            Identity::Basic { account } | Identity::PasswordChange { account } => Some(account),
+            Identity::Basic { account, .. } | Identity::PasswordChange { account } => Some(account),
             Identity::Anonymous
             | Identity::Invalid(_)
             | Identity::UnitAdmin { .. }
             | Identity::UnitMaster => None,
+        }
+    }
+
+    /// The entity id of the account of this cell that asks, by a token or with its password.
+    #[must_use]
+    pub fn account_id(&self) -> Option<&str> {
+        match &self.identity {
+            Identity::Resident { id, .. } | Identity::Basic { id, .. } => Some(id),
+            _ => None,
         }
     }
 
@@ -282,7 +295,7 @@ impl Access {
     pub fn permit_own_password(&self) -> Result<(Permit, String)> {
         match &self.identity {
             Identity::PasswordChange { account } => Ok((Permit(()), account.clone())),
-            Identity::Resident { subject } => {
+            Identity::Resident { subject, .. } => {
                 self.check_scope(Privilege::Auth)?;
                 let name = subject.split_once('#').map_or("", |(_, name)| name);
                 Ok((Permit(()), name.to_owned()))

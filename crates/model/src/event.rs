@@ -50,6 +50,10 @@ pub struct Event {
     /// The URL of who caused it.
     #[serde(rename = "u", default)]
     pub subject: Option<String>,
+    /// The entity id of who caused it, for an account of this cell. The text of the subject proves nothing: other cells tell
+    /// it too.
+    #[serde(rename = "a", default)]
+    pub account: Option<String>,
     /// What kind of thing happened.
     #[serde(rename = "t", default)]
     pub kind: Option<String>,

@@ -253,6 +253,7 @@ impl Installer {
             external: false,
             schema: None,
             subject: None,
+            account: None,
             kind: Some(kind.to_owned()),
             object: Some(object.to_owned()),
             info: Some(info.to_owned()),

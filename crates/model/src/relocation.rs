@@ -96,6 +96,8 @@ fn check_destination(
     place: &Target,
     to: &Destination,
 ) -> Result<()> {
+    // First, so that nobody else is told what is there.
+    resource.permit(place, Operation::MoveTo)?;
     let moved = source.node().value();
     let found = place.node().value();
     if place.exists() {
@@ -118,7 +120,6 @@ fn check_destination(
     if moved.kind != Kind::File && (place.is_service_source() || place.is_in_service_source()) {
         return Err(Code::MoveCollectionIntoServiceSource.into());
     }
-    resource.permit(place, Operation::MoveTo)?;
     Ok(())
 }
 
@@ -149,7 +150,6 @@ fn check_replaced(
     if place.found().iter().any(|n| n.value().id == moved.id) {
         return Err(invalid(to));
     }
-    resource.permit(place, Operation::MoveTo)?;
     resource.permit(place, Operation::MoveOver)?;
     Ok(())
 }

@@ -187,6 +187,15 @@ fn token_of(document: &Document) -> Result<TransCellToken, SamlError> {
     if document.id.is_empty() || document.issuer.is_empty() || document.subject.is_empty() {
         return Err(fail("an empty id, issuer or subject"));
     }
+    let urls = [
+        &document.issuer,
+        &document.subject,
+        &document.target,
+        &document.schema,
+    ];
+    if !urls.into_iter().all(|url| is_line(url)) {
+        return Err(fail("a control character in a URL"));
+    }
     // the audience may lack the slash that stands between it and the endpoint's name
     let endpoint = document
         .recipient
@@ -224,18 +233,20 @@ fn document_of(token: &TransCellToken) -> Result<Document, IssueError> {
         .checked_add(token.lifespan)
         .and_then(timestamp)
         .ok_or(fail("lifespan"))?;
+    if token.id.is_empty() || !reader::is_xml_text(&token.id) {
+        return Err(fail("id"));
+    }
     for (field, value) in [
-        ("id", &token.id),
         ("issuer", &token.issuer),
         ("subject", &token.subject),
         ("target", &token.target),
     ] {
-        if value.is_empty() || !reader::is_xml_text(value) {
+        if value.is_empty() || !is_line(value) {
             return Err(fail(field));
         }
     }
     let schema = token.schema.clone().unwrap_or_default();
-    if !reader::is_xml_text(&schema) {
+    if !is_line(&schema) {
         return Err(fail("schema"));
     }
     if token.roles.len() > reader::MAX_VALUES || token.scopes.len() > reader::MAX_VALUES {
@@ -262,6 +273,12 @@ fn document_of(token: &TransCellToken) -> Result<Document, IssueError> {
         roles: token.roles.clone(),
         scopes: Some(token.scopes.clone()),
     })
+}
+
+/// Whether a text can be written, and has no control characters. URLs have none, and whoever puts them together with other
+/// texts may rely on that.
+fn is_line(text: &str) -> bool {
+    reader::is_xml_text(text) && !text.chars().any(char::is_control)
 }
 
 /// `2020-09-13T12:26:40.123Z`; `None` outside of what can be stated.

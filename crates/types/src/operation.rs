@@ -197,7 +197,7 @@ operations! {
     RemoveBox = Box, On(P::Box);
     /// `GET` of a box, a collection or a file
     Read = Box, On(P::Read);
-    /// `OPTIONS` of a box or of something in it
+    /// `OPTIONS` of a box or of something in it; any method that it does not have
     Ask = Box, On(P::Read);
     /// `REPORT`, which nothing answers
     Report = Box, On(P::Read);

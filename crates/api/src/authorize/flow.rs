@@ -8,8 +8,8 @@ use personium_model::auth::account::{self, Status};
 use personium_model::auth::history::History;
 use personium_model::auth::issue::{self, Grant, Holder};
 use personium_model::auth::login::{self, Attempt, Outcome, Way};
-use personium_model::auth::{bearer, bound, id_token};
-use personium_token::local::LocalKind;
+use personium_model::auth::{bearer, bound, id_token, scope};
+use personium_token::local::{LocalKind, LocalToken};
 use personium_types::{Code, Result};
 
 use super::page::{self, Kind, Notice};
@@ -31,15 +31,20 @@ struct User {
     epoch: Option<String>,
     /// What is told after a login with a password.
     history: Option<History>,
+    /// The scopes of the token in the cookie that this login comes of.
+    most: Option<Vec<String>>,
 }
 
-/// Answers GET: a form, or at once the answer for who is logged in already.
+/// Answers GET: a form, or at once the answer for who is logged in already. Any page of the web can lead a browser here, so
+/// an application that the cell has no box of gets the form.
 pub async fn get(call: &CellCall, request: &Request) -> Result<Answer> {
     if request.form.is_true("password_change_required") {
         return page::show(call, request, Kind::Change).await;
     }
     match by_cookie(call).await? {
-        Some(Ok(user)) => finish(call, request, &user).await,
+        Some(Ok(user)) if is_installed(call, &request.client_id).await? => {
+            finish(call, request, &user).await
+        }
         _ => page::show(call, request, Kind::Login).await,
     }
 }
@@ -85,7 +90,8 @@ fn again(call: &CellCall, request: &Request, change: Option<&str>, notice: &Noti
     ))
 }
 
-/// Who the cookie says is logged in; `None` without one.
+/// Who the cookie says is logged in; `None` without one. A token that an application got logs nobody in: it could turn it into
+/// one of another application, or one with more scopes.
 async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notice>>> {
     let unit = &call.call.unit;
     let Some(value) = access::cookie(&call.call, COOKIE) else {
@@ -98,7 +104,8 @@ async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notic
     let token = cookie.ok().and_then(|cookie| {
         bound::open_as(unit, &call.view, &cookie.token, LocalKind::ResidentAccess).ok()
     });
-    let Some(token) = token else {
+    let of_no_app = |token: &LocalToken| token.schema.as_deref().is_none_or(str::is_empty);
+    let Some(token) = token.filter(of_no_app) else {
         return Ok(Some(Err(&page::LOG_IN)));
     };
     if token.expired_at(unit.now_ms()) {
@@ -112,6 +119,7 @@ async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notic
         account: known.name,
         epoch: known.epoch,
         history: None,
+        most: Some(token.scopes),
     })))
 }
 
@@ -155,6 +163,7 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
                 account: login.account.name,
                 epoch: login.account.epoch,
                 history: Some(login.history),
+                most: None,
             };
             finish(call, request, &user).await
         }
@@ -195,6 +204,14 @@ async fn change(call: &CellCall, request: &Request, token: &str) -> Result<Answe
 /// Sends the user back to the application with what it wanted.
 async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answer> {
     let (unit, view) = (&call.call.unit, &call.view);
+    scope::check_roles(unit.urls(), view, &request.scopes).await?;
+    let mut scopes = match request.wanted {
+        Wanted::Code => request.scopes.clone(),
+        Wanted::Token | Wanted::IdToken => Vec::new(),
+    };
+    if let Some(most) = &user.most {
+        scope::narrow(&mut scopes, most);
+    }
     let grant = Grant {
         holder: Holder::Resident {
             id: user.id.clone(),
@@ -202,10 +219,7 @@ async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answe
             epoch: user.epoch.clone(),
         },
         schema: Some(request.client_id.clone()),
-        scopes: match request.wanted {
-            Wanted::Code => request.scopes.clone(),
-            Wanted::Token | Wanted::IdToken => Vec::new(),
-        },
+        scopes,
         family: None,
     };
     let mut told: Vec<(&str, String)> = Vec::new();

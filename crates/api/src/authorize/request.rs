@@ -35,7 +35,7 @@ pub struct Request {
     pub client_id: String,
     /// Where the answer goes.
     pub redirect_uri: String,
-    /// The scopes that are granted.
+    /// The scopes that are granted, if the URLs among them are those of roles.
     pub scopes: Vec<String>,
     /// Life of the access token, in milliseconds.
     pub expires: i64,
@@ -91,7 +91,7 @@ pub async fn read(call: &CellCall, form: Form) -> Result<Request, Refusal> {
     };
     let most = &call.call.unit.settings().auth.scope_code;
     let asked = scope::split(form.raw("scope").unwrap_or_default());
-    let scopes = scope::arbitrate(call.call.unit.urls(), &call.view, &asked, most).await?;
+    let scopes = scope::within(&asked, most);
     if wanted == Wanted::IdToken && scopes.first().map(String::as_str) != Some(scope::OPENID) {
         return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
     }

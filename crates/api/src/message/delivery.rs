@@ -11,7 +11,7 @@ use personium_model::odata::message::{Delivered, Outgoing};
 use personium_types::{Code, Error, Result};
 
 use crate::call::Call;
-use crate::inside;
+use crate::inside::{self, Origin};
 use crate::outside::{Chosen, Fetched};
 
 /// Cells that a message is delivered to at once.
@@ -65,7 +65,7 @@ async fn deliver_one(
     }
     let request = request.body(letter).map_err(|e| unreachable().because(e))?;
     let answer = if inside::is_own(unit, &to) {
-        inside::ask(unit, &call.outside, request, ANSWER_MAX).await?
+        inside::ask(Origin::of(call), request, ANSWER_MAX).await?
     } else {
         let asked = call.outside.ask(request, Chosen::ByOwner, ANSWER_MAX).await;
         asked.map_err(|e| unreachable().because(e))?

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
+use personium_model::Permit;
 use personium_model::odata::{self, Creation, Entity, Linked, SetRef};
-use personium_model::{Access, Permit};
 use personium_odata::batch::{
     self, BatchFault, BatchLimits, BatchWriter, Changeset, Method, Part, Target,
 };
@@ -17,10 +17,10 @@ use personium_odata::json::{self, JsonWriter, Shape};
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::BodyFormat;
 use personium_odata::query::{EntityQuery, ListKind};
-use personium_types::{Code, Error, Operation, Result};
+use personium_types::{Code, Error, Result};
 
 use super::SCHEMA_RACES;
-use super::gate::{Doing, Gate};
+use super::gate::Doing;
 use super::service::{Service, etag, shown, version_2};
 use super::{links, read, write};
 use crate::answer::{self, Answer};
@@ -31,7 +31,9 @@ const BULK: usize = 1_000;
 
 /// `POST {collection}/$batch`
 pub(super) async fn batch(service: &mut Service) -> Result<Answer> {
-    permit_envelope(service)?;
+    service
+        .gate
+        .permit_use(&service.root, &service.call.access)?;
     let limits = &service.call.unit.settings().odata;
     let deadline = Instant::now() + Duration::from_millis(limits.batch_timeout_ms);
     let bounds = BatchLimits {
@@ -92,22 +94,6 @@ fn boundary_of(content_type: &str) -> &str {
         .unwrap_or_default()
         .trim()
         .trim_matches('"')
-}
-
-/// The batch as a whole needs reading or writing on the collection itself.
-fn permit_envelope(service: &Service) -> Result<()> {
-    let Gate::Collection { target, .. } = &service.gate else {
-        return Err(Code::MethodNotAllowed.into());
-    };
-    let urls = service.call.unit.urls();
-    let access: &Access = &service.call.access;
-    match target.permit(urls, access, Operation::ReadEntities) {
-        Ok(_) => Ok(()),
-        Err(refusal) => target
-            .permit(urls, access, Operation::WriteEntities)
-            .map(|_| ())
-            .map_err(|_| refusal),
-    }
 }
 
 fn refused(fault: &BatchFault) -> Error {

@@ -130,6 +130,16 @@ impl Gate {
         self.permit_operation(root, access, operation)
     }
 
+    /// Lets a request use the data of a collection in some way, by reading or writing: the envelope of a batch, and what the
+    /// schema says.
+    pub(crate) fn permit_use(&self, root: &Root, access: &Access) -> Result<Permit> {
+        self.permit_operation(root, access, Operation::ReadEntities)
+            .or_else(|refusal| {
+                self.permit_operation(root, access, Operation::WriteEntities)
+                    .map_err(|_| refusal)
+            })
+    }
+
     /// Lets a request ask for the methods of links between two sets.
     pub(crate) fn permit_link_options(&self, root: &Root, access: &Access) -> Result<Permit> {
         match self {

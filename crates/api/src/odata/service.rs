@@ -53,7 +53,7 @@ impl Service {
     pub(crate) async fn handle(&mut self, path: &str) -> Result<Answer> {
         let resource = match Resource::parse(path) {
             Ok(resource) => resource,
-            Err(fault) => return Err(self.path_error(&fault)),
+            Err(fault) => return self.told(Err(self.path_error(&fault))),
         };
         match resource {
             Resource::Root => self.root_document().await,
@@ -63,12 +63,12 @@ impl Service {
                 _ => Err(self.call.method_not_allowed()),
             },
             Resource::Set(set) => {
-                let set = self.root.set(&set)?;
+                let set = self.told(self.root.set(&set))?;
                 self.on_set(set).await
             }
             Resource::Entity { set, key } => {
-                let set = self.root.set(&set)?;
-                let key = self.key(&set, &key)?;
+                let set = self.told(self.root.set(&set))?;
+                let key = self.told(self.key(&set, &key))?;
                 self.on_entity(set, key).await
             }
             Resource::Links {
@@ -77,8 +77,8 @@ impl Service {
                 navigation,
                 target,
             } => {
-                let set = self.root.set(&set)?;
-                let key = self.key(&set, &key)?;
+                let set = self.told(self.root.set(&set))?;
+                let key = self.told(self.key(&set, &key))?;
                 links::links(self, &set, &key, &navigation, target).await
             }
             Resource::Navigation {
@@ -87,18 +87,24 @@ impl Service {
                 navigation,
                 target,
             } => {
-                let set = self.root.set(&set)?;
-                let key = self.key(&set, &key)?;
-                let association = self
-                    .root
-                    .association(&set, &navigation)
-                    .ok_or(Code::NoSuchNavigation)?;
+                let set = self.told(self.root.set(&set))?;
+                let key = self.told(self.key(&set, &key))?;
+                let association = self.root.association(&set, &navigation);
+                let association = self.told(association.ok_or(Code::NoSuchNavigation.into()))?;
                 if target.is_some() {
-                    return Err(Code::KeyForNavigation.into());
+                    return self.told(Err(Code::KeyForNavigation.into()));
                 }
                 navigation::navigation(self, &association, &key).await
             }
         }
+    }
+
+    /// What may be told only to those who may use the data: which sets there are, and of what form.
+    fn told<T>(&self, found: Result<T>) -> Result<T> {
+        if found.is_err() && matches!(self.root.scope(), Scope::Data(_)) {
+            self.gate.permit_use(&self.root, &self.call.access)?;
+        }
+        found
     }
 
     fn path_error(&self, fault: &PathFault) -> Error {
@@ -138,7 +144,7 @@ impl Service {
             Method::GET => read::list(self, &set).await,
             Method::POST => write::create(self, &set).await,
             Method::OPTIONS => self.options(&set, "OPTIONS, GET, POST"),
-            _ => Err(self.call.method_not_allowed()),
+            _ => self.told(Err(self.call.method_not_allowed())),
         }
     }
 
@@ -156,7 +162,7 @@ impl Service {
             Method::DELETE => write::delete(self, &set, &key).await,
             Method::OPTIONS => self.options(&set, "OPTIONS, GET, PUT, MERGE, DELETE"),
             _ if is_merge => write::merge(self, &set, &key).await,
-            _ => Err(self.call.method_not_allowed()),
+            _ => self.told(Err(self.call.method_not_allowed())),
         }
     }
 

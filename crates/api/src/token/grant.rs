@@ -3,7 +3,7 @@
 use personium_model::auth::account::Account;
 use personium_model::auth::issue::{self, EPOCH_CLAIM, Grant, Holder};
 use personium_model::auth::login::{self, Attempt, Outcome, Way};
-use personium_model::auth::{bearer, bound, client, id_token, pkce, scope, spent};
+use personium_model::auth::{bearer, bound, client, id_token, pkce, scope, spent, visitor};
 use personium_model::cell::{Strictness, insists};
 use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml;
@@ -136,6 +136,11 @@ async fn refresh(call: &CellCall, request: &Request) -> Result<Answer> {
             false => Code::OwnerRefused.into(),
         });
     }
+    if let Some(origin) = &token.origin
+        && !visitor::may_vouch(unit.urls(), &origin.issuer, &token.subject)
+    {
+        return Err(Code::GrantTokenSignature.into());
+    }
     if is_resident && !bearer::counts(unit, &call.view, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
@@ -184,6 +189,9 @@ async fn assertion(call: &CellCall, request: &Request) -> Result<Answer> {
     }
     if !is_for(&token.target, &call.cell_url()) {
         return Err(Code::GrantTokenTarget.into());
+    }
+    if !visitor::may_vouch(unit.urls(), &token.issuer, &token.subject) {
+        return Err(Code::GrantTokenSignature.into());
     }
     let most = &unit.settings().auth.scope_assertion;
     let grant = Grant {

@@ -3,7 +3,10 @@
 mod apps;
 mod authorize;
 mod basic;
+mod by_cookie;
+mod form_page;
 mod login;
+mod neighbours;
 mod oidc;
 mod tokens;
 mod trust;

@@ -17,17 +17,18 @@ use personium_types::{CellId, Clock, Secret};
 /// The URL of the unit.
 pub const UNIT: &str = "http://unit.example/";
 const MASTER: &str = "master";
+/// The secret of the unit.
+pub const SECRET: &str = "a secret of these tests";
 
 /// Keys are made once: that takes longer than most tests.
 static KEYS: LazyLock<Arc<Keys>> = LazyLock::new(|| {
-    let secret = "a secret of these tests";
-    let mut keys = Keys::self_signed("unit.example", secret, START).unwrap();
+    let mut keys = Keys::self_signed("unit.example", SECRET, START).unwrap();
     keys.password.scrypt.cpu_cost = 16;
     Arc::new(keys)
 });
 
 /// When the clocks of these tests start, milliseconds since 1970.
-const START: i64 = 1_700_000_000_000;
+pub const START: i64 = 1_700_000_000_000;
 
 /// A clock that goes on by one millisecond with every look at it.
 struct Ticks(AtomicI64);
@@ -143,6 +144,11 @@ impl World {
 
     /// The same unit after it was started again: nothing but what was stored is left.
     pub fn again(&self) -> Self {
+        self.again_with(self.unit.keys().clone())
+    }
+
+    /// The same unit after it was started again with these keys.
+    pub fn again_with(&self, keys: Arc<Keys>) -> Self {
         let ports = Ports {
             records: self.records.clone(),
             blobs: self.blobs.clone(),
@@ -150,7 +156,6 @@ impl World {
             clock: self.clock.clone(),
         };
         let (urls, settings) = (self.unit.urls().clone(), self.unit.settings().clone());
-        let keys = self.unit.keys().clone();
         self.running(Unit::new(ports, urls, settings, keys))
     }
 

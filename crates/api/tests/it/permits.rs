@@ -9,11 +9,13 @@ mod cases;
 mod complete;
 mod control;
 mod elsewhere;
+mod hidden;
 mod in_boxes;
 mod lists;
 mod proofs;
 mod revoked;
 mod scopes;
+mod unanswered;
 mod unit_level;
 
 use callers::{Callers, Fixture};

@@ -161,6 +161,7 @@ async fn resident(unit: &Unit, view: &CellView, token: LocalToken) -> Result<Acc
         schema: Some(token.schema.unwrap_or_default()),
         scopes: token.scopes,
         ..Access::of(Identity::Resident {
+            id: account.id.clone(),
             subject: unit.urls().cell(&view.cell().name) + "#" + &token.subject,
         })
     })
@@ -182,11 +183,17 @@ pub async fn counts(unit: &Unit, view: &CellView, token: &LocalToken) -> Result<
     Ok(unchanged || !unit.settings().auth.revoke_with_account)
 }
 
-/// A token of another cell, used directly. It must have been made for this cell.
+/// A token of another cell, used directly. It must have been made for this cell, which grants no more of its scopes than it would
+/// in exchange.
 async fn visiting(unit: &Unit, view: &CellView, token: TransCellToken) -> Result<Access> {
     if token.target != unit.urls().cell(&view.cell().name) {
         return Ok(Access::invalid(Code::TokenParse));
     }
+    if !visitor::may_vouch(unit.urls(), &token.issuer, &token.subject) {
+        return Ok(Access::invalid(Code::TokenSignature));
+    }
+    let mut scopes = token.scopes;
+    scope::narrow(&mut scopes, &unit.settings().auth.scope_assertion);
     let visitor = Visitor {
         subject: &token.subject,
         issuer: &token.issuer,
@@ -195,7 +202,7 @@ async fn visiting(unit: &Unit, view: &CellView, token: TransCellToken) -> Result
     Ok(Access {
         roles: visitor::roles(unit.urls(), view, visitor).await?,
         schema: Some(token.schema.unwrap_or_default()),
-        scopes: token.scopes,
+        scopes,
         ..Access::of(Identity::TransCell {
             subject: token.subject,
             issuer: token.issuer,

@@ -4,7 +4,7 @@ use personium_token::local::LocalKind;
 use personium_token::saml;
 use personium_types::Result;
 
-use super::{bearer, bound};
+use super::{bearer, bound, visitor};
 use crate::{CellView, Unit};
 
 /// What an active token says.
@@ -36,15 +36,18 @@ pub async fn facts(unit: &Unit, view: &CellView, token: &str) -> Result<Option<F
             return Ok(None);
         };
         let concerns_us = token.issuer == cell_url || token.target == cell_url;
-        return Ok((concerns_us && !token.expired_at(now)).then(|| Facts {
-            issued_at: token.issued_at,
-            expires_at: token.expires_at(),
-            schema: token.schema,
-            subject: token.subject,
-            issuer: token.issuer,
-            roles: token.roles,
-            audience: Some(token.target),
-        }));
+        let believed = visitor::may_vouch(unit.urls(), &token.issuer, &token.subject);
+        return Ok(
+            (concerns_us && believed && !token.expired_at(now)).then(|| Facts {
+                issued_at: token.issued_at,
+                expires_at: token.expires_at(),
+                schema: token.schema,
+                subject: token.subject,
+                issuer: token.issuer,
+                roles: token.roles,
+                audience: Some(token.target),
+            }),
+        );
     }
     let Ok(token) = bound::open(unit, view, token) else {
         return Ok(None);

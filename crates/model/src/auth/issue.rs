@@ -112,12 +112,11 @@ pub async fn action_token(
     let Some(subject) = &event.subject else {
         return Ok(None);
     };
-    let cell_url = unit.urls().cell(&view.cell().name);
-    let account = subject.strip_prefix(&cell_url);
-    let (holder, roles) = match account.and_then(|rest| rest.strip_prefix('#')) {
-        Some(name) => {
+    let (holder, roles) = match &event.account {
+        Some(id) => {
+            let name = subject.split_once('#').map_or("", |(_, name)| name);
             let found = view.find_account(name).await?;
-            let found = found.filter(|account| !account.deactivated);
+            let found = found.filter(|account| account.id == *id && !account.deactivated);
             let found = found.ok_or(Code::AuthnFailed)?;
             let holder = Holder::Resident {
                 id: found.id.clone(),
@@ -129,7 +128,7 @@ pub async fn action_token(
         None => {
             let holder = Holder::Visitor {
                 subject: subject.clone(),
-                issuer: cell_url.clone(),
+                issuer: unit.urls().cell(&view.cell().name),
                 assertion_id: String::new(),
                 roles: Vec::new(),
             };
@@ -213,10 +212,10 @@ impl Grant {
         bound::seal(unit, view, token)
     }
 
-    /// The access token for another cell, or for a unit.
+    /// The access token for another cell, or for a unit. What a role of a box is called means nothing to this unit.
     ///
     /// # Errors
-    /// 400 if the target cannot be written.
+    /// 400 if the target cannot be written, or is this unit and the holder a visitor.
     pub async fn trans_cell_token(
         &self,
         unit: &Unit,
@@ -237,8 +236,16 @@ impl Grant {
         role_ids: &[String],
     ) -> Result<String> {
         let issuer = unit.urls().cell(&view.cell().name);
+        let for_unit = target == unit.urls().unit();
+        if for_unit && matches!(self.holder, Holder::Visitor { .. }) {
+            // Only the accounts of the cells that the unit names are unit users, not everybody who visits these cells.
+            return Err(Code::TargetInvalid.into());
+        }
         let mut roles = Vec::new();
         for id in role_ids {
+            if for_unit && is_of_box(view, id).await? {
+                continue;
+            }
             roles.extend(self.class_url(view, &issuer, id).await?);
         }
         let subject = match &self.holder {
@@ -337,6 +344,11 @@ impl Grant {
         let base = schema.unwrap_or_else(|| cell_url.to_owned());
         Ok(Some(RoleUrl::class(&base, &role.name).to_string()))
     }
+}
+
+async fn is_of_box(view: &CellView, role: &str) -> Result<bool> {
+    let found = view.find_role(role).await?;
+    Ok(found.is_some_and(|role| role.box_id.is_some()))
 }
 
 /// The instance URL of a role; `None` if it is gone.

@@ -124,19 +124,16 @@ pub async fn login(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> 
 }
 
 async fn judge(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> Result<Outcome> {
-    let Some(known) = account::find(view, attempt.name).await? else {
-        let guard = Guard::of_unknown(unit, view, attempt.name);
+    let known = account::find(view, attempt.name).await?;
+    let guard = Guard::of(unit, view, attempt.name, known.as_ref());
+    let may = |known: &Account| attempt.way == Way::Form || known.has_type("basic");
+    let Some(known) = known.filter(may) else {
         if !guard.must_wait().await? {
             compare(unit, view, None, attempt.password).await?;
         }
         guard.start_wait().await?;
         return Ok(Outcome::Refused);
     };
-    if attempt.way == Way::Grant && !known.has_type("basic") {
-        compare(unit, view, None, attempt.password).await?;
-        return Ok(Outcome::Refused);
-    }
-    let guard = Guard::of_account(unit, view, &known.id);
     let _turn = unit.logins().wait(guard.key.clone()).await?;
     let recorded = history::is_recorded(view, &known.name).await?;
     let passed = !guard.must_wait().await? && passes(unit, view, &guard, &known, attempt).await?;
@@ -195,11 +192,13 @@ pub async fn basic(
     client: Option<IpAddr>,
 ) -> Result<Result<Account, Code>> {
     let paced = unit.pace().begin(client, unit.now_ms())?;
-    let Some(known) = account::find(view, name).await? else {
+    let known = account::find(view, name).await?;
+    let guard = Guard::of(unit, view, name, known.as_ref());
+    let Some(known) = known else {
         compare(unit, view, None, password).await?;
+        guard.start_wait().await?;
         return Ok(Err(Code::BasicRefused));
     };
-    let guard = Guard::of_account(unit, view, &known.id);
     if guard.is_locked().await? {
         guard.start_wait().await?;
         return Ok(Err(Code::AccountLocked));
@@ -272,20 +271,17 @@ struct Guard<'a> {
 }
 
 impl<'a> Guard<'a> {
-    fn of_account(unit: &'a Unit, view: &CellView, id: &str) -> Self {
-        Self {
-            unit,
-            key: format!("{}/{id}", view.cell().id),
-        }
-    }
-
-    /// For a name without account. The name comes from anybody: only so much of it counts.
-    fn of_unknown(unit: &'a Unit, view: &CellView, name: &str) -> Self {
-        let name: String = name.chars().take(128).collect();
-        Self {
-            unit,
-            key: format!("{}/?{}", view.cell().id, hex(name.as_bytes())),
-        }
+    /// For an account, or for a name without one. Such a name comes from anybody: only so much of it counts.
+    fn of(unit: &'a Unit, view: &CellView, name: &str, known: Option<&Account>) -> Self {
+        let cell = view.cell().id;
+        let key = match known {
+            Some(known) => format!("{cell}/{}", known.id),
+            None => {
+                let name: String = name.chars().take(128).collect();
+                format!("{cell}/?{}", hex(name.as_bytes()))
+            }
+        };
+        Self { unit, key }
     }
 
     fn wait_key(&self) -> String {

@@ -21,32 +21,52 @@ pub async fn arbitrate(
     wanted: &[String],
     most: &[String],
 ) -> Result<Vec<String>> {
+    let granted = within(wanted, most);
+    check_roles(urls, view, &granted).await?;
+    Ok(granted)
+}
+
+/// As [`arbitrate`], but whether the URLs are those of roles is for [`check_roles`], once it is clear who may know that.
+#[must_use]
+pub fn within(wanted: &[String], most: &[String]) -> Vec<String> {
     if wanted.is_empty() {
-        return Ok(most.to_vec());
+        return most.to_vec();
     }
     let mut granted: Vec<String> = Vec::new();
     for item in wanted {
-        let keep = if item == OPENID {
-            true
-        } else if is_url(item) {
-            if find_role(urls, view, item).await?.is_none() {
-                return Err(Error::new(Code::AclRoleMissing).with(item.as_str()));
-            }
-            true
-        } else {
-            is_included(item, most)
-        };
-        if keep && !granted.contains(item) {
+        if is_within(item, most) && !granted.contains(item) {
             granted.push(item.clone());
         }
     }
-    Ok(granted)
+    granted
+}
+
+/// Checks that the URLs among some scopes are those of roles.
+///
+/// # Errors
+/// 400 if one is not that of an existing role of the cell.
+pub async fn check_roles(urls: &UnitUrls, view: &CellView, scopes: &[String]) -> Result<()> {
+    for item in scopes.iter().filter(|item| is_url(item)) {
+        if find_role(urls, view, item).await?.is_none() {
+            return Err(Error::new(Code::AclRoleMissing).with(item.as_str()));
+        }
+    }
+    Ok(())
 }
 
 fn is_url(item: &str) -> bool {
     item.starts_with("http://")
         || item.starts_with("https://")
         || item.starts_with(crate::url::LOCAL_UNIT)
+}
+
+/// Keeps of granted scopes what a token with the scopes `most` could grant.
+pub fn narrow(granted: &mut Vec<String>, most: &[String]) {
+    granted.retain(|item| is_within(item, most));
+}
+
+fn is_within(item: &str, most: &[String]) -> bool {
+    item == OPENID || is_url(item) || is_included(item, most)
 }
 
 fn is_included(item: &str, most: &[String]) -> bool {

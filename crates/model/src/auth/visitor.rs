@@ -20,6 +20,29 @@ pub struct Visitor<'a> {
     pub roles: &'a [String],
 }
 
+impl Visitor<'_> {
+    /// The name under which the roles of this visitor, and of no other, are remembered: each part with its length before it.
+    fn memo(&self) -> String {
+        let roles = self.roles.iter().map(String::as_str);
+        [self.subject, self.issuer]
+            .into_iter()
+            .chain(roles)
+            .fold("visitor/".to_owned(), |memo, part| {
+                memo + &part.len().to_string() + ":" + part
+            })
+    }
+}
+
+/// Whether the issuer of a token may tell who somebody is: of somebody of this unit only its own cells may.
+#[must_use]
+pub fn may_vouch(urls: &UnitUrls, issuer: &str, subject: &str) -> bool {
+    let is_ours = |url: &str| match urls.resolve(url) {
+        Some(url) => urls.split(&url).is_some(),
+        None => true,
+    };
+    !is_ours(subject) || urls.split(issuer).is_some()
+}
+
 /// The entity ids of the roles that a visitor has in this cell:
 ///
 /// 1. roles linked to the external cell that is the subject's own, if that one issued the token;
@@ -28,12 +51,7 @@ pub struct Visitor<'a> {
 ///
 /// A role that comes by several ways is there several times.
 pub async fn roles(urls: &UnitUrls, view: &CellView, visitor: Visitor<'_>) -> Result<Vec<String>> {
-    let memo = format!(
-        "visitor/{}\n{}\n{}",
-        visitor.subject,
-        visitor.issuer,
-        visitor.roles.join("\n")
-    );
+    let memo = visitor.memo();
     if let Some(known) = view.recall::<Vec<String>>(&memo) {
         return Ok(known.as_ref().clone());
     }
@@ -97,4 +115,59 @@ async fn is_named(
     Ok(roles
         .iter()
         .any(|role| *role == url || Some(role) == resolved.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_visitors_are_remembered_apart() {
+        let memo = |subject: &str, issuer: &str, roles: &[&str]| {
+            let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
+            Visitor {
+                subject,
+                issuer,
+                roles: &roles,
+            }
+            .memo()
+        };
+        let plain = memo("s", "i", &["r", "t"]);
+        assert_eq!(plain, memo("s", "i", &["r", "t"]));
+        for other in [
+            memo("s\ni", "r", &["t"]),
+            memo("s", "i\nr", &["t"]),
+            memo("s", "i", &["r\nt"]),
+            memo("s", "i", &["r1:t"]),
+            memo("s1:i", "", &["r", "t"]),
+            memo("s", "i", &["r"]),
+        ] {
+            assert_ne!(plain, other);
+        }
+    }
+
+    #[test]
+    fn only_cells_of_this_unit_tell_who_is_of_this_unit() {
+        for path_based in [true, false] {
+            let urls = UnitUrls::new("https", "unit.example", None, path_based);
+            let (own, account) = (urls.cell("a"), urls.cell("b") + "#me");
+            let (afar, visitor) = ("https://else.example/x/", "https://else.example/x/#me");
+            for (issuer, subject, may) in [
+                (own.as_str(), account.as_str(), true),
+                (&own, visitor, true),
+                (afar, visitor, true),
+                (afar, &own, false),
+                (afar, &account, false),
+                (
+                    afar,
+                    &account.replace("unit.example", "UNIT.example:443"),
+                    false,
+                ),
+                (afar, "personium-localunit:b:/#me", false),
+                (afar, "personium-localunit:?", false),
+            ] {
+                assert_eq!(may_vouch(&urls, issuer, subject), may, "{issuer} {subject}");
+            }
+        }
+    }
 }

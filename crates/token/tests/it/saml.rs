@@ -108,9 +108,9 @@ fn any_token() -> impl Strategy<Value = TransCellToken> {
     let text = || "[^\u{0}-\u{1f}\u{7f}-\u{9f}\u{fffe}\u{ffff}]{1,20}";
     let value = || "(?s)[\t\n\r -\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]{1,20}";
     (
-        (value(), value(), value()),
+        (value(), text(), text()),
         (0i64..253_402_300_000_000, 0i64..100_000_000),
-        prop::option::of(value()),
+        prop::option::of(text()),
         prop::collection::vec(text(), 0..3),
         prop::collection::vec(value(), 0..3),
     )
@@ -385,6 +385,26 @@ fn a_missing_signature_is_unreadable() {
 }
 
 #[test]
+fn a_url_with_a_control_character_is_unreadable() {
+    let (xml, _, _) = forge::genuine();
+    for url in [
+        "https://cell2.unit2.example/</Issuer>",
+        "https://cell2.unit2.example/#me",
+        "https://app1.unit1.example/</Audience>",
+    ] {
+        for control in ["\n", "\t", "&#13;", "\u{85}"] {
+            let changed = xml.replacen(
+                url,
+                &url.replace(".example", &format!(".example{control}")),
+                1,
+            );
+            assert_ne!(changed, xml, "{url}");
+            assert!(is_parse(parse(&text_of(&changed))), "{url} {control:?}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_written_is_not_issued() {
     let change = |change: fn(&mut TransCellToken)| {
         let mut token = token();
@@ -392,6 +412,13 @@ fn what_cannot_be_written_is_not_issued() {
         issue(&unit2().key, &token)
     };
     let field = |field| Err(IssueError::Field { field });
+    assert_eq!(change(|t| t.issuer += "\n"), field("issuer"));
+    assert_eq!(change(|t| t.subject += "\t"), field("subject"));
+    assert_eq!(change(|t| t.target = "a\r".into()), field("target"));
+    assert_eq!(
+        change(|t| t.schema = Some("\u{85}".into())),
+        field("schema")
+    );
     assert_eq!(change(|t| t.issuer.clear()), field("issuer"));
     assert_eq!(change(|t| t.subject = "a\u{0}".into()), field("subject"));
     assert_eq!(change(|t| t.target = "a\u{b}".into()), field("target"));

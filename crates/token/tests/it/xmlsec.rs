@@ -40,7 +40,8 @@ fn it_accepts_our_assertions() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut odd = token();
-    odd.subject = "https://cell2.unit2.example/#a&b<c>\"d' \u{e9}\u{1f600}\r\n\tx]]>".to_owned();
+    odd.subject = "https://cell2.unit2.example/#a&b<c>\"d' \u{e9}\u{1f600}x]]>".to_owned();
+    odd.scopes.push("a\r\n\tb]]>".to_owned());
     odd.id = "a\"<&\t\n\r'>".to_owned();
     let mut bare = token();
     bare.schema = None;

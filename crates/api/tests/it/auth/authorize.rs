@@ -10,7 +10,7 @@ use crate::harness::{Reply, World, refused};
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-fn asked(kind: &'static str) -> Vec<(&'static str, String)> {
+pub(super) fn asked(kind: &'static str) -> Vec<(&'static str, String)> {
     vec![
         ("response_type", kind.to_owned()),
         ("client_id", cell_url("appcell")),
@@ -19,12 +19,12 @@ fn asked(kind: &'static str) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn body(fields: &[(&str, String)]) -> String {
+pub(super) fn body(fields: &[(&str, String)]) -> String {
     let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
     form(&fields)
 }
 
-async fn post(world: &World, fields: &[(&str, String)]) -> Reply {
+pub(super) async fn post(world: &World, fields: &[(&str, String)]) -> Reply {
     world
         .anybody("POST", "c/__authz")
         .text(&body(fields))
@@ -32,12 +32,12 @@ async fn post(world: &World, fields: &[(&str, String)]) -> Reply {
         .await
 }
 
-async fn get(world: &World, fields: &[(&str, String)]) -> Reply {
+pub(super) async fn get(world: &World, fields: &[(&str, String)]) -> Reply {
     let path = format!("c/__authz?{}", body(fields));
     world.anybody("GET", &path).send().await
 }
 
-fn with_login(mut fields: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+pub(super) fn with_login(mut fields: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
     fields.push(("username", "me".to_owned()));
     fields.push(("password", PASSWORD.to_owned()));
     fields
@@ -49,7 +49,7 @@ fn location(reply: &Reply) -> &str {
 }
 
 /// A parameter of the URL in `Location`.
-fn told(reply: &Reply, name: &str) -> Option<String> {
+pub(super) fn told(reply: &Reply, name: &str) -> Option<String> {
     let url = location(reply);
     let parameters = url.split_once(['?', '#'])?.1;
     url::form_urlencoded::parse(parameters.as_bytes())
@@ -57,14 +57,14 @@ fn told(reply: &Reply, name: &str) -> Option<String> {
         .map(|(_, v)| v.into_owned())
 }
 
-fn secret(world: &World) -> String {
+pub(super) fn secret(world: &World) -> String {
     world.signed(|t| {
         t.issuer = cell_url("appcell");
         t.subject = cell_url("appcell") + "#me";
     })
 }
 
-async fn redeem(world: &World, code: &str, more: &[(&str, &str)]) -> Reply {
+pub(super) async fn redeem(world: &World, code: &str, more: &[(&str, &str)]) -> Reply {
     let (app, secret) = (cell_url("appcell"), secret(world));
     let mut fields = vec![
         ("grant_type", "authorization_code"),

@@ -458,3 +458,42 @@ async fn spraying_slows_only_the_address_that_it_comes_from() {
     assert_eq!(from("192.0.2.1", "me", "wrong1").await.status, 400);
     assert_eq!(from("192.0.2.1", "me", PASSWORD).await.status, 429);
 }
+
+/// Whether an account, or a name without one, waits after a failure.
+async fn waits(world: &World, name: &str) -> bool {
+    let view = world.unit.find_cell("c").await.unwrap().unwrap();
+    let whose = match view.find_account(name).await.unwrap() {
+        Some(known) => known.id.clone(),
+        None => name
+            .bytes()
+            .fold("?".to_owned(), |all, b| format!("{all}{b:02x}")),
+    };
+    let key = format!("login-wait/{}/{whose}", view.cell().id);
+    world.unit.cache().get(&key).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn a_failure_starts_the_same_wait_whoever_is_named_and_by_every_way() {
+    let world = world(|s| {
+        s.auth.interval_seconds = 60;
+        s.auth.account_types = vec!["oidc:x".to_owned()];
+    })
+    .await;
+    for name in ["known", "unknown", "other"] {
+        if name != "unknown" {
+            let kind = if name == "other" { "oidc:x" } else { "basic" };
+            let body = format!(r#"{{"Name":"{name}","Type":"{kind}"}}"#);
+            world.account("c", &body).await;
+        }
+        assert!(!waits(&world, name).await, "{name}");
+        assert_eq!(attempt(&world, name, "wrong1").await.status, 400);
+        assert!(waits(&world, name).await, "{name}");
+    }
+    for name in ["me", "nobody"] {
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:wrong1"));
+        let ask = world.anybody("GET", "c/b/");
+        let reply = ask.with("authorization", &format!("Basic {pair}")).send();
+        assert_eq!(reply.await.outcome(), refused(401, "AU-0011"));
+        assert!(waits(&world, name).await, "{name}");
+    }
+}

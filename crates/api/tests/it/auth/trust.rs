@@ -10,23 +10,30 @@ const SAML: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
 
 /// A file that visitors from `d` may read, by a role of the cell `c`.
 async fn visited(world: &World) {
-    world.make("c/__ctl/Role", r#"{"Name":"visitor"}"#).await;
-    let cell = format!("{{\"Url\":\"{}\"}}", cell_url("d"));
-    world.make("c/__ctl/ExtCell", &cell).await;
-    let role = format!("{{\"uri\":\"{}__ctl/Role('visitor')\"}}", cell_url("c"));
-    let key: String = url::form_urlencoded::byte_serialize(cell_url("d").as_bytes()).collect();
-    let links = format!("c/__ctl/ExtCell('{key}')/$links/_Role");
-    assert_eq!(
-        world.ask("POST", &links).text(&role).send().await.status,
-        204
-    );
-    world.put("c/b/f", "x").await;
-    let ace = format!(
-        "<D:ace><D:principal><D:href>{}__role/__/visitor</D:href></D:principal>\
-         <D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace>",
-        cell_url("c")
-    );
-    world.set_acl("c/b", &ace).await;
+    world.visited_from(&[&cell_url("d")]).await;
+}
+
+impl World {
+    /// A file `c/b/f` that visitors from these cells may read, by a role of the cell `c`.
+    pub async fn visited_from(&self, cells: &[&str]) {
+        self.make("c/__ctl/Role", r#"{"Name":"visitor"}"#).await;
+        let role = format!("{{\"uri\":\"{}__ctl/Role('visitor')\"}}", cell_url("c"));
+        for cell in cells {
+            self.make("c/__ctl/ExtCell", &format!("{{\"Url\":\"{cell}\"}}"))
+                .await;
+            let key: String = url::form_urlencoded::byte_serialize(cell.as_bytes()).collect();
+            let links = format!("c/__ctl/ExtCell('{key}')/$links/_Role");
+            let linked = self.ask("POST", &links).text(&role).send().await;
+            assert_eq!(linked.status, 204);
+        }
+        self.put("c/b/f", "x").await;
+        let ace = format!(
+            "<D:ace><D:principal><D:href>{}__role/__/visitor</D:href></D:principal>\
+             <D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace>",
+            cell_url("c")
+        );
+        self.set_acl("c/b", &ace).await;
+    }
 }
 
 #[tokio::test]
@@ -143,6 +150,35 @@ async fn damaged_assertions_are_refused() {
         let fields = [("grant_type", SAML), ("assertion", bad)];
         let reply = world.token("c", &fields).await;
         assert_eq!(oauth(&reply), format!("invalid_grant {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_token_used_directly_may_no_more_than_after_its_exchange() {
+    for (most, accounts, relations) in [
+        ("root", done(200), done(200)),
+        ("social", refused(403, "AU-0007"), done(200)),
+        ("message", refused(403, "AU-0007"), refused(403, "AU-0007")),
+    ] {
+        let world = world(|s| s.auth.scope_assertion = vec![most.to_owned()]).await;
+        world.grant_all("c", &["p:root"]).await;
+        let scopes = || vec!["root".to_owned(), "social".to_owned()];
+        let direct = world.signed(|t| t.scopes = scopes());
+        let fields = [("grant_type", SAML), ("assertion", direct.as_str())];
+        let exchanged = text(&world.token("c", &fields).await.json(), "access_token");
+        let no_role = "http://unit.example/c/__role/__/none".to_owned();
+        let foreign = world.signed(|t| {
+            t.scopes = scopes();
+            t.scopes.push(no_role);
+        });
+        for token in [direct, exchanged, foreign] {
+            for (set, outcome) in [("Account", &accounts), ("Relation", &relations)] {
+                let found = world
+                    .with_token("GET", &format!("c/__ctl/{set}"), &token)
+                    .await;
+                assert_eq!(found, *outcome, "{most} {set}");
+            }
+        }
     }
 }
 
@@ -278,5 +314,80 @@ async fn only_an_administrator_acts_for_others() {
             .send()
             .await;
         assert_eq!(reply.outcome(), outcome);
+    }
+}
+
+#[tokio::test]
+async fn only_the_accounts_of_the_chosen_cell_become_unit_users() {
+    let world = unit_world().await;
+    let to_unit = ("p_target", UNIT);
+    let own = text(&world.login("d", &[to_unit]).await, "access_token");
+    assert_eq!(world.with_token("GET", "__ctl/Cell", &own).await, done(200));
+    let visiting = world.trans("c", "d").await;
+    let exchange = [("grant_type", SAML), ("assertion", visiting.as_str())];
+    let refresh = text(&world.token("d", &exchange).await.json(), "refresh_token");
+    let again = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+    ];
+    for fields in [exchange, again] {
+        let asking = async |target: &str| {
+            let mut fields = fields.to_vec();
+            fields.push(("p_target", target));
+            world.token("d", &fields).await
+        };
+        for target in [UNIT, "personium-localunit:/"] {
+            let refusal = oauth(&asking(target).await);
+            assert_eq!(refusal, "invalid_request AN-0002", "{target}");
+        }
+        assert_eq!(asking(&cell_url("appcell")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_role_of_a_box_is_no_role_of_the_unit() {
+    let world = unit_world().await;
+    world.make("d/__ctl/Box", r#"{"Name":"b"}"#).await;
+    let own = format!(r#"{{"Name":"app","Schema":"{}"}}"#, cell_url("d"));
+    world.make("d/__ctl/Box", &own).await;
+    let link = async |role: &str| {
+        let body = format!("{{\"uri\":\"{}__ctl/{role}\"}}", cell_url("d"));
+        let links = world.ask("POST", "d/__ctl/Account('me')/$links/_Role");
+        assert_eq!(links.text(&body).send().await.status, 204, "{role}");
+    };
+    let status = async || {
+        let login = world.login("d", &[("p_target", UNIT)]).await;
+        let token = text(&login, "access_token");
+        world.with_token("GET", "__status", &token).await.0
+    };
+    for in_box in ["b", "app"] {
+        let role = format!(r#"{{"Name":"UnitAdmin","_Box.Name":"{in_box}"}}"#);
+        world.make("d/__ctl/Role", &role).await;
+        link(&format!("Role(Name='UnitAdmin',_Box.Name='{in_box}')")).await;
+    }
+    assert_eq!(status().await, 403);
+    world.make("d/__ctl/Role", r#"{"Name":"UnitAdmin"}"#).await;
+    link("Role('UnitAdmin')").await;
+    assert_ne!(status().await, 403);
+}
+
+#[tokio::test]
+async fn a_unit_user_introspects_at_its_own_cells() {
+    let world = unit_world().await;
+    let owner = cell_url("d") + "#me";
+    let ask = world
+        .ask("POST", "__ctl/Cell")
+        .with("x-personium-unit-user", &owner);
+    assert_eq!(ask.text(r#"{"Name":"owned"}"#).send().await.status, 201);
+    let token = text(
+        &world.login("d", &[("p_target", UNIT)]).await,
+        "access_token",
+    );
+    for (cell, outcome) in [("owned", done(200)), ("c", refused(403, "AU-0002"))] {
+        let ask = world
+            .anybody("POST", &format!("{cell}/__introspect"))
+            .with("authorization", &format!("Bearer {token}"));
+        let reply = ask.text("token=x").send().await;
+        assert_eq!(reply.outcome(), outcome, "{cell}");
     }
 }

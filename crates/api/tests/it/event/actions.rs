@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use personium_model::auth::issue;
+use personium_model::event::{Event, action};
+use personium_token::local::LocalKind;
+use personium_types::Code;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{told, until};
-use crate::auth::{cell_url, world};
+use crate::auth::{PASSWORD, cell_url, world};
 use crate::harness::{World, done, refused};
 
 /// Takes one request and answers it; its head in lower case, and its body.
@@ -405,4 +411,63 @@ async fn a_removed_cell_sends_nothing() {
         world.unit.records().is_empty(&key).await.unwrap()
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_is_named_as_the_subject_does_not_make_an_account_act() {
+    let world = world(|_| {}).await;
+    world.grant_cell(&["p:event"]).await;
+    world
+        .rule(
+            "r",
+            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+        )
+        .await;
+    let view = world.unit.find_cell("c").await.unwrap().unwrap();
+    let me = view.find_account("me").await.unwrap().unwrap();
+    let subject = cell_url("c") + "#me";
+    let basic = STANDARD.encode(format!("me:{PASSWORD}"));
+    let named = world.signed(|t| t.subject.clone_from(&subject));
+    for (authorization, account, kind) in [
+        (
+            format!("Bearer {}", world.access("c").await),
+            Some(me.id.clone()),
+            LocalKind::ResidentAccess,
+        ),
+        (
+            format!("Basic {basic}"),
+            Some(me.id.clone()),
+            LocalKind::ResidentAccess,
+        ),
+        (format!("Bearer {named}"), None, LocalKind::VisitorAccess),
+    ] {
+        let post = world
+            .anybody("POST", "c/__event")
+            .with("authorization", &authorization);
+        assert_eq!(post.text("{}").send().await.status, 200);
+        let rule = action::list_rules(view.records()).await.unwrap().remove(0);
+        let (key, waiting) = action::find_next(view.records(), &rule)
+            .await
+            .unwrap()
+            .unwrap();
+        let event = &waiting.event;
+        assert_eq!(event.subject.as_ref(), Some(&subject));
+        assert_eq!(event.account, account);
+        let made = async |event: &Event| {
+            issue::action_token(&world.unit, &view, event, None, Vec::new(), 1_000).await
+        };
+        let token = made(event).await.unwrap().unwrap();
+        assert_eq!(LocalKind::of(&token), Some(kind));
+        if account.is_some() {
+            let earlier = Event {
+                account: Some("an account that is gone".to_owned()),
+                ..event.clone()
+            };
+            let refusal = made(&earlier).await.unwrap_err();
+            assert_eq!(refusal.code(), Code::AuthnFailed);
+        }
+        action::finish(&world.unit, &view, &key, &waiting, "200")
+            .await
+            .unwrap();
+    }
 }

@@ -57,6 +57,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(super::control::cases());
     cases.extend(super::elsewhere::cases());
     cases.extend(super::in_boxes::cases());
+    cases.extend(super::unanswered::cases());
     cases
 }
 

@@ -14,7 +14,8 @@ use crate::harness::refused;
 /// Operations that hide something instead of refusing a request: see `lists`.
 const HIDING: &[Operation] = &[Operation::ReadAcl, Operation::ReadCellAcl];
 
-const METHODS: &[&str] = &[
+/// Every method that is tried.
+pub(super) const METHODS: &[&str] = &[
     "GET",
     "POST",
     "PUT",

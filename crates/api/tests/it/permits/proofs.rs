@@ -130,7 +130,7 @@ async fn introspection_is_for_those_who_may_see_the_token() {
             format!("Bearer {}", fixture.world.access("d").await),
             refused(403, "AU-0002"),
         ),
-        (format!("Bearer {unit_user}"), done(200)),
+        (format!("Bearer {unit_user}"), refused(403, "AU-0002")),
         ("Bearer master".to_owned(), done(200)),
     ] {
         let reply = post(&fixture, "c/__introspect", &authorization, &fields).await;

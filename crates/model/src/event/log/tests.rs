@@ -5,6 +5,7 @@ fn event() -> Event {
         external: true,
         schema: Some(String::new()),
         subject: None,
+        account: None,
         kind: Some("\"POST,".to_owned()),
         object: Some("Object\"\"Data".to_owned()),
         info: Some("a\nb".to_owned()),

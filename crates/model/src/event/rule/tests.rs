@@ -39,6 +39,7 @@ fn event() -> Event {
         external: false,
         schema: text("https://app.example/"),
         subject: text("https://unit.example/c/#me"),
+        account: None,
         kind: text("davfile.create"),
         object: text("personium-localcell:/b/dir/file"),
         info: text("201"),
