@@ -6,7 +6,7 @@ use std::time::Duration;
 use personium_model::event::action::{self, Action};
 use personium_model::event::bell::Lane;
 use personium_model::{CellView, Unit};
-use personium_types::Result;
+use personium_types::{Code, Result};
 use tokio::sync::Semaphore;
 
 use crate::Courier;
@@ -20,41 +20,66 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Sends what rules want to be sent, what a former run has left first, until it is dropped. The requests of `at_once`
 /// rules are under way at the same time.
 pub async fn run(unit: Arc<Unit>, courier: Arc<dyn Courier>, at_once: usize) {
-    while let Err(error) = unit.bell().ring_for_all(&unit).await {
+    tokio::join!(find_left(&unit), work(&unit, &courier, at_once));
+}
+
+/// Looks for what a former run has left. A cell that cannot be read is looked at again and again, beside the work for others.
+async fn find_left(unit: &Unit) {
+    let again = |error: &dyn std::fmt::Display| {
         tracing::error!(
             "what rules had still to send before the start is looked for again: {error}"
         );
+    };
+    let mut cells = loop {
+        match unit.bell().announced(unit).await {
+            Ok(cells) => break cells,
+            Err(error) => again(&error),
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    while !cells.is_empty() {
+        let mut failed = Vec::new();
+        for cell in cells {
+            if let Err(error) = unit.bell().ring_for(unit, cell).await {
+                again(&error);
+                failed.push(cell);
+            }
+        }
+        cells = failed;
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn work(unit: &Arc<Unit>, courier: &Arc<dyn Courier>, at_once: usize) {
     let places = Arc::new(Semaphore::new(at_once.max(1)));
     loop {
         let lane = unit.bell().next().await;
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        let (unit, courier) = (Arc::clone(&unit), Arc::clone(&courier));
+        let (unit, courier) = (Arc::clone(unit), Arc::clone(courier));
         tokio::spawn(async move {
-            let _place = place;
-            empty(&unit, &*courier, lane).await;
+            let emptied = empty(&unit, &*courier, &lane).await;
+            drop(place);
+            if let Err(error) = emptied {
+                let cell = lane.cell;
+                tracing::error!(cell.id = %cell, "what a rule of cell {cell} sends has to wait: {error}");
+                tokio::time::sleep(PAUSE).await;
+                unit.bell().put_back(lane);
+            }
         });
     }
 }
 
 /// Sends everything that a rule has to send.
-async fn empty(unit: &Unit, courier: &dyn Courier, lane: Lane) {
+///
+/// # Errors
+/// If the store fails, or the cell is being renamed; then there is more to send.
+async fn empty(unit: &Unit, courier: &dyn Courier, lane: &Lane) -> Result<()> {
     loop {
-        match send_next(unit, courier, &lane).await {
-            Ok(true) => {}
-            Ok(false) => {
-                if unit.bell().rest(&lane) {
-                    return;
-                }
-            }
-            Err(error) => {
-                let cell = lane.cell;
-                tracing::error!(cell.id = %cell, "what a rule of cell {cell} sends has to wait: {error}");
-                tokio::time::sleep(PAUSE).await;
-            }
+        let is_empty = !send_next(unit, courier, lane).await?;
+        if is_empty && unit.bell().rest(lane) {
+            return Ok(());
         }
     }
 }
@@ -62,6 +87,10 @@ async fn empty(unit: &Unit, courier: &dyn Courier, lane: Lane) {
 /// Sends the next request of a rule; `false` if there is none.
 async fn send_next(unit: &Unit, courier: &dyn Courier, lane: &Lane) -> Result<bool> {
     let Some(view) = unit.find_cell_by_id(&lane.cell).await? else {
+        if unit.has_cell(&lane.cell).await? {
+            // In the middle of a renaming.
+            return Err(Code::Conflict.into());
+        }
         // The cell is gone, and what it had to say with it.
         return Ok(false);
     };

@@ -200,6 +200,9 @@ pub async fn put(
             }
             Ok(stored)
         }
+        // After a failure of the store the batch may be there all the same once it is opened again. A body that no file
+        // names is found by the sweeper.
+        Err(failure) if failure.code() == Code::StoreDown => Err(failure),
         Err(refusal) => {
             discard(resource, &received.body).await;
             Err(refusal)

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use personium_store::{Batch, Direction, Expect, Key, Space};
+use personium_store::{Batch, Direction, Expect, Key, KeyRange, Space};
 use personium_types::{BlobId, CellId, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +172,14 @@ impl Unit {
     pub async fn sweep_orphans_of(&self, cell: &CellId, age_ms: u64) -> Result<usize> {
         let space = Space::Cell(*cell);
         let records = self.cell_records(cell);
+        // Records that are all missing were lost, as by a restore of half a backup: then every body looks unused.
+        if records.is_empty(&KeyRange::all()).await? {
+            let lost = self.blobs().list(&space, None, age_ms, 1).await;
+            if !lost.map_err(store_error)?.is_empty() {
+                tracing::error!(cell.id = %cell, "cell {cell} has bodies of files, but no records: nothing is removed");
+            }
+            return Ok(0);
+        }
         let mut after: Option<BlobId> = None;
         let mut removed = 0;
         loop {

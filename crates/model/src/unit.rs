@@ -15,7 +15,7 @@ use crate::event::Moments;
 use crate::event::bell::Bell;
 use crate::file::UnitBodyKey;
 use crate::gate::{Gate, SharedGate, Turns};
-use crate::keys::{ControlSet, SetKey};
+use crate::keys::{self, ControlSet, SetKey};
 use crate::records::Records;
 use crate::room::Room;
 use crate::view::{CellView, Views};
@@ -258,6 +258,12 @@ impl Unit {
         };
         let view = self.find_cell(&name).await?;
         Ok(view.filter(|view| view.cell().id == *id))
+    }
+
+    /// Whether there is a cell with this id.
+    pub async fn has_cell(&self, id: &CellId) -> Result<bool> {
+        let key = keys::entity(&SetKey::control(ControlSet::Cell), &id.to_string());
+        Ok(self.records().find_version(&key).await?.is_some())
     }
 
     /// Drops what is cached about the cell of this name.

@@ -140,6 +140,15 @@ pub struct KeyRange {
 }
 
 impl KeyRange {
+    /// Every key.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            start: Key(Vec::new()),
+            end: None,
+        }
+    }
+
     /// All keys that begin with `prefix`.
     #[must_use]
     pub fn prefix(prefix: &Key) -> Self {

@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use crate::error::store_error;
+use crate::error::{io_error, store_error};
 use crate::{Settings, Sync, sql};
 
 /// Statements that each connection keeps prepared.
@@ -160,7 +160,10 @@ impl DbFile {
     }
 
     fn new_reader(&self) -> Result<Option<Reader>> {
-        if !self.path.exists() {
+        let path = self.path.try_exists();
+        let is_there =
+            path.map_err(|e| io_error(&format!("cannot look for {}", self.path.display()), &e))?;
+        if !is_there {
             return Ok(None);
         }
         let db = self.connect()?;

@@ -67,18 +67,19 @@ impl Folder {
         }
     }
 
-    /// Makes an empty file unless there is one.
+    /// Makes an empty file unless there is one. Where the disk does not tell whether there is one, nothing is made: an empty
+    /// file in its place would be the loss of everything in it.
     pub(crate) fn create(&self, path: &Path) -> Result<()> {
-        if path.exists() {
-            return Ok(());
-        }
-        self.create_new(path)
+        self.create_if_absent(path)
             .map_err(|e| io_error(&format!("cannot create {}", path.display()), &e))
     }
 
-    fn create_new(&self, path: &Path) -> io::Result<()> {
+    fn create_if_absent(&self, path: &Path) -> io::Result<()> {
+        if path.try_exists()? {
+            return Ok(());
+        }
         let parent = path.parent().unwrap_or(&self.root);
-        if !parent.exists() {
+        if !parent.try_exists()? {
             fs::create_dir_all(parent)?;
             sync_folder(parent.parent().unwrap_or(&self.root))?;
         }
@@ -87,7 +88,9 @@ impl Folder {
         let mut file = File::create_new(&new)?;
         file.write_all(&self.template)?;
         file.sync_all()?;
-        fs::rename(&new, path)?;
+        // Unlike a renaming, a link never takes the place of a file.
+        fs::hard_link(&new, path)?;
+        fs::remove_file(&new)?;
         sync_folder(parent)
     }
 

@@ -161,6 +161,28 @@ async fn other_programs_read_a_file_only_when_it_is_not_in_use() {
 }
 
 #[tokio::test]
+async fn a_disk_that_does_not_answer_is_not_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let space = Space::Cell(CellId::random());
+    let store = open(&folder);
+    store.commit(&space, put(1)).await.unwrap();
+    store.close().await.unwrap();
+    let (cells, aside) = (folder.path().join("cells"), folder.path().join("aside"));
+    let shelf = std::fs::read_dir(&cells).unwrap().next().unwrap().unwrap();
+    std::fs::rename(shelf.path(), &aside).unwrap();
+    // To look behind a link to itself is an error, and not that nothing is there.
+    std::os::unix::fs::symlink(shelf.path(), shelf.path()).unwrap();
+    let store = open(&folder);
+    assert!(store.get(&space, &[key(1)]).await.is_err());
+    assert!(store.commit(&space, put(2)).await.is_err());
+    store.close().await.unwrap();
+    std::fs::remove_file(shelf.path()).unwrap();
+    std::fs::rename(&aside, shelf.path()).unwrap();
+    let found = open(&folder).get(&space, &[key(1), key(2)]).await.unwrap();
+    assert!(found[0].is_some() && found[1].is_none());
+}
+
+#[tokio::test]
 async fn foreign_newer_and_damaged_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("unit.db");

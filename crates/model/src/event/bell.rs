@@ -72,6 +72,12 @@ impl Bell {
         }
     }
 
+    /// Lets go of a lane that could not be worked on, for the next who asks.
+    pub fn put_back(&self, lane: Lane) {
+        self.lanes.lock().waiting.push_back(lane);
+        self.rung.notify_one();
+    }
+
     /// Lets go of a lane that has nothing to send; `false` if it was rung for again meanwhile.
     #[must_use]
     pub fn rest(&self, lane: &Lane) -> bool {
@@ -101,19 +107,25 @@ impl Bell {
         Ok(())
     }
 
-    /// Rings for everything that a former run of the unit left: to be called once after the start.
+    /// The cells that a former run of the unit may have left something in: to be asked for once after the start.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn ring_for_all(&self, unit: &Unit) -> Result<()> {
-        for cell in unit.noted_cells(CELLS).await? {
-            let rules = action::list_rules(&unit.cell_records(&cell)).await?;
-            if rules.is_empty() {
-                self.take_back(unit, &cell).await?;
-            }
-            for rule in rules {
-                self.ring(Lane { cell, rule });
-            }
+    pub async fn announced(&self, unit: &Unit) -> Result<Vec<CellId>> {
+        unit.noted_cells(CELLS).await
+    }
+
+    /// Rings for everything that a former run left in a cell.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn ring_for(&self, unit: &Unit, cell: CellId) -> Result<()> {
+        let rules = action::list_rules(&unit.cell_records(&cell)).await?;
+        if rules.is_empty() {
+            self.take_back(unit, &cell).await?;
+        }
+        for rule in rules {
+            self.ring(Lane { cell, rule });
         }
         Ok(())
     }

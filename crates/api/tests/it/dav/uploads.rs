@@ -203,4 +203,9 @@ async fn forgotten_bodies_are_swept_and_named_ones_stay() {
         .await
         .unwrap();
     assert_eq!(world.bodies().await, 1);
+    // A cell without any record has lost them: then nothing says that its bodies are not used.
+    let records = personium_store::RecordStore::drop_space(&*world.records, &space);
+    records.await.unwrap();
+    assert_eq!(world.unit.sweep_orphans_of(&cell, 0).await.unwrap(), 0);
+    assert_eq!(world.bodies().await, 1);
 }

@@ -362,7 +362,10 @@ async fn what_was_acknowledged_is_sent_after_a_restart() {
     assert!(world.keys(b"Q").await.is_empty());
     // The announcement of the cell goes with the start that finds nothing to do.
     let world = world.again();
-    world.unit.bell().ring_for_all(&world.unit).await.unwrap();
+    let bell = world.unit.bell();
+    for cell in bell.announced(&world.unit).await.unwrap() {
+        bell.ring_for(&world.unit, cell).await.unwrap();
+    }
     let key = personium_model::keys::singles("event/cell/");
     assert!(world.unit.records().is_empty(&key).await.unwrap());
 }
