@@ -64,12 +64,9 @@ async fn begin(
     if call.call.header("content-type") != Some(ZIP) {
         return Err(Error::new(Code::ExportHeader).with("Content-Type"));
     }
-    // An archive is received as an upload: one that comes slowly takes no place of the installations.
-    let upload = unit.uploads().enter(&call.view.cell().id).await?;
+    let place = unit.installs().enter().await?;
     let body = call.call.take_body();
     let file = receive(&unit, body).await?;
-    drop(upload);
-    let place = unit.installs().enter().await?;
     let package = Package::open(file, &unit.settings().bar).await?;
     let key = call.call.request_key.as_str();
     let installer = install::begin(&unit, &call.view, permit, (name, key), package).await?;

@@ -6,12 +6,12 @@ use bytes::{Bytes, BytesMut};
 use personium_dav::headers::ETag;
 use personium_dav::name::is_resource_name;
 use personium_store::{Batch, BlobReader, BlobWriter, Expect, Space};
-use personium_types::{BlobId, CellId, Code, Error, NodeId, Operation, Result};
+use personium_types::{BlobId, Code, Error, NodeId, Operation, Result};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) use at_rest::UnitBodyKey;
 use at_rest::{SealedReader, SealedWriter};
 
-use crate::gate::Place;
 use crate::keys;
 use crate::locate::Target;
 use crate::node::{FileBody, Kind, Node};
@@ -29,10 +29,9 @@ const OPEN_ATTEMPTS: usize = 20;
 /// place for one more upload.
 pub struct Upload<'u> {
     unit: &'u Unit,
-    cell: CellId,
     space: Space,
     small: BytesMut,
-    large: Option<(Box<dyn BlobWriter>, Place)>,
+    large: Option<(Box<dyn BlobWriter>, OwnedSemaphorePermit)>,
     /// The salt of a large body that is encrypted.
     salt: Option<String>,
     length: u64,
@@ -48,11 +47,9 @@ impl<'u> Upload<'u> {
     /// Starts an upload into a cell.
     #[must_use]
     pub fn new(unit: &'u Unit, resource: &Resource) -> Self {
-        let cell = resource.view.cell().id;
         Self {
             unit,
-            cell,
-            space: Space::Cell(cell),
+            space: Space::Cell(resource.view.cell().id),
             small: BytesMut::new(),
             large: None,
             salt: None,
@@ -75,7 +72,7 @@ impl<'u> Upload<'u> {
                 self.small.extend_from_slice(&piece);
                 return Ok(());
             }
-            let place = self.unit.uploads().enter(&self.cell).await?;
+            let place = self.unit.uploads().enter().await?;
             let mut writer = self
                 .unit
                 .blobs()

@@ -1,17 +1,12 @@
 //! Turns: bounds on what runs at once in this process. Correctness never depends on them.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use personium_types::{CellId, Code, NodeId, Result};
+use personium_types::{Code, NodeId, Result};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-/// How long anybody waits for a place.
-const WAIT: Duration = Duration::from_secs(60);
-
-/// Lets a bounded number in at once, and a bounded number wait, for a bounded time.
+/// Lets a bounded number in at once, and a bounded number wait.
 #[derive(Debug)]
 pub struct Gate {
     places: Arc<Semaphore>,
@@ -31,72 +26,16 @@ impl Gate {
     /// Waits for a place, which is given back when the returned value is dropped.
     ///
     /// # Errors
-    /// 503 if as many wait already as may, or after a minute.
+    /// 503 if as many wait already as may.
     pub async fn enter(&self) -> Result<OwnedSemaphorePermit> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }
         let _waits = Waits::begin(self).ok_or(Code::ServerBusy)?;
-        let place = Arc::clone(&self.places).acquire_owned();
-        match tokio::time::timeout(WAIT, place).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => Err(Code::ServerBusy.into()),
-        }
-    }
-}
-
-/// The part of all places, and of those who wait, that one cell may have: one over this.
-const SHARE: usize = 4;
-
-/// A gate for requests of all cells, of whose places no cell takes more than a share.
-#[derive(Debug)]
-pub struct SharedGate {
-    whole: Gate,
-    places: usize,
-    waiting_max: usize,
-    shares: parking_lot::Mutex<HashMap<CellId, Weak<Gate>>>,
-}
-
-/// A place in a [`SharedGate`], given back when it is dropped.
-#[derive(Debug)]
-pub struct Place {
-    _whole: OwnedSemaphorePermit,
-    _part: OwnedSemaphorePermit,
-    _share: Arc<Gate>,
-}
-
-impl SharedGate {
-    pub(crate) fn new(places: usize, waiting_max: usize) -> Self {
-        Self {
-            whole: Gate::new(places, waiting_max),
-            places: places.div_ceil(SHARE),
-            waiting_max: waiting_max.div_ceil(SHARE),
-            shares: parking_lot::Mutex::default(),
-        }
-    }
-
-    /// Waits for a place for a cell.
-    ///
-    /// # Errors
-    /// As [`Gate::enter`], of the whole or of the cell's share.
-    pub async fn enter(&self, cell: &CellId) -> Result<Place> {
-        let share = self.share(cell);
-        Ok(Place {
-            _part: share.enter().await?,
-            _whole: self.whole.enter().await?,
-            _share: share,
-        })
-    }
-
-    fn share(&self, cell: &CellId) -> Arc<Gate> {
-        let mut shares = self.shares.lock();
-        if let Some(share) = shares.get(cell).and_then(Weak::upgrade) {
-            return share;
-        }
-        shares.retain(|_, share| share.strong_count() > 0);
-        let share = Arc::new(Gate::new(self.places, self.waiting_max));
-        shares.insert(*cell, Arc::downgrade(&share));
-        share
+        Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| Code::ServerBusy.into())
     }
 }
 
@@ -159,32 +98,6 @@ mod tests {
         assert_eq!(gate.enter().await.unwrap_err().code(), Code::ServerBusy);
         drop(place);
         assert!(gate.enter().await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever() {
-        let gate = Gate::new(1, 1);
-        let _place = gate.enter().await.unwrap();
-        assert_eq!(gate.enter().await.unwrap_err().code(), Code::ServerBusy);
-        assert_eq!(gate.waiting.load(Ordering::Acquire), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_cell_takes_more_than_its_share() {
-        let gate = SharedGate::new(8, 8);
-        let (one, other) = (CellId::at(1), CellId::at(2));
-        let mut places = vec![
-            gate.enter(&one).await.unwrap(),
-            gate.enter(&one).await.unwrap(),
-        ];
-        assert_eq!(gate.enter(&one).await.unwrap_err().code(), Code::ServerBusy);
-        let _others = gate.enter(&other).await.unwrap();
-        places.pop();
-        places.push(gate.enter(&one).await.unwrap());
-        places.clear();
-        // What is not used any more is forgotten when another cell comes.
-        let _third = gate.enter(&CellId::at(3)).await.unwrap();
-        assert_eq!(gate.shares.lock().len(), 2);
     }
 
     #[tokio::test]

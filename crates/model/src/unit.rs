@@ -14,7 +14,7 @@ use crate::auth::proven::Proven;
 use crate::event::Moments;
 use crate::event::bell::Bell;
 use crate::file::UnitBodyKey;
-use crate::gate::{Gate, SharedGate, Turns};
+use crate::gate::{Gate, Turns};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::records::Records;
 use crate::room::Room;
@@ -52,7 +52,7 @@ struct Shared {
     pace: Pace,
     proven: Proven,
     views: Views,
-    uploads: SharedGate,
+    uploads: Gate,
     body_room: Room,
     turns: Turns,
     sweeps: Arc<Semaphore>,
@@ -80,7 +80,7 @@ impl Unit {
             .hash_threads
             .unwrap_or_else(HashPool::usual_threads);
         let body_room = Room::new(settings.bodies_max);
-        let uploads = SharedGate::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
+        let uploads = Gate::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
         let bar = &settings.bar;
         let installs = Gate::new(bar.installs_max, bar.installs_waiting_max);
         let pace = Pace::new(&settings.auth.login_pace);
@@ -185,7 +185,7 @@ impl Unit {
 
     /// Where uploads of large bodies wait for their turn.
     #[must_use]
-    pub fn uploads(&self) -> &SharedGate {
+    pub fn uploads(&self) -> &Gate {
         &self.shared.uploads
     }
 

@@ -23,9 +23,9 @@ impl Patience {
         }
     }
 
-    /// How long it lasts from the next wait on.
-    pub(crate) fn last(&mut self, limit: Duration) {
-        self.limit = limit;
+    /// How long it lasts.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// Whether patience is at its end; to be asked while the other side does nothing.

@@ -14,13 +14,8 @@ use hyper::body::Incoming;
 use hyper::header::EXPECT;
 use personium_api::BoxError;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 
 use crate::patience::{Patience, late};
-
-/// Bytes of a body that must come in each second of waiting for it, on average: slower than any honest client, fast enough
-/// that keeping many requests open costs something.
-const RATE: u64 = 1 << 10;
 
 /// Bytes of a body nobody wants that are still taken, so that the connection can be used for the next request.
 const TAKEN: u64 = 64 << 10;
@@ -36,20 +31,13 @@ impl Left {
     }
 }
 
-/// A request body. It fails when its next piece does not come in time, and when it comes more slowly than [`RATE`] after
-/// that time. Only waiting for the client counts, not while nobody asks for the body. If it is dropped before its end, a short rest is
+/// A request body. It fails when its next piece does not come in time. If it is dropped before its end, a short rest is
 /// read and thrown away; a long one, or one that the client keeps back until it is invited (RFC 9110 section 10.1.1), is
 /// left behind.
 pub(crate) struct RequestBody {
     /// `None` after its end.
     inner: Option<Incoming>,
     patience: Patience,
-    limit: Duration,
-    /// Bytes that came so far, and how long they were waited for.
-    received: u64,
-    waited: Duration,
-    /// When the present wait began.
-    since: Option<Instant>,
     left: Left,
     invited: bool,
 }
@@ -62,37 +50,10 @@ impl RequestBody {
         let request = request.map(|body| Self {
             inner: Some(body),
             patience: Patience::new(limit),
-            limit,
-            received: 0,
-            waited: Duration::ZERO,
-            since: None,
             left: left.clone(),
             invited,
         });
         (request, left)
-    }
-
-    /// Whether the client is too slow; to be asked while it sends nothing.
-    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.since.is_none() {
-            self.since = Some(Instant::now());
-            let earned = Duration::from_millis(self.received.saturating_mul(1_000) / RATE);
-            let left = self
-                .limit
-                .saturating_add(earned)
-                .saturating_sub(self.waited);
-            self.patience.last(left.min(self.limit));
-        }
-        self.patience.is_up(cx)
-    }
-
-    /// Something came.
-    fn count(&mut self, bytes: usize) {
-        if let Some(since) = self.since.take() {
-            self.waited = self.waited.saturating_add(since.elapsed());
-        }
-        self.received = self.received.saturating_add(bytes as u64);
-        self.patience.renew();
     }
 }
 
@@ -111,11 +72,10 @@ impl Body for RequestBody {
         };
         let frame = match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(frame) => {
-                let data = frame.as_ref().and_then(|f| f.as_ref().ok()?.data_ref());
-                body.count(data.map_or(0, Bytes::len));
+                body.patience.renew();
                 frame.map(|frame| frame.map_err(BoxError::from))
             }
-            Poll::Pending if body.is_late(cx) => Some(Err(late("the request body").into())),
+            Poll::Pending if body.patience.is_up(cx) => Some(Err(late("the request body").into())),
             Poll::Pending => return Poll::Pending,
         };
         if !matches!(frame, Some(Ok(_))) {
@@ -143,7 +103,10 @@ impl Drop for RequestBody {
         let short = inner.size_hint().upper().is_some_and(|rest| rest <= TAKEN);
         match Handle::try_current() {
             Ok(runtime) if short && self.invited => {
-                runtime.spawn(tokio::time::timeout(self.limit, throw_away(inner)));
+                runtime.spawn(tokio::time::timeout(
+                    self.patience.limit(),
+                    throw_away(inner),
+                ));
             }
             _ => self.left.0.store(true, Ordering::Release),
         }

@@ -84,44 +84,6 @@ fn a_trickling_head_is_given_up_too() {
 }
 
 #[test]
-fn a_trickling_body_is_given_up_and_a_slow_one_is_not() {
-    let unit = Unit::start_with(
-        "slow-bodies",
-        "io.personium.core.server.body.timeoutInSec=2\n",
-    );
-    let mut owner = unit.cell_with_owner("slow");
-    let begin = |path: &str, length: usize| {
-        let mut stream = connect(&unit);
-        let head = format!(
-            "PUT {path} HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {}\r\nContent-Length: {length}\r\n\r\n",
-            unit.port,
-            owner.token()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream
-    };
-    let mut trickling = begin("/slow/box/trickling", 1_000_000);
-    let mut slow = begin("/slow/box/slow", 12 << 10);
-    let until = Instant::now() + Duration::from_secs(60);
-    let mut given_up = false;
-    for piece in 0.. {
-        if piece < 24 {
-            slow.write_all(&[b's'; 512]).unwrap();
-        }
-        given_up = given_up
-            || trickling.write_all(b"t").is_err()
-            || closed_within(&mut trickling, Duration::from_millis(200));
-        if given_up && piece >= 24 || Instant::now() > until {
-            break;
-        }
-    }
-    assert!(given_up, "one byte now and then keeps an upload for ever");
-    let answer = read_answer(&mut BufReader::new(slow), false).unwrap();
-    assert_eq!(answer.status, 201, "{}", answer.text());
-    assert_eq!(owner.made("GET", "/slow/box/slow", "").body.len(), 12 << 10);
-}
-
-#[test]
 fn a_body_that_stops_leaves_nothing_behind() {
     let unit = Unit::start("slow-body");
     let mut owner = unit.cell_with_owner("slow");
