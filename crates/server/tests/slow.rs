@@ -26,6 +26,9 @@ fn connect(unit: &Unit) -> TcpStream {
 /// The setting for tests in which a body is given up.
 const BODY_TIME: &str = "io.personium.core.server.body.timeoutInSec=4\n";
 
+/// The setting for tests in which slow bodies stay.
+const LONG_BODY_TIME: &str = "io.personium.core.server.body.timeoutInSec=3600\n";
+
 /// The head of a request with a body.
 fn head(unit: &Unit, client: &process::Client, request: &str, length: usize) -> String {
     let (port, token) = (unit.port, client.token());
@@ -155,6 +158,27 @@ fn a_slow_body_that_goes_on_gets_through() {
     }
     let answer = read_answer(&mut BufReader::new(stream), false).unwrap();
     assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+#[test]
+fn trickled_files_of_one_cell_leave_places_to_the_others() {
+    let more = format!("{LONG_BODY_TIME}io.personium.core.dav.uploads.max=4\n");
+    let unit = Unit::start_with("slow-uploads", &more);
+    let slow = unit.cell_with_owner("slow");
+    let mut other = unit.cell_with_owner("other");
+    let slow: Vec<TcpStream> = (0..8)
+        .map(|number| {
+            let mut stream = connect(&unit);
+            let put = format!("PUT /slow/box/f{number}");
+            let head = head(&unit, &slow, &put, 1_000_000);
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&[b's'; 20_000]).unwrap();
+            stream
+        })
+        .collect();
+    let _trickle = Trickle::into(slow);
+    std::thread::sleep(Duration::from_millis(500));
+    other.made("PUT", "/other/box/a", &"o".repeat(100_000));
 }
 
 #[test]
