@@ -61,9 +61,14 @@ async fn begin(call: &mut CellCall, permit: &Permit, name: &str) -> Result<(Inst
     if call.call.header("content-type") != Some(ZIP) {
         return Err(Error::new(Code::ExportHeader).with("Content-Type"));
     }
-    let place = unit.installs().enter(&call.view.cell().id).await?;
+    let cell = call.view.cell().id;
     let body = call.call.take_body();
-    let file = receive(&unit, body).await?;
+    let file = {
+        let _place = unit.uploads().enter(&cell).await?;
+        receive(&unit, body).await?
+    };
+    // Only an archive that is here takes the place of an installation: a client may take its time to send one.
+    let place = unit.installs().enter(&cell).await?;
     let package = Package::open(file, &unit.settings().bar).await?;
     let key = call.call.request_key.as_str();
     let installer = install::begin(&unit, &call.view, permit, (name, key), package).await?;

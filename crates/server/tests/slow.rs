@@ -182,6 +182,39 @@ fn trickled_files_of_one_cell_leave_places_to_the_others() {
 }
 
 #[test]
+fn trickled_archives_take_no_place_of_an_installation() {
+    let more = format!("{LONG_BODY_TIME}io.personium.core.thread.pool.num.io.box=1\n");
+    let unit = Unit::start_with("slow-installs", &more);
+    for cell in ["slow", "other"] {
+        unit.cell_with_owner(cell);
+    }
+    let mut admin = unit.admin();
+    let slow: Vec<TcpStream> = (0..8)
+        .map(|number| {
+            let mut stream = connect(&unit);
+            let mkcol = format!("MKCOL /slow/app{number}");
+            let head = head(&unit, &admin, &mkcol, 1_000_000);
+            let head = head.replace("Host:", "Content-Type: application/zip\r\nHost:");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&[b's'; 20_000]).unwrap();
+            stream
+        })
+        .collect();
+    let _trickle = Trickle::into(slow);
+    std::thread::sleep(Duration::from_millis(500));
+    let zip = [("Content-Type", "application/zip")];
+    let answer = admin
+        .send("MKCOL", "/other/app", &zip, b"no archive")
+        .unwrap();
+    assert!(
+        answer.status == 400 && answer.text().contains("BI-0007"),
+        "no turn to look at an archive: {} {}",
+        answer.status,
+        answer.text()
+    );
+}
+
+#[test]
 fn a_body_that_stops_leaves_nothing_behind() {
     let unit = Unit::start("slow-body");
     let mut owner = unit.cell_with_owner("slow");
