@@ -5,6 +5,7 @@ use std::fs::File;
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
 use personium_model::event;
+use personium_model::gate::Place;
 use personium_model::install::{self, Installer, Package};
 use personium_model::url::LOCAL_CELL;
 use personium_model::{Access, Permit, Unit};
@@ -55,18 +56,19 @@ pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
 }
 
 /// The installation, and its place among those that run at once.
-async fn begin(
-    call: &mut CellCall,
-    permit: &Permit,
-    name: &str,
-) -> Result<(Installer, tokio::sync::OwnedSemaphorePermit)> {
+async fn begin(call: &mut CellCall, permit: &Permit, name: &str) -> Result<(Installer, Place)> {
     let unit = call.call.unit.clone();
     if call.call.header("content-type") != Some(ZIP) {
         return Err(Error::new(Code::ExportHeader).with("Content-Type"));
     }
-    let place = unit.installs().enter().await?;
+    let cell = call.view.cell().id;
     let body = call.call.take_body();
-    let file = receive(&unit, body).await?;
+    let file = {
+        let _place = unit.uploads().enter(&cell).await?;
+        receive(&unit, body).await?
+    };
+    // Only an archive that is here takes the place of an installation: a client may take its time to send one.
+    let place = unit.installs().enter(&cell).await?;
     let package = Package::open(file, &unit.settings().bar).await?;
     let key = call.call.request_key.as_str();
     let installer = install::begin(&unit, &call.view, permit, (name, key), package).await?;

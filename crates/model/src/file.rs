@@ -6,12 +6,12 @@ use bytes::{Bytes, BytesMut};
 use personium_dav::headers::ETag;
 use personium_dav::name::is_resource_name;
 use personium_store::{Batch, BlobReader, BlobWriter, Expect, Space};
-use personium_types::{BlobId, Code, Error, NodeId, Operation, Result};
-use tokio::sync::OwnedSemaphorePermit;
+use personium_types::{BlobId, CellId, Code, Error, NodeId, Operation, Result};
 
 pub(crate) use at_rest::UnitBodyKey;
 use at_rest::{SealedReader, SealedWriter};
 
+use crate::gate::Place;
 use crate::keys;
 use crate::locate::Target;
 use crate::node::{FileBody, Kind, Node};
@@ -31,7 +31,9 @@ pub struct Upload<'u> {
     unit: &'u Unit,
     space: Space,
     small: BytesMut,
-    large: Option<(Box<dyn BlobWriter>, OwnedSemaphorePermit)>,
+    large: Option<(Box<dyn BlobWriter>, Option<Place>)>,
+    /// The cell among whose uploads it counts; `None` if it needs no place.
+    counts_for: Option<CellId>,
     /// The salt of a large body that is encrypted.
     salt: Option<String>,
     length: u64,
@@ -48,7 +50,16 @@ impl<'u> Upload<'u> {
     #[must_use]
     pub fn new(unit: &'u Unit, resource: &Resource) -> Self {
         Self {
+            counts_for: Some(resource.view.cell().id),
+            ..Self::of_installation(unit, resource)
+        }
+    }
+
+    /// Starts an upload of what is here already, as a part of an installation, which has a place of its own.
+    pub(crate) fn of_installation(unit: &'u Unit, resource: &Resource) -> Self {
+        Self {
             unit,
+            counts_for: None,
             space: Space::Cell(resource.view.cell().id),
             small: BytesMut::new(),
             large: None,
@@ -60,7 +71,7 @@ impl<'u> Upload<'u> {
     /// Appends a piece.
     ///
     /// # Errors
-    /// 413 beyond the largest size of a file, 503 if too many upload already.
+    /// 413 beyond the largest size of a file, 503 if too many upload already, in all or into this cell.
     pub async fn write(&mut self, piece: Bytes) -> Result<()> {
         let limits = &self.unit.settings().dav;
         self.length = self.length.saturating_add(piece.len() as u64);
@@ -72,7 +83,10 @@ impl<'u> Upload<'u> {
                 self.small.extend_from_slice(&piece);
                 return Ok(());
             }
-            let place = self.unit.uploads().enter().await?;
+            let place = match &self.counts_for {
+                Some(cell) => Some(self.unit.uploads().enter(cell).await?),
+                None => None,
+            };
             let mut writer = self
                 .unit
                 .blobs()

@@ -44,9 +44,9 @@ pub struct BarLimits {
     pub links_step: usize,
     /// Where archives lie while they are installed. Made if it is missing.
     pub folder: std::path::PathBuf,
-    /// Installations that run at once.
+    /// Installations that run at once, a quarter of them for one cell at most.
     pub installs_max: usize,
-    /// Installations that wait for their turn.
+    /// Installations that wait for their turn, a quarter of them for one cell at most.
     pub installs_waiting_max: usize,
 }
 
@@ -132,9 +132,9 @@ pub struct DavLimits {
     pub encrypt: bool,
     /// Bytes of the dead properties of one resource.
     pub properties_max: usize,
-    /// Uploads of larger bodies that are received at once; more wait.
+    /// Uploads of larger bodies, and archives, that are received at once; more wait. One cell gets a quarter at most.
     pub uploads_max: usize,
-    /// Uploads that may wait for their turn; more are refused.
+    /// Uploads that may wait for their turn; more are refused. One cell gets a quarter at most.
     pub uploads_waiting_max: usize,
 }
 

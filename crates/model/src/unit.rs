@@ -183,7 +183,7 @@ impl Unit {
         &self.shared.body_room
     }
 
-    /// Where uploads of large bodies wait for their turn.
+    /// Where uploads of large bodies and of archives wait for their turn.
     #[must_use]
     pub fn uploads(&self) -> &Gate {
         &self.shared.uploads

@@ -40,7 +40,7 @@ pub struct Bounds {
     pub header_count: usize,
     /// Time for the head of a request, from the end of the last one.
     pub header_time: Duration,
-    /// Time for the next piece of a body, in either direction.
+    /// Time for the next piece of a body, in either direction; see [`RequestBody`] for small pieces.
     pub body_time: Duration,
     /// Time for requests in hand when the unit stops.
     pub stop_time: Duration,

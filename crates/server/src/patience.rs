@@ -7,11 +7,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
-/// Runs while something waits, and is up after so long.
+/// Bytes that a client must send for each second that the unit waits for them, on average.
+///
+/// A telephone with 2 KB/s gets eight times as much through, so it may send several files at once.
+const BYTES_PER_SECOND: u32 = 256;
+
+/// How long the unit may still wait for the other side. Only the time of waiting counts, not the time between.
 pub(crate) struct Patience {
     limit: Duration,
+    left: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -19,6 +25,7 @@ impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
+            left: limit,
             waiting: None,
         }
     }
@@ -30,14 +37,26 @@ impl Patience {
 
     /// Whether patience is at its end; to be asked while the other side does nothing.
     pub(crate) fn is_up(&mut self, cx: &mut Context<'_>) -> bool {
-        let limit = self.limit;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let left = self.left;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(left)));
         waiting.as_mut().poll(cx).is_ready()
     }
 
-    /// The other side did something.
+    /// The other side did something: the unit waits as long as at the beginning.
     pub(crate) fn renew(&mut self) {
         self.waiting = None;
+        self.left = self.limit;
+    }
+
+    /// The other side sent so many bytes: the unit waits as much longer as they are worth, at most as long as at the
+    /// beginning.
+    pub(crate) fn earn(&mut self, bytes: usize) {
+        if let Some(waiting) = self.waiting.take() {
+            self.left = waiting.deadline().saturating_duration_since(Instant::now());
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let earned = Duration::from_secs(1).saturating_mul(bytes) / BYTES_PER_SECOND;
+        self.left = self.left.saturating_add(earned).min(self.limit);
     }
 }
 
@@ -128,6 +147,51 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    /// Waits for the other side for at most so long; whether patience ended first.
+    async fn wait(patience: &mut Patience, seconds: f32) -> bool {
+        let is_up = std::future::poll_fn(|cx| match patience.is_up(cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        tokio::time::timeout(Duration::from_secs_f32(seconds), is_up)
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_now_and_then_is_not_worth_the_wait() {
+        let mut patience = Patience::new(Duration::from_secs(60));
+        for _ in 0..5 {
+            assert!(!wait(&mut patience, 10.0).await);
+            patience.earn(1);
+        }
+        assert!(wait(&mut patience, 10.1).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_gets_through_with_its_pauses() {
+        let mut patience = Patience::new(Duration::from_secs(60));
+        for _ in 0..10 {
+            assert!(!wait(&mut patience, 58.0).await);
+            // Two kilobytes each second for ten seconds.
+            for _ in 0..10 {
+                patience.earn(2_000);
+                assert!(!wait(&mut patience, 1.0).await);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_waits_costs_nothing() {
+        let mut patience = Patience::new(Duration::from_secs(60));
+        for _ in 0..10 {
+            assert!(!wait(&mut patience, 5.0).await);
+            patience.earn(1);
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        }
+        assert!(!wait(&mut patience, 9.0).await);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up() {

@@ -29,11 +29,16 @@ impl Left {
     pub(crate) fn behind(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
+
+    fn leave(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
-/// A request body. It fails when its next piece does not come in time. If it is dropped before its end, a short rest is
-/// read and thrown away; a long one, or one that the client keeps back until it is invited (RFC 9110 section 10.1.1), is
-/// left behind.
+/// A request body. It fails when the unit waited for it too long: for its next piece, or for many small ones (see
+/// [`Patience::earn`]). Time in which the unit does not ask for more does not count. If it is dropped before its end, a
+/// short rest is read and thrown away; a long one, or one that the client keeps back until it is invited (RFC 9110
+/// section 10.1.1), is left behind.
 pub(crate) struct RequestBody {
     /// `None` after its end.
     inner: Option<Incoming>,
@@ -43,7 +48,8 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    /// The request with its body; each piece, and a rest nobody wants as a whole, must come within the limit.
+    /// The request with its body; each piece, and a rest nobody wants as a whole, must come within the limit. A piece of
+    /// few bytes makes the next one due earlier.
     pub(crate) fn of(request: Request<Incoming>, limit: Duration) -> (Request<Self>, Left) {
         let invited = !request.headers().contains_key(EXPECT);
         let left = Left::default();
@@ -72,10 +78,15 @@ impl Body for RequestBody {
         };
         let frame = match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(frame) => {
-                body.patience.renew();
+                if let Some(Ok(frame)) = &frame {
+                    body.patience.earn(frame.data_ref().map_or(0, Bytes::len));
+                }
                 frame.map(|frame| frame.map_err(BoxError::from))
             }
-            Poll::Pending if body.patience.is_up(cx) => Some(Err(late("the request body").into())),
+            Poll::Pending if body.patience.is_up(cx) => {
+                body.left.leave();
+                Some(Err(late("the request body").into()))
+            }
             Poll::Pending => return Poll::Pending,
         };
         if !matches!(frame, Some(Ok(_))) {
@@ -108,7 +119,7 @@ impl Drop for RequestBody {
                     throw_away(inner),
                 ));
             }
-            _ => self.left.0.store(true, Ordering::Release),
+            _ => self.left.leave(),
         }
     }
 }

@@ -13,12 +13,54 @@ mod process;
 
 use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use process::{Unit, read_answer};
 
 fn connect(unit: &Unit) -> TcpStream {
     TcpStream::connect(("127.0.0.1", unit.port)).unwrap()
+}
+
+/// The setting for tests in which a body is given up.
+const BODY_TIME: &str = "io.personium.core.server.body.timeoutInSec=4\n";
+
+/// The setting for tests in which slow bodies stay.
+const LONG_BODY_TIME: &str = "io.personium.core.server.body.timeoutInSec=3600\n";
+
+/// The head of a request with a body.
+fn head(unit: &Unit, client: &process::Client, request: &str, length: usize) -> String {
+    let (port, token) = (unit.port, client.token());
+    format!(
+        "{request} HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+/// Sends a byte into each of some connections ten times a second, until it is dropped.
+struct Trickle(Arc<AtomicBool>);
+
+impl Trickle {
+    fn into(streams: Vec<TcpStream>) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let trickle = Self(Arc::clone(&ends));
+        std::thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                for mut stream in &streams {
+                    // One that the unit gave up is no reason to stop the others.
+                    let _ = stream.write_all(b"a");
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        trickle
+    }
+}
+
+impl Drop for Trickle {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Whether the other side closed the connection within the time.
@@ -84,17 +126,102 @@ fn a_trickling_head_is_given_up_too() {
 }
 
 #[test]
+fn a_trickling_body_is_given_up_by_its_mean_rate() {
+    let unit = Unit::start_with("slow-form", BODY_TIME);
+    unit.cell_with_owner("slow");
+    let stream = connect(&unit);
+    let head = head(&unit, &unit.client(""), "POST /slow/__token", 10_000);
+    (&stream).write_all(head.as_bytes()).unwrap();
+    let trickle = Trickle::into(vec![stream.try_clone().unwrap()]);
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let answer = read_answer(&mut BufReader::new(stream), false);
+    let answer = answer.expect("one byte now and then keeps a request open for ever");
+    assert_eq!(answer.status, 408, "{}", answer.text());
+    assert_eq!(answer.header("connection"), Some("close"));
+    drop(trickle);
+}
+
+#[test]
+fn a_slow_body_that_goes_on_gets_through() {
+    let unit = Unit::start_with("slow-honest", BODY_TIME);
+    let owner = unit.cell_with_owner("slow");
+    let mut stream = connect(&unit);
+    let pieces = 40;
+    let head = head(&unit, &owner, "PUT /slow/box/a", pieces * 400);
+    stream.write_all(head.as_bytes()).unwrap();
+    // It takes twice the time for one piece, and has 2 KB/s.
+    for _ in 0..pieces {
+        stream.write_all(&[b's'; 400]).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let answer = read_answer(&mut BufReader::new(stream), false).unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+#[test]
+fn trickled_files_of_one_cell_leave_places_to_the_others() {
+    let more = format!("{LONG_BODY_TIME}io.personium.core.dav.uploads.max=4\n");
+    let unit = Unit::start_with("slow-uploads", &more);
+    let slow = unit.cell_with_owner("slow");
+    let mut other = unit.cell_with_owner("other");
+    let slow: Vec<TcpStream> = (0..8)
+        .map(|number| {
+            let mut stream = connect(&unit);
+            let put = format!("PUT /slow/box/f{number}");
+            let head = head(&unit, &slow, &put, 1_000_000);
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&[b's'; 20_000]).unwrap();
+            stream
+        })
+        .collect();
+    let _trickle = Trickle::into(slow);
+    std::thread::sleep(Duration::from_millis(500));
+    other.made("PUT", "/other/box/a", &"o".repeat(100_000));
+}
+
+#[test]
+fn trickled_archives_take_no_place_of_an_installation() {
+    let more = format!("{LONG_BODY_TIME}io.personium.core.thread.pool.num.io.box=1\n");
+    let unit = Unit::start_with("slow-installs", &more);
+    for cell in ["slow", "other"] {
+        unit.cell_with_owner(cell);
+    }
+    let mut admin = unit.admin();
+    let slow: Vec<TcpStream> = (0..8)
+        .map(|number| {
+            let mut stream = connect(&unit);
+            let mkcol = format!("MKCOL /slow/app{number}");
+            let head = head(&unit, &admin, &mkcol, 1_000_000);
+            let head = head.replace("Host:", "Content-Type: application/zip\r\nHost:");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&[b's'; 20_000]).unwrap();
+            stream
+        })
+        .collect();
+    let _trickle = Trickle::into(slow);
+    std::thread::sleep(Duration::from_millis(500));
+    let zip = [("Content-Type", "application/zip")];
+    let answer = admin
+        .send("MKCOL", "/other/app", &zip, b"no archive")
+        .unwrap();
+    assert!(
+        answer.status == 400 && answer.text().contains("BI-0007"),
+        "no turn to look at an archive: {} {}",
+        answer.status,
+        answer.text()
+    );
+}
+
+#[test]
 fn a_body_that_stops_leaves_nothing_behind() {
     let unit = Unit::start("slow-body");
     let mut owner = unit.cell_with_owner("slow");
     owner.made("PUT", "/slow/box/old", "old content");
     let begin = |path: &str| {
         let mut stream = connect(&unit);
-        let head = format!(
-            "PUT {path} HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {}\r\nContent-Length: 1000000\r\n\r\n",
-            unit.port,
-            owner.token()
-        );
+        let head = head(&unit, &owner, &format!("PUT {path}"), 1_000_000);
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(&[b'n'; 300_000]).unwrap();
         stream

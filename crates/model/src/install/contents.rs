@@ -171,7 +171,7 @@ impl Installer {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
         let checked = file::check_put(&resource, &target, None).await?;
-        let mut upload = Upload::new(&self.unit, &resource);
+        let mut upload = Upload::of_installation(&self.unit, &resource);
         upload.write(bytes).await?;
         let received = upload.finish(media_type.map(str::to_owned)).await?;
         file::put(&resource, checked, received, None).await?;

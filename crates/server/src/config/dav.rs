@@ -18,9 +18,10 @@ section! {
         inline_max: usize = "dav.inline.maxBytes", "16384", Number(0..=1 << 20);
         /// Bytes of the properties that clients may give to one resource.
         properties_max: usize = "dav.properties.maxBytes", "1048576", Number(1024..=1 << 28);
-        /// Files that are received at the same time; more wait.
+        /// Files and archives that are received at the same time; more wait. One cell gets a quarter of the places at most.
         uploads_max: usize = "dav.uploads.max", "256", Number(1..=1_000_000);
-        /// Files that may wait for their turn; more are refused.
+        /// Files and archives that may wait for their turn, up to 30 seconds, a quarter of them for one cell at most; more
+        /// are refused.
         uploads_waiting_max: usize = "dav.uploads.maxWaiting", "1024", Number(0..=1_000_000);
     }
 }

@@ -26,7 +26,8 @@ section! {
         /// Seconds for the head of a request to arrive, counted from the end of the last one: also how long a
         /// connection may stay without a request.
         header_seconds: u64 = "server.header.timeoutInSec", "60", Number(1..=3600);
-        /// Seconds within which the next piece of a request body must arrive, and of an answer be taken.
+        /// Seconds within which the next piece of a request body must arrive, and of an answer be taken. A request body
+        /// that comes in small pieces must bring 256 bytes for each second of waiting, once these seconds are used up.
         body_seconds: u64 = "server.body.timeoutInSec", "60", Number(1..=86400);
         /// Bytes of request bodies that are read as a whole, of all requests together; what does not fit is refused.
         /// Bodies up to 16 KiB and files, which are not read as a whole, do not count.
