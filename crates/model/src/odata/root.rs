@@ -13,7 +13,7 @@ use crate::locate::Located;
 use crate::node::Node;
 use crate::records::Records;
 use crate::unit::Touch;
-use crate::{CellView, Unit};
+use crate::{CellView, FollowUp, Unit};
 
 /// What a service root is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,8 +274,27 @@ impl Root {
     {
         match &self.view {
             Some(view) => self.unit.transact(view, touch, build).await,
-            None => self.unit.transact_unit(&[], build).await,
+            None => self.records.transact(build).await,
         }
+    }
+
+    /// As [`Self::transact`], with more that follows; see [`Unit::transact_then`].
+    pub(super) async fn transact_then<T, F, Fut>(&self, touch: Touch, build: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<(personium_store::Batch, FollowUp, T)>>,
+    {
+        let mut build = build;
+        let cell = self.view.as_ref().map(|view| view.cell());
+        let touching = || {
+            let built = build();
+            async move {
+                let (batch, more, out) = built.await?;
+                let first = cell.map(|cell| FollowUp::touching(cell, touch));
+                Ok((batch, first.unwrap_or_default().and(more), out))
+            }
+        };
+        self.unit.transact_then(&self.records, touching).await
     }
 }
 

@@ -274,7 +274,11 @@ async fn introspection_shows_an_app_its_own_tokens_only() {
         for who in [basic(&app, secret), format!("Bearer {own}")] {
             assert!(active(&who, &of_app).await);
             assert!(!active(&who, &plain).await);
-            assert_eq!(active(&who, &of_kept).await, sees_kept, "{who:.12} {sees_kept}");
+            assert_eq!(
+                active(&who, &of_kept).await,
+                sees_kept,
+                "{who:.12} {sees_kept}"
+            );
         }
     }
     for (secret, token, expected) in [
