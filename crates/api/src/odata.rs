@@ -42,7 +42,8 @@ pub(crate) async fn unit_control(call: Call) -> Result<Answer> {
 /// Control objects of a cell.
 pub(crate) async fn cell_control(call: CellCall) -> Result<Answer> {
     let path = call.call.path.raw.get(1..).unwrap_or_default().join("/");
-    cell_service(call).await?.handle(&path).await
+    let mut service = cell_service(call).await?;
+    Box::pin(service.handle(&path)).await
 }
 
 /// The control objects of the cell that a request is for.

@@ -189,12 +189,13 @@ impl Current {
             call.depth = self.depth;
             call
         };
+        // Handlers are boxed: each connection, and each frame on the way here, would have room for the largest of them.
         match place {
             Place::Unit(path) => {
                 *challenge = Challenge::Bearer(self.unit.urls().unit());
                 let mut call = new_call(Path::parse(&path)?);
                 call.access = access::of_unit_call(&call).await?;
-                unit::handle(call, service).await
+                Box::pin(unit::handle(call, service)).await
             }
             Place::Cell(name, path) => {
                 let name = percent_encoding::percent_decode_str(&name)
@@ -217,7 +218,7 @@ impl Current {
                 let call = new_call(Path::parse(&path)?);
                 let mut call = CellCall { call, view };
                 call.call.access = access::of_cell_call(&call).await?;
-                cell::handle(call, challenge).await
+                Box::pin(cell::handle(call, challenge)).await
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::records::put_checked;
 use crate::resource::add_member;
 use crate::sweep;
 use crate::unit::Touch;
-use crate::{Permit, Resource};
+use crate::{FollowUp, Permit, Resource};
 
 /// Whether a collection may be made here, as far as that does not depend on the request's body.
 ///
@@ -110,18 +110,16 @@ pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         unlink(&permit, &mut batch, &target);
+        let mut follow_up = FollowUp::none();
         if recursive {
             sweep::enlist(&mut batch, found.value())?;
+            follow_up = follow_up.sweep(target.view.cell().id);
         } else {
             remove_empty(&target, &mut batch).await?;
         }
-        Ok((batch, ()))
+        Ok((batch, follow_up, ()))
     };
-    resource.change(Touch::Structure, change).await?;
-    if recursive {
-        sweep::start(&resource.unit, resource.view.cell().id);
-    }
-    Ok(())
+    resource.change_then(Touch::Structure, change).await
 }
 
 fn check_remove(resource: &Resource, target: &Target) -> Result<Permit> {

@@ -20,9 +20,8 @@ use self::action::Action;
 use self::bell::Lane;
 pub(crate) use self::moment::Moments;
 use self::rule::{Doing, Rule};
-use crate::unit::Touch;
 use crate::url::LOCAL_CELL;
-use crate::{CellView, Permit, Unit, keys};
+use crate::{CellView, FollowUp, Permit, Unit, keys};
 
 /// The header with the id of the first event of a chain.
 pub const EVENT_ID: &str = "x-personium-eventid";
@@ -112,28 +111,24 @@ pub async fn post(unit: &Unit, view: &CellView, _permit: &Permit, event: Event) 
     if hit.iter().any(|rule| matches!(rule.doing, Doing::Send(_))) {
         unit.bell().announce(unit, view.cell()).await?;
     }
-    let (lanes, log_is_full) = unit
-        .transact(view, Touch::Data, || set_off(unit, view, &event, &hit))
+    let log_is_full = unit
+        .transact_then(view.records(), || set_off(unit, view, &event, &hit))
         .await?;
-    for rule in lanes {
-        let cell = view.cell().id;
-        unit.bell().ring(Lane { cell, rule });
-    }
     if log_is_full {
         log::roll_later(unit, view);
     }
     Ok(())
 }
 
-/// The batch of an event; the rules that have something to send, and whether the log is to be archived.
+/// The batch of an event, with those to tell that a rule has something to send; whether the log is to be archived.
 async fn set_off(
     unit: &Unit,
     view: &CellView,
     event: &Event,
     hit: &[Arc<Rule>],
-) -> Result<(Batch, (Vec<String>, bool))> {
+) -> Result<(Batch, FollowUp, bool)> {
     let mut batch = Batch::new();
-    let (mut lines, mut lanes) = (Vec::new(), Vec::new());
+    let (mut lines, mut follow_up, mut more) = (Vec::new(), FollowUp::none(), 0);
     let mut weight = 0;
     for (passed, rule) in hit.iter().enumerate() {
         match rule.doing {
@@ -151,7 +146,11 @@ async fn set_off(
                 let record = crate::records::encode(&action)?;
                 weight += record.len();
                 batch.put(keys::action(&rule.id, &unit.moment()), record);
-                lanes.push(rule.id.clone());
+                follow_up = follow_up.ring(Lane {
+                    cell: view.cell().id,
+                    rule: rule.id.clone(),
+                });
+                more += 1;
             }
         }
         batch.add(keys::rule_hits(&rule.id), 1);
@@ -161,14 +160,13 @@ async fn set_off(
             break;
         }
     }
-    if !lanes.is_empty() {
+    if more > 0 {
         let waiting = view.records().counter(&action::waiting()).await?;
-        let more = i64::try_from(lanes.len()).unwrap_or(i64::MAX);
         if waiting.saturating_add(more) > WAITING_MAX {
             return Err(Code::ServerBusy.into());
         }
         batch.add(action::waiting(), more);
     }
     let full = log::append(unit, view.records(), &mut batch, lines).await?;
-    Ok((batch, (lanes, full)))
+    Ok((batch, follow_up, full))
 }

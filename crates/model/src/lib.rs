@@ -11,6 +11,7 @@ pub mod collection;
 pub mod entity;
 pub mod event;
 pub mod file;
+pub mod follow_up;
 pub mod gate;
 pub mod install;
 pub mod keys;
@@ -33,6 +34,7 @@ pub mod view;
 pub use access::{Access, Identity, Permit, UnitRole};
 pub use acl::{Ace, Acl, Principal, SchemaLevel};
 pub use cell::Cell;
+pub use follow_up::FollowUp;
 /// A stored body being read.
 pub use personium_store::BlobReader;
 pub use resource::Resource;

@@ -266,23 +266,38 @@ impl Records {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
-        for attempt in 0..ATTEMPTS {
-            let (batch, out) = build().await?;
-            match self.commit(batch).await {
-                Ok(_) => return Ok(out),
-                Err(StoreError::Conflict) => {
-                    if attempt > 2 {
-                        tokio::time::sleep(
-                            std::time::Duration::from_millis(attempt.min(20) as u64),
-                        )
-                        .await;
-                    }
-                }
-                Err(other) => return Err(store_error(other)),
+        retry(|| {
+            let built = build();
+            async move {
+                let (batch, out) = built.await?;
+                self.commit(batch).await.map_err(store_error)?;
+                Ok(out)
             }
-        }
-        Err(Code::Conflict.into())
+        })
+        .await
     }
+}
+
+/// Tries until there is no conflict.
+///
+/// # Errors
+/// Those of `attempt`; [`Code::Conflict`] after 50 attempts.
+pub(crate) async fn retry<T, F, Fut>(mut attempt: F) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
+    for number in 0..ATTEMPTS {
+        match attempt().await {
+            Err(error) if error.code() == Code::Conflict => {}
+            other => return other,
+        }
+        if number > 2 {
+            let pause = std::time::Duration::from_millis(number.min(20) as u64);
+            tokio::time::sleep(pause).await;
+        }
+    }
+    Err(Code::Conflict.into())
 }
 
 fn count_of(value: &[u8]) -> i64 {

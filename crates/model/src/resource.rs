@@ -12,7 +12,7 @@ use crate::keys;
 use crate::locate::{self, Target};
 use crate::node::Kind;
 use crate::unit::Touch;
-use crate::{Access, CellView, Permit, Unit};
+use crate::{Access, CellView, FollowUp, Permit, Unit};
 
 /// A path below a box, and who asks for it.
 #[derive(Clone)]
@@ -61,23 +61,37 @@ impl Resource {
         F: Fn(Target) -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
+        let nothing_more = |target| {
+            let built = build(target);
+            async move {
+                let (batch, out) = built.await?;
+                Ok((batch, FollowUp::none(), out))
+            }
+        };
+        self.change_then(touch, nothing_more).await
+    }
+
+    /// As [`Self::change`], with more that follows; see [`Unit::transact_then`].
+    pub(crate) async fn change_then<T, F, Fut>(&self, touch: Touch, build: F) -> Result<T>
+    where
+        F: Fn(Target) -> Fut,
+        Fut: Future<Output = Result<(Batch, FollowUp, T)>>,
+    {
         let again = AtomicBool::new(false);
-        let structural = AtomicBool::new(false);
         let attempt = || async {
             let view = self
                 .current_view(again.swap(true, Ordering::AcqRel))
                 .await?;
             let target = self.locate_in(&view, &self.segments).await?;
-            if target.exists() && target.node().value().kind != Kind::File {
-                structural.store(true, Ordering::Release);
-            }
-            build(target).await
+            let touch = match target.exists() && target.node().value().kind != Kind::File {
+                true => Touch::Structure,
+                false => touch,
+            };
+            let (batch, more, out) = build(target).await?;
+            Ok((batch, FollowUp::touching(view.cell(), touch).and(more), out))
         };
-        let out = self.unit.transact(&self.view, touch, attempt).await;
-        if structural.load(Ordering::Acquire) {
-            self.unit.forget_cell(&self.view.cell().name);
-        }
-        out
+        let records = self.view.records();
+        self.unit.transact_then(records, attempt).await
     }
 
     async fn current_view(&self, again: bool) -> Result<Arc<CellView>> {
@@ -85,7 +99,7 @@ impl Resource {
             return Ok(Arc::clone(&self.view));
         }
         let cell = self.view.cell();
-        self.unit.forget_cell(&cell.name);
+        self.unit.forget_cell(cell);
         match self.unit.find_cell(&cell.name).await? {
             Some(view) if view.cell().id == cell.id => Ok(view),
             _ => Err(Code::NoSuchCell.into()),

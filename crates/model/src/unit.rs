@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use personium_store::{Batch, BlobStore, Cache, RecordStore, Space};
-use personium_types::{CellId, Clock, Result};
-use tokio::sync::Semaphore;
+use personium_types::{CellId, Clock, Code, Error, Result};
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::auth::Keys;
 use crate::auth::hashing::HashPool;
@@ -16,10 +16,10 @@ use crate::event::bell::Bell;
 use crate::file::UnitBodyKey;
 use crate::gate::{Gate, Turns};
 use crate::keys::{self, ControlSet, SetKey};
-use crate::records::Records;
+use crate::records::{self, Records, store_error};
 use crate::room::Room;
 use crate::view::{CellView, Views};
-use crate::{Cell, Settings, UnitUrls, entity};
+use crate::{Cell, FollowUp, Settings, UnitUrls, entity};
 
 /// Sweeps that run at once.
 const SWEEPS: usize = 4;
@@ -38,7 +38,7 @@ pub struct Ports {
 
 /// A running unit. Cheap to share behind an `Arc`; holds no state of its own that a crash could lose.
 pub struct Unit {
-    settings: Settings,
+    settings: Arc<Settings>,
     shared: Arc<Shared>,
 }
 
@@ -60,6 +60,8 @@ struct Shared {
     moments: Moments,
     installs: Gate,
     body_key: UnitBodyKey,
+    /// Read by each commit that something follows, until that is done; written by who waits for all of them.
+    commits: Arc<RwLock<()>>,
 }
 
 /// Which caches a commit makes stale.
@@ -101,9 +103,10 @@ impl Unit {
             moments: Moments::default(),
             installs,
             body_key: UnitBodyKey::default(),
+            commits: Arc::default(),
         };
         Self {
-            settings,
+            settings: Arc::new(settings),
             shared: Arc::new(shared),
         }
     }
@@ -112,7 +115,7 @@ impl Unit {
     #[must_use]
     pub fn with_settings(&self, settings: Settings) -> Self {
         Self {
-            settings,
+            settings: Arc::new(settings),
             shared: Arc::clone(&self.shared),
         }
     }
@@ -266,9 +269,14 @@ impl Unit {
         Ok(self.records().find_version(&key).await?.is_some())
     }
 
-    /// Drops what is cached about the cell of this name.
-    pub fn forget_cell(&self, name: &str) {
-        self.shared.views.forget_cell(name);
+    /// Drops what is cached about a cell.
+    pub(crate) fn forget_cell(&self, cell: &Cell) {
+        self.shared.views.forget_cell(cell);
+    }
+
+    /// Drops what is cached about which cell has this name.
+    pub(crate) fn forget_name(&self, name: &str) {
+        self.shared.views.forget_name(name);
     }
 
     /// Builds a batch for a cell and commits it; see [`Records::transact`]. Afterwards nothing stale is served.
@@ -277,23 +285,64 @@ impl Unit {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
-        let out = cell.records().transact(build).await;
-        if touch == Touch::Structure {
-            self.shared.views.forget_cell(&cell.cell().name);
-        }
-        out
+        let mut build = build;
+        let with_follow_up = || {
+            let built = build();
+            async move {
+                let (batch, out) = built.await?;
+                Ok((batch, FollowUp::touching(cell.cell(), touch), out))
+            }
+        };
+        self.transact_then(cell.records(), with_follow_up).await
     }
 
-    /// Builds a batch for the unit's own space and commits it. Afterwards nothing stale is served of `cells`.
-    pub async fn transact_unit<T, F, Fut>(&self, cells: &[&str], build: F) -> Result<T>
+    /// Builds a batch with what follows it, commits it and does that; see [`Records::transact`]. If the caller gives up
+    /// while the batch is being committed, the rest happens all the same.
+    pub(crate) async fn transact_then<T, F, Fut>(&self, records: &Records, build: F) -> Result<T>
     where
         F: FnMut() -> Fut,
-        Fut: Future<Output = Result<(Batch, T)>>,
+        Fut: Future<Output = Result<(Batch, FollowUp, T)>>,
     {
-        let out = self.records().transact(build).await;
-        for name in cells {
-            self.shared.views.forget_cell(name);
+        let mut build = build;
+        records::retry(|| {
+            let built = build();
+            async move {
+                let (batch, follow_up, out) = built.await?;
+                self.commit(records, batch, follow_up).await?;
+                Ok(out)
+            }
+        })
+        .await
+    }
+
+    async fn commit(&self, records: &Records, batch: Batch, follow_up: FollowUp) -> Result<()> {
+        if batch.is_empty() || follow_up.is_empty() {
+            return records.commit(batch).await.map(drop).map_err(store_error);
         }
-        out
+        let (unit, records) = (self.share(), records.clone());
+        let in_hand = Arc::clone(&self.shared.commits).read_owned().await;
+        let committing = tokio::spawn(async move {
+            let done = records.commit(batch).await;
+            follow_up.run(&unit, done.is_ok());
+            drop(in_hand);
+            done
+        });
+        match committing.await {
+            Ok(done) => done.map(drop).map_err(store_error),
+            Err(broken) => Err(Error::new(Code::StoreDown).because(broken)),
+        }
+    }
+
+    /// The same unit, for a task of its own.
+    fn share(&self) -> Arc<Self> {
+        Arc::new(Self {
+            settings: Arc::clone(&self.settings),
+            shared: Arc::clone(&self.shared),
+        })
+    }
+
+    /// Waits for the commits on their way that something follows, and for that: to be called before the stores close.
+    pub async fn finish_commits(&self) {
+        drop(self.shared.commits.write().await);
     }
 }

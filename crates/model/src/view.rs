@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +20,7 @@ use crate::{Cell, entity};
 const VIEWS: u64 = 2_000;
 /// Things remembered in one view at most.
 const MEMOS: usize = 4_096;
-/// Generation counters; cells share them by hash, which only costs a needless reload.
+/// Generation counters; names and cells share them by hash, which only costs a needless reload.
 const GENERATIONS: usize = 4_096;
 /// Boxes, and roles, that a cell may have.
 const OBJECTS: usize = 100_000;
@@ -76,7 +76,8 @@ pub struct AccountInfo {
 pub struct CellView {
     cell: Cell,
     records: Records,
-    generation: u64,
+    /// Of the name and of the cell.
+    generations: [u64; 2],
     boxes: OnceCell<Vec<Arc<BoxInfo>>>,
     roles: OnceCell<Vec<Arc<RoleInfo>>>,
     memos: RwLock<HashMap<String, Arc<dyn Any + Send + Sync>>>,
@@ -296,7 +297,7 @@ pub(crate) struct Views {
     hasher: RandomState,
 }
 
-/// A place for a view whose loading began at a known generation.
+/// A place for a view whose loading began at a known generation of its name.
 pub(crate) struct Ticket {
     name: String,
     generation: u64,
@@ -315,20 +316,25 @@ impl Default for Views {
 }
 
 impl Views {
-    fn generation(&self, name: &str) -> Option<&AtomicU64> {
-        let slot = self.hasher.hash_one(name) % GENERATIONS as u64;
+    fn generation(&self, of: impl Hash) -> Option<&AtomicU64> {
+        let slot = self.hasher.hash_one(of) % GENERATIONS as u64;
         self.generations.get(usize::try_from(slot).unwrap_or(0))
     }
 
-    fn current(&self, name: &str) -> u64 {
-        self.generation(name)
-            .map_or(0, |g| g.load(Ordering::Acquire))
+    fn current(&self, of: impl Hash) -> u64 {
+        self.generation(of).map_or(0, |g| g.load(Ordering::Acquire))
+    }
+
+    fn next(&self, of: impl Hash) {
+        if let Some(generation) = self.generation(of) {
+            generation.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<CellView>> {
         self.views
             .get(name)
-            .filter(|view| view.generation == self.current(name))
+            .filter(|view| view.generations == [self.current(name), self.current(view.cell.id)])
     }
 
     pub(crate) fn ticket(&self, name: &str) -> Ticket {
@@ -340,9 +346,10 @@ impl Views {
 
     pub(crate) fn insert(&self, ticket: Ticket, cell: Cell, records: Records) -> Arc<CellView> {
         let view = Arc::new(CellView {
+            // Nothing of the cell itself was loaded yet.
+            generations: [ticket.generation, self.current(cell.id)],
             cell,
             records,
-            generation: ticket.generation,
             boxes: OnceCell::new(),
             roles: OnceCell::new(),
             memos: RwLock::default(),
@@ -351,10 +358,15 @@ impl Views {
         view
     }
 
-    pub(crate) fn forget_cell(&self, name: &str) {
-        if let Some(generation) = self.generation(name) {
-            generation.fetch_add(1, Ordering::AcqRel);
-        }
+    /// Drops what is cached about a cell, whatever its name is by now.
+    pub(crate) fn forget_cell(&self, cell: &Cell) {
+        self.next(cell.id);
+        self.views.invalidate(&cell.name);
+    }
+
+    /// Drops what is cached about which cell has this name.
+    pub(crate) fn forget_name(&self, name: &str) {
+        self.next(name);
         self.views.invalidate(name);
     }
 }

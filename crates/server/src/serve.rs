@@ -193,7 +193,7 @@ async fn sweep(unit: Arc<Unit>) {
 }
 
 impl Running {
-    /// Stops: no new connections, requests in hand finish within their time, then the stores close.
+    /// Stops: no new connections, requests in hand finish within their time, then commits on their way, then the stores close.
     pub async fn stop(self) {
         tracing::info!("the unit stops");
         self.stop.send_replace(true);
@@ -203,6 +203,7 @@ impl Running {
         for task in self.background {
             task.abort();
         }
+        self.unit.finish_commits().await;
         if let Err(error) = self.records.close().await {
             tracing::error!(%error, "the records could not be closed");
         }

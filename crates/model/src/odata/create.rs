@@ -84,7 +84,8 @@ pub async fn create(
         let mut run = Run::new(root);
         let mut out = Vec::with_capacity(creations.len());
         for creation in creations {
-            let outcome = run.one(creation).await;
+            // Boxed: as a part of every request that may create something it would be large.
+            let outcome = Box::pin(run.one(creation)).await;
             if let Err(failure) = &outcome
                 && failure.code().status() >= 500
             {

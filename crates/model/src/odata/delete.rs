@@ -28,24 +28,21 @@ pub async fn delete(
     if_match: IfMatch,
     check: &(dyn Fn(&Entity) -> Result<()> + Sync),
 ) -> Result<Entity> {
-    let gone = root
-        .transact(root.touch(), || async {
-            let found = load::find(root, set, key)
-                .await?
-                .ok_or(Code::NoSuchEntity)?;
-            check(&found)?;
-            let mut batch = Batch::new();
-            rules::check_delete_first(root, set, &found, &mut batch).await?;
-            check_if_match(if_match, &found)?;
-            check_dependents(root, set, &found, &mut batch).await?;
-            rules::check_delete(root, set, &found, &mut batch).await?;
-            schema_rules::check_delete(root, set, &found, &mut batch).await?;
-            remove(root, set, found.clone(), &mut batch).await?;
-            Ok((batch, found))
-        })
-        .await?;
-    rules::after_delete(root, set, &gone);
-    Ok(gone)
+    root.transact_then(root.touch(), || async {
+        let found = load::find(root, set, key)
+            .await?
+            .ok_or(Code::NoSuchEntity)?;
+        check(&found)?;
+        let mut batch = Batch::new();
+        rules::check_delete_first(root, set, &found, &mut batch).await?;
+        check_if_match(if_match, &found)?;
+        check_dependents(root, set, &found, &mut batch).await?;
+        rules::check_delete(root, set, &found, &mut batch).await?;
+        schema_rules::check_delete(root, set, &found, &mut batch).await?;
+        remove(root, set, found.clone(), &mut batch).await?;
+        Ok((batch, rules::after_delete(set, &found), found))
+    })
+    .await
 }
 
 /// Entities of which this one is the single other end must go first.

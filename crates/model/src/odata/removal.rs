@@ -14,7 +14,7 @@ use super::rules;
 use crate::keys::{self, ControlSet};
 use crate::node::{Kind, Node};
 use crate::view::box_node_key;
-use crate::{CellView, Permit, Unit, sweep};
+use crate::{CellView, FollowUp, Permit, Unit, sweep};
 
 /// Linked entities that are looked for at once.
 const STEP: usize = 100;
@@ -37,25 +37,23 @@ pub async fn remove_box(
     loop {
         remove_owned(&root, &set, &id.to_string()).await?;
         let done = root
-            .transact(root.touch(), || async {
+            .transact_then(root.touch(), || async {
                 let found = load::find_by_id(&root, &set, &id.to_string()).await?;
                 let found = found.ok_or(Code::NoSuchBox)?;
                 let mut batch = Batch::new();
                 if !owns_nothing(&root, &set, &found.id, &mut batch).await? {
-                    return Ok((Batch::new(), false));
+                    return Ok((Batch::new(), FollowUp::none(), false));
                 }
                 remove(&root, &set, found, &mut batch).await?;
                 batch.delete(box_node_key(id));
                 sweep::enlist(&mut batch, &Node::new(*id, Kind::Box, 0))?;
-                Ok((batch, true))
+                Ok((batch, FollowUp::none().sweep(view.cell().id), true))
             })
             .await?;
         if done {
-            break;
+            return Ok(());
         }
     }
-    sweep::start(unit, view.cell().id);
-    Ok(())
 }
 
 /// What belongs to exactly one entity of a set.
@@ -128,16 +126,14 @@ pub async fn remove_cell(unit: &Arc<Unit>, view: &CellView, _permit: &Permit) ->
     let root = Root::unit(Arc::clone(unit));
     let set = root.control_set(ControlSet::Cell).ok_or(Code::NoSuchSet)?;
     let id = view.cell().id;
-    let gone = root
-        .transact(root.touch(), || async {
-            let found = load::find_by_id(&root, &set, &id.to_string()).await?;
-            let found = found.ok_or(Code::NoSuchCell)?;
-            let mut batch = Batch::new();
-            sweep::cell_is_gone(&mut batch, &id);
-            remove(&root, &set, found.clone(), &mut batch).await?;
-            Ok((batch, found))
-        })
-        .await?;
-    rules::after_delete(&root, &set, &gone);
-    Ok(())
+    root.transact_then(root.touch(), || async {
+        let found = load::find_by_id(&root, &set, &id.to_string()).await?;
+        let found = found.ok_or(Code::NoSuchCell)?;
+        let follow_up = rules::after_delete(&set, &found);
+        let mut batch = Batch::new();
+        sweep::cell_is_gone(&mut batch, &id);
+        remove(&root, &set, found, &mut batch).await?;
+        Ok((batch, follow_up, ()))
+    })
+    .await
 }

@@ -13,7 +13,7 @@ use crate::locate::Located;
 use crate::node::Node;
 use crate::records::Records;
 use crate::unit::Touch;
-use crate::{CellView, Unit};
+use crate::{CellView, FollowUp, Unit};
 
 /// What a service root is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Root {
             return Ok(self.clone());
         };
         if self.is_outdated().await? {
-            self.unit.forget_cell(&view.cell().name);
+            self.unit.forget_cell(view.cell());
         }
         let found = self.unit.find_cell(&view.cell().name).await?;
         let view = found.ok_or(Code::NoSuchCell)?;
@@ -289,23 +289,38 @@ impl Root {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
+        let alone = || {
+            let built = build();
+            async move {
+                let (batch, out) = built.await?;
+                Ok((batch, FollowUp::none(), out))
+            }
+        };
+        self.transact_then(touch, alone).await
+    }
+
+    /// As [`Self::transact`], with more that follows; see [`Unit::transact_then`].
+    pub(super) async fn transact_then<T, F, Fut>(&self, touch: Touch, mut build: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<(Batch, FollowUp, T)>>,
+    {
+        let cell = self.view.as_ref().map(|view| view.cell());
         let mut attempts = 0;
-        let build = || {
+        let touching = || {
             attempts += 1;
             let (is_again, built) = (attempts > 1, build());
             async move {
                 if is_again && self.is_outdated().await? {
                     return Err(Code::Conflict.into());
                 }
-                let (mut batch, out) = built.await?;
+                let (mut batch, more, out) = built.await?;
                 self.hold_schema(&mut batch);
-                Ok((batch, out))
+                let first = cell.map(|cell| FollowUp::touching(cell, touch));
+                Ok((batch, first.unwrap_or_default().and(more), out))
             }
         };
-        match &self.view {
-            Some(view) => self.unit.transact(view, touch, build).await,
-            None => self.unit.transact_unit(&[], build).await,
-        }
+        self.unit.transact_then(&self.records, touching).await
     }
 }
 

@@ -10,8 +10,8 @@ use super::root::{Root, SetRef};
 use super::schema_rules;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
-use crate::records;
 use crate::view::box_node_key;
+use crate::{FollowUp, records};
 
 /// The number of the constraint that a box's schema is unique in its cell.
 const BOX_SCHEMA: u8 = 1;
@@ -99,28 +99,24 @@ pub(super) async fn check_used(
     schema_rules::check_used(root, set, before, intent).await
 }
 
-/// Forgets what is cached about a cell that was renamed.
-pub(super) fn after_update(root: &Root, set: &SetRef, before: &Entity, after: &Entity) {
-    for entity in [before, after] {
-        forget_cell(root, set, entity);
+/// What follows a change: nothing is cached any more about a cell that was renamed.
+pub(super) fn after_update(set: &SetRef, before: &Entity, after: &Entity) -> FollowUp {
+    forget(set, before).and(forget(set, after))
+}
+
+/// What follows a deletion: nothing is cached any more about a cell, and what it held is removed.
+pub(super) fn after_delete(set: &SetRef, gone: &Entity) -> FollowUp {
+    let forget = forget(set, gone);
+    match (set.control, gone.id.parse()) {
+        (Some(ControlSet::Cell), Ok(cell)) => forget.sweep_gone(cell),
+        _ => forget,
     }
 }
 
-/// Forgets what is cached about a cell that was deleted, and removes what it held.
-pub(super) fn after_delete(root: &Root, set: &SetRef, gone: &Entity) {
-    forget_cell(root, set, gone);
-    if set.control == Some(ControlSet::Cell)
-        && let Ok(cell) = gone.id.parse()
-    {
-        crate::sweep::start_gone(&root.unit, cell);
-    }
-}
-
-fn forget_cell(root: &Root, set: &SetRef, entity: &Entity) {
-    if set.control == Some(ControlSet::Cell)
-        && let Some(name) = entity.properties.text("Name")
-    {
-        root.unit.forget_cell(name);
+fn forget(set: &SetRef, entity: &Entity) -> FollowUp {
+    match (set.control, entity.properties.text("Name")) {
+        (Some(ControlSet::Cell), Some(name)) => FollowUp::none().forget_name(name),
+        _ => FollowUp::none(),
     }
 }
 

@@ -69,21 +69,19 @@ pub async fn update(
     } else {
         root.touch()
     };
-    let done = root
-        .transact(touch, || async {
-            let before = load::find(root, set, key)
-                .await?
-                .ok_or(Code::NoSuchEntity)?;
-            check(&before)?;
-            rules::check_used(root, set, &before, change.intent).await?;
-            check_if_match(change.if_match, &before)?;
-            let mut batch = Batch::new();
-            let after = apply(root, set, change, &before, &mut batch).await?;
-            Ok((batch, Update { before, after }))
-        })
-        .await?;
-    rules::after_update(root, set, &done.before, &done.after);
-    Ok(done)
+    root.transact_then(touch, || async {
+        let before = load::find(root, set, key)
+            .await?
+            .ok_or(Code::NoSuchEntity)?;
+        check(&before)?;
+        rules::check_used(root, set, &before, change.intent).await?;
+        check_if_match(change.if_match, &before)?;
+        let mut batch = Batch::new();
+        let after = apply(root, set, change, &before, &mut batch).await?;
+        let follow_up = rules::after_update(set, &before, &after);
+        Ok((batch, follow_up, Update { before, after }))
+    })
+    .await
 }
 
 pub(super) fn check_if_match(if_match: IfMatch, entity: &Entity) -> Result<()> {

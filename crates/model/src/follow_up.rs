@@ -1,0 +1,103 @@
+//! What follows a commit, whether or not anybody still waits for its outcome.
+
+use std::sync::Arc;
+
+use personium_types::CellId;
+
+use crate::event::bell::Lane;
+use crate::unit::Touch;
+use crate::{Cell, Unit, sweep};
+
+/// What follows a commit. It is decided together with the batch, so that it also happens if the request is given up
+/// while the batch is on its way to the disk.
+#[derive(Debug, Default)]
+pub struct FollowUp {
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// Drop what is cached about a cell.
+    ForgetCell(Cell),
+    /// Drop what is cached about which cell has a name.
+    ForgetName(String),
+    /// Sweep what was unlinked in a cell.
+    Sweep(CellId),
+    /// Sweep what a removed cell left.
+    SweepGone(CellId),
+    /// Tell those who send that a rule has something to send.
+    Ring(Lane),
+}
+
+impl FollowUp {
+    /// Nothing follows.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// What follows a change in a cell.
+    #[must_use]
+    pub fn touching(cell: &Cell, touch: Touch) -> Self {
+        match touch {
+            Touch::Data => Self::none(),
+            Touch::Structure => Self::none().with(Step::ForgetCell(cell.clone())),
+        }
+    }
+
+    fn with(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// As well, what is cached about which cell has this name is dropped.
+    #[must_use]
+    pub fn forget_name(self, name: impl Into<String>) -> Self {
+        self.with(Step::ForgetName(name.into()))
+    }
+
+    /// As well, what was unlinked in a cell is swept.
+    #[must_use]
+    pub fn sweep(self, cell: CellId) -> Self {
+        self.with(Step::Sweep(cell))
+    }
+
+    /// As well, what a removed cell left is swept.
+    #[must_use]
+    pub fn sweep_gone(self, cell: CellId) -> Self {
+        self.with(Step::SweepGone(cell))
+    }
+
+    /// As well, those who send are told about a rule.
+    #[must_use]
+    pub fn ring(self, lane: Lane) -> Self {
+        self.with(Step::Ring(lane))
+    }
+
+    /// As well, all of another.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.steps.extend(other.steps);
+        self
+    }
+
+    /// Whether nothing follows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Does it, after a commit that succeeded or not. One that failed may still have changed what is cached.
+    pub(crate) fn run(self, unit: &Arc<Unit>, committed: bool) {
+        for step in self.steps {
+            match step {
+                Step::ForgetCell(cell) => unit.forget_cell(&cell),
+                Step::ForgetName(name) => unit.forget_name(&name),
+                _ if !committed => {}
+                Step::Sweep(cell) => sweep::start(unit, cell),
+                Step::SweepGone(cell) => sweep::start_gone(unit, cell),
+                Step::Ring(lane) => unit.bell().ring(lane),
+            }
+        }
+    }
+}

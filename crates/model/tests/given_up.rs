@@ -1,0 +1,212 @@
+//! Requests that are given up while their batch is being committed: the connection ended, or their time was over.
+//! Whatever was committed has its consequences all the same.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "in_memory/world.rs"]
+mod world;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use personium_dav::proppatch::PropPatch;
+use personium_model::event::{self, Event};
+use personium_model::odata::{self, Change, Root, accept};
+use personium_model::{Access, CellView, collection, properties};
+use personium_odata::body::{Intent, Route};
+use personium_odata::etag::IfMatch;
+use personium_odata::key::EntityKey;
+use personium_store::Space;
+use personium_types::{Code, Result};
+use world::{World, create};
+
+impl World {
+    async fn view(&self) -> Arc<CellView> {
+        self.find("c").await.unwrap()
+    }
+
+    async fn find(&self, name: &str) -> Option<Arc<CellView>> {
+        self.unit.find_cell(name).await.unwrap()
+    }
+
+    async fn space(&self) -> Space {
+        Space::Cell(self.view().await.cell().id)
+    }
+
+    async fn cell(&self) -> Root {
+        Root::cell(self.unit.clone(), self.view().await)
+    }
+
+    async fn link_role(&self) {
+        let (root, _, account, role) = self.account_and_role().await;
+        let association = association(&root);
+        let permit = Access::server_permit();
+        odata::add_link(&root, &permit, &association, &account, &role)
+            .await
+            .unwrap();
+    }
+
+    async fn account_and_role(&self) -> (Root, Space, EntityKey, EntityKey) {
+        let keys = [["a"].as_slice(), &["r", ""]].map(|parts| {
+            let part = |part: &&str| (!part.is_empty()).then(|| (*part).to_owned());
+            EntityKey::compound(parts.iter().map(part).collect())
+        });
+        let [account, role] = keys;
+        (self.cell().await, self.space().await, account, role)
+    }
+
+    async fn rename(&self, to: &str) -> Result<()> {
+        let root = Root::unit(self.unit.clone());
+        let set = root.set("Cell")?;
+        let body = format!(r#"{{"Name":"{to}"}}"#);
+        let change = Change {
+            accepted: accept(&root, &set, body.as_bytes(), Intent::Merge, Route::Direct).await?,
+            intent: Intent::Merge,
+            hidden: Default::default(),
+            if_match: IfMatch::Any,
+        };
+        let permit = Access::server_permit();
+        let key = EntityKey::single("c");
+        odata::update(&root, &permit, &set, &key, &change, &|_| Ok(())).await?;
+        Ok(())
+    }
+}
+
+fn association(root: &Root) -> personium_model::odata::Association {
+    let set = root.set("Account").unwrap();
+    root.association(&set, "_Role").unwrap()
+}
+
+#[tokio::test]
+async fn a_cell_that_is_removed_is_gone_and_a_new_one_of_its_name_is_empty() {
+    let recursive = |world: World| async move {
+        let view = world.view().await;
+        odata::remove_cell(&world.unit, &view, &Access::server_permit()).await
+    };
+    let world = World::new().await;
+    let old = world.view().await;
+    world.abandon(Space::Unit, recursive(world.clone())).await;
+    assert!(world.find("c").await.is_none());
+    create(&Root::unit(world.unit.clone()), "Cell", r#"{"Name":"c"}"#)
+        .await
+        .unwrap();
+    let new = world.view().await;
+    assert_ne!(new.cell().id, old.cell().id);
+    assert!(new.boxes().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_cell_that_is_deleted_empty_is_gone_and_its_records_are_swept() {
+    let world = World::new().await;
+    let root = world.cell().await;
+    let a_box = EntityKey::single("b");
+    world.delete(&root, "Box", &a_box).await.unwrap();
+    let old = world.view().await;
+    let unit = Root::unit(world.unit.clone());
+    let key = EntityKey::single("c");
+    let deletion = world.delete(&unit, "Cell", &key);
+    world.abandon(Space::Unit, deletion).await;
+    assert!(world.find("c").await.is_none());
+    let (patch, access) = (PropPatch::default(), world.access());
+    for _ in 0..1000 {
+        let late = properties::patch_cell(&world.unit, &old, &access, &patch).await;
+        if late.is_err_and(|refusal| refusal.code() == Code::NoSuchCell) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the records of the cell are still there");
+}
+
+#[tokio::test]
+async fn a_cell_that_is_renamed_has_its_new_name() {
+    let world = World::new().await;
+    let id = world.view().await.cell().id;
+    world.abandon(Space::Unit, world.rename("d")).await;
+    assert!(world.find("c").await.is_none());
+    assert_eq!(world.find("d").await.unwrap().cell().id, id);
+}
+
+#[tokio::test]
+async fn a_role_that_is_taken_away_has_no_effect() {
+    let world = World::new().await;
+    let root = world.cell().await;
+    create(&root, "Account", r#"{"Name":"a"}"#).await.unwrap();
+    create(&root, "Role", r#"{"Name":"r"}"#).await.unwrap();
+    world.link_role().await;
+    let roles = |view: Arc<CellView>| async move {
+        let found = view.find_account("a").await.unwrap();
+        found.unwrap().roles.len()
+    };
+    assert_eq!(roles(world.view().await).await, 1);
+    let (root, space, account, role) = world.account_and_role().await;
+    let (association, permit) = (association(&root), Access::server_permit());
+    let removal = odata::remove_link(&root, &permit, &association, &account, &role);
+    world.abandon(space, removal).await;
+    assert_eq!(roles(world.view().await).await, 0);
+}
+
+#[tokio::test]
+async fn a_box_and_a_collection_that_are_removed_are_gone() {
+    let world = World::new().await;
+    world.mkcol("od").await;
+    let (resource, space) = (world.resource("od").await, world.space().await);
+    assert!(resource.locate().await.unwrap().exists());
+    world
+        .abandon(space, collection::remove(&resource, true))
+        .await;
+    let target = world.resource("od").await.locate().await.unwrap();
+    assert!(!target.exists());
+
+    let view = world.view().await;
+    let found = view.find_box("b").await.unwrap().unwrap();
+    let permit = Access::server_permit();
+    let removal = odata::remove_box(&world.unit, &view, &permit, &found.id);
+    world.abandon(space, removal).await;
+    let view = world.view().await;
+    assert!(view.find_box("b").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_a_rule_wants_to_be_sent_is_told() {
+    let world = World::new().await;
+    let (root, space) = (world.cell().await, world.space().await);
+    let rule =
+        r#"{"Name":"r","EventExternal":true,"Action":"relay","TargetUrl":"http://x.example/"}"#;
+    let rule = create(&root, "Rule", rule).await.unwrap();
+    let (view, permit) = (world.view().await, Access::server_permit());
+    let event = Event {
+        external: true,
+        schema: None,
+        subject: None,
+        account: None,
+        kind: Some("k".to_owned()),
+        object: None,
+        info: None,
+        request_key: None,
+        id: None,
+        hops: Some(0),
+        via: None,
+        roles: Vec::new(),
+    };
+    let posting = event::post(&world.unit, &view, &permit, event);
+    world.abandon(space, posting).await;
+    let lane = world.unit.bell().next().now_or_never();
+    assert_eq!(lane.unwrap().rule, rule.id);
+}
+
+/// Not given up, but the same question: whose view is stale.
+#[tokio::test]
+async fn a_change_on_its_way_while_its_cell_is_renamed_is_seen_under_the_new_name() {
+    let world = World::new().await;
+    let root = world.cell().await;
+    let other = world.clone();
+    world.interrupt(async move {
+        other.rename("d").await.unwrap();
+        let view = other.find("d").await.unwrap();
+        assert_eq!(view.roles().await.unwrap().len(), 0);
+    });
+    create(&root, "Role", r#"{"Name":"r"}"#).await.unwrap();
+    let view = world.find("d").await.unwrap();
+    assert_eq!(view.roles().await.unwrap().len(), 1);
+}
