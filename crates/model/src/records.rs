@@ -270,27 +270,27 @@ impl Records {
             let built = build();
             async move {
                 let (batch, out) = built.await?;
-                self.commit(batch).await.map_err(store_error)?;
-                Ok(out)
+                Ok((self.commit(batch).await, out))
             }
         })
         .await
     }
 }
 
-/// Tries until there is no conflict.
+/// Builds and commits until the commit meets no conflict.
 ///
 /// # Errors
-/// Those of `attempt`; [`Code::Conflict`] after 50 attempts.
-pub(crate) async fn retry<T, F, Fut>(mut attempt: F) -> Result<T>
+/// What building refuses with, [`Code::Conflict`] after 50 attempts, or a failure of the store.
+pub(crate) async fn retry<C, T, F, Fut>(mut attempt: F) -> Result<T>
 where
     F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T>>,
+    Fut: Future<Output = Result<(std::result::Result<C, StoreError>, T)>>,
 {
     for number in 0..ATTEMPTS {
-        match attempt().await {
-            Err(error) if error.code() == Code::Conflict => {}
-            other => return other,
+        match attempt().await? {
+            (Ok(_), out) => return Ok(out),
+            (Err(StoreError::Conflict), _) => {}
+            (Err(other), _) => return Err(store_error(other)),
         }
         if number > 2 {
             let pause = std::time::Duration::from_millis(number.min(20) as u64);
@@ -350,4 +350,34 @@ pub fn store_error(error: StoreError) -> Error {
         StoreError::Down(_) => Code::StoreDown,
     };
     Error::new(code).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use personium_store::memory::MemoryRecords;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_conflict_of_the_commit_is_tried_again() {
+        let records = Records::new(Arc::new(MemoryRecords::new()), Space::Unit);
+        let key = Key::table(b'k').u64(1).build();
+        let mut builds = 0;
+        let outdated = records.transact(|| {
+            builds += 1;
+            std::future::ready(Result::<(Batch, ())>::Err(Code::Conflict.into()))
+        });
+        assert!(outdated.await.is_err());
+        assert_eq!(builds, 1);
+        let met = records.transact(|| {
+            builds += 1;
+            let mut batch = Batch::new();
+            if builds < 4 {
+                batch.assert(key.clone(), Expect::Present);
+            }
+            std::future::ready(Ok((batch, ())))
+        });
+        met.await.unwrap();
+        assert_eq!(builds, 4);
+    }
 }

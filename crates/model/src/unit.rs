@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use personium_store::{Batch, BlobStore, Cache, RecordStore, Space};
-use personium_types::{CellId, Clock, Code, Error, Result};
+use personium_store::{Batch, BlobStore, Cache, RecordStore, Space, Stamp, StoreError};
+use personium_types::{CellId, Clock, Result};
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::auth::Keys;
@@ -16,7 +16,7 @@ use crate::event::bell::Bell;
 use crate::file::UnitBodyKey;
 use crate::gate::{Gate, Turns};
 use crate::keys::{self, ControlSet, SetKey};
-use crate::records::{self, Records, store_error};
+use crate::records::{self, Records};
 use crate::room::Room;
 use crate::view::{CellView, Views};
 use crate::{Cell, FollowUp, Settings, UnitUrls, entity};
@@ -308,16 +308,20 @@ impl Unit {
             let built = build();
             async move {
                 let (batch, follow_up, out) = built.await?;
-                self.commit(records, batch, follow_up).await?;
-                Ok(out)
+                Ok((self.commit(records, batch, follow_up).await, out))
             }
         })
         .await
     }
 
-    async fn commit(&self, records: &Records, batch: Batch, follow_up: FollowUp) -> Result<()> {
+    async fn commit(
+        &self,
+        records: &Records,
+        batch: Batch,
+        follow_up: FollowUp,
+    ) -> personium_store::Result<Stamp> {
         if batch.is_empty() || follow_up.is_empty() {
-            return records.commit(batch).await.map(drop).map_err(store_error);
+            return records.commit(batch).await;
         }
         let (unit, records) = (self.share(), records.clone());
         let in_hand = Arc::clone(&self.shared.commits).read_owned().await;
@@ -327,10 +331,9 @@ impl Unit {
             drop(in_hand);
             done
         });
-        match committing.await {
-            Ok(done) => done.map(drop).map_err(store_error),
-            Err(broken) => Err(Error::new(Code::StoreDown).because(broken)),
-        }
+        committing
+            .await
+            .unwrap_or_else(|broken| Err(StoreError::Down(broken.to_string())))
     }
 
     /// The same unit, for a task of its own.
