@@ -10,33 +10,14 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use personium_dav::proppatch::PropPatch;
-use personium_model::event::{self, Event};
-use personium_model::odata::{self, Change, Root, accept};
+use personium_model::odata::{self, Root};
 use personium_model::{Access, CellView, collection, properties};
-use personium_odata::body::{Intent, Route};
-use personium_odata::etag::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::Space;
-use personium_types::{Code, Result};
+use personium_types::Code;
 use world::{World, create};
 
 impl World {
-    async fn view(&self) -> Arc<CellView> {
-        self.find("c").await.unwrap()
-    }
-
-    async fn find(&self, name: &str) -> Option<Arc<CellView>> {
-        self.unit.find_cell(name).await.unwrap()
-    }
-
-    async fn space(&self) -> Space {
-        Space::Cell(self.view().await.cell().id)
-    }
-
-    async fn cell(&self) -> Root {
-        Root::cell(self.unit.clone(), self.view().await)
-    }
-
     async fn link_role(&self) {
         let (root, _, account, role) = self.account_and_role().await;
         let association = association(&root);
@@ -53,22 +34,6 @@ impl World {
         });
         let [account, role] = keys;
         (self.cell().await, self.space().await, account, role)
-    }
-
-    async fn rename(&self, to: &str) -> Result<()> {
-        let root = Root::unit(self.unit.clone());
-        let set = root.set("Cell")?;
-        let body = format!(r#"{{"Name":"{to}"}}"#);
-        let change = Change {
-            accepted: accept(&root, &set, body.as_bytes(), Intent::Merge, Route::Direct).await?,
-            intent: Intent::Merge,
-            hidden: Default::default(),
-            if_match: IfMatch::Any,
-        };
-        let permit = Access::server_permit();
-        let key = EntityKey::single("c");
-        odata::update(&root, &permit, &set, &key, &change, &|_| Ok(())).await?;
-        Ok(())
     }
 }
 
@@ -171,28 +136,12 @@ async fn a_box_and_a_collection_that_are_removed_are_gone() {
 async fn what_a_rule_wants_to_be_sent_is_told() {
     let world = World::new().await;
     let (root, space) = (world.cell().await, world.space().await);
-    let rule =
-        r#"{"Name":"r","EventExternal":true,"Action":"relay","TargetUrl":"http://x.example/"}"#;
-    let rule = create(&root, "Rule", rule).await.unwrap();
-    let (view, permit) = (world.view().await, Access::server_permit());
-    let event = Event {
-        external: true,
-        schema: None,
-        subject: None,
-        account: None,
-        kind: Some("k".to_owned()),
-        object: None,
-        info: None,
-        request_key: None,
-        id: None,
-        hops: Some(0),
-        via: None,
-        roles: Vec::new(),
-    };
-    let posting = event::post(&world.unit, &view, &permit, event);
+    let rule = world.relay(&root).await;
+    let view = world.view().await;
+    let posting = world.post(&view);
     world.abandon(space, posting).await;
     let lane = world.unit.bell().next().now_or_never();
-    assert_eq!(lane.unwrap().rule, rule.id);
+    assert_eq!(lane.unwrap().rule, rule);
 }
 
 /// Not given up, but the same question: whose view is stale.

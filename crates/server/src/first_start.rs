@@ -64,7 +64,9 @@ pub enum FirstStartError {
 /// Whether the data folder holds no unit yet, or one whose first start did not come to its end.
 #[must_use]
 pub fn is_due(data: &Path) -> bool {
-    data.join(STARTED).exists() || !data.join(RECORDS).join("unit.db").exists()
+    let unit = data.join(RECORDS).join("unit.db");
+    // A unit that cannot be looked for is not a new one.
+    data.join(STARTED).exists() || matches!(unit.try_exists(), Ok(false))
 }
 
 /// The cell of the administrator that a first start has made, as a URL that is relative to the unit.

@@ -85,11 +85,11 @@ pub fn random_text(length: usize) -> Result<String, KeysError> {
 pub fn make_missing(config: &Config, host: &str, now_ms: i64) -> Result<(), KeysError> {
     let folder = &config.store.data_dir;
     let secret = folder.join(SECRET_FILE);
-    if config.security.secret.is_none() && !secret.exists() {
+    if config.security.secret.is_none() && !exists(&secret)? {
         write_private(&secret, random_text(SECRET_LENGTH)?.as_bytes())?;
     }
     let (key, certificate) = (folder.join(KEY_FILE), folder.join(CERTIFICATE_FILE));
-    if config.x509.key.is_none() && !(key.exists() && certificate.exists()) {
+    if config.x509.key.is_none() && !(exists(&key)? && exists(&certificate)?) {
         let made = generate_self_signed(host, now_ms - BEFORE_MS, now_ms + VALIDITY_MS);
         let made = made.map_err(|error| content(format!("a certificate for {host}"), &error))?;
         write_private(&key, made.key_pem.as_bytes())?;
@@ -187,6 +187,14 @@ fn read(path: &Path) -> Result<Vec<u8>, KeysError> {
     })
 }
 
+/// Whether there is a file. One that cannot be looked for must not be made anew: it may be there.
+fn exists(path: &Path) -> Result<bool, KeysError> {
+    path.try_exists().map_err(|source| KeysError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// Writes a file that only its owner may read, so that after a crash it is there as a whole or not at all.
 ///
 /// # Errors
@@ -260,6 +268,22 @@ mod tests {
         make_missing(&config, "other.example", NOW).unwrap();
         assert_eq!(fs::read(folder.path().join(KEY_FILE)).unwrap(), before[1]);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_for_is_not_made_anew() {
+        for name in [SECRET_FILE, KEY_FILE, CERTIFICATE_FILE] {
+            let folder = tempfile::tempdir().unwrap();
+            let config = config(folder.path(), &[]);
+            make_missing(&config, "unit.example", NOW).unwrap();
+            // To look behind a link to itself is an error, and not that nothing is there.
+            let path = folder.path().join(name);
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(&path, &path).unwrap();
+            let refused = make_missing(&config, "unit.example", NOW);
+            assert!(matches!(refused, Err(KeysError::File { .. })), "{name}");
+            assert!(path.is_symlink(), "{name}");
+        }
     }
 
     #[test]

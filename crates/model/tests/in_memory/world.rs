@@ -10,23 +10,24 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use personium_model::auth::Keys;
+use personium_model::event::{self, Event};
 use personium_model::node::Kind;
-use personium_model::odata::{self, Creation, Entity, Root, accept};
+use personium_model::odata::{self, Change, Creation, Entity, Root, accept};
 use personium_model::unit::Ports;
-use personium_model::{Access, Identity, Resource, Settings, Unit, UnitUrls, collection};
+use personium_model::{Access, CellView, Identity, Resource, Settings, Unit, UnitUrls, collection};
 use personium_odata::body::{Intent, Route};
 use personium_odata::etag::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
 use personium_store::{
     Batch, Direction, Key, KeyRange, Limit, Record, RecordStore, Result as StoreResult, Space,
-    Stamp,
+    Stamp, StoreError,
 };
 use personium_types::{Clock, Code, NodeId, Result};
 use tokio::sync::oneshot;
@@ -54,11 +55,25 @@ pub struct Interrupted {
     before_commit: Mutex<Option<Interruption>>,
     held: Mutex<Option<(Space, Interruption)>>,
     commits: AtomicUsize,
+    /// Whether the next commit fails, though it is done.
+    fails: AtomicBool,
+    /// A space that cannot be read.
+    damaged: Mutex<Option<Space>>,
+}
+
+impl Interrupted {
+    fn check_damage(&self, space: &Space) -> StoreResult<()> {
+        match *self.damaged.lock() == Some(*space) {
+            true => Err(StoreError::Corrupt("the disk failed".to_owned())),
+            false => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
 impl RecordStore for Interrupted {
     async fn get(&self, space: &Space, keys: &[Key]) -> StoreResult<Vec<Option<Record>>> {
+        self.check_damage(space)?;
         self.records.get(space, keys).await
     }
 
@@ -69,6 +84,7 @@ impl RecordStore for Interrupted {
         order: Direction,
         limit: Limit,
     ) -> StoreResult<Vec<(Key, Record)>> {
+        self.check_damage(space)?;
         self.records.scan(space, range, order, limit).await
     }
 
@@ -87,6 +103,9 @@ impl RecordStore for Interrupted {
         if let Some((_, until)) = held {
             until.await;
         }
+        if self.fails.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::Down("the disk failed".to_owned()));
+        }
         done
     }
 
@@ -103,6 +122,17 @@ impl RecordStore for Interrupted {
     }
 }
 
+fn start(records: &Arc<Interrupted>) -> Arc<Unit> {
+    let ports = Ports {
+        records: records.clone(),
+        blobs: Arc::new(MemoryBlobs::new()),
+        cache: Arc::new(MemoryCache::new(1 << 20)),
+        clock: Arc::new(Ticks(AtomicI64::new(1_700_000_000_000))),
+    };
+    let urls = UnitUrls::new("http", "unit.example", None, true);
+    Arc::new(Unit::new(ports, urls, Settings::default(), KEYS.clone()))
+}
+
 /// A unit with the cell `c` and the box `b`.
 #[derive(Clone)]
 pub struct World {
@@ -113,21 +143,29 @@ pub struct World {
 impl World {
     pub async fn new() -> Self {
         let records = Arc::new(Interrupted::default());
-        let ports = Ports {
-            records: records.clone(),
-            blobs: Arc::new(MemoryBlobs::new()),
-            cache: Arc::new(MemoryCache::new(1 << 20)),
-            clock: Arc::new(Ticks(AtomicI64::new(1_700_000_000_000))),
+        let world = Self {
+            unit: start(&records),
+            records,
         };
-        let urls = UnitUrls::new("http", "unit.example", None, true);
-        let unit = Arc::new(Unit::new(ports, urls, Settings::default(), KEYS.clone()));
-        let world = Self { unit, records };
-        let root = Root::unit(world.unit.clone());
-        create(&root, "Cell", r#"{"Name":"c"}"#).await.unwrap();
-        let view = world.unit.find_cell("c").await.unwrap().unwrap();
-        let root = Root::cell(world.unit.clone(), view);
+        world.make_cell("c").await;
+        let root = world.cell().await;
         create(&root, "Box", r#"{"Name":"b"}"#).await.unwrap();
         world
+    }
+
+    /// The same records after a restart of the unit.
+    pub fn restart(&self) -> Self {
+        Self {
+            unit: start(&self.records),
+            records: self.records.clone(),
+        }
+    }
+
+    /// Makes a cell.
+    pub async fn make_cell(&self, name: &str) {
+        let root = Root::unit(self.unit.clone());
+        let body = format!(r#"{{"Name":"{name}"}}"#);
+        create(&root, "Cell", &body).await.unwrap();
     }
 
     /// As [`World::new`], with an OData collection that has an entity type.
@@ -144,7 +182,7 @@ impl World {
     pub async fn resource(&self, name: &str) -> Resource {
         Resource {
             unit: self.unit.clone(),
-            view: self.unit.find_cell("c").await.unwrap().unwrap(),
+            view: self.view().await,
             access: self.access(),
             box_name: "b".to_owned(),
             segments: vec![name.to_owned()],
@@ -192,6 +230,16 @@ impl World {
         self.records.commits.store(0, Ordering::SeqCst);
     }
 
+    /// Lets the next commit fail after it is done, as if the disk had failed while it was told so.
+    pub fn fail(&self) {
+        self.records.fails.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets every read of this space fail, or of none.
+    pub fn damage(&self, space: Option<Space>) {
+        *self.records.damaged.lock() = space;
+    }
+
     /// How often something was committed, or tried to, since the interruption was set.
     pub fn commits(&self) -> usize {
         self.records.commits.load(Ordering::SeqCst)
@@ -216,6 +264,65 @@ impl World {
         self.unit.finish_commits().await;
     }
 
+    pub async fn view(&self) -> Arc<CellView> {
+        self.find("c").await.unwrap()
+    }
+
+    pub async fn find(&self, name: &str) -> Option<Arc<CellView>> {
+        self.unit.find_cell(name).await.unwrap()
+    }
+
+    pub async fn space(&self) -> Space {
+        Space::Cell(self.view().await.cell().id)
+    }
+
+    pub async fn cell(&self) -> Root {
+        Root::cell(self.unit.clone(), self.view().await)
+    }
+
+    pub async fn rename(&self, to: &str) -> Result<()> {
+        let root = Root::unit(self.unit.clone());
+        let set = root.set("Cell")?;
+        let body = format!(r#"{{"Name":"{to}"}}"#);
+        let change = Change {
+            accepted: accept(&root, &set, body.as_bytes(), Intent::Merge, Route::Direct).await?,
+            intent: Intent::Merge,
+            hidden: Default::default(),
+            if_match: IfMatch::Any,
+        };
+        let permit = Access::server_permit();
+        let key = EntityKey::single("c");
+        odata::update(&root, &permit, &set, &key, &change, &|_| Ok(())).await?;
+        Ok(())
+    }
+
+    /// Makes a rule of the cell that relays every event from outside; its id.
+    pub async fn relay(&self, root: &Root) -> String {
+        let rule =
+            r#"{"Name":"r","EventExternal":true,"Action":"relay","TargetUrl":"http://x.example/"}"#;
+        create(root, "Rule", rule).await.unwrap().id
+    }
+
+    /// Posts an event whose type is the name of the cell.
+    pub async fn post(&self, view: &CellView) {
+        let event = Event {
+            external: true,
+            schema: None,
+            subject: None,
+            account: None,
+            kind: Some(view.cell().name.clone()),
+            object: None,
+            info: None,
+            request_key: None,
+            id: None,
+            hops: Some(0),
+            via: None,
+            roles: Vec::new(),
+        };
+        let permit = Access::server_permit();
+        event::post(&self.unit, view, &permit, event).await.unwrap();
+    }
+
     /// Removes an object of the unit or of the cell.
     pub async fn delete(&self, root: &Root, set: &str, key: &EntityKey) -> Result<Entity> {
         let set = root.set(set)?;
@@ -225,11 +332,8 @@ impl World {
 
     /// Records of the cell whose key names this collection.
     pub async fn traces(&self, id: &NodeId) -> usize {
-        let cell = self.unit.find_cell("c").await.unwrap().unwrap().cell().id;
-        let everything = KeyRange {
-            start: Key::from_bytes(Vec::new()),
-            end: None,
-        };
+        let cell = self.view().await.cell().id;
+        let everything = KeyRange::all();
         let found = self
             .records
             .scan(
