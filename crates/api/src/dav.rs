@@ -154,6 +154,7 @@ pub fn resource_of(call: &CellCall) -> Resource {
         view: call.view.clone(),
         access: call.call.access.clone(),
         box_name: segments.next().unwrap_or_default(),
+        box_id: None,
         segments: segments.collect(),
         url: call.call.url.clone(),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use personium_model::event::action::{self, Action};
 use personium_model::event::bell::Lane;
 use personium_model::{CellView, Unit};
-use personium_types::{Code, Result};
+use personium_types::Result;
 use tokio::sync::Semaphore;
 
 use crate::Courier;
@@ -74,7 +74,7 @@ async fn work(unit: &Arc<Unit>, courier: &Arc<dyn Courier>, at_once: usize) {
 /// Sends everything that a rule has to send.
 ///
 /// # Errors
-/// If the store fails, or the cell is being renamed; then there is more to send.
+/// If the store fails; then there is more to send.
 async fn empty(unit: &Unit, courier: &dyn Courier, lane: &Lane) -> Result<()> {
     loop {
         let is_empty = !send_next(unit, courier, lane).await?;
@@ -87,10 +87,6 @@ async fn empty(unit: &Unit, courier: &dyn Courier, lane: &Lane) -> Result<()> {
 /// Sends the next request of a rule; `false` if there is none.
 async fn send_next(unit: &Unit, courier: &dyn Courier, lane: &Lane) -> Result<bool> {
     let Some(view) = unit.find_cell_by_id(&lane.cell).await? else {
-        if unit.has_cell(&lane.cell).await? {
-            // In the middle of a renaming.
-            return Err(Code::Conflict.into());
-        }
         // The cell is gone, and what it had to say with it.
         return Ok(false);
     };

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use personium_odata::body::{Intent, Route};
-use personium_types::{Code, Error, NodeId, Result};
+use personium_types::{CellId, Code, Error, NodeId, Result};
 use serde_json::{Value, json};
 
 use self::failure::Outcome;
@@ -25,9 +25,9 @@ pub(crate) use self::status::record_key;
 use self::status::{Installation, Result as End};
 pub use self::status::{Status, status};
 use crate::event::{self, Event};
-use crate::keys::ControlSet;
+use crate::keys::{self, ControlSet, SetKey};
 use crate::odata::{self, Creation, Root};
-use crate::{Access, CellView, Identity, Permit, Resource, Unit};
+use crate::{Access, CellView, Identity, Permit, Resource, Unit, entity};
 
 /// How often an installation says that it goes on.
 const BEAT: Duration = Duration::from_secs(10);
@@ -37,7 +37,8 @@ const STEP: u64 = 10;
 /// An application that is being installed.
 pub struct Installer {
     unit: Arc<Unit>,
-    cell: String,
+    /// The cell and the box, whatever has their names.
+    cell: CellId,
     box_id: NodeId,
     box_name: String,
     package: Package,
@@ -75,7 +76,7 @@ pub async fn begin(
     };
     let installer = Installer {
         unit: Arc::clone(unit),
-        cell: view.cell().name.clone(),
+        cell: view.cell().id,
         box_id: made.parse().map_err(|_| Code::OdataInconsistent)?,
         box_name: name.to_owned(),
         package,
@@ -173,13 +174,20 @@ impl Installer {
 
     /// The cell as it is now.
     async fn view(&self) -> Result<Arc<CellView>> {
-        let found = self.unit.find_cell(&self.cell).await?;
+        let found = self.unit.find_cell_by_id(&self.cell).await?;
         found.ok_or_else(|| Code::NoSuchCell.into())
     }
 
-    /// The control objects of the cell, as they are now.
-    async fn root(&self) -> Result<Root> {
-        Ok(Root::cell(Arc::clone(&self.unit), self.view().await?))
+    /// The control objects of the cell, as long as the box stays as it is, and the name of the box.
+    async fn root(&self) -> Result<(Root, String)> {
+        let view = self.view().await?;
+        let (set, id) = (SetKey::control(ControlSet::Box), self.box_id.to_string());
+        let found = entity::find(view.records(), &set, &id).await?;
+        let found = found.ok_or(Code::NoSuchBox)?;
+        let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
+        let root = Root::cell(Arc::clone(&self.unit), view);
+        let root = root.holding(keys::entity(&set, &id), found.version);
+        Ok((root, name))
     }
 
     /// Something in the box, for the installer.
@@ -189,6 +197,7 @@ impl Installer {
             view: self.view().await?,
             access: Access::of(Identity::UnitMaster),
             box_name: self.box_name.clone(),
+            box_id: Some(self.box_id),
             segments: path.to_vec(),
             url: path.join("/"),
         })

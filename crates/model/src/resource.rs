@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use personium_store::Batch;
-use personium_types::{Code, Error, Operation, Result};
+use personium_types::{Code, Error, NodeId, Operation, Result};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::keys;
@@ -25,6 +25,8 @@ pub struct Resource {
     pub access: Access,
     /// The box, as the path names it.
     pub box_name: String,
+    /// Where the box must be this one, whatever has its name.
+    pub box_id: Option<NodeId>,
     /// The decoded segments below the box.
     pub segments: Vec<String>,
     /// The URL of the request, for messages.
@@ -45,7 +47,11 @@ impl Resource {
         view: &Arc<CellView>,
         segments: &[String],
     ) -> Result<Target> {
-        let Some(found) = view.find_box(&self.box_name).await? else {
+        let found = match &self.box_id {
+            Some(id) => view.find_box_by_id(id).await?,
+            None => view.find_box(&self.box_name).await?,
+        };
+        let Some(found) = found else {
             let cell = self.unit.urls().cell(&view.cell().name);
             return Err(Error::new(Code::NoSuchBox).with(cell + &self.box_name));
         };
@@ -100,10 +106,8 @@ impl Resource {
         }
         let cell = self.view.cell();
         self.unit.forget_cell(cell);
-        match self.unit.find_cell(&cell.name).await? {
-            Some(view) if view.cell().id == cell.id => Ok(view),
-            _ => Err(Code::NoSuchCell.into()),
-        }
+        let found = self.unit.find_cell_by_id(&cell.id).await?;
+        found.ok_or_else(|| Code::NoSuchCell.into())
     }
 
     /// Waits for the turn to add a member to a collection that is nearly full; `None` if it is not.
@@ -161,7 +165,7 @@ fn exact_from(max: i64) -> i64 {
 /// 400 if it has as many as it may have.
 pub(crate) async fn add_member(
     target: &Target,
-    parent: &personium_types::NodeId,
+    parent: &NodeId,
     max: i64,
     batch: &mut Batch,
 ) -> Result<bool> {

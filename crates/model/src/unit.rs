@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use personium_store::{Batch, BlobStore, Cache, RecordStore, Space, Stamp, StoreError};
-use personium_types::{CellId, Clock, Result};
+use personium_types::{CellId, Clock, Code, Result};
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::auth::Keys;
@@ -15,7 +15,7 @@ use crate::event::Moments;
 use crate::event::bell::Bell;
 use crate::file::UnitBodyKey;
 use crate::gate::{Gate, Turns};
-use crate::keys::{self, ControlSet, SetKey};
+use crate::keys::{ControlSet, SetKey};
 use crate::records::{self, Records};
 use crate::room::Room;
 use crate::view::{CellView, Views};
@@ -255,18 +255,21 @@ impl Unit {
     /// The cell with this id. `None` if there is none.
     pub async fn find_cell_by_id(&self, id: &CellId) -> Result<Option<Arc<CellView>>> {
         let set = SetKey::control(ControlSet::Cell);
-        let found = entity::find(&self.records(), &set, &id.to_string()).await?;
-        let Some(name) = found.and_then(|cell| cell.value.text("Name")) else {
-            return Ok(None);
-        };
-        let view = self.find_cell(&name).await?;
-        Ok(view.filter(|view| view.cell().id == *id))
-    }
-
-    /// Whether there is a cell with this id.
-    pub async fn has_cell(&self, id: &CellId) -> Result<bool> {
-        let key = keys::entity(&SetKey::control(ControlSet::Cell), &id.to_string());
-        Ok(self.records().find_version(&key).await?.is_some())
+        let mut looked_for = None;
+        loop {
+            let found = entity::find(&self.records(), &set, &id.to_string()).await?;
+            let Some(name) = found.and_then(|cell| cell.value.text("Name")) else {
+                return Ok(None);
+            };
+            match self.find_cell(&name).await? {
+                Some(view) if view.cell().id == *id => return Ok(Some(view)),
+                _ if looked_for.as_ref() == Some(&name) => {
+                    return Err(Code::OdataInconsistent.into());
+                }
+                // It was renamed between the two reads.
+                _ => looked_for = Some(name),
+            }
+        }
     }
 
     /// Drops what is cached about a cell.

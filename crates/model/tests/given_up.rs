@@ -144,7 +144,7 @@ async fn what_a_rule_wants_to_be_sent_is_told() {
     assert_eq!(lane.unwrap().rule, rule);
 }
 
-/// Not given up, but the same question: whose view is stale.
+/// Nothing is given up here and below, but the question is the same: what is known of a cell whose name changes.
 #[tokio::test]
 async fn a_change_on_its_way_while_its_cell_is_renamed_is_seen_under_the_new_name() {
     let world = World::new().await;
@@ -158,4 +158,15 @@ async fn a_change_on_its_way_while_its_cell_is_renamed_is_seen_under_the_new_nam
     create(&root, "Role", r#"{"Name":"r"}"#).await.unwrap();
     let view = world.find("d").await.unwrap();
     assert_eq!(view.roles().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cell_that_is_renamed_while_it_is_looked_for_by_its_id_is_found() {
+    let world = World::new().await;
+    let id = world.view().await.cell().id;
+    let restarted = world.restart();
+    let other = restarted.clone();
+    restarted.interrupt_after_get(async move { other.rename("d").await.unwrap() });
+    let found = restarted.unit.find_cell_by_id(&id).await.unwrap();
+    assert_eq!(found.unwrap().cell().name, "d");
 }

@@ -52,7 +52,8 @@ impl Installer {
     }
 
     async fn described(&self, entry: &Entry) -> Outcome<Vec<Described>> {
-        let cell = self.unit.urls().cell(&self.cell);
+        let view = self.view().await.at(entry)?;
+        let cell = self.unit.urls().cell(&view.cell().name);
         let base = format!("{cell}__role/{}/", self.box_name);
         let scheme = if self.package.is_legacy() {
             "dcbox:"

@@ -15,9 +15,8 @@ use crate::odata::{self, Root, SetRef};
 impl Installer {
     /// Makes the control objects of the archive. All belong to the box.
     pub(super) async fn install_objects(&self) -> Outcome {
-        let name = self.box_name.as_str();
-        let named = |it: &str| json!({"Name": it, "_Box.Name": name}).to_string();
-        let relation = |it: Relation| named(&it.name);
+        let named = |it: &str, name: &str| json!({"Name": it, "_Box.Name": name}).to_string();
+        let relation = |it: &Relation, name: &str| named(&it.name, name);
         self.each(
             "10_relations.json",
             json::relations,
@@ -25,10 +24,10 @@ impl Installer {
             relation,
         )
         .await?;
-        let role = |it: Role| named(&it.name);
+        let role = |it: &Role, name: &str| named(&it.name, name);
         self.each("20_roles.json", json::roles, ControlSet::Role, role)
             .await?;
-        let ext_role = |it: ExtRole| {
+        let ext_role = |it: &ExtRole, name: &str| {
             json!({
                 "ExtRole": it.url, "_Relation.Name": it.relation, "_Relation._Box.Name": name,
             })
@@ -41,7 +40,7 @@ impl Installer {
             ext_role,
         )
         .await?;
-        let rule = |it: Rule| {
+        let rule = |it: &Rule, name: &str| {
             let mut body = members([
                 ("EventSubject", it.event_subject.as_deref()),
                 ("EventType", it.event_type.as_deref()),
@@ -67,17 +66,14 @@ impl Installer {
         file: &str,
         parse: fn(&[u8]) -> std::result::Result<Vec<T>, JsonError>,
         set: ControlSet,
-        body: impl Fn(T) -> String,
+        body: impl Fn(&T, &str) -> String,
     ) -> Outcome {
         let Some((entry, objects)) = self.listed(file, parse).await? else {
             return Ok(());
         };
         for object in objects {
-            let root = self.root().await.at(&entry)?;
-            let permit = Access::server_permit();
-            create_entity(&root, set, body(object).as_bytes(), &permit)
-                .await
-                .at(&entry)?;
+            let body = |name: &str| body(&object, name);
+            self.make(set, body).await.at(&entry)?;
         }
         self.end_entry(&entry).await;
         Ok(())
@@ -105,40 +101,69 @@ impl Installer {
             return Ok(());
         };
         for link in links {
-            let root = self.root().await.at(&entry)?;
-            self.link(&root, &link).await.at(&entry)?;
+            self.link(&link).await.at(&entry)?;
         }
         self.end_entry(&entry).await;
         Ok(())
     }
 
-    async fn link(&self, root: &Root, link: &Link) -> Result<()> {
+    /// Makes an object of the box.
+    async fn make(&self, set: ControlSet, body: impl Fn(&str) -> String) -> Result<()> {
+        loop {
+            let (root, name) = self.root().await?;
+            let (body, permit) = (body(&name), Access::server_permit());
+            let made = create_entity(&root, set, body.as_bytes(), &permit).await;
+            if !is_to_be_repeated(&root, &made).await? {
+                return made.map(drop);
+            }
+        }
+    }
+
+    async fn link(&self, link: &Link) -> Result<()> {
+        loop {
+            let (root, name) = self.root().await?;
+            let linked = self.link_by(&root, &name, link).await;
+            if !is_to_be_repeated(&root, &linked).await? {
+                return linked;
+            }
+        }
+    }
+
+    async fn link_by(&self, root: &Root, name: &str, link: &Link) -> Result<()> {
         let set = root.set(linkable(&link.from)?.name())?;
         let navigation = format!("_{}", linkable(&link.to)?.name());
         let association = root
             .association(&set, &navigation)
             .ok_or(Code::NoSuchAssociation)?;
-        let source = self.key(&association.here, &link.from)?;
-        let target = self.key(&association.there, &link.to)?;
+        let source = key(&association.here, &link.from, name)?;
+        let target = key(&association.there, &link.to, name)?;
         let permit = Access::server_permit();
         odata::add_link(root, &permit, &association, &source, &target).await
     }
+}
 
-    /// The key of an object of the box.
-    fn key(&self, set: &SetRef, end: &LinkEnd) -> Result<EntityKey> {
-        let of_box = match set.control {
-            Some(ControlSet::ExtRole) => "_Relation._Box.Name",
-            _ => "_Box.Name",
-        };
-        let named = end
-            .names
-            .iter()
-            .map(|(name, value)| (name.clone(), Some(value.clone())));
-        let of_box = (of_box.to_owned(), Some(self.box_name.clone()));
-        let parts = KeyText::Named(named.chain([of_box]).collect());
-        let key = parts.resolve(&set.entity_type);
-        key.map_err(|_| Code::KeyParse.into())
-    }
+/// Whether a step was refused only because the box changed meanwhile, its name perhaps.
+async fn is_to_be_repeated<T: Sync>(root: &Root, done: &Result<T>) -> Result<bool> {
+    Ok(
+        matches!(done, Err(refusal) if refusal.code() == Code::Conflict)
+            && root.is_outdated().await?,
+    )
+}
+
+/// The key of an object of the box.
+fn key(set: &SetRef, end: &LinkEnd, box_name: &str) -> Result<EntityKey> {
+    let of_box = match set.control {
+        Some(ControlSet::ExtRole) => "_Relation._Box.Name",
+        _ => "_Box.Name",
+    };
+    let named = end
+        .names
+        .iter()
+        .map(|(name, value)| (name.clone(), Some(value.clone())));
+    let of_box = (of_box.to_owned(), Some(box_name.to_owned()));
+    let parts = KeyText::Named(named.chain([of_box]).collect());
+    let key = parts.resolve(&set.entity_type);
+    key.map_err(|_| Code::KeyParse.into())
 }
 
 /// The sets whose objects an archive may link.

@@ -1,7 +1,7 @@
 //! How far an installation is, as it is kept with the box.
 
 use personium_store::{Batch, Expect, Key};
-use personium_types::{NodeId, Result as Outcome};
+use personium_types::{Code, NodeId, Result as Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{self, ControlSet, SetKey};
@@ -81,7 +81,7 @@ pub(crate) fn record_key(box_id: &str) -> Key {
 /// Stores how far the installation of a box is.
 ///
 /// # Errors
-/// 503 if the box is gone.
+/// 404 if the box is gone.
 pub(super) async fn store(
     unit: &Unit,
     view: &CellView,
@@ -92,6 +92,9 @@ pub(super) async fn store(
     unit.transact(view, Touch::Data, || async {
         let mut batch = Batch::new();
         let the_box = keys::entity(&SetKey::control(ControlSet::Box), &id);
+        if view.records().find_version(&the_box).await?.is_none() {
+            return Err(Code::NoSuchBox.into());
+        }
         batch.assert(the_box, Expect::Present);
         records::put(&mut batch, record_key(&id), installation)?;
         Ok((batch, ()))

@@ -37,6 +37,8 @@ pub struct Root {
     pub(super) scope: Scope,
     schema: SchemaRef,
     home: Option<Home>,
+    /// A record that must stay as it is, and its version.
+    held: Option<(Key, Stamp)>,
 }
 
 /// The record of an OData collection: while it stands unchanged, the collection is neither removed nor moved.
@@ -95,6 +97,7 @@ impl Root {
             scope: Scope::Unit,
             schema: SchemaRef::Fixed(control::unit()),
             home: None,
+            held: None,
         }
     }
 
@@ -109,6 +112,7 @@ impl Root {
             scope: Scope::Cell,
             schema: SchemaRef::Fixed(control::cell()),
             home: None,
+            held: None,
         }
     }
 
@@ -124,6 +128,7 @@ impl Root {
             scope: Scope::Schema(collection.value().id),
             schema,
             home: Some(Home::of(collection)),
+            held: None,
         }
     }
 
@@ -139,12 +144,25 @@ impl Root {
             scope: Scope::Data(id),
             schema,
             home: Some(Home::of(collection)),
+            held: None,
         })
     }
 
-    /// Whether the schema changed since this root was made. What is written by an older schema is refused as a conflict, for
-    /// it would lose the values that only the newer one knows.
+    /// The same, as long as a record stays as it is. Once it changed, everything is refused as a conflict.
+    #[must_use]
+    pub(crate) fn holding(self, key: Key, version: Stamp) -> Self {
+        Self {
+            held: Some((key, version)),
+            ..self
+        }
+    }
+
+    /// Whether the schema changed since this root was made, or the record that it holds. What is written by an older schema
+    /// is refused as a conflict, for it would lose the values that only the newer one knows.
     pub async fn is_outdated(&self) -> Result<bool> {
+        if let Some((key, version)) = &self.held {
+            return Ok(self.records.find_version(key).await? != Some(*version));
+        }
         let (Scope::Data(collection), Some(schema)) = (self.scope, self.user()) else {
             return Ok(false);
         };
@@ -315,7 +333,7 @@ impl Root {
                     return Err(Code::Conflict.into());
                 }
                 let (mut batch, more, out) = built.await?;
-                self.hold_schema(&mut batch);
+                self.hold(&mut batch);
                 let first = cell.map(|cell| FollowUp::touching(cell, touch));
                 Ok((batch, first.unwrap_or_default().and(more), out))
             }
@@ -326,9 +344,14 @@ impl Root {
 
 impl Root {
     /// Adds to a batch that writes data that the schema is still this one, to one that changes the schema that it did.
-    fn hold_schema(&self, batch: &mut Batch) {
+    fn hold(&self, batch: &mut Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        if let Some((key, version)) = &self.held {
+            batch.assert(key.clone(), Expect::Version(*version));
+        }
         match self.scope {
-            _ if batch.is_empty() => {}
             Scope::Data(collection) => {
                 let version = self.user().and_then(|schema| schema.version);
                 let expect = version.map_or(Expect::Absent, Expect::Version);

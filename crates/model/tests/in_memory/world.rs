@@ -48,11 +48,31 @@ impl Clock for Ticks {
 
 type Interruption = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What happens in between, and how many calls are left before that.
+#[derive(Default)]
+struct Planned(Mutex<Option<(usize, Interruption)>>);
+
+impl Planned {
+    async fn happen(&self) {
+        let due = match &mut *self.0.lock() {
+            Some((left @ 1.., _)) => {
+                *left -= 1;
+                None
+            }
+            planned => planned.take(),
+        };
+        if let Some((_, interruption)) = due {
+            interruption.await;
+        }
+    }
+}
+
 /// Records that let something else happen between what a change reads and its commit.
 #[derive(Default)]
 pub struct Interrupted {
     records: MemoryRecords,
-    before_commit: Mutex<Option<Interruption>>,
+    before_commit: Planned,
+    after_get: Planned,
     held: Mutex<Option<(Space, Interruption)>>,
     commits: AtomicUsize,
     /// Whether the next commit fails, though it is done.
@@ -74,7 +94,9 @@ impl Interrupted {
 impl RecordStore for Interrupted {
     async fn get(&self, space: &Space, keys: &[Key]) -> StoreResult<Vec<Option<Record>>> {
         self.check_damage(space)?;
-        self.records.get(space, keys).await
+        let found = self.records.get(space, keys).await;
+        self.after_get.happen().await;
+        found
     }
 
     async fn scan(
@@ -93,10 +115,7 @@ impl RecordStore for Interrupted {
     }
 
     async fn commit(&self, space: &Space, batch: Batch) -> StoreResult<Stamp> {
-        let interruption = self.before_commit.lock().take();
-        if let Some(interruption) = interruption {
-            interruption.await;
-        }
+        self.before_commit.happen().await;
         self.commits.fetch_add(1, Ordering::SeqCst);
         let done = self.records.commit(space, batch).await;
         let held = self.held.lock().take_if(|(of, _)| of == space);
@@ -185,6 +204,7 @@ impl World {
             view: self.view().await,
             access: self.access(),
             box_name: "b".to_owned(),
+            box_id: None,
             segments: vec![name.to_owned()],
             url: format!("http://unit.example/c/b/{name}"),
         }
@@ -226,8 +246,18 @@ impl World {
 
     /// Lets this happen before the next commit.
     pub fn interrupt(&self, by: impl Future<Output = ()> + Send + 'static) {
-        *self.records.before_commit.lock() = Some(Box::pin(by));
+        self.interrupt_at(0, by);
         self.records.commits.store(0, Ordering::SeqCst);
+    }
+
+    /// Lets this happen before the n-th commit from now, counted from 0.
+    pub fn interrupt_at(&self, commit: usize, by: impl Future<Output = ()> + Send + 'static) {
+        *self.records.before_commit.0.lock() = Some((commit, Box::pin(by)));
+    }
+
+    /// Lets this happen after the next read of single records.
+    pub fn interrupt_after_get(&self, by: impl Future<Output = ()> + Send + 'static) {
+        *self.records.after_get.0.lock() = Some((0, Box::pin(by)));
     }
 
     /// Lets the next commit fail after it is done, as if the disk had failed while it was told so.
