@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use personium_store::{KeyRange, Result as StoreResult, Seal, Space};
 use personium_types::CellId;
 
 use crate::event::bell::Lane;
 use crate::unit::Touch;
 use crate::{Cell, Unit, sweep};
 
-/// What follows a commit. It is decided together with the batch, so that it also happens if the request is given up
+/// What follows a commit, and what must hold for it elsewhere. It is decided together with the batch, so that it also happens if the request is given up
 /// while the batch is on its way to the disk.
 #[derive(Debug, Default)]
 pub struct FollowUp {
+    /// A cell that must hold nothing in these ranges, and get nothing more, for the batch to be committed.
+    empty: Option<(CellId, Vec<KeyRange>)>,
     steps: Vec<Step>,
 }
 
@@ -62,6 +65,16 @@ impl FollowUp {
         self.with(Step::Sweep(cell))
     }
 
+    /// The batch is committed only if a cell holds nothing in these ranges. The cell gets nothing more until the batch is
+    /// refused, or until what it left is swept.
+    #[must_use]
+    pub fn if_empty(self, cell: CellId, ranges: Vec<KeyRange>) -> Self {
+        Self {
+            empty: Some((cell, ranges)),
+            ..self
+        }
+    }
+
     /// As well, what a removed cell left is swept.
     #[must_use]
     pub fn sweep_gone(self, cell: CellId) -> Self {
@@ -78,24 +91,38 @@ impl FollowUp {
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.steps.extend(other.steps);
+        self.empty = self.empty.or(other.empty);
         self
     }
 
-    /// Whether nothing follows.
+    /// Whether nothing follows, and nothing must hold.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && self.empty.is_none()
+    }
+
+    /// Seals the cell that must be empty, if there is one. To be done before the commit.
+    ///
+    /// # Errors
+    /// A conflict if it is not empty.
+    pub(crate) async fn seal(&self, unit: &Unit) -> StoreResult<Option<Seal>> {
+        let Some((cell, ranges)) = &self.empty else {
+            return Ok(None);
+        };
+        let space = Space::Cell(*cell);
+        unit.store().seal(&space, ranges).await.map(Some)
     }
 
     /// Does it, after a commit that succeeded or not. One that failed may still have changed what is cached.
-    pub(crate) fn run(self, unit: &Arc<Unit>, committed: bool) {
+    pub(crate) fn run(self, unit: &Arc<Unit>, committed: bool, seal: Option<Seal>) {
+        let mut seal = seal;
         for step in self.steps {
             match step {
                 Step::ForgetCell(cell) => unit.forget_cell(&cell),
                 Step::ForgetName(name) => unit.forget_name(&name),
                 _ if !committed => {}
                 Step::Sweep(cell) => sweep::start(unit, cell),
-                Step::SweepGone(cell) => sweep::start_gone(unit, cell),
+                Step::SweepGone(cell) => sweep::start_gone(unit, cell, seal.take()),
                 Step::Ring(lane) => unit.bell().ring(lane),
             }
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use personium_store::{Batch, Direction, Expect, Key, KeyRange, Space};
+use personium_store::{Batch, Direction, Expect, Key, KeyRange, Seal, Space};
 use personium_types::{BlobId, CellId, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
@@ -74,12 +74,13 @@ pub fn start(unit: &Arc<Unit>, cell: CellId) {
     );
 }
 
-/// Sweeps what a removed cell left, in the background.
-pub fn start_gone(unit: &Arc<Unit>, cell: CellId) {
-    spawn(
-        unit,
-        move |unit| async move { sweep_gone(&unit, &cell).await },
-    );
+/// Sweeps what a removed cell left, in the background. A seal is kept until then: nothing more comes into the cell.
+pub fn start_gone(unit: &Arc<Unit>, cell: CellId, seal: Option<Seal>) {
+    spawn(unit, move |unit| async move {
+        let swept = sweep_gone(&unit, &cell).await;
+        drop(seal);
+        swept
+    });
 }
 
 fn spawn<F, Fut>(unit: &Arc<Unit>, work: F)

@@ -329,8 +329,9 @@ impl Unit {
         let (unit, records) = (self.share(), records.clone());
         let in_hand = Arc::clone(&self.shared.commits).read_owned().await;
         let committing = tokio::spawn(async move {
+            let seal = follow_up.seal(&unit).await?;
             let done = records.commit(batch).await;
-            follow_up.run(&unit, done.is_ok());
+            follow_up.run(&unit, done.is_ok(), seal);
             drop(in_hand);
             done
         });

@@ -10,6 +10,7 @@ mod error;
 mod key;
 pub mod memory;
 mod record;
+mod seal;
 
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -20,3 +21,4 @@ pub use cache::Cache;
 pub use error::{Result, StoreError};
 pub use key::{Key, KeyBuilder, KeyRange};
 pub use record::{Batch, Direction, Expect, Limit, Op, Record, RecordStore, Space, Stamp};
+pub use seal::Seal;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use personium_types::CellId;
 
-use crate::{Key, KeyRange, Result};
+use crate::{Key, KeyRange, Result, Seal};
 
 /// Where a record lives. Every call names the space, so that one cell can never read another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -183,9 +183,17 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Does the whole batch, durably, or nothing.
     ///
     /// # Errors
-    /// [`crate::StoreError::Conflict`] if an assertion did not hold, [`crate::StoreError::Gone`] if the space was dropped
-    /// since the store was opened.
+    /// [`crate::StoreError::Conflict`] if an assertion did not hold or the space is sealed, [`crate::StoreError::Gone`] if
+    /// the space was dropped since the store was opened.
     async fn commit(&self, space: &Space, batch: Batch) -> Result<Stamp>;
+
+    /// Closes the space to commits if these ranges hold no record, until the seal is dropped or the store closed. It can be
+    /// read and dropped as ever. So what is decided elsewhere can depend on what the space does not hold.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Conflict`] if there is a record or the space is sealed already, [`crate::StoreError::Gone`] if
+    /// the space was dropped since the store was opened.
+    async fn seal(&self, space: &Space, empty: &[KeyRange]) -> Result<Seal>;
 
     /// Removes the space with everything in it, for good: a batch that was on its way does not bring it back. Succeeds if
     /// there is none.

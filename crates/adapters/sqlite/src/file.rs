@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use parking_lot::{Mutex, RwLock};
-use personium_store::{Batch, Result, Space, Stamp, StoreError};
+use personium_store::{Batch, KeyRange, Result, Seal, Space, Stamp, StoreError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
@@ -77,6 +77,8 @@ pub(crate) struct Queue {
 pub(crate) enum Job {
     /// Commit a batch.
     Commit(Waiting),
+    /// Close the file to commits if these ranges hold nothing.
+    Seal(Vec<KeyRange>, oneshot::Sender<Result<Seal>>),
     /// Remove the file.
     Drop(oneshot::Sender<Result<()>>),
     /// Close the connections, since the file is not used.

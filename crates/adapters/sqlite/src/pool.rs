@@ -7,11 +7,11 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use personium_store::{Batch, Op, Result, StoreError};
+use personium_store::{Batch, KeyRange, Op, Result, Seal, StoreError};
 
 use crate::apply;
 use crate::error::{closed, io_error};
-use crate::file::{DbFile, Job, Waiting, Writer};
+use crate::file::{DbFile, Job, Waiting};
 use crate::store::Inner;
 
 /// Batches that one commit takes at most.
@@ -112,7 +112,7 @@ impl Pool {
     }
 }
 
-fn work(inner: &Inner) {
+fn work(inner: &Arc<Inner>) {
     while let Some(file) = inner.pool.next() {
         let mut last_group = 0;
         loop {
@@ -128,6 +128,11 @@ fn work(inner: &Inner) {
                         tracing::error!(file = %file.path.display(), "a commit broke down");
                     }
                     size
+                }
+                Turn::Seal(empty, answer) => {
+                    // If nobody waits for it any more, the seal is lifted at once.
+                    let _gone = answer.send(seal(inner, &file, empty));
+                    0
                 }
                 Turn::Drop(answer) => {
                     let _gone = answer.send(remove(inner, &file));
@@ -153,6 +158,7 @@ fn work(inner: &Inner) {
 
 enum Turn {
     Commit(Vec<Waiting>),
+    Seal(Vec<KeyRange>, tokio::sync::oneshot::Sender<Result<Seal>>),
     Drop(tokio::sync::oneshot::Sender<Result<()>>),
     Retire,
 }
@@ -177,6 +183,7 @@ fn take(file: &DbFile) -> Option<Turn> {
                 queue.jobs.push_front(other);
                 break;
             }
+            Job::Seal(empty, answer) => return Some(Turn::Seal(empty, answer)),
             Job::Drop(answer) => return Some(Turn::Drop(answer)),
             Job::Retire => return Some(Turn::Retire),
             Job::Commit(waiting) => group.push(waiting),
@@ -204,11 +211,7 @@ fn gather(file: &DbFile, expected: usize) {
 }
 
 fn commit(inner: &Inner, file: &DbFile, group: Vec<Waiting>) {
-    let answers = {
-        let _gate = file.gate.read();
-        let mut writer = file.writer.lock();
-        write(inner, file, &mut writer, &group)
-    };
+    let answers = write(inner, file, group.iter().map(|waiting| &waiting.batch));
     match answers {
         Ok(answers) => {
             for (waiting, answer) in group.into_iter().zip(answers) {
@@ -216,7 +219,7 @@ fn commit(inner: &Inner, file: &DbFile, group: Vec<Waiting>) {
             }
         }
         Err(error) => {
-            if !matches!(error, StoreError::Gone) {
+            if !matches!(error, StoreError::Gone | StoreError::Conflict) {
                 tracing::error!(file = %file.path.display(), %error, "cannot commit");
             }
             for waiting in group {
@@ -226,13 +229,17 @@ fn commit(inner: &Inner, file: &DbFile, group: Vec<Waiting>) {
     }
 }
 
-/// Commits the group. The connection is given back only if all went well; otherwise the next group opens another.
-fn write(
+/// Commits the batches. The connection is given back only if all went well; otherwise the next group opens another.
+fn write<'b>(
     inner: &Inner,
     file: &DbFile,
-    place: &mut Option<Writer>,
-    group: &[Waiting],
+    batches: impl Iterator<Item = &'b Batch>,
 ) -> Result<Vec<Result<u64>>> {
+    let _gate = file.gate.read();
+    let mut place = file.writer.lock();
+    if inner.sealed.lock().contains(&file.space) {
+        return Err(StoreError::Conflict);
+    }
     let mut writer = match place.take() {
         Some(writer) => writer,
         None => {
@@ -244,9 +251,28 @@ fn write(
         }
     };
     file.fit_writer(&mut writer, &inner.settings)?;
-    let answers = apply::group(&mut writer, group.iter().map(|waiting| &waiting.batch))?;
+    let answers = apply::group(&mut writer, batches)?;
     *place = Some(writer);
     Ok(answers)
+}
+
+/// Closes the file to commits if the ranges hold nothing. As commits have this same thread, none is in between.
+fn seal(inner: &Arc<Inner>, file: &DbFile, empty: Vec<KeyRange>) -> Result<Seal> {
+    let mut batch = Batch::new();
+    for range in empty {
+        batch.assert_empty(range);
+    }
+    for answer in write(inner, file, std::iter::once(&batch))? {
+        answer?;
+    }
+    let space = file.space;
+    inner.sealed.lock().insert(space);
+    let inner = Arc::downgrade(inner);
+    Ok(Seal::new(move || {
+        if let Some(inner) = inner.upgrade() {
+            inner.sealed.lock().remove(&space);
+        }
+    }))
 }
 
 /// The same error for another caller.
@@ -263,6 +289,7 @@ fn again(error: &StoreError) -> StoreError {
 fn remove(inner: &Inner, file: &DbFile) -> Result<()> {
     let _gate = file.gate.write();
     inner.dropped.lock().insert(file.space);
+    inner.sealed.lock().remove(&file.space);
     file.readers.lock().clear();
     *file.writer.lock() = None;
     inner.folder.remove(&file.path)

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use lru::LruCache;
 use parking_lot::Mutex;
 use personium_store::{
-    Batch, Direction, Key, KeyRange, Limit, Record, RecordStore, Result, Space, Stamp, StoreError,
+    Batch, Direction, Key, KeyRange, Limit, Record, RecordStore, Result, Seal, Space, Stamp,
+    StoreError,
 };
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     files: Mutex<Files>,
     /// Spaces that were dropped since the store was opened.
     pub(crate) dropped: Mutex<HashSet<Space>>,
+    /// Spaces that are closed to commits for the time being. Only the writer of a file adds its own.
+    pub(crate) sealed: Mutex<HashSet<Space>>,
     closed: AtomicBool,
 }
 
@@ -66,6 +69,7 @@ impl SqliteStore {
             pool: Pool::default(),
             files: Mutex::new(files),
             dropped: Mutex::default(),
+            sealed: Mutex::default(),
             closed: AtomicBool::new(false),
         });
         Pool::start(&inner)?;
@@ -223,6 +227,15 @@ impl RecordStore for SqliteStore {
         self.inner
             .pool
             .push(&file, Job::Commit(Waiting { batch, answer }));
+        drop(file);
+        done.await.map_err(gone)?
+    }
+
+    async fn seal(&self, space: &Space, empty: &[KeyRange]) -> Result<Seal> {
+        let file = self.inner.file(space)?;
+        let (answer, done) = oneshot::channel();
+        let job = Job::Seal(empty.to_vec(), answer);
+        self.inner.pool.push(&file, job);
         drop(file);
         done.await.map_err(gone)?
     }

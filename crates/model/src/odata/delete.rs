@@ -34,13 +34,14 @@ pub async fn delete(
             .ok_or(Code::NoSuchEntity)?;
         check(&found)?;
         let mut batch = Batch::new();
-        rules::check_delete_first(root, set, &found, &mut batch).await?;
+        rules::check_delete_first(root, set, &found).await?;
         check_if_match(if_match, &found)?;
         check_dependents(root, set, &found, &mut batch).await?;
         rules::check_delete(root, set, &found, &mut batch).await?;
         schema_rules::check_delete(root, set, &found, &mut batch).await?;
         remove(root, set, found.clone(), &mut batch).await?;
-        Ok((batch, rules::after_delete(set, &found), found))
+        let follow_up = rules::after_delete(set, &found).and(rules::if_empty(set, &found)?);
+        Ok((batch, follow_up, found))
     })
     .await
 }

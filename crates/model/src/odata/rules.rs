@@ -3,7 +3,7 @@
 use personium_odata::body::Intent;
 use personium_odata::value::Properties;
 use personium_store::{Batch, Key, KeyRange};
-use personium_types::{Code, NodeId, Result};
+use personium_types::{CellId, Code, NodeId, Result};
 
 use super::load::Entity;
 use super::root::{Root, SetRef};
@@ -120,31 +120,40 @@ fn forget(set: &SetRef, entity: &Entity) -> FollowUp {
     }
 }
 
-/// Checks before the precondition that nothing is left in a cell.
-pub(super) async fn check_delete_first(
-    root: &Root,
-    set: &SetRef,
-    found: &Entity,
-    _batch: &mut Batch,
-) -> Result<()> {
+/// What a deletion of a single entity depends on elsewhere: a cell must be empty.
+pub(super) fn if_empty(set: &SetRef, found: &Entity) -> Result<FollowUp> {
+    Ok(match content(set, found)? {
+        Some((cell, ranges)) => FollowUp::none().if_empty(cell, ranges),
+        None => FollowUp::none(),
+    })
+}
+
+/// A cell with the ranges that must be empty before it is deleted; `None` for anything else.
+fn content(set: &SetRef, found: &Entity) -> Result<Option<(CellId, Vec<KeyRange>)>> {
     if set.control != Some(ControlSet::Cell) {
-        return Ok(());
+        return Ok(None);
     }
-    let Ok(cell) = found.id.parse() else {
+    let Ok(cell) = found.id.parse::<CellId>() else {
         return Err(Code::OdataInconsistent.into());
     };
+    let main_box = NodeId::from_bytes(*cell.as_bytes());
+    let objects = CONTENT.iter().copied();
+    let ranges = objects
+        .map(|set| keys::entities(&SetKey::control(set)))
+        .chain([keys::children(&main_box)]);
+    Ok(Some((cell, ranges.collect())))
+}
+
+/// Checks before the precondition that nothing is left in a cell.
+pub(super) async fn check_delete_first(root: &Root, set: &SetRef, found: &Entity) -> Result<()> {
+    let Some((cell, ranges)) = content(set, found)? else {
+        return Ok(());
+    };
     let records = root.unit.cell_records(&cell);
-    for set in CONTENT {
-        if !records
-            .is_empty(&keys::entities(&SetKey::control(*set)))
-            .await?
-        {
+    for range in ranges {
+        if !records.is_empty(&range).await? {
             return Err(Code::HasRelated.into());
         }
-    }
-    let main_box = NodeId::from_bytes(*cell.as_bytes());
-    if !records.is_empty(&keys::children(&main_box)).await? {
-        return Err(Code::HasRelated.into());
     }
     Ok(())
 }

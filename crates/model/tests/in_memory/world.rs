@@ -26,8 +26,8 @@ use personium_odata::etag::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
 use personium_store::{
-    Batch, Direction, Key, KeyRange, Limit, Record, RecordStore, Result as StoreResult, Space,
-    Stamp, StoreError,
+    Batch, Direction, Key, KeyRange, Limit, Record, RecordStore, Result as StoreResult, Seal,
+    Space, Stamp, StoreError,
 };
 use personium_types::{Clock, Code, NodeId, Result};
 use tokio::sync::oneshot;
@@ -72,6 +72,7 @@ impl Planned {
 pub struct Interrupted {
     records: MemoryRecords,
     before_commit: Planned,
+    before_seal: Planned,
     after_get: Planned,
     held: Mutex<Option<(Space, Interruption)>>,
     commits: AtomicUsize,
@@ -126,6 +127,11 @@ impl RecordStore for Interrupted {
             return Err(StoreError::Down("the disk failed".to_owned()));
         }
         done
+    }
+
+    async fn seal(&self, space: &Space, empty: &[KeyRange]) -> StoreResult<Seal> {
+        self.before_seal.happen().await;
+        self.records.seal(space, empty).await
     }
 
     async fn drop_space(&self, space: &Space) -> StoreResult<()> {
@@ -253,6 +259,11 @@ impl World {
     /// Lets this happen before the n-th commit from now, counted from 0.
     pub fn interrupt_at(&self, commit: usize, by: impl Future<Output = ()> + Send + 'static) {
         *self.records.before_commit.0.lock() = Some((commit, Box::pin(by)));
+    }
+
+    /// Lets this happen before a space is sealed.
+    pub fn interrupt_seal(&self, by: impl Future<Output = ()> + Send + 'static) {
+        *self.records.before_seal.0.lock() = Some((0, Box::pin(by)));
     }
 
     /// Lets this happen after the next read of single records.

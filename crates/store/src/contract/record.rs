@@ -29,6 +29,7 @@ pub async fn records(store: Arc<dyn RecordStore>) {
     scan_reads_one_snapshot(&store).await;
     a_commit_is_seen_at_once(&store).await;
     dropping_a_space_is_final(&store).await;
+    a_sealed_space_stays_as_it_is(&*store).await;
     for seed in 0..6 {
         history(&*store, seed, 120).await;
     }
@@ -607,4 +608,47 @@ async fn dropping_a_space_is_final(store: &Arc<dyn RecordStore>) {
             .value,
         "stays"
     );
+}
+
+async fn a_sealed_space_stays_as_it_is(store: &dyn RecordStore) {
+    let (space, other) = (new_space(), new_space());
+    let range = |start, end| KeyRange {
+        start: key(start),
+        end: Some(key(end)),
+    };
+    store.commit(&space, put(1, "kept")).await.unwrap();
+    let refused = store.seal(&space, &[range(5, 6), range(0, 2)]).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    store.commit(&space, put(2, "not sealed")).await.unwrap();
+
+    let seal = store
+        .seal(&space, &[range(5, 6), range(3, 4)])
+        .await
+        .unwrap();
+    for batch in [put(3, "late"), Batch::new()] {
+        let late = store.commit(&space, batch).await;
+        assert!(matches!(late, Err(StoreError::Conflict)), "{late:?}");
+    }
+    let twice = store.seal(&space, &[]).await;
+    assert!(matches!(twice, Err(StoreError::Conflict)), "{twice:?}");
+    assert_eq!(store.count(&space, &all()).await.unwrap(), 2);
+    store.commit(&other, put(3, "elsewhere")).await.unwrap();
+    drop(seal);
+    store.commit(&space, put(3, "in time")).await.unwrap();
+
+    let seal = store.seal(&space, &[]).await.unwrap();
+    store.drop_space(&space).await.unwrap();
+    for _ in 0..2 {
+        let late = store.commit(&space, put(1, "again")).await;
+        assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
+    }
+    drop(seal);
+    let late = store.commit(&space, put(1, "again")).await;
+    assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
+    let late = store.seal(&space, &[]).await;
+    assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
+
+    let never_there = new_space();
+    drop(store.seal(&never_there, &[all()]).await.unwrap());
+    store.commit(&never_there, put(1, "x")).await.unwrap();
 }

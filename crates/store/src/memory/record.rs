@@ -2,26 +2,28 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::{
-    Batch, Direction, Expect, Key, KeyRange, Limit, Op, Record, RecordStore, Result, Space, Stamp,
-    StoreError,
+    Batch, Direction, Expect, Key, KeyRange, Limit, Op, Record, RecordStore, Result, Seal, Space,
+    Stamp, StoreError,
 };
 
 /// Records in memory; nothing survives the process.
 #[derive(Debug, Default)]
 pub struct MemoryRecords {
-    state: RwLock<State>,
+    state: Arc<RwLock<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     spaces: HashMap<Space, Rows>,
     dropped: HashSet<Space>,
+    sealed: HashSet<Space>,
     closed: bool,
 }
 
@@ -52,6 +54,18 @@ impl State {
         } else {
             Ok(())
         }
+    }
+
+    /// Refuses commits to a space that is dropped or sealed.
+    fn open_to_commits(&self, space: &Space) -> Result<()> {
+        self.open()?;
+        if self.dropped.contains(space) {
+            return Err(StoreError::Gone);
+        }
+        if self.sealed.contains(space) {
+            return Err(StoreError::Conflict);
+        }
+        Ok(())
     }
 }
 
@@ -154,10 +168,7 @@ impl RecordStore for MemoryRecords {
 
     async fn commit(&self, space: &Space, batch: Batch) -> Result<Stamp> {
         let mut state = self.state.write();
-        state.open()?;
-        if state.dropped.contains(space) {
-            return Err(StoreError::Gone);
-        }
+        state.open_to_commits(space)?;
         let empty = Rows::default();
         let rows = state.spaces.get(space).unwrap_or(&empty);
         if !batch.ops().iter().all(|op| rows.holds(op)) {
@@ -182,6 +193,23 @@ impl RecordStore for MemoryRecords {
             }
         }
         Ok(rows.stamp)
+    }
+
+    async fn seal(&self, space: &Space, empty: &[KeyRange]) -> Result<Seal> {
+        let mut state = self.state.write();
+        state.open_to_commits(space)?;
+        let is_empty = |range: &KeyRange| match state.spaces.get(space) {
+            Some(rows) => rows.holds(&Op::AssertEmpty(range.clone())),
+            None => true,
+        };
+        if !empty.iter().all(is_empty) {
+            return Err(StoreError::Conflict);
+        }
+        state.sealed.insert(*space);
+        let (sealed, space) = (Arc::clone(&self.state), *space);
+        Ok(Seal::new(move || {
+            sealed.write().sealed.remove(&space);
+        }))
     }
 
     async fn drop_space(&self, space: &Space) -> Result<()> {
