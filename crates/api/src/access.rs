@@ -8,7 +8,7 @@ use personium_model::auth::{bearer, login};
 use personium_model::{Access, Identity};
 use personium_types::{Code, Result};
 
-use crate::call::{Call, CellCall};
+use crate::request_context::{CellRequest, RequestContext};
 use crate::route::CellRoute;
 
 /// The cookie that carries an access token for a browser.
@@ -30,7 +30,7 @@ enum Credentials {
 ///
 /// # Errors
 /// 403 for the token of another cell that is not one of a unit user.
-pub async fn of_unit_call(call: &Call) -> Result<Access> {
+pub async fn of_unit_call(call: &RequestContext) -> Result<Access> {
     match credentials(call, || call.unit.urls().host().to_owned()) {
         Credentials::None => Ok(Access::anonymous()),
         Credentials::Bad(Code::BasicFormat) | Credentials::Basic(..) => {
@@ -47,7 +47,7 @@ pub async fn of_unit_call(call: &Call) -> Result<Access> {
 ///
 /// # Errors
 /// 401 for the token of an account that is gone.
-pub async fn of_cell_call(call: &CellCall) -> Result<Access> {
+pub async fn of_cell_call(call: &CellRequest) -> Result<Access> {
     let route = call.call.path.decoded.first().map(|s| CellRoute::of(s));
     if matches!(route, Some(CellRoute::Token | CellRoute::Authorize)) {
         return Ok(Access::anonymous());
@@ -58,10 +58,10 @@ pub async fn of_cell_call(call: &CellCall) -> Result<Access> {
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
         Credentials::Basic(..) if route == Some(CellRoute::Introspect) => Ok(Access::anonymous()),
         Credentials::Basic(name, password) => Ok(
-            match login::basic(unit, &call.view, (&name, &password), call.call.client).await? {
+            match login::basic(unit, &call.context, (&name, &password), call.call.client).await? {
                 Err(reason) => Access::invalid(reason),
                 Ok(account) => {
-                    let known = call.view.find_account(&account.name).await?;
+                    let known = call.context.find_account(&account.name).await?;
                     Access {
                         roles: known.map(|a| a.roles.clone()).unwrap_or_default(),
                         ..Access::of(Identity::Basic {
@@ -73,7 +73,7 @@ pub async fn of_cell_call(call: &CellCall) -> Result<Access> {
             },
         ),
         Credentials::Bearer(token) => {
-            bearer::of_cell(unit, &call.view, &token, call.call.header(UNIT_USER)).await
+            bearer::of_cell(unit, &call.context, &token, call.call.header(UNIT_USER)).await
         }
     }
 }
@@ -87,7 +87,7 @@ pub fn host_of(url: &str) -> String {
         .unwrap_or_default()
 }
 
-fn credentials(call: &Call, host: impl FnOnce() -> String) -> Credentials {
+fn credentials(call: &RequestContext, host: impl FnOnce() -> String) -> Credentials {
     let Some(value) = call.headers.get(header::AUTHORIZATION) else {
         return by_cookie(call, host);
     };
@@ -109,7 +109,7 @@ fn credentials(call: &Call, host: impl FnOnce() -> String) -> Credentials {
     }
 }
 
-fn by_cookie(call: &Call, host: impl FnOnce() -> String) -> Credentials {
+fn by_cookie(call: &RequestContext, host: impl FnOnce() -> String) -> Credentials {
     let Some(peer) = call.query_value(COOKIE_PEER).filter(|p| !p.is_empty()) else {
         return Credentials::None;
     };
@@ -124,7 +124,7 @@ fn by_cookie(call: &Call, host: impl FnOnce() -> String) -> Credentials {
 
 /// The value of a cookie of the request; the first one if there are more.
 #[must_use]
-pub fn cookie(call: &Call, name: &str) -> Option<String> {
+pub fn cookie(call: &RequestContext, name: &str) -> Option<String> {
     call.headers
         .get_all(header::COOKIE)
         .iter()

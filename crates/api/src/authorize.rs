@@ -9,8 +9,8 @@ use http::{Method, StatusCode, header};
 use personium_types::{Code, Result};
 
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::CellCall;
 use crate::preflight;
+use crate::request_context::CellRequest;
 use crate::token::Form;
 use request::Refusal;
 
@@ -18,7 +18,7 @@ use request::Refusal;
 const BODY_MAX: usize = 1 << 20;
 
 /// A request to `__authz`.
-pub async fn handle(mut call: CellCall) -> Result<Answer> {
+pub async fn handle(mut call: CellRequest) -> Result<Answer> {
     let form = match call.call.method {
         Method::GET => Form::parse(call.call.query.as_bytes()),
         Method::POST => Form::parse(&call.call.read_body(BODY_MAX).await?),
@@ -39,11 +39,11 @@ pub async fn handle(mut call: CellCall) -> Result<Answer> {
 }
 
 /// A redirect to the page that explains an error. Whoever asked is not sent to a URL that may not be theirs.
-fn error_page(call: &CellCall, code: Code) -> Answer {
+fn error_page(call: &CellRequest, code: Code) -> Answer {
     see_other(&format!(
         "{}__html/error?code={}",
         call.cell_url(),
-        code.wire()
+        code.as_str()
     ))
 }
 

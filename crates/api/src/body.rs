@@ -5,7 +5,7 @@ use futures_util::{Stream, StreamExt};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
-use personium_model::{BlobReader, Part, Room};
+use personium_model::{BlobReader, MemoryBudget, Reservation};
 use personium_types::{Code, Error, Result};
 
 /// Why a body could not be read or written to the end.
@@ -66,13 +66,13 @@ async fn read_piece(
     }
 }
 
-/// Bytes of a body that take no part of the room for bodies.
+/// Bytes of a body that take no reservation of the budget for bodies.
 const SMALL: usize = 16 << 10;
 
-/// A body and the part of the room that it takes.
+/// A body and the reservation of the budget that it takes.
 struct Held(
     Bytes,
-    #[allow(dead_code, reason = "gives the part back when it is dropped")] Part,
+    #[allow(dead_code, reason = "releases the reservation when it is dropped")] Reservation,
 );
 
 impl AsRef<[u8]> for Held {
@@ -81,19 +81,19 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Reads a whole body of at most `limit` bytes. As long as the result lives, it takes a part of the room, unless it is small.
+/// Reads a whole body of at most `limit` bytes. As long as the result lives, it takes a reservation of the budget, unless it is small.
 ///
 /// # Errors
-/// 413 if it is longer, 408 if the client sent it too slowly, 400 if it broke off, 503 if there is no room for it.
-pub async fn read_within(body: Body, limit: usize, room: &Room) -> Result<Bytes> {
-    let mut part = Part::default();
+/// 413 if it is longer, 408 if the client sent it too slowly, 400 if it broke off, 503 if there is no budget for it.
+pub async fn read_within(body: Body, limit: usize, budget: &MemoryBudget) -> Result<Bytes> {
+    let mut reservation = Reservation::default();
     let take = |bytes| match bytes {
         0..=SMALL => Ok(()),
-        _ => room.grow(&mut part, bytes),
+        _ => budget.grow(&mut reservation, bytes),
     };
     let bytes = read(body, limit, take).await?;
     Ok(if bytes.len() > SMALL {
-        Bytes::from_owner(Held(bytes, part))
+        Bytes::from_owner(Held(bytes, reservation))
     } else {
         bytes
     })
@@ -120,7 +120,7 @@ async fn read(
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).because(e))?;
+        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).with_source(e))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };

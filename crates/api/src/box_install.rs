@@ -4,8 +4,8 @@ use std::fs::File;
 
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
+use personium_model::concurrency_limiter::LimiterPermit;
 use personium_model::event;
-use personium_model::gate::Place;
 use personium_model::install::{self, Installer, Package};
 use personium_model::url::LOCAL_CELL;
 use personium_model::{Access, Permit, Unit};
@@ -14,8 +14,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::answer::{self, Answer, WithHeader};
 use crate::body::Body;
-use crate::call::CellCall;
 use crate::event::about;
+use crate::request_context::CellRequest;
 
 /// The media type of an archive.
 const ZIP: &str = "application/zip";
@@ -23,17 +23,17 @@ const ZIP: &str = "application/zip";
 const MEGABYTE: u64 = 1 << 20;
 
 /// Whether a request means to install a box: on a box that exists, MKCOL without an archive is refused as WebDAV has it.
-pub(crate) async fn is_meant(call: &CellCall) -> Result<bool> {
+pub(crate) async fn is_meant(call: &CellRequest) -> Result<bool> {
     let path = &call.call.path.decoded;
     let ([name], "MKCOL") = (path.as_slice(), call.call.method.as_str()) else {
         return Ok(false);
     };
     let archive = call.call.header("content-type") == Some(ZIP);
-    Ok(archive || call.view.find_box(name).await?.is_none())
+    Ok(archive || call.context.find_box(name).await?.is_none())
 }
 
 /// Makes a box of an archive. What it holds is installed after the answer.
-pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
+pub(crate) async fn handle(mut call: CellRequest) -> Result<Answer> {
     let name = call.call.path.decoded.first().cloned().unwrap_or_default();
     if name == "__" {
         return Err(Code::MethodNotAllowed.into());
@@ -56,12 +56,16 @@ pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
 }
 
 /// The installation, and its place among those that run at once.
-async fn begin(call: &mut CellCall, permit: &Permit, name: &str) -> Result<(Installer, Place)> {
+async fn begin(
+    call: &mut CellRequest,
+    permit: &Permit,
+    name: &str,
+) -> Result<(Installer, LimiterPermit)> {
     let unit = call.call.unit.clone();
     if call.call.header("content-type") != Some(ZIP) {
         return Err(Error::new(Code::ExportHeader).with("Content-Type"));
     }
-    let cell = call.view.cell().id;
+    let cell = call.context.cell().id;
     let body = call.call.take_body();
     let file = {
         let _place = unit.uploads().enter(&cell).await?;
@@ -71,7 +75,7 @@ async fn begin(call: &mut CellCall, permit: &Permit, name: &str) -> Result<(Inst
     let place = unit.installs().enter(&cell).await?;
     let package = Package::open(file, &unit.settings().bar).await?;
     let key = call.call.request_key.as_str();
-    let installer = install::begin(&unit, &call.view, permit, (name, key), package).await?;
+    let installer = install::begin(&unit, &call.context, permit, (name, key), package).await?;
     Ok((installer, place))
 }
 
@@ -88,7 +92,7 @@ async fn receive(unit: &Unit, mut body: Body) -> Result<File> {
     let mut file = tokio::fs::File::from_std(made.map_err(Error::internal)?);
     let mut length = 0_u64;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).because(e))?;
+        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).with_source(e))?;
         let Ok(piece) = frame.into_data() else {
             continue;
         };
@@ -104,7 +108,7 @@ async fn receive(unit: &Unit, mut body: Body) -> Result<File> {
 }
 
 /// Tells the rules of the cell that somebody wanted to install a box.
-async fn tell(call: &CellCall, name: &str, status: u16) {
+async fn tell(call: &CellRequest, name: &str, status: u16) {
     let happened = event::Event {
         kind: Some("boxinstall".to_owned()),
         object: Some(format!("{LOCAL_CELL}/{name}")),
@@ -113,8 +117,8 @@ async fn tell(call: &CellCall, name: &str, status: u16) {
     };
     let permit = Access::server_permit();
     // The box is new, so the rules are those of now.
-    let told = match call.call.unit.find_cell(&call.view.cell().name).await {
-        Ok(Some(view)) => event::post(&call.call.unit, &view, &permit, happened).await,
+    let told = match call.call.unit.find_cell(&call.context.cell().name).await {
+        Ok(Some(context)) => event::post(&call.call.unit, &context, &permit, happened).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };

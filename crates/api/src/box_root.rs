@@ -9,19 +9,19 @@ use personium_types::{Code, Error, Operation, Result};
 use serde_json::{Value, json};
 
 use crate::answer::{self, Answer};
-use crate::call::{Call, CellCall};
 use crate::cell_root::text_or_json;
+use crate::request_context::{CellRequest, RequestContext};
 use crate::{dav, unit};
 
 /// The header that confirms the deletion of a box or cell.
 pub(crate) const RECURSIVE: &str = "X-Personium-Recursive";
 
 /// GET of a box: what it is called, the app it belongs to, whether it is ready.
-pub(crate) async fn get(call: CellCall, resource: Resource, target: Target) -> Result<Answer> {
+pub(crate) async fn get(call: CellRequest, resource: Resource, target: Target) -> Result<Answer> {
     resource.permit(&target, Operation::Read)?;
     let info = &target.target_box;
     let urls = resource.unit.urls();
-    let url = dav::box_url(urls, &target.view, info) + "/";
+    let url = dav::box_url(urls, &target.context, info) + "/";
     let schema = if info.is_main() {
         Some(call.cell_url())
     } else {
@@ -30,13 +30,13 @@ pub(crate) async fn get(call: CellCall, resource: Resource, target: Target) -> R
             .map(|schema| urls.resolve(schema).unwrap_or_else(|| schema.to_owned()))
     };
     let mut the_box = json!({"name": info.name, "url": url, "schema": schema});
-    let status = install::status(&resource.unit, &target.view, info).await?;
+    let status = install::status(&resource.unit, &target.context, info).await?;
     if let (Some(shown), Value::Object(more)) = (the_box.as_object_mut(), state(status)) {
         shown.extend(more);
     }
     let body = json!({
         "box": the_box,
-        "cell": {"name": target.view.cell().name, "url": call.cell_url()},
+        "cell": {"name": target.context.cell().name, "url": call.cell_url()},
         "unit": unit::document(&call.call),
     });
     let media_type = text_or_json(&call.call.headers);
@@ -71,7 +71,11 @@ fn state(status: Status) -> Value {
 }
 
 /// DELETE of a box with everything in it.
-pub(crate) async fn delete(call: Call, resource: Resource, target: Target) -> Result<Answer> {
+pub(crate) async fn delete(
+    call: RequestContext,
+    resource: Resource,
+    target: Target,
+) -> Result<Answer> {
     let confirmed = call
         .header(RECURSIVE)
         .is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -84,6 +88,6 @@ pub(crate) async fn delete(call: Call, resource: Resource, target: Target) -> Re
         return Err(Code::MethodNotAllowed.into());
     }
     let id = target.target_box.id;
-    odata::remove_box(&resource.unit, &resource.view, &permit, &id).await?;
+    odata::remove_box(&resource.unit, &resource.context, &permit, &id).await?;
     Ok(answer::status(StatusCode::NO_CONTENT))
 }

@@ -4,29 +4,33 @@ use std::sync::Arc;
 
 use http::{StatusCode, header};
 use personium_model::locate;
-use personium_model::{Access, BoxInfo, CellView, Identity, Unit};
+use personium_model::{Access, BoxInfo, CellContext, Identity, Unit};
 use personium_odata::constraint::is_schema_uri;
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::CellCall;
 use crate::cell_root::{only_get, text_or_json};
 use crate::dav;
+use crate::request_context::CellRequest;
 
 /// The URL of the box that belongs to the app which the query, or else the token, names.
-pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
     only_get(&call.call.method)?;
     let asked = call.call.query_value("schema");
     if let Some(schema) = asked.as_deref().filter(|schema| !is_schema_uri(schema)) {
         return Err(Error::new(Code::QueryRange).with("schema").with(schema));
     }
     let media_type = text_or_json(&call.call.headers);
-    let (unit, view, access) = (call.call.unit.clone(), call.view, call.call.access.clone());
+    let (unit, context, access) = (
+        call.call.unit.clone(),
+        call.context,
+        call.call.access.clone(),
+    );
     drop(call.call);
     let schema = asked.or_else(|| access.app().map(str::to_owned));
     let found = match schema {
-        Some(schema) => find(&unit, &view, &schema).await?,
+        Some(schema) => find(&unit, &context, &schema).await?,
         None => None,
     };
     // That there is no such box is told in the same way as that it may not be read.
@@ -34,8 +38,8 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
         Identity::Invalid(reason) => Error::new(reason),
         _ => Code::PrivilegeLacking.into(),
     })?;
-    permit(&unit, &view, &access, &found).await?;
-    let url = dav::box_url(unit.urls(), &view, &found) + "/";
+    permit(&unit, &context, &access, &found).await?;
+    let url = dav::box_url(unit.urls(), &context, &found) + "/";
     let body = json!({"Url": url}).to_string();
     Ok(answer::content(StatusCode::OK, media_type, body)
         .with(header::LOCATION, &url)
@@ -43,9 +47,9 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
 }
 
 /// The box whose schema is this URL in any of its spellings.
-async fn find(unit: &Unit, view: &CellView, schema: &str) -> Result<Option<Arc<BoxInfo>>> {
+async fn find(unit: &Unit, context: &CellContext, schema: &str) -> Result<Option<Arc<BoxInfo>>> {
     let spellings = unit.urls().spellings(schema);
-    let boxes = view.boxes().await?;
+    let boxes = context.boxes().await?;
     let is_it = |b: &&Arc<BoxInfo>| b.schema.as_ref().is_some_and(|s| spellings.contains(s));
     Ok(boxes.iter().find(is_it).cloned())
 }
@@ -53,7 +57,7 @@ async fn find(unit: &Unit, view: &CellView, schema: &str) -> Result<Option<Arc<B
 /// Lets who manages the cell, the app of the box itself, and who may read the box.
 async fn permit(
     unit: &Unit,
-    view: &Arc<CellView>,
+    context: &Arc<CellContext>,
     access: &Access,
     found: &Arc<BoxInfo>,
 ) -> Result<()> {
@@ -65,6 +69,6 @@ async fn permit(
     if own {
         return Ok(());
     }
-    let target = locate::locate(view, found, &[]).await?;
+    let target = locate::locate(context, found, &[]).await?;
     target.permit(urls, access, Operation::FindBox).map(drop)
 }

@@ -3,8 +3,8 @@
 use personium_types::{Code, Result};
 
 use crate::answer::Answer;
-use crate::call::CellCall;
 use crate::error::Challenge;
+use crate::request_context::CellRequest;
 use crate::route::CellRoute;
 use crate::{
     authorize, box_url, cell_root, dav, event, introspect, keys, log, message, odata, password,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Answers a request to a cell.
-pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer> {
+pub async fn handle(call: CellRequest, challenge: &mut Challenge) -> Result<Answer> {
     let Some(first) = call.call.path.decoded.first() else {
         return cell_root::handle(call).await;
     };
@@ -57,7 +57,7 @@ fn is_endpoint(route: CellRoute) -> bool {
     )
 }
 
-fn html(call: &CellCall) -> Result<Answer> {
+fn html(call: &CellRequest) -> Result<Answer> {
     match call.call.path.decoded.get(1..).unwrap_or_default() {
         [page] if page == "error" => {
             cell_root::only_get(&call.call.method)?;

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::answer::{self, Answer};
 use crate::box_root::RECURSIVE;
-use crate::call::CellCall;
+use crate::request_context::CellRequest;
 use crate::{dav, preflight, relay, unit};
 
 /// Answers a request to the root of a cell.
-pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
     match call.call.method.as_str() {
         "GET" => get(call).await,
         "OPTIONS" => options(call).await,
@@ -21,10 +21,10 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
     }
 }
 
-async fn get(call: CellCall) -> Result<Answer> {
+async fn get(call: CellRequest) -> Result<Answer> {
     let headers = &call.call.headers;
     if accepts(headers, "application/json") {
-        let cell = json!({"name": call.view.cell().name, "url": call.cell_url()});
+        let cell = json!({"name": call.context.cell().name, "url": call.cell_url()});
         let body = json!({"cell": cell, "unit": unit::document(&call.call)});
         return Ok(answer::json(StatusCode::OK, &body));
     }
@@ -32,12 +32,12 @@ async fn get(call: CellCall) -> Result<Answer> {
         let text = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
              <cell xmlns=\"urn:x-personium:xmlns\"><uuid>{}</uuid><ctl>{}__ctl/</ctl></cell>",
-            call.view.cell().id,
+            call.context.cell().id,
             call.cell_url(),
         );
         return Ok(answer::content(StatusCode::OK, "application/xml", text));
     }
-    relay::cell_page(call.call, call.view).await
+    relay::cell_page(call.call, call.context).await
 }
 
 /// Whether a media type is listed as it is: neither wildcards nor parameters count.
@@ -59,23 +59,23 @@ pub(crate) fn text_or_json(headers: &HeaderMap) -> &'static str {
     }
 }
 
-async fn options(call: CellCall) -> Result<Answer> {
-    call.permit(Operation::AskCell).await?;
+async fn options(call: CellRequest) -> Result<Answer> {
+    call.permit(Operation::OptionsCell).await?;
     Ok(preflight::allow("OPTIONS, POST, PROPFIND"))
 }
 
 /// Removes the cell with everything in it.
-async fn delete(call: CellCall) -> Result<Answer> {
+async fn delete(call: CellRequest) -> Result<Answer> {
     if call.call.header(RECURSIVE) != Some("true") {
         return Err(Error::new(Code::RecursiveHeader).with(RECURSIVE));
     }
-    let (urls, cell) = (call.call.unit.urls(), call.view.cell());
+    let (urls, cell) = (call.call.unit.urls(), call.context.cell());
     let permit = call
         .call
         .access
         .permit_manage(urls, cell, Operation::RemoveCell)?;
-    let (unit, view) = (call.call.unit.clone(), call.view);
-    odata::remove_cell(&unit, &view, &permit).await?;
+    let (unit, context) = (call.call.unit.clone(), call.context);
+    odata::remove_cell(&unit, &context, &permit).await?;
     Ok(answer::status(StatusCode::NO_CONTENT))
 }
 

@@ -20,8 +20,8 @@ use personium_types::{Code, Operation, Result};
 use personium_xml::Limits;
 
 use crate::answer::Answer;
-use crate::call::{Call, CellCall};
 use crate::error::Challenge;
+use crate::request_context::{CellRequest, RequestContext};
 use crate::{box_install, box_root, odata};
 
 pub use hrefs::box_url;
@@ -66,7 +66,7 @@ impl Spot {
 }
 
 /// Requests to a box or to something in it.
-pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer> {
+pub async fn handle(call: CellRequest, challenge: &mut Challenge) -> Result<Answer> {
     if box_install::is_meant(&call).await? {
         return box_install::handle(call).await;
     }
@@ -90,7 +90,7 @@ pub async fn handle(call: CellCall, challenge: &mut Challenge) -> Result<Answer>
 }
 
 async fn by_method(
-    call: CellCall,
+    call: CellRequest,
     resource: Resource,
     target: Target,
     spot: Spot,
@@ -136,7 +136,7 @@ fn not_allowed(resource: &Resource, target: &Target) -> Result<Answer> {
 }
 
 /// WebDAV requests to the cell itself.
-pub async fn cell_root(call: CellCall) -> Result<Answer> {
+pub async fn cell_root(call: CellRequest) -> Result<Answer> {
     match call.call.method.as_str() {
         "PROPFIND" => propfind::handle_cell(call).await,
         "PROPPATCH" => proppatch::handle_cell(call).await,
@@ -147,11 +147,11 @@ pub async fn cell_root(call: CellCall) -> Result<Answer> {
 
 /// What a request to a path below a box is about.
 #[must_use]
-pub fn resource_of(call: &CellCall) -> Resource {
+pub fn resource_of(call: &CellRequest) -> Resource {
     let mut segments = call.call.path.decoded.iter().cloned();
     Resource {
         unit: call.call.unit.clone(),
-        view: call.view.clone(),
+        context: call.context.clone(),
         access: call.call.access.clone(),
         box_name: segments.next().unwrap_or_default(),
         box_id: None,
@@ -161,7 +161,7 @@ pub fn resource_of(call: &CellCall) -> Resource {
 }
 
 /// Limits for XML in request bodies.
-pub(crate) fn xml_limits(call: &Call) -> Limits {
+pub(crate) fn xml_limits(call: &RequestContext) -> Limits {
     Limits {
         bytes: call.unit.settings().dav.xml_max,
         ..Limits::REQUEST

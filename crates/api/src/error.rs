@@ -31,7 +31,7 @@ pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Answer
         "en"
     };
     let body = json!({
-        "code": error.code().wire(),
+        "code": error.code().as_str(),
         "message": {"lang": lang, "value": shown(error, request_key)},
     });
     let mut out = with_patience(answer::json(status, &body), error);
@@ -71,7 +71,7 @@ pub(crate) fn body(error: &Error, request_key: &str) -> serde_json::Value {
         "en"
     };
     json!({
-        "code": error.code().wire(),
+        "code": error.code().as_str(),
         "message": {"lang": lang, "value": shown(error, request_key)},
     })
 }
@@ -97,7 +97,7 @@ pub(crate) fn log(error: &Error, request_key: &str) {
     }
     tracing::error!(
         request.key = request_key,
-        error.code = error.code().wire(),
+        error.code = error.code().as_str(),
         error.causes = causes.join(": "),
         "request failed: {error}"
     );

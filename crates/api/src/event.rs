@@ -7,8 +7,8 @@ use personium_odata::body::{Json, read_object};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::answer::{self, Answer};
-use crate::call::CellCall;
 use crate::preflight;
+use crate::request_context::CellRequest;
 
 /// Bytes of an event: three texts, each character escaped.
 const EVENT_MAX: usize = 1 << 20;
@@ -16,7 +16,7 @@ const EVENT_MAX: usize = 1 << 20;
 const HEADER_MAX: usize = 8 << 10;
 
 /// Takes an event.
-pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
+pub(crate) async fn handle(mut call: CellRequest) -> Result<Answer> {
     match call.call.method {
         Method::POST => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
@@ -31,12 +31,12 @@ pub(crate) async fn handle(mut call: CellCall) -> Result<Answer> {
         external: true,
         ..read(&bytes, about(&call))?
     };
-    event::post(&call.call.unit, &call.view, &permit, event).await?;
+    event::post(&call.call.unit, &call.context, &permit, event).await?;
     Ok(answer::status(StatusCode::OK))
 }
 
 /// What an event says about the request that causes it.
-pub(crate) fn about(call: &CellCall) -> Event {
+pub(crate) fn about(call: &CellRequest) -> Event {
     let (cell_url, call) = (call.cell_url(), &call.call);
     let header = |name| {
         let value = call.header(name).filter(|value| value.len() <= HEADER_MAX);

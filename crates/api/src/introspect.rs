@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
 
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::CellCall;
 use crate::error::Challenge;
+use crate::request_context::CellRequest;
 use crate::token::Form;
 use crate::{access, preflight};
 
@@ -26,7 +26,7 @@ enum Sight {
 }
 
 /// Answers a request to `__introspect`.
-pub async fn handle(mut call: CellCall, challenge: &mut Challenge) -> Result<Answer> {
+pub async fn handle(mut call: CellRequest, challenge: &mut Challenge) -> Result<Answer> {
     *challenge = Challenge::BearerOrBasic(call.cell_url());
     match call.call.method {
         Method::POST => {}
@@ -37,7 +37,7 @@ pub async fn handle(mut call: CellCall, challenge: &mut Challenge) -> Result<Ans
     let form = Form::parse(&body);
     let sight = sight(&call, &form)?;
     let token = form.get("token").unwrap_or_default();
-    let facts = introspect::facts(&call.call.unit, &call.view, token).await?;
+    let facts = introspect::facts(&call.call.unit, &call.context, token).await?;
     let seen = facts.filter(|facts| match &sight {
         Sight::Everything => true,
         Sight::App(app) => facts.schema.as_ref().is_some_and(|s| client::sees(app, s)),
@@ -46,14 +46,14 @@ pub async fn handle(mut call: CellCall, challenge: &mut Challenge) -> Result<Ans
     Ok(answer::json(StatusCode::OK, &body).with(header::CACHE_CONTROL, "no-store"))
 }
 
-async fn options(call: &CellCall) -> Result<Answer> {
-    call.permit(Operation::AskIntrospect).await?;
+async fn options(call: &CellRequest) -> Result<Answer> {
+    call.permit(Operation::OptionsIntrospect).await?;
     Ok(preflight::allow("OPTIONS, POST"))
 }
 
 /// # Errors
 /// 401 without credentials, 403 with ones that give no sight.
-fn sight(call: &CellCall, form: &Form) -> Result<Sight> {
+fn sight(call: &CellRequest, form: &Form) -> Result<Sight> {
     let header = call.call.headers.get(header::AUTHORIZATION);
     let basic = header
         .and_then(|value| value.to_str().ok())
@@ -69,7 +69,7 @@ fn sight(call: &CellCall, form: &Form) -> Result<Sight> {
     match &access.identity {
         Identity::Anonymous => Err(Code::AuthRequired.into()),
         Identity::UnitMaster | Identity::UnitAdmin { .. } | Identity::UnitUser { .. } => {
-            let manages = access.manages(call.call.unit.urls(), call.view.cell());
+            let manages = access.manages(call.call.unit.urls(), call.context.cell());
             let sight = manages.then_some(Sight::Everything);
             sight.ok_or_else(|| Code::PrivilegeLacking.into())
         }
@@ -84,7 +84,7 @@ fn sight(call: &CellCall, form: &Form) -> Result<Sight> {
     }
 }
 
-fn by_secret(call: &CellCall, id: &str, secret: &str) -> Result<Sight> {
+fn by_secret(call: &CellRequest, id: &str, secret: &str) -> Result<Sight> {
     let unit = &call.call.unit;
     if let Some((name, password)) = &unit.settings().auth.introspect
         && !password.reveal().is_empty()

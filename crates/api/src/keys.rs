@@ -3,14 +3,14 @@
 
 use http::{Method, StatusCode, header};
 use personium_model::auth::cell_key;
-use personium_model::cell::{Strictness, insists};
+use personium_model::cell::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
 use crate::answer::{self, Answer};
-use crate::call::CellCall;
 use crate::cell_root::only_get;
 use crate::preflight;
+use crate::request_context::CellRequest;
 
 /// The media type of a signed payload.
 const JOSE: &str = "application/jose";
@@ -18,19 +18,19 @@ const JOSE: &str = "application/jose";
 const PAYLOAD_MAX: usize = 1 << 20;
 
 /// The public keys of a cell (RFC 7517).
-pub async fn certs(call: CellCall) -> Result<Answer> {
+pub async fn certs(call: CellRequest) -> Result<Answer> {
     match call.call.method {
         Method::GET => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
         _ => return Err(call.call.method_not_allowed()),
     }
-    let key = cell_key::of(&call.call.unit, &call.view).await?;
+    let key = cell_key::of(&call.call.unit, &call.context).await?;
     let body = json!({"keys": [key.jwk()]});
     Ok(answer::json(StatusCode::OK, &body))
 }
 
 /// Signs the body (RFC 7515).
-pub async fn sign(mut call: CellCall) -> Result<Answer> {
+pub async fn sign(mut call: CellRequest) -> Result<Answer> {
     match call.call.method {
         Method::POST => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
@@ -41,12 +41,12 @@ pub async fn sign(mut call: CellCall) -> Result<Answer> {
         return Err(Error::new(Code::NotAcceptable).with(JOSE));
     }
     let payload = call.call.read_body(PAYLOAD_MAX).await?;
-    let key = cell_key::of(&call.call.unit, &call.view).await?;
+    let key = cell_key::of(&call.call.unit, &call.context).await?;
     let signed = key.sign(&payload).map_err(Error::internal)?;
     Ok(answer::content(StatusCode::OK, JOSE, signed))
 }
 
-fn accepts_jose(call: &CellCall) -> bool {
+fn accepts_jose(call: &CellRequest) -> bool {
     let mut listed = call
         .call
         .headers
@@ -66,7 +66,7 @@ fn accepts_jose(call: &CellCall) -> bool {
 }
 
 /// What clients want to know (OpenID Connect Discovery 1.0 section 3).
-pub async fn discovery(call: CellCall) -> Result<Answer> {
+pub async fn discovery(call: CellRequest) -> Result<Answer> {
     only_get(&call.call.method)?;
     let path = call.call.path.decoded.get(1..).unwrap_or_default();
     if !matches!(path, [name] if name == "openid-configuration") {
@@ -74,7 +74,7 @@ pub async fn discovery(call: CellCall) -> Result<Answer> {
     }
     let cell = call.cell_url();
     let mut response_types = vec!["code", "token", "id_token"];
-    if insists(&call.view, Strictness::RefusesImplicit).await? {
+    if policy_enabled(&call.context, OAuthPolicy::RefusesImplicit).await? {
         response_types.retain(|kind| *kind != "token");
     }
     let mut grant_types = vec![
@@ -84,10 +84,10 @@ pub async fn discovery(call: CellCall) -> Result<Answer> {
         "refresh_token",
         "urn:ietf:params:oauth:grant-type:saml2-bearer",
     ];
-    if insists(&call.view, Strictness::RefusesPassword).await? {
+    if policy_enabled(&call.context, OAuthPolicy::RefusesPassword).await? {
         grant_types.retain(|kind| *kind != "password");
     }
-    let names_issuer = insists(&call.view, Strictness::NamesIssuer).await?;
+    let names_issuer = policy_enabled(&call.context, OAuthPolicy::NamesIssuer).await?;
     let body = json!({
         "issuer": cell,
         "authorization_response_iss_parameter_supported": names_issuer,

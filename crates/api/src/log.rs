@@ -4,12 +4,12 @@ use http::StatusCode;
 use personium_dav::headers::{Depth, DepthError};
 use personium_dav::multistatus::{Multistatus, ResourceKind, ResponseProps};
 use personium_dav::propfind::{self, PropFindError};
-use personium_model::CellView;
+use personium_model::CellContext;
 use personium_model::event::log::{self, CURRENT_NAME, Log, LogFile};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::answer::{self, Answer};
-use crate::call::CellCall;
+use crate::request_context::CellRequest;
 use crate::{dav, preflight};
 
 const XML: &str = "application/xml";
@@ -48,7 +48,7 @@ fn is_archive(name: &str) -> bool {
 }
 
 /// Lists, reads or removes logs.
-pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
     let below = call.call.path.decoded.get(1..).unwrap_or_default();
     let place = Place::of(below).ok_or(Code::NoSuchPath)?;
     let is_file = !matches!(place, Place::Current | Place::Archives);
@@ -66,9 +66,9 @@ fn missing(name: &str) -> Error {
     Error::new(Code::NoSuchResource).with(name)
 }
 
-async fn read(call: CellCall, place: Place) -> Result<Answer> {
+async fn read(call: CellRequest, place: Place) -> Result<Answer> {
     call.permit(Operation::ReadLog).await?;
-    let log = Log::open(&call.view).await?;
+    let log = Log::open(&call.context).await?;
     let file = match place {
         Place::CurrentFile => log.find_current().await?,
         Place::Archive(name) => Some(log.get_archive(&name).await?),
@@ -83,12 +83,12 @@ async fn read(call: CellCall, place: Place) -> Result<Answer> {
     Ok(answer::content(StatusCode::OK, CSV, lines))
 }
 
-async fn remove(call: CellCall, place: Place) -> Result<Answer> {
+async fn remove(call: CellRequest, place: Place) -> Result<Answer> {
     let permit = call.permit(Operation::RemoveLog).await?;
     match place {
         Place::CurrentFile => Err(Code::CurrentLogDelete.into()),
         Place::Archive(name) => {
-            log::remove_archive(&call.call.unit, &call.view, &permit, &name).await?;
+            log::remove_archive(&call.call.unit, &call.context, &permit, &name).await?;
             Ok(answer::status(StatusCode::NO_CONTENT))
         }
         Place::Nothing(name) => Err(missing(&name)),
@@ -96,11 +96,11 @@ async fn remove(call: CellCall, place: Place) -> Result<Answer> {
     }
 }
 
-async fn list(mut call: CellCall, place: Place) -> Result<Answer> {
+async fn list(mut call: CellRequest, place: Place) -> Result<Answer> {
     call.permit(Operation::ReadLog).await?;
     let depth = depth(call.call.header("depth"))?;
     check_body(&mut call).await?;
-    let log = Log::open(&call.view).await?;
+    let log = Log::open(&call.context).await?;
     let base = format!("{}__log", call.cell_url());
     let mut out = String::new();
     let document = Multistatus::start(&mut out);
@@ -111,7 +111,7 @@ async fn list(mut call: CellCall, place: Place) -> Result<Answer> {
                 _ => ("archive", log.list_archives().await?),
             };
             let href = format!("{base}/{name}");
-            print_collection(&mut out, &document, &href, &call.view, &files);
+            print_collection(&mut out, &document, &href, &call.context, &files);
             if depth == Depth::One {
                 for file in &files {
                     print_file(&mut out, &document, &href, file);
@@ -144,7 +144,7 @@ fn depth(header: Option<&str>) -> Result<Depth> {
 }
 
 /// A body may only ask for all properties.
-async fn check_body(call: &mut CellCall) -> Result<()> {
+async fn check_body(call: &mut CellRequest) -> Result<()> {
     if !call.call.has_body() {
         return Ok(());
     }
@@ -153,7 +153,7 @@ async fn check_body(call: &mut CellCall) -> Result<()> {
     match propfind::parse(&body, &limits) {
         Ok(asked) if asked.allprop => Ok(()),
         Ok(_) | Err(PropFindError::WrongRoot) => Err(Code::DavXmlContent.into()),
-        Err(unreadable) => Err(Error::new(Code::DavXml).because(unreadable)),
+        Err(unreadable) => Err(Error::new(Code::DavXml).with_source(unreadable)),
     }
 }
 
@@ -162,10 +162,10 @@ fn print_collection(
     out: &mut String,
     document: &Multistatus,
     href: &str,
-    view: &CellView,
+    context: &CellContext,
     files: &[LogFile],
 ) {
-    let created = view.cell().published;
+    let created = context.cell().published;
     let newest = files.iter().map(|file| file.updated).max();
     document.response(
         out,

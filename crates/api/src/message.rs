@@ -10,7 +10,7 @@ use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::answer::Answer;
-use crate::call::CellCall;
+use crate::request_context::CellRequest;
 use crate::{odata, preflight};
 
 /// Bytes that a message may have as it is sent or delivered: the longest list of cells and the longest body, both
@@ -20,7 +20,7 @@ const MESSAGE_MAX: usize = 4 << 20;
 const COMMAND_MAX: usize = 64 << 10;
 
 /// Sends, receives, or changes the status of a message.
-pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
     let below = call.call.path.decoded.get(1..).unwrap_or_default();
     let below: Vec<&str> = below.iter().map(String::as_str).collect();
     let known = matches!(below.as_slice(), ["send" | "port"] | ["received", _]);
@@ -36,20 +36,20 @@ pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
     }
 }
 
-async fn send(mut call: CellCall) -> Result<Answer> {
+async fn send(mut call: CellRequest) -> Result<Answer> {
     let permit = call.permit(Operation::SendMessage).await?;
     let bytes = call.call.read_body(MESSAGE_MAX).await?;
-    let view = call.view.clone();
+    let context = call.context.clone();
     let service = odata::cell_service(call).await?;
     let app = service.call.access.app();
     let outgoing = message::prepare(&service.root, &bytes, app).await?;
-    let deliveries = delivery::deliver(&service.call, &view, &outgoing).await?;
+    let deliveries = delivery::deliver(&service.call, &context, &outgoing).await?;
     let sent = message::store_sent(&service.root, &permit, &outgoing, &deliveries).await?;
     let set = service.root.set("SentMessage")?;
     odata::created(&service, &set, &sent, KeyStyle::Encoded)
 }
 
-async fn receive(mut call: CellCall) -> Result<Answer> {
+async fn receive(mut call: CellRequest) -> Result<Answer> {
     let (permit, sender) = call.call.access.permit_delivery()?;
     let sender = sender.to_owned();
     let bytes = call.call.read_body(MESSAGE_MAX).await?;
@@ -59,11 +59,11 @@ async fn receive(mut call: CellCall) -> Result<Answer> {
     odata::created(&service, &set, &received, KeyStyle::Encoded)
 }
 
-async fn change_status(mut call: CellCall) -> Result<Answer> {
+async fn change_status(mut call: CellRequest) -> Result<Answer> {
     let message_permit = call.permit(Operation::DecideMessage).await?;
     let bytes = call.call.read_body(COMMAND_MAX).await?;
     let command = command(&bytes)?;
-    let (view, node) = (call.view.clone(), call.view.cell_node().await?);
+    let (context, node) = (call.context.clone(), call.context.cell_node().await?);
     let service = odata::cell_service(call).await?;
     let (access, urls) = (&service.call.access, service.call.unit.urls());
     let check = |found: &Entity| {
@@ -72,7 +72,7 @@ async fn change_status(mut call: CellCall) -> Result<Answer> {
                 RequestKind::Social => Operation::ApproveSocial,
                 RequestKind::Rule => Operation::ApproveRules,
             };
-            let permit = access.permit_cell(urls, view.cell(), &node.value.acl, operation);
+            let permit = access.permit_cell(urls, context.cell(), &node.value.acl, operation);
             permit.map(drop)
         })
     };

@@ -6,12 +6,12 @@
 mod account;
 mod batch;
 mod faults;
-mod gate;
 mod links;
 mod metadata;
 mod navigation;
 mod read;
 mod service;
+mod service_authorizer;
 mod write;
 
 use std::sync::Arc;
@@ -21,38 +21,38 @@ use personium_model::odata::Root;
 use personium_types::{Code, Result};
 
 use crate::answer::Answer;
-use crate::call::{Call, CellCall};
-use gate::Gate;
+use crate::request_context::{CellRequest, RequestContext};
 pub(crate) use service::{Service, no_content};
+use service_authorizer::ServiceAuthorizer;
 pub(crate) use write::created;
 
-/// How often a request is carried out anew because somebody changed the schema meanwhile: nothing of it was stored then.
+/// How often a request is carried out anew with_source somebody changed the schema meanwhile: nothing of it was stored then.
 const SCHEMA_RACES: usize = 32;
 
 /// Control objects of the unit.
-pub(crate) async fn unit_control(call: Call) -> Result<Answer> {
+pub(crate) async fn unit_control(call: RequestContext) -> Result<Answer> {
     let root = Root::unit(Arc::clone(&call.unit));
     let base = format!("{}__ctl/", call.unit.urls().unit());
     let path = call.path.raw.get(1..).unwrap_or_default().join("/");
-    Service::new(call, root, base, Gate::Unit)
+    Service::new(call, root, base, ServiceAuthorizer::Unit)
         .handle(&path)
         .await
 }
 
 /// Control objects of a cell.
-pub(crate) async fn cell_control(call: CellCall) -> Result<Answer> {
+pub(crate) async fn cell_control(call: CellRequest) -> Result<Answer> {
     let path = call.call.path.raw.get(1..).unwrap_or_default().join("/");
     let mut service = cell_service(call).await?;
     Box::pin(service.handle(&path)).await
 }
 
 /// The control objects of the cell that a request is for.
-pub(crate) async fn cell_service(call: CellCall) -> Result<Service> {
-    let node = call.view.cell_node().await?;
-    let root = Root::cell(Arc::clone(&call.call.unit), Arc::clone(&call.view));
+pub(crate) async fn cell_service(call: CellRequest) -> Result<Service> {
+    let node = call.context.cell_node().await?;
+    let root = Root::cell(Arc::clone(&call.call.unit), Arc::clone(&call.context));
     let base = format!("{}__ctl/", call.cell_url());
-    let gate = Gate::Cell {
-        view: call.view,
+    let gate = ServiceAuthorizer::Cell {
+        context: call.context,
         node,
     };
     Ok(Service::new(call.call, root, base, gate))
@@ -60,7 +60,7 @@ pub(crate) async fn cell_service(call: CellCall) -> Result<Service> {
 
 /// A request to an OData collection or to something in it. `target` leads to the collection; `target.rest` are the
 /// segments below it.
-pub(crate) async fn collection(call: CellCall, target: Target) -> Result<Answer> {
+pub(crate) async fn collection(call: CellRequest, target: Target) -> Result<Answer> {
     let raw = &call.call.path.raw;
     let below = raw
         .get(raw.len().saturating_sub(target.rest.len())..)
@@ -74,18 +74,18 @@ pub(crate) async fn collection(call: CellCall, target: Target) -> Result<Answer>
     let unit = Arc::clone(&call.call.unit);
     let in_schema = below.first().is_some_and(|s| s == "$metadata") && below.len() > 1;
     if in_schema {
-        let root = Root::schema(unit, call.view, target.node());
+        let root = Root::schema(unit, call.context, target.node());
         let path = below.get(1..).unwrap_or_default().join("/");
         let base = format!("{base}$metadata/");
-        let gate = Gate::Collection {
+        let gate = ServiceAuthorizer::Collection {
             target: Box::new(target),
         };
         return Service::new(call.call, root, base, gate)
             .handle(&path)
             .await;
     }
-    let root = Root::data(unit, call.view, target.node()).await?;
-    let gate = Gate::Collection {
+    let root = Root::data(unit, call.context, target.node()).await?;
+    let gate = ServiceAuthorizer::Collection {
         target: Box::new(target),
     };
     let mut service = Service::new(call.call, root, base, gate);

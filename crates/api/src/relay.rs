@@ -7,14 +7,14 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use personium_model::cell::cell_property;
 use personium_model::url::LOCAL_CELL;
-use personium_model::{CellView, Unit};
+use personium_model::{CellContext, Unit};
 use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_url};
 use personium_types::{Code, Error, Result};
 
 use crate::answer::{self, Answer};
-use crate::call::{Call, Path};
-use crate::inside::{self, Origin};
-use crate::outside::{Chosen, FetchError, Fetched};
+use crate::http_client::{FetchError, Fetched, UrlTrust};
+use crate::loopback::{self, Origin};
+use crate::request_context::{Path, RequestContext};
 use crate::route::CellRoute;
 
 /// The property of a cell that names its page.
@@ -29,19 +29,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where a page is.
 struct Page {
     url: String,
-    chosen: Chosen,
+    trust: UrlTrust,
 }
 
 /// Fetches the page of a cell, without credentials, and passes its status and body on.
-pub(crate) async fn cell_page(call: Call, view: Arc<CellView>) -> Result<Answer> {
+pub(crate) async fn cell_page(call: RequestContext, context: Arc<CellContext>) -> Result<Answer> {
     let unit = &call.unit;
     let default = unit.settings().relay_html_url.as_deref();
-    let page = find_page(unit, &view, PROPERTY, default)
+    let page = find_page(unit, &context, PROPERTY, default)
         .await?
         .ok_or_else(|| Error::new(Code::RelayUnset).with(PROPERTY))?;
     let fetched = tokio::time::timeout(PATIENCE, fetch(&call, &page))
         .await
-        .map_err(|e| Error::new(Code::RelayConnect).because(e))??;
+        .map_err(|e| Error::new(Code::RelayConnect).with_source(e))??;
     if !is_html(&fetched.headers) {
         return Err(Code::RelayContentType.into());
     }
@@ -50,13 +50,13 @@ pub(crate) async fn cell_page(call: Call, view: Arc<CellView>) -> Result<Answer>
 
 /// The page that a property of the cell, or else the unit, names; `None` if none is set or it cannot be fetched.
 pub(crate) async fn own_page(
-    call: &Call,
-    view: &CellView,
+    call: &RequestContext,
+    context: &CellContext,
     property: &str,
     default: Option<&str>,
 ) -> Option<String> {
     let unit = &call.unit;
-    let page = find_page(unit, view, property, default).await.ok()??;
+    let page = find_page(unit, context, property, default).await.ok()??;
     // The form could lead to itself for ever.
     if first_segment(unit, &page.url)
         .is_some_and(|first| CellRoute::of(&first) == CellRoute::Authorize)
@@ -82,26 +82,26 @@ fn is_html(headers: &HeaderMap) -> bool {
 /// The page that the cell names, else the unit's, by its `http(s)` URL.
 async fn find_page(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     property: &str,
     default: Option<&str>,
 ) -> Result<Option<Page>> {
-    let (url, chosen) = match (cell_property(view, property).await?, default) {
-        (Some(own), _) => (own, Chosen::ByOwner),
-        (None, Some(default)) => (default.to_owned(), Chosen::ByOperator),
+    let (url, trust) = match (cell_property(context, property).await?, default) {
+        (Some(own), _) => (own, UrlTrust::CellOwner),
+        (None, Some(default)) => (default.to_owned(), UrlTrust::Operator),
         (None, None) => return Ok(None),
     };
-    let url = resolve(unit, view, property, &url)?;
-    Ok(Some(Page { url, chosen }))
+    let url = resolve(unit, context, property, &url)?;
+    Ok(Some(Page { url, trust }))
 }
 
-fn resolve(unit: &Unit, view: &CellView, property: &str, url: &str) -> Result<String> {
+fn resolve(unit: &Unit, context: &CellContext, property: &str, url: &str) -> Result<String> {
     if !(is_http_url(url) || is_unit_local_url(url) || is_cell_local_url(url)) {
         return Err(Error::new(Code::RelayMalformed).with(property));
     }
     let resolved = match url.strip_prefix(LOCAL_CELL) {
         Some(path) => {
-            let cell = unit.urls().cell(&view.cell().name);
+            let cell = unit.urls().cell(&context.cell().name);
             Some(cell + path.strip_prefix('/').unwrap_or(path))
         }
         None => unit.urls().resolve(url),
@@ -120,27 +120,27 @@ fn first_segment(unit: &Unit, url: &str) -> Option<String> {
     })
 }
 
-async fn fetch(call: &Call, page: &Page) -> Result<Fetched> {
+async fn fetch(call: &RequestContext, page: &Page) -> Result<Fetched> {
     let url = page.url.as_str();
     if let Some(first) = first_segment(&call.unit, url) {
         // A cell's root could lead to itself for ever.
         if first.is_empty() {
-            return Err(Error::new(Code::RelayAnswer).because("a cell root cannot be the page"));
+            return Err(Error::new(Code::RelayAnswer).with_source("a cell root cannot be the page"));
         }
         let request = Request::get(url)
             .header(header::ACCEPT, HTML)
             .body(Bytes::new())
-            .map_err(|e| Error::new(Code::RelayAnswer).because(e))?;
-        let asked = inside::ask(Origin::of(call), request, PAGE_MAX).await;
-        return asked.map_err(|e| Error::new(Code::RelayAnswer).because(e));
+            .map_err(|e| Error::new(Code::RelayAnswer).with_source(e))?;
+        let asked = loopback::send(Origin::of(call), request, PAGE_MAX).await;
+        return asked.map_err(|e| Error::new(Code::RelayAnswer).with_source(e));
     }
-    let fetched = call.outside.get(url, HTML, page.chosen, PAGE_MAX).await;
+    let fetched = call.http_client.get(url, HTML, page.trust, PAGE_MAX).await;
     fetched.map_err(|e| {
         let code = match e {
             FetchError::Answer(_) => Code::RelayAnswer,
             _ => Code::RelayConnect,
         };
-        Error::new(code).because(e)
+        Error::new(code).with_source(e)
     })
 }
 
@@ -148,7 +148,7 @@ async fn fetch(call: &Call, page: &Page) -> Result<Fetched> {
 pub(crate) fn error_page(code: Option<&str>) -> Answer {
     let message = Code::ALL
         .iter()
-        .find(|known| Some(known.wire()) == code)
+        .find(|known| Some(known.as_str()) == code)
         .map_or("undefined", |known| known.message());
     let page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Error</title></head>\

@@ -8,8 +8,8 @@ use personium_types::{Operation, Result};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
-use crate::call::CellCall;
 use crate::preflight;
+use crate::request_context::CellRequest;
 
 /// Members of a rule as they are stored.
 const MEMBERS: &[&str] = &[
@@ -23,14 +23,14 @@ const MEMBERS: &[&str] = &[
 ];
 
 /// Shows the rules with the number of events that hit them, and the boxes that they belong to.
-pub(crate) async fn handle(call: CellCall) -> Result<Answer> {
+pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
     match call.call.method {
         Method::GET => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
         _ => return Err(call.call.method_not_allowed()),
     }
     call.permit(Operation::ReadRulesInForce).await?;
-    let found = rule::list_in_force(&call.call.unit, &call.view).await?;
+    let found = rule::list_in_force(&call.call.unit, &call.context).await?;
     let boxes: BTreeMap<_, _> = found
         .iter()
         .filter_map(|(rule, _)| rule.in_box.as_ref())

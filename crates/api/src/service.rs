@@ -10,11 +10,11 @@ use personium_types::{Code, Result};
 
 use crate::answer::Answer;
 use crate::body::Body;
-use crate::call::{Call, CellCall, Path};
 use crate::error::{self, Challenge};
-use crate::inside::Origin;
+use crate::http_client::HttpClient;
 use crate::locate::{self, Place};
-use crate::outside::Outside;
+use crate::loopback::Origin;
+use crate::request_context::{CellRequest, Path, RequestContext};
 use crate::status::Operator;
 use crate::{access, cell, forwarded, preflight, unit};
 
@@ -29,17 +29,17 @@ pub struct Service {
 #[derive(Clone)]
 struct Current {
     unit: Arc<Unit>,
-    outside: Arc<Outside>,
+    http_client: Arc<HttpClient>,
     /// How many requests of the unit to itself led here.
     depth: u8,
 }
 
 impl Current {
     fn of(unit: Arc<Unit>) -> Self {
-        let outside = Arc::new(Outside::new(unit.settings()));
+        let http_client = Arc::new(HttpClient::new(unit.settings()));
         Self {
             unit,
-            outside,
+            http_client,
             depth: 0,
         }
     }
@@ -57,7 +57,7 @@ impl Service {
 
     /// The same, with somebody who knows the settings and can read them anew.
     #[must_use]
-    pub fn operated_by(self, operator: Arc<dyn Operator>) -> Self {
+    pub fn with_admin_hooks(self, operator: Arc<dyn Operator>) -> Self {
         Self {
             operator: Some(operator),
             ..self
@@ -68,7 +68,7 @@ impl Service {
     pub(crate) fn inside(origin: &Origin<'_>) -> Self {
         let current = Current {
             unit: Arc::clone(origin.unit),
-            outside: Arc::clone(origin.outside),
+            http_client: Arc::clone(origin.http_client),
             depth: origin.depth.saturating_add(1),
         };
         Self {
@@ -78,9 +78,9 @@ impl Service {
     }
 
     /// The unit, and its way to other servers, by the settings of this moment.
-    pub(crate) fn parts(&self) -> (Arc<Unit>, Arc<Outside>) {
+    pub(crate) fn parts(&self) -> (Arc<Unit>, Arc<HttpClient>) {
         let current = self.current.read();
-        (Arc::clone(&current.unit), Arc::clone(&current.outside))
+        (Arc::clone(&current.unit), Arc::clone(&current.http_client))
     }
 
     pub(crate) fn operator(&self) -> Option<&dyn Operator> {
@@ -174,9 +174,9 @@ impl Current {
         };
         let url = format!("{base}{}", inside.strip_prefix('/').unwrap_or(inside));
         let new_call = |path: Path| {
-            let mut call = Call::new(
+            let mut call = RequestContext::new(
                 Arc::clone(&self.unit),
-                Arc::clone(&self.outside),
+                Arc::clone(&self.http_client),
                 method.clone(),
                 parts.headers.clone(),
                 path,
@@ -202,12 +202,12 @@ impl Current {
                     .decode_utf8_lossy()
                     .into_owned();
                 let known = name.parse::<personium_types::name::CellName>().is_ok();
-                let view = if known {
+                let context = if known {
                     self.unit.find_cell(&name).await?
                 } else {
                     None
                 };
-                let Some(view) = view else {
+                let Some(context) = context else {
                     if self.unit.urls().path_based() {
                         // The path belongs to the unit then, where tokens of cells count for nothing.
                         access::of_unit_call(&new_call(Path::default())).await?;
@@ -216,7 +216,7 @@ impl Current {
                 };
                 *challenge = Challenge::Bearer(self.unit.urls().cell(&name));
                 let call = new_call(Path::parse(&path)?);
-                let mut call = CellCall { call, view };
+                let mut call = CellRequest { call, context };
                 call.call.access = access::of_cell_call(&call).await?;
                 Box::pin(cell::handle(call, challenge)).await
             }

@@ -6,8 +6,8 @@ use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
-use crate::call::Call;
 use crate::preflight;
+use crate::request_context::RequestContext;
 use crate::service::Service;
 
 /// Knows the settings of the unit and where they come from.
@@ -26,7 +26,7 @@ pub trait Operator: Send + Sync + 'static {
 }
 
 /// Shows the settings and how the unit is, or reads the settings anew.
-pub(crate) async fn handle(call: Call, service: &Service) -> Result<Answer> {
+pub(crate) async fn handle(call: RequestContext, service: &Service) -> Result<Answer> {
     let operator = service.operator().ok_or(Code::NoSuchPath)?;
     match call.method {
         Method::GET => {

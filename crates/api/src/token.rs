@@ -14,8 +14,8 @@ use http::Method;
 use personium_types::{Code, Error, Result};
 
 use crate::answer::Answer;
-use crate::call::CellCall;
 use crate::preflight;
+use crate::request_context::CellRequest;
 
 /// Largest body, in bytes: a form with two of the longest assertions.
 const BODY_MAX: usize = 4 << 20;
@@ -25,7 +25,7 @@ const ACCESS_SECONDS: i64 = 3_600;
 const REFRESH_SECONDS: i64 = 86_400;
 
 /// A request to `__token`.
-pub async fn handle(mut call: CellCall) -> Result<Answer> {
+pub async fn handle(mut call: CellRequest) -> Result<Answer> {
     match call.call.method {
         Method::POST => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
@@ -36,7 +36,7 @@ pub async fn handle(mut call: CellCall) -> Result<Answer> {
     outcome.or_else(|refusal| error::render(refusal, &realm, &call.call.request_key))
 }
 
-async fn post(call: &mut CellCall) -> Result<Answer> {
+async fn post(call: &mut CellRequest) -> Result<Answer> {
     let body = call.call.read_body(BODY_MAX).await?;
     if body.is_empty() {
         return Err(Error::new(Code::GrantParameter).with("grant_type"));

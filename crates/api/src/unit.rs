@@ -5,7 +5,7 @@ use personium_types::{Code, Result};
 use serde_json::json;
 
 use crate::answer::{self, Answer};
-use crate::call::Call;
+use crate::request_context::RequestContext;
 use crate::service::Service;
 use crate::{odata, preflight, status};
 
@@ -18,7 +18,7 @@ const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 </cross-domain-policy>";
 
 /// Answers a request to the unit.
-pub async fn handle(call: Call, service: &Service) -> Result<Answer> {
+pub async fn handle(call: RequestContext, service: &Service) -> Result<Answer> {
     let first = call.path.decoded.first().map(String::as_str);
     match first {
         None => root(&call),
@@ -36,7 +36,7 @@ pub async fn handle(call: Call, service: &Service) -> Result<Answer> {
     }
 }
 
-fn root(call: &Call) -> Result<Answer> {
+fn root(call: &RequestContext) -> Result<Answer> {
     match call.method {
         Method::GET => Ok(answer::json(
             StatusCode::OK,
@@ -49,7 +49,7 @@ fn root(call: &Call) -> Result<Answer> {
 
 /// What documents of the unit, its cells and boxes tell about the unit.
 #[must_use]
-pub fn document(call: &Call) -> serde_json::Value {
+pub fn document(call: &RequestContext) -> serde_json::Value {
     let urls = call.unit.urls();
     json!({"url": urls.unit(), "path_based_cellurl_enabled": urls.path_based()})
 }

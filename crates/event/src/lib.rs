@@ -1,4 +1,4 @@
-//! Sending what rules want to be sent.
+//! RequestKind what rules want to be sent.
 //!
 //! `model` judges events and stores the requests that rules make of them. Here these are sent: one after the other for
 //! each rule, those of different rules at the same time, each at least once. What came of it goes to the event log of the
@@ -15,7 +15,7 @@ pub use runner::run;
 
 /// The way of requests, to this unit and to others.
 #[async_trait]
-pub trait Courier: Send + Sync {
+pub trait RequestSender: Send + Sync {
     /// Sends a request to an absolute URL and gives the answer. Redirects are not followed, and certificates are
     /// checked. `None` if there was no answer.
     async fn send(&self, request: Request<Bytes>) -> Option<Reply>;

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use personium_model::auth::issue;
-use personium_model::event::action::{Action, Sending};
+use personium_model::event::outbox::{OutboxEntry, RequestKind};
 use personium_model::event::{EVENT_ID, Event, RULE_CHAIN, VIA};
-use personium_model::{CellView, Unit};
+use personium_model::{CellContext, Unit};
 use personium_types::{Code, Result};
 use serde_json::{Map, Value, json};
 
-use crate::{Courier, Reply};
+use crate::{Reply, RequestSender};
 
 /// What is logged in place of a status if there was no answer.
 pub(crate) const NO_ANSWER: &str = "404";
@@ -35,45 +35,45 @@ const OWN_MEMBERS: &[&str] = &["__metadata", "__published", "__updated"];
 /// One rule at work.
 struct Work<'a> {
     unit: &'a Unit,
-    courier: &'a dyn Courier,
-    view: &'a CellView,
+    sender: &'a dyn RequestSender,
+    context: &'a CellContext,
     event: &'a Event,
 }
 
 /// Sends the request of a rule; the status of the answer, or what stands for it.
 pub(crate) async fn send(
     unit: &Unit,
-    courier: &dyn Courier,
-    view: &CellView,
-    action: &Action,
+    sender: &dyn RequestSender,
+    context: &CellContext,
+    action: &OutboxEntry,
 ) -> Result<String> {
     let (event, target) = (&action.event, action.target.as_str());
     let work = Work {
         unit,
-        courier,
-        view,
+        sender,
+        context,
         event,
     };
-    let own_cell = unit.urls().cell(&view.cell().name);
+    let own_cell = unit.urls().cell(&context.cell().name);
     let via = match action.sending {
-        Sending::Exec | Sending::Relay => event.via.clone(),
-        Sending::RelayEvent | Sending::RelayData => Some(match &event.via {
+        RequestKind::Exec | RequestKind::Relay => event.via.clone(),
+        RequestKind::RelayEvent | RequestKind::RelayData => Some(match &event.via {
             Some(before) => format!("{before},{own_cell}"),
             None => own_cell,
         }),
     };
     let via = via.as_deref();
     let outcome = match action.sending {
-        Sending::Exec | Sending::Relay => {
+        RequestKind::Exec | RequestKind::Relay => {
             let body = told(event).to_string();
             work.ask(Method::POST, target, body, via).await
         }
-        Sending::RelayEvent => {
+        RequestKind::RelayEvent => {
             let body = relayed(event).to_string();
             let target = format!("{target}{EVENT_ENDPOINT}");
             work.ask(Method::POST, &target, body, via).await
         }
-        Sending::RelayData => work.copy(target, via).await,
+        RequestKind::RelayData => work.copy(target, via).await,
     };
     match outcome {
         Ok(outcome) => Ok(outcome.unwrap_or_else(|| NO_ANSWER.to_owned())),
@@ -128,13 +128,13 @@ impl Work<'_> {
         let Ok(request) = request.body(Bytes::from(body)) else {
             return Ok(None);
         };
-        Ok(self.courier.send(request).await)
+        Ok(self.sender.send(request).await)
     }
 
     /// The token that goes with a request to a URL.
     async fn token(&self, url: &str) -> Result<Option<String>> {
         let urls = self.unit.urls();
-        let own = &self.view.cell().name;
+        let own = &self.context.cell().name;
         let target = match urls.split(url) {
             Some((cell, _)) if cell == *own => None,
             Some((cell, _)) => Some(urls.cell(&cell)),
@@ -147,10 +147,10 @@ impl Work<'_> {
             true => vec![EVENT_SCOPE.to_owned()],
             false => Vec::new(),
         };
-        let (unit, view) = (self.unit, self.view);
+        let (unit, context) = (self.unit, self.context);
         issue::action_token(
             unit,
-            view,
+            context,
             self.event,
             target.as_deref(),
             scopes,
@@ -166,7 +166,7 @@ impl Work<'_> {
             Some("odata.update" | "odata.patch") => false,
             _ => return Ok(Some(UNSUPPORTED.to_owned())),
         };
-        let own = self.unit.urls().cell(&self.view.cell().name);
+        let own = self.unit.urls().cell(&self.context.cell().name);
         let object = self.event.object.as_deref().unwrap_or_default();
         if !object.starts_with(&own) {
             return Ok(Some(NO_ENTITY.to_owned()));

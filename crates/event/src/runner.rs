@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use personium_model::event::action::{self, Action};
-use personium_model::event::bell::Lane;
-use personium_model::{CellView, Unit};
+use personium_model::event::outbox::{self, OutboxEntry};
+use personium_model::event::outbox_queue::OutboxPartition;
+use personium_model::{CellContext, Unit};
 use personium_types::Result;
 use tokio::sync::Semaphore;
 
-use crate::Courier;
+use crate::RequestSender;
 use crate::request::{self, NO_ANSWER};
 
 /// The pause after the store has failed.
@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends what rules want to be sent, what a former run has left first, until it is dropped. The requests of `at_once`
 /// rules are under way at the same time.
-pub async fn run(unit: Arc<Unit>, courier: Arc<dyn Courier>, at_once: usize) {
-    tokio::join!(find_left(&unit), work(&unit, &courier, at_once));
+pub async fn run(unit: Arc<Unit>, sender: Arc<dyn RequestSender>, at_once: usize) {
+    tokio::join!(find_left(&unit), work(&unit, &sender, at_once));
 }
 
 /// Looks for what a former run has left. A cell that cannot be read is looked at again and again, beside the work for others.
@@ -31,7 +31,7 @@ async fn find_left(unit: &Unit) {
         );
     };
     let mut cells = loop {
-        match unit.bell().announced(unit).await {
+        match unit.outbox().announced(unit).await {
             Ok(cells) => break cells,
             Err(error) => again(&error),
         }
@@ -40,7 +40,7 @@ async fn find_left(unit: &Unit) {
     while !cells.is_empty() {
         let mut failed = Vec::new();
         for cell in cells {
-            if let Err(error) = unit.bell().ring_for(unit, cell).await {
+            if let Err(error) = unit.outbox().ring_for(unit, cell).await {
                 again(&error);
                 failed.push(cell);
             }
@@ -50,22 +50,22 @@ async fn find_left(unit: &Unit) {
     }
 }
 
-async fn work(unit: &Arc<Unit>, courier: &Arc<dyn Courier>, at_once: usize) {
+async fn work(unit: &Arc<Unit>, sender: &Arc<dyn RequestSender>, at_once: usize) {
     let places = Arc::new(Semaphore::new(at_once.max(1)));
     loop {
-        let lane = unit.bell().next().await;
+        let partition = unit.outbox().next().await;
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        let (unit, courier) = (Arc::clone(unit), Arc::clone(courier));
+        let (unit, sender) = (Arc::clone(unit), Arc::clone(sender));
         tokio::spawn(async move {
-            let emptied = empty(&unit, &*courier, &lane).await;
+            let emptied = empty(&unit, &*sender, &partition).await;
             drop(place);
             if let Err(error) = emptied {
-                let cell = lane.cell;
+                let cell = partition.cell;
                 tracing::error!(cell.id = %cell, "what a rule of cell {cell} sends has to wait: {error}");
                 tokio::time::sleep(PAUSE).await;
-                unit.bell().put_back(lane);
+                unit.outbox().put_back(partition);
             }
         });
     }
@@ -75,37 +75,41 @@ async fn work(unit: &Arc<Unit>, courier: &Arc<dyn Courier>, at_once: usize) {
 ///
 /// # Errors
 /// If the store fails; then there is more to send.
-async fn empty(unit: &Unit, courier: &dyn Courier, lane: &Lane) -> Result<()> {
+async fn empty(unit: &Unit, sender: &dyn RequestSender, partition: &OutboxPartition) -> Result<()> {
     loop {
-        let is_empty = !send_next(unit, courier, lane).await?;
-        if is_empty && unit.bell().rest(lane) {
+        let is_empty = !send_next(unit, sender, partition).await?;
+        if is_empty && unit.outbox().rest(partition) {
             return Ok(());
         }
     }
 }
 
 /// Sends the next request of a rule; `false` if there is none.
-async fn send_next(unit: &Unit, courier: &dyn Courier, lane: &Lane) -> Result<bool> {
-    let Some(view) = unit.find_cell_by_id(&lane.cell).await? else {
+async fn send_next(
+    unit: &Unit,
+    sender: &dyn RequestSender,
+    partition: &OutboxPartition,
+) -> Result<bool> {
+    let Some(context) = unit.find_cell_by_id(&partition.cell).await? else {
         // The cell is gone, and what it had to say with it.
         return Ok(false);
     };
-    let Some((key, action)) = action::find_next(view.records(), &lane.rule).await? else {
+    let Some((key, action)) = outbox::find_next(context.records(), &partition.rule).await? else {
         return Ok(false);
     };
-    let outcome = perform(unit, courier, &view, &action).await?;
-    action::finish(unit, &view, &key, &action, &outcome).await?;
+    let outcome = perform(unit, sender, &context, &action).await?;
+    outbox::finish(unit, &context, &key, &action, &outcome).await?;
     Ok(true)
 }
 
 /// Does what a rule wants; what came of it.
 async fn perform(
     unit: &Unit,
-    courier: &dyn Courier,
-    view: &CellView,
-    action: &Action,
+    sender: &dyn RequestSender,
+    context: &CellContext,
+    action: &OutboxEntry,
 ) -> Result<String> {
-    let sending = request::send(unit, courier, view, action);
+    let sending = request::send(unit, sender, context, action);
     match tokio::time::timeout(PATIENCE, sending).await {
         Ok(outcome) => outcome,
         Err(_) => Ok(NO_ANSWER.to_owned()),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use personium_event::{Courier, Reply};
+use personium_event::{Reply, RequestSender};
 use personium_model::odata::Root;
 use personium_store::Space;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -21,7 +21,7 @@ use world::World;
 struct Told(UnboundedSender<String>);
 
 #[async_trait]
-impl Courier for Told {
+impl RequestSender for Told {
     async fn send(&self, request: Request<Bytes>) -> Option<Reply> {
         let event: serde_json::Value = serde_json::from_slice(request.body()).ok()?;
         self.0.send(event["Type"].as_str()?.to_owned()).ok()?;
@@ -37,8 +37,8 @@ async fn two_cells() -> (World, Space) {
     let world = World::new().await;
     world.make_cell("d").await;
     for name in ["d", "c"] {
-        let view = world.find(name).await.unwrap();
-        let root = Root::cell(world.unit.clone(), view.clone());
+        let context = world.find(name).await.unwrap();
+        let root = Root::cell(world.unit.clone(), context.clone());
         world.relay(&root).await;
         world.post(&world.find(name).await.unwrap()).await;
     }
@@ -49,8 +49,8 @@ async fn two_cells() -> (World, Space) {
 /// Sends one after the other, and gives what was sent.
 fn send(world: &World) -> UnboundedReceiver<String> {
     let (told, sent) = unbounded_channel();
-    let courier = Arc::new(Told(told));
-    tokio::spawn(personium_event::run(world.unit.clone(), courier, 1));
+    let sender = Arc::new(Told(told));
+    tokio::spawn(personium_event::run(world.unit.clone(), sender, 1));
     sent
 }
 
@@ -67,8 +67,8 @@ async fn at_the_start() {
     world.damage(Some(damaged));
     let mut sent = send(&world);
     is_from(&mut sent, "c").await;
-    let view = world.find("c").await.unwrap();
-    world.post(&view).await;
+    let context = world.find("c").await.unwrap();
+    world.post(&context).await;
     is_from(&mut sent, "c").await;
     world.damage(None);
     is_from(&mut sent, "d").await;

@@ -9,7 +9,7 @@ use personium_types::{Code, Error, Need, Operation, Privilege, Result};
 use crate::auth::client;
 use crate::{Acl, BoxInfo, Cell, SchemaLevel, UnitUrls};
 
-/// Proof that the access check for a target was passed. Only this module makes one.
+/// SelfAuthenticated that the access check for a target was passed. Only this module makes one.
 #[derive(Debug)]
 pub struct Permit(());
 

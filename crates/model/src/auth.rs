@@ -35,13 +35,13 @@ pub mod ip_range;
 pub mod issue;
 pub mod keys;
 pub mod login;
-pub mod pace;
+pub mod login_rate_limiter;
+pub mod one_time_tokens;
 pub mod pkce;
-pub mod proven;
 pub mod rule;
 pub mod scope;
-pub mod spent;
 pub mod unit_user;
+pub mod verified_passwords;
 pub mod visitor;
 
 pub use account::hash_password;

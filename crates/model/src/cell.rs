@@ -6,7 +6,7 @@ use personium_odata::value::Properties;
 use personium_types::{CellId, NodeId, Result};
 use personium_xml::{Element, Limits};
 
-use crate::CellView;
+use crate::CellContext;
 use crate::entity::StoredEntity;
 
 /// A cell as the catalogue knows it.
@@ -51,7 +51,7 @@ impl Cell {
 
 /// What a cell can insist on. Each is a property in the server's own namespace, and holds when its text is `true`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strictness {
+pub enum OAuthPolicy {
     /// Codes only for applications that prove that they asked for them (RFC 7636).
     RequiresPkce,
     /// No tokens in redirects: no implicit grant (RFC 9700 section 2.1.2).
@@ -62,7 +62,7 @@ pub enum Strictness {
     NamesIssuer,
 }
 
-impl Strictness {
+impl OAuthPolicy {
     /// The name of the property.
     #[must_use]
     pub const fn property(self) -> &'static str {
@@ -75,14 +75,14 @@ impl Strictness {
     }
 }
 
-/// Whether a cell insists on something.
-pub async fn insists(view: &CellView, on: Strictness) -> Result<bool> {
-    Ok(cell_property(view, on.property()).await?.as_deref() == Some("true"))
+/// Whether a cell policy_enabled on something.
+pub async fn policy_enabled(context: &CellContext, on: OAuthPolicy) -> Result<bool> {
+    Ok(cell_property(context, on.property()).await?.as_deref() == Some("true"))
 }
 
 /// The text of a property of the cell in the server's own namespace; `None` if it is not set.
-pub async fn cell_property(view: &CellView, name: &str) -> Result<Option<String>> {
-    let node = view.cell_node().await?;
+pub async fn cell_property(context: &CellContext, name: &str) -> Result<Option<String>> {
+    let node = context.cell_node().await?;
     let key = proppatch::key(PERSONIUM_NS, name);
     Ok(node.value.properties.get(&key).and_then(|xml| {
         let element = Element::parse(xml.as_bytes(), &Limits::REQUEST).ok()?;

@@ -11,8 +11,8 @@ use crate::node::{Kind, Node, SERVICE_SOURCE};
 use crate::records::put_checked;
 use crate::resource::add_member;
 use crate::sweep;
-use crate::unit::Touch;
-use crate::{FollowUp, Permit, Resource};
+use crate::unit::Invalidation;
+use crate::{Permit, PostCommit, Resource};
 
 /// Whether a collection may be made here, as far as that does not depend on the request's body.
 ///
@@ -62,7 +62,7 @@ pub async fn create(resource: &Resource, kind: Kind) -> Result<String> {
         let permit = check_create(resource, &target)?;
         make(permit, resource, &target, kind).await
     };
-    resource.change(Touch::Structure, change).await
+    resource.change(Invalidation::Cell, change).await
 }
 
 async fn make(
@@ -102,7 +102,7 @@ async fn make(
 pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
     check_remove(resource, &resource.locate().await?)?;
     if recursive {
-        sweep::announce(&resource.unit, &resource.view).await?;
+        sweep::mark_pending(&resource.unit, &resource.context).await?;
     }
     let change = |target: Target| async move {
         let permit = check_remove(resource, &target)?;
@@ -110,16 +110,16 @@ pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         unlink(&permit, &mut batch, &target);
-        let mut follow_up = FollowUp::none();
+        let mut post_commit = PostCommit::none();
         if recursive {
             sweep::enlist(&mut batch, found.value())?;
-            follow_up = follow_up.sweep(target.view.cell().id);
+            post_commit = post_commit.sweep(target.context.cell().id);
         } else {
             remove_empty(&target, &mut batch).await?;
         }
-        Ok((batch, follow_up, ()))
+        Ok((batch, post_commit, ()))
     };
-    resource.change_then(Touch::Structure, change).await
+    resource.change_with(Invalidation::Cell, change).await
 }
 
 fn check_remove(resource: &Resource, target: &Target) -> Result<Permit> {
@@ -140,7 +140,7 @@ fn check_remove(resource: &Resource, target: &Target) -> Result<Permit> {
 
 /// Adds to a batch what else goes with an empty collection, and that it is empty.
 async fn remove_empty(target: &Target, batch: &mut Batch) -> Result<()> {
-    let records = target.view.records();
+    let records = target.context.records();
     let node = target.node().value();
     let mut empty = vec![keys::children(&node.id)];
     match node.kind {
@@ -152,7 +152,7 @@ async fn remove_empty(target: &Target, batch: &mut Batch) -> Result<()> {
         }
         Kind::Service => {
             empty.clear();
-            let source = locate::child(&target.view, &node.id, SERVICE_SOURCE).await?;
+            let source = locate::child(&target.context, &node.id, SERVICE_SOURCE).await?;
             if let Some(source) = source {
                 let id = source.value().id;
                 empty.push(keys::children(&id));

@@ -4,10 +4,10 @@
 //! and a record for each request that a rule wants to be sent. So nothing of an event that was acknowledged is lost in a
 //! crash. The requests are sent afterwards, at least once, in the order of events for each rule.
 
-pub mod action;
-pub mod bell;
 pub mod log;
-mod moment;
+mod monotonic_ids;
+pub mod outbox;
+pub mod outbox_queue;
 pub mod rule;
 
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use personium_store::Batch;
 use personium_types::{Code, Result};
 use serde::{Deserialize, Serialize};
 
-use self::action::Action;
-use self::bell::Lane;
-pub(crate) use self::moment::Moments;
-use self::rule::{Doing, Rule};
+pub(crate) use self::monotonic_ids::MonotonicIds;
+use self::outbox::OutboxEntry;
+use self::outbox_queue::OutboxPartition;
+use self::rule::{Rule, RuleAction};
 use crate::url::LOCAL_CELL;
-use crate::{CellView, FollowUp, Permit, Unit, keys};
+use crate::{CellContext, Permit, PostCommit, Unit, keys};
 
 /// The header with the id of the first event of a chain.
 pub const EVENT_ID: &str = "x-personium-eventid";
@@ -88,7 +88,10 @@ impl Event {
                 .and_then(|path| path.strip_prefix('/'))
                 .map_or_else(|| object.to_owned(), |path| format!("{cell_url}{path}"))
         });
-        let id = self.id.clone().or_else(|| Some(moment::random_text()));
+        let id = self
+            .id
+            .clone()
+            .or_else(|| Some(monotonic_ids::random_text()));
         Self {
             object,
             id,
@@ -101,21 +104,29 @@ impl Event {
 ///
 /// # Errors
 /// 503 if too many requests of rules of this cell wait already: then nothing of the event is kept.
-pub async fn post(unit: &Unit, view: &CellView, _permit: &Permit, event: Event) -> Result<()> {
-    let rules = rule::in_force(unit, view).await?;
+pub async fn post(
+    unit: &Unit,
+    context: &CellContext,
+    _permit: &Permit,
+    event: Event,
+) -> Result<()> {
+    let rules = rule::in_force(unit, context).await?;
     let hit = rules.hit_by(&event, unit.settings().events.hops_max);
     if hit.is_empty() {
         return Ok(());
     }
-    let event = event.told(&unit.urls().cell(&view.cell().name));
-    if hit.iter().any(|rule| matches!(rule.doing, Doing::Send(_))) {
-        unit.bell().announce(unit, view.cell()).await?;
+    let event = event.told(&unit.urls().cell(&context.cell().name));
+    if hit
+        .iter()
+        .any(|rule| matches!(rule.doing, RuleAction::Send(_)))
+    {
+        unit.outbox().mark_pending(unit, context.cell()).await?;
     }
     let log_is_full = unit
-        .transact_then(view.records(), || set_off(unit, view, &event, &hit))
+        .transact_with(context.records(), || set_off(unit, context, &event, &hit))
         .await?;
     if log_is_full {
-        log::roll_later(unit, view);
+        log::roll_later(unit, context);
     }
     Ok(())
 }
@@ -123,22 +134,22 @@ pub async fn post(unit: &Unit, view: &CellView, _permit: &Permit, event: Event) 
 /// The batch of an event, with those to tell that a rule has something to send; whether the log is to be archived.
 async fn set_off(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     event: &Event,
     hit: &[Arc<Rule>],
-) -> Result<(Batch, FollowUp, bool)> {
+) -> Result<(Batch, PostCommit, bool)> {
     let mut batch = Batch::new();
-    let (mut lines, mut follow_up, mut more) = (Vec::new(), FollowUp::none(), 0);
+    let (mut lines, mut post_commit, mut more) = (Vec::new(), PostCommit::none(), 0);
     let mut weight = 0;
     for (passed, rule) in hit.iter().enumerate() {
         match rule.doing {
-            Doing::Log(level) => {
+            RuleAction::Log(level) => {
                 let line = log::line(event, level, unit.now_ms());
                 weight += line.len();
                 lines.push(line);
             }
-            Doing::Send(sending) => {
-                let action = Action {
+            RuleAction::Send(sending) => {
+                let action = OutboxEntry {
                     event: event.clone(),
                     sending,
                     target: rule.target.clone().unwrap_or_default(),
@@ -146,8 +157,8 @@ async fn set_off(
                 let record = crate::records::encode(&action)?;
                 weight += record.len();
                 batch.put(keys::action(&rule.id, &unit.moment()), record);
-                follow_up = follow_up.ring(Lane {
-                    cell: view.cell().id,
+                post_commit = post_commit.ring(OutboxPartition {
+                    cell: context.cell().id,
                     rule: rule.id.clone(),
                 });
                 more += 1;
@@ -156,17 +167,17 @@ async fn set_off(
         batch.add(keys::rule_hits(&rule.id), 1);
         if weight > SET_OFF_MAX {
             let left = hit.len() - passed - 1;
-            tracing::warn!(cell.name = %view.cell().name, "an event set off too much: {left} rules were passed over");
+            tracing::warn!(cell.name = %context.cell().name, "an event set off too much: {left} rules were passed over");
             break;
         }
     }
     if more > 0 {
-        let waiting = view.records().counter(&action::waiting()).await?;
+        let waiting = context.records().counter(&outbox::waiting()).await?;
         if waiting.saturating_add(more) > WAITING_MAX {
             return Err(Code::ServerBusy.into());
         }
-        batch.add(action::waiting(), more);
+        batch.add(outbox::waiting(), more);
     }
-    let full = log::append(unit, view.records(), &mut batch, lines).await?;
-    Ok((batch, follow_up, full))
+    let full = log::append(unit, context.records(), &mut batch, lines).await?;
+    Ok((batch, post_commit, full))
 }

@@ -11,13 +11,13 @@ use personium_types::{BlobId, CellId, Code, Error, NodeId, Operation, Result};
 pub(crate) use at_rest::UnitBodyKey;
 use at_rest::{SealedReader, SealedWriter};
 
-use crate::gate::Place;
+use crate::concurrency_limiter::LimiterPermit;
 use crate::keys;
 use crate::locate::Target;
 use crate::node::{FileBody, Kind, Node};
 use crate::records::{put_checked, store_error};
 use crate::resource::add_member;
-use crate::unit::Touch;
+use crate::unit::Invalidation;
 use crate::{Permit, Resource, Unit};
 
 /// How often a body that vanished between its record and its opening is looked for again.
@@ -31,7 +31,7 @@ pub struct Upload<'u> {
     unit: &'u Unit,
     space: Space,
     small: BytesMut,
-    large: Option<(Box<dyn BlobWriter>, Option<Place>)>,
+    large: Option<(Box<dyn BlobWriter>, Option<LimiterPermit>)>,
     /// The cell among whose uploads it counts; `None` if it needs no place.
     counts_for: Option<CellId>,
     /// The salt of a large body that is encrypted.
@@ -50,7 +50,7 @@ impl<'u> Upload<'u> {
     #[must_use]
     pub fn new(unit: &'u Unit, resource: &Resource) -> Self {
         Self {
-            counts_for: Some(resource.view.cell().id),
+            counts_for: Some(resource.context.cell().id),
             ..Self::of_installation(unit, resource)
         }
     }
@@ -60,7 +60,7 @@ impl<'u> Upload<'u> {
         Self {
             unit,
             counts_for: None,
-            space: Space::Cell(resource.view.cell().id),
+            space: Space::Cell(resource.context.cell().id),
             small: BytesMut::new(),
             large: None,
             salt: None,
@@ -195,7 +195,7 @@ pub async fn put(
     if_match: Option<&str>,
 ) -> Result<Stored> {
     let _turn = match checked.nearly_full {
-        Some(parent) => resource.unit.turns().wait(&parent).await,
+        Some(parent) => resource.unit.node_locks().wait(&parent).await,
         None => None,
     };
     let received = &received;
@@ -203,7 +203,7 @@ pub async fn put(
         let (permit, plan) = plan(resource, &target, if_match)?;
         write(permit, resource, &target, plan, received).await
     };
-    let outcome = resource.change(Touch::Data, change).await;
+    let outcome = resource.change(Invalidation::None, change).await;
     match outcome {
         Ok((stored, old)) => {
             if let Some(old) = old {
@@ -325,7 +325,7 @@ pub async fn remove(resource: &Resource, if_match: Option<&str>) -> Result<()> {
         }
         Ok((batch, found.value().file.clone()))
     };
-    if let Some(old) = resource.change(Touch::Data, change).await? {
+    if let Some(old) = resource.change(Invalidation::None, change).await? {
         discard(resource, &old).await;
     }
     Ok(())
@@ -354,7 +354,7 @@ pub(crate) fn forget_body(batch: &mut Batch, body: &FileBody) {
 /// Removes a body that no record names. If that fails, the sweeper finds it later.
 pub(crate) async fn discard(resource: &Resource, body: &FileBody) {
     if !body.inline {
-        let space = Space::Cell(resource.view.cell().id);
+        let space = Space::Cell(resource.context.cell().id);
         if let Err(error) = resource.unit.blobs().remove(&space, &body.blob).await {
             tracing::warn!("a body that is not used any more could not be removed: {error}");
         }
@@ -404,7 +404,7 @@ pub async fn open(resource: &Resource, found: &Target) -> Result<Opened> {
 }
 
 async fn content(resource: &Resource, body: &FileBody) -> Result<Option<Content>> {
-    let space = Space::Cell(resource.view.cell().id);
+    let space = Space::Cell(resource.context.cell().id);
     let broken = || Error::from(Code::DavContent);
     let cipher = match &body.salt {
         Some(salt) => Some(resource.unit.body_cipher(&space, salt).await?),
@@ -412,13 +412,13 @@ async fn content(resource: &Resource, body: &FileBody) -> Result<Option<Content>
     };
     if body.inline {
         let key = keys::inline_body(&body.blob);
-        let Some(stored) = resource.view.records().find_bytes(&key).await? else {
+        let Some(stored) = resource.context.records().find_bytes(&key).await? else {
             return Ok(None);
         };
         let bytes = match cipher {
             Some(cipher) => {
                 let opened = cipher.open(stored.into());
-                opened.map_err(|e| broken().because(e))?.into()
+                opened.map_err(|e| broken().with_source(e))?.into()
             }
             None => stored,
         };

@@ -27,7 +27,7 @@ pub use self::status::{Status, status};
 use crate::event::{self, Event};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::odata::{self, Creation, Root};
-use crate::{Access, CellView, Identity, Permit, Resource, Unit, entity};
+use crate::{Access, CellContext, Identity, Permit, Resource, Unit, entity};
 
 /// How often an installation says that it goes on.
 const BEAT: Duration = Duration::from_secs(10);
@@ -55,28 +55,28 @@ pub struct Installer {
 /// valid.
 pub async fn begin(
     unit: &Arc<Unit>,
-    view: &Arc<CellView>,
+    context: &Arc<CellContext>,
     permit: &Permit,
     (name, request_key): (&str, &str),
     package: Package,
 ) -> Result<Installer> {
     let schema = package.schema().map(str::to_owned);
-    check_free(unit, view, name, schema.as_deref()).await?;
-    let root = Root::cell(Arc::clone(unit), Arc::clone(view));
+    check_free(unit, context, name, schema.as_deref()).await?;
+    let root = Root::cell(Arc::clone(unit), Arc::clone(context));
     let body = json!({"Name": name, "Schema": schema}).to_string();
     let made = match create_entity(&root, ControlSet::Box, body.as_bytes(), permit).await {
         // Somebody else was faster; which of the two it was is told as if seen before.
         Err(refusal) if refusal.code() == Code::EntityExists => {
-            let cell = unit.find_cell(&view.cell().name).await?;
-            let view = cell.ok_or(Code::NoSuchCell)?;
-            check_free(unit, &view, name, schema.as_deref()).await?;
+            let cell = unit.find_cell(&context.cell().name).await?;
+            let context = cell.ok_or(Code::NoSuchCell)?;
+            check_free(unit, &context, name, schema.as_deref()).await?;
             return Err(refusal);
         }
         other => other?,
     };
     let installer = Installer {
         unit: Arc::clone(unit),
-        cell: view.cell().id,
+        cell: context.cell().id,
         box_id: made.parse().map_err(|_| Code::OdataInconsistent)?,
         box_name: name.to_owned(),
         package,
@@ -93,8 +93,13 @@ pub async fn begin(
     Ok(installer)
 }
 
-async fn check_free(unit: &Unit, view: &CellView, name: &str, schema: Option<&str>) -> Result<()> {
-    let boxes = view.boxes().await?;
+async fn check_free(
+    unit: &Unit,
+    context: &CellContext,
+    name: &str,
+    schema: Option<&str>,
+) -> Result<()> {
+    let boxes = context.boxes().await?;
     if let Some(schema) = schema {
         let spellings = unit.urls().spellings(schema);
         let used = |known: &Option<String>| known.as_ref().is_some_and(|s| spellings.contains(s));
@@ -173,19 +178,19 @@ impl Installer {
     }
 
     /// The cell as it is now.
-    async fn view(&self) -> Result<Arc<CellView>> {
+    async fn context(&self) -> Result<Arc<CellContext>> {
         let found = self.unit.find_cell_by_id(&self.cell).await?;
         found.ok_or_else(|| Code::NoSuchCell.into())
     }
 
     /// The control objects of the cell, as long as the box stays as it is, and the name of the box.
     async fn root(&self) -> Result<(Root, String)> {
-        let view = self.view().await?;
+        let context = self.context().await?;
         let (set, id) = (SetKey::control(ControlSet::Box), self.box_id.to_string());
-        let found = entity::find(view.records(), &set, &id).await?;
+        let found = entity::find(context.records(), &set, &id).await?;
         let found = found.ok_or(Code::NoSuchBox)?;
         let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
-        let root = Root::cell(Arc::clone(&self.unit), view);
+        let root = Root::cell(Arc::clone(&self.unit), context);
         let root = root.holding(keys::entity(&set, &id), found.version);
         Ok((root, name))
     }
@@ -194,7 +199,7 @@ impl Installer {
     async fn resource(&self, path: &[String]) -> Result<Resource> {
         Ok(Resource {
             unit: Arc::clone(&self.unit),
-            view: self.view().await?,
+            context: self.context().await?,
             access: Access::of(Identity::UnitMaster),
             box_name: self.box_name.clone(),
             box_id: Some(self.box_id),
@@ -243,8 +248,8 @@ impl Installer {
             alive: self.unit.now_ms(),
             end,
         };
-        let view = self.view().await?;
-        status::store(&self.unit, &view, &self.box_id, &installation).await?;
+        let context = self.context().await?;
+        status::store(&self.unit, &context, &self.box_id, &installation).await?;
         self.stored.store(percent, Ordering::Release);
         Ok(())
     }
@@ -272,8 +277,8 @@ impl Installer {
             via: None,
             roles: Vec::new(),
         };
-        let told = match self.view().await {
-            Ok(view) => event::post(&self.unit, &view, &Access::server_permit(), event).await,
+        let told = match self.context().await {
+            Ok(context) => event::post(&self.unit, &context, &Access::server_permit(), event).await,
             Err(error) => Err(error),
         };
         if let Err(error) = told {

@@ -14,7 +14,7 @@
 //! | `R` | blob id | nothing: a body in the blob store that a node names |
 //! | `G` | generation, moment | a line of the event log |
 //! | `H` | rule id | how often the rule has fired |
-//! | `Q` | rule id, moment | [`crate::event::action::Action`]: what a rule is still to do |
+//! | `Q` | rule id, moment | [`crate::event::outbox::Action`]: what a rule is still to do |
 //! | `T` | day, text | nothing: tokens that do not count any more, until that day is over |
 //! | `M` | name | single values of the space |
 

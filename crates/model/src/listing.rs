@@ -35,7 +35,7 @@ impl Members {
         let node = target.node().value();
         let lists =
             target.exists() && matches!(node.kind, Kind::Box | Kind::Collection | Kind::Service);
-        let mut all = Self::of_collection(target.view.records().clone(), &node.id);
+        let mut all = Self::of_collection(target.context.records().clone(), &node.id);
         if !lists {
             all.rest = None;
         }

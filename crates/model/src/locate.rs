@@ -5,11 +5,11 @@ use std::sync::Arc;
 use personium_store::{Batch, Expect, Key, Stamp};
 use personium_types::{Need, NodeId, Operation, Result};
 
+use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
 use crate::records::Versioned;
-use crate::view::box_node_key;
-use crate::{Access, Acl, BoxInfo, CellView, Permit, UnitUrls};
+use crate::{Access, Acl, BoxInfo, CellContext, Permit, UnitUrls};
 
 /// A node that was found, with its place.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ impl Located {
 #[derive(Clone)]
 pub struct Target {
     /// The cell.
-    pub view: Arc<CellView>,
+    pub context: Arc<CellContext>,
     /// The box.
     pub target_box: Arc<BoxInfo>,
     root: Located,
@@ -144,21 +144,21 @@ impl Target {
     /// See [`Access::permit_box`].
     pub fn permit(&self, urls: &UnitUrls, access: &Access, operation: Operation) -> Result<Permit> {
         let depth = match operation.need() {
-            Need::OnHolder(_) if self.exists() => self.found.len().saturating_sub(1).max(1),
+            Need::OnParent(_) if self.exists() => self.found.len().saturating_sub(1).max(1),
             _ => self.found.len(),
         };
-        let (cell, acls) = (self.view.cell(), self.acls_from(depth));
+        let (cell, acls) = (self.context.cell(), self.acls_from(depth));
         access.permit_box(urls, cell, &self.target_box, acls, operation)
     }
 }
 
 /// Walks a path below a box. `segments` are decoded and without empty ones.
 pub async fn locate(
-    view: &Arc<CellView>,
+    context: &Arc<CellContext>,
     target_box: &Arc<BoxInfo>,
     segments: &[String],
 ) -> Result<Target> {
-    let root = view.box_node(target_box).await?;
+    let root = context.box_node(target_box).await?;
     let root = Located {
         node: root,
         key: box_node_key(&target_box.id),
@@ -178,7 +178,7 @@ pub async fn locate(
         if !walks {
             break;
         }
-        let Some(next) = child(view, &parent, name).await? else {
+        let Some(next) = child(context, &parent, name).await? else {
             break;
         };
         parent = next.node.value.id;
@@ -187,9 +187,9 @@ pub async fn locate(
         used += 1;
     }
     let rest = segments.get(used..).unwrap_or_default().to_vec();
-    let cell_acl = view.cell_node().await?;
+    let cell_acl = context.cell_node().await?;
     Ok(Target {
-        view: Arc::clone(view),
+        context: Arc::clone(context),
         target_box: Arc::clone(target_box),
         root,
         found,
@@ -207,15 +207,15 @@ fn is_small(node: &Node) -> bool {
 }
 
 /// The member of a collection with this name.
-pub async fn child(view: &CellView, parent: &NodeId, name: &str) -> Result<Option<Located>> {
+pub async fn child(context: &CellContext, parent: &NodeId, name: &str) -> Result<Option<Located>> {
     let memo = format!("node/{parent}/{name}");
     let key = keys::node(parent, name);
-    let node = match view.recall::<Versioned<Node>>(&memo) {
+    let node = match context.get_cached::<Versioned<Node>>(&memo) {
         Some(node) => node,
-        None => match view.records().find::<Node>(&key).await? {
-            // Files change without notice to the view, so only collections are remembered, and no large ones: many are.
+        None => match context.records().find::<Node>(&key).await? {
+            // Files change without notice to the context, so only collections are remembered, and no large ones: many are.
             Some(node) if node.value.kind != Kind::File && is_small(&node.value) => {
-                view.remember(memo, node)
+                context.insert_cached(memo, node)
             }
             Some(node) => Arc::new(node),
             None => return Ok(None),

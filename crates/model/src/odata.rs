@@ -5,7 +5,6 @@
 
 mod accept;
 mod association;
-mod collector;
 mod create;
 mod delete;
 mod draft;
@@ -14,8 +13,9 @@ mod link;
 mod list;
 mod load;
 pub mod message;
-mod pace;
+mod page_collector;
 mod plan;
+mod query_budget;
 mod removal;
 mod root;
 mod rules;

@@ -4,12 +4,12 @@ use personium_dav::proppatch::PropPatch;
 use personium_store::Batch;
 use personium_types::{Code, Error, Operation, Result};
 
+use crate::cell_context::cell_node_key;
 use crate::locate::{Located, Target};
 use crate::node::Node;
 use crate::records::put_checked;
-use crate::unit::Touch;
-use crate::view::cell_node_key;
-use crate::{Access, Acl, CellView, Permit, Resource, Unit};
+use crate::unit::Invalidation;
+use crate::{Access, Acl, CellContext, Permit, Resource, Unit};
 
 /// What a PROPPATCH did. The elements are as the request had them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
         put_node(&mut batch, target.node(), &node)?;
         Ok((batch, out))
     };
-    resource.change(Touch::Data, change).await
+    resource.change(Invalidation::None, change).await
 }
 
 /// Replaces the access control list of a box, collection or file and gives its ETag.
@@ -58,7 +58,7 @@ pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<String> {
         put_node(&mut batch, target.node(), &node)?;
         Ok((batch, etag))
     };
-    resource.change(Touch::Data, change).await
+    resource.change(Invalidation::None, change).await
 }
 
 /// Sets, then removes dead properties of a cell. Only a unit user who manages the cell may.
@@ -67,21 +67,21 @@ pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<String> {
 /// See [`Access::permit_manage`]; 413 if the cell had too many properties then.
 pub async fn patch_cell(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     access: &Access,
     patch: &PropPatch,
 ) -> Result<Patched> {
     let max = unit.settings().dav.properties_max;
     let change = || async {
         let permit =
-            access.permit_manage(unit.urls(), view.cell(), Operation::WriteCellProperties)?;
+            access.permit_manage(unit.urls(), context.cell(), Operation::WriteCellProperties)?;
         let mut batch = Batch::new();
-        let (mut node, stamp) = current_cell_node(view).await?;
+        let (mut node, stamp) = current_cell_node(context).await?;
         let out = apply(&permit, &mut node, patch, unit.now_ms(), max)?;
         put_checked(&mut batch, cell_node_key(), stamp, &node)?;
         Ok((batch, out))
     };
-    unit.transact(view, Touch::Structure, change).await
+    unit.transact(context, Invalidation::Cell, change).await
 }
 
 /// Replaces the access control list of a cell and gives its ETag.
@@ -90,20 +90,24 @@ pub async fn patch_cell(
 /// See [`Access::permit_cell`].
 pub async fn set_cell_acl(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     access: &Access,
     acl: &Acl,
 ) -> Result<String> {
     let change = || async {
         let mut batch = Batch::new();
-        let (mut node, stamp) = current_cell_node(view).await?;
-        let permit =
-            access.permit_cell(unit.urls(), view.cell(), &node.acl, Operation::WriteCellAcl)?;
+        let (mut node, stamp) = current_cell_node(context).await?;
+        let permit = access.permit_cell(
+            unit.urls(),
+            context.cell(),
+            &node.acl,
+            Operation::WriteCellAcl,
+        )?;
         let etag = replace_acl(&permit, &mut node, acl);
         put_checked(&mut batch, cell_node_key(), stamp, &node)?;
         Ok((batch, etag))
     };
-    unit.transact(view, Touch::Structure, change).await
+    unit.transact(context, Invalidation::Cell, change).await
 }
 
 /// Lets a request do something to an existing resource.
@@ -119,10 +123,10 @@ fn permit(resource: &Resource, target: &Target, operation: Operation) -> Result<
 }
 
 /// The node of a cell as it is stored, not as it is cached.
-async fn current_cell_node(view: &CellView) -> Result<(Node, Option<u64>)> {
-    match view.records().find::<Node>(&cell_node_key()).await? {
+async fn current_cell_node(context: &CellContext) -> Result<(Node, Option<u64>)> {
+    match context.records().find::<Node>(&cell_node_key()).await? {
         Some(found) => Ok((found.value, Some(found.version))),
-        None => Ok((view.cell_node().await?.value.clone(), None)),
+        None => Ok((context.cell_node().await?.value.clone(), None)),
     }
 }
 

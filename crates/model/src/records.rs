@@ -325,7 +325,7 @@ pub fn put<T: Serialize>(batch: &mut Batch, key: Key, value: &T) -> Result<()> {
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     let mut out = vec![FORMAT];
     serde_json::to_writer(&mut out, value)
-        .map_err(|e| Error::new(Code::StoreCorrupt).because(e))?;
+        .map_err(|e| Error::new(Code::StoreCorrupt).with_source(e))?;
     Ok(out)
 }
 
@@ -333,9 +333,9 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     match bytes.split_first() {
         Some((&FORMAT, json)) => {
-            serde_json::from_slice(json).map_err(|e| Error::new(Code::StoreCorrupt).because(e))
+            serde_json::from_slice(json).map_err(|e| Error::new(Code::StoreCorrupt).with_source(e))
         }
-        _ => Err(Error::new(Code::StoreCorrupt).because("a record of an unknown format")),
+        _ => Err(Error::new(Code::StoreCorrupt).with_source("a record of an unknown format")),
     }
 }
 
@@ -349,7 +349,7 @@ pub fn store_error(error: StoreError) -> Error {
         StoreError::Corrupt(_) => Code::StoreCorrupt,
         StoreError::Down(_) => Code::StoreDown,
     };
-    Error::new(code).because(error)
+    Error::new(code).with_source(error)
 }
 
 #[cfg(test)]

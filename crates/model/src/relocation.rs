@@ -9,7 +9,7 @@ use crate::locate::Target;
 use crate::node::{FileBody, Kind, Node};
 use crate::records;
 use crate::resource::add_member;
-use crate::unit::Touch;
+use crate::unit::Invalidation;
 use crate::{Permit, Resource};
 
 /// Where something is moved to, and under which conditions.
@@ -70,7 +70,7 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
 /// 404 if the source is gone, 412 if a condition does not hold, 409 if a collection of the destination is missing,
 /// 400 where the destination cannot take it, 401 or 403 without the privileges there.
 pub async fn relocate(resource: &Resource, to: &Destination) -> Result<Moved> {
-    let place = resource.locate_in(&resource.view, &to.segments).await?;
+    let place = resource.locate_in(&resource.context, &to.segments).await?;
     let _turn = if place.exists() {
         None
     } else {
@@ -79,11 +79,11 @@ pub async fn relocate(resource: &Resource, to: &Destination) -> Result<Moved> {
     let change = |source: Target| async move {
         let permit = check_source(resource, &source)?;
         check_tag(source.node().value(), to.if_match.as_deref())?;
-        let place = resource.locate_in(&source.view, &to.segments).await?;
+        let place = resource.locate_in(&source.context, &to.segments).await?;
         check_destination(resource, &source, &place, to)?;
         exchange(permit, resource, &source, &place).await
     };
-    let (moved, replaced) = resource.change(Touch::Data, change).await?;
+    let (moved, replaced) = resource.change(Invalidation::None, change).await?;
     if let Some(body) = replaced {
         discard(resource, &body).await;
     }

@@ -11,8 +11,8 @@ use tokio::sync::OwnedMutexGuard;
 use crate::keys;
 use crate::locate::{self, Target};
 use crate::node::Kind;
-use crate::unit::Touch;
-use crate::{Access, CellView, FollowUp, Permit, Unit};
+use crate::unit::Invalidation;
+use crate::{Access, CellContext, Permit, PostCommit, Unit};
 
 /// A path below a box, and who asks for it.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub struct Resource {
     /// The unit.
     pub unit: Arc<Unit>,
     /// The cell.
-    pub view: Arc<CellView>,
+    pub context: Arc<CellContext>,
     /// Who asks.
     pub access: Access,
     /// The box, as the path names it.
@@ -39,30 +39,30 @@ impl Resource {
     /// # Errors
     /// 404 if the box does not exist.
     pub async fn locate(&self) -> Result<Target> {
-        self.locate_in(&self.view, &self.segments).await
+        self.locate_in(&self.context, &self.segments).await
     }
 
     pub(crate) async fn locate_in(
         &self,
-        view: &Arc<CellView>,
+        context: &Arc<CellContext>,
         segments: &[String],
     ) -> Result<Target> {
         let found = match &self.box_id {
-            Some(id) => view.find_box_by_id(id).await?,
-            None => view.find_box(&self.box_name).await?,
+            Some(id) => context.find_box_by_id(id).await?,
+            None => context.find_box(&self.box_name).await?,
         };
         let Some(found) = found else {
-            let cell = self.unit.urls().cell(&view.cell().name);
+            let cell = self.unit.urls().cell(&context.cell().name);
             return Err(Error::new(Code::NoSuchBox).with(cell + &self.box_name));
         };
-        locate::locate(view, &found, segments).await
+        locate::locate(context, &found, segments).await
     }
 
     /// Finds what the path leads to, builds a batch from it and commits that; on a conflict does it all again from
     /// what is stored then, the access check in `build` included.
     ///
-    /// What is cached about the cell is dropped if `touch` says so, or if the path leads to anything but a file.
-    pub(crate) async fn change<T, F, Fut>(&self, touch: Touch, build: F) -> Result<T>
+    /// What is cached about the cell is dropped if `invalidation` says so, or if the path leads to anything but a file.
+    pub(crate) async fn change<T, F, Fut>(&self, invalidation: Invalidation, build: F) -> Result<T>
     where
         F: Fn(Target) -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
@@ -71,41 +71,49 @@ impl Resource {
             let built = build(target);
             async move {
                 let (batch, out) = built.await?;
-                Ok((batch, FollowUp::none(), out))
+                Ok((batch, PostCommit::none(), out))
             }
         };
-        self.change_then(touch, nothing_more).await
+        self.change_with(invalidation, nothing_more).await
     }
 
-    /// As [`Self::change`], with more that follows; see [`Unit::transact_then`].
-    pub(crate) async fn change_then<T, F, Fut>(&self, touch: Touch, build: F) -> Result<T>
+    /// As [`Self::change`], with more that follows; see [`Unit::transact_with`].
+    pub(crate) async fn change_with<T, F, Fut>(
+        &self,
+        invalidation: Invalidation,
+        build: F,
+    ) -> Result<T>
     where
         F: Fn(Target) -> Fut,
-        Fut: Future<Output = Result<(Batch, FollowUp, T)>>,
+        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
     {
         let again = AtomicBool::new(false);
         let attempt = || async {
-            let view = self
+            let context = self
                 .current_view(again.swap(true, Ordering::AcqRel))
                 .await?;
-            let target = self.locate_in(&view, &self.segments).await?;
-            let touch = match target.exists() && target.node().value().kind != Kind::File {
-                true => Touch::Structure,
-                false => touch,
+            let target = self.locate_in(&context, &self.segments).await?;
+            let invalidation = match target.exists() && target.node().value().kind != Kind::File {
+                true => Invalidation::Cell,
+                false => invalidation,
             };
             let (batch, more, out) = build(target).await?;
-            Ok((batch, FollowUp::touching(view.cell(), touch).and(more), out))
+            Ok((
+                batch,
+                PostCommit::invalidating(context.cell(), invalidation).and(more),
+                out,
+            ))
         };
-        let records = self.view.records();
-        self.unit.transact_then(records, attempt).await
+        let records = self.context.records();
+        self.unit.transact_with(records, attempt).await
     }
 
-    async fn current_view(&self, again: bool) -> Result<Arc<CellView>> {
+    async fn current_view(&self, again: bool) -> Result<Arc<CellContext>> {
         if !again {
-            return Ok(Arc::clone(&self.view));
+            return Ok(Arc::clone(&self.context));
         }
-        let cell = self.view.cell();
-        self.unit.forget_cell(cell);
+        let cell = self.context.cell();
+        self.unit.invalidate_cell(cell);
         let found = self.unit.find_cell_by_id(&cell.id).await?;
         found.ok_or_else(|| Code::NoSuchCell.into())
     }
@@ -115,14 +123,14 @@ impl Resource {
         let parent = target.node().value().id;
         let max = self.unit.settings().dav.children_max;
         let count = target
-            .view
+            .context
             .records()
             .counter(&keys::child_count(&parent))
             .await?;
         if count < exact_from(max) {
             return Ok(None);
         }
-        Ok(self.unit.turns().wait(&parent).await)
+        Ok(self.unit.node_locks().wait(&parent).await)
     }
 
     /// Lets the request do something to what the path leads to.
@@ -144,7 +152,7 @@ impl Resource {
     pub fn no_parent(&self, target: &Target) -> Error {
         let used = self.segments.len().saturating_sub(target.rest.len());
         let known = self.segments.get(..=used).unwrap_or(&self.segments);
-        let mut url = self.unit.urls().cell(&self.view.cell().name) + &self.box_name;
+        let mut url = self.unit.urls().cell(&self.context.cell().name) + &self.box_name;
         for segment in known {
             url.push('/');
             url.push_str(segment);
@@ -170,7 +178,7 @@ pub(crate) async fn add_member(
     batch: &mut Batch,
 ) -> Result<bool> {
     let key = keys::child_count(parent);
-    let (count, state) = target.view.records().counter_state(&key).await?;
+    let (count, state) = target.context.records().counter_state(&key).await?;
     if count >= max {
         return Err(Code::TooManyChildren.into());
     }

@@ -7,18 +7,18 @@ use personium_types::{Code, Error, Result};
 
 use crate::acl::{Ace, Acl, Principal, SchemaLevel};
 use crate::url::decode_segment;
-use crate::{BoxInfo, CellView, UnitUrls};
+use crate::{BoxInfo, CellContext, UnitUrls};
 
 /// The list that a client sent, with roles by id.
 ///
 /// # Errors
 /// 400 if a URL is not that of a role of this cell, or if there is no such role or box.
-pub async fn from_wire(urls: &UnitUrls, view: &CellView, sent: &wire::Acl) -> Result<Acl> {
+pub async fn from_wire(urls: &UnitUrls, context: &CellContext, sent: &wire::Acl) -> Result<Acl> {
     let mut aces = Vec::with_capacity(sent.aces.len());
     for ace in &sent.aces {
         let principal = match &ace.principal {
             wire::Principal::All => Principal::All,
-            wire::Principal::Href(url) => Principal::Role(role_id(urls, view, url).await?),
+            wire::Principal::Href(url) => Principal::Role(role_id(urls, context, url).await?),
         };
         aces.push(Ace {
             principal,
@@ -33,13 +33,13 @@ pub async fn from_wire(urls: &UnitUrls, view: &CellView, sent: &wire::Acl) -> Re
     Ok(Acl { schema_level, aces })
 }
 
-async fn role_id(urls: &UnitUrls, view: &CellView, url: &str) -> Result<String> {
+async fn role_id(urls: &UnitUrls, context: &CellContext, url: &str) -> Result<String> {
     let no_role = || Error::new(Code::AclRoleMissing).with(url);
-    let (box_name, role) = split(urls, &view.cell().name, url).ok_or_else(no_role)?;
-    let Some(found) = view.find_box(&box_name).await? else {
+    let (box_name, role) = split(urls, &context.cell().name, url).ok_or_else(no_role)?;
+    let Some(found) = context.find_box(&box_name).await? else {
         return Err(Error::new(Code::AclBoxMissing).with(box_name));
     };
-    let role = view.find_role_named(Some(&found.id), &role).await?;
+    let role = context.find_role_named(Some(&found.id), &role).await?;
     Ok(role.ok_or_else(no_role)?.id.clone())
 }
 
@@ -76,17 +76,17 @@ pub struct RoleNames(HashMap<String, String>);
 impl RoleNames {
     /// The roles of a cell as they are named relative to `{cell}__role/{box}/` of this box; `None` stands for the
     /// cell itself, which prints like its main box.
-    pub async fn relative_to(view: &CellView, base: Option<&BoxInfo>) -> Result<Self> {
-        let main = view.main_box();
+    pub async fn relative_to(context: &CellContext, base: Option<&BoxInfo>) -> Result<Self> {
+        let main = context.main_box();
         let base = base.map_or(main.id, |b| b.id);
-        let boxes: HashMap<_, _> = view
+        let boxes: HashMap<_, _> = context
             .boxes()
             .await?
             .iter()
             .map(|b| (b.id, &b.name))
             .collect();
         let mut names = HashMap::new();
-        for role in view.roles().await? {
+        for role in context.roles().await? {
             let box_id = role.box_id.unwrap_or(main.id);
             let name = if box_id == base {
                 role.name.clone()

@@ -148,7 +148,7 @@ pub struct AuthRules {
     /// Seconds between attempts after a failed one.
     pub interval_seconds: u64,
     /// How fast logins from one address may fail.
-    pub login_pace: LoginPace,
+    pub login_rate_limit: LoginRateLimit,
     /// Largest scope of the password grant.
     pub scope_ropc: Vec<String>,
     /// Largest scope of the assertion grant.
@@ -179,7 +179,7 @@ pub struct AuthRules {
 
 /// How fast logins from one address may fail, whatever the accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoginPace {
+pub struct LoginRateLimit {
     /// How many may fail at once; 0 is any number.
     pub burst: u64,
     /// How many a minute may fail after that.
@@ -291,7 +291,7 @@ impl Default for AuthRules {
             lock_count: 0,
             lock_seconds: 0,
             interval_seconds: 1,
-            login_pace: LoginPace {
+            login_rate_limit: LoginRateLimit {
                 burst: 200,
                 per_minute: 60,
             },

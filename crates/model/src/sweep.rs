@@ -15,7 +15,7 @@ use crate::file::forget_body;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
 use crate::records::{self, Records, store_error};
-use crate::{CellView, Unit, entity};
+use crate::{CellContext, Unit, entity};
 
 /// Records that one step removes.
 const STEP: usize = 200;
@@ -38,9 +38,9 @@ struct Unlinked {
 }
 
 /// Tells the unit that a cell will have something to sweep; to be done before [`enlist`] is committed.
-pub async fn announce(unit: &Unit, view: &CellView) -> Result<()> {
+pub async fn mark_pending(unit: &Unit, context: &CellContext) -> Result<()> {
     let mut batch = Batch::new();
-    batch.put(announcement(&view.cell().id), Bytes::new());
+    batch.put(pending_marker(&context.cell().id), Bytes::new());
     unit.records()
         .commit(batch)
         .await
@@ -99,7 +99,7 @@ where
     });
 }
 
-fn announcement(cell: &CellId) -> Key {
+fn pending_marker(cell: &CellId) -> Key {
     keys::single(&format!("{CELLS}{cell}"))
 }
 
@@ -109,12 +109,12 @@ impl Unit {
     /// # Errors
     /// If the store fails; cells whose sweep fails are named in the log and left for the next start.
     pub async fn resume_sweeps(&self) -> Result<()> {
-        for cell in self.noted_cells(CELLS).await? {
+        for cell in self.list_marked_cells(CELLS).await? {
             if let Err(error) = sweep_cell(self, &cell).await {
                 tracing::warn!(cell.id = %cell, "the content of cell {cell} could not be swept: {error}");
             }
         }
-        for cell in self.noted_cells(GONE).await? {
+        for cell in self.list_marked_cells(GONE).await? {
             if let Err(error) = sweep_gone(self, &cell).await {
                 tracing::warn!(cell.id = %cell, "the removed cell {cell} could not be swept: {error}");
             }
@@ -123,7 +123,7 @@ impl Unit {
     }
 
     /// The cells whose ids follow `begin` in the names of records of the unit's space.
-    pub(crate) async fn noted_cells(&self, begin: &str) -> Result<Vec<CellId>> {
+    pub(crate) async fn list_marked_cells(&self, begin: &str) -> Result<Vec<CellId>> {
         let mut range = keys::singles(begin);
         // The tag of the table and the fixed part of the name; the id and the end of the part follow.
         let prefix = 1 + begin.len();
@@ -203,11 +203,11 @@ impl Unit {
     }
 }
 
-/// Sweeps everything that was unlinked in a cell, then takes the announcement back.
+/// Sweeps everything that was unlinked in a cell, then takes the pending_marker back.
 async fn sweep_cell(unit: &Unit, cell: &CellId) -> Result<()> {
     let records = unit.cell_records(cell);
     loop {
-        let announced = unit.records().find_version(&announcement(cell)).await?;
+        let announced = unit.records().find_version(&pending_marker(cell)).await?;
         while let Some((key, unlinked)) = records
             .list::<Unlinked>(&keys::singles(IN_CELL), Direction::Up, 1)
             .await?
@@ -220,8 +220,8 @@ async fn sweep_cell(unit: &Unit, cell: &CellId) -> Result<()> {
         };
         // Another removal may have announced itself meanwhile, whose record is perhaps not seen yet.
         let mut batch = Batch::new();
-        batch.assert(announcement(cell), Expect::Version(version));
-        batch.delete(announcement(cell));
+        batch.assert(pending_marker(cell), Expect::Version(version));
+        batch.delete(pending_marker(cell));
         match unit.records().commit(batch).await {
             Ok(_) => return Ok(()),
             Err(personium_store::StoreError::Conflict) => {}
@@ -296,8 +296,8 @@ async fn sweep_gone(unit: &Unit, cell: &CellId) -> Result<()> {
     }
     let mut batch = Batch::new();
     batch.delete(keys::single(&format!("{GONE}{cell}")));
-    batch.delete(announcement(cell));
-    batch.delete(crate::event::bell::announcement(cell));
+    batch.delete(pending_marker(cell));
+    batch.delete(crate::event::outbox_queue::pending_marker(cell));
     unit.records()
         .commit(batch)
         .await

@@ -8,18 +8,18 @@ use tokio::sync::{RwLock, Semaphore};
 
 use crate::auth::Keys;
 use crate::auth::hashing::HashPool;
-use crate::auth::login::Queues;
-use crate::auth::pace::Pace;
-use crate::auth::proven::Proven;
-use crate::event::Moments;
-use crate::event::bell::Bell;
+use crate::auth::login::AccountLocks;
+use crate::auth::login_rate_limiter::LoginRateLimiter;
+use crate::auth::verified_passwords::VerifiedPasswordCache;
+use crate::cell_context::{CellContext, Views};
+use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
+use crate::event::MonotonicIds;
+use crate::event::outbox_queue::OutboxQueue;
 use crate::file::UnitBodyKey;
-use crate::gate::{Gate, Turns};
 use crate::keys::{ControlSet, SetKey};
+use crate::memory_budget::MemoryBudget;
 use crate::records::{self, Records};
-use crate::room::Room;
-use crate::view::{CellView, Views};
-use crate::{Cell, FollowUp, Settings, UnitUrls, entity};
+use crate::{Cell, PostCommit, Settings, UnitUrls, entity};
 
 /// Sweeps that run at once.
 const SWEEPS: usize = 4;
@@ -48,17 +48,17 @@ struct Shared {
     urls: UnitUrls,
     keys: Arc<Keys>,
     hashing: HashPool,
-    logins: Queues,
-    pace: Pace,
-    proven: Proven,
+    logins: AccountLocks,
+    pace: LoginRateLimiter,
+    proven: VerifiedPasswordCache,
     views: Views,
-    uploads: Gate,
-    body_room: Room,
-    turns: Turns,
+    uploads: ConcurrencyLimiter,
+    body_memory: MemoryBudget,
+    node_locks: NodeLocks,
     sweeps: Arc<Semaphore>,
-    bell: Bell,
-    moments: Moments,
-    installs: Gate,
+    outbox: OutboxQueue,
+    moments: MonotonicIds,
+    installs: ConcurrencyLimiter,
     body_key: UnitBodyKey,
     /// Read by each commit that something follows, until that is done; written by who waits for all of them.
     commits: Arc<RwLock<()>>,
@@ -66,11 +66,11 @@ struct Shared {
 
 /// Which caches a commit makes stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Touch {
+pub enum Invalidation {
     /// Only files' bodies, user data, or what is never cached.
-    Data,
+    None,
     /// Control objects, collections, access control, schemas.
-    Structure,
+    Cell,
 }
 
 impl Unit {
@@ -81,26 +81,27 @@ impl Unit {
             .auth
             .hash_threads
             .unwrap_or_else(HashPool::usual_threads);
-        let body_room = Room::new(settings.bodies_max);
-        let uploads = Gate::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
+        let body_memory = MemoryBudget::new(settings.bodies_max);
+        let uploads =
+            ConcurrencyLimiter::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
         let bar = &settings.bar;
-        let installs = Gate::new(bar.installs_max, bar.installs_waiting_max);
-        let pace = Pace::new(&settings.auth.login_pace);
+        let installs = ConcurrencyLimiter::new(bar.installs_max, bar.installs_waiting_max);
+        let pace = LoginRateLimiter::new(&settings.auth.login_rate_limit);
         let shared = Shared {
             ports,
             urls,
             keys,
             hashing: HashPool::new(threads),
-            logins: Queues::default(),
+            logins: AccountLocks::default(),
             pace,
-            proven: Proven::default(),
+            proven: VerifiedPasswordCache::default(),
             views: Views::default(),
             uploads,
-            body_room,
-            turns: Turns::default(),
+            body_memory,
+            node_locks: NodeLocks::default(),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
-            bell: Bell::default(),
-            moments: Moments::default(),
+            outbox: OutboxQueue::default(),
+            moments: MonotonicIds::default(),
             installs,
             body_key: UnitBodyKey::default(),
             commits: Arc::default(),
@@ -144,15 +145,15 @@ impl Unit {
         &self.shared.hashing
     }
 
-    pub(crate) fn pace(&self) -> &Pace {
+    pub(crate) fn pace(&self) -> &LoginRateLimiter {
         &self.shared.pace
     }
 
-    pub(crate) fn proven(&self) -> &Proven {
+    pub(crate) fn verified_passwords(&self) -> &VerifiedPasswordCache {
         &self.shared.proven
     }
 
-    pub(crate) fn logins(&self) -> &Queues {
+    pub(crate) fn logins(&self) -> &AccountLocks {
         &self.shared.logins
     }
 
@@ -182,33 +183,33 @@ impl Unit {
 
     /// The memory for request bodies that are read as a whole.
     #[must_use]
-    pub fn body_room(&self) -> &Room {
-        &self.shared.body_room
+    pub fn body_memory(&self) -> &MemoryBudget {
+        &self.shared.body_memory
     }
 
     /// Where uploads of large bodies and of archives wait for their turn.
     #[must_use]
-    pub fn uploads(&self) -> &Gate {
+    pub fn uploads(&self) -> &ConcurrencyLimiter {
         &self.shared.uploads
     }
 
-    pub(crate) fn turns(&self) -> &Turns {
-        &self.shared.turns
+    pub(crate) fn node_locks(&self) -> &NodeLocks {
+        &self.shared.node_locks
     }
 
     /// Where installations of boxes wait for their turn.
     #[must_use]
-    pub fn installs(&self) -> &Gate {
+    pub fn installs(&self) -> &ConcurrencyLimiter {
         &self.shared.installs
     }
 
     /// What tells that rules have something to send.
     #[must_use]
-    pub fn bell(&self) -> &Bell {
-        &self.shared.bell
+    pub fn outbox(&self) -> &OutboxQueue {
+        &self.shared.outbox
     }
 
-    /// A moment later than all before it; see [`crate::keys::moment`].
+    /// A moment later than all before it; see [`crate::keys::monotonic_ids`].
     pub(crate) fn moment(&self) -> [u8; 16] {
         self.shared.moments.next(self.now_ms())
     }
@@ -234,9 +235,9 @@ impl Unit {
     }
 
     /// The cell of this name, with what is cached about it. `None` if there is none.
-    pub async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellView>>> {
-        if let Some(view) = self.shared.views.find(name) {
-            return Ok(Some(view));
+    pub async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellContext>>> {
+        if let Some(context) = self.shared.views.find(name) {
+            return Ok(Some(context));
         }
         let ticket = self.shared.views.ticket(name);
         let set = SetKey::control(ControlSet::Cell);
@@ -253,7 +254,7 @@ impl Unit {
     }
 
     /// The cell with this id. `None` if there is none.
-    pub async fn find_cell_by_id(&self, id: &CellId) -> Result<Option<Arc<CellView>>> {
+    pub async fn find_cell_by_id(&self, id: &CellId) -> Result<Option<Arc<CellContext>>> {
         let set = SetKey::control(ControlSet::Cell);
         let mut looked_for = None;
         loop {
@@ -262,7 +263,7 @@ impl Unit {
                 return Ok(None);
             };
             match self.find_cell(&name).await? {
-                Some(view) if view.cell().id == *id => return Ok(Some(view)),
+                Some(context) if context.cell().id == *id => return Ok(Some(context)),
                 _ if looked_for.as_ref() == Some(&name) => {
                     return Err(Code::OdataInconsistent.into());
                 }
@@ -273,17 +274,22 @@ impl Unit {
     }
 
     /// Drops what is cached about a cell.
-    pub(crate) fn forget_cell(&self, cell: &Cell) {
-        self.shared.views.forget_cell(cell);
+    pub(crate) fn invalidate_cell(&self, cell: &Cell) {
+        self.shared.views.invalidate_cell(cell);
     }
 
     /// Drops what is cached about which cell has this name.
-    pub(crate) fn forget_name(&self, name: &str) {
-        self.shared.views.forget_name(name);
+    pub(crate) fn invalidate_cell_name(&self, name: &str) {
+        self.shared.views.invalidate_cell_name(name);
     }
 
     /// Builds a batch for a cell and commits it; see [`Records::transact`]. Afterwards nothing stale is served.
-    pub async fn transact<T, F, Fut>(&self, cell: &CellView, touch: Touch, build: F) -> Result<T>
+    pub async fn transact<T, F, Fut>(
+        &self,
+        cell: &CellContext,
+        invalidation: Invalidation,
+        build: F,
+    ) -> Result<T>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
@@ -293,25 +299,29 @@ impl Unit {
             let built = build();
             async move {
                 let (batch, out) = built.await?;
-                Ok((batch, FollowUp::touching(cell.cell(), touch), out))
+                Ok((
+                    batch,
+                    PostCommit::invalidating(cell.cell(), invalidation),
+                    out,
+                ))
             }
         };
-        self.transact_then(cell.records(), with_follow_up).await
+        self.transact_with(cell.records(), with_follow_up).await
     }
 
     /// Builds a batch with what follows it, commits it and does that; see [`Records::transact`]. If the caller gives up
     /// while the batch is being committed, the rest happens all the same.
-    pub(crate) async fn transact_then<T, F, Fut>(&self, records: &Records, build: F) -> Result<T>
+    pub(crate) async fn transact_with<T, F, Fut>(&self, records: &Records, build: F) -> Result<T>
     where
         F: FnMut() -> Fut,
-        Fut: Future<Output = Result<(Batch, FollowUp, T)>>,
+        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
     {
         let mut build = build;
         records::retry(|| {
             let built = build();
             async move {
-                let (batch, follow_up, out) = built.await?;
-                Ok((self.commit(records, batch, follow_up).await, out))
+                let (batch, post_commit, out) = built.await?;
+                Ok((self.commit(records, batch, post_commit).await, out))
             }
         })
         .await
@@ -321,17 +331,17 @@ impl Unit {
         &self,
         records: &Records,
         batch: Batch,
-        follow_up: FollowUp,
+        post_commit: PostCommit,
     ) -> personium_store::Result<Stamp> {
-        if batch.is_empty() || follow_up.is_empty() {
+        if batch.is_empty() || post_commit.is_empty() {
             return records.commit(batch).await;
         }
         let (unit, records) = (self.share(), records.clone());
         let in_hand = Arc::clone(&self.shared.commits).read_owned().await;
         let committing = tokio::spawn(async move {
-            let seal = follow_up.seal(&unit).await?;
+            let seal = post_commit.seal(&unit).await?;
             let done = records.commit(batch).await;
-            follow_up.run(&unit, done.is_ok(), seal);
+            post_commit.run(&unit, done.is_ok(), seal);
             drop(in_hand);
             done
         });

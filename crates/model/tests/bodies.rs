@@ -51,7 +51,7 @@ async fn a_body_stays_if_nobody_knows_whether_it_was_committed() {
     let failure = world.put("f", b'b', None).await.unwrap_err();
     assert_eq!(failure.code(), Code::StoreDown);
     assert_eq!(world.first("f").await, b'b');
-    let cell = world.view().await.cell().id;
+    let cell = world.context().await.cell().id;
     assert_eq!(world.unit.sweep_orphans_of(&cell, 0).await.unwrap(), 1);
     assert_eq!(world.first("f").await, b'b');
     let refusal = world.put("f", b'c', Some("\"1-1\"")).await.unwrap_err();

@@ -133,8 +133,8 @@ async fn link(root: &Root, from: (&str, &str), to: (&str, &str)) -> Result<()> {
 #[tokio::test]
 async fn a_link_that_comes_while_an_end_is_deleted_goes_with_it() {
     let world = World::new().await;
-    let view = world.unit.find_cell("c").await.unwrap().unwrap();
-    let root = Root::cell(world.unit.clone(), view);
+    let context = world.unit.find_cell("c").await.unwrap().unwrap();
+    let root = Root::cell(world.unit.clone(), context);
     for (set, name) in [
         ("Role", "r"),
         ("ExtCell", "http://a.example/x/"),
@@ -176,8 +176,8 @@ async fn a_property_that_comes_while_its_type_is_deleted_keeps_it() {
 #[tokio::test]
 async fn what_comes_to_a_part_of_a_box_that_is_removed_goes_with_it() {
     let world = World::new().await;
-    let view = world.unit.find_cell("c").await.unwrap().unwrap();
-    let root = Root::cell(world.unit.clone(), view.clone());
+    let context = world.unit.find_cell("c").await.unwrap().unwrap();
+    let root = Root::cell(world.unit.clone(), context.clone());
     let body = r#"{"Name":"rel","_Box.Name":"b"}"#;
     let relation = create(&root, "Relation", body).await.unwrap();
     let (boxes, key) = (root.set("Box").unwrap(), EntityKey::single("b"));
@@ -195,7 +195,7 @@ async fn what_comes_to_a_part_of_a_box_that_is_removed_goes_with_it() {
         });
     });
     let permit = Access::server_permit();
-    odata::remove_box(&world.unit, &view, &permit, &id)
+    odata::remove_box(&world.unit, &context, &permit, &id)
         .await
         .unwrap();
     world.unit.resume_sweeps().await.unwrap();

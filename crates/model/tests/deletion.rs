@@ -48,8 +48,8 @@ async fn what_is_created_before_the_cell_goes_keeps_it() {
     });
     let refusal = world.delete_cell().await.unwrap_err();
     assert_eq!(refusal.code(), Code::HasRelated);
-    let view = world.view().await;
-    assert!(view.find_account("a").await.unwrap().is_some());
+    let context = world.context().await;
+    assert!(context.find_account("a").await.unwrap().is_some());
     let root = world.cell().await;
     let key = EntityKey::single("a");
     world.delete(&root, "Account", &key).await.unwrap();
@@ -87,8 +87,8 @@ async fn a_cell_that_is_not_deleted_after_all_can_be_used() {
     world.interrupt(async move { other.rename("d").await.unwrap() });
     let refusal = world.delete_cell().await.unwrap_err();
     assert_eq!(refusal.code(), Code::NoSuchEntity);
-    let view = world.find("d").await.unwrap();
-    let root = Root::cell(world.unit.clone(), view);
+    let context = world.find("d").await.unwrap();
+    let root = Root::cell(world.unit.clone(), context);
     create(&root, "Account", ACCOUNT).await.unwrap();
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use personium_dav::proppatch::PropPatch;
 use personium_model::odata::{self, Root};
-use personium_model::{Access, CellView, collection, properties};
+use personium_model::{Access, CellContext, collection, properties};
 use personium_odata::key::EntityKey;
 use personium_store::Space;
 use personium_types::Code;
@@ -45,17 +45,17 @@ fn association(root: &Root) -> personium_model::odata::Association {
 #[tokio::test]
 async fn a_cell_that_is_removed_is_gone_and_a_new_one_of_its_name_is_empty() {
     let recursive = |world: World| async move {
-        let view = world.view().await;
-        odata::remove_cell(&world.unit, &view, &Access::server_permit()).await
+        let context = world.context().await;
+        odata::remove_cell(&world.unit, &context, &Access::server_permit()).await
     };
     let world = World::new().await;
-    let old = world.view().await;
+    let old = world.context().await;
     world.abandon(Space::Unit, recursive(world.clone())).await;
     assert!(world.find("c").await.is_none());
     create(&Root::unit(world.unit.clone()), "Cell", r#"{"Name":"c"}"#)
         .await
         .unwrap();
-    let new = world.view().await;
+    let new = world.context().await;
     assert_ne!(new.cell().id, old.cell().id);
     assert!(new.boxes().await.unwrap().is_empty());
 }
@@ -66,7 +66,7 @@ async fn a_cell_that_is_deleted_empty_is_gone_and_its_records_are_swept() {
     let root = world.cell().await;
     let a_box = EntityKey::single("b");
     world.delete(&root, "Box", &a_box).await.unwrap();
-    let old = world.view().await;
+    let old = world.context().await;
     let unit = Root::unit(world.unit.clone());
     let key = EntityKey::single("c");
     let deletion = world.delete(&unit, "Cell", &key);
@@ -86,7 +86,7 @@ async fn a_cell_that_is_deleted_empty_is_gone_and_its_records_are_swept() {
 #[tokio::test]
 async fn a_cell_that_is_renamed_has_its_new_name() {
     let world = World::new().await;
-    let id = world.view().await.cell().id;
+    let id = world.context().await.cell().id;
     world.abandon(Space::Unit, world.rename("d")).await;
     assert!(world.find("c").await.is_none());
     assert_eq!(world.find("d").await.unwrap().cell().id, id);
@@ -99,16 +99,16 @@ async fn a_role_that_is_taken_away_has_no_effect() {
     create(&root, "Account", r#"{"Name":"a"}"#).await.unwrap();
     create(&root, "Role", r#"{"Name":"r"}"#).await.unwrap();
     world.link_role().await;
-    let roles = |view: Arc<CellView>| async move {
-        let found = view.find_account("a").await.unwrap();
+    let roles = |context: Arc<CellContext>| async move {
+        let found = context.find_account("a").await.unwrap();
         found.unwrap().roles.len()
     };
-    assert_eq!(roles(world.view().await).await, 1);
+    assert_eq!(roles(world.context().await).await, 1);
     let (root, space, account, role) = world.account_and_role().await;
     let (association, permit) = (association(&root), Access::server_permit());
     let removal = odata::remove_link(&root, &permit, &association, &account, &role);
     world.abandon(space, removal).await;
-    assert_eq!(roles(world.view().await).await, 0);
+    assert_eq!(roles(world.context().await).await, 0);
 }
 
 #[tokio::test]
@@ -123,13 +123,13 @@ async fn a_box_and_a_collection_that_are_removed_are_gone() {
     let target = world.resource("od").await.locate().await.unwrap();
     assert!(!target.exists());
 
-    let view = world.view().await;
-    let found = view.find_box("b").await.unwrap().unwrap();
+    let context = world.context().await;
+    let found = context.find_box("b").await.unwrap().unwrap();
     let permit = Access::server_permit();
-    let removal = odata::remove_box(&world.unit, &view, &permit, &found.id);
+    let removal = odata::remove_box(&world.unit, &context, &permit, &found.id);
     world.abandon(space, removal).await;
-    let view = world.view().await;
-    assert!(view.find_box("b").await.unwrap().is_none());
+    let context = world.context().await;
+    assert!(context.find_box("b").await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -137,11 +137,11 @@ async fn what_a_rule_wants_to_be_sent_is_told() {
     let world = World::new().await;
     let (root, space) = (world.cell().await, world.space().await);
     let rule = world.relay(&root).await;
-    let view = world.view().await;
-    let posting = world.post(&view);
+    let context = world.context().await;
+    let posting = world.post(&context);
     world.abandon(space, posting).await;
-    let lane = world.unit.bell().next().now_or_never();
-    assert_eq!(lane.unwrap().rule, rule);
+    let partition = world.unit.outbox().next().now_or_never();
+    assert_eq!(partition.unwrap().rule, rule);
 }
 
 /// Nothing is given up here and below, but the question is the same: what is known of a cell whose name changes.
@@ -152,18 +152,18 @@ async fn a_change_on_its_way_while_its_cell_is_renamed_is_seen_under_the_new_nam
     let other = world.clone();
     world.interrupt(async move {
         other.rename("d").await.unwrap();
-        let view = other.find("d").await.unwrap();
-        assert_eq!(view.roles().await.unwrap().len(), 0);
+        let context = other.find("d").await.unwrap();
+        assert_eq!(context.roles().await.unwrap().len(), 0);
     });
     create(&root, "Role", r#"{"Name":"r"}"#).await.unwrap();
-    let view = world.find("d").await.unwrap();
-    assert_eq!(view.roles().await.unwrap().len(), 1);
+    let context = world.find("d").await.unwrap();
+    assert_eq!(context.roles().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_cell_that_is_renamed_while_it_is_looked_for_by_its_id_is_found() {
     let world = World::new().await;
-    let id = world.view().await.cell().id;
+    let id = world.context().await.cell().id;
     let restarted = world.restart();
     let other = restarted.clone();
     restarted.interrupt_after_get(async move { other.rename("d").await.unwrap() });

@@ -57,9 +57,9 @@ struct Other {
 
 impl World {
     async fn begin(&self) -> Installer {
-        let (view, permit) = (self.view().await, Access::server_permit());
+        let (context, permit) = (self.context().await, Access::server_permit());
         let names = ("new", "a request");
-        install::begin(&self.unit, &view, &permit, names, package().await)
+        install::begin(&self.unit, &context, &permit, names, package().await)
             .await
             .unwrap()
     }
@@ -71,20 +71,20 @@ impl World {
     }
 
     async fn state(&self, id: NodeId) -> Other {
-        let view = self.view().await;
-        let info = view.find_box_by_id(&id).await.unwrap().unwrap();
+        let context = self.context().await;
+        let info = context.find_box_by_id(&id).await.unwrap().unwrap();
         Other {
             id,
             records: self.traces(&id).await,
-            version: view.box_node(&info).await.unwrap().version,
+            version: context.box_node(&info).await.unwrap().version,
         }
     }
 
     async fn exchange_box(&self) -> Other {
-        let view = self.view().await;
-        let old = view.find_box("new").await.unwrap().unwrap();
+        let context = self.context().await;
+        let old = context.find_box("new").await.unwrap().unwrap();
         let permit = Access::server_permit();
-        odata::remove_box(&self.unit, &view, &permit, &old.id)
+        odata::remove_box(&self.unit, &context, &permit, &old.id)
             .await
             .unwrap();
         self.new_box().await
@@ -98,8 +98,8 @@ impl World {
 
     /// The objects of a cell that archives bring with them.
     async fn objects(&self, cell: &CellId) -> usize {
-        let view = self.unit.find_cell_by_id(cell).await.unwrap().unwrap();
-        view.roles().await.unwrap().len()
+        let context = self.unit.find_cell_by_id(cell).await.unwrap().unwrap();
+        context.roles().await.unwrap().len()
     }
 
     /// Exchanges box or cell before the n-th commit of an installation, for each n; gives how the last unit was left.
@@ -109,7 +109,7 @@ impl World {
     {
         for commit in 0.. {
             let world = World::new().await;
-            let cell = world.view().await.cell().id;
+            let cell = world.context().await.cell().id;
             let installer = world.begin().await;
             let exchanged = Arc::new(Mutex::new(None));
             let (other, exchanging) = (exchanged.clone(), exchange(world.clone()));
@@ -144,15 +144,15 @@ async fn the_box_of_another_cell_gets_nothing() {
 #[tokio::test]
 async fn a_cell_that_is_renamed_is_installed_in_all_the_same() {
     let world = World::new().await;
-    let cell = world.view().await.cell().id;
+    let cell = world.context().await.cell().id;
     let installer = world.begin().await;
     world.exchange_cell().await;
     installer.run().await;
     assert_eq!(world.objects(&cell).await, 1);
     let root = Root::cell(world.unit.clone(), world.find("d").await.unwrap());
-    let view = root.view().unwrap();
-    let info = view.find_box("new").await.unwrap().unwrap();
-    let status = install::status(&world.unit, view, &info).await.unwrap();
+    let context = root.context().unwrap();
+    let info = context.find_box("new").await.unwrap().unwrap();
+    let status = install::status(&world.unit, context, &info).await.unwrap();
     assert!(
         matches!(status, install::Status::Ready { .. }),
         "{status:?}"

@@ -118,7 +118,7 @@ pub struct Changeset<'a> {
 
 /// Why a whole batch is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BatchFault {
+pub enum BatchError {
     /// The body does not begin and end with its boundary, is empty or no UTF-8.
     #[error("the batch is not framed by its boundary")]
     Framing,

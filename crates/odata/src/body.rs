@@ -6,7 +6,7 @@ mod reader;
 
 pub use accept::accept;
 pub use merge::merge;
-pub use reader::{Json, JsonFault, MAX_DEPTH, MAX_VALUES, Members, read_object};
+pub use reader::{Json, JsonError, MAX_DEPTH, MAX_VALUES, Members, read_object};
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ pub struct NewProperty {
 
 /// The first fault of a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyFault {
+pub enum BodyError {
     /// No JSON object, or an empty complex value.
     #[error("the body cannot be parsed")]
     Parse,
@@ -98,15 +98,15 @@ pub enum BodyFault {
     TooMany,
 }
 
-impl From<JsonFault> for BodyFault {
-    fn from(_: JsonFault) -> Self {
+impl From<JsonError> for BodyError {
+    fn from(_: JsonError) -> Self {
         Self::Parse
     }
 }
 
 /// Why the body of a link request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LinkBodyFault {
+pub enum LinkBodyError {
     /// No JSON object whose first member is `uri`.
     #[error("the body cannot be parsed")]
     Parse,
@@ -118,15 +118,15 @@ pub enum LinkBodyFault {
 /// Reads `{"uri":"..."}`.
 ///
 /// # Errors
-/// [`LinkBodyFault`]; the reference itself is read by [`crate::path::parse_link_uri`].
-pub fn read_link(bytes: &[u8]) -> Result<String, LinkBodyFault> {
-    let members = read_object(bytes).map_err(|JsonFault| LinkBodyFault::Parse)?;
+/// [`LinkBodyError`]; the reference itself is read by [`crate::path::parse_link_uri`].
+pub fn read_link(bytes: &[u8]) -> Result<String, LinkBodyError> {
+    let members = read_object(bytes).map_err(|JsonError| LinkBodyError::Parse)?;
     match members.into_iter().next() {
         Some((name, value)) if name == "uri" => match value {
             Json::String(uri) if !uri.is_empty() => Ok(uri.into_owned()),
-            _ => Err(LinkBodyFault::Uri),
+            _ => Err(LinkBodyError::Uri),
         },
-        _ => Err(LinkBodyFault::Parse),
+        _ => Err(LinkBodyError::Parse),
     }
 }
 

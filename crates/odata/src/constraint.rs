@@ -4,7 +4,7 @@ mod cross;
 mod uri;
 
 pub use cross::{
-    ClassKind, CrossFault, End, MessageCheck, check_message, check_requests, check_rule,
+    ClassKind, CrossError, End, MessageCheck, check_message, check_requests, check_rule,
     requested_rule, split_class_url,
 };
 pub use uri::{
@@ -115,7 +115,7 @@ impl Allowed {
 
 /// Which kind of fault a value that breaks its format is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FormatFault {
+pub enum FormatError {
     /// The general case.
     Other,
     /// A cell URL was expected.
@@ -142,7 +142,7 @@ impl Format {
     ///
     /// # Errors
     /// The kind of fault, which decides the message.
-    pub fn check(self, text: &str, account_types: &[&str]) -> Result<(), FormatFault> {
+    pub fn check(self, text: &str, account_types: &[&str]) -> Result<(), FormatError> {
         let fine = match self {
             Self::Name => is_name(text, |_| false, 128),
             Self::SignName => is_name(text, |byte| b"!$*=^`{|}~.@".contains(&byte), 128),
@@ -166,14 +166,14 @@ impl Format {
                 return if is_cell_url(text) {
                     Ok(())
                 } else {
-                    Err(FormatFault::CellUrl)
+                    Err(FormatError::CellUrl)
                 };
             }
             Self::SchemaUri => {
                 return if is_schema_uri(text) {
                     Ok(())
                 } else {
-                    Err(FormatFault::SchemaUri)
+                    Err(FormatError::SchemaUri)
                 };
             }
             Self::CellUrlList => {
@@ -196,7 +196,7 @@ impl Format {
         if fine {
             Ok(())
         } else {
-            Err(FormatFault::Other)
+            Err(FormatError::Other)
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod read;
 
-pub use read::{Definitions, EdmxFault, EndDefinition, PropertyDefinition, read};
+pub use read::{Definitions, EdmxError, EndDefinition, PropertyDefinition, read};
 
 use crate::edm::{
     ComplexType, End, EntityType, Kind, NavigationProperty, Origin, Property, Schema,

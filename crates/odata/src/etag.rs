@@ -15,7 +15,7 @@ pub struct ETag {
 /// The text is no entity tag of this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the text is no weak entity tag of the form version-time")]
-pub struct ETagFault;
+pub struct ETagError;
 
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,22 +24,22 @@ impl fmt::Display for ETag {
 }
 
 impl FromStr for ETag {
-    type Err = ETagFault;
+    type Err = ETagError;
 
-    fn from_str(text: &str) -> Result<Self, ETagFault> {
+    fn from_str(text: &str) -> Result<Self, ETagError> {
         let inside = text
             .strip_prefix("W/\"")
             .and_then(|rest| rest.strip_suffix('"'))
-            .ok_or(ETagFault)?;
-        let (version, updated) = inside.split_once('-').ok_or(ETagFault)?;
+            .ok_or(ETagError)?;
+        let (version, updated) = inside.split_once('-').ok_or(ETagError)?;
         let digits =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(version) || !digits(updated) {
-            return Err(ETagFault);
+            return Err(ETagError);
         }
         match (version.parse(), updated.parse()) {
             (Ok(version), Ok(updated)) => Ok(Self { version, updated }),
-            _ => Err(ETagFault),
+            _ => Err(ETagError),
         }
     }
 }
@@ -57,8 +57,8 @@ impl IfMatch {
     /// Reads the header.
     ///
     /// # Errors
-    /// [`ETagFault`] for strong tags, bare tags and anything else: the precondition then fails.
-    pub fn parse(header: Option<&str>) -> Result<Self, ETagFault> {
+    /// [`ETagError`] for strong tags, bare tags and anything else: the precondition then fails.
+    pub fn parse(header: Option<&str>) -> Result<Self, ETagError> {
         match header {
             None | Some("*") => Ok(Self::Any),
             Some(text) => text.parse().map(Self::Exactly),
@@ -114,7 +114,7 @@ mod tests {
             "W/\"1-1-1\"",
             "W/\"99999999999999999999-1\"",
         ] {
-            assert_eq!(IfMatch::parse(Some(bad)), Err(ETagFault), "{bad}");
+            assert_eq!(IfMatch::parse(Some(bad)), Err(ETagError), "{bad}");
         }
         assert!(IfMatch::Any.allows(tag) && IfMatch::Exactly(tag).allows(tag));
         assert!(!IfMatch::Exactly(ETag { version: 2, ..tag }).allows(tag));

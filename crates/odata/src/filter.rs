@@ -31,7 +31,7 @@ pub const MAX_COMPARED_CHARS: usize = 4096;
 
 /// Why a filter is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FilterFault {
+pub enum FilterError {
     /// Unparsable, too long or too deep; no property at the left; a complex property; an order against null or a
     /// boolean.
     #[error("the filter cannot be understood")]
@@ -135,9 +135,9 @@ impl Filter<Parsed> {
     /// Reads a filter, already decoded from the URL.
     ///
     /// # Errors
-    /// [`FilterFault::Syntax`], [`FilterFault::Operator`] or [`FilterFault::Function`]; limits are
+    /// [`FilterError::Syntax`], [`FilterError::Operator`] or [`FilterError::Function`]; limits are
     /// [`MAX_FILTER_BYTES`] and [`MAX_FILTER_DEPTH`].
-    pub fn parse(text: &str) -> Result<Self, FilterFault> {
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
         syntax::parse(text).map(|expr| Self {
             state: Parsed(expr),
         })
@@ -146,21 +146,21 @@ impl Filter<Parsed> {
     /// Fits the filter to an entity type.
     ///
     /// # Errors
-    /// The first [`FilterFault`] from left to right; an unknown property before a bad literal. Then the limit
+    /// The first [`FilterError`] from left to right; an unknown property before a bad literal. Then the limit
     /// [`MAX_PHRASES`].
-    pub fn check(self, entity_type: &EntityType) -> Result<Filter<Typed>, FilterFault> {
+    pub fn check(self, entity_type: &EntityType) -> Result<Filter<Typed>, FilterError> {
         let test = check::check(&self.state.0, entity_type)?;
         if test.phrases() > MAX_PHRASES {
-            return Err(FilterFault::TooManyPhrases);
+            return Err(FilterError::TooManyPhrases);
         }
         Ok(Filter { state: Typed(test) })
     }
 }
 
 impl std::str::FromStr for Filter<Parsed> {
-    type Err = FilterFault;
+    type Err = FilterError;
 
-    fn from_str(text: &str) -> Result<Self, FilterFault> {
+    fn from_str(text: &str) -> Result<Self, FilterError> {
         Self::parse(text)
     }
 }

@@ -22,7 +22,7 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC
 /// The text between the brackets is no key, or no key of the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the entity key is malformed")]
-pub struct KeyFault;
+pub struct KeyError;
 
 /// A key as written, before it is held against an entity type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,28 +38,28 @@ impl KeyText {
     /// signs are ignored; `''` inside a literal is one quote.
     ///
     /// # Errors
-    /// [`KeyFault`] for syntax errors, literals that are no strings, names given twice, a lone `null`, more
+    /// [`KeyError`] for syntax errors, literals that are no strings, names given twice, a lone `null`, more
     /// than [`MAX_KEY_PARTS`] parts.
-    pub fn parse(text: &str) -> Result<Self, KeyFault> {
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
         let text = text.trim_matches(' ');
         if text.starts_with('\'') {
             let (value, rest) = take_literal(text)?;
             return if rest.trim_matches(' ').is_empty() {
                 Ok(Self::Single(value))
             } else {
-                Err(KeyFault)
+                Err(KeyError)
             };
         }
         let mut parts: Vec<(String, Option<String>)> = Vec::new();
         let mut rest = text;
         loop {
-            let (name, tail) = rest.split_once('=').ok_or(KeyFault)?;
+            let (name, tail) = rest.split_once('=').ok_or(KeyError)?;
             let name = name.trim_matches(' ');
             if name.is_empty()
                 || !name.bytes().all(is_name_byte)
                 || parts.iter().any(|(own, _)| own == name)
             {
-                return Err(KeyFault);
+                return Err(KeyError);
             }
             let tail = tail.trim_start_matches(' ');
             let (value, tail) = match tail.strip_prefix("null") {
@@ -71,9 +71,9 @@ impl KeyText {
             if tail.is_empty() {
                 return Ok(Self::Named(parts));
             }
-            rest = tail.strip_prefix(',').ok_or(KeyFault)?;
+            rest = tail.strip_prefix(',').ok_or(KeyError)?;
             if parts.len() == MAX_KEY_PARTS {
-                return Err(KeyFault);
+                return Err(KeyError);
             }
         }
     }
@@ -84,8 +84,8 @@ impl KeyText {
     /// left out are null.
     ///
     /// # Errors
-    /// [`KeyFault`] for a name that is no part of the key, and for null in a part that may not be null.
-    pub fn resolve(&self, entity_type: &EntityType) -> Result<EntityKey, KeyFault> {
+    /// [`KeyError`] for a name that is no part of the key, and for null in a part that may not be null.
+    pub fn resolve(&self, entity_type: &EntityType) -> Result<EntityKey, KeyError> {
         let required = |name: &str| {
             entity_type
                 .properties
@@ -101,7 +101,7 @@ impl KeyText {
                 .collect(),
             Self::Named(named) => {
                 if !named.iter().all(|(name, _)| entity_type.is_key(name)) {
-                    return Err(KeyFault);
+                    return Err(KeyError);
                 }
                 let mut parts = Vec::with_capacity(entity_type.key.len());
                 for (at, name) in entity_type.key.iter().enumerate() {
@@ -110,7 +110,7 @@ impl KeyText {
                         .find(|(own, _)| *own == **name)
                         .and_then(|(_, value)| value.clone());
                     if value.is_none() && (at == 0 || required(name)) {
-                        return Err(KeyFault);
+                        return Err(KeyError);
                     }
                     parts.push(value);
                 }
@@ -126,11 +126,11 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 /// Reads `'...'` at the start of the text; the rest is what follows.
-fn take_literal(text: &str) -> Result<(String, &str), KeyFault> {
+fn take_literal(text: &str) -> Result<(String, &str), KeyError> {
     let mut value = String::new();
-    let mut rest = text.strip_prefix('\'').ok_or(KeyFault)?;
+    let mut rest = text.strip_prefix('\'').ok_or(KeyError)?;
     loop {
-        let (plain, tail) = rest.split_once('\'').ok_or(KeyFault)?;
+        let (plain, tail) = rest.split_once('\'').ok_or(KeyError)?;
         value.push_str(plain);
         match tail.strip_prefix('\'') {
             Some(tail) => {
@@ -324,7 +324,7 @@ mod tests {
             "Na me='a'",
             "'a','b'",
         ] {
-            assert_eq!(KeyText::parse(bad), Err(KeyFault), "{bad}");
+            assert_eq!(KeyText::parse(bad), Err(KeyError), "{bad}");
         }
     }
 
@@ -340,7 +340,7 @@ mod tests {
             "(Name='r',_Box.Name=null)"
         );
         for bad in ["_Box.Name='b'", "Name=null", "Other='r'"] {
-            assert_eq!(resolve(bad), Err(KeyFault), "{bad}");
+            assert_eq!(resolve(bad), Err(KeyError), "{bad}");
         }
         let rule = control::cell().entity_type("Rule").unwrap();
         assert_eq!(

@@ -11,7 +11,7 @@ pub enum BodyFormat {
 
 /// Why no format could be chosen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FormatChoiceFault {
+pub enum FormatChoiceError {
     /// `$format` is neither `json` nor `atom`.
     #[error("$format has no such value: {0}")]
     Option(String),
@@ -24,8 +24,8 @@ pub enum FormatChoiceFault {
 /// weights; without `Accept` (or with an empty one, or any type) it is Atom.
 ///
 /// # Errors
-/// [`FormatChoiceFault`]
-pub fn choose(option: Option<&str>, accept: Option<&str>) -> Result<BodyFormat, FormatChoiceFault> {
+/// [`FormatChoiceError`]
+pub fn choose(option: Option<&str>, accept: Option<&str>) -> Result<BodyFormat, FormatChoiceError> {
     if let Some(option) = option {
         return of_option(option);
     }
@@ -41,15 +41,15 @@ pub fn choose(option: Option<&str>, accept: Option<&str>) -> Result<BodyFormat, 
     } else if has("*/*") {
         Ok(BodyFormat::Atom)
     } else {
-        Err(FormatChoiceFault::Accept(accept.to_owned()))
+        Err(FormatChoiceError::Accept(accept.to_owned()))
     }
 }
 
 /// The format of the answer to a POST: JSON unless `$format` asks for Atom.
 ///
 /// # Errors
-/// [`FormatChoiceFault::Option`]
-pub fn choose_for_created(option: Option<&str>) -> Result<BodyFormat, FormatChoiceFault> {
+/// [`FormatChoiceError::Option`]
+pub fn choose_for_created(option: Option<&str>) -> Result<BodyFormat, FormatChoiceError> {
     option.map_or(Ok(BodyFormat::Json), of_option)
 }
 
@@ -85,11 +85,11 @@ fn media_types(accept: &str) -> impl Iterator<Item = &str> {
         .map(|item| item.split(';').next().unwrap_or("").trim())
 }
 
-fn of_option(option: &str) -> Result<BodyFormat, FormatChoiceFault> {
+fn of_option(option: &str) -> Result<BodyFormat, FormatChoiceError> {
     match option {
         "json" => Ok(BodyFormat::Json),
         "atom" => Ok(BodyFormat::Atom),
-        other => Err(FormatChoiceFault::Option(other.to_owned())),
+        other => Err(FormatChoiceError::Option(other.to_owned())),
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
         }
         assert_eq!(
             choose(None, Some("text/html")),
-            Err(FormatChoiceFault::Accept("text/html".into()))
+            Err(FormatChoiceError::Accept("text/html".into()))
         );
         assert_eq!(
             choose(Some("json"), Some("text/html")),
@@ -125,7 +125,7 @@ mod tests {
         );
         assert_eq!(
             choose(Some("JSON"), None),
-            Err(FormatChoiceFault::Option("JSON".into()))
+            Err(FormatChoiceError::Option("JSON".into()))
         );
         assert_eq!(choose_for_created(None), Ok(BodyFormat::Json));
     }

@@ -20,7 +20,7 @@ pub enum Direction {
 
 /// Why an order is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OrderFault {
+pub enum OrderError {
     /// Empty, a stray comma, or another word than `asc` and `desc` behind a name.
     #[error("the order cannot be parsed")]
     Syntax,
@@ -57,22 +57,22 @@ impl ParsedOrder {
     /// Reads `name [asc|desc] {, name [asc|desc]}`.
     ///
     /// # Errors
-    /// [`OrderFault::Syntax`] (also for more than [`MAX_ORDER_TERMS`]) and [`OrderFault::NoProperty`].
-    pub fn parse(text: &str) -> Result<Self, OrderFault> {
+    /// [`OrderError::Syntax`] (also for more than [`MAX_ORDER_TERMS`]) and [`OrderError::NoProperty`].
+    pub fn parse(text: &str) -> Result<Self, OrderError> {
         let mut terms = Vec::new();
         for item in text.split(',') {
             let mut words = item.split_ascii_whitespace();
-            let name = words.next().ok_or(OrderFault::Syntax)?;
+            let name = words.next().ok_or(OrderError::Syntax)?;
             if name.contains(['\'', '(', ')']) {
-                return Err(OrderFault::NoProperty);
+                return Err(OrderError::NoProperty);
             }
             let direction = match words.next() {
                 None | Some("asc") => Direction::Ascending,
                 Some("desc") => Direction::Descending,
-                Some(_) => return Err(OrderFault::Syntax),
+                Some(_) => return Err(OrderError::Syntax),
             };
             if words.next().is_some() || terms.len() == MAX_ORDER_TERMS {
-                return Err(OrderFault::Syntax);
+                return Err(OrderError::Syntax);
             }
             terms.push((name.to_owned(), direction));
         }
@@ -82,15 +82,15 @@ impl ParsedOrder {
     /// Fits the order to an entity type; unknown and complex properties are left out.
     ///
     /// # Errors
-    /// [`OrderFault::List`].
-    pub fn check(&self, entity_type: &EntityType) -> Result<Order, OrderFault> {
+    /// [`OrderError::List`].
+    pub fn check(&self, entity_type: &EntityType) -> Result<Order, OrderError> {
         let mut terms = Vec::with_capacity(self.terms.len());
         for (name, direction) in &self.terms {
             let Some(property) = entity_type.properties.get(name) else {
                 continue;
             };
             if property.is_list() {
-                return Err(OrderFault::List(name.clone()));
+                return Err(OrderError::List(name.clone()));
             }
             let position = entity_type.properties.position(name).unwrap_or(0);
             if let Some(property) = PropertyRef::new(property, position) {
@@ -202,19 +202,19 @@ mod tests {
     #[test]
     fn faults_are_told_apart() {
         for bad in ["", " ", "a,", ",a", "a ASC", "a x", "a 'asc'", "a asc desc"] {
-            assert_eq!(ParsedOrder::parse(bad), Err(OrderFault::Syntax), "{bad}");
+            assert_eq!(ParsedOrder::parse(bad), Err(OrderError::Syntax), "{bad}");
         }
         for bad in ["'a'", "length(a)", "a,'b'"] {
             assert_eq!(
                 ParsedOrder::parse(bad),
-                Err(OrderFault::NoProperty),
+                Err(OrderError::NoProperty),
                 "{bad}"
             );
         }
         let list = ParsedOrder::parse("a,l desc").unwrap();
         assert_eq!(
             list.check(&entity_type()),
-            Err(OrderFault::List("l".into()))
+            Err(OrderError::List("l".into()))
         );
     }
 }

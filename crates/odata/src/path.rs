@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::key::{KeyFault, KeyText};
+use crate::key::{KeyError, KeyText};
 
 /// What a path below a service root names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub enum Resource {
 
 /// Why a path names nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PathFault {
+pub enum PathError {
     /// No resource has a path of this shape.
     #[error("no resource has this path")]
     NoMatch,
@@ -56,7 +56,7 @@ pub enum PathFault {
     /// taken for the name of a set, and no set has it.
     #[error("no entity set has this name")]
     NoSet,
-    /// The key of the entity is malformed. The set is told, because an unknown set is the graver fault.
+    /// The key of the entity is malformed. The set is told, with_source an unknown set is the graver fault.
     #[error("the entity key is malformed")]
     Key {
         /// Name of the set.
@@ -72,8 +72,8 @@ impl Resource {
     /// segment is decoded after the path is split, so `%2F` belongs to a key. A trailing slash is ignored.
     ///
     /// # Errors
-    /// [`PathFault`]; whether sets and navigation properties exist is not looked at.
-    pub fn parse(raw: &str) -> Result<Self, PathFault> {
+    /// [`PathError`]; whether sets and navigation properties exist is not looked at.
+    pub fn parse(raw: &str) -> Result<Self, PathError> {
         let raw = raw.strip_prefix('/').unwrap_or(raw);
         let raw = raw.strip_suffix('/').unwrap_or(raw);
         if raw.is_empty() {
@@ -85,14 +85,14 @@ impl Resource {
         match (first.as_str(), rest) {
             ("$metadata", (None, ..)) => return Ok(Self::Metadata),
             ("$batch", (None, ..)) => return Ok(Self::Batch),
-            ("", _) => return Err(PathFault::NoMatch),
-            (text, _) if text.starts_with('$') => return Err(PathFault::NoMatch),
+            ("", _) => return Err(PathError::NoMatch),
+            (text, _) if text.starts_with('$') => return Err(PathError::NoMatch),
             _ => {}
         }
         if first.contains('(') && !first.ends_with(')') {
-            return Err(PathFault::NoSet);
+            return Err(PathError::NoSet);
         }
-        let (set, key) = split_key(&first).map_err(|(set, _)| PathFault::Key { set })?;
+        let (set, key) = split_key(&first).map_err(|(set, _)| PathError::Key { set })?;
         match (key, rest) {
             (None, (None, ..)) => Ok(Self::Set(set)),
             (Some(key), (None, ..)) => Ok(Self::Entity { set, key }),
@@ -108,7 +108,7 @@ impl Resource {
             (Some(key), (Some(nav), None, _)) => {
                 let (navigation, target) = split_target(nav)?;
                 if navigation.starts_with('$') {
-                    return Err(PathFault::NoMatch);
+                    return Err(PathError::NoMatch);
                 }
                 Ok(Self::Navigation {
                     set,
@@ -117,7 +117,7 @@ impl Resource {
                     target,
                 })
             }
-            _ => Err(PathFault::NoMatch),
+            _ => Err(PathError::NoMatch),
         }
     }
 
@@ -134,26 +134,26 @@ impl Resource {
     }
 }
 
-fn decode(segment: &str) -> Result<String, PathFault> {
+fn decode(segment: &str) -> Result<String, PathError> {
     percent_decode_str(segment)
         .decode_utf8()
         .map(Into::into)
-        .map_err(|_| PathFault::NoMatch)
+        .map_err(|_| PathError::NoMatch)
 }
 
-fn split_target(segment: &str) -> Result<(String, Option<KeyText>), PathFault> {
+fn split_target(segment: &str) -> Result<(String, Option<KeyText>), PathError> {
     let text = decode(segment)?;
-    split_key(&text).map_err(|_| PathFault::TargetKey)
+    split_key(&text).map_err(|_| PathError::TargetKey)
 }
 
 /// Splits `Name(key)`; the key is `None` without bracket.
-fn split_key(text: &str) -> Result<(String, Option<KeyText>), (String, KeyFault)> {
+fn split_key(text: &str) -> Result<(String, Option<KeyText>), (String, KeyError)> {
     match text.split_once('(') {
         None => Ok((text.to_owned(), None)),
         Some((name, tail)) => {
             let parsed = tail
                 .strip_suffix(')')
-                .ok_or(KeyFault)
+                .ok_or(KeyError)
                 .and_then(KeyText::parse);
             parsed
                 .map(|key| (name.to_owned(), Some(key)))
@@ -167,8 +167,8 @@ fn split_key(text: &str) -> Result<(String, Option<KeyText>), (String, KeyFault)
 /// `root` ends with a slash and is compared without regard to ASCII case.
 ///
 /// # Errors
-/// [`KeyFault`] unless the reference is `Set(key)` there.
-pub fn parse_link_uri(root: &str, uri: &str) -> Result<(String, KeyText), KeyFault> {
+/// [`KeyError`] unless the reference is `Set(key)` there.
+pub fn parse_link_uri(root: &str, uri: &str) -> Result<(String, KeyText), KeyError> {
     let relative = match uri.get(..root.len()) {
         Some(start) if start.eq_ignore_ascii_case(root) => uri.get(root.len()..).unwrap_or(""),
         _ if uri
@@ -176,16 +176,16 @@ pub fn parse_link_uri(root: &str, uri: &str) -> Result<(String, KeyText), KeyFau
             .next()
             .is_some_and(|set| set.contains(['/', ':'])) =>
         {
-            return Err(KeyFault);
+            return Err(KeyError);
         }
         _ => uri,
     };
     let decoded = percent_decode_str(relative)
         .decode_utf8()
-        .map_err(|_| KeyFault)?;
+        .map_err(|_| KeyError)?;
     match split_key(&decoded) {
         Ok((set, Some(key))) if !set.is_empty() && !set.contains('/') => Ok((set, key)),
-        _ => Err(KeyFault),
+        _ => Err(KeyError),
     }
 }
 
@@ -246,13 +246,13 @@ mod tests {
     fn faults_are_told_apart() {
         assert_eq!(
             Resource::parse("A(1)"),
-            Err(PathFault::Key { set: "A".into() })
+            Err(PathError::Key { set: "A".into() })
         );
-        assert_eq!(Resource::parse("A('a'"), Err(PathFault::NoSet));
-        assert_eq!(Resource::parse("A('http://h/')"), Err(PathFault::NoSet));
+        assert_eq!(Resource::parse("A('a'"), Err(PathError::NoSet));
+        assert_eq!(Resource::parse("A('http://h/')"), Err(PathError::NoSet));
         assert_eq!(
             Resource::parse("A('a')/$links/_B(1)"),
-            Err(PathFault::TargetKey)
+            Err(PathError::TargetKey)
         );
         for path in [
             "$other",
@@ -263,7 +263,7 @@ mod tests {
             "A('%FF')",
             "$metadata/A",
         ] {
-            assert_eq!(Resource::parse(path), Err(PathFault::NoMatch), "{path}");
+            assert_eq!(Resource::parse(path), Err(PathError::NoMatch), "{path}");
         }
     }
 
@@ -292,7 +292,7 @@ mod tests {
             "http://h/c/__ctl/a/Role('r')",
             "('r')",
         ] {
-            assert_eq!(parse(bad), Err(KeyFault), "{bad}");
+            assert_eq!(parse(bad), Err(KeyError), "{bad}");
         }
     }
 

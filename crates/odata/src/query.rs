@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use crate::edm::{EntityType, PUBLISHED, UPDATED};
-use crate::filter::{Filter, FilterFault, Parsed, Typed};
-use crate::order::{Order, OrderFault, ParsedOrder};
+use crate::filter::{Filter, FilterError, Parsed, Typed};
+use crate::order::{Order, OrderError, ParsedOrder};
 use crate::words::TextQuery;
 
 /// Bounds of query options.
@@ -41,7 +41,7 @@ impl Default for Limits {
 
 /// Why a query is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryFault {
+pub enum QueryError {
     /// `$top` or `$skip` is no integer.
     #[error("{0} is no integer")]
     NotInteger(&'static str),
@@ -70,10 +70,10 @@ pub enum QueryFault {
     ExpandTooMany,
     /// `$filter` is refused.
     #[error("$filter is refused")]
-    Filter(#[source] FilterFault),
+    Filter(#[source] FilterError),
     /// `$orderby` is refused.
     #[error("$orderby is refused")]
-    Order(#[source] OrderFault),
+    Order(#[source] OrderError),
 }
 
 /// The options of a query string by name.
@@ -125,14 +125,14 @@ pub enum Select {
 }
 
 impl Select {
-    fn parse(text: &str) -> Result<Self, QueryFault> {
+    fn parse(text: &str) -> Result<Self, QueryError> {
         let mut names = Vec::new();
         let mut all = false;
         for item in text.split(',') {
             match item.trim_matches(' ') {
                 "*" => all = true,
                 name if is_name(name) => names.push(name.to_owned()),
-                _ => return Err(QueryFault::Select),
+                _ => return Err(QueryError::Select),
             }
         }
         Ok(if all { Self::All } else { Self::Only(names) })
@@ -167,7 +167,7 @@ pub struct Expand {
 }
 
 impl Expand {
-    fn parse(text: &str, max: usize) -> Result<Self, QueryFault> {
+    fn parse(text: &str, max: usize) -> Result<Self, QueryError> {
         let mut names: Vec<String> = Vec::new();
         if text.is_empty() {
             return Ok(Self { names });
@@ -175,14 +175,14 @@ impl Expand {
         for item in text.split(',') {
             let name = item.trim_matches(' ');
             if !name.starts_with('_') || !is_name(name) {
-                return Err(QueryFault::Expand);
+                return Err(QueryError::Expand);
             }
             if !names.iter().any(|own| own == name) {
                 names.push(name.to_owned());
             }
         }
         if names.len() > max {
-            Err(QueryFault::ExpandTooMany)
+            Err(QueryError::ExpandTooMany)
         } else {
             Ok(Self { names })
         }
@@ -203,14 +203,14 @@ impl Expand {
     /// Fits the names to an entity type.
     ///
     /// # Errors
-    /// [`QueryFault::ExpandUnknown`]
-    pub fn check(&self, entity_type: &EntityType) -> Result<(), QueryFault> {
+    /// [`QueryError::ExpandUnknown`]
+    pub fn check(&self, entity_type: &EntityType) -> Result<(), QueryError> {
         match self
             .names
             .iter()
             .find(|name| entity_type.navigation(name).is_none())
         {
-            Some(unknown) => Err(QueryFault::ExpandUnknown(unknown.clone())),
+            Some(unknown) => Err(QueryError::ExpandUnknown(unknown.clone())),
             None => Ok(()),
         }
     }
@@ -239,22 +239,22 @@ impl Page {
     /// Reads `$top` and `$skip`.
     ///
     /// # Errors
-    /// [`QueryFault::NotInteger`] and [`QueryFault::OutOfRange`], `$top` first.
-    pub fn parse(options: &Options<'_>, limits: &Limits) -> Result<Self, QueryFault> {
+    /// [`QueryError::NotInteger`] and [`QueryError::OutOfRange`], `$top` first.
+    pub fn parse(options: &Options<'_>, limits: &Limits) -> Result<Self, QueryError> {
         let top = number(options, "$top", limits.top_max)?.unwrap_or(limits.top_default);
         let skip = number(options, "$skip", limits.skip_max)?.unwrap_or(0);
         Ok(Self { top, skip })
     }
 }
 
-fn number(options: &Options<'_>, name: &'static str, max: u32) -> Result<Option<u32>, QueryFault> {
+fn number(options: &Options<'_>, name: &'static str, max: u32) -> Result<Option<u32>, QueryError> {
     let Some(text) = options.get(name) else {
         return Ok(None);
     };
-    let number: i64 = text.parse().map_err(|_| QueryFault::NotInteger(name))?;
+    let number: i64 = text.parse().map_err(|_| QueryError::NotInteger(name))?;
     match u32::try_from(number) {
         Ok(number) if number <= max => Ok(Some(number)),
-        _ => Err(QueryFault::OutOfRange {
+        _ => Err(QueryError::OutOfRange {
             name,
             value: text.to_owned(),
         }),
@@ -301,18 +301,18 @@ impl ParsedListQuery {
     /// [`Options::get`].
     ///
     /// # Errors
-    /// The first [`QueryFault`] in that order.
+    /// The first [`QueryError`] in that order.
     pub fn parse(
         options: &Options<'_>,
         limits: &Limits,
         kind: ListKind,
-    ) -> Result<Self, QueryFault> {
+    ) -> Result<Self, QueryError> {
         let page = Page::parse(options, limits)?;
         let filter = options
             .get("$filter")
             .map(Filter::parse)
             .transpose()
-            .map_err(QueryFault::Filter)?;
+            .map_err(QueryError::Filter)?;
         let select = options
             .get("$select")
             .map(Select::parse)
@@ -322,16 +322,16 @@ impl ParsedListQuery {
         let count = match options.get("$inlinecount") {
             None | Some("none") => InlineCount::None,
             Some("allpages") => InlineCount::AllPages,
-            Some(other) => return Err(QueryFault::InlineCount(other.to_owned())),
+            Some(other) => return Err(QueryError::InlineCount(other.to_owned())),
         };
         let order = options
             .get("$orderby")
             .map(ParsedOrder::parse)
             .transpose()
-            .map_err(QueryFault::Order)?;
+            .map_err(QueryError::Order)?;
         let text = match options.get("q") {
             Some(text) if kind == ListKind::Set => {
-                Some(TextQuery::parse(text).map_err(|_| QueryFault::OutOfRange {
+                Some(TextQuery::parse(text).map_err(|_| QueryError::OutOfRange {
                     name: "q",
                     value: text.to_owned(),
                 })?)
@@ -339,7 +339,7 @@ impl ParsedListQuery {
             _ => None,
         };
         if !expand.is_empty() && page.top > limits.expand_top_max {
-            return Err(QueryFault::OutOfRange {
+            return Err(QueryError::OutOfRange {
                 name: "$top",
                 value: page.top.to_string(),
             });
@@ -358,14 +358,14 @@ impl ParsedListQuery {
     /// Fits the query to an entity type.
     ///
     /// # Errors
-    /// The first [`QueryFault`] of `$filter`, `$orderby`, `$expand` in this order.
-    pub fn check(self, entity_type: &EntityType) -> Result<TypedListQuery, QueryFault> {
+    /// The first [`QueryError`] of `$filter`, `$orderby`, `$expand` in this order.
+    pub fn check(self, entity_type: &EntityType) -> Result<TypedListQuery, QueryError> {
         let filter = self
             .filter
             .map(|filter| filter.check(entity_type))
             .transpose()
-            .map_err(QueryFault::Filter)?;
-        let order = self.order.check(entity_type).map_err(QueryFault::Order)?;
+            .map_err(QueryError::Filter)?;
+        let order = self.order.check(entity_type).map_err(QueryError::Order)?;
         self.expand.check(entity_type)?;
         Ok(ListQuery {
             page: self.page,
@@ -393,8 +393,8 @@ impl EntityQuery {
     /// [`Expand::check`].
     ///
     /// # Errors
-    /// [`QueryFault::Select`], then [`QueryFault::Expand`] and [`QueryFault::ExpandTooMany`].
-    pub fn parse(options: &Options<'_>, limits: &Limits) -> Result<Self, QueryFault> {
+    /// [`QueryError::Select`], then [`QueryError::Expand`] and [`QueryError::ExpandTooMany`].
+    pub fn parse(options: &Options<'_>, limits: &Limits) -> Result<Self, QueryError> {
         Ok(Self {
             select: options
                 .get("$select")
@@ -413,13 +413,13 @@ mod tests {
     use super::*;
     use crate::control;
 
-    fn list(raw: &str) -> Result<TypedListQuery, QueryFault> {
+    fn list(raw: &str) -> Result<TypedListQuery, QueryError> {
         let role = control::cell().entity_type("Role").unwrap();
         ParsedListQuery::parse(&Options::parse(raw), &Limits::default(), ListKind::Set)?.check(role)
     }
 
-    fn range(name: &'static str, value: &str) -> QueryFault {
-        QueryFault::OutOfRange {
+    fn range(name: &'static str, value: &str) -> QueryError {
+        QueryError::OutOfRange {
             name,
             value: value.to_owned(),
         }
@@ -439,33 +439,33 @@ mod tests {
     #[test]
     fn every_fault_is_told_apart() {
         for (raw, fault) in [
-            ("$top=a", QueryFault::NotInteger("$top")),
-            ("$top=", QueryFault::NotInteger("$top")),
-            ("$top=%27test%27", QueryFault::NotInteger("$top")),
+            ("$top=a", QueryError::NotInteger("$top")),
+            ("$top=", QueryError::NotInteger("$top")),
+            ("$top=%27test%27", QueryError::NotInteger("$top")),
             ("$top=-1", range("$top", "-1")),
             ("$top=10001", range("$top", "10001")),
-            ("$skip=x", QueryFault::NotInteger("$skip")),
+            ("$skip=x", QueryError::NotInteger("$skip")),
             ("$skip=100001", range("$skip", "100001")),
-            ("$inlinecount=", QueryFault::InlineCount(String::new())),
-            ("$inlinecount=All", QueryFault::InlineCount("All".into())),
-            ("$select=", QueryFault::Select),
-            ("$select='a'", QueryFault::Select),
-            ("$select=a,,b", QueryFault::Select),
-            ("$expand=Box", QueryFault::Expand),
-            ("$expand=_Box,", QueryFault::Expand),
-            ("$expand=_", QueryFault::ExpandUnknown("_".into())),
+            ("$inlinecount=", QueryError::InlineCount(String::new())),
+            ("$inlinecount=All", QueryError::InlineCount("All".into())),
+            ("$select=", QueryError::Select),
+            ("$select='a'", QueryError::Select),
+            ("$select=a,,b", QueryError::Select),
+            ("$expand=Box", QueryError::Expand),
+            ("$expand=_Box,", QueryError::Expand),
+            ("$expand=_", QueryError::ExpandUnknown("_".into())),
             (
                 "$expand=_Box,_Other",
-                QueryFault::ExpandUnknown("_Other".into()),
+                QueryError::ExpandUnknown("_Other".into()),
             ),
-            ("$expand=_Box,_Account,_ExtCell", QueryFault::ExpandTooMany),
+            ("$expand=_Box,_Account,_ExtCell", QueryError::ExpandTooMany),
             ("$expand=_Box&$top=101", range("$top", "101")),
-            ("$filter=", QueryFault::Filter(FilterFault::Syntax)),
+            ("$filter=", QueryError::Filter(FilterError::Syntax)),
             (
                 "$filter=x+eq+1",
-                QueryFault::Filter(FilterFault::UnknownProperty("x".into())),
+                QueryError::Filter(FilterError::UnknownProperty("x".into())),
             ),
-            ("$orderby=", QueryFault::Order(OrderFault::Syntax)),
+            ("$orderby=", QueryError::Order(OrderError::Syntax)),
             ("q=", range("q", "")),
         ] {
             assert_eq!(list(raw).unwrap_err(), fault, "{raw}");
@@ -476,15 +476,15 @@ mod tests {
     fn the_first_fault_and_the_first_option_win() {
         assert_eq!(
             list("$orderby=&$select=&$top=x").unwrap_err(),
-            QueryFault::NotInteger("$top")
+            QueryError::NotInteger("$top")
         );
         assert_eq!(
             list("$orderby=&$inlinecount=x").unwrap_err(),
-            QueryFault::InlineCount("x".into())
+            QueryError::InlineCount("x".into())
         );
         assert_eq!(
             list("$filter=x+eq+1&$orderby=").unwrap_err(),
-            QueryFault::Order(OrderFault::Syntax)
+            QueryError::Order(OrderError::Syntax)
         );
         assert_eq!(list("$top=3&$top=x").unwrap().page.top, 3);
         assert_eq!(list("$top=0&$skiptoken=x&other").unwrap().page.top, 0);

@@ -11,11 +11,11 @@ mod stored;
 
 pub use number::{push_double, push_int, push_single};
 pub use parse::{
-    MAX_MILLIS, MAX_STRING_BYTES, MIN_MILLIS, TextFault, is_decimal5, parse_date, parse_text,
+    MAX_MILLIS, MAX_STRING_BYTES, MIN_MILLIS, TextError, is_decimal5, parse_date, parse_text,
 };
 pub(crate) use print::push_escaped;
 pub use print::{push_json_string, push_plain_text, push_value};
-pub use stored::StoredFault;
+pub use stored::StoredError;
 
 /// One value of a property.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -84,7 +84,7 @@ impl Phrase {
 /// The text is empty or too long to search for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the search text has to have 1 to {MAX_QUERY_BYTES} bytes")]
-pub struct TextQueryFault;
+pub struct TextQueryError;
 
 /// A full-text search: phrases that all have to be found, each in any value of the entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,10 +96,10 @@ impl TextQuery {
     /// Reads the option `q`: phrases are separated by spaces.
     ///
     /// # Errors
-    /// [`TextQueryFault`] unless the text has 1 to [`MAX_QUERY_BYTES`] bytes.
-    pub fn parse(text: &str) -> Result<Self, TextQueryFault> {
+    /// [`TextQueryError`] unless the text has 1 to [`MAX_QUERY_BYTES`] bytes.
+    pub fn parse(text: &str) -> Result<Self, TextQueryError> {
         if text.is_empty() || text.len() > MAX_QUERY_BYTES {
-            return Err(TextQueryFault);
+            return Err(TextQueryError);
         }
         Ok(Self {
             phrases: text
@@ -169,9 +169,9 @@ mod tests {
         let found = |text: &str| TextQuery::parse(text).unwrap().matches(|| values.iter());
         assert!(found("data") && found("data 1234") && found("TRUE string") && found("  data "));
         assert!(!found("dat") && !found("data other") && !found("\"data\" ?") && !found("null"));
-        assert_eq!(TextQuery::parse(""), Err(TextQueryFault));
+        assert_eq!(TextQuery::parse(""), Err(TextQueryError));
         assert!(TextQuery::parse(&"a".repeat(255)).is_ok());
-        assert_eq!(TextQuery::parse(&"a".repeat(256)), Err(TextQueryFault));
+        assert_eq!(TextQuery::parse(&"a".repeat(256)), Err(TextQueryError));
     }
 
     proptest! {

@@ -117,9 +117,9 @@ pub async fn start(
         figures: Arc::clone(&figures),
         stop: stopping.clone(),
     };
-    let service = Service::new(Arc::clone(&unit)).operated_by(operator);
-    let courier = Arc::new(service.clone());
-    let sending = personium_event::run(Arc::clone(&unit), courier, config.work.misc);
+    let service = Service::new(Arc::clone(&unit)).with_admin_hooks(operator);
+    let sender = Arc::new(service.clone());
+    let sending = personium_event::run(Arc::clone(&unit), sender, config.work.misc);
     let serving = tokio::spawn(listen::serve(
         listener,
         service,

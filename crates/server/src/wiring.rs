@@ -7,7 +7,7 @@ use std::sync::Arc;
 use personium_folder::FolderStore;
 use personium_model::auth::{Keys, PasswordRule};
 use personium_model::settings::{
-    AuthRules, BarLimits, DavLimits, EventRules, LoginPace, OdataLimits, OidcProvider,
+    AuthRules, BarLimits, DavLimits, EventRules, LoginRateLimit, OdataLimits, OidcProvider,
     OutgoingProxy,
 };
 use personium_model::unit::Ports;
@@ -295,7 +295,7 @@ fn auth(config: &Config) -> AuthRules {
         lock_count: config.authentication.lock_count,
         lock_seconds: config.authentication.lock_seconds,
         interval_seconds: config.authentication.interval_seconds,
-        login_pace: LoginPace {
+        login_rate_limit: LoginRateLimit {
             burst: config.authentication.address_burst,
             per_minute: config.authentication.address_per_minute,
         },

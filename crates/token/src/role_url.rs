@@ -26,7 +26,7 @@ pub struct RoleUrl {
 /// The text is not a role URL of the wanted kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a role URL")]
-pub struct NotARoleUrl;
+pub struct ParseRoleUrlError;
 
 impl RoleUrl {
     /// The instance URL of a role of `cell` (its URL, ending with `/`).
@@ -48,9 +48,9 @@ impl RoleUrl {
     /// The last `/__role/` that is followed by two parts counts. The role part may hold slashes:
     /// whether such a role can exist is not decided here. Nothing is percent-decoded. Texts with
     /// control characters are refused.
-    pub fn parse(text: &str) -> Result<Self, NotARoleUrl> {
+    pub fn parse(text: &str) -> Result<Self, ParseRoleUrlError> {
         if text.chars().any(char::is_control) {
-            return Err(NotARoleUrl);
+            return Err(ParseRoleUrlError);
         }
         for (at, _) in text.rmatch_indices(MARK) {
             let (base, rest) = text.split_at(at);
@@ -73,14 +73,14 @@ impl RoleUrl {
                 role: role.to_owned(),
             });
         }
-        Err(NotARoleUrl)
+        Err(ParseRoleUrlError)
     }
 
     /// Reads a class URL: as [`RoleUrl::parse`], and the middle must be `__`.
-    pub fn parse_class(text: &str) -> Result<Self, NotARoleUrl> {
+    pub fn parse_class(text: &str) -> Result<Self, ParseRoleUrlError> {
         Self::parse(text).and_then(|url| match url.box_name {
             None => Ok(url),
-            Some(_) => Err(NotARoleUrl),
+            Some(_) => Err(ParseRoleUrlError),
         })
     }
 }

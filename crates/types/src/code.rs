@@ -15,7 +15,7 @@ macro_rules! codes {
 
             /// The code as it is sent, for instance `PR404-DV-0001`.
             #[must_use]
-            pub const fn wire(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Code::$name => $wire,)* }
             }
 
@@ -32,7 +32,7 @@ impl Code {
     /// The HTTP status that the code carries in its name (`PR404-..` is 404).
     #[must_use]
     pub fn status(self) -> u16 {
-        self.wire()
+        self.as_str()
             .get(2..5)
             .and_then(|digits| digits.parse().ok())
             .unwrap_or(500)
@@ -260,8 +260,8 @@ mod tests {
     fn wire_codes_are_unique_and_carry_a_status() {
         let mut seen = HashSet::new();
         for code in Code::ALL {
-            assert!(seen.insert(code.wire()), "{} twice", code.wire());
-            assert!((400..600).contains(&code.status()), "{}", code.wire());
+            assert!(seen.insert(code.as_str()), "{} twice", code.as_str());
+            assert!((400..600).contains(&code.status()), "{}", code.as_str());
         }
     }
 }

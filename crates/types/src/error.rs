@@ -40,7 +40,7 @@ impl Error {
 
     /// Sets what caused it.
     #[must_use]
-    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
@@ -48,7 +48,7 @@ impl Error {
     /// An unexpected failure of the server itself, to be logged with its cause.
     #[must_use]
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::new(Code::Unknown).because(source)
+        Self::new(Code::Unknown).with_source(source)
     }
 
     /// Its code.
@@ -94,7 +94,7 @@ impl From<Code> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.0.code.wire(), self.message())
+        write!(f, "{} {}", self.0.code.as_str(), self.message())
     }
 }
 

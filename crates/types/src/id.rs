@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// The text is not 32 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of 32 hex digits")]
-pub struct NotAnId;
+pub struct ParseIdError;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -59,9 +59,9 @@ macro_rules! id {
         }
 
         impl FromStr for $name {
-            type Err = NotAnId;
+            type Err = ParseIdError;
 
-            fn from_str(text: &str) -> Result<Self, NotAnId> {
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
                 parse(text).map(Self)
             }
         }
@@ -94,27 +94,27 @@ id! {
     BlobId
 }
 
-fn parse(text: &str) -> Result<[u8; 16], NotAnId> {
+fn parse(text: &str) -> Result<[u8; 16], ParseIdError> {
     let digits = text.as_bytes();
     if digits.len() != 32 {
-        return Err(NotAnId);
+        return Err(ParseIdError);
     }
     let mut out = [0u8; 16];
     for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
         let &[high, low] = pair else {
-            return Err(NotAnId);
+            return Err(ParseIdError);
         };
         *byte = nibble(high)? << 4 | nibble(low)?;
     }
     Ok(out)
 }
 
-fn nibble(digit: u8) -> Result<u8, NotAnId> {
+fn nibble(digit: u8) -> Result<u8, ParseIdError> {
     match digit {
         b'0'..=b'9' => Ok(digit - b'0'),
         b'a'..=b'f' => Ok(digit - b'a' + 10),
         b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(NotAnId),
+        _ => Err(ParseIdError),
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
             "zz000000000000000000000000000000",
             "é0000000000000000000000000000000",
         ] {
-            assert_eq!(text.parse::<CellId>(), Err(NotAnId), "{text}");
+            assert_eq!(text.parse::<CellId>(), Err(ParseIdError), "{text}");
         }
     }
 }

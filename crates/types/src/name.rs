@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// The text is not a name of this kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid name")]
-pub struct NotAName;
+pub struct ParseNameError;
 
 /// Whether the text is 1 to 128 ASCII letters, digits, `-` or `_`, beginning with a letter or digit.
 #[must_use]
@@ -32,11 +32,11 @@ macro_rules! name {
         }
 
         impl FromStr for $name {
-            type Err = NotAName;
+            type Err = ParseNameError;
 
-            fn from_str(text: &str) -> Result<Self, NotAName> {
+            fn from_str(text: &str) -> Result<Self, ParseNameError> {
                 let valid: fn(&str) -> bool = $valid;
-                if valid(text) { Ok(Self(text.to_owned())) } else { Err(NotAName) }
+                if valid(text) { Ok(Self(text.to_owned())) } else { Err(ParseNameError) }
             }
         }
 

@@ -38,7 +38,7 @@ struct Network {
 /// The text is no list of addresses and networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a list of addresses and networks")]
-pub struct NoNetworks;
+pub struct ParseNetworksError;
 
 impl Networks {
     /// Where the proxy in front of a server stands, unless its operator says it: on the same machine or in the same
@@ -62,9 +62,9 @@ impl Networks {
 }
 
 impl FromStr for Networks {
-    type Err = NoNetworks;
+    type Err = ParseNetworksError;
 
-    fn from_str(text: &str) -> Result<Self, NoNetworks> {
+    fn from_str(text: &str) -> Result<Self, ParseNetworksError> {
         let mut networks = Vec::new();
         for item in text.split(',').map(str::trim).filter(|i| !i.is_empty()) {
             match NAMED.iter().find(|(name, _)| *name == item) {
@@ -84,14 +84,14 @@ impl FromStr for Networks {
 }
 
 impl FromStr for Network {
-    type Err = NoNetworks;
+    type Err = ParseNetworksError;
 
-    fn from_str(text: &str) -> Result<Self, NoNetworks> {
+    fn from_str(text: &str) -> Result<Self, ParseNetworksError> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| NoNetworks)?;
+        let address: IpAddr = address.parse().map_err(|_| ParseNetworksError)?;
         let (found, is_v4) = bits(address);
         let width: u32 = if is_v4 { 32 } else { 128 };
         let length = match length {
@@ -100,7 +100,7 @@ impl FromStr for Network {
                 .parse()
                 .ok()
                 .filter(|length| *length <= width)
-                .ok_or(NoNetworks)?,
+                .ok_or(ParseNetworksError)?,
         };
         let mask = u128::MAX.checked_shl(width - length).unwrap_or(0);
         Ok(Self {
@@ -171,7 +171,7 @@ mod tests {
             "/8",
             "10.0.0.0/-1",
         ] {
-            assert_eq!(bad.parse::<Networks>(), Err(NoNetworks), "{bad}");
+            assert_eq!(bad.parse::<Networks>(), Err(ParseNetworksError), "{bad}");
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum Need {
     /// Nothing: whoever asks is answered.
     Nothing,
     /// What the request itself proves: a password, a code, an assertion, a token in a form, the own account.
-    Proof,
+    SelfAuthenticated,
     /// To be a unit user; a unit user sees the own cells only.
     UnitUser,
     /// To be an administrator of the unit.
@@ -29,7 +29,7 @@ pub enum Need {
     /// A privilege on the cell or on the resource itself.
     On(Privilege),
     /// A privilege on the collection or box that holds the resource.
-    OnHolder(Privilege),
+    OnParent(Privilege),
 }
 
 macro_rules! operations {
@@ -51,7 +51,7 @@ macro_rules! operations {
             /// What it needs.
             #[must_use]
             pub const fn need(self) -> Need {
-                use Need::{Manager, Nothing, On, OnHolder, Proof, UnitAdmin, UnitUser};
+                use Need::{Manager, Nothing, On, OnParent, SelfAuthenticated, UnitAdmin, UnitUser};
                 use Privilege as P;
                 match self { $(Self::$name => $need,)* }
             }
@@ -70,8 +70,12 @@ impl Operation {
     #[must_use]
     pub const fn privilege(self) -> Option<Privilege> {
         match self.need() {
-            Need::On(privilege) | Need::OnHolder(privilege) => Some(privilege),
-            Need::Nothing | Need::Proof | Need::UnitUser | Need::UnitAdmin | Need::Manager => None,
+            Need::On(privilege) | Need::OnParent(privilege) => Some(privilege),
+            Need::Nothing
+            | Need::SelfAuthenticated
+            | Need::UnitUser
+            | Need::UnitAdmin
+            | Need::Manager => None,
         }
     }
 }
@@ -101,23 +105,23 @@ operations! {
     /// `GET {cell}__html/error`
     ReadErrorPage = Cell, Nothing;
     /// `OPTIONS` of `__token`, `__authz`, `__mypassword`, `__certs`, `__sign`, `__message/...`, `__event`, `__log/...`, `__rule`
-    AskEndpoint = Cell, Nothing;
+    OptionsEndpoint = Cell, Nothing;
     /// `POST {cell}__token`
-    RequestToken = Cell, Proof;
+    RequestToken = Cell, SelfAuthenticated;
     /// `GET` and `POST {cell}__authz`
-    Authorize = Cell, Proof;
+    Authorize = Cell, SelfAuthenticated;
     /// `POST {cell}__introspect`
-    Introspect = Cell, Proof;
+    Introspect = Cell, SelfAuthenticated;
     /// `PUT {cell}__mypassword`
-    ChangeOwnPassword = Cell, Proof;
+    ChangeOwnPassword = Cell, SelfAuthenticated;
     /// `POST {cell}__message/port`, by the cell that the message is from
-    DeliverMessage = Cell, Proof;
+    DeliverMessage = Cell, SelfAuthenticated;
     /// `PROPPATCH {cell}`
     WriteCellProperties = Cell, Manager;
     /// `DELETE {cell}` with everything in it
     RemoveCell = Cell, Manager;
     /// `OPTIONS {cell}`
-    AskCell = Cell, On(P::SocialRead);
+    OptionsCell = Cell, On(P::SocialRead);
     /// `PROPFIND {cell}`
     ReadCellProperties = Cell, On(P::Propfind);
     /// The access control list in `PROPFIND {cell}`
@@ -127,13 +131,13 @@ operations! {
     /// `GET {cell}__role`, also of one box and of one role
     ReadRolePages = Cell, On(P::AuthRead);
     /// `OPTIONS {cell}__introspect`
-    AskIntrospect = Cell, On(P::AuthRead);
+    OptionsIntrospect = Cell, On(P::AuthRead);
     /// `POST {cell}__sign`
     Sign = Cell, On(P::Sign);
     /// `GET` and `OPTIONS` of `{cell}__ctl`, `OPTIONS` of its `$metadata`
     DescribeCellControl = Cell, On(P::Read);
     /// `OPTIONS` of links and navigation between control objects
-    AskCellLinks = Cell, On(P::SocialRead);
+    OptionsCellLinks = Cell, On(P::SocialRead);
     /// `GET` and `OPTIONS` of accounts
     ReadAccounts = Cell, On(P::AuthRead);
     /// `POST`, `PUT`, `MERGE`, `DELETE` of accounts
@@ -204,19 +208,19 @@ operations! {
     /// `POST` where nothing is
     PostToNothing = Box, On(P::Write);
     /// `PUT` where nothing is
-    CreateFile = Box, OnHolder(P::Bind);
+    CreateFile = Box, OnParent(P::Bind);
     /// `PUT` of a file that exists
     WriteFile = Box, On(P::WriteContent);
     /// `MKCOL`
-    CreateCollection = Box, OnHolder(P::Bind);
+    CreateCollection = Box, OnParent(P::Bind);
     /// `DELETE` of a file or collection
-    Remove = Box, OnHolder(P::Unbind);
+    Remove = Box, OnParent(P::Unbind);
     /// `MOVE`: what is moved
-    MoveAway = Box, OnHolder(P::Unbind);
+    MoveAway = Box, OnParent(P::Unbind);
     /// `MOVE`: where it goes
-    MoveTo = Box, OnHolder(P::Bind);
+    MoveTo = Box, OnParent(P::Bind);
     /// `MOVE`: the file that is replaced
-    MoveOver = Box, OnHolder(P::Unbind);
+    MoveOver = Box, OnParent(P::Unbind);
     /// `MOVE` of a box or of the sources of a service, which is refused
     MoveFixed = Box, On(P::Write);
     /// `PROPFIND`
@@ -240,7 +244,7 @@ operations! {
     /// Any request to a path of a service
     Execute = Box, On(P::Exec);
     /// `OPTIONS` of a queue or topic
-    AskStream = Box, On(P::Read);
+    OptionsStream = Box, On(P::Read);
     /// `POST` and `PUT` to a queue or topic
     SendToStream = Box, On(P::StreamSend);
     /// `GET` of a queue or topic

@@ -8,7 +8,7 @@ use personium_types::Code;
 pub(super) fn text() -> String {
     let mut rows: Vec<(u16, &str, &str)> = Code::ALL
         .iter()
-        .map(|c| (c.status(), c.wire(), c.message()))
+        .map(|c| (c.status(), c.as_str(), c.message()))
         .collect();
     rows.sort_unstable();
     let mut text = String::from(

@@ -55,7 +55,7 @@ fn need(operation: Operation) -> (String, &'static str) {
     let own = if of_cell { "the cell" } else { "the resource" };
     match operation.need() {
         Need::Nothing => ("nothing".to_owned(), ""),
-        Need::Proof => ("what the request proves by itself".to_owned(), ""),
+        Need::SelfAuthenticated => ("what the request proves by itself".to_owned(), ""),
         Need::UnitUser => ("to be a unit user".to_owned(), ""),
         Need::UnitAdmin => ("to be administrator of the unit".to_owned(), ""),
         Need::Manager => (
@@ -63,7 +63,7 @@ fn need(operation: Operation) -> (String, &'static str) {
             "",
         ),
         Need::On(privilege) => (format!("`{privilege}`"), own),
-        Need::OnHolder(privilege) => (format!("`{privilege}`"), "its holder"),
+        Need::OnParent(privilege) => (format!("`{privilege}`"), "its holder"),
     }
 }
 

@@ -18,7 +18,7 @@ use super::request::{Request, Wanted};
 use super::see_other;
 use crate::access::{self, COOKIE};
 use crate::answer::Answer;
-use crate::call::CellCall;
+use crate::request_context::CellRequest;
 
 /// Life of a code, in milliseconds.
 const CODE_LIFE: i64 = 600_000;
@@ -37,7 +37,7 @@ struct User {
 
 /// Answers GET: a form, or at once the answer for who is logged in already. Any page of the web can lead a browser here, so
 /// an application that the cell has no box of gets the form.
-pub async fn get(call: &CellCall, request: &Request) -> Result<Answer> {
+pub async fn get(call: &CellRequest, request: &Request) -> Result<Answer> {
     if request.form.is_true("password_change_required") {
         return page::show(call, request, Kind::Change).await;
     }
@@ -50,7 +50,7 @@ pub async fn get(call: &CellCall, request: &Request) -> Result<Answer> {
 }
 
 /// Answers POST: a new password, a login, or the answer for who is logged in already.
-pub async fn post(call: &CellCall, request: &Request) -> Result<Answer> {
+pub async fn post(call: &CellRequest, request: &Request) -> Result<Answer> {
     if is_from_elsewhere(call) {
         return Ok(again(call, request, None, &page::LOG_IN));
     }
@@ -73,7 +73,7 @@ pub async fn post(call: &CellCall, request: &Request) -> Result<Answer> {
 }
 
 /// Whether the form was sent by a page of another site. Clients that are no browsers do not tell.
-fn is_from_elsewhere(call: &CellCall) -> bool {
+fn is_from_elsewhere(call: &CellRequest) -> bool {
     let Some(origin) = call.call.headers.get(header::ORIGIN) else {
         return false;
     };
@@ -81,7 +81,7 @@ fn is_from_elsewhere(call: &CellCall) -> bool {
     own.ok().as_deref().map(str::as_bytes) != Some(origin.as_bytes())
 }
 
-fn again(call: &CellCall, request: &Request, change: Option<&str>, notice: &Notice) -> Answer {
+fn again(call: &CellRequest, request: &Request, change: Option<&str>, notice: &Notice) -> Answer {
     see_other(&redirect::form_url(
         &call.cell_url(),
         request,
@@ -92,7 +92,7 @@ fn again(call: &CellCall, request: &Request, change: Option<&str>, notice: &Noti
 
 /// Who the cookie says is logged in; `None` without one. A token that an application got logs nobody in: it could turn it into
 /// one of another application, or one with more scopes.
-async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notice>>> {
+async fn by_cookie(call: &CellRequest) -> Result<Option<Result<User, &'static Notice>>> {
     let unit = &call.call.unit;
     let Some(value) = access::cookie(&call.call, COOKIE) else {
         return Ok(None);
@@ -102,7 +102,13 @@ async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notic
         .local
         .open_cookie(&value, &access::host_of(&call.cell_url()));
     let token = cookie.ok().and_then(|cookie| {
-        bound::open_as(unit, &call.view, &cookie.token, LocalKind::ResidentAccess).ok()
+        bound::open_as(
+            unit,
+            &call.context,
+            &cookie.token,
+            LocalKind::ResidentAccess,
+        )
+        .ok()
     });
     let of_no_app = |token: &LocalToken| token.schema.as_deref().is_none_or(str::is_empty);
     let Some(token) = token.filter(of_no_app) else {
@@ -111,8 +117,8 @@ async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notic
     if token.expired_at(unit.now_ms()) {
         return Ok(Some(Err(&page::EXPIRED)));
     }
-    let counts = bearer::counts(unit, &call.view, &token).await?;
-    let known = account::find(&call.view, &token.subject).await?;
+    let counts = bearer::counts(unit, &call.context, &token).await?;
+    let known = account::find(&call.context, &token.subject).await?;
     let known = known.filter(|known| counts && known.status == Status::Active);
     Ok(Some(known.ok_or(&page::LOG_IN).map(|known| User {
         id: known.id,
@@ -123,7 +129,12 @@ async fn by_cookie(call: &CellCall) -> Result<Option<Result<User, &'static Notic
     })))
 }
 
-async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) -> Result<Answer> {
+async fn log_in(
+    call: &CellRequest,
+    request: &Request,
+    name: &str,
+    password: &str,
+) -> Result<Answer> {
     let attempt = Attempt {
         name,
         password,
@@ -131,7 +142,7 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
         way: Way::Form,
     };
     let unit = &call.call.unit;
-    let outcome = match login::login(unit, &call.view, &attempt).await {
+    let outcome = match login::login(unit, &call.context, &attempt).await {
         Err(refusal) if refusal.code() == Code::LoginsTooMany => Outcome::Refused,
         outcome => outcome?,
     };
@@ -150,7 +161,7 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
             };
             let token = grant.resident_token(
                 unit,
-                &call.view,
+                &call.context,
                 LocalKind::PasswordChange,
                 request.expires,
                 BTreeMap::new(),
@@ -171,16 +182,16 @@ async fn log_in(call: &CellCall, request: &Request, name: &str, password: &str) 
 }
 
 /// Sets the new password of who holds a token for that, and logs in with it.
-async fn change(call: &CellCall, request: &Request, token: &str) -> Result<Answer> {
+async fn change(call: &CellRequest, request: &Request, token: &str) -> Result<Answer> {
     let unit = &call.call.unit;
-    let opened = bound::open_as(unit, &call.view, token, LocalKind::PasswordChange);
+    let opened = bound::open_as(unit, &call.context, token, LocalKind::PasswordChange);
     let Ok(opened) = opened else {
         return Ok(again(call, request, None, &page::LOG_IN));
     };
     if opened.expired_at(unit.now_ms()) {
         return Ok(again(call, request, None, &page::EXPIRED));
     }
-    if !bearer::counts(unit, &call.view, &opened).await? {
+    if !bearer::counts(unit, &call.context, &opened).await? {
         return Ok(again(call, request, None, &page::LOG_IN));
     }
     let Some(password) = request.form.get("password") else {
@@ -190,7 +201,7 @@ async fn change(call: &CellCall, request: &Request, token: &str) -> Result<Answe
         account: opened.subject,
     });
     let (permit, name) = access.permit_own_password()?;
-    let changed = account::change_password(unit, &call.view, &permit, &name, password).await;
+    let changed = account::change_password(unit, &call.context, &permit, &name, password).await;
     match changed {
         Ok(()) => {}
         Err(refusal) if refusal.code() == Code::PasswordFormat => {
@@ -202,9 +213,9 @@ async fn change(call: &CellCall, request: &Request, token: &str) -> Result<Answe
 }
 
 /// Sends the user back to the application with what it wanted.
-async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answer> {
-    let (unit, view) = (&call.call.unit, &call.view);
-    scope::check_roles(unit.urls(), view, &request.scopes).await?;
+async fn finish(call: &CellRequest, request: &Request, user: &User) -> Result<Answer> {
+    let (unit, context) = (&call.call.unit, &call.context);
+    scope::check_roles(unit.urls(), context, &request.scopes).await?;
     let mut scopes = match request.wanted {
         Wanted::Code => request.scopes.clone(),
         Wanted::Token | Wanted::IdToken => Vec::new(),
@@ -224,7 +235,7 @@ async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answe
     };
     let mut told: Vec<(&str, String)> = Vec::new();
     if request.wanted == Wanted::Token {
-        let token = grant.access_token(unit, view, request.expires).await?;
+        let token = grant.access_token(unit, context, request.expires).await?;
         told.push(("access_token", token));
     }
     if let Some(history) = &user.history {
@@ -239,7 +250,7 @@ async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answe
         let kind = LocalKind::GrantCode;
         told.push((
             "code",
-            grant.resident_token(unit, view, kind, CODE_LIFE, bound)?,
+            grant.resident_token(unit, context, kind, CODE_LIFE, bound)?,
         ));
     }
     if !is_installed(call, &request.client_id).await? {
@@ -252,7 +263,7 @@ async fn finish(call: &CellCall, request: &Request, user: &User) -> Result<Answe
             audience: &request.client_id,
             nonce,
         };
-        told.push(("id_token", id_token::issue(unit, view, &claims).await?));
+        told.push(("id_token", id_token::issue(unit, context, &claims).await?));
     }
     if let Some(history) = &user.history {
         told.push(("failed_count", history.failed_count.to_string()));
@@ -283,9 +294,9 @@ fn code_claims(request: &Request) -> BTreeMap<String, String> {
 }
 
 /// Whether the application has a box in this cell.
-async fn is_installed(call: &CellCall, client_id: &str) -> Result<bool> {
+async fn is_installed(call: &CellRequest, client_id: &str) -> Result<bool> {
     let spellings = call.call.unit.urls().spellings(client_id);
-    let boxes = call.view.boxes().await?;
+    let boxes = call.context.boxes().await?;
     Ok(boxes
         .iter()
         .filter_map(|b| b.schema.as_ref())

@@ -5,8 +5,8 @@ use personium_types::Result;
 
 use super::request::Request;
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::CellCall;
 use crate::relay;
+use crate::request_context::CellRequest;
 
 /// Parameters that the form and redirects to it hand on as they are.
 pub const CARRIED: [&str; 3] = ["nonce", "code_challenge", "code_challenge_method"];
@@ -94,7 +94,7 @@ pub enum Kind {
 }
 
 /// The form: the cell's or the unit's own page if one is set and can be fetched, else the built-in one.
-pub async fn show(call: &CellCall, request: &Request, kind: Kind) -> Result<Answer> {
+pub async fn show(call: &CellRequest, request: &Request, kind: Kind) -> Result<Answer> {
     let settings = call.call.unit.settings();
     let (property, default) = match kind {
         Kind::Login => ("authorizationhtmlurl", &settings.authorization_html_url),
@@ -103,7 +103,7 @@ pub async fn show(call: &CellCall, request: &Request, kind: Kind) -> Result<Answ
             &settings.password_change_html_url,
         ),
     };
-    let own = relay::own_page(&call.call, &call.view, property, default.as_deref()).await;
+    let own = relay::own_page(&call.call, &call.context, property, default.as_deref()).await;
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let (page, policy) = match own {
         Some(page) => (
@@ -187,7 +187,7 @@ fn words(japanese: bool, kind: Kind) -> Words {
 }
 
 /// Whether the browser's first language that we speak is Japanese.
-fn wants_japanese(call: &CellCall) -> bool {
+fn wants_japanese(call: &CellRequest) -> bool {
     let languages = call.call.header("accept-language").unwrap_or_default();
     languages
         .split(',')
@@ -196,7 +196,7 @@ fn wants_japanese(call: &CellCall) -> bool {
         .is_some_and(|l| l.starts_with("ja"))
 }
 
-fn render(call: &CellCall, request: &Request, kind: Kind, nonce: &str) -> String {
+fn render(call: &CellRequest, request: &Request, kind: Kind, nonce: &str) -> String {
     let japanese = wants_japanese(call);
     let words = words(japanese, kind);
     // Only texts of our own are shown, whatever the query says.

@@ -57,7 +57,7 @@ impl Back {
             ),
         ];
         parameters.extend(self.state());
-        parameters.push(("code", code.wire().to_owned()));
+        parameters.push(("code", code.as_str().to_owned()));
         self.with(&parameters)
     }
 

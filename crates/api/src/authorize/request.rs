@@ -1,12 +1,12 @@
 //! What an application asks of the authorization endpoint.
 
 use personium_model::auth::scope;
-use personium_model::cell::{Strictness, insists};
+use personium_model::cell::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Error, Result};
 use url::Url;
 
 use super::redirect::Back;
-use crate::call::CellCall;
+use crate::request_context::CellRequest;
 use crate::token::Form;
 
 /// Longest life of an access token in seconds, and the usual one.
@@ -60,7 +60,7 @@ impl From<Error> for Refusal {
 }
 
 /// Checks a request.
-pub async fn read(call: &CellCall, form: Form) -> Result<Request, Refusal> {
+pub async fn read(call: &CellRequest, form: Form) -> Result<Request, Refusal> {
     let (client_id, redirect_uri) = destination(&form, &call.cell_url()).map_err(Refusal::Page)?;
     let response_type = form.get("response_type").unwrap_or_default().to_owned();
     let wanted = match response_type.as_str() {
@@ -69,7 +69,7 @@ pub async fn read(call: &CellCall, form: Form) -> Result<Request, Refusal> {
         "id_token" => Some(Wanted::IdToken),
         _ => None,
     };
-    let names_issuer = insists(&call.view, Strictness::NamesIssuer).await?;
+    let names_issuer = policy_enabled(&call.context, OAuthPolicy::NamesIssuer).await?;
     let back = Back {
         redirect_uri: redirect_uri.clone(),
         state: form.get("state").map(str::to_owned),
@@ -95,10 +95,12 @@ pub async fn read(call: &CellCall, form: Form) -> Result<Request, Refusal> {
     if wanted == Wanted::IdToken && scopes.first().map(String::as_str) != Some(scope::OPENID) {
         return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
     }
-    if wanted == Wanted::Token && insists(&call.view, Strictness::RefusesImplicit).await? {
+    if wanted == Wanted::Token
+        && policy_enabled(&call.context, OAuthPolicy::RefusesImplicit).await?
+    {
         return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
     }
-    let pkce = insists(&call.view, Strictness::RequiresPkce).await?;
+    let pkce = policy_enabled(&call.context, OAuthPolicy::RequiresPkce).await?;
     if !challenge_fits(&form, wanted, pkce) {
         return Err(Refusal::Client(back, Code::CodeChallenge));
     }

@@ -8,10 +8,14 @@ use personium_model::{Resource, collection, file};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::answer::{self, Answer};
-use crate::call::Call;
+use crate::request_context::RequestContext;
 
 /// DELETE of a file, a collection, or nothing.
-pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Result<Answer> {
+pub(super) async fn handle(
+    call: RequestContext,
+    resource: Resource,
+    target: Target,
+) -> Result<Answer> {
     let if_match = call.header("if-match").map(str::to_owned);
     let header = call.header(RECURSIVE).map(str::to_owned);
     if !target.exists() {

@@ -12,10 +12,14 @@ use personium_types::{Code, Error, Operation, Result};
 use super::hrefs;
 use crate::answer::{self, Answer, WithHeader};
 use crate::body;
-use crate::call::Call;
+use crate::request_context::RequestContext;
 
 /// GET of a collection, a file, or nothing.
-pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Result<Answer> {
+pub(super) async fn handle(
+    call: RequestContext,
+    resource: Resource,
+    target: Target,
+) -> Result<Answer> {
     resource.permit(&target, Operation::Read)?;
     if !target.exists() {
         return Err(resource.not_found());

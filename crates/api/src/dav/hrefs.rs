@@ -2,12 +2,12 @@
 
 use personium_model::locate::Target;
 use personium_model::url::encode_segment;
-use personium_model::{BoxInfo, CellView, UnitUrls};
+use personium_model::{BoxInfo, CellContext, UnitUrls};
 
 /// The URL of a box, without slash at its end.
 #[must_use]
-pub fn box_url(urls: &UnitUrls, view: &CellView, info: &BoxInfo) -> String {
-    urls.cell(&view.cell().name) + &info.name
+pub fn box_url(urls: &UnitUrls, context: &CellContext, info: &BoxInfo) -> String {
+    urls.cell(&context.cell().name) + &info.name
 }
 
 /// The URL of a member of a collection.
@@ -35,7 +35,7 @@ impl NodeUrls {
     /// The URLs of the nodes that were found.
     #[must_use]
     pub fn of(urls: &UnitUrls, target: &Target) -> Self {
-        let box_url = box_url(urls, &target.view, &target.target_box);
+        let box_url = box_url(urls, &target.context, &target.target_box);
         let below = target.found().iter().filter(|node| node.parent.is_some());
         Self::along(box_url, below.map(|node| node.name.as_str()))
     }

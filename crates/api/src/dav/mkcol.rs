@@ -10,10 +10,14 @@ use personium_types::{Code, Error, Result};
 
 use super::xml_limits;
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::Call;
+use crate::request_context::RequestContext;
 
 /// MKCOL on nothing makes a collection; on anything else it is refused.
-pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
+pub(super) async fn handle(
+    mut call: RequestContext,
+    resource: Resource,
+    target: Target,
+) -> Result<Answer> {
     collection::check_create(&resource, &target)?;
     drop(target);
     let kind = if call.has_body() {
@@ -29,7 +33,7 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
                     text,
                 ));
             }
-            Err(unreadable) => return Err(Error::new(Code::DavXml).because(unreadable)),
+            Err(unreadable) => return Err(Error::new(Code::DavXml).with_source(unreadable)),
         }
     } else {
         CollectionKind::WebDav

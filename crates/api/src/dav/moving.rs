@@ -8,10 +8,14 @@ use personium_model::relocation::{self, Destination};
 use personium_types::{Code, Error, Result};
 
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::{Call, Path};
+use crate::request_context::{Path, RequestContext};
 
 /// MOVE of a file or collection.
-pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Result<Answer> {
+pub(super) async fn handle(
+    call: RequestContext,
+    resource: Resource,
+    target: Target,
+) -> Result<Answer> {
     relocation::check_source(&resource, &target)?;
     drop(target);
     let to = destination(&call, &resource)?;
@@ -27,7 +31,7 @@ pub(super) async fn handle(call: Call, resource: Resource, target: Target) -> Re
         .with(header::ETAG, &moved.etag))
 }
 
-fn destination(call: &Call, resource: &Resource) -> Result<Destination> {
+fn destination(call: &RequestContext, resource: &Resource) -> Result<Destination> {
     let depth = call.header("depth");
     check_move_depth(depth).map_err(|_| Error::new(Code::Depth).with(depth.unwrap_or_default()))?;
     let overwrite = call.header("overwrite");
@@ -50,10 +54,10 @@ fn destination(call: &Call, resource: &Resource) -> Result<Destination> {
 }
 
 /// The decoded path below the box that a URL names; `None` if it is not in this box, or the box itself.
-fn segments(call: &Call, resource: &Resource, url: &str) -> Option<Vec<String>> {
+fn segments(call: &RequestContext, resource: &Resource, url: &str) -> Option<Vec<String>> {
     let http = call.unit.urls().resolve(url)?;
     let (cell, path) = call.unit.urls().split(&http)?;
-    if cell != resource.view.cell().name || path.contains(['?', '#']) {
+    if cell != resource.context.cell().name || path.contains(['?', '#']) {
         return None;
     }
     let mut path = Path::parse(path).ok()?.decoded.into_iter();

@@ -16,10 +16,14 @@ use self::printer::{Inherited, Printer};
 use super::hrefs::NodeUrls;
 use super::xml_limits;
 use crate::answer::Answer;
-use crate::call::{Call, CellCall};
+use crate::request_context::{CellRequest, RequestContext};
 
 /// PROPFIND of a box or of something in it.
-pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
+pub(super) async fn handle(
+    mut call: RequestContext,
+    resource: Resource,
+    target: Target,
+) -> Result<Answer> {
     resource.permit(&target, Operation::ReadProperties)?;
     if !target.exists() {
         return Err(resource.not_found());
@@ -32,11 +36,11 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
     let info = &target.target_box;
     let base = format!(
         "{}__role/{}/",
-        urls.cell(&target.view.cell().name),
+        urls.cell(&target.context.cell().name),
         info.name
     );
     let names = match lists {
-        true => Some(RoleNames::relative_to(&target.view, Some(info)).await?),
+        true => Some(RoleNames::relative_to(&target.context, Some(info)).await?),
         false => None,
     };
     let members = match depth {
@@ -56,10 +60,10 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
 }
 
 /// PROPFIND of a cell. Its boxes are never listed.
-pub(super) async fn handle_cell(call: CellCall) -> Result<Answer> {
-    let CellCall { mut call, view } = call;
-    let cell = view.cell();
-    let node = view.cell_node().await?;
+pub(super) async fn handle_cell(call: CellRequest) -> Result<Answer> {
+    let CellRequest { mut call, context } = call;
+    let cell = context.cell();
+    let node = context.cell_node().await?;
     let (node, list) = (&node.value, &node.value.acl);
     let unit = call.unit.clone();
     call.access
@@ -72,7 +76,7 @@ pub(super) async fn handle_cell(call: CellCall) -> Result<Answer> {
         .is_ok();
     drop(call);
     let names = match lists {
-        true => Some(RoleNames::relative_to(&view, None).await?),
+        true => Some(RoleNames::relative_to(&context, None).await?),
         false => None,
     };
     let url = unit.urls().cell(&cell.name);
@@ -90,11 +94,11 @@ pub(super) async fn handle_cell(call: CellCall) -> Result<Answer> {
     Listing::start(printer, href, node, None).answer().await
 }
 
-async fn check_body(call: &mut Call) -> Result<()> {
+async fn check_body(call: &mut RequestContext) -> Result<()> {
     if call.has_body() {
         let limits = xml_limits(call);
         let body = call.read_body(limits.bytes).await?;
-        propfind::parse(&body, &limits).map_err(|e| Error::new(Code::DavXml).because(e))?;
+        propfind::parse(&body, &limits).map_err(|e| Error::new(Code::DavXml).with_source(e))?;
     }
     Ok(())
 }

@@ -10,10 +10,14 @@ use personium_types::{Code, Error, Operation, Result};
 
 use super::{hrefs, xml_limits};
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::{Call, CellCall};
+use crate::request_context::{CellRequest, RequestContext};
 
 /// PROPPATCH of a box or of something in it.
-pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
+pub(super) async fn handle(
+    mut call: RequestContext,
+    resource: Resource,
+    target: Target,
+) -> Result<Answer> {
     resource.permit(&target, Operation::WriteProperties)?;
     if !target.exists() {
         return Err(resource.not_found());
@@ -29,21 +33,21 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
 }
 
 /// PROPPATCH of a cell.
-pub(super) async fn handle_cell(call: CellCall) -> Result<Answer> {
+pub(super) async fn handle_cell(call: CellRequest) -> Result<Answer> {
     let href = call.cell_url();
-    let CellCall { mut call, view } = call;
+    let CellRequest { mut call, context } = call;
     call.access.permit_manage(
         call.unit.urls(),
-        view.cell(),
+        context.cell(),
         Operation::WriteCellProperties,
     )?;
     let patch = read(&mut call).await?;
     let (unit, access) = (call.unit.clone(), call.access.clone());
-    let patched = properties::patch_cell(&unit, &view, &access, &patch).await?;
+    let patched = properties::patch_cell(&unit, &context, &access, &patch).await?;
     Ok(answer(&href, &patched))
 }
 
-async fn read(call: &mut Call) -> Result<PropPatch> {
+async fn read(call: &mut RequestContext) -> Result<PropPatch> {
     let limits = xml_limits(call);
     let body = call.read_body(limits.bytes).await?;
     proppatch::parse(&body, &limits).map_err(|error| {
@@ -51,7 +55,7 @@ async fn read(call: &mut Call) -> Result<PropPatch> {
             PropPatchError::NotXml(_) | PropPatchError::WrongRoot => Code::DavXml,
             PropPatchError::NoProp => Code::DavXmlContent,
         };
-        Error::new(code).because(error)
+        Error::new(code).with_source(error)
     })
 }
 

@@ -8,10 +8,14 @@ use personium_model::locate::Target;
 use personium_types::{Code, Error, Result};
 
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::Call;
+use crate::request_context::RequestContext;
 
 /// PUT on a file or on nothing. Checks come before the body is received, and again when it is stored.
-pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -> Result<Answer> {
+pub(super) async fn handle(
+    mut call: RequestContext,
+    resource: Resource,
+    target: Target,
+) -> Result<Answer> {
     let if_match = call.header("if-match").map(str::to_owned);
     let media_type = call.header("content-type").map(str::to_owned);
     let checked = file::check_put(&resource, &target, if_match.as_deref()).await?;
@@ -29,7 +33,7 @@ pub(super) async fn handle(mut call: Call, resource: Resource, target: Target) -
     let mut body = call.take_body();
     let mut upload = Upload::new(&resource.unit, &resource);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).because(e))?;
+        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).with_source(e))?;
         if let Ok(piece) = frame.into_data() {
             upload.write(piece).await?;
         }

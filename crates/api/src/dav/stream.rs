@@ -9,8 +9,8 @@ use personium_types::{Code, Operation, Result};
 use personium_xml::{Element, Limits};
 
 use crate::answer::Answer;
-use crate::call::Call;
 use crate::preflight;
+use crate::request_context::RequestContext;
 
 /// What a name in a stream collection stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,12 @@ enum Channel {
     Topic,
 }
 
-/// A request to a queue or topic: refused unless it is registered, and then because nothing carries messages.
-pub(super) fn handle(call: &Call, resource: &Resource, target: &Target) -> Result<Answer> {
+/// A request to a queue or topic: refused unless it is registered, and then with_source nothing carries messages.
+pub(super) fn handle(
+    call: &RequestContext,
+    resource: &Resource,
+    target: &Target,
+) -> Result<Answer> {
     let (channel, name) = match target.rest.as_slice() {
         [kind, name] if kind == "queue" => (Channel::Queue, name),
         [kind, name] if kind == "topic" => (Channel::Topic, name),
@@ -29,7 +33,7 @@ pub(super) fn handle(call: &Call, resource: &Resource, target: &Target) -> Resul
     let may = |operation| resource.permit(target, operation);
     match (call.method.as_str(), channel) {
         ("OPTIONS", _) => {
-            may(Operation::AskStream)?;
+            may(Operation::OptionsStream)?;
             let mut methods = "OPTIONS".to_owned();
             if may(Operation::SendToStream).is_ok() {
                 methods.push_str(", POST, PUT");

@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Request, header};
-use personium_model::CellView;
+use personium_model::CellContext;
 use personium_model::auth::issue;
 use personium_model::odata::message::{Delivered, Outgoing};
 use personium_types::{Code, Error, Result};
 
-use crate::call::Call;
-use crate::inside::{self, Origin};
-use crate::outside::{Chosen, Fetched};
+use crate::http_client::{Fetched, UrlTrust};
+use crate::loopback::{self, Origin};
+use crate::request_context::RequestContext;
 
 /// Cells that a message is delivered to at once.
 const AT_ONCE: usize = 8;
@@ -32,29 +32,29 @@ const VERSION: &str = "x-personium-version";
 /// # Errors
 /// 500 if one of them cannot be reached, or all together take too long. Others may have the message then.
 pub(super) async fn deliver(
-    call: &Call,
-    view: &CellView,
+    call: &RequestContext,
+    context: &CellContext,
     message: &Outgoing,
 ) -> Result<Vec<Delivered>> {
     let deliveries = stream::iter(message.recipients.iter().cloned())
-        .map(|to| deliver_one(call, view, message, to))
+        .map(|to| deliver_one(call, context, message, to))
         .buffered(AT_ONCE)
         .try_collect();
     tokio::time::timeout(PATIENCE, deliveries)
         .await
-        .unwrap_or_else(|e| Err(Error::new(Code::MessageUndelivered).because(e)))
+        .unwrap_or_else(|e| Err(Error::new(Code::MessageUndelivered).with_source(e)))
 }
 
 async fn deliver_one(
-    call: &Call,
-    view: &CellView,
+    call: &RequestContext,
+    context: &CellContext,
     message: &Outgoing,
     to: String,
 ) -> Result<Delivered> {
     let unit = &call.unit;
     let unreachable = || Error::new(Code::MessageUndelivered).with(to.as_str());
-    let token = issue::delivery_token(unit, view, &call.access, &to, TOKEN_LIFE)?;
-    let from = unit.urls().cell(&view.cell().name);
+    let token = issue::delivery_token(unit, context, &call.access, &to, TOKEN_LIFE)?;
+    let from = unit.urls().cell(&context.cell().name);
     let letter = Bytes::from(message.letter(&from, &to));
     let mut request = Request::post(format!("{to}__message/port"))
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
@@ -63,12 +63,17 @@ async fn deliver_one(
     if let Some(version) = call.headers.get(VERSION) {
         request = request.header(VERSION, version);
     }
-    let request = request.body(letter).map_err(|e| unreachable().because(e))?;
-    let answer = if inside::is_own(unit, &to) {
-        inside::ask(Origin::of(call), request, ANSWER_MAX).await?
+    let request = request
+        .body(letter)
+        .map_err(|e| unreachable().with_source(e))?;
+    let answer = if loopback::is_own(unit, &to) {
+        loopback::send(Origin::of(call), request, ANSWER_MAX).await?
     } else {
-        let asked = call.outside.ask(request, Chosen::ByOwner, ANSWER_MAX).await;
-        asked.map_err(|e| unreachable().because(e))?
+        let asked = call
+            .http_client
+            .ask(request, UrlTrust::CellOwner, ANSWER_MAX)
+            .await;
+        asked.map_err(|e| unreachable().with_source(e))?
     };
     Ok(Delivered {
         code: answer.status.as_str().to_owned(),

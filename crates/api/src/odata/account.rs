@@ -20,12 +20,12 @@ pub(super) async fn credential(
     if set.control != Some(ControlSet::Account) {
         return Ok(BTreeMap::new());
     }
-    let (Some(header), Some(view)) = (
+    let (Some(header), Some(context)) = (
         service.call.headers.get("x-personium-credential"),
-        service.root.view(),
+        service.root.context(),
     ) else {
         return Ok(BTreeMap::new());
     };
     let password = String::from_utf8_lossy(header.as_bytes()).into_owned();
-    personium_model::auth::hash_password(&service.call.unit, view.cell(), password).await
+    personium_model::auth::hash_password(&service.call.unit, context.cell(), password).await
 }

@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use personium_model::Permit;
 use personium_model::odata::{self, Creation, Entity, Linked, SetRef};
 use personium_odata::batch::{
-    self, BatchFault, BatchLimits, BatchWriter, Changeset, Method, Part, Target,
+    self, BatchError, BatchLimits, BatchWriter, Changeset, Method, Part, Target,
 };
 use personium_odata::body::{Intent, Route};
 use personium_odata::etag::IfMatch;
@@ -20,8 +20,8 @@ use personium_odata::query::{EntityQuery, ListKind};
 use personium_types::{Code, Error, Result};
 
 use super::SCHEMA_RACES;
-use super::gate::Doing;
 use super::service::{Service, etag, shown, version_2};
+use super::service_authorizer::AccessKind;
 use super::{links, read, write};
 use crate::answer::{self, Answer};
 use crate::error;
@@ -96,17 +96,17 @@ fn boundary_of(content_type: &str) -> &str {
         .trim_matches('"')
 }
 
-fn refused(fault: &BatchFault) -> Error {
+fn refused(fault: &BatchError) -> Error {
     match fault {
-        BatchFault::Framing => Code::BatchBody.into(),
-        BatchFault::ContentType => Error::new(Code::BatchHeader).with("Content-Type"),
-        BatchFault::NestedChangeset => Code::BatchNested.into(),
-        BatchFault::TooManyParts(count) => {
+        BatchError::Framing => Code::BatchBody.into(),
+        BatchError::ContentType => Error::new(Code::BatchHeader).with("Content-Type"),
+        BatchError::NestedChangeset => Code::BatchNested.into(),
+        BatchError::TooManyParts(count) => {
             Error::new(Code::BatchTooMany).with(batch::grouped_digits(*count))
         }
-        BatchFault::Method(method) => Error::new(Code::BatchMethod).with(method),
-        BatchFault::Path(line) => Error::new(Code::BatchPath).with(line),
-        BatchFault::TopSum => Code::BatchTopSum.into(),
+        BatchError::Method(method) => Error::new(Code::BatchMethod).with(method),
+        BatchError::Path(line) => Error::new(Code::BatchPath).with(line),
+        BatchError::TopSum => Code::BatchTopSum.into(),
     }
 }
 
@@ -305,7 +305,7 @@ impl Run<'_> {
                     .root
                     .association(&set, navigation)
                     .ok_or(Code::NoSuchNavigation)?;
-                let permit = self.service.both(&association, Doing::Writing)?;
+                let permit = self.service.both(&association, AccessKind::Writing)?;
                 let there = association.there.clone();
                 let linked = Linked {
                     association,
@@ -317,7 +317,7 @@ impl Run<'_> {
             | Target::Entity { set: name, .. }
             | Target::Links { set: name, .. } => {
                 let set = self.service.root.set(name)?;
-                let permit = self.permit(&set, Doing::Writing)?;
+                let permit = self.permit(&set, AccessKind::Writing)?;
                 (set, None, permit, Route::Direct)
             }
         };
@@ -345,7 +345,7 @@ impl Run<'_> {
         ))
     }
 
-    fn permit(&self, set: &SetRef, doing: Doing) -> Result<Permit> {
+    fn permit(&self, set: &SetRef, doing: AccessKind) -> Result<Permit> {
         self.service
             .gate
             .permit(&self.service.root, &self.service.call.access, set, doing)
@@ -445,7 +445,7 @@ impl Run<'_> {
     async fn list(&self, name: &str, query: &str) -> Result<Outcome> {
         let service = &*self.service;
         let set = service.root.set(name)?;
-        self.permit(&set, Doing::Reading)?;
+        self.permit(&set, AccessKind::Reading)?;
         let query = read::list_query(service, query, &set, ListKind::Set)?;
         let page = odata::list(&service.root, &set, &query, None).await?;
         let body = read::render_list(service, &set, &query, &page, BodyFormat::Json).await?;
@@ -454,7 +454,7 @@ impl Run<'_> {
 
     async fn get(&self, name: &str, id: &str) -> Result<Outcome> {
         let set = self.service.root.set(name)?;
-        self.permit(&set, Doing::Reading)?;
+        self.permit(&set, AccessKind::Reading)?;
         let found = odata::find(&self.service.root, &set, &EntityKey::single(id))
             .await?
             .ok_or(Code::NoSuchEntity)?;
@@ -471,7 +471,7 @@ impl Run<'_> {
 
     async fn replace(&mut self, part: &Part<'_>, name: &str, id: &str) -> Result<Outcome> {
         let set = self.service.root.set(name)?;
-        let permit = self.permit(&set, Doing::Writing)?;
+        let permit = self.permit(&set, AccessKind::Writing)?;
         let if_match = if_match(part)?;
         let (key, body) = (EntityKey::single(id), part.body.as_bytes());
         let etag = write::store_change(
@@ -487,7 +487,7 @@ impl Run<'_> {
 
     async fn delete(&self, part: &Part<'_>, name: &str, id: &str) -> Result<Outcome> {
         let set = self.service.root.set(name)?;
-        let permit = self.permit(&set, Doing::Writing)?;
+        let permit = self.permit(&set, AccessKind::Writing)?;
         let key = EntityKey::single(id);
         odata::delete(
             &self.service.root,
@@ -510,7 +510,7 @@ impl Run<'_> {
     ) -> Result<Outcome> {
         let set = self.service.root.set(name)?;
         let association = self.service.root.link_association(&set, navigation)?;
-        let permit = self.service.both(&association, Doing::Writing)?;
+        let permit = self.service.both(&association, AccessKind::Writing)?;
         let target = links::target_of(self.service, &association, part.body.as_bytes())?;
         odata::add_link(
             &self.service.root,

@@ -1,62 +1,62 @@
 //! The codes for faults of paths and queries.
 
-use personium_odata::filter::FilterFault;
-use personium_odata::negotiate::FormatChoiceFault;
-use personium_odata::order::OrderFault;
-use personium_odata::path::PathFault;
-use personium_odata::query::QueryFault;
+use personium_odata::filter::FilterError;
+use personium_odata::negotiate::FormatChoiceError;
+use personium_odata::order::OrderError;
+use personium_odata::path::PathError;
+use personium_odata::query::QueryError;
 use personium_types::{Code, Error};
 
-pub(crate) fn path(fault: &PathFault) -> Error {
+pub(crate) fn path(fault: &PathError) -> Error {
     match fault {
-        PathFault::NoMatch => Code::NoSuchPath,
-        PathFault::NoSet => Code::NoSuchSet,
-        PathFault::Key { .. } => Code::KeyParse,
-        PathFault::TargetKey => Code::LinkKeyParse,
+        PathError::NoMatch => Code::NoSuchPath,
+        PathError::NoSet => Code::NoSuchSet,
+        PathError::Key { .. } => Code::KeyParse,
+        PathError::TargetKey => Code::LinkKeyParse,
     }
     .into()
 }
 
-pub(crate) fn query(fault: &QueryFault) -> Error {
+pub(crate) fn query(fault: &QueryError) -> Error {
     match fault {
-        QueryFault::NotInteger(name) => Error::new(Code::QueryParse).with(*name),
-        QueryFault::OutOfRange { name, value } => {
+        QueryError::NotInteger(name) => Error::new(Code::QueryParse).with(*name),
+        QueryError::OutOfRange { name, value } => {
             Error::new(Code::QueryRange).with(*name).with(value)
         }
-        QueryFault::InlineCount(value) => Error::new(Code::InlineCount).with(value),
-        QueryFault::Select => Code::SelectParse.into(),
-        QueryFault::Expand => Code::ExpandParse.into(),
-        QueryFault::ExpandUnknown(name) => Error::new(Code::ExpandUnknown).with(name),
-        QueryFault::ExpandTooMany => Code::ExpandTooMany.into(),
-        QueryFault::Filter(fault) => filter(fault),
-        QueryFault::Order(fault) => order(fault),
+        QueryError::InlineCount(value) => Error::new(Code::InlineCount).with(value),
+        QueryError::Select => Code::SelectParse.into(),
+        QueryError::Expand => Code::ExpandParse.into(),
+        QueryError::ExpandUnknown(name) => Error::new(Code::ExpandUnknown).with(name),
+        QueryError::ExpandTooMany => Code::ExpandTooMany.into(),
+        QueryError::Filter(fault) => filter(fault),
+        QueryError::Order(fault) => order(fault),
     }
 }
 
-fn filter(fault: &FilterFault) -> Error {
+fn filter(fault: &FilterError) -> Error {
     match fault {
-        FilterFault::Syntax => Code::FilterParse.into(),
-        FilterFault::Operator => Code::FilterOperator.into(),
-        FilterFault::Function => Code::FilterFunction.into(),
-        FilterFault::UnknownProperty(name) => Error::new(Code::FilterProperty).with(name),
-        FilterFault::TypeMismatch(name) => Error::new(Code::FilterType).with(name),
-        FilterFault::OutOfRange(name) => Error::new(Code::FilterRange).with(name),
-        FilterFault::Escape(text) => Error::new(Code::FilterEscape).with(text),
-        FilterFault::PrefixTooLong | FilterFault::TooManyPhrases => Code::QueryRefused.into(),
+        FilterError::Syntax => Code::FilterParse.into(),
+        FilterError::Operator => Code::FilterOperator.into(),
+        FilterError::Function => Code::FilterFunction.into(),
+        FilterError::UnknownProperty(name) => Error::new(Code::FilterProperty).with(name),
+        FilterError::TypeMismatch(name) => Error::new(Code::FilterType).with(name),
+        FilterError::OutOfRange(name) => Error::new(Code::FilterRange).with(name),
+        FilterError::Escape(text) => Error::new(Code::FilterEscape).with(text),
+        FilterError::PrefixTooLong | FilterError::TooManyPhrases => Code::QueryRefused.into(),
     }
 }
 
-fn order(fault: &OrderFault) -> Error {
+fn order(fault: &OrderError) -> Error {
     match fault {
-        OrderFault::Syntax => Code::OrderbyParse.into(),
-        OrderFault::NoProperty => Code::FilterParse.into(),
-        OrderFault::List(_) => Code::OrderbyList.into(),
+        OrderError::Syntax => Code::OrderbyParse.into(),
+        OrderError::NoProperty => Code::FilterParse.into(),
+        OrderError::List(_) => Code::OrderbyList.into(),
     }
 }
 
-pub(crate) fn format(fault: FormatChoiceFault) -> Error {
+pub(crate) fn format(fault: FormatChoiceError) -> Error {
     match fault {
-        FormatChoiceFault::Option(value) => Error::new(Code::FormatUnknown).with(value),
-        FormatChoiceFault::Accept(value) => Error::new(Code::NotAcceptableOdata).with(value),
+        FormatChoiceError::Option(value) => Error::new(Code::FormatUnknown).with(value),
+        FormatChoiceError::Accept(value) => Error::new(Code::NotAcceptableOdata).with(value),
     }
 }

@@ -3,15 +3,15 @@
 use http::{Method, StatusCode};
 use personium_model::keys::ControlSet;
 use personium_model::odata::{self, Association, SetRef};
-use personium_odata::body::{LinkBodyFault, read_link};
+use personium_odata::body::{LinkBodyError, read_link};
 use personium_odata::json;
 use personium_odata::key::{EntityKey, KeyStyle, KeyText};
 use personium_odata::path::parse_link_uri;
 use personium_odata::query::{Options, Page};
 use personium_types::{Code, Error, Result};
 
-use super::gate::Doing;
 use super::service::{Service, no_content, version_2};
+use super::service_authorizer::AccessKind;
 use super::{faults, read};
 use crate::answer::{self, Answer};
 use crate::preflight;
@@ -33,9 +33,9 @@ pub(super) async fn links(
     }
     let Some(association) = service.root.association(set, navigation) else {
         let doing = if method == Method::GET {
-            Doing::Reading
+            AccessKind::Reading
         } else {
-            Doing::Writing
+            AccessKind::Writing
         };
         service
             .gate
@@ -45,21 +45,21 @@ pub(super) async fn links(
     match (method, target) {
         (Method::GET, None) => list(service, &association, key).await,
         (Method::GET, Some(_)) => {
-            service.both(&association, Doing::Reading)?;
+            service.both(&association, AccessKind::Reading)?;
             Err(Code::KeyForNavigation.into())
         }
         (Method::POST, None) => add(service, &association, key).await,
         (Method::POST, Some(_)) => {
-            service.both(&association, Doing::Writing)?;
+            service.both(&association, AccessKind::Writing)?;
             Err(Code::KeyForNavigation.into())
         }
         (Method::DELETE, Some(target)) => remove(service, &association, key, &target).await,
         (Method::PUT | Method::DELETE, None) => {
-            service.both(&association, Doing::Writing)?;
+            service.both(&association, AccessKind::Writing)?;
             Err(Code::KeyForLinksMissing.into())
         }
         (Method::PUT, Some(_)) => {
-            service.both(&association, Doing::Writing)?;
+            service.both(&association, AccessKind::Writing)?;
             Err(Code::NotImplementedMethod.into())
         }
         _ => Err(Code::MethodNotAllowed.into()),
@@ -99,7 +99,7 @@ fn is_fixed(association: &Association) -> bool {
 }
 
 async fn list(service: &Service, association: &Association, key: &EntityKey) -> Result<Answer> {
-    service.both(association, Doing::Reading)?;
+    service.both(association, AccessKind::Reading)?;
     let options = Options::parse(&service.call.query);
     let limits = read::limits(&service.call.unit.settings().odata);
     let page = Page::parse(&options, &limits).map_err(|f| faults::query(&f))?;
@@ -132,7 +132,7 @@ async fn list(service: &Service, association: &Association, key: &EntityKey) -> 
 }
 
 async fn add(service: &mut Service, association: &Association, key: &EntityKey) -> Result<Answer> {
-    let permit = service.both(association, Doing::Writing)?;
+    let permit = service.both(association, AccessKind::Writing)?;
     if is_fixed(association) {
         return Err(Code::NoSuchAssociation.into());
     }
@@ -155,8 +155,8 @@ pub(super) fn target_of(
 fn target_in(service: &Service, there: &SetRef, bytes: &[u8]) -> Result<EntityKey> {
     let bad = || Error::new(Code::FieldFormat).with("uri");
     let uri = read_link(bytes).map_err(|fault| match fault {
-        LinkBodyFault::Parse => Error::new(Code::JsonParse),
-        LinkBodyFault::Uri => bad(),
+        LinkBodyError::Parse => Error::new(Code::JsonParse),
+        LinkBodyError::Uri => bad(),
     })?;
     let (set, key) = parse_link_uri(&service.base, &uri).map_err(|_| bad())?;
     if set != there.name() {
@@ -171,7 +171,7 @@ async fn remove(
     key: &EntityKey,
     target: &KeyText,
 ) -> Result<Answer> {
-    let permit = service.both(association, Doing::Writing)?;
+    let permit = service.both(association, AccessKind::Writing)?;
     if is_fixed(association) {
         return Err(Code::NoSuchAssociation.into());
     }

@@ -6,8 +6,8 @@ use personium_odata::query::Options;
 use personium_odata::{control, edmx, negotiate, service_doc};
 use personium_types::{Code, Error, Result};
 
-use super::gate::Gate;
 use super::service::{Service, version_1};
+use super::service_authorizer::ServiceAuthorizer;
 use crate::answer::{self, Answer};
 use crate::preflight;
 
@@ -18,7 +18,7 @@ pub(super) fn metadata(service: &Service) -> Result<Answer> {
         Method::OPTIONS => true,
         _ => return Err(service.call.method_not_allowed()),
     };
-    if asks || matches!(service.gate, Gate::Collection { .. }) {
+    if asks || matches!(service.gate, ServiceAuthorizer::Collection { .. }) {
         service
             .gate
             .permit_description(&service.root, &service.call.access)?;

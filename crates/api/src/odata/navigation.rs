@@ -8,8 +8,8 @@ use personium_odata::negotiate::{self, BodyFormat};
 use personium_odata::query::{ListKind, Options};
 use personium_types::{Code, Error, Result};
 
-use super::gate::Doing;
 use super::service::Service;
+use super::service_authorizer::AccessKind;
 use super::{read, write};
 use crate::answer::Answer;
 use crate::preflight;
@@ -34,7 +34,7 @@ pub(super) async fn navigation(
 }
 
 async fn list(service: &Service, association: &Association, key: &EntityKey) -> Result<Answer> {
-    service.both(association, Doing::Reading)?;
+    service.both(association, AccessKind::Reading)?;
     let accept = service.call.header("accept");
     if !negotiate::accepts_navigation(accept) {
         return Err(Error::new(Code::NotAcceptable).with(accept.unwrap_or_default()));
@@ -59,11 +59,14 @@ async fn create(
     association: &Association,
     key: &EntityKey,
 ) -> Result<Answer> {
-    service.both(association, Doing::Writing)?;
+    service.both(association, AccessKind::Writing)?;
     let set = association.there.clone();
-    let permit = service
-        .gate
-        .permit(&service.root, &service.call.access, &set, Doing::Writing)?;
+    let permit = service.gate.permit(
+        &service.root,
+        &service.call.access,
+        &set,
+        AccessKind::Writing,
+    )?;
     let bytes = service.body().await?;
     let accepted = odata::accept(
         &service.root,

@@ -14,8 +14,8 @@ use personium_odata::query::{
 use personium_types::{Code, Result};
 
 use super::faults;
-use super::gate::Doing;
 use super::service::{self, Service, shown, version_2};
+use super::service_authorizer::AccessKind;
 use crate::answer::{self, Answer, WithHeader};
 
 /// The limits of queries as the language crate wants them.
@@ -47,16 +47,22 @@ pub(super) fn list_query(
 
 /// `GET {Set}`
 pub(super) async fn list(service: &Service, set: &SetRef) -> Result<Answer> {
-    service
-        .gate
-        .permit(&service.root, &service.call.access, set, Doing::Reading)?;
+    service.gate.permit(
+        &service.root,
+        &service.call.access,
+        set,
+        AccessKind::Reading,
+    )?;
     let query = list_query(service, &service.call.query, set, ListKind::Set)?;
     let visible = |entity: &Entity| {
         service
             .gate
             .shows(&service.root, &service.call.access, entity)
     };
-    let filtered = matches!(service.gate, super::gate::Gate::Unit);
+    let filtered = matches!(
+        service.gate,
+        super::service_authorizer::ServiceAuthorizer::Unit
+    );
     let page = odata::list(&service.root, set, &query, filtered.then_some(&visible)).await?;
     let options = Options::parse(&service.call.query);
     let format = negotiate::choose(options.get("$format"), service.call.header("accept"))
@@ -152,7 +158,7 @@ pub(super) async fn expand_all(
         } else {
             for name in expand.names() {
                 if let Some(association) = service.root.association(set, name) {
-                    service.both(&association, Doing::Reading)?;
+                    service.both(&association, AccessKind::Reading)?;
                 }
             }
             odata::expand(&service.root, set, entity, expand.names(), max).await?
@@ -169,9 +175,12 @@ pub(super) async fn expand_all(
 
 /// `GET {Set}({key})`
 pub(super) async fn get(service: &Service, set: &SetRef, key: &EntityKey) -> Result<Answer> {
-    service
-        .gate
-        .permit(&service.root, &service.call.access, set, Doing::Reading)?;
+    service.gate.permit(
+        &service.root,
+        &service.call.access,
+        set,
+        AccessKind::Reading,
+    )?;
     let options = Options::parse(&service.call.query);
     let format = negotiate::choose(options.get("$format"), service.call.header("accept"))
         .map_err(faults::format)?;

@@ -7,28 +7,33 @@ use personium_model::odata::{Association, Entity, Root, Scope, SetRef};
 use personium_odata::etag::{ETag, IfMatch};
 use personium_odata::json;
 use personium_odata::key::{EntityKey, KeyText};
-use personium_odata::path::{PathFault, Resource};
+use personium_odata::path::{PathError, Resource};
 use personium_types::{Code, Error, Result};
 
-use super::gate::{Doing, Gate};
+use super::service_authorizer::{AccessKind, ServiceAuthorizer};
 use super::{batch, faults, links, metadata, navigation, read, write};
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::Call;
 use crate::preflight;
+use crate::request_context::RequestContext;
 
 /// A request to a service root.
 pub(crate) struct Service {
-    pub(crate) call: Call,
+    pub(crate) call: RequestContext,
     pub(crate) root: Root,
     /// The URL of the root, with its final slash.
     pub(crate) base: String,
-    pub(crate) gate: Gate,
+    pub(crate) gate: ServiceAuthorizer,
     /// The body, once it was read.
     body: Option<Bytes>,
 }
 
 impl Service {
-    pub(super) fn new(call: Call, root: Root, base: String, gate: Gate) -> Self {
+    pub(super) fn new(
+        call: RequestContext,
+        root: Root,
+        base: String,
+        gate: ServiceAuthorizer,
+    ) -> Self {
         Self {
             call,
             root,
@@ -38,7 +43,7 @@ impl Service {
         }
     }
 
-    /// Whether a request was refused because the schema is not that of the root any more.
+    /// Whether a request was refused with_source the schema is not that of the root any more.
     pub(super) async fn is_outdated(&self, refusal: &Error) -> Result<bool> {
         Ok(refusal.code() == Code::Conflict && self.root.is_outdated().await?)
     }
@@ -107,9 +112,9 @@ impl Service {
         found
     }
 
-    fn path_error(&self, fault: &PathFault) -> Error {
+    fn path_error(&self, fault: &PathError) -> Error {
         match fault {
-            PathFault::Key { set } => match self.root.set(set) {
+            PathError::Key { set } => match self.root.set(set) {
                 Ok(_) => faults::path(fault),
                 Err(unknown) => unknown,
             },
@@ -168,7 +173,7 @@ impl Service {
 
     fn options(&self, set: &SetRef, methods: &str) -> Result<Answer> {
         self.gate
-            .permit(&self.root, &self.call.access, set, Doing::Reading)?;
+            .permit(&self.root, &self.call.access, set, AccessKind::Reading)?;
         Ok(preflight::allow(methods))
     }
 
@@ -192,7 +197,7 @@ impl Service {
     pub(crate) fn both(
         &self,
         association: &Association,
-        doing: Doing,
+        doing: AccessKind,
     ) -> Result<personium_model::Permit> {
         let sets = (&association.here, &association.there);
         self.gate

@@ -18,15 +18,18 @@ use personium_types::{Code, Result};
 
 use super::account::credential;
 use super::faults;
-use super::gate::Doing;
 use super::service::{self, Service, no_content, shown, version_2};
+use super::service_authorizer::AccessKind;
 use crate::answer::{self, Answer, WithHeader};
 
 /// `POST {Set}`
 pub(super) async fn create(service: &mut Service, set: &SetRef) -> Result<Answer> {
-    let permit = service
-        .gate
-        .permit(&service.root, &service.call.access, set, Doing::Writing)?;
+    let permit = service.gate.permit(
+        &service.root,
+        &service.call.access,
+        set,
+        AccessKind::Writing,
+    )?;
     let bytes = service.body().await?;
     let entity = store_new(service, set, &permit, &bytes).await?;
     created(service, set, &entity, KeyStyle::Encoded)
@@ -119,9 +122,12 @@ async fn change(
     key: &EntityKey,
     intent: Intent,
 ) -> Result<Answer> {
-    let permit = service
-        .gate
-        .permit(&service.root, &service.call.access, set, Doing::Writing)?;
+    let permit = service.gate.permit(
+        &service.root,
+        &service.call.access,
+        set,
+        AccessKind::Writing,
+    )?;
     let bytes = service.body().await?;
     // A faulty precondition is told after a faulty body.
     let if_match = service.if_match();
@@ -165,9 +171,12 @@ pub(super) async fn store_change(
 
 /// `DELETE {Set}({key})`
 pub(super) async fn delete(service: &Service, set: &SetRef, key: &EntityKey) -> Result<Answer> {
-    let permit = service
-        .gate
-        .permit(&service.root, &service.call.access, set, Doing::Writing)?;
+    let permit = service.gate.permit(
+        &service.root,
+        &service.call.access,
+        set,
+        AccessKind::Writing,
+    )?;
     let check = |entity: &Entity| {
         service
             .gate

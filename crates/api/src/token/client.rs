@@ -6,7 +6,7 @@ use personium_types::{Code, Result};
 
 use super::form::Form;
 use crate::access;
-use crate::call::CellCall;
+use crate::request_context::CellRequest;
 
 /// The only kind of assertion (RFC 7522).
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
@@ -15,7 +15,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:saml2-
 ///
 /// # Errors
 /// 400 with the first thing that is wrong about its authentication.
-pub fn authenticate(call: &CellCall, form: &Form) -> Result<Option<String>> {
+pub fn authenticate(call: &CellRequest, form: &Form) -> Result<Option<String>> {
     let unit = &call.call.unit;
     let header = call.call.headers.get(header::AUTHORIZATION);
     let kind = form.get("client_assertion_type");

@@ -46,7 +46,7 @@ fn word(refusal: &Error) -> Option<&str> {
 
 /// The body of a refusal. `None` for what is no concern of OAuth2.
 pub fn body(refusal: &Error) -> Option<Value> {
-    let description = format!("[{}] - {}", refusal.code().wire(), refusal.message());
+    let description = format!("[{}] - {}", refusal.code().as_str(), refusal.message());
     word(refusal).map(|word| json!({"error": word, "error_description": description}))
 }
 

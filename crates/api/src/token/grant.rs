@@ -3,8 +3,10 @@
 use personium_model::auth::account::Account;
 use personium_model::auth::issue::{self, EPOCH_CLAIM, Grant, Holder};
 use personium_model::auth::login::{self, Attempt, Outcome, Way};
-use personium_model::auth::{bearer, bound, client, id_token, pkce, scope, spent, visitor};
-use personium_model::cell::{Strictness, insists};
+use personium_model::auth::{
+    bearer, bound, client, id_token, one_time_tokens, pkce, scope, visitor,
+};
+use personium_model::cell::{OAuthPolicy, policy_enabled};
 use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml;
 use personium_types::{Code, Result};
@@ -13,7 +15,7 @@ use super::form::Form;
 use super::oidc;
 use super::reply::{self, Extras};
 use crate::answer::Answer;
-use crate::call::CellCall;
+use crate::request_context::CellRequest;
 
 /// A token request whose common parameters were understood.
 pub struct Request {
@@ -32,7 +34,7 @@ pub struct Request {
 }
 
 /// Carries out the grant that a request names.
-pub async fn dispatch(call: &CellCall, request: &Request) -> Result<Answer> {
+pub async fn dispatch(call: &CellRequest, request: &Request) -> Result<Answer> {
     match request.form.raw("grant_type").unwrap_or_default() {
         "password" => password(call, request).await,
         "refresh_token" => refresh(call, request).await,
@@ -54,13 +56,13 @@ pub fn wanted_scopes(request: &Request) -> Vec<String> {
 }
 
 /// The scopes that who logs in with credentials of its own is granted.
-pub async fn granted_ropc(call: &CellCall, request: &Request) -> Result<Vec<String>> {
+pub async fn granted_ropc(call: &CellRequest, request: &Request) -> Result<Vec<String>> {
     let most = &call.call.unit.settings().auth.scope_ropc;
     granted(call, &wanted_scopes(request), most).await
 }
 
-async fn password(call: &CellCall, request: &Request) -> Result<Answer> {
-    if insists(&call.view, Strictness::RefusesPassword).await? {
+async fn password(call: &CellRequest, request: &Request) -> Result<Answer> {
+    if policy_enabled(&call.context, OAuthPolicy::RefusesPassword).await? {
         return Err(Code::GrantType.into());
     }
     let form = &request.form;
@@ -73,7 +75,7 @@ async fn password(call: &CellCall, request: &Request) -> Result<Answer> {
     if form.is_true("p_owner") {
         return Err(Code::OwnerNotAllowed.into());
     }
-    match login::login(&call.call.unit, &call.view, &attempt).await? {
+    match login::login(&call.call.unit, &call.context, &attempt).await? {
         Outcome::Refused => Err(Code::AuthnFailed.into()),
         Outcome::ChangePassword(login) => {
             let history = login.history;
@@ -106,14 +108,14 @@ pub fn resident(request: &Request, account: Account, scopes: Vec<String>) -> Gra
     }
 }
 
-async fn granted(call: &CellCall, wanted: &[String], most: &[String]) -> Result<Vec<String>> {
-    scope::arbitrate(call.call.unit.urls(), &call.view, wanted, most).await
+async fn granted(call: &CellRequest, wanted: &[String], most: &[String]) -> Result<Vec<String>> {
+    scope::arbitrate(call.call.unit.urls(), &call.context, wanted, most).await
 }
 
-async fn refresh(call: &CellCall, request: &Request) -> Result<Answer> {
+async fn refresh(call: &CellRequest, request: &Request) -> Result<Answer> {
     let unit = &call.call.unit;
     let text = request.form.get("refresh_token").unwrap_or_default();
-    let token = bound::open(unit, &call.view, text).map_err(|_| Code::GrantTokenParse)?;
+    let token = bound::open(unit, &call.context, text).map_err(|_| Code::GrantTokenParse)?;
     let is_resident = match token.kind {
         LocalKind::ResidentRefresh => true,
         LocalKind::VisitorRefresh => false,
@@ -141,11 +143,11 @@ async fn refresh(call: &CellCall, request: &Request) -> Result<Answer> {
     {
         return Err(Code::GrantTokenSignature.into());
     }
-    if is_resident && !bearer::counts(unit, &call.view, &token).await? {
+    if is_resident && !bearer::counts(unit, &call.context, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     let rotates = unit.settings().auth.rotate_refresh;
-    if rotates && !spent::spend_refresh(unit, &call.view, text, &token).await? {
+    if rotates && !one_time_tokens::spend_refresh(unit, &call.context, text, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     let grant = Grant {
@@ -174,7 +176,7 @@ fn holder(mut token: LocalToken) -> Holder {
     }
 }
 
-async fn assertion(call: &CellCall, request: &Request) -> Result<Answer> {
+async fn assertion(call: &CellRequest, request: &Request) -> Result<Answer> {
     let unit = &call.call.unit;
     let now = unit.now_ms();
     let refuse = |e| client::assertion_error(e, Code::GrantTokenParse, Code::GrantTokenSignature);
@@ -225,10 +227,10 @@ fn is_for(target: &str, cell_url: &str) -> bool {
     }
 }
 
-async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
+async fn code(call: &CellRequest, request: &Request) -> Result<Answer> {
     let unit = &call.call.unit;
     let text = request.form.get("code").unwrap_or_default();
-    let opened = bound::open_as(unit, &call.view, text, LocalKind::GrantCode);
+    let opened = bound::open_as(unit, &call.context, text, LocalKind::GrantCode);
     let token = opened.map_err(|_| Code::CodeParse)?;
     let Some(schema) = &request.schema else {
         return Err(Code::ClientAuthRequired.into());
@@ -242,12 +244,12 @@ async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
     if token.schema.as_deref().map(client::id_of) != Some(client::id_of(schema)) {
         return Err(Code::ClientMismatch.into());
     }
-    if !bearer::counts(unit, &call.view, &token).await? {
+    if !bearer::counts(unit, &call.context, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     check_code_binding(&token, &request.form)?;
     let once = unit.settings().auth.single_use_codes;
-    if once && !spent::spend_code(unit, &call.view, text, &token).await? {
+    if once && !one_time_tokens::spend_code(unit, &call.context, text, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     let id_token = if token.scopes.iter().any(|s| s == scope::OPENID) {
@@ -256,7 +258,7 @@ async fn code(call: &CellCall, request: &Request) -> Result<Answer> {
             audience: client::id_of(schema),
             nonce: token.extra.get(issue::NONCE_CLAIM).map(String::as_str),
         };
-        Some(id_token::issue(unit, &call.view, &claims).await?)
+        Some(id_token::issue(unit, &call.context, &claims).await?)
     } else {
         None
     };

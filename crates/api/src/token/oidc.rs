@@ -14,14 +14,14 @@ use serde_json::Value;
 use super::grant::{self, Request};
 use super::reply::{self, Extras};
 use crate::answer::Answer;
-use crate::call::CellCall;
-use crate::outside::{Chosen, Outside};
+use crate::http_client::{HttpClient, UrlTrust};
+use crate::request_context::CellRequest;
 
 /// Bytes that a discovery document or a key set may have.
 const DOCUMENT_MAX: usize = 1 << 20;
 /// How long a discovery document is believed, in milliseconds.
 const DOCUMENT_LIFE: i64 = 3_600_000;
-/// How long it takes at least until keys are fetched again because one is unknown, in milliseconds.
+/// How long it takes at least until keys are fetched again with_source one is unknown, in milliseconds.
 const KEYS_PAUSE: i64 = 30_000;
 /// How far a provider's clock may be ahead, in seconds.
 const LEEWAY: i64 = 120;
@@ -47,12 +47,16 @@ struct Discovery {
 }
 
 /// Tokens for the account that the provider says has logged in.
-pub async fn handle(call: &CellCall, request: &Request, provider: &OidcProvider) -> Result<Answer> {
+pub async fn handle(
+    call: &CellRequest,
+    request: &Request,
+    provider: &OidcProvider,
+) -> Result<Answer> {
     let Some(id_token) = request.form.get("id_token") else {
         return Err(refused("invalid_request", "id_token is missing"));
     };
     let name = account_name(call, provider, id_token).await?;
-    let found = account::find(&call.view, &name).await?;
+    let found = account::find(&call.context, &name).await?;
     let account = found.filter(|account| account.has_type(&provider.account_type));
     let account = account.ok_or(Code::AuthnFailed)?;
     match account.status {
@@ -75,28 +79,32 @@ fn refused(word: &str, why: &str) -> Error {
 }
 
 /// The account name in a token that is signed by the provider, for a client that is trusted, and not expired.
-async fn account_name(call: &CellCall, provider: &OidcProvider, id_token: &str) -> Result<String> {
+async fn account_name(
+    call: &CellRequest,
+    provider: &OidcProvider,
+    id_token: &str,
+) -> Result<String> {
     let now = call.call.unit.now_ms();
-    let outside = &call.call.outside;
-    let known = outside
+    let http_client = &call.call.http_client;
+    let known = http_client
         .providers
-        .find(outside, &provider.config_url, now)
+        .find(http_client, &provider.config_url, now)
         .await?;
     let payload = match known.keys.verify(id_token) {
         // A key that was not there when the keys were fetched.
         Err(JwtError::UnknownKey) if jwt::key_id_of(id_token).is_ok() => {
-            let newer = outside
+            let newer = http_client
                 .providers
-                .find_newer(outside, &provider.config_url, now)
+                .find_newer(http_client, &provider.config_url, now)
                 .await?;
             newer.keys.verify(id_token)
         }
         other => other,
     };
-    let payload =
-        payload.map_err(|e| refused("invalid_grant", "the id_token is not valid").because(e))?;
+    let payload = payload
+        .map_err(|e| refused("invalid_grant", "the id_token is not valid").with_source(e))?;
     let claims: Value = serde_json::from_slice(&payload)
-        .map_err(|e| refused("invalid_grant", "the id_token is not valid").because(e))?;
+        .map_err(|e| refused("invalid_grant", "the id_token is not valid").with_source(e))?;
     check_claims(&claims, &known.issuer, provider, now / 1_000)
         .map_err(|why| refused("invalid_grant", why))
 }
@@ -146,18 +154,23 @@ fn check_claims(
 }
 
 impl Providers {
-    async fn find(&self, outside: &Outside, url: &str, now: i64) -> Result<Arc<Known>> {
-        self.at_most(outside, url, now, DOCUMENT_LIFE).await
+    async fn find(&self, http_client: &HttpClient, url: &str, now: i64) -> Result<Arc<Known>> {
+        self.at_most(http_client, url, now, DOCUMENT_LIFE).await
     }
 
-    async fn find_newer(&self, outside: &Outside, url: &str, now: i64) -> Result<Arc<Known>> {
-        self.at_most(outside, url, now, KEYS_PAUSE).await
+    async fn find_newer(
+        &self,
+        http_client: &HttpClient,
+        url: &str,
+        now: i64,
+    ) -> Result<Arc<Known>> {
+        self.at_most(http_client, url, now, KEYS_PAUSE).await
     }
 
     /// What is known and at most so old; else it is fetched.
     async fn at_most(
         &self,
-        outside: &Outside,
+        http_client: &HttpClient,
         url: &str,
         now: i64,
         age: i64,
@@ -173,20 +186,20 @@ impl Providers {
         if let Some(known) = recent() {
             return Ok(known);
         }
-        let known = Arc::new(fetch(outside, url, now).await?);
+        let known = Arc::new(fetch(http_client, url, now).await?);
         self.known.lock().insert(url.to_owned(), Arc::clone(&known));
         Ok(known)
     }
 }
 
-async fn fetch(outside: &Outside, url: &str, now: i64) -> Result<Known> {
-    let discovery: Discovery = serde_json::from_slice(&document(outside, url).await?)
+async fn fetch(http_client: &HttpClient, url: &str, now: i64) -> Result<Known> {
+    let discovery: Discovery = serde_json::from_slice(&document(http_client, url).await?)
         .map_err(|e| unreachable(e.into()))?;
     // Whoever can change an answer on the way must not choose the keys.
     if url.starts_with("https:") && !discovery.jwks_uri.starts_with("https:") {
         return Err(unreachable("the keys are not served over TLS".into()));
     }
-    let keys = document(outside, &discovery.jwks_uri).await?;
+    let keys = document(http_client, &discovery.jwks_uri).await?;
     let keys = String::from_utf8_lossy(&keys);
     Ok(Known {
         issuer: discovery.issuer,
@@ -195,9 +208,9 @@ async fn fetch(outside: &Outside, url: &str, now: i64) -> Result<Known> {
     })
 }
 
-async fn document(outside: &Outside, url: &str) -> Result<bytes::Bytes> {
-    let fetched = outside
-        .get(url, "application/json", Chosen::ByOperator, DOCUMENT_MAX)
+async fn document(http_client: &HttpClient, url: &str) -> Result<bytes::Bytes> {
+    let fetched = http_client
+        .get(url, "application/json", UrlTrust::Operator, DOCUMENT_MAX)
         .await
         .map_err(|e| unreachable(e.into()))?;
     if fetched.status != http::StatusCode::OK {
@@ -207,7 +220,7 @@ async fn document(outside: &Outside, url: &str) -> Result<bytes::Bytes> {
 }
 
 fn unreachable(why: crate::body::BoxError) -> Error {
-    Error::new(Code::PluginFailed).because(why)
+    Error::new(Code::PluginFailed).with_source(why)
 }
 
 #[cfg(test)]

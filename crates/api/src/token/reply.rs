@@ -14,7 +14,7 @@ use super::error;
 use super::grant::Request;
 use crate::access::{self, COOKIE};
 use crate::answer::{self, Answer, WithHeader};
-use crate::call::CellCall;
+use crate::request_context::CellRequest;
 
 /// What is told besides the tokens.
 #[derive(Debug, Default)]
@@ -27,22 +27,22 @@ pub struct Extras {
 
 /// The tokens of a grant.
 pub async fn tokens(
-    call: &CellCall,
+    call: &CellRequest,
     request: &Request,
     grant: &Grant,
     extras: Extras,
 ) -> Result<Answer> {
-    let (unit, view) = (&call.call.unit, &call.view);
+    let (unit, context) = (&call.call.unit, &call.context);
     let cell_url = call.cell_url();
     let (access_token, target) = match (&request.target, &grant.holder) {
         (Some(target), _) => {
             let token = grant
-                .trans_cell_token(unit, view, target, request.expires)
+                .trans_cell_token(unit, context, target, request.expires)
                 .await?;
             (token, Some(target.clone()))
         }
         (None, holder) => {
-            let token = grant.access_token(unit, view, request.expires).await?;
+            let token = grant.access_token(unit, context, request.expires).await?;
             let is_resident = matches!(holder, Holder::Resident { .. });
             (token, is_resident.then(|| cell_url.clone()))
         }
@@ -57,7 +57,7 @@ pub async fn tokens(
     body.insert("access_token".to_owned(), access_token.into());
     body.insert("expires_in".to_owned(), (request.expires / 1_000).into());
     body.insert("token_type".to_owned(), "Bearer".into());
-    let refresh_token = grant.refresh_token(unit, view, request.refresh_expires)?;
+    let refresh_token = grant.refresh_token(unit, context, request.refresh_expires)?;
     body.insert("refresh_token".to_owned(), refresh_token.into());
     let refresh_seconds = request.refresh_expires / 1_000;
     body.insert(
@@ -87,14 +87,14 @@ pub async fn tokens(
 
 /// Tells that the password must be changed first, with the token that allows nothing else.
 pub fn password_change(
-    call: &CellCall,
+    call: &CellRequest,
     request: &Request,
     grant: &Grant,
     history: Option<History>,
 ) -> Result<Answer> {
     let token = grant.resident_token(
         &call.call.unit,
-        &call.view,
+        &call.context,
         LocalKind::PasswordChange,
         request.refresh_expires,
         BTreeMap::new(),
@@ -127,7 +127,7 @@ fn add_history(body: &mut Map<String, Value>, history: Option<History>) {
 
 /// A new peer id, and the cookie that holds it and the token. Over `https` scripts cannot read the cookie, and pages
 /// of other sites may send it: they must know the peer id.
-fn cookie(call: &CellCall, token: &str) -> Result<(String, String)> {
+fn cookie(call: &CellRequest, token: &str) -> Result<(String, String)> {
     let url = call.cell_url();
     let host = access::host_of(&url);
     let cookie = Cookie {

@@ -50,8 +50,8 @@ impl World {
 
     /// Sends what rules want to be sent, in the background.
     fn send_for_rules(&self) {
-        let courier = Arc::new(self.service.clone());
-        tokio::spawn(personium_event::run(self.unit.clone(), courier, 4));
+        let sender = Arc::new(self.service.clone());
+        tokio::spawn(personium_event::run(self.unit.clone(), sender, 4));
     }
 }
 

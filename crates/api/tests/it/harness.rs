@@ -119,7 +119,7 @@ impl World {
         let operations = Arc::new(Operations(settings.clone()));
         let unit = Arc::new(Unit::new(ports, urls, settings, keys));
         Self {
-            service: Service::new(unit.clone()).operated_by(operations),
+            service: Service::new(unit.clone()).with_admin_hooks(operations),
             unit,
             records,
             blobs,

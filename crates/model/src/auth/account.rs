@@ -16,7 +16,7 @@ use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::odata::{self, Change, Root};
 use crate::records;
-use crate::{Cell, CellView, Unit};
+use crate::{Cell, CellContext, Unit};
 
 /// The hidden value that holds the hash of the password.
 const HASHED: &str = "HashedCredential";
@@ -92,9 +92,9 @@ impl Account {
 }
 
 /// The account of this name, as it is stored now.
-pub async fn find(view: &CellView, name: &str) -> Result<Option<Account>> {
+pub async fn find(context: &CellContext, name: &str) -> Result<Option<Account>> {
     let set = SetKey::control(ControlSet::Account);
-    let found = entity::find_unique(view.records(), &set, 0, &[Some(name)]).await?;
+    let found = entity::find_unique(context.records(), &set, 0, &[Some(name)]).await?;
     Ok(found.and_then(|(id, entity)| Account::from_entity(id, &entity.value)))
 }
 
@@ -138,14 +138,14 @@ fn hidden_values(hash: StoredHash) -> BTreeMap<String, String> {
 /// 403 if there is no such account; see [`hash_password`].
 pub async fn change_password(
     unit: &Arc<Unit>,
-    view: &Arc<CellView>,
+    context: &Arc<CellContext>,
     permit: &Permit,
     name: &str,
     password: &str,
 ) -> Result<()> {
-    let hidden = hash_password(unit, view.cell(), password.to_owned()).await?;
-    let account = find(view, name).await?.ok_or(Code::PrivilegeLacking)?;
-    let root = Root::cell(Arc::clone(unit), Arc::clone(view));
+    let hidden = hash_password(unit, context.cell(), password.to_owned()).await?;
+    let account = find(context, name).await?.ok_or(Code::PrivilegeLacking)?;
+    let root = Root::cell(Arc::clone(unit), Arc::clone(context));
     let set = root.set(ControlSet::Account.name())?;
     let body: &[u8] = if account.status == Status::PasswordChangeRequired {
         b"{\"Status\":\"active\"}"
@@ -171,7 +171,7 @@ pub async fn change_password(
 /// 503 if too much is being hashed; failures of the store.
 pub async fn rehash(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     account: &Account,
     old: &StoredHash,
     password: String,
@@ -179,17 +179,18 @@ pub async fn rehash(
     let keys = Arc::clone(unit.keys());
     let hash = unit
         .hashing()
-        .run(view.cell().id, move || {
+        .run(context.cell().id, move || {
             password::hash(&keys.password, &password, &mut SystemRandom)
         })
         .await?
         .map_err(Error::internal)?;
     let values = hidden_values(hash);
     let key = keys::entity(&SetKey::control(ControlSet::Account), &account.id);
-    view.records()
+    context
+        .records()
         .transact(|| async {
             let mut batch = Batch::new();
-            if let Some(mut found) = view.records().find::<StoredEntity>(&key).await?
+            if let Some(mut found) = context.records().find::<StoredEntity>(&key).await?
                 && found.value.hidden.get(HASHED) == Some(&old.hashed)
             {
                 found.value.hidden.extend(values.clone());

@@ -12,8 +12,8 @@ use super::issue::EPOCH_CLAIM;
 use super::visitor::{self, Visitor};
 use super::{bound, scope, unit_user};
 use crate::access::UnitRole;
-use crate::view::AccountInfo;
-use crate::{Access, CellView, Identity, Unit};
+use crate::cell_context::AccountInfo;
+use crate::{Access, CellContext, Identity, Unit};
 
 /// Who asks something of the unit with this token. `acting_for` is the unit user named in `X-Personium-Unit-User`.
 ///
@@ -44,7 +44,7 @@ pub async fn of_unit(unit: &Unit, token: &str, acting_for: Option<&str>) -> Resu
 /// 401 for the token of an account that is gone; 500 if the unit's roots cannot be used; failures of the store.
 pub async fn of_cell(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     token: &str,
     acting_for: Option<&str>,
 ) -> Result<Access> {
@@ -53,11 +53,11 @@ pub async fn of_cell(
     }
     match LocalKind::of(token) {
         Some(LocalKind::UnitLocal) => Ok(unit_local(unit, token)),
-        Some(_) => local(unit, view, token).await,
+        Some(_) => local(unit, context, token).await,
         None => match trans_cell(unit, token)? {
             Ok(token) => match unit_user::access(unit, &token, acting_for) {
                 Some(access) => Ok(access),
-                None => visiting(unit, view, token).await,
+                None => visiting(unit, context, token).await,
             },
             Err(reason) => Ok(Access::invalid(reason)),
         },
@@ -106,8 +106,8 @@ fn trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, Code>> 
     }
 }
 
-async fn local(unit: &Unit, view: &CellView, token: &str) -> Result<Access> {
-    let Ok(token) = bound::open(unit, view, token) else {
+async fn local(unit: &Unit, context: &CellContext, token: &str) -> Result<Access> {
+    let Ok(token) = bound::open(unit, context, token) else {
         return Ok(Access::invalid(Code::TokenParse));
     };
     let is_refresh = matches!(
@@ -121,11 +121,11 @@ async fn local(unit: &Unit, view: &CellView, token: &str) -> Result<Access> {
         return Ok(Access::invalid(Code::TokenExpired));
     }
     match token.kind {
-        LocalKind::ResidentAccess => resident(unit, view, token).await,
+        LocalKind::ResidentAccess => resident(unit, context, token).await,
         LocalKind::VisitorAccess => {
             let mut roles = Vec::new();
             for url in &token.roles {
-                roles.extend(scope::find_role(unit.urls(), view, url).await?);
+                roles.extend(scope::find_role(unit.urls(), context, url).await?);
             }
             Ok(Access {
                 roles,
@@ -136,7 +136,7 @@ async fn local(unit: &Unit, view: &CellView, token: &str) -> Result<Access> {
                 })
             })
         }
-        LocalKind::PasswordChange => Ok(if counts(unit, view, &token).await? {
+        LocalKind::PasswordChange => Ok(if counts(unit, context, &token).await? {
             Access {
                 scopes: token.scopes,
                 ..Access::of(Identity::PasswordChange {
@@ -150,10 +150,10 @@ async fn local(unit: &Unit, view: &CellView, token: &str) -> Result<Access> {
     }
 }
 
-async fn resident(unit: &Unit, view: &CellView, token: LocalToken) -> Result<Access> {
-    let account = holder(view, &token).await?;
+async fn resident(unit: &Unit, context: &CellContext, token: LocalToken) -> Result<Access> {
+    let account = holder(context, &token).await?;
     let account = account.ok_or_else(|| Error::new(Code::AuthRequired))?;
-    if !counts(unit, view, &token).await? {
+    if !counts(unit, context, &token).await? {
         return Ok(Access::invalid(Code::TokenExpired));
     }
     Ok(Access {
@@ -162,21 +162,21 @@ async fn resident(unit: &Unit, view: &CellView, token: LocalToken) -> Result<Acc
         scopes: token.scopes,
         ..Access::of(Identity::Resident {
             id: account.id.clone(),
-            subject: unit.urls().cell(&view.cell().name) + "#" + &token.subject,
+            subject: unit.urls().cell(&context.cell().name) + "#" + &token.subject,
         })
     })
 }
 
 /// The account that a token was made for; `None` if it is gone, or has another name now.
-async fn holder(view: &CellView, token: &LocalToken) -> Result<Option<Arc<AccountInfo>>> {
-    let found = view.find_account(&token.subject).await?;
+async fn holder(context: &CellContext, token: &LocalToken) -> Result<Option<Arc<AccountInfo>>> {
+    let found = context.find_account(&token.subject).await?;
     Ok(found.filter(|account| token.extra.get(bound::ACCOUNT) == Some(&account.id)))
 }
 
 /// Whether a token of an account still counts: the account is there, and unchanged if the unit ends tokens with
 /// changes of accounts.
-pub async fn counts(unit: &Unit, view: &CellView, token: &LocalToken) -> Result<bool> {
-    let Some(account) = holder(view, token).await? else {
+pub async fn counts(unit: &Unit, context: &CellContext, token: &LocalToken) -> Result<bool> {
+    let Some(account) = holder(context, token).await? else {
         return Ok(false);
     };
     let unchanged = !account.deactivated && account.epoch.as_ref() == token.extra.get(EPOCH_CLAIM);
@@ -185,8 +185,8 @@ pub async fn counts(unit: &Unit, view: &CellView, token: &LocalToken) -> Result<
 
 /// A token of another cell, used directly. It must have been made for this cell, which grants no more of its scopes than it would
 /// in exchange.
-async fn visiting(unit: &Unit, view: &CellView, token: TransCellToken) -> Result<Access> {
-    if token.target != unit.urls().cell(&view.cell().name) {
+async fn visiting(unit: &Unit, context: &CellContext, token: TransCellToken) -> Result<Access> {
+    if token.target != unit.urls().cell(&context.cell().name) {
         return Ok(Access::invalid(Code::TokenParse));
     }
     if !visitor::may_vouch(unit.urls(), &token.issuer, &token.subject) {
@@ -200,7 +200,7 @@ async fn visiting(unit: &Unit, view: &CellView, token: TransCellToken) -> Result
         roles: &token.roles,
     };
     Ok(Access {
-        roles: visitor::roles(unit.urls(), view, visitor).await?,
+        roles: visitor::roles(unit.urls(), context, visitor).await?,
         schema: Some(token.schema.unwrap_or_default()),
         scopes,
         ..Access::of(Identity::TransCell {

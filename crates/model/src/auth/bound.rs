@@ -7,7 +7,7 @@ use personium_token::local::{LocalError, LocalKind, LocalToken};
 use personium_token::random::SystemRandom;
 use personium_types::{Error, Result};
 
-use crate::{CellView, Unit};
+use crate::{CellContext, Unit};
 
 /// The claim that holds the id of the cell.
 const CELL: &str = "cell";
@@ -18,8 +18,8 @@ pub const ACCOUNT: &str = "account";
 ///
 /// # Errors
 /// 500 if it cannot be sealed.
-pub fn seal(unit: &Unit, view: &CellView, mut token: LocalToken) -> Result<String> {
-    let cell = view.cell().id.to_string();
+pub fn seal(unit: &Unit, context: &CellContext, mut token: LocalToken) -> Result<String> {
+    let cell = context.cell().id.to_string();
     token.extra.insert(CELL.to_owned(), cell);
     let sealed = unit.keys().local.seal(&token, &mut SystemRandom);
     sealed.map_err(Error::internal)
@@ -29,9 +29,9 @@ pub fn seal(unit: &Unit, view: &CellView, mut token: LocalToken) -> Result<Strin
 ///
 /// # Errors
 /// What is wrong with it; [`LocalError::NotOurs`] also for one of a cell that had this name before.
-pub fn open(unit: &Unit, view: &CellView, text: &str) -> Result<LocalToken, LocalError> {
-    let issuer = unit.urls().cell(&view.cell().name);
-    of_cell(view, unit.keys().local.open(text, &issuer)?)
+pub fn open(unit: &Unit, context: &CellContext, text: &str) -> Result<LocalToken, LocalError> {
+    let issuer = unit.urls().cell(&context.cell().name);
+    of_cell(context, unit.keys().local.open(text, &issuer)?)
 }
 
 /// As [`open`], for a token of one kind.
@@ -40,16 +40,16 @@ pub fn open(unit: &Unit, view: &CellView, text: &str) -> Result<LocalToken, Loca
 /// As [`open`]; [`LocalError::WrongKind`] for one of another kind.
 pub fn open_as(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     text: &str,
     kind: LocalKind,
 ) -> Result<LocalToken, LocalError> {
-    let issuer = unit.urls().cell(&view.cell().name);
-    of_cell(view, unit.keys().local.open_as(text, &issuer, kind)?)
+    let issuer = unit.urls().cell(&context.cell().name);
+    of_cell(context, unit.keys().local.open_as(text, &issuer, kind)?)
 }
 
-fn of_cell(view: &CellView, token: LocalToken) -> Result<LocalToken, LocalError> {
-    if token.extra.get(CELL) == Some(&view.cell().id.to_string()) {
+fn of_cell(context: &CellContext, token: LocalToken) -> Result<LocalToken, LocalError> {
+    if token.extra.get(CELL) == Some(&context.cell().id.to_string()) {
         Ok(token)
     } else {
         Err(LocalError::NotOurs)

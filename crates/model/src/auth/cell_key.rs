@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys;
 use crate::records::{self, store_error};
-use crate::{CellView, Unit};
+use crate::{CellContext, Unit};
 
 /// A cell's key as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -28,28 +28,28 @@ struct StoredKey {
 ///
 /// # Errors
 /// 503 if one must be made and too much is waiting for that; failures of the store.
-pub async fn of(unit: &Unit, view: &CellView) -> Result<Arc<CellKey>> {
+pub async fn of(unit: &Unit, context: &CellContext) -> Result<Arc<CellKey>> {
     const MEMO: &str = "cell-key";
-    if let Some(known) = view.recall::<CellKey>(MEMO) {
+    if let Some(known) = context.get_cached::<CellKey>(MEMO) {
         return Ok(known);
     }
-    let key = match find(view).await? {
+    let key = match find(context).await? {
         Some(found) => found,
-        None => make(unit, view).await?,
+        None => make(unit, context).await?,
     };
-    Ok(view.remember(MEMO.to_owned(), key))
+    Ok(context.insert_cached(MEMO.to_owned(), key))
 }
 
 fn record() -> personium_store::Key {
     keys::single("signing-key")
 }
 
-async fn find(view: &CellView) -> Result<Option<CellKey>> {
-    let Some(stored) = view.records().find::<StoredKey>(&record()).await? else {
+async fn find(context: &CellContext) -> Result<Option<CellKey>> {
+    let Some(stored) = context.records().find::<StoredKey>(&record()).await? else {
         return Ok(None);
     };
     let corrupt =
-        |e: Box<dyn std::error::Error + Send + Sync>| Error::new(Code::StoreCorrupt).because(e);
+        |e: Box<dyn std::error::Error + Send + Sync>| Error::new(Code::StoreCorrupt).with_source(e);
     let der = STANDARD
         .decode(&stored.value.pkcs8)
         .map_err(|e| corrupt(e.into()))?;
@@ -59,11 +59,11 @@ async fn find(view: &CellView) -> Result<Option<CellKey>> {
 }
 
 /// Makes a key. If another request was quicker, its key counts.
-async fn make(unit: &Unit, view: &CellView) -> Result<CellKey> {
+async fn make(unit: &Unit, context: &CellContext) -> Result<CellKey> {
     let kid = uuid::Uuid::new_v4().to_string();
     let key = unit
         .hashing()
-        .run(view.cell().id, move || CellKey::generate(&kid))
+        .run(context.cell().id, move || CellKey::generate(&kid))
         .await?
         .map_err(Error::internal)?;
     let stored = StoredKey {
@@ -73,9 +73,9 @@ async fn make(unit: &Unit, view: &CellView) -> Result<CellKey> {
     let mut batch = Batch::new();
     batch.assert(record(), Expect::Absent);
     records::put(&mut batch, record(), &stored)?;
-    match view.records().commit(batch).await {
+    match context.records().commit(batch).await {
         Ok(_) => Ok(key),
-        Err(StoreError::Conflict) => find(view).await?.ok_or_else(|| Code::Conflict.into()),
+        Err(StoreError::Conflict) => find(context).await?.ok_or_else(|| Code::Conflict.into()),
         Err(other) => Err(store_error(other)),
     }
 }

@@ -68,12 +68,12 @@ pub fn authenticate(unit: &Unit, cell_url: &str, client_id: &str, secret: &str) 
 #[must_use]
 pub fn assertion_error(failure: SamlError, unreadable: Code, unsigned: Code) -> Error {
     match failure {
-        SamlError::Parse { .. } => Error::new(unreadable).because(failure),
+        SamlError::Parse { .. } => Error::new(unreadable).with_source(failure),
         SamlError::Certificate {
             reason: CertificateRefusal::RootNotValidNow,
-        } => Error::new(Code::RootCertificate).because(failure),
+        } => Error::new(Code::RootCertificate).with_source(failure),
         SamlError::Signature { .. } | SamlError::Certificate { .. } => {
-            Error::new(unsigned).because(failure)
+            Error::new(unsigned).with_source(failure)
         }
     }
 }

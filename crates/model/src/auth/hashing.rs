@@ -117,7 +117,7 @@ impl HashPool {
         self.shared.wake.notify_one();
         result
             .await
-            .map_err(|_| Error::new(Code::ServerBusy).because("a hashing thread ended"))
+            .map_err(|_| Error::new(Code::ServerBusy).with_source("a hashing thread ended"))
     }
 
     /// Starts the threads; whether there is at least one.

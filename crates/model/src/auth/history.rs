@@ -4,7 +4,7 @@ use personium_store::Batch;
 use personium_types::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::CellView;
+use crate::CellContext;
 use crate::cell::cell_property;
 use crate::keys;
 use crate::records;
@@ -34,20 +34,20 @@ pub fn record_of(account_id: &str) -> personium_store::Key {
 }
 
 /// Whether the history of this account is kept.
-pub async fn is_recorded(view: &CellView, account: &str) -> Result<bool> {
-    let names = cell_property(view, NOT_RECORDED).await?;
+pub async fn is_recorded(context: &CellContext, account: &str) -> Result<bool> {
+    let names = cell_property(context, NOT_RECORDED).await?;
     Ok(!names.is_some_and(|names| names.split(',').any(|name| name.trim() == account)))
 }
 
 /// The history as it is now.
-pub async fn find(view: &CellView, account_id: &str) -> Result<History> {
-    let found = view.records().find(&key(account_id)).await?;
+pub async fn find(context: &CellContext, account_id: &str) -> Result<History> {
+    let found = context.records().find(&key(account_id)).await?;
     Ok(found.map(|v| v.value).unwrap_or_default())
 }
 
 /// Records a login; the history before it.
-pub async fn succeeded(view: &CellView, account_id: &str, now_ms: i64) -> Result<History> {
-    change(view, account_id, |_| History {
+pub async fn succeeded(context: &CellContext, account_id: &str, now_ms: i64) -> Result<History> {
+    change(context, account_id, |_| History {
         last_authenticated: Some(now_ms),
         failed_count: 0,
     })
@@ -55,8 +55,8 @@ pub async fn succeeded(view: &CellView, account_id: &str, now_ms: i64) -> Result
 }
 
 /// Records a failed attempt.
-pub async fn failed(view: &CellView, account_id: &str) -> Result<()> {
-    change(view, account_id, |old| History {
+pub async fn failed(context: &CellContext, account_id: &str) -> Result<()> {
+    change(context, account_id, |old| History {
         failed_count: old.failed_count.saturating_add(1),
         ..old
     })
@@ -65,14 +65,15 @@ pub async fn failed(view: &CellView, account_id: &str) -> Result<()> {
 }
 
 async fn change(
-    view: &CellView,
+    context: &CellContext,
     account_id: &str,
     new: impl Fn(History) -> History,
 ) -> Result<History> {
     let key = key(account_id);
-    view.records()
+    context
+        .records()
         .transact(|| async {
-            let found = view.records().find::<History>(&key).await?;
+            let found = context.records().find::<History>(&key).await?;
             let old = found.as_ref().map(|v| v.value).unwrap_or_default();
             let mut batch = Batch::new();
             let read = found.map(|v| v.version);

@@ -4,7 +4,7 @@ use personium_types::{Error, Result};
 use serde_json::{Map, Value};
 
 use super::cell_key;
-use crate::{CellView, Unit};
+use crate::{CellContext, Unit};
 
 /// Life of an ID token in seconds.
 const LIFE: i64 = 3_600;
@@ -21,11 +21,11 @@ pub struct Claims<'a> {
 }
 
 /// A signed ID token.
-pub async fn issue(unit: &Unit, view: &CellView, claims: &Claims<'_>) -> Result<String> {
+pub async fn issue(unit: &Unit, context: &CellContext, claims: &Claims<'_>) -> Result<String> {
     let now = unit.now_ms().div_euclid(1_000);
     let mut payload = Map::new();
     let mut add = |name: &str, value: Value| payload.insert(name.to_owned(), value);
-    add("iss", unit.urls().cell(&view.cell().name).into());
+    add("iss", unit.urls().cell(&context.cell().name).into());
     add("sub", claims.account.into());
     add("aud", claims.audience.into());
     add("exp", (now + LIFE).into());
@@ -33,7 +33,7 @@ pub async fn issue(unit: &Unit, view: &CellView, claims: &Claims<'_>) -> Result<
     if let Some(nonce) = claims.nonce {
         add("nonce", nonce.into());
     }
-    let key = cell_key::of(unit, view).await?;
+    let key = cell_key::of(unit, context).await?;
     let payload = Value::Object(payload).to_string();
     key.sign(payload.as_bytes()).map_err(Error::internal)
 }

@@ -5,7 +5,7 @@ use personium_token::saml;
 use personium_types::Result;
 
 use super::{bearer, bound, visitor};
-use crate::{CellView, Unit};
+use crate::{CellContext, Unit};
 
 /// What an active token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub struct Facts {
 
 /// What a token says; `None` if it is not active as far as this cell knows: expired, forged, of another cell, a code,
 /// or one that only allows to change a password.
-pub async fn facts(unit: &Unit, view: &CellView, token: &str) -> Result<Option<Facts>> {
+pub async fn facts(unit: &Unit, context: &CellContext, token: &str) -> Result<Option<Facts>> {
     let now = unit.now_ms();
-    let cell_url = unit.urls().cell(&view.cell().name);
+    let cell_url = unit.urls().cell(&context.cell().name);
     if LocalKind::of(token).is_none() {
         let Ok(token) = saml::verify(token, now, &unit.keys().roots) else {
             return Ok(None);
@@ -49,7 +49,7 @@ pub async fn facts(unit: &Unit, view: &CellView, token: &str) -> Result<Option<F
             }),
         );
     }
-    let Ok(token) = bound::open(unit, view, token) else {
+    let Ok(token) = bound::open(unit, context, token) else {
         return Ok(None);
     };
     if token.expired_at(now) {
@@ -60,7 +60,7 @@ pub async fn facts(unit: &Unit, view: &CellView, token: &str) -> Result<Option<F
         LocalKind::VisitorAccess | LocalKind::VisitorRefresh => false,
         LocalKind::GrantCode | LocalKind::UnitLocal | LocalKind::PasswordChange => return Ok(None),
     };
-    if is_resident && !bearer::counts(unit, view, &token).await? {
+    if is_resident && !bearer::counts(unit, context, &token).await? {
         return Ok(None);
     }
     let is_access = token.kind == LocalKind::VisitorAccess;

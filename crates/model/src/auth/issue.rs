@@ -10,7 +10,7 @@ use personium_types::{Code, Error, Result};
 use super::bound;
 use super::visitor::{self, Visitor};
 use crate::event::Event;
-use crate::{Access, CellView, Unit};
+use crate::{Access, CellContext, Unit};
 
 /// The claim that holds the epoch of the account; see [`super::account::EPOCH`].
 pub const EPOCH_CLAIM: &str = "epoch";
@@ -76,12 +76,12 @@ fn sign(unit: &Unit, token: &TransCellToken) -> Result<String> {
 /// 400 if the target cannot be written.
 pub fn delivery_token(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     sender: &Access,
     target: &str,
     lifespan: i64,
 ) -> Result<String> {
-    let cell = unit.urls().cell(&view.cell().name);
+    let cell = unit.urls().cell(&context.cell().name);
     let token = TransCellToken {
         id: uuid::Uuid::new_v4().to_string(),
         issued_at: unit.now_ms(),
@@ -103,7 +103,7 @@ pub fn delivery_token(
 /// 400 if the account is gone or deactivated, or the target cannot be written.
 pub async fn action_token(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     event: &Event,
     target: Option<&str>,
     scopes: Vec<String>,
@@ -115,7 +115,7 @@ pub async fn action_token(
     let (holder, roles) = match &event.account {
         Some(id) => {
             let name = subject.split_once('#').map_or("", |(_, name)| name);
-            let found = view.find_account(name).await?;
+            let found = context.find_account(name).await?;
             let found = found.filter(|account| account.id == *id && !account.deactivated);
             let found = found.ok_or(Code::AuthnFailed)?;
             let holder = Holder::Resident {
@@ -128,7 +128,7 @@ pub async fn action_token(
         None => {
             let holder = Holder::Visitor {
                 subject: subject.clone(),
-                issuer: unit.urls().cell(&view.cell().name),
+                issuer: unit.urls().cell(&context.cell().name),
                 assertion_id: String::new(),
                 roles: Vec::new(),
             };
@@ -142,10 +142,14 @@ pub async fn action_token(
         family: None,
     };
     let token = match target {
-        None => grant.access_token_with(unit, view, lifespan, roles).await?,
+        None => {
+            grant
+                .access_token_with(unit, context, lifespan, roles)
+                .await?
+        }
         Some(target) => {
             grant
-                .trans_cell_with(unit, view, (target, lifespan), roles)
+                .trans_cell_with(unit, context, (target, lifespan), roles)
                 .await?
         }
     };
@@ -153,7 +157,13 @@ pub async fn action_token(
 }
 
 impl Grant {
-    fn local(&self, unit: &Unit, view: &CellView, kind: LocalKind, lifespan: i64) -> LocalToken {
+    fn local(
+        &self,
+        unit: &Unit,
+        context: &CellContext,
+        kind: LocalKind,
+        lifespan: i64,
+    ) -> LocalToken {
         let (subject, extra) = match &self.holder {
             Holder::Resident { id, account, epoch } => {
                 (account, bound::account_claims(id, epoch.as_deref()))
@@ -167,7 +177,7 @@ impl Grant {
             subject: subject.clone(),
             schema: self.schema.clone(),
             scopes: self.scopes.clone(),
-            issuer: unit.urls().cell(&view.cell().name),
+            issuer: unit.urls().cell(&context.cell().name),
             roles: Vec::new(),
             origin: None,
             extra,
@@ -178,38 +188,41 @@ impl Grant {
     pub async fn access_token(
         &self,
         unit: &Unit,
-        view: &CellView,
+        context: &CellContext,
         lifespan: i64,
     ) -> Result<String> {
         let roles = match &self.holder {
             Holder::Resident { .. } => Vec::new(),
-            Holder::Visitor { .. } => self.role_ids(unit, view).await?,
+            Holder::Visitor { .. } => self.role_ids(unit, context).await?,
         };
-        self.access_token_with(unit, view, lifespan, &roles).await
+        self.access_token_with(unit, context, lifespan, &roles)
+            .await
     }
 
     async fn access_token_with(
         &self,
         unit: &Unit,
-        view: &CellView,
+        context: &CellContext,
         lifespan: i64,
         role_ids: &[String],
     ) -> Result<String> {
         let token = match &self.holder {
-            Holder::Resident { .. } => self.local(unit, view, LocalKind::ResidentAccess, lifespan),
+            Holder::Resident { .. } => {
+                self.local(unit, context, LocalKind::ResidentAccess, lifespan)
+            }
             Holder::Visitor { .. } => {
-                let cell_url = unit.urls().cell(&view.cell().name);
+                let cell_url = unit.urls().cell(&context.cell().name);
                 let mut roles = Vec::new();
                 for id in role_ids {
-                    roles.extend(instance_url(view, &cell_url, id).await?);
+                    roles.extend(instance_url(context, &cell_url, id).await?);
                 }
                 LocalToken {
                     roles,
-                    ..self.local(unit, view, LocalKind::VisitorAccess, lifespan)
+                    ..self.local(unit, context, LocalKind::VisitorAccess, lifespan)
                 }
             }
         };
-        bound::seal(unit, view, token)
+        bound::seal(unit, context, token)
     }
 
     /// The access token for another cell, or for a unit. What a role of a box is called means nothing to this unit.
@@ -219,23 +232,23 @@ impl Grant {
     pub async fn trans_cell_token(
         &self,
         unit: &Unit,
-        view: &CellView,
+        context: &CellContext,
         target: &str,
         lifespan: i64,
     ) -> Result<String> {
-        let roles = self.role_ids(unit, view).await?;
-        self.trans_cell_with(unit, view, (target, lifespan), &roles)
+        let roles = self.role_ids(unit, context).await?;
+        self.trans_cell_with(unit, context, (target, lifespan), &roles)
             .await
     }
 
     async fn trans_cell_with(
         &self,
         unit: &Unit,
-        view: &CellView,
+        context: &CellContext,
         (target, lifespan): (&str, i64),
         role_ids: &[String],
     ) -> Result<String> {
-        let issuer = unit.urls().cell(&view.cell().name);
+        let issuer = unit.urls().cell(&context.cell().name);
         let for_unit = target == unit.urls().unit();
         if for_unit && matches!(self.holder, Holder::Visitor { .. }) {
             // Only the accounts of the cells that the unit names are unit users, not everybody who visits these cells.
@@ -243,10 +256,10 @@ impl Grant {
         }
         let mut roles = Vec::new();
         for id in role_ids {
-            if for_unit && is_of_box(view, id).await? {
+            if for_unit && is_of_box(context, id).await? {
                 continue;
             }
-            roles.extend(self.class_url(view, &issuer, id).await?);
+            roles.extend(self.class_url(context, &issuer, id).await?);
         }
         let subject = match &self.holder {
             Holder::Resident { account, .. } => format!("{issuer}#{account}"),
@@ -267,9 +280,16 @@ impl Grant {
     }
 
     /// The token that new access tokens are got with.
-    pub fn refresh_token(&self, unit: &Unit, view: &CellView, lifespan: i64) -> Result<String> {
+    pub fn refresh_token(
+        &self,
+        unit: &Unit,
+        context: &CellContext,
+        lifespan: i64,
+    ) -> Result<String> {
         let mut token = match &self.holder {
-            Holder::Resident { .. } => self.local(unit, view, LocalKind::ResidentRefresh, lifespan),
+            Holder::Resident { .. } => {
+                self.local(unit, context, LocalKind::ResidentRefresh, lifespan)
+            }
             Holder::Visitor {
                 issuer,
                 assertion_id,
@@ -281,7 +301,7 @@ impl Grant {
                     issuer: issuer.clone(),
                     assertion_id: assertion_id.clone(),
                 }),
-                ..self.local(unit, view, LocalKind::VisitorRefresh, lifespan)
+                ..self.local(unit, context, LocalKind::VisitorRefresh, lifespan)
             },
         };
         if unit.settings().auth.rotate_refresh {
@@ -289,27 +309,27 @@ impl Grant {
             let family = family.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
             token.extra.insert(FAMILY_CLAIM.to_owned(), family);
         }
-        bound::seal(unit, view, token)
+        bound::seal(unit, context, token)
     }
 
     /// The token that only allows to change the password, or the code of the login form.
     pub fn resident_token(
         &self,
         unit: &Unit,
-        view: &CellView,
+        context: &CellContext,
         kind: LocalKind,
         lifespan: i64,
         claims: BTreeMap<String, String>,
     ) -> Result<String> {
-        let mut token = self.local(unit, view, kind, lifespan);
+        let mut token = self.local(unit, context, kind, lifespan);
         token.extra.extend(claims);
-        bound::seal(unit, view, token)
+        bound::seal(unit, context, token)
     }
 
-    async fn role_ids(&self, unit: &Unit, view: &CellView) -> Result<Vec<String>> {
+    async fn role_ids(&self, unit: &Unit, context: &CellContext) -> Result<Vec<String>> {
         match &self.holder {
             Holder::Resident { account, .. } => {
-                let found = view.find_account(account).await?;
+                let found = context.find_account(account).await?;
                 let found = found.ok_or(Code::AuthnFailed)?;
                 Ok(found.roles.clone())
             }
@@ -324,18 +344,23 @@ impl Grant {
                     issuer,
                     roles,
                 };
-                visitor::roles(unit.urls(), view, visitor).await
+                visitor::roles(unit.urls(), context, visitor).await
             }
         }
     }
 
     /// The class URL of a role. Residents show the app of the role's box; for visitors every role is the cell's own.
-    async fn class_url(&self, view: &CellView, cell_url: &str, id: &str) -> Result<Option<String>> {
-        let Some(role) = view.find_role(id).await? else {
+    async fn class_url(
+        &self,
+        context: &CellContext,
+        cell_url: &str,
+        id: &str,
+    ) -> Result<Option<String>> {
+        let Some(role) = context.find_role(id).await? else {
             return Ok(None);
         };
         let schema = match (&self.holder, &role.box_id) {
-            (Holder::Resident { .. }, Some(box_id)) => view
+            (Holder::Resident { .. }, Some(box_id)) => context
                 .find_box_by_id(box_id)
                 .await?
                 .and_then(|b| b.schema.clone()),
@@ -346,18 +371,22 @@ impl Grant {
     }
 }
 
-async fn is_of_box(view: &CellView, role: &str) -> Result<bool> {
-    let found = view.find_role(role).await?;
+async fn is_of_box(context: &CellContext, role: &str) -> Result<bool> {
+    let found = context.find_role(role).await?;
     Ok(found.is_some_and(|role| role.box_id.is_some()))
 }
 
 /// The instance URL of a role; `None` if it is gone.
-pub async fn instance_url(view: &CellView, cell_url: &str, id: &str) -> Result<Option<String>> {
-    let Some(role) = view.find_role(id).await? else {
+pub async fn instance_url(
+    context: &CellContext,
+    cell_url: &str,
+    id: &str,
+) -> Result<Option<String>> {
+    let Some(role) = context.find_role(id).await? else {
         return Ok(None);
     };
     let in_box = match &role.box_id {
-        Some(box_id) => match view.find_box_by_id(box_id).await? {
+        Some(box_id) => match context.find_box_by_id(box_id).await? {
             Some(found) => Some(found),
             None => return Ok(None),
         },

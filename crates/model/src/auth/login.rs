@@ -19,7 +19,7 @@ use super::account::{self, Account, Status};
 use super::history::{self, History};
 use super::ip_range;
 use crate::records::store_error;
-use crate::{CellView, Unit};
+use crate::{CellContext, Unit};
 
 /// Attempts on one account that wait for each other at most.
 const QUEUE: usize = 1_024;
@@ -66,17 +66,17 @@ pub struct Login {
     pub history: History,
 }
 
-/// Queues of attempts, one an account.
+/// AccountLocks of attempts, one an account.
 #[derive(Default)]
-pub struct Queues(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+pub struct AccountLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
 struct Turn<'a> {
-    turns: &'a Queues,
+    turns: &'a AccountLocks,
     key: String,
     lock: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
-impl Queues {
+impl AccountLocks {
     async fn wait(&self, key: String) -> Result<Turn<'_>> {
         let lock = {
             let mut queues = self.0.lock();
@@ -114,34 +114,39 @@ impl Drop for Turn<'_> {
 /// # Errors
 /// 429 if too many logins from that address failed lately; 503 if too much is being hashed; failures of store and cache.
 /// A refusal is no error.
-pub async fn login(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> Result<Outcome> {
+pub async fn login(
+    unit: &Arc<Unit>,
+    context: &CellContext,
+    attempt: &Attempt<'_>,
+) -> Result<Outcome> {
     let paced = unit.pace().begin(attempt.client, unit.now_ms())?;
-    let outcome = judge(unit, view, attempt).await;
+    let outcome = judge(unit, context, attempt).await;
     if !matches!(outcome, Ok(Outcome::Refused)) {
         paced.succeed();
     }
     outcome
 }
 
-async fn judge(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> Result<Outcome> {
-    let known = account::find(view, attempt.name).await?;
-    let guard = Guard::of(unit, view, attempt.name, known.as_ref());
+async fn judge(unit: &Arc<Unit>, context: &CellContext, attempt: &Attempt<'_>) -> Result<Outcome> {
+    let known = account::find(context, attempt.name).await?;
+    let guard = Guard::of(unit, context, attempt.name, known.as_ref());
     let may = |known: &Account| attempt.way == Way::Form || known.has_type("basic");
     let Some(known) = known.filter(may) else {
         if !guard.must_wait().await? {
-            compare(unit, view, None, attempt.password).await?;
+            compare(unit, context, None, attempt.password).await?;
         }
         guard.start_wait().await?;
         return Ok(Outcome::Refused);
     };
     let _turn = unit.logins().wait(guard.key.clone()).await?;
-    let recorded = history::is_recorded(view, &known.name).await?;
-    let passed = !guard.must_wait().await? && passes(unit, view, &guard, &known, attempt).await?;
+    let recorded = history::is_recorded(context, &known.name).await?;
+    let passed =
+        !guard.must_wait().await? && passes(unit, context, &guard, &known, attempt).await?;
     if !passed {
         guard.start_wait().await?;
         guard.count_failure().await?;
         if recorded {
-            history::failed(view, &known.id).await?;
+            history::failed(context, &known.id).await?;
         }
         return Ok(Outcome::Refused);
     }
@@ -149,10 +154,10 @@ async fn judge(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> Resu
     let must_change = known.status == Status::PasswordChangeRequired;
     let history = match (recorded, must_change) {
         (false, _) => History::default(),
-        (true, true) => history::find(view, &known.id).await?,
-        (true, false) => history::succeeded(view, &known.id, unit.now_ms()).await?,
+        (true, true) => history::find(context, &known.id).await?,
+        (true, false) => history::succeeded(context, &known.id, unit.now_ms()).await?,
     };
-    refresh_hash(unit, view, &known, attempt.password).await;
+    refresh_hash(unit, context, &known, attempt.password).await;
     let login = Login {
         account: known,
         history,
@@ -167,13 +172,13 @@ async fn judge(unit: &Arc<Unit>, view: &CellView, attempt: &Attempt<'_>) -> Resu
 /// Every check but the wait; the password is compared in any case, so that the time does not tell which one failed.
 async fn passes(
     unit: &Arc<Unit>,
-    view: &CellView,
+    context: &CellContext,
     guard: &Guard<'_>,
     known: &Account,
     attempt: &Attempt<'_>,
 ) -> Result<bool> {
     let locked = guard.is_locked().await?;
-    let right = compare(unit, view, Some(known), attempt.password).await?;
+    let right = compare(unit, context, Some(known), attempt.password).await?;
     Ok(right
         && !locked
         && ip_range::allows(known.ip_range.as_deref(), attempt.client)
@@ -187,15 +192,15 @@ async fn passes(
 /// As [`login`].
 pub async fn basic(
     unit: &Arc<Unit>,
-    view: &CellView,
+    context: &CellContext,
     (name, password): (&str, &str),
     client: Option<IpAddr>,
 ) -> Result<Result<Account, Code>> {
     let paced = unit.pace().begin(client, unit.now_ms())?;
-    let known = account::find(view, name).await?;
-    let guard = Guard::of(unit, view, name, known.as_ref());
+    let known = account::find(context, name).await?;
+    let guard = Guard::of(unit, context, name, known.as_ref());
     let Some(known) = known else {
-        compare(unit, view, None, password).await?;
+        compare(unit, context, None, password).await?;
         guard.start_wait().await?;
         return Ok(Err(Code::BasicRefused));
     };
@@ -206,22 +211,22 @@ pub async fn basic(
     let mark = known
         .hash
         .as_ref()
-        .and_then(|stored| unit.proven().mark(&known.id, stored, password));
+        .and_then(|stored| unit.verified_passwords().mark(&known.id, stored, password));
     let may_log_in = known.status == Status::Active
         && known.has_type("basic")
         && ip_range::allows(known.ip_range.as_deref(), client);
-    if may_log_in && mark.is_some_and(|mark| unit.proven().contains(mark)) {
+    if may_log_in && mark.is_some_and(|mark| unit.verified_passwords().contains(mark)) {
         paced.succeed();
         return Ok(Ok(known));
     }
-    if !compare(unit, view, Some(&known), password).await? || !may_log_in {
+    if !compare(unit, context, Some(&known), password).await? || !may_log_in {
         guard.start_wait().await?;
         guard.count_failure().await?;
         return Ok(Err(Code::BasicRefused));
     }
     paced.succeed();
     if let Some(mark) = mark {
-        unit.proven().insert(mark);
+        unit.verified_passwords().insert(mark);
     }
     Ok(Ok(known))
 }
@@ -229,14 +234,14 @@ pub async fn basic(
 /// Whether the password is that of the account; without one, the time that this takes.
 async fn compare(
     unit: &Arc<Unit>,
-    view: &CellView,
+    context: &CellContext,
     account: Option<&Account>,
     password: &str,
 ) -> Result<bool> {
     let stored = account.and_then(|a| a.hash.clone());
     let (keys, password) = (Arc::clone(unit.keys()), password.to_owned());
     unit.hashing()
-        .run(view.cell().id, move || match &stored {
+        .run(context.cell().id, move || match &stored {
             Some(stored) => match password::verify(&keys.password, stored, &password) {
                 Ok(right) => right,
                 Err(failure) => {
@@ -253,12 +258,12 @@ async fn compare(
 }
 
 /// Hashes the password anew if the unit's settings changed since. A failure only means that it is tried again.
-async fn refresh_hash(unit: &Arc<Unit>, view: &CellView, account: &Account, password: &str) {
+async fn refresh_hash(unit: &Arc<Unit>, context: &CellContext, account: &Account, password: &str) {
     let Some(stored) = &account.hash else { return };
     if !password::needs_rehash(&unit.keys().password, stored) {
         return;
     }
-    let done = account::rehash(unit, view, account, stored, password.to_owned()).await;
+    let done = account::rehash(unit, context, account, stored, password.to_owned()).await;
     if let Err(failure) = done {
         tracing::info!("a password was not hashed anew: {failure}");
     }
@@ -272,8 +277,8 @@ struct Guard<'a> {
 
 impl<'a> Guard<'a> {
     /// For an account, or for a name without one. Such a name comes from anybody: only so much of it counts.
-    fn of(unit: &'a Unit, view: &CellView, name: &str, known: Option<&Account>) -> Self {
-        let cell = view.cell().id;
+    fn of(unit: &'a Unit, context: &CellContext, name: &str, known: Option<&Account>) -> Self {
+        let cell = context.cell().id;
         let key = match known {
             Some(known) => format!("{cell}/{}", known.id),
             None => {

@@ -1,4 +1,4 @@
-//! Proof that a code is used by who began the login (RFC 7636, method `S256`).
+//! SelfAuthenticated that a code is used by who began the login (RFC 7636, method `S256`).
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;

@@ -3,7 +3,7 @@
 use personium_token::role_url::RoleUrl;
 use personium_types::{Code, Error, Privilege, Result};
 
-use crate::{CellView, UnitUrls};
+use crate::{CellContext, UnitUrls};
 
 /// The scope that asks for an ID token.
 pub const OPENID: &str = "openid";
@@ -17,12 +17,12 @@ pub const OPENID: &str = "openid";
 /// 400 if a URL is not that of an existing role of the cell.
 pub async fn arbitrate(
     urls: &UnitUrls,
-    view: &CellView,
+    context: &CellContext,
     wanted: &[String],
     most: &[String],
 ) -> Result<Vec<String>> {
     let granted = within(wanted, most);
-    check_roles(urls, view, &granted).await?;
+    check_roles(urls, context, &granted).await?;
     Ok(granted)
 }
 
@@ -45,9 +45,9 @@ pub fn within(wanted: &[String], most: &[String]) -> Vec<String> {
 ///
 /// # Errors
 /// 400 if one is not that of an existing role of the cell.
-pub async fn check_roles(urls: &UnitUrls, view: &CellView, scopes: &[String]) -> Result<()> {
+pub async fn check_roles(urls: &UnitUrls, context: &CellContext, scopes: &[String]) -> Result<()> {
     for item in scopes.iter().filter(|item| is_url(item)) {
-        if find_role(urls, view, item).await?.is_none() {
+        if find_role(urls, context, item).await?.is_none() {
             return Err(Error::new(Code::AclRoleMissing).with(item.as_str()));
         }
     }
@@ -85,20 +85,24 @@ pub fn split(scope: &str) -> Vec<String> {
 }
 
 /// The entity id of the role that an instance URL names; `None` if it is not an existing role of this cell.
-pub async fn find_role(urls: &UnitUrls, view: &CellView, url: &str) -> Result<Option<String>> {
+pub async fn find_role(
+    urls: &UnitUrls,
+    context: &CellContext,
+    url: &str,
+) -> Result<Option<String>> {
     let Some(url) = urls.resolve(url).and_then(|u| RoleUrl::parse(&u).ok()) else {
         return Ok(None);
     };
-    if url.base != urls.cell(&view.cell().name) {
+    if url.base != urls.cell(&context.cell().name) {
         return Ok(None);
     }
     let box_id = match &url.box_name {
         None => None,
-        Some(name) => match view.find_box(name).await? {
+        Some(name) => match context.find_box(name).await? {
             Some(found) => Some(found.id),
             None => return Ok(None),
         },
     };
-    let role = view.find_role_named(box_id.as_ref(), &url.role).await?;
+    let role = context.find_role_named(box_id.as_ref(), &url.role).await?;
     Ok(role.map(|r| r.id.clone()))
 }

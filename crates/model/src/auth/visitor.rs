@@ -4,7 +4,7 @@ use personium_types::Result;
 
 use crate::entity;
 use crate::keys::{ControlSet, SetKey};
-use crate::{CellView, UnitUrls};
+use crate::{CellContext, UnitUrls};
 
 /// Links of one object that are looked at.
 const LINKS: usize = 100_000;
@@ -50,64 +50,73 @@ pub fn may_vouch(urls: &UnitUrls, issuer: &str, subject: &str) -> bool {
 /// 3. roles of external roles of these relations that are among the token's roles.
 ///
 /// A role that comes by several ways is there several times.
-pub async fn roles(urls: &UnitUrls, view: &CellView, visitor: Visitor<'_>) -> Result<Vec<String>> {
+pub async fn roles(
+    urls: &UnitUrls,
+    context: &CellContext,
+    visitor: Visitor<'_>,
+) -> Result<Vec<String>> {
     let memo = visitor.memo();
-    if let Some(known) = view.recall::<Vec<String>>(&memo) {
+    if let Some(known) = context.get_cached::<Vec<String>>(&memo) {
         return Ok(known.as_ref().clone());
     }
     let mut out = Vec::new();
     let home = visitor.subject.split('#').next().unwrap_or_default();
-    for id in ext_cells(urls, view, visitor.issuer).await? {
+    for id in ext_cells(urls, context, visitor.issuer).await? {
         if home == visitor.issuer {
-            out.extend(linked(view, ControlSet::ExtCell, &id, ControlSet::Role).await?);
+            out.extend(linked(context, ControlSet::ExtCell, &id, ControlSet::Role).await?);
         }
-        for relation in linked(view, ControlSet::ExtCell, &id, ControlSet::Relation).await? {
-            out.extend(linked(view, ControlSet::Relation, &relation, ControlSet::Role).await?);
-            let ext_roles =
-                linked(view, ControlSet::Relation, &relation, ControlSet::ExtRole).await?;
+        for relation in linked(context, ControlSet::ExtCell, &id, ControlSet::Relation).await? {
+            out.extend(linked(context, ControlSet::Relation, &relation, ControlSet::Role).await?);
+            let ext_roles = linked(
+                context,
+                ControlSet::Relation,
+                &relation,
+                ControlSet::ExtRole,
+            )
+            .await?;
             for ext_role in ext_roles {
-                if is_named(urls, view, &ext_role, visitor.roles).await? {
+                if is_named(urls, context, &ext_role, visitor.roles).await? {
                     out.extend(
-                        linked(view, ControlSet::ExtRole, &ext_role, ControlSet::Role).await?,
+                        linked(context, ControlSet::ExtRole, &ext_role, ControlSet::Role).await?,
                     );
                 }
             }
         }
     }
     if memo.len() <= 4_096 {
-        view.remember(memo, out.clone());
+        context.insert_cached(memo, out.clone());
     }
     Ok(out)
 }
 
-async fn ext_cells(urls: &UnitUrls, view: &CellView, url: &str) -> Result<Vec<String>> {
+async fn ext_cells(urls: &UnitUrls, context: &CellContext, url: &str) -> Result<Vec<String>> {
     let set = SetKey::control(ControlSet::ExtCell);
     let mut out = Vec::new();
     for spelling in urls.spellings(url) {
         let key = crate::keys::unique(&set, 0, &[Some(&spelling)]);
-        out.extend(entity::find_id(view.records(), &key).await?);
+        out.extend(entity::find_id(context.records(), &key).await?);
     }
     Ok(out)
 }
 
 async fn linked(
-    view: &CellView,
+    context: &CellContext,
     from: ControlSet,
     id: &str,
     to: ControlSet,
 ) -> Result<Vec<String>> {
     let (from, to) = (SetKey::control(from), SetKey::control(to));
-    entity::linked(view.records(), &from, id, &to, LINKS).await
+    entity::linked(context.records(), &from, id, &to, LINKS).await
 }
 
 async fn is_named(
     urls: &UnitUrls,
-    view: &CellView,
+    context: &CellContext,
     ext_role: &str,
     roles: &[String],
 ) -> Result<bool> {
     let set = SetKey::control(ControlSet::ExtRole);
-    let found = entity::find(view.records(), &set, ext_role).await?;
+    let found = entity::find(context.records(), &set, ext_role).await?;
     let Some(url) = found.and_then(|e| e.value.text("ExtRole")) else {
         return Ok(false);
     };

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::Event;
 use crate::records::{self, Records, Versioned};
 use crate::sweep::remove_range;
-use crate::unit::Touch;
-use crate::{CellView, Permit, Unit, keys};
+use crate::unit::Invalidation;
+use crate::{CellContext, Permit, Unit, keys};
 
 /// Bytes from which on a log is archived.
 const FULL: i64 = 1 << 20;
@@ -154,11 +154,11 @@ pub(super) async fn append(
 
 /// Archives the log of a cell in the background, if it is full. A failure goes to the log of the server; the next line
 /// tries again.
-pub(super) fn roll_later(unit: &Unit, view: &CellView) {
+pub(super) fn roll_later(unit: &Unit, context: &CellContext) {
     let (records, now, name) = (
-        view.records().clone(),
+        context.records().clone(),
         unit.now_ms(),
-        view.cell().name.clone(),
+        context.cell().name.clone(),
     );
     tokio::spawn(async move {
         if let Err(error) = roll(&records, now).await {
@@ -228,12 +228,12 @@ impl State {
 /// 404 if there is none of this name.
 pub async fn remove_archive(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     _permit: &Permit,
     name: &str,
 ) -> Result<()> {
-    let records = view.records();
-    unit.transact(view, Touch::Data, || async {
+    let records = context.records();
+    unit.transact(context, Invalidation::None, || async {
         let found = find_state(records).await?;
         let found = found.ok_or_else(|| no_such_log(name))?;
         let mut state = found.value;
@@ -260,8 +260,8 @@ fn no_such_log(name: &str) -> Error {
 
 impl Log {
     /// The log of a cell.
-    pub async fn open(view: &CellView) -> Result<Self> {
-        let records = view.records().clone();
+    pub async fn open(context: &CellContext) -> Result<Self> {
+        let records = context.records().clone();
         let state = find_state(&records).await?;
         Ok(Self {
             state: state.map(|state| state.value).unwrap_or_default(),

@@ -5,38 +5,38 @@ use std::sync::Arc;
 use personium_types::Result;
 
 use super::Event;
-use super::action::Sending;
 use super::log::Level;
+use super::outbox::RequestKind;
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::url::{LOCAL_BOX, LOCAL_CELL};
-use crate::{BoxInfo, CellView, Unit, UnitUrls};
+use crate::{BoxInfo, CellContext, Unit, UnitUrls};
 
 /// Rules of a cell that are looked at.
 const RULES: usize = 10_000;
-/// What the rules in force are remembered as in the view of their cell.
+/// What the rules in force are remembered as in the context of their cell.
 const MEMO: &str = "rules";
 
 /// What a rule does about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doing {
+pub enum RuleAction {
     /// Writes a line into the event log.
     Log(Level),
     /// Sends a request.
-    Send(Sending),
+    Send(RequestKind),
 }
 
-impl Doing {
-    /// What the `Action` of a rule means; `None` for an unknown one.
+impl RuleAction {
+    /// What the `OutboxEntry` of a rule means; `None` for an unknown one.
     fn of(action: &str) -> Option<Self> {
         Some(match action {
             "log" | "log.info" => Self::Log(Level::Info),
             "log.warn" => Self::Log(Level::Warn),
             "log.error" => Self::Log(Level::Error),
-            "exec" => Self::Send(Sending::Exec),
-            "relay" => Self::Send(Sending::Relay),
-            "relay.event" => Self::Send(Sending::RelayEvent),
-            "relay.data" => Self::Send(Sending::RelayData),
+            "exec" => Self::Send(RequestKind::Exec),
+            "relay" => Self::Send(RequestKind::Relay),
+            "relay.event" => Self::Send(RequestKind::RelayEvent),
+            "relay.data" => Self::Send(RequestKind::RelayData),
             _ => return None,
         })
     }
@@ -50,7 +50,7 @@ pub struct Rule {
     /// The box it belongs to.
     pub in_box: Option<Arc<BoxInfo>>,
     /// What it does.
-    pub doing: Doing,
+    pub doing: RuleAction,
     /// Where it sends to, as an `http(s)` URL.
     pub target: Option<String>,
     /// The rule as it is stored.
@@ -79,29 +79,29 @@ struct Conditions {
 pub struct Rules(Vec<Arc<Rule>>);
 
 /// The rules of a cell as they are stored now.
-pub async fn in_force(unit: &Unit, view: &CellView) -> Result<Arc<Rules>> {
-    if let Some(known) = view.recall(MEMO) {
+pub async fn in_force(unit: &Unit, context: &CellContext) -> Result<Arc<Rules>> {
+    if let Some(known) = context.get_cached(MEMO) {
         return Ok(known);
     }
     let set = SetKey::control(ControlSet::Rule);
     let mut rules = Vec::new();
-    for (id, found) in entity::list(view.records(), &set, RULES).await? {
+    for (id, found) in entity::list(context.records(), &set, RULES).await? {
         let in_box = match found.value.links.get("Box").and_then(|id| id.parse().ok()) {
-            Some(id) => view.find_box_by_id(&id).await?,
+            Some(id) => context.find_box_by_id(&id).await?,
             None => None,
         };
-        let cell = unit.urls().cell(&view.cell().name);
+        let cell = unit.urls().cell(&context.cell().name);
         rules.extend(Rule::of(unit.urls(), &cell, id, found.value, in_box).map(Arc::new));
     }
-    Ok(view.remember(MEMO.to_owned(), Rules(rules)))
+    Ok(context.insert_cached(MEMO.to_owned(), Rules(rules)))
 }
 
 /// The rules of a cell by name, each with how often it has fired.
-pub async fn list_in_force(unit: &Unit, view: &CellView) -> Result<Vec<(Arc<Rule>, i64)>> {
-    let mut rules = in_force(unit, view).await?.0.clone();
+pub async fn list_in_force(unit: &Unit, context: &CellContext) -> Result<Vec<(Arc<Rule>, i64)>> {
+    let mut rules = in_force(unit, context).await?.0.clone();
     rules.sort_by_cached_key(|rule| (rule.stored.text("Name"), rule.id.clone()));
     let hits: Vec<_> = rules.iter().map(|rule| keys::rule_hits(&rule.id)).collect();
-    let hits = view.records().counters(&hits).await?;
+    let hits = context.records().counters(&hits).await?;
     Ok(rules.into_iter().zip(hits).collect())
 }
 
@@ -126,7 +126,7 @@ impl Rule {
         stored: StoredEntity,
         in_box: Option<Arc<BoxInfo>>,
     ) -> Option<Self> {
-        let doing = Doing::of(&stored.text("Action")?)?;
+        let doing = RuleAction::of(&stored.text("OutboxEntry")?)?;
         let box_name = in_box.as_ref().map(|found| found.name.as_str());
         let target = stored
             .text("TargetUrl")

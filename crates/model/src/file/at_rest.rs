@@ -52,7 +52,7 @@ impl Unit {
         let (key, is_current) = match &found {
             Some(stored) => keys
                 .open_body_key(&stored.value)
-                .map_err(|e| Error::new(Code::DavContent).because(e))?,
+                .map_err(|e| Error::new(Code::DavContent).with_source(e))?,
             None => {
                 let key = BodyKey::generate(&mut SystemRandom).map_err(Error::internal)?;
                 (key, false)

@@ -52,8 +52,8 @@ impl Installer {
     }
 
     async fn described(&self, entry: &Entry) -> Outcome<Vec<Described>> {
-        let view = self.view().await.at(entry)?;
-        let cell = self.unit.urls().cell(&view.cell().name);
+        let context = self.context().await.at(entry)?;
+        let cell = self.unit.urls().cell(&context.cell().name);
         let base = format!("{cell}__role/{}/", self.box_name);
         let scheme = if self.package.is_legacy() {
             "dcbox:"
@@ -109,7 +109,7 @@ impl Installer {
     async fn decorate(&self, found: &Described) -> Result<()> {
         if let Some(list) = &found.acl {
             let resource = self.resource(&found.path).await?;
-            let list = roles::from_wire(self.unit.urls(), &resource.view, list).await?;
+            let list = roles::from_wire(self.unit.urls(), &resource.context, list).await?;
             properties::set_acl(&resource, &list).await?;
         }
         if !found.properties.is_empty() {

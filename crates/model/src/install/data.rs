@@ -83,8 +83,8 @@ impl Installer {
     async fn data_root(&self, path: &[String]) -> Result<Root> {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
-        let (unit, view) = (Arc::clone(&self.unit), Arc::clone(&resource.view));
-        Root::data(unit, view, target.node()).await
+        let (unit, context) = (Arc::clone(&self.unit), Arc::clone(&resource.context));
+        Root::data(unit, context, target.node()).await
     }
 
     /// Looks at all data before any of it is stored; the links.

@@ -74,7 +74,7 @@ impl Failure {
                 "PL-BI-1005"
             },
             entry: entry.name().to_owned(),
-            reason: format!("{} ({})", error.message(), error.code().wire()),
+            reason: format!("{} ({})", error.message(), error.code().as_str()),
         }
     }
 

@@ -151,7 +151,7 @@ fn refusal(fault: BarError, limits: &BarLimits) -> Error {
         BarError::Version(version) => Error::new(Code::BarVersion).with(version),
         BarError::Io(_) => Error::new(Code::Unknown),
     };
-    error.because(fault)
+    error.with_source(fault)
 }
 
 #[cfg(test)]

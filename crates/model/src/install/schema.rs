@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use personium_odata::edmx::{self, Definitions, EdmxFault, EndDefinition, PropertyDefinition};
+use personium_odata::edmx::{self, Definitions, EdmxError, EndDefinition, PropertyDefinition};
 use personium_odata::key::EntityKey;
 use personium_types::{Code, Result};
 use serde_json::{Value, json};
@@ -64,8 +64,8 @@ impl Installer {
     async fn schema_root(&self, path: &[String]) -> Result<Root> {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
-        let (unit, view) = (Arc::clone(&self.unit), Arc::clone(&resource.view));
-        Ok(Root::schema(unit, view, target.node()))
+        let (unit, context) = (Arc::clone(&self.unit), Arc::clone(&resource.context));
+        Ok(Root::schema(unit, context, target.node()))
     }
 
     async fn object(&self, path: &[String], set: ControlSet, body: &Value) -> Result<()> {
@@ -96,10 +96,10 @@ impl Installer {
     }
 }
 
-fn refused(entry: &Entry, fault: &EdmxFault) -> Failure {
+fn refused(entry: &Entry, fault: &EdmxError) -> Failure {
     let kind = match fault {
-        EdmxFault::NotXml(_) => Fault::Syntax,
-        EdmxFault::Definition(_) => Fault::Definition,
+        EdmxError::NotXml(_) => Fault::Syntax,
+        EdmxError::Definition(_) => Fault::Definition,
     };
     Failure::new(kind, entry.name(), fault)
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::{self, ControlSet, SetKey};
 use crate::records;
-use crate::unit::Touch;
-use crate::{BoxInfo, CellView, Unit};
+use crate::unit::Invalidation;
+use crate::{BoxInfo, CellContext, Unit};
 
 /// Milliseconds without a sign of life after which an installation is given up: its server has stopped.
 const SILENCE: i64 = 60_000;
@@ -84,15 +84,15 @@ pub(crate) fn record_key(box_id: &str) -> Key {
 /// 404 if the box is gone.
 pub(super) async fn store(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     box_id: &NodeId,
     installation: &Installation,
 ) -> Outcome<()> {
     let id = box_id.to_string();
-    unit.transact(view, Touch::Data, || async {
+    unit.transact(context, Invalidation::None, || async {
         let mut batch = Batch::new();
         let the_box = keys::entity(&SetKey::control(ControlSet::Box), &id);
-        if view.records().find_version(&the_box).await?.is_none() {
+        if context.records().find_version(&the_box).await?.is_none() {
             return Err(Code::NoSuchBox.into());
         }
         batch.assert(the_box, Expect::Present);
@@ -103,9 +103,9 @@ pub(super) async fn store(
 }
 
 /// What can be said about a box.
-pub async fn status(unit: &Unit, view: &CellView, found: &BoxInfo) -> Outcome<Status> {
+pub async fn status(unit: &Unit, context: &CellContext, found: &BoxInfo) -> Outcome<Status> {
     let key = record_key(&found.id.to_string());
-    let stored = view.records().find::<Installation>(&key).await?;
+    let stored = context.records().find::<Installation>(&key).await?;
     Ok(match stored {
         None => Status::Ready {
             since: found.published,

@@ -1,6 +1,6 @@
 //! Validation of bodies with what the unit knows: time, ids, complex types, the unit's URL.
 
-use personium_odata::body::{self, Accepted, BodyFault, Intent, Route, Setting};
+use personium_odata::body::{self, Accepted, BodyError, Intent, Route, Setting};
 use personium_odata::edm::EntityType;
 use personium_odata::value::Properties;
 use personium_types::{Code, Error, NodeId, Result};
@@ -55,10 +55,10 @@ pub(super) async fn merge(
 }
 
 async fn complex_types(root: &Root) -> Result<Vec<String>> {
-    let (Scope::Schema(collection), Some(view)) = (root.scope(), root.view()) else {
+    let (Scope::Schema(collection), Some(context)) = (root.scope(), root.context()) else {
         return Ok(Vec::new());
     };
-    let schema = user_schema::load(view, &collection).await?;
+    let schema = user_schema::load(context, &collection).await?;
     Ok(schema
         .edm
         .complex_types()
@@ -71,8 +71,8 @@ fn with_setting<T>(
     root: &Root,
     route: Route,
     complex: &[String],
-    run: impl FnOnce(&mut Setting<'_>) -> Result<T, BodyFault>,
-) -> Result<T, BodyFault> {
+    run: impl FnOnce(&mut Setting<'_>) -> Result<T, BodyError>,
+) -> Result<T, BodyError> {
     let unit_url = root.owner().urls().unit();
     let types: Vec<&str> = root
         .owner()
@@ -98,14 +98,14 @@ fn with_setting<T>(
 
 /// The code for a fault of a body.
 #[must_use]
-pub fn body_error(fault: BodyFault) -> Error {
+pub fn body_error(fault: BodyError) -> Error {
     match fault {
-        BodyFault::Parse => Code::JsonParse.into(),
-        BodyFault::Forbidden(member) => Error::new(Code::FieldUnknown).with(member),
-        BodyFault::Value(member) => Error::new(Code::FieldFormat).with(member),
-        BodyFault::Required(member) => Error::new(Code::FieldRequired).with(member),
-        BodyFault::CellUrl(member) => Error::new(Code::CellUrlFormat).with(member),
-        BodyFault::SchemaUri(member) => Error::new(Code::SchemaUriFormat).with(member),
-        BodyFault::TooMany => Code::PropertyLimit.into(),
+        BodyError::Parse => Code::JsonParse.into(),
+        BodyError::Forbidden(member) => Error::new(Code::FieldUnknown).with(member),
+        BodyError::Value(member) => Error::new(Code::FieldFormat).with(member),
+        BodyError::Required(member) => Error::new(Code::FieldRequired).with(member),
+        BodyError::CellUrl(member) => Error::new(Code::CellUrlFormat).with(member),
+        BodyError::SchemaUri(member) => Error::new(Code::SchemaUriFormat).with(member),
+        BodyError::TooMany => Code::PropertyLimit.into(),
     }
 }

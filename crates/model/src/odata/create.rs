@@ -19,7 +19,7 @@ use super::{rules, schema_rules};
 use crate::Permit;
 use crate::entity::StoredEntity;
 use crate::keys::{self, ControlSet, SetKey};
-use crate::unit::Touch;
+use crate::unit::Invalidation;
 
 /// An entity to create.
 #[derive(Debug, Clone)]
@@ -66,15 +66,15 @@ pub async fn create(
             Some(ControlSet::SentMessage | ControlSet::ReceivedMessage)
         )
     };
-    let touch = if registers {
-        Touch::Structure
+    let invalidation = if registers {
+        Invalidation::Cell
     } else if creations.iter().all(|c| is_message(c.set.control)) {
-        Touch::Data
+        Invalidation::None
     } else {
-        root.touch()
+        root.invalidation()
     };
     let again = AtomicBool::new(false);
-    root.transact(touch, || async {
+    root.transact(invalidation, || async {
         let home = if again.swap(true, Ordering::AcqRel) {
             check_types(root, creations).await?;
             root.home_now().await?

@@ -9,14 +9,14 @@ use super::association::{Side, parent_of};
 use super::draft::Draft;
 use super::link::{hold_links, link_keys};
 use super::load::{self, Entity};
-use super::pace::Pace;
+use super::query_budget::QueryBudget;
 use super::root::{Root, SetRef};
 use super::update::check_if_match;
 use super::{rules, schema_rules};
 use crate::Permit;
 use crate::keys::{self, ControlSet};
 
-/// Deletes an entity with its links. `check` may refuse after the entity was found, for instance because of its owner.
+/// Deletes an entity with its links. `check` may refuse after the entity was found, for instance with_source of its owner.
 ///
 /// # Errors
 /// 404 if there is none, 412 if the precondition fails, 409 if others depend on it.
@@ -28,7 +28,7 @@ pub async fn delete(
     if_match: IfMatch,
     check: &(dyn Fn(&Entity) -> Result<()> + Sync),
 ) -> Result<Entity> {
-    root.transact_then(root.touch(), || async {
+    root.transact_with(root.invalidation(), || async {
         let found = load::find(root, set, key)
             .await?
             .ok_or(Code::NoSuchEntity)?;
@@ -40,8 +40,8 @@ pub async fn delete(
         rules::check_delete(root, set, &found, &mut batch).await?;
         schema_rules::check_delete(root, set, &found, &mut batch).await?;
         remove(root, set, found.clone(), &mut batch).await?;
-        let follow_up = rules::after_delete(set, &found).and(rules::if_empty(set, &found)?);
-        Ok((batch, follow_up, found))
+        let post_commit = rules::after_delete(set, &found).and(rules::if_empty(set, &found)?);
+        Ok((batch, post_commit, found))
     })
     .await
 }
@@ -74,7 +74,7 @@ pub(super) async fn remove(
     found: Entity,
     batch: &mut Batch,
 ) -> Result<()> {
-    let mut pace = Pace::of_change();
+    let mut pace = QueryBudget::of_change();
     for association in root.associations(set) {
         if schema_rules::goes_along(set, &association) {
             continue;

@@ -7,7 +7,7 @@ use personium_types::{Code, Error, Result};
 use super::association::{Association, Side};
 use super::draft::Draft;
 use super::load::{self, Entity};
-use super::pace::Pace;
+use super::query_budget::QueryBudget;
 use super::root::{Root, SetRef};
 use super::schema_rules;
 use crate::Permit;
@@ -25,7 +25,7 @@ pub async fn add_link(
     source: &EntityKey,
     target: &EntityKey,
 ) -> Result<()> {
-    root.transact(root.touch(), || async {
+    root.transact(root.invalidation(), || async {
         let source = load::find(root, &association.here, source)
             .await?
             .ok_or(Code::LinkSourceMissing)?;
@@ -71,7 +71,7 @@ pub async fn remove_link(
     source: &EntityKey,
     target: &EntityKey,
 ) -> Result<()> {
-    root.transact(root.touch(), || async {
+    root.transact(root.invalidation(), || async {
         let source = load::find(root, &association.here, source)
             .await?
             .ok_or(Code::LinkSourceMissing)?;
@@ -132,7 +132,7 @@ pub async fn list_links(
     limit: usize,
 ) -> Result<Vec<Entity>> {
     let mut out = Vec::new();
-    let mut pace = Pace::of_query(root);
+    let mut pace = QueryBudget::of_query(root);
     for id in linked_ids(root, association, source, usize::MAX).await? {
         pace.step().await?;
         if let Some(entity) = load::find_by_id(root, &association.there, &id).await? {

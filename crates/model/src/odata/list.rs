@@ -5,12 +5,12 @@ use personium_store::{Direction, Key, Limit};
 use personium_types::{Code, Result};
 
 use super::association::{Association, Side};
-use super::collector::{Collector, weight};
 use super::index;
 use super::link::Linked;
 use super::load::{self, Entity};
-use super::pace::Pace;
+use super::page_collector::{Collector, weight};
 use super::plan::{IndexScan, Plan, Source, plan};
+use super::query_budget::QueryBudget;
 use super::root::{Root, SetRef};
 use crate::entity::StoredEntity;
 use crate::keys;
@@ -49,7 +49,7 @@ pub async fn list(
     if query.count == InlineCount::AllPages && visible.is_none() {
         count = known_count(root, set, query, &plan).await?;
     }
-    let mut pace = Pace::of_query(root);
+    let mut pace = QueryBudget::of_query(root);
     let mut collector = Collector::new(root, query, &plan, count.is_none(), visible);
     let done = run(root, set, &plan, &mut collector, &mut pace).await?;
     if !done {
@@ -102,7 +102,7 @@ async fn run(
     set: &SetRef,
     plan: &Plan,
     collector: &mut Collector<'_>,
-    pace: &mut Pace,
+    pace: &mut QueryBudget,
 ) -> Result<bool> {
     match &plan.source {
         Source::Id(id) => {
@@ -142,7 +142,7 @@ async fn scan_all(
     root: &Root,
     set: &SetRef,
     collector: &mut Collector<'_>,
-    pace: &mut Pace,
+    pace: &mut QueryBudget,
     wanted: impl Fn(&Entity) -> bool,
 ) -> Result<()> {
     let mut range = keys::entities(&set.key);
@@ -180,7 +180,7 @@ async fn scan_index(
     scan: &IndexScan,
     ordered: bool,
     collector: &mut Collector<'_>,
-    pace: &mut Pace,
+    pace: &mut QueryBudget,
 ) -> Result<bool> {
     let mut range = scan.range.clone();
     let mut step = collector.first_step();
@@ -248,7 +248,7 @@ pub async fn navigate(
         count: None,
     };
     let mut collector = Collector::new(root, query, &plan, true, None);
-    let mut pace = Pace::of_query(root);
+    let mut pace = QueryBudget::of_query(root);
     let mut left = match association.back {
         // Of links where both sides may have many, only the first are looked at.
         Side::Many => root.unit.settings().odata.top_max as usize,
@@ -285,7 +285,7 @@ pub async fn expand(
     max: usize,
 ) -> Result<Vec<(Association, Vec<Entity>)>> {
     let mut out = Vec::with_capacity(navigations.len());
-    let mut pace = Pace::of_query(root);
+    let mut pace = QueryBudget::of_query(root);
     let bytes_max = root.unit.settings().odata.answer_max;
     for name in navigations {
         let Some(association) = root.association(set, name) else {

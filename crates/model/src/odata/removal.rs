@@ -11,10 +11,10 @@ use super::link::linked_ids;
 use super::load;
 use super::root::{Root, SetRef};
 use super::rules;
+use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet};
 use crate::node::{Kind, Node};
-use crate::view::box_node_key;
-use crate::{CellView, FollowUp, Permit, Unit, sweep};
+use crate::{CellContext, Permit, PostCommit, Unit, sweep};
 
 /// Linked entities that are looked for at once.
 const STEP: usize = 100;
@@ -27,27 +27,27 @@ const STEP: usize = 100;
 /// 404 if it does not exist any more.
 pub async fn remove_box(
     unit: &Arc<Unit>,
-    view: &Arc<CellView>,
+    context: &Arc<CellContext>,
     _permit: &Permit,
     id: &NodeId,
 ) -> Result<()> {
-    let root = Root::cell(Arc::clone(unit), Arc::clone(view));
+    let root = Root::cell(Arc::clone(unit), Arc::clone(context));
     let set = root.control_set(ControlSet::Box).ok_or(Code::NoSuchSet)?;
-    sweep::announce(unit, view).await?;
+    sweep::mark_pending(unit, context).await?;
     loop {
         remove_owned(&root, &set, &id.to_string()).await?;
         let done = root
-            .transact_then(root.touch(), || async {
+            .transact_with(root.invalidation(), || async {
                 let found = load::find_by_id(&root, &set, &id.to_string()).await?;
                 let found = found.ok_or(Code::NoSuchBox)?;
                 let mut batch = Batch::new();
                 if !owns_nothing(&root, &set, &found.id, &mut batch).await? {
-                    return Ok((Batch::new(), FollowUp::none(), false));
+                    return Ok((Batch::new(), PostCommit::none(), false));
                 }
                 remove(&root, &set, found, &mut batch).await?;
                 batch.delete(box_node_key(id));
                 sweep::enlist(&mut batch, &Node::new(*id, Kind::Box, 0))?;
-                Ok((batch, FollowUp::none().sweep(view.cell().id), true))
+                Ok((batch, PostCommit::none().sweep(context.cell().id), true))
             })
             .await?;
         if done {
@@ -97,7 +97,7 @@ async fn remove_one(root: &Root, set: &SetRef, id: &str, link: &Key) -> Result<(
     loop {
         Box::pin(remove_owned(root, set, id)).await?;
         let done = root
-            .transact(root.touch(), || async {
+            .transact(root.invalidation(), || async {
                 let mut batch = Batch::new();
                 match load::find_by_id(root, set, id).await? {
                     Some(gone) => {
@@ -122,18 +122,18 @@ async fn remove_one(root: &Root, set: &SetRef, id: &str, link: &Key) -> Result<(
 ///
 /// # Errors
 /// 404 if it does not exist any more.
-pub async fn remove_cell(unit: &Arc<Unit>, view: &CellView, _permit: &Permit) -> Result<()> {
+pub async fn remove_cell(unit: &Arc<Unit>, context: &CellContext, _permit: &Permit) -> Result<()> {
     let root = Root::unit(Arc::clone(unit));
     let set = root.control_set(ControlSet::Cell).ok_or(Code::NoSuchSet)?;
-    let id = view.cell().id;
-    root.transact_then(root.touch(), || async {
+    let id = context.cell().id;
+    root.transact_with(root.invalidation(), || async {
         let found = load::find_by_id(&root, &set, &id.to_string()).await?;
         let found = found.ok_or(Code::NoSuchCell)?;
-        let follow_up = rules::after_delete(&set, &found);
+        let post_commit = rules::after_delete(&set, &found);
         let mut batch = Batch::new();
         sweep::cell_is_gone(&mut batch, &id);
         remove(&root, &set, found, &mut batch).await?;
-        Ok((batch, follow_up, ()))
+        Ok((batch, post_commit, ()))
     })
     .await
 }

@@ -12,8 +12,8 @@ use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::Located;
 use crate::node::Node;
 use crate::records::Records;
-use crate::unit::Touch;
-use crate::{CellView, FollowUp, Unit};
+use crate::unit::Invalidation;
+use crate::{CellContext, PostCommit, Unit};
 
 /// What a service root is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Scope {
 #[derive(Clone)]
 pub struct Root {
     pub(super) unit: Arc<Unit>,
-    pub(super) view: Option<Arc<CellView>>,
+    pub(super) context: Option<Arc<CellContext>>,
     pub(super) records: Records,
     pub(super) scope: Scope,
     schema: SchemaRef,
@@ -92,7 +92,7 @@ impl Root {
         let records = unit.records();
         Self {
             unit,
-            view: None,
+            context: None,
             records,
             scope: Scope::Unit,
             schema: SchemaRef::Fixed(control::unit()),
@@ -103,11 +103,11 @@ impl Root {
 
     /// The control objects of a cell.
     #[must_use]
-    pub fn cell(unit: Arc<Unit>, view: Arc<CellView>) -> Self {
-        let records = view.records().clone();
+    pub fn cell(unit: Arc<Unit>, context: Arc<CellContext>) -> Self {
+        let records = context.records().clone();
         Self {
             unit,
-            view: Some(view),
+            context: Some(context),
             records,
             scope: Scope::Cell,
             schema: SchemaRef::Fixed(control::cell()),
@@ -118,12 +118,12 @@ impl Root {
 
     /// The schema of an OData collection of a cell.
     #[must_use]
-    pub fn schema(unit: Arc<Unit>, view: Arc<CellView>, collection: &Located) -> Self {
-        let records = view.records().clone();
+    pub fn schema(unit: Arc<Unit>, context: Arc<CellContext>, collection: &Located) -> Self {
+        let records = context.records().clone();
         let schema = SchemaRef::Fixed(control::schema());
         Self {
             unit,
-            view: Some(view),
+            context: Some(context),
             records,
             scope: Scope::Schema(collection.value().id),
             schema,
@@ -133,13 +133,17 @@ impl Root {
     }
 
     /// The data of an OData collection of a cell, by its schema as it is now.
-    pub async fn data(unit: Arc<Unit>, view: Arc<CellView>, collection: &Located) -> Result<Self> {
-        let records = view.records().clone();
+    pub async fn data(
+        unit: Arc<Unit>,
+        context: Arc<CellContext>,
+        collection: &Located,
+    ) -> Result<Self> {
+        let records = context.records().clone();
         let id = collection.value().id;
-        let schema = SchemaRef::User(user_schema::load(&view, &id).await?);
+        let schema = SchemaRef::User(user_schema::load(&context, &id).await?);
         Ok(Self {
             unit,
-            view: Some(view),
+            context: Some(context),
             records,
             scope: Scope::Data(id),
             schema,
@@ -175,18 +179,18 @@ impl Root {
     /// # Errors
     /// 404 if the cell or the collection is gone.
     pub async fn reloaded(&self) -> Result<Self> {
-        let (Scope::Data(collection), Some(view)) = (self.scope, &self.view) else {
+        let (Scope::Data(collection), Some(context)) = (self.scope, &self.context) else {
             return Ok(self.clone());
         };
         if self.is_outdated().await? {
-            self.unit.forget_cell(view.cell());
+            self.unit.invalidate_cell(context.cell());
         }
-        let found = self.unit.find_cell(&view.cell().name).await?;
-        let view = found.ok_or(Code::NoSuchCell)?;
-        let schema = user_schema::load(&view, &collection).await?;
+        let found = self.unit.find_cell(&context.cell().name).await?;
+        let context = found.ok_or(Code::NoSuchCell)?;
+        let schema = user_schema::load(&context, &collection).await?;
         Ok(Self {
-            records: view.records().clone(),
-            view: Some(view),
+            records: context.records().clone(),
+            context: Some(context),
             schema: SchemaRef::User(schema),
             home: self.home_now().await?,
             ..self.clone()
@@ -239,8 +243,8 @@ impl Root {
 
     /// The cell; `None` at unit level.
     #[must_use]
-    pub fn view(&self) -> Option<&Arc<CellView>> {
-        self.view.as_ref()
+    pub fn context(&self) -> Option<&Arc<CellContext>> {
+        self.context.as_ref()
     }
 
     pub(super) fn user(&self) -> Option<&UserSchema> {
@@ -291,10 +295,10 @@ impl Root {
     }
 
     /// What a change in this root makes stale.
-    pub(super) fn touch(&self) -> Touch {
+    pub(super) fn invalidation(&self) -> Invalidation {
         match self.scope {
-            Scope::Data(_) => Touch::Data,
-            Scope::Unit | Scope::Cell | Scope::Schema(_) => Touch::Structure,
+            Scope::Data(_) => Invalidation::None,
+            Scope::Unit | Scope::Cell | Scope::Schema(_) => Invalidation::Cell,
         }
     }
 
@@ -302,7 +306,11 @@ impl Root {
     ///
     /// # Errors
     /// 503 if the schema is not that of this root any more.
-    pub(super) async fn transact<T, F, Fut>(&self, touch: Touch, mut build: F) -> Result<T>
+    pub(super) async fn transact<T, F, Fut>(
+        &self,
+        invalidation: Invalidation,
+        mut build: F,
+    ) -> Result<T>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
@@ -311,21 +319,25 @@ impl Root {
             let built = build();
             async move {
                 let (batch, out) = built.await?;
-                Ok((batch, FollowUp::none(), out))
+                Ok((batch, PostCommit::none(), out))
             }
         };
-        self.transact_then(touch, alone).await
+        self.transact_with(invalidation, alone).await
     }
 
-    /// As [`Self::transact`], with more that follows; see [`Unit::transact_then`].
-    pub(super) async fn transact_then<T, F, Fut>(&self, touch: Touch, mut build: F) -> Result<T>
+    /// As [`Self::transact`], with more that follows; see [`Unit::transact_with`].
+    pub(super) async fn transact_with<T, F, Fut>(
+        &self,
+        invalidation: Invalidation,
+        mut build: F,
+    ) -> Result<T>
     where
         F: FnMut() -> Fut,
-        Fut: Future<Output = Result<(Batch, FollowUp, T)>>,
+        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
     {
-        let cell = self.view.as_ref().map(|view| view.cell());
+        let cell = self.context.as_ref().map(|context| context.cell());
         let mut attempts = 0;
-        let touching = || {
+        let invalidating = || {
             attempts += 1;
             let (is_again, built) = (attempts > 1, build());
             async move {
@@ -334,11 +346,11 @@ impl Root {
                 }
                 let (mut batch, more, out) = built.await?;
                 self.hold(&mut batch);
-                let first = cell.map(|cell| FollowUp::touching(cell, touch));
+                let first = cell.map(|cell| PostCommit::invalidating(cell, invalidation));
                 Ok((batch, first.unwrap_or_default().and(more), out))
             }
         };
-        self.unit.transact_then(&self.records, touching).await
+        self.unit.transact_with(&self.records, invalidating).await
     }
 }
 

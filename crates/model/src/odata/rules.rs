@@ -8,10 +8,10 @@ use personium_types::{CellId, Code, NodeId, Result};
 use super::load::Entity;
 use super::root::{Root, SetRef};
 use super::schema_rules;
+use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
-use crate::view::box_node_key;
-use crate::{FollowUp, records};
+use crate::{PostCommit, records};
 
 /// The number of the constraint that a box's schema is unique in its cell.
 const BOX_SCHEMA: u8 = 1;
@@ -100,12 +100,12 @@ pub(super) async fn check_used(
 }
 
 /// What follows a change: nothing is cached any more about a cell that was renamed.
-pub(super) fn after_update(set: &SetRef, before: &Entity, after: &Entity) -> FollowUp {
+pub(super) fn after_update(set: &SetRef, before: &Entity, after: &Entity) -> PostCommit {
     forget(set, before).and(forget(set, after))
 }
 
 /// What follows a deletion: nothing is cached any more about a cell, and what it held is removed.
-pub(super) fn after_delete(set: &SetRef, gone: &Entity) -> FollowUp {
+pub(super) fn after_delete(set: &SetRef, gone: &Entity) -> PostCommit {
     let forget = forget(set, gone);
     match (set.control, gone.id.parse()) {
         (Some(ControlSet::Cell), Ok(cell)) => forget.sweep_gone(cell),
@@ -113,18 +113,18 @@ pub(super) fn after_delete(set: &SetRef, gone: &Entity) -> FollowUp {
     }
 }
 
-fn forget(set: &SetRef, entity: &Entity) -> FollowUp {
+fn forget(set: &SetRef, entity: &Entity) -> PostCommit {
     match (set.control, entity.properties.text("Name")) {
-        (Some(ControlSet::Cell), Some(name)) => FollowUp::none().forget_name(name),
-        _ => FollowUp::none(),
+        (Some(ControlSet::Cell), Some(name)) => PostCommit::none().invalidate_cell_name(name),
+        _ => PostCommit::none(),
     }
 }
 
 /// What a deletion of a single entity depends on elsewhere: a cell must be empty.
-pub(super) fn if_empty(set: &SetRef, found: &Entity) -> Result<FollowUp> {
+pub(super) fn if_empty(set: &SetRef, found: &Entity) -> Result<PostCommit> {
     Ok(match content(set, found)? {
-        Some((cell, ranges)) => FollowUp::none().if_empty(cell, ranges),
-        None => FollowUp::none(),
+        Some((cell, ranges)) => PostCommit::none().if_empty(cell, ranges),
+        None => PostCommit::none(),
     })
 }
 

@@ -337,10 +337,10 @@ pub(super) async fn check_relation(root: &Root, a: &Entity, b: &Entity) -> Resul
 
 /// The entity types that use a complex type, directly or through other complex types.
 async fn types_using(root: &Root, collection: &NodeId, complex: &str) -> Result<Vec<NodeId>> {
-    let Some(view) = root.view() else {
+    let Some(context) = root.context() else {
         return Ok(Vec::new());
     };
-    let schema = user_schema::load(view, collection).await?;
+    let schema = user_schema::load(context, collection).await?;
     let mut out = Vec::new();
     for entity_type in schema.edm.entity_types() {
         if uses(&schema.edm, &entity_type.properties, complex, 0)
@@ -386,10 +386,10 @@ async fn check_layers(
     set: &SetRef,
     properties: &Properties,
 ) -> Result<()> {
-    let Some(view) = root.view() else {
+    let Some(context) = root.context() else {
         return Ok(());
     };
-    let schema = user_schema::load(view, collection).await?;
+    let schema = user_schema::load(context, collection).await?;
     let is_complex = properties
         .text("Type")
         .is_some_and(|t| !t.starts_with("Edm."));

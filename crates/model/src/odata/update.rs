@@ -18,7 +18,7 @@ use super::root::{Root, SetRef};
 use super::{accept, rules, schema_rules};
 use crate::Permit;
 use crate::keys;
-use crate::unit::Touch;
+use crate::unit::Invalidation;
 
 /// A change of one entity.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl Update {
     }
 }
 
-/// Changes an entity. `check` may refuse after the entity was found, for instance because of its owner.
+/// Changes an entity. `check` may refuse after the entity was found, for instance with_source of its owner.
 ///
 /// # Errors
 /// 404 if there is none, 412 if the precondition fails, 409 if the new key is taken, 400 if a parent does not exist
@@ -64,12 +64,12 @@ pub async fn update(
     check: &(dyn Fn(&Entity) -> Result<()> + Sync),
 ) -> Result<Update> {
     let registers = !change.accepted.new_properties.is_empty();
-    let touch = if registers {
-        Touch::Structure
+    let invalidation = if registers {
+        Invalidation::Cell
     } else {
-        root.touch()
+        root.invalidation()
     };
-    root.transact_then(touch, || async {
+    root.transact_with(invalidation, || async {
         let before = load::find(root, set, key)
             .await?
             .ok_or(Code::NoSuchEntity)?;
@@ -78,8 +78,8 @@ pub async fn update(
         check_if_match(change.if_match, &before)?;
         let mut batch = Batch::new();
         let after = apply(root, set, change, &before, &mut batch).await?;
-        let follow_up = rules::after_update(set, &before, &after);
-        Ok((batch, follow_up, Update { before, after }))
+        let post_commit = rules::after_update(set, &before, &after);
+        Ok((batch, post_commit, Update { before, after }))
     })
     .await
 }

@@ -11,10 +11,10 @@ use personium_odata::value::Value;
 use personium_store::Stamp;
 use personium_types::{NodeId, Result};
 
+use crate::cell_context::CellContext;
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::records::Versioned;
-use crate::view::CellView;
 
 /// Schema objects of one kind that a collection may have; far above what the limits allow.
 const OBJECTS: usize = 100_000;
@@ -51,17 +51,17 @@ impl UserSchema {
 type Loaded = Vec<(String, Versioned<StoredEntity>)>;
 
 /// The schema of a collection as it is now.
-pub(super) async fn load(view: &CellView, collection: &NodeId) -> Result<Arc<UserSchema>> {
+pub(super) async fn load(context: &CellContext, collection: &NodeId) -> Result<Arc<UserSchema>> {
     let memo = format!("schema/{collection}");
-    if let Some(found) = view.recall(&memo) {
+    if let Some(found) = context.get_cached(&memo) {
         return Ok(found);
     }
-    let records = view.records();
+    let records = context.records();
     let version = records
         .find_version(&keys::schema_version(collection))
         .await?;
     let list = |set| async move {
-        entity::list(view.records(), &SetKey::schema(collection, set), OBJECTS).await
+        entity::list(context.records(), &SetKey::schema(collection, set), OBJECTS).await
     };
     let types = list(ControlSet::EntityType).await?;
     let properties = list(ControlSet::Property).await?;
@@ -70,7 +70,7 @@ pub(super) async fn load(view: &CellView, collection: &NodeId) -> Result<Arc<Use
     let ends = list(ControlSet::AssociationEnd).await?;
     let mut schema = build(&types, &properties, &complex, &members, &ends);
     schema.version = version;
-    Ok(view.remember(memo, schema))
+    Ok(context.insert_cached(memo, schema))
 }
 
 fn build(

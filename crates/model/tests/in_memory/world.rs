@@ -20,7 +20,9 @@ use personium_model::event::{self, Event};
 use personium_model::node::Kind;
 use personium_model::odata::{self, Change, Creation, Entity, Root, accept};
 use personium_model::unit::Ports;
-use personium_model::{Access, CellView, Identity, Resource, Settings, Unit, UnitUrls, collection};
+use personium_model::{
+    Access, CellContext, Identity, Resource, Settings, Unit, UnitUrls, collection,
+};
 use personium_odata::body::{Intent, Route};
 use personium_odata::etag::IfMatch;
 use personium_odata::key::EntityKey;
@@ -207,7 +209,7 @@ impl World {
     pub async fn resource(&self, name: &str) -> Resource {
         Resource {
             unit: self.unit.clone(),
-            view: self.view().await,
+            context: self.context().await,
             access: self.access(),
             box_name: "b".to_owned(),
             box_id: None,
@@ -228,13 +230,13 @@ impl World {
     pub async fn schema(&self, name: &str) -> Root {
         let resource = self.resource(name).await;
         let target = resource.locate().await.unwrap();
-        Root::schema(self.unit.clone(), resource.view, target.node())
+        Root::schema(self.unit.clone(), resource.context, target.node())
     }
 
     pub async fn data(&self, name: &str) -> Root {
         let resource = self.resource(name).await;
         let target = resource.locate().await.unwrap();
-        let root = Root::data(self.unit.clone(), resource.view, target.node());
+        let root = Root::data(self.unit.clone(), resource.context, target.node());
         root.await.unwrap()
     }
 
@@ -305,20 +307,20 @@ impl World {
         self.unit.finish_commits().await;
     }
 
-    pub async fn view(&self) -> Arc<CellView> {
+    pub async fn context(&self) -> Arc<CellContext> {
         self.find("c").await.unwrap()
     }
 
-    pub async fn find(&self, name: &str) -> Option<Arc<CellView>> {
+    pub async fn find(&self, name: &str) -> Option<Arc<CellContext>> {
         self.unit.find_cell(name).await.unwrap()
     }
 
     pub async fn space(&self) -> Space {
-        Space::Cell(self.view().await.cell().id)
+        Space::Cell(self.context().await.cell().id)
     }
 
     pub async fn cell(&self) -> Root {
-        Root::cell(self.unit.clone(), self.view().await)
+        Root::cell(self.unit.clone(), self.context().await)
     }
 
     pub async fn rename(&self, to: &str) -> Result<()> {
@@ -345,13 +347,13 @@ impl World {
     }
 
     /// Posts an event whose type is the name of the cell.
-    pub async fn post(&self, view: &CellView) {
+    pub async fn post(&self, context: &CellContext) {
         let event = Event {
             external: true,
             schema: None,
             subject: None,
             account: None,
-            kind: Some(view.cell().name.clone()),
+            kind: Some(context.cell().name.clone()),
             object: None,
             info: None,
             request_key: None,
@@ -361,7 +363,9 @@ impl World {
             roles: Vec::new(),
         };
         let permit = Access::server_permit();
-        event::post(&self.unit, view, &permit, event).await.unwrap();
+        event::post(&self.unit, context, &permit, event)
+            .await
+            .unwrap();
     }
 
     /// Removes an object of the unit or of the cell.
@@ -373,7 +377,7 @@ impl World {
 
     /// Records of the cell whose key names this collection.
     pub async fn traces(&self, id: &NodeId) -> usize {
-        let cell = self.view().await.cell().id;
+        let cell = self.context().await.cell().id;
         let everything = KeyRange::all();
         let found = self
             .records

@@ -2,23 +2,23 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::{BatchFault, BatchLimits, Changeset, Method, Part, Target, find_header};
+use super::{BatchError, BatchLimits, Changeset, Method, Part, Target, find_header};
 use crate::query::Options;
 
 /// Reads a batch whose `Content-Type` header is given. Lines end with LF or CRLF.
 ///
 /// # Errors
-/// [`BatchFault`]: one bad part refuses all.
+/// [`BatchError`]: one bad part refuses all.
 pub fn parse<'a>(
     content_type: &'a str,
     body: &'a [u8],
     limits: &BatchLimits,
-) -> Result<Vec<Part<'a>>, BatchFault> {
-    let boundary = boundary_of(content_type).ok_or(BatchFault::ContentType)?;
-    let text = std::str::from_utf8(body).map_err(|_| BatchFault::Framing)?;
+) -> Result<Vec<Part<'a>>, BatchError> {
+    let boundary = boundary_of(content_type).ok_or(BatchError::ContentType)?;
+    let text = std::str::from_utf8(body).map_err(|_| BatchError::Framing)?;
     let sections = split(text, boundary)?;
     if sections.leading || sections.parts.is_empty() {
-        return Err(BatchFault::Framing);
+        return Err(BatchError::Framing);
     }
     let mut parts = Vec::new();
     let mut changesets = 0;
@@ -36,7 +36,7 @@ pub fn parse<'a>(
                     let (headers, content) = split_headers(section);
                     match part_kind(&headers)? {
                         PartKind::Request => parts.push(request(content, Some(changeset))?),
-                        PartKind::Changeset(_) => return Err(BatchFault::NestedChangeset),
+                        PartKind::Changeset(_) => return Err(BatchError::NestedChangeset),
                     }
                 }
             }
@@ -46,9 +46,9 @@ pub fn parse<'a>(
     Ok(parts)
 }
 
-fn check_sums(parts: &[Part<'_>], limits: &BatchLimits) -> Result<(), BatchFault> {
+fn check_sums(parts: &[Part<'_>], limits: &BatchLimits) -> Result<(), BatchError> {
     if parts.len() > limits.parts {
-        return Err(BatchFault::TooManyParts(parts.len()));
+        return Err(BatchError::TooManyParts(parts.len()));
     }
     let tops = parts
         .iter()
@@ -58,7 +58,7 @@ fn check_sums(parts: &[Part<'_>], limits: &BatchLimits) -> Result<(), BatchFault
             (top <= limits.top_sum).then_some(u64::from(top))
         });
     if tops.sum::<u64>() > u64::from(limits.top_sum) {
-        Err(BatchFault::TopSum)
+        Err(BatchError::TopSum)
     } else {
         Ok(())
     }
@@ -88,7 +88,7 @@ struct Sections<'a> {
 }
 
 /// Splits text at delimiter lines; text behind the closing one has to be blank.
-fn split<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchFault> {
+fn split<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchError> {
     let mut sections = Sections {
         leading: false,
         parts: Vec::new(),
@@ -120,12 +120,12 @@ fn split<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchFault> 
             return if closed {
                 Ok(sections)
             } else {
-                Err(BatchFault::Framing)
+                Err(BatchError::Framing)
             };
         }
         start = Some(at);
     }
-    Err(BatchFault::Framing)
+    Err(BatchError::Framing)
 }
 
 /// The line end before a delimiter belongs to the delimiter.
@@ -162,18 +162,18 @@ enum PartKind<'a> {
     Changeset(&'a str),
 }
 
-fn part_kind<'a>(headers: &[(&'a str, &'a str)]) -> Result<PartKind<'a>, BatchFault> {
-    let content_type = find_header(headers, "Content-Type").ok_or(BatchFault::ContentType)?;
+fn part_kind<'a>(headers: &[(&'a str, &'a str)]) -> Result<PartKind<'a>, BatchError> {
+    let content_type = find_header(headers, "Content-Type").ok_or(BatchError::ContentType)?;
     let media_type = content_type.split(';').next().unwrap_or("").trim();
     if media_type.eq_ignore_ascii_case("application/http") {
         return Ok(PartKind::Request);
     }
     boundary_of(content_type)
         .map(PartKind::Changeset)
-        .ok_or(BatchFault::ContentType)
+        .ok_or(BatchError::ContentType)
 }
 
-fn request<'a>(content: &'a str, changeset: Option<Changeset<'a>>) -> Result<Part<'a>, BatchFault> {
+fn request<'a>(content: &'a str, changeset: Option<Changeset<'a>>) -> Result<Part<'a>, BatchError> {
     let content = content.trim_start_matches(['\r', '\n']);
     let (line, rest) = take_line(content);
     let mut words = line.split(' ').filter(|word| !word.is_empty());
@@ -182,9 +182,9 @@ fn request<'a>(content: &'a str, changeset: Option<Changeset<'a>>) -> Result<Par
         "POST" => Method::Post,
         "PUT" => Method::Put,
         "DELETE" => Method::Delete,
-        other => return Err(BatchFault::Method(other.to_owned())),
+        other => return Err(BatchError::Method(other.to_owned())),
     };
-    let bad_path = || BatchFault::Path(line.to_owned());
+    let bad_path = || BatchError::Path(line.to_owned());
     let address = words.next().ok_or_else(bad_path)?;
     let (path, query) = match address.split_once('?') {
         Some((path, query)) => (path, Some(query)),

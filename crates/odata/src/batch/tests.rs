@@ -4,7 +4,7 @@ use super::*;
 
 const TYPE: &str = "multipart/mixed; boundary=B";
 
-fn read(body: &str) -> Result<Vec<Part<'_>>, BatchFault> {
+fn read(body: &str) -> Result<Vec<Part<'_>>, BatchError> {
     parse(TYPE, body.as_bytes(), &BatchLimits::default())
 }
 
@@ -76,7 +76,7 @@ fn framing_faults() {
         "--X\n--X--",
         "--B\nContent-Type: application/http\n\nGET Set\n--B--x",
     ] {
-        assert_eq!(read(bad), Err(BatchFault::Framing), "{bad}");
+        assert_eq!(read(bad), Err(BatchError::Framing), "{bad}");
     }
     let (fine, _) = (one("GET Set"), ());
     for content_type in [
@@ -88,7 +88,7 @@ fn framing_faults() {
     ] {
         assert_eq!(
             parse(content_type, fine.as_bytes(), &BatchLimits::default()),
-            Err(BatchFault::ContentType),
+            Err(BatchError::ContentType),
             "{content_type}"
         );
     }
@@ -106,10 +106,10 @@ fn framing_faults() {
         "Content-Type: multipart/mixed\n",
     ] {
         let text = format!("--B\n{header}\nGET Set\n\n--B--");
-        assert_eq!(read(&text), Err(BatchFault::ContentType), "{header}");
+        assert_eq!(read(&text), Err(BatchError::ContentType), "{header}");
     }
     let nested = "--B\nContent-Type: multipart/mixed; boundary=C\n\n--C\nContent-Type: multipart/mixed; boundary=D\n\n--D--\n--C--\n--B--";
-    assert_eq!(read(nested), Err(BatchFault::NestedChangeset));
+    assert_eq!(read(nested), Err(BatchError::NestedChangeset));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn request_lines() {
     for method in ["MERGE", "PATCH", "HEAD", "get", ""] {
         assert_eq!(
             read(&one(&format!("{method} Set"))),
-            Err(BatchFault::Method(method_or_set(method))),
+            Err(BatchError::Method(method_or_set(method))),
             "{method}"
         );
     }
@@ -141,7 +141,7 @@ fn request_lines() {
     ] {
         assert_eq!(
             read(&one(line)),
-            Err(BatchFault::Path(line.to_owned())),
+            Err(BatchError::Path(line.to_owned())),
             "{line}"
         );
     }
@@ -175,13 +175,13 @@ fn sums_are_bounded() {
         part.repeat(count) + "--B--"
     };
     assert_eq!(read(&many(1000)).map(|parts| parts.len()), Ok(1000));
-    assert_eq!(read(&many(1001)), Err(BatchFault::TooManyParts(1001)));
+    assert_eq!(read(&many(1001)), Err(BatchError::TooManyParts(1001)));
     let tops = |first: &str| {
         let part =
             |top: &str| format!("--B\nContent-Type: application/http\n\nGET Set?$top={top}\n\n");
         part(first) + &part("5000") + "--B--"
     };
-    assert_eq!(read(&tops("5001")), Err(BatchFault::TopSum));
+    assert_eq!(read(&tops("5001")), Err(BatchError::TopSum));
     assert!(
         read(&tops("5000")).is_ok() && read(&tops("x")).is_ok() && read(&tops("10001")).is_ok()
     );

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Accepted, BodyFault, Intent, Json, Members, NewProperty, Route, Setting, read_object};
-use crate::constraint::{Allowed, Format, FormatFault, check_rule, is_cell_url, is_dynamic_name};
+use super::{Accepted, BodyError, Intent, Json, Members, NewProperty, Route, Setting, read_object};
+use crate::constraint::{Allowed, Format, FormatError, check_rule, is_cell_url, is_dynamic_name};
 use crate::edm::{
     ComplexType, CrossCheck, DEFAULT_NULL, DEFAULT_UUID, EntityType, Kind, Property, Schema,
     SimpleType,
@@ -18,14 +18,14 @@ use crate::value::{Properties, Value, parse_date, parse_text};
 /// across members (for Create and Replace). Of members with the same name the last one counts.
 ///
 /// # Errors
-/// The first [`BodyFault`] in that order.
+/// The first [`BodyError`] in that order.
 pub fn accept(
     bytes: &[u8],
     schema: &Schema,
     entity_type: &EntityType,
     intent: Intent,
     setting: &mut Setting<'_>,
-) -> Result<Accepted, BodyFault> {
+) -> Result<Accepted, BodyError> {
     let members = read_object(bytes)?;
     for (name, value) in &members {
         check_shape(schema, entity_type, name, value)?;
@@ -49,7 +49,7 @@ pub fn accept(
                 .is_some_and(|last| std::ptr::eq(*last, value));
             if is_last && entity_type.properties.get(name).is_none() {
                 if accepted.new_properties.len() == walk.setting.undeclared_max {
-                    return Err(BodyFault::TooMany);
+                    return Err(BodyError::TooMany);
                 }
                 let (simple, value) = walk.undeclared(name, value)?;
                 let name: Arc<str> = Arc::from(&**name);
@@ -64,8 +64,8 @@ pub fn accept(
     Ok(accepted)
 }
 
-fn wrong(name: &str) -> BodyFault {
-    BodyFault::Value(name.to_owned())
+fn wrong(name: &str) -> BodyError {
+    BodyError::Value(name.to_owned())
 }
 
 /// The entry of a list of URLs that is none; `None` for other formats.
@@ -80,9 +80,9 @@ fn check_shape(
     entity_type: &EntityType,
     name: &str,
     value: &Json<'_>,
-) -> Result<(), BodyFault> {
+) -> Result<(), BodyError> {
     if name == "__metadata" {
-        return Err(BodyFault::Forbidden(name.to_owned()));
+        return Err(BodyError::Forbidden(name.to_owned()));
     }
     match entity_type.properties.get(name) {
         Some(property) if property.is_stamp() => match value {
@@ -91,7 +91,7 @@ fn check_shape(
             _ => Err(wrong(name)),
         },
         Some(property) => check_property_shape(schema, property, value),
-        None if !entity_type.is_open() => Err(BodyFault::Forbidden(format!(
+        None if !entity_type.is_open() => Err(BodyError::Forbidden(format!(
             "{name} of {}",
             entity_type.name
         ))),
@@ -104,7 +104,7 @@ fn check_property_shape(
     schema: &Schema,
     property: &Property,
     value: &Json<'_>,
-) -> Result<(), BodyFault> {
+) -> Result<(), BodyError> {
     match (property.is_list(), value) {
         (_, Json::Null) => Ok(()),
         (true, Json::Array(items)) => items
@@ -119,12 +119,12 @@ fn check_item_shape(
     schema: &Schema,
     property: &Property,
     value: &Json<'_>,
-) -> Result<(), BodyFault> {
+) -> Result<(), BodyError> {
     match (&property.kind, value) {
         (_, Json::Null) => Ok(()),
         (Kind::Simple(_), Json::Object(_) | Json::Array(_)) => Err(wrong(&property.name)),
         (Kind::Simple(_), _) => Ok(()),
-        (Kind::Complex(_), Json::Object(members)) if members.is_empty() => Err(BodyFault::Parse),
+        (Kind::Complex(_), Json::Object(members)) if members.is_empty() => Err(BodyError::Parse),
         (Kind::Complex(type_name), Json::Object(members)) => {
             let complex = schema
                 .complex_type(type_name)
@@ -160,18 +160,18 @@ impl Walk<'_, '_> {
         entity_type: &EntityType,
         property: &Property,
         members: &ByName<'_, '_>,
-    ) -> Result<Option<Value>, BodyFault> {
+    ) -> Result<Option<Value>, BodyError> {
         let given = members.get(&*property.name).copied();
         if property.is_stamp() {
             return match given {
-                Some(_) => Err(BodyFault::Forbidden(property.name.to_string())),
+                Some(_) => Err(BodyError::Forbidden(property.name.to_string())),
                 None => Ok(None),
             };
         }
         let merging = self.intent == Intent::Merge;
         match given {
             None if merging && entity_type.merge_needs.contains(&property.name) => {
-                Err(BodyFault::Required(property.name.to_string()))
+                Err(BodyError::Required(property.name.to_string()))
             }
             None if merging => Ok(None),
             None | Some(Json::Null) => self.absent(entity_type, property, given.is_some()),
@@ -185,7 +185,7 @@ impl Walk<'_, '_> {
         entity_type: &EntityType,
         property: &Property,
         named: bool,
-    ) -> Result<Option<Value>, BodyFault> {
+    ) -> Result<Option<Value>, BodyError> {
         let complex = matches!(property.kind, Kind::Complex(_)) && !property.is_list();
         if complex && self.intent == Intent::Merge {
             return Ok(None);
@@ -202,7 +202,7 @@ impl Walk<'_, '_> {
     }
 
     /// The value a property has when none is given: its default, or null where that is allowed.
-    pub(super) fn default_of(&mut self, property: &Property) -> Result<Value, BodyFault> {
+    pub(super) fn default_of(&mut self, property: &Property) -> Result<Value, BodyError> {
         let literal = match (&property.kind, &property.default) {
             (Kind::Simple(simple), Some(literal)) if !property.is_list() => {
                 Some((*simple, &**literal))
@@ -215,11 +215,11 @@ impl Walk<'_, '_> {
                 parse_text(simple, literal, self.setting.now).map_err(|_| wrong(&property.name))
             }
             _ if property.nullable => Ok(Value::Null),
-            _ => Err(BodyFault::Required(property.name.to_string())),
+            _ => Err(BodyError::Required(property.name.to_string())),
         }
     }
 
-    fn present(&mut self, property: &Property, value: &Json<'_>) -> Result<Value, BodyFault> {
+    fn present(&mut self, property: &Property, value: &Json<'_>) -> Result<Value, BodyError> {
         match value {
             Json::Array(items) => {
                 let merging = std::mem::replace(&mut self.intent, Intent::Create);
@@ -232,7 +232,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn item(&mut self, property: &Property, value: &Json<'_>) -> Result<Value, BodyFault> {
+    fn item(&mut self, property: &Property, value: &Json<'_>) -> Result<Value, BodyError> {
         match (&property.kind, value) {
             (_, Json::Null) => Ok(Value::Null),
             (Kind::Simple(simple), scalar) => self.scalar(property, *simple, scalar),
@@ -252,7 +252,7 @@ impl Walk<'_, '_> {
         property: &Property,
         simple: SimpleType,
         value: &Json<'_>,
-    ) -> Result<Value, BodyFault> {
+    ) -> Result<Value, BodyError> {
         let text = value.scalar_text().ok_or_else(|| wrong(&property.name))?;
         let typed =
             if simple == SimpleType::String && property.format.is_some_and(Format::has_own_limit) {
@@ -272,9 +272,9 @@ impl Walk<'_, '_> {
                 format
                     .check(text, self.setting.account_types)
                     .map_err(|fault| match fault {
-                        FormatFault::Other => BodyFault::Value(name()),
-                        FormatFault::CellUrl => BodyFault::CellUrl(name()),
-                        FormatFault::SchemaUri => BodyFault::SchemaUri(name()),
+                        FormatError::Other => BodyError::Value(name()),
+                        FormatError::CellUrl => BodyError::CellUrl(name()),
+                        FormatError::SchemaUri => BodyError::SchemaUri(name()),
                     })?;
             }
         }
@@ -285,7 +285,7 @@ impl Walk<'_, '_> {
         &mut self,
         complex: &ComplexType,
         members: &Members<'_>,
-    ) -> Result<Properties, BodyFault> {
+    ) -> Result<Properties, BodyError> {
         let mut made = Properties::with_capacity(complex.properties.len());
         let members = by_name(members);
         let merging = self.intent == Intent::Merge;
@@ -311,7 +311,7 @@ impl Walk<'_, '_> {
         &mut self,
         name: &str,
         value: &Json<'_>,
-    ) -> Result<(SimpleType, Value), BodyFault> {
+    ) -> Result<(SimpleType, Value), BodyError> {
         if !is_dynamic_name(name) {
             return Err(wrong(name));
         }
@@ -333,7 +333,7 @@ fn check_across(
     check: CrossCheck,
     properties: &Properties,
     setting: &Setting<'_>,
-) -> Result<(), BodyFault> {
+) -> Result<(), BodyError> {
     let fault = match check {
         CrossCheck::None => return Ok(()),
         CrossCheck::Rule => check_rule(properties, setting.unit_url)

@@ -1,7 +1,7 @@
 //! The outcome of a partial change.
 
 use super::accept::Walk;
-use super::{BodyFault, Intent, Setting};
+use super::{BodyError, Intent, Setting};
 use crate::edm::{ComplexType, EntityType, Kind, Property, PropertyList, Schema};
 use crate::value::{Properties, Value};
 
@@ -11,14 +11,14 @@ use crate::value::{Properties, Value};
 /// where nothing was stored, the members that are not given take their defaults. Lists are replaced.
 ///
 /// # Errors
-/// [`BodyFault::Required`] when a complex value is new and a member it needs is not given.
+/// [`BodyError::Required`] when a complex value is new and a member it needs is not given.
 pub fn merge(
     schema: &Schema,
     entity_type: &EntityType,
     old: &Properties,
     patch: Properties,
     setting: &mut Setting<'_>,
-) -> Result<Properties, BodyFault> {
+) -> Result<Properties, BodyError> {
     let mut walk = Walk {
         schema,
         intent: Intent::Create,
@@ -42,7 +42,7 @@ impl Walk<'_, '_> {
         list: &PropertyList,
         old: &Properties,
         patch: &Properties,
-    ) -> Result<Properties, BodyFault> {
+    ) -> Result<Properties, BodyError> {
         let mut merged = Properties::with_capacity(old.len().max(patch.len()));
         for property in list {
             let value = match (patch.get(&property.name), old.get(&property.name)) {
@@ -60,7 +60,7 @@ impl Walk<'_, '_> {
         property: &Property,
         old: Option<&Value>,
         new: &Value,
-    ) -> Result<Value, BodyFault> {
+    ) -> Result<Value, BodyError> {
         let Value::Complex(members) = new else {
             return Ok(new.clone());
         };
@@ -83,7 +83,7 @@ impl Walk<'_, '_> {
         &mut self,
         complex: &ComplexType,
         given: &Properties,
-    ) -> Result<Properties, BodyFault> {
+    ) -> Result<Properties, BodyError> {
         let mut made = Properties::with_capacity(complex.properties.len());
         for property in &complex.properties {
             let value = match given.get(&property.name) {

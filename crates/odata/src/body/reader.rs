@@ -31,7 +31,7 @@ pub type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 /// The text is no JSON, nested too deeply, has too many values, or is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body is no JSON object")]
-pub struct JsonFault;
+pub struct JsonError;
 
 impl Json<'_> {
     /// The text of a scalar as the declared type reads it; `None` for null, arrays and objects.
@@ -53,9 +53,9 @@ impl Json<'_> {
 /// without its partner reads as U+FFFD.
 ///
 /// # Errors
-/// [`JsonFault`], also when nested more than [`MAX_DEPTH`] deep, and with more than [`MAX_VALUES`] values.
-pub fn read_object(bytes: &[u8]) -> Result<Members<'_>, JsonFault> {
-    let text = std::str::from_utf8(bytes).map_err(|_| JsonFault)?;
+/// [`JsonError`], also when nested more than [`MAX_DEPTH`] deep, and with more than [`MAX_VALUES`] values.
+pub fn read_object(bytes: &[u8]) -> Result<Members<'_>, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError)?;
     let mut reader = Reader {
         text,
         at: 0,
@@ -67,7 +67,7 @@ pub fn read_object(bytes: &[u8]) -> Result<Members<'_>, JsonFault> {
     if reader.at == text.len() {
         Ok(members)
     } else {
-        Err(JsonFault)
+        Err(JsonError)
     }
 }
 
@@ -83,12 +83,12 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn eat(&mut self, wanted: u8) -> Result<(), JsonFault> {
+    fn eat(&mut self, wanted: u8) -> Result<(), JsonError> {
         if self.peek() == Some(wanted) {
             self.at += 1;
             return Ok(());
         }
-        Err(JsonFault)
+        Err(JsonError)
     }
 
     fn skip_space(&mut self) {
@@ -101,10 +101,10 @@ impl<'a> Reader<'a> {
         self.text.get(from..self.at).unwrap_or("")
     }
 
-    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonFault> {
+    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
         self.values += 1;
         if self.values > MAX_VALUES {
-            return Err(JsonFault);
+            return Err(JsonError);
         }
         match self.peek() {
             Some(b'{') => self.object(depth + 1).map(Json::Object),
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn word(&mut self) -> Result<Json<'a>, JsonFault> {
+    fn word(&mut self) -> Result<Json<'a>, JsonError> {
         let rest = self.text.get(self.at..).unwrap_or("");
         for (word, value) in [
             ("null", Json::Null),
@@ -127,12 +127,12 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err(JsonFault)
+        Err(JsonError)
     }
 
-    fn object(&mut self, depth: usize) -> Result<Members<'a>, JsonFault> {
+    fn object(&mut self, depth: usize) -> Result<Members<'a>, JsonError> {
         if depth > MAX_DEPTH {
-            return Err(JsonFault);
+            return Err(JsonError);
         }
         self.eat(b'{')?;
         self.skip_space();
@@ -155,9 +155,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Vec<Json<'a>>, JsonFault> {
+    fn array(&mut self, depth: usize) -> Result<Vec<Json<'a>>, JsonError> {
         if depth > MAX_DEPTH {
-            return Err(JsonFault);
+            return Err(JsonError);
         }
         self.eat(b'[')?;
         self.skip_space();
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn number(&mut self) -> Result<&'a str, JsonFault> {
+    fn number(&mut self) -> Result<&'a str, JsonError> {
         let from = self.at;
         let _ = self.eat(b'-');
         self.digits()?;
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
         Ok(number)
     }
 
-    fn digits(&mut self) -> Result<(), JsonFault> {
+    fn digits(&mut self) -> Result<(), JsonError> {
         let from = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
@@ -206,11 +206,11 @@ impl<'a> Reader<'a> {
         if self.at > from {
             Ok(())
         } else {
-            Err(JsonFault)
+            Err(JsonError)
         }
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, JsonFault> {
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.eat(b'"')?;
         let from = self.at;
         loop {
@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(b'\\') => break,
                 Some(_) => self.at += 1,
-                None => return Err(JsonFault),
+                None => return Err(JsonError),
             }
         }
         let mut text = self.slice(from).to_owned();
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
                 self.at += 1;
             }
             text.push_str(self.slice(clean));
-            let byte = self.peek().ok_or(JsonFault)?;
+            let byte = self.peek().ok_or(JsonError)?;
             self.at += 1;
             if byte == b'"' {
                 return Ok(Cow::Owned(text));
@@ -241,8 +241,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn escape(&mut self) -> Result<char, JsonFault> {
-        let byte = self.peek().ok_or(JsonFault)?;
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let byte = self.peek().ok_or(JsonError)?;
         self.at += 1;
         Ok(match byte {
             b'"' => '"',
@@ -254,11 +254,11 @@ impl<'a> Reader<'a> {
             b'r' => '\r',
             b't' => '\t',
             b'u' => return self.unicode(),
-            _ => return Err(JsonFault),
+            _ => return Err(JsonError),
         })
     }
 
-    fn unicode(&mut self) -> Result<char, JsonFault> {
+    fn unicode(&mut self) -> Result<char, JsonError> {
         let unit = self.hex4()?;
         if (0xd800..0xdc00).contains(&unit) && self.text.get(self.at..self.at + 2) == Some("\\u") {
             let back = self.at;
@@ -273,13 +273,13 @@ impl<'a> Reader<'a> {
         Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
-    fn hex4(&mut self) -> Result<u32, JsonFault> {
-        let digits = self.text.get(self.at..self.at + 4).ok_or(JsonFault)?;
+    fn hex4(&mut self) -> Result<u32, JsonError> {
+        let digits = self.text.get(self.at..self.at + 4).ok_or(JsonError)?;
         if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(JsonFault);
+            return Err(JsonError);
         }
         self.at += 4;
-        u32::from_str_radix(digits, 16).map_err(|_| JsonFault)
+        u32::from_str_radix(digits, 16).map_err(|_| JsonError)
     }
 }
 
@@ -335,16 +335,16 @@ mod tests {
             "{\"a\":\"",
             "<a/>",
         ] {
-            assert_eq!(read_object(bad.as_bytes()), Err(JsonFault), "{bad}");
+            assert_eq!(read_object(bad.as_bytes()), Err(JsonError), "{bad}");
         }
-        assert_eq!(read_object(b"{\"a\":\"\xff\"}"), Err(JsonFault));
+        assert_eq!(read_object(b"{\"a\":\"\xff\"}"), Err(JsonError));
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(read_object(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
-        assert_eq!(read_object(nested(MAX_DEPTH).as_bytes()), Err(JsonFault));
-        assert_eq!(read_object(nested(100_000).as_bytes()), Err(JsonFault));
+        assert_eq!(read_object(nested(MAX_DEPTH).as_bytes()), Err(JsonError));
+        assert_eq!(read_object(nested(100_000).as_bytes()), Err(JsonError));
         let long = |values: usize| format!("{{\"a\":[0{}]}}", ",0".repeat(values - 2));
         assert!(read_object(long(MAX_VALUES).as_bytes()).is_ok());
-        assert_eq!(read_object(long(MAX_VALUES + 1).as_bytes()), Err(JsonFault));
+        assert_eq!(read_object(long(MAX_VALUES + 1).as_bytes()), Err(JsonError));
     }
 
     proptest! {

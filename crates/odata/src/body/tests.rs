@@ -20,7 +20,7 @@ fn with_setting<T>(run: impl FnOnce(&mut Setting<'_>) -> T) -> T {
     })
 }
 
-fn control_set(set: &str, intent: Intent, text: &str) -> Result<Accepted, BodyFault> {
+fn control_set(set: &str, intent: Intent, text: &str) -> Result<Accepted, BodyError> {
     let schema = [control::cell(), control::unit(), control::schema()]
         .into_iter()
         .find(|schema| schema.entity_type(set).is_some())
@@ -37,12 +37,12 @@ fn shown(accepted: &Accepted) -> Vec<(String, Value)> {
         .collect()
 }
 
-fn value(name: &str) -> BodyFault {
-    BodyFault::Value(name.into())
+fn value(name: &str) -> BodyError {
+    BodyError::Value(name.into())
 }
 
-fn required(name: &str) -> BodyFault {
-    BodyFault::Required(name.into())
+fn required(name: &str) -> BodyError {
+    BodyError::Required(name.into())
 }
 
 #[test]
@@ -64,8 +64,8 @@ fn defaults_fill_a_new_account() {
 #[test]
 fn control_sets_report_the_first_fault() {
     for (set, body, fault) in [
-        ("Role", "", BodyFault::Parse),
-        ("Role", "[]", BodyFault::Parse),
+        ("Role", "", BodyError::Parse),
+        ("Role", "[]", BodyError::Parse),
         ("Role", "{}", required("Name")),
         ("Role", "{\"Name\":null}", required("Name")),
         ("Role", "{\"Name\":\"\"}", value("Name")),
@@ -79,17 +79,17 @@ fn control_sets_report_the_first_fault() {
         (
             "Role",
             "{\"X\":1,\"Name\":{}}",
-            BodyFault::Forbidden("X of Role".into()),
+            BodyError::Forbidden("X of Role".into()),
         ),
         (
             "Role",
             "{\"__metadata\":null}",
-            BodyFault::Forbidden("__metadata".into()),
+            BodyError::Forbidden("__metadata".into()),
         ),
         (
             "Role",
             "{\"__published\":null,\"Name\":\"a\"}",
-            BodyFault::Forbidden("__published".into()),
+            BodyError::Forbidden("__published".into()),
         ),
         (
             "Role",
@@ -105,12 +105,12 @@ fn control_sets_report_the_first_fault() {
         (
             "ExtCell",
             "{\"Url\":\"http://h/c\"}",
-            BodyFault::CellUrl("Url".into()),
+            BodyError::CellUrl("Url".into()),
         ),
         (
             "Box",
             "{\"Name\":\"b\",\"Schema\":\"http://h/c\"}",
-            BodyFault::SchemaUri("Schema".into()),
+            BodyError::SchemaUri("Schema".into()),
         ),
         (
             "ExtRole",
@@ -130,7 +130,7 @@ fn control_sets_report_the_first_fault() {
         (
             "Account",
             "{\"Name\":\"a\",\"HashedCredential\":\"x\"}",
-            BodyFault::Forbidden("HashedCredential of Account".into()),
+            BodyError::Forbidden("HashedCredential of Account".into()),
         ),
         ("Rule", "{}", value("Action")),
         (
@@ -184,7 +184,7 @@ fn control_sets_report_the_first_fault() {
             "{\"RequestObjects\":{}}",
             value("RequestObjects"),
         ),
-        ("SentMessage", "{\"RequestObjects\":[{}]}", BodyFault::Parse),
+        ("SentMessage", "{\"RequestObjects\":[{}]}", BodyError::Parse),
     ] {
         assert_eq!(
             control_set(set, Intent::Create, body),
@@ -285,7 +285,7 @@ fn user_schema() -> Schema {
     schema
 }
 
-fn user(intent: Intent, text: &str) -> Result<Accepted, BodyFault> {
+fn user(intent: Intent, text: &str) -> Result<Accepted, BodyError> {
     let schema = user_schema();
     let entity_type = schema.entity_type("T").unwrap().clone();
     assert!(matches!(
@@ -354,7 +354,7 @@ fn user_data_faults() {
         ("{\"dyn\":\"no\"}", value("dyn")),
         ("{\"number\":\"1.0\"}", value("number")),
         ("{\"time\":\"2015-01-01\"}", value("time")),
-        ("{\"c\":{}}", BodyFault::Parse),
+        ("{\"c\":{}}", BodyError::Parse),
         ("{\"c\":\"x\"}", value("c")),
         ("{\"c\":{\"z\":1}}", value("z")),
         ("{\"c\":{\"b\":1}}", required("a")),
@@ -368,7 +368,7 @@ fn user_data_faults() {
     }
 }
 
-fn merged(stored: &str, patch: &str) -> Result<Vec<(String, Value)>, BodyFault> {
+fn merged(stored: &str, patch: &str) -> Result<Vec<(String, Value)>, BodyError> {
     let schema = user_schema();
     let entity_type = schema.entity_type("T").unwrap().clone();
     let old = user(Intent::Create, stored)?.properties;
@@ -455,12 +455,12 @@ fn link_bodies_begin_with_the_reference() {
     ] {
         assert_eq!(
             read_link(bad.as_bytes()),
-            Err(LinkBodyFault::Parse),
+            Err(LinkBodyError::Parse),
             "{bad}"
         );
     }
     for bad in ["{\"uri\":null}", "{\"uri\":\"\"}", "{\"uri\":1}"] {
-        assert_eq!(read_link(bad.as_bytes()), Err(LinkBodyFault::Uri), "{bad}");
+        assert_eq!(read_link(bad.as_bytes()), Err(LinkBodyError::Uri), "{bad}");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::value::{MAX_MILLIS, Properties, Value};
 
 /// A member that does not fit the others; the text is what error messages name, such as `RequestObjects.ClassUrl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CrossFault(pub &'static str);
+pub struct CrossError(pub &'static str);
 
 /// Checks a rule: event, action and target have to fit together.
 ///
@@ -18,22 +18,22 @@ pub struct CrossFault(pub &'static str);
 /// # Errors
 /// The first member that does not fit, in the order EventSubject, TargetUrl, EventExternal, EventType,
 /// EventObject, Action, TargetUrl.
-pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), CrossFault> {
-    let action = rule.text("Action").ok_or(CrossFault("Action"))?;
+pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), CrossError> {
+    let action = rule.text("Action").ok_or(CrossError("Action"))?;
     let bound = rule.text("_Box.Name").is_some();
     for name in ["EventSubject", "TargetUrl"] {
         if rule
             .text(name)
             .is_some_and(|url| unit_url.is_some_and(|unit| is_inside(url, unit)))
         {
-            return Err(CrossFault(name));
+            return Err(CrossError(name));
         }
     }
     let event_type = rule.text("EventType");
     let external = rule.value("EventExternal").as_bool().unwrap_or(false);
     let timer = matches!(event_type, Some("timer.periodic" | "timer.oneshot"));
     if timer && external {
-        return Err(CrossFault("EventExternal"));
+        return Err(CrossError("EventExternal"));
     }
     if action == "relay.data"
         && !matches!(
@@ -41,7 +41,7 @@ pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), Cross
             Some("odata.create" | "odata.update" | "odata.patch")
         )
     {
-        return Err(CrossFault("EventType"));
+        return Err(CrossError("EventType"));
     }
     let object = rule.text("EventObject");
     let object_fits = match object {
@@ -54,7 +54,7 @@ pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), Cross
         _ => true,
     };
     if !object_fits {
-        return Err(CrossFault("EventObject"));
+        return Err(CrossError("EventObject"));
     }
     let target = rule.text("TargetUrl").unwrap_or("");
     let target_fits = match action {
@@ -72,7 +72,7 @@ pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), Cross
     if target_fits {
         Ok(())
     } else {
-        Err(CrossFault("TargetUrl"))
+        Err(CrossError("TargetUrl"))
     }
 }
 
@@ -112,11 +112,11 @@ pub struct MessageCheck {
 ///
 /// # Errors
 /// The first member that does not fit, written `Status`, `RequestObjects` or `RequestObjects.{member}`.
-pub fn check_message(message: &Properties, check: MessageCheck) -> Result<(), CrossFault> {
+pub fn check_message(message: &Properties, check: MessageCheck) -> Result<(), CrossError> {
     let asks = message.text("Type") == Some("request");
     let fresh = if asks { "none" } else { "unread" };
     if check.end == End::Receiver && message.text("Status") != Some(fresh) {
-        return Err(CrossFault("Status"));
+        return Err(CrossError("Status"));
     }
     if asks {
         check_requests(message, check)
@@ -129,22 +129,22 @@ pub fn check_message(message: &Properties, check: MessageCheck) -> Result<(), Cr
 ///
 /// # Errors
 /// The first member that does not fit, written `RequestObjects` or `RequestObjects.{member}`.
-pub fn check_requests(message: &Properties, check: MessageCheck) -> Result<(), CrossFault> {
+pub fn check_requests(message: &Properties, check: MessageCheck) -> Result<(), CrossError> {
     let Value::List(requests) = message.value("RequestObjects") else {
-        return Err(CrossFault("RequestObjects"));
+        return Err(CrossError("RequestObjects"));
     };
     if !(1..=MAX_REQUESTS).contains(&requests.len()) {
-        return Err(CrossFault("RequestObjects"));
+        return Err(CrossError("RequestObjects"));
     }
     requests.iter().try_for_each(|request| match request {
         Value::Complex(members) => check_request(members, check),
-        _ => Err(CrossFault("RequestObjects")),
+        _ => Err(CrossError("RequestObjects")),
     })
 }
 
-fn check_request(request: &Properties, check: MessageCheck) -> Result<(), CrossFault> {
-    const REQUEST_TYPE: CrossFault = CrossFault("RequestObjects.RequestType");
-    const NAME: CrossFault = CrossFault("RequestObjects.Name");
+fn check_request(request: &Properties, check: MessageCheck) -> Result<(), CrossError> {
+    const REQUEST_TYPE: CrossError = CrossError("RequestObjects.RequestType");
+    const NAME: CrossError = CrossError("RequestObjects.Name");
     let kind = request.text("RequestType").ok_or(REQUEST_TYPE)?;
     let name = request.text("Name");
     match kind {
@@ -161,31 +161,31 @@ fn check_request(request: &Properties, check: MessageCheck) -> Result<(), CrossF
                 return Ok(());
             }
             let rule = requested_rule(request, check.in_box.then_some("box"));
-            check_rule(&rule, None).map_err(|CrossFault(member)| in_request(member))
+            check_rule(&rule, None).map_err(|CrossError(member)| in_request(member))
         }
         _ => Err(REQUEST_TYPE),
     }
 }
 
 /// A relation or role is named by its name or by its class, and the cell to link it to is named.
-fn check_class(request: &Properties, kind: ClassKind) -> Result<(), CrossFault> {
+fn check_class(request: &Properties, kind: ClassKind) -> Result<(), CrossError> {
     let format = kind.format();
     match (request.text("Name"), request.text("ClassUrl")) {
         (Some(name), None) => format
             .check(name, &[])
-            .map_err(|_| CrossFault("RequestObjects.Name"))?,
+            .map_err(|_| CrossError("RequestObjects.Name"))?,
         (None, Some(class)) => {
             let named = split_class_url(class, kind)
                 .is_some_and(|(_, name)| format.check(name, &[]).is_ok());
             if !named {
-                return Err(CrossFault("RequestObjects.ClassUrl"));
+                return Err(CrossError("RequestObjects.ClassUrl"));
             }
         }
-        _ => return Err(CrossFault("RequestObjects.Name,RequestObjects.ClassUrl")),
+        _ => return Err(CrossError("RequestObjects.Name,RequestObjects.ClassUrl")),
     }
     match request.text("TargetUrl") {
         Some(target) if is_cell_url(target) => Ok(()),
-        _ => Err(CrossFault("RequestObjects.TargetUrl")),
+        _ => Err(CrossError("RequestObjects.TargetUrl")),
     }
 }
 
@@ -210,8 +210,8 @@ pub fn requested_rule(request: &Properties, box_name: Option<&str>) -> Propertie
     rule
 }
 
-fn in_request(member: &str) -> CrossFault {
-    CrossFault(match member {
+fn in_request(member: &str) -> CrossError {
+    CrossError(match member {
         "Action" => "RequestObjects.Action",
         "EventType" => "RequestObjects.EventType",
         "EventObject" => "RequestObjects.EventObject",
@@ -286,7 +286,7 @@ mod tests {
     fn faulty(members: &[(&str, &str)]) -> Option<&'static str> {
         check_rule(&rule(members), Some("http://unit/"))
             .err()
-            .map(|CrossFault(name)| name)
+            .map(|CrossError(name)| name)
     }
 
     #[test]
@@ -368,7 +368,7 @@ mod tests {
         );
         check_message(&made, check)
             .err()
-            .map(|CrossFault(name)| name)
+            .map(|CrossError(name)| name)
     }
 
     #[test]
@@ -436,7 +436,7 @@ mod tests {
         let fault = |kind, status| {
             check_message(&rule(&[("Type", kind), ("Status", status)]), RECEIVER)
                 .err()
-                .map(|CrossFault(name)| name)
+                .map(|CrossError(name)| name)
         };
         assert_eq!(fault("message", "unread"), None);
         assert_eq!(fault("message", "read"), Some("Status"));

@@ -32,7 +32,7 @@ pub struct Definitions {
     /// Properties of the entity types, without those whose names begin with `_`, which are the system's.
     pub properties: Vec<PropertyDefinition>,
     /// The two ends of each association, or why they cannot be told: the types stand without it.
-    pub associations: Vec<Result<[EndDefinition; 2], EdmxFault>>,
+    pub associations: Vec<Result<[EndDefinition; 2], EdmxError>>,
 }
 
 /// A property as a metadata document defines it. Attributes that are absent are `None`.
@@ -71,7 +71,7 @@ pub struct EndDefinition {
 
 /// Why a metadata document cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EdmxFault {
+pub enum EdmxError {
     /// Not well-formed, or XML that is not accepted; says why.
     #[error("the document is not acceptable XML: {0}")]
     NotXml(String),
@@ -80,7 +80,7 @@ pub enum EdmxFault {
     Definition(String),
 }
 
-impl From<XmlError> for EdmxFault {
+impl From<XmlError> for EdmxError {
     fn from(error: XmlError) -> Self {
         Self::NotXml(error.to_string())
     }
@@ -94,10 +94,10 @@ impl From<XmlError> for EdmxFault {
 /// named must be defined in the document.
 ///
 /// # Errors
-/// [`EdmxFault::NotXml`] also for document type declarations, processing instructions, entities that XML does not
+/// [`EdmxError::NotXml`] also for document type declarations, processing instructions, entities that XML does not
 /// predefine, encodings other than UTF-8, and what exceeds [`Limits::ENTRY`]. The number of bytes is for the
 /// caller to bound.
-pub fn read(bytes: &[u8]) -> Result<Definitions, EdmxFault> {
+pub fn read(bytes: &[u8]) -> Result<Definitions, EdmxError> {
     let root = Element::parse(bytes, &Limits::ENTRY)?;
     if !root.is(EDMX_NAMESPACE, "Edmx") {
         let local = root.name().local();
@@ -138,7 +138,7 @@ enum Reference {
 }
 
 impl Reading {
-    fn schema(&mut self, schema: &Element) -> Result<(), EdmxFault> {
+    fn schema(&mut self, schema: &Element) -> Result<(), EdmxError> {
         let namespace = required(schema, "Namespace", || "a Schema".to_owned())?;
         self.namespaces.insert(namespace);
         for element in schema.elements() {
@@ -155,7 +155,7 @@ impl Reading {
         Ok(())
     }
 
-    fn complex_type(&mut self, element: &Element) -> Result<(), EdmxFault> {
+    fn complex_type(&mut self, element: &Element) -> Result<(), EdmxError> {
         let owner = required(element, "Name", || "a ComplexType".to_owned())?;
         let mut properties = self.properties(element, &owner, |_| true)?;
         self.definitions.complex_properties.append(&mut properties);
@@ -163,7 +163,7 @@ impl Reading {
         Ok(())
     }
 
-    fn entity_type(&mut self, element: &Element) -> Result<(), EdmxFault> {
+    fn entity_type(&mut self, element: &Element) -> Result<(), EdmxError> {
         let owner = required(element, "Name", || "an EntityType".to_owned())?;
         let mut properties = self.properties(element, &owner, |name| !name.starts_with('_'))?;
         self.definitions.properties.append(&mut properties);
@@ -177,7 +177,7 @@ impl Reading {
         element: &Element,
         owner: &str,
         is_wanted: impl Fn(&str) -> bool,
-    ) -> Result<Vec<PropertyDefinition>, EdmxFault> {
+    ) -> Result<Vec<PropertyDefinition>, EdmxError> {
         let owner = Arc::from(owner);
         let mut found = Vec::new();
         for element in element.elements().filter(|e| is_edm(e, "Property")) {
@@ -190,7 +190,7 @@ impl Reading {
         Ok(found)
     }
 
-    fn association(&mut self, element: &Element) -> Result<(), EdmxFault> {
+    fn association(&mut self, element: &Element) -> Result<(), EdmxError> {
         let name = required(element, "Name", || "an Association".to_owned())?;
         let mut ends = Vec::with_capacity(2);
         for element in element.elements().filter(|e| is_edm(e, "End")) {
@@ -222,7 +222,7 @@ impl Reading {
     }
 
     /// The definitions; a type may name a schema that stands further down, so that types are looked at last.
-    fn finish(mut self) -> Result<Definitions, EdmxFault> {
+    fn finish(mut self) -> Result<Definitions, EdmxError> {
         if self.namespaces.is_empty() {
             return Err(definition(
                 "there is no Schema of a known namespace".to_owned(),
@@ -240,7 +240,7 @@ impl Reading {
     }
 
     /// Whether everything that is named is defined.
-    fn check_references(&self) -> Result<(), EdmxFault> {
+    fn check_references(&self) -> Result<(), EdmxError> {
         let out = &self.definitions;
         let defined = [
             (Reference::ComplexType, &out.complex_types),
@@ -291,11 +291,11 @@ fn local_name<'n>(namespaces: &HashSet<String>, name: &'n str) -> Option<&'n str
     }
 }
 
-fn definition(reason: String) -> EdmxFault {
-    EdmxFault::Definition(reason)
+fn definition(reason: String) -> EdmxError {
+    EdmxError::Definition(reason)
 }
 
-fn not_two_ends(association: &str) -> EdmxFault {
+fn not_two_ends(association: &str) -> EdmxError {
     definition(format!("Association {association:?} has not two of End"))
 }
 
@@ -304,7 +304,7 @@ fn required(
     element: &Element,
     attribute: &str,
     what: impl FnOnce() -> String,
-) -> Result<String, EdmxFault> {
+) -> Result<String, EdmxError> {
     let value = element.attribute("", attribute).map(str::to_owned);
     value.ok_or_else(|| definition(format!("{} has no {attribute}", what())))
 }
@@ -313,7 +313,7 @@ fn property(
     element: &Element,
     owner: &Arc<str>,
     name: String,
-) -> Result<PropertyDefinition, EdmxFault> {
+) -> Result<PropertyDefinition, EdmxError> {
     let plain = |attribute| element.attribute("", attribute).map(str::to_owned);
     let own = |attribute| {
         element
@@ -335,7 +335,7 @@ fn property(
     })
 }
 
-fn end(element: &Element, association: &str) -> Result<EndDefinition, EdmxFault> {
+fn end(element: &Element, association: &str) -> Result<EndDefinition, EdmxError> {
     let what = || format!("an End of Association {association:?}");
     let role = required(element, "Role", what)?;
     let (entity_type, name) = role

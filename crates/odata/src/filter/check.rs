@@ -1,12 +1,12 @@
 //! Fitting a filter to an entity type.
 
 use super::syntax::{Expr, Literal, Op};
-use super::{FilterFault, MAX_PREFIX_CHARS, PropertyRef, Test};
+use super::{FilterError, MAX_PREFIX_CHARS, PropertyRef, Test};
 use crate::edm::{EntityType, ID, SimpleType};
 use crate::value::{MAX_MILLIS, MIN_MILLIS, Value, is_decimal5, push_single};
 use crate::words::Phrase;
 
-pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Test, FilterFault> {
+pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Test, FilterError> {
     match expr {
         Expr::All(parts) => parts
             .iter()
@@ -23,7 +23,7 @@ pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Test, Filte
             let property = find(entity_type, name)?;
             let prefix = text_argument(&property, argument.as_ref())?;
             if prefix.chars().count() > MAX_PREFIX_CHARS {
-                return Err(FilterFault::PrefixTooLong);
+                return Err(FilterError::PrefixTooLong);
             }
             Ok(Test::StartsWith(property, prefix))
         }
@@ -39,36 +39,36 @@ pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Test, Filte
     }
 }
 
-fn find(entity_type: &EntityType, name: &str) -> Result<PropertyRef, FilterFault> {
-    let unknown = || FilterFault::UnknownProperty(name.to_owned());
+fn find(entity_type: &EntityType, name: &str) -> Result<PropertyRef, FilterError> {
+    let unknown = || FilterError::UnknownProperty(name.to_owned());
     let position = entity_type.properties.position(name).ok_or_else(unknown)?;
     let property = entity_type.properties.get(name).ok_or_else(unknown)?;
-    PropertyRef::new(property, position).ok_or(FilterFault::Syntax)
+    PropertyRef::new(property, position).ok_or(FilterError::Syntax)
 }
 
-fn mismatch(property: &PropertyRef) -> FilterFault {
-    FilterFault::TypeMismatch(property.name.to_string())
+fn mismatch(property: &PropertyRef) -> FilterError {
+    FilterError::TypeMismatch(property.name.to_string())
 }
 
-fn out_of_range(property: &PropertyRef) -> FilterFault {
-    FilterFault::OutOfRange(property.name.to_string())
+fn out_of_range(property: &PropertyRef) -> FilterError {
+    FilterError::OutOfRange(property.name.to_string())
 }
 
 fn text_argument(
     property: &PropertyRef,
     argument: Option<&Literal>,
-) -> Result<String, FilterFault> {
+) -> Result<String, FilterError> {
     match (property.simple, argument) {
         (SimpleType::String, Some(Literal::Text(raw))) => unescape(raw),
         _ => Err(mismatch(property)),
     }
 }
 
-fn compare(property: PropertyRef, op: Op, literal: &Literal) -> Result<Test, FilterFault> {
+fn compare(property: PropertyRef, op: Op, literal: &Literal) -> Result<Test, FilterError> {
     let equality = matches!(op, Op::Eq | Op::Ne);
     let orders_unordered = !equality && matches!(literal, Literal::Null | Literal::Bool(_));
     if orders_unordered || matches!(literal, Literal::Property) {
-        return Err(FilterFault::Syntax);
+        return Err(FilterError::Syntax);
     }
     let value = match (property.simple, literal) {
         (_, Literal::Null) if op == Op::Eq => return Ok(Test::IsNull(property)),
@@ -121,11 +121,11 @@ fn number(literal: &Literal) -> Option<f64> {
 }
 
 /// Interprets backslash sequences as JavaScript does; an unknown one stands for its character.
-fn unescape(raw: &str) -> Result<String, FilterFault> {
+fn unescape(raw: &str) -> Result<String, FilterError> {
     if !raw.contains('\\') {
         return Ok(raw.to_owned());
     }
-    let malformed = || FilterFault::Escape(raw.to_owned());
+    let malformed = || FilterError::Escape(raw.to_owned());
     let mut units: Vec<u16> = Vec::with_capacity(raw.len());
     let mut chars = raw.chars();
     let mut buffer = [0u16; 2];

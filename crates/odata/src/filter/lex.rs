@@ -1,6 +1,6 @@
 //! Tokens of filters.
 
-use super::FilterFault;
+use super::FilterError;
 use super::syntax::Literal;
 use crate::filter::syntax::parse_date_literal;
 
@@ -20,7 +20,7 @@ pub(super) enum Token {
 }
 
 /// The tokens of a filter. Words and literals have to be separated by something.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, FilterFault> {
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
     let mut found = Vec::new();
     let mut rest = text;
     let mut glued = false;
@@ -42,7 +42,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, FilterFault> {
         };
         let value = matches!(token, Token::Word(_) | Token::Literal(_));
         if glued && value {
-            return Err(FilterFault::Syntax);
+            return Err(FilterError::Syntax);
         }
         glued = value;
         found.push(token);
@@ -52,11 +52,11 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, FilterFault> {
 }
 
 /// Reads `'...'`; `''` inside is one quote.
-fn quoted(text: &str) -> Result<(String, &str), FilterFault> {
+fn quoted(text: &str) -> Result<(String, &str), FilterError> {
     let mut value = String::new();
-    let mut rest = text.strip_prefix('\'').ok_or(FilterFault::Syntax)?;
+    let mut rest = text.strip_prefix('\'').ok_or(FilterError::Syntax)?;
     loop {
-        let (plain, tail) = rest.split_once('\'').ok_or(FilterFault::Syntax)?;
+        let (plain, tail) = rest.split_once('\'').ok_or(FilterError::Syntax)?;
         value.push_str(plain);
         match tail.strip_prefix('\'') {
             Some(tail) => {
@@ -68,9 +68,9 @@ fn quoted(text: &str) -> Result<(String, &str), FilterFault> {
     }
 }
 
-fn word_or_literal(text: &str) -> Result<(Token, &str), FilterFault> {
+fn word_or_literal(text: &str) -> Result<(Token, &str), FilterError> {
     let end = text.find(|c: char| !is_word_char(c)).unwrap_or(text.len());
-    let (word, mut tail) = text.split_at_checked(end).ok_or(FilterFault::Syntax)?;
+    let (word, mut tail) = text.split_at_checked(end).ok_or(FilterError::Syntax)?;
     if tail.starts_with('\'') {
         let (inside, rest) = quoted(tail)?;
         return Ok((Token::Literal(prefixed(word, &inside)?), rest));
@@ -88,7 +88,7 @@ fn word_or_literal(text: &str) -> Result<(Token, &str), FilterFault> {
         return Ok((Token::Literal(literal), tail));
     }
     if word.is_empty() || number.len() != word.len() || word.contains('.') {
-        return Err(FilterFault::Syntax);
+        return Err(FilterError::Syntax);
     }
     Ok((
         match word {
@@ -106,16 +106,16 @@ fn is_word_char(c: char) -> bool {
 }
 
 /// A literal with a type in front of its quotes.
-fn prefixed(prefix: &str, inside: &str) -> Result<Literal, FilterFault> {
+fn prefixed(prefix: &str, inside: &str) -> Result<Literal, FilterError> {
     match prefix {
         "datetime" => parse_date_literal(inside, false)
             .map(Literal::Date)
-            .ok_or(FilterFault::Syntax),
+            .ok_or(FilterError::Syntax),
         "datetimeoffset" => parse_date_literal(inside, true)
             .map(Literal::Date)
-            .ok_or(FilterFault::Syntax),
+            .ok_or(FilterError::Syntax),
         "guid" | "time" | "X" | "binary" => Ok(Literal::Other),
-        _ => Err(FilterFault::Syntax),
+        _ => Err(FilterError::Syntax),
     }
 }
 

@@ -11,7 +11,7 @@
 //! More is read than is supported, so that what is missing can be told from what is wrong.
 
 use super::lex::{Token, tokens};
-use super::{FilterFault, MAX_FILTER_BYTES, MAX_FILTER_DEPTH};
+use super::{FilterError, MAX_FILTER_BYTES, MAX_FILTER_DEPTH};
 
 /// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,16 +96,16 @@ const UNSUPPORTED_FUNCTIONS: [&str; 19] = [
     "isof",
 ];
 
-pub(super) fn parse(text: &str) -> Result<Expr, FilterFault> {
+pub(super) fn parse(text: &str) -> Result<Expr, FilterError> {
     if text.len() > MAX_FILTER_BYTES {
-        return Err(FilterFault::Syntax);
+        return Err(FilterError::Syntax);
     }
     let mut parser = Parser {
         tokens: without_unmatched(tokens(text)?).into_iter().peekable(),
     };
     let node = parser.any(0)?;
     if parser.tokens.next().is_some() {
-        return Err(FilterFault::Syntax);
+        return Err(FilterError::Syntax);
     }
     lower(node)
 }
@@ -144,9 +144,9 @@ impl Parser {
             .is_some()
     }
 
-    fn any(&mut self, depth: usize) -> Result<Node, FilterFault> {
+    fn any(&mut self, depth: usize) -> Result<Node, FilterError> {
         if depth > MAX_FILTER_DEPTH {
-            return Err(FilterFault::Syntax);
+            return Err(FilterError::Syntax);
         }
         let first = self.all(depth)?;
         let mut nodes = vec![first];
@@ -156,7 +156,7 @@ impl Parser {
         Ok(single_or(nodes, Node::Any))
     }
 
-    fn all(&mut self, depth: usize) -> Result<Node, FilterFault> {
+    fn all(&mut self, depth: usize) -> Result<Node, FilterError> {
         let first = self.comparison(depth)?;
         let mut nodes = vec![first];
         while self.eat_word("and") {
@@ -165,7 +165,7 @@ impl Parser {
         Ok(single_or(nodes, Node::All))
     }
 
-    fn comparison(&mut self, depth: usize) -> Result<Node, FilterFault> {
+    fn comparison(&mut self, depth: usize) -> Result<Node, FilterError> {
         let left = self.operand(depth)?;
         let Some(op) = self.tokens.peek().and_then(comparison_of) else {
             return Ok(left);
@@ -175,7 +175,7 @@ impl Parser {
         Ok(Node::Compare(Box::new(left), op, Box::new(right)))
     }
 
-    fn operand(&mut self, depth: usize) -> Result<Node, FilterFault> {
+    fn operand(&mut self, depth: usize) -> Result<Node, FilterError> {
         let mut node = self.primary(depth)?;
         while OPERATORS.iter().any(|operator| self.eat_word(operator)) {
             self.primary(depth)?;
@@ -184,35 +184,35 @@ impl Parser {
         Ok(node)
     }
 
-    fn primary(&mut self, depth: usize) -> Result<Node, FilterFault> {
-        match self.tokens.next().ok_or(FilterFault::Syntax)? {
+    fn primary(&mut self, depth: usize) -> Result<Node, FilterError> {
+        match self.tokens.next().ok_or(FilterError::Syntax)? {
             Token::Literal(literal) => Ok(Node::Literal(literal)),
             Token::Open => {
                 let node = self.any(depth + 1)?;
                 if self.eat(&Token::Close) {
                     Ok(node)
                 } else {
-                    Err(FilterFault::Syntax)
+                    Err(FilterError::Syntax)
                 }
             }
             Token::Word(word) if word == "not" => {
                 if depth > MAX_FILTER_DEPTH {
-                    return Err(FilterFault::Syntax);
+                    return Err(FilterError::Syntax);
                 }
                 self.primary(depth + 1)?;
                 Ok(Node::Unsupported)
             }
             Token::Word(word) if self.eat(&Token::Open) => self.call(word, depth),
-            Token::Word(word) if is_keyword(&word) => Err(FilterFault::Syntax),
+            Token::Word(word) if is_keyword(&word) => Err(FilterError::Syntax),
             Token::Word(word) => Ok(Node::Property(word)),
-            Token::Close | Token::Comma => Err(FilterFault::Syntax),
+            Token::Close | Token::Comma => Err(FilterError::Syntax),
         }
     }
 
-    fn call(&mut self, name: String, depth: usize) -> Result<Node, FilterFault> {
+    fn call(&mut self, name: String, depth: usize) -> Result<Node, FilterError> {
         let known = matches!(name.as_str(), "startswith" | "substringof");
         if !known && !UNSUPPORTED_FUNCTIONS.contains(&name.as_str()) {
-            return Err(FilterFault::Syntax);
+            return Err(FilterError::Syntax);
         }
         let mut arguments = Vec::new();
         if !self.eat(&Token::Close) {
@@ -222,7 +222,7 @@ impl Parser {
                     break;
                 }
                 if !self.eat(&Token::Comma) {
-                    return Err(FilterFault::Syntax);
+                    return Err(FilterError::Syntax);
                 }
             }
         }
@@ -261,7 +261,7 @@ fn is_keyword(word: &str) -> bool {
 }
 
 /// Refuses what is not supported.
-fn lower(node: Node) -> Result<Expr, FilterFault> {
+fn lower(node: Node) -> Result<Expr, FilterError> {
     match node {
         Node::All(nodes) => nodes
             .into_iter()
@@ -275,42 +275,42 @@ fn lower(node: Node) -> Result<Expr, FilterFault> {
             .map(Expr::Any),
         Node::Compare(left, op, right) => lower_comparison(*left, op, *right),
         Node::Call(name, arguments) => lower_call(&name, arguments),
-        Node::Literal(_) | Node::Property(_) | Node::Unsupported => Err(FilterFault::Operator),
+        Node::Literal(_) | Node::Property(_) | Node::Unsupported => Err(FilterError::Operator),
     }
 }
 
-fn lower_comparison(left: Node, op: Op, right: Node) -> Result<Expr, FilterFault> {
+fn lower_comparison(left: Node, op: Op, right: Node) -> Result<Expr, FilterError> {
     match (left, right) {
         (Node::Property(name), Node::Literal(literal)) => Ok(Expr::Compare(name, op, literal)),
         // An unknown name on the left is told first.
         (Node::Property(name), Node::Property(_)) => Ok(Expr::Compare(name, op, Literal::Property)),
-        (Node::Unsupported, _) | (_, Node::Unsupported) => Err(FilterFault::Operator),
+        (Node::Unsupported, _) | (_, Node::Unsupported) => Err(FilterError::Operator),
         (Node::Call(name, _), _) | (_, Node::Call(name, _))
             if UNSUPPORTED_FUNCTIONS.contains(&name.as_str()) =>
         {
-            Err(FilterFault::Function)
+            Err(FilterError::Function)
         }
-        _ => Err(FilterFault::Syntax),
+        _ => Err(FilterError::Syntax),
     }
 }
 
-fn lower_call(name: &str, arguments: Vec<Node>) -> Result<Expr, FilterFault> {
+fn lower_call(name: &str, arguments: Vec<Node>) -> Result<Expr, FilterError> {
     if UNSUPPORTED_FUNCTIONS.contains(&name) {
-        return Err(FilterFault::Function);
+        return Err(FilterError::Function);
     }
-    let [first, second]: [Node; 2] = arguments.try_into().map_err(|_| FilterFault::Syntax)?;
+    let [first, second]: [Node; 2] = arguments.try_into().map_err(|_| FilterError::Syntax)?;
     let (target, argument) = if name == "startswith" {
         (first, second)
     } else {
         (second, first)
     };
     let Node::Property(property) = target else {
-        return Err(FilterFault::Syntax);
+        return Err(FilterError::Syntax);
     };
     let argument = match argument {
         Node::Literal(literal) => Some(literal),
         Node::Property(_) => None,
-        _ => return Err(FilterFault::Syntax),
+        _ => return Err(FilterError::Syntax),
     };
     Ok(if name == "startswith" {
         Expr::StartsWith(property, argument)

@@ -26,12 +26,12 @@ fn entity_type() -> EntityType {
     )
 }
 
-fn check(text: &str) -> Result<Filter<Typed>, FilterFault> {
+fn check(text: &str) -> Result<Filter<Typed>, FilterError> {
     Filter::parse(text)?.check(&entity_type())
 }
 
-fn mismatch(name: &str) -> FilterFault {
-    FilterFault::TypeMismatch(name.into())
+fn mismatch(name: &str) -> FilterError {
+    FilterError::TypeMismatch(name.into())
 }
 
 #[test]
@@ -81,15 +81,15 @@ fn what_cannot_be_understood() {
         "i eq 1a",
         "f eq 2222.2a",
     ] {
-        assert_eq!(check(bad), Err(FilterFault::Syntax), "{bad}");
+        assert_eq!(check(bad), Err(FilterError::Syntax), "{bad}");
     }
     let deep = |count: usize| format!("{}s eq 'a'{}", "(".repeat(count), ")".repeat(count));
     assert!(check(&deep(MAX_FILTER_DEPTH)).is_ok());
-    assert_eq!(check(&deep(MAX_FILTER_DEPTH + 1)), Err(FilterFault::Syntax));
-    assert_eq!(check(&"not ".repeat(3000)), Err(FilterFault::Syntax));
+    assert_eq!(check(&deep(MAX_FILTER_DEPTH + 1)), Err(FilterError::Syntax));
+    assert_eq!(check(&"not ".repeat(3000)), Err(FilterError::Syntax));
     assert_eq!(
         check(&format!("s eq '{}'", "a".repeat(MAX_FILTER_BYTES))),
-        Err(FilterFault::Syntax)
+        Err(FilterError::Syntax)
     );
     assert!(check(&vec!["i eq 1"; 1000].join(" or ")).is_ok());
 }
@@ -106,7 +106,7 @@ fn what_is_not_supported() {
         "'a'",
         "true",
     ] {
-        assert_eq!(check(text), Err(FilterFault::Operator), "{text}");
+        assert_eq!(check(text), Err(FilterError::Operator), "{text}");
     }
     for text in [
         "endswith(s,'a')",
@@ -116,7 +116,7 @@ fn what_is_not_supported() {
         "isof('x')",
         "year(t) eq 1",
     ] {
-        assert_eq!(check(text), Err(FilterFault::Function), "{text}");
+        assert_eq!(check(text), Err(FilterError::Function), "{text}");
     }
 }
 
@@ -176,7 +176,7 @@ fn literals_are_held_against_the_type() {
     ] {
         assert_eq!(
             check(text),
-            Err(FilterFault::OutOfRange(name.into())),
+            Err(FilterError::OutOfRange(name.into())),
             "{text}"
         );
     }
@@ -188,17 +188,17 @@ fn literals_are_held_against_the_type() {
         "x eq 1.5",
     ] {
         assert!(
-            matches!(check(text), Err(FilterFault::UnknownProperty(_))),
+            matches!(check(text), Err(FilterError::UnknownProperty(_))),
             "{text}"
         );
     }
     assert_eq!(
         check("s eq 'a\\u001_'"),
-        Err(FilterFault::Escape("a\\u001_".into()))
+        Err(FilterError::Escape("a\\u001_".into()))
     );
     assert_eq!(
         check(&format!("startswith(s,'{}')", "a".repeat(1001))),
-        Err(FilterFault::PrefixTooLong)
+        Err(FilterError::PrefixTooLong)
     );
     assert!(check(&format!("startswith(s,'{}')", "a".repeat(1000))).is_ok());
 }
@@ -325,7 +325,7 @@ fn functions_and_lists() {
     assert!(!filter.matches(&|property| other.value(&property.name)));
     assert!(matches!(
         Filter::parse("_Box.Name eq 'b'"),
-        Err(FilterFault::Syntax)
+        Err(FilterError::Syntax)
     ));
 }
 

@@ -13,7 +13,7 @@ pub const MAX_STRING_BYTES: usize = 51_200;
 /// The text is no value of the type, or out of its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the text is no value of {}", .0.name())]
-pub struct TextFault(pub SimpleType);
+pub struct TextError(pub SimpleType);
 
 /// Reads the text of a JSON scalar (strings unescaped, numbers and booleans as written) as a value of `simple`.
 ///
@@ -22,8 +22,8 @@ pub struct TextFault(pub SimpleType);
 /// digits on each side of it; doubles are 0 or between 2.23e-308 and 1.79e308 in size.
 ///
 /// # Errors
-/// [`TextFault`] when the text is not such a value.
-pub fn parse_text(simple: SimpleType, text: &str, now: i64) -> Result<Value, TextFault> {
+/// [`TextError`] when the text is not such a value.
+pub fn parse_text(simple: SimpleType, text: &str, now: i64) -> Result<Value, TextError> {
     let value = match simple {
         SimpleType::String => {
             (text.len() <= MAX_STRING_BYTES).then(|| Value::String(text.to_owned()))
@@ -38,7 +38,7 @@ pub fn parse_text(simple: SimpleType, text: &str, now: i64) -> Result<Value, Tex
         SimpleType::Double => parse_double(text).map(Value::Double),
         SimpleType::DateTime => parse_date(text, now).map(Value::DateTime),
     };
-    value.ok_or(TextFault(simple))
+    value.ok_or(TextError(simple))
 }
 
 /// Reads `/Date(n)/` or `SYSUTCDATETIME()` as milliseconds, `None` for other text and dates out of range.

@@ -152,7 +152,7 @@ impl<'de> Visitor<'de> for PropertiesVisitor {
 /// The bytes are no stored properties.
 #[derive(Debug, thiserror::Error)]
 #[error("stored property values cannot be decoded")]
-pub struct StoredFault(#[source] serde_json::Error);
+pub struct StoredError(#[source] serde_json::Error);
 
 impl Properties {
     /// The stored form.
@@ -165,8 +165,8 @@ impl Properties {
     /// Decodes [`Properties::to_stored`].
     ///
     /// # Errors
-    /// [`StoredFault`] when the bytes were not written by [`Properties::to_stored`].
-    pub fn from_stored(bytes: &[u8]) -> Result<Self, StoredFault> {
-        serde_json::from_slice(bytes).map_err(StoredFault)
+    /// [`StoredError`] when the bytes were not written by [`Properties::to_stored`].
+    pub fn from_stored(bytes: &[u8]) -> Result<Self, StoredError> {
+        serde_json::from_slice(bytes).map_err(StoredError)
     }
 }

@@ -119,8 +119,8 @@ impl Printer {
             return false;
         };
         for ace in printing.own.by_ref() {
-            if let Some(view) = view(names, &ace, None) {
-                printing.response.ace(out, &view);
+            if let Some(context) = context(names, &ace, None) {
+                printing.response.ace(out, &context);
                 return true;
             }
         }
@@ -131,8 +131,8 @@ impl Printer {
                 continue;
             };
             printing.entry += 1;
-            if let Some(view) = view(names, ace, Some(url)) {
-                printing.response.ace(out, &view);
+            if let Some(context) = context(names, ace, Some(url)) {
+                printing.response.ace(out, &context);
                 return true;
             }
         }
@@ -149,7 +149,11 @@ impl Printing {
 }
 
 /// The entry as it is shown; `None` if its role does not exist any more.
-fn view<'a>(names: &'a RoleNames, ace: &'a Ace, inherited: Option<&'a str>) -> Option<AceView<'a>> {
+fn context<'a>(
+    names: &'a RoleNames,
+    ace: &'a Ace,
+    inherited: Option<&'a str>,
+) -> Option<AceView<'a>> {
     let principal = match &ace.principal {
         Principal::All => PrincipalView::All,
         Principal::Role(id) => PrincipalView::Href(names.find(id)?),

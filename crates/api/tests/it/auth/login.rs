@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::Engine;
-use personium_model::settings::LoginPace;
+use personium_model::settings::LoginRateLimit;
 use serde_json::json;
 
 use super::{PASSWORD, cell_url, form, oauth, text, world};
@@ -365,7 +365,7 @@ async fn spraying_names_tells_nothing_and_leaves_room_for_other_cells() {
     let world = world(|s| {
         s.auth.hash_threads = Some(1);
         s.auth.interval_seconds = 1;
-        s.auth.login_pace.burst = 0;
+        s.auth.login_rate_limit.burst = 0;
     })
     .await;
     let spray = (0..400).map(|n| {
@@ -393,7 +393,7 @@ async fn spraying_names_tells_nothing_and_leaves_room_for_other_cells() {
 #[tokio::test]
 async fn spraying_slows_only_the_address_that_it_comes_from() {
     let world = world(|s| {
-        s.auth.login_pace = LoginPace {
+        s.auth.login_rate_limit = LoginRateLimit {
             burst: 20,
             per_minute: 6,
         };
@@ -461,14 +461,14 @@ async fn spraying_slows_only_the_address_that_it_comes_from() {
 
 /// Whether an account, or a name without one, waits after a failure.
 async fn waits(world: &World, name: &str) -> bool {
-    let view = world.unit.find_cell("c").await.unwrap().unwrap();
-    let whose = match view.find_account(name).await.unwrap() {
+    let context = world.unit.find_cell("c").await.unwrap().unwrap();
+    let whose = match context.find_account(name).await.unwrap() {
         Some(known) => known.id.clone(),
         None => name
             .bytes()
             .fold("?".to_owned(), |all, b| format!("{all}{b:02x}")),
     };
-    let key = format!("login-wait/{}/{whose}", view.cell().id);
+    let key = format!("login-wait/{}/{whose}", context.cell().id);
     world.unit.cache().get(&key).await.unwrap().is_some()
 }
 

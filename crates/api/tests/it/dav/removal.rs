@@ -101,18 +101,18 @@ async fn a_sweep_that_a_crash_interrupted_is_resumed() {
     world.mkcol("c/b/top/sub", "").await;
     world.put("c/b/top/sub/a", "x").await;
     // The unlinking as the crashed server committed it, without the work that follows.
-    let view = world.unit.find_cell("c").await.unwrap().unwrap();
-    let found = view.find_box("b").await.unwrap().unwrap();
-    let target = personium_model::locate::locate(&view, &found, &["top".to_owned()])
+    let context = world.unit.find_cell("c").await.unwrap().unwrap();
+    let found = context.find_box("b").await.unwrap().unwrap();
+    let target = personium_model::locate::locate(&context, &found, &["top".to_owned()])
         .await
         .unwrap();
-    personium_model::sweep::announce(&world.unit, &view)
+    personium_model::sweep::mark_pending(&world.unit, &context)
         .await
         .unwrap();
     let mut batch = personium_store::Batch::new();
     batch.delete(target.node().key.clone());
     personium_model::sweep::enlist(&mut batch, target.node().value()).unwrap();
-    view.records().commit(batch).await.unwrap();
+    context.records().commit(batch).await.unwrap();
     assert!(!world.keys(b"B").await.is_empty());
     world.unit.resume_sweeps().await.unwrap();
     assert!(world.keys(b"BM").await.is_empty());

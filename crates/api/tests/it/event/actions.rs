@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use personium_model::auth::issue;
-use personium_model::event::{Event, action};
+use personium_model::event::{Event, outbox};
 use personium_token::local::LocalKind;
 use personium_types::Code;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ async fn a_relayed_event_reaches_another_server_with_a_token_for_it() {
     world
         .rule(
             "r",
-            json!({"Action": "relay", "TargetUrl": target, "EventType": "t"}),
+            json!({"OutboxEntry": "relay", "TargetUrl": target, "EventType": "t"}),
         )
         .await;
     world.send_for_rules();
@@ -109,7 +109,7 @@ async fn what_cannot_be_sent_is_logged_and_forgotten() {
         .unwrap();
     let target = format!("http://{free}/far/");
     world
-        .rule("r", json!({"Action": "relay", "TargetUrl": target}))
+        .rule("r", json!({"OutboxEntry": "relay", "TargetUrl": target}))
         .await;
     world.send_for_rules();
     world.tell(json!({})).await;
@@ -128,10 +128,10 @@ async fn an_event_is_relayed_to_another_cell_as_whoever_caused_it() {
     world
         .rule(
             "r",
-            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
-    let there = json!({"Name": "l", "EventExternal": true, "Action": "log"});
+    let there = json!({"Name": "l", "EventExternal": true, "OutboxEntry": "log"});
     world.make("d/__ctl/Rule", &there.to_string()).await;
     world.send_for_rules();
     let token = world.access("c").await;
@@ -160,7 +160,7 @@ async fn an_event_that_comes_back_is_heard_three_times() {
     world
         .rule(
             "r",
-            json!({"Action": "relay.event", "TargetUrl": "personium-localcell:/"}),
+            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localcell:/"}),
         )
         .await;
     world.send_for_rules();
@@ -187,7 +187,7 @@ async fn a_service_is_called_as_whoever_caused_the_event() {
     world
         .rule(
             "r",
-            json!({"Action": "exec", "TargetUrl": "personium-localcell:/b/s/x"}),
+            json!({"OutboxEntry": "exec", "TargetUrl": "personium-localcell:/b/s/x"}),
         )
         .await;
     world.send_for_rules();
@@ -220,11 +220,14 @@ async fn a_token_of_a_rule_does_nothing_at_cell_level() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = format!("http://{}/far/", listener.local_addr().unwrap());
     world
-        .rule("r", json!({"Action": "relay.event", "TargetUrl": target}))
+        .rule(
+            "r",
+            json!({"OutboxEntry": "relay.event", "TargetUrl": target}),
+        )
         .await;
     let target = "personium-localunit:/d/__ctl/Role";
     world
-        .rule("s", json!({"Action": "relay", "TargetUrl": target}))
+        .rule("s", json!({"OutboxEntry": "relay", "TargetUrl": target}))
         .await;
     world.send_for_rules();
     let token = world.access("c").await;
@@ -248,7 +251,7 @@ async fn an_account_that_is_gone_causes_nothing_any_more() {
     world
         .rule(
             "r",
-            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
     let token = world.access("c").await;
@@ -288,7 +291,7 @@ async fn an_entity_is_copied_to_another_cell_and_kept_alike() {
         world
             .rule(
                 name,
-                json!({"Action": "relay.data", "TargetUrl": target, "EventType": kind}),
+                json!({"OutboxEntry": "relay.data", "TargetUrl": target, "EventType": kind}),
             )
             .await;
     }
@@ -337,10 +340,10 @@ async fn what_was_acknowledged_is_sent_after_a_restart() {
     world
         .rule(
             "r",
-            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
-    let there = json!({"Name": "l", "EventExternal": true, "Action": "log"});
+    let there = json!({"Name": "l", "EventExternal": true, "OutboxEntry": "log"});
     world.make("d/__ctl/Rule", &there.to_string()).await;
     world.grant_cell(&["p:event"]).await;
     let token = world.access("c").await;
@@ -362,9 +365,9 @@ async fn what_was_acknowledged_is_sent_after_a_restart() {
     assert!(world.keys(b"Q").await.is_empty());
     // The announcement of the cell goes with the start that finds nothing to do.
     let world = world.again();
-    let bell = world.unit.bell();
-    for cell in bell.announced(&world.unit).await.unwrap() {
-        bell.ring_for(&world.unit, cell).await.unwrap();
+    let outbox = world.unit.outbox();
+    for cell in outbox.announced(&world.unit).await.unwrap() {
+        outbox.ring_for(&world.unit, cell).await.unwrap();
     }
     let key = personium_model::keys::singles("event/cell/");
     assert!(world.unit.records().is_empty(&key).await.unwrap());
@@ -378,7 +381,7 @@ async fn who_sends_too_much_has_to_wait() {
         world
             .rule(
                 &format!("r{number}"),
-                json!({"Action": "relay", "TargetUrl": target}),
+                json!({"OutboxEntry": "relay", "TargetUrl": target}),
             )
             .await;
     }
@@ -400,7 +403,7 @@ async fn a_removed_cell_sends_nothing() {
     world
         .rule(
             "r",
-            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
     world.tell(json!({})).await;
@@ -423,11 +426,11 @@ async fn who_is_named_as_the_subject_does_not_make_an_account_act() {
     world
         .rule(
             "r",
-            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
-    let view = world.unit.find_cell("c").await.unwrap().unwrap();
-    let me = view.find_account("me").await.unwrap().unwrap();
+    let context = world.unit.find_cell("c").await.unwrap().unwrap();
+    let me = context.find_account("me").await.unwrap().unwrap();
     let subject = cell_url("c") + "#me";
     let basic = STANDARD.encode(format!("me:{PASSWORD}"));
     let named = world.signed(|t| t.subject.clone_from(&subject));
@@ -448,8 +451,11 @@ async fn who_is_named_as_the_subject_does_not_make_an_account_act() {
             .anybody("POST", "c/__event")
             .with("authorization", &authorization);
         assert_eq!(post.text("{}").send().await.status, 200);
-        let rule = action::list_rules(view.records()).await.unwrap().remove(0);
-        let (key, waiting) = action::find_next(view.records(), &rule)
+        let rule = outbox::list_rules(context.records())
+            .await
+            .unwrap()
+            .remove(0);
+        let (key, waiting) = outbox::find_next(context.records(), &rule)
             .await
             .unwrap()
             .unwrap();
@@ -457,7 +463,7 @@ async fn who_is_named_as_the_subject_does_not_make_an_account_act() {
         assert_eq!(event.subject.as_ref(), Some(&subject));
         assert_eq!(event.account, account);
         let made = async |event: &Event| {
-            issue::action_token(&world.unit, &view, event, None, Vec::new(), 1_000).await
+            issue::action_token(&world.unit, &context, event, None, Vec::new(), 1_000).await
         };
         let token = made(event).await.unwrap().unwrap();
         assert_eq!(LocalKind::of(&token), Some(kind));
@@ -469,7 +475,7 @@ async fn who_is_named_as_the_subject_does_not_make_an_account_act() {
             let refusal = made(&earlier).await.unwrap_err();
             assert_eq!(refusal.code(), Code::AuthnFailed);
         }
-        action::finish(&world.unit, &view, &key, &waiting, "200")
+        outbox::finish(&world.unit, &context, &key, &waiting, "200")
             .await
             .unwrap();
     }

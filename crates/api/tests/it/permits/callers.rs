@@ -149,8 +149,8 @@ impl Fixture {
         };
         let mut spaces = vec![Space::Unit];
         for name in ["c", "owned"] {
-            let view = self.world.unit.find_cell(name).await.unwrap();
-            spaces.extend(view.map(|view| Space::Cell(view.cell().id)));
+            let context = self.world.unit.find_cell(name).await.unwrap();
+            spaces.extend(context.map(|context| Space::Cell(context.cell().id)));
         }
         let mut out = Vec::new();
         for space in spaces {
@@ -276,7 +276,7 @@ impl Fixture {
         }
     }
 
-    /// Those who are answered in the same way, because nothing is needed.
+    /// Those who are answered in the same way, with_source nothing is needed.
     pub async fn anybody(&self, case: &Case) -> Vec<Caller> {
         let outcome = (case.status, String::new());
         let tokens = self.tokens().await;
@@ -315,14 +315,16 @@ impl Callers {
     pub async fn of(fixture: &Fixture, case: &Case, grant: Grant<'_>) -> Self {
         let tokens = fixture.tokens().await;
         let mut callers = match case.operation.need() {
-            Need::On(_) | Need::OnHolder(_) => {
+            Need::On(_) | Need::OnParent(_) => {
                 fixture.grant(case, grant.place(case)).await;
                 Self::by_list(case, tokens)
             }
             Need::UnitUser => Self::by_unit(case, tokens),
             Need::UnitAdmin => Self::by_administrator(case, tokens),
             Need::Manager => Self::by_owner(case, tokens),
-            Need::Nothing | Need::Proof => unreachable!("{case} is not decided by who asks"),
+            Need::Nothing | Need::SelfAuthenticated => {
+                unreachable!("{case} is not decided by who asks")
+            }
         };
         callers.refused.retain(|caller| !case.skips(caller));
         callers

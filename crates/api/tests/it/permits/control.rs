@@ -252,7 +252,7 @@ pub fn link_cases() -> Vec<Case> {
             .map_or("{}", |s| s.fresh);
         let through = format!("c/__ctl/{source}/{navigation}");
         for path in [&links, &format!("{links}{key}"), &through] {
-            out.push(case(O::AskCellLinks, "OPTIONS", path));
+            out.push(case(O::OptionsCellLinks, "OPTIONS", path));
         }
         let needs = link_needs(here, there);
         let mut add = |method, path: &str, body: &str, (a, b): (O, O), needs: (bool, bool)| {
@@ -314,8 +314,13 @@ pub fn cases() -> Vec<Case> {
             .gives(200, "<atom:title>Account</atom:title>"),
         case(O::DescribeCellControl, "OPTIONS", "c/__ctl").gives(200, ""),
         case(O::DescribeCellControl, "OPTIONS", "c/__ctl/$metadata").gives(200, ""),
-        case(O::AskCellLinks, "OPTIONS", links).gives(200, ""),
-        case(O::AskCellLinks, "OPTIONS", "c/__ctl/Account('old')/_Role").gives(200, ""),
+        case(O::OptionsCellLinks, "OPTIONS", links).gives(200, ""),
+        case(
+            O::OptionsCellLinks,
+            "OPTIONS",
+            "c/__ctl/Account('old')/_Role",
+        )
+        .gives(200, ""),
         case(O::WriteRoles, "POST", links)
             .text("{\"uri\":\"http://unit.example/c/__ctl/Role('old')\"}")
             .gives(204, "")

@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
         .gives(200, "http://unit.example/c/__token"),
         case(O::ReadErrorPage, "GET", "c/__html/error?code=PR400-AZ-0002")
             .gives(200, "<h1>Error</h1>"),
-        case(O::AskCell, "OPTIONS", "c").gives(200, ""),
+        case(O::OptionsCell, "OPTIONS", "c").gives(200, ""),
         case(O::ReadCellProperties, "PROPFIND", "c").gives(207, "cellstatus"),
         case(O::WriteCellAcl, "ACL", "c")
             .text(GRANT_ALL)
@@ -31,7 +31,7 @@ pub fn cases() -> Vec<Case> {
         case(O::ReadRolePages, "GET", "c/__role").gives(200, "b<br/>"),
         case(O::ReadRolePages, "GET", "c/__role/x").gives(200, "x"),
         case(O::ReadRolePages, "GET", "c/__role/x/y").gives(200, "xy"),
-        case(O::AskIntrospect, "OPTIONS", "c/__introspect").gives(200, ""),
+        case(O::OptionsIntrospect, "OPTIONS", "c/__introspect").gives(200, ""),
         case(O::Sign, "POST", "c/__sign").text("x").gives(200, "."),
         case_on(
             O::FindBox,
@@ -61,7 +61,11 @@ pub fn cases() -> Vec<Case> {
         "__log/archive/default.log.1",
         "__log/archive/x",
     ] {
-        out.push(case(O::AskEndpoint, "OPTIONS", &format!("c/{endpoint}")));
+        out.push(case(
+            O::OptionsEndpoint,
+            "OPTIONS",
+            &format!("c/{endpoint}"),
+        ));
     }
     out
 }
@@ -92,7 +96,7 @@ fn message_cases() -> Vec<Case> {
             .text(&json!({"Command": command}).to_string())
             .gives(204, "")
     };
-    let ask = |number| case(O::AskEndpoint, "OPTIONS", &path(&id(number)));
+    let ask = |number| case(O::OptionsEndpoint, "OPTIONS", &path(&id(number)));
     vec![
         ask(1),
         ask(2),

@@ -270,7 +270,7 @@ fn special() -> Vec<Case> {
             true => c.gives(403, "PR403-ST-0001"),
             false => c.gives(404, "PR404-DV-0001"),
         };
-        out.push(case_on(O::AskStream, "OPTIONS", queue, "c/b/str"));
+        out.push(case_on(O::OptionsStream, "OPTIONS", queue, "c/b/str"));
         out.push(missing(case_on(
             O::ReceiveFromStream,
             "GET",

@@ -20,7 +20,7 @@ use super::super::load::{self, Entity};
 use super::super::root::{Root, SetRef};
 use super::{creation, find_box_of};
 use crate::keys::{self, ControlSet};
-use crate::unit::Touch;
+use crate::unit::Invalidation;
 use crate::{Permit, entity};
 
 /// What shall become of a message.
@@ -112,7 +112,7 @@ fn members(item: &Value) -> Option<&Properties> {
 }
 
 /// Gives a command about a received message. An approved one is carried out: all that it asks for, or nothing.
-/// `check` may refuse that after the message was found, for instance because a privilege is lacking.
+/// `check` may refuse that after the message was found, for instance with_source a privilege is lacking.
 ///
 /// # Errors
 /// 404 if there is no such message, 400 if the command cannot be given about it; of an approval also 400 if a link
@@ -126,11 +126,11 @@ pub async fn change_status(
     check: &(dyn Fn(&Entity) -> Result<()> + Sync),
 ) -> Result<Entity> {
     let set = root.set(ControlSet::ReceivedMessage.name())?;
-    let touch = match command {
-        Command::Approve => root.touch(),
-        Command::Read | Command::Unread | Command::Reject => Touch::Data,
+    let invalidation = match command {
+        Command::Approve => root.invalidation(),
+        Command::Read | Command::Unread | Command::Reject => Invalidation::None,
     };
-    root.transact(touch, || async {
+    root.transact(invalidation, || async {
         let found = load::find_by_id(root, &set, id).await?;
         let found = found.ok_or(Code::NoSuchEntity)?;
         if !command.fits(&found) {

@@ -14,7 +14,7 @@ fn around(content: &str) -> String {
     )
 }
 
-fn read_content(content: &str) -> Result<Definitions, EdmxFault> {
+fn read_content(content: &str) -> Result<Definitions, EdmxError> {
     read(around(content).as_bytes())
 }
 
@@ -286,7 +286,7 @@ fn what_is_missing_or_wrong_is_named() {
             "an End of Association \"a\" has the Role \"e:\"",
         ),
     ] {
-        let expected = EdmxFault::Definition(reason.to_owned());
+        let expected = EdmxError::Definition(reason.to_owned());
         let found = read_content(&content);
         let first = found.and_then(|found| {
             found
@@ -321,7 +321,7 @@ fn what_is_missing_or_wrong_is_named() {
         ),
     ] {
         let fault = read_content(content).err();
-        let expected = (reason != "ok").then(|| EdmxFault::Definition(reason.to_owned()));
+        let expected = (reason != "ok").then(|| EdmxError::Definition(reason.to_owned()));
         assert_eq!(fault, expected, "{content}");
     }
     let found = read_content(&association("")).unwrap();
@@ -401,14 +401,14 @@ fn what_is_no_metadata_document_is_refused() {
             "a Schema has no Namespace",
         ),
     ] {
-        let expected = EdmxFault::Definition(reason.to_owned());
+        let expected = EdmxError::Definition(reason.to_owned());
         assert_eq!(read(text.as_bytes()), Err(expected), "{text}");
     }
 }
 
 #[test]
 fn what_is_not_acceptable_xml_is_refused() {
-    let not_xml = |text: &str| matches!(read(text.as_bytes()), Err(EdmxFault::NotXml(_)));
+    let not_xml = |text: &str| matches!(read(text.as_bytes()), Err(EdmxError::NotXml(_)));
     let good = around("<EntityType Name='e'/>");
     assert!(!not_xml(&good));
     let bomb = "<!DOCTYPE b [<!ENTITY x 'x'><!ENTITY y '&x;&x;&x;'><!ENTITY z '&y;&y;&y;'>]>";
@@ -429,7 +429,7 @@ fn what_is_not_acceptable_xml_is_refused() {
     assert!(not_xml(&around(&"<x>".repeat(100_000))));
     assert!(matches!(
         read(&[0xff, 0xfe, b'<', 0]),
-        Err(EdmxFault::NotXml(_))
+        Err(EdmxError::NotXml(_))
     ));
 }
 
@@ -440,7 +440,7 @@ fn a_part_of_a_document_is_not_read() {
     assert!(read(text).is_ok());
     for length in 0..text.len() {
         let part = text.get(..length).unwrap();
-        assert!(matches!(read(part), Err(EdmxFault::NotXml(_))), "{length}");
+        assert!(matches!(read(part), Err(EdmxError::NotXml(_))), "{length}");
     }
 }
 

@@ -10,16 +10,16 @@ const UNIT: usize = 1 << 10;
 
 /// Memory of which requests take parts. Nobody waits for it: two that hold a part and wait for more would never end.
 #[derive(Debug)]
-pub struct Room(Arc<Semaphore>);
+pub struct MemoryBudget(Arc<Semaphore>);
 
-/// A part of a [`Room`], given back when it is dropped.
+/// A part of a [`MemoryBudget`], given back when it is dropped.
 #[derive(Debug, Default)]
-pub struct Part {
+pub struct Reservation {
     permits: Option<OwnedSemaphorePermit>,
     bytes: usize,
 }
 
-impl Room {
+impl MemoryBudget {
     pub(crate) fn new(bytes: u64) -> Self {
         let permits = usize::try_from(bytes / UNIT as u64).unwrap_or(usize::MAX);
         Self(Arc::new(Semaphore::new(
@@ -31,7 +31,7 @@ impl Room {
     ///
     /// # Errors
     /// 503 if there is no room for it.
-    pub fn grow(&self, part: &mut Part, bytes: usize) -> Result<()> {
+    pub fn grow(&self, part: &mut Reservation, bytes: usize) -> Result<()> {
         let more = bytes.saturating_sub(part.bytes).div_ceil(UNIT);
         if more == 0 {
             return Ok(());
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_given_back() {
-        let room = Room::new(10 << 10);
-        let (mut one, mut other) = (Part::default(), Part::default());
+        let room = MemoryBudget::new(10 << 10);
+        let (mut one, mut other) = (Reservation::default(), Reservation::default());
         room.grow(&mut one, 1).unwrap();
         room.grow(&mut one, 6 << 10).unwrap();
         room.grow(&mut one, 100).unwrap();

@@ -3,29 +3,31 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Request;
-use personium_event::{Courier, Reply};
+use personium_event::{Reply, RequestSender};
 
-use crate::inside::{self, Origin};
-use crate::outside::Chosen;
+use crate::http_client::UrlTrust;
+use crate::loopback::{self, Origin};
 use crate::service::Service;
 
 /// Bytes of an answer that are read: more than an entity may have.
 const ANSWER_MAX: usize = 8 << 20;
 
 #[async_trait]
-impl Courier for Service {
+impl RequestSender for Service {
     async fn send(&self, request: Request<Bytes>) -> Option<Reply> {
-        let (unit, outside) = self.parts();
+        let (unit, http_client) = self.parts();
         let url = request.uri().to_string();
-        let answer = if inside::is_own(&unit, &url) {
+        let answer = if loopback::is_own(&unit, &url) {
             let origin = Origin {
                 unit: &unit,
-                outside: &outside,
+                http_client: &http_client,
                 depth: 0,
             };
-            inside::ask(origin, request, ANSWER_MAX).await.ok()
+            loopback::send(origin, request, ANSWER_MAX).await.ok()
         } else {
-            let asked = outside.ask(request, Chosen::ByOwner, ANSWER_MAX).await;
+            let asked = http_client
+                .ask(request, UrlTrust::CellOwner, ANSWER_MAX)
+                .await;
             asked
                 .inspect_err(|error| tracing::debug!("a rule could not ask {url}: {error}"))
                 .ok()

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::Event;
 use super::log::{self, Level};
 use crate::records::Records;
-use crate::unit::Touch;
-use crate::{CellView, Unit, keys};
+use crate::unit::Invalidation;
+use crate::{CellContext, Unit, keys};
 
 /// The kinds of request that rules send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sending {
+pub enum RequestKind {
     /// `exec`: the event to a service of the cell.
     Exec,
     /// `relay`: the event to a URL.
@@ -23,7 +23,7 @@ pub enum Sending {
     RelayData,
 }
 
-impl Sending {
+impl RequestKind {
     /// Its name in rules and in the log.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -38,13 +38,13 @@ impl Sending {
 
 /// A request that waits to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Action {
+pub struct OutboxEntry {
     /// The event, as everybody but rules sees it.
     #[serde(rename = "e")]
     pub event: Event,
     /// What kind of request.
     #[serde(rename = "k")]
-    pub sending: Sending,
+    pub sending: RequestKind,
     /// Where to, as the rule said when the event happened, as an `http(s)` URL.
     #[serde(rename = "t")]
     pub target: String,
@@ -56,9 +56,11 @@ pub(super) fn waiting() -> Key {
 }
 
 /// The next request that a rule has to send; `None` if there is none.
-pub async fn find_next(records: &Records, rule: &str) -> Result<Option<(Key, Action)>> {
+pub async fn find_next(records: &Records, rule: &str) -> Result<Option<(Key, OutboxEntry)>> {
     let range = keys::actions(rule);
-    let found = records.list::<Action>(&range, Direction::Up, 1).await?;
+    let found = records
+        .list::<OutboxEntry>(&range, Direction::Up, 1)
+        .await?;
     let next = found.into_iter().next();
     Ok(next.map(|(key, action)| (key, action.value)))
 }
@@ -82,9 +84,9 @@ pub async fn list_rules(records: &Records) -> Result<Vec<String>> {
 /// Forgets a request that was sent, and logs the event and what came of it: a status, or what stands for one.
 pub async fn finish(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     key: &Key,
-    action: &Action,
+    action: &OutboxEntry,
     outcome: &str,
 ) -> Result<()> {
     let result = Event {
@@ -96,20 +98,20 @@ pub async fn finish(
     let now = unit.now_ms();
     let lines = [&action.event, &result].map(|event| log::line(event, Level::Info, now));
     let log_is_full = unit
-        .transact(view, Touch::Data, || async {
+        .transact(context, Invalidation::None, || async {
             let mut batch = Batch::new();
-            if view.records().find_version(key).await?.is_none() {
+            if context.records().find_version(key).await?.is_none() {
                 return Ok((batch, false));
             }
             batch.assert(key.clone(), Expect::Present);
             batch.delete(key.clone());
             batch.add(waiting(), -1);
-            let full = log::append(unit, view.records(), &mut batch, lines.to_vec()).await?;
+            let full = log::append(unit, context.records(), &mut batch, lines.to_vec()).await?;
             Ok((batch, full))
         })
         .await?;
     if log_is_full {
-        log::roll_later(unit, view);
+        log::roll_later(unit, context);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use personium_types::Result;
 
 use super::issue::FAMILY_CLAIM;
 use crate::keys;
-use crate::{CellView, Unit};
+use crate::{CellContext, Unit};
 
 const DAY_MS: i64 = 86_400_000;
 /// Old records that one use removes at most.
@@ -29,7 +29,7 @@ fn name_of(text: &str) -> String {
 /// counts any more: one of the two users has stolen it.
 pub async fn spend_refresh(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     text: &str,
     token: &LocalToken,
 ) -> Result<bool> {
@@ -41,15 +41,16 @@ pub async fn spend_refresh(
     // Whatever came of the login expires within a day from when it ended.
     let ended = |day: u32| keys::spent(day, &format!("family/{family}"));
     let today = day(now);
-    view.records()
+    context
+        .records()
         .transact(|| async {
             let mut batch = Batch::new();
             for at in [today, today + 1] {
-                if view.records().find_bytes(&ended(at)).await?.is_some() {
+                if context.records().find_bytes(&ended(at)).await?.is_some() {
                     return Ok((batch, false));
                 }
             }
-            let first = spend(view, &used, today, &mut batch).await?;
+            let first = spend(context, &used, today, &mut batch).await?;
             if !first {
                 batch.put(ended(today + 1), Vec::new());
             }
@@ -61,30 +62,35 @@ pub async fn spend_refresh(
 /// Uses up a code; whether that was its first use.
 pub async fn spend_code(
     unit: &Unit,
-    view: &CellView,
+    context: &CellContext,
     text: &str,
     token: &LocalToken,
 ) -> Result<bool> {
     let today = day(unit.now_ms());
     let used = keys::spent(day(token.expires_at()), &name_of(text));
-    view.records()
+    context
+        .records()
         .transact(|| async {
             let mut batch = Batch::new();
-            let first = spend(view, &used, today, &mut batch).await?;
+            let first = spend(context, &used, today, &mut batch).await?;
             Ok((batch, first))
         })
         .await
 }
 
 /// Adds the first use of a token to the batch, and the removal of some old ones; false if it was used before.
-async fn spend(view: &CellView, used: &Key, today: u32, batch: &mut Batch) -> Result<bool> {
-    if view.records().find_bytes(used).await?.is_some() {
+async fn spend(context: &CellContext, used: &Key, today: u32, batch: &mut Batch) -> Result<bool> {
+    if context.records().find_bytes(used).await?.is_some() {
         return Ok(false);
     }
     batch.assert(used.clone(), Expect::Absent);
     batch.put(used.clone(), Vec::new());
     let old = keys::spent_before(today);
-    for key in view.records().list_keys(&old, Direction::Up, SWEPT).await? {
+    for key in context
+        .records()
+        .list_keys(&old, Direction::Up, SWEPT)
+        .await?
+    {
         batch.delete(key);
     }
     Ok(true)

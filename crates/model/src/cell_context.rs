@@ -1,4 +1,4 @@
-//! What is cached about a cell. A view is thrown away as a whole when anything structural in its cell changes.
+//! What is cached about a cell. A context is thrown away as a whole when anything structural in its cell changes.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use crate::{Cell, entity};
 
 /// Cells whose views are kept at most.
 const VIEWS: u64 = 2_000;
-/// Things remembered in one view at most.
+/// Things remembered in one context at most.
 const MEMOS: usize = 4_096;
 /// Generation counters; names and cells share them by hash, which only costs a needless reload.
 const GENERATIONS: usize = 4_096;
@@ -73,7 +73,7 @@ pub struct AccountInfo {
 }
 
 /// One state of a cell's structure, loaded bit by bit as it is asked for.
-pub struct CellView {
+pub struct CellContext {
     cell: Cell,
     records: Records,
     /// Of the name and of the cell.
@@ -83,7 +83,7 @@ pub struct CellView {
     memos: RwLock<HashMap<String, Arc<dyn Any + Send + Sync>>>,
 }
 
-impl CellView {
+impl CellContext {
     /// The catalogue entry.
     #[must_use]
     pub fn cell(&self) -> &Cell {
@@ -190,7 +190,7 @@ impl CellView {
     /// The account of this name with its roles.
     pub async fn find_account(&self, name: &str) -> Result<Option<Arc<AccountInfo>>> {
         let memo = format!("account/{name}");
-        if let Some(found) = self.recall(&memo) {
+        if let Some(found) = self.get_cached(&memo) {
             return Ok(Some(found));
         }
         let set = SetKey::control(ControlSet::Account);
@@ -207,7 +207,7 @@ impl CellView {
         )
         .await?;
         Ok(Some(
-            self.remember(
+            self.insert_cached(
                 memo,
                 AccountInfo {
                     id,
@@ -248,26 +248,26 @@ impl CellView {
         key: &personium_store::Key,
         default: impl FnOnce() -> Node,
     ) -> Result<Arc<Versioned<Node>>> {
-        if let Some(found) = self.recall(memo) {
+        if let Some(found) = self.get_cached(memo) {
             return Ok(found);
         }
         let node = self.records.find(key).await?.unwrap_or_else(|| Versioned {
             value: default(),
             version: 0,
         });
-        Ok(self.remember(memo.to_owned(), node))
+        Ok(self.insert_cached(memo.to_owned(), node))
     }
 
     /// Something that was remembered under this key, if it is of this type.
     #[must_use]
-    pub fn recall<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {
+    pub fn get_cached<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {
         let found = self.memos.read().get(key).cloned()?;
         found.downcast().ok()
     }
 
     /// Remembers something about the structure of the cell until it changes. It must be derived from records that
-    /// are changed with [`crate::unit::Touch::Structure`] only.
-    pub fn remember<T: Send + Sync + 'static>(&self, key: String, value: T) -> Arc<T> {
+    /// are changed with [`crate::unit::Invalidation::Cell`] only.
+    pub fn insert_cached<T: Send + Sync + 'static>(&self, key: String, value: T) -> Arc<T> {
         let value = Arc::new(value);
         let mut memos = self.memos.write();
         if memos.len() >= MEMOS {
@@ -292,12 +292,12 @@ pub fn box_node_key(id: &NodeId) -> personium_store::Key {
 
 /// The views of all cells that were used lately.
 pub(crate) struct Views {
-    views: Cache<String, Arc<CellView>>,
+    views: Cache<String, Arc<CellContext>>,
     generations: Vec<AtomicU64>,
     hasher: RandomState,
 }
 
-/// A place for a view whose loading began at a known generation of its name.
+/// A place for a context whose loading began at a known generation of its name.
 pub(crate) struct Ticket {
     name: String,
     generation: u64,
@@ -331,10 +331,10 @@ impl Views {
         }
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<CellView>> {
-        self.views
-            .get(name)
-            .filter(|view| view.generations == [self.current(name), self.current(view.cell.id)])
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<CellContext>> {
+        self.views.get(name).filter(|context| {
+            context.generations == [self.current(name), self.current(context.cell.id)]
+        })
     }
 
     pub(crate) fn ticket(&self, name: &str) -> Ticket {
@@ -344,8 +344,8 @@ impl Views {
         }
     }
 
-    pub(crate) fn insert(&self, ticket: Ticket, cell: Cell, records: Records) -> Arc<CellView> {
-        let view = Arc::new(CellView {
+    pub(crate) fn insert(&self, ticket: Ticket, cell: Cell, records: Records) -> Arc<CellContext> {
+        let context = Arc::new(CellContext {
             // Nothing of the cell itself was loaded yet.
             generations: [ticket.generation, self.current(cell.id)],
             cell,
@@ -354,18 +354,18 @@ impl Views {
             roles: OnceCell::new(),
             memos: RwLock::default(),
         });
-        self.views.insert(ticket.name, Arc::clone(&view));
-        view
+        self.views.insert(ticket.name, Arc::clone(&context));
+        context
     }
 
     /// Drops what is cached about a cell, whatever its name is by now.
-    pub(crate) fn forget_cell(&self, cell: &Cell) {
+    pub(crate) fn invalidate_cell(&self, cell: &Cell) {
         self.next(cell.id);
         self.views.invalidate(&cell.name);
     }
 
     /// Drops what is cached about which cell has this name.
-    pub(crate) fn forget_name(&self, name: &str) {
+    pub(crate) fn invalidate_cell_name(&self, name: &str) {
         self.next(name);
         self.views.invalidate(name);
     }

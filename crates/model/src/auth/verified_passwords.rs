@@ -13,7 +13,7 @@ const LIFE: Duration = Duration::from_secs(60);
 const REMEMBERED: u64 = 10_000;
 
 /// Remembers digests of right passwords under a key of this process; a new password makes the old digest useless.
-pub struct Proven {
+pub struct VerifiedPasswordCache {
     /// `None` where there was no randomness: then nothing is remembered.
     key: Option<[u8; 32]>,
     known: Cache<[u8; 32], ()>,
@@ -23,7 +23,7 @@ pub struct Proven {
 #[derive(Clone, Copy)]
 pub struct Mark([u8; 32]);
 
-impl Default for Proven {
+impl Default for VerifiedPasswordCache {
     fn default() -> Self {
         let mut key = [0; 32];
         Self {
@@ -36,7 +36,7 @@ impl Default for Proven {
     }
 }
 
-impl Proven {
+impl VerifiedPasswordCache {
     /// The mark of a password for what an account has stored; `None` if nothing can be remembered.
     #[must_use]
     pub fn mark(&self, account_id: &str, stored: &StoredHash, password: &str) -> Option<Mark> {
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn only_the_very_password_of_the_very_hash_is_known() {
-        let proven = Proven::default();
+        let proven = VerifiedPasswordCache::default();
         let stored = |hashed: &str| StoredHash {
             hashed: hashed.to_owned(),
             algorithm: None,
@@ -87,6 +87,6 @@ mod tests {
         ] {
             assert!(!proven.contains(mark(id, hash, password)));
         }
-        assert!(!Proven::default().contains(mark("a", "h", "p")));
+        assert!(!VerifiedPasswordCache::default().contains(mark("a", "h", "p")));
     }
 }

@@ -7,17 +7,17 @@ use personium_model::locate::Target;
 use personium_model::node::Node;
 use personium_model::odata::{Entity, Root, SetRef};
 use personium_model::records::Versioned;
-use personium_model::{Access, CellView, Permit, cell};
+use personium_model::{Access, CellContext, Permit, cell};
 use personium_types::{Code, Operation, Result};
 
 /// What decides about access to a service root.
-pub(crate) enum Gate {
+pub(crate) enum ServiceAuthorizer {
     /// Control objects of the unit: unit users only.
     Unit,
     /// Control objects of a cell: privileges of the cell.
     Cell {
         /// The cell.
-        view: Arc<CellView>,
+        context: Arc<CellContext>,
         /// Its node with its access control list.
         node: Arc<Versioned<Node>>,
     },
@@ -30,7 +30,7 @@ pub(crate) enum Gate {
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doing {
+pub(crate) enum AccessKind {
     /// It looks.
     Reading,
     /// It changes something.
@@ -59,21 +59,21 @@ fn of_set(set: ControlSet) -> (Operation, Operation) {
     }
 }
 
-impl Gate {
+impl ServiceAuthorizer {
     /// Lets a request read or write a set.
     pub(crate) fn permit(
         &self,
         root: &Root,
         access: &Access,
         set: &SetRef,
-        doing: Doing,
+        doing: AccessKind,
     ) -> Result<Permit> {
         let (read, write) = set
             .control
             .map_or((Operation::ReadEntities, Operation::WriteEntities), of_set);
         let operation = match doing {
-            Doing::Reading => read,
-            Doing::Writing => write,
+            AccessKind::Reading => read,
+            AccessKind::Writing => write,
         };
         self.permit_operation(root, access, operation)
     }
@@ -87,8 +87,8 @@ impl Gate {
         let urls = root.owner().urls();
         match self {
             Self::Unit => access.permit_unit(operation),
-            Self::Cell { view, node } => {
-                access.permit_cell(urls, view.cell(), &node.value.acl, operation)
+            Self::Cell { context, node } => {
+                access.permit_cell(urls, context.cell(), &node.value.acl, operation)
             }
             Self::Collection { target } => target.permit(urls, access, operation),
         }
@@ -101,7 +101,7 @@ impl Gate {
         root: &Root,
         access: &Access,
         (here, there): (&SetRef, &SetRef),
-        doing: Doing,
+        doing: AccessKind,
     ) -> Result<Permit> {
         use ControlSet::{Account, ReceivedMessage};
         match (here.control, there.control) {
@@ -143,7 +143,7 @@ impl Gate {
     /// Lets a request ask for the methods of links between two sets.
     pub(crate) fn permit_link_options(&self, root: &Root, access: &Access) -> Result<Permit> {
         match self {
-            Self::Cell { .. } => self.permit_operation(root, access, Operation::AskCellLinks),
+            Self::Cell { .. } => self.permit_operation(root, access, Operation::OptionsCellLinks),
             Self::Unit | Self::Collection { .. } => self.permit_description(root, access),
         }
     }

@@ -4,18 +4,18 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, Method};
-use personium_model::{Access, CellView, Permit, Unit};
+use personium_model::{Access, CellContext, Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::body::{self, Body};
-use crate::outside::Outside;
+use crate::http_client::HttpClient;
 
 /// One request to the unit or to one of its cells.
-pub struct Call {
+pub struct RequestContext {
     /// The unit.
     pub unit: Arc<Unit>,
     /// The way to other servers.
-    pub outside: Arc<Outside>,
+    pub http_client: Arc<HttpClient>,
     /// The method after overrides.
     pub method: Method,
     /// The headers after overrides.
@@ -39,11 +39,11 @@ pub struct Call {
 }
 
 /// A request to a cell.
-pub struct CellCall {
+pub struct CellRequest {
     /// The request.
-    pub call: Call,
+    pub call: RequestContext,
     /// The cell.
-    pub view: Arc<CellView>,
+    pub context: Arc<CellContext>,
 }
 
 /// Segments of a path, as sent and decoded. Empty ones at the end are gone.
@@ -79,12 +79,12 @@ impl Path {
     }
 }
 
-impl Call {
+impl RequestContext {
     /// A call without body.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         unit: Arc<Unit>,
-        outside: Arc<Outside>,
+        http_client: Arc<HttpClient>,
         method: Method,
         headers: HeaderMap,
         path: Path,
@@ -96,7 +96,7 @@ impl Call {
     ) -> Self {
         Self {
             unit,
-            outside,
+            http_client,
             method,
             headers,
             path,
@@ -149,7 +149,7 @@ impl Call {
     /// The whole body as bytes, at most `limit`.
     pub async fn read_body(&mut self, limit: usize) -> Result<bytes::Bytes> {
         let body = self.take_body();
-        body::read_within(body, limit, self.unit.body_room()).await
+        body::read_within(body, limit, self.unit.body_memory()).await
     }
 
     /// The first value of a query parameter, decoded as a form (`+` is a space).
@@ -167,11 +167,11 @@ impl Call {
     }
 }
 
-impl CellCall {
+impl CellRequest {
     /// The URL of the cell.
     #[must_use]
     pub fn cell_url(&self) -> String {
-        self.call.unit.urls().cell(&self.view.cell().name)
+        self.call.unit.urls().cell(&self.context.cell().name)
     }
 
     /// The permit for an operation that the access control list of the cell decides.
@@ -179,8 +179,8 @@ impl CellCall {
     /// # Errors
     /// 401 or 403 if whoever asks may not.
     pub async fn permit(&self, operation: Operation) -> Result<Permit> {
-        let node = self.view.cell_node().await?;
-        let (urls, cell) = (self.call.unit.urls(), self.view.cell());
+        let node = self.context.cell_node().await?;
+        let (urls, cell) = (self.call.unit.urls(), self.context.cell());
         self.call
             .access
             .permit_cell(urls, cell, &node.value.acl, operation)

@@ -13,12 +13,12 @@ const TURN: Duration = Duration::from_millis(2);
 
 /// The pace of long work: asked at each step, it lets others have their turn when it is time.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct QueryBudget {
     turn_ends: Instant,
     deadline: Option<Instant>,
 }
 
-impl Pace {
+impl QueryBudget {
     /// For a query, which is given up at its time limit.
     pub fn of_query(root: &Root) -> Self {
         let limit = Duration::from_millis(root.unit.settings().odata.query_timeout_ms);

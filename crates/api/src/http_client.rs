@@ -1,7 +1,7 @@
 //! Requests of the unit to other servers: HTTP/1.1, over TLS with the roots of this machine.
 
 mod address;
-mod way;
+mod proxy_connector;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,19 +15,19 @@ use hyper_util::rt::TokioExecutor;
 use personium_model::Settings;
 
 use self::address::is_public;
-use self::way::{Proxy, Way, bare_host};
+use self::proxy_connector::{Proxy, ProxyConnector, bare_host};
 use crate::body;
 use crate::token::Providers;
 
 /// Time for a whole exchange.
 const WHOLE_TIME: Duration = Duration::from_secs(20);
 
-type Connection = Client<HttpsConnector<Way>, Full<Bytes>>;
+type Connection = Client<HttpsConnector<ProxyConnector>, Full<Bytes>>;
 
 /// What the unit needs to talk to other servers, and what it remembers of what they said. Nothing is opened before the
 /// first request.
 #[derive(Default)]
-pub struct Outside {
+pub struct HttpClient {
     private_networks: bool,
     anywhere: OnceLock<Option<Connection>>,
     public: OnceLock<Option<Connection>>,
@@ -38,11 +38,11 @@ pub struct Outside {
 
 /// Who chose a URL, and so where it may lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chosen {
+pub enum UrlTrust {
     /// The operator of the unit: anywhere.
-    ByOperator,
+    Operator,
     /// The owner of a cell: not into the operator's own network, unless the operator permits that.
-    ByOwner,
+    CellOwner,
 }
 
 /// What another server answered.
@@ -76,7 +76,7 @@ pub enum FetchError {
     Time,
 }
 
-impl Outside {
+impl HttpClient {
     /// Through the proxy that the operator names, if any; servers of this machine are asked without it. The operator
     /// also says whether owners of cells may choose private addresses.
     #[must_use]
@@ -93,25 +93,25 @@ impl Outside {
         &self,
         url: &str,
         accept: &str,
-        chosen: Chosen,
+        trust: UrlTrust,
         limit: usize,
     ) -> Result<Fetched, FetchError> {
         let request = Request::get(url).header(header::ACCEPT, accept);
         let request = request.body(Bytes::new()).map_err(|_| FetchError::Url)?;
-        self.ask(request, chosen, limit).await
+        self.ask(request, trust, limit).await
     }
 
     /// Sends a request as it is. Redirects are not followed. The body of the answer has at most `limit` bytes.
     pub async fn ask(
         &self,
         mut request: Request<Bytes>,
-        chosen: Chosen,
+        trust: UrlTrust,
         limit: usize,
     ) -> Result<Fetched, FetchError> {
-        let chosen = if self.private_networks {
-            Chosen::ByOperator
+        let trust = if self.private_networks {
+            UrlTrust::Operator
         } else {
-            chosen
+            trust
         };
         let uri = request.uri();
         let host = uri.host().unwrap_or_default();
@@ -119,8 +119,8 @@ impl Outside {
         if !is_web || host.is_empty() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
             return Err(FetchError::Url);
         }
-        // Names are judged when they are resolved; addresses are not.
-        if chosen == Chosen::ByOwner && bare_host(uri).parse().is_ok_and(|ip| !is_public(ip)) {
+        // FilteredResolver are judged when they are resolved; addresses are not.
+        if trust == UrlTrust::CellOwner && bare_host(uri).parse().is_ok_and(|ip| !is_public(ip)) {
             return Err(FetchError::Connect("not a public address".into()));
         }
         let proxy = self.proxy.as_ref();
@@ -131,19 +131,19 @@ impl Outside {
             let headers = request.headers_mut();
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
-        let client = self.client(chosen).ok_or(FetchError::Tls)?;
+        let client = self.client(trust).ok_or(FetchError::Tls)?;
         let request = request.map(Full::new);
         tokio::time::timeout(WHOLE_TIME, exchange(client, request, limit))
             .await
             .map_err(|_| FetchError::Time)?
     }
 
-    fn client(&self, chosen: Chosen) -> Option<&Connection> {
-        let slot = match chosen {
-            Chosen::ByOperator => &self.anywhere,
-            Chosen::ByOwner => &self.public,
+    fn client(&self, trust: UrlTrust) -> Option<&Connection> {
+        let slot = match trust {
+            UrlTrust::Operator => &self.anywhere,
+            UrlTrust::CellOwner => &self.public,
         };
-        slot.get_or_init(|| connection(Way::new(chosen, self.proxy.clone())))
+        slot.get_or_init(|| connection(ProxyConnector::new(trust, self.proxy.clone())))
             .as_ref()
     }
 }
@@ -175,7 +175,7 @@ async fn exchange(
     })
 }
 
-fn connection(way: Way) -> Option<Connection> {
+fn connection(way: ProxyConnector) -> Option<Connection> {
     let tls = HttpsConnectorBuilder::new().with_native_roots().ok()?;
     let connector = tls.https_or_http().enable_http1().wrap_connector(way);
     Some(
@@ -192,16 +192,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_cell_cannot_make_the_unit_ask_its_own_network() {
-        let outside = Outside::default();
+        let http_client = HttpClient::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]"] {
             let url = format!("http://{host}:{port}/");
-            let fetched = outside.get(&url, "*/*", Chosen::ByOwner, 100).await;
+            let fetched = http_client.get(&url, "*/*", UrlTrust::CellOwner, 100).await;
             assert!(matches!(fetched, Err(FetchError::Connect(_))), "{url}");
         }
         for bad in ["http://u@example.com/", "x", "/", "http:///x"] {
-            let fetched = outside.get(bad, "*/*", Chosen::ByOwner, 100).await;
+            let fetched = http_client.get(bad, "*/*", UrlTrust::CellOwner, 100).await;
             assert!(matches!(fetched, Err(FetchError::Url)), "{bad}");
         }
     }

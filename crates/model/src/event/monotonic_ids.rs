@@ -12,12 +12,12 @@ const NUMBER_BITS: u32 = 20;
 
 /// Gives moments, each later than the one before, also when the clock goes back.
 #[derive(Debug)]
-pub(crate) struct Moments {
+pub(crate) struct MonotonicIds {
     last: AtomicI64,
     process: u32,
 }
 
-impl Default for Moments {
+impl Default for MonotonicIds {
     fn default() -> Self {
         let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
         Self {
@@ -27,7 +27,7 @@ impl Default for Moments {
     }
 }
 
-impl Moments {
+impl MonotonicIds {
     /// The next moment; see [`keys::moment`].
     pub(crate) fn next(&self, now_ms: i64) -> [u8; 16] {
         let now = now_ms << NUMBER_BITS;
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn moments_only_go_up() {
-        let moments = Moments::default();
+        let moments = MonotonicIds::default();
         let times = [5, 5, 5, 3, 6, 6, 2];
         let given: Vec<_> = times.iter().map(|now| moments.next(*now)).collect();
         assert!(given.windows(2).all(|pair| pair[0] < pair[1]), "{given:?}");

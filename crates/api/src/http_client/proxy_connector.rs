@@ -20,7 +20,7 @@ use personium_model::settings::OutgoingProxy;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::Chosen;
+use super::UrlTrust;
 use super::address::is_public;
 use crate::body::BoxError;
 
@@ -76,55 +76,55 @@ pub fn bare_host(uri: &Uri) -> &str {
 
 /// Connects to servers for requests whose URL was chosen by the same kind of person.
 #[derive(Clone)]
-pub struct Way {
-    chosen: Chosen,
-    straight: HttpConnector<Names>,
-    to_proxy: HttpConnector<Names>,
+pub struct ProxyConnector {
+    trust: UrlTrust,
+    straight: HttpConnector<FilteredResolver>,
+    to_proxy: HttpConnector<FilteredResolver>,
     proxy: Option<Proxy>,
 }
 
-impl Way {
+impl ProxyConnector {
     /// A way through the proxy, if there is one.
-    pub fn new(chosen: Chosen, proxy: Option<Proxy>) -> Self {
-        let connector = |chosen| {
-            let mut http = HttpConnector::new_with_resolver(Names { chosen });
+    pub fn new(trust: UrlTrust, proxy: Option<Proxy>) -> Self {
+        let connector = |trust| {
+            let mut http = HttpConnector::new_with_resolver(FilteredResolver { trust });
             http.set_connect_timeout(Some(CONNECT_TIME));
             http.enforce_http(false);
             http
         };
         Self {
-            chosen,
-            straight: connector(chosen),
-            to_proxy: connector(Chosen::ByOperator),
+            trust,
+            straight: connector(trust),
+            to_proxy: connector(UrlTrust::Operator),
             proxy,
         }
     }
 
-    async fn connect(mut self, target: Uri) -> Result<Link, BoxError> {
+    async fn connect(mut self, target: Uri) -> Result<ProxiedStream, BoxError> {
         let Some(proxy) = self.proxy.filter(|_| !is_this_machine(&target)) else {
             let stream = self.straight.call(target).await?;
-            return Ok(Link::new(stream, Role::Server));
+            return Ok(ProxiedStream::new(stream, Role::Server));
         };
         // It is the proxy that connects to the server, so no address of the name may be of the own network.
-        if self.chosen == Chosen::ByOwner && !leads_out(bare_host(&target)).await? {
+        if self.trust == UrlTrust::CellOwner && !leads_out(bare_host(&target)).await? {
             return Err("the name leads into the own network".into());
         }
         if target.scheme() == Some(&Scheme::HTTP) {
             let stream = self.to_proxy.call(proxy.uri).await?;
-            return Ok(Link::new(stream, Role::Proxy));
+            return Ok(ProxiedStream::new(stream, Role::Proxy));
         }
         let mut tunnel = Tunnel::new(proxy.uri, self.to_proxy);
         if let Some(authorization) = proxy.authorization {
             tunnel = tunnel.with_auth(authorization);
         }
-        Ok(Link::new(tunnel.call(target).await?, Role::Server))
+        Ok(ProxiedStream::new(tunnel.call(target).await?, Role::Server))
     }
 }
 
-impl Service<Uri> for Way {
-    type Response = Link;
+impl Service<Uri> for ProxyConnector {
+    type Response = ProxiedStream;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Link, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<ProxiedStream, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -136,10 +136,10 @@ impl Service<Uri> for Way {
 }
 
 /// The addresses of a name that may be asked.
-async fn addresses(chosen: Chosen, host: &str) -> io::Result<Vec<SocketAddr>> {
+async fn addresses(trust: UrlTrust, host: &str) -> io::Result<Vec<SocketAddr>> {
     let found = tokio::net::lookup_host((host, 0)).await?;
     let allowed: Vec<SocketAddr> = found
-        .filter(|a| chosen == Chosen::ByOperator || is_public(a.ip()))
+        .filter(|a| trust == UrlTrust::Operator || is_public(a.ip()))
         .collect();
     if allowed.is_empty() {
         return Err(io::Error::other("the name leads to no permitted address"));
@@ -156,11 +156,11 @@ async fn leads_out(host: &str) -> io::Result<bool> {
 /// Resolves names; leaves out addresses that may not be asked, so that a name that changes between a check and the
 /// connection gains nothing.
 #[derive(Debug, Clone)]
-struct Names {
-    chosen: Chosen,
+struct FilteredResolver {
+    trust: UrlTrust,
 }
 
-impl Service<Name> for Names {
+impl Service<Name> for FilteredResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
@@ -170,8 +170,8 @@ impl Service<Name> for Names {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let chosen = self.chosen;
-        Box::pin(async move { Ok(addresses(chosen, name.as_str()).await?.into_iter()) })
+        let trust = self.trust;
+        Box::pin(async move { Ok(addresses(trust, name.as_str()).await?.into_iter()) })
     }
 }
 
@@ -185,24 +185,24 @@ enum Role {
 }
 
 /// A connection that knows who reads at its other end.
-pub struct Link {
+pub struct ProxiedStream {
     stream: TokioIo<TcpStream>,
     role: Role,
 }
 
-impl Link {
+impl ProxiedStream {
     fn new(stream: TokioIo<TcpStream>, role: Role) -> Self {
         Self { stream, role }
     }
 }
 
-impl Connection for Link {
+impl Connection for ProxiedStream {
     fn connected(&self) -> Connected {
         self.stream.connected().proxy(self.role == Role::Proxy)
     }
 }
 
-impl Read for Link {
+impl Read for ProxiedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -212,7 +212,7 @@ impl Read for Link {
     }
 }
 
-impl Write for Link {
+impl Write for ProxiedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -239,12 +239,12 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::outside::{FetchError, Outside};
+    use crate::http_client::{FetchError, HttpClient};
 
     /// A proxy that answers everything itself, and tells the head of what it was asked.
     async fn proxy(
         credentials: Option<(&str, &str)>,
-    ) -> (Outside, mpsc::UnboundedReceiver<String>) {
+    ) -> (HttpClient, mpsc::UnboundedReceiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (tell, told) = mpsc::unbounded_channel();
@@ -259,7 +259,7 @@ mod tests {
                 stream.write_all(answer).await.unwrap();
             }
         });
-        let outside = Outside::new(&Settings {
+        let http_client = HttpClient::new(&Settings {
             outgoing_proxy: Some(OutgoingProxy {
                 host: "localhost".to_owned(),
                 port,
@@ -268,19 +268,23 @@ mod tests {
             }),
             ..Settings::default()
         });
-        (outside, told)
+        (http_client, told)
     }
 
-    async fn get(outside: &Outside, url: &str, chosen: Chosen) -> Result<String, FetchError> {
-        let fetched = outside.get(url, "*/*", chosen, 100).await?;
+    async fn get(
+        http_client: &HttpClient,
+        url: &str,
+        trust: UrlTrust,
+    ) -> Result<String, FetchError> {
+        let fetched = http_client.get(url, "*/*", trust, 100).await?;
         Ok(String::from_utf8_lossy(&fetched.body).into_owned())
     }
 
     #[tokio::test]
     async fn the_proxy_is_told_the_whole_url_and_who_asks() {
-        let (outside, mut told) = proxy(Some(("me", "pass:word"))).await;
+        let (http_client, mut told) = proxy(Some(("me", "pass:word"))).await;
         let url = "http://only-the-proxy-knows.invalid:81/a?b";
-        let body = get(&outside, url, Chosen::ByOperator).await.unwrap();
+        let body = get(&http_client, url, UrlTrust::Operator).await.unwrap();
         assert_eq!(body, "by");
         let head = told.recv().await.unwrap();
         assert!(
@@ -297,10 +301,10 @@ mod tests {
 
     #[tokio::test]
     async fn tls_goes_through_a_tunnel() {
-        let (outside, mut told) = proxy(Some(("me", "word"))).await;
+        let (http_client, mut told) = proxy(Some(("me", "word"))).await;
         let url = "https://only-the-proxy-knows.invalid/a";
         // What answers there speaks no TLS.
-        assert!(get(&outside, url, Chosen::ByOperator).await.is_err());
+        assert!(get(&http_client, url, UrlTrust::Operator).await.is_err());
         let head = told.recv().await.unwrap();
         let wanted = "CONNECT only-the-proxy-knows.invalid:443 HTTP/1.1\r\n";
         assert!(head.starts_with(wanted), "{head}");
@@ -315,7 +319,7 @@ mod tests {
     async fn this_machine_is_asked_without_the_proxy_and_without_its_password() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = server.local_addr().unwrap().port();
-        let (outside, mut told) = proxy(Some(("me", "word"))).await;
+        let (http_client, mut told) = proxy(Some(("me", "word"))).await;
         let heard = tokio::spawn(async move {
             let (mut stream, _) = server.accept().await.unwrap();
             let mut head = vec![0; 4096];
@@ -327,7 +331,7 @@ mod tests {
             String::from_utf8_lossy(&head[..read]).into_owned()
         });
         let url = format!("http://127.0.0.1:{port}/own");
-        get(&outside, &url, Chosen::ByOperator).await.unwrap();
+        get(&http_client, &url, UrlTrust::Operator).await.unwrap();
         let head = heard.await.unwrap();
         assert!(head.starts_with("GET /own HTTP/1.1\r\n"), "{head}");
         assert!(!head.to_ascii_lowercase().contains("proxy-"), "{head}");
@@ -336,7 +340,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_owner_of_a_cell_cannot_send_the_proxy_into_the_own_network() {
-        let (outside, mut told) = proxy(None).await;
+        let (http_client, mut told) = proxy(None).await;
         for url in [
             "http://10.1.2.3/",
             "https://10.1.2.3/",
@@ -344,11 +348,11 @@ mod tests {
             "https://[fd00::1]/",
             "http://name-that-is-not-known.invalid/",
         ] {
-            let refused = get(&outside, url, Chosen::ByOwner).await;
+            let refused = get(&http_client, url, UrlTrust::CellOwner).await;
             assert!(matches!(refused, Err(FetchError::Connect(_))), "{url}");
         }
         assert!(told.try_recv().is_err(), "the proxy was asked");
-        get(&outside, "http://8.8.8.8/", Chosen::ByOwner)
+        get(&http_client, "http://8.8.8.8/", UrlTrust::CellOwner)
             .await
             .unwrap();
         assert!(

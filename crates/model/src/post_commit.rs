@@ -5,14 +5,14 @@ use std::sync::Arc;
 use personium_store::{KeyRange, Result as StoreResult, Seal, Space};
 use personium_types::CellId;
 
-use crate::event::bell::Lane;
-use crate::unit::Touch;
+use crate::event::outbox_queue::OutboxPartition;
+use crate::unit::Invalidation;
 use crate::{Cell, Unit, sweep};
 
 /// What follows a commit, and what must hold for it elsewhere. It is decided together with the batch, so that it also happens if the request is given up
 /// while the batch is on its way to the disk.
 #[derive(Debug, Default)]
-pub struct FollowUp {
+pub struct PostCommit {
     /// A cell that must hold nothing in these ranges, and get nothing more, for the batch to be committed.
     empty: Option<(CellId, Vec<KeyRange>)>,
     steps: Vec<Step>,
@@ -21,18 +21,18 @@ pub struct FollowUp {
 #[derive(Debug)]
 enum Step {
     /// Drop what is cached about a cell.
-    ForgetCell(Cell),
+    InvalidateCell(Cell),
     /// Drop what is cached about which cell has a name.
-    ForgetName(String),
+    InvalidateCellName(String),
     /// Sweep what was unlinked in a cell.
     Sweep(CellId),
     /// Sweep what a removed cell left.
     SweepGone(CellId),
     /// Tell those who send that a rule has something to send.
-    Ring(Lane),
+    Ring(OutboxPartition),
 }
 
-impl FollowUp {
+impl PostCommit {
     /// Nothing follows.
     #[must_use]
     pub fn none() -> Self {
@@ -41,10 +41,10 @@ impl FollowUp {
 
     /// What follows a change in a cell.
     #[must_use]
-    pub fn touching(cell: &Cell, touch: Touch) -> Self {
-        match touch {
-            Touch::Data => Self::none(),
-            Touch::Structure => Self::none().with(Step::ForgetCell(cell.clone())),
+    pub fn invalidating(cell: &Cell, invalidation: Invalidation) -> Self {
+        match invalidation {
+            Invalidation::None => Self::none(),
+            Invalidation::Cell => Self::none().with(Step::InvalidateCell(cell.clone())),
         }
     }
 
@@ -55,8 +55,8 @@ impl FollowUp {
 
     /// As well, what is cached about which cell has this name is dropped.
     #[must_use]
-    pub fn forget_name(self, name: impl Into<String>) -> Self {
-        self.with(Step::ForgetName(name.into()))
+    pub fn invalidate_cell_name(self, name: impl Into<String>) -> Self {
+        self.with(Step::InvalidateCellName(name.into()))
     }
 
     /// As well, what was unlinked in a cell is swept.
@@ -83,8 +83,8 @@ impl FollowUp {
 
     /// As well, those who send are told about a rule.
     #[must_use]
-    pub fn ring(self, lane: Lane) -> Self {
-        self.with(Step::Ring(lane))
+    pub fn ring(self, partition: OutboxPartition) -> Self {
+        self.with(Step::Ring(partition))
     }
 
     /// As well, all of another.
@@ -118,12 +118,12 @@ impl FollowUp {
         let mut seal = seal;
         for step in self.steps {
             match step {
-                Step::ForgetCell(cell) => unit.forget_cell(&cell),
-                Step::ForgetName(name) => unit.forget_name(&name),
+                Step::InvalidateCell(cell) => unit.invalidate_cell(&cell),
+                Step::InvalidateCellName(name) => unit.invalidate_cell_name(&name),
                 _ if !committed => {}
                 Step::Sweep(cell) => sweep::start(unit, cell),
                 Step::SweepGone(cell) => sweep::start_gone(unit, cell, seal.take()),
-                Step::Ring(lane) => unit.bell().ring(lane),
+                Step::Ring(partition) => unit.outbox().ring(partition),
             }
         }
     }

@@ -8,8 +8,8 @@ use personium_model::Unit;
 use personium_types::{Code, Error, Result};
 
 use crate::body;
-use crate::call::Call;
-use crate::outside::{Fetched, Outside};
+use crate::http_client::{Fetched, HttpClient};
+use crate::request_context::RequestContext;
 use crate::service::Service;
 
 /// Whether a URL leads to this unit or to one of its cells.
@@ -26,17 +26,17 @@ pub(crate) struct Origin<'a> {
     /// The unit.
     pub unit: &'a Arc<Unit>,
     /// The way to other servers.
-    pub outside: &'a Arc<Outside>,
+    pub http_client: &'a Arc<HttpClient>,
     /// How many requests of the unit to itself led here.
     pub depth: u8,
 }
 
 impl<'a> Origin<'a> {
     /// A request that is being answered.
-    pub fn of(call: &'a Call) -> Self {
+    pub fn of(call: &'a RequestContext) -> Self {
         Self {
             unit: &call.unit,
-            outside: &call.outside,
+            http_client: &call.http_client,
             depth: call.depth,
         }
     }
@@ -46,14 +46,14 @@ impl<'a> Origin<'a> {
 ///
 /// # Errors
 /// If too many such requests led here; if the body of the answer is longer or breaks off.
-pub(crate) async fn ask(
+pub(crate) async fn send(
     origin: Origin<'_>,
     request: Request<Bytes>,
     limit: usize,
 ) -> Result<Fetched> {
     if origin.depth >= DEPTH_MAX {
         return Err(Error::new(Code::RelayAnswer)
-            .because("requests of the unit to itself lead to each other"));
+            .with_source("requests of the unit to itself lead to each other"));
     }
     let service = Service::inside(&origin);
     let answer = Box::pin(service.handle(request.map(body::full), None)).await;
@@ -95,18 +95,18 @@ mod tests {
         let keys = Keys::self_signed("unit.example", "a secret of this test", Stopped.now_ms());
         let urls = UnitUrls::new("http", "unit.example", None, true);
         let unit = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
-        let outside = Arc::new(Outside::new(unit.settings()));
+        let http_client = Arc::new(HttpClient::new(unit.settings()));
         let unit = Arc::new(unit);
         for (depth, answered) in [(0, true), (DEPTH_MAX - 1, true), (DEPTH_MAX, false)] {
             let origin = Origin {
                 unit: &unit,
-                outside: &outside,
+                http_client: &http_client,
                 depth,
             };
             let request = Request::get("http://unit.example/none/")
                 .body(Bytes::new())
                 .unwrap();
-            let reply = ask(origin, request, 1 << 10).await.ok();
+            let reply = send(origin, request, 1 << 10).await.ok();
             let expected = answered.then_some(StatusCode::NOT_FOUND);
             assert_eq!(reply.map(|reply| reply.status), expected, "{depth}");
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use personium_types::{Code, Error, Result};
 
-use crate::settings::LoginPace;
+use crate::settings::LoginRateLimit;
 
 /// Addresses that are remembered at most.
 const ADDRESSES: u64 = 100_000;
@@ -21,7 +21,7 @@ const MINUTE: i64 = 60_000;
 
 /// The buckets of all addresses.
 #[derive(Debug)]
-pub struct Pace {
+pub struct LoginRateLimiter {
     /// Milliseconds in which one failed login is forgiven; `None` if any number may fail.
     interval: Option<i64>,
     /// Milliseconds that may be owed.
@@ -31,12 +31,12 @@ pub struct Pace {
 
 /// An attempt that counts as failed unless it succeeds.
 #[derive(Debug)]
-pub struct Paced<'a> {
-    bucket: Option<(&'a Pace, Arc<AtomicI64>)>,
+pub struct LoginAttempt<'a> {
+    bucket: Option<(&'a LoginRateLimiter, Arc<AtomicI64>)>,
 }
 
-impl Pace {
-    pub(crate) fn new(rule: &LoginPace) -> Self {
+impl LoginRateLimiter {
+    pub(crate) fn new(rule: &LoginRateLimit) -> Self {
         let per_minute = i64::try_from(rule.per_minute).unwrap_or(i64::MAX).max(1);
         let interval = (MINUTE / per_minute).max(1);
         let burst = i64::try_from(rule.burst).unwrap_or(i64::MAX);
@@ -56,9 +56,9 @@ impl Pace {
     ///
     /// # Errors
     /// 429 with the seconds to wait, if too many failed from there lately.
-    pub(crate) fn begin(&self, from: Option<IpAddr>, now_ms: i64) -> Result<Paced<'_>> {
+    pub(crate) fn begin(&self, from: Option<IpAddr>, now_ms: i64) -> Result<LoginAttempt<'_>> {
         let Some(interval) = self.interval else {
-            return Ok(Paced { bucket: None });
+            return Ok(LoginAttempt { bucket: None });
         };
         let bucket = self.buckets.get_with(neighbourhood(from), Arc::default);
         let mut full_at = bucket.load(Ordering::Acquire);
@@ -71,7 +71,7 @@ impl Pace {
             }
             match bucket.compare_exchange_weak(full_at, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    return Ok(Paced {
+                    return Ok(LoginAttempt {
                         bucket: Some((self, bucket)),
                     });
                 }
@@ -81,7 +81,7 @@ impl Pace {
     }
 }
 
-impl Paced<'_> {
+impl LoginAttempt<'_> {
     /// The attempt did not fail, so it does not count.
     pub(crate) fn succeed(self) {
         if let Some((pace, bucket)) = self.bucket {
@@ -108,8 +108,8 @@ mod tests {
 
     const NOW: i64 = 1_700_000_000_000;
 
-    fn pace(burst: u64, per_minute: u64) -> Pace {
-        Pace::new(&LoginPace { burst, per_minute })
+    fn pace(burst: u64, per_minute: u64) -> LoginRateLimiter {
+        LoginRateLimiter::new(&LoginRateLimit { burst, per_minute })
     }
 
     fn address(text: &str) -> Option<IpAddr> {
