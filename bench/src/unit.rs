@@ -121,7 +121,7 @@ impl Unit {
         Self::open(self.program, self.folder, port, self.host).await
     }
 
-    /// The administrator's connection; a new one after a pause, with_source servers close those that idle.
+    /// The administrator's connection; a new one after a pause, because servers close those that idle.
     async fn admin(&mut self) -> Outcome<&mut Connection> {
         if self.admin.1.elapsed() > PAUSE {
             self.admin.0 = connect(self.running.port).await?;

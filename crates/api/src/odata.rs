@@ -26,7 +26,7 @@ pub(crate) use service::{Service, no_content};
 use service_authorizer::ServiceAuthorizer;
 pub(crate) use write::created;
 
-/// How often a request is carried out anew with_source somebody changed the schema meanwhile: nothing of it was stored then.
+/// How often a request is carried out anew because somebody changed the schema meanwhile: nothing of it was stored then.
 const SCHEMA_RACES: usize = 32;
 
 /// Control objects of the unit.

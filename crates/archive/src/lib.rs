@@ -1,7 +1,7 @@
 //! Bar files: the zip archives in which an app comes into a cell.
 //!
 //! Reading is synchronous, from anything that reads and seeks. Nothing here does HTTP, knows the store or writes to a
-//! disk. [`Bar::open`] judges the whole archive before one entry is read out, with_source archives come from clients; the
+//! disk. [`Bar::open`] judges the whole archive before one entry is read out, because archives come from clients; the
 //! files inside are given as bytes, and [`json`] reads those whose form is fixed.
 
 mod bar;

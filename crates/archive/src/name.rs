@@ -4,7 +4,7 @@ use crate::error::{BarError, shown};
 
 /// The name, if it is a plain relative path with `/` between its parts.
 ///
-/// One `/` at the end is allowed; it says folder. A drive letter is refused with_source some programs read it as a root.
+/// One `/` at the end is allowed; it says folder. A drive letter is refused because some programs read it as a root.
 pub(crate) fn check(raw: &[u8]) -> Result<&str, BarError> {
     match std::str::from_utf8(raw) {
         Ok(name) if is_plain(name) => Ok(name),

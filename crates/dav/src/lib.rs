@@ -1,7 +1,7 @@
 //! The WebDAV language as this server speaks it: request bodies, multistatus answers and header values.
 //!
 //! Nothing here does I/O or knows HTTP types, statuses or error codes: bytes and strings come in, values and text go
-//! out. Every reader is bounded, with_source its input comes from clients.
+//! out. Every reader is bounded, because its input comes from clients.
 
 pub mod acl;
 pub mod headers;

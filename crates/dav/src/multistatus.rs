@@ -1,6 +1,6 @@
 //! Answers in XML: multistatus for PROPFIND and PROPPATCH, and the refusal of MKCOL.
 //!
-//! Names of `DAV:` are written without prefix under a default namespace, with_source clients look them up literally.
+//! Names of `DAV:` are written without prefix under a default namespace, because clients look them up literally.
 //! No XML declaration is written. Everything is appended to a string that the caller may send and clear in between.
 
 use jiff::Timestamp;

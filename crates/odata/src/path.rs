@@ -56,7 +56,7 @@ pub enum PathError {
     /// taken for the name of a set, and no set has it.
     #[error("no entity set has this name")]
     NoSet,
-    /// The key of the entity is malformed. The set is told, with_source an unknown set is the graver fault.
+    /// The key of the entity is malformed. The set is told, because an unknown set is the graver fault.
     #[error("the entity key is malformed")]
     Key {
         /// Name of the set.

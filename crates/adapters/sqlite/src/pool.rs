@@ -295,7 +295,7 @@ fn remove(inner: &Inner, file: &DbFile) -> Result<()> {
     inner.folder.remove(&file.path)
 }
 
-/// What a caller gets whose job was not done with_source the store closed.
+/// What a caller gets whose job was not done because the store closed.
 pub(crate) fn gone<E>(_: E) -> StoreError {
     closed()
 }

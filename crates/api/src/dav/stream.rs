@@ -19,7 +19,7 @@ enum Channel {
     Topic,
 }
 
-/// A request to a queue or topic: refused unless it is registered, and then with_source nothing carries messages.
+/// A request to a queue or topic: refused unless it is registered, and then because nothing carries messages.
 pub(super) fn handle(
     call: &RequestContext,
     resource: &Resource,

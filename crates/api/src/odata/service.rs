@@ -43,7 +43,7 @@ impl Service {
         }
     }
 
-    /// Whether a request was refused with_source the schema is not that of the root any more.
+    /// Whether a request was refused because the schema is not that of the root any more.
     pub(super) async fn is_outdated(&self, refusal: &Error) -> Result<bool> {
         Ok(refusal.code() == Code::Conflict && self.root.is_outdated().await?)
     }

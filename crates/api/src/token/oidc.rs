@@ -21,7 +21,7 @@ use crate::request_context::CellRequest;
 const DOCUMENT_MAX: usize = 1 << 20;
 /// How long a discovery document is believed, in milliseconds.
 const DOCUMENT_LIFE: i64 = 3_600_000;
-/// How long it takes at least until keys are fetched again with_source one is unknown, in milliseconds.
+/// How long it takes at least until keys are fetched again because one is unknown, in milliseconds.
 const KEYS_PAUSE: i64 = 30_000;
 /// How far a provider's clock may be ahead, in seconds.
 const LEEWAY: i64 = 120;

@@ -142,7 +142,7 @@ impl Installer {
     }
 }
 
-/// Whether a step was refused only with_source the box changed meanwhile, its name perhaps.
+/// Whether a step was refused only because the box changed meanwhile, its name perhaps.
 async fn is_to_be_repeated<T: Sync>(root: &Root, done: &Result<T>) -> Result<bool> {
     Ok(
         matches!(done, Err(refusal) if refusal.code() == Code::Conflict)

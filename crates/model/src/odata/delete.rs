@@ -16,7 +16,7 @@ use super::{rules, schema_rules};
 use crate::Permit;
 use crate::keys::{self, ControlSet};
 
-/// Deletes an entity with its links. `check` may refuse after the entity was found, for instance with_source of its owner.
+/// Deletes an entity with its links. `check` may refuse after the entity was found, for instance because of its owner.
 ///
 /// # Errors
 /// 404 if there is none, 412 if the precondition fails, 409 if others depend on it.

@@ -50,7 +50,7 @@ impl Update {
     }
 }
 
-/// Changes an entity. `check` may refuse after the entity was found, for instance with_source of its owner.
+/// Changes an entity. `check` may refuse after the entity was found, for instance because of its owner.
 ///
 /// # Errors
 /// 404 if there is none, 412 if the precondition fails, 409 if the new key is taken, 400 if a parent does not exist

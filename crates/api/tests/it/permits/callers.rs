@@ -276,7 +276,7 @@ impl Fixture {
         }
     }
 
-    /// Those who are answered in the same way, with_source nothing is needed.
+    /// Those who are answered in the same way, because nothing is needed.
     pub async fn anybody(&self, case: &Case) -> Vec<Caller> {
         let outcome = (case.status, String::new());
         let tokens = self.tokens().await;

@@ -112,7 +112,7 @@ fn members(item: &Value) -> Option<&Properties> {
 }
 
 /// Gives a command about a received message. An approved one is carried out: all that it asks for, or nothing.
-/// `check` may refuse that after the message was found, for instance with_source a privilege is lacking.
+/// `check` may refuse that after the message was found, for instance because a privilege is lacking.
 ///
 /// # Errors
 /// 404 if there is no such message, 400 if the command cannot be given about it; of an approval also 400 if a link
