@@ -27,7 +27,7 @@ pub enum RuleAction {
 }
 
 impl RuleAction {
-    /// What the `OutboxEntry` of a rule means; `None` for an unknown one.
+    /// What the `Action` of a rule means; `None` for an unknown one.
     fn of(action: &str) -> Option<Self> {
         Some(match action {
             "log" | "log.info" => Self::Log(Level::Info),
@@ -126,7 +126,7 @@ impl Rule {
         stored: StoredEntity,
         in_box: Option<Arc<BoxInfo>>,
     ) -> Option<Self> {
-        let doing = RuleAction::of(&stored.text("OutboxEntry")?)?;
+        let doing = RuleAction::of(&stored.text("Action")?)?;
         let box_name = in_box.as_ref().map(|found| found.name.as_str());
         let target = stored
             .text("TargetUrl")

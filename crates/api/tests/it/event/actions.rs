@@ -53,7 +53,7 @@ async fn a_relayed_event_reaches_another_server_with_a_token_for_it() {
     world
         .rule(
             "r",
-            json!({"OutboxEntry": "relay", "TargetUrl": target, "EventType": "t"}),
+            json!({"Action": "relay", "TargetUrl": target, "EventType": "t"}),
         )
         .await;
     world.send_for_rules();
@@ -109,7 +109,7 @@ async fn what_cannot_be_sent_is_logged_and_forgotten() {
         .unwrap();
     let target = format!("http://{free}/far/");
     world
-        .rule("r", json!({"OutboxEntry": "relay", "TargetUrl": target}))
+        .rule("r", json!({"Action": "relay", "TargetUrl": target}))
         .await;
     world.send_for_rules();
     world.tell(json!({})).await;
@@ -128,10 +128,10 @@ async fn an_event_is_relayed_to_another_cell_as_whoever_caused_it() {
     world
         .rule(
             "r",
-            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
-    let there = json!({"Name": "l", "EventExternal": true, "OutboxEntry": "log"});
+    let there = json!({"Name": "l", "EventExternal": true, "Action": "log"});
     world.make("d/__ctl/Rule", &there.to_string()).await;
     world.send_for_rules();
     let token = world.access("c").await;
@@ -160,7 +160,7 @@ async fn an_event_that_comes_back_is_heard_three_times() {
     world
         .rule(
             "r",
-            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localcell:/"}),
+            json!({"Action": "relay.event", "TargetUrl": "personium-localcell:/"}),
         )
         .await;
     world.send_for_rules();
@@ -187,7 +187,7 @@ async fn a_service_is_called_as_whoever_caused_the_event() {
     world
         .rule(
             "r",
-            json!({"OutboxEntry": "exec", "TargetUrl": "personium-localcell:/b/s/x"}),
+            json!({"Action": "exec", "TargetUrl": "personium-localcell:/b/s/x"}),
         )
         .await;
     world.send_for_rules();
@@ -220,14 +220,11 @@ async fn a_token_of_a_rule_does_nothing_at_cell_level() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = format!("http://{}/far/", listener.local_addr().unwrap());
     world
-        .rule(
-            "r",
-            json!({"OutboxEntry": "relay.event", "TargetUrl": target}),
-        )
+        .rule("r", json!({"Action": "relay.event", "TargetUrl": target}))
         .await;
     let target = "personium-localunit:/d/__ctl/Role";
     world
-        .rule("s", json!({"OutboxEntry": "relay", "TargetUrl": target}))
+        .rule("s", json!({"Action": "relay", "TargetUrl": target}))
         .await;
     world.send_for_rules();
     let token = world.access("c").await;
@@ -251,7 +248,7 @@ async fn an_account_that_is_gone_causes_nothing_any_more() {
     world
         .rule(
             "r",
-            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
     let token = world.access("c").await;
@@ -291,7 +288,7 @@ async fn an_entity_is_copied_to_another_cell_and_kept_alike() {
         world
             .rule(
                 name,
-                json!({"OutboxEntry": "relay.data", "TargetUrl": target, "EventType": kind}),
+                json!({"Action": "relay.data", "TargetUrl": target, "EventType": kind}),
             )
             .await;
     }
@@ -340,10 +337,10 @@ async fn what_was_acknowledged_is_sent_after_a_restart() {
     world
         .rule(
             "r",
-            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
-    let there = json!({"Name": "l", "EventExternal": true, "OutboxEntry": "log"});
+    let there = json!({"Name": "l", "EventExternal": true, "Action": "log"});
     world.make("d/__ctl/Rule", &there.to_string()).await;
     world.grant_cell(&["p:event"]).await;
     let token = world.access("c").await;
@@ -381,7 +378,7 @@ async fn who_sends_too_much_has_to_wait() {
         world
             .rule(
                 &format!("r{number}"),
-                json!({"OutboxEntry": "relay", "TargetUrl": target}),
+                json!({"Action": "relay", "TargetUrl": target}),
             )
             .await;
     }
@@ -403,7 +400,7 @@ async fn a_removed_cell_sends_nothing() {
     world
         .rule(
             "r",
-            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
     world.tell(json!({})).await;
@@ -426,7 +423,7 @@ async fn who_is_named_as_the_subject_does_not_make_an_account_act() {
     world
         .rule(
             "r",
-            json!({"OutboxEntry": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
+            json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
         )
         .await;
     let context = world.unit.find_cell("c").await.unwrap().unwrap();

@@ -8,7 +8,7 @@ const CELL: &str = "https://unit.example/c/";
 fn rule(in_box: Option<(&str, Option<&str>)>, members: &[(&str, &str)]) -> Option<Rule> {
     let urls = UnitUrls::new("https", "unit.example", None, true);
     let mut doc = Properties::new();
-    doc.set("OutboxEntry", "log");
+    doc.set("Action", "log");
     for &(name, value) in members {
         if name == "EventExternal" {
             doc.set(name, value == "true");
@@ -140,7 +140,7 @@ fn urls_relative_to_the_box_are_understood() {
     ] {
         let found = rule(
             Some(("b", None)),
-            &[("OutboxEntry", "relay"), ("TargetUrl", target)],
+            &[("Action", "relay"), ("TargetUrl", target)],
         );
         assert_eq!(found.unwrap().target.unwrap(), absolute);
     }
@@ -164,5 +164,5 @@ fn rules_do_not_go_on_for_ever() {
 
 #[test]
 fn unknown_actions_do_nothing() {
-    assert!(rule(None, &[("OutboxEntry", "dance")]).is_none());
+    assert!(rule(None, &[("Action", "dance")]).is_none());
 }
