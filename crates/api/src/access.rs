@@ -38,7 +38,7 @@ pub async fn of_unit_call(call: &RequestContext) -> Result<Access> {
         }
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
         Credentials::Bearer(token) => {
-            bearer::of_unit(&call.unit, &token, call.header(UNIT_USER)).await
+            bearer::unit_access(&call.unit, &token, call.header(UNIT_USER)).await
         }
     }
 }
@@ -58,7 +58,14 @@ pub async fn of_cell_call(call: &CellRequest) -> Result<Access> {
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
         Credentials::Basic(..) if route == Some(CellRoute::Introspect) => Ok(Access::anonymous()),
         Credentials::Basic(name, password) => Ok(
-            match login::basic(unit, &call.context, (&name, &password), call.call.client).await? {
+            match login::authenticate_basic(
+                unit,
+                &call.context,
+                (&name, &password),
+                call.call.client,
+            )
+            .await?
+            {
                 Err(reason) => Access::invalid(reason),
                 Ok(account) => {
                     let known = call.context.find_account(&account.name).await?;
@@ -73,7 +80,7 @@ pub async fn of_cell_call(call: &CellRequest) -> Result<Access> {
             },
         ),
         Credentials::Bearer(token) => {
-            bearer::of_cell(unit, &call.context, &token, call.call.header(UNIT_USER)).await
+            bearer::cell_access(unit, &call.context, &token, call.call.header(UNIT_USER)).await
         }
     }
 }
@@ -114,7 +121,13 @@ fn by_cookie(call: &RequestContext, host: impl FnOnce() -> String) -> Credential
         return Credentials::None;
     };
     let opened = cookie(call, COOKIE)
-        .and_then(|value| call.unit.keys().local.open_cookie(&value, &host()).ok())
+        .and_then(|value| {
+            call.unit
+                .keys()
+                .local_tokens
+                .open_cookie(&value, &host())
+                .ok()
+        })
         .filter(|cookie| cookie.peer_is(&peer));
     match opened {
         Some(cookie) => Credentials::Bearer(cookie.token),

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode, header};
 use personium_model::Identity;
 use personium_model::auth::client;
-use personium_model::auth::introspect::{self, Facts};
+use personium_model::auth::introspect::{self, TokenInfo};
 use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
@@ -37,10 +37,13 @@ pub async fn handle(mut call: CellRequest, challenge: &mut Challenge) -> Result<
     let form = Form::parse(&body);
     let sight = sight(&call, &form)?;
     let token = form.get("token").unwrap_or_default();
-    let facts = introspect::facts(&call.call.unit, &call.context, token).await?;
+    let facts = introspect::introspect(&call.call.unit, &call.context, token).await?;
     let seen = facts.filter(|facts| match &sight {
         Sight::Everything => true,
-        Sight::App(app) => facts.schema.as_ref().is_some_and(|s| client::sees(app, s)),
+        Sight::App(app) => facts
+            .schema
+            .as_ref()
+            .is_some_and(|s| client::may_introspect(app, s)),
     });
     let body = seen.map_or_else(|| json!({"active": false}), describe);
     Ok(answer::json(StatusCode::OK, &body).with(header::CACHE_CONTROL, "no-store"))
@@ -102,7 +105,7 @@ fn by_secret(call: &CellRequest, id: &str, secret: &str) -> Result<Sight> {
     }
 }
 
-fn describe(facts: Facts) -> Value {
+fn describe(facts: TokenInfo) -> Value {
     let mut body = Map::new();
     body.insert("active".to_owned(), true.into());
     if let Some(schema) = facts.schema.filter(|s| !s.is_empty()) {

@@ -24,7 +24,7 @@ pub async fn certs(call: CellRequest) -> Result<Answer> {
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
         _ => return Err(call.call.method_not_allowed()),
     }
-    let key = cell_key::of(&call.call.unit, &call.context).await?;
+    let key = cell_key::get_or_create(&call.call.unit, &call.context).await?;
     let body = json!({"keys": [key.jwk()]});
     Ok(answer::json(StatusCode::OK, &body))
 }
@@ -41,7 +41,7 @@ pub async fn sign(mut call: CellRequest) -> Result<Answer> {
         return Err(Error::new(Code::NotAcceptable).with(JOSE));
     }
     let payload = call.call.read_body(PAYLOAD_MAX).await?;
-    let key = cell_key::of(&call.call.unit, &call.context).await?;
+    let key = cell_key::get_or_create(&call.call.unit, &call.context).await?;
     let signed = key.sign(&payload).map_err(Error::internal)?;
     Ok(answer::content(StatusCode::OK, JOSE, signed))
 }

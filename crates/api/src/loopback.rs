@@ -68,7 +68,7 @@ pub(crate) async fn send(
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
-    use personium_model::auth::Keys;
+    use personium_model::auth::UnitKeys;
     use personium_model::unit::Ports;
     use personium_model::{Settings, UnitUrls};
     use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
@@ -92,7 +92,7 @@ mod tests {
             cache: Arc::new(MemoryCache::new(1 << 10)),
             clock: Arc::new(Stopped),
         };
-        let keys = Keys::self_signed("unit.example", "a secret of this test", Stopped.now_ms());
+        let keys = UnitKeys::self_signed("unit.example", "a secret of this test", Stopped.now_ms());
         let urls = UnitUrls::new("http", "unit.example", None, true);
         let unit = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
         let http_client = Arc::new(HttpClient::new(unit.settings()));

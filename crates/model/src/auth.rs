@@ -24,26 +24,26 @@
 
 pub mod account;
 pub mod bearer;
-pub mod bound;
 pub mod cell_key;
+pub mod cell_token;
 pub mod client;
 pub mod hashing;
-pub mod history;
 pub mod id_token;
 pub mod introspect;
 pub mod ip_range;
 pub mod issue;
-pub mod keys;
 pub mod login;
+pub mod login_history;
 pub mod login_rate_limiter;
 pub mod one_time_tokens;
+pub mod password_rule;
 pub mod pkce;
-pub mod rule;
 pub mod scope;
+pub mod unit_keys;
 pub mod unit_user;
 pub mod verified_passwords;
 pub mod visitor;
 
 pub use account::hash_password;
-pub use keys::Keys;
-pub use rule::PasswordRule;
+pub use password_rule::PasswordRule;
+pub use unit_keys::UnitKeys;

@@ -69,7 +69,7 @@ pub struct AccountInfo {
     /// Whether it is deactivated.
     pub deactivated: bool,
     /// Which of its tokens still count; see [`crate::auth::account::EPOCH`].
-    pub epoch: Option<String>,
+    pub token_generation: Option<String>,
 }
 
 /// One state of a cell's structure, loaded bit by bit as it is asked for.
@@ -214,10 +214,10 @@ impl CellContext {
                     name: name.to_owned(),
                     roles,
                     deactivated: stored.value.text("Status").as_deref() == Some("deactivated"),
-                    epoch: stored
+                    token_generation: stored
                         .value
                         .hidden
-                        .get(crate::auth::account::EPOCH)
+                        .get(crate::auth::account::STORED_TOKEN_GENERATION)
                         .cloned(),
                 },
             ),

@@ -6,7 +6,7 @@ use personium_store::{Batch, BlobStore, Cache, RecordStore, Space, Stamp, StoreE
 use personium_types::{CellId, Clock, Code, Result};
 use tokio::sync::{RwLock, Semaphore};
 
-use crate::auth::Keys;
+use crate::auth::UnitKeys;
 use crate::auth::hashing::HashPool;
 use crate::auth::login::AccountLocks;
 use crate::auth::login_rate_limiter::LoginRateLimiter;
@@ -46,11 +46,11 @@ pub struct Unit {
 struct Shared {
     ports: Ports,
     urls: UnitUrls,
-    keys: Arc<Keys>,
+    keys: Arc<UnitKeys>,
     hashing: HashPool,
-    logins: AccountLocks,
-    pace: LoginRateLimiter,
-    proven: VerifiedPasswordCache,
+    account_locks: AccountLocks,
+    login_rate_limiter: LoginRateLimiter,
+    verified_passwords: VerifiedPasswordCache,
     views: Views,
     uploads: ConcurrencyLimiter,
     body_memory: MemoryBudget,
@@ -76,11 +76,11 @@ pub enum Invalidation {
 impl Unit {
     /// A unit on these ports, with these secrets.
     #[must_use]
-    pub fn new(ports: Ports, urls: UnitUrls, settings: Settings, keys: Arc<Keys>) -> Self {
+    pub fn new(ports: Ports, urls: UnitUrls, settings: Settings, keys: Arc<UnitKeys>) -> Self {
         let threads = settings
             .auth
             .hash_threads
-            .unwrap_or_else(HashPool::usual_threads);
+            .unwrap_or_else(HashPool::default_threads);
         let body_memory = MemoryBudget::new(settings.bodies_max);
         let uploads =
             ConcurrencyLimiter::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
@@ -92,9 +92,9 @@ impl Unit {
             urls,
             keys,
             hashing: HashPool::new(threads),
-            logins: AccountLocks::default(),
-            pace,
-            proven: VerifiedPasswordCache::default(),
+            account_locks: AccountLocks::default(),
+            login_rate_limiter: pace,
+            verified_passwords: VerifiedPasswordCache::default(),
             views: Views::default(),
             uploads,
             body_memory,
@@ -135,7 +135,7 @@ impl Unit {
 
     /// What it seals, signs, hashes and believes with.
     #[must_use]
-    pub fn keys(&self) -> &Arc<Keys> {
+    pub fn keys(&self) -> &Arc<UnitKeys> {
         &self.shared.keys
     }
 
@@ -145,16 +145,16 @@ impl Unit {
         &self.shared.hashing
     }
 
-    pub(crate) fn pace(&self) -> &LoginRateLimiter {
-        &self.shared.pace
+    pub(crate) fn login_rate_limiter(&self) -> &LoginRateLimiter {
+        &self.shared.login_rate_limiter
     }
 
     pub(crate) fn verified_passwords(&self) -> &VerifiedPasswordCache {
-        &self.shared.proven
+        &self.shared.verified_passwords
     }
 
-    pub(crate) fn logins(&self) -> &AccountLocks {
-        &self.shared.logins
+    pub(crate) fn account_locks(&self) -> &AccountLocks {
+        &self.shared.account_locks
     }
 
     /// Milliseconds since 1970.

@@ -169,7 +169,7 @@ fn certificates(report: &mut Report, loaded: &Loaded) {
         Err(error) => return report.add("keys", Outcome::Error, error.to_string()),
     };
     report.add("unit key", Outcome::Ok, "belongs to the certificate");
-    let facts = keys.unit.facts();
+    let facts = keys.signing.facts();
     let (outcome, detail) = describe(facts, now);
     report.add("unit certificate", outcome, detail);
     if let Ok(urls) = wiring::urls(loaded) {
@@ -185,7 +185,7 @@ fn certificates(report: &mut Report, loaded: &Loaded) {
             format!("names {name}, the unit is {}", urls.host()),
         );
     }
-    for root in keys.roots.facts() {
+    for root in keys.trust_roots.facts() {
         let (outcome, detail) = describe(root, now);
         report.add("trusted root", outcome, detail);
     }

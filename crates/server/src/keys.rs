@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use personium_model::auth::Keys;
+use personium_model::auth::UnitKeys;
 use personium_token::local::LocalKeys;
 use personium_token::random::{Random, SystemRandom};
 use personium_token::trust::{TrustRoots, UnitKey, generate_self_signed};
@@ -102,7 +102,7 @@ pub fn make_missing(config: &Config, host: &str, now_ms: i64) -> Result<(), Keys
 ///
 /// # Errors
 /// If a file is missing or not usable, key and certificate do not belong together, or the secret is too short.
-pub fn load(config: &Config, now_ms: i64) -> Result<Keys, KeysError> {
+pub fn load(config: &Config, now_ms: i64) -> Result<UnitKeys, KeysError> {
     let folder = &config.store.data_dir;
     let secret = match &config.security.secret {
         Some(secret) => secret.clone(),
@@ -129,11 +129,11 @@ pub fn load(config: &Config, now_ms: i64) -> Result<Keys, KeysError> {
         .collect::<Result<Vec<_>, _>>()?;
     let slices: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
     let roots = TrustRoots::load(&slices, now_ms).map_err(|error| content("x509.root", &error))?;
-    Ok(Keys {
-        local,
-        unit,
-        roots,
-        password: config.hashing.settings(&config.passwords),
+    Ok(UnitKeys {
+        local_tokens: local,
+        signing: unit,
+        trust_roots: roots,
+        password_hashing: config.hashing.settings(&config.passwords),
     })
 }
 
@@ -250,10 +250,10 @@ mod tests {
         make_missing(&config, "unit.example", NOW).unwrap();
         let keys = load(&config, NOW).unwrap();
         assert_eq!(
-            keys.unit.facts().common_name.as_deref(),
+            keys.signing.facts().common_name.as_deref(),
             Some("unit.example")
         );
-        assert_eq!(keys.roots.facts().count(), 1);
+        assert_eq!(keys.trust_roots.facts().count(), 1);
         let mut before = Vec::new();
         for name in [SECRET_FILE, KEY_FILE, CERTIFICATE_FILE] {
             let path = folder.path().join(name);

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use personium_folder::FolderStore;
-use personium_model::auth::{Keys, PasswordRule};
+use personium_model::auth::{PasswordRule, UnitKeys};
 use personium_model::settings::{
     AuthRules, BarLimits, DavLimits, EventRules, LoginRateLimit, OdataLimits, OidcProvider,
     OutgoingProxy,
@@ -61,7 +61,7 @@ pub struct Foundation {
     /// Its URLs.
     pub urls: UnitUrls,
     /// What it signs and seals with.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<UnitKeys>,
     /// Records.
     pub records: Arc<SqliteStore>,
     /// File bodies.

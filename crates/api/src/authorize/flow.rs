@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use http::header;
 use personium_model::Access;
-use personium_model::auth::account::{self, Status};
-use personium_model::auth::history::History;
-use personium_model::auth::issue::{self, Grant, Holder};
-use personium_model::auth::login::{self, Attempt, Outcome, Way};
-use personium_model::auth::{bearer, bound, id_token, scope};
+use personium_model::auth::account::{self, AccountStatus};
+use personium_model::auth::issue::{self, Grant, TokenSubject};
+use personium_model::auth::login::{self, LoginChannel, LoginOutcome, LoginRequest};
+use personium_model::auth::login_history::LoginHistory;
+use personium_model::auth::{bearer, cell_token, id_token, scope};
 use personium_token::local::{LocalKind, LocalToken};
 use personium_types::{Code, Result};
 
@@ -30,7 +30,7 @@ struct User {
     account: String,
     epoch: Option<String>,
     /// What is told after a login with a password.
-    history: Option<History>,
+    history: Option<LoginHistory>,
     /// The scopes of the token in the cookie that this login comes of.
     most: Option<Vec<String>>,
 }
@@ -99,10 +99,10 @@ async fn by_cookie(call: &CellRequest) -> Result<Option<Result<User, &'static No
     };
     let cookie = unit
         .keys()
-        .local
+        .local_tokens
         .open_cookie(&value, &access::host_of(&call.cell_url()));
     let token = cookie.ok().and_then(|cookie| {
-        bound::open_as(
+        cell_token::open_as(
             unit,
             &call.context,
             &cookie.token,
@@ -117,13 +117,13 @@ async fn by_cookie(call: &CellRequest) -> Result<Option<Result<User, &'static No
     if token.expired_at(unit.now_ms()) {
         return Ok(Some(Err(&page::EXPIRED)));
     }
-    let counts = bearer::counts(unit, &call.context, &token).await?;
+    let counts = bearer::is_still_valid(unit, &call.context, &token).await?;
     let known = account::find(&call.context, &token.subject).await?;
-    let known = known.filter(|known| counts && known.status == Status::Active);
+    let known = known.filter(|known| counts && known.status == AccountStatus::Active);
     Ok(Some(known.ok_or(&page::LOG_IN).map(|known| User {
         id: known.id,
         account: known.name,
-        epoch: known.epoch,
+        epoch: known.token_generation,
         history: None,
         most: Some(token.scopes),
     })))
@@ -135,25 +135,25 @@ async fn log_in(
     name: &str,
     password: &str,
 ) -> Result<Answer> {
-    let attempt = Attempt {
+    let attempt = LoginRequest {
         name,
         password,
-        client: call.call.client,
-        way: Way::Form,
+        client_address: call.call.client,
+        channel: LoginChannel::Form,
     };
     let unit = &call.call.unit;
     let outcome = match login::login(unit, &call.context, &attempt).await {
-        Err(refusal) if refusal.code() == Code::LoginsTooMany => Outcome::Refused,
+        Err(refusal) if refusal.code() == Code::LoginsTooMany => LoginOutcome::Refused,
         outcome => outcome?,
     };
     match outcome {
-        Outcome::Refused => Ok(again(call, request, None, &page::REFUSED)),
-        Outcome::ChangePassword(login) => {
+        LoginOutcome::Refused => Ok(again(call, request, None, &page::REFUSED)),
+        LoginOutcome::PasswordChangeRequired(login) => {
             let grant = Grant {
-                holder: Holder::Resident {
+                subject: TokenSubject::Resident {
                     id: login.account.id,
                     account: login.account.name,
-                    epoch: login.account.epoch,
+                    token_generation: login.account.token_generation,
                 },
                 schema: None,
                 scopes: Vec::new(),
@@ -168,11 +168,11 @@ async fn log_in(
             )?;
             Ok(again(call, request, Some(&token), &page::MUST_CHANGE))
         }
-        Outcome::In(login) => {
+        LoginOutcome::Authenticated(login) => {
             let user = User {
                 id: login.account.id,
                 account: login.account.name,
-                epoch: login.account.epoch,
+                epoch: login.account.token_generation,
                 history: Some(login.history),
                 most: None,
             };
@@ -184,14 +184,14 @@ async fn log_in(
 /// Sets the new password of who holds a token for that, and logs in with it.
 async fn change(call: &CellRequest, request: &Request, token: &str) -> Result<Answer> {
     let unit = &call.call.unit;
-    let opened = bound::open_as(unit, &call.context, token, LocalKind::PasswordChange);
+    let opened = cell_token::open_as(unit, &call.context, token, LocalKind::PasswordChange);
     let Ok(opened) = opened else {
         return Ok(again(call, request, None, &page::LOG_IN));
     };
     if opened.expired_at(unit.now_ms()) {
         return Ok(again(call, request, None, &page::EXPIRED));
     }
-    if !bearer::counts(unit, &call.context, &opened).await? {
+    if !bearer::is_still_valid(unit, &call.context, &opened).await? {
         return Ok(again(call, request, None, &page::LOG_IN));
     }
     let Some(password) = request.form.get("password") else {
@@ -215,19 +215,19 @@ async fn change(call: &CellRequest, request: &Request, token: &str) -> Result<An
 /// Sends the user back to the application with what it wanted.
 async fn finish(call: &CellRequest, request: &Request, user: &User) -> Result<Answer> {
     let (unit, context) = (&call.call.unit, &call.context);
-    scope::check_roles(unit.urls(), context, &request.scopes).await?;
+    scope::check_role_urls(unit.urls(), context, &request.scopes).await?;
     let mut scopes = match request.wanted {
         Wanted::Code => request.scopes.clone(),
         Wanted::Token | Wanted::IdToken => Vec::new(),
     };
     if let Some(most) = &user.most {
-        scope::narrow(&mut scopes, most);
+        scope::retain_allowed(&mut scopes, most);
     }
     let grant = Grant {
-        holder: Holder::Resident {
+        subject: TokenSubject::Resident {
             id: user.id.clone(),
             account: user.account.clone(),
-            epoch: user.epoch.clone(),
+            token_generation: user.epoch.clone(),
         },
         schema: Some(request.client_id.clone()),
         scopes,
@@ -258,7 +258,7 @@ async fn finish(call: &CellRequest, request: &Request, user: &User) -> Result<An
     }
     if request.wanted == Wanted::IdToken {
         let nonce = request.form.get("nonce");
-        let claims = id_token::Claims {
+        let claims = id_token::IdTokenClaims {
             account: &user.account,
             audience: &request.client_id,
             nonce,

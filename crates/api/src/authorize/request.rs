@@ -90,8 +90,8 @@ pub async fn read(call: &CellRequest, form: Form) -> Result<Request, Refusal> {
         return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
     };
     let most = &call.call.unit.settings().auth.scope_code;
-    let asked = scope::split(form.raw("scope").unwrap_or_default());
-    let scopes = scope::within(&asked, most);
+    let asked = scope::parse(form.raw("scope").unwrap_or_default());
+    let scopes = scope::restrict(&asked, most);
     if wanted == Wanted::IdToken && scopes.first().map(String::as_str) != Some(scope::OPENID) {
         return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
     }

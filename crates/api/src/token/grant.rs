@@ -1,10 +1,10 @@
 //! The kinds of grants.
 
 use personium_model::auth::account::Account;
-use personium_model::auth::issue::{self, EPOCH_CLAIM, Grant, Holder};
-use personium_model::auth::login::{self, Attempt, Outcome, Way};
+use personium_model::auth::issue::{self, Grant, TOKEN_GENERATION_CLAIM, TokenSubject};
+use personium_model::auth::login::{self, LoginChannel, LoginOutcome, LoginRequest};
 use personium_model::auth::{
-    bearer, bound, client, id_token, one_time_tokens, pkce, scope, visitor,
+    bearer, cell_token, client, id_token, one_time_tokens, pkce, scope, visitor,
 };
 use personium_model::cell::{OAuthPolicy, policy_enabled};
 use personium_token::local::{LocalKind, LocalToken};
@@ -52,7 +52,7 @@ pub async fn dispatch(call: &CellRequest, request: &Request) -> Result<Answer> {
 
 /// The scopes that a request asks for.
 pub fn wanted_scopes(request: &Request) -> Vec<String> {
-    scope::split(request.form.raw("scope").unwrap_or_default())
+    scope::parse(request.form.raw("scope").unwrap_or_default())
 }
 
 /// The scopes that who logs in with credentials of its own is granted.
@@ -66,23 +66,23 @@ async fn password(call: &CellRequest, request: &Request) -> Result<Answer> {
         return Err(Code::GrantType.into());
     }
     let form = &request.form;
-    let attempt = Attempt {
+    let attempt = LoginRequest {
         name: form.required("username")?,
         password: form.required("password")?,
-        client: call.call.client,
-        way: Way::Grant,
+        client_address: call.call.client,
+        channel: LoginChannel::Grant,
     };
     if form.is_true("p_owner") {
         return Err(Code::OwnerNotAllowed.into());
     }
     match login::login(&call.call.unit, &call.context, &attempt).await? {
-        Outcome::Refused => Err(Code::AuthnFailed.into()),
-        Outcome::ChangePassword(login) => {
+        LoginOutcome::Refused => Err(Code::AuthnFailed.into()),
+        LoginOutcome::PasswordChangeRequired(login) => {
             let history = login.history;
             let grant = resident(request, login.account, wanted_scopes(request));
             reply::password_change(call, request, &grant, Some(history))
         }
-        Outcome::In(login) => {
+        LoginOutcome::Authenticated(login) => {
             let extras = Extras {
                 history: Some(login.history),
                 id_token: None,
@@ -97,10 +97,10 @@ async fn password(call: &CellRequest, request: &Request) -> Result<Answer> {
 /// What an account of the cell is granted.
 pub fn resident(request: &Request, account: Account, scopes: Vec<String>) -> Grant {
     Grant {
-        holder: Holder::Resident {
+        subject: TokenSubject::Resident {
             id: account.id,
             account: account.name,
-            epoch: account.epoch,
+            token_generation: account.token_generation,
         },
         schema: request.schema.clone(),
         scopes,
@@ -109,13 +109,13 @@ pub fn resident(request: &Request, account: Account, scopes: Vec<String>) -> Gra
 }
 
 async fn granted(call: &CellRequest, wanted: &[String], most: &[String]) -> Result<Vec<String>> {
-    scope::arbitrate(call.call.unit.urls(), &call.context, wanted, most).await
+    scope::grant(call.call.unit.urls(), &call.context, wanted, most).await
 }
 
 async fn refresh(call: &CellRequest, request: &Request) -> Result<Answer> {
     let unit = &call.call.unit;
     let text = request.form.get("refresh_token").unwrap_or_default();
-    let token = bound::open(unit, &call.context, text).map_err(|_| Code::GrantTokenParse)?;
+    let token = cell_token::open(unit, &call.context, text).map_err(|_| Code::GrantTokenParse)?;
     let is_resident = match token.kind {
         LocalKind::ResidentRefresh => true,
         LocalKind::VisitorRefresh => false,
@@ -139,39 +139,40 @@ async fn refresh(call: &CellRequest, request: &Request) -> Result<Answer> {
         });
     }
     if let Some(origin) = &token.origin
-        && !visitor::may_vouch(unit.urls(), &origin.issuer, &token.subject)
+        && !visitor::issuer_may_assert(unit.urls(), &origin.issuer, &token.subject)
     {
         return Err(Code::GrantTokenSignature.into());
     }
-    if is_resident && !bearer::counts(unit, &call.context, &token).await? {
+    if is_resident && !bearer::is_still_valid(unit, &call.context, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     let rotates = unit.settings().auth.rotate_refresh;
-    if rotates && !one_time_tokens::spend_refresh(unit, &call.context, text, &token).await? {
+    if rotates && !one_time_tokens::consume_refresh_token(unit, &call.context, text, &token).await?
+    {
         return Err(Code::GrantTokenExpired.into());
     }
     let grant = Grant {
         schema: token.schema.clone(),
         scopes: token.scopes.clone(),
         family: token.extra.get(issue::FAMILY_CLAIM).cloned(),
-        holder: holder(token),
+        subject: holder(token),
     };
     reply::tokens(call, request, &grant, Extras::default()).await
 }
 
 /// Who holds a refresh token or a code.
-fn holder(mut token: LocalToken) -> Holder {
+fn holder(mut token: LocalToken) -> TokenSubject {
     match token.origin {
-        Some(origin) => Holder::Visitor {
+        Some(origin) => TokenSubject::Visitor {
             subject: token.subject,
             issuer: origin.issuer,
             assertion_id: origin.assertion_id,
             roles: token.roles,
         },
-        None => Holder::Resident {
-            id: token.extra.remove(bound::ACCOUNT).unwrap_or_default(),
+        None => TokenSubject::Resident {
+            id: token.extra.remove(cell_token::ACCOUNT).unwrap_or_default(),
             account: token.subject,
-            epoch: token.extra.remove(EPOCH_CLAIM),
+            token_generation: token.extra.remove(TOKEN_GENERATION_CLAIM),
         },
     }
 }
@@ -185,21 +186,23 @@ async fn assertion(call: &CellRequest, request: &Request) -> Result<Answer> {
     if request.form.is_true("p_owner") {
         return Err(Code::OwnerRefused.into());
     }
-    let token = token.verify(now, &unit.keys().roots).map_err(refuse)?;
+    let token = token
+        .verify(now, &unit.keys().trust_roots)
+        .map_err(refuse)?;
     if token.expired_at(now) {
         return Err(Code::GrantTokenExpired.into());
     }
     if !is_for(&token.target, &call.cell_url()) {
         return Err(Code::GrantTokenTarget.into());
     }
-    if !visitor::may_vouch(unit.urls(), &token.issuer, &token.subject) {
+    if !visitor::issuer_may_assert(unit.urls(), &token.issuer, &token.subject) {
         return Err(Code::GrantTokenSignature.into());
     }
     let most = &unit.settings().auth.scope_assertion;
     let grant = Grant {
         scopes: granted(call, &token.scopes, most).await?,
         schema: request.schema.clone(),
-        holder: Holder::Visitor {
+        subject: TokenSubject::Visitor {
             subject: token.subject,
             issuer: token.issuer,
             assertion_id: token.id,
@@ -230,7 +233,7 @@ fn is_for(target: &str, cell_url: &str) -> bool {
 async fn code(call: &CellRequest, request: &Request) -> Result<Answer> {
     let unit = &call.call.unit;
     let text = request.form.get("code").unwrap_or_default();
-    let opened = bound::open_as(unit, &call.context, text, LocalKind::GrantCode);
+    let opened = cell_token::open_as(unit, &call.context, text, LocalKind::GrantCode);
     let token = opened.map_err(|_| Code::CodeParse)?;
     let Some(schema) = &request.schema else {
         return Err(Code::ClientAuthRequired.into());
@@ -244,16 +247,16 @@ async fn code(call: &CellRequest, request: &Request) -> Result<Answer> {
     if token.schema.as_deref().map(client::id_of) != Some(client::id_of(schema)) {
         return Err(Code::ClientMismatch.into());
     }
-    if !bearer::counts(unit, &call.context, &token).await? {
+    if !bearer::is_still_valid(unit, &call.context, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     check_code_binding(&token, &request.form)?;
     let once = unit.settings().auth.single_use_codes;
-    if once && !one_time_tokens::spend_code(unit, &call.context, text, &token).await? {
+    if once && !one_time_tokens::consume_code(unit, &call.context, text, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     let id_token = if token.scopes.iter().any(|s| s == scope::OPENID) {
-        let claims = id_token::Claims {
+        let claims = id_token::IdTokenClaims {
             account: &token.subject,
             audience: client::id_of(schema),
             nonce: token.extra.get(issue::NONCE_CLAIM).map(String::as_str),
@@ -266,7 +269,7 @@ async fn code(call: &CellRequest, request: &Request) -> Result<Answer> {
         schema: Some(schema.clone()),
         scopes: token.scopes.clone(),
         family: None,
-        holder: holder(token),
+        subject: holder(token),
     };
     let extras = Extras {
         history: None,
@@ -288,7 +291,7 @@ fn check_code_binding(token: &LocalToken, form: &Form) -> Result<()> {
         form.get("code_verifier"),
     ) {
         (None, None) => true,
-        (Some(challenge), Some(verifier)) => pkce::fits(challenge, verifier),
+        (Some(challenge), Some(verifier)) => pkce::verifier_matches(challenge, verifier),
         _ => false,
     };
     if verified {

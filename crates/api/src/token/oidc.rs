@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use personium_model::auth::account::{self, Status};
+use personium_model::auth::account::{self, AccountStatus};
 use personium_model::settings::OidcProvider;
 use personium_token::jwt::{self, JwkSet, JwtError};
 use personium_types::{Code, Error, Result};
@@ -60,13 +60,13 @@ pub async fn handle(
     let account = found.filter(|account| account.has_type(&provider.account_type));
     let account = account.ok_or(Code::AuthnFailed)?;
     match account.status {
-        Status::Deactivated => Err(Code::AuthnFailed.into()),
-        Status::PasswordChangeRequired => {
+        AccountStatus::Deactivated => Err(Code::AuthnFailed.into()),
+        AccountStatus::PasswordChangeRequired => {
             let wanted = grant::wanted_scopes(request);
             let grant = grant::resident(request, account, wanted);
             reply::password_change(call, request, &grant, None)
         }
-        Status::Active => {
+        AccountStatus::Active => {
             let scopes = grant::granted_ropc(call, request).await?;
             let grant = grant::resident(request, account, scopes);
             reply::tokens(call, request, &grant, Extras::default()).await

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use http::{StatusCode, header};
-use personium_model::auth::history::History;
-use personium_model::auth::issue::{Grant, Holder};
+use personium_model::auth::issue::{Grant, TokenSubject};
+use personium_model::auth::login_history::LoginHistory;
 use personium_token::local::{Cookie, LocalKind};
 use personium_token::random::SystemRandom;
 use personium_types::{Code, Error, Result};
@@ -20,7 +20,7 @@ use crate::request_context::CellRequest;
 #[derive(Debug, Default)]
 pub struct Extras {
     /// The history of the account, after a login.
-    pub history: Option<History>,
+    pub history: Option<LoginHistory>,
     /// The ID token.
     pub id_token: Option<String>,
 }
@@ -34,7 +34,7 @@ pub async fn tokens(
 ) -> Result<Answer> {
     let (unit, context) = (&call.call.unit, &call.context);
     let cell_url = call.cell_url();
-    let (access_token, target) = match (&request.target, &grant.holder) {
+    let (access_token, target) = match (&request.target, &grant.subject) {
         (Some(target), _) => {
             let token = grant
                 .trans_cell_token(unit, context, target, request.expires)
@@ -43,7 +43,7 @@ pub async fn tokens(
         }
         (None, holder) => {
             let token = grant.access_token(unit, context, request.expires).await?;
-            let is_resident = matches!(holder, Holder::Resident { .. });
+            let is_resident = matches!(holder, TokenSubject::Resident { .. });
             (token, is_resident.then(|| cell_url.clone()))
         }
     };
@@ -90,7 +90,7 @@ pub fn password_change(
     call: &CellRequest,
     request: &Request,
     grant: &Grant,
-    history: Option<History>,
+    history: Option<LoginHistory>,
 ) -> Result<Answer> {
     let token = grant.resident_token(
         &call.call.unit,
@@ -115,7 +115,7 @@ pub fn password_change(
     ))
 }
 
-fn add_history(body: &mut Map<String, Value>, history: Option<History>) {
+fn add_history(body: &mut Map<String, Value>, history: Option<LoginHistory>) {
     if let Some(history) = history {
         body.insert(
             "last_authenticated".to_owned(),
@@ -138,7 +138,7 @@ fn cookie(call: &CellRequest, token: &str) -> Result<(String, String)> {
         .call
         .unit
         .keys()
-        .local
+        .local_tokens
         .seal_cookie(&host, &cookie, &mut SystemRandom)
         .map_err(Error::internal)?;
     let path = url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());

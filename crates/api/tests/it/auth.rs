@@ -106,7 +106,7 @@ impl World {
 
     /// A trans-cell token as this unit would sign it.
     pub fn signed(&self, change: impl FnOnce(&mut TransCellToken)) -> String {
-        self.signed_by(&self.unit.keys().unit, change)
+        self.signed_by(&self.unit.keys().signing, change)
     }
 
     /// A trans-cell token signed with another unit's key.

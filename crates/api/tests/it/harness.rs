@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use personium_api::{Body, Operator, Service};
-use personium_model::auth::Keys;
+use personium_model::auth::UnitKeys;
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
@@ -21,9 +21,9 @@ const MASTER: &str = "master";
 pub const SECRET: &str = "a secret of these tests";
 
 /// Keys are made once: that takes longer than most tests.
-static KEYS: LazyLock<Arc<Keys>> = LazyLock::new(|| {
-    let mut keys = Keys::self_signed("unit.example", SECRET, START).unwrap();
-    keys.password.scrypt.cpu_cost = 16;
+static KEYS: LazyLock<Arc<UnitKeys>> = LazyLock::new(|| {
+    let mut keys = UnitKeys::self_signed("unit.example", SECRET, START).unwrap();
+    keys.password_hashing.scrypt.cpu_cost = 16;
     Arc::new(keys)
 });
 
@@ -92,7 +92,7 @@ impl World {
     }
 
     /// A unit without cells, with these keys.
-    pub fn empty_with(keys: Arc<Keys>, change: impl FnOnce(&mut Settings)) -> Self {
+    pub fn empty_with(keys: Arc<UnitKeys>, change: impl FnOnce(&mut Settings)) -> Self {
         let urls = UnitUrls::new("http", "unit.example", None, true);
         Self::empty_at(urls, keys, change)
     }
@@ -103,7 +103,7 @@ impl World {
         Self::empty_at(urls, KEYS.clone(), |_| {})
     }
 
-    fn empty_at(urls: UnitUrls, keys: Arc<Keys>, change: impl FnOnce(&mut Settings)) -> Self {
+    fn empty_at(urls: UnitUrls, keys: Arc<UnitKeys>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.auth.master_token = Some(Secret::new(MASTER.to_owned()));
         change(&mut settings);
@@ -148,7 +148,7 @@ impl World {
     }
 
     /// The same unit after it was started again with these keys.
-    pub fn again_with(&self, keys: Arc<Keys>) -> Self {
+    pub fn again_with(&self, keys: Arc<UnitKeys>) -> Self {
         let ports = Ports {
             records: self.records.clone(),
             blobs: self.blobs.clone(),

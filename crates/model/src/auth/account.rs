@@ -19,17 +19,17 @@ use crate::records;
 use crate::{Cell, CellContext, Unit};
 
 /// The hidden value that holds the hash of the password.
-const HASHED: &str = "HashedCredential";
+const HASHED_CREDENTIAL: &str = "HashedCredential";
 /// The hidden value that names the algorithm of the hash.
-const ALGORITHM: &str = "HashAlgorithm";
+const HASH_ALGORITHM: &str = "HashAlgorithm";
 /// The hidden value that holds what the algorithm needs to know.
-const ATTRIBUTES: &str = "HashAttributes";
+const HASH_ATTRIBUTES: &str = "HashAttributes";
 /// The hidden value that changes whenever tokens given before shall end.
-pub const EPOCH: &str = "TokenEpoch";
+pub const STORED_TOKEN_GENERATION: &str = "TokenEpoch";
 
 /// Whether an account may log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum AccountStatus {
     /// It may.
     Active,
     /// It may not.
@@ -48,13 +48,13 @@ pub struct Account {
     /// The kinds of authentication that it may log in with.
     pub types: Vec<String>,
     /// Whether it may log in.
-    pub status: Status,
+    pub status: AccountStatus,
     /// From where it may log in; `None` is from everywhere.
     pub ip_range: Option<String>,
     /// The hash of its password, if it has one.
     pub hash: Option<StoredHash>,
     /// Which of its tokens still count; see [`EPOCH`].
-    pub epoch: Option<String>,
+    pub token_generation: Option<String>,
 }
 
 impl Account {
@@ -70,17 +70,17 @@ impl Account {
                 .map(str::to_owned)
                 .collect(),
             status: match entity.text("Status").as_deref() {
-                Some("deactivated") => Status::Deactivated,
-                Some("passwordChangeRequired") => Status::PasswordChangeRequired,
-                _ => Status::Active,
+                Some("deactivated") => AccountStatus::Deactivated,
+                Some("passwordChangeRequired") => AccountStatus::PasswordChangeRequired,
+                _ => AccountStatus::Active,
             },
             ip_range: entity.text("IPAddressRange"),
-            hash: hidden(HASHED).map(|hashed| StoredHash {
+            hash: hidden(HASHED_CREDENTIAL).map(|hashed| StoredHash {
                 hashed,
-                algorithm: hidden(ALGORITHM),
-                attributes: hidden(ATTRIBUTES),
+                algorithm: hidden(HASH_ALGORITHM),
+                attributes: hidden(HASH_ATTRIBUTES),
             }),
-            epoch: hidden(EPOCH),
+            token_generation: hidden(STORED_TOKEN_GENERATION),
         })
     }
 
@@ -112,20 +112,23 @@ pub async fn hash_password(
     let hash = unit
         .hashing()
         .run(cell.id, move || {
-            password::hash(&keys.password, &password, &mut SystemRandom)
+            password::hash(&keys.password_hashing, &password, &mut SystemRandom)
         })
         .await?
         .map_err(Error::internal)?;
     let mut hidden = hidden_values(hash);
-    hidden.insert(EPOCH.to_owned(), uuid::Uuid::new_v4().simple().to_string());
+    hidden.insert(
+        STORED_TOKEN_GENERATION.to_owned(),
+        uuid::Uuid::new_v4().simple().to_string(),
+    );
     Ok(hidden)
 }
 
 fn hidden_values(hash: StoredHash) -> BTreeMap<String, String> {
     [
-        (HASHED, Some(hash.hashed)),
-        (ALGORITHM, hash.algorithm),
-        (ATTRIBUTES, hash.attributes),
+        (HASHED_CREDENTIAL, Some(hash.hashed)),
+        (HASH_ALGORITHM, hash.algorithm),
+        (HASH_ATTRIBUTES, hash.attributes),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.unwrap_or_default()))
@@ -147,7 +150,7 @@ pub async fn change_password(
     let account = find(context, name).await?.ok_or(Code::PrivilegeLacking)?;
     let root = Root::cell(Arc::clone(unit), Arc::clone(context));
     let set = root.set(ControlSet::Account.name())?;
-    let body: &[u8] = if account.status == Status::PasswordChangeRequired {
+    let body: &[u8] = if account.status == AccountStatus::PasswordChangeRequired {
         b"{\"Status\":\"active\"}"
     } else {
         b"{}"
@@ -180,7 +183,7 @@ pub async fn rehash(
     let hash = unit
         .hashing()
         .run(context.cell().id, move || {
-            password::hash(&keys.password, &password, &mut SystemRandom)
+            password::hash(&keys.password_hashing, &password, &mut SystemRandom)
         })
         .await?
         .map_err(Error::internal)?;
@@ -191,7 +194,7 @@ pub async fn rehash(
         .transact(|| async {
             let mut batch = Batch::new();
             if let Some(mut found) = context.records().find::<StoredEntity>(&key).await?
-                && found.value.hidden.get(HASHED) == Some(&old.hashed)
+                && found.value.hidden.get(HASHED_CREDENTIAL) == Some(&old.hashed)
             {
                 found.value.hidden.extend(values.clone());
                 records::put_checked(&mut batch, key.clone(), Some(found.version), &found.value)?;

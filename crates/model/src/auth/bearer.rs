@@ -8,9 +8,9 @@ use personium_types::{Code, Error, Result};
 use subtle::ConstantTimeEq;
 
 use super::client::assertion_error;
-use super::issue::EPOCH_CLAIM;
+use super::issue::TOKEN_GENERATION_CLAIM;
 use super::visitor::{self, Visitor};
-use super::{bound, scope, unit_user};
+use super::{cell_token, scope, unit_user};
 use crate::access::UnitRole;
 use crate::cell_context::AccountInfo;
 use crate::{Access, CellContext, Identity, Unit};
@@ -21,14 +21,14 @@ use crate::{Access, CellContext, Identity, Unit};
 ///
 /// # Errors
 /// 403 for a trans-cell token that is not one of a unit user; 500 if the unit's roots cannot be used.
-pub async fn of_unit(unit: &Unit, token: &str, acting_for: Option<&str>) -> Result<Access> {
-    if let Some(access) = by_master_token(unit, token, acting_for) {
+pub async fn unit_access(unit: &Unit, token: &str, acting_for: Option<&str>) -> Result<Access> {
+    if let Some(access) = master_token_access(unit, token, acting_for) {
         return Ok(access);
     }
     match LocalKind::of(token) {
-        Some(LocalKind::UnitLocal) => Ok(unit_local(unit, token)),
+        Some(LocalKind::UnitLocal) => Ok(unit_local_access(unit, token)),
         Some(_) => Ok(Access::invalid(Code::TokenParse)),
-        None => match trans_cell(unit, token)? {
+        None => match verify_trans_cell(unit, token)? {
             Ok(token) => unit_user::access(unit, &token, acting_for)
                 .ok_or_else(|| Code::UnitUserRequired.into()),
             Err(reason) => Ok(Access::invalid(reason)),
@@ -42,29 +42,29 @@ pub async fn of_unit(unit: &Unit, token: &str, acting_for: Option<&str>) -> Resu
 ///
 /// # Errors
 /// 401 for the token of an account that is gone; 500 if the unit's roots cannot be used; failures of the store.
-pub async fn of_cell(
+pub async fn cell_access(
     unit: &Unit,
     context: &CellContext,
     token: &str,
     acting_for: Option<&str>,
 ) -> Result<Access> {
-    if let Some(access) = by_master_token(unit, token, acting_for) {
+    if let Some(access) = master_token_access(unit, token, acting_for) {
         return Ok(access);
     }
     match LocalKind::of(token) {
-        Some(LocalKind::UnitLocal) => Ok(unit_local(unit, token)),
-        Some(_) => local(unit, context, token).await,
-        None => match trans_cell(unit, token)? {
+        Some(LocalKind::UnitLocal) => Ok(unit_local_access(unit, token)),
+        Some(_) => local_access(unit, context, token).await,
+        None => match verify_trans_cell(unit, token)? {
             Ok(token) => match unit_user::access(unit, &token, acting_for) {
                 Some(access) => Ok(access),
-                None => visiting(unit, context, token).await,
+                None => trans_cell_access(unit, context, token).await,
             },
             Err(reason) => Ok(Access::invalid(reason)),
         },
     }
 }
 
-fn by_master_token(unit: &Unit, token: &str, acting_for: Option<&str>) -> Option<Access> {
+fn master_token_access(unit: &Unit, token: &str, acting_for: Option<&str>) -> Option<Access> {
     let master = unit.settings().auth.master_token.as_ref()?.reveal();
     let same: bool = master.as_bytes().ct_eq(token.as_bytes()).into();
     if master.is_empty() || !same {
@@ -79,8 +79,8 @@ fn by_master_token(unit: &Unit, token: &str, acting_for: Option<&str>) -> Option
     }))
 }
 
-fn unit_local(unit: &Unit, token: &str) -> Access {
-    match unit.keys().local.open(token, &unit.urls().unit()) {
+fn unit_local_access(unit: &Unit, token: &str) -> Access {
+    match unit.keys().local_tokens.open(token, &unit.urls().unit()) {
         Err(_) => Access::invalid(Code::TokenParse),
         Ok(token) if token.expired_at(unit.now_ms()) => Access::invalid(Code::TokenExpired),
         Ok(token) => Access::of(Identity::UnitUser {
@@ -90,9 +90,9 @@ fn unit_local(unit: &Unit, token: &str) -> Access {
     }
 }
 
-fn trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, Code>> {
+fn verify_trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, Code>> {
     let now = unit.now_ms();
-    match saml::verify(token, now, &unit.keys().roots) {
+    match saml::verify(token, now, &unit.keys().trust_roots) {
         Ok(token) if token.expired_at(now) => Ok(Err(Code::TokenExpired)),
         Ok(token) => Ok(Ok(token)),
         Err(failure) => {
@@ -106,8 +106,8 @@ fn trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, Code>> 
     }
 }
 
-async fn local(unit: &Unit, context: &CellContext, token: &str) -> Result<Access> {
-    let Ok(token) = bound::open(unit, context, token) else {
+async fn local_access(unit: &Unit, context: &CellContext, token: &str) -> Result<Access> {
+    let Ok(token) = cell_token::open(unit, context, token) else {
         return Ok(Access::invalid(Code::TokenParse));
     };
     let is_refresh = matches!(
@@ -121,11 +121,11 @@ async fn local(unit: &Unit, context: &CellContext, token: &str) -> Result<Access
         return Ok(Access::invalid(Code::TokenExpired));
     }
     match token.kind {
-        LocalKind::ResidentAccess => resident(unit, context, token).await,
+        LocalKind::ResidentAccess => resident_access(unit, context, token).await,
         LocalKind::VisitorAccess => {
             let mut roles = Vec::new();
             for url in &token.roles {
-                roles.extend(scope::find_role(unit.urls(), context, url).await?);
+                roles.extend(scope::find_role_by_url(unit.urls(), context, url).await?);
             }
             Ok(Access {
                 roles,
@@ -136,7 +136,7 @@ async fn local(unit: &Unit, context: &CellContext, token: &str) -> Result<Access
                 })
             })
         }
-        LocalKind::PasswordChange => Ok(if counts(unit, context, &token).await? {
+        LocalKind::PasswordChange => Ok(if is_still_valid(unit, context, &token).await? {
             Access {
                 scopes: token.scopes,
                 ..Access::of(Identity::PasswordChange {
@@ -150,10 +150,10 @@ async fn local(unit: &Unit, context: &CellContext, token: &str) -> Result<Access
     }
 }
 
-async fn resident(unit: &Unit, context: &CellContext, token: LocalToken) -> Result<Access> {
-    let account = holder(context, &token).await?;
+async fn resident_access(unit: &Unit, context: &CellContext, token: LocalToken) -> Result<Access> {
+    let account = account_of(context, &token).await?;
     let account = account.ok_or_else(|| Error::new(Code::AuthRequired))?;
-    if !counts(unit, context, &token).await? {
+    if !is_still_valid(unit, context, &token).await? {
         return Ok(Access::invalid(Code::TokenExpired));
     }
     Ok(Access {
@@ -168,32 +168,41 @@ async fn resident(unit: &Unit, context: &CellContext, token: LocalToken) -> Resu
 }
 
 /// The account that a token was made for; `None` if it is gone, or has another name now.
-async fn holder(context: &CellContext, token: &LocalToken) -> Result<Option<Arc<AccountInfo>>> {
+async fn account_of(context: &CellContext, token: &LocalToken) -> Result<Option<Arc<AccountInfo>>> {
     let found = context.find_account(&token.subject).await?;
-    Ok(found.filter(|account| token.extra.get(bound::ACCOUNT) == Some(&account.id)))
+    Ok(found.filter(|account| token.extra.get(cell_token::ACCOUNT) == Some(&account.id)))
 }
 
 /// Whether a token of an account still counts: the account is there, and unchanged if the unit ends tokens with
 /// changes of accounts.
-pub async fn counts(unit: &Unit, context: &CellContext, token: &LocalToken) -> Result<bool> {
-    let Some(account) = holder(context, token).await? else {
+pub async fn is_still_valid(
+    unit: &Unit,
+    context: &CellContext,
+    token: &LocalToken,
+) -> Result<bool> {
+    let Some(account) = account_of(context, token).await? else {
         return Ok(false);
     };
-    let unchanged = !account.deactivated && account.epoch.as_ref() == token.extra.get(EPOCH_CLAIM);
+    let unchanged = !account.deactivated
+        && account.token_generation.as_ref() == token.extra.get(TOKEN_GENERATION_CLAIM);
     Ok(unchanged || !unit.settings().auth.revoke_with_account)
 }
 
 /// A token of another cell, used directly. It must have been made for this cell, which grants no more of its scopes than it would
 /// in exchange.
-async fn visiting(unit: &Unit, context: &CellContext, token: TransCellToken) -> Result<Access> {
+async fn trans_cell_access(
+    unit: &Unit,
+    context: &CellContext,
+    token: TransCellToken,
+) -> Result<Access> {
     if token.target != unit.urls().cell(&context.cell().name) {
         return Ok(Access::invalid(Code::TokenParse));
     }
-    if !visitor::may_vouch(unit.urls(), &token.issuer, &token.subject) {
+    if !visitor::issuer_may_assert(unit.urls(), &token.issuer, &token.subject) {
         return Ok(Access::invalid(Code::TokenSignature));
     }
     let mut scopes = token.scopes;
-    scope::narrow(&mut scopes, &unit.settings().auth.scope_assertion);
+    scope::retain_allowed(&mut scopes, &unit.settings().auth.scope_assertion);
     let visitor = Visitor {
         subject: &token.subject,
         issuer: &token.issuer,

@@ -28,14 +28,14 @@ struct StoredKey {
 ///
 /// # Errors
 /// 503 if one must be made and too much is waiting for that; failures of the store.
-pub async fn of(unit: &Unit, context: &CellContext) -> Result<Arc<CellKey>> {
+pub async fn get_or_create(unit: &Unit, context: &CellContext) -> Result<Arc<CellKey>> {
     const MEMO: &str = "cell-key";
     if let Some(known) = context.get_cached::<CellKey>(MEMO) {
         return Ok(known);
     }
     let key = match find(context).await? {
         Some(found) => found,
-        None => make(unit, context).await?,
+        None => create(unit, context).await?,
     };
     Ok(context.insert_cached(MEMO.to_owned(), key))
 }
@@ -59,7 +59,7 @@ async fn find(context: &CellContext) -> Result<Option<CellKey>> {
 }
 
 /// Makes a key. If another request was quicker, its key counts.
-async fn make(unit: &Unit, context: &CellContext) -> Result<CellKey> {
+async fn create(unit: &Unit, context: &CellContext) -> Result<CellKey> {
     let kid = uuid::Uuid::new_v4().to_string();
     let key = unit
         .hashing()

@@ -27,7 +27,7 @@ pub fn is_confidential(schema: &str) -> bool {
 /// Whether a client, known by its own schema, may see what a token of some schema says: one of its own. A token of the confidential
 /// client is not shown to whoever shares only its id.
 #[must_use]
-pub fn sees(own: &str, schema: &str) -> bool {
+pub fn may_introspect(own: &str, schema: &str) -> bool {
     own == schema || (is_confidential(own) && id_of(own) == schema)
 }
 
@@ -39,7 +39,7 @@ pub fn sees(own: &str, schema: &str) -> bool {
 /// 400 with the first of: unreadable, not signed by whom we trust, expired, issued by another, made for another cell.
 pub fn authenticate(unit: &Unit, cell_url: &str, client_id: &str, secret: &str) -> Result<String> {
     let now = unit.now_ms();
-    let token = saml::verify(secret, now, &unit.keys().roots).map_err(|failure| {
+    let token = saml::verify(secret, now, &unit.keys().trust_roots).map_err(|failure| {
         assertion_error(
             failure,
             Code::ClientAssertionParse,

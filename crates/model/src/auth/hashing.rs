@@ -8,13 +8,13 @@ use personium_types::{CellId, Code, Error, Result};
 use tokio::sync::oneshot;
 
 /// Jobs that wait at most, over all cells.
-const WAITING: usize = 1_024;
+const QUEUE_CAPACITY: usize = 1_024;
 /// Jobs that wait at most for one cell: a flood in one cell leaves room for the others.
-const WAITING_OF_CELL: usize = 256;
+const QUEUE_CAPACITY_PER_CELL: usize = 256;
 /// How far the threads step back behind those that answer requests: the nice value, by which a thread that competes
 /// for a processor gets a third of what another one gets.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 5;
+const NICE_VALUE: i32 = 5;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -23,36 +23,36 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Cells take turns, so that a cell with many waiting jobs delays another cell's job by at most one job a thread. A
 /// job whose caller went away is not run. Threads start with the first job and end with the pool.
 pub struct HashPool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
     threads: usize,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct PoolShared {
+    state: Mutex<PoolState>,
     wake: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     queues: HashMap<CellId, VecDeque<Job>>,
     /// The cells with waiting jobs, next turn first.
-    turns: VecDeque<CellId>,
+    round_robin: VecDeque<CellId>,
     waiting: usize,
     started: bool,
     closed: bool,
 }
 
-impl State {
+impl PoolState {
     fn push(&mut self, cell: CellId, job: Job) -> Result<()> {
         let queue = self.queues.entry(cell).or_default();
-        if self.waiting >= WAITING || queue.len() >= WAITING_OF_CELL {
+        if self.waiting >= QUEUE_CAPACITY || queue.len() >= QUEUE_CAPACITY_PER_CELL {
             if queue.is_empty() {
                 self.queues.remove(&cell);
             }
             return Err(Code::ServerBusy.into());
         }
         if queue.is_empty() {
-            self.turns.push_back(cell);
+            self.round_robin.push_back(cell);
         }
         queue.push_back(job);
         self.waiting += 1;
@@ -60,13 +60,13 @@ impl State {
     }
 
     fn pop(&mut self) -> Option<Job> {
-        let cell = self.turns.pop_front()?;
+        let cell = self.round_robin.pop_front()?;
         let queue = self.queues.get_mut(&cell)?;
         let job = queue.pop_front();
         if queue.is_empty() {
             self.queues.remove(&cell);
         } else {
-            self.turns.push_back(cell);
+            self.round_robin.push_back(cell);
         }
         self.waiting -= usize::from(job.is_some());
         job
@@ -78,7 +78,7 @@ impl HashPool {
     #[must_use]
     pub fn new(threads: usize) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PoolShared {
                 state: Mutex::default(),
                 wake: Condvar::new(),
             }),
@@ -88,7 +88,7 @@ impl HashPool {
 
     /// One thread for each processor of this machine: logins alone use all of it, and step back when others need it.
     #[must_use]
-    pub fn usual_threads() -> usize {
+    pub fn default_threads() -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 
@@ -138,15 +138,15 @@ impl Drop for HashPool {
         let mut state = self.shared.state.lock();
         state.closed = true;
         state.queues.clear();
-        state.turns.clear();
+        state.round_robin.clear();
         drop(state);
         self.shared.wake.notify_all();
     }
 }
 
-impl Shared {
+impl PoolShared {
     fn work(&self) {
-        step_back();
+        lower_priority();
         loop {
             let job = {
                 let mut state = self.state.lock();
@@ -167,9 +167,9 @@ impl Shared {
 }
 
 /// Lowers the priority of the calling thread; on Linux each thread has its own. Elsewhere nothing happens.
-fn step_back() {
+fn lower_priority() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE_VALUE) {
         tracing::warn!(%error, "passwords are hashed with the priority of everything else");
     }
 }
@@ -205,13 +205,13 @@ mod tests {
         let go = blocked(&pool).await;
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
-        for n in 0..WAITING_OF_CELL {
+        for n in 0..QUEUE_CAPACITY_PER_CELL {
             let (pool, order) = (Arc::clone(&pool), Arc::clone(&order));
             tasks.push(tokio::spawn(async move {
                 pool.run(cell(1), move || order.lock().push((1, n))).await
             }));
         }
-        while pool.shared.state.lock().waiting < WAITING_OF_CELL {
+        while pool.shared.state.lock().waiting < QUEUE_CAPACITY_PER_CELL {
             tokio::task::yield_now().await;
         }
         let refused = pool.run(cell(1), || ()).await;
@@ -219,7 +219,7 @@ mod tests {
         let (other, seen) = (Arc::clone(&pool), Arc::clone(&order));
         let other =
             tokio::spawn(async move { other.run(cell(2), move || seen.lock().push((2, 0))).await });
-        while pool.shared.state.lock().waiting <= WAITING_OF_CELL {
+        while pool.shared.state.lock().waiting <= QUEUE_CAPACITY_PER_CELL {
             tokio::task::yield_now().await;
         }
         drop(go);
@@ -240,7 +240,7 @@ mod tests {
     async fn the_threads_step_back_behind_those_that_answer_requests() {
         let own = || rustix::process::getpriority_process(None).unwrap();
         let theirs = HashPool::new(1).run(cell(1), own).await.unwrap();
-        assert_eq!((own(), theirs), (0, NICE));
+        assert_eq!((own(), theirs), (0, NICE_VALUE));
     }
 
     #[tokio::test]

@@ -7,11 +7,11 @@ use super::cell_key;
 use crate::{CellContext, Unit};
 
 /// Life of an ID token in seconds.
-const LIFE: i64 = 3_600;
+const TTL_SECS: i64 = 3_600;
 
 /// What an ID token says besides its issuer and times.
 #[derive(Debug, Clone, Copy)]
-pub struct Claims<'a> {
+pub struct IdTokenClaims<'a> {
     /// The account that logged in.
     pub account: &'a str,
     /// The id of the application.
@@ -21,19 +21,23 @@ pub struct Claims<'a> {
 }
 
 /// A signed ID token.
-pub async fn issue(unit: &Unit, context: &CellContext, claims: &Claims<'_>) -> Result<String> {
+pub async fn issue(
+    unit: &Unit,
+    context: &CellContext,
+    claims: &IdTokenClaims<'_>,
+) -> Result<String> {
     let now = unit.now_ms().div_euclid(1_000);
     let mut payload = Map::new();
     let mut add = |name: &str, value: Value| payload.insert(name.to_owned(), value);
     add("iss", unit.urls().cell(&context.cell().name).into());
     add("sub", claims.account.into());
     add("aud", claims.audience.into());
-    add("exp", (now + LIFE).into());
+    add("exp", (now + TTL_SECS).into());
     add("iat", now.into());
     if let Some(nonce) = claims.nonce {
         add("nonce", nonce.into());
     }
-    let key = cell_key::of(unit, context).await?;
+    let key = cell_key::get_or_create(unit, context).await?;
     let payload = Value::Object(payload).to_string();
     key.sign(payload.as_bytes()).map_err(Error::internal)
 }

@@ -4,12 +4,12 @@ use personium_token::local::LocalKind;
 use personium_token::saml;
 use personium_types::Result;
 
-use super::{bearer, bound, visitor};
+use super::{bearer, cell_token, visitor};
 use crate::{CellContext, Unit};
 
 /// What an active token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct TokenInfo {
     /// The app, with its mark if it is confidential.
     pub schema: Option<String>,
     /// When it was issued, milliseconds since 1970.
@@ -28,17 +28,21 @@ pub struct Facts {
 
 /// What a token says; `None` if it is not active as far as this cell knows: expired, forged, of another cell, a code,
 /// or one that only allows to change a password.
-pub async fn facts(unit: &Unit, context: &CellContext, token: &str) -> Result<Option<Facts>> {
+pub async fn introspect(
+    unit: &Unit,
+    context: &CellContext,
+    token: &str,
+) -> Result<Option<TokenInfo>> {
     let now = unit.now_ms();
     let cell_url = unit.urls().cell(&context.cell().name);
     if LocalKind::of(token).is_none() {
-        let Ok(token) = saml::verify(token, now, &unit.keys().roots) else {
+        let Ok(token) = saml::verify(token, now, &unit.keys().trust_roots) else {
             return Ok(None);
         };
         let concerns_us = token.issuer == cell_url || token.target == cell_url;
-        let believed = visitor::may_vouch(unit.urls(), &token.issuer, &token.subject);
+        let believed = visitor::issuer_may_assert(unit.urls(), &token.issuer, &token.subject);
         return Ok(
-            (concerns_us && believed && !token.expired_at(now)).then(|| Facts {
+            (concerns_us && believed && !token.expired_at(now)).then(|| TokenInfo {
                 issued_at: token.issued_at,
                 expires_at: token.expires_at(),
                 schema: token.schema,
@@ -49,7 +53,7 @@ pub async fn facts(unit: &Unit, context: &CellContext, token: &str) -> Result<Op
             }),
         );
     }
-    let Ok(token) = bound::open(unit, context, token) else {
+    let Ok(token) = cell_token::open(unit, context, token) else {
         return Ok(None);
     };
     if token.expired_at(now) {
@@ -60,11 +64,11 @@ pub async fn facts(unit: &Unit, context: &CellContext, token: &str) -> Result<Op
         LocalKind::VisitorAccess | LocalKind::VisitorRefresh => false,
         LocalKind::GrantCode | LocalKind::UnitLocal | LocalKind::PasswordChange => return Ok(None),
     };
-    if is_resident && !bearer::counts(unit, context, &token).await? {
+    if is_resident && !bearer::is_still_valid(unit, context, &token).await? {
         return Ok(None);
     }
     let is_access = token.kind == LocalKind::VisitorAccess;
-    Ok(Some(Facts {
+    Ok(Some(TokenInfo {
         issued_at: token.issued_at,
         expires_at: token.expires_at(),
         schema: token.schema,

@@ -7,13 +7,13 @@ use personium_token::role_url::RoleUrl;
 use personium_token::saml::{self, IssueError, TransCellToken};
 use personium_types::{Code, Error, Result};
 
-use super::bound;
+use super::cell_token;
 use super::visitor::{self, Visitor};
 use crate::event::Event;
 use crate::{Access, CellContext, Unit};
 
 /// The claim that holds the epoch of the account; see [`super::account::EPOCH`].
-pub const EPOCH_CLAIM: &str = "epoch";
+pub const TOKEN_GENERATION_CLAIM: &str = "epoch";
 /// The claim of a refresh token that names the login it came of.
 pub const FAMILY_CLAIM: &str = "family";
 /// The claim of a code that holds the URL that it was sent to.
@@ -27,7 +27,7 @@ pub const NONCE_CLAIM: &str = "nonce";
 #[derive(Debug, Clone)]
 pub struct Grant {
     /// To whom.
-    pub holder: Holder,
+    pub subject: TokenSubject,
     /// The app that asked, with its mark if it is confidential.
     pub schema: Option<String>,
     /// The scopes.
@@ -38,7 +38,7 @@ pub struct Grant {
 
 /// Whose tokens they are.
 #[derive(Debug, Clone)]
-pub enum Holder {
+pub enum TokenSubject {
     /// An account of the cell.
     Resident {
         /// Its entity id.
@@ -46,7 +46,7 @@ pub enum Holder {
         /// Its name.
         account: String,
         /// Its epoch.
-        epoch: Option<String>,
+        token_generation: Option<String>,
     },
     /// Somebody from another cell.
     Visitor {
@@ -63,7 +63,7 @@ pub enum Holder {
 
 /// Signs a token for another cell, or for a unit.
 fn sign(unit: &Unit, token: &TransCellToken) -> Result<String> {
-    saml::issue(&unit.keys().unit, token).map_err(|failure| match failure {
+    saml::issue(&unit.keys().signing, token).map_err(|failure| match failure {
         IssueError::Field { field: "target" } => Code::TargetInvalid.into(),
         other => Error::internal(other),
     })
@@ -118,15 +118,15 @@ pub async fn action_token(
             let found = context.find_account(name).await?;
             let found = found.filter(|account| account.id == *id && !account.deactivated);
             let found = found.ok_or(Code::AuthnFailed)?;
-            let holder = Holder::Resident {
+            let holder = TokenSubject::Resident {
                 id: found.id.clone(),
                 account: found.name.clone(),
-                epoch: found.epoch.clone(),
+                token_generation: found.token_generation.clone(),
             };
             (holder, &found.roles.clone())
         }
         None => {
-            let holder = Holder::Visitor {
+            let holder = TokenSubject::Visitor {
                 subject: subject.clone(),
                 issuer: unit.urls().cell(&context.cell().name),
                 assertion_id: String::new(),
@@ -136,7 +136,7 @@ pub async fn action_token(
         }
     };
     let grant = Grant {
-        holder,
+        subject: holder,
         schema: event.schema.clone().filter(|schema| !schema.is_empty()),
         scopes,
         family: None,
@@ -164,11 +164,13 @@ impl Grant {
         kind: LocalKind,
         lifespan: i64,
     ) -> LocalToken {
-        let (subject, extra) = match &self.holder {
-            Holder::Resident { id, account, epoch } => {
-                (account, bound::account_claims(id, epoch.as_deref()))
-            }
-            Holder::Visitor { subject, .. } => (subject, BTreeMap::new()),
+        let (subject, extra) = match &self.subject {
+            TokenSubject::Resident {
+                id,
+                account,
+                token_generation: epoch,
+            } => (account, cell_token::account_claims(id, epoch.as_deref())),
+            TokenSubject::Visitor { subject, .. } => (subject, BTreeMap::new()),
         };
         LocalToken {
             kind,
@@ -191,9 +193,9 @@ impl Grant {
         context: &CellContext,
         lifespan: i64,
     ) -> Result<String> {
-        let roles = match &self.holder {
-            Holder::Resident { .. } => Vec::new(),
-            Holder::Visitor { .. } => self.role_ids(unit, context).await?,
+        let roles = match &self.subject {
+            TokenSubject::Resident { .. } => Vec::new(),
+            TokenSubject::Visitor { .. } => self.role_ids(unit, context).await?,
         };
         self.access_token_with(unit, context, lifespan, &roles)
             .await
@@ -206,11 +208,11 @@ impl Grant {
         lifespan: i64,
         role_ids: &[String],
     ) -> Result<String> {
-        let token = match &self.holder {
-            Holder::Resident { .. } => {
+        let token = match &self.subject {
+            TokenSubject::Resident { .. } => {
                 self.local(unit, context, LocalKind::ResidentAccess, lifespan)
             }
-            Holder::Visitor { .. } => {
+            TokenSubject::Visitor { .. } => {
                 let cell_url = unit.urls().cell(&context.cell().name);
                 let mut roles = Vec::new();
                 for id in role_ids {
@@ -222,7 +224,7 @@ impl Grant {
                 }
             }
         };
-        bound::seal(unit, context, token)
+        cell_token::seal(unit, context, token)
     }
 
     /// The access token for another cell, or for a unit. What a role of a box is called means nothing to this unit.
@@ -250,7 +252,7 @@ impl Grant {
     ) -> Result<String> {
         let issuer = unit.urls().cell(&context.cell().name);
         let for_unit = target == unit.urls().unit();
-        if for_unit && matches!(self.holder, Holder::Visitor { .. }) {
+        if for_unit && matches!(self.subject, TokenSubject::Visitor { .. }) {
             // Only the accounts of the cells that the unit names are unit users, not everybody who visits these cells.
             return Err(Code::TargetInvalid.into());
         }
@@ -261,9 +263,9 @@ impl Grant {
             }
             roles.extend(self.class_url(context, &issuer, id).await?);
         }
-        let subject = match &self.holder {
-            Holder::Resident { account, .. } => format!("{issuer}#{account}"),
-            Holder::Visitor { subject, .. } => subject.clone(),
+        let subject = match &self.subject {
+            TokenSubject::Resident { account, .. } => format!("{issuer}#{account}"),
+            TokenSubject::Visitor { subject, .. } => subject.clone(),
         };
         let token = TransCellToken {
             id: uuid::Uuid::new_v4().to_string(),
@@ -286,11 +288,11 @@ impl Grant {
         context: &CellContext,
         lifespan: i64,
     ) -> Result<String> {
-        let mut token = match &self.holder {
-            Holder::Resident { .. } => {
+        let mut token = match &self.subject {
+            TokenSubject::Resident { .. } => {
                 self.local(unit, context, LocalKind::ResidentRefresh, lifespan)
             }
-            Holder::Visitor {
+            TokenSubject::Visitor {
                 issuer,
                 assertion_id,
                 roles,
@@ -309,7 +311,7 @@ impl Grant {
             let family = family.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
             token.extra.insert(FAMILY_CLAIM.to_owned(), family);
         }
-        bound::seal(unit, context, token)
+        cell_token::seal(unit, context, token)
     }
 
     /// The token that only allows to change the password, or the code of the login form.
@@ -323,17 +325,17 @@ impl Grant {
     ) -> Result<String> {
         let mut token = self.local(unit, context, kind, lifespan);
         token.extra.extend(claims);
-        bound::seal(unit, context, token)
+        cell_token::seal(unit, context, token)
     }
 
     async fn role_ids(&self, unit: &Unit, context: &CellContext) -> Result<Vec<String>> {
-        match &self.holder {
-            Holder::Resident { account, .. } => {
+        match &self.subject {
+            TokenSubject::Resident { account, .. } => {
                 let found = context.find_account(account).await?;
                 let found = found.ok_or(Code::AuthnFailed)?;
                 Ok(found.roles.clone())
             }
-            Holder::Visitor {
+            TokenSubject::Visitor {
                 subject,
                 issuer,
                 roles,
@@ -359,8 +361,8 @@ impl Grant {
         let Some(role) = context.find_role(id).await? else {
             return Ok(None);
         };
-        let schema = match (&self.holder, &role.box_id) {
-            (Holder::Resident { .. }, Some(box_id)) => context
+        let schema = match (&self.subject, &role.box_id) {
+            (TokenSubject::Resident { .. }, Some(box_id)) => context
                 .find_box_by_id(box_id)
                 .await?
                 .and_then(|b| b.schema.clone()),

@@ -15,31 +15,31 @@ use personium_store::StoreError;
 use personium_token::password;
 use personium_types::{Code, Result};
 
-use super::account::{self, Account, Status};
-use super::history::{self, History};
+use super::account::{self, Account, AccountStatus};
 use super::ip_range;
+use super::login_history::{self, LoginHistory};
 use crate::records::store_error;
 use crate::{CellContext, Unit};
 
 /// Attempts on one account that wait for each other at most.
-const QUEUE: usize = 1_024;
+const MAX_WAITING_PER_ACCOUNT: usize = 1_024;
 
 /// One attempt to log in.
 #[derive(Debug)]
-pub struct Attempt<'a> {
+pub struct LoginRequest<'a> {
     /// The account name as given.
     pub name: &'a str,
     /// The password as given.
     pub password: &'a str,
     /// Where it comes from.
-    pub client: Option<IpAddr>,
+    pub client_address: Option<IpAddr>,
     /// By which way.
-    pub way: Way,
+    pub channel: LoginChannel,
 }
 
 /// By which way somebody logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum LoginChannel {
     /// The token endpoint: only for accounts of the type `basic`.
     Grant,
     /// The login form.
@@ -48,11 +48,11 @@ pub enum Way {
 
 /// What an attempt led to.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum LoginOutcome {
     /// The account may come in.
-    In(Login),
+    Authenticated(Login),
     /// The password is right, but must be changed first.
-    ChangePassword(Login),
+    PasswordChangeRequired(Login),
     /// No; why is nobody's business.
     Refused,
 }
@@ -63,30 +63,30 @@ pub struct Login {
     /// The account.
     pub account: Account,
     /// Its history before; empty if it is not kept.
-    pub history: History,
+    pub history: LoginHistory,
 }
 
 /// AccountLocks of attempts, one an account.
 #[derive(Default)]
 pub struct AccountLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
-struct Turn<'a> {
+struct AccountLock<'a> {
     turns: &'a AccountLocks,
     key: String,
     lock: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
 impl AccountLocks {
-    async fn wait(&self, key: String) -> Result<Turn<'_>> {
+    async fn lock(&self, key: String) -> Result<AccountLock<'_>> {
         let lock = {
             let mut queues = self.0.lock();
             let lock = queues.entry(key.clone()).or_default();
-            if Arc::strong_count(lock) > QUEUE {
+            if Arc::strong_count(lock) > MAX_WAITING_PER_ACCOUNT {
                 return Err(Code::ServerBusy.into());
             }
             Arc::clone(lock)
         };
-        let mut turn = Turn {
+        let mut turn = AccountLock {
             turns: self,
             key,
             lock: None,
@@ -96,7 +96,7 @@ impl AccountLocks {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for AccountLock<'_> {
     fn drop(&mut self) {
         self.lock = None;
         let mut queues = self.turns.0.lock();
@@ -117,72 +117,78 @@ impl Drop for Turn<'_> {
 pub async fn login(
     unit: &Arc<Unit>,
     context: &CellContext,
-    attempt: &Attempt<'_>,
-) -> Result<Outcome> {
-    let paced = unit.pace().begin(attempt.client, unit.now_ms())?;
-    let outcome = judge(unit, context, attempt).await;
-    if !matches!(outcome, Ok(Outcome::Refused)) {
+    attempt: &LoginRequest<'_>,
+) -> Result<LoginOutcome> {
+    let paced = unit
+        .login_rate_limiter()
+        .begin(attempt.client_address, unit.now_ms())?;
+    let outcome = authenticate(unit, context, attempt).await;
+    if !matches!(outcome, Ok(LoginOutcome::Refused)) {
         paced.succeed();
     }
     outcome
 }
 
-async fn judge(unit: &Arc<Unit>, context: &CellContext, attempt: &Attempt<'_>) -> Result<Outcome> {
+async fn authenticate(
+    unit: &Arc<Unit>,
+    context: &CellContext,
+    attempt: &LoginRequest<'_>,
+) -> Result<LoginOutcome> {
     let known = account::find(context, attempt.name).await?;
-    let guard = Guard::of(unit, context, attempt.name, known.as_ref());
-    let may = |known: &Account| attempt.way == Way::Form || known.has_type("basic");
+    let guard = LockoutTracker::of(unit, context, attempt.name, known.as_ref());
+    let may = |known: &Account| attempt.channel == LoginChannel::Form || known.has_type("basic");
     let Some(known) = known.filter(may) else {
-        if !guard.must_wait().await? {
-            compare(unit, context, None, attempt.password).await?;
+        if !guard.is_delayed().await? {
+            verify_password(unit, context, None, attempt.password).await?;
         }
-        guard.start_wait().await?;
-        return Ok(Outcome::Refused);
+        guard.start_delay().await?;
+        return Ok(LoginOutcome::Refused);
     };
-    let _turn = unit.logins().wait(guard.key.clone()).await?;
-    let recorded = history::is_recorded(context, &known.name).await?;
-    let passed =
-        !guard.must_wait().await? && passes(unit, context, &guard, &known, attempt).await?;
+    let _turn = unit.account_locks().lock(guard.key.clone()).await?;
+    let recorded = login_history::is_recorded(context, &known.name).await?;
+    let passed = !guard.is_delayed().await?
+        && credentials_valid(unit, context, &guard, &known, attempt).await?;
     if !passed {
-        guard.start_wait().await?;
-        guard.count_failure().await?;
+        guard.start_delay().await?;
+        guard.record_failure().await?;
         if recorded {
-            history::failed(context, &known.id).await?;
+            login_history::record_failure(context, &known.id).await?;
         }
-        return Ok(Outcome::Refused);
+        return Ok(LoginOutcome::Refused);
     }
     guard.reset().await?;
-    let must_change = known.status == Status::PasswordChangeRequired;
+    let must_change = known.status == AccountStatus::PasswordChangeRequired;
     let history = match (recorded, must_change) {
-        (false, _) => History::default(),
-        (true, true) => history::find(context, &known.id).await?,
-        (true, false) => history::succeeded(context, &known.id, unit.now_ms()).await?,
+        (false, _) => LoginHistory::default(),
+        (true, true) => login_history::find(context, &known.id).await?,
+        (true, false) => login_history::record_success(context, &known.id, unit.now_ms()).await?,
     };
-    refresh_hash(unit, context, &known, attempt.password).await;
+    rehash_if_outdated(unit, context, &known, attempt.password).await;
     let login = Login {
         account: known,
         history,
     };
     Ok(if must_change {
-        Outcome::ChangePassword(login)
+        LoginOutcome::PasswordChangeRequired(login)
     } else {
-        Outcome::In(login)
+        LoginOutcome::Authenticated(login)
     })
 }
 
 /// Every check but the wait; the password is compared in any case, so that the time does not tell which one failed.
-async fn passes(
+async fn credentials_valid(
     unit: &Arc<Unit>,
     context: &CellContext,
-    guard: &Guard<'_>,
+    guard: &LockoutTracker<'_>,
     known: &Account,
-    attempt: &Attempt<'_>,
+    attempt: &LoginRequest<'_>,
 ) -> Result<bool> {
     let locked = guard.is_locked().await?;
-    let right = compare(unit, context, Some(known), attempt.password).await?;
+    let right = verify_password(unit, context, Some(known), attempt.password).await?;
     Ok(right
         && !locked
-        && ip_range::allows(known.ip_range.as_deref(), attempt.client)
-        && known.status != Status::Deactivated)
+        && ip_range::allows(known.ip_range.as_deref(), attempt.client_address)
+        && known.status != AccountStatus::Deactivated)
 }
 
 /// Name and password of one request to a resource, by an account that may log in from this address. The code says what
@@ -190,38 +196,38 @@ async fn passes(
 ///
 /// # Errors
 /// As [`login`].
-pub async fn basic(
+pub async fn authenticate_basic(
     unit: &Arc<Unit>,
     context: &CellContext,
     (name, password): (&str, &str),
     client: Option<IpAddr>,
 ) -> Result<Result<Account, Code>> {
-    let paced = unit.pace().begin(client, unit.now_ms())?;
+    let paced = unit.login_rate_limiter().begin(client, unit.now_ms())?;
     let known = account::find(context, name).await?;
-    let guard = Guard::of(unit, context, name, known.as_ref());
+    let guard = LockoutTracker::of(unit, context, name, known.as_ref());
     let Some(known) = known else {
-        compare(unit, context, None, password).await?;
-        guard.start_wait().await?;
+        verify_password(unit, context, None, password).await?;
+        guard.start_delay().await?;
         return Ok(Err(Code::BasicRefused));
     };
     if guard.is_locked().await? {
-        guard.start_wait().await?;
+        guard.start_delay().await?;
         return Ok(Err(Code::AccountLocked));
     }
-    let mark = known
-        .hash
-        .as_ref()
-        .and_then(|stored| unit.verified_passwords().mark(&known.id, stored, password));
-    let may_log_in = known.status == Status::Active
+    let mark = known.hash.as_ref().and_then(|stored| {
+        unit.verified_passwords()
+            .digest(&known.id, stored, password)
+    });
+    let may_log_in = known.status == AccountStatus::Active
         && known.has_type("basic")
         && ip_range::allows(known.ip_range.as_deref(), client);
     if may_log_in && mark.is_some_and(|mark| unit.verified_passwords().contains(mark)) {
         paced.succeed();
         return Ok(Ok(known));
     }
-    if !compare(unit, context, Some(&known), password).await? || !may_log_in {
-        guard.start_wait().await?;
-        guard.count_failure().await?;
+    if !verify_password(unit, context, Some(&known), password).await? || !may_log_in {
+        guard.start_delay().await?;
+        guard.record_failure().await?;
         return Ok(Err(Code::BasicRefused));
     }
     paced.succeed();
@@ -232,7 +238,7 @@ pub async fn basic(
 }
 
 /// Whether the password is that of the account; without one, the time that this takes.
-async fn compare(
+async fn verify_password(
     unit: &Arc<Unit>,
     context: &CellContext,
     account: Option<&Account>,
@@ -242,7 +248,7 @@ async fn compare(
     let (keys, password) = (Arc::clone(unit.keys()), password.to_owned());
     unit.hashing()
         .run(context.cell().id, move || match &stored {
-            Some(stored) => match password::verify(&keys.password, stored, &password) {
+            Some(stored) => match password::verify(&keys.password_hashing, stored, &password) {
                 Ok(right) => right,
                 Err(failure) => {
                     tracing::warn!("a stored password hash cannot be used: {failure}");
@@ -250,7 +256,7 @@ async fn compare(
                 }
             },
             None => {
-                password::dummy_verify(&keys.password, &password);
+                password::dummy_verify(&keys.password_hashing, &password);
                 false
             }
         })
@@ -258,9 +264,14 @@ async fn compare(
 }
 
 /// Hashes the password anew if the unit's settings changed since. A failure only means that it is tried again.
-async fn refresh_hash(unit: &Arc<Unit>, context: &CellContext, account: &Account, password: &str) {
+async fn rehash_if_outdated(
+    unit: &Arc<Unit>,
+    context: &CellContext,
+    account: &Account,
+    password: &str,
+) {
     let Some(stored) = &account.hash else { return };
-    if !password::needs_rehash(&unit.keys().password, stored) {
+    if !password::needs_rehash(&unit.keys().password_hashing, stored) {
         return;
     }
     let done = account::rehash(unit, context, account, stored, password.to_owned()).await;
@@ -270,12 +281,12 @@ async fn refresh_hash(unit: &Arc<Unit>, context: &CellContext, account: &Account
 }
 
 /// What failed attempts on one account lead to, kept in the cache that all nodes share.
-struct Guard<'a> {
+struct LockoutTracker<'a> {
     unit: &'a Unit,
     key: String,
 }
 
-impl<'a> Guard<'a> {
+impl<'a> LockoutTracker<'a> {
     /// For an account, or for a name without one. Such a name comes from anybody: only so much of it counts.
     fn of(unit: &'a Unit, context: &CellContext, name: &str, known: Option<&Account>) -> Self {
         let cell = context.cell().id;
@@ -297,7 +308,7 @@ impl<'a> Guard<'a> {
         format!("login-failed/{}", self.key)
     }
 
-    async fn must_wait(&self) -> Result<bool> {
+    async fn is_delayed(&self) -> Result<bool> {
         if self.unit.settings().auth.interval_seconds == 0 {
             return Ok(false);
         }
@@ -305,7 +316,7 @@ impl<'a> Guard<'a> {
         Ok(found.map_err(store_error)?.is_some())
     }
 
-    async fn start_wait(&self) -> Result<()> {
+    async fn start_delay(&self) -> Result<()> {
         let seconds = self.unit.settings().auth.interval_seconds;
         if seconds == 0 {
             return Ok(());
@@ -340,7 +351,7 @@ impl<'a> Guard<'a> {
         Ok(count.unwrap_or(0) >= limit)
     }
 
-    async fn count_failure(&self) -> Result<()> {
+    async fn record_failure(&self) -> Result<()> {
         let Some((_, ttl)) = self.lock_rule() else {
             return Ok(());
         };

@@ -15,9 +15,9 @@ use personium_types::{Code, Error, Result};
 use crate::settings::LoginRateLimit;
 
 /// Addresses that are remembered at most.
-const ADDRESSES: u64 = 100_000;
+const MAX_ADDRESSES: u64 = 100_000;
 /// A minute, in milliseconds.
-const MINUTE: i64 = 60_000;
+const MINUTE_MS: i64 = 60_000;
 
 /// The buckets of all addresses.
 #[derive(Debug)]
@@ -38,15 +38,15 @@ pub struct LoginAttempt<'a> {
 impl LoginRateLimiter {
     pub(crate) fn new(rule: &LoginRateLimit) -> Self {
         let per_minute = i64::try_from(rule.per_minute).unwrap_or(i64::MAX).max(1);
-        let interval = (MINUTE / per_minute).max(1);
+        let interval_ms = (MINUTE_MS / per_minute).max(1);
         let burst = i64::try_from(rule.burst).unwrap_or(i64::MAX);
-        let most = interval.saturating_mul(burst);
+        let max_debt_ms = interval_ms.saturating_mul(burst);
         Self {
-            interval: (burst > 0).then_some(interval),
-            most,
+            interval: (burst > 0).then_some(interval_ms),
+            most: max_debt_ms,
             buckets: Cache::builder()
-                .max_capacity(ADDRESSES)
-                .time_to_idle(Duration::from_millis(most.unsigned_abs()))
+                .max_capacity(MAX_ADDRESSES)
+                .time_to_idle(Duration::from_millis(max_debt_ms.unsigned_abs()))
                 .build(),
         }
     }
@@ -60,7 +60,7 @@ impl LoginRateLimiter {
         let Some(interval) = self.interval else {
             return Ok(LoginAttempt { bucket: None });
         };
-        let bucket = self.buckets.get_with(neighbourhood(from), Arc::default);
+        let bucket = self.buckets.get_with(rate_limit_key(from), Arc::default);
         let mut full_at = bucket.load(Ordering::Acquire);
         loop {
             let next = full_at.max(now_ms).saturating_add(interval);
@@ -91,7 +91,7 @@ impl LoginAttempt<'_> {
 }
 
 /// The addresses that are taken for one: an address of version 6 stands for the network that one customer gets.
-fn neighbourhood(address: Option<IpAddr>) -> IpAddr {
+fn rate_limit_key(address: Option<IpAddr>) -> IpAddr {
     match address.map(|address| address.to_canonical()) {
         Some(IpAddr::V6(v6)) => {
             let network = u128::from(v6) & !u128::from(u64::MAX);

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 /// Whether `verifier` is the one that `challenge` was made of.
 #[must_use]
-pub fn fits(challenge: &str, verifier: &str) -> bool {
+pub fn verifier_matches(challenge: &str, verifier: &str) -> bool {
     let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     let well_formed = (43..=128).contains(&verifier.len()) && verifier.bytes().all(unreserved);
     let made = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
@@ -16,22 +16,22 @@ pub fn fits(challenge: &str, verifier: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::verifier_matches;
 
     /// RFC 7636 appendix B.
     #[test]
     fn the_example_of_the_standard() {
         let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-        assert!(fits(
+        assert!(verifier_matches(
             challenge,
             "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
         ));
-        assert!(!fits(
+        assert!(!verifier_matches(
             challenge,
             "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXl"
         ));
-        assert!(!fits(challenge, challenge));
-        assert!(!fits("", ""));
-        assert!(!fits(challenge, "short"));
+        assert!(!verifier_matches(challenge, challenge));
+        assert!(!verifier_matches("", ""));
+        assert!(!verifier_matches(challenge, "short"));
     }
 }

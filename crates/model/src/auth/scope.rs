@@ -15,26 +15,26 @@ pub const OPENID: &str = "openid";
 ///
 /// # Errors
 /// 400 if a URL is not that of an existing role of the cell.
-pub async fn arbitrate(
+pub async fn grant(
     urls: &UnitUrls,
     context: &CellContext,
     wanted: &[String],
     most: &[String],
 ) -> Result<Vec<String>> {
-    let granted = within(wanted, most);
-    check_roles(urls, context, &granted).await?;
+    let granted = restrict(wanted, most);
+    check_role_urls(urls, context, &granted).await?;
     Ok(granted)
 }
 
 /// As [`arbitrate`], but whether the URLs are those of roles is for [`check_roles`], once it is clear who may know that.
 #[must_use]
-pub fn within(wanted: &[String], most: &[String]) -> Vec<String> {
+pub fn restrict(wanted: &[String], most: &[String]) -> Vec<String> {
     if wanted.is_empty() {
         return most.to_vec();
     }
     let mut granted: Vec<String> = Vec::new();
     for item in wanted {
-        if is_within(item, most) && !granted.contains(item) {
+        if is_allowed(item, most) && !granted.contains(item) {
             granted.push(item.clone());
         }
     }
@@ -45,9 +45,13 @@ pub fn within(wanted: &[String], most: &[String]) -> Vec<String> {
 ///
 /// # Errors
 /// 400 if one is not that of an existing role of the cell.
-pub async fn check_roles(urls: &UnitUrls, context: &CellContext, scopes: &[String]) -> Result<()> {
+pub async fn check_role_urls(
+    urls: &UnitUrls,
+    context: &CellContext,
+    scopes: &[String],
+) -> Result<()> {
     for item in scopes.iter().filter(|item| is_url(item)) {
-        if find_role(urls, context, item).await?.is_none() {
+        if find_role_by_url(urls, context, item).await?.is_none() {
             return Err(Error::new(Code::AclRoleMissing).with(item.as_str()));
         }
     }
@@ -61,11 +65,11 @@ fn is_url(item: &str) -> bool {
 }
 
 /// Keeps of granted scopes what a token with the scopes `most` could grant.
-pub fn narrow(granted: &mut Vec<String>, most: &[String]) {
-    granted.retain(|item| is_within(item, most));
+pub fn retain_allowed(granted: &mut Vec<String>, most: &[String]) {
+    granted.retain(|item| is_allowed(item, most));
 }
 
-fn is_within(item: &str, most: &[String]) -> bool {
+fn is_allowed(item: &str, most: &[String]) -> bool {
     item == OPENID || is_url(item) || is_included(item, most)
 }
 
@@ -80,12 +84,12 @@ fn is_included(item: &str, most: &[String]) -> bool {
 
 /// The items of a scope parameter.
 #[must_use]
-pub fn split(scope: &str) -> Vec<String> {
+pub fn parse(scope: &str) -> Vec<String> {
     scope.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 /// The entity id of the role that an instance URL names; `None` if it is not an existing role of this cell.
-pub async fn find_role(
+pub async fn find_role_by_url(
     urls: &UnitUrls,
     context: &CellContext,
     url: &str,

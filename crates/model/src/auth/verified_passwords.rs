@@ -8,29 +8,29 @@ use personium_token::password::StoredHash;
 use personium_token::random::{Random, SystemRandom};
 
 /// How long a password needs not be hashed again.
-const LIFE: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_secs(60);
 /// Passwords that are remembered at most.
-const REMEMBERED: u64 = 10_000;
+const CAPACITY: u64 = 10_000;
 
 /// Remembers digests of right passwords under a key of this process; a new password makes the old digest useless.
 pub struct VerifiedPasswordCache {
     /// `None` where there was no randomness: then nothing is remembered.
     key: Option<[u8; 32]>,
-    known: Cache<[u8; 32], ()>,
+    digests: Cache<[u8; 32], ()>,
 }
 
 /// What stands for one password of one account.
 #[derive(Clone, Copy)]
-pub struct Mark([u8; 32]);
+pub struct PasswordDigest([u8; 32]);
 
 impl Default for VerifiedPasswordCache {
     fn default() -> Self {
         let mut key = [0; 32];
         Self {
             key: SystemRandom.fill(&mut key).is_ok().then_some(key),
-            known: Cache::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(LIFE)
+            digests: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(TTL)
                 .build(),
         }
     }
@@ -39,7 +39,12 @@ impl Default for VerifiedPasswordCache {
 impl VerifiedPasswordCache {
     /// The mark of a password for what an account has stored; `None` if nothing can be remembered.
     #[must_use]
-    pub fn mark(&self, account_id: &str, stored: &StoredHash, password: &str) -> Option<Mark> {
+    pub fn digest(
+        &self,
+        account_id: &str,
+        stored: &StoredHash,
+        password: &str,
+    ) -> Option<PasswordDigest> {
         let mut context = Context::new(&SHA256);
         context.update(&self.key?);
         for part in [account_id, &stored.hashed, password] {
@@ -47,18 +52,18 @@ impl VerifiedPasswordCache {
             context.update(part.as_bytes());
         }
         let digest = context.finish();
-        digest.as_ref().try_into().ok().map(Mark)
+        digest.as_ref().try_into().ok().map(PasswordDigest)
     }
 
     /// Whether this password was right a moment ago.
     #[must_use]
-    pub fn contains(&self, mark: Mark) -> bool {
-        self.known.contains_key(&mark.0)
+    pub fn contains(&self, mark: PasswordDigest) -> bool {
+        self.digests.contains_key(&mark.0)
     }
 
     /// Remembers that this password is right.
-    pub fn insert(&self, mark: Mark) {
-        self.known.insert(mark.0, ());
+    pub fn insert(&self, mark: PasswordDigest) {
+        self.digests.insert(mark.0, ());
     }
 }
 
@@ -75,7 +80,7 @@ mod tests {
             attributes: None,
         };
         let mark = |id: &str, hash: &str, password: &str| {
-            proven.mark(id, &stored(hash), password).unwrap()
+            proven.digest(id, &stored(hash), password).unwrap()
         };
         proven.insert(mark("a", "h", "p"));
         assert!(proven.contains(mark("a", "h", "p")));

@@ -7,7 +7,7 @@ use crate::keys::{ControlSet, SetKey};
 use crate::{CellContext, UnitUrls};
 
 /// Links of one object that are looked at.
-const LINKS: usize = 100_000;
+const MAX_LINKS: usize = 100_000;
 
 /// What the token of a visitor says about where it comes from.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ pub struct Visitor<'a> {
 
 impl Visitor<'_> {
     /// The name under which the roles of this visitor, and of no other, are remembered: each part with its length before it.
-    fn memo(&self) -> String {
+    fn cache_key(&self) -> String {
         let roles = self.roles.iter().map(String::as_str);
         [self.subject, self.issuer]
             .into_iter()
@@ -35,7 +35,7 @@ impl Visitor<'_> {
 
 /// Whether the issuer of a token may tell who somebody is: of somebody of this unit only its own cells may.
 #[must_use]
-pub fn may_vouch(urls: &UnitUrls, issuer: &str, subject: &str) -> bool {
+pub fn issuer_may_assert(urls: &UnitUrls, issuer: &str, subject: &str) -> bool {
     let is_ours = |url: &str| match urls.resolve(url) {
         Some(url) => urls.split(&url).is_some(),
         None => true,
@@ -55,7 +55,7 @@ pub async fn roles(
     context: &CellContext,
     visitor: Visitor<'_>,
 ) -> Result<Vec<String>> {
-    let memo = visitor.memo();
+    let memo = visitor.cache_key();
     if let Some(known) = context.get_cached::<Vec<String>>(&memo) {
         return Ok(known.as_ref().clone());
     }
@@ -106,7 +106,7 @@ async fn linked(
     to: ControlSet,
 ) -> Result<Vec<String>> {
     let (from, to) = (SetKey::control(from), SetKey::control(to));
-    entity::linked(context.records(), &from, id, &to, LINKS).await
+    entity::linked(context.records(), &from, id, &to, MAX_LINKS).await
 }
 
 async fn is_named(
@@ -139,7 +139,7 @@ mod tests {
                 issuer,
                 roles: &roles,
             }
-            .memo()
+            .cache_key()
         };
         let plain = memo("s", "i", &["r", "t"]);
         assert_eq!(plain, memo("s", "i", &["r", "t"]));
@@ -175,7 +175,11 @@ mod tests {
                 (afar, "personium-localunit:b:/#me", false),
                 (afar, "personium-localunit:?", false),
             ] {
-                assert_eq!(may_vouch(&urls, issuer, subject), may, "{issuer} {subject}");
+                assert_eq!(
+                    issuer_may_assert(&urls, issuer, subject),
+                    may,
+                    "{issuer} {subject}"
+                );
             }
         }
     }

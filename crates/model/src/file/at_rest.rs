@@ -46,7 +46,7 @@ impl Unit {
     }
 
     async fn find_or_make(&self) -> Result<(Batch, BodyKey)> {
-        let keys = &self.keys().local;
+        let keys = &self.keys().local_tokens;
         let mut batch = Batch::new();
         let found = self.records().find::<String>(&record()).await?;
         let (key, is_current) = match &found {

@@ -180,7 +180,7 @@ pub(super) async fn check_delete(
             Ok(())
         }
         Some(ControlSet::Account) => {
-            batch.delete(crate::auth::history::record_of(&found.id));
+            batch.delete(crate::auth::login_history::record_of(&found.id));
             Ok(())
         }
         Some(ControlSet::Cell) => {

@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use personium_model::auth::Keys;
+use personium_model::auth::UnitKeys;
 use personium_model::event::{self, Event};
 use personium_model::node::Kind;
 use personium_model::odata::{self, Change, Creation, Entity, Root, accept};
@@ -34,9 +34,10 @@ use personium_store::{
 use personium_types::{Clock, Code, NodeId, Result};
 use tokio::sync::oneshot;
 
-static KEYS: LazyLock<Arc<Keys>> = LazyLock::new(|| {
+static KEYS: LazyLock<Arc<UnitKeys>> = LazyLock::new(|| {
     Arc::new(
-        Keys::self_signed("unit.example", "a secret of these tests", 1_700_000_000_000).unwrap(),
+        UnitKeys::self_signed("unit.example", "a secret of these tests", 1_700_000_000_000)
+            .unwrap(),
     )
 });
 

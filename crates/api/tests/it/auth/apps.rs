@@ -46,13 +46,13 @@ async fn an_app_proves_itself_with_a_token_of_its_own_cell_for_this_one() {
         by_app(t);
         t.issued_at -= t.lifespan + 1_000;
     });
-    let evil = personium_model::auth::Keys::self_signed(
+    let evil = personium_model::auth::UnitKeys::self_signed(
         "evil.example",
         "a secret of somebody else",
         1_700_000_000_000,
     )
     .unwrap();
-    let forged = world.signed_by(&evil.unit, by_app);
+    let forged = world.signed_by(&evil.signing, by_app);
     for (secret, error) in [
         ("", "invalid_client AN-0003"),
         ("x", "invalid_client AN-0003"),

@@ -444,7 +444,7 @@ async fn a_form_of_another_site_logs_nobody_in() {
 async fn a_cookie_logs_in_only_with_an_access_token_of_this_cell() {
     let world = world(|_| {}).await;
     let login = world.login("c", &[]).await;
-    let local = &world.unit.keys().local;
+    let local = &world.unit.keys().local_tokens;
     let sealed = |host: &str, token: &str| {
         let cookie = Cookie {
             peer: "p".to_owned(),

@@ -1,6 +1,6 @@
 //! Another unit whose certificate is trusted: it speaks for its own people, and for nobody of this unit.
 
-use personium_model::auth::Keys;
+use personium_model::auth::UnitKeys;
 use personium_token::local::{LocalKeys, LocalKind, LocalToken, Origin};
 use personium_token::random::SystemRandom;
 use personium_token::saml::TransCellToken;
@@ -24,13 +24,13 @@ async fn neighbours() -> (World, UnitKey) {
     let key = |made: &SelfSigned| {
         UnitKey::load(made.key_pem.as_bytes(), made.certificate_pem.as_bytes()).unwrap()
     };
-    let mut keys = Keys {
-        local: LocalKeys::new(SECRET).unwrap(),
-        unit: key(&own),
-        roots: TrustRoots::load(&files, START).unwrap(),
-        password: world.unit.keys().password.clone(),
+    let mut keys = UnitKeys {
+        local_tokens: LocalKeys::new(SECRET).unwrap(),
+        signing: key(&own),
+        trust_roots: TrustRoots::load(&files, START).unwrap(),
+        password_hashing: world.unit.keys().password_hashing.clone(),
     };
-    keys.password.scrypt.cpu_cost = 16;
+    keys.password_hashing.scrypt.cpu_cost = 16;
     let world = world.again_with(keys.into());
     world.visited_from(&[AFAR, &cell_url("d")]).await;
     (world, key(&other))
@@ -113,7 +113,7 @@ async fn a_refresh_token_does_not_outlive_who_it_pretends_to_be() {
     let honest = world.trans("d", "c").await;
     let fields = [("grant_type", SAML), ("assertion", honest.as_str())];
     let refresh = text(&world.token("c", &fields).await.json(), "refresh_token");
-    let keys = &world.unit.keys().local;
+    let keys = &world.unit.keys().local_tokens;
     let real = keys.open(&refresh, &cell_url("c")).unwrap();
     assert_eq!(real.kind, LocalKind::VisitorRefresh);
     for (issuer, outcome) in [(cell_url("d"), 200), (AFAR.to_owned(), 400)] {

@@ -1,6 +1,6 @@
 //! Tokens used where, when and how they should not be.
 
-use personium_model::auth::Keys;
+use personium_model::auth::UnitKeys;
 use personium_token::local::LocalToken;
 use personium_token::random::SystemRandom;
 use personium_token::trust::TrustRoots;
@@ -39,7 +39,7 @@ async fn a_token_opens_its_own_cell_and_no_other() {
 async fn a_token_lasts_to_the_last_millisecond_and_no_longer() {
     let world = world(|_| {}).await;
     guarded(&world).await;
-    let keys = &world.unit.keys().local;
+    let keys = &world.unit.keys().local_tokens;
     let real = keys.open(&world.access("c").await, &cell_url("c")).unwrap();
     let made = |age: i64| {
         let token = LocalToken {
@@ -49,7 +49,7 @@ async fn a_token_lasts_to_the_last_millisecond_and_no_longer() {
         world
             .unit
             .keys()
-            .local
+            .local_tokens
             .seal(&token, &mut SystemRandom)
             .unwrap()
     };
@@ -302,8 +302,8 @@ async fn a_stolen_refresh_token_ends_its_login_and_no_other() {
 async fn who_trusts_nobody_believes_no_token_of_other_cells() {
     let secret = "another secret of these tests";
     let now = 1_700_000_000_000;
-    let mut keys = Keys::self_signed("unit.example", secret, now).unwrap();
-    keys.roots = TrustRoots::none();
+    let mut keys = UnitKeys::self_signed("unit.example", secret, now).unwrap();
+    keys.trust_roots = TrustRoots::none();
     let world = World::empty_with(keys.into(), |_| {});
     world.make("__ctl/Cell", r#"{"Name":"c"}"#).await;
     let token = world.signed(|_| {});

@@ -1,6 +1,6 @@
 //! Tokens of other cells and units: what they give, and what they must not give.
 
-use personium_model::auth::Keys;
+use personium_model::auth::UnitKeys;
 use personium_token::role_url::RoleUrl;
 
 use super::{cell_url, oauth, text, world};
@@ -81,8 +81,8 @@ async fn another_unit_cannot_speak_for_our_cells() {
     visited(&world).await;
     let secret = "a secret of somebody else";
     for host in ["unit.example", "evil.example", "evilunit.example"] {
-        let evil = Keys::self_signed(host, secret, 1_700_000_000_000).unwrap();
-        let token = world.signed_by(&evil.unit, |_| {});
+        let evil = UnitKeys::self_signed(host, secret, 1_700_000_000_000).unwrap();
+        let token = world.signed_by(&evil.signing, |_| {});
         assert_eq!(
             world.with_token("GET", "c/b/f", &token).await,
             refused(401, "AU-0008"),

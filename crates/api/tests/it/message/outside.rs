@@ -102,7 +102,7 @@ async fn the_token_is_the_cells_own_for_the_recipient() {
     let reply = world.post_as(&token, "c/__message/send", &body).await;
     assert_eq!(reply.outcome(), done(201));
     let text = tokens.recv().await.unwrap();
-    let token = saml::verify(&text, world.unit.now_ms(), &world.unit.keys().roots).unwrap();
+    let token = saml::verify(&text, world.unit.now_ms(), &world.unit.keys().trust_roots).unwrap();
     assert_eq!(token.issuer, cell_url("c"));
     assert_eq!(token.subject, cell_url("c"));
     assert_eq!(token.target, to);

@@ -14,7 +14,7 @@ const NOT_RECORDED: &str = "accountsnotrecordingauthhistory";
 
 /// The history of one account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct History {
+pub struct LoginHistory {
     /// When it last logged in with its password, milliseconds since 1970; `None` if never.
     #[serde(rename = "l", default)]
     pub last_authenticated: Option<i64>,
@@ -40,14 +40,18 @@ pub async fn is_recorded(context: &CellContext, account: &str) -> Result<bool> {
 }
 
 /// The history as it is now.
-pub async fn find(context: &CellContext, account_id: &str) -> Result<History> {
+pub async fn find(context: &CellContext, account_id: &str) -> Result<LoginHistory> {
     let found = context.records().find(&key(account_id)).await?;
     Ok(found.map(|v| v.value).unwrap_or_default())
 }
 
 /// Records a login; the history before it.
-pub async fn succeeded(context: &CellContext, account_id: &str, now_ms: i64) -> Result<History> {
-    change(context, account_id, |_| History {
+pub async fn record_success(
+    context: &CellContext,
+    account_id: &str,
+    now_ms: i64,
+) -> Result<LoginHistory> {
+    change(context, account_id, |_| LoginHistory {
         last_authenticated: Some(now_ms),
         failed_count: 0,
     })
@@ -55,8 +59,8 @@ pub async fn succeeded(context: &CellContext, account_id: &str, now_ms: i64) -> 
 }
 
 /// Records a failed attempt.
-pub async fn failed(context: &CellContext, account_id: &str) -> Result<()> {
-    change(context, account_id, |old| History {
+pub async fn record_failure(context: &CellContext, account_id: &str) -> Result<()> {
+    change(context, account_id, |old| LoginHistory {
         failed_count: old.failed_count.saturating_add(1),
         ..old
     })
@@ -67,13 +71,13 @@ pub async fn failed(context: &CellContext, account_id: &str) -> Result<()> {
 async fn change(
     context: &CellContext,
     account_id: &str,
-    new: impl Fn(History) -> History,
-) -> Result<History> {
+    new: impl Fn(LoginHistory) -> LoginHistory,
+) -> Result<LoginHistory> {
     let key = key(account_id);
     context
         .records()
         .transact(|| async {
-            let found = context.records().find::<History>(&key).await?;
+            let found = context.records().find::<LoginHistory>(&key).await?;
             let old = found.as_ref().map(|v| v.value).unwrap_or_default();
             let mut batch = Batch::new();
             let read = found.map(|v| v.version);

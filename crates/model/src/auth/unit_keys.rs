@@ -12,18 +12,18 @@ const SELF_SIGNED_LEAD: i64 = 24 * 3_600_000;
 
 /// The secrets of a unit and what it trusts. Debug output shows no secret.
 #[derive(Debug)]
-pub struct Keys {
+pub struct UnitKeys {
     /// For tokens and cookies that only this unit reads.
-    pub local: LocalKeys,
+    pub local_tokens: LocalKeys,
     /// For tokens that other units read.
-    pub unit: UnitKey,
+    pub signing: UnitKey,
     /// Whose tokens are believed.
-    pub roots: TrustRoots,
+    pub trust_roots: TrustRoots,
     /// How passwords are hashed.
-    pub password: password::Settings,
+    pub password_hashing: password::Settings,
 }
 
-impl Keys {
+impl UnitKeys {
     /// Keys of a unit that trusts nobody but itself: a new key, whose self-signed certificate for `host` is the
     /// only root. `secret` is the unit secret, at least 16 bytes.
     ///
@@ -34,10 +34,10 @@ impl Keys {
             .map_err(Error::internal)?;
         let (key, certificate) = (made.key_pem.as_bytes(), made.certificate_pem.as_bytes());
         Ok(Self {
-            local: LocalKeys::new(secret).map_err(Error::internal)?,
-            unit: UnitKey::load(key, certificate).map_err(Error::internal)?,
-            roots: TrustRoots::load(&[certificate], now_ms).map_err(Error::internal)?,
-            password: password::Settings::default(),
+            local_tokens: LocalKeys::new(secret).map_err(Error::internal)?,
+            signing: UnitKey::load(key, certificate).map_err(Error::internal)?,
+            trust_roots: TrustRoots::load(&[certificate], now_ms).map_err(Error::internal)?,
+            password_hashing: password::Settings::default(),
         })
     }
 }

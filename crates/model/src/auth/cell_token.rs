@@ -21,7 +21,7 @@ pub const ACCOUNT: &str = "account";
 pub fn seal(unit: &Unit, context: &CellContext, mut token: LocalToken) -> Result<String> {
     let cell = context.cell().id.to_string();
     token.extra.insert(CELL.to_owned(), cell);
-    let sealed = unit.keys().local.seal(&token, &mut SystemRandom);
+    let sealed = unit.keys().local_tokens.seal(&token, &mut SystemRandom);
     sealed.map_err(Error::internal)
 }
 
@@ -31,7 +31,7 @@ pub fn seal(unit: &Unit, context: &CellContext, mut token: LocalToken) -> Result
 /// What is wrong with it; [`LocalError::NotOurs`] also for one of a cell that had this name before.
 pub fn open(unit: &Unit, context: &CellContext, text: &str) -> Result<LocalToken, LocalError> {
     let issuer = unit.urls().cell(&context.cell().name);
-    of_cell(context, unit.keys().local.open(text, &issuer)?)
+    check_cell(context, unit.keys().local_tokens.open(text, &issuer)?)
 }
 
 /// As [`open`], for a token of one kind.
@@ -45,10 +45,13 @@ pub fn open_as(
     kind: LocalKind,
 ) -> Result<LocalToken, LocalError> {
     let issuer = unit.urls().cell(&context.cell().name);
-    of_cell(context, unit.keys().local.open_as(text, &issuer, kind)?)
+    check_cell(
+        context,
+        unit.keys().local_tokens.open_as(text, &issuer, kind)?,
+    )
 }
 
-fn of_cell(context: &CellContext, token: LocalToken) -> Result<LocalToken, LocalError> {
+fn check_cell(context: &CellContext, token: LocalToken) -> Result<LocalToken, LocalError> {
     if token.extra.get(CELL) == Some(&context.cell().id.to_string()) {
         Ok(token)
     } else {
@@ -60,6 +63,11 @@ fn of_cell(context: &CellContext, token: LocalToken) -> Result<LocalToken, Local
 #[must_use]
 pub fn account_claims(id: &str, epoch: Option<&str>) -> BTreeMap<String, String> {
     let mut claims = BTreeMap::from([(ACCOUNT.to_owned(), id.to_owned())]);
-    claims.extend(epoch.map(|epoch| (super::issue::EPOCH_CLAIM.to_owned(), epoch.to_owned())));
+    claims.extend(epoch.map(|epoch| {
+        (
+            super::issue::TOKEN_GENERATION_CLAIM.to_owned(),
+            epoch.to_owned(),
+        )
+    }));
     claims
 }

@@ -11,7 +11,7 @@ const MAX_CHARS: usize = 256;
 pub enum PasswordRule {
     /// 6 to 32 of ``A-Z a-z 0-9 - _ ! $ * = ^ ` { | } ~ . @``.
     #[default]
-    Usual,
+    Default,
     /// What this pattern finds something in.
     Pattern(Regex),
 }
@@ -31,7 +31,7 @@ impl PasswordRule {
         let length = password.chars().count();
         let good = (1..=MAX_CHARS).contains(&length)
             && match self {
-                Self::Usual => {
+                Self::Default => {
                     (6..=32).contains(&length)
                         && password
                             .bytes()
