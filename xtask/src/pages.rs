@@ -38,7 +38,7 @@ impl Page {
 }
 
 /// The pages in the workspace that are not as [`Page::write`] would make them.
-pub(crate) fn faults() -> Vec<String> {
+pub(crate) fn findings() -> Vec<String> {
     let is_current =
         |page: &Page| std::fs::read_to_string(page.path).is_ok_and(|text| text == (page.text)());
     [ERRORS, PRIVILEGES]

@@ -1,29 +1,38 @@
-//! `cargo xtask tidy`: the rules a compiler does not know.
+//! `cargo xtask tidy`: rules that the compiler does not check.
 
 mod dependencies;
-mod lists;
+mod exceptions;
+mod growing_lists;
+mod module_graph;
+mod names;
 mod sizes;
-mod words;
+mod sources;
+mod texts;
 
 use crate::{Outcome, pages, workspace};
 
-/// Checks everything and prints each fault on its own line.
+/// Checks all rules and prints each finding on its own line.
 ///
 /// # Errors
-/// When there is any fault; warnings do not count.
+/// When there is a finding; warnings do not count.
 pub(crate) fn run() -> Outcome {
     let files = workspace::files()?;
-    let mut faults = dependencies::faults(&workspace::packages()?)?;
-    faults.extend(sizes::faults(&files)?);
-    faults.extend(words::faults(&files));
-    faults.extend(lists::faults());
-    faults.extend(pages::faults());
-    for fault in &faults {
-        println!("tidy: {fault}");
+    let crates = sources::load(&files)?;
+    let mut findings = dependencies::findings(&workspace::packages()?)?;
+    findings.extend(dependencies::unused(&files)?);
+    findings.extend(module_graph::findings(&crates));
+    findings.extend(names::findings(&crates));
+    findings.extend(sizes::findings(&files)?);
+    findings.extend(exceptions::findings());
+    findings.extend(texts::findings(&files));
+    findings.extend(growing_lists::findings());
+    findings.extend(pages::findings());
+    for finding in &findings {
+        println!("tidy: {finding}");
     }
-    if faults.is_empty() {
-        println!("tidy: {} files are in order", files.len());
+    if findings.is_empty() {
+        println!("tidy: {} files, no findings", files.len());
         return Ok(());
     }
-    Err(format!("tidy found {} faults", faults.len()))
+    Err(format!("tidy reports {} findings", findings.len()))
 }

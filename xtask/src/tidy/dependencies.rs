@@ -1,6 +1,7 @@
-//! The table of rooms in the architecture page against the manifests.
+//! The dependencies of the crates: the table in the architecture page against the manifests, and the workspace table against its use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use crate::Outcome;
 use crate::workspace::Package;
@@ -13,7 +14,7 @@ const END: &str = "<!-- /tidy -->";
 type Rows = BTreeMap<String, (Vec<String>, Vec<String>)>;
 
 /// Every difference between the page and the manifests.
-pub(super) fn faults(packages: &[Package]) -> Outcome<Vec<String>> {
+pub(super) fn findings(packages: &[Package]) -> Outcome<Vec<String>> {
     let page = std::fs::read_to_string(PAGE).map_err(|e| format!("cannot read {PAGE}: {e}"))?;
     let rows =
         rows(&page).ok_or_else(|| format!("{PAGE} has no table between {BEGIN} and {END}"))?;
@@ -21,17 +22,17 @@ pub(super) fn faults(packages: &[Package]) -> Outcome<Vec<String>> {
 }
 
 fn compare(rows: &Rows, packages: &[Package]) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut findings = Vec::new();
     for package in packages {
         match rows.get(&package.name) {
-            None => faults.push(format!("{PAGE} has no row for crate {}", package.name)),
+            None => findings.push(format!("{PAGE} has no row for crate {}", package.name)),
             Some((normal, tests)) => {
                 differences(
                     &package.name,
                     "dependencies",
                     normal,
                     &package.normal,
-                    &mut faults,
+                    &mut findings,
                 );
                 let only_tests: Vec<String> = package
                     .tests
@@ -44,7 +45,7 @@ fn compare(rows: &Rows, packages: &[Package]) -> Vec<String> {
                     "dev-dependencies",
                     tests,
                     &only_tests,
-                    &mut faults,
+                    &mut findings,
                 );
             }
         }
@@ -53,25 +54,25 @@ fn compare(rows: &Rows, packages: &[Package]) -> Vec<String> {
         .keys()
         .filter(|name| !packages.iter().any(|p| p.name == **name))
     {
-        faults.push(format!("{PAGE} names crate {name}, which does not exist"));
+        findings.push(format!("{PAGE} names crate {name}, which does not exist"));
     }
-    faults
+    findings
 }
 
 fn differences(
     name: &str,
     kind: &str,
-    told: &[String],
+    listed: &[String],
     found: &[String],
-    faults: &mut Vec<String>,
+    findings: &mut Vec<String>,
 ) {
-    for extra in found.iter().filter(|d| !told.contains(d)) {
-        faults.push(format!(
+    for extra in found.iter().filter(|d| !listed.contains(d)) {
+        findings.push(format!(
             "{name}: {extra} stands in its {kind} but not in {PAGE}"
         ));
     }
-    for absent in told.iter().filter(|d| !found.contains(d)) {
-        faults.push(format!(
+    for absent in listed.iter().filter(|d| !found.contains(d)) {
+        findings.push(format!(
             "{name}: {PAGE} says it depends on {absent}, its {kind} do not"
         ));
     }
@@ -94,6 +95,45 @@ fn names(cell: &str) -> Vec<String> {
         .filter(|n| !n.is_empty() && *n != "-")
         .map(str::to_owned)
         .collect()
+}
+
+/// Returns one finding for each entry of `[workspace.dependencies]` that no crate uses.
+///
+/// # Errors
+/// When a manifest cannot be read.
+pub(super) fn unused(files: &[PathBuf]) -> Outcome<Vec<String>> {
+    let mut table = Vec::new();
+    let mut used = BTreeSet::new();
+    for path in files
+        .iter()
+        .filter(|p| p.file_name().is_some_and(|n| n == "Cargo.toml"))
+    {
+        let shown = path.display();
+        let text =
+            std::fs::read_to_string(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
+        let manifest: toml::Table = text
+            .parse()
+            .map_err(|e| format!("cannot parse {shown}: {e}"))?;
+        let keys = |table: Option<&toml::Value>| -> Vec<String> {
+            table
+                .and_then(toml::Value::as_table)
+                .map(|t| t.keys().cloned().collect())
+                .unwrap_or_default()
+        };
+        table.extend(keys(
+            manifest
+                .get("workspace")
+                .and_then(|w| w.get("dependencies")),
+        ));
+        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            used.extend(keys(manifest.get(kind)));
+        }
+    }
+    table.retain(|name| !used.contains(name));
+    Ok(table
+        .into_iter()
+        .map(|name| format!("Cargo.toml: no crate uses the workspace dependency {name}"))
+        .collect())
 }
 
 #[cfg(test)]
@@ -121,10 +161,10 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_is_a_fault() {
-        let told = rows(TABLE).unwrap();
+    fn each_difference_is_a_finding() {
+        let listed = rows(TABLE).unwrap();
         let found = compare(
-            &told,
+            &listed,
             &[
                 package("a", &["b"], &[]),
                 package("b", &[], &["c"]),
@@ -133,7 +173,7 @@ mod tests {
         );
         assert_eq!(found.len(), 3, "{found:?}");
         assert_eq!(
-            compare(&told, &[package("a", &[], &[])]).len(),
+            compare(&listed, &[package("a", &[], &[])]).len(),
             1,
             "a row without a crate"
         );

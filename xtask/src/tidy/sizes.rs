@@ -1,76 +1,44 @@
-//! Files have a size: 600 lines without their tests are a warning, 800 a fault.
+//! Files have a size: more than 600 lines without their tests are a warning, more than 800 a finding.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::{Outcome, workspace};
+use super::exceptions;
+use crate::Outcome;
 
 const WARN: usize = 600;
 const FAIL: usize = 800;
-/// A path and the lines it may have, one a line. The list may only shrink, in entries and in numbers.
-const EXCEPTIONS: &str = "xtask/tidy-exceptions.txt";
+/// The kind of exceptions from this rule. The subject is a path, the number the lines that it may have.
+const KIND: &str = "size";
 
-/// Files that are too long, and exceptions that are new, grown or no longer needed.
-pub(super) fn faults(files: &[PathBuf]) -> Outcome<Vec<String>> {
-    let allowed = exceptions(&std::fs::read_to_string(EXCEPTIONS).unwrap_or_default());
-    let mut faults = Vec::new();
-    if let Some(before) = workspace::text_before(EXCEPTIONS) {
-        faults.extend(grown(&exceptions(&before), &allowed));
-    }
-    let mut needed = Vec::new();
+/// Returns one finding for each file that is too long.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(super) fn findings(files: &[PathBuf]) -> Outcome<Vec<String>> {
+    let allowed = exceptions::of_kind(KIND);
+    let (mut findings, mut needed) = (Vec::new(), Vec::new());
     for path in files
         .iter()
         .filter(|p| p.extension().is_some_and(|e| e == "rs"))
     {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        let shown = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
         let lines = lines_without_tests(&text);
-        let limit = allowed.get(path.as_path()).copied();
-        if lines > limit.unwrap_or(FAIL) {
-            faults.push(format!(
-                "{}: {lines} lines without tests, at most {}",
-                path.display(),
-                limit.unwrap_or(FAIL)
+        let limit = allowed.get(&shown).copied().unwrap_or(FAIL);
+        if lines > limit {
+            findings.push(format!(
+                "{shown}: {lines} lines without tests, at most {limit}"
             ));
         } else if lines > WARN {
-            println!(
-                "tidy: warning: {}: {lines} lines without tests, aim at 300",
-                path.display()
-            );
+            println!("tidy: warning: {shown}: {lines} lines without tests, aim at 300");
         }
         if lines > FAIL {
-            needed.push(path.clone());
+            needed.push(shown);
         }
     }
-    for path in allowed.keys().filter(|p| !needed.contains(p)) {
-        faults.push(format!(
-            "{EXCEPTIONS}: {} needs no exception any more",
-            path.display()
-        ));
-    }
-    Ok(faults)
-}
-
-fn exceptions(text: &str) -> BTreeMap<PathBuf, usize> {
-    text.lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| {
-            let (path, lines) = line.trim().rsplit_once(' ')?;
-            Some((Path::new(path.trim()).to_owned(), lines.parse().ok()?))
-        })
-        .collect()
-}
-
-fn grown(before: &BTreeMap<PathBuf, usize>, now: &BTreeMap<PathBuf, usize>) -> Vec<String> {
-    now.iter()
-        .filter(|(path, lines)| before.get(*path).is_none_or(|earlier| *lines > earlier))
-        .map(|(path, _)| {
-            format!(
-                "{EXCEPTIONS}: the exception for {} is new or has grown",
-                path.display()
-            )
-        })
-        .collect()
+    findings.extend(exceptions::unneeded(KIND, &allowed, &needed));
+    Ok(findings)
 }
 
 /// Lines before the module of tests, which stands last in a file.
@@ -87,18 +55,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_do_not_count() {
+    fn lines_of_tests_are_not_counted() {
         assert_eq!(
             lines_without_tests("a\nb\n#[cfg(test)]\nmod tests {\n}\n"),
             2
         );
         assert_eq!(lines_without_tests("a\n#[cfg(test)]\nmod tests;\nb\n"), 4);
-    }
-
-    #[test]
-    fn exceptions_only_shrink() {
-        let before = exceptions("# why\na.rs 900\nb.rs 850\n");
-        assert!(grown(&before, &exceptions("a.rs 880\n")).is_empty());
-        assert_eq!(grown(&before, &exceptions("a.rs 901\nc.rs 850\n")).len(), 2);
     }
 }

@@ -7,7 +7,7 @@ use crate::workspace;
 const PASSING: &str = "conformance/passing.txt";
 
 /// Recorded tests that were on the list before and are not now.
-pub(super) fn faults() -> Vec<String> {
+pub(super) fn findings() -> Vec<String> {
     let Some(before) = workspace::text_before(PASSING) else {
         return Vec::new();
     };

@@ -18,11 +18,11 @@ const REGISTRY_HOSTS: &[[&str; 2]] = &[
     ["repo1.maven", ".org"],
 ];
 
-/// Every fault in names, texts and links.
-pub(super) fn faults(files: &[PathBuf]) -> Vec<String> {
-    let mut faults = Vec::new();
+/// Every finding in names, texts and links.
+pub(super) fn findings(files: &[PathBuf]) -> Vec<String> {
+    let mut findings = Vec::new();
     for path in files {
-        faults.extend(name_fault(path).map(|fault| format!("{}: {fault}", path.display())));
+        findings.extend(name_finding(path).map(|finding| format!("{}: {finding}", path.display())));
         if path.file_name().is_some_and(|n| n == "Cargo.lock") {
             continue;
         }
@@ -30,25 +30,25 @@ pub(super) fn faults(files: &[PathBuf]) -> Vec<String> {
             continue;
         };
         for (number, line) in text.lines().enumerate() {
-            if let Some(fault) = line_fault(line) {
-                faults.push(format!("{}:{}: {fault}", path.display(), number + 1));
+            if let Some(finding) = line_finding(line) {
+                findings.push(format!("{}:{}: {finding}", path.display(), number + 1));
             }
         }
         if path.extension().is_some_and(|e| e == "md") {
             for target in local_links(&text)
                 .filter(|target| !path.parent().unwrap_or(Path::new("")).join(target).exists())
             {
-                faults.push(format!(
+                findings.push(format!(
                     "{}: the link to {target} leads nowhere",
                     path.display()
                 ));
             }
         }
     }
-    faults
+    findings
 }
 
-fn name_fault(path: &Path) -> Option<String> {
+fn name_finding(path: &Path) -> Option<String> {
     if path.file_name().is_some_and(|n| n == "mod.rs") {
         return Some("modules are files beside their folder".to_owned());
     }
@@ -66,7 +66,7 @@ fn name_fault(path: &Path) -> Option<String> {
     })
 }
 
-fn line_fault(line: &str) -> Option<String> {
+fn line_finding(line: &str) -> Option<String> {
     if let Some([a, b]) = REGISTRY_HOSTS
         .iter()
         .find(|[a, b]| line.contains(&format!("{a}{b}")))
@@ -117,31 +117,31 @@ mod tests {
 
     #[test]
     fn empty_names_are_found() {
-        assert!(name_fault(Path::new("crates/a/src/mod.rs")).is_some());
-        assert!(name_fault(Path::new("crates/common/src/lib.rs")).is_some());
-        assert!(name_fault(Path::new("crates/a/src/manager.rs")).is_some());
-        assert!(name_fault(Path::new("crates/a/src/score.rs")).is_none());
-        assert!(line_fault("pub mod utils;").is_some());
-        assert!(line_fault("mod filter;").is_none());
+        assert!(name_finding(Path::new("crates/a/src/mod.rs")).is_some());
+        assert!(name_finding(Path::new("crates/common/src/lib.rs")).is_some());
+        assert!(name_finding(Path::new("crates/a/src/manager.rs")).is_some());
+        assert!(name_finding(Path::new("crates/a/src/score.rs")).is_none());
+        assert!(line_finding("pub mod utils;").is_some());
+        assert!(line_finding("mod filter;").is_none());
     }
 
     #[test]
     fn machine_paths_are_found() {
         for folder in MACHINE_FOLDERS {
             assert!(
-                line_fault(&format!("see /{folder}/x")).is_some(),
+                line_finding(&format!("see /{folder}/x")).is_some(),
                 "{folder}"
             );
             assert!(
-                line_fault(&format!("\"/{folder}/.x\"")).is_some(),
+                line_finding(&format!("\"/{folder}/.x\"")).is_some(),
                 "{folder}"
             );
             assert!(
-                line_fault(&format!("https://host/{folder}/x")).is_none(),
+                line_finding(&format!("https://host/{folder}/x")).is_none(),
                 "{folder}"
             );
             assert!(
-                line_fault(&format!("target/{folder}/x")).is_none(),
+                line_finding(&format!("target/{folder}/x")).is_none(),
                 "{folder}"
             );
         }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn registry_hosts_are_found() {
         for [a, b] in REGISTRY_HOSTS {
-            assert!(line_fault(&format!("url = https://{a}{b}/x")).is_some());
+            assert!(line_finding(&format!("url = https://{a}{b}/x")).is_some());
         }
     }
 
