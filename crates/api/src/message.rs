@@ -4,7 +4,7 @@ mod delivery;
 
 use http::Method;
 use personium_model::odata::Entity;
-use personium_model::odata::message::{self, Command, RequestKind};
+use personium_model::odata::message::{self, MessageCommand, RequestedChange};
 use personium_odata::body::{Json, read_object};
 use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Operation, Result};
@@ -67,14 +67,16 @@ async fn change_status(mut call: CellRequest) -> Result<Answer> {
     let service = odata::cell_service(call).await?;
     let (access, urls) = (&service.call.access, service.call.unit.urls());
     let check = |found: &Entity| {
-        message::requested_kinds(found).iter().try_for_each(|kind| {
-            let operation = match kind {
-                RequestKind::Social => Operation::ApproveSocial,
-                RequestKind::Rule => Operation::ApproveRules,
-            };
-            let permit = access.permit_cell(urls, context.cell(), &node.value.acl, operation);
-            permit.map(drop)
-        })
+        message::requested_changes(found)
+            .iter()
+            .try_for_each(|kind| {
+                let operation = match kind {
+                    RequestedChange::Social => Operation::ApproveSocial,
+                    RequestedChange::Rule => Operation::ApproveRules,
+                };
+                let permit = access.permit_cell(urls, context.cell(), &node.value.acl, operation);
+                permit.map(drop)
+            })
     };
     let id = service.call.path.decoded.get(2).map_or("", String::as_str);
     let changed =
@@ -83,7 +85,7 @@ async fn change_status(mut call: CellRequest) -> Result<Answer> {
 }
 
 /// Reads `{"Command":"..."}`.
-fn command(bytes: &[u8]) -> Result<Command> {
+fn command(bytes: &[u8]) -> Result<MessageCommand> {
     let members = read_object(bytes).map_err(|_| Error::new(Code::RequestJson))?;
     let given = members.iter().find(|(name, _)| name == "Command");
     match given {

@@ -17,7 +17,7 @@ mod write;
 use std::sync::Arc;
 
 use personium_model::locate::Target;
-use personium_model::odata::Root;
+use personium_model::odata::ServiceRoot;
 use personium_types::{Code, Result};
 
 use crate::answer::Answer;
@@ -31,7 +31,7 @@ const SCHEMA_RACES: usize = 32;
 
 /// Control objects of the unit.
 pub(crate) async fn unit_control(call: RequestContext) -> Result<Answer> {
-    let root = Root::unit(Arc::clone(&call.unit));
+    let root = ServiceRoot::of_unit(Arc::clone(&call.unit));
     let base = format!("{}__ctl/", call.unit.urls().unit());
     let path = call.path.raw.get(1..).unwrap_or_default().join("/");
     Service::new(call, root, base, ServiceAuthorizer::Unit)
@@ -49,7 +49,7 @@ pub(crate) async fn cell_control(call: CellRequest) -> Result<Answer> {
 /// The control objects of the cell that a request is for.
 pub(crate) async fn cell_service(call: CellRequest) -> Result<Service> {
     let node = call.context.cell_node().await?;
-    let root = Root::cell(Arc::clone(&call.call.unit), Arc::clone(&call.context));
+    let root = ServiceRoot::of_cell(Arc::clone(&call.call.unit), Arc::clone(&call.context));
     let base = format!("{}__ctl/", call.cell_url());
     let gate = ServiceAuthorizer::Cell {
         context: call.context,
@@ -74,7 +74,7 @@ pub(crate) async fn collection(call: CellRequest, target: Target) -> Result<Answ
     let unit = Arc::clone(&call.call.unit);
     let in_schema = below.first().is_some_and(|s| s == "$metadata") && below.len() > 1;
     if in_schema {
-        let root = Root::schema(unit, call.context, target.node());
+        let root = ServiceRoot::of_schema(unit, call.context, target.node());
         let path = below.get(1..).unwrap_or_default().join("/");
         let base = format!("{base}$metadata/");
         let gate = ServiceAuthorizer::Collection {
@@ -84,7 +84,7 @@ pub(crate) async fn collection(call: CellRequest, target: Target) -> Result<Answ
             .handle(&path)
             .await;
     }
-    let root = Root::data(unit, call.context, target.node()).await?;
+    let root = ServiceRoot::of_data(unit, call.context, target.node()).await?;
     let gate = ServiceAuthorizer::Collection {
         target: Box::new(target),
     };

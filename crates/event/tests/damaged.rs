@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use personium_event::{Reply, RequestSender};
-use personium_model::odata::Root;
+use personium_model::odata::ServiceRoot;
 use personium_store::Space;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use world::World;
@@ -38,7 +38,7 @@ async fn two_cells() -> (World, Space) {
     world.make_cell("d").await;
     for name in ["d", "c"] {
         let context = world.find(name).await.unwrap();
-        let root = Root::cell(world.unit.clone(), context.clone());
+        let root = ServiceRoot::of_cell(world.unit.clone(), context.clone());
         world.relay(&root).await;
         world.post(&world.find(name).await.unwrap()).await;
     }

@@ -26,7 +26,7 @@ use self::status::{Installation, Result as End};
 pub use self::status::{Status, status};
 use crate::event::{self, Event};
 use crate::keys::{self, ControlSet, SetKey};
-use crate::odata::{self, Creation, Root};
+use crate::odata::{self, Creation, ServiceRoot};
 use crate::{Access, CellContext, Identity, Permit, Resource, Unit, entity};
 
 /// How often an installation says that it goes on.
@@ -62,7 +62,7 @@ pub async fn begin(
 ) -> Result<Installer> {
     let schema = package.schema().map(str::to_owned);
     check_free(unit, context, name, schema.as_deref()).await?;
-    let root = Root::cell(Arc::clone(unit), Arc::clone(context));
+    let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
     let body = json!({"Name": name, "Schema": schema}).to_string();
     let made = match create_entity(&root, ControlSet::Box, body.as_bytes(), permit).await {
         // Somebody else was faster; which of the two it was is told as if seen before.
@@ -115,7 +115,7 @@ async fn check_free(
 
 /// Creates a control object or an object of a schema; its id.
 async fn create_entity(
-    root: &Root,
+    root: &ServiceRoot,
     set: ControlSet,
     body: &[u8],
     permit: &Permit,
@@ -126,7 +126,7 @@ async fn create_entity(
         set,
         accepted,
         hidden: std::collections::BTreeMap::new(),
-        linked: None,
+        navigation: None,
         exists: Code::EntityExists,
     };
     let mut made = odata::create(root, permit, &[creation]).await?;
@@ -184,14 +184,14 @@ impl Installer {
     }
 
     /// The control objects of the cell, as long as the box stays as it is, and the name of the box.
-    async fn root(&self) -> Result<(Root, String)> {
+    async fn root(&self) -> Result<(ServiceRoot, String)> {
         let context = self.context().await?;
         let (set, id) = (SetKey::control(ControlSet::Box), self.box_id.to_string());
         let found = entity::find(context.records(), &set, &id).await?;
         let found = found.ok_or(Code::NoSuchBox)?;
         let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
-        let root = Root::cell(Arc::clone(&self.unit), context);
-        let root = root.holding(keys::entity(&set, &id), found.version);
+        let root = ServiceRoot::of_cell(Arc::clone(&self.unit), context);
+        let root = root.pinned_to(keys::entity(&set, &id), found.version);
         Ok((root, name))
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use personium_model::acl::Acl;
-use personium_model::odata::{self, Entity, Root};
+use personium_model::odata::{self, Entity, ServiceRoot};
 use personium_model::{Access, collection};
 use personium_odata::etag::IfMatch;
 use personium_odata::key::EntityKey;
@@ -117,13 +117,13 @@ async fn a_collection_that_only_changed_takes_the_creation() {
 }
 
 /// Deletes an entity by its name or id.
-async fn delete(root: &Root, set: &str, name: &str) -> Result<Entity> {
+async fn delete(root: &ServiceRoot, set: &str, name: &str) -> Result<Entity> {
     let (set, key) = (root.set(set)?, EntityKey::single(name));
     let permit = Access::server_permit();
     odata::delete(root, &permit, &set, &key, IfMatch::Any, &|_| Ok(())).await
 }
 
-async fn link(root: &Root, from: (&str, &str), to: (&str, &str)) -> Result<()> {
+async fn link(root: &ServiceRoot, from: (&str, &str), to: (&str, &str)) -> Result<()> {
     let set = root.set(from.0)?;
     let association = root.association(&set, &format!("_{}", to.0)).unwrap();
     let (from, to) = (EntityKey::single(from.1), EntityKey::single(to.1));
@@ -134,7 +134,7 @@ async fn link(root: &Root, from: (&str, &str), to: (&str, &str)) -> Result<()> {
 async fn a_link_that_comes_while_an_end_is_deleted_goes_with_it() {
     let world = World::new().await;
     let context = world.unit.find_cell("c").await.unwrap().unwrap();
-    let root = Root::cell(world.unit.clone(), context);
+    let root = ServiceRoot::of_cell(world.unit.clone(), context);
     for (set, name) in [
         ("Role", "r"),
         ("ExtCell", "http://a.example/x/"),
@@ -177,7 +177,7 @@ async fn a_property_that_comes_while_its_type_is_deleted_keeps_it() {
 async fn what_comes_to_a_part_of_a_box_that_is_removed_goes_with_it() {
     let world = World::new().await;
     let context = world.unit.find_cell("c").await.unwrap().unwrap();
-    let root = Root::cell(world.unit.clone(), context.clone());
+    let root = ServiceRoot::of_cell(world.unit.clone(), context.clone());
     let body = r#"{"Name":"rel","_Box.Name":"b"}"#;
     let relation = create(&root, "Relation", body).await.unwrap();
     let (boxes, key) = (root.set("Box").unwrap(), EntityKey::single("b"));

@@ -6,7 +6,7 @@
 mod world;
 
 use personium_model::node::Kind;
-use personium_model::odata::{Entity, Root};
+use personium_model::odata::{Entity, ServiceRoot};
 use personium_model::{Resource, collection};
 use personium_odata::key::EntityKey;
 use personium_types::{Code, Result};
@@ -27,7 +27,7 @@ impl World {
     }
 
     async fn delete_cell(&self) -> Result<Entity> {
-        let root = Root::unit(self.unit.clone());
+        let root = ServiceRoot::of_unit(self.unit.clone());
         self.delete(&root, "Cell", &EntityKey::single("c")).await
     }
 
@@ -88,7 +88,7 @@ async fn a_cell_that_is_not_deleted_after_all_can_be_used() {
     let refusal = world.delete_cell().await.unwrap_err();
     assert_eq!(refusal.code(), Code::NoSuchEntity);
     let context = world.find("d").await.unwrap();
-    let root = Root::cell(world.unit.clone(), context);
+    let root = ServiceRoot::of_cell(world.unit.clone(), context);
     create(&root, "Account", ACCOUNT).await.unwrap();
 }
 

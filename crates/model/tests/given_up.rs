@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use personium_dav::proppatch::PropPatch;
-use personium_model::odata::{self, Root};
+use personium_model::odata::{self, ServiceRoot};
 use personium_model::{Access, CellContext, collection, properties};
 use personium_odata::key::EntityKey;
 use personium_store::Space;
@@ -27,7 +27,7 @@ impl World {
             .unwrap();
     }
 
-    async fn account_and_role(&self) -> (Root, Space, EntityKey, EntityKey) {
+    async fn account_and_role(&self) -> (ServiceRoot, Space, EntityKey, EntityKey) {
         let keys = [["a"].as_slice(), &["r", ""]].map(|parts| {
             let part = |part: &&str| (!part.is_empty()).then(|| (*part).to_owned());
             EntityKey::compound(parts.iter().map(part).collect())
@@ -37,7 +37,7 @@ impl World {
     }
 }
 
-fn association(root: &Root) -> personium_model::odata::Association {
+fn association(root: &ServiceRoot) -> personium_model::odata::Association {
     let set = root.set("Account").unwrap();
     root.association(&set, "_Role").unwrap()
 }
@@ -52,9 +52,13 @@ async fn a_cell_that_is_removed_is_gone_and_a_new_one_of_its_name_is_empty() {
     let old = world.context().await;
     world.abandon(Space::Unit, recursive(world.clone())).await;
     assert!(world.find("c").await.is_none());
-    create(&Root::unit(world.unit.clone()), "Cell", r#"{"Name":"c"}"#)
-        .await
-        .unwrap();
+    create(
+        &ServiceRoot::of_unit(world.unit.clone()),
+        "Cell",
+        r#"{"Name":"c"}"#,
+    )
+    .await
+    .unwrap();
     let new = world.context().await;
     assert_ne!(new.cell().id, old.cell().id);
     assert!(new.boxes().await.unwrap().is_empty());
@@ -67,7 +71,7 @@ async fn a_cell_that_is_deleted_empty_is_gone_and_its_records_are_swept() {
     let a_box = EntityKey::single("b");
     world.delete(&root, "Box", &a_box).await.unwrap();
     let old = world.context().await;
-    let unit = Root::unit(world.unit.clone());
+    let unit = ServiceRoot::of_unit(world.unit.clone());
     let key = EntityKey::single("c");
     let deletion = world.delete(&unit, "Cell", &key);
     world.abandon(Space::Unit, deletion).await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use personium_model::install::{self, Installer, Package};
-use personium_model::odata::{self, Root};
+use personium_model::odata::{self, ServiceRoot};
 use personium_model::{Access, Settings};
 use personium_types::{CellId, NodeId};
 use world::{World, create};
@@ -149,7 +149,7 @@ async fn a_cell_that_is_renamed_is_installed_in_all_the_same() {
     world.exchange_cell().await;
     installer.run().await;
     assert_eq!(world.objects(&cell).await, 1);
-    let root = Root::cell(world.unit.clone(), world.find("d").await.unwrap());
+    let root = ServiceRoot::of_cell(world.unit.clone(), world.find("d").await.unwrap());
     let context = root.context().unwrap();
     let info = context.find_box("new").await.unwrap().unwrap();
     let status = install::status(&world.unit, context, &info).await.unwrap();

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Request, header};
 use personium_model::CellContext;
 use personium_model::auth::issue;
-use personium_model::odata::message::{Delivered, Outgoing};
+use personium_model::odata::message::{DeliveryResult, OutgoingMessage};
 use personium_types::{Code, Error, Result};
 
 use crate::http_client::{Fetched, UrlTrust};
@@ -34,8 +34,8 @@ const VERSION: &str = "x-personium-version";
 pub(super) async fn deliver(
     call: &RequestContext,
     context: &CellContext,
-    message: &Outgoing,
-) -> Result<Vec<Delivered>> {
+    message: &OutgoingMessage,
+) -> Result<Vec<DeliveryResult>> {
     let deliveries = stream::iter(message.recipients.iter().cloned())
         .map(|to| deliver_one(call, context, message, to))
         .buffered(AT_ONCE)
@@ -48,14 +48,14 @@ pub(super) async fn deliver(
 async fn deliver_one(
     call: &RequestContext,
     context: &CellContext,
-    message: &Outgoing,
+    message: &OutgoingMessage,
     to: String,
-) -> Result<Delivered> {
+) -> Result<DeliveryResult> {
     let unit = &call.unit;
     let unreachable = || Error::new(Code::MessageUndelivered).with(to.as_str());
     let token = issue::delivery_token(unit, context, &call.access, &to, TOKEN_LIFE)?;
     let from = unit.urls().cell(&context.cell().name);
-    let letter = Bytes::from(message.letter(&from, &to));
+    let letter = Bytes::from(message.delivery_body(&from, &to));
     let mut request = Request::post(format!("{to}__message/port"))
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .header(header::ACCEPT, "application/json")
@@ -75,7 +75,7 @@ async fn deliver_one(
             .await;
         asked.map_err(|e| unreachable().with_source(e))?
     };
-    Ok(Delivered {
+    Ok(DeliveryResult {
         code: answer.status.as_str().to_owned(),
         reason: reason(&answer),
         to,

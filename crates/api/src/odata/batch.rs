@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
 use personium_model::Permit;
-use personium_model::odata::{self, Creation, Entity, Linked, SetRef};
+use personium_model::odata::{self, Creation, Entity, NavigationSource, SetRef};
 use personium_odata::batch::{
     self, BatchError, BatchLimits, BatchWriter, Changeset, Method, Part, Target,
 };
@@ -270,7 +270,7 @@ impl Run<'_> {
 
     /// Reads the schema anew if it changed, so that later parts see properties that earlier ones or others registered.
     async fn keep_current(&mut self) {
-        let outdated = self.service.root.is_outdated().await;
+        let outdated = self.service.root.is_stale().await;
         let kept = match outdated {
             Ok(true) => self.service.reload().await,
             Ok(false) => Ok(()),
@@ -306,8 +306,8 @@ impl Run<'_> {
                     .association(&set, navigation)
                     .ok_or(Code::NoSuchNavigation)?;
                 let permit = self.service.both(&association, AccessKind::Writing)?;
-                let there = association.there.clone();
-                let linked = Linked {
+                let there = association.target_set.clone();
+                let linked = NavigationSource {
                     association,
                     source: EntityKey::single(id.as_str()),
                 };
@@ -339,7 +339,7 @@ impl Run<'_> {
                 set,
                 accepted,
                 hidden,
-                linked,
+                navigation: linked,
                 exists: Code::EntityExists,
             },
         ))
@@ -360,7 +360,7 @@ impl Run<'_> {
             Shape::BatchCreated,
         )
         .push_single(&mut body, &shown(set, entity, Vec::new()));
-        let style = if creation.linked.is_some() {
+        let style = if creation.navigation.is_some() {
             KeyStyle::Plain
         } else {
             KeyStyle::Encoded

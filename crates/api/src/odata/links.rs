@@ -87,7 +87,10 @@ fn is_fixed(association: &Association) -> bool {
     use ControlSet::{
         AssociationEnd, ComplexType, ComplexTypeProperty, EntityType, ExtRole, Property, Relation,
     };
-    let pair = (association.here.control, association.there.control);
+    let pair = (
+        association.source_set.control,
+        association.target_set.control,
+    );
     [
         (ExtRole, Relation),
         (EntityType, AssociationEnd),
@@ -103,7 +106,7 @@ async fn list(service: &Service, association: &Association, key: &EntityKey) -> 
     let options = Options::parse(&service.call.query);
     let limits = read::limits(&service.call.unit.settings().odata);
     let page = Page::parse(&options, &limits).map_err(|f| faults::query(&f))?;
-    let source = odata::find(&service.root, &association.here, key)
+    let source = odata::find(&service.root, &association.source_set, key)
         .await?
         .ok_or(Code::NoSuchEntity)?;
     let (skip, top) = (page.skip as usize, page.top as usize);
@@ -113,7 +116,7 @@ async fn list(service: &Service, association: &Association, key: &EntityKey) -> 
         .map(|e| {
             json::entity_url(
                 &service.base,
-                &association.there.entity_type,
+                &association.target_set.entity_type,
                 &e.properties,
                 KeyStyle::Plain,
             )
@@ -148,7 +151,7 @@ pub(super) fn target_of(
     association: &Association,
     bytes: &[u8],
 ) -> Result<EntityKey> {
-    target_in(service, &association.there, bytes)
+    target_in(service, &association.target_set, bytes)
 }
 
 /// The key of the entity of a set that a link body names.
@@ -176,7 +179,7 @@ async fn remove(
         return Err(Code::NoSuchAssociation.into());
     }
     let target = target
-        .resolve(&association.there.entity_type)
+        .resolve(&association.target_set.entity_type)
         .map_err(|_| Code::LinkKeyParse)?;
     odata::remove_link(&service.root, &permit, association, key, &target).await?;
     Ok(no_content(None))

@@ -1,7 +1,7 @@
 //! `$metadata` and service documents.
 
 use http::{Method, StatusCode};
-use personium_model::odata::Scope;
+use personium_model::odata::RootScope;
 use personium_odata::query::Options;
 use personium_odata::{control, edmx, negotiate, service_doc};
 use personium_types::{Code, Error, Result};
@@ -31,7 +31,7 @@ pub(super) fn metadata(service: &Service) -> Result<Answer> {
         Some(format) => format == "atomsvc",
         None => negotiate::lists(service.call.header("accept"), "application/atomsvc+xml"),
     };
-    if matches!(service.root.scope(), Scope::Data(_)) && asks_service {
+    if matches!(service.root.scope(), RootScope::Data(_)) && asks_service {
         let root = format!("{}$metadata/", service.base);
         return Ok(xml(service_doc::atom(control::schema(), &root)));
     }

@@ -1,7 +1,7 @@
 //! Entities through a navigation property.
 
 use http::Method;
-use personium_model::odata::{self, Association, Creation, Linked};
+use personium_model::odata::{self, Association, Creation, NavigationSource};
 use personium_odata::body::{Intent, Route};
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::{self, BodyFormat};
@@ -39,9 +39,9 @@ async fn list(service: &Service, association: &Association, key: &EntityKey) -> 
     if !negotiate::accepts_navigation(accept) {
         return Err(Error::new(Code::NotAcceptable).with(accept.unwrap_or_default()));
     }
-    let there = &association.there;
+    let there = &association.target_set;
     let query = read::list_query(service, &service.call.query, there, ListKind::Navigation)?;
-    let source = odata::find(&service.root, &association.here, key)
+    let source = odata::find(&service.root, &association.source_set, key)
         .await?
         .ok_or(Code::NoSuchEntity)?;
     let page = odata::navigate(&service.root, association, &source, &query).await?;
@@ -60,7 +60,7 @@ async fn create(
     key: &EntityKey,
 ) -> Result<Answer> {
     service.both(association, AccessKind::Writing)?;
-    let set = association.there.clone();
+    let set = association.target_set.clone();
     let permit = service.gate.permit(
         &service.root,
         &service.call.access,
@@ -76,7 +76,7 @@ async fn create(
         Route::Navigation,
     )
     .await?;
-    let linked = Linked {
+    let linked = NavigationSource {
         association: association.clone(),
         source: key.clone(),
     };
@@ -84,7 +84,7 @@ async fn create(
         set: set.clone(),
         accepted,
         hidden: std::collections::BTreeMap::new(),
-        linked: Some(linked),
+        navigation: Some(linked),
         exists: Code::LinkExists,
     };
     let mut made = odata::create(&service.root, &permit, &[creation]).await?;

@@ -132,7 +132,7 @@ impl Expanded {
                 navigation: name,
                 entities: entities
                     .iter()
-                    .map(|e| shown(&association.there, e, Vec::new()))
+                    .map(|e| shown(&association.target_set, e, Vec::new()))
                     .collect(),
             })
             .collect()

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use personium_model::keys::ControlSet;
-use personium_model::odata::{Association, Entity, Root, Scope, SetRef};
+use personium_model::odata::{Association, Entity, RootScope, ServiceRoot, SetRef};
 use personium_odata::etag::{ETag, IfMatch};
 use personium_odata::json;
 use personium_odata::key::{EntityKey, KeyText};
@@ -19,7 +19,7 @@ use crate::request_context::RequestContext;
 /// A request to a service root.
 pub(crate) struct Service {
     pub(crate) call: RequestContext,
-    pub(crate) root: Root,
+    pub(crate) root: ServiceRoot,
     /// The URL of the root, with its final slash.
     pub(crate) base: String,
     pub(crate) gate: ServiceAuthorizer,
@@ -30,7 +30,7 @@ pub(crate) struct Service {
 impl Service {
     pub(super) fn new(
         call: RequestContext,
-        root: Root,
+        root: ServiceRoot,
         base: String,
         gate: ServiceAuthorizer,
     ) -> Self {
@@ -45,7 +45,7 @@ impl Service {
 
     /// Whether a request was refused because the schema is not that of the root any more.
     pub(super) async fn is_outdated(&self, refusal: &Error) -> Result<bool> {
-        Ok(refusal.code() == Code::Conflict && self.root.is_outdated().await?)
+        Ok(refusal.code() == Code::Conflict && self.root.is_stale().await?)
     }
 
     /// Goes on with the schema as it is now.
@@ -64,7 +64,7 @@ impl Service {
             Resource::Root => self.root_document().await,
             Resource::Metadata => metadata::metadata(self),
             Resource::Batch => match (&self.call.method, self.root.scope()) {
-                (&Method::POST, Scope::Data(_)) => batch::batch(self).await,
+                (&Method::POST, RootScope::Data(_)) => batch::batch(self).await,
                 _ => Err(self.call.method_not_allowed()),
             },
             Resource::Set(set) => {
@@ -106,7 +106,7 @@ impl Service {
 
     /// What may be told only to those who may use the data: which sets there are, and of what form.
     fn told<T>(&self, found: Result<T>) -> Result<T> {
-        if found.is_err() && matches!(self.root.scope(), Scope::Data(_)) {
+        if found.is_err() && matches!(self.root.scope(), RootScope::Data(_)) {
             self.gate.permit_use(&self.root, &self.call.access)?;
         }
         found
@@ -199,7 +199,7 @@ impl Service {
         association: &Association,
         doing: AccessKind,
     ) -> Result<personium_model::Permit> {
-        let sets = (&association.here, &association.there);
+        let sets = (&association.source_set, &association.target_set);
         self.gate
             .permit_both(&self.root, &self.call.access, sets, doing)
     }

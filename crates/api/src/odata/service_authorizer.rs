@@ -5,7 +5,7 @@ use std::sync::Arc;
 use personium_model::keys::ControlSet;
 use personium_model::locate::Target;
 use personium_model::node::Node;
-use personium_model::odata::{Entity, Root, SetRef};
+use personium_model::odata::{Entity, ServiceRoot, SetRef};
 use personium_model::records::Versioned;
 use personium_model::{Access, CellContext, Permit, cell};
 use personium_types::{Code, Operation, Result};
@@ -63,7 +63,7 @@ impl ServiceAuthorizer {
     /// Lets a request read or write a set.
     pub(crate) fn permit(
         &self,
-        root: &Root,
+        root: &ServiceRoot,
         access: &Access,
         set: &SetRef,
         doing: AccessKind,
@@ -80,11 +80,11 @@ impl ServiceAuthorizer {
 
     fn permit_operation(
         &self,
-        root: &Root,
+        root: &ServiceRoot,
         access: &Access,
         operation: Operation,
     ) -> Result<Permit> {
-        let urls = root.owner().urls();
+        let urls = root.unit().urls();
         match self {
             Self::Unit => access.permit_unit(operation),
             Self::Cell { context, node } => {
@@ -98,7 +98,7 @@ impl ServiceAuthorizer {
     /// received message, and to mark it as read, that of messages is enough.
     pub(crate) fn permit_both(
         &self,
-        root: &Root,
+        root: &ServiceRoot,
         access: &Access,
         (here, there): (&SetRef, &SetRef),
         doing: AccessKind,
@@ -121,7 +121,7 @@ impl ServiceAuthorizer {
     }
 
     /// Lets a request read what describes the service: service document, OPTIONS.
-    pub(crate) fn permit_description(&self, root: &Root, access: &Access) -> Result<Permit> {
+    pub(crate) fn permit_description(&self, root: &ServiceRoot, access: &Access) -> Result<Permit> {
         let operation = match self {
             Self::Unit => Operation::DescribeUnitControl,
             Self::Cell { .. } => Operation::DescribeCellControl,
@@ -132,7 +132,7 @@ impl ServiceAuthorizer {
 
     /// Lets a request use the data of a collection in some way, by reading or writing: the envelope of a batch, and what the
     /// schema says.
-    pub(crate) fn permit_use(&self, root: &Root, access: &Access) -> Result<Permit> {
+    pub(crate) fn permit_use(&self, root: &ServiceRoot, access: &Access) -> Result<Permit> {
         self.permit_operation(root, access, Operation::ReadEntities)
             .or_else(|refusal| {
                 self.permit_operation(root, access, Operation::WriteEntities)
@@ -141,7 +141,11 @@ impl ServiceAuthorizer {
     }
 
     /// Lets a request ask for the methods of links between two sets.
-    pub(crate) fn permit_link_options(&self, root: &Root, access: &Access) -> Result<Permit> {
+    pub(crate) fn permit_link_options(
+        &self,
+        root: &ServiceRoot,
+        access: &Access,
+    ) -> Result<Permit> {
         match self {
             Self::Cell { .. } => self.permit_operation(root, access, Operation::OptionsCellLinks),
             Self::Unit | Self::Collection { .. } => self.permit_description(root, access),
@@ -149,16 +153,21 @@ impl ServiceAuthorizer {
     }
 
     /// Whether a request may see a cell of the catalogue: a unit user sees only own ones.
-    pub(crate) fn shows(&self, root: &Root, access: &Access, entity: &Entity) -> bool {
+    pub(crate) fn shows(&self, root: &ServiceRoot, access: &Access, entity: &Entity) -> bool {
         match self {
             Self::Unit => cell::Cell::from_entity(&entity.id, &entity.stored, &entity.properties)
-                .is_none_or(|cell| access.manages(root.owner().urls(), &cell)),
+                .is_none_or(|cell| access.manages(root.unit().urls(), &cell)),
             Self::Cell { .. } | Self::Collection { .. } => true,
         }
     }
 
     /// Refuses a cell of the catalogue that belongs to another unit user.
-    pub(crate) fn check_owner(&self, root: &Root, access: &Access, entity: &Entity) -> Result<()> {
+    pub(crate) fn check_owner(
+        &self,
+        root: &ServiceRoot,
+        access: &Access,
+        entity: &Entity,
+    ) -> Result<()> {
         if self.shows(root, access, entity) {
             Ok(())
         } else {

@@ -46,7 +46,7 @@ async fn store_new(
         set: set.clone(),
         accepted,
         hidden: hidden_values(service, set).await?,
-        linked: None,
+        navigation: None,
         exists: Code::EntityExists,
     };
     let mut made = odata::create(&service.root, permit, &[creation]).await?;

@@ -14,7 +14,7 @@ use personium_types::{Code, Error, Result};
 use crate::access::Permit;
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
-use crate::odata::{self, Change, Root};
+use crate::odata::{self, Change, ServiceRoot};
 use crate::records;
 use crate::{Cell, CellContext, Unit};
 
@@ -148,7 +148,7 @@ pub async fn change_password(
 ) -> Result<()> {
     let hidden = hash_password(unit, context.cell(), password.to_owned()).await?;
     let account = find(context, name).await?.ok_or(Code::PrivilegeLacking)?;
-    let root = Root::cell(Arc::clone(unit), Arc::clone(context));
+    let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
     let set = root.set(ControlSet::Account.name())?;
     let body: &[u8] = if account.status == AccountStatus::PasswordChangeRequired {
         b"{\"Status\":\"active\"}"

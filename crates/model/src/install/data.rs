@@ -14,7 +14,7 @@ use super::Installer;
 use super::failure::{At, Failure, Fault, Outcome};
 use super::package::Entry;
 use crate::Access;
-use crate::odata::{self, Creation, Root};
+use crate::odata::{self, Creation, ServiceRoot};
 
 /// The schema of a collection.
 const METADATA: &str = "00_$metadata.xml";
@@ -80,11 +80,11 @@ impl Installer {
     }
 
     /// The data of the collection as it is now.
-    async fn data_root(&self, path: &[String]) -> Result<Root> {
+    async fn data_root(&self, path: &[String]) -> Result<ServiceRoot> {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
         let (unit, context) = (Arc::clone(&self.unit), Arc::clone(&resource.context));
-        Root::data(unit, context, target.node()).await
+        ServiceRoot::of_data(unit, context, target.node()).await
     }
 
     /// Looks at all data before any of it is stored; the links.
@@ -153,7 +153,7 @@ impl Installer {
                 set,
                 accepted,
                 hidden: BTreeMap::new(),
-                linked: None,
+                navigation: None,
                 exists: Code::EntityExists,
             });
             bulk.entries.push(entry.clone());
@@ -168,7 +168,7 @@ impl Installer {
         Ok(())
     }
 
-    async fn store_bulk(&self, root: &Root, bulk: Bulk) -> Outcome {
+    async fn store_bulk(&self, root: &ServiceRoot, bulk: Bulk) -> Outcome {
         let permit = Access::server_permit();
         let made = odata::create(root, &permit, &bulk.creations).await;
         let made = match (made, bulk.entries.first()) {
@@ -197,7 +197,7 @@ impl Installer {
         Ok(())
     }
 
-    async fn link_entity(&self, root: &Root, link: &EntityLink) -> Result<()> {
+    async fn link_entity(&self, root: &ServiceRoot, link: &EntityLink) -> Result<()> {
         let set = root.set(&link.from.entity_type)?;
         let navigation = format!("_{}", link.to.entity_type);
         let association = root

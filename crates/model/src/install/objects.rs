@@ -10,7 +10,7 @@ use super::package::Entry;
 use super::{Installer, create_entity, members};
 use crate::Access;
 use crate::keys::ControlSet;
-use crate::odata::{self, Root, SetRef};
+use crate::odata::{self, ServiceRoot, SetRef};
 
 impl Installer {
     /// Makes the control objects of the archive. All belong to the box.
@@ -129,25 +129,22 @@ impl Installer {
         }
     }
 
-    async fn link_by(&self, root: &Root, name: &str, link: &Link) -> Result<()> {
+    async fn link_by(&self, root: &ServiceRoot, name: &str, link: &Link) -> Result<()> {
         let set = root.set(linkable(&link.from)?.name())?;
         let navigation = format!("_{}", linkable(&link.to)?.name());
         let association = root
             .association(&set, &navigation)
             .ok_or(Code::NoSuchAssociation)?;
-        let source = key(&association.here, &link.from, name)?;
-        let target = key(&association.there, &link.to, name)?;
+        let source = key(&association.source_set, &link.from, name)?;
+        let target = key(&association.target_set, &link.to, name)?;
         let permit = Access::server_permit();
         odata::add_link(root, &permit, &association, &source, &target).await
     }
 }
 
 /// Whether a step was refused only because the box changed meanwhile, its name perhaps.
-async fn is_to_be_repeated<T: Sync>(root: &Root, done: &Result<T>) -> Result<bool> {
-    Ok(
-        matches!(done, Err(refusal) if refusal.code() == Code::Conflict)
-            && root.is_outdated().await?,
-    )
+async fn is_to_be_repeated<T: Sync>(root: &ServiceRoot, done: &Result<T>) -> Result<bool> {
+    Ok(matches!(done, Err(refusal) if refusal.code() == Code::Conflict) && root.is_stale().await?)
 }
 
 /// The key of an object of the box.

@@ -12,7 +12,7 @@ use super::package::Entry;
 use super::{Installer, create_entity, members};
 use crate::Access;
 use crate::keys::ControlSet;
-use crate::odata::{self, Root};
+use crate::odata::{self, ServiceRoot};
 
 impl Installer {
     /// Makes the types, properties and associations that the entry defines.
@@ -61,11 +61,11 @@ impl Installer {
     }
 
     /// The schema of the collection as it is now.
-    async fn schema_root(&self, path: &[String]) -> Result<Root> {
+    async fn schema_root(&self, path: &[String]) -> Result<ServiceRoot> {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
         let (unit, context) = (Arc::clone(&self.unit), Arc::clone(&resource.context));
-        Ok(Root::schema(unit, context, target.node()))
+        Ok(ServiceRoot::of_schema(unit, context, target.node()))
     }
 
     async fn object(&self, path: &[String], set: ControlSet, body: &Value) -> Result<()> {

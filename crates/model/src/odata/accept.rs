@@ -5,7 +5,7 @@ use personium_odata::edm::EntityType;
 use personium_odata::value::Properties;
 use personium_types::{Code, Error, NodeId, Result};
 
-use super::root::{Root, Scope, SetRef};
+use super::root::{RootScope, ServiceRoot, SetRef};
 use super::user_schema;
 
 /// Reads and validates a body for a set.
@@ -13,7 +13,7 @@ use super::user_schema;
 /// # Errors
 /// 400 with the first fault.
 pub async fn accept(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     bytes: &[u8],
     intent: Intent,
@@ -27,7 +27,7 @@ pub async fn accept(
 /// # Errors
 /// 400 with the first fault.
 pub(super) async fn accept_type(
-    root: &Root,
+    root: &ServiceRoot,
     entity_type: &EntityType,
     bytes: &[u8],
     intent: Intent,
@@ -42,7 +42,7 @@ pub(super) async fn accept_type(
 
 /// The values of an entity after a partial change.
 pub(super) async fn merge(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     old: &Properties,
     patch: Properties,
@@ -54,8 +54,8 @@ pub(super) async fn merge(
     .map_err(body_error)
 }
 
-async fn complex_types(root: &Root) -> Result<Vec<String>> {
-    let (Scope::Schema(collection), Some(context)) = (root.scope(), root.context()) else {
+async fn complex_types(root: &ServiceRoot) -> Result<Vec<String>> {
+    let (RootScope::Schema(collection), Some(context)) = (root.scope(), root.context()) else {
         return Ok(Vec::new());
     };
     let schema = user_schema::load(context, &collection).await?;
@@ -68,21 +68,21 @@ async fn complex_types(root: &Root) -> Result<Vec<String>> {
 }
 
 fn with_setting<T>(
-    root: &Root,
+    root: &ServiceRoot,
     route: Route,
     complex: &[String],
     run: impl FnOnce(&mut Setting<'_>) -> Result<T, BodyError>,
 ) -> Result<T, BodyError> {
-    let unit_url = root.owner().urls().unit();
+    let unit_url = root.unit().urls().unit();
     let types: Vec<&str> = root
-        .owner()
+        .unit()
         .settings()
         .auth
         .account_types
         .iter()
         .map(String::as_str)
         .collect();
-    let now = root.owner().now_ms();
+    let now = root.unit().now_ms();
     let mut new_id = || NodeId::at(now).to_string();
     let has = |name: &str| complex.iter().any(|c| c == name);
     run(&mut Setting {
@@ -92,7 +92,7 @@ fn with_setting<T>(
         unit_url: Some(&unit_url),
         has_complex_type: &has,
         route,
-        undeclared_max: root.owner().settings().odata.properties_max,
+        undeclared_max: root.unit().settings().odata.properties_max,
     })
 }
 

@@ -6,48 +6,48 @@
 use personium_odata::edm::NavigationProperty;
 use personium_types::{Code, Result};
 
-use super::root::{Root, SetRef};
+use super::root::{ServiceRoot, SetRef};
 use crate::keys::{ControlSet, SetKey};
 
 /// An association seen from one of its entity types.
 #[derive(Debug, Clone)]
 pub struct Association {
     /// The set at this end.
-    pub here: SetRef,
+    pub source_set: SetRef,
     /// The set at the other end.
-    pub there: SetRef,
+    pub target_set: SetRef,
     /// How many entities of the other end one entity of this end may be linked to.
-    pub forth: Side,
+    pub target_cardinality: Cardinality,
     /// How many entities of this end one entity of the other end may be linked to.
-    pub back: Side,
+    pub source_cardinality: Cardinality,
     /// What links from here are kept under.
-    pub tag_forth: SetKey,
+    pub target_tag: SetKey,
     /// What links from there are kept under.
-    pub tag_back: SetKey,
+    pub source_tag: SetKey,
     /// The name in [`crate::entity::StoredEntity::links`] of an entity of this end, if `forth` is one.
-    pub field_forth: String,
+    pub target_field: String,
     /// The same of an entity of the other end, if `back` is one.
-    pub field_back: String,
+    pub source_field: String,
     /// Whether the other end is part of the key of this end (`_Box.Name` of a role).
-    pub in_key: bool,
+    pub target_in_source_key: bool,
     /// Whether this end is part of the key of the other end.
-    pub in_key_there: bool,
+    pub source_in_target_key: bool,
 }
 
 /// How many entities an end may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum Cardinality {
     /// At most one.
     One,
     /// Any number.
     Many,
 }
 
-fn side(multiplicity: personium_odata::edm::Multiplicity) -> Side {
+fn side(multiplicity: personium_odata::edm::Multiplicity) -> Cardinality {
     if multiplicity.is_many() {
-        Side::Many
+        Cardinality::Many
     } else {
-        Side::One
+        Cardinality::One
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) fn parent_of(set: ControlSet) -> Option<(ControlSet, &'static str)> {
     })
 }
 
-impl Root {
+impl ServiceRoot {
     /// The association that a navigation property of a set leads along; `None` if there is no such property.
     #[must_use]
     pub fn association(&self, here: &SetRef, navigation: &str) -> Option<Association> {
@@ -81,16 +81,16 @@ impl Root {
                 .is_some_and(|(parent, _)| Some(parent) == other.control)
         };
         Some(Association {
-            forth: side(property.to),
-            back: side(property.from),
-            in_key: is_parent(here, &there),
-            in_key_there: is_parent(&there, here),
-            tag_forth: tags.0,
-            tag_back: tags.1,
-            field_forth: tags.2,
-            field_back: tags.3,
-            here: here.clone(),
-            there,
+            target_cardinality: side(property.to),
+            source_cardinality: side(property.from),
+            target_in_source_key: is_parent(here, &there),
+            source_in_target_key: is_parent(&there, here),
+            target_tag: tags.0,
+            source_tag: tags.1,
+            target_field: tags.2,
+            source_field: tags.3,
+            source_set: here.clone(),
+            target_set: there,
         })
     }
 
@@ -140,16 +140,16 @@ impl Association {
     #[must_use]
     pub fn reversed(&self) -> Self {
         Self {
-            here: self.there.clone(),
-            there: self.here.clone(),
-            forth: self.back,
-            back: self.forth,
-            tag_forth: self.tag_back.clone(),
-            tag_back: self.tag_forth.clone(),
-            field_forth: self.field_back.clone(),
-            field_back: self.field_forth.clone(),
-            in_key: self.in_key_there,
-            in_key_there: self.in_key,
+            source_set: self.target_set.clone(),
+            target_set: self.source_set.clone(),
+            target_cardinality: self.source_cardinality,
+            source_cardinality: self.target_cardinality,
+            target_tag: self.source_tag.clone(),
+            source_tag: self.target_tag.clone(),
+            target_field: self.source_field.clone(),
+            source_field: self.target_field.clone(),
+            target_in_source_key: self.source_in_target_key,
+            source_in_target_key: self.target_in_source_key,
         }
     }
 }

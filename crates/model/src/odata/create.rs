@@ -10,11 +10,11 @@ use personium_odata::value::{Properties, Value};
 use personium_store::{Batch, Expect, Key};
 use personium_types::{CellId, Code, Error, NodeId, Result};
 
-use super::association::{Association, Side, parent_of};
-use super::draft::Draft;
+use super::association::{Association, Cardinality, parent_of};
 use super::link;
 use super::load::{self, Entity, Parent};
-use super::root::{Root, SetRef};
+use super::pending_entity::PendingEntity;
+use super::root::{ServiceRoot, SetRef};
 use super::{rules, schema_rules};
 use crate::Permit;
 use crate::entity::StoredEntity;
@@ -31,14 +31,14 @@ pub struct Creation {
     /// What clients never see: hashed credentials, the owner of a cell.
     pub hidden: BTreeMap<String, String>,
     /// The entity to link it to, if it is created through a navigation property.
-    pub linked: Option<Linked>,
+    pub navigation: Option<NavigationSource>,
     /// The code if the key is taken.
     pub exists: Code,
 }
 
 /// The source of a navigation property through which an entity is created.
 #[derive(Debug, Clone)]
-pub struct Linked {
+pub struct NavigationSource {
     /// The association from the source to the set of the new entity.
     pub association: Association,
     /// The key of the source.
@@ -53,7 +53,7 @@ pub struct Linked {
 /// # Errors
 /// 404 if the collection or an entity type was removed meanwhile, or a failure of the store.
 pub async fn create(
-    root: &Root,
+    root: &ServiceRoot,
     _permit: &Permit,
     creations: &[Creation],
 ) -> Result<Vec<Result<Entity>>> {
@@ -77,15 +77,15 @@ pub async fn create(
     root.transact(invalidation, || async {
         let home = if again.swap(true, Ordering::AcqRel) {
             check_types(root, creations).await?;
-            root.home_now().await?
+            root.reload_collection().await?
         } else {
-            root.home()
+            root.collection_guard()
         };
-        let mut run = Run::new(root);
+        let mut run = CreationBatch::new(root);
         let mut out = Vec::with_capacity(creations.len());
         for creation in creations {
             // Boxed: as a part of every request that may create something it would be large.
-            let outcome = Box::pin(run.one(creation)).await;
+            let outcome = Box::pin(run.add(creation)).await;
             if let Err(failure) = &outcome
                 && failure.code().status() >= 500
             {
@@ -105,7 +105,7 @@ pub async fn create(
 ///
 /// # Errors
 /// 404 if one is gone.
-async fn check_types(root: &Root, creations: &[Creation]) -> Result<()> {
+async fn check_types(root: &ServiceRoot, creations: &[Creation]) -> Result<()> {
     let ids = creations.iter().filter_map(|c| c.set.type_id.as_ref());
     let keys: BTreeSet<Key> = ids.map(|id| entity_type_key(root, id)).collect();
     let keys: Vec<Key> = keys.into_iter().collect();
@@ -116,8 +116,8 @@ async fn check_types(root: &Root, creations: &[Creation]) -> Result<()> {
 }
 
 /// Creations that go into one batch.
-pub(super) struct Run<'a> {
-    pub root: &'a Root,
+pub(super) struct CreationBatch<'a> {
+    pub root: &'a ServiceRoot,
     pub batch: Batch,
     /// Keys that the batch gives up: a later creation may take them.
     pub freed: HashSet<Key>,
@@ -126,8 +126,8 @@ pub(super) struct Run<'a> {
     registered: HashSet<Key>,
 }
 
-impl<'a> Run<'a> {
-    pub fn new(root: &'a Root) -> Self {
+impl<'a> CreationBatch<'a> {
+    pub fn new(root: &'a ServiceRoot) -> Self {
         Self {
             root,
             batch: Batch::new(),
@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
     }
 
     /// Adds a creation to the batch.
-    pub async fn one(&mut self, creation: &Creation) -> Result<Entity> {
+    pub async fn add(&mut self, creation: &Creation) -> Result<Entity> {
         let root = self.root;
         let set = &creation.set;
         let now = root.unit.now_ms();
@@ -148,14 +148,14 @@ impl<'a> Run<'a> {
         let id = self.new_id(set, &mut properties);
         let source = self.source(creation).await?;
         let parent = self.parent(set, &properties).await?;
-        if let Some(linked) = &creation.linked
-            && linked.association.forth == Side::One
+        if let Some(linked) = &creation.navigation
+            && linked.association.target_cardinality == Cardinality::One
             && let Some(source) = &source
             && source
                 .entity
                 .stored
                 .links
-                .contains_key(&linked.association.field_forth)
+                .contains_key(&linked.association.target_field)
         {
             self.check_free(creation, &id, parent.as_deref(), &properties)
                 .await?;
@@ -174,21 +174,21 @@ impl<'a> Run<'a> {
         schema_rules::choose_alias(root, set, &properties, parent.as_deref(), &mut stored).await?;
         properties.set(PUBLISHED, Value::DateTime(now));
         properties.set(UPDATED, Value::DateTime(now));
-        let mut draft = Draft::new(set, id, properties, stored);
+        let mut draft = PendingEntity::of_new(set, id, properties, stored);
         let bound_by_link = creation
-            .linked
+            .navigation
             .as_ref()
-            .is_some_and(|l| l.association.in_key_there);
+            .is_some_and(|l| l.association.source_in_target_key);
         if let Some(parent) = &parent {
             self.bind(&mut step, &mut draft, parent)?;
         }
         let mut key_parent = parent;
-        if let (Some(linked), Some(source)) = (&creation.linked, source)
+        if let (Some(linked), Some(source)) = (&creation.navigation, source)
             && !(bound_by_link && key_parent.is_some())
         {
             let source = self.attach(linked, source, &mut draft, &mut step).await?;
-            if linked.association.forth == Side::One {
-                claimed.push(link_claim(&linked.association.here, &source));
+            if linked.association.target_cardinality == Cardinality::One {
+                claimed.push(link_claim(&linked.association.source_set, &source));
             }
             if bound_by_link {
                 key_parent = Some(source);
@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
         if let Some(type_id) = &set.type_id {
             step.assert(entity_type_key(root, type_id), Expect::Present);
         }
-        let entity = draft.finish(root, &mut step)?;
+        let entity = draft.write(root, &mut step)?;
         if claimed.iter().any(|key| self.seen.contains(key)) {
             return Err(creation.exists.into());
         }
@@ -223,21 +223,21 @@ impl<'a> Run<'a> {
     /// Links a new entity to the source of a navigation property; gives the id of the source.
     async fn attach(
         &self,
-        linked: &Linked,
-        mut source: Draft,
-        draft: &mut Draft,
+        linked: &NavigationSource,
+        mut source: PendingEntity,
+        draft: &mut PendingEntity,
         step: &mut Batch,
     ) -> Result<String> {
         let root = self.root;
         let association = &linked.association;
         let ends = Some(ControlSet::AssociationEnd);
-        if association.here.control == ends && association.there.control == ends {
+        if association.source_set.control == ends && association.target_set.control == ends {
             schema_rules::check_relation(root, &source.entity, &draft.entity).await?;
         }
         link::connect(root, step, association, &mut source, draft).await?;
         let (from, to) = (&source.entity, &draft.entity);
-        link::rekey(root, step, association, from, to, link::Rekey::Link).await?;
-        Ok(source.finish(root, step)?.id)
+        link::rekey(root, step, association, from, to, link::LinkChange::Add).await?;
+        Ok(source.write(root, step)?.id)
     }
 
     fn new_id(&self, set: &SetRef, properties: &mut Properties) -> String {
@@ -253,16 +253,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn source(&self, creation: &Creation) -> Result<Option<Draft>> {
-        let Some(linked) = &creation.linked else {
+    async fn source(&self, creation: &Creation) -> Result<Option<PendingEntity>> {
+        let Some(linked) = &creation.navigation else {
             return Ok(None);
         };
-        let here = &linked.association.here;
+        let here = &linked.association.source_set;
         let found = load::find(self.root, here, &linked.source)
             .await?
             .ok_or(Code::LinkSourceMissing)?;
-        let draft = Draft::of(here, found);
-        if linked.association.forth == Side::One
+        let draft = PendingEntity::of_stored(here, found);
+        if linked.association.target_cardinality == Cardinality::One
             && self.seen.contains(&link_claim(here, &draft.entity.id))
         {
             return Err(Code::LinkExists.into());
@@ -334,7 +334,7 @@ impl<'a> Run<'a> {
     }
 
     /// Makes a new entity the child of the parent that its body names.
-    fn bind(&self, step: &mut Batch, draft: &mut Draft, parent: &str) -> Result<()> {
+    fn bind(&self, step: &mut Batch, draft: &mut PendingEntity, parent: &str) -> Result<()> {
         let Some((parent_set, _)) = draft.set.control.and_then(parent_of) else {
             return Ok(());
         };
@@ -379,9 +379,9 @@ fn link_claim(set: &SetRef, id: &str) -> Key {
 }
 
 /// The record of the entity type of user data.
-pub(super) fn entity_type_key(root: &Root, type_id: &NodeId) -> Key {
+pub(super) fn entity_type_key(root: &ServiceRoot, type_id: &NodeId) -> Key {
     let set = match root.scope() {
-        super::Scope::Data(collection) => SetKey::schema(&collection, ControlSet::EntityType),
+        super::RootScope::Data(collection) => SetKey::schema(&collection, ControlSet::EntityType),
         _ => SetKey::control(ControlSet::EntityType),
     };
     keys::entity(&set, &type_id.to_string())
@@ -392,14 +392,14 @@ pub(super) fn entity_type_key(root: &Root, type_id: &NodeId) -> Key {
 /// # Errors
 /// 503 if somebody else registered it meanwhile: the body must be validated anew. 400 if there are too many.
 pub(super) async fn register_property(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     property: &NewProperty,
     now: i64,
     step: &mut Batch,
     registered: &HashSet<Key>,
 ) -> Result<Option<Key>> {
-    let (super::Scope::Data(collection), Some(type_id)) = (root.scope(), &set.type_id) else {
+    let (super::RootScope::Data(collection), Some(type_id)) = (root.scope(), &set.type_id) else {
         return Ok(None);
     };
     let type_id = type_id.to_string();

@@ -5,12 +5,12 @@ use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_types::{Code, Result};
 
-use super::association::{Side, parent_of};
-use super::draft::Draft;
-use super::link::{hold_links, link_keys};
+use super::association::{Cardinality, parent_of};
+use super::link::{link_keys, list_links_exactly};
 use super::load::{self, Entity};
+use super::pending_entity::PendingEntity;
 use super::query_budget::QueryBudget;
-use super::root::{Root, SetRef};
+use super::root::{ServiceRoot, SetRef};
 use super::update::check_if_match;
 use super::{rules, schema_rules};
 use crate::Permit;
@@ -21,7 +21,7 @@ use crate::keys::{self, ControlSet};
 /// # Errors
 /// 404 if there is none, 412 if the precondition fails, 409 if others depend on it.
 pub async fn delete(
-    root: &Root,
+    root: &ServiceRoot,
     _permit: &Permit,
     set: &SetRef,
     key: &EntityKey,
@@ -34,13 +34,13 @@ pub async fn delete(
             .ok_or(Code::NoSuchEntity)?;
         check(&found)?;
         let mut batch = Batch::new();
-        rules::check_delete_first(root, set, &found).await?;
+        rules::check_cell_empty(root, set, &found).await?;
         check_if_match(if_match, &found)?;
         check_dependents(root, set, &found, &mut batch).await?;
         rules::check_delete(root, set, &found, &mut batch).await?;
         schema_rules::check_delete(root, set, &found, &mut batch).await?;
         remove(root, set, found.clone(), &mut batch).await?;
-        let post_commit = rules::after_delete(set, &found).and(rules::if_empty(set, &found)?);
+        let post_commit = rules::after_delete(set, &found).and(rules::require_empty(set, &found)?);
         Ok((batch, post_commit, found))
     })
     .await
@@ -48,17 +48,18 @@ pub async fn delete(
 
 /// Entities of which this one is the single other end must go first.
 async fn check_dependents(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     found: &Entity,
     batch: &mut Batch,
 ) -> Result<()> {
     for association in root.associations(set) {
-        let holds = association.forth == Side::Many && association.back == Side::One;
-        if !holds || schema_rules::goes_along(set, &association) {
+        let holds = association.target_cardinality == Cardinality::Many
+            && association.source_cardinality == Cardinality::One;
+        if !holds || schema_rules::cascades_to(set, &association) {
             continue;
         }
-        let range = keys::links(&set.key, &found.id, &association.tag_forth);
+        let range = keys::links(&set.key, &found.id, &association.target_tag);
         if !root.records.is_empty(&range).await? {
             return Err(Code::HasRelated.into());
         }
@@ -69,31 +70,31 @@ async fn check_dependents(
 
 /// Adds the removal of an entity with its key, its links and its index.
 pub(super) async fn remove(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     found: Entity,
     batch: &mut Batch,
 ) -> Result<()> {
-    let mut pace = QueryBudget::of_change();
+    let mut pace = QueryBudget::for_change();
     for association in root.associations(set) {
-        if schema_rules::goes_along(set, &association) {
+        if schema_rules::cascades_to(set, &association) {
             continue;
         }
-        for id in hold_links(root, &association, &found, batch).await? {
-            pace.step().await?;
-            let Some(other) = load::find_by_id(root, &association.there, &id).await? else {
+        for id in list_links_exactly(root, &association, &found, batch).await? {
+            pace.tick().await?;
+            let Some(other) = load::find_by_id(root, &association.target_set, &id).await? else {
                 continue;
             };
             let (forth, back) = link_keys(&association, &found, &other);
             batch.delete(forth);
             batch.delete(back);
-            let detached = association.back == Side::One
-                && other.stored.links.get(&association.field_back) == Some(&found.id)
-                && !(other.id == found.id && association.there.key == set.key);
+            let detached = association.source_cardinality == Cardinality::One
+                && other.stored.links.get(&association.source_field) == Some(&found.id)
+                && !(other.id == found.id && association.target_set.key == set.key);
             if detached {
-                let mut partner = Draft::of(&association.there, other);
-                partner.set_link(&association.field_back, None);
-                partner.finish(root, batch)?;
+                let mut partner = PendingEntity::of_stored(&association.target_set, other);
+                partner.set_link(&association.source_field, None);
+                partner.write(root, batch)?;
             }
         }
     }
@@ -112,6 +113,6 @@ pub(super) async fn remove(
         Some(ControlSet::Box) => batch.delete(crate::install::record_key(&found.id)),
         _ => {}
     }
-    Draft::of(set, found).remove(batch);
+    PendingEntity::of_stored(set, found).remove(batch);
     Ok(())
 }

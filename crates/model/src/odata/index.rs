@@ -12,7 +12,7 @@ use super::root::SetRef;
 use crate::keys;
 
 /// Bytes of a text that stand in its index key. Longer texts share the key of their beginning.
-pub(super) const TEXT_MAX: usize = 512;
+pub(super) const MAX_TEXT_BYTES: usize = 512;
 
 const CLASS_BOOL: u8 = 1;
 const CLASS_NUMBER: u8 = 2;
@@ -85,11 +85,11 @@ pub(super) fn up_to(key: KeyBuilder, value: &Value) -> Option<Key> {
 
 /// Whether the text is too long to stand in an index key as a whole.
 pub(super) fn is_shortened(text: &str) -> bool {
-    text.len() > TEXT_MAX
+    text.len() > MAX_TEXT_BYTES
 }
 
 fn shortened(text: &str) -> &str {
-    let mut end = text.len().min(TEXT_MAX);
+    let mut end = text.len().min(MAX_TEXT_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -108,7 +108,7 @@ pub(super) fn id_of(key: &Key, prefix: usize) -> Option<(String, bool)> {
         CLASS_NUMBER | CLASS_DATE => (value + 8, false),
         _ => {
             let length = text_length(bytes.get(value..)?)?;
-            (value + length, length >= TEXT_MAX - 3)
+            (value + length, length >= MAX_TEXT_BYTES - 3)
         }
     };
     keys::last_text(key, end + 8).map(|id| (id, long))

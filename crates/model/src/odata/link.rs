@@ -4,11 +4,11 @@ use personium_odata::key::EntityKey;
 use personium_store::{Batch, Direction, Expect, KeyRange};
 use personium_types::{Code, Error, Result};
 
-use super::association::{Association, Side};
-use super::draft::Draft;
+use super::association::{Association, Cardinality};
 use super::load::{self, Entity};
+use super::pending_entity::PendingEntity;
 use super::query_budget::QueryBudget;
-use super::root::{Root, SetRef};
+use super::root::{ServiceRoot, SetRef};
 use super::schema_rules;
 use crate::Permit;
 use crate::keys;
@@ -19,21 +19,21 @@ use crate::keys;
 /// 404 if the source, 400 if the target does not exist; 409 if the link exists, if an end is taken that may be linked
 /// once, or if the new key is taken; 400 if an end has as many links as it may have.
 pub async fn add_link(
-    root: &Root,
+    root: &ServiceRoot,
     _permit: &Permit,
     association: &Association,
     source: &EntityKey,
     target: &EntityKey,
 ) -> Result<()> {
     root.transact(root.invalidation(), || async {
-        let source = load::find(root, &association.here, source)
+        let source = load::find(root, &association.source_set, source)
             .await?
             .ok_or(Code::LinkSourceMissing)?;
-        let target = load::find(root, &association.there, target).await?;
+        let target = load::find(root, &association.target_set, target).await?;
         let target = target.ok_or_else(|| Error::new(Code::FieldFormat).with("uri"))?;
         let mut batch = Batch::new();
-        let mut source = Draft::of(&association.here, source);
-        let mut target = Draft::of(&association.there, target);
+        let mut source = PendingEntity::of_stored(&association.source_set, source);
+        let mut target = PendingEntity::of_stored(&association.target_set, target);
         check_ends_of_association(root, association, &source.entity, &target.entity).await?;
         connect(root, &mut batch, association, &mut source, &mut target).await?;
         rekey(
@@ -42,7 +42,7 @@ pub async fn add_link(
             association,
             &source.entity,
             &target.entity,
-            Rekey::Link,
+            LinkChange::Add,
         )
         .await?;
         rekey(
@@ -51,7 +51,7 @@ pub async fn add_link(
             &association.reversed(),
             &target.entity,
             &source.entity,
-            Rekey::Link,
+            LinkChange::Add,
         )
         .await?;
         finish_pair(root, &mut batch, source, target)?;
@@ -65,22 +65,22 @@ pub async fn add_link(
 /// # Errors
 /// 404 if an entity or the link does not exist; 409 if the key without the link is taken.
 pub async fn remove_link(
-    root: &Root,
+    root: &ServiceRoot,
     _permit: &Permit,
     association: &Association,
     source: &EntityKey,
     target: &EntityKey,
 ) -> Result<()> {
     root.transact(root.invalidation(), || async {
-        let source = load::find(root, &association.here, source)
+        let source = load::find(root, &association.source_set, source)
             .await?
             .ok_or(Code::LinkSourceMissing)?;
-        let target = load::find(root, &association.there, target)
+        let target = load::find(root, &association.target_set, target)
             .await?
             .ok_or(Code::LinkSourceMissing)?;
         let mut batch = Batch::new();
-        let mut source = Draft::of(&association.here, source);
-        let mut target = Draft::of(&association.there, target);
+        let mut source = PendingEntity::of_stored(&association.source_set, source);
+        let mut target = PendingEntity::of_stored(&association.target_set, target);
         disconnect(root, &mut batch, association, &mut source, &mut target).await?;
         rekey(
             root,
@@ -88,7 +88,7 @@ pub async fn remove_link(
             association,
             &source.entity,
             &target.entity,
-            Rekey::Unlink,
+            LinkChange::Remove,
         )
         .await?;
         rekey(
@@ -97,7 +97,7 @@ pub async fn remove_link(
             &association.reversed(),
             &target.entity,
             &source.entity,
-            Rekey::Unlink,
+            LinkChange::Remove,
         )
         .await?;
         finish_pair(root, &mut batch, source, target)?;
@@ -107,7 +107,12 @@ pub async fn remove_link(
 }
 
 /// Adds both drafts; a link of an entity to itself is one draft.
-fn finish_pair(root: &Root, batch: &mut Batch, source: Draft, target: Draft) -> Result<()> {
+fn finish_pair(
+    root: &ServiceRoot,
+    batch: &mut Batch,
+    source: PendingEntity,
+    target: PendingEntity,
+) -> Result<()> {
     if source.set.key == target.set.key && source.entity.id == target.entity.id {
         let mut one = source;
         for (field, id) in target.entity.stored.links.clone() {
@@ -115,39 +120,40 @@ fn finish_pair(root: &Root, batch: &mut Batch, source: Draft, target: Draft) -> 
                 one.set_link(&field, Some(&id));
             }
         }
-        one.finish(root, batch)?;
+        one.write(root, batch)?;
     } else {
-        source.finish(root, batch)?;
-        target.finish(root, batch)?;
+        source.write(root, batch)?;
+        target.write(root, batch)?;
     }
     Ok(())
 }
 
 /// The entities that an entity is linked to, up to `limit` after `skip`, with how many there are in all.
 pub async fn list_links(
-    root: &Root,
+    root: &ServiceRoot,
     association: &Association,
     source: &Entity,
     skip: usize,
     limit: usize,
 ) -> Result<Vec<Entity>> {
     let mut out = Vec::new();
-    let mut pace = QueryBudget::of_query(root);
+    let mut pace = QueryBudget::for_query(root);
     for id in linked_ids(root, association, source, usize::MAX).await? {
-        pace.step().await?;
-        if let Some(entity) = load::find_by_id(root, &association.there, &id).await? {
+        pace.tick().await?;
+        if let Some(entity) = load::find_by_id(root, &association.target_set, &id).await? {
             out.push(entity);
         }
         // Sorted by id already where the id is the key; control sets are small.
-        if load::is_keyed_by_id(&association.there) && out.len() >= skip.saturating_add(limit) {
+        if load::is_keyed_by_id(&association.target_set) && out.len() >= skip.saturating_add(limit)
+        {
             break;
         }
     }
-    if !load::is_keyed_by_id(&association.there) {
+    if !load::is_keyed_by_id(&association.target_set) {
         out.sort_by(|a, b| {
-            a.key(&association.there)
+            a.key(&association.target_set)
                 .name()
-                .cmp(b.key(&association.there).name())
+                .cmp(b.key(&association.target_set).name())
         });
     }
     Ok(out.into_iter().skip(skip).take(limit).collect())
@@ -155,25 +161,25 @@ pub async fn list_links(
 
 /// The ids of the entities that an entity is linked to, in their order, at most `limit`.
 pub(super) async fn linked_ids(
-    root: &Root,
+    root: &ServiceRoot,
     association: &Association,
     source: &Entity,
     limit: usize,
 ) -> Result<Vec<String>> {
-    Linked::of(association, source).next(root, limit).await
+    LinkCursor::of(association, source).next(root, limit).await
 }
 
 /// The ids of all entities that an entity is linked to. Adds to a batch that it is linked to no others.
-pub(super) async fn hold_links(
-    root: &Root,
+pub(super) async fn list_links_exactly(
+    root: &ServiceRoot,
     association: &Association,
     source: &Entity,
     batch: &mut Batch,
 ) -> Result<Vec<String>> {
-    match Linked::of(association, source) {
+    match LinkCursor::of(association, source) {
         // Its links stand in the record of the source, which whoever changes it asserts.
-        Linked::One(id) => Ok(id.into_iter().collect()),
-        Linked::Many(range, prefix) => {
+        LinkCursor::One(id) => Ok(id.into_iter().collect()),
+        LinkCursor::Many(range, prefix) => {
             let held = root.records.hold_keys(&range, batch).await?;
             let ids = held.iter().filter_map(|key| keys::last_text(key, prefix));
             Ok(ids.collect())
@@ -182,26 +188,30 @@ pub(super) async fn hold_links(
 }
 
 /// The ids of the entities that an entity is linked to, some at a time.
-pub(super) enum Linked {
+pub(super) enum LinkCursor {
     /// By a link of which there is one at most.
     One(Option<String>),
     /// By links that are records: the range of those that are left, and the length of their keys before the id.
     Many(KeyRange, usize),
 }
 
-impl Linked {
+impl LinkCursor {
     /// All from the beginning.
     pub fn of(association: &Association, source: &Entity) -> Self {
-        if association.forth == Side::One {
-            return Self::One(source.stored.links.get(&association.field_forth).cloned());
+        if association.target_cardinality == Cardinality::One {
+            return Self::One(source.stored.links.get(&association.target_field).cloned());
         }
-        let range = keys::links(&association.here.key, &source.id, &association.tag_forth);
+        let range = keys::links(
+            &association.source_set.key,
+            &source.id,
+            &association.target_tag,
+        );
         let prefix = range.start.as_bytes().len();
         Self::Many(range, prefix)
     }
 
     /// The next ids in their order; fewer than `limit`, if it is not 0, only at the end.
-    pub async fn next(&mut self, root: &Root, limit: usize) -> Result<Vec<String>> {
+    pub async fn next(&mut self, root: &ServiceRoot, limit: usize) -> Result<Vec<String>> {
         match self {
             Self::One(id) => Ok(id.take().into_iter().collect()),
             Self::Many(range, prefix) => {
@@ -218,53 +228,55 @@ impl Linked {
 
 /// Links two drafts.
 pub(super) async fn connect(
-    root: &Root,
+    root: &ServiceRoot,
     batch: &mut Batch,
     association: &Association,
-    source: &mut Draft,
-    target: &mut Draft,
+    source: &mut PendingEntity,
+    target: &mut PendingEntity,
 ) -> Result<()> {
     let (forth, back) = link_keys(association, &source.entity, &target.entity);
-    if association.forth == Side::One {
+    if association.target_cardinality == Cardinality::One {
         if source
             .entity
             .stored
             .links
-            .contains_key(&association.field_forth)
+            .contains_key(&association.target_field)
         {
             return Err(Code::LinkExists.into());
         }
-        source.set_link(&association.field_forth, Some(&target.entity.id));
+        source.set_link(&association.target_field, Some(&target.entity.id));
     }
-    if association.back == Side::One {
+    if association.source_cardinality == Cardinality::One {
         if target
             .entity
             .stored
             .links
-            .contains_key(&association.field_back)
-            && !(association.field_back == association.field_forth
+            .contains_key(&association.source_field)
+            && !(association.source_field == association.target_field
                 && source.entity.id == target.entity.id)
         {
             return Err(Code::LinkExists.into());
         }
-        target.set_link(&association.field_back, Some(&source.entity.id));
+        target.set_link(&association.source_field, Some(&source.entity.id));
     }
     schema_rules::tag_ends(root, &mut source.entity, &mut target.entity, association);
-    if association.forth == Side::Many && association.back == Side::Many {
+    if association.target_cardinality == Cardinality::Many
+        && association.source_cardinality == Cardinality::Many
+    {
         if root.records.find_bytes(&forth).await?.is_some() {
             return Err(Code::LinkExists.into());
         }
         let max = root.unit.settings().odata.link_max;
         for range in [
             keys::links(
-                &association.here.key,
+                &association.source_set.key,
                 &source.entity.id,
-                &association.tag_forth,
+                &association.target_tag,
             ),
             keys::links(
-                &association.there.key,
+                &association.target_set.key,
                 &target.entity.id,
-                &association.tag_back,
+                &association.source_tag,
             ),
         ] {
             if root.records.count(&range).await? >= max {
@@ -279,21 +291,21 @@ pub(super) async fn connect(
 }
 
 async fn disconnect(
-    root: &Root,
+    root: &ServiceRoot,
     batch: &mut Batch,
     association: &Association,
-    source: &mut Draft,
-    target: &mut Draft,
+    source: &mut PendingEntity,
+    target: &mut PendingEntity,
 ) -> Result<()> {
     let (forth, back) = link_keys(association, &source.entity, &target.entity);
     if root.records.find_bytes(&forth).await?.is_none() {
         return Err(Code::LinkSourceMissing.into());
     }
-    if association.forth == Side::One {
-        source.set_link(&association.field_forth, None);
+    if association.target_cardinality == Cardinality::One {
+        source.set_link(&association.target_field, None);
     }
-    if association.back == Side::One {
-        target.set_link(&association.field_back, None);
+    if association.source_cardinality == Cardinality::One {
+        target.set_link(&association.source_field, None);
     }
     batch.assert(forth.clone(), Expect::Present);
     batch.delete(forth);
@@ -308,38 +320,38 @@ pub(super) fn link_keys(
 ) -> (personium_store::Key, personium_store::Key) {
     (
         keys::link(
-            &association.here.key,
+            &association.source_set.key,
             &source.id,
-            &association.tag_forth,
+            &association.target_tag,
             &target.id,
         ),
         keys::link(
-            &association.there.key,
+            &association.target_set.key,
             &target.id,
-            &association.tag_back,
+            &association.source_tag,
             &source.id,
         ),
     )
 }
 
-pub(super) enum Rekey {
-    Link,
-    Unlink,
+pub(super) enum LinkChange {
+    Add,
+    Remove,
 }
 
 /// Moves the unique name of an entity whose key the other end is part of.
 pub(super) async fn rekey(
-    root: &Root,
+    root: &ServiceRoot,
     batch: &mut Batch,
     association: &Association,
     entity: &Entity,
     parent: &Entity,
-    way: Rekey,
+    way: LinkChange,
 ) -> Result<()> {
-    if !association.in_key || load::is_keyed_by_id(&association.here) {
+    if !association.target_in_source_key || load::is_keyed_by_id(&association.source_set) {
         return Ok(());
     }
-    let set: &SetRef = &association.here;
+    let set: &SetRef = &association.source_set;
     let name = entity
         .properties
         .text("Name")
@@ -348,15 +360,15 @@ pub(super) async fn rekey(
     let bound = load::unique(set, &name, Some(&parent.id));
     let free = load::unique(set, &name, None);
     let (from, to) = match way {
-        Rekey::Link => (free, bound),
-        Rekey::Unlink => (bound, free),
+        LinkChange::Add => (free, bound),
+        LinkChange::Remove => (bound, free),
     };
     if root.records.find_bytes(&to).await?.is_some() {
         let parent_name = parent.properties.text("Name").unwrap_or_default();
         return Err(match way {
-            Rekey::Link => Error::new(Code::LinkCollides)
+            LinkChange::Add => Error::new(Code::LinkCollides)
                 .with(format!("{}('{name}', '{parent_name}')", set.name())),
-            Rekey::Unlink => {
+            LinkChange::Remove => {
                 Error::new(Code::UnlinkCollides).with(format!("{}('{name}')", set.name()))
             }
         });
@@ -369,13 +381,13 @@ pub(super) async fn rekey(
 
 /// The rules of linking two association ends.
 async fn check_ends_of_association(
-    root: &Root,
+    root: &ServiceRoot,
     association: &Association,
     source: &Entity,
     target: &Entity,
 ) -> Result<()> {
-    if association.here.control == Some(keys::ControlSet::AssociationEnd)
-        && association.there.control == Some(keys::ControlSet::AssociationEnd)
+    if association.source_set.control == Some(keys::ControlSet::AssociationEnd)
+        && association.target_set.control == Some(keys::ControlSet::AssociationEnd)
     {
         super::schema_rules::check_relation(root, source, target).await?;
     }

@@ -4,25 +4,25 @@ use personium_odata::query::{InlineCount, TypedListQuery};
 use personium_store::{Direction, Key, Limit};
 use personium_types::{Code, Result};
 
-use super::association::{Association, Side};
+use super::association::{Association, Cardinality};
 use super::index;
-use super::link::Linked;
+use super::link::LinkCursor;
 use super::load::{self, Entity};
-use super::page_collector::{Collector, weight};
-use super::plan::{IndexScan, Plan, Source, plan};
+use super::page_collector::{PageCollector, size_bytes};
+use super::plan::{CandidateSource, IndexScan, QueryPlan, plan};
 use super::query_budget::QueryBudget;
-use super::root::{Root, SetRef};
+use super::root::{ServiceRoot, SetRef};
 use crate::entity::StoredEntity;
 use crate::keys;
 
 /// Candidates that are read at once.
-pub(super) const STEP: usize = 256;
+pub(super) const SCAN_BATCH: usize = 256;
 
 /// Bytes of candidates after which no more are read at once.
-const STEP_BYTES: usize = 4 << 20;
+const SCAN_BATCH_BYTES: usize = 4 << 20;
 
 /// Entities that are read at once by their ids: as many of the largest size may be in memory.
-const FETCH: usize = 32;
+const FETCH_BATCH: usize = 32;
 
 /// A list query that fits its set.
 pub type ListQuery = TypedListQuery;
@@ -38,7 +38,7 @@ pub struct Page {
 
 /// A page of the entities of a set that fulfil the query and that `visible` shows.
 pub async fn list(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     query: &ListQuery,
     visible: Option<&(dyn Fn(&Entity) -> bool + Sync)>,
@@ -49,17 +49,17 @@ pub async fn list(
     if query.count == InlineCount::AllPages && visible.is_none() {
         count = known_count(root, set, query, &plan).await?;
     }
-    let mut pace = QueryBudget::of_query(root);
-    let mut collector = Collector::new(root, query, &plan, count.is_none(), visible);
+    let mut pace = QueryBudget::for_query(root);
+    let mut collector = PageCollector::new(root, query, &plan, count.is_none(), visible);
     let done = run(root, set, &plan, &mut collector, &mut pace).await?;
     if !done {
         // A long text stood in the way of the index order: read everything and sort.
-        let all = Plan {
-            source: Source::All,
+        let all = QueryPlan {
+            source: CandidateSource::All,
             ordered: false,
             count: None,
         };
-        collector = Collector::new(root, query, &all, count.is_none(), visible);
+        collector = PageCollector::new(root, query, &all, count.is_none(), visible);
         run(root, set, &all, &mut collector, &mut pace).await?;
     }
     let mut page = collector.finish();
@@ -70,7 +70,7 @@ pub async fn list(
     Ok(page)
 }
 
-fn check_window(root: &Root, query: &ListQuery) -> Result<()> {
+fn check_window(root: &ServiceRoot, query: &ListQuery) -> Result<()> {
     let window = u64::from(query.page.skip) + u64::from(query.page.top);
     if window > root.unit.settings().odata.window_max {
         Err(Code::QueryRefused.into())
@@ -81,10 +81,10 @@ fn check_window(root: &Root, query: &ListQuery) -> Result<()> {
 
 /// The number of matching entities where it is known without reading them.
 async fn known_count(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     query: &ListQuery,
-    plan: &Plan,
+    plan: &QueryPlan,
 ) -> Result<Option<u64>> {
     if let Some(range) = &plan.count {
         return Ok(Some(root.records.count(range).await?));
@@ -98,24 +98,24 @@ async fn known_count(
 
 /// Offers the candidates of a plan; `false` if the index cannot give their order.
 async fn run(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
-    plan: &Plan,
-    collector: &mut Collector<'_>,
+    plan: &QueryPlan,
+    collector: &mut PageCollector<'_>,
     pace: &mut QueryBudget,
 ) -> Result<bool> {
     match &plan.source {
-        Source::Id(id) => {
+        CandidateSource::Id(id) => {
             if let Some(entity) = load::find_by_id(root, set, id).await? {
-                collector.offer(entity)?;
+                collector.push(entity)?;
             }
             Ok(true)
         }
-        Source::All => {
+        CandidateSource::All => {
             scan_all(root, set, collector, pace, |_| true).await?;
             Ok(true)
         }
-        Source::Index(scan) => {
+        CandidateSource::Index(scan) => {
             if !scan_index(root, set, scan, plan.ordered, collector, pace).await? {
                 return Ok(false);
             }
@@ -139,9 +139,9 @@ async fn run(
 }
 
 async fn scan_all(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
-    collector: &mut Collector<'_>,
+    collector: &mut PageCollector<'_>,
     pace: &mut QueryBudget,
     wanted: impl Fn(&Entity) -> bool,
 ) -> Result<()> {
@@ -149,7 +149,7 @@ async fn scan_all(
     let prefix = range.start.as_bytes().len();
     let mut step = collector.first_step();
     while !collector.is_full() {
-        let limit = Limit::records(step).or_bytes(STEP_BYTES);
+        let limit = Limit::records(step).or_bytes(SCAN_BATCH_BYTES);
         let (found, is_cut) = root
             .records
             .list_within::<StoredEntity>(&range, Direction::Up, limit)
@@ -157,29 +157,29 @@ async fn scan_all(
         let Some((last, _)) = found.last() else { break };
         range = range.after(last);
         for (key, stored) in found {
-            pace.step().await?;
+            pace.tick().await?;
             let Some(id) = keys::last_text(&key, prefix) else {
                 continue;
             };
             let entity = load::complete(root, set, id, stored).await?;
             if wanted(&entity) && !collector.is_full() {
-                collector.offer(entity)?;
+                collector.push(entity)?;
             }
         }
         if !is_cut {
             break;
         }
-        step = STEP;
+        step = SCAN_BATCH;
     }
     Ok(())
 }
 
 async fn scan_index(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     scan: &IndexScan,
     ordered: bool,
-    collector: &mut Collector<'_>,
+    collector: &mut PageCollector<'_>,
     pace: &mut QueryBudget,
 ) -> Result<bool> {
     let mut range = scan.range.clone();
@@ -202,27 +202,27 @@ async fn scan_index(
             }
             ids.push(id);
         }
-        for some in ids.chunks(FETCH) {
+        for some in ids.chunks(FETCH_BATCH) {
             if collector.is_full() {
                 break;
             }
             for entity in fetch(root, set, some).await? {
-                pace.step().await?;
+                pace.tick().await?;
                 if !collector.is_full() {
-                    collector.offer(entity)?;
+                    collector.push(entity)?;
                 }
             }
         }
         if is_last {
             break;
         }
-        step = STEP;
+        step = SCAN_BATCH;
     }
     Ok(true)
 }
 
 /// The entities with these ids, in their order; those that are gone meanwhile are left out.
-async fn fetch(root: &Root, set: &SetRef, ids: &[String]) -> Result<Vec<Entity>> {
+async fn fetch(root: &ServiceRoot, set: &SetRef, ids: &[String]) -> Result<Vec<Entity>> {
     let wanted: Vec<Key> = ids.iter().map(|id| keys::entity(&set.key, id)).collect();
     let found = root.records.find_all::<StoredEntity>(&wanted).await?;
     let mut out = Vec::with_capacity(ids.len());
@@ -236,34 +236,34 @@ async fn fetch(root: &Root, set: &SetRef, ids: &[String]) -> Result<Vec<Entity>>
 
 /// A page of the entities that a source is linked to.
 pub async fn navigate(
-    root: &Root,
+    root: &ServiceRoot,
     association: &Association,
     source: &Entity,
     query: &ListQuery,
 ) -> Result<Page> {
     check_window(root, query)?;
-    let plan = Plan {
-        source: Source::All,
+    let plan = QueryPlan {
+        source: CandidateSource::All,
         ordered: query.order.terms().is_empty(),
         count: None,
     };
-    let mut collector = Collector::new(root, query, &plan, true, None);
-    let mut pace = QueryBudget::of_query(root);
-    let mut left = match association.back {
+    let mut collector = PageCollector::new(root, query, &plan, true, None);
+    let mut pace = QueryBudget::for_query(root);
+    let mut left = match association.source_cardinality {
         // Of links where both sides may have many, only the first are looked at.
-        Side::Many => root.unit.settings().odata.top_max as usize,
-        Side::One => usize::MAX,
+        Cardinality::Many => root.unit.settings().odata.top_max as usize,
+        Cardinality::One => usize::MAX,
     };
-    let mut linked = Linked::of(association, source);
+    let mut linked = LinkCursor::of(association, source);
     while !collector.is_full() {
-        let ids = linked.next(root, left.min(FETCH)).await?;
+        let ids = linked.next(root, left.min(FETCH_BATCH)).await?;
         if ids.is_empty() {
             break;
         }
         left -= ids.len();
-        for entity in fetch(root, &association.there, &ids).await? {
-            pace.step().await?;
-            collector.offer(entity)?;
+        for entity in fetch(root, &association.target_set, &ids).await? {
+            pace.tick().await?;
+            collector.push(entity)?;
         }
     }
     let mut page = collector.finish();
@@ -278,14 +278,14 @@ pub async fn navigate(
 /// # Errors
 /// 400 if those of one property are too large for an answer, or take too long.
 pub async fn expand(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     source: &Entity,
     navigations: &[String],
     max: usize,
 ) -> Result<Vec<(Association, Vec<Entity>)>> {
     let mut out = Vec::with_capacity(navigations.len());
-    let mut pace = QueryBudget::of_query(root);
+    let mut pace = QueryBudget::for_query(root);
     let bytes_max = root.unit.settings().odata.answer_max;
     for name in navigations {
         let Some(association) = root.association(set, name) else {
@@ -293,19 +293,19 @@ pub async fn expand(
         };
         let mut found = Vec::new();
         let mut bytes = 0;
-        let mut linked = Linked::of(&association, source);
+        let mut linked = LinkCursor::of(&association, source);
         loop {
-            let ids = linked.next(root, FETCH).await?;
+            let ids = linked.next(root, FETCH_BATCH).await?;
             if ids.is_empty() {
                 break;
             }
-            pace.step().await?;
-            let entities = fetch(root, &association.there, &ids).await?;
-            bytes += weight(&entities);
+            pace.tick().await?;
+            let entities = fetch(root, &association.target_set, &ids).await?;
+            bytes += size_bytes(&entities);
             found.extend(entities);
-            if bytes > bytes_max || found.len() >= max.saturating_add(STEP) {
+            if bytes > bytes_max || found.len() >= max.saturating_add(SCAN_BATCH) {
                 keep_newest(&mut found, max);
-                bytes = weight(&found);
+                bytes = size_bytes(&found);
             }
             if bytes > bytes_max {
                 return Err(Code::QueryRefused.into());

@@ -7,7 +7,7 @@ use personium_store::Stamp;
 use personium_types::{Code, Result};
 
 use super::association::parent_of;
-use super::root::{Root, SetRef};
+use super::root::{ServiceRoot, SetRef};
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::records::Versioned;
@@ -34,7 +34,7 @@ impl Entity {
 }
 
 /// The entity with this key; `None` if there is none.
-pub async fn find(root: &Root, set: &SetRef, key: &EntityKey) -> Result<Option<Entity>> {
+pub async fn find(root: &ServiceRoot, set: &SetRef, key: &EntityKey) -> Result<Option<Entity>> {
     let Some(id) = find_id(root, set, key).await? else {
         return Ok(None);
     };
@@ -42,7 +42,11 @@ pub async fn find(root: &Root, set: &SetRef, key: &EntityKey) -> Result<Option<E
 }
 
 /// The entity with this id.
-pub(super) async fn find_by_id(root: &Root, set: &SetRef, id: &str) -> Result<Option<Entity>> {
+pub(super) async fn find_by_id(
+    root: &ServiceRoot,
+    set: &SetRef,
+    id: &str,
+) -> Result<Option<Entity>> {
     match entity::find(&root.records, &set.key, id).await? {
         Some(found) => Ok(Some(complete(root, set, id.to_owned(), found).await?)),
         None => Ok(None),
@@ -50,7 +54,11 @@ pub(super) async fn find_by_id(root: &Root, set: &SetRef, id: &str) -> Result<Op
 }
 
 /// The id of the entity with this key.
-pub(super) async fn find_id(root: &Root, set: &SetRef, key: &EntityKey) -> Result<Option<String>> {
+pub(super) async fn find_id(
+    root: &ServiceRoot,
+    set: &SetRef,
+    key: &EntityKey,
+) -> Result<Option<String>> {
     if is_keyed_by_id(set) {
         return Ok(key.part(0).map(str::to_owned));
     }
@@ -67,7 +75,7 @@ pub(super) fn is_keyed_by_id(set: &SetRef) -> bool {
 
 /// The unique record that a key of a control or schema set has; `None` if a parent it names does not exist.
 pub(super) async fn unique_of(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     key: &EntityKey,
 ) -> Result<Option<personium_store::Key>> {
@@ -99,7 +107,11 @@ pub(super) enum Parent {
 }
 
 /// The parent that a key names.
-pub(super) async fn find_parent(root: &Root, set: &SetRef, key: &EntityKey) -> Result<Parent> {
+pub(super) async fn find_parent(
+    root: &ServiceRoot,
+    set: &SetRef,
+    key: &EntityKey,
+) -> Result<Parent> {
     let name_at = |member: &str| {
         let at = set.entity_type.key.iter().position(|k| &**k == member);
         at.and_then(|at| key.part(at)).map(str::to_owned)
@@ -112,7 +124,7 @@ pub(super) async fn find_parent(root: &Root, set: &SetRef, key: &EntityKey) -> R
 
 /// The parent of an entity of `set` by its name, and by the name of its own box if it is a relation.
 pub(super) async fn find_parent_named(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     name: Option<String>,
     box_name: Option<String>,
@@ -144,7 +156,7 @@ pub(super) async fn find_parent_named(
 
 /// Adds what is not in the document: the id, key members that are names of parents, time stamps.
 pub(super) async fn complete(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     id: String,
     found: Versioned<StoredEntity>,
@@ -175,7 +187,7 @@ pub(super) async fn complete(
 }
 
 async fn parent_names(
-    root: &Root,
+    root: &ServiceRoot,
     parent: ControlSet,
     id: &str,
 ) -> Result<(String, Option<String>)> {

@@ -4,9 +4,9 @@ mod approval;
 mod receiving;
 mod sending;
 
-pub use approval::{Command, RequestKind, change_status, requested_kinds};
+pub use approval::{MessageCommand, RequestedChange, change_status, requested_changes};
 pub use receiving::receive;
-pub use sending::{Delivered, Outgoing, RECIPIENTS_MAX, prepare, store_sent};
+pub use sending::{DeliveryResult, MAX_RECIPIENTS, OutgoingMessage, prepare, store_sent};
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,11 @@ use personium_odata::value::Properties;
 use personium_types::{Code, Result};
 
 use super::create::Creation;
-use super::root::{Root, SetRef};
+use super::root::{ServiceRoot, SetRef};
 use crate::entity;
 
 /// The id of the box whose schema is this URL in any of its spellings.
-async fn find_box_of(root: &Root, schema: &str) -> Result<Option<String>> {
+async fn find_box_of(root: &ServiceRoot, schema: &str) -> Result<Option<String>> {
     for spelling in root.unit.urls().spellings(schema) {
         let key = super::rules::box_of_schema(&spelling);
         if let Some(id) = entity::find_id(&root.records, &key).await? {
@@ -38,7 +38,7 @@ fn creation(set: &SetRef, properties: Properties) -> Creation {
             new_properties: Vec::new(),
         },
         hidden: BTreeMap::new(),
-        linked: None,
+        navigation: None,
         exists: Code::EntityExists,
     }
 }

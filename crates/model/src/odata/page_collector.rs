@@ -5,13 +5,13 @@ use personium_odata::query::InlineCount;
 use personium_odata::value::Value;
 use personium_types::{Code, Result};
 
-use super::list::{ListQuery, Page, STEP};
+use super::list::{ListQuery, Page, SCAN_BATCH};
 use super::load::Entity;
-use super::plan::Plan;
-use super::root::Root;
+use super::plan::QueryPlan;
+use super::root::ServiceRoot;
 
 /// Keeps what belongs on the page of all that is offered.
-pub(super) struct Collector<'q> {
+pub(super) struct PageCollector<'q> {
     pub query: &'q ListQuery,
     visible: Option<&'q (dyn Fn(&Entity) -> bool + Sync)>,
     sorts: bool,
@@ -25,11 +25,11 @@ pub(super) struct Collector<'q> {
     top: usize,
 }
 
-impl<'q> Collector<'q> {
+impl<'q> PageCollector<'q> {
     pub fn new(
-        root: &Root,
+        root: &ServiceRoot,
         query: &'q ListQuery,
-        plan: &Plan,
+        plan: &QueryPlan,
         counts: bool,
         visible: Option<&'q (dyn Fn(&Entity) -> bool + Sync)>,
     ) -> Self {
@@ -50,10 +50,10 @@ impl<'q> Collector<'q> {
     /// How many candidates to read first: just the page if nothing is left out of it.
     pub fn first_step(&self) -> usize {
         let page = self.skip.saturating_add(self.top);
-        if self.sorts || self.counts || self.query.filter.is_some() && page > STEP {
-            STEP
+        if self.sorts || self.counts || self.query.filter.is_some() && page > SCAN_BATCH {
+            SCAN_BATCH
         } else {
-            page.clamp(1, STEP)
+            page.clamp(1, SCAN_BATCH)
         }
     }
 
@@ -63,7 +63,7 @@ impl<'q> Collector<'q> {
 
     /// # Errors
     /// 400 if what belongs on the page is too large.
-    pub fn offer(&mut self, entity: Entity) -> Result<()> {
+    pub fn push(&mut self, entity: Entity) -> Result<()> {
         if !self.matches(&entity) {
             return Ok(());
         }
@@ -71,11 +71,11 @@ impl<'q> Collector<'q> {
         if self.sorts {
             self.keep(entity);
             let window = self.skip + self.top;
-            let is_long = self.kept.len() >= window.saturating_mul(2).max(4 * STEP);
+            let is_long = self.kept.len() >= window.saturating_mul(2).max(4 * SCAN_BATCH);
             if is_long || self.bytes > self.bytes_max {
                 self.sort();
                 self.kept.truncate(window);
-                self.bytes = weight(&self.kept);
+                self.bytes = size_bytes(&self.kept);
             }
         } else if self.matched > self.skip as u64 && self.kept.len() < self.top {
             self.keep(entity);
@@ -142,6 +142,6 @@ fn searchable(entity: &Entity) -> impl Iterator<Item = &Value> {
 }
 
 /// Bytes of the values of entities.
-pub(super) fn weight(entities: &[Entity]) -> usize {
+pub(super) fn size_bytes(entities: &[Entity]) -> usize {
     entities.iter().map(|e| e.properties.weight()).sum()
 }

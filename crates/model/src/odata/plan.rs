@@ -15,7 +15,7 @@ use crate::keys;
 
 /// Where the candidates of a list come from. All of them are checked with the filter afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum CandidateSource {
     /// Every entity of the set, by id.
     All,
     /// The one entity with this id.
@@ -39,9 +39,9 @@ pub(super) struct IndexScan {
 
 /// How a list is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct QueryPlan {
     /// Where the candidates come from.
-    pub source: Source,
+    pub source: CandidateSource,
     /// Whether the candidates come in the order that is asked for.
     pub ordered: bool,
     /// A range whose size is the number of matching entities.
@@ -52,7 +52,7 @@ pub(super) struct Plan {
 ///
 /// One value of an indexed property with the order of change, or no order, is a single range; so is any order by
 /// one indexed property, and any range of one without order. Everything else reads more and sorts.
-pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> Plan {
+pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> QueryPlan {
     let terms = query.filter.as_ref().map(|f| f.terms()).unwrap_or_default();
     let order = query.order.terms();
     if let Some(id) = terms
@@ -60,8 +60,8 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> Plan {
         .find_map(equal_id)
         .filter(|_| set.type_id.is_some())
     {
-        return Plan {
-            source: Source::Id(id),
+        return QueryPlan {
+            source: CandidateSource::Id(id),
             ordered: true,
             count: None,
         };
@@ -77,10 +77,10 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> Plan {
             .filter
             .as_ref()
             .is_some_and(|f| matches!(f.test(), Test::Compare(_, Op::Eq, _)));
-        return Plan {
+        return QueryPlan {
             count: (exact && query.text.is_none() && !is_long_equal(&terms)).then(|| range.clone()),
             ordered: by_change.is_some(),
-            source: Source::Index(IndexScan {
+            source: CandidateSource::Index(IndexScan {
                 range,
                 prefix,
                 direction: by_change.unwrap_or(Direction::Up),
@@ -91,21 +91,21 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> Plan {
     if let [only] = order
         && let Some(prefix) = index_prefix(set, &only.property.name)
     {
-        let source = Source::Index(IndexScan {
+        let source = CandidateSource::Index(IndexScan {
             range: KeyRange::prefix(&prefix),
             prefix: prefix.as_bytes().len(),
             direction: direction(only.direction),
             nulls_follow: true,
         });
-        return Plan {
+        return QueryPlan {
             source,
             ordered: true,
             count: None,
         };
     }
     match terms.iter().find_map(|term| open_range(set, term)) {
-        Some((range, prefix)) => Plan {
-            source: Source::Index(IndexScan {
+        Some((range, prefix)) => QueryPlan {
+            source: CandidateSource::Index(IndexScan {
                 range,
                 prefix,
                 direction: Direction::Up,
@@ -114,8 +114,8 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> Plan {
             ordered: order.is_empty(),
             count: None,
         },
-        None => Plan {
-            source: Source::All,
+        None => QueryPlan {
+            source: CandidateSource::All,
             ordered: order.is_empty(),
             count: None,
         },

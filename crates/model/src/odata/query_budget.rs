@@ -4,35 +4,35 @@ use std::time::{Duration, Instant};
 
 use personium_types::{Code, Result};
 
-use super::root::Root;
+use super::root::ServiceRoot;
 
 /// How long a request works before others on the same thread have their turn.
 ///
 /// What is read from the embedded store is there at once, so reading alone gives nobody a turn.
-const TURN: Duration = Duration::from_millis(2);
+const YIELD_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The pace of long work: asked at each step, it lets others have their turn when it is time.
 #[derive(Debug)]
 pub(super) struct QueryBudget {
-    turn_ends: Instant,
+    yield_at: Instant,
     deadline: Option<Instant>,
 }
 
 impl QueryBudget {
     /// For a query, which is given up at its time limit.
-    pub fn of_query(root: &Root) -> Self {
+    pub fn for_query(root: &ServiceRoot) -> Self {
         let limit = Duration::from_millis(root.unit.settings().odata.query_timeout_ms);
         let now = Instant::now();
         Self {
-            turn_ends: now + TURN,
+            yield_at: now + YIELD_INTERVAL,
             deadline: now.checked_add(limit),
         }
     }
 
     /// For a change, which goes on to its end.
-    pub fn of_change() -> Self {
+    pub fn for_change() -> Self {
         Self {
-            turn_ends: Instant::now() + TURN,
+            yield_at: Instant::now() + YIELD_INTERVAL,
             deadline: None,
         }
     }
@@ -41,16 +41,16 @@ impl QueryBudget {
     ///
     /// # Errors
     /// 400 for a query beyond its time limit.
-    pub async fn step(&mut self) -> Result<()> {
+    pub async fn tick(&mut self) -> Result<()> {
         let now = Instant::now();
-        if now < self.turn_ends {
+        if now < self.yield_at {
             return Ok(());
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Code::QueryRefused.into());
         }
         tokio::task::yield_now().await;
-        self.turn_ends = Instant::now() + TURN;
+        self.yield_at = Instant::now() + YIELD_INTERVAL;
         Ok(())
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use personium_store::{Batch, Key};
 use personium_types::{Code, NodeId, Result};
 
-use super::association::{Association, Side};
+use super::association::{Association, Cardinality};
 use super::delete::remove;
 use super::link::linked_ids;
 use super::load;
-use super::root::{Root, SetRef};
+use super::root::{ServiceRoot, SetRef};
 use super::rules;
 use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet};
@@ -17,7 +17,7 @@ use crate::node::{Kind, Node};
 use crate::{CellContext, Permit, PostCommit, Unit, sweep};
 
 /// Linked entities that are looked for at once.
-const STEP: usize = 100;
+const LINK_BATCH: usize = 100;
 
 /// Removes a box with the roles, relations, rules and messages of it; its files go in the background.
 ///
@@ -31,7 +31,7 @@ pub async fn remove_box(
     _permit: &Permit,
     id: &NodeId,
 ) -> Result<()> {
-    let root = Root::cell(Arc::clone(unit), Arc::clone(context));
+    let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
     let set = root.control_set(ControlSet::Box).ok_or(Code::NoSuchSet)?;
     sweep::mark_pending(unit, context).await?;
     loop {
@@ -57,15 +57,22 @@ pub async fn remove_box(
 }
 
 /// What belongs to exactly one entity of a set.
-fn owned(root: &Root, set: &SetRef) -> impl Iterator<Item = Association> {
+fn owned(root: &ServiceRoot, set: &SetRef) -> impl Iterator<Item = Association> {
     let all = root.associations(set).into_iter();
-    all.filter(|a| a.forth == Side::Many && a.back == Side::One)
+    all.filter(|a| {
+        a.target_cardinality == Cardinality::Many && a.source_cardinality == Cardinality::One
+    })
 }
 
 /// Whether nothing belongs to an entity; adds to a batch that it stays so.
-async fn owns_nothing(root: &Root, set: &SetRef, id: &str, batch: &mut Batch) -> Result<bool> {
+async fn owns_nothing(
+    root: &ServiceRoot,
+    set: &SetRef,
+    id: &str,
+    batch: &mut Batch,
+) -> Result<bool> {
     for association in owned(root, set) {
-        let range = keys::links(&set.key, id, &association.tag_forth);
+        let range = keys::links(&set.key, id, &association.target_tag);
         if !root.records.is_empty(&range).await? {
             return Ok(false);
         }
@@ -75,16 +82,16 @@ async fn owns_nothing(root: &Root, set: &SetRef, id: &str, batch: &mut Batch) ->
 }
 
 /// Removes what belongs to an entity, one entity a batch, and what belongs to that before it.
-async fn remove_owned(root: &Root, set: &SetRef, id: &str) -> Result<()> {
+async fn remove_owned(root: &ServiceRoot, set: &SetRef, id: &str) -> Result<()> {
     for association in owned(root, set) {
-        let there = &association.there;
+        let there = &association.target_set;
         while let Some(found) = load::find_by_id(root, set, id).await? {
-            let ids = linked_ids(root, &association, &found, STEP).await?;
+            let ids = linked_ids(root, &association, &found, LINK_BATCH).await?;
             if ids.is_empty() {
                 break;
             }
             for id in ids {
-                let link = keys::link(&set.key, &found.id, &association.tag_forth, &id);
+                let link = keys::link(&set.key, &found.id, &association.target_tag, &id);
                 remove_one(root, there, &id, &link).await?;
             }
         }
@@ -93,7 +100,7 @@ async fn remove_owned(root: &Root, set: &SetRef, id: &str) -> Result<()> {
 }
 
 /// Removes an entity that belongs to another one by this link, and before it what belongs to that.
-async fn remove_one(root: &Root, set: &SetRef, id: &str, link: &Key) -> Result<()> {
+async fn remove_one(root: &ServiceRoot, set: &SetRef, id: &str, link: &Key) -> Result<()> {
     loop {
         Box::pin(remove_owned(root, set, id)).await?;
         let done = root
@@ -123,7 +130,7 @@ async fn remove_one(root: &Root, set: &SetRef, id: &str, link: &Key) -> Result<(
 /// # Errors
 /// 404 if it does not exist any more.
 pub async fn remove_cell(unit: &Arc<Unit>, context: &CellContext, _permit: &Permit) -> Result<()> {
-    let root = Root::unit(Arc::clone(unit));
+    let root = ServiceRoot::of_unit(Arc::clone(unit));
     let set = root.control_set(ControlSet::Cell).ok_or(Code::NoSuchSet)?;
     let id = context.cell().id;
     root.transact_with(root.invalidation(), || async {

@@ -17,7 +17,7 @@ use crate::{CellContext, PostCommit, Unit};
 
 /// What a service root is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum RootScope {
     /// `{unit}__ctl/`
     Unit,
     /// `{cell}__ctl/`
@@ -30,28 +30,28 @@ pub enum Scope {
 
 /// One service root.
 #[derive(Clone)]
-pub struct Root {
+pub struct ServiceRoot {
     pub(super) unit: Arc<Unit>,
     pub(super) context: Option<Arc<CellContext>>,
     pub(super) records: Records,
-    pub(super) scope: Scope,
+    pub(super) scope: RootScope,
     schema: SchemaRef,
-    home: Option<Home>,
+    home: Option<CollectionGuard>,
     /// A record that must stay as it is, and its version.
-    held: Option<(Key, Stamp)>,
+    pinned: Option<(Key, Stamp)>,
 }
 
 /// The record of an OData collection: while it stands unchanged, the collection is neither removed nor moved.
 #[derive(Debug, Clone)]
-pub(super) struct Home {
+pub(super) struct CollectionGuard {
     name: String,
     key: Key,
     id: NodeId,
     version: Stamp,
 }
 
-impl Home {
-    fn of(found: &Located) -> Self {
+impl CollectionGuard {
+    fn new(found: &Located) -> Self {
         Self {
             name: found.name.clone(),
             key: found.key.clone(),
@@ -85,55 +85,55 @@ pub struct SetRef {
     pub type_id: Option<NodeId>,
 }
 
-impl Root {
+impl ServiceRoot {
     /// The control objects of the unit.
     #[must_use]
-    pub fn unit(unit: Arc<Unit>) -> Self {
+    pub fn of_unit(unit: Arc<Unit>) -> Self {
         let records = unit.records();
         Self {
             unit,
             context: None,
             records,
-            scope: Scope::Unit,
+            scope: RootScope::Unit,
             schema: SchemaRef::Fixed(control::unit()),
             home: None,
-            held: None,
+            pinned: None,
         }
     }
 
     /// The control objects of a cell.
     #[must_use]
-    pub fn cell(unit: Arc<Unit>, context: Arc<CellContext>) -> Self {
+    pub fn of_cell(unit: Arc<Unit>, context: Arc<CellContext>) -> Self {
         let records = context.records().clone();
         Self {
             unit,
             context: Some(context),
             records,
-            scope: Scope::Cell,
+            scope: RootScope::Cell,
             schema: SchemaRef::Fixed(control::cell()),
             home: None,
-            held: None,
+            pinned: None,
         }
     }
 
     /// The schema of an OData collection of a cell.
     #[must_use]
-    pub fn schema(unit: Arc<Unit>, context: Arc<CellContext>, collection: &Located) -> Self {
+    pub fn of_schema(unit: Arc<Unit>, context: Arc<CellContext>, collection: &Located) -> Self {
         let records = context.records().clone();
         let schema = SchemaRef::Fixed(control::schema());
         Self {
             unit,
             context: Some(context),
             records,
-            scope: Scope::Schema(collection.value().id),
+            scope: RootScope::Schema(collection.value().id),
             schema,
-            home: Some(Home::of(collection)),
-            held: None,
+            home: Some(CollectionGuard::new(collection)),
+            pinned: None,
         }
     }
 
     /// The data of an OData collection of a cell, by its schema as it is now.
-    pub async fn data(
+    pub async fn of_data(
         unit: Arc<Unit>,
         context: Arc<CellContext>,
         collection: &Located,
@@ -145,29 +145,29 @@ impl Root {
             unit,
             context: Some(context),
             records,
-            scope: Scope::Data(id),
+            scope: RootScope::Data(id),
             schema,
-            home: Some(Home::of(collection)),
-            held: None,
+            home: Some(CollectionGuard::new(collection)),
+            pinned: None,
         })
     }
 
     /// The same, as long as a record stays as it is. Once it changed, everything is refused as a conflict.
     #[must_use]
-    pub(crate) fn holding(self, key: Key, version: Stamp) -> Self {
+    pub(crate) fn pinned_to(self, key: Key, version: Stamp) -> Self {
         Self {
-            held: Some((key, version)),
+            pinned: Some((key, version)),
             ..self
         }
     }
 
     /// Whether the schema changed since this root was made, or the record that it holds. What is written by an older schema
     /// is refused as a conflict, for it would lose the values that only the newer one knows.
-    pub async fn is_outdated(&self) -> Result<bool> {
-        if let Some((key, version)) = &self.held {
+    pub async fn is_stale(&self) -> Result<bool> {
+        if let Some((key, version)) = &self.pinned {
             return Ok(self.records.find_version(key).await? != Some(*version));
         }
-        let (Scope::Data(collection), Some(schema)) = (self.scope, self.user()) else {
+        let (RootScope::Data(collection), Some(schema)) = (self.scope, self.user()) else {
             return Ok(false);
         };
         let key = keys::schema_version(&collection);
@@ -179,10 +179,10 @@ impl Root {
     /// # Errors
     /// 404 if the cell or the collection is gone.
     pub async fn reloaded(&self) -> Result<Self> {
-        let (Scope::Data(collection), Some(context)) = (self.scope, &self.context) else {
+        let (RootScope::Data(collection), Some(context)) = (self.scope, &self.context) else {
             return Ok(self.clone());
         };
-        if self.is_outdated().await? {
+        if self.is_stale().await? {
             self.unit.invalidate_cell(context.cell());
         }
         let found = self.unit.find_cell(&context.cell().name).await?;
@@ -192,13 +192,13 @@ impl Root {
             records: context.records().clone(),
             context: Some(context),
             schema: SchemaRef::User(schema),
-            home: self.home_now().await?,
+            home: self.reload_collection().await?,
             ..self.clone()
         })
     }
 
     /// The collection as it was found; `None` at unit and cell level.
-    pub(super) fn home(&self) -> Option<Home> {
+    pub(super) fn collection_guard(&self) -> Option<CollectionGuard> {
         self.home.clone()
     }
 
@@ -206,13 +206,13 @@ impl Root {
     ///
     /// # Errors
     /// 404 if it was removed or moved.
-    pub(super) async fn home_now(&self) -> Result<Option<Home>> {
-        let Some(home) = self.home() else {
+    pub(super) async fn reload_collection(&self) -> Result<Option<CollectionGuard>> {
+        let Some(home) = self.collection_guard() else {
             return Ok(None);
         };
         let found = self.records.find::<Node>(&home.key).await?;
         match found.filter(|node| node.value.id == home.id) {
-            Some(node) => Ok(Some(Home {
+            Some(node) => Ok(Some(CollectionGuard {
                 version: node.version,
                 ..home
             })),
@@ -231,13 +231,13 @@ impl Root {
 
     /// What the root is about.
     #[must_use]
-    pub fn scope(&self) -> Scope {
+    pub fn scope(&self) -> RootScope {
         self.scope
     }
 
     /// The unit.
     #[must_use]
-    pub fn owner(&self) -> &Arc<Unit> {
+    pub fn unit(&self) -> &Arc<Unit> {
         &self.unit
     }
 
@@ -267,15 +267,15 @@ impl Root {
     fn set_of(&self, entity_type: &Arc<EntityType>) -> Option<SetRef> {
         let name: &str = &entity_type.name;
         let (key, control, type_id) = match &self.scope {
-            Scope::Unit | Scope::Cell => {
+            RootScope::Unit | RootScope::Cell => {
                 let set = ControlSet::named(name)?;
                 (SetKey::control(set), Some(set), None)
             }
-            Scope::Schema(collection) => {
+            RootScope::Schema(collection) => {
                 let set = ControlSet::named(name)?;
                 (SetKey::schema(collection, set), Some(set), None)
             }
-            Scope::Data(collection) => {
+            RootScope::Data(collection) => {
                 let id = self.user()?.type_id(name)?;
                 (SetKey::data(collection, &id), None, Some(id))
             }
@@ -297,8 +297,8 @@ impl Root {
     /// What a change in this root makes stale.
     pub(super) fn invalidation(&self) -> Invalidation {
         match self.scope {
-            Scope::Data(_) => Invalidation::None,
-            Scope::Unit | Scope::Cell | Scope::Schema(_) => Invalidation::Cell,
+            RootScope::Data(_) => Invalidation::None,
+            RootScope::Unit | RootScope::Cell | RootScope::Schema(_) => Invalidation::Cell,
         }
     }
 
@@ -341,11 +341,11 @@ impl Root {
             attempts += 1;
             let (is_again, built) = (attempts > 1, build());
             async move {
-                if is_again && self.is_outdated().await? {
+                if is_again && self.is_stale().await? {
                     return Err(Code::Conflict.into());
                 }
                 let (mut batch, more, out) = built.await?;
-                self.hold(&mut batch);
+                self.assert_unchanged(&mut batch);
                 let first = cell.map(|cell| PostCommit::invalidating(cell, invalidation));
                 Ok((batch, first.unwrap_or_default().and(more), out))
             }
@@ -354,25 +354,25 @@ impl Root {
     }
 }
 
-impl Root {
+impl ServiceRoot {
     /// Adds to a batch that writes data that the schema is still this one, to one that changes the schema that it did.
-    fn hold(&self, batch: &mut Batch) {
+    fn assert_unchanged(&self, batch: &mut Batch) {
         if batch.is_empty() {
             return;
         }
-        if let Some((key, version)) = &self.held {
+        if let Some((key, version)) = &self.pinned {
             batch.assert(key.clone(), Expect::Version(*version));
         }
         match self.scope {
-            Scope::Data(collection) => {
+            RootScope::Data(collection) => {
                 let version = self.user().and_then(|schema| schema.version);
                 let expect = version.map_or(Expect::Absent, Expect::Version);
                 batch.assert(keys::schema_version(&collection), expect);
             }
-            Scope::Schema(collection) => {
+            RootScope::Schema(collection) => {
                 batch.put(keys::schema_version(&collection), Vec::new());
             }
-            Scope::Unit | Scope::Cell => {}
+            RootScope::Unit | RootScope::Cell => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use personium_store::{Batch, Key, KeyRange};
 use personium_types::{CellId, Code, NodeId, Result};
 
 use super::load::Entity;
-use super::root::{Root, SetRef};
+use super::root::{ServiceRoot, SetRef};
 use super::schema_rules;
 use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet, SetKey};
@@ -14,10 +14,10 @@ use crate::node::{Kind, Node};
 use crate::{PostCommit, records};
 
 /// The number of the constraint that a box's schema is unique in its cell.
-const BOX_SCHEMA: u8 = 1;
+const BOX_SCHEMA_CONSTRAINT: u8 = 1;
 
 /// Control sets that must be empty before their cell is deleted.
-const CONTENT: &[ControlSet] = &[
+const CELL_CONTENT: &[ControlSet] = &[
     ControlSet::Box,
     ControlSet::Account,
     ControlSet::Role,
@@ -44,7 +44,7 @@ pub(super) fn unique_keys(set: &SetRef, properties: &Properties) -> Vec<Key> {
 /// The record that names the box of a schema.
 pub(super) fn box_of_schema(schema: &str) -> Key {
     let set = SetKey::control(ControlSet::Box);
-    keys::unique(&set, BOX_SCHEMA, &[Some(schema)])
+    keys::unique(&set, BOX_SCHEMA_CONSTRAINT, &[Some(schema)])
 }
 
 /// Takes the unique values of an entity and gives up those of its former state.
@@ -69,7 +69,7 @@ pub(super) fn claim_uniques(
 
 /// Checks a creation that is valid by itself.
 pub(super) async fn check_create(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     properties: &Properties,
     parent: Option<&str>,
@@ -91,7 +91,7 @@ pub(super) fn after_create(set: &SetRef, entity: &Entity, batch: &mut Batch) -> 
 
 /// Refuses changes of what is in use.
 pub(super) async fn check_used(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     before: &Entity,
     intent: Intent,
@@ -101,19 +101,19 @@ pub(super) async fn check_used(
 
 /// What follows a change: nothing is cached any more about a cell that was renamed.
 pub(super) fn after_update(set: &SetRef, before: &Entity, after: &Entity) -> PostCommit {
-    forget(set, before).and(forget(set, after))
+    invalidate_name(set, before).and(invalidate_name(set, after))
 }
 
 /// What follows a deletion: nothing is cached any more about a cell, and what it held is removed.
 pub(super) fn after_delete(set: &SetRef, gone: &Entity) -> PostCommit {
-    let forget = forget(set, gone);
+    let forget = invalidate_name(set, gone);
     match (set.control, gone.id.parse()) {
         (Some(ControlSet::Cell), Ok(cell)) => forget.sweep_gone(cell),
         _ => forget,
     }
 }
 
-fn forget(set: &SetRef, entity: &Entity) -> PostCommit {
+fn invalidate_name(set: &SetRef, entity: &Entity) -> PostCommit {
     match (set.control, entity.properties.text("Name")) {
         (Some(ControlSet::Cell), Some(name)) => PostCommit::none().invalidate_cell_name(name),
         _ => PostCommit::none(),
@@ -121,7 +121,7 @@ fn forget(set: &SetRef, entity: &Entity) -> PostCommit {
 }
 
 /// What a deletion of a single entity depends on elsewhere: a cell must be empty.
-pub(super) fn if_empty(set: &SetRef, found: &Entity) -> Result<PostCommit> {
+pub(super) fn require_empty(set: &SetRef, found: &Entity) -> Result<PostCommit> {
     Ok(match content(set, found)? {
         Some((cell, ranges)) => PostCommit::none().if_empty(cell, ranges),
         None => PostCommit::none(),
@@ -137,7 +137,7 @@ fn content(set: &SetRef, found: &Entity) -> Result<Option<(CellId, Vec<KeyRange>
         return Err(Code::OdataInconsistent.into());
     };
     let main_box = NodeId::from_bytes(*cell.as_bytes());
-    let objects = CONTENT.iter().copied();
+    let objects = CELL_CONTENT.iter().copied();
     let ranges = objects
         .map(|set| keys::entities(&SetKey::control(set)))
         .chain([keys::children(&main_box)]);
@@ -145,7 +145,11 @@ fn content(set: &SetRef, found: &Entity) -> Result<Option<(CellId, Vec<KeyRange>
 }
 
 /// Checks before the precondition that nothing is left in a cell.
-pub(super) async fn check_delete_first(root: &Root, set: &SetRef, found: &Entity) -> Result<()> {
+pub(super) async fn check_cell_empty(
+    root: &ServiceRoot,
+    set: &SetRef,
+    found: &Entity,
+) -> Result<()> {
     let Some((cell, ranges)) = content(set, found)? else {
         return Ok(());
     };
@@ -160,7 +164,7 @@ pub(super) async fn check_delete_first(root: &Root, set: &SetRef, found: &Entity
 
 /// Checks that nothing is left in a box, and adds the removal of what goes with an entity.
 pub(super) async fn check_delete(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     found: &Entity,
     batch: &mut Batch,

@@ -8,20 +8,20 @@ use personium_types::{Code, Error, NodeId, Result};
 
 use super::association::Association;
 use super::load::Entity;
-use super::root::{Root, Scope, SetRef};
-use super::user_schema::{self, ALIAS, TAG};
+use super::root::{RootScope, ServiceRoot, SetRef};
+use super::user_schema::{self, ASSOCIATION_TAG, STORED_NAME};
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 
 /// Checks the creation of a schema object.
 pub(super) async fn check_create(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     properties: &Properties,
     parent: Option<&str>,
     batch: &mut Batch,
 ) -> Result<()> {
-    let Scope::Schema(collection) = root.scope() else {
+    let RootScope::Schema(collection) = root.scope() else {
         return Ok(());
     };
     let limits = &root.unit.settings().odata;
@@ -55,7 +55,7 @@ pub(super) async fn check_create(
 
 /// Chooses under which name the values of a new property are stored, if its own name is in use for another one.
 pub(super) async fn choose_alias(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     properties: &Properties,
     parent: Option<&str>,
@@ -72,39 +72,46 @@ pub(super) async fn choose_alias(
     let siblings = entity::list(&root.records, &set.key, 100_000).await?;
     let taken = siblings.iter().any(|(_, e)| {
         e.value.links.get(link).map(String::as_str) == parent
-            && e.value.hidden.get(ALIAS).is_some_and(|a| a == name)
+            && e.value.hidden.get(STORED_NAME).is_some_and(|a| a == name)
     });
     if taken {
         stored
             .hidden
-            .insert(ALIAS.to_owned(), format!("@{}", NodeId::random()));
+            .insert(STORED_NAME.to_owned(), format!("@{}", NodeId::random()));
     }
     Ok(())
 }
 
 /// Gives two association ends that are linked the id under which the links of their entities are kept: a new one, so that
 /// those along an earlier association do not come back.
-pub(super) fn tag_ends(root: &Root, one: &mut Entity, other: &mut Entity, between: &Association) {
+pub(super) fn tag_ends(
+    root: &ServiceRoot,
+    one: &mut Entity,
+    other: &mut Entity,
+    between: &Association,
+) {
     let ends = Some(ControlSet::AssociationEnd);
-    if between.here.control != ends || between.there.control != ends {
+    if between.source_set.control != ends || between.target_set.control != ends {
         return;
     }
     let tag = NodeId::at(root.unit.now_ms()).to_string();
     for end in [one, other] {
-        end.stored.hidden.insert(TAG.to_owned(), tag.clone());
+        end.stored
+            .hidden
+            .insert(ASSOCIATION_TAG.to_owned(), tag.clone());
     }
 }
 
 /// Whether the entities of this association are removed together with the one that is deleted.
-pub(super) fn goes_along(set: &SetRef, association: &Association) -> bool {
+pub(super) fn cascades_to(set: &SetRef, association: &Association) -> bool {
     // Dynamic properties go with their entity type; declared ones are checked in `check_delete`.
     set.control == Some(ControlSet::EntityType)
-        && association.there.control == Some(ControlSet::Property)
+        && association.target_set.control == Some(ControlSet::Property)
 }
 
 /// Refuses any change of a complex type that is in use.
 pub(super) async fn check_used(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     before: &Entity,
     _intent: Intent,
@@ -115,8 +122,8 @@ pub(super) async fn check_used(
     Ok(())
 }
 
-async fn is_complex_type_used(root: &Root, complex: &Entity) -> Result<bool> {
-    let Scope::Schema(collection) = root.scope() else {
+async fn is_complex_type_used(root: &ServiceRoot, complex: &Entity) -> Result<bool> {
+    let RootScope::Schema(collection) = root.scope() else {
         return Ok(false);
     };
     let name = complex.properties.text("Name").unwrap_or_default();
@@ -134,13 +141,13 @@ async fn is_complex_type_used(root: &Root, complex: &Entity) -> Result<bool> {
 
 /// Checks a change of a schema object.
 pub(super) async fn check_update(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     before: &Entity,
     after: &Entity,
     _batch: &mut Batch,
 ) -> Result<()> {
-    if !matches!(root.scope(), Scope::Schema(_)) {
+    if !matches!(root.scope(), RootScope::Schema(_)) {
         return Ok(());
     }
     let fixed: &[&str] = match set.control {
@@ -200,21 +207,22 @@ pub(super) fn keep_alias(
         Some(ControlSet::Property | ControlSet::ComplexTypeProperty)
     );
     let old_name = before.properties.text("Name");
-    if is_property && old_name != new_name && !after.hidden.contains_key(ALIAS) {
-        after
-            .hidden
-            .insert(ALIAS.to_owned(), old_name.unwrap_or_default().to_owned());
+    if is_property && old_name != new_name && !after.hidden.contains_key(STORED_NAME) {
+        after.hidden.insert(
+            STORED_NAME.to_owned(),
+            old_name.unwrap_or_default().to_owned(),
+        );
     }
 }
 
 /// Checks the deletion of a schema object.
 pub(super) async fn check_delete(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     found: &Entity,
     batch: &mut Batch,
 ) -> Result<()> {
-    let Scope::Schema(collection) = root.scope() else {
+    let RootScope::Schema(collection) = root.scope() else {
         return Ok(());
     };
     let no_data = |type_id: &str| {
@@ -265,7 +273,7 @@ pub(super) async fn check_delete(
 
 /// Dynamic properties are deleted along with their entity type; a declared one refuses.
 async fn remove_dynamic_properties(
-    root: &Root,
+    root: &ServiceRoot,
     collection: &NodeId,
     entity_type: &Entity,
     batch: &mut Batch,
@@ -299,12 +307,12 @@ async fn remove_dynamic_properties(
 }
 
 /// Checks that two association ends may be related.
-pub(super) async fn check_relation(root: &Root, a: &Entity, b: &Entity) -> Result<()> {
+pub(super) async fn check_relation(root: &ServiceRoot, a: &Entity, b: &Entity) -> Result<()> {
     let one = |e: &Entity| e.properties.text("Multiplicity") == Some("1");
     if one(a) && one(b) {
         return Err(Code::EndsBothOne.into());
     }
-    let Scope::Schema(collection) = root.scope() else {
+    let RootScope::Schema(collection) = root.scope() else {
         return Ok(());
     };
     for end in [a, b] {
@@ -336,7 +344,11 @@ pub(super) async fn check_relation(root: &Root, a: &Entity, b: &Entity) -> Resul
 }
 
 /// The entity types that use a complex type, directly or through other complex types.
-async fn types_using(root: &Root, collection: &NodeId, complex: &str) -> Result<Vec<NodeId>> {
+async fn types_using(
+    root: &ServiceRoot,
+    collection: &NodeId,
+    complex: &str,
+) -> Result<Vec<NodeId>> {
     let Some(context) = root.context() else {
         return Ok(Vec::new());
     };
@@ -366,7 +378,7 @@ fn uses(schema: &Schema, properties: &PropertyList, complex: &str, depth: usize)
 }
 
 /// Refuses a dynamic property beyond the limit.
-pub(super) fn check_dynamic_count(root: &Root, set: &SetRef, more: usize) -> Result<()> {
+pub(super) fn check_dynamic_count(root: &ServiceRoot, set: &SetRef, more: usize) -> Result<()> {
     let own = set
         .entity_type
         .properties
@@ -381,7 +393,7 @@ pub(super) fn check_dynamic_count(root: &Root, set: &SetRef, more: usize) -> Res
 
 /// Refuses a property that would exceed the limits of a layer or of a whole type.
 async fn check_layers(
-    root: &Root,
+    root: &ServiceRoot,
     collection: &NodeId,
     set: &SetRef,
     properties: &Properties,
@@ -393,7 +405,7 @@ async fn check_layers(
     let is_complex = properties
         .text("Type")
         .is_some_and(|t| !t.starts_with("Edm."));
-    let added = Added {
+    let added = AddedProperty {
         owner: match set.control {
             Some(ControlSet::ComplexTypeProperty) => {
                 properties.text("_ComplexType.Name").unwrap_or_default()
@@ -406,7 +418,7 @@ async fn check_layers(
     let limits = &root.unit.settings().odata;
     let mut is_used = false;
     for entity_type in schema.edm.entity_types() {
-        let mut count = Count {
+        let mut count = PropertyCount {
             simple: vec![0; 16],
             complex: vec![0; 16],
             total: 0,
@@ -425,26 +437,26 @@ async fn check_layers(
     Ok(())
 }
 
-struct Added<'a> {
+struct AddedProperty<'a> {
     owner: &'a str,
     to_complex_type: bool,
     complex: Option<&'a str>,
 }
 
-struct Count {
+struct PropertyCount {
     simple: Vec<usize>,
     complex: Vec<usize>,
     total: usize,
     touched: bool,
 }
 
-impl Count {
+impl PropertyCount {
     fn layer(
         &mut self,
         schema: &Schema,
         own: Option<&PropertyList>,
         is_owner: bool,
-        added: &Added<'_>,
+        added: &AddedProperty<'_>,
         depth: usize,
     ) -> Result<()> {
         if depth >= self.simple.len() || self.total > 100_000 {
@@ -513,7 +525,7 @@ impl Count {
 /// A complex type that nothing uses may have as many properties as the widest inner layer.
 fn check_unused(
     schema: &Schema,
-    added: &Added<'_>,
+    added: &AddedProperty<'_>,
     limits: &crate::settings::OdataLimits,
 ) -> Result<()> {
     let widest = |layers: &[Option<usize>]| layers.iter().filter_map(|l| *l).max().unwrap_or(0);

@@ -12,9 +12,9 @@ use personium_types::{Code, Error, Result};
 
 use super::association::parent_of;
 use super::create::{entity_type_key, register_property};
-use super::draft::Draft;
 use super::load::{self, Entity, Parent};
-use super::root::{Root, SetRef};
+use super::pending_entity::PendingEntity;
+use super::root::{ServiceRoot, SetRef};
 use super::{accept, rules, schema_rules};
 use crate::Permit;
 use crate::keys;
@@ -56,7 +56,7 @@ impl Update {
 /// 404 if there is none, 412 if the precondition fails, 409 if the new key is taken, 400 if a parent does not exist
 /// or the change is not allowed.
 pub async fn update(
-    root: &Root,
+    root: &ServiceRoot,
     _permit: &Permit,
     set: &SetRef,
     key: &EntityKey,
@@ -97,7 +97,7 @@ pub(super) fn check_if_match(if_match: IfMatch, entity: &Entity) -> Result<()> {
 }
 
 async fn apply(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     change: &Change,
     before: &Entity,
@@ -108,7 +108,7 @@ async fn apply(
     properties.set(PUBLISHED, Value::DateTime(before.stored.published));
     properties.set(UPDATED, Value::DateTime(now));
     let parent = new_parent(root, set, &properties).await?;
-    let mut draft = Draft::of(set, before.clone());
+    let mut draft = PendingEntity::of_stored(set, before.clone());
     draft.replace(properties, now);
     draft.entity.stored.hidden.extend(change.hidden.clone());
     let new_name = draft.entity.properties.text("Name").map(str::to_owned);
@@ -129,12 +129,12 @@ async fn apply(
     if let Some(type_id) = &set.type_id {
         batch.assert(entity_type_key(root, type_id), Expect::Present);
     }
-    draft.finish(root, batch)
+    draft.write(root, batch)
 }
 
 /// The properties after the change.
 async fn new_values(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     change: &Change,
     before: &Entity,
@@ -167,7 +167,12 @@ async fn new_values(
 }
 
 /// An id in the body never renames; it must not be another entity's.
-async fn check_id(root: &Root, set: &SetRef, before: &Entity, id: Option<&str>) -> Result<()> {
+async fn check_id(
+    root: &ServiceRoot,
+    set: &SetRef,
+    before: &Entity,
+    id: Option<&str>,
+) -> Result<()> {
     let Some(id) = id.filter(|id| *id != before.id) else {
         return Ok(());
     };
@@ -182,7 +187,11 @@ async fn check_id(root: &Root, set: &SetRef, before: &Entity, id: Option<&str>) 
     Ok(())
 }
 
-async fn new_parent(root: &Root, set: &SetRef, properties: &Properties) -> Result<Option<String>> {
+async fn new_parent(
+    root: &ServiceRoot,
+    set: &SetRef,
+    properties: &Properties,
+) -> Result<Option<String>> {
     let Some((_, member)) = set.control.and_then(parent_of) else {
         return Ok(None);
     };
@@ -197,10 +206,10 @@ async fn new_parent(root: &Root, set: &SetRef, properties: &Properties) -> Resul
 
 /// Renames the entity or moves it to another parent.
 async fn move_key(
-    root: &Root,
+    root: &ServiceRoot,
     set: &SetRef,
     before: &Entity,
-    draft: &mut Draft,
+    draft: &mut PendingEntity,
     parent: Option<String>,
     batch: &mut Batch,
 ) -> Result<()> {

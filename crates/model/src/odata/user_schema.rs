@@ -17,11 +17,11 @@ use crate::keys::{self, ControlSet, SetKey};
 use crate::records::Versioned;
 
 /// Schema objects of one kind that a collection may have; far above what the limits allow.
-const OBJECTS: usize = 100_000;
+const MAX_OBJECTS: usize = 100_000;
 /// The hidden value of two association ends that tells under which id the links along their association are kept.
-pub(super) const TAG: &str = "Tag";
+pub(super) const ASSOCIATION_TAG: &str = "Tag";
 /// The hidden value of a property that tells under which name its values are stored.
-pub(super) const ALIAS: &str = "Alias";
+pub(super) const STORED_NAME: &str = "Alias";
 
 /// A user schema with the ids that keys are made of.
 #[derive(Debug)]
@@ -61,7 +61,12 @@ pub(super) async fn load(context: &CellContext, collection: &NodeId) -> Result<A
         .find_version(&keys::schema_version(collection))
         .await?;
     let list = |set| async move {
-        entity::list(context.records(), &SetKey::schema(collection, set), OBJECTS).await
+        entity::list(
+            context.records(),
+            &SetKey::schema(collection, set),
+            MAX_OBJECTS,
+        )
+        .await
     };
     let types = list(ControlSet::EntityType).await?;
     let properties = list(ControlSet::Property).await?;
@@ -142,7 +147,7 @@ pub(super) fn property(e: &StoredEntity) -> Option<Property> {
     if e.text("CollectionKind").as_deref() == Some("List") {
         out = out.list();
     }
-    out.alias = e.hidden.get(ALIAS).map(|alias| alias.as_str().into());
+    out.alias = e.hidden.get(STORED_NAME).map(|alias| alias.as_str().into());
     let dynamic = matches!(e.doc.get("IsDeclared"), Some(Value::Bool(false)));
     out.origin = if dynamic {
         Origin::Dynamic
@@ -194,7 +199,7 @@ fn relate(
             (&role_a, (&a.0, a.2, &nav_a)),
             (&role_b, (&b.0, b.2, &nav_b)),
         );
-        let tag = |id: &str| by_id.get(id)?.hidden.get(TAG);
+        let tag = |id: &str| by_id.get(id)?.hidden.get(ASSOCIATION_TAG);
         // Ends that were linked before there were tags go by the smaller of their ids.
         let tag = tag(id_a).filter(|own| tag(id_b) == Some(own));
         if let Ok(id) = tag.map_or(id_a.min(id_b), String::as_str).parse() {

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use personium_model::auth::UnitKeys;
 use personium_model::event::{self, Event};
 use personium_model::node::Kind;
-use personium_model::odata::{self, Change, Creation, Entity, Root, accept};
+use personium_model::odata::{self, Change, Creation, Entity, ServiceRoot, accept};
 use personium_model::unit::Ports;
 use personium_model::{
     Access, CellContext, Identity, Resource, Settings, Unit, UnitUrls, collection,
@@ -191,7 +191,7 @@ impl World {
 
     /// Makes a cell.
     pub async fn make_cell(&self, name: &str) {
-        let root = Root::unit(self.unit.clone());
+        let root = ServiceRoot::of_unit(self.unit.clone());
         let body = format!(r#"{{"Name":"{name}"}}"#);
         create(&root, "Cell", &body).await.unwrap();
     }
@@ -228,16 +228,16 @@ impl World {
         collection::create(&resource, Kind::Odata).await.unwrap();
     }
 
-    pub async fn schema(&self, name: &str) -> Root {
+    pub async fn schema(&self, name: &str) -> ServiceRoot {
         let resource = self.resource(name).await;
         let target = resource.locate().await.unwrap();
-        Root::schema(self.unit.clone(), resource.context, target.node())
+        ServiceRoot::of_schema(self.unit.clone(), resource.context, target.node())
     }
 
-    pub async fn data(&self, name: &str) -> Root {
+    pub async fn data(&self, name: &str) -> ServiceRoot {
         let resource = self.resource(name).await;
         let target = resource.locate().await.unwrap();
-        let root = Root::data(self.unit.clone(), resource.context, target.node());
+        let root = ServiceRoot::of_data(self.unit.clone(), resource.context, target.node());
         root.await.unwrap()
     }
 
@@ -320,12 +320,12 @@ impl World {
         Space::Cell(self.context().await.cell().id)
     }
 
-    pub async fn cell(&self) -> Root {
-        Root::cell(self.unit.clone(), self.context().await)
+    pub async fn cell(&self) -> ServiceRoot {
+        ServiceRoot::of_cell(self.unit.clone(), self.context().await)
     }
 
     pub async fn rename(&self, to: &str) -> Result<()> {
-        let root = Root::unit(self.unit.clone());
+        let root = ServiceRoot::of_unit(self.unit.clone());
         let set = root.set("Cell")?;
         let body = format!(r#"{{"Name":"{to}"}}"#);
         let change = Change {
@@ -341,7 +341,7 @@ impl World {
     }
 
     /// Makes a rule of the cell that relays every event from outside; its id.
-    pub async fn relay(&self, root: &Root) -> String {
+    pub async fn relay(&self, root: &ServiceRoot) -> String {
         let rule =
             r#"{"Name":"r","EventExternal":true,"Action":"relay","TargetUrl":"http://x.example/"}"#;
         create(root, "Rule", rule).await.unwrap().id
@@ -370,7 +370,7 @@ impl World {
     }
 
     /// Removes an object of the unit or of the cell.
-    pub async fn delete(&self, root: &Root, set: &str, key: &EntityKey) -> Result<Entity> {
+    pub async fn delete(&self, root: &ServiceRoot, set: &str, key: &EntityKey) -> Result<Entity> {
         let set = root.set(set)?;
         let permit = Access::server_permit();
         odata::delete(root, &permit, &set, key, IfMatch::Any, &|_| Ok(())).await
@@ -403,11 +403,11 @@ impl World {
 }
 
 /// Creates an entity; anew if the schema changed meanwhile.
-pub async fn create(root: &Root, set: &str, body: &str) -> Result<Entity> {
+pub async fn create(root: &ServiceRoot, set: &str, body: &str) -> Result<Entity> {
     let mut root = root.clone();
     loop {
         match create_once(&root, set, body).await {
-            Err(e) if e.code() == Code::Conflict && root.is_outdated().await? => {
+            Err(e) if e.code() == Code::Conflict && root.is_stale().await? => {
                 root = root.reloaded().await?;
             }
             made => return made,
@@ -415,14 +415,14 @@ pub async fn create(root: &Root, set: &str, body: &str) -> Result<Entity> {
     }
 }
 
-async fn create_once(root: &Root, set: &str, body: &str) -> Result<Entity> {
+async fn create_once(root: &ServiceRoot, set: &str, body: &str) -> Result<Entity> {
     let set = root.set(set)?;
     let accepted = accept(root, &set, body.as_bytes(), Intent::Create, Route::Direct).await?;
     let creation = Creation {
         set,
         accepted,
         hidden: BTreeMap::new(),
-        linked: None,
+        navigation: None,
         exists: Code::EntityExists,
     };
     let permit = Access::server_permit();

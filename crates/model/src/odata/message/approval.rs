@@ -13,11 +13,11 @@ use personium_store::{Expect, Key, KeyRange};
 use personium_types::{Code, Error, Result};
 
 use super::super::association::Association;
-use super::super::create::Run;
+use super::super::create::CreationBatch;
 use super::super::delete::remove;
-use super::super::draft::Draft;
 use super::super::load::{self, Entity};
-use super::super::root::{Root, SetRef};
+use super::super::pending_entity::PendingEntity;
+use super::super::root::{ServiceRoot, SetRef};
 use super::{creation, find_box_of};
 use crate::keys::{self, ControlSet};
 use crate::unit::Invalidation;
@@ -25,7 +25,7 @@ use crate::{Permit, entity};
 
 /// What shall become of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
+pub enum MessageCommand {
     /// Somebody has read it.
     Read,
     /// As if nobody had.
@@ -36,7 +36,7 @@ pub enum Command {
     Reject,
 }
 
-impl Command {
+impl MessageCommand {
     /// The status that it leads to.
     fn status(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl Command {
     }
 }
 
-impl FromStr for Command {
+impl FromStr for MessageCommand {
     type Err = Error;
 
     /// Reads the status that the command leads to.
@@ -77,7 +77,7 @@ fn no_command() -> Error {
 
 /// What a message asks to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RequestKind {
+pub enum RequestedChange {
     /// Which cells a relation or a role has.
     Social,
     /// The rules of the cell.
@@ -86,12 +86,12 @@ pub enum RequestKind {
 
 /// What a message asks to change, each kind once.
 #[must_use]
-pub fn requested_kinds(message: &Entity) -> Vec<RequestKind> {
+pub fn requested_changes(message: &Entity) -> Vec<RequestedChange> {
     let kind = |request: &Properties| match request.text("RequestType") {
-        Some(kind) if kind.starts_with("rule.") => RequestKind::Rule,
-        _ => RequestKind::Social,
+        Some(kind) if kind.starts_with("rule.") => RequestedChange::Rule,
+        _ => RequestedChange::Social,
     };
-    let mut kinds: Vec<RequestKind> = requests(message).iter().map(|r| kind(r)).collect();
+    let mut kinds: Vec<RequestedChange> = requests(message).iter().map(|r| kind(r)).collect();
     kinds.sort_unstable();
     kinds.dedup();
     kinds
@@ -119,16 +119,18 @@ fn members(item: &Value) -> Option<&Properties> {
 /// exists already or no box belongs to a class, 409 if something that is to be changed does not exist or something
 /// that is to be made does, 404 if a link or rule that is to go does not exist.
 pub async fn change_status(
-    root: &Root,
+    root: &ServiceRoot,
     _permit: &Permit,
     id: &str,
-    command: Command,
+    command: MessageCommand,
     check: &(dyn Fn(&Entity) -> Result<()> + Sync),
 ) -> Result<Entity> {
     let set = root.set(ControlSet::ReceivedMessage.name())?;
     let invalidation = match command {
-        Command::Approve => root.invalidation(),
-        Command::Read | Command::Unread | Command::Reject => Invalidation::None,
+        MessageCommand::Approve => root.invalidation(),
+        MessageCommand::Read | MessageCommand::Unread | MessageCommand::Reject => {
+            Invalidation::None
+        }
     };
     root.transact(invalidation, || async {
         let found = load::find_by_id(root, &set, id).await?;
@@ -136,8 +138,8 @@ pub async fn change_status(
         if !command.fits(&found) {
             return Err(no_command());
         }
-        let mut run = Run::new(root);
-        if command == Command::Approve {
+        let mut run = CreationBatch::new(root);
+        if command == MessageCommand::Approve {
             check(&found)?;
             Approval::of(&found, &mut run)?.carry_out(&found).await?;
         }
@@ -146,9 +148,9 @@ pub async fn change_status(
         let mut properties = found.properties.clone();
         properties.set("Status", command.status());
         properties.set(UPDATED, Value::DateTime(now));
-        let mut draft = Draft::of(&set, found);
+        let mut draft = PendingEntity::of_stored(&set, found);
         draft.replace(properties, now);
-        let after = draft.finish(root, &mut batch)?;
+        let after = draft.write(root, &mut batch)?;
         Ok((batch, after))
     })
     .await
@@ -156,7 +158,7 @@ pub async fn change_status(
 
 /// The changes that a message asks for, collected in the order in which it asks. Later ones see earlier ones.
 struct Approval<'m, 'r, 'u> {
-    run: &'r mut Run<'u>,
+    run: &'r mut CreationBatch<'u>,
     box_id: Option<&'m str>,
     box_name: Option<&'m str>,
     relations: SetRef,
@@ -165,12 +167,12 @@ struct Approval<'m, 'r, 'u> {
     rules: SetRef,
     /// Cells that the batch makes, by URL.
     made: HashMap<String, String>,
-    links: BTreeMap<Key, Link>,
-    rule_changes: BTreeMap<Key, RuleChange>,
+    links: BTreeMap<Key, PendingLink>,
+    rule_changes: BTreeMap<Key, PendingRule>,
 }
 
 /// A link as it is stored and as it shall be.
-struct Link {
+struct PendingLink {
     back: Key,
     stored: bool,
     wanted: bool,
@@ -178,20 +180,20 @@ struct Link {
 }
 
 /// A rule as it is stored and as it shall be.
-struct RuleChange {
+struct PendingRule {
     stored: Option<Entity>,
     removed: bool,
     made: Option<Properties>,
 }
 
-impl RuleChange {
+impl PendingRule {
     fn exists(&self) -> bool {
         self.made.is_some() || (self.stored.is_some() && !self.removed)
     }
 }
 
 impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
-    fn of(message: &'m Entity, run: &'r mut Run<'u>) -> Result<Self> {
+    fn of(message: &'m Entity, run: &'r mut CreationBatch<'u>) -> Result<Self> {
         let root = run.root;
         let box_id = message.stored.links.get("Box").map(String::as_str);
         let check = MessageCheck {
@@ -245,8 +247,8 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
             return Err(Code::RequestedLinkExists.into());
         }
         let ranges = [
-            (&association.here, &class, &association.tag_forth),
-            (&association.there, &cell, &association.tag_back),
+            (&association.source_set, &class, &association.target_tag),
+            (&association.target_set, &cell, &association.source_tag),
         ];
         for (set, id, tag) in ranges {
             self.check_room(&keys::links(&set.key, id, tag)).await?;
@@ -317,7 +319,7 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
     async fn make_cell(&mut self, url: &str) -> Result<String> {
         let mut properties = Properties::new();
         properties.set("Url", url);
-        let made = self.run.one(&creation(&self.cells, properties)).await?;
+        let made = self.run.add(&creation(&self.cells, properties)).await?;
         self.made.insert(url.to_owned(), made.id.clone());
         Ok(made.id)
     }
@@ -327,9 +329,9 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
         association: &Association,
         class: &str,
         cell: &str,
-    ) -> Result<&mut Link> {
-        let (here, there) = (&association.here.key, &association.there.key);
-        let forth = keys::link(here, class, &association.tag_forth, cell);
+    ) -> Result<&mut PendingLink> {
+        let (here, there) = (&association.source_set.key, &association.target_set.key);
+        let forth = keys::link(here, class, &association.target_tag, cell);
         let entry = match self.links.entry(forth) {
             Entry::Occupied(known) => return Ok(known.into_mut()),
             Entry::Vacant(entry) => entry,
@@ -345,8 +347,8 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
         if !self.made.values().any(|made| made == cell) {
             ends.push(keys::entity(there, cell));
         }
-        Ok(entry.insert(Link {
-            back: keys::link(there, cell, &association.tag_back, class),
+        Ok(entry.insert(PendingLink {
+            back: keys::link(there, cell, &association.source_tag, class),
             stored,
             wanted: stored,
             ends,
@@ -356,7 +358,7 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
     /// Refuses links of one entity beyond the limit.
     async fn check_room(&self, range: &KeyRange) -> Result<()> {
         let root = self.run.root;
-        let added = |(forth, link): &(&Key, &Link)| {
+        let added = |(forth, link): &(&Key, &PendingLink)| {
             link.wanted && !link.stored && (range.contains(forth) || range.contains(&link.back))
         };
         let added = self.links.iter().filter(added).count() as u64;
@@ -386,7 +388,7 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
         Ok(())
     }
 
-    async fn rule_change(&mut self, request: &Properties) -> Result<&mut RuleChange> {
+    async fn rule_change(&mut self, request: &Properties) -> Result<&mut PendingRule> {
         let root = self.run.root;
         let name = request.text("Name").ok_or_else(|| faulty("Name"))?;
         let key = load::unique(&self.rules, name, self.box_id);
@@ -398,7 +400,7 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
             Some(id) => load::find_by_id(root, &self.rules, &id).await?,
             None => None,
         };
-        Ok(entry.insert(RuleChange {
+        Ok(entry.insert(PendingRule {
             stored,
             removed: false,
             made: None,
@@ -433,7 +435,7 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
                 run.freed.insert(key);
             }
             if let Some(properties) = change.made {
-                run.one(&creation(&self.rules, properties)).await?;
+                run.add(&creation(&self.rules, properties)).await?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use personium_types::{Code, Error, Result};
 
 use super::super::accept::accept_type;
 use super::super::load::Entity;
-use super::super::root::Root;
+use super::super::root::ServiceRoot;
 use super::find_box_of;
 use super::sending::{box_name, store};
 use crate::Permit;
@@ -18,7 +18,12 @@ use crate::keys::ControlSet;
 /// # Errors
 /// 400 for a faulty body, for a message that does not name `sender` as its origin, and if there is no box of the
 /// schema that it belongs to; 409 if there is a message with its id.
-pub async fn receive(root: &Root, permit: &Permit, sender: &str, bytes: &[u8]) -> Result<Entity> {
+pub async fn receive(
+    root: &ServiceRoot,
+    permit: &Permit,
+    sender: &str,
+    bytes: &[u8],
+) -> Result<Entity> {
     let body = accept_type(
         root,
         message_to_receive(),

@@ -13,17 +13,17 @@ use super::super::accept::accept_type;
 use super::super::create::create;
 use super::super::link::linked_ids;
 use super::super::load::{self, Entity};
-use super::super::root::{Root, SetRef};
+use super::super::root::{ServiceRoot, SetRef};
 use super::{creation, find_box_of};
 use crate::keys::ControlSet;
 use crate::{Permit, entity};
 
 /// Cells that one message goes to.
-pub const RECIPIENTS_MAX: usize = 1_000;
+pub const MAX_RECIPIENTS: usize = 1_000;
 
 /// A message that is ready to be delivered.
 #[derive(Debug, Clone)]
-pub struct Outgoing {
+pub struct OutgoingMessage {
     set: SetRef,
     properties: Properties,
     schema: Option<String>,
@@ -33,7 +33,7 @@ pub struct Outgoing {
 
 /// What became of the delivery to one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
+pub struct DeliveryResult {
     /// The URL of the cell.
     pub to: String,
     /// The status of its answer, as digits.
@@ -47,7 +47,11 @@ pub struct Delivered {
 /// # Errors
 /// 400 for a faulty body, a relation that does not exist or leads to no cell, more cells than [`RECIPIENTS_MAX`], or
 /// if the message shall be bound to the box of the application and there is none.
-pub async fn prepare(root: &Root, bytes: &[u8], app: Option<&str>) -> Result<Outgoing> {
+pub async fn prepare(
+    root: &ServiceRoot,
+    bytes: &[u8],
+    app: Option<&str>,
+) -> Result<OutgoingMessage> {
     let body = accept_type(
         root,
         message_to_send(),
@@ -78,7 +82,7 @@ pub async fn prepare(root: &Root, bytes: &[u8], app: Option<&str>) -> Result<Out
     if let Some(id) = in_box {
         properties.set("_Box.Name", box_name(root, &id).await?);
     }
-    Ok(Outgoing {
+    Ok(OutgoingMessage {
         set: root.set(ControlSet::SentMessage.name())?,
         properties,
         schema: app.filter(|_| bound).map(str::to_owned),
@@ -87,7 +91,7 @@ pub async fn prepare(root: &Root, bytes: &[u8], app: Option<&str>) -> Result<Out
 }
 
 /// The name of the box with this id; null if it is gone.
-pub(super) async fn box_name(root: &Root, id: &str) -> Result<Value> {
+pub(super) async fn box_name(root: &ServiceRoot, id: &str) -> Result<Value> {
     let boxes = crate::keys::SetKey::control(ControlSet::Box);
     let found = entity::find(&root.records, &boxes, id).await?;
     Ok(found
@@ -112,7 +116,7 @@ fn name_rules(properties: &mut Properties, id: &str) {
 }
 
 /// The cells that a message names and those that its relation leads to.
-async fn recipients(root: &Root, properties: &Properties) -> Result<Vec<String>> {
+async fn recipients(root: &ServiceRoot, properties: &Properties) -> Result<Vec<String>> {
     let (to, relation) = (properties.text("To"), properties.text("ToRelation"));
     if to.is_none() && relation.is_none() {
         return Err(Error::new(Code::FieldFormat).with("To,ToRelation"));
@@ -134,14 +138,14 @@ async fn recipients(root: &Root, properties: &Properties) -> Result<Vec<String>>
             out.push(url);
         }
     }
-    if out.len() > RECIPIENTS_MAX {
-        return Err(Error::new(Code::MessageTooMany).with(RECIPIENTS_MAX.to_string()));
+    if out.len() > MAX_RECIPIENTS {
+        return Err(Error::new(Code::MessageTooMany).with(MAX_RECIPIENTS.to_string()));
     }
     Ok(out)
 }
 
 /// The URLs of the cells that a relation in no box leads to: at least one, and not many more than may be.
-async fn related(root: &Root, name: &str) -> Result<Vec<String>> {
+async fn related(root: &ServiceRoot, name: &str) -> Result<Vec<String>> {
     let missing = || Error::new(Code::MessageRelationMissing).with(name);
     let set = root.set(ControlSet::Relation.name())?;
     let key = load::unique(&set, name, None);
@@ -155,8 +159,8 @@ async fn related(root: &Root, name: &str) -> Result<Vec<String>> {
         .association(&set, "_ExtCell")
         .ok_or(Code::OdataInconsistent)?;
     let mut out = Vec::new();
-    for id in linked_ids(root, &association, &relation, RECIPIENTS_MAX + 1).await? {
-        let cell = load::find_by_id(root, &association.there, &id).await?;
+    for id in linked_ids(root, &association, &relation, MAX_RECIPIENTS + 1).await? {
+        let cell = load::find_by_id(root, &association.target_set, &id).await?;
         out.extend(cell.and_then(|cell| cell.properties.text("Url").map(str::to_owned)));
     }
     if out.is_empty() {
@@ -165,10 +169,10 @@ async fn related(root: &Root, name: &str) -> Result<Vec<String>> {
     Ok(out)
 }
 
-impl Outgoing {
+impl OutgoingMessage {
     /// What is delivered to one of the recipients, as JSON. `from` is the URL of the sending cell.
     #[must_use]
-    pub fn letter(&self, from: &str, to: &str) -> String {
+    pub fn delivery_body(&self, from: &str, to: &str) -> String {
         let others: Vec<&str> = self
             .recipients
             .iter()
@@ -207,12 +211,12 @@ impl Outgoing {
 /// # Errors
 /// 400 if its box is gone meanwhile.
 pub async fn store_sent(
-    root: &Root,
+    root: &ServiceRoot,
     permit: &Permit,
-    message: &Outgoing,
-    deliveries: &[Delivered],
+    message: &OutgoingMessage,
+    deliveries: &[DeliveryResult],
 ) -> Result<Entity> {
-    let result = |delivered: &Delivered| {
+    let result = |delivered: &DeliveryResult| {
         let mut made = Properties::with_capacity(3);
         made.set("To", delivered.to.as_str());
         made.set("Code", delivered.code.as_str());
@@ -229,7 +233,7 @@ pub async fn store_sent(
 
 /// Creates a message.
 pub(super) async fn store(
-    root: &Root,
+    root: &ServiceRoot,
     permit: &Permit,
     set: &SetRef,
     properties: Properties,

@@ -8,14 +8,14 @@ use personium_types::{Code, Error, Result};
 use super::association::parent_of;
 use super::index;
 use super::load::{Entity, is_keyed_by_id};
-use super::root::{Root, SetRef};
+use super::root::{ServiceRoot, SetRef};
 use crate::entity::StoredEntity;
 use crate::keys;
 use crate::records;
 
 /// One entity with its changes so far.
 #[derive(Debug, Clone)]
-pub(super) struct Draft {
+pub(super) struct PendingEntity {
     pub set: SetRef,
     pub entity: Entity,
     /// The version that was read; `None` for a new entity.
@@ -26,9 +26,9 @@ pub(super) struct Draft {
     has_new_properties: bool,
 }
 
-impl Draft {
+impl PendingEntity {
     /// An entity that was read.
-    pub fn of(set: &SetRef, entity: Entity) -> Self {
+    pub fn of_stored(set: &SetRef, entity: Entity) -> Self {
         let old_index = index::entries(set, &entity);
         Self {
             set: set.clone(),
@@ -41,7 +41,7 @@ impl Draft {
     }
 
     /// A new entity.
-    pub fn new(set: &SetRef, id: String, properties: Properties, stored: StoredEntity) -> Self {
+    pub fn of_new(set: &SetRef, id: String, properties: Properties, stored: StoredEntity) -> Self {
         let entity = Entity {
             id,
             stored,
@@ -85,7 +85,7 @@ impl Draft {
     ///
     /// # Errors
     /// 413 if the entity is larger than one may be.
-    pub fn finish(self, root: &Root, batch: &mut Batch) -> Result<Entity> {
+    pub fn write(self, root: &ServiceRoot, batch: &mut Batch) -> Result<Entity> {
         let max = root.unit.settings().odata.entity_max;
         if self.has_new_properties && self.entity.properties.weight() > max {
             return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
@@ -127,7 +127,7 @@ impl Draft {
 }
 
 /// What is kept of the properties: all but what is kept elsewhere in the record, under stored names, nulls left out.
-fn document(root: &Root, set: &SetRef, properties: &Properties) -> Properties {
+fn document(root: &ServiceRoot, set: &SetRef, properties: &Properties) -> Properties {
     let parent = set.control.and_then(parent_of).map(|(_, member)| member);
     let elsewhere = |name: &str| {
         name == PUBLISHED
