@@ -30,15 +30,15 @@ enum Credentials {
 ///
 /// # Errors
 /// 403 for the token of another cell that is not one of a unit user.
-pub async fn of_unit_call(call: &RequestContext) -> Result<Access> {
-    match credentials(call, || call.unit.urls().host().to_owned()) {
+pub async fn of_unit_call(request: &RequestContext) -> Result<Access> {
+    match credentials(request, || request.unit.urls().host().to_owned()) {
         Credentials::None => Ok(Access::anonymous()),
         Credentials::Bad(Code::BasicFormat) | Credentials::Basic(..) => {
             Ok(Access::invalid(Code::BasicRefused))
         }
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
         Credentials::Bearer(token) => {
-            bearer::unit_access(&call.unit, &token, call.header(UNIT_USER)).await
+            bearer::unit_access(&request.unit, &token, request.header(UNIT_USER)).await
         }
     }
 }
@@ -47,28 +47,28 @@ pub async fn of_unit_call(call: &RequestContext) -> Result<Access> {
 ///
 /// # Errors
 /// 401 for the token of an account that is gone.
-pub async fn of_cell_call(call: &CellRequest) -> Result<Access> {
-    let route = call.call.path.decoded.first().map(|s| CellRoute::of(s));
+pub async fn of_cell_call(request: &CellRequest) -> Result<Access> {
+    let route = request.path.decoded.first().map(|s| CellRoute::of(s));
     if matches!(route, Some(CellRoute::Token | CellRoute::Authorize)) {
         return Ok(Access::anonymous());
     }
-    let unit = &call.call.unit;
-    match credentials(&call.call, || host_of(&call.cell_url())) {
+    let unit = &request.unit;
+    match credentials(&request, || host_of(&request.cell_url())) {
         Credentials::None => Ok(Access::anonymous()),
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
         Credentials::Basic(..) if route == Some(CellRoute::Introspect) => Ok(Access::anonymous()),
         Credentials::Basic(name, password) => Ok(
             match login::authenticate_basic(
                 unit,
-                &call.context,
+                &request.context,
                 (&name, &password),
-                call.call.client,
+                request.client,
             )
             .await?
             {
                 Err(reason) => Access::invalid(reason),
                 Ok(account) => {
-                    let known = call.context.find_account(&account.name).await?;
+                    let known = request.context.find_account(&account.name).await?;
                     Access {
                         roles: known.map(|a| a.roles.clone()).unwrap_or_default(),
                         ..Access::of(Identity::Basic {
@@ -80,7 +80,7 @@ pub async fn of_cell_call(call: &CellRequest) -> Result<Access> {
             },
         ),
         Credentials::Bearer(token) => {
-            bearer::cell_access(unit, &call.context, &token, call.call.header(UNIT_USER)).await
+            bearer::cell_access(unit, &request.context, &token, request.header(UNIT_USER)).await
         }
     }
 }
@@ -94,9 +94,9 @@ pub fn host_of(url: &str) -> String {
         .unwrap_or_default()
 }
 
-fn credentials(call: &RequestContext, host: impl FnOnce() -> String) -> Credentials {
-    let Some(value) = call.headers.get(header::AUTHORIZATION) else {
-        return by_cookie(call, host);
+fn credentials(request: &RequestContext, host: impl FnOnce() -> String) -> Credentials {
+    let Some(value) = request.headers.get(header::AUTHORIZATION) else {
+        return by_cookie(request, host);
     };
     let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
         return Credentials::Bad(Code::AuthScheme);
@@ -116,13 +116,14 @@ fn credentials(call: &RequestContext, host: impl FnOnce() -> String) -> Credenti
     }
 }
 
-fn by_cookie(call: &RequestContext, host: impl FnOnce() -> String) -> Credentials {
-    let Some(peer) = call.query_value(COOKIE_PEER).filter(|p| !p.is_empty()) else {
+fn by_cookie(request: &RequestContext, host: impl FnOnce() -> String) -> Credentials {
+    let Some(peer) = request.query_value(COOKIE_PEER).filter(|p| !p.is_empty()) else {
         return Credentials::None;
     };
-    let opened = cookie(call, COOKIE)
+    let opened = cookie(request, COOKIE)
         .and_then(|value| {
-            call.unit
+            request
+                .unit
                 .keys()
                 .local_tokens
                 .open_cookie(&value, &host())
@@ -137,8 +138,9 @@ fn by_cookie(call: &RequestContext, host: impl FnOnce() -> String) -> Credential
 
 /// The value of a cookie of the request; the first one if there are more.
 #[must_use]
-pub fn cookie(call: &RequestContext, name: &str) -> Option<String> {
-    call.headers
+pub fn cookie(request: &RequestContext, name: &str) -> Option<String> {
+    request
+        .headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|v| v.to_str().ok())

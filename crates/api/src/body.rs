@@ -35,14 +35,16 @@ pub fn of_stream(pieces: impl Stream<Item = Result<Bytes, BoxError>> + Send + 's
 }
 
 /// Bytes of a streamed body that are read or made at once.
-pub const PIECE: usize = 256 << 10;
+pub const CHUNK_BYTES: usize = 256 << 10;
 
 /// `length` bytes of a stored body from `first`, each piece read when the one before it was taken.
 #[must_use]
 pub fn of_blob(reader: Box<dyn BlobReader>, first: u64, length: u64) -> Body {
     let pieces =
         futures_util::stream::try_unfold((reader, 0), move |(mut reader, sent)| async move {
-            let max = usize::try_from(length - sent).unwrap_or(PIECE).min(PIECE);
+            let max = usize::try_from(length - sent)
+                .unwrap_or(CHUNK_BYTES)
+                .min(CHUNK_BYTES);
             if max == 0 {
                 return Ok(None);
             }

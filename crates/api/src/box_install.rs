@@ -12,10 +12,10 @@ use personium_model::{Access, Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
 use tokio::io::AsyncWriteExt;
 
-use crate::answer::{self, Answer, WithHeader};
 use crate::body::Body;
 use crate::event::about;
 use crate::request_context::CellRequest;
+use crate::response::{self, Response, WithHeader};
 
 /// The media type of an archive.
 const ZIP: &str = "application/zip";
@@ -23,50 +23,50 @@ const ZIP: &str = "application/zip";
 const MEGABYTE: u64 = 1 << 20;
 
 /// Whether a request means to install a box: on a box that exists, MKCOL without an archive is refused as WebDAV has it.
-pub(crate) async fn is_meant(call: &CellRequest) -> Result<bool> {
-    let path = &call.call.path.decoded;
-    let ([name], "MKCOL") = (path.as_slice(), call.call.method.as_str()) else {
+pub(crate) async fn is_meant(request: &CellRequest) -> Result<bool> {
+    let path = &request.path.decoded;
+    let ([name], "MKCOL") = (path.as_slice(), request.method.as_str()) else {
         return Ok(false);
     };
-    let archive = call.call.header("content-type") == Some(ZIP);
-    Ok(archive || call.context.find_box(name).await?.is_none())
+    let archive = request.header("content-type") == Some(ZIP);
+    Ok(archive || request.context.find_box(name).await?.is_none())
 }
 
 /// Makes a box of an archive. What it holds is installed after the answer.
-pub(crate) async fn handle(mut call: CellRequest) -> Result<Answer> {
-    let name = call.call.path.decoded.first().cloned().unwrap_or_default();
+pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
+    let name = request.path.decoded.first().cloned().unwrap_or_default();
     if name == "__" {
         return Err(Code::MethodNotAllowed.into());
     }
     // Who may not install leaves no trace in the log of the cell.
-    let permit = call.permit(Operation::InstallBox).await?;
-    let begun = begin(&mut call, &permit, &name).await;
+    let permit = request.permit(Operation::InstallBox).await?;
+    let begun = begin(&mut request, &permit, &name).await;
     let status = match &begun {
         Ok(_) => StatusCode::ACCEPTED.as_u16(),
         Err(refusal) => refusal.code().status(),
     };
-    tell(&call, &name, status).await;
+    tell(&request, &name, status).await;
     let (installer, place) = begun?;
     tokio::spawn(async move {
         installer.run().await;
         drop(place);
     });
-    let url = format!("{}{name}", call.cell_url());
-    Ok(answer::status(StatusCode::ACCEPTED).with(header::LOCATION, &url))
+    let url = format!("{}{name}", request.cell_url());
+    Ok(response::status(StatusCode::ACCEPTED).with_header(header::LOCATION, &url))
 }
 
 /// The installation, and its place among those that run at once.
 async fn begin(
-    call: &mut CellRequest,
+    request: &mut CellRequest,
     permit: &Permit,
     name: &str,
 ) -> Result<(Installer, LimiterPermit)> {
-    let unit = call.call.unit.clone();
-    if call.call.header("content-type") != Some(ZIP) {
+    let unit = request.unit.clone();
+    if request.header("content-type") != Some(ZIP) {
         return Err(Error::new(Code::ExportHeader).with("Content-Type"));
     }
-    let cell = call.context.cell().id;
-    let body = call.call.take_body();
+    let cell = request.context.cell().id;
+    let body = request.take_body();
     let file = {
         let _place = unit.uploads().enter(&cell).await?;
         receive(&unit, body).await?
@@ -74,8 +74,8 @@ async fn begin(
     // Only an archive that is here takes the place of an installation: a client may take its time to send one.
     let place = unit.installs().enter(&cell).await?;
     let package = Package::open(file, &unit.settings().bar).await?;
-    let key = call.call.request_key.as_str();
-    let installer = install::begin(&unit, &call.context, permit, (name, key), package).await?;
+    let key = request.request_key.as_str();
+    let installer = install::begin(&unit, &request.context, permit, (name, key), package).await?;
     Ok((installer, place))
 }
 
@@ -108,17 +108,17 @@ async fn receive(unit: &Unit, mut body: Body) -> Result<File> {
 }
 
 /// Tells the rules of the cell that somebody wanted to install a box.
-async fn tell(call: &CellRequest, name: &str, status: u16) {
+async fn tell(request: &CellRequest, name: &str, status: u16) {
     let happened = event::Event {
         kind: Some("boxinstall".to_owned()),
         object: Some(format!("{LOCAL_CELL}/{name}")),
         info: Some(status.to_string()),
-        ..about(call)
+        ..about(request)
     };
     let permit = Access::server_permit();
     // The box is new, so the rules are those of now.
-    let told = match call.call.unit.find_cell(&call.context.cell().name).await {
-        Ok(Some(context)) => event::post(&call.call.unit, &context, &permit, happened).await,
+    let told = match request.unit.find_cell(&request.context.cell().name).await {
+        Ok(Some(context)) => event::post(&request.unit, &context, &permit, happened).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };

@@ -8,22 +8,26 @@ use personium_types::time::iso_time;
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::{Value, json};
 
-use crate::answer::{self, Answer};
 use crate::cell_root::text_or_json;
 use crate::request_context::{CellRequest, RequestContext};
+use crate::response::{self, Response};
 use crate::{dav, unit};
 
 /// The header that confirms the deletion of a box or cell.
 pub(crate) const RECURSIVE: &str = "X-Personium-Recursive";
 
 /// GET of a box: what it is called, the app it belongs to, whether it is ready.
-pub(crate) async fn get(call: CellRequest, resource: Resource, target: Target) -> Result<Answer> {
+pub(crate) async fn get(
+    request: CellRequest,
+    resource: Resource,
+    target: Target,
+) -> Result<Response> {
     resource.permit(&target, Operation::Read)?;
     let info = &target.target_box;
     let urls = resource.unit.urls();
     let url = dav::box_url(urls, &target.context, info) + "/";
     let schema = if info.is_main() {
-        Some(call.cell_url())
+        Some(request.cell_url())
     } else {
         info.schema
             .as_deref()
@@ -36,11 +40,11 @@ pub(crate) async fn get(call: CellRequest, resource: Resource, target: Target) -
     }
     let body = json!({
         "box": the_box,
-        "cell": {"name": target.context.cell().name, "url": call.cell_url()},
-        "unit": unit::document(&call.call),
+        "cell": {"name": target.context.cell().name, "url": request.cell_url()},
+        "unit": unit::document(&request),
     });
-    let media_type = text_or_json(&call.call.headers);
-    Ok(answer::content(
+    let media_type = text_or_json(&request.headers);
+    Ok(response::content(
         StatusCode::OK,
         media_type,
         body.to_string(),
@@ -72,14 +76,14 @@ fn state(status: Status) -> Value {
 
 /// DELETE of a box with everything in it.
 pub(crate) async fn delete(
-    call: RequestContext,
+    request: RequestContext,
     resource: Resource,
     target: Target,
-) -> Result<Answer> {
-    let confirmed = call
+) -> Result<Response> {
+    let confirmed = request
         .header(RECURSIVE)
         .is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    drop(call);
+    drop(request);
     if !confirmed {
         return Err(Error::new(Code::RecursiveHeader).with(RECURSIVE));
     }
@@ -89,5 +93,5 @@ pub(crate) async fn delete(
     }
     let id = target.target_box.id;
     odata::remove_box(&resource.unit, &resource.context, &permit, &id).await?;
-    Ok(answer::status(StatusCode::NO_CONTENT))
+    Ok(response::status(StatusCode::NO_CONTENT))
 }

@@ -9,25 +9,22 @@ use personium_odata::constraint::is_schema_uri;
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
-use crate::answer::{self, Answer, WithHeader};
 use crate::cell_root::{only_get, text_or_json};
 use crate::dav;
 use crate::request_context::CellRequest;
+use crate::response::{self, Response, WithHeader};
 
 /// The URL of the box that belongs to the app which the query, or else the token, names.
-pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
-    only_get(&call.call.method)?;
-    let asked = call.call.query_value("schema");
+pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
+    only_get(&request.method)?;
+    let asked = request.query_value("schema");
     if let Some(schema) = asked.as_deref().filter(|schema| !is_schema_uri(schema)) {
         return Err(Error::new(Code::QueryRange).with("schema").with(schema));
     }
-    let media_type = text_or_json(&call.call.headers);
-    let (unit, context, access) = (
-        call.call.unit.clone(),
-        call.context,
-        call.call.access.clone(),
-    );
-    drop(call.call);
+    let media_type = text_or_json(&request.headers);
+    let CellRequest { request, context } = request;
+    let (unit, access) = (request.unit.clone(), request.access.clone());
+    drop(request);
     let schema = asked.or_else(|| access.app().map(str::to_owned));
     let found = match schema {
         Some(schema) => find(&unit, &context, &schema).await?,
@@ -41,9 +38,9 @@ pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
     permit(&unit, &context, &access, &found).await?;
     let url = dav::box_url(unit.urls(), &context, &found) + "/";
     let body = json!({"Url": url}).to_string();
-    Ok(answer::content(StatusCode::OK, media_type, body)
-        .with(header::LOCATION, &url)
-        .with(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location"))
+    Ok(response::content(StatusCode::OK, media_type, body)
+        .with_header(header::LOCATION, &url)
+        .with_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location"))
 }
 
 /// The box whose schema is this URL in any of its spellings.

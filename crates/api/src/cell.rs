@@ -2,9 +2,9 @@
 
 use personium_types::{Code, Result};
 
-use crate::answer::Answer;
 use crate::error::Challenge;
 use crate::request_context::CellRequest;
+use crate::response::Response;
 use crate::route::CellRoute;
 use crate::{
     authorize, box_url, cell_root, dav, event, introspect, keys, log, message, odata, password,
@@ -12,31 +12,31 @@ use crate::{
 };
 
 /// Answers a request to a cell.
-pub async fn handle(call: CellRequest, challenge: &mut Challenge) -> Result<Answer> {
-    let Some(first) = call.call.path.decoded.first() else {
-        return cell_root::handle(call).await;
+pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
+    let Some(first) = request.path.decoded.first() else {
+        return cell_root::handle(request).await;
     };
     let route = CellRoute::of(first);
-    if is_endpoint(route) && call.call.path.decoded.len() > 1 {
+    if is_endpoint(route) && request.path.decoded.len() > 1 {
         return Err(Code::NoSuchPath.into());
     }
     match route {
-        CellRoute::Control => odata::cell_control(call).await,
-        CellRoute::Token => token::handle(call).await,
-        CellRoute::Box => dav::handle(call, challenge).await,
-        CellRoute::BoxUrl => box_url::handle(call).await,
-        CellRoute::Role => role_list::handle(call).await,
-        CellRoute::Html => html(&call),
-        CellRoute::Authorize => authorize::handle(call).await,
-        CellRoute::MyPassword => password::handle(call).await,
-        CellRoute::Introspect => introspect::handle(call, challenge).await,
-        CellRoute::Certs => keys::certs(call).await,
-        CellRoute::Sign => keys::sign(call).await,
-        CellRoute::WellKnown => keys::discovery(call).await,
-        CellRoute::Message => message::handle(call).await,
-        CellRoute::Event => event::handle(call).await,
-        CellRoute::Rule => rule::handle(call).await,
-        CellRoute::Log => log::handle(call).await,
+        CellRoute::Control => odata::cell_control(request).await,
+        CellRoute::Token => token::handle(request).await,
+        CellRoute::Box => dav::handle(request, challenge).await,
+        CellRoute::BoxUrl => box_url::handle(request).await,
+        CellRoute::Role => role_list::handle(request).await,
+        CellRoute::Html => html(&request),
+        CellRoute::Authorize => authorize::handle(request).await,
+        CellRoute::MyPassword => password::handle(request).await,
+        CellRoute::Introspect => introspect::handle(request, challenge).await,
+        CellRoute::Certs => keys::certs(request).await,
+        CellRoute::Sign => keys::sign(request).await,
+        CellRoute::WellKnown => keys::discovery(request).await,
+        CellRoute::Message => message::handle(request).await,
+        CellRoute::Event => event::handle(request).await,
+        CellRoute::Rule => rule::handle(request).await,
+        CellRoute::Log => log::handle(request).await,
         _ => Err(Code::NoSuchPath.into()),
     }
 }
@@ -57,11 +57,11 @@ fn is_endpoint(route: CellRoute) -> bool {
     )
 }
 
-fn html(call: &CellRequest) -> Result<Answer> {
-    match call.call.path.decoded.get(1..).unwrap_or_default() {
+fn html(request: &CellRequest) -> Result<Response> {
+    match request.path.decoded.get(1..).unwrap_or_default() {
         [page] if page == "error" => {
-            cell_root::only_get(&call.call.method)?;
-            let code = call.call.query_value("code");
+            cell_root::only_get(&request.method)?;
+            let code = request.query_value("code");
             Ok(relay::error_page(code.as_deref()))
         }
         _ => Err(Code::NoSuchPath.into()),

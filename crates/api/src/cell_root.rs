@@ -5,39 +5,39 @@ use personium_model::odata;
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
-use crate::answer::{self, Answer};
 use crate::box_root::RECURSIVE;
 use crate::request_context::CellRequest;
+use crate::response::{self, Response};
 use crate::{dav, preflight, relay, unit};
 
 /// Answers a request to the root of a cell.
-pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
-    match call.call.method.as_str() {
-        "GET" => get(call).await,
-        "OPTIONS" => options(call).await,
-        "DELETE" => delete(call).await,
-        "PROPFIND" | "PROPPATCH" | "ACL" => dav::cell_root(call).await,
-        _ => Err(call.call.method_not_allowed()),
+pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
+    match request.method.as_str() {
+        "GET" => get(request).await,
+        "OPTIONS" => options(request).await,
+        "DELETE" => delete(request).await,
+        "PROPFIND" | "PROPPATCH" | "ACL" => dav::cell_root(request).await,
+        _ => Err(request.method_not_allowed()),
     }
 }
 
-async fn get(call: CellRequest) -> Result<Answer> {
-    let headers = &call.call.headers;
+async fn get(request: CellRequest) -> Result<Response> {
+    let headers = &request.headers;
     if accepts(headers, "application/json") {
-        let cell = json!({"name": call.context.cell().name, "url": call.cell_url()});
-        let body = json!({"cell": cell, "unit": unit::document(&call.call)});
-        return Ok(answer::json(StatusCode::OK, &body));
+        let cell = json!({"name": request.context.cell().name, "url": request.cell_url()});
+        let body = json!({"cell": cell, "unit": unit::document(&request)});
+        return Ok(response::json(StatusCode::OK, &body));
     }
     if accepts(headers, "application/xml") {
         let text = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
              <cell xmlns=\"urn:x-personium:xmlns\"><uuid>{}</uuid><ctl>{}__ctl/</ctl></cell>",
-            call.context.cell().id,
-            call.cell_url(),
+            request.context.cell().id,
+            request.cell_url(),
         );
-        return Ok(answer::content(StatusCode::OK, "application/xml", text));
+        return Ok(response::content(StatusCode::OK, "application/xml", text));
     }
-    relay::cell_page(call.call, call.context).await
+    relay::cell_page(request.request, request.context).await
 }
 
 /// Whether a media type is listed as it is: neither wildcards nor parameters count.
@@ -59,24 +59,24 @@ pub(crate) fn text_or_json(headers: &HeaderMap) -> &'static str {
     }
 }
 
-async fn options(call: CellRequest) -> Result<Answer> {
-    call.permit(Operation::OptionsCell).await?;
+async fn options(request: CellRequest) -> Result<Response> {
+    request.permit(Operation::OptionsCell).await?;
     Ok(preflight::allow("OPTIONS, POST, PROPFIND"))
 }
 
 /// Removes the cell with everything in it.
-async fn delete(call: CellRequest) -> Result<Answer> {
-    if call.call.header(RECURSIVE) != Some("true") {
+async fn delete(request: CellRequest) -> Result<Response> {
+    if request.header(RECURSIVE) != Some("true") {
         return Err(Error::new(Code::RecursiveHeader).with(RECURSIVE));
     }
-    let (urls, cell) = (call.call.unit.urls(), call.context.cell());
-    let permit = call
-        .call
+    let (urls, cell) = (request.unit.urls(), request.context.cell());
+    let permit = request
+        .request
         .access
         .permit_manage(urls, cell, Operation::RemoveCell)?;
-    let (unit, context) = (call.call.unit.clone(), call.context);
+    let (unit, context) = (request.unit.clone(), request.context);
     odata::remove_cell(&unit, &context, &permit).await?;
-    Ok(answer::status(StatusCode::NO_CONTENT))
+    Ok(response::status(StatusCode::NO_CONTENT))
 }
 
 /// GET only, or 405.

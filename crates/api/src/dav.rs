@@ -19,16 +19,16 @@ use personium_model::node::Kind;
 use personium_types::{Code, Operation, Result};
 use personium_xml::Limits;
 
-use crate::answer::Answer;
 use crate::error::Challenge;
 use crate::request_context::{CellRequest, RequestContext};
+use crate::response::Response;
 use crate::{box_install, box_root, odata};
 
 pub use hrefs::box_url;
 
 /// What a path below a box leads to, as far as methods differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spot {
+enum TargetKind {
     Box,
     Collection,
     /// The source collection of a service.
@@ -46,7 +46,7 @@ enum Spot {
     BelowStream,
 }
 
-impl Spot {
+impl TargetKind {
     fn of(target: &Target) -> Self {
         match (target.node().value().kind, target.exists()) {
             (Kind::Box | Kind::Cell, true) => Self::Box,
@@ -66,41 +66,43 @@ impl Spot {
 }
 
 /// Requests to a box or to something in it.
-pub async fn handle(call: CellRequest, challenge: &mut Challenge) -> Result<Answer> {
-    if box_install::is_meant(&call).await? {
-        return box_install::handle(call).await;
+pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
+    if box_install::is_meant(&request).await? {
+        return box_install::handle(request).await;
     }
-    let resource = resource_of(&call);
+    let resource = resource_of(&request);
     let target = resource.locate().await?;
     if target.target_box.schema.is_none() {
-        *challenge = Challenge::BearerOrBasic(call.cell_url());
+        *challenge = Challenge::BearerOrBasic(request.cell_url());
     }
-    let spot = Spot::of(&target);
-    match spot {
-        Spot::BelowFile => {
+    let kind = TargetKind::of(&target);
+    match kind {
+        TargetKind::BelowFile => {
             resource.permit(&target, Operation::Ask)?;
             Err(Code::NoSuchPath.into())
         }
-        Spot::BelowOdata if call.call.method.as_str() == "MKCOL" => Err(Code::NoSuchPath.into()),
-        Spot::BelowOdata => odata::collection(call, target).await,
-        Spot::BelowService => service_exec::handle(&call.call, &resource, &target),
-        Spot::BelowStream => stream::handle(&call.call, &resource, &target),
-        _ => by_method(call, resource, target, spot).await,
+        TargetKind::BelowOdata if request.method.as_str() == "MKCOL" => {
+            Err(Code::NoSuchPath.into())
+        }
+        TargetKind::BelowOdata => odata::collection(request, target).await,
+        TargetKind::BelowService => service_exec::handle(&request, &resource, &target),
+        TargetKind::BelowStream => stream::handle(&request, &resource, &target),
+        _ => by_method(request, resource, target, kind).await,
     }
 }
 
 async fn by_method(
-    call: CellRequest,
+    request: CellRequest,
     resource: Resource,
     target: Target,
-    spot: Spot,
-) -> Result<Answer> {
-    let method = call.call.method.clone();
-    match (method.as_str(), spot) {
-        ("OPTIONS", _) => options::answer(&resource, &target, spot),
-        ("PROPFIND", _) => propfind::handle(call.call, resource, target).await,
-        ("PROPPATCH", _) => proppatch::handle(call.call, resource, target).await,
-        ("ACL", _) => acl::handle(call.call, resource, target).await,
+    kind: TargetKind,
+) -> Result<Response> {
+    let method = request.method.clone();
+    match (method.as_str(), kind) {
+        ("OPTIONS", _) => options::answer(&resource, &target, kind),
+        ("PROPFIND", _) => propfind::handle(request.request, resource, target).await,
+        ("PROPPATCH", _) => proppatch::handle(request.request, resource, target).await,
+        ("ACL", _) => acl::handle(request.request, resource, target).await,
         ("REPORT", _) => {
             resource.permit(&target, Operation::Report)?;
             Err(if target.exists() {
@@ -109,19 +111,21 @@ async fn by_method(
                 resource.not_found()
             })
         }
-        ("MOVE", _) => moving::handle(call.call, resource, target).await,
-        ("GET", Spot::Box) => box_root::get(call, resource, target).await,
-        ("DELETE", Spot::Box) => box_root::delete(call.call, resource, target).await,
-        ("MKCOL", Spot::Box) => not_allowed(&resource, &target),
-        ("GET", Spot::Odata) => odata::collection(call, target).await,
-        ("GET", Spot::Collection | Spot::File | Spot::Missing) => {
-            get::handle(call.call, resource, target).await
+        ("MOVE", _) => moving::handle(request.request, resource, target).await,
+        ("GET", TargetKind::Box) => box_root::get(request, resource, target).await,
+        ("DELETE", TargetKind::Box) => box_root::delete(request.request, resource, target).await,
+        ("MKCOL", TargetKind::Box) => not_allowed(&resource, &target),
+        ("GET", TargetKind::Odata) => odata::collection(request, target).await,
+        ("GET", TargetKind::Collection | TargetKind::File | TargetKind::Missing) => {
+            get::handle(request.request, resource, target).await
         }
-        ("PUT", Spot::File | Spot::Missing) => put::handle(call.call, resource, target).await,
-        ("DELETE", Spot::Source) => not_allowed(&resource, &target),
-        ("DELETE", _) => delete::handle(call.call, resource, target).await,
-        ("MKCOL", _) => mkcol::handle(call.call, resource, target).await,
-        ("POST", Spot::Missing) => {
+        ("PUT", TargetKind::File | TargetKind::Missing) => {
+            put::handle(request.request, resource, target).await
+        }
+        ("DELETE", TargetKind::Source) => not_allowed(&resource, &target),
+        ("DELETE", _) => delete::handle(request.request, resource, target).await,
+        ("MKCOL", _) => mkcol::handle(request.request, resource, target).await,
+        ("POST", TargetKind::Missing) => {
             resource.permit(&target, Operation::PostToNothing)?;
             Err(resource.not_found())
         }
@@ -130,40 +134,40 @@ async fn by_method(
 }
 
 /// 405, which tells that something is there: to those who may know.
-fn not_allowed(resource: &Resource, target: &Target) -> Result<Answer> {
+fn not_allowed(resource: &Resource, target: &Target) -> Result<Response> {
     resource.permit(target, Operation::Ask)?;
     Err(Code::MethodNotAllowed.into())
 }
 
 /// WebDAV requests to the cell itself.
-pub async fn cell_root(call: CellRequest) -> Result<Answer> {
-    match call.call.method.as_str() {
-        "PROPFIND" => propfind::handle_cell(call).await,
-        "PROPPATCH" => proppatch::handle_cell(call).await,
-        "ACL" => acl::handle_cell(call).await,
+pub async fn cell_root(request: CellRequest) -> Result<Response> {
+    match request.method.as_str() {
+        "PROPFIND" => propfind::handle_cell(request).await,
+        "PROPPATCH" => proppatch::handle_cell(request).await,
+        "ACL" => acl::handle_cell(request).await,
         _ => Err(Code::MethodNotAllowed.into()),
     }
 }
 
 /// What a request to a path below a box is about.
 #[must_use]
-pub fn resource_of(call: &CellRequest) -> Resource {
-    let mut segments = call.call.path.decoded.iter().cloned();
+pub fn resource_of(request: &CellRequest) -> Resource {
+    let mut segments = request.path.decoded.iter().cloned();
     Resource {
-        unit: call.call.unit.clone(),
-        context: call.context.clone(),
-        access: call.call.access.clone(),
+        unit: request.unit.clone(),
+        context: request.context.clone(),
+        access: request.access.clone(),
         box_name: segments.next().unwrap_or_default(),
         box_id: None,
         segments: segments.collect(),
-        url: call.call.url.clone(),
+        url: request.url.clone(),
     }
 }
 
 /// Limits for XML in request bodies.
-pub(crate) fn xml_limits(call: &RequestContext) -> Limits {
+pub(crate) fn xml_limits(request: &RequestContext) -> Limits {
     Limits {
-        bytes: call.unit.settings().dav.xml_max,
+        bytes: request.unit.settings().dav.xml_max,
         ..Limits::REQUEST
     }
 }

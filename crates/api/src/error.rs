@@ -1,15 +1,16 @@
-//! How errors look to clients. The only place that turns an [`Error`] into an answer.
+//! The representation of errors. The only place that turns an [`Error`] into a response.
 
 use http::{StatusCode, header};
+use personium_types::error::chain;
 use personium_types::{Code, Error};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::answer::{self, Answer, WithHeader};
+use crate::response::{self, Response, WithHeader};
 
-/// What a client may authenticate with at the place that refused it.
+/// The authentication that a refusal with status 401 asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Challenge {
-    /// Nothing is known about the place.
+    /// None: nothing is known yet about the addressed resource.
     None,
     /// A bearer token of this realm.
     Bearer(String),
@@ -17,88 +18,78 @@ pub enum Challenge {
     BearerOrBasic(String),
 }
 
-/// The answer for an error: JSON with `code` and `message`, challenges with a 401.
-///
-/// The causes of a 5xx go to the log once, here, and never to the client.
-#[must_use]
-pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Answer {
-    let status =
-        StatusCode::from_u16(error.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    log(error, request_key);
-    let lang = if error.code() == Code::Unknown {
-        "en_US"
-    } else {
-        "en"
-    };
-    let body = json!({
-        "code": error.code().as_str(),
-        "message": {"lang": lang, "value": shown(error, request_key)},
-    });
-    let mut out = with_patience(answer::json(status, &body), error);
-    if status == StatusCode::UNAUTHORIZED {
-        let (realm, basic) = match challenge {
-            Challenge::None => return out,
-            Challenge::Bearer(realm) => (realm, false),
-            Challenge::BearerOrBasic(realm) => (realm, true),
+impl Challenge {
+    fn add_to(&self, response: Response) -> Response {
+        let (realm, basic) = match self {
+            Self::None => return response,
+            Self::Bearer(realm) => (realm, false),
+            Self::BearerOrBasic(realm) => (realm, true),
         };
-        out = out.and(
-            header::WWW_AUTHENTICATE,
-            &format!("Bearer realm=\"{realm}\""),
-        );
-        if basic {
-            out = out.and(
-                header::WWW_AUTHENTICATE,
-                &format!("Basic realm=\"{realm}\""),
-            );
+        let bearer = format!("Bearer realm=\"{realm}\"");
+        let response = response.append_header(header::WWW_AUTHENTICATE, &bearer);
+        if !basic {
+            return response;
         }
+        let basic = format!("Basic realm=\"{realm}\"");
+        response.append_header(header::WWW_AUTHENTICATE, &basic)
     }
-    out
 }
 
-/// Tells for how long to wait, where the error says so (RFC 9110 section 10.2.3).
-pub(crate) fn with_patience(answer: Answer, error: &Error) -> Answer {
+/// The response for an error: JSON with `code` and `message`, and a challenge if the status is 401.
+///
+/// The causes of a server error are logged once, here, and never sent.
+#[must_use]
+pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Response {
+    log(error, request_key);
+    let status = status(error);
+    let response = with_retry_after(response::json(status, &body(error, request_key)), error);
+    match status {
+        StatusCode::UNAUTHORIZED => challenge.add_to(response),
+        _ => response,
+    }
+}
+
+/// The status of an error.
+pub(crate) fn status(error: &Error) -> StatusCode {
+    StatusCode::from_u16(error.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Adds `Retry-After` (RFC 9110 section 10.2.3) if the error says when to try again.
+pub(crate) fn with_retry_after(response: Response, error: &Error) -> Response {
     match (error.code(), error.params()) {
-        (Code::LoginsTooMany, [seconds]) => answer.with(header::RETRY_AFTER, seconds),
-        _ => answer,
+        (Code::LoginsTooMany, [seconds]) => response.with_header(header::RETRY_AFTER, seconds),
+        _ => response,
     }
 }
 
 /// The body for an error.
-pub(crate) fn body(error: &Error, request_key: &str) -> serde_json::Value {
-    let lang = if error.code() == Code::Unknown {
-        "en_US"
-    } else {
-        "en"
+pub(crate) fn body(error: &Error, request_key: &str) -> Value {
+    let language = match error.code() {
+        Code::Unknown => "en_US",
+        _ => "en",
     };
-    json!({
-        "code": error.code().as_str(),
-        "message": {"lang": lang, "value": shown(error, request_key)},
-    })
-}
-
-fn shown(error: &Error, request_key: &str) -> String {
-    if error.code().status() >= 500 {
+    let message = if error.code().status() >= 500 {
         format!("{} ({request_key})", error.message())
     } else {
         error.message()
-    }
+    };
+    json!({
+        "code": error.code().as_str(),
+        "message": {"lang": language, "value": message},
+    })
 }
 
-/// Logs a failure of the server with all its causes; refusals are not logged.
+/// Logs a server error with all its causes. Refusals are not logged.
 pub(crate) fn log(error: &Error, request_key: &str) {
     if error.code().status() < 500 {
         return;
     }
-    let mut causes = Vec::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
+    let causes = std::error::Error::source(error).map(chain);
     tracing::error!(
         request.key = request_key,
         error.code = error.code().as_str(),
-        error.causes = causes.join(": "),
-        "request failed: {error}"
+        error.causes = causes.unwrap_or_default(),
+        error = %error,
+        "request failed"
     );
 }

@@ -6,9 +6,9 @@ use personium_model::{Access, Identity};
 use personium_odata::body::{Json, read_object};
 use personium_types::{Code, Error, Operation, Result};
 
-use crate::answer::{self, Answer};
 use crate::preflight;
 use crate::request_context::CellRequest;
+use crate::response::{self, Response};
 
 /// Bytes of an event: three texts, each character escaped.
 const EVENT_MAX: usize = 1 << 20;
@@ -16,45 +16,47 @@ const EVENT_MAX: usize = 1 << 20;
 const HEADER_MAX: usize = 8 << 10;
 
 /// Takes an event.
-pub(crate) async fn handle(mut call: CellRequest) -> Result<Answer> {
-    match call.call.method {
+pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
+    match request.method {
         Method::POST => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
         ref other if matches!(other.as_str(), "PROPFIND" | "PROPPATCH") => {
             return Err(Code::NotImplementedMethod.into());
         }
-        _ => return Err(call.call.method_not_allowed()),
+        _ => return Err(request.method_not_allowed()),
     }
-    let permit = call.permit(Operation::PostEvent).await?;
-    let bytes = call.call.read_body(EVENT_MAX).await?;
+    let permit = request.permit(Operation::PostEvent).await?;
+    let bytes = request.read_body(EVENT_MAX).await?;
     let event = Event {
         external: true,
-        ..read(&bytes, about(&call))?
+        ..read(&bytes, about(&request))?
     };
-    event::post(&call.call.unit, &call.context, &permit, event).await?;
-    Ok(answer::status(StatusCode::OK))
+    event::post(&request.unit, &request.context, &permit, event).await?;
+    Ok(response::status(StatusCode::OK))
 }
 
 /// What an event says about the request that causes it.
-pub(crate) fn about(call: &CellRequest) -> Event {
-    let (cell_url, call) = (call.cell_url(), &call.call);
+pub(crate) fn about(request: &CellRequest) -> Event {
+    let (cell_url, request) = (request.cell_url(), &request);
     let header = |name| {
-        let value = call.header(name).filter(|value| value.len() <= HEADER_MAX);
+        let value = request
+            .header(name)
+            .filter(|value| value.len() <= HEADER_MAX);
         value.map(str::to_owned)
     };
     Event {
         external: false,
-        schema: schema(&call.access),
-        subject: subject(&call.access, &cell_url),
-        account: call.access.account_id().map(str::to_owned),
+        schema: schema(&request.access),
+        subject: subject(&request.access, &cell_url),
+        account: request.access.account_id().map(str::to_owned),
         kind: None,
         object: None,
         info: None,
-        request_key: Some(call.request_key.clone()),
+        request_key: Some(request.request_key.clone()),
         id: header(EVENT_ID),
-        hops: hops(call.header(RULE_CHAIN)),
+        hops: hops(request.header(RULE_CHAIN)),
         via: header(VIA),
-        roles: call.access.roles.clone(),
+        roles: request.access.roles.clone(),
     }
 }
 

@@ -69,10 +69,10 @@ pub enum FetchError {
     #[error("no connection")]
     Connect(#[source] body::BoxError),
     /// The answer broke off, or was too large.
-    #[error("no usable answer")]
-    Answer(#[source] body::BoxError),
+    #[error("no usable response")]
+    Response(#[source] body::BoxError),
     /// It took too long.
-    #[error("no answer in time")]
+    #[error("no response in time")]
     Time,
 }
 
@@ -153,21 +153,21 @@ async fn exchange(
     request: Request<Full<Bytes>>,
     limit: usize,
 ) -> Result<Fetched, FetchError> {
-    let answer = client.request(request).await.map_err(|e| {
+    let response = client.request(request).await.map_err(|e| {
         if e.is_connect() {
             FetchError::Connect(e.into())
         } else {
-            FetchError::Answer(e.into())
+            FetchError::Response(e.into())
         }
     })?;
-    let (head, stream) = answer.into_parts();
+    let (head, stream) = response.into_parts();
     if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         return Err(FetchError::Connect("the proxy refuses".into()));
     }
     let stream = stream.map_err(Into::into).boxed_unsync();
     let body = body::read_all(stream, limit)
         .await
-        .map_err(|e| FetchError::Answer(e.into()))?;
+        .map_err(|e| FetchError::Response(e.into()))?;
     Ok(Fetched {
         status: head.status,
         headers: head.headers,

@@ -8,9 +8,9 @@ use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
 
-use crate::answer::{self, Answer, WithHeader};
 use crate::error::Challenge;
 use crate::request_context::CellRequest;
+use crate::response::{self, Response, WithHeader};
 use crate::token::Form;
 use crate::{access, preflight};
 
@@ -26,18 +26,18 @@ enum Sight {
 }
 
 /// Answers a request to `__introspect`.
-pub async fn handle(mut call: CellRequest, challenge: &mut Challenge) -> Result<Answer> {
-    *challenge = Challenge::BearerOrBasic(call.cell_url());
-    match call.call.method {
+pub async fn handle(mut request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
+    *challenge = Challenge::BearerOrBasic(request.cell_url());
+    match request.method {
         Method::POST => {}
-        Method::OPTIONS => return options(&call).await,
-        _ => return Err(call.call.method_not_allowed()),
+        Method::OPTIONS => return options(&request).await,
+        _ => return Err(request.method_not_allowed()),
     }
-    let body = call.call.read_body(BODY_MAX).await?;
+    let body = request.read_body(BODY_MAX).await?;
     let form = Form::parse(&body);
-    let sight = sight(&call, &form)?;
+    let sight = sight(&request, &form)?;
     let token = form.get("token").unwrap_or_default();
-    let facts = introspect::introspect(&call.call.unit, &call.context, token).await?;
+    let facts = introspect::introspect(&request.unit, &request.context, token).await?;
     let seen = facts.filter(|facts| match &sight {
         Sight::Everything => true,
         Sight::App(app) => facts
@@ -46,33 +46,33 @@ pub async fn handle(mut call: CellRequest, challenge: &mut Challenge) -> Result<
             .is_some_and(|s| client::may_introspect(app, s)),
     });
     let body = seen.map_or_else(|| json!({"active": false}), describe);
-    Ok(answer::json(StatusCode::OK, &body).with(header::CACHE_CONTROL, "no-store"))
+    Ok(response::json(StatusCode::OK, &body).with_header(header::CACHE_CONTROL, "no-store"))
 }
 
-async fn options(call: &CellRequest) -> Result<Answer> {
-    call.permit(Operation::OptionsIntrospect).await?;
+async fn options(request: &CellRequest) -> Result<Response> {
+    request.permit(Operation::OptionsIntrospect).await?;
     Ok(preflight::allow("OPTIONS, POST"))
 }
 
 /// # Errors
 /// 401 without credentials, 403 with ones that give no sight.
-fn sight(call: &CellRequest, form: &Form) -> Result<Sight> {
-    let header = call.call.headers.get(header::AUTHORIZATION);
+fn sight(request: &CellRequest, form: &Form) -> Result<Sight> {
+    let header = request.headers.get(header::AUTHORIZATION);
     let basic = header
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Basic"));
     if let Some(basic) = basic {
         let pair = access::client_basic(basic).ok_or(Code::PrivilegeLacking)?;
-        return by_secret(call, &pair.0, &pair.1);
+        return by_secret(request, &pair.0, &pair.1);
     }
     if let (None, Some(id)) = (header, form.get("client_id")) {
-        return by_secret(call, id, form.get("client_secret").unwrap_or_default());
+        return by_secret(request, id, form.get("client_secret").unwrap_or_default());
     }
-    let access = &call.call.access;
+    let access = &request.access;
     match &access.identity {
         Identity::Anonymous => Err(Code::AuthRequired.into()),
         Identity::UnitMaster | Identity::UnitAdmin { .. } | Identity::UnitUser { .. } => {
-            let manages = access.manages(call.call.unit.urls(), call.context.cell());
+            let manages = access.manages(request.unit.urls(), request.context.cell());
             let sight = manages.then_some(Sight::Everything);
             sight.ok_or_else(|| Code::PrivilegeLacking.into())
         }
@@ -87,8 +87,8 @@ fn sight(call: &CellRequest, form: &Form) -> Result<Sight> {
     }
 }
 
-fn by_secret(call: &CellRequest, id: &str, secret: &str) -> Result<Sight> {
-    let unit = &call.call.unit;
+fn by_secret(request: &CellRequest, id: &str, secret: &str) -> Result<Sight> {
+    let unit = &request.unit;
     if let Some((name, password)) = &unit.settings().auth.introspect
         && !password.reveal().is_empty()
     {
@@ -98,7 +98,7 @@ fn by_secret(call: &CellRequest, id: &str, secret: &str) -> Result<Sight> {
             return Ok(Sight::Everything);
         }
     }
-    match client::authenticate(unit, &call.cell_url(), id, secret) {
+    match client::authenticate(unit, &request.cell_url(), id, secret) {
         Ok(schema) => Ok(Sight::App(schema)),
         Err(failure) if failure.code().status() >= 500 => Err(failure),
         Err(_) => Err(Code::PrivilegeLacking.into()),

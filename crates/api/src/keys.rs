@@ -7,10 +7,10 @@ use personium_model::cell::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
-use crate::answer::{self, Answer};
 use crate::cell_root::only_get;
 use crate::preflight;
 use crate::request_context::CellRequest;
+use crate::response::{self, Response};
 
 /// The media type of a signed payload.
 const JOSE: &str = "application/jose";
@@ -18,37 +18,37 @@ const JOSE: &str = "application/jose";
 const PAYLOAD_MAX: usize = 1 << 20;
 
 /// The public keys of a cell (RFC 7517).
-pub async fn certs(call: CellRequest) -> Result<Answer> {
-    match call.call.method {
+pub async fn certs(request: CellRequest) -> Result<Response> {
+    match request.method {
         Method::GET => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
-        _ => return Err(call.call.method_not_allowed()),
+        _ => return Err(request.method_not_allowed()),
     }
-    let key = cell_key::get_or_create(&call.call.unit, &call.context).await?;
+    let key = cell_key::get_or_create(&request.unit, &request.context).await?;
     let body = json!({"keys": [key.jwk()]});
-    Ok(answer::json(StatusCode::OK, &body))
+    Ok(response::json(StatusCode::OK, &body))
 }
 
 /// Signs the body (RFC 7515).
-pub async fn sign(mut call: CellRequest) -> Result<Answer> {
-    match call.call.method {
+pub async fn sign(mut request: CellRequest) -> Result<Response> {
+    match request.method {
         Method::POST => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
-        _ => return Err(call.call.method_not_allowed()),
+        _ => return Err(request.method_not_allowed()),
     }
-    call.permit(Operation::Sign).await?;
-    if !accepts_jose(&call) {
+    request.permit(Operation::Sign).await?;
+    if !accepts_jose(&request) {
         return Err(Error::new(Code::NotAcceptable).with(JOSE));
     }
-    let payload = call.call.read_body(PAYLOAD_MAX).await?;
-    let key = cell_key::get_or_create(&call.call.unit, &call.context).await?;
+    let payload = request.read_body(PAYLOAD_MAX).await?;
+    let key = cell_key::get_or_create(&request.unit, &request.context).await?;
     let signed = key.sign(&payload).map_err(Error::internal)?;
-    Ok(answer::content(StatusCode::OK, JOSE, signed))
+    Ok(response::content(StatusCode::OK, JOSE, signed))
 }
 
-fn accepts_jose(call: &CellRequest) -> bool {
-    let mut listed = call
-        .call
+fn accepts_jose(request: &CellRequest) -> bool {
+    let mut listed = request
+        .request
         .headers
         .get_all(header::ACCEPT)
         .iter()
@@ -66,15 +66,15 @@ fn accepts_jose(call: &CellRequest) -> bool {
 }
 
 /// What clients want to know (OpenID Connect Discovery 1.0 section 3).
-pub async fn discovery(call: CellRequest) -> Result<Answer> {
-    only_get(&call.call.method)?;
-    let path = call.call.path.decoded.get(1..).unwrap_or_default();
+pub async fn discovery(request: CellRequest) -> Result<Response> {
+    only_get(&request.method)?;
+    let path = request.path.decoded.get(1..).unwrap_or_default();
     if !matches!(path, [name] if name == "openid-configuration") {
         return Err(Code::NoSuchPath.into());
     }
-    let cell = call.cell_url();
+    let cell = request.cell_url();
     let mut response_types = vec!["code", "token", "id_token"];
-    if policy_enabled(&call.context, OAuthPolicy::RefusesImplicit).await? {
+    if policy_enabled(&request.context, OAuthPolicy::RefusesImplicit).await? {
         response_types.retain(|kind| *kind != "token");
     }
     let mut grant_types = vec![
@@ -84,10 +84,10 @@ pub async fn discovery(call: CellRequest) -> Result<Answer> {
         "refresh_token",
         "urn:ietf:params:oauth:grant-type:saml2-bearer",
     ];
-    if policy_enabled(&call.context, OAuthPolicy::RefusesPassword).await? {
+    if policy_enabled(&request.context, OAuthPolicy::RefusesPassword).await? {
         grant_types.retain(|kind| *kind != "password");
     }
-    let names_issuer = policy_enabled(&call.context, OAuthPolicy::NamesIssuer).await?;
+    let names_issuer = policy_enabled(&request.context, OAuthPolicy::NamesIssuer).await?;
     let body = json!({
         "issuer": cell,
         "authorization_response_iss_parameter_supported": names_issuer,
@@ -107,5 +107,5 @@ pub async fn discovery(call: CellRequest) -> Result<Answer> {
         "claims_supported": ["iss", "sub", "aud", "exp", "iat", "nonce"],
         "ui_locales_supported": ["en", "ja"],
     });
-    Ok(answer::json(StatusCode::OK, &body))
+    Ok(response::json(StatusCode::OK, &body))
 }

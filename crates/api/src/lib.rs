@@ -1,9 +1,8 @@
 //! HTTP in and out: where a request goes, what it may do, how answers and errors look.
 //!
-//! [`Service::handle`] takes any request of the unit. The order of what happens is in `service.rs`.
+//! [`ApiService::handle`] takes any request of the unit. The order of what happens is in `service.rs`.
 
 mod access;
-pub mod answer;
 mod authorize;
 mod body;
 mod box_install;
@@ -15,6 +14,7 @@ mod dav;
 mod error;
 mod event;
 mod forwarded;
+mod headers;
 mod http_client;
 mod introspect;
 mod keys;
@@ -28,6 +28,7 @@ mod preflight;
 mod relay;
 mod request_context;
 mod request_sender;
+pub mod response;
 mod role_list;
 pub mod route;
 mod rule;
@@ -37,8 +38,8 @@ mod token;
 mod unit;
 
 pub use body::{Body, BoxError};
-pub use service::Service;
-pub use status::Operator;
+pub use service::ApiService;
+pub use status::AdminHooks;
 
 /// The version that `X-Personium-Version` tells: that of the API, not of this program.
 pub const API_VERSION: &str = "1.8.4";

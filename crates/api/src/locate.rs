@@ -2,14 +2,14 @@
 
 use http::HeaderMap;
 use personium_model::Unit;
-use personium_model::url::Addressee;
+use personium_model::url::Addressee as HostAddressee;
 use personium_types::{Code, Error, Result};
 
 use crate::route::UNIT_SEGMENTS;
 
 /// What a request is for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Addressee {
     /// The unit, with the path below it.
     Unit(String),
     /// The cell of this name, with the path below it.
@@ -20,12 +20,12 @@ pub enum Place {
 ///
 /// # Errors
 /// 400 if the host is not of this unit, or if the cell is addressed in the form that is switched off.
-pub fn place(
+pub fn addressee(
     unit: &Unit,
     headers: &HeaderMap,
     uri_authority: Option<&str>,
     path: &str,
-) -> Result<Place> {
+) -> Result<Addressee> {
     let text = |name: &str| {
         headers
             .get(name)
@@ -40,28 +40,28 @@ pub fn place(
     let forwarded = text("x-forwarded-path").map(|p| p.split('?').next().unwrap_or(p));
     let path = forwarded.unwrap_or(path);
     match unit.urls().addressee(authority) {
-        Addressee::Foreign => Err(Error::new(Code::NoHost)
+        HostAddressee::Foreign => Err(Error::new(Code::NoHost)
             .with(authority)
             .with(unit.urls().authority())),
-        Addressee::Cell(_) if unit.urls().path_based() => Err(Error::new(Code::NoHost)
+        HostAddressee::Cell(_) if unit.urls().path_based() => Err(Error::new(Code::NoHost)
             .with(authority)
             .with(unit.urls().authority())),
-        Addressee::Cell(name) => Ok(Place::Cell(name, path.to_owned())),
-        Addressee::Unit => of_unit(unit, path),
+        HostAddressee::Cell(name) => Ok(Addressee::Cell(name, path.to_owned())),
+        HostAddressee::Unit => of_unit(unit, path),
     }
 }
 
-fn of_unit(unit: &Unit, path: &str) -> Result<Place> {
+fn of_unit(unit: &Unit, path: &str) -> Result<Addressee> {
     let inside = path.strip_prefix('/').unwrap_or(path);
     let (first, rest) = match inside.split_once('/') {
         Some((first, rest)) => (first, format!("/{rest}")),
         None => (inside, String::new()),
     };
     if first.is_empty() || UNIT_SEGMENTS.contains(&first) {
-        return Ok(Place::Unit(path.to_owned()));
+        return Ok(Addressee::Unit(path.to_owned()));
     }
     if !unit.urls().path_based() {
         return Err(Code::PathBasedDisabled.into());
     }
-    Ok(Place::Cell(first.to_owned(), rest))
+    Ok(Addressee::Cell(first.to_owned(), rest))
 }

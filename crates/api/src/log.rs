@@ -8,15 +8,15 @@ use personium_model::CellContext;
 use personium_model::event::log::{self, CURRENT_NAME, Log, LogFile};
 use personium_types::{Code, Error, Operation, Result};
 
-use crate::answer::{self, Answer};
 use crate::request_context::CellRequest;
+use crate::response::{self, Response};
 use crate::{dav, preflight};
 
 const XML: &str = "application/xml";
 const CSV: &str = "text/csv";
 
 /// What a path below `__log` names.
-enum Place {
+enum LogPath {
     Current,
     Archives,
     CurrentFile,
@@ -25,7 +25,7 @@ enum Place {
     Nothing(String),
 }
 
-impl Place {
+impl LogPath {
     /// Reads the segments below `__log`; `None` for what can never exist.
     fn of(below: &[String]) -> Option<Self> {
         let below: Vec<&str> = below.iter().map(String::as_str).collect();
@@ -48,17 +48,17 @@ fn is_archive(name: &str) -> bool {
 }
 
 /// Lists, reads or removes logs.
-pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
-    let below = call.call.path.decoded.get(1..).unwrap_or_default();
-    let place = Place::of(below).ok_or(Code::NoSuchPath)?;
-    let is_file = !matches!(place, Place::Current | Place::Archives);
-    match call.call.method.as_str() {
+pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
+    let below = request.path.decoded.get(1..).unwrap_or_default();
+    let place = LogPath::of(below).ok_or(Code::NoSuchPath)?;
+    let is_file = !matches!(place, LogPath::Current | LogPath::Archives);
+    match request.method.as_str() {
         "OPTIONS" if is_file => Ok(preflight::allow("OPTIONS, GET, DELETE, PROPFIND")),
         "OPTIONS" => Ok(preflight::allow("OPTIONS, PROPFIND")),
-        "PROPFIND" => list(call, place).await,
-        "GET" if is_file => read(call, place).await,
-        "DELETE" if is_file => remove(call, place).await,
-        _ => Err(call.call.method_not_allowed()),
+        "PROPFIND" => list(request, place).await,
+        "GET" if is_file => read(request, place).await,
+        "DELETE" if is_file => remove(request, place).await,
+        _ => Err(request.method_not_allowed()),
     }
 }
 
@@ -66,71 +66,71 @@ fn missing(name: &str) -> Error {
     Error::new(Code::NoSuchResource).with(name)
 }
 
-async fn read(call: CellRequest, place: Place) -> Result<Answer> {
-    call.permit(Operation::ReadLog).await?;
-    let log = Log::open(&call.context).await?;
+async fn read(request: CellRequest, place: LogPath) -> Result<Response> {
+    request.permit(Operation::ReadLog).await?;
+    let log = Log::open(&request.context).await?;
     let file = match place {
-        Place::CurrentFile => log.find_current().await?,
-        Place::Archive(name) => Some(log.get_archive(&name).await?),
-        Place::Nothing(name) => return Err(missing(&name)),
-        Place::Current | Place::Archives => return Err(call.call.method_not_allowed()),
+        LogPath::CurrentFile => log.find_current().await?,
+        LogPath::Archive(name) => Some(log.get_archive(&name).await?),
+        LogPath::Nothing(name) => return Err(missing(&name)),
+        LogPath::Current | LogPath::Archives => return Err(request.method_not_allowed()),
     };
     let lines = match file {
         Some(file) => log.read(&file).await?,
         // A log into which nothing was written yet.
         None => bytes::Bytes::new(),
     };
-    Ok(answer::content(StatusCode::OK, CSV, lines))
+    Ok(response::content(StatusCode::OK, CSV, lines))
 }
 
-async fn remove(call: CellRequest, place: Place) -> Result<Answer> {
-    let permit = call.permit(Operation::RemoveLog).await?;
+async fn remove(request: CellRequest, place: LogPath) -> Result<Response> {
+    let permit = request.permit(Operation::RemoveLog).await?;
     match place {
-        Place::CurrentFile => Err(Code::CurrentLogDelete.into()),
-        Place::Archive(name) => {
-            log::remove_archive(&call.call.unit, &call.context, &permit, &name).await?;
-            Ok(answer::status(StatusCode::NO_CONTENT))
+        LogPath::CurrentFile => Err(Code::CurrentLogDelete.into()),
+        LogPath::Archive(name) => {
+            log::remove_archive(&request.unit, &request.context, &permit, &name).await?;
+            Ok(response::status(StatusCode::NO_CONTENT))
         }
-        Place::Nothing(name) => Err(missing(&name)),
-        Place::Current | Place::Archives => Err(call.call.method_not_allowed()),
+        LogPath::Nothing(name) => Err(missing(&name)),
+        LogPath::Current | LogPath::Archives => Err(request.method_not_allowed()),
     }
 }
 
-async fn list(mut call: CellRequest, place: Place) -> Result<Answer> {
-    call.permit(Operation::ReadLog).await?;
-    let depth = depth(call.call.header("depth"))?;
-    check_body(&mut call).await?;
-    let log = Log::open(&call.context).await?;
-    let base = format!("{}__log", call.cell_url());
+async fn list(mut request: CellRequest, place: LogPath) -> Result<Response> {
+    request.permit(Operation::ReadLog).await?;
+    let depth = depth(request.header("depth"))?;
+    check_body(&mut request).await?;
+    let log = Log::open(&request.context).await?;
+    let base = format!("{}__log", request.cell_url());
     let mut out = String::new();
     let document = Multistatus::start(&mut out);
     match place {
-        Place::Current | Place::Archives => {
+        LogPath::Current | LogPath::Archives => {
             let (name, files) = match place {
-                Place::Current => ("current", log.find_current().await?.into_iter().collect()),
+                LogPath::Current => ("current", log.find_current().await?.into_iter().collect()),
                 _ => ("archive", log.list_archives().await?),
             };
             let href = format!("{base}/{name}");
-            print_collection(&mut out, &document, &href, &call.context, &files);
+            print_collection(&mut out, &document, &href, &request.context, &files);
             if depth == Depth::One {
                 for file in &files {
                     print_file(&mut out, &document, &href, file);
                 }
             }
         }
-        Place::CurrentFile => {
+        LogPath::CurrentFile => {
             let file = log.find_current().await?;
             let file = file.ok_or_else(|| missing(CURRENT_NAME))?;
             print_file(&mut out, &document, &format!("{base}/current"), &file);
         }
-        Place::Archive(name) => {
+        LogPath::Archive(name) => {
             let file = log.get_archive(&name).await?;
             print_file(&mut out, &document, &format!("{base}/archive"), &file);
         }
-        Place::Nothing(name) => return Err(missing(&name)),
+        LogPath::Nothing(name) => return Err(missing(&name)),
     }
     document.finish(&mut out);
-    Ok(answer::content(StatusCode::MULTI_STATUS, XML, out))
+    Ok(response::content(StatusCode::MULTI_STATUS, XML, out))
 }
 
 /// A listing must say how deep it goes.
@@ -144,12 +144,12 @@ fn depth(header: Option<&str>) -> Result<Depth> {
 }
 
 /// A body may only ask for all properties.
-async fn check_body(call: &mut CellRequest) -> Result<()> {
-    if !call.call.has_body() {
+async fn check_body(request: &mut CellRequest) -> Result<()> {
+    if !request.has_body() {
         return Ok(());
     }
-    let limits = dav::xml_limits(&call.call);
-    let body = call.call.read_body(limits.bytes).await?;
+    let limits = dav::xml_limits(&request);
+    let body = request.read_body(limits.bytes).await?;
     match propfind::parse(&body, &limits) {
         Ok(asked) if asked.allprop => Ok(()),
         Ok(_) | Err(PropFindError::WrongRoot) => Err(Code::DavXmlContent.into()),

@@ -10,7 +10,7 @@ use personium_types::{Code, Error, Result};
 use crate::body;
 use crate::http_client::{Fetched, HttpClient};
 use crate::request_context::RequestContext;
-use crate::service::Service;
+use crate::service::ApiService;
 
 /// Whether a URL leads to this unit or to one of its cells.
 #[must_use]
@@ -33,11 +33,11 @@ pub(crate) struct Origin<'a> {
 
 impl<'a> Origin<'a> {
     /// A request that is being answered.
-    pub fn of(call: &'a RequestContext) -> Self {
+    pub fn of(request: &'a RequestContext) -> Self {
         Self {
-            unit: &call.unit,
-            http_client: &call.http_client,
-            depth: call.depth,
+            unit: &request.unit,
+            http_client: &request.http_client,
+            depth: request.depth,
         }
     }
 }
@@ -55,9 +55,9 @@ pub(crate) async fn send(
         return Err(Error::new(Code::RelayAnswer)
             .with_source("requests of the unit to itself lead to each other"));
     }
-    let service = Service::inside(&origin);
-    let answer = Box::pin(service.handle(request.map(body::full), None)).await;
-    let (head, body) = answer.into_parts();
+    let service = ApiService::inside(&origin);
+    let response = Box::pin(service.handle(request.map(body::full), None)).await;
+    let (head, body) = response.into_parts();
     Ok(Fetched {
         status: head.status,
         headers: head.headers,

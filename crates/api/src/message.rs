@@ -9,8 +9,8 @@ use personium_odata::body::{Json, read_object};
 use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Operation, Result};
 
-use crate::answer::Answer;
 use crate::request_context::CellRequest;
+use crate::response::Response;
 use crate::{odata, preflight};
 
 /// Bytes that a message may have as it is sent or delivered: the longest list of cells and the longest body, both
@@ -20,52 +20,52 @@ const MESSAGE_MAX: usize = 4 << 20;
 const COMMAND_MAX: usize = 64 << 10;
 
 /// Sends, receives, or changes the status of a message.
-pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
-    let below = call.call.path.decoded.get(1..).unwrap_or_default();
+pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
+    let below = request.path.decoded.get(1..).unwrap_or_default();
     let below: Vec<&str> = below.iter().map(String::as_str).collect();
     let known = matches!(below.as_slice(), ["send" | "port"] | ["received", _]);
-    match call.call.method {
+    match request.method {
         _ if !known => Err(Code::NoSuchPath.into()),
         Method::OPTIONS => Ok(preflight::allow("OPTIONS, POST")),
         Method::POST => match below.as_slice() {
-            ["send"] => send(call).await,
-            ["port"] => receive(call).await,
-            _ => change_status(call).await,
+            ["send"] => send(request).await,
+            ["port"] => receive(request).await,
+            _ => change_status(request).await,
         },
-        _ => Err(call.call.method_not_allowed()),
+        _ => Err(request.method_not_allowed()),
     }
 }
 
-async fn send(mut call: CellRequest) -> Result<Answer> {
-    let permit = call.permit(Operation::SendMessage).await?;
-    let bytes = call.call.read_body(MESSAGE_MAX).await?;
-    let context = call.context.clone();
-    let service = odata::cell_service(call).await?;
-    let app = service.call.access.app();
-    let outgoing = message::prepare(&service.root, &bytes, app).await?;
-    let deliveries = delivery::deliver(&service.call, &context, &outgoing).await?;
-    let sent = message::store_sent(&service.root, &permit, &outgoing, &deliveries).await?;
-    let set = service.root.set("SentMessage")?;
-    odata::created(&service, &set, &sent, KeyStyle::Encoded)
+async fn send(mut request: CellRequest) -> Result<Response> {
+    let permit = request.permit(Operation::SendMessage).await?;
+    let bytes = request.read_body(MESSAGE_MAX).await?;
+    let context = request.context.clone();
+    let request = odata::cell_control_request(request).await?;
+    let app = request.access.app();
+    let outgoing = message::prepare(&request.root, &bytes, app).await?;
+    let deliveries = delivery::deliver(&request, &context, &outgoing).await?;
+    let sent = message::store_sent(&request.root, &permit, &outgoing, &deliveries).await?;
+    let set = request.root.set("SentMessage")?;
+    odata::created(&request, &set, &sent, KeyStyle::Encoded)
 }
 
-async fn receive(mut call: CellRequest) -> Result<Answer> {
-    let (permit, sender) = call.call.access.permit_delivery()?;
+async fn receive(mut request: CellRequest) -> Result<Response> {
+    let (permit, sender) = request.access.permit_delivery()?;
     let sender = sender.to_owned();
-    let bytes = call.call.read_body(MESSAGE_MAX).await?;
-    let service = odata::cell_service(call).await?;
-    let received = message::receive(&service.root, &permit, &sender, &bytes).await?;
-    let set = service.root.set("ReceivedMessage")?;
-    odata::created(&service, &set, &received, KeyStyle::Encoded)
+    let bytes = request.read_body(MESSAGE_MAX).await?;
+    let request = odata::cell_control_request(request).await?;
+    let received = message::receive(&request.root, &permit, &sender, &bytes).await?;
+    let set = request.root.set("ReceivedMessage")?;
+    odata::created(&request, &set, &received, KeyStyle::Encoded)
 }
 
-async fn change_status(mut call: CellRequest) -> Result<Answer> {
-    let message_permit = call.permit(Operation::DecideMessage).await?;
-    let bytes = call.call.read_body(COMMAND_MAX).await?;
+async fn change_status(mut request: CellRequest) -> Result<Response> {
+    let message_permit = request.permit(Operation::DecideMessage).await?;
+    let bytes = request.read_body(COMMAND_MAX).await?;
     let command = command(&bytes)?;
-    let (context, node) = (call.context.clone(), call.context.cell_node().await?);
-    let service = odata::cell_service(call).await?;
-    let (access, urls) = (&service.call.access, service.call.unit.urls());
+    let (context, node) = (request.context.clone(), request.context.cell_node().await?);
+    let request = odata::cell_control_request(request).await?;
+    let (access, urls) = (&request.access, request.unit.urls());
     let check = |found: &Entity| {
         message::requested_changes(found)
             .iter()
@@ -78,9 +78,9 @@ async fn change_status(mut call: CellRequest) -> Result<Answer> {
                 permit.map(drop)
             })
     };
-    let id = service.call.path.decoded.get(2).map_or("", String::as_str);
+    let id = request.path.decoded.get(2).map_or("", String::as_str);
     let changed =
-        message::change_status(&service.root, &message_permit, id, command, &check).await?;
+        message::change_status(&request.root, &message_permit, id, command, &check).await?;
     Ok(odata::no_content(Some(&changed.stored.etag())))
 }
 

@@ -1,16 +1,18 @@
 //! OData over HTTP: control objects of the unit and of cells, schemas and user data of collections.
 //!
-//! `service.rs` dispatches by path and method, `gate.rs` says which operation a request is, the other files hold
-//! one kind of request each.
+//! `dispatch.rs` selects the handler by path and method, `service_authorizer.rs` the operation that a request needs.
+//! The other files handle one kind of request each.
 
-mod account;
 mod batch;
-mod faults;
+mod credential;
+mod dispatch;
+mod errors;
 mod links;
 mod metadata;
 mod navigation;
 mod read;
-mod service;
+mod request;
+mod response;
 mod service_authorizer;
 mod write;
 
@@ -18,84 +20,82 @@ use std::sync::Arc;
 
 use personium_model::locate::Target;
 use personium_model::odata::ServiceRoot;
-use personium_types::{Code, Result};
+use personium_types::Result;
 
-use crate::answer::Answer;
 use crate::request_context::{CellRequest, RequestContext};
-pub(crate) use service::{Service, no_content};
+use crate::response::Response;
+pub(crate) use request::ODataRequest;
+pub(crate) use response::no_content;
 use service_authorizer::ServiceAuthorizer;
 pub(crate) use write::created;
 
-/// How often a request is carried out anew because somebody changed the schema meanwhile: nothing of it was stored then.
-const SCHEMA_RACES: usize = 32;
+/// How often a request is repeated because the schema changed meanwhile. Nothing of it was stored then.
+const MAX_SCHEMA_RETRIES: usize = 32;
 
 /// Control objects of the unit.
-pub(crate) async fn unit_control(call: RequestContext) -> Result<Answer> {
-    let root = ServiceRoot::of_unit(Arc::clone(&call.unit));
-    let base = format!("{}__ctl/", call.unit.urls().unit());
-    let path = call.path.raw.get(1..).unwrap_or_default().join("/");
-    Service::new(call, root, base, ServiceAuthorizer::Unit)
-        .handle(&path)
-        .await
+///
+/// # Errors
+/// The refusal of the request.
+pub(crate) async fn unit_control(request: RequestContext) -> Result<Response> {
+    let root = ServiceRoot::of_unit(Arc::clone(&request.unit));
+    let base = format!("{}__ctl/", request.unit.urls().unit());
+    let path = request.path.raw.get(1..).unwrap_or_default().join("/");
+    let mut request = ODataRequest::new(request, root, base, ServiceAuthorizer::Unit);
+    dispatch::dispatch(&mut request, &path).await
 }
 
 /// Control objects of a cell.
-pub(crate) async fn cell_control(call: CellRequest) -> Result<Answer> {
-    let path = call.call.path.raw.get(1..).unwrap_or_default().join("/");
-    let mut service = cell_service(call).await?;
-    Box::pin(service.handle(&path)).await
+///
+/// # Errors
+/// The refusal of the request.
+pub(crate) async fn cell_control(request: CellRequest) -> Result<Response> {
+    let path = request.path.raw.get(1..).unwrap_or_default().join("/");
+    let mut request = cell_control_request(request).await?;
+    Box::pin(dispatch::dispatch(&mut request, &path)).await
 }
 
-/// The control objects of the cell that a request is for.
-pub(crate) async fn cell_service(call: CellRequest) -> Result<Service> {
-    let node = call.context.cell_node().await?;
-    let root = ServiceRoot::of_cell(Arc::clone(&call.call.unit), Arc::clone(&call.context));
-    let base = format!("{}__ctl/", call.cell_url());
-    let gate = ServiceAuthorizer::Cell {
-        context: call.context,
+/// The same request as one to the control objects of its cell.
+///
+/// # Errors
+/// The error of the store, if the cell cannot be read.
+pub(crate) async fn cell_control_request(request: CellRequest) -> Result<ODataRequest> {
+    let node = request.context.cell_node().await?;
+    let root = ServiceRoot::of_cell(Arc::clone(&request.unit), Arc::clone(&request.context));
+    let base = format!("{}__ctl/", request.cell_url());
+    let authorizer = ServiceAuthorizer::Cell {
+        context: request.context,
         node,
     };
-    Ok(Service::new(call.call, root, base, gate))
+    Ok(ODataRequest::new(request.request, root, base, authorizer))
 }
 
 /// A request to an OData collection or to something in it. `target` leads to the collection; `target.rest` are the
 /// segments below it.
-pub(crate) async fn collection(call: CellRequest, target: Target) -> Result<Answer> {
-    let raw = &call.call.path.raw;
-    let below = raw
-        .get(raw.len().saturating_sub(target.rest.len())..)
-        .unwrap_or_default()
-        .to_vec();
-    let at = raw
-        .get(..raw.len() - below.len())
-        .unwrap_or_default()
-        .join("/");
-    let base = format!("{}{at}/", call.cell_url());
-    let unit = Arc::clone(&call.call.unit);
-    let in_schema = below.first().is_some_and(|s| s == "$metadata") && below.len() > 1;
-    if in_schema {
-        let root = ServiceRoot::of_schema(unit, call.context, target.node());
-        let path = below.get(1..).unwrap_or_default().join("/");
+///
+/// # Errors
+/// The refusal of the request.
+pub(crate) async fn collection(request: CellRequest, target: Target) -> Result<Response> {
+    let cell_url = request.cell_url();
+    let CellRequest { request, context } = request;
+    let raw = &request.path.raw;
+    let split = raw.len().saturating_sub(target.rest.len());
+    let (above, below) = raw.split_at_checked(split).unwrap_or_default();
+    let base = format!("{cell_url}{}/", above.join("/"));
+    let unit = Arc::clone(&request.unit);
+    if let [first, rest @ ..] = below
+        && first == "$metadata"
+        && !rest.is_empty()
+    {
+        let path = rest.join("/");
+        let root = ServiceRoot::of_schema(unit, context, target.node());
         let base = format!("{base}$metadata/");
-        let gate = ServiceAuthorizer::Collection {
-            target: Box::new(target),
-        };
-        return Service::new(call.call, root, base, gate)
-            .handle(&path)
-            .await;
+        let authorizer = ServiceAuthorizer::collection(target);
+        let mut request = ODataRequest::new(request, root, base, authorizer);
+        return dispatch::dispatch(&mut request, &path).await;
     }
-    let root = ServiceRoot::of_data(unit, call.context, target.node()).await?;
-    let gate = ServiceAuthorizer::Collection {
-        target: Box::new(target),
-    };
-    let mut service = Service::new(call.call, root, base, gate);
     let path = below.join("/");
-    for _ in 0..SCHEMA_RACES {
-        // Boxed: held within this loop, it would lie on the stack of every request.
-        match Box::pin(service.handle(&path)).await {
-            Err(refusal) if service.is_outdated(&refusal).await? => service.reload().await?,
-            answer => return answer,
-        }
-    }
-    Err(Code::Conflict.into())
+    let root = ServiceRoot::of_data(unit, context, target.node()).await?;
+    let authorizer = ServiceAuthorizer::collection(target);
+    let mut request = ODataRequest::new(request, root, base, authorizer);
+    dispatch::dispatch_with_retry(&mut request, &path).await
 }

@@ -4,8 +4,8 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use personium_types::{Code, Error, Result};
 
-use crate::answer::{self, Answer, WithHeader};
 use crate::forwarded;
+use crate::response::{self, Response, WithHeader};
 
 /// Every method that some resource of a unit knows.
 const METHODS: &str =
@@ -81,21 +81,21 @@ pub fn check_accept(headers: &HeaderMap) -> Result<()> {
 
 /// The answer to OPTIONS without credentials: always allowed, whatever the URL.
 #[must_use]
-pub fn options_for_anybody() -> Answer {
+pub fn options_for_anybody() -> Response {
     allow(METHODS)
 }
 
 /// The answer to OPTIONS with these methods, separated by `, `.
 #[must_use]
-pub fn allow(methods: &str) -> Answer {
-    answer::status(StatusCode::OK)
-        .with(header::ALLOW, methods)
-        .with(header::ACCESS_CONTROL_ALLOW_METHODS, methods)
+pub fn allow(methods: &str) -> Response {
+    response::status(StatusCode::OK)
+        .with_header(header::ALLOW, methods)
+        .with_header(header::ACCESS_CONTROL_ALLOW_METHODS, methods)
 }
 
 /// Adds what every answer carries: the API's version, and CORS headers if the request came from another origin.
-pub fn finish(request: &HeaderMap, answer: &mut Answer, request_key: &str) {
-    let headers = answer.headers_mut();
+pub fn finish(request: &HeaderMap, response: &mut Response, request_key: &str) {
+    let headers = response.headers_mut();
     headers.insert(
         "x-personium-version",
         HeaderValue::from_static(crate::API_VERSION),

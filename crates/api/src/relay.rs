@@ -11,10 +11,10 @@ use personium_model::{CellContext, Unit};
 use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_url};
 use personium_types::{Code, Error, Result};
 
-use crate::answer::{self, Answer};
 use crate::http_client::{FetchError, Fetched, UrlTrust};
 use crate::loopback::{self, Origin};
 use crate::request_context::{Path, RequestContext};
+use crate::response::{self, Response};
 use crate::route::CellRoute;
 
 /// The property of a cell that names its page.
@@ -33,29 +33,32 @@ struct Page {
 }
 
 /// Fetches the page of a cell, without credentials, and passes its status and body on.
-pub(crate) async fn cell_page(call: RequestContext, context: Arc<CellContext>) -> Result<Answer> {
-    let unit = &call.unit;
+pub(crate) async fn cell_page(
+    request: RequestContext,
+    context: Arc<CellContext>,
+) -> Result<Response> {
+    let unit = &request.unit;
     let default = unit.settings().relay_html_url.as_deref();
     let page = find_page(unit, &context, PROPERTY, default)
         .await?
         .ok_or_else(|| Error::new(Code::RelayUnset).with(PROPERTY))?;
-    let fetched = tokio::time::timeout(PATIENCE, fetch(&call, &page))
+    let fetched = tokio::time::timeout(PATIENCE, fetch(&request, &page))
         .await
         .map_err(|e| Error::new(Code::RelayConnect).with_source(e))??;
     if !is_html(&fetched.headers) {
         return Err(Code::RelayContentType.into());
     }
-    Ok(answer::content(fetched.status, HTML, fetched.body))
+    Ok(response::content(fetched.status, HTML, fetched.body))
 }
 
 /// The page that a property of the cell, or else the unit, names; `None` if none is set or it cannot be fetched.
 pub(crate) async fn own_page(
-    call: &RequestContext,
+    request: &RequestContext,
     context: &CellContext,
     property: &str,
     default: Option<&str>,
 ) -> Option<String> {
-    let unit = &call.unit;
+    let unit = &request.unit;
     let page = find_page(unit, context, property, default).await.ok()??;
     // The form could lead to itself for ever.
     if first_segment(unit, &page.url)
@@ -63,7 +66,7 @@ pub(crate) async fn own_page(
     {
         return None;
     }
-    let fetched = tokio::time::timeout(PATIENCE, fetch(call, &page))
+    let fetched = tokio::time::timeout(PATIENCE, fetch(request, &page))
         .await
         .ok()?
         .ok()?;
@@ -120,24 +123,27 @@ fn first_segment(unit: &Unit, url: &str) -> Option<String> {
     })
 }
 
-async fn fetch(call: &RequestContext, page: &Page) -> Result<Fetched> {
+async fn fetch(request: &RequestContext, page: &Page) -> Result<Fetched> {
     let url = page.url.as_str();
-    if let Some(first) = first_segment(&call.unit, url) {
+    if let Some(first) = first_segment(&request.unit, url) {
         // A cell's root could lead to itself for ever.
         if first.is_empty() {
             return Err(Error::new(Code::RelayAnswer).with_source("a cell root cannot be the page"));
         }
-        let request = Request::get(url)
+        let page_request = Request::get(url)
             .header(header::ACCEPT, HTML)
             .body(Bytes::new())
             .map_err(|e| Error::new(Code::RelayAnswer).with_source(e))?;
-        let asked = loopback::send(Origin::of(call), request, PAGE_MAX).await;
+        let asked = loopback::send(Origin::of(request), page_request, PAGE_MAX).await;
         return asked.map_err(|e| Error::new(Code::RelayAnswer).with_source(e));
     }
-    let fetched = call.http_client.get(url, HTML, page.trust, PAGE_MAX).await;
+    let fetched = request
+        .http_client
+        .get(url, HTML, page.trust, PAGE_MAX)
+        .await;
     fetched.map_err(|e| {
         let code = match e {
-            FetchError::Answer(_) => Code::RelayAnswer,
+            FetchError::Response(_) => Code::RelayAnswer,
             _ => Code::RelayConnect,
         };
         Error::new(code).with_source(e)
@@ -145,7 +151,7 @@ async fn fetch(call: &RequestContext, page: &Page) -> Result<Fetched> {
 }
 
 /// The page of the server that explains an error code.
-pub(crate) fn error_page(code: Option<&str>) -> Answer {
+pub(crate) fn error_page(code: Option<&str>) -> Response {
     let message = Code::ALL
         .iter()
         .find(|known| Some(known.as_str()) == code)
@@ -154,5 +160,5 @@ pub(crate) fn error_page(code: Option<&str>) -> Answer {
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Error</title></head>\
          <body><h1>Error</h1><p>{message}</p></body></html>\n"
     );
-    answer::content(StatusCode::OK, "text/html;charset=UTF-8", page)
+    response::content(StatusCode::OK, "text/html;charset=UTF-8", page)
 }

@@ -1,6 +1,7 @@
 //! A request after its head was understood: what every handler gets.
 
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, Method};
@@ -38,10 +39,10 @@ pub struct RequestContext {
     body: Mutex<Option<Body>>,
 }
 
-/// A request to a cell.
+/// A request to a cell. It dereferences to its [`RequestContext`].
 pub struct CellRequest {
     /// The request.
-    pub call: RequestContext,
+    pub request: RequestContext,
     /// The cell.
     pub context: Arc<CellContext>,
 }
@@ -167,11 +168,25 @@ impl RequestContext {
     }
 }
 
+impl Deref for CellRequest {
+    type Target = RequestContext;
+
+    fn deref(&self) -> &RequestContext {
+        &self.request
+    }
+}
+
+impl DerefMut for CellRequest {
+    fn deref_mut(&mut self) -> &mut RequestContext {
+        &mut self.request
+    }
+}
+
 impl CellRequest {
     /// The URL of the cell.
     #[must_use]
     pub fn cell_url(&self) -> String {
-        self.call.unit.urls().cell(&self.context.cell().name)
+        self.request.unit.urls().cell(&self.context.cell().name)
     }
 
     /// The permit for an operation that the access control list of the cell decides.
@@ -180,8 +195,8 @@ impl CellRequest {
     /// 401 or 403 if whoever asks may not.
     pub async fn permit(&self, operation: Operation) -> Result<Permit> {
         let node = self.context.cell_node().await?;
-        let (urls, cell) = (self.call.unit.urls(), self.context.cell());
-        self.call
+        let (urls, cell) = (self.request.unit.urls(), self.context.cell());
+        self.request
             .access
             .permit_cell(urls, cell, &node.value.acl, operation)
     }

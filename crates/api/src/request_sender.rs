@@ -7,17 +7,17 @@ use personium_event::{Reply, RequestSender};
 
 use crate::http_client::UrlTrust;
 use crate::loopback::{self, Origin};
-use crate::service::Service;
+use crate::service::ApiService;
 
 /// Bytes of an answer that are read: more than an entity may have.
 const ANSWER_MAX: usize = 8 << 20;
 
 #[async_trait]
-impl RequestSender for Service {
+impl RequestSender for ApiService {
     async fn send(&self, request: Request<Bytes>) -> Option<Reply> {
         let (unit, http_client) = self.parts();
         let url = request.uri().to_string();
-        let answer = if loopback::is_own(&unit, &url) {
+        let response = if loopback::is_own(&unit, &url) {
             let origin = Origin {
                 unit: &unit,
                 http_client: &http_client,
@@ -32,9 +32,9 @@ impl RequestSender for Service {
                 .inspect_err(|error| tracing::debug!("a rule could not ask {url}: {error}"))
                 .ok()
         };
-        answer.map(|answer| Reply {
-            status: answer.status,
-            body: answer.body,
+        response.map(|response| Reply {
+            status: response.status,
+            body: response.body,
         })
     }
 }

@@ -3,17 +3,17 @@
 use http::StatusCode;
 use personium_types::{Code, Operation, Result};
 
-use crate::answer::{self, Answer};
 use crate::cell_root::only_get;
 use crate::request_context::CellRequest;
+use crate::response::{self, Response};
 
 /// The boxes of a cell, or the box and role that the path names.
-pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
-    only_get(&call.call.method)?;
-    call.permit(Operation::ReadRolePages).await?;
-    let text = match call.call.path.decoded.get(1..).unwrap_or_default() {
+pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
+    only_get(&request.method)?;
+    request.permit(Operation::ReadRolePages).await?;
+    let text = match request.path.decoded.get(1..).unwrap_or_default() {
         [] => {
-            let mut boxes = call.context.boxes().await?.to_vec();
+            let mut boxes = request.context.boxes().await?.to_vec();
             boxes.sort_by_key(|b| std::cmp::Reverse((b.published, b.id)));
             let mut text = "__<br/>".to_owned();
             for found in boxes {
@@ -26,5 +26,5 @@ pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
         [box_name, role] => format!("{box_name}{role}"),
         _ => return Err(Code::NoSuchPath.into()),
     };
-    Ok(answer::content(StatusCode::OK, "text/plain", text))
+    Ok(response::content(StatusCode::OK, "text/plain", text))
 }

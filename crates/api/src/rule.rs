@@ -7,9 +7,9 @@ use personium_model::event::rule::{self, Rule};
 use personium_types::{Operation, Result};
 use serde_json::{Map, Value, json};
 
-use crate::answer::{self, Answer};
 use crate::preflight;
 use crate::request_context::CellRequest;
+use crate::response::{self, Response};
 
 /// Members of a rule as they are stored.
 const MEMBERS: &[&str] = &[
@@ -23,14 +23,14 @@ const MEMBERS: &[&str] = &[
 ];
 
 /// Shows the rules with the number of events that hit them, and the boxes that they belong to.
-pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
-    match call.call.method {
+pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
+    match request.method {
         Method::GET => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
-        _ => return Err(call.call.method_not_allowed()),
+        _ => return Err(request.method_not_allowed()),
     }
-    call.permit(Operation::ReadRulesInForce).await?;
-    let found = rule::list_in_force(&call.call.unit, &call.context).await?;
+    request.permit(Operation::ReadRulesInForce).await?;
+    let found = rule::list_in_force(&request.unit, &request.context).await?;
     let boxes: BTreeMap<_, _> = found
         .iter()
         .filter_map(|(rule, _)| rule.in_box.as_ref())
@@ -41,7 +41,7 @@ pub(crate) async fn handle(call: CellRequest) -> Result<Answer> {
     );
     let rules = found.iter().map(|(rule, hits)| show(rule, *hits));
     let body = json!({"rules": rules.collect::<Value>(), "boxes": boxes.collect::<Value>()});
-    Ok(answer::json(StatusCode::OK, &body))
+    Ok(response::json(StatusCode::OK, &body))
 }
 
 fn show(rule: &Rule, hits: i64) -> Value {

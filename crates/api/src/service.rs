@@ -8,21 +8,21 @@ use parking_lot::RwLock;
 use personium_model::{Settings, Unit};
 use personium_types::{Code, Result};
 
-use crate::answer::Answer;
 use crate::body::Body;
 use crate::error::{self, Challenge};
 use crate::http_client::HttpClient;
-use crate::locate::{self, Place};
+use crate::locate::{self, Addressee};
 use crate::loopback::Origin;
 use crate::request_context::{CellRequest, Path, RequestContext};
-use crate::status::Operator;
+use crate::response::Response;
+use crate::status::AdminHooks;
 use crate::{access, cell, forwarded, preflight, unit};
 
 /// Answers every request of a unit.
 #[derive(Clone)]
-pub struct Service {
+pub struct ApiService {
     current: Arc<RwLock<Current>>,
-    operator: Option<Arc<dyn Operator>>,
+    operator: Option<Arc<dyn AdminHooks>>,
 }
 
 /// What a request is answered by. A request that has begun keeps it when settings change.
@@ -45,7 +45,7 @@ impl Current {
     }
 }
 
-impl Service {
+impl ApiService {
     /// The API of this unit.
     #[must_use]
     pub fn new(unit: Arc<Unit>) -> Self {
@@ -57,7 +57,7 @@ impl Service {
 
     /// The same, with somebody who knows the settings and can read them anew.
     #[must_use]
-    pub fn with_admin_hooks(self, operator: Arc<dyn Operator>) -> Self {
+    pub fn with_admin_hooks(self, operator: Arc<dyn AdminHooks>) -> Self {
         Self {
             operator: Some(operator),
             ..self
@@ -83,7 +83,7 @@ impl Service {
         (Arc::clone(&current.unit), Arc::clone(&current.http_client))
     }
 
-    pub(crate) fn operator(&self) -> Option<&dyn Operator> {
+    pub(crate) fn operator(&self) -> Option<&dyn AdminHooks> {
         self.operator.as_deref()
     }
 
@@ -96,16 +96,16 @@ impl Service {
     /// Answers one request. `peer` is the address at the other end of the connection.
     ///
     /// Never fails: whatever goes wrong is an answer. HEAD is answered as GET; its body is left out.
-    pub async fn handle(&self, request: Request<Body>, peer: Option<IpAddr>) -> Answer {
+    pub async fn handle(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let current = self.current.read().clone();
         let (mut parts, body) = request.into_parts();
         forwarded::strip(&mut parts.headers, peer, &current.unit.settings().proxies);
         let key = match preflight::request_key(&parts.headers) {
             Ok(key) => key,
             Err(refusal) => {
-                let mut answer = error::render(&refusal, &Challenge::None, "");
-                preflight::finish(&parts.headers, &mut answer, "");
-                return answer;
+                let mut response = error::render(&refusal, &Challenge::None, "");
+                preflight::finish(&parts.headers, &mut response, "");
+                return response;
             }
         };
         let real_method = parts.method.clone();
@@ -123,27 +123,27 @@ impl Service {
                     .answer(self, parts, body, peer, &key, &mut challenge)
                     .await
             };
-        let mut answer =
+        let mut response =
             outcome.unwrap_or_else(|refusal| error::render(&refusal, &challenge, &key));
         if real_method == Method::HEAD {
-            let length = http_body::Body::size_hint(answer.body()).exact();
-            *answer.body_mut() = crate::body::empty();
+            let length = http_body::Body::size_hint(response.body()).exact();
+            *response.body_mut() = crate::body::empty();
             if let Some(length) = length {
-                answer
+                response
                     .headers_mut()
                     .entry(header::CONTENT_LENGTH)
                     .or_insert(length.into());
             }
         }
-        preflight::finish(&headers, &mut answer, &key);
-        answer
+        preflight::finish(&headers, &mut response, &key);
+        response
     }
 }
 
 impl Current {
     fn check_host(&self, parts: &http::request::Parts) -> Result<()> {
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-        match locate::place(&self.unit, &parts.headers, authority, parts.uri.path()) {
+        match locate::addressee(&self.unit, &parts.headers, authority, parts.uri.path()) {
             Err(refusal) if refusal.code() == Code::NoHost => Err(refusal),
             _ => Ok(()),
         }
@@ -151,15 +151,15 @@ impl Current {
 
     async fn answer(
         &self,
-        service: &Service,
+        service: &ApiService,
         parts: http::request::Parts,
         body: Body,
         peer: Option<IpAddr>,
         key: &str,
         challenge: &mut Challenge,
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-        let place = locate::place(&self.unit, &parts.headers, authority, parts.uri.path())?;
+        let place = locate::addressee(&self.unit, &parts.headers, authority, parts.uri.path())?;
         preflight::check_accept(&parts.headers)?;
         let method = if parts.method == Method::HEAD {
             Method::GET
@@ -169,12 +169,12 @@ impl Current {
         let client = forwarded::client(&parts.headers, peer, &self.unit.settings().proxies);
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let (base, inside) = match &place {
-            Place::Unit(path) => (self.unit.urls().unit(), path),
-            Place::Cell(name, path) => (self.unit.urls().cell(name), path),
+            Addressee::Unit(path) => (self.unit.urls().unit(), path),
+            Addressee::Cell(name, path) => (self.unit.urls().cell(name), path),
         };
         let url = format!("{base}{}", inside.strip_prefix('/').unwrap_or(inside));
         let new_call = |path: Path| {
-            let mut call = RequestContext::new(
+            let mut request = RequestContext::new(
                 Arc::clone(&self.unit),
                 Arc::clone(&self.http_client),
                 method.clone(),
@@ -186,18 +186,18 @@ impl Current {
                 key.to_owned(),
                 body,
             );
-            call.depth = self.depth;
-            call
+            request.depth = self.depth;
+            request
         };
         // Handlers are boxed: each connection, and each frame on the way here, would have room for the largest of them.
         match place {
-            Place::Unit(path) => {
+            Addressee::Unit(path) => {
                 *challenge = Challenge::Bearer(self.unit.urls().unit());
-                let mut call = new_call(Path::parse(&path)?);
-                call.access = access::of_unit_call(&call).await?;
-                Box::pin(unit::handle(call, service)).await
+                let mut request = new_call(Path::parse(&path)?);
+                request.access = access::of_unit_call(&request).await?;
+                Box::pin(unit::handle(request, service)).await
             }
-            Place::Cell(name, path) => {
+            Addressee::Cell(name, path) => {
                 let name = percent_encoding::percent_decode_str(&name)
                     .decode_utf8_lossy()
                     .into_owned();
@@ -215,10 +215,10 @@ impl Current {
                     return Err(Code::NoSuchCell.into());
                 };
                 *challenge = Challenge::Bearer(self.unit.urls().cell(&name));
-                let call = new_call(Path::parse(&path)?);
-                let mut call = CellRequest { call, context };
-                call.call.access = access::of_cell_call(&call).await?;
-                Box::pin(cell::handle(call, challenge)).await
+                let request = new_call(Path::parse(&path)?);
+                let mut request = CellRequest { request, context };
+                request.access = access::of_cell_call(&request).await?;
+                Box::pin(cell::handle(request, challenge)).await
             }
         }
     }

@@ -5,18 +5,18 @@ use personium_model::Settings;
 use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
 
-use crate::answer::{self, Answer};
 use crate::preflight;
 use crate::request_context::RequestContext;
-use crate::service::Service;
+use crate::response::{self, Response};
+use crate::service::ApiService;
 
 /// Knows the settings of the unit and where they come from.
-pub trait Operator: Send + Sync + 'static {
+pub trait AdminHooks: Send + Sync + 'static {
     /// Every setting by its name, as it was read last. Secrets are masked.
     fn settings(&self) -> Vec<(String, String)>;
 
     /// The names of settings that were changed but count only from the next start on.
-    fn waiting(&self) -> Vec<String>;
+    fn pending_restart(&self) -> Vec<String>;
 
     /// Reads the settings anew; what of them a running unit can follow.
     ///
@@ -26,36 +26,36 @@ pub trait Operator: Send + Sync + 'static {
 }
 
 /// Shows the settings and how the unit is, or reads the settings anew.
-pub(crate) async fn handle(call: RequestContext, service: &Service) -> Result<Answer> {
+pub(crate) async fn handle(request: RequestContext, service: &ApiService) -> Result<Response> {
     let operator = service.operator().ok_or(Code::NoSuchPath)?;
-    match call.method {
+    match request.method {
         Method::GET => {
-            call.access.permit_unit(Operation::ReadStatus)?;
+            request.access.permit_unit(Operation::ReadStatus)?;
             let properties = operator.settings().into_iter();
             let properties: Map<String, Value> = properties
                 .map(|(name, value)| (name, value.into()))
                 .collect();
-            let records = match call.unit.store().check().await {
+            let records = match request.unit.store().check().await {
                 Ok(()) => "ok",
                 Err(_) => "down",
             };
             let body = json!({
                 "properties": properties,
-                "waitingForRestart": operator.waiting(),
+                "waitingForRestart": operator.pending_restart(),
                 "health": {"records": records},
             });
-            Ok(answer::json(StatusCode::OK, &body))
+            Ok(response::json(StatusCode::OK, &body))
         }
         Method::POST => {
-            call.access.permit_unit(Operation::ReloadSettings)?;
+            request.access.permit_unit(Operation::ReloadSettings)?;
             service.apply(operator.reload()?);
             tracing::info!("the settings were read anew");
-            Ok(answer::status(StatusCode::NO_CONTENT))
+            Ok(response::status(StatusCode::NO_CONTENT))
         }
         Method::OPTIONS => {
-            call.access.permit_unit(Operation::ReadStatus)?;
+            request.access.permit_unit(Operation::ReadStatus)?;
             Ok(preflight::allow("OPTIONS, GET, POST"))
         }
-        _ => Err(call.method_not_allowed()),
+        _ => Err(request.method_not_allowed()),
     }
 }

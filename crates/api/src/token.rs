@@ -5,7 +5,7 @@ mod error;
 mod form;
 mod grant;
 mod oidc;
-mod reply;
+mod response;
 
 pub use form::Form;
 pub use oidc::Providers;
@@ -13,9 +13,9 @@ pub use oidc::Providers;
 use http::Method;
 use personium_types::{Code, Error, Result};
 
-use crate::answer::Answer;
 use crate::preflight;
 use crate::request_context::CellRequest;
+use crate::response::Response;
 
 /// Largest body, in bytes: a form with two of the longest assertions.
 const BODY_MAX: usize = 4 << 20;
@@ -25,26 +25,26 @@ const ACCESS_SECONDS: i64 = 3_600;
 const REFRESH_SECONDS: i64 = 86_400;
 
 /// A request to `__token`.
-pub async fn handle(mut call: CellRequest) -> Result<Answer> {
-    match call.call.method {
+pub async fn handle(mut request: CellRequest) -> Result<Response> {
+    match request.method {
         Method::POST => {}
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, POST")),
-        _ => return Err(call.call.method_not_allowed()),
+        _ => return Err(request.method_not_allowed()),
     }
-    let realm = call.cell_url();
-    let outcome = post(&mut call).await;
-    outcome.or_else(|refusal| error::render(refusal, &realm, &call.call.request_key))
+    let realm = request.cell_url();
+    let outcome = post(&mut request).await;
+    outcome.or_else(|refusal| error::render(refusal, &realm, &request.request_key))
 }
 
-async fn post(call: &mut CellRequest) -> Result<Answer> {
-    let body = call.call.read_body(BODY_MAX).await?;
+async fn post(request: &mut CellRequest) -> Result<Response> {
+    let body = request.read_body(BODY_MAX).await?;
     if body.is_empty() {
         return Err(Error::new(Code::GrantParameter).with("grant_type"));
     }
     let form = Form::parse(&body);
-    let target = form.target(call.call.unit.urls())?;
-    let schema = client::authenticate(call, &form)?;
-    let request = grant::Request {
+    let target = form.target(request.unit.urls())?;
+    let schema = client::authenticate(request, &form)?;
+    let token_request = grant::TokenRequest {
         cookie: target.is_none() && form.is_true("p_cookie"),
         target,
         schema,
@@ -52,5 +52,5 @@ async fn post(call: &mut CellRequest) -> Result<Answer> {
         refresh_expires: form.seconds("refresh_token_expires_in", REFRESH_SECONDS)?,
         form,
     };
-    grant::dispatch(call, &request).await
+    grant::dispatch(request, &token_request).await
 }

@@ -4,9 +4,9 @@ use http::{Method, StatusCode};
 use personium_types::{Code, Result};
 use serde_json::json;
 
-use crate::answer::{self, Answer};
 use crate::request_context::RequestContext;
-use crate::service::Service;
+use crate::response::{self, Response};
+use crate::service::ApiService;
 use crate::{odata, preflight, status};
 
 const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
@@ -18,38 +18,40 @@ const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 </cross-domain-policy>";
 
 /// Answers a request to the unit.
-pub async fn handle(call: RequestContext, service: &Service) -> Result<Answer> {
-    let first = call.path.decoded.first().map(String::as_str);
+pub async fn handle(request: RequestContext, service: &ApiService) -> Result<Response> {
+    let first = request.path.decoded.first().map(String::as_str);
     match first {
-        None => root(&call),
-        Some("crossdomain.xml") if call.path.decoded.len() == 1 => match call.method {
-            Method::GET => Ok(answer::content(
+        None => root(&request),
+        Some("crossdomain.xml") if request.path.decoded.len() == 1 => match request.method {
+            Method::GET => Ok(response::content(
                 StatusCode::OK,
                 "application/xml",
                 CROSS_DOMAIN,
             )),
-            _ => Err(call.method_not_allowed()),
+            _ => Err(request.method_not_allowed()),
         },
-        Some("__status") if call.path.decoded.len() == 1 => status::handle(call, service).await,
-        Some("__ctl") => odata::unit_control(call).await,
+        Some("__status") if request.path.decoded.len() == 1 => {
+            status::handle(request, service).await
+        }
+        Some("__ctl") => odata::unit_control(request).await,
         Some(_) => Err(Code::NoSuchPath.into()),
     }
 }
 
-fn root(call: &RequestContext) -> Result<Answer> {
-    match call.method {
-        Method::GET => Ok(answer::json(
+fn root(request: &RequestContext) -> Result<Response> {
+    match request.method {
+        Method::GET => Ok(response::json(
             StatusCode::OK,
-            &json!({"unit": document(call)}),
+            &json!({"unit": document(request)}),
         )),
         Method::OPTIONS => Ok(preflight::allow("OPTIONS, GET")),
-        _ => Err(call.method_not_allowed()),
+        _ => Err(request.method_not_allowed()),
     }
 }
 
 /// What documents of the unit, its cells and boxes tell about the unit.
 #[must_use]
-pub fn document(call: &RequestContext) -> serde_json::Value {
-    let urls = call.unit.urls();
+pub fn document(request: &RequestContext) -> serde_json::Value {
+    let urls = request.unit.urls();
     json!({"url": urls.unit(), "path_based_cellurl_enabled": urls.path_based()})
 }

@@ -3,7 +3,7 @@
 mod read;
 mod write;
 
-pub use read::parse;
+pub use read::{boundary_of, parse};
 pub use write::BatchWriter;
 
 use std::fmt::Write;

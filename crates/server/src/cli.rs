@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, ConfigError, Inputs, Loaded};
 use crate::first_start::Administrator;
-use crate::listen::chain;
 use crate::{check, first_start, logging, serve};
+use personium_types::error::chain;
 
 /// The settings file that is read from the data folder when no other is named.
 const SETTINGS_FILE: &str = "personium-unit-config.properties";

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use personium_api::Service;
+use personium_api::ApiService;
 use personium_types::Secret;
 use serde_json::json;
 
@@ -95,7 +95,7 @@ pub async fn make_administrator(
         foundation.unit(|settings| settings.auth.master_token = Some(Secret::new(master.clone())));
     let cell = unit.urls().cell(NAME);
     let steps = Steps {
-        service: Service::new(unit.clone()),
+        service: ApiService::new(unit.clone()),
         unit: unit.urls().unit(),
         master,
     };
@@ -128,7 +128,7 @@ pub async fn make_administrator(
 }
 
 struct Steps {
-    service: Service,
+    service: ApiService,
     unit: String,
     master: String,
 }

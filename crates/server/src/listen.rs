@@ -15,7 +15,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use personium_api::{Body, Service};
+use personium_api::{ApiService, Body};
+use personium_types::error::chain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -49,7 +50,7 @@ pub struct Bounds {
 /// Serves until `stop` becomes true; then finishes what is in hand within its time.
 pub async fn serve(
     listener: TcpListener,
-    service: Service,
+    service: ApiService,
     figures: Arc<Figures>,
     bounds: Bounds,
     mut stop: watch::Receiver<bool>,
@@ -149,7 +150,7 @@ impl hyper::service::Service<Request<Incoming>> for Conversation {
 
 #[derive(Clone)]
 struct Handler {
-    service: Service,
+    service: ApiService,
     figures: Arc<Figures>,
     body_time: Duration,
 }
@@ -203,16 +204,4 @@ fn broken() -> Response<Body> {
     let mut answer = Response::new(nothing);
     *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     answer
-}
-
-/// An error with its sources.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use personium_api::Service;
+use personium_api::ApiService;
 use personium_model::Unit;
 use personium_store::RecordStore;
 use personium_types::SystemClock;
+use personium_types::error::chain;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -117,7 +118,7 @@ pub async fn start(
         figures: Arc::clone(&figures),
         stop: stopping.clone(),
     };
-    let service = Service::new(Arc::clone(&unit)).with_admin_hooks(operator);
+    let service = ApiService::new(Arc::clone(&unit)).with_admin_hooks(operator);
     let sender = Arc::new(service.clone());
     let sending = personium_event::run(Arc::clone(&unit), sender, config.work.misc);
     let serving = tokio::spawn(listen::serve(
@@ -182,12 +183,12 @@ fn bounds(config: &Config, connections: usize) -> Bounds {
 /// Finishes what the last run left, and looks for bodies without a file now and then.
 async fn sweep(unit: Arc<Unit>) {
     if let Err(error) = unit.resume_sweeps().await {
-        tracing::warn!(error = %listen::chain(&error), "what the last run left could not be swept");
+        tracing::warn!(error = %chain(&error), "what the last run left could not be swept");
     }
     loop {
         tokio::time::sleep(ORPHANS).await;
         if let Err(error) = unit.sweep_orphans(ORPHANS_PAUSE).await {
-            tracing::warn!(error = %listen::chain(&error), "bodies without a file could not be looked for");
+            tracing::warn!(error = %chain(&error), "bodies without a file could not be looked for");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
-use personium_api::Operator;
+use personium_api::AdminHooks;
 use personium_model::Settings;
 use personium_types::{Code, Error, Result};
 
@@ -83,12 +83,12 @@ fn followed() -> BTreeSet<String> {
     out
 }
 
-impl Operator for RunningSettings {
+impl AdminHooks for RunningSettings {
     fn settings(&self) -> Vec<(String, String)> {
         self.current.lock().clone().into_iter().collect()
     }
 
-    fn waiting(&self) -> Vec<String> {
+    fn pending_restart(&self) -> Vec<String> {
         let followed = followed();
         let current = self.current.lock();
         let names: BTreeSet<&String> = self.started.keys().chain(current.keys()).collect();

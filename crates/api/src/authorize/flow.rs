@@ -14,11 +14,11 @@ use personium_types::{Code, Result};
 
 use super::page::{self, Kind, Notice};
 use super::redirect;
-use super::request::{Request, Wanted};
+use super::request::{AuthorizationRequest, ResponseType};
 use super::see_other;
 use crate::access::{self, COOKIE};
-use crate::answer::Answer;
 use crate::request_context::CellRequest;
+use crate::response::Response;
 
 /// Life of a code, in milliseconds.
 const CODE_LIFE: i64 = 600_000;
@@ -37,54 +37,61 @@ struct User {
 
 /// Answers GET: a form, or at once the answer for who is logged in already. Any page of the web can lead a browser here, so
 /// an application that the cell has no box of gets the form.
-pub async fn get(call: &CellRequest, request: &Request) -> Result<Answer> {
-    if request.form.is_true("password_change_required") {
-        return page::show(call, request, Kind::Change).await;
+pub async fn get(request: &CellRequest, authorization: &AuthorizationRequest) -> Result<Response> {
+    if authorization.form.is_true("password_change_required") {
+        return page::show(request, authorization, Kind::Change).await;
     }
-    match by_cookie(call).await? {
-        Some(Ok(user)) if is_installed(call, &request.client_id).await? => {
-            finish(call, request, &user).await
+    match by_cookie(request).await? {
+        Some(Ok(user)) if is_installed(request, &authorization.client_id).await? => {
+            finish(request, authorization, &user).await
         }
-        _ => page::show(call, request, Kind::Login).await,
+        _ => page::show(request, authorization, Kind::Login).await,
     }
 }
 
 /// Answers POST: a new password, a login, or the answer for who is logged in already.
-pub async fn post(call: &CellRequest, request: &Request) -> Result<Answer> {
-    if is_from_elsewhere(call) {
-        return Ok(again(call, request, None, &page::LOG_IN));
+pub async fn post(request: &CellRequest, authorization: &AuthorizationRequest) -> Result<Response> {
+    if is_from_elsewhere(request) {
+        return Ok(again(request, authorization, None, &page::LOG_IN));
     }
-    if let Some(token) = request.form.get("access_token") {
-        return change(call, request, token).await;
+    if let Some(token) = authorization.form.get("access_token") {
+        return change(request, authorization, token).await;
     }
-    if request.form.raw("username").is_some() || request.form.raw("password").is_some() {
-        let (Some(name), Some(password)) =
-            (request.form.get("username"), request.form.get("password"))
-        else {
-            return Ok(again(call, request, None, &page::INCOMPLETE));
+    if authorization.form.raw("username").is_some() || authorization.form.raw("password").is_some()
+    {
+        let (Some(name), Some(password)) = (
+            authorization.form.get("username"),
+            authorization.form.get("password"),
+        ) else {
+            return Ok(again(request, authorization, None, &page::INCOMPLETE));
         };
-        return log_in(call, request, name, password).await;
+        return log_in(request, authorization, name, password).await;
     }
-    match by_cookie(call).await? {
-        Some(Ok(user)) => finish(call, request, &user).await,
-        Some(Err(notice)) => Ok(again(call, request, None, notice)),
-        None => Ok(again(call, request, None, &page::INCOMPLETE)),
+    match by_cookie(request).await? {
+        Some(Ok(user)) => finish(request, authorization, &user).await,
+        Some(Err(notice)) => Ok(again(request, authorization, None, notice)),
+        None => Ok(again(request, authorization, None, &page::INCOMPLETE)),
     }
 }
 
 /// Whether the form was sent by a page of another site. Clients that are no browsers do not tell.
-fn is_from_elsewhere(call: &CellRequest) -> bool {
-    let Some(origin) = call.call.headers.get(header::ORIGIN) else {
+fn is_from_elsewhere(request: &CellRequest) -> bool {
+    let Some(origin) = request.headers.get(header::ORIGIN) else {
         return false;
     };
-    let own = url::Url::parse(&call.cell_url()).map(|url| url.origin().ascii_serialization());
+    let own = url::Url::parse(&request.cell_url()).map(|url| url.origin().ascii_serialization());
     own.ok().as_deref().map(str::as_bytes) != Some(origin.as_bytes())
 }
 
-fn again(call: &CellRequest, request: &Request, change: Option<&str>, notice: &Notice) -> Answer {
+fn again(
+    request: &CellRequest,
+    authorization: &AuthorizationRequest,
+    change: Option<&str>,
+    notice: &Notice,
+) -> Response {
     see_other(&redirect::form_url(
-        &call.cell_url(),
-        request,
+        &request.cell_url(),
+        authorization,
         change,
         notice,
     ))
@@ -92,19 +99,19 @@ fn again(call: &CellRequest, request: &Request, change: Option<&str>, notice: &N
 
 /// Who the cookie says is logged in; `None` without one. A token that an application got logs nobody in: it could turn it into
 /// one of another application, or one with more scopes.
-async fn by_cookie(call: &CellRequest) -> Result<Option<Result<User, &'static Notice>>> {
-    let unit = &call.call.unit;
-    let Some(value) = access::cookie(&call.call, COOKIE) else {
+async fn by_cookie(request: &CellRequest) -> Result<Option<Result<User, &'static Notice>>> {
+    let unit = &request.unit;
+    let Some(value) = access::cookie(&request, COOKIE) else {
         return Ok(None);
     };
     let cookie = unit
         .keys()
         .local_tokens
-        .open_cookie(&value, &access::host_of(&call.cell_url()));
+        .open_cookie(&value, &access::host_of(&request.cell_url()));
     let token = cookie.ok().and_then(|cookie| {
         cell_token::open_as(
             unit,
-            &call.context,
+            &request.context,
             &cookie.token,
             LocalKind::ResidentAccess,
         )
@@ -117,8 +124,8 @@ async fn by_cookie(call: &CellRequest) -> Result<Option<Result<User, &'static No
     if token.expired_at(unit.now_ms()) {
         return Ok(Some(Err(&page::EXPIRED)));
     }
-    let counts = bearer::is_still_valid(unit, &call.context, &token).await?;
-    let known = account::find(&call.context, &token.subject).await?;
+    let counts = bearer::is_still_valid(unit, &request.context, &token).await?;
+    let known = account::find(&request.context, &token.subject).await?;
     let known = known.filter(|known| counts && known.status == AccountStatus::Active);
     Ok(Some(known.ok_or(&page::LOG_IN).map(|known| User {
         id: known.id,
@@ -130,24 +137,24 @@ async fn by_cookie(call: &CellRequest) -> Result<Option<Result<User, &'static No
 }
 
 async fn log_in(
-    call: &CellRequest,
-    request: &Request,
+    request: &CellRequest,
+    authorization: &AuthorizationRequest,
     name: &str,
     password: &str,
-) -> Result<Answer> {
+) -> Result<Response> {
     let attempt = LoginRequest {
         name,
         password,
-        client_address: call.call.client,
+        client_address: request.client,
         channel: LoginChannel::Form,
     };
-    let unit = &call.call.unit;
-    let outcome = match login::login(unit, &call.context, &attempt).await {
+    let unit = &request.unit;
+    let outcome = match login::login(unit, &request.context, &attempt).await {
         Err(refusal) if refusal.code() == Code::LoginsTooMany => LoginOutcome::Refused,
         outcome => outcome?,
     };
     match outcome {
-        LoginOutcome::Refused => Ok(again(call, request, None, &page::REFUSED)),
+        LoginOutcome::Refused => Ok(again(request, authorization, None, &page::REFUSED)),
         LoginOutcome::PasswordChangeRequired(login) => {
             let grant = Grant {
                 subject: TokenSubject::Resident {
@@ -161,12 +168,17 @@ async fn log_in(
             };
             let token = grant.resident_token(
                 unit,
-                &call.context,
+                &request.context,
                 LocalKind::PasswordChange,
-                request.expires,
+                authorization.expires,
                 BTreeMap::new(),
             )?;
-            Ok(again(call, request, Some(&token), &page::MUST_CHANGE))
+            Ok(again(
+                request,
+                authorization,
+                Some(&token),
+                &page::MUST_CHANGE,
+            ))
         }
         LoginOutcome::Authenticated(login) => {
             let user = User {
@@ -176,49 +188,67 @@ async fn log_in(
                 history: Some(login.history),
                 most: None,
             };
-            finish(call, request, &user).await
+            finish(request, authorization, &user).await
         }
     }
 }
 
 /// Sets the new password of who holds a token for that, and logs in with it.
-async fn change(call: &CellRequest, request: &Request, token: &str) -> Result<Answer> {
-    let unit = &call.call.unit;
-    let opened = cell_token::open_as(unit, &call.context, token, LocalKind::PasswordChange);
+async fn change(
+    request: &CellRequest,
+    authorization: &AuthorizationRequest,
+    token: &str,
+) -> Result<Response> {
+    let unit = &request.unit;
+    let opened = cell_token::open_as(unit, &request.context, token, LocalKind::PasswordChange);
     let Ok(opened) = opened else {
-        return Ok(again(call, request, None, &page::LOG_IN));
+        return Ok(again(request, authorization, None, &page::LOG_IN));
     };
     if opened.expired_at(unit.now_ms()) {
-        return Ok(again(call, request, None, &page::EXPIRED));
+        return Ok(again(request, authorization, None, &page::EXPIRED));
     }
-    if !bearer::is_still_valid(unit, &call.context, &opened).await? {
-        return Ok(again(call, request, None, &page::LOG_IN));
+    if !bearer::is_still_valid(unit, &request.context, &opened).await? {
+        return Ok(again(request, authorization, None, &page::LOG_IN));
     }
-    let Some(password) = request.form.get("password") else {
-        return Ok(again(call, request, Some(token), &page::NO_NEW_PASSWORD));
+    let Some(password) = authorization.form.get("password") else {
+        return Ok(again(
+            request,
+            authorization,
+            Some(token),
+            &page::NO_NEW_PASSWORD,
+        ));
     };
     let access = Access::of(personium_model::Identity::PasswordChange {
         account: opened.subject,
     });
     let (permit, name) = access.permit_own_password()?;
-    let changed = account::change_password(unit, &call.context, &permit, &name, password).await;
+    let changed = account::change_password(unit, &request.context, &permit, &name, password).await;
     match changed {
         Ok(()) => {}
         Err(refusal) if refusal.code() == Code::PasswordFormat => {
-            return Ok(again(call, request, Some(token), &page::BAD_NEW_PASSWORD));
+            return Ok(again(
+                request,
+                authorization,
+                Some(token),
+                &page::BAD_NEW_PASSWORD,
+            ));
         }
         Err(refusal) => return Err(refusal),
     }
-    log_in(call, request, &name, password).await
+    log_in(request, authorization, &name, password).await
 }
 
 /// Sends the user back to the application with what it wanted.
-async fn finish(call: &CellRequest, request: &Request, user: &User) -> Result<Answer> {
-    let (unit, context) = (&call.call.unit, &call.context);
-    scope::check_role_urls(unit.urls(), context, &request.scopes).await?;
-    let mut scopes = match request.wanted {
-        Wanted::Code => request.scopes.clone(),
-        Wanted::Token | Wanted::IdToken => Vec::new(),
+async fn finish(
+    request: &CellRequest,
+    authorization: &AuthorizationRequest,
+    user: &User,
+) -> Result<Response> {
+    let (unit, context) = (&request.unit, &request.context);
+    scope::check_role_urls(unit.urls(), context, &authorization.scopes).await?;
+    let mut scopes = match authorization.wanted {
+        ResponseType::Code => authorization.scopes.clone(),
+        ResponseType::Token | ResponseType::IdToken => Vec::new(),
     };
     if let Some(most) = &user.most {
         scope::retain_allowed(&mut scopes, most);
@@ -229,13 +259,15 @@ async fn finish(call: &CellRequest, request: &Request, user: &User) -> Result<An
             account: user.account.clone(),
             token_generation: user.epoch.clone(),
         },
-        schema: Some(request.client_id.clone()),
+        schema: Some(authorization.client_id.clone()),
         scopes,
         family: None,
     };
     let mut told: Vec<(&str, String)> = Vec::new();
-    if request.wanted == Wanted::Token {
-        let token = grant.access_token(unit, context, request.expires).await?;
+    if authorization.wanted == ResponseType::Token {
+        let token = grant
+            .access_token(unit, context, authorization.expires)
+            .await?;
         told.push(("access_token", token));
     }
     if let Some(history) = &user.history {
@@ -245,22 +277,22 @@ async fn finish(call: &CellRequest, request: &Request, user: &User) -> Result<An
             last.map_or_else(|| "null".to_owned(), |ms| ms.to_string()),
         ));
     }
-    if request.wanted == Wanted::Code {
-        let bound = code_claims(request);
+    if authorization.wanted == ResponseType::Code {
+        let bound = code_claims(authorization);
         let kind = LocalKind::GrantCode;
         told.push((
             "code",
             grant.resident_token(unit, context, kind, CODE_LIFE, bound)?,
         ));
     }
-    if !is_installed(call, &request.client_id).await? {
+    if !is_installed(request, &authorization.client_id).await? {
         told.push(("box_not_installed", "true".to_owned()));
     }
-    if request.wanted == Wanted::IdToken {
-        let nonce = request.form.get("nonce");
+    if authorization.wanted == ResponseType::IdToken {
+        let nonce = authorization.form.get("nonce");
         let claims = id_token::IdTokenClaims {
             account: &user.account,
-            audience: &request.client_id,
+            audience: &authorization.client_id,
             nonce,
         };
         told.push(("id_token", id_token::issue(unit, context, &claims).await?));
@@ -268,25 +300,25 @@ async fn finish(call: &CellRequest, request: &Request, user: &User) -> Result<An
     if let Some(history) = &user.history {
         told.push(("failed_count", history.failed_count.to_string()));
     }
-    told.extend(request.back.state());
-    if request.wanted == Wanted::Token {
+    told.extend(authorization.back.state());
+    if authorization.wanted == ResponseType::Token {
         told.push(("token_type", "Bearer".to_owned()));
-        told.push(("expires_in", (request.expires / 1_000).to_string()));
+        told.push(("expires_in", (authorization.expires / 1_000).to_string()));
     }
-    Ok(see_other(&request.back.with(&told)))
+    Ok(see_other(&authorization.back.with(&told)))
 }
 
 /// What a code is bound to.
-fn code_claims(request: &Request) -> BTreeMap<String, String> {
+fn code_claims(authorization: &AuthorizationRequest) -> BTreeMap<String, String> {
     let mut out = BTreeMap::from([(
         issue::REDIRECT_CLAIM.to_owned(),
-        request.redirect_uri.clone(),
+        authorization.redirect_uri.clone(),
     )]);
     for (name, claim) in [
         ("nonce", issue::NONCE_CLAIM),
         ("code_challenge", issue::CHALLENGE_CLAIM),
     ] {
-        if let Some(value) = request.form.get(name) {
+        if let Some(value) = authorization.form.get(name) {
             out.insert(claim.to_owned(), value.to_owned());
         }
     }
@@ -294,9 +326,9 @@ fn code_claims(request: &Request) -> BTreeMap<String, String> {
 }
 
 /// Whether the application has a box in this cell.
-async fn is_installed(call: &CellRequest, client_id: &str) -> Result<bool> {
-    let spellings = call.call.unit.urls().spellings(client_id);
-    let boxes = call.context.boxes().await?;
+async fn is_installed(request: &CellRequest, client_id: &str) -> Result<bool> {
+    let spellings = request.unit.urls().spellings(client_id);
+    let boxes = request.context.boxes().await?;
     Ok(boxes
         .iter()
         .filter_map(|b| b.schema.as_ref())

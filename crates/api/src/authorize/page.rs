@@ -3,10 +3,10 @@
 use http::{StatusCode, header};
 use personium_types::Result;
 
-use super::request::Request;
-use crate::answer::{self, Answer, WithHeader};
+use super::request::AuthorizationRequest;
 use crate::relay;
 use crate::request_context::CellRequest;
+use crate::response::{self, Response, WithHeader};
 
 /// Parameters that the form and redirects to it hand on as they are.
 pub const CARRIED: [&str; 3] = ["nonce", "code_challenge", "code_challenge_method"];
@@ -94,8 +94,12 @@ pub enum Kind {
 }
 
 /// The form: the cell's or the unit's own page if one is set and can be fetched, else the built-in one.
-pub async fn show(call: &CellRequest, request: &Request, kind: Kind) -> Result<Answer> {
-    let settings = call.call.unit.settings();
+pub async fn show(
+    request: &CellRequest,
+    authorization: &AuthorizationRequest,
+    kind: Kind,
+) -> Result<Response> {
+    let settings = request.unit.settings();
     let (property, default) = match kind {
         Kind::Login => ("authorizationhtmlurl", &settings.authorization_html_url),
         Kind::Change => (
@@ -103,7 +107,7 @@ pub async fn show(call: &CellRequest, request: &Request, kind: Kind) -> Result<A
             &settings.password_change_html_url,
         ),
     };
-    let own = relay::own_page(&call.call, &call.context, property, default.as_deref()).await;
+    let own = relay::own_page(&request, &request.context, property, default.as_deref()).await;
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let (page, policy) = match own {
         Some(page) => (
@@ -111,21 +115,21 @@ pub async fn show(call: &CellRequest, request: &Request, kind: Kind) -> Result<A
             "frame-ancestors 'none'".to_owned(),
         ),
         None => (
-            render(call, request, kind, &nonce),
+            render(request, authorization, kind, &nonce),
             format!(
                 "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; \
                  form-action 'self' {}; frame-ancestors 'none'",
-                origin(&request.redirect_uri)
+                origin(&authorization.redirect_uri)
             ),
         ),
     };
     Ok(
-        answer::content(StatusCode::OK, "text/html;charset=UTF-8", page)
-            .with(header::CONTENT_SECURITY_POLICY, &policy)
-            .with(header::X_FRAME_OPTIONS, "DENY")
-            .with(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-            .with(header::REFERRER_POLICY, "same-origin")
-            .with(header::CACHE_CONTROL, "no-store"),
+        response::content(StatusCode::OK, "text/html;charset=UTF-8", page)
+            .with_header(header::CONTENT_SECURITY_POLICY, &policy)
+            .with_header(header::X_FRAME_OPTIONS, "DENY")
+            .with_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .with_header(header::REFERRER_POLICY, "same-origin")
+            .with_header(header::CACHE_CONTROL, "no-store"),
     )
 }
 
@@ -187,8 +191,8 @@ fn words(japanese: bool, kind: Kind) -> Words {
 }
 
 /// Whether the browser's first language that we speak is Japanese.
-fn wants_japanese(call: &CellRequest) -> bool {
-    let languages = call.call.header("accept-language").unwrap_or_default();
+fn wants_japanese(request: &CellRequest) -> bool {
+    let languages = request.header("accept-language").unwrap_or_default();
     languages
         .split(',')
         .map(|l| l.trim().to_ascii_lowercase())
@@ -196,11 +200,16 @@ fn wants_japanese(call: &CellRequest) -> bool {
         .is_some_and(|l| l.starts_with("ja"))
 }
 
-fn render(call: &CellRequest, request: &Request, kind: Kind, nonce: &str) -> String {
-    let japanese = wants_japanese(call);
+fn render(
+    request: &CellRequest,
+    authorization: &AuthorizationRequest,
+    kind: Kind,
+    nonce: &str,
+) -> String {
+    let japanese = wants_japanese(request);
     let words = words(japanese, kind);
     // Only texts of our own are shown, whatever the query says.
-    let code = request.form.get("code").unwrap_or_default();
+    let code = authorization.form.get("code").unwrap_or_default();
     let shown = NOTICES.iter().find(|notice| notice.code == code);
     let notice = match (shown, kind) {
         (Some(notice), _) => notice,
@@ -213,11 +222,11 @@ fn render(call: &CellRequest, request: &Request, kind: Kind, nonce: &str) -> Str
         notice.english
     };
     let role = if shown.is_some() { "alert" } else { "status" };
-    let fields = hidden_fields(request, kind);
+    let fields = hidden_fields(authorization, kind);
     let inputs = inputs(&words, kind);
     let (action, app) = (
-        escaped(&format!("{}__authz", call.cell_url())),
-        escaped(&request.client_id),
+        escaped(&format!("{}__authz", request.cell_url())),
+        escaped(&authorization.client_id),
     );
     let Words {
         lang,
@@ -227,7 +236,7 @@ fn render(call: &CellRequest, request: &Request, kind: Kind, nonce: &str) -> Str
         cancel,
         ..
     } = words;
-    let cell = escaped(&call.cell_url());
+    let cell = escaped(&request.cell_url());
     format!(
         "<!DOCTYPE html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -248,7 +257,7 @@ h1{font-size:1.4rem;margin-top:0}#dataUserName,#appName{overflow-wrap:anywhere}\
 label{display:block;margin-top:1rem}input{width:100%;box-sizing:border-box;font:inherit;padding:.5rem}\
 button{font:inherit;padding:.5rem 1rem;margin-right:.5rem}[role=alert]{color:#a40000}";
 
-fn hidden_fields(request: &Request, kind: Kind) -> String {
+fn hidden_fields(authorization: &AuthorizationRequest, kind: Kind) -> String {
     let mut names = vec![
         "response_type",
         "client_id",
@@ -263,7 +272,7 @@ fn hidden_fields(request: &Request, kind: Kind) -> String {
     }
     let mut out = String::new();
     for name in names {
-        let Some(value) = request.form.get(name) else {
+        let Some(value) = authorization.form.get(name) else {
             continue;
         };
         // A redirect to the form escapes the scope once more than a browser undoes.

@@ -4,11 +4,11 @@ use personium_types::{Code, Error};
 use url::form_urlencoded::byte_serialize;
 
 use super::page::Notice;
-use super::request::Request;
+use super::request::AuthorizationRequest;
 
 /// Where an application gets its answer.
 #[derive(Debug, Clone)]
-pub struct Back {
+pub struct RedirectTarget {
     /// The URL.
     pub redirect_uri: String,
     /// What the application wants to see again.
@@ -19,7 +19,7 @@ pub struct Back {
     pub issuer: Option<String>,
 }
 
-impl Back {
+impl RedirectTarget {
     /// The URL with these parameters. Values are written as they are, so they must be safe.
     pub fn with(&self, parameters: &[(&str, String)]) -> String {
         let separator = if self.redirect_uri.contains(self.separator) {
@@ -78,7 +78,7 @@ impl Back {
 /// The URL of the form that shows a notice, for another try.
 pub fn form_url(
     cell_url: &str,
-    request: &Request,
+    authorization: &AuthorizationRequest,
     change: Option<&str>,
     notice: &Notice,
 ) -> String {
@@ -91,17 +91,17 @@ pub fn form_url(
         url.push('=');
         url.push_str(&form_encoded(value));
     };
-    add("response_type", &request.response_type);
-    add("client_id", &request.client_id);
-    add("redirect_uri", &request.redirect_uri);
-    if let Some(state) = &request.back.state {
+    add("response_type", &authorization.response_type);
+    add("client_id", &authorization.client_id);
+    add("redirect_uri", &authorization.redirect_uri);
+    if let Some(state) = &authorization.back.state {
         add("state", state);
     }
-    if !request.scopes.is_empty() {
-        add("scope", &form_encoded(&request.scopes.join(" ")));
+    if !authorization.scopes.is_empty() {
+        add("scope", &form_encoded(&authorization.scopes.join(" ")));
     }
     for name in super::page::CARRIED {
-        if let Some(value) = request.form.get(name) {
+        if let Some(value) = authorization.form.get(name) {
             add(name, value);
         }
     }
@@ -123,8 +123,8 @@ fn form_encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn back(redirect_uri: &str, state: &str, separator: char) -> Back {
-        Back {
+    fn back(redirect_uri: &str, state: &str, separator: char) -> RedirectTarget {
+        RedirectTarget {
             redirect_uri: redirect_uri.to_owned(),
             state: Some(state.to_owned()),
             separator,

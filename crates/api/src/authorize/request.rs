@@ -5,7 +5,7 @@ use personium_model::cell::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Error, Result};
 use url::Url;
 
-use super::redirect::Back;
+use super::redirect::RedirectTarget;
 use crate::request_context::CellRequest;
 use crate::token::Form;
 
@@ -14,7 +14,7 @@ const ACCESS_SECONDS: i64 = 3_600;
 
 /// What the application wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ResponseType {
     /// An access token.
     Token,
     /// A code.
@@ -24,11 +24,11 @@ pub enum Wanted {
 }
 
 /// A checked request.
-pub struct Request {
+pub struct AuthorizationRequest {
     /// All parameters.
     pub form: Form,
     /// What the application wants.
-    pub wanted: Wanted,
+    pub wanted: ResponseType,
     /// The `response_type`.
     pub response_type: String,
     /// The application.
@@ -40,7 +40,7 @@ pub struct Request {
     /// Life of the access token, in milliseconds.
     pub expires: i64,
     /// The way back to the application.
-    pub back: Back,
+    pub back: RedirectTarget,
 }
 
 /// Why a request is refused, and who is told.
@@ -48,7 +48,7 @@ pub enum Refusal {
     /// The user, on the cell's own page.
     Page(Code),
     /// The application.
-    Client(Back, Code),
+    Client(RedirectTarget, Code),
     /// Whoever sent the request.
     Other(Error),
 }
@@ -60,25 +60,26 @@ impl From<Error> for Refusal {
 }
 
 /// Checks a request.
-pub async fn read(call: &CellRequest, form: Form) -> Result<Request, Refusal> {
-    let (client_id, redirect_uri) = destination(&form, &call.cell_url()).map_err(Refusal::Page)?;
+pub async fn read(request: &CellRequest, form: Form) -> Result<AuthorizationRequest, Refusal> {
+    let (client_id, redirect_uri) =
+        destination(&form, &request.cell_url()).map_err(Refusal::Page)?;
     let response_type = form.get("response_type").unwrap_or_default().to_owned();
     let wanted = match response_type.as_str() {
-        "token" => Some(Wanted::Token),
-        "code" => Some(Wanted::Code),
-        "id_token" => Some(Wanted::IdToken),
+        "token" => Some(ResponseType::Token),
+        "code" => Some(ResponseType::Code),
+        "id_token" => Some(ResponseType::IdToken),
         _ => None,
     };
-    let names_issuer = policy_enabled(&call.context, OAuthPolicy::NamesIssuer).await?;
-    let back = Back {
+    let names_issuer = policy_enabled(&request.context, OAuthPolicy::NamesIssuer).await?;
+    let back = RedirectTarget {
         redirect_uri: redirect_uri.clone(),
         state: form.get("state").map(str::to_owned),
-        separator: if wanted == Some(Wanted::Code) {
+        separator: if wanted == Some(ResponseType::Code) {
             '?'
         } else {
             '#'
         },
-        issuer: names_issuer.then(|| call.cell_url()),
+        issuer: names_issuer.then(|| request.cell_url()),
     };
     if response_type.is_empty() {
         return Err(Refusal::Client(back, Code::ResponseTypeMissing));
@@ -89,25 +90,31 @@ pub async fn read(call: &CellRequest, form: Form) -> Result<Request, Refusal> {
     let Some(wanted) = wanted else {
         return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
     };
-    let most = &call.call.unit.settings().auth.scope_code;
+    let most = &request.unit.settings().auth.scope_code;
     let asked = scope::parse(form.raw("scope").unwrap_or_default());
     let scopes = scope::restrict(&asked, most);
-    if wanted == Wanted::IdToken && scopes.first().map(String::as_str) != Some(scope::OPENID) {
-        return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
-    }
-    if wanted == Wanted::Token
-        && policy_enabled(&call.context, OAuthPolicy::RefusesImplicit).await?
+    if wanted == ResponseType::IdToken && scopes.first().map(String::as_str) != Some(scope::OPENID)
     {
         return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
     }
-    let pkce = policy_enabled(&call.context, OAuthPolicy::RequiresPkce).await?;
+    if wanted == ResponseType::Token
+        && policy_enabled(&request.context, OAuthPolicy::RefusesImplicit).await?
+    {
+        return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
+    }
+    if wanted == ResponseType::Token
+        && policy_enabled(&request.context, OAuthPolicy::RefusesImplicit).await?
+    {
+        return Err(Refusal::Client(back, Code::ResponseTypeUnsupported));
+    }
+    let pkce = policy_enabled(&request.context, OAuthPolicy::RequiresPkce).await?;
     if !challenge_fits(&form, wanted, pkce) {
         return Err(Refusal::Client(back, Code::CodeChallenge));
     }
     if form.is_true("cancel_flg") {
         return Err(Refusal::Client(back, Code::AuthzCancelled));
     }
-    Ok(Request {
+    Ok(AuthorizationRequest {
         form,
         wanted,
         response_type,
@@ -172,9 +179,9 @@ fn plain_url(text: &str) -> Option<Url> {
 }
 
 /// Whether the challenge (RFC 7636) is absent where it may be, or one of SHA-256.
-fn challenge_fits(form: &Form, wanted: Wanted, required: bool) -> bool {
+fn challenge_fits(form: &Form, wanted: ResponseType, required: bool) -> bool {
     let Some(challenge) = form.get("code_challenge") else {
-        return !(required && wanted == Wanted::Code)
+        return !(required && wanted == ResponseType::Code)
             && form.get("code_challenge_method").is_none();
     };
     let digits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -263,11 +270,12 @@ mod tests {
     #[test]
     fn challenges() {
         let good = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-        let fits =
-            |pairs: &[(&str, &str)], required| challenge_fits(&form(pairs), Wanted::Code, required);
+        let fits = |pairs: &[(&str, &str)], required| {
+            challenge_fits(&form(pairs), ResponseType::Code, required)
+        };
         assert!(fits(&[], false));
         assert!(!fits(&[], true));
-        assert!(challenge_fits(&form(&[]), Wanted::Token, true));
+        assert!(challenge_fits(&form(&[]), ResponseType::Token, true));
         let s256 = ("code_challenge_method", "S256");
         assert!(fits(&[("code_challenge", good), s256], true));
         assert!(!fits(&[("code_challenge", good)], false));

@@ -7,15 +7,15 @@ use personium_model::{Acl, CellContext, Resource, properties, roles};
 use personium_types::{Code, Error, Operation, Result};
 
 use super::xml_limits;
-use crate::answer::{self, Answer, WithHeader};
 use crate::request_context::{CellRequest, RequestContext};
+use crate::response::{self, Response, WithHeader};
 
 /// ACL of a box or of something in it.
 pub(super) async fn handle(
-    mut call: RequestContext,
+    mut request: RequestContext,
     resource: Resource,
     target: Target,
-) -> Result<Answer> {
+) -> Result<Response> {
     resource.permit(&target, Operation::WriteAcl)?;
     if !target.exists() {
         return Err(resource.not_found());
@@ -28,42 +28,45 @@ pub(super) async fn handle(
     }
     drop(target);
     let list = read(
-        &mut call,
+        &mut request,
         &resource.context,
         AclLevel::Box,
         &resource.box_name,
     )
     .await?;
     let etag = properties::set_acl(&resource, &list).await?;
-    Ok(answer::status(StatusCode::OK).with(header::ETAG, &etag))
+    Ok(response::status(StatusCode::OK).with_header(header::ETAG, &etag))
 }
 
 /// ACL of a cell.
-pub(super) async fn handle_cell(call: CellRequest) -> Result<Answer> {
-    let CellRequest { mut call, context } = call;
+pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
+    let CellRequest {
+        mut request,
+        context,
+    } = request;
     let node = context.cell_node().await?;
     let now = &node.value.acl;
-    call.access.permit_cell(
-        call.unit.urls(),
+    request.access.permit_cell(
+        request.unit.urls(),
         context.cell(),
         now,
         Operation::WriteCellAcl,
     )?;
-    let list = read(&mut call, &context, AclLevel::Cell, "__").await?;
-    let (unit, access) = (call.unit.clone(), call.access.clone());
+    let list = read(&mut request, &context, AclLevel::Cell, "__").await?;
+    let (unit, access) = (request.unit.clone(), request.access.clone());
     let etag = properties::set_cell_acl(&unit, &context, &access, &list).await?;
-    Ok(answer::status(StatusCode::OK).with(header::ETAG, &etag))
+    Ok(response::status(StatusCode::OK).with_header(header::ETAG, &etag))
 }
 
 async fn read(
-    call: &mut RequestContext,
+    request: &mut RequestContext,
     context: &CellContext,
     level: AclLevel,
     box_name: &str,
 ) -> Result<Acl> {
-    let limits = xml_limits(call);
-    let body = call.read_body(limits.bytes).await?;
-    let unit = call.unit.clone();
+    let limits = xml_limits(request);
+    let body = request.read_body(limits.bytes).await?;
+    let unit = request.unit.clone();
     let base = format!(
         "{}__role/{box_name}/",
         unit.urls().cell(&context.cell().name)

@@ -7,17 +7,17 @@ use personium_model::node::Kind;
 use personium_model::{Resource, collection, file};
 use personium_types::{Code, Error, Operation, Result};
 
-use crate::answer::{self, Answer};
 use crate::request_context::RequestContext;
+use crate::response::{self, Response};
 
 /// DELETE of a file, a collection, or nothing.
 pub(super) async fn handle(
-    call: RequestContext,
+    request: RequestContext,
     resource: Resource,
     target: Target,
-) -> Result<Answer> {
-    let if_match = call.header("if-match").map(str::to_owned);
-    let header = call.header(RECURSIVE).map(str::to_owned);
+) -> Result<Response> {
+    let if_match = request.header("if-match").map(str::to_owned);
+    let header = request.header(RECURSIVE).map(str::to_owned);
     if !target.exists() {
         resource.permit(&target, Operation::Remove)?;
         return Err(resource.not_found());
@@ -32,7 +32,7 @@ pub(super) async fn handle(
         })?;
         collection::remove(&resource, recursive == Recursive::Yes).await?;
     }
-    Ok(answer::status(StatusCode::NO_CONTENT))
+    Ok(response::status(StatusCode::NO_CONTENT))
 }
 
 /// The header that asks for the deletion of a collection with its content.

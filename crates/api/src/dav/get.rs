@@ -10,29 +10,31 @@ use personium_model::node::{Kind, Node};
 use personium_types::{Code, Error, Operation, Result};
 
 use super::hrefs;
-use crate::answer::{self, Answer, WithHeader};
 use crate::body;
 use crate::request_context::RequestContext;
+use crate::response::{self, Response, WithHeader};
 
 /// GET of a collection, a file, or nothing.
 pub(super) async fn handle(
-    call: RequestContext,
+    request: RequestContext,
     resource: Resource,
     target: Target,
-) -> Result<Answer> {
+) -> Result<Response> {
     resource.permit(&target, Operation::Read)?;
     if !target.exists() {
         return Err(resource.not_found());
     }
     if target.node().value().kind != Kind::File {
         let text = format!("URL : {}\n", hrefs::node_url(resource.unit.urls(), &target));
-        return Ok(answer::content(StatusCode::OK, "text/plain", text));
+        return Ok(response::content(StatusCode::OK, "text/plain", text));
     }
-    let if_none_match = call.header("if-none-match").map(str::to_owned);
-    let range = call.header("range").map(str::to_owned);
+    let if_none_match = request.header("if-none-match").map(str::to_owned);
+    let range = request.header("range").map(str::to_owned);
     let tag = tag(target.node().value());
     if tag.is_unmodified(if_none_match.as_deref()) {
-        return Ok(answer::status(StatusCode::NOT_MODIFIED).with(header::ETAG, &tag.to_string()));
+        return Ok(
+            response::status(StatusCode::NOT_MODIFIED).with_header(header::ETAG, &tag.to_string())
+        );
     }
     send(file::open(&resource, &target).await?, range.as_deref())
 }
@@ -45,7 +47,7 @@ fn tag(node: &Node) -> ETag {
 }
 
 /// The answer with the whole file or the part that a `Range` header selects.
-fn send(opened: Opened, range: Option<&str>) -> Result<Answer> {
+fn send(opened: Opened, range: Option<&str>) -> Result<Response> {
     let node = opened.node;
     let size = node.file.as_ref().map_or(0, |f| f.length);
     let selected = select_range(range, size);
@@ -61,16 +63,16 @@ fn send(opened: Opened, range: Option<&str>) -> Result<Answer> {
         Content::Whole(bytes) => body::full(part(&bytes, first, length)),
         Content::Pieces(reader) => body::of_blob(reader, first, length),
     };
-    let mut out = answer::with_body(status, body)
-        .with(header::CONTENT_LENGTH, &length.to_string())
-        .with(header::ETAG, &tag(&node).to_string())
-        .with(header::ACCEPT_RANGES, "bytes");
+    let mut out = response::with_body(status, body)
+        .with_header(header::CONTENT_LENGTH, &length.to_string())
+        .with_header(header::ETAG, &tag(&node).to_string())
+        .with_header(header::ACCEPT_RANGES, "bytes");
     if let Some(media_type) = node.file.as_ref().and_then(|f| f.media_type.as_deref()) {
-        out = out.with(header::CONTENT_TYPE, media_type);
+        out = out.with_header(header::CONTENT_TYPE, media_type);
     }
     if let RangeAnswer::Part { first, last } = selected {
         let range = format!("bytes {first}-{last}/{size}");
-        out = out.with(header::CONTENT_RANGE, &range);
+        out = out.with_header(header::CONTENT_RANGE, &range);
     }
     Ok(out)
 }

@@ -9,25 +9,25 @@ use personium_model::{Resource, collection};
 use personium_types::{Code, Error, Result};
 
 use super::xml_limits;
-use crate::answer::{self, Answer, WithHeader};
 use crate::request_context::RequestContext;
+use crate::response::{self, Response, WithHeader};
 
 /// MKCOL on nothing makes a collection; on anything else it is refused.
 pub(super) async fn handle(
-    mut call: RequestContext,
+    mut request: RequestContext,
     resource: Resource,
     target: Target,
-) -> Result<Answer> {
+) -> Result<Response> {
     collection::check_create(&resource, &target)?;
     drop(target);
-    let kind = if call.has_body() {
-        let limits = xml_limits(&call);
-        let body = call.read_body(limits.bytes).await?;
+    let kind = if request.has_body() {
+        let limits = xml_limits(&request);
+        let body = request.read_body(limits.bytes).await?;
         match mkcol::parse(&body, &limits) {
             Ok(kind) => kind,
             Err(MkcolError::ResourceType { reason, first_prop }) => {
                 let text = mkcol_refused(first_prop.as_deref(), reason);
-                return Ok(answer::content(
+                return Ok(response::content(
                     StatusCode::FORBIDDEN,
                     "application/xml",
                     text,
@@ -45,5 +45,5 @@ pub(super) async fn handle(
         CollectionKind::Stream => Kind::Stream,
     };
     let etag = collection::create(&resource, kind).await?;
-    Ok(answer::status(StatusCode::CREATED).with(header::ETAG, &etag))
+    Ok(response::status(StatusCode::CREATED).with_header(header::ETAG, &etag))
 }

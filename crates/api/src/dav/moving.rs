@@ -7,56 +7,56 @@ use personium_model::locate::Target;
 use personium_model::relocation::{self, Destination};
 use personium_types::{Code, Error, Result};
 
-use crate::answer::{self, Answer, WithHeader};
 use crate::request_context::{Path, RequestContext};
+use crate::response::{self, Response, WithHeader};
 
 /// MOVE of a file or collection.
 pub(super) async fn handle(
-    call: RequestContext,
+    request: RequestContext,
     resource: Resource,
     target: Target,
-) -> Result<Answer> {
+) -> Result<Response> {
     relocation::check_source(&resource, &target)?;
     drop(target);
-    let to = destination(&call, &resource)?;
-    drop(call);
+    let to = destination(&request, &resource)?;
+    drop(request);
     let moved = relocation::relocate(&resource, &to).await?;
     let status = if moved.created {
         StatusCode::CREATED
     } else {
         StatusCode::NO_CONTENT
     };
-    Ok(answer::status(status)
-        .with(header::LOCATION, &to.url)
-        .with(header::ETAG, &moved.etag))
+    Ok(response::status(status)
+        .with_header(header::LOCATION, &to.url)
+        .with_header(header::ETAG, &moved.etag))
 }
 
-fn destination(call: &RequestContext, resource: &Resource) -> Result<Destination> {
-    let depth = call.header("depth");
+fn destination(request: &RequestContext, resource: &Resource) -> Result<Destination> {
+    let depth = request.header("depth");
     check_move_depth(depth).map_err(|_| Error::new(Code::Depth).with(depth.unwrap_or_default()))?;
-    let overwrite = call.header("overwrite");
+    let overwrite = request.header("overwrite");
     let overwrite = Overwrite::of_header(overwrite).map_err(|_| invalid("Overwrite", overwrite))?;
-    let url = call
+    let url = request
         .header("destination")
         .filter(|url| !url.is_empty())
         .ok_or_else(|| Error::new(Code::HeaderMissing).with("Destination"))?;
-    if url == call.url {
+    if url == request.url {
         return Err(Error::new(Code::DestinationIsSource).with(url));
     }
     let segments =
-        segments(call, resource, url).ok_or_else(|| invalid("Destination", Some(url)))?;
+        segments(request, resource, url).ok_or_else(|| invalid("Destination", Some(url)))?;
     Ok(Destination {
         segments,
         url: url.to_owned(),
         overwrite: overwrite == Overwrite::Replace,
-        if_match: call.header("if-match").map(str::to_owned),
+        if_match: request.header("if-match").map(str::to_owned),
     })
 }
 
 /// The decoded path below the box that a URL names; `None` if it is not in this box, or the box itself.
-fn segments(call: &RequestContext, resource: &Resource, url: &str) -> Option<Vec<String>> {
-    let http = call.unit.urls().resolve(url)?;
-    let (cell, path) = call.unit.urls().split(&http)?;
+fn segments(request: &RequestContext, resource: &Resource, url: &str) -> Option<Vec<String>> {
+    let http = request.unit.urls().resolve(url)?;
+    let (cell, path) = request.unit.urls().split(&http)?;
     if cell != resource.context.cell().name || path.contains(['?', '#']) {
         return None;
     }

@@ -15,22 +15,22 @@ use self::listing::Listing;
 use self::printer::{Inherited, Printer};
 use super::hrefs::NodeUrls;
 use super::xml_limits;
-use crate::answer::Answer;
 use crate::request_context::{CellRequest, RequestContext};
+use crate::response::Response;
 
 /// PROPFIND of a box or of something in it.
 pub(super) async fn handle(
-    mut call: RequestContext,
+    mut request: RequestContext,
     resource: Resource,
     target: Target,
-) -> Result<Answer> {
+) -> Result<Response> {
     resource.permit(&target, Operation::ReadProperties)?;
     if !target.exists() {
         return Err(resource.not_found());
     }
-    check_body(&mut call).await?;
-    let depth = depth(call.header("depth"))?;
-    drop(call);
+    check_body(&mut request).await?;
+    let depth = depth(request.header("depth"))?;
+    drop(request);
     let urls = resource.unit.urls();
     let lists = resource.permit(&target, Operation::ReadAcl).is_ok();
     let info = &target.target_box;
@@ -60,21 +60,25 @@ pub(super) async fn handle(
 }
 
 /// PROPFIND of a cell. Its boxes are never listed.
-pub(super) async fn handle_cell(call: CellRequest) -> Result<Answer> {
-    let CellRequest { mut call, context } = call;
+pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
+    let CellRequest {
+        mut request,
+        context,
+    } = request;
     let cell = context.cell();
     let node = context.cell_node().await?;
     let (node, list) = (&node.value, &node.value.acl);
-    let unit = call.unit.clone();
-    call.access
+    let unit = request.unit.clone();
+    request
+        .access
         .permit_cell(unit.urls(), cell, list, Operation::ReadCellProperties)?;
-    check_body(&mut call).await?;
-    depth(Some(call.header("depth").unwrap_or("0")))?;
-    let lists = call
+    check_body(&mut request).await?;
+    depth(Some(request.header("depth").unwrap_or("0")))?;
+    let lists = request
         .access
         .permit_cell(unit.urls(), cell, list, Operation::ReadCellAcl)
         .is_ok();
-    drop(call);
+    drop(request);
     let names = match lists {
         true => Some(RoleNames::relative_to(&context, None).await?),
         false => None,
@@ -94,10 +98,10 @@ pub(super) async fn handle_cell(call: CellRequest) -> Result<Answer> {
     Listing::start(printer, href, node, None).answer().await
 }
 
-async fn check_body(call: &mut RequestContext) -> Result<()> {
-    if call.has_body() {
-        let limits = xml_limits(call);
-        let body = call.read_body(limits.bytes).await?;
+async fn check_body(request: &mut RequestContext) -> Result<()> {
+    if request.has_body() {
+        let limits = xml_limits(request);
+        let body = request.read_body(limits.bytes).await?;
         propfind::parse(&body, &limits).map_err(|e| Error::new(Code::DavXml).with_source(e))?;
     }
     Ok(())

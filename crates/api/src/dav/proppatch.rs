@@ -9,15 +9,15 @@ use personium_model::properties::{self, Patched};
 use personium_types::{Code, Error, Operation, Result};
 
 use super::{hrefs, xml_limits};
-use crate::answer::{self, Answer, WithHeader};
 use crate::request_context::{CellRequest, RequestContext};
+use crate::response::{self, Response, WithHeader};
 
 /// PROPPATCH of a box or of something in it.
 pub(super) async fn handle(
-    mut call: RequestContext,
+    mut request: RequestContext,
     resource: Resource,
     target: Target,
-) -> Result<Answer> {
+) -> Result<Response> {
     resource.permit(&target, Operation::WriteProperties)?;
     if !target.exists() {
         return Err(resource.not_found());
@@ -27,29 +27,32 @@ pub(super) async fn handle(
     }
     let href = hrefs::node_url(resource.unit.urls(), &target);
     drop(target);
-    let patch = read(&mut call).await?;
+    let patch = read(&mut request).await?;
     let patched = properties::patch(&resource, &patch).await?;
     Ok(answer(&href, &patched))
 }
 
 /// PROPPATCH of a cell.
-pub(super) async fn handle_cell(call: CellRequest) -> Result<Answer> {
-    let href = call.cell_url();
-    let CellRequest { mut call, context } = call;
-    call.access.permit_manage(
-        call.unit.urls(),
+pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
+    let href = request.cell_url();
+    let CellRequest {
+        mut request,
+        context,
+    } = request;
+    request.access.permit_manage(
+        request.unit.urls(),
         context.cell(),
         Operation::WriteCellProperties,
     )?;
-    let patch = read(&mut call).await?;
-    let (unit, access) = (call.unit.clone(), call.access.clone());
+    let patch = read(&mut request).await?;
+    let (unit, access) = (request.unit.clone(), request.access.clone());
     let patched = properties::patch_cell(&unit, &context, &access, &patch).await?;
     Ok(answer(&href, &patched))
 }
 
-async fn read(call: &mut RequestContext) -> Result<PropPatch> {
-    let limits = xml_limits(call);
-    let body = call.read_body(limits.bytes).await?;
+async fn read(request: &mut RequestContext) -> Result<PropPatch> {
+    let limits = xml_limits(request);
+    let body = request.read_body(limits.bytes).await?;
     proppatch::parse(&body, &limits).map_err(|error| {
         let code = match error {
             PropPatchError::NotXml(_) | PropPatchError::WrongRoot => Code::DavXml,
@@ -59,12 +62,12 @@ async fn read(call: &mut RequestContext) -> Result<PropPatch> {
     })
 }
 
-fn answer(href: &str, patched: &Patched) -> Answer {
+fn answer(href: &str, patched: &Patched) -> Response {
     let text = proppatch_answer(
         href,
         patched.done.iter().map(String::as_str),
         patched.missing.iter().map(String::as_str),
     );
-    answer::content(StatusCode::MULTI_STATUS, "application/xml", text)
-        .with(header::ETAG, &patched.etag)
+    response::content(StatusCode::MULTI_STATUS, "application/xml", text)
+        .with_header(header::ETAG, &patched.etag)
 }

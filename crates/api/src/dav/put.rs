@@ -7,20 +7,20 @@ use personium_model::file::{self, Upload};
 use personium_model::locate::Target;
 use personium_types::{Code, Error, Result};
 
-use crate::answer::{self, Answer, WithHeader};
 use crate::request_context::RequestContext;
+use crate::response::{self, Response, WithHeader};
 
 /// PUT on a file or on nothing. Checks come before the body is received, and again when it is stored.
 pub(super) async fn handle(
-    mut call: RequestContext,
+    mut request: RequestContext,
     resource: Resource,
     target: Target,
-) -> Result<Answer> {
-    let if_match = call.header("if-match").map(str::to_owned);
-    let media_type = call.header("content-type").map(str::to_owned);
+) -> Result<Response> {
+    let if_match = request.header("if-match").map(str::to_owned);
+    let media_type = request.header("content-type").map(str::to_owned);
     let checked = file::check_put(&resource, &target, if_match.as_deref()).await?;
     drop(target);
-    let announced = call.announced_length();
+    let announced = request.announced_length();
     if let Some(max) = resource
         .unit
         .settings()
@@ -30,7 +30,7 @@ pub(super) async fn handle(
     {
         return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
     }
-    let mut body = call.take_body();
+    let mut body = request.take_body();
     let mut upload = Upload::new(&resource.unit, &resource);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).with_source(e))?;
@@ -45,5 +45,5 @@ pub(super) async fn handle(
     } else {
         StatusCode::NO_CONTENT
     };
-    Ok(answer::status(status).with(header::ETAG, &stored.etag))
+    Ok(response::status(status).with_header(header::ETAG, &stored.etag))
 }

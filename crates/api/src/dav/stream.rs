@@ -8,9 +8,9 @@ use personium_model::node::Node;
 use personium_types::{Code, Operation, Result};
 use personium_xml::{Element, Limits};
 
-use crate::answer::Answer;
 use crate::preflight;
 use crate::request_context::RequestContext;
+use crate::response::Response;
 
 /// What a name in a stream collection stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,17 +21,17 @@ enum Channel {
 
 /// A request to a queue or topic: refused unless it is registered, and then because nothing carries messages.
 pub(super) fn handle(
-    call: &RequestContext,
+    request: &RequestContext,
     resource: &Resource,
     target: &Target,
-) -> Result<Answer> {
+) -> Result<Response> {
     let (channel, name) = match target.rest.as_slice() {
         [kind, name] if kind == "queue" => (Channel::Queue, name),
         [kind, name] if kind == "topic" => (Channel::Topic, name),
         _ => return Err(Code::NoSuchPath.into()),
     };
     let may = |operation| resource.permit(target, operation);
-    match (call.method.as_str(), channel) {
+    match (request.method.as_str(), channel) {
         ("OPTIONS", _) => {
             may(Operation::OptionsStream)?;
             let mut methods = "OPTIONS".to_owned();
@@ -51,7 +51,7 @@ pub(super) fn handle(
     if !is_registered(target.node().value(), channel, name) {
         return Err(resource.not_found());
     }
-    if call.method == http::Method::GET && channel == Channel::Topic {
+    if request.method == http::Method::GET && channel == Channel::Topic {
         return Err(Code::MethodNotAllowed.into());
     }
     Err(Code::BrokerDisabled.into())

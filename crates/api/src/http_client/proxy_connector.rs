@@ -255,8 +255,9 @@ mod tests {
                 let read = stream.read(&mut head).await.unwrap();
                 tell.send(String::from_utf8_lossy(&head[..read]).into_owned())
                     .unwrap();
-                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nby";
-                stream.write_all(answer).await.unwrap();
+                let response =
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nby";
+                stream.write_all(response).await.unwrap();
             }
         });
         let http_client = HttpClient::new(&Settings {

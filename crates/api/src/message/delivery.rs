@@ -32,12 +32,12 @@ const VERSION: &str = "x-personium-version";
 /// # Errors
 /// 500 if one of them cannot be reached, or all together take too long. Others may have the message then.
 pub(super) async fn deliver(
-    call: &RequestContext,
+    request: &RequestContext,
     context: &CellContext,
     message: &OutgoingMessage,
 ) -> Result<Vec<DeliveryResult>> {
     let deliveries = stream::iter(message.recipients.iter().cloned())
-        .map(|to| deliver_one(call, context, message, to))
+        .map(|to| deliver_one(request, context, message, to))
         .buffered(AT_ONCE)
         .try_collect();
     tokio::time::timeout(PATIENCE, deliveries)
@@ -46,51 +46,51 @@ pub(super) async fn deliver(
 }
 
 async fn deliver_one(
-    call: &RequestContext,
+    request: &RequestContext,
     context: &CellContext,
     message: &OutgoingMessage,
     to: String,
 ) -> Result<DeliveryResult> {
-    let unit = &call.unit;
+    let unit = &request.unit;
     let unreachable = || Error::new(Code::MessageUndelivered).with(to.as_str());
-    let token = issue::delivery_token(unit, context, &call.access, &to, TOKEN_LIFE)?;
+    let token = issue::delivery_token(unit, context, &request.access, &to, TOKEN_LIFE)?;
     let from = unit.urls().cell(&context.cell().name);
     let letter = Bytes::from(message.delivery_body(&from, &to));
-    let mut request = Request::post(format!("{to}__message/port"))
+    let mut delivery = Request::post(format!("{to}__message/port"))
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .header(header::ACCEPT, "application/json")
         .header(header::CONTENT_TYPE, "application/json");
-    if let Some(version) = call.headers.get(VERSION) {
-        request = request.header(VERSION, version);
+    if let Some(version) = request.headers.get(VERSION) {
+        delivery = delivery.header(VERSION, version);
     }
-    let request = request
+    let delivery = delivery
         .body(letter)
         .map_err(|e| unreachable().with_source(e))?;
-    let answer = if loopback::is_own(unit, &to) {
-        loopback::send(Origin::of(call), request, ANSWER_MAX).await?
+    let response = if loopback::is_own(unit, &to) {
+        loopback::send(Origin::of(request), delivery, ANSWER_MAX).await?
     } else {
-        let asked = call
+        let asked = request
             .http_client
-            .ask(request, UrlTrust::CellOwner, ANSWER_MAX)
+            .ask(delivery, UrlTrust::CellOwner, ANSWER_MAX)
             .await;
         asked.map_err(|e| unreachable().with_source(e))?
     };
     Ok(DeliveryResult {
-        code: answer.status.as_str().to_owned(),
-        reason: reason(&answer),
+        code: response.status.as_str().to_owned(),
+        reason: reason(&response),
         to,
     })
 }
 
 /// What an answer says: the message of an error, or what its status means.
-fn reason(answer: &Fetched) -> String {
-    if answer.status.as_u16() == 201 {
+fn reason(response: &Fetched) -> String {
+    if response.status.as_u16() == 201 {
         return "Created.".to_owned();
     }
-    let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+    let body: Option<serde_json::Value> = serde_json::from_slice(&response.body).ok();
     let told = body
         .as_ref()
         .and_then(|body| body.get("message")?.get("value")?.as_str());
-    let usual = answer.status.canonical_reason().unwrap_or_default();
+    let usual = response.status.canonical_reason().unwrap_or_default();
     told.unwrap_or(usual).chars().take(REASON_MAX).collect()
 }

@@ -1,6 +1,6 @@
-//! `$links`: links as such.
+//! `$links`: links between entities.
 
-use http::{Method, StatusCode};
+use http::Method;
 use personium_model::keys::ControlSet;
 use personium_model::odata::{self, Association, SetRef};
 use personium_odata::body::{LinkBodyError, read_link};
@@ -10,80 +10,84 @@ use personium_odata::path::parse_link_uri;
 use personium_odata::query::{Options, Page};
 use personium_types::{Code, Error, Result};
 
-use super::service::{Service, no_content, version_2};
+use super::request::ODataRequest;
+use super::response::{json_or_script, no_content, version_2};
 use super::service_authorizer::AccessKind;
-use super::{faults, read};
-use crate::answer::{self, Answer};
+use super::{errors, read};
 use crate::preflight;
+use crate::response::Response;
 
 /// A request to `{Set}({key})/$links/{navigation}` or `.../{navigation}({target})`.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn links(
-    service: &mut Service,
+    request: &mut ODataRequest,
     set: &SetRef,
     key: &EntityKey,
     navigation: &str,
     target: Option<KeyText>,
-) -> Result<Answer> {
-    let method = service.call.method.clone();
+) -> Result<Response> {
+    let method = request.method.clone();
     if method == Method::OPTIONS {
-        service
-            .gate
-            .permit_link_options(&service.root, &service.call.access)?;
+        request.permit_link_options()?;
         return Ok(preflight::allow("OPTIONS, GET, DELETE, PUT, POST"));
     }
-    let Some(association) = service.root.association(set, navigation) else {
-        let doing = if method == Method::GET {
-            AccessKind::Reading
+    let Some(association) = request.root.association(set, navigation) else {
+        let kind = if method == Method::GET {
+            AccessKind::Read
         } else {
-            AccessKind::Writing
+            AccessKind::Write
         };
-        service
-            .gate
-            .permit(&service.root, &service.call.access, set, doing)?;
-        return Err(unknown(service, navigation, &method).await?);
+        request.permit(set, kind)?;
+        return Err(unknown_navigation(request, navigation, &method).await?);
     };
     match (method, target) {
-        (Method::GET, None) => list(service, &association, key).await,
+        (Method::GET, None) => list(request, &association, key).await,
         (Method::GET, Some(_)) => {
-            service.both(&association, AccessKind::Reading)?;
+            request.permit_association(&association, AccessKind::Read)?;
             Err(Code::KeyForNavigation.into())
         }
-        (Method::POST, None) => add(service, &association, key).await,
+        (Method::POST, None) => add(request, &association, key).await,
         (Method::POST, Some(_)) => {
-            service.both(&association, AccessKind::Writing)?;
+            request.permit_association(&association, AccessKind::Write)?;
             Err(Code::KeyForNavigation.into())
         }
-        (Method::DELETE, Some(target)) => remove(service, &association, key, &target).await,
+        (Method::DELETE, Some(target)) => remove(request, &association, key, &target).await,
         (Method::PUT | Method::DELETE, None) => {
-            service.both(&association, AccessKind::Writing)?;
+            request.permit_association(&association, AccessKind::Write)?;
             Err(Code::KeyForLinksMissing.into())
         }
         (Method::PUT, Some(_)) => {
-            service.both(&association, AccessKind::Writing)?;
+            request.permit_association(&association, AccessKind::Write)?;
             Err(Code::NotImplementedMethod.into())
         }
         _ => Err(Code::MethodNotAllowed.into()),
     }
 }
 
-/// An unknown navigation property. The body of a POST is looked at first: its set cannot fit the property, unless
-/// that is named after a set without association.
-async fn unknown(service: &mut Service, navigation: &str, method: &Method) -> Result<Error> {
+/// The error for an unknown navigation property. The body of a POST is checked first: the set in it cannot be the one of the
+/// property, unless the property has the name of a set without association.
+async fn unknown_navigation(
+    request: &mut ODataRequest,
+    navigation: &str,
+    method: &Method,
+) -> Result<Error> {
     if method == Method::POST {
-        let bytes = service.body().await?;
+        let bytes = request.body().await?;
         let named = navigation
             .strip_prefix('_')
-            .and_then(|name| service.root.set(name).ok());
+            .and_then(|name| request.root.set(name).ok());
         match named {
-            Some(set) => target_in(service, &set, &bytes)?,
+            Some(set) => target_in(request, &set, &bytes)?,
             None => return Ok(Error::new(Code::FieldFormat).with("uri")),
         };
     }
     Ok(Code::NoSuchAssociation.into())
 }
 
-/// Whether a pair of sets is linked by keys alone.
-fn is_fixed(association: &Association) -> bool {
+/// Whether the links of an association are parts of keys, so that they cannot be added or removed.
+fn is_part_of_key(association: &Association) -> bool {
     use ControlSet::{
         AssociationEnd, ComplexType, ComplexTypeProperty, EntityType, ExtRole, Property, Relation,
     };
@@ -101,21 +105,25 @@ fn is_fixed(association: &Association) -> bool {
     .any(|&(a, b)| pair == (Some(a), Some(b)) || pair == (Some(b), Some(a)))
 }
 
-async fn list(service: &Service, association: &Association, key: &EntityKey) -> Result<Answer> {
-    service.both(association, AccessKind::Reading)?;
-    let options = Options::parse(&service.call.query);
-    let limits = read::limits(&service.call.unit.settings().odata);
-    let page = Page::parse(&options, &limits).map_err(|f| faults::query(&f))?;
-    let source = odata::find(&service.root, &association.source_set, key)
+async fn list(
+    request: &ODataRequest,
+    association: &Association,
+    key: &EntityKey,
+) -> Result<Response> {
+    request.permit_association(association, AccessKind::Read)?;
+    let options = Options::parse(&request.query);
+    let limits = read::limits(&request.unit.settings().odata);
+    let page = Page::parse(&options, &limits).map_err(|f| errors::query(&f))?;
+    let source = odata::find(&request.root, &association.source_set, key)
         .await?
         .ok_or(Code::NoSuchEntity)?;
     let (skip, top) = (page.skip as usize, page.top as usize);
-    let found = odata::list_links(&service.root, association, &source, skip, top).await?;
+    let found = odata::list_links(&request.root, association, &source, skip, top).await?;
     let urls: Vec<String> = found
         .iter()
         .map(|e| {
             json::entity_url(
-                &service.base,
+                &request.base,
                 &association.target_set.entity_type,
                 &e.properties,
                 KeyStyle::Plain,
@@ -124,44 +132,42 @@ async fn list(service: &Service, association: &Association, key: &EntityKey) -> 
         .collect();
     let mut out = String::new();
     json::push_links(&mut out, urls.iter().map(String::as_str));
-    Ok(version_2(match options.get("$callback") {
-        Some(name) => answer::content(
-            StatusCode::OK,
-            "text/javascript;charset=utf-8",
-            json::with_callback(name, &out),
-        ),
-        None => answer::content(StatusCode::OK, "application/json;charset=utf-8", out),
-    }))
+    let response = json_or_script(out, options.get("$callback"));
+    Ok(version_2(response))
 }
 
-async fn add(service: &mut Service, association: &Association, key: &EntityKey) -> Result<Answer> {
-    let permit = service.both(association, AccessKind::Writing)?;
-    if is_fixed(association) {
+async fn add(
+    request: &mut ODataRequest,
+    association: &Association,
+    key: &EntityKey,
+) -> Result<Response> {
+    let permit = request.permit_association(association, AccessKind::Write)?;
+    if is_part_of_key(association) {
         return Err(Code::NoSuchAssociation.into());
     }
-    let bytes = service.body().await?;
-    let target = target_of(service, association, &bytes)?;
-    odata::add_link(&service.root, &permit, association, key, &target).await?;
+    let bytes = request.body().await?;
+    let target = target_of(request, association, &bytes)?;
+    odata::add_link(&request.root, &permit, association, key, &target).await?;
     Ok(no_content(None))
 }
 
 /// The key of the entity that a link body names.
 pub(super) fn target_of(
-    service: &Service,
+    request: &ODataRequest,
     association: &Association,
     bytes: &[u8],
 ) -> Result<EntityKey> {
-    target_in(service, &association.target_set, bytes)
+    target_in(request, &association.target_set, bytes)
 }
 
 /// The key of the entity of a set that a link body names.
-fn target_in(service: &Service, there: &SetRef, bytes: &[u8]) -> Result<EntityKey> {
+fn target_in(request: &ODataRequest, there: &SetRef, bytes: &[u8]) -> Result<EntityKey> {
     let bad = || Error::new(Code::FieldFormat).with("uri");
-    let uri = read_link(bytes).map_err(|fault| match fault {
+    let uri = read_link(bytes).map_err(|error| match error {
         LinkBodyError::Parse => Error::new(Code::JsonParse),
         LinkBodyError::Uri => bad(),
     })?;
-    let (set, key) = parse_link_uri(&service.base, &uri).map_err(|_| bad())?;
+    let (set, key) = parse_link_uri(&request.base, &uri).map_err(|_| bad())?;
     if set != there.name() {
         return Err(bad());
     }
@@ -169,18 +175,18 @@ fn target_in(service: &Service, there: &SetRef, bytes: &[u8]) -> Result<EntityKe
 }
 
 async fn remove(
-    service: &Service,
+    request: &ODataRequest,
     association: &Association,
     key: &EntityKey,
     target: &KeyText,
-) -> Result<Answer> {
-    let permit = service.both(association, AccessKind::Writing)?;
-    if is_fixed(association) {
+) -> Result<Response> {
+    let permit = request.permit_association(association, AccessKind::Write)?;
+    if is_part_of_key(association) {
         return Err(Code::NoSuchAssociation.into());
     }
     let target = target
         .resolve(&association.target_set.entity_type)
         .map_err(|_| Code::LinkKeyParse)?;
-    odata::remove_link(&service.root, &permit, association, key, &target).await?;
+    odata::remove_link(&request.root, &permit, association, key, &target).await?;
     Ok(no_content(None))
 }

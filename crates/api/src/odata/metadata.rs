@@ -6,57 +6,60 @@ use personium_odata::query::Options;
 use personium_odata::{control, edmx, negotiate, service_doc};
 use personium_types::{Code, Error, Result};
 
-use super::service::{Service, version_1};
+use super::request::ODataRequest;
+use super::response::version_1;
 use super::service_authorizer::ServiceAuthorizer;
-use crate::answer::{self, Answer};
 use crate::preflight;
+use crate::response::{self, Response};
 
-/// A request to `$metadata` of a root.
-pub(super) fn metadata(service: &Service) -> Result<Answer> {
-    let asks = match service.call.method {
+/// A request to `$metadata` of a service root.
+///
+/// # Errors
+/// The refusal of the request.
+pub(super) fn metadata(request: &ODataRequest) -> Result<Response> {
+    let is_options = match request.method {
         Method::GET => false,
         Method::OPTIONS => true,
-        _ => return Err(service.call.method_not_allowed()),
+        _ => return Err(request.method_not_allowed()),
     };
-    if asks || matches!(service.gate, ServiceAuthorizer::Collection { .. }) {
-        service
-            .gate
-            .permit_description(&service.root, &service.call.access)?;
+    if is_options || matches!(request.authorizer, ServiceAuthorizer::Collection { .. }) {
+        request.permit_description()?;
     }
-    if asks {
+    if is_options {
         return Ok(preflight::allow("OPTIONS, GET"));
     }
-    let options = Options::parse(&service.call.query);
-    let asks_service = match options.get("$format") {
+    let options = Options::parse(&request.query);
+    let wants_service_document = match options.get("$format") {
         Some(format) => format == "atomsvc",
-        None => negotiate::lists(service.call.header("accept"), "application/atomsvc+xml"),
+        None => negotiate::lists(request.header("accept"), "application/atomsvc+xml"),
     };
-    if matches!(service.root.scope(), RootScope::Data(_)) && asks_service {
-        let root = format!("{}$metadata/", service.base);
+    if matches!(request.root.scope(), RootScope::Data(_)) && wants_service_document {
+        let root = format!("{}$metadata/", request.base);
         return Ok(xml(service_doc::atom(control::schema(), &root)));
     }
-    Ok(xml(edmx::document(service.root.edm())))
+    Ok(xml(edmx::document(request.root.edm())))
 }
 
-/// The service document of a root.
-pub(super) fn service_document(service: &Service) -> Result<Answer> {
-    service
-        .gate
-        .permit_description(&service.root, &service.call.access)?;
-    let options = Options::parse(&service.call.query);
+/// The service document of a service root.
+///
+/// # Errors
+/// The refusal of the access check; [`Code::FormatUnknown`].
+pub(super) fn service_document(request: &ODataRequest) -> Result<Response> {
+    request.permit_description()?;
+    let options = Options::parse(&request.query);
     match options.get("$format") {
-        None => Ok(xml(service_doc::atom(service.root.edm(), &service.base))),
-        Some(format) if format.eq_ignore_ascii_case("json") => Ok(version_1(answer::content(
+        None => Ok(xml(service_doc::atom(request.root.edm(), &request.base))),
+        Some(format) if format.eq_ignore_ascii_case("json") => Ok(version_1(response::content(
             StatusCode::OK,
             "text/javascript;charset=utf-8",
-            service_doc::script(service.root.edm()),
+            service_doc::script(request.root.edm()),
         ))),
         Some(format) => Err(Error::new(Code::FormatUnknown).with(format)),
     }
 }
 
-fn xml(body: String) -> Answer {
-    version_1(answer::content(
+fn xml(body: String) -> Response {
+    version_1(response::content(
         StatusCode::OK,
         "application/xml;charset=utf-8",
         body,

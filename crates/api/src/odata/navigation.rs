@@ -1,5 +1,7 @@
 //! Entities through a navigation property.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use personium_model::odata::{self, Association, Creation, NavigationSource};
 use personium_odata::body::{Intent, Route};
@@ -8,46 +10,51 @@ use personium_odata::negotiate::{self, BodyFormat};
 use personium_odata::query::{ListKind, Options};
 use personium_types::{Code, Error, Result};
 
-use super::service::Service;
+use super::request::ODataRequest;
 use super::service_authorizer::AccessKind;
 use super::{read, write};
-use crate::answer::Answer;
 use crate::preflight;
+use crate::response::Response;
 
 /// A request to `{Set}({key})/{navigation}`.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn navigation(
-    service: &mut Service,
+    request: &mut ODataRequest,
     association: &Association,
     key: &EntityKey,
-) -> Result<Answer> {
-    match service.call.method {
-        Method::GET => list(service, association, key).await,
-        Method::POST => create(service, association, key).await,
+) -> Result<Response> {
+    match request.method {
+        Method::GET => list(request, association, key).await,
+        Method::POST => create(request, association, key).await,
         Method::OPTIONS => {
-            service
-                .gate
-                .permit_link_options(&service.root, &service.call.access)?;
+            request.permit_link_options()?;
             Ok(preflight::allow("OPTIONS, GET, POST"))
         }
-        _ => Err(service.call.method_not_allowed()),
+        _ => Err(request.method_not_allowed()),
     }
 }
 
-async fn list(service: &Service, association: &Association, key: &EntityKey) -> Result<Answer> {
-    service.both(association, AccessKind::Reading)?;
-    let accept = service.call.header("accept");
+async fn list(
+    request: &ODataRequest,
+    association: &Association,
+    key: &EntityKey,
+) -> Result<Response> {
+    request.permit_association(association, AccessKind::Read)?;
+    let accept = request.header("accept");
     if !negotiate::accepts_navigation(accept) {
         return Err(Error::new(Code::NotAcceptable).with(accept.unwrap_or_default()));
     }
     let there = &association.target_set;
-    let query = read::list_query(service, &service.call.query, there, ListKind::Navigation)?;
-    let source = odata::find(&service.root, &association.source_set, key)
+    let query = read::list_query(request, &request.query, there, ListKind::Navigation)?;
+    let source = odata::find(&request.root, &association.source_set, key)
         .await?
         .ok_or(Code::NoSuchEntity)?;
-    let page = odata::navigate(&service.root, association, &source, &query).await?;
-    let body = read::render_list(service, there, &query, &page, BodyFormat::Json).await?;
-    let options = Options::parse(&service.call.query);
-    Ok(read::list_answer(
+    let page = odata::navigate(&request.root, association, &source, &query).await?;
+    let body = read::render_list(request, there, &query, &page, BodyFormat::Json).await?;
+    let options = Options::parse(&request.query);
+    Ok(read::list_response(
         body,
         BodyFormat::Json,
         options.get("$callback"),
@@ -55,27 +62,16 @@ async fn list(service: &Service, association: &Association, key: &EntityKey) -> 
 }
 
 async fn create(
-    service: &mut Service,
+    request: &mut ODataRequest,
     association: &Association,
     key: &EntityKey,
-) -> Result<Answer> {
-    service.both(association, AccessKind::Writing)?;
+) -> Result<Response> {
+    request.permit_association(association, AccessKind::Write)?;
     let set = association.target_set.clone();
-    let permit = service.gate.permit(
-        &service.root,
-        &service.call.access,
-        &set,
-        AccessKind::Writing,
-    )?;
-    let bytes = service.body().await?;
-    let accepted = odata::accept(
-        &service.root,
-        &set,
-        &bytes,
-        Intent::Create,
-        Route::Navigation,
-    )
-    .await?;
+    let permit = request.permit(&set, AccessKind::Write)?;
+    let bytes = request.body().await?;
+    let (root, route) = (&request.root, Route::Navigation);
+    let accepted = odata::accept(root, &set, &bytes, Intent::Create, route).await?;
     let linked = NavigationSource {
         association: association.clone(),
         source: key.clone(),
@@ -83,11 +79,11 @@ async fn create(
     let creation = Creation {
         set: set.clone(),
         accepted,
-        hidden: std::collections::BTreeMap::new(),
+        hidden: BTreeMap::new(),
         navigation: Some(linked),
         exists: Code::LinkExists,
     };
-    let mut made = odata::create(&service.root, &permit, &[creation]).await?;
-    let entity = made.pop().unwrap_or_else(|| Err(Code::Unknown.into()))?;
-    write::created(service, &set, &entity, KeyStyle::Plain)
+    let mut created = odata::create(root, &permit, &[creation]).await?;
+    let entity = created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))?;
+    write::created(request, &set, &entity, KeyStyle::Plain)
 }

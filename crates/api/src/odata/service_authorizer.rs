@@ -1,16 +1,16 @@
-//! Which operation a request is.
+//! The operations that OData requests need.
 
 use std::sync::Arc;
 
 use personium_model::keys::ControlSet;
 use personium_model::locate::Target;
 use personium_model::node::Node;
-use personium_model::odata::{Entity, ServiceRoot, SetRef};
+use personium_model::odata::{Association, Entity, ServiceRoot, SetRef};
 use personium_model::records::Versioned;
 use personium_model::{Access, CellContext, Permit, cell};
-use personium_types::{Code, Operation, Result};
+use personium_types::{Operation, Result};
 
-/// What decides about access to a service root.
+/// The authorization rules of a service root.
 pub(crate) enum ServiceAuthorizer {
     /// Control objects of the unit: unit users only.
     Unit,
@@ -28,17 +28,17 @@ pub(crate) enum ServiceAuthorizer {
     },
 }
 
-/// What a request does.
+/// The kind of access to a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccessKind {
-    /// It looks.
-    Reading,
-    /// It changes something.
-    Writing,
+    /// The request reads.
+    Read,
+    /// The request changes something.
+    Write,
 }
 
-/// What reading and what writing a set is.
-fn of_set(set: ControlSet) -> (Operation, Operation) {
+/// The operations of reading and of writing a set.
+fn operations_of(set: ControlSet) -> (Operation, Operation) {
     use Operation as O;
     match set {
         ControlSet::Cell => (O::ReadCells, O::WriteCells),
@@ -60,20 +60,31 @@ fn of_set(set: ControlSet) -> (Operation, Operation) {
 }
 
 impl ServiceAuthorizer {
-    /// Lets a request read or write a set.
+    /// The rules of an OData collection.
+    pub(crate) fn collection(target: Target) -> Self {
+        Self::Collection {
+            target: Box::new(target),
+        }
+    }
+
+    /// Permits to read or write a set.
+    ///
+    /// # Errors
+    /// The refusal of the access check.
     pub(crate) fn permit(
         &self,
         root: &ServiceRoot,
         access: &Access,
         set: &SetRef,
-        doing: AccessKind,
+        kind: AccessKind,
     ) -> Result<Permit> {
-        let (read, write) = set
-            .control
-            .map_or((Operation::ReadEntities, Operation::WriteEntities), of_set);
-        let operation = match doing {
-            AccessKind::Reading => read,
-            AccessKind::Writing => write,
+        let (read, write) = set.control.map_or(
+            (Operation::ReadEntities, Operation::WriteEntities),
+            operations_of,
+        );
+        let operation = match kind {
+            AccessKind::Read => read,
+            AccessKind::Write => write,
         };
         self.permit_operation(root, access, operation)
     }
@@ -94,33 +105,40 @@ impl ServiceAuthorizer {
         }
     }
 
-    /// Lets a request follow or change a link between two sets, which needs the privileges of both. To see who read a
-    /// received message, and to mark it as read, that of messages is enough.
-    pub(crate) fn permit_both(
+    /// Permits to follow or change the links of an association, which needs the privileges of both sets. Between received
+    /// messages and accounts (the marks of who has read a message), the privilege for messages is enough.
+    ///
+    /// # Errors
+    /// The refusal of the access check.
+    pub(crate) fn permit_association(
         &self,
         root: &ServiceRoot,
         access: &Access,
-        (here, there): (&SetRef, &SetRef),
-        doing: AccessKind,
+        association: &Association,
+        kind: AccessKind,
     ) -> Result<Permit> {
         use ControlSet::{Account, ReceivedMessage};
+        let (here, there) = (&association.source_set, &association.target_set);
         match (here.control, there.control) {
             (Some(ReceivedMessage), Some(Account)) => {
-                return self.permit(root, access, here, doing);
+                return self.permit(root, access, here, kind);
             }
             (Some(Account), Some(ReceivedMessage)) => {
-                return self.permit(root, access, there, doing);
+                return self.permit(root, access, there, kind);
             }
             _ => {}
         }
-        let permit = self.permit(root, access, here, doing)?;
+        let permit = self.permit(root, access, here, kind)?;
         match self {
             Self::Unit | Self::Collection { .. } => Ok(permit),
-            Self::Cell { .. } => self.permit(root, access, there, doing),
+            Self::Cell { .. } => self.permit(root, access, there, kind),
         }
     }
 
-    /// Lets a request read what describes the service: service document, OPTIONS.
+    /// Permits to read the descriptions of the service: service document, OPTIONS.
+    ///
+    /// # Errors
+    /// The refusal of the access check.
     pub(crate) fn permit_description(&self, root: &ServiceRoot, access: &Access) -> Result<Permit> {
         let operation = match self {
             Self::Unit => Operation::DescribeUnitControl,
@@ -130,8 +148,11 @@ impl ServiceAuthorizer {
         self.permit_operation(root, access, operation)
     }
 
-    /// Lets a request use the data of a collection in some way, by reading or writing: the envelope of a batch, and what the
-    /// schema says.
+    /// Permits to use the data of a collection, by reading or by writing: a batch as a whole, and answers that disclose the
+    /// schema.
+    ///
+    /// # Errors
+    /// The refusal of the access check for reading.
     pub(crate) fn permit_use(&self, root: &ServiceRoot, access: &Access) -> Result<Permit> {
         self.permit_operation(root, access, Operation::ReadEntities)
             .or_else(|refusal| {
@@ -140,7 +161,10 @@ impl ServiceAuthorizer {
             })
     }
 
-    /// Lets a request ask for the methods of links between two sets.
+    /// Permits to ask for the methods of links between two sets.
+    ///
+    /// # Errors
+    /// The refusal of the access check.
     pub(crate) fn permit_link_options(
         &self,
         root: &ServiceRoot,
@@ -152,26 +176,12 @@ impl ServiceAuthorizer {
         }
     }
 
-    /// Whether a request may see a cell of the catalogue: a unit user sees only own ones.
-    pub(crate) fn shows(&self, root: &ServiceRoot, access: &Access, entity: &Entity) -> bool {
+    /// Whether a requester may see an entity: of the catalogue of cells, a unit user sees only own ones.
+    pub(crate) fn can_see(&self, root: &ServiceRoot, access: &Access, entity: &Entity) -> bool {
         match self {
             Self::Unit => cell::Cell::from_entity(&entity.id, &entity.stored, &entity.properties)
                 .is_none_or(|cell| access.manages(root.unit().urls(), &cell)),
             Self::Cell { .. } | Self::Collection { .. } => true,
-        }
-    }
-
-    /// Refuses a cell of the catalogue that belongs to another unit user.
-    pub(crate) fn check_owner(
-        &self,
-        root: &ServiceRoot,
-        access: &Access,
-        entity: &Entity,
-    ) -> Result<()> {
-        if self.shows(root, access, entity) {
-            Ok(())
-        } else {
-            Err(Code::NotCellOwner.into())
         }
     }
 }

@@ -16,137 +16,163 @@ use personium_odata::negotiate::{self, BodyFormat};
 use personium_odata::query::Options;
 use personium_types::{Code, Result};
 
-use super::account::credential;
-use super::faults;
-use super::service::{self, Service, no_content, shown, version_2};
+use super::credential::hash_credential;
+use super::errors;
+use super::request::ODataRequest;
+use super::response::{entity_view, etag, no_content, version_2};
 use super::service_authorizer::AccessKind;
-use crate::answer::{self, Answer, WithHeader};
+use crate::response::{self, Response, WithHeader};
 
 /// `POST {Set}`
-pub(super) async fn create(service: &mut Service, set: &SetRef) -> Result<Answer> {
-    let permit = service.gate.permit(
-        &service.root,
-        &service.call.access,
-        set,
-        AccessKind::Writing,
-    )?;
-    let bytes = service.body().await?;
-    let entity = store_new(service, set, &permit, &bytes).await?;
-    created(service, set, &entity, KeyStyle::Encoded)
+///
+/// # Errors
+/// The refusal of the request.
+pub(super) async fn create(request: &mut ODataRequest, set: &SetRef) -> Result<Response> {
+    let permit = request.permit(set, AccessKind::Write)?;
+    let bytes = request.body().await?;
+    let entity = store_new(request, set, &permit, &bytes).await?;
+    created(request, set, &entity, KeyStyle::Encoded)
 }
 
 async fn store_new(
-    service: &Service,
+    request: &ODataRequest,
     set: &SetRef,
     permit: &Permit,
     bytes: &[u8],
 ) -> Result<Entity> {
-    let accepted = odata::accept(&service.root, set, bytes, Intent::Create, Route::Direct).await?;
+    let accepted = odata::accept(&request.root, set, bytes, Intent::Create, Route::Direct).await?;
     let creation = Creation {
         set: set.clone(),
         accepted,
-        hidden: hidden_values(service, set).await?,
+        hidden: hidden_values(request, set).await?,
         navigation: None,
         exists: Code::EntityExists,
     };
-    let mut made = odata::create(&service.root, permit, &[creation]).await?;
-    made.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
+    let mut created = odata::create(&request.root, permit, &[creation]).await?;
+    created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
 }
 
-/// What is kept with a new entity without being shown.
-async fn hidden_values(service: &Service, set: &SetRef) -> Result<BTreeMap<String, String>> {
+/// The values that are stored with a new entity but not shown.
+async fn hidden_values(request: &ODataRequest, set: &SetRef) -> Result<BTreeMap<String, String>> {
     if set.control == Some(ControlSet::Cell)
-        && let Identity::UnitUser { subject, .. } = &service.call.access.identity
+        && let Identity::UnitUser { subject, .. } = &request.access.identity
     {
-        let urls = service.call.unit.urls();
+        let urls = request.unit.urls();
         let owner = urls.localize(subject).unwrap_or_else(|| subject.clone());
         return Ok(BTreeMap::from([(OWNER.to_owned(), owner)]));
     }
-    credential(service, set).await
+    hash_credential(request, set).await
 }
 
-/// The answer to a creation.
+/// The response to a creation.
+///
+/// # Errors
+/// [`Code::FormatUnknown`]
 pub(crate) fn created(
-    service: &Service,
+    request: &ODataRequest,
     set: &SetRef,
     entity: &Entity,
     location: KeyStyle,
-) -> Result<Answer> {
-    let options = Options::parse(&service.call.query);
-    let format = negotiate::choose_for_created(options.get("$format")).map_err(faults::format)?;
+) -> Result<Response> {
+    let options = Options::parse(&request.query);
+    let format = negotiate::choose_for_created(options.get("$format")).map_err(errors::format)?;
     let url = json::entity_url(
-        &service.base,
+        &request.base,
         &set.entity_type,
         &entity.properties,
         location,
     );
-    let entity_shown = shown(set, entity, Vec::new());
+    let entity_shown = entity_view(set, entity, Vec::new());
     let mut out = String::with_capacity(1024);
     let media_type = match format {
         BodyFormat::Json => {
-            JsonWriter::new(service.root.edm(), &service.base, Shape::Created)
+            JsonWriter::new(request.root.edm(), &request.base, Shape::Created)
                 .push_single(&mut out, &entity_shown);
             "application/json"
         }
         BodyFormat::Atom => {
-            let now = service.call.unit.now_ms();
-            out = AtomWriter::new(service.root.edm(), &service.base, Shape::Created, now)
+            let now = request.unit.now_ms();
+            out = AtomWriter::new(request.root.edm(), &request.base, Shape::Created, now)
                 .entry(&entity_shown);
             "application/atom+xml"
         }
     };
     Ok(
-        version_2(answer::content(StatusCode::CREATED, media_type, out))
-            .with(header::LOCATION, &url)
-            .with(header::ETAG, &service::etag(entity).to_string()),
+        version_2(response::content(StatusCode::CREATED, media_type, out))
+            .with_header(header::LOCATION, &url)
+            .with_header(header::ETAG, &etag(entity).to_string()),
     )
 }
 
 /// `PUT {Set}({key})`
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn replace(
-    service: &mut Service,
+    request: &mut ODataRequest,
     set: &SetRef,
     key: &EntityKey,
-) -> Result<Answer> {
-    change(service, set, key, Intent::Replace).await
+) -> Result<Response> {
+    change(request, set, key, Intent::Replace).await
 }
 
 /// `MERGE {Set}({key})`
-pub(super) async fn merge(service: &mut Service, set: &SetRef, key: &EntityKey) -> Result<Answer> {
-    change(service, set, key, Intent::Merge).await
+///
+/// # Errors
+/// The refusal of the request.
+pub(super) async fn merge(
+    request: &mut ODataRequest,
+    set: &SetRef,
+    key: &EntityKey,
+) -> Result<Response> {
+    change(request, set, key, Intent::Merge).await
 }
 
 async fn change(
-    service: &mut Service,
+    request: &mut ODataRequest,
     set: &SetRef,
     key: &EntityKey,
     intent: Intent,
-) -> Result<Answer> {
-    let permit = service.gate.permit(
-        &service.root,
-        &service.call.access,
-        set,
-        AccessKind::Writing,
-    )?;
-    let bytes = service.body().await?;
-    // A faulty precondition is told after a faulty body.
-    let if_match = service.if_match();
+) -> Result<Response> {
+    let permit = request.permit(set, AccessKind::Write)?;
+    let bytes = request.body().await?;
+    // An error of the body comes before an error of the precondition.
+    let if_match = request.if_match();
     if if_match.is_err() {
-        odata::accept(&service.root, set, &bytes, intent, Route::Direct).await?;
+        odata::accept(&request.root, set, &bytes, intent, Route::Direct).await?;
     }
-    let etag = store_change(service, set, key, &permit, (&bytes, intent, if_match?)).await?;
+    let edit = EntityEdit {
+        body: &bytes,
+        intent,
+        if_match: if_match?,
+    };
+    let etag = store_change(request, set, key, &permit, edit).await?;
     Ok(no_content(Some(&etag)))
 }
 
-/// Changes an entity as a body says; gives its new ETag.
+/// A change of an entity as a client sends it.
+pub(super) struct EntityEdit<'a> {
+    /// The JSON document.
+    pub(super) body: &'a [u8],
+    /// Whether it replaces the entity or is merged into it.
+    pub(super) intent: Intent,
+    /// The precondition.
+    pub(super) if_match: IfMatch,
+}
+
+/// Stores a change of an entity. Returns its new ETag.
+///
+/// # Errors
+/// The refusal of the change.
 pub(super) async fn store_change(
-    service: &Service,
+    request: &ODataRequest,
     set: &SetRef,
     key: &EntityKey,
     permit: &Permit,
-    (bytes, intent, if_match): (&[u8], Intent, IfMatch),
+    edit: EntityEdit<'_>,
 ) -> Result<String> {
-    let accepted = odata::accept(&service.root, set, bytes, intent, Route::Direct).await?;
+    let intent = edit.intent;
+    let accepted = odata::accept(&request.root, set, edit.body, intent, Route::Direct).await?;
     let cannot_merge = matches!(
         set.control,
         Some(ControlSet::Property | ControlSet::ComplexType | ControlSet::ComplexTypeProperty)
@@ -157,48 +183,34 @@ pub(super) async fn store_change(
     let change = Change {
         accepted,
         intent,
-        hidden: credential(service, set).await?,
-        if_match,
+        hidden: hash_credential(request, set).await?,
+        if_match: edit.if_match,
     };
-    let check = |entity: &Entity| {
-        service
-            .gate
-            .check_owner(&service.root, &service.call.access, entity)
-    };
-    let done = odata::update(&service.root, permit, set, key, &change, &check).await?;
-    Ok(done.etag())
+    let check = |entity: &Entity| request.check_owner(entity);
+    let updated = odata::update(&request.root, permit, set, key, &change, &check).await?;
+    Ok(updated.etag())
 }
 
 /// `DELETE {Set}({key})`
-pub(super) async fn delete(service: &Service, set: &SetRef, key: &EntityKey) -> Result<Answer> {
-    let permit = service.gate.permit(
-        &service.root,
-        &service.call.access,
-        set,
-        AccessKind::Writing,
-    )?;
-    let check = |entity: &Entity| {
-        service
-            .gate
-            .check_owner(&service.root, &service.call.access, entity)
-    };
-    let if_match = service.if_match();
-    if set.control != Some(ControlSet::Cell) {
-        odata::delete(&service.root, &permit, set, key, if_match?, &check).await?;
-        return Ok(no_content(None));
+///
+/// # Errors
+/// The refusal of the request.
+pub(super) async fn delete(
+    request: &ODataRequest,
+    set: &SetRef,
+    key: &EntityKey,
+) -> Result<Response> {
+    let permit = request.permit(set, AccessKind::Write)?;
+    let check = |entity: &Entity| request.check_owner(entity);
+    let if_match = request.if_match();
+    if set.control == Some(ControlSet::Cell)
+        && let Err(refusal) = if_match
+    {
+        // Of a cell, existence and owner are checked before the precondition is read.
+        let found = odata::find(&request.root, set, key).await?;
+        check(&found.ok_or(Code::NoSuchEntity)?)?;
+        return Err(refusal);
     }
-    // Of a cell, existence, owner and emptiness come before the precondition.
-    let (wanted, fault) = match if_match {
-        Ok(wanted) => (wanted, None),
-        Err(fault) => (personium_odata::etag::IfMatch::Any, Some(fault)),
-    };
-    if let Some(fault) = fault {
-        let found = odata::find(&service.root, set, key)
-            .await?
-            .ok_or(Code::NoSuchEntity)?;
-        check(&found)?;
-        return Err(fault);
-    }
-    odata::delete(&service.root, &permit, set, key, wanted, &check).await?;
+    odata::delete(&request.root, &permit, set, key, if_match?, &check).await?;
     Ok(no_content(None))
 }

@@ -15,9 +15,9 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:saml2-
 ///
 /// # Errors
 /// 400 with the first thing that is wrong about its authentication.
-pub fn authenticate(call: &CellRequest, form: &Form) -> Result<Option<String>> {
-    let unit = &call.call.unit;
-    let header = call.call.headers.get(header::AUTHORIZATION);
+pub fn authenticate(request: &CellRequest, form: &Form) -> Result<Option<String>> {
+    let unit = &request.unit;
+    let header = request.headers.get(header::AUTHORIZATION);
     let kind = form.get("client_assertion_type");
     let assertion = form.get("client_assertion");
     let id = form.get("client_id");
@@ -45,5 +45,5 @@ pub fn authenticate(call: &CellRequest, form: &Form) -> Result<Option<String>> {
     } else {
         return Ok(None);
     };
-    client::authenticate(unit, &call.cell_url(), &id, &secret).map(Some)
+    client::authenticate(unit, &request.cell_url(), &id, &secret).map(Some)
 }

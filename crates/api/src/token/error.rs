@@ -4,8 +4,8 @@ use http::{StatusCode, header};
 use personium_types::{Code, Error, Result};
 use serde_json::{Value, json};
 
-use crate::answer::{self, Answer, WithHeader};
 use crate::error;
+use crate::response::{self, Response, WithHeader};
 
 /// The word that OAuth2 has for a refusal; `None` for what is no concern of OAuth2.
 fn word(refusal: &Error) -> Option<&str> {
@@ -54,23 +54,23 @@ pub fn body(refusal: &Error) -> Option<Value> {
 ///
 /// # Errors
 /// The refusal itself, if it is no concern of OAuth2.
-pub fn render(refusal: Error, realm: &str, request_key: &str) -> Result<Answer> {
+pub fn render(refusal: Error, realm: &str, request_key: &str) -> Result<Response> {
     match body(&refusal) {
         Some(body) => {
             error::log(&refusal, request_key);
             let out = respond(refusal.code(), &body, realm);
-            Ok(error::with_patience(out, &refusal))
+            Ok(error::with_retry_after(out, &refusal))
         }
         None => Err(refusal),
     }
 }
 
 /// The answer with a body for a code; a challenge where a client may try again with Basic credentials.
-pub fn respond(code: Code, body: &Value, realm: &str) -> Answer {
+pub fn respond(code: Code, body: &Value, realm: &str) -> Response {
     let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let out = answer::json(status, body);
+    let out = response::json(status, body);
     match code {
-        Code::ClientAuthRequired | Code::PasswordChangeRequired => out.and(
+        Code::ClientAuthRequired | Code::PasswordChangeRequired => out.append_header(
             header::WWW_AUTHENTICATE,
             &format!("Basic realm=\"{realm}\""),
         ),

@@ -13,12 +13,12 @@ use personium_types::{Code, Result};
 
 use super::form::Form;
 use super::oidc;
-use super::reply::{self, Extras};
-use crate::answer::Answer;
+use super::response::{self, TokenExtras};
 use crate::request_context::CellRequest;
+use crate::response::Response;
 
 /// A token request whose common parameters were understood.
-pub struct Request {
+pub struct TokenRequest {
     /// All parameters.
     pub form: Form,
     /// The URL that the access token shall be made for.
@@ -34,16 +34,16 @@ pub struct Request {
 }
 
 /// Carries out the grant that a request names.
-pub async fn dispatch(call: &CellRequest, request: &Request) -> Result<Answer> {
-    match request.form.raw("grant_type").unwrap_or_default() {
-        "password" => password(call, request).await,
-        "refresh_token" => refresh(call, request).await,
-        "urn:ietf:params:oauth:grant-type:saml2-bearer" => assertion(call, request).await,
-        "authorization_code" => code(call, request).await,
+pub async fn dispatch(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
+    match token_request.form.raw("grant_type").unwrap_or_default() {
+        "password" => password(request, token_request).await,
+        "refresh_token" => refresh(request, token_request).await,
+        "urn:ietf:params:oauth:grant-type:saml2-bearer" => assertion(request, token_request).await,
+        "authorization_code" => code(request, token_request).await,
         other => {
-            let providers = &call.call.unit.settings().auth.oidc;
+            let providers = &request.unit.settings().auth.oidc;
             match providers.iter().find(|p| p.grant_type == other) {
-                Some(provider) => oidc::handle(call, request, provider).await,
+                Some(provider) => oidc::handle(request, token_request, provider).await,
                 None => Err(Code::GrantType.into()),
             }
         }
@@ -51,71 +51,75 @@ pub async fn dispatch(call: &CellRequest, request: &Request) -> Result<Answer> {
 }
 
 /// The scopes that a request asks for.
-pub fn wanted_scopes(request: &Request) -> Vec<String> {
-    scope::parse(request.form.raw("scope").unwrap_or_default())
+pub fn wanted_scopes(token_request: &TokenRequest) -> Vec<String> {
+    scope::parse(token_request.form.raw("scope").unwrap_or_default())
 }
 
 /// The scopes that who logs in with credentials of its own is granted.
-pub async fn granted_ropc(call: &CellRequest, request: &Request) -> Result<Vec<String>> {
-    let most = &call.call.unit.settings().auth.scope_ropc;
-    granted(call, &wanted_scopes(request), most).await
+pub async fn granted_ropc(
+    request: &CellRequest,
+    token_request: &TokenRequest,
+) -> Result<Vec<String>> {
+    let most = &request.unit.settings().auth.scope_ropc;
+    granted(request, &wanted_scopes(token_request), most).await
 }
 
-async fn password(call: &CellRequest, request: &Request) -> Result<Answer> {
-    if policy_enabled(&call.context, OAuthPolicy::RefusesPassword).await? {
+async fn password(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
+    if policy_enabled(&request.context, OAuthPolicy::RefusesPassword).await? {
         return Err(Code::GrantType.into());
     }
-    let form = &request.form;
+    let form = &token_request.form;
     let attempt = LoginRequest {
         name: form.required("username")?,
         password: form.required("password")?,
-        client_address: call.call.client,
+        client_address: request.client,
         channel: LoginChannel::Grant,
     };
     if form.is_true("p_owner") {
         return Err(Code::OwnerNotAllowed.into());
     }
-    match login::login(&call.call.unit, &call.context, &attempt).await? {
+    match login::login(&request.unit, &request.context, &attempt).await? {
         LoginOutcome::Refused => Err(Code::AuthnFailed.into()),
         LoginOutcome::PasswordChangeRequired(login) => {
             let history = login.history;
-            let grant = resident(request, login.account, wanted_scopes(request));
-            reply::password_change(call, request, &grant, Some(history))
+            let grant = resident(token_request, login.account, wanted_scopes(token_request));
+            response::password_change(request, token_request, &grant, Some(history))
         }
         LoginOutcome::Authenticated(login) => {
-            let extras = Extras {
+            let extras = TokenExtras {
                 history: Some(login.history),
                 id_token: None,
             };
-            let scopes = granted_ropc(call, request).await?;
-            let grant = resident(request, login.account, scopes);
-            reply::tokens(call, request, &grant, extras).await
+            let scopes = granted_ropc(request, token_request).await?;
+            let grant = resident(token_request, login.account, scopes);
+            response::tokens(request, token_request, &grant, extras).await
         }
     }
 }
 
 /// What an account of the cell is granted.
-pub fn resident(request: &Request, account: Account, scopes: Vec<String>) -> Grant {
+pub fn resident(token_request: &TokenRequest, account: Account, scopes: Vec<String>) -> Grant {
     Grant {
         subject: TokenSubject::Resident {
             id: account.id,
             account: account.name,
             token_generation: account.token_generation,
         },
-        schema: request.schema.clone(),
+        schema: token_request.schema.clone(),
         scopes,
         family: None,
     }
 }
 
-async fn granted(call: &CellRequest, wanted: &[String], most: &[String]) -> Result<Vec<String>> {
-    scope::grant(call.call.unit.urls(), &call.context, wanted, most).await
+async fn granted(request: &CellRequest, wanted: &[String], most: &[String]) -> Result<Vec<String>> {
+    scope::grant(request.unit.urls(), &request.context, wanted, most).await
 }
 
-async fn refresh(call: &CellRequest, request: &Request) -> Result<Answer> {
-    let unit = &call.call.unit;
-    let text = request.form.get("refresh_token").unwrap_or_default();
-    let token = cell_token::open(unit, &call.context, text).map_err(|_| Code::GrantTokenParse)?;
+async fn refresh(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
+    let unit = &request.unit;
+    let text = token_request.form.get("refresh_token").unwrap_or_default();
+    let token =
+        cell_token::open(unit, &request.context, text).map_err(|_| Code::GrantTokenParse)?;
     let is_resident = match token.kind {
         LocalKind::ResidentRefresh => true,
         LocalKind::VisitorRefresh => false,
@@ -125,14 +129,14 @@ async fn refresh(call: &CellRequest, request: &Request) -> Result<Answer> {
         return Err(Code::GrantTokenExpired.into());
     }
     let bound_to = token.schema.as_deref().filter(|s| !s.is_empty());
-    match (bound_to, request.schema.as_deref()) {
+    match (bound_to, token_request.schema.as_deref()) {
         (Some(_), None) => return Err(Code::ClientAuthRequired.into()),
         (bound, authenticated) if bound != authenticated => {
             return Err(Code::ClientMismatch.into());
         }
         _ => {}
     }
-    if request.form.is_true("p_owner") {
+    if token_request.form.is_true("p_owner") {
         return Err(match is_resident {
             true => Code::OwnerNotAllowed.into(),
             false => Code::OwnerRefused.into(),
@@ -143,11 +147,12 @@ async fn refresh(call: &CellRequest, request: &Request) -> Result<Answer> {
     {
         return Err(Code::GrantTokenSignature.into());
     }
-    if is_resident && !bearer::is_still_valid(unit, &call.context, &token).await? {
+    if is_resident && !bearer::is_still_valid(unit, &request.context, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     let rotates = unit.settings().auth.rotate_refresh;
-    if rotates && !one_time_tokens::consume_refresh_token(unit, &call.context, text, &token).await?
+    if rotates
+        && !one_time_tokens::consume_refresh_token(unit, &request.context, text, &token).await?
     {
         return Err(Code::GrantTokenExpired.into());
     }
@@ -157,7 +162,7 @@ async fn refresh(call: &CellRequest, request: &Request) -> Result<Answer> {
         family: token.extra.get(issue::FAMILY_CLAIM).cloned(),
         subject: holder(token),
     };
-    reply::tokens(call, request, &grant, Extras::default()).await
+    response::tokens(request, token_request, &grant, TokenExtras::default()).await
 }
 
 /// Who holds a refresh token or a code.
@@ -177,13 +182,13 @@ fn holder(mut token: LocalToken) -> TokenSubject {
     }
 }
 
-async fn assertion(call: &CellRequest, request: &Request) -> Result<Answer> {
-    let unit = &call.call.unit;
+async fn assertion(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
+    let unit = &request.unit;
     let now = unit.now_ms();
     let refuse = |e| client::assertion_error(e, Code::GrantTokenParse, Code::GrantTokenSignature);
-    let text = request.form.get("assertion").unwrap_or_default();
+    let text = token_request.form.get("assertion").unwrap_or_default();
     let token = saml::parse(text).map_err(refuse)?;
-    if request.form.is_true("p_owner") {
+    if token_request.form.is_true("p_owner") {
         return Err(Code::OwnerRefused.into());
     }
     let token = token
@@ -192,7 +197,7 @@ async fn assertion(call: &CellRequest, request: &Request) -> Result<Answer> {
     if token.expired_at(now) {
         return Err(Code::GrantTokenExpired.into());
     }
-    if !is_for(&token.target, &call.cell_url()) {
+    if !is_for(&token.target, &request.cell_url()) {
         return Err(Code::GrantTokenTarget.into());
     }
     if !visitor::issuer_may_assert(unit.urls(), &token.issuer, &token.subject) {
@@ -200,8 +205,8 @@ async fn assertion(call: &CellRequest, request: &Request) -> Result<Answer> {
     }
     let most = &unit.settings().auth.scope_assertion;
     let grant = Grant {
-        scopes: granted(call, &token.scopes, most).await?,
-        schema: request.schema.clone(),
+        scopes: granted(request, &token.scopes, most).await?,
+        schema: token_request.schema.clone(),
         subject: TokenSubject::Visitor {
             subject: token.subject,
             issuer: token.issuer,
@@ -210,7 +215,7 @@ async fn assertion(call: &CellRequest, request: &Request) -> Result<Answer> {
         },
         family: None,
     };
-    reply::tokens(call, request, &grant, Extras::default()).await
+    response::tokens(request, token_request, &grant, TokenExtras::default()).await
 }
 
 /// Whether a target is this cell: authority and path are equal, the scheme may differ.
@@ -230,15 +235,15 @@ fn is_for(target: &str, cell_url: &str) -> bool {
     }
 }
 
-async fn code(call: &CellRequest, request: &Request) -> Result<Answer> {
-    let unit = &call.call.unit;
-    let text = request.form.get("code").unwrap_or_default();
-    let opened = cell_token::open_as(unit, &call.context, text, LocalKind::GrantCode);
+async fn code(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
+    let unit = &request.unit;
+    let text = token_request.form.get("code").unwrap_or_default();
+    let opened = cell_token::open_as(unit, &request.context, text, LocalKind::GrantCode);
     let token = opened.map_err(|_| Code::CodeParse)?;
-    let Some(schema) = &request.schema else {
+    let Some(schema) = &token_request.schema else {
         return Err(Code::ClientAuthRequired.into());
     };
-    if request.form.is_true("p_owner") {
+    if token_request.form.is_true("p_owner") {
         return Err(Code::OwnerRefused.into());
     }
     if token.expired_at(unit.now_ms()) {
@@ -247,12 +252,12 @@ async fn code(call: &CellRequest, request: &Request) -> Result<Answer> {
     if token.schema.as_deref().map(client::id_of) != Some(client::id_of(schema)) {
         return Err(Code::ClientMismatch.into());
     }
-    if !bearer::is_still_valid(unit, &call.context, &token).await? {
+    if !bearer::is_still_valid(unit, &request.context, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
-    check_code_binding(&token, &request.form)?;
+    check_code_binding(&token, &token_request.form)?;
     let once = unit.settings().auth.single_use_codes;
-    if once && !one_time_tokens::consume_code(unit, &call.context, text, &token).await? {
+    if once && !one_time_tokens::consume_code(unit, &request.context, text, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     let id_token = if token.scopes.iter().any(|s| s == scope::OPENID) {
@@ -261,7 +266,7 @@ async fn code(call: &CellRequest, request: &Request) -> Result<Answer> {
             audience: client::id_of(schema),
             nonce: token.extra.get(issue::NONCE_CLAIM).map(String::as_str),
         };
-        Some(id_token::issue(unit, &call.context, &claims).await?)
+        Some(id_token::issue(unit, &request.context, &claims).await?)
     } else {
         None
     };
@@ -271,11 +276,11 @@ async fn code(call: &CellRequest, request: &Request) -> Result<Answer> {
         family: None,
         subject: holder(token),
     };
-    let extras = Extras {
+    let extras = TokenExtras {
         history: None,
         id_token,
     };
-    reply::tokens(call, request, &grant, extras).await
+    response::tokens(request, token_request, &grant, extras).await
 }
 
 /// A code is good only for who began the login: with the verifier of its challenge (RFC 7636 section 4.6), and the

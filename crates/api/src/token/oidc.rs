@@ -11,11 +11,11 @@ use personium_types::{Code, Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::grant::{self, Request};
-use super::reply::{self, Extras};
-use crate::answer::Answer;
+use super::grant::{self, TokenRequest};
+use super::response::{self, TokenExtras};
 use crate::http_client::{HttpClient, UrlTrust};
 use crate::request_context::CellRequest;
+use crate::response::Response;
 
 /// Bytes that a discovery document or a key set may have.
 const DOCUMENT_MAX: usize = 1 << 20;
@@ -48,28 +48,28 @@ struct Discovery {
 
 /// Tokens for the account that the provider says has logged in.
 pub async fn handle(
-    call: &CellRequest,
-    request: &Request,
+    request: &CellRequest,
+    token_request: &TokenRequest,
     provider: &OidcProvider,
-) -> Result<Answer> {
-    let Some(id_token) = request.form.get("id_token") else {
+) -> Result<Response> {
+    let Some(id_token) = token_request.form.get("id_token") else {
         return Err(refused("invalid_request", "id_token is missing"));
     };
-    let name = account_name(call, provider, id_token).await?;
-    let found = account::find(&call.context, &name).await?;
+    let name = account_name(request, provider, id_token).await?;
+    let found = account::find(&request.context, &name).await?;
     let account = found.filter(|account| account.has_type(&provider.account_type));
     let account = account.ok_or(Code::AuthnFailed)?;
     match account.status {
         AccountStatus::Deactivated => Err(Code::AuthnFailed.into()),
         AccountStatus::PasswordChangeRequired => {
-            let wanted = grant::wanted_scopes(request);
-            let grant = grant::resident(request, account, wanted);
-            reply::password_change(call, request, &grant, None)
+            let wanted = grant::wanted_scopes(token_request);
+            let grant = grant::resident(token_request, account, wanted);
+            response::password_change(request, token_request, &grant, None)
         }
         AccountStatus::Active => {
-            let scopes = grant::granted_ropc(call, request).await?;
-            let grant = grant::resident(request, account, scopes);
-            reply::tokens(call, request, &grant, Extras::default()).await
+            let scopes = grant::granted_ropc(request, token_request).await?;
+            let grant = grant::resident(token_request, account, scopes);
+            response::tokens(request, token_request, &grant, TokenExtras::default()).await
         }
     }
 }
@@ -80,12 +80,12 @@ fn refused(word: &str, why: &str) -> Error {
 
 /// The account name in a token that is signed by the provider, for a client that is trusted, and not expired.
 async fn account_name(
-    call: &CellRequest,
+    request: &CellRequest,
     provider: &OidcProvider,
     id_token: &str,
 ) -> Result<String> {
-    let now = call.call.unit.now_ms();
-    let http_client = &call.call.http_client;
+    let now = request.unit.now_ms();
+    let http_client = &request.http_client;
     let known = http_client
         .providers
         .find(http_client, &provider.config_url, now)

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use personium_api::{Body, Operator, Service};
+use personium_api::{AdminHooks, ApiService, Body};
 use personium_model::auth::UnitKeys;
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
@@ -45,12 +45,12 @@ pub const NEW_TOP_MAX: u32 = 1_234;
 /// An operator who shows one setting, and has changed the largest page.
 struct Operations(Settings);
 
-impl Operator for Operations {
+impl AdminHooks for Operations {
     fn settings(&self) -> Vec<(String, String)> {
         vec![("a setting".to_owned(), "its value".to_owned())]
     }
 
-    fn waiting(&self) -> Vec<String> {
+    fn pending_restart(&self) -> Vec<String> {
         vec!["another setting".to_owned()]
     }
 
@@ -65,7 +65,7 @@ impl Operator for Operations {
 #[derive(Clone)]
 pub struct World {
     pub unit: Arc<Unit>,
-    pub service: Service,
+    pub service: ApiService,
     pub records: Arc<MemoryRecords>,
     pub blobs: Arc<MemoryBlobs>,
     clock: Arc<Ticks>,
@@ -119,7 +119,7 @@ impl World {
         let operations = Arc::new(Operations(settings.clone()));
         let unit = Arc::new(Unit::new(ports, urls, settings, keys));
         Self {
-            service: Service::new(unit.clone()).with_admin_hooks(operations),
+            service: ApiService::new(unit.clone()).with_admin_hooks(operations),
             unit,
             records,
             blobs,
@@ -167,7 +167,7 @@ impl World {
     fn running(&self, unit: Unit) -> Self {
         let unit = Arc::new(unit);
         Self {
-            service: Service::new(unit.clone()),
+            service: ApiService::new(unit.clone()),
             unit,
             ..self.clone()
         }

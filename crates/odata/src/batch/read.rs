@@ -64,8 +64,9 @@ fn check_sums(parts: &[Part<'_>], limits: &BatchLimits) -> Result<(), BatchError
     }
 }
 
-/// The boundary parameter of `multipart/mixed`.
-fn boundary_of(content_type: &str) -> Option<&str> {
+/// The boundary parameter of a `Content-Type` header; `None` unless it is that of `multipart/mixed`.
+#[must_use]
+pub fn boundary_of(content_type: &str) -> Option<&str> {
     let (media_type, parameters) = content_type.split_once(';')?;
     if !media_type.trim().eq_ignore_ascii_case("multipart/mixed") {
         return None;

@@ -11,9 +11,9 @@ use personium_model::node::Node;
 use personium_types::Result;
 
 use super::printer::{Printer, Printing, Shown};
-use crate::answer::{self, Answer, WithHeader};
-use crate::body::{self, BoxError, PIECE};
+use crate::body::{self, BoxError, CHUNK_BYTES};
 use crate::dav::hrefs::member_url;
+use crate::response::{self, Response, WithHeader};
 
 /// An answer that is still being written.
 pub struct Listing {
@@ -50,7 +50,7 @@ impl Listing {
     }
 
     /// The answer. What fits into one piece is sent as a whole.
-    pub async fn answer(mut self) -> Result<Answer> {
+    pub async fn answer(mut self) -> Result<Response> {
         let etag = std::mem::take(&mut self.etag);
         let first = self.piece().await?;
         let body = if self.document.is_none() {
@@ -66,15 +66,15 @@ impl Listing {
             });
             body::of_stream(first.chain(rest))
         };
-        Ok(answer::with_body(StatusCode::MULTI_STATUS, body)
-            .with(header::CONTENT_TYPE, "application/xml")
-            .with(header::ETAG, &etag))
+        Ok(response::with_body(StatusCode::MULTI_STATUS, body)
+            .with_header(header::CONTENT_TYPE, "application/xml")
+            .with_header(header::ETAG, &etag))
     }
 
-    /// The next piece of the document. It is longer than [`PIECE`] by one entry, or by the dead properties of one
+    /// The next piece of the document. It is longer than [`CHUNK_BYTES`] by one entry, or by the dead properties of one
     /// resource, at most.
     async fn piece(&mut self) -> Result<Bytes> {
-        while self.out.len() < PIECE
+        while self.out.len() < CHUNK_BYTES
             && let Some(document) = &self.document
         {
             if let Some(mut open) = self.open.take() {

@@ -11,14 +11,14 @@ use personium_types::{Code, Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::error;
-use super::grant::Request;
+use super::grant::TokenRequest;
 use crate::access::{self, COOKIE};
-use crate::answer::{self, Answer, WithHeader};
 use crate::request_context::CellRequest;
+use crate::response::{self, Response, WithHeader};
 
 /// What is told besides the tokens.
 #[derive(Debug, Default)]
-pub struct Extras {
+pub struct TokenExtras {
     /// The history of the account, after a login.
     pub history: Option<LoginHistory>,
     /// The ID token.
@@ -27,39 +27,44 @@ pub struct Extras {
 
 /// The tokens of a grant.
 pub async fn tokens(
-    call: &CellRequest,
-    request: &Request,
+    request: &CellRequest,
+    token_request: &TokenRequest,
     grant: &Grant,
-    extras: Extras,
-) -> Result<Answer> {
-    let (unit, context) = (&call.call.unit, &call.context);
-    let cell_url = call.cell_url();
-    let (access_token, target) = match (&request.target, &grant.subject) {
+    extras: TokenExtras,
+) -> Result<Response> {
+    let (unit, context) = (&request.unit, &request.context);
+    let cell_url = request.cell_url();
+    let (access_token, target) = match (&token_request.target, &grant.subject) {
         (Some(target), _) => {
             let token = grant
-                .trans_cell_token(unit, context, target, request.expires)
+                .trans_cell_token(unit, context, target, token_request.expires)
                 .await?;
             (token, Some(target.clone()))
         }
         (None, holder) => {
-            let token = grant.access_token(unit, context, request.expires).await?;
+            let token = grant
+                .access_token(unit, context, token_request.expires)
+                .await?;
             let is_resident = matches!(holder, TokenSubject::Resident { .. });
             (token, is_resident.then(|| cell_url.clone()))
         }
     };
     let mut body = Map::new();
     let mut cookie_header = None;
-    if request.cookie {
-        let (peer, header) = cookie(call, &access_token)?;
+    if token_request.cookie {
+        let (peer, header) = cookie(request, &access_token)?;
         body.insert("p_cookie_peer".to_owned(), peer.into());
         cookie_header = Some(header);
     }
     body.insert("access_token".to_owned(), access_token.into());
-    body.insert("expires_in".to_owned(), (request.expires / 1_000).into());
+    body.insert(
+        "expires_in".to_owned(),
+        (token_request.expires / 1_000).into(),
+    );
     body.insert("token_type".to_owned(), "Bearer".into());
-    let refresh_token = grant.refresh_token(unit, context, request.refresh_expires)?;
+    let refresh_token = grant.refresh_token(unit, context, token_request.refresh_expires)?;
     body.insert("refresh_token".to_owned(), refresh_token.into());
-    let refresh_seconds = request.refresh_expires / 1_000;
+    let refresh_seconds = token_request.refresh_expires / 1_000;
     body.insert(
         "refresh_token_expires_in".to_owned(),
         refresh_seconds.into(),
@@ -74,32 +79,32 @@ pub async fn tokens(
     if let Some(target) = &target {
         body.insert("p_target".to_owned(), target.as_str().into());
     }
-    let mut out =
-        answer::json(StatusCode::OK, &Value::Object(body)).with(header::CACHE_CONTROL, "no-store");
+    let mut out = response::json(StatusCode::OK, &Value::Object(body))
+        .with_header(header::CACHE_CONTROL, "no-store");
     if let Some(target) = target {
-        out = out.with(header::LOCATION, &format!("{target}__token"));
+        out = out.with_header(header::LOCATION, &format!("{target}__token"));
     }
     if let Some(header) = cookie_header {
-        out = out.and(header::SET_COOKIE, &header);
+        out = out.append_header(header::SET_COOKIE, &header);
     }
     Ok(out)
 }
 
 /// Tells that the password must be changed first, with the token that allows nothing else.
 pub fn password_change(
-    call: &CellRequest,
-    request: &Request,
+    request: &CellRequest,
+    token_request: &TokenRequest,
     grant: &Grant,
     history: Option<LoginHistory>,
-) -> Result<Answer> {
+) -> Result<Response> {
     let token = grant.resident_token(
-        &call.call.unit,
-        &call.context,
+        &request.unit,
+        &request.context,
         LocalKind::PasswordChange,
-        request.refresh_expires,
+        token_request.refresh_expires,
         BTreeMap::new(),
     )?;
-    let cell_url = call.cell_url();
+    let cell_url = request.cell_url();
     let refusal = Error::new(Code::PasswordChangeRequired);
     let mut body = match error::body(&refusal) {
         Some(Value::Object(body)) => body,
@@ -127,15 +132,15 @@ fn add_history(body: &mut Map<String, Value>, history: Option<LoginHistory>) {
 
 /// A new peer id, and the cookie that holds it and the token. Over `https` scripts cannot read the cookie, and pages
 /// of other sites may send it: they must know the peer id.
-fn cookie(call: &CellRequest, token: &str) -> Result<(String, String)> {
-    let url = call.cell_url();
+fn cookie(request: &CellRequest, token: &str) -> Result<(String, String)> {
+    let url = request.cell_url();
     let host = access::host_of(&url);
     let cookie = Cookie {
         peer: uuid::Uuid::new_v4().to_string(),
         token: token.to_owned(),
     };
-    let value = call
-        .call
+    let value = request
+        .request
         .unit
         .keys()
         .local_tokens
@@ -143,7 +148,7 @@ fn cookie(call: &CellRequest, token: &str) -> Result<(String, String)> {
         .map_err(Error::internal)?;
     let path = url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
     let mut header = format!("{COOKIE}={value};Version=0;Comment=;Domain={host};Path={path}");
-    if call.call.unit.urls().scheme() == "https" {
+    if request.unit.urls().scheme() == "https" {
         header.push_str(";Secure;HttpOnly;SameSite=None");
     }
     Ok((cookie.peer, header))

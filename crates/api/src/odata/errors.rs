@@ -1,4 +1,4 @@
-//! The codes for faults of paths and queries.
+//! The codes for errors of paths and queries.
 
 use personium_odata::filter::FilterError;
 use personium_odata::negotiate::FormatChoiceError;
@@ -7,8 +7,8 @@ use personium_odata::path::PathError;
 use personium_odata::query::QueryError;
 use personium_types::{Code, Error};
 
-pub(crate) fn path(fault: &PathError) -> Error {
-    match fault {
+pub(crate) fn path(error: &PathError) -> Error {
+    match error {
         PathError::NoMatch => Code::NoSuchPath,
         PathError::NoSet => Code::NoSuchSet,
         PathError::Key { .. } => Code::KeyParse,
@@ -17,8 +17,8 @@ pub(crate) fn path(fault: &PathError) -> Error {
     .into()
 }
 
-pub(crate) fn query(fault: &QueryError) -> Error {
-    match fault {
+pub(crate) fn query(error: &QueryError) -> Error {
+    match error {
         QueryError::NotInteger(name) => Error::new(Code::QueryParse).with(*name),
         QueryError::OutOfRange { name, value } => {
             Error::new(Code::QueryRange).with(*name).with(value)
@@ -28,13 +28,13 @@ pub(crate) fn query(fault: &QueryError) -> Error {
         QueryError::Expand => Code::ExpandParse.into(),
         QueryError::ExpandUnknown(name) => Error::new(Code::ExpandUnknown).with(name),
         QueryError::ExpandTooMany => Code::ExpandTooMany.into(),
-        QueryError::Filter(fault) => filter(fault),
-        QueryError::Order(fault) => order(fault),
+        QueryError::Filter(error) => filter(error),
+        QueryError::Order(error) => order(error),
     }
 }
 
-fn filter(fault: &FilterError) -> Error {
-    match fault {
+fn filter(error: &FilterError) -> Error {
+    match error {
         FilterError::Syntax => Code::FilterParse.into(),
         FilterError::Operator => Code::FilterOperator.into(),
         FilterError::Function => Code::FilterFunction.into(),
@@ -46,16 +46,16 @@ fn filter(fault: &FilterError) -> Error {
     }
 }
 
-fn order(fault: &OrderError) -> Error {
-    match fault {
+fn order(error: &OrderError) -> Error {
+    match error {
         OrderError::Syntax => Code::OrderbyParse.into(),
         OrderError::NoProperty => Code::FilterParse.into(),
         OrderError::List(_) => Code::OrderbyList.into(),
     }
 }
 
-pub(crate) fn format(fault: FormatChoiceError) -> Error {
-    match fault {
+pub(crate) fn format(error: FormatChoiceError) -> Error {
+    match error {
         FormatChoiceError::Option(value) => Error::new(Code::FormatUnknown).with(value),
         FormatChoiceError::Accept(value) => Error::new(Code::NotAcceptableOdata).with(value),
     }

@@ -1,0 +1,162 @@
+//! Dispatch of requests to a service root by path and method.
+
+use http::Method;
+use personium_model::keys::ControlSet;
+use personium_model::odata::{RootScope, SetRef};
+use personium_odata::key::{EntityKey, KeyText};
+use personium_odata::path::{PathError, Resource};
+use personium_types::{Code, Error, Result};
+
+use super::request::ODataRequest;
+use super::service_authorizer::AccessKind;
+use super::{batch, errors, links, metadata, navigation, read, write};
+use crate::preflight;
+use crate::response::Response;
+
+/// Carries out a request and begins again as long as the schema changes meanwhile.
+pub(super) async fn dispatch_with_retry(
+    request: &mut ODataRequest,
+    path: &str,
+) -> Result<Response> {
+    for _ in 0..super::MAX_SCHEMA_RETRIES {
+        // Boxed: held within this loop, the future would be part of the future of every request.
+        match Box::pin(dispatch(request, path)).await {
+            Err(refusal) if request.is_stale(&refusal).await? => request.refresh_schema().await?,
+            outcome => return outcome,
+        }
+    }
+    Err(Code::Conflict.into())
+}
+
+/// Carries out a request. `path` is the path below the root, still percent-encoded.
+pub(super) async fn dispatch(request: &mut ODataRequest, path: &str) -> Result<Response> {
+    let resource = match Resource::parse(path) {
+        Ok(resource) => resource,
+        Err(error) => return check_visible(request, Err(path_error(request, &error))),
+    };
+    match resource {
+        Resource::Root => root_document(request),
+        Resource::Metadata => metadata::metadata(request),
+        Resource::Batch => match (&request.method, request.root.scope()) {
+            (&Method::POST, RootScope::Data(_)) => batch::batch(request).await,
+            _ => Err(request.method_not_allowed()),
+        },
+        Resource::Set(set) => {
+            let set = find_set(request, &set)?;
+            on_set(request, set).await
+        }
+        Resource::Entity { set, key } => {
+            let (set, key) = find_key(request, &set, &key)?;
+            on_entity(request, set, key).await
+        }
+        Resource::Links {
+            set,
+            key,
+            navigation,
+            target,
+        } => {
+            let (set, key) = find_key(request, &set, &key)?;
+            links::links(request, &set, &key, &navigation, target).await
+        }
+        Resource::Navigation {
+            set,
+            key,
+            navigation,
+            target,
+        } => {
+            let (set, key) = find_key(request, &set, &key)?;
+            let association = request.root.association(&set, &navigation);
+            let association = association.ok_or_else(|| Code::NoSuchNavigation.into());
+            let association = check_visible(request, association)?;
+            if target.is_some() {
+                return check_visible(request, Err(Code::KeyForNavigation.into()));
+            }
+            navigation::navigation(request, &association, &key).await
+        }
+    }
+}
+
+/// Replaces an error about sets and keys by the refusal of the access check, unless the requester may use the data.
+fn check_visible<T>(request: &ODataRequest, found: Result<T>) -> Result<T> {
+    if found.is_err() && matches!(request.root.scope(), RootScope::Data(_)) {
+        request.permit_use()?;
+    }
+    found
+}
+
+fn find_set(request: &ODataRequest, name: &str) -> Result<SetRef> {
+    check_visible(request, request.root.set(name))
+}
+
+fn find_key(request: &ODataRequest, set: &str, key: &KeyText) -> Result<(SetRef, EntityKey)> {
+    let set = find_set(request, set)?;
+    let key = key.resolve(&set.entity_type);
+    let key = check_visible(request, key.map_err(|_| Code::KeyParse.into()))?;
+    Ok((set, key))
+}
+
+fn path_error(request: &ODataRequest, error: &PathError) -> Error {
+    match error {
+        PathError::Key { set } => match request.root.set(set) {
+            Ok(_) => errors::path(error),
+            Err(unknown) => unknown,
+        },
+        _ => errors::path(error),
+    }
+}
+
+fn root_document(request: &ODataRequest) -> Result<Response> {
+    match request.method {
+        Method::GET => metadata::service_document(request),
+        Method::OPTIONS => {
+            request.permit_description()?;
+            Ok(preflight::allow("OPTIONS, GET"))
+        }
+        _ => Err(request.method_not_allowed()),
+    }
+}
+
+async fn on_set(request: &mut ODataRequest, set: SetRef) -> Result<Response> {
+    let method = request.method.clone();
+    if is_message(&set) && is_write(&method) {
+        return Err(request.method_not_allowed());
+    }
+    match method {
+        Method::GET => read::list(request, &set).await,
+        Method::POST => write::create(request, &set).await,
+        Method::OPTIONS => options(request, &set, "OPTIONS, GET, POST"),
+        _ => check_visible(request, Err(request.method_not_allowed())),
+    }
+}
+
+async fn on_entity(request: &mut ODataRequest, set: SetRef, key: EntityKey) -> Result<Response> {
+    let method = request.method.clone();
+    let is_merge = method.as_str() == "MERGE";
+    if is_message(&set) && is_write(&method) || is_merge && set.control == Some(ControlSet::Rule) {
+        return Err(request.method_not_allowed());
+    }
+    match method {
+        Method::GET => read::get(request, &set, &key).await,
+        Method::PUT => write::replace(request, &set, &key).await,
+        Method::DELETE => write::delete(request, &set, &key).await,
+        Method::OPTIONS => options(request, &set, "OPTIONS, GET, PUT, MERGE, DELETE"),
+        _ if is_merge => write::merge(request, &set, &key).await,
+        _ => check_visible(request, Err(request.method_not_allowed())),
+    }
+}
+
+fn options(request: &ODataRequest, set: &SetRef, methods: &str) -> Result<Response> {
+    request.permit(set, AccessKind::Read)?;
+    Ok(preflight::allow(methods))
+}
+
+fn is_message(set: &SetRef) -> bool {
+    matches!(
+        set.control,
+        Some(ControlSet::ReceivedMessage | ControlSet::SentMessage)
+    )
+}
+
+fn is_write(method: &Method) -> bool {
+    matches!(method.as_str(), "POST" | "PUT" | "MERGE")
+}

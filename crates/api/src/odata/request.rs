@@ -1,0 +1,156 @@
+//! A request to an OData service root.
+
+use std::ops::{Deref, DerefMut};
+
+use bytes::Bytes;
+use personium_model::Permit;
+use personium_model::odata::{Association, Entity, ServiceRoot, SetRef};
+use personium_odata::etag::IfMatch;
+use personium_types::{Code, Error, Result};
+
+use super::service_authorizer::{AccessKind, ServiceAuthorizer};
+use crate::request_context::RequestContext;
+
+/// A request to an OData service root. It dereferences to its [`RequestContext`].
+pub(crate) struct ODataRequest {
+    pub(crate) request: RequestContext,
+    pub(crate) root: ServiceRoot,
+    /// The URL of the root, with its final slash.
+    pub(crate) base: String,
+    pub(super) authorizer: ServiceAuthorizer,
+    /// The body, once it was read.
+    body: Option<Bytes>,
+}
+
+impl Deref for ODataRequest {
+    type Target = RequestContext;
+
+    fn deref(&self) -> &RequestContext {
+        &self.request
+    }
+}
+
+impl DerefMut for ODataRequest {
+    fn deref_mut(&mut self) -> &mut RequestContext {
+        &mut self.request
+    }
+}
+
+impl ODataRequest {
+    pub(super) fn new(
+        request: RequestContext,
+        root: ServiceRoot,
+        base: String,
+        authorizer: ServiceAuthorizer,
+    ) -> Self {
+        Self {
+            request,
+            root,
+            base,
+            authorizer,
+            body: None,
+        }
+    }
+
+    /// Whether the request was refused because the schema of the root is out of date.
+    ///
+    /// # Errors
+    /// The error of the store, if the schema cannot be read.
+    pub(super) async fn is_stale(&self, refusal: &Error) -> Result<bool> {
+        Ok(refusal.code() == Code::Conflict && self.root.is_stale().await?)
+    }
+
+    /// Replaces the root by one with the current schema.
+    ///
+    /// # Errors
+    /// The error of the store, if the schema cannot be read.
+    pub(super) async fn refresh_schema(&mut self) -> Result<()> {
+        self.root = self.root.reloaded().await?;
+        Ok(())
+    }
+
+    /// Returns the permit to read or write a set.
+    ///
+    /// # Errors
+    /// The refusal of the access check.
+    pub(super) fn permit(&self, set: &SetRef, kind: AccessKind) -> Result<Permit> {
+        self.authorizer.permit(&self.root, &self.access, set, kind)
+    }
+
+    /// Returns the permit to read or write the links of an association.
+    ///
+    /// # Errors
+    /// The refusal of the access check.
+    pub(super) fn permit_association(
+        &self,
+        association: &Association,
+        kind: AccessKind,
+    ) -> Result<Permit> {
+        self.authorizer
+            .permit_association(&self.root, &self.access, association, kind)
+    }
+
+    /// Permits to read the documents that describe the service.
+    ///
+    /// # Errors
+    /// The refusal of the access check.
+    pub(super) fn permit_description(&self) -> Result<Permit> {
+        self.authorizer.permit_description(&self.root, &self.access)
+    }
+
+    /// Permits to use the data of a collection, by reading or by writing.
+    ///
+    /// # Errors
+    /// The refusal of the access check.
+    pub(super) fn permit_use(&self) -> Result<Permit> {
+        self.authorizer.permit_use(&self.root, &self.access)
+    }
+
+    /// Permits to ask for the methods of links.
+    ///
+    /// # Errors
+    /// The refusal of the access check.
+    pub(super) fn permit_link_options(&self) -> Result<Permit> {
+        self.authorizer
+            .permit_link_options(&self.root, &self.access)
+    }
+
+    /// Whether the requester may see an entity: of the catalogue of cells, a unit user sees only own ones.
+    pub(super) fn can_see(&self, entity: &Entity) -> bool {
+        self.authorizer.can_see(&self.root, &self.access, entity)
+    }
+
+    /// Refuses a cell of the catalogue that belongs to another unit user.
+    ///
+    /// # Errors
+    /// [`Code::NotCellOwner`]
+    pub(super) fn check_owner(&self, entity: &Entity) -> Result<()> {
+        if self.can_see(entity) {
+            Ok(())
+        } else {
+            Err(Code::NotCellOwner.into())
+        }
+    }
+
+    /// The precondition of the request.
+    ///
+    /// # Errors
+    /// [`Code::EntityTagMismatch`] if the header cannot be read.
+    pub(super) fn if_match(&self) -> Result<IfMatch> {
+        let header = self.header("if-match");
+        IfMatch::parse(header).map_err(|_| Code::EntityTagMismatch.into())
+    }
+
+    /// The whole body. It is read once and kept.
+    ///
+    /// # Errors
+    /// As [`RequestContext::read_body`].
+    pub(super) async fn body(&mut self) -> Result<Bytes> {
+        if let Some(body) = &self.body {
+            return Ok(body.clone());
+        }
+        let max_bytes = self.unit.settings().odata.body_max;
+        let body = self.read_body(max_bytes).await?;
+        Ok(self.body.insert(body).clone())
+    }
+}

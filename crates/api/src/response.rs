@@ -1,0 +1,67 @@
+//! Building of responses.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
+
+use crate::body::{self, Body};
+
+/// A response of the server.
+pub type Response = http::Response<Body>;
+
+/// A response without a body.
+#[must_use]
+pub fn status(status: StatusCode) -> Response {
+    with_body(status, body::empty())
+}
+
+/// A response with a body and its media type.
+#[must_use]
+pub fn content(code: StatusCode, media_type: &'static str, bytes: impl Into<Bytes>) -> Response {
+    let mut response = with_body(code, body::full(bytes));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// A response with a JSON body.
+#[must_use]
+pub fn json(code: StatusCode, value: &serde_json::Value) -> Response {
+    content(code, "application/json", value.to_string())
+}
+
+/// A response with this body.
+#[must_use]
+pub fn with_body(code: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response
+}
+
+/// Adds headers to a response.
+pub trait WithHeader {
+    /// Sets a header. A value that is not a valid header value is left out.
+    #[must_use]
+    fn with_header(self, name: HeaderName, value: &str) -> Self;
+
+    /// Appends a header; others of this name stay. A value that is not a valid header value is left out.
+    #[must_use]
+    fn append_header(self, name: HeaderName, value: &str) -> Self;
+}
+
+impl WithHeader for Response {
+    fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers_mut().insert(name, value);
+        }
+        self
+    }
+
+    fn append_header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers_mut().append(name, value);
+        }
+        self
+    }
+}
