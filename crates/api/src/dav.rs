@@ -78,7 +78,7 @@ pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<R
     let kind = TargetKind::of(&target);
     match kind {
         TargetKind::BelowFile => {
-            resource.permit(&target, Operation::Ask)?;
+            resource.permit(&target, Operation::Options)?;
             Err(Code::NoSuchPath.into())
         }
         TargetKind::BelowOdata if request.method.as_str() == "MKCOL" => {
@@ -126,7 +126,7 @@ async fn by_method(
         ("DELETE", _) => delete::handle(request.request, resource, target).await,
         ("MKCOL", _) => mkcol::handle(request.request, resource, target).await,
         ("POST", TargetKind::Missing) => {
-            resource.permit(&target, Operation::PostToNothing)?;
+            resource.permit(&target, Operation::PostToMissing)?;
             Err(resource.not_found())
         }
         _ => not_allowed(&resource, &target),
@@ -135,7 +135,7 @@ async fn by_method(
 
 /// 405, which tells that something is there: to those who may know.
 fn not_allowed(resource: &Resource, target: &Target) -> Result<Response> {
-    resource.permit(target, Operation::Ask)?;
+    resource.permit(target, Operation::Options)?;
     Err(Code::MethodNotAllowed.into())
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn body(error: &Error, request_key: &str) -> Value {
         Code::Unknown => "en_US",
         _ => "en",
     };
-    let message = if error.code().status() >= 500 {
+    let message = if error.code().is_server_error() {
         format!("{} ({request_key})", error.message())
     } else {
         error.message()
@@ -81,7 +81,7 @@ pub(crate) fn body(error: &Error, request_key: &str) -> Value {
 
 /// Logs a server error with all its causes. Refusals are not logged.
 pub(crate) fn log(error: &Error, request_key: &str) {
-    if error.code().status() < 500 {
+    if !error.code().is_server_error() {
         return;
     }
     let causes = std::error::Error::source(error).map(chain);

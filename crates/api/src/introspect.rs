@@ -100,7 +100,7 @@ fn by_secret(request: &CellRequest, id: &str, secret: &str) -> Result<Sight> {
     }
     match client::authenticate(unit, &request.cell_url(), id, secret) {
         Ok(schema) => Ok(Sight::App(schema)),
-        Err(failure) if failure.code().status() >= 500 => Err(failure),
+        Err(failure) if failure.code().is_server_error() => Err(failure),
         Err(_) => Err(Code::PrivilegeLacking.into()),
     }
 }

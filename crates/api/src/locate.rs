@@ -40,10 +40,10 @@ pub fn addressee(
     let forwarded = text("x-forwarded-path").map(|p| p.split('?').next().unwrap_or(p));
     let path = forwarded.unwrap_or(path);
     match unit.urls().addressee(authority) {
-        HostAddressee::Foreign => Err(Error::new(Code::NoHost)
+        HostAddressee::Foreign => Err(Error::new(Code::UnknownHost)
             .with(authority)
             .with(unit.urls().authority())),
-        HostAddressee::Cell(_) if unit.urls().path_based() => Err(Error::new(Code::NoHost)
+        HostAddressee::Cell(_) if unit.urls().path_based() => Err(Error::new(Code::UnknownHost)
             .with(authority)
             .with(unit.urls().authority())),
         HostAddressee::Cell(name) => Ok(Addressee::Cell(name, path.to_owned())),

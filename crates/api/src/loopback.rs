@@ -52,7 +52,7 @@ pub(crate) async fn send(
     limit: usize,
 ) -> Result<Fetched> {
     if origin.depth >= DEPTH_MAX {
-        return Err(Error::new(Code::RelayAnswer)
+        return Err(Error::new(Code::PageResponse)
             .with_source("requests of the unit to itself lead to each other"));
     }
     let service = ApiService::inside(&origin);

@@ -60,7 +60,7 @@ async fn receive(mut request: CellRequest) -> Result<Response> {
 }
 
 async fn change_status(mut request: CellRequest) -> Result<Response> {
-    let message_permit = request.permit(Operation::DecideMessage).await?;
+    let message_permit = request.permit(Operation::ChangeMessageStatus).await?;
     let bytes = request.read_body(COMMAND_MAX).await?;
     let command = command(&bytes)?;
     let (context, node) = (request.context.clone(), request.context.cell_node().await?);

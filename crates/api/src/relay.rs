@@ -41,12 +41,12 @@ pub(crate) async fn cell_page(
     let default = unit.settings().relay_html_url.as_deref();
     let page = find_page(unit, &context, PROPERTY, default)
         .await?
-        .ok_or_else(|| Error::new(Code::RelayUnset).with(PROPERTY))?;
+        .ok_or_else(|| Error::new(Code::PageUrlUnset).with(PROPERTY))?;
     let fetched = tokio::time::timeout(PATIENCE, fetch(&request, &page))
         .await
-        .map_err(|e| Error::new(Code::RelayConnect).with_source(e))??;
+        .map_err(|e| Error::new(Code::PageConnect).with_source(e))??;
     if !is_html(&fetched.headers) {
-        return Err(Code::RelayContentType.into());
+        return Err(Code::PageContentType.into());
     }
     Ok(response::content(fetched.status, HTML, fetched.body))
 }
@@ -100,7 +100,7 @@ async fn find_page(
 
 fn resolve(unit: &Unit, context: &CellContext, property: &str, url: &str) -> Result<String> {
     if !(is_http_url(url) || is_unit_local_url(url) || is_cell_local_url(url)) {
-        return Err(Error::new(Code::RelayMalformed).with(property));
+        return Err(Error::new(Code::PageUrlMalformed).with(property));
     }
     let resolved = match url.strip_prefix(LOCAL_CELL) {
         Some(path) => {
@@ -109,7 +109,7 @@ fn resolve(unit: &Unit, context: &CellContext, property: &str, url: &str) -> Res
         }
         None => unit.urls().resolve(url),
     };
-    resolved.ok_or_else(|| Error::new(Code::RelayMalformed).with(property))
+    resolved.ok_or_else(|| Error::new(Code::PageUrlMalformed).with(property))
 }
 
 /// The first segment of the path below a cell of this unit, as it is routed: empty for the root of the cell. `None` for
@@ -128,14 +128,14 @@ async fn fetch(request: &RequestContext, page: &Page) -> Result<Fetched> {
     if let Some(first) = first_segment(&request.unit, url) {
         // A cell's root could lead to itself for ever.
         if first.is_empty() {
-            return Err(Error::new(Code::RelayAnswer).with_source("a cell root cannot be the page"));
+            return Err(Error::new(Code::PageResponse).with_source("a cell root cannot be the page"));
         }
         let page_request = Request::get(url)
             .header(header::ACCEPT, HTML)
             .body(Bytes::new())
-            .map_err(|e| Error::new(Code::RelayAnswer).with_source(e))?;
+            .map_err(|e| Error::new(Code::PageResponse).with_source(e))?;
         let asked = loopback::send(Origin::of(request), page_request, PAGE_MAX).await;
-        return asked.map_err(|e| Error::new(Code::RelayAnswer).with_source(e));
+        return asked.map_err(|e| Error::new(Code::PageResponse).with_source(e));
     }
     let fetched = request
         .http_client
@@ -143,8 +143,8 @@ async fn fetch(request: &RequestContext, page: &Page) -> Result<Fetched> {
         .await;
     fetched.map_err(|e| {
         let code = match e {
-            FetchError::Response(_) => Code::RelayAnswer,
-            _ => Code::RelayConnect,
+            FetchError::Response(_) => Code::PageResponse,
+            _ => Code::PageConnect,
         };
         Error::new(code).with_source(e)
     })

@@ -29,7 +29,7 @@ pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, GET")),
         _ => return Err(request.method_not_allowed()),
     }
-    request.permit(Operation::ReadRulesInForce).await?;
+    request.permit(Operation::ReadActiveRules).await?;
     let found = rule::list_in_force(&request.unit, &request.context).await?;
     let boxes: BTreeMap<_, _> = found
         .iter()

@@ -144,7 +144,7 @@ impl Current {
     fn check_host(&self, parts: &http::request::Parts) -> Result<()> {
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
         match locate::addressee(&self.unit, &parts.headers, authority, parts.uri.path()) {
-            Err(refusal) if refusal.code() == Code::NoHost => Err(refusal),
+            Err(refusal) if refusal.code() == Code::UnknownHost => Err(refusal),
             _ => Ok(()),
         }
     }

@@ -188,7 +188,7 @@ impl Installer {
         let context = self.context().await?;
         let (set, id) = (SetKey::control(ControlSet::Box), self.box_id.to_string());
         let found = entity::find(context.records(), &set, &id).await?;
-        let found = found.ok_or(Code::NoSuchBox)?;
+        let found = found.ok_or_else(|| Error::new(Code::NoSuchBox).with(id.as_str()))?;
         let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
         let root = ServiceRoot::of_cell(Arc::clone(&self.unit), context);
         let root = root.pinned_to(keys::entity(&set, &id), found.version);

@@ -42,11 +42,11 @@ pub struct Moved {
 pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
     let kind = target.node().value().kind;
     if target.exists() && kind == Kind::Box {
-        resource.permit(target, Operation::MoveFixed)?;
+        resource.permit(target, Operation::MoveImmovable)?;
         return Err(Code::MoveBox.into());
     }
     if target.exists() && target.is_service_source() {
-        resource.permit(target, Operation::MoveFixed)?;
+        resource.permit(target, Operation::MoveImmovable)?;
         return Err(Code::MoveServiceSource.into());
     }
     if !target.exists() {
@@ -56,7 +56,7 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
             Kind::Cell | Kind::Box | Kind::Collection => {}
         }
     }
-    let permit = resource.permit(target, Operation::MoveAway)?;
+    let permit = resource.permit(target, Operation::MoveSource)?;
     if target.exists() {
         Ok(permit)
     } else {
@@ -97,7 +97,7 @@ fn check_destination(
     to: &Destination,
 ) -> Result<()> {
     // First, so that nobody else is told what is there.
-    resource.permit(place, Operation::MoveTo)?;
+    resource.permit(place, Operation::MoveDestination)?;
     let moved = source.node().value();
     let found = place.node().value();
     if place.exists() {
@@ -150,7 +150,7 @@ fn check_replaced(
     if place.found().iter().any(|n| n.value().id == moved.id) {
         return Err(invalid(to));
     }
-    resource.permit(place, Operation::MoveOver)?;
+    resource.permit(place, Operation::MoveOverwrite)?;
     Ok(())
 }
 

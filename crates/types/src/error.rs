@@ -1,69 +1,69 @@
-//! The one error that crosses rooms: a code, what fills its message, and why.
+//! The error type that all crates share: a code, message parameters and a source.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::Code;
 
-/// The result of everything that can be refused with a [`Code`].
+/// The result of an operation that can fail with an [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A refusal or failure with its code.
+/// An error with a [`Code`], message parameters and an optional source.
 ///
-/// The parameters fill the `{0}`, `{1}` places of the code's message. The source is for the log only and never
-/// reaches a client.
-pub struct Error(Box<Inner>);
+/// The parameters replace the placeholders `{0}` and `{1}` of the code's message. The source is written to the log and
+/// is never sent to a client.
+pub struct Error(Box<ErrorParts>);
 
-struct Inner {
+struct ErrorParts {
     code: Code,
     params: Vec<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// An error with this code and no parameters.
+    /// Creates an error with this code and no parameters.
     #[must_use]
     pub fn new(code: Code) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(ErrorParts {
             code,
             params: Vec::new(),
             source: None,
         }))
     }
 
-    /// Adds the next message parameter.
+    /// Appends a message parameter.
     #[must_use]
     pub fn with(mut self, param: impl Into<String>) -> Self {
         self.0.params.push(param.into());
         self
     }
 
-    /// Sets what caused it.
+    /// Sets the cause of the error.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// An unexpected failure of the server itself, to be logged with its cause.
+    /// Creates an error for an unexpected failure of the server ([`Code::Unknown`]).
     #[must_use]
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(Code::Unknown).with_source(source)
     }
 
-    /// Its code.
+    /// The code of the error.
     #[must_use]
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// The parameters of its message.
+    /// The message parameters.
     #[must_use]
     pub fn params(&self) -> &[String] {
         &self.0.params
     }
 
-    /// The message with its parameters filled in; control characters of parameters show as `\uXXXX`.
+    /// The message with its placeholders replaced. Control characters in parameters are escaped as `\uXXXX`.
     #[must_use]
     pub fn message(&self) -> String {
         let mut out = self.0.code.message().to_owned();
@@ -100,7 +100,13 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        let mut out = f.debug_struct("Error");
+        out.field("code", &self.0.code.as_str());
+        out.field("params", &self.0.params);
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish()
     }
 }
 
@@ -131,7 +137,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_fill_the_message_and_are_made_printable() {
+    fn debug_shows_code_params_and_source() {
+        let e = Error::new(Code::NoSuchBox)
+            .with("box1")
+            .with_source("no record");
+        assert_eq!(
+            format!("{e:?}"),
+            r#"Error { code: "PR404-DV-0002", params: ["box1"], source: "no record" }"#
+        );
+    }
+
+    #[test]
+    fn parameters_replace_placeholders_and_are_escaped() {
         let e = Error::new(Code::HeaderInvalid)
             .with("Depth")
             .with("a\u{1}b");

@@ -15,7 +15,7 @@ pub mod time;
 pub use code::Code;
 pub use error::{Error, Result};
 pub use id::{BlobId, CellId, NodeId};
-pub use operation::{Level, Need, Operation};
+pub use operation::{Need, Operation, TargetLevel};
 pub use privilege::Privilege;
 pub use secret::Secret;
 pub use time::{Clock, SystemClock};

@@ -1,54 +1,58 @@
-//! What requests do and what each of that needs: the one table that access control decides by.
+//! The table of operations: the privilege or other requirement of every request.
+//!
+//! Access control decides by this table alone.
 
 use crate::Privilege;
 
-/// Where an operation belongs, which decides in what order credentials, application, scope and list are looked at.
+/// The kind of resource that an operation acts on.
+///
+/// It determines the order in which access control checks credentials, application, scope and access control list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Level {
+pub enum TargetLevel {
     /// The unit.
     Unit,
-    /// A cell itself. The scope of the token must include a privilege of the cell.
+    /// A cell or one of its control objects. The scope of the token must include the privilege.
     Cell,
-    /// What lies in a box. The application of the token must fit the box.
+    /// A box or a resource in a box. The application of the token must match the box.
     Box,
 }
 
-/// What somebody must have to do something.
+/// The requirement that a caller must meet to perform an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Need {
-    /// Nothing: whoever asks is answered.
+    /// No requirement; anonymous callers are accepted.
     Nothing,
-    /// What the request itself proves: a password, a code, an assertion, a token in a form, the own account.
+    /// Credentials in the request itself: a password, a code, an assertion, a token in a form, or the account's own token.
     SelfAuthenticated,
-    /// To be a unit user; a unit user sees the own cells only.
+    /// The caller is a unit user. A unit user sees only the cells that it owns.
     UnitUser,
-    /// To be an administrator of the unit.
+    /// The caller is an administrator of the unit.
     UnitAdmin,
-    /// To be a unit user who manages the cell: an administrator of the unit, or the owner.
+    /// The caller is an administrator of the unit or the owner of the cell.
     Manager,
-    /// A privilege on the cell or on the resource itself.
+    /// The caller has a privilege on the cell or on the resource.
     On(Privilege),
-    /// A privilege on the collection or box that holds the resource.
+    /// The caller has a privilege on the collection or box that contains the resource.
     OnParent(Privilege),
 }
 
 macro_rules! operations {
     ($($(#[doc = $text:literal])+ $name:ident = $level:ident, $need:expr;)*) => {
-        /// Something that requests do. Handlers name it; the table says what it needs.
+        /// An operation that requests perform. Handlers name the operation; the table defines its requirement.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Operation { $($(#[doc = $text])+ $name,)* }
 
         impl Operation {
-            /// Every operation, in the order of the table.
+            /// All operations, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// Where it belongs.
+            /// The kind of resource that the operation acts on.
             #[must_use]
-            pub const fn level(self) -> Level {
-                match self { $(Self::$name => Level::$level,)* }
+            pub const fn level(self) -> TargetLevel {
+                match self { $(Self::$name => TargetLevel::$level,)* }
             }
 
-            /// What it needs.
+            /// The requirement of the operation.
             #[must_use]
             pub const fn need(self) -> Need {
                 use Need::{Manager, Nothing, On, OnParent, SelfAuthenticated, UnitAdmin, UnitUser};
@@ -56,7 +60,7 @@ macro_rules! operations {
                 match self { $(Self::$name => $need,)* }
             }
 
-            /// The requests that do it, for people.
+            /// The requests that perform the operation, as Markdown for the documentation.
             #[must_use]
             pub const fn requests(self) -> &'static str {
                 match self { $(Self::$name => concat!($($text),+),)* }
@@ -66,7 +70,7 @@ macro_rules! operations {
 }
 
 impl Operation {
-    /// The privilege that it needs, if an access control list decides about it.
+    /// The required privilege, if an access control list decides about the operation.
     #[must_use]
     pub const fn privilege(self) -> Option<Privilege> {
         match self.need() {
@@ -114,11 +118,11 @@ operations! {
     Introspect = Cell, SelfAuthenticated;
     /// `PUT {cell}__mypassword`
     ChangeOwnPassword = Cell, SelfAuthenticated;
-    /// `POST {cell}__message/port`, by the cell that the message is from
+    /// `POST {cell}__message/port`, sent by the cell of the sender
     DeliverMessage = Cell, SelfAuthenticated;
     /// `PROPPATCH {cell}`
     WriteCellProperties = Cell, Manager;
-    /// `DELETE {cell}` with everything in it
+    /// `DELETE {cell}` with all of its contents
     RemoveCell = Cell, Manager;
     /// `OPTIONS {cell}`
     OptionsCell = Cell, On(P::SocialRead);
@@ -128,7 +132,7 @@ operations! {
     ReadCellAcl = Cell, On(P::AclRead);
     /// `ACL {cell}`
     WriteCellAcl = Cell, On(P::Acl);
-    /// `GET {cell}__role`, also of one box and of one role
+    /// `GET {cell}__role`, also for one box and for one role
     ReadRolePages = Cell, On(P::AuthRead);
     /// `OPTIONS {cell}__introspect`
     OptionsIntrospect = Cell, On(P::AuthRead);
@@ -136,7 +140,7 @@ operations! {
     Sign = Cell, On(P::Sign);
     /// `GET` and `OPTIONS` of `{cell}__ctl`, `OPTIONS` of its `$metadata`
     DescribeCellControl = Cell, On(P::Read);
-    /// `OPTIONS` of links and navigation between control objects
+    /// `OPTIONS` of links and navigation properties between control objects
     OptionsCellLinks = Cell, On(P::SocialRead);
     /// `GET` and `OPTIONS` of accounts
     ReadAccounts = Cell, On(P::AuthRead);
@@ -178,51 +182,51 @@ operations! {
     /// `POST {cell}__message/send`
     SendMessage = Cell, On(P::Message);
     /// `POST {cell}__message/received/{id}`
-    DecideMessage = Cell, On(P::Message);
-    /// Approval of a message that asks to change relations or roles
+    ChangeMessageStatus = Cell, On(P::Message);
+    /// `POST {cell}__message/received/{id}` that approves a request to change relations or roles
     ApproveSocial = Cell, On(P::Social);
-    /// Approval of a message that asks to change rules
+    /// `POST {cell}__message/received/{id}` that approves a request to change rules
     ApproveRules = Cell, On(P::Rule);
 
-    /// `MKCOL` of a box, which installs an application
+    /// `MKCOL` of a box, which installs a box from an archive
     InstallBox = Cell, On(P::BoxInstall);
     /// `POST {cell}__event`
     PostEvent = Cell, On(P::Event);
     /// `GET {cell}__rule`
-    ReadRulesInForce = Cell, On(P::RuleRead);
+    ReadActiveRules = Cell, On(P::RuleRead);
     /// `GET` and `PROPFIND` of `{cell}__log/...`
     ReadLog = Cell, On(P::LogRead);
     /// `DELETE {cell}__log/...`
     RemoveLog = Cell, On(P::Log);
 
-    /// `GET {cell}__box`, but for the application that the box belongs to
+    /// `GET {cell}__box`, unless the caller is the application of the box
     FindBox = Box, On(P::Read);
-    /// `DELETE {box}` with everything in it
+    /// `DELETE {box}` with all of its contents
     RemoveBox = Box, On(P::Box);
     /// `GET` of a box, a collection or a file
     Read = Box, On(P::Read);
-    /// `OPTIONS` of a box or of something in it; any method that it does not have
-    Ask = Box, On(P::Read);
-    /// `REPORT`, which nothing answers
+    /// `OPTIONS` of a box or of a resource in it; any method that the resource does not support
+    Options = Box, On(P::Read);
+    /// `REPORT`, which is not implemented
     Report = Box, On(P::Read);
-    /// `POST` where nothing is
-    PostToNothing = Box, On(P::Write);
-    /// `PUT` where nothing is
+    /// `POST` to a path that does not exist
+    PostToMissing = Box, On(P::Write);
+    /// `PUT` to a path that does not exist
     CreateFile = Box, OnParent(P::Bind);
-    /// `PUT` of a file that exists
+    /// `PUT` of an existing file
     WriteFile = Box, On(P::WriteContent);
     /// `MKCOL`
     CreateCollection = Box, OnParent(P::Bind);
     /// `DELETE` of a file or collection
     Remove = Box, OnParent(P::Unbind);
-    /// `MOVE`: what is moved
-    MoveAway = Box, OnParent(P::Unbind);
-    /// `MOVE`: where it goes
-    MoveTo = Box, OnParent(P::Bind);
+    /// `MOVE`: the source
+    MoveSource = Box, OnParent(P::Unbind);
+    /// `MOVE`: the destination
+    MoveDestination = Box, OnParent(P::Bind);
     /// `MOVE`: the file that is replaced
-    MoveOver = Box, OnParent(P::Unbind);
-    /// `MOVE` of a box or of the sources of a service, which is refused
-    MoveFixed = Box, On(P::Write);
+    MoveOverwrite = Box, OnParent(P::Unbind);
+    /// `MOVE` of a box or of the source collection of a service, which is always refused
+    MoveImmovable = Box, On(P::Write);
     /// `PROPFIND`
     ReadProperties = Box, On(P::ReadProperties);
     /// The access control lists in `PROPFIND`
@@ -231,11 +235,11 @@ operations! {
     WriteProperties = Box, On(P::WriteProperties);
     /// `ACL`
     WriteAcl = Box, On(P::WriteAcl);
-    /// `GET` and `OPTIONS` of an OData collection and of its `$metadata`; `OPTIONS` of links and navigation in it
+    /// `GET` and `OPTIONS` of an OData collection and of its `$metadata`; `OPTIONS` of its links and navigation properties
     DescribeData = Box, On(P::Read);
-    /// `GET` and `OPTIONS` of entities and links; `$batch`, unless writing is allowed
+    /// `GET` and `OPTIONS` of entities and links; `$batch`, if the caller has no write access
     ReadEntities = Box, On(P::Read);
-    /// `POST`, `PUT`, `MERGE`, `DELETE` of entities and links; `$batch`, unless reading is allowed
+    /// `POST`, `PUT`, `MERGE`, `DELETE` of entities and links; `$batch`, if the caller has no read access
     WriteEntities = Box, On(P::Write);
     /// `GET` and `OPTIONS` of the schema of an OData collection
     ReadSchema = Box, On(P::Read);
@@ -256,28 +260,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn privileges_fit_their_level() {
+    fn privilege_level_matches_operation_level() {
         for &operation in Operation::ALL {
             let Some(privilege) = operation.privilege() else {
                 continue;
             };
             match operation.level() {
-                Level::Unit => panic!("{operation:?} asks a list that no unit has"),
-                // A box has no list that grants it; the cell's does.
-                Level::Box if operation == Operation::RemoveBox => {
+                TargetLevel::Unit => panic!("{operation:?} needs an access control list, which the unit does not have"),
+                // Granted by the access control list of the cell.
+                TargetLevel::Box if operation == Operation::RemoveBox => {
                     assert!(privilege.is_cell_level());
                 }
-                Level::Box => assert!(!privilege.is_cell_level(), "{operation:?}"),
-                Level::Cell if operation == Operation::DescribeCellControl => {
+                TargetLevel::Box => assert!(!privilege.is_cell_level(), "{operation:?}"),
+                TargetLevel::Cell if operation == Operation::DescribeCellControl => {
                     assert_eq!(privilege, Privilege::Read);
                 }
-                Level::Cell => assert!(privilege.is_cell_level(), "{operation:?}"),
+                TargetLevel::Cell => assert!(privilege.is_cell_level(), "{operation:?}"),
             }
         }
     }
 
     #[test]
-    fn texts_are_one_line_without_a_border() {
+    fn request_texts_are_one_line_without_table_borders() {
         for operation in Operation::ALL {
             let text = operation.requests().trim();
             assert!(

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use personium_types::Code;
 
-/// The page as the table of codes demands it.
+/// Returns the text of the page.
 pub(super) fn text() -> String {
     let mut rows: Vec<(u16, &str, &str)> = Code::ALL
         .iter()
@@ -12,13 +12,13 @@ pub(super) fn text() -> String {
         .collect();
     rows.sort_unstable();
     let mut text = String::from(
-        "# Error codes\n\nWritten by `cargo xtask gen-errors` from the table in `crates/types`. `{0}` and `{1}` are places for details.\n\n\
+        "# Error codes\n\nWritten by `cargo xtask gen-errors` from the table in `crates/types`. `{0}` and `{1}` are placeholders for details.\n\n\
          | Code | Status | Text |\n|---|---|---|\n",
     );
-    for (status, wire, message) in rows {
+    for (status, code, message) in rows {
         let _ = writeln!(
             text,
-            "| `{wire}` | {status} | {} |",
+            "| `{code}` | {status} | {} |",
             message.replace('|', "\\|")
         );
     }

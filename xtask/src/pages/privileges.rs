@@ -1,35 +1,35 @@
-//! `docs/privileges.md`: privileges, and what needs which.
+//! `docs/privileges.md`: the operations with their required privileges, and the tree of privileges.
 
 use std::fmt::Write as _;
 
-use personium_types::{Level, Need, Operation, Privilege};
+use personium_types::{TargetLevel, Need, Operation, Privilege};
 
 const HEAD: &str = "# Privileges\n\nWritten by `cargo xtask gen-privileges` from the tables in `crates/types`. The test \
-     `crates/api/tests/it/permits.rs` tries every row with and without what it needs.\n";
+     `crates/api/tests/it/permits.rs` sends every request with and without the required privilege.\n";
 
-const LEVELS: &[(Level, &str, &str)] = &[
+const LEVELS: &[(TargetLevel, &str, &str)] = &[
     (
-        Level::Unit,
+        TargetLevel::Unit,
         "The unit",
-        "A unit user sees and changes the own cells, an administrator of the unit all.",
+        "A unit user has access to the cells that it owns, a unit administrator to all cells.",
     ),
     (
-        Level::Cell,
+        TargetLevel::Cell,
         "A cell",
-        "Privileges are granted by the list of the cell (`ACL {cell}`). The scope of a token must include the privilege as \
-         well, unless its name begins with `D:`. A link between two control objects needs the privileges of both, but for one \
-         between a received message and an account, where that of messages is enough.",
+        "Privileges are granted by the access control list of the cell (`ACL {cell}`). The scope of the token must include the \
+         privilege too, unless its name begins with `D:`. A link between two control objects needs the privileges for both; a link \
+         between a received message and an account needs only the privilege for messages.",
     ),
     (
-        Level::Box,
-        "What lies in boxes",
-        "Privileges are granted by the list of the resource, of any collection above it, of the box or of the cell. First the \
-         application of the token must fit the box, as far as `p:requireSchemaAuthz` asks for it. The holder is the collection \
-         or box that the resource lies in.",
+        TargetLevel::Box,
+        "Boxes and their contents",
+        "Privileges are granted by the access control list of the resource, of any collection above it, of the box or of the \
+         cell. If `p:requireSchemaAuthz` is set, the application of the token must match the schema of the box. The parent is the \
+         collection or box that contains the resource.",
     ),
 ];
 
-/// The page as the tables demand it.
+/// Returns the text of the page.
 pub(super) fn text() -> String {
     let mut text = HEAD.to_owned();
     for (level, title, rule) in LEVELS {
@@ -43,27 +43,27 @@ pub(super) fn text() -> String {
         }
     }
     text.push_str(
-        "\n## Which includes which\n\nA privilege includes everything indented below it.\n\n",
+        "\n## Hierarchy of privileges\n\nA privilege includes all privileges below it.\n\n",
     );
     push_tree(&mut text, Privilege::Root, 0);
     text
 }
 
 fn need(operation: Operation) -> (String, &'static str) {
-    let of_cell = operation.level() == Level::Cell
+    let of_cell = operation.level() == TargetLevel::Cell
         || operation.privilege().is_some_and(Privilege::is_cell_level);
     let own = if of_cell { "the cell" } else { "the resource" };
     match operation.need() {
         Need::Nothing => ("nothing".to_owned(), ""),
-        Need::SelfAuthenticated => ("what the request proves by itself".to_owned(), ""),
-        Need::UnitUser => ("to be a unit user".to_owned(), ""),
-        Need::UnitAdmin => ("to be administrator of the unit".to_owned(), ""),
+        Need::SelfAuthenticated => ("credentials in the request".to_owned(), ""),
+        Need::UnitUser => ("unit user".to_owned(), ""),
+        Need::UnitAdmin => ("unit administrator".to_owned(), ""),
         Need::Manager => (
-            "to be administrator of the unit or owner of the cell".to_owned(),
+            "unit administrator or cell owner".to_owned(),
             "",
         ),
         Need::On(privilege) => (format!("`{privilege}`"), own),
-        Need::OnParent(privilege) => (format!("`{privilege}`"), "its holder"),
+        Need::OnParent(privilege) => (format!("`{privilege}`"), "its parent"),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::response::Response;
 
 /// The methods of a resource, for who may read it.
 pub(super) fn answer(resource: &Resource, target: &Target, kind: TargetKind) -> Result<Response> {
-    resource.permit(target, Operation::Ask)?;
+    resource.permit(target, Operation::Options)?;
     Ok(preflight::allow(match kind {
         TargetKind::Collection => {
             "OPTIONS, GET, PUT, DELETE, MKCOL, MOVE, PROPFIND, PROPPATCH, ACL"

@@ -42,7 +42,11 @@ pub(super) async fn deliver(
         .try_collect();
     tokio::time::timeout(PATIENCE, deliveries)
         .await
-        .unwrap_or_else(|e| Err(Error::new(Code::MessageUndelivered).with_source(e)))
+        .unwrap_or_else(|e| {
+            Err(Error::new(Code::MessageUndelivered)
+                .with(message.recipients.join(" "))
+                .with_source(e))
+        })
 }
 
 async fn deliver_one(

@@ -20,12 +20,12 @@ mod unit_level;
 
 use callers::{Callers, Fixture};
 use cases::{AS_MASTER, Case, Grant};
-use personium_types::{Level, Need};
+use personium_types::{TargetLevel, Need};
 
 use crate::harness::Reply;
 
 /// The cases of an access control list or of a unit user, of one level.
-fn decided(level: Level) -> Vec<Case> {
+fn decided(level: TargetLevel) -> Vec<Case> {
     let mut cases = cases::all();
     cases.retain(|c| c.operation.level() == level && !matches!(c.operation.need(), Need::Nothing));
     cases
@@ -78,12 +78,12 @@ fn as_asked(_: &Case) -> Vec<Grant<'static>> {
 
 #[tokio::test]
 async fn at_unit_level_unit_users_only() {
-    try_cases(decided(Level::Unit), as_asked).await;
+    try_cases(decided(TargetLevel::Unit), as_asked).await;
 }
 
 #[tokio::test]
 async fn at_cell_level_exactly_the_privilege_lets_pass() {
-    try_cases(decided(Level::Cell), as_asked).await;
+    try_cases(decided(TargetLevel::Cell), as_asked).await;
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn links_need_the_privileges_of_both_sets() {
 
 #[tokio::test]
 async fn in_boxes_exactly_the_privilege_lets_pass() {
-    try_cases(decided(Level::Box), as_asked).await;
+    try_cases(decided(TargetLevel::Box), as_asked).await;
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn a_grant_on_the_box_or_on_the_cell_counts_below() {
         let above = places.filter(|place| case.on.starts_with(place) && case.on != *place);
         above.map(Grant::Above).collect()
     };
-    try_cases(decided(Level::Box), above).await;
+    try_cases(decided(TargetLevel::Box), above).await;
 }
 
 #[tokio::test]

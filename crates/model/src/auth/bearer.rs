@@ -97,7 +97,7 @@ fn verify_trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, 
         Ok(token) => Ok(Ok(token)),
         Err(failure) => {
             let refusal = assertion_error(failure, Code::TokenParse, Code::TokenSignature);
-            if refusal.code().status() >= 500 {
+            if refusal.code().is_server_error() {
                 Err(refusal)
             } else {
                 Ok(Err(refusal.code()))

@@ -68,10 +68,10 @@ impl Failure {
     /// The archive is to blame for what cannot be made, unless the server is.
     pub fn refused(entry: &Entry, error: &Error) -> Self {
         Self {
-            code: if error.code().status() < 500 {
-                "PL-BI-1004"
-            } else {
+            code: if error.code().is_server_error() {
                 "PL-BI-1005"
+            } else {
+                "PL-BI-1004"
             },
             entry: entry.name().to_owned(),
             reason: format!("{} ({})", error.message(), error.code().as_str()),

@@ -1,7 +1,7 @@
 //! How far an installation is, as it is kept with the box.
 
 use personium_store::{Batch, Expect, Key};
-use personium_types::{Code, NodeId, Result as Outcome};
+use personium_types::{Code, Error, NodeId, Result as Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{self, ControlSet, SetKey};
@@ -93,7 +93,7 @@ pub(super) async fn store(
         let mut batch = Batch::new();
         let the_box = keys::entity(&SetKey::control(ControlSet::Box), &id);
         if context.records().find_version(&the_box).await?.is_none() {
-            return Err(Code::NoSuchBox.into());
+            return Err(Error::new(Code::NoSuchBox).with(id.as_str()));
         }
         batch.assert(the_box, Expect::Present);
         records::put(&mut batch, record_key(&id), installation)?;

@@ -87,7 +87,7 @@ pub async fn create(
             // Boxed: as a part of every request that may create something it would be large.
             let outcome = Box::pin(run.add(creation)).await;
             if let Err(failure) = &outcome
-                && failure.code().status() >= 500
+                && failure.code().is_server_error()
             {
                 return Err(Error::new(failure.code()));
             }

@@ -6,7 +6,7 @@ use base64::Engine;
 use personium_model::Settings;
 use personium_store::{Direction, Key, KeyRange, Limit, RecordStore, Space};
 use personium_token::role_url::RoleUrl;
-use personium_types::{Level, Need, Privilege};
+use personium_types::{TargetLevel, Need, Privilege};
 use tokio::sync::OnceCell;
 
 use super::cases::{Case, Grant};
@@ -182,8 +182,8 @@ impl Fixture {
         }
         let cell = case.path.split('/').next().unwrap_or_default();
         let realm = match case.operation.level() {
-            Level::Unit => UNIT.to_owned(),
-            Level::Cell | Level::Box => cell_url(cell),
+            TargetLevel::Unit => UNIT.to_owned(),
+            TargetLevel::Cell | TargetLevel::Box => cell_url(cell),
         };
         let mut wanted = vec![format!("Bearer realm=\"{realm}\"")];
         if case.path.starts_with("c/b") || case.path == "c/__introspect" {
@@ -334,8 +334,8 @@ impl Callers {
         let lacking = || refused(403, "AU-0002");
         let unreadable = || refused(401, "AU-0006");
         let (late, password) = match case.operation.level() {
-            Level::Box => (refused(401, "AU-0012"), None),
-            Level::Cell | Level::Unit => (lacking(), Some(refused(401, "AU-0001"))),
+            TargetLevel::Box => (refused(401, "AU-0012"), None),
+            TargetLevel::Cell | TargetLevel::Unit => (lacking(), Some(refused(401, "AU-0001"))),
         };
         let mut all = vec![anonymous()];
         for (name, authorization, outcome) in [

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use personium_types::{Level, Operation, Privilege};
+use personium_types::{TargetLevel, Operation, Privilege};
 
 use super::callers::{Caller, Fixture};
 use crate::harness::Reply;
@@ -67,7 +67,7 @@ pub fn case(operation: Operation, method: &'static str, path: &str) -> Case {
         operation,
         method,
         path: path.to_owned(),
-        on: if operation.level() == Level::Unit {
+        on: if operation.level() == TargetLevel::Unit {
             ""
         } else {
             "c"

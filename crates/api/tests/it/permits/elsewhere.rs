@@ -101,14 +101,14 @@ fn message_cases() -> Vec<Case> {
         ask(1),
         ask(2),
         ask(3),
-        case(O::DecideMessage, "POST", &path("x"))
+        case(O::ChangeMessageStatus, "POST", &path("x"))
             .text(r#"{"Command":"read"}"#)
             .gives(404, "PR404-OD-0002"),
         case(O::SendMessage, "POST", "c/__message/send")
             .text(&json!({"To": cell_url("d"), "Title": "fresh"}).to_string())
             .gives(201, "\"Created.\"")
             .then("GET", "c/__ctl/SentMessage", 200, "\"fresh\""),
-        decide(O::DecideMessage, 1, "read").then("GET", "c/__ctl/ReceivedMessage", 200, "\"read\""),
+        decide(O::ChangeMessageStatus, 1, "read").then("GET", "c/__ctl/ReceivedMessage", 200, "\"read\""),
         decide(O::ApproveSocial, 2, "approved")
             .also(P::Message)
             .then(
@@ -142,7 +142,7 @@ fn event_cases() -> Vec<Case> {
                 "\"heard\",null,null",
             ),
         case(O::InstallBox, "MKCOL", "c/fresh").gives(400, "PR400-BI-0001"),
-        case(O::ReadRulesInForce, "GET", "c/__rule").gives(200, "\"HitCount\":0"),
+        case(O::ReadActiveRules, "GET", "c/__rule").gives(200, "\"HitCount\":0"),
     ];
     for name in [
         "current/default.log",

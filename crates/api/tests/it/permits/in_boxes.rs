@@ -77,7 +77,7 @@ fn files() -> Vec<Case> {
         read("c/b/col/file", "c/b/col/file", "content"),
         read("c/b/svc/__src/script.js", "c/b/svc", "script"),
         case_on(O::Read, "GET", "c/b/col/none", "c/b/col").gives(404, "PR404-DV-0001"),
-        case_on(O::PostToNothing, "POST", "c/b/col/none", "c/b/col").gives(404, "PR404-DV-0001"),
+        case_on(O::PostToMissing, "POST", "c/b/col/none", "c/b/col").gives(404, "PR404-DV-0001"),
         case_on(O::CreateFile, "PUT", "c/b/col/none", "c/b/col")
             .text("new")
             .gives(201, "")
@@ -134,7 +134,7 @@ fn files() -> Vec<Case> {
         ("c/b/svc/__src/script.js", "c/b/svc"),
     ] {
         let depth = |c: Case| c.with("depth", "0");
-        out.push(case_on(O::Ask, "OPTIONS", path, on));
+        out.push(case_on(O::Options, "OPTIONS", path, on));
         out.push(case_on(O::Report, "REPORT", path, on).gives(501, "PR501-MC-0001"));
         out.push(
             depth(case_on(O::ReadProperties, "PROPFIND", path, on)).gives(207, "creationdate"),
@@ -167,9 +167,9 @@ fn files() -> Vec<Case> {
     }
     for (operation, method) in [
         (O::Read, "GET"),
-        (O::PostToNothing, "POST"),
+        (O::PostToMissing, "POST"),
         (O::Remove, "DELETE"),
-        (O::MoveAway, "MOVE"),
+        (O::MoveSource, "MOVE"),
     ] {
         out.push(
             case_on(operation, method, "c/b/col/none/none", "c/b/col").gives(404, "PR404-DV-0001"),
@@ -181,7 +181,7 @@ fn files() -> Vec<Case> {
         );
     }
     for (operation, method) in [
-        (O::Ask, "OPTIONS"),
+        (O::Options, "OPTIONS"),
         (O::Report, "REPORT"),
         (O::ReadProperties, "PROPFIND"),
         (O::WriteProperties, "PROPPATCH"),
@@ -205,36 +205,36 @@ fn moves() -> Vec<Case> {
         case_on(operation, "MOVE", "c/b/col/file", on).with(name, value)
     };
     let mut out = vec![
-        case_to(O::MoveAway, "c/b/col", target)
+        case_to(O::MoveSource, "c/b/col", target)
             .also_on(&["c/b/empty"])
             .gives(201, "")
             .then("GET", "c/b/empty/moved", 200, "content"),
-        case_to(O::MoveTo, "c/b/empty", target)
+        case_to(O::MoveDestination, "c/b/empty", target)
             .also_on(&["c/b/col"])
             .gives(201, "")
             .then("GET", "c/b/empty/moved", 200, "content"),
-        case_to(O::MoveTo, "c/b/empty", over)
+        case_to(O::MoveDestination, "c/b/empty", over)
             .also(P::Unbind)
             .also_on(&["c/b/col"])
             .with("overwrite", "T")
             .gives(204, "")
             .then("GET", "c/b/empty/taken", 200, "content"),
-        case_to(O::MoveOver, "c/b/empty", over)
+        case_to(O::MoveOverwrite, "c/b/empty", over)
             .also(P::Bind)
             .also_on(&["c/b/col"])
             .with("overwrite", "T")
             .gives(204, "")
             .then("GET", "c/b/empty/taken", 200, "content"),
-        case_on(O::MoveFixed, "MOVE", "c/b", "c/b").gives(400, "PR400-DV-"),
-        case_on(O::MoveAway, "MOVE", "c/b/col/none", "c/b/col").gives(404, "PR404-DV-0001"),
-        case_on(O::MoveAway, "MOVE", "c/b/svc/__src/script.js", "c/b/svc")
+        case_on(O::MoveImmovable, "MOVE", "c/b", "c/b").gives(400, "PR400-DV-"),
+        case_on(O::MoveSource, "MOVE", "c/b/col/none", "c/b/col").gives(404, "PR404-DV-0001"),
+        case_on(O::MoveSource, "MOVE", "c/b/svc/__src/script.js", "c/b/svc")
             .also(P::Bind)
             .with("destination", "http://unit.example/c/b/svc/__src/other.js")
             .gives(201, "")
             .then("GET", "c/b/svc/__src/other.js", 200, "script"),
     ];
     for path in ["c/b/col", "c/b/od", "c/b/svc", "c/b/str"] {
-        let moved = case_on(O::MoveAway, "MOVE", path, "c/b").also(P::Bind);
+        let moved = case_on(O::MoveSource, "MOVE", path, "c/b").also(P::Bind);
         out.push(
             moved
                 .with("destination", "http://unit.example/c/b/moved")
@@ -249,7 +249,7 @@ fn moves() -> Vec<Case> {
 fn special() -> Vec<Case> {
     let source = "c/b/svc/__src";
     let mut out = vec![
-        case_on(O::Ask, "OPTIONS", source, source_on()),
+        case_on(O::Options, "OPTIONS", source, source_on()),
         case_on(O::Report, "REPORT", source, source_on()).gives(501, "PR501-MC-0001"),
         case_on(O::ReadProperties, "PROPFIND", source, source_on())
             .with("depth", "0")
@@ -259,7 +259,7 @@ fn special() -> Vec<Case> {
             .gives(405, "PR405-MC-0001"),
         case_on(O::WriteAcl, "ACL", source, source_on()).gives(405, "PR405-MC-0001"),
         case_on(O::CreateCollection, "MKCOL", source, source_on()).gives(405, "PR405-DV-0001"),
-        case_on(O::MoveFixed, "MOVE", source, source_on()).gives(400, "PR400-DV-"),
+        case_on(O::MoveImmovable, "MOVE", source, source_on()).gives(400, "PR400-DV-"),
     ];
     for method in ["GET", "POST", "PUT", "DELETE"] {
         out.push(case_on(O::Execute, method, "c/b/svc/run", "c/b/svc").gives(500, "PR500-SC-0001"));

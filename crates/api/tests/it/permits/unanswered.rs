@@ -30,12 +30,12 @@ pub fn cases() -> Vec<Case> {
         ("c/b/svc/__src/script.js", "c/b/svc", &["POST"]),
     ] {
         for method in methods.iter().chain(ODD) {
-            out.push(case_on(O::Ask, method, path, on).gives(405, SAYS));
+            out.push(case_on(O::Options, method, path, on).gives(405, SAYS));
         }
     }
     for path in ["c/b/col/file/none", "c/b/col/file/none/none"] {
         for method in METHODS {
-            let case = case_on(O::Ask, method, path, "c/b/col/file");
+            let case = case_on(O::Options, method, path, "c/b/col/file");
             out.push(case.gives(404, "PR404-MC-0001"));
         }
     }
