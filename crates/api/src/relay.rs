@@ -128,7 +128,9 @@ async fn fetch(request: &RequestContext, page: &Page) -> Result<Fetched> {
     if let Some(first) = first_segment(&request.unit, url) {
         // A cell's root could lead to itself for ever.
         if first.is_empty() {
-            return Err(Error::new(Code::PageResponse).with_source("a cell root cannot be the page"));
+            return Err(
+                Error::new(Code::PageResponse).with_source("a cell root cannot be the page")
+            );
         }
         let page_request = Request::get(url)
             .header(header::ACCEPT, HTML)

@@ -266,7 +266,9 @@ mod tests {
                 continue;
             };
             match operation.level() {
-                TargetLevel::Unit => panic!("{operation:?} needs an access control list, which the unit does not have"),
+                TargetLevel::Unit => panic!(
+                    "{operation:?} needs an access control list, which the unit does not have"
+                ),
                 // Granted by the access control list of the cell.
                 TargetLevel::Box if operation == Operation::RemoveBox => {
                     assert!(privilege.is_cell_level());

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use personium_types::{TargetLevel, Need, Operation, Privilege};
+use personium_types::{Need, Operation, Privilege, TargetLevel};
 
 const HEAD: &str = "# Privileges\n\nWritten by `cargo xtask gen-privileges` from the tables in `crates/types`. The test \
      `crates/api/tests/it/permits.rs` sends every request with and without the required privilege.\n";
@@ -58,10 +58,7 @@ fn need(operation: Operation) -> (String, &'static str) {
         Need::SelfAuthenticated => ("credentials in the request".to_owned(), ""),
         Need::UnitUser => ("unit user".to_owned(), ""),
         Need::UnitAdmin => ("unit administrator".to_owned(), ""),
-        Need::Manager => (
-            "unit administrator or cell owner".to_owned(),
-            "",
-        ),
+        Need::Manager => ("unit administrator or cell owner".to_owned(), ""),
         Need::On(privilege) => (format!("`{privilege}`"), own),
         Need::OnParent(privilege) => (format!("`{privilege}`"), "its parent"),
     }

@@ -20,7 +20,7 @@ mod unit_level;
 
 use callers::{Callers, Fixture};
 use cases::{AS_MASTER, Case, Grant};
-use personium_types::{TargetLevel, Need};
+use personium_types::{Need, TargetLevel};
 
 use crate::harness::Reply;
 

@@ -39,7 +39,8 @@ pub async fn remove_box(
         let done = root
             .transact_with(root.invalidation(), || async {
                 let found = load::find_by_id(&root, &set, &id.to_string()).await?;
-                let found = found.ok_or_else(|| Error::new(Code::NoSuchBox).with(id.to_string()))?;
+                let found =
+                    found.ok_or_else(|| Error::new(Code::NoSuchBox).with(id.to_string()))?;
                 let mut batch = Batch::new();
                 if !owns_nothing(&root, &set, &found.id, &mut batch).await? {
                     return Ok((Batch::new(), PostCommit::none(), false));

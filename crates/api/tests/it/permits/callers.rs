@@ -6,7 +6,7 @@ use base64::Engine;
 use personium_model::Settings;
 use personium_store::{Direction, Key, KeyRange, Limit, RecordStore, Space};
 use personium_token::role_url::RoleUrl;
-use personium_types::{TargetLevel, Need, Privilege};
+use personium_types::{Need, Privilege, TargetLevel};
 use tokio::sync::OnceCell;
 
 use super::cases::{Case, Grant};

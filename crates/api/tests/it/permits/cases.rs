@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use personium_types::{TargetLevel, Operation, Privilege};
+use personium_types::{Operation, Privilege, TargetLevel};
 
 use super::callers::{Caller, Fixture};
 use crate::harness::Reply;

@@ -108,7 +108,12 @@ fn message_cases() -> Vec<Case> {
             .text(&json!({"To": cell_url("d"), "Title": "fresh"}).to_string())
             .gives(201, "\"Created.\"")
             .then("GET", "c/__ctl/SentMessage", 200, "\"fresh\""),
-        decide(O::ChangeMessageStatus, 1, "read").then("GET", "c/__ctl/ReceivedMessage", 200, "\"read\""),
+        decide(O::ChangeMessageStatus, 1, "read").then(
+            "GET",
+            "c/__ctl/ReceivedMessage",
+            200,
+            "\"read\"",
+        ),
         decide(O::ApproveSocial, 2, "approved")
             .also(P::Message)
             .then(
