@@ -68,7 +68,7 @@ impl Unit {
              io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER}\n\
              io.personium.core.security.secret16=bench-secret-016\n\
              io.personium.core.dav.childresource.maxnum=1000000\n\
-             io.personium.core.authn.address.burst=0\n\
+             io.personium.core.authn.rateLimit.burst=0\n\
              io.personium.core.introspect.username={INSPECTOR}\n\
              io.personium.core.introspect.password={INSPECTOR}\n\
              io.personium.core.unitFqdn={host}\n{more}"

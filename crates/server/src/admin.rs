@@ -1,4 +1,4 @@
-//! Health, readiness and figures, on an address of this machine only.
+//! The admin listener: health, readiness and metrics, on a loopback address.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,98 +16,124 @@ use personium_store::RecordStore;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::figures::Figures;
+use crate::metrics::{self, Metrics};
 
-/// Connections at the same time.
-const CONNECTIONS: usize = 16;
+/// The largest number of connections at the same time.
+const MAX_CONNECTIONS: usize = 16;
 
-/// Time for the head of a request.
-const HEADER_TIME: Duration = Duration::from_secs(10);
+/// The time for the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is told here.
+/// The pause after a failed accept.
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Responds to requests of the admin listener.
 #[derive(Clone)]
-pub struct Admin {
-    /// The engine, which is asked whether it answers.
+pub struct AdminService {
+    /// The record store, whose check decides about readiness.
     pub records: Arc<dyn RecordStore>,
-    /// The figures.
-    pub figures: Arc<Figures>,
-    /// Becomes true when the unit stops: then it is healthy and not ready.
+    /// The metrics that are served.
+    pub metrics: Arc<Metrics>,
+    /// Becomes true when the unit shuts down: then it is healthy and not ready.
     pub stop: watch::Receiver<bool>,
 }
 
-/// Listens on `address`, or if that is taken, on any free port beside it.
+/// Listens on `address`, or if that is in use, on any free port of the same host.
 ///
 /// # Errors
-/// If there is no free port.
+/// [`std::io::Error`] if there is no free port.
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(listener),
         Err(error) => {
             let listener = TcpListener::bind(SocketAddr::new(address.ip(), 0)).await?;
             let used = listener.local_addr()?;
-            tracing::warn!(%error, "{address} is not free: health and figures are on {used}");
+            tracing::warn!(
+                admin.listen = %address,
+                admin.address = %used,
+                %error,
+                "admin address is in use, listening on another port"
+            );
             Ok(listener)
         }
     }
 }
 
-/// Serves as long as the process lives.
-pub async fn serve(listener: TcpListener, admin: Admin) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+/// Serves until the task is aborted.
+pub async fn serve(listener: TcpListener, service: AdminService) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
             continue;
         };
-        let admin = admin.clone();
+        let service = service.clone();
         tokio::spawn(async move {
-            let answer = |request: Request<Incoming>| {
-                let admin = admin.clone();
-                async move { Ok::<_, Infallible>(admin.answer(request.uri().path()).await) }
+            let handle = |request: Request<Incoming>| {
+                let service = service.clone();
+                async move { Ok::<_, Infallible>(service.handle(request.uri().path()).await) }
             };
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIME)
+                .header_read_timeout(HEADER_TIMEOUT)
                 .keep_alive(false);
             if let Err(error) = http
-                .serve_connection(TokioIo::new(stream), service_fn(answer))
+                .serve_connection(TokioIo::new(stream), service_fn(handle))
                 .await
             {
-                tracing::debug!(%error, "a connection for figures ended early");
+                tracing::debug!(%error, "admin connection aborted");
             }
-            drop(place);
+            drop(permit);
         });
     }
 }
 
-impl Admin {
-    async fn answer(&self, path: &str) -> Response<Full<Bytes>> {
-        let (status, text) = match path {
-            "/health" => (StatusCode::OK, "ok\n".to_owned()),
+impl AdminService {
+    async fn handle(&self, path: &str) -> Response<Full<Bytes>> {
+        match path {
+            "/health" => text(StatusCode::OK, "ok\n"),
             "/ready" => self.ready().await,
-            "/metrics" => (StatusCode::OK, self.figures.text()),
-            _ => (
+            "/metrics" => self.metrics(),
+            _ => text(
                 StatusCode::NOT_FOUND,
-                "here are /health, /ready and /metrics\n".to_owned(),
+                "not found; use /health, /ready or /metrics\n",
             ),
-        };
-        let mut response = Response::new(Full::from(text));
-        *response.status_mut() = status;
-        let plain = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, plain);
-        response
+        }
     }
 
-    async fn ready(&self) -> (StatusCode, String) {
+    async fn ready(&self) -> Response<Full<Bytes>> {
         if *self.stop.borrow() {
-            return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".into());
+            return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
         }
         match self.records.check().await {
-            Ok(()) => (StatusCode::OK, "ready\n".into()),
-            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
         }
     }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let Ok(metrics) = self.metrics.encode() else {
+            return text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "metrics cannot be encoded\n",
+            );
+        };
+        let mut response = text(StatusCode::OK, metrics);
+        let media_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, media_type);
+        response
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
 }

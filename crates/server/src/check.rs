@@ -1,312 +1,229 @@
-//! `personium check`: whether a unit could run with these settings, and what an operator should know about it.
+//! `personium check`: checks whether the unit can run with the given settings.
+
+mod report;
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use personium_token::trust::CertificateFacts;
+use personium_types::error::chain;
 use personium_types::{BlobId, Clock, SystemClock};
-use serde_json::json;
 
-use crate::config::{Inputs, Loaded};
-use crate::wiring::{self, FILES};
-use crate::{first_start, keys};
+pub use report::{CheckOutcome, CheckReport, Finding};
 
-/// A day in milliseconds.
+use crate::components::files_dir;
+use crate::config::{ConfigSources, LoadedConfig};
+use crate::unit_url::{is_local, unit_urls};
+use crate::{first_start, key_files};
+
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// Days of validity below which a certificate is worth a warning.
-const SOON_DAYS: i64 = 30;
+/// The number of days before its expiry from which on a certificate causes a warning.
+const EXPIRY_WARNING_DAYS: i64 = 30;
 
-/// Free bytes below which a disk is worth a warning.
-const LITTLE_SPACE: u64 = 1 << 30;
+/// The free space of a disk below which it causes a warning.
+const FREE_SPACE_WARNING_BYTES: u64 = 1 << 30;
 
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// As it should be.
-    Ok,
-    /// Works, but somebody should look.
-    Warning,
-    /// The unit would not start, or not work.
-    Error,
-}
-
-/// One line of the report.
-#[derive(Debug, Clone)]
-pub struct Finding {
-    /// What was looked at.
-    pub what: &'static str,
-    /// How it is.
-    pub outcome: Outcome,
-    /// What was found.
-    pub detail: String,
-}
-
-/// All findings.
-#[derive(Debug, Default)]
-pub struct Report(pub Vec<Finding>);
-
-impl Report {
-    /// Whether nothing is an error.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        self.0
-            .iter()
-            .all(|finding| finding.outcome < Outcome::Error)
-    }
-
-    fn add(&mut self, what: &'static str, outcome: Outcome, detail: impl Into<String>) {
-        self.0.push(Finding {
-            what,
-            outcome,
-            detail: detail.into(),
-        });
-    }
-
-    /// The report for people.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let line = |finding: &Finding| {
-            let mark = match finding.outcome {
-                Outcome::Ok => "ok     ",
-                Outcome::Warning => "WARNING",
-                Outcome::Error => "ERROR  ",
-            };
-            format!("{mark} {:<22} {}\n", finding.what, finding.detail)
-        };
-        self.0.iter().map(line).collect()
-    }
-
-    /// The report for programs.
-    #[must_use]
-    pub fn json(&self) -> serde_json::Value {
-        let one = |finding: &Finding| {
-            let outcome = match finding.outcome {
-                Outcome::Ok => "ok",
-                Outcome::Warning => "warning",
-                Outcome::Error => "error",
-            };
-            json!({"check": finding.what, "outcome": outcome, "detail": finding.detail})
-        };
-        json!({"ok": self.is_good(), "checks": self.0.iter().map(one).collect::<Vec<_>>()})
-    }
-}
-
-/// Looks at everything. Writes nothing but a file that is removed again.
+/// Runs all checks. They write nothing but a temporary file.
 #[must_use]
-pub fn check(inputs: &Inputs) -> Report {
-    let mut report = Report::default();
-    report.add(
+pub fn check(sources: &ConfigSources) -> CheckReport {
+    let mut report = CheckReport::default();
+    report.ok(
         "version",
-        Outcome::Ok,
         format!("{} (API {})", crate::VERSION, personium_api::API_VERSION),
     );
-    let loaded = match Loaded::from(inputs) {
+    let loaded = match LoadedConfig::load(sources) {
         Ok(loaded) => loaded,
         Err(error) => {
             for problem in error.0 {
-                report.add("settings", Outcome::Error, problem);
+                report.error("settings", problem);
             }
             return report;
         }
     };
-    for (key, origin, value) in &loaded.given {
-        report.add(
-            "setting",
-            Outcome::Ok,
-            format!("{key} = {value} ({origin})"),
-        );
+    for setting in &loaded.given {
+        let detail = format!("{} = {} ({})", setting.name, setting.value, setting.origin);
+        report.ok("setting", detail);
     }
     for warning in &loaded.warnings {
-        report.add("settings", Outcome::Warning, warning);
+        report.warning("settings", warning);
     }
-    unit(&mut report, &loaded);
-    certificates(&mut report, &loaded);
-    administration(&mut report, &loaded);
-    encryption(&mut report, &loaded);
-    stores(&mut report, &loaded);
+    check_unit_url(&mut report, &loaded);
+    check_listen(&mut report, &loaded);
+    check_certificates(&mut report, &loaded);
+    check_administration(&mut report, &loaded);
+    check_encryption(&mut report, &loaded);
+    check_folders(&mut report, &loaded);
     report
 }
 
-fn unit(report: &mut Report, loaded: &Loaded) {
-    match wiring::urls(loaded) {
-        Ok(urls) => {
-            let form = if urls.path_based() {
-                "cells are paths"
-            } else {
-                "cells are hosts of their own"
-            };
-            let outcome = if urls.scheme() == "https" || wiring::is_local(loaded) {
-                Outcome::Ok
-            } else {
-                Outcome::Warning
-            };
-            report.add("unit URL", outcome, format!("{}, {form}", urls.unit()));
-        }
-        Err(error) => report.add("unit URL", Outcome::Error, error.to_string()),
-    }
+fn check_unit_url(report: &mut CheckReport, loaded: &LoadedConfig) {
+    let urls = match unit_urls(loaded) {
+        Ok(urls) => urls,
+        Err(error) => return report.error("unit URL", chain(&error)),
+    };
+    let cells = if urls.path_based() {
+        "the URL of a cell is a path"
+    } else {
+        "the URL of a cell is a host"
+    };
+    let is_encrypted = urls.scheme() == "https" || is_local(loaded);
+    let outcome = if is_encrypted {
+        CheckOutcome::Ok
+    } else {
+        CheckOutcome::Warning
+    };
+    report.add("unit URL", outcome, format!("{}; {cells}", urls.unit()));
+}
+
+fn check_listen(report: &mut CheckReport, loaded: &LoadedConfig) {
     let address = loaded.config.listen.address;
     match std::net::TcpListener::bind(address) {
-        Ok(_) => report.add("listen", Outcome::Ok, format!("{address} is free")),
-        Err(error) => report.add("listen", Outcome::Warning, format!("{address}: {error}")),
+        Ok(_) => report.ok("listen", format!("{address} is free")),
+        Err(error) => report.warning("listen", format!("{address}: {error}")),
     }
 }
 
-fn certificates(report: &mut Report, loaded: &Loaded) {
-    let (config, now) = (&loaded.config, SystemClock.now_ms());
-    let (key, certificate) = keys::files(config);
-    if config.x509.key.is_none() && !key.exists() && !certificate.exists() {
-        report.add(
-            "unit certificate",
-            Outcome::Ok,
-            "will be made at the first start",
-        );
-        return;
+fn check_certificates(report: &mut CheckReport, loaded: &LoadedConfig) {
+    let (config, now_ms) = (&loaded.config, SystemClock.now_ms());
+    let (key, certificate) = key_files::key_and_certificate(config);
+    if config.certificates.key.is_none() && !key.exists() && !certificate.exists() {
+        return report.ok("unit certificate", "the first start generates it");
     }
-    let keys = match keys::load(config, now) {
+    let keys = match key_files::load(config, now_ms) {
         Ok(keys) => keys,
-        Err(error) => return report.add("keys", Outcome::Error, error.to_string()),
+        Err(error) => return report.error("keys", chain(&error)),
     };
-    report.add("unit key", Outcome::Ok, "belongs to the certificate");
-    let facts = keys.signing.facts();
-    let (outcome, detail) = describe(facts, now);
-    report.add("unit certificate", outcome, detail);
-    if let Ok(urls) = wiring::urls(loaded) {
-        let named = facts
-            .common_name
-            .as_deref()
-            .is_some_and(|name| name.eq_ignore_ascii_case(urls.host()));
-        let name = facts.common_name.as_deref().unwrap_or("nothing");
-        let outcome = if named { Outcome::Ok } else { Outcome::Warning };
-        report.add(
+    report.ok("unit key", "belongs to the certificate");
+    check_certificate(report, "unit certificate", keys.signing.facts(), now_ms);
+    check_certificate_name(report, loaded, keys.signing.facts());
+    for root in keys.trust_roots.facts() {
+        check_certificate(report, "trusted root", root, now_ms);
+    }
+}
+
+fn check_certificate(
+    report: &mut CheckReport,
+    check: &'static str,
+    facts: &CertificateFacts,
+    now_ms: i64,
+) {
+    let days = (facts.not_after - now_ms).div_euclid(DAY_MS);
+    let outcome = match facts.valid_at(now_ms) {
+        false => CheckOutcome::Error,
+        true if days < EXPIRY_WARNING_DAYS => CheckOutcome::Warning,
+        true => CheckOutcome::Ok,
+    };
+    let (subject, issuer) = (&facts.subject, &facts.issuer);
+    report.add(
+        check,
+        outcome,
+        format!("{subject}, issued by {issuer}, expires in {days} days"),
+    );
+}
+
+fn check_certificate_name(
+    report: &mut CheckReport,
+    loaded: &LoadedConfig,
+    facts: &CertificateFacts,
+) {
+    // An error here is the finding of another check.
+    let Ok(urls) = unit_urls(loaded) else { return };
+    let host = urls.host();
+    let name = facts.common_name.as_deref();
+    if name.is_some_and(|name| name.eq_ignore_ascii_case(host)) {
+        return report.ok(
             "certificate name",
-            outcome,
-            format!("names {name}, the unit is {}", urls.host()),
+            format!("is the unit's host name {host}"),
         );
     }
-    for root in keys.trust_roots.facts() {
-        let (outcome, detail) = describe(root, now);
-        report.add("trusted root", outcome, detail);
-    }
+    let name = name.unwrap_or("none");
+    report.warning(
+        "certificate name",
+        format!("is {name}, but the unit's host name is {host}"),
+    );
 }
 
-fn describe(facts: &CertificateFacts, now: i64) -> (Outcome, String) {
-    let days = (facts.not_after - now).div_euclid(DAY_MS);
-    let outcome = match facts.valid_at(now) {
-        false => Outcome::Error,
-        true if days < SOON_DAYS => Outcome::Warning,
-        true => Outcome::Ok,
-    };
-    (
-        outcome,
-        format!(
-            "{}, issued by {}, {days} days left",
-            facts.subject, facts.issuer
-        ),
-    )
-}
-
-fn administration(report: &mut Report, loaded: &Loaded) {
+fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig) {
     let config = &loaded.config;
-    match config.unit.master_token {
-        Some(_) => report.add(
+    if config.unit.master_token.is_some() {
+        report.warning(
             "master token",
-            Outcome::Warning,
-            "ENABLED: whoever has it owns the unit",
-        ),
-        None => report.add("master token", Outcome::Ok, "disabled"),
+            "ENABLED: it grants all privileges on the unit",
+        );
+    } else {
+        report.ok("master token", "disabled");
     }
-    let data = &config.store.data_dir;
-    let made = first_start::issuer(data);
+    let data_dir = &config.store.data_dir;
+    let created_issuer = first_start::created_issuer(data_dir);
+    let administrator = if created_issuer.is_some() {
+        format!(
+            "cell {}, created by the first start",
+            first_start::ADMIN_NAME
+        )
+    } else if first_start::is_due(data_dir) {
+        "the unit is new".to_owned()
+    } else {
+        "none created by the first start".to_owned()
+    };
     let issuers = if config.unit.issuers.is_empty() {
-        made.clone().unwrap_or_else(|| "none".to_owned())
+        created_issuer.unwrap_or_else(|| "none".to_owned())
     } else {
         config.unit.issuers.join(" ")
     };
-    report.add("unit users come from", Outcome::Ok, issuers);
-    match made {
-        Some(_) => report.add(
-            "administrator",
-            Outcome::Ok,
-            format!("cell {} was made here", first_start::NAME),
+    report.ok("unit user issuers", issuers);
+    report.ok("administrator", administrator);
+}
+
+fn check_encryption(report: &mut CheckReport, loaded: &LoadedConfig) {
+    let secrets = &loaded.config.secrets;
+    match (secrets.encrypt_files, &secrets.secret) {
+        (false, _) => report.ok("file bodies", "new ones are stored unencrypted"),
+        (true, Some(_)) => report.ok("file bodies", "new ones are stored encrypted"),
+        (true, None) => report.warning(
+            "file bodies",
+            "new ones are stored encrypted, but the secret is in the same data folder: set security.secret16",
         ),
-        None if first_start::is_due(data) => {
-            report.add("administrator", Outcome::Ok, "the unit is new")
-        }
-        None => report.add("administrator", Outcome::Ok, "not made by a first start"),
     }
 }
 
-fn encryption(report: &mut Report, loaded: &Loaded) {
-    let security = &loaded.config.security;
-    let (outcome, detail) = match (security.encrypt_files, &security.secret) {
-        (false, _) => (Outcome::Ok, "new ones are stored as they are"),
-        (true, Some(_)) => (Outcome::Ok, "new ones are stored encrypted"),
-        (true, None) => (
-            Outcome::Warning,
-            "new ones are stored encrypted, but the secret lies in the data folder with them: set security.secret16",
-        ),
-    };
-    report.add("file bodies", outcome, detail);
+fn check_folders(report: &mut CheckReport, loaded: &LoadedConfig) {
+    let data_dir = loaded.config.store.data_dir.as_path();
+    if !data_dir.exists() {
+        let detail = format!("the first start creates {}", data_dir.display());
+        return report.ok("data folder", detail);
+    }
+    check_folder(report, "data folder", data_dir);
+    check_folder(report, "files folder", &files_dir(&loaded.config));
 }
 
-fn stores(report: &mut Report, loaded: &Loaded) {
-    let config = &loaded.config;
-    let data = config.store.data_dir.as_path();
-    let files = config
-        .files
-        .root
-        .clone()
-        .unwrap_or_else(|| data.join(FILES));
-    if !data.exists() {
-        report.add(
-            "data folder",
-            Outcome::Ok,
-            format!("{} will be made", data.display()),
-        );
-        return;
+fn check_folder(report: &mut CheckReport, check: &'static str, folder: &Path) {
+    let path = folder.display();
+    if !folder.exists() {
+        return report.ok(check, format!("the first start creates {path}"));
     }
-    for (what, folder) in [("data folder", data), ("files folder", files.as_path())] {
-        if !folder.exists() {
-            report.add(
-                what,
-                Outcome::Ok,
-                format!("{} will be made", folder.display()),
-            );
-            continue;
+    match time_durable_write(folder) {
+        Ok(elapsed) => {
+            let micros = elapsed.as_micros();
+            let detail = format!("{path}: write, sync and rename took {micros} µs");
+            report.ok(check, detail);
         }
-        match try_writing(folder) {
-            Ok(micros) => {
-                report.add(
-                    what,
-                    Outcome::Ok,
-                    format!("{}: write, sync, rename in {micros} µs", folder.display()),
-                );
-            }
-            Err(error) => report.add(
-                what,
-                Outcome::Error,
-                format!("{}: {error}", folder.display()),
-            ),
-        }
-        if let Some(free) = free_bytes(folder) {
-            let outcome = if free < LITTLE_SPACE {
-                Outcome::Warning
-            } else {
-                Outcome::Ok
-            };
-            report.add(
-                "free space",
-                outcome,
-                format!("{} MiB at {}", free >> 20, folder.display()),
-            );
-        }
+        Err(error) => report.error(check, format!("{path}: {error}")),
+    }
+    if let Some(free_bytes) = free_bytes(folder) {
+        let outcome = if free_bytes < FREE_SPACE_WARNING_BYTES {
+            CheckOutcome::Warning
+        } else {
+            CheckOutcome::Ok
+        };
+        let detail = format!("{} MiB at {path}", free_bytes >> 20);
+        report.add("free space", outcome, detail);
     }
 }
 
-/// Writes, syncs and renames a file; how many microseconds that took.
-fn try_writing(folder: &Path) -> std::io::Result<u128> {
+/// Writes, syncs, renames and removes a temporary file. Returns the time until it was renamed.
+fn time_durable_write(folder: &Path) -> std::io::Result<Duration> {
     let (first, second) = (
         folder.join(BlobId::random().to_string()),
         folder.join(BlobId::random().to_string()),
@@ -316,9 +233,9 @@ fn try_writing(folder: &Path) -> std::io::Result<u128> {
     file.write_all(b"check")?;
     file.sync_all()?;
     std::fs::rename(&first, &second)?;
-    let micros = start.elapsed().as_micros();
+    let elapsed = start.elapsed();
     std::fs::remove_file(&second)?;
-    Ok(micros)
+    Ok(elapsed)
 }
 
 fn free_bytes(folder: &Path) -> Option<u64> {
@@ -330,41 +247,45 @@ fn free_bytes(folder: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn report(options: &[(&str, &str)]) -> Report {
-        let options = options
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        check(&Inputs {
-            options,
-            ..Inputs::default()
-        })
+    fn sources(options: &[(&str, &str)]) -> ConfigSources {
+        ConfigSources {
+            options: options
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..ConfigSources::default()
+        }
     }
 
-    fn outcome(report: &Report, what: &str) -> Option<Outcome> {
+    fn report(options: &[(&str, &str)]) -> CheckReport {
+        check(&sources(options))
+    }
+
+    /// Returns the worst outcome of a check.
+    fn outcome(report: &CheckReport, check: &str) -> Option<CheckOutcome> {
         report
             .0
             .iter()
-            .filter(|finding| finding.what == what)
+            .filter(|finding| finding.check == check)
             .map(|finding| finding.outcome)
             .max()
     }
 
     #[test]
-    fn a_new_unit_is_good() {
+    fn new_unit_has_no_errors_and_check_creates_no_files() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let report = report(&[
             ("data.dir", data.to_str().unwrap()),
             ("listen", "127.0.0.1:0"),
         ]);
-        assert!(report.is_good(), "{}", report.text());
-        assert!(!data.exists(), "checking makes nothing");
+        assert!(!report.has_errors(), "{}", report.text());
+        assert!(!data.exists());
         assert_eq!(report.json()["ok"], true);
     }
 
     #[test]
-    fn what_is_wrong_is_told_without_secrets() {
+    fn problems_are_reported_without_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_str().unwrap();
         let found = report(&[
@@ -373,44 +294,37 @@ mod tests {
             ("x509.crt", "none"),
             ("masterToken", "hidden"),
         ]);
-        assert_eq!(outcome(&found, "keys"), Some(Outcome::Error));
-        assert_eq!(outcome(&found, "master token"), Some(Outcome::Warning));
-        assert_eq!(outcome(&found, "data folder"), Some(Outcome::Ok));
+        assert_eq!(outcome(&found, "keys"), Some(CheckOutcome::Error));
+        assert_eq!(outcome(&found, "master token"), Some(CheckOutcome::Warning));
+        assert_eq!(outcome(&found, "data folder"), Some(CheckOutcome::Ok));
         assert!(
-            !found.is_good() && !found.text().contains("hidden"),
+            found.has_errors() && !found.text().contains("hidden"),
             "{}",
             found.text()
         );
         let found = report(&[("unitPort", "x"), ("no.such", "1")]);
-        assert_eq!(outcome(&found, "settings"), Some(Outcome::Error));
+        assert_eq!(outcome(&found, "settings"), Some(CheckOutcome::Error));
         assert_eq!(found.json()["ok"], false);
         assert_eq!(
             outcome(&report(&[("no.such", "1"), ("data.dir", data)]), "settings"),
-            Some(Outcome::Warning)
+            Some(CheckOutcome::Warning)
         );
     }
 
     #[test]
-    fn a_certificate_of_another_name_is_noticed() {
+    fn certificate_with_another_name_causes_a_warning() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_str().unwrap();
         let options = [("data.dir", data), ("unitFqdn", "unit.example")];
-        let inputs = Inputs {
-            options: options
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-            ..Inputs::default()
-        };
-        let config = Loaded::from(&inputs).unwrap().config;
-        keys::make_missing(&config, "other.example", SystemClock.now_ms()).unwrap();
-        let report = check(&inputs);
+        let config = LoadedConfig::load(&sources(&options)).unwrap().config;
+        key_files::generate_missing(&config, "other.example", SystemClock.now_ms()).unwrap();
+        let report = report(&options);
         assert_eq!(
             outcome(&report, "certificate name"),
-            Some(Outcome::Warning),
+            Some(CheckOutcome::Warning),
             "{}",
             report.text()
         );
-        assert!(report.is_good());
+        assert!(!report.has_errors());
     }
 }

@@ -5,23 +5,23 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use personium_types::error::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, ConfigError, Inputs, Loaded};
+use crate::config::{Config, ConfigError, ConfigSources, LoadedConfig};
 use crate::first_start::Administrator;
 use crate::{check, first_start, logging, serve};
-use personium_types::error::chain;
 
-/// The settings file that is read from the data folder when no other is named.
+/// The settings file in the data folder, which is read unless `--config` names another.
 const SETTINGS_FILE: &str = "personium-unit-config.properties";
 
-/// The data folder when none is named.
-const DATA: &str = "data";
+/// The data folder, unless `--data` names another.
+const DEFAULT_DATA_DIR: &str = "data";
 
-/// A Personium unit: cells, boxes, files, data and tokens.
+/// A Personium unit server.
 ///
-/// Without a command it serves. Without settings it is for this machine, at http://localhost:9998/, with everything
-/// in the folder ./data.
+/// Without a command, it runs the unit. Without settings, the unit is at http://localhost:9998/ and stores all data in
+/// the folder ./data.
 #[derive(Debug, Parser)]
 #[command(
     name = "personium",
@@ -40,13 +40,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the unit. A new one gets keys and an administrator, whose password is printed once.
+    /// Run the unit. The first start generates keys and an administrator, whose password is printed once.
     Serve,
-    /// Make a new unit with keys and an administrator, without running it. Refuses a folder that holds a unit.
+    /// Create keys and an administrator without running the unit. Fails if the data folder contains a unit.
     Init,
-    /// Tell whether a unit could run with these settings.
+    /// Check whether the unit can run with these settings.
     Check {
-        /// Print JSON.
+        /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -54,26 +54,26 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Options {
-    /// The settings [default: personium-unit-config.properties in the data folder, if there].
+    /// Settings file [default: personium-unit-config.properties in the data folder, if it exists].
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// The data folder [default: the setting data.dir, else data].
+    /// Data folder [default: the setting data.dir, else data].
     #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
-    /// The port to listen on; stands in URLs too, where settings put one there.
+    /// Port to listen on. It also replaces the port in URLs, if the setting unitPort is given.
     #[arg(long, value_name = "N", global = true)]
     port: Option<u16>,
-    /// A setting that wins over the file, such as -c unitScheme=http. May be repeated.
-    #[arg(short = 'c', value_name = "KEY=VALUE", value_parser = pair, global = true)]
+    /// Setting that takes precedence over the file, such as -c unitScheme=http. Can be repeated.
+    #[arg(short = 'c', value_name = "KEY=VALUE", value_parser = key_and_value, global = true)]
     set: Vec<(String, String)>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it must be KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-/// Does what the command line says.
+/// Runs the command that the command line names.
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
@@ -85,65 +85,53 @@ pub fn run() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    let done = cli
+    let result = cli
         .options
-        .inputs()
+        .sources()
         .map_err(|error| error.to_string())
-        .and_then(|inputs| match cli.command {
-            None | Some(Command::Serve) => serve(&inputs),
-            Some(Command::Init) => init(&inputs),
-            Some(Command::Check { json }) => {
-                let report = check::check(&inputs);
-                print(&if json {
-                    format!("{}\n", report.json())
-                } else {
-                    report.text()
-                });
-                Ok(if report.is_good() {
-                    ExitCode::SUCCESS
-                } else {
-                    ExitCode::FAILURE
-                })
-            }
+        .and_then(|sources| match cli.command {
+            None | Some(Command::Serve) => serve(&sources),
+            Some(Command::Init) => init(&sources),
+            Some(Command::Check { json }) => Ok(check(&sources, json)),
         });
-    done.unwrap_or_else(|problem| {
-        eprintln!("personium: {problem}");
+    result.unwrap_or_else(|error| {
+        eprintln!("personium: {error}");
         ExitCode::FAILURE
     })
 }
 
 impl Options {
-    /// Where the settings come from.
-    fn inputs(&self) -> Result<Inputs, ConfigError> {
+    /// Returns the sources of settings.
+    fn sources(&self) -> Result<ConfigSources, ConfigError> {
         let default = self
             .data
             .clone()
-            .unwrap_or_else(|| PathBuf::from(DATA))
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))
             .join(SETTINGS_FILE);
         let file = self
             .config
             .clone()
             .or_else(|| default.exists().then_some(default));
-        let mut inputs = Inputs {
+        let mut sources = ConfigSources {
             file,
             environment: environment(),
             options: self.set.clone(),
         };
         if let Some(data) = &self.data {
-            inputs
+            sources
                 .options
                 .push(("data.dir".into(), data.display().to_string()));
         }
         if let Some(port) = self.port {
-            let config = Loaded::from(&inputs)?.config;
-            inputs
+            let config = LoadedConfig::load(&sources)?.config;
+            sources
                 .options
                 .push(("listen".into(), format!("{}", with_port(&config, port))));
             if config.unit.port.is_some() {
-                inputs.options.push(("unitPort".into(), port.to_string()));
+                sources.options.push(("unitPort".into(), port.to_string()));
             }
         }
-        Ok(inputs)
+        Ok(sources)
     }
 }
 
@@ -153,15 +141,15 @@ fn with_port(config: &Config, port: u16) -> std::net::SocketAddr {
     address
 }
 
-/// The variables of the environment that are text.
+/// Returns the variables of the environment whose names and values are valid UTF-8.
 fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
 
-fn load(inputs: &Inputs) -> Result<Loaded, String> {
-    let loaded = Loaded::from(inputs).map_err(|error| error.to_string())?;
+fn load(sources: &ConfigSources) -> Result<LoadedConfig, String> {
+    let loaded = LoadedConfig::load(sources).map_err(|error| error.to_string())?;
     logging::start(&loaded.config.log).map_err(|error| error.to_string())?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -177,38 +165,52 @@ fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, String> {
     builder
         .enable_all()
         .build()
-        .map_err(|error| format!("cannot start threads: {error}"))
+        .map_err(|error| format!("cannot start the runtime: {error}"))
 }
 
-/// Writes to the standard output, as far as somebody reads it.
+/// Writes to the standard output. An error, such as a closed pipe, is ignored.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn welcome(administrator: &Administrator) {
+fn show(administrator: &Administrator) {
     print(&administrator.welcome());
 }
 
-fn init(inputs: &Inputs) -> Result<ExitCode, String> {
-    let loaded = load(inputs)?;
-    let data = loaded.config.store.data_dir.clone();
-    if !first_start::is_due(&data) {
-        return Err(format!("{} holds a unit already", data.display()));
+fn check(sources: &ConfigSources, as_json: bool) -> ExitCode {
+    let report = check::check(sources);
+    print(&if as_json {
+        format!("{}\n", report.json())
+    } else {
+        report.text()
+    });
+    if report.has_errors() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn init(sources: &ConfigSources) -> Result<ExitCode, String> {
+    let loaded = load(sources)?;
+    let data_dir = loaded.config.store.data_dir.clone();
+    if !first_start::is_due(&data_dir) {
+        return Err(format!("{} already contains a unit", data_dir.display()));
     }
     runtime(1)?
-        .block_on(serve::init(loaded, welcome))
+        .block_on(serve::init(loaded, show))
         .map_err(|error| chain(&error))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(inputs: &Inputs) -> Result<ExitCode, String> {
-    let loaded = load(inputs)?;
+fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
+    let loaded = load(sources)?;
     let runtime = runtime(loaded.config.listen.threads)?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-        let running = serve::start(loaded, welcome)
+        let running = serve::start(loaded, show)
             .await
             .map_err(|error| chain(&error))?;
         tokio::select! {
@@ -217,8 +219,8 @@ fn serve(inputs: &Inputs) -> Result<ExitCode, String> {
         }
         tokio::select! {
             () = running.stop() => Ok(ExitCode::SUCCESS),
-            _ = terminate.recv() => Err("stopped at once".into()),
-            _ = interrupt.recv() => Err("stopped at once".into()),
+            _ = terminate.recv() => Err("aborted by a second signal".into()),
+            _ = interrupt.recv() => Err("aborted by a second signal".into()),
         }
     })
 }
@@ -227,17 +229,19 @@ fn serve(inputs: &Inputs) -> Result<ExitCode, String> {
 mod tests {
     use super::*;
 
-    fn inputs(arguments: &[&str]) -> Result<Inputs, ConfigError> {
+    fn sources(arguments: &[&str]) -> Result<ConfigSources, ConfigError> {
         let arguments = ["personium"].iter().chain(arguments);
-        Cli::try_parse_from(arguments).unwrap().options.inputs()
+        Cli::try_parse_from(arguments).unwrap().options.sources()
     }
 
     fn config(arguments: &[&str]) -> Config {
-        Loaded::from(&inputs(arguments).unwrap()).unwrap().config
+        LoadedConfig::load(&sources(arguments).unwrap())
+            .unwrap()
+            .config
     }
 
     #[test]
-    fn the_port_stands_in_urls_where_settings_put_one_there() {
+    fn port_option_replaces_the_port_in_urls_if_one_is_set() {
         let plain = config(&["--port", "7001"]);
         assert_eq!((plain.listen.address.port(), plain.unit.port), (7001, None));
         let public = config(&[
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_lie_in_the_data_folder_if_nowhere_else() {
+    fn settings_file_is_read_from_the_data_folder_by_default() {
         let folder = tempfile::tempdir().unwrap();
         let (data, other) = (
             folder.path().join("d"),
@@ -279,11 +283,11 @@ mod tests {
             config(&["--data", data]).store.data_dir,
             PathBuf::from(data)
         );
-        assert!(Loaded::from(&inputs(&["--config", "no-such-file"]).unwrap()).is_err());
+        assert!(LoadedConfig::load(&sources(&["--config", "no-such-file"]).unwrap()).is_err());
     }
 
     #[test]
-    fn options_are_checked() {
+    fn malformed_options_are_refused() {
         assert!(Cli::try_parse_from(["personium", "-c", "novalue"]).is_err());
         assert!(Cli::try_parse_from(["personium", "--port", "70000"]).is_err());
         assert!(Cli::try_parse_from(["personium", "dance"]).is_err());

@@ -1,251 +1,252 @@
-//! Settings of a unit: from a properties file, the environment and the command line.
+//! The settings of a unit: read from a properties file, the environment and the command line.
 //!
-//! Every key has a default. An option of the command line wins over the environment, which wins over the file. All
-//! keys are known by name; a wrong value stops the start, an unknown key is named in a warning.
+//! Every key has a default. The command line takes precedence over the environment, and the environment over the file.
+//! A value that is not permitted prevents the start, an unknown key causes a warning.
 
+mod config_reader;
 pub mod example;
+mod ineffective_keys;
+mod key_info;
 pub mod properties;
-mod retired;
-pub mod rule;
 mod section;
-mod source;
+pub mod value_parser;
 
-mod authentication;
-mod bar;
+mod archives;
+mod background;
 mod cache;
-mod cell;
+mod cell_pages;
+mod certificates;
 mod dav;
-mod engine;
 mod events;
 mod files;
 mod listen;
 mod log;
+mod logins;
 mod odata;
 mod oidc;
-mod outgoing;
-mod security;
+mod outgoing_requests;
+mod passwords;
+mod scripts_and_plugins;
+mod secrets;
 mod store;
+mod tokens;
 mod unit;
-mod work;
-mod x509;
 
 use std::path::{Path, PathBuf};
 
-pub use authentication::Authentication;
-pub use bar::Bar;
-pub use cache::Shared;
-pub use cache::{CacheSettings, LockSettings};
-pub use cell::CellPages;
-pub use dav::Dav;
-pub use engine::{Engine, OutgoingProxy, Plugins};
-pub use events::{Broker, EventBus, Introspect, Stream};
-pub use files::Files;
-pub use listen::Listen;
-pub use log::{Log, LogFormat};
-pub use odata::{Odata, UserSchema};
-pub use oidc::OidcProvider;
-pub use outgoing::Outgoing;
-pub use section::KeyInfo;
-pub use security::{Hashing, Passwords, Security, TokenScopes};
-pub use source::{Given, Origin, Source};
-pub use store::{Elastic, RecordSync, Store};
-pub use unit::{Scheme, UnitSettings};
-pub use work::WorkThreads;
-pub use x509::X509;
-
-/// What every key of a unit begins with.
-pub const PREFIX: &str = "io.personium.core.";
+pub use archives::ArchiveConfig;
+pub use background::BackgroundConfig;
+pub use cache::{CacheBackend, CacheConfig, LockConfig};
+pub use cell_pages::CellPageConfig;
+pub use certificates::CertificateConfig;
+pub use config_reader::{ConfigReader, GivenSetting, RawValue, ValueOrigin};
+pub use dav::DavConfig;
+pub use events::{BrokerKind, EventConfig, StreamConfig};
+pub use files::FileConfig;
+pub use key_info::{KeyInfo, PREFIX, SectionInfo};
+pub use listen::ListenConfig;
+pub use log::{LogConfig, LogFormat};
+pub use logins::{IntrospectionConfig, LoginConfig};
+pub use odata::{ODataConfig, SchemaConfig};
+pub use oidc::OidcProviderConfig;
+pub use outgoing_requests::{OutgoingConfig, ProxyConfig};
+pub use passwords::{PasswordConfig, PasswordHashConfig};
+pub use scripts_and_plugins::{PluginConfig, ScriptConfig};
+pub use secrets::SecretConfig;
+pub use store::{RecordSync, SearchEngineConfig, StoreConfig};
+pub use tokens::TokenConfig;
+pub use unit::{Scheme, UnitConfig};
 
 macro_rules! sections {
     ($($(#[doc = $doc:literal])* $field:ident: $ty:ty,)*) => {
-        /// All settings of a unit, valid in themselves.
+        /// All settings of a unit.
         #[derive(Debug, Clone)]
         pub struct Config {
             $($(#[doc = $doc])* pub $field: $ty,)*
             /// Providers of OpenID Connect, by id.
-            pub oidc: Vec<OidcProvider>,
+            pub oidc: Vec<OidcProviderConfig>,
         }
 
         impl Config {
-            /// Reads every section; problems are noted in `source`, and then there is no result.
-            fn read(source: &mut Source) -> Option<Self> {
-                $(let $field = <$ty>::read(source);)*
-                let oidc = oidc::read(source);
+            /// Reads every section. Adds problems to `reader`; returns `None` if there is any.
+            fn read(reader: &mut ConfigReader) -> Option<Self> {
+                $(let $field = <$ty>::read(reader);)*
+                let oidc = oidc::read(reader);
                 Some(Self { $($field: $field?,)* oidc: oidc? })
             }
 
-            /// Every key with its description, section by section: title, keys.
+            /// Returns all sections with their keys, in the order of the example file.
             #[must_use]
-            pub fn table() -> Vec<(&'static str, Vec<KeyInfo>)> {
-                vec![$((<$ty>::TITLE, <$ty>::keys())),*]
+            pub fn sections() -> Vec<SectionInfo> {
+                vec![$(<$ty>::info()),*]
             }
         }
     };
 }
 
 sections! {
-    /// Where the unit is on the web and whom it obeys.
-    unit: UnitSettings,
-    /// Where it listens and what it accepts.
-    listen: Listen,
-    /// Where and how records are kept.
-    store: Store,
-    /// Where and how file bodies are kept.
-    files: Files,
-    /// Secrets of the unit.
-    security: Security,
-    /// Which passwords are permitted.
-    passwords: Passwords,
-    /// How passwords are hashed.
-    hashing: Hashing,
-    /// Scopes of tokens.
-    scopes: TokenScopes,
-    /// Locking of accounts.
-    authentication: Authentication,
-    /// Keys and certificates between units.
-    x509: X509,
-    /// Limits of OData.
-    odata: Odata,
-    /// Limits of schemas that people define.
-    schema: UserSchema,
+    /// The unit: its URL and its administrators.
+    unit: UnitConfig,
+    /// The listeners, and limits on connections and requests.
+    listen: ListenConfig,
+    /// The record store.
+    store: StoreConfig,
+    /// File bodies.
+    files: FileConfig,
+    /// Secrets.
+    secrets: SecretConfig,
+    /// Passwords.
+    passwords: PasswordConfig,
+    /// Password hashes.
+    password_hash: PasswordHashConfig,
+    /// Tokens.
+    tokens: TokenConfig,
+    /// Logins.
+    logins: LoginConfig,
+    /// The unit's key and certificates.
+    certificates: CertificateConfig,
+    /// Limits of OData requests.
+    odata: ODataConfig,
+    /// Limits of the schemas that users define.
+    schema: SchemaConfig,
     /// Limits of WebDAV.
-    dav: Dav,
-    /// Pages of cells that have none of their own.
-    cell: CellPages,
-    /// Events.
-    events: EventBus,
-    /// Streams.
-    stream: Stream,
-    /// The unit-wide credential for introspection.
-    introspect: Introspect,
+    dav: DavConfig,
+    /// The pages of cells that configure none of their own.
+    cell_pages: CellPageConfig,
+    /// Events and rules.
+    events: EventConfig,
+    /// Stream collections.
+    stream: StreamConfig,
+    /// The credential for token introspection in every cell.
+    introspection: IntrospectionConfig,
     /// Box archives and cell snapshots.
-    bar: Bar,
+    archives: ArchiveConfig,
     /// Scripts.
-    engine: Engine,
+    scripts: ScriptConfig,
     /// Plugins.
-    plugins: Plugins,
-    /// Requests of the unit to other servers.
-    outgoing: Outgoing,
-    /// The proxy for outgoing connections.
-    proxy: OutgoingProxy,
+    plugins: PluginConfig,
+    /// Requests to other servers.
+    outgoing: OutgoingConfig,
+    /// The proxy for requests to other machines.
+    proxy: ProxyConfig,
     /// Background work.
-    work: WorkThreads,
-    /// Short-lived shared state.
-    cache: CacheSettings,
+    background: BackgroundConfig,
+    /// The cache.
+    cache: CacheConfig,
     /// Locks.
-    lock: LockSettings,
+    lock: LockConfig,
     /// The search engine of other implementations.
-    elastic: Elastic,
+    search_engine: SearchEngineConfig,
     /// The log.
-    log: Log,
+    log: LogConfig,
 }
 
-/// Settings that do not let the unit start: every problem, each naming its key.
+/// Settings with which the unit cannot start: a list of problems, each of which names its key.
 #[derive(Debug, thiserror::Error)]
-#[error("the settings are not usable:\n  {}", .0.join("\n  "))]
+#[error("invalid settings:\n  {}", .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
 
-/// Settings with what was noticed about them.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The settings.
-    pub config: Config,
-    /// What an operator should know: unknown, retired and ineffective keys.
-    pub warnings: Vec<String>,
-    /// Every key that was given, with where and its value, secrets masked.
-    pub given: Vec<(String, String, String)>,
-    /// Where they were read from.
-    pub inputs: Inputs,
-}
-
-/// Where settings come from.
+/// The sources of settings.
 #[derive(Debug, Clone, Default)]
-pub struct Inputs {
-    /// The properties file. Relative paths in it are relative to its folder.
+pub struct ConfigSources {
+    /// The properties file. Paths in it are relative to its folder.
     pub file: Option<PathBuf>,
-    /// The environment: name and value.
+    /// The environment: names and values.
     pub environment: Vec<(String, String)>,
-    /// Options of the command line: key (with or without prefix) and value.
+    /// Options of the command line: keys (with or without prefix) and values.
     pub options: Vec<(String, String)>,
 }
 
-impl Loaded {
+/// Settings together with what an operator wants to know about them.
+#[derive(Debug)]
+pub struct LoadedConfig {
+    /// The settings.
+    pub config: Config,
+    /// Warnings about unknown keys and keys without effect.
+    pub warnings: Vec<String>,
+    /// The settings that were given.
+    pub given: Vec<GivenSetting>,
+    /// The sources that they were read from.
+    pub sources: ConfigSources,
+}
+
+impl LoadedConfig {
     /// Reads and checks all settings.
     ///
     /// # Errors
-    /// If the file cannot be read or any value is not permitted; all problems at once.
-    pub fn from(inputs: &Inputs) -> Result<Self, ConfigError> {
-        let mut source = Source::default();
-        if let Some(path) = &inputs.file {
-            read_file(&mut source, path).map_err(|problem| ConfigError(vec![problem]))?;
+    /// [`ConfigError`] with all problems if the file cannot be read or a value is not permitted.
+    pub fn load(sources: &ConfigSources) -> Result<Self, ConfigError> {
+        let mut reader = ConfigReader::default();
+        if let Some(path) = &sources.file {
+            read_file(&mut reader, path).map_err(|problem| ConfigError(vec![problem]))?;
         }
-        source.add_environment(&inputs.environment, &Config::table());
-        for (key, value) in &inputs.options {
-            source.add(key, value.clone(), Origin::Option);
+        let sections = Config::sections();
+        reader.add_environment(&sources.environment, &sections);
+        for (key, value) in &sources.options {
+            reader.add(key, value.clone(), ValueOrigin::CommandLine);
         }
-        let config = Config::read(&mut source);
+        let config = Config::read(&mut reader);
         if let Some(config) = &config {
-            config.check(&mut source);
+            config.check(&mut reader);
         }
-        let warnings = source.leftovers();
         match config {
-            Some(config) if source.problems().is_empty() => Ok(Self {
+            Some(config) if reader.problems().is_empty() => Ok(Self {
                 config,
-                warnings,
-                given: source.given(&Config::table()),
-                inputs: inputs.clone(),
+                warnings: reader.warnings(),
+                given: reader.given(&sections),
+                sources: sources.clone(),
             }),
-            _ => Err(ConfigError(source.problems().to_vec())),
+            _ => Err(ConfigError(reader.problems().to_vec())),
         }
     }
 }
 
-fn read_file(source: &mut Source, path: &Path) -> Result<(), String> {
+fn read_file(reader: &mut ConfigReader, path: &Path) -> Result<(), String> {
     let bytes =
         std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let pairs =
+    let properties =
         properties::parse(&bytes).map_err(|error| format!("{}, {error}", path.display()))?;
-    for pair in pairs {
-        let origin = Origin::File {
+    for property in properties {
+        let origin = ValueOrigin::File {
             path: path.to_owned(),
-            line: pair.line,
+            line: property.line,
         };
-        source.add(&pair.key, pair.value, origin);
+        reader.add(&property.key, property.value, origin);
     }
     Ok(())
 }
 
 impl Config {
-    /// The settings of an empty file.
+    /// Returns the default settings.
     ///
     /// # Errors
-    /// Never, as a test shows; a default that breaks its own rule would be one.
+    /// [`ConfigError`] if a default is not permitted, which a test excludes.
     pub fn defaults() -> Result<Self, ConfigError> {
-        Ok(Loaded::from(&Inputs::default())?.config)
+        Ok(LoadedConfig::load(&ConfigSources::default())?.config)
     }
 
-    /// Checks what concerns several keys.
-    fn check(&self, source: &mut Source) {
+    /// Checks conditions on several keys.
+    fn check(&self, reader: &mut ConfigReader) {
         if self.odata.top_default > self.odata.top_max {
-            source.problem(
+            reader.add_key_problem(
                 "odata.query.top.default",
                 "must not be larger than odata.query.top.maxnum",
             );
         }
-        if let Err(error) = self.hashing.settings(&self.passwords).check() {
-            source.problem("security.auth.password.scrypt.*", &error.to_string());
+        if let Err(error) = self.password_hash.settings(&self.passwords).check() {
+            reader.add_key_problem("security.auth.password.scrypt.*", &error.to_string());
         }
-        if self.x509.key.is_some() != self.x509.certificate.is_some() {
-            source.problem("x509.key", "must be given together with x509.crt");
+        if self.certificates.key.is_some() != self.certificates.certificate.is_some() {
+            reader.add_key_problem("x509.key", "must be given together with x509.crt");
         }
         if self.proxy.host.is_some() != self.proxy.port.is_some() {
-            source.problem("proxy.host", "must be given together with proxy.port");
+            reader.add_key_problem("proxy.host", "must be given together with proxy.port");
         }
         if self.proxy.password.is_some() && self.proxy.user.is_none() {
-            source.problem("proxy.pswd", "must be given together with proxy.user");
+            reader.add_key_problem("proxy.pswd", "must be given together with proxy.user");
         }
-        if self.introspect.username.is_some() != self.introspect.password.is_some() {
-            source.problem(
+        if self.introspection.username.is_some() != self.introspection.password.is_some() {
+            reader.add_key_problem(
                 "introspect.username",
                 "must be given together with introspect.password",
             );

@@ -1,7 +1,7 @@
-//! The first start of a unit: its administrator.
+//! The first start of a unit, which creates its administrator.
 //!
-//! The administrator is an account of a cell of its own. What is done here goes through the API, with a master token
-//! that exists only in this process and only for this.
+//! The administrator is an account in a cell of its own. It is created through the API, with a master token that exists
+//! in this process only and only for this purpose.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,131 +10,143 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use personium_api::ApiService;
+use personium_model::Settings;
 use personium_types::Secret;
 use serde_json::json;
 
-use crate::keys::{self, KeysError};
-use crate::wiring::{Foundation, RECORDS};
+use crate::components::{Components, RECORDS_DIR};
+use crate::config::Config;
+use crate::key_files::{self, KeyFileError};
 
-/// The administrator's cell and account.
-pub const NAME: &str = "unitadmin";
+/// The name of the administrator's cell and account.
+pub const ADMIN_NAME: &str = "unitadmin";
 
-/// Names the administrator's cell, once it is whole.
-const DONE: &str = "administrator";
-/// Is there while the administrator's cell is being made.
-const STARTED: &str = "administrator.started";
+/// The file that names the administrator's cell once it is complete, in the data folder.
+const COMPLETED_FILE: &str = "administrator";
+/// The file that exists while the administrator's cell is being created, in the data folder.
+const STARTED_FILE: &str = "administrator.started";
 
-/// Characters of a password that is made.
-const PASSWORD_LENGTH: usize = 16;
+/// The file of the unit's own records, in the folder of records. A unit without it is new.
+const UNIT_RECORDS_FILE: &str = "unit.db";
 
-/// What the administrator of a new unit logs in with. It is told once and not kept.
+/// The number of characters of a generated password.
+const PASSWORD_CHARS: usize = 16;
+/// The number of characters of the temporary master token.
+const MASTER_TOKEN_CHARS: usize = 32;
+
+/// The credentials of the administrator of a new unit. They are shown once and not stored.
 #[derive(Debug)]
 pub struct Administrator {
     /// The URL of the unit.
     pub unit: String,
-    /// The URL of the cell.
+    /// The URL of the administrator's cell.
     pub cell: String,
     /// The name of the account.
     pub account: String,
-    /// Its password.
+    /// The password.
     pub password: Secret<String>,
 }
 
-/// Why there is no administrator.
+/// An administrator that could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum FirstStartError {
-    /// A file in the data folder cannot be written.
-    #[error("cannot note the state of the first start")]
-    Note(#[from] KeysError),
-    /// A file in the data folder cannot be removed.
-    #[error("cannot finish the first start")]
-    Finish(#[source] std::io::Error),
-    /// A step failed.
-    #[error("{step} was answered with {status}: {answer}")]
-    Step {
-        /// The method and URL.
-        step: String,
-        /// The status of the answer.
+    /// The state of the first start could not be written to the data folder.
+    #[error("cannot write the state of the first start")]
+    WriteState(#[from] KeyFileError),
+    /// The state of the first start could not be changed to completed.
+    #[error("cannot complete the first start")]
+    Complete(#[source] std::io::Error),
+    /// The API refused a request.
+    #[error("{request} was refused with status {status}: {body}")]
+    Refused {
+        /// The method and URL of the request.
+        request: String,
+        /// The status of the response.
         status: StatusCode,
-        /// The body of the answer.
-        answer: String,
+        /// The body of the response.
+        body: String,
     },
 }
 
-/// Whether the data folder holds no unit yet, or one whose first start did not come to its end.
+/// Whether the data folder contains no unit, or one whose first start was interrupted.
 #[must_use]
-pub fn is_due(data: &Path) -> bool {
-    let unit = data.join(RECORDS).join("unit.db");
-    // A unit that cannot be looked for is not a new one.
-    data.join(STARTED).exists() || matches!(unit.try_exists(), Ok(false))
+pub fn is_due(data_dir: &Path) -> bool {
+    let unit = data_dir.join(RECORDS_DIR).join(UNIT_RECORDS_FILE);
+    // A unit whose file cannot be accessed is not a new one.
+    data_dir.join(STARTED_FILE).exists() || matches!(unit.try_exists(), Ok(false))
 }
 
-/// The cell of the administrator that a first start has made, as a URL that is relative to the unit.
+/// Returns the URL, relative to the unit, of the administrator's cell that a first start created.
 #[must_use]
-pub fn issuer(data: &Path) -> Option<String> {
-    let cell = fs::read_to_string(data.join(DONE)).ok()?;
+pub fn created_issuer(data_dir: &Path) -> Option<String> {
+    let cell = fs::read_to_string(data_dir.join(COMPLETED_FILE)).ok()?;
     let cell = cell.trim();
     (!cell.is_empty()).then(|| format!("personium-localunit:{cell}:/"))
 }
 
-/// Makes the administrator's cell, account and roles, and hands the password to `tell` before the start counts as
-/// done.
+/// Makes the administrator's cell the issuer of unit user tokens, unless other issuers are configured or no first start
+/// created it.
+pub fn add_default_issuer(settings: &mut Settings, config: &Config) {
+    let issuers = &mut settings.auth.unit_user_issuers;
+    if issuers.is_empty() {
+        issuers.extend(created_issuer(&config.store.data_dir));
+    }
+}
+
+/// Creates the administrator's cell, account and roles. Passes the password to `show` before the first start counts as
+/// completed.
 ///
 /// # Errors
-/// If a step fails. The next first start begins anew.
-pub async fn make_administrator(
-    foundation: &Foundation,
-    tell: impl FnOnce(&Administrator),
+/// [`FirstStartError`] if a step fails. The next start deletes the cell and repeats all steps.
+pub async fn create_administrator(
+    components: &Components,
+    show: impl FnOnce(&Administrator),
 ) -> Result<(), FirstStartError> {
-    let data = &foundation.config.store.data_dir;
-    let path = |name: &str| -> PathBuf { data.join(name) };
-    let again = path(STARTED).exists();
-    keys::write_private(&path(STARTED), NAME.as_bytes())?;
-    let master = keys::random_text(32)?;
-    let unit =
-        foundation.unit(|settings| settings.auth.master_token = Some(Secret::new(master.clone())));
-    let cell = unit.urls().cell(NAME);
-    let steps = Steps {
+    let data_dir = &components.config.store.data_dir;
+    let path = |name: &str| -> PathBuf { data_dir.join(name) };
+    let was_interrupted = path(STARTED_FILE).exists();
+    key_files::write_private(&path(STARTED_FILE), ADMIN_NAME.as_bytes())?;
+    let master_token = key_files::random_text(MASTER_TOKEN_CHARS)?;
+    let unit = components.unit(|settings| {
+        settings.auth.master_token = Some(Secret::new(master_token.clone()));
+    });
+    let api = LocalApi {
         service: ApiService::new(unit.clone()),
         unit: unit.urls().unit(),
-        master,
+        master_token,
     };
-    if again {
-        let removed = steps
-            .send(
-                Method::DELETE,
-                &cell,
-                &[("x-personium-recursive", "true")],
-                None,
-            )
-            .await;
-        removed.or_else(|error| match error {
-            FirstStartError::Step {
-                status: StatusCode::NOT_FOUND,
-                ..
-            } => Ok(()),
-            other => Err(other),
-        })?;
-    }
     let administrator = Administrator {
         unit: unit.urls().unit(),
-        account: NAME.to_owned(),
-        password: Secret::new(keys::random_text(PASSWORD_LENGTH)?),
-        cell,
+        account: ADMIN_NAME.to_owned(),
+        password: Secret::new(key_files::random_text(PASSWORD_CHARS)?),
+        cell: unit.urls().cell(ADMIN_NAME),
     };
-    steps.make(&administrator).await?;
-    tell(&administrator);
-    fs::rename(path(STARTED), path(DONE)).map_err(FirstStartError::Finish)
+    if was_interrupted {
+        api.delete_cell_if_exists(&administrator.cell).await?;
+    }
+    api.create(&administrator).await?;
+    show(&administrator);
+    fs::rename(path(STARTED_FILE), path(COMPLETED_FILE)).map_err(FirstStartError::Complete)
 }
 
-struct Steps {
+/// Sends requests to the API without a network, with the temporary master token.
+struct LocalApi {
     service: ApiService,
+    /// The URL of the unit.
     unit: String,
-    master: String,
+    master_token: String,
 }
 
-impl Steps {
-    async fn make(&self, administrator: &Administrator) -> Result<(), FirstStartError> {
+/// A request of the first start.
+struct LocalRequest<'r> {
+    method: Method,
+    url: &'r str,
+    headers: &'r [(&'r str, &'r str)],
+    body: Option<serde_json::Value>,
+}
+
+impl LocalApi {
+    async fn create(&self, administrator: &Administrator) -> Result<(), FirstStartError> {
         let Administrator {
             cell,
             account,
@@ -143,43 +155,66 @@ impl Steps {
         } = administrator;
         let owner = format!("{cell}#{account}");
         let cells = format!("{}__ctl/Cell", self.unit);
-        let named = |name: &str| Some(json!({"Name": name}));
-        self.send(
-            Method::POST,
-            &cells,
-            &[("x-personium-unit-user", &owner)],
-            named(NAME),
-        )
-        .await?;
+        let named = |name: &str| json!({"Name": name});
+        let owner_header = [("x-personium-unit-user", owner.as_str())];
+        self.post(&cells, &owner_header, named(ADMIN_NAME)).await?;
+        let accounts = format!("{cell}__ctl/Account");
         let credential = [("x-personium-credential", password.reveal().as_str())];
-        self.send(
-            Method::POST,
-            &format!("{cell}__ctl/Account"),
-            &credential,
-            named(account),
-        )
-        .await?;
+        self.post(&accounts, &credential, named(account)).await?;
         for role in ["UnitAdmin", "CellContentsAdmin"] {
-            self.send(Method::POST, &format!("{cell}__ctl/Role"), &[], named(role))
-                .await?;
+            let roles = format!("{cell}__ctl/Role");
+            self.post(&roles, &[], named(role)).await?;
         }
         let links = format!("{cell}__ctl/Account('{account}')/$links/_Role");
         let role = json!({"uri": format!("{cell}__ctl/Role('CellContentsAdmin')")});
-        self.send(Method::POST, &links, &[], Some(role)).await
+        self.post(&links, &[], role).await
     }
 
-    async fn send(
+    async fn delete_cell_if_exists(&self, cell: &str) -> Result<(), FirstStartError> {
+        let deleted = self
+            .send(LocalRequest {
+                method: Method::DELETE,
+                url: cell,
+                headers: &[("x-personium-recursive", "true")],
+                body: None,
+            })
+            .await;
+        match deleted {
+            Err(FirstStartError::Refused {
+                status: StatusCode::NOT_FOUND,
+                ..
+            }) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn post(
         &self,
-        method: Method,
         url: &str,
         headers: &[(&str, &str)],
-        body: Option<serde_json::Value>,
+        body: serde_json::Value,
     ) -> Result<(), FirstStartError> {
-        let step = format!("{method} {url}");
-        let failed = |status, answer| FirstStartError::Step {
-            step: step.clone(),
+        self.send(LocalRequest {
+            method: Method::POST,
+            url,
+            headers,
+            body: Some(body),
+        })
+        .await
+    }
+
+    async fn send(&self, request: LocalRequest<'_>) -> Result<(), FirstStartError> {
+        let LocalRequest {
+            method,
+            url,
+            headers,
+            body,
+        } = request;
+        let request_line = format!("{method} {url}");
+        let refused = |status, body| FirstStartError::Refused {
+            request: request_line.clone(),
             status,
-            answer,
+            body,
         };
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -187,7 +222,10 @@ impl Steps {
             .method(method)
             .uri(path)
             .header(header::HOST, host)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.master))
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", self.master_token),
+            )
             .header(header::CONTENT_TYPE, "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -196,26 +234,26 @@ impl Steps {
         let body = Full::new(body)
             .map_err(|never| match never {})
             .boxed_unsync();
-        let request = request.body(body);
-        let request =
-            request.map_err(|error| failed(StatusCode::BAD_REQUEST, error.to_string()))?;
-        let answer = self.service.handle(request, None).await;
-        let status = answer.status();
+        let request = request
+            .body(body)
+            .map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let response = self.service.handle(request, None).await;
+        let status = response.status();
         if status.is_success() {
             return Ok(());
         }
-        let body = answer
+        let body = response
             .into_body()
             .collect()
             .await
             .map(|body| body.to_bytes())
             .unwrap_or_default();
-        Err(failed(status, String::from_utf8_lossy(&body).into_owned()))
+        Err(refused(status, String::from_utf8_lossy(&body).into_owned()))
     }
 }
 
 impl Administrator {
-    /// What is told to whoever started the unit: where it is, the password, and how to go on.
+    /// Returns the text for the person who started the unit: its URL, the credentials, and commands to begin with.
     #[must_use]
     pub fn welcome(&self) -> String {
         let Self {
@@ -228,11 +266,11 @@ impl Administrator {
         let token = r#"sed 's/.*"access_token":"\([^"]*\)".*/\1/'"#;
         format!(
             "This unit is new: {unit}\n\
-             Its administrator (the password is told only this once):\n\
+             Its administrator (the password is shown only once):\n\
              \x20 cell      {cell}\n\
              \x20 account   {account}\n\
              \x20 password  {password}\n\
-             To go on, log in, make a cell, and list all cells:\n\
+             To begin, log in, create a cell, and list all cells:\n\
              \x20 TOKEN=$(curl -sS {cell}__token -d 'grant_type=password&username={account}&password={password}&p_target={unit}' | {token})\n\
              \x20 curl -H \"Authorization: Bearer $TOKEN\" {unit}__ctl/Cell -d '{{\"Name\":\"alice\"}}'\n\
              \x20 curl -H \"Authorization: Bearer $TOKEN\" '{unit}__ctl/Cell?$format=json'\n"

@@ -1,20 +1,23 @@
-//! The unit as a program: settings, wiring, start and stop, checks, log, figures.
+//! The unit server as a program: settings, start and shutdown, checks, log and metrics.
 
 pub mod admin;
 pub mod check;
 pub mod cli;
+pub mod components;
 pub mod config;
-pub mod figures;
+mod file_descriptors;
 pub mod first_start;
-pub mod keys;
-mod limits;
-pub mod listen;
+pub mod http_server;
+pub mod key_files;
 pub mod logging;
-mod patience;
+pub mod metrics;
+mod min_rate_timeout;
+pub mod model_settings;
 mod request_body;
+pub mod running_settings;
 pub mod serve;
-pub mod status;
-pub mod wiring;
+pub mod unit_url;
+mod write_timeout;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

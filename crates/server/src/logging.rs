@@ -4,39 +4,42 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 
-/// A filter of the log that cannot be read.
+/// A malformed log filter.
 #[derive(Debug, thiserror::Error)]
 #[error("io.personium.core.log.filter: {0}")]
-pub struct FilterError(String);
+pub struct LogFilterError(String);
 
 /// Starts the log. A second call in one process has no effect.
 ///
 /// # Errors
-/// If the filter cannot be read.
-pub fn start(settings: &Log) -> Result<(), FilterError> {
+/// [`LogFilterError`] if the filter cannot be parsed.
+pub fn start(config: &LogConfig) -> Result<(), LogFilterError> {
     let filter =
-        EnvFilter::try_new(&settings.filter).map_err(|error| FilterError(error.to_string()))?;
-    let terminal = std::io::stderr().is_terminal();
-    let json = match settings.format {
+        EnvFilter::try_new(&config.filter).map_err(|error| LogFilterError(error.to_string()))?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let is_json = match config.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
-        LogFormat::Auto => !terminal,
+        LogFormat::Auto => !is_terminal,
     };
-    let lines = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    // A second subscriber is refused: the first one stays.
-    let _started = if json {
-        lines
+    // The error says that a subscriber is installed already: it stays.
+    let _installed = if is_json {
+        subscriber
             .json()
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
             .try_init()
     } else {
-        lines.with_ansi(terminal).with_target(false).try_init()
+        subscriber
+            .with_ansi(is_terminal)
+            .with_target(false)
+            .try_init()
     };
     Ok(())
 }

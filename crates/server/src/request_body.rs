@@ -1,4 +1,4 @@
-//! The body of a request: it must come in time, and what is left of it when the request is answered early is dealt with.
+//! The body of a request: its time-out, and what happens to the unread rest after an early response.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,51 +15,53 @@ use hyper::header::EXPECT;
 use personium_api::BoxError;
 use tokio::runtime::Handle;
 
-use crate::patience::{Patience, late};
+use crate::min_rate_timeout::{MinRateTimeout, timed_out};
 
-/// Bytes of a body nobody wants that are still taken, so that the connection can be used for the next request.
-const TAKEN: u64 = 64 << 10;
+/// The largest unread rest of a body that is drained, so that the connection can be used for the next request.
+const DRAIN_LIMIT_BYTES: u64 = 64 << 10;
 
-/// Whether the rest of a body stays where it is, which ends its connection (RFC 9112 section 9.6).
+/// A flag that is set once a request body is dropped without being read to its end or drained. The connection then
+/// has to be closed after the response (RFC 9112 section 9.6).
 #[derive(Clone, Default)]
-pub(crate) struct Left(Arc<AtomicBool>);
+pub(crate) struct UnreadBody(Arc<AtomicBool>);
 
-impl Left {
-    /// True once the body was given up unread; the answer then says `Connection: close`.
-    pub(crate) fn behind(&self) -> bool {
+impl UnreadBody {
+    /// Whether the response must say `Connection: close`.
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 
-    fn leave(&self) {
+    fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
-/// A request body. It fails when the unit waited for it too long: for its next piece, or for many small ones (see
-/// [`Patience::earn`]). Time in which the unit does not ask for more does not count. If it is dropped before its end, a
-/// short rest is read and thrown away; a long one, or one that the client keeps back until it is invited (RFC 9110
-/// section 10.1.1), is left behind.
+/// A request body with a time-out and a minimum rate; see [`MinRateTimeout`]. Time in which nobody polls it does not
+/// count.
+///
+/// If it is dropped before its end, a short rest is drained in the background. A longer rest, and a body that the client
+/// holds back until it receives `100 Continue` (RFC 9110 section 10.1.1), is left unread.
 pub(crate) struct RequestBody {
     /// `None` after its end.
     inner: Option<Incoming>,
-    patience: Patience,
-    left: Left,
-    invited: bool,
+    timeout: MinRateTimeout,
+    unread: UnreadBody,
+    /// Whether the client sends the body without `100 Continue`, or was sent one.
+    continue_sent: bool,
 }
 
 impl RequestBody {
-    /// The request with its body; each piece, and a rest nobody wants as a whole, must come within the limit. A piece of
-    /// few bytes makes the next one due earlier.
-    pub(crate) fn of(request: Request<Incoming>, limit: Duration) -> (Request<Self>, Left) {
-        let invited = !request.headers().contains_key(EXPECT);
-        let left = Left::default();
+    /// Wraps the body of a request. The limit applies to each wait for the next chunk and to draining as a whole.
+    pub(crate) fn wrap(request: Request<Incoming>, limit: Duration) -> (Request<Self>, UnreadBody) {
+        let continue_sent = !request.headers().contains_key(EXPECT);
+        let unread = UnreadBody::default();
         let request = request.map(|body| Self {
             inner: Some(body),
-            patience: Patience::new(limit),
-            left: left.clone(),
-            invited,
+            timeout: MinRateTimeout::new(limit),
+            unread: unread.clone(),
+            continue_sent,
         });
-        (request, left)
+        (request, unread)
     }
 }
 
@@ -72,20 +74,21 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let body = &mut *self;
-        body.invited = true;
+        // hyper sends `100 Continue` when the body is polled for the first time.
+        body.continue_sent = true;
         let Some(inner) = body.inner.as_mut() else {
             return Poll::Ready(None);
         };
         let frame = match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(frame) => {
                 if let Some(Ok(frame)) = &frame {
-                    body.patience.earn(frame.data_ref().map_or(0, Bytes::len));
+                    body.timeout.credit(frame.data_ref().map_or(0, Bytes::len));
                 }
                 frame.map(|frame| frame.map_err(BoxError::from))
             }
-            Poll::Pending if body.patience.is_up(cx) => {
-                body.left.leave();
-                Some(Err(late("the request body").into()))
+            Poll::Pending if body.timeout.poll_expired(cx).is_ready() => {
+                body.unread.set();
+                Some(Err(timed_out("reading the request body").into()))
             }
             Poll::Pending => return Poll::Pending,
         };
@@ -111,19 +114,17 @@ impl Drop for RequestBody {
         let Some(inner) = self.inner.take().filter(|inner| !inner.is_end_stream()) else {
             return;
         };
-        let short = inner.size_hint().upper().is_some_and(|rest| rest <= TAKEN);
+        let rest_bytes = inner.size_hint().upper();
+        let is_short = rest_bytes.is_some_and(|bytes| bytes <= DRAIN_LIMIT_BYTES);
         match Handle::try_current() {
-            Ok(runtime) if short && self.invited => {
-                runtime.spawn(tokio::time::timeout(
-                    self.patience.limit(),
-                    throw_away(inner),
-                ));
+            Ok(runtime) if is_short && self.continue_sent => {
+                runtime.spawn(tokio::time::timeout(self.timeout.limit(), drain(inner)));
             }
-            _ => self.left.leave(),
+            _ => self.unread.set(),
         }
     }
 }
 
-async fn throw_away(mut body: Incoming) {
+async fn drain(mut body: Incoming) {
     while let Some(Ok(_)) = body.frame().await {}
 }

@@ -1,7 +1,6 @@
-//! A running unit: what is started in which order, and how it stops.
+//! Starts and stops a unit.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,201 +13,241 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin};
-use crate::config::{Config, Loaded};
-use crate::figures::Figures;
+use crate::admin::{self, AdminService};
+use crate::components::{ComponentError, Components};
+use crate::config::{Config, LoadedConfig};
+use crate::file_descriptors::{self, DescriptorBudget};
 use crate::first_start::{self, Administrator, FirstStartError};
-use crate::limits;
-use crate::listen::{self, Bounds};
-use crate::status::RunningSettings;
-use crate::wiring::{Foundation, WiringError};
+use crate::http_server::{self, HttpLimits};
+use crate::metrics::Metrics;
+use crate::running_settings::RunningSettings;
 
-/// How often bodies are looked for that no file names.
-const ORPHANS: Duration = Duration::from_secs(6 * 3600);
+/// The time between two scans for orphaned file bodies.
+const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-/// The pause between cells while they are looked for.
-const ORPHANS_PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two cells during a scan.
+const ORPHAN_SCAN_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a unit did not start.
+/// A unit that could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It could not be built.
+    /// A component could not be built.
     #[error(transparent)]
-    Wiring(#[from] WiringError),
-    /// It could not get its administrator.
-    #[error("cannot make the administrator of the unit")]
+    Component(#[from] ComponentError),
+    /// The administrator could not be created.
+    #[error("cannot create the administrator of the unit")]
     FirstStart(#[from] FirstStartError),
-    /// The key of encrypted file bodies does not open.
+    /// The key of encrypted file bodies could not be decrypted.
     #[error(
-        "security.secret16 is not the secret that the file bodies of this unit are encrypted under; \
-         set that one as security.secret16.previous, for one start"
+        "security.secret16 is not the secret under which the file bodies of this unit are encrypted; \
+         set that secret as security.secret16.previous for one start"
     )]
     BodyKey(#[source] personium_types::Error),
-    /// The address is not free, or not of this machine.
+    /// The address is in use, or not an address of this machine.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
-/// A unit that runs.
-pub struct Running {
-    /// Where it listens.
+/// A running unit.
+pub struct RunningUnit {
+    /// The address on which it listens.
     pub address: SocketAddr,
-    /// Where health and figures are.
+    /// The address of health, readiness and metrics.
     pub admin_address: SocketAddr,
-    /// The unit itself.
+    /// The unit.
     pub unit: Arc<Unit>,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
+    http_server: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     records: Arc<dyn RecordStore>,
 }
 
-/// Whether this start has to make an administrator: the unit is new, and the settings name nobody who could.
-fn wants_administrator(config: &Config) -> bool {
-    let nobody = config.unit.master_token.is_none() && config.unit.issuers.is_empty();
-    nobody && first_start::is_due(&config.store.data_dir)
+/// Whether this start has to create an administrator: the unit is new, and the settings name none.
+fn needs_administrator(config: &Config) -> bool {
+    let has_none = config.unit.master_token.is_none() && config.unit.issuers.is_empty();
+    has_none && first_start::is_due(&config.store.data_dir)
 }
 
-/// Builds the unit, gives it an administrator if it is new and nobody else is named, and starts to serve. `tell`
-/// hears the administrator's password.
+/// Builds the unit and starts to serve. A new unit gets an administrator, unless the settings name one; its password is
+/// passed to `show`.
 ///
 /// # Errors
-/// If anything of this cannot be done; then nothing runs.
+/// [`StartError`] if a step fails; nothing runs then.
 pub async fn start(
-    loaded: Loaded,
-    tell: impl FnOnce(&Administrator),
-) -> Result<Running, StartError> {
-    let descriptors = limits::raise_descriptors();
+    loaded: LoadedConfig,
+    show: impl FnOnce(&Administrator),
+) -> Result<RunningUnit, StartError> {
     let config = &loaded.config;
-    let (connections, files) = limits::share(
-        descriptors,
-        config.listen.connections_max,
-        config.store.open_files,
+    let budget = DescriptorBudget {
+        connections_max: config.listen.connections_max,
+        database_files_max: config.store.open_files_max,
+    }
+    .reduced_to(file_descriptors::raise_limit());
+    let needs_administrator = needs_administrator(config);
+    let admin_hooks = Arc::new(RunningSettings::new(&loaded));
+    let listener = listen(config.listen.address).await?;
+    let clock = Arc::new(SystemClock);
+    let components = Components::build(loaded, budget.database_files_max, clock)?;
+    if needs_administrator {
+        first_start::create_administrator(&components, show).await?;
+    }
+    let config = &components.config;
+    let unit = components.unit(|settings| first_start::add_default_issuer(settings, config));
+    unit.check_body_key().await.map_err(StartError::BodyKey)?;
+    let admin_listener = listen_admin(config.listen.admin_address).await?;
+
+    let listeners = Listeners {
+        clients: listener,
+        admin: admin_listener,
+    };
+    let service = ApiService::new(Arc::clone(&unit)).with_admin_hooks(admin_hooks);
+    let limits = http_limits(config, budget.connections_max);
+    let running = spawn(&components, unit, listeners, service, limits);
+    tracing::info!(
+        unit.url = running.unit.urls().unit(),
+        address = %running.address,
+        admin.address = %running.admin_address,
+        "unit started"
     );
-    let new = wants_administrator(config);
-    let operator = Arc::new(RunningSettings::new(&loaded));
-    let (address, admin_address) = (config.listen.address, config.listen.admin_address);
+    Ok(running)
+}
+
+async fn listen(address: SocketAddr) -> Result<Listener, StartError> {
     let failed = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let foundation = Foundation::lay(loaded, files, Arc::new(SystemClock))?;
-    if new {
-        first_start::make_administrator(&foundation, tell).await?;
-    }
-    let config = &foundation.config;
-    let unit = foundation.unit(|settings| issuers(settings, &config.store.data_dir));
-    unit.check_body_key().await.map_err(StartError::BodyKey)?;
-    let admin_failed = |source| StartError::Listen {
-        address: admin_address,
-        source,
-    };
-    let admin_listener = admin::bind(admin_address).await.map_err(admin_failed)?;
-    let admin_address = admin_listener.local_addr().map_err(admin_failed)?;
+    Ok(Listener { listener, address })
+}
 
-    let figures = Arc::new(Figures::default());
-    let (stop, stopping) = watch::channel(false);
-    let records: Arc<dyn RecordStore> = Arc::clone(&foundation.records) as _;
-    let admin = Admin {
+async fn listen_admin(address: SocketAddr) -> Result<Listener, StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = admin::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Listener { listener, address })
+}
+
+/// An open port and its address.
+struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// The open ports of a unit.
+struct Listeners {
+    clients: Listener,
+    admin: Listener,
+}
+
+/// Spawns the tasks of the unit.
+fn spawn(
+    components: &Components,
+    unit: Arc<Unit>,
+    listeners: Listeners,
+    service: ApiService,
+    limits: HttpLimits,
+) -> RunningUnit {
+    let metrics = Arc::new(Metrics::default());
+    let (stop, stop_requested) = watch::channel(false);
+    let records: Arc<dyn RecordStore> = Arc::clone(&components.records) as _;
+    let admin_service = AdminService {
         records: Arc::clone(&records),
-        figures: Arc::clone(&figures),
-        stop: stopping.clone(),
+        metrics: Arc::clone(&metrics),
+        stop: stop_requested.clone(),
     };
-    let service = ApiService::new(Arc::clone(&unit)).with_admin_hooks(operator);
-    let sender = Arc::new(service.clone());
-    let sending = personium_event::run(Arc::clone(&unit), sender, config.work.misc);
-    let serving = tokio::spawn(listen::serve(
-        listener,
+    let request_sender = Arc::new(service.clone());
+    let tasks_max = components.config.background.tasks_max;
+    let http_server = tokio::spawn(http_server::serve(
+        listeners.clients.listener,
         service,
-        figures,
-        bounds(config, connections),
-        stopping,
+        metrics,
+        limits,
+        stop_requested,
     ));
     let background = vec![
-        tokio::spawn(admin::serve(admin_listener, admin)),
-        tokio::spawn(sweep(Arc::clone(&unit))),
-        tokio::spawn(sending),
+        tokio::spawn(admin::serve(listeners.admin.listener, admin_service)),
+        tokio::spawn(collect_garbage(Arc::clone(&unit))),
+        tokio::spawn(personium_event::run(
+            Arc::clone(&unit),
+            request_sender,
+            tasks_max,
+        )),
     ];
-    tracing::info!(unit.url = unit.urls().unit(), %address, admin.address = %admin_address, "the unit runs");
-    Ok(Running {
-        address,
-        admin_address,
+    RunningUnit {
+        address: listeners.clients.address,
+        admin_address: listeners.admin.address,
         unit,
         stop,
-        serving,
+        http_server,
         background,
         records,
-    })
+    }
 }
 
-/// Makes the administrator of a new unit without serving.
+/// Creates the administrator of a new unit, without serving.
 ///
 /// # Errors
-/// If the unit cannot be built, or the administrator cannot be made.
-pub async fn init(loaded: Loaded, tell: impl FnOnce(&Administrator)) -> Result<(), StartError> {
-    let files = loaded.config.store.open_files;
-    let foundation = Foundation::lay(loaded, files, Arc::new(SystemClock))?;
-    let made = first_start::make_administrator(&foundation, tell).await;
-    if let Err(error) = foundation.records.close().await {
-        tracing::error!(%error, "the records could not be closed");
-    }
-    Ok(made?)
+/// [`StartError`] if the unit cannot be built or the administrator cannot be created.
+pub async fn init(
+    loaded: LoadedConfig,
+    show: impl FnOnce(&Administrator),
+) -> Result<(), StartError> {
+    let database_files_max = loaded.config.store.open_files_max;
+    let components = Components::build(loaded, database_files_max, Arc::new(SystemClock))?;
+    let created = first_start::create_administrator(&components, show).await;
+    close(&*components.records).await;
+    Ok(created?)
 }
 
-/// Without a setting, the administrator's cell makes unit users, if a first start has made it.
-pub(crate) fn issuers(settings: &mut personium_model::Settings, data: &Path) {
-    if settings.auth.unit_user_issuers.is_empty() {
-        settings
-            .auth
-            .unit_user_issuers
-            .extend(first_start::issuer(data));
-    }
-}
-
-fn bounds(config: &Config, connections: usize) -> Bounds {
-    Bounds {
-        connections,
-        header_bytes: config.listen.header_bytes_max,
-        header_count: config.listen.header_count_max,
-        header_time: Duration::from_secs(config.listen.header_seconds),
-        body_time: Duration::from_secs(config.listen.body_seconds),
-        stop_time: Duration::from_secs(config.listen.stop_seconds),
+fn http_limits(config: &Config, connections_max: usize) -> HttpLimits {
+    let listen = &config.listen;
+    HttpLimits {
+        connections_max,
+        header_max_bytes: listen.header_max_bytes,
+        header_max_count: listen.header_max_count,
+        header_timeout: Duration::from_secs(listen.header_timeout_secs),
+        transfer_timeout: Duration::from_secs(listen.transfer_timeout_secs),
+        shutdown_timeout: Duration::from_secs(listen.shutdown_timeout_secs),
     }
 }
 
-/// Finishes what the last run left, and looks for bodies without a file now and then.
-async fn sweep(unit: Arc<Unit>) {
+/// Resumes garbage collection that the last run did not finish, and scans for orphaned file bodies from time to time.
+async fn collect_garbage(unit: Arc<Unit>) {
     if let Err(error) = unit.resume_sweeps().await {
-        tracing::warn!(error = %chain(&error), "what the last run left could not be swept");
+        tracing::warn!(error = %chain(&error), "failed to resume garbage collection");
     }
     loop {
-        tokio::time::sleep(ORPHANS).await;
-        if let Err(error) = unit.sweep_orphans(ORPHANS_PAUSE).await {
-            tracing::warn!(error = %chain(&error), "bodies without a file could not be looked for");
+        tokio::time::sleep(ORPHAN_SCAN_INTERVAL).await;
+        if let Err(error) = unit.sweep_orphans(ORPHAN_SCAN_PAUSE).await {
+            tracing::warn!(error = %chain(&error), "failed to scan for orphaned file bodies");
         }
     }
 }
 
-impl Running {
-    /// Stops: no new connections, requests in hand finish within their time, then commits on their way, then the stores close.
+async fn close(records: &dyn RecordStore) {
+    if let Err(error) = records.close().await {
+        tracing::error!(error = %chain(&error), "failed to close the record store");
+    }
+}
+
+impl RunningUnit {
+    /// Shuts down: stops accepting connections, lets requests in flight and their commits finish, closes the stores.
     pub async fn stop(self) {
-        tracing::info!("the unit stops");
+        tracing::info!("unit stopping");
         self.stop.send_replace(true);
-        if let Err(error) = self.serving.await {
-            tracing::error!(%error, "the listener broke down");
+        if let Err(error) = self.http_server.await {
+            tracing::error!(%error, "listener task failed");
         }
         for task in self.background {
             task.abort();
         }
         self.unit.finish_commits().await;
-        if let Err(error) = self.records.close().await {
-            tracing::error!(%error, "the records could not be closed");
-        }
-        tracing::info!("the unit has stopped");
+        close(&*self.records).await;
+        tracing::info!("unit stopped");
     }
 }
 

@@ -24,10 +24,10 @@ fn connect(unit: &Unit) -> TcpStream {
 }
 
 /// The setting for tests in which a body is given up.
-const BODY_TIME: &str = "io.personium.core.server.body.timeoutInSec=4\n";
+const BODY_TIME: &str = "io.personium.core.server.transfer.timeoutInSec=4\n";
 
 /// The setting for tests in which slow bodies stay.
-const LONG_BODY_TIME: &str = "io.personium.core.server.body.timeoutInSec=3600\n";
+const LONG_BODY_TIME: &str = "io.personium.core.server.transfer.timeoutInSec=3600\n";
 
 /// The head of a request with a body.
 fn head(unit: &Unit, client: &process::Client, request: &str, length: usize) -> String {

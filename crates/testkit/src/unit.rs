@@ -2,8 +2,8 @@
 
 use std::net::TcpListener;
 
-use personium_server::config::{Inputs, Loaded};
-use personium_server::serve::{self, Running};
+use personium_server::config::{ConfigSources, LoadedConfig};
+use personium_server::serve::{self, RunningUnit};
 use tempfile::TempDir;
 
 use crate::Request;
@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 10;
 /// It lives as long as the runtime of the test; its folder goes with it. Nothing is synced to the disk, and passwords
 /// are hashed cheaply.
 pub struct TestUnit {
-    running: Option<Running>,
+    running: Option<RunningUnit>,
     folder: TempDir,
     port: u16,
     client: HttpClient,
@@ -99,7 +99,7 @@ impl TestUnit {
 
     /// The running unit.
     #[must_use]
-    pub fn running(&self) -> &Running {
+    pub fn running(&self) -> &RunningUnit {
         self.running.as_ref().expect("the unit runs")
     }
 
@@ -114,7 +114,7 @@ impl TestUnit {
     }
 }
 
-async fn start(folder: &TempDir, more: &[(&str, &str)]) -> (Running, u16) {
+async fn start(folder: &TempDir, more: &[(&str, &str)]) -> (RunningUnit, u16) {
     let data = folder.path().join("data");
     for _ in 0..ATTEMPTS {
         let port = free_port();
@@ -123,9 +123,9 @@ async fn start(folder: &TempDir, more: &[(&str, &str)]) -> (Running, u16) {
             more.iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
         );
-        let loaded = Loaded::from(&Inputs {
+        let loaded = LoadedConfig::load(&ConfigSources {
             options,
-            ..Inputs::default()
+            ..ConfigSources::default()
         })
         .unwrap();
         match serve::start(loaded, |_| {}).await {

@@ -1,65 +1,66 @@
-//! Short-lived shared state, and locks.
+//! Settings of the cache and of locks.
 
-use super::rule::{Flag, Number, OneOf, Text};
 use super::section::section;
+use super::value_parser::{Flag, Number, OneOf, Text};
 
-/// Where short-lived state is.
+/// The backend of the cache or of locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shared {
-    /// In memcached, for several nodes.
+pub enum CacheBackend {
+    /// Memcached, for several nodes.
     Memcached,
-    /// In the process.
+    /// The memory of the process.
     InProcess,
 }
 
-const SHARED: OneOf<Shared> = OneOf(&[
-    ("memcached", Shared::Memcached),
-    ("inProcess", Shared::InProcess),
-    ("none", Shared::InProcess),
+const BACKENDS: OneOf<CacheBackend> = OneOf(&[
+    ("memcached", CacheBackend::Memcached),
+    ("inProcess", CacheBackend::InProcess),
+    ("none", CacheBackend::InProcess),
 ]);
 
 section! {
-    /// Short-lived shared state: failed logins, one-time values, progress. Kept in the process.
-    CacheSettings "Cache" {
-        /// The kind of cache; in this version the state is kept in the process, whatever stands here.
-        _kind: Shared = "cache.type", "memcached", SHARED;
-        /// Bytes of short-lived state that are kept in the process.
+    /// Settings of the cache: failed logins, one-time tokens, progress. This version keeps it in the memory of the process.
+    CacheConfig "Cache" {
+        /// The backend of the cache. It has no effect: the cache is always in the process.
+        _backend: CacheBackend = "cache.type", "memcached", BACKENDS;
+        /// The largest size of the cache in bytes.
         max_bytes: u64 = "cache.maxBytes", "67108864", Number(1 << 20..=1 << 36);
-        /// Whether cells are cached; they always are.
-        _cell: bool = "cache.cell.enabled", "true", Flag;
-        /// Whether boxes are cached; they always are.
+        /// Whether cells are cached. It has no effect: they always are.
+        _cells: bool = "cache.cell.enabled", "true", Flag;
+        /// Whether boxes are cached. It has no effect: they always are.
         _boxes: bool = "cache.box.enabled", "true", Flag;
-        /// Whether schemas are cached; they always are.
-        _schema: bool = "cache.schema.enabled", "true", Flag;
-        /// Host of the cache; no effect.
+        /// Whether schemas are cached. It has no effect: they always are.
+        _schemas: bool = "cache.schema.enabled", "true", Flag;
+        /// The host of memcached. It has no effect.
         _host: String = "cache.memcached.host", "localhost", Text;
-        /// Its port; no effect.
+        /// The port of memcached. It has no effect.
         _port: u16 = "cache.memcached.port", "11212", Number(1..=u16::MAX);
-        /// Milliseconds that an operation of the cache may take; no effect.
+        /// The number of milliseconds that an operation of memcached may take. It has no effect.
         _timeout_ms: u32 = "cache.memcached.opTimeout", "12000", Number(1..=600_000);
-        /// Seconds that an entry lives; no effect.
-        _expires: u32 = "cache.memcached.expiresin", "86400", Number(1..=31_536_000);
+        /// The number of seconds for which memcached keeps an entry. It has no effect.
+        _ttl_secs: u32 = "cache.memcached.expiresin", "86400", Number(1..=31_536_000);
     }
 }
 
 section! {
-    /// Locks of other implementations. There are none here: a change is checked against the version it was made for.
-    LockSettings "Locks (no effect)" {
-        /// The kind of locks.
-        _kind: Shared = "lock.type", "memcached", SHARED;
-        /// Attempts to get a lock.
-        _retry_times: u32 = "lock.retry.times", "50", Number(0..=100_000);
-        /// Milliseconds between them.
-        _retry_interval: u32 = "lock.retry.interval", "100", Number(0..=600_000);
-        /// Attempts to get the lock of a cell.
-        _cell_retry_times: u32 = "lock.cell.retry.times", "50", Number(0..=100_000);
-        /// Milliseconds between them.
-        _cell_retry_interval: u32 = "lock.cell.retry.interval", "100", Number(0..=600_000);
-        /// Host of the locks.
+    /// Settings of the locks of other implementations. They have no effect: instead of taking a lock, a commit asserts the
+    /// versions that it is based on.
+    LockConfig "Locks (no effect)" {
+        /// The backend of locks.
+        _backend: CacheBackend = "lock.type", "memcached", BACKENDS;
+        /// The number of attempts to take a lock.
+        _attempts: u32 = "lock.retry.times", "50", Number(0..=100_000);
+        /// The number of milliseconds between two attempts.
+        _retry_interval_ms: u32 = "lock.retry.interval", "100", Number(0..=600_000);
+        /// The number of attempts to take the lock of a cell.
+        _cell_attempts: u32 = "lock.cell.retry.times", "50", Number(0..=100_000);
+        /// The number of milliseconds between two attempts to take the lock of a cell.
+        _cell_retry_interval_ms: u32 = "lock.cell.retry.interval", "100", Number(0..=600_000);
+        /// The host of memcached.
         _host: String = "lock.memcached.host", "localhost", Text;
-        /// Its port.
+        /// The port of memcached.
         _port: u16 = "lock.memcached.port", "11211", Number(1..=u16::MAX);
-        /// Milliseconds that an operation may take.
+        /// The number of milliseconds that an operation of memcached may take.
         _timeout_ms: u32 = "lock.memcached.opTimeout", "12000", Number(1..=600_000);
     }
 }

@@ -1,65 +1,58 @@
-//! Events, streams, and who may ask about tokens.
+//! Settings of events and streams.
 
 use personium_types::Secret;
 
-use super::rule::{Maybe, Number, OneOf, SecretText, Text};
 use super::section::section;
+use super::value_parser::{Number, OneOf, Optional, SecretText, Text};
 
 /// A kind of message broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broker {
+pub enum BrokerKind {
     /// ActiveMQ.
     ActiveMq,
     /// Kafka.
     Kafka,
 }
 
-const BROKERS: OneOf<Broker> = OneOf(&[("activemq", Broker::ActiveMq), ("kafka", Broker::Kafka)]);
+const BROKERS: OneOf<BrokerKind> = OneOf(&[
+    ("activemq", BrokerKind::ActiveMq),
+    ("kafka", BrokerKind::Kafka),
+]);
 
 section! {
-    /// Events and rules.
-    EventBus "Events" {
-        /// How often an event may beget another; 0 stops the processing of rules.
-        hops: u32 = "event.hop.maxnum", "3", Number(0..=100);
-        /// The broker between the nodes of a unit.
-        _broker_kind: Broker = "eventbus.mq", "activemq", BROKERS;
-        /// Its address.
+    /// Settings of events and rules. This version has no message broker.
+    EventConfig "Events" {
+        /// The largest number of events that may cause each other in a chain; 0 turns rules off.
+        hops_max: u32 = "event.hop.maxnum", "3", Number(0..=100);
+        /// The kind of broker between the nodes of a unit. It has no effect.
+        _broker_kind: BrokerKind = "eventbus.mq", "activemq", BROKERS;
+        /// The address of the broker. It has no effect.
         _broker: String = "eventbus.broker", "tcp://localhost:61616", Text;
-        /// The name of the queue of events.
+        /// The name of the queue of events. It has no effect.
         _queue: String = "eventbus.queue", "personium_event_queue", Text;
-        /// The name of the topic that carries all events.
+        /// The name of the topic of all events. It has no effect.
         _topic_all: String = "eventbus.topic.all", "personium_event_topic", Text;
-        /// The name of the topic that carries changes of rules.
+        /// The name of the topic of rule changes. It has no effect.
         _topic_rule: String = "eventbus.topic.rule", "personium_event_topic_rule", Text;
-        /// Consumers of events in this process.
-        _threads: usize = "eventbus.eventProcessing.thread.num", "1", Number(1..=1024);
-        /// Threads for timed events in this process; 0 is none.
+        /// The number of event consumers in this process. It has no effect.
+        _consumers: usize = "eventbus.eventProcessing.thread.num", "1", Number(1..=1024);
+        /// The number of threads for timer events in this process. It has no effect: this version has no timers.
         _timer_threads: usize = "rule.timerEvent.thread.num", "1", Number(0..=1024);
     }
 }
 
 section! {
-    /// Collections whose content is a stream of messages.
-    Stream "Streams" {
-        /// The broker of streams; without a value there are none.
-        _broker_kind: Option<Broker> = "stream.mq", "", Maybe(BROKERS);
-        /// Its address.
-        _broker: Option<String> = "stream.broker", "", Maybe(Text);
-        /// The user name there.
-        _username: Option<String> = "stream.username", "", Maybe(Text);
-        /// The password there.
-        _password: Option<Secret<String>> = "stream.password", "", Maybe(SecretText { min_bytes: 1 });
-        /// Seconds that messages are kept.
-        _expires: u64 = "stream.expiresIn", "3600", Number(1..=31_536_000);
-    }
-}
-
-section! {
-    /// The credential with which a service may ask about tokens of every cell.
-    Introspect "Introspection" {
-        /// The user name; without a value there is none.
-        username: Option<String> = "introspect.username", "", Maybe(Text);
-        /// The password.
-        password: Option<Secret<String>> = "introspect.password", "", Maybe(SecretText { min_bytes: 1 });
+    /// Settings of stream collections. They have no effect: this version sends no messages through streams.
+    StreamConfig "Streams (no effect)" {
+        /// The kind of broker; by default, there is none.
+        _broker_kind: Option<BrokerKind> = "stream.mq", "", Optional(BROKERS);
+        /// The address of the broker.
+        _broker: Option<String> = "stream.broker", "", Optional(Text);
+        /// The user name at the broker.
+        _username: Option<String> = "stream.username", "", Optional(Text);
+        /// The password at the broker.
+        _password: Option<Secret<String>> = "stream.password", "", Optional(SecretText { min_bytes: 1 });
+        /// The number of seconds for which a message is kept.
+        _retention_secs: u64 = "stream.expiresIn", "3600", Number(1..=31_536_000);
     }
 }

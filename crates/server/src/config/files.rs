@@ -1,22 +1,22 @@
-//! Where and how file bodies are kept.
+//! Settings of file bodies.
 
 use std::path::PathBuf;
 
-use super::rule::{File, Flag, Maybe, Number};
 use super::section::section;
+use super::value_parser::{FilePath, Flag, Number, Optional};
 
 section! {
-    /// Where and how file bodies are kept.
-    Files "Files" {
-        /// The folder of file bodies; without a value, the folder files of data.dir.
-        root: Option<PathBuf> = "blobStore.root", "", Maybe(File);
-        /// Whether a file is handed to the disk before it is acknowledged, so that it survives a power cut.
+    /// Settings of file bodies.
+    FileConfig "Files" {
+        /// The folder of file bodies; by default, a folder in data.dir.
+        root: Option<PathBuf> = "blobStore.root", "", Optional(FilePath);
+        /// Whether a file is synced to the disk before the response, so that it survives a power failure.
         fsync: bool = "binaryData.fsync.enabled", "true", Flag;
-        /// Removing is always physical; no effect.
+        /// Whether deleted files are removed from the disk. It has no effect: they always are.
         _physical_delete: bool = "binaryData.physical.delete.mode", "true", Flag;
-        /// Repetitions of file operations; no effect.
-        _retry_count: u32 = "binaryData.dav.retry.count", "100", Number(0..=100_000);
-        /// Milliseconds between repetitions; no effect.
-        _retry_interval: u32 = "binaryData.dav.retry.interval", "50", Number(0..=600_000);
+        /// The number of retries of a file operation. It has no effect.
+        _retries: u32 = "binaryData.dav.retry.count", "100", Number(0..=100_000);
+        /// The number of milliseconds between two retries. It has no effect.
+        _retry_interval_ms: u32 = "binaryData.dav.retry.interval", "50", Number(0..=600_000);
     }
 }

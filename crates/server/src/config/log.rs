@@ -1,26 +1,27 @@
-//! The log.
+//! Settings of the log.
 
-use super::rule::{OneOf, Text};
 use super::section::section;
+use super::value_parser::{OneOf, Text};
 
-/// How lines of the log look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, else JSON.
     Auto,
-    /// For people.
+    /// Text.
     Text,
-    /// For programs: one object a line.
+    /// One JSON object per line.
     Json,
 }
 
 section! {
-    /// The log, which goes to the standard error.
-    Log "Log" {
-        /// How lines look: text, json, or auto, which is text on a terminal and json elsewhere.
+    /// Settings of the log, which is written to the standard error.
+    LogConfig "Log" {
+        /// The format of log lines: text, json, or auto, which means text on a terminal and json elsewhere.
         format: LogFormat = "log.format", "auto",
             OneOf(&[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)]);
-        /// What is logged: error, warn, info, debug or trace, also by part: info,personium_api=debug.
+        /// The lowest level that is logged: error, warn, info, debug or trace. Levels can be set for crates:
+        /// info,personium_api=debug.
         filter: String = "log.filter", "info", Text;
     }
 }

@@ -1,60 +1,61 @@
 //! Limits of OData.
 
-use super::rule::{Layers, Number};
 use super::section::section;
+use super::value_parser::{LevelLimits, Number};
 
 section! {
     /// Limits of OData requests.
-    Odata "OData" {
-        /// Requests in a batch.
+    ODataConfig "OData" {
+        /// The largest number of requests in a batch.
         batch_max: usize = "odata.batch.bulkRequestMaxSize", "1000", Number(1..=100_000);
-        /// Milliseconds that a whole batch may take; what is left then is refused.
+        /// The number of milliseconds that a batch may take; its remaining requests are refused then.
         batch_timeout_ms: u64 = "odata.batch.timeoutInMillis", "270000", Number(1..=86_400_000);
-        /// Pause within batches; no effect, since a batch makes room for others by itself.
-        _batch_sleep: u64 = "odata.batch.sleepInMillis", "50", Number(0..=86_400_000);
-        /// How often to pause; no effect.
-        _batch_sleep_interval: u64 = "odata.batch.sleepIntervalInMillis", "1000", Number(1..=86_400_000);
-        /// Links of one entity into one other set, where both sides may have many.
-        link_max: u64 = "odata.links.NtoN.maxnum", "150000", Number(1..=u64::from(u32::MAX));
-        /// Entities that each property of $expand brings with each entity of a list.
+        /// The pause within a batch in milliseconds. It has no effect: a batch yields to other requests by itself.
+        _batch_sleep_ms: u64 = "odata.batch.sleepInMillis", "50", Number(0..=86_400_000);
+        /// The time between two pauses in milliseconds. It has no effect.
+        _batch_sleep_interval_ms: u64 = "odata.batch.sleepIntervalInMillis", "1000", Number(1..=86_400_000);
+        /// The largest number of links of one entity in a relation of many to many entities.
+        links_max: u64 = "odata.links.NtoN.maxnum", "150000", Number(1..=u64::from(u32::MAX));
+        /// The largest number of entities that a property in $expand adds to each entity of a list.
         expand_list_max: usize = "odata.expand.list.maxnum", "100", Number(1..=1_000_000);
-        /// Entities that each property of $expand brings with a single entity.
+        /// The largest number of entities that a property in $expand adds to a single entity.
         expand_retrieve_max: usize = "odata.expand.retrieve.maxnum", "1000", Number(1..=1_000_000);
-        /// The largest $top.
+        /// The largest value of $top.
         top_max: u32 = "odata.query.top.maxnum", "10000", Number(1..=1_000_000);
-        /// The largest $skip.
+        /// The largest value of $skip.
         skip_max: u32 = "odata.query.skip.maxnum", "100000", Number(0..=1_000_000_000);
-        /// The size of a page without $top.
+        /// The page size of a list without $top.
         top_default: u32 = "odata.query.top.default", "25", Number(0..=1_000_000);
-        /// The largest $top together with $expand.
+        /// The largest value of $top together with $expand.
         expand_top_max: u32 = "odata.query.expand.top.maxnum", "100", Number(1..=1_000_000);
-        /// Properties in $expand of a list.
-        expand_list_properties: usize = "odata.query.expand.property.maxnum.list", "2", Number(1..=1000);
-        /// Properties in $expand of a single entity.
-        expand_retrieve_properties: usize = "odata.query.expand.property.maxnum.retrieve", "10", Number(1..=1000);
-        /// Bytes of the body of an entity.
-        body_max: usize = "odata.body.maxBytes", "33554432", Number(1024..=1 << 30);
-        /// Bytes of the body of a batch.
-        batch_body_max: usize = "odata.batch.maxBytes", "67108864", Number(1024..=1 << 30);
-        /// Bytes of the values of one entity; a larger one is not stored.
-        entity_max: usize = "odata.entity.maxBytes", "4194304", Number(1024..=1 << 30);
-        /// Bytes of the values in an answer with many entities, expanded ones and those of a batch included; what has more is refused.
-        answer_max: usize = "odata.answer.maxBytes", "67108864", Number(1024..=1 << 40);
-        /// Milliseconds that a list may take; a query that takes longer is refused.
+        /// The largest number of properties in $expand of a list.
+        expand_list_properties_max: usize = "odata.query.expand.property.maxnum.list", "2", Number(1..=1000);
+        /// The largest number of properties in $expand of a single entity.
+        expand_retrieve_properties_max: usize = "odata.query.expand.property.maxnum.retrieve", "10", Number(1..=1000);
+        /// The largest size of a request body with an entity in bytes.
+        body_max_bytes: usize = "odata.body.maxBytes", "33554432", Number(1024..=1 << 30);
+        /// The largest size of a batch body in bytes.
+        batch_body_max_bytes: usize = "odata.batch.maxBytes", "67108864", Number(1024..=1 << 30);
+        /// The largest total size of the values of one entity in bytes; a larger entity is refused.
+        entity_max_bytes: usize = "odata.entity.maxBytes", "4194304", Number(1024..=1 << 30);
+        /// The largest total size of the values in a response in bytes, expanded entities and all responses of a batch
+        /// included. A request whose response would be larger is refused.
+        response_max_bytes: usize = "odata.response.maxBytes", "67108864", Number(1024..=1 << 40);
+        /// The number of milliseconds that a query may take; it is refused then.
         query_timeout_ms: u64 = "odata.query.timeoutInMillis", "60000", Number(1..=86_400_000);
     }
 }
 
 section! {
-    /// Limits of schemas that people define.
-    UserSchema "OData schemas" {
-        /// Entity types of a collection.
+    /// Limits of the schemas that users define.
+    SchemaConfig "OData schemas" {
+        /// The largest number of entity types of a collection.
         entity_types_max: u64 = "box.odata.schema.MaxEntityTypes", "100", Number(1..=100_000);
-        /// Properties of an entity type, those of its complex types included.
+        /// The largest number of properties of an entity type, those of its complex types included.
         properties_max: usize = "box.odata.schema.MaxProperties", "400", Number(1..=100_000);
-        /// Simple properties on each level of nesting; * is what the other limits leave.
-        simple_layers: Vec<Option<usize>> = "box.odata.schema.property.LayerLimits.SimpleType", "*,50,30,10", Layers;
-        /// Complex properties on each level of nesting.
-        complex_layers: Vec<Option<usize>> = "box.odata.schema.property.LayerLimits.ComplexType", "20,5,2,0", Layers;
+        /// The largest number of simple properties on each level of nesting; * means that only the other limits apply.
+        simple_layers: Vec<Option<usize>> = "box.odata.schema.property.LayerLimits.SimpleType", "*,50,30,10", LevelLimits;
+        /// The largest number of complex properties on each level of nesting.
+        complex_layers: Vec<Option<usize>> = "box.odata.schema.property.LayerLimits.ComplexType", "20,5,2,0", LevelLimits;
     }
 }

@@ -1,36 +1,36 @@
-//! The syntax of properties files, as Java writes and reads them.
+//! The syntax of Java properties files.
 //!
-//! Bytes that are valid UTF-8 are read as UTF-8, others as ISO-8859-1; `\uXXXX` works in both.
+//! A file that is valid UTF-8 is read as UTF-8, any other as ISO-8859-1. Both may contain `\uXXXX`.
 
 /// A key with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
-    /// The key, escapes resolved.
+pub struct Property {
+    /// The key without escapes.
     pub key: String,
-    /// The value, escapes resolved.
+    /// The value without escapes.
     pub value: String,
-    /// The line where it begins, from 1.
+    /// The number of its first line, from 1.
     pub line: usize,
 }
 
-/// A file that cannot be read, with the place.
+/// A malformed `\u` escape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: \\u is not followed by four hex digits that make a character")]
-pub struct SyntaxError {
-    /// The line, from 1.
+pub struct PropertiesError {
+    /// The number of the line, from 1.
     pub line: usize,
 }
 
-/// The pairs of a file, in order; a key may occur more than once, then the last one counts.
+/// Returns the properties of a file in order. A key may occur several times.
 ///
 /// # Errors
-/// If a `\u` escape is malformed; everything else means something.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Pair>, SyntaxError> {
+/// [`PropertiesError`] if a `\u` escape is malformed. Any other text is valid.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Property>, PropertiesError> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
         Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
     };
-    let mut pairs = Vec::new();
+    let mut properties = Vec::new();
     let mut lines = natural_lines(&text).into_iter().zip(1..);
     while let Some((first, line)) = lines.next() {
         let first = first.trim_start_matches(is_blank);
@@ -38,23 +38,23 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Pair>, SyntaxError> {
             continue;
         }
         let mut logical = first.to_owned();
-        while ends_in_escape(&logical) {
+        while is_continued(&logical) {
             logical.pop();
             match lines.next() {
                 Some((more, _)) => logical.push_str(more.trim_start_matches(is_blank)),
                 None => break,
             }
         }
-        pairs.push(pair(&logical, line)?);
+        properties.push(property(&logical, line)?);
     }
-    Ok(pairs)
+    Ok(properties)
 }
 
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\u{c}')
 }
 
-/// Lines that end with CR, LF or CR LF.
+/// Returns the lines, which end with CR, LF or CR LF.
 fn natural_lines(text: &str) -> Vec<&str> {
     text.split('\n')
         .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
@@ -62,11 +62,11 @@ fn natural_lines(text: &str) -> Vec<&str> {
 }
 
 /// Whether the line ends with an odd number of backslashes.
-fn ends_in_escape(line: &str) -> bool {
+fn is_continued(line: &str) -> bool {
     line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
 }
 
-fn pair(logical: &str, line: usize) -> Result<Pair, SyntaxError> {
+fn property(logical: &str, line: usize) -> Result<Property, PropertiesError> {
     let mut escaped = false;
     let key_end = logical.find(|c: char| {
         let ends = !escaped && (is_blank(c) || c == '=' || c == ':');
@@ -79,19 +79,19 @@ fn pair(logical: &str, line: usize) -> Result<Pair, SyntaxError> {
         .strip_prefix(['=', ':'])
         .unwrap_or(rest)
         .trim_start_matches(is_blank);
-    Ok(Pair {
+    Ok(Property {
         key: unescape(key, line)?,
         value: unescape(rest, line)?,
         line,
     })
 }
 
-fn unescape(text: &str, line: usize) -> Result<String, SyntaxError> {
+fn unescape(text: &str, line: usize) -> Result<String, PropertiesError> {
     let mut units: Vec<u16> = Vec::with_capacity(text.len());
     let mut chars = text.chars();
     let mut buffer = [0; 2];
     while let Some(c) = chars.next() {
-        let meant = match c {
+        let unescaped = match c {
             '\\' => match chars.next() {
                 Some('t') => '\t',
                 Some('n') => '\n',
@@ -104,7 +104,7 @@ fn unescape(text: &str, line: usize) -> Result<String, SyntaxError> {
                     let unit = u16::from_str_radix(&digits, 16)
                         .ok()
                         .filter(|_| hex)
-                        .ok_or(SyntaxError { line })?;
+                        .ok_or(PropertiesError { line })?;
                     units.push(unit);
                     continue;
                 }
@@ -113,9 +113,9 @@ fn unescape(text: &str, line: usize) -> Result<String, SyntaxError> {
             },
             other => other,
         };
-        units.extend_from_slice(meant.encode_utf16(&mut buffer));
+        units.extend_from_slice(unescaped.encode_utf16(&mut buffer));
     }
-    String::from_utf16(&units).map_err(|_| SyntaxError { line })
+    String::from_utf16(&units).map_err(|_| PropertiesError { line })
 }
 
 #[cfg(test)]
@@ -127,18 +127,18 @@ mod tests {
         parse(bytes)
             .unwrap()
             .into_iter()
-            .map(|pair| (pair.key, pair.value))
+            .map(|property| (property.key, property.value))
             .collect()
     }
 
-    fn one(text: &str) -> (String, String) {
+    fn single(text: &str) -> (String, String) {
         let mut found = pairs(text.as_bytes());
         assert_eq!(found.len(), 1, "{text}");
         found.remove(0)
     }
 
     #[test]
-    fn separators_and_blanks() {
+    fn key_ends_at_separator_or_blank() {
         for text in [
             "a=b",
             "a:b",
@@ -149,24 +149,24 @@ mod tests {
             "a=b\r\n",
             "\u{feff}a=b",
         ] {
-            assert_eq!(one(text), ("a".into(), "b".into()), "{text:?}");
+            assert_eq!(single(text), ("a".into(), "b".into()), "{text:?}");
         }
-        assert_eq!(one("a"), ("a".into(), String::new()));
-        assert_eq!(one("a="), ("a".into(), String::new()));
-        assert_eq!(one("a==b"), ("a".into(), "=b".into()));
-        assert_eq!(one("a b = c "), ("a".into(), "b = c ".into()));
-        assert_eq!(one("=b"), (String::new(), "b".into()));
+        assert_eq!(single("a"), ("a".into(), String::new()));
+        assert_eq!(single("a="), ("a".into(), String::new()));
+        assert_eq!(single("a==b"), ("a".into(), "=b".into()));
+        assert_eq!(single("a b = c "), ("a".into(), "b = c ".into()));
+        assert_eq!(single("=b"), (String::new(), "b".into()));
     }
 
     #[test]
-    fn escapes() {
-        assert_eq!(one(r"a\=b\:c\ d=e"), ("a=b:c d".into(), "e".into()));
+    fn escapes_are_resolved_and_malformed_ones_refused() {
+        assert_eq!(single(r"a\=b\:c\ d=e"), ("a=b:c d".into(), "e".into()));
         assert_eq!(
-            one(r"a=\t\n\r\f\\\z"),
+            single(r"a=\t\n\r\f\\\z"),
             ("a".into(), "\t\n\r\u{c}\\z".into())
         );
-        assert_eq!(one(r"a=\u00e9\u3042"), ("a".into(), "éあ".into()));
-        assert_eq!(one(r"a=\ud83d\ude00"), ("a".into(), "😀".into()));
+        assert_eq!(single(r"a=\u00e9\u3042"), ("a".into(), "éあ".into()));
+        assert_eq!(single(r"a=\ud83d\ude00"), ("a".into(), "😀".into()));
         for text in [
             r"a=\u12",
             r"a=\u12g4",
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_continued_lines() {
+    fn comments_are_skipped_and_continued_lines_joined() {
         let text = "# a comment\\\n ! another\n\n  \nkey = one, \\\n    two, \\\r\n  three\nend = c:\\\\\nlast\\";
         assert_eq!(
             pairs(text.as_bytes()),
@@ -192,13 +192,16 @@ mod tests {
         );
         let found = parse(text.as_bytes()).unwrap();
         assert_eq!(
-            found.iter().map(|pair| pair.line).collect::<Vec<_>>(),
+            found
+                .iter()
+                .map(|property| property.line)
+                .collect::<Vec<_>>(),
             [5, 8, 9]
         );
     }
 
     #[test]
-    fn both_encodings() {
+    fn utf8_and_latin1_are_read() {
         assert_eq!(pairs(b"a=caf\xe9"), [("a".into(), "café".into())]);
         assert_eq!(
             pairs("a=café あ".as_bytes()),
@@ -221,13 +224,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_escaped_is_read_back(key: String, value: String) {
+        fn escaped_properties_round_trip(key: String, value: String) {
             let text = format!("{}={}", escape(&key), escape(&value));
             prop_assert_eq!(pairs(text.as_bytes()), [(key, value)]);
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
             let _ = parse(&bytes);
         }
     }

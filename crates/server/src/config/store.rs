@@ -1,58 +1,58 @@
-//! Where and how records are kept.
+//! Settings of the record store.
 
 use std::path::PathBuf;
 
-use super::rule::{File, Maybe, Number, OneOf, Text};
 use super::section::section;
+use super::value_parser::{FilePath, Number, OneOf, Optional, Text};
 
-/// When a commit is handed to the disk.
+/// The time at which a commit is synced to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordSync {
-    /// Before it is acknowledged.
+    /// Before the commit is acknowledged.
     Full,
-    /// Soon after.
+    /// Shortly after the commit is acknowledged.
     Normal,
 }
 
 section! {
-    /// Where and how records are kept.
-    Store "Records" {
-        /// The folder of all data of the unit: records, and unless other keys say otherwise, files and secrets.
-        data_dir: PathBuf = "data.dir", "data", File;
-        /// When a change is handed to the disk: full is before it is acknowledged, so that it survives a power cut;
-        /// normal is soon after, so that a crash of the program loses nothing, but a power cut may.
+    /// Settings of the record store.
+    StoreConfig "Records" {
+        /// The folder of all data of the unit: records, and by default also file bodies and secrets.
+        data_dir: PathBuf = "data.dir", "data", FilePath;
+        /// The time at which a commit is synced to the disk. With full, it is synced before it is acknowledged and survives
+        /// a power failure. With normal, it is synced shortly after: it survives a crash of the program, but not always a
+        /// power failure.
         sync: RecordSync = "store.sync", "full", OneOf(&[("full", RecordSync::Full), ("normal", RecordSync::Normal)]);
-        /// Database files that stay open. Each needs up to ten file descriptors; the limit of the process bounds this
-        /// number too.
-        open_files: usize = "store.openFiles", "500", Number(1..=100_000);
-        /// Threads that write; as many cells can be written at the same moment.
-        writers: usize = "store.writers", "8", Number(1..=256);
-        /// Page cache of each connection to a database file, in KiB.
-        cache_kib: u32 = "store.cacheInKiB", "1024", Number(64..=1 << 20);
+        /// The largest number of open database files. Each needs up to ten file descriptors; the limit of the process on
+        /// file descriptors can reduce this number.
+        open_files_max: usize = "store.openFiles", "500", Number(1..=100_000);
+        /// The number of threads that write, and so of the cells that are written at the same time.
+        writer_threads: usize = "store.writerThreads", "8", Number(1..=256);
+        /// The size of the page cache of each database connection in KiB.
+        page_cache_kib: u32 = "store.cacheInKiB", "1024", Number(64..=1 << 20);
     }
 }
 
 section! {
-    /// Settings of the search engine that other implementations keep their records in. They are checked and have no
-    /// effect.
-    Elastic "Search engine (no effect)" {
-        /// Addresses of the search engine.
+    /// Settings of the search engine of other implementations. This version has none.
+    SearchEngineConfig "Search engine" {
+        /// The addresses of the search engine. They have no effect.
         _hosts: String = "es.hosts", "localhost:9200", Text;
-        /// First part of the names of indices.
+        /// The prefix of index names. It has no effect.
         _unit_prefix: String = "es.unitPrefix", "u0", Text;
-        /// Results of an internal search.
+        /// The largest number of results of an internal search. It has no effect.
         _top: u32 = "es.topnum", "10000", Number(1..=1_000_000);
-        /// Repetitions of a failed call.
-        _retry_times: u32 = "es.retryTimes", "3", Number(0..=1000);
-        /// Milliseconds between them.
-        _retry_interval: u32 = "es.retryInterval", "1500", Number(0..=600_000);
-        /// Shards of a new index.
+        /// The number of retries of a failed call. It has no effect.
+        _retries: u32 = "es.retryTimes", "3", Number(0..=1000);
+        /// The number of milliseconds between two retries. It has no effect.
+        _retry_interval_ms: u32 = "es.retryInterval", "1500", Number(0..=600_000);
+        /// The number of shards of a new index. It has no effect.
         _shards: u32 = "es.index.numberOfShards", "10", Number(1..=1024);
-        /// Replicas of a new index.
+        /// The number of replicas of a new index. It has no effect.
         _replicas: u32 = "es.index.numberOfReplicas", "0", Number(0..=1024);
-        /// Result window of a new index.
-        window: u64 = "es.index.maxResultWindow", "150000", Number(1..=u64::from(u32::MAX));
-        /// Merge threads of a new index.
-        _merge_threads: Option<u32> = "es.index.merge.scheduler.maxThreadCount", "", Maybe(Number(1..=1024));
+        /// The largest sum of $skip and $top.
+        result_window_max: u64 = "es.index.maxResultWindow", "150000", Number(1..=u64::from(u32::MAX));
+        /// The number of merge threads of a new index. It has no effect.
+        _merge_threads: Option<u32> = "es.index.merge.scheduler.maxThreadCount", "", Optional(Number(1..=1024));
     }
 }

@@ -2,11 +2,11 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-fn inputs(
+fn sources(
     file: &str,
     environment: &[(&str, &str)],
     options: &[(&str, &str)],
-) -> (tempfile::TempDir, Inputs) {
+) -> (tempfile::TempDir, ConfigSources) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("unit.properties");
     std::fs::write(&path, file).unwrap();
@@ -16,20 +16,20 @@ fn inputs(
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect()
     };
-    let inputs = Inputs {
+    let sources = ConfigSources {
         file: Some(path),
         environment: owned(environment),
         options: owned(options),
     };
-    (folder, inputs)
+    (folder, sources)
 }
 
 fn load(
     file: &str,
     environment: &[(&str, &str)],
     options: &[(&str, &str)],
-) -> Result<Loaded, ConfigError> {
-    Loaded::from(&inputs(file, environment, options).1)
+) -> Result<LoadedConfig, ConfigError> {
+    LoadedConfig::load(&sources(file, environment, options).1)
 }
 
 fn problems(file: &str) -> Vec<String> {
@@ -37,7 +37,7 @@ fn problems(file: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_empty_file_gives_the_defaults() {
+fn empty_file_gives_the_defaults() {
     let loaded = load("", &[], &[]).unwrap();
     assert_eq!(loaded.warnings, Vec::<String>::new());
     let config = loaded.config;
@@ -57,7 +57,7 @@ fn an_empty_file_gives_the_defaults() {
 }
 
 #[test]
-fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+fn command_line_precedes_environment_and_environment_precedes_file() {
     let file = "io.personium.core.unitPort=1\nio.personium.core.unitPort=2\nio.personium.core.unitFqdn=a.example\n\
                 io.personium.core.dav.depth.maxnum=7\n";
     let environment = [
@@ -84,22 +84,22 @@ fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn paths_in_a_file_are_relative_to_it() {
-    let (folder, inputs) = inputs(
+fn paths_in_a_file_are_relative_to_its_folder() {
+    let (folder, sources) = sources(
         "io.personium.core.x509.root=a.crt /b.crt\nio.personium.core.data.dir=d",
         &[],
         &[],
     );
-    let config = Loaded::from(&inputs).unwrap().config;
+    let config = LoadedConfig::load(&sources).unwrap().config;
     assert_eq!(
-        config.x509.roots,
+        config.certificates.roots,
         [folder.path().join("a.crt"), PathBuf::from("/b.crt")]
     );
     assert_eq!(config.store.data_dir, folder.path().join("d"));
 }
 
 #[test]
-fn every_problem_names_key_value_place_and_what_is_permitted() {
+fn problem_names_key_value_origin_and_permitted_values() {
     let found = problems(
         "io.personium.core.unitScheme=ftp\nio.personium.core.authn.account.lockCount=101\n\
          io.personium.core.security.secret16=short\n",
@@ -120,7 +120,7 @@ fn every_problem_names_key_value_place_and_what_is_permitted() {
 }
 
 #[test]
-fn wrong_values_are_refused() {
+fn invalid_values_are_refused() {
     for line in [
         "unitPort=0",
         "unitPort=65536",
@@ -154,15 +154,15 @@ fn wrong_values_are_refused() {
         assert!(named, "{line}: {found}");
     }
     assert!(problems("a=\\uzz")[0].contains("line 1"));
-    let missing = Inputs {
+    let missing = ConfigSources {
         file: Some("no/such/file".into()),
-        ..Inputs::default()
+        ..ConfigSources::default()
     };
-    assert!(Loaded::from(&missing).unwrap_err().0[0].contains("no/such/file"));
+    assert!(LoadedConfig::load(&missing).unwrap_err().0[0].contains("no/such/file"));
 }
 
 #[test]
-fn unknown_and_retired_keys_are_named() {
+fn unknown_and_ineffective_keys_cause_warnings() {
     let file = "io.personium.core.odata.query.top.defaultnum=1\nio.personium.core.unitPath=\nsomething.else=1\n\
                 io.personium.core.es.hosts=a:9200\nio.personium.core.lock.retry.times=3\n\
                 io.personium.engine.masterToken=from-the-engine\nio.personium.es.index.x=1\n";
@@ -188,20 +188,31 @@ fn unknown_and_retired_keys_are_named() {
 }
 
 #[test]
-fn a_key_without_effect_is_named_in_a_warning() {
-    let keys = Config::table().into_iter().flat_map(|(_, keys)| keys);
+fn every_key_without_effect_has_an_explanation() {
+    let keys = Config::sections()
+        .into_iter()
+        .flat_map(|section| section.keys);
     let (with, without): (Vec<_>, Vec<_>) = keys.partition(|key| key.has_effect);
     assert!(with.len() > 80 && without.len() > 40, "{}", without.len());
     for key in without {
-        assert!(retired::instead(&key.name).is_some(), "{}", key.name);
+        assert!(
+            ineffective_keys::explanation(&key.name).is_some(),
+            "{}",
+            key.name
+        );
     }
     for key in with {
-        assert_eq!(retired::instead(&key.name), None, "{}", key.name);
+        assert_eq!(
+            ineffective_keys::explanation(&key.name),
+            None,
+            "{}",
+            key.name
+        );
     }
 }
 
 #[test]
-fn what_was_given_is_told_without_secrets() {
+fn given_settings_mask_secrets_and_unknown_keys() {
     let file = "io.personium.core.masterToken=hidden\nio.personium.core.unitPort=9\nio.personium.core.misspelt=hidden";
     let given = load(file, &[], &[]).unwrap().given;
     let shown = format!("{given:?}");
@@ -213,7 +224,7 @@ fn what_was_given_is_told_without_secrets() {
 }
 
 #[test]
-fn providers_of_openid_connect() {
+fn openid_connect_providers_are_read_and_checked() {
     let prefix = "io.personium.plugin.oidc.";
     let file = format!(
         "{prefix}one.enabled=true\n{prefix}one.configURL=https://idp.example/.well-known/openid-configuration\n\
@@ -233,7 +244,7 @@ fn providers_of_openid_connect() {
             "{found:?}"
         );
     }
-    // A second provider of the same accounts could speak for users of the first.
+    // A second provider with the same account type could log in users of the first.
     let second = format!(
         "{prefix}two.enabled=true\n{prefix}two.configURL=https://other.example/config\n\
          {prefix}two.trustedClientIds=a\n"
@@ -241,10 +252,10 @@ fn providers_of_openid_connect() {
     let found = problems(&format!("{file}{second}"));
     assert!(found[0].contains("two.accountType"), "{found:?}");
     assert!(found[1].contains("two.grantType"), "{found:?}");
-    let apart =
+    let distinct =
         format!("{second}{prefix}two.accountType=oidc:two\n{prefix}two.grantType=urn:two\n");
     assert_eq!(
-        load(&format!("{file}{apart}"), &[], &[])
+        load(&format!("{file}{distinct}"), &[], &[])
             .unwrap()
             .config
             .oidc
@@ -254,9 +265,9 @@ fn providers_of_openid_connect() {
 }
 
 #[test]
-fn names_are_unique_also_without_dots_and_case() {
+fn key_names_are_unique_without_dots_and_case_and_documented() {
     let mut seen = BTreeSet::new();
-    for key in Config::table().iter().flat_map(|(_, keys)| keys) {
+    for key in Config::sections().iter().flat_map(|section| &section.keys) {
         let bare: String = key
             .name
             .chars()
@@ -274,7 +285,7 @@ fn names_are_unique_also_without_dots_and_case() {
 }
 
 #[test]
-fn the_example_file_is_current() {
+fn example_file_is_up_to_date() {
     let path = "../../personium-unit-config.example.properties";
     if std::env::var_os("UPDATE_EXAMPLE").is_some() {
         std::fs::write(path, example::text()).unwrap();
@@ -287,14 +298,17 @@ fn the_example_file_is_current() {
 }
 
 #[test]
-fn the_example_file_with_its_lines_active_gives_the_defaults() {
+fn uncommented_example_file_gives_the_defaults() {
     let active: String = example::text()
         .lines()
         .filter_map(|line| line.strip_prefix("# io.personium.core."))
         .map(|line| format!("io.personium.core.{line}\n"))
         .collect();
     let loaded = load(&active, &[], &[]).unwrap();
-    let keys: usize = Config::table().iter().map(|(_, keys)| keys.len()).sum();
+    let keys: usize = Config::sections()
+        .iter()
+        .map(|section| section.keys.len())
+        .sum();
     assert_eq!(loaded.given.len(), keys);
     let defaults = Config::defaults().unwrap();
     assert_eq!(

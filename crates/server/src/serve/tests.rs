@@ -5,10 +5,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::config::Inputs;
+use crate::config::ConfigSources;
 
-/// Settings of a unit in this folder with the master token `m`.
-fn settings(folder: &Path, more: &[(&str, &str)]) -> Loaded {
+/// Settings of a unit in this folder.
+fn settings(folder: &Path, more: &[(&str, &str)]) -> LoadedConfig {
     let data = folder.join("data");
     let mut options = vec![
         ("data.dir".to_owned(), data.display().to_string()),
@@ -25,14 +25,15 @@ fn settings(folder: &Path, more: &[(&str, &str)]) -> Loaded {
         more.iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
     );
-    Loaded::from(&Inputs {
+    LoadedConfig::load(&ConfigSources {
         options,
-        ..Inputs::default()
+        ..ConfigSources::default()
     })
     .unwrap()
 }
 
-async fn run(folder: &Path, more: &[(&str, &str)]) -> Running {
+/// Starts a unit in this folder with the master token `m`.
+async fn run(folder: &Path, more: &[(&str, &str)]) -> RunningUnit {
     let mut all = vec![("masterToken", "m")];
     all.extend_from_slice(more);
     start(settings(folder, &all), |_| {
@@ -43,23 +44,23 @@ async fn run(folder: &Path, more: &[(&str, &str)]) -> Running {
 }
 
 /// Sends bytes on a new connection and reads until the unit closes it.
-async fn talk(address: SocketAddr, bytes: &[u8]) -> String {
+async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     read(&mut stream).await
 }
 
 async fn read(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    // A connection may be reset after the answer.
-    let _ = stream.read_to_end(&mut answer).await;
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut response = Vec::new();
+    // A connection may be reset after the response.
+    let _ = stream.read_to_end(&mut response).await;
+    String::from_utf8_lossy(&response).into_owned()
 }
 
 const CREATE: &str = "POST /__ctl/Cell HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer m\r\nContent-Length: 16\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_in_hand_finishes_when_the_unit_stops() {
+async fn request_in_flight_finishes_during_shutdown() {
     let folder = tempfile::tempdir().unwrap();
     let running = run(folder.path(), &[]).await;
     let address = running.address;
@@ -73,18 +74,18 @@ async fn a_request_in_hand_finishes_when_the_unit_stops() {
     }
     assert!(!stopping.is_finished());
     stream.write_all(b"\"alice\"}").await.unwrap();
-    let answer = read(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let response = read(&mut stream).await;
+    assert!(response.starts_with("HTTP/1.1 201"), "{response}");
     stopping.await.unwrap();
 
     let running = run(folder.path(), &[]).await;
     let get = "GET /__ctl/Cell('alice') HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer m\r\nConnection: close\r\n\r\n";
-    let answer = talk(running.address, get.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let response = exchange(running.address, get.as_bytes()).await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_are_bounded() {
+async fn request_head_limits_are_enforced() {
     let folder = tempfile::tempdir().unwrap();
     let more = [
         ("server.header.maxBytes", "8192"),
@@ -95,35 +96,35 @@ async fn heads_are_bounded() {
     let head = |headers: String| {
         format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n")
     };
-    let answer = talk(running.address, head("X-A: 1\r\n".repeat(10)).as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let response = exchange(running.address, head("X-A: 1\r\n".repeat(10)).as_bytes()).await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     for headers in [
         "X-A: 1\r\n".repeat(20),
         format!("X-A: {}\r\n", "x".repeat(10_000)),
     ] {
-        let answer = talk(running.address, head(headers).as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        let response = exchange(running.address, head(headers).as_bytes()).await;
+        assert!(response.starts_with("HTTP/1.1 431"), "{response}");
     }
-    let unfinished = talk(running.address, b"GET / HTTP/1.1\r\nHost: loc").await;
+    let unfinished = exchange(running.address, b"GET / HTTP/1.1\r\nHost: loc").await;
     assert!(!unfinished.contains(" 200 "), "{unfinished}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_does_not_come_is_given_up() {
+async fn request_body_that_does_not_arrive_times_out() {
     let folder = tempfile::tempdir().unwrap();
-    let running = run(folder.path(), &[("server.body.timeoutInSec", "1")]).await;
-    let answer = talk(running.address, format!("{CREATE}{{\"Na").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let running = run(folder.path(), &[("server.transfer.timeoutInSec", "1")]).await;
+    let response = exchange(running.address, format!("{CREATE}{{\"Na").as_bytes()).await;
+    assert!(response.starts_with("HTTP/1.1 408"), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_are_bounded() {
+async fn connections_above_the_limit_wait() {
     let folder = tempfile::tempdir().unwrap();
     let running = run(folder.path(), &[("server.connections.max", "1")]).await;
     let first = TcpStream::connect(running.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let get = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let second = tokio::spawn(talk(running.address, get));
+    let second = tokio::spawn(exchange(running.address, get));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!second.is_finished());
     drop(first);
@@ -131,10 +132,10 @@ async fn connections_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_and_figures_are_beside() {
+async fn admin_listener_serves_health_readiness_and_metrics() {
     let folder = tempfile::tempdir().unwrap();
     let running = run(folder.path(), &[]).await;
-    talk(
+    exchange(
         running.address,
         b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     )
@@ -144,22 +145,22 @@ async fn health_and_figures_are_beside() {
         ("/ready", "ready"),
         ("/metrics", "requests_total{status=\"2xx\"} 1"),
     ] {
-        let answer = talk(
+        let response = exchange(
             running.admin_address,
             format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(),
         )
         .await;
         assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.contains(part),
-            "{answer}"
+            response.starts_with("HTTP/1.1 200") && response.contains(part),
+            "{response}"
         );
     }
-    let answer = talk(
+    let response = exchange(
         running.admin_address,
         b"GET /else HTTP/1.1\r\nHost: x\r\n\r\n",
     )
     .await;
-    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(response.starts_with("HTTP/1.1 404"), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,13 +168,13 @@ async fn only_a_new_unit_gets_an_administrator() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let passwords = std::sync::Mutex::new(Vec::new());
-    let hear = |administrator: &Administrator| {
+    let show = |administrator: &Administrator| {
         passwords
             .lock()
             .unwrap()
             .push(administrator.password.reveal().clone())
     };
-    let first = start(settings(folder.path(), &[]), hear).await.unwrap();
+    let first = start(settings(folder.path(), &[]), show).await.unwrap();
     assert_eq!(
         first.unit.settings().auth.unit_user_issuers,
         ["personium-localunit:unitadmin:/"]
@@ -183,55 +184,55 @@ async fn only_a_new_unit_gets_an_administrator() {
     let owner = cell.cell().owner.clone().unwrap();
     assert!(owner.ends_with("#unitadmin"), "{owner}");
     first.stop().await;
-    start(settings(folder.path(), &[]), hear)
+    start(settings(folder.path(), &[]), show)
         .await
         .unwrap()
         .stop()
         .await;
     assert_eq!(passwords.lock().unwrap().len(), 1);
 
-    // A first start that was interrupted is done again.
+    // An interrupted first start is repeated.
     std::fs::rename(
         data.join("administrator"),
         data.join("administrator.started"),
     )
     .unwrap();
-    let again = start(settings(folder.path(), &[]), hear).await.unwrap();
-    let told = passwords.lock().unwrap().clone();
-    assert_eq!(told.len(), 2);
-    assert_ne!(told[0], told[1]);
+    let again = start(settings(folder.path(), &[]), show).await.unwrap();
+    let shown = passwords.lock().unwrap().clone();
+    assert_eq!(shown.len(), 2);
+    assert_ne!(shown[0], shown[1]);
     assert!(again.unit.find_cell("unitadmin").await.unwrap().is_some());
     again.stop().await;
     assert!(data.join("administrator").exists() && !data.join("administrator.started").exists());
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_makes_no_unit() {
+async fn unit_is_not_created_when_the_port_is_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let failed = start(settings(folder.path(), &[("listen", &address)]), |_| {
-        panic!("nothing to tell")
+        panic!("no administrator is created")
     })
     .await;
     assert!(matches!(failed, Err(StartError::Listen { .. })));
     assert!(!folder.path().join("data").exists());
 }
 
-/// A request with the master token: its status and its body.
-async fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String) {
+/// Sends a request with the master token; returns status and body of the response.
+async fn request(address: SocketAddr, method: &str, path: &str) -> (String, String) {
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer m\r\nAccept: application/json\r\n\
          Content-Length: 0\r\nConnection: close\r\n\r\n"
     );
-    let answer = talk(address, request.as_bytes()).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let response = exchange(address, request.as_bytes()).await;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     let status = head.get(9..12).unwrap_or_default();
     (status.to_owned(), body.to_owned())
 }
 
 #[tokio::test]
-async fn settings_are_read_anew_while_the_unit_runs() {
+async fn settings_are_reloaded_while_the_unit_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("unit.properties");
     let write = |more: &str| {
@@ -245,16 +246,18 @@ async fn settings_are_read_anew_while_the_unit_runs() {
     };
     let prefix = "io.personium.core.";
     write("io.personium.core.odata.query.top.maxnum=5\n");
-    let inputs = Inputs {
+    let sources = ConfigSources {
         file: Some(file.clone()),
-        ..Inputs::default()
+        ..ConfigSources::default()
     };
-    let running = start(Loaded::from(&inputs).unwrap(), |_| {}).await.unwrap();
+    let running = start(LoadedConfig::load(&sources).unwrap(), |_| {})
+        .await
+        .unwrap();
     let address = running.address;
     let list = "/__ctl/Cell?$top=6";
-    assert_eq!(ask(address, "GET", list).await.0, "400");
+    assert_eq!(request(address, "GET", list).await.0, "400");
     let status = async || {
-        let (code, body) = ask(address, "GET", "/__status").await;
+        let (code, body) = request(address, "GET", "/__status").await;
         assert_eq!(code, "200", "{body}");
         serde_json::from_str::<serde_json::Value>(&body).unwrap()
     };
@@ -269,22 +272,22 @@ async fn settings_are_read_anew_while_the_unit_runs() {
     assert_eq!(shown["health"]["records"], "ok");
 
     write("io.personium.core.odata.query.top.maxnum=6\nio.personium.core.log.format=json\n");
-    assert_eq!(ask(address, "GET", list).await.0, "400");
-    assert_eq!(ask(address, "POST", "/__status").await.0, "204");
-    assert_eq!(ask(address, "GET", list).await.0, "200");
+    assert_eq!(request(address, "GET", list).await.0, "400");
+    assert_eq!(request(address, "POST", "/__status").await.0, "204");
+    assert_eq!(request(address, "GET", list).await.0, "200");
     let shown = status().await;
     assert_eq!(value(&shown, "odata.query.top.maxnum"), "6");
     let waiting = serde_json::json!([format!("{prefix}log.format")]);
     assert_eq!(shown["waitingForRestart"], waiting);
 
     write("io.personium.core.odata.query.top.maxnum=none\n");
-    let (code, body) = ask(address, "POST", "/__status").await;
+    let (code, body) = request(address, "POST", "/__status").await;
     assert_eq!(code, "409");
     assert!(
         body.contains("PR409-SV-0001") && body.contains("top.maxnum"),
         "{body}"
     );
-    assert_eq!(ask(address, "GET", list).await.0, "200");
+    assert_eq!(request(address, "GET", list).await.0, "200");
     assert_eq!(value(&status().await, "odata.query.top.maxnum"), "6");
     running.stop().await;
 }

@@ -1,0 +1,97 @@
+//! The report of `personium check`.
+
+use serde_json::json;
+
+/// The outcome of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CheckOutcome {
+    /// Nothing is wrong.
+    Ok,
+    /// The unit can run, but an operator should look at the finding.
+    Warning,
+    /// The unit cannot start or does not work.
+    Error,
+}
+
+/// One line of the report.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The name of the check.
+    pub check: &'static str,
+    /// The outcome.
+    pub outcome: CheckOutcome,
+    /// The details.
+    pub detail: String,
+}
+
+/// The findings of all checks.
+#[derive(Debug, Default)]
+pub struct CheckReport(pub Vec<Finding>);
+
+impl CheckReport {
+    /// Whether any finding is an error.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.0
+            .iter()
+            .any(|finding| finding.outcome == CheckOutcome::Error)
+    }
+
+    /// Adds a finding.
+    pub(super) fn add(
+        &mut self,
+        check: &'static str,
+        outcome: CheckOutcome,
+        detail: impl Into<String>,
+    ) {
+        self.0.push(Finding {
+            check,
+            outcome,
+            detail: detail.into(),
+        });
+    }
+
+    /// Adds a finding with the outcome [`CheckOutcome::Ok`].
+    pub(super) fn ok(&mut self, check: &'static str, detail: impl Into<String>) {
+        self.add(check, CheckOutcome::Ok, detail);
+    }
+
+    /// Adds a finding with the outcome [`CheckOutcome::Warning`].
+    pub(super) fn warning(&mut self, check: &'static str, detail: impl Into<String>) {
+        self.add(check, CheckOutcome::Warning, detail);
+    }
+
+    /// Adds a finding with the outcome [`CheckOutcome::Error`].
+    pub(super) fn error(&mut self, check: &'static str, detail: impl Into<String>) {
+        self.add(check, CheckOutcome::Error, detail);
+    }
+
+    /// Returns the report as text, one line per finding.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let line = |finding: &Finding| {
+            let outcome = match finding.outcome {
+                CheckOutcome::Ok => "ok     ",
+                CheckOutcome::Warning => "WARNING",
+                CheckOutcome::Error => "ERROR  ",
+            };
+            format!("{outcome} {:<22} {}\n", finding.check, finding.detail)
+        };
+        self.0.iter().map(line).collect()
+    }
+
+    /// Returns the report as JSON.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let finding = |finding: &Finding| {
+            let outcome = match finding.outcome {
+                CheckOutcome::Ok => "ok",
+                CheckOutcome::Warning => "warning",
+                CheckOutcome::Error => "error",
+            };
+            json!({"check": finding.check, "outcome": outcome, "detail": finding.detail})
+        };
+        let findings: Vec<_> = self.0.iter().map(finding).collect();
+        json!({"ok": !self.has_errors(), "checks": findings})
+    }
+}

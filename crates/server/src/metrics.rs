@@ -1,0 +1,253 @@
+//! Metrics of the running unit, in the OpenMetrics text format that Prometheus reads.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// The media type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the buckets of response times, in seconds.
+const BUCKETS_SECS: [f64; 12] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0,
+];
+
+/// The values of the label `status`, by first digit of the status.
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+type StatusLabel = [(&'static str, &'static str); 1];
+
+/// Counts requests and connections.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Responses by class of status, in the order of [`STATUS_CLASSES`].
+    responses: [Counter; STATUS_CLASSES.len()],
+    response_seconds: Histogram,
+    requests_in_flight: Gauge,
+    connections: Gauge,
+    connections_accepted: Counter,
+    panics: Counter,
+}
+
+/// Counts a request or connection as in flight until it is dropped.
+#[derive(Debug)]
+pub struct InFlightGuard<'m>(&'m Gauge);
+
+impl<'m> InFlightGuard<'m> {
+    fn new(gauge: &'m Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlightGuard<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let responses = Family::<StatusLabel, Counter>::default();
+        let metrics = Self {
+            registry: Registry::default(),
+            // Looked up once: a look-up takes a lock that all requests share.
+            responses: STATUS_CLASSES
+                .map(|class| responses.get_or_create(&[("status", class)]).clone()),
+            response_seconds: Histogram::new(BUCKETS_SECS),
+            requests_in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            connections_accepted: Counter::default(),
+            panics: Counter::default(),
+        };
+        metrics.register(responses)
+    }
+}
+
+impl Metrics {
+    fn register(mut self, responses: Family<StatusLabel, Counter>) -> Self {
+        let registry = &mut self.registry;
+        registry.register(
+            "personium_requests",
+            "Handled requests by class of the response status",
+            responses,
+        );
+        registry.register(
+            "personium_request_seconds",
+            "Seconds from the end of the request head to the head of the response",
+            self.response_seconds.clone(),
+        );
+        registry.register(
+            "personium_requests_in_flight",
+            "Requests whose response has not begun",
+            self.requests_in_flight.clone(),
+        );
+        registry.register(
+            "personium_connections",
+            "Open connections",
+            self.connections.clone(),
+        );
+        registry.register(
+            "personium_connections_accepted",
+            "Accepted connections",
+            self.connections_accepted.clone(),
+        );
+        registry.register(
+            "personium_panics",
+            "Requests whose handler panicked",
+            self.panics.clone(),
+        );
+        registry.register_collector(Box::new(ProcessCollector {
+            started: Instant::now(),
+        }));
+        self
+    }
+
+    /// Counts an accepted connection; it is open until the guard is dropped.
+    pub fn connection_opened(&self) -> InFlightGuard<'_> {
+        self.connections_accepted.inc();
+        InFlightGuard::new(&self.connections)
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub fn request_started(&self) -> InFlightGuard<'_> {
+        InFlightGuard::new(&self.requests_in_flight)
+    }
+
+    /// Counts a response with its status and the time from the request to it.
+    pub fn response_started(&self, status: u16, elapsed: Duration) {
+        let class = usize::from(status / 100).checked_sub(1);
+        if let Some(counter) = class.and_then(|class| self.responses.get(class)) {
+            counter.inc();
+        }
+        self.response_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a request whose handler panicked.
+    pub fn handler_panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Returns all metrics as text; its media type is [`CONTENT_TYPE`].
+    ///
+    /// # Errors
+    /// [`fmt::Error`] if a metric cannot be written; the library gives no reason for that to happen.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::with_capacity(4096);
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// Metrics of the process, read from the operating system for each scrape. Those that it does not provide are left out.
+#[derive(Debug)]
+struct ProcessCollector {
+    started: Instant,
+}
+
+impl Collector for ProcessCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let mut gauge = |name: &str, help: &str, value: u64| -> fmt::Result {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)
+        };
+        gauge(
+            "personium_uptime_seconds",
+            "Seconds since the start.",
+            self.started.elapsed().as_secs(),
+        )?;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        if let Some(kib) = status_kib(&status, "VmRSS") {
+            gauge(
+                "process_resident_memory_bytes",
+                "Resident memory of the process.",
+                kib * 1024,
+            )?;
+        }
+        if let Some(kib) = status_kib(&status, "VmHWM") {
+            gauge(
+                "personium_resident_memory_peak_bytes",
+                "Largest resident memory of the process so far.",
+                kib * 1024,
+            )?;
+        }
+        if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+            let count = u64::try_from(open.count()).unwrap_or(u64::MAX);
+            gauge("process_open_fds", "Open file descriptors.", count)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns a field of `/proc/self/status` that is given in KiB.
+fn status_kib(status: &str, field: &str) -> Option<u64> {
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    value.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_connections_are_counted() {
+        let metrics = Metrics::default();
+        metrics.response_started(200, Duration::from_micros(250));
+        metrics.response_started(204, Duration::from_micros(251));
+        metrics.response_started(404, Duration::from_secs(100));
+        metrics.response_started(999, Duration::ZERO);
+        metrics.response_started(0, Duration::ZERO);
+        let open = metrics.connection_opened();
+        drop(metrics.connection_opened());
+        metrics.handler_panicked();
+        let text = metrics.encode().unwrap();
+        for line in [
+            "# TYPE personium_requests counter",
+            "personium_requests_total{status=\"2xx\"} 2",
+            "personium_requests_total{status=\"4xx\"} 1",
+            "personium_requests_total{status=\"5xx\"} 0",
+            "personium_request_seconds_bucket{le=\"0.00025\"} 3",
+            "personium_request_seconds_bucket{le=\"0.0005\"} 4",
+            "personium_request_seconds_bucket{le=\"10.0\"} 4",
+            "personium_request_seconds_bucket{le=\"+Inf\"} 5",
+            "personium_request_seconds_count 5",
+            "personium_connections 1",
+            "personium_connections_accepted_total 2",
+            "personium_panics_total 1",
+            "personium_uptime_seconds 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        drop(open);
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("\npersonium_connections 0\n"), "{text}");
+    }
+
+    #[test]
+    fn process_metrics_are_read_from_the_system() {
+        let text = Metrics::default().encode().unwrap();
+        for name in [
+            "process_resident_memory_bytes",
+            "personium_resident_memory_peak_bytes",
+            "process_open_fds",
+        ] {
+            let value = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+            assert!(value.is_some_and(|value| value > 0), "{name} in\n{text}");
+        }
+    }
+}

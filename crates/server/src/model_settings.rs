@@ -1,0 +1,150 @@
+//! Converts the settings of the operator into those of the domain model.
+
+use personium_model::Settings;
+use personium_model::auth::PasswordRule;
+use personium_model::settings::{
+    AuthRules, BarLimits, DavLimits, EventRules, LoginRateLimit, OdataLimits, OidcProvider,
+    OutgoingProxy,
+};
+
+use crate::config::{Config, OidcProviderConfig};
+
+/// The folder of archives during their installation, in the data folder.
+const ARCHIVES_DIR: &str = "archives";
+
+/// Returns the settings of the domain model.
+#[must_use]
+pub fn model_settings(config: &Config) -> Settings {
+    Settings {
+        odata: odata(config),
+        dav: dav(config),
+        auth: auth(config),
+        private_networks: config.outgoing.private_networks,
+        bodies_max: config.listen.body_memory_max_bytes,
+        relay_html_url: config.cell_pages.home_url.clone(),
+        authorization_html_url: config.cell_pages.login_url.clone(),
+        password_change_html_url: config.cell_pages.password_change_url.clone(),
+        outgoing_proxy: outgoing_proxy(config),
+        proxies: config.listen.trusted_proxies.clone(),
+        bar: archives(config),
+        events: EventRules {
+            hops_max: config.events.hops_max,
+        },
+    }
+}
+
+fn outgoing_proxy(config: &Config) -> Option<OutgoingProxy> {
+    let proxy = &config.proxy;
+    let (host, port) = (proxy.host.clone()?, proxy.port?);
+    let credentials = proxy
+        .user
+        .clone()
+        .map(|user| (user, proxy.password.clone().unwrap_or_default()));
+    Some(OutgoingProxy {
+        host,
+        port,
+        credentials,
+    })
+}
+
+fn archives(config: &Config) -> BarLimits {
+    let archives = &config.archives;
+    let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let default_dir = || config.store.data_dir.join(ARCHIVES_DIR);
+    BarLimits {
+        file_megabytes: archives.archive_max_megabytes,
+        entry_megabytes: archives.entry_max_megabytes,
+        bulk_size: to_usize(archives.entities_per_commit),
+        links_step: to_usize(archives.links_per_update),
+        folder: archives.temp_dir.clone().unwrap_or_else(default_dir),
+        installs_max: config.background.box_installs_max,
+        ..BarLimits::default()
+    }
+}
+
+fn dav(config: &Config) -> DavLimits {
+    let dav = &config.dav;
+    DavLimits {
+        children_max: dav.children_max,
+        depth_max: dav.depth_max,
+        file_max: dav.file_max_bytes,
+        xml_max: dav.xml_max_bytes,
+        inline_max: dav.inline_max_bytes,
+        encrypt: config.secrets.encrypt_files,
+        properties_max: dav.properties_max_bytes,
+        uploads_max: dav.uploads_max,
+        uploads_waiting_max: dav.upload_queue_max,
+    }
+}
+
+fn odata(config: &Config) -> OdataLimits {
+    let (odata, schema) = (&config.odata, &config.schema);
+    OdataLimits {
+        top_default: odata.top_default,
+        top_max: odata.top_max,
+        skip_max: odata.skip_max,
+        expand_top_max: odata.expand_top_max,
+        expand_list_properties: odata.expand_list_properties_max,
+        expand_retrieve_properties: odata.expand_retrieve_properties_max,
+        expand_list_max: odata.expand_list_max,
+        expand_retrieve_max: odata.expand_retrieve_max,
+        link_max: odata.links_max,
+        batch_max: odata.batch_max,
+        batch_timeout_ms: odata.batch_timeout_ms,
+        window_max: config.search_engine.result_window_max,
+        entity_types_max: schema.entity_types_max,
+        properties_max: schema.properties_max,
+        simple_layers: schema.simple_layers.clone(),
+        complex_layers: schema.complex_layers.clone(),
+        body_max: odata.body_max_bytes,
+        batch_body_max: odata.batch_body_max_bytes,
+        entity_max: odata.entity_max_bytes,
+        answer_max: odata.response_max_bytes,
+        query_timeout_ms: odata.query_timeout_ms,
+    }
+}
+
+fn auth(config: &Config) -> AuthRules {
+    let (logins, tokens) = (&config.logins, &config.tokens);
+    let introspection = &config.introspection;
+    let introspection_password = introspection.password.clone().unwrap_or_default();
+    AuthRules {
+        lock_count: logins.lock_after_failures,
+        lock_seconds: logins.lock_secs,
+        interval_seconds: logins.retry_after_secs,
+        login_rate_limit: LoginRateLimit {
+            burst: logins.rate_limit_burst,
+            per_minute: logins.rate_limit_per_minute,
+        },
+        scope_ropc: tokens.default_scope_password.clone(),
+        scope_assertion: tokens.default_scope_assertion.clone(),
+        scope_code: tokens.default_scope_code.clone(),
+        unit_user_issuers: config.unit.issuers.clone(),
+        master_token: config.unit.master_token.clone(),
+        oidc: config.oidc.iter().map(oidc_provider).collect(),
+        account_types: config
+            .oidc
+            .iter()
+            .map(|provider| provider.account_type.clone())
+            .collect(),
+        introspect: introspection
+            .username
+            .clone()
+            .map(|username| (username, introspection_password)),
+        password_rule: PasswordRule::Pattern(config.passwords.pattern.clone()),
+        hash_threads: config.password_hash.threads,
+        revoke_with_account: tokens.revoke_with_account,
+        rotate_refresh: tokens.rotate_refresh,
+        single_use_codes: tokens.single_use_codes,
+    }
+}
+
+fn oidc_provider(provider: &OidcProviderConfig) -> OidcProvider {
+    OidcProvider {
+        config_url: provider.config_url.clone(),
+        trusted_client_ids: provider.trusted_client_ids.clone(),
+        account_type: provider.account_type.clone(),
+        account_name_key: provider.account_name_key.clone(),
+        grant_type: provider.grant_type.clone(),
+    }
+}
