@@ -17,7 +17,7 @@ use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::node::Kind;
 use personium_types::{Code, Operation, Result};
-use personium_xml::Limits;
+use personium_xml::XmlLimits;
 
 use crate::error::Challenge;
 use crate::request_context::{CellRequest, RequestContext};
@@ -165,9 +165,9 @@ pub fn resource_of(request: &CellRequest) -> Resource {
 }
 
 /// Limits for XML in request bodies.
-pub(crate) fn xml_limits(request: &RequestContext) -> Limits {
-    Limits {
+pub(crate) fn xml_limits(request: &RequestContext) -> XmlLimits {
+    XmlLimits {
         bytes: request.unit.settings().dav.xml_max,
-        ..Limits::REQUEST
+        ..XmlLimits::REQUEST
     }
 }

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use personium_model::event::{self, EVENT_ID, Event, RULE_CHAIN, TEXT_MAX, VIA};
 use personium_model::{Access, Identity};
-use personium_odata::body::{Json, read_object};
+use personium_odata::body::{JsonValue, read_object};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::preflight;
@@ -94,8 +94,8 @@ fn read(bytes: &[u8], mut event: Event) -> Result<Event> {
             _ => continue,
         };
         *place = match value {
-            Json::Null => None,
-            Json::String(text) if text.encode_utf16().count() <= TEXT_MAX => {
+            JsonValue::Null => None,
+            JsonValue::String(text) if text.encode_utf16().count() <= TEXT_MAX => {
                 Some(text.into_owned())
             }
             _ => return Err(Error::new(Code::EventFormat).with(name)),

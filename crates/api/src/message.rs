@@ -5,7 +5,7 @@ mod delivery;
 use http::Method;
 use personium_model::odata::Entity;
 use personium_model::odata::message::{self, MessageCommand, RequestedChange};
-use personium_odata::body::{Json, read_object};
+use personium_odata::body::{JsonValue, read_object};
 use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Operation, Result};
 
@@ -89,7 +89,7 @@ fn command(bytes: &[u8]) -> Result<MessageCommand> {
     let members = read_object(bytes).map_err(|_| Error::new(Code::RequestJson))?;
     let given = members.iter().find(|(name, _)| name == "Command");
     match given {
-        Some((_, Json::String(text))) => text.parse(),
+        Some((_, JsonValue::String(text))) => text.parse(),
         _ => Err(Error::new(Code::FieldFormat).with("Command")),
     }
 }

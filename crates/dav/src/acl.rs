@@ -6,7 +6,7 @@ use personium_types::privilege::Privilege;
 
 use crate::reference::{MAX_LENGTH, resolve};
 use crate::{DAV_NS, PERSONIUM_NS};
-use personium_xml::{Element, Limits, XML_NS, XmlError};
+use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
 /// Entries that a list may have. Every one of them is looked at by each request below the resource, and shown there.
 pub const MAX_ACES: usize = 256;
@@ -129,7 +129,7 @@ pub fn parse(
     body: &[u8],
     level: AclLevel,
     default_base: &str,
-    limits: &Limits,
+    limits: &XmlLimits,
 ) -> Result<Acl, AclError> {
     let root = Element::parse(body, limits).map_err(AclError::NotXml)?;
     if !root.is(DAV_NS, "acl") {
@@ -234,7 +234,7 @@ mod tests {
         let body = format!(
             "<D:acl xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns' {attributes}>{inside}</D:acl>"
         );
-        parse(body.as_bytes(), level, BASE, &Limits::REQUEST)
+        parse(body.as_bytes(), level, BASE, &XmlLimits::REQUEST)
     }
 
     fn read(inside: &str) -> Result<Acl, AclError> {
@@ -462,7 +462,7 @@ mod tests {
 
     #[test]
     fn another_root_and_no_xml_are_told_apart() {
-        let read = |body: &str| parse(body.as_bytes(), AclLevel::Cell, BASE, &Limits::REQUEST);
+        let read = |body: &str| parse(body.as_bytes(), AclLevel::Cell, BASE, &XmlLimits::REQUEST);
         assert_eq!(read("<acl/>"), Err(AclError::WrongRoot));
         assert!(matches!(read(""), Err(AclError::NotXml(_))));
         assert!(matches!(

@@ -1,7 +1,7 @@
 //! The body of MKCOL (RFC 5689) with the kinds of collection that this server makes.
 
 use crate::{DAV_NS, PERSONIUM_NS};
-use personium_xml::{Element, Limits, XmlError};
+use personium_xml::{Element, XmlError, XmlLimits};
 
 /// The kind of collection that a MKCOL request makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ pub enum MkcolError {
 ///
 /// # Errors
 /// See [`MkcolError`].
-pub fn parse(body: &[u8], limits: &Limits) -> Result<CollectionKind, MkcolError> {
+pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<CollectionKind, MkcolError> {
     let root = Element::parse(body, limits).map_err(MkcolError::NotXml)?;
     if !root.is(DAV_NS, "mkcol") {
         return Err(MkcolError::WrongRoot);
@@ -96,7 +96,7 @@ mod tests {
     fn read(inside: &str) -> Result<CollectionKind, MkcolError> {
         let body =
             format!("<D:mkcol xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'>{inside}</D:mkcol>");
-        parse(body.as_bytes(), &Limits::REQUEST)
+        parse(body.as_bytes(), &XmlLimits::REQUEST)
     }
 
     fn read_type(types: &str) -> Result<CollectionKind, MkcolError> {
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn another_root_and_no_xml_are_told_apart() {
-        let read = |body: &str| parse(body.as_bytes(), &Limits::REQUEST);
+        let read = |body: &str| parse(body.as_bytes(), &XmlLimits::REQUEST);
         assert_eq!(read("<mkcol/>"), Err(MkcolError::WrongRoot));
         assert_eq!(
             read("<D:propfind xmlns:D='DAV:'/>"),

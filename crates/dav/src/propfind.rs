@@ -1,7 +1,7 @@
 //! The body of PROPFIND.
 
 use crate::DAV_NS;
-use personium_xml::{Element, Limits, XmlError};
+use personium_xml::{Element, XmlError, XmlLimits};
 
 /// What a PROPFIND body asks for.
 ///
@@ -27,7 +27,7 @@ pub enum PropFindError {
 ///
 /// # Errors
 /// See [`PropFindError`].
-pub fn parse(body: &[u8], limits: &Limits) -> Result<PropFind, PropFindError> {
+pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<PropFind, PropFindError> {
     let root = Element::parse(body, limits).map_err(PropFindError::NotXml)?;
     if !root.is(DAV_NS, "propfind") {
         return Err(PropFindError::WrongRoot);
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<PropFind, PropFindError> {
-        parse(body.as_bytes(), &Limits::REQUEST)
+        parse(body.as_bytes(), &XmlLimits::REQUEST)
     }
 
     #[test]

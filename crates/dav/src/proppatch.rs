@@ -1,7 +1,7 @@
 //! The body of PROPPATCH.
 
 use crate::DAV_NS;
-use personium_xml::{Element, Limits, XML_NS, XmlError};
+use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
 /// One property that a request sets or removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub fn key(namespace: &str, local: &str) -> String {
 ///
 /// # Errors
 /// See [`PropPatchError`].
-pub fn parse(body: &[u8], limits: &Limits) -> Result<PropPatch, PropPatchError> {
+pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<PropPatch, PropPatchError> {
     let root = Element::parse(body, limits).map_err(PropPatchError::NotXml)?;
     if !root.is(DAV_NS, "propertyupdate") {
         return Err(PropPatchError::WrongRoot);
@@ -129,7 +129,7 @@ mod tests {
         let body = format!(
             "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns' xmlns:Z='urn:z'>{inside}</D:propertyupdate>"
         );
-        parse(body.as_bytes(), &Limits::REQUEST)
+        parse(body.as_bytes(), &XmlLimits::REQUEST)
     }
 
     fn property(key: &str, xml: &str) -> Property {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn another_root_and_no_xml_are_told_apart() {
-        let read = |body: &str| parse(body.as_bytes(), &Limits::REQUEST);
+        let read = |body: &str| parse(body.as_bytes(), &XmlLimits::REQUEST);
         assert_eq!(read("<propertyupdate/>"), Err(PropPatchError::WrongRoot));
         assert!(matches!(
             read("<D:propertyupdate/>"),

@@ -8,7 +8,7 @@ use crate::multistatus::ResourceKind;
 use crate::name::is_resource_name;
 use crate::proppatch::{Property, is_live, property};
 use crate::{DAV_NS, PERSONIUM_NS};
-use personium_xml::{Element, Limits, XML_NS, XmlError};
+use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
 /// The prefix that archives use for the server's own names, whatever they bind it to.
 const OWN_PREFIX: &str = "p";
@@ -145,7 +145,7 @@ pub fn parse(
     body: &[u8],
     scheme: &str,
     roles: &str,
-    limits: &Limits,
+    limits: &XmlLimits,
 ) -> Result<Vec<Described>, RootPropsError> {
     let root = Element::parse(body, limits).map_err(RootPropsError::NotXml)?;
     if !root.is(DAV_NS, "multistatus") {

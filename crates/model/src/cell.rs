@@ -4,7 +4,7 @@ use personium_dav::PERSONIUM_NS;
 use personium_dav::proppatch;
 use personium_odata::value::Properties;
 use personium_types::{CellId, NodeId, Result};
-use personium_xml::{Element, Limits};
+use personium_xml::{Element, XmlLimits};
 
 use crate::CellContext;
 use crate::entity::StoredEntity;
@@ -85,7 +85,7 @@ pub async fn cell_property(context: &CellContext, name: &str) -> Result<Option<S
     let node = context.cell_node().await?;
     let key = proppatch::key(PERSONIUM_NS, name);
     Ok(node.value.properties.get(&key).and_then(|xml| {
-        let element = Element::parse(xml.as_bytes(), &Limits::REQUEST).ok()?;
+        let element = Element::parse(xml.as_bytes(), &XmlLimits::REQUEST).ok()?;
         Some(element.text().trim().to_owned())
     }))
 }

@@ -1,7 +1,7 @@
 //! Atom response bodies (RFC 4287 with the extensions of OData 2).
 
-use crate::edm::{Kind, Property, Schema, UPDATED};
-use crate::json::{Entity, Shape, push_entity_key};
+use crate::edm::{Property, Schema, UPDATED, ValueType};
+use crate::entity_view::{EntityShape, EntityView, push_entity_key};
 use crate::key::KeyStyle;
 use crate::query::Select;
 use crate::value::{NULL, Value, push_plain_text};
@@ -16,7 +16,7 @@ const ATOM_NAMESPACE: &str = "http://www.w3.org/2005/Atom";
 pub struct AtomWriter<'a> {
     schema: &'a Schema,
     root: &'a str,
-    shape: Shape,
+    shape: EntityShape,
     select: &'a Select,
     now: i64,
 }
@@ -27,7 +27,7 @@ impl<'a> AtomWriter<'a> {
     /// `root` is the URL of the service root and ends with a slash; `now` is the time of the answer in milliseconds
     /// since 1970.
     #[must_use]
-    pub fn new(schema: &'a Schema, root: &'a str, shape: Shape, now: i64) -> Self {
+    pub fn new(schema: &'a Schema, root: &'a str, shape: EntityShape, now: i64) -> Self {
         Self {
             schema,
             root,
@@ -46,7 +46,7 @@ impl<'a> AtomWriter<'a> {
 
     /// A document with one entry.
     #[must_use]
-    pub fn entry(&self, entity: &Entity<'_>) -> String {
+    pub fn entry(&self, entity: &EntityView<'_>) -> String {
         let mut out = String::from(DECLARATION);
         out.push_str("<entry");
         self.push_namespaces(&mut out);
@@ -60,7 +60,7 @@ impl<'a> AtomWriter<'a> {
     pub fn feed<'e>(
         &self,
         set: &str,
-        entities: impl IntoIterator<Item = &'e Entity<'e>>,
+        entities: impl IntoIterator<Item = &'e EntityView<'e>>,
         count: Option<u64>,
     ) -> String {
         let mut out = String::from(DECLARATION);
@@ -107,13 +107,13 @@ impl<'a> AtomWriter<'a> {
         push_element(out, "updated", &date);
     }
 
-    fn push_entry(&self, out: &mut String, entity: &Entity<'_>) {
+    fn push_entry(&self, out: &mut String, entity: &EntityView<'_>) {
         out.push_str("<entry>");
         self.push_entry_content(out, entity);
         out.push_str("</entry>");
     }
 
-    fn push_entry_content(&self, out: &mut String, entity: &Entity<'_>) {
+    fn push_entry_content(&self, out: &mut String, entity: &EntityView<'_>) {
         let entity_type = entity.entity_type;
         let mut path = entity_type.name.to_string();
         push_entity_key(&mut path, entity, KeyStyle::Encoded);
@@ -130,7 +130,7 @@ impl<'a> AtomWriter<'a> {
             ],
         );
         out.push_str("/>");
-        if self.shape != Shape::Created {
+        if self.shape != EntityShape::Created {
             self.push_navigation(out, entity, &path);
         }
         out.push_str("<category");
@@ -147,10 +147,10 @@ impl<'a> AtomWriter<'a> {
         out.push_str("</m:properties></content>");
     }
 
-    fn push_navigation(&self, out: &mut String, entity: &Entity<'_>, path: &str) {
+    fn push_navigation(&self, out: &mut String, entity: &EntityView<'_>, path: &str) {
         for navigation in &entity.entity_type.navigation {
             let name = &*navigation.name;
-            let kind = if navigation.to.is_many() {
+            let kind = if navigation.to_multiplicity.is_many() {
                 "feed"
             } else {
                 "entry"
@@ -179,7 +179,7 @@ impl<'a> AtomWriter<'a> {
                 ..self.clone()
             };
             out.push_str("><m:inline>");
-            if navigation.to.is_many() {
+            if navigation.to_multiplicity.is_many() {
                 out.push_str("<feed>");
                 inner.push_feed_head(out, name, &href);
                 expanded
@@ -198,14 +198,14 @@ impl<'a> AtomWriter<'a> {
         }
     }
 
-    fn push_properties(&self, out: &mut String, entity: &Entity<'_>) {
+    fn push_properties(&self, out: &mut String, entity: &EntityView<'_>) {
         let entity_type = entity.entity_type;
         let mut cursor = 0;
         for property in &entity_type.properties {
             if !self.select.shows(entity_type, &property.name) {
                 continue;
             }
-            if property.is_stamp() {
+            if property.is_timestamp() {
                 let millis = if &*property.name == UPDATED {
                     entity.etag.updated
                 } else {
@@ -215,12 +215,12 @@ impl<'a> AtomWriter<'a> {
                 continue;
             }
             let stored = entity.properties.get_next(&property.name, &mut cursor);
-            if self.shape == Shape::Created && stored.is_none() && property.is_dynamic() {
+            if self.shape == EntityShape::Created && stored.is_none() && property.is_dynamic() {
                 continue;
             }
             self.push_property(out, property, stored.unwrap_or(&NULL));
         }
-        if self.shape == Shape::Created {
+        if self.shape == EntityShape::Created {
             for (name, value) in entity
                 .properties
                 .iter()
@@ -234,9 +234,9 @@ impl<'a> AtomWriter<'a> {
     }
 
     fn push_property(&self, out: &mut String, property: &Property, value: &Value) {
-        let own = match &property.kind {
-            Kind::Simple(simple) => simple.name().to_owned(),
-            Kind::Complex(name) => format!("{}.{name}", self.schema.namespace),
+        let own = match &property.value_type {
+            ValueType::Simple(simple) => simple.name().to_owned(),
+            ValueType::Complex(name) => format!("{}.{name}", self.schema.namespace),
         };
         let type_name = if property.is_list() {
             format!("Bag({own})")
@@ -267,9 +267,9 @@ impl<'a> AtomWriter<'a> {
     }
 
     fn push_inside(&self, out: &mut String, property: &Property, value: &Value) {
-        let complex = match &property.kind {
-            Kind::Complex(name) => self.schema.complex_type(name),
-            Kind::Simple(_) => None,
+        let complex = match &property.value_type {
+            ValueType::Complex(name) => self.schema.complex_type(name),
+            ValueType::Simple(_) => None,
         };
         match (complex, value) {
             (Some(complex), Value::Complex(members)) => {
@@ -362,19 +362,21 @@ fn date_text(millis: i64) -> String {
 mod tests {
     use super::*;
     use crate::control;
-    use crate::edm::{ComplexType, EntityType, PropertyList, SimpleType};
+    use crate::edm::{
+        ComplexType, EntityType, Multiplicity, NewAssociationEnd, PropertyList, SimpleType,
+    };
+    use crate::entity_view::ExpandedNavigation;
     use crate::etag::ETag;
-    use crate::json::Expanded;
     use crate::value::Properties;
 
     const NOW: i64 = 1_795_385_527_123;
 
-    fn entity<'a>(entity_type: &'a EntityType, properties: &'a Properties) -> Entity<'a> {
+    fn entity<'a>(entity_type: &'a EntityType, properties: &'a Properties) -> EntityView<'a> {
         let etag = ETag {
             version: 1,
             updated: 1_795_383_815_762,
         };
-        Entity {
+        EntityView {
             entity_type,
             etag,
             published: 1_795_383_815_000,
@@ -389,7 +391,7 @@ mod tests {
         let ext_cell = cell.entity_type("ExtCell").unwrap();
         let mut values = Properties::new();
         values.set("Url", "http://h/c/");
-        let writer = AtomWriter::new(cell, "http://h/a/__ctl/", Shape::Read, NOW);
+        let writer = AtomWriter::new(cell, "http://h/a/__ctl/", EntityShape::Read, NOW);
         let key = "ExtCell('http%3A%2F%2Fh%2Fc%2F')";
         let link = |name: &str| {
             format!(
@@ -441,8 +443,8 @@ mod tests {
                 Property::new("l", SimpleType::Double).list(),
             ],
         ));
-        let many = crate::edm::Multiplicity::Many;
-        schema.relate(("T", many, "_T"), ("T", many, "_T"));
+        let end = NewAssociationEnd::new("T", Multiplicity::Many, "_T");
+        schema.add_association(end, end);
         let t = schema.entity_type("T").unwrap();
         let mut values = Properties::new();
         values.set("__id", "<i>");
@@ -452,11 +454,11 @@ mod tests {
         );
         values.set("l", Value::List(vec![Value::Double(1.5), Value::Null]));
         let mut one = entity(t, &values);
-        one.expanded.push(Expanded {
+        one.expanded.push(ExpandedNavigation {
             navigation: "_T",
             entities: vec![entity(t, &values)],
         });
-        let text = AtomWriter::new(&schema, "http://h/", Shape::Read, NOW).entry(&one);
+        let text = AtomWriter::new(&schema, "http://h/", EntityShape::Read, NOW).entry(&one);
         assert!(text.contains("<d:__id>&lt;i&gt;</d:__id>"));
         assert!(text.contains(
             "<d:b m:type=\"Edm.Boolean\" m:null=\"true\"/><d:c m:type=\"UserData.C\"><d:x m:type=\"Edm.Int32\">1</d:x></d:c>\

@@ -12,23 +12,23 @@ use std::fmt::Write;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Most parts; each write in a changeset is one.
-    pub parts: usize,
+    pub max_parts: usize,
     /// Largest sum of the `$top` options of all parts.
-    pub top_sum: u32,
+    pub max_top_sum: u32,
 }
 
 impl Default for BatchLimits {
     fn default() -> Self {
         Self {
-            parts: 1000,
-            top_sum: 10_000,
+            max_parts: 1000,
+            max_top_sum: 10_000,
         }
     }
 }
 
 /// Method of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum BatchMethod {
     /// `GET`
     Get,
     /// `POST`
@@ -41,7 +41,7 @@ pub enum Method {
 
 /// What a part addresses; keys are decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum BatchTarget {
     /// `Set`
     Set(String),
     /// `Set('id')`
@@ -77,11 +77,11 @@ pub enum Target {
 
 /// One request of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part<'a> {
+pub struct BatchPart<'a> {
     /// Its method.
-    pub method: Method,
+    pub method: BatchMethod,
     /// What it addresses.
-    pub target: Target,
+    pub target: BatchTarget,
     /// Its raw query string without `?`, empty when there is none.
     pub query: &'a str,
     /// Its header lines in order.
@@ -92,7 +92,7 @@ pub struct Part<'a> {
     pub changeset: Option<Changeset<'a>>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> BatchPart<'a> {
     /// The first header of that name, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
@@ -121,10 +121,10 @@ pub struct Changeset<'a> {
 pub enum BatchError {
     /// The body does not begin and end with its boundary, is empty or no UTF-8.
     #[error("the batch is not framed by its boundary")]
-    Framing,
+    MalformedFraming,
     /// The type of the batch or of a part is missing or not allowed there.
     #[error("the type of a part is missing or not allowed")]
-    ContentType,
+    UnsupportedContentType,
     /// A changeset in a changeset.
     #[error("a changeset stands in another")]
     NestedChangeset,
@@ -133,13 +133,13 @@ pub enum BatchError {
     TooManyParts(usize),
     /// A method that parts cannot have.
     #[error("parts cannot have the method {0}")]
-    Method(String),
+    UnsupportedMethod(String),
     /// A path that parts cannot have with their method; the text is the whole request line.
     #[error("parts cannot have this request line: {0}")]
-    Path(String),
+    MalformedRequestLine(String),
     /// The sum of `$top` is too large.
     #[error("the parts ask for too many entities together")]
-    TopSum,
+    TopSumTooLarge,
 }
 
 /// A number with commas between groups of three digits, as messages show it.

@@ -1,12 +1,12 @@
 //! Request bodies: reading, defaults and validation against an entity type.
 
-mod accept;
+mod json_reader;
 mod merge;
-mod reader;
+mod validate;
 
-pub use accept::accept;
+pub use json_reader::{JsonError, JsonMembers, JsonValue, MAX_DEPTH, MAX_VALUES, read_object};
 pub use merge::merge;
-pub use reader::{Json, JsonError, MAX_DEPTH, MAX_VALUES, Members, read_object};
+pub use validate::validate;
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub enum Route {
 }
 
 /// What validation needs to know besides the schema.
-pub struct Setting<'a> {
+pub struct BodyContext<'a> {
     /// Time of the request in milliseconds since 1970.
     pub now: i64,
     /// Makes an identifier of 32 lower-case hex digits.
@@ -48,12 +48,12 @@ pub struct Setting<'a> {
     /// How the request reaches the set.
     pub route: Route,
     /// Members of a body that are not declared, at most.
-    pub undeclared_max: usize,
+    pub max_undeclared: usize,
 }
 
 /// A valid body.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Accepted {
+pub struct ValidatedBody {
     /// Values in schema order, undeclared ones behind. Stamps (`__published`, `__updated`) are never in it.
     ///
     /// Create, Replace: members that are null are left out unless the body names them. Merge: exactly the members
@@ -77,30 +77,30 @@ pub struct NewProperty {
 pub enum BodyError {
     /// No JSON object, or an empty complex value.
     #[error("the body cannot be parsed")]
-    Parse,
+    Malformed,
     /// A member that bodies may not name: undeclared in a closed set, or set by the server.
     #[error("the member {0} cannot be given")]
     Forbidden(String),
     /// A value breaks its type, its format or a rule across members.
     #[error("the value of {0} is not acceptable")]
-    Value(String),
+    InvalidValue(String),
     /// A required member is absent or null.
     #[error("the member {0} is required")]
     Required(String),
     /// The URL of a cell was expected.
     #[error("the value of {0} is no cell URL")]
-    CellUrl(String),
+    InvalidCellUrl(String),
     /// The schema of a box was expected.
     #[error("the value of {0} is no schema URI")]
-    SchemaUri(String),
+    InvalidSchemaUri(String),
     /// More undeclared members than a type can have properties.
     #[error("there are too many members that are not declared")]
-    TooMany,
+    TooManyUndeclared,
 }
 
 impl From<JsonError> for BodyError {
     fn from(_: JsonError) -> Self {
-        Self::Parse
+        Self::Malformed
     }
 }
 
@@ -109,10 +109,10 @@ impl From<JsonError> for BodyError {
 pub enum LinkBodyError {
     /// No JSON object whose first member is `uri`.
     #[error("the body cannot be parsed")]
-    Parse,
+    Malformed,
     /// The reference is null, empty or no text.
     #[error("the reference is missing")]
-    Uri,
+    InvalidUri,
 }
 
 /// Reads `{"uri":"..."}`.
@@ -120,13 +120,13 @@ pub enum LinkBodyError {
 /// # Errors
 /// [`LinkBodyError`]; the reference itself is read by [`crate::path::parse_link_uri`].
 pub fn read_link(bytes: &[u8]) -> Result<String, LinkBodyError> {
-    let members = read_object(bytes).map_err(|JsonError| LinkBodyError::Parse)?;
+    let members = read_object(bytes).map_err(|JsonError| LinkBodyError::Malformed)?;
     match members.into_iter().next() {
         Some((name, value)) if name == "uri" => match value {
-            Json::String(uri) if !uri.is_empty() => Ok(uri.into_owned()),
-            _ => Err(LinkBodyError::Uri),
+            JsonValue::String(uri) if !uri.is_empty() => Ok(uri.into_owned()),
+            _ => Err(LinkBodyError::InvalidUri),
         },
-        _ => Err(LinkBodyError::Parse),
+        _ => Err(LinkBodyError::Malformed),
     }
 }
 

@@ -1,12 +1,9 @@
 //! Named value formats and the rules that tie several members of one entity together.
 
-mod cross;
 mod uri;
 
-pub use cross::{
-    ClassKind, CrossError, End, MessageCheck, check_message, check_requests, check_rule,
-    requested_rule, split_class_url,
-};
+use crate::edm::multiplicity::Multiplicity;
+
 pub use uri::{
     MAX_URI_CHARS, is_box_url, is_cell_local_url, is_cell_url, is_http_url, is_schema_uri,
     is_unit_local_url, is_uri,
@@ -18,13 +15,13 @@ pub enum Format {
     /// Names of boxes, roles, types and properties.
     Name,
     /// Names of accounts.
-    SignName,
+    AccountName,
     /// Names of cells.
     CellName,
     /// Names of relations.
     RelationName,
     /// Names of rules.
-    RuleId,
+    RuleName,
     /// Event types.
     EventType,
     /// `0..1`, `1` or `*`.
@@ -46,7 +43,7 @@ pub enum Format {
     /// Comma-separated IPv4 addresses and ranges.
     IpRange,
     /// One of a fixed list.
-    OneOf(Allowed),
+    OneOf(AllowedValues),
     /// Object of a rule; checked together with other members.
     RuleObject,
     /// Target of a rule; checked together with other members.
@@ -67,7 +64,7 @@ pub enum Format {
 
 /// A fixed list of allowed values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Allowed {
+pub enum AllowedValues {
     /// Status of an account.
     AccountStatus,
     /// Action of a rule.
@@ -82,7 +79,7 @@ pub enum Allowed {
     CollectionKind,
 }
 
-impl Allowed {
+impl AllowedValues {
     /// The allowed values.
     #[must_use]
     pub fn values(self) -> &'static [&'static str] {
@@ -117,23 +114,23 @@ impl Allowed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatError {
     /// The general case.
-    Other,
+    InvalidValue,
     /// A cell URL was expected.
-    CellUrl,
+    InvalidCellUrl,
     /// A schema URI was expected.
-    SchemaUri,
+    InvalidSchemaUri,
 }
 
 /// Longest title of a message in characters.
 pub const MAX_TITLE_CHARS: usize = 256;
 /// Longest body of a message in bytes.
-pub const MAX_MESSAGE_BYTES: usize = 65_536;
+pub const MAX_MESSAGE_BODY_BYTES: usize = 65_536;
 /// Most request objects in a message.
-pub const MAX_REQUESTS: usize = 1000;
+pub const MAX_REQUEST_OBJECTS: usize = 1000;
 /// Longest list of cell URLs in bytes: a thousand of the longest URLs.
 pub const MAX_URL_LIST_BYTES: usize = 1000 * (MAX_URI_CHARS + 1);
 /// Longest identifier of user data in characters.
-pub const MAX_ID_CHARS: usize = 400;
+pub const MAX_ENTITY_ID_CHARS: usize = 400;
 
 impl Format {
     /// Checks the text of a value. `account_types` are the registered authentication types besides `basic`.
@@ -145,35 +142,36 @@ impl Format {
     pub fn check(self, text: &str, account_types: &[&str]) -> Result<(), FormatError> {
         let fine = match self {
             Self::Name => is_name(text, |_| false, 128),
-            Self::SignName => is_name(text, |byte| b"!$*=^`{|}~.@".contains(&byte), 128),
+            Self::AccountName => is_name(text, |byte| b"!$*=^`{|}~.@".contains(&byte), 128),
             Self::CellName => is_cell_name(text),
             Self::RelationName => is_relation_name(text),
-            Self::RuleId => is_name(text, |byte| byte == b':', 200),
+            Self::RuleName => is_name(text, |byte| byte == b':', 200),
             Self::EventType => {
                 text.len() <= 127
                     && text
                         .bytes()
                         .all(|byte| is_word(byte) || matches!(byte, b'+' | b':' | b'.'))
             }
-            Self::Multiplicity => crate::edm::Multiplicity::parse(text).is_some(),
+            Self::Multiplicity => Multiplicity::parse(text).is_some(),
             Self::MessageId => text.chars().count() == 32,
             Self::EntityId => {
                 !text.is_empty()
-                    && (text.len() <= MAX_ID_CHARS || text.chars().count() <= MAX_ID_CHARS)
+                    && (text.len() <= MAX_ENTITY_ID_CHARS
+                        || text.chars().count() <= MAX_ENTITY_ID_CHARS)
             }
             Self::Uri => is_uri(text),
             Self::CellUrl => {
                 return if is_cell_url(text) {
                     Ok(())
                 } else {
-                    Err(FormatError::CellUrl)
+                    Err(FormatError::InvalidCellUrl)
                 };
             }
             Self::SchemaUri => {
                 return if is_schema_uri(text) {
                     Ok(())
                 } else {
-                    Err(FormatError::SchemaUri)
+                    Err(FormatError::InvalidSchemaUri)
                 };
             }
             Self::CellUrlList => {
@@ -183,7 +181,7 @@ impl Format {
             Self::IpRange => text.split(',').all(is_ip_range),
             Self::OneOf(allowed) => allowed.values().contains(&text),
             Self::Title => !text.contains(['\n', '\r']) && text.chars().count() <= MAX_TITLE_CHARS,
-            Self::MessageBody => text.len() <= MAX_MESSAGE_BYTES,
+            Self::MessageBody => text.len() <= MAX_MESSAGE_BODY_BYTES,
             Self::Priority => text
                 .parse()
                 .is_ok_and(|number: i32| (1..=5).contains(&number)),
@@ -196,7 +194,7 @@ impl Format {
         if fine {
             Ok(())
         } else {
-            Err(FormatError::Other)
+            Err(FormatError::InvalidValue)
         }
     }
 
@@ -211,17 +209,19 @@ impl Format {
     pub fn metadata_text(self) -> Option<String> {
         let pattern = match self {
             Self::Name => "^[a-zA-Z0-9][a-zA-Z0-9-_]{0,127}$",
-            Self::SignName => "^[a-zA-Z0-9][a-zA-Z0-9-_!$*=^`{|}~.@]{0,127}$",
+            Self::AccountName => "^[a-zA-Z0-9][a-zA-Z0-9-_!$*=^`{|}~.@]{0,127}$",
             Self::CellName => "^[a-z0-9][a-z0-9-]{0,127}$",
             Self::RelationName => "^[a-zA-Z0-9-\\+][a-zA-Z0-9-_\\+:]{0,127}$",
-            Self::RuleId => "^[a-zA-Z0-9][a-zA-Z0-9-_:]{0,199}$",
+            Self::RuleName => "^[a-zA-Z0-9][a-zA-Z0-9-_:]{0,199}$",
             Self::EventType => "[a-zA-Z0-9-_\\+:.]{0,127}",
             Self::Multiplicity => "0\\.\\.1|1|\\*",
             Self::MessageId => "^.{32}$",
             Self::EntityId => "^.{1,400}$",
-            Self::OneOf(Allowed::AccountStatus) => "^(active|deactivated|passwordChangeRequired)$",
-            Self::OneOf(Allowed::CollectionKind) | Self::CellUrlList => return None,
-            Self::OneOf(Allowed::MessageStatus)
+            Self::OneOf(AllowedValues::AccountStatus) => {
+                "^(active|deactivated|passwordChangeRequired)$"
+            }
+            Self::OneOf(AllowedValues::CollectionKind) | Self::CellUrlList => return None,
+            Self::OneOf(AllowedValues::MessageStatus)
             | Self::Title
             | Self::MessageBody
             | Self::Priority => return None,
@@ -330,7 +330,7 @@ mod tests {
                 vec!["", "-a", "_a", "a.b", "あ", "a ", &longer],
             ),
             (
-                Format::SignName,
+                Format::AccountName,
                 vec!["a!$*=^`{|}~.@", &long],
                 vec!["", "!a", "a+b", &longer],
             ),
@@ -345,7 +345,7 @@ mod tests {
                 vec!["", ":a", "_a", "a.b", &longer],
             ),
             (
-                Format::RuleId,
+                Format::RuleName,
                 vec!["a:b", &"a".repeat(200)],
                 vec!["", ":a", &"a".repeat(201)],
             ),
@@ -430,12 +430,15 @@ mod tests {
     #[test]
     fn metadata_text_brackets_alternatives() {
         assert_eq!(
-            Format::OneOf(Allowed::MessageType)
+            Format::OneOf(AllowedValues::MessageType)
                 .metadata_text()
                 .as_deref(),
             Some("regEx('^(message)|(request)$')")
         );
-        assert_eq!(Format::OneOf(Allowed::CollectionKind).metadata_text(), None);
+        assert_eq!(
+            Format::OneOf(AllowedValues::CollectionKind).metadata_text(),
+            None
+        );
         assert_eq!(Format::Uri.metadata_text().as_deref(), Some("uri"));
     }
 }

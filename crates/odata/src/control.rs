@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use crate::constraint::{Allowed, Format};
+use crate::constraint::{AllowedValues, Format};
 use crate::edm::{
-    ComplexType, CrossCheck, DEFAULT_NULL, DEFAULT_UUID, EntityType, ID, Multiplicity, PUBLISHED,
-    Property, PropertyList, Schema, SimpleType, UPDATED,
+    ComplexType, DEFAULT_NULL, DEFAULT_UUID, EntityRules, EntityType, ID, Multiplicity,
+    NewAssociationEnd, PUBLISHED, Property, PropertyList, Schema, SimpleType, UPDATED,
 };
 
 /// Namespace of [`unit()`].
@@ -35,7 +35,7 @@ pub fn unit() -> &'static Schema {
             &["Name"],
             stamped(vec![key("Name", Format::CellName)]),
         );
-        cell.merge_needs = cell.key.clone();
+        cell.required_in_merge = cell.key.clone();
         schema.add_type(cell);
         schema
     });
@@ -73,7 +73,7 @@ pub fn message_to_send() -> &'static EntityType {
 pub fn message_to_receive() -> &'static EntityType {
     static BODY: LazyLock<EntityType> = LazyLock::new(|| {
         let kind = text("Type").required();
-        let kind = kind.with_format(Format::OneOf(Allowed::MessageType));
+        let kind = kind.with_format(Format::OneOf(AllowedValues::MessageType));
         let mut body = message_body(
             "ReceivedMessage",
             &["_Box.Name", "Type"],
@@ -92,7 +92,7 @@ pub fn message_to_receive() -> &'static EntityType {
 /// The properties of a set of messages but for time stamps and those left out, and one more.
 fn message_body(set: &str, left_out: &[&str], added: Property) -> EntityType {
     let of_set = cell().entity_type(set).map(|t| &t.properties);
-    let given = |p: &&Property| !p.is_stamp() && !left_out.contains(&&*p.name);
+    let given = |p: &&Property| !p.is_timestamp() && !left_out.contains(&&*p.name);
     let properties = of_set.into_iter().flatten().filter(given).cloned();
     EntityType::new(set, &[], properties.chain([added]).collect())
 }
@@ -110,8 +110,8 @@ fn key(name: &'static str, format: Format) -> Property {
 }
 
 fn stamped(mut properties: Vec<Property>) -> Vec<Property> {
-    properties.push(Property::stamp(PUBLISHED));
-    properties.push(Property::stamp(UPDATED));
+    properties.push(Property::timestamp(PUBLISHED));
+    properties.push(Property::timestamp(UPDATED));
     properties
 }
 
@@ -133,7 +133,7 @@ fn build_cell() -> Schema {
     add_people(&mut schema);
     add_rule(&mut schema);
     add_messages(&mut schema);
-    relate_cell(&mut schema);
+    add_cell_associations(&mut schema);
     schema
 }
 
@@ -150,7 +150,7 @@ fn add_people(schema: &mut Schema) {
         "Account",
         &["Name"],
         stamped(vec![
-            key("Name", Format::SignName),
+            key("Name", Format::AccountName),
             text("Type")
                 .required()
                 .with_default("basic")
@@ -159,7 +159,7 @@ fn add_people(schema: &mut Schema) {
             optional("IPAddressRange").with_format(Format::IpRange),
             text("Status")
                 .with_default("active")
-                .with_format(Format::OneOf(Allowed::AccountStatus)),
+                .with_format(Format::OneOf(AllowedValues::AccountStatus)),
         ]),
     ));
     schema.add_type(named("Relation", Format::RelationName));
@@ -193,18 +193,18 @@ fn add_rule(schema: &mut Schema) {
         stamped(vec![
             text("Name")
                 .with_default(DEFAULT_UUID)
-                .with_format(Format::RuleId),
+                .with_format(Format::RuleName),
             box_name(),
             Property::new("EventExternal", SimpleType::Boolean).with_default("false"),
             optional("EventSubject").with_format(Format::Uri),
             optional("EventType").with_format(Format::EventType),
             optional("EventObject").with_format(Format::RuleObject),
             optional("EventInfo"),
-            text("Action").with_format(Format::OneOf(Allowed::RuleAction)),
+            text("Action").with_format(Format::OneOf(AllowedValues::RuleAction)),
             optional("TargetUrl").with_format(Format::RuleTargetUrl),
         ]),
     );
-    rule.cross_check = CrossCheck::Rule;
+    rule.entity_rules = EntityRules::Rule;
     schema.add_type(rule);
 }
 
@@ -214,7 +214,7 @@ fn request_object() -> ComplexType {
         properties: PropertyList::new(vec![
             text("RequestType")
                 .required()
-                .with_format(Format::OneOf(Allowed::RequestType)),
+                .with_format(Format::OneOf(AllowedValues::RequestType)),
             text("Name").with_format(Format::RequestName),
             text("TargetUrl").with_format(Format::RequestTargetUrl),
             text("ClassUrl").with_format(Format::RequestClassUrl),
@@ -222,7 +222,7 @@ fn request_object() -> ComplexType {
             text("EventType").with_format(Format::EventType),
             text("EventObject").with_format(Format::RuleObject),
             text("EventInfo"),
-            text("Action").with_format(Format::OneOf(Allowed::RuleAction)),
+            text("Action").with_format(Format::OneOf(AllowedValues::RuleAction)),
         ]),
     }
 }
@@ -242,7 +242,7 @@ fn message(
     properties.extend([
         text("Type")
             .with_default("message")
-            .with_format(Format::OneOf(Allowed::MessageType)),
+            .with_format(Format::OneOf(AllowedValues::MessageType)),
         text("Title").with_default("").with_format(Format::Title),
         text("Body")
             .with_default("")
@@ -267,7 +267,7 @@ fn add_messages(schema: &mut Schema) {
         vec![
             text("Status")
                 .required()
-                .with_format(Format::OneOf(Allowed::MessageStatus)),
+                .with_format(Format::OneOf(AllowedValues::MessageStatus)),
             requests(),
         ],
     ));
@@ -285,7 +285,15 @@ fn add_messages(schema: &mut Schema) {
     ));
 }
 
-fn relate_cell(schema: &mut Schema) {
+fn end(
+    entity_type: &'static str,
+    multiplicity: Multiplicity,
+    navigation: &'static str,
+) -> NewAssociationEnd<'static> {
+    NewAssociationEnd::new(entity_type, multiplicity, navigation)
+}
+
+fn add_cell_associations(schema: &mut Schema) {
     use Multiplicity::{Many, One, ZeroOrOne};
     for (set, nav) in [
         ("Role", "_Role"),
@@ -294,23 +302,26 @@ fn relate_cell(schema: &mut Schema) {
         ("SentMessage", "_SentMessage"),
         ("Rule", "_Rule"),
     ] {
-        schema.relate(("Box", ZeroOrOne, nav), (set, Many, "_Box"));
+        schema.add_association(end("Box", ZeroOrOne, nav), end(set, Many, "_Box"));
     }
-    schema.relate(("Account", Many, "_Role"), ("Role", Many, "_Account"));
-    schema.relate(("ExtCell", Many, "_Role"), ("Role", Many, "_ExtCell"));
-    schema.relate(("ExtRole", Many, "_Role"), ("Role", Many, "_ExtRole"));
-    schema.relate(
-        ("ExtCell", Many, "_Relation"),
-        ("Relation", Many, "_ExtCell"),
+    schema.add_association(end("Account", Many, "_Role"), end("Role", Many, "_Account"));
+    schema.add_association(end("ExtCell", Many, "_Role"), end("Role", Many, "_ExtCell"));
+    schema.add_association(end("ExtRole", Many, "_Role"), end("Role", Many, "_ExtRole"));
+    schema.add_association(
+        end("ExtCell", Many, "_Relation"),
+        end("Relation", Many, "_ExtCell"),
     );
-    schema.relate(
-        ("ExtRole", Many, "_Relation"),
-        ("Relation", One, "_ExtRole"),
+    schema.add_association(
+        end("ExtRole", Many, "_Relation"),
+        end("Relation", One, "_ExtRole"),
     );
-    schema.relate(("Relation", Many, "_Role"), ("Role", Many, "_Relation"));
-    schema.relate(
-        ("Account", Many, "_ReceivedMessageRead"),
-        ("ReceivedMessage", Many, "_AccountRead"),
+    schema.add_association(
+        end("Relation", Many, "_Role"),
+        end("Role", Many, "_Relation"),
+    );
+    schema.add_association(
+        end("Account", Many, "_ReceivedMessageRead"),
+        end("ReceivedMessage", Many, "_AccountRead"),
     );
 }
 
@@ -325,7 +336,7 @@ fn property_members(owner: &'static str) -> Vec<Property> {
         text("DefaultValue"),
         text("CollectionKind")
             .with_default("None")
-            .with_format(Format::OneOf(Allowed::CollectionKind)),
+            .with_format(Format::OneOf(AllowedValues::CollectionKind)),
     ]
 }
 
@@ -336,9 +347,9 @@ fn build_schema() -> Schema {
         EntityType::new(set, &["Name"], stamped(vec![key("Name", Format::Name)]))
     };
     let mut entity_type = named("EntityType");
-    entity_type.merge_needs = entity_type.key.clone();
+    entity_type.required_in_merge = entity_type.key.clone();
     schema.add_type(entity_type);
-    let mut end = EntityType::new(
+    let mut association_end = EntityType::new(
         "AssociationEnd",
         &["Name", "_EntityType.Name"],
         stamped(vec![
@@ -347,15 +358,15 @@ fn build_schema() -> Schema {
             key("_EntityType.Name", Format::Name),
         ]),
     );
-    end.merge_needs = end.key.clone();
-    schema.add_type(end);
+    association_end.required_in_merge = association_end.key.clone();
+    schema.add_type(association_end);
     let mut members = property_members("_ComplexType.Name");
     let mut complex_property = EntityType::new(
         "ComplexTypeProperty",
         &["Name", "_ComplexType.Name"],
         stamped(members),
     );
-    complex_property.cross_check = CrossCheck::SchemaProperty;
+    complex_property.entity_rules = EntityRules::SchemaProperty;
     schema.add_type(complex_property);
     members = property_members("_EntityType.Name");
     members.extend([
@@ -366,24 +377,24 @@ fn build_schema() -> Schema {
         Property::new("IsDeclared", SimpleType::Boolean).with_default("true"),
     ]);
     let mut property = EntityType::new("Property", &["Name", "_EntityType.Name"], stamped(members));
-    property.cross_check = CrossCheck::SchemaProperty;
+    property.entity_rules = EntityRules::SchemaProperty;
     schema.add_type(property);
     schema.add_type(named("ComplexType"));
-    schema.relate(
-        ("EntityType", One, "_AssociationEnd"),
-        ("AssociationEnd", Many, "_EntityType"),
+    schema.add_association(
+        end("EntityType", One, "_AssociationEnd"),
+        end("AssociationEnd", Many, "_EntityType"),
     );
-    schema.relate(
-        ("AssociationEnd", ZeroOrOne, "_AssociationEnd"),
-        ("AssociationEnd", ZeroOrOne, "_AssociationEnd"),
+    schema.add_association(
+        end("AssociationEnd", ZeroOrOne, "_AssociationEnd"),
+        end("AssociationEnd", ZeroOrOne, "_AssociationEnd"),
     );
-    schema.relate(
-        ("EntityType", One, "_Property"),
-        ("Property", Many, "_EntityType"),
+    schema.add_association(
+        end("EntityType", One, "_Property"),
+        end("Property", Many, "_EntityType"),
     );
-    schema.relate(
-        ("ComplexType", One, "_ComplexTypeProperty"),
-        ("ComplexTypeProperty", Many, "_ComplexType"),
+    schema.add_association(
+        end("ComplexType", One, "_ComplexTypeProperty"),
+        end("ComplexTypeProperty", Many, "_ComplexType"),
     );
     schema
 }

@@ -2,12 +2,13 @@
 //!
 //! A [`Schema`] is immutable once built; user schemas are rebuilt when a schema entity changes.
 
+pub(crate) mod multiplicity;
 mod schema;
 
-pub use schema::Schema;
+pub use multiplicity::Multiplicity;
+pub use schema::{NewAssociationEnd, Schema};
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use crate::constraint::Format;
@@ -73,14 +74,14 @@ impl SimpleType {
 
 /// What a property holds: a primitive value or a complex value of the named [`ComplexType`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueType {
     /// A primitive value.
     Simple(SimpleType),
     /// A complex value; the name is looked up with [`Schema::complex_type`].
     Complex(Arc<str>),
 }
 
-impl Kind {
+impl ValueType {
     /// The primitive type, `None` for complex ones.
     #[must_use]
     pub fn simple(&self) -> Option<SimpleType> {
@@ -93,7 +94,7 @@ impl Kind {
 
 /// Whether a property holds one value or a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Collection {
+pub enum CollectionKind {
     /// One value.
     #[default]
     None,
@@ -103,7 +104,7 @@ pub enum Collection {
 
 /// Whether a property was declared by a schema or registered by first use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Origin {
+pub enum PropertyOrigin {
     /// Part of a fixed schema, or one of the system properties of user data.
     #[default]
     System,
@@ -119,13 +120,13 @@ pub struct Property {
     /// Name on the wire.
     pub name: Arc<str>,
     /// Type of one value.
-    pub kind: Kind,
+    pub value_type: ValueType,
     /// False when null and absence are refused (unless a default applies).
     pub nullable: bool,
     /// Default literal as the schema writes it; see [`DEFAULT_UUID`], [`DEFAULT_NOW`], [`DEFAULT_NULL`].
     pub default: Option<Arc<str>>,
     /// One value or a list.
-    pub collection: Collection,
+    pub collection_kind: CollectionKind,
     /// Precision attribute, set on dates.
     pub precision: Option<u8>,
     /// Named value constraint.
@@ -133,7 +134,7 @@ pub struct Property {
     /// Name of a unique constraint over the set, null values exempt.
     pub unique: Option<Arc<str>>,
     /// Where the property comes from.
-    pub origin: Origin,
+    pub origin: PropertyOrigin,
     /// Name under which values are stored when it is not `name` (after a rename).
     pub alias: Option<Arc<str>>,
 }
@@ -144,14 +145,14 @@ impl Property {
     pub fn new(name: impl Into<Arc<str>>, simple: SimpleType) -> Self {
         Self {
             name: name.into(),
-            kind: Kind::Simple(simple),
+            value_type: ValueType::Simple(simple),
             nullable: true,
             default: None,
-            collection: Collection::None,
+            collection_kind: CollectionKind::None,
             precision: None,
             format: None,
             unique: None,
-            origin: Origin::System,
+            origin: PropertyOrigin::System,
             alias: None,
         }
     }
@@ -160,13 +161,13 @@ impl Property {
     #[must_use]
     pub fn complex(name: impl Into<Arc<str>>, type_name: impl Into<Arc<str>>) -> Self {
         let mut property = Self::new(name, SimpleType::String);
-        property.kind = Kind::Complex(type_name.into());
+        property.value_type = ValueType::Complex(type_name.into());
         property
     }
 
     /// The property `__published` or `__updated`.
     #[must_use]
-    pub fn stamp(name: &'static str) -> Self {
+    pub fn timestamp(name: &'static str) -> Self {
         let mut property = Self::new(name, SimpleType::DateTime)
             .required()
             .with_default(DEFAULT_NOW);
@@ -198,13 +199,13 @@ impl Property {
     /// Makes the property a list.
     #[must_use]
     pub fn list(mut self) -> Self {
-        self.collection = Collection::List;
+        self.collection_kind = CollectionKind::List;
         self
     }
 
     /// Sets where the property comes from.
     #[must_use]
-    pub fn with_origin(mut self, origin: Origin) -> Self {
+    pub fn with_origin(mut self, origin: PropertyOrigin) -> Self {
         self.origin = origin;
         self
     }
@@ -217,20 +218,20 @@ impl Property {
 
     /// True for `__published` and `__updated`, which the server sets.
     #[must_use]
-    pub fn is_stamp(&self) -> bool {
+    pub fn is_timestamp(&self) -> bool {
         &*self.name == PUBLISHED || &*self.name == UPDATED
     }
 
     /// True for properties registered by first use.
     #[must_use]
     pub fn is_dynamic(&self) -> bool {
-        self.origin == Origin::Dynamic
+        self.origin == PropertyOrigin::Dynamic
     }
 
     /// True when the property is a list.
     #[must_use]
     pub fn is_list(&self) -> bool {
-        self.collection == Collection::List
+        self.collection_kind == CollectionKind::List
     }
 }
 
@@ -301,55 +302,9 @@ pub struct ComplexType {
     pub properties: PropertyList,
 }
 
-/// How many entities one end of an association may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Multiplicity {
-    /// `0..1`
-    ZeroOrOne,
-    /// `1` (never enforced as mandatory)
-    One,
-    /// `*`
-    Many,
-}
-
-impl Multiplicity {
-    /// The multiplicity written `0..1`, `1` or `*`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "0..1" => Self::ZeroOrOne,
-            "1" => Self::One,
-            "*" => Self::Many,
-            _ => return None,
-        })
-    }
-
-    /// The text that [`Multiplicity::parse`] reads.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ZeroOrOne => "0..1",
-            Self::One => "1",
-            Self::Many => "*",
-        }
-    }
-
-    /// True for `*`.
-    #[must_use]
-    pub fn is_many(self) -> bool {
-        self == Self::Many
-    }
-}
-
-impl fmt::Display for Multiplicity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// One end of an [`Association`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct AssociationEnd {
     /// Role name, unique in the association except for self relations.
     pub role: Arc<str>,
     /// Entity type at this end.
@@ -364,9 +319,9 @@ pub struct Association {
     /// Name such as `Box-Role-assoc`.
     pub name: Arc<str>,
     /// The first end; for a self relation both ends are equal in type.
-    pub a: End,
+    pub a: AssociationEnd,
     /// The second end.
-    pub b: End,
+    pub b: AssociationEnd,
 }
 
 /// A way from one entity type along an association.
@@ -379,9 +334,9 @@ pub struct NavigationProperty {
     /// Entity type that is reached.
     pub target: Arc<str>,
     /// Multiplicity of the end on the type that has this property.
-    pub from: Multiplicity,
+    pub from_multiplicity: Multiplicity,
     /// Multiplicity of the target's end: `Many` means that the property leads to a list.
-    pub to: Multiplicity,
+    pub to_multiplicity: Multiplicity,
     /// Role of the end this property starts from.
     pub from_role: Arc<str>,
     /// Role of the end this property leads to.
@@ -400,7 +355,7 @@ pub enum Openness {
 
 /// Which checks across several members apply to a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CrossCheck {
+pub enum EntityRules {
     /// No further check.
     #[default]
     None,
@@ -424,9 +379,9 @@ pub struct EntityType {
     /// Navigation properties in schema order.
     pub navigation: Vec<NavigationProperty>,
     /// Checks across members.
-    pub cross_check: CrossCheck,
+    pub entity_rules: EntityRules,
     /// Key members that a MERGE body has to name although the URL names them too.
-    pub merge_needs: Vec<Arc<str>>,
+    pub required_in_merge: Vec<Arc<str>>,
 }
 
 impl EntityType {
@@ -439,8 +394,8 @@ impl EntityType {
             properties: PropertyList::new(properties),
             openness: Openness::Closed,
             navigation: Vec::new(),
-            cross_check: CrossCheck::None,
-            merge_needs: Vec::new(),
+            entity_rules: EntityRules::None,
+            required_in_merge: Vec::new(),
         }
     }
 
@@ -453,8 +408,8 @@ impl EntityType {
                 .required()
                 .with_default(DEFAULT_UUID)
                 .with_format(Format::EntityId),
-            Property::stamp(PUBLISHED),
-            Property::stamp(UPDATED),
+            Property::timestamp(PUBLISHED),
+            Property::timestamp(UPDATED),
         ];
         all.append(&mut properties);
         let mut made = Self::new(name, &[ID], all);

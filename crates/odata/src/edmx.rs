@@ -5,7 +5,8 @@ mod read;
 pub use read::{Definitions, EdmxError, EndDefinition, PropertyDefinition, read};
 
 use crate::edm::{
-    ComplexType, End, EntityType, Kind, NavigationProperty, Origin, Property, Schema,
+    AssociationEnd, ComplexType, EntityType, NavigationProperty, Property, PropertyOrigin, Schema,
+    ValueType,
 };
 use crate::xml::{
     DATA_NAMESPACE, DECLARATION, METADATA_NAMESPACE, push_attribute, push_attributes,
@@ -13,7 +14,7 @@ use crate::xml::{
 
 const EDMX_NAMESPACE: &str = "http://schemas.microsoft.com/ado/2007/06/edmx";
 const EDM_NAMESPACE: &str = "http://schemas.microsoft.com/ado/2006/04/edm";
-const OWN_NAMESPACE: &str = "urn:x-personium:xmlns";
+const PERSONIUM_NAMESPACE: &str = "urn:x-personium:xmlns";
 
 /// The document; types, properties and associations in the order of the schema.
 #[must_use]
@@ -28,7 +29,7 @@ pub fn document(schema: &Schema) -> String {
             ("xmlns:edmx", EDMX_NAMESPACE),
             ("xmlns:d", DATA_NAMESPACE),
             ("xmlns:m", METADATA_NAMESPACE),
-            ("xmlns:p", OWN_NAMESPACE),
+            ("xmlns:p", PERSONIUM_NAMESPACE),
         ],
     );
     out.push_str("><edmx:DataServices m:DataServiceVersion=\"1.0\"><Schema");
@@ -86,9 +87,9 @@ fn push_entity_type(out: &mut String, schema: &Schema, entity_type: &EntityType)
 }
 
 fn push_property(out: &mut String, schema: &Schema, property: &Property) {
-    let type_name = match &property.kind {
-        Kind::Simple(simple) => simple.name().to_owned(),
-        Kind::Complex(name) => qualified(schema, name),
+    let type_name = match &property.value_type {
+        ValueType::Simple(simple) => simple.name().to_owned(),
+        ValueType::Complex(name) => qualified(schema, name),
     };
     out.push_str("<Property");
     let nullable = if property.nullable { "true" } else { "false" };
@@ -118,7 +119,7 @@ fn push_property(out: &mut String, schema: &Schema, property: &Property) {
     if let Some(unique) = &property.unique {
         push_attribute(out, "p:Unique", unique);
     }
-    if property.origin == Origin::Dynamic {
+    if property.origin == PropertyOrigin::Dynamic {
         push_attribute(out, "p:IsDeclared", "false");
     }
     out.push_str("/>");
@@ -139,7 +140,7 @@ fn push_navigation(out: &mut String, schema: &Schema, navigation: &NavigationPro
 }
 
 fn push_associations(out: &mut String, schema: &Schema) {
-    let push_end = |out: &mut String, end: &End| {
+    let push_end = |out: &mut String, end: &AssociationEnd| {
         out.push_str("<End");
         push_attributes(
             out,
@@ -202,7 +203,7 @@ fn push_container(out: &mut String, schema: &Schema) {
 mod tests {
     use super::*;
     use crate::control;
-    use crate::edm::{ComplexType, Multiplicity, PropertyList, SimpleType};
+    use crate::edm::{ComplexType, Multiplicity, NewAssociationEnd, PropertyList, SimpleType};
 
     #[test]
     fn the_unit_has_one_set() {
@@ -245,14 +246,12 @@ mod tests {
             name: "C".into(),
             properties: PropertyList::new(vec![nasty]),
         });
-        let dynamic = Property::new("d", SimpleType::Double).with_origin(Origin::Dynamic);
+        let dynamic = Property::new("d", SimpleType::Double).with_origin(PropertyOrigin::Dynamic);
         schema.add_type(EntityType::user_data("A", vec![dynamic]));
         schema.add_type(EntityType::user_data("B", vec![]));
-        let (a, b) = (
-            ("A", Multiplicity::One, "_B"),
-            ("B", Multiplicity::Many, "_A"),
-        );
-        schema.relate_as("A-B-assoc", ("A:x", a), ("B:y", b));
+        let a = NewAssociationEnd::new("A", Multiplicity::One, "_B");
+        let b = NewAssociationEnd::new("B", Multiplicity::Many, "_A");
+        schema.add_named_association("A-B-assoc", a.with_role("A:x"), b.with_role("B:y"));
         let text = document(&schema);
         for part in [
             "DefaultValue=\"&lt;&quot;\u{fffd}&#10;\"",

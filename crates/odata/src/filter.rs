@@ -5,18 +5,20 @@
 mod check;
 mod eval;
 mod lex;
+mod literal;
+mod ranges;
 mod syntax;
-mod terms;
 
 pub use eval::compare_values;
-pub use syntax::{Literal, Op};
-pub use terms::{Range, Term};
+pub use literal::Literal;
+pub use ranges::{PropertyRange, ValueRange};
+pub use syntax::CompareOp;
 
 use std::sync::Arc;
 
 use crate::edm::{EntityType, Property, SimpleType};
+use crate::full_text::Phrase;
 use crate::value::Value;
-use crate::words::Phrase;
 
 /// Longest filter in bytes.
 pub const MAX_FILTER_BYTES: usize = 16 * 1024;
@@ -38,10 +40,10 @@ pub enum FilterError {
     Syntax,
     /// An operator that is not supported, or none.
     #[error("the filter uses an operator that is not supported")]
-    Operator,
+    UnsupportedOperator,
     /// A function that is not supported.
     #[error("the filter uses a function that is not supported")]
-    Function,
+    UnsupportedFunction,
     /// The type has no such property.
     #[error("the filter names the unknown property {0}")]
     UnknownProperty(String),
@@ -53,7 +55,7 @@ pub enum FilterError {
     OutOfRange(String),
     /// A backslash sequence in a string is malformed.
     #[error("the text {0} has a malformed escape sequence")]
-    Escape(String),
+    MalformedEscape(String),
     /// The prefix is longer than [`MAX_PREFIX_CHARS`].
     #[error("the prefix searched for is too long")]
     PrefixTooLong,
@@ -74,7 +76,7 @@ pub struct Parsed(syntax::Expr);
 
 /// A filter that fits an entity type.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Typed(Test);
+pub struct Typed(Condition);
 
 /// A property of the checked type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,30 +88,30 @@ pub struct PropertyRef {
     /// Type of one value.
     pub simple: SimpleType,
     /// True for lists.
-    pub list: bool,
+    pub is_list: bool,
 }
 
 impl PropertyRef {
     pub(crate) fn new(property: &Property, position: usize) -> Option<Self> {
-        let simple = property.kind.simple()?;
+        let simple = property.value_type.simple()?;
         Some(Self {
             name: property.name.clone(),
             position,
             simple,
-            list: property.is_list(),
+            is_list: property.is_list(),
         })
     }
 }
 
 /// A condition on one entity.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Test {
+pub enum Condition {
     /// Every condition holds.
-    All(Vec<Test>),
+    All(Vec<Condition>),
     /// One of the conditions holds.
-    Any(Vec<Test>),
+    Any(Vec<Condition>),
     /// The value compares so with a value that is not null.
-    Compare(PropertyRef, Op, Value),
+    Compare(PropertyRef, CompareOp, Value),
     /// The value is null, absent or an empty list.
     IsNull(PropertyRef),
     /// The opposite of [`Test::IsNull`].
@@ -120,7 +122,7 @@ pub enum Test {
     HasPhrase(PropertyRef, Phrase),
 }
 
-impl Test {
+impl Condition {
     /// How many phrases it searches for.
     fn phrases(&self) -> usize {
         match self {
@@ -168,7 +170,7 @@ impl std::str::FromStr for Filter<Parsed> {
 impl Filter<Typed> {
     /// The condition.
     #[must_use]
-    pub fn test(&self) -> &Test {
+    pub fn condition(&self) -> &Condition {
         &self.state.0
     }
 
@@ -182,8 +184,8 @@ impl Filter<Typed> {
     /// Bounds of one property that is no list are joined; each element of a list may satisfy another condition,
     /// so their bounds are not.
     #[must_use]
-    pub fn terms(&self) -> Vec<Term> {
-        terms::terms(&self.state.0)
+    pub fn necessary_ranges(&self) -> Vec<PropertyRange> {
+        ranges::necessary_ranges(&self.state.0)
     }
 }
 

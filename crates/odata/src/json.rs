@@ -1,47 +1,12 @@
 //! JSON response bodies.
 
-use crate::edm::{EntityType, Kind, Property, Schema, UPDATED};
-use crate::etag::ETag;
+use crate::edm::{EntityType, Property, Schema, UPDATED, ValueType};
+use crate::entity_view::{EntityShape, EntityView, push_entity_key};
 use crate::key::{KeyStyle, push_key};
 use crate::query::Select;
-use crate::value::{NULL, Properties, Value, push_escaped, push_int, push_json_string, push_value};
-
-/// One entity as an answer shows it.
-#[derive(Clone, Debug)]
-pub struct Entity<'a> {
-    /// Its type.
-    pub entity_type: &'a EntityType,
-    /// Its version and the time of its last change, shown as `__updated` too.
-    pub etag: ETag,
-    /// Time of its creation in milliseconds since 1970.
-    pub published: i64,
-    /// Its values by wire name, key members among them; stamps need not be.
-    pub properties: &'a Properties,
-    /// Targets of expanded navigation properties.
-    pub expanded: Vec<Expanded<'a>>,
-}
-
-/// The targets of one expanded navigation property.
-#[derive(Clone, Debug)]
-pub struct Expanded<'a> {
-    /// Name of the navigation property.
-    pub navigation: &'a str,
-    /// Its targets; a list also where there is at most one.
-    pub entities: Vec<Entity<'a>>,
-}
-
-/// Which members an entity is shown with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// As GET shows it: every property of the type, then the navigation properties.
-    Read,
-    /// As POST shows it: declared properties and those dynamic ones that were sent, null key members at the end, no
-    /// navigation properties.
-    Created,
-    /// As a POST inside `$batch` shows it: only the key has a value, every other property of the type is null;
-    /// then the navigation properties.
-    BatchCreated,
-}
+use crate::value::{
+    NULL, Properties, Value, push_int, push_json_escaped, push_json_string, push_json_value,
+};
 
 /// Writes entities of one schema below one service root.
 #[derive(Clone, Debug)]
@@ -49,16 +14,16 @@ pub struct JsonWriter<'a> {
     schema: &'a Schema,
     /// URL of the service root, escaped once for all entities.
     escaped_root: String,
-    shape: Shape,
+    shape: EntityShape,
     select: &'a Select,
 }
 
 impl<'a> JsonWriter<'a> {
     /// `root` is the URL of the service root and ends with a slash.
     #[must_use]
-    pub fn new(schema: &'a Schema, root: &str, shape: Shape) -> Self {
+    pub fn new(schema: &'a Schema, root: &str, shape: EntityShape) -> Self {
         let mut escaped_root = String::with_capacity(root.len() + 16);
-        push_escaped(&mut escaped_root, root);
+        push_json_escaped(&mut escaped_root, root);
         Self {
             schema,
             escaped_root,
@@ -75,7 +40,7 @@ impl<'a> JsonWriter<'a> {
     }
 
     /// Appends `{"d":{"results":{...}}}`.
-    pub fn push_single(&self, out: &mut String, entity: &Entity<'_>) {
+    pub fn push_single(&self, out: &mut String, entity: &EntityView<'_>) {
         out.push_str("{\"d\":{\"results\":");
         self.push_entity(out, entity);
         out.push_str("}}");
@@ -85,7 +50,7 @@ impl<'a> JsonWriter<'a> {
     pub fn push_list<'e>(
         &self,
         out: &mut String,
-        entities: impl IntoIterator<Item = &'e Entity<'e>>,
+        entities: impl IntoIterator<Item = &'e EntityView<'e>>,
         count: Option<u64>,
     ) {
         out.push_str("{\"d\":{\"results\":[");
@@ -105,37 +70,37 @@ impl<'a> JsonWriter<'a> {
     }
 
     /// Appends one entity.
-    pub fn push_entity(&self, out: &mut String, entity: &Entity<'_>) {
+    pub fn push_entity(&self, out: &mut String, entity: &EntityView<'_>) {
         self.push_selected(out, entity, self.select);
     }
 
-    fn push_selected(&self, out: &mut String, entity: &Entity<'_>, select: &Select) {
+    fn push_selected(&self, out: &mut String, entity: &EntityView<'_>, select: &Select) {
         let entity_type = entity.entity_type;
         out.push_str("{\"__metadata\":{\"uri\":\"");
         let uri_start = out.len();
         out.push_str(&self.escaped_root);
-        push_escaped(out, &entity_type.name);
+        push_json_escaped(out, &entity_type.name);
         let mut key = String::new();
         push_entity_key(&mut key, entity, KeyStyle::Encoded);
-        push_escaped(out, &key);
+        push_json_escaped(out, &key);
         let uri = uri_start..out.len();
         out.push_str("\",\"etag\":\"W\\/\\\"");
         push_int(out, i64::try_from(entity.etag.version).unwrap_or(i64::MAX));
         out.push('-');
         push_int(out, entity.etag.updated);
         out.push_str("\\\"\",\"type\":\"");
-        push_escaped(out, &self.schema.namespace);
+        push_json_escaped(out, &self.schema.namespace);
         out.push('.');
-        push_escaped(out, &entity_type.name);
+        push_json_escaped(out, &entity_type.name);
         out.push_str("\"}");
         self.push_properties(out, entity, select);
-        if self.shape == Shape::Created {
+        if self.shape == EntityShape::Created {
             out.push('}');
             return;
         }
         for navigation in &entity_type.navigation {
             out.push_str(",\"");
-            push_escaped(out, &navigation.name);
+            push_json_escaped(out, &navigation.name);
             out.push_str("\":");
             match entity
                 .expanded
@@ -156,7 +121,7 @@ impl<'a> JsonWriter<'a> {
                     out.push_str("{\"__deferred\":{\"uri\":\"");
                     out.extend_from_within(uri.clone());
                     out.push_str("\\/");
-                    push_escaped(out, &navigation.name);
+                    push_json_escaped(out, &navigation.name);
                     out.push_str("\"}}");
                 }
             }
@@ -164,7 +129,7 @@ impl<'a> JsonWriter<'a> {
         out.push('}');
     }
 
-    fn push_properties(&self, out: &mut String, entity: &Entity<'_>, select: &Select) {
+    fn push_properties(&self, out: &mut String, entity: &EntityView<'_>, select: &Select) {
         let entity_type = entity.entity_type;
         let mut cursor = 0;
         let mut at_end: Vec<&Property> = Vec::new();
@@ -172,20 +137,20 @@ impl<'a> JsonWriter<'a> {
             if !select.shows(entity_type, &property.name) {
                 continue;
             }
-            if property.is_stamp() {
+            if property.is_timestamp() {
                 push_member(out, &property.name);
                 let millis = if &*property.name == UPDATED {
                     entity.etag.updated
                 } else {
                     entity.published
                 };
-                push_value(out, &Value::DateTime(millis));
+                push_json_value(out, &Value::DateTime(millis));
                 continue;
             }
             let stored = entity.properties.get_next(&property.name, &mut cursor);
             match self.shape {
-                Shape::Created if stored.is_none() && property.is_dynamic() => continue,
-                Shape::Created
+                EntityShape::Created if stored.is_none() && property.is_dynamic() => continue,
+                EntityShape::Created
                     if stored.is_none_or(Value::is_null)
                         && entity_type.key.len() > 1
                         && entity_type.is_key(&property.name) =>
@@ -193,7 +158,7 @@ impl<'a> JsonWriter<'a> {
                     at_end.push(property);
                     continue;
                 }
-                Shape::BatchCreated if !entity_type.is_key(&property.name) => {
+                EntityShape::BatchCreated if !entity_type.is_key(&property.name) => {
                     push_member(out, &property.name);
                     out.push_str("null");
                     continue;
@@ -207,12 +172,12 @@ impl<'a> JsonWriter<'a> {
             push_member(out, &property.name);
             out.push_str("null");
         }
-        if self.shape == Shape::Created {
+        if self.shape == EntityShape::Created {
             // Dynamic properties registered by this very entity.
             for (name, value) in entity.properties.iter() {
                 if entity_type.properties.get(name).is_none() {
                     push_member(out, name);
-                    push_value(out, value);
+                    push_json_value(out, value);
                 }
             }
         }
@@ -220,10 +185,10 @@ impl<'a> JsonWriter<'a> {
 
     /// A value with every member of its complex type.
     fn push_typed(&self, out: &mut String, property: &Property, value: &Value) {
-        match (&property.kind, value) {
-            (Kind::Complex(name), Value::Complex(members)) => {
+        match (&property.value_type, value) {
+            (ValueType::Complex(name), Value::Complex(members)) => {
                 let Some(complex) = self.schema.complex_type(name) else {
-                    return push_value(out, value);
+                    return push_json_value(out, value);
                 };
                 out.push('{');
                 let mut cursor = 0;
@@ -241,7 +206,7 @@ impl<'a> JsonWriter<'a> {
                 }
                 out.push('}');
             }
-            (Kind::Complex(_), Value::List(items)) => {
+            (ValueType::Complex(_), Value::List(items)) => {
                 out.push('[');
                 for (at, item) in items.iter().enumerate() {
                     if at > 0 {
@@ -251,22 +216,15 @@ impl<'a> JsonWriter<'a> {
                 }
                 out.push(']');
             }
-            _ => push_value(out, value),
+            _ => push_json_value(out, value),
         }
     }
 }
 
 fn push_member(out: &mut String, name: &str) {
     out.push_str(",\"");
-    push_escaped(out, name);
+    push_json_escaped(out, name);
     out.push_str("\":");
-}
-
-/// Appends the key of an entity with its brackets.
-pub(crate) fn push_entity_key(out: &mut String, entity: &Entity<'_>, style: KeyStyle) {
-    push_key(out, entity.entity_type, style, |_, name| {
-        entity.properties.text(name)
-    });
 }
 
 /// The URL of an entity below `root`, which ends with a slash; for `Location` and `$links` answers.

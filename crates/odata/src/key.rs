@@ -26,14 +26,14 @@ pub struct KeyError;
 
 /// A key as written, before it is held against an entity type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyText {
+pub enum KeyPredicate {
     /// `('v')`
     Single(String),
     /// `(A='v',B=null)`; `None` is null. Names are distinct.
     Named(Vec<(String, Option<String>)>),
 }
 
-impl KeyText {
+impl KeyPredicate {
     /// Reads the text between the brackets, percent-encoding already decoded. Spaces around names, literals and
     /// signs are ignored; `''` inside a literal is one quote.
     ///
@@ -294,15 +294,18 @@ mod tests {
 
     #[test]
     fn both_forms_are_read() {
-        let single = |text: &str| KeyText::Single(text.to_owned());
-        assert_eq!(KeyText::parse("'a'"), Ok(single("a")));
-        assert_eq!(KeyText::parse(" 'a''b' "), Ok(single("a'b")));
-        assert_eq!(KeyText::parse("''"), Ok(single("")));
-        let named = KeyText::Named(vec![
+        let single = |text: &str| KeyPredicate::Single(text.to_owned());
+        assert_eq!(KeyPredicate::parse("'a'"), Ok(single("a")));
+        assert_eq!(KeyPredicate::parse(" 'a''b' "), Ok(single("a'b")));
+        assert_eq!(KeyPredicate::parse("''"), Ok(single("")));
+        let named = KeyPredicate::Named(vec![
             ("_Box.Name".into(), None),
             ("Name".into(), Some("r,=".into())),
         ]);
-        assert_eq!(KeyText::parse("_Box.Name=null, Name = 'r,='"), Ok(named));
+        assert_eq!(
+            KeyPredicate::parse("_Box.Name=null, Name = 'r,='"),
+            Ok(named)
+        );
         for bad in [
             "",
             "1",
@@ -324,14 +327,14 @@ mod tests {
             "Na me='a'",
             "'a','b'",
         ] {
-            assert_eq!(KeyText::parse(bad), Err(KeyError), "{bad}");
+            assert_eq!(KeyPredicate::parse(bad), Err(KeyError), "{bad}");
         }
     }
 
     #[test]
     fn a_single_literal_means_a_null_box() {
         let role = control::cell().entity_type("Role").unwrap();
-        let resolve = |text: &str| KeyText::parse(text).unwrap().resolve(role);
+        let resolve = |text: &str| KeyPredicate::parse(text).unwrap().resolve(role);
         let plain = resolve("'r'").unwrap();
         assert_eq!(plain, resolve("Name='r',_Box.Name=null").unwrap());
         assert_eq!(plain, resolve("Name='r'").unwrap());
@@ -344,7 +347,7 @@ mod tests {
         }
         let rule = control::cell().entity_type("Rule").unwrap();
         assert_eq!(
-            KeyText::parse("'r'")
+            KeyPredicate::parse("'r'")
                 .unwrap()
                 .resolve(rule)
                 .unwrap()
@@ -380,12 +383,12 @@ mod tests {
             let role = control::cell().entity_type("Role").unwrap();
             let key = EntityKey::compound(vec![Some(name), other]);
             let text = key.print(role, KeyStyle::Plain);
-            prop_assert_eq!(KeyText::parse(&text[1..text.len() - 1]).unwrap().resolve(role).unwrap(), key);
+            prop_assert_eq!(KeyPredicate::parse(&text[1..text.len() - 1]).unwrap().resolve(role).unwrap(), key);
         }
 
         #[test]
         fn any_text_is_answered(text in "[a-z'=,. ]*|\\PC*") {
-            let _ = KeyText::parse(&text);
+            let _ = KeyPredicate::parse(&text);
         }
     }
 }

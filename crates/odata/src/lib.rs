@@ -10,8 +10,8 @@
 //! | [`value`], [`constraint`] | typed values, their JSON form and their named formats |
 //! | [`body`] | request bodies: reading, defaults, validation, merging |
 //! | [`key`], [`path`] | entity keys and the paths below a service root |
-//! | [`query`], [`filter`], [`order`], [`words`] | query options and what they select |
-//! | [`json`], [`atom`], [`edmx`], [`service_doc`] | response bodies; `edmx` also reads metadata documents |
+//! | [`query`], [`filter`], [`order`], [`full_text`] | query options and what they select |
+//! | [`json`], [`atom`], [`edmx`], [`service_document`] | response bodies; `edmx` also reads metadata documents |
 //! | [`negotiate`], [`etag`], [`batch`] | formats, conditional requests, `$batch` |
 
 pub mod atom;
@@ -21,15 +21,17 @@ pub mod constraint;
 pub mod control;
 pub mod edm;
 pub mod edmx;
+pub mod entity_rules;
+pub mod entity_view;
 pub mod etag;
 pub mod filter;
+pub mod full_text;
 pub mod json;
 pub mod key;
 pub mod negotiate;
 pub mod order;
 pub mod path;
 pub mod query;
-pub mod service_doc;
+pub mod service_document;
 pub mod value;
-pub mod words;
 mod xml;

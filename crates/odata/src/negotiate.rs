@@ -2,7 +2,7 @@
 
 /// A response format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyFormat {
+pub enum ResponseFormat {
     /// JSON
     Json,
     /// Atom (RFC 4287)
@@ -11,13 +11,13 @@ pub enum BodyFormat {
 
 /// Why no format could be chosen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FormatChoiceError {
+pub enum NegotiationError {
     /// `$format` is neither `json` nor `atom`.
     #[error("$format has no such value: {0}")]
-    Option(String),
+    UnknownFormat(String),
     /// `Accept` allows neither format.
     #[error("no format is acceptable: {0}")]
-    Accept(String),
+    NotAcceptable(String),
 }
 
 /// The format of a list or an entity. `$format` wins; of the types in `Accept` XML wins over JSON whatever their
@@ -25,23 +25,26 @@ pub enum FormatChoiceError {
 ///
 /// # Errors
 /// [`FormatChoiceError`]
-pub fn choose(option: Option<&str>, accept: Option<&str>) -> Result<BodyFormat, FormatChoiceError> {
+pub fn choose(
+    option: Option<&str>,
+    accept: Option<&str>,
+) -> Result<ResponseFormat, NegotiationError> {
     if let Some(option) = option {
         return of_option(option);
     }
     let accept = accept.unwrap_or("").trim();
     if accept.is_empty() {
-        return Ok(BodyFormat::Atom);
+        return Ok(ResponseFormat::Atom);
     }
     let has = |wanted: &str| media_types(accept).any(|own| own == wanted);
     if has("application/atom+xml") || has("application/xml") {
-        Ok(BodyFormat::Atom)
+        Ok(ResponseFormat::Atom)
     } else if has("application/json") {
-        Ok(BodyFormat::Json)
+        Ok(ResponseFormat::Json)
     } else if has("*/*") {
-        Ok(BodyFormat::Atom)
+        Ok(ResponseFormat::Atom)
     } else {
-        Err(FormatChoiceError::Accept(accept.to_owned()))
+        Err(NegotiationError::NotAcceptable(accept.to_owned()))
     }
 }
 
@@ -49,14 +52,14 @@ pub fn choose(option: Option<&str>, accept: Option<&str>) -> Result<BodyFormat, 
 ///
 /// # Errors
 /// [`FormatChoiceError::Option`]
-pub fn choose_for_created(option: Option<&str>) -> Result<BodyFormat, FormatChoiceError> {
-    option.map_or(Ok(BodyFormat::Json), of_option)
+pub fn choose_for_created(option: Option<&str>) -> Result<ResponseFormat, NegotiationError> {
+    option.map_or(Ok(ResponseFormat::Json), of_option)
 }
 
 /// True when a client with this `Accept` takes the answer to a request through a navigation property, which is JSON
 /// always but was declared as one of three types.
 #[must_use]
-pub fn accepts_navigation(accept: Option<&str>) -> bool {
+pub fn accepts_navigation_response(accept: Option<&str>) -> bool {
     let accept = accept.unwrap_or("").trim();
     accept.is_empty()
         || media_types(accept).any(|own| {
@@ -75,7 +78,7 @@ pub fn accepts_navigation(accept: Option<&str>) -> bool {
 
 /// True when `Accept` lists the type, parameters aside.
 #[must_use]
-pub fn lists(accept: Option<&str>, media_type: &str) -> bool {
+pub fn accepts(accept: Option<&str>, media_type: &str) -> bool {
     media_types(accept.unwrap_or("")).any(|own| own == media_type)
 }
 
@@ -85,11 +88,11 @@ fn media_types(accept: &str) -> impl Iterator<Item = &str> {
         .map(|item| item.split(';').next().unwrap_or("").trim())
 }
 
-fn of_option(option: &str) -> Result<BodyFormat, FormatChoiceError> {
+fn of_option(option: &str) -> Result<ResponseFormat, NegotiationError> {
     match option {
-        "json" => Ok(BodyFormat::Json),
-        "atom" => Ok(BodyFormat::Atom),
-        other => Err(FormatChoiceError::Option(other.to_owned())),
+        "json" => Ok(ResponseFormat::Json),
+        "atom" => Ok(ResponseFormat::Atom),
+        other => Err(NegotiationError::UnknownFormat(other.to_owned())),
     }
 }
 
@@ -100,34 +103,34 @@ mod tests {
     #[test]
     fn xml_wins_over_json_and_is_the_default() {
         for (accept, format) in [
-            (None, BodyFormat::Atom),
-            (Some(""), BodyFormat::Atom),
-            (Some("*/*"), BodyFormat::Atom),
-            (Some("application/json"), BodyFormat::Json),
+            (None, ResponseFormat::Atom),
+            (Some(""), ResponseFormat::Atom),
+            (Some("*/*"), ResponseFormat::Atom),
+            (Some("application/json"), ResponseFormat::Json),
             (
                 Some("text/html, application/json;q=0.1, */*"),
-                BodyFormat::Json,
+                ResponseFormat::Json,
             ),
             (
                 Some("application/json,application/xml;q=0.1"),
-                BodyFormat::Atom,
+                ResponseFormat::Atom,
             ),
         ] {
             assert_eq!(choose(None, accept), Ok(format), "{accept:?}");
         }
         assert_eq!(
             choose(None, Some("text/html")),
-            Err(FormatChoiceError::Accept("text/html".into()))
+            Err(NegotiationError::NotAcceptable("text/html".into()))
         );
         assert_eq!(
             choose(Some("json"), Some("text/html")),
-            Ok(BodyFormat::Json)
+            Ok(ResponseFormat::Json)
         );
         assert_eq!(
             choose(Some("JSON"), None),
-            Err(FormatChoiceError::Option("JSON".into()))
+            Err(NegotiationError::UnknownFormat("JSON".into()))
         );
-        assert_eq!(choose_for_created(None), Ok(BodyFormat::Json));
+        assert_eq!(choose_for_created(None), Ok(ResponseFormat::Json));
     }
 
     #[test]
@@ -138,12 +141,13 @@ mod tests {
             Some("text/*"),
             Some("a/b,application/json"),
         ] {
-            assert!(accepts_navigation(accept), "{accept:?}");
+            assert!(accepts_navigation_response(accept), "{accept:?}");
         }
         assert!(
-            !accepts_navigation(Some("application/xml")) && !accepts_navigation(Some("text/html"))
+            !accepts_navigation_response(Some("application/xml"))
+                && !accepts_navigation_response(Some("text/html"))
         );
-        assert!(lists(
+        assert!(accepts(
             Some("a/b, application/atomsvc+xml;q=1"),
             "application/atomsvc+xml"
         ));

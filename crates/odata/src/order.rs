@@ -11,7 +11,7 @@ pub const MAX_ORDER_TERMS: usize = 100;
 
 /// Ascending or descending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum SortDirection {
     /// Smallest first.
     Ascending,
     /// Largest first.
@@ -26,16 +26,16 @@ pub enum OrderError {
     Syntax,
     /// A quoted text or an expression where a name is expected.
     #[error("the order names no property")]
-    NoProperty,
+    NotAProperty,
     /// The property is a list.
     #[error("the property {0} is a list, which has no order")]
-    List(String),
+    ListProperty(String),
 }
 
 /// An order as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParsedOrder {
-    terms: Vec<(String, Direction)>,
+    terms: Vec<(String, SortDirection)>,
 }
 
 /// An order that fits an entity type. Without terms every entity is equal.
@@ -50,7 +50,7 @@ pub struct OrderTerm {
     /// The property.
     pub property: PropertyRef,
     /// Its direction.
-    pub direction: Direction,
+    pub direction: SortDirection,
 }
 
 impl ParsedOrder {
@@ -64,11 +64,11 @@ impl ParsedOrder {
             let mut words = item.split_ascii_whitespace();
             let name = words.next().ok_or(OrderError::Syntax)?;
             if name.contains(['\'', '(', ')']) {
-                return Err(OrderError::NoProperty);
+                return Err(OrderError::NotAProperty);
             }
             let direction = match words.next() {
-                None | Some("asc") => Direction::Ascending,
-                Some("desc") => Direction::Descending,
+                None | Some("asc") => SortDirection::Ascending,
+                Some("desc") => SortDirection::Descending,
                 Some(_) => return Err(OrderError::Syntax),
             };
             if words.next().is_some() || terms.len() == MAX_ORDER_TERMS {
@@ -90,7 +90,7 @@ impl ParsedOrder {
                 continue;
             };
             if property.is_list() {
-                return Err(OrderError::List(name.clone()));
+                return Err(OrderError::ListProperty(name.clone()));
             }
             let position = entity_type.properties.position(name).unwrap_or(0);
             if let Some(property) = PropertyRef::new(property, position) {
@@ -126,13 +126,13 @@ impl Order {
     }
 }
 
-fn compare_term(a: &Value, b: &Value, direction: Direction) -> Ordering {
+fn compare_term(a: &Value, b: &Value, direction: SortDirection) -> Ordering {
     // A value that compares with itself takes part in the order.
     let sortable = |value: &Value| compare_values(value, value).is_some();
     match (sortable(a), sortable(b)) {
         (true, true) => {
             let order = compare_values(a, b).unwrap_or(Ordering::Equal);
-            if direction == Direction::Descending {
+            if direction == SortDirection::Descending {
                 order.reverse()
             } else {
                 order
@@ -207,14 +207,14 @@ mod tests {
         for bad in ["'a'", "length(a)", "a,'b'"] {
             assert_eq!(
                 ParsedOrder::parse(bad),
-                Err(OrderError::NoProperty),
+                Err(OrderError::NotAProperty),
                 "{bad}"
             );
         }
         let list = ParsedOrder::parse("a,l desc").unwrap();
         assert_eq!(
             list.check(&entity_type()),
-            Err(OrderError::List("l".into()))
+            Err(OrderError::ListProperty("l".into()))
         );
     }
 }

@@ -2,11 +2,11 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::key::{KeyError, KeyText};
+use crate::key::{KeyError, KeyPredicate};
 
 /// What a path below a service root names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resource {
+pub enum ResourcePath {
     /// The root itself: the service document.
     Root,
     /// `$metadata`
@@ -20,29 +20,29 @@ pub enum Resource {
         /// Name of the set.
         set: String,
         /// Its key.
-        key: KeyText,
+        key: KeyPredicate,
     },
     /// `{Set}({key})/$links/{nav}` and `{Set}({key})/$links/{nav}({target})`
     Links {
         /// Name of the source set.
         set: String,
         /// Key of the source.
-        key: KeyText,
+        key: KeyPredicate,
         /// Name of the navigation property.
         navigation: String,
         /// Key of the target, if given.
-        target: Option<KeyText>,
+        target: Option<KeyPredicate>,
     },
     /// `{Set}({key})/{nav}` and `{Set}({key})/{nav}({target})`
     Navigation {
         /// Name of the source set.
         set: String,
         /// Key of the source.
-        key: KeyText,
+        key: KeyPredicate,
         /// Name of the navigation property.
         navigation: String,
         /// Key of the target, if given: no method accepts one.
-        target: Option<KeyText>,
+        target: Option<KeyPredicate>,
     },
 }
 
@@ -51,23 +51,23 @@ pub enum Resource {
 pub enum PathError {
     /// No resource has a path of this shape.
     #[error("no resource has this path")]
-    NoMatch,
+    UnknownResource,
     /// A bracket is opened and not closed in the segment, as an unencoded slash inside a key does: such a text is
     /// taken for the name of a set, and no set has it.
     #[error("no entity set has this name")]
-    NoSet,
+    UnknownSet,
     /// The key of the entity is malformed. The set is told, because an unknown set is the graver fault.
     #[error("the entity key is malformed")]
-    Key {
+    MalformedKey {
         /// Name of the set.
         set: String,
     },
     /// The key of the target is malformed.
     #[error("the key of the link target is malformed")]
-    TargetKey,
+    MalformedTargetKey,
 }
 
-impl Resource {
+impl ResourcePath {
     /// Reads the raw path (still percent-encoded) behind the service root, with or without its first slash. Each
     /// segment is decoded after the path is split, so `%2F` belongs to a key. A trailing slash is ignored.
     ///
@@ -85,14 +85,14 @@ impl Resource {
         match (first.as_str(), rest) {
             ("$metadata", (None, ..)) => return Ok(Self::Metadata),
             ("$batch", (None, ..)) => return Ok(Self::Batch),
-            ("", _) => return Err(PathError::NoMatch),
-            (text, _) if text.starts_with('$') => return Err(PathError::NoMatch),
+            ("", _) => return Err(PathError::UnknownResource),
+            (text, _) if text.starts_with('$') => return Err(PathError::UnknownResource),
             _ => {}
         }
         if first.contains('(') && !first.ends_with(')') {
-            return Err(PathError::NoSet);
+            return Err(PathError::UnknownSet);
         }
-        let (set, key) = split_key(&first).map_err(|(set, _)| PathError::Key { set })?;
+        let (set, key) = split_key(&first).map_err(|(set, _)| PathError::MalformedKey { set })?;
         match (key, rest) {
             (None, (None, ..)) => Ok(Self::Set(set)),
             (Some(key), (None, ..)) => Ok(Self::Entity { set, key }),
@@ -108,7 +108,7 @@ impl Resource {
             (Some(key), (Some(nav), None, _)) => {
                 let (navigation, target) = split_target(nav)?;
                 if navigation.starts_with('$') {
-                    return Err(PathError::NoMatch);
+                    return Err(PathError::UnknownResource);
                 }
                 Ok(Self::Navigation {
                     set,
@@ -117,7 +117,7 @@ impl Resource {
                     target,
                 })
             }
-            _ => Err(PathError::NoMatch),
+            _ => Err(PathError::UnknownResource),
         }
     }
 
@@ -138,23 +138,23 @@ fn decode(segment: &str) -> Result<String, PathError> {
     percent_decode_str(segment)
         .decode_utf8()
         .map(Into::into)
-        .map_err(|_| PathError::NoMatch)
+        .map_err(|_| PathError::UnknownResource)
 }
 
-fn split_target(segment: &str) -> Result<(String, Option<KeyText>), PathError> {
+fn split_target(segment: &str) -> Result<(String, Option<KeyPredicate>), PathError> {
     let text = decode(segment)?;
-    split_key(&text).map_err(|_| PathError::TargetKey)
+    split_key(&text).map_err(|_| PathError::MalformedTargetKey)
 }
 
 /// Splits `Name(key)`; the key is `None` without bracket.
-fn split_key(text: &str) -> Result<(String, Option<KeyText>), (String, KeyError)> {
+fn split_key(text: &str) -> Result<(String, Option<KeyPredicate>), (String, KeyError)> {
     match text.split_once('(') {
         None => Ok((text.to_owned(), None)),
         Some((name, tail)) => {
             let parsed = tail
                 .strip_suffix(')')
                 .ok_or(KeyError)
-                .and_then(KeyText::parse);
+                .and_then(KeyPredicate::parse);
             parsed
                 .map(|key| (name.to_owned(), Some(key)))
                 .map_err(|fault| (name.to_owned(), fault))
@@ -168,7 +168,7 @@ fn split_key(text: &str) -> Result<(String, Option<KeyText>), (String, KeyError)
 ///
 /// # Errors
 /// [`KeyError`] unless the reference is `Set(key)` there.
-pub fn parse_link_uri(root: &str, uri: &str) -> Result<(String, KeyText), KeyError> {
+pub fn parse_link_uri(root: &str, uri: &str) -> Result<(String, KeyPredicate), KeyError> {
     let relative = match uri.get(..root.len()) {
         Some(start) if start.eq_ignore_ascii_case(root) => uri.get(root.len()..).unwrap_or(""),
         _ if uri
@@ -195,27 +195,33 @@ mod tests {
 
     use super::*;
 
-    fn single(text: &str) -> KeyText {
-        KeyText::Single(text.to_owned())
+    fn single(text: &str) -> KeyPredicate {
+        KeyPredicate::Single(text.to_owned())
     }
 
     #[test]
     fn every_shape_is_told_apart() {
-        assert_eq!(Resource::parse(""), Ok(Resource::Root));
-        assert_eq!(Resource::parse("/$metadata"), Ok(Resource::Metadata));
-        assert_eq!(Resource::parse("$batch"), Ok(Resource::Batch));
-        assert_eq!(Resource::parse("Role/"), Ok(Resource::Set("Role".into())));
+        assert_eq!(ResourcePath::parse(""), Ok(ResourcePath::Root));
         assert_eq!(
-            Resource::parse("ExtCell('http%3A%2F%2Fh%2F')"),
-            Ok(Resource::Entity {
+            ResourcePath::parse("/$metadata"),
+            Ok(ResourcePath::Metadata)
+        );
+        assert_eq!(ResourcePath::parse("$batch"), Ok(ResourcePath::Batch));
+        assert_eq!(
+            ResourcePath::parse("Role/"),
+            Ok(ResourcePath::Set("Role".into()))
+        );
+        assert_eq!(
+            ResourcePath::parse("ExtCell('http%3A%2F%2Fh%2F')"),
+            Ok(ResourcePath::Entity {
                 set: "ExtCell".into(),
                 key: single("http://h/")
             })
         );
         let (set, key, navigation) = (String::from("A"), single("a"), String::from("_B"));
         assert_eq!(
-            Resource::parse("A('a')/$links/_B"),
-            Ok(Resource::Links {
+            ResourcePath::parse("A('a')/$links/_B"),
+            Ok(ResourcePath::Links {
                 set: set.clone(),
                 key: key.clone(),
                 navigation: navigation.clone(),
@@ -223,8 +229,8 @@ mod tests {
             })
         );
         assert_eq!(
-            Resource::parse("A('a')/%24links/_B(%27b%27)"),
-            Ok(Resource::Links {
+            ResourcePath::parse("A('a')/%24links/_B(%27b%27)"),
+            Ok(ResourcePath::Links {
                 set: set.clone(),
                 key: key.clone(),
                 navigation: navigation.clone(),
@@ -232,8 +238,8 @@ mod tests {
             })
         );
         assert_eq!(
-            Resource::parse("A('a')/_B('b')"),
-            Ok(Resource::Navigation {
+            ResourcePath::parse("A('a')/_B('b')"),
+            Ok(ResourcePath::Navigation {
                 set,
                 key,
                 navigation,
@@ -245,14 +251,17 @@ mod tests {
     #[test]
     fn faults_are_told_apart() {
         assert_eq!(
-            Resource::parse("A(1)"),
-            Err(PathError::Key { set: "A".into() })
+            ResourcePath::parse("A(1)"),
+            Err(PathError::MalformedKey { set: "A".into() })
         );
-        assert_eq!(Resource::parse("A('a'"), Err(PathError::NoSet));
-        assert_eq!(Resource::parse("A('http://h/')"), Err(PathError::NoSet));
+        assert_eq!(ResourcePath::parse("A('a'"), Err(PathError::UnknownSet));
         assert_eq!(
-            Resource::parse("A('a')/$links/_B(1)"),
-            Err(PathError::TargetKey)
+            ResourcePath::parse("A('http://h/')"),
+            Err(PathError::UnknownSet)
+        );
+        assert_eq!(
+            ResourcePath::parse("A('a')/$links/_B(1)"),
+            Err(PathError::MalformedTargetKey)
         );
         for path in [
             "$other",
@@ -263,7 +272,11 @@ mod tests {
             "A('%FF')",
             "$metadata/A",
         ] {
-            assert_eq!(Resource::parse(path), Err(PathError::NoMatch), "{path}");
+            assert_eq!(
+                ResourcePath::parse(path),
+                Err(PathError::UnknownResource),
+                "{path}"
+            );
         }
     }
 
@@ -299,7 +312,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_path_is_answered(path in "[a-zA-Z$_()'/%=,.]*|\\PC*") {
-            let _ = Resource::parse(&path);
+            let _ = ResourcePath::parse(&path);
             let _ = parse_link_uri("http://h/", &path);
         }
     }

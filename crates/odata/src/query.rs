@@ -6,35 +6,35 @@ use percent_encoding::percent_decode_str;
 
 use crate::edm::{EntityType, PUBLISHED, UPDATED};
 use crate::filter::{Filter, FilterError, Parsed, Typed};
+use crate::full_text::FullTextQuery;
 use crate::order::{Order, OrderError, ParsedOrder};
-use crate::words::TextQuery;
 
 /// Bounds of query options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct QueryLimits {
     /// Entities of a list without `$top`.
-    pub top_default: u32,
+    pub default_top: u32,
     /// Largest `$top`.
-    pub top_max: u32,
+    pub max_top: u32,
     /// Largest `$skip`.
-    pub skip_max: u32,
+    pub max_skip: u32,
     /// Largest `$top` together with `$expand`.
-    pub expand_top_max: u32,
+    pub max_top_with_expand: u32,
     /// Most navigation properties expanded in a list.
-    pub expand_list_max: usize,
+    pub max_list_expands: usize,
     /// Most navigation properties expanded in one entity.
-    pub expand_one_max: usize,
+    pub max_entity_expands: usize,
 }
 
-impl Default for Limits {
+impl Default for QueryLimits {
     fn default() -> Self {
         Self {
-            top_default: 25,
-            top_max: 10_000,
-            skip_max: 100_000,
-            expand_top_max: 100,
-            expand_list_max: 2,
-            expand_one_max: 10,
+            default_top: 25,
+            max_top: 10_000,
+            max_skip: 100_000,
+            max_top_with_expand: 100,
+            max_list_expands: 2,
+            max_entity_expands: 10,
         }
     }
 }
@@ -55,34 +55,34 @@ pub enum QueryError {
     },
     /// `$inlinecount` is neither `allpages` nor `none`.
     #[error("$inlinecount has no such value: {0}")]
-    InlineCount(String),
+    UnknownInlineCount(String),
     /// `$select` cannot be parsed.
     #[error("$select cannot be parsed")]
-    Select,
+    MalformedSelect,
     /// `$expand` cannot be parsed.
     #[error("$expand cannot be parsed")]
-    Expand,
+    MalformedExpand,
     /// `$expand` names a navigation property that the type lacks.
     #[error("$expand names the unknown navigation property {0}")]
-    ExpandUnknown(String),
+    UnknownExpand(String),
     /// `$expand` names too many navigation properties.
     #[error("$expand names too many navigation properties")]
-    ExpandTooMany,
+    TooManyExpands,
     /// `$filter` is refused.
     #[error("$filter is refused")]
-    Filter(#[source] FilterError),
+    InvalidFilter(#[source] FilterError),
     /// `$orderby` is refused.
     #[error("$orderby is refused")]
-    Order(#[source] OrderError),
+    InvalidOrder(#[source] OrderError),
 }
 
 /// The options of a query string by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options<'a> {
+pub struct QueryOptions<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-impl<'a> Options<'a> {
+impl<'a> QueryOptions<'a> {
     /// Splits and decodes a raw query string (`application/x-www-form-urlencoded`); bytes that are no UTF-8 become
     /// U+FFFD.
     #[must_use]
@@ -132,7 +132,7 @@ impl Select {
             match item.trim_matches(' ') {
                 "*" => all = true,
                 name if is_name(name) => names.push(name.to_owned()),
-                _ => return Err(QueryError::Select),
+                _ => return Err(QueryError::MalformedSelect),
             }
         }
         Ok(if all { Self::All } else { Self::Only(names) })
@@ -175,14 +175,14 @@ impl Expand {
         for item in text.split(',') {
             let name = item.trim_matches(' ');
             if !name.starts_with('_') || !is_name(name) {
-                return Err(QueryError::Expand);
+                return Err(QueryError::MalformedExpand);
             }
             if !names.iter().any(|own| own == name) {
                 names.push(name.to_owned());
             }
         }
         if names.len() > max {
-            Err(QueryError::ExpandTooMany)
+            Err(QueryError::TooManyExpands)
         } else {
             Ok(Self { names })
         }
@@ -210,7 +210,7 @@ impl Expand {
             .iter()
             .find(|name| entity_type.navigation(name).is_none())
         {
-            Some(unknown) => Err(QueryError::ExpandUnknown(unknown.clone())),
+            Some(unknown) => Err(QueryError::UnknownExpand(unknown.clone())),
             None => Ok(()),
         }
     }
@@ -228,26 +228,30 @@ pub enum InlineCount {
 
 /// Which entities of the matching ones a list holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct Paging {
     /// How many at most.
     pub top: u32,
     /// How many are passed over before.
     pub skip: u32,
 }
 
-impl Page {
+impl Paging {
     /// Reads `$top` and `$skip`.
     ///
     /// # Errors
     /// [`QueryError::NotInteger`] and [`QueryError::OutOfRange`], `$top` first.
-    pub fn parse(options: &Options<'_>, limits: &Limits) -> Result<Self, QueryError> {
-        let top = number(options, "$top", limits.top_max)?.unwrap_or(limits.top_default);
-        let skip = number(options, "$skip", limits.skip_max)?.unwrap_or(0);
+    pub fn parse(options: &QueryOptions<'_>, limits: &QueryLimits) -> Result<Self, QueryError> {
+        let top = number(options, "$top", limits.max_top)?.unwrap_or(limits.default_top);
+        let skip = number(options, "$skip", limits.max_skip)?.unwrap_or(0);
         Ok(Self { top, skip })
     }
 }
 
-fn number(options: &Options<'_>, name: &'static str, max: u32) -> Result<Option<u32>, QueryError> {
+fn number(
+    options: &QueryOptions<'_>,
+    name: &'static str,
+    max: u32,
+) -> Result<Option<u32>, QueryError> {
     let Some(text) = options.get(name) else {
         return Ok(None);
     };
@@ -275,7 +279,7 @@ pub enum ListKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListQuery<F, O> {
     /// The part of the list that is asked for.
-    pub page: Page,
+    pub paging: Paging,
     /// Condition on each entity.
     pub filter: Option<Filter<F>>,
     /// Order of the list.
@@ -287,7 +291,7 @@ pub struct ListQuery<F, O> {
     /// Whether to count.
     pub count: InlineCount,
     /// Full-text search.
-    pub text: Option<TextQuery>,
+    pub full_text: Option<FullTextQuery>,
 }
 
 /// A list query whose syntax is right.
@@ -303,55 +307,58 @@ impl ParsedListQuery {
     /// # Errors
     /// The first [`QueryError`] in that order.
     pub fn parse(
-        options: &Options<'_>,
-        limits: &Limits,
+        options: &QueryOptions<'_>,
+        limits: &QueryLimits,
         kind: ListKind,
     ) -> Result<Self, QueryError> {
-        let page = Page::parse(options, limits)?;
+        let page = Paging::parse(options, limits)?;
         let filter = options
             .get("$filter")
             .map(Filter::parse)
             .transpose()
-            .map_err(QueryError::Filter)?;
+            .map_err(QueryError::InvalidFilter)?;
         let select = options
             .get("$select")
             .map(Select::parse)
             .transpose()?
             .unwrap_or_default();
-        let expand = Expand::parse(options.get("$expand").unwrap_or(""), limits.expand_list_max)?;
+        let expand = Expand::parse(
+            options.get("$expand").unwrap_or(""),
+            limits.max_list_expands,
+        )?;
         let count = match options.get("$inlinecount") {
             None | Some("none") => InlineCount::None,
             Some("allpages") => InlineCount::AllPages,
-            Some(other) => return Err(QueryError::InlineCount(other.to_owned())),
+            Some(other) => return Err(QueryError::UnknownInlineCount(other.to_owned())),
         };
         let order = options
             .get("$orderby")
             .map(ParsedOrder::parse)
             .transpose()
-            .map_err(QueryError::Order)?;
+            .map_err(QueryError::InvalidOrder)?;
         let text = match options.get("q") {
-            Some(text) if kind == ListKind::Set => {
-                Some(TextQuery::parse(text).map_err(|_| QueryError::OutOfRange {
+            Some(text) if kind == ListKind::Set => Some(FullTextQuery::parse(text).map_err(
+                |_| QueryError::OutOfRange {
                     name: "q",
                     value: text.to_owned(),
-                })?)
-            }
+                },
+            )?),
             _ => None,
         };
-        if !expand.is_empty() && page.top > limits.expand_top_max {
+        if !expand.is_empty() && page.top > limits.max_top_with_expand {
             return Err(QueryError::OutOfRange {
                 name: "$top",
                 value: page.top.to_string(),
             });
         }
         Ok(Self {
-            page,
+            paging: page,
             filter,
             order: order.unwrap_or_default(),
             select,
             expand,
             count,
-            text,
+            full_text: text,
         })
     }
 
@@ -364,17 +371,20 @@ impl ParsedListQuery {
             .filter
             .map(|filter| filter.check(entity_type))
             .transpose()
-            .map_err(QueryError::Filter)?;
-        let order = self.order.check(entity_type).map_err(QueryError::Order)?;
+            .map_err(QueryError::InvalidFilter)?;
+        let order = self
+            .order
+            .check(entity_type)
+            .map_err(QueryError::InvalidOrder)?;
         self.expand.check(entity_type)?;
         Ok(ListQuery {
-            page: self.page,
+            paging: self.paging,
             filter,
             order,
             select: self.select,
             expand: self.expand,
             count: self.count,
-            text: self.text,
+            full_text: self.full_text,
         })
     }
 }
@@ -394,14 +404,17 @@ impl EntityQuery {
     ///
     /// # Errors
     /// [`QueryError::Select`], then [`QueryError::Expand`] and [`QueryError::ExpandTooMany`].
-    pub fn parse(options: &Options<'_>, limits: &Limits) -> Result<Self, QueryError> {
+    pub fn parse(options: &QueryOptions<'_>, limits: &QueryLimits) -> Result<Self, QueryError> {
         Ok(Self {
             select: options
                 .get("$select")
                 .map(Select::parse)
                 .transpose()?
                 .unwrap_or_default(),
-            expand: Expand::parse(options.get("$expand").unwrap_or(""), limits.expand_one_max)?,
+            expand: Expand::parse(
+                options.get("$expand").unwrap_or(""),
+                limits.max_entity_expands,
+            )?,
         })
     }
 }
@@ -415,7 +428,12 @@ mod tests {
 
     fn list(raw: &str) -> Result<TypedListQuery, QueryError> {
         let role = control::cell().entity_type("Role").unwrap();
-        ParsedListQuery::parse(&Options::parse(raw), &Limits::default(), ListKind::Set)?.check(role)
+        ParsedListQuery::parse(
+            &QueryOptions::parse(raw),
+            &QueryLimits::default(),
+            ListKind::Set,
+        )?
+        .check(role)
     }
 
     fn range(name: &'static str, value: &str) -> QueryError {
@@ -428,12 +446,14 @@ mod tests {
     #[test]
     fn defaults_apply() {
         let query = list("").unwrap();
-        assert_eq!(query.page, Page { top: 25, skip: 0 });
+        assert_eq!(query.paging, Paging { top: 25, skip: 0 });
         assert_eq!(
             (query.filter, query.select, query.count),
             (None, Select::All, InlineCount::None)
         );
-        assert!(query.expand.is_empty() && query.text.is_none() && query.order.terms().is_empty());
+        assert!(
+            query.expand.is_empty() && query.full_text.is_none() && query.order.terms().is_empty()
+        );
     }
 
     #[test]
@@ -446,26 +466,32 @@ mod tests {
             ("$top=10001", range("$top", "10001")),
             ("$skip=x", QueryError::NotInteger("$skip")),
             ("$skip=100001", range("$skip", "100001")),
-            ("$inlinecount=", QueryError::InlineCount(String::new())),
-            ("$inlinecount=All", QueryError::InlineCount("All".into())),
-            ("$select=", QueryError::Select),
-            ("$select='a'", QueryError::Select),
-            ("$select=a,,b", QueryError::Select),
-            ("$expand=Box", QueryError::Expand),
-            ("$expand=_Box,", QueryError::Expand),
-            ("$expand=_", QueryError::ExpandUnknown("_".into())),
+            (
+                "$inlinecount=",
+                QueryError::UnknownInlineCount(String::new()),
+            ),
+            (
+                "$inlinecount=All",
+                QueryError::UnknownInlineCount("All".into()),
+            ),
+            ("$select=", QueryError::MalformedSelect),
+            ("$select='a'", QueryError::MalformedSelect),
+            ("$select=a,,b", QueryError::MalformedSelect),
+            ("$expand=Box", QueryError::MalformedExpand),
+            ("$expand=_Box,", QueryError::MalformedExpand),
+            ("$expand=_", QueryError::UnknownExpand("_".into())),
             (
                 "$expand=_Box,_Other",
-                QueryError::ExpandUnknown("_Other".into()),
+                QueryError::UnknownExpand("_Other".into()),
             ),
-            ("$expand=_Box,_Account,_ExtCell", QueryError::ExpandTooMany),
+            ("$expand=_Box,_Account,_ExtCell", QueryError::TooManyExpands),
             ("$expand=_Box&$top=101", range("$top", "101")),
-            ("$filter=", QueryError::Filter(FilterError::Syntax)),
+            ("$filter=", QueryError::InvalidFilter(FilterError::Syntax)),
             (
                 "$filter=x+eq+1",
-                QueryError::Filter(FilterError::UnknownProperty("x".into())),
+                QueryError::InvalidFilter(FilterError::UnknownProperty("x".into())),
             ),
-            ("$orderby=", QueryError::Order(OrderError::Syntax)),
+            ("$orderby=", QueryError::InvalidOrder(OrderError::Syntax)),
             ("q=", range("q", "")),
         ] {
             assert_eq!(list(raw).unwrap_err(), fault, "{raw}");
@@ -480,15 +506,15 @@ mod tests {
         );
         assert_eq!(
             list("$orderby=&$inlinecount=x").unwrap_err(),
-            QueryError::InlineCount("x".into())
+            QueryError::UnknownInlineCount("x".into())
         );
         assert_eq!(
             list("$filter=x+eq+1&$orderby=").unwrap_err(),
-            QueryError::Order(OrderError::Syntax)
+            QueryError::InvalidOrder(OrderError::Syntax)
         );
-        assert_eq!(list("$top=3&$top=x").unwrap().page.top, 3);
-        assert_eq!(list("$top=0&$skiptoken=x&other").unwrap().page.top, 0);
-        assert_eq!(list("$expand=&$top=10000").unwrap().page.top, 10_000);
+        assert_eq!(list("$top=3&$top=x").unwrap().paging.top, 3);
+        assert_eq!(list("$top=0&$skiptoken=x&other").unwrap().paging.top, 0);
+        assert_eq!(list("$expand=&$top=10000").unwrap().paging.top, 10_000);
     }
 
     #[test]
@@ -500,8 +526,8 @@ mod tests {
         assert!(query.select.shows(account, "Type") && !query.select.shows(account, "Cell"));
         assert_eq!(list("$select=*,Name").unwrap().select, Select::All);
         let one = EntityQuery::parse(
-            &Options::parse("$select=Type&$expand=_Role&$top=x"),
-            &Limits::default(),
+            &QueryOptions::parse("$select=Type&$expand=_Role&$top=x"),
+            &QueryLimits::default(),
         );
         assert_eq!(one.unwrap().expand.names(), ["_Role"]);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::edm::{EntityType, Kind, PropertyList, Schema, SimpleType};
+use crate::edm::{EntityType, PropertyList, Schema, SimpleType, ValueType};
 
 mod number;
 mod parse;
@@ -11,11 +11,12 @@ mod stored;
 
 pub use number::{push_double, push_int, push_single};
 pub use parse::{
-    MAX_MILLIS, MAX_STRING_BYTES, MIN_MILLIS, TextError, is_decimal5, parse_date, parse_text,
+    MAX_DATE_MS, MAX_STRING_BYTES, MIN_DATE_MS, ParseValueError, is_single_literal, parse_date,
+    parse_value,
 };
-pub(crate) use print::push_escaped;
-pub use print::{push_json_string, push_plain_text, push_value};
-pub use stored::StoredError;
+pub(crate) use print::push_json_escaped;
+pub use print::{push_json_string, push_json_value, push_plain_text};
+pub use stored::StoredPropertiesError;
 
 /// One value of a property.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,11 +91,11 @@ impl Value {
 
     /// Roughly the bytes that it takes as text.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         match self {
             Self::String(text) => text.len(),
-            Self::Complex(members) => members.weight(),
-            Self::List(items) => items.iter().map(Self::weight).sum(),
+            Self::Complex(members) => members.size_bytes(),
+            Self::List(items) => items.iter().map(Self::size_bytes).sum(),
             Self::Null | Self::Bool(_) => 4,
             Self::Int32(_) | Self::Single(_) | Self::Double(_) | Self::DateTime(_) => 12,
         }
@@ -192,10 +193,10 @@ impl Properties {
 
     /// Roughly the bytes that these names and values take as text.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         let entries = self.entries.iter();
         entries
-            .map(|(name, value)| name.len() + value.weight())
+            .map(|(name, value)| name.len() + value.size_bytes())
             .sum()
     }
 
@@ -238,36 +239,36 @@ impl Properties {
 
     /// Renames entries from wire names to stored names, into complex values too.
     pub fn into_stored_names(self, schema: &Schema, entity_type: &EntityType) -> Self {
-        self.renamed(schema, &entity_type.properties, Direction::ToStored)
+        self.renamed(schema, &entity_type.properties, NameMapping::WireToStored)
     }
 
     /// Undoes [`Properties::into_stored_names`], reads every value as its declared type ([`Value::read_as`])
     /// and puts the entries into schema order. Entries whose property no longer exists are left out.
     pub fn into_wire_names(self, schema: &Schema, entity_type: &EntityType) -> Self {
-        self.renamed(schema, &entity_type.properties, Direction::ToWire)
+        self.renamed(schema, &entity_type.properties, NameMapping::StoredToWire)
     }
 
-    fn renamed(mut self, schema: &Schema, list: &PropertyList, direction: Direction) -> Self {
+    fn renamed(mut self, schema: &Schema, list: &PropertyList, direction: NameMapping) -> Self {
         let mut done = Self::with_capacity(self.entries.len());
         let mut cursor = 0;
         for property in list {
             let (from, to) = match direction {
-                Direction::ToStored => (&property.name, property.stored_name()),
-                Direction::ToWire => (property.stored_name(), &property.name),
+                NameMapping::WireToStored => (&property.name, property.stored_name()),
+                NameMapping::StoredToWire => (property.stored_name(), &property.name),
             };
             let Some(value) = self.take_next(from, &mut cursor) else {
                 continue;
             };
-            let value = match (&property.kind, value) {
-                (Kind::Complex(name), value) => match schema.complex_type(name) {
+            let value = match (&property.value_type, value) {
+                (ValueType::Complex(name), value) => match schema.complex_type(name) {
                     Some(complex) => rename_inside(schema, &complex.properties, direction, value),
                     None => value,
                 },
-                (Kind::Simple(simple), value) => value.read_as(*simple),
+                (ValueType::Simple(simple), value) => value.read_as(*simple),
             };
             done.push(to.clone(), value);
         }
-        if let Direction::ToStored = direction {
+        if let NameMapping::WireToStored = direction {
             done.entries.extend(
                 self.entries
                     .into_iter()
@@ -290,15 +291,15 @@ impl Properties {
 }
 
 #[derive(Clone, Copy)]
-enum Direction {
-    ToStored,
-    ToWire,
+enum NameMapping {
+    WireToStored,
+    StoredToWire,
 }
 
 fn rename_inside(
     schema: &Schema,
     list: &PropertyList,
-    direction: Direction,
+    direction: NameMapping,
     value: Value,
 ) -> Value {
     match value {

@@ -18,7 +18,7 @@ pub(crate) const XMLNS_NS: &str = "http://www.w3.org/2000/xmlns/";
 
 /// How much a document may ask of the reader. Whatever exceeds a limit is refused, never cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct XmlLimits {
     /// Bytes of the whole document.
     pub bytes: usize,
     /// Elements inside one another, the root counting 1.
@@ -31,7 +31,7 @@ pub struct Limits {
     pub namespace_bytes: usize,
 }
 
-impl Limits {
+impl XmlLimits {
     /// Limits for a request body: 1 MiB, 64 levels, 16,384 elements, 256 attributes, namespace names of 1 KiB.
     pub const REQUEST: Self = Self {
         bytes: 1 << 20,
@@ -55,25 +55,25 @@ impl Limits {
 pub enum XmlError {
     /// One of the [`Limits`] is exceeded; the text names which.
     #[error("the document exceeds the limit of {0}")]
-    TooMuch(&'static str),
+    LimitExceeded(&'static str),
     /// Not UTF-8, or the declaration names another encoding.
     #[error("the document is not UTF-8")]
-    Encoding,
+    UnsupportedEncoding,
     /// Document type declarations are refused, and with them every entity of their own.
     #[error("document type declarations are not accepted")]
-    Doctype,
+    DocumentType,
     /// Processing instructions are refused.
     #[error("processing instructions are not accepted")]
     ProcessingInstruction,
     /// A reference to an entity that XML does not predefine.
     #[error("the entity {0:?} is not defined")]
-    Entity(String),
+    UndefinedEntity(String),
     /// A prefix that no declaration in scope binds.
     #[error("the prefix {0:?} is not declared")]
-    Prefix(String),
+    UndeclaredPrefix(String),
     /// A character that XML 1.0 does not allow.
     #[error("the character U+{0:04X} is not allowed")]
-    Character(u32),
+    InvalidCharacter(u32),
     /// Not well-formed.
     #[error("the document is not well-formed: {0}")]
     Malformed(String),
@@ -116,7 +116,7 @@ pub struct Attribute {
 
 /// What stands inside an element. Comments are left out; character data sections are text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Node {
+pub enum XmlNode {
     /// A child element.
     Element(Element),
     /// Text with references resolved and line ends as `\n`. Never empty, never next to another text.
@@ -129,7 +129,7 @@ pub struct Element {
     name: Name,
     prefix: Box<str>,
     attributes: Vec<Attribute>,
-    nodes: Vec<Node>,
+    nodes: Vec<XmlNode>,
 }
 
 impl Element {
@@ -138,7 +138,7 @@ impl Element {
     /// # Errors
     /// Refuses what is not well-formed with namespaces, what exceeds `limits`, document types, processing
     /// instructions other than the XML declaration, entities that are not predefined, and encodings other than UTF-8.
-    pub fn parse(document: &[u8], limits: &Limits) -> Result<Self, XmlError> {
+    pub fn parse(document: &[u8], limits: &XmlLimits) -> Result<Self, XmlError> {
         read::document(document, limits)
     }
 
@@ -171,15 +171,15 @@ impl Element {
 
     /// Content in document order.
     #[must_use]
-    pub fn nodes(&self) -> &[Node] {
+    pub fn nodes(&self) -> &[XmlNode] {
         &self.nodes
     }
 
     /// Child elements in document order.
     pub fn elements(&self) -> impl Iterator<Item = &Self> {
         self.nodes.iter().filter_map(|node| match node {
-            Node::Element(element) => Some(element),
-            Node::Text(_) => None,
+            XmlNode::Element(element) => Some(element),
+            XmlNode::Text(_) => None,
         })
     }
 
@@ -198,8 +198,8 @@ impl Element {
         self.nodes
             .iter()
             .filter_map(|node| match node {
-                Node::Text(text) => Some(text.as_str()),
-                Node::Element(_) => None,
+                XmlNode::Text(text) => Some(text.as_str()),
+                XmlNode::Element(_) => None,
             })
             .collect()
     }

@@ -1,6 +1,6 @@
 //! Printing an element so that it stands alone.
 
-use super::{Attribute, Element, Node};
+use super::{Attribute, Element, XmlNode};
 
 /// The element as text with every declaration it needs.
 pub(super) fn element(element: &Element) -> String {
@@ -92,8 +92,8 @@ fn print<'e>(element: &'e Element, out: &mut String, scope: &mut Scope<'e>) {
         out.push('>');
         for node in &element.nodes {
             match node {
-                Node::Element(child) => print(child, out, scope),
-                Node::Text(text) => escape_text(out, text),
+                XmlNode::Element(child) => print(child, out, scope),
+                XmlNode::Text(text) => escape_text(out, text),
             }
         }
         out.push_str("</");

@@ -8,20 +8,20 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use super::{Attribute, Element, Limits, Name, Node, XML_NS, XMLNS_NS, XmlError};
+use super::{Attribute, Element, Name, XML_NS, XMLNS_NS, XmlError, XmlLimits, XmlNode};
 
 /// Reads a whole document and gives its root.
-pub(super) fn document(bytes: &[u8], limits: &Limits) -> Result<Element, XmlError> {
+pub(super) fn document(bytes: &[u8], limits: &XmlLimits) -> Result<Element, XmlError> {
     if bytes.len() > limits.bytes {
-        return Err(XmlError::TooMuch("bytes"));
+        return Err(XmlError::LimitExceeded("bytes"));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| XmlError::Encoding)?;
+    let text = std::str::from_utf8(bytes).map_err(|_| XmlError::UnsupportedEncoding)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     allowed_characters(text)?;
 
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
-    let mut tree = Tree::new(limits);
+    let mut tree = TreeBuilder::new(limits);
     let mut first = true;
     loop {
         match reader.read_event().map_err(malformed)? {
@@ -43,7 +43,7 @@ pub(super) fn document(bytes: &[u8], limits: &Limits) -> Result<Element, XmlErro
                 let text = match reference.resolve_char_ref().map_err(malformed)? {
                     Some(c) => &*c.encode_utf8(&mut resolved),
                     None => resolve_predefined_entity(&reference)
-                        .ok_or_else(|| XmlError::Entity(reference.to_string()))?,
+                        .ok_or_else(|| XmlError::UndefinedEntity(reference.to_string()))?,
                 };
                 allowed_characters(text)?;
                 tree.character_data(text)?;
@@ -51,7 +51,7 @@ pub(super) fn document(bytes: &[u8], limits: &Limits) -> Result<Element, XmlErro
             Event::Comment(_) => {}
             Event::Decl(declaration) if first => check_declaration(&declaration)?,
             Event::Decl(_) | Event::PI(_) => return Err(XmlError::ProcessingInstruction),
-            Event::DocType(_) => return Err(XmlError::Doctype),
+            Event::DocType(_) => return Err(XmlError::DocumentType),
             Event::Eof => return tree.finish(),
         }
         first = false;
@@ -66,7 +66,7 @@ fn malformed(error: impl std::fmt::Display) -> XmlError {
 fn allowed_characters(text: &str) -> Result<(), XmlError> {
     let refused = |c: &char| !matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
     match text.chars().find(refused) {
-        Some(c) => Err(XmlError::Character(u32::from(c))),
+        Some(c) => Err(XmlError::InvalidCharacter(u32::from(c))),
         None => Ok(()),
     }
 }
@@ -84,21 +84,21 @@ fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
         {
             Ok(())
         }
-        Some(Ok(_)) => Err(XmlError::Encoding),
+        Some(Ok(_)) => Err(XmlError::UnsupportedEncoding),
         Some(Err(error)) => Err(malformed(error)),
     }
 }
 
 /// An element that is still open, and how many declarations were in scope before it.
-struct Open {
+struct OpenElement {
     element: Element,
     outer_scope: usize,
 }
 
 /// The tree so far.
-struct Tree<'l> {
-    limits: &'l Limits,
-    open: Vec<Open>,
+struct TreeBuilder<'l> {
+    limits: &'l XmlLimits,
+    open: Vec<OpenElement>,
     root: Option<Element>,
     elements: usize,
     /// Declarations in scope, outermost first: prefix (empty for the default) and namespace.
@@ -107,8 +107,8 @@ struct Tree<'l> {
     no_namespace: Arc<str>,
 }
 
-impl<'l> Tree<'l> {
-    fn new(limits: &'l Limits) -> Self {
+impl<'l> TreeBuilder<'l> {
+    fn new(limits: &'l XmlLimits) -> Self {
         Self {
             limits,
             open: Vec::new(),
@@ -125,11 +125,11 @@ impl<'l> Tree<'l> {
             return Err(XmlError::Malformed("more than one root".to_owned()));
         }
         if self.open.len() >= self.limits.depth {
-            return Err(XmlError::TooMuch("depth"));
+            return Err(XmlError::LimitExceeded("depth"));
         }
         self.elements += 1;
         if self.elements > self.limits.elements {
-            return Err(XmlError::TooMuch("elements"));
+            return Err(XmlError::LimitExceeded("elements"));
         }
 
         let outer_scope = self.scope.len();
@@ -138,7 +138,7 @@ impl<'l> Tree<'l> {
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(malformed)?;
             if spellings.len() >= self.limits.attributes {
-                return Err(XmlError::TooMuch("attributes"));
+                return Err(XmlError::LimitExceeded("attributes"));
             }
             let spelling = attribute.key.0;
             if !spellings.insert(spelling) {
@@ -200,7 +200,7 @@ impl<'l> Tree<'l> {
             attributes,
             nodes: Vec::new(),
         };
-        self.open.push(Open {
+        self.open.push(OpenElement {
             element,
             outer_scope,
         });
@@ -208,7 +208,7 @@ impl<'l> Tree<'l> {
     }
 
     fn close(&mut self) -> Result<(), XmlError> {
-        let Some(Open {
+        let Some(OpenElement {
             element,
             outer_scope,
         }) = self.open.pop()
@@ -217,7 +217,7 @@ impl<'l> Tree<'l> {
         };
         self.scope.truncate(outer_scope);
         match self.open.last_mut() {
-            Some(parent) => parent.element.nodes.push(Node::Element(element)),
+            Some(parent) => parent.element.nodes.push(XmlNode::Element(element)),
             None => self.root = Some(element),
         }
         Ok(())
@@ -236,9 +236,9 @@ impl<'l> Tree<'l> {
             return Err(XmlError::Malformed("text outside the root".to_owned()));
         };
         match parent.element.nodes.last_mut() {
-            Some(Node::Text(before)) => before.push_str(text),
+            Some(XmlNode::Text(before)) => before.push_str(text),
             _ if text.is_empty() => {}
-            _ => parent.element.nodes.push(Node::Text(text.to_owned())),
+            _ => parent.element.nodes.push(XmlNode::Text(text.to_owned())),
         }
         Ok(())
     }
@@ -258,10 +258,10 @@ impl<'l> Tree<'l> {
         outer_scope: usize,
     ) -> Result<(), XmlError> {
         if self.scope.len() >= self.limits.attributes {
-            return Err(XmlError::TooMuch("namespace declarations"));
+            return Err(XmlError::LimitExceeded("namespace declarations"));
         }
         if namespace.len() > self.limits.namespace_bytes {
-            return Err(XmlError::TooMuch("namespace length"));
+            return Err(XmlError::LimitExceeded("namespace length"));
         }
         let refused = match prefix {
             "" => namespace == XML_NS || namespace == XMLNS_NS,
@@ -302,7 +302,7 @@ impl<'l> Tree<'l> {
         {
             Some((_, namespace)) => Ok(Arc::clone(namespace)),
             None if prefix.is_empty() => Ok(Arc::clone(&self.no_namespace)),
-            None => Err(XmlError::Prefix(prefix.to_owned())),
+            None => Err(XmlError::UndeclaredPrefix(prefix.to_owned())),
         }
     }
 }

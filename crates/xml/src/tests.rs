@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(document: &str) -> Result<Element, XmlError> {
-    Element::parse(document.as_bytes(), &Limits::REQUEST)
+    Element::parse(document.as_bytes(), &XmlLimits::REQUEST)
 }
 
 fn name(namespace: &str, local: &str) -> Name {
@@ -87,10 +87,10 @@ fn each_refusal_has_its_reason() {
     let refused = |document: &str| parse(document).unwrap_err();
     assert_eq!(
         refused("<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>"),
-        XmlError::Doctype
+        XmlError::DocumentType
     );
     let bomb = "<!DOCTYPE a [<!ENTITY x 'xxxx'><!ENTITY y '&x;&x;&x;'>]><a b='&y;'>&y;</a>";
-    assert_eq!(refused(bomb), XmlError::Doctype);
+    assert_eq!(refused(bomb), XmlError::DocumentType);
     assert_eq!(
         refused("<?xml-stylesheet href='x'?><a/>"),
         XmlError::ProcessingInstruction
@@ -101,7 +101,7 @@ fn each_refusal_has_its_reason() {
     ));
     assert_eq!(
         refused("<!DOCTYPE a SYSTEM 'file:///etc/hosts'><a/>"),
-        XmlError::Doctype
+        XmlError::DocumentType
     );
     assert_eq!(refused("<a><?php ?></a>"), XmlError::ProcessingInstruction);
     assert_eq!(
@@ -110,31 +110,40 @@ fn each_refusal_has_its_reason() {
     );
     assert_eq!(
         refused("<a>&nbsp;</a>"),
-        XmlError::Entity("nbsp".to_owned())
+        XmlError::UndefinedEntity("nbsp".to_owned())
     );
     assert!(matches!(refused("<a b='&nbsp;'/>"), XmlError::Malformed(_)));
-    assert_eq!(refused("<p:a/>"), XmlError::Prefix("p".to_owned()));
-    assert_eq!(refused("<a p:b=''/>"), XmlError::Prefix("p".to_owned()));
-    assert_eq!(refused("<a>\u{1}</a>"), XmlError::Character(1));
-    assert_eq!(refused("<a>&#1;</a>"), XmlError::Character(1));
-    assert_eq!(refused("<a b='&#x1F;'/>"), XmlError::Character(0x1f));
-    assert_eq!(refused("<a>&#xFFFE;</a>"), XmlError::Character(0xfffe));
+    assert_eq!(
+        refused("<p:a/>"),
+        XmlError::UndeclaredPrefix("p".to_owned())
+    );
+    assert_eq!(
+        refused("<a p:b=''/>"),
+        XmlError::UndeclaredPrefix("p".to_owned())
+    );
+    assert_eq!(refused("<a>\u{1}</a>"), XmlError::InvalidCharacter(1));
+    assert_eq!(refused("<a>&#1;</a>"), XmlError::InvalidCharacter(1));
+    assert_eq!(refused("<a b='&#x1F;'/>"), XmlError::InvalidCharacter(0x1f));
+    assert_eq!(
+        refused("<a>&#xFFFE;</a>"),
+        XmlError::InvalidCharacter(0xfffe)
+    );
     assert!(matches!(refused("<a>&#0;</a>"), XmlError::Malformed(_)));
     assert!(matches!(refused("<a>&#xD800;</a>"), XmlError::Malformed(_)));
     assert_eq!(
         refused("<?xml version='1.0' encoding='Shift_JIS'?><a/>"),
-        XmlError::Encoding
+        XmlError::UnsupportedEncoding
     );
     assert_eq!(
-        Element::parse(b"<a>\xff</a>", &Limits::REQUEST),
-        Err(XmlError::Encoding)
+        Element::parse(b"<a>\xff</a>", &XmlLimits::REQUEST),
+        Err(XmlError::UnsupportedEncoding)
     );
-    assert!(Element::parse(b"\xef\xbb\xbf<a/>", &Limits::REQUEST).is_ok());
+    assert!(Element::parse(b"\xef\xbb\xbf<a/>", &XmlLimits::REQUEST).is_ok());
 }
 
 #[test]
 fn each_limit_refuses_one_more_than_it_allows() {
-    let limits = Limits {
+    let limits = XmlLimits {
         bytes: 400,
         depth: 3,
         elements: 5,
@@ -145,31 +154,31 @@ fn each_limit_refuses_one_more_than_it_allows() {
     assert!(parse("<a><b><c/></b></a>").is_ok());
     assert_eq!(
         parse("<a><b><c><d/></c></b></a>"),
-        Err(XmlError::TooMuch("depth"))
+        Err(XmlError::LimitExceeded("depth"))
     );
     assert!(parse("<a><b/><b/><b/><b/></a>").is_ok());
     assert_eq!(
         parse("<a><b/><b/><b/><b/><b/></a>"),
-        Err(XmlError::TooMuch("elements"))
+        Err(XmlError::LimitExceeded("elements"))
     );
     assert!(parse("<a b='' c=''/>").is_ok());
     assert_eq!(
         parse("<a b='' c='' d=''/>"),
-        Err(XmlError::TooMuch("attributes"))
+        Err(XmlError::LimitExceeded("attributes"))
     );
     assert!(parse("<a xmlns:p='12345678'/>").is_ok());
     assert_eq!(
         parse("<a xmlns:p='123456789'/>"),
-        Err(XmlError::TooMuch("namespace length"))
+        Err(XmlError::LimitExceeded("namespace length"))
     );
     assert_eq!(
         parse("<a xmlns:p='u' xmlns:q='u'><b xmlns='u'/></a>"),
-        Err(XmlError::TooMuch("namespace declarations"))
+        Err(XmlError::LimitExceeded("namespace declarations"))
     );
     assert!(parse(&format!("<a>{}</a>", "x".repeat(393))).is_ok());
     assert_eq!(
         parse(&format!("<a>{}</a>", "x".repeat(394))),
-        Err(XmlError::TooMuch("bytes"))
+        Err(XmlError::LimitExceeded("bytes"))
     );
 }
 
@@ -222,7 +231,7 @@ fn build(
     space: usize,
     local: String,
     attributes: Vec<(usize, String, String)>,
-    content: Vec<Node>,
+    content: Vec<XmlNode>,
 ) -> Element {
     let (prefix, namespace) = NAMESPACES[space];
     let mut made: Vec<Attribute> = Vec::new();
@@ -247,10 +256,10 @@ fn build(
             value,
         });
     }
-    let mut nodes: Vec<Node> = Vec::new();
+    let mut nodes: Vec<XmlNode> = Vec::new();
     for node in content {
         match (nodes.last_mut(), node) {
-            (Some(Node::Text(before)), Node::Text(text)) => before.push_str(&text),
+            (Some(XmlNode::Text(before)), XmlNode::Text(text)) => before.push_str(&text),
             (_, node) => nodes.push(node),
         }
     }
@@ -267,8 +276,8 @@ fn any_element() -> impl Strategy<Value = Element> {
         .prop_map(|(space, local, attributes)| build(space, local, attributes, Vec::new()));
     leaf.prop_recursive(4, 24, 4, |inner| {
         let node = prop_oneof![
-            inner.prop_map(Node::Element),
-            any_text().prop_map(Node::Text)
+            inner.prop_map(XmlNode::Element),
+            any_text().prop_map(XmlNode::Text)
         ];
         (
             0..6_usize,

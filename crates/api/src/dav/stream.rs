@@ -6,7 +6,7 @@ use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::node::Node;
 use personium_types::{Code, Operation, Result};
-use personium_xml::{Element, Limits};
+use personium_xml::{Element, XmlLimits};
 
 use crate::preflight;
 use crate::request_context::RequestContext;
@@ -65,7 +65,7 @@ fn is_registered(node: &Node, channel: Channel, name: &str) -> bool {
     let Some(xml) = node.properties.get(&proppatch::key(PERSONIUM_NS, list)) else {
         return false;
     };
-    Element::parse(xml.as_bytes(), &Limits::REQUEST).is_ok_and(|names| {
+    Element::parse(xml.as_bytes(), &XmlLimits::REQUEST).is_ok_and(|names| {
         names
             .elements_named(PERSONIUM_NS, item)
             .any(|e| e.text().trim() == name)

@@ -8,7 +8,9 @@ mod part_response;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
-use personium_odata::batch::{self, BatchError, BatchLimits, BatchWriter, Method, Part, Target};
+use personium_odata::batch::{
+    self, BatchError, BatchLimits, BatchMethod, BatchPart, BatchTarget, BatchWriter,
+};
 use personium_types::{Code, Error, Result};
 
 use self::executor::BatchExecutor;
@@ -29,8 +31,8 @@ pub(super) async fn batch(request: &mut ODataRequest) -> Result<Response> {
     let settings = &request.unit.settings().odata;
     let deadline = Instant::now() + Duration::from_millis(settings.batch_timeout_ms);
     let limits = BatchLimits {
-        parts: settings.batch_max,
-        top_sum: settings.top_max,
+        max_parts: settings.batch_max,
+        max_top_sum: settings.top_max,
     };
     let max_bytes = settings.batch_body_max;
     let content_type = request.header("content-type").unwrap_or_default();
@@ -67,15 +69,15 @@ fn into_response(writer: BatchWriter) -> Response {
 
 fn refused(error: &BatchError) -> Error {
     match error {
-        BatchError::Framing => Code::BatchBody.into(),
-        BatchError::ContentType => Error::new(Code::BatchHeader).with("Content-Type"),
+        BatchError::MalformedFraming => Code::BatchBody.into(),
+        BatchError::UnsupportedContentType => Error::new(Code::BatchHeader).with("Content-Type"),
         BatchError::NestedChangeset => Code::BatchNested.into(),
         BatchError::TooManyParts(count) => {
             Error::new(Code::BatchTooMany).with(batch::grouped_digits(*count))
         }
-        BatchError::Method(method) => Error::new(Code::BatchMethod).with(method),
-        BatchError::Path(line) => Error::new(Code::BatchPath).with(line),
-        BatchError::TopSum => Code::BatchTopSum.into(),
+        BatchError::UnsupportedMethod(method) => Error::new(Code::BatchMethod).with(method),
+        BatchError::MalformedRequestLine(line) => Error::new(Code::BatchPath).with(line),
+        BatchError::TopSumTooLarge => Code::BatchTopSum.into(),
     }
 }
 
@@ -90,17 +92,17 @@ enum CreationKind {
 
 impl CreationKind {
     /// The kind of creation that a part is; `None` if it creates no entity.
-    fn of(part: &Part<'_>) -> Option<Self> {
+    fn of(part: &BatchPart<'_>) -> Option<Self> {
         match (part.method, &part.target) {
-            (Method::Post, Target::Set(_)) => Some(Self::Plain),
-            (Method::Post, Target::Navigation { target: None, .. }) => Some(Self::Linked),
+            (BatchMethod::Post, BatchTarget::Set(_)) => Some(Self::Plain),
+            (BatchMethod::Post, BatchTarget::Navigation { target: None, .. }) => Some(Self::Linked),
             _ => None,
         }
     }
 }
 
 /// The number of creations of one kind at the start, up to [`MAX_CREATIONS_PER_COMMIT`].
-fn consecutive_creations(parts: &[Part<'_>]) -> usize {
+fn consecutive_creations(parts: &[BatchPart<'_>]) -> usize {
     let Some(kind) = parts.first().and_then(CreationKind::of) else {
         return 0;
     };

@@ -3,8 +3,8 @@
 use http::Method;
 use personium_model::keys::ControlSet;
 use personium_model::odata::{RootScope, SetRef};
-use personium_odata::key::{EntityKey, KeyText};
-use personium_odata::path::{PathError, Resource};
+use personium_odata::key::{EntityKey, KeyPredicate};
+use personium_odata::path::{PathError, ResourcePath};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
@@ -30,26 +30,26 @@ pub(super) async fn dispatch_with_retry(
 
 /// Carries out a request. `path` is the path below the root, still percent-encoded.
 pub(super) async fn dispatch(request: &mut ODataRequest, path: &str) -> Result<Response> {
-    let resource = match Resource::parse(path) {
+    let resource = match ResourcePath::parse(path) {
         Ok(resource) => resource,
         Err(error) => return check_visible(request, Err(path_error(request, &error))),
     };
     match resource {
-        Resource::Root => root_document(request),
-        Resource::Metadata => metadata::metadata(request),
-        Resource::Batch => match (&request.method, request.root.scope()) {
+        ResourcePath::Root => root_document(request),
+        ResourcePath::Metadata => metadata::metadata(request),
+        ResourcePath::Batch => match (&request.method, request.root.scope()) {
             (&Method::POST, RootScope::Data(_)) => batch::batch(request).await,
             _ => Err(request.method_not_allowed()),
         },
-        Resource::Set(set) => {
+        ResourcePath::Set(set) => {
             let set = find_set(request, &set)?;
             on_set(request, set).await
         }
-        Resource::Entity { set, key } => {
+        ResourcePath::Entity { set, key } => {
             let (set, key) = find_key(request, &set, &key)?;
             on_entity(request, set, key).await
         }
-        Resource::Links {
+        ResourcePath::Links {
             set,
             key,
             navigation,
@@ -58,7 +58,7 @@ pub(super) async fn dispatch(request: &mut ODataRequest, path: &str) -> Result<R
             let (set, key) = find_key(request, &set, &key)?;
             links::links(request, &set, &key, &navigation, target).await
         }
-        Resource::Navigation {
+        ResourcePath::Navigation {
             set,
             key,
             navigation,
@@ -88,7 +88,7 @@ fn find_set(request: &ODataRequest, name: &str) -> Result<SetRef> {
     check_visible(request, request.root.set(name))
 }
 
-fn find_key(request: &ODataRequest, set: &str, key: &KeyText) -> Result<(SetRef, EntityKey)> {
+fn find_key(request: &ODataRequest, set: &str, key: &KeyPredicate) -> Result<(SetRef, EntityKey)> {
     let set = find_set(request, set)?;
     let key = key.resolve(&set.entity_type);
     let key = check_visible(request, key.map_err(|_| Code::KeyParse.into()))?;
@@ -97,7 +97,7 @@ fn find_key(request: &ODataRequest, set: &str, key: &KeyText) -> Result<(SetRef,
 
 fn path_error(request: &ODataRequest, error: &PathError) -> Error {
     match error {
-        PathError::Key { set } => match request.root.set(set) {
+        PathError::MalformedKey { set } => match request.root.set(set) {
             Ok(_) => errors::path(error),
             Err(unknown) => unknown,
         },

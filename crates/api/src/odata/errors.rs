@@ -1,7 +1,7 @@
 //! The codes for errors of paths and queries.
 
 use personium_odata::filter::FilterError;
-use personium_odata::negotiate::FormatChoiceError;
+use personium_odata::negotiate::NegotiationError;
 use personium_odata::order::OrderError;
 use personium_odata::path::PathError;
 use personium_odata::query::QueryError;
@@ -9,10 +9,10 @@ use personium_types::{Code, Error};
 
 pub(crate) fn path(error: &PathError) -> Error {
     match error {
-        PathError::NoMatch => Code::NoSuchPath,
-        PathError::NoSet => Code::NoSuchSet,
-        PathError::Key { .. } => Code::KeyParse,
-        PathError::TargetKey => Code::LinkKeyParse,
+        PathError::UnknownResource => Code::NoSuchPath,
+        PathError::UnknownSet => Code::NoSuchSet,
+        PathError::MalformedKey { .. } => Code::KeyParse,
+        PathError::MalformedTargetKey => Code::LinkKeyParse,
     }
     .into()
 }
@@ -23,25 +23,25 @@ pub(crate) fn query(error: &QueryError) -> Error {
         QueryError::OutOfRange { name, value } => {
             Error::new(Code::QueryRange).with(*name).with(value)
         }
-        QueryError::InlineCount(value) => Error::new(Code::InlineCount).with(value),
-        QueryError::Select => Code::SelectParse.into(),
-        QueryError::Expand => Code::ExpandParse.into(),
-        QueryError::ExpandUnknown(name) => Error::new(Code::ExpandUnknown).with(name),
-        QueryError::ExpandTooMany => Code::ExpandTooMany.into(),
-        QueryError::Filter(error) => filter(error),
-        QueryError::Order(error) => order(error),
+        QueryError::UnknownInlineCount(value) => Error::new(Code::InlineCount).with(value),
+        QueryError::MalformedSelect => Code::SelectParse.into(),
+        QueryError::MalformedExpand => Code::ExpandParse.into(),
+        QueryError::UnknownExpand(name) => Error::new(Code::ExpandUnknown).with(name),
+        QueryError::TooManyExpands => Code::ExpandTooMany.into(),
+        QueryError::InvalidFilter(error) => filter(error),
+        QueryError::InvalidOrder(error) => order(error),
     }
 }
 
 fn filter(error: &FilterError) -> Error {
     match error {
         FilterError::Syntax => Code::FilterParse.into(),
-        FilterError::Operator => Code::FilterOperator.into(),
-        FilterError::Function => Code::FilterFunction.into(),
+        FilterError::UnsupportedOperator => Code::FilterOperator.into(),
+        FilterError::UnsupportedFunction => Code::FilterFunction.into(),
         FilterError::UnknownProperty(name) => Error::new(Code::FilterProperty).with(name),
         FilterError::TypeMismatch(name) => Error::new(Code::FilterType).with(name),
         FilterError::OutOfRange(name) => Error::new(Code::FilterRange).with(name),
-        FilterError::Escape(text) => Error::new(Code::FilterEscape).with(text),
+        FilterError::MalformedEscape(text) => Error::new(Code::FilterEscape).with(text),
         FilterError::PrefixTooLong | FilterError::TooManyPhrases => Code::QueryRefused.into(),
     }
 }
@@ -49,14 +49,14 @@ fn filter(error: &FilterError) -> Error {
 fn order(error: &OrderError) -> Error {
     match error {
         OrderError::Syntax => Code::OrderbyParse.into(),
-        OrderError::NoProperty => Code::FilterParse.into(),
-        OrderError::List(_) => Code::OrderbyList.into(),
+        OrderError::NotAProperty => Code::FilterParse.into(),
+        OrderError::ListProperty(_) => Code::OrderbyList.into(),
     }
 }
 
-pub(crate) fn format(error: FormatChoiceError) -> Error {
+pub(crate) fn format(error: NegotiationError) -> Error {
     match error {
-        FormatChoiceError::Option(value) => Error::new(Code::FormatUnknown).with(value),
-        FormatChoiceError::Accept(value) => Error::new(Code::NotAcceptableOdata).with(value),
+        NegotiationError::UnknownFormat(value) => Error::new(Code::FormatUnknown).with(value),
+        NegotiationError::NotAcceptable(value) => Error::new(Code::NotAcceptableOdata).with(value),
     }
 }

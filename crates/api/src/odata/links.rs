@@ -5,9 +5,9 @@ use personium_model::keys::ControlSet;
 use personium_model::odata::{self, Association, SetRef};
 use personium_odata::body::{LinkBodyError, read_link};
 use personium_odata::json;
-use personium_odata::key::{EntityKey, KeyStyle, KeyText};
+use personium_odata::key::{EntityKey, KeyPredicate, KeyStyle};
 use personium_odata::path::parse_link_uri;
-use personium_odata::query::{Options, Page};
+use personium_odata::query::{Paging, QueryOptions};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
@@ -26,7 +26,7 @@ pub(super) async fn links(
     set: &SetRef,
     key: &EntityKey,
     navigation: &str,
-    target: Option<KeyText>,
+    target: Option<KeyPredicate>,
 ) -> Result<Response> {
     let method = request.method.clone();
     if method == Method::OPTIONS {
@@ -111,9 +111,9 @@ async fn list(
     key: &EntityKey,
 ) -> Result<Response> {
     request.permit_association(association, AccessKind::Read)?;
-    let options = Options::parse(&request.query);
+    let options = QueryOptions::parse(&request.query);
     let limits = read::limits(&request.unit.settings().odata);
-    let page = Page::parse(&options, &limits).map_err(|f| errors::query(&f))?;
+    let page = Paging::parse(&options, &limits).map_err(|f| errors::query(&f))?;
     let source = odata::find(&request.root, &association.source_set, key)
         .await?
         .ok_or(Code::NoSuchEntity)?;
@@ -164,8 +164,8 @@ pub(super) fn target_of(
 fn target_in(request: &ODataRequest, there: &SetRef, bytes: &[u8]) -> Result<EntityKey> {
     let bad = || Error::new(Code::FieldFormat).with("uri");
     let uri = read_link(bytes).map_err(|error| match error {
-        LinkBodyError::Parse => Error::new(Code::JsonParse),
-        LinkBodyError::Uri => bad(),
+        LinkBodyError::Malformed => Error::new(Code::JsonParse),
+        LinkBodyError::InvalidUri => bad(),
     })?;
     let (set, key) = parse_link_uri(&request.base, &uri).map_err(|_| bad())?;
     if set != there.name() {
@@ -178,7 +178,7 @@ async fn remove(
     request: &ODataRequest,
     association: &Association,
     key: &EntityKey,
-    target: &KeyText,
+    target: &KeyPredicate,
 ) -> Result<Response> {
     let permit = request.permit_association(association, AccessKind::Write)?;
     if is_part_of_key(association) {

@@ -2,8 +2,8 @@
 
 use http::{Method, StatusCode};
 use personium_model::odata::RootScope;
-use personium_odata::query::Options;
-use personium_odata::{control, edmx, negotiate, service_doc};
+use personium_odata::query::QueryOptions;
+use personium_odata::{control, edmx, negotiate, service_document};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
@@ -28,14 +28,14 @@ pub(super) fn metadata(request: &ODataRequest) -> Result<Response> {
     if is_options {
         return Ok(preflight::allow("OPTIONS, GET"));
     }
-    let options = Options::parse(&request.query);
+    let options = QueryOptions::parse(&request.query);
     let wants_service_document = match options.get("$format") {
         Some(format) => format == "atomsvc",
-        None => negotiate::lists(request.header("accept"), "application/atomsvc+xml"),
+        None => negotiate::accepts(request.header("accept"), "application/atomsvc+xml"),
     };
     if matches!(request.root.scope(), RootScope::Data(_)) && wants_service_document {
         let root = format!("{}$metadata/", request.base);
-        return Ok(xml(service_doc::atom(control::schema(), &root)));
+        return Ok(xml(service_document::atom(control::schema(), &root)));
     }
     Ok(xml(edmx::document(request.root.edm())))
 }
@@ -46,13 +46,16 @@ pub(super) fn metadata(request: &ODataRequest) -> Result<Response> {
 /// The refusal of the access check; [`Code::FormatUnknown`].
 pub(super) fn service_document(request: &ODataRequest) -> Result<Response> {
     request.permit_description()?;
-    let options = Options::parse(&request.query);
+    let options = QueryOptions::parse(&request.query);
     match options.get("$format") {
-        None => Ok(xml(service_doc::atom(request.root.edm(), &request.base))),
+        None => Ok(xml(service_document::atom(
+            request.root.edm(),
+            &request.base,
+        ))),
         Some(format) if format.eq_ignore_ascii_case("json") => Ok(version_1(response::content(
             StatusCode::OK,
             "text/javascript;charset=utf-8",
-            service_doc::script(request.root.edm()),
+            service_document::script(request.root.edm()),
         ))),
         Some(format) => Err(Error::new(Code::FormatUnknown).with(format)),
     }

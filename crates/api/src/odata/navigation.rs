@@ -6,8 +6,8 @@ use http::Method;
 use personium_model::odata::{self, Association, Creation, NavigationSource};
 use personium_odata::body::{Intent, Route};
 use personium_odata::key::{EntityKey, KeyStyle};
-use personium_odata::negotiate::{self, BodyFormat};
-use personium_odata::query::{ListKind, Options};
+use personium_odata::negotiate::{self, ResponseFormat};
+use personium_odata::query::{ListKind, QueryOptions};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
@@ -43,7 +43,7 @@ async fn list(
 ) -> Result<Response> {
     request.permit_association(association, AccessKind::Read)?;
     let accept = request.header("accept");
-    if !negotiate::accepts_navigation(accept) {
+    if !negotiate::accepts_navigation_response(accept) {
         return Err(Error::new(Code::NotAcceptable).with(accept.unwrap_or_default()));
     }
     let there = &association.target_set;
@@ -52,11 +52,11 @@ async fn list(
         .await?
         .ok_or(Code::NoSuchEntity)?;
     let page = odata::navigate(&request.root, association, &source, &query).await?;
-    let body = read::render_list(request, there, &query, &page, BodyFormat::Json).await?;
-    let options = Options::parse(&request.query);
+    let body = read::render_list(request, there, &query, &page, ResponseFormat::Json).await?;
+    let options = QueryOptions::parse(&request.query);
     Ok(read::list_response(
         body,
-        BodyFormat::Json,
+        ResponseFormat::Json,
         options.get("$callback"),
     ))
 }

@@ -4,12 +4,13 @@ use http::{StatusCode, header};
 use personium_model::odata::{self, Entity, Page, SetRef};
 use personium_model::settings::OdataLimits;
 use personium_odata::atom::AtomWriter;
+use personium_odata::entity_view::{EntityShape, EntityView, ExpandedNavigation};
 use personium_odata::etag::is_not_modified;
-use personium_odata::json::{self, JsonWriter, Shape};
+use personium_odata::json::{self, JsonWriter};
 use personium_odata::key::EntityKey;
-use personium_odata::negotiate::{self, BodyFormat};
+use personium_odata::negotiate::{self, ResponseFormat};
 use personium_odata::query::{
-    EntityQuery, Expand, Limits, ListKind, Options, ParsedListQuery, TypedListQuery,
+    EntityQuery, Expand, ListKind, ParsedListQuery, QueryLimits, QueryOptions, TypedListQuery,
 };
 use personium_types::{Code, Result};
 
@@ -20,14 +21,14 @@ use super::service_authorizer::{AccessKind, ServiceAuthorizer};
 use crate::response::{self, Response, WithHeader};
 
 /// The limits of queries in the form of the query parser.
-pub(super) fn limits(limits: &OdataLimits) -> Limits {
-    Limits {
-        top_default: limits.top_default,
-        top_max: limits.top_max,
-        skip_max: limits.skip_max,
-        expand_top_max: limits.expand_top_max,
-        expand_list_max: limits.expand_list_properties,
-        expand_one_max: limits.expand_retrieve_properties,
+pub(super) fn limits(limits: &OdataLimits) -> QueryLimits {
+    QueryLimits {
+        default_top: limits.top_default,
+        max_top: limits.top_max,
+        max_skip: limits.skip_max,
+        max_top_with_expand: limits.expand_top_max,
+        max_list_expands: limits.expand_list_properties,
+        max_entity_expands: limits.expand_retrieve_properties,
     }
 }
 
@@ -41,7 +42,7 @@ pub(super) fn list_query(
     set: &SetRef,
     kind: ListKind,
 ) -> Result<TypedListQuery> {
-    let options = Options::parse(raw);
+    let options = QueryOptions::parse(raw);
     let limits = limits(&request.unit.settings().odata);
     let parsed = ParsedListQuery::parse(&options, &limits, kind).map_err(|f| errors::query(&f))?;
     parsed
@@ -59,7 +60,7 @@ pub(super) async fn list(request: &ODataRequest, set: &SetRef) -> Result<Respons
     let visible = |entity: &Entity| request.can_see(entity);
     let filtered = matches!(request.authorizer, ServiceAuthorizer::Unit);
     let page = odata::list(&request.root, set, &query, filtered.then_some(&visible)).await?;
-    let options = Options::parse(&request.query);
+    let options = QueryOptions::parse(&request.query);
     let format = negotiate::choose(options.get("$format"), request.header("accept"))
         .map_err(errors::format)?;
     let body = render_list(request, set, &query, &page, format).await?;
@@ -75,11 +76,11 @@ pub(super) async fn render_list(
     set: &SetRef,
     query: &TypedListQuery,
     page: &Page,
-    format: BodyFormat,
+    format: ResponseFormat,
 ) -> Result<String> {
     let max = request.unit.settings().odata.expand_list_max;
     let expanded = expand_all(request, set, &page.entities, &query.expand, max).await?;
-    let entities: Vec<json::Entity<'_>> = page
+    let entities: Vec<EntityView<'_>> = page
         .entities
         .iter()
         .zip(&expanded)
@@ -87,12 +88,14 @@ pub(super) async fn render_list(
         .collect();
     let mut out = String::with_capacity(512 * (entities.len() + 1));
     match format {
-        BodyFormat::Json => JsonWriter::new(request.root.edm(), &request.base, Shape::Read)
-            .select(&query.select)
-            .push_list(&mut out, &entities, page.count),
-        BodyFormat::Atom => {
+        ResponseFormat::Json => {
+            JsonWriter::new(request.root.edm(), &request.base, EntityShape::Read)
+                .select(&query.select)
+                .push_list(&mut out, &entities, page.count)
+        }
+        ResponseFormat::Atom => {
             let now = request.unit.now_ms();
-            out = AtomWriter::new(request.root.edm(), &request.base, Shape::Read, now)
+            out = AtomWriter::new(request.root.edm(), &request.base, EntityShape::Read, now)
                 .select(&query.select)
                 .feed(set.name(), &entities, page.count);
         }
@@ -101,10 +104,14 @@ pub(super) async fn render_list(
 }
 
 /// The response with a list.
-pub(super) fn list_response(body: String, format: BodyFormat, callback: Option<&str>) -> Response {
+pub(super) fn list_response(
+    body: String,
+    format: ResponseFormat,
+    callback: Option<&str>,
+) -> Response {
     version_2(match format {
-        BodyFormat::Json => json_or_script(body, callback),
-        BodyFormat::Atom => {
+        ResponseFormat::Json => json_or_script(body, callback),
+        ResponseFormat::Atom => {
             response::content(StatusCode::OK, "application/atom+xml;charset=utf-8", body)
         }
     })
@@ -115,11 +122,11 @@ pub(super) struct Expanded(Vec<(odata::Association, Vec<Entity>)>);
 
 impl Expanded {
     /// The entities for the writers. `expand` gives the names.
-    pub(super) fn views<'a>(&'a self, expand: &'a Expand) -> Vec<json::Expanded<'a>> {
+    pub(super) fn views<'a>(&'a self, expand: &'a Expand) -> Vec<ExpandedNavigation<'a>> {
         self.0
             .iter()
             .zip(expand.names())
-            .map(|((association, entities), name)| json::Expanded {
+            .map(|((association, entities), name)| ExpandedNavigation {
                 navigation: name,
                 entities: entities
                     .iter()
@@ -142,7 +149,7 @@ pub(super) async fn expand_all(
     max: usize,
 ) -> Result<Vec<Expanded>> {
     let mut out = Vec::with_capacity(entities.len());
-    let mut bytes: usize = entities.iter().map(|e| e.properties.weight()).sum();
+    let mut bytes: usize = entities.iter().map(|e| e.properties.size_bytes()).sum();
     for entity in entities {
         let found = if expand.is_empty() {
             Vec::new()
@@ -155,7 +162,7 @@ pub(super) async fn expand_all(
             odata::expand(&request.root, set, entity, expand.names(), max).await?
         };
         let related = found.iter().flat_map(|(_, entities)| entities);
-        bytes += related.map(|e| e.properties.weight()).sum::<usize>();
+        bytes += related.map(|e| e.properties.size_bytes()).sum::<usize>();
         if bytes > request.unit.settings().odata.answer_max {
             return Err(Code::QueryRefused.into());
         }
@@ -170,7 +177,7 @@ pub(super) async fn expand_all(
 /// The refusal of the request.
 pub(super) async fn get(request: &ODataRequest, set: &SetRef, key: &EntityKey) -> Result<Response> {
     request.permit(set, AccessKind::Read)?;
-    let options = Options::parse(&request.query);
+    let options = QueryOptions::parse(&request.query);
     let format = negotiate::choose(options.get("$format"), request.header("accept"))
         .map_err(errors::format)?;
     let query = EntityQuery::parse(&options, &limits(&request.unit.settings().odata));
@@ -203,7 +210,7 @@ pub(super) async fn render_one(
     set: &SetRef,
     entity: &Entity,
     query: &EntityQuery,
-    format: BodyFormat,
+    format: ResponseFormat,
 ) -> Result<(String, &'static str)> {
     let max = request.unit.settings().odata.expand_retrieve_max;
     let expanded = expand_all(
@@ -221,15 +228,15 @@ pub(super) async fn render_one(
     let entity = entity_view(set, entity, expanded);
     let mut out = String::with_capacity(1024);
     Ok(match format {
-        BodyFormat::Json => {
-            JsonWriter::new(request.root.edm(), &request.base, Shape::Read)
+        ResponseFormat::Json => {
+            JsonWriter::new(request.root.edm(), &request.base, EntityShape::Read)
                 .select(&query.select)
                 .push_single(&mut out, &entity);
             (out, "application/json")
         }
-        BodyFormat::Atom => {
+        ResponseFormat::Atom => {
             let now = request.unit.now_ms();
-            let writer = AtomWriter::new(request.root.edm(), &request.base, Shape::Read, now)
+            let writer = AtomWriter::new(request.root.edm(), &request.base, EntityShape::Read, now)
                 .select(&query.select);
             (writer.entry(&entity), "application/atom+xml")
         }

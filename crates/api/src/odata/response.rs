@@ -2,8 +2,9 @@
 
 use http::{HeaderValue, StatusCode, header};
 use personium_model::odata::{Entity, SetRef};
-use personium_odata::etag::ETag;
+use personium_odata::entity_view::{EntityView, ExpandedNavigation};
 use personium_odata::json;
+use personium_odata::etag::ETag;
 
 use crate::response::{self, Response, WithHeader};
 
@@ -19,9 +20,9 @@ pub(super) fn etag(entity: &Entity) -> ETag {
 pub(super) fn entity_view<'a>(
     set: &'a SetRef,
     entity: &'a Entity,
-    expanded: Vec<json::Expanded<'a>>,
-) -> json::Entity<'a> {
-    json::Entity {
+    expanded: Vec<ExpandedNavigation<'a>>,
+) -> EntityView<'a> {
+    EntityView {
         entity_type: &set.entity_type,
         etag: etag(entity),
         published: entity.stored.published,

@@ -9,11 +9,12 @@ use personium_model::odata::{self, Change, Creation, Entity, SetRef};
 use personium_model::{Identity, Permit};
 use personium_odata::atom::AtomWriter;
 use personium_odata::body::{Intent, Route};
+use personium_odata::entity_view::EntityShape;
 use personium_odata::etag::IfMatch;
-use personium_odata::json::{self, JsonWriter, Shape};
+use personium_odata::json::{self, JsonWriter};
 use personium_odata::key::{EntityKey, KeyStyle};
-use personium_odata::negotiate::{self, BodyFormat};
-use personium_odata::query::Options;
+use personium_odata::negotiate::{self, ResponseFormat};
+use personium_odata::query::QueryOptions;
 use personium_types::{Code, Result};
 
 use super::credential::hash_credential;
@@ -74,7 +75,7 @@ pub(crate) fn created(
     entity: &Entity,
     location: KeyStyle,
 ) -> Result<Response> {
-    let options = Options::parse(&request.query);
+    let options = QueryOptions::parse(&request.query);
     let format = negotiate::choose_for_created(options.get("$format")).map_err(errors::format)?;
     let url = json::entity_url(
         &request.base,
@@ -85,14 +86,14 @@ pub(crate) fn created(
     let entity_shown = entity_view(set, entity, Vec::new());
     let mut out = String::with_capacity(1024);
     let media_type = match format {
-        BodyFormat::Json => {
-            JsonWriter::new(request.root.edm(), &request.base, Shape::Created)
+        ResponseFormat::Json => {
+            JsonWriter::new(request.root.edm(), &request.base, EntityShape::Created)
                 .push_single(&mut out, &entity_shown);
             "application/json"
         }
-        BodyFormat::Atom => {
+        ResponseFormat::Atom => {
             let now = request.unit.now_ms();
-            out = AtomWriter::new(request.root.edm(), &request.base, Shape::Created, now)
+            out = AtomWriter::new(request.root.edm(), &request.base, EntityShape::Created, now)
                 .entry(&entity_shown);
             "application/atom+xml"
         }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::acl::{self, Ace, AclLevel, Principal};
 use crate::reference::resolve;
-use personium_xml::{Element, Limits};
+use personium_xml::{Element, XmlLimits};
 
 fn plain(href: &str) -> ResponseProps<'_> {
     ResponseProps {
@@ -25,7 +25,7 @@ fn answer(responses: &[ResponseProps<'_>]) -> String {
         answer.response(&mut out, response);
     }
     answer.finish(&mut out);
-    Element::parse(out.as_bytes(), &Limits::REQUEST).unwrap();
+    Element::parse(out.as_bytes(), &XmlLimits::REQUEST).unwrap();
     out
 }
 
@@ -39,7 +39,7 @@ fn answer_with(response: &ResponseProps<'_>, aces: &[AceView<'_>], dead: &[&str]
     }
     open.finish(&mut out, dead.iter().copied());
     answer.finish(&mut out);
-    Element::parse(out.as_bytes(), &Limits::REQUEST).unwrap();
+    Element::parse(out.as_bytes(), &XmlLimits::REQUEST).unwrap();
     out
 }
 
@@ -137,7 +137,7 @@ fn each_kind_shows_its_resource_type() {
 #[test]
 fn responses_follow_one_another() {
     let printed = answer(&[plain("http://h/1"), plain("http://h/2")]);
-    let root = Element::parse(printed.as_bytes(), &Limits::REQUEST).unwrap();
+    let root = Element::parse(printed.as_bytes(), &XmlLimits::REQUEST).unwrap();
     let hrefs: Vec<String> = root
         .elements()
         .flat_map(|response| response.elements_named(DAV_NS, "href").map(Element::text))
@@ -220,12 +220,12 @@ proptest! {
         let base = base.replace('"', "'");
         let acl = AclView { base: &base, schema_authz: level };
         let printed = answer_with(&ResponseProps { acl: Some(acl), ..plain("http://h/x") }, &aces, &[]);
-        let root = Element::parse(printed.as_bytes(), &Limits::REQUEST).unwrap();
+        let root = Element::parse(printed.as_bytes(), &XmlLimits::REQUEST).unwrap();
         let response = root.elements().next().unwrap();
         let prop = response.elements().nth(1).unwrap().elements().next().unwrap();
         let list = prop.elements_named(DAV_NS, "acl").next().unwrap().to_xml();
 
-        let read = acl::parse(list.as_bytes(), AclLevel::Cell, "", &Limits::REQUEST).unwrap();
+        let read = acl::parse(list.as_bytes(), AclLevel::Cell, "", &XmlLimits::REQUEST).unwrap();
         let mut expected = Vec::new();
         for (href, privileges, _) in &entries {
             let ace = Ace {
@@ -245,7 +245,7 @@ proptest! {
     #[test]
     fn any_text_of_a_resource_stays_text(href in "\\PC{0,12}", content_type in "\\PC{0,12}") {
         let printed = answer(&[ResponseProps { content_type: Some(&content_type), ..plain(&href) }]);
-        let root = Element::parse(printed.as_bytes(), &Limits::REQUEST).unwrap();
+        let root = Element::parse(printed.as_bytes(), &XmlLimits::REQUEST).unwrap();
         let response = root.elements().next().unwrap();
         prop_assert_eq!(response.elements().next().unwrap().text(), href);
         let prop = response.elements().nth(1).unwrap().elements().next().unwrap();

@@ -21,7 +21,7 @@ fn read(scheme: &str, responses: &[String]) -> Result<Vec<Described>, RootPropsE
         "<multistatus xmlns='DAV:' xmlns:p='urn:x-personium:xmlns'>{}</multistatus>",
         responses.concat()
     );
-    parse(body.as_bytes(), scheme, ROLES, &Limits::REQUEST)
+    parse(body.as_bytes(), scheme, ROLES, &XmlLimits::REQUEST)
 }
 
 fn rule(responses: &[String]) -> Option<Rule> {
@@ -216,7 +216,7 @@ fn other_documents_are_refused() {
             body.as_bytes(),
             "personium-localbox:",
             ROLES,
-            &Limits::REQUEST,
+            &XmlLimits::REQUEST,
         )
     };
     assert_eq!(read("<multistatus/>"), Err(RootPropsError::WrongRoot));

@@ -7,7 +7,7 @@ use personium_dav::multistatus::ResourceKind;
 use personium_dav::proppatch::PropPatch;
 use personium_dav::rootprops::{self, Described, RootPropsError};
 use personium_types::Result;
-use personium_xml::Limits;
+use personium_xml::XmlLimits;
 
 use super::Installer;
 use super::failure::{At, Failure, Fault, Outcome};
@@ -60,7 +60,8 @@ impl Installer {
         } else {
             "personium-localbox:"
         };
-        let parse = move |bytes: Vec<u8>| rootprops::parse(&bytes, scheme, &base, &Limits::ENTRY);
+        let parse =
+            move |bytes: Vec<u8>| rootprops::parse(&bytes, scheme, &base, &XmlLimits::ENTRY);
         let parsed = self.package.read_as(entry, parse).await?;
         parsed.map_err(|fault| match &fault {
             RootPropsError::Broken { rule, .. } => {

@@ -1,7 +1,7 @@
 //! The control objects of an archive: relations, roles, external roles, rules, and links between them.
 
 use personium_archive::json::{self, ExtRole, JsonError, Link, LinkEnd, Relation, Role, Rule};
-use personium_odata::key::{EntityKey, KeyText};
+use personium_odata::key::{EntityKey, KeyPredicate};
 use personium_types::{Code, Error, Result};
 use serde_json::{Value, json};
 
@@ -158,7 +158,7 @@ fn key(set: &SetRef, end: &LinkEnd, box_name: &str) -> Result<EntityKey> {
         .iter()
         .map(|(name, value)| (name.clone(), Some(value.clone())));
     let of_box = (of_box.to_owned(), Some(box_name.to_owned()));
-    let parts = KeyText::Named(named.chain([of_box]).collect());
+    let parts = KeyPredicate::Named(named.chain([of_box]).collect());
     let key = parts.resolve(&set.entity_type);
     key.map_err(|_| Code::KeyParse.into())
 }

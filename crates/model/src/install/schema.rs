@@ -98,8 +98,8 @@ impl Installer {
 
 fn refused(entry: &Entry, fault: &EdmxError) -> Failure {
     let kind = match fault {
-        EdmxError::NotXml(_) => Fault::Syntax,
-        EdmxError::Definition(_) => Fault::Definition,
+        EdmxError::InvalidXml(_) => Fault::Syntax,
+        EdmxError::InvalidDefinition(_) => Fault::Definition,
     };
     Failure::new(kind, entry.name(), fault)
 }

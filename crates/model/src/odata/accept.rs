@@ -1,6 +1,6 @@
 //! Validation of bodies with what the unit knows: time, ids, complex types, the unit's URL.
 
-use personium_odata::body::{self, Accepted, BodyError, Intent, Route, Setting};
+use personium_odata::body::{self, BodyContext, BodyError, Intent, Route, ValidatedBody};
 use personium_odata::edm::EntityType;
 use personium_odata::value::Properties;
 use personium_types::{Code, Error, NodeId, Result};
@@ -18,7 +18,7 @@ pub async fn accept(
     bytes: &[u8],
     intent: Intent,
     route: Route,
-) -> Result<Accepted> {
+) -> Result<ValidatedBody> {
     accept_type(root, &set.entity_type, bytes, intent, route).await
 }
 
@@ -32,10 +32,10 @@ pub(super) async fn accept_type(
     bytes: &[u8],
     intent: Intent,
     route: Route,
-) -> Result<Accepted> {
+) -> Result<ValidatedBody> {
     let complex = complex_types(root).await?;
     with_setting(root, route, &complex, |setting| {
-        body::accept(bytes, root.edm(), entity_type, intent, setting)
+        body::validate(bytes, root.edm(), entity_type, intent, setting)
     })
     .map_err(body_error)
 }
@@ -71,7 +71,7 @@ fn with_setting<T>(
     root: &ServiceRoot,
     route: Route,
     complex: &[String],
-    run: impl FnOnce(&mut Setting<'_>) -> Result<T, BodyError>,
+    run: impl FnOnce(&mut BodyContext<'_>) -> Result<T, BodyError>,
 ) -> Result<T, BodyError> {
     let unit_url = root.unit().urls().unit();
     let types: Vec<&str> = root
@@ -85,14 +85,14 @@ fn with_setting<T>(
     let now = root.unit().now_ms();
     let mut new_id = || NodeId::at(now).to_string();
     let has = |name: &str| complex.iter().any(|c| c == name);
-    run(&mut Setting {
+    run(&mut BodyContext {
         now,
         new_id: &mut new_id,
         account_types: &types,
         unit_url: Some(&unit_url),
         has_complex_type: &has,
         route,
-        undeclared_max: root.unit().settings().odata.properties_max,
+        max_undeclared: root.unit().settings().odata.properties_max,
     })
 }
 
@@ -100,12 +100,12 @@ fn with_setting<T>(
 #[must_use]
 pub fn body_error(fault: BodyError) -> Error {
     match fault {
-        BodyError::Parse => Code::JsonParse.into(),
+        BodyError::Malformed => Code::JsonParse.into(),
         BodyError::Forbidden(member) => Error::new(Code::FieldUnknown).with(member),
-        BodyError::Value(member) => Error::new(Code::FieldFormat).with(member),
+        BodyError::InvalidValue(member) => Error::new(Code::FieldFormat).with(member),
         BodyError::Required(member) => Error::new(Code::FieldRequired).with(member),
-        BodyError::CellUrl(member) => Error::new(Code::CellUrlFormat).with(member),
-        BodyError::SchemaUri(member) => Error::new(Code::SchemaUriFormat).with(member),
-        BodyError::TooMany => Code::PropertyLimit.into(),
+        BodyError::InvalidCellUrl(member) => Error::new(Code::CellUrlFormat).with(member),
+        BodyError::InvalidSchemaUri(member) => Error::new(Code::SchemaUriFormat).with(member),
+        BodyError::TooManyUndeclared => Code::PropertyLimit.into(),
     }
 }

@@ -81,8 +81,8 @@ impl ServiceRoot {
                 .is_some_and(|(parent, _)| Some(parent) == other.control)
         };
         Some(Association {
-            target_cardinality: side(property.to),
-            source_cardinality: side(property.from),
+            target_cardinality: side(property.to_multiplicity),
+            source_cardinality: side(property.from_multiplicity),
             target_in_source_key: is_parent(here, &there),
             source_in_target_key: is_parent(&there, here),
             target_tag: tags.0,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use personium_odata::body::{Accepted, NewProperty};
+use personium_odata::body::{NewProperty, ValidatedBody};
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::key::EntityKey;
 use personium_odata::value::{Properties, Value};
@@ -27,7 +27,7 @@ pub struct Creation {
     /// The set.
     pub set: SetRef,
     /// The validated body.
-    pub accepted: Accepted,
+    pub accepted: ValidatedBody,
     /// What clients never see: hashed credentials, the owner of a cell.
     pub hidden: BTreeMap<String, String>,
     /// The entity to link it to, if it is created through a navigation property.

@@ -3,7 +3,7 @@
 //! An index key is set, property, class, value, time of change, id. So entities with one value lie together in the
 //! order of their change, which serves `p eq v` with `$orderby=__updated` from one range.
 
-use personium_odata::edm::{Origin, Property};
+use personium_odata::edm::{Property, PropertyOrigin};
 use personium_odata::value::Value;
 use personium_store::{Key, KeyBuilder};
 
@@ -22,9 +22,9 @@ const CLASS_TEXT: u8 = 4;
 /// Whether entities are found by this property through an index.
 pub(super) fn is_indexed(set: &SetRef, property: &Property) -> bool {
     set.type_id.is_some()
-        && property.kind.simple().is_some()
+        && property.value_type.simple().is_some()
         && !property.is_list()
-        && (property.is_stamp() || property.origin == Origin::Declared)
+        && (property.is_timestamp() || property.origin == PropertyOrigin::Declared)
 }
 
 /// All index keys of an entity.

@@ -71,7 +71,7 @@ pub async fn list(
 }
 
 fn check_window(root: &ServiceRoot, query: &ListQuery) -> Result<()> {
-    let window = u64::from(query.page.skip) + u64::from(query.page.top);
+    let window = u64::from(query.paging.skip) + u64::from(query.paging.top);
     if window > root.unit.settings().odata.window_max {
         Err(Code::QueryRefused.into())
     } else {
@@ -89,7 +89,7 @@ async fn known_count(
     if let Some(range) = &plan.count {
         return Ok(Some(root.records.count(range).await?));
     }
-    if query.filter.is_none() && query.text.is_none() {
+    if query.filter.is_none() && query.full_text.is_none() {
         let count = root.records.counter(&keys::entity_count(&set.key)).await?;
         return Ok(Some(u64::try_from(count).unwrap_or(0)));
     }

@@ -10,7 +10,7 @@ pub use sending::{DeliveryResult, MAX_RECIPIENTS, OutgoingMessage, prepare, stor
 
 use std::collections::BTreeMap;
 
-use personium_odata::body::Accepted;
+use personium_odata::body::ValidatedBody;
 use personium_odata::value::Properties;
 use personium_types::{Code, Result};
 
@@ -33,7 +33,7 @@ async fn find_box_of(root: &ServiceRoot, schema: &str) -> Result<Option<String>>
 fn creation(set: &SetRef, properties: Properties) -> Creation {
     Creation {
         set: set.clone(),
-        accepted: Accepted {
+        accepted: ValidatedBody {
             properties,
             new_properties: Vec::new(),
         },

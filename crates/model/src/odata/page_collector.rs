@@ -42,8 +42,8 @@ impl<'q> PageCollector<'q> {
             kept: Vec::new(),
             bytes: 0,
             bytes_max: root.unit.settings().odata.answer_max,
-            skip: query.page.skip as usize,
-            top: query.page.top as usize,
+            skip: query.paging.skip as usize,
+            top: query.paging.top as usize,
         }
     }
 
@@ -87,7 +87,7 @@ impl<'q> PageCollector<'q> {
     }
 
     fn keep(&mut self, entity: Entity) {
-        self.bytes += entity.properties.weight();
+        self.bytes += entity.properties.size_bytes();
         self.kept.push(entity);
     }
 
@@ -101,7 +101,7 @@ impl<'q> PageCollector<'q> {
                 .is_none_or(|filter| filter.matches(&get))
             && self
                 .query
-                .text
+                .full_text
                 .as_ref()
                 .is_none_or(|text| text.matches(|| searchable(entity)))
     }
@@ -143,5 +143,5 @@ fn searchable(entity: &Entity) -> impl Iterator<Item = &Value> {
 
 /// Bytes of the values of entities.
 pub(super) fn size_bytes(entities: &[Entity]) -> usize {
-    entities.iter().map(|e| e.properties.weight()).sum()
+    entities.iter().map(|e| e.properties.size_bytes()).sum()
 }

@@ -87,7 +87,7 @@ impl PendingEntity {
     /// 413 if the entity is larger than one may be.
     pub fn write(self, root: &ServiceRoot, batch: &mut Batch) -> Result<Entity> {
         let max = root.unit.settings().odata.entity_max;
-        if self.has_new_properties && self.entity.properties.weight() > max {
+        if self.has_new_properties && self.entity.properties.size_bytes() > max {
             return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
         }
         let key = keys::entity(&self.set.key, &self.entity.id);

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use personium_odata::edm::{ID, UPDATED};
-use personium_odata::filter::{Op, Range, Term, Test};
+use personium_odata::filter::{CompareOp, Condition, PropertyRange, ValueRange};
 use personium_odata::order;
 use personium_odata::query::TypedListQuery;
 use personium_odata::value::Value;
@@ -53,7 +53,11 @@ pub(super) struct QueryPlan {
 /// One value of an indexed property with the order of change, or no order, is a single range; so is any order by
 /// one indexed property, and any range of one without order. Everything else reads more and sorts.
 pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> QueryPlan {
-    let terms = query.filter.as_ref().map(|f| f.terms()).unwrap_or_default();
+    let terms = query
+        .filter
+        .as_ref()
+        .map(|f| f.necessary_ranges())
+        .unwrap_or_default();
     let order = query.order.terms();
     if let Some(id) = terms
         .iter()
@@ -122,24 +126,24 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> QueryPlan {
     }
 }
 
-fn direction(direction: order::Direction) -> Direction {
+fn direction(direction: order::SortDirection) -> Direction {
     match direction {
-        order::Direction::Ascending => Direction::Up,
-        order::Direction::Descending => Direction::Down,
+        order::SortDirection::Ascending => Direction::Up,
+        order::SortDirection::Descending => Direction::Down,
     }
 }
 
-fn equal_id(term: &Term) -> Option<String> {
+fn equal_id(term: &PropertyRange) -> Option<String> {
     match &term.range {
-        Range::Equal(Value::String(id)) if &*term.property.name == ID => Some(id.clone()),
+        ValueRange::Equal(Value::String(id)) if &*term.property.name == ID => Some(id.clone()),
         _ => None,
     }
 }
 
-fn is_long_equal(terms: &[Term]) -> bool {
-    terms
-        .iter()
-        .any(|t| matches!(&t.range, Range::Equal(Value::String(text)) if index::is_shortened(text)))
+fn is_long_equal(terms: &[PropertyRange]) -> bool {
+    terms.iter().any(
+        |t| matches!(&t.range, ValueRange::Equal(Value::String(text)) if index::is_shortened(text)),
+    )
 }
 
 fn index_prefix(set: &SetRef, name: &str) -> Option<Key> {
@@ -151,8 +155,8 @@ fn index_prefix(set: &SetRef, name: &str) -> Option<Key> {
     Some(keys::index(&set.key, property.stored_name()).build())
 }
 
-fn equal_range(set: &SetRef, term: &Term) -> Option<(KeyRange, usize)> {
-    let Range::Equal(value) = &term.range else {
+fn equal_range(set: &SetRef, term: &PropertyRange) -> Option<(KeyRange, usize)> {
+    let ValueRange::Equal(value) = &term.range else {
         return None;
     };
     let prefix = index_prefix(set, &term.property.name)?.as_bytes().len();
@@ -161,15 +165,17 @@ fn equal_range(set: &SetRef, term: &Term) -> Option<(KeyRange, usize)> {
     Some((KeyRange::prefix(&key), prefix))
 }
 
-fn open_range(set: &SetRef, term: &Term) -> Option<(KeyRange, usize)> {
+fn open_range(set: &SetRef, term: &PropertyRange) -> Option<(KeyRange, usize)> {
     let all = index_prefix(set, &term.property.name)?;
     let prefix = all.as_bytes().len();
     let property = set.entity_type.properties.get(&term.property.name)?;
     let start = || keys::index(&set.key, property.stored_name());
     let whole = KeyRange::prefix(&all);
     let range = match &term.range {
-        Range::Prefix(text) => KeyRange::prefix(&index::with_text_prefix(start(), text).build()),
-        Range::Between(low, high) => {
+        ValueRange::Prefix(text) => {
+            KeyRange::prefix(&index::with_text_prefix(start(), text).build())
+        }
+        ValueRange::Between(low, high) => {
             // Bounds are taken inclusively: the filter decides about the edges.
             let low = match low {
                 Bound::Included(v) | Bound::Excluded(v) => index::with_value(start(), v)?.build(),
@@ -184,7 +190,7 @@ fn open_range(set: &SetRef, term: &Term) -> Option<(KeyRange, usize)> {
                 end: high,
             }
         }
-        Range::Null | Range::Equal(_) => return None,
+        ValueRange::Null | ValueRange::Equal(_) => return None,
     };
     Some((range, prefix))
 }

@@ -1,7 +1,7 @@
 //! What is special about the schema sets of OData collections.
 
 use personium_odata::body::Intent;
-use personium_odata::edm::{Kind, PropertyList, Schema};
+use personium_odata::edm::{PropertyList, Schema, ValueType};
 use personium_odata::value::{Properties, Value};
 use personium_store::{Batch, Expect};
 use personium_types::{Code, Error, NodeId, Result};
@@ -365,16 +365,18 @@ async fn types_using(
 }
 
 fn uses(schema: &Schema, properties: &PropertyList, complex: &str, depth: usize) -> bool {
-    properties.iter().any(|property| match &property.kind {
-        Kind::Simple(_) => false,
-        Kind::Complex(name) => {
-            **name == *complex
-                || (depth < 16
-                    && schema
-                        .complex_type(name)
-                        .is_some_and(|c| uses(schema, &c.properties, complex, depth + 1)))
-        }
-    })
+    properties
+        .iter()
+        .any(|property| match &property.value_type {
+            ValueType::Simple(_) => false,
+            ValueType::Complex(name) => {
+                **name == *complex
+                    || (depth < 16
+                        && schema
+                            .complex_type(name)
+                            .is_some_and(|c| uses(schema, &c.properties, complex, depth + 1)))
+            }
+        })
 }
 
 /// Refuses a dynamic property beyond the limit.
@@ -469,9 +471,9 @@ impl PropertyCount {
             .flatten()
             .filter(|p| !p.name.starts_with('_'))
         {
-            match &property.kind {
-                Kind::Simple(_) => simple += 1,
-                Kind::Complex(type_name) => complex.push(type_name),
+            match &property.value_type {
+                ValueType::Simple(_) => simple += 1,
+                ValueType::Complex(type_name) => complex.push(type_name),
             }
         }
         if is_owner {
@@ -538,7 +540,7 @@ fn check_unused(
         own.map_or(0, |c| {
             c.properties
                 .iter()
-                .filter(|p| matches!(p.kind, Kind::Complex(_)) == complex)
+                .filter(|p| matches!(p.value_type, ValueType::Complex(_)) == complex)
                 .count()
         })
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use personium_odata::body::{Accepted, Intent};
+use personium_odata::body::{Intent, ValidatedBody};
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::etag::{ETag, IfMatch};
 use personium_odata::key::EntityKey;
@@ -24,7 +24,7 @@ use crate::unit::Invalidation;
 #[derive(Debug, Clone)]
 pub struct Change {
     /// The validated body.
-    pub accepted: Accepted,
+    pub accepted: ValidatedBody,
     /// Whether the body is the whole entity or only what changes.
     pub intent: Intent,
     /// Hidden values to set; others are kept.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use personium_odata::control::USER_NAMESPACE;
 use personium_odata::edm::{
-    ComplexType, EntityType, Kind, Multiplicity, Origin, Property, PropertyList, Schema, SimpleType,
+    ComplexType, EntityType, Multiplicity, NewAssociationEnd, Property, PropertyList,
+    PropertyOrigin, Schema, SimpleType, ValueType,
 };
 use personium_odata::value::Value;
 use personium_store::Stamp;
@@ -138,7 +139,7 @@ pub(super) fn property(e: &StoredEntity) -> Option<Property> {
     let mut out = match SimpleType::from_name(&kind) {
         Some(simple) => Property::new(name, simple),
         None => Property {
-            kind: Kind::Complex(kind.into()),
+            value_type: ValueType::Complex(kind.into()),
             ..Property::new(name, SimpleType::String)
         },
     };
@@ -150,9 +151,9 @@ pub(super) fn property(e: &StoredEntity) -> Option<Property> {
     out.alias = e.hidden.get(STORED_NAME).map(|alias| alias.as_str().into());
     let dynamic = matches!(e.doc.get("IsDeclared"), Some(Value::Bool(false)));
     out.origin = if dynamic {
-        Origin::Dynamic
+        PropertyOrigin::Dynamic
     } else {
-        Origin::Declared
+        PropertyOrigin::Declared
     };
     Some(out)
 }
@@ -194,10 +195,10 @@ fn relate(
         let name = format!("{}-{}-assoc", a.0, b.0);
         let (role_a, role_b) = (format!("{}:{}", a.0, a.1), format!("{}:{}", b.0, b.1));
         let (nav_a, nav_b) = (format!("_{}", b.0), format!("_{}", a.0));
-        edm.relate_as(
+        edm.add_named_association(
             &name,
-            (&role_a, (&a.0, a.2, &nav_a)),
-            (&role_b, (&b.0, b.2, &nav_b)),
+            NewAssociationEnd::new(&a.0, a.2, &nav_a).with_role(&role_a),
+            NewAssociationEnd::new(&b.0, b.2, &nav_b).with_role(&role_b),
         );
         let tag = |id: &str| by_id.get(id)?.hidden.get(ASSOCIATION_TAG);
         // Ends that were linked before there were tags go by the smaller of their ids.

@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::{BatchError, BatchLimits, Changeset, Method, Part, Target, find_header};
-use crate::query::Options;
+use super::{BatchError, BatchLimits, BatchMethod, BatchPart, BatchTarget, Changeset, find_header};
+use crate::query::QueryOptions;
 
 /// Reads a batch whose `Content-Type` header is given. Lines end with LF or CRLF.
 ///
@@ -13,12 +13,12 @@ pub fn parse<'a>(
     content_type: &'a str,
     body: &'a [u8],
     limits: &BatchLimits,
-) -> Result<Vec<Part<'a>>, BatchError> {
-    let boundary = boundary_of(content_type).ok_or(BatchError::ContentType)?;
-    let text = std::str::from_utf8(body).map_err(|_| BatchError::Framing)?;
+) -> Result<Vec<BatchPart<'a>>, BatchError> {
+    let boundary = boundary_of(content_type).ok_or(BatchError::UnsupportedContentType)?;
+    let text = std::str::from_utf8(body).map_err(|_| BatchError::MalformedFraming)?;
     let sections = split(text, boundary)?;
     if sections.leading || sections.parts.is_empty() {
-        return Err(BatchError::Framing);
+        return Err(BatchError::MalformedFraming);
     }
     let mut parts = Vec::new();
     let mut changesets = 0;
@@ -46,19 +46,19 @@ pub fn parse<'a>(
     Ok(parts)
 }
 
-fn check_sums(parts: &[Part<'_>], limits: &BatchLimits) -> Result<(), BatchError> {
-    if parts.len() > limits.parts {
+fn check_sums(parts: &[BatchPart<'_>], limits: &BatchLimits) -> Result<(), BatchError> {
+    if parts.len() > limits.max_parts {
         return Err(BatchError::TooManyParts(parts.len()));
     }
     let tops = parts
         .iter()
-        .filter(|part| part.method == Method::Get)
+        .filter(|part| part.method == BatchMethod::Get)
         .filter_map(|part| {
-            let top: u32 = Options::parse(part.query).get("$top")?.parse().ok()?;
-            (top <= limits.top_sum).then_some(u64::from(top))
+            let top: u32 = QueryOptions::parse(part.query).get("$top")?.parse().ok()?;
+            (top <= limits.max_top_sum).then_some(u64::from(top))
         });
-    if tops.sum::<u64>() > u64::from(limits.top_sum) {
-        Err(BatchError::TopSum)
+    if tops.sum::<u64>() > u64::from(limits.max_top_sum) {
+        Err(BatchError::TopSumTooLarge)
     } else {
         Ok(())
     }
@@ -121,12 +121,12 @@ fn split<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchError> 
             return if closed {
                 Ok(sections)
             } else {
-                Err(BatchError::Framing)
+                Err(BatchError::MalformedFraming)
             };
         }
         start = Some(at);
     }
-    Err(BatchError::Framing)
+    Err(BatchError::MalformedFraming)
 }
 
 /// The line end before a delimiter belongs to the delimiter.
@@ -164,28 +164,32 @@ enum PartKind<'a> {
 }
 
 fn part_kind<'a>(headers: &[(&'a str, &'a str)]) -> Result<PartKind<'a>, BatchError> {
-    let content_type = find_header(headers, "Content-Type").ok_or(BatchError::ContentType)?;
+    let content_type =
+        find_header(headers, "Content-Type").ok_or(BatchError::UnsupportedContentType)?;
     let media_type = content_type.split(';').next().unwrap_or("").trim();
     if media_type.eq_ignore_ascii_case("application/http") {
         return Ok(PartKind::Request);
     }
     boundary_of(content_type)
         .map(PartKind::Changeset)
-        .ok_or(BatchError::ContentType)
+        .ok_or(BatchError::UnsupportedContentType)
 }
 
-fn request<'a>(content: &'a str, changeset: Option<Changeset<'a>>) -> Result<Part<'a>, BatchError> {
+fn request<'a>(
+    content: &'a str,
+    changeset: Option<Changeset<'a>>,
+) -> Result<BatchPart<'a>, BatchError> {
     let content = content.trim_start_matches(['\r', '\n']);
     let (line, rest) = take_line(content);
     let mut words = line.split(' ').filter(|word| !word.is_empty());
     let method = match words.next().unwrap_or("") {
-        "GET" => Method::Get,
-        "POST" => Method::Post,
-        "PUT" => Method::Put,
-        "DELETE" => Method::Delete,
-        other => return Err(BatchError::Method(other.to_owned())),
+        "GET" => BatchMethod::Get,
+        "POST" => BatchMethod::Post,
+        "PUT" => BatchMethod::Put,
+        "DELETE" => BatchMethod::Delete,
+        other => return Err(BatchError::UnsupportedMethod(other.to_owned())),
     };
-    let bad_path = || BatchError::Path(line.to_owned());
+    let bad_path = || BatchError::MalformedRequestLine(line.to_owned());
     let address = words.next().ok_or_else(bad_path)?;
     let (path, query) = match address.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -193,17 +197,19 @@ fn request<'a>(content: &'a str, changeset: Option<Changeset<'a>>) -> Result<Par
     };
     let target = target(path).ok_or_else(bad_path)?;
     let fits = match (&target, method) {
-        (Target::Set(_), Method::Get | Method::Post) => true,
-        (Target::Set(_), _) => false,
-        (Target::Entity { .. }, method) => method != Method::Post,
-        (Target::Navigation { target: None, .. }, Method::Put | Method::Delete) => false,
-        (Target::Navigation { .. } | Target::Links { .. }, _) => query.is_none(),
+        (BatchTarget::Set(_), BatchMethod::Get | BatchMethod::Post) => true,
+        (BatchTarget::Set(_), _) => false,
+        (BatchTarget::Entity { .. }, method) => method != BatchMethod::Post,
+        (BatchTarget::Navigation { target: None, .. }, BatchMethod::Put | BatchMethod::Delete) => {
+            false
+        }
+        (BatchTarget::Navigation { .. } | BatchTarget::Links { .. }, _) => query.is_none(),
     };
-    if !fits || (query.is_some() && method != Method::Get) {
+    if !fits || (query.is_some() && method != BatchMethod::Get) {
         return Err(bad_path());
     }
     let (headers, body) = split_headers(rest);
-    Ok(Part {
+    Ok(BatchPart {
         method,
         target,
         query: query.unwrap_or(""),
@@ -213,9 +219,9 @@ fn request<'a>(content: &'a str, changeset: Option<Changeset<'a>>) -> Result<Par
     })
 }
 
-fn target(path: &str) -> Option<Target> {
+fn target(path: &str) -> Option<BatchTarget> {
     let Some(at) = path.find('(') else {
-        return is_name(path).then(|| Target::Set(path.to_owned()));
+        return is_name(path).then(|| BatchTarget::Set(path.to_owned()));
     };
     let (set, rest) = path.split_at_checked(at)?;
     let (id, rest) = take_key(rest)?;
@@ -224,13 +230,13 @@ fn target(path: &str) -> Option<Target> {
     }
     let set = set.to_owned();
     if rest.is_empty() {
-        return Some(Target::Entity { set, id });
+        return Some(BatchTarget::Entity { set, id });
     }
     let rest = rest.strip_prefix('/')?;
     match rest.strip_prefix("$links/") {
         Some(rest) => {
             let (navigation, target) = navigation(rest)?;
-            Some(Target::Links {
+            Some(BatchTarget::Links {
                 set,
                 id,
                 navigation,
@@ -239,7 +245,7 @@ fn target(path: &str) -> Option<Target> {
         }
         None => {
             let (navigation, target) = navigation(rest)?;
-            Some(Target::Navigation {
+            Some(BatchTarget::Navigation {
                 set,
                 id,
                 navigation,

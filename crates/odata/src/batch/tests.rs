@@ -4,7 +4,7 @@ use super::*;
 
 const TYPE: &str = "multipart/mixed; boundary=B";
 
-fn read(body: &str) -> Result<Vec<Part<'_>>, BatchError> {
+fn read(body: &str) -> Result<Vec<BatchPart<'_>>, BatchError> {
     parse(TYPE, body.as_bytes(), &BatchLimits::default())
 }
 
@@ -33,13 +33,13 @@ fn parts_and_changesets_are_read() {
         assert_eq!(parts.len(), 4);
         assert_eq!(
             (&parts[0].target, parts[0].query),
-            (&Target::Set("Set".into()), "$top=3")
+            (&BatchTarget::Set("Set".into()), "$top=3")
         );
         assert_eq!(parts[0].changeset, None);
         let (set, navigation) = (String::from("Set"), String::from("_Nav"));
         assert_eq!(
             parts[1].target,
-            Target::Navigation {
+            BatchTarget::Navigation {
                 set: set.clone(),
                 id: "a/b".into(),
                 navigation: navigation.clone(),
@@ -50,7 +50,7 @@ fn parts_and_changesets_are_read() {
         assert_eq!(parts[2].header("if-match"), Some("*"));
         assert_eq!(
             parts[3].target,
-            Target::Links {
+            BatchTarget::Links {
                 set,
                 id: "a".into(),
                 navigation,
@@ -76,7 +76,7 @@ fn framing_faults() {
         "--X\n--X--",
         "--B\nContent-Type: application/http\n\nGET Set\n--B--x",
     ] {
-        assert_eq!(read(bad), Err(BatchError::Framing), "{bad}");
+        assert_eq!(read(bad), Err(BatchError::MalformedFraming), "{bad}");
     }
     let (fine, _) = (one("GET Set"), ());
     for content_type in [
@@ -88,7 +88,7 @@ fn framing_faults() {
     ] {
         assert_eq!(
             parse(content_type, fine.as_bytes(), &BatchLimits::default()),
-            Err(BatchError::ContentType),
+            Err(BatchError::UnsupportedContentType),
             "{content_type}"
         );
     }
@@ -106,7 +106,11 @@ fn framing_faults() {
         "Content-Type: multipart/mixed\n",
     ] {
         let text = format!("--B\n{header}\nGET Set\n\n--B--");
-        assert_eq!(read(&text), Err(BatchError::ContentType), "{header}");
+        assert_eq!(
+            read(&text),
+            Err(BatchError::UnsupportedContentType),
+            "{header}"
+        );
     }
     let nested = "--B\nContent-Type: multipart/mixed; boundary=C\n\n--C\nContent-Type: multipart/mixed; boundary=D\n\n--D--\n--C--\n--B--";
     assert_eq!(read(nested), Err(BatchError::NestedChangeset));
@@ -117,7 +121,7 @@ fn request_lines() {
     for method in ["MERGE", "PATCH", "HEAD", "get", ""] {
         assert_eq!(
             read(&one(&format!("{method} Set"))),
-            Err(BatchError::Method(method_or_set(method))),
+            Err(BatchError::UnsupportedMethod(method_or_set(method))),
             "{method}"
         );
     }
@@ -141,7 +145,7 @@ fn request_lines() {
     ] {
         assert_eq!(
             read(&one(line)),
-            Err(BatchError::Path(line.to_owned())),
+            Err(BatchError::MalformedRequestLine(line.to_owned())),
             "{line}"
         );
     }
@@ -181,7 +185,7 @@ fn sums_are_bounded() {
             |top: &str| format!("--B\nContent-Type: application/http\n\nGET Set?$top={top}\n\n");
         part(first) + &part("5000") + "--B--"
     };
-    assert_eq!(read(&tops("5001")), Err(BatchError::TopSum));
+    assert_eq!(read(&tops("5001")), Err(BatchError::TopSumTooLarge));
     assert!(
         read(&tops("5000")).is_ok() && read(&tops("x")).is_ok() && read(&tops("10001")).is_ok()
     );
@@ -204,10 +208,10 @@ fn answers_frame_changesets_once() {
             boundary: "C",
         })
     };
-    writer.part(None, 200, &[("DataServiceVersion", "2.0")], Some("{}"));
-    writer.part(inside(0), 201, &[], Some("{1}"));
-    writer.part(inside(0), 204, &[("ETag", "x")], None);
-    writer.part(inside(1), 404, &[], Some("{2}"));
+    writer.push_part(None, 200, &[("DataServiceVersion", "2.0")], Some("{}"));
+    writer.push_part(inside(0), 201, &[], Some("{1}"));
+    writer.push_part(inside(0), 204, &[("ETag", "x")], None);
+    writer.push_part(inside(1), 404, &[], Some("{2}"));
     assert_eq!(writer.content_type(), TYPE);
     let head = "Content-Type: application/http\nContent-Transfer-Encoding: binary\n\n";
     assert_eq!(

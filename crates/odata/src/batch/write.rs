@@ -40,7 +40,7 @@ impl BatchWriter {
     }
 
     /// Adds the answer to one part; parts of a changeset follow each other.
-    pub fn part(
+    pub fn push_part(
         &mut self,
         changeset: Option<Changeset<'_>>,
         status: u16,

@@ -1,8 +1,8 @@
 //! The outcome of a partial change.
 
-use super::accept::Walk;
-use super::{BodyError, Intent, Setting};
-use crate::edm::{ComplexType, EntityType, Kind, Property, PropertyList, Schema};
+use super::validate::Validator;
+use super::{BodyContext, BodyError, Intent};
+use crate::edm::{ComplexType, EntityType, Property, PropertyList, Schema, ValueType};
 use crate::value::{Properties, Value};
 
 /// The values of an entity after a change accepted with [`Intent::Merge`].
@@ -17,9 +17,9 @@ pub fn merge(
     entity_type: &EntityType,
     old: &Properties,
     patch: Properties,
-    setting: &mut Setting<'_>,
+    setting: &mut BodyContext<'_>,
 ) -> Result<Properties, BodyError> {
-    let mut walk = Walk {
+    let mut walk = Validator {
         schema,
         intent: Intent::Create,
         setting,
@@ -36,7 +36,7 @@ pub fn merge(
     Ok(merged)
 }
 
-impl Walk<'_, '_> {
+impl Validator<'_, '_> {
     fn merged(
         &mut self,
         list: &PropertyList,
@@ -64,7 +64,7 @@ impl Walk<'_, '_> {
         let Value::Complex(members) = new else {
             return Ok(new.clone());
         };
-        let Kind::Complex(name) = &property.kind else {
+        let ValueType::Complex(name) = &property.value_type else {
             return Ok(new.clone());
         };
         let Some(complex) = self.schema.complex_type(name) else {

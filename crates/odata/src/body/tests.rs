@@ -2,34 +2,36 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::control;
-use crate::edm::{ComplexType, EntityType, Kind, Origin, Property, PropertyList, Schema};
+use crate::edm::{
+    ComplexType, EntityType, Property, PropertyList, PropertyOrigin, Schema, ValueType,
+};
 use crate::value::Value;
 
 const NOW: i64 = 1_420_589_956_172;
 
-fn with_setting<T>(run: impl FnOnce(&mut Setting<'_>) -> T) -> T {
+fn with_setting<T>(run: impl FnOnce(&mut BodyContext<'_>) -> T) -> T {
     let mut new_id = || "0123456789abcdef0123456789abcdef".to_owned();
-    run(&mut Setting {
+    run(&mut BodyContext {
         now: NOW,
         new_id: &mut new_id,
         account_types: &["oidc:google"],
         unit_url: Some("http://unit/"),
         has_complex_type: &|name| name == "Address",
         route: Route::Direct,
-        undeclared_max: 400,
+        max_undeclared: 400,
     })
 }
 
-fn control_set(set: &str, intent: Intent, text: &str) -> Result<Accepted, BodyError> {
+fn control_set(set: &str, intent: Intent, text: &str) -> Result<ValidatedBody, BodyError> {
     let schema = [control::cell(), control::unit(), control::schema()]
         .into_iter()
         .find(|schema| schema.entity_type(set).is_some())
         .unwrap();
     let entity_type = schema.entity_type(set).unwrap();
-    with_setting(|setting| accept(text.as_bytes(), schema, entity_type, intent, setting))
+    with_setting(|setting| validate(text.as_bytes(), schema, entity_type, intent, setting))
 }
 
-fn shown(accepted: &Accepted) -> Vec<(String, Value)> {
+fn shown(accepted: &ValidatedBody) -> Vec<(String, Value)> {
     accepted
         .properties
         .iter()
@@ -38,7 +40,7 @@ fn shown(accepted: &Accepted) -> Vec<(String, Value)> {
 }
 
 fn value(name: &str) -> BodyError {
-    BodyError::Value(name.into())
+    BodyError::InvalidValue(name.into())
 }
 
 fn required(name: &str) -> BodyError {
@@ -64,8 +66,8 @@ fn defaults_fill_a_new_account() {
 #[test]
 fn control_sets_report_the_first_fault() {
     for (set, body, fault) in [
-        ("Role", "", BodyError::Parse),
-        ("Role", "[]", BodyError::Parse),
+        ("Role", "", BodyError::Malformed),
+        ("Role", "[]", BodyError::Malformed),
         ("Role", "{}", required("Name")),
         ("Role", "{\"Name\":null}", required("Name")),
         ("Role", "{\"Name\":\"\"}", value("Name")),
@@ -105,12 +107,12 @@ fn control_sets_report_the_first_fault() {
         (
             "ExtCell",
             "{\"Url\":\"http://h/c\"}",
-            BodyError::CellUrl("Url".into()),
+            BodyError::InvalidCellUrl("Url".into()),
         ),
         (
             "Box",
             "{\"Name\":\"b\",\"Schema\":\"http://h/c\"}",
-            BodyError::SchemaUri("Schema".into()),
+            BodyError::InvalidSchemaUri("Schema".into()),
         ),
         (
             "ExtRole",
@@ -184,7 +186,11 @@ fn control_sets_report_the_first_fault() {
             "{\"RequestObjects\":{}}",
             value("RequestObjects"),
         ),
-        ("SentMessage", "{\"RequestObjects\":[{}]}", BodyError::Parse),
+        (
+            "SentMessage",
+            "{\"RequestObjects\":[{}]}",
+            BodyError::Malformed,
+        ),
     ] {
         assert_eq!(
             control_set(set, Intent::Create, body),
@@ -242,7 +248,7 @@ fn navigation_does_not_check_account_types() {
     let through = |route| {
         with_setting(|setting| {
             setting.route = route;
-            accept(body, cell, account, Intent::Create, setting)
+            validate(body, cell, account, Intent::Create, setting)
         })
     };
     assert!(through(Route::Navigation).is_ok());
@@ -279,20 +285,20 @@ fn user_schema() -> Schema {
             Property::new("list", SimpleType::String).list(),
             Property::complex("c", "C"),
             Property::complex("cs", "C").list(),
-            Property::new("dyn", SimpleType::Boolean).with_origin(Origin::Dynamic),
+            Property::new("dyn", SimpleType::Boolean).with_origin(PropertyOrigin::Dynamic),
         ],
     ));
     schema
 }
 
-fn user(intent: Intent, text: &str) -> Result<Accepted, BodyError> {
+fn user(intent: Intent, text: &str) -> Result<ValidatedBody, BodyError> {
     let schema = user_schema();
     let entity_type = schema.entity_type("T").unwrap().clone();
     assert!(matches!(
-        entity_type.properties.get("c").unwrap().kind,
-        Kind::Complex(_)
+        entity_type.properties.get("c").unwrap().value_type,
+        ValueType::Complex(_)
     ));
-    with_setting(|setting| accept(text.as_bytes(), &schema, &entity_type, intent, setting))
+    with_setting(|setting| validate(text.as_bytes(), &schema, &entity_type, intent, setting))
 }
 
 #[test]
@@ -354,7 +360,7 @@ fn user_data_faults() {
         ("{\"dyn\":\"no\"}", value("dyn")),
         ("{\"number\":\"1.0\"}", value("number")),
         ("{\"time\":\"2015-01-01\"}", value("time")),
-        ("{\"c\":{}}", BodyError::Parse),
+        ("{\"c\":{}}", BodyError::Malformed),
         ("{\"c\":\"x\"}", value("c")),
         ("{\"c\":{\"z\":1}}", value("z")),
         ("{\"c\":{\"b\":1}}", required("a")),
@@ -386,7 +392,7 @@ fn member(values: &[(String, Value)], name: &str) -> String {
         .iter()
         .find(|(own, _)| own == name)
         .map_or(Value::Null, |(_, value)| value.clone());
-    crate::value::push_value(&mut out, &found);
+    crate::value::push_json_value(&mut out, &found);
     out
 }
 
@@ -455,12 +461,16 @@ fn link_bodies_begin_with_the_reference() {
     ] {
         assert_eq!(
             read_link(bad.as_bytes()),
-            Err(LinkBodyError::Parse),
+            Err(LinkBodyError::Malformed),
             "{bad}"
         );
     }
     for bad in ["{\"uri\":null}", "{\"uri\":\"\"}", "{\"uri\":1}"] {
-        assert_eq!(read_link(bad.as_bytes()), Err(LinkBodyError::Uri), "{bad}");
+        assert_eq!(
+            read_link(bad.as_bytes()),
+            Err(LinkBodyError::InvalidUri),
+            "{bad}"
+        );
     }
 }
 

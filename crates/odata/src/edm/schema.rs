@@ -3,7 +3,51 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Association, ComplexType, End, EntityType, Multiplicity, NavigationProperty};
+use super::{
+    Association, AssociationEnd, ComplexType, EntityType, Multiplicity, NavigationProperty,
+};
+
+/// One end of an association that is to be added to a [`Schema`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewAssociationEnd<'a> {
+    /// Name of the entity type at this end.
+    pub entity_type: &'a str,
+    /// Multiplicity of this end.
+    pub multiplicity: Multiplicity,
+    /// Name of the navigation property that leads from this end to the other one.
+    pub navigation: &'a str,
+    /// Role of this end, `None` for a generated one.
+    pub role: Option<&'a str>,
+}
+
+impl<'a> NewAssociationEnd<'a> {
+    /// An end with a generated role.
+    #[must_use]
+    pub fn new(entity_type: &'a str, multiplicity: Multiplicity, navigation: &'a str) -> Self {
+        Self {
+            entity_type,
+            multiplicity,
+            navigation,
+            role: None,
+        }
+    }
+
+    /// Sets the role.
+    #[must_use]
+    pub fn with_role(mut self, role: &'a str) -> Self {
+        self.role = Some(role);
+        self
+    }
+
+    fn end(&self, other_type: &str) -> AssociationEnd {
+        let generated = || format!("{}-{other_type}", self.entity_type).into();
+        AssociationEnd {
+            role: self.role.map_or_else(generated, Arc::from),
+            entity_type: self.entity_type.into(),
+            multiplicity: self.multiplicity,
+        }
+    }
+}
 
 /// All types and associations below one service root.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,65 +101,47 @@ impl Schema {
         self.complex_types.push(complex);
     }
 
-    /// Relates two types already added, under the association name `{a}-{b}-assoc`.
+    /// Adds the association `{a}-{b}-assoc` between two types that were added before, and a navigation property
+    /// to each of them.
     ///
-    /// Each end is its type, its multiplicity and the name of the navigation property that starts there.
-    /// A self relation gets one navigation property. Unknown types are left without one.
-    pub fn relate(&mut self, a: (&str, Multiplicity, &str), b: (&str, Multiplicity, &str)) {
-        let roles = (format!("{}-{}", a.0, b.0), format!("{}-{}", b.0, a.0));
-        self.relate_as(
-            &format!("{}-{}-assoc", a.0, b.0),
-            (&roles.0, a),
-            (&roles.1, b),
-        );
+    /// An end without role gets the role `{type}-{other type}`. An association of a type with itself adds one
+    /// navigation property, that of `a`. A type that is not part of the schema gets no navigation property.
+    pub fn add_association(&mut self, a: NewAssociationEnd<'_>, b: NewAssociationEnd<'_>) {
+        let name = format!("{}-{}-assoc", a.entity_type, b.entity_type);
+        self.add_named_association(&name, a, b);
     }
 
-    /// As [`Schema::relate`], with the name of the association and of both roles given.
-    pub fn relate_as(
+    /// Adds an association as [`Schema::add_association`] does, under the given name.
+    pub fn add_named_association(
         &mut self,
         name: &str,
-        (role_a, a): (&str, (&str, Multiplicity, &str)),
-        (role_b, b): (&str, (&str, Multiplicity, &str)),
+        a: NewAssociationEnd<'_>,
+        b: NewAssociationEnd<'_>,
     ) {
-        let (name, role_a, role_b): (Arc<str>, Arc<str>, Arc<str>) =
-            (name.into(), role_a.into(), role_b.into());
-        let navigate =
-            |nav: &str, target: &str, from, to, from_role: &Arc<str>, to_role: &Arc<str>| {
-                NavigationProperty {
-                    name: nav.into(),
-                    association: name.clone(),
-                    target: target.into(),
-                    from,
-                    to,
-                    from_role: from_role.clone(),
-                    to_role: to_role.clone(),
-                }
-            };
-        let forth = navigate(a.2, b.0, a.1, b.1, &role_a, &role_b);
-        let back = navigate(b.2, a.0, b.1, a.1, &role_b, &role_a);
-        self.add_navigation(a.0, forth);
-        if a.0 != b.0 {
-            self.add_navigation(b.0, back);
+        let name = Arc::from(name);
+        let end_a = a.end(b.entity_type);
+        let end_b = b.end(a.entity_type);
+        self.add_navigation(
+            navigation_property(&name, a.navigation, &end_a, &end_b),
+            &end_a,
+        );
+        if a.entity_type != b.entity_type {
+            self.add_navigation(
+                navigation_property(&name, b.navigation, &end_b, &end_a),
+                &end_b,
+            );
         }
         self.associations.push(Association {
             name,
-            a: End {
-                role: role_a,
-                entity_type: a.0.into(),
-                multiplicity: a.1,
-            },
-            b: End {
-                role: role_b,
-                entity_type: b.0.into(),
-                multiplicity: b.1,
-            },
+            a: end_a,
+            b: end_b,
         });
     }
 
-    fn add_navigation(&mut self, type_name: &str, navigation: NavigationProperty) {
+    fn add_navigation(&mut self, navigation: NavigationProperty, start: &AssociationEnd) {
         if let Some(slot) = self
             .type_index
-            .get(type_name)
+            .get(&start.entity_type)
             .and_then(|at| self.types.get_mut(*at))
         {
             Arc::make_mut(slot).navigation.push(navigation);
@@ -155,11 +181,28 @@ impl Schema {
     }
 }
 
+fn navigation_property(
+    association: &Arc<str>,
+    name: &str,
+    from: &AssociationEnd,
+    to: &AssociationEnd,
+) -> NavigationProperty {
+    NavigationProperty {
+        name: name.into(),
+        association: association.clone(),
+        target: to.entity_type.clone(),
+        from_multiplicity: from.multiplicity,
+        to_multiplicity: to.multiplicity,
+        from_role: from.role.clone(),
+        to_role: to.role.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control;
-    use crate::edm::{Kind, Property, SimpleType};
+    use crate::edm::{Property, SimpleType, ValueType};
 
     #[test]
     fn self_relations_have_one_navigation_property() {
@@ -184,8 +227,12 @@ mod tests {
                     .find(|back| back.association == navigation.association)
                     .unwrap();
                 assert_eq!(
-                    (&back.target, back.to, back.from),
-                    (&entity_type.name, navigation.from, navigation.to)
+                    (&back.target, back.to_multiplicity, back.from_multiplicity),
+                    (
+                        &entity_type.name,
+                        navigation.from_multiplicity,
+                        navigation.to_multiplicity
+                    )
                 );
                 assert_eq!(
                     (&back.from_role, &back.to_role),
@@ -199,7 +246,7 @@ mod tests {
             .navigation("_Relation")
             .unwrap();
         assert_eq!(
-            (ext_role.from, ext_role.to),
+            (ext_role.from_multiplicity, ext_role.to_multiplicity),
             (Multiplicity::Many, Multiplicity::One)
         );
         assert_eq!(
@@ -224,7 +271,7 @@ mod tests {
                         .all(|name| entity_type.properties.get(name).is_some())
                 );
                 for property in &entity_type.properties {
-                    if let Kind::Complex(name) = &property.kind {
+                    if let ValueType::Complex(name) = &property.value_type {
                         assert!(schema.complex_type(name).is_some(), "{name}");
                     }
                 }

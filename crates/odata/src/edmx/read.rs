@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use personium_xml::{Element, Limits, XmlError};
+use personium_xml::{Element, XmlError, XmlLimits};
 
-use super::{EDM_NAMESPACE, EDMX_NAMESPACE, OWN_NAMESPACE};
+use super::{EDM_NAMESPACE, EDMX_NAMESPACE, PERSONIUM_NAMESPACE};
 use crate::edm::Multiplicity;
 
 /// Namespaces of schemas: the one that is written, and those of the other versions of the language.
@@ -74,15 +74,15 @@ pub struct EndDefinition {
 pub enum EdmxError {
     /// Not well-formed, or XML that is not accepted; says why.
     #[error("the document is not acceptable XML: {0}")]
-    NotXml(String),
+    InvalidXml(String),
     /// Well-formed, but an element or attribute is missing or wrong; names it.
     #[error("the document is no metadata document: {0}")]
-    Definition(String),
+    InvalidDefinition(String),
 }
 
 impl From<XmlError> for EdmxError {
     fn from(error: XmlError) -> Self {
-        Self::NotXml(error.to_string())
+        Self::InvalidXml(error.to_string())
     }
 }
 
@@ -98,12 +98,12 @@ impl From<XmlError> for EdmxError {
 /// predefine, encodings other than UTF-8, and what exceeds [`Limits::ENTRY`]. The number of bytes is for the
 /// caller to bound.
 pub fn read(bytes: &[u8]) -> Result<Definitions, EdmxError> {
-    let root = Element::parse(bytes, &Limits::ENTRY)?;
+    let root = Element::parse(bytes, &XmlLimits::ENTRY)?;
     if !root.is(EDMX_NAMESPACE, "Edmx") {
         let local = root.name().local();
         return Err(definition(format!("the root is {local}, not edmx:Edmx")));
     }
-    let mut reading = Reading::default();
+    let mut reading = MetadataReader::default();
     for services in root.elements_named(EDMX_NAMESPACE, "DataServices") {
         for schema in services.elements().filter(|e| is_edm(e, "Schema")) {
             reading.schema(schema)?;
@@ -120,24 +120,24 @@ fn is_edm(element: &Element, local: &str) -> bool {
 
 /// What was read so far.
 #[derive(Default)]
-struct Reading {
+struct MetadataReader {
     namespaces: HashSet<String>,
     definitions: Definitions,
     /// Names of the associations.
     associations: Vec<String>,
     /// What is named and must be defined somewhere in the document.
-    references: Vec<(Reference, String)>,
+    references: Vec<(ReferenceKind, String)>,
 }
 
 /// The kinds of definitions that others name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Reference {
+enum ReferenceKind {
     ComplexType,
     EntityType,
     Association,
 }
 
-impl Reading {
+impl MetadataReader {
     fn schema(&mut self, schema: &Element) -> Result<(), EdmxError> {
         let namespace = required(schema, "Namespace", || "a Schema".to_owned())?;
         self.namespaces.insert(namespace);
@@ -181,7 +181,7 @@ impl Reading {
         let owner = Arc::from(owner);
         let mut found = Vec::new();
         for element in element.elements().filter(|e| is_edm(e, "Property")) {
-            self.refer(element, "Type", Reference::ComplexType);
+            self.refer(element, "Type", ReferenceKind::ComplexType);
             let name = required(element, "Name", || format!("a Property of {owner:?}"))?;
             if is_wanted(&name) {
                 found.push(property(element, &owner, name)?);
@@ -194,7 +194,7 @@ impl Reading {
         let name = required(element, "Name", || "an Association".to_owned())?;
         let mut ends = Vec::with_capacity(2);
         for element in element.elements().filter(|e| is_edm(e, "End")) {
-            self.refer(element, "Type", Reference::EntityType);
+            self.refer(element, "Type", ReferenceKind::EntityType);
             ends.push(end(element, &name));
         }
         let ends = ends.into_iter().collect::<Result<Vec<_>, _>>();
@@ -207,15 +207,15 @@ impl Reading {
     fn container(&mut self, element: &Element) {
         for element in element.elements() {
             if is_edm(element, "EntitySet") {
-                self.refer(element, "EntityType", Reference::EntityType);
+                self.refer(element, "EntityType", ReferenceKind::EntityType);
             } else if is_edm(element, "AssociationSet") {
-                self.refer(element, "Association", Reference::Association);
+                self.refer(element, "Association", ReferenceKind::Association);
             }
         }
     }
 
     /// Notes what an attribute names, if it is there.
-    fn refer(&mut self, element: &Element, attribute: &str, kind: Reference) {
+    fn refer(&mut self, element: &Element, attribute: &str, kind: ReferenceKind) {
         let name = element.attribute("", attribute);
         self.references
             .extend(name.map(|name| (kind, name.to_owned())));
@@ -243,14 +243,14 @@ impl Reading {
     fn check_references(&self) -> Result<(), EdmxError> {
         let out = &self.definitions;
         let defined = [
-            (Reference::ComplexType, &out.complex_types),
-            (Reference::EntityType, &out.entity_types),
-            (Reference::Association, &self.associations),
+            (ReferenceKind::ComplexType, &out.complex_types),
+            (ReferenceKind::EntityType, &out.entity_types),
+            (ReferenceKind::Association, &self.associations),
         ]
         .into_iter()
         .flat_map(|(kind, names)| names.iter().map(move |name| (kind, name.as_str())));
-        let is_simple = |kind: Reference, name: &str| {
-            kind == Reference::ComplexType && name.starts_with("Edm.")
+        let is_simple = |kind: ReferenceKind, name: &str| {
+            kind == ReferenceKind::ComplexType && name.starts_with("Edm.")
         };
         let named = self
             .references
@@ -292,7 +292,7 @@ fn local_name<'n>(namespaces: &HashSet<String>, name: &'n str) -> Option<&'n str
 }
 
 fn definition(reason: String) -> EdmxError {
-    EdmxError::Definition(reason)
+    EdmxError::InvalidDefinition(reason)
 }
 
 fn not_two_ends(association: &str) -> EdmxError {
@@ -317,7 +317,7 @@ fn property(
     let plain = |attribute| element.attribute("", attribute).map(str::to_owned);
     let own = |attribute| {
         element
-            .attribute(OWN_NAMESPACE, attribute)
+            .attribute(PERSONIUM_NAMESPACE, attribute)
             .map(str::to_owned)
     };
     Ok(PropertyDefinition {

@@ -1,23 +1,24 @@
 //! Fitting a filter to an entity type.
 
-use super::syntax::{Expr, Literal, Op};
-use super::{FilterError, MAX_PREFIX_CHARS, PropertyRef, Test};
+use super::literal::Literal;
+use super::syntax::{CompareOp, Expr};
+use super::{Condition, FilterError, MAX_PREFIX_CHARS, PropertyRef};
 use crate::edm::{EntityType, ID, SimpleType};
-use crate::value::{MAX_MILLIS, MIN_MILLIS, Value, is_decimal5, push_single};
-use crate::words::Phrase;
+use crate::full_text::Phrase;
+use crate::value::{MAX_DATE_MS, MIN_DATE_MS, Value, is_single_literal, push_single};
 
-pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Test, FilterError> {
+pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Condition, FilterError> {
     match expr {
         Expr::All(parts) => parts
             .iter()
             .map(|part| check(part, entity_type))
             .collect::<Result<_, _>>()
-            .map(Test::All),
+            .map(Condition::All),
         Expr::Any(parts) => parts
             .iter()
             .map(|part| check(part, entity_type))
             .collect::<Result<_, _>>()
-            .map(Test::Any),
+            .map(Condition::Any),
         Expr::Compare(name, op, literal) => compare(find(entity_type, name)?, *op, literal),
         Expr::StartsWith(name, argument) => {
             let property = find(entity_type, name)?;
@@ -25,16 +26,20 @@ pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Test, Filte
             if prefix.chars().count() > MAX_PREFIX_CHARS {
                 return Err(FilterError::PrefixTooLong);
             }
-            Ok(Test::StartsWith(property, prefix))
+            Ok(Condition::StartsWith(property, prefix))
         }
         Expr::SubstringOf(name, argument) => {
             let property = find(entity_type, name)?;
             let text = text_argument(&property, argument.as_ref())?;
             // Identifiers and the text of control sets are not split into words.
             if name == ID || !entity_type.is_open() {
-                return Ok(Test::Compare(property, Op::Eq, Value::String(text)));
+                return Ok(Condition::Compare(
+                    property,
+                    CompareOp::Eq,
+                    Value::String(text),
+                ));
             }
-            Ok(Test::HasPhrase(property, Phrase::new(&text)))
+            Ok(Condition::HasPhrase(property, Phrase::new(&text)))
         }
     }
 }
@@ -64,15 +69,19 @@ fn text_argument(
     }
 }
 
-fn compare(property: PropertyRef, op: Op, literal: &Literal) -> Result<Test, FilterError> {
-    let equality = matches!(op, Op::Eq | Op::Ne);
+fn compare(
+    property: PropertyRef,
+    op: CompareOp,
+    literal: &Literal,
+) -> Result<Condition, FilterError> {
+    let equality = matches!(op, CompareOp::Eq | CompareOp::Ne);
     let orders_unordered = !equality && matches!(literal, Literal::Null | Literal::Bool(_));
     if orders_unordered || matches!(literal, Literal::Property) {
         return Err(FilterError::Syntax);
     }
     let value = match (property.simple, literal) {
-        (_, Literal::Null) if op == Op::Eq => return Ok(Test::IsNull(property)),
-        (_, Literal::Null) => return Ok(Test::IsNotNull(property)),
+        (_, Literal::Null) if op == CompareOp::Eq => return Ok(Condition::IsNull(property)),
+        (_, Literal::Null) => return Ok(Condition::IsNotNull(property)),
         (SimpleType::String, Literal::Text(raw)) => Value::String(unescape(raw)?),
         (SimpleType::Boolean, Literal::Bool(truth)) => Value::Bool(*truth),
         (SimpleType::Int32, Literal::Integer(digits)) => digits
@@ -86,7 +95,7 @@ fn compare(property: PropertyRef, op: Op, literal: &Literal) -> Result<Test, Fil
             if !text.contains('.') {
                 text.push_str(".0");
             }
-            if !is_decimal5(&text) {
+            if !is_single_literal(&text) {
                 return Err(out_of_range(&property));
             }
             Value::Single(number)
@@ -100,7 +109,7 @@ fn compare(property: PropertyRef, op: Op, literal: &Literal) -> Result<Test, Fil
                 Literal::Integer(digits) => digits.parse().ok(),
                 _ => return Err(mismatch(&property)),
             };
-            let in_range = |millis: &i64| (MIN_MILLIS..=MAX_MILLIS).contains(millis);
+            let in_range = |millis: &i64| (MIN_DATE_MS..=MAX_DATE_MS).contains(millis);
             Value::DateTime(
                 millis
                     .filter(in_range)
@@ -109,7 +118,7 @@ fn compare(property: PropertyRef, op: Op, literal: &Literal) -> Result<Test, Fil
         }
         _ => return Err(mismatch(&property)),
     };
-    Ok(Test::Compare(property, op, value))
+    Ok(Condition::Compare(property, op, value))
 }
 
 fn number(literal: &Literal) -> Option<f64> {
@@ -125,7 +134,7 @@ fn unescape(raw: &str) -> Result<String, FilterError> {
     if !raw.contains('\\') {
         return Ok(raw.to_owned());
     }
-    let malformed = || FilterError::Escape(raw.to_owned());
+    let malformed = || FilterError::MalformedEscape(raw.to_owned());
     let mut units: Vec<u16> = Vec::with_capacity(raw.len());
     let mut chars = raw.chars();
     let mut buffer = [0u16; 2];

@@ -2,21 +2,21 @@
 
 use std::cmp::Ordering;
 
-use super::{MAX_COMPARED_CHARS, Op, PropertyRef, Test};
+use super::{CompareOp, Condition, MAX_COMPARED_CHARS, PropertyRef};
+use crate::full_text::Phrase;
 use crate::value::Value;
-use crate::words::Phrase;
 
-pub(super) fn matches<'v>(test: &Test, get: &dyn Fn(&PropertyRef) -> &'v Value) -> bool {
+pub(super) fn matches<'v>(test: &Condition, get: &dyn Fn(&PropertyRef) -> &'v Value) -> bool {
     match test {
-        Test::All(tests) => tests.iter().all(|test| matches(test, get)),
-        Test::Any(tests) => tests.iter().any(|test| matches(test, get)),
-        Test::Compare(property, op, wanted) => compares(get(property), *op, wanted),
-        Test::IsNull(property) => is_missing(get(property)),
-        Test::IsNotNull(property) => !is_missing(get(property)),
-        Test::StartsWith(property, prefix) => any_item(get(property), |item| {
+        Condition::All(tests) => tests.iter().all(|test| matches(test, get)),
+        Condition::Any(tests) => tests.iter().any(|test| matches(test, get)),
+        Condition::Compare(property, op, wanted) => compares(get(property), *op, wanted),
+        Condition::IsNull(property) => is_missing(get(property)),
+        Condition::IsNotNull(property) => !is_missing(get(property)),
+        Condition::StartsWith(property, prefix) => any_item(get(property), |item| {
             item.as_str().is_some_and(|text| text.starts_with(prefix))
         }),
-        Test::HasPhrase(property, phrase) => {
+        Condition::HasPhrase(property, phrase) => {
             any_item(get(property), |item| has_phrase(item, phrase))
         }
     }
@@ -41,19 +41,19 @@ fn any_item(value: &Value, holds: impl Fn(&Value) -> bool) -> bool {
     }
 }
 
-fn compares(value: &Value, op: Op, wanted: &Value) -> bool {
+fn compares(value: &Value, op: CompareOp, wanted: &Value) -> bool {
     let holds = |accepts: fn(Ordering) -> bool| {
         any_item(value, |item| {
             compare_values(item, wanted).is_some_and(accepts)
         })
     };
     match op {
-        Op::Eq => holds(Ordering::is_eq),
-        Op::Ne => !holds(Ordering::is_eq),
-        Op::Gt => holds(Ordering::is_gt),
-        Op::Lt => holds(Ordering::is_lt),
-        Op::Ge => holds(Ordering::is_ge),
-        Op::Le => holds(Ordering::is_le),
+        CompareOp::Eq => holds(Ordering::is_eq),
+        CompareOp::Ne => !holds(Ordering::is_eq),
+        CompareOp::Gt => holds(Ordering::is_gt),
+        CompareOp::Lt => holds(Ordering::is_lt),
+        CompareOp::Ge => holds(Ordering::is_ge),
+        CompareOp::Le => holds(Ordering::is_le),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Tokens of filters.
 
 use super::FilterError;
-use super::syntax::Literal;
-use crate::filter::syntax::parse_date_literal;
+use super::literal::{Literal, number_literal, prefixed};
 
 /// One token.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,47 +102,4 @@ fn word_or_literal(text: &str) -> Result<(Token, &str), FilterError> {
 
 fn is_word_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
-}
-
-/// A literal with a type in front of its quotes.
-fn prefixed(prefix: &str, inside: &str) -> Result<Literal, FilterError> {
-    match prefix {
-        "datetime" => parse_date_literal(inside, false)
-            .map(Literal::Date)
-            .ok_or(FilterError::Syntax),
-        "datetimeoffset" => parse_date_literal(inside, true)
-            .map(Literal::Date)
-            .ok_or(FilterError::Syntax),
-        "guid" | "time" | "X" | "binary" => Ok(Literal::Other),
-        _ => Err(FilterError::Syntax),
-    }
-}
-
-fn number_literal(text: &str) -> Option<Literal> {
-    let (digits, suffix) = match text.strip_suffix(['L', 'l', 'f', 'F', 'm', 'M', 'd', 'D']) {
-        Some(digits) => (digits, text.bytes().last()),
-        None => (text, None),
-    };
-    let unsigned = digits.strip_prefix('-').unwrap_or(digits);
-    let all_digits =
-        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (unsigned, None),
-    };
-    let (integer, fraction) = match mantissa.split_once('.') {
-        Some((integer, fraction)) => (integer, Some(fraction)),
-        None => (mantissa, None),
-    };
-    let exponent_fits = exponent
-        .is_none_or(|exponent| all_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)));
-    if !all_digits(integer) || !fraction.is_none_or(all_digits) || !exponent_fits {
-        return None;
-    }
-    let whole = fraction.is_none() && exponent.is_none();
-    match suffix {
-        None | Some(b'L' | b'l') if whole => Some(Literal::Integer(digits.to_owned())),
-        None => digits.parse().ok().map(Literal::Decimal),
-        Some(_) => Some(Literal::Other),
-    }
 }

@@ -2,7 +2,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::control;
-use crate::edm::{ComplexType, EntityType, Multiplicity, Origin, PropertyList, SimpleType};
+use crate::edm::{
+    ComplexType, EntityType, Multiplicity, NewAssociationEnd, PropertyList, PropertyOrigin,
+    SimpleType,
+};
+use crate::entity_view::ExpandedNavigation;
+use crate::etag::ETag;
 
 const ROOT: &str = "http://h/c/__ctl/";
 
@@ -13,8 +18,8 @@ fn properties(members: &[(&str, Value)]) -> Properties {
         .collect()
 }
 
-fn entity<'a>(entity_type: &'a EntityType, properties: &'a Properties) -> Entity<'a> {
-    Entity {
+fn entity<'a>(entity_type: &'a EntityType, properties: &'a Properties) -> EntityView<'a> {
+    EntityView {
         entity_type,
         etag: ETag {
             version: 2,
@@ -32,7 +37,7 @@ fn an_entity_read_has_navigation_properties() {
     let role = cell.entity_type("Relation").unwrap();
     let values = properties(&[("Name", "r".into())]);
     let mut out = String::new();
-    JsonWriter::new(cell, ROOT, Shape::Read).push_single(&mut out, &entity(role, &values));
+    JsonWriter::new(cell, ROOT, EntityShape::Read).push_single(&mut out, &entity(role, &values));
     let uri = "http:\\/\\/h\\/c\\/__ctl\\/Relation(Name='r',_Box.Name=null)";
     let deferred =
         |name: &str| format!("\"{name}\":{{\"__deferred\":{{\"uri\":\"{uri}\\/{name}\"}}}}");
@@ -55,13 +60,13 @@ fn an_entity_created_has_its_null_key_parts_at_the_end() {
     let rule = cell.entity_type("Role").unwrap();
     let values = properties(&[("Name", "r".into())]);
     let mut out = String::new();
-    JsonWriter::new(cell, ROOT, Shape::Created).push_single(&mut out, &entity(rule, &values));
+    JsonWriter::new(cell, ROOT, EntityShape::Created).push_single(&mut out, &entity(rule, &values));
     assert!(out.ends_with(
         "\"Name\":\"r\",\"__published\":\"\\/Date(10)\\/\",\"__updated\":\"\\/Date(20)\\/\",\"_Box.Name\":null}}}"
     ));
     let bound = properties(&[("Name", "r".into()), ("_Box.Name", "b".into())]);
     out.clear();
-    JsonWriter::new(cell, ROOT, Shape::Created).push_entity(&mut out, &entity(rule, &bound));
+    JsonWriter::new(cell, ROOT, EntityShape::Created).push_entity(&mut out, &entity(rule, &bound));
     assert!(out.contains("\"Name\":\"r\",\"_Box.Name\":\"b\",\"__published\""));
 }
 
@@ -77,14 +82,14 @@ fn user_schema() -> Schema {
     let members = vec![
         Property::complex("c", "C"),
         Property::complex("cs", "C").list(),
-        Property::new("dyn", SimpleType::Double).with_origin(Origin::Dynamic),
-        Property::new("plain", SimpleType::String).with_origin(Origin::Declared),
+        Property::new("dyn", SimpleType::Double).with_origin(PropertyOrigin::Dynamic),
+        Property::new("plain", SimpleType::String).with_origin(PropertyOrigin::Declared),
     ];
     schema.add_type(EntityType::user_data("T", members));
     schema.add_type(EntityType::user_data("U", vec![]));
-    schema.relate(
-        ("T", Multiplicity::Many, "_U"),
-        ("U", Multiplicity::Many, "_T"),
+    schema.add_association(
+        NewAssociationEnd::new("T", Multiplicity::Many, "_U"),
+        NewAssociationEnd::new("U", Multiplicity::Many, "_T"),
     );
     schema
 }
@@ -114,15 +119,15 @@ fn user_data_shapes() {
     let complex = "{\"a\":null,\"b\":\"x\\/\"}";
     let nav = "\"_U\":{\"__deferred\":{\"uri\":\"http:\\/\\/h\\/T('i')\\/_U\"}}}";
     assert_eq!(
-        tail(&show(Shape::Read)),
+        tail(&show(EntityShape::Read)),
         format!(",\"c\":{complex},\"cs\":[{complex},null],\"dyn\":null,\"plain\":null,{nav}")
     );
     assert_eq!(
-        tail(&show(Shape::Created)),
+        tail(&show(EntityShape::Created)),
         format!(",\"c\":{complex},\"cs\":[{complex},null],\"plain\":null,\"new\":1}}")
     );
     assert_eq!(
-        tail(&show(Shape::BatchCreated)),
+        tail(&show(EntityShape::BatchCreated)),
         format!(",\"c\":null,\"cs\":null,\"dyn\":null,\"plain\":null,{nav}")
     );
 }
@@ -139,13 +144,13 @@ fn lists_count_select_and_expand() {
         properties(&[("__id", "2".into())]),
     );
     let mut parent = entity(t, &first);
-    parent.expanded.push(Expanded {
+    parent.expanded.push(ExpandedNavigation {
         navigation: "_U",
         entities: vec![entity(u, &target)],
     });
     let select = Select::Only(vec!["plain".into()]);
     let mut out = String::new();
-    let writer = JsonWriter::new(&schema, "http://h/", Shape::Read).select(&select);
+    let writer = JsonWriter::new(&schema, "http://h/", EntityShape::Read).select(&select);
     writer.push_list(&mut out, [&parent, &entity(t, &target)], Some(12));
     assert!(out.starts_with("{\"d\":{\"results\":[{\"__metadata\""));
     assert!(
@@ -183,12 +188,12 @@ proptest! {
         let schema = user_schema();
         let entity_type = schema.entity_type("T").unwrap();
         let values = properties(&[("__id", id.clone().into()), ("plain", plain.clone().into()), (&new, true.into())]);
-        for shape in [Shape::Read, Shape::Created, Shape::BatchCreated] {
+        for shape in [EntityShape::Read, EntityShape::Created, EntityShape::BatchCreated] {
             let mut out = String::new();
             JsonWriter::new(&schema, "http://h/", shape).push_single(&mut out, &entity(entity_type, &values));
             let read: serde_json::Value = serde_json::from_str(&out).unwrap();
             prop_assert_eq!(read["d"]["results"]["__id"].as_str(), Some(id.as_str()));
-            if shape != Shape::BatchCreated {
+            if shape != EntityShape::BatchCreated {
                 prop_assert_eq!(read["d"]["results"]["plain"].as_str(), Some(plain.as_str()));
             }
         }

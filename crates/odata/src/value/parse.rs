@@ -4,16 +4,16 @@ use super::Value;
 use crate::edm::{DEFAULT_NOW, SimpleType};
 
 /// Earliest date, the first millisecond of 1753.
-pub const MIN_MILLIS: i64 = -6_847_804_800_000;
+pub const MIN_DATE_MS: i64 = -6_847_804_800_000;
 /// Latest date, the last millisecond of 9999.
-pub const MAX_MILLIS: i64 = 253_402_300_799_999;
+pub const MAX_DATE_MS: i64 = 253_402_300_799_999;
 /// Longest string value in bytes of UTF-8.
 pub const MAX_STRING_BYTES: usize = 51_200;
 
 /// The text is no value of the type, or out of its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the text is no value of {}", .0.name())]
-pub struct TextError(pub SimpleType);
+pub struct ParseValueError(pub SimpleType);
 
 /// Reads the text of a JSON scalar (strings unescaped, numbers and booleans as written) as a value of `simple`.
 ///
@@ -23,7 +23,7 @@ pub struct TextError(pub SimpleType);
 ///
 /// # Errors
 /// [`TextError`] when the text is not such a value.
-pub fn parse_text(simple: SimpleType, text: &str, now: i64) -> Result<Value, TextError> {
+pub fn parse_value(simple: SimpleType, text: &str, now: i64) -> Result<Value, ParseValueError> {
     let value = match simple {
         SimpleType::String => {
             (text.len() <= MAX_STRING_BYTES).then(|| Value::String(text.to_owned()))
@@ -38,7 +38,7 @@ pub fn parse_text(simple: SimpleType, text: &str, now: i64) -> Result<Value, Tex
         SimpleType::Double => parse_double(text).map(Value::Double),
         SimpleType::DateTime => parse_date(text, now).map(Value::DateTime),
     };
-    value.ok_or(TextError(simple))
+    value.ok_or(ParseValueError(simple))
 }
 
 /// Reads `/Date(n)/` or `SYSUTCDATETIME()` as milliseconds, `None` for other text and dates out of range.
@@ -55,12 +55,12 @@ pub fn parse_date(text: &str, now: i64) -> Option<i64> {
     digits
         .parse()
         .ok()
-        .filter(|millis| (MIN_MILLIS..=MAX_MILLIS).contains(millis))
+        .filter(|millis| (MIN_DATE_MS..=MAX_DATE_MS).contains(millis))
 }
 
 /// True for a decimal with one to five digits on each side of the point and an optional minus.
 #[must_use]
-pub fn is_decimal5(text: &str) -> bool {
+pub fn is_single_literal(text: &str) -> bool {
     let five = |digits: &str| {
         (1..=5).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
@@ -72,7 +72,7 @@ pub fn is_decimal5(text: &str) -> bool {
 
 fn parse_single(text: &str) -> Option<f64> {
     if text.contains('.') {
-        return if is_decimal5(text) {
+        return if is_single_literal(text) {
             text.parse().ok()
         } else {
             None

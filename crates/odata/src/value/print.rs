@@ -4,7 +4,7 @@ use super::Value;
 use super::number::{push_double, push_int, push_single};
 
 /// Appends a value as response bodies write it: every `/` escaped, dates as `"\/Date(n)\/"`.
-pub fn push_value(out: &mut String, value: &Value) {
+pub fn push_json_value(out: &mut String, value: &Value) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -26,7 +26,7 @@ pub fn push_value(out: &mut String, value: &Value) {
                 }
                 push_json_string(out, name);
                 out.push(':');
-                push_value(out, value);
+                push_json_value(out, value);
             }
             out.push('}');
         }
@@ -36,7 +36,7 @@ pub fn push_value(out: &mut String, value: &Value) {
                 if at > 0 {
                     out.push(',');
                 }
-                push_value(out, item);
+                push_json_value(out, item);
             }
             out.push(']');
         }
@@ -54,7 +54,7 @@ pub fn push_plain_text(out: &mut String, value: &Value) {
             out.push_str(")/");
         }
         Value::Null | Value::Complex(_) | Value::List(_) => {}
-        other => push_value(out, other),
+        other => push_json_value(out, other),
     }
 }
 
@@ -62,12 +62,12 @@ pub fn push_plain_text(out: &mut String, value: &Value) {
 /// form or `\uXXXX`; the rest is written as UTF-8.
 pub fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
-    push_escaped(out, text);
+    push_json_escaped(out, text);
     out.push('"');
 }
 
 /// As [`push_json_string`] without the quotes.
-pub(crate) fn push_escaped(out: &mut String, text: &str) {
+pub(crate) fn push_json_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.bytes().position(needs_escape) {
         let (clean, tail) = rest.split_at(at);

@@ -152,7 +152,7 @@ impl<'de> Visitor<'de> for PropertiesVisitor {
 /// The bytes are no stored properties.
 #[derive(Debug, thiserror::Error)]
 #[error("stored property values cannot be decoded")]
-pub struct StoredError(#[source] serde_json::Error);
+pub struct StoredPropertiesError(#[source] serde_json::Error);
 
 impl Properties {
     /// The stored form.
@@ -166,7 +166,7 @@ impl Properties {
     ///
     /// # Errors
     /// [`StoredError`] when the bytes were not written by [`Properties::to_stored`].
-    pub fn from_stored(bytes: &[u8]) -> Result<Self, StoredError> {
-        serde_json::from_slice(bytes).map_err(StoredError)
+    pub fn from_stored(bytes: &[u8]) -> Result<Self, StoredPropertiesError> {
+        serde_json::from_slice(bytes).map_err(StoredPropertiesError)
     }
 }

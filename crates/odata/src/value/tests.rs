@@ -6,12 +6,12 @@ use crate::edm::Property;
 const NOW: i64 = 1_420_589_956_172;
 
 fn parse(simple: SimpleType, text: &str) -> Option<Value> {
-    parse_text(simple, text, NOW).ok()
+    parse_value(simple, text, NOW).ok()
 }
 
 fn print(value: &Value) -> String {
     let mut out = String::new();
-    push_value(&mut out, value);
+    push_json_value(&mut out, value);
     out
 }
 

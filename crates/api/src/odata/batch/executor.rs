@@ -6,12 +6,13 @@ use std::time::Instant;
 use http::StatusCode;
 use personium_model::Permit;
 use personium_model::odata::{self, Creation, Entity, NavigationSource, SetRef};
-use personium_odata::batch::{BatchWriter, Changeset, Method, Part, Target};
+use personium_odata::batch::{BatchMethod, BatchPart, BatchTarget, BatchWriter, Changeset};
 use personium_odata::body::{Intent, Route};
+use personium_odata::entity_view::EntityShape;
 use personium_odata::etag::IfMatch;
-use personium_odata::json::{self, JsonWriter, Shape};
+use personium_odata::json::{self, JsonWriter};
 use personium_odata::key::{EntityKey, KeyStyle};
-use personium_odata::negotiate::BodyFormat;
+use personium_odata::negotiate::ResponseFormat;
 use personium_odata::query::{EntityQuery, ListKind};
 use personium_types::{Code, Error, Result};
 
@@ -94,10 +95,10 @@ impl<'r> BatchExecutor<'r> {
         let headers: Vec<(&str, &str)> = headers.map(|(n, v)| (*n, v.as_str())).collect();
         let status = response.status.as_u16();
         self.writer
-            .part(changeset, status, &headers, response.body.as_deref());
+            .push_part(changeset, status, &headers, response.body.as_deref());
     }
 
-    fn refuse_all(&mut self, parts: &[Part<'_>], code: Code) {
+    fn refuse_all(&mut self, parts: &[BatchPart<'_>], code: Code) {
         for part in parts {
             self.write_response(part.changeset, Err(code.into()));
         }
@@ -114,7 +115,7 @@ impl<'r> BatchExecutor<'r> {
     }
 
     /// Stores consecutive creations together.
-    pub(super) async fn create(&mut self, parts: &[Part<'_>]) {
+    pub(super) async fn create(&mut self, parts: &[BatchPart<'_>]) {
         self.sets_before.clear();
         for _ in 0..MAX_SCHEMA_RETRIES {
             match self.try_create(parts).await {
@@ -138,7 +139,7 @@ impl<'r> BatchExecutor<'r> {
     ///
     /// # Errors
     /// The refusal of the commit, which is one for all.
-    async fn try_create(&mut self, parts: &[Part<'_>]) -> Result<Vec<Result<PartResponse>>> {
+    async fn try_create(&mut self, parts: &[BatchPart<'_>]) -> Result<Vec<Result<PartResponse>>> {
         let mut refusals: Vec<Option<Error>> = Vec::with_capacity(parts.len());
         let mut creations = Vec::new();
         let mut permit = None;
@@ -167,11 +168,11 @@ impl<'r> BatchExecutor<'r> {
         Ok(outcomes.collect())
     }
 
-    async fn read_creation(&mut self, part: &Part<'_>) -> Result<(Permit, Creation)> {
+    async fn read_creation(&mut self, part: &BatchPart<'_>) -> Result<(Permit, Creation)> {
         self.check_time(AccessKind::Write)?;
         let root = &self.request.root;
         let (set, linked, permit, route) = match &part.target {
-            Target::Navigation {
+            BatchTarget::Navigation {
                 set,
                 id,
                 navigation,
@@ -189,9 +190,9 @@ impl<'r> BatchExecutor<'r> {
                 };
                 (there, Some(linked), permit, Route::Navigation)
             }
-            Target::Set(name)
-            | Target::Entity { set: name, .. }
-            | Target::Links { set: name, .. } => {
+            BatchTarget::Set(name)
+            | BatchTarget::Entity { set: name, .. }
+            | BatchTarget::Links { set: name, .. } => {
                 let set = root.set(name)?;
                 let permit = self.request.permit(&set, AccessKind::Write)?;
                 (set, None, permit, Route::Direct)
@@ -217,7 +218,7 @@ impl<'r> BatchExecutor<'r> {
         let before = self.sets_before.get(creation.set.name());
         let set = before.unwrap_or(&creation.set);
         let mut body = String::with_capacity(512);
-        JsonWriter::new(edm, base, Shape::BatchCreated)
+        JsonWriter::new(edm, base, EntityShape::BatchCreated)
             .push_single(&mut body, &entity_view(set, entity, Vec::new()));
         let style = match creation.navigation {
             Some(_) => KeyStyle::Plain,
@@ -230,7 +231,7 @@ impl<'r> BatchExecutor<'r> {
     }
 
     /// Executes a part that creates no entity.
-    pub(super) async fn execute(&mut self, part: &Part<'_>) {
+    pub(super) async fn execute(&mut self, part: &BatchPart<'_>) {
         let mut outcome = self.try_execute(part).await;
         for _ in 1..MAX_SCHEMA_RETRIES {
             let Err(refusal) = outcome else { break };
@@ -242,33 +243,37 @@ impl<'r> BatchExecutor<'r> {
         self.write_response(part.changeset, outcome);
     }
 
-    async fn try_execute(&mut self, part: &Part<'_>) -> Result<PartResponse> {
+    async fn try_execute(&mut self, part: &BatchPart<'_>) -> Result<PartResponse> {
         self.check_time(match part.method {
-            Method::Get => AccessKind::Read,
+            BatchMethod::Get => AccessKind::Read,
             _ => AccessKind::Write,
         })?;
         let max_bytes = self.request.unit.settings().odata.answer_max;
-        if part.method == Method::Get && self.writer.len() > max_bytes {
+        if part.method == BatchMethod::Get && self.writer.len() > max_bytes {
             return Err(Code::QueryRefused.into());
         }
         match (part.method, &part.target) {
-            (Method::Get, Target::Set(name)) => self.list(name, part.query).await,
-            (Method::Get, Target::Entity { set, id }) => self.get(set, id).await,
-            (Method::Put, Target::Entity { set, id }) => self.replace(part, set, id).await,
-            (Method::Delete, Target::Entity { set, id }) => self.delete(part, set, id).await,
-            (Method::Post, Target::Links { target: None, .. }) => self.link(part).await,
+            (BatchMethod::Get, BatchTarget::Set(name)) => self.list(name, part.query).await,
+            (BatchMethod::Get, BatchTarget::Entity { set, id }) => self.get(set, id).await,
+            (BatchMethod::Put, BatchTarget::Entity { set, id }) => {
+                self.replace(part, set, id).await
+            }
+            (BatchMethod::Delete, BatchTarget::Entity { set, id }) => {
+                self.delete(part, set, id).await
+            }
+            (BatchMethod::Post, BatchTarget::Links { target: None, .. }) => self.link(part).await,
             (
-                Method::Post,
-                Target::Navigation {
+                BatchMethod::Post,
+                BatchTarget::Navigation {
                     target: Some(_), ..
                 }
-                | Target::Links {
+                | BatchTarget::Links {
                     target: Some(_), ..
                 },
             ) => Err(Code::KeyForNavigation.into()),
             (
                 _,
-                Target::Navigation {
+                BatchTarget::Navigation {
                     set,
                     navigation,
                     target,
@@ -293,7 +298,7 @@ impl<'r> BatchExecutor<'r> {
         request.permit(&set, AccessKind::Read)?;
         let query = read::list_query(request, query, &set, ListKind::Set)?;
         let page = odata::list(&request.root, &set, &query, None).await?;
-        let body = read::render_list(request, &set, &query, &page, BodyFormat::Json).await?;
+        let body = read::render_list(request, &set, &query, &page, ResponseFormat::Json).await?;
         Ok(PartResponse::json(StatusCode::OK, body))
     }
 
@@ -304,11 +309,12 @@ impl<'r> BatchExecutor<'r> {
         let found = odata::find(&request.root, &set, &EntityKey::single(id)).await?;
         let found = found.ok_or(Code::NoSuchEntity)?;
         let query = EntityQuery::default();
-        let (body, _) = read::render_one(request, &set, &found, &query, BodyFormat::Json).await?;
+        let (body, _) =
+            read::render_one(request, &set, &found, &query, ResponseFormat::Json).await?;
         Ok(PartResponse::json(StatusCode::OK, body))
     }
 
-    async fn replace(&self, part: &Part<'_>, name: &str, id: &str) -> Result<PartResponse> {
+    async fn replace(&self, part: &BatchPart<'_>, name: &str, id: &str) -> Result<PartResponse> {
         let set = self.request.root.set(name)?;
         let permit = self.request.permit(&set, AccessKind::Write)?;
         let edit = write::EntityEdit {
@@ -321,7 +327,7 @@ impl<'r> BatchExecutor<'r> {
         Ok(PartResponse::no_content().with_header("ETag", etag))
     }
 
-    async fn delete(&self, part: &Part<'_>, name: &str, id: &str) -> Result<PartResponse> {
+    async fn delete(&self, part: &BatchPart<'_>, name: &str, id: &str) -> Result<PartResponse> {
         let root = &self.request.root;
         let set = root.set(name)?;
         let permit = self.request.permit(&set, AccessKind::Write)?;
@@ -330,8 +336,8 @@ impl<'r> BatchExecutor<'r> {
         Ok(PartResponse::no_content())
     }
 
-    async fn link(&self, part: &Part<'_>) -> Result<PartResponse> {
-        let Target::Links {
+    async fn link(&self, part: &BatchPart<'_>) -> Result<PartResponse> {
+        let BatchTarget::Links {
             set,
             id,
             navigation,
@@ -352,6 +358,6 @@ impl<'r> BatchExecutor<'r> {
     }
 }
 
-fn if_match(part: &Part<'_>) -> Result<IfMatch> {
+fn if_match(part: &BatchPart<'_>) -> Result<IfMatch> {
     IfMatch::parse(part.header("if-match")).map_err(|_| Code::EntityTagMismatch.into())
 }

@@ -4,10 +4,10 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
-use personium_odata::constraint::{
-    ClassKind, End, MessageCheck, check_requests, requested_rule, split_class_url,
-};
 use personium_odata::edm::UPDATED;
+use personium_odata::entity_rules::{
+    ClassKind, MessageCheck, MessageSide, check_requests, requested_rule, split_class_url,
+};
 use personium_odata::value::{Properties, Value};
 use personium_store::{Expect, Key, KeyRange};
 use personium_types::{Code, Error, Result};
@@ -197,12 +197,12 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
         let root = run.root;
         let box_id = message.stored.links.get("Box").map(String::as_str);
         let check = MessageCheck {
-            end: End::Receiver,
+            side: MessageSide::Receiver,
             in_box: box_id.is_some(),
         };
         // Messages that were put into the box through its navigation property were not checked.
         check_requests(&message.properties, check)
-            .map_err(|fault| Error::new(Code::FieldFormat).with(fault.0))?;
+            .map_err(|error| Error::new(Code::FieldFormat).with(error.member))?;
         Ok(Self {
             run,
             box_id,

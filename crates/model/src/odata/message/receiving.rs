@@ -1,8 +1,8 @@
 //! Messages that a cell gets.
 
 use personium_odata::body::{Intent, Route};
-use personium_odata::constraint::{End, MessageCheck, check_message};
 use personium_odata::control::{BOX_SCHEMA, message_to_receive};
+use personium_odata::entity_rules::{MessageCheck, MessageSide, check_message};
 use personium_types::{Code, Error, Result};
 
 use super::super::accept::accept_type;
@@ -50,10 +50,10 @@ pub async fn receive(
         properties.set("_Box.Name", box_name(root, &id).await?);
     }
     let check = MessageCheck {
-        end: End::Receiver,
+        side: MessageSide::Receiver,
         in_box: schema.is_some(),
     };
-    check_message(&properties, check).map_err(|fault| faulty(fault.0))?;
+    check_message(&properties, check).map_err(|error| faulty(error.member))?;
     let set = root.set(ControlSet::ReceivedMessage.name())?;
     store(root, permit, &set, properties).await
 }

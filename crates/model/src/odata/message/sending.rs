@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use personium_odata::body::{Intent, Route};
-use personium_odata::constraint::{End, MessageCheck, check_message};
 use personium_odata::control::{BOX_BOUND, BOX_SCHEMA, message_to_send};
 use personium_odata::edm::ID;
-use personium_odata::value::{Properties, Value, push_value};
+use personium_odata::entity_rules::{MessageCheck, MessageSide, check_message};
+use personium_odata::value::{Properties, Value, push_json_value};
 use personium_types::{Code, Error, NodeId, Result};
 
 use super::super::accept::accept_type;
@@ -62,11 +62,11 @@ pub async fn prepare(
     let mut properties = body.await?.properties;
     let bound = properties.remove(BOX_BOUND) == Some(Value::Bool(true));
     let check = MessageCheck {
-        end: End::Sender,
+        side: MessageSide::Sender,
         in_box: bound,
     };
     check_message(&properties, check)
-        .map_err(|fault| Error::new(Code::FieldFormat).with(fault.0))?;
+        .map_err(|error| Error::new(Code::FieldFormat).with(error.member))?;
     let recipients = recipients(root, &properties).await?;
     let app = app.filter(|app| !app.is_empty());
     let in_box = match app {
@@ -201,7 +201,7 @@ impl OutgoingMessage {
             letter.set(BOX_SCHEMA, schema.as_str());
         }
         let mut out = String::new();
-        push_value(&mut out, &Value::Complex(letter));
+        push_json_value(&mut out, &Value::Complex(letter));
         out
     }
 }

@@ -3,13 +3,16 @@ use std::hash::Hasher;
 
 use super::*;
 use crate::control;
-use crate::edm::{ComplexType, EntityType, Origin, Property, PropertyList, Schema, SimpleType};
+use crate::edm::{
+    ComplexType, EntityType, NewAssociationEnd, Property, PropertyList, PropertyOrigin, Schema,
+    SimpleType,
+};
 use crate::edmx::document;
 
 /// A document around the content of one schema.
 fn around(content: &str) -> String {
     format!(
-        "<edmx:Edmx Version='1.0' xmlns:edmx='{EDMX_NAMESPACE}' xmlns:p='{OWN_NAMESPACE}'>\n  <edmx:DataServices>\n    \
+        "<edmx:Edmx Version='1.0' xmlns:edmx='{EDMX_NAMESPACE}' xmlns:p='{PERSONIUM_NAMESPACE}'>\n  <edmx:DataServices>\n    \
          <Schema xmlns='{EDM_NAMESPACE}' Namespace='UserData'>{content}</Schema>\n  </edmx:DataServices>\n</edmx:Edmx>\n"
     )
 }
@@ -62,7 +65,7 @@ fn user_schema() -> Schema {
     let properties = vec![
         Property::complex("a", "Line").list().required(),
         Property::new("b", SimpleType::String).with_default("<\"'&>\n\u{e9}"),
-        Property::new("c", SimpleType::Boolean).with_origin(Origin::Dynamic),
+        Property::new("c", SimpleType::Boolean).with_origin(PropertyOrigin::Dynamic),
         unique,
     ];
     schema.add_type(EntityType::user_data("Z", properties));
@@ -79,17 +82,16 @@ fn user_schema() -> Schema {
     {
         let roles = (format!("Z:z{at}"), format!("A:a:{at}"));
         let name = format!("Z-A-assoc{at}");
-        schema.relate_as(
+        schema.add_named_association(
             &name,
-            (&roles.0, ("Z", from, "_A")),
-            (&roles.1, ("A", to, "_Z")),
+            NewAssociationEnd::new("Z", from, "_A").with_role(&roles.0),
+            NewAssociationEnd::new("A", to, "_Z").with_role(&roles.1),
         );
     }
-    let own = ("A", One, "_A");
-    schema.relate_as(
+    schema.add_named_association(
         "A-A-assoc",
-        ("A:parent", own),
-        ("A:child", ("A", Many, "_A")),
+        NewAssociationEnd::new("A", One, "_A").with_role("A:parent"),
+        NewAssociationEnd::new("A", Many, "_A").with_role("A:child"),
     );
     schema
 }
@@ -286,7 +288,7 @@ fn what_is_missing_or_wrong_is_named() {
             "an End of Association \"a\" has the Role \"e:\"",
         ),
     ] {
-        let expected = EdmxError::Definition(reason.to_owned());
+        let expected = EdmxError::InvalidDefinition(reason.to_owned());
         let found = read_content(&content);
         let first = found.and_then(|found| {
             found
@@ -321,7 +323,7 @@ fn what_is_missing_or_wrong_is_named() {
         ),
     ] {
         let fault = read_content(content).err();
-        let expected = (reason != "ok").then(|| EdmxError::Definition(reason.to_owned()));
+        let expected = (reason != "ok").then(|| EdmxError::InvalidDefinition(reason.to_owned()));
         assert_eq!(fault, expected, "{content}");
     }
     let found = read_content(&association("")).unwrap();
@@ -401,14 +403,14 @@ fn what_is_no_metadata_document_is_refused() {
             "a Schema has no Namespace",
         ),
     ] {
-        let expected = EdmxError::Definition(reason.to_owned());
+        let expected = EdmxError::InvalidDefinition(reason.to_owned());
         assert_eq!(read(text.as_bytes()), Err(expected), "{text}");
     }
 }
 
 #[test]
 fn what_is_not_acceptable_xml_is_refused() {
-    let not_xml = |text: &str| matches!(read(text.as_bytes()), Err(EdmxError::NotXml(_)));
+    let not_xml = |text: &str| matches!(read(text.as_bytes()), Err(EdmxError::InvalidXml(_)));
     let good = around("<EntityType Name='e'/>");
     assert!(!not_xml(&good));
     let bomb = "<!DOCTYPE b [<!ENTITY x 'x'><!ENTITY y '&x;&x;&x;'><!ENTITY z '&y;&y;&y;'>]>";
@@ -429,7 +431,7 @@ fn what_is_not_acceptable_xml_is_refused() {
     assert!(not_xml(&around(&"<x>".repeat(100_000))));
     assert!(matches!(
         read(&[0xff, 0xfe, b'<', 0]),
-        Err(EdmxError::NotXml(_))
+        Err(EdmxError::InvalidXml(_))
     ));
 }
 
@@ -440,7 +442,10 @@ fn a_part_of_a_document_is_not_read() {
     assert!(read(text).is_ok());
     for length in 0..text.len() {
         let part = text.get(..length).unwrap();
-        assert!(matches!(read(part), Err(EdmxError::NotXml(_))), "{length}");
+        assert!(
+            matches!(read(part), Err(EdmxError::InvalidXml(_))),
+            "{length}"
+        );
     }
 }
 

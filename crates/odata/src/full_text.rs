@@ -10,7 +10,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::value::{Value, push_plain_text};
 
 /// Longest search text in bytes.
-pub const MAX_QUERY_BYTES: usize = 255;
+pub const MAX_FULL_TEXT_QUERY_BYTES: usize = 255;
 
 /// The words of a text in order, in lower case.
 pub fn words(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
@@ -83,23 +83,23 @@ impl Phrase {
 
 /// The text is empty or too long to search for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the search text has to have 1 to {MAX_QUERY_BYTES} bytes")]
-pub struct TextQueryError;
+#[error("the search text has to have 1 to {MAX_FULL_TEXT_QUERY_BYTES} bytes")]
+pub struct FullTextQueryError;
 
 /// A full-text search: phrases that all have to be found, each in any value of the entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextQuery {
+pub struct FullTextQuery {
     phrases: Vec<Phrase>,
 }
 
-impl TextQuery {
+impl FullTextQuery {
     /// Reads the option `q`: phrases are separated by spaces.
     ///
     /// # Errors
     /// [`TextQueryError`] unless the text has 1 to [`MAX_QUERY_BYTES`] bytes.
-    pub fn parse(text: &str) -> Result<Self, TextQueryError> {
-        if text.is_empty() || text.len() > MAX_QUERY_BYTES {
-            return Err(TextQueryError);
+    pub fn parse(text: &str) -> Result<Self, FullTextQueryError> {
+        if text.is_empty() || text.len() > MAX_FULL_TEXT_QUERY_BYTES {
+            return Err(FullTextQueryError);
         }
         Ok(Self {
             phrases: text
@@ -166,12 +166,19 @@ mod tests {
             Value::Bool(true),
             Value::Null,
         ];
-        let found = |text: &str| TextQuery::parse(text).unwrap().matches(|| values.iter());
+        let found = |text: &str| {
+            FullTextQuery::parse(text)
+                .unwrap()
+                .matches(|| values.iter())
+        };
         assert!(found("data") && found("data 1234") && found("TRUE string") && found("  data "));
         assert!(!found("dat") && !found("data other") && !found("\"data\" ?") && !found("null"));
-        assert_eq!(TextQuery::parse(""), Err(TextQueryError));
-        assert!(TextQuery::parse(&"a".repeat(255)).is_ok());
-        assert_eq!(TextQuery::parse(&"a".repeat(256)), Err(TextQueryError));
+        assert_eq!(FullTextQuery::parse(""), Err(FullTextQueryError));
+        assert!(FullTextQuery::parse(&"a".repeat(255)).is_ok());
+        assert_eq!(
+            FullTextQuery::parse(&"a".repeat(256)),
+            Err(FullTextQueryError)
+        );
     }
 
     proptest! {

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Accepted, BodyError, Intent, Json, Members, NewProperty, Route, Setting, read_object};
-use crate::constraint::{Allowed, Format, FormatError, check_rule, is_cell_url, is_dynamic_name};
-use crate::edm::{
-    ComplexType, CrossCheck, DEFAULT_NULL, DEFAULT_UUID, EntityType, Kind, Property, Schema,
-    SimpleType,
+use super::{
+    BodyContext, BodyError, Intent, JsonMembers, JsonValue, NewProperty, Route, ValidatedBody,
+    read_object,
 };
-use crate::value::{Properties, Value, parse_date, parse_text};
+use crate::constraint::{AllowedValues, Format, FormatError, is_cell_url, is_dynamic_name};
+use crate::edm::{
+    ComplexType, DEFAULT_NULL, DEFAULT_UUID, EntityRules, EntityType, Property, Schema, SimpleType,
+    ValueType,
+};
+use crate::entity_rules::check_rule;
+use crate::value::{Properties, Value, parse_date, parse_value};
 
 /// Reads and validates a body.
 ///
@@ -19,23 +23,23 @@ use crate::value::{Properties, Value, parse_date, parse_text};
 ///
 /// # Errors
 /// The first [`BodyError`] in that order.
-pub fn accept(
+pub fn validate(
     bytes: &[u8],
     schema: &Schema,
     entity_type: &EntityType,
     intent: Intent,
-    setting: &mut Setting<'_>,
-) -> Result<Accepted, BodyError> {
+    setting: &mut BodyContext<'_>,
+) -> Result<ValidatedBody, BodyError> {
     let members = read_object(bytes)?;
     for (name, value) in &members {
         check_shape(schema, entity_type, name, value)?;
     }
-    let mut walk = Walk {
+    let mut walk = Validator {
         schema,
         intent,
         setting,
     };
-    let mut accepted = Accepted::default();
+    let mut accepted = ValidatedBody::default();
     let by_name = by_name(&members);
     for property in &entity_type.properties {
         if let Some(value) = walk.declared(entity_type, property, &by_name)? {
@@ -48,8 +52,8 @@ pub fn accept(
                 .get(&**name)
                 .is_some_and(|last| std::ptr::eq(*last, value));
             if is_last && entity_type.properties.get(name).is_none() {
-                if accepted.new_properties.len() == walk.setting.undeclared_max {
-                    return Err(BodyError::TooMany);
+                if accepted.new_properties.len() == walk.setting.max_undeclared {
+                    return Err(BodyError::TooManyUndeclared);
                 }
                 let (simple, value) = walk.undeclared(name, value)?;
                 let name: Arc<str> = Arc::from(&**name);
@@ -59,13 +63,13 @@ pub fn accept(
         }
     }
     if intent != Intent::Merge {
-        check_across(entity_type.cross_check, &accepted.properties, setting)?;
+        check_across(entity_type.entity_rules, &accepted.properties, setting)?;
     }
     Ok(accepted)
 }
 
 fn wrong(name: &str) -> BodyError {
-    BodyError::Value(name.to_owned())
+    BodyError::InvalidValue(name.to_owned())
 }
 
 /// The entry of a list of URLs that is none; `None` for other formats.
@@ -79,15 +83,15 @@ fn check_shape(
     schema: &Schema,
     entity_type: &EntityType,
     name: &str,
-    value: &Json<'_>,
+    value: &JsonValue<'_>,
 ) -> Result<(), BodyError> {
     if name == "__metadata" {
         return Err(BodyError::Forbidden(name.to_owned()));
     }
     match entity_type.properties.get(name) {
-        Some(property) if property.is_stamp() => match value {
-            Json::Null => Ok(()),
-            Json::String(text) if parse_date(text, 0).is_some() => Ok(()),
+        Some(property) if property.is_timestamp() => match value {
+            JsonValue::Null => Ok(()),
+            JsonValue::String(text) if parse_date(text, 0).is_some() => Ok(()),
             _ => Err(wrong(name)),
         },
         Some(property) => check_property_shape(schema, property, value),
@@ -95,7 +99,7 @@ fn check_shape(
             "{name} of {}",
             entity_type.name
         ))),
-        None if matches!(value, Json::Object(_) | Json::Array(_)) => Err(wrong(name)),
+        None if matches!(value, JsonValue::Object(_) | JsonValue::Array(_)) => Err(wrong(name)),
         None => Ok(()),
     }
 }
@@ -103,14 +107,14 @@ fn check_shape(
 fn check_property_shape(
     schema: &Schema,
     property: &Property,
-    value: &Json<'_>,
+    value: &JsonValue<'_>,
 ) -> Result<(), BodyError> {
     match (property.is_list(), value) {
-        (_, Json::Null) => Ok(()),
-        (true, Json::Array(items)) => items
+        (_, JsonValue::Null) => Ok(()),
+        (true, JsonValue::Array(items)) => items
             .iter()
             .try_for_each(|item| check_item_shape(schema, property, item)),
-        (true, _) | (false, Json::Array(_)) => Err(wrong(&property.name)),
+        (true, _) | (false, JsonValue::Array(_)) => Err(wrong(&property.name)),
         (false, _) => check_item_shape(schema, property, value),
     }
 }
@@ -118,14 +122,18 @@ fn check_property_shape(
 fn check_item_shape(
     schema: &Schema,
     property: &Property,
-    value: &Json<'_>,
+    value: &JsonValue<'_>,
 ) -> Result<(), BodyError> {
-    match (&property.kind, value) {
-        (_, Json::Null) => Ok(()),
-        (Kind::Simple(_), Json::Object(_) | Json::Array(_)) => Err(wrong(&property.name)),
-        (Kind::Simple(_), _) => Ok(()),
-        (Kind::Complex(_), Json::Object(members)) if members.is_empty() => Err(BodyError::Parse),
-        (Kind::Complex(type_name), Json::Object(members)) => {
+    match (&property.value_type, value) {
+        (_, JsonValue::Null) => Ok(()),
+        (ValueType::Simple(_), JsonValue::Object(_) | JsonValue::Array(_)) => {
+            Err(wrong(&property.name))
+        }
+        (ValueType::Simple(_), _) => Ok(()),
+        (ValueType::Complex(_), JsonValue::Object(members)) if members.is_empty() => {
+            Err(BodyError::Malformed)
+        }
+        (ValueType::Complex(type_name), JsonValue::Object(members)) => {
             let complex = schema
                 .complex_type(type_name)
                 .ok_or_else(|| wrong(&property.name))?;
@@ -136,25 +144,25 @@ fn check_item_shape(
                     None => Err(wrong(name)),
                 })
         }
-        (Kind::Complex(_), _) => Err(wrong(&property.name)),
+        (ValueType::Complex(_), _) => Err(wrong(&property.name)),
     }
 }
 
 /// The values of members, for each name the last one.
-type ByName<'m, 'a> = HashMap<&'m str, &'m Json<'a>>;
+type ByName<'m, 'a> = HashMap<&'m str, &'m JsonValue<'a>>;
 
-fn by_name<'m, 'a>(members: &'m Members<'a>) -> ByName<'m, 'a> {
+fn by_name<'m, 'a>(members: &'m JsonMembers<'a>) -> ByName<'m, 'a> {
     let pairs = members.iter().map(|(name, value)| (&**name, value));
     pairs.collect()
 }
 
-pub(super) struct Walk<'w, 's> {
+pub(super) struct Validator<'w, 's> {
     pub(super) schema: &'w Schema,
     pub(super) intent: Intent,
-    pub(super) setting: &'w mut Setting<'s>,
+    pub(super) setting: &'w mut BodyContext<'s>,
 }
 
-impl Walk<'_, '_> {
+impl Validator<'_, '_> {
     fn declared(
         &mut self,
         entity_type: &EntityType,
@@ -162,7 +170,7 @@ impl Walk<'_, '_> {
         members: &ByName<'_, '_>,
     ) -> Result<Option<Value>, BodyError> {
         let given = members.get(&*property.name).copied();
-        if property.is_stamp() {
+        if property.is_timestamp() {
             return match given {
                 Some(_) => Err(BodyError::Forbidden(property.name.to_string())),
                 None => Ok(None),
@@ -170,11 +178,11 @@ impl Walk<'_, '_> {
         }
         let merging = self.intent == Intent::Merge;
         match given {
-            None if merging && entity_type.merge_needs.contains(&property.name) => {
+            None if merging && entity_type.required_in_merge.contains(&property.name) => {
                 Err(BodyError::Required(property.name.to_string()))
             }
             None if merging => Ok(None),
-            None | Some(Json::Null) => self.absent(entity_type, property, given.is_some()),
+            None | Some(JsonValue::Null) => self.absent(entity_type, property, given.is_some()),
             Some(value) => self.present(property, value).map(Some),
         }
     }
@@ -186,7 +194,7 @@ impl Walk<'_, '_> {
         property: &Property,
         named: bool,
     ) -> Result<Option<Value>, BodyError> {
-        let complex = matches!(property.kind, Kind::Complex(_)) && !property.is_list();
+        let complex = matches!(property.value_type, ValueType::Complex(_)) && !property.is_list();
         if complex && self.intent == Intent::Merge {
             return Ok(None);
         }
@@ -203,8 +211,8 @@ impl Walk<'_, '_> {
 
     /// The value a property has when none is given: its default, or null where that is allowed.
     pub(super) fn default_of(&mut self, property: &Property) -> Result<Value, BodyError> {
-        let literal = match (&property.kind, &property.default) {
-            (Kind::Simple(simple), Some(literal)) if !property.is_list() => {
+        let literal = match (&property.value_type, &property.default) {
+            (ValueType::Simple(simple), Some(literal)) if !property.is_list() => {
                 Some((*simple, &**literal))
             }
             _ => None,
@@ -212,16 +220,16 @@ impl Walk<'_, '_> {
         match literal {
             Some((_, DEFAULT_UUID)) => Ok(Value::String((self.setting.new_id)())),
             Some((simple, literal)) if literal != DEFAULT_NULL => {
-                parse_text(simple, literal, self.setting.now).map_err(|_| wrong(&property.name))
+                parse_value(simple, literal, self.setting.now).map_err(|_| wrong(&property.name))
             }
             _ if property.nullable => Ok(Value::Null),
             _ => Err(BodyError::Required(property.name.to_string())),
         }
     }
 
-    fn present(&mut self, property: &Property, value: &Json<'_>) -> Result<Value, BodyError> {
+    fn present(&mut self, property: &Property, value: &JsonValue<'_>) -> Result<Value, BodyError> {
         match value {
-            Json::Array(items) => {
+            JsonValue::Array(items) => {
                 let merging = std::mem::replace(&mut self.intent, Intent::Create);
                 let items: Result<Vec<_>, _> =
                     items.iter().map(|item| self.item(property, item)).collect();
@@ -232,18 +240,18 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn item(&mut self, property: &Property, value: &Json<'_>) -> Result<Value, BodyError> {
-        match (&property.kind, value) {
-            (_, Json::Null) => Ok(Value::Null),
-            (Kind::Simple(simple), scalar) => self.scalar(property, *simple, scalar),
-            (Kind::Complex(name), Json::Object(members)) => {
+    fn item(&mut self, property: &Property, value: &JsonValue<'_>) -> Result<Value, BodyError> {
+        match (&property.value_type, value) {
+            (_, JsonValue::Null) => Ok(Value::Null),
+            (ValueType::Simple(simple), scalar) => self.scalar(property, *simple, scalar),
+            (ValueType::Complex(name), JsonValue::Object(members)) => {
                 let complex = self
                     .schema
                     .complex_type(name)
                     .ok_or_else(|| wrong(&property.name))?;
                 self.complex(complex, members).map(Value::Complex)
             }
-            (Kind::Complex(_), _) => Err(wrong(&property.name)),
+            (ValueType::Complex(_), _) => Err(wrong(&property.name)),
         }
     }
 
@@ -251,14 +259,14 @@ impl Walk<'_, '_> {
         &mut self,
         property: &Property,
         simple: SimpleType,
-        value: &Json<'_>,
+        value: &JsonValue<'_>,
     ) -> Result<Value, BodyError> {
         let text = value.scalar_text().ok_or_else(|| wrong(&property.name))?;
         let typed =
             if simple == SimpleType::String && property.format.is_some_and(Format::has_own_limit) {
                 Value::from(text)
             } else {
-                parse_text(simple, text, self.setting.now).map_err(|_| wrong(&property.name))?
+                parse_value(simple, text, self.setting.now).map_err(|_| wrong(&property.name))?
             };
         if let Some(format) = property.format {
             let unchecked = self.setting.route == Route::Navigation
@@ -272,9 +280,9 @@ impl Walk<'_, '_> {
                 format
                     .check(text, self.setting.account_types)
                     .map_err(|fault| match fault {
-                        FormatError::Other => BodyError::Value(name()),
-                        FormatError::CellUrl => BodyError::CellUrl(name()),
-                        FormatError::SchemaUri => BodyError::SchemaUri(name()),
+                        FormatError::InvalidValue => BodyError::InvalidValue(name()),
+                        FormatError::InvalidCellUrl => BodyError::InvalidCellUrl(name()),
+                        FormatError::InvalidSchemaUri => BodyError::InvalidSchemaUri(name()),
                     })?;
             }
         }
@@ -284,7 +292,7 @@ impl Walk<'_, '_> {
     fn complex(
         &mut self,
         complex: &ComplexType,
-        members: &Members<'_>,
+        members: &JsonMembers<'_>,
     ) -> Result<Properties, BodyError> {
         let mut made = Properties::with_capacity(complex.properties.len());
         let members = by_name(members);
@@ -292,14 +300,14 @@ impl Walk<'_, '_> {
         for property in &complex.properties {
             let value = match members.get(&*property.name).copied() {
                 None if merging => continue,
-                Some(Json::Null)
+                Some(JsonValue::Null)
                     if merging
-                        && matches!(property.kind, Kind::Complex(_))
+                        && matches!(property.value_type, ValueType::Complex(_))
                         && !property.is_list() =>
                 {
                     continue;
                 }
-                None | Some(Json::Null) => self.default_of(property)?,
+                None | Some(JsonValue::Null) => self.default_of(property)?,
                 Some(value) => self.present(property, value)?,
             };
             made.push(property.name.clone(), value);
@@ -310,19 +318,19 @@ impl Walk<'_, '_> {
     fn undeclared(
         &mut self,
         name: &str,
-        value: &Json<'_>,
+        value: &JsonValue<'_>,
     ) -> Result<(SimpleType, Value), BodyError> {
         if !is_dynamic_name(name) {
             return Err(wrong(name));
         }
         let simple = match value {
-            Json::Number(_) => SimpleType::Double,
-            Json::Bool(_) => SimpleType::Boolean,
-            Json::String(_) | Json::Null => SimpleType::String,
-            Json::Array(_) | Json::Object(_) => return Err(wrong(name)),
+            JsonValue::Number(_) => SimpleType::Double,
+            JsonValue::Bool(_) => SimpleType::Boolean,
+            JsonValue::String(_) | JsonValue::Null => SimpleType::String,
+            JsonValue::Array(_) | JsonValue::Object(_) => return Err(wrong(name)),
         };
         let typed = match value.scalar_text() {
-            Some(text) => parse_text(simple, text, self.setting.now).map_err(|_| wrong(name))?,
+            Some(text) => parse_value(simple, text, self.setting.now).map_err(|_| wrong(name))?,
             None => Value::Null,
         };
         Ok((simple, typed))
@@ -330,25 +338,28 @@ impl Walk<'_, '_> {
 }
 
 fn check_across(
-    check: CrossCheck,
+    check: EntityRules,
     properties: &Properties,
-    setting: &Setting<'_>,
+    setting: &BodyContext<'_>,
 ) -> Result<(), BodyError> {
     let fault = match check {
-        CrossCheck::None => return Ok(()),
-        CrossCheck::Rule => check_rule(properties, setting.unit_url)
+        EntityRules::None => return Ok(()),
+        EntityRules::Rule => check_rule(properties, setting.unit_url)
             .err()
-            .map(|fault| fault.0),
-        CrossCheck::SchemaProperty => schema_property_fault(properties, setting),
+            .map(|error| error.member),
+        EntityRules::SchemaProperty => schema_property_fault(properties, setting),
     };
     fault.map_or(Ok(()), |name| Err(wrong(name)))
 }
 
 /// `Type` has to exist and `DefaultValue` has to be a value of it.
-fn schema_property_fault(properties: &Properties, setting: &Setting<'_>) -> Option<&'static str> {
+fn schema_property_fault(
+    properties: &Properties,
+    setting: &BodyContext<'_>,
+) -> Option<&'static str> {
     let type_name = properties.text("Type").unwrap_or("");
     let default = properties.text("DefaultValue");
-    let kinds = Allowed::CollectionKind.values();
+    let kinds = AllowedValues::CollectionKind.values();
     match SimpleType::from_name(type_name) {
         None if !(setting.has_complex_type)(type_name) => Some("Type"),
         None => default.map(|_| "DefaultValue"),
@@ -360,7 +371,7 @@ fn schema_property_fault(properties: &Properties, setting: &Setting<'_>) -> Opti
             Some("CollectionKind")
         }
         Some(simple) => {
-            let fits = |text: &str| parse_text(simple, text, setting.now).is_ok();
+            let fits = |text: &str| parse_value(simple, text, setting.now).is_ok();
             default.filter(|text| !fits(text)).map(|_| "DefaultValue")
         }
     }

@@ -1,14 +1,22 @@
 //! Rules across the members of one entity.
 
-use super::uri::{
-    is_box_url, is_cell_local_url, is_cell_url, is_http_url, is_schema_uri, is_unit_local_url,
+use crate::constraint::{
+    Format, MAX_REQUEST_OBJECTS, is_box_url, is_cell_local_url, is_cell_url, is_http_url,
+    is_schema_uri, is_unit_local_url,
 };
-use super::{Format, MAX_REQUESTS};
-use crate::value::{MAX_MILLIS, Properties, Value};
+use crate::value::{MAX_DATE_MS, Properties, Value};
 
 /// A member that does not fit the others; the text is what error messages name, such as `RequestObjects.ClassUrl`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CrossError(pub &'static str);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the value of {member} does not fit the other members")]
+pub struct EntityRuleError {
+    /// The member as error messages name it, such as `RequestObjects.ClassUrl`.
+    pub member: &'static str,
+}
+
+const fn error(member: &'static str) -> EntityRuleError {
+    EntityRuleError { member }
+}
 
 /// Checks a rule: event, action and target have to fit together.
 ///
@@ -18,22 +26,22 @@ pub struct CrossError(pub &'static str);
 /// # Errors
 /// The first member that does not fit, in the order EventSubject, TargetUrl, EventExternal, EventType,
 /// EventObject, Action, TargetUrl.
-pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), CrossError> {
-    let action = rule.text("Action").ok_or(CrossError("Action"))?;
+pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), EntityRuleError> {
+    let action = rule.text("Action").ok_or(error("Action"))?;
     let bound = rule.text("_Box.Name").is_some();
     for name in ["EventSubject", "TargetUrl"] {
         if rule
             .text(name)
             .is_some_and(|url| unit_url.is_some_and(|unit| is_inside(url, unit)))
         {
-            return Err(CrossError(name));
+            return Err(error(name));
         }
     }
     let event_type = rule.text("EventType");
     let external = rule.value("EventExternal").as_bool().unwrap_or(false);
     let timer = matches!(event_type, Some("timer.periodic" | "timer.oneshot"));
     if timer && external {
-        return Err(CrossError("EventExternal"));
+        return Err(error("EventExternal"));
     }
     if action == "relay.data"
         && !matches!(
@@ -41,7 +49,7 @@ pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), Cross
             Some("odata.create" | "odata.update" | "odata.patch")
         )
     {
-        return Err(CrossError("EventType"));
+        return Err(error("EventType"));
     }
     let object = rule.text("EventObject");
     let object_fits = match object {
@@ -54,7 +62,7 @@ pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), Cross
         _ => true,
     };
     if !object_fits {
-        return Err(CrossError("EventObject"));
+        return Err(error("EventObject"));
     }
     let target = rule.text("TargetUrl").unwrap_or("");
     let target_fits = match action {
@@ -72,7 +80,7 @@ pub fn check_rule(rule: &Properties, unit_url: Option<&str>) -> Result<(), Cross
     if target_fits {
         Ok(())
     } else {
-        Err(CrossError("TargetUrl"))
+        Err(error("TargetUrl"))
     }
 }
 
@@ -87,12 +95,12 @@ fn is_timer(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit())
         && text
             .parse()
-            .is_ok_and(|number: i64| (1..=MAX_MILLIS).contains(&number))
+            .is_ok_and(|number: i64| (1..=MAX_DATE_MS).contains(&number))
 }
 
 /// Which end of a delivery a message is checked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum MessageSide {
     /// The cell that sends it. A rule that it asks for may go without a name.
     Sender,
     /// The cell that gets it.
@@ -103,7 +111,7 @@ pub enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageCheck {
     /// At which end.
-    pub end: End,
+    pub side: MessageSide,
     /// Whether it belongs to a box, as the rules that it asks for then do.
     pub in_box: bool,
 }
@@ -112,11 +120,11 @@ pub struct MessageCheck {
 ///
 /// # Errors
 /// The first member that does not fit, written `Status`, `RequestObjects` or `RequestObjects.{member}`.
-pub fn check_message(message: &Properties, check: MessageCheck) -> Result<(), CrossError> {
+pub fn check_message(message: &Properties, check: MessageCheck) -> Result<(), EntityRuleError> {
     let asks = message.text("Type") == Some("request");
     let fresh = if asks { "none" } else { "unread" };
-    if check.end == End::Receiver && message.text("Status") != Some(fresh) {
-        return Err(CrossError("Status"));
+    if check.side == MessageSide::Receiver && message.text("Status") != Some(fresh) {
+        return Err(error("Status"));
     }
     if asks {
         check_requests(message, check)
@@ -129,22 +137,22 @@ pub fn check_message(message: &Properties, check: MessageCheck) -> Result<(), Cr
 ///
 /// # Errors
 /// The first member that does not fit, written `RequestObjects` or `RequestObjects.{member}`.
-pub fn check_requests(message: &Properties, check: MessageCheck) -> Result<(), CrossError> {
+pub fn check_requests(message: &Properties, check: MessageCheck) -> Result<(), EntityRuleError> {
     let Value::List(requests) = message.value("RequestObjects") else {
-        return Err(CrossError("RequestObjects"));
+        return Err(error("RequestObjects"));
     };
-    if !(1..=MAX_REQUESTS).contains(&requests.len()) {
-        return Err(CrossError("RequestObjects"));
+    if !(1..=MAX_REQUEST_OBJECTS).contains(&requests.len()) {
+        return Err(error("RequestObjects"));
     }
     requests.iter().try_for_each(|request| match request {
         Value::Complex(members) => check_request(members, check),
-        _ => Err(CrossError("RequestObjects")),
+        _ => Err(error("RequestObjects")),
     })
 }
 
-fn check_request(request: &Properties, check: MessageCheck) -> Result<(), CrossError> {
-    const REQUEST_TYPE: CrossError = CrossError("RequestObjects.RequestType");
-    const NAME: CrossError = CrossError("RequestObjects.Name");
+fn check_request(request: &Properties, check: MessageCheck) -> Result<(), EntityRuleError> {
+    const REQUEST_TYPE: EntityRuleError = error("RequestObjects.RequestType");
+    const NAME: EntityRuleError = error("RequestObjects.Name");
     let kind = request.text("RequestType").ok_or(REQUEST_TYPE)?;
     let name = request.text("Name");
     match kind {
@@ -153,39 +161,41 @@ fn check_request(request: &Properties, check: MessageCheck) -> Result<(), CrossE
         }
         "rule.add" | "rule.remove" => {
             match name {
-                Some(name) => Format::RuleId.check(name, &[]).map_err(|_| NAME)?,
-                None if kind == "rule.add" && check.end == End::Sender => {}
+                Some(name) => Format::RuleName.check(name, &[]).map_err(|_| NAME)?,
+                None if kind == "rule.add" && check.side == MessageSide::Sender => {}
                 None => return Err(NAME),
             }
             if kind == "rule.remove" {
                 return Ok(());
             }
             let rule = requested_rule(request, check.in_box.then_some("box"));
-            check_rule(&rule, None).map_err(|CrossError(member)| in_request(member))
+            check_rule(&rule, None).map_err(|error| in_request(error.member))
         }
         _ => Err(REQUEST_TYPE),
     }
 }
 
 /// A relation or role is named by its name or by its class, and the cell to link it to is named.
-fn check_class(request: &Properties, kind: ClassKind) -> Result<(), CrossError> {
+fn check_class(request: &Properties, kind: ClassKind) -> Result<(), EntityRuleError> {
     let format = kind.format();
     match (request.text("Name"), request.text("ClassUrl")) {
         (Some(name), None) => format
             .check(name, &[])
-            .map_err(|_| CrossError("RequestObjects.Name"))?,
+            .map_err(|_| error("RequestObjects.Name"))?,
         (None, Some(class)) => {
             let named = split_class_url(class, kind)
                 .is_some_and(|(_, name)| format.check(name, &[]).is_ok());
             if !named {
-                return Err(CrossError("RequestObjects.ClassUrl"));
+                return Err(error("RequestObjects.ClassUrl"));
             }
         }
-        _ => return Err(CrossError("RequestObjects.Name,RequestObjects.ClassUrl")),
+        _ => {
+            return Err(error("RequestObjects.Name,RequestObjects.ClassUrl"));
+        }
     }
     match request.text("TargetUrl") {
         Some(target) if is_cell_url(target) => Ok(()),
-        _ => Err(CrossError("RequestObjects.TargetUrl")),
+        _ => Err(error("RequestObjects.TargetUrl")),
     }
 }
 
@@ -210,8 +220,8 @@ pub fn requested_rule(request: &Properties, box_name: Option<&str>) -> Propertie
     rule
 }
 
-fn in_request(member: &str) -> CrossError {
-    CrossError(match member {
+fn in_request(member: &str) -> EntityRuleError {
+    error(match member {
         "Action" => "RequestObjects.Action",
         "EventType" => "RequestObjects.EventType",
         "EventObject" => "RequestObjects.EventObject",
@@ -286,7 +296,7 @@ mod tests {
     fn faulty(members: &[(&str, &str)]) -> Option<&'static str> {
         check_rule(&rule(members), Some("http://unit/"))
             .err()
-            .map(|CrossError(name)| name)
+            .map(|error| error.member)
     }
 
     #[test]
@@ -352,11 +362,11 @@ mod tests {
     }
 
     const SENDER: MessageCheck = MessageCheck {
-        end: End::Sender,
+        side: MessageSide::Sender,
         in_box: false,
     };
     const RECEIVER: MessageCheck = MessageCheck {
-        end: End::Receiver,
+        side: MessageSide::Receiver,
         in_box: false,
     };
 
@@ -366,9 +376,7 @@ mod tests {
             "RequestObjects",
             Value::List(vec![Value::Complex(rule(members))]),
         );
-        check_message(&made, check)
-            .err()
-            .map(|CrossError(name)| name)
+        check_message(&made, check).err().map(|error| error.member)
     }
 
     #[test]
@@ -436,7 +444,7 @@ mod tests {
         let fault = |kind, status| {
             check_message(&rule(&[("Type", kind), ("Status", status)]), RECEIVER)
                 .err()
-                .map(|CrossError(name)| name)
+                .map(|error| error.member)
         };
         assert_eq!(fault("message", "unread"), None);
         assert_eq!(fault("message", "read"), Some("Status"));

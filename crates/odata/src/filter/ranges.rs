@@ -3,21 +3,21 @@
 use std::cmp::Ordering;
 use std::ops::Bound;
 
-use super::{Op, PropertyRef, Test, compare_values};
+use super::{CompareOp, Condition, PropertyRef, compare_values};
 use crate::value::Value;
 
 /// A condition on one property that every matching entity fulfils.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Term {
+pub struct PropertyRange {
     /// The property.
     pub property: PropertyRef,
     /// What its value (for a list: one of its elements) has to be.
-    pub range: Range,
+    pub range: ValueRange,
 }
 
 /// A set of values next to each other in the order of [`compare_values`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum Range {
+pub enum ValueRange {
     /// Null, absent or an empty list.
     Null,
     /// One value.
@@ -28,54 +28,60 @@ pub enum Range {
     Prefix(String),
 }
 
-pub(super) fn terms(test: &Test) -> Vec<Term> {
+pub(super) fn necessary_ranges(test: &Condition) -> Vec<PropertyRange> {
     let mut found = Vec::new();
     collect(test, &mut found);
     found
 }
 
-fn collect(test: &Test, found: &mut Vec<Term>) {
+fn collect(test: &Condition, found: &mut Vec<PropertyRange>) {
     let (property, range) = match test {
-        Test::All(tests) => {
+        Condition::All(tests) => {
             tests.iter().for_each(|test| collect(test, found));
             return;
         }
-        Test::Any(_) => return,
-        Test::HasPhrase(property, _) => {
-            (property, Range::Between(Bound::Unbounded, Bound::Unbounded))
-        }
-        Test::IsNull(property) => (property, Range::Null),
-        Test::IsNotNull(property) => (property, Range::Between(Bound::Unbounded, Bound::Unbounded)),
-        Test::StartsWith(property, prefix) => (property, Range::Prefix(prefix.clone())),
-        Test::Compare(_, Op::Ne, _) => return,
-        Test::Compare(property, op, value) => (property, range_of(*op, value.clone())),
+        Condition::Any(_) => return,
+        Condition::HasPhrase(property, _) => (
+            property,
+            ValueRange::Between(Bound::Unbounded, Bound::Unbounded),
+        ),
+        Condition::IsNull(property) => (property, ValueRange::Null),
+        Condition::IsNotNull(property) => (
+            property,
+            ValueRange::Between(Bound::Unbounded, Bound::Unbounded),
+        ),
+        Condition::StartsWith(property, prefix) => (property, ValueRange::Prefix(prefix.clone())),
+        Condition::Compare(_, CompareOp::Ne, _) => return,
+        Condition::Compare(property, op, value) => (property, range_of(*op, value.clone())),
     };
-    let joined = !property.list
+    let joined = !property.is_list
         && found
             .iter_mut()
             .filter(|term| term.property == *property)
             .any(|term| join(&mut term.range, &range));
     if !joined {
-        found.push(Term {
+        found.push(PropertyRange {
             property: property.clone(),
             range,
         });
     }
 }
 
-fn range_of(op: Op, value: Value) -> Range {
+fn range_of(op: CompareOp, value: Value) -> ValueRange {
     match op {
-        Op::Eq | Op::Ne => Range::Equal(value),
-        Op::Gt => Range::Between(Bound::Excluded(value), Bound::Unbounded),
-        Op::Ge => Range::Between(Bound::Included(value), Bound::Unbounded),
-        Op::Lt => Range::Between(Bound::Unbounded, Bound::Excluded(value)),
-        Op::Le => Range::Between(Bound::Unbounded, Bound::Included(value)),
+        CompareOp::Eq | CompareOp::Ne => ValueRange::Equal(value),
+        CompareOp::Gt => ValueRange::Between(Bound::Excluded(value), Bound::Unbounded),
+        CompareOp::Ge => ValueRange::Between(Bound::Included(value), Bound::Unbounded),
+        CompareOp::Lt => ValueRange::Between(Bound::Unbounded, Bound::Excluded(value)),
+        CompareOp::Le => ValueRange::Between(Bound::Unbounded, Bound::Included(value)),
     }
 }
 
 /// Narrows a range by another where both have bounds.
-fn join(range: &mut Range, other: &Range) -> bool {
-    let (Range::Between(low, high), Range::Between(other_low, other_high)) = (range, other) else {
+fn join(range: &mut ValueRange, other: &ValueRange) -> bool {
+    let (ValueRange::Between(low, high), ValueRange::Between(other_low, other_high)) =
+        (range, other)
+    else {
         return false;
     };
     narrow(low, other_low, Ordering::Greater);

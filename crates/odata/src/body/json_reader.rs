@@ -10,7 +10,7 @@ pub const MAX_VALUES: usize = 100_000;
 
 /// A JSON value; scalars keep their text.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Json<'a> {
+pub enum JsonValue<'a> {
     /// `null`
     Null,
     /// `true` or `false`
@@ -20,20 +20,20 @@ pub enum Json<'a> {
     /// The unescaped characters.
     String(Cow<'a, str>),
     /// The elements.
-    Array(Vec<Json<'a>>),
+    Array(Vec<JsonValue<'a>>),
     /// The members in order of the text; names may repeat.
-    Object(Members<'a>),
+    Object(JsonMembers<'a>),
 }
 
 /// Members of an object in order of the text.
-pub type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
+pub type JsonMembers<'a> = Vec<(Cow<'a, str>, JsonValue<'a>)>;
 
 /// The text is no JSON, nested too deeply, has too many values, or is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body is no JSON object")]
 pub struct JsonError;
 
-impl Json<'_> {
+impl JsonValue<'_> {
     /// The text of a scalar as the declared type reads it; `None` for null, arrays and objects.
     #[must_use]
     pub fn scalar_text(&self) -> Option<&str> {
@@ -54,9 +54,9 @@ impl Json<'_> {
 ///
 /// # Errors
 /// [`JsonError`], also when nested more than [`MAX_DEPTH`] deep, and with more than [`MAX_VALUES`] values.
-pub fn read_object(bytes: &[u8]) -> Result<Members<'_>, JsonError> {
+pub fn read_object(bytes: &[u8]) -> Result<JsonMembers<'_>, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError)?;
-    let mut reader = Reader {
+    let mut reader = JsonReader {
         text,
         at: 0,
         values: 0,
@@ -71,14 +71,14 @@ pub fn read_object(bytes: &[u8]) -> Result<Members<'_>, JsonError> {
     }
 }
 
-struct Reader<'a> {
+struct JsonReader<'a> {
     text: &'a str,
     at: usize,
     /// Values so far.
     values: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonReader<'a> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -101,26 +101,26 @@ impl<'a> Reader<'a> {
         self.text.get(from..self.at).unwrap_or("")
     }
 
-    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+    fn value(&mut self, depth: usize) -> Result<JsonValue<'a>, JsonError> {
         self.values += 1;
         if self.values > MAX_VALUES {
             return Err(JsonError);
         }
         match self.peek() {
-            Some(b'{') => self.object(depth + 1).map(Json::Object),
-            Some(b'[') => self.array(depth + 1).map(Json::Array),
-            Some(b'"') => self.string().map(Json::String),
-            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
+            Some(b'{') => self.object(depth + 1).map(JsonValue::Object),
+            Some(b'[') => self.array(depth + 1).map(JsonValue::Array),
+            Some(b'"') => self.string().map(JsonValue::String),
+            Some(b'-' | b'0'..=b'9') => self.number().map(JsonValue::Number),
             _ => self.word(),
         }
     }
 
-    fn word(&mut self) -> Result<Json<'a>, JsonError> {
+    fn word(&mut self) -> Result<JsonValue<'a>, JsonError> {
         let rest = self.text.get(self.at..).unwrap_or("");
         for (word, value) in [
-            ("null", Json::Null),
-            ("true", Json::Bool(true)),
-            ("false", Json::Bool(false)),
+            ("null", JsonValue::Null),
+            ("true", JsonValue::Bool(true)),
+            ("false", JsonValue::Bool(false)),
         ] {
             if rest.starts_with(word) {
                 self.at += word.len();
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
         Err(JsonError)
     }
 
-    fn object(&mut self, depth: usize) -> Result<Members<'a>, JsonError> {
+    fn object(&mut self, depth: usize) -> Result<JsonMembers<'a>, JsonError> {
         if depth > MAX_DEPTH {
             return Err(JsonError);
         }
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Vec<Json<'a>>, JsonError> {
+    fn array(&mut self, depth: usize) -> Result<Vec<JsonValue<'a>>, JsonError> {
         if depth > MAX_DEPTH {
             return Err(JsonError);
         }
@@ -308,7 +308,11 @@ mod tests {
         );
         assert_eq!(
             members[4].1,
-            Json::Array(vec![Json::Null, Json::Bool(true), Json::Object(vec![])])
+            JsonValue::Array(vec![
+                JsonValue::Null,
+                JsonValue::Bool(true),
+                JsonValue::Object(vec![])
+            ])
         );
     }
 
@@ -354,8 +358,8 @@ mod tests {
             let printed = json.to_string();
             let members = read_object(printed.as_bytes()).unwrap();
             let read = members.iter().find(|(name, _)| name == "texts").unwrap();
-            let expected = texts.iter().map(|text| Json::String(text.as_str().into())).collect();
-            prop_assert_eq!(&read.1, &Json::Array(expected));
+            let expected = texts.iter().map(|text| JsonValue::String(text.as_str().into())).collect();
+            prop_assert_eq!(&read.1, &JsonValue::Array(expected));
         }
 
         #[test]

@@ -1,0 +1,126 @@
+//! Literals of filters.
+
+use super::FilterError;
+
+/// A literal as written, before its type is held against a property.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// Digits with an optional minus; a suffix `L` is dropped.
+    Integer(String),
+    /// A number with point or exponent.
+    Decimal(f64),
+    /// The text between quotes, backslash sequences not interpreted.
+    Text(String),
+    /// `datetime'...'` or `datetimeoffset'...'` in milliseconds since 1970.
+    Date(i64),
+    /// A literal of a type that no property has.
+    Other,
+    /// No literal but the name of a property, which nothing can be compared with.
+    Property,
+}
+
+/// A literal with a type in front of its quotes.
+pub(super) fn prefixed(prefix: &str, inside: &str) -> Result<Literal, FilterError> {
+    match prefix {
+        "datetime" => parse_date_literal(inside, false)
+            .map(Literal::Date)
+            .ok_or(FilterError::Syntax),
+        "datetimeoffset" => parse_date_literal(inside, true)
+            .map(Literal::Date)
+            .ok_or(FilterError::Syntax),
+        "guid" | "time" | "X" | "binary" => Ok(Literal::Other),
+        _ => Err(FilterError::Syntax),
+    }
+}
+
+pub(super) fn number_literal(text: &str) -> Option<Literal> {
+    let (digits, suffix) = match text.strip_suffix(['L', 'l', 'f', 'F', 'm', 'M', 'd', 'D']) {
+        Some(digits) => (digits, text.bytes().last()),
+        None => (text, None),
+    };
+    let unsigned = digits.strip_prefix('-').unwrap_or(digits);
+    let all_digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (unsigned, None),
+    };
+    let (integer, fraction) = match mantissa.split_once('.') {
+        Some((integer, fraction)) => (integer, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let exponent_fits = exponent
+        .is_none_or(|exponent| all_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)));
+    if !all_digits(integer) || !fraction.is_none_or(all_digits) || !exponent_fits {
+        return None;
+    }
+    let whole = fraction.is_none() && exponent.is_none();
+    match suffix {
+        None | Some(b'L' | b'l') if whole => Some(Literal::Integer(digits.to_owned())),
+        None => digits.parse().ok().map(Literal::Decimal),
+        Some(_) => Some(Literal::Other),
+    }
+}
+
+/// Milliseconds of `YYYY-MM-DDThh:mm[:ss[.fffffff]]`, with `Z` or `±hh:mm` behind it where `zoned`; without
+/// zone it is UTC.
+fn parse_date_literal(text: &str, zoned: bool) -> Option<i64> {
+    let (local, offset_minutes) = if zoned { split_zone(text)? } else { (text, 0) };
+    let (date, time) = local.split_once('T')?;
+    let mut date = date.split('-');
+    let year: i16 = digits(date.next()?, 4)?.try_into().ok()?;
+    let month: i8 = digits(date.next()?, 2)?.try_into().ok()?;
+    let day: i8 = digits(date.next()?, 2)?.try_into().ok()?;
+    let mut clock = time.split(':');
+    let hour: i8 = digits(clock.next()?, 2)?.try_into().ok()?;
+    let minute: i8 = digits(clock.next()?, 2)?.try_into().ok()?;
+    let (second, millis) = match clock.next() {
+        None => (0, 0),
+        Some(text) => seconds(text)?,
+    };
+    if date.next().is_some() || clock.next().is_some() {
+        return None;
+    }
+    let civil = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
+    let since_epoch = civil.duration_since(jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+    let whole = i64::try_from(since_epoch.as_millis()).ok()?;
+    whole
+        .checked_add(millis)?
+        .checked_sub(offset_minutes * 60_000)
+}
+
+fn seconds(text: &str) -> Option<(i8, i64)> {
+    let Some((second, fraction)) = text.split_once('.') else {
+        return Some((digits(text, 2)?.try_into().ok()?, 0));
+    };
+    if !(1..=7).contains(&fraction.len()) {
+        return None;
+    }
+    digits(fraction, fraction.len())?;
+    let millis = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    Some((digits(second, 2)?.try_into().ok()?, millis))
+}
+
+fn split_zone(text: &str) -> Option<(&str, i64)> {
+    if let Some(local) = text.strip_suffix('Z') {
+        return Some((local, 0));
+    }
+    let time_at = text.find('T')?;
+    let Some(at) = text.get(time_at..)?.find(['+', '-']).map(|at| at + time_at) else {
+        return Some((text, 0));
+    };
+    let (local, zone) = text.split_at_checked(at)?;
+    let sign = if zone.starts_with('-') { -1 } else { 1 };
+    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+    let (hours, minutes) = (digits(hours, 2)?, digits(minutes, 2)?);
+    (hours <= 18 && minutes < 60).then_some((local, sign * (hours * 60 + minutes)))
+}
+
+fn digits(text: &str, count: usize) -> Option<i64> {
+    let fits = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    if fits { text.parse().ok() } else { None }
+}
