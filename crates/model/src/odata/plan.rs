@@ -80,9 +80,10 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> QueryPlan {
         let exact = query
             .filter
             .as_ref()
-            .is_some_and(|f| matches!(f.test(), Test::Compare(_, Op::Eq, _)));
+            .is_some_and(|f| matches!(f.condition(), Condition::Compare(_, CompareOp::Eq, _)));
         return QueryPlan {
-            count: (exact && query.text.is_none() && !is_long_equal(&terms)).then(|| range.clone()),
+            count: (exact && query.full_text.is_none() && !is_long_equal(&terms))
+                .then(|| range.clone()),
             ordered: by_change.is_some(),
             source: CandidateSource::Index(IndexScan {
                 range,
