@@ -6,7 +6,7 @@ use personium_model::settings::OdataLimits;
 use personium_odata::atom::AtomWriter;
 use personium_odata::entity_view::{EntityShape, EntityView, ExpandedNavigation};
 use personium_odata::etag::is_not_modified;
-use personium_odata::json::{self, JsonWriter};
+use personium_odata::json::JsonWriter;
 use personium_odata::key::EntityKey;
 use personium_odata::negotiate::{self, ResponseFormat};
 use personium_odata::query::{

@@ -3,8 +3,8 @@
 use http::{HeaderValue, StatusCode, header};
 use personium_model::odata::{Entity, SetRef};
 use personium_odata::entity_view::{EntityView, ExpandedNavigation};
-use personium_odata::json;
 use personium_odata::etag::ETag;
+use personium_odata::json;
 
 use crate::response::{self, Response, WithHeader};
 
