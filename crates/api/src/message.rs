@@ -81,7 +81,7 @@ async fn change_status(mut request: CellRequest) -> Result<Response> {
     let id = request.path.decoded.get(2).map_or("", String::as_str);
     let changed =
         message::change_status(&request.root, &message_permit, id, command, &check).await?;
-    Ok(odata::no_content(Some(&changed.stored.etag())))
+    Ok(odata::no_content(Some(changed.stored.etag())))
 }
 
 /// Reads `{"Command":"..."}`.

@@ -1,9 +1,9 @@
 //! Values of the request headers that WebDAV methods look at.
 
-mod etag;
+mod conditions;
 mod range;
 
-pub use etag::ETag;
+pub use conditions::{allows_change, is_not_modified};
 pub use range::{RangeAnswer, select_range};
 
 /// How deep a PROPFIND looks.

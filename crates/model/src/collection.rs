@@ -2,7 +2,7 @@
 
 use personium_dav::name::is_resource_name;
 use personium_store::Batch;
-use personium_types::{Code, NodeId, Operation, Result};
+use personium_types::{Code, ETag, NodeId, Operation, Result};
 
 use crate::file::unlink;
 use crate::keys::{self, ControlSet, SetKey};
@@ -55,7 +55,7 @@ pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
 ///
 /// # Errors
 /// As [`check_create`]; 400 if it would be nested too deeply or its parent is full, 405 if it exists meanwhile.
-pub async fn create(resource: &Resource, kind: Kind) -> Result<String> {
+pub async fn create(resource: &Resource, kind: Kind) -> Result<ETag> {
     let target = resource.locate().await?;
     let _turn = resource.turn(&target).await?;
     let change = |target: Target| async move {
@@ -70,7 +70,7 @@ async fn make(
     resource: &Resource,
     target: &Target,
     kind: Kind,
-) -> Result<(Batch, String)> {
+) -> Result<(Batch, ETag)> {
     let limits = &resource.unit.settings().dav;
     let Some(name) = target.rest.first() else {
         return Err(Code::CollectionExists.into());

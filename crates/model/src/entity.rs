@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use personium_odata::value::Properties;
 use personium_store::{Direction, Key};
-use personium_types::Result;
+use personium_types::{ETag, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{self, SetKey};
@@ -57,10 +57,13 @@ impl StoredEntity {
         self.doc.text(name).map(str::to_owned)
     }
 
-    /// The ETag, `W/"{version}-{updated}"`.
+    /// The entity tag.
     #[must_use]
-    pub fn etag(&self) -> String {
-        format!("W/\"{}-{}\"", self.version, self.updated)
+    pub fn etag(&self) -> ETag {
+        ETag {
+            version: self.version,
+            updated_ms: self.updated,
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 mod at_rest;
 
 use bytes::{Bytes, BytesMut};
-use personium_dav::headers::ETag;
+use personium_dav::headers::allows_change;
 use personium_dav::name::is_resource_name;
 use personium_store::{Batch, BlobReader, BlobWriter, Expect, Space};
-use personium_types::{BlobId, CellId, Code, Error, NodeId, Operation, Result};
+use personium_types::{BlobId, CellId, Code, ETag, Error, NodeId, Operation, Result};
 
 pub(crate) use at_rest::UnitBodyKey;
 use at_rest::{SealedReader, SealedWriter};
@@ -145,8 +145,8 @@ impl<'u> Upload<'u> {
 pub struct Stored {
     /// Whether the file is new.
     pub created: bool,
-    /// Its ETag.
-    pub etag: String,
+    /// The entity tag.
+    pub etag: ETag,
 }
 
 /// What becomes of a PUT.
@@ -294,11 +294,7 @@ async fn write(
 /// # Errors
 /// 412.
 pub fn check_tag(node: &Node, if_match: Option<&str>) -> Result<()> {
-    let tag = ETag {
-        version: node.version,
-        updated_ms: node.updated,
-    };
-    if tag.passes_if_match(if_match) {
+    if allows_change(if_match, node.etag()) {
         Ok(())
     } else {
         Err(Code::DavTagMismatch.into())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use personium_types::{BlobId, NodeId};
+use personium_types::{BlobId, ETag, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::acl::Acl;
@@ -94,9 +94,12 @@ impl Node {
         }
     }
 
-    /// The ETag, `"{version}-{updated}"` with its quotes.
+    /// The entity tag.
     #[must_use]
-    pub fn etag(&self) -> String {
-        format!("\"{}-{}\"", self.version, self.updated)
+    pub fn etag(&self) -> ETag {
+        ETag {
+            version: self.version,
+            updated_ms: self.updated,
+        }
     }
 }

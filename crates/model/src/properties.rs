@@ -2,7 +2,7 @@
 
 use personium_dav::proppatch::PropPatch;
 use personium_store::Batch;
-use personium_types::{Code, Error, Operation, Result};
+use personium_types::{Code, ETag, Error, Operation, Result};
 
 use crate::cell_context::cell_node_key;
 use crate::locate::{Located, Target};
@@ -19,7 +19,7 @@ pub struct Patched {
     /// What was to be removed and did not exist.
     pub missing: Vec<String>,
     /// The ETag of the resource.
-    pub etag: String,
+    pub etag: ETag,
 }
 
 /// Sets, then removes dead properties of a box, collection or file.
@@ -45,7 +45,7 @@ pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
 ///
 /// # Errors
 /// 401 or 403 without the privilege, 404 if the resource does not exist, 405 in the sources of a service.
-pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<String> {
+pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<ETag> {
     let change = |target: Target| async move {
         let permit = permit(resource, &target, Operation::WriteAcl)?;
         if target.is_in_service_source() {
@@ -93,7 +93,7 @@ pub async fn set_cell_acl(
     context: &CellContext,
     access: &Access,
     acl: &Acl,
-) -> Result<String> {
+) -> Result<ETag> {
     let change = || async {
         let mut batch = Batch::new();
         let (mut node, stamp) = current_cell_node(context).await?;
@@ -134,7 +134,7 @@ fn put_node(batch: &mut Batch, found: &Located, node: &Node) -> Result<()> {
     put_checked(batch, found.key.clone(), found.stamp(), node)
 }
 
-fn replace_acl(_permit: &Permit, node: &mut Node, acl: &Acl) -> String {
+fn replace_acl(_permit: &Permit, node: &mut Node, acl: &Acl) -> ETag {
     node.acl = acl.clone();
     node.version += 1;
     node.etag()

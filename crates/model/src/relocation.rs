@@ -1,7 +1,7 @@
 //! MOVE: the record of a node gets another place; whatever lies below it stays where it is.
 
 use personium_store::{Batch, Expect};
-use personium_types::{Code, Error, Operation, Result};
+use personium_types::{Code, ETag, Error, Operation, Result};
 
 use crate::file::{check_tag, discard, forget_body};
 use crate::keys;
@@ -31,7 +31,7 @@ pub struct Moved {
     /// Whether nothing was at the destination before.
     pub created: bool,
     /// The unchanged ETag.
-    pub etag: String,
+    pub etag: ETag,
 }
 
 /// Whether the source of a MOVE may be moved at all.

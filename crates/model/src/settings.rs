@@ -215,7 +215,7 @@ impl Default for Settings {
             outgoing_proxy: None,
             events: EventRules::default(),
             bar: BarLimits::default(),
-            proxies: Networks::usual_proxies(),
+            proxies: Networks::default_proxies(),
         }
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use personium_model::acl::Acl;
 use personium_model::odata::{self, Entity, ServiceRoot};
 use personium_model::{Access, collection};
-use personium_odata::etag::IfMatch;
+use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_types::{Code, NodeId, Result};
 use world::{World, create};

@@ -207,7 +207,7 @@ impl<'a> AtomWriter<'a> {
             }
             if property.is_timestamp() {
                 let millis = if &*property.name == UPDATED {
-                    entity.etag.updated
+                    entity.etag.updated_ms
                 } else {
                     entity.published
                 };
@@ -366,15 +366,15 @@ mod tests {
         ComplexType, EntityType, Multiplicity, NewAssociationEnd, PropertyList, SimpleType,
     };
     use crate::entity_view::ExpandedNavigation;
-    use crate::etag::ETag;
     use crate::value::Properties;
+    use personium_types::ETag;
 
     const NOW: i64 = 1_795_385_527_123;
 
     fn entity<'a>(entity_type: &'a EntityType, properties: &'a Properties) -> EntityView<'a> {
         let etag = ETag {
             version: 1,
-            updated: 1_795_383_815_762,
+            updated_ms: 1_795_383_815_762,
         };
         EntityView {
             entity_type,

@@ -1,9 +1,9 @@
 //! The input of the response writers: entities with their metadata.
 
 use crate::edm::EntityType;
-use crate::etag::ETag;
 use crate::key::{KeyStyle, push_key};
 use crate::value::Properties;
+use personium_types::ETag;
 
 /// One entity as an answer shows it.
 #[derive(Clone, Debug)]

@@ -87,7 +87,7 @@ impl<'a> JsonWriter<'a> {
         out.push_str("\",\"etag\":\"W\\/\\\"");
         push_int(out, i64::try_from(entity.etag.version).unwrap_or(i64::MAX));
         out.push('-');
-        push_int(out, entity.etag.updated);
+        push_int(out, entity.etag.updated_ms);
         out.push_str("\\\"\",\"type\":\"");
         push_json_escaped(out, &self.schema.namespace);
         out.push('.');
@@ -140,7 +140,7 @@ impl<'a> JsonWriter<'a> {
             if property.is_timestamp() {
                 push_member(out, &property.name);
                 let millis = if &*property.name == UPDATED {
-                    entity.etag.updated
+                    entity.etag.updated_ms
                 } else {
                     entity.published
                 };

@@ -12,18 +12,18 @@
 //! | [`key`], [`path`] | entity keys and the paths below a service root |
 //! | [`query`], [`filter`], [`order`], [`full_text`] | query options and what they select |
 //! | [`json`], [`atom`], [`edmx`], [`service_document`] | response bodies; `edmx` also reads metadata documents |
-//! | [`negotiate`], [`etag`], [`batch`] | formats, conditional requests, `$batch` |
+//! | [`negotiate`], [`conditions`], [`batch`] | formats, conditional requests, `$batch` |
 
 pub mod atom;
 pub mod batch;
 pub mod body;
+pub mod conditions;
 pub mod constraint;
 pub mod control;
 pub mod edm;
 pub mod edmx;
 pub mod entity_rules;
 pub mod entity_view;
-pub mod etag;
 pub mod filter;
 pub mod full_text;
 pub mod json;

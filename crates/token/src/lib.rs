@@ -16,6 +16,7 @@
 
 pub mod at_rest;
 mod base64_text;
+pub mod hex;
 pub mod jwt;
 pub mod local;
 pub mod password;

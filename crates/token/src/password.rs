@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::base64_text::{decode_standard, encode_standard};
+use crate::hex;
 use crate::random::{Random, RandomError};
 
 /// Most memory that one scrypt computation may take (128·N·r), in bytes.
@@ -357,10 +358,5 @@ fn sha256_hex(password: &str, salt: &str) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(password.as_bytes());
     context.update(salt.as_bytes());
-    context
-        .finish()
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(context.finish().as_ref())
 }

@@ -4,6 +4,7 @@
 
 pub mod code;
 pub mod error;
+pub mod etag;
 pub mod id;
 pub mod name;
 pub mod network;
@@ -14,6 +15,7 @@ pub mod time;
 
 pub use code::Code;
 pub use error::{Error, Result};
+pub use etag::ETag;
 pub use id::{BlobId, CellId, NodeId};
 pub use operation::{Need, Operation, TargetLevel};
 pub use privilege::Privilege;

@@ -1,11 +1,13 @@
-//! Sets of network addresses, as settings name them.
+//! Sets of IP addresses and networks, as settings state them.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// What a set of addresses is called that is not written as numbers, and the networks it stands for.
-const NAMED: &[(&str, &[&str])] = &[
+use ipnet::IpNet;
+
+/// The names for sets of networks, and the networks of each.
+const NAMED_NETWORKS: &[(&str, &[&str])] = &[
     ("loopback", &["127.0.0.0/8", "::1"]),
     (
         "private",
@@ -20,44 +22,38 @@ const NAMED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A set of addresses: single ones, networks (RFC 4632), and the words `loopback` and `private`, separated by commas.
-/// The default is no address.
+/// A set of IP addresses.
+///
+/// Its text form is a comma-separated list of addresses, networks in CIDR notation (RFC 4632), and the names `loopback`
+/// and `private`. The default is the empty set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks {
     text: String,
-    networks: Vec<Network>,
+    networks: Vec<IpNet>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Network {
-    address: u128,
-    mask: u128,
-    is_v4: bool,
-}
-
-/// The text is no list of addresses and networks.
+/// The text is not a list of addresses and networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a list of addresses and networks")]
 pub struct ParseNetworksError;
 
 impl Networks {
-    /// Where the proxy in front of a server stands, unless its operator says it: on the same machine or in the same
-    /// network.
-    pub const USUAL_PROXIES: &'static str = "loopback, private";
+    /// The default addresses of reverse proxies: the machine of the server, and private networks.
+    pub const DEFAULT_PROXIES: &'static str = "loopback, private";
 
-    /// The addresses of [`Networks::USUAL_PROXIES`].
+    /// The set for [`Networks::DEFAULT_PROXIES`].
     #[must_use]
-    pub fn usual_proxies() -> Self {
-        Self::USUAL_PROXIES.parse().unwrap_or_default()
+    pub fn default_proxies() -> Self {
+        Self::DEFAULT_PROXIES.parse().unwrap_or_default()
     }
 
-    /// Whether an address is in the set. An IPv4 address that is written as an IPv6 one is an IPv4 address.
+    /// Whether the set contains an address. An IPv4-mapped IPv6 address is treated as the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (bits, is_v4) = bits(address);
+        let address = address.to_canonical();
         self.networks
             .iter()
-            .any(|n| n.is_v4 == is_v4 && bits & n.mask == n.address)
+            .any(|network| network.contains(&address))
     }
 }
 
@@ -67,13 +63,13 @@ impl FromStr for Networks {
     fn from_str(text: &str) -> Result<Self, ParseNetworksError> {
         let mut networks = Vec::new();
         for item in text.split(',').map(str::trim).filter(|i| !i.is_empty()) {
-            match NAMED.iter().find(|(name, _)| *name == item) {
-                Some((_, known)) => {
-                    for item in *known {
-                        networks.push(item.parse()?);
+            match NAMED_NETWORKS.iter().find(|(name, _)| *name == item) {
+                Some((_, named)) => {
+                    for item in *named {
+                        networks.push(parse_network(item)?);
                     }
                 }
-                None => networks.push(item.parse()?),
+                None => networks.push(parse_network(item)?),
             }
         }
         Ok(Self {
@@ -83,31 +79,23 @@ impl FromStr for Networks {
     }
 }
 
-impl FromStr for Network {
-    type Err = ParseNetworksError;
-
-    fn from_str(text: &str) -> Result<Self, ParseNetworksError> {
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| ParseNetworksError)?;
-        let (found, is_v4) = bits(address);
-        let width: u32 = if is_v4 { 32 } else { 128 };
-        let length = match length {
-            None => width,
-            Some(digits) => digits
-                .parse()
-                .ok()
-                .filter(|length| *length <= width)
-                .ok_or(ParseNetworksError)?,
-        };
-        let mask = u128::MAX.checked_shl(width - length).unwrap_or(0);
-        Ok(Self {
-            address: found & mask,
-            mask,
-            is_v4,
-        })
+/// Parses an address or a network.
+///
+/// The standard library parses the address, because `IpNet::from_str` accepts octets with leading zeros, which other
+/// programs read as octal numbers.
+fn parse_network(text: &str) -> Result<IpNet, ParseNetworksError> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| ParseNetworksError)?;
+    let address = address.to_canonical();
+    match length {
+        None => Ok(address.into()),
+        Some(length) => {
+            let length = length.parse().map_err(|_| ParseNetworksError)?;
+            IpNet::new(address, length).map_err(|_| ParseNetworksError)
+        }
     }
 }
 
@@ -117,19 +105,12 @@ impl fmt::Display for Networks {
     }
 }
 
-fn bits(address: IpAddr) -> (u128, bool) {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => (u128::from(u32::from(v4)), true),
-        IpAddr::V6(v6) => (u128::from(v6), false),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn addresses_networks_and_words() {
+    fn parses_addresses_networks_and_names() {
         let set: Networks = "192.0.2.7, 10.1.0.0/16 ,2001:db8::/32,loopback"
             .parse()
             .unwrap();
@@ -170,6 +151,8 @@ mod tests {
             "10.0.0.0/",
             "/8",
             "10.0.0.0/-1",
+            "010.0.0.0/8",
+            "::ffff:10.0.0.0/104",
         ] {
             assert_eq!(bad.parse::<Networks>(), Err(ParseNetworksError), "{bad}");
         }

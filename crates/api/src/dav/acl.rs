@@ -35,7 +35,7 @@ pub(super) async fn handle(
     )
     .await?;
     let etag = properties::set_acl(&resource, &list).await?;
-    Ok(response::status(StatusCode::OK).with_header(header::ETAG, &etag))
+    Ok(response::status(StatusCode::OK).with_header(header::ETAG, &etag.strong().to_string()))
 }
 
 /// ACL of a cell.
@@ -55,7 +55,7 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     let list = read(&mut request, &context, AclLevel::Cell, "__").await?;
     let (unit, access) = (request.unit.clone(), request.access.clone());
     let etag = properties::set_cell_acl(&unit, &context, &access, &list).await?;
-    Ok(response::status(StatusCode::OK).with_header(header::ETAG, &etag))
+    Ok(response::status(StatusCode::OK).with_header(header::ETAG, &etag.strong().to_string()))
 }
 
 async fn read(

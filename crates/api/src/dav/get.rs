@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use http::{StatusCode, header};
-use personium_dav::headers::{ETag, RangeAnswer, select_range};
+use personium_dav::headers::{RangeAnswer, is_not_modified, select_range};
 use personium_model::Resource;
 use personium_model::file::{self, Content, Opened};
 use personium_model::locate::Target;
-use personium_model::node::{Kind, Node};
+use personium_model::node::Kind;
 use personium_types::{Code, Error, Operation, Result};
 
 use super::hrefs;
@@ -30,20 +30,12 @@ pub(super) async fn handle(
     }
     let if_none_match = request.header("if-none-match").map(str::to_owned);
     let range = request.header("range").map(str::to_owned);
-    let tag = tag(target.node().value());
-    if tag.is_unmodified(if_none_match.as_deref()) {
-        return Ok(
-            response::status(StatusCode::NOT_MODIFIED).with_header(header::ETAG, &tag.to_string())
-        );
+    let etag = target.node().value().etag();
+    if is_not_modified(if_none_match.as_deref(), etag) {
+        return Ok(response::status(StatusCode::NOT_MODIFIED)
+            .with_header(header::ETAG, &etag.strong().to_string()));
     }
     send(file::open(&resource, &target).await?, range.as_deref())
-}
-
-fn tag(node: &Node) -> ETag {
-    ETag {
-        version: node.version,
-        updated_ms: node.updated,
-    }
 }
 
 /// The answer with the whole file or the part that a `Range` header selects.
@@ -65,7 +57,7 @@ fn send(opened: Opened, range: Option<&str>) -> Result<Response> {
     };
     let mut out = response::with_body(status, body)
         .with_header(header::CONTENT_LENGTH, &length.to_string())
-        .with_header(header::ETAG, &tag(&node).to_string())
+        .with_header(header::ETAG, &node.etag().strong().to_string())
         .with_header(header::ACCEPT_RANGES, "bytes");
     if let Some(media_type) = node.file.as_ref().and_then(|f| f.media_type.as_deref()) {
         out = out.with_header(header::CONTENT_TYPE, media_type);

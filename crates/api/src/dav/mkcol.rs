@@ -45,5 +45,5 @@ pub(super) async fn handle(
         CollectionKind::Stream => Kind::Stream,
     };
     let etag = collection::create(&resource, kind).await?;
-    Ok(response::status(StatusCode::CREATED).with_header(header::ETAG, &etag))
+    Ok(response::status(StatusCode::CREATED).with_header(header::ETAG, &etag.strong().to_string()))
 }

@@ -28,7 +28,7 @@ pub(super) async fn handle(
     };
     Ok(response::status(status)
         .with_header(header::LOCATION, &to.url)
-        .with_header(header::ETAG, &moved.etag))
+        .with_header(header::ETAG, &moved.etag.strong().to_string()))
 }
 
 fn destination(request: &RequestContext, resource: &Resource) -> Result<Destination> {

@@ -69,5 +69,5 @@ fn answer(href: &str, patched: &Patched) -> Response {
         patched.missing.iter().map(String::as_str),
     );
     response::content(StatusCode::MULTI_STATUS, "application/xml", text)
-        .with_header(header::ETAG, &patched.etag)
+        .with_header(header::ETAG, &patched.etag.strong().to_string())
 }

@@ -45,5 +45,5 @@ pub(super) async fn handle(
     } else {
         StatusCode::NO_CONTENT
     };
-    Ok(response::status(status).with_header(header::ETAG, &stored.etag))
+    Ok(response::status(status).with_header(header::ETAG, &stored.etag.strong().to_string()))
 }

@@ -1,8 +1,50 @@
-//! Which addresses are of the public Internet.
+//! Public IP addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one of the public Internet (IANA special-purpose address registries).
+use ipnet::{Ipv4Net, Ipv6Net};
+
+/// The IPv4 networks that are not public (IANA special-purpose address registry, multicast, reserved addresses).
+const SPECIAL_V4: &[Ipv4Net] = &[
+    v4([0, 0, 0, 0], 8),
+    v4([10, 0, 0, 0], 8),
+    v4([100, 64, 0, 0], 10),
+    v4([127, 0, 0, 0], 8),
+    v4([169, 254, 0, 0], 16),
+    v4([172, 16, 0, 0], 12),
+    v4([192, 0, 0, 0], 24),
+    v4([192, 0, 2, 0], 24),
+    v4([192, 168, 0, 0], 16),
+    v4([198, 18, 0, 0], 15),
+    v4([198, 51, 100, 0], 24),
+    v4([203, 0, 113, 0], 24),
+    v4([224, 0, 0, 0], 3),
+];
+
+/// The only IPv6 network whose addresses are assigned to the public Internet.
+const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
+
+/// The networks in [`GLOBAL_V6`] that are not public: protocol assignments and documentation.
+const SPECIAL_V6: &[Ipv6Net] = &[
+    v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
+    v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),
+];
+
+/// 6to4 (RFC 3056): the IPv4 address follows the prefix.
+const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16);
+
+/// NAT64 (RFC 6052): the IPv4 address is in the last 32 bits.
+const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 48);
+
+const fn v4([a, b, c, d]: [u8; 4], length: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length)
+}
+
+const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], length: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length)
+}
+
+/// Whether an address belongs to the public Internet. Of an address that embeds an IPv4 address, the latter decides.
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -11,37 +53,24 @@ pub fn is_public(ip: IpAddr) -> bool {
 }
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    let special = ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_unspecified()
-        || ip.is_documentation()
-        || a == 0
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && (b == 18 || b == 19))
-        || a >= 224;
-    !special
+    !SPECIAL_V4.iter().any(|network| network.contains(&ip))
 }
 
 fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let [s0, s1, s2, .., s6, s7] = ip.segments();
-    let embedded = |high: u16, low: u16| {
-        let [a, b] = high.to_be_bytes();
-        let [c, d] = low.to_be_bytes();
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
+    let [_, s1, s2, .., s6, s7] = ip.segments();
     if let Some(v4) = ip.to_ipv4_mapped() {
-        return is_public_v4(v4);
+        is_public_v4(v4)
+    } else if SIX_TO_FOUR.contains(&ip) {
+        is_public_v4(embedded(s1, s2))
+    } else if NAT64.contains(&ip) {
+        is_public_v4(embedded(s6, s7))
+    } else {
+        GLOBAL_V6.contains(&ip) && !SPECIAL_V6.iter().any(|network| network.contains(&ip))
     }
-    match s0 {
-        0x2002 => embedded(s1, s2),
-        0x0064 if s1 == 0xff9b && s2 == 0 => embedded(s6, s7),
-        0x2001 if s1 < 0x0200 || s1 == 0x0db8 => false,
-        // Only 2000::/3 is given out.
-        _ => (0x2000..0x4000).contains(&s0),
-    }
+}
+
+fn embedded(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(high) << 16 | u32::from(low))
 }
 
 #[cfg(test)]
@@ -49,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_the_own_network_are_not_public() {
+    fn special_purpose_addresses_are_not_public() {
         for private in [
             "127.0.0.1",
             "127.8.8.8",
@@ -58,6 +87,10 @@ mod tests {
             "172.16.0.1",
             "172.31.255.255",
             "192.168.0.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "198.51.100.1",
+            "203.0.113.1",
             "169.254.169.254",
             "100.64.0.1",
             "198.18.0.1",
@@ -76,10 +109,24 @@ mod tests {
             "ff02::1",
             "2001:db8::1",
             "2001::1",
+            "2001:1ff:ffff::1",
+            "4000::1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
-        for public in ["8.8.8.8", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
+        for public in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "192.0.1.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2001:200::1",
+            "2002:808:808::1",
+            "64:ff9b::808:808",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
     }

@@ -4,8 +4,8 @@ use http::{StatusCode, header};
 use personium_model::odata::{self, Entity, Page, SetRef};
 use personium_model::settings::OdataLimits;
 use personium_odata::atom::AtomWriter;
+use personium_odata::conditions::is_not_modified;
 use personium_odata::entity_view::{EntityShape, EntityView, ExpandedNavigation};
-use personium_odata::etag::is_not_modified;
 use personium_odata::json::JsonWriter;
 use personium_odata::key::EntityKey;
 use personium_odata::negotiate::{self, ResponseFormat};
@@ -16,7 +16,7 @@ use personium_types::{Code, Result};
 
 use super::errors;
 use super::request::ODataRequest;
-use super::response::{entity_view, etag, json_or_script, version_2};
+use super::response::{entity_view, json_or_script, version_2};
 use super::service_authorizer::{AccessKind, ServiceAuthorizer};
 use crate::response::{self, Response, WithHeader};
 
@@ -190,14 +190,14 @@ pub(super) async fn get(request: &ODataRequest, set: &SetRef, key: &EntityKey) -
         .await?
         .ok_or(Code::NoSuchEntity)?;
     request.check_owner(&entity)?;
-    let tag = etag(&entity);
+    let tag = entity.stored.etag();
     if is_not_modified(request.header("if-none-match"), tag) {
         return Ok(version_2(response::status(StatusCode::NOT_MODIFIED)));
     }
     let (body, media_type) = render_one(request, set, &entity, &query, format).await?;
     Ok(
         version_2(response::content(StatusCode::OK, media_type, body))
-            .with_header(header::ETAG, &tag.to_string()),
+            .with_header(header::ETAG, &tag.weak().to_string()),
     )
 }
 

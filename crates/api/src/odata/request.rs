@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use bytes::Bytes;
 use personium_model::Permit;
 use personium_model::odata::{Association, Entity, ServiceRoot, SetRef};
-use personium_odata::etag::IfMatch;
+use personium_odata::conditions::IfMatch;
 use personium_types::{Code, Error, Result};
 
 use super::service_authorizer::{AccessKind, ServiceAuthorizer};

@@ -3,18 +3,10 @@
 use http::{HeaderValue, StatusCode, header};
 use personium_model::odata::{Entity, SetRef};
 use personium_odata::entity_view::{EntityView, ExpandedNavigation};
-use personium_odata::etag::ETag;
 use personium_odata::json;
+use personium_types::ETag;
 
 use crate::response::{self, Response, WithHeader};
-
-/// The ETag of an entity.
-pub(super) fn etag(entity: &Entity) -> ETag {
-    ETag {
-        version: entity.stored.version,
-        updated: entity.stored.updated,
-    }
-}
 
 /// An entity for the JSON and Atom writers.
 pub(super) fn entity_view<'a>(
@@ -24,7 +16,7 @@ pub(super) fn entity_view<'a>(
 ) -> EntityView<'a> {
     EntityView {
         entity_type: &set.entity_type,
-        etag: etag(entity),
+        etag: entity.stored.etag(),
         published: entity.stored.published,
         properties: &entity.properties,
         expanded,
@@ -47,10 +39,10 @@ fn with_version(mut response: Response, version: HeaderValue) -> Response {
 }
 
 /// 204, with an ETag if there is one.
-pub(crate) fn no_content(etag: Option<&str>) -> Response {
+pub(crate) fn no_content(etag: Option<ETag>) -> Response {
     let response = version_2(response::status(StatusCode::NO_CONTENT));
     match etag {
-        Some(etag) => response.with_header(header::ETAG, etag),
+        Some(etag) => response.with_header(header::ETAG, &etag.weak().to_string()),
         None => response,
     }
 }

@@ -9,18 +9,18 @@ use personium_model::odata::{self, Change, Creation, Entity, SetRef};
 use personium_model::{Identity, Permit};
 use personium_odata::atom::AtomWriter;
 use personium_odata::body::{Intent, Route};
+use personium_odata::conditions::IfMatch;
 use personium_odata::entity_view::EntityShape;
-use personium_odata::etag::IfMatch;
 use personium_odata::json::{self, JsonWriter};
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::{self, ResponseFormat};
 use personium_odata::query::QueryOptions;
-use personium_types::{Code, Result};
+use personium_types::{Code, ETag, Result};
 
 use super::credential::hash_credential;
 use super::errors;
 use super::request::ODataRequest;
-use super::response::{entity_view, etag, no_content, version_2};
+use super::response::{entity_view, no_content, version_2};
 use super::service_authorizer::AccessKind;
 use crate::response::{self, Response, WithHeader};
 
@@ -101,7 +101,7 @@ pub(crate) fn created(
     Ok(
         version_2(response::content(StatusCode::CREATED, media_type, out))
             .with_header(header::LOCATION, &url)
-            .with_header(header::ETAG, &etag(entity).to_string()),
+            .with_header(header::ETAG, &entity.stored.etag().weak().to_string()),
     )
 }
 
@@ -148,7 +148,7 @@ async fn change(
         if_match: if_match?,
     };
     let etag = store_change(request, set, key, &permit, edit).await?;
-    Ok(no_content(Some(&etag)))
+    Ok(no_content(Some(etag)))
 }
 
 /// A change of an entity as a client sends it.
@@ -171,7 +171,7 @@ pub(super) async fn store_change(
     key: &EntityKey,
     permit: &Permit,
     edit: EntityEdit<'_>,
-) -> Result<String> {
+) -> Result<ETag> {
     let intent = edit.intent;
     let accepted = odata::accept(&request.root, set, edit.body, intent, Route::Direct).await?;
     let cannot_merge = matches!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use personium_odata::body::{Intent, Route};
-use personium_odata::etag::IfMatch;
+use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_token::password::{self, StoredHash};

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::Ipv4Net;
+
 /// Whether a client may log in to an account with this `IPAddressRange`, a comma list of IPv4 addresses and
 /// `address/1..32` networks. The network's first and last address are not part of it. Without a range everybody may;
 /// with one, an unknown address may not.
@@ -19,18 +21,19 @@ pub fn allows(range: Option<&str>, client: Option<IpAddr>) -> bool {
 }
 
 fn item_allows(item: &str, client: Ipv4Addr) -> bool {
-    let Some((address, bits)) = item.split_once('/') else {
+    let Some((address, length)) = item.split_once('/') else {
         return item.parse() == Ok(client);
     };
-    let (Ok(address), Ok(bits)) = (address.parse::<Ipv4Addr>(), bits.parse::<u32>()) else {
+    let (Ok(address), Ok(length)) = (address.parse(), length.parse()) else {
         return false;
     };
-    if !(1..=32).contains(&bits) {
+    let Ok(network) = Ipv4Net::new(address, length) else {
         return false;
-    }
-    let mask = u32::MAX << (32 - bits);
-    let (client, network) = (u32::from(client), u32::from(address) & mask);
-    client & mask == network && client != network && client != network | !mask
+    };
+    length > 0
+        && network.contains(&client)
+        && client != network.network()
+        && client != network.broadcast()
 }
 
 #[cfg(test)]

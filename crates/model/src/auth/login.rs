@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use personium_store::StoreError;
-use personium_token::password;
+use personium_token::{hex, password};
 use personium_types::{Code, Result};
 
 use super::account::{self, Account, AccountStatus};
@@ -294,7 +294,7 @@ impl<'a> LockoutTracker<'a> {
             Some(known) => format!("{cell}/{}", known.id),
             None => {
                 let name: String = name.chars().take(128).collect();
-                format!("{cell}/?{}", hex(name.as_bytes()))
+                format!("{cell}/?{}", hex::encode(name.as_bytes()))
             }
         };
         Self { unit, key }
@@ -366,8 +366,4 @@ impl<'a> LockoutTracker<'a> {
         let removed: Result<(), StoreError> = self.unit.cache().remove(&self.count_key()).await;
         removed.map_err(store_error)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

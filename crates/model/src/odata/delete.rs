@@ -1,6 +1,6 @@
 //! Deletion of entities.
 
-use personium_odata::etag::IfMatch;
+use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_types::{Code, Result};

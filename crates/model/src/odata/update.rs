@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use personium_odata::body::{Intent, ValidatedBody};
+use personium_odata::conditions::IfMatch;
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
-use personium_odata::etag::{ETag, IfMatch};
 use personium_odata::key::EntityKey;
 use personium_odata::value::{Properties, Value};
 use personium_store::{Batch, Expect};
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, ETag, Error, Result};
 
 use super::association::parent_of;
 use super::create::{entity_type_key, register_property};
@@ -45,7 +45,7 @@ pub struct Update {
 impl Update {
     /// The new ETag.
     #[must_use]
-    pub fn etag(&self) -> String {
+    pub fn etag(&self) -> ETag {
         self.after.stored.etag()
     }
 }
@@ -85,11 +85,7 @@ pub async fn update(
 }
 
 pub(super) fn check_if_match(if_match: IfMatch, entity: &Entity) -> Result<()> {
-    let current = ETag {
-        version: entity.stored.version,
-        updated: entity.stored.updated,
-    };
-    if if_match.allows(current) {
+    if if_match.allows(entity.stored.etag()) {
         Ok(())
     } else {
         Err(Code::EntityTagMismatch.into())

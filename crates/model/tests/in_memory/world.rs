@@ -24,7 +24,7 @@ use personium_model::{
     Access, CellContext, Identity, Resource, Settings, Unit, UnitUrls, collection,
 };
 use personium_odata::body::{Intent, Route};
-use personium_odata::etag::IfMatch;
+use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
 use personium_store::{

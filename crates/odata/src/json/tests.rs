@@ -7,7 +7,7 @@ use crate::edm::{
     SimpleType,
 };
 use crate::entity_view::ExpandedNavigation;
-use crate::etag::ETag;
+use personium_types::ETag;
 
 const ROOT: &str = "http://h/c/__ctl/";
 
@@ -23,7 +23,7 @@ fn entity<'a>(entity_type: &'a EntityType, properties: &'a Properties) -> Entity
         entity_type,
         etag: ETag {
             version: 2,
-            updated: 20,
+            updated_ms: 20,
         },
         published: 10,
         properties,

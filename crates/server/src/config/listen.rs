@@ -14,7 +14,7 @@ section! {
         address: SocketAddr = "listen", "127.0.0.1:9998", SocketAddress;
         /// The addresses of the proxies in front. The X-Forwarded headers of a proxy are used, those of other clients are
         /// ignored.
-        trusted_proxies: Networks = "server.trustedProxies", Networks::USUAL_PROXIES, NetworkList;
+        trusted_proxies: Networks = "server.trustedProxies", Networks::DEFAULT_PROXIES, NetworkList;
         /// The loopback address and port for health, readiness and metrics. If the port is in use, the unit listens on
         /// another one and logs it.
         admin_address: SocketAddr = "admin.listen", "127.0.0.1:9997", LoopbackSocketAddress;

@@ -11,6 +11,8 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
+use crate::hex;
+
 /// Longest certificate that is looked at, in bytes of DER.
 const MAX_DER_BYTES: usize = 64 * 1024;
 /// Most host names read from one certificate.
@@ -250,7 +252,7 @@ fn rfc2253(name: &X509Name<'_>) -> String {
                     let oid = attribute.attr_type().to_id_string();
                     match (short_name(&oid), attribute.as_str()) {
                         (Some(short), Ok(value)) => format!("{short}={}", escaped(value)),
-                        _ => format!("{oid}=#{}", hex(&der_of(attribute.attr_value()))),
+                        _ => format!("{oid}=#{}", hex::encode(&der_of(attribute.attr_value()))),
                     }
                 })
                 .collect::<Vec<_>>()
@@ -296,10 +298,6 @@ fn escaped(value: &str) -> String {
 fn der_of(value: &x509_parser::der_parser::asn1_rs::Any<'_>) -> Vec<u8> {
     use x509_parser::der_parser::asn1_rs::ToDer;
     value.to_der_vec().unwrap_or_default()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use http::{StatusCode, header};
 use personium_dav::multistatus::Multistatus;
 use personium_model::listing::{Member, Members};
 use personium_model::node::Node;
-use personium_types::Result;
+use personium_types::{ETag, Result};
 
 use super::printer::{Printer, Printing, Shown};
 use crate::body::{self, BoxError, CHUNK_BYTES};
@@ -19,7 +19,7 @@ use crate::response::{self, Response, WithHeader};
 pub struct Listing {
     printer: Printer,
     href: String,
-    etag: String,
+    etag: ETag,
     /// `None` once the document has ended.
     document: Option<Multistatus>,
     /// What was written and not sent.
@@ -51,7 +51,7 @@ impl Listing {
 
     /// The answer. What fits into one piece is sent as a whole.
     pub async fn answer(mut self) -> Result<Response> {
-        let etag = std::mem::take(&mut self.etag);
+        let etag = self.etag;
         let first = self.piece().await?;
         let body = if self.document.is_none() {
             body::full(first)
@@ -68,7 +68,7 @@ impl Listing {
         };
         Ok(response::with_body(StatusCode::MULTI_STATUS, body)
             .with_header(header::CONTENT_TYPE, "application/xml")
-            .with_header(header::ETAG, &etag))
+            .with_header(header::ETAG, &etag.strong().to_string()))
     }
 
     /// The next piece of the document. It is longer than [`CHUNK_BYTES`] by one entry, or by the dead properties of one

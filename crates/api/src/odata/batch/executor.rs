@@ -8,8 +8,8 @@ use personium_model::Permit;
 use personium_model::odata::{self, Creation, Entity, NavigationSource, SetRef};
 use personium_odata::batch::{BatchMethod, BatchPart, BatchTarget, BatchWriter, Changeset};
 use personium_odata::body::{Intent, Route};
+use personium_odata::conditions::IfMatch;
 use personium_odata::entity_view::EntityShape;
-use personium_odata::etag::IfMatch;
 use personium_odata::json::{self, JsonWriter};
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::ResponseFormat;
@@ -19,7 +19,7 @@ use personium_types::{Code, Error, Result};
 use super::part_response::PartResponse;
 use crate::error;
 use crate::odata::request::ODataRequest;
-use crate::odata::response::{entity_view, etag};
+use crate::odata::response::entity_view;
 use crate::odata::service_authorizer::AccessKind;
 use crate::odata::{MAX_SCHEMA_RETRIES, links, read, write};
 
@@ -227,7 +227,7 @@ impl<'r> BatchExecutor<'r> {
         let url = json::entity_url(base, &set.entity_type, &entity.properties, style);
         PartResponse::json(StatusCode::CREATED, body)
             .with_header("Location", url)
-            .with_header("ETag", etag(entity).to_string())
+            .with_header("ETag", entity.stored.etag().weak().to_string())
     }
 
     /// Executes a part that creates no entity.
@@ -324,7 +324,7 @@ impl<'r> BatchExecutor<'r> {
         };
         let key = EntityKey::single(id);
         let etag = write::store_change(self.request, &set, &key, &permit, edit).await?;
-        Ok(PartResponse::no_content().with_header("ETag", etag))
+        Ok(PartResponse::no_content().with_header("ETag", etag.weak().to_string()))
     }
 
     async fn delete(&self, part: &BatchPart<'_>, name: &str, id: &str) -> Result<PartResponse> {
