@@ -1,12 +1,12 @@
 //! Boxes, collections and files; roots of cells and boxes.
 
 mod acl;
-mod at_rest;
 mod collections;
+mod delete;
+mod encryption;
 mod files;
-mod listing;
 mod moving;
 mod properties;
-mod removal;
+mod propfind;
 mod roots;
 mod uploads;

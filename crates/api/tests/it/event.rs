@@ -1,8 +1,8 @@
-//! Events, the rules that hear of them, and the event log.
+//! Events, rules and the event log.
 
-mod actions;
 mod log;
 mod post;
+mod rule_actions;
 mod rules;
 
 use std::sync::Arc;
@@ -11,52 +11,52 @@ use std::time::Duration;
 use personium_model::event;
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, World};
+use crate::harness::{TestResponse, TestUnit};
 
-/// The current log of the cell `c`.
+/// The path of the current log of the cell `c`.
 const LOG: &str = "c/__log/current/default.log";
 
-impl World {
-    /// Makes a rule of `c` for external events with these members.
-    async fn rule(&self, name: &str, members: Value) {
+impl TestUnit {
+    /// Creates a rule of `c` for external events with these members.
+    async fn create_rule(&self, name: &str, members: Value) {
         let mut rule = json!({"Name": name, "EventExternal": true});
         for (member, value) in members.as_object().unwrap() {
             rule[member] = value.clone();
         }
-        self.make("c/__ctl/Rule", &rule.to_string()).await;
+        self.create("c/__ctl/Rule", &rule.to_string()).await;
     }
 
-    /// Posts an event to `c` as the master.
-    async fn tell(&self, event: Value) -> Reply {
+    /// Posts an event to `c` with the master token.
+    async fn post_event(&self, event: Value) -> TestResponse {
         self.post("c/__event", &event.to_string()).await
     }
 
-    /// The lines of the current log of a cell.
-    async fn lines(&self, cell: &str) -> Vec<String> {
+    /// Returns the lines of the current log of a cell.
+    async fn log_lines(&self, cell: &str) -> Vec<String> {
         let path = format!("{cell}/__log/current/default.log");
-        let reply = self.ask("GET", &path).send().await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        reply.text().lines().map(str::to_owned).collect()
+        let response = self.admin_request("GET", &path).send().await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.text().lines().map(str::to_owned).collect()
     }
 
-    /// Waits until the log of a cell has so many lines.
-    async fn wait_for_lines(&self, cell: &str, count: usize) -> Vec<String> {
-        until(&format!("{count} lines of {cell}"), async || {
-            self.lines(cell).await.len() >= count
+    /// Waits until the log of a cell has at least `count` lines; returns them.
+    async fn wait_for_log_lines(&self, cell: &str, count: usize) -> Vec<String> {
+        wait_until(&format!("{count} lines of {cell}"), async || {
+            self.log_lines(cell).await.len() >= count
         })
         .await;
-        self.lines(cell).await
+        self.log_lines(cell).await
     }
 
-    /// Sends what rules want to be sent, in the background.
-    fn send_for_rules(&self) {
+    /// Starts the background task that sends the requests of rules.
+    fn start_rule_sender(&self) {
         let sender = Arc::new(self.service.clone());
-        tokio::spawn(personium_event::run(self.unit.clone(), sender, 4));
+        tokio::spawn(personium_event::run(self.model.clone(), sender, 4));
     }
 }
 
-/// Waits until something is so, for a bounded time.
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+/// Waits for a condition, for a bounded time.
+async fn wait_until(what: &str, is_so: impl AsyncFn() -> bool) {
     for _ in 0..4_000 {
         if is_so().await {
             return;
@@ -66,12 +66,12 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     assert!(is_so().await, "not in time: {what}");
 }
 
-/// The part of a line behind time and level.
-fn told(line: &str) -> &str {
+/// Returns the part of a log line after time and level.
+fn after_level(line: &str) -> &str {
     line.split_once("],").unwrap().1
 }
 
-/// The longest text of an event.
-fn longest() -> String {
+/// The longest text that an event may have.
+fn longest_text() -> String {
     "x".repeat(event::TEXT_MAX)
 }

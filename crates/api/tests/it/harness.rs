@@ -15,37 +15,37 @@ use personium_store::{BlobStore, Direction, Key, KeyRange, Limit, RecordStore, S
 use personium_types::{CellId, Clock, Secret};
 
 /// The URL of the unit.
-pub const UNIT: &str = "http://unit.example/";
-const MASTER: &str = "master";
+pub const UNIT_URL: &str = "http://unit.example/";
+const MASTER_TOKEN: &str = "master";
 /// The secret of the unit.
-pub const SECRET: &str = "a secret of these tests";
+pub const UNIT_SECRET: &str = "a secret of these tests";
 
 /// Keys are made once: that takes longer than most tests.
 static KEYS: LazyLock<Arc<UnitKeys>> = LazyLock::new(|| {
-    let mut keys = UnitKeys::self_signed("unit.example", SECRET, START).unwrap();
+    let mut keys = UnitKeys::self_signed("unit.example", UNIT_SECRET, CLOCK_START_MS).unwrap();
     keys.password_hashing.scrypt.cpu_cost = 16;
     Arc::new(keys)
 });
 
 /// When the clocks of these tests start, milliseconds since 1970.
-pub const START: i64 = 1_700_000_000_000;
+pub const CLOCK_START_MS: i64 = 1_700_000_000_000;
 
 /// A clock that goes on by one millisecond with every look at it.
-struct Ticks(AtomicI64);
+struct TickingClock(AtomicI64);
 
-impl Clock for Ticks {
+impl Clock for TickingClock {
     fn now_ms(&self) -> i64 {
         self.0.fetch_add(1, Ordering::SeqCst)
     }
 }
 
 /// The largest page once settings were read anew.
-pub const NEW_TOP_MAX: u32 = 1_234;
+pub const RELOADED_TOP_MAX: u32 = 1_234;
 
 /// An operator who shows one setting, and has changed the largest page.
-struct Operations(Settings);
+struct TestAdminHooks(Settings);
 
-impl AdminHooks for Operations {
+impl AdminHooks for TestAdminHooks {
     fn settings(&self) -> Vec<(String, String)> {
         vec![("a setting".to_owned(), "its value".to_owned())]
     }
@@ -56,71 +56,71 @@ impl AdminHooks for Operations {
 
     fn reload(&self) -> personium_types::Result<Settings> {
         let mut settings = self.0.clone();
-        settings.odata.top_max = NEW_TOP_MAX;
+        settings.odata.top_max = RELOADED_TOP_MAX;
         Ok(settings)
     }
 }
 
 /// A unit in memory.
 #[derive(Clone)]
-pub struct World {
-    pub unit: Arc<Unit>,
+pub struct TestUnit {
+    pub model: Arc<Unit>,
     pub service: ApiService,
     pub records: Arc<MemoryRecords>,
     pub blobs: Arc<MemoryBlobs>,
-    clock: Arc<Ticks>,
+    clock: Arc<TickingClock>,
 }
 
 /// An answer.
-pub struct Reply {
+pub struct TestResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
 /// A request that is being put together.
-pub struct Ask {
-    world: World,
+pub struct TestRequest {
+    unit: TestUnit,
     request: http::request::Builder,
     body: Body,
 }
 
-impl World {
+impl TestUnit {
     /// A unit without cells.
-    pub fn empty(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::empty_with(KEYS.clone(), change)
+    pub fn without_cells(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::empty_with_keys(KEYS.clone(), change)
     }
 
     /// A unit without cells, with these keys.
-    pub fn empty_with(keys: Arc<UnitKeys>, change: impl FnOnce(&mut Settings)) -> Self {
+    pub fn empty_with_keys(keys: Arc<UnitKeys>, change: impl FnOnce(&mut Settings)) -> Self {
         let urls = UnitUrls::new("http", "unit.example", None, true);
-        Self::empty_at(urls, keys, change)
+        Self::start(urls, keys, change)
     }
 
     /// A unit without cells that clients reach by `https`, with cells as paths or as hosts.
-    pub fn secure(path_based: bool) -> Self {
+    pub fn with_https(path_based: bool) -> Self {
         let urls = UnitUrls::new("https", "unit.example", None, path_based);
-        Self::empty_at(urls, KEYS.clone(), |_| {})
+        Self::start(urls, KEYS.clone(), |_| {})
     }
 
-    fn empty_at(urls: UnitUrls, keys: Arc<UnitKeys>, change: impl FnOnce(&mut Settings)) -> Self {
+    fn start(urls: UnitUrls, keys: Arc<UnitKeys>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
-        settings.auth.master_token = Some(Secret::new(MASTER.to_owned()));
+        settings.auth.master_token = Some(Secret::new(MASTER_TOKEN.to_owned()));
         change(&mut settings);
         let records = Arc::new(MemoryRecords::new());
         let blobs = Arc::new(MemoryBlobs::new());
-        let clock = Arc::new(Ticks(AtomicI64::new(START)));
+        let clock = Arc::new(TickingClock(AtomicI64::new(CLOCK_START_MS)));
         let ports = Ports {
             records: records.clone(),
             blobs: blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),
             clock: clock.clone(),
         };
-        let operations = Arc::new(Operations(settings.clone()));
-        let unit = Arc::new(Unit::new(ports, urls, settings, keys));
+        let operations = Arc::new(TestAdminHooks(settings.clone()));
+        let model = Arc::new(Unit::new(ports, urls, settings, keys));
         Self {
-            service: ApiService::new(unit.clone()).with_admin_hooks(operations),
-            unit,
+            service: ApiService::new(model.clone()).with_admin_hooks(operations),
+            model,
             records,
             blobs,
             clock,
@@ -128,75 +128,75 @@ impl World {
     }
 
     /// A unit with the cell `c` and in it the boxes `b` and, belonging to an app, `app`.
-    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let world = Self::empty(change);
-        world.make("__ctl/Cell", r#"{"Name":"c"}"#).await;
-        world.make("c/__ctl/Box", r#"{"Name":"b"}"#).await;
+    pub async fn with_settings(change: impl FnOnce(&mut Settings)) -> Self {
+        let unit = Self::without_cells(change);
+        unit.create("__ctl/Cell", r#"{"Name":"c"}"#).await;
+        unit.create("c/__ctl/Box", r#"{"Name":"b"}"#).await;
         let app = r#"{"Name":"app","Schema":"http://unit.example/appcell/"}"#;
-        world.make("c/__ctl/Box", app).await;
-        world
+        unit.create("c/__ctl/Box", app).await;
+        unit
     }
 
-    /// As [`World::with`], with the usual settings.
+    /// As [`TestUnit::with`], with the usual settings.
     pub async fn new() -> Self {
-        Self::with(|_| {}).await
+        Self::with_settings(|_| {}).await
     }
 
     /// The same unit after it was started again: nothing but what was stored is left.
-    pub fn again(&self) -> Self {
-        self.again_with(self.unit.keys().clone())
+    pub fn restart(&self) -> Self {
+        self.restart_with_keys(self.model.keys().clone())
     }
 
     /// The same unit after it was started again with these keys.
-    pub fn again_with(&self, keys: Arc<UnitKeys>) -> Self {
+    pub fn restart_with_keys(&self, keys: Arc<UnitKeys>) -> Self {
         let ports = Ports {
             records: self.records.clone(),
             blobs: self.blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),
             clock: self.clock.clone(),
         };
-        let (urls, settings) = (self.unit.urls().clone(), self.unit.settings().clone());
-        self.running(Unit::new(ports, urls, settings, keys))
+        let (urls, settings) = (self.model.urls().clone(), self.model.settings().clone());
+        self.with_model(Unit::new(ports, urls, settings, keys))
     }
 
     /// The same unit under other settings.
-    pub fn set(&self, settings: Settings) -> Self {
-        self.running(self.unit.with_settings(settings))
+    pub fn change_settings(&self, settings: Settings) -> Self {
+        self.with_model(self.model.with_settings(settings))
     }
 
-    fn running(&self, unit: Unit) -> Self {
+    fn with_model(&self, unit: Unit) -> Self {
         let unit = Arc::new(unit);
         Self {
             service: ApiService::new(unit.clone()),
-            unit,
+            model: unit,
             ..self.clone()
         }
     }
 
     /// Lets time pass.
-    pub fn later(&self, ms: i64) {
+    pub fn advance_clock(&self, ms: i64) {
         self.clock.0.fetch_add(ms, Ordering::SeqCst);
     }
 
     /// Creates a control object.
-    pub async fn make(&self, path: &str, json: &str) {
-        let reply = self.ask("POST", path).text(json).send().await;
-        assert_eq!(reply.status, 201, "{path} {json}: {}", reply.text());
+    pub async fn create(&self, path: &str, json: &str) {
+        let response = self.admin_request("POST", path).body(json).send().await;
+        assert_eq!(response.status, 201, "{path} {json}: {}", response.text());
     }
 
     /// A request by the master of the unit to a path below the unit.
-    pub fn ask(&self, method: &str, path: &str) -> Ask {
-        self.anybody(method, path)
-            .with("authorization", &format!("Bearer {MASTER}"))
+    pub fn admin_request(&self, method: &str, path: &str) -> TestRequest {
+        self.request(method, path)
+            .header("authorization", &format!("Bearer {MASTER_TOKEN}"))
     }
 
     /// A request without credentials.
-    pub fn anybody(&self, method: &str, path: &str) -> Ask {
-        Ask {
-            world: self.clone(),
+    pub fn request(&self, method: &str, path: &str) -> TestRequest {
+        TestRequest {
+            unit: self.clone(),
             request: Request::builder()
                 .method(Method::from_bytes(method.as_bytes()).unwrap())
-                .uri(format!("{UNIT}{path}")),
+                .uri(format!("{UNIT_URL}{path}")),
             body: Full::new(Bytes::new())
                 .map_err(|never| match never {})
                 .boxed_unsync(),
@@ -204,25 +204,29 @@ impl World {
     }
 
     /// Sends a request by the master without body and gives status and error code.
-    pub async fn code(&self, method: &str, path: &str) -> (u16, String) {
-        self.ask(method, path).send().await.outcome()
+    pub async fn admin_outcome(&self, method: &str, path: &str) -> (u16, String) {
+        self.admin_request(method, path).send().await.outcome()
     }
 
     /// Puts a file and gives its ETag.
-    pub async fn put(&self, path: &str, content: &str) -> String {
-        let reply = self.ask("PUT", path).text(content).send().await;
-        assert!(reply.status.is_success(), "{path}: {}", reply.text());
-        reply.header("etag").unwrap().to_owned()
+    pub async fn put_file(&self, path: &str, content: &str) -> String {
+        let response = self.admin_request("PUT", path).body(content).send().await;
+        assert!(response.status.is_success(), "{path}: {}", response.text());
+        response.header("etag").unwrap().to_owned()
     }
 
     /// Makes a collection of this kind: `""`, `odata`, `service` or `stream`.
-    pub async fn mkcol(&self, path: &str, kind: &str) {
-        let reply = self.ask("MKCOL", path).text(&mkcol_body(kind)).send().await;
-        assert_eq!(reply.status, 201, "{path}: {}", reply.text());
+    pub async fn create_collection(&self, path: &str, kind: &str) {
+        let response = self
+            .admin_request("MKCOL", path)
+            .body(&collection_body(kind))
+            .send()
+            .await;
+        assert_eq!(response.status, 201, "{path}: {}", response.text());
     }
 
     /// Sets an access control list: privileges for everybody, given as XML elements.
-    pub async fn grant_all(&self, path: &str, privileges: &[&str]) {
+    pub async fn grant_to_everybody(&self, path: &str, privileges: &[&str]) {
         let granted: String = privileges
             .iter()
             .map(|p| format!("<D:privilege><{p}/></D:privilege>"))
@@ -239,22 +243,26 @@ impl World {
 
     /// Sets an access control list of these entries.
     pub async fn set_acl(&self, path: &str, aces: &str) {
-        let reply = self.ask("ACL", path).text(&acl_body("", aces)).send().await;
-        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        let response = self
+            .admin_request("ACL", path)
+            .body(&acl_body("", aces))
+            .send()
+            .await;
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
     }
 
     /// The id of the cell `c`.
-    pub async fn cell(&self) -> CellId {
-        self.unit.find_cell("c").await.unwrap().unwrap().cell().id
+    pub async fn cell_id(&self) -> CellId {
+        self.model.find_cell("c").await.unwrap().unwrap().cell().id
     }
 
     /// Keys of the records of the cell `c` in the tables with these tags.
-    pub async fn keys(&self, tags: &[u8]) -> Vec<Key> {
+    pub async fn record_keys(&self, tags: &[u8]) -> Vec<Key> {
         let everything = KeyRange {
             start: Key::from_bytes(Vec::new()),
             end: None,
         };
-        let space = Space::Cell(self.cell().await);
+        let space = Space::Cell(self.cell_id().await);
         let found = self
             .records
             .scan(&space, &everything, Direction::Up, Limit::records(1 << 20))
@@ -266,8 +274,8 @@ impl World {
     }
 
     /// How many bodies the blob store has for the cell `c`.
-    pub async fn bodies(&self) -> usize {
-        let space = Space::Cell(self.cell().await);
+    pub async fn blob_count(&self) -> usize {
+        let space = Space::Cell(self.cell_id().await);
         self.blobs
             .list(&space, None, 0, 1 << 20)
             .await
@@ -276,18 +284,18 @@ impl World {
     }
 }
 
-impl Ask {
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+impl TestRequest {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
         self
     }
 
     /// A body, announced by its length.
-    pub fn text(self, text: &str) -> Self {
-        self.bytes(Bytes::copy_from_slice(text.as_bytes()))
+    pub fn body(self, text: &str) -> Self {
+        self.body_bytes(Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    pub fn bytes(mut self, bytes: Bytes) -> Self {
+    pub fn body_bytes(mut self, bytes: Bytes) -> Self {
         self.request = self.request.header("content-length", bytes.len());
         self.body = Full::new(bytes)
             .map_err(|never| match never {})
@@ -296,23 +304,23 @@ impl Ask {
     }
 
     /// A body of unknown length.
-    pub fn streamed(mut self, body: Body) -> Self {
+    pub fn stream(mut self, body: Body) -> Self {
         self.request = self.request.header("transfer-encoding", "chunked");
         self.body = body;
         self
     }
 
     /// Sends the request and gives the answer while its body is still being made.
-    pub async fn start(self) -> http::Response<Body> {
+    pub async fn send_streaming(self) -> http::Response<Body> {
         let request = self.request.body(self.body).unwrap();
-        let answer = self.world.service.handle(request, None);
-        // Boxed: a test that sends much would need a larger stack.
+        let answer = self.unit.service.handle(request, None);
+        // Boxed, because tests with many requests would need a larger stack.
         Box::pin(answer).await
     }
 
-    pub async fn send(self) -> Reply {
-        let (head, body) = self.start().await.into_parts();
-        Reply {
+    pub async fn send(self) -> TestResponse {
+        let (head, body) = self.send_streaming().await.into_parts();
+        TestResponse {
             status: head.status,
             headers: head.headers,
             body: body.collect().await.unwrap().to_bytes(),
@@ -320,7 +328,7 @@ impl Ask {
     }
 }
 
-impl Reply {
+impl TestResponse {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -348,7 +356,7 @@ impl Reply {
 }
 
 /// The body of a MKCOL request.
-pub fn mkcol_body(kind: &str) -> String {
+pub fn collection_body(kind: &str) -> String {
     let extension = if kind.is_empty() {
         String::new()
     } else {
@@ -366,7 +374,7 @@ pub fn acl_body(attributes: &str, aces: &str) -> String {
 }
 
 /// So many different entries for everybody, at most 511: each grants another set of nine privileges.
-pub fn different_aces(count: usize) -> String {
+pub fn distinct_aces(count: usize) -> String {
     let privileges = [
         "D:read-properties",
         "D:read",
@@ -396,6 +404,6 @@ pub fn refused(status: u16, code: &str) -> (u16, String) {
 }
 
 /// The outcome of a success.
-pub fn done(status: u16) -> (u16, String) {
+pub fn success(status: u16) -> (u16, String) {
     (status, String::new())
 }

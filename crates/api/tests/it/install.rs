@@ -1,7 +1,7 @@
-//! `MKCOL` of a box with an archive.
+//! Installation of archives: `MKCOL` of a box.
 
+mod installed;
 mod refused;
-mod whole;
 
 use std::io::{Cursor, Write};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::harness::{Reply, World};
+use crate::harness::{TestResponse, TestUnit};
 
-/// The app of the archives here.
+/// The schema URL of the archives.
 const APP: &str = "http://app.example/";
-/// The description of a box with nothing in it.
+/// The properties file of an empty box.
 const EMPTY: &str = "<multistatus xmlns='DAV:'><response><href>personium-localbox:/</href><propstat><prop>\
                      <resourcetype><collection/></resourcetype></prop></propstat></response></multistatus>";
 
-/// An archive that is being put together.
+/// A builder of archives.
 struct Archive(Vec<(String, Vec<u8>)>);
 
 impl Archive {
@@ -42,7 +42,7 @@ impl Archive {
         self
     }
 
-    /// The same as older archives have it.
+    /// Converts the archive to the legacy layout.
     fn legacy(self) -> Self {
         let moved = self.0.into_iter().map(|(name, content)| {
             let text = String::from_utf8(content).unwrap();
@@ -76,22 +76,24 @@ fn manifest(version: &str) -> String {
         .to_string()
 }
 
-impl World {
+impl TestUnit {
     /// Sends an archive for a box of `c`.
-    async fn install(&self, name: &str, archive: &Archive) -> Reply {
+    async fn install(&self, name: &str, archive: &Archive) -> TestResponse {
         let path = format!("c/{name}");
-        let ask = self
-            .ask("MKCOL", &path)
-            .with("content-type", "application/zip");
-        ask.bytes(archive.zip().into()).send().await
+        let request = self
+            .admin_request("MKCOL", &path)
+            .header("content-type", "application/zip");
+        request.body_bytes(archive.zip().into()).send().await
     }
 
-    /// What is said of a box once its installation is over.
-    async fn installed(&self, name: &str) -> Value {
+    /// Waits until the installation of a box is over; returns its status document.
+    async fn wait_for_installation(&self, name: &str) -> Value {
         let path = format!("c/{name}");
         for _ in 0..2_000 {
-            let reply = self.ask("GET", &path).with("accept", "application/json");
-            let shown = reply.send().await.json()["box"].clone();
+            let response = self
+                .admin_request("GET", &path)
+                .header("accept", "application/json");
+            let shown = response.send().await.json()["box"].clone();
             if shown["status"] != "installation in progress" {
                 return shown;
             }

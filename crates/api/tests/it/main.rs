@@ -1,13 +1,13 @@
-//! The API as a whole, in process and over stores in memory. The folders mirror the URLs.
+//! Tests of the API over stores in memory: one folder for each area, one file for each resource.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod auth;
-mod bounds;
 mod dav;
 mod event;
 mod harness;
 mod install;
+mod limits;
 mod message;
 mod permits;
 mod schema;

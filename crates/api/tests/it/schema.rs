@@ -1,4 +1,4 @@
-//! Writes while somebody changes the schema: what was acknowledged is never lost.
+//! Writes while the schema changes concurrently: no acknowledged change is lost.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -8,18 +8,18 @@ use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::bounds::world;
-use crate::harness::{UNIT, World};
+use crate::harness::{TestUnit, UNIT_URL};
+use crate::limits::odata_unit;
 
-/// A request whose body comes when it is told to.
+/// A request whose body is sent on demand.
 struct Slow {
     go: oneshot::Sender<()>,
     status: tokio::task::JoinHandle<u16>,
 }
 
 impl Slow {
-    /// Sends the head, and waits until somebody wants the body: the schema was read then.
-    async fn begin(world: &World, method: &str, path: &str, body: Value) -> Self {
+    /// Sends the head and waits until the body is read, which is after the schema was loaded.
+    async fn begin(unit: &TestUnit, method: &str, path: &str, body: Value) -> Self {
         let (go, gone) = oneshot::channel();
         let (begin, begun) = oneshot::channel();
         let body = stream::once(async move {
@@ -29,11 +29,11 @@ impl Slow {
         });
         let request = Request::builder()
             .method(method)
-            .uri(format!("{UNIT}c/b/od/{path}"))
+            .uri(format!("{UNIT_URL}c/b/od/{path}"))
             .header("authorization", "Bearer master")
             .body(StreamBody::new(body).boxed_unsync())
             .unwrap();
-        let service = world.service.clone();
+        let service = unit.service.clone();
         let answer = tokio::spawn(async move { service.handle(request, None).await });
         let status = tokio::spawn(async move { answer.await.unwrap().status().as_u16() });
         begun.await.unwrap();
@@ -46,59 +46,59 @@ impl Slow {
     }
 }
 
-async fn merge(world: &World, path: &str, body: Value) -> u16 {
+async fn merge(unit: &TestUnit, path: &str, body: Value) -> u16 {
     let path = format!("c/b/od/{path}");
-    let ask = world.ask("MERGE", &path).text(&body.to_string());
-    ask.send().await.status.as_u16()
+    let request = unit.admin_request("MERGE", &path).body(&body.to_string());
+    request.send().await.status.as_u16()
 }
 
-async fn entity(world: &World, path: &str) -> Value {
+async fn entity(unit: &TestUnit, path: &str) -> Value {
     let path = format!("c/b/od/{path}?$format=json");
-    let reply = world.ask("GET", &path).send().await;
-    reply.json()["d"]["results"].clone()
+    let response = unit.admin_request("GET", &path).send().await;
+    response.json()["d"]["results"].clone()
 }
 
 #[tokio::test]
-async fn a_change_by_an_older_schema_keeps_what_only_the_newer_one_knows() {
-    let world = world(|_| {}).await;
-    world.make("c/b/od/B", r#"{"__id":"1"}"#).await;
-    world.make("c/b/od/A", r#"{"__id":"1"}"#).await;
-    let link = json!({"uri": format!("{UNIT}c/b/od/A('1')")});
+async fn change_made_with_a_stale_schema_keeps_new_properties() {
+    let unit = odata_unit(|_| {}).await;
+    unit.create("c/b/od/B", r#"{"__id":"1"}"#).await;
+    unit.create("c/b/od/A", r#"{"__id":"1"}"#).await;
+    let link = json!({"uri": format!("{UNIT_URL}c/b/od/A('1')")});
     let changes = [
         ("MERGE", "B('1')", json!({"later": 1})),
         ("POST", "B('1')/$links/_A", link),
         ("MERGE", "B('1')", json!({"more": true})),
     ];
     for (n, (method, path, body)) in changes.into_iter().enumerate() {
-        let slow = Slow::begin(&world, method, path, body).await;
+        let slow = Slow::begin(&unit, method, path, body).await;
         let new = json!({format!("new{n}"): n});
-        assert_eq!(merge(&world, "B('1')", new).await, 204);
+        assert_eq!(merge(&unit, "B('1')", new).await, 204);
         assert_eq!(slow.finish().await, 204, "{method} {path}");
     }
-    let found = entity(&world, "B('1')").await;
+    let found = entity(&unit, "B('1')").await;
     for (name, value) in [("new0", 0.0), ("new1", 1.0), ("new2", 2.0), ("later", 1.0)] {
         assert_eq!(found[name].as_f64(), Some(value), "{name} in {found}");
     }
     assert_eq!(found["more"], true);
-    let linked = world.entities("c/b/od/B('1')/$links/_A").await;
+    let linked = unit.list_entities("c/b/od/B('1')/$links/_A").await;
     assert_eq!(linked.len(), 1);
 }
 
 #[tokio::test]
-async fn a_new_declared_property_is_indexed_whoever_was_on_the_way() {
-    let world = world(|_| {}).await;
-    let slow = Slow::begin(&world, "POST", "A", json!({"__id": "1", "p": "v"})).await;
+async fn declared_property_indexes_entities_created_concurrently() {
+    let unit = odata_unit(|_| {}).await;
+    let slow = Slow::begin(&unit, "POST", "A", json!({"__id": "1", "p": "v"})).await;
     let body = json!({"Name": "p", "_EntityType.Name": "A", "Type": "Edm.String"}).to_string();
-    world.make("c/b/od/$metadata/Property", &body).await;
+    unit.create("c/b/od/$metadata/Property", &body).await;
     assert_eq!(slow.finish().await, 201);
     let path = "c/b/od/A?$filter=p%20eq%20'v'&$inlinecount=allpages&$format=json";
-    let found = world.ask("GET", path).send().await.json();
+    let found = unit.admin_request("GET", path).send().await.json();
     assert_eq!(found["d"]["__count"], "1", "{found}");
 }
 
 #[tokio::test]
-async fn a_property_of_a_refused_part_is_registered_by_the_next_that_has_it() {
-    let world = world(|s| s.odata.properties_max = 3).await;
+async fn property_of_a_failed_batch_operation_is_registered_by_a_later_one() {
+    let unit = odata_unit(|s| s.odata.properties_max = 3).await;
     let part = |body: &str| {
         format!(
             "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: application/http\n\n\
@@ -107,10 +107,10 @@ async fn a_property_of_a_refused_part_is_registered_by_the_next_that_has_it() {
         )
     };
     let parts = part(r#"{"a":1,"b":2,"c":3,"d":4}"#) + &part(r#"{"__id":"1","a":1}"#);
-    let batch = world
-        .ask("POST", "c/b/od/$batch")
-        .with("content-type", "multipart/mixed; boundary=b")
-        .text(&format!("{parts}--b--"))
+    let batch = unit
+        .admin_request("POST", "c/b/od/$batch")
+        .header("content-type", "multipart/mixed; boundary=b")
+        .body(&format!("{parts}--b--"))
         .send()
         .await
         .text();
@@ -119,20 +119,20 @@ async fn a_property_of_a_refused_part_is_registered_by_the_next_that_has_it() {
         "{batch}"
     );
     assert_eq!(
-        entity(&world, "A('1')").await["a"].as_f64(),
+        entity(&unit, "A('1')").await["a"].as_f64(),
         Some(1.0),
         "{batch}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_changes_at_once_none_that_was_acknowledged_is_lost() {
-    let world = world(|_| {}).await;
-    world.make("c/b/od/A", r#"{"__id":"1"}"#).await;
+async fn concurrent_merges_lose_no_acknowledged_change() {
+    let unit = odata_unit(|_| {}).await;
+    unit.create("c/b/od/A", r#"{"__id":"1"}"#).await;
     let changes = (0..24).map(|n| {
-        let world = world.clone();
+        let unit = unit.clone();
         tokio::spawn(async move {
-            let status = merge(&world, "A('1')", json!({format!("p{n}"): n})).await;
+            let status = merge(&unit, "A('1')", json!({format!("p{n}"): n})).await;
             (n, status)
         })
     });
@@ -145,7 +145,7 @@ async fn of_many_changes_at_once_none_that_was_acknowledged_is_lost() {
         }
     }
     assert!(!done.is_empty());
-    let found = entity(&world, "A('1')").await;
+    let found = entity(&unit, "A('1')").await;
     for n in done {
         assert_eq!(
             found[format!("p{n}")].as_f64(),
@@ -156,31 +156,31 @@ async fn of_many_changes_at_once_none_that_was_acknowledged_is_lost() {
 }
 
 #[tokio::test]
-async fn undeclared_properties_go_with_their_type() {
-    let world = world(|_| {}).await;
-    world
-        .make("c/b/od/$metadata/EntityType", r#"{"Name":"T"}"#)
+async fn undeclared_properties_are_removed_with_their_entity_type() {
+    let unit = odata_unit(|_| {}).await;
+    unit.create("c/b/od/$metadata/EntityType", r#"{"Name":"T"}"#)
         .await;
-    world.make("c/b/od/T", r#"{"__id":"1","x":1}"#).await;
-    assert_eq!(world.entities("c/b/od/$metadata/Property").await.len(), 1);
-    assert_eq!(world.code("DELETE", "c/b/od/T('1')").await.0, 204);
+    unit.create("c/b/od/T", r#"{"__id":"1","x":1}"#).await;
     assert_eq!(
-        world
-            .code("DELETE", "c/b/od/$metadata/EntityType('T')")
+        unit.list_entities("c/b/od/$metadata/Property").await.len(),
+        1
+    );
+    assert_eq!(unit.admin_outcome("DELETE", "c/b/od/T('1')").await.0, 204);
+    assert_eq!(
+        unit.admin_outcome("DELETE", "c/b/od/$metadata/EntityType('T')")
             .await
             .0,
         204
     );
-    let left = world.entities("c/b/od/$metadata/Property").await;
+    let left = unit.list_entities("c/b/od/$metadata/Property").await;
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]
-async fn links_of_an_association_do_not_come_back_with_another_one() {
-    let world = world(|_| {}).await;
+async fn links_of_a_removed_association_do_not_reappear() {
+    let unit = odata_unit(|_| {}).await;
     let make = async |path: &str, body: Value| {
-        world
-            .make(&format!("c/b/od/{path}"), &body.to_string())
+        unit.create(&format!("c/b/od/{path}"), &body.to_string())
             .await
     };
     make("$metadata/EntityType", json!({"Name": "C"})).await;
@@ -192,27 +192,34 @@ async fn links_of_an_association_do_not_come_back_with_another_one() {
     let a = "c/b/od/$metadata/AssociationEnd(Name='a',_EntityType.Name='A')/$links/_AssociationEnd";
     let unlink = format!("{a}(Name='b',_EntityType.Name='B')");
     let relink = |end: &str, of: &str| {
-        let uri =
-            format!("{UNIT}c/b/od/$metadata/AssociationEnd(Name='{end}',_EntityType.Name='{of}')");
+        let uri = format!(
+            "{UNIT_URL}c/b/od/$metadata/AssociationEnd(Name='{end}',_EntityType.Name='{of}')"
+        );
         let body = json!({"uri": uri}).to_string();
-        let world = world.clone();
-        async move { world.ask("POST", a).text(&body).send().await.status }
+        let unit = unit.clone();
+        async move {
+            unit.admin_request("POST", a)
+                .body(&body)
+                .send()
+                .await
+                .status
+        }
     };
-    assert_eq!(world.code("DELETE", &unlink).await.0, 204);
+    assert_eq!(unit.admin_outcome("DELETE", &unlink).await.0, 204);
     assert_eq!(relink("c", "C").await, 204);
-    assert_eq!(world.entities("c/b/od/A('1')/_C").await.len(), 0);
-    // The 7 of C is free for a link, and the old one is not there with the old association made anew either.
-    let link = json!({"uri": format!("{UNIT}c/b/od/A('1')")}).to_string();
-    let linked = world
-        .ask("POST", "c/b/od/C('7')/$links/_A")
-        .text(&link)
+    assert_eq!(unit.list_entities("c/b/od/A('1')/_C").await.len(), 0);
+    // Entity 7 of C can be linked, and the old link does not reappear with the recreated association.
+    let link = json!({"uri": format!("{UNIT_URL}c/b/od/A('1')")}).to_string();
+    let linked = unit
+        .admin_request("POST", "c/b/od/C('7')/$links/_A")
+        .body(&link)
         .send()
         .await;
     assert_eq!(linked.status, 204, "{}", linked.text());
     let unlink = format!("{a}(Name='c',_EntityType.Name='C')");
-    assert_eq!(world.code("DELETE", &unlink).await.0, 204);
+    assert_eq!(unit.admin_outcome("DELETE", &unlink).await.0, 204);
     assert_eq!(relink("b", "B").await, 204);
-    assert_eq!(world.entities("c/b/od/A('1')/_B").await.len(), 0);
+    assert_eq!(unit.list_entities("c/b/od/A('1')/_B").await.len(), 0);
     make("A('1')/_B", json!({"__id": "8"})).await;
-    assert_eq!(world.entities("c/b/od/A('1')/_B").await.len(), 1);
+    assert_eq!(unit.list_entities("c/b/od/A('1')/_B").await.len(), 1);
 }

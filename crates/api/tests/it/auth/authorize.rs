@@ -1,16 +1,16 @@
-//! Logging in for an application, in a browser.
+//! The authorization endpoint: the login form, codes, PKCE and the implicit flow.
 
 use personium_token::jwt::JwkSet;
 use personium_token::local::{Cookie, LocalKind};
 use personium_token::random::SystemRandom;
 
-use super::{PASSWORD, cell_url, form, oauth, text, world};
-use crate::harness::{Reply, World, refused};
+use super::{PASSWORD, cell_url, form, oauth_error, text_member, unit_with_accounts};
+use crate::harness::{TestResponse, TestUnit, refused};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-pub(super) fn asked(kind: &'static str) -> Vec<(&'static str, String)> {
+pub(super) fn authorization_request(kind: &'static str) -> Vec<(&'static str, String)> {
     vec![
         ("response_type", kind.to_owned()),
         ("client_id", cell_url("appcell")),
@@ -19,22 +19,21 @@ pub(super) fn asked(kind: &'static str) -> Vec<(&'static str, String)> {
     ]
 }
 
-pub(super) fn body(fields: &[(&str, String)]) -> String {
+pub(super) fn encode(fields: &[(&str, String)]) -> String {
     let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
     form(&fields)
 }
 
-pub(super) async fn post(world: &World, fields: &[(&str, String)]) -> Reply {
-    world
-        .anybody("POST", "c/__authz")
-        .text(&body(fields))
+pub(super) async fn post(unit: &TestUnit, fields: &[(&str, String)]) -> TestResponse {
+    unit.request("POST", "c/__authz")
+        .body(&encode(fields))
         .send()
         .await
 }
 
-pub(super) async fn get(world: &World, fields: &[(&str, String)]) -> Reply {
-    let path = format!("c/__authz?{}", body(fields));
-    world.anybody("GET", &path).send().await
+pub(super) async fn get(unit: &TestUnit, fields: &[(&str, String)]) -> TestResponse {
+    let path = format!("c/__authz?{}", encode(fields));
+    unit.request("GET", &path).send().await
 }
 
 pub(super) fn with_login(mut fields: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
@@ -43,29 +42,29 @@ pub(super) fn with_login(mut fields: Vec<(&'static str, String)>) -> Vec<(&'stat
     fields
 }
 
-fn location(reply: &Reply) -> &str {
-    assert_eq!(reply.status, 303, "{}", reply.text());
-    reply.header("location").unwrap()
+fn location(response: &TestResponse) -> &str {
+    assert_eq!(response.status, 303, "{}", response.text());
+    response.header("location").unwrap()
 }
 
-/// A parameter of the URL in `Location`.
-pub(super) fn told(reply: &Reply, name: &str) -> Option<String> {
-    let url = location(reply);
+/// Returns a parameter of the URL in `Location`.
+pub(super) fn location_parameter(response: &TestResponse, name: &str) -> Option<String> {
+    let url = location(response);
     let parameters = url.split_once(['?', '#'])?.1;
     url::form_urlencoded::parse(parameters.as_bytes())
         .find(|(n, _)| n == name)
         .map(|(_, v)| v.into_owned())
 }
 
-pub(super) fn secret(world: &World) -> String {
-    world.signed(|t| {
+pub(super) fn client_secret(unit: &TestUnit) -> String {
+    unit.assertion(|t| {
         t.issuer = cell_url("appcell");
         t.subject = cell_url("appcell") + "#me";
     })
 }
 
-pub(super) async fn redeem(world: &World, code: &str, more: &[(&str, &str)]) -> Reply {
-    let (app, secret) = (cell_url("appcell"), secret(world));
+pub(super) async fn redeem(unit: &TestUnit, code: &str, more: &[(&str, &str)]) -> TestResponse {
+    let (app, secret) = (cell_url("appcell"), client_secret(unit));
     let mut fields = vec![
         ("grant_type", "authorization_code"),
         ("code", code),
@@ -73,23 +72,23 @@ pub(super) async fn redeem(world: &World, code: &str, more: &[(&str, &str)]) -> 
         ("client_secret", secret.as_str()),
     ];
     fields.extend(more);
-    world.token("c", &fields).await
+    unit.request_token("c", &fields).await
 }
 
 #[tokio::test]
-async fn the_form_cannot_be_framed_scripted_or_filled_with_foreign_text() {
-    let world = world(|_| {}).await;
-    let mut fields = asked("code");
+async fn login_form_has_security_headers_and_escapes_parameters() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let mut fields = authorization_request("code");
     fields.push(("error_description", "<script>alert(1)</script>".to_owned()));
     fields.push(("code", "PS-AU-0004".to_owned()));
     fields[3].1 = "\"><script>alert(2)</script>".to_owned();
-    let reply = get(&world, &fields).await;
-    assert_eq!(reply.status, 200);
+    let response = get(&unit, &fields).await;
+    assert_eq!(response.status, 200);
     assert_eq!(
-        reply.header("content-type"),
+        response.header("content-type"),
         Some("text/html;charset=UTF-8")
     );
-    let policy = reply.header("content-security-policy").unwrap();
+    let policy = response.header("content-security-policy").unwrap();
     for part in [
         "default-src 'none'",
         "frame-ancestors 'none'",
@@ -101,10 +100,10 @@ async fn the_form_cannot_be_framed_scripted_or_filled_with_foreign_text() {
         !policy.contains("unsafe") && !policy.contains("script-src"),
         "{policy}"
     );
-    assert_eq!(reply.header("x-frame-options"), Some("DENY"));
-    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
-    assert_eq!(reply.header("cache-control"), Some("no-store"));
-    let page = reply.text();
+    assert_eq!(response.header("x-frame-options"), Some("DENY"));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    let page = response.text();
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("role=\"alert\""));
     let escaped = "value=\"&quot;&gt;&lt;script&gt;alert(2)&lt;/script&gt;\"";
@@ -112,29 +111,35 @@ async fn the_form_cannot_be_framed_scripted_or_filled_with_foreign_text() {
     for label in ["username", "password"] {
         assert!(page.contains(&format!("<label for=\"{label}\">")), "{page}");
     }
-    let path = format!("c/__authz?{}", body(&asked("code")));
-    let japanese = world
-        .anybody("GET", &path)
-        .with("accept-language", "fr, ja;q=0.9, en;q=0.8");
+    let path = format!("c/__authz?{}", encode(&authorization_request("code")));
+    let japanese = unit
+        .request("GET", &path)
+        .header("accept-language", "fr, ja;q=0.9, en;q=0.8");
     assert!(japanese.send().await.text().contains("<html lang=\"ja\">"));
 }
 
 #[tokio::test]
-async fn a_code_comes_back_with_the_state_and_is_redeemed_by_the_app() {
-    let world = world(|_| {}).await;
-    let mut fields = with_login(asked("code"));
+async fn authorization_code_is_returned_with_state_and_redeemed_for_an_id_token() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let mut fields = with_login(authorization_request("code"));
     fields.push(("scope", "openid".to_owned()));
     fields.push(("nonce", "n1".to_owned()));
-    let reply = post(&world, &fields).await;
-    assert!(location(&reply).starts_with(&(cell_url("appcell") + "__/back?")));
-    assert_eq!(told(&reply, "state").as_deref(), Some("s t&a=te"));
-    assert_eq!(told(&reply, "last_authenticated").as_deref(), Some("null"));
-    let code = told(&reply, "code").unwrap();
+    let response = post(&unit, &fields).await;
+    assert!(location(&response).starts_with(&(cell_url("appcell") + "__/back?")));
+    assert_eq!(
+        location_parameter(&response, "state").as_deref(),
+        Some("s t&a=te")
+    );
+    assert_eq!(
+        location_parameter(&response, "last_authenticated").as_deref(),
+        Some("null")
+    );
+    let code = location_parameter(&response, "code").unwrap();
     assert!(code.starts_with("GC~"));
-    let tokens = redeem(&world, &code, &[]).await;
+    let tokens = redeem(&unit, &code, &[]).await;
     assert_eq!(tokens.status, 200, "{}", tokens.text());
-    let certs = world.anybody("GET", "c/__certs").send().await.text();
-    let id_token = text(&tokens.json(), "id_token");
+    let certs = unit.request("GET", "c/__certs").send().await.text();
+    let id_token = text_member(&tokens.json(), "id_token");
     let claims = JwkSet::from_json(&certs)
         .unwrap()
         .verify(&id_token)
@@ -146,9 +151,9 @@ async fn a_code_comes_back_with_the_state_and_is_redeemed_by_the_app() {
         ("aud", cell_url("appcell")),
         ("nonce", "n1".to_owned()),
     ] {
-        assert_eq!(text(&claims, name), value);
+        assert_eq!(text_member(&claims, name), value);
     }
-    let other = world.anybody("GET", "d/__certs").send().await.text();
+    let other = unit.request("GET", "d/__certs").send().await.text();
     assert!(
         JwkSet::from_json(&other)
             .unwrap()
@@ -158,11 +163,15 @@ async fn a_code_comes_back_with_the_state_and_is_redeemed_by_the_app() {
 }
 
 #[tokio::test]
-async fn a_code_is_for_its_app_its_cell_and_ten_minutes() {
-    let world = world(|_| {}).await;
-    let code = told(&post(&world, &with_login(asked("code"))).await, "code").unwrap();
+async fn authorization_code_is_bound_to_app_cell_redirect_uri_and_lifetime() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let code = location_parameter(
+        &post(&unit, &with_login(authorization_request("code"))).await,
+        "code",
+    )
+    .unwrap();
     assert_eq!(
-        world.with_token("GET", "c/__ctl/Role", &code).await,
+        unit.outcome_with_token("GET", "c/__ctl/Role", &code).await,
         refused(401, "AU-0006")
     );
     let bare = [
@@ -170,154 +179,167 @@ async fn a_code_is_for_its_app_its_cell_and_ten_minutes() {
         ("code", code.as_str()),
     ];
     assert_eq!(
-        oauth(&world.token("c", &bare).await),
+        oauth_error(&unit.request_token("c", &bare).await),
         "invalid_client AN-0021"
     );
     assert_eq!(
-        oauth(&world.token("d", &bare).await),
+        oauth_error(&unit.request_token("d", &bare).await),
         "invalid_grant AN-0019"
     );
-    let (other_id, other) = (cell_url("d"), world.signed(|_| {}));
+    let (other_id, other) = (cell_url("d"), unit.assertion(|_| {}));
     let mut fields = bare.to_vec();
     fields.extend([("client_id", other_id.as_str()), ("client_secret", &other)]);
     assert_eq!(
-        oauth(&world.token("c", &fields).await),
+        oauth_error(&unit.request_token("c", &fields).await),
         "invalid_client AN-0020"
     );
     for bad in ["", "GC~", "x"] {
         assert_eq!(
-            oauth(&redeem(&world, bad, &[]).await),
+            oauth_error(&redeem(&unit, bad, &[]).await),
             "invalid_grant AN-0019"
         );
     }
     let uri = cell_url("appcell") + "__/other";
-    let elsewhere = redeem(&world, &code, &[("redirect_uri", &uri)]).await;
-    assert_eq!(oauth(&elsewhere), "invalid_grant AN-0025");
+    let elsewhere = redeem(&unit, &code, &[("redirect_uri", &uri)]).await;
+    assert_eq!(oauth_error(&elsewhere), "invalid_grant AN-0025");
     let uri = cell_url("appcell") + "__/back";
     assert_eq!(
-        redeem(&world, &code, &[("redirect_uri", &uri)])
-            .await
-            .status,
+        redeem(&unit, &code, &[("redirect_uri", &uri)]).await.status,
         200
     );
-    assert_eq!(redeem(&world, &code, &[]).await.status, 200);
-    world.later(600_001);
+    assert_eq!(redeem(&unit, &code, &[]).await.status, 200);
+    unit.advance_clock(600_001);
     assert_eq!(
-        oauth(&redeem(&world, &code, &[]).await),
+        oauth_error(&redeem(&unit, &code, &[]).await),
         "invalid_grant AN-0010"
     );
 }
 
 #[tokio::test]
-async fn a_code_is_good_for_one_use_where_that_is_set() {
-    let world = world(|s| s.auth.single_use_codes = true).await;
-    let code = told(&post(&world, &with_login(asked("code"))).await, "code").unwrap();
-    assert_eq!(redeem(&world, &code, &[]).await.status, 200);
+async fn authorization_code_is_single_use_if_configured() {
+    let unit = unit_with_accounts(|s| s.auth.single_use_codes = true).await;
+    let code = location_parameter(
+        &post(&unit, &with_login(authorization_request("code"))).await,
+        "code",
+    )
+    .unwrap();
+    assert_eq!(redeem(&unit, &code, &[]).await.status, 200);
     assert_eq!(
-        oauth(&redeem(&world, &code, &[]).await),
+        oauth_error(&redeem(&unit, &code, &[]).await),
         "invalid_grant AN-0010"
     );
 }
 
 #[tokio::test]
-async fn a_challenge_binds_the_code_to_its_verifier() {
-    let world = world(|_| {}).await;
-    let mut fields = with_login(asked("code"));
+async fn pkce_challenge_binds_the_code_to_its_verifier() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let mut fields = with_login(authorization_request("code"));
     fields.push(("code_challenge", CHALLENGE.to_owned()));
     fields.push(("code_challenge_method", "S256".to_owned()));
-    let code = told(&post(&world, &fields).await, "code").unwrap();
+    let code = location_parameter(&post(&unit, &fields).await, "code").unwrap();
     for more in [
         &[][..],
         &[("code_verifier", CHALLENGE)],
         &[("code_verifier", "x")],
     ] {
         assert_eq!(
-            oauth(&redeem(&world, &code, more).await),
+            oauth_error(&redeem(&unit, &code, more).await),
             "invalid_grant AN-0024"
         );
     }
-    let good = redeem(&world, &code, &[("code_verifier", VERIFIER)]).await;
+    let good = redeem(&unit, &code, &[("code_verifier", VERIFIER)]).await;
     assert_eq!(good.status, 200, "{}", good.text());
-    // A verifier for a code without challenge: somebody removed the challenge on the way.
-    let plain = told(&post(&world, &with_login(asked("code"))).await, "code").unwrap();
-    let stripped = redeem(&world, &plain, &[("code_verifier", VERIFIER)]).await;
-    assert_eq!(oauth(&stripped), "invalid_grant AN-0024");
+    // A verifier for a code without challenge: an attacker removed the challenge from the request.
+    let plain = location_parameter(
+        &post(&unit, &with_login(authorization_request("code"))).await,
+        "code",
+    )
+    .unwrap();
+    let stripped = redeem(&unit, &plain, &[("code_verifier", VERIFIER)]).await;
+    assert_eq!(oauth_error(&stripped), "invalid_grant AN-0024");
 }
 
-/// Makes the cell `c` insist on something.
-async fn insist(world: &World, property: &str) {
+/// Sets a policy property of the cell `c` to true.
+async fn set_policy(unit: &TestUnit, property: &str) {
     let patch = format!(
         "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:set><D:prop>\
          <p:{property}>true</p:{property}></D:prop></D:set></D:propertyupdate>"
     );
-    let reply = world.ask("PROPPATCH", "c").text(&patch).send().await;
-    assert_eq!(reply.status, 207, "{}", reply.text());
+    let response = unit
+        .admin_request("PROPPATCH", "c")
+        .body(&patch)
+        .send()
+        .await;
+    assert_eq!(response.status, 207, "{}", response.text());
 }
 
-async fn offered(world: &World, what: &str) -> Vec<String> {
+async fn discovery_list(unit: &TestUnit, what: &str) -> Vec<String> {
     let path = "c/.well-known/openid-configuration";
-    let document = world.anybody("GET", path).send().await.json();
+    let document = unit.request("GET", path).send().await.json();
     let list = document[what].as_array().unwrap().iter();
     list.map(|word| word.as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
-async fn a_cell_can_refuse_tokens_in_redirects() {
-    let world = world(|_| {}).await;
-    let token = told(
-        &post(&world, &with_login(asked("token"))).await,
+async fn implicit_flow_is_refused_if_the_cell_policy_says_so() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let token = location_parameter(
+        &post(&unit, &with_login(authorization_request("token"))).await,
         "access_token",
     );
     assert!(token.unwrap().starts_with("AR~"));
     assert!(
-        offered(&world, "response_types_supported")
+        discovery_list(&unit, "response_types_supported")
             .await
             .contains(&"token".to_owned())
     );
-    insist(&world, "authorizationrefusesimplicit").await;
-    for reply in [
-        post(&world, &with_login(asked("token"))).await,
-        get(&world, &asked("token")).await,
+    set_policy(&unit, "authorizationrefusesimplicit").await;
+    for response in [
+        post(&unit, &with_login(authorization_request("token"))).await,
+        get(&unit, &authorization_request("token")).await,
     ] {
         assert_eq!(
-            told(&reply, "error").as_deref(),
+            location_parameter(&response, "error").as_deref(),
             Some("unsupported_response_type")
         );
-        assert_eq!(told(&reply, "access_token"), None);
+        assert_eq!(location_parameter(&response, "access_token"), None);
     }
-    let code = told(&post(&world, &with_login(asked("code"))).await, "code");
+    let code = location_parameter(
+        &post(&unit, &with_login(authorization_request("code"))).await,
+        "code",
+    );
     assert!(code.unwrap().starts_with("GC~"));
     assert!(
-        !offered(&world, "response_types_supported")
+        !discovery_list(&unit, "response_types_supported")
             .await
             .contains(&"token".to_owned())
     );
 }
 
 #[tokio::test]
-async fn a_cell_can_name_itself_in_its_answers() {
-    let world = world(|_| {}).await;
+async fn authorization_response_names_the_issuer_if_the_cell_policy_says_so() {
+    let unit = unit_with_accounts(|_| {}).await;
     let answers = async || {
-        let mut cancelled = asked("code");
+        let mut cancelled = authorization_request("code");
         cancelled.push(("cancel_flg", "true".to_owned()));
         let mut issuers = Vec::new();
         for fields in [
-            with_login(asked("code")),
-            with_login(asked("token")),
+            with_login(authorization_request("code")),
+            with_login(authorization_request("token")),
             cancelled,
         ] {
-            let reply = post(&world, &fields).await;
+            let response = post(&unit, &fields).await;
             assert!(
-                told(&reply, "code")
-                    .or(told(&reply, "access_token"))
+                location_parameter(&response, "code")
+                    .or(location_parameter(&response, "access_token"))
                     .is_some(),
                 "{}",
-                reply.text()
+                response.text()
             );
-            issuers.push(told(&reply, "iss"));
+            issuers.push(location_parameter(&response, "iss"));
         }
         let path = "c/.well-known/openid-configuration";
-        let document = world.anybody("GET", path).send().await.json();
+        let document = unit.request("GET", path).send().await.json();
         let offered = &document["authorization_response_iss_parameter_supported"];
         (
             issuers,
@@ -327,65 +349,75 @@ async fn a_cell_can_name_itself_in_its_answers() {
     };
     let (issuers, offered, cell) = answers().await;
     assert_eq!((issuers, offered), (vec![None; 3], false));
-    insist(&world, "authorizationnamesissuer").await;
+    set_policy(&unit, "authorizationnamesissuer").await;
     assert_eq!(answers().await, (vec![Some(cell.clone()); 3], true, cell));
 }
 
 #[tokio::test]
-async fn a_cell_can_refuse_passwords_that_were_given_to_applications() {
-    let world = world(|_| {}).await;
-    let refresh = text(&world.login("c", &[]).await, "refresh_token");
+async fn password_grant_is_refused_if_the_cell_policy_says_so() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let refresh = text_member(&unit.login("c", &[]).await, "refresh_token");
     assert!(
-        offered(&world, "grant_types_supported")
+        discovery_list(&unit, "grant_types_supported")
             .await
             .contains(&"password".to_owned())
     );
-    insist(&world, "tokenrefusespassword").await;
+    set_policy(&unit, "tokenrefusespassword").await;
     for password in [PASSWORD, "wrong1"] {
         let fields = [
             ("grant_type", "password"),
             ("username", "me"),
             ("password", password),
         ];
-        let refused = oauth(&world.token("c", &fields).await);
+        let refused = oauth_error(&unit.request_token("c", &fields).await);
         assert_eq!(refused, "unsupported_grant_type AN-0001");
     }
     assert!(
-        !offered(&world, "grant_types_supported")
+        !discovery_list(&unit, "grant_types_supported")
             .await
             .contains(&"password".to_owned())
     );
-    // The cell's own form, and what was given before, go on.
-    let code = told(&post(&world, &with_login(asked("code"))).await, "code").unwrap();
-    assert_eq!(redeem(&world, &code, &[]).await.status, 200);
+    // The form of the cell and tokens issued before still work.
+    let code = location_parameter(
+        &post(&unit, &with_login(authorization_request("code"))).await,
+        "code",
+    )
+    .unwrap();
+    assert_eq!(redeem(&unit, &code, &[]).await.status, 200);
     let fields = [
         ("grant_type", "refresh_token"),
         ("refresh_token", refresh.as_str()),
     ];
-    assert_eq!(world.token("c", &fields).await.status, 200);
-    world.login("d", &[]).await;
+    assert_eq!(unit.request_token("c", &fields).await.status, 200);
+    unit.login("d", &[]).await;
 }
 
 #[tokio::test]
-async fn a_cell_can_insist_on_challenges() {
-    let world = world(|_| {}).await;
-    insist(&world, "authorizationrequirespkce").await;
-    let reply = post(&world, &with_login(asked("code"))).await;
-    assert_eq!(told(&reply, "code").as_deref(), Some("PR400-AZ-0009"));
-    assert_eq!(told(&reply, "error").as_deref(), Some("invalid_request"));
-    let mut fields = with_login(asked("code"));
+async fn pkce_is_required_if_the_cell_policy_says_so() {
+    let unit = unit_with_accounts(|_| {}).await;
+    set_policy(&unit, "authorizationrequirespkce").await;
+    let response = post(&unit, &with_login(authorization_request("code"))).await;
+    assert_eq!(
+        location_parameter(&response, "code").as_deref(),
+        Some("PR400-AZ-0009")
+    );
+    assert_eq!(
+        location_parameter(&response, "error").as_deref(),
+        Some("invalid_request")
+    );
+    let mut fields = with_login(authorization_request("code"));
     fields.push(("code_challenge", CHALLENGE.to_owned()));
     fields.push(("code_challenge_method", "S256".to_owned()));
     assert!(
-        told(&post(&world, &fields).await, "code")
+        location_parameter(&post(&unit, &fields).await, "code")
             .unwrap()
             .starts_with("GC~")
     );
 }
 
 #[tokio::test]
-async fn nobody_is_sent_to_a_url_that_is_not_the_apps() {
-    let world = world(|_| {}).await;
+async fn redirect_uri_outside_the_app_cell_is_refused() {
+    let unit = unit_with_accounts(|_| {}).await;
     let evil = "http://evil.example/".to_owned();
     for (field, value, code) in [
         (1, evil.clone(), "PR400-AZ-0003"),
@@ -395,23 +427,23 @@ async fn nobody_is_sent_to_a_url_that_is_not_the_apps() {
         (2, cell_url("appcell") + "../d/", "PR400-AZ-0003"),
         (2, cell_url("d"), "PR400-AZ-0003"),
     ] {
-        let mut fields = with_login(asked("code"));
+        let mut fields = with_login(authorization_request("code"));
         fields[field].1 = value;
         let page = format!("{}__html/error?code={code}", cell_url("c"));
-        assert_eq!(location(&post(&world, &fields).await), page);
-        assert_eq!(location(&get(&world, &fields).await), page);
+        assert_eq!(location(&post(&unit, &fields).await), page);
+        assert_eq!(location(&get(&unit, &fields).await), page);
     }
 }
 
 #[tokio::test]
-async fn failures_lead_back_to_the_form_and_look_the_same() {
-    let world = world(|_| {}).await;
+async fn failed_form_logins_redirect_to_the_form_with_the_same_code() {
+    let unit = unit_with_accounts(|_| {}).await;
     let attempt = async |name: &str, password: &str| {
-        let mut fields = asked("code");
+        let mut fields = authorization_request("code");
         fields.push(("username", name.to_owned()));
         fields.push(("password", password.to_owned()));
-        let reply = post(&world, &fields).await;
-        location(&reply).to_owned()
+        let response = post(&unit, &fields).await;
+        location(&response).to_owned()
     };
     let unknown = attempt("nobody", PASSWORD).await;
     assert!(unknown.starts_with(&(cell_url("c") + "__authz?response_type=code&")));
@@ -422,12 +454,15 @@ async fn failures_lead_back_to_the_form_and_look_the_same() {
 }
 
 #[tokio::test]
-async fn a_form_of_another_site_logs_nobody_in() {
-    let world = world(|_| {}).await;
+async fn form_login_with_a_foreign_origin_header_is_refused() {
+    let unit = unit_with_accounts(|_| {}).await;
     let send = async |origin: &str| {
-        let ask = world.anybody("POST", "c/__authz").with("origin", origin);
-        let reply = ask.text(&body(&with_login(asked("code")))).send().await;
-        told(&reply, "code").unwrap()
+        let request = unit.request("POST", "c/__authz").header("origin", origin);
+        let response = request
+            .body(&encode(&with_login(authorization_request("code"))))
+            .send()
+            .await;
+        location_parameter(&response, "code").unwrap()
     };
     for bad in [
         "http://evil.example",
@@ -441,10 +476,10 @@ async fn a_form_of_another_site_logs_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_cookie_logs_in_only_with_an_access_token_of_this_cell() {
-    let world = world(|_| {}).await;
-    let login = world.login("c", &[]).await;
-    let local = &world.unit.keys().local_tokens;
+async fn cookie_login_needs_an_access_token_of_this_cell_in_the_cookie() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let login = unit.login("c", &[]).await;
+    let local = &unit.model.keys().local_tokens;
     let sealed = |host: &str, token: &str| {
         let cookie = Cookie {
             peer: "p".to_owned(),
@@ -453,97 +488,107 @@ async fn a_cookie_logs_in_only_with_an_access_token_of_this_cell() {
         local.seal_cookie(host, &cookie, &mut SystemRandom).unwrap()
     };
     let send = async |value: &str| {
-        let ask = world.anybody("POST", "c/__authz");
-        let ask = ask.with("cookie", &format!("a=b; p_cookie={value}"));
-        let reply = ask.text(&body(&asked("code"))).send().await;
-        told(&reply, "code").unwrap()
+        let request = unit.request("POST", "c/__authz");
+        let request = request.header("cookie", &format!("a=b; p_cookie={value}"));
+        let response = request
+            .body(&encode(&authorization_request("code")))
+            .send()
+            .await;
+        location_parameter(&response, "code").unwrap()
     };
-    let access = text(&login, "access_token");
+    let access = text_member(&login, "access_token");
     assert!(
         send(&sealed("unit.example", &access))
             .await
             .starts_with("GC~")
     );
-    let other = world.access("d").await;
+    let other = unit.access_token("d").await;
     for bad in [
         "x",
         &access,
         &sealed("evil.example", &access),
         &sealed("unit.example", &other),
-        &sealed("unit.example", &text(&login, "refresh_token")),
-        &sealed("unit.example", &world.trans("c", "d").await),
+        &sealed("unit.example", &text_member(&login, "refresh_token")),
+        &sealed("unit.example", &unit.trans_cell_token("c", "d").await),
         &sealed("unit.example", "master"),
     ] {
         assert_eq!(send(bad).await, "PS-AU-0002");
     }
     let good = sealed("unit.example", &access);
-    let path = format!("c/__authz?{}", body(&asked("token")));
-    let ask = world
-        .anybody("GET", &path)
-        .with("cookie", &format!("p_cookie={good}"));
-    let reply = ask.send().await;
-    assert!(told(&reply, "access_token").unwrap().starts_with("AR~"));
-    world.later(3_600_001);
+    let path = format!("c/__authz?{}", encode(&authorization_request("token")));
+    let request = unit
+        .request("GET", &path)
+        .header("cookie", &format!("p_cookie={good}"));
+    let response = request.send().await;
+    assert!(
+        location_parameter(&response, "access_token")
+            .unwrap()
+            .starts_with("AR~")
+    );
+    unit.advance_clock(3_600_001);
     assert_eq!(send(&good).await, "PS-AU-0005");
-    let ask = world
-        .anybody("GET", &path)
-        .with("cookie", &format!("p_cookie={good}"));
-    assert_eq!(ask.send().await.status, 200, "the form again");
+    let request = unit
+        .request("GET", &path)
+        .header("cookie", &format!("p_cookie={good}"));
+    assert_eq!(request.send().await.status, 200, "the form again");
 }
 
 #[tokio::test]
-async fn a_password_that_must_change_is_changed_on_the_way() {
-    let world = world(|_| {}).await;
+async fn required_password_change_is_done_in_the_authorization_form() {
+    let unit = unit_with_accounts(|_| {}).await;
     let body = r#"{"Name":"new","Status":"passwordChangeRequired"}"#;
-    world.account("c", body).await;
-    let mut fields = asked("token");
+    unit.create_account("c", body).await;
+    let mut fields = authorization_request("token");
     fields.push(("username", "new".to_owned()));
     fields.push(("password", PASSWORD.to_owned()));
-    let reply = post(&world, &fields).await;
-    assert_eq!(told(&reply, "code").as_deref(), Some("PS-AU-0006"));
-    let token = told(&reply, "access_token").unwrap();
-    let form_page = location(&reply)
-        .strip_prefix(crate::harness::UNIT)
+    let response = post(&unit, &fields).await;
+    assert_eq!(
+        location_parameter(&response, "code").as_deref(),
+        Some("PS-AU-0006")
+    );
+    let token = location_parameter(&response, "access_token").unwrap();
+    let form_page = location(&response)
+        .strip_prefix(crate::harness::UNIT_URL)
         .unwrap()
         .to_owned();
-    let page = world.anybody("GET", &form_page).send().await.text();
+    let page = unit.request("GET", &form_page).send().await.text();
     assert!(page.contains("autocomplete=\"new-password\""), "{page}");
     let change = async |token: &str, password: &str| {
-        let mut fields = asked("token");
+        let mut fields = authorization_request("token");
         fields.push(("access_token", token.to_owned()));
         fields.push(("password", password.to_owned()));
-        post(&world, &fields).await
+        post(&unit, &fields).await
     };
     for (token, password, code) in [
         (token.as_str(), "", "PS-AU-0007"),
         (&token, "short", "PS-AU-0008"),
         ("AP~x", "password2", "PS-AU-0002"),
-        (&world.access("c").await, "password2", "PS-AU-0002"),
+        (&unit.access_token("c").await, "password2", "PS-AU-0002"),
     ] {
-        let reply = change(token, password).await;
-        assert_eq!(told(&reply, "code").as_deref(), Some(code));
+        let response = change(token, password).await;
+        assert_eq!(location_parameter(&response, "code").as_deref(), Some(code));
     }
-    let reply = change(&token, "password2").await;
-    let access = told(&reply, "access_token").unwrap();
+    let response = change(&token, "password2").await;
+    let access = location_parameter(&response, "access_token").unwrap();
     assert_eq!(LocalKind::of(&access), Some(LocalKind::ResidentAccess));
 }
 
 #[tokio::test]
-async fn implicit_tokens_have_no_rights_over_the_cell() {
-    let world = world(|_| {}).await;
-    let reply = post(&world, &with_login(asked("token"))).await;
-    assert!(location(&reply).contains('#'));
-    let token = told(&reply, "access_token").unwrap();
-    world.grant_all("c", &["p:auth-read"]).await;
+async fn implicit_flow_token_has_no_cell_level_scope() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let response = post(&unit, &with_login(authorization_request("token"))).await;
+    assert!(location(&response).contains('#'));
+    let token = location_parameter(&response, "access_token").unwrap();
+    unit.grant_to_everybody("c", &["p:auth-read"]).await;
     assert_eq!(
-        world.with_token("GET", "c/__ctl/Role", &token).await,
+        unit.outcome_with_token("GET", "c/__ctl/Role", &token).await,
         refused(403, "AU-0007")
     );
 }
 
 #[tokio::test]
-async fn refusals_are_told_to_the_app() {
-    let world = world(|_| {}).await;
+async fn authorization_errors_are_returned_to_the_redirect_uri() {
+    let unit = unit_with_accounts(|_| {}).await;
     for (name, value, error, code) in [
         ("response_type", "", "invalid_request", "PR400-AZ-0004"),
         (
@@ -563,56 +608,73 @@ async fn refusals_are_told_to_the_app() {
         ("cancel_flg", "true", "unauthorized_client", "PR401-AZ-0001"),
         ("code_challenge", "x", "invalid_request", "PR400-AZ-0009"),
     ] {
-        let mut fields = with_login(asked("code"));
+        let mut fields = with_login(authorization_request("code"));
         fields.retain(|(n, _)| *n != name);
         fields.push((name, value.to_owned()));
-        let reply = post(&world, &fields).await;
+        let response = post(&unit, &fields).await;
         assert_eq!(
-            told(&reply, "error").as_deref(),
+            location_parameter(&response, "error").as_deref(),
             Some(error),
             "{name}={value}"
         );
         assert_eq!(
-            told(&reply, "code").as_deref(),
+            location_parameter(&response, "code").as_deref(),
             Some(code),
             "{name}={value}"
         );
-        assert_eq!(told(&reply, "state").as_deref(), Some("s t&a=te"));
+        assert_eq!(
+            location_parameter(&response, "state").as_deref(),
+            Some("s t&a=te")
+        );
     }
 }
 
 #[tokio::test]
-async fn a_cell_tells_what_it_offers_and_signs_for_who_may() {
-    let world = world(|_| {}).await;
-    let reply = world
-        .anybody("GET", "c/.well-known/openid-configuration")
+async fn discovery_and_certificates_are_public_and_signing_needs_the_privilege() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let response = unit
+        .request("GET", "c/.well-known/openid-configuration")
         .send()
         .await;
-    assert_eq!(text(&reply.json(), "issuer"), cell_url("c"));
-    assert_eq!(text(&reply.json(), "jwks_uri"), cell_url("c") + "__certs");
-    let signed = world.ask("POST", "c/__sign").text("payload").send().await;
-    let certs = world.anybody("GET", "c/__certs").send().await.text();
+    assert_eq!(text_member(&response.json(), "issuer"), cell_url("c"));
+    assert_eq!(
+        text_member(&response.json(), "jwks_uri"),
+        cell_url("c") + "__certs"
+    );
+    let signed = unit
+        .admin_request("POST", "c/__sign")
+        .body("payload")
+        .send()
+        .await;
+    let certs = unit.request("GET", "c/__certs").send().await.text();
     let payload = JwkSet::from_json(&certs)
         .unwrap()
         .verify(&signed.text())
         .unwrap();
     assert_eq!(payload, b"payload");
-    let token = world.access("c").await;
+    let token = unit.access_token("c").await;
     assert_eq!(
-        world.with_token("POST", "c/__sign", &token).await,
+        unit.outcome_with_token("POST", "c/__sign", &token).await,
         refused(403, "AU-0002")
     );
     assert_eq!(
-        world.anybody("POST", "c/__sign").send().await.outcome(),
+        unit.request("POST", "c/__sign").send().await.outcome(),
         refused(401, "AU-0001")
     );
-    world.grant_all("c", &["p:sign"]).await;
-    let ask = world
-        .anybody("POST", "c/__sign")
-        .with("authorization", &format!("Bearer {token}"));
+    unit.grant_to_everybody("c", &["p:sign"]).await;
+    let request = unit
+        .request("POST", "c/__sign")
+        .header("authorization", &format!("Bearer {token}"));
     assert_eq!(
-        ask.with("accept", "application/json").send().await.status,
+        request
+            .header("accept", "application/json")
+            .send()
+            .await
+            .status,
         406
     );
-    assert_eq!(world.with_token("POST", "c/__sign", &token).await.0, 200);
+    assert_eq!(
+        unit.outcome_with_token("POST", "c/__sign", &token).await.0,
+        200
+    );
 }

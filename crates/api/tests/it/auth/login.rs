@@ -1,4 +1,4 @@
-//! Logging in: what failures look like, and what they lead to.
+//! The password grant: failures, delays, locks, rate limits, scopes.
 
 use std::time::Duration;
 
@@ -6,33 +6,30 @@ use base64::Engine;
 use personium_model::settings::LoginRateLimit;
 use serde_json::json;
 
-use super::{PASSWORD, cell_url, form, oauth, text, world};
-use crate::harness::{Reply, World, done, refused};
+use super::{PASSWORD, cell_url, form, oauth_error, text_member, unit_with_accounts};
+use crate::harness::{TestResponse, TestUnit, refused, success};
 
-async fn attempt(world: &World, name: &str, password: &str) -> Reply {
+async fn attempt_login(unit: &TestUnit, name: &str, password: &str) -> TestResponse {
     let fields = [
         ("grant_type", "password"),
         ("username", name),
         ("password", password),
     ];
-    world.token("c", &fields).await
+    unit.request_token("c", &fields).await
 }
 
 #[tokio::test]
-async fn every_failure_looks_the_same() {
-    let world = world(|s| s.auth.account_types = vec!["oidc:x".to_owned()]).await;
-    world
-        .account("c", r#"{"Name":"off","Status":"deactivated"}"#)
+async fn failed_logins_have_identical_responses() {
+    let unit = unit_with_accounts(|s| s.auth.account_types = vec!["oidc:x".to_owned()]).await;
+    unit.create_account("c", r#"{"Name":"off","Status":"deactivated"}"#)
         .await;
-    world
-        .account("c", r#"{"Name":"far","IPAddressRange":"10.0.0.1"}"#)
+    unit.create_account("c", r#"{"Name":"far","IPAddressRange":"10.0.0.1"}"#)
         .await;
-    world
-        .account("c", r#"{"Name":"oidc","Type":"oidc:x"}"#)
+    unit.create_account("c", r#"{"Name":"oidc","Type":"oidc:x"}"#)
         .await;
-    world.make("c/__ctl/Account", r#"{"Name":"blank"}"#).await;
-    let expected = attempt(&world, "nobody", PASSWORD).await;
-    assert_eq!(oauth(&expected), "invalid_grant AN-0017");
+    unit.create("c/__ctl/Account", r#"{"Name":"blank"}"#).await;
+    let expected = attempt_login(&unit, "nobody", PASSWORD).await;
+    assert_eq!(oauth_error(&expected), "invalid_grant AN-0017");
     for (name, password) in [
         ("me", "password2"),
         ("me", ""),
@@ -44,17 +41,17 @@ async fn every_failure_looks_the_same() {
         ("me' or '1'='1", PASSWORD),
         ("Me", PASSWORD),
     ] {
-        let reply = attempt(&world, name, password).await;
-        assert_eq!(reply.status, expected.status, "{name}");
-        assert_eq!(reply.text(), expected.text(), "{name}");
-        let names = |r: &Reply| r.headers.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names(&reply), names(&expected), "{name}");
+        let response = attempt_login(&unit, name, password).await;
+        assert_eq!(response.status, expected.status, "{name}");
+        assert_eq!(response.text(), expected.text(), "{name}");
+        let names = |r: &TestResponse| r.headers.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&response), names(&expected), "{name}");
     }
 }
 
 #[tokio::test]
-async fn parameters_are_checked() {
-    let world = world(|_| {}).await;
+async fn invalid_token_request_parameters_are_refused() {
+    let unit = unit_with_accounts(|_| {}).await;
     let base = [
         ("grant_type", "password"),
         ("username", "me"),
@@ -76,7 +73,11 @@ async fn parameters_are_checked() {
     ] {
         let mut fields = base.to_vec();
         fields.push(extra);
-        assert_eq!(oauth(&world.token("c", &fields).await), error, "{extra:?}");
+        assert_eq!(
+            oauth_error(&unit.request_token("c", &fields).await),
+            error,
+            "{extra:?}"
+        );
     }
     for (fields, error) in [
         (
@@ -90,45 +91,49 @@ async fn parameters_are_checked() {
         ),
         (&[], "invalid_request AN-0016"),
     ] {
-        assert_eq!(oauth(&world.token("c", fields).await), error, "{fields:?}");
+        assert_eq!(
+            oauth_error(&unit.request_token("c", fields).await),
+            error,
+            "{fields:?}"
+        );
     }
     for method in ["GET", "PUT", "DELETE"] {
         assert_eq!(
-            world.code(method, "c/__token").await,
+            unit.admin_outcome(method, "c/__token").await,
             refused(405, "MC-0001")
         );
     }
 }
 
 #[tokio::test]
-async fn after_a_failure_one_must_wait() {
-    let world = world(|s| s.auth.interval_seconds = 1).await;
-    assert_eq!(attempt(&world, "me", "wrong1").await.status, 400);
-    assert_eq!(attempt(&world, "me", PASSWORD).await.status, 400);
-    world.account("c", r#"{"Name":"other"}"#).await;
-    assert_eq!(attempt(&world, "other", PASSWORD).await.status, 200);
+async fn login_within_the_interval_after_a_failure_is_refused() {
+    let unit = unit_with_accounts(|s| s.auth.interval_seconds = 1).await;
+    assert_eq!(attempt_login(&unit, "me", "wrong1").await.status, 400);
+    assert_eq!(attempt_login(&unit, "me", PASSWORD).await.status, 400);
+    unit.create_account("c", r#"{"Name":"other"}"#).await;
+    assert_eq!(attempt_login(&unit, "other", PASSWORD).await.status, 200);
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(attempt(&world, "me", PASSWORD).await.status, 200);
+    assert_eq!(attempt_login(&unit, "me", PASSWORD).await.status, 200);
 }
 
 #[tokio::test]
-async fn failures_lock_an_account_and_success_counts_anew() {
-    let world = world(|s| {
+async fn account_is_locked_after_consecutive_failures_and_success_resets_the_count() {
+    let unit = unit_with_accounts(|s| {
         s.auth.lock_count = 3;
         s.auth.lock_seconds = 60;
     })
     .await;
     for _ in 0..3 {
         for _ in 0..2 {
-            assert_eq!(attempt(&world, "me", "wrong1").await.status, 400);
+            assert_eq!(attempt_login(&unit, "me", "wrong1").await.status, 400);
         }
-        assert_eq!(attempt(&world, "me", PASSWORD).await.status, 200);
+        assert_eq!(attempt_login(&unit, "me", PASSWORD).await.status, 200);
     }
     for _ in 0..3 {
-        assert_eq!(attempt(&world, "me", "wrong1").await.status, 400);
+        assert_eq!(attempt_login(&unit, "me", "wrong1").await.status, 400);
     }
     assert_eq!(
-        oauth(&attempt(&world, "me", PASSWORD).await),
+        oauth_error(&attempt_login(&unit, "me", PASSWORD).await),
         "invalid_grant AN-0017"
     );
     let other = [
@@ -137,28 +142,28 @@ async fn failures_lock_an_account_and_success_counts_anew() {
         ("password", PASSWORD),
     ];
     assert_eq!(
-        world.token("d", &other).await.status,
+        unit.request_token("d", &other).await.status,
         200,
         "another cell's account"
     );
 }
 
 #[tokio::test]
-async fn many_guesses_at_once_count_one_by_one() {
-    let world = world(|s| {
+async fn concurrent_failed_logins_are_counted_one_by_one() {
+    let unit = unit_with_accounts(|s| {
         s.auth.lock_count = 3;
         s.auth.lock_seconds = 60;
     })
     .await;
     let guesses = (0..12).map(|n| {
-        let world = world.clone();
+        let unit = unit.clone();
         tokio::spawn(async move {
             let guess = if n == 11 {
                 PASSWORD.to_owned()
             } else {
                 format!("wrong{n}")
             };
-            attempt(&world, "me", &guess).await.status
+            attempt_login(&unit, "me", &guess).await.status
         })
     });
     for guess in guesses.collect::<Vec<_>>() {
@@ -167,10 +172,10 @@ async fn many_guesses_at_once_count_one_by_one() {
 }
 
 #[tokio::test]
-async fn where_from_decides() {
-    let world = world(|_| {}).await;
+async fn login_is_limited_to_the_address_range_of_the_account() {
+    let unit = unit_with_accounts(|_| {}).await;
     let body = r#"{"Name":"near","IPAddressRange":"10.0.0.1,192.168.1.0/24"}"#;
-    world.account("c", body).await;
+    unit.create_account("c", body).await;
     let fields = [
         ("grant_type", "password"),
         ("username", "near"),
@@ -183,12 +188,12 @@ async fn where_from_decides() {
         (Some("nonsense"), 400),
         (None, 400),
     ] {
-        let mut ask = world.anybody("POST", "c/__token");
+        let mut request = unit.request("POST", "c/__token");
         if let Some(from) = from {
-            ask = ask.with("x-forwarded-for", from);
+            request = request.header("x-forwarded-for", from);
         }
         assert_eq!(
-            ask.text(&form(&fields)).send().await.status,
+            request.body(&form(&fields)).send().await.status,
             status,
             "{from:?}"
         );
@@ -196,117 +201,121 @@ async fn where_from_decides() {
 }
 
 #[tokio::test]
-async fn a_client_cannot_say_itself_where_it_is() {
-    let world = world(|_| {}).await;
+async fn client_cannot_forge_its_address_by_x_forwarded_for() {
+    let unit = unit_with_accounts(|_| {}).await;
     let body = r#"{"Name":"near","IPAddressRange":"203.0.113.7"}"#;
-    world.account("c", body).await;
+    unit.create_account("c", body).await;
     let fields = [
         ("grant_type", "password"),
         ("username", "near"),
         ("password", PASSWORD),
     ];
-    let told = "x-forwarded-for";
+    let forwarded_for = "x-forwarded-for";
     for (headers, status) in [
-        (vec![(told, "203.0.113.7")], 200),
-        (vec![(told, "198.51.100.2, 203.0.113.7")], 200),
-        (vec![(told, "203.0.113.7, 10.0.0.2")], 200),
-        // What the client wrote stands before what the proxy has added.
-        (vec![(told, "203.0.113.7, 198.51.100.2")], 400),
-        (vec![(told, "203.0.113.7"), (told, "198.51.100.2")], 400),
+        (vec![(forwarded_for, "203.0.113.7")], 200),
+        (vec![(forwarded_for, "198.51.100.2, 203.0.113.7")], 200),
+        (vec![(forwarded_for, "203.0.113.7, 10.0.0.2")], 200),
+        // The address from the client comes before the one that the proxy added.
+        (vec![(forwarded_for, "203.0.113.7, 198.51.100.2")], 400),
         (
             vec![
-                (told, "198.51.100.2"),
+                (forwarded_for, "203.0.113.7"),
+                (forwarded_for, "198.51.100.2"),
+            ],
+            400,
+        ),
+        (
+            vec![
+                (forwarded_for, "198.51.100.2"),
                 ("x-override", "X-Forwarded-For: 203.0.113.7"),
             ],
             400,
         ),
     ] {
-        let ask = headers
-            .iter()
-            .fold(world.anybody("POST", "c/__token"), |ask, (name, value)| {
-                ask.with(name, value)
-            });
-        let reply = ask.text(&form(&fields)).send().await;
-        assert_eq!(reply.status, status, "{headers:?}");
+        let request = headers.iter().fold(
+            unit.request("POST", "c/__token"),
+            |request, (name, value)| request.header(name, value),
+        );
+        let response = request.body(&form(&fields)).send().await;
+        assert_eq!(response.status, status, "{headers:?}");
     }
 }
 
 #[tokio::test]
-async fn the_history_tells_of_the_time_before() {
-    let world = world(|_| {}).await;
-    let first = attempt(&world, "me", PASSWORD).await.json();
+async fn login_history_reports_last_login_and_failed_count() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let first = attempt_login(&unit, "me", PASSWORD).await.json();
     assert_eq!(
         (&first["last_authenticated"], &first["failed_count"]),
         (&json!(null), &json!(0))
     );
-    attempt(&world, "me", "wrong1").await;
-    attempt(&world, "me", "wrong2").await;
-    let second = attempt(&world, "me", PASSWORD).await.json();
+    attempt_login(&unit, "me", "wrong1").await;
+    attempt_login(&unit, "me", "wrong2").await;
+    let second = attempt_login(&unit, "me", PASSWORD).await.json();
     assert!(second["last_authenticated"].as_i64().unwrap() > 1_700_000_000_000);
     assert_eq!(second["failed_count"], json!(2));
-    let third = attempt(&world, "me", PASSWORD).await.json();
+    let third = attempt_login(&unit, "me", PASSWORD).await.json();
     assert_eq!(third["failed_count"], json!(0));
     assert!(third["last_authenticated"].as_i64() > second["last_authenticated"].as_i64());
 }
 
 #[tokio::test]
-async fn who_must_change_the_password_can_do_nothing_else() {
-    let world = world(|_| {}).await;
-    world
-        .account("c", r#"{"Name":"new","Status":"passwordChangeRequired"}"#)
+async fn account_that_must_change_its_password_gets_a_token_for_that_only() {
+    let unit = unit_with_accounts(|_| {}).await;
+    unit.create_account("c", r#"{"Name":"new","Status":"passwordChangeRequired"}"#)
         .await;
-    let reply = attempt(&world, "new", PASSWORD).await;
-    assert_eq!(reply.status, 401);
-    assert_eq!(oauth(&reply), "invalid_grant AN-0023");
+    let response = attempt_login(&unit, "new", PASSWORD).await;
+    assert_eq!(response.status, 401);
+    assert_eq!(oauth_error(&response), "invalid_grant AN-0023");
     let realm = format!("Basic realm=\"{}\"", cell_url("c"));
-    assert_eq!(reply.header("www-authenticate"), Some(realm.as_str()));
-    let body = reply.json();
-    assert_eq!(text(&body, "url"), cell_url("c") + "__mypassword");
-    let token = text(&body, "access_token");
-    world.put("c/b/f", "x").await;
-    world.grant_all("c/b", &["D:read"]).await;
+    assert_eq!(response.header("www-authenticate"), Some(realm.as_str()));
+    let body = response.json();
+    assert_eq!(text_member(&body, "url"), cell_url("c") + "__mypassword");
+    let token = text_member(&body, "access_token");
+    unit.put_file("c/b/f", "x").await;
+    unit.grant_to_everybody("c/b", &["D:read"]).await;
     assert_eq!(
-        world.with_token("GET", "c/b/f", &token).await,
+        unit.outcome_with_token("GET", "c/b/f", &token).await,
         refused(401, "AU-0012")
     );
     assert_eq!(
-        world.with_token("GET", "c/__ctl/Role", &token).await,
+        unit.outcome_with_token("GET", "c/__ctl/Role", &token).await,
         refused(403, "AU-0002")
     );
     let change = async |password: Option<&str>| {
-        let ask = world
-            .anybody("PUT", "c/__mypassword")
-            .with("authorization", &format!("Bearer {token}"));
-        let ask = match password {
-            Some(password) => ask.with("x-personium-credential", password),
-            None => ask,
+        let request = unit
+            .request("PUT", "c/__mypassword")
+            .header("authorization", &format!("Bearer {token}"));
+        let request = match password {
+            Some(password) => request.header("x-personium-credential", password),
+            None => request,
         };
-        ask.send().await.outcome()
+        request.send().await.outcome()
     };
     assert_eq!(change(None).await, refused(400, "AU-0003"));
     for bad in ["", "short", "with space"] {
         assert_eq!(change(Some(bad)).await, refused(400, "AU-0001"), "{bad}");
     }
-    assert_eq!(change(Some("password2")).await, done(204));
-    assert_eq!(attempt(&world, "new", "password2").await.status, 200);
-    assert_eq!(attempt(&world, "new", PASSWORD).await.status, 400);
+    assert_eq!(change(Some("password2")).await, success(204));
+    assert_eq!(attempt_login(&unit, "new", "password2").await.status, 200);
+    assert_eq!(attempt_login(&unit, "new", PASSWORD).await.status, 400);
 }
 
 #[tokio::test]
-async fn only_accounts_change_their_own_password() {
-    let world = world(|_| {}).await;
+async fn password_change_needs_a_token_of_the_account_with_auth_scope() {
+    let unit = unit_with_accounts(|_| {}).await;
     let put = async |value: Option<&str>| {
-        let mut ask = world
-            .anybody("PUT", "c/__mypassword")
-            .with("x-personium-credential", "password2");
+        let mut request = unit
+            .request("PUT", "c/__mypassword")
+            .header("x-personium-credential", "password2");
         if let Some(value) = value {
-            ask = ask.with("authorization", value);
+            request = request.header("authorization", value);
         }
-        ask.send().await.outcome()
+        request.send().await.outcome()
     };
     let bearer = |token: &str| format!("Bearer {token}");
-    let narrow = world.login("c", &[("scope", "social")]).await;
-    let visitor = world.trans("d", "c").await;
+    let narrow = unit.login("c", &[("scope", "social")]).await;
+    let visitor = unit.trans_cell_token("d", "c").await;
     assert_eq!(put(None).await, refused(401, "AU-0001"));
     assert_eq!(
         put(Some("Basic bWU6cGFzc3dvcmQx")).await,
@@ -316,20 +325,22 @@ async fn only_accounts_change_their_own_password() {
     assert_eq!(put(Some("Bearer master")).await, refused(403, "AU-0002"));
     assert_eq!(put(Some(&bearer(&visitor))).await, refused(403, "AU-0002"));
     assert_eq!(
-        put(Some(&bearer(&text(&narrow, "access_token")))).await,
+        put(Some(&bearer(&text_member(&narrow, "access_token")))).await,
         refused(403, "AU-0007")
     );
-    let wide = world.login("c", &[("scope", "auth")]).await;
+    let wide = unit.login("c", &[("scope", "auth")]).await;
     assert_eq!(
-        put(Some(&bearer(&text(&wide, "access_token")))).await,
-        done(204)
+        put(Some(&bearer(&text_member(&wide, "access_token")))).await,
+        success(204)
     );
 }
 
 #[tokio::test]
-async fn scopes_are_what_was_asked_and_may_be_had() {
-    let world = world(|s| s.auth.scope_ropc = vec!["auth".to_owned(), "message".to_owned()]).await;
-    world.make("c/__ctl/Role", r#"{"Name":"r"}"#).await;
+async fn granted_scopes_are_those_requested_and_allowed() {
+    let unit =
+        unit_with_accounts(|s| s.auth.scope_ropc = vec!["auth".to_owned(), "message".to_owned()])
+            .await;
+    unit.create("c/__ctl/Role", r#"{"Name":"r"}"#).await;
     let role = cell_url("c") + "__role/__/r";
     for (asked, granted) in [
         ("", Some("auth message")),
@@ -340,7 +351,7 @@ async fn scopes_are_what_was_asked_and_may_be_had() {
         (role.as_str(), Some(role.as_str())),
         ("read", None),
     ] {
-        let body = world.login("c", &[("scope", asked)]).await;
+        let body = unit.login("c", &[("scope", asked)]).await;
         assert_eq!(body["scope"].as_str(), granted, "{asked}");
     }
     let unknown = cell_url("c") + "__role/__/unknown";
@@ -353,7 +364,7 @@ async fn scopes_are_what_was_asked_and_may_be_had() {
             ("scope", bad),
         ];
         assert_eq!(
-            world.token("c", &fields).await.outcome(),
+            unit.request_token("c", &fields).await.outcome(),
             refused(400, "DV-0004"),
             "{bad}"
         );
@@ -361,18 +372,18 @@ async fn scopes_are_what_was_asked_and_may_be_had() {
 }
 
 #[tokio::test]
-async fn spraying_names_tells_nothing_and_leaves_room_for_other_cells() {
-    let world = world(|s| {
+async fn password_spraying_does_not_starve_logins_of_other_cells() {
+    let unit = unit_with_accounts(|s| {
         s.auth.hash_threads = Some(1);
         s.auth.interval_seconds = 1;
         s.auth.login_rate_limit.burst = 0;
     })
     .await;
     let spray = (0..400).map(|n| {
-        let world = world.clone();
+        let unit = unit.clone();
         tokio::spawn(async move {
-            let reply = attempt(&world, &format!("name{n}"), PASSWORD).await;
-            (reply.status.as_u16(), reply.text())
+            let response = attempt_login(&unit, &format!("name{n}"), PASSWORD).await;
+            (response.status.as_u16(), response.text())
         })
     });
     let spray: Vec<_> = spray.collect();
@@ -381,7 +392,7 @@ async fn spraying_names_tells_nothing_and_leaves_room_for_other_cells() {
         ("username", "me"),
         ("password", PASSWORD),
     ];
-    assert_eq!(world.token("d", &other).await.status, 200);
+    assert_eq!(unit.request_token("d", &other).await.status, 200);
     for attempt in spray {
         let (status, body) = attempt.await.unwrap();
         let refused = status == 400 && body.contains("PR400-AN-0017");
@@ -391,8 +402,8 @@ async fn spraying_names_tells_nothing_and_leaves_room_for_other_cells() {
 }
 
 #[tokio::test]
-async fn spraying_slows_only_the_address_that_it_comes_from() {
-    let world = world(|s| {
+async fn login_rate_limit_is_per_client_address() {
+    let unit = unit_with_accounts(|s| {
         s.auth.login_rate_limit = LoginRateLimit {
             burst: 20,
             per_minute: 6,
@@ -405,29 +416,29 @@ async fn spraying_slows_only_the_address_that_it_comes_from() {
             ("username", name),
             ("password", password),
         ];
-        let ask = world
-            .anybody("POST", "c/__token")
-            .with("x-forwarded-for", address);
-        ask.text(&form(&fields)).send().await
+        let request = unit
+            .request("POST", "c/__token")
+            .header("x-forwarded-for", address);
+        request.body(&form(&fields)).send().await
     };
     for attempt in 0..20 {
-        let reply = from("192.0.2.1", &format!("user{attempt}"), "wrong1").await;
-        assert_eq!(oauth(&reply), "invalid_grant AN-0017", "{attempt}");
+        let response = from("192.0.2.1", &format!("user{attempt}"), "wrong1").await;
+        assert_eq!(oauth_error(&response), "invalid_grant AN-0017", "{attempt}");
     }
     for (name, password) in [("user99", "wrong1"), ("me", PASSWORD)] {
-        let reply = from("192.0.2.1", name, password).await;
-        assert_eq!(reply.status, 429, "{}", reply.text());
-        assert_eq!(oauth(&reply), "temporarily_unavailable AU-0001");
-        let seconds: u32 = reply.header("retry-after").unwrap().parse().unwrap();
+        let response = from("192.0.2.1", name, password).await;
+        assert_eq!(response.status, 429, "{}", response.text());
+        assert_eq!(oauth_error(&response), "temporarily_unavailable AU-0001");
+        let seconds: u32 = response.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=10).contains(&seconds), "{seconds}");
     }
-    // The same address gets no further by other ways: Basic, the form, another cell.
+    // The limit also applies to Basic credentials, the form and other cells.
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("me:{PASSWORD}"));
-    let ask = world
-        .anybody("GET", "c/b/f")
-        .with("authorization", &format!("Basic {pair}"));
-    let reply = ask.with("x-forwarded-for", "192.0.2.1").send().await;
-    assert_eq!(reply.outcome(), refused(429, "AU-0001"));
+    let request = unit
+        .request("GET", "c/b/f")
+        .header("authorization", &format!("Basic {pair}"));
+    let response = request.header("x-forwarded-for", "192.0.2.1").send().await;
+    assert_eq!(response.outcome(), refused(429, "AU-0001"));
     let fields = [
         ("response_type", "code"),
         ("client_id", "http://unit.example/appcell/"),
@@ -435,33 +446,33 @@ async fn spraying_slows_only_the_address_that_it_comes_from() {
         ("username", "me"),
         ("password", PASSWORD),
     ];
-    let ask = world
-        .anybody("POST", "c/__authz")
-        .with("x-forwarded-for", "192.0.2.1");
-    let reply = ask.text(&form(&fields)).send().await;
-    assert!(reply.header("location").unwrap().contains("PS-AU-0004"));
-    let ask = world
-        .anybody("POST", "d/__token")
-        .with("x-forwarded-for", "192.0.2.1");
+    let request = unit
+        .request("POST", "c/__authz")
+        .header("x-forwarded-for", "192.0.2.1");
+    let response = request.body(&form(&fields)).send().await;
+    assert!(response.header("location").unwrap().contains("PS-AU-0004"));
+    let request = unit
+        .request("POST", "d/__token")
+        .header("x-forwarded-for", "192.0.2.1");
     let fields = [
         ("grant_type", "password"),
         ("username", "me"),
         ("password", PASSWORD),
     ];
-    assert_eq!(ask.text(&form(&fields)).send().await.status, 429);
-    // Everybody else logs in, and so does this address when it has waited.
+    assert_eq!(request.body(&form(&fields)).send().await.status, 429);
+    // Other addresses can log in, and so can this one after some time.
     assert_eq!(from("192.0.2.2", "me", PASSWORD).await.status, 200);
     assert_eq!(from("nonsense", "me", PASSWORD).await.status, 200);
-    world.later(10_000);
+    unit.advance_clock(10_000);
     assert_eq!(from("192.0.2.1", "me", PASSWORD).await.status, 200);
     assert_eq!(from("192.0.2.1", "me", PASSWORD).await.status, 200);
     assert_eq!(from("192.0.2.1", "me", "wrong1").await.status, 400);
     assert_eq!(from("192.0.2.1", "me", PASSWORD).await.status, 429);
 }
 
-/// Whether an account, or a name without one, waits after a failure.
-async fn waits(world: &World, name: &str) -> bool {
-    let context = world.unit.find_cell("c").await.unwrap().unwrap();
+/// Whether logins under this name are delayed after a failure.
+async fn must_wait(unit: &TestUnit, name: &str) -> bool {
+    let context = unit.model.find_cell("c").await.unwrap().unwrap();
     let whose = match context.find_account(name).await.unwrap() {
         Some(known) => known.id.clone(),
         None => name
@@ -469,12 +480,12 @@ async fn waits(world: &World, name: &str) -> bool {
             .fold("?".to_owned(), |all, b| format!("{all}{b:02x}")),
     };
     let key = format!("login-wait/{}/{whose}", context.cell().id);
-    world.unit.cache().get(&key).await.unwrap().is_some()
+    unit.model.cache().get(&key).await.unwrap().is_some()
 }
 
 #[tokio::test]
-async fn a_failure_starts_the_same_wait_whoever_is_named_and_by_every_way() {
-    let world = world(|s| {
+async fn failed_login_delays_known_and_unknown_names_alike() {
+    let unit = unit_with_accounts(|s| {
         s.auth.interval_seconds = 60;
         s.auth.account_types = vec!["oidc:x".to_owned()];
     })
@@ -483,17 +494,19 @@ async fn a_failure_starts_the_same_wait_whoever_is_named_and_by_every_way() {
         if name != "unknown" {
             let kind = if name == "other" { "oidc:x" } else { "basic" };
             let body = format!(r#"{{"Name":"{name}","Type":"{kind}"}}"#);
-            world.account("c", &body).await;
+            unit.create_account("c", &body).await;
         }
-        assert!(!waits(&world, name).await, "{name}");
-        assert_eq!(attempt(&world, name, "wrong1").await.status, 400);
-        assert!(waits(&world, name).await, "{name}");
+        assert!(!must_wait(&unit, name).await, "{name}");
+        assert_eq!(attempt_login(&unit, name, "wrong1").await.status, 400);
+        assert!(must_wait(&unit, name).await, "{name}");
     }
     for name in ["me", "nobody"] {
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:wrong1"));
-        let ask = world.anybody("GET", "c/b/");
-        let reply = ask.with("authorization", &format!("Basic {pair}")).send();
-        assert_eq!(reply.await.outcome(), refused(401, "AU-0011"));
-        assert!(waits(&world, name).await, "{name}");
+        let request = unit.request("GET", "c/b/");
+        let response = request
+            .header("authorization", &format!("Basic {pair}"))
+            .send();
+        assert_eq!(response.await.outcome(), refused(401, "AU-0011"));
+        assert!(must_wait(&unit, name).await, "{name}");
     }
 }

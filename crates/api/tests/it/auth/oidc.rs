@@ -1,4 +1,4 @@
-//! Logging in with the ID token of an outside provider.
+//! Login with the ID token of an OpenID Connect provider.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::{oauth, text, world};
-use crate::harness::{Reply, World};
+use super::{oauth_error, text_member, unit_with_accounts};
+use crate::harness::{TestResponse, TestUnit};
 
 const GRANT: &str = "urn:x-personium:oidc:test";
 
@@ -18,7 +18,7 @@ const GRANT: &str = "urn:x-personium:oidc:test";
 struct Provider {
     url: String,
     keys: Arc<Mutex<Vec<Value>>>,
-    asked: Arc<AtomicUsize>,
+    discovery_requests: Arc<AtomicUsize>,
 }
 
 impl Provider {
@@ -30,7 +30,7 @@ impl Provider {
         let provider = Self {
             url: url.clone(),
             keys: keys.clone(),
-            asked: asked.clone(),
+            discovery_requests: asked.clone(),
         };
         tokio::spawn(async move {
             loop {
@@ -56,9 +56,9 @@ impl Provider {
     }
 }
 
-async fn trusting(url: &str) -> World {
+async fn unit_trusting(url: &str) -> TestUnit {
     let config_url = format!("{url}/config");
-    let world = world(|s| {
+    let unit = unit_with_accounts(|s| {
         s.auth.account_types = vec!["oidc:test".to_owned()];
         s.auth.oidc = vec![OidcProvider {
             config_url,
@@ -76,36 +76,35 @@ async fn trusting(url: &str) -> World {
         r#"{"Name":"off@op.example","Type":"oidc:test","Status":"deactivated"}"#,
         r#"{"Name":"new@op.example","Type":"oidc:test","Status":"passwordChangeRequired"}"#,
     ] {
-        world.account("c", json).await;
+        unit.create_account("c", json).await;
     }
-    world
+    unit
 }
 
-fn claims(world: &World, provider: &Provider, name: &str) -> Value {
-    let now = world.unit.now_ms() / 1_000;
+fn claims(unit: &TestUnit, provider: &Provider, name: &str) -> Value {
+    let now = unit.model.now_ms() / 1_000;
     json!({"iss": provider.url, "aud": "our-app", "iat": now, "exp": now + 300, "email": name})
 }
 
-async fn send(world: &World, id_token: &str) -> Reply {
-    world
-        .token("c", &[("grant_type", GRANT), ("id_token", id_token)])
+async fn exchange_id_token(unit: &TestUnit, id_token: &str) -> TestResponse {
+    unit.request_token("c", &[("grant_type", GRANT), ("id_token", id_token)])
         .await
 }
 
-fn signed(key: &CellKey, claims: &Value) -> String {
+fn sign(key: &CellKey, claims: &Value) -> String {
     key.sign(claims.to_string().as_bytes()).unwrap()
 }
 
 #[tokio::test]
-async fn who_a_trusted_provider_knows_gets_in() {
+async fn id_token_of_a_trusted_provider_logs_in_matching_accounts() {
     let key = CellKey::generate("k1").unwrap();
     let provider = Provider::start(&key).await;
-    let world = trusting(&provider.url).await;
+    let unit = unit_trusting(&provider.url).await;
     for name in ["me@op.example", "both@op.example"] {
-        let reply = send(&world, &signed(&key, &claims(&world, &provider, name))).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        let body = reply.json();
-        assert!(text(&body, "access_token").starts_with("AR~"));
+        let response = exchange_id_token(&unit, &sign(&key, &claims(&unit, &provider, name))).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        let body = response.json();
+        assert!(text_member(&body, "access_token").starts_with("AR~"));
         assert!(body.get("last_authenticated").is_none());
     }
     for name in [
@@ -114,43 +113,43 @@ async fn who_a_trusted_provider_knows_gets_in() {
         "nobody@op.example",
         "ME@op.example",
     ] {
-        let reply = send(&world, &signed(&key, &claims(&world, &provider, name))).await;
-        assert_eq!(oauth(&reply), "invalid_grant AN-0017", "{name}");
+        let response = exchange_id_token(&unit, &sign(&key, &claims(&unit, &provider, name))).await;
+        assert_eq!(oauth_error(&response), "invalid_grant AN-0017", "{name}");
     }
-    let reply = send(
-        &world,
-        &signed(&key, &claims(&world, &provider, "new@op.example")),
+    let response = exchange_id_token(
+        &unit,
+        &sign(&key, &claims(&unit, &provider, "new@op.example")),
     )
     .await;
     assert_eq!(
-        (reply.status.as_u16(), oauth(&reply).as_str()),
+        (response.status.as_u16(), oauth_error(&response).as_str()),
         (401, "invalid_grant AN-0023")
     );
     assert_eq!(
-        provider.asked.load(Ordering::SeqCst),
+        provider.discovery_requests.load(Ordering::SeqCst),
         1,
         "keys are remembered"
     );
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_good_in_every_way_is_refused() {
+async fn invalid_id_tokens_are_refused() {
     let (key, other) = (
         CellKey::generate("k1").unwrap(),
         CellKey::generate("k1").unwrap(),
     );
     let provider = Provider::start(&key).await;
-    let world = trusting(&provider.url).await;
-    let good = claims(&world, &provider, "me@op.example");
-    let missing = world.token("c", &[("grant_type", GRANT)]).await;
-    assert_eq!(oauth(&missing), "invalid_request PA-0001");
+    let unit = unit_trusting(&provider.url).await;
+    let good = claims(&unit, &provider, "me@op.example");
+    let missing = unit.request_token("c", &[("grant_type", GRANT)]).await;
+    assert_eq!(oauth_error(&missing), "invalid_request PA-0001");
     let mut bad = vec![
         "x".to_owned(),
-        signed(&other, &good),
-        signed(&key, &good).replace('.', ""),
+        sign(&other, &good),
+        sign(&key, &good).replace('.', ""),
     ];
     // {"alg":"none"} and {"alg":"HS256","kid":"k1"}
-    let token = signed(&key, &good);
+    let token = sign(&key, &good);
     let payload = token.split('.').nth(1).unwrap();
     bad.push(format!("eyJhbGciOiJub25lIn0.{payload}."));
     bad.push(format!(
@@ -165,57 +164,66 @@ async fn a_token_that_is_not_good_in_every_way_is_refused() {
     ] {
         let mut claims = good.clone();
         claims[name] = value;
-        bad.push(signed(&key, &claims));
+        bad.push(sign(&key, &claims));
     }
     for token in bad {
         assert_eq!(
-            oauth(&send(&world, &token).await),
+            oauth_error(&exchange_id_token(&unit, &token).await),
             "invalid_grant PA-0001",
             "{token}"
         );
     }
-    assert_eq!(send(&world, &signed(&key, &good)).await.status, 200);
+    assert_eq!(
+        exchange_id_token(&unit, &sign(&key, &good)).await.status,
+        200
+    );
 }
 
 #[tokio::test]
-async fn a_new_key_is_fetched_but_not_for_every_unknown_one() {
+async fn provider_keys_are_refetched_at_a_limited_rate() {
     let (old, new) = (
         CellKey::generate("k1").unwrap(),
         CellKey::generate("k2").unwrap(),
     );
     let provider = Provider::start(&old).await;
-    let world = trusting(&provider.url).await;
-    let good = claims(&world, &provider, "me@op.example");
-    assert_eq!(send(&world, &signed(&old, &good)).await.status, 200);
-    for _ in 0..5 {
-        let reply = send(&world, &signed(&new, &good)).await;
-        assert_eq!(oauth(&reply), "invalid_grant PA-0001");
-    }
-    assert_eq!(provider.asked.load(Ordering::SeqCst), 1);
-    *provider.keys.lock().unwrap() = vec![serde_json::to_value(new.jwk()).unwrap()];
-    world.later(31_000);
-    assert_eq!(send(&world, &signed(&new, &good)).await.status, 200);
-    assert_eq!(provider.asked.load(Ordering::SeqCst), 2);
+    let unit = unit_trusting(&provider.url).await;
+    let good = claims(&unit, &provider, "me@op.example");
     assert_eq!(
-        oauth(&send(&world, &signed(&old, &good)).await),
+        exchange_id_token(&unit, &sign(&old, &good)).await.status,
+        200
+    );
+    for _ in 0..5 {
+        let response = exchange_id_token(&unit, &sign(&new, &good)).await;
+        assert_eq!(oauth_error(&response), "invalid_grant PA-0001");
+    }
+    assert_eq!(provider.discovery_requests.load(Ordering::SeqCst), 1);
+    *provider.keys.lock().unwrap() = vec![serde_json::to_value(new.jwk()).unwrap()];
+    unit.advance_clock(31_000);
+    assert_eq!(
+        exchange_id_token(&unit, &sign(&new, &good)).await.status,
+        200
+    );
+    assert_eq!(provider.discovery_requests.load(Ordering::SeqCst), 2);
+    assert_eq!(
+        oauth_error(&exchange_id_token(&unit, &sign(&old, &good)).await),
         "invalid_grant PA-0001"
     );
 }
 
 #[tokio::test]
-async fn a_provider_that_cannot_be_asked_is_the_servers_failure() {
+async fn unreachable_provider_gives_server_error() {
     let key = CellKey::generate("k1").unwrap();
-    let world = trusting("http://127.0.0.1:1").await;
-    let reply = send(&world, &signed(&key, &json!({}))).await;
+    let unit = unit_trusting("http://127.0.0.1:1").await;
+    let response = exchange_id_token(&unit, &sign(&key, &json!({}))).await;
     assert_eq!(
-        (reply.status.as_u16(), oauth(&reply).as_str()),
+        (response.status.as_u16(), oauth_error(&response).as_str()),
         (500, "server_error PA-0001")
     );
 }
 
 #[tokio::test]
-async fn the_grant_of_a_provider_that_is_not_set_up_is_unknown() {
-    let world = world(|_| {}).await;
-    let reply = send(&world, "x").await;
-    assert_eq!(oauth(&reply), "unsupported_grant_type AN-0001");
+async fn grant_of_an_unconfigured_provider_is_unsupported() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let response = exchange_id_token(&unit, "x").await;
+    assert_eq!(oauth_error(&response), "unsupported_grant_type AN-0001");
 }

@@ -1,32 +1,32 @@
-//! Tokens of other cells and units: what they give, and what they must not give.
+//! Assertions of other cells and units, and unit users.
 
 use personium_model::auth::UnitKeys;
 use personium_token::role_url::RoleUrl;
 
-use super::{cell_url, oauth, text, world};
-use crate::harness::{UNIT, World, done, refused};
+use super::{cell_url, oauth_error, text_member, unit_with_accounts};
+use crate::harness::{TestUnit, UNIT_URL, refused, success};
 
 const SAML: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
 
-/// A file that visitors from `d` may read, by a role of the cell `c`.
-async fn visited(world: &World) {
-    world.visited_from(&[&cell_url("d")]).await;
+/// Creates a file that visitors from `d` may read, by a role of the cell `c`.
+async fn allow_visitors(unit: &TestUnit) {
+    unit.allow_visitors_from(&[&cell_url("d")]).await;
 }
 
-impl World {
-    /// A file `c/b/f` that visitors from these cells may read, by a role of the cell `c`.
-    pub async fn visited_from(&self, cells: &[&str]) {
-        self.make("c/__ctl/Role", r#"{"Name":"visitor"}"#).await;
+impl TestUnit {
+    /// Creates the file `c/b/f`, which visitors from these cells may read, by a role of the cell `c`.
+    pub async fn allow_visitors_from(&self, cells: &[&str]) {
+        self.create("c/__ctl/Role", r#"{"Name":"visitor"}"#).await;
         let role = format!("{{\"uri\":\"{}__ctl/Role('visitor')\"}}", cell_url("c"));
         for cell in cells {
-            self.make("c/__ctl/ExtCell", &format!("{{\"Url\":\"{cell}\"}}"))
+            self.create("c/__ctl/ExtCell", &format!("{{\"Url\":\"{cell}\"}}"))
                 .await;
             let key: String = url::form_urlencoded::byte_serialize(cell.as_bytes()).collect();
             let links = format!("c/__ctl/ExtCell('{key}')/$links/_Role");
-            let linked = self.ask("POST", &links).text(&role).send().await;
+            let linked = self.admin_request("POST", &links).body(&role).send().await;
             assert_eq!(linked.status, 204);
         }
-        self.put("c/b/f", "x").await;
+        self.put_file("c/b/f", "x").await;
         let ace = format!(
             "<D:ace><D:principal><D:href>{}__role/__/visitor</D:href></D:principal>\
              <D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace>",
@@ -37,144 +37,159 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_visitor_gets_its_roles_directly_and_by_exchange() {
-    let world = world(|_| {}).await;
-    visited(&world).await;
-    let token = world.trans("d", "c").await;
-    assert_eq!(world.with_token("GET", "c/b/f", &token).await, done(200));
+async fn visitor_gets_its_roles_by_assertion_and_by_exchanged_token() {
+    let unit = unit_with_accounts(|_| {}).await;
+    allow_visitors(&unit).await;
+    let token = unit.trans_cell_token("d", "c").await;
+    assert_eq!(
+        unit.outcome_with_token("GET", "c/b/f", &token).await,
+        success(200)
+    );
     let fields = [("grant_type", SAML), ("assertion", token.as_str())];
-    let reply = world.token("c", &fields).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    let response = unit.request_token("c", &fields).await;
+    assert_eq!(response.status, 200, "{}", response.text());
     let (local, refresh) = (
-        text(&reply.json(), "access_token"),
-        text(&reply.json(), "refresh_token"),
+        text_member(&response.json(), "access_token"),
+        text_member(&response.json(), "refresh_token"),
     );
     assert!(local.starts_with("AV~") && refresh.starts_with("RV~"));
-    assert_eq!(world.with_token("GET", "c/b/f", &local).await, done(200));
+    assert_eq!(
+        unit.outcome_with_token("GET", "c/b/f", &local).await,
+        success(200)
+    );
     let fields = [
         ("grant_type", "refresh_token"),
         ("refresh_token", refresh.as_str()),
     ];
-    let again = text(&world.token("c", &fields).await.json(), "access_token");
-    assert_eq!(world.with_token("GET", "c/b/f", &again).await, done(200));
+    let again = text_member(
+        &unit.request_token("c", &fields).await.json(),
+        "access_token",
+    );
+    assert_eq!(
+        unit.outcome_with_token("GET", "c/b/f", &again).await,
+        success(200)
+    );
 }
 
 #[tokio::test]
-async fn a_token_for_another_cell_is_no_use_here() {
-    let world = world(|_| {}).await;
-    visited(&world).await;
-    let token = world.trans("d", "appcell").await;
+async fn assertion_for_another_cell_is_refused() {
+    let unit = unit_with_accounts(|_| {}).await;
+    allow_visitors(&unit).await;
+    let token = unit.trans_cell_token("d", "appcell").await;
     assert_eq!(
-        world.with_token("GET", "c/b/f", &token).await,
+        unit.outcome_with_token("GET", "c/b/f", &token).await,
         refused(401, "AU-0006")
     );
     let fields = [("grant_type", SAML), ("assertion", token.as_str())];
     assert_eq!(
-        oauth(&world.token("c", &fields).await),
+        oauth_error(&unit.request_token("c", &fields).await),
         "invalid_grant AN-0012"
     );
 }
 
 #[tokio::test]
-async fn another_unit_cannot_speak_for_our_cells() {
-    let world = world(|_| {}).await;
-    visited(&world).await;
+async fn assertion_signed_by_an_untrusted_unit_is_refused() {
+    let unit = unit_with_accounts(|_| {}).await;
+    allow_visitors(&unit).await;
     let secret = "a secret of somebody else";
     for host in ["unit.example", "evil.example", "evilunit.example"] {
         let evil = UnitKeys::self_signed(host, secret, 1_700_000_000_000).unwrap();
-        let token = world.signed_by(&evil.signing, |_| {});
+        let token = unit.assertion_signed_by(&evil.signing, |_| {});
         assert_eq!(
-            world.with_token("GET", "c/b/f", &token).await,
+            unit.outcome_with_token("GET", "c/b/f", &token).await,
             refused(401, "AU-0008"),
             "{host}"
         );
         let fields = [("grant_type", SAML), ("assertion", token.as_str())];
         assert_eq!(
-            oauth(&world.token("c", &fields).await),
+            oauth_error(&unit.request_token("c", &fields).await),
             "invalid_grant AN-0011"
         );
     }
 }
 
 #[tokio::test]
-async fn an_expired_token_says_so() {
-    let world = world(|_| {}).await;
-    visited(&world).await;
-    let token = world.signed(|t| t.issued_at -= t.lifespan + 1_000);
+async fn expired_assertion_is_refused() {
+    let unit = unit_with_accounts(|_| {}).await;
+    allow_visitors(&unit).await;
+    let token = unit.assertion(|t| t.issued_at -= t.lifespan + 1_000);
     assert_eq!(
-        world.with_token("GET", "c/b/f", &token).await,
+        unit.outcome_with_token("GET", "c/b/f", &token).await,
         refused(401, "AU-0002")
     );
     let fields = [("grant_type", SAML), ("assertion", token.as_str())];
     assert_eq!(
-        oauth(&world.token("c", &fields).await),
+        oauth_error(&unit.request_token("c", &fields).await),
         "invalid_grant AN-0010"
     );
 }
 
 #[tokio::test]
-async fn who_came_by_a_third_cell_does_not_get_the_roles_of_the_first() {
-    let world = world(|_| {}).await;
-    visited(&world).await;
-    let token = world.signed(|t| t.issuer = cell_url("appcell"));
+async fn assertion_issued_by_a_third_cell_does_not_give_roles_of_the_subject_cell() {
+    let unit = unit_with_accounts(|_| {}).await;
+    allow_visitors(&unit).await;
+    let token = unit.assertion(|t| t.issuer = cell_url("appcell"));
     assert_eq!(
-        world.with_token("GET", "c/b/f", &token).await,
+        unit.outcome_with_token("GET", "c/b/f", &token).await,
         refused(403, "AU-0002")
     );
     let fields = [("grant_type", SAML), ("assertion", token.as_str())];
-    let mut body = world.token("c", &fields).await.json();
+    let mut body = unit.request_token("c", &fields).await.json();
     for _ in 0..2 {
-        let local = text(&body, "access_token");
+        let local = text_member(&body, "access_token");
         assert_eq!(
-            world.with_token("GET", "c/b/f", &local).await,
+            unit.outcome_with_token("GET", "c/b/f", &local).await,
             refused(403, "AU-0002")
         );
-        let refresh = text(&body, "refresh_token");
+        let refresh = text_member(&body, "refresh_token");
         let fields = [
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh.as_str()),
         ];
-        body = world.token("c", &fields).await.json();
+        body = unit.request_token("c", &fields).await.json();
     }
 }
 
 #[tokio::test]
 async fn damaged_assertions_are_refused() {
-    let world = world(|_| {}).await;
-    let token = world.signed(|_| {});
+    let unit = unit_with_accounts(|_| {}).await;
+    let token = unit.assertion(|_| {});
     for (bad, error) in [
         ("", "AN-0009"),
         ("x", "AN-0009"),
         (&token[..token.len() / 2], "AN-0009"),
     ] {
         let fields = [("grant_type", SAML), ("assertion", bad)];
-        let reply = world.token("c", &fields).await;
-        assert_eq!(oauth(&reply), format!("invalid_grant {error}"));
+        let response = unit.request_token("c", &fields).await;
+        assert_eq!(oauth_error(&response), format!("invalid_grant {error}"));
     }
 }
 
 #[tokio::test]
-async fn a_token_used_directly_may_no_more_than_after_its_exchange() {
+async fn assertion_has_the_same_scope_directly_and_after_exchange() {
     for (most, accounts, relations) in [
-        ("root", done(200), done(200)),
-        ("social", refused(403, "AU-0007"), done(200)),
+        ("root", success(200), success(200)),
+        ("social", refused(403, "AU-0007"), success(200)),
         ("message", refused(403, "AU-0007"), refused(403, "AU-0007")),
     ] {
-        let world = world(|s| s.auth.scope_assertion = vec![most.to_owned()]).await;
-        world.grant_all("c", &["p:root"]).await;
+        let unit = unit_with_accounts(|s| s.auth.scope_assertion = vec![most.to_owned()]).await;
+        unit.grant_to_everybody("c", &["p:root"]).await;
         let scopes = || vec!["root".to_owned(), "social".to_owned()];
-        let direct = world.signed(|t| t.scopes = scopes());
+        let direct = unit.assertion(|t| t.scopes = scopes());
         let fields = [("grant_type", SAML), ("assertion", direct.as_str())];
-        let exchanged = text(&world.token("c", &fields).await.json(), "access_token");
+        let exchanged = text_member(
+            &unit.request_token("c", &fields).await.json(),
+            "access_token",
+        );
         let no_role = "http://unit.example/c/__role/__/none".to_owned();
-        let foreign = world.signed(|t| {
+        let foreign = unit.assertion(|t| {
             t.scopes = scopes();
             t.scopes.push(no_role);
         });
         for token in [direct, exchanged, foreign] {
             for (set, outcome) in [("Account", &accounts), ("Relation", &relations)] {
-                let found = world
-                    .with_token("GET", &format!("c/__ctl/{set}"), &token)
+                let found = unit
+                    .outcome_with_token("GET", &format!("c/__ctl/{set}"), &token)
                     .await;
                 assert_eq!(found, *outcome, "{most} {set}");
             }
@@ -182,81 +197,86 @@ async fn a_token_used_directly_may_no_more_than_after_its_exchange() {
     }
 }
 
-async fn unit_world() -> World {
-    world(|s| {
+async fn unit_with_unit_users() -> TestUnit {
+    unit_with_accounts(|s| {
         s.auth.unit_user_issuers = vec!["personium-localunit:/d/".to_owned()];
     })
     .await
 }
 
 #[tokio::test]
-async fn unit_users_come_from_chosen_cells_with_tokens_for_the_unit() {
-    let world = unit_world().await;
-    let for_unit = |t: &mut personium_token::saml::TransCellToken| t.target = UNIT.to_owned();
-    let user = world.signed(for_unit);
+async fn unit_user_tokens_come_from_configured_issuers_for_the_unit() {
+    let unit = unit_with_unit_users().await;
+    let for_unit = |t: &mut personium_token::saml::TransCellToken| t.target = UNIT_URL.to_owned();
+    let user = unit.assertion(for_unit);
     assert_eq!(
-        world.with_token("GET", "__ctl/Cell", &user).await,
-        done(200)
+        unit.outcome_with_token("GET", "__ctl/Cell", &user).await,
+        success(200)
     );
     for (name, token) in [
-        ("for a cell", world.signed(|_| {})),
+        ("for a cell", unit.assertion(|_| {})),
         (
             "of another cell",
-            world.signed(|t| {
+            unit.assertion(|t| {
                 for_unit(t);
                 t.issuer = cell_url("appcell");
             }),
         ),
         (
             "for another unit",
-            world.signed(|t| t.target = "http://other.example/".to_owned()),
+            unit.assertion(|t| t.target = "http://other.example/".to_owned()),
         ),
     ] {
         assert_eq!(
-            world.with_token("GET", "__ctl/Cell", &token).await,
+            unit.outcome_with_token("GET", "__ctl/Cell", &token).await,
             refused(403, "AU-0001"),
             "{name}"
         );
     }
-    let local = world.access("d").await;
+    let local = unit.access_token("d").await;
     assert_eq!(
-        world.with_token("GET", "__ctl/Cell", &local).await,
+        unit.outcome_with_token("GET", "__ctl/Cell", &local).await,
         refused(401, "AU-0006")
     );
 }
 
 #[tokio::test]
-async fn roles_say_what_a_unit_user_may() {
-    let world = unit_world().await;
-    world.put("c/b/f", "x").await;
+async fn unit_user_roles_limit_access_to_cell_contents() {
+    let unit = unit_with_unit_users().await;
+    unit.put_file("c/b/f", "x").await;
     let owner = cell_url("d") + "#me";
-    let ask = world
-        .ask("POST", "__ctl/Cell")
-        .with("x-personium-unit-user", &owner);
-    let made = ask.text(r#"{"Name":"owned"}"#).send().await;
+    let request = unit
+        .admin_request("POST", "__ctl/Cell")
+        .header("x-personium-unit-user", &owner);
+    let made = request.body(r#"{"Name":"owned"}"#).send().await;
     assert_eq!(made.status, 201, "{}", made.text());
-    world.put("owned/__/f", "x").await;
+    unit.put_file("owned/__/f", "x").await;
     let with = |roles: &[&str]| {
         let urls = roles
             .iter()
             .map(|r| RoleUrl::class(&cell_url("d"), r).to_string());
         let roles: Vec<String> = urls.collect();
-        world.signed(|t| {
-            t.target = UNIT.to_owned();
+        unit.assertion(|t| {
+            t.target = UNIT_URL.to_owned();
             t.roles = roles;
         })
     };
     let lacking = refused(403, "AU-0002");
     for (roles, own_read, own_write, foreign_read) in [
         (&[][..], &lacking, &lacking, &lacking),
-        (&["CellContentsReader"], &done(200), &lacking, &lacking),
-        (&["CellContentsAdmin"], &done(200), &done(204), &lacking),
+        (&["CellContentsReader"], &success(200), &lacking, &lacking),
+        (
+            &["CellContentsAdmin"],
+            &success(200),
+            &success(204),
+            &lacking,
+        ),
         (&["UnitAdmin"], &lacking, &lacking, &lacking),
         (
             &["UnitAdmin", "CellContentsReader"],
-            &done(200),
+            &success(200),
             &lacking,
-            &done(200),
+            &success(200),
         ),
         (
             &["unitadmin", "cellcontentsadmin"],
@@ -267,65 +287,77 @@ async fn roles_say_what_a_unit_user_may() {
     ] {
         let token = with(roles);
         assert_eq!(
-            world.with_token("GET", "owned/__/f", &token).await,
+            unit.outcome_with_token("GET", "owned/__/f", &token).await,
             *own_read,
             "{roles:?}"
         );
         assert_eq!(
-            world.with_token("PUT", "owned/__/f", &token).await,
+            unit.outcome_with_token("PUT", "owned/__/f", &token).await,
             *own_write,
             "{roles:?}"
         );
         assert_eq!(
-            world.with_token("GET", "c/b/f", &token).await,
+            unit.outcome_with_token("GET", "c/b/f", &token).await,
             *foreign_read,
             "{roles:?}"
         );
     }
     let foreign = RoleUrl::class(&cell_url("appcell"), "CellContentsAdmin").to_string();
-    let token = world.signed(|t| {
-        t.target = UNIT.to_owned();
+    let token = unit.assertion(|t| {
+        t.target = UNIT_URL.to_owned();
         t.roles = vec![foreign];
     });
-    assert_eq!(world.with_token("GET", "owned/__/f", &token).await, lacking);
+    assert_eq!(
+        unit.outcome_with_token("GET", "owned/__/f", &token).await,
+        lacking
+    );
 }
 
 #[tokio::test]
-async fn only_an_administrator_acts_for_others() {
-    let world = unit_world().await;
+async fn only_a_unit_administrator_may_act_as_another_unit_user() {
+    let unit = unit_with_unit_users().await;
     let owner = "https://else.example/#somebody";
-    let ask = world
-        .ask("POST", "__ctl/Cell")
-        .with("x-personium-unit-user", owner);
-    assert_eq!(ask.text(r#"{"Name":"theirs"}"#).send().await.status, 201);
+    let request = unit
+        .admin_request("POST", "__ctl/Cell")
+        .header("x-personium-unit-user", owner);
+    assert_eq!(
+        request.body(r#"{"Name":"theirs"}"#).send().await.status,
+        201
+    );
     let admin = RoleUrl::class(&cell_url("d"), "UnitAdmin").to_string();
     for (roles, outcome) in [
-        (vec![admin], done(200)),
+        (vec![admin], success(200)),
         (Vec::new(), refused(403, "AU-0003")),
     ] {
-        let token = world.signed(|t| {
-            t.target = UNIT.to_owned();
+        let token = unit.assertion(|t| {
+            t.target = UNIT_URL.to_owned();
             t.roles = roles;
         });
-        let reply = world
-            .anybody("GET", "__ctl/Cell('theirs')")
-            .with("authorization", &format!("Bearer {token}"))
-            .with("x-personium-unit-user", owner)
+        let response = unit
+            .request("GET", "__ctl/Cell('theirs')")
+            .header("authorization", &format!("Bearer {token}"))
+            .header("x-personium-unit-user", owner)
             .send()
             .await;
-        assert_eq!(reply.outcome(), outcome);
+        assert_eq!(response.outcome(), outcome);
     }
 }
 
 #[tokio::test]
-async fn only_the_accounts_of_the_chosen_cell_become_unit_users() {
-    let world = unit_world().await;
-    let to_unit = ("p_target", UNIT);
-    let own = text(&world.login("d", &[to_unit]).await, "access_token");
-    assert_eq!(world.with_token("GET", "__ctl/Cell", &own).await, done(200));
-    let visiting = world.trans("c", "d").await;
+async fn only_accounts_of_the_issuer_cell_get_unit_user_tokens() {
+    let unit = unit_with_unit_users().await;
+    let to_unit = ("p_target", UNIT_URL);
+    let own = text_member(&unit.login("d", &[to_unit]).await, "access_token");
+    assert_eq!(
+        unit.outcome_with_token("GET", "__ctl/Cell", &own).await,
+        success(200)
+    );
+    let visiting = unit.trans_cell_token("c", "d").await;
     let exchange = [("grant_type", SAML), ("assertion", visiting.as_str())];
-    let refresh = text(&world.token("d", &exchange).await.json(), "refresh_token");
+    let refresh = text_member(
+        &unit.request_token("d", &exchange).await.json(),
+        "refresh_token",
+    );
     let again = [
         ("grant_type", "refresh_token"),
         ("refresh_token", refresh.as_str()),
@@ -334,10 +366,10 @@ async fn only_the_accounts_of_the_chosen_cell_become_unit_users() {
         let asking = async |target: &str| {
             let mut fields = fields.to_vec();
             fields.push(("p_target", target));
-            world.token("d", &fields).await
+            unit.request_token("d", &fields).await
         };
-        for target in [UNIT, "personium-localunit:/"] {
-            let refusal = oauth(&asking(target).await);
+        for target in [UNIT_URL, "personium-localunit:/"] {
+            let refusal = oauth_error(&asking(target).await);
             assert_eq!(refusal, "invalid_request AN-0002", "{target}");
         }
         assert_eq!(asking(&cell_url("appcell")).await.status, 200);
@@ -345,49 +377,49 @@ async fn only_the_accounts_of_the_chosen_cell_become_unit_users() {
 }
 
 #[tokio::test]
-async fn a_role_of_a_box_is_no_role_of_the_unit() {
-    let world = unit_world().await;
-    world.make("d/__ctl/Box", r#"{"Name":"b"}"#).await;
+async fn box_role_is_not_a_unit_user_role() {
+    let unit = unit_with_unit_users().await;
+    unit.create("d/__ctl/Box", r#"{"Name":"b"}"#).await;
     let own = format!(r#"{{"Name":"app","Schema":"{}"}}"#, cell_url("d"));
-    world.make("d/__ctl/Box", &own).await;
+    unit.create("d/__ctl/Box", &own).await;
     let link = async |role: &str| {
         let body = format!("{{\"uri\":\"{}__ctl/{role}\"}}", cell_url("d"));
-        let links = world.ask("POST", "d/__ctl/Account('me')/$links/_Role");
-        assert_eq!(links.text(&body).send().await.status, 204, "{role}");
+        let links = unit.admin_request("POST", "d/__ctl/Account('me')/$links/_Role");
+        assert_eq!(links.body(&body).send().await.status, 204, "{role}");
     };
     let status = async || {
-        let login = world.login("d", &[("p_target", UNIT)]).await;
-        let token = text(&login, "access_token");
-        world.with_token("GET", "__status", &token).await.0
+        let login = unit.login("d", &[("p_target", UNIT_URL)]).await;
+        let token = text_member(&login, "access_token");
+        unit.outcome_with_token("GET", "__status", &token).await.0
     };
     for in_box in ["b", "app"] {
         let role = format!(r#"{{"Name":"UnitAdmin","_Box.Name":"{in_box}"}}"#);
-        world.make("d/__ctl/Role", &role).await;
+        unit.create("d/__ctl/Role", &role).await;
         link(&format!("Role(Name='UnitAdmin',_Box.Name='{in_box}')")).await;
     }
     assert_eq!(status().await, 403);
-    world.make("d/__ctl/Role", r#"{"Name":"UnitAdmin"}"#).await;
+    unit.create("d/__ctl/Role", r#"{"Name":"UnitAdmin"}"#).await;
     link("Role('UnitAdmin')").await;
     assert_ne!(status().await, 403);
 }
 
 #[tokio::test]
-async fn a_unit_user_introspects_at_its_own_cells() {
-    let world = unit_world().await;
+async fn unit_user_may_introspect_at_its_own_cells_only() {
+    let unit = unit_with_unit_users().await;
     let owner = cell_url("d") + "#me";
-    let ask = world
-        .ask("POST", "__ctl/Cell")
-        .with("x-personium-unit-user", &owner);
-    assert_eq!(ask.text(r#"{"Name":"owned"}"#).send().await.status, 201);
-    let token = text(
-        &world.login("d", &[("p_target", UNIT)]).await,
+    let request = unit
+        .admin_request("POST", "__ctl/Cell")
+        .header("x-personium-unit-user", &owner);
+    assert_eq!(request.body(r#"{"Name":"owned"}"#).send().await.status, 201);
+    let token = text_member(
+        &unit.login("d", &[("p_target", UNIT_URL)]).await,
         "access_token",
     );
-    for (cell, outcome) in [("owned", done(200)), ("c", refused(403, "AU-0002"))] {
-        let ask = world
-            .anybody("POST", &format!("{cell}/__introspect"))
-            .with("authorization", &format!("Bearer {token}"));
-        let reply = ask.text("token=x").send().await;
-        assert_eq!(reply.outcome(), outcome, "{cell}");
+    for (cell, outcome) in [("owned", success(200)), ("c", refused(403, "AU-0002"))] {
+        let request = unit
+            .request("POST", &format!("{cell}/__introspect"))
+            .header("authorization", &format!("Bearer {token}"));
+        let response = request.body("token=x").send().await;
+        assert_eq!(response.outcome(), outcome, "{cell}");
     }
 }

@@ -1,6 +1,6 @@
-//! ACL, and how lists look in PROPFIND.
+//! ACL requests, and access control lists in PROPFIND responses.
 
-use crate::harness::{World, acl_body, different_aces, refused};
+use crate::harness::{TestUnit, acl_body, distinct_aces, refused};
 
 fn ace(principal: &str, privilege: &str) -> String {
     format!(
@@ -8,31 +8,28 @@ fn ace(principal: &str, privilege: &str) -> String {
     )
 }
 
-async fn find(world: &World, path: &str) -> String {
-    world
-        .ask("PROPFIND", path)
-        .with("depth", "0")
+async fn find(unit: &TestUnit, path: &str) -> String {
+    unit.admin_request("PROPFIND", path)
+        .header("depth", "0")
         .send()
         .await
         .text()
 }
 
-async fn world_with_roles() -> World {
-    let world = World::new().await;
-    world.make("c/__ctl/Role", r#"{"Name":"main"}"#).await;
-    world
-        .make("c/__ctl/Role", r#"{"Name":"own","_Box.Name":"b"}"#)
+async fn unit_with_roles() -> TestUnit {
+    let unit = TestUnit::new().await;
+    unit.create("c/__ctl/Role", r#"{"Name":"main"}"#).await;
+    unit.create("c/__ctl/Role", r#"{"Name":"own","_Box.Name":"b"}"#)
         .await;
-    world
-        .make("c/__ctl/Role", r#"{"Name":"other","_Box.Name":"app"}"#)
+    unit.create("c/__ctl/Role", r#"{"Name":"other","_Box.Name":"app"}"#)
         .await;
-    world.put("c/b/a", "x").await;
-    world
+    unit.put_file("c/b/a", "x").await;
+    unit
 }
 
 #[tokio::test]
-async fn roles_are_named_relative_to_the_box() {
-    let world = world_with_roles().await;
+async fn acl_roles_are_shown_relative_to_the_box() {
+    let unit = unit_with_roles().await;
     let aces = ace("<D:href>own</D:href>", "<D:read/>")
         + &ace("<D:href>../__/main</D:href>", "<p:exec/>")
         + &ace(
@@ -41,9 +38,12 @@ async fn roles_are_named_relative_to_the_box() {
         )
         + &ace("<D:all/>", "<D:read-properties/>");
     let body = acl_body("p:requireSchemaAuthz='public'", &aces);
-    let reply = world.ask("ACL", "c/b").text(&body).send().await;
-    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, ""));
-    let text = find(&world, "c/b").await;
+    let response = unit.admin_request("ACL", "c/b").body(&body).send().await;
+    assert_eq!(
+        (response.status.as_u16(), response.text().as_str()),
+        (200, "")
+    );
+    let text = find(&unit, "c/b").await;
     assert!(text.contains("p:requireSchemaAuthz=\"public\""), "{text}");
     for part in [
         "<href>own</href>",
@@ -53,19 +53,18 @@ async fn roles_are_named_relative_to_the_box() {
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
-    // Below the box the entries are inherited ones; the level is not shown there.
-    world
-        .set_acl("c/b/a", &ace("<D:href>own</D:href>", "<D:all/>"))
+    // Resources below the box show inherited entries, but not the required schema level.
+    unit.set_acl("c/b/a", &ace("<D:href>own</D:href>", "<D:all/>"))
         .await;
-    let text = find(&world, "c/b/a").await;
+    let text = find(&unit, "c/b/a").await;
     assert_eq!(text.matches("<ace>").count(), 5, "{text}");
     let inherited = "<inherited><href>http://unit.example/c/b</href></inherited>";
     assert_eq!(text.matches(inherited).count(), 4, "{text}");
     assert!(text.find("<all/></privilege>").unwrap() < text.find(inherited).unwrap());
     assert!(!text.contains("requireSchemaAuthz"));
-    let text = world
-        .ask("PROPFIND", "c/b")
-        .with("depth", "1")
+    let text = unit
+        .admin_request("PROPFIND", "c/b")
+        .header("depth", "1")
         .send()
         .await
         .text();
@@ -74,33 +73,36 @@ async fn roles_are_named_relative_to_the_box() {
         4,
         "members show inherited entries: {text}"
     );
-    // What is renamed keeps its grants, what is deleted vanishes.
-    let reply = world
-        .ask("PUT", "c/__ctl/Role(Name='own',_Box.Name='b')")
-        .with("if-match", "*")
-        .text(r#"{"Name":"renamed","_Box.Name":"b"}"#)
+    // A renamed role keeps its grants, a deleted one disappears from the list.
+    let response = unit
+        .admin_request("PUT", "c/__ctl/Role(Name='own',_Box.Name='b')")
+        .header("if-match", "*")
+        .body(r#"{"Name":"renamed","_Box.Name":"b"}"#)
         .send()
         .await;
-    assert_eq!(reply.status, 204, "{}", reply.text());
-    assert_eq!(world.code("DELETE", "c/__ctl/Role('main')").await.0, 204);
-    let text = find(&world, "c/b").await;
+    assert_eq!(response.status, 204, "{}", response.text());
+    assert_eq!(
+        unit.admin_outcome("DELETE", "c/__ctl/Role('main')").await.0,
+        204
+    );
+    let text = find(&unit, "c/b").await;
     assert!(
         text.contains("<href>renamed</href>") && !text.contains("main"),
         "{text}"
     );
-    world.set_acl("c/b", "").await;
-    let text = find(&world, "c/b").await;
+    unit.set_acl("c/b", "").await;
+    let text = find(&unit, "c/b").await;
     assert!(!text.contains("<ace>") && text.contains("<acl "), "{text}");
 }
 
 #[tokio::test]
-async fn the_list_of_a_cell() {
-    let world = world_with_roles().await;
+async fn acl_of_a_cell_is_set_and_shown() {
+    let unit = unit_with_roles().await;
     let aces = ace("<D:href>main</D:href>", "<p:root/>")
         + &ace("<D:href>../b/own</D:href>", "<D:read/>")
         + &ace("<D:all/>", "<p:propfind/>");
-    world.set_acl("c", &aces).await;
-    let text = find(&world, "c").await;
+    unit.set_acl("c", &aces).await;
+    let text = find(&unit, "c").await;
     for part in [
         "<href>main</href>",
         "<href>../b/own</href>",
@@ -109,18 +111,18 @@ async fn the_list_of_a_cell() {
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
-    // A privilege of the cell is nothing without a token whose scope has it.
-    let reply = world.anybody("PROPFIND", "c").send().await;
-    assert_eq!(reply.outcome(), refused(403, "AU-0007"));
+    // A cell-level privilege needs a token with that scope.
+    let response = unit.request("PROPFIND", "c").send().await;
+    assert_eq!(response.outcome(), refused(403, "AU-0007"));
     // Entries of the cell are not shown in its boxes.
-    assert!(!find(&world, "c/b").await.contains("<ace>"));
+    assert!(!find(&unit, "c/b").await.contains("<ace>"));
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told() {
-    let world = world_with_roles().await;
-    world.mkcol("c/b/svc", "service").await;
-    world.put("c/b/svc/__src/s", "x").await;
+async fn invalid_acl_requests_are_refused() {
+    let unit = unit_with_roles().await;
+    unit.create_collection("c/b/svc", "service").await;
+    unit.put_file("c/b/svc/__src/s", "x").await;
     let named = |href: &str| acl_body("", &ace(&format!("<D:href>{href}</D:href>"), "<D:read/>"));
     for (body, outcome) in [
         (String::new(), refused(400, "DV-0002")),
@@ -159,14 +161,14 @@ async fn what_is_wrong_is_told() {
         (named("own/"), refused(400, "DV-0004")),
     ] {
         for path in ["c/b", "c/b/a"] {
-            let reply = world.ask("ACL", path).text(&body).send().await;
-            assert_eq!(reply.outcome(), outcome, "{path} {body}");
+            let response = unit.admin_request("ACL", path).body(&body).send().await;
+            assert_eq!(response.outcome(), outcome, "{path} {body}");
         }
     }
     let of_cell = acl_body("", &ace("<D:all/>", "<p:auth/>"));
-    let reply = world.ask("ACL", "c/b").text(&of_cell).send().await;
+    let response = unit.admin_request("ACL", "c/b").body(&of_cell).send().await;
     assert_eq!(
-        reply.outcome(),
+        response.outcome(),
         refused(400, "DV-0006"),
         "privileges of cells below a cell"
     );
@@ -176,38 +178,46 @@ async fn what_is_wrong_is_told() {
         ("c/b/svc/__src", refused(405, "MC-0001")),
         ("c/b/svc/__src/s", refused(405, "DV-0001")),
     ] {
-        let reply = world.ask("ACL", path).text(&acl_body("", "")).send().await;
-        assert_eq!(reply.outcome(), outcome, "{path}");
+        let response = unit
+            .admin_request("ACL", path)
+            .body(&acl_body("", ""))
+            .send()
+            .await;
+        assert_eq!(response.outcome(), outcome, "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_list_has_a_limited_number_of_different_entries() {
-    let world = World::new().await;
-    world.put("c/b/a", "x").await;
+async fn acl_with_too_many_distinct_entries_is_refused() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/a", "x").await;
     for path in ["c", "c/b", "c/b/a"] {
-        let aces = different_aces(256);
-        world.set_acl(path, &(aces.clone() + &aces)).await;
-        let shown = find(&world, path).await;
+        let aces = distinct_aces(256);
+        unit.set_acl(path, &(aces.clone() + &aces)).await;
+        let shown = find(&unit, path).await;
         let own = shown.matches("<ace>").count() - shown.matches("<inherited>").count();
         assert_eq!(own, 256, "{path}: what stands twice counts once");
-        let body = acl_body("", &different_aces(257));
-        let reply = world.ask("ACL", path).text(&body).send().await;
-        assert_eq!(reply.outcome(), refused(400, "DV-0006"), "{path}");
-        assert!(reply.text().contains("at most 256"), "{}", reply.text());
+        let body = acl_body("", &distinct_aces(257));
+        let response = unit.admin_request("ACL", path).body(&body).send().await;
+        assert_eq!(response.outcome(), refused(400, "DV-0006"), "{path}");
+        assert!(
+            response.text().contains("at most 256"),
+            "{}",
+            response.text()
+        );
     }
 }
 
 #[tokio::test]
-async fn tags_change_but_the_time_of_change_does_not() {
-    let world = World::new().await;
-    let tag = world.put("c/b/a", "x").await;
-    let reply = world
-        .ask("ACL", "c/b/a")
-        .text(&acl_body("", ""))
+async fn acl_changes_the_etag_but_not_the_modification_time() {
+    let unit = TestUnit::new().await;
+    let tag = unit.put_file("c/b/a", "x").await;
+    let response = unit
+        .admin_request("ACL", "c/b/a")
+        .body(&acl_body("", ""))
         .send()
         .await;
-    let after = reply.header("etag").unwrap().to_owned();
+    let after = response.header("etag").unwrap().to_owned();
     let time = |tag: &str| tag.split('-').nth(1).unwrap().to_owned();
     assert_ne!(tag, after);
     assert_eq!(time(&tag), time(&after));

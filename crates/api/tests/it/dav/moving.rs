@@ -1,53 +1,62 @@
 //! MOVE.
 
-use crate::harness::{Ask, World, done, refused};
+use crate::harness::{TestRequest, TestUnit, refused, success};
 
-fn move_to(world: &World, from: &str, to: &str) -> Ask {
-    world
-        .ask("MOVE", from)
-        .with("destination", &format!("http://unit.example/{to}"))
+fn move_to(unit: &TestUnit, from: &str, to: &str) -> TestRequest {
+    unit.admin_request("MOVE", from)
+        .header("destination", &format!("http://unit.example/{to}"))
 }
 
 #[tokio::test]
-async fn what_is_moved_stays_itself() {
-    let world = World::new().await;
-    world.mkcol("c/b/from", "").await;
-    world.mkcol("c/b/to", "").await;
-    let tag = world.put("c/b/from/a", "content").await;
-    world.grant_all("c/b/from/a", &["D:read"]).await;
-    world.mkcol("c/b/from/deep", "odata").await;
-    let reply = move_to(&world, "c/b/from/a", "c/b/to/z").send().await;
-    assert_eq!(reply.status, 201);
+async fn moved_resource_keeps_identity_and_content() {
+    let unit = TestUnit::new().await;
+    unit.create_collection("c/b/from", "").await;
+    unit.create_collection("c/b/to", "").await;
+    let tag = unit.put_file("c/b/from/a", "content").await;
+    unit.grant_to_everybody("c/b/from/a", &["D:read"]).await;
+    unit.create_collection("c/b/from/deep", "odata").await;
+    let response = move_to(&unit, "c/b/from/a", "c/b/to/z").send().await;
+    assert_eq!(response.status, 201);
     assert_eq!(
-        reply.header("location"),
+        response.header("location"),
         Some("http://unit.example/c/b/to/z")
     );
     assert_ne!(
-        reply.header("etag"),
+        response.header("etag"),
         Some(tag.as_str()),
         "the ACL made a new version"
     );
-    let moved = world.anybody("GET", "c/b/to/z").send().await;
+    let moved = unit.request("GET", "c/b/to/z").send().await;
     assert_eq!(moved.text(), "content");
-    assert_eq!(moved.header("etag"), reply.header("etag"));
+    assert_eq!(moved.header("etag"), response.header("etag"));
     assert_eq!(
-        world.code("GET", "c/b/from/a").await,
+        unit.admin_outcome("GET", "c/b/from/a").await,
         refused(404, "DV-0001")
     );
-    let reply = move_to(&world, "c/b/from", "c/b/to/inner/").send().await;
-    assert_eq!(reply.status, 201);
-    assert_eq!(world.code("PROPFIND", "c/b/to/inner/deep").await.0, 400);
-    assert_eq!(world.code("GET", "c/b/from").await, refused(404, "DV-0001"));
-    // Counters follow: both collections can be deleted once they are empty.
+    let response = move_to(&unit, "c/b/from", "c/b/to/inner/").send().await;
+    assert_eq!(response.status, 201);
+    assert_eq!(
+        unit.admin_outcome("PROPFIND", "c/b/to/inner/deep").await.0,
+        400
+    );
+    assert_eq!(
+        unit.admin_outcome("GET", "c/b/from").await,
+        refused(404, "DV-0001")
+    );
+    // Member counters are moved as well: both collections can be deleted once they are empty.
     for path in ["c/b/to/inner/deep", "c/b/to/inner", "c/b/to/z", "c/b/to"] {
-        assert_eq!(world.code("DELETE", path).await, done(204), "{path}");
+        assert_eq!(
+            unit.admin_outcome("DELETE", path).await,
+            success(204),
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
-async fn headers_are_checked_in_order() {
-    let world = World::new().await;
-    world.put("c/b/a", "x").await;
+async fn move_validates_headers_in_order() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/a", "x").await;
     let here = "http://unit.example/c/b/";
     for (headers, outcome) in [
         (vec![("depth", "0")], refused(400, "DV-0003")),
@@ -90,43 +99,42 @@ async fn headers_are_checked_in_order() {
             refused(400, "DV-0009"),
         ),
     ] {
-        let mut ask = world.ask("MOVE", "c/b/a");
+        let mut request = unit.admin_request("MOVE", "c/b/a");
         for (name, value) in &headers {
-            ask = ask.with(name, value);
+            request = request.header(name, value);
         }
-        assert_eq!(ask.send().await.outcome(), outcome, "{headers:?}");
+        assert_eq!(request.send().await.outcome(), outcome, "{headers:?}");
     }
-    let ask = |value: &str| {
-        world
-            .ask("MOVE", "c/b/a")
-            .with("destination", &format!("{here}z"))
-            .with("if-match", value)
+    let request = |value: &str| {
+        unit.admin_request("MOVE", "c/b/a")
+            .header("destination", &format!("{here}z"))
+            .header("if-match", value)
     };
     assert_eq!(
-        ask("\"9-9\"").send().await.outcome(),
+        request("\"9-9\"").send().await.outcome(),
         refused(412, "DV-0001")
     );
-    assert_eq!(ask("").send().await.outcome(), refused(412, "DV-0001"));
-    assert_eq!(ask("*").send().await.outcome(), done(201));
-    let local = world
-        .ask("MOVE", "c/b/z")
-        .with("destination", "personium-localunit:c:/b/a");
+    assert_eq!(request("").send().await.outcome(), refused(412, "DV-0001"));
+    assert_eq!(request("*").send().await.outcome(), success(201));
+    let local = unit
+        .admin_request("MOVE", "c/b/z")
+        .header("destination", "personium-localunit:c:/b/a");
     assert_eq!(
-        local.with("depth", "Infinity").send().await.outcome(),
-        done(201)
+        local.header("depth", "Infinity").send().await.outcome(),
+        success(201)
     );
 }
 
 #[tokio::test]
-async fn destinations_that_cannot_take_it() {
-    let world = World::new().await;
-    world.put("c/b/a", "x").await;
-    world.put("c/b/file", "x").await;
-    world.mkcol("c/b/col", "").await;
-    world.put("c/b/col/inner", "x").await;
-    world.mkcol("c/b/odata", "odata").await;
-    world.mkcol("c/b/svc", "service").await;
-    world.put("c/b/svc/__src/s.js", "x").await;
+async fn move_to_an_invalid_destination_is_refused() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/a", "x").await;
+    unit.put_file("c/b/file", "x").await;
+    unit.create_collection("c/b/col", "").await;
+    unit.put_file("c/b/col/inner", "x").await;
+    unit.create_collection("c/b/odata", "odata").await;
+    unit.create_collection("c/b/svc", "service").await;
+    unit.put_file("c/b/svc/__src/s.js", "x").await;
     for (from, to, overwrite, outcome) in [
         ("c/b/none", "c/b/z", "F", refused(404, "DV-0001")),
         ("c/b", "c/b/z", "F", refused(400, "DV-0015")),
@@ -154,47 +162,47 @@ async fn destinations_that_cannot_take_it() {
         ("c/b/col", "c/b/col/z", "T", refused(400, "DV-0009")),
         ("c/b/col", "c/b/col/inner", "T", refused(400, "DV-0009")),
         ("c/b/col", "c/b/col/x/z", "T", refused(409, "DV-0001")),
-        ("c/b/a", "c/b/svc/__src/s.js", "t", done(204)),
-        ("c/b/col", "c/b/file", "T", done(204)),
-        ("c/b/file/inner", "c/b/svc/__src/new", "F", done(201)),
+        ("c/b/a", "c/b/svc/__src/s.js", "t", success(204)),
+        ("c/b/col", "c/b/file", "T", success(204)),
+        ("c/b/file/inner", "c/b/svc/__src/new", "F", success(201)),
     ] {
-        let reply = move_to(&world, from, to)
-            .with("overwrite", overwrite)
+        let response = move_to(&unit, from, to)
+            .header("overwrite", overwrite)
             .send()
             .await;
-        assert_eq!(reply.outcome(), outcome, "{from} -> {to} {overwrite}");
+        assert_eq!(response.outcome(), outcome, "{from} -> {to} {overwrite}");
     }
-    // Two bodies were replaced; those of the others are still there.
-    assert_eq!(world.keys(b"B").await.len(), 2);
+    // Two bodies were replaced, the others remain.
+    assert_eq!(unit.record_keys(b"B").await.len(), 2);
 }
 
 #[tokio::test]
-async fn full_collections_take_only_replacements() {
-    let world = World::with(|s| s.dav.children_max = 3).await;
-    world.mkcol("c/b/full", "").await;
+async fn move_into_a_full_collection_may_only_replace() {
+    let unit = TestUnit::with_settings(|s| s.dav.children_max = 3).await;
+    unit.create_collection("c/b/full", "").await;
     for name in ["1", "2", "3"] {
-        world.put(&format!("c/b/full/{name}"), "x").await;
+        unit.put_file(&format!("c/b/full/{name}"), "x").await;
     }
-    world.put("c/b/a", "x").await;
-    let reply = move_to(&world, "c/b/a", "c/b/full/4").send().await;
-    assert_eq!(reply.outcome(), refused(400, "DV-0007"));
-    let reply = move_to(&world, "c/b/a", "c/b/full/3")
-        .with("overwrite", "T")
+    unit.put_file("c/b/a", "x").await;
+    let response = move_to(&unit, "c/b/a", "c/b/full/4").send().await;
+    assert_eq!(response.outcome(), refused(400, "DV-0007"));
+    let response = move_to(&unit, "c/b/a", "c/b/full/3")
+        .header("overwrite", "T")
         .send()
         .await;
-    assert_eq!(reply.outcome(), done(204));
-    let reply = move_to(&world, "c/b/full/3", "c/b/3").send().await;
-    assert_eq!(reply.outcome(), done(201));
-    assert_eq!(world.code("PUT", "c/b/full/4").await, done(201));
+    assert_eq!(response.outcome(), success(204));
+    let response = move_to(&unit, "c/b/full/3", "c/b/3").send().await;
+    assert_eq!(response.outcome(), success(201));
+    assert_eq!(unit.admin_outcome("PUT", "c/b/full/4").await, success(201));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_collections_moved_into_each_other_do_not_vanish() {
+async fn concurrent_moves_into_each_other_do_not_lose_collections() {
     for _ in 0..20 {
-        let world = World::new().await;
-        world.mkcol("c/b/x", "").await;
-        world.mkcol("c/b/y", "").await;
-        let (one, two) = (world.clone(), world.clone());
+        let unit = TestUnit::new().await;
+        unit.create_collection("c/b/x", "").await;
+        unit.create_collection("c/b/y", "").await;
+        let (one, two) = (unit.clone(), unit.clone());
         let one =
             tokio::spawn(async move { move_to(&one, "c/b/x", "c/b/y/x").send().await.status });
         let two =
@@ -206,7 +214,7 @@ async fn two_collections_moved_into_each_other_do_not_vanish() {
         } else {
             ("c/b/y", "c/b/x/y")
         };
-        assert_eq!(world.code("GET", gone).await.0, 404);
-        assert_eq!(world.code("GET", left).await.0, 200);
+        assert_eq!(unit.admin_outcome("GET", gone).await.0, 404);
+        assert_eq!(unit.admin_outcome("GET", left).await.0, 200);
     }
 }

@@ -1,6 +1,6 @@
 //! PROPPATCH.
 
-use crate::harness::{World, refused};
+use crate::harness::{TestUnit, refused};
 
 fn update(inside: &str) -> String {
     format!(
@@ -8,20 +8,19 @@ fn update(inside: &str) -> String {
     )
 }
 
-async fn find(world: &World, path: &str) -> String {
-    world
-        .ask("PROPFIND", path)
-        .with("depth", "0")
+async fn find(unit: &TestUnit, path: &str) -> String {
+    unit.admin_request("PROPFIND", path)
+        .header("depth", "0")
         .send()
         .await
         .text()
 }
 
 #[tokio::test]
-async fn properties_are_set_replaced_and_removed() {
-    let world = World::new().await;
-    world.put("c/b/a", "x").await;
-    world.mkcol("c/b/col", "").await;
+async fn proppatch_sets_replaces_and_removes_properties() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/a", "x").await;
+    unit.create_collection("c/b/col", "").await;
     for (path, href) in [
         ("c/b/a", "http://unit.example/c/b/a"),
         ("c/b/col", "http://unit.example/c/b/col"),
@@ -32,28 +31,36 @@ async fn properties_are_set_replaced_and_removed() {
         let set = update(
             "<D:set><D:prop><Z:Author k='1'>A &amp; B<i/></Z:Author><p:x>1</p:x></D:prop></D:set>",
         );
-        let reply = world.ask("PROPPATCH", path).text(&set).send().await;
-        assert_eq!(reply.status, 207, "{path}: {}", reply.text());
+        let response = unit
+            .admin_request("PROPPATCH", path)
+            .body(&set)
+            .send()
+            .await;
+        assert_eq!(response.status, 207, "{path}: {}", response.text());
         assert!(
-            reply.text().contains(&format!("<href>{href}</href>")),
+            response.text().contains(&format!("<href>{href}</href>")),
             "{}",
-            reply.text()
+            response.text()
         );
-        let tag = reply.header("etag").unwrap().to_owned();
-        let found = find(&world, path).await;
+        let tag = response.header("etag").unwrap().to_owned();
+        let found = find(&unit, path).await;
         assert!(found.contains(">A &amp; B<i"), "{found}");
 
         let change = update(
             "<D:remove><D:prop><p:x/><p:none/></D:prop></D:remove><D:set><D:prop><Z:Author>C</Z:Author><p:x>2</p:x></D:prop></D:set>",
         );
-        let reply = world.ask("PROPPATCH", path).text(&change).send().await;
+        let response = unit
+            .admin_request("PROPPATCH", path)
+            .body(&change)
+            .send()
+            .await;
         assert!(
-            reply.text().contains("HTTP/1.1 404 Not Found"),
+            response.text().contains("HTTP/1.1 404 Not Found"),
             "{}",
-            reply.text()
+            response.text()
         );
-        assert_ne!(reply.header("etag"), Some(tag.as_str()));
-        let found = find(&world, path).await;
+        assert_ne!(response.header("etag"), Some(tag.as_str()));
+        let found = find(&unit, path).await;
         assert!(
             found.contains(">C</") && !found.contains("A &amp; B"),
             "{found}"
@@ -66,24 +73,28 @@ async fn properties_are_set_replaced_and_removed() {
 }
 
 #[tokio::test]
-async fn live_properties_are_left_alone() {
-    let world = World::new().await;
-    world.put("c/b/a", "x").await;
+async fn proppatch_of_live_properties_is_ignored() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/a", "x").await;
     let set = update("<D:set><D:prop><D:getcontentlength>9</D:getcontentlength></D:prop></D:set>");
-    let reply = world.ask("PROPPATCH", "c/b/a").text(&set).send().await;
-    assert_eq!(reply.status, 207);
+    let response = unit
+        .admin_request("PROPPATCH", "c/b/a")
+        .body(&set)
+        .send()
+        .await;
+    assert_eq!(response.status, 207);
     assert!(
-        find(&world, "c/b/a")
+        find(&unit, "c/b/a")
             .await
             .contains("<getcontentlength>1</getcontentlength>")
     );
 }
 
 #[tokio::test]
-async fn bad_bodies_and_places_are_refused() {
-    let world = World::with(|s| s.dav.properties_max = 1_000).await;
-    world.put("c/b/a", "x").await;
-    world.mkcol("c/b/svc", "service").await;
+async fn invalid_proppatch_requests_are_refused() {
+    let unit = TestUnit::with_settings(|s| s.dav.properties_max = 1_000).await;
+    unit.put_file("c/b/a", "x").await;
+    unit.create_collection("c/b/svc", "service").await;
     let set = update("<D:set><D:prop><p:x>1</p:x></D:prop></D:set>");
     for path in ["c/b/a", "c/b", "c"] {
         for (body, outcome) in [
@@ -102,8 +113,12 @@ async fn bad_bodies_and_places_are_refused() {
                 refused(413, "MC-0001"),
             ),
         ] {
-            let reply = world.ask("PROPPATCH", path).text(body).send().await;
-            assert_eq!(reply.outcome(), outcome, "{path} {body}");
+            let response = unit
+                .admin_request("PROPPATCH", path)
+                .body(body)
+                .send()
+                .await;
+            assert_eq!(response.outcome(), outcome, "{path} {body}");
         }
     }
     for (path, outcome) in [
@@ -111,34 +126,42 @@ async fn bad_bodies_and_places_are_refused() {
         ("c/none", refused(404, "DV-0002")),
         ("c/b/svc/__src", refused(405, "MC-0001")),
     ] {
-        let reply = world.ask("PROPPATCH", path).text(&set).send().await;
-        assert_eq!(reply.outcome(), outcome, "{path}");
+        let response = unit
+            .admin_request("PROPPATCH", path)
+            .body(&set)
+            .send()
+            .await;
+        assert_eq!(response.outcome(), outcome, "{path}");
     }
-    let reply = world.anybody("PROPPATCH", "c").text(&set).send().await;
-    assert_eq!(reply.outcome(), refused(401, "AU-0001"));
-    let reply = world
-        .ask("PROPPATCH", "c")
-        .with("x-personium-unit-user", "http://else.example/#me")
-        .text(&set)
+    let response = unit.request("PROPPATCH", "c").body(&set).send().await;
+    assert_eq!(response.outcome(), refused(401, "AU-0001"));
+    let response = unit
+        .admin_request("PROPPATCH", "c")
+        .header("x-personium-unit-user", "http://else.example/#me")
+        .body(&set)
         .send()
         .await;
-    assert_eq!(reply.outcome(), refused(403, "AU-0003"));
+    assert_eq!(response.outcome(), refused(403, "AU-0003"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_concurrent_change_is_lost() {
-    let world = World::new().await;
-    world.put("c/b/a", "x").await;
+async fn concurrent_proppatches_are_not_lost() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/a", "x").await;
     let writers: Vec<_> = (0..12)
         .map(|n| {
-            let world = world.clone();
+            let unit = unit.clone();
             tokio::spawn(async move {
                 let set = update(&format!(
                     "<D:set><D:prop><p:x{n}>v</p:x{n}></D:prop></D:set>"
                 ));
                 for path in ["c/b/a", "c/b", "c"] {
-                    let reply = world.ask("PROPPATCH", path).text(&set).send().await;
-                    assert_eq!(reply.status, 207, "{}", reply.text());
+                    let response = unit
+                        .admin_request("PROPPATCH", path)
+                        .body(&set)
+                        .send()
+                        .await;
+                    assert_eq!(response.status, 207, "{}", response.text());
                 }
             })
         })
@@ -147,7 +170,7 @@ async fn no_concurrent_change_is_lost() {
         writer.await.unwrap();
     }
     for path in ["c/b/a", "c/b", "c"] {
-        let found = find(&world, path).await;
+        let found = find(&unit, path).await;
         for n in 0..12 {
             assert!(
                 found.contains(&format!("p:x{n} ")) || found.contains(&format!("x{n}>")),

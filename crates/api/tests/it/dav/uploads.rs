@@ -1,4 +1,4 @@
-//! Uploads and downloads that overlap, break off, or come in great numbers.
+//! Concurrent and interrupted uploads and downloads.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -6,107 +6,120 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use personium_api::{Body, BoxError};
 
-use crate::harness::{World, done, refused};
+use crate::harness::{TestUnit, refused, success};
 
-fn pieces(pieces: Vec<Result<Bytes, BoxError>>) -> Body {
+fn chunks(chunks: Vec<Result<Bytes, BoxError>>) -> Body {
     StreamBody::new(stream::iter(
-        pieces.into_iter().map(|piece| piece.map(Frame::data)),
+        chunks.into_iter().map(|chunk| chunk.map(Frame::data)),
     ))
     .boxed_unsync()
 }
 
 #[tokio::test]
-async fn an_interrupted_upload_leaves_nothing() {
-    let world = World::new().await;
-    world.put("c/b/old", "old").await;
+async fn interrupted_upload_leaves_nothing() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/old", "old").await;
     for size in [10, 300_000] {
         for path in ["c/b/new", "c/b/old"] {
-            let body = pieces(vec![Ok(Bytes::from(vec![b'x'; size])), Err("gone".into())]);
-            let reply = world.ask("PUT", path).streamed(body).send().await;
-            assert_eq!(reply.outcome(), refused(408, "MC-0001"));
+            let body = chunks(vec![Ok(Bytes::from(vec![b'x'; size])), Err("gone".into())]);
+            let response = unit.admin_request("PUT", path).stream(body).send().await;
+            assert_eq!(response.outcome(), refused(408, "MC-0001"));
         }
     }
-    assert_eq!(world.code("GET", "c/b/new").await, refused(404, "DV-0001"));
-    assert_eq!(world.ask("GET", "c/b/old").send().await.text(), "old");
-    assert_eq!(world.bodies().await, 0);
+    assert_eq!(
+        unit.admin_outcome("GET", "c/b/new").await,
+        refused(404, "DV-0001")
+    );
+    assert_eq!(
+        unit.admin_request("GET", "c/b/old").send().await.text(),
+        "old"
+    );
+    assert_eq!(unit.blob_count().await, 0);
 }
 
 #[tokio::test]
-async fn pieces_add_up() {
-    let world = World::new().await;
+async fn chunked_upload_is_stored_completely() {
+    let unit = TestUnit::new().await;
     let mut all = Vec::new();
     let mut sent = Vec::new();
     for n in 0..40_u8 {
-        let piece = vec![n; 1 + usize::from(n) * 1_000];
-        all.extend_from_slice(&piece);
-        sent.push(Ok(Bytes::from(piece)));
+        let chunk = vec![n; 1 + usize::from(n) * 1_000];
+        all.extend_from_slice(&chunk);
+        sent.push(Ok(Bytes::from(chunk)));
     }
-    let reply = world
-        .ask("PUT", "c/b/a")
-        .streamed(pieces(sent))
+    let response = unit
+        .admin_request("PUT", "c/b/a")
+        .stream(chunks(sent))
         .send()
         .await;
-    assert_eq!(reply.status, 201);
-    let reply = world.ask("GET", "c/b/a").send().await;
-    assert_eq!(reply.body, all);
-    assert_eq!(world.bodies().await, 1);
+    assert_eq!(response.status, 201);
+    let response = unit.admin_request("GET", "c/b/a").send().await;
+    assert_eq!(response.body, all);
+    assert_eq!(unit.blob_count().await, 1);
 }
 
 #[tokio::test]
-async fn a_refused_upload_is_refused_before_and_after_its_body() {
-    let world = World::with(|s| s.dav.file_max = Some(1_000)).await;
-    let reply = world
-        .ask("PUT", "c/b/a")
-        .text(&"x".repeat(1_001))
+async fn upload_is_refused_by_size_and_by_a_removed_parent() {
+    let unit = TestUnit::with_settings(|s| s.dav.file_max = Some(1_000)).await;
+    let response = unit
+        .admin_request("PUT", "c/b/a")
+        .body(&"x".repeat(1_001))
         .send()
         .await;
-    assert_eq!(reply.outcome(), refused(413, "MC-0001"));
-    let body = pieces(vec![
+    assert_eq!(response.outcome(), refused(413, "MC-0001"));
+    let body = chunks(vec![
         Ok(Bytes::from(vec![0; 600])),
         Ok(Bytes::from(vec![0; 600])),
     ]);
-    let reply = world.ask("PUT", "c/b/a").streamed(body).send().await;
-    assert_eq!(reply.outcome(), refused(413, "MC-0001"));
+    let response = unit.admin_request("PUT", "c/b/a").stream(body).send().await;
+    assert_eq!(response.outcome(), refused(413, "MC-0001"));
 
-    // The collection goes while the body is on its way.
-    world.mkcol("c/b/col", "").await;
-    let other = world.clone();
+    // The collection is deleted while the body is sent.
+    unit.create_collection("c/b/col", "").await;
+    let other = unit.clone();
     let body = StreamBody::new(stream::once(async move {
-        assert_eq!(other.code("DELETE", "c/b/col").await, done(204));
+        assert_eq!(other.admin_outcome("DELETE", "c/b/col").await, success(204));
         Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"late")))
     }))
     .boxed_unsync();
-    let reply = world.ask("PUT", "c/b/col/a").streamed(body).send().await;
-    assert_eq!(reply.outcome(), refused(409, "DV-0001"));
-    assert!(world.keys(b"BR").await.is_empty());
+    let response = unit
+        .admin_request("PUT", "c/b/col/a")
+        .stream(body)
+        .send()
+        .await;
+    assert_eq!(response.outcome(), refused(409, "DV-0001"));
+    assert!(unit.record_keys(b"BR").await.is_empty());
 }
 
 #[tokio::test]
-async fn a_reader_is_not_disturbed_by_a_change() {
-    let world = World::new().await;
+async fn download_is_not_disturbed_by_a_concurrent_change() {
+    let unit = TestUnit::new().await;
     let content = "a".repeat(3_000_000);
-    world.put("c/b/a", &content).await;
-    let mut reading = world.ask("GET", "c/b/a").start().await.into_body();
+    unit.put_file("c/b/a", &content).await;
+    let mut reading = unit
+        .admin_request("GET", "c/b/a")
+        .send_streaming()
+        .await
+        .into_body();
     let first = reading.frame().await.unwrap().unwrap().into_data().unwrap();
-    world.put("c/b/a", &"b".repeat(2_000_000)).await;
-    assert_eq!(world.code("DELETE", "c/b/a").await, done(204));
+    unit.put_file("c/b/a", &"b".repeat(2_000_000)).await;
+    assert_eq!(unit.admin_outcome("DELETE", "c/b/a").await, success(204));
     let rest = reading.collect().await.unwrap().to_bytes();
     assert_eq!(first.len() + rest.len(), content.len());
     assert!(rest.iter().all(|byte| *byte == b'a'));
-    assert_eq!(world.bodies().await, 0);
+    assert_eq!(unit.blob_count().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_concurrent_creations_one_creates_and_none_is_lost() {
-    let world = World::new().await;
+async fn concurrent_puts_create_once_and_lose_no_version() {
+    let unit = TestUnit::new().await;
     let writers: Vec<_> = (0..20)
         .map(|n| {
-            let world = world.clone();
+            let unit = unit.clone();
             tokio::spawn(async move {
                 let text = "x".repeat(n * 2_000);
-                world
-                    .ask("PUT", "c/b/a")
-                    .text(&text)
+                unit.admin_request("PUT", "c/b/a")
+                    .body(&text)
                     .send()
                     .await
                     .status
@@ -121,29 +134,29 @@ async fn of_concurrent_creations_one_creates_and_none_is_lost() {
     outcomes.sort_unstable();
     assert_eq!((outcomes[0], outcomes[19]), (201, 204), "{outcomes:?}");
     assert_eq!(outcomes.iter().filter(|s| **s == 201).count(), 1);
-    // Twenty writes are twenty versions.
-    let tag = world
-        .ask("GET", "c/b/a")
+    // Twenty writes make twenty versions.
+    let tag = unit
+        .admin_request("GET", "c/b/a")
         .send()
         .await
         .header("etag")
         .unwrap()
         .to_owned();
     assert!(tag.starts_with("\"20-"), "{tag}");
-    let kept = world.bodies().await + world.keys(b"B").await.len();
+    let kept = unit.blob_count().await + unit.record_keys(b"B").await.len();
     assert_eq!(kept, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_limit_of_members_is_exact() {
-    let world = World::with(|s| s.dav.children_max = 10).await;
-    world.mkcol("c/b/col", "").await;
+async fn member_limit_holds_under_concurrent_creations() {
+    let unit = TestUnit::with_settings(|s| s.dav.children_max = 10).await;
+    unit.create_collection("c/b/col", "").await;
     let writers: Vec<_> = (0..40)
         .map(|n| {
-            let world = world.clone();
+            let unit = unit.clone();
             tokio::spawn(async move {
                 let method = if n % 2 == 0 { "PUT" } else { "MKCOL" };
-                world.code(method, &format!("c/b/col/{n}")).await
+                unit.admin_outcome(method, &format!("c/b/col/{n}")).await
             })
         })
         .collect();
@@ -156,56 +169,61 @@ async fn the_limit_of_members_is_exact() {
     }
     assert_eq!(made, 10);
     assert_eq!(
-        world.code("PUT", "c/b/col/more").await,
+        unit.admin_outcome("PUT", "c/b/col/more").await,
         refused(400, "DV-0007")
     );
-    // Replacing a file is possible in a full collection, and what goes makes room.
-    let reply = world
-        .ask("PROPFIND", "c/b/col")
-        .with("depth", "1")
+    // A file in a full collection can be replaced, and a deletion makes a new member possible.
+    let response = unit
+        .admin_request("PROPFIND", "c/b/col")
+        .header("depth", "1")
         .send()
         .await;
     let names: Vec<String> = (0..40)
         .map(|n| n.to_string())
-        .filter(|n| reply.text().contains(&format!("/col/{n}</href>")))
+        .filter(|n| response.text().contains(&format!("/col/{n}</href>")))
         .collect();
     assert_eq!(names.len(), 10);
     let path = format!("c/b/col/{}", names[0]);
-    assert_eq!(world.code("DELETE", &path).await, done(204));
-    assert_eq!(world.code("PUT", "c/b/col/more").await, done(201));
-    assert_eq!(world.code("PUT", "c/b/col/more").await, done(204));
+    assert_eq!(unit.admin_outcome("DELETE", &path).await, success(204));
     assert_eq!(
-        world.code("PUT", "c/b/col/again").await,
+        unit.admin_outcome("PUT", "c/b/col/more").await,
+        success(201)
+    );
+    assert_eq!(
+        unit.admin_outcome("PUT", "c/b/col/more").await,
+        success(204)
+    );
+    assert_eq!(
+        unit.admin_outcome("PUT", "c/b/col/again").await,
         refused(400, "DV-0007")
     );
 }
 
 #[tokio::test]
-async fn forgotten_bodies_are_swept_and_named_ones_stay() {
-    let world = World::new().await;
-    world.put("c/b/kept", &"x".repeat(100_000)).await;
-    let cell = world.cell().await;
+async fn orphan_bodies_are_collected_and_referenced_ones_stay() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/kept", &"x".repeat(100_000)).await;
+    let cell = unit.cell_id().await;
     let space = personium_store::Space::Cell(cell);
     for _ in 0..3 {
-        let mut writer = personium_store::BlobStore::create(&*world.blobs, &space)
+        let mut writer = personium_store::BlobStore::create(&*unit.blobs, &space)
             .await
             .unwrap();
         writer.write(Bytes::from_static(b"lost")).await.unwrap();
         writer.finish().await.unwrap();
     }
-    assert_eq!(world.unit.sweep_orphans_of(&cell, 60_000).await.unwrap(), 0);
-    assert_eq!(world.unit.sweep_orphans_of(&cell, 0).await.unwrap(), 3);
-    assert_eq!(world.bodies().await, 1);
-    assert_eq!(world.code("GET", "c/b/kept").await, done(200));
-    world
-        .unit
+    assert_eq!(unit.model.sweep_orphans_of(&cell, 60_000).await.unwrap(), 0);
+    assert_eq!(unit.model.sweep_orphans_of(&cell, 0).await.unwrap(), 3);
+    assert_eq!(unit.blob_count().await, 1);
+    assert_eq!(unit.admin_outcome("GET", "c/b/kept").await, success(200));
+    unit.model
         .sweep_orphans(std::time::Duration::ZERO)
         .await
         .unwrap();
-    assert_eq!(world.bodies().await, 1);
-    // A cell without any record has lost them: then nothing says that its bodies are not used.
-    let records = personium_store::RecordStore::drop_space(&*world.records, &space);
+    assert_eq!(unit.blob_count().await, 1);
+    // A cell without records has lost them, so that its bodies are not known to be orphans.
+    let records = personium_store::RecordStore::drop_space(&*unit.records, &space);
     records.await.unwrap();
-    assert_eq!(world.unit.sweep_orphans_of(&cell, 0).await.unwrap(), 0);
-    assert_eq!(world.bodies().await, 1);
+    assert_eq!(unit.model.sweep_orphans_of(&cell, 0).await.unwrap(), 0);
+    assert_eq!(unit.blob_count().await, 1);
 }

@@ -1,4 +1,4 @@
-//! `__log`.
+//! The event log, `__log`.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -8,19 +8,23 @@ use personium_api::BoxError;
 use personium_store::{Key, KeyRange, Space};
 use serde_json::json;
 
-use super::{LOG, longest, until};
-use crate::harness::{World, done, refused};
+use super::{LOG, longest_text, wait_until};
+use crate::harness::{TestUnit, refused, success};
 
-impl World {
-    async fn listing(&self, path: &str, depth: &str) -> String {
-        let reply = self.ask("PROPFIND", path).with("depth", depth).send().await;
-        assert_eq!(reply.status, 207, "{}", reply.text());
-        reply.text()
+impl TestUnit {
+    async fn propfind(&self, path: &str, depth: &str) -> String {
+        let response = self
+            .admin_request("PROPFIND", path)
+            .header("depth", depth)
+            .send()
+            .await;
+        assert_eq!(response.status, 207, "{}", response.text());
+        response.text()
     }
 
-    /// The names of the archives.
-    async fn archives(&self) -> Vec<String> {
-        let listing = self.listing("c/__log/archive", "1").await;
+    /// Lists the names of the archives.
+    async fn log_archives(&self) -> Vec<String> {
+        let listing = self.propfind("c/__log/archive", "1").await;
         let hrefs = listing.split("<href>").skip(2);
         hrefs
             .map(|rest| {
@@ -30,68 +34,72 @@ impl World {
             .collect()
     }
 
-    /// Fills the log until it is archived.
-    async fn fill(&self) {
-        let last = self.archives().await.last().cloned();
+    /// Posts events until the log is archived.
+    async fn fill_log(&self) {
+        let last = self.log_archives().await.last().cloned();
         for _ in 0..21 {
             assert_eq!(
-                self.tell(json!({"Info": longest()})).await.outcome(),
-                done(200)
+                self.post_event(json!({"Info": longest_text()}))
+                    .await
+                    .outcome(),
+                success(200)
             );
         }
-        until("an archive", async || {
-            self.archives().await.last().cloned() != last
+        wait_until("an archive", async || {
+            self.log_archives().await.last().cloned() != last
         })
         .await;
     }
 }
 
 #[tokio::test]
-async fn a_log_without_lines_is_empty() {
-    let world = World::new().await;
-    let reply = world.ask("GET", LOG).send().await;
-    assert_eq!((reply.status.as_u16(), reply.text()), (200, String::new()));
-    assert_eq!(reply.header("content-type"), Some("text/csv"));
+async fn empty_event_log_is_served_and_listed() {
+    let unit = TestUnit::new().await;
+    let response = unit.admin_request("GET", LOG).send().await;
+    assert_eq!(
+        (response.status.as_u16(), response.text()),
+        (200, String::new())
+    );
+    assert_eq!(response.header("content-type"), Some("text/csv"));
     for folder in ["current", "archive"] {
-        let listing = world.listing(&format!("c/__log/{folder}"), "1").await;
+        let listing = unit.propfind(&format!("c/__log/{folder}"), "1").await;
         assert_eq!(listing.matches("<response>").count(), 1, "{listing}");
         assert!(listing.contains(&format!(
             "<href>http://unit.example/c/__log/{folder}</href>"
         )));
     }
-    let ask = world.ask("PROPFIND", LOG).with("depth", "0");
-    assert_eq!(ask.send().await.outcome(), refused(404, "DV-0001"));
+    let request = unit.admin_request("PROPFIND", LOG).header("depth", "0");
+    assert_eq!(request.send().await.outcome(), refused(404, "DV-0001"));
 }
 
 #[tokio::test]
-async fn lines_have_levels_and_the_file_has_a_size() {
-    let world = World::new().await;
+async fn event_log_has_line_levels_and_a_content_length() {
+    let unit = TestUnit::new().await;
     for (kind, action) in [("i", "log.info"), ("w", "log.warn"), ("e", "log.error")] {
-        world
-            .rule(kind, json!({"Action": action, "EventType": kind}))
+        unit.create_rule(kind, json!({"Action": action, "EventType": kind}))
             .await;
-        world.tell(json!({"Type": kind})).await;
+        unit.post_event(json!({"Type": kind})).await;
     }
-    let lines = world.lines("c").await;
+    let lines = unit.log_lines("c").await;
     for (line, level) in lines.iter().zip(["INFO ", "WARN ", "ERROR"]) {
         assert!(line.contains(&format!(",[{level}],")), "{line}");
     }
-    let size = world.ask("GET", LOG).send().await.body.len();
+    let size = unit.admin_request("GET", LOG).send().await.body.len();
     for path in [LOG, "c/__log/current"] {
-        let listing = world.listing(path, "1").await;
+        let listing = unit.propfind(path, "1").await;
         assert!(
             listing.contains(&format!("<getcontentlength>{size}</getcontentlength>")),
             "{listing}"
         );
         assert!(listing.contains("<getcontenttype>text/csv</getcontenttype>"));
     }
-    let alone = world.listing("c/__log/current", "0").await;
+    let alone = unit.propfind("c/__log/current", "0").await;
     assert!(!alone.contains("default.log"), "{alone}");
 }
 
 #[tokio::test]
-async fn listings_are_asked_for_as_webdav_has_it() {
-    let world = World::new().await;
+async fn invalid_event_log_requests_are_refused() {
+    let unit = TestUnit::new().await;
     let body = |inside: &str| format!("<D:propfind xmlns:D='DAV:'>{inside}</D:propfind>");
     for (depth, body, outcome) in [
         (None, String::new(), refused(400, "DV-0003")),
@@ -105,15 +113,15 @@ async fn listings_are_asked_for_as_webdav_has_it() {
             refused(400, "DV-0002"),
         ),
         (Some("0"), "<D:propfind".to_owned(), refused(400, "DV-0001")),
-        (Some("0"), body("<D:allprop/>"), done(207)),
-        (Some("1"), String::new(), done(207)),
+        (Some("0"), body("<D:allprop/>"), success(207)),
+        (Some("1"), String::new(), success(207)),
     ] {
-        let mut ask = world.ask("PROPFIND", "c/__log/archive");
+        let mut request = unit.admin_request("PROPFIND", "c/__log/archive");
         if let Some(depth) = depth {
-            ask = ask.with("depth", depth);
+            request = request.header("depth", depth);
         }
-        let reply = ask.text(&body).send().await;
-        assert_eq!(reply.outcome(), outcome, "{depth:?} {body}");
+        let response = request.body(&body).send().await;
+        assert_eq!(response.outcome(), outcome, "{depth:?} {body}");
     }
     for (method, path, outcome) in [
         ("GET", "c/__log/current", refused(405, "MC-0001")),
@@ -139,29 +147,33 @@ async fn listings_are_asked_for_as_webdav_has_it() {
         ),
         ("DELETE", LOG, refused(400, "EV-0005")),
     ] {
-        assert_eq!(world.code(method, path).await, outcome, "{method} {path}");
+        assert_eq!(
+            unit.admin_outcome(method, path).await,
+            outcome,
+            "{method} {path}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_full_log_becomes_an_archive_and_the_oldest_goes() {
-    let world = World::new().await;
-    world.rule("all", json!({"Action": "log"})).await;
-    world.tell(json!({"Type": "first"})).await;
-    world.fill().await;
-    let archives = world.archives().await;
+async fn full_event_log_is_archived_and_the_oldest_archive_removed() {
+    let unit = TestUnit::new().await;
+    unit.create_rule("all", json!({"Action": "log"})).await;
+    unit.post_event(json!({"Type": "first"})).await;
+    unit.fill_log().await;
+    let archives = unit.log_archives().await;
     assert_eq!(archives.len(), 1);
     let first = &archives[0];
     assert!(
-        world.lines("c").await.is_empty(),
+        unit.log_lines("c").await.is_empty(),
         "the current log begins anew"
     );
     let path = format!("c/__log/archive/{first}");
-    let content = world.ask("GET", &path).send().await;
+    let content = unit.admin_request("GET", &path).send().await;
     assert_eq!(content.header("content-type"), Some("text/csv"));
     assert_eq!(content.text().lines().count(), 22);
     assert!(content.text().lines().next().unwrap().contains("\"first\""));
-    let listing = world.listing(&path, "0").await;
+    let listing = unit.propfind(&path, "0").await;
     let size = format!(
         "<getcontentlength>{}</getcontentlength>",
         content.body.len()
@@ -169,46 +181,56 @@ async fn a_full_log_becomes_an_archive_and_the_oldest_goes() {
     assert!(listing.contains(&size), "{listing}");
 
     for _ in 0..12 {
-        world.fill().await;
+        unit.fill_log().await;
     }
-    let kept = world.archives().await;
+    let kept = unit.log_archives().await;
     assert_eq!(kept.len(), 12);
     assert!(!kept.contains(first));
-    assert_eq!(world.code("GET", &path).await, refused(404, "DV-0001"));
+    assert_eq!(
+        unit.admin_outcome("GET", &path).await,
+        refused(404, "DV-0001")
+    );
 
     let second = format!("c/__log/archive/{}", kept[0]);
-    assert_eq!(world.code("DELETE", &second).await, done(204));
-    assert_eq!(world.code("DELETE", &second).await, refused(404, "DV-0001"));
-    assert_eq!(world.archives().await, kept[1..]);
-    // What nobody can read any more is not kept either: eleven archives of 21 lines.
-    until("nothing but eleven archives", async || {
-        world.keys(b"G").await.len() == 11 * 21
+    assert_eq!(unit.admin_outcome("DELETE", &second).await, success(204));
+    assert_eq!(
+        unit.admin_outcome("DELETE", &second).await,
+        refused(404, "DV-0001")
+    );
+    assert_eq!(unit.log_archives().await, kept[1..]);
+    // Removed lines are deleted from the store: eleven archives of 21 lines are left.
+    wait_until("nothing but eleven archives", async || {
+        unit.record_keys(b"G").await.len() == 11 * 21
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_line_on_its_way_does_not_bring_back_a_removed_cell() {
-    let world = World::new().await;
-    world.rule("all", json!({"Action": "log"})).await;
-    world.tell(json!({})).await;
-    let space = Space::Cell(world.cell().await);
-    let other = world.clone();
+async fn event_posted_during_cell_removal_leaves_no_records() {
+    let unit = TestUnit::new().await;
+    unit.create_rule("all", json!({"Action": "log"})).await;
+    unit.post_event(json!({})).await;
+    let space = Space::Cell(unit.cell_id().await);
+    let other = unit.clone();
     let body = StreamBody::new(stream::once(async move {
         let remove = other
-            .ask("DELETE", "c")
-            .with("x-personium-recursive", "true");
-        assert_eq!(remove.send().await.outcome(), done(204));
-        other.unit.resume_sweeps().await.unwrap();
+            .admin_request("DELETE", "c")
+            .header("x-personium-recursive", "true");
+        assert_eq!(remove.send().await.outcome(), success(204));
+        other.model.resume_sweeps().await.unwrap();
         Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"{}")))
     }))
     .boxed_unsync();
-    let late = world.ask("POST", "c/__event").streamed(body).send().await;
+    let late = unit
+        .admin_request("POST", "c/__event")
+        .stream(body)
+        .send()
+        .await;
     assert_eq!(late.outcome(), refused(404, "DV-0003"));
     let everything = KeyRange {
         start: Key::from_bytes(Vec::new()),
         end: None,
     };
-    let left = world.unit.store().count(&space, &everything).await.unwrap();
+    let left = unit.model.store().count(&space, &everything).await.unwrap();
     assert_eq!(left, 0);
 }

@@ -2,15 +2,14 @@
 
 use serde_json::json;
 
-use super::{longest, told};
-use crate::auth::{cell_url, world};
-use crate::harness::{World, done, refused};
+use super::{after_level, longest_text};
+use crate::auth::{cell_url, unit_with_accounts};
+use crate::harness::{TestUnit, refused, success};
 
 #[tokio::test]
-async fn what_nobody_listens_to_leaves_no_trace() {
-    let world = World::new().await;
-    world
-        .rule("other", json!({"Action": "log", "EventType": "other"}))
+async fn event_without_matching_rule_leaves_no_records() {
+    let unit = TestUnit::new().await;
+    unit.create_rule("other", json!({"Action": "log", "EventType": "other"}))
         .await;
     for body in [
         r#"{"Type":"a","Object":"b","Info":"c"}"#,
@@ -18,85 +17,89 @@ async fn what_nobody_listens_to_leaves_no_trace() {
         r#"{}"#,
         r#"{"Level":"INFO","More":[1,{"a":2}]}"#,
     ] {
-        let reply = world.post("c/__event", body).await;
+        let response = unit.post("c/__event", body).await;
         assert_eq!(
-            (reply.status.as_u16(), reply.text()),
+            (response.status.as_u16(), response.text()),
             (200, String::new()),
             "{body}"
         );
     }
-    assert!(world.keys(b"GHQ").await.is_empty());
+    assert!(unit.record_keys(b"GHQ").await.is_empty());
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_refused() {
-    let world = World::new().await;
-    world.rule("all", json!({"Action": "log"})).await;
+async fn invalid_events_are_refused() {
+    let unit = TestUnit::new().await;
+    unit.create_rule("all", json!({"Action": "log"})).await;
     let long = |text: String| json!({"Info": text}).to_string();
     let pairs = "😀".repeat(25_600);
     for (body, outcome) in [
         (r#"{"Type":1}"#.to_owned(), refused(400, "EV-0004")),
         (r#"{"Object":true}"#.to_owned(), refused(400, "EV-0004")),
         (r#"{"Info":{}}"#.to_owned(), refused(400, "EV-0004")),
-        (long(longest() + "x"), refused(400, "EV-0004")),
+        (long(longest_text() + "x"), refused(400, "EV-0004")),
         (long(format!("{pairs}x")), refused(400, "EV-0004")),
         ("{".to_owned(), refused(400, "CM-0004")),
         ("[]".to_owned(), refused(400, "CM-0004")),
         (String::new(), refused(400, "CM-0004")),
         (long("x".repeat(2 << 20)), refused(413, "MC-0001")),
     ] {
-        let reply = world.post("c/__event", &body).await;
+        let response = unit.post("c/__event", &body).await;
         let begin = body.get(..30).unwrap_or(&body);
-        assert_eq!(reply.outcome(), outcome, "{begin}");
+        assert_eq!(response.outcome(), outcome, "{begin}");
     }
-    assert!(world.lines("c").await.is_empty());
-    for body in [long(longest()), long(pairs)] {
-        assert_eq!(world.post("c/__event", &body).await.outcome(), done(200));
+    assert!(unit.log_lines("c").await.is_empty());
+    for body in [long(longest_text()), long(pairs)] {
+        assert_eq!(unit.post("c/__event", &body).await.outcome(), success(200));
     }
-    assert_eq!(world.lines("c").await.len(), 2);
+    assert_eq!(unit.log_lines("c").await.len(), 2);
 }
 
 #[tokio::test]
-async fn only_posts_are_events() {
-    let world = World::new().await;
+async fn event_endpoint_allows_post_and_options_only() {
+    let unit = TestUnit::new().await;
     for (method, outcome) in [
         ("GET", refused(405, "MC-0001")),
         ("PUT", refused(405, "MC-0001")),
         ("DELETE", refused(405, "MC-0001")),
         ("PROPFIND", refused(501, "MC-0001")),
         ("PROPPATCH", refused(501, "MC-0001")),
-        ("OPTIONS", done(200)),
+        ("OPTIONS", success(200)),
     ] {
-        assert_eq!(world.code(method, "c/__event").await, outcome, "{method}");
+        assert_eq!(
+            unit.admin_outcome(method, "c/__event").await,
+            outcome,
+            "{method}"
+        );
     }
     assert_eq!(
-        world.code("POST", "c/__event/x").await,
+        unit.admin_outcome("POST", "c/__event/x").await,
         refused(404, "MC-0001")
     );
 }
 
 #[tokio::test]
-async fn the_log_tells_who_caused_it_and_by_which_request() {
-    let world = world(|_| {}).await;
-    world.rule("all", json!({"Action": "log"})).await;
-    world.grant_cell(&["p:event"]).await;
+async fn event_log_names_subject_schema_and_request_key() {
+    let unit = unit_with_accounts(|_| {}).await;
+    unit.create_rule("all", json!({"Action": "log"})).await;
+    unit.grant_cell(&["p:event"]).await;
     let event = r#"{"Type":"t","Object":"personium-localcell:/b/f","Info":"i \"q\""}"#;
     let rest = format!(r#""t","{}b/f","i ""q""""#, cell_url("c"));
 
-    let master = world
-        .ask("POST", "c/__event")
-        .with("x-personium-requestkey", "key-1_");
-    assert_eq!(master.text(event).send().await.status, 200);
-    let resident = world.access("c").await;
-    world.post_as(&resident, "c/__event", event).await;
-    let app = world.signed(|token| token.schema = Some(cell_url("appcell")));
-    let visitor = world.delivering();
+    let master = unit
+        .admin_request("POST", "c/__event")
+        .header("x-personium-requestkey", "key-1_");
+    assert_eq!(master.body(event).send().await.status, 200);
+    let resident = unit.access_token("c").await;
+    unit.post_as(&resident, "c/__event", event).await;
+    let app = unit.assertion(|token| token.schema = Some(cell_url("appcell")));
+    let visitor = unit.delivery_token();
     for token in [&app, &visitor] {
-        world.post_as(token, "c/__event", event).await;
+        unit.post_as(token, "c/__event", event).await;
     }
-    let lines = world.lines("c").await;
+    let lines = unit.log_lines("c").await;
     assert_eq!(
-        told(&lines[0]),
+        after_level(&lines[0]),
         format!(r#""key-1_","true",null,null,{rest}"#)
     );
     let ends = |line: &str, middle: &str| {
@@ -111,23 +114,23 @@ async fn the_log_tells_who_caused_it_and_by_which_request() {
 }
 
 #[tokio::test]
-async fn chains_of_events_end() {
-    let world = World::new().await;
-    world.rule("all", json!({"Action": "log"})).await;
+async fn event_over_the_hop_limit_is_not_processed() {
+    let unit = TestUnit::new().await;
+    unit.create_rule("all", json!({"Action": "log"})).await;
     for (chain, logged) in [("2", true), ("3", false), ("x", false), ("-5", true)] {
-        let before = world.lines("c").await.len();
-        let ask = world
-            .ask("POST", "c/__event")
-            .with("x-personium-rulechain", chain);
-        assert_eq!(ask.text("{}").send().await.outcome(), done(200));
+        let before = unit.log_lines("c").await.len();
+        let request = unit
+            .admin_request("POST", "c/__event")
+            .header("x-personium-rulechain", chain);
+        assert_eq!(request.body("{}").send().await.outcome(), success(200));
         assert_eq!(
-            world.lines("c").await.len() - before,
+            unit.log_lines("c").await.len() - before,
             usize::from(logged),
             "{chain}"
         );
     }
-    let silent = World::with(|settings| settings.events.hops_max = 0).await;
-    silent.rule("all", json!({"Action": "log"})).await;
-    assert_eq!(silent.tell(json!({})).await.status, 200);
-    assert!(silent.lines("c").await.is_empty());
+    let silent = TestUnit::with_settings(|settings| settings.events.hops_max = 0).await;
+    silent.create_rule("all", json!({"Action": "log"})).await;
+    assert_eq!(silent.post_event(json!({})).await.status, 200);
+    assert!(silent.log_lines("c").await.is_empty());
 }

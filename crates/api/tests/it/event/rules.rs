@@ -1,24 +1,23 @@
-//! `__rule`, and what becomes of rules.
+//! The list of active rules, `__rule`, and the lifetime of rules.
 
 use serde_json::json;
 
-use crate::harness::{World, done, refused};
+use crate::harness::{TestUnit, refused, success};
 
 #[tokio::test]
-async fn rules_in_force_are_shown_with_their_hits() {
-    let world = World::new().await;
-    world
-        .rule("b", json!({"Action": "log", "EventType": "t"}))
+async fn rule_list_shows_rules_in_force_with_hit_counts() {
+    let unit = TestUnit::new().await;
+    unit.create_rule("b", json!({"Action": "log", "EventType": "t"}))
         .await;
     let bound = json!({
         "_Box.Name": "app", "Action": "exec", "TargetUrl": "personium-localbox:/s/x",
         "EventObject": "personium-localbox:/f", "EventType": "never",
     });
-    world.rule("a", bound).await;
+    unit.create_rule("a", bound).await;
     for _ in 0..3 {
-        world.tell(json!({"Type": "t"})).await;
+        unit.post_event(json!({"Type": "t"})).await;
     }
-    let shown = world.ask("GET", "c/__rule").send().await.json();
+    let shown = unit.admin_request("GET", "c/__rule").send().await.json();
     let id = &shown["boxes"][0]["id"];
     assert!(id.as_str().is_some_and(|id| !id.is_empty()));
     let expected = json!({
@@ -38,52 +37,54 @@ async fn rules_in_force_are_shown_with_their_hits() {
     });
     assert_eq!(shown, expected);
     assert_eq!(
-        world.code("POST", "c/__rule").await,
+        unit.admin_outcome("POST", "c/__rule").await,
         refused(405, "MC-0001")
     );
 }
 
 #[tokio::test]
-async fn a_rule_counts_from_its_creation_to_its_removal() {
-    let world = World::new().await;
+async fn rule_hit_count_starts_at_creation_and_ends_with_removal() {
+    let unit = TestUnit::new().await;
     let key = "c/__ctl/Rule(Name='r',_Box.Name=null)";
     for _ in 0..2 {
-        world.rule("r", json!({"Action": "log"})).await;
-        world.tell(json!({})).await;
-        let shown = world.ask("GET", "c/__rule").send().await.json();
+        unit.create_rule("r", json!({"Action": "log"})).await;
+        unit.post_event(json!({})).await;
+        let shown = unit.admin_request("GET", "c/__rule").send().await.json();
         assert_eq!(shown["rules"][0]["HitCount"], 1, "{shown}");
-        assert_eq!(world.code("DELETE", key).await, done(204));
-        assert!(world.keys(b"H").await.is_empty());
+        assert_eq!(unit.admin_outcome("DELETE", key).await, success(204));
+        assert!(unit.record_keys(b"H").await.is_empty());
     }
-    let lines = world.lines("c").await.len();
-    world.tell(json!({})).await;
-    assert_eq!(world.lines("c").await.len(), lines);
+    let lines = unit.log_lines("c").await.len();
+    unit.post_event(json!({})).await;
+    assert_eq!(unit.log_lines("c").await.len(), lines);
 }
 
 #[tokio::test]
-async fn a_rule_hears_of_its_box_under_any_name() {
-    let world = World::new().await;
+async fn box_bound_rule_follows_a_renamed_box() {
+    let unit = TestUnit::new().await;
     let bound = json!({"_Box.Name": "b", "Action": "log", "EventObject": "personium-localbox:/f"});
-    world.rule("r", bound).await;
+    unit.create_rule("r", bound).await;
     let event = |name: &str| json!({"Object": format!("personium-localcell:/{name}/f")});
-    world.tell(event("b")).await;
-    assert_eq!(world.lines("c").await.len(), 1);
-    let rename = world.ask("PUT", "c/__ctl/Box('b')").with("if-match", "*");
+    unit.post_event(event("b")).await;
+    assert_eq!(unit.log_lines("c").await.len(), 1);
+    let rename = unit
+        .admin_request("PUT", "c/__ctl/Box('b')")
+        .header("if-match", "*");
     assert_eq!(
-        rename.text(r#"{"Name":"new"}"#).send().await.outcome(),
-        done(204)
+        rename.body(r#"{"Name":"new"}"#).send().await.outcome(),
+        success(204)
     );
-    world.tell(event("b")).await;
-    assert_eq!(world.lines("c").await.len(), 1, "the old name");
-    world.tell(event("new")).await;
-    assert_eq!(world.lines("c").await.len(), 2);
-    let remove = world
-        .ask("DELETE", "c/new")
-        .with("x-personium-recursive", "true");
-    assert_eq!(remove.send().await.outcome(), done(204));
-    world.tell(event("new")).await;
+    unit.post_event(event("b")).await;
+    assert_eq!(unit.log_lines("c").await.len(), 1, "the old name");
+    unit.post_event(event("new")).await;
+    assert_eq!(unit.log_lines("c").await.len(), 2);
+    let remove = unit
+        .admin_request("DELETE", "c/new")
+        .header("x-personium-recursive", "true");
+    assert_eq!(remove.send().await.outcome(), success(204));
+    unit.post_event(event("new")).await;
     assert_eq!(
-        world.lines("c").await.len(),
+        unit.log_lines("c").await.len(),
         2,
         "the rule went with its box"
     );

@@ -1,31 +1,31 @@
-//! Archives that cannot be installed, or not to their end.
+//! Invalid archives, and installations that fail.
 
 use serde_json::json;
 
 use super::{APP, Archive, EMPTY, manifest};
-use crate::harness::{World, done, refused};
+use crate::harness::{TestUnit, refused, success};
 
-fn tree(inside: &str) -> String {
+fn root_props(inside: &str) -> String {
     EMPTY.replace("</multistatus>", &format!("{inside}</multistatus>"))
 }
 
-fn described(path: &str, kind: &str) -> String {
+fn prop_response(path: &str, kind: &str) -> String {
     format!(
         "<response><href>personium-localbox:/{path}</href><propstat><prop><resourcetype>{kind}</resourcetype>\
          </prop></propstat></response>"
     )
 }
 
-fn odata(path: &str) -> String {
-    described(
+fn odata_collection(path: &str) -> String {
+    prop_response(
         path,
         "<collection/><p:odata xmlns:p='urn:x-personium:xmlns'/>",
     )
 }
 
 #[tokio::test]
-async fn what_is_no_archive_makes_no_box() {
-    let world = World::with(|settings| {
+async fn invalid_archives_are_refused_without_creating_a_box() {
+    let unit = TestUnit::with_settings(|settings| {
         settings.bar.file_megabytes = 1;
         settings.bar.entry_megabytes = 1;
     })
@@ -77,15 +77,23 @@ async fn what_is_no_archive_makes_no_box() {
             "OD-0050",
         ),
     ] {
-        let reply = world.install("new", &archive).await;
-        assert_eq!(reply.outcome(), refused(400, code), "{}", reply.text());
-        assert_eq!(world.code("GET", "c/new").await, refused(404, "DV-0002"));
+        let response = unit.install("new", &archive).await;
+        assert_eq!(
+            response.outcome(),
+            refused(400, code),
+            "{}",
+            response.text()
+        );
+        assert_eq!(
+            unit.admin_outcome("GET", "c/new").await,
+            refused(404, "DV-0002")
+        );
     }
     let send = |content_type: &str, bytes: Vec<u8>| {
-        let ask = world
-            .ask("MKCOL", "c/new")
-            .with("content-type", content_type);
-        ask.bytes(bytes.into()).send()
+        let request = unit
+            .admin_request("MKCOL", "c/new")
+            .header("content-type", content_type);
+        request.body_bytes(bytes.into()).send()
     };
     for (content_type, bytes, code) in [
         ("application/zip", Vec::new(), "BI-0007"),
@@ -99,15 +107,15 @@ async fn what_is_no_archive_makes_no_box() {
         );
     }
     assert_eq!(
-        world.install("__", &full()).await.outcome(),
+        unit.install("__", &full()).await.outcome(),
         refused(405, "MC-0001")
     );
     assert_eq!(
-        world.install("b", &full()).await.outcome(),
+        unit.install("b", &full()).await.outcome(),
         refused(405, "BI-0001")
     );
     assert_eq!(
-        world.install("no:name", &full()).await.outcome(),
+        unit.install("no:name", &full()).await.outcome(),
         refused(400, "OD-0006")
     );
     let used = full().with(
@@ -115,18 +123,22 @@ async fn what_is_no_archive_makes_no_box() {
         &manifest("2").replace(APP, "http://unit.example/appcell/"),
     );
     assert_eq!(
-        world.install("new", &used).await.outcome(),
+        unit.install("new", &used).await.outcome(),
         refused(400, "BI-0004")
     );
     assert_eq!(
-        world.ask("PUT", "c/new").text("x").send().await.outcome(),
+        unit.admin_request("PUT", "c/new")
+            .body("x")
+            .send()
+            .await
+            .outcome(),
         refused(404, "DV-0002")
     );
 }
 
 #[tokio::test]
-async fn an_installation_that_fails_says_where_and_why() {
-    let world = World::new().await;
+async fn failed_installation_reports_the_entry_and_the_code() {
+    let unit = TestUnit::new().await;
     let props = "00_meta/90_rootprops.xml";
     let edmx = |inside: &str| {
         format!(
@@ -135,7 +147,7 @@ async fn an_installation_that_fails_says_where_and_why() {
              </edmx:DataServices></edmx:Edmx>"
         )
     };
-    let with_odata = || Archive::new().with(props, &tree(&odata("o")));
+    let with_odata = || Archive::new().with(props, &root_props(&odata_collection("o")));
     let metadata = "90_contents/o/00_$metadata.xml";
     let typed = || with_odata().with(metadata, &edmx("<EntityType Name='E'/>"));
     for (archive, entry, reason) in [
@@ -155,11 +167,11 @@ async fn an_installation_that_fails_says_where_and_why() {
             "PR400-OD-0006",
         ),
         (Archive::new().with(props, "<x/>"), props, "PL-BI-2002"),
-        (Archive::new().with(props, &tree(&described("a/b", ""))), props, "PL-BI-2012"),
+        (Archive::new().with(props, &root_props(&prop_response("a/b", ""))), props, "PL-BI-2012"),
         (Archive::new().with("90_contents/f", "x"), "90_contents/f", "PL-BI-2006"),
         (
             Archive::new()
-                .with(props, &tree("<response><href>personium-localbox:/f</href><propstat><prop><resourcetype/>\
+                .with(props, &root_props("<response><href>personium-localbox:/f</href><propstat><prop><resourcetype/>\
                     <getcontenttype>none</getcontenttype></prop></propstat></response>"))
                 .with("90_contents/f", "x"),
             "90_contents/f",
@@ -189,48 +201,52 @@ async fn an_installation_that_fails_says_where_and_why() {
             "PR400-OD-0008",
         ),
     ] {
-        assert_eq!(world.install("new", &archive).await.outcome(), done(202), "{entry}");
-        let shown = world.installed("new").await;
+        assert_eq!(unit.install("new", &archive).await.outcome(), success(202), "{entry}");
+        let shown = unit.wait_for_installation("new").await;
         assert_eq!(shown["status"], "installation failed", "{entry}: {shown}");
         assert_eq!(shown["message"]["code"], "PL-BI-1004", "{shown}");
         let text = shown["message"]["message"]["value"].as_str().unwrap();
         assert!(text.starts_with(entry) && text.contains(reason), "{entry} {reason}: {text}");
         assert!(shown["started_at"].is_string() && shown["installed_at"].is_null(), "{shown}");
-        let remove = world.ask("DELETE", "c/new").with("x-personium-recursive", "true");
-        assert_eq!(remove.send().await.outcome(), done(204));
+        let remove = unit.admin_request("DELETE", "c/new").header("x-personium-recursive", "true");
+        assert_eq!(remove.send().await.outcome(), success(204));
     }
-    // What was made until then stays: the entity type, but none of the entities of a list with a fault.
+    // Objects created before the failure stay: the entity type, but no entity of the failed batch.
     let archive = typed()
         .with("90_contents/o/90_data/E/1.json", r#"{"__id":"a"}"#)
         .with("90_contents/o/90_data/E/2.json", r#"{"__id":"a"}"#);
-    world.install("new", &archive).await;
-    assert_eq!(world.installed("new").await["progress"], json!("100%"));
+    unit.install("new", &archive).await;
     assert_eq!(
-        world.code("GET", "c/new/o/$metadata/EntityType('E')").await,
-        done(200)
+        unit.wait_for_installation("new").await["progress"],
+        json!("100%")
     );
     assert_eq!(
-        world.code("GET", "c/new/o/E('a')").await,
+        unit.admin_outcome("GET", "c/new/o/$metadata/EntityType('E')")
+            .await,
+        success(200)
+    );
+    assert_eq!(
+        unit.admin_outcome("GET", "c/new/o/E('a')").await,
         refused(404, "OD-0002")
     );
 }
 
 #[tokio::test]
-async fn a_box_that_is_made_anew_does_not_inherit_a_failure() {
-    let world = World::new().await;
+async fn recreated_box_does_not_inherit_a_failed_installation() {
+    let unit = TestUnit::new().await;
     let bad = Archive::new().with("90_contents/f", "x");
-    world.install("new", &bad).await;
+    unit.install("new", &bad).await;
     assert_eq!(
-        world.installed("new").await["status"],
+        unit.wait_for_installation("new").await["status"],
         "installation failed"
     );
-    let remove = world
-        .ask("DELETE", "c/__ctl/Box('new')")
-        .with("if-match", "*");
-    assert_eq!(remove.send().await.outcome(), done(204));
-    let records = world.unit.cell_records(&world.cell().await);
+    let remove = unit
+        .admin_request("DELETE", "c/__ctl/Box('new')")
+        .header("if-match", "*");
+    assert_eq!(remove.send().await.outcome(), success(204));
+    let records = unit.model.cell_records(&unit.cell_id().await);
     let left = personium_model::keys::singles("install/");
     assert!(records.is_empty(&left).await.unwrap());
-    world.make("c/__ctl/Box", r#"{"Name":"new"}"#).await;
-    assert_eq!(world.installed("new").await["status"], "ready");
+    unit.create("c/__ctl/Box", r#"{"Name":"new"}"#).await;
+    assert_eq!(unit.wait_for_installation("new").await["status"], "ready");
 }

@@ -1,77 +1,88 @@
-//! `__message/port` and `__message/received`: who may deliver what, and who may mark it.
+//! Delivery and marking of messages: `__message/port` and `__message/received`.
 
 use serde_json::json;
 
-use super::{ID, letter, request};
-use crate::auth::{cell_url, world};
-use crate::harness::{done, refused};
+use super::{ID, message_body, request_message};
+use crate::auth::{cell_url, unit_with_accounts};
+use crate::harness::{refused, success};
 
 const PORT: &str = "c/__message/port";
 
 #[tokio::test]
-async fn only_a_cell_itself_delivers() {
-    let world = world(|_| {}).await;
-    world.grant_cell(&["p:root"]).await;
-    let body = letter(json!({}));
-    let anonymous = world.anybody("POST", PORT).text(&body).send().await;
+async fn message_delivery_needs_a_token_of_the_sending_cell() {
+    let unit = unit_with_accounts(|_| {}).await;
+    unit.grant_cell(&["p:root"]).await;
+    let body = message_body(json!({}));
+    let anonymous = unit.request("POST", PORT).body(&body).send().await;
     assert_eq!(anonymous.outcome(), refused(401, "AU-0001"));
     for (token, outcome) in [
         ("master".to_owned(), refused(403, "AU-0002")),
-        (world.access("c").await, refused(403, "AU-0002")),
-        (world.trans("d", "c").await, refused(403, "AU-0002")),
+        (unit.access_token("c").await, refused(403, "AU-0002")),
+        (
+            unit.trans_cell_token("d", "c").await,
+            refused(403, "AU-0002"),
+        ),
         ("nonsense".to_owned(), refused(401, "AU-0006")),
         (
-            world.signed(|t| t.subject = cell_url("appcell")),
+            unit.assertion(|t| t.subject = cell_url("appcell")),
             refused(403, "AU-0002"),
         ),
         (
-            world.signed(|t| {
+            unit.assertion(|t| {
                 t.subject.clone_from(&t.issuer);
                 t.target = cell_url("appcell");
             }),
             refused(401, "AU-0006"),
         ),
     ] {
-        let reply = world.post_as(&token, PORT, &body).await;
-        assert_eq!(reply.outcome(), outcome);
+        let response = unit.post_as(&token, PORT, &body).await;
+        assert_eq!(response.outcome(), outcome);
     }
-    assert!(world.entities("c/__ctl/ReceivedMessage").await.is_empty());
-    let reply = world.post_as(&world.delivering(), PORT, &body).await;
-    assert_eq!(reply.outcome(), done(201));
+    assert!(
+        unit.list_entities("c/__ctl/ReceivedMessage")
+            .await
+            .is_empty()
+    );
+    let response = unit.post_as(&unit.delivery_token(), PORT, &body).await;
+    assert_eq!(response.outcome(), success(201));
     let location = format!("{}__ctl/ReceivedMessage('{ID}')", cell_url("c"));
-    assert_eq!(reply.header("location"), Some(location.as_str()));
-    assert!(reply.header("etag").unwrap().starts_with("W/\"1-"));
-    let stored = &world.entities("c/__ctl/ReceivedMessage").await[0];
+    assert_eq!(response.header("location"), Some(location.as_str()));
+    assert!(response.header("etag").unwrap().starts_with("W/\"1-"));
+    let stored = &unit.list_entities("c/__ctl/ReceivedMessage").await[0];
     assert_eq!(stored["From"], cell_url("d"));
     assert_eq!(stored["Status"], "unread");
 }
 
 #[tokio::test]
-async fn a_cell_cannot_speak_for_another() {
-    let world = world(|_| {}).await;
-    let body = letter(json!({"From": cell_url("appcell")}));
-    let reply = world.post_as(&world.delivering(), PORT, &body).await;
-    assert_eq!(reply.outcome(), refused(400, "OD-0006"));
-    assert!(reply.text().contains("[From]"), "{}", reply.text());
-    let body = letter(json!({"From": "personium-localunit:d:/"}));
-    let reply = world.post_as(&world.delivering(), PORT, &body).await;
-    assert_eq!(reply.outcome(), done(201));
+async fn message_from_another_cell_than_the_token_is_refused() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let body = message_body(json!({"From": cell_url("appcell")}));
+    let response = unit.post_as(&unit.delivery_token(), PORT, &body).await;
+    assert_eq!(response.outcome(), refused(400, "OD-0006"));
+    assert!(response.text().contains("[From]"), "{}", response.text());
+    let body = message_body(json!({"From": "personium-localunit:d:/"}));
+    let response = unit.post_as(&unit.delivery_token(), PORT, &body).await;
+    assert_eq!(response.outcome(), success(201));
 }
 
 #[tokio::test]
-async fn a_message_is_received_once() {
-    let world = world(|_| {}).await;
-    world.deliver(&letter(json!({}))).await;
-    let again = world
-        .post_as(&world.delivering(), PORT, &letter(json!({"Title": "u"})))
+async fn message_with_a_known_id_is_refused() {
+    let unit = unit_with_accounts(|_| {}).await;
+    unit.deliver(&message_body(json!({}))).await;
+    let again = unit
+        .post_as(
+            &unit.delivery_token(),
+            PORT,
+            &message_body(json!({"Title": "u"})),
+        )
         .await;
     assert_eq!(again.outcome(), refused(409, "OD-0003"));
-    assert_eq!(world.entities("c/__ctl/ReceivedMessage").await.len(), 1);
+    assert_eq!(unit.list_entities("c/__ctl/ReceivedMessage").await.len(), 1);
 }
 
 #[tokio::test]
-async fn faulty_letters_are_refused() {
-    let world = world(|_| {}).await;
+async fn invalid_messages_are_refused() {
+    let unit = unit_with_accounts(|_| {}).await;
     let add = json!({"RequestType": "relation.add", "Name": "r", "TargetUrl": cell_url("d")});
     for (members, outcome) in [
         (json!({"__id": null}), refused(400, "OD-0009")),
@@ -99,10 +110,10 @@ async fn faulty_letters_are_refused() {
         ),
         (json!({"Body": "b".repeat(65_537)}), refused(400, "OD-0006")),
     ] {
-        let reply = world
-            .post_as(&world.delivering(), PORT, &letter(members.clone()))
+        let response = unit
+            .post_as(&unit.delivery_token(), PORT, &message_body(members.clone()))
             .await;
-        assert_eq!(reply.outcome(), outcome, "{members}");
+        assert_eq!(response.outcome(), outcome, "{members}");
     }
     for objects in [
         json!([]),
@@ -111,50 +122,59 @@ async fn faulty_letters_are_refused() {
         json!([{"RequestType": "rule.add", "Name": "r"}]),
         json!([add.clone(), {"RequestType": "role.add", "Name": "r"}]),
     ] {
-        let reply = world
-            .post_as(&world.delivering(), PORT, &request(objects.clone()))
+        let response = unit
+            .post_as(
+                &unit.delivery_token(),
+                PORT,
+                &request_message(objects.clone()),
+            )
             .await;
-        assert_eq!(reply.outcome(), refused(400, "OD-0006"), "{objects}");
+        assert_eq!(response.outcome(), refused(400, "OD-0006"), "{objects}");
     }
-    assert!(world.entities("c/__ctl/ReceivedMessage").await.is_empty());
-    let body = letter(json!({"Body": "b".repeat(65_536), "MulticastTo": cell_url("appcell")}));
-    world.deliver(&body).await;
+    assert!(
+        unit.list_entities("c/__ctl/ReceivedMessage")
+            .await
+            .is_empty()
+    );
+    let body =
+        message_body(json!({"Body": "b".repeat(65_536), "MulticastTo": cell_url("appcell")}));
+    unit.deliver(&body).await;
 }
 
 #[tokio::test]
-async fn a_message_of_an_application_belongs_to_its_box() {
-    let world = world(|_| {}).await;
-    let body = letter(json!({"Schema": "personium-localunit:appcell:/"}));
-    world.deliver(&body).await;
-    let stored = &world.entities("c/__ctl/ReceivedMessage").await[0];
+async fn message_with_a_schema_belongs_to_the_box_of_the_app() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let body = message_body(json!({"Schema": "personium-localunit:appcell:/"}));
+    unit.deliver(&body).await;
+    let stored = &unit.list_entities("c/__ctl/ReceivedMessage").await[0];
     assert_eq!(stored["_Box.Name"], "app");
 }
 
 #[tokio::test]
-async fn marking_needs_the_privilege_of_messages() {
-    let world = world(|_| {}).await;
-    world.deliver(&letter(json!({}))).await;
-    let token = world.access("c").await;
+async fn marking_a_message_needs_the_message_privilege() {
+    let unit = unit_with_accounts(|_| {}).await;
+    unit.deliver(&message_body(json!({}))).await;
+    let token = unit.access_token("c").await;
     let path = format!("c/__message/received/{ID}");
     let body = r#"{"Command":"read"}"#;
     for privilege in ["p:message-read", "p:social", "p:rule", "D:write"] {
-        world.grant_cell(&[privilege]).await;
-        let reply = world.post_as(&token, &path, body).await;
-        assert_eq!(reply.outcome(), refused(403, "AU-0002"), "{privilege}");
+        unit.grant_cell(&[privilege]).await;
+        let response = unit.post_as(&token, &path, body).await;
+        assert_eq!(response.outcome(), refused(403, "AU-0002"), "{privilege}");
     }
-    world.grant_cell(&["p:message"]).await;
-    let nobody = world.anybody("POST", &path).text(body).send().await;
+    unit.grant_cell(&["p:message"]).await;
+    let nobody = unit.request("POST", &path).body(body).send().await;
     assert_eq!(nobody.outcome(), refused(403, "AU-0007"));
-    let reply = world.post_as(&token, &path, body).await;
-    assert_eq!(reply.outcome(), done(204));
-    assert!(reply.header("etag").unwrap().starts_with("W/\"2-"));
+    let response = unit.post_as(&token, &path, body).await;
+    assert_eq!(response.outcome(), success(204));
+    assert!(response.header("etag").unwrap().starts_with("W/\"2-"));
 }
 
 #[tokio::test]
-async fn lists_need_the_privilege_to_read_messages_and_cannot_be_written() {
-    let world = world(|_| {}).await;
-    world.deliver(&letter(json!({}))).await;
-    let token = world.access("c").await;
+async fn message_lists_need_message_read_and_are_read_only() {
+    let unit = unit_with_accounts(|_| {}).await;
+    unit.deliver(&message_body(json!({}))).await;
+    let token = unit.access_token("c").await;
     let one = format!("c/__ctl/ReceivedMessage('{ID}')");
     let paths = [
         "c/__ctl/SentMessage",
@@ -162,35 +182,44 @@ async fn lists_need_the_privilege_to_read_messages_and_cannot_be_written() {
         one.as_str(),
     ];
     for path in paths {
-        world.grant_cell(&["p:message-read"]).await;
-        assert_eq!(world.with_token("GET", path, &token).await, done(200));
-        world.grant_cell(&["p:social", "p:rule"]).await;
+        unit.grant_cell(&["p:message-read"]).await;
+        assert_eq!(
+            unit.outcome_with_token("GET", path, &token).await,
+            success(200)
+        );
+        unit.grant_cell(&["p:social", "p:rule"]).await;
         let lacking = refused(403, "AU-0002");
-        assert_eq!(world.with_token("GET", path, &token).await, lacking);
+        assert_eq!(unit.outcome_with_token("GET", path, &token).await, lacking);
         for method in ["POST", "PUT", "MERGE"] {
-            let outcome = world.code(method, path).await;
+            let outcome = unit.admin_outcome(method, path).await;
             assert_eq!(outcome, refused(405, "MC-0001"), "{method} {path}");
         }
     }
-    world.grant_cell(&["p:message-read"]).await;
+    unit.grant_cell(&["p:message-read"]).await;
     let lacking = refused(403, "AU-0002");
-    assert_eq!(world.with_token("DELETE", &one, &token).await, lacking);
-    world.grant_cell(&["p:message"]).await;
-    assert_eq!(world.with_token("DELETE", &one, &token).await, done(204));
+    assert_eq!(
+        unit.outcome_with_token("DELETE", &one, &token).await,
+        lacking
+    );
+    unit.grant_cell(&["p:message"]).await;
+    assert_eq!(
+        unit.outcome_with_token("DELETE", &one, &token).await,
+        success(204)
+    );
 }
 
 #[tokio::test]
-async fn commands_fit_the_kind_of_message() {
-    let world = world(|_| {}).await;
-    assert_eq!(world.command("read").await, refused(404, "OD-0002"));
-    world.deliver(&letter(json!({}))).await;
+async fn message_command_must_fit_the_message_type() {
+    let unit = unit_with_accounts(|_| {}).await;
+    assert_eq!(unit.command("read").await, refused(404, "OD-0002"));
+    unit.deliver(&message_body(json!({}))).await;
     for command in ["approved", "rejected", "none", "", "Read"] {
-        let outcome = world.command(command).await;
+        let outcome = unit.command(command).await;
         assert_eq!(outcome, refused(400, "OD-0006"), "{command}");
     }
     for command in ["read", "unread", "unread", "read"] {
-        assert_eq!(world.command(command).await, done(204));
-        let stored = &world.entities("c/__ctl/ReceivedMessage").await[0];
+        assert_eq!(unit.command(command).await, success(204));
+        let stored = &unit.list_entities("c/__ctl/ReceivedMessage").await[0];
         assert_eq!(stored["Status"], command);
     }
     let path = format!("c/__message/received/{ID}");
@@ -200,14 +229,17 @@ async fn commands_fit_the_kind_of_message() {
         ("{}", "OD-0006"),
         (r#"{"Command":1}"#, "OD-0006"),
     ] {
-        let reply = world.post(&path, body).await;
-        assert_eq!(reply.outcome(), refused(400, code), "{body}");
+        let response = unit.post(&path, body).await;
+        assert_eq!(response.outcome(), refused(400, code), "{body}");
     }
     for path in ["c/__message", "c/__message/received", "c/__message/send/x"] {
-        assert_eq!(world.code("POST", path).await, refused(404, "MC-0001"));
+        assert_eq!(
+            unit.admin_outcome("POST", path).await,
+            refused(404, "MC-0001")
+        );
     }
     assert_eq!(
-        world.code("GET", "c/__message/send").await,
+        unit.admin_outcome("GET", "c/__message/send").await,
         refused(405, "MC-0001")
     );
 }

@@ -1,4 +1,4 @@
-//! Who sends requests, and how those who must not are refused.
+//! Callers of requests, and the expected refusals.
 
 use std::sync::Arc;
 
@@ -10,25 +10,25 @@ use personium_types::{Need, Privilege, TargetLevel};
 use tokio::sync::OnceCell;
 
 use super::cases::{Case, Grant};
-use crate::auth::{PASSWORD, cell_url, text, world};
-use crate::harness::{Reply, UNIT, World, acl_body, done, refused};
+use crate::auth::{PASSWORD, cell_url, text_member, unit_with_accounts};
+use crate::harness::{TestResponse, TestUnit, UNIT_URL, acl_body, refused, success};
 
-/// The unit user that the cell `owned` belongs to.
+/// The unit user that owns the cell `owned`.
 pub const OWNER: &str = "http://unit.example/d/#me";
 
-/// A unit with everything that cases are about.
+/// A unit with the resources that cases use.
 pub struct Fixture {
-    pub world: World,
+    pub unit: TestUnit,
     tokens: OnceCell<Tokens>,
 }
 
-/// Tokens of everybody, made once for a fixture.
+/// The tokens of all callers, created once for a fixture.
 struct Tokens {
     exact: String,
     exact_expired: String,
-    lacks: String,
+    others: String,
     stranger: String,
-    must_change: String,
+    password_change: String,
     refresh: String,
     local: String,
     visitor: String,
@@ -39,20 +39,20 @@ struct Tokens {
     unit_user_expired: String,
     other_unit_user: String,
     administrator: String,
-    no_unit_user: String,
-    everything: String,
+    not_a_unit_user: String,
+    every_privilege: String,
 }
 
-/// Somebody who sends requests.
+/// A caller: the credentials and the expected outcome.
 #[derive(Clone)]
 pub struct Caller {
     pub name: &'static str,
     pub headers: Vec<(&'static str, String)>,
-    /// What is answered.
+    /// The expected status and error code.
     pub outcome: (u16, String),
 }
 
-/// Who may send a case, and who must not.
+/// The allowed caller of a case, and those who must be refused.
 pub struct Callers {
     pub allowed: Caller,
     pub refused: Vec<Caller>,
@@ -75,7 +75,7 @@ fn basic(name: &str) -> String {
     format!("Basic {pair}")
 }
 
-/// The same token with its last but one character changed.
+/// Returns the token with its last but one character changed.
 fn altered(token: &str) -> String {
     let mut chars: Vec<char> = token.chars().collect();
     let at = chars.len() - 2;
@@ -85,76 +85,72 @@ fn altered(token: &str) -> String {
 
 impl Fixture {
     pub async fn new() -> Self {
-        Self::with(|_| {}).await
+        Self::with_settings(|_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let world = world(|settings| {
+    pub async fn with_settings(change: impl FnOnce(&mut Settings)) -> Self {
+        let unit = unit_with_accounts(|settings| {
             settings.auth.unit_user_issuers = vec!["personium-localunit:/d/".to_owned()];
             change(settings);
         })
         .await;
         for name in ["exact", "lacks"] {
-            world
-                .make("c/__ctl/Role", &format!("{{\"Name\":\"{name}\"}}"))
+            unit.create("c/__ctl/Role", &format!("{{\"Name\":\"{name}\"}}"))
                 .await;
-            world
-                .account("c", &format!("{{\"Name\":\"{name}\"}}"))
+            unit.create_account("c", &format!("{{\"Name\":\"{name}\"}}"))
                 .await;
-            world
-                .link(
-                    "c",
-                    &format!("Account('{name}')"),
-                    "_Role",
-                    &format!("Role('{name}')"),
-                )
-                .await;
-        }
-        world.account("c", r#"{"Name":"stranger"}"#).await;
-        world
-            .account("c", r#"{"Name":"late","Status":"passwordChangeRequired"}"#)
+            unit.link(
+                "c",
+                &format!("Account('{name}')"),
+                "_Role",
+                &format!("Role('{name}')"),
+            )
             .await;
-        super::control::make(&world).await;
-        super::in_boxes::make(&world).await;
-        super::unit_level::make(&world).await;
+        }
+        unit.create_account("c", r#"{"Name":"stranger"}"#).await;
+        unit.create_account("c", r#"{"Name":"late","Status":"passwordChangeRequired"}"#)
+            .await;
+        super::control_objects::make(&unit).await;
+        super::box_resources::make(&unit).await;
+        super::unit_level::make(&unit).await;
         Self {
-            world,
+            unit: unit,
             tokens: OnceCell::new(),
         }
     }
 
-    /// Sends a case as somebody.
-    pub async fn send(&self, case: &Case, caller: &Caller) -> Reply {
-        let mut ask = self.world.anybody(case.method, &case.path);
+    /// Sends a case as a caller.
+    pub async fn send(&self, case: &Case, caller: &Caller) -> TestResponse {
+        let mut request = self.unit.request(case.method, &case.path);
         for (name, value) in &case.headers {
-            ask = ask.with(name, value);
+            request = request.header(name, value);
         }
         for (name, value) in &caller.headers {
-            ask = ask.with(name, value);
+            request = request.header(name, value);
         }
-        ask.text(&case.body).send().await
+        request.body(&case.body).send().await
     }
 
-    /// What the master of the unit is answered.
-    pub async fn as_master(&self, case: &Case) -> (u16, String) {
+    /// Sends a case with the master token; returns status and error code.
+    pub async fn outcome_as_master(&self, case: &Case) -> (u16, String) {
         let master = caller("the master", bearer("master"), (0, String::new()));
         self.send(case, &master).await.outcome()
     }
 
-    /// Every record of the unit and of the cells that cases are about.
-    pub async fn everything(&self) -> Vec<(Space, Key, bytes::Bytes)> {
+    /// Returns every record of the unit and of the cells that cases use.
+    pub async fn all_records(&self) -> Vec<(Space, Key, bytes::Bytes)> {
         let range = KeyRange {
             start: Key::from_bytes(Vec::new()),
             end: None,
         };
         let mut spaces = vec![Space::Unit];
         for name in ["c", "owned"] {
-            let context = self.world.unit.find_cell(name).await.unwrap();
+            let context = self.unit.model.find_cell(name).await.unwrap();
             spaces.extend(context.map(|context| Space::Cell(context.cell().id)));
         }
         let mut out = Vec::new();
         for space in spaces {
-            let records = Arc::clone(&self.world.records);
+            let records = Arc::clone(&self.unit.records);
             let found = records
                 .scan(&space, &range, Direction::Up, Limit::records(1 << 20))
                 .await
@@ -168,21 +164,21 @@ impl Fixture {
         out
     }
 
-    /// That a 401 says how to authenticate, and nothing else does.
-    pub fn check_challenge(&self, reply: &Reply, case: &Case, caller: &Caller) {
-        let offers: Vec<&str> = reply
+    /// Checks that a 401, and only a 401, has challenges.
+    pub fn check_challenge(&self, response: &TestResponse, case: &Case, caller: &Caller) {
+        let offers: Vec<&str> = response
             .headers
             .get_all("www-authenticate")
             .iter()
             .map(|v| v.to_str().unwrap())
             .collect();
-        if reply.status != 401 {
+        if response.status != 401 {
             assert!(offers.is_empty(), "{case} by {}: {offers:?}", caller.name);
             return;
         }
         let cell = case.path.split('/').next().unwrap_or_default();
         let realm = match case.operation.level() {
-            TargetLevel::Unit => UNIT.to_owned(),
+            TargetLevel::Unit => UNIT_URL.to_owned(),
             TargetLevel::Cell | TargetLevel::Box => cell_url(cell),
         };
         let mut wanted = vec![format!("Bearer realm=\"{realm}\"")];
@@ -192,7 +188,7 @@ impl Fixture {
         assert_eq!(offers, wanted, "{case} by {}", caller.name);
     }
 
-    /// The access token of an account.
+    /// Logs in; returns the access token of an account.
     pub async fn login(&self, cell: &str, name: &str, more: &[(&str, &str)]) -> String {
         let mut fields = vec![
             ("grant_type", "password"),
@@ -200,18 +196,18 @@ impl Fixture {
             ("password", PASSWORD),
         ];
         fields.extend(more);
-        text(
-            &self.world.token(cell, &fields).await.json(),
+        text_member(
+            &self.unit.request_token(cell, &fields).await.json(),
             "access_token",
         )
     }
 
-    /// A token that was good a moment ago.
+    /// Returns a token that has just expired.
     async fn expired(&self, cell: &str, name: &str, more: &[(&str, &str)]) -> String {
         let token = self
             .login(cell, name, &[more, &[("expires_in", "1")]].concat())
             .await;
-        self.world.later(2_000);
+        self.unit.advance_clock(2_000);
         token
     }
 
@@ -220,36 +216,36 @@ impl Fixture {
     }
 
     async fn make_tokens(&self) -> Tokens {
-        let world = &self.world;
-        let visitor = world.trans("d", "c").await;
+        let unit = &self.unit;
+        let visitor = unit.trans_cell_token("d", "c").await;
         Tokens {
             exact: self.login("c", "exact", &[]).await,
             exact_expired: self.expired("c", "exact", &[]).await,
-            lacks: self.login("c", "lacks", &[]).await,
+            others: self.login("c", "lacks", &[]).await,
             stranger: self.login("c", "stranger", &[]).await,
-            must_change: must_change(world).await,
-            refresh: refresh(world).await,
-            local: world.access("d").await,
-            exchanged: exchanged(world, &visitor).await,
+            password_change: must_change(unit).await,
+            refresh: refresh(unit).await,
+            local: unit.access_token("d").await,
+            exchanged: exchanged(unit, &visitor).await,
             visitor,
-            visitor_elsewhere: world.trans("d", "appcell").await,
-            visitor_of_owned: world.trans("d", "owned").await,
-            unit_user: world.trans_to_unit("d").await,
-            unit_user_expired: self.expired("d", "me", &[("p_target", UNIT)]).await,
-            other_unit_user: world.signed(|t| {
-                UNIT.clone_into(&mut t.target);
+            visitor_elsewhere: unit.trans_cell_token("d", "appcell").await,
+            visitor_of_owned: unit.trans_cell_token("d", "owned").await,
+            unit_user: unit.trans_to_unit("d").await,
+            unit_user_expired: self.expired("d", "me", &[("p_target", UNIT_URL)]).await,
+            other_unit_user: unit.assertion(|t| {
+                UNIT_URL.clone_into(&mut t.target);
                 t.subject = cell_url("d") + "#other";
             }),
-            administrator: world.signed(|t| {
-                UNIT.clone_into(&mut t.target);
+            administrator: unit.assertion(|t| {
+                UNIT_URL.clone_into(&mut t.target);
                 t.roles = vec![RoleUrl::class(&cell_url("d"), "UnitAdmin").to_string()];
             }),
-            no_unit_user: world.trans_to_unit("appcell").await,
-            everything: self.login("owned", "all", &[]).await,
+            not_a_unit_user: unit.trans_to_unit("appcell").await,
+            every_privilege: self.login("owned", "all", &[]).await,
         }
     }
 
-    /// Grants the two roles what a case needs and everything else, respectively.
+    /// Grants the role `exact` the privilege that a case needs, and the role `lacks` every other privilege.
     async fn grant(&self, case: &Case, place: &str) {
         let needed = case.operation.privilege().unwrap();
         let of_cell = place == "c";
@@ -259,25 +255,25 @@ impl Fixture {
         });
         let exact: Vec<Privilege> = case.also.iter().copied().chain([needed]).collect();
         let aces = ace("exact", &exact) + &ace("lacks", &other.collect::<Vec<_>>());
-        self.world.set_acl(place, &aces).await;
+        self.unit.set_acl(place, &aces).await;
         let all = [Privilege::All];
         for place in case.also_on {
             let aces = ace("exact", &all) + &ace("lacks", &all);
-            self.world.set_acl(place, &aces).await;
+            self.unit.set_acl(place, &aces).await;
         }
     }
 
-    /// Takes back what was granted for a case.
-    pub async fn take_back(&self, case: &Case, grant: Grant<'_>) {
+    /// Revokes the privileges granted for a case.
+    pub async fn revoke(&self, case: &Case, grant: Grant<'_>) {
         if case.operation.privilege().is_some() {
             for place in case.also_on.iter().copied().chain([grant.place(case)]) {
-                self.world.set_acl(place, "").await;
+                self.unit.set_acl(place, "").await;
             }
         }
     }
 
-    /// Those who are answered in the same way, because nothing is needed.
-    pub async fn anybody(&self, case: &Case) -> Vec<Caller> {
+    /// Returns callers who all get the same response if no privilege is needed.
+    pub async fn all_callers(&self, case: &Case) -> Vec<Caller> {
         let outcome = (case.status, String::new());
         let tokens = self.tokens().await;
         let mut out = vec![Caller {
@@ -311,7 +307,7 @@ pub fn ace(role: &str, privileges: &[Privilege]) -> String {
 }
 
 impl Callers {
-    /// Who may and who must not send a case, once `place` grants what it says.
+    /// Grants the privilege of a case as `grant` says; returns its callers.
     pub async fn of(fixture: &Fixture, case: &Case, grant: Grant<'_>) -> Self {
         let tokens = fixture.tokens().await;
         let mut callers = match case.operation.need() {
@@ -340,7 +336,7 @@ impl Callers {
         let mut all = vec![anonymous()];
         for (name, authorization, outcome) in [
             ("a stranger", bearer(&tokens.stranger), lacking()),
-            ("who lacks it", bearer(&tokens.lacks), lacking()),
+            ("who lacks it", bearer(&tokens.others), lacking()),
             (
                 "a token of another cell",
                 bearer(&tokens.local),
@@ -385,7 +381,7 @@ impl Callers {
             ),
             (
                 "who must change the password",
-                bearer(&tokens.must_change),
+                bearer(&tokens.password_change),
                 late,
             ),
         ] {
@@ -393,7 +389,7 @@ impl Callers {
         }
         all.extend(password.map(|outcome| caller("a password", basic("exact"), outcome)));
         Self {
-            allowed: caller("who may", bearer(&tokens.exact), done(case.status)),
+            allowed: caller("who may", bearer(&tokens.exact), success(case.status)),
             refused: all,
         }
     }
@@ -406,7 +402,7 @@ impl Callers {
             ("a token of a cell", bearer(&tokens.local), unreadable()),
             (
                 "who comes from a cell without unit users",
-                bearer(&tokens.no_unit_user),
+                bearer(&tokens.not_a_unit_user),
                 no_unit_user(),
             ),
             (
@@ -438,7 +434,11 @@ impl Callers {
             ));
         }
         Self {
-            allowed: caller("a unit user", bearer(&tokens.unit_user), done(case.status)),
+            allowed: caller(
+                "a unit user",
+                bearer(&tokens.unit_user),
+                success(case.status),
+            ),
             refused: all,
         }
     }
@@ -457,7 +457,7 @@ impl Callers {
         callers.allowed = caller(
             "an administrator",
             bearer(&tokens.administrator),
-            done(case.status),
+            success(case.status),
         );
         callers
     }
@@ -468,7 +468,7 @@ impl Callers {
         for (name, authorization, outcome) in [
             (
                 "who has every privilege",
-                bearer(&tokens.everything),
+                bearer(&tokens.every_privilege),
                 no_unit_user(),
             ),
             (
@@ -501,7 +501,7 @@ impl Callers {
             all.push(caller(name, authorization, outcome));
         }
         Self {
-            allowed: caller("the owner", bearer(&tokens.unit_user), done(case.status)),
+            allowed: caller("the owner", bearer(&tokens.unit_user), success(case.status)),
             refused: all,
         }
     }
@@ -515,7 +515,7 @@ fn anonymous() -> Caller {
     }
 }
 
-/// An assertion with another role in it.
+/// Returns the assertion with another subject in it.
 fn altered_assertion(token: &str) -> String {
     let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let xml = String::from_utf8(engine.decode(token).unwrap()).unwrap();
@@ -524,45 +524,51 @@ fn altered_assertion(token: &str) -> String {
     engine.encode(changed)
 }
 
-async fn exchanged(world: &World, assertion: &str) -> String {
+async fn exchanged(unit: &TestUnit, assertion: &str) -> String {
     let grant = "urn:ietf:params:oauth:grant-type:saml2-bearer";
     let fields = [("grant_type", grant), ("assertion", assertion)];
-    text(&world.token("c", &fields).await.json(), "access_token")
+    text_member(
+        &unit.request_token("c", &fields).await.json(),
+        "access_token",
+    )
 }
 
-async fn refresh(world: &World) -> String {
+async fn refresh(unit: &TestUnit) -> String {
     let fields = [
         ("grant_type", "password"),
         ("username", "exact"),
         ("password", PASSWORD),
     ];
-    text(&world.token("c", &fields).await.json(), "refresh_token")
+    text_member(
+        &unit.request_token("c", &fields).await.json(),
+        "refresh_token",
+    )
 }
 
-async fn must_change(world: &World) -> String {
+async fn must_change(unit: &TestUnit) -> String {
     let fields = [
         ("grant_type", "password"),
         ("username", "late"),
         ("password", PASSWORD),
     ];
-    let reply = world.token("c", &fields).await;
-    assert_eq!(reply.status, 401);
-    text(&reply.json(), "access_token")
+    let response = unit.request_token("c", &fields).await;
+    assert_eq!(response.status, 401);
+    text_member(&response.json(), "access_token")
 }
 
-impl World {
+impl TestUnit {
     /// Links two control objects of a cell.
     pub async fn link(&self, cell: &str, from: &str, navigation: &str, to: &str) {
         let path = format!("{cell}/__ctl/{from}/$links/{navigation}");
         let body = format!("{{\"uri\":\"{}__ctl/{to}\"}}", cell_url(cell));
-        let reply = self.ask("POST", &path).text(&body).send().await;
-        assert_eq!(reply.status, 204, "{path} {to}: {}", reply.text());
+        let response = self.admin_request("POST", &path).body(&body).send().await;
+        assert_eq!(response.status, 204, "{path} {to}: {}", response.text());
     }
 
-    /// A token of `me` at one cell for the unit.
+    /// Logs in as `me`; returns the token for the unit.
     pub async fn trans_to_unit(&self, from: &str) -> String {
-        text(
-            &self.login(from, &[("p_target", UNIT)]).await,
+        text_member(
+            &self.login(from, &[("p_target", UNIT_URL)]).await,
             "access_token",
         )
     }
@@ -570,7 +576,7 @@ impl World {
     /// Sets an access control list with attributes.
     pub async fn set_acl_with(&self, path: &str, attributes: &str, aces: &str) {
         let body = acl_body(attributes, aces);
-        let reply = self.ask("ACL", path).text(&body).send().await;
-        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        let response = self.admin_request("ACL", path).body(&body).send().await;
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
     }
 }

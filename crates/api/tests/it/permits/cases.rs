@@ -1,44 +1,44 @@
-//! Requests, each with what it does and what its success looks like.
+//! The requests, each with its operation and the expected success.
 
 use std::fmt;
 
 use personium_types::{Operation, Privilege, TargetLevel};
 
 use super::callers::{Caller, Fixture};
-use crate::harness::Reply;
+use crate::harness::TestResponse;
 
-/// A request that one operation decides about.
+/// A request that needs the privilege of one operation.
 #[derive(Clone)]
 pub struct Case {
     pub operation: Operation,
     pub method: &'static str,
     pub path: String,
-    /// Where the privilege is granted.
+    /// The resource on which the privilege is granted.
     pub on: &'static str,
-    /// What is granted there besides, to who may and to who may not.
+    /// Privileges that are granted there in addition, to allowed and to refused callers.
     pub also: Vec<Privilege>,
-    /// What would do as well, so that who must not does not have it.
+    /// A privilege that is sufficient as well, so that refused callers must not have it.
     pub instead: Option<Privilege>,
-    /// Where both may do everything.
+    /// Resources on which both may do everything.
     pub also_on: &'static [&'static str],
     pub headers: Vec<(&'static str, &'static str)>,
     pub body: String,
-    /// The answer of a success: its status, and what stands in its body.
+    /// The expected status of a success, and a text that the body contains.
     pub status: u16,
-    pub says: &'static str,
-    /// What the master of the unit is answered afterwards.
+    pub body_contains: &'static str,
+    /// A request with the master token that is sent afterwards: method, path, status and a text that the body contains.
     pub then: Option<(&'static str, String, u16, &'static str)>,
 }
 
-/// The status of a case whose success is answered as the master is answered.
+/// The status of a case whose success must be equal to the response to the master.
 pub const AS_MASTER: u16 = 0;
 
-/// Where the privilege of a case is granted.
+/// The resource on which the privilege of a case is granted.
 #[derive(Clone, Copy)]
 pub enum Grant<'a> {
-    /// Where the case says.
+    /// The resource that the case names.
     AsAsked,
-    /// On a box or cell above.
+    /// A box or cell above it.
     Above(&'a str),
 }
 
@@ -51,13 +51,13 @@ impl Grant<'_> {
     }
 }
 
-/// Every case.
+/// Returns every case.
 pub fn all() -> Vec<Case> {
     let mut cases = super::unit_level::cases();
-    cases.extend(super::control::cases());
-    cases.extend(super::elsewhere::cases());
-    cases.extend(super::in_boxes::cases());
-    cases.extend(super::unanswered::cases());
+    cases.extend(super::control_objects::cases());
+    cases.extend(super::cell_endpoints::cases());
+    cases.extend(super::box_resources::cases());
+    cases.extend(super::unsupported_methods::cases());
     cases
 }
 
@@ -78,7 +78,7 @@ pub fn case(operation: Operation, method: &'static str, path: &str) -> Case {
         headers: Vec::new(),
         body: String::new(),
         status: 200,
-        says: "",
+        body_contains: "",
         then: None,
     }
 }
@@ -92,22 +92,22 @@ pub fn case_on(operation: Operation, method: &'static str, path: &str, on: &'sta
 }
 
 impl Case {
-    pub fn gives(mut self, status: u16, says: &'static str) -> Self {
-        (self.status, self.says) = (status, says);
+    pub fn expect(mut self, status: u16, says: &'static str) -> Self {
+        (self.status, self.body_contains) = (status, says);
         self
     }
 
-    pub fn text(mut self, body: &str) -> Self {
+    pub fn body_text(mut self, body: &str) -> Self {
         body.clone_into(&mut self.body);
         self
     }
 
-    pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
+    pub fn header(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    pub fn also(mut self, privilege: Privilege) -> Self {
+    pub fn also_needs(mut self, privilege: Privilege) -> Self {
         self.also.push(privilege);
         self
     }
@@ -122,7 +122,7 @@ impl Case {
         self
     }
 
-    /// What the master gets afterwards.
+    /// Sets the request with the master token that is sent afterwards.
     pub fn then(
         mut self,
         method: &'static str,
@@ -134,12 +134,15 @@ impl Case {
         self
     }
 
-    /// Checks the answer to who may.
-    pub async fn check(&self, fixture: &Fixture, reply: &Reply) {
-        self.check_reply(reply, "who may");
+    /// Checks the response to the allowed caller.
+    pub async fn check(&self, fixture: &Fixture, response: &TestResponse) {
+        self.check_response(response, "who may");
         if let Some((method, path, status, says)) = &self.then {
-            let ask = fixture.world.ask(method, path).with("depth", "0");
-            let found = ask.with("accept", "application/json").send().await;
+            let request = fixture
+                .unit
+                .admin_request(method, path)
+                .header("depth", "0");
+            let found = request.header("accept", "application/json").send().await;
             let text = found.text();
             assert!(
                 found.status == *status && text.contains(says),
@@ -149,18 +152,18 @@ impl Case {
         }
     }
 
-    /// Checks the answer to one of those who all may.
-    pub fn check_reply(&self, reply: &Reply, who: &str) {
-        let text = reply.text();
-        assert_eq!(reply.status, self.status, "{self} by {who}: {text}");
-        assert!(text.contains(self.says), "{self} by {who}: {text}");
+    /// Checks a response against the expected success.
+    pub fn check_response(&self, response: &TestResponse, who: &str) {
+        let text = response.text();
+        assert_eq!(response.status, self.status, "{self} by {who}: {text}");
+        assert!(text.contains(self.body_contains), "{self} by {who}: {text}");
         assert!(
-            reply.header("www-authenticate").is_none(),
+            response.header("www-authenticate").is_none(),
             "{self} by {who}"
         );
     }
 
-    /// Whether it is not looked at who asks: OPTIONS without credentials is answered to everybody.
+    /// Whether access is not checked: OPTIONS without credentials is answered for everybody.
     pub fn skips(&self, caller: &Caller) -> bool {
         self.method == "OPTIONS" && caller.headers.is_empty()
     }

@@ -1,12 +1,12 @@
-//! What is taken away is gone with the next request, on tokens that were made before.
+//! Revoked rights are refused on the next request, for tokens issued before.
 
 use personium_types::Privilege as P;
 
 use super::callers::{Fixture, ace};
-use crate::auth::{PASSWORD, cell_url, oauth, text};
-use crate::harness::{World, done, refused};
+use crate::auth::{PASSWORD, cell_url, oauth_error, text_member};
+use crate::harness::{TestUnit, refused, success};
 
-/// What removes the rights of `exact`, and what its token gets then.
+/// A request that revokes rights of `exact`, and the outcome for its token afterwards.
 struct Removal {
     method: &'static str,
     path: &'static str,
@@ -14,21 +14,21 @@ struct Removal {
     outcome: (u16, String),
 }
 
-async fn reads(world: &World, token: &str) -> (u16, String) {
-    world.with_token("GET", "c/b/col/file", token).await
+async fn reads(unit: &TestUnit, token: &str) -> (u16, String) {
+    unit.outcome_with_token("GET", "c/b/col/file", token).await
 }
 
-async fn carry_out(world: &World, removal: &Removal) {
-    let ask = world
-        .ask(removal.method, removal.path)
-        .with("if-match", "*");
-    let reply = ask.text(removal.body).send().await;
+async fn carry_out(unit: &TestUnit, removal: &Removal) {
+    let request = unit
+        .admin_request(removal.method, removal.path)
+        .header("if-match", "*");
+    let response = request.body(removal.body).send().await;
     assert!(
-        reply.status.is_success(),
+        response.status.is_success(),
         "{} {}: {}",
         removal.method,
         removal.path,
-        reply.text()
+        response.text()
     );
 }
 
@@ -78,20 +78,20 @@ fn removals() -> Vec<Removal> {
 }
 
 #[tokio::test]
-async fn a_right_taken_away_is_gone_with_the_next_request() {
+async fn revoked_right_is_refused_on_the_next_request() {
     for removal in removals() {
         let fixture = Fixture::new().await;
-        let world = &fixture.world;
+        let unit = &fixture.unit;
         if removal.path.contains("Account") || removal.path.contains("Role") {
-            world.set_acl("c/b/col", &ace("exact", &[P::Read])).await;
+            unit.set_acl("c/b/col", &ace("exact", &[P::Read])).await;
         } else {
-            world.set_acl("c/b", &ace("exact", &[P::Read])).await;
+            unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
         }
         let token = fixture.login("c", "exact", &[]).await;
-        assert_eq!(reads(world, &token).await, done(200));
-        carry_out(world, &removal).await;
+        assert_eq!(reads(unit, &token).await, success(200));
+        carry_out(unit, &removal).await;
         assert_eq!(
-            reads(world, &token).await,
+            reads(unit, &token).await,
             removal.outcome,
             "{} {}",
             removal.method,
@@ -101,72 +101,84 @@ async fn a_right_taken_away_is_gone_with_the_next_request() {
 }
 
 #[tokio::test]
-async fn a_role_made_anew_does_not_revive_grants_and_an_account_made_anew_has_no_roles() {
+async fn recreated_role_and_account_do_not_regain_old_grants() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
-    world.set_acl("c/b", &ace("exact", &[P::Read])).await;
+    let unit = &fixture.unit;
+    unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
     let token = fixture.login("c", "exact", &[]).await;
-    assert_eq!(world.code("DELETE", "c/__ctl/Role('exact')").await.0, 204);
-    world.make("c/__ctl/Role", r#"{"Name":"exact"}"#).await;
-    world
-        .link("c", "Account('exact')", "_Role", "Role('exact')")
+    assert_eq!(
+        unit.admin_outcome("DELETE", "c/__ctl/Role('exact')")
+            .await
+            .0,
+        204
+    );
+    unit.create("c/__ctl/Role", r#"{"Name":"exact"}"#).await;
+    unit.link("c", "Account('exact')", "_Role", "Role('exact')")
         .await;
     assert_eq!(
-        reads(world, &token).await,
+        reads(unit, &token).await,
         refused(403, "AU-0002"),
         "role made anew"
     );
-    world.set_acl("c/b", &ace("exact", &[P::Read])).await;
-    assert_eq!(reads(world, &token).await, done(200));
+    unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
+    assert_eq!(reads(unit, &token).await, success(200));
     assert_eq!(
-        world.code("DELETE", "c/__ctl/Account('exact')").await.0,
+        unit.admin_outcome("DELETE", "c/__ctl/Account('exact')")
+            .await
+            .0,
         204
     );
-    world.account("c", r#"{"Name":"exact"}"#).await;
-    world
-        .link("c", "Account('exact')", "_Role", "Role('exact')")
+    unit.create_account("c", r#"{"Name":"exact"}"#).await;
+    unit.link("c", "Account('exact')", "_Role", "Role('exact')")
         .await;
     assert_eq!(
-        reads(world, &token).await,
+        reads(unit, &token).await,
         refused(401, "AU-0001"),
         "account made anew"
     );
     let fresh = fixture.login("c", "exact", &[]).await;
-    assert_eq!(reads(world, &fresh).await, done(200));
+    assert_eq!(reads(unit, &fresh).await, success(200));
 }
 
 #[tokio::test]
-async fn a_deactivated_account_ends_with_its_tokens_where_that_is_set_and_with_its_password_always()
-{
+async fn deactivated_account_cannot_log_in_and_its_tokens_are_revoked_if_configured() {
     for revokes in [true, false] {
-        let fixture = Fixture::with(|s| s.auth.revoke_with_account = revokes).await;
-        let world = &fixture.world;
-        world.set_acl("c/b", &ace("exact", &[P::Read])).await;
+        let fixture = Fixture::with_settings(|s| s.auth.revoke_with_account = revokes).await;
+        let unit = &fixture.unit;
+        unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
         let token = fixture.login("c", "exact", &[]).await;
-        let ask = world
-            .ask("MERGE", "c/__ctl/Account('exact')")
-            .with("if-match", "*");
+        let request = unit
+            .admin_request("MERGE", "c/__ctl/Account('exact')")
+            .header("if-match", "*");
         assert_eq!(
-            ask.text(r#"{"Status":"deactivated"}"#).send().await.status,
+            request
+                .body(r#"{"Status":"deactivated"}"#)
+                .send()
+                .await
+                .status,
             204
         );
         let wanted = if revokes {
             refused(401, "AU-0002")
         } else {
-            done(200)
+            success(200)
         };
-        assert_eq!(reads(world, &token).await, wanted, "{revokes}");
+        assert_eq!(reads(unit, &token).await, wanted, "{revokes}");
         let fields = [
             ("grant_type", "password"),
             ("username", "exact"),
             ("password", PASSWORD),
         ];
-        assert_eq!(world.token("c", &fields).await.status, 400, "{revokes}");
+        assert_eq!(
+            unit.request_token("c", &fields).await.status,
+            400,
+            "{revokes}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_visitor_loses_what_came_by_a_link_that_is_gone() {
+async fn visitor_loses_rights_of_a_removed_link() {
     let d = cell_url("d");
     let key: String = url::form_urlencoded::byte_serialize(d.as_bytes()).collect();
     let ext_cell = format!("ExtCell('{key}')");
@@ -178,40 +190,33 @@ async fn a_visitor_loses_what_came_by_a_link_that_is_gone() {
     for links in [&direct[..], &related[..]] {
         for (from, navigation, to) in links {
             let fixture = Fixture::new().await;
-            let world = &fixture.world;
-            world
-                .make("c/__ctl/ExtCell", &format!("{{\"Url\":\"{d}\"}}"))
+            let unit = &fixture.unit;
+            unit.create("c/__ctl/ExtCell", &format!("{{\"Url\":\"{d}\"}}"))
                 .await;
             for (from, navigation, to) in links {
-                world.link("c", from, navigation, to).await;
+                unit.link("c", from, navigation, to).await;
             }
-            world.set_acl("c/b", &ace("exact", &[P::Read])).await;
-            let token = world.trans("d", "c").await;
-            assert_eq!(reads(world, &token).await, done(200), "{links:?}");
+            unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
+            let token = unit.trans_cell_token("d", "c").await;
+            assert_eq!(reads(unit, &token).await, success(200), "{links:?}");
             let target = &to[to.find('(').unwrap()..];
             let path = format!("c/__ctl/{from}/$links/{navigation}{target}");
-            assert_eq!(world.code("DELETE", &path).await.0, 204, "{path}");
-            assert_eq!(
-                reads(world, &token).await,
-                refused(403, "AU-0002"),
-                "{path}"
-            );
+            assert_eq!(unit.admin_outcome("DELETE", &path).await.0, 204, "{path}");
+            assert_eq!(reads(unit, &token).await, refused(403, "AU-0002"), "{path}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_cell_or_box_made_anew_knows_nothing_of_tokens_and_grants_before() {
+async fn recreated_cell_or_box_does_not_accept_old_tokens_and_grants() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
-    world.set_acl("c/b", &ace("exact", &[P::All])).await;
+    let unit = &fixture.unit;
+    unit.set_acl("c/b", &ace("exact", &[P::All])).await;
     let d = cell_url("d");
     let key: String = url::form_urlencoded::byte_serialize(d.as_bytes()).collect();
-    world
-        .make("c/__ctl/ExtCell", &format!("{{\"Url\":\"{d}\"}}"))
+    unit.create("c/__ctl/ExtCell", &format!("{{\"Url\":\"{d}\"}}"))
         .await;
-    world
-        .link("c", &format!("ExtCell('{key}')"), "_Role", "Role('exact')")
+    unit.link("c", &format!("ExtCell('{key}')"), "_Role", "Role('exact')")
         .await;
     let token = fixture.login("c", "exact", &[]).await;
     let fields = [
@@ -219,43 +224,51 @@ async fn a_cell_or_box_made_anew_knows_nothing_of_tokens_and_grants_before() {
         ("username", "exact"),
         ("password", PASSWORD),
     ];
-    let refresh = text(&world.token("c", &fields).await.json(), "refresh_token");
-    let assertion = world.trans("d", "c").await;
+    let refresh = text_member(
+        &unit.request_token("c", &fields).await.json(),
+        "refresh_token",
+    );
+    let assertion = unit.trans_cell_token("d", "c").await;
     let grant = "urn:ietf:params:oauth:grant-type:saml2-bearer";
     let fields = [("grant_type", grant), ("assertion", assertion.as_str())];
-    let given = world.token("c", &fields).await.json();
-    let (visitor, visitor_refresh) = (text(&given, "access_token"), text(&given, "refresh_token"));
-    assert_eq!(world.with_token("GET", "c/b", &visitor).await, done(200));
-    let removed = world
-        .ask("DELETE", "c/b")
-        .with("x-personium-recursive", "true")
+    let given = unit.request_token("c", &fields).await.json();
+    let (visitor, visitor_refresh) = (
+        text_member(&given, "access_token"),
+        text_member(&given, "refresh_token"),
+    );
+    assert_eq!(
+        unit.outcome_with_token("GET", "c/b", &visitor).await,
+        success(200)
+    );
+    let removed = unit
+        .admin_request("DELETE", "c/b")
+        .header("x-personium-recursive", "true")
         .send()
         .await;
     assert_eq!(removed.status, 204);
-    world.make("c/__ctl/Box", r#"{"Name":"b"}"#).await;
+    unit.create("c/__ctl/Box", r#"{"Name":"b"}"#).await;
     assert_eq!(
-        world.with_token("GET", "c/b", &token).await,
+        unit.outcome_with_token("GET", "c/b", &token).await,
         refused(403, "AU-0002")
     );
-    let removed = world
-        .ask("DELETE", "c")
-        .with("x-personium-recursive", "true")
+    let removed = unit
+        .admin_request("DELETE", "c")
+        .header("x-personium-recursive", "true")
         .send()
         .await;
     assert_eq!(removed.status, 204);
-    assert_eq!(world.with_token("GET", "c/b", &token).await.0, 404);
-    // Another cell takes the name, and in it everything is called the same.
-    world.make("__ctl/Cell", r#"{"Name":"c"}"#).await;
-    world.make("c/__ctl/Box", r#"{"Name":"b"}"#).await;
-    world.make("c/__ctl/Role", r#"{"Name":"exact"}"#).await;
-    world.account("c", r#"{"Name":"exact"}"#).await;
-    world
-        .link("c", "Account('exact')", "_Role", "Role('exact')")
+    assert_eq!(unit.outcome_with_token("GET", "c/b", &token).await.0, 404);
+    // A new cell of the same name, with objects of the same names.
+    unit.create("__ctl/Cell", r#"{"Name":"c"}"#).await;
+    unit.create("c/__ctl/Box", r#"{"Name":"b"}"#).await;
+    unit.create("c/__ctl/Role", r#"{"Name":"exact"}"#).await;
+    unit.create_account("c", r#"{"Name":"exact"}"#).await;
+    unit.link("c", "Account('exact')", "_Role", "Role('exact')")
         .await;
-    world.set_acl("c/b", &ace("exact", &[P::All])).await;
+    unit.set_acl("c/b", &ace("exact", &[P::All])).await;
     for (kind, token) in [("AR", &token), ("AV", &visitor)] {
         assert_eq!(
-            world.with_token("GET", "c/b", token).await,
+            unit.outcome_with_token("GET", "c/b", token).await,
             refused(401, "AU-0006"),
             "{kind}"
         );
@@ -265,7 +278,7 @@ async fn a_cell_or_box_made_anew_knows_nothing_of_tokens_and_grants_before() {
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh.as_str()),
         ];
-        let reply = world.token("c", &fields).await;
-        assert_eq!(oauth(&reply), "invalid_grant AN-0009");
+        let response = unit.request_token("c", &fields).await;
+        assert_eq!(oauth_error(&response), "invalid_grant AN-0009");
     }
 }

@@ -1,14 +1,14 @@
-//! Access control lists: who is meant by an entry, who sees entries, and what comes before them.
+//! Access control lists: principals, inheritance, visibility, required schema levels.
 
 use personium_types::Privilege as P;
 
 use super::callers::{Fixture, ace};
 use crate::auth::cell_url;
-use crate::harness::{done, refused};
+use crate::harness::{refused, success};
 
 const EVERYBODY: &str = "<D:ace><D:principal><D:all/></D:principal><D:grant><D:privilege><D:all/></D:privilege></D:grant></D:ace>";
 
-/// An entry that names a role as it stands.
+/// An entry with a literal role reference.
 fn entry(href: &str, privilege: &str) -> String {
     format!(
         "<D:ace><D:principal><D:href>{href}</D:href></D:principal><D:grant><D:privilege><{privilege}/></D:privilege>\
@@ -17,13 +17,14 @@ fn entry(href: &str, privilege: &str) -> String {
 }
 
 #[tokio::test]
-async fn lists_are_shown_only_to_who_may_read_them() {
+async fn propfind_shows_acls_only_with_the_read_acl_privilege() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
+    let unit = &fixture.unit;
     let token = fixture.login("c", "exact", &[]).await;
     let find = async |path: &str| {
-        let ask = world.anybody("PROPFIND", path).with("depth", "0");
-        ask.with("authorization", &format!("Bearer {token}"))
+        let request = unit.request("PROPFIND", path).header("depth", "0");
+        request
+            .header("authorization", &format!("Bearer {token}"))
             .send()
             .await
     };
@@ -36,53 +37,48 @@ async fn lists_are_shown_only_to_who_may_read_them() {
             .iter()
             .copied()
             .filter(|p| !p.includes(also) && (path == "c" || !p.is_cell_level()));
-        world
-            .set_acl(path, &ace("exact", &others.collect::<Vec<_>>()))
+        unit.set_acl(path, &ace("exact", &others.collect::<Vec<_>>()))
             .await;
-        let reply = find(path).await;
+        let response = find(path).await;
         assert!(
-            reply.status == 207 && !reply.text().contains("<acl"),
+            response.status == 207 && !response.text().contains("<acl"),
             "{path}: {}",
-            reply.text()
+            response.text()
         );
-        world.set_acl(path, &ace("exact", &[read, also])).await;
-        let reply = find(path).await;
+        unit.set_acl(path, &ace("exact", &[read, also])).await;
+        let response = find(path).await;
         assert!(
-            reply.status == 207 && reply.text().contains("<acl"),
+            response.status == 207 && response.text().contains("<acl"),
             "{path}: {}",
-            reply.text()
+            response.text()
         );
-        world.set_acl(path, &ace("exact", &[also])).await;
+        unit.set_acl(path, &ace("exact", &[also])).await;
         assert_eq!(
             find(path).await.outcome(),
             refused(403, "AU-0002"),
             "{path}"
         );
-        world.set_acl(path, "").await;
+        unit.set_acl(path, "").await;
     }
 }
 
 #[tokio::test]
-async fn a_role_is_meant_by_its_whole_url_whatever_it_is_written_relative_to() {
+async fn acl_role_references_are_resolved_against_the_base_url() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
-    world.make("c/__ctl/Role", r#"{"Name":"twin"}"#).await;
-    world
-        .make("c/__ctl/Role", r#"{"Name":"twin","_Box.Name":"b"}"#)
+    let unit = &fixture.unit;
+    unit.create("c/__ctl/Role", r#"{"Name":"twin"}"#).await;
+    unit.create("c/__ctl/Role", r#"{"Name":"twin","_Box.Name":"b"}"#)
         .await;
-    world
-        .make("c/__ctl/Role", r#"{"Name":"twin","_Box.Name":"app"}"#)
+    unit.create("c/__ctl/Role", r#"{"Name":"twin","_Box.Name":"app"}"#)
         .await;
     for (account, role) in [
         ("main", "Role('twin')"),
         ("inb", "Role(Name='twin',_Box.Name='b')"),
         ("inapp", "Role(Name='twin',_Box.Name='app')"),
     ] {
-        world
-            .account("c", &format!("{{\"Name\":\"{account}\"}}"))
+        unit.create_account("c", &format!("{{\"Name\":\"{account}\"}}"))
             .await;
-        world
-            .link("c", &format!("Account('{account}')"), "_Role", role)
+        unit.link("c", &format!("Account('{account}')"), "_Role", role)
             .await;
     }
     let base = |below: &str| format!("xml:base='{}__role/{below}'", cell_url("c"));
@@ -95,28 +91,27 @@ async fn a_role_is_meant_by_its_whole_url_whatever_it_is_written_relative_to() {
         (base("b/"), "../__/twin", "main"),
         (base("b/"), "http://unit.example/c/__role/app/twin", "inapp"),
     ] {
-        world
-            .set_acl_with("c/b", &attributes, &entry(href, "D:read"))
+        unit.set_acl_with("c/b", &attributes, &entry(href, "D:read"))
             .await;
         for account in ["main", "inb", "inapp"] {
             let token = fixture.login("c", account, &[]).await;
             let wanted = if account == who {
-                done(200)
+                success(200)
             } else {
                 refused(403, "AU-0002")
             };
-            let found = world.with_token("GET", "c/b/col/file", &token).await;
+            let found = unit.outcome_with_token("GET", "c/b/col/file", &token).await;
             assert_eq!(found, wanted, "{attributes} {href} for {account}");
         }
     }
 }
 
 #[tokio::test]
-async fn roles_of_other_cells_and_roles_that_do_not_exist_cannot_be_named() {
+async fn acl_with_a_foreign_or_unknown_role_is_refused() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
-    world.make("d/__ctl/Role", r#"{"Name":"exact"}"#).await;
-    world.set_acl("c/b", &ace("exact", &[P::Read])).await;
+    let unit = &fixture.unit;
+    unit.create("d/__ctl/Role", r#"{"Name":"exact"}"#).await;
+    unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
     for (href, code) in [
         ("http://unit.example/d/__role/__/exact", "DV-0004"),
         ("https://else.example/c/__role/__/exact", "DV-0004"),
@@ -125,36 +120,35 @@ async fn roles_of_other_cells_and_roles_that_do_not_exist_cannot_be_named() {
         ("../__/EXACT", "DV-0004"),
     ] {
         let body = crate::harness::acl_body("", &entry(href, "D:all"));
-        let reply = world.ask("ACL", "c/b").text(&body).send().await;
-        assert_eq!(reply.outcome(), refused(400, code), "{href}");
+        let response = unit.admin_request("ACL", "c/b").body(&body).send().await;
+        assert_eq!(response.outcome(), refused(400, code), "{href}");
     }
-    // A refused list leaves the one before it in force.
+    // A refused list leaves the former one in force.
     let token = fixture.login("c", "exact", &[]).await;
     assert_eq!(
-        world.with_token("GET", "c/b/col/file", &token).await,
-        done(200)
+        unit.outcome_with_token("GET", "c/b/col/file", &token).await,
+        success(200)
     );
     assert_eq!(
-        world.with_token("PUT", "c/b/col/file", &token).await,
+        unit.outcome_with_token("PUT", "c/b/col/file", &token).await,
         refused(403, "AU-0002")
     );
 }
 
 #[tokio::test]
-async fn entries_add_up_and_stop_at_their_resource() {
+async fn acl_entries_are_inherited_below_but_not_above() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
-    world.mkcol("c/b/col/deep", "").await;
-    world.put("c/b/col/deep/file", "x").await;
-    world.set_acl("c/b/col", &ace("exact", &[P::Read])).await;
-    world
-        .set_acl("c/b/col/deep", &ace("exact", &[P::WriteContent]))
+    let unit = &fixture.unit;
+    unit.create_collection("c/b/col/deep", "").await;
+    unit.put_file("c/b/col/deep/file", "x").await;
+    unit.set_acl("c/b/col", &ace("exact", &[P::Read])).await;
+    unit.set_acl("c/b/col/deep", &ace("exact", &[P::WriteContent]))
         .await;
     let token = fixture.login("c", "exact", &[]).await;
     for (method, path, outcome) in [
-        ("GET", "c/b/col/deep/file", done(200)),
-        ("PUT", "c/b/col/deep/file", done(204)),
-        ("GET", "c/b/col/file", done(200)),
+        ("GET", "c/b/col/deep/file", success(200)),
+        ("PUT", "c/b/col/deep/file", success(204)),
+        ("GET", "c/b/col/file", success(200)),
         ("PUT", "c/b/col/file", refused(403, "AU-0002")),
         ("GET", "c/b/empty/taken", refused(403, "AU-0002")),
         ("GET", "c/b", refused(403, "AU-0002")),
@@ -162,7 +156,7 @@ async fn entries_add_up_and_stop_at_their_resource() {
         ("GET", "c/__/x", refused(403, "AU-0002")),
     ] {
         assert_eq!(
-            world.with_token(method, path, &token).await,
+            unit.outcome_with_token(method, path, &token).await,
             outcome,
             "{method} {path}"
         );
@@ -170,42 +164,44 @@ async fn entries_add_up_and_stop_at_their_resource() {
 }
 
 #[tokio::test]
-async fn root_of_a_role_is_everything_and_root_of_everybody_stays_at_the_cell() {
+async fn root_privilege_of_a_role_includes_boxes_but_not_for_everybody() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
-    world.set_acl("c", &ace("exact", &[P::Root])).await;
+    let unit = &fixture.unit;
+    unit.set_acl("c", &ace("exact", &[P::Root])).await;
     let exact = fixture.login("c", "exact", &[]).await;
     let stranger = fixture.login("c", "stranger", &[]).await;
     for path in ["c/b/col/file", "c/__ctl/Account", "c/__ctl/Box", "c/__role"] {
         assert_eq!(
-            world.with_token("GET", path, &exact).await,
-            done(200),
+            unit.outcome_with_token("GET", path, &exact).await,
+            success(200),
             "{path}"
         );
         assert_eq!(
-            world.with_token("GET", path, &stranger).await,
+            unit.outcome_with_token("GET", path, &stranger).await,
             refused(403, "AU-0002"),
             "{path}"
         );
     }
-    world.grant_all("c", &["p:root"]).await;
+    unit.grant_to_everybody("c", &["p:root"]).await;
     assert_eq!(
-        world.with_token("GET", "c/__ctl/Account", &stranger).await,
-        done(200)
+        unit.outcome_with_token("GET", "c/__ctl/Account", &stranger)
+            .await,
+        success(200)
     );
     assert_eq!(
-        world.with_token("GET", "c/b/col/file", &stranger).await,
+        unit.outcome_with_token("GET", "c/b/col/file", &stranger)
+            .await,
         refused(403, "AU-0002")
     );
-    // Who has no token has no scope either.
-    let reply = world.anybody("GET", "c/__ctl/Account").send().await;
-    assert_eq!(reply.outcome(), refused(403, "AU-0007"));
+    // A request without token has no scope.
+    let response = unit.request("GET", "c/__ctl/Account").send().await;
+    assert_eq!(response.outcome(), refused(403, "AU-0007"));
 }
 
-/// A token of `exact`, issued to the app of this cell; `confidential` tells that the app proved to be so.
+/// Returns a token of `exact` that was issued to an app; `confidential` says whether the app is a confidential client.
 async fn by_app(fixture: &Fixture, app: &str, confidential: bool) -> String {
     let app_url = cell_url(app);
-    let secret = fixture.world.signed(|t| {
+    let secret = fixture.unit.assertion(|t| {
         t.issuer.clone_from(&app_url);
         t.subject.clone_from(&app_url);
         if confidential {
@@ -220,11 +216,11 @@ async fn by_app(fixture: &Fixture, app: &str, confidential: bool) -> String {
 }
 
 #[tokio::test]
-async fn the_level_of_a_box_comes_before_its_list() {
+async fn required_schema_level_is_checked_before_the_acl() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
+    let unit = &fixture.unit;
     for path in ["c/app/f", "c/b/f", "c/__/f"] {
-        world.put(path, "x").await;
+        unit.put_file(path, "x").await;
     }
     let tokens = [
         ("none", fixture.login("c", "exact", &[]).await),
@@ -235,30 +231,48 @@ async fn the_level_of_a_box_comes_before_its_list() {
     ];
     let low = || refused(403, "AU-0006");
     let mismatch = || refused(403, "AU-0005");
-    let everywhere = [done(200), done(200), done(200), done(200), done(200)];
+    let everywhere = [
+        success(200),
+        success(200),
+        success(200),
+        success(200),
+        success(200),
+    ];
     for (place, level, outcomes) in [
         ("c/app", "", everywhere.clone()),
         ("c/app", "none", everywhere.clone()),
         (
             "c/app",
             "public",
-            [mismatch(), done(200), done(200), mismatch(), mismatch()],
+            [
+                mismatch(),
+                success(200),
+                success(200),
+                mismatch(),
+                mismatch(),
+            ],
         ),
         (
             "c/app",
             "confidential",
-            [mismatch(), low(), done(200), mismatch(), mismatch()],
+            [mismatch(), low(), success(200), mismatch(), mismatch()],
         ),
         ("c/b", "none", everywhere),
         (
             "c/b",
             "public",
-            [low(), done(200), done(200), done(200), done(200)],
+            [
+                low(),
+                success(200),
+                success(200),
+                success(200),
+                success(200),
+            ],
         ),
         (
             "c/b",
             "confidential",
-            [low(), low(), done(200), low(), done(200)],
+            [low(), low(), success(200), low(), success(200)],
         ),
         // The main box belongs to the cell itself.
         (
@@ -271,25 +285,26 @@ async fn the_level_of_a_box_comes_before_its_list() {
             "" => String::new(),
             level => format!("p:requireSchemaAuthz='{level}'"),
         };
-        world
-            .set_acl_with(place, &attribute, &(ace("exact", &[P::All]) + EVERYBODY))
+        unit.set_acl_with(place, &attribute, &(ace("exact", &[P::All]) + EVERYBODY))
             .await;
         for ((who, token), outcome) in tokens.iter().zip(outcomes) {
-            for (method, success) in [("GET", 200), ("PUT", 204)] {
+            for (method, status) in [("GET", 200), ("PUT", 204)] {
                 let wanted = if outcome.0 == 200 {
-                    done(success)
+                    success(status)
                 } else {
                     outcome.clone()
                 };
-                let found = world.with_token(method, &format!("{place}/f"), token).await;
+                let found = unit
+                    .outcome_with_token(method, &format!("{place}/f"), token)
+                    .await;
                 assert_eq!(
                     found, wanted,
                     "{method} at {place} with {level} by an app: {who}"
                 );
             }
         }
-        let anonymous = world
-            .anybody("GET", &format!("{place}/f"))
+        let anonymous = unit
+            .request("GET", &format!("{place}/f"))
             .send()
             .await
             .outcome();
@@ -297,19 +312,19 @@ async fn the_level_of_a_box_comes_before_its_list() {
         assert_eq!(
             anonymous,
             if open {
-                done(200)
+                success(200)
             } else {
                 refused(401, "AU-0001")
             },
             "{place} {level}"
         );
-        let bad = world
-            .with_token("GET", &format!("{place}/f"), "AR~nonsense")
+        let bad = unit
+            .outcome_with_token("GET", &format!("{place}/f"), "AR~nonsense")
             .await;
         assert_eq!(
             bad,
             if open {
-                done(200)
+                success(200)
             } else {
                 refused(401, "AU-0006")
             },
@@ -319,108 +334,103 @@ async fn the_level_of_a_box_comes_before_its_list() {
 }
 
 #[tokio::test]
-async fn levels_come_from_the_nearest_list_that_has_one() {
+async fn required_schema_level_is_inherited_from_the_nearest_acl() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
+    let unit = &fixture.unit;
     let token = fixture.login("c", "exact", &[]).await;
-    world.set_acl("c/b", &ace("exact", &[P::All])).await;
-    let found = async || world.with_token("GET", "c/b/col/file", &token).await;
-    assert_eq!(found().await, done(200));
-    world
-        .set_acl_with("c", "p:requireSchemaAuthz='public'", "")
+    unit.set_acl("c/b", &ace("exact", &[P::All])).await;
+    let found = async || unit.outcome_with_token("GET", "c/b/col/file", &token).await;
+    assert_eq!(found().await, success(200));
+    unit.set_acl_with("c", "p:requireSchemaAuthz='public'", "")
         .await;
     assert_eq!(found().await, refused(403, "AU-0006"), "by the cell");
-    world
-        .set_acl_with(
-            "c/b",
-            "p:requireSchemaAuthz='none'",
-            &ace("exact", &[P::All]),
-        )
-        .await;
-    assert_eq!(found().await, done(200), "the box says none");
-    world
-        .set_acl_with("c/b/col", "p:requireSchemaAuthz='confidential'", "")
+    unit.set_acl_with(
+        "c/b",
+        "p:requireSchemaAuthz='none'",
+        &ace("exact", &[P::All]),
+    )
+    .await;
+    assert_eq!(found().await, success(200), "the box says none");
+    unit.set_acl_with("c/b/col", "p:requireSchemaAuthz='confidential'", "")
         .await;
     assert_eq!(
         found().await,
         refused(403, "AU-0006"),
         "the collection asks for more"
     );
-    world
-        .set_acl_with("c/b/col/file", "p:requireSchemaAuthz='none'", "")
+    unit.set_acl_with("c/b/col/file", "p:requireSchemaAuthz='none'", "")
         .await;
-    assert_eq!(found().await, done(200), "the file says none");
+    assert_eq!(found().await, success(200), "the file says none");
 }
 
 #[tokio::test]
-async fn a_grant_on_the_member_alone_does_not_bind_or_unbind() {
+async fn grant_on_a_member_does_not_allow_to_remove_or_move_it() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
-    world
-        .set_acl("c/b/col/file", &ace("exact", &[P::All]))
-        .await;
+    let unit = &fixture.unit;
+    unit.set_acl("c/b/col/file", &ace("exact", &[P::All])).await;
     let token = fixture.login("c", "exact", &[]).await;
     for (method, outcome) in [
-        ("GET", done(200)),
-        ("PUT", done(204)),
+        ("GET", success(200)),
+        ("PUT", success(204)),
         ("DELETE", refused(403, "AU-0002")),
     ] {
         assert_eq!(
-            world.with_token(method, "c/b/col/file", &token).await,
+            unit.outcome_with_token(method, "c/b/col/file", &token)
+                .await,
             outcome,
             "{method}"
         );
     }
-    let ask = world
-        .anybody("MOVE", "c/b/col/file")
-        .with("authorization", &format!("Bearer {token}"));
-    let reply = ask
-        .with("destination", "http://unit.example/c/b/col/other")
+    let request = unit
+        .request("MOVE", "c/b/col/file")
+        .header("authorization", &format!("Bearer {token}"));
+    let response = request
+        .header("destination", "http://unit.example/c/b/col/other")
         .send()
         .await;
-    assert_eq!(reply.outcome(), refused(403, "AU-0002"));
+    assert_eq!(response.outcome(), refused(403, "AU-0002"));
 }
 
 #[tokio::test]
-async fn an_overridden_method_needs_what_the_method_needs_that_it_stands_for() {
+async fn method_override_needs_the_privilege_of_the_overriding_method() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
-    world.set_acl("c/b/od", &ace("exact", &[P::Read])).await;
+    let unit = &fixture.unit;
+    unit.set_acl("c/b/od", &ace("exact", &[P::Read])).await;
     let token = fixture.login("c", "exact", &[]).await;
     for (method, meant, outcome) in [
-        ("POST", "GET", done(200)),
+        ("POST", "GET", success(200)),
         ("POST", "DELETE", refused(403, "AU-0002")),
-        ("GET", "DELETE", done(200)),
+        ("GET", "DELETE", success(200)),
     ] {
-        let ask = world
-            .anybody(method, "c/b/od/T('e')")
-            .with("authorization", &format!("Bearer {token}"));
-        let reply = ask.with("x-http-method-override", meant).send().await;
-        assert_eq!(reply.outcome(), outcome, "{method} as {meant}");
+        let request = unit
+            .request(method, "c/b/od/T('e')")
+            .header("authorization", &format!("Bearer {token}"));
+        let response = request.header("x-http-method-override", meant).send().await;
+        assert_eq!(response.outcome(), outcome, "{method} as {meant}");
     }
 }
 
 #[tokio::test]
-async fn each_part_of_a_batch_needs_its_own_privilege() {
+async fn batch_checks_the_privilege_of_each_operation() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
+    let unit = &fixture.unit;
     let body = "--x\r\nContent-Type: application/http\r\n\r\nGET T('e') HTTP/1.1\r\n\r\n\r\n\
                 --x\r\nContent-Type: multipart/mixed;boundary=y\r\n\r\n\
                 --y\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n\
                 DELETE T('e') HTTP/1.1\r\n\r\n\r\n--y--\r\n--x--";
     let token = fixture.login("c", "exact", &[]).await;
     for (granted, read, removed) in [(P::Read, "200 OK", "403"), (P::Write, "403", "204")] {
-        world.set_acl("c/b/od", &ace("exact", &[granted])).await;
-        let ask = world
-            .anybody("POST", "c/b/od/$batch")
-            .with("authorization", &format!("Bearer {token}"));
-        let reply = ask
-            .with("content-type", "multipart/mixed;boundary=x")
-            .text(body)
+        unit.set_acl("c/b/od", &ace("exact", &[granted])).await;
+        let request = unit
+            .request("POST", "c/b/od/$batch")
+            .header("authorization", &format!("Bearer {token}"));
+        let response = request
+            .header("content-type", "multipart/mixed;boundary=x")
+            .body(body)
             .send()
             .await;
-        assert_eq!(reply.status, 202, "{}", reply.text());
-        let text = reply.text();
+        assert_eq!(response.status, 202, "{}", response.text());
+        let text = response.text();
         let answers: Vec<&str> = text.split("HTTP/1.1 ").skip(1).collect();
         assert_eq!(answers.len(), 2, "{text}");
         assert!(
@@ -431,26 +441,26 @@ async fn each_part_of_a_batch_needs_its_own_privilege() {
 }
 
 #[tokio::test]
-async fn lists_of_members_are_shown_with_that_of_their_collection() {
+async fn propfind_shows_acls_of_members_with_that_of_the_collection() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
+    let unit = &fixture.unit;
     for (granted, shown) in [
         (&["D:read-properties", "D:read-acl"][..], true),
         (&["D:read-properties"], false),
     ] {
-        world.grant_all("c/b/col", granted).await;
-        let reply = world
-            .anybody("PROPFIND", "c/b/col")
-            .with("depth", "1")
+        unit.grant_to_everybody("c/b/col", granted).await;
+        let response = unit
+            .request("PROPFIND", "c/b/col")
+            .header("depth", "1")
             .send()
             .await;
-        let count = reply.text().matches("<acl ").count();
-        assert_eq!(count, if shown { 2 } else { 0 }, "{}", reply.text());
+        let count = response.text().matches("<acl ").count();
+        assert_eq!(count, if shown { 2 } else { 0 }, "{}", response.text());
     }
 }
 
 #[tokio::test]
-async fn a_password_is_asked_for_where_it_would_be_taken() {
+async fn basic_challenge_is_offered_only_where_basic_is_accepted() {
     let fixture = Fixture::new().await;
     for (path, basic) in [
         ("c/b/x", true),
@@ -458,9 +468,9 @@ async fn a_password_is_asked_for_where_it_would_be_taken() {
         ("c/app/x", false),
         ("c/__ctl/Role", false),
     ] {
-        let reply = fixture.world.anybody("GET", path).send().await;
-        assert_eq!(reply.status, 401);
-        let offers: Vec<&str> = reply
+        let response = fixture.unit.request("GET", path).send().await;
+        assert_eq!(response.status, 401);
+        let offers: Vec<&str> = response
             .headers
             .get_all("www-authenticate")
             .iter()

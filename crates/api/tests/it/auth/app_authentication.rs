@@ -1,12 +1,12 @@
-//! Applications that prove themselves, and those that only say who they are.
+//! Authentication of applications at the token endpoint and at introspection.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::TransCellToken;
 
-use super::{PASSWORD, cell_url, form, oauth, text, world};
-use crate::harness::{World, done, refused};
+use super::{PASSWORD, cell_url, form, oauth_error, text_member, unit_with_accounts};
+use crate::harness::{TestUnit, refused, success};
 
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
 
@@ -20,29 +20,29 @@ fn by_confidential_app(token: &mut TransCellToken) {
     token.roles = vec![RoleUrl::class(&cell_url("appcell"), "confidentialClient").to_string()];
 }
 
-async fn with_client(world: &World, more: &[(&str, &str)]) -> crate::harness::Reply {
+async fn login_with_client(unit: &TestUnit, more: &[(&str, &str)]) -> crate::harness::TestResponse {
     let mut fields = vec![
         ("grant_type", "password"),
         ("username", "me"),
         ("password", PASSWORD),
     ];
     fields.extend(more);
-    world.token("c", &fields).await
+    unit.request_token("c", &fields).await
 }
 
 #[tokio::test]
-async fn an_app_proves_itself_with_a_token_of_its_own_cell_for_this_one() {
-    let world = world(|_| {}).await;
+async fn client_secret_must_be_an_assertion_of_the_app_cell_for_this_cell() {
+    let unit = unit_with_accounts(|_| {}).await;
     let app = cell_url("appcell");
-    let good = world.signed(by_app);
-    let reply = with_client(&world, &[("client_id", &app), ("client_secret", &good)]).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let others = world.signed(|_| {});
-    let elsewhere = world.signed(|t| {
+    let good = unit.assertion(by_app);
+    let response = login_with_client(&unit, &[("client_id", &app), ("client_secret", &good)]).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    let others = unit.assertion(|_| {});
+    let elsewhere = unit.assertion(|t| {
         by_app(t);
         t.target = cell_url("d");
     });
-    let old = world.signed(|t| {
+    let old = unit.assertion(|t| {
         by_app(t);
         t.issued_at -= t.lifespan + 1_000;
     });
@@ -52,7 +52,7 @@ async fn an_app_proves_itself_with_a_token_of_its_own_cell_for_this_one() {
         1_700_000_000_000,
     )
     .unwrap();
-    let forged = world.signed_by(&evil.signing, by_app);
+    let forged = unit.assertion_signed_by(&evil.signing, by_app);
     for (secret, error) in [
         ("", "invalid_client AN-0003"),
         ("x", "invalid_client AN-0003"),
@@ -62,14 +62,14 @@ async fn an_app_proves_itself_with_a_token_of_its_own_cell_for_this_one() {
         (forged.as_str(), "invalid_grant AN-0011"),
     ] {
         let fields = [("client_id", app.as_str()), ("client_secret", secret)];
-        assert_eq!(oauth(&with_client(&world, &fields).await), error);
+        assert_eq!(oauth_error(&login_with_client(&unit, &fields).await), error);
     }
 }
 
 #[tokio::test]
-async fn who_an_app_says_it_is_counts_only_with_its_proof() {
-    let world = world(|_| {}).await;
-    let good = world.signed(by_app);
+async fn client_id_is_accepted_only_with_a_matching_secret_or_assertion() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let good = unit.assertion(by_app);
     let basic = |id: &str| {
         let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
         format!("Basic {}", STANDARD.encode(format!("{id}:{good}")))
@@ -79,18 +79,21 @@ async fn who_an_app_says_it_is_counts_only_with_its_proof() {
         ("username", "me"),
         ("password", PASSWORD),
     ];
-    let ask = async |value: &str| {
-        let ask = world
-            .anybody("POST", "c/__token")
-            .with("authorization", value);
-        ask.text(&form(&login)).send().await
+    let request = async |value: &str| {
+        let request = unit
+            .request("POST", "c/__token")
+            .header("authorization", value);
+        request.body(&form(&login)).send().await
     };
-    assert_eq!(ask(&basic(&cell_url("appcell"))).await.status, 200);
+    assert_eq!(request(&basic(&cell_url("appcell"))).await.status, 200);
     assert_eq!(
-        oauth(&ask(&basic(&cell_url("d"))).await),
+        oauth_error(&request(&basic(&cell_url("d"))).await),
         "invalid_client AN-0006"
     );
-    assert_eq!(oauth(&ask("Bearer x").await), "invalid_client AN-0018");
+    assert_eq!(
+        oauth_error(&request("Bearer x").await),
+        "invalid_client AN-0018"
+    );
     let app = cell_url("appcell");
     for (fields, error) in [
         (
@@ -113,20 +116,20 @@ async fn who_an_app_says_it_is_counts_only_with_its_proof() {
             "invalid_client AN-0003",
         ),
     ] {
-        assert_eq!(oauth(&with_client(&world, fields).await), error);
+        assert_eq!(oauth_error(&login_with_client(&unit, fields).await), error);
     }
     let full = [
         ("client_assertion_type", ASSERTION),
         ("client_assertion", good.as_str()),
         ("client_id", app.as_str()),
     ];
-    assert_eq!(with_client(&world, &full).await.status, 200);
+    assert_eq!(login_with_client(&unit, &full).await.status, 200);
 }
 
 #[tokio::test]
-async fn the_level_of_a_box_asks_for_the_right_app() {
-    let world = world(|_| {}).await;
-    world.put("c/app/f", "x").await;
+async fn required_schema_level_of_a_box_admits_only_its_app() {
+    let unit = unit_with_accounts(|_| {}).await;
+    unit.put_file("c/app/f", "x").await;
     let acl = |level: &str| {
         crate::harness::acl_body(
             &format!("p:requireSchemaAuthz='{level}'"),
@@ -135,19 +138,22 @@ async fn the_level_of_a_box_asks_for_the_right_app() {
         )
     };
     let app = cell_url("appcell");
-    let public = world.signed(by_app);
-    let confidential = world.signed(by_confidential_app);
-    let not_theirs = world.signed(|t| {
+    let public = unit.assertion(by_app);
+    let confidential = unit.assertion(by_confidential_app);
+    let not_theirs = unit.assertion(|t| {
         by_app(t);
         t.roles = vec![RoleUrl::class(&cell_url("d"), "confidentialClient").to_string()];
     });
     let token = async |id: &str, secret: &str| {
         let fields = [("client_id", id), ("client_secret", secret)];
-        text(&with_client(&world, &fields).await.json(), "access_token")
+        text_member(
+            &login_with_client(&unit, &fields).await.json(),
+            "access_token",
+        )
     };
     let tokens = [
-        world.access("c").await,
-        token(&cell_url("d"), &world.signed(|_| {})).await,
+        unit.access_token("c").await,
+        token(&cell_url("d"), &unit.assertion(|_| {})).await,
         token(&app, &public).await,
         token(&app, &not_theirs).await,
         token(&app, &confidential).await,
@@ -156,28 +162,38 @@ async fn the_level_of_a_box_asks_for_the_right_app() {
     for (level, outcomes) in [
         (
             "none",
-            [done(200), done(200), done(200), done(200), done(200)],
+            [
+                success(200),
+                success(200),
+                success(200),
+                success(200),
+                success(200),
+            ],
         ),
         (
             "public",
             [
                 other.clone(),
                 other.clone(),
-                done(200),
-                done(200),
-                done(200),
+                success(200),
+                success(200),
+                success(200),
             ],
         ),
         (
             "confidential",
-            [other.clone(), other, low.clone(), low, done(200)],
+            [other.clone(), other, low.clone(), low, success(200)],
         ),
     ] {
-        let set = world.ask("ACL", "c/app").text(&acl(level)).send().await;
+        let set = unit
+            .admin_request("ACL", "c/app")
+            .body(&acl(level))
+            .send()
+            .await;
         assert_eq!(set.status, 200, "{}", set.text());
         for (token, outcome) in tokens.iter().zip(outcomes) {
             assert_eq!(
-                world.with_token("GET", "c/app/f", token).await,
+                unit.outcome_with_token("GET", "c/app/f", token).await,
                 outcome,
                 "{level}"
             );
@@ -186,19 +202,20 @@ async fn the_level_of_a_box_asks_for_the_right_app() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_belongs_to_its_app() {
-    let world = world(|_| {}).await;
+async fn refresh_token_of_an_app_needs_authentication_as_that_app() {
+    let unit = unit_with_accounts(|_| {}).await;
     let app = cell_url("appcell");
-    let secret = world.signed(by_app);
-    let reply = with_client(&world, &[("client_id", &app), ("client_secret", &secret)]).await;
-    let refresh = text(&reply.json(), "refresh_token");
+    let secret = unit.assertion(by_app);
+    let response =
+        login_with_client(&unit, &[("client_id", &app), ("client_secret", &secret)]).await;
+    let refresh = text_member(&response.json(), "refresh_token");
     let base = [
         ("grant_type", "refresh_token"),
         ("refresh_token", refresh.as_str()),
     ];
-    let bare = world.token("c", &base).await;
+    let bare = unit.request_token("c", &base).await;
     assert_eq!(
-        (bare.status.as_u16(), oauth(&bare)),
+        (bare.status.as_u16(), oauth_error(&bare)),
         (401, "invalid_client AN-0021".to_owned())
     );
     assert!(
@@ -206,44 +223,44 @@ async fn a_refresh_token_belongs_to_its_app() {
             .unwrap()
             .starts_with("Basic realm=")
     );
-    let (other_id, other) = (cell_url("d"), world.signed(|_| {}));
+    let (other_id, other) = (cell_url("d"), unit.assertion(|_| {}));
     let mut fields = base.to_vec();
     fields.extend([("client_id", other_id.as_str()), ("client_secret", &other)]);
-    let reply = world.token("c", &fields).await;
+    let response = unit.request_token("c", &fields).await;
     assert_eq!(
-        (reply.status.as_u16(), oauth(&reply)),
+        (response.status.as_u16(), oauth_error(&response)),
         (401, "invalid_client AN-0020".to_owned())
     );
-    assert!(reply.header("www-authenticate").is_none());
+    assert!(response.header("www-authenticate").is_none());
     let mut fields = base.to_vec();
     fields.extend([("client_id", app.as_str()), ("client_secret", &secret)]);
-    assert_eq!(world.token("c", &fields).await.status, 200);
+    assert_eq!(unit.request_token("c", &fields).await.status, 200);
 }
 
 #[tokio::test]
-async fn introspection_shows_an_app_its_own_tokens_only() {
-    let world = world(|s| {
+async fn introspection_by_an_app_shows_only_its_own_tokens() {
+    let unit = unit_with_accounts(|s| {
         let password = personium_types::Secret::new("introspector".to_owned());
         s.auth.introspect = Some(("inspector".to_owned(), password));
     })
     .await;
     let app = cell_url("appcell");
-    let secret = world.signed(by_app);
-    let of_app = with_client(&world, &[("client_id", &app), ("client_secret", &secret)]).await;
-    let of_app = text(&of_app.json(), "access_token");
-    let plain = world.access("c").await;
-    let ask = async |authorization: Option<&str>, token: &str| {
-        let mut ask = world.anybody("POST", "c/__introspect");
+    let secret = unit.assertion(by_app);
+    let of_app = login_with_client(&unit, &[("client_id", &app), ("client_secret", &secret)]).await;
+    let of_app = text_member(&of_app.json(), "access_token");
+    let plain = unit.access_token("c").await;
+    let request = async |authorization: Option<&str>, token: &str| {
+        let mut request = unit.request("POST", "c/__introspect");
         if let Some(value) = authorization {
-            ask = ask.with("authorization", value);
+            request = request.header("authorization", value);
         }
-        ask.text(&form(&[("token", token)])).send().await
+        request.body(&form(&[("token", token)])).send().await
     };
     let basic = |id: &str, secret: &str| {
         let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
         format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
     };
-    let anonymous = ask(None, &plain).await;
+    let anonymous = request(None, &plain).await;
     assert_eq!(anonymous.outcome(), refused(401, "AU-0001"));
     assert_eq!(
         anonymous.headers.get_all("www-authenticate").iter().count(),
@@ -257,19 +274,19 @@ async fn introspection_shows_an_app_its_own_tokens_only() {
         &format!("Bearer {plain}"),
     ] {
         assert_eq!(
-            ask(Some(bad), &plain).await.outcome(),
+            request(Some(bad), &plain).await.outcome(),
             refused(403, "AU-0002"),
             "{bad}"
         );
     }
     let active = async |who: &str, token: &str| {
-        let reply = ask(Some(who), token).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        reply.json()["active"].as_bool().unwrap()
+        let response = request(Some(who), token).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.json()["active"].as_bool().unwrap()
     };
-    let kept = world.signed(by_confidential_app);
-    let of_kept = with_client(&world, &[("client_id", &app), ("client_secret", &kept)]).await;
-    let of_kept = text(&of_kept.json(), "access_token");
+    let kept = unit.assertion(by_confidential_app);
+    let of_kept = login_with_client(&unit, &[("client_id", &app), ("client_secret", &kept)]).await;
+    let of_kept = text_member(&of_kept.json(), "access_token");
     for (secret, own, sees_kept) in [(&secret, &of_app, false), (&kept, &of_kept, true)] {
         for who in [basic(&app, secret), format!("Bearer {own}")] {
             assert!(active(&who, &of_app).await);
@@ -291,13 +308,11 @@ async fn introspection_shows_an_app_its_own_tokens_only() {
             ("client_secret", secret),
             ("token", token),
         ];
-        let ask = world
-            .anybody("POST", "c/__introspect")
-            .text(&form(&by_form));
-        let reply = ask.send().await;
-        let found = match reply.status.as_u16() {
-            200 => Ok(reply.json()["active"].as_bool().unwrap()),
-            _ => Err(reply.outcome()),
+        let request = unit.request("POST", "c/__introspect").body(&form(&by_form));
+        let response = request.send().await;
+        let found = match response.status.as_u16() {
+            200 => Ok(response.json()["active"].as_bool().unwrap()),
+            _ => Err(response.outcome()),
         };
         assert_eq!(found, expected);
     }
@@ -306,12 +321,12 @@ async fn introspection_shows_an_app_its_own_tokens_only() {
         "Bearer master".to_owned(),
     ] {
         assert!(active(&who, &of_app).await && active(&who, &plain).await);
-        for none in ["", "x", "AR~x", &world.access("d").await] {
+        for none in ["", "x", "AR~x", &unit.access_token("d").await] {
             assert!(!active(&who, none).await, "{none}");
         }
     }
-    let body = ask(Some("Bearer master"), &of_app).await.json();
-    assert_eq!(text(&body, "sub"), cell_url("c") + "#me");
-    assert_eq!(text(&body, "client_id"), app);
-    assert_eq!(text(&body, "iss"), cell_url("c"));
+    let body = request(Some("Bearer master"), &of_app).await.json();
+    assert_eq!(text_member(&body, "sub"), cell_url("c") + "#me");
+    assert_eq!(text_member(&body, "client_id"), app);
+    assert_eq!(text_member(&body, "iss"), cell_url("c"));
 }

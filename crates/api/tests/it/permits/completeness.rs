@@ -1,4 +1,4 @@
-//! That nothing is left out: every operation has a case, and so has every method that some route answers.
+//! Completeness: every operation, route, method and association has a case.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,13 @@ use personium_types::{Need, Operation};
 
 use super::callers::Fixture;
 use super::cases::{self, Case};
-use super::control::{ASSOCIATIONS, link_cases};
+use super::control_objects::{ASSOCIATIONS, link_cases};
 use crate::harness::refused;
 
-/// Operations that hide something instead of refusing a request: see `lists`.
-const HIDING: &[Operation] = &[Operation::ReadAcl, Operation::ReadCellAcl];
+/// Operations that hide a part of a response instead of refusing a request: see `acl`.
+const HIDING_OPERATIONS: &[Operation] = &[Operation::ReadAcl, Operation::ReadCellAcl];
 
-/// Every method that is tried.
+/// The methods that are sent to every path.
 pub(super) const METHODS: &[&str] = &[
     "GET",
     "POST",
@@ -35,8 +35,8 @@ pub(super) const METHODS: &[&str] = &[
     "OPTIONS",
 ];
 
-/// Endpoints that are decided by what the request proves: see `proofs`.
-const PROVEN: &[(&str, &str)] = &[
+/// Endpoints that authenticate requests by themselves: see `self_authenticated`.
+const SELF_AUTHENTICATED: &[(&str, &str)] = &[
     ("POST", "__token"),
     ("GET", "__authz"),
     ("POST", "__authz"),
@@ -49,7 +49,8 @@ const PROVEN: &[(&str, &str)] = &[
 fn every_operation_has_a_case() {
     let known: BTreeSet<Operation> = cases::all().iter().map(|c| c.operation).collect();
     for &operation in Operation::ALL {
-        let elsewhere = operation.need() == Need::SelfAuthenticated || HIDING.contains(&operation);
+        let elsewhere =
+            operation.need() == Need::SelfAuthenticated || HIDING_OPERATIONS.contains(&operation);
         assert_ne!(
             known.contains(&operation),
             elsewhere,
@@ -58,8 +59,8 @@ fn every_operation_has_a_case() {
     }
 }
 
-/// A path as far as cases differ: without what is in parentheses and without query. The main box is a box like any
-/// other, and one cell is like another.
+/// Normalizes a path: without the text in parentheses and without query. The main box is treated as the box `b`, the
+/// cell `owned` as the cell `c`.
 fn shape(path: &str) -> String {
     let path = match path {
         "owned" => "c",
@@ -86,7 +87,7 @@ fn shape(path: &str) -> String {
     }
 }
 
-/// Paths of every route: every fixed segment and what could be below it, every control set, every case.
+/// Returns the paths of every route: every fixed segment with segments below it, every control set, every case.
 fn paths(cases: &[Case]) -> BTreeSet<String> {
     let mut paths: BTreeSet<String> = cases.iter().map(|c| c.path.clone()).collect();
     for segment in UNIT_SEGMENTS {
@@ -109,39 +110,39 @@ fn paths(cases: &[Case]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn every_method_that_a_route_answers_has_a_case() {
+async fn every_method_of_every_route_has_a_case() {
     let mut cases = cases::all();
     cases.extend(link_cases());
     let known: BTreeSet<(&str, String)> =
         cases.iter().map(|c| (c.method, shape(&c.path))).collect();
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
+    let unit = &fixture.unit;
     let token = fixture.login("c", "stranger", &[]).await;
     let mut missing = Vec::new();
     for path in paths(&cases) {
         for method in METHODS {
-            // A stranger changes nothing, and is told apart from who asks for what is not there.
-            let ask = world.anybody(method, &path);
-            let reply = ask
-                .with("authorization", &format!("Bearer {token}"))
-                .with("accept", "application/json")
-                .with("x-personium-recursive", "true")
-                .with("if-match", "*")
+            // A caller without privileges changes nothing, and the refusal differs from that of a missing resource.
+            let request = unit.request(method, &path);
+            let response = request
+                .header("authorization", &format!("Bearer {token}"))
+                .header("accept", "application/json")
+                .header("x-personium-recursive", "true")
+                .header("if-match", "*")
                 .send()
                 .await;
-            let nothing = [405, 501].contains(&reply.status.as_u16())
+            let nothing = [405, 501].contains(&response.status.as_u16())
                 || [
                     refused(404, "MC-0001"),
                     refused(404, "OD-0001"),
                     refused(404, "DV-0002"),
                     refused(404, "DV-0003"),
                 ]
-                .contains(&reply.outcome());
-            let proven = PROVEN
+                .contains(&response.outcome());
+            let proven = SELF_AUTHENTICATED
                 .iter()
                 .any(|(m, p)| m == method && path == format!("c/{p}"));
             if !nothing && !proven && !known.contains(&(*method, shape(&path))) {
-                missing.push(format!("{method} {path} ({:?})", reply.outcome()));
+                missing.push(format!("{method} {path} ({:?})", response.outcome()));
             }
         }
     }
@@ -152,8 +153,8 @@ async fn every_method_that_a_route_answers_has_a_case() {
 async fn every_association_has_cases() {
     let fixture = Fixture::new().await;
     let schema = fixture
-        .world
-        .ask("GET", "c/__ctl/$metadata")
+        .unit
+        .admin_request("GET", "c/__ctl/$metadata")
         .send()
         .await
         .text();

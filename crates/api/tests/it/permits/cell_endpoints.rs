@@ -1,45 +1,47 @@
-//! What a cell answers besides control objects and boxes.
+//! Endpoints of a cell besides control objects and boxes.
 
 use personium_types::{Operation as O, Privilege as P};
 use serde_json::{Value, json};
 
 use super::cases::{Case, case, case_on};
 use crate::auth::cell_url;
-use crate::harness::World;
-use crate::message::letter;
+use crate::harness::TestUnit;
+use crate::message::message_body;
 
 const GRANT_ALL: &str = "<D:acl xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:ace><D:principal><D:all/></D:principal>\
      <D:grant><D:privilege><p:sign/></D:privilege></D:grant></D:ace></D:acl>";
 
 pub fn cases() -> Vec<Case> {
     let mut out = vec![
-        case(O::ReadKeys, "GET", "c/__certs").gives(200, "\"RS256\""),
+        case(O::ReadKeys, "GET", "c/__certs").expect(200, "\"RS256\""),
         case(
             O::ReadDiscovery,
             "GET",
             "c/.well-known/openid-configuration",
         )
-        .gives(200, "http://unit.example/c/__token"),
+        .expect(200, "http://unit.example/c/__token"),
         case(O::ReadErrorPage, "GET", "c/__html/error?code=PR400-AZ-0002")
-            .gives(200, "<h1>Error</h1>"),
-        case(O::OptionsCell, "OPTIONS", "c").gives(200, ""),
-        case(O::ReadCellProperties, "PROPFIND", "c").gives(207, "cellstatus"),
+            .expect(200, "<h1>Error</h1>"),
+        case(O::OptionsCell, "OPTIONS", "c").expect(200, ""),
+        case(O::ReadCellProperties, "PROPFIND", "c").expect(207, "cellstatus"),
         case(O::WriteCellAcl, "ACL", "c")
-            .text(GRANT_ALL)
-            .gives(200, "")
+            .body_text(GRANT_ALL)
+            .expect(200, "")
             .then("PROPFIND", "c", 207, "<p:sign/>"),
-        case(O::ReadRolePages, "GET", "c/__role").gives(200, "b<br/>"),
-        case(O::ReadRolePages, "GET", "c/__role/x").gives(200, "x"),
-        case(O::ReadRolePages, "GET", "c/__role/x/y").gives(200, "xy"),
-        case(O::OptionsIntrospect, "OPTIONS", "c/__introspect").gives(200, ""),
-        case(O::Sign, "POST", "c/__sign").text("x").gives(200, "."),
+        case(O::ReadRolePages, "GET", "c/__role").expect(200, "b<br/>"),
+        case(O::ReadRolePages, "GET", "c/__role/x").expect(200, "x"),
+        case(O::ReadRolePages, "GET", "c/__role/x/y").expect(200, "xy"),
+        case(O::OptionsIntrospect, "OPTIONS", "c/__introspect").expect(200, ""),
+        case(O::Sign, "POST", "c/__sign")
+            .body_text("x")
+            .expect(200, "."),
         case_on(
             O::FindBox,
             "GET",
             "c/__box?schema=http://unit.example/appcell/",
             "c/app",
         )
-        .gives(200, "http://unit.example/c/app/"),
+        .expect(200, "http://unit.example/c/app/"),
     ];
     out.extend(message_cases());
     out.extend(event_cases());
@@ -70,14 +72,14 @@ pub fn cases() -> Vec<Case> {
     out
 }
 
-/// The ids of received messages: a plain one, one that asks to change a relation, one that asks for a rule.
+/// The id of a received message: 1 is plain, 2 requests a relation, 3 requests a rule.
 fn id(number: u8) -> String {
     format!("{number:032}")
 }
 
-/// Makes the received messages that cases are about.
-pub async fn make_messages(world: &World) {
-    world.deliver(&letter(json!({"__id": id(1)}))).await;
+/// Delivers the messages that cases use.
+pub async fn make_messages(unit: &TestUnit) {
+    unit.deliver(&message_body(json!({"__id": id(1)}))).await;
     let relation =
         json!({"RequestType": "relation.add", "Name": "free", "TargetUrl": "http://far.example/"});
     let rule = json!({"RequestType": "rule.add", "Name": "asked", "Action": "log"});
@@ -85,7 +87,7 @@ pub async fn make_messages(world: &World) {
         let members: Value = json!({
             "__id": id(number), "Type": "request", "Status": "none", "RequestObjects": [object],
         });
-        world.deliver(&letter(members)).await;
+        unit.deliver(&message_body(members)).await;
     }
 }
 
@@ -93,20 +95,20 @@ fn message_cases() -> Vec<Case> {
     let path = |id: &str| format!("c/__message/received/{id}");
     let decide = |operation, number, command: &str| {
         case(operation, "POST", &path(&id(number)))
-            .text(&json!({"Command": command}).to_string())
-            .gives(204, "")
+            .body_text(&json!({"Command": command}).to_string())
+            .expect(204, "")
     };
-    let ask = |number| case(O::OptionsEndpoint, "OPTIONS", &path(&id(number)));
+    let request = |number| case(O::OptionsEndpoint, "OPTIONS", &path(&id(number)));
     vec![
-        ask(1),
-        ask(2),
-        ask(3),
+        request(1),
+        request(2),
+        request(3),
         case(O::ChangeMessageStatus, "POST", &path("x"))
-            .text(r#"{"Command":"read"}"#)
-            .gives(404, "PR404-OD-0002"),
+            .body_text(r#"{"Command":"read"}"#)
+            .expect(404, "PR404-OD-0002"),
         case(O::SendMessage, "POST", "c/__message/send")
-            .text(&json!({"To": cell_url("d"), "Title": "fresh"}).to_string())
-            .gives(201, "\"Created.\"")
+            .body_text(&json!({"To": cell_url("d"), "Title": "fresh"}).to_string())
+            .expect(201, "\"Created.\"")
             .then("GET", "c/__ctl/SentMessage", 200, "\"fresh\""),
         decide(O::ChangeMessageStatus, 1, "read").then(
             "GET",
@@ -115,7 +117,7 @@ fn message_cases() -> Vec<Case> {
             "\"read\"",
         ),
         decide(O::ApproveSocial, 2, "approved")
-            .also(P::Message)
+            .also_needs(P::Message)
             .then(
                 "GET",
                 "c/__ctl/Relation('free')/$links/_ExtCell",
@@ -123,31 +125,31 @@ fn message_cases() -> Vec<Case> {
                 "far.example",
             ),
         decide(O::ApproveRules, 3, "approved")
-            .also(P::Message)
+            .also_needs(P::Message)
             .then("GET", "c/__ctl/Rule('asked')", 200, "\"asked\""),
     ]
 }
 
-/// Makes the rule that hears of the event of the cases below.
-pub async fn make_rule(world: &World) {
+/// Creates the rule that matches the event of the cases below.
+pub async fn make_rule(unit: &TestUnit) {
     let rule =
         json!({"Name": "heard", "EventExternal": true, "EventType": "heard", "Action": "log"});
-    world.make("c/__ctl/Rule", &rule.to_string()).await;
+    unit.create("c/__ctl/Rule", &rule.to_string()).await;
 }
 
 fn event_cases() -> Vec<Case> {
     let mut out = vec![
         case(O::PostEvent, "POST", "c/__event")
-            .text(r#"{"Type":"heard"}"#)
-            .gives(200, "")
+            .body_text(r#"{"Type":"heard"}"#)
+            .expect(200, "")
             .then(
                 "GET",
                 "c/__log/current/default.log",
                 200,
                 "\"heard\",null,null",
             ),
-        case(O::InstallBox, "MKCOL", "c/fresh").gives(400, "PR400-BI-0001"),
-        case(O::ReadActiveRules, "GET", "c/__rule").gives(200, "\"HitCount\":0"),
+        case(O::InstallBox, "MKCOL", "c/fresh").expect(400, "PR400-BI-0001"),
+        case(O::ReadActiveRules, "GET", "c/__rule").expect(200, "\"HitCount\":0"),
     ];
     for name in [
         "current/default.log",
@@ -157,21 +159,21 @@ fn event_cases() -> Vec<Case> {
     ] {
         let path = format!("c/__log/{name}");
         let read = case(O::ReadLog, "GET", &path);
-        let list = case(O::ReadLog, "PROPFIND", &path).with("depth", "0");
+        let list = case(O::ReadLog, "PROPFIND", &path).header("depth", "0");
         let remove = case(O::RemoveLog, "DELETE", &path);
         if name == "current/default.log" {
-            out.push(read.gives(200, ""));
-            out.push(remove.gives(400, "PR400-EV-0005"));
+            out.push(read.expect(200, ""));
+            out.push(remove.expect(400, "PR400-EV-0005"));
         } else {
-            out.push(read.gives(404, "PR404-DV-0001"));
-            out.push(remove.gives(404, "PR404-DV-0001"));
+            out.push(read.expect(404, "PR404-DV-0001"));
+            out.push(remove.expect(404, "PR404-DV-0001"));
         }
-        out.push(list.gives(404, "PR404-DV-0001"));
+        out.push(list.expect(404, "PR404-DV-0001"));
     }
     for name in ["current", "archive"] {
         let path = format!("c/__log/{name}");
-        let list = case(O::ReadLog, "PROPFIND", &path).with("depth", "1");
-        out.push(list.gives(207, "<resourcetype><collection/>"));
+        let list = case(O::ReadLog, "PROPFIND", &path).header("depth", "1");
+        out.push(list.expect(207, "<resourcetype><collection/>"));
     }
     out
 }

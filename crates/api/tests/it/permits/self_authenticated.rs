@@ -1,9 +1,9 @@
-//! Endpoints that are decided by what the request proves. Their own tests know every way to fail; here stands who gets
-//! in at all, and that whoever does not changes nothing.
+//! Endpoints that authenticate requests by themselves. The tests of `auth` cover every failure; these cover who is
+//! accepted, and that a refused request changes no record.
 
 use super::callers::{Fixture, ace};
 use crate::auth::{PASSWORD, cell_url, form};
-use crate::harness::{Reply, done, refused};
+use crate::harness::{TestResponse, refused, success};
 use personium_types::Privilege as P;
 
 async fn post(
@@ -11,16 +11,16 @@ async fn post(
     path: &str,
     authorization: &str,
     fields: &[(&str, &str)],
-) -> Reply {
-    let mut ask = fixture.world.anybody("POST", path);
+) -> TestResponse {
+    let mut request = fixture.unit.request("POST", path);
     if !authorization.is_empty() {
-        ask = ask.with("authorization", authorization);
+        request = request.header("authorization", authorization);
     }
-    ask.text(&form(fields)).send().await
+    request.body(&form(fields)).send().await
 }
 
 #[tokio::test]
-async fn a_token_is_given_for_a_password_and_not_for_another_token() {
+async fn token_endpoint_accepts_a_password_but_not_an_access_token() {
     let fixture = Fixture::new().await;
     let token = fixture.login("c", "exact", &[]).await;
     let right = [
@@ -29,7 +29,7 @@ async fn a_token_is_given_for_a_password_and_not_for_another_token() {
         ("password", PASSWORD),
     ];
     assert_eq!(post(&fixture, "c/__token", "", &right).await.status, 200);
-    let before = fixture.everything().await;
+    let before = fixture.all_records().await;
     for (authorization, fields, status) in [
         (
             String::new(),
@@ -55,15 +55,15 @@ async fn a_token_is_given_for_a_password_and_not_for_another_token() {
         ),
         (String::new(), &[("grant_type", "client_credentials")], 400),
     ] {
-        let reply = post(&fixture, "c/__token", &authorization, fields).await;
-        assert_eq!(reply.status, status, "{fields:?}: {}", reply.text());
-        assert!(!reply.text().contains("access_token"), "{fields:?}");
+        let response = post(&fixture, "c/__token", &authorization, fields).await;
+        assert_eq!(response.status, status, "{fields:?}: {}", response.text());
+        assert!(!response.text().contains("access_token"), "{fields:?}");
     }
-    assert_eq!(before, fixture.everything().await);
+    assert_eq!(before, fixture.all_records().await);
 }
 
 #[tokio::test]
-async fn an_app_gets_a_code_for_who_logs_in_and_for_nobody_else() {
+async fn authorization_code_is_issued_only_after_login() {
     let fixture = Fixture::new().await;
     let token = fixture.login("c", "exact", &[]).await;
     let (app, back) = (cell_url("appcell"), cell_url("appcell") + "back");
@@ -73,8 +73,9 @@ async fn an_app_gets_a_code_for_who_logs_in_and_for_nobody_else() {
         ("redirect_uri", back.as_str()),
     ];
     let with = |more: &[(&'static str, &'static str)]| [&base[..], more].concat();
-    let location = |reply: &Reply| reply.header("location").unwrap_or_default().to_owned();
-    let reply = post(
+    let location =
+        |response: &TestResponse| response.header("location").unwrap_or_default().to_owned();
+    let response = post(
         &fixture,
         "c/__authz",
         "",
@@ -82,25 +83,25 @@ async fn an_app_gets_a_code_for_who_logs_in_and_for_nobody_else() {
     )
     .await;
     assert!(
-        location(&reply).starts_with(&format!("{back}?")),
+        location(&response).starts_with(&format!("{back}?")),
         "{}",
-        location(&reply)
+        location(&response)
     );
-    let before = fixture.everything().await;
+    let before = fixture.all_records().await;
     for fields in [with(&[]), with(&[("username", "exact")])] {
-        // A token in the header is no login here.
-        let reply = post(&fixture, "c/__authz", &format!("Bearer {token}"), &fields).await;
-        assert_eq!(reply.status, 303);
+        // A token in the header does not log in.
+        let response = post(&fixture, "c/__authz", &format!("Bearer {token}"), &fields).await;
+        assert_eq!(response.status, 303);
         assert!(
-            location(&reply).starts_with("http://unit.example/c/__authz?"),
+            location(&response).starts_with("http://unit.example/c/__authz?"),
             "{}",
-            location(&reply)
+            location(&response)
         );
-        assert!(!location(&reply).contains("GC~"));
+        assert!(!location(&response).contains("GC~"));
     }
     let page = fixture
-        .world
-        .anybody("GET", &format!("c/__authz?{}", form(&base)))
+        .unit
+        .request("GET", &format!("c/__authz?{}", form(&base)))
         .send()
         .await;
     assert!(
@@ -108,16 +109,16 @@ async fn an_app_gets_a_code_for_who_logs_in_and_for_nobody_else() {
         "{}",
         page.text()
     );
-    assert_eq!(before, fixture.everything().await);
+    assert_eq!(before, fixture.all_records().await);
 }
 
 #[tokio::test]
-async fn introspection_is_for_those_who_may_see_the_token() {
+async fn introspection_is_refused_to_unauthorized_callers() {
     let fixture = Fixture::new().await;
     let token = fixture.login("c", "exact", &[]).await;
     let fields = [("token", token.as_str())];
-    fixture.world.set_acl("c", &ace("exact", &[P::Root])).await;
-    let unit_user = fixture.world.trans_to_unit("d").await;
+    fixture.unit.set_acl("c", &ace("exact", &[P::Root])).await;
+    let unit_user = fixture.unit.trans_to_unit("d").await;
     for (authorization, outcome) in [
         (String::new(), refused(401, "AU-0001")),
         (format!("Bearer {token}"), refused(403, "AU-0002")),
@@ -127,40 +128,40 @@ async fn introspection_is_for_those_who_may_see_the_token() {
             refused(403, "AU-0002"),
         ),
         (
-            format!("Bearer {}", fixture.world.access("d").await),
+            format!("Bearer {}", fixture.unit.access_token("d").await),
             refused(403, "AU-0002"),
         ),
         (format!("Bearer {unit_user}"), refused(403, "AU-0002")),
-        ("Bearer master".to_owned(), done(200)),
+        ("Bearer master".to_owned(), success(200)),
     ] {
-        let reply = post(&fixture, "c/__introspect", &authorization, &fields).await;
-        assert_eq!(reply.outcome(), outcome, "{authorization}");
-        if reply.status == 200 {
-            assert_eq!(reply.json()["active"], true);
-            assert_eq!(reply.json()["sub"], "http://unit.example/c/#exact");
+        let response = post(&fixture, "c/__introspect", &authorization, &fields).await;
+        assert_eq!(response.outcome(), outcome, "{authorization}");
+        if response.status == 200 {
+            assert_eq!(response.json()["active"], true);
+            assert_eq!(response.json()["sub"], "http://unit.example/c/#exact");
         }
     }
 }
 
 #[tokio::test]
-async fn a_password_is_changed_by_its_account_alone() {
+async fn password_change_is_refused_to_all_but_the_account() {
     let fixture = Fixture::new().await;
-    let world = &fixture.world;
-    world.set_acl("c", &ace("exact", &[P::Root])).await;
+    let unit = &fixture.unit;
+    unit.set_acl("c", &ace("exact", &[P::Root])).await;
     let token = fixture.login("c", "exact", &[]).await;
     let narrow = fixture
         .login("c", "exact", &[("scope", "root-read auth-read message")])
         .await;
-    let before = fixture.everything().await;
+    let before = fixture.all_records().await;
     let change = async |authorization: &str| {
-        let ask = world
-            .anybody("PUT", "c/__mypassword")
-            .with("x-personium-credential", "password2");
-        let ask = match authorization {
-            "" => ask,
-            value => ask.with("authorization", value),
+        let request = unit
+            .request("PUT", "c/__mypassword")
+            .header("x-personium-credential", "password2");
+        let request = match authorization {
+            "" => request,
+            value => request.header("authorization", value),
         };
-        ask.send().await.outcome()
+        request.send().await.outcome()
     };
     for (authorization, outcome) in [
         (String::new(), refused(401, "AU-0001")),
@@ -171,23 +172,23 @@ async fn a_password_is_changed_by_its_account_alone() {
         ("Bearer AR~nonsense".to_owned(), refused(401, "AU-0006")),
         ("Bearer master".to_owned(), refused(403, "AU-0002")),
         (
-            format!("Bearer {}", world.trans("d", "c").await),
+            format!("Bearer {}", unit.trans_cell_token("d", "c").await),
             refused(403, "AU-0002"),
         ),
         (
-            format!("Bearer {}", world.trans_to_unit("d").await),
+            format!("Bearer {}", unit.trans_to_unit("d").await),
             refused(403, "AU-0002"),
         ),
         (
-            format!("Bearer {}", world.access("d").await),
+            format!("Bearer {}", unit.access_token("d").await),
             refused(401, "AU-0006"),
         ),
         (format!("Bearer {narrow}"), refused(403, "AU-0007")),
     ] {
         assert_eq!(change(&authorization).await, outcome, "{authorization}");
     }
-    assert_eq!(before, fixture.everything().await);
-    assert_eq!(change(&format!("Bearer {token}")).await, done(204));
+    assert_eq!(before, fixture.all_records().await);
+    assert_eq!(change(&format!("Bearer {token}")).await, success(204));
     let old = [
         ("grant_type", "password"),
         ("username", "exact"),
@@ -198,6 +199,6 @@ async fn a_password_is_changed_by_its_account_alone() {
         ("username", "exact"),
         ("password", "password2"),
     ];
-    assert_eq!(world.token("c", &old).await.status, 400);
-    assert_eq!(world.token("c", &new).await.status, 200);
+    assert_eq!(unit.request_token("c", &old).await.status, 400);
+    assert_eq!(unit.request_token("c", &new).await.status, 200);
 }

@@ -1,9 +1,9 @@
-//! Archives that are installed as a whole.
+//! Archives that are installed completely.
 
 use serde_json::{Value, json};
 
 use super::{APP, Archive};
-use crate::harness::{World, done};
+use crate::harness::{TestUnit, success};
 
 const ROOT_PROPS: &str = r#"<multistatus xmlns="DAV:" xmlns:p="urn:x-personium:xmlns">
   <response><href>personium-localbox:/</href><propstat><prop><resourcetype><collection/></resourcetype>
@@ -36,7 +36,7 @@ const METADATA: &str = r#"<edmx:Edmx Version='1.0' xmlns:edmx='http://schemas.mi
       <End Role='Pet:pets' Type='UserData.Pet' Multiplicity='*'/></Association>
   </Schema></edmx:DataServices></edmx:Edmx>"#;
 
-fn everything() -> Archive {
+fn full_archive() -> Archive {
     let links = json!({"Links": [
         {"FromType": "Relation", "FromName": {"Name": "friend"}, "ToType": "Role", "ToName": {"Name": "reader"}},
         {
@@ -70,42 +70,45 @@ fn everything() -> Archive {
         .with("90_contents/data/90_data/Pet/2.json", r#"{"__id":"dog","colour":"brown","good":true}"#)
 }
 
-impl World {
-    async fn shown(&self, path: &str) -> Value {
-        let reply = self
-            .ask("GET", path)
-            .with("accept", "application/json")
+impl TestUnit {
+    async fn get_entity(&self, path: &str) -> Value {
+        let response = self
+            .admin_request("GET", path)
+            .header("accept", "application/json")
             .send()
             .await;
-        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
-        reply.json()["d"]["results"].clone()
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        response.json()["d"]["results"].clone()
     }
 
-    async fn check_everything(&self) {
+    async fn check_full_archive(&self) {
         assert_eq!(
-            self.entities("c/__ctl/Relation").await[0]["_Box.Name"],
+            self.list_entities("c/__ctl/Relation").await[0]["_Box.Name"],
             "new"
         );
-        assert_eq!(self.entities("c/__ctl/Role").await[0]["_Box.Name"], "new");
+        assert_eq!(
+            self.list_entities("c/__ctl/Role").await[0]["_Box.Name"],
+            "new"
+        );
         let linked = self
-            .entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_Relation")
+            .list_entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_Relation")
             .await;
         assert_eq!(linked[0]["Name"], "friend");
         let linked = self
-            .entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_ExtRole")
+            .list_entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_ExtRole")
             .await;
         assert_eq!(linked[0]["ExtRole"], "http://far.example/__role/__/r");
-        let rule = &self.entities("c/__ctl/Rule").await[0];
+        let rule = &self.list_entities("c/__ctl/Rule").await[0];
         assert_eq!(
             (&rule["Action"], &rule["_Box.Name"]),
             (&json!("exec"), &json!("new"))
         );
-        let in_force = self.ask("GET", "c/__rule").send().await.json();
+        let in_force = self.admin_request("GET", "c/__rule").send().await.json();
         assert_eq!(in_force["rules"][0]["Schema"], APP);
 
         let listing = self
-            .ask("PROPFIND", "c/new")
-            .with("depth", "0")
+            .admin_request("PROPFIND", "c/new")
+            .header("depth", "0")
             .send()
             .await
             .text();
@@ -113,33 +116,35 @@ impl World {
             listing.contains("<href>reader</href>") && listing.contains("of the box"),
             "{listing}"
         );
-        // Everybody may read the file, though nobody may read the folder without the role.
-        let file = self.anybody("GET", "c/new/docs/a.txt").send().await;
+        // The file is public, the folder needs the role.
+        let file = self.request("GET", "c/new/docs/a.txt").send().await;
         assert_eq!(
             (file.text().as_str(), file.header("content-type")),
             ("hello", Some("text/x-mine"))
         );
-        assert_eq!(self.anybody("GET", "c/new/docs").send().await.status, 401);
+        assert_eq!(self.request("GET", "c/new/docs").send().await.status, 401);
         assert_eq!(
-            self.ask("GET", "c/new/svc/__src/hello.js")
+            self.admin_request("GET", "c/new/svc/__src/hello.js")
                 .send()
                 .await
                 .text(),
             "function(){}"
         );
         let service = self
-            .ask("PROPFIND", "c/new/svc")
-            .with("depth", "0")
+            .admin_request("PROPFIND", "c/new/svc")
+            .header("depth", "0")
             .send()
             .await
             .text();
         assert!(service.contains("src=\"hello.js\""), "{service}");
 
-        let me = self.shown("c/new/data/Person('me')?$format=json").await;
+        let me = self
+            .get_entity("c/new/data/Person('me')?$format=json")
+            .await;
         assert_eq!((&me["age"], &me["names"]), (&json!(7), &json!(["a", "b"])));
         assert_eq!(me["home"]["city"], "x");
         let pets = self
-            .entities("c/new/data/Person('me')/_Pet?$orderby=__id")
+            .list_entities("c/new/data/Person('me')/_Pet?$orderby=__id")
             .await;
         assert_eq!(
             (&pets[0]["colour"], &pets[1]["good"]),
@@ -150,16 +155,19 @@ impl World {
 }
 
 #[tokio::test]
-async fn an_application_is_installed_with_all_it_has() {
-    let world = World::new().await;
+async fn archive_installs_objects_links_files_services_and_entities() {
+    let unit = TestUnit::new().await;
     let log = json!({"Name": "l", "Action": "log", "EventType": "PL-BI-"}).to_string();
-    world.make("c/__ctl/Rule", &log).await;
+    unit.create("c/__ctl/Rule", &log).await;
     let log = json!({"Name": "m", "Action": "log", "EventType": "boxinstall"}).to_string();
-    world.make("c/__ctl/Rule", &log).await;
-    let reply = world.install("new", &everything()).await;
-    assert_eq!(reply.outcome(), done(202));
-    assert_eq!(reply.header("location"), Some("http://unit.example/c/new"));
-    let shown = world.installed("new").await;
+    unit.create("c/__ctl/Rule", &log).await;
+    let response = unit.install("new", &full_archive()).await;
+    assert_eq!(response.outcome(), success(202));
+    assert_eq!(
+        response.header("location"),
+        Some("http://unit.example/c/new")
+    );
+    let shown = unit.wait_for_installation("new").await;
     assert_eq!(
         (&shown["status"], &shown["schema"]),
         (&json!("ready"), &json!(APP)),
@@ -168,12 +176,12 @@ async fn an_application_is_installed_with_all_it_has() {
     assert!(shown["installed_at"].is_string());
     for name in ["l", "m"] {
         let key = format!("c/__ctl/Rule(Name='{name}',_Box.Name=null)");
-        assert_eq!(world.code("DELETE", &key).await, done(204));
+        assert_eq!(unit.admin_outcome("DELETE", &key).await, success(204));
     }
-    world.check_everything().await;
+    unit.check_full_archive().await;
 
-    let lines = world
-        .ask("GET", "c/__log/current/default.log")
+    let lines = unit
+        .admin_request("GET", "c/__log/current/default.log")
         .send()
         .await
         .text();
@@ -193,24 +201,26 @@ async fn an_application_is_installed_with_all_it_has() {
 }
 
 #[tokio::test]
-async fn an_older_archive_gives_the_same() {
-    let world = World::new().await;
+async fn legacy_archive_installs_the_same_content() {
+    let unit = TestUnit::new().await;
     assert_eq!(
-        world.install("new", &everything().legacy()).await.outcome(),
-        done(202)
+        unit.install("new", &full_archive().legacy())
+            .await
+            .outcome(),
+        success(202)
     );
-    let shown = world.installed("new").await;
+    let shown = unit.wait_for_installation("new").await;
     assert_eq!(shown["status"], "ready", "{shown}");
-    world.check_everything().await;
+    unit.check_full_archive().await;
     // A second box of the application is refused, and so is one of the name.
-    let again = world.install("other", &everything()).await;
+    let again = unit.install("other", &full_archive()).await;
     assert_eq!(again.outcome().1, "BI-0004");
 }
 
 #[tokio::test]
-async fn many_entities_are_installed_in_bulks() {
-    let world = World::with(|settings| settings.bar.bulk_size = 7).await;
-    let mut archive = everything();
+async fn archive_with_many_entities_is_installed_in_batches() {
+    let unit = TestUnit::with_settings(|settings| settings.bar.bulk_size = 7).await;
+    let mut archive = full_archive();
     for number in 3..40 {
         let entity = json!({"__id": format!("p{number}"), "colour": "none"}).to_string();
         archive = archive.with(
@@ -218,10 +228,10 @@ async fn many_entities_are_installed_in_bulks() {
             &entity,
         );
     }
-    assert_eq!(world.install("new", &archive).await.outcome(), done(202));
-    let shown = world.installed("new").await;
+    assert_eq!(unit.install("new", &archive).await.outcome(), success(202));
+    let shown = unit.wait_for_installation("new").await;
     assert_eq!(shown["status"], "ready", "{shown}");
-    let counted = world.ask(
+    let counted = unit.admin_request(
         "GET",
         "c/new/data/Pet?$top=0&$inlinecount=allpages&$format=json",
     );

@@ -1,4 +1,4 @@
-//! Messages to cells of other units, over the network.
+//! Messages to cells of other units.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::auth::{cell_url, world};
-use crate::harness::{done, refused};
+use crate::auth::{cell_url, unit_with_accounts};
+use crate::harness::{refused, success};
 
-/// Takes one request, answers it, and gives its head and its body.
+/// Receives one request and sends a response; returns head and body of the request.
 async fn answer_one(listener: Arc<TcpListener>, answer: String) -> (String, Value) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut read = Vec::new();
     loop {
-        let mut piece = [0; 4096];
-        let count = stream.read(&mut piece).await.unwrap();
-        read.extend_from_slice(&piece[..count]);
+        let mut chunk = [0; 4096];
+        let count = stream.read(&mut chunk).await.unwrap();
+        read.extend_from_slice(&chunk[..count]);
         let text = String::from_utf8_lossy(&read).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n")
             && let Ok(body) = serde_json::from_str(body)
@@ -37,15 +37,15 @@ fn http(status: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn another_unit_gets_a_token_and_the_message() {
-    let world = world(|settings| settings.private_networks = true).await;
+async fn message_to_another_unit_is_sent_with_a_token() {
+    let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
     let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
     let port = listener.local_addr().unwrap().port();
     let to = format!("http://127.0.0.1:{port}/far/");
     let body = json!({"To": to, "Title": "t"}).to_string();
 
     let other = tokio::spawn(answer_one(listener.clone(), http("201 Created", "{}")));
-    let sent = world.post("c/__message/send", &body).await;
+    let sent = unit.post("c/__message/send", &body).await;
     let (head, got) = other.await.unwrap();
     assert!(
         head.starts_with("post /far/__message/port http/1.1"),
@@ -61,7 +61,7 @@ async fn another_unit_gets_a_token_and_the_message() {
 
     let refusal = r#"{"code":"PR400-XX-0001","message":{"lang":"en","value":"no thanks"}}"#;
     let other = tokio::spawn(answer_one(listener, http("400 Bad Request", refusal)));
-    let sent = world.post("c/__message/send", &body).await;
+    let sent = unit.post("c/__message/send", &body).await;
     other.await.unwrap();
     let result = &sent.json()["d"]["results"]["Result"][0];
     assert_eq!(
@@ -71,9 +71,9 @@ async fn another_unit_gets_a_token_and_the_message() {
 }
 
 #[tokio::test]
-async fn the_token_is_the_cells_own_for_the_recipient() {
-    let world = world(|settings| settings.private_networks = true).await;
-    world.grant_cell(&["p:root"]).await;
+async fn message_token_is_issued_by_the_cell_for_the_recipient() {
+    let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
+    unit.grant_cell(&["p:root"]).await;
     let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
     let port = listener.local_addr().unwrap().port();
     let to = format!("http://127.0.0.1:{port}/far/");
@@ -97,12 +97,12 @@ async fn the_token_is_the_cells_own_for_the_recipient() {
             .await
             .unwrap();
     });
-    let token = world.access("c").await;
+    let token = unit.access_token("c").await;
     let body = json!({"To": to}).to_string();
-    let reply = world.post_as(&token, "c/__message/send", &body).await;
-    assert_eq!(reply.outcome(), done(201));
+    let response = unit.post_as(&token, "c/__message/send", &body).await;
+    assert_eq!(response.outcome(), success(201));
     let text = tokens.recv().await.unwrap();
-    let token = saml::verify(&text, world.unit.now_ms(), &world.unit.keys().trust_roots).unwrap();
+    let token = saml::verify(&text, unit.model.now_ms(), &unit.model.keys().trust_roots).unwrap();
     assert_eq!(token.issuer, cell_url("c"));
     assert_eq!(token.subject, cell_url("c"));
     assert_eq!(token.target, to);
@@ -111,27 +111,27 @@ async fn the_token_is_the_cells_own_for_the_recipient() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_when_a_recipient_cannot_be_reached() {
-    let world = world(|settings| settings.private_networks = true).await;
+async fn message_to_an_unreachable_recipient_is_not_stored() {
+    let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let far = format!("http://127.0.0.1:{port}/far/");
     let body = json!({"To": format!("{},{far}", cell_url("d"))}).to_string();
-    let reply = world.post("c/__message/send", &body).await;
-    assert_eq!(reply.outcome(), refused(500, "SM-0001"));
-    assert!(world.entities("c/__ctl/SentMessage").await.is_empty());
+    let response = unit.post("c/__message/send", &body).await;
+    assert_eq!(response.outcome(), refused(500, "SM-0001"));
+    assert!(unit.list_entities("c/__ctl/SentMessage").await.is_empty());
 }
 
 #[tokio::test]
-async fn messages_do_not_go_into_the_network_of_the_operator() {
-    let world = world(|_| {}).await;
+async fn message_to_a_private_network_address_is_not_sent() {
+    let unit = unit_with_accounts(|_| {}).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     for host in ["127.0.0.1", "localhost"] {
         let body = json!({"To": format!("http://{host}:{port}/far/")}).to_string();
-        let reply = world.post("c/__message/send", &body).await;
-        assert_eq!(reply.outcome(), refused(500, "SM-0001"), "{host}");
+        let response = unit.post("c/__message/send", &body).await;
+        assert_eq!(response.outcome(), refused(500, "SM-0001"), "{host}");
     }
     let asked = tokio::time::timeout(std::time::Duration::from_millis(50), listener.accept());
     assert!(asked.await.is_err());

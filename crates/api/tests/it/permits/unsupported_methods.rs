@@ -1,13 +1,13 @@
-//! Methods that something does not have, and what stands below a file: told to those who may know what is there.
+//! Methods that a resource does not support, and paths below a file: the error is shown only to authorized callers.
 
 use personium_types::{Operation as O, Privilege as P};
 
 use super::cases::{Case, case_on};
-use super::complete::METHODS;
+use super::completeness::METHODS;
 
-/// Methods that no resource of a box has, but for data that has MERGE.
+/// Methods that no resource of a box supports, except MERGE for OData.
 const ODD: &[&str] = &["MERGE", "PATCH", "COPY", "LOCK", "UNLOCK", "SEARCH"];
-/// Methods of WebDAV.
+/// WebDAV methods.
 const DAV: &[&str] = &["MOVE", "PROPFIND", "PROPPATCH", "ACL", "REPORT"];
 const SAYS: &str = "PR405-MC-0001";
 
@@ -30,13 +30,13 @@ pub fn cases() -> Vec<Case> {
         ("c/b/svc/__src/script.js", "c/b/svc", &["POST"]),
     ] {
         for method in methods.iter().chain(ODD) {
-            out.push(case_on(O::Options, method, path, on).gives(405, SAYS));
+            out.push(case_on(O::Options, method, path, on).expect(405, SAYS));
         }
     }
     for path in ["c/b/col/file/none", "c/b/col/file/none/none"] {
         for method in METHODS {
             let case = case_on(O::Options, method, path, "c/b/col/file");
-            out.push(case.gives(404, "PR404-MC-0001"));
+            out.push(case.expect(404, "PR404-MC-0001"));
         }
     }
     for (path, methods) in [
@@ -46,7 +46,7 @@ pub fn cases() -> Vec<Case> {
         let odd = ODD.iter().filter(|method| **method != "MERGE");
         for method in methods.iter().chain(odd).chain(DAV) {
             let case = case_on(O::ReadEntities, method, path, "c/b/od");
-            out.push(case.instead(P::Write).gives(405, SAYS));
+            out.push(case.instead(P::Write).expect(405, SAYS));
         }
     }
     out

@@ -1,25 +1,25 @@
-//! The control objects of a cell: each set by each method, and each link between two sets.
+//! Control objects of a cell: each set with each method, and each link between two sets.
 
 use personium_types::{Operation as O, Privilege as P};
 
 use super::cases::{AS_MASTER, Case, case};
-use crate::harness::World;
+use crate::harness::TestUnit;
 
-/// A set with an object that exists and one that could.
+/// A set with an existing object and one to create.
 pub struct Set {
     pub name: &'static str,
     pub read: O,
     pub write: O,
-    /// The key of the object that exists, as in URLs, and what every answer about it has.
+    /// The key of the existing object, and a text that every response about it contains.
     pub key: &'static str,
     pub shown: &'static str,
-    /// An object to create, its key, and what every answer about it has.
+    /// An object to create, its key, and a text that every response about it contains.
     pub fresh: &'static str,
     pub fresh_key: &'static str,
     pub fresh_shown: &'static str,
 }
 
-/// The sets whose objects are made and changed by OData.
+/// The sets whose objects are created and changed by OData.
 pub const SETS: &[Set] = &[
     Set {
         name: "Account",
@@ -93,7 +93,7 @@ pub const SETS: &[Set] = &[
     },
 ];
 
-/// The sets of messages, which come by other ways than OData, and are only read and removed by it.
+/// The sets of messages, which OData only reads and removes.
 const MESSAGES: &[(&str, O, O)] = &[
     (
         "ReceivedMessage",
@@ -103,7 +103,7 @@ const MESSAGES: &[(&str, O, O)] = &[
     ("SentMessage", O::ReadSentMessages, O::WriteSentMessages),
 ];
 
-/// The associations between sets of a cell: a set, its navigation property, the set that this leads to.
+/// The associations between sets of a cell: a set, its navigation property, the target set.
 pub const ASSOCIATIONS: &[(&str, &str, &str)] = &[
     ("Account", "_Role", "Role"),
     ("Account", "_ReceivedMessageRead", "ReceivedMessage"),
@@ -131,12 +131,12 @@ pub const ASSOCIATIONS: &[(&str, &str, &str)] = &[
     ("SentMessage", "_Box", "Box"),
 ];
 
-/// The id of the messages that cases are about; there is one of those received.
+/// The key of the messages that cases use; it exists among the received messages.
 const ID: &str = "('00000000000000000000000000000001')";
 
-/// Makes the objects that exist.
-pub async fn make(world: &World) {
-    world.account("c", r#"{"Name":"old"}"#).await;
+/// Creates the existing objects.
+pub async fn make(unit: &TestUnit) {
+    unit.create_account("c", r#"{"Name":"old"}"#).await;
     for (set, body) in [
         ("Role", r#"{"Name":"old"}"#),
         ("Relation", r#"{"Name":"old"}"#),
@@ -146,10 +146,10 @@ pub async fn make(world: &World) {
         ("Box", r#"{"Name":"old"}"#),
         ("Rule", r#"{"Name":"old","Action":"log"}"#),
     ] {
-        world.make(&format!("c/__ctl/{set}"), body).await;
+        unit.create(&format!("c/__ctl/{set}"), body).await;
     }
-    super::elsewhere::make_messages(world).await;
-    super::elsewhere::make_rule(world).await;
+    super::cell_endpoints::make_messages(unit).await;
+    super::cell_endpoints::make_rule(unit).await;
 }
 
 fn set_cases(set: &Set) -> Vec<Case> {
@@ -158,28 +158,28 @@ fn set_cases(set: &Set) -> Vec<Case> {
     let fresh = format!("{all}{}", set.fresh_key);
     let changes = |method| {
         case(set.write, method, &old)
-            .with("if-match", "*")
-            .text(set.fresh)
-            .gives(204, "")
+            .header("if-match", "*")
+            .body_text(set.fresh)
+            .expect(204, "")
             .then("GET", &fresh, 200, set.fresh_shown)
     };
     let mut out = vec![
         case(set.read, "GET", &all)
-            .with("accept", "application/json")
-            .gives(200, set.shown),
+            .header("accept", "application/json")
+            .expect(200, set.shown),
         case(set.read, "GET", &old)
-            .with("accept", "application/json")
-            .gives(200, set.shown),
-        case(set.read, "OPTIONS", &all).gives(200, ""),
-        case(set.read, "OPTIONS", &old).gives(200, ""),
+            .header("accept", "application/json")
+            .expect(200, set.shown),
+        case(set.read, "OPTIONS", &all).expect(200, ""),
+        case(set.read, "OPTIONS", &old).expect(200, ""),
         case(set.write, "POST", &all)
-            .text(set.fresh)
-            .gives(201, set.fresh_shown)
+            .body_text(set.fresh)
+            .expect(201, set.fresh_shown)
             .then("GET", &fresh, 200, set.fresh_shown),
         changes("PUT"),
         case(set.write, "DELETE", &old)
-            .with("if-match", "*")
-            .gives(204, "")
+            .header("if-match", "*")
+            .expect(204, "")
             .then("GET", &old, 404, "PR404-OD-0002"),
     ];
     if set.name != "Rule" {
@@ -193,33 +193,33 @@ fn message_cases() -> Vec<Case> {
     for &(set, read, write) in MESSAGES {
         let all = format!("c/__ctl/{set}");
         let one = format!("{all}{ID}");
-        let list = case(read, "GET", &all).with("accept", "application/json");
-        let get = case(read, "GET", &one).with("accept", "application/json");
+        let list = case(read, "GET", &all).header("accept", "application/json");
+        let get = case(read, "GET", &one).header("accept", "application/json");
         let delete = case(write, "DELETE", &one);
         out.extend([
-            case(read, "OPTIONS", &all).gives(200, ""),
-            case(read, "OPTIONS", &one).gives(200, ""),
+            case(read, "OPTIONS", &all).expect(200, ""),
+            case(read, "OPTIONS", &one).expect(200, ""),
         ]);
         out.extend(if set == "ReceivedMessage" {
             [
-                list.gives(200, ID),
-                get.gives(200, ID),
+                list.expect(200, ID),
+                get.expect(200, ID),
                 delete
-                    .gives(204, "")
+                    .expect(204, "")
                     .then("GET", &one, 404, "PR404-OD-0002"),
             ]
         } else {
             [
-                list.gives(200, "\"results\":[]"),
-                get.gives(404, "PR404-OD-0002"),
-                delete.gives(404, "PR404-OD-0002"),
+                list.expect(200, "\"results\":[]"),
+                get.expect(404, "PR404-OD-0002"),
+                delete.expect(404, "PR404-OD-0002"),
             ]
         });
     }
     out
 }
 
-/// What a set is called in URLs, with the key of an object that exists, and what reading and writing it is.
+/// Returns a set with the key of its existing object, and the operations that read and write it.
 fn known(set: &str) -> (String, O, O) {
     if let Some(known) = SETS.iter().find(|s| s.name == set) {
         return (format!("{set}{}", known.key), known.read, known.write);
@@ -228,7 +228,7 @@ fn known(set: &str) -> (String, O, O) {
     (format!("{set}{ID}"), *read, *write)
 }
 
-/// Which of two sets' privileges a link between them needs: both, but only that of messages to see or mark who read one.
+/// Returns whether a link needs the privilege of the one and of the other set: both, but only that of messages for read marks.
 fn link_needs(here: &str, there: &str) -> (bool, bool) {
     match (here, there) {
         ("Account", "ReceivedMessage") => (false, true),
@@ -237,7 +237,7 @@ fn link_needs(here: &str, there: &str) -> (bool, bool) {
     }
 }
 
-/// Each way over an association, once for each privilege that it needs.
+/// Returns the requests over each association, once for each privilege that they need.
 pub fn link_cases() -> Vec<Case> {
     let mut out = Vec::new();
     for &(here, navigation, there) in ASSOCIATIONS {
@@ -259,11 +259,11 @@ pub fn link_cases() -> Vec<Case> {
             let (pa, pb) = (a.privilege().unwrap(), b.privilege().unwrap());
             let base = |operation: O, other: Option<P>| {
                 let made = case(operation, method, path)
-                    .text(body)
-                    .with("if-match", "*")
-                    .gives(AS_MASTER, "");
+                    .body_text(body)
+                    .header("if-match", "*")
+                    .expect(AS_MASTER, "");
                 match other.filter(|other| !other.includes(operation.privilege().unwrap())) {
-                    Some(other) => made.also(other),
+                    Some(other) => made.also_needs(other),
                     None => made,
                 }
             };
@@ -293,7 +293,7 @@ pub fn link_cases() -> Vec<Case> {
         ] {
             add(method, &path, &uri, (write, write_there), needs);
         }
-        // What is made through a link needs the privilege of its own set in any case.
+        // An object created through a link always needs the privilege of its own set.
         add(
             "POST",
             &through,
@@ -311,38 +311,38 @@ pub fn cases() -> Vec<Case> {
     let links = "c/__ctl/Account('old')/$links/_Role";
     out.extend([
         case(O::DescribeCellControl, "GET", "c/__ctl")
-            .gives(200, "<atom:title>Account</atom:title>"),
-        case(O::DescribeCellControl, "OPTIONS", "c/__ctl").gives(200, ""),
-        case(O::DescribeCellControl, "OPTIONS", "c/__ctl/$metadata").gives(200, ""),
-        case(O::OptionsCellLinks, "OPTIONS", links).gives(200, ""),
+            .expect(200, "<atom:title>Account</atom:title>"),
+        case(O::DescribeCellControl, "OPTIONS", "c/__ctl").expect(200, ""),
+        case(O::DescribeCellControl, "OPTIONS", "c/__ctl/$metadata").expect(200, ""),
+        case(O::OptionsCellLinks, "OPTIONS", links).expect(200, ""),
         case(
             O::OptionsCellLinks,
             "OPTIONS",
             "c/__ctl/Account('old')/_Role",
         )
-        .gives(200, ""),
+        .expect(200, ""),
         case(O::WriteRoles, "POST", links)
-            .text("{\"uri\":\"http://unit.example/c/__ctl/Role('old')\"}")
-            .gives(204, "")
+            .body_text("{\"uri\":\"http://unit.example/c/__ctl/Role('old')\"}")
+            .expect(204, "")
             .then("GET", links, 200, "Name='old'"),
         case(O::WriteBoxes, "POST", "c/__ctl/Role('old')/$links/_Box")
-            .also(P::Auth)
-            .text("{\"uri\":\"http://unit.example/c/__ctl/Box('old')\"}")
-            .gives(204, "")
+            .also_needs(P::Auth)
+            .body_text("{\"uri\":\"http://unit.example/c/__ctl/Box('old')\"}")
+            .expect(204, "")
             .then(
                 "GET",
                 "c/__ctl/Role(Name='old',_Box.Name='old')",
                 200,
                 "\"old\"",
             ),
-        case(O::ReadRoles, "GET", "c/__ctl/Account('exact')/_Role").gives(200, "\"exact\""),
+        case(O::ReadRoles, "GET", "c/__ctl/Account('exact')/_Role").expect(200, "\"exact\""),
         case(
             O::ReadBoxes,
             "GET",
             "c/__ctl/Role?$expand=_Box&$format=json",
         )
-        .also(P::AuthRead)
-        .gives(200, "\"results\""),
+        .also_needs(P::AuthRead)
+        .expect(200, "\"results\""),
     ]);
     out
 }

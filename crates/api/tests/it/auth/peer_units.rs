@@ -1,0 +1,161 @@
+//! Assertions of a trusted peer unit: accepted for its own cells, refused for cells of this unit.
+
+use personium_model::auth::UnitKeys;
+use personium_token::local::{LocalKeys, LocalKind, LocalToken, Origin};
+use personium_token::random::SystemRandom;
+use personium_token::saml::TransCellToken;
+use personium_token::trust::{SelfSigned, TrustRoots, UnitKey, generate_self_signed};
+
+use super::{cell_url, oauth_error, text_member, unit_with_accounts};
+use crate::harness::{CLOCK_START_MS, TestUnit, UNIT_SECRET, refused, success};
+
+const SAML: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
+/// The URL of a cell of the peer unit.
+const PEER_CELL: &str = "http://other.example/x/";
+/// The validity of the certificates.
+const YEAR_MS: i64 = 365 * 24 * 3_600_000;
+
+/// A unit that trusts the peer unit `other.example`, and the key of the peer. Visitors from [`PEER_CELL`] may read a file.
+async fn peer_units() -> (TestUnit, UnitKey) {
+    let unit = unit_with_accounts(|_| {}).await;
+    let make = |host: &str| {
+        generate_self_signed(host, CLOCK_START_MS - YEAR_MS, CLOCK_START_MS + YEAR_MS).unwrap()
+    };
+    let (own, other) = (make("unit.example"), make("other.example"));
+    let files = [&own, &other].map(|made| made.certificate_pem.as_bytes());
+    let key = |made: &SelfSigned| {
+        UnitKey::load(made.key_pem.as_bytes(), made.certificate_pem.as_bytes()).unwrap()
+    };
+    let mut keys = UnitKeys {
+        local_tokens: LocalKeys::new(UNIT_SECRET).unwrap(),
+        signing: key(&own),
+        trust_roots: TrustRoots::load(&files, CLOCK_START_MS).unwrap(),
+        password_hashing: unit.model.keys().password_hashing.clone(),
+    };
+    keys.password_hashing.scrypt.cpu_cost = 16;
+    let unit = unit.restart_with_keys(keys.into());
+    unit.allow_visitors_from(&[PEER_CELL, &cell_url("d")]).await;
+    (unit, key(&other))
+}
+
+impl TestUnit {
+    /// Returns the outcomes of reading a file with an assertion, and of exchanging the assertion.
+    async fn direct_and_exchanged(&self, token: &str) -> ((u16, String), (u16, String)) {
+        let direct = self.outcome_with_token("GET", "c/b/f", token).await;
+        let fields = [("grant_type", SAML), ("assertion", token)];
+        let response = self.request_token("c", &fields).await;
+        let exchanged = match response.status.as_u16() {
+            200 => success(200),
+            status => (status, oauth_error(&response)),
+        };
+        (direct, exchanged)
+    }
+}
+
+fn from_peer_cell(token: &mut TransCellToken) {
+    token.issuer = PEER_CELL.to_owned();
+    token.subject = PEER_CELL.to_owned() + "#me";
+}
+
+#[tokio::test]
+async fn assertion_of_a_trusted_peer_unit_is_accepted_for_its_own_cells() {
+    let (unit, other) = peer_units().await;
+    for subject in [PEER_CELL.to_owned() + "#me", PEER_CELL.to_owned()] {
+        let token = unit.assertion_signed_by(&other, |t| {
+            from_peer_cell(t);
+            t.subject = subject;
+        });
+        assert_eq!(
+            unit.direct_and_exchanged(&token).await,
+            (success(200), success(200))
+        );
+    }
+    let token = unit.assertion_signed_by(&other, from_peer_cell);
+    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    let refresh = text_member(
+        &unit.request_token("c", &fields).await.json(),
+        "refresh_token",
+    );
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+    ];
+    let again = text_member(
+        &unit.request_token("c", &fields).await.json(),
+        "access_token",
+    );
+    assert_eq!(
+        unit.outcome_with_token("GET", "c/b/f", &again).await,
+        success(200)
+    );
+}
+
+#[tokio::test]
+async fn assertion_of_a_trusted_peer_unit_is_refused_for_cells_of_this_unit() {
+    let (unit, other) = peer_units().await;
+    let nothing = (
+        refused(401, "AU-0008"),
+        (400, "invalid_grant AN-0011".to_owned()),
+    );
+    for subject in [
+        cell_url("d") + "#me",
+        cell_url("d"),
+        cell_url("c") + "#me",
+        cell_url("gone") + "#me",
+        "http://UNIT.example:80/d/#me".to_owned(),
+        "personium-localunit:d:/#me".to_owned(),
+        "personium-localunit:/d/#me".to_owned(),
+        "personium-localunit:".to_owned(),
+    ] {
+        let token = unit.assertion_signed_by(&other, |t| {
+            from_peer_cell(t);
+            t.subject.clone_from(&subject);
+        });
+        assert_eq!(
+            unit.direct_and_exchanged(&token).await,
+            nothing,
+            "{subject}"
+        );
+        let body = super::form(&[("token", token.as_str())]);
+        let introspected = unit
+            .admin_request("POST", "c/__introspect")
+            .body(&body)
+            .send()
+            .await;
+        assert_eq!(introspected.json()["active"], false, "{subject}");
+    }
+    // An assertion of another cell of this unit about a subject of `d` is accepted.
+    let token = unit.assertion(|t| t.issuer = cell_url("appcell"));
+    assert_eq!(unit.direct_and_exchanged(&token).await.1, success(200));
+}
+
+#[tokio::test]
+async fn refresh_token_with_a_foreign_issuer_for_a_local_subject_is_refused() {
+    let (unit, _) = peer_units().await;
+    let honest = unit.trans_cell_token("d", "c").await;
+    let fields = [("grant_type", SAML), ("assertion", honest.as_str())];
+    let refresh = text_member(
+        &unit.request_token("c", &fields).await.json(),
+        "refresh_token",
+    );
+    let keys = &unit.model.keys().local_tokens;
+    let real = keys.open(&refresh, &cell_url("c")).unwrap();
+    assert_eq!(real.kind, LocalKind::VisitorRefresh);
+    for (issuer, outcome) in [(cell_url("d"), 200), (PEER_CELL.to_owned(), 400)] {
+        let token = LocalToken {
+            origin: Some(Origin {
+                issuer,
+                assertion_id: "a".to_owned(),
+            }),
+            ..real.clone()
+        };
+        let sealed = keys.seal(&token, &mut SystemRandom).unwrap();
+        let target = cell_url("appcell");
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", sealed.as_str()),
+            ("p_target", target.as_str()),
+        ];
+        assert_eq!(unit.request_token("c", &fields).await.status, outcome);
+    }
+}
