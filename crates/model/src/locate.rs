@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use personium_store::{Batch, Expect, Key, Stamp};
+use personium_store::{Batch, CommitSeq, Expect, Key};
 use personium_types::{Need, NodeId, Operation, Result};
 
 use crate::cell_context::box_node_key;
@@ -33,7 +33,7 @@ impl Located {
 
     /// The version of its record, as [`crate::records::put_checked`] wants it: `None` if it is not stored yet.
     #[must_use]
-    pub fn stamp(&self) -> Option<Stamp> {
+    pub fn stamp(&self) -> Option<CommitSeq> {
         (self.node.version > 0).then_some(self.node.version)
     }
 }

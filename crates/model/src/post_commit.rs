@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use personium_store::{KeyRange, Result as StoreResult, Seal, Space};
+use personium_store::{KeyRange, Result as StoreResult, Space, WriteFence};
 use personium_types::CellId;
 
 use crate::event::outbox_queue::OutboxPartition;
@@ -101,28 +101,28 @@ impl PostCommit {
         self.steps.is_empty() && self.empty.is_none()
     }
 
-    /// Seals the cell that must be empty, if there is one. To be done before the commit.
+    /// Fences the cell that must be empty, if there is one. To be done before the commit.
     ///
     /// # Errors
     /// A conflict if it is not empty.
-    pub(crate) async fn seal(&self, unit: &Unit) -> StoreResult<Option<Seal>> {
+    pub(crate) async fn fence(&self, unit: &Unit) -> StoreResult<Option<WriteFence>> {
         let Some((cell, ranges)) = &self.empty else {
             return Ok(None);
         };
         let space = Space::Cell(*cell);
-        unit.store().seal(&space, ranges).await.map(Some)
+        unit.store().fence(&space, ranges).await.map(Some)
     }
 
     /// Does it, after a commit that succeeded or not. One that failed may still have changed what is cached.
-    pub(crate) fn run(self, unit: &Arc<Unit>, committed: bool, seal: Option<Seal>) {
-        let mut seal = seal;
+    pub(crate) fn run(self, unit: &Arc<Unit>, committed: bool, fence: Option<WriteFence>) {
+        let mut fence = fence;
         for step in self.steps {
             match step {
                 Step::InvalidateCell(cell) => unit.invalidate_cell(&cell),
                 Step::InvalidateCellName(name) => unit.invalidate_cell_name(&name),
                 _ if !committed => {}
                 Step::Sweep(cell) => sweep::start(unit, cell),
-                Step::SweepGone(cell) => sweep::start_gone(unit, cell, seal.take()),
+                Step::SweepGone(cell) => sweep::start_gone(unit, cell, fence.take()),
                 Step::Ring(partition) => unit.outbox().ring(partition),
             }
         }

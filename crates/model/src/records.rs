@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use personium_store::{
-    Batch, Direction, Expect, Key, KeyRange, Limit, RecordStore, Space, Stamp, StoreError,
+    Batch, CommitSeq, Direction, Expect, Key, KeyRange, Limit, RecordStore, Space, StoreError,
 };
 use personium_types::{Code, Error, Result};
 use serde::Serialize;
@@ -23,7 +23,7 @@ pub struct Versioned<T> {
     /// The decoded value.
     pub value: T,
     /// The version to assert when the value is changed.
-    pub version: Stamp,
+    pub version: CommitSeq,
 }
 
 /// The records of one space.
@@ -91,7 +91,7 @@ impl Records {
     }
 
     /// The version of the record of a key; `None` if there is none.
-    pub async fn find_version(&self, key: &Key) -> Result<Option<Stamp>> {
+    pub async fn find_version(&self, key: &Key) -> Result<Option<CommitSeq>> {
         let found = self
             .store
             .get(&self.space, std::slice::from_ref(key))
@@ -247,7 +247,7 @@ impl Records {
     }
 
     /// Commits one batch without retry; a conflict is an error of the store.
-    pub async fn commit(&self, batch: Batch) -> std::result::Result<Stamp, StoreError> {
+    pub async fn commit(&self, batch: Batch) -> std::result::Result<CommitSeq, StoreError> {
         if batch.is_empty() {
             return Ok(0);
         }
@@ -308,7 +308,7 @@ fn count_of(value: &[u8]) -> i64 {
 pub fn put_checked<T: Serialize>(
     batch: &mut Batch,
     key: Key,
-    read: Option<Stamp>,
+    read: Option<CommitSeq>,
     value: &T,
 ) -> Result<()> {
     batch.assert(key.clone(), read.map_or(Expect::Absent, Expect::Version));
@@ -339,15 +339,15 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     }
 }
 
-/// The code that stands for a failure of the engine.
+/// Converts an error of the engine, which becomes the source.
 #[must_use]
 pub fn store_error(error: StoreError) -> Error {
     let code = match &error {
         StoreError::Conflict => Code::Conflict,
-        StoreError::Gone => Code::NoSuchCell,
+        StoreError::SpaceDropped => Code::NoSuchCell,
         StoreError::Busy(_) => Code::ServerBusy,
         StoreError::Corrupt(_) => Code::StoreCorrupt,
-        StoreError::Down(_) => Code::StoreDown,
+        StoreError::Down(_) | StoreError::Unsupported(_) => Code::StoreDown,
     };
     Error::new(code).with_source(error)
 }

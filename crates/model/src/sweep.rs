@@ -5,9 +5,10 @@
 //! of a sweep is one small batch, and every step may be repeated.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use personium_store::{Batch, Direction, Expect, Key, KeyRange, Seal, Space};
+use personium_store::{Batch, Direction, Expect, Key, KeyRange, Space, WriteFence};
 use personium_types::{BlobId, CellId, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ use crate::{CellContext, Unit, entity};
 /// Records that one step removes.
 const STEP: usize = 200;
 /// Bodies younger than this may belong to an upload that is not committed yet.
-const ORPHAN_AGE_MS: u64 = 60 * 60 * 1000;
+const ORPHAN_AGE: Duration = Duration::from_secs(60 * 60);
 /// What the names of sweep records in a cell begin with; the node's id follows.
 const IN_CELL: &str = "sweep/";
 /// What the names of announcements in the unit's space begin with; the cell's id follows.
@@ -74,11 +75,11 @@ pub fn start(unit: &Arc<Unit>, cell: CellId) {
     );
 }
 
-/// Sweeps what a removed cell left, in the background. A seal is kept until then: nothing more comes into the cell.
-pub fn start_gone(unit: &Arc<Unit>, cell: CellId, seal: Option<Seal>) {
+/// Sweeps what a removed cell left, in the background. The fence is kept until then: the cell takes no commit.
+pub fn start_gone(unit: &Arc<Unit>, cell: CellId, fence: Option<WriteFence>) {
     spawn(unit, move |unit| async move {
         let swept = sweep_gone(&unit, &cell).await;
-        drop(seal);
+        drop(fence);
         swept
     });
 }
@@ -147,7 +148,7 @@ impl Unit {
 
     /// Removes bodies that no file names in any cell: what is left of interrupted requests. Meant to run now and
     /// then; waits `pause` between cells.
-    pub async fn sweep_orphans(&self, pause: std::time::Duration) -> Result<()> {
+    pub async fn sweep_orphans(&self, pause: Duration) -> Result<()> {
         let mut range = keys::entities(&SetKey::control(ControlSet::Cell));
         let prefix = range.start.as_bytes().len();
         loop {
@@ -159,7 +160,7 @@ impl Unit {
                 let Some(cell) = keys::last_text(key, prefix).and_then(|id| id.parse().ok()) else {
                     continue;
                 };
-                self.sweep_orphans_of(&cell, ORPHAN_AGE_MS).await?;
+                self.sweep_orphans_of(&cell, ORPHAN_AGE).await?;
                 tokio::time::sleep(pause).await;
             }
             match found.last() {
@@ -169,13 +170,13 @@ impl Unit {
         }
     }
 
-    /// Removes the bodies of a cell that no file names and that are older than `age_ms`; gives their number.
-    pub async fn sweep_orphans_of(&self, cell: &CellId, age_ms: u64) -> Result<usize> {
+    /// Removes the bodies of a cell that no file names and that are at least `min_age` old; gives their number.
+    pub async fn sweep_orphans_of(&self, cell: &CellId, min_age: Duration) -> Result<usize> {
         let space = Space::Cell(*cell);
         let records = self.cell_records(cell);
         // Records that are all missing were lost, as by a restore of half a backup: then every body looks unused.
         if records.is_empty(&KeyRange::all()).await? {
-            let lost = self.blobs().list(&space, None, age_ms, 1).await;
+            let lost = self.blobs().list(&space, None, min_age, 1).await;
             if !lost.map_err(store_error)?.is_empty() {
                 tracing::error!(cell.id = %cell, "cell {cell} has bodies of files, but no records: nothing is removed");
             }
@@ -186,7 +187,7 @@ impl Unit {
         loop {
             let found = self
                 .blobs()
-                .list(&space, after.as_ref(), age_ms, STEP)
+                .list(&space, after.as_ref(), min_age, STEP)
                 .await
                 .map_err(store_error)?;
             let references: Vec<Key> = found.iter().map(keys::blob_reference).collect();

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use personium_store::{Batch, BlobStore, Cache, RecordStore, Space, Stamp, StoreError};
+use personium_store::{
+    Batch, BlobStore, Cache, CommitSeq, ErrorDetail, RecordStore, Space, StoreError,
+};
 use personium_types::{CellId, Clock, Code, Result};
 use tokio::sync::{RwLock, Semaphore};
 
@@ -332,22 +334,23 @@ impl Unit {
         records: &Records,
         batch: Batch,
         post_commit: PostCommit,
-    ) -> personium_store::Result<Stamp> {
+    ) -> personium_store::Result<CommitSeq> {
         if batch.is_empty() || post_commit.is_empty() {
             return records.commit(batch).await;
         }
         let (unit, records) = (self.share(), records.clone());
         let in_hand = Arc::clone(&self.shared.commits).read_owned().await;
         let committing = tokio::spawn(async move {
-            let seal = post_commit.seal(&unit).await?;
+            let fence = post_commit.fence(&unit).await?;
             let done = records.commit(batch).await;
-            post_commit.run(&unit, done.is_ok(), seal);
+            post_commit.run(&unit, done.is_ok(), fence);
             drop(in_hand);
             done
         });
-        committing
-            .await
-            .unwrap_or_else(|broken| Err(StoreError::Down(broken.to_string())))
+        committing.await.unwrap_or_else(|error| {
+            let detail = ErrorDetail::new("commit task panicked").with_source(error);
+            Err(StoreError::Down(detail))
+        })
     }
 
     /// The same unit, for a task of its own.

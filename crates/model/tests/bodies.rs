@@ -5,6 +5,8 @@
 #[path = "in_memory/world.rs"]
 mod world;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use personium_model::file::{self, Content, Upload};
 use personium_store::Space;
@@ -38,7 +40,11 @@ impl World {
 
     async fn bodies(&self, cell: &CellId) -> usize {
         let space = Space::Cell(*cell);
-        let found = self.unit.blobs().list(&space, None, 0, 100).await;
+        let found = self
+            .unit
+            .blobs()
+            .list(&space, None, Duration::ZERO, 100)
+            .await;
         found.unwrap().len()
     }
 }
@@ -52,7 +58,14 @@ async fn a_body_stays_if_nobody_knows_whether_it_was_committed() {
     assert_eq!(failure.code(), Code::StoreDown);
     assert_eq!(world.first("f").await, b'b');
     let cell = world.context().await.cell().id;
-    assert_eq!(world.unit.sweep_orphans_of(&cell, 0).await.unwrap(), 1);
+    assert_eq!(
+        world
+            .unit
+            .sweep_orphans_of(&cell, Duration::ZERO)
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(world.first("f").await, b'b');
     let refusal = world.put("f", b'c', Some("\"1-1\"")).await.unwrap_err();
     assert_eq!(refusal.code(), Code::DavTagMismatch);

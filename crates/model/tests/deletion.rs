@@ -43,7 +43,7 @@ impl World {
 async fn what_is_created_before_the_cell_goes_keeps_it() {
     let world = World::empty().await;
     let root = world.cell().await;
-    world.interrupt_seal(async move {
+    world.interrupt_fence(async move {
         create(&root, "Account", ACCOUNT).await.unwrap();
     });
     let refusal = world.delete_cell().await.unwrap_err();
@@ -55,7 +55,7 @@ async fn what_is_created_before_the_cell_goes_keeps_it() {
     world.delete(&root, "Account", &key).await.unwrap();
 
     let resource = world.in_main_box().await;
-    world.interrupt_seal(async move {
+    world.interrupt_fence(async move {
         collection::create(&resource, Kind::Collection)
             .await
             .unwrap();

@@ -5,11 +5,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use personium_folder::FolderStore;
+use personium_folder::{BlobSync, FolderSettings, FolderStore};
 use personium_model::auth::UnitKeys;
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
-use personium_sqlite::SqliteStore;
+use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
 use personium_store::memory::MemoryCache;
 use personium_store::{BlobStore, Cache, RecordStore, StoreError};
 use personium_types::Clock;
@@ -134,15 +134,15 @@ fn create_data_dir(path: &Path) -> Result<(), ComponentError> {
 
 fn open_records(config: &Config, open_files: usize) -> Result<SqliteStore, ComponentError> {
     let store = &config.store;
-    let settings = personium_sqlite::Settings {
+    let settings = SqliteSettings {
         sync: match store.sync {
-            RecordSync::Full => personium_sqlite::Sync::Full,
-            RecordSync::Normal => personium_sqlite::Sync::Normal,
+            RecordSync::Full => CommitSync::Full,
+            RecordSync::Normal => CommitSync::Normal,
         },
         open_files,
         writers: store.writer_threads,
         cache_kib: store.page_cache_kib,
-        ..personium_sqlite::Settings::new(store.data_dir.join(RECORDS_DIR))
+        ..SqliteSettings::new(store.data_dir.join(RECORDS_DIR))
     };
     SqliteStore::open(settings).map_err(|source| ComponentError::Store {
         content: "records",
@@ -151,14 +151,14 @@ fn open_records(config: &Config, open_files: usize) -> Result<SqliteStore, Compo
 }
 
 fn open_files(config: &Config) -> Result<FolderStore, ComponentError> {
-    let settings = personium_folder::Settings {
+    let settings = FolderSettings {
         folder: files_dir(config),
         sync: if config.files.fsync {
-            personium_folder::Sync::Full
+            BlobSync::Full
         } else {
-            personium_folder::Sync::None
+            BlobSync::None
         },
-        alone: config.files.root.is_none(),
+        exclusive: config.files.root.is_none(),
     };
     FolderStore::open(&settings).map_err(|source| ComponentError::Store {
         content: "files",

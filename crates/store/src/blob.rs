@@ -1,4 +1,6 @@
-//! File bodies: written once by streaming, read in pieces, named by a made-up id.
+//! File bodies: written once as a stream of chunks, read in parts, named by an id.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -6,55 +8,87 @@ use personium_types::BlobId;
 
 use crate::{Result, Space};
 
-/// A place for file bodies. A body never changes; the record that names it decides whether it is alive.
+/// A store of file bodies. A body never changes. A body is in use as long as a record names it.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
-    /// Starts a new body. Nothing can be seen of it until [`BlobWriter::finish`] returns.
+    /// Starts a new body. It stays invisible until [`BlobWriter::finish`] returns.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>>;
 
-    /// Opens a body for reading; `None` if there is none of this id.
+    /// Opens a body for reading. Returns `None` if no body has this id.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn open(&self, space: &Space, id: &BlobId) -> Result<Option<Box<dyn BlobReader>>>;
 
-    /// Removes a body. Readers that have it open keep it. Succeeds if there is none.
+    /// Removes a body. Open readers can still read it. Succeeds if there is none.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn remove(&self, space: &Space, id: &BlobId) -> Result<()>;
 
-    /// Up to `limit` ids of finished bodies after `after` (in id order) that are older than `age_ms`, for the sweeper.
+    /// Lists, in the order of ids, at most `limit` finished bodies that follow `after` and are at least `min_age` old.
+    ///
+    /// Meant for the garbage collection.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn list(
         &self,
         space: &Space,
         after: Option<&BlobId>,
-        age_ms: u64,
+        min_age: Duration,
         limit: usize,
     ) -> Result<Vec<BlobId>>;
 
-    /// Removes all bodies of the space, unfinished ones too.
+    /// Removes all bodies of the space, including unfinished ones.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn drop_space(&self, space: &Space) -> Result<()>;
 
-    /// Whether bodies can be written.
+    /// Checks that bodies can be written.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down) if they cannot.
     async fn check(&self) -> Result<()>;
 }
 
-/// A body being written. Dropping it leaves nothing behind.
+/// A body that is being written. Dropping it discards what was written.
 #[async_trait]
 pub trait BlobWriter: Send {
-    /// Appends a piece.
-    async fn write(&mut self, piece: Bytes) -> Result<()>;
+    /// Appends a chunk.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) if the storage is full, [`Down`](crate::StoreError::Down). The body cannot be
+    /// finished afterwards.
+    async fn write(&mut self, chunk: Bytes) -> Result<()>;
 
-    /// Makes the body durable and gives its id.
+    /// Makes the body durable and returns its id.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) if the storage is full, [`Down`](crate::StoreError::Down) also if an earlier
+    /// write failed or the space was dropped.
     async fn finish(self: Box<Self>) -> Result<BlobId>;
 }
 
-/// A body being read.
+/// A body that is open for reading.
 #[async_trait]
 pub trait BlobReader: Send {
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     fn len(&self) -> u64;
 
-    /// Whether it has no bytes.
+    /// Whether the body has no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Up to `max` bytes from `offset`; fewer only at the end of the body.
+    /// Reads at most `max` bytes from `offset`. Returns fewer only at the end of the body.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy), [`Down`](crate::StoreError::Down), or [`Corrupt`](crate::StoreError::Corrupt)
+    /// if the stored bytes are not those that were written.
     async fn read_at(&mut self, offset: u64, max: usize) -> Result<Bytes>;
 }

@@ -1,4 +1,4 @@
-//! Short-lived state that all nodes share: failed logins, one-time values, progress.
+//! Short-lived values that all nodes of a unit share: counters of failed logins, one-time values, progress.
 
 use std::time::Duration;
 
@@ -7,21 +7,36 @@ use bytes::Bytes;
 
 use crate::Result;
 
-/// Values that expire. Stored data must stay correct when all of them are lost.
+/// A store of values that expire. Stored data must stay correct when all of them are lost.
 #[async_trait]
 pub trait Cache: Send + Sync + 'static {
-    /// The value, if it is there and has not expired.
+    /// Returns the value unless it is absent or has expired.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn get(&self, key: &str) -> Result<Option<Bytes>>;
 
-    /// Sets the value for this long.
+    /// Sets the value. It expires after `ttl`.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<()>;
 
-    /// Sets the value unless there is one; whether it was set.
+    /// Sets the value if the key has none. Returns whether it was set.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn add(&self, key: &str, value: Bytes, ttl: Duration) -> Result<bool>;
 
-    /// Adds 1 to a counter, atomically over all nodes, and starts its life anew; the new count.
+    /// Adds 1 to a counter, atomically over all nodes, and restarts its time to live. Returns the new count.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn increment(&self, key: &str, ttl: Duration) -> Result<u64>;
 
-    /// Removes the value.
+    /// Removes the value. Succeeds if there is none.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn remove(&self, key: &str) -> Result<()>;
 }

@@ -1,24 +1,22 @@
-//! What every engine must do: one suite per port, called by each adapter from a test.
+//! The contract of each port as a test suite, called by each adapter from a test.
 //!
-//! The functions panic where the engine does not keep the promise. They need a multi-threaded runtime and an empty
-//! store, and leave their data behind.
-#![allow(
+//! The functions panic if the engine breaks the contract. They need a multi-threaded runtime and an empty store, and
+//! leave their data behind.
+#![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::missing_panics_doc,
     reason = "assertions are what this module is for"
 )]
 
 mod blob;
-mod bus;
 mod cache;
 mod history;
 mod record;
+mod split_mix;
 
 pub use blob::blobs;
-pub use bus::bus;
 pub use cache::cache;
-pub use history::{Model, Rng, history};
+pub use history::history;
 pub use record::records;
+pub use split_mix::SplitMix64;

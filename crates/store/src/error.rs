@@ -1,24 +1,130 @@
-//! What an engine may answer instead of a result.
+//! The errors of engines.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
 
 /// The result of a call to an engine.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// Why an engine did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+/// A failed call to an engine.
+///
+/// Clones share the source, so that one failure can be returned to several callers.
+///
+/// ```
+/// use std::error::Error;
+/// use personium_store::{ErrorDetail, StoreError};
+///
+/// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+/// let error = StoreError::Busy(ErrorDetail::new("failed to write a chunk").with_source(full));
+/// assert_eq!(error.to_string(), "failed to write a chunk");
+/// assert_eq!(error.source().unwrap().to_string(), "no storage space");
+/// assert!(error.is_retryable());
+/// ```
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// An assertion of the batch did not hold; nothing was changed. Read again and retry.
+    /// An assertion of the batch did not hold, or the space is fenced. Nothing was changed. Read again, then retry.
     #[error("an assertion of the batch does not hold")]
     Conflict,
-    /// The space was dropped; nothing was changed, and nothing ever will be.
+    /// The space was dropped. Nothing was changed, and no retry can succeed.
     #[error("the space was dropped")]
-    Gone,
-    /// The engine has no capacity at the moment; a retry later may help.
-    #[error("the engine is busy: {0}")]
-    Busy(String),
-    /// What is stored cannot be read.
-    #[error("stored data cannot be read: {0}")]
-    Corrupt(String),
-    /// The engine cannot be reached or failed. Whether a batch was committed is unknown.
-    #[error("the engine failed: {0}")]
-    Down(String),
+    SpaceDropped,
+    /// The engine has no capacity at the moment.
+    #[error(transparent)]
+    Busy(ErrorDetail),
+    /// The engine cannot be reached, was closed, or failed. Whether a batch was committed is unknown.
+    #[error(transparent)]
+    Down(ErrorDetail),
+    /// The stored data is damaged.
+    #[error(transparent)]
+    Corrupt(ErrorDetail),
+    /// The engine does not support the request or the format of the stored data.
+    #[error(transparent)]
+    Unsupported(ErrorDetail),
+}
+
+impl StoreError {
+    /// Whether the same request can succeed later, after a [`Conflict`](Self::Conflict) with what is stored then.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Conflict | Self::Busy(_) | Self::Down(_) => true,
+            Self::SpaceDropped | Self::Corrupt(_) | Self::Unsupported(_) => false,
+        }
+    }
+}
+
+/// The operation that failed and the error that caused it.
+#[derive(Debug, Clone)]
+pub struct ErrorDetail {
+    operation: Cow<'static, str>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl ErrorDetail {
+    /// A failure without a source. `operation` says what failed, for example `failed to open /data/unit.db`.
+    #[must_use]
+    pub fn new(operation: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            operation: operation.into(),
+            source: None,
+        }
+    }
+
+    /// The same failure with its source.
+    #[must_use]
+    pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self {
+            source: Some(Arc::new(source)),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for ErrorDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.operation)
+    }
+}
+
+impl StdError for ErrorDetail {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_keeps_message_and_source() {
+        let cause = std::io::Error::other("the disk failed");
+        let error = StoreError::Down(ErrorDetail::new("failed to commit").with_source(cause));
+        for error in [error.clone(), error] {
+            assert_eq!(error.to_string(), "failed to commit");
+            assert_eq!(error.source().unwrap().to_string(), "the disk failed");
+        }
+    }
+
+    #[test]
+    fn only_conflict_busy_and_down_are_retryable() {
+        let detail = || ErrorDetail::new("failed");
+        for retryable in [
+            StoreError::Conflict,
+            StoreError::Busy(detail()),
+            StoreError::Down(detail()),
+        ] {
+            assert!(retryable.is_retryable(), "{retryable:?}");
+        }
+        for permanent in [
+            StoreError::SpaceDropped,
+            StoreError::Corrupt(detail()),
+            StoreError::Unsupported(detail()),
+        ] {
+            assert!(!permanent.is_retryable(), "{permanent:?}");
+        }
+    }
 }

@@ -1,31 +1,39 @@
-//! Keys: sequences of parts, encoded so that the order of the bytes is the order of the parts.
+//! Keys: sequences of parts, encoded so that keys sort by their parts.
 
 use std::ops::Deref;
 
-/// An encoded key. Its byte order is the logical order of its parts.
+/// An encoded key. The order of the bytes is the order of the parts.
+///
+/// ```
+/// use personium_store::Key;
+///
+/// let key = |name: &str, number: i64| Key::table(7).text(name).i64(number).build();
+/// assert!(key("a", 9) < key("a\0", 1));
+/// assert!(key("a", -1) < key("a", 0));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Vec<u8>);
 
 impl Key {
-    /// A key made of these bytes, as an engine returns it.
+    /// Creates a key from its encoded bytes, as an engine returns them.
     #[must_use]
     pub const fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// Starts a key in the table with this tag. The tag keeps kinds of records apart.
+    /// Starts a key in the table with this tag. Each kind of record has its own tag.
     #[must_use]
     pub fn table(tag: u8) -> KeyBuilder {
         KeyBuilder(vec![tag])
     }
 
-    /// The bytes of the key.
+    /// Returns the encoded bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The smallest key greater than every key that begins with this one; `None` if there is none.
+    /// Returns the smallest key greater than every key that begins with this one; `None` if there is none.
     #[must_use]
     pub fn after_prefix(&self) -> Option<Self> {
         let mut bytes = self.0.clone();
@@ -47,21 +55,21 @@ impl Deref for Key {
     }
 }
 
-/// Appends parts to a key.
+/// A builder that appends parts to a key.
 ///
-/// Every part is self-delimiting, so a key with fewer parts is a prefix of exactly the keys that continue it.
+/// Every part is self-delimiting: a key is a byte prefix of exactly those keys that begin with its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyBuilder(Vec<u8>);
 
 impl KeyBuilder {
-    /// Appends fixed bytes without a delimiter, for parts of constant length such as ids and tags.
+    /// Appends fixed bytes without a delimiter, for parts of constant length such as ids.
     #[must_use]
     pub fn fixed(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    /// Appends one byte, for instance the kind of what follows.
+    /// Appends one byte, for example a tag.
     #[must_use]
     pub fn byte(mut self, byte: u8) -> Self {
         self.0.push(byte);
@@ -87,7 +95,7 @@ impl KeyBuilder {
         self.bytes(text.as_bytes())
     }
 
-    /// Appends text without its end, so that the key is a prefix of all keys whose part begins with this text.
+    /// Appends text without its delimiter, so that the key is a prefix of all keys whose part begins with this text.
     #[must_use]
     pub fn text_prefix(mut self, text: &str) -> Self {
         for &byte in text.as_bytes() {
@@ -123,24 +131,32 @@ impl KeyBuilder {
         self.fixed(&ordered.to_be_bytes())
     }
 
-    /// The key.
+    /// Returns the key.
     #[must_use]
     pub fn build(self) -> Key {
         Key(self.0)
     }
 }
 
-/// A range of keys: from `start` (inclusive) to `end` (exclusive; `None` is the end of the space).
+/// A range of keys from `start` (inclusive) to `end` (exclusive; `None` is the end of the space).
+///
+/// ```
+/// use personium_store::{Key, KeyRange};
+///
+/// let range = KeyRange::prefix(&Key::table(7).text("a").build());
+/// assert!(range.contains(&Key::table(7).text("a").u64(1).build()));
+/// assert!(!range.contains(&Key::table(7).text("ab").build()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRange {
-    /// The first key that may be in the range.
+    /// The smallest key of the range.
     pub start: Key,
     /// The first key after the range.
     pub end: Option<Key>,
 }
 
 impl KeyRange {
-    /// Every key.
+    /// Creates the range of all keys.
     #[must_use]
     pub fn all() -> Self {
         Self {
@@ -149,7 +165,7 @@ impl KeyRange {
         }
     }
 
-    /// All keys that begin with `prefix`.
+    /// Creates the range of all keys that begin with `prefix`.
     #[must_use]
     pub fn prefix(prefix: &Key) -> Self {
         Self {
@@ -158,7 +174,7 @@ impl KeyRange {
         }
     }
 
-    /// The keys of this range that come after `key`, for the next page going up.
+    /// Returns the part of this range after `key`: the next page of an ascending scan.
     #[must_use]
     pub fn after(&self, key: &Key) -> Self {
         let mut start = key.0.clone();
@@ -169,7 +185,7 @@ impl KeyRange {
         }
     }
 
-    /// The keys of this range that come before `key`, for the next page going down.
+    /// Returns the part of this range before `key`: the next page of a descending scan.
     #[must_use]
     pub fn before(&self, key: &Key) -> Self {
         Self {
@@ -192,13 +208,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_order_is_kept(a: String, b: String) {
+        fn encoded_text_sorts_like_text(a: String, b: String) {
             let (x, y) = (Key::table(1).text(&a).u64(1).build(), Key::table(1).text(&b).u64(1).build());
             prop_assert_eq!(x.cmp(&y), a.as_bytes().cmp(b.as_bytes()));
         }
 
         #[test]
-        fn number_order_is_kept(a: f64, b: f64, i: i64, j: i64) {
+        fn encoded_numbers_sort_like_numbers(a: f64, b: f64, i: i64, j: i64) {
             if let Some(order) = a.partial_cmp(&b) {
                 prop_assert_eq!(Key::table(1).f64(a).build().cmp(&Key::table(1).f64(b).build()), order);
             }
@@ -206,7 +222,7 @@ mod tests {
         }
 
         #[test]
-        fn a_prefix_range_holds_exactly_the_continued_keys(a: String, b: String) {
+        fn prefix_range_contains_exactly_the_keys_with_that_prefix(a: String, b: String) {
             let range = KeyRange::prefix(&Key::table(1).text(&a).build());
             prop_assert_eq!(range.contains(&Key::table(1).text(&b).u64(7).build()), a == b);
             let open = KeyRange::prefix(&Key::table(1).text_prefix(&a).build());
@@ -215,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_of_highest_bytes_has_no_end() {
+    fn prefix_of_highest_bytes_has_no_upper_bound() {
         assert_eq!(Key::from_bytes(vec![255, 255]).after_prefix(), None);
         assert_eq!(
             Key::from_bytes(vec![1, 255]).after_prefix(),

@@ -1,18 +1,19 @@
-//! Names of files, and work that may wait for the disk.
+//! File names and blocking file operations.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use personium_store::{Result, Space, StoreError};
+use personium_store::{ErrorDetail, Result, Space, StoreError};
 use personium_types::BlobId;
 
-/// Where bodies lie that are being written: `<space>.<id>`.
+/// The folder of unfinished bodies, named `<space>.<id>`.
 pub(crate) const UNFINISHED: &str = "unfinished";
 
-/// Where spaces are moved that are being removed.
+/// The folder of spaces that are being removed.
 pub(crate) const TRASH: &str = "trash";
 
-/// The name of a space as a folder.
+/// Returns the name of the folder of a space.
 pub(crate) fn space_name(space: &Space) -> String {
     match space {
         Space::Unit => "unit".to_owned(),
@@ -20,51 +21,64 @@ pub(crate) fn space_name(space: &Space) -> String {
     }
 }
 
-/// The file of a body that is being written.
-pub(crate) fn unfinished(root: &Path, space: &Space, id: &BlobId) -> PathBuf {
+/// Returns the path of an unfinished body.
+pub(crate) fn unfinished_path(root: &Path, space: &Space, id: &BlobId) -> PathBuf {
     root.join(UNFINISHED)
         .join(format!("{}.{id}", space_name(space)))
 }
 
-/// The file of a finished body.
-pub(crate) fn body(space_folder: &Path, id: &BlobId) -> PathBuf {
+/// Returns the path of a finished body.
+pub(crate) fn body_path(space_folder: &Path, id: &BlobId) -> PathBuf {
     let id = id.to_string();
     space_folder.join(id.get(..2).unwrap_or_default()).join(id)
 }
 
-/// Does work that may wait for the disk on a thread made for waiting.
+/// Runs a file operation on a blocking thread. `operation` is the message of its error.
+///
+/// # Errors
+/// As [`io_error`], or [`StoreError::Down`] if the thread panicked.
 pub(crate) async fn blocking<T: Send + 'static>(
+    operation: &'static str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| store_error(&error)),
-        Err(error) => Err(StoreError::Down(error.to_string())),
+        Ok(result) => result.map_err(|error| io_error(operation, error)),
+        Err(error) => Err(StoreError::Down(
+            ErrorDetail::new(operation).with_source(error),
+        )),
     }
 }
 
-/// What an error of the file system means to the caller.
-pub(crate) fn store_error(error: &io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            StoreError::Busy(error.to_string())
-        }
-        _ => match error.raw_os_error() {
-            // EMFILE and ENFILE: no file descriptor is free.
-            Some(23 | 24) => StoreError::Busy(error.to_string()),
-            _ => StoreError::Down(error.to_string()),
-        },
+/// Converts an error of the file system. `operation` says what failed.
+pub(crate) fn io_error(operation: impl Into<Cow<'static, str>>, error: io::Error) -> StoreError {
+    let is_busy = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => true,
+        // EMFILE and ENFILE: no file descriptor is free.
+        _ => matches!(error.raw_os_error(), Some(23 | 24)),
+    };
+    let detail = ErrorDetail::new(operation).with_source(error);
+    if is_busy {
+        StoreError::Busy(detail)
+    } else {
+        StoreError::Down(detail)
     }
 }
 
-/// Makes `none` of an error that says that there is no such file.
-pub(crate) fn absent<T>(error: io::Error, none: T) -> io::Result<T> {
+/// Returns `absent` if the error says that the file does not exist.
+///
+/// # Errors
+/// Any other error.
+pub(crate) fn ignore_not_found<T>(error: io::Error, absent: T) -> io::Result<T> {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(none),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(absent),
         _ => Err(error),
     }
 }
 
-/// Makes the names in a folder durable.
+/// Syncs the names in a folder to the disk.
+///
+/// # Errors
+/// If the folder cannot be synced.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }

@@ -1,11 +1,13 @@
-//! File bodies in a folder of this machine or on a shared file system.
+//! A store of file bodies in a folder of this machine or of a shared file system.
 //!
-//! A body is the file `<root>/<space>/<ab>/<id>`, `ab` being the first two digits of its id. It is written under
-//! another name and renamed when it is whole, so that what has its name is never half there.
+//! A body is the file `<root>/<space>/<ab>/<id>`, where `ab` are the first two digits of its id. It is written under
+//! another name and renamed when it is complete.
 
 mod disk;
 mod reader;
+mod settings;
 mod store;
 mod writer;
 
-pub use store::{FolderStore, Settings, Sync};
+pub use settings::{BlobSync, FolderSettings};
+pub use store::FolderStore;

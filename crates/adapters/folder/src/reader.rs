@@ -1,4 +1,4 @@
-//! Reading a body.
+//! Reading of bodies.
 
 use std::fs::File;
 use std::io;
@@ -10,20 +10,23 @@ use personium_store::{BlobReader, Result};
 use rustix::buffer::spare_capacity;
 use rustix::io::pread;
 
-use crate::disk::{blocking, store_error};
+use crate::disk::{blocking, io_error};
 
-/// Pieces of up to this many bytes are read on the calling thread, as are those that the system has at hand: handing
-/// the work over would take longer.
-const SMALL: usize = 64 << 10;
+/// The maximum size of a read on the calling thread, if the bytes are not in the page cache. For smaller ones, the
+/// hand-over to a blocking thread takes longer than the read.
+const MAX_INLINE_READ_BYTES: usize = 64 << 10;
 
-/// An open body. Its file may be removed meanwhile.
-pub(crate) struct Reader {
+/// The message of errors.
+const FAILED: &str = "failed to read a file body";
+
+/// An open body. It can be read even after its file is removed.
+pub(crate) struct FolderBlobReader {
     pub(crate) file: Arc<File>,
     pub(crate) len: u64,
 }
 
 #[async_trait]
-impl BlobReader for Reader {
+impl BlobReader for FolderBlobReader {
     fn len(&self) -> u64 {
         self.len
     }
@@ -34,39 +37,39 @@ impl BlobReader for Reader {
         if wanted == 0 {
             return Ok(Bytes::new());
         }
-        if wanted <= SMALL || is_at_hand(&self.file, offset + wanted as u64 - 1) {
-            return read(&self.file, offset, wanted).map_err(|error| store_error(&error));
+        if wanted <= MAX_INLINE_READ_BYTES || is_cached(&self.file, offset + wanted as u64 - 1) {
+            return read(&self.file, offset, wanted).map_err(|error| io_error(FAILED, error));
         }
         let file = Arc::clone(&self.file);
-        blocking(move || read(&file, offset, wanted)).await
+        blocking(FAILED, move || read(&file, offset, wanted)).await
     }
 }
 
-/// Whether the system has this byte in memory. Files are read forwards, so what is before it is there too.
+/// Whether this byte is in the page cache. Files are read forwards, so the bytes before it are there too.
 #[cfg(target_os = "linux")]
-fn is_at_hand(file: &File, offset: u64) -> bool {
+fn is_cached(file: &File, offset: u64) -> bool {
     use rustix::io::{ReadWriteFlags, preadv2};
     let mut byte = [0];
     let probe = &mut [io::IoSliceMut::new(&mut byte)];
     preadv2(file, probe, offset, ReadWriteFlags::NOWAIT).is_ok_and(|read| read == 1)
 }
 
-/// Other systems do not tell.
+/// Other systems have no such query.
 #[cfg(not(target_os = "linux"))]
-const fn is_at_hand(_: &File, _: u64) -> bool {
+const fn is_cached(_: &File, _: u64) -> bool {
     false
 }
 
 fn read(file: &File, offset: u64, wanted: usize) -> io::Result<Bytes> {
-    let mut piece = Vec::with_capacity(wanted);
-    while piece.len() < wanted {
-        let at = offset + piece.len() as u64;
-        match pread(file, spare_capacity(&mut piece), at) {
+    let mut chunk = Vec::with_capacity(wanted);
+    while chunk.len() < wanted {
+        let at = offset + chunk.len() as u64;
+        match pread(file, spare_capacity(&mut chunk), at) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    piece.truncate(wanted);
-    Ok(piece.into())
+    chunk.truncate(wanted);
+    Ok(chunk.into())
 }

@@ -1,4 +1,4 @@
-//! The store: where bodies lie, how they are listed and removed.
+//! The blob store.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,67 +7,48 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use personium_store::{BlobReader, BlobStore, BlobWriter, Result, Space, StoreError};
+use personium_store::{BlobReader, BlobStore, BlobWriter, Result, Space};
 use personium_types::BlobId;
 
-use crate::disk::{self, absent, blocking, store_error, sync_folder};
-use crate::reader::Reader;
-use crate::writer::Writer;
+use crate::disk::{self, blocking, ignore_not_found, io_error, sync_folder};
+use crate::reader::FolderBlobReader;
+use crate::settings::{BlobSync, FolderSettings};
+use crate::writer::FolderBlobWriter;
 
-/// An unfinished body that was not written to for this long belongs to nobody.
-const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+/// The age after which an unfinished body is an orphan.
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// When a body is handed to the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sync {
-    /// Before its id is given: it survives a power cut.
-    #[default]
-    Full,
-    /// When the system finds time: it survives a crash of the process.
-    None,
-}
-
-/// How the store is opened.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The folder of the bodies. Made if it is missing.
-    pub folder: PathBuf,
-    /// When a body is handed to the disk.
-    pub sync: Sync,
-    /// Whether no other process uses the folder. Then unfinished bodies found at the start are removed at once,
-    /// otherwise after a day.
-    pub alone: bool,
-}
-
-/// File bodies in a folder.
+/// A store of file bodies in a folder.
 #[derive(Debug)]
 pub struct FolderStore {
     root: Arc<Path>,
-    sync: Sync,
+    sync: BlobSync,
 }
 
 impl FolderStore {
-    /// Opens the store and removes what unfinished work has left.
+    /// Opens the store and removes orphans: bodies that were not finished and spaces that were not removed completely.
     ///
     /// # Errors
-    /// [`StoreError::Down`] if the folder cannot be used.
-    pub fn open(settings: &Settings) -> Result<Self> {
+    /// [`Busy`](personium_store::StoreError::Busy) if the storage is full, [`Down`](personium_store::StoreError::Down) if
+    /// the folder cannot be used.
+    pub fn open(settings: &FolderSettings) -> Result<Self> {
         let root = &settings.folder;
         let failed = |error: io::Error| {
-            StoreError::Down(format!("cannot use the folder {}: {error}", root.display()))
+            io_error(
+                format!("failed to open the folder {}", root.display()),
+                error,
+            )
         };
         for folder in [disk::TRASH, disk::UNFINISHED] {
             fs::create_dir_all(root.join(folder)).map_err(failed)?;
         }
-        remove_leftovers(
-            root,
-            if settings.alone {
-                Duration::ZERO
-            } else {
-                FORGOTTEN
-            },
-        )
-        .map_err(failed)?;
+        let orphan_age = match settings.exclusive {
+            true => Duration::ZERO,
+            false => ORPHAN_AGE,
+        };
+        for folder in [disk::TRASH, disk::UNFINISHED] {
+            remove_old(&root.join(folder), orphan_age).map_err(failed)?;
+        }
         Ok(Self {
             root: root.as_path().into(),
             sync: settings.sync,
@@ -82,17 +63,19 @@ impl FolderStore {
 #[async_trait]
 impl BlobStore for FolderStore {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
-        Ok(Box::new(Writer::new(&self.root, space, self.sync)))
+        Ok(Box::new(FolderBlobWriter::new(
+            &self.root, space, self.sync,
+        )))
     }
 
     async fn open(&self, space: &Space, id: &BlobId) -> Result<Option<Box<dyn BlobReader>>> {
-        let path = disk::body(&self.space_folder(space), id);
+        let path = disk::body_path(&self.space_folder(space), id);
         let opened = File::open(path).and_then(|file| Ok(Some((file.metadata()?.len(), file))));
         let opened = opened
-            .or_else(|error| absent(error, None))
-            .map_err(|error| store_error(&error))?;
+            .or_else(|error| ignore_not_found(error, None))
+            .map_err(|error| io_error("failed to open a file body", error))?;
         Ok(opened.map(|(len, file)| {
-            Box::new(Reader {
+            Box::new(FolderBlobReader {
                 file: Arc::new(file),
                 len,
             }) as Box<dyn BlobReader>
@@ -100,23 +83,26 @@ impl BlobStore for FolderStore {
     }
 
     async fn remove(&self, space: &Space, id: &BlobId) -> Result<()> {
-        let path = disk::body(&self.space_folder(space), id);
-        blocking(move || fs::remove_file(path).or_else(|error| absent(error, ()))).await
+        let path = disk::body_path(&self.space_folder(space), id);
+        blocking("failed to remove a file body", move || {
+            fs::remove_file(path).or_else(|error| ignore_not_found(error, ()))
+        })
+        .await
     }
 
     async fn list(
         &self,
         space: &Space,
         after: Option<&BlobId>,
-        age_ms: u64,
+        min_age: Duration,
         limit: usize,
     ) -> Result<Vec<BlobId>> {
         let folder = self.space_folder(space);
         let unfinished = self.root.join(disk::UNFINISHED);
         let after = after.copied();
-        blocking(move || {
-            remove_old(&unfinished, FORGOTTEN)?;
-            list(&folder, after, Duration::from_millis(age_ms), limit)
+        blocking("failed to list file bodies", move || {
+            remove_old(&unfinished, ORPHAN_AGE)?;
+            list(&folder, after, min_age, limit)
         })
         .await
     }
@@ -129,17 +115,17 @@ impl BlobStore for FolderStore {
             .join(BlobId::random().to_string());
         let prefix = disk::space_name(space) + ".";
         let root = Arc::clone(&self.root);
-        blocking(move || {
+        blocking("failed to remove the file bodies of a space", move || {
             match fs::rename(&folder, &trash) {
                 Ok(()) => {
                     sync_folder(&root)?;
                     fs::remove_dir_all(&trash)?;
                 }
-                Err(error) => absent(error, ())?,
+                Err(error) => ignore_not_found(error, ())?,
             }
             for entry in entries(&root.join(disk::UNFINISHED))? {
                 if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                    fs::remove_file(entry.path()).or_else(|error| absent(error, ()))?;
+                    fs::remove_file(entry.path()).or_else(|error| ignore_not_found(error, ()))?;
                 }
             }
             Ok(())
@@ -152,7 +138,7 @@ impl BlobStore for FolderStore {
             .root
             .join(disk::TRASH)
             .join(BlobId::random().to_string());
-        blocking(move || {
+        blocking("failed to write a test file", move || {
             let file = File::create_new(&path)?;
             let written = file.sync_all();
             fs::remove_file(&path)?;
@@ -162,32 +148,28 @@ impl BlobStore for FolderStore {
     }
 }
 
-/// The entries of a folder; none if there is no such folder.
+/// Lists the entries of a folder, which need not exist.
 fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
     match fs::read_dir(folder) {
         Ok(entries) => entries.collect(),
-        Err(error) => absent(error, Vec::new()),
+        Err(error) => ignore_not_found(error, Vec::new()),
     }
 }
 
-/// Whether the file was last written at least this long ago. A file that is gone is not old.
-fn is_old(entry: &fs::DirEntry, age: Duration) -> io::Result<bool> {
+/// Whether the file was last written at least `min_age` ago. A file that does not exist any more is not old.
+fn is_old(entry: &fs::DirEntry, min_age: Duration) -> io::Result<bool> {
     let modified = match entry.metadata().and_then(|meta| meta.modified()) {
         Ok(modified) => modified,
-        Err(error) => return absent(error, false),
+        Err(error) => return ignore_not_found(error, false),
     };
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "compared with times that the file system made"
-    )]
     let now = SystemTime::now();
-    Ok(age.is_zero() || now.duration_since(modified).is_ok_and(|since| since >= age))
+    Ok(min_age.is_zero() || now.duration_since(modified).is_ok_and(|age| age >= min_age))
 }
 
 fn list(
     space_folder: &Path,
     after: Option<BlobId>,
-    age: Duration,
+    min_age: Duration,
     limit: usize,
 ) -> io::Result<Vec<BlobId>> {
     let first_shelf = after.map_or(String::new(), |id| id.to_string().chars().take(2).collect());
@@ -206,7 +188,7 @@ fn list(
             if found.len() == limit {
                 return Ok(found);
             }
-            if is_old(&entry, age)? {
+            if is_old(&entry, min_age)? {
                 found.push(id);
             }
         }
@@ -214,23 +196,17 @@ fn list(
     Ok(found)
 }
 
-/// Removes what an earlier process did not finish.
-fn remove_leftovers(root: &Path, age: Duration) -> io::Result<()> {
-    remove_old(&root.join(disk::TRASH), age)?;
-    remove_old(&root.join(disk::UNFINISHED), age)
-}
-
-/// Removes everything in a folder that was not written to for so long.
-fn remove_old(folder: &Path, age: Duration) -> io::Result<()> {
+/// Removes the entries of a folder that were last written at least `min_age` ago.
+fn remove_old(folder: &Path, min_age: Duration) -> io::Result<()> {
     for entry in entries(folder)? {
-        if is_old(&entry, age)? {
+        if is_old(&entry, min_age)? {
             let path = entry.path();
             let removed = if path.is_dir() {
                 fs::remove_dir_all(&path)
             } else {
                 fs::remove_file(&path)
             };
-            removed.or_else(|error| absent(error, ()))?;
+            removed.or_else(|error| ignore_not_found(error, ()))?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Writing a body.
+//! Writing of bodies.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,64 +6,67 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use personium_store::{BlobWriter, Result, Space, StoreError};
+use personium_store::{BlobWriter, ErrorDetail, Result, Space, StoreError};
 use personium_types::BlobId;
 
-use crate::Sync;
 use crate::disk::{self, blocking, sync_folder};
+use crate::settings::BlobSync;
 
-/// Small pieces are collected to this many bytes before they go to the disk.
-const COLLECT: usize = 256 << 10;
+/// The number of bytes that are buffered before they are written to the disk.
+const BUFFER_BYTES: usize = 256 << 10;
 
-/// A body being written.
-pub(crate) struct Writer {
-    place: Place,
-    sync: Sync,
-    collected: BytesMut,
-    /// Made when there is something to write; taken while it is written to.
-    file: Option<Unfinished>,
+/// The message of errors.
+const FAILED: &str = "failed to write a file body";
+
+/// A body that is being written.
+pub(crate) struct FolderBlobWriter {
+    paths: BlobPaths,
+    sync: BlobSync,
+    buffer: BytesMut,
+    /// Created by the first write to the disk; taken while it is written to.
+    file: Option<UnfinishedFile>,
     failed: bool,
 }
 
-/// Where a body is and will be.
+/// The paths of a body before and after it is finished.
 #[derive(Clone)]
-struct Place {
+struct BlobPaths {
     /// The folder of its space.
     space: PathBuf,
     unfinished: PathBuf,
     id: BlobId,
 }
 
-/// A file that is removed unless it gets its final name.
-struct Unfinished {
+/// A file that is removed on drop unless it was renamed to its final name.
+struct UnfinishedFile {
     file: File,
     path: PathBuf,
     renamed: bool,
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedFile {
     fn drop(&mut self) {
         if !self.renamed
             && let Err(error) = fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(file = %self.path.display(), %error, "cannot remove an unfinished body");
+            tracing::warn!(file = %self.path.display(), %error, "failed to remove an unfinished file body");
         }
     }
 }
 
-impl Writer {
-    pub(crate) fn new(root: &Path, space: &Space, sync: Sync) -> Self {
+impl FolderBlobWriter {
+    pub(crate) fn new(root: &Path, space: &Space, sync: BlobSync) -> Self {
         let id = BlobId::random();
-        let place = Place {
+        let paths = BlobPaths {
             space: root.join(disk::space_name(space)),
-            unfinished: disk::unfinished(root, space, &id),
+            unfinished: disk::unfinished_path(root, space, &id),
             id,
         };
         Self {
-            place,
+            paths,
             sync,
-            collected: BytesMut::new(),
+            buffer: BytesMut::new(),
             file: None,
             failed: false,
         }
@@ -71,16 +74,14 @@ impl Writer {
 
     async fn flush(&mut self, more: Bytes) -> Result<()> {
         if self.failed {
-            return Err(StoreError::Down(
-                "an earlier piece could not be written".into(),
-            ));
+            return Err(already_failed());
         }
         self.failed = true;
-        let collected = self.collected.split();
-        let (file, place) = (self.file.take(), self.place.clone());
-        let written = blocking(move || {
-            let mut file = file.map_or_else(|| create(&place), Ok)?;
-            file.file.write_all(&collected)?;
+        let buffer = self.buffer.split();
+        let (file, paths) = (self.file.take(), self.paths.clone());
+        let written = blocking(FAILED, move || {
+            let mut file = file.map_or_else(|| create(&paths), Ok)?;
+            file.file.write_all(&buffer)?;
             file.file.write_all(&more)?;
             Ok(file)
         });
@@ -91,51 +92,58 @@ impl Writer {
 }
 
 #[async_trait]
-impl BlobWriter for Writer {
-    async fn write(&mut self, piece: Bytes) -> Result<()> {
-        if self.collected.len() + piece.len() < COLLECT {
-            self.collected.extend_from_slice(&piece);
+impl BlobWriter for FolderBlobWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        if self.buffer.len() + chunk.len() < BUFFER_BYTES {
+            self.buffer.extend_from_slice(&chunk);
             return Ok(());
         }
-        self.flush(piece).await
+        self.flush(chunk).await
     }
 
     async fn finish(mut self: Box<Self>) -> Result<BlobId> {
         if self.failed {
-            return Err(StoreError::Down("a piece could not be written".into()));
+            return Err(already_failed());
         }
-        let collected = self.collected.split();
-        let (file, place, sync) = (self.file.take(), self.place.clone(), self.sync);
-        blocking(move || {
-            let mut file = file.map_or_else(|| create(&place), Ok)?;
-            file.file.write_all(&collected)?;
-            publish(&mut file, &place, sync)
+        let buffer = self.buffer.split();
+        let (file, paths, sync) = (self.file.take(), self.paths.clone(), self.sync);
+        blocking(FAILED, move || {
+            let mut file = file.map_or_else(|| create(&paths), Ok)?;
+            file.file.write_all(&buffer)?;
+            publish(&mut file, &paths, sync)
         })
         .await?;
-        Ok(self.place.id)
+        Ok(self.paths.id)
     }
 }
 
-fn create(place: &Place) -> io::Result<Unfinished> {
-    match fs::create_dir(&place.space) {
+fn already_failed() -> StoreError {
+    StoreError::Down(ErrorDetail::new("an earlier write to the file body failed"))
+}
+
+/// Creates the unfinished file, and the folder of its space.
+fn create(paths: &BlobPaths) -> io::Result<UnfinishedFile> {
+    match fs::create_dir(&paths.space) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => other?,
     }
-    let path = place.unfinished.clone();
+    let path = paths.unfinished.clone();
     let file = File::create_new(&path)?;
-    Ok(Unfinished {
+    Ok(UnfinishedFile {
         file,
         path,
         renamed: false,
     })
 }
 
-/// Gives the file its final name, so that it is found after a power cut if `sync` says so. Fails if the space was
-/// dropped meanwhile.
-fn publish(file: &mut Unfinished, place: &Place, sync: Sync) -> io::Result<()> {
-    let path = disk::body(&place.space, &place.id);
-    let shelf = path.parent().unwrap_or(&place.space);
-    if sync == Sync::Full {
+/// Renames the file to its final name, durably if `sync` is [`BlobSync::Full`].
+///
+/// # Errors
+/// Also if the space was dropped since the file was created.
+fn publish(file: &mut UnfinishedFile, paths: &BlobPaths, sync: BlobSync) -> io::Result<()> {
+    let path = disk::body_path(&paths.space, &paths.id);
+    let shelf = path.parent().unwrap_or(&paths.space);
+    if sync == BlobSync::Full {
         file.file.sync_data()?;
     }
     match fs::rename(&file.path, &path) {
@@ -146,15 +154,15 @@ fn publish(file: &mut Unfinished, place: &Place, sync: Sync) -> io::Result<()> {
             }
             fs::rename(&file.path, &path)?;
             file.renamed = true;
-            if sync == Sync::Full {
-                sync_folder(&place.space)?;
-                sync_folder(place.space.parent().unwrap_or(&place.space))?;
+            if sync == BlobSync::Full {
+                sync_folder(&paths.space)?;
+                sync_folder(paths.space.parent().unwrap_or(&paths.space))?;
             }
         }
         other => other?,
     }
     file.renamed = true;
-    if sync == Sync::Full {
+    if sync == BlobSync::Full {
         sync_folder(shelf)?;
     }
     Ok(())

@@ -1,23 +1,19 @@
-//! The promises of the port, and what is on the disk.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+//! The contract of the port, and the files on the disk.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use personium_folder::{FolderStore, Settings, Sync};
+use personium_folder::{BlobSync, FolderSettings, FolderStore};
 use personium_store::{BlobStore, Space, contract};
 use personium_types::CellId;
 
-fn open(folder: &Path, alone: bool) -> FolderStore {
-    FolderStore::open(&Settings {
+fn open(folder: &Path, exclusive: bool) -> FolderStore {
+    FolderStore::open(&FolderSettings {
         folder: folder.to_owned(),
-        sync: Sync::Full,
-        alone,
+        sync: BlobSync::Full,
+        exclusive,
     })
     .unwrap()
 }
@@ -36,24 +32,24 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn keeps_the_contract() {
+async fn folder_store_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     contract::blobs(Arc::new(open(folder.path(), true))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn keeps_the_contract_without_syncing() {
+async fn folder_store_without_sync_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
+    let settings = FolderSettings {
         folder: folder.path().join("made"),
-        sync: Sync::None,
-        alone: true,
+        sync: BlobSync::None,
+        exclusive: true,
     };
     contract::blobs(Arc::new(FolderStore::open(&settings).unwrap())).await;
 }
 
 #[tokio::test]
-async fn a_dropped_writer_leaves_no_file() {
+async fn dropped_writer_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), true);
     let mut writer = store.create(&Space::Unit).await.unwrap();
@@ -64,7 +60,7 @@ async fn a_dropped_writer_leaves_no_file() {
 }
 
 #[tokio::test]
-async fn what_a_crash_leaves_is_removed_at_the_next_start() {
+async fn orphans_of_a_crash_are_removed_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let space = Space::Cell(CellId::random());
     let store = open(folder.path(), true);
@@ -92,21 +88,21 @@ async fn what_a_crash_leaves_is_removed_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_used_is_named() {
+async fn error_names_the_folder_that_cannot_be_opened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     std::fs::write(&path, "").unwrap();
-    let error = FolderStore::open(&Settings {
+    let error = FolderStore::open(&FolderSettings {
         folder: path,
-        sync: Sync::Full,
-        alone: true,
+        sync: BlobSync::Full,
+        exclusive: true,
     })
     .unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
 }
 
 #[tokio::test]
-async fn a_body_of_a_dropped_space_does_not_come_back() {
+async fn body_of_a_dropped_space_cannot_be_finished() {
     let folder = tempfile::tempdir().unwrap();
     let space = Space::Cell(CellId::random());
     let store = open(folder.path(), true);
@@ -115,7 +111,11 @@ async fn a_body_of_a_dropped_space_does_not_come_back() {
     let mut other = store.create(&Space::Unit).await.unwrap();
     other.write(Bytes::from(vec![1; 1 << 20])).await.unwrap();
     store.drop_space(&space).await.unwrap();
-    assert_eq!(files(folder.path()).len(), 1, "only that of another space");
+    assert_eq!(
+        files(folder.path()).len(),
+        1,
+        "only the body of another space"
+    );
     assert!(writer.finish().await.is_err());
     assert_eq!(files(folder.path()).len(), 1);
     other.finish().await.unwrap();

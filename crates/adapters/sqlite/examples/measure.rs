@@ -1,5 +1,5 @@
 //! Measures the engine beside a bare loop of SQLite that writes the same records: `measure FOLDER PAGE_SIZE...`.
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -11,16 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use personium_sqlite::{Settings, SqliteStore, Sync};
-use personium_store::contract::Rng;
+use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
+use personium_store::contract::SplitMix64;
 use personium_store::{Batch, Direction, Key, KeyRange, Limit, RecordStore, Space};
 use personium_types::CellId;
 
-const TIME: Duration = Duration::from_secs(2);
+const MEASURED_TIME: Duration = Duration::from_secs(2);
 
-/// What one commit of an entity writes: a record of 0.9 KB and four index keys.
-fn records(rng: &mut Rng) -> Vec<(Key, Vec<u8>)> {
-    let id = (rng.below(u64::MAX), rng.below(u64::MAX));
+/// Returns the records that the creation of an entity writes: one of 0.9 KB and four index keys.
+fn records(random: &mut SplitMix64) -> Vec<(Key, Vec<u8>)> {
+    let id = (random.below(u64::MAX), random.below(u64::MAX));
     let mut out = vec![(
         Key::table(b'e').u64(id.0).u64(id.1).build(),
         vec![b'v'; 900],
@@ -29,7 +29,7 @@ fn records(rng: &mut Rng) -> Vec<(Key, Vec<u8>)> {
         out.push((
             Key::table(b'i')
                 .u64(index)
-                .u64(rng.below(100))
+                .u64(random.below(100))
                 .u64(id.0)
                 .u64(id.1)
                 .build(),
@@ -39,7 +39,7 @@ fn records(rng: &mut Rng) -> Vec<(Key, Vec<u8>)> {
     out
 }
 
-fn bare(folder: &Path, group: usize, page_size: u32) -> f64 {
+fn bare_loop(folder: &Path, group: usize, page_size: u32) -> f64 {
     let path = folder.join(format!("bare-{group}-{page_size}.db"));
     let db = rusqlite::Connection::open(&path).unwrap();
     db.pragma_update(None, "page_size", page_size).unwrap();
@@ -47,15 +47,15 @@ fn bare(folder: &Path, group: usize, page_size: u32) -> f64 {
     db.pragma_update(None, "synchronous", "FULL").unwrap();
     db.execute_batch("CREATE TABLE r (k BLOB PRIMARY KEY, n INTEGER NOT NULL, v BLOB NOT NULL) STRICT, WITHOUT ROWID")
         .unwrap();
-    let mut rng = Rng::new(1);
+    let mut random = SplitMix64::new(1);
     let (start, mut done) = (Instant::now(), 0);
-    while start.elapsed() < TIME {
+    while start.elapsed() < MEASURED_TIME {
         db.execute_batch("BEGIN IMMEDIATE").unwrap();
         for _ in 0..group {
             let mut put = db
                 .prepare_cached("INSERT OR REPLACE INTO r VALUES (?1, ?2, ?3)")
                 .unwrap();
-            for (key, value) in records(&mut rng) {
+            for (key, value) in records(&mut random) {
                 put.execute(rusqlite::params![key.as_bytes(), 1, value])
                     .unwrap();
             }
@@ -77,13 +77,13 @@ async fn engine(store: &Arc<SqliteStore>, committers: u64, cells: u64) -> f64 {
         .map(|n| {
             let (store, done, spaces) = (Arc::clone(store), Arc::clone(&done), spaces.clone());
             tokio::spawn(async move {
-                let mut rng = Rng::new(n);
-                while start.elapsed() < TIME {
+                let mut random = SplitMix64::new(n);
+                while start.elapsed() < MEASURED_TIME {
                     let mut batch = Batch::new();
-                    for (key, value) in records(&mut rng) {
+                    for (key, value) in records(&mut random) {
                         batch.put(key, value);
                     }
-                    let space = &spaces[usize::try_from(rng.below(cells)).unwrap()];
+                    let space = &spaces[usize::try_from(random.below(cells)).unwrap()];
                     store.commit(space, batch).await.unwrap();
                     done.fetch_add(1, Ordering::Relaxed);
                 }
@@ -109,17 +109,17 @@ async fn reads(store: &Arc<SqliteStore>, size: usize) -> (f64, f64) {
         }
         store.commit(&space, batch).await.unwrap();
     }
-    let mut rng = Rng::new(3);
+    let mut random = SplitMix64::new(3);
     let start = Instant::now();
     for _ in 0..100_000 {
-        let n = rng.below(100_000).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let n = random.below(100_000).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         assert!(store.get(&space, &[key(n)]).await.unwrap()[0].is_some());
     }
     let get = start.elapsed().as_secs_f64() * 10.0;
     let start = Instant::now();
     for _ in 0..10_000 {
         let range = KeyRange {
-            start: key(rng.below(u64::MAX / 2)),
+            start: key(random.below(u64::MAX / 2)),
             end: None,
         };
         assert_eq!(
@@ -142,15 +142,15 @@ async fn main() {
         .map(|size| size.parse().expect("a page size"));
     for page_size in sizes {
         let folder = tempfile::tempdir_in(&root).unwrap();
-        let settings = Settings {
+        let settings = SqliteSettings {
             page_size,
-            ..Settings::new(folder.path())
+            ..SqliteSettings::new(folder.path())
         };
         println!("page size {page_size}");
         for group in [1, 16, 64] {
             println!(
                 "  bare loop, groups of {group}: {:.0} commits/s",
-                bare(folder.path(), group, page_size)
+                bare_loop(folder.path(), group, page_size)
             );
         }
         let store = Arc::new(SqliteStore::open(settings.clone()).unwrap());
@@ -163,8 +163,8 @@ async fn main() {
             println!("  {size} bytes: get {get:.1} µs, scan of 25 {scan:.1} µs");
         }
         store.close().await.unwrap();
-        let normal = Settings {
-            sync: Sync::Normal,
+        let normal = SqliteSettings {
+            sync: CommitSync::Normal,
             folder: folder.path().join("normal"),
             ..settings
         };

@@ -1,107 +1,106 @@
-//! Many batches in one commit.
+//! Group commit: many batches in one transaction.
 
 use bytes::Bytes;
-use personium_store::{Batch, Expect, Key, KeyRange, Op, Result, Stamp, StoreError};
+use personium_store::{
+    Batch, CommitSeq, ErrorDetail, Expect, Key, KeyRange, Op, Result, StoreError,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::error::store_error;
-use crate::file::Writer;
+use crate::file::WriteConnection;
 use crate::{read, sql};
 
-/// Does the batches in order, in one transaction; each sees what those before it changed.
+/// Applies the batches in order, in one transaction. Each sees the changes of those before it.
 ///
-/// The inner results say which batches were refused; those changed nothing. The outer error concerns all of them and
-/// means that the connection must not be used again.
+/// The inner results say which batches were refused; those changed nothing.
+///
+/// # Errors
+/// The outer error concerns all batches. The connection must not be used again after it.
 pub(crate) fn group<'b>(
-    writer: &mut Writer,
+    writer: &mut WriteConnection,
     batches: impl Iterator<Item = &'b Batch>,
-) -> Result<Vec<Result<Stamp>>> {
-    let before = writer.stamp;
+) -> rusqlite::Result<Vec<Result<CommitSeq>>> {
+    let before = writer.last_commit;
     let db = &writer.db;
-    run(db, sql::BEGIN_WRITE)?;
-    let mut stamp = before;
-    let answers = batches
-        .map(|b| one(db, b, &mut stamp))
-        .collect::<rusqlite::Result<_>>()
-        .map_err(|e| store_error(&e))?;
-    if stamp == before {
-        run(db, sql::ROLLBACK)?;
+    execute(db, sql::BEGIN_WRITE, [])?;
+    let mut seq = before;
+    let results = batches
+        .map(|batch| apply(db, batch, &mut seq))
+        .collect::<rusqlite::Result<_>>()?;
+    if seq == before {
+        execute(db, sql::ROLLBACK, [])?;
     } else {
-        execute(db, sql::SET_STAMP, params![stamp])?;
-        run(db, sql::COMMIT)?;
-        writer.stamp = stamp;
+        execute(db, sql::SET_LAST_COMMIT, params![seq])?;
+        execute(db, sql::COMMIT, [])?;
+        writer.last_commit = seq;
     }
-    Ok(answers)
+    Ok(results)
 }
 
-fn run(db: &Connection, sql: &str) -> Result<()> {
-    execute(db, sql, [])
+fn execute(db: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
+    db.prepare_cached(sql)?.execute(params).map(drop)
 }
 
-fn execute(db: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<()> {
-    db.prepare_cached(sql)
-        .and_then(|mut statement| statement.execute(params))
-        .map(drop)
-        .map_err(|e| store_error(&e))
-}
-
-/// Does one batch; raises the stamp if it changed anything.
-fn one(db: &Connection, batch: &Batch, stamp: &mut Stamp) -> rusqlite::Result<Result<Stamp>> {
+/// Applies one batch. Increments `seq` if the batch changes anything.
+fn apply(
+    db: &Connection,
+    batch: &Batch,
+    seq: &mut CommitSeq,
+) -> rusqlite::Result<Result<CommitSeq>> {
     for op in batch.ops() {
-        if !holds(db, op)? {
+        if !is_satisfied(db, op)? {
             return Ok(Err(StoreError::Conflict));
         }
     }
     let changes = match changes(db, batch)? {
         Ok(changes) => changes,
-        Err(refused) => return Ok(Err(refused)),
+        Err(error) => return Ok(Err(error)),
     };
     if changes.is_empty() {
-        return Ok(Ok(*stamp));
+        return Ok(Ok(*seq));
     }
-    *stamp += 1;
+    *seq += 1;
     let mut delete = db.prepare_cached(sql::DELETE)?;
     for (key, value) in changes {
         match value {
-            Some(value) if value.len() > sql::INLINE => put_body(db, key, *stamp, &value)?,
-            Some(value) => put(db, key, *stamp, &value, None)?,
+            Some(value) if value.len() > sql::MAX_INLINE_BYTES => put_body(db, key, *seq, &value)?,
+            Some(value) => put(db, key, *seq, &value, None)?,
             None => drop(delete.execute([key.as_bytes()])?),
         }
     }
-    Ok(Ok(*stamp))
+    Ok(Ok(*seq))
 }
 
 fn put(
     db: &Connection,
     key: &Key,
-    stamp: Stamp,
+    seq: CommitSeq,
     value: &[u8],
     body: Option<i64>,
 ) -> rusqlite::Result<()> {
     db.prepare_cached(sql::PUT)?
-        .execute(params![key.as_bytes(), stamp, value, body])
+        .execute(params![key.as_bytes(), seq, value, body])
         .map(drop)
 }
 
-/// Puts a value that is too long to stand beside its key.
-fn put_body(db: &Connection, key: &Key, stamp: Stamp, value: &[u8]) -> rusqlite::Result<()> {
+/// Stores a value that is too long to be stored beside its key.
+fn put_body(db: &Connection, key: &Key, seq: CommitSeq, value: &[u8]) -> rusqlite::Result<()> {
     let replaced = db
         .prepare_cached(sql::REPLACE_BODY)?
         .execute(params![key.as_bytes(), value])?;
     if replaced > 0 {
         return db
             .prepare_cached(sql::SET_VERSION)?
-            .execute(params![key.as_bytes(), stamp])
+            .execute(params![key.as_bytes(), seq])
             .map(drop);
     }
     db.prepare_cached(sql::ADD_BODY)?.execute([value])?;
-    put(db, key, stamp, &[], Some(db.last_insert_rowid()))
+    put(db, key, seq, &[], Some(db.last_insert_rowid()))
 }
 
-fn holds(db: &Connection, op: &Op) -> rusqlite::Result<bool> {
+fn is_satisfied(db: &Connection, op: &Op) -> rusqlite::Result<bool> {
     match op {
         Op::Assert(key, expect) => {
-            let found: Option<Stamp> = db
+            let found: Option<CommitSeq> = db
                 .prepare_cached(sql::VERSION)?
                 .query_row([key.as_bytes()], |row| row.get(0))
                 .optional()?;
@@ -129,9 +128,9 @@ fn is_empty(db: &Connection, range: &KeyRange) -> rusqlite::Result<bool> {
 
 type Changes<'b> = Vec<(&'b Key, Option<Bytes>)>;
 
-/// What each changed key will hold, in key order.
+/// Returns the values after the batch of the keys that it changes, in the order of the keys.
 fn changes<'b>(db: &Connection, batch: &'b Batch) -> rusqlite::Result<Result<Changes<'b>>> {
-    let mut steps: Vec<(&Key, &Op)> = batch
+    let mut ops: Vec<(&Key, &Op)> = batch
         .ops()
         .iter()
         .filter_map(|op| match op {
@@ -139,27 +138,27 @@ fn changes<'b>(db: &Connection, batch: &'b Batch) -> rusqlite::Result<Result<Cha
             Op::Assert(..) | Op::AssertEmpty(_) => None,
         })
         .collect();
-    steps.sort_by_key(|(key, _)| *key);
-    let mut changes: Changes<'b> = Vec::with_capacity(steps.len());
-    for (key, op) in steps {
+    ops.sort_by_key(|(key, _)| *key);
+    let mut changes: Changes<'b> = Vec::with_capacity(ops.len());
+    for (key, op) in ops {
         let pending = changes
             .pop_if(|(last, _)| *last == key)
             .map(|(_, value)| value);
         let value = match op {
             Op::Put(_, value) => Some(value.clone()),
             Op::Add(_, delta) => {
-                let now = match pending {
+                let current = match pending {
                     Some(value) => value,
                     None => read::one(db, key)?.map(|record| record.value),
                 };
-                match counter(now.as_deref()) {
+                match counter(current.as_deref()) {
                     Some(count) => Some(Bytes::copy_from_slice(
                         &count.wrapping_add(*delta).to_le_bytes(),
                     )),
                     None => {
-                        return Ok(Err(StoreError::Corrupt(
-                            "a counter is not eight bytes".into(),
-                        )));
+                        return Ok(Err(StoreError::Corrupt(ErrorDetail::new(
+                            "a counter is not eight bytes",
+                        ))));
                     }
                 }
             }

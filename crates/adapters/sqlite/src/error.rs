@@ -1,40 +1,47 @@
-//! From the errors of SQLite to those of the port.
+//! Conversion of errors of SQLite and the file system to [`StoreError`].
 
-use personium_store::StoreError;
+use std::borrow::Cow;
+use std::io::ErrorKind;
+
+use personium_store::{ErrorDetail, StoreError};
 use rusqlite::ErrorCode;
 
-/// What an error of SQLite means to the caller.
-pub(crate) fn store_error(error: &rusqlite::Error) -> StoreError {
-    let text = error.to_string();
-    match error.sqlite_error_code() {
+/// Converts an error of SQLite. `operation` says what failed.
+pub(crate) fn sqlite_error(
+    operation: impl Into<Cow<'static, str>>,
+    error: rusqlite::Error,
+) -> StoreError {
+    let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => {
-            StoreError::Busy(text)
+            StoreError::Busy
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TypeMismatch) => {
-            StoreError::Corrupt(text)
+            StoreError::Corrupt
         }
-        Some(_) => StoreError::Down(text),
+        Some(_) => StoreError::Down,
         None => match error {
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
-            | rusqlite::Error::InvalidColumnType(..) => StoreError::Corrupt(text),
-            _ => StoreError::Down(text),
+            | rusqlite::Error::InvalidColumnType(..) => StoreError::Corrupt,
+            _ => StoreError::Down,
         },
-    }
+    };
+    kind(ErrorDetail::new(operation).with_source(error))
 }
 
-/// What an error of the file system means to the caller.
-pub(crate) fn io_error(what: &str, error: &std::io::Error) -> StoreError {
-    let text = format!("{what}: {error}");
-    match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            StoreError::Busy(text)
-        }
-        _ => StoreError::Down(text),
-    }
+/// Converts an error of the file system. `operation` says what failed.
+pub(crate) fn io_error(
+    operation: impl Into<Cow<'static, str>>,
+    error: std::io::Error,
+) -> StoreError {
+    let kind = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Busy,
+        _ => StoreError::Down,
+    };
+    kind(ErrorDetail::new(operation).with_source(error))
 }
 
-/// The store was closed.
+/// Returns the error of a call to a closed store.
 pub(crate) fn closed() -> StoreError {
-    StoreError::Down("the store is closed".into())
+    StoreError::Down(ErrorDetail::new("the store is closed"))
 }

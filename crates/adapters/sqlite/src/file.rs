@@ -1,95 +1,75 @@
-//! One database file: its connections and the batches that wait for it.
+//! A database file and its connections.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-use personium_store::{Batch, KeyRange, Result, Seal, Space, Stamp, StoreError};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use personium_store::{CommitSeq, ErrorDetail, Result, Space, StoreError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::oneshot;
 
-use crate::error::{io_error, store_error};
-use crate::{Settings, Sync, sql};
+use crate::error::{io_error, sqlite_error};
+use crate::settings::{CommitSync, SqliteSettings};
+use crate::sql;
+use crate::write_queue::WriteQueue;
 
-/// Statements that each connection keeps prepared.
-const PREPARED: usize = 32;
+/// The number of prepared statements cached by each connection.
+const STATEMENT_CACHE_CAPACITY: usize = 32;
 
-/// Pages of the log after which a commit moves it into the file.
+/// The size of the write-ahead log after which a commit moves it into the file.
 const CHECKPOINT_PAGES: u32 = 2000;
 
-/// Bytes that the log file keeps after a checkpoint.
-const LOG_KEPT: u32 = 16 << 20;
+/// The maximum size of the log file after a checkpoint.
+const MAX_IDLE_LOG_BYTES: u32 = 16 << 20;
 
-/// Uses of a connection after which its page cache is fitted to the size of the file again.
-const FITTED_FOR: u32 = 256;
+/// The number of uses of a connection after which its page cache is fitted to the size of the file again.
+const CACHE_FIT_INTERVAL: u32 = 256;
 
-/// The page cache of the writer of a large file holds up to this part of it: new index entries go everywhere.
-const WRITER_PART: u64 = 16;
+/// The size of a large file divided by the page cache of its writer: new index entries go to all parts of the file.
+const WRITER_CACHE_DIVISOR: u64 = 16;
 
-/// The page cache of a reader of a large file holds up to this part of it: the upper pages of its tree.
-const READER_PART: u64 = 64;
+/// The size of a large file divided by the page cache of a reader, which needs the upper pages of the tree.
+const READER_CACHE_DIVISOR: u64 = 64;
 
-/// How long a connection waits for another that recovers or closes the file.
-const BUSY: std::time::Duration = std::time::Duration::from_secs(10);
+/// The time that a connection waits for another that recovers or closes the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The SQLite file system that locks a file once for the whole process (<https://sqlite.org/vfs.html>): the folder is ours
-/// alone anyway. The index of the log is then in memory, and a read needs no lock of the operating system.
-const LOCKED_FOR_US: &str = "unix-excl";
+/// The SQLite file system that locks a file once for the whole process (<https://sqlite.org/vfs.html>).
+///
+/// The folder belongs to this process alone. The index of the log is then in memory, and a read needs no lock of the
+/// operating system.
+const EXCLUSIVE_VFS: &str = "unix-excl";
 
-/// A database file. It may be closed or not exist; connections are made when they are needed.
+/// The pragma that holds the format of a file.
+const FORMAT_PRAGMA: &str = "user_version";
+
+/// A database file, which need not exist. Connections are opened on demand.
 #[derive(Debug)]
 pub(crate) struct DbFile {
     pub(crate) space: Space,
     pub(crate) path: PathBuf,
-    /// Read by whoever uses a connection, written by whoever takes all of them away.
-    pub(crate) gate: RwLock<()>,
-    pub(crate) readers: Mutex<Vec<Reader>>,
-    pub(crate) writer: Mutex<Option<Writer>>,
-    pub(crate) queue: Mutex<Queue>,
+    /// Locked shared while a connection is in use, and exclusively to close all of them.
+    pub(crate) connections_lock: RwLock<()>,
+    /// The idle read connections.
+    readers: Mutex<Vec<ReadConnection>>,
+    /// The connection of the writer, unless it was closed or an error made it unusable.
+    pub(crate) writer: Mutex<Option<WriteConnection>>,
+    pub(crate) queue: Mutex<WriteQueue>,
 }
 
-/// A connection that reads.
+/// A connection for reading.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct ReadConnection {
     pub(crate) db: Connection,
-    until_fitted: u32,
+    uses_until_cache_fit: u32,
 }
 
-/// The connection that writes.
+/// A connection for writing.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub(crate) struct WriteConnection {
     pub(crate) db: Connection,
-    /// The stamp of the last commit.
-    pub(crate) stamp: Stamp,
-    until_fitted: u32,
-}
-
-/// What waits for the writer of a file.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    pub(crate) jobs: VecDeque<Job>,
-    /// Whether a writer thread has the file in hand or will come to it.
-    pub(crate) scheduled: bool,
-}
-
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// Commit a batch.
-    Commit(Waiting),
-    /// Close the file to commits if these ranges hold nothing.
-    Seal(Vec<KeyRange>, oneshot::Sender<Result<Seal>>),
-    /// Remove the file.
-    Drop(oneshot::Sender<Result<()>>),
-    /// Close the connections, since the file is not used.
-    Retire,
-}
-
-/// A batch and who waits for it.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) batch: Batch,
-    pub(crate) answer: oneshot::Sender<Result<Stamp>>,
+    pub(crate) last_commit: CommitSeq,
+    uses_until_cache_fit: u32,
 }
 
 impl DbFile {
@@ -97,7 +77,7 @@ impl DbFile {
         Self {
             space,
             path,
-            gate: RwLock::default(),
+            connections_lock: RwLock::default(),
             readers: Mutex::default(),
             writer: Mutex::default(),
             queue: Mutex::default(),
@@ -106,129 +86,144 @@ impl DbFile {
 
     /// Opens a connection to the file, which must exist.
     fn connect(&self) -> Result<Connection> {
-        self.connect_now()
-            .map_err(|e| store_error(&e))
-            .and_then(|db| {
-                self.check_format(&db)?;
-                Ok(db)
-            })
-    }
-
-    fn connect_now(&self) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags_and_vfs(&self.path, flags, LOCKED_FOR_US)?;
-        db.busy_timeout(BUSY)?;
-        // One plan for each statement, whatever is bound: else most scans are parsed and planned at each use.
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        db.set_prepared_statement_cache_capacity(PREPARED);
+        let db = self.configured().map_err(|e| self.open_error(e))?;
+        self.check_format(&db)?;
         Ok(db)
     }
 
-    /// Refuses files of others and of newer programs; brings an older one to the format of this program.
+    fn configured(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags_and_vfs(&self.path, flags, EXCLUSIVE_VFS)?;
+        db.busy_timeout(BUSY_TIMEOUT)?;
+        // One plan for each statement, whatever is bound: else most scans are parsed and planned at each use.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        db.set_prepared_statement_cache_capacity(STATEMENT_CACHE_CAPACITY);
+        Ok(db)
+    }
+
+    fn open_error(&self, error: rusqlite::Error) -> StoreError {
+        sqlite_error(format!("failed to open {}", self.path.display()), error)
+    }
+
+    /// Refuses files of other programs and of newer versions. Upgrades a file of an older format.
     fn check_format(&self, db: &Connection) -> Result<()> {
-        let path = self.path.display();
-        if number(db, "application_id")? != sql::APPLICATION_ID {
-            return Err(StoreError::Corrupt(format!(
-                "{path} is not a file of this engine"
-            )));
+        let refusal = |kind: fn(ErrorDetail) -> StoreError, text: String| {
+            Err(kind(ErrorDetail::new(format!(
+                "{} {text}",
+                self.path.display()
+            ))))
+        };
+        let pragma = |name| query_pragma(db, name).map_err(|e| self.open_error(e));
+        if pragma("application_id")? != sql::APPLICATION_ID {
+            return refusal(StoreError::Corrupt, "is not a file of this engine".into());
         }
-        match number(db, FORMAT)? {
+        match pragma(FORMAT_PRAGMA)? {
             sql::FORMAT => Ok(()),
             newer if newer > sql::FORMAT => {
-                let ours = sql::FORMAT;
-                Err(StoreError::Down(format!(
-                    "{path} has format {newer}, this program reads up to {ours}: upgrade it"
-                )))
+                let supported = sql::FORMAT;
+                let text = format!("has format {newer}, this version supports up to {supported}");
+                refusal(StoreError::Unsupported, text)
             }
-            1 => add_bodies(db),
-            other => Err(StoreError::Corrupt(format!(
-                "{path} has the unknown format {other}"
-            ))),
+            1 => add_bodies(db).map_err(|e| self.open_error(e)),
+            other => refusal(
+                StoreError::Corrupt,
+                format!("has the unknown format {other}"),
+            ),
         }
     }
 
-    /// A connection for reading; `None` if there is no file. The caller holds the gate.
-    pub(crate) fn reader(&self, settings: &Settings) -> Result<Option<Reader>> {
+    /// Takes an idle read connection or opens one. Returns `None` if there is no file.
+    ///
+    /// The caller holds [`connections_lock`](Self::connections_lock).
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub(crate) fn take_reader(&self, settings: &SqliteSettings) -> Result<Option<ReadConnection>> {
         let idle = self.readers.lock().pop();
         let reader = match idle {
             Some(reader) => Some(reader),
-            None => self.new_reader()?,
+            None => self.open_reader()?,
         };
         let Some(mut reader) = reader else {
             return Ok(None);
         };
-        self.fit_cache(&reader.db, &mut reader.until_fitted, READER_PART, settings)?;
+        if is_fit_due(&mut reader.uses_until_cache_fit) {
+            self.fit_cache(&reader.db, READER_CACHE_DIVISOR, settings)?;
+        }
         Ok(Some(reader))
     }
 
-    fn new_reader(&self) -> Result<Option<Reader>> {
-        let path = self.path.try_exists();
-        let is_there =
-            path.map_err(|e| io_error(&format!("cannot look for {}", self.path.display()), &e))?;
-        if !is_there {
+    fn open_reader(&self) -> Result<Option<ReadConnection>> {
+        let exists = self.path.try_exists().map_err(|e| {
+            let operation = format!("failed to check whether {} exists", self.path.display());
+            io_error(operation, e)
+        })?;
+        if !exists {
             return Ok(None);
         }
         let db = self.connect()?;
         db.pragma_update(None, "query_only", true)
-            .map_err(|e| store_error(&e))?;
-        Ok(Some(Reader {
+            .map_err(|e| self.open_error(e))?;
+        Ok(Some(ReadConnection {
             db,
-            until_fitted: 0,
+            uses_until_cache_fit: 0,
         }))
     }
 
-    /// Keeps a connection for the next reader. The caller holds the gate.
-    pub(crate) fn give_back(&self, reader: Reader, settings: &Settings) {
+    /// Keeps a connection for the next reader. The caller holds [`connections_lock`](Self::connections_lock).
+    pub(crate) fn return_reader(&self, reader: ReadConnection, settings: &SqliteSettings) {
         let mut idle = self.readers.lock();
         if idle.len() < settings.idle_readers {
             idle.push(reader);
         }
     }
 
-    /// A connection for writing to the file, which must exist.
-    pub(crate) fn open_writer(&self, settings: &Settings) -> Result<Writer> {
+    /// Opens a connection for writing to the file, which must exist.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub(crate) fn open_writer(&self, settings: &SqliteSettings) -> Result<WriteConnection> {
         let db = self.connect()?;
-        let prepare = || -> rusqlite::Result<Stamp> {
+        let prepare = || -> rusqlite::Result<CommitSeq> {
             let sync = match settings.sync {
-                Sync::Full => "FULL",
-                Sync::Normal => "NORMAL",
+                CommitSync::Full => "FULL",
+                CommitSync::Normal => "NORMAL",
             };
             db.pragma_update(None, "synchronous", sync)?;
             db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-            db.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
-            db.query_row(sql::STAMP, [], |row| row.get(0))
+            db.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG_BYTES)?;
+            db.query_row(sql::LAST_COMMIT, [], |row| row.get(0))
         };
-        let stamp = prepare().map_err(|e| store_error(&e))?;
-        Ok(Writer {
+        let last_commit = prepare().map_err(|e| self.open_error(e))?;
+        Ok(WriteConnection {
             db,
-            stamp,
-            until_fitted: 0,
+            last_commit,
+            uses_until_cache_fit: 0,
         })
     }
 
-    /// Fits the page cache of the writer to the size of the file, now and then.
-    pub(crate) fn fit_writer(&self, writer: &mut Writer, settings: &Settings) -> Result<()> {
-        self.fit_cache(&writer.db, &mut writer.until_fitted, WRITER_PART, settings)
+    /// Fits the page cache of the writer to the size of the file, once in [`CACHE_FIT_INTERVAL`] uses.
+    ///
+    /// # Errors
+    /// If SQLite refuses it.
+    pub(crate) fn fit_writer_cache(
+        &self,
+        writer: &mut WriteConnection,
+        settings: &SqliteSettings,
+    ) -> Result<()> {
+        if is_fit_due(&mut writer.uses_until_cache_fit) {
+            self.fit_cache(&writer.db, WRITER_CACHE_DIVISOR, settings)?;
+        }
+        Ok(())
     }
 
-    fn fit_cache(
-        &self,
-        db: &Connection,
-        until_fitted: &mut u32,
-        part: u64,
-        settings: &Settings,
-    ) -> Result<()> {
-        if *until_fitted > 0 {
-            *until_fitted -= 1;
-            return Ok(());
-        }
-        *until_fitted = FITTED_FOR;
-        let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        let fitting = i64::try_from(size / (part << 10)).unwrap_or(i64::MAX);
-        let least = i64::from(settings.cache_kib);
-        let kib = fitting.clamp(least, i64::from(settings.large_cache_kib).max(least));
+    fn fit_cache(&self, db: &Connection, divisor: u64, settings: &SqliteSettings) -> Result<()> {
+        let file_bytes = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        let fitting = i64::try_from(file_bytes / (divisor << 10)).unwrap_or(i64::MAX);
+        let min = i64::from(settings.cache_kib);
+        let kib = fitting.clamp(min, i64::from(settings.large_cache_kib).max(min));
         db.pragma_update(None, "cache_size", -kib)
-            .map_err(|e| store_error(&e))
+            .map_err(|e| self.open_error(e))
     }
 
     /// Whether no connection is open.
@@ -236,31 +231,41 @@ impl DbFile {
         self.readers.lock().is_empty() && self.writer.lock().is_none()
     }
 
-    /// Closes all connections, once nobody uses one. The last one moves the log into the file.
+    /// Waits until no connection is in use, then closes all of them. The last one moves the log into the file.
     pub(crate) fn close(&self) {
-        let _gate = self.gate.write();
+        drop(self.close_and_lock());
+    }
+
+    /// As [`close`](Self::close). No connection can be opened until the returned guard is dropped.
+    pub(crate) fn close_and_lock(&self) -> RwLockWriteGuard<'_, ()> {
+        let exclusive = self.connections_lock.write();
         self.readers.lock().clear();
         *self.writer.lock() = None;
+        exclusive
     }
 }
 
-/// Where a file says its format.
-const FORMAT: &str = "user_version";
+/// Counts a use of a connection. Returns whether its page cache is to be fitted to the size of the file.
+const fn is_fit_due(uses_left: &mut u32) -> bool {
+    if *uses_left > 0 {
+        *uses_left -= 1;
+        return false;
+    }
+    *uses_left = CACHE_FIT_INTERVAL;
+    true
+}
 
-fn number(db: &Connection, pragma: &str) -> Result<i64> {
+fn query_pragma(db: &Connection, pragma: &str) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, pragma, |row| row.get(0))
-        .map_err(|e| store_error(&e))
 }
 
-/// Brings a file from format 1 to 2, unless another connection just did. No row changes: values move when they are
-/// written again.
-fn add_bodies(db: &Connection) -> Result<()> {
-    let execute = |sql: &str| db.execute_batch(sql).map_err(|e| store_error(&e));
-    execute(sql::BEGIN_WRITE)?;
-    if number(db, FORMAT)? == 1 {
-        execute(sql::BODIES)?;
-        db.pragma_update(None, FORMAT, 2)
-            .map_err(|e| store_error(&e))?;
+/// Upgrades a file from format 1 to 2, unless another connection has done so. No row changes: a value moves to a body
+/// when it is written again.
+fn add_bodies(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch(sql::BEGIN_WRITE)?;
+    if query_pragma(db, FORMAT_PRAGMA)? == 1 {
+        db.execute_batch(sql::BODIES)?;
+        db.pragma_update(None, FORMAT_PRAGMA, 2)?;
     }
-    execute(sql::COMMIT)
+    db.execute_batch(sql::COMMIT)
 }

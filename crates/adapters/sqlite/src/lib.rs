@@ -1,17 +1,20 @@
-//! Records in SQLite: one file for the unit, one for each cell.
+//! A record store in SQLite files: one file for the unit and one for each cell.
 //!
-//! Every file has one writer at a time, which merges the batches that wait into one commit, and any number of
-//! readers on snapshots. Files are opened when they are used and closed when others are used instead.
+//! Each file has one writer at a time, which merges waiting batches into one commit, and any number of readers on
+//! snapshots. Files are opened on first use. The least recently used files are closed when too many are open.
 
 mod apply;
+mod data_folder;
+mod engine;
 mod error;
 mod file;
-mod folder;
-mod pool;
 mod read;
+mod ready_files;
 mod settings;
 mod sql;
 mod store;
+mod write_queue;
+mod writer_pool;
 
-pub use settings::{Settings, Sync};
+pub use settings::{CommitSync, SqliteSettings};
 pub use store::SqliteStore;

@@ -4,31 +4,35 @@ use bytes::Bytes;
 use personium_store::{Direction, Key, KeyRange, Limit, Record, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::error::store_error;
+use crate::error::sqlite_error;
 use crate::file::DbFile;
-use crate::{Settings, sql};
+use crate::settings::SqliteSettings;
+use crate::sql;
 
-/// Does the reading on a connection of the file, and gives `none` if there is no file.
+/// Runs a query on a connection to the file. Returns `absent` if there is no file.
 pub(crate) fn read<T>(
     file: &DbFile,
-    settings: &Settings,
-    none: T,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    settings: &SqliteSettings,
+    absent: T,
+    query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<T> {
-    let _gate = file.gate.read();
-    let Some(reader) = file.reader(settings)? else {
-        return Ok(none);
+    let _shared = file.connections_lock.read();
+    let Some(reader) = file.take_reader(settings)? else {
+        return Ok(absent);
     };
-    match work(&reader.db) {
+    match query(&reader.db) {
         Ok(found) => {
-            file.give_back(reader, settings);
+            file.return_reader(reader, settings);
             Ok(found)
         }
-        Err(error) => Err(store_error(&error)),
+        Err(error) => {
+            let operation = format!("failed to read from {}", file.path.display());
+            Err(sqlite_error(operation, error))
+        }
     }
 }
 
-/// The records of the keys, from one snapshot.
+/// Returns the records of the keys, from one snapshot.
 pub(crate) fn get(db: &Connection, keys: &[Key]) -> rusqlite::Result<Vec<Option<Record>>> {
     if let [key] = keys {
         return Ok(vec![one(db, key)?]);
@@ -42,14 +46,14 @@ pub(crate) fn get(db: &Connection, keys: &[Key]) -> rusqlite::Result<Vec<Option<
     Ok(found)
 }
 
-/// The record of a key.
+/// Returns the record of a key.
 pub(crate) fn one(db: &Connection, key: &Key) -> rusqlite::Result<Option<Record>> {
     db.prepare_cached(sql::GET)?
         .query_row([key.as_bytes()], record)
         .optional()
 }
 
-/// The first records of the range.
+/// Returns the first records of the range, up to the limit.
 pub(crate) fn scan(
     db: &Connection,
     range: &KeyRange,
@@ -92,7 +96,7 @@ pub(crate) fn scan(
     }
 }
 
-/// How many records the range holds, but at most `limit`.
+/// Returns the number of records in the range, but at most `limit`.
 pub(crate) fn count(db: &Connection, range: &KeyRange, limit: u64) -> rusqlite::Result<u64> {
     let start = range.start.as_bytes();
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -108,7 +112,7 @@ pub(crate) fn count(db: &Connection, range: &KeyRange, limit: u64) -> rusqlite::
     }
 }
 
-/// The record in a row of key, value and version.
+/// Returns the record in a row of key, value and version.
 fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record {
         value: Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?),

@@ -1,10 +1,10 @@
-//! What can be chosen about the engine.
+//! The settings of the engine.
 
 use std::path::PathBuf;
 
-/// When a commit is handed to the disk.
+/// The time at which a commit is synced to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sync {
+pub enum CommitSync {
     /// Before it is acknowledged: it survives a power cut.
     #[default]
     Full,
@@ -12,35 +12,35 @@ pub enum Sync {
     Normal,
 }
 
-/// How an engine is opened.
+/// The settings of a store.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// The folder of the database files. Made if it is missing.
+pub struct SqliteSettings {
+    /// The folder of the database files. It is created if it is missing.
     pub folder: PathBuf,
-    /// When a commit is handed to the disk.
-    pub sync: Sync,
-    /// Files that stay open, at least 1. Each needs two descriptors for its writer and for each reader.
+    /// The time at which a commit is synced to the disk.
+    pub sync: CommitSync,
+    /// The maximum number of open files, at least 1. The writer and each reader of a file need two descriptors each.
     pub open_files: usize,
-    /// Threads that commit; as many files can be written at the same time. At least 1.
+    /// The number of threads that commit, which is also the number of files written concurrently, at least 1.
     pub writers: usize,
-    /// Idle readers kept for each open file.
+    /// The number of idle read connections kept for each open file.
     pub idle_readers: usize,
-    /// Page cache of a connection to a small file, in KiB.
+    /// The page cache of a connection to a small file, in KiB.
     pub cache_kib: u32,
-    /// Page cache that a connection to a large file may have, in KiB: a sixteenth of the file for the writer, a 64th
-    /// for each reader, up to this much.
+    /// The maximum page cache of a connection to a large file, in KiB. The writer may use 1/16 of the size of the file,
+    /// each reader 1/64.
     pub large_cache_kib: u32,
-    /// Bytes of a page of new files: a power of two from 512 to 65536.
+    /// The page size of new files in bytes: a power of two from 512 to 65536.
     pub page_size: u32,
 }
 
-impl Settings {
-    /// The defaults, in this folder.
+impl SqliteSettings {
+    /// Creates the default settings for this folder.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
-            sync: Sync::Full,
+            sync: CommitSync::Full,
             open_files: 500,
             writers: 8,
             idle_readers: 4,

@@ -1,15 +1,15 @@
-//! Every statement of the engine.
+//! The SQL statements of the engine.
 
-/// Marks a file as ours (`Prsm`).
+/// The `application_id` of the files of this engine (`Prsm`).
 pub(crate) const APPLICATION_ID: i64 = 0x5072_736d;
 
-/// The version of the tables below.
+/// The `user_version` of files with the tables below.
 pub(crate) const FORMAT: i64 = 2;
 
-/// Bytes of a value that stands beside its key; a longer one is a body.
-pub(crate) const INLINE: usize = 512;
+/// The maximum size of a value that is stored beside its key. A longer one is stored as a body.
+pub(crate) const MAX_INLINE_BYTES: usize = 512;
 
-/// The tables of a file of format 1, which kept every value beside its key.
+/// The tables of a file of format 1, which stores every value beside its key.
 pub(crate) const TABLES: &str = "
     CREATE TABLE record (
         key BLOB PRIMARY KEY,
@@ -23,10 +23,11 @@ pub(crate) const TABLES: &str = "
     INSERT INTO state (id, stamp) VALUES (1, 0);
 ";
 
-/// What format 2 adds: long values in the order of their creation.
+/// The additions of format 2: a table of long values, in the order of their creation.
 ///
-/// Keys are in an index tree, whose inner pages hold whole rows. With long values in it that tree is deep, and each
-/// record has a page of its own in the cache. A record with a `body` has an empty `value`. No body outlives its record.
+/// Keys are stored in an index tree, whose inner pages hold whole rows. Long values would make that tree deep, and each
+/// record would occupy a page of the cache. A record with a `body` has an empty `value`. Triggers remove the body of a
+/// replaced or deleted record.
 pub(crate) const BODIES: &str = "
     ALTER TABLE record ADD COLUMN body INTEGER;
     CREATE TABLE body (
@@ -45,7 +46,7 @@ pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
 
-/// Selects keys, values and versions. The value is null, which no reader takes, if a body is missing.
+/// Selects keys, values and versions. If a body is missing, its value is null, which readers refuse.
 macro_rules! records {
     ($which:literal) => {
         concat!(
@@ -59,19 +60,19 @@ macro_rules! records {
 pub(crate) const GET: &str = records!("key = ?1");
 pub(crate) const VERSION: &str = "SELECT version FROM record WHERE key = ?1";
 
-/// Puts a value beside its key, or nothing there and the number of a body.
+/// Stores a value beside its key, or an empty value and the id of a body.
 pub(crate) const PUT: &str =
     "INSERT INTO record (key, version, value, body) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (key) DO UPDATE SET version = ?2, value = ?3, body = ?4";
-/// Changes the body that the record of a key has, if it has one.
+/// Replaces the body of a record, if it has one.
 pub(crate) const REPLACE_BODY: &str =
     "UPDATE body SET value = ?2 WHERE id = (SELECT body FROM record WHERE key = ?1)";
 pub(crate) const SET_VERSION: &str = "UPDATE record SET version = ?2 WHERE key = ?1";
 pub(crate) const ADD_BODY: &str = "INSERT INTO body (value) VALUES (?1)";
 pub(crate) const DELETE: &str = "DELETE FROM record WHERE key = ?1";
 
-pub(crate) const STAMP: &str = "SELECT stamp FROM state WHERE id = 1";
-pub(crate) const SET_STAMP: &str = "UPDATE state SET stamp = ?1 WHERE id = 1";
+pub(crate) const LAST_COMMIT: &str = "SELECT stamp FROM state WHERE id = 1";
+pub(crate) const SET_LAST_COMMIT: &str = "UPDATE state SET stamp = ?1 WHERE id = 1";
 
 pub(crate) const SCAN_UP: &str = records!("key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3");
 pub(crate) const SCAN_UP_TO_END: &str = records!("key >= ?1 ORDER BY key LIMIT ?2");

@@ -1,32 +1,28 @@
-//! The promises of the port, kept by this engine, also when hardly any file may stay open.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+//! The contract of the port, also with a minimum of open files.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
-use personium_sqlite::{Settings, SqliteStore, Sync};
+use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
 use personium_store::{RecordStore, contract};
 
-fn settings(folder: &tempfile::TempDir) -> Settings {
-    Settings {
-        sync: Sync::Normal,
-        ..Settings::new(folder.path())
+fn settings(folder: &tempfile::TempDir) -> SqliteSettings {
+    SqliteSettings {
+        sync: CommitSync::Normal,
+        ..SqliteSettings::new(folder.path())
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn keeps_the_contract() {
+async fn sqlite_store_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     contract::records(Arc::new(SqliteStore::open(settings(&folder)).unwrap())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn keeps_the_contract_with_one_open_file_and_one_writer() {
+async fn sqlite_store_keeps_the_contract_with_one_open_file_and_one_writer() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
+    let settings = SqliteSettings {
         open_files: 1,
         writers: 1,
         idle_readers: 0,
@@ -37,10 +33,10 @@ async fn keeps_the_contract_with_one_open_file_and_one_writer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn files_come_and_go_while_they_are_used() {
+async fn files_are_evicted_and_reopened_during_use() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(
-        SqliteStore::open(Settings {
+        SqliteStore::open(SqliteSettings {
             open_files: 2,
             ..settings(&folder)
         })

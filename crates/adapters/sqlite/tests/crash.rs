@@ -1,23 +1,19 @@
-//! A process that is killed while it commits: what it acknowledged is there, and no batch is there in part.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+//! Durability and atomicity of commits when the process is killed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use personium_sqlite::{Settings, SqliteStore};
-use personium_store::contract::Rng;
+use personium_sqlite::{SqliteSettings, SqliteStore};
+use personium_store::contract::SplitMix64;
 use personium_store::{Batch, Direction, Key, KeyRange, Limit, RecordStore, Space};
 
 const FOLDER: &str = "PERSONIUM_TEST_CRASH_FOLDER";
 const WRITERS: u64 = 8;
-const TRACES: u64 = 5;
+const PARTS: u64 = 5;
 
-fn trace(writer: u64, n: u64, part: u64) -> Key {
+fn part_key(writer: u64, n: u64, part: u64) -> Key {
     Key::table(b't').u64(writer).u64(n).u64(part).build()
 }
 
@@ -25,22 +21,22 @@ fn counter() -> Key {
     Key::table(b'c').build()
 }
 
-/// The process that is killed: writers commit batches and say which were acknowledged.
+/// The process that is killed. Its writers commit batches and print which were acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn child() {
     let Ok(folder) = std::env::var(FOLDER) else {
         return;
     };
-    let store = Arc::new(SqliteStore::open(Settings::new(folder)).unwrap());
+    let store = Arc::new(SqliteStore::open(SqliteSettings::new(folder)).unwrap());
     for writer in 0..WRITERS {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let range = KeyRange::prefix(&Key::table(b't').u64(writer).build());
-            let first = store.count(&Space::Unit, &range).await.unwrap() / TRACES;
+            let first = store.count(&Space::Unit, &range).await.unwrap() / PARTS;
             for n in first.. {
                 let mut batch = Batch::new();
-                for part in 0..TRACES {
-                    batch.put(trace(writer, n, part), vec![b'x'; 700]);
+                for part in 0..PARTS {
+                    batch.put(part_key(writer, n, part), vec![b'x'; 700]);
                 }
                 batch.add(counter(), 1);
                 store.commit(&Space::Unit, batch).await.unwrap();
@@ -55,9 +51,9 @@ async fn child() {
 }
 
 #[tokio::test]
-async fn acknowledged_batches_survive_and_none_is_half_there() {
+async fn acknowledged_batches_survive_a_kill_and_no_batch_is_partial() {
     let folder = tempfile::tempdir().unwrap();
-    let mut rng = Rng::new(std::process::id().into());
+    let mut random = SplitMix64::new(std::process::id().into());
     let mut acknowledged = [0; WRITERS as usize];
     for _ in 0..5 {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -67,7 +63,7 @@ async fn acknowledged_batches_survive_and_none_is_half_there() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let kill_after = 20 + rng.below(300);
+        let kill_after = 20 + random.below(300);
         let mut acks = 0;
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
@@ -81,13 +77,13 @@ async fn acknowledged_batches_survive_and_none_is_half_there() {
             }
         }
         child.wait().unwrap();
-        assert!(acks >= kill_after, "the child ended by itself");
-        audit(&folder, &acknowledged).await;
+        assert!(acks >= kill_after, "the child exited early");
+        check(&folder, &acknowledged).await;
     }
 }
 
-async fn audit(folder: &tempfile::TempDir, acknowledged: &[u64]) {
-    let store = SqliteStore::open(Settings::new(folder.path())).unwrap();
+async fn check(folder: &tempfile::TempDir, acknowledged: &[u64]) {
+    let store = SqliteStore::open(SqliteSettings::new(folder.path())).unwrap();
     let mut batches = 0;
     for (writer, acknowledged) in (0..).zip(acknowledged) {
         let range = KeyRange::prefix(&Key::table(b't').u64(writer).build());
@@ -100,13 +96,13 @@ async fn audit(folder: &tempfile::TempDir, acknowledged: &[u64]) {
             )
             .await
             .unwrap();
-        let done = found.len() as u64 / TRACES;
+        let done = found.len() as u64 / PARTS;
         assert!(
             done >= *acknowledged,
             "writer {writer}: {acknowledged} acknowledged, {done} found"
         );
         let expected: Vec<Key> = (0..done)
-            .flat_map(|n| (0..TRACES).map(move |p| trace(writer, n, p)))
+            .flat_map(|n| (0..PARTS).map(move |p| part_key(writer, n, p)))
             .collect();
         let keys: Vec<Key> = found.into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, expected, "whole batches only");

@@ -1,14 +1,10 @@
-//! What happens to the files: opening, closing, dropping, foreign and damaged ones.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+//! The database files: opened, closed, dropped, of other programs and damaged.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use personium_sqlite::{Settings, SqliteStore, Sync};
+use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
 use personium_store::{
     Batch, Direction, Expect, Key, KeyRange, Limit, RecordStore, Space, StoreError,
 };
@@ -25,33 +21,33 @@ fn put(n: u64) -> Batch {
 }
 
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
-    SqliteStore::open(Settings {
-        sync: Sync::Normal,
-        ..Settings::new(folder.path())
+    SqliteStore::open(SqliteSettings {
+        sync: CommitSync::Normal,
+        ..SqliteSettings::new(folder.path())
     })
     .unwrap()
 }
 
 fn files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
-    fn walk(folder: &std::path::Path, found: &mut Vec<PathBuf>) {
+    fn collect(folder: &std::path::Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                walk(&path, found)
+                collect(&path, found)
             } else {
                 found.push(path)
             }
         }
     }
     let mut found = Vec::new();
-    walk(folder.path(), &mut found);
+    collect(folder.path(), &mut found);
     found.retain(|path| path.file_name().unwrap() != "lock");
     found.sort();
     found
 }
 
 #[tokio::test]
-async fn what_was_committed_is_there_after_opening_again() {
+async fn committed_records_are_found_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let space = Space::Cell(CellId::random());
     let store = open(&folder);
@@ -69,7 +65,7 @@ async fn what_was_committed_is_there_after_opening_again() {
         Err(StoreError::Down(_))
     ));
     let names: Vec<_> = files(&folder);
-    assert_eq!(names.len(), 1, "logs are moved into the file: {names:?}");
+    assert_eq!(names.len(), 1, "the log is moved into the file: {names:?}");
 
     let store = open(&folder);
     let found = store.get(&space, &[key(0), key(19)]).await.unwrap();
@@ -80,12 +76,12 @@ async fn what_was_committed_is_there_after_opening_again() {
     assert_eq!(
         store.commit(&space, batch).await.unwrap(),
         last + 1,
-        "stamps go on"
+        "the sequence continues"
     );
 }
 
 #[tokio::test]
-async fn reading_makes_no_file_and_dropping_leaves_none() {
+async fn read_creates_no_file_and_drop_removes_all_files() {
     let folder = tempfile::tempdir().unwrap();
     let space = Space::Cell(CellId::random());
     let store = open(&folder);
@@ -100,31 +96,31 @@ async fn reading_makes_no_file_and_dropping_leaves_none() {
     store.drop_space(&space).await.unwrap();
     assert_eq!(files(&folder), Vec::<PathBuf>::new());
     let late = store.commit(&space, put(1)).await;
-    assert!(matches!(late, Err(StoreError::Gone)));
+    assert!(matches!(late, Err(StoreError::SpaceDropped)));
     assert_eq!(files(&folder), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
-async fn a_second_process_is_refused() {
+async fn second_store_on_the_same_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     assert!(matches!(
-        SqliteStore::open(Settings::new(folder.path())),
+        SqliteStore::open(SqliteSettings::new(folder.path())),
         Err(StoreError::Busy(_))
     ));
     store.close().await.unwrap();
     open(&folder);
 }
 
-const READ_BY_OTHERS: &str = "PERSONIUM_TEST_READ_BY_OTHERS";
+const OTHER_PROGRAM_PATH: &str = "PERSONIUM_TEST_OTHER_PROGRAM_PATH";
 
-/// What the other program ends with if the file is locked.
+/// The exit code of the other program if the file is locked.
 const LOCKED: i32 = 3;
 
-/// Another program that looks into a file.
+/// Another program that reads a file.
 #[test]
 fn other_program() {
-    let Ok(path) = std::env::var(READ_BY_OTHERS) else {
+    let Ok(path) = std::env::var(OTHER_PROGRAM_PATH) else {
         return;
     };
     let db = rusqlite::Connection::open(path).unwrap();
@@ -143,47 +139,51 @@ fn other_program() {
 }
 
 #[tokio::test]
-async fn other_programs_read_a_file_only_when_it_is_not_in_use() {
+async fn other_programs_can_read_a_file_only_while_it_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("unit.db");
-    let by_others = || {
+    let read_by_other_program = || {
         let mut other = std::process::Command::new(std::env::current_exe().unwrap());
         other.args(["--exact", "other_program"]);
-        other.env(READ_BY_OTHERS, &path).output().unwrap().status
+        other
+            .env(OTHER_PROGRAM_PATH, &path)
+            .output()
+            .unwrap()
+            .status
     };
     let store = open(&folder);
     store.commit(&Space::Unit, put(1)).await.unwrap();
-    assert_eq!(by_others().code(), Some(LOCKED));
+    assert_eq!(read_by_other_program().code(), Some(LOCKED));
     let found = store.get(&Space::Unit, &[key(1)]).await.unwrap();
-    assert!(found[0].is_some(), "whoever tried does not disturb");
+    assert!(found[0].is_some(), "the other program has no effect");
     store.close().await.unwrap();
-    assert!(by_others().success());
+    assert!(read_by_other_program().success());
 }
 
 #[tokio::test]
-async fn a_disk_that_does_not_answer_is_not_an_empty_one() {
+async fn unreadable_folder_is_an_error_and_not_an_empty_store() {
     let folder = tempfile::tempdir().unwrap();
     let space = Space::Cell(CellId::random());
     let store = open(&folder);
     store.commit(&space, put(1)).await.unwrap();
     store.close().await.unwrap();
     let (cells, aside) = (folder.path().join("cells"), folder.path().join("aside"));
-    let shelf = std::fs::read_dir(&cells).unwrap().next().unwrap().unwrap();
-    std::fs::rename(shelf.path(), &aside).unwrap();
-    // To look behind a link to itself is an error, and not that nothing is there.
-    std::os::unix::fs::symlink(shelf.path(), shelf.path()).unwrap();
+    let subfolder = std::fs::read_dir(&cells).unwrap().next().unwrap().unwrap();
+    std::fs::rename(subfolder.path(), &aside).unwrap();
+    // A path through a link to itself cannot be resolved: that is an error other than "not found".
+    std::os::unix::fs::symlink(subfolder.path(), subfolder.path()).unwrap();
     let store = open(&folder);
     assert!(store.get(&space, &[key(1)]).await.is_err());
     assert!(store.commit(&space, put(2)).await.is_err());
     store.close().await.unwrap();
-    std::fs::remove_file(shelf.path()).unwrap();
-    std::fs::rename(&aside, shelf.path()).unwrap();
+    std::fs::remove_file(subfolder.path()).unwrap();
+    std::fs::rename(&aside, subfolder.path()).unwrap();
     let found = open(&folder).get(&space, &[key(1), key(2)]).await.unwrap();
     assert!(found[0].is_some() && found[1].is_none());
 }
 
 #[tokio::test]
-async fn foreign_newer_and_damaged_files_are_named() {
+async fn error_names_a_foreign_newer_or_damaged_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("unit.db");
     let error = |folder: &tempfile::TempDir| {
@@ -192,6 +192,7 @@ async fn foreign_newer_and_damaged_files_are_named() {
             let read = store.get(&Space::Unit, &[key(1)]).await.unwrap_err();
             let written = store.commit(&Space::Unit, put(1)).await.unwrap_err();
             assert_eq!(read.to_string(), written.to_string());
+            assert!(read.to_string().contains("unit.db"), "{read}");
             read
         }
     };
@@ -199,7 +200,7 @@ async fn foreign_newer_and_damaged_files_are_named() {
     db.execute_batch("CREATE TABLE t (x)").unwrap();
     drop(db);
     assert!(
-        matches!(error(&folder).await, StoreError::Corrupt(text) if text.contains("not a file of this engine"))
+        matches!(error(&folder).await, StoreError::Corrupt(detail) if detail.to_string().contains("not a file of this engine"))
     );
 
     std::fs::remove_file(&path).unwrap();
@@ -209,14 +210,16 @@ async fn foreign_newer_and_damaged_files_are_named() {
     let db = rusqlite::Connection::open(&path).unwrap();
     db.execute_batch("PRAGMA user_version = 99").unwrap();
     drop(db);
-    assert!(matches!(error(&folder).await, StoreError::Down(text) if text.contains("format 99")));
+    assert!(
+        matches!(error(&folder).await, StoreError::Unsupported(detail) if detail.to_string().contains("format 99"))
+    );
 
     std::fs::write(&path, vec![b'x'; 8192]).unwrap();
     assert!(matches!(error(&folder).await, StoreError::Corrupt(_)));
 }
 
 #[tokio::test]
-async fn a_log_without_its_file_does_not_come_back() {
+async fn log_of_a_dropped_file_is_not_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     store.commit(&Space::Unit, put(1)).await.unwrap();
@@ -233,7 +236,7 @@ async fn a_log_without_its_file_does_not_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closing_finishes_what_is_queued() {
+async fn close_finishes_queued_commits() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&folder));
     let tasks: Vec<_> = (0..200)
@@ -248,10 +251,7 @@ async fn closing_finishes_what_is_queued() {
     for task in tasks {
         acknowledged += u64::from(task.await.unwrap());
     }
-    let all = KeyRange {
-        start: Key::from_bytes(Vec::new()),
-        end: None,
-    };
+    let all = KeyRange::all();
     let store = open(&folder);
     assert_eq!(store.count(&Space::Unit, &all).await.unwrap(), acknowledged);
     assert_eq!(
@@ -264,7 +264,7 @@ async fn closing_finishes_what_is_queued() {
     );
 }
 
-/// Makes a file as programs before format 2 did, with a short and a long value.
+/// Creates a file of format 1 with a short value and two long ones.
 fn make_format_1(path: &std::path::Path) {
     let db = rusqlite::Connection::open(path).unwrap();
     db.execute_batch(
@@ -284,7 +284,7 @@ fn make_format_1(path: &std::path::Path) {
     }
 }
 
-/// The lengths of all bodies of the unit's file, each of which must belong to a record.
+/// Returns the lengths of all bodies in the file of the unit, and checks that each belongs to a record.
 fn bodies(folder: &tempfile::TempDir) -> Vec<i64> {
     let db = rusqlite::Connection::open(folder.path().join("unit.db")).unwrap();
     let one = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
@@ -307,8 +307,8 @@ fn bodies(folder: &tempfile::TempDir) -> Vec<i64> {
         .collect()
 }
 
-/// Length and version of each record of the unit's file.
-async fn sizes(store: &SqliteStore) -> Vec<(usize, personium_store::Stamp)> {
+/// Returns length and version of each record of the unit.
+async fn sizes(store: &SqliteStore) -> Vec<(usize, personium_store::CommitSeq)> {
     let all = KeyRange::prefix(&Key::table(b'k').build());
     let found = store
         .scan(&Space::Unit, &all, Direction::Up, Limit::records(9))
@@ -318,7 +318,7 @@ async fn sizes(store: &SqliteStore) -> Vec<(usize, personium_store::Stamp)> {
 }
 
 #[tokio::test]
-async fn a_file_of_the_first_format_is_kept_and_goes_on() {
+async fn file_of_format_1_is_upgraded() {
     let folder = tempfile::tempdir().unwrap();
     make_format_1(&folder.path().join("unit.db"));
     let store = open(&folder);
@@ -339,7 +339,7 @@ async fn a_file_of_the_first_format_is_kept_and_goes_on() {
 }
 
 #[tokio::test]
-async fn no_body_outlives_its_record() {
+async fn body_is_removed_with_its_record() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let sizes = [0, 512, 513, 600, 20_000];
@@ -369,7 +369,7 @@ async fn no_body_outlives_its_record() {
 }
 
 #[tokio::test]
-async fn a_missing_body_is_an_error_not_an_empty_value() {
+async fn missing_body_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let mut batch = Batch::new();

@@ -277,7 +277,7 @@ impl TestUnit {
     pub async fn blob_count(&self) -> usize {
         let space = Space::Cell(self.cell_id().await);
         self.blobs
-            .list(&space, None, 0, 1 << 20)
+            .list(&space, None, std::time::Duration::ZERO, 1 << 20)
             .await
             .unwrap()
             .len()

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use personium_store::{Batch, BlobReader, BlobWriter, Space, StoreError};
+use personium_store::{Batch, BlobReader, BlobWriter, ErrorDetail, Space, StoreError};
 use personium_token::at_rest::{
     BodyCipher, BodyKey, CipherError, Sealing, new_salt, sealed_len, sealed_part,
 };
@@ -88,9 +88,11 @@ impl Unit {
     }
 }
 
-/// What a body that does not open is to the store.
+/// Converts an error of encryption or decryption.
 fn corrupt(error: CipherError) -> StoreError {
-    StoreError::Corrupt(error.to_string())
+    StoreError::Corrupt(
+        ErrorDetail::new("failed to encrypt or decrypt a file body").with_source(error),
+    )
 }
 
 /// Encrypts what is written.
@@ -152,8 +154,10 @@ impl BlobReader for SealedReader {
             return Ok(Bytes::new());
         }
         let part = sealed_part(self.len, offset, wanted);
-        let bytes = usize::try_from(part.end - part.start)
-            .map_err(|_| StoreError::Busy("a piece that is too large".to_owned()))?;
+        let bytes = usize::try_from(part.end - part.start).map_err(|error| {
+            let detail = ErrorDetail::new("a chunk is too large").with_source(error);
+            StoreError::Busy(detail)
+        })?;
         let sealed = self.inner.read_at(part.start, bytes).await?;
         let opened = self
             .cipher

@@ -3,7 +3,7 @@
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::key::EntityKey;
 use personium_odata::value::{Properties, Value};
-use personium_store::Stamp;
+use personium_store::CommitSeq;
 use personium_types::{Code, Result};
 
 use super::association::parent_of;
@@ -20,7 +20,7 @@ pub struct Entity {
     /// As it is stored, but without its document: that is [`Entity::properties`].
     pub stored: StoredEntity,
     /// The version of its record, to be asserted when it is changed.
-    pub stamp: Stamp,
+    pub stamp: CommitSeq,
     /// Its properties under the names of the schema, with key members and time stamps.
     pub properties: Properties,
 }

@@ -2,7 +2,7 @@
 
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::value::Properties;
-use personium_store::{Batch, Expect, Stamp};
+use personium_store::{Batch, CommitSeq, Expect};
 use personium_types::{Code, Error, Result};
 
 use super::association::parent_of;
@@ -19,7 +19,7 @@ pub(super) struct PendingEntity {
     pub set: SetRef,
     pub entity: Entity,
     /// The version that was read; `None` for a new entity.
-    read: Option<Stamp>,
+    read: Option<CommitSeq>,
     old_index: Vec<personium_store::Key>,
     changed: bool,
     /// Whether it has other properties than the entity that was read.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use personium_odata::control;
 use personium_odata::edm::{EntityType, Schema};
-use personium_store::{Batch, Expect, Key, Stamp};
+use personium_store::{Batch, CommitSeq, Expect, Key};
 use personium_types::{Code, Error, NodeId, Result};
 
 use super::user_schema::{self, UserSchema};
@@ -38,7 +38,7 @@ pub struct ServiceRoot {
     schema: SchemaRef,
     home: Option<CollectionGuard>,
     /// A record that must stay as it is, and its version.
-    pinned: Option<(Key, Stamp)>,
+    pinned: Option<(Key, CommitSeq)>,
 }
 
 /// The record of an OData collection: while it stands unchanged, the collection is neither removed nor moved.
@@ -47,7 +47,7 @@ pub(super) struct CollectionGuard {
     name: String,
     key: Key,
     id: NodeId,
-    version: Stamp,
+    version: CommitSeq,
 }
 
 impl CollectionGuard {
@@ -154,7 +154,7 @@ impl ServiceRoot {
 
     /// The same, as long as a record stays as it is. Once it changed, everything is refused as a conflict.
     #[must_use]
-    pub(crate) fn pinned_to(self, key: Key, version: Stamp) -> Self {
+    pub(crate) fn pinned_to(self, key: Key, version: CommitSeq) -> Self {
         Self {
             pinned: Some((key, version)),
             ..self

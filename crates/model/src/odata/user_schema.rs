@@ -9,7 +9,7 @@ use personium_odata::edm::{
     PropertyOrigin, Schema, SimpleType, ValueType,
 };
 use personium_odata::value::Value;
-use personium_store::Stamp;
+use personium_store::CommitSeq;
 use personium_types::{NodeId, Result};
 
 use crate::cell_context::CellContext;
@@ -30,7 +30,7 @@ pub struct UserSchema {
     /// Types, properties and associations.
     pub edm: Schema,
     /// The version of its record, at least as old as everything else here; `None` before the first change that counts.
-    pub(super) version: Option<Stamp>,
+    pub(super) version: Option<CommitSeq>,
     types: HashMap<String, NodeId>,
     associations: HashMap<String, NodeId>,
 }

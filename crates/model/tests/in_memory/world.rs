@@ -28,8 +28,8 @@ use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
 use personium_store::{
-    Batch, Direction, Key, KeyRange, Limit, Record, RecordStore, Result as StoreResult, Seal,
-    Space, Stamp, StoreError,
+    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore,
+    Result as StoreResult, Space, StoreError, WriteFence,
 };
 use personium_types::{Clock, Code, NodeId, Result};
 use tokio::sync::oneshot;
@@ -75,7 +75,7 @@ impl Planned {
 pub struct Interrupted {
     records: MemoryRecords,
     before_commit: Planned,
-    before_seal: Planned,
+    before_fence: Planned,
     after_get: Planned,
     held: Mutex<Option<(Space, Interruption)>>,
     commits: AtomicUsize,
@@ -88,7 +88,7 @@ pub struct Interrupted {
 impl Interrupted {
     fn check_damage(&self, space: &Space) -> StoreResult<()> {
         match *self.damaged.lock() == Some(*space) {
-            true => Err(StoreError::Corrupt("the disk failed".to_owned())),
+            true => Err(StoreError::Corrupt(ErrorDetail::new("the disk failed"))),
             false => Ok(()),
         }
     }
@@ -118,7 +118,7 @@ impl RecordStore for Interrupted {
         self.records.count(space, range).await
     }
 
-    async fn commit(&self, space: &Space, batch: Batch) -> StoreResult<Stamp> {
+    async fn commit(&self, space: &Space, batch: Batch) -> StoreResult<CommitSeq> {
         self.before_commit.happen().await;
         self.commits.fetch_add(1, Ordering::SeqCst);
         let done = self.records.commit(space, batch).await;
@@ -127,14 +127,14 @@ impl RecordStore for Interrupted {
             until.await;
         }
         if self.fails.swap(false, Ordering::SeqCst) {
-            return Err(StoreError::Down("the disk failed".to_owned()));
+            return Err(StoreError::Down(ErrorDetail::new("the disk failed")));
         }
         done
     }
 
-    async fn seal(&self, space: &Space, empty: &[KeyRange]) -> StoreResult<Seal> {
-        self.before_seal.happen().await;
-        self.records.seal(space, empty).await
+    async fn fence(&self, space: &Space, empty: &[KeyRange]) -> StoreResult<WriteFence> {
+        self.before_fence.happen().await;
+        self.records.fence(space, empty).await
     }
 
     async fn drop_space(&self, space: &Space) -> StoreResult<()> {
@@ -264,9 +264,9 @@ impl World {
         *self.records.before_commit.0.lock() = Some((commit, Box::pin(by)));
     }
 
-    /// Lets this happen before a space is sealed.
-    pub fn interrupt_seal(&self, by: impl Future<Output = ()> + Send + 'static) {
-        *self.records.before_seal.0.lock() = Some((0, Box::pin(by)));
+    /// Lets this happen before a space is fenced.
+    pub fn interrupt_fence(&self, by: impl Future<Output = ()> + Send + 'static) {
+        *self.records.before_fence.0.lock() = Some((0, Box::pin(by)));
     }
 
     /// Lets this happen after the next read of single records.

@@ -1,32 +1,36 @@
-//! The suite for [`BlobStore`].
+//! The contract of [`BlobStore`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use personium_types::{BlobId, CellId};
 
-use super::history::Rng;
+use super::split_mix::SplitMix64;
 use crate::{BlobStore, Space};
 
-/// Checks everything that [`BlobStore`] promises, except crashes.
+/// Checks the contract of [`BlobStore`], except crashes.
+///
+/// # Panics
+/// If the store breaks the contract.
 pub async fn blobs(store: Arc<dyn BlobStore>) {
     store.check().await.unwrap();
-    bodies_read_as_written(&*store).await;
+    bodies_are_read_as_written(&*store).await;
     unfinished_bodies_are_invisible(&*store).await;
-    open_readers_survive_removal(&*store).await;
-    spaces_are_apart(&*store).await;
-    listing_goes_by_id_and_age(&*store).await;
-    parallel_writers_do_not_meet(&store).await;
+    open_reader_survives_removal(&*store).await;
+    spaces_are_separate(&*store).await;
+    list_is_ordered_by_id_and_filtered_by_age(&*store).await;
+    concurrent_writers_are_independent(&store).await;
 }
 
 fn new_space() -> Space {
     Space::Cell(CellId::random())
 }
 
-async fn write(store: &dyn BlobStore, space: &Space, body: &[u8], piece: usize) -> BlobId {
+async fn write(store: &dyn BlobStore, space: &Space, body: &[u8], chunk_bytes: usize) -> BlobId {
     let mut writer = store.create(space).await.unwrap();
-    for part in body.chunks(piece) {
-        writer.write(Bytes::copy_from_slice(part)).await.unwrap();
+    for chunk in body.chunks(chunk_bytes) {
+        writer.write(Bytes::copy_from_slice(chunk)).await.unwrap();
     }
     writer.finish().await.unwrap()
 }
@@ -35,23 +39,23 @@ async fn read(store: &dyn BlobStore, space: &Space, id: &BlobId) -> Option<Vec<u
     let mut reader = store.open(space, id).await.unwrap()?;
     let mut body = Vec::new();
     loop {
-        let piece = reader.read_at(body.len() as u64, 50_000).await.unwrap();
-        if piece.is_empty() {
+        let chunk = reader.read_at(body.len() as u64, 50_000).await.unwrap();
+        if chunk.is_empty() {
             assert_eq!(body.len() as u64, reader.len());
             return Some(body);
         }
-        body.extend_from_slice(&piece);
+        body.extend_from_slice(&chunk);
     }
 }
 
 fn random_body(seed: u64, len: usize) -> Vec<u8> {
-    let mut rng = Rng::new(seed);
-    (0..len).map(|_| rng.below(256) as u8).collect()
+    let mut random = SplitMix64::new(seed);
+    (0..len).map(|_| random.below(256) as u8).collect()
 }
 
-async fn bodies_read_as_written(store: &dyn BlobStore) {
+async fn bodies_are_read_as_written(store: &dyn BlobStore) {
     let space = new_space();
-    for (len, piece) in [
+    for (len, chunk_bytes) in [
         (0, 1),
         (1, 1),
         (1000, 7),
@@ -60,10 +64,10 @@ async fn bodies_read_as_written(store: &dyn BlobStore) {
         (3 << 20, 3 << 20),
     ] {
         let body = random_body(len as u64, len);
-        let id = write(store, &space, &body, piece).await;
+        let id = write(store, &space, &body, chunk_bytes).await;
         assert!(
             read(store, &space, &id).await.unwrap() == body,
-            "{len} bytes in pieces of {piece}"
+            "{len} bytes in chunks of {chunk_bytes}"
         );
         let mut reader = store.open(&space, &id).await.unwrap().unwrap();
         assert_eq!((reader.len(), reader.is_empty()), (len as u64, len == 0));
@@ -75,7 +79,7 @@ async fn bodies_read_as_written(store: &dyn BlobStore) {
         assert!(reader.read_at(0, 0).await.unwrap().is_empty());
         assert!(
             reader.read_at(0, len + 10).await.unwrap()[..] == body[..],
-            "as much as there is"
+            "the whole body"
         );
     }
 }
@@ -84,9 +88,21 @@ async fn unfinished_bodies_are_invisible(store: &dyn BlobStore) {
     let space = new_space();
     let mut writer = store.create(&space).await.unwrap();
     writer.write(Bytes::from(vec![1; 600_000])).await.unwrap();
-    assert!(store.list(&space, None, 0, 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .list(&space, None, Duration::ZERO, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     drop(writer);
-    assert!(store.list(&space, None, 0, 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .list(&space, None, Duration::ZERO, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert!(
         store
             .open(&space, &BlobId::random())
@@ -96,7 +112,7 @@ async fn unfinished_bodies_are_invisible(store: &dyn BlobStore) {
     );
 }
 
-async fn open_readers_survive_removal(store: &dyn BlobStore) {
+async fn open_reader_survives_removal(store: &dyn BlobStore) {
     let space = new_space();
     let body = random_body(3, 700_000);
     let id = write(store, &space, &body, 65_536).await;
@@ -108,7 +124,7 @@ async fn open_readers_survive_removal(store: &dyn BlobStore) {
     assert!(reader.read_at(600_000, 200_000).await.unwrap()[..] == body[600_000..]);
 }
 
-async fn spaces_are_apart(store: &dyn BlobStore) {
+async fn spaces_are_separate(store: &dyn BlobStore) {
     let (a, b) = (new_space(), new_space());
     let in_a = write(store, &a, b"a", 1).await;
     let in_b = write(store, &b, b"b", 1).await;
@@ -121,15 +137,21 @@ async fn spaces_are_apart(store: &dyn BlobStore) {
     store.drop_space(&a).await.unwrap();
     store.drop_space(&a).await.unwrap();
     assert!(store.open(&a, &in_a).await.unwrap().is_none());
-    assert!(store.list(&a, None, 0, 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .list(&a, None, Duration::ZERO, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(read(store, &b, &in_b).await.unwrap(), b"b");
     assert_eq!(read(store, &Space::Unit, &in_unit).await.unwrap(), b"unit");
     drop(unfinished);
-    let again = write(store, &a, b"again", 2).await;
-    assert_eq!(read(store, &a, &again).await.unwrap(), b"again");
+    let new = write(store, &a, b"new", 2).await;
+    assert_eq!(read(store, &a, &new).await.unwrap(), b"new");
 }
 
-async fn listing_goes_by_id_and_age(store: &dyn BlobStore) {
+async fn list_is_ordered_by_id_and_filtered_by_age(store: &dyn BlobStore) {
     let space = new_space();
     let mut ids = Vec::new();
     for n in 0..25u8 {
@@ -138,7 +160,10 @@ async fn listing_goes_by_id_and_age(store: &dyn BlobStore) {
     ids.sort();
     let mut seen: Vec<BlobId> = Vec::new();
     loop {
-        let page = store.list(&space, seen.last(), 0, 7).await.unwrap();
+        let page = store
+            .list(&space, seen.last(), Duration::ZERO, 7)
+            .await
+            .unwrap();
         assert!(page.len() <= 7);
         if page.is_empty() {
             break;
@@ -148,7 +173,7 @@ async fn listing_goes_by_id_and_age(store: &dyn BlobStore) {
     assert_eq!(seen, ids);
     assert!(
         store
-            .list(&space, None, 3_600_000, 100)
+            .list(&space, None, Duration::from_secs(3600), 100)
             .await
             .unwrap()
             .is_empty(),
@@ -156,7 +181,7 @@ async fn listing_goes_by_id_and_age(store: &dyn BlobStore) {
     );
 }
 
-async fn parallel_writers_do_not_meet(store: &Arc<dyn BlobStore>) {
+async fn concurrent_writers_are_independent(store: &Arc<dyn BlobStore>) {
     let space = new_space();
     let tasks: Vec<_> = (0..16u64)
         .map(|n| {
@@ -174,5 +199,8 @@ async fn parallel_writers_do_not_meet(store: &Arc<dyn BlobStore>) {
         ids.push(task.await.unwrap());
     }
     ids.sort();
-    assert_eq!(store.list(&space, None, 0, 100).await.unwrap(), ids);
+    assert_eq!(
+        store.list(&space, None, Duration::ZERO, 100).await.unwrap(),
+        ids
+    );
 }

@@ -1,41 +1,21 @@
-//! Random histories of an engine, compared with a `BTreeMap`.
+//! Random histories of batches and reads, compared with a `BTreeMap`.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use personium_types::CellId;
 
+use super::split_mix::SplitMix64;
 use crate::{
-    Batch, Direction, Expect, Key, KeyRange, Limit, Op, Record, RecordStore, Space, Stamp,
+    Batch, CommitSeq, Direction, Expect, Key, KeyRange, Limit, Op, Record, RecordStore, Space,
     StoreError,
 };
 
-/// A small repeatable source of numbers (splitmix64).
-#[derive(Debug, Clone)]
-pub struct Rng(u64);
-
-impl Rng {
-    /// The same seed gives the same numbers.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number below `bound`, which must not be 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
-/// What a space should hold.
+/// The expected records of a space.
 #[derive(Debug, Default)]
-pub struct Model(BTreeMap<Key, Record>);
+struct ReferenceRecords(BTreeMap<Key, Record>);
 
-impl Model {
+impl ReferenceRecords {
     fn range(&self, range: &KeyRange) -> Vec<(Key, Record)> {
         self.0
             .iter()
@@ -56,7 +36,7 @@ impl Model {
         })
     }
 
-    fn apply(&mut self, batch: &Batch, stamp: Stamp) {
+    fn apply(&mut self, batch: &Batch, seq: CommitSeq) {
         for op in batch.ops() {
             match op {
                 Op::Put(key, value) => {
@@ -64,7 +44,7 @@ impl Model {
                         key.clone(),
                         Record {
                             value: value.clone(),
-                            version: stamp,
+                            version: seq,
                         },
                     );
                 }
@@ -72,15 +52,15 @@ impl Model {
                     self.0.remove(key);
                 }
                 Op::Add(key, delta) => {
-                    let now = self.0.get(key).map_or(0, |r| {
+                    let count = self.0.get(key).map_or(0, |r| {
                         i64::from_le_bytes(r.value.as_ref().try_into().unwrap())
                     });
-                    let value = Bytes::copy_from_slice(&(now + delta).to_le_bytes());
+                    let value = Bytes::copy_from_slice(&(count + delta).to_le_bytes());
                     self.0.insert(
                         key.clone(),
                         Record {
                             value,
-                            version: stamp,
+                            version: seq,
                         },
                     );
                 }
@@ -90,52 +70,64 @@ impl Model {
     }
 }
 
-/// Does `steps` random batches and reads in a new space and compares each answer with the model.
+/// Applies `steps` random batches to a new space and compares each result, and reads after it, with a `BTreeMap`.
+///
+/// # Panics
+/// If they differ.
 pub async fn history(store: &dyn RecordStore, seed: u64, steps: usize) {
     let space = Space::Cell(CellId::random());
-    let mut rng = Rng::new(seed);
-    let mut model = Model::default();
-    let mut last: Stamp = 0;
+    let mut random = SplitMix64::new(seed);
+    let mut expected = ReferenceRecords::default();
+    let mut last: CommitSeq = 0;
     for step in 0..steps {
-        let batch = random_batch(&mut rng, &model);
+        let batch = random_batch(&mut random, &expected);
         let changes = batch
             .ops()
             .iter()
             .any(|op| !matches!(op, Op::Assert(..) | Op::AssertEmpty(_)));
         match store.commit(&space, batch.clone()).await {
-            Ok(stamp) => {
+            Ok(seq) => {
                 assert!(
-                    model.accepts(&batch),
+                    expected.accepts(&batch),
                     "seed {seed}, step {step}: accepted {batch:?}"
                 );
                 assert!(
-                    if changes { stamp > last } else { stamp >= last },
-                    "seed {seed}, step {step}: stamp {stamp}"
+                    if changes { seq > last } else { seq >= last },
+                    "seed {seed}, step {step}: seq {seq}"
                 );
-                model.apply(&batch, stamp);
-                last = stamp;
+                expected.apply(&batch, seq);
+                last = seq;
             }
             Err(StoreError::Conflict) => {
                 assert!(
-                    !model.accepts(&batch),
+                    !expected.accepts(&batch),
                     "seed {seed}, step {step}: refused {batch:?}"
                 );
             }
             Err(error) => panic!("seed {seed}, step {step}: {error}"),
         }
-        compare(store, &space, &model, &mut rng).await;
+        compare(store, &space, &expected, &mut random).await;
     }
 }
 
-async fn compare(store: &dyn RecordStore, space: &Space, model: &Model, rng: &mut Rng) {
-    let keys: Vec<Key> = (0..4).map(|_| data_key(rng)).collect();
-    let expected: Vec<_> = keys.iter().map(|key| model.0.get(key).cloned()).collect();
-    assert_eq!(store.get(space, &keys).await.unwrap(), expected);
+async fn compare(
+    store: &dyn RecordStore,
+    space: &Space,
+    expected: &ReferenceRecords,
+    random: &mut SplitMix64,
+) {
+    let keys: Vec<Key> = (0..4).map(|_| data_key(random)).collect();
+    let found = store.get(space, &keys).await.unwrap();
+    let in_map: Vec<_> = keys
+        .iter()
+        .map(|key| expected.0.get(key).cloned())
+        .collect();
+    assert_eq!(found, in_map);
 
-    let range = random_range(rng);
-    let mut all = model.range(&range);
+    let range = random_range(random);
+    let mut all = expected.range(&range);
     assert_eq!(store.count(space, &range).await.unwrap(), all.len() as u64);
-    let limit = usize::try_from(rng.below(8)).unwrap();
+    let limit = usize::try_from(random.below(8)).unwrap();
     let mut up = all.clone();
     up.truncate(limit);
     assert_eq!(
@@ -156,7 +148,7 @@ async fn compare(store: &dyn RecordStore, space: &Space, model: &Model, rng: &mu
     );
 }
 
-fn data_key(rng: &mut Rng) -> Key {
+fn data_key(random: &mut SplitMix64) -> Key {
     let parts = [
         &b""[..],
         &[0],
@@ -169,19 +161,19 @@ fn data_key(rng: &mut Rng) -> Key {
         &[0xff, 0xff],
     ];
     let mut key = vec![b'd'];
-    for _ in 0..=rng.below(2) {
-        key.extend_from_slice(parts[usize::try_from(rng.below(9)).unwrap()]);
+    for _ in 0..=random.below(2) {
+        key.extend_from_slice(parts[usize::try_from(random.below(9)).unwrap()]);
     }
     Key::from_bytes(key)
 }
 
-fn counter_key(rng: &mut Rng) -> Key {
-    Key::from_bytes(vec![b'c', u8::try_from(rng.below(3)).unwrap()])
+fn counter_key(random: &mut SplitMix64) -> Key {
+    Key::from_bytes(vec![b'c', u8::try_from(random.below(3)).unwrap()])
 }
 
-fn random_range(rng: &mut Rng) -> KeyRange {
-    let (a, b) = (data_key(rng), data_key(rng));
-    match rng.below(4) {
+fn random_range(random: &mut SplitMix64) -> KeyRange {
+    let (a, b) = (data_key(random), data_key(random));
+    match random.below(4) {
         0 => KeyRange {
             start: a,
             end: None,
@@ -198,32 +190,32 @@ fn random_range(rng: &mut Rng) -> KeyRange {
     }
 }
 
-fn random_batch(rng: &mut Rng, model: &Model) -> Batch {
+fn random_batch(random: &mut SplitMix64, expected: &ReferenceRecords) -> Batch {
     let mut batch = Batch::new();
-    for _ in 0..rng.below(6) {
-        let key = data_key(rng);
-        match rng.below(10) {
+    for _ in 0..random.below(6) {
+        let key = data_key(random);
+        match random.below(10) {
             0 => batch.assert(key, Expect::Absent),
             1 => batch.assert(key, Expect::Present),
             2 => {
-                let version = model.0.get(&key).map_or(1, |r| r.version) + rng.below(8) / 7;
+                let version = expected.0.get(&key).map_or(1, |r| r.version) + random.below(8) / 7;
                 batch.assert(key, Expect::Version(version));
             }
-            3 if rng.below(3) == 0 => batch.assert_empty(random_range(rng)),
+            3 if random.below(3) == 0 => batch.assert_empty(random_range(random)),
             4 | 5 => batch.delete(key),
             6 => batch.add(
-                counter_key(rng),
-                i64::try_from(rng.below(100)).unwrap() - 50,
+                counter_key(random),
+                i64::try_from(random.below(100)).unwrap() - 50,
             ),
-            7 if rng.below(4) == 0 => batch.delete(counter_key(rng)),
+            7 if random.below(4) == 0 => batch.delete(counter_key(random)),
             _ => {
-                let len = match rng.below(20) {
+                let len = match random.below(20) {
                     0 => 20_000,
-                    1..=6 => 300 + rng.below(500),
-                    _ => rng.below(40),
+                    1..=6 => 300 + random.below(500),
+                    _ => random.below(40),
                 };
                 let value =
-                    vec![u8::try_from(rng.below(256)).unwrap(); usize::try_from(len).unwrap()];
+                    vec![u8::try_from(random.below(256)).unwrap(); usize::try_from(len).unwrap()];
                 batch.put(key, value);
             }
         }

@@ -1,4 +1,4 @@
-//! The suite for [`RecordStore`].
+//! The contract of [`RecordStore`].
 
 use std::sync::Arc;
 
@@ -6,30 +6,34 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use personium_types::CellId;
 
-use super::history::{Rng, history};
+use super::history::history;
+use super::split_mix::SplitMix64;
 use crate::{Batch, Direction, Expect, Key, KeyRange, Limit, RecordStore, Space, StoreError};
 
-/// Checks everything that [`RecordStore`] promises, except closing and crashes.
+/// Checks the contract of [`RecordStore`], except closing and crashes.
+///
+/// # Panics
+/// If the store breaks the contract.
 pub async fn records(store: Arc<dyn RecordStore>) {
     store.check().await.unwrap();
-    nothing_is_found_in_a_new_space(&*store).await;
-    scans_are_ordered_both_ways(&*store).await;
-    a_scan_gives_as_many_as_there_are_up_to_its_limit(&*store).await;
-    a_scan_ends_with_the_record_that_reaches_its_bytes(&*store).await;
-    pages_go_on_while_others_write(&*store).await;
-    spaces_are_apart(&*store).await;
-    assertions_are_all_or_nothing(&*store).await;
-    assertions_see_the_state_before_the_batch(&*store).await;
-    the_last_step_on_a_key_decides(&*store).await;
-    one_of_many_creators_wins(&store).await;
-    optimistic_increments_lose_nothing(&store).await;
+    new_space_is_empty(&*store).await;
+    scans_are_ordered_in_both_directions(&*store).await;
+    scan_returns_records_up_to_its_limit(&*store).await;
+    scan_ends_with_the_record_that_reaches_the_byte_limit(&*store).await;
+    paging_is_stable_under_concurrent_writes(&*store).await;
+    spaces_are_separate(&*store).await;
+    failed_assertion_refuses_the_whole_batch(&*store).await;
+    assertions_check_the_state_before_the_batch(&*store).await;
+    last_operation_on_a_key_takes_effect(&*store).await;
+    exactly_one_concurrent_creation_succeeds(&store).await;
+    no_optimistic_increment_is_lost(&store).await;
     counters_never_conflict(&store).await;
-    large_values_and_batches_are_kept(&*store).await;
+    large_values_and_batches_are_stored(&*store).await;
     get_reads_one_snapshot(&store).await;
     scan_reads_one_snapshot(&store).await;
-    a_commit_is_seen_at_once(&store).await;
-    dropping_a_space_is_final(&store).await;
-    a_sealed_space_stays_as_it_is(&*store).await;
+    commit_is_visible_to_later_reads(&store).await;
+    dropped_space_stays_dropped(&store).await;
+    fenced_space_refuses_commits(&*store).await;
     for seed in 0..6 {
         history(&*store, seed, 120).await;
     }
@@ -75,7 +79,7 @@ async fn keys_of(
         .collect()
 }
 
-async fn nothing_is_found_in_a_new_space(store: &dyn RecordStore) {
+async fn new_space_is_empty(store: &dyn RecordStore) {
     let space = new_space();
     assert_eq!(
         store.get(&space, &[key(1), key(2)]).await.unwrap(),
@@ -95,7 +99,7 @@ async fn nothing_is_found_in_a_new_space(store: &dyn RecordStore) {
     assert_eq!(store.get(&space, &[]).await.unwrap(), vec![]);
 }
 
-async fn scans_are_ordered_both_ways(store: &dyn RecordStore) {
+async fn scans_are_ordered_in_both_directions(store: &dyn RecordStore) {
     let space = new_space();
     let raw: [&[u8]; 8] = [
         &[],
@@ -111,7 +115,7 @@ async fn scans_are_ordered_both_ways(store: &dyn RecordStore) {
     for bytes in raw.iter().rev() {
         batch.put(Key::from_bytes(bytes.to_vec()), bytes.to_vec());
     }
-    let stamp = store.commit(&space, batch).await.unwrap();
+    let seq = store.commit(&space, batch).await.unwrap();
     let sorted: Vec<Key> = raw
         .iter()
         .map(|bytes| Key::from_bytes(bytes.to_vec()))
@@ -161,11 +165,11 @@ async fn scans_are_ordered_both_ways(store: &dyn RecordStore) {
         .await
         .unwrap()
     {
-        assert_eq!((&record.value[..], record.version), (key.as_bytes(), stamp));
+        assert_eq!((&record.value[..], record.version), (key.as_bytes(), seq));
     }
 }
 
-async fn a_scan_ends_with_the_record_that_reaches_its_bytes(store: &dyn RecordStore) {
+async fn scan_ends_with_the_record_that_reaches_the_byte_limit(store: &dyn RecordStore) {
     let space = new_space();
     let mut batch = Batch::new();
     for (n, size) in (0..).zip([0, 10, 700, 0, 30_000, 5]) {
@@ -188,8 +192,8 @@ async fn a_scan_ends_with_the_record_that_reaches_its_bytes(store: &dyn RecordSt
     }
 }
 
-/// Also where an engine may treat short and long scans differently.
-async fn a_scan_gives_as_many_as_there_are_up_to_its_limit(store: &dyn RecordStore) {
+/// An engine may treat short and long scans differently.
+async fn scan_returns_records_up_to_its_limit(store: &dyn RecordStore) {
     let space = new_space();
     let mut stored = 0;
     for there in [1, 511, 512, 513, 1025] {
@@ -212,7 +216,7 @@ async fn a_scan_gives_as_many_as_there_are_up_to_its_limit(store: &dyn RecordSto
     }
 }
 
-async fn pages_go_on_while_others_write(store: &dyn RecordStore) {
+async fn paging_is_stable_under_concurrent_writes(store: &dyn RecordStore) {
     let space = new_space();
     let mut batch = Batch::new();
     for n in 0..1000 {
@@ -246,7 +250,7 @@ async fn pages_go_on_while_others_write(store: &dyn RecordStore) {
         assert_eq!(
             even.len(),
             1000,
-            "what is there throughout is seen exactly once"
+            "a record that exists throughout is returned exactly once"
         );
         assert!(seen.windows(2).all(|w| if order == Direction::Up {
             w[0] < w[1]
@@ -256,7 +260,7 @@ async fn pages_go_on_while_others_write(store: &dyn RecordStore) {
     }
 }
 
-async fn spaces_are_apart(store: &dyn RecordStore) {
+async fn spaces_are_separate(store: &dyn RecordStore) {
     let (a, b) = (new_space(), new_space());
     store.commit(&a, put(1, "a")).await.unwrap();
     store.commit(&Space::Unit, put(1, "unit")).await.unwrap();
@@ -269,7 +273,7 @@ async fn spaces_are_apart(store: &dyn RecordStore) {
     assert_eq!(store.count(&a, &all()).await.unwrap(), 1);
 }
 
-async fn assertions_are_all_or_nothing(store: &dyn RecordStore) {
+async fn failed_assertion_refuses_the_whole_batch(store: &dyn RecordStore) {
     let space = new_space();
     let first = store.commit(&space, put(1, "one")).await.unwrap();
     let second = store.commit(&space, put(2, "two")).await.unwrap();
@@ -324,7 +328,7 @@ async fn assertions_are_all_or_nothing(store: &dyn RecordStore) {
     assert_eq!(found[1].as_ref().unwrap().version, second);
 }
 
-async fn assertions_see_the_state_before_the_batch(store: &dyn RecordStore) {
+async fn assertions_check_the_state_before_the_batch(store: &dyn RecordStore) {
     let space = new_space();
     let mut batch = put(1, "x");
     batch.assert(key(1), Expect::Absent);
@@ -340,7 +344,7 @@ async fn assertions_see_the_state_before_the_batch(store: &dyn RecordStore) {
     store.commit(&space, batch).await.unwrap();
 }
 
-async fn the_last_step_on_a_key_decides(store: &dyn RecordStore) {
+async fn last_operation_on_a_key_takes_effect(store: &dyn RecordStore) {
     let space = new_space();
     let mut batch = put(1, "a");
     batch.delete(key(1));
@@ -360,7 +364,7 @@ async fn the_last_step_on_a_key_decides(store: &dyn RecordStore) {
     assert_eq!(found[1].as_ref().unwrap().value, "c");
     assert_eq!(i64_of(&found[2].as_ref().unwrap().value), -2);
     assert_eq!(i64_of(&found[3].as_ref().unwrap().value), 101);
-    let mut batch = put(5, "kept out");
+    let mut batch = put(5, "refused");
     batch.add(key(2), 1);
     assert!(
         matches!(
@@ -372,7 +376,7 @@ async fn the_last_step_on_a_key_decides(store: &dyn RecordStore) {
     assert_eq!(store.get(&space, &[key(5)]).await.unwrap(), vec![None]);
 }
 
-async fn one_of_many_creators_wins(store: &Arc<dyn RecordStore>) {
+async fn exactly_one_concurrent_creation_succeeds(store: &Arc<dyn RecordStore>) {
     let space = new_space();
     let tasks = (0..64u64).map(|n| {
         let store = Arc::clone(store);
@@ -380,7 +384,7 @@ async fn one_of_many_creators_wins(store: &Arc<dyn RecordStore>) {
             let mut batch = put(1, n.to_le_bytes().to_vec());
             batch.assert(key(1), Expect::Absent);
             batch.put(key(100 + n), "trace");
-            store.commit(&space, batch).await.map(|stamp| (n, stamp))
+            store.commit(&space, batch).await.map(|seq| (n, seq))
         })
     });
     let mut winners = Vec::new();
@@ -392,15 +396,15 @@ async fn one_of_many_creators_wins(store: &Arc<dyn RecordStore>) {
         }
     }
     assert_eq!(winners.len(), 1);
-    let (n, stamp) = winners[0];
+    let (n, seq) = winners[0];
     let found = store.get(&space, &[key(1), key(100 + n)]).await.unwrap();
     assert_eq!(found[0].as_ref().unwrap().value[..], n.to_le_bytes());
-    assert_eq!(found[0].as_ref().unwrap().version, stamp);
+    assert_eq!(found[0].as_ref().unwrap().version, seq);
     assert!(found[1].is_some());
     assert_eq!(store.count(&space, &all()).await.unwrap(), 2);
 }
 
-async fn optimistic_increments_lose_nothing(store: &Arc<dyn RecordStore>) {
+async fn no_optimistic_increment_is_lost(store: &Arc<dyn RecordStore>) {
     const TASKS: u64 = 8;
     const EACH: u64 = 25;
     let space = new_space();
@@ -465,10 +469,10 @@ async fn counters_never_conflict(store: &Arc<dyn RecordStore>) {
     assert_eq!(i64_of(&found[1].as_ref().unwrap().value), -400);
 }
 
-async fn large_values_and_batches_are_kept(store: &dyn RecordStore) {
+async fn large_values_and_batches_are_stored(store: &dyn RecordStore) {
     let space = new_space();
-    let mut rng = Rng::new(7);
-    let large: Vec<u8> = (0..5 << 20).map(|_| rng.below(256) as u8).collect();
+    let mut random = SplitMix64::new(7);
+    let large: Vec<u8> = (0..5 << 20).map(|_| random.below(256) as u8).collect();
     store.commit(&space, put(1, large.clone())).await.unwrap();
     store.commit(&space, put(2, Bytes::new())).await.unwrap();
     let long_key = Key::table(b'z').bytes(&vec![b'x'; 2000]).build();
@@ -497,7 +501,7 @@ async fn large_values_and_batches_are_kept(store: &dyn RecordStore) {
     );
 }
 
-/// Two records that every batch sets to the same number must be read as the same number.
+/// Every batch sets two records to the same number, so a snapshot holds two equal records.
 async fn get_reads_one_snapshot(store: &Arc<dyn RecordStore>) {
     let space = new_space();
     let writer = spawn_pair_writer(store, space);
@@ -535,22 +539,22 @@ fn spawn_pair_writer(store: &Arc<dyn RecordStore>, space: Space) -> tokio::task:
     })
 }
 
-async fn a_commit_is_seen_at_once(store: &Arc<dyn RecordStore>) {
+async fn commit_is_visible_to_later_reads(store: &Arc<dyn RecordStore>) {
     let space = new_space();
     let tasks = (0..8u64).map(|task| {
         let store = Arc::clone(store);
         tokio::spawn(async move {
             for n in 0..40u64 {
-                let stamp = store
+                let seq = store
                     .commit(&space, put(task, n.to_le_bytes().to_vec()))
                     .await
                     .unwrap();
-                let again = Arc::clone(&store);
-                let elsewhere = tokio::spawn(async move { again.get(&space, &[key(task)]).await });
-                let record = elsewhere.await.unwrap().unwrap().remove(0).unwrap();
+                let reader = Arc::clone(&store);
+                let read = tokio::spawn(async move { reader.get(&space, &[key(task)]).await });
+                let record = read.await.unwrap().unwrap().remove(0).unwrap();
                 assert_eq!(
                     (&record.value[..], record.version),
-                    (&n.to_le_bytes()[..], stamp)
+                    (&n.to_le_bytes()[..], seq)
                 );
             }
         })
@@ -560,7 +564,7 @@ async fn a_commit_is_seen_at_once(store: &Arc<dyn RecordStore>) {
     }
 }
 
-async fn dropping_a_space_is_final(store: &Arc<dyn RecordStore>) {
+async fn dropped_space_stays_dropped(store: &Arc<dyn RecordStore>) {
     let other = new_space();
     store.drop_space(&new_space()).await.unwrap();
     store.commit(&other, put(1, "stays")).await.unwrap();
@@ -587,7 +591,7 @@ async fn dropping_a_space_is_final(store: &Arc<dyn RecordStore>) {
         for seen in join_all(reading).await {
             assert!(
                 [0, 5].contains(&seen.unwrap()),
-                "a reader sees all or nothing of what is dropped"
+                "a reader sees all records of a dropped space or none"
             );
         }
         assert_eq!(
@@ -597,7 +601,7 @@ async fn dropping_a_space_is_final(store: &Arc<dyn RecordStore>) {
         );
         assert_eq!(store.count(&space, &all()).await.unwrap(), 0);
         let late = store.commit(&space, put(1, "again")).await;
-        assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
+        assert!(matches!(late, Err(StoreError::SpaceDropped)), "{late:?}");
         assert_eq!(store.count(&space, &all()).await.unwrap(), 0);
         store.drop_space(&space).await.unwrap();
     }
@@ -610,45 +614,45 @@ async fn dropping_a_space_is_final(store: &Arc<dyn RecordStore>) {
     );
 }
 
-async fn a_sealed_space_stays_as_it_is(store: &dyn RecordStore) {
+async fn fenced_space_refuses_commits(store: &dyn RecordStore) {
     let (space, other) = (new_space(), new_space());
     let range = |start, end| KeyRange {
         start: key(start),
         end: Some(key(end)),
     };
     store.commit(&space, put(1, "kept")).await.unwrap();
-    let refused = store.seal(&space, &[range(5, 6), range(0, 2)]).await;
+    let refused = store.fence(&space, &[range(5, 6), range(0, 2)]).await;
     assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
-    store.commit(&space, put(2, "not sealed")).await.unwrap();
+    store.commit(&space, put(2, "not fenced")).await.unwrap();
 
-    let seal = store
-        .seal(&space, &[range(5, 6), range(3, 4)])
+    let fence = store
+        .fence(&space, &[range(5, 6), range(3, 4)])
         .await
         .unwrap();
     for batch in [put(3, "late"), Batch::new()] {
         let late = store.commit(&space, batch).await;
         assert!(matches!(late, Err(StoreError::Conflict)), "{late:?}");
     }
-    let twice = store.seal(&space, &[]).await;
+    let twice = store.fence(&space, &[]).await;
     assert!(matches!(twice, Err(StoreError::Conflict)), "{twice:?}");
     assert_eq!(store.count(&space, &all()).await.unwrap(), 2);
     store.commit(&other, put(3, "elsewhere")).await.unwrap();
-    drop(seal);
+    drop(fence);
     store.commit(&space, put(3, "in time")).await.unwrap();
 
-    let seal = store.seal(&space, &[]).await.unwrap();
+    let fence = store.fence(&space, &[]).await.unwrap();
     store.drop_space(&space).await.unwrap();
     for _ in 0..2 {
         let late = store.commit(&space, put(1, "again")).await;
-        assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
+        assert!(matches!(late, Err(StoreError::SpaceDropped)), "{late:?}");
     }
-    drop(seal);
+    drop(fence);
     let late = store.commit(&space, put(1, "again")).await;
-    assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
-    let late = store.seal(&space, &[]).await;
-    assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
+    assert!(matches!(late, Err(StoreError::SpaceDropped)), "{late:?}");
+    let late = store.fence(&space, &[]).await;
+    assert!(matches!(late, Err(StoreError::SpaceDropped)), "{late:?}");
 
     let never_there = new_space();
-    drop(store.seal(&never_there, &[all()]).await.unwrap());
+    drop(store.fence(&never_there, &[all()]).await.unwrap());
     store.commit(&never_there, put(1, "x")).await.unwrap();
 }

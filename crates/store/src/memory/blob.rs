@@ -1,9 +1,9 @@
-//! File bodies in a map.
+//! File bodies in memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -12,22 +12,22 @@ use personium_types::BlobId;
 
 use crate::{BlobReader, BlobStore, BlobWriter, Result, Space};
 
-/// File bodies in memory; nothing survives the process.
+/// A store of file bodies in the memory of this process. Nothing survives the process.
 #[derive(Debug, Default)]
 pub struct MemoryBlobs {
     spaces: Arc<RwLock<Spaces>>,
 }
 
-type Spaces = HashMap<Space, BTreeMap<BlobId, Body>>;
+type Spaces = HashMap<Space, BTreeMap<BlobId, StoredBody>>;
 
 #[derive(Debug)]
-struct Body {
+struct StoredBody {
     bytes: Bytes,
     finished: Instant,
 }
 
 impl MemoryBlobs {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -37,7 +37,7 @@ impl MemoryBlobs {
 #[async_trait]
 impl BlobStore for MemoryBlobs {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
-        Ok(Box::new(Writer {
+        Ok(Box::new(MemoryBlobWriter {
             spaces: Arc::clone(&self.spaces),
             space: *space,
             bytes: BytesMut::new(),
@@ -47,7 +47,7 @@ impl BlobStore for MemoryBlobs {
     async fn open(&self, space: &Space, id: &BlobId) -> Result<Option<Box<dyn BlobReader>>> {
         let spaces = self.spaces.read();
         let body = spaces.get(space).and_then(|bodies| bodies.get(id));
-        Ok(body.map(|body| Box::new(Reader(body.bytes.clone())) as Box<dyn BlobReader>))
+        Ok(body.map(|body| Box::new(MemoryBlobReader(body.bytes.clone())) as Box<dyn BlobReader>))
     }
 
     async fn remove(&self, space: &Space, id: &BlobId) -> Result<()> {
@@ -61,7 +61,7 @@ impl BlobStore for MemoryBlobs {
         &self,
         space: &Space,
         after: Option<&BlobId>,
-        age_ms: u64,
+        min_age: Duration,
         limit: usize,
     ) -> Result<Vec<BlobId>> {
         let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(*id));
@@ -69,10 +69,10 @@ impl BlobStore for MemoryBlobs {
         let Some(bodies) = spaces.get(space) else {
             return Ok(Vec::new());
         };
-        let old = |body: &Body| body.finished.elapsed().as_millis() >= u128::from(age_ms);
+        let is_old = |body: &StoredBody| body.finished.elapsed() >= min_age;
         let found = bodies
             .range((start, Bound::Unbounded))
-            .filter(|(_, body)| old(body));
+            .filter(|(_, body)| is_old(body));
         Ok(found.take(limit).map(|(id, _)| *id).collect())
     }
 
@@ -86,22 +86,22 @@ impl BlobStore for MemoryBlobs {
     }
 }
 
-struct Writer {
+struct MemoryBlobWriter {
     spaces: Arc<RwLock<Spaces>>,
     space: Space,
     bytes: BytesMut,
 }
 
 #[async_trait]
-impl BlobWriter for Writer {
-    async fn write(&mut self, piece: Bytes) -> Result<()> {
-        self.bytes.extend_from_slice(&piece);
+impl BlobWriter for MemoryBlobWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        self.bytes.extend_from_slice(&chunk);
         Ok(())
     }
 
     async fn finish(self: Box<Self>) -> Result<BlobId> {
         let id = BlobId::random();
-        let body = Body {
+        let body = StoredBody {
             bytes: self.bytes.freeze(),
             finished: Instant::now(),
         };
@@ -114,10 +114,10 @@ impl BlobWriter for Writer {
     }
 }
 
-struct Reader(Bytes);
+struct MemoryBlobReader(Bytes);
 
 #[async_trait]
-impl BlobReader for Reader {
+impl BlobReader for MemoryBlobReader {
     fn len(&self) -> u64 {
         self.0.len() as u64
     }

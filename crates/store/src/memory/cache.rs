@@ -1,4 +1,4 @@
-//! Short-lived state of one node.
+//! The cache of one node.
 
 use std::time::{Duration, Instant};
 
@@ -11,34 +11,39 @@ use moka::sync::Cache as Moka;
 
 use crate::{Cache, Result};
 
-/// What an entry weighs besides its key and value, in bytes.
-const ENTRY_OVERHEAD: usize = 128;
+/// The memory of an entry in bytes, without its key and value.
+const ENTRY_OVERHEAD_BYTES: usize = 128;
 
-/// A cache in the memory of this process, bounded in bytes: when it is full, what was not used longest goes first.
+/// A cache in the memory of this process, bounded in bytes. When it is full, the least recently used entry is evicted.
 ///
-/// A counter of [`Cache::increment`] reads as its decimal digits.
+/// [`Cache::get`] returns a counter of [`Cache::increment`] as decimal digits.
 #[derive(Debug)]
 pub struct MemoryCache {
-    entries: Moka<String, Entry>,
+    entries: Moka<String, CacheEntry>,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct CacheEntry {
     value: Bytes,
     ttl: Duration,
 }
 
-struct OwnLifetime;
+struct TimeToLive;
 
-impl Expiry<String, Entry> for OwnLifetime {
-    fn expire_after_create(&self, _key: &String, entry: &Entry, _now: Instant) -> Option<Duration> {
+impl Expiry<String, CacheEntry> for TimeToLive {
+    fn expire_after_create(
+        &self,
+        _key: &String,
+        entry: &CacheEntry,
+        _now: Instant,
+    ) -> Option<Duration> {
         Some(entry.ttl)
     }
 
     fn expire_after_update(
         &self,
         _key: &String,
-        entry: &Entry,
+        entry: &CacheEntry,
         _now: Instant,
         _left: Option<Duration>,
     ) -> Option<Duration> {
@@ -47,23 +52,23 @@ impl Expiry<String, Entry> for OwnLifetime {
 }
 
 impl MemoryCache {
-    /// An empty cache of at most about `max_bytes`.
+    /// Creates an empty cache of approximately `max_bytes`.
     #[must_use]
     pub fn new(max_bytes: u64) -> Self {
-        let weigh = |key: &String, entry: &Entry| {
-            u32::try_from(key.len() + entry.value.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
+        let entry_bytes = |key: &String, entry: &CacheEntry| {
+            u32::try_from(key.len() + entry.value.len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
         };
         let entries = Moka::builder()
             .max_capacity(max_bytes)
-            .weigher(weigh)
+            .weigher(entry_bytes)
             .eviction_policy(EvictionPolicy::lru())
-            .expire_after(OwnLifetime)
+            .expire_after(TimeToLive)
             .build();
         Self { entries }
     }
 
     #[cfg(all(test, feature = "contract"))]
-    pub(super) fn settle(&self) {
+    pub(super) fn run_pending_evictions(&self) {
         self.entries.run_pending_tasks();
     }
 }
@@ -75,7 +80,8 @@ impl Cache for MemoryCache {
     }
 
     async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<()> {
-        self.entries.insert(key.to_owned(), Entry { value, ttl });
+        self.entries
+            .insert(key.to_owned(), CacheEntry { value, ttl });
         Ok(())
     }
 
@@ -83,17 +89,17 @@ impl Cache for MemoryCache {
         Ok(self
             .entries
             .entry_by_ref(key)
-            .or_insert_with(|| Entry { value, ttl })
+            .or_insert_with(|| CacheEntry { value, ttl })
             .is_fresh())
     }
 
     async fn increment(&self, key: &str, ttl: Duration) -> Result<u64> {
         let mut count = 0;
-        self.entries.entry_by_ref(key).and_compute_with(|held| {
-            count = held
-                .map_or(0, |entry| number(&entry.into_value().value))
+        self.entries.entry_by_ref(key).and_compute_with(|current| {
+            count = current
+                .map_or(0, |entry| parse_count(&entry.into_value().value))
                 .saturating_add(1);
-            Op::Put(Entry {
+            Op::Put(CacheEntry {
                 value: count.to_string().into(),
                 ttl,
             })
@@ -107,8 +113,8 @@ impl Cache for MemoryCache {
     }
 }
 
-/// The count that these digits say; 0 for anything else.
-fn number(digits: &[u8]) -> u64 {
+/// Parses the digits of a counter. Returns 0 for any other value.
+fn parse_count(digits: &[u8]) -> u64 {
     std::str::from_utf8(digits)
         .ok()
         .and_then(|text| text.parse().ok())

@@ -1,4 +1,4 @@
-//! Records in a map.
+//! Records in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
@@ -9,67 +9,72 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::{
-    Batch, Direction, Expect, Key, KeyRange, Limit, Op, Record, RecordStore, Result, Seal, Space,
-    Stamp, StoreError,
+    Batch, CommitSeq, Direction, ErrorDetail, Expect, Key, KeyRange, Limit, Op, Record,
+    RecordStore, Result, Space, StoreError, WriteFence,
 };
 
-/// Records in memory; nothing survives the process.
+/// A record store in the memory of this process. Nothing survives the process.
 #[derive(Debug, Default)]
 pub struct MemoryRecords {
-    state: Arc<RwLock<State>>,
+    state: Arc<RwLock<MemoryState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    spaces: HashMap<Space, Rows>,
+struct MemoryState {
+    spaces: HashMap<Space, SpaceRecords>,
     dropped: HashSet<Space>,
-    sealed: HashSet<Space>,
+    fenced: HashSet<Space>,
     closed: bool,
 }
 
 #[derive(Debug, Default)]
-struct Rows {
-    stamp: Stamp,
+struct SpaceRecords {
+    last_commit: CommitSeq,
     map: BTreeMap<Key, Record>,
 }
 
 impl MemoryRecords {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn read<T>(&self, space: &Space, none: T, look: impl FnOnce(&Rows) -> T) -> Result<T> {
+    fn read<T>(
+        &self,
+        space: &Space,
+        absent: T,
+        query: impl FnOnce(&SpaceRecords) -> T,
+    ) -> Result<T> {
         let state = self.state.read();
-        state.open()?;
-        Ok(state.spaces.get(space).map_or(none, look))
+        state.check_open()?;
+        Ok(state.spaces.get(space).map_or(absent, query))
     }
 }
 
-impl State {
-    fn open(&self) -> Result<()> {
+impl MemoryState {
+    fn check_open(&self) -> Result<()> {
         if self.closed {
-            Err(StoreError::Down("the store is closed".into()))
+            Err(StoreError::Down(ErrorDetail::new("the store is closed")))
         } else {
             Ok(())
         }
     }
 
-    /// Refuses commits to a space that is dropped or sealed.
-    fn open_to_commits(&self, space: &Space) -> Result<()> {
-        self.open()?;
+    /// Refuses commits to a space that is dropped or fenced.
+    fn check_writable(&self, space: &Space) -> Result<()> {
+        self.check_open()?;
         if self.dropped.contains(space) {
-            return Err(StoreError::Gone);
+            return Err(StoreError::SpaceDropped);
         }
-        if self.sealed.contains(space) {
+        if self.fenced.contains(space) {
             return Err(StoreError::Conflict);
         }
         Ok(())
     }
 }
 
-impl Rows {
+impl SpaceRecords {
     fn range<'r>(
         &'r self,
         range: &KeyRange,
@@ -82,7 +87,7 @@ impl Rows {
         Some(self.map.range((Bound::Included(range.start.clone()), end)))
     }
 
-    fn holds(&self, op: &Op) -> bool {
+    fn satisfies(&self, op: &Op) -> bool {
         match op {
             Op::Assert(key, Expect::Absent) => !self.map.contains_key(key),
             Op::Assert(key, Expect::Present) => self.map.contains_key(key),
@@ -96,7 +101,7 @@ impl Rows {
         }
     }
 
-    /// The records as they are after the batch, for the keys it changes.
+    /// Returns the values after the batch of the keys that it changes.
     fn changes(&self, batch: Batch) -> Result<BTreeMap<Key, Option<Bytes>>> {
         let mut changes: BTreeMap<Key, Option<Bytes>> = BTreeMap::new();
         for op in batch.into_ops() {
@@ -104,11 +109,11 @@ impl Rows {
                 Op::Put(key, value) => drop(changes.insert(key, Some(value))),
                 Op::Delete(key) => drop(changes.insert(key, None)),
                 Op::Add(key, delta) => {
-                    let now = match changes.get(&key) {
+                    let value = match changes.get(&key) {
                         Some(changed) => changed.clone(),
                         None => self.map.get(&key).map(|r| r.value.clone()),
                     };
-                    let sum = counter(now.as_deref())?.wrapping_add(delta);
+                    let sum = counter(value.as_deref())?.wrapping_add(delta);
                     changes.insert(key, Some(Bytes::copy_from_slice(&sum.to_le_bytes())));
                 }
                 Op::Assert(..) | Op::AssertEmpty(_) => {}
@@ -122,9 +127,9 @@ fn counter(value: Option<&[u8]>) -> Result<i64> {
     match value {
         None => Ok(0),
         Some(bytes) => {
-            let bytes = bytes
-                .try_into()
-                .map_err(|_| StoreError::Corrupt("a counter is not eight bytes".into()))?;
+            let bytes = bytes.try_into().map_err(|_| {
+                StoreError::Corrupt(ErrorDetail::new("a counter is not eight bytes"))
+            })?;
             Ok(i64::from_le_bytes(bytes))
         }
     }
@@ -147,7 +152,7 @@ impl RecordStore for MemoryRecords {
     ) -> Result<Vec<(Key, Record)>> {
         let copy = |(key, record): (&Key, &Record)| (key.clone(), record.clone());
         let (mut records, mut bytes) = (0, 0);
-        let within = |(_, record): &(&Key, &Record)| {
+        let is_within_limit = |(_, record): &(&Key, &Record)| {
             let more = !limit.is_reached(records, bytes);
             records += 1;
             bytes += record.value.len();
@@ -155,8 +160,10 @@ impl RecordStore for MemoryRecords {
         };
         self.read(space, Vec::new(), |rows| match (rows.range(range), order) {
             (None, _) => Vec::new(),
-            (Some(found), Direction::Up) => found.take_while(within).map(copy).collect(),
-            (Some(found), Direction::Down) => found.rev().take_while(within).map(copy).collect(),
+            (Some(found), Direction::Up) => found.take_while(is_within_limit).map(copy).collect(),
+            (Some(found), Direction::Down) => {
+                found.rev().take_while(is_within_limit).map(copy).collect()
+            }
         })
     }
 
@@ -166,62 +173,62 @@ impl RecordStore for MemoryRecords {
         })
     }
 
-    async fn commit(&self, space: &Space, batch: Batch) -> Result<Stamp> {
+    async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq> {
         let mut state = self.state.write();
-        state.open_to_commits(space)?;
-        let empty = Rows::default();
+        state.check_writable(space)?;
+        let empty = SpaceRecords::default();
         let rows = state.spaces.get(space).unwrap_or(&empty);
-        if !batch.ops().iter().all(|op| rows.holds(op)) {
+        if !batch.ops().iter().all(|op| rows.satisfies(op)) {
             return Err(StoreError::Conflict);
         }
         let changes = rows.changes(batch)?;
         if changes.is_empty() {
-            return Ok(rows.stamp);
+            return Ok(rows.last_commit);
         }
         let rows = state.spaces.entry(*space).or_default();
-        rows.stamp += 1;
+        rows.last_commit += 1;
         for (key, change) in changes {
             match change {
                 Some(value) => drop(rows.map.insert(
                     key,
                     Record {
                         value,
-                        version: rows.stamp,
+                        version: rows.last_commit,
                     },
                 )),
                 None => drop(rows.map.remove(&key)),
             }
         }
-        Ok(rows.stamp)
+        Ok(rows.last_commit)
     }
 
-    async fn seal(&self, space: &Space, empty: &[KeyRange]) -> Result<Seal> {
+    async fn fence(&self, space: &Space, empty: &[KeyRange]) -> Result<WriteFence> {
         let mut state = self.state.write();
-        state.open_to_commits(space)?;
+        state.check_writable(space)?;
         let is_empty = |range: &KeyRange| match state.spaces.get(space) {
-            Some(rows) => rows.holds(&Op::AssertEmpty(range.clone())),
+            Some(rows) => rows.satisfies(&Op::AssertEmpty(range.clone())),
             None => true,
         };
         if !empty.iter().all(is_empty) {
             return Err(StoreError::Conflict);
         }
-        state.sealed.insert(*space);
-        let (sealed, space) = (Arc::clone(&self.state), *space);
-        Ok(Seal::new(move || {
-            sealed.write().sealed.remove(&space);
+        state.fenced.insert(*space);
+        let (state, space) = (Arc::clone(&self.state), *space);
+        Ok(WriteFence::new(move || {
+            state.write().fenced.remove(&space);
         }))
     }
 
     async fn drop_space(&self, space: &Space) -> Result<()> {
         let mut state = self.state.write();
-        state.open()?;
+        state.check_open()?;
         state.spaces.remove(space);
         state.dropped.insert(*space);
         Ok(())
     }
 
     async fn check(&self) -> Result<()> {
-        self.state.read().open()
+        self.state.read().check_open()
     }
 
     async fn close(&self) -> Result<()> {

@@ -224,7 +224,12 @@ async fn deleted_cell_leaves_no_records_and_no_bodies() {
         unit.model.store().count(&space, &everything).await.unwrap(),
         0
     );
-    let bodies = unit.model.blobs().list(&space, None, 0, 10).await.unwrap();
+    let bodies = unit
+        .model
+        .blobs()
+        .list(&space, None, std::time::Duration::ZERO, 10)
+        .await
+        .unwrap();
     assert!(bodies.is_empty());
     unit.create("__ctl/Cell", r#"{"Name":"c"}"#).await;
     assert_eq!(

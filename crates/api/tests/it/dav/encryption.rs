@@ -33,7 +33,12 @@ async fn stored(unit: &TestUnit) -> Vec<Bytes> {
         .into_iter()
         .map(|(_, record)| record.value)
         .collect();
-    for id in unit.blobs.list(&space, None, 0, 1 << 20).await.unwrap() {
+    for id in unit
+        .blobs
+        .list(&space, None, std::time::Duration::ZERO, 1 << 20)
+        .await
+        .unwrap()
+    {
         let mut body = unit.blobs.open(&space, &id).await.unwrap().unwrap();
         stored.push(body.read_at(0, 1 << 30).await.unwrap());
     }

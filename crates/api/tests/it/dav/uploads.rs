@@ -1,5 +1,7 @@
 //! Concurrent and interrupted uploads and downloads.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::stream;
 use http_body::Frame;
@@ -212,8 +214,20 @@ async fn orphan_bodies_are_collected_and_referenced_ones_stay() {
         writer.write(Bytes::from_static(b"lost")).await.unwrap();
         writer.finish().await.unwrap();
     }
-    assert_eq!(unit.model.sweep_orphans_of(&cell, 60_000).await.unwrap(), 0);
-    assert_eq!(unit.model.sweep_orphans_of(&cell, 0).await.unwrap(), 3);
+    assert_eq!(
+        unit.model
+            .sweep_orphans_of(&cell, Duration::from_secs(60))
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        unit.model
+            .sweep_orphans_of(&cell, Duration::ZERO)
+            .await
+            .unwrap(),
+        3
+    );
     assert_eq!(unit.blob_count().await, 1);
     assert_eq!(unit.admin_outcome("GET", "c/b/kept").await, success(200));
     unit.model
@@ -224,6 +238,12 @@ async fn orphan_bodies_are_collected_and_referenced_ones_stay() {
     // A cell without records has lost them, so that its bodies are not known to be orphans.
     let records = personium_store::RecordStore::drop_space(&*unit.records, &space);
     records.await.unwrap();
-    assert_eq!(unit.model.sweep_orphans_of(&cell, 0).await.unwrap(), 0);
+    assert_eq!(
+        unit.model
+            .sweep_orphans_of(&cell, Duration::ZERO)
+            .await
+            .unwrap(),
+        0
+    );
     assert_eq!(unit.blob_count().await, 1);
 }

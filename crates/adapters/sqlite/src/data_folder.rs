@@ -1,33 +1,45 @@
-//! Where the files lie, and how they come and go so that a crash at any moment leaves all or nothing.
+//! The folder of the database files. Files are created and removed atomically with respect to crashes.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use personium_store::{Result, Space, StoreError};
-use personium_types::BlobId;
+use personium_store::{ErrorDetail, Result, Space, StoreError};
 use rusqlite::Connection;
 
-use crate::error::{io_error, store_error};
-use crate::{Settings, sql};
+use crate::error::{io_error, sqlite_error};
+use crate::settings::SqliteSettings;
+use crate::sql;
 
 /// The folder of the engine: `unit.db`, `cells/ab/<id>.db`, `trash/` and `lock`.
+///
+/// A file is created in `trash/` and linked to its name when it is complete. It is removed by a move to `trash/`, which
+/// is emptied when the folder is opened.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct DataFolder {
     root: PathBuf,
-    /// The bytes of an empty file.
+    /// The bytes of an empty database file.
     template: Vec<u8>,
-    /// Held as long as the engine is open, so that no second process writes here.
+    /// The locked file that keeps other processes out of the folder.
     lock: Mutex<Option<File>>,
+    /// The number of names made in `trash/`.
+    trash_names: AtomicU64,
 }
 
-impl Folder {
-    /// Takes the folder for this process and removes what a crash has left in the trash.
-    pub(crate) fn open(settings: &Settings) -> Result<Self> {
+impl DataFolder {
+    /// Locks the folder for this process and empties its trash.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if another process has locked it, [`StoreError::Down`] if it cannot be used.
+    pub(crate) fn open(settings: &SqliteSettings) -> Result<Self> {
         let root = settings.folder.clone();
         let failed = |error: io::Error| {
-            io_error(&format!("cannot use the folder {}", root.display()), &error)
+            io_error(
+                format!("failed to open the folder {}", root.display()),
+                error,
+            )
         };
         fs::create_dir_all(root.join("cells")).map_err(failed)?;
         let lock = File::options()
@@ -35,11 +47,13 @@ impl Folder {
             .append(true)
             .open(root.join("lock"))
             .map_err(failed)?;
-        lock.try_lock()
-            .map_err(|_| StoreError::Busy(format!("another process uses {}", root.display())))?;
+        lock.try_lock().map_err(|error| {
+            let text = format!("the folder {} is in use by another process", root.display());
+            StoreError::Busy(ErrorDetail::new(text).with_source(error))
+        })?;
         let trash = root.join("trash");
         fs::remove_dir_all(&trash)
-            .or_else(absent_is_fine)
+            .or_else(ignore_not_found)
             .map_err(failed)?;
         fs::create_dir(&trash).map_err(failed)?;
         let template = template(&trash.join("template.db"), settings.page_size)?;
@@ -47,15 +61,16 @@ impl Folder {
             root,
             template,
             lock: Mutex::new(Some(lock)),
+            trash_names: AtomicU64::new(0),
         })
     }
 
-    /// Lets other processes use the folder.
-    pub(crate) fn release(&self) {
+    /// Unlocks the folder for other processes.
+    pub(crate) fn unlock(&self) {
         *self.lock.lock() = None;
     }
 
-    /// The file of the space.
+    /// Returns the path of the file of the space.
     pub(crate) fn path(&self, space: &Space) -> PathBuf {
         match space {
             Space::Unit => self.root.join("unit.db"),
@@ -67,11 +82,13 @@ impl Folder {
         }
     }
 
-    /// Makes an empty file unless there is one. Where the disk does not tell whether there is one, nothing is made: an empty
-    /// file in its place would be the loss of everything in it.
+    /// Creates an empty file unless the file exists.
+    ///
+    /// # Errors
+    /// Also if the disk does not say whether the file exists: an empty file in its place would lose its content.
     pub(crate) fn create(&self, path: &Path) -> Result<()> {
         self.create_if_absent(path)
-            .map_err(|e| io_error(&format!("cannot create {}", path.display()), &e))
+            .map_err(|e| io_error(format!("failed to create {}", path.display()), e))
     }
 
     fn create_if_absent(&self, path: &Path) -> io::Result<()> {
@@ -83,42 +100,43 @@ impl Folder {
             fs::create_dir_all(parent)?;
             sync_folder(parent.parent().unwrap_or(&self.root))?;
         }
-        remove_companions(path)?;
+        remove_log_files(path)?;
         let new = self.trash_name();
         let mut file = File::create_new(&new)?;
         file.write_all(&self.template)?;
         file.sync_all()?;
-        // Unlike a renaming, a link never takes the place of a file.
+        // A hard link, unlike a rename, never replaces an existing file.
         fs::hard_link(&new, path)?;
         fs::remove_file(&new)?;
         sync_folder(parent)
     }
 
-    /// Removes a file that no connection has open.
+    /// Removes a file, which must have no open connection. Succeeds if there is none.
     pub(crate) fn remove(&self, path: &Path) -> Result<()> {
-        self.remove_now(path)
-            .map_err(|e| io_error(&format!("cannot remove {}", path.display()), &e))
+        self.remove_if_present(path)
+            .map_err(|e| io_error(format!("failed to remove {}", path.display()), e))
     }
 
-    fn remove_now(&self, path: &Path) -> io::Result<()> {
+    fn remove_if_present(&self, path: &Path) -> io::Result<()> {
         let trash = self.trash_name();
         match fs::rename(path, &trash) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         }
         sync_folder(path.parent().unwrap_or(&self.root))?;
-        remove_companions(path)?;
+        remove_log_files(path)?;
         fs::remove_file(&trash)
     }
 
     fn trash_name(&self) -> PathBuf {
-        self.root.join("trash").join(BlobId::random().to_string())
+        let number = self.trash_names.fetch_add(1, Ordering::Relaxed);
+        self.root.join("trash").join(number.to_string())
     }
 }
 
-/// The bytes of a file with empty tables.
+/// Returns the bytes of a database file with empty tables.
 fn template(path: &Path, page_size: u32) -> Result<Vec<u8>> {
-    let make = || -> rusqlite::Result<()> {
+    let create = || -> rusqlite::Result<()> {
         let db = Connection::open(path)?;
         db.pragma_update(None, "page_size", page_size)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
@@ -128,22 +146,22 @@ fn template(path: &Path, page_size: u32) -> Result<Vec<u8>> {
         db.pragma_update(None, "user_version", sql::FORMAT)?;
         db.close().map_err(|(_, error)| error)
     };
-    make().map_err(|e| store_error(&e))?;
+    create().map_err(|e| sqlite_error("failed to create the template of database files", e))?;
     let bytes = fs::read(path).and_then(|bytes| fs::remove_file(path).map(|()| bytes));
-    bytes.map_err(|e| io_error("cannot read the template", &e))
+    bytes.map_err(|e| io_error("failed to read the template of database files", e))
 }
 
-/// Removes the log files beside a database that is gone.
-fn remove_companions(path: &Path) -> io::Result<()> {
+/// Removes the log files of a database file that was removed.
+fn remove_log_files(path: &Path) -> io::Result<()> {
     for suffix in ["-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
-        fs::remove_file(name).or_else(absent_is_fine)?;
+        fs::remove_file(name).or_else(ignore_not_found)?;
     }
     Ok(())
 }
 
-fn absent_is_fine(error: io::Error) -> io::Result<()> {
+fn ignore_not_found(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound {
         Ok(())
     } else {

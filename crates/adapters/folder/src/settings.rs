@@ -1,0 +1,24 @@
+//! The settings of the store.
+
+use std::path::PathBuf;
+
+/// The time at which a body is synced to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BlobSync {
+    /// Before [`finish`](personium_store::BlobWriter::finish) returns: it survives a power cut.
+    #[default]
+    Full,
+    /// At a time that the operating system chooses: it survives a crash of the process.
+    None,
+}
+
+/// The settings of a store.
+#[derive(Debug, Clone)]
+pub struct FolderSettings {
+    /// The folder of the bodies. It is created if it is missing.
+    pub folder: PathBuf,
+    /// The time at which a body is synced to the disk.
+    pub sync: BlobSync,
+    /// Whether no other process uses the folder. Unfinished bodies are then removed at the start, otherwise after a day.
+    pub exclusive: bool,
+}

@@ -1,0 +1,127 @@
+//! The state that the store shares with its writer threads.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lru::LruCache;
+use parking_lot::Mutex;
+use personium_store::{Result, Space};
+
+use crate::data_folder::DataFolder;
+use crate::error::closed;
+use crate::file::DbFile;
+use crate::ready_files::ReadyFiles;
+use crate::settings::SqliteSettings;
+use crate::write_queue::WriteJob;
+
+/// The state of a store.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) settings: SqliteSettings,
+    pub(crate) folder: DataFolder,
+    pub(crate) ready: ReadyFiles,
+    files: Mutex<OpenFiles>,
+    /// The spaces that were dropped since the store was opened.
+    pub(crate) dropped: Mutex<HashSet<Space>>,
+    /// The spaces with a fence. Only the writer of a file adds its own.
+    pub(crate) fenced: Mutex<HashSet<Space>>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct OpenFiles {
+    open: LruCache<Space, Arc<DbFile>>,
+    /// Files that are about to be closed. A file that is used again moves back, so that a path never has two of them.
+    evicting: HashMap<Space, Arc<DbFile>>,
+}
+
+impl Engine {
+    /// Opens the folder.
+    ///
+    /// # Errors
+    /// As [`DataFolder::open`].
+    pub(crate) fn open(settings: SqliteSettings) -> Result<Self> {
+        let folder = DataFolder::open(&settings)?;
+        Ok(Self {
+            settings,
+            folder,
+            ready: ReadyFiles::default(),
+            files: Mutex::new(OpenFiles {
+                open: LruCache::unbounded(),
+                evicting: HashMap::new(),
+            }),
+            dropped: Mutex::default(),
+            fenced: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns the file of a space. It is not evicted as long as the caller holds it.
+    ///
+    /// # Errors
+    /// [`Down`](personium_store::StoreError::Down) if the store is closed.
+    pub(crate) fn file(&self, space: &Space) -> Result<Arc<DbFile>> {
+        let mut files = self.files.lock();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        if let Some(file) = files.open.get(space) {
+            return Ok(Arc::clone(file));
+        }
+        let file = files.evicting.remove(space);
+        let file = file.unwrap_or_else(|| Arc::new(DbFile::new(*space, self.folder.path(space))));
+        files.open.push(*space, Arc::clone(&file));
+        let evicted = self.pick_eviction(&mut files);
+        drop(files);
+        if let Some(evicted) = evicted {
+            self.ready.push(&evicted, WriteJob::Evict);
+        }
+        Ok(file)
+    }
+
+    /// Picks the least recently used file that is not in use, if too many are open.
+    fn pick_eviction(&self, files: &mut OpenFiles) -> Option<Arc<DbFile>> {
+        if files.open.len() <= self.settings.open_files.max(1) {
+            return None;
+        }
+        let (space, _) = files
+            .open
+            .iter()
+            .rev()
+            .find(|(_, file)| Arc::strong_count(file) == 1)?;
+        let space = *space;
+        let file = files.open.pop(&space)?;
+        files.evicting.insert(space, Arc::clone(&file));
+        Some(file)
+    }
+
+    /// Closes a file that [`Engine::file`] has picked for eviction, unless it is used again.
+    pub(crate) fn evict(&self, file: &DbFile) {
+        if !self.files.lock().evicting.contains_key(&file.space) {
+            return;
+        }
+        file.close();
+        let mut files = self.files.lock();
+        if file.is_closed() {
+            files.evicting.remove(&file.space);
+        }
+    }
+
+    /// Refuses later calls. Returns `false` if that was done before.
+    pub(crate) fn begin_close(&self) -> bool {
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Closes all files and unlocks the folder. The writer threads must have ended.
+    pub(crate) fn close_files(&self) {
+        let mut files = self.files.lock();
+        let OpenFiles { open, evicting } = &mut *files;
+        for file in open.iter().map(|(_, file)| file).chain(evicting.values()) {
+            file.close();
+        }
+        open.clear();
+        evicting.clear();
+        self.folder.unlock();
+    }
+}

@@ -1,0 +1,190 @@
+//! The threads that commit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use personium_store::{Batch, CommitSeq, KeyRange, Result, StoreError, WriteFence};
+
+use crate::apply;
+use crate::engine::Engine;
+use crate::error::{io_error, sqlite_error};
+use crate::file::DbFile;
+use crate::write_queue::{PendingCommit, Work};
+
+/// The time that a writer waits for batches that are likely to follow those of the last commit.
+const LINGER: Duration = Duration::from_micros(150);
+
+/// The minimum number of batches in the last commit for a writer to wait.
+const LINGER_MIN_GROUP: usize = 8;
+
+/// The writer threads of a store.
+#[derive(Debug)]
+pub(crate) struct WriterPool(Mutex<Vec<JoinHandle<()>>>);
+
+impl WriterPool {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// [`StoreError::Down`] if a thread cannot be started.
+    pub(crate) fn start(engine: &Arc<Engine>) -> Result<Self> {
+        let pool = Self(Mutex::default());
+        for n in 0..engine.settings.writers.max(1) {
+            let shared = Arc::clone(engine);
+            engine.ready.add_thread();
+            let thread = Builder::new()
+                .name(format!("sqlite-{n}"))
+                .spawn(move || run(&shared));
+            match thread {
+                Ok(thread) => pool.0.lock().push(thread),
+                Err(error) => {
+                    pool.stop(engine);
+                    return Err(io_error("failed to start a writer thread", error));
+                }
+            }
+        }
+        Ok(pool)
+    }
+
+    /// Finishes all queued jobs and ends the threads.
+    pub(crate) fn stop(&self, engine: &Engine) {
+        engine.ready.stop();
+        let threads = std::mem::take(&mut *self.0.lock());
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("writer thread panicked");
+            }
+        }
+    }
+}
+
+fn run(engine: &Arc<Engine>) {
+    while let Some(file) = engine.ready.next() {
+        let mut last_group = 0;
+        loop {
+            if last_group >= LINGER_MIN_GROUP {
+                linger(&file, last_group);
+            }
+            let Some(work) = file.queue.lock().pop() else {
+                break;
+            };
+            last_group = perform(engine, &file, work);
+            if !engine.ready.is_empty() {
+                if file.queue.lock().release() {
+                    engine.ready.schedule(Arc::clone(&file));
+                }
+                break;
+            }
+        }
+    }
+}
+
+/// Does the work. Returns the number of committed batches.
+fn perform(engine: &Arc<Engine>, file: &DbFile, work: Work) -> usize {
+    match work {
+        Work::Commit(group) => {
+            let size = group.len();
+            let done = catch_unwind(AssertUnwindSafe(|| commit(engine, file, group)));
+            if done.is_err() {
+                tracing::error!(file = %file.path.display(), "commit panicked");
+            }
+            return size;
+        }
+        Work::Fence(empty, reply) => {
+            // If the caller has gone, the fence is dropped at once.
+            let _ = reply.send(fence(engine, file, empty));
+        }
+        Work::Drop(reply) => {
+            let _ = reply.send(remove(engine, file));
+        }
+        Work::Evict => engine.evict(file),
+    }
+    0
+}
+
+/// Waits for the callers of the last commit to queue their next batches: one commit of many batches costs as much as
+/// one commit of a single batch.
+fn linger(file: &DbFile, expected: usize) {
+    let until = Instant::now() + LINGER;
+    while file.queue.lock().len() < expected && Instant::now() < until {
+        std::thread::yield_now();
+    }
+}
+
+fn commit(engine: &Engine, file: &DbFile, group: Vec<PendingCommit>) {
+    match write(engine, file, group.iter().map(|commit| &commit.batch)) {
+        Ok(results) => {
+            for (commit, result) in group.into_iter().zip(results) {
+                let _ = commit.reply.send(result);
+            }
+        }
+        Err(error) => {
+            if !matches!(error, StoreError::SpaceDropped | StoreError::Conflict) {
+                let cause: &(dyn std::error::Error + 'static) = &error;
+                tracing::error!(file = %file.path.display(), error = cause, "failed to commit");
+            }
+            for commit in group {
+                let _ = commit.reply.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// Commits the batches. After an error the connection is closed, and the next group opens another.
+fn write<'b>(
+    engine: &Engine,
+    file: &DbFile,
+    batches: impl Iterator<Item = &'b Batch>,
+) -> Result<Vec<Result<CommitSeq>>> {
+    let _shared = file.connections_lock.read();
+    let mut connection = file.writer.lock();
+    if engine.fenced.lock().contains(&file.space) {
+        return Err(StoreError::Conflict);
+    }
+    let mut writer = match connection.take() {
+        Some(writer) => writer,
+        None => {
+            if engine.dropped.lock().contains(&file.space) {
+                return Err(StoreError::SpaceDropped);
+            }
+            engine.folder.create(&file.path)?;
+            file.open_writer(&engine.settings)?
+        }
+    };
+    file.fit_writer_cache(&mut writer, &engine.settings)?;
+    let results = apply::group(&mut writer, batches)
+        .map_err(|e| sqlite_error(format!("failed to commit to {}", file.path.display()), e))?;
+    *connection = Some(writer);
+    Ok(results)
+}
+
+/// Closes the file to commits if the ranges hold no record. No commit is in between, since the calling thread is the
+/// only writer of the file.
+fn fence(engine: &Arc<Engine>, file: &DbFile, empty: Vec<KeyRange>) -> Result<WriteFence> {
+    let mut batch = Batch::new();
+    for range in empty {
+        batch.assert_empty(range);
+    }
+    for result in write(engine, file, std::iter::once(&batch))? {
+        result?;
+    }
+    let space = file.space;
+    engine.fenced.lock().insert(space);
+    let engine = Arc::downgrade(engine);
+    Ok(WriteFence::new(move || {
+        if let Some(engine) = engine.upgrade() {
+            engine.fenced.lock().remove(&space);
+        }
+    }))
+}
+
+fn remove(engine: &Engine, file: &DbFile) -> Result<()> {
+    let connections = file.close_and_lock();
+    engine.dropped.lock().insert(file.space);
+    engine.fenced.lock().remove(&file.space);
+    let removed = engine.folder.remove(&file.path);
+    drop(connections);
+    removed
+}
