@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 const EMPTY_NAMES: &[&str] = &[
     "utils", "util", "common", "misc", "core", "manager", "helpers",
 ];
+/// Words that begin a clause instead of a noun phrase.
+const CLAUSES: &[&str] = &["What", "Who", "Whose", "Whom"];
 /// First folders of paths that exist on one machine only.
 const MACHINE_FOLDERS: &[&str] = &["work", "root", "tmp", "home"];
 /// Where packages come from is the business of each machine's own settings. Written in two halves, so that this file passes.
@@ -29,8 +31,15 @@ pub(super) fn findings(files: &[PathBuf]) -> Vec<String> {
         let Ok(text) = std::fs::read_to_string(path) else {
             continue;
         };
+        let mut in_comment = false;
         for (number, line) in text.lines().enumerate() {
-            if let Some(finding) = line_finding(line) {
+            let comment = doc_comment(line);
+            let begins = comment.filter(|_| !in_comment);
+            in_comment = comment.is_some();
+            if let Some(finding) = begins
+                .and_then(comment_finding)
+                .or_else(|| line_finding(line))
+            {
                 findings.push(format!("{}:{}: {finding}", path.display(), number + 1));
             }
         }
@@ -64,6 +73,22 @@ fn name_finding(path: &Path) -> Option<String> {
             .contains(&stem.as_ref())
             .then(|| format!("the name {stem} says nothing"))
     })
+}
+
+/// The text of a line that is part of a doc comment.
+fn doc_comment(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    line.strip_prefix("///")
+        .or_else(|| line.strip_prefix("//!"))
+        .map(str::trim)
+}
+
+/// A doc comment begins with a noun phrase, or with a verb in the third person.
+fn comment_finding(text: &str) -> Option<String> {
+    let first = text.split(' ').next()?;
+    CLAUSES
+        .contains(&first)
+        .then(|| format!("a doc comment begins with {first}: name the thing with a noun"))
 }
 
 fn line_finding(line: &str) -> Option<String> {
@@ -123,6 +148,26 @@ mod tests {
         assert!(name_finding(Path::new("crates/a/src/score.rs")).is_none());
         assert!(line_finding("pub mod utils;").is_some());
         assert!(line_finding("mod filter;").is_none());
+    }
+
+    #[test]
+    fn doc_comments_that_begin_with_a_clause_are_found() {
+        for line in ["/// What it is.", "    //! Who asks."] {
+            assert!(
+                doc_comment(line).and_then(comment_finding).is_some(),
+                "{line}"
+            );
+        }
+        for line in [
+            "/// The identity of the caller.",
+            "// What a comment says.",
+            "/// Whatever",
+        ] {
+            assert!(
+                doc_comment(line).and_then(comment_finding).is_none(),
+                "{line}"
+            );
+        }
     }
 
     #[test]
