@@ -6,9 +6,9 @@ use http::{StatusCode, header};
 use http_body_util::BodyExt;
 use personium_model::concurrency_limiter::LimiterPermit;
 use personium_model::event;
-use personium_model::install::{self, Installer, Package};
+use personium_model::install::{InstallRequest, Installer, Package};
 use personium_model::url::LOCAL_CELL;
-use personium_model::{Access, Permit, Unit};
+use personium_model::{Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
 use tokio::io::AsyncWriteExt;
 
@@ -45,7 +45,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
         Ok(_) => StatusCode::ACCEPTED.as_u16(),
         Err(refusal) => refusal.code().status(),
     };
-    tell(&request, &name, status).await;
+    tell(&request, &permit, &name, status).await;
     let (installer, place) = begun?;
     tokio::spawn(async move {
         installer.run().await;
@@ -74,8 +74,15 @@ async fn begin(
     // Only an archive that is here takes the place of an installation: a client may take its time to send one.
     let place = unit.installs().enter(&cell).await?;
     let package = Package::open(file, &unit.settings().bar).await?;
-    let key = request.request_key.as_str();
-    let installer = install::begin(&unit, &request.context, permit, (name, key), package).await?;
+    let install_request = InstallRequest {
+        box_name: name,
+        request_key: request.request_key.as_str(),
+        package,
+    };
+    let installer = request
+        .installs
+        .begin(&unit, &request.context, permit, install_request)
+        .await?;
     Ok((installer, place))
 }
 
@@ -108,17 +115,19 @@ async fn receive(unit: &Unit, mut body: Body) -> Result<File> {
 }
 
 /// Tells the rules of the cell that somebody wanted to install a box.
-async fn tell(request: &CellRequest, name: &str, status: u16) {
+async fn tell(request: &CellRequest, permit: &Permit, name: &str, status: u16) {
     let happened = event::Event {
         kind: Some("boxinstall".to_owned()),
         object: Some(format!("{LOCAL_CELL}/{name}")),
         info: Some(status.to_string()),
         ..about(request)
     };
-    let permit = Access::server_permit();
     // The box is new, so the rules are those of now.
     let told = match request.unit.find_cell(&request.context.cell().name).await {
-        Ok(Some(context)) => event::post(&request.unit, &context, &permit, happened).await,
+        Ok(Some(context)) => {
+            let (installs, unit) = (&request.installs, &request.unit);
+            installs.post_event(unit, &context, permit, happened).await
+        }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Request;
 use personium_model::Unit;
+use personium_model::install::InstallAuthority;
 use personium_types::{Code, Error, Result};
 
 use crate::body;
@@ -27,6 +28,8 @@ pub(crate) struct Origin<'a> {
     pub unit: &'a Arc<Unit>,
     /// The way to other servers.
     pub http_client: &'a Arc<HttpClient>,
+    /// The authority to install boxes.
+    pub installs: &'a InstallAuthority,
     /// How many requests of the unit to itself led here.
     pub depth: u8,
 }
@@ -37,6 +40,7 @@ impl<'a> Origin<'a> {
         Self {
             unit: &request.unit,
             http_client: &request.http_client,
+            installs: &request.installs,
             depth: request.depth,
         }
     }
@@ -94,13 +98,15 @@ mod tests {
         };
         let keys = UnitKeys::self_signed("unit.example", "a secret of this test", Stopped.now_ms());
         let urls = UnitUrls::new("http", "unit.example", None, true);
-        let unit = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
+        let (unit, server) = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
+        let installs = InstallAuthority::new(server);
         let http_client = Arc::new(HttpClient::new(unit.settings()));
         let unit = Arc::new(unit);
         for (depth, answered) in [(0, true), (DEPTH_MAX - 1, true), (DEPTH_MAX, false)] {
             let origin = Origin {
                 unit: &unit,
                 http_client: &http_client,
+                installs: &installs,
                 depth,
             };
             let request = Request::get("http://unit.example/none/")

@@ -3,7 +3,6 @@
 mod delivery;
 
 use http::Method;
-use personium_model::odata::Entity;
 use personium_model::odata::message::{self, MessageCommand, RequestedChange};
 use personium_odata::body::{JsonValue, read_object};
 use personium_odata::key::KeyStyle;
@@ -50,7 +49,7 @@ async fn send(mut request: CellRequest) -> Result<Response> {
 }
 
 async fn receive(mut request: CellRequest) -> Result<Response> {
-    let (permit, sender) = request.access.permit_delivery()?;
+    let (permit, sender) = request.access.permit_delivery(request.context.cell())?;
     let sender = sender.to_owned();
     let bytes = request.read_body(MESSAGE_MAX).await?;
     let request = odata::cell_control_request(request).await?;
@@ -66,21 +65,12 @@ async fn change_status(mut request: CellRequest) -> Result<Response> {
     let (context, node) = (request.context.clone(), request.context.cell_node().await?);
     let request = odata::cell_control_request(request).await?;
     let (access, urls) = (&request.access, request.unit.urls());
-    let check = |found: &Entity| {
-        message::requested_changes(found)
-            .iter()
-            .try_for_each(|kind| {
-                let operation = match kind {
-                    RequestedChange::Social => Operation::ApproveSocial,
-                    RequestedChange::Rule => Operation::ApproveRules,
-                };
-                let permit = access.permit_cell(urls, context.cell(), &node.value.acl, operation);
-                permit.map(drop)
-            })
+    let permit_change = |change: RequestedChange| {
+        access.permit_cell(urls, context.cell(), &node.value.acl, change.operation())
     };
     let id = request.path.decoded.get(2).map_or("", String::as_str);
     let changed =
-        message::change_status(&request.root, &message_permit, id, command, &check).await?;
+        message::change_status(&request.root, &message_permit, id, command, &permit_change).await?;
     Ok(odata::no_content(Some(changed.stored.etag())))
 }
 

@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, Method};
+use personium_model::install::InstallAuthority;
 use personium_model::{Access, CellContext, Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
 
@@ -31,6 +32,8 @@ pub struct RequestContext {
     pub access: Access,
     /// The address of the client, as proxies of the operator tell it, else the peer.
     pub client: Option<IpAddr>,
+    /// The authority to install boxes.
+    pub installs: InstallAuthority,
     /// How many requests of the unit to itself led here.
     pub depth: u8,
     /// The key that follows this request through logs and events.
@@ -86,6 +89,7 @@ impl RequestContext {
     pub(crate) fn new(
         unit: Arc<Unit>,
         http_client: Arc<HttpClient>,
+        installs: InstallAuthority,
         method: Method,
         headers: HeaderMap,
         path: Path,
@@ -98,6 +102,7 @@ impl RequestContext {
         Self {
             unit,
             http_client,
+            installs,
             method,
             headers,
             path,

@@ -15,12 +15,13 @@ const ANSWER_MAX: usize = 8 << 20;
 #[async_trait]
 impl RequestSender for ApiService {
     async fn send(&self, request: Request<Bytes>) -> Option<Reply> {
-        let (unit, http_client) = self.parts();
+        let (unit, http_client, installs) = self.parts();
         let url = request.uri().to_string();
         let response = if loopback::is_own(&unit, &url) {
             let origin = Origin {
                 unit: &unit,
                 http_client: &http_client,
+                installs: &installs,
                 depth: 0,
             };
             loopback::send(origin, request, ANSWER_MAX).await.ok()

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use http::{Method, Request, header};
 use parking_lot::RwLock;
-use personium_model::{Settings, Unit};
+use personium_model::install::InstallAuthority;
+use personium_model::{ServerAuthority, Settings, Unit};
 use personium_types::{Code, Result};
 
 use crate::body::Body;
@@ -30,16 +31,18 @@ pub struct ApiService {
 struct Current {
     unit: Arc<Unit>,
     http_client: Arc<HttpClient>,
+    installs: InstallAuthority,
     /// How many requests of the unit to itself led here.
     depth: u8,
 }
 
 impl Current {
-    fn of(unit: Arc<Unit>) -> Self {
+    fn of(unit: Arc<Unit>, installs: InstallAuthority) -> Self {
         let http_client = Arc::new(HttpClient::new(unit.settings()));
         Self {
             unit,
             http_client,
+            installs,
             depth: 0,
         }
     }
@@ -48,9 +51,10 @@ impl Current {
 impl ApiService {
     /// The API of this unit.
     #[must_use]
-    pub fn new(unit: Arc<Unit>) -> Self {
+    pub fn new(unit: Arc<Unit>, server: ServerAuthority) -> Self {
+        let current = Current::of(unit, InstallAuthority::new(server));
         Self {
-            current: Arc::new(RwLock::new(Current::of(unit))),
+            current: Arc::new(RwLock::new(current)),
             operator: None,
         }
     }
@@ -69,6 +73,7 @@ impl ApiService {
         let current = Current {
             unit: Arc::clone(origin.unit),
             http_client: Arc::clone(origin.http_client),
+            installs: origin.installs.clone(),
             depth: origin.depth.saturating_add(1),
         };
         Self {
@@ -77,10 +82,11 @@ impl ApiService {
         }
     }
 
-    /// The unit, and its way to other servers, by the settings of this moment.
-    pub(crate) fn parts(&self) -> (Arc<Unit>, Arc<HttpClient>) {
-        let current = self.current.read();
-        (Arc::clone(&current.unit), Arc::clone(&current.http_client))
+    /// The unit, the client for requests to other servers, and the authority to install boxes, by the settings of this
+    /// moment.
+    pub(crate) fn parts(&self) -> (Arc<Unit>, Arc<HttpClient>, InstallAuthority) {
+        let current = self.current.read().clone();
+        (current.unit, current.http_client, current.installs)
     }
 
     pub(crate) fn operator(&self) -> Option<&dyn AdminHooks> {
@@ -90,7 +96,8 @@ impl ApiService {
     /// Lets these settings count for every request that begins from now on.
     pub(crate) fn apply(&self, settings: Settings) {
         let mut current = self.current.write();
-        *current = Current::of(Arc::new(current.unit.with_settings(settings)));
+        let unit = Arc::new(current.unit.with_settings(settings));
+        *current = Current::of(unit, current.installs.clone());
     }
 
     /// Answers one request. `peer` is the address at the other end of the connection.
@@ -177,6 +184,7 @@ impl Current {
             let mut request = RequestContext::new(
                 Arc::clone(&self.unit),
                 Arc::clone(&self.http_client),
+                self.installs.clone(),
                 method.clone(),
                 parts.headers.clone(),
                 path,

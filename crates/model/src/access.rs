@@ -1,17 +1,17 @@
-//! Who asks, and the one check that lets a request do something.
+//! The identity behind a request, and the access check.
 //!
-//! An [`Access`] says who asks. Its `permit` functions are the only makers of a [`Permit`], and every function that
-//! changes data takes one. What an [`Operation`] needs stands in the table of operations alone.
+//! An [`Access`] is the identity with its roles and scopes. Its `permit` functions are the access check: they make the
+//! [`Permit`] that every function that changes data takes and checks. The privilege that an [`Operation`] needs stands in
+//! the table of operations alone.
+
+mod permit;
 
 use personium_types::privilege::AccessType;
-use personium_types::{Code, Error, Need, Operation, Privilege, Result};
+use personium_types::{Code, Error, Need, NodeId, Operation, Privilege, Result};
 
+pub use self::permit::{Permit, PermitTarget, ServerAuthority};
 use crate::auth::client;
 use crate::{Acl, BoxInfo, Cell, SchemaLevel, UnitUrls};
-
-/// SelfAuthenticated that the access check for a target was passed. Only this module makes one.
-#[derive(Debug)]
-pub struct Permit(());
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -89,6 +89,16 @@ pub enum UnitRole {
     ContentsReader,
     /// Read and write.
     ContentsAdmin,
+}
+
+/// A node in a box, for the access check.
+pub(crate) struct BoxTarget<'t, A> {
+    pub cell: &'t Cell,
+    pub target_box: &'t BoxInfo,
+    /// The access control lists that decide: of the target, its ancestors, the box and the cell, in this order.
+    pub acls: A,
+    /// The id of the node that the permit is for.
+    pub node: NodeId,
 }
 
 impl Access {
@@ -184,8 +194,9 @@ impl Access {
         operation: Operation,
     ) -> Result<Permit> {
         let wanted = operation.privilege().ok_or_else(|| self.refusal())?;
+        let permit = Permit::new(operation, PermitTarget::Cell(cell.id));
         if self.manages_content(urls, cell, wanted) {
-            return Ok(Permit(()));
+            return Ok(permit);
         }
         // Basic authentication counts as a bad credential here: a grant to everybody helps, one to a role does not.
         let roles: &[String] = if matches!(self.identity, Identity::Basic { .. }) {
@@ -197,32 +208,35 @@ impl Access {
             return Err(self.refusal());
         }
         self.check_scope(wanted)?;
-        Ok(Permit(()))
+        Ok(permit)
     }
 
-    /// Lets a request do something in a box.
-    ///
-    /// `acls` are the lists of the target, its ancestors, the box and the cell, in this order. Which target that is, the
-    /// resource or its holder, is for the caller to find: see [`crate::locate::Target::permit`].
+    /// Checks that a request may do an operation in a box, and gives the permit.
     ///
     /// # Errors
-    /// 401 with the reason if the credentials are missing or no good, 403 if the app or the privilege is lacking.
-    pub fn permit_box<'a>(
+    /// [`Code::AuthRequired`] or the reason of invalid credentials; a code that says what is lacking if the application, the
+    /// privilege or the scope does not suffice.
+    pub(crate) fn permit_box<'a>(
         &self,
         urls: &UnitUrls,
-        cell: &Cell,
-        target_box: &BoxInfo,
-        acls: impl IntoIterator<Item = &'a Acl> + Clone,
+        place: &BoxTarget<'_, impl IntoIterator<Item = &'a Acl> + Clone>,
         operation: Operation,
     ) -> Result<Permit> {
+        let (cell, target_box) = (place.cell, place.target_box);
         let wanted = operation.privilege().ok_or_else(|| self.refusal())?;
+        let target = PermitTarget::Node {
+            cell: cell.id,
+            node: place.node,
+        };
+        let permit = Permit::new(operation, target);
         if self.manages_content(urls, cell, wanted) {
-            return Ok(Permit(()));
+            return Ok(permit);
         }
         if matches!(self.identity, Identity::PasswordChange { .. }) {
             return Err(Code::PasswordChangeOnly.into());
         }
-        let level = acls
+        let level = place
+            .acls
             .clone()
             .into_iter()
             .find_map(|acl| acl.schema_level)
@@ -231,9 +245,10 @@ impl Access {
         let basic_in_app_box =
             matches!(self.identity, Identity::Basic { .. }) && target_box.schema.is_some();
         let roles: &[String] = if basic_in_app_box { &[] } else { &self.roles };
-        if acls.into_iter().any(|acl| acl.grants(roles, wanted)) {
+        let mut acls = place.acls.clone().into_iter();
+        if acls.any(|acl| acl.grants(roles, wanted)) {
             self.check_scope(wanted)?;
-            return Ok(Permit(()));
+            return Ok(permit);
         }
         if basic_in_app_box {
             return Err(Code::AuthRequired.into());
@@ -252,7 +267,7 @@ impl Access {
         operation: Operation,
     ) -> Result<Permit> {
         if operation.need() == Need::Manager && self.manages(urls, cell) {
-            return Ok(Permit(()));
+            return Ok(Permit::new(operation, PermitTarget::Cell(cell.id)));
         }
         Err(match &self.identity {
             Identity::Anonymous | Identity::Basic { .. } => Code::AuthRequired.into(),
@@ -273,7 +288,9 @@ impl Access {
                 Identity::UnitMaster | Identity::UnitAdmin { .. },
                 Need::UnitUser | Need::UnitAdmin,
             )
-            | (Identity::UnitUser { .. }, Need::UnitUser) => return Ok(Permit(())),
+            | (Identity::UnitUser { .. }, Need::UnitUser) => {
+                return Ok(Permit::new(operation, PermitTarget::Unit));
+            }
             (Identity::UnitUser { .. }, Need::UnitAdmin) => {
                 return Err(Code::PrivilegeLacking.into());
             }
@@ -288,39 +305,46 @@ impl Access {
         }
     }
 
-    /// Lets an account change its own password; the name of the account.
+    /// Checks that a request may change the password of its own account of this cell, and gives the permit and the name of
+    /// the account.
     ///
     /// # Errors
-    /// 401 if the credentials are missing or no good, 403 if they are not an account's or the scope is lacking.
-    pub fn permit_own_password(&self) -> Result<(Permit, String)> {
-        match &self.identity {
-            Identity::PasswordChange { account } => Ok((Permit(()), account.clone())),
+    /// [`Code::AuthRequired`] or the reason of invalid credentials, [`Code::PrivilegeLacking`] if they are not those of an
+    /// account, [`Code::ScopeLacking`] if the token has not the scope.
+    pub fn permit_own_password(&self, cell: &Cell) -> Result<(Permit, String)> {
+        let name = match &self.identity {
+            Identity::PasswordChange { account } => account.clone(),
             Identity::Resident { subject, .. } => {
                 self.check_scope(Privilege::Auth)?;
                 let name = subject.split_once('#').map_or("", |(_, name)| name);
-                Ok((Permit(()), name.to_owned()))
+                name.to_owned()
             }
-            _ => Err(self.refusal()),
-        }
+            _ => return Err(self.refusal()),
+        };
+        let target = PermitTarget::Account {
+            cell: cell.id,
+            name: name.clone(),
+        };
+        Ok((Permit::new(Operation::ChangeOwnPassword, target), name))
     }
 
-    /// Lets a cell deliver a message of its own to another cell; the URL of the cell that delivers.
+    /// Checks that a request comes from a cell that delivers a message of its own to this cell, and gives the permit and the
+    /// URL of the cell that delivers.
     ///
     /// # Errors
-    /// 401 if the credentials are missing or no good, 403 if they are not what a cell issues for itself.
-    pub fn permit_delivery(&self) -> Result<(Permit, &str)> {
+    /// [`Code::AuthRequired`] or the reason of invalid credentials, [`Code::PrivilegeLacking`] if they are not what a cell
+    /// issues for itself.
+    pub fn permit_delivery(&self, cell: &Cell) -> Result<(Permit, &str)> {
         match &self.identity {
             Identity::TransCell { subject, issuer } if subject == issuer => {
-                Ok((Permit(()), issuer))
+                let target = PermitTarget::Delivery {
+                    cell: cell.id,
+                    sender: issuer.clone(),
+                };
+                Ok((Permit::new(Operation::DeliverMessage, target), issuer))
             }
             _ => Err(self.refusal()),
         }
-    }
-
-    /// Lets the server do something on its own account: the first administrator cell, clean-up, jobs.
-    #[must_use]
-    pub fn server_permit() -> Permit {
-        Permit(())
     }
 
     /// Whether the scopes of the token include a privilege of the cell level.

@@ -66,11 +66,12 @@ pub async fn create(resource: &Resource, kind: Kind) -> Result<ETag> {
 }
 
 async fn make(
-    _permit: Permit,
+    permit: Permit,
     resource: &Resource,
     target: &Target,
     kind: Kind,
 ) -> Result<(Batch, ETag)> {
+    permit.check(Operation::CreateCollection, &target.permit_target())?;
     let limits = &resource.unit.settings().dav;
     let Some(name) = target.rest.first() else {
         return Err(Code::CollectionExists.into());
@@ -109,7 +110,7 @@ pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
         let found = target.node();
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
-        unlink(&permit, &mut batch, &target);
+        unlink(&permit, &mut batch, &target)?;
         let mut post_commit = PostCommit::none();
         if recursive {
             sweep::enlist(&mut batch, found.value())?;

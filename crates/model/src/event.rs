@@ -13,7 +13,7 @@ pub mod rule;
 use std::sync::Arc;
 
 use personium_store::Batch;
-use personium_types::{Code, Result};
+use personium_types::{Code, Operation, Result};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::monotonic_ids::MonotonicIds;
@@ -21,7 +21,7 @@ use self::outbox::OutboxEntry;
 use self::outbox_queue::OutboxPartition;
 use self::rule::{Rule, RuleAction};
 use crate::url::LOCAL_CELL;
-use crate::{CellContext, Permit, PostCommit, Unit, keys};
+use crate::{CellContext, Permit, PermitTarget, PostCommit, Unit, keys};
 
 /// The header with the id of the first event of a chain.
 pub const EVENT_ID: &str = "x-personium-eventid";
@@ -103,13 +103,11 @@ impl Event {
 /// Lets the rules of a cell hear of an event. When this returns, what they log is logged, and what they send will be sent.
 ///
 /// # Errors
-/// 503 if too many requests of rules of this cell wait already: then nothing of the event is kept.
-pub async fn post(
-    unit: &Unit,
-    context: &CellContext,
-    _permit: &Permit,
-    event: Event,
-) -> Result<()> {
+/// [`Code::ServerBusy`] if too many requests of rules of this cell wait already: then nothing of the event is kept. An
+/// internal error if the permit is not for events of this cell.
+pub async fn post(unit: &Unit, context: &CellContext, permit: &Permit, event: Event) -> Result<()> {
+    let target = PermitTarget::Cell(context.cell().id);
+    permit.check(Operation::PostEvent, &target)?;
     let rules = rule::in_force(unit, context).await?;
     let hit = rules.hit_by(&event, unit.settings().events.hops_max);
     if hit.is_empty() {

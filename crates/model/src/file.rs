@@ -249,12 +249,17 @@ fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<
 }
 
 async fn write(
-    _permit: Permit,
+    permit: Permit,
     resource: &Resource,
     target: &Target,
     plan: Plan,
     received: &Received,
 ) -> Result<(Batch, (Stored, Option<FileBody>))> {
+    let operation = match plan {
+        Plan::Create { .. } => Operation::CreateFile,
+        Plan::Replace => Operation::WriteFile,
+    };
+    permit.check(operation, &target.permit_target())?;
     let mut batch = Batch::new();
     let now = resource.unit.now_ms();
     match &received.content {
@@ -315,7 +320,7 @@ pub async fn remove(resource: &Resource, if_match: Option<&str>) -> Result<()> {
         check_tag(found.value(), if_match)?;
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
-        unlink(&permit, &mut batch, &target);
+        unlink(&permit, &mut batch, &target)?;
         if let Some(body) = &found.value().file {
             forget_body(&mut batch, body);
         }
@@ -328,7 +333,11 @@ pub async fn remove(resource: &Resource, if_match: Option<&str>) -> Result<()> {
 }
 
 /// Adds to a batch that the deepest node is no member of its collection any more.
-pub(crate) fn unlink(_permit: &Permit, batch: &mut Batch, target: &Target) {
+///
+/// # Errors
+/// An internal error if the permit is not for that.
+pub(crate) fn unlink(permit: &Permit, batch: &mut Batch, target: &Target) -> Result<()> {
+    permit.check(Operation::Remove, &target.permit_target())?;
     let found = target.node();
     let expect = found.stamp().map_or(Expect::Absent, Expect::Version);
     batch.assert(found.key.clone(), expect);
@@ -336,6 +345,7 @@ pub(crate) fn unlink(_permit: &Permit, batch: &mut Batch, target: &Target) {
     if let Some(parent) = &found.parent {
         batch.add(keys::child_count(parent), -1);
     }
+    Ok(())
 }
 
 /// Adds to a batch that no record names this body any more.

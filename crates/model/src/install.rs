@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use personium_odata::body::{Intent, Route};
-use personium_types::{CellId, Code, Error, NodeId, Result};
+use personium_types::{CellId, Code, Error, NodeId, Operation, Result};
 use serde_json::{Value, json};
 
 use self::failure::Outcome;
@@ -27,7 +27,9 @@ pub use self::status::{Status, status};
 use crate::event::{self, Event};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::odata::{self, Creation, ServiceRoot};
-use crate::{Access, CellContext, Identity, Permit, Resource, Unit, entity};
+use crate::{
+    Access, CellContext, Identity, Permit, PermitTarget, Resource, ServerAuthority, Unit, entity,
+};
 
 /// How often an installation says that it goes on.
 const BEAT: Duration = Duration::from_secs(10);
@@ -37,6 +39,7 @@ const STEP: u64 = 10;
 /// An application that is being installed.
 pub struct Installer {
     unit: Arc<Unit>,
+    authority: ServerAuthority,
     /// The cell and the box, whatever has their names.
     cell: CellId,
     box_id: NodeId,
@@ -48,49 +51,100 @@ pub struct Installer {
     stored: AtomicU64,
 }
 
-/// Makes the box of an archive. What it holds follows with [`Installer::run`].
-///
-/// # Errors
-/// 400 if another box belongs to the application, 405 if there is a box of this name, 400 if name or schema are not
-/// valid.
-pub async fn begin(
-    unit: &Arc<Unit>,
-    context: &Arc<CellContext>,
-    permit: &Permit,
-    (name, request_key): (&str, &str),
-    package: Package,
-) -> Result<Installer> {
-    let schema = package.schema().map(str::to_owned);
-    check_free(unit, context, name, schema.as_deref()).await?;
-    let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
-    let body = json!({"Name": name, "Schema": schema}).to_string();
-    let made = match create_entity(&root, ControlSet::Box, body.as_bytes(), permit).await {
-        // Somebody else was faster; which of the two it was is told as if seen before.
-        Err(refusal) if refusal.code() == Code::EntityExists => {
-            let cell = unit.find_cell(&context.cell().name).await?;
-            let context = cell.ok_or(Code::NoSuchCell)?;
-            check_free(unit, &context, name, schema.as_deref()).await?;
-            return Err(refusal);
-        }
-        other => other?,
-    };
-    let installer = Installer {
-        unit: Arc::clone(unit),
-        cell: context.cell().id,
-        box_id: made.parse().map_err(|_| Code::OdataInconsistent)?,
-        box_name: name.to_owned(),
-        package,
-        request_key: request_key.to_owned(),
-        started: unit.now_ms(),
-        done: AtomicU64::new(0),
-        stored: AtomicU64::new(0),
-    };
-    installer.store(None).await?;
-    let place = installer.place();
-    installer
-        .tell("PL-BI-1000", &place, "Bar installation started.")
-        .await;
-    Ok(installer)
+/// The authority of the server to install boxes for requests that are permitted to.
+#[derive(Debug, Clone)]
+pub struct InstallAuthority(ServerAuthority);
+
+/// A request to install a box.
+pub struct InstallRequest<'a> {
+    /// The name of the box.
+    pub box_name: &'a str,
+    /// The key of the request in logs and events.
+    pub request_key: &'a str,
+    /// The archive.
+    pub package: Package,
+}
+
+impl InstallAuthority {
+    /// The authority to install boxes, made of that of the server.
+    #[must_use]
+    pub fn new(server: ServerAuthority) -> Self {
+        Self(server)
+    }
+
+    /// Makes the box of an archive. What it holds follows with [`Installer::run`].
+    ///
+    /// # Errors
+    /// [`Code::BarSchemaUsed`] if another box belongs to the application, [`Code::BarBoxExists`] if there is a box of this
+    /// name, another code if name or schema are not valid. An internal error if the permit is not for installing boxes of
+    /// this cell.
+    pub async fn begin(
+        &self,
+        unit: &Arc<Unit>,
+        context: &Arc<CellContext>,
+        permit: &Permit,
+        request: InstallRequest<'_>,
+    ) -> Result<Installer> {
+        check_permit(context, permit)?;
+        let (name, package) = (request.box_name, request.package);
+        let schema = package.schema().map(str::to_owned);
+        check_free(unit, context, name, schema.as_deref()).await?;
+        let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
+        let body = json!({"Name": name, "Schema": schema}).to_string();
+        let made = match create_entity(&root, ControlSet::Box, body.as_bytes(), &self.0).await {
+            // A concurrent request made one of the two first: refuse as if it had been there before.
+            Err(refusal) if refusal.code() == Code::EntityExists => {
+                let cell = unit.find_cell(&context.cell().name).await?;
+                let context = cell.ok_or(Code::NoSuchCell)?;
+                check_free(unit, &context, name, schema.as_deref()).await?;
+                return Err(refusal);
+            }
+            other => other?,
+        };
+        let installer = Installer {
+            unit: Arc::clone(unit),
+            authority: self.0.clone(),
+            cell: context.cell().id,
+            box_id: made.parse().map_err(|_| Code::OdataInconsistent)?,
+            box_name: name.to_owned(),
+            package,
+            request_key: request.request_key.to_owned(),
+            started: unit.now_ms(),
+            done: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+        };
+        installer.store(None).await?;
+        let place = installer.place();
+        installer
+            .tell("PL-BI-1000", &place, "Bar installation started.")
+            .await;
+        Ok(installer)
+    }
+
+    /// Posts an event of the unit about a request to install a box.
+    ///
+    /// # Errors
+    /// See [`event::post`]. An internal error if the permit is not for installing boxes of this cell.
+    pub async fn post_event(
+        &self,
+        unit: &Unit,
+        context: &CellContext,
+        permit: &Permit,
+        event: Event,
+    ) -> Result<()> {
+        check_permit(context, permit)?;
+        event::post(unit, context, &permit_event(&self.0, context), event).await
+    }
+}
+
+fn check_permit(context: &CellContext, permit: &Permit) -> Result<()> {
+    let target = PermitTarget::Cell(context.cell().id);
+    permit.check(Operation::InstallBox, &target)
+}
+
+fn permit_event(authority: &ServerAuthority, context: &CellContext) -> Permit {
+    let target = PermitTarget::Cell(context.cell().id);
+    authority.permit(Operation::PostEvent, target)
 }
 
 async fn check_free(
@@ -118,10 +172,11 @@ async fn create_entity(
     root: &ServiceRoot,
     set: ControlSet,
     body: &[u8],
-    permit: &Permit,
+    authority: &ServerAuthority,
 ) -> Result<String> {
     let set = root.set(set.name())?;
     let accepted = odata::accept(root, &set, body, Intent::Create, Route::Direct).await?;
+    let permit = authority.permit_write(root, &set);
     let creation = Creation {
         set,
         accepted,
@@ -129,7 +184,7 @@ async fn create_entity(
         navigation: None,
         exists: Code::EntityExists,
     };
-    let mut made = odata::create(root, permit, &[creation]).await?;
+    let mut made = odata::create(root, &permit, &[creation]).await?;
     let made = made.pop().ok_or(Code::Unknown)??;
     Ok(made.id)
 }
@@ -278,7 +333,10 @@ impl Installer {
             roles: Vec::new(),
         };
         let told = match self.context().await {
-            Ok(context) => event::post(&self.unit, &context, &Access::server_permit(), event).await,
+            Ok(context) => {
+                let permit = permit_event(&self.authority, &context);
+                event::post(&self.unit, &context, &permit, event).await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = told {

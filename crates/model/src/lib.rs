@@ -31,7 +31,7 @@ pub mod sweep;
 pub mod unit;
 pub mod url;
 
-pub use access::{Access, Identity, Permit, UnitRole};
+pub use access::{Access, Identity, Permit, PermitTarget, ServerAuthority, UnitRole};
 pub use acl::{Ace, Acl, Principal, SchemaLevel};
 pub use cell::Cell;
 pub use cell_context::{BoxInfo, CellContext, RoleInfo};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use personium_store::{Batch, CommitSeq, Expect, Key};
 use personium_types::{Need, NodeId, Operation, Result};
 
+use crate::access::{BoxTarget, PermitTarget};
 use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
@@ -137,18 +138,36 @@ impl Target {
             .any(|n| n.value().kind == Kind::Service)
     }
 
-    /// Lets a request do something to what the path names. Where the table asks for a privilege on the holder, that is
-    /// the parent of the deepest node, or the deepest node itself where the path goes on.
+    /// Checks that a request may do an operation to the deepest node, and gives the permit for that. Where the table asks
+    /// for a privilege on the parent, that is the parent of the deepest node, or the deepest node itself where the path goes
+    /// on.
     ///
     /// # Errors
-    /// See [`Access::permit_box`].
+    /// [`Code::AuthRequired`] or the reason of invalid credentials; a code that says what is lacking if the application, the
+    /// privilege or the scope does not suffice.
+    ///
+    /// [`Code::AuthRequired`]: personium_types::Code::AuthRequired
     pub fn permit(&self, urls: &UnitUrls, access: &Access, operation: Operation) -> Result<Permit> {
         let depth = match operation.need() {
             Need::OnParent(_) if self.exists() => self.found.len().saturating_sub(1).max(1),
             _ => self.found.len(),
         };
-        let (cell, acls) = (self.context.cell(), self.acls_from(depth));
-        access.permit_box(urls, cell, &self.target_box, acls, operation)
+        let target = BoxTarget {
+            cell: self.context.cell(),
+            target_box: &self.target_box,
+            acls: self.acls_from(depth),
+            node: self.node().value().id,
+        };
+        access.permit_box(urls, &target, operation)
+    }
+
+    /// What a permit for this target must be for: the deepest node.
+    #[must_use]
+    pub fn permit_target(&self) -> PermitTarget {
+        PermitTarget::Node {
+            cell: self.context.cell().id,
+            node: self.node().value().id,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::locate::{Located, Target};
 use crate::node::Node;
 use crate::records::put_checked;
 use crate::unit::Invalidation;
-use crate::{Access, Acl, CellContext, Permit, Resource, Unit};
+use crate::{Access, Acl, CellContext, Permit, PermitTarget, Resource, Unit};
 
 /// What a PROPPATCH did. The elements are as the request had them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,13 @@ pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         let mut node = target.node().value().clone();
-        let max = resource.unit.settings().dav.properties_max;
-        let out = apply(&permit, &mut node, patch, resource.unit.now_ms(), max)?;
+        let out = apply(
+            &permit,
+            &target.permit_target(),
+            &mut node,
+            patch,
+            &resource.unit,
+        )?;
         put_node(&mut batch, target.node(), &node)?;
         Ok((batch, out))
     };
@@ -54,7 +59,7 @@ pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<ETag> {
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         let mut node = target.node().value().clone();
-        let etag = replace_acl(&permit, &mut node, acl);
+        let etag = replace_acl(&permit, &target.permit_target(), &mut node, acl)?;
         put_node(&mut batch, target.node(), &node)?;
         Ok((batch, etag))
     };
@@ -71,13 +76,12 @@ pub async fn patch_cell(
     access: &Access,
     patch: &PropPatch,
 ) -> Result<Patched> {
-    let max = unit.settings().dav.properties_max;
     let change = || async {
         let permit =
             access.permit_manage(unit.urls(), context.cell(), Operation::WriteCellProperties)?;
         let mut batch = Batch::new();
         let (mut node, stamp) = current_cell_node(context).await?;
-        let out = apply(&permit, &mut node, patch, unit.now_ms(), max)?;
+        let out = apply(&permit, &cell_target(context), &mut node, patch, unit)?;
         put_checked(&mut batch, cell_node_key(), stamp, &node)?;
         Ok((batch, out))
     };
@@ -103,7 +107,7 @@ pub async fn set_cell_acl(
             &node.acl,
             Operation::WriteCellAcl,
         )?;
-        let etag = replace_acl(&permit, &mut node, acl);
+        let etag = replace_acl(&permit, &cell_target(context), &mut node, acl)?;
         put_checked(&mut batch, cell_node_key(), stamp, &node)?;
         Ok((batch, etag))
     };
@@ -134,19 +138,34 @@ fn put_node(batch: &mut Batch, found: &Located, node: &Node) -> Result<()> {
     put_checked(batch, found.key.clone(), found.stamp(), node)
 }
 
-fn replace_acl(_permit: &Permit, node: &mut Node, acl: &Acl) -> ETag {
+fn cell_target(context: &CellContext) -> PermitTarget {
+    PermitTarget::Cell(context.cell().id)
+}
+
+fn replace_acl(permit: &Permit, target: &PermitTarget, node: &mut Node, acl: &Acl) -> Result<ETag> {
+    let operation = match target {
+        PermitTarget::Cell(_) => Operation::WriteCellAcl,
+        _ => Operation::WriteAcl,
+    };
+    permit.check(operation, target)?;
     node.acl = acl.clone();
     node.version += 1;
-    node.etag()
+    Ok(node.etag())
 }
 
 fn apply(
-    _permit: &Permit,
+    permit: &Permit,
+    target: &PermitTarget,
     node: &mut Node,
     patch: &PropPatch,
-    now_ms: i64,
-    max: usize,
+    unit: &Unit,
 ) -> Result<Patched> {
+    let operation = match target {
+        PermitTarget::Cell(_) => Operation::WriteCellProperties,
+        _ => Operation::WriteProperties,
+    };
+    permit.check(operation, target)?;
+    let max = unit.settings().dav.properties_max;
     let mut done = Vec::new();
     let mut missing = Vec::new();
     for set in &patch.sets {
@@ -168,7 +187,7 @@ fn apply(
         return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
     }
     node.version += 1;
-    node.updated = now_ms;
+    node.updated = unit.now_ms();
     Ok(Patched {
         done,
         missing,

@@ -1,4 +1,4 @@
-//! MOVE: the record of a node gets another place; whatever lies below it stays where it is.
+//! MOVE: the record of a node gets another parent or name; whatever lies below it stays where it is.
 
 use personium_store::{Batch, Expect};
 use personium_types::{Code, ETag, Error, Operation, Result};
@@ -70,18 +70,18 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
 /// 404 if the source is gone, 412 if a condition does not hold, 409 if a collection of the destination is missing,
 /// 400 where the destination cannot take it, 401 or 403 without the privileges there.
 pub async fn relocate(resource: &Resource, to: &Destination) -> Result<Moved> {
-    let place = resource.locate_in(&resource.context, &to.segments).await?;
-    let _turn = if place.exists() {
+    let destination = resource.locate_in(&resource.context, &to.segments).await?;
+    let _turn = if destination.exists() {
         None
     } else {
-        resource.turn(&place).await?
+        resource.turn(&destination).await?
     };
     let change = |source: Target| async move {
-        let permit = check_source(resource, &source)?;
+        let leave = check_source(resource, &source)?;
         check_tag(source.node().value(), to.if_match.as_deref())?;
-        let place = resource.locate_in(&source.context, &to.segments).await?;
-        check_destination(resource, &source, &place, to)?;
-        exchange(permit, resource, &source, &place).await
+        let destination = resource.locate_in(&source.context, &to.segments).await?;
+        let arrive = check_destination(resource, &source, &destination, to)?;
+        exchange(&leave, &arrive, resource, &source, &destination).await
     };
     let (moved, replaced) = resource.change(Invalidation::None, change).await?;
     if let Some(body) = replaced {
@@ -93,65 +93,66 @@ pub async fn relocate(resource: &Resource, to: &Destination) -> Result<Moved> {
 fn check_destination(
     resource: &Resource,
     source: &Target,
-    place: &Target,
+    destination: &Target,
     to: &Destination,
-) -> Result<()> {
-    // First, so that nobody else is told what is there.
-    resource.permit(place, Operation::MoveDestination)?;
+) -> Result<Permit> {
+    // First, because the other refusals reveal what is there.
+    let permit = resource.permit(destination, Operation::MoveDestination)?;
     let moved = source.node().value();
-    let found = place.node().value();
-    if place.exists() {
-        return check_replaced(resource, source, place, to);
+    let found = destination.node().value();
+    if destination.exists() {
+        return permit.and(check_replaced(resource, source, destination, to)?);
     }
     match found.kind {
-        Kind::File if place.rest.len() == 1 => return Err(Code::MoveBelowFile.into()),
-        Kind::Odata if place.rest.len() == 1 => return Err(Code::MoveIntoOdata.into()),
-        Kind::Service if place.rest.len() == 1 => return Err(Code::MoveIntoService.into()),
-        Kind::Box | Kind::Collection if place.rest.len() == 1 => {}
-        Kind::Stream | Kind::Cell if place.rest.len() == 1 => return Err(invalid(to)),
+        Kind::File if destination.rest.len() == 1 => return Err(Code::MoveBelowFile.into()),
+        Kind::Odata if destination.rest.len() == 1 => return Err(Code::MoveIntoOdata.into()),
+        Kind::Service if destination.rest.len() == 1 => return Err(Code::MoveIntoService.into()),
+        Kind::Box | Kind::Collection if destination.rest.len() == 1 => {}
+        Kind::Stream | Kind::Cell if destination.rest.len() == 1 => return Err(invalid(to)),
         _ => {
-            let missing = place.rest.first().cloned().unwrap_or_default();
+            let missing = destination.rest.first().cloned().unwrap_or_default();
             return Err(Error::new(Code::NoParent).with(missing));
         }
     }
-    if place.found().iter().any(|n| n.value().id == moved.id) {
+    if destination.found().iter().any(|n| n.value().id == moved.id) {
         return Err(invalid(to));
     }
-    if moved.kind != Kind::File && (place.is_service_source() || place.is_in_service_source()) {
+    if moved.kind != Kind::File
+        && (destination.is_service_source() || destination.is_in_service_source())
+    {
         return Err(Code::MoveCollectionIntoServiceSource.into());
     }
-    Ok(())
+    Ok(permit)
 }
 
 fn check_replaced(
     resource: &Resource,
     source: &Target,
-    place: &Target,
+    destination: &Target,
     to: &Destination,
-) -> Result<()> {
+) -> Result<Permit> {
     let moved = source.node().value();
-    let found = place.node().value();
+    let found = destination.node().value();
     if !to.overwrite {
         return Err(Code::DestinationExists.into());
     }
-    if place.is_service_source() {
+    if destination.is_service_source() {
         return Err(Code::MoveOntoServiceSource.into());
     }
     if found.kind != Kind::File {
         return Err(Code::MoveOntoCollection.into());
     }
-    if moved.kind != Kind::File && place.is_in_service_source() {
+    if moved.kind != Kind::File && destination.is_in_service_source() {
         return Err(Code::MoveCollectionIntoServiceSource.into());
     }
     if found.id == moved.id {
         return Err(resource.not_found());
     }
     // A file that lies in the moved collection itself.
-    if place.found().iter().any(|n| n.value().id == moved.id) {
+    if destination.found().iter().any(|n| n.value().id == moved.id) {
         return Err(invalid(to));
     }
-    resource.permit(place, Operation::MoveOverwrite)?;
-    Ok(())
+    resource.permit(destination, Operation::MoveOverwrite)
 }
 
 fn invalid(to: &Destination) -> Error {
@@ -161,24 +162,30 @@ fn invalid(to: &Destination) -> Error {
 }
 
 async fn exchange(
-    _permit: Permit,
+    leave: &Permit,
+    arrive: &Permit,
     resource: &Resource,
     source: &Target,
-    place: &Target,
+    destination: &Target,
 ) -> Result<(Batch, (Moved, Option<FileBody>))> {
+    leave.check(Operation::MoveSource, &source.permit_target())?;
+    arrive.check(Operation::MoveDestination, &destination.permit_target())?;
+    if destination.exists() {
+        arrive.check(Operation::MoveOverwrite, &destination.permit_target())?;
+    }
     let mut batch = Batch::new();
     let moved = source.node();
     let node: &Node = moved.value();
     source.assert_found(&mut batch);
-    place.assert_found(&mut batch);
+    destination.assert_found(&mut batch);
     batch.delete(moved.key.clone());
     if let Some(parent) = &moved.parent {
         batch.add(keys::child_count(parent), -1);
     }
     let mut replaced = None;
-    let key = match place.rest.first() {
+    let key = match destination.rest.first() {
         None => {
-            let old = place.node();
+            let old = destination.node();
             replaced.clone_from(&old.value().file);
             if let Some(body) = &replaced {
                 forget_body(&mut batch, body);
@@ -186,21 +193,21 @@ async fn exchange(
             old.key.clone()
         }
         Some(name) => {
-            let parent = place.node().value().id;
+            let parent = destination.node().value().id;
             let key = keys::node(&parent, name);
             batch.assert(key.clone(), Expect::Absent);
             if moved.parent == Some(parent) {
                 batch.add(keys::child_count(&parent), 1);
             } else {
                 let max = resource.unit.settings().dav.children_max;
-                add_member(place, &parent, max, &mut batch).await?;
+                add_member(destination, &parent, max, &mut batch).await?;
             }
             key
         }
     };
     records::put(&mut batch, key, node)?;
     let moved = Moved {
-        created: !place.exists(),
+        created: !destination.exists(),
         etag: node.etag(),
     };
     Ok((batch, (moved, replaced)))

@@ -133,10 +133,10 @@ impl Resource {
         Ok(self.unit.node_locks().wait(&parent).await)
     }
 
-    /// Lets the request do something to what the path leads to.
+    /// Checks that the request may do an operation to what the path leads to, and gives the permit.
     ///
     /// # Errors
-    /// See [`Access::permit_box`].
+    /// See [`Target::permit`].
     pub fn permit(&self, target: &Target, operation: Operation) -> Result<Permit> {
         target.permit(self.unit.urls(), &self.access, operation)
     }

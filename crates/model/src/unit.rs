@@ -21,7 +21,7 @@ use crate::file::UnitBodyKey;
 use crate::keys::{ControlSet, SetKey};
 use crate::memory_budget::MemoryBudget;
 use crate::records::{self, Records};
-use crate::{Cell, PostCommit, Settings, UnitUrls, entity};
+use crate::{Cell, PostCommit, ServerAuthority, Settings, UnitUrls, entity};
 
 /// Sweeps that run at once.
 const SWEEPS: usize = 4;
@@ -76,9 +76,14 @@ pub enum Invalidation {
 }
 
 impl Unit {
-    /// A unit on these ports, with these secrets.
+    /// A unit on these ports, with these secrets, and the authority of the server over it.
     #[must_use]
-    pub fn new(ports: Ports, urls: UnitUrls, settings: Settings, keys: Arc<UnitKeys>) -> Self {
+    pub fn new(
+        ports: Ports,
+        urls: UnitUrls,
+        settings: Settings,
+        keys: Arc<UnitKeys>,
+    ) -> (Self, ServerAuthority) {
         let threads = settings
             .auth
             .hash_threads
@@ -108,10 +113,11 @@ impl Unit {
             body_key: UnitBodyKey::default(),
             commits: Arc::default(),
         };
-        Self {
+        let unit = Self {
             settings: Arc::new(settings),
             shared: Arc::new(shared),
-        }
+        };
+        (unit, ServerAuthority::new())
     }
 
     /// The same unit with other limits and rules. How much is hashed, uploaded and tried at once stays as it is.

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use personium_model::acl::Acl;
+use personium_model::collection;
 use personium_model::odata::{self, Entity, ServiceRoot};
-use personium_model::{Access, collection};
 use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_types::{Code, NodeId, Result};
-use world::{World, create};
+use world::{World, create, removal_permit, server};
 
 #[tokio::test]
 async fn nothing_is_created_in_a_collection_that_is_removed_meanwhile() {
@@ -119,7 +119,7 @@ async fn a_collection_that_only_changed_takes_the_creation() {
 /// Deletes an entity by its name or id.
 async fn delete(root: &ServiceRoot, set: &str, name: &str) -> Result<Entity> {
     let (set, key) = (root.set(set)?, EntityKey::single(name));
-    let permit = Access::server_permit();
+    let permit = server().permit_write(root, &set);
     odata::delete(root, &permit, &set, &key, IfMatch::Any, &|_| Ok(())).await
 }
 
@@ -127,7 +127,8 @@ async fn link(root: &ServiceRoot, from: (&str, &str), to: (&str, &str)) -> Resul
     let set = root.set(from.0)?;
     let association = root.association(&set, &format!("_{}", to.0)).unwrap();
     let (from, to) = (EntityKey::single(from.1), EntityKey::single(to.1));
-    odata::add_link(root, &Access::server_permit(), &association, &from, &to).await
+    let permit = server().permit_link(root, &association);
+    odata::add_link(root, &permit, &association, &from, &to).await
 }
 
 #[tokio::test]
@@ -194,7 +195,7 @@ async fn what_comes_to_a_part_of_a_box_that_is_removed_goes_with_it() {
             *kept.lock() = Some(role.id);
         });
     });
-    let permit = Access::server_permit();
+    let permit = removal_permit(&context, id);
     odata::remove_box(&world.unit, &context, &permit, &id)
         .await
         .unwrap();

@@ -11,17 +11,17 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use personium_dav::proppatch::PropPatch;
 use personium_model::odata::{self, ServiceRoot};
-use personium_model::{Access, CellContext, collection, properties};
+use personium_model::{CellContext, collection, properties};
 use personium_odata::key::EntityKey;
 use personium_store::Space;
-use personium_types::Code;
-use world::{World, create};
+use personium_types::{Code, Operation};
+use world::{World, cell_permit, create, removal_permit, server};
 
 impl World {
     async fn link_role(&self) {
         let (root, _, account, role) = self.account_and_role().await;
         let association = association(&root);
-        let permit = Access::server_permit();
+        let permit = server().permit_link(&root, &association);
         odata::add_link(&root, &permit, &association, &account, &role)
             .await
             .unwrap();
@@ -46,7 +46,8 @@ fn association(root: &ServiceRoot) -> personium_model::odata::Association {
 async fn a_cell_that_is_removed_is_gone_and_a_new_one_of_its_name_is_empty() {
     let recursive = |world: World| async move {
         let context = world.context().await;
-        odata::remove_cell(&world.unit, &context, &Access::server_permit()).await
+        let permit = cell_permit(&context, Operation::RemoveCell);
+        odata::remove_cell(&world.unit, &context, &permit).await
     };
     let world = World::new().await;
     let old = world.context().await;
@@ -109,7 +110,8 @@ async fn a_role_that_is_taken_away_has_no_effect() {
     };
     assert_eq!(roles(world.context().await).await, 1);
     let (root, space, account, role) = world.account_and_role().await;
-    let (association, permit) = (association(&root), Access::server_permit());
+    let association = association(&root);
+    let permit = server().permit_link(&root, &association);
     let removal = odata::remove_link(&root, &permit, &association, &account, &role);
     world.abandon(space, removal).await;
     assert_eq!(roles(world.context().await).await, 0);
@@ -129,7 +131,7 @@ async fn a_box_and_a_collection_that_are_removed_are_gone() {
 
     let context = world.context().await;
     let found = context.find_box("b").await.unwrap().unwrap();
-    let permit = Access::server_permit();
+    let permit = removal_permit(&context, found.id);
     let removal = odata::remove_box(&world.unit, &context, &permit, &found.id);
     world.abandon(space, removal).await;
     let context = world.context().await;

@@ -9,11 +9,11 @@ use std::io::Write;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use personium_model::install::{self, Installer, Package};
+use personium_model::Settings;
+use personium_model::install::{self, InstallAuthority, InstallRequest, Installer, Package};
 use personium_model::odata::{self, ServiceRoot};
-use personium_model::{Access, Settings};
-use personium_types::{CellId, NodeId};
-use world::{World, create};
+use personium_types::{CellId, NodeId, Operation};
+use world::{World, cell_permit, create, removal_permit, server};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -57,11 +57,16 @@ struct Other {
 
 impl World {
     async fn begin(&self) -> Installer {
-        let (context, permit) = (self.context().await, Access::server_permit());
-        let names = ("new", "a request");
-        install::begin(&self.unit, &context, &permit, names, package().await)
-            .await
-            .unwrap()
+        let context = self.context().await;
+        let permit = cell_permit(&context, Operation::InstallBox);
+        let request = InstallRequest {
+            box_name: "new",
+            request_key: "a request",
+            package: package().await,
+        };
+        let installs = InstallAuthority::new(server().clone());
+        let installer = installs.begin(&self.unit, &context, &permit, request);
+        installer.await.unwrap()
     }
 
     async fn new_box(&self) -> Other {
@@ -83,7 +88,7 @@ impl World {
     async fn exchange_box(&self) -> Other {
         let context = self.context().await;
         let old = context.find_box("new").await.unwrap().unwrap();
-        let permit = Access::server_permit();
+        let permit = removal_permit(&context, old.id);
         odata::remove_box(&self.unit, &context, &permit, &old.id)
             .await
             .unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use personium_folder::{BlobSync, FolderSettings, FolderStore};
 use personium_model::auth::UnitKeys;
 use personium_model::unit::Ports;
-use personium_model::{Settings, Unit, UnitUrls};
+use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
 use personium_store::memory::MemoryCache;
 use personium_store::{BlobStore, Cache, RecordStore, StoreError};
@@ -94,9 +94,10 @@ impl Components {
         })
     }
 
-    /// Builds a unit with the configured settings, after `change` has changed them.
+    /// Builds a unit with the configured settings, after `change` has changed them, and returns it with the authority of the
+    /// server over it.
     #[must_use]
-    pub fn unit(&self, change: impl FnOnce(&mut Settings)) -> Arc<Unit> {
+    pub fn unit(&self, change: impl FnOnce(&mut Settings)) -> (Arc<Unit>, ServerAuthority) {
         let mut settings = model_settings(&self.config);
         change(&mut settings);
         let ports = Ports {
@@ -105,12 +106,9 @@ impl Components {
             cache: Arc::clone(&self.cache) as Arc<dyn Cache>,
             clock: Arc::clone(&self.clock),
         };
-        Arc::new(Unit::new(
-            ports,
-            self.urls.clone(),
-            settings,
-            Arc::clone(&self.keys),
-        ))
+        let (urls, keys) = (self.urls.clone(), Arc::clone(&self.keys));
+        let (unit, server) = Unit::new(ports, urls, settings, keys);
+        (Arc::new(unit), server)
     }
 }
 

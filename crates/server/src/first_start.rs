@@ -107,11 +107,11 @@ pub async fn create_administrator(
     let was_interrupted = path(STARTED_FILE).exists();
     key_files::write_private(&path(STARTED_FILE), ADMIN_NAME.as_bytes())?;
     let master_token = key_files::random_text(MASTER_TOKEN_CHARS)?;
-    let unit = components.unit(|settings| {
+    let (unit, server) = components.unit(|settings| {
         settings.auth.master_token = Some(Secret::new(master_token.clone()));
     });
     let api = LocalApi {
-        service: ApiService::new(unit.clone()),
+        service: ApiService::new(unit.clone(), server),
         unit: unit.urls().unit(),
         master_token,
     };

@@ -97,7 +97,8 @@ pub async fn start(
         first_start::create_administrator(&components, show).await?;
     }
     let config = &components.config;
-    let unit = components.unit(|settings| first_start::add_default_issuer(settings, config));
+    let (unit, server) =
+        components.unit(|settings| first_start::add_default_issuer(settings, config));
     unit.check_body_key().await.map_err(StartError::BodyKey)?;
     let admin_listener = listen_admin(config.listen.admin_address).await?;
 
@@ -105,7 +106,7 @@ pub async fn start(
         clients: listener,
         admin: admin_listener,
     };
-    let service = ApiService::new(Arc::clone(&unit)).with_admin_hooks(admin_hooks);
+    let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(admin_hooks);
     let limits = http_limits(config, budget.connections_max);
     let running = spawn(&components, unit, listeners, service, limits);
     tracing::info!(

@@ -221,7 +221,7 @@ async fn change(
     let access = Access::of(personium_model::Identity::PasswordChange {
         account: opened.subject,
     });
-    let (permit, name) = access.permit_own_password()?;
+    let (permit, name) = access.permit_own_password(request.context.cell())?;
     let changed = account::change_password(unit, &request.context, &permit, &name, password).await;
     match changed {
         Ok(()) => {}

@@ -2,13 +2,12 @@
 
 use http::Method;
 use personium_model::keys::ControlSet;
-use personium_model::odata::{RootScope, SetRef};
+use personium_model::odata::{AccessKind, RootScope, SetRef};
 use personium_odata::key::{EntityKey, KeyPredicate};
 use personium_odata::path::{PathError, ResourcePath};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
-use super::service_authorizer::AccessKind;
 use super::{batch, errors, links, metadata, navigation, read, write};
 use crate::preflight;
 use crate::response::Response;

@@ -2,7 +2,7 @@
 
 use http::Method;
 use personium_model::keys::ControlSet;
-use personium_model::odata::{self, Association, SetRef};
+use personium_model::odata::{self, AccessKind, Association, SetRef};
 use personium_odata::body::{LinkBodyError, read_link};
 use personium_odata::json;
 use personium_odata::key::{EntityKey, KeyPredicate, KeyStyle};
@@ -12,7 +12,6 @@ use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
 use super::response::{json_or_script, no_content, version_2};
-use super::service_authorizer::AccessKind;
 use super::{errors, read};
 use crate::preflight;
 use crate::response::Response;

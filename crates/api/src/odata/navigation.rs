@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use personium_model::odata::{self, Association, Creation, NavigationSource};
+use personium_model::odata::{self, AccessKind, Association, Creation, NavigationSource};
 use personium_odata::body::{Intent, Route};
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::{self, ResponseFormat};
@@ -11,7 +11,6 @@ use personium_odata::query::{ListKind, QueryOptions};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
-use super::service_authorizer::AccessKind;
 use super::{read, write};
 use crate::preflight;
 use crate::response::Response;
@@ -66,9 +65,9 @@ async fn create(
     association: &Association,
     key: &EntityKey,
 ) -> Result<Response> {
-    request.permit_association(association, AccessKind::Write)?;
+    let link = request.permit_association(association, AccessKind::Write)?;
     let set = association.target_set.clone();
-    let permit = request.permit(&set, AccessKind::Write)?;
+    let permit = link.and(request.permit(&set, AccessKind::Write)?)?;
     let bytes = request.body().await?;
     let (root, route) = (&request.root, Route::Navigation);
     let accepted = odata::accept(root, &set, &bytes, Intent::Create, route).await?;

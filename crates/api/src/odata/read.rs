@@ -1,7 +1,7 @@
 //! GET of lists and single entities.
 
 use http::{StatusCode, header};
-use personium_model::odata::{self, Entity, Page, SetRef};
+use personium_model::odata::{self, AccessKind, Entity, Page, SetRef};
 use personium_model::settings::OdataLimits;
 use personium_odata::atom::AtomWriter;
 use personium_odata::conditions::is_not_modified;
@@ -17,7 +17,7 @@ use personium_types::{Code, Result};
 use super::errors;
 use super::request::ODataRequest;
 use super::response::{entity_view, json_or_script, version_2};
-use super::service_authorizer::{AccessKind, ServiceAuthorizer};
+use super::service_authorizer::ServiceAuthorizer;
 use crate::response::{self, Response, WithHeader};
 
 /// The limits of queries in the form of the query parser.

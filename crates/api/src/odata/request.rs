@@ -4,11 +4,11 @@ use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 use personium_model::Permit;
-use personium_model::odata::{Association, Entity, ServiceRoot, SetRef};
+use personium_model::odata::{AccessKind, Association, Entity, ServiceRoot, SetRef};
 use personium_odata::conditions::IfMatch;
 use personium_types::{Code, Error, Result};
 
-use super::service_authorizer::{AccessKind, ServiceAuthorizer};
+use super::service_authorizer::ServiceAuthorizer;
 use crate::request_context::RequestContext;
 
 /// A request to an OData service root. It dereferences to its [`RequestContext`].

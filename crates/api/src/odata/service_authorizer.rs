@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use personium_model::keys::ControlSet;
 use personium_model::locate::Target;
 use personium_model::node::Node;
-use personium_model::odata::{Association, Entity, ServiceRoot, SetRef};
+use personium_model::odata::{AccessKind, Association, Entity, ServiceRoot, SetRef};
 use personium_model::records::Versioned;
 use personium_model::{Access, CellContext, Permit, cell};
-use personium_types::{Operation, Result};
+use personium_types::{Code, Operation, Result};
 
 /// The authorization rules of a service root.
 pub(crate) enum ServiceAuthorizer {
@@ -26,37 +25,6 @@ pub(crate) enum ServiceAuthorizer {
         /// The collection.
         target: Box<Target>,
     },
-}
-
-/// The kind of access to a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AccessKind {
-    /// The request reads.
-    Read,
-    /// The request changes something.
-    Write,
-}
-
-/// The operations of reading and of writing a set.
-fn operations_of(set: ControlSet) -> (Operation, Operation) {
-    use Operation as O;
-    match set {
-        ControlSet::Cell => (O::ReadCells, O::WriteCells),
-        ControlSet::Account => (O::ReadAccounts, O::WriteAccounts),
-        ControlSet::Role => (O::ReadRoles, O::WriteRoles),
-        ControlSet::ExtRole => (O::ReadExtRoles, O::WriteExtRoles),
-        ControlSet::Relation => (O::ReadRelations, O::WriteRelations),
-        ControlSet::ExtCell => (O::ReadExtCells, O::WriteExtCells),
-        ControlSet::Box => (O::ReadBoxes, O::WriteBoxes),
-        ControlSet::Rule => (O::ReadRules, O::WriteRules),
-        ControlSet::ReceivedMessage => (O::ReadReceivedMessages, O::WriteReceivedMessages),
-        ControlSet::SentMessage => (O::ReadSentMessages, O::WriteSentMessages),
-        ControlSet::EntityType
-        | ControlSet::Property
-        | ControlSet::ComplexType
-        | ControlSet::ComplexTypeProperty
-        | ControlSet::AssociationEnd => (O::ReadSchema, O::WriteSchema),
-    }
 }
 
 impl ServiceAuthorizer {
@@ -78,15 +46,7 @@ impl ServiceAuthorizer {
         set: &SetRef,
         kind: AccessKind,
     ) -> Result<Permit> {
-        let (read, write) = set.control.map_or(
-            (Operation::ReadEntities, Operation::WriteEntities),
-            operations_of,
-        );
-        let operation = match kind {
-            AccessKind::Read => read,
-            AccessKind::Write => write,
-        };
-        self.permit_operation(root, access, operation)
+        self.permit_operation(root, access, set.operation(kind))
     }
 
     fn permit_operation(
@@ -117,22 +77,13 @@ impl ServiceAuthorizer {
         association: &Association,
         kind: AccessKind,
     ) -> Result<Permit> {
-        use ControlSet::{Account, ReceivedMessage};
-        let (here, there) = (&association.source_set, &association.target_set);
-        match (here.control, there.control) {
-            (Some(ReceivedMessage), Some(Account)) => {
-                return self.permit(root, access, here, kind);
-            }
-            (Some(Account), Some(ReceivedMessage)) => {
-                return self.permit(root, access, there, kind);
-            }
-            _ => {}
-        }
-        let permit = self.permit(root, access, here, kind)?;
-        match self {
-            Self::Unit | Self::Collection { .. } => Ok(permit),
-            Self::Cell { .. } => self.permit(root, access, there, kind),
-        }
+        let operations = root.link_operations(association, kind).into_iter();
+        let mut permits =
+            operations.map(|operation| self.permit_operation(root, access, operation));
+        let first = permits
+            .next()
+            .unwrap_or_else(|| Err(Code::Unknown.into()))?;
+        permits.try_fold(first, |permit, other| permit.and(other?))
     }
 
     /// Permits to read the descriptions of the service: service document, OPTIONS.

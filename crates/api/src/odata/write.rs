@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::{StatusCode, header};
 use personium_model::cell::OWNER;
 use personium_model::keys::ControlSet;
-use personium_model::odata::{self, Change, Creation, Entity, SetRef};
+use personium_model::odata::{self, AccessKind, Change, Creation, Entity, SetRef};
 use personium_model::{Identity, Permit};
 use personium_odata::atom::AtomWriter;
 use personium_odata::body::{Intent, Route};
@@ -21,7 +21,6 @@ use super::credential::hash_credential;
 use super::errors;
 use super::request::ODataRequest;
 use super::response::{entity_view, no_content, version_2};
-use super::service_authorizer::AccessKind;
 use crate::response::{self, Response, WithHeader};
 
 /// `POST {Set}`

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use personium_api::{AdminHooks, ApiService, Body};
 use personium_model::auth::UnitKeys;
 use personium_model::unit::Ports;
-use personium_model::{Settings, Unit, UnitUrls};
+use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
 use personium_store::{BlobStore, Direction, Key, KeyRange, Limit, RecordStore, Space};
 use personium_types::{CellId, Clock, Secret};
@@ -65,6 +65,7 @@ impl AdminHooks for TestAdminHooks {
 #[derive(Clone)]
 pub struct TestUnit {
     pub model: Arc<Unit>,
+    server: ServerAuthority,
     pub service: ApiService,
     pub records: Arc<MemoryRecords>,
     pub blobs: Arc<MemoryBlobs>,
@@ -117,10 +118,12 @@ impl TestUnit {
             clock: clock.clone(),
         };
         let operations = Arc::new(TestAdminHooks(settings.clone()));
-        let model = Arc::new(Unit::new(ports, urls, settings, keys));
+        let (unit, server) = Unit::new(ports, urls, settings, keys);
+        let model = Arc::new(unit);
         Self {
-            service: ApiService::new(model.clone()).with_admin_hooks(operations),
+            service: ApiService::new(model.clone(), server.clone()).with_admin_hooks(operations),
             model,
+            server,
             records,
             blobs,
             clock,
@@ -156,7 +159,7 @@ impl TestUnit {
             clock: self.clock.clone(),
         };
         let (urls, settings) = (self.model.urls().clone(), self.model.settings().clone());
-        self.with_model(Unit::new(ports, urls, settings, keys))
+        self.with_model(Unit::new(ports, urls, settings, keys).0)
     }
 
     /// The same unit under other settings.
@@ -167,7 +170,7 @@ impl TestUnit {
     fn with_model(&self, unit: Unit) -> Self {
         let unit = Arc::new(unit);
         Self {
-            service: ApiService::new(unit.clone()),
+            service: ApiService::new(unit.clone(), self.server.clone()),
             model: unit,
             ..self.clone()
         }

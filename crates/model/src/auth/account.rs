@@ -9,9 +9,9 @@ use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_token::password::{self, StoredHash};
 use personium_token::random::SystemRandom;
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, Error, Operation, Result};
 
-use crate::access::Permit;
+use crate::access::{Permit, PermitTarget};
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::odata::{self, Change, ServiceRoot};
@@ -138,7 +138,8 @@ fn hidden_values(hash: StoredHash) -> BTreeMap<String, String> {
 /// Gives an account a new password; one that had to change it becomes active.
 ///
 /// # Errors
-/// 403 if there is no such account; see [`hash_password`].
+/// [`Code::PrivilegeLacking`] if there is no such account; see [`hash_password`]. An internal error if the permit is not for
+/// this account.
 pub async fn change_password(
     unit: &Arc<Unit>,
     context: &Arc<CellContext>,
@@ -146,6 +147,11 @@ pub async fn change_password(
     name: &str,
     password: &str,
 ) -> Result<()> {
+    let target = PermitTarget::Account {
+        cell: context.cell().id,
+        name: name.to_owned(),
+    };
+    permit.check(Operation::ChangeOwnPassword, &target)?;
     let hidden = hash_password(unit, context.cell(), password.to_owned()).await?;
     let account = find(context, name).await?.ok_or(Code::PrivilegeLacking)?;
     let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
@@ -163,7 +169,7 @@ pub async fn change_password(
         if_match: IfMatch::Any,
     };
     let key = EntityKey::single(name);
-    odata::update(&root, permit, &set, &key, &change, &|_| Ok(())).await?;
+    odata::store_change(&root, &set, &key, &change, &|_| Ok(())).await?;
     Ok(())
 }
 

@@ -9,14 +9,14 @@ use std::fmt::Write;
 use bytes::{Bytes, BytesMut};
 use personium_store::{Batch, Direction, Expect, Key};
 use personium_types::time::iso_time;
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, Error, Operation, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Event;
 use crate::records::{self, Records, Versioned};
 use crate::sweep::remove_range;
 use crate::unit::Invalidation;
-use crate::{CellContext, Permit, Unit, keys};
+use crate::{CellContext, Permit, PermitTarget, Unit, keys};
 
 /// Bytes from which on a log is archived.
 const FULL: i64 = 1 << 20;
@@ -225,13 +225,15 @@ impl State {
 /// Removes an archive.
 ///
 /// # Errors
-/// 404 if there is none of this name.
+/// [`Code::NoSuchResource`] if there is none of this name. An internal error if the permit is not for logs of this cell.
 pub async fn remove_archive(
     unit: &Unit,
     context: &CellContext,
-    _permit: &Permit,
+    permit: &Permit,
     name: &str,
 ) -> Result<()> {
+    let target = PermitTarget::Cell(context.cell().id);
+    permit.check(Operation::RemoveLog, &target)?;
     let records = context.records();
     unit.transact(context, Invalidation::None, || async {
         let found = find_state(records).await?;

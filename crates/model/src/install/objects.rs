@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::failure::{At, Failure, Fault, Outcome};
 use super::package::Entry;
 use super::{Installer, create_entity, members};
-use crate::Access;
 use crate::keys::ControlSet;
 use crate::odata::{self, ServiceRoot, SetRef};
 
@@ -111,8 +110,8 @@ impl Installer {
     async fn make(&self, set: ControlSet, body: impl Fn(&str) -> String) -> Result<()> {
         loop {
             let (root, name) = self.root().await?;
-            let (body, permit) = (body(&name), Access::server_permit());
-            let made = create_entity(&root, set, body.as_bytes(), &permit).await;
+            let body = body(&name);
+            let made = create_entity(&root, set, body.as_bytes(), &self.authority).await;
             if !is_to_be_repeated(&root, &made).await? {
                 return made.map(drop);
             }
@@ -137,7 +136,7 @@ impl Installer {
             .ok_or(Code::NoSuchAssociation)?;
         let source = key(&association.source_set, &link.from, name)?;
         let target = key(&association.target_set, &link.to, name)?;
-        let permit = Access::server_permit();
+        let permit = self.authority.permit_link(root, &association);
         odata::add_link(root, &permit, &association, &source, &target).await
     }
 }

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::failure::{At, Failure, Fault, Outcome};
 use super::package::Entry;
 use super::{Installer, create_entity, members};
-use crate::Access;
 use crate::keys::ControlSet;
 use crate::odata::{self, ServiceRoot};
 
@@ -71,8 +70,7 @@ impl Installer {
     async fn object(&self, path: &[String], set: ControlSet, body: &Value) -> Result<()> {
         let root = self.schema_root(path).await?;
         let body = body.to_string();
-        let permit = Access::server_permit();
-        create_entity(&root, set, body.as_bytes(), &permit)
+        create_entity(&root, set, body.as_bytes(), &self.authority)
             .await
             .map(drop)
     }
@@ -91,7 +89,7 @@ impl Installer {
         let key = |end: &EndDefinition| {
             EntityKey::compound(vec![Some(end.name.clone()), Some(end.entity_type.clone())])
         };
-        let permit = Access::server_permit();
+        let permit = self.authority.permit_link(&root, &association);
         odata::add_link(&root, &permit, &association, &key(one), &key(other)).await
     }
 }

@@ -13,6 +13,7 @@ use personium_types::{CellId, Code, Error, NodeId, Result};
 use super::association::{Association, Cardinality, parent_of};
 use super::link;
 use super::load::{self, Entity, Parent};
+use super::operations::{check_link, check_write};
 use super::pending_entity::PendingEntity;
 use super::root::{ServiceRoot, SetRef};
 use super::{rules, schema_rules};
@@ -51,10 +52,25 @@ pub struct NavigationSource {
 /// nothing is created once that, or the entity type, is gone.
 ///
 /// # Errors
-/// 404 if the collection or an entity type was removed meanwhile, or a failure of the store.
+/// [`Code::NoSuchResource`] or [`Code::NoSuchSet`] if the collection or an entity type was removed meanwhile, a failure of
+/// the store, or an internal error if the permit is not for these sets and links.
 pub async fn create(
     root: &ServiceRoot,
-    _permit: &Permit,
+    permit: &Permit,
+    creations: &[Creation],
+) -> Result<Vec<Result<Entity>>> {
+    for creation in creations {
+        check_write(root, permit, &creation.set)?;
+        if let Some(source) = &creation.navigation {
+            check_link(root, permit, &source.association)?;
+        }
+    }
+    store_new(root, creations).await
+}
+
+/// As [`create`], for a caller that checked its own permit.
+pub(super) async fn store_new(
+    root: &ServiceRoot,
     creations: &[Creation],
 ) -> Result<Vec<Result<Entity>>> {
     let registers = creations

@@ -8,6 +8,7 @@ use personium_types::{Code, Result};
 use super::association::{Cardinality, parent_of};
 use super::link::{link_keys, list_links_exactly};
 use super::load::{self, Entity};
+use super::operations::check_write;
 use super::pending_entity::PendingEntity;
 use super::query_budget::QueryBudget;
 use super::root::{ServiceRoot, SetRef};
@@ -19,15 +20,17 @@ use crate::keys::{self, ControlSet};
 /// Deletes an entity with its links. `check` may refuse after the entity was found, for instance because of its owner.
 ///
 /// # Errors
-/// 404 if there is none, 412 if the precondition fails, 409 if others depend on it.
+/// [`Code::NoSuchEntity`] if there is none, [`Code::EntityTagMismatch`] if the precondition fails, [`Code::HasRelated`] if
+/// others depend on it, what `check` refuses with. An internal error if the permit is not for this set.
 pub async fn delete(
     root: &ServiceRoot,
-    _permit: &Permit,
+    permit: &Permit,
     set: &SetRef,
     key: &EntityKey,
     if_match: IfMatch,
     check: &(dyn Fn(&Entity) -> Result<()> + Sync),
 ) -> Result<Entity> {
+    check_write(root, permit, set)?;
     root.transact_with(root.invalidation(), || async {
         let found = load::find(root, set, key)
             .await?

@@ -6,6 +6,7 @@ use personium_types::{Code, Error, Result};
 
 use super::association::{Association, Cardinality};
 use super::load::{self, Entity};
+use super::operations::check_link;
 use super::pending_entity::PendingEntity;
 use super::query_budget::QueryBudget;
 use super::root::{ServiceRoot, SetRef};
@@ -20,11 +21,12 @@ use crate::keys;
 /// once, or if the new key is taken; 400 if an end has as many links as it may have.
 pub async fn add_link(
     root: &ServiceRoot,
-    _permit: &Permit,
+    permit: &Permit,
     association: &Association,
     source: &EntityKey,
     target: &EntityKey,
 ) -> Result<()> {
+    check_link(root, permit, association)?;
     root.transact(root.invalidation(), || async {
         let source = load::find(root, &association.source_set, source)
             .await?
@@ -66,11 +68,12 @@ pub async fn add_link(
 /// 404 if an entity or the link does not exist; 409 if the key without the link is taken.
 pub async fn remove_link(
     root: &ServiceRoot,
-    _permit: &Permit,
+    permit: &Permit,
     association: &Association,
     source: &EntityKey,
     target: &EntityKey,
 ) -> Result<()> {
+    check_link(root, permit, association)?;
     root.transact(root.invalidation(), || async {
         let source = load::find(root, &association.source_set, source)
             .await?

@@ -4,7 +4,7 @@ mod approval;
 mod receiving;
 mod sending;
 
-pub use approval::{MessageCommand, RequestedChange, change_status, requested_changes};
+pub use approval::{MessageCommand, RequestedChange, change_status};
 pub use receiving::receive;
 pub use sending::{DeliveryResult, MAX_RECIPIENTS, OutgoingMessage, prepare, store_sent};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use personium_store::{Batch, Key};
-use personium_types::{Code, Error, NodeId, Result};
+use personium_types::{Code, Error, NodeId, Operation, Result};
 
 use super::association::{Association, Cardinality};
 use super::delete::remove;
@@ -14,7 +14,7 @@ use super::rules;
 use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet};
 use crate::node::{Kind, Node};
-use crate::{CellContext, Permit, PostCommit, Unit, sweep};
+use crate::{CellContext, Permit, PermitTarget, PostCommit, Unit, sweep};
 
 /// Linked entities that are looked for at once.
 const LINK_BATCH: usize = 100;
@@ -24,13 +24,18 @@ const LINK_BATCH: usize = 100;
 /// If the server dies on the way, the box is still there and can be removed again.
 ///
 /// # Errors
-/// 404 if it does not exist any more.
+/// [`Code::NoSuchBox`] if it does not exist any more. An internal error if the permit is not for this box.
 pub async fn remove_box(
     unit: &Arc<Unit>,
     context: &Arc<CellContext>,
-    _permit: &Permit,
+    permit: &Permit,
     id: &NodeId,
 ) -> Result<()> {
+    let target = PermitTarget::Node {
+        cell: context.cell().id,
+        node: *id,
+    };
+    permit.check(Operation::RemoveBox, &target)?;
     let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
     let set = root.control_set(ControlSet::Box).ok_or(Code::NoSuchSet)?;
     sweep::mark_pending(unit, context).await?;
@@ -129,8 +134,10 @@ async fn remove_one(root: &ServiceRoot, set: &SetRef, id: &str, link: &Key) -> R
 /// Removes a cell from the catalogue, whatever is in it; its records and bodies go in the background.
 ///
 /// # Errors
-/// 404 if it does not exist any more.
-pub async fn remove_cell(unit: &Arc<Unit>, context: &CellContext, _permit: &Permit) -> Result<()> {
+/// [`Code::NoSuchCell`] if it does not exist any more. An internal error if the permit is not for this cell.
+pub async fn remove_cell(unit: &Arc<Unit>, context: &CellContext, permit: &Permit) -> Result<()> {
+    let target = PermitTarget::Cell(context.cell().id);
+    permit.check(Operation::RemoveCell, &target)?;
     let root = ServiceRoot::of_unit(Arc::clone(unit));
     let set = root.control_set(ControlSet::Cell).ok_or(Code::NoSuchSet)?;
     let id = context.cell().id;

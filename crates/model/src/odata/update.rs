@@ -13,6 +13,7 @@ use personium_types::{Code, ETag, Error, Result};
 use super::association::parent_of;
 use super::create::{entity_type_key, register_property};
 use super::load::{self, Entity, Parent};
+use super::operations::check_write;
 use super::pending_entity::PendingEntity;
 use super::root::{ServiceRoot, SetRef};
 use super::{accept, rules, schema_rules};
@@ -53,11 +54,24 @@ impl Update {
 /// Changes an entity. `check` may refuse after the entity was found, for instance because of its owner.
 ///
 /// # Errors
-/// 404 if there is none, 412 if the precondition fails, 409 if the new key is taken, 400 if a parent does not exist
-/// or the change is not allowed.
+/// [`Code::NoSuchEntity`] if there is none, [`Code::EntityTagMismatch`] if the precondition fails, [`Code::EntityExists`] if
+/// the new key is taken, a code that names what is wrong if a parent does not exist or the change is not allowed, what
+/// `check` refuses with. An internal error if the permit is not for this set.
 pub async fn update(
     root: &ServiceRoot,
-    _permit: &Permit,
+    permit: &Permit,
+    set: &SetRef,
+    key: &EntityKey,
+    change: &Change,
+    check: &(dyn Fn(&Entity) -> Result<()> + Sync),
+) -> Result<Update> {
+    check_write(root, permit, set)?;
+    store_change(root, set, key, change, check).await
+}
+
+/// As [`update`], for a caller that checked its own permit.
+pub(crate) async fn store_change(
+    root: &ServiceRoot,
     set: &SetRef,
     key: &EntityKey,
     change: &Change,

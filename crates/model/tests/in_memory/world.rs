@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -21,7 +21,8 @@ use personium_model::node::Kind;
 use personium_model::odata::{self, Change, Creation, Entity, ServiceRoot, accept};
 use personium_model::unit::Ports;
 use personium_model::{
-    Access, CellContext, Identity, Resource, Settings, Unit, UnitUrls, collection,
+    Access, CellContext, Identity, Permit, PermitTarget, Resource, ServerAuthority, Settings, Unit,
+    UnitUrls, collection,
 };
 use personium_odata::body::{Intent, Route};
 use personium_odata::conditions::IfMatch;
@@ -31,7 +32,7 @@ use personium_store::{
     Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore,
     Result as StoreResult, Space, StoreError, WriteFence,
 };
-use personium_types::{Clock, Code, NodeId, Result};
+use personium_types::{Clock, Code, NodeId, Operation, Result};
 use tokio::sync::oneshot;
 
 static KEYS: LazyLock<Arc<UnitKeys>> = LazyLock::new(|| {
@@ -158,7 +159,27 @@ fn start(records: &Arc<Interrupted>) -> Arc<Unit> {
         clock: Arc::new(Ticks(AtomicI64::new(1_700_000_000_000))),
     };
     let urls = UnitUrls::new("http", "unit.example", None, true);
-    Arc::new(Unit::new(ports, urls, Settings::default(), KEYS.clone()))
+    let (unit, server) = Unit::new(ports, urls, Settings::default(), KEYS.clone());
+    SERVER.get_or_init(|| server);
+    Arc::new(unit)
+}
+
+static SERVER: OnceLock<ServerAuthority> = OnceLock::new();
+
+/// The authority of the server, once a unit was started.
+pub fn server() -> &'static ServerAuthority {
+    SERVER.get().unwrap()
+}
+
+/// A permit of the server for a cell itself.
+pub fn cell_permit(context: &CellContext, operation: Operation) -> Permit {
+    server().permit(operation, PermitTarget::Cell(context.cell().id))
+}
+
+/// A permit of the server for the removal of a box.
+pub fn removal_permit(context: &CellContext, node: NodeId) -> Permit {
+    let cell = context.cell().id;
+    server().permit(Operation::RemoveBox, PermitTarget::Node { cell, node })
 }
 
 /// A unit with the cell `c` and the box `b`.
@@ -334,7 +355,7 @@ impl World {
             hidden: Default::default(),
             if_match: IfMatch::Any,
         };
-        let permit = Access::server_permit();
+        let permit = server().permit_write(&root, &set);
         let key = EntityKey::single("c");
         odata::update(&root, &permit, &set, &key, &change, &|_| Ok(())).await?;
         Ok(())
@@ -363,7 +384,7 @@ impl World {
             via: None,
             roles: Vec::new(),
         };
-        let permit = Access::server_permit();
+        let permit = cell_permit(context, Operation::PostEvent);
         event::post(&self.unit, context, &permit, event)
             .await
             .unwrap();
@@ -372,7 +393,7 @@ impl World {
     /// Removes an object of the unit or of the cell.
     pub async fn delete(&self, root: &ServiceRoot, set: &str, key: &EntityKey) -> Result<Entity> {
         let set = root.set(set)?;
-        let permit = Access::server_permit();
+        let permit = server().permit_write(root, &set);
         odata::delete(root, &permit, &set, key, IfMatch::Any, &|_| Ok(())).await
     }
 
@@ -418,6 +439,7 @@ pub async fn create(root: &ServiceRoot, set: &str, body: &str) -> Result<Entity>
 async fn create_once(root: &ServiceRoot, set: &str, body: &str) -> Result<Entity> {
     let set = root.set(set)?;
     let accepted = accept(root, &set, body.as_bytes(), Intent::Create, Route::Direct).await?;
+    let permit = server().permit_write(root, &set);
     let creation = Creation {
         set,
         accepted,
@@ -425,7 +447,6 @@ async fn create_once(root: &ServiceRoot, set: &str, body: &str) -> Result<Entity
         navigation: None,
         exists: Code::EntityExists,
     };
-    let permit = Access::server_permit();
     let mut made = odata::create(root, &permit, &[creation]).await?;
     made.remove(0)
 }

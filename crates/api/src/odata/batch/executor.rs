@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 use personium_model::Permit;
-use personium_model::odata::{self, Creation, Entity, NavigationSource, SetRef};
+use personium_model::odata::{self, AccessKind, Creation, Entity, NavigationSource, SetRef};
 use personium_odata::batch::{BatchMethod, BatchPart, BatchTarget, BatchWriter, Changeset};
 use personium_odata::body::{Intent, Route};
 use personium_odata::conditions::IfMatch;
@@ -20,7 +20,6 @@ use super::part_response::PartResponse;
 use crate::error;
 use crate::odata::request::ODataRequest;
 use crate::odata::response::entity_view;
-use crate::odata::service_authorizer::AccessKind;
 use crate::odata::{MAX_SCHEMA_RETRIES, links, read, write};
 
 /// Executes the parts of a batch and writes their responses.

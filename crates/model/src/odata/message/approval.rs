@@ -10,7 +10,7 @@ use personium_odata::entity_rules::{
 };
 use personium_odata::value::{Properties, Value};
 use personium_store::{Expect, Key, KeyRange};
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use super::super::association::Association;
 use super::super::create::CreationBatch;
@@ -84,9 +84,19 @@ pub enum RequestedChange {
     Rule,
 }
 
+impl RequestedChange {
+    /// The operation that approving such a change is.
+    #[must_use]
+    pub fn operation(self) -> Operation {
+        match self {
+            Self::Social => Operation::ApproveSocial,
+            Self::Rule => Operation::ApproveRules,
+        }
+    }
+}
+
 /// What a message asks to change, each kind once.
-#[must_use]
-pub fn requested_changes(message: &Entity) -> Vec<RequestedChange> {
+fn requested_changes(message: &Entity) -> Vec<RequestedChange> {
     let kind = |request: &Properties| match request.text("RequestType") {
         Some(kind) if kind.starts_with("rule.") => RequestedChange::Rule,
         _ => RequestedChange::Social,
@@ -112,19 +122,21 @@ fn members(item: &Value) -> Option<&Properties> {
 }
 
 /// Gives a command about a received message. An approved one is carried out: all that it asks for, or nothing.
-/// `check` may refuse that after the message was found, for instance because a privilege is lacking.
+/// `permit_change` makes the permit for each kind of change that the message asks for, after it was found.
 ///
 /// # Errors
-/// 404 if there is no such message, 400 if the command cannot be given about it; of an approval also 400 if a link
-/// exists already or no box belongs to a class, 409 if something that is to be changed does not exist or something
-/// that is to be made does, 404 if a link or rule that is to go does not exist.
+/// [`Code::NoSuchEntity`] if there is no such message, [`Code::FieldFormat`] if the command cannot be given about it. Of an
+/// approval also what `permit_change` refuses with, and [`Code::RequestedLinkExists`], [`Code::RequestedClassMissing`],
+/// [`Code::RequestedObjectMissing`], [`Code::LinkSourceMissing`] or another code about what cannot be changed as it asks. An
+/// internal error if a permit is not for that.
 pub async fn change_status(
     root: &ServiceRoot,
-    _permit: &Permit,
+    permit: &Permit,
     id: &str,
     command: MessageCommand,
-    check: &(dyn Fn(&Entity) -> Result<()> + Sync),
+    permit_change: &(dyn Fn(RequestedChange) -> Result<Permit> + Sync),
 ) -> Result<Entity> {
+    permit.check(Operation::ChangeMessageStatus, &root.permit_target())?;
     let set = root.set(ControlSet::ReceivedMessage.name())?;
     let invalidation = match command {
         MessageCommand::Approve => root.invalidation(),
@@ -140,7 +152,9 @@ pub async fn change_status(
         }
         let mut run = CreationBatch::new(root);
         if command == MessageCommand::Approve {
-            check(&found)?;
+            for change in requested_changes(&found) {
+                permit_change(change)?.check(change.operation(), &root.permit_target())?;
+            }
             Approval::of(&found, &mut run)?.carry_out(&found).await?;
         }
         let mut batch = run.batch;

@@ -3,27 +3,34 @@
 use personium_odata::body::{Intent, Route};
 use personium_odata::control::{BOX_SCHEMA, message_to_receive};
 use personium_odata::entity_rules::{MessageCheck, MessageSide, check_message};
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use super::super::accept::accept_type;
 use super::super::load::Entity;
 use super::super::root::ServiceRoot;
 use super::find_box_of;
 use super::sending::{box_name, store};
-use crate::Permit;
 use crate::keys::ControlSet;
+use crate::{Permit, PermitTarget};
 
 /// Keeps a message that the cell `sender` delivers.
 ///
 /// # Errors
-/// 400 for a faulty body, for a message that does not name `sender` as its origin, and if there is no box of the
-/// schema that it belongs to; 409 if there is a message with its id.
+/// [`Code::FieldFormat`] or another code about the body if it is not that of a message, or if it does not name `sender` as
+/// its origin; [`Code::MessageSchemaMissing`] if no box has the schema that it belongs to; [`Code::EntityExists`] if there is
+/// a message with its id. An internal error if the permit is not for deliveries of `sender` to this cell.
 pub async fn receive(
     root: &ServiceRoot,
     permit: &Permit,
     sender: &str,
     bytes: &[u8],
 ) -> Result<Entity> {
+    let context = root.context().ok_or(Code::OdataInconsistent)?;
+    let target = PermitTarget::Delivery {
+        cell: context.cell().id,
+        sender: sender.to_owned(),
+    };
+    permit.check(Operation::DeliverMessage, &target)?;
     let body = accept_type(
         root,
         message_to_receive(),
@@ -55,5 +62,5 @@ pub async fn receive(
     };
     check_message(&properties, check).map_err(|error| faulty(error.member))?;
     let set = root.set(ControlSet::ReceivedMessage.name())?;
-    store(root, permit, &set, properties).await
+    store(root, &set, properties).await
 }

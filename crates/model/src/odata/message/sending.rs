@@ -7,10 +7,10 @@ use personium_odata::control::{BOX_BOUND, BOX_SCHEMA, message_to_send};
 use personium_odata::edm::ID;
 use personium_odata::entity_rules::{MessageCheck, MessageSide, check_message};
 use personium_odata::value::{Properties, Value, push_json_value};
-use personium_types::{Code, Error, NodeId, Result};
+use personium_types::{Code, Error, NodeId, Operation, Result};
 
 use super::super::accept::accept_type;
-use super::super::create::create;
+use super::super::create::store_new;
 use super::super::link::linked_ids;
 use super::super::load::{self, Entity};
 use super::super::root::{ServiceRoot, SetRef};
@@ -209,13 +209,14 @@ impl OutgoingMessage {
 /// Keeps a message that was delivered, with what became of each delivery.
 ///
 /// # Errors
-/// 400 if its box is gone meanwhile.
+/// [`Code::ParentMissing`] if its box is gone meanwhile. An internal error if the permit is not for messages of this cell.
 pub async fn store_sent(
     root: &ServiceRoot,
     permit: &Permit,
     message: &OutgoingMessage,
     deliveries: &[DeliveryResult],
 ) -> Result<Entity> {
+    permit.check(Operation::SendMessage, &root.permit_target())?;
     let result = |delivered: &DeliveryResult| {
         let mut made = Properties::with_capacity(3);
         made.set("To", delivered.to.as_str());
@@ -228,17 +229,16 @@ pub async fn store_sent(
         "Result",
         Value::List(deliveries.iter().map(result).collect()),
     );
-    store(root, permit, &message.set, properties).await
+    store(root, &message.set, properties).await
 }
 
 /// Creates a message.
 pub(super) async fn store(
     root: &ServiceRoot,
-    permit: &Permit,
     set: &SetRef,
     properties: Properties,
 ) -> Result<Entity> {
     let creation = creation(set, properties);
-    let mut made = create(root, permit, &[creation]).await?;
+    let mut made = store_new(root, &[creation]).await?;
     made.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
 }

@@ -1,0 +1,185 @@
+//! Permits: what the access check gives out, and what each change of data checks.
+
+use personium_types::{CellId, Error, NodeId, Operation, Result};
+
+/// What a permit is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PermitTarget {
+    /// The unit.
+    Unit,
+    /// A cell itself, with its control objects, events and messages.
+    Cell(CellId),
+    /// A box, collection or file. For a new member it is the collection that gets it.
+    Node {
+        /// The cell.
+        cell: CellId,
+        /// The id of the node.
+        node: NodeId,
+    },
+    /// An account, by its name.
+    Account {
+        /// The cell.
+        cell: CellId,
+        /// The name of the account.
+        name: String,
+    },
+    /// The messages that one cell delivers to another.
+    Delivery {
+        /// The cell that receives.
+        cell: CellId,
+        /// The URL of the cell that delivers.
+        sender: String,
+    },
+}
+
+/// The result of an access check: the operations that a request may do to one target.
+///
+/// Only the access check of [`crate::Access`] and the [`ServerAuthority`] make permits. A function that changes data takes
+/// one and checks that it is for its operation and its target.
+#[derive(Debug)]
+pub struct Permit {
+    operations: Vec<Operation>,
+    target: PermitTarget,
+}
+
+impl Permit {
+    pub(super) fn new(operation: Operation, target: PermitTarget) -> Self {
+        let operations = vec![operation];
+        Self { operations, target }
+    }
+
+    /// One permit for the operations of two permits for the same target.
+    ///
+    /// # Errors
+    /// An internal error if the targets differ.
+    pub fn and(mut self, other: Self) -> Result<Self> {
+        if self.target != other.target {
+            return Err(Error::internal(format!(
+                "permits for {:?} and for {:?} cannot be joined",
+                self.target, other.target
+            )));
+        }
+        self.operations.extend(other.operations);
+        Ok(self)
+    }
+
+    /// Checks that the permit is for this operation on this target.
+    ///
+    /// # Errors
+    /// An internal error if it is not: the caller asked the access check for something else than it does.
+    pub fn check(&self, operation: Operation, target: &PermitTarget) -> Result<()> {
+        if self.operations.contains(&operation) && self.target == *target {
+            return Ok(());
+        }
+        Err(Error::internal(format!(
+            "{operation:?} on {target:?} needs another permit than one for {:?} on {:?}",
+            self.operations, self.target
+        )))
+    }
+}
+
+/// The right of the server to change data on its own account, without a request: installing what an archive describes,
+/// reporting events of the unit itself.
+///
+/// [`crate::Unit::new`] gives the only one to whoever builds the unit, who hands it to what needs it. Nothing that knows
+/// only the unit can make one.
+#[derive(Debug, Clone)]
+pub struct ServerAuthority(());
+
+impl ServerAuthority {
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+
+    /// A permit of the server for an operation.
+    #[must_use]
+    pub fn permit(&self, operation: Operation, target: PermitTarget) -> Permit {
+        Permit::new(operation, target)
+    }
+
+    /// A permit of the server for several operations on one target.
+    pub(crate) fn permit_all(&self, operations: Vec<Operation>, target: PermitTarget) -> Permit {
+        Permit { operations, target }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use personium_types::Code;
+
+    use super::*;
+
+    const CELL: CellId = CellId::from_bytes([1; 16]);
+    const OTHER_CELL: CellId = CellId::from_bytes([2; 16]);
+
+    fn node(cell: CellId, id: u8) -> PermitTarget {
+        PermitTarget::Node {
+            cell,
+            node: NodeId::from_bytes([id; 16]),
+        }
+    }
+
+    fn account(name: &str) -> PermitTarget {
+        PermitTarget::Account {
+            cell: CELL,
+            name: name.to_owned(),
+        }
+    }
+
+    fn delivery(sender: &str) -> PermitTarget {
+        PermitTarget::Delivery {
+            cell: CELL,
+            sender: sender.to_owned(),
+        }
+    }
+
+    fn code(checked: Result<()>) -> Option<Code> {
+        checked.err().map(|error| error.code())
+    }
+
+    #[test]
+    fn permit_is_valid_for_its_operation_and_target_only() {
+        let targets = [
+            PermitTarget::Unit,
+            PermitTarget::Cell(CELL),
+            PermitTarget::Cell(OTHER_CELL),
+            node(CELL, 1),
+            node(CELL, 2),
+            node(OTHER_CELL, 1),
+            account("a"),
+            account("b"),
+            delivery("https://u.example/a/"),
+            delivery("https://u.example/b/"),
+        ];
+        let operations = [Operation::ReadLog, Operation::RemoveCell];
+        for target in &targets {
+            let permit = Permit::new(Operation::ReadLog, target.clone());
+            for other in &targets {
+                for operation in operations {
+                    let allowed = operation == Operation::ReadLog && other == target;
+                    let expected = (!allowed).then_some(Code::Unknown);
+                    assert_eq!(code(permit.check(operation, other)), expected, "{other:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn joined_permit_is_valid_for_both_operations() {
+        let permit = |operation| Permit::new(operation, PermitTarget::Cell(CELL));
+        let both = permit(Operation::WriteRoles)
+            .and(permit(Operation::WriteAccounts))
+            .unwrap();
+        let check = |operation| code(both.check(operation, &PermitTarget::Cell(CELL)));
+        assert_eq!(check(Operation::WriteRoles), None);
+        assert_eq!(check(Operation::WriteAccounts), None);
+        assert_eq!(check(Operation::WriteBoxes), Some(Code::Unknown));
+    }
+
+    #[test]
+    fn permits_for_different_targets_cannot_be_joined() {
+        let permit = Permit::new(Operation::WriteRoles, PermitTarget::Cell(CELL));
+        let other = Permit::new(Operation::WriteRoles, PermitTarget::Cell(OTHER_CELL));
+        assert_eq!(permit.and(other).unwrap_err().code(), Code::Unknown);
+    }
+}

@@ -1,0 +1,117 @@
+//! The operations that reading and writing entity sets and links are, and the checks of permits for them.
+
+use personium_types::{Operation, Result};
+
+use super::association::Association;
+use super::root::{RootScope, ServiceRoot, SetRef};
+use crate::keys::ControlSet;
+use crate::{Permit, PermitTarget, ServerAuthority};
+
+/// The kind of access to an entity set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessKind {
+    /// Something is read.
+    Read,
+    /// Something is changed.
+    Write,
+}
+
+/// The operations that reading and writing a control or schema set are.
+fn of_control_set(set: ControlSet) -> (Operation, Operation) {
+    use Operation as O;
+    match set {
+        ControlSet::Cell => (O::ReadCells, O::WriteCells),
+        ControlSet::Account => (O::ReadAccounts, O::WriteAccounts),
+        ControlSet::Role => (O::ReadRoles, O::WriteRoles),
+        ControlSet::ExtRole => (O::ReadExtRoles, O::WriteExtRoles),
+        ControlSet::Relation => (O::ReadRelations, O::WriteRelations),
+        ControlSet::ExtCell => (O::ReadExtCells, O::WriteExtCells),
+        ControlSet::Box => (O::ReadBoxes, O::WriteBoxes),
+        ControlSet::Rule => (O::ReadRules, O::WriteRules),
+        ControlSet::ReceivedMessage => (O::ReadReceivedMessages, O::WriteReceivedMessages),
+        ControlSet::SentMessage => (O::ReadSentMessages, O::WriteSentMessages),
+        ControlSet::EntityType
+        | ControlSet::Property
+        | ControlSet::ComplexType
+        | ControlSet::ComplexTypeProperty
+        | ControlSet::AssociationEnd => (O::ReadSchema, O::WriteSchema),
+    }
+}
+
+impl SetRef {
+    /// The operation that an access to the set is.
+    #[must_use]
+    pub fn operation(&self, kind: AccessKind) -> Operation {
+        let (read, write) = self.control.map_or(
+            (Operation::ReadEntities, Operation::WriteEntities),
+            of_control_set,
+        );
+        match kind {
+            AccessKind::Read => read,
+            AccessKind::Write => write,
+        }
+    }
+}
+
+impl ServiceRoot {
+    /// What a permit for this service root must be for.
+    #[must_use]
+    pub fn permit_target(&self) -> PermitTarget {
+        let Some(context) = &self.context else {
+            return PermitTarget::Unit;
+        };
+        let cell = context.cell().id;
+        match self.scope {
+            RootScope::Unit | RootScope::Cell => PermitTarget::Cell(cell),
+            RootScope::Schema(node) | RootScope::Data(node) => PermitTarget::Node { cell, node },
+        }
+    }
+
+    /// The operations that following or changing a link is. Between control objects of a cell it is an access to both
+    /// sets. To see which accounts read a received message, and to mark it as read, access to messages is enough.
+    #[must_use]
+    pub fn link_operations(&self, association: &Association, kind: AccessKind) -> Vec<Operation> {
+        use ControlSet::{Account, ReceivedMessage};
+        let (source, target) = (&association.source_set, &association.target_set);
+        match (source.control, target.control) {
+            (Some(ReceivedMessage), Some(Account)) => vec![source.operation(kind)],
+            (Some(Account), Some(ReceivedMessage)) => vec![target.operation(kind)],
+            _ if self.scope == RootScope::Cell => {
+                vec![source.operation(kind), target.operation(kind)]
+            }
+            _ => vec![source.operation(kind)],
+        }
+    }
+}
+
+impl ServerAuthority {
+    /// A permit of the server for writing a set.
+    #[must_use]
+    pub fn permit_write(&self, root: &ServiceRoot, set: &SetRef) -> Permit {
+        self.permit(set.operation(AccessKind::Write), root.permit_target())
+    }
+
+    /// A permit of the server for changing links along an association.
+    #[must_use]
+    pub fn permit_link(&self, root: &ServiceRoot, association: &Association) -> Permit {
+        let operations = root.link_operations(association, AccessKind::Write);
+        self.permit_all(operations, root.permit_target())
+    }
+}
+
+/// Checks that a permit is for writing a set.
+pub(super) fn check_write(root: &ServiceRoot, permit: &Permit, set: &SetRef) -> Result<()> {
+    permit.check(set.operation(AccessKind::Write), &root.permit_target())
+}
+
+/// Checks that a permit is for changing links along an association.
+pub(super) fn check_link(
+    root: &ServiceRoot,
+    permit: &Permit,
+    association: &Association,
+) -> Result<()> {
+    let target = root.permit_target();
+    let operations = root.link_operations(association, AccessKind::Write);
+    let mut operations = operations.into_iter();
+    operations.try_for_each(|operation| permit.check(operation, &target))
+}
