@@ -61,7 +61,8 @@ pub async fn of_cell_call(request: &CellRequest) -> Result<Access> {
             match login::authenticate_basic(
                 unit,
                 &request.context,
-                (&name, &password),
+                &name,
+                &password,
                 request.client,
             )
             .await?

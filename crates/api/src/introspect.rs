@@ -4,6 +4,7 @@ use http::{Method, StatusCode, header};
 use personium_model::Identity;
 use personium_model::auth::client;
 use personium_model::auth::introspect::{self, TokenInfo};
+use personium_model::credentials::client_id;
 use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
@@ -43,7 +44,7 @@ pub async fn handle(mut request: CellRequest, challenge: &mut Challenge) -> Resu
         Sight::App(app) => facts
             .schema
             .as_ref()
-            .is_some_and(|s| client::may_introspect(app, s)),
+            .is_some_and(|s| client_id::may_introspect(app, s)),
     });
     let body = seen.map_or_else(|| json!({"active": false}), describe);
     Ok(response::json(StatusCode::OK, &body).with_header(header::CACHE_CONTROL, "no-store"))

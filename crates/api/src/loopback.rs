@@ -72,7 +72,7 @@ pub(crate) async fn send(
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
-    use personium_model::auth::UnitKeys;
+    use personium_model::credentials::UnitKeys;
     use personium_model::unit::Ports;
     use personium_model::{Settings, UnitUrls};
     use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};

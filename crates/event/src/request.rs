@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use personium_model::auth::issue;
+use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::event::outbox::{OutboxEntry, RequestKind};
 use personium_model::event::{EVENT_ID, Event, RULE_CHAIN, VIA};
 use personium_model::{CellContext, Unit};
@@ -147,16 +147,9 @@ impl Work<'_> {
             true => vec![EVENT_SCOPE.to_owned()],
             false => Vec::new(),
         };
-        let (unit, context) = (self.unit, self.context);
-        issue::action_token(
-            unit,
-            context,
-            self.event,
-            target.as_deref(),
-            scopes,
-            TOKEN_LIFE,
-        )
-        .await
+        TokenIssuer::new(self.unit, self.context)
+            .action_token(self.event, scopes, target.as_deref(), TOKEN_LIFE)
+            .await
     }
 
     /// Copies the entity that the event is about to a set elsewhere.

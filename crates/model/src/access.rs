@@ -10,7 +10,7 @@ use personium_types::privilege::AccessType;
 use personium_types::{Code, Error, Need, NodeId, Operation, Privilege, Result};
 
 pub use self::permit::{Permit, PermitTarget, ServerAuthority};
-use crate::auth::client;
+use crate::credentials::client_id;
 use crate::{Acl, BoxInfo, Cell, SchemaLevel, UnitUrls};
 
 /// Who asks.
@@ -153,7 +153,7 @@ impl Access {
     /// The app without the mark of a confidential client.
     #[must_use]
     pub fn app(&self) -> Option<&str> {
-        self.schema.as_deref().map(client::id_of)
+        self.schema.as_deref().map(client_id::of_schema)
     }
 
     /// Whether it is a unit user who may manage this cell (not necessarily its content).
@@ -402,7 +402,7 @@ impl Access {
         }
         let reached = match self.schema.as_deref() {
             None | Some("") => SchemaLevel::None,
-            Some(schema) if client::is_confidential(schema) => SchemaLevel::Confidential,
+            Some(schema) if client_id::is_confidential(schema) => SchemaLevel::Confidential,
             Some(_) => SchemaLevel::Public,
         };
         if reached < level {

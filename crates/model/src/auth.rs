@@ -1,49 +1,45 @@
-//! Who somebody is: accounts and their passwords, what a token gives, roles of visitors, scopes.
+//! Authentication and authorization: accounts, tokens, roles of visitors, scopes.
 //!
-//! | Module | Answers |
+//! | Module | Content |
 //! |---|---|
-//! | [`keys`] | with what does the unit seal, sign, hash and believe? |
-//! | [`bearer`] | who asks with this token? |
-//! | [`account`] | what does an account say about logging in? how does its password change? |
-//! | [`bound`] | is this local token of this very cell? |
-//! | [`login`] | is this the password, and may the account log in now? |
-//! | [`history`] | when did the account last log in, and what failed since? |
-//! | [`hashing`] | where passwords are hashed without starving other requests |
-//! | [`issue`] | which tokens does a grant lead to? |
-//! | [`client`] | which application asks? |
-//! | [`cell_key`] | what does a cell sign with? |
-//! | [`id_token`] | what is an application told about who logged in? |
-//! | [`introspect`] | what does a token say? |
-//! | [`visitor`] | which roles has somebody from another cell? |
-//! | [`spent`] | was a token that is good for one use used before? |
-//! | [`unit_user`] | is a token of another cell one of a unit user? |
-//! | [`pkce`] | does a verifier fit the challenge of a code? |
-//! | [`pace`] | did too many logins from this address fail lately? |
-//! | [`proven`] | was this password right a moment ago? |
-//! | [`scope`] | which of the wanted scopes are granted? |
+//! | [`account`] | the login data of accounts; new passwords |
+//! | [`login`] | logins with name and password |
+//! | [`lockout`] | the delay and the lock after failed logins |
+//! | [`login_history`] | last login and failed attempts of an account |
+//! | [`ip_range`] | client addresses from which an account may log in |
+//! | [`bearer`] | from a bearer token to an [`Access`](crate::Access) |
+//! | [`grants`] | the OAuth2 grants: refresh token, assertion, authorization code |
+//! | [`grant`] | what a client was granted, and for whom |
+//! | [`token_issuer`] | issues the tokens of a grant |
+//! | [`cell_token`] | seals and opens the local tokens of one cell |
+//! | [`claims`] | names of claims in local tokens |
+//! | [`one_time_tokens`] | replay detection of refresh tokens and codes |
+//! | [`pkce`] | proof key for code exchange (RFC 7636) |
+//! | [`scope`] | granted scopes |
+//! | [`client`] | authentication of OAuth clients |
+//! | [`introspect`] | token introspection (RFC 7662) |
+//! | [`cell_key`] | the signing key of a cell |
+//! | [`id_token`] | ID tokens (OpenID Connect) |
+//! | [`visitor`] | roles of users of other cells |
+//! | [`unit_user`] | unit users from tokens of other cells |
 
 pub mod account;
 pub mod bearer;
 pub mod cell_key;
 pub mod cell_token;
+pub mod claims;
 pub mod client;
-pub mod hashing;
+pub mod grant;
+pub mod grants;
 pub mod id_token;
 pub mod introspect;
 pub mod ip_range;
-pub mod issue;
+pub mod lockout;
 pub mod login;
 pub mod login_history;
-pub mod login_rate_limiter;
 pub mod one_time_tokens;
-pub mod password_rule;
 pub mod pkce;
 pub mod scope;
-pub mod unit_keys;
+pub mod token_issuer;
 pub mod unit_user;
-pub mod verified_passwords;
 pub mod visitor;
-
-pub use account::hash_password;
-pub use password_rule::PasswordRule;
-pub use unit_keys::UnitKeys;

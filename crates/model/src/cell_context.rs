@@ -25,6 +25,10 @@ const GENERATIONS: usize = 4_096;
 /// Boxes, and roles, that a cell may have.
 const OBJECTS: usize = 100_000;
 
+/// The hidden value of an account with its token generation. A new value revokes the tokens issued before, where the
+/// unit does so.
+pub const TOKEN_GENERATION: &str = "TokenEpoch";
+
 /// A box as the catalogue of its cell knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoxInfo {
@@ -68,7 +72,7 @@ pub struct AccountInfo {
     pub roles: Vec<String>,
     /// Whether it is deactivated.
     pub deactivated: bool,
-    /// Which of its tokens still count; see [`crate::auth::account::EPOCH`].
+    /// Which of its tokens still count; see [`TOKEN_GENERATION`].
     pub token_generation: Option<String>,
 }
 
@@ -206,22 +210,16 @@ impl CellContext {
             OBJECTS,
         )
         .await?;
-        Ok(Some(
-            self.insert_cached(
-                memo,
-                AccountInfo {
-                    id,
-                    name: name.to_owned(),
-                    roles,
-                    deactivated: stored.value.text("Status").as_deref() == Some("deactivated"),
-                    token_generation: stored
-                        .value
-                        .hidden
-                        .get(crate::auth::account::STORED_TOKEN_GENERATION)
-                        .cloned(),
-                },
-            ),
-        ))
+        Ok(Some(self.insert_cached(
+            memo,
+            AccountInfo {
+                id,
+                name: name.to_owned(),
+                roles,
+                deactivated: stored.value.text("Status").as_deref() == Some("deactivated"),
+                token_generation: stored.value.hidden.get(TOKEN_GENERATION).cloned(),
+            },
+        )))
     }
 
     /// The node of the cell itself; its properties and the access control list of the cell.

@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 
 use self::failure::Outcome;
 pub use self::package::Package;
-pub(crate) use self::status::record_key;
 use self::status::{Installation, Result as End};
 pub use self::status::{Status, status};
 use crate::event::{self, Event};

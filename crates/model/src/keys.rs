@@ -15,7 +15,7 @@
 //! | `G` | generation, moment | a line of the event log |
 //! | `H` | rule id | how often the rule has fired |
 //! | `Q` | rule id, moment | [`crate::event::outbox::Action`]: what a rule is still to do |
-//! | `T` | day, text | nothing: tokens that do not count any more, until that day is over |
+//! | `T` | day, digest | nothing: consumed tokens and revoked token families, until that day is over |
 //! | `M` | name | single values of the space |
 
 use personium_store::{Key, KeyBuilder, KeyRange};
@@ -281,18 +281,18 @@ pub fn singles(begin: &str) -> KeyRange {
     KeyRange::prefix(&Key::table(b'M').text_prefix(begin).build())
 }
 
-/// A token, or all tokens of a login, that do not count any more. `day` counts days since 1970.
+/// A consumed token, or a revoked token family, until that day is over. `day` counts days since 1970.
 #[must_use]
-pub fn spent(day: u32, what: &str) -> Key {
+pub fn consumed_token(day: u32, digest: &str) -> Key {
     Key::table(b'T')
         .fixed(&day.to_be_bytes())
-        .text(what)
+        .text(digest)
         .build()
 }
 
-/// Everything that [`spent`] keeps for days before this one.
+/// The records of [`consumed_token`] for days before this one.
 #[must_use]
-pub fn spent_before(day: u32) -> KeyRange {
+pub fn consumed_tokens_before(day: u32) -> KeyRange {
     KeyRange {
         start: Key::table(b'T').build(),
         end: Some(Key::table(b'T').fixed(&day.to_be_bytes()).build()),
@@ -373,6 +373,24 @@ pub fn rule_of_action(key: &Key) -> Option<String> {
     let bytes = key.as_bytes();
     let text = bytes.get(..bytes.len().checked_sub(16)?)?;
     last_text(&Key::from_bytes(text.to_vec()), 1)
+}
+
+/// The signing key of a cell.
+#[must_use]
+pub fn signing_key() -> Key {
+    single("signing-key")
+}
+
+/// The login history of an account.
+#[must_use]
+pub fn login_history(account_id: &str) -> Key {
+    single(&format!("login/{account_id}"))
+}
+
+/// The progress of the installation of a box.
+#[must_use]
+pub fn installation(box_id: &str) -> Key {
+    single(&format!("install/{box_id}"))
 }
 
 /// A single value of the space.

@@ -10,6 +10,7 @@ pub mod cell;
 pub mod cell_context;
 pub mod collection;
 pub mod concurrency_limiter;
+pub mod credentials;
 pub mod entity;
 pub mod event;
 pub mod file;

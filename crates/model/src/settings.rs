@@ -2,6 +2,8 @@
 
 use personium_types::network::Networks;
 
+use crate::credentials::{LoginRateLimit, PasswordRule};
+
 /// Limits and rules of a unit. `Default` gives the values of an empty configuration file.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -164,7 +166,7 @@ pub struct AuthRules {
     /// Kinds of authentication that accounts may have besides `basic`.
     pub account_types: Vec<String>,
     /// What passwords must look like.
-    pub password_rule: crate::auth::PasswordRule,
+    pub password_rule: PasswordRule,
     /// Threads that hash passwords; `None` leaves one core to everything else.
     pub hash_threads: Option<usize>,
     /// Whether a change of password, and deactivation, end the tokens that an account was given before.
@@ -175,15 +177,6 @@ pub struct AuthRules {
     pub single_use_codes: bool,
     /// User name and password of the unit-wide introspection credential.
     pub introspect: Option<(String, personium_types::Secret<String>)>,
-}
-
-/// How fast logins from one address may fail, whatever the accounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoginRateLimit {
-    /// How many may fail at once; 0 is any number.
-    pub burst: u64,
-    /// How many a minute may fail after that.
-    pub per_minute: u64,
 }
 
 /// A provider of OpenID Connect.
@@ -302,7 +295,7 @@ impl Default for AuthRules {
             master_token: None,
             oidc: Vec::new(),
             account_types: Vec::new(),
-            password_rule: crate::auth::PasswordRule::default(),
+            password_rule: PasswordRule::default(),
             hash_threads: None,
             revoke_with_account: false,
             rotate_refresh: false,

@@ -8,13 +8,13 @@ use personium_store::{
 use personium_types::{CellId, Clock, Code, Result};
 use tokio::sync::{RwLock, Semaphore};
 
-use crate::auth::UnitKeys;
-use crate::auth::hashing::HashPool;
-use crate::auth::login::AccountLocks;
-use crate::auth::login_rate_limiter::LoginRateLimiter;
-use crate::auth::verified_passwords::VerifiedPasswordCache;
 use crate::cell_context::{CellContext, Views};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
+use crate::credentials::UnitKeys;
+use crate::credentials::account_locks::AccountLocks;
+use crate::credentials::hashing::HashPool;
+use crate::credentials::login_rate_limiter::LoginRateLimiter;
+use crate::credentials::verified_passwords::VerifiedPasswordCache;
 use crate::event::MonotonicIds;
 use crate::event::outbox_queue::OutboxQueue;
 use crate::file::UnitBodyKey;

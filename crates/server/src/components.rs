@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use personium_folder::{BlobSync, FolderSettings, FolderStore};
-use personium_model::auth::UnitKeys;
+use personium_model::credentials::UnitKeys;
 use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};

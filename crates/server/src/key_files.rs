@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use personium_model::auth::UnitKeys;
+use personium_model::credentials::UnitKeys;
 use personium_token::local::LocalKeys;
 use personium_token::random::{Random, SystemRandom};
 use personium_token::trust::{TrustRoots, UnitKey, generate_self_signed};

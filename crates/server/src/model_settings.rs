@@ -1,10 +1,9 @@
 //! Converts the settings of the operator into those of the domain model.
 
 use personium_model::Settings;
-use personium_model::auth::PasswordRule;
+use personium_model::credentials::{LoginRateLimit, PasswordRule};
 use personium_model::settings::{
-    AuthRules, BarLimits, DavLimits, EventRules, LoginRateLimit, OdataLimits, OidcProvider,
-    OutgoingProxy,
+    AuthRules, BarLimits, DavLimits, EventRules, OdataLimits, OidcProvider, OutgoingProxy,
 };
 
 use crate::config::{Config, OidcProviderConfig};

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use http::header;
 use personium_model::Access;
 use personium_model::auth::account::{self, AccountStatus};
-use personium_model::auth::issue::{self, Grant, TokenSubject};
+use personium_model::auth::grant::{Grant, TokenSubject};
 use personium_model::auth::login::{self, LoginChannel, LoginOutcome, LoginRequest};
 use personium_model::auth::login_history::LoginHistory;
-use personium_model::auth::{bearer, cell_token, id_token, scope};
+use personium_model::auth::token_issuer::TokenIssuer;
+use personium_model::auth::{bearer, cell_token, claims, id_token, scope};
 use personium_token::local::{LocalKind, LocalToken};
 use personium_types::{Code, Result};
 
@@ -28,7 +29,7 @@ struct User {
     /// The entity id of the account.
     id: String,
     account: String,
-    epoch: Option<String>,
+    token_generation: Option<String>,
     /// What is told after a login with a password.
     history: Option<LoginHistory>,
     /// The scopes of the token in the cookie that this login comes of.
@@ -130,7 +131,7 @@ async fn by_cookie(request: &CellRequest) -> Result<Option<Result<User, &'static
     Ok(Some(known.ok_or(&page::LOG_IN).map(|known| User {
         id: known.id,
         account: known.name,
-        epoch: known.token_generation,
+        token_generation: known.token_generation,
         history: None,
         most: Some(token.scopes),
     })))
@@ -157,22 +158,13 @@ async fn log_in(
         LoginOutcome::Refused => Ok(again(request, authorization, None, &page::REFUSED)),
         LoginOutcome::PasswordChangeRequired(login) => {
             let grant = Grant {
-                subject: TokenSubject::Resident {
-                    id: login.account.id,
-                    account: login.account.name,
-                    token_generation: login.account.token_generation,
-                },
+                subject: login.account.into(),
                 schema: None,
                 scopes: Vec::new(),
                 family: None,
             };
-            let token = grant.resident_token(
-                unit,
-                &request.context,
-                LocalKind::PasswordChange,
-                authorization.expires,
-                BTreeMap::new(),
-            )?;
+            let token = TokenIssuer::new(unit, &request.context)
+                .password_change_token(&grant, authorization.expires)?;
             Ok(again(
                 request,
                 authorization,
@@ -184,7 +176,7 @@ async fn log_in(
             let user = User {
                 id: login.account.id,
                 account: login.account.name,
-                epoch: login.account.token_generation,
+                token_generation: login.account.token_generation,
                 history: Some(login.history),
                 most: None,
             };
@@ -257,17 +249,16 @@ async fn finish(
         subject: TokenSubject::Resident {
             id: user.id.clone(),
             account: user.account.clone(),
-            token_generation: user.epoch.clone(),
+            token_generation: user.token_generation.clone(),
         },
         schema: Some(authorization.client_id.clone()),
         scopes,
         family: None,
     };
+    let issuer = TokenIssuer::new(unit, context);
     let mut told: Vec<(&str, String)> = Vec::new();
     if authorization.wanted == ResponseType::Token {
-        let token = grant
-            .access_token(unit, context, authorization.expires)
-            .await?;
+        let token = issuer.access_token(&grant, authorization.expires).await?;
         told.push(("access_token", token));
     }
     if let Some(history) = &user.history {
@@ -279,11 +270,7 @@ async fn finish(
     }
     if authorization.wanted == ResponseType::Code {
         let bound = code_claims(authorization);
-        let kind = LocalKind::GrantCode;
-        told.push((
-            "code",
-            grant.resident_token(unit, context, kind, CODE_LIFE, bound)?,
-        ));
+        told.push(("code", issuer.code(&grant, CODE_LIFE, bound)?));
     }
     if !is_installed(request, &authorization.client_id).await? {
         told.push(("box_not_installed", "true".to_owned()));
@@ -311,12 +298,12 @@ async fn finish(
 /// What a code is bound to.
 fn code_claims(authorization: &AuthorizationRequest) -> BTreeMap<String, String> {
     let mut out = BTreeMap::from([(
-        issue::REDIRECT_CLAIM.to_owned(),
+        claims::REDIRECT_URI.to_owned(),
         authorization.redirect_uri.clone(),
     )]);
     for (name, claim) in [
-        ("nonce", issue::NONCE_CLAIM),
-        ("code_challenge", issue::CHALLENGE_CLAIM),
+        ("nonce", claims::NONCE),
+        ("code_challenge", claims::CODE_CHALLENGE),
     ] {
         if let Some(value) = authorization.form.get(name) {
             out.insert(claim.to_owned(), value.to_owned());

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Request, header};
 use personium_model::CellContext;
-use personium_model::auth::issue;
+use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::odata::message::{DeliveryResult, OutgoingMessage};
 use personium_types::{Code, Error, Result};
 
@@ -57,7 +57,7 @@ async fn deliver_one(
 ) -> Result<DeliveryResult> {
     let unit = &request.unit;
     let unreachable = || Error::new(Code::MessageUndelivered).with(to.as_str());
-    let token = issue::delivery_token(unit, context, &request.access, &to, TOKEN_LIFE)?;
+    let token = TokenIssuer::new(unit, context).delivery_token(&request.access, &to, TOKEN_LIFE)?;
     let from = unit.urls().cell(&context.cell().name);
     let letter = Bytes::from(message.delivery_body(&from, &to));
     let mut delivery = Request::post(format!("{to}__message/port"))

@@ -26,5 +26,5 @@ pub(super) async fn hash_credential(
         return Ok(BTreeMap::new());
     };
     let password = String::from_utf8_lossy(header.as_bytes()).into_owned();
-    personium_model::auth::hash_password(&request.unit, context.cell(), password).await
+    personium_model::auth::account::hash_password(&request.unit, context.cell(), password).await
 }

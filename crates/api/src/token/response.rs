@@ -1,11 +1,10 @@
 //! What the token endpoint answers.
 
-use std::collections::BTreeMap;
-
 use http::{StatusCode, header};
-use personium_model::auth::issue::{Grant, TokenSubject};
+use personium_model::auth::grant::{Grant, TokenSubject};
 use personium_model::auth::login_history::LoginHistory;
-use personium_token::local::{Cookie, LocalKind};
+use personium_model::auth::token_issuer::TokenIssuer;
+use personium_token::local::Cookie;
 use personium_token::random::SystemRandom;
 use personium_types::{Code, Error, Result};
 use serde_json::{Map, Value, json};
@@ -32,20 +31,18 @@ pub async fn tokens(
     grant: &Grant,
     extras: TokenExtras,
 ) -> Result<Response> {
-    let (unit, context) = (&request.unit, &request.context);
+    let issuer = TokenIssuer::new(&request.unit, &request.context);
     let cell_url = request.cell_url();
     let (access_token, target) = match (&token_request.target, &grant.subject) {
         (Some(target), _) => {
-            let token = grant
-                .trans_cell_token(unit, context, target, token_request.expires)
+            let token = issuer
+                .trans_cell_token(grant, target, token_request.expires)
                 .await?;
             (token, Some(target.clone()))
         }
-        (None, holder) => {
-            let token = grant
-                .access_token(unit, context, token_request.expires)
-                .await?;
-            let is_resident = matches!(holder, TokenSubject::Resident { .. });
+        (None, subject) => {
+            let token = issuer.access_token(grant, token_request.expires).await?;
+            let is_resident = matches!(subject, TokenSubject::Resident { .. });
             (token, is_resident.then(|| cell_url.clone()))
         }
     };
@@ -62,7 +59,7 @@ pub async fn tokens(
         (token_request.expires / 1_000).into(),
     );
     body.insert("token_type".to_owned(), "Bearer".into());
-    let refresh_token = grant.refresh_token(unit, context, token_request.refresh_expires)?;
+    let refresh_token = issuer.refresh_token(grant, token_request.refresh_expires)?;
     body.insert("refresh_token".to_owned(), refresh_token.into());
     let refresh_seconds = token_request.refresh_expires / 1_000;
     body.insert(
@@ -97,13 +94,8 @@ pub fn password_change(
     grant: &Grant,
     history: Option<LoginHistory>,
 ) -> Result<Response> {
-    let token = grant.resident_token(
-        &request.unit,
-        &request.context,
-        LocalKind::PasswordChange,
-        token_request.refresh_expires,
-        BTreeMap::new(),
-    )?;
+    let issuer = TokenIssuer::new(&request.unit, &request.context);
+    let token = issuer.password_change_token(grant, token_request.refresh_expires)?;
     let cell_url = request.cell_url();
     let refusal = Error::new(Code::PasswordChangeRequired);
     let mut body = match error::body(&refusal) {

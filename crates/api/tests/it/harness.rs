@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use personium_api::{AdminHooks, ApiService, Body};
-use personium_model::auth::UnitKeys;
+use personium_model::credentials::UnitKeys;
 use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};

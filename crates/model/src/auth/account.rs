@@ -1,4 +1,4 @@
-//! Accounts as far as logging in is concerned.
+//! The login data of accounts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,48 +12,47 @@ use personium_token::random::SystemRandom;
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::access::{Permit, PermitTarget};
+use crate::cell_context::TOKEN_GENERATION;
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::odata::{self, Change, ServiceRoot};
 use crate::records;
 use crate::{Cell, CellContext, Unit};
 
-/// The hidden value that holds the hash of the password.
+/// The hidden value with the hash of the password.
 const HASHED_CREDENTIAL: &str = "HashedCredential";
-/// The hidden value that names the algorithm of the hash.
+/// The hidden value with the algorithm of the hash.
 const HASH_ALGORITHM: &str = "HashAlgorithm";
-/// The hidden value that holds what the algorithm needs to know.
+/// The hidden value with the parameters of the algorithm.
 const HASH_ATTRIBUTES: &str = "HashAttributes";
-/// The hidden value that changes whenever tokens given before shall end.
-pub const STORED_TOKEN_GENERATION: &str = "TokenEpoch";
 
-/// Whether an account may log in.
+/// The status of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountStatus {
-    /// It may.
+    /// It may log in.
     Active,
-    /// It may not.
+    /// It may not log in.
     Deactivated,
-    /// Only to change its password.
+    /// It may only log in to change its password.
     PasswordChangeRequired,
 }
 
-/// What an account says about logging in.
+/// The login data of an account.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// Its entity id.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// The kinds of authentication that it may log in with.
+    /// The types of authentication that it may log in with.
     pub types: Vec<String>,
-    /// Whether it may log in.
+    /// Its status.
     pub status: AccountStatus,
-    /// From where it may log in; `None` is from everywhere.
+    /// The client addresses from which it may log in; see [`super::ip_range`]. `None` allows all.
     pub ip_range: Option<String>,
     /// The hash of its password, if it has one.
     pub hash: Option<StoredHash>,
-    /// Which of its tokens still count; see [`EPOCH`].
+    /// The token generation; see [`TOKEN_GENERATION`].
     pub token_generation: Option<String>,
 }
 
@@ -80,34 +79,48 @@ impl Account {
                 algorithm: hidden(HASH_ALGORITHM),
                 attributes: hidden(HASH_ATTRIBUTES),
             }),
-            token_generation: hidden(STORED_TOKEN_GENERATION),
+            token_generation: hidden(TOKEN_GENERATION),
         })
     }
 
-    /// Whether it may log in with this kind of authentication.
+    /// Whether it may log in with this type of authentication.
     #[must_use]
     pub fn has_type(&self, wanted: &str) -> bool {
         self.types.iter().any(|t| t == wanted)
     }
 }
 
-/// The account of this name, as it is stored now.
+/// Finds an account by its name, as it is stored now (not cached).
+///
+/// # Errors
+/// Failures of the store.
 pub async fn find(context: &CellContext, name: &str) -> Result<Option<Account>> {
     let set = SetKey::control(ControlSet::Account);
     let found = entity::find_unique(context.records(), &set, 0, &[Some(name)]).await?;
     Ok(found.and_then(|(id, entity)| Account::from_entity(id, &entity.value)))
 }
 
-/// The hidden values of an account with this password, to be stored together.
+/// Hashes a new password. Returns the hidden values of the account that are stored together, with a new token
+/// generation.
 ///
 /// # Errors
-/// 400 if the password has not 1 to 256 characters or breaks the unit's rule; 503 if too much is being hashed.
+/// [`Code::PasswordFormat`] if the password breaks the unit's rule; [`Code::ServerBusy`] if the hashing queue is full.
 pub async fn hash_password(
     unit: &Unit,
     cell: &Cell,
     password: String,
 ) -> Result<BTreeMap<String, String>> {
     unit.settings().auth.password_rule.check(&password)?;
+    let mut hidden = hash(unit, cell, password).await?;
+    hidden.insert(
+        TOKEN_GENERATION.to_owned(),
+        uuid::Uuid::new_v4().simple().to_string(),
+    );
+    Ok(hidden)
+}
+
+/// Hashes a password in the thread pool. Returns the hidden values of the hash.
+async fn hash(unit: &Unit, cell: &Cell, password: String) -> Result<BTreeMap<String, String>> {
     let keys = Arc::clone(unit.keys());
     let hash = unit
         .hashing()
@@ -116,30 +129,22 @@ pub async fn hash_password(
         })
         .await?
         .map_err(Error::internal)?;
-    let mut hidden = hidden_values(hash);
-    hidden.insert(
-        STORED_TOKEN_GENERATION.to_owned(),
-        uuid::Uuid::new_v4().simple().to_string(),
-    );
-    Ok(hidden)
-}
-
-fn hidden_values(hash: StoredHash) -> BTreeMap<String, String> {
-    [
+    let values = [
         (HASHED_CREDENTIAL, Some(hash.hashed)),
         (HASH_ALGORITHM, hash.algorithm),
         (HASH_ATTRIBUTES, hash.attributes),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value.unwrap_or_default()))
-    .collect()
+    ];
+    Ok(values
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.unwrap_or_default()))
+        .collect())
 }
 
-/// Gives an account a new password; one that had to change it becomes active.
+/// Sets a new password. An account that had to change its password becomes active.
 ///
 /// # Errors
-/// [`Code::PrivilegeLacking`] if there is no such account; see [`hash_password`]. An internal error if the permit is not for
-/// this account.
+/// [`Code::PrivilegeLacking`] if there is no such account; [`Code::Unknown`] if the permit is not for this account;
+/// otherwise as [`hash_password`].
 pub async fn change_password(
     unit: &Arc<Unit>,
     context: &Arc<CellContext>,
@@ -173,11 +178,11 @@ pub async fn change_password(
     Ok(())
 }
 
-/// Hashes the password of an account again with the settings of today. Nothing happens if the stored hash is not
-/// `old` any more.
+/// Hashes the password of an account again with the current settings. Does nothing if the stored hash is not `old`
+/// any more.
 ///
 /// # Errors
-/// 503 if too much is being hashed; failures of the store.
+/// [`Code::ServerBusy`] if the hashing queue is full; failures of the store.
 pub async fn rehash(
     unit: &Unit,
     context: &CellContext,
@@ -185,15 +190,7 @@ pub async fn rehash(
     old: &StoredHash,
     password: String,
 ) -> Result<()> {
-    let keys = Arc::clone(unit.keys());
-    let hash = unit
-        .hashing()
-        .run(context.cell().id, move || {
-            password::hash(&keys.password_hashing, &password, &mut SystemRandom)
-        })
-        .await?
-        .map_err(Error::internal)?;
-    let values = hidden_values(hash);
+    let values = hash(unit, context.cell(), password).await?;
     let key = keys::entity(&SetKey::control(ControlSet::Account), &account.id);
     context
         .records()

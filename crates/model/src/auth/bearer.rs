@@ -1,4 +1,4 @@
-//! Who asks with a token.
+//! Authentication with bearer tokens: from a token to an [`Access`].
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use personium_types::{Code, Error, Result};
 use subtle::ConstantTimeEq;
 
 use super::client::assertion_error;
-use super::issue::TOKEN_GENERATION_CLAIM;
 use super::visitor::{self, Visitor};
-use super::{cell_token, scope, unit_user};
+use super::{cell_token, claims, scope, unit_user};
 use crate::access::UnitRole;
 use crate::cell_context::AccountInfo;
 use crate::{Access, CellContext, Identity, Unit};
 
-/// Who asks something of the unit with this token. `acting_for` is the unit user named in `X-Personium-Unit-User`.
+/// Authenticates a request to the unit. `acting_for` is the unit user named in `X-Personium-Unit-User`.
 ///
-/// A token that is no good gives [`Identity::Invalid`].
+/// A token that is not accepted gives [`Identity::Invalid`].
 ///
 /// # Errors
-/// 403 for a trans-cell token that is not one of a unit user; 500 if the unit's roots cannot be used.
+/// [`Code::UnitUserRequired`] for a trans-cell token that is not that of a unit user; [`Code::RootCertificate`] if the
+/// unit's root certificates cannot be used.
 pub async fn unit_access(unit: &Unit, token: &str, acting_for: Option<&str>) -> Result<Access> {
     if let Some(access) = master_token_access(unit, token, acting_for) {
         return Ok(access);
@@ -36,12 +36,13 @@ pub async fn unit_access(unit: &Unit, token: &str, acting_for: Option<&str>) -> 
     }
 }
 
-/// Who asks something of a cell with this token. `acting_for` is the unit user named in `X-Personium-Unit-User`.
+/// Authenticates a request to a cell. `acting_for` is the unit user named in `X-Personium-Unit-User`.
 ///
-/// A token that is no good gives [`Identity::Invalid`].
+/// A token that is not accepted gives [`Identity::Invalid`].
 ///
 /// # Errors
-/// 401 for the token of an account that is gone; 500 if the unit's roots cannot be used; failures of the store.
+/// [`Code::AuthRequired`] for the token of an account that was deleted; [`Code::RootCertificate`] if the unit's root
+/// certificates cannot be used; failures of the store.
 pub async fn cell_access(
     unit: &Unit,
     context: &CellContext,
@@ -64,10 +65,11 @@ pub async fn cell_access(
     }
 }
 
+/// The access of the configured master token; `None` if the token is another one.
 fn master_token_access(unit: &Unit, token: &str, acting_for: Option<&str>) -> Option<Access> {
     let master = unit.settings().auth.master_token.as_ref()?.reveal();
-    let same: bool = master.as_bytes().ct_eq(token.as_bytes()).into();
-    if master.is_empty() || !same {
+    let is_equal: bool = master.as_bytes().ct_eq(token.as_bytes()).into();
+    if master.is_empty() || !is_equal {
         return None;
     }
     Some(Access::of(match acting_for {
@@ -80,7 +82,8 @@ fn master_token_access(unit: &Unit, token: &str, acting_for: Option<&str>) -> Op
 }
 
 fn unit_local_access(unit: &Unit, token: &str) -> Access {
-    match unit.keys().local_tokens.open(token, &unit.urls().unit()) {
+    let opened = unit.keys().local_tokens.open(token, &unit.urls().unit());
+    match opened {
         Err(_) => Access::invalid(Code::TokenParse),
         Ok(token) if token.expired_at(unit.now_ms()) => Access::invalid(Code::TokenExpired),
         Ok(token) => Access::of(Identity::UnitUser {
@@ -90,13 +93,14 @@ fn unit_local_access(unit: &Unit, token: &str) -> Access {
     }
 }
 
+/// Verifies a trans-cell token. The inner error is the reason why the token is not accepted.
 fn verify_trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, Code>> {
     let now = unit.now_ms();
     match saml::verify(token, now, &unit.keys().trust_roots) {
         Ok(token) if token.expired_at(now) => Ok(Err(Code::TokenExpired)),
         Ok(token) => Ok(Ok(token)),
-        Err(failure) => {
-            let refusal = assertion_error(failure, Code::TokenParse, Code::TokenSignature);
+        Err(error) => {
+            let refusal = assertion_error(error, Code::TokenParse, Code::TokenSignature);
             if refusal.code().is_server_error() {
                 Err(refusal)
             } else {
@@ -167,14 +171,17 @@ async fn resident_access(unit: &Unit, context: &CellContext, token: LocalToken) 
     })
 }
 
-/// The account that a token was made for; `None` if it is gone, or has another name now.
+/// The account that a token was issued to; `None` if it was deleted or renamed.
 async fn account_of(context: &CellContext, token: &LocalToken) -> Result<Option<Arc<AccountInfo>>> {
     let found = context.find_account(&token.subject).await?;
-    Ok(found.filter(|account| token.extra.get(cell_token::ACCOUNT) == Some(&account.id)))
+    Ok(found.filter(|account| token.extra.get(claims::ACCOUNT) == Some(&account.id)))
 }
 
-/// Whether a token of an account still counts: the account is there, and unchanged if the unit ends tokens with
-/// changes of accounts.
+/// Whether a token of an account is still valid: the account exists, and, where the unit revokes tokens when an
+/// account changes, it is active and has the token generation of the token.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn is_still_valid(
     unit: &Unit,
     context: &CellContext,
@@ -183,13 +190,13 @@ pub async fn is_still_valid(
     let Some(account) = account_of(context, token).await? else {
         return Ok(false);
     };
-    let unchanged = !account.deactivated
-        && account.token_generation.as_ref() == token.extra.get(TOKEN_GENERATION_CLAIM);
-    Ok(unchanged || !unit.settings().auth.revoke_with_account)
+    let generation = token.extra.get(claims::TOKEN_GENERATION);
+    let is_unchanged = !account.deactivated && account.token_generation.as_ref() == generation;
+    Ok(is_unchanged || !unit.settings().auth.revoke_with_account)
 }
 
-/// A token of another cell, used directly. It must have been made for this cell, which grants no more of its scopes than it would
-/// in exchange.
+/// The access of a trans-cell token that is used directly. It must have been issued for this cell, and it grants no
+/// more of its scopes than an exchange for a token of this cell would.
 async fn trans_cell_access(
     unit: &Unit,
     context: &CellContext,

@@ -1,4 +1,4 @@
-//! The key that a cell signs ID tokens and payloads with. It is made when it is first needed.
+//! The key with which a cell signs ID tokens and payloads. It is created when it is first needed.
 
 use std::sync::Arc;
 
@@ -24,28 +24,28 @@ struct StoredKey {
     pkcs8: String,
 }
 
-/// The key of a cell.
+/// Returns the key of a cell, and creates it if there is none.
 ///
 /// # Errors
-/// 503 if one must be made and too much is waiting for that; failures of the store.
+/// [`Code::ServerBusy`] if a key must be generated and the hashing queue is full; failures of the store.
 pub async fn get_or_create(unit: &Unit, context: &CellContext) -> Result<Arc<CellKey>> {
-    const MEMO: &str = "cell-key";
-    if let Some(known) = context.get_cached::<CellKey>(MEMO) {
-        return Ok(known);
+    const CACHE_KEY: &str = "cell-key";
+    if let Some(cached) = context.get_cached::<CellKey>(CACHE_KEY) {
+        return Ok(cached);
     }
     let key = match find(context).await? {
         Some(found) => found,
         None => create(unit, context).await?,
     };
-    Ok(context.insert_cached(MEMO.to_owned(), key))
-}
-
-fn record() -> personium_store::Key {
-    keys::single("signing-key")
+    Ok(context.insert_cached(CACHE_KEY.to_owned(), key))
 }
 
 async fn find(context: &CellContext) -> Result<Option<CellKey>> {
-    let Some(stored) = context.records().find::<StoredKey>(&record()).await? else {
+    let Some(stored) = context
+        .records()
+        .find::<StoredKey>(&keys::signing_key())
+        .await?
+    else {
         return Ok(None);
     };
     let corrupt =
@@ -58,7 +58,7 @@ async fn find(context: &CellContext) -> Result<Option<CellKey>> {
         .map_err(|e| corrupt(e.into()))
 }
 
-/// Makes a key. If another request was quicker, its key counts.
+/// Generates and stores a key. If another request was faster, its key is returned.
 async fn create(unit: &Unit, context: &CellContext) -> Result<CellKey> {
     let kid = uuid::Uuid::new_v4().to_string();
     let key = unit
@@ -71,8 +71,8 @@ async fn create(unit: &Unit, context: &CellContext) -> Result<CellKey> {
         pkcs8: STANDARD.encode(key.to_pkcs8().map_err(Error::internal)?),
     };
     let mut batch = Batch::new();
-    batch.assert(record(), Expect::Absent);
-    records::put(&mut batch, record(), &stored)?;
+    batch.assert(keys::signing_key(), Expect::Absent);
+    records::put(&mut batch, keys::signing_key(), &stored)?;
     match context.records().commit(batch).await {
         Ok(_) => Ok(key),
         Err(StoreError::Conflict) => find(context).await?.ok_or_else(|| Code::Conflict.into()),

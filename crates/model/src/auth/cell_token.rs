@@ -1,5 +1,5 @@
-//! Local tokens of one cell. They are bound to the cell and the account themselves: one that is made later under the
-//! same name is another, and tokens made before are not for it.
+//! Local tokens of one cell. A token is bound to the ids of cell and account: after a cell or an account was deleted,
+//! another one of the same name does not accept it.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,16 @@ use personium_token::local::{LocalError, LocalKind, LocalToken};
 use personium_token::random::SystemRandom;
 use personium_types::{Error, Result};
 
+use super::claims;
 use crate::{CellContext, Unit};
-
-/// The claim that holds the id of the cell.
-const CELL: &str = "cell";
-/// The claim that holds the entity id of the account.
-pub const ACCOUNT: &str = "account";
 
 /// Seals a token of a cell.
 ///
 /// # Errors
-/// 500 if it cannot be sealed.
+/// [`Code::Unknown`](personium_types::Code::Unknown) if it cannot be sealed.
 pub fn seal(unit: &Unit, context: &CellContext, mut token: LocalToken) -> Result<String> {
     let cell = context.cell().id.to_string();
-    token.extra.insert(CELL.to_owned(), cell);
+    token.extra.insert(claims::CELL.to_owned(), cell);
     let sealed = unit.keys().local_tokens.seal(&token, &mut SystemRandom);
     sealed.map_err(Error::internal)
 }
@@ -28,16 +24,16 @@ pub fn seal(unit: &Unit, context: &CellContext, mut token: LocalToken) -> Result
 /// Opens a token of a cell.
 ///
 /// # Errors
-/// What is wrong with it; [`LocalError::NotOurs`] also for one of a cell that had this name before.
+/// [`LocalError`]; its variant `NotOurs` also for a token of an earlier cell of this name.
 pub fn open(unit: &Unit, context: &CellContext, text: &str) -> Result<LocalToken, LocalError> {
     let issuer = unit.urls().cell(&context.cell().name);
     check_cell(context, unit.keys().local_tokens.open(text, &issuer)?)
 }
 
-/// As [`open`], for a token of one kind.
+/// Opens a token of a cell that must be of one kind.
 ///
 /// # Errors
-/// As [`open`]; [`LocalError::WrongKind`] for one of another kind.
+/// As [`open`]; [`LocalError::WrongKind`] for a token of another kind.
 pub fn open_as(
     unit: &Unit,
     context: &CellContext,
@@ -52,22 +48,20 @@ pub fn open_as(
 }
 
 fn check_cell(context: &CellContext, token: LocalToken) -> Result<LocalToken, LocalError> {
-    if token.extra.get(CELL) == Some(&context.cell().id.to_string()) {
+    if token.extra.get(claims::CELL) == Some(&context.cell().id.to_string()) {
         Ok(token)
     } else {
         Err(LocalError::NotOurs)
     }
 }
 
-/// The claims of a token of an account.
+/// The claims that bind a token to an account.
 #[must_use]
-pub fn account_claims(id: &str, epoch: Option<&str>) -> BTreeMap<String, String> {
-    let mut claims = BTreeMap::from([(ACCOUNT.to_owned(), id.to_owned())]);
-    claims.extend(epoch.map(|epoch| {
-        (
-            super::issue::TOKEN_GENERATION_CLAIM.to_owned(),
-            epoch.to_owned(),
-        )
-    }));
-    claims
+pub fn account_claims(id: &str, token_generation: Option<&str>) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::from([(claims::ACCOUNT.to_owned(), id.to_owned())]);
+    out.extend(
+        token_generation
+            .map(|generation| (claims::TOKEN_GENERATION.to_owned(), generation.to_owned())),
+    );
+    out
 }

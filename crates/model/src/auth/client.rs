@@ -1,4 +1,4 @@
-//! Which application asks: the assertion that it proves itself with.
+//! Authentication of OAuth clients by the assertion of their own cell.
 
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::{self, SamlError};
@@ -6,45 +6,22 @@ use personium_token::trust::CertificateRefusal;
 use personium_types::{Code, Error, Result};
 
 use crate::Unit;
+use crate::credentials::client_id;
 
-/// The role of applications that keep their secret, in their own cell.
-const CONFIDENTIAL: &str = "confidentialClient";
-/// What the schema of a confidential client ends with.
-const CONFIDENTIAL_MARK: &str = "#c";
+/// The role, in the cell of the application, of clients that keep a secret.
+const CONFIDENTIAL_ROLE: &str = "confidentialClient";
 
-/// The id of the client that a token was issued to: its schema without the mark of a confidential client.
-#[must_use]
-pub fn id_of(schema: &str) -> &str {
-    schema.strip_suffix(CONFIDENTIAL_MARK).unwrap_or(schema)
-}
-
-/// Whether a token was issued to a confidential client.
-#[must_use]
-pub fn is_confidential(schema: &str) -> bool {
-    schema.ends_with(CONFIDENTIAL_MARK)
-}
-
-/// Whether a client, known by its own schema, may see what a token of some schema says: one of its own. A token of the confidential
-/// client is not shown to whoever shares only its id.
-#[must_use]
-pub fn may_introspect(own: &str, schema: &str) -> bool {
-    own == schema || (is_confidential(own) && id_of(own) == schema)
-}
-
-/// The schema that tokens get from a client: its id, with `#c` behind it if it is confidential.
+/// Authenticates a client and returns the schema of its tokens; see [`client_id`].
 ///
 /// `secret` is a trans-cell token that the application's cell issued for this cell (its URL is `cell_url`).
 ///
 /// # Errors
-/// 400 with the first of: unreadable, not signed by whom we trust, expired, issued by another, made for another cell.
+/// The first of [`Code::ClientAssertionParse`], [`Code::GrantTokenSignature`], [`Code::ClientSecretExpired`],
+/// [`Code::ClientIssuerMismatch`], [`Code::ClientTargetMismatch`].
 pub fn authenticate(unit: &Unit, cell_url: &str, client_id: &str, secret: &str) -> Result<String> {
     let now = unit.now_ms();
-    let token = saml::verify(secret, now, &unit.keys().trust_roots).map_err(|failure| {
-        assertion_error(
-            failure,
-            Code::ClientAssertionParse,
-            Code::GrantTokenSignature,
-        )
+    let token = saml::verify(secret, now, &unit.keys().trust_roots).map_err(|error| {
+        assertion_error(error, Code::ClientAssertionParse, Code::GrantTokenSignature)
     })?;
     if token.expired_at(now) {
         return Err(Code::ClientSecretExpired.into());
@@ -55,25 +32,24 @@ pub fn authenticate(unit: &Unit, cell_url: &str, client_id: &str, secret: &str) 
     if token.target != cell_url {
         return Err(Code::ClientTargetMismatch.into());
     }
-    let role = RoleUrl::class(&token.issuer, CONFIDENTIAL).to_string();
+    let role = RoleUrl::class(&token.issuer, CONFIDENTIAL_ROLE).to_string();
     Ok(if token.roles.contains(&role) {
-        format!("{client_id}{CONFIDENTIAL_MARK}")
+        client_id::confidential_schema(client_id)
     } else {
         client_id.to_owned()
     })
 }
 
-/// The code for a trans-cell token that is not believed: one for unreadable ones, one for bad signatures. Roots that
-/// cannot be used are the unit's own fault.
+/// The error for a trans-cell token that was not accepted: `unreadable` if it cannot be parsed, `unsigned` if its
+/// signature or certificate is not trusted, [`Code::RootCertificate`] if the unit's own roots cannot be used.
 #[must_use]
-pub fn assertion_error(failure: SamlError, unreadable: Code, unsigned: Code) -> Error {
-    match failure {
-        SamlError::Parse { .. } => Error::new(unreadable).with_source(failure),
+pub fn assertion_error(error: SamlError, unreadable: Code, unsigned: Code) -> Error {
+    let code = match error {
+        SamlError::Parse { .. } => unreadable,
         SamlError::Certificate {
             reason: CertificateRefusal::RootNotValidNow,
-        } => Error::new(Code::RootCertificate).with_source(failure),
-        SamlError::Signature { .. } | SamlError::Certificate { .. } => {
-            Error::new(unsigned).with_source(failure)
-        }
-    }
+        } => Code::RootCertificate,
+        SamlError::Signature { .. } | SamlError::Certificate { .. } => unsigned,
+    };
+    Error::new(code).with_source(error)
 }

@@ -1,62 +1,75 @@
-//! What a token says, told to those who may know.
+//! Token introspection (RFC 7662).
 
-use personium_token::local::LocalKind;
+use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml;
 use personium_types::Result;
 
 use super::{bearer, cell_token, visitor};
 use crate::{CellContext, Unit};
 
-/// What an active token says.
+/// The content of an active token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenInfo {
-    /// The app, with its mark if it is confidential.
+    /// The client that it was issued to; see [`crate::credentials::client_id`].
     pub schema: Option<String>,
     /// When it was issued, milliseconds since 1970.
     pub issued_at: i64,
-    /// Its last valid moment, milliseconds since 1970.
+    /// The last moment at which it is valid, milliseconds since 1970.
     pub expires_at: i64,
     /// The subject URL.
     pub subject: String,
-    /// The cell that issued it.
+    /// The URL of the cell that issued it.
     pub issuer: String,
-    /// URLs of the roles in it.
+    /// The URLs of its roles.
     pub roles: Vec<String>,
-    /// The cell that it is for, for tokens of visitors and of other cells.
+    /// The URL of the cell that it is for, for tokens of visitors and of other cells.
     pub audience: Option<String>,
 }
 
-/// What a token says; `None` if it is not active as far as this cell knows: expired, forged, of another cell, a code,
-/// or one that only allows to change a password.
+/// Returns the content of a token; `None` if it is not active for this cell: expired, forged, revoked, of another
+/// cell, a code, or a token for a password change.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn introspect(
     unit: &Unit,
     context: &CellContext,
     token: &str,
 ) -> Result<Option<TokenInfo>> {
-    let now = unit.now_ms();
-    let cell_url = unit.urls().cell(&context.cell().name);
     if LocalKind::of(token).is_none() {
-        let Ok(token) = saml::verify(token, now, &unit.keys().trust_roots) else {
-            return Ok(None);
-        };
-        let concerns_us = token.issuer == cell_url || token.target == cell_url;
-        let believed = visitor::issuer_may_assert(unit.urls(), &token.issuer, &token.subject);
-        return Ok(
-            (concerns_us && believed && !token.expired_at(now)).then(|| TokenInfo {
-                issued_at: token.issued_at,
-                expires_at: token.expires_at(),
-                schema: token.schema,
-                subject: token.subject,
-                issuer: token.issuer,
-                roles: token.roles,
-                audience: Some(token.target),
-            }),
-        );
+        return Ok(introspect_trans_cell(unit, context, token));
     }
     let Ok(token) = cell_token::open(unit, context, token) else {
         return Ok(None);
     };
-    if token.expired_at(now) {
+    introspect_local(unit, context, token).await
+}
+
+fn introspect_trans_cell(unit: &Unit, context: &CellContext, token: &str) -> Option<TokenInfo> {
+    let now = unit.now_ms();
+    let cell_url = unit.urls().cell(&context.cell().name);
+    let token = saml::verify(token, now, &unit.keys().trust_roots).ok()?;
+    let is_party = token.issuer == cell_url || token.target == cell_url;
+    let is_active = is_party
+        && visitor::issuer_may_assert(unit.urls(), &token.issuer, &token.subject)
+        && !token.expired_at(now);
+    is_active.then(|| TokenInfo {
+        issued_at: token.issued_at,
+        expires_at: token.expires_at(),
+        schema: token.schema,
+        subject: token.subject,
+        issuer: token.issuer,
+        roles: token.roles,
+        audience: Some(token.target),
+    })
+}
+
+async fn introspect_local(
+    unit: &Unit,
+    context: &CellContext,
+    token: LocalToken,
+) -> Result<Option<TokenInfo>> {
+    if token.expired_at(unit.now_ms()) {
         return Ok(None);
     }
     let is_resident = match token.kind {
@@ -67,7 +80,8 @@ pub async fn introspect(
     if is_resident && !bearer::is_still_valid(unit, context, &token).await? {
         return Ok(None);
     }
-    let is_access = token.kind == LocalKind::VisitorAccess;
+    let cell_url = unit.urls().cell(&context.cell().name);
+    let is_visitor_access = token.kind == LocalKind::VisitorAccess;
     Ok(Some(TokenInfo {
         issued_at: token.issued_at,
         expires_at: token.expires_at(),
@@ -77,7 +91,7 @@ pub async fn introspect(
         } else {
             token.subject
         },
-        audience: is_access.then(|| cell_url.clone()),
+        audience: is_visitor_access.then(|| cell_url.clone()),
         issuer: cell_url,
         roles: token.roles,
     }))

@@ -1,12 +1,12 @@
-//! From which addresses an account may log in.
+//! Client addresses from which an account may log in.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
-/// Whether a client may log in to an account with this `IPAddressRange`, a comma list of IPv4 addresses and
-/// `address/1..32` networks. The network's first and last address are not part of it. Without a range everybody may;
-/// with one, an unknown address may not.
+/// Whether a client may log in to an account with this `IPAddressRange`: a comma-separated list of IPv4 addresses and
+/// networks `address/1..32`. The first and the last address of a network do not belong to it. Without a range every
+/// address is allowed; with one, an unknown address is not.
 #[must_use]
 pub fn allows(range: Option<&str>, client: Option<IpAddr>) -> bool {
     let Some(range) = range.map(str::trim).filter(|r| !r.is_empty()) else {
@@ -41,7 +41,7 @@ mod tests {
     use super::allows;
 
     #[test]
-    fn addresses_and_networks() {
+    fn ip_range_allows_listed_addresses_and_networks() {
         let ip = |text: &str| Some(text.parse().unwrap());
         for (range, client, allowed) in [
             ("10.0.0.1", "10.0.0.1", true),

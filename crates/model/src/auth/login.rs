@@ -1,43 +1,35 @@
-//! Logging in with a password.
+//! Logins with name and password.
 //!
-//! Attempts on one account are dealt with one after another, so that many at once cannot get past the wait that a
-//! failed one starts. Whether an account exists shows neither in the answer nor in its time: where there is nothing
-//! to compare, the same work is done for nothing.
+//! Attempts on one account are serialized, so that concurrent ones cannot bypass the delay after a failed attempt.
+//! Neither the result nor its time shows whether an account exists: where there is nothing to compare, the same work
+//! is done for nothing.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use parking_lot::Mutex;
-use personium_store::StoreError;
-use personium_token::{hex, password};
+use personium_token::password;
 use personium_types::{Code, Result};
 
 use super::account::{self, Account, AccountStatus};
 use super::ip_range;
+use super::lockout::LockoutTracker;
 use super::login_history::{self, LoginHistory};
-use crate::records::store_error;
 use crate::{CellContext, Unit};
 
-/// Attempts on one account that wait for each other at most.
-const MAX_WAITING_PER_ACCOUNT: usize = 1_024;
-
-/// One attempt to log in.
+/// A request to log in.
 #[derive(Debug)]
 pub struct LoginRequest<'a> {
     /// The account name as given.
     pub name: &'a str,
     /// The password as given.
     pub password: &'a str,
-    /// Where it comes from.
+    /// The address of the client.
     pub client_address: Option<IpAddr>,
-    /// By which way.
+    /// The endpoint.
     pub channel: LoginChannel,
 }
 
-/// By which way somebody logs in.
+/// The endpoint through which an account logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginChannel {
     /// The token endpoint: only for accounts of the type `basic`.
@@ -46,85 +38,42 @@ pub enum LoginChannel {
     Form,
 }
 
-/// What an attempt led to.
+/// The result of a login.
 #[derive(Debug)]
 pub enum LoginOutcome {
-    /// The account may come in.
+    /// The account is authenticated.
     Authenticated(Login),
     /// The password is right, but must be changed first.
     PasswordChangeRequired(Login),
-    /// No; why is nobody's business.
+    /// The login is refused; the reason is not disclosed.
     Refused,
 }
 
-/// An account that proved itself.
+/// An authenticated account.
 #[derive(Debug)]
 pub struct Login {
     /// The account.
     pub account: Account,
-    /// Its history before; empty if it is not kept.
+    /// Its history before this login; empty if it is not recorded.
     pub history: LoginHistory,
 }
 
-/// AccountLocks of attempts, one an account.
-#[derive(Default)]
-pub struct AccountLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
-
-struct AccountLock<'a> {
-    turns: &'a AccountLocks,
-    key: String,
-    lock: Option<tokio::sync::OwnedMutexGuard<()>>,
-}
-
-impl AccountLocks {
-    async fn lock(&self, key: String) -> Result<AccountLock<'_>> {
-        let lock = {
-            let mut queues = self.0.lock();
-            let lock = queues.entry(key.clone()).or_default();
-            if Arc::strong_count(lock) > MAX_WAITING_PER_ACCOUNT {
-                return Err(Code::ServerBusy.into());
-            }
-            Arc::clone(lock)
-        };
-        let mut turn = AccountLock {
-            turns: self,
-            key,
-            lock: None,
-        };
-        turn.lock = Some(lock.lock_owned().await);
-        Ok(turn)
-    }
-}
-
-impl Drop for AccountLock<'_> {
-    fn drop(&mut self) {
-        self.lock = None;
-        let mut queues = self.turns.0.lock();
-        if queues
-            .get(&self.key)
-            .is_some_and(|lock| Arc::strong_count(lock) == 1)
-        {
-            queues.remove(&self.key);
-        }
-    }
-}
-
-/// Logs in by name and password.
+/// Logs an account in. A refused login is not an error.
 ///
 /// # Errors
-/// 429 if too many logins from that address failed lately; 503 if too much is being hashed; failures of store and cache.
-/// A refusal is no error.
+/// [`Code::LoginsTooMany`] if too many logins from this address failed lately; [`Code::ServerBusy`] if the hashing
+/// queue is full or too many attempts on the account wait; failures of store and cache.
 pub async fn login(
     unit: &Arc<Unit>,
     context: &CellContext,
-    attempt: &LoginRequest<'_>,
+    request: &LoginRequest<'_>,
 ) -> Result<LoginOutcome> {
-    let paced = unit
+    let attempt = unit
         .login_rate_limiter()
-        .begin(attempt.client_address, unit.now_ms())?;
-    let outcome = authenticate(unit, context, attempt).await;
+        .begin(request.client_address, unit.now_ms())?;
+    let outcome = authenticate(unit, context, request).await;
     if !matches!(outcome, Ok(LoginOutcome::Refused)) {
-        paced.succeed();
+        attempt.succeed();
     }
     outcome
 }
@@ -132,42 +81,40 @@ pub async fn login(
 async fn authenticate(
     unit: &Arc<Unit>,
     context: &CellContext,
-    attempt: &LoginRequest<'_>,
+    request: &LoginRequest<'_>,
 ) -> Result<LoginOutcome> {
-    let known = account::find(context, attempt.name).await?;
-    let guard = LockoutTracker::of(unit, context, attempt.name, known.as_ref());
-    let may = |known: &Account| attempt.channel == LoginChannel::Form || known.has_type("basic");
-    let Some(known) = known.filter(may) else {
-        if !guard.is_delayed().await? {
-            verify_password(unit, context, None, attempt.password).await?;
+    let account = account::find(context, request.name).await?;
+    let lockout = LockoutTracker::new(unit, context, request.name, account.as_ref());
+    let is_allowed =
+        |account: &Account| request.channel == LoginChannel::Form || account.has_type("basic");
+    let Some(account) = account.filter(is_allowed) else {
+        if !lockout.is_delayed().await? {
+            verify_password(unit, context, None, request.password).await?;
         }
-        guard.start_delay().await?;
+        lockout.start_delay().await?;
         return Ok(LoginOutcome::Refused);
     };
-    let _turn = unit.account_locks().lock(guard.key.clone()).await?;
-    let recorded = login_history::is_recorded(context, &known.name).await?;
-    let passed = !guard.is_delayed().await?
-        && credentials_valid(unit, context, &guard, &known, attempt).await?;
-    if !passed {
-        guard.start_delay().await?;
-        guard.record_failure().await?;
-        if recorded {
-            login_history::record_failure(context, &known.id).await?;
+    let _lock = unit.account_locks().lock(lockout.key().to_owned()).await?;
+    let is_recorded = login_history::is_recorded(context, &account.name).await?;
+    let is_valid = !lockout.is_delayed().await?
+        && credentials_valid(unit, context, &lockout, &account, request).await?;
+    if !is_valid {
+        lockout.start_delay().await?;
+        lockout.record_failure().await?;
+        if is_recorded {
+            login_history::record_failure(context, &account.id).await?;
         }
         return Ok(LoginOutcome::Refused);
     }
-    guard.reset().await?;
-    let must_change = known.status == AccountStatus::PasswordChangeRequired;
-    let history = match (recorded, must_change) {
+    lockout.reset().await?;
+    let must_change = account.status == AccountStatus::PasswordChangeRequired;
+    let history = match (is_recorded, must_change) {
         (false, _) => LoginHistory::default(),
-        (true, true) => login_history::find(context, &known.id).await?,
-        (true, false) => login_history::record_success(context, &known.id, unit.now_ms()).await?,
+        (true, true) => login_history::find(context, &account.id).await?,
+        (true, false) => login_history::record_success(context, &account.id, unit.now_ms()).await?,
     };
-    rehash_if_outdated(unit, context, &known, attempt.password).await;
-    let login = Login {
-        account: known,
-        history,
-    };
+    rehash_if_outdated(unit, context, &account, request.password).await;
+    let login = Login { account, history };
     Ok(if must_change {
         LoginOutcome::PasswordChangeRequired(login)
     } else {
@@ -175,69 +122,74 @@ async fn authenticate(
     })
 }
 
-/// Every check but the wait; the password is compared in any case, so that the time does not tell which one failed.
+/// Makes all checks but that of the delay. The password is compared in any case, so that the time does not show which
+/// check failed.
 async fn credentials_valid(
     unit: &Arc<Unit>,
     context: &CellContext,
-    guard: &LockoutTracker<'_>,
-    known: &Account,
-    attempt: &LoginRequest<'_>,
+    lockout: &LockoutTracker<'_>,
+    account: &Account,
+    request: &LoginRequest<'_>,
 ) -> Result<bool> {
-    let locked = guard.is_locked().await?;
-    let right = verify_password(unit, context, Some(known), attempt.password).await?;
-    Ok(right
-        && !locked
-        && ip_range::allows(known.ip_range.as_deref(), attempt.client_address)
-        && known.status != AccountStatus::Deactivated)
+    let is_locked = lockout.is_locked().await?;
+    let is_right = verify_password(unit, context, Some(account), request.password).await?;
+    Ok(is_right
+        && !is_locked
+        && ip_range::allows(account.ip_range.as_deref(), request.client_address)
+        && account.status != AccountStatus::Deactivated)
 }
 
-/// Name and password of one request to a resource, by an account that may log in from this address. The code says what
-/// to tell if something needs the account.
+/// Authenticates one request with name and password (HTTP Basic). The inner error is the code with which an operation
+/// that needs an account refuses the request.
 ///
 /// # Errors
 /// As [`login`].
 pub async fn authenticate_basic(
     unit: &Arc<Unit>,
     context: &CellContext,
-    (name, password): (&str, &str),
-    client: Option<IpAddr>,
+    name: &str,
+    password: &str,
+    client_address: Option<IpAddr>,
 ) -> Result<Result<Account, Code>> {
-    let paced = unit.login_rate_limiter().begin(client, unit.now_ms())?;
-    let known = account::find(context, name).await?;
-    let guard = LockoutTracker::of(unit, context, name, known.as_ref());
-    let Some(known) = known else {
+    let attempt = unit
+        .login_rate_limiter()
+        .begin(client_address, unit.now_ms())?;
+    let account = account::find(context, name).await?;
+    let lockout = LockoutTracker::new(unit, context, name, account.as_ref());
+    let Some(account) = account else {
         verify_password(unit, context, None, password).await?;
-        guard.start_delay().await?;
+        lockout.start_delay().await?;
         return Ok(Err(Code::BasicRefused));
     };
-    if guard.is_locked().await? {
-        guard.start_delay().await?;
+    if lockout.is_locked().await? {
+        lockout.start_delay().await?;
         return Ok(Err(Code::AccountLocked));
     }
-    let mark = known.hash.as_ref().and_then(|stored| {
-        unit.verified_passwords()
-            .digest(&known.id, stored, password)
-    });
-    let may_log_in = known.status == AccountStatus::Active
-        && known.has_type("basic")
-        && ip_range::allows(known.ip_range.as_deref(), client);
-    if may_log_in && mark.is_some_and(|mark| unit.verified_passwords().contains(mark)) {
-        paced.succeed();
-        return Ok(Ok(known));
+    let cache = unit.verified_passwords();
+    let digest = account
+        .hash
+        .as_ref()
+        .and_then(|stored| cache.digest(&account.id, stored, password));
+    let is_allowed = account.status == AccountStatus::Active
+        && account.has_type("basic")
+        && ip_range::allows(account.ip_range.as_deref(), client_address);
+    if is_allowed && digest.is_some_and(|digest| cache.contains(digest)) {
+        attempt.succeed();
+        return Ok(Ok(account));
     }
-    if !verify_password(unit, context, Some(&known), password).await? || !may_log_in {
-        guard.start_delay().await?;
-        guard.record_failure().await?;
+    if !verify_password(unit, context, Some(&account), password).await? || !is_allowed {
+        lockout.start_delay().await?;
+        lockout.record_failure().await?;
         return Ok(Err(Code::BasicRefused));
     }
-    paced.succeed();
-    if let Some(mark) = mark {
-        unit.verified_passwords().insert(mark);
+    attempt.succeed();
+    if let Some(digest) = digest {
+        cache.insert(digest);
     }
-    Ok(Ok(known))
+    Ok(Ok(account))
 }
 
-/// Whether the password is that of the account; without one, the time that this takes.
+/// Whether the password is that of the account. Without an account the same time is spent.
 async fn verify_password(
     unit: &Arc<Unit>,
     context: &CellContext,
@@ -246,15 +198,16 @@ async fn verify_password(
 ) -> Result<bool> {
     let stored = account.and_then(|a| a.hash.clone());
     let (keys, password) = (Arc::clone(unit.keys()), password.to_owned());
+    let cell = context.cell().id;
     unit.hashing()
-        .run(context.cell().id, move || match &stored {
-            Some(stored) => match password::verify(&keys.password_hashing, stored, &password) {
-                Ok(right) => right,
-                Err(failure) => {
-                    tracing::warn!("a stored password hash cannot be used: {failure}");
+        .run(cell, move || match &stored {
+            Some(stored) => {
+                let verified = password::verify(&keys.password_hashing, stored, &password);
+                verified.unwrap_or_else(|error| {
+                    tracing::warn!(cell.id = %cell, %error, "stored password hash is not usable");
                     false
-                }
-            },
+                })
+            }
             None => {
                 password::dummy_verify(&keys.password_hashing, &password);
                 false
@@ -263,7 +216,8 @@ async fn verify_password(
         .await
 }
 
-/// Hashes the password anew if the unit's settings changed since. A failure only means that it is tried again.
+/// Hashes the password again if the unit's hash settings changed since it was stored. A failure is only logged: the
+/// next login tries again.
 async fn rehash_if_outdated(
     unit: &Arc<Unit>,
     context: &CellContext,
@@ -275,95 +229,8 @@ async fn rehash_if_outdated(
         return;
     }
     let done = account::rehash(unit, context, account, stored, password.to_owned()).await;
-    if let Err(failure) = done {
-        tracing::info!("a password was not hashed anew: {failure}");
-    }
-}
-
-/// What failed attempts on one account lead to, kept in the cache that all nodes share.
-struct LockoutTracker<'a> {
-    unit: &'a Unit,
-    key: String,
-}
-
-impl<'a> LockoutTracker<'a> {
-    /// For an account, or for a name without one. Such a name comes from anybody: only so much of it counts.
-    fn of(unit: &'a Unit, context: &CellContext, name: &str, known: Option<&Account>) -> Self {
+    if let Err(error) = done {
         let cell = context.cell().id;
-        let key = match known {
-            Some(known) => format!("{cell}/{}", known.id),
-            None => {
-                let name: String = name.chars().take(128).collect();
-                format!("{cell}/?{}", hex::encode(name.as_bytes()))
-            }
-        };
-        Self { unit, key }
-    }
-
-    fn wait_key(&self) -> String {
-        format!("login-wait/{}", self.key)
-    }
-
-    fn count_key(&self) -> String {
-        format!("login-failed/{}", self.key)
-    }
-
-    async fn is_delayed(&self) -> Result<bool> {
-        if self.unit.settings().auth.interval_seconds == 0 {
-            return Ok(false);
-        }
-        let found = self.unit.cache().get(&self.wait_key()).await;
-        Ok(found.map_err(store_error)?.is_some())
-    }
-
-    async fn start_delay(&self) -> Result<()> {
-        let seconds = self.unit.settings().auth.interval_seconds;
-        if seconds == 0 {
-            return Ok(());
-        }
-        let ttl = Duration::from_secs(seconds);
-        let cache = self.unit.cache();
-        cache
-            .put(&self.wait_key(), Bytes::from_static(b"1"), ttl)
-            .await
-            .map_err(store_error)
-    }
-
-    /// How many failures lock an account and for how long; `None` if that is switched off.
-    fn lock_rule(&self) -> Option<(u64, Duration)> {
-        let rules = &self.unit.settings().auth;
-        (rules.lock_count > 0 && rules.lock_seconds > 0)
-            .then(|| (rules.lock_count, Duration::from_secs(rules.lock_seconds)))
-    }
-
-    async fn is_locked(&self) -> Result<bool> {
-        let Some((limit, _)) = self.lock_rule() else {
-            return Ok(false);
-        };
-        let found = self.unit.cache().get(&self.count_key()).await;
-        let count = found.map_err(store_error)?.and_then(|digits| {
-            std::str::from_utf8(&digits)
-                .ok()?
-                .trim()
-                .parse::<u64>()
-                .ok()
-        });
-        Ok(count.unwrap_or(0) >= limit)
-    }
-
-    async fn record_failure(&self) -> Result<()> {
-        let Some((_, ttl)) = self.lock_rule() else {
-            return Ok(());
-        };
-        let counted = self.unit.cache().increment(&self.count_key(), ttl).await;
-        counted.map_err(store_error).map(|_| ())
-    }
-
-    async fn reset(&self) -> Result<()> {
-        if self.lock_rule().is_none() {
-            return Ok(());
-        }
-        let removed: Result<(), StoreError> = self.unit.cache().remove(&self.count_key()).await;
-        removed.map_err(store_error)
+        tracing::info!(cell.id = %cell, %error, "failed to rehash a password, next login retries");
     }
 }

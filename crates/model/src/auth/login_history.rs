@@ -1,4 +1,4 @@
-//! When an account last logged in, and how often that failed since.
+//! The login history of an account: its last login, and the failed attempts since then.
 
 use personium_store::Batch;
 use personium_types::Result;
@@ -9,49 +9,51 @@ use crate::cell::cell_property;
 use crate::keys;
 use crate::records;
 
-/// The dead property of a cell that lists accounts whose history is not kept.
+/// The dead property of a cell with the accounts whose history is not recorded.
 const NOT_RECORDED: &str = "accountsnotrecordingauthhistory";
 
-/// The history of one account.
+/// The login history of one account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginHistory {
-    /// When it last logged in with its password, milliseconds since 1970; `None` if never.
+    /// The time of its last login with a password, milliseconds since 1970; `None` if it never logged in.
     #[serde(rename = "l", default)]
     pub last_authenticated: Option<i64>,
-    /// Failed attempts since.
+    /// The number of failed attempts since then.
     #[serde(rename = "f", default)]
     pub failed_count: u64,
 }
 
-fn key(account_id: &str) -> personium_store::Key {
-    keys::single(&format!("login/{account_id}"))
-}
-
-/// The record of an account's history, to be deleted with the account.
-#[must_use]
-pub fn record_of(account_id: &str) -> personium_store::Key {
-    key(account_id)
-}
-
-/// Whether the history of this account is kept.
+/// Whether the history of this account is recorded.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn is_recorded(context: &CellContext, account: &str) -> Result<bool> {
     let names = cell_property(context, NOT_RECORDED).await?;
     Ok(!names.is_some_and(|names| names.split(',').any(|name| name.trim() == account)))
 }
 
-/// The history as it is now.
+/// Returns the history as it is stored; an empty one if there is none.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn find(context: &CellContext, account_id: &str) -> Result<LoginHistory> {
-    let found = context.records().find(&key(account_id)).await?;
+    let found = context
+        .records()
+        .find(&keys::login_history(account_id))
+        .await?;
     Ok(found.map(|v| v.value).unwrap_or_default())
 }
 
-/// Records a login; the history before it.
+/// Records a login. Returns the history before it.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn record_success(
     context: &CellContext,
     account_id: &str,
     now_ms: i64,
 ) -> Result<LoginHistory> {
-    change(context, account_id, |_| LoginHistory {
+    update(context, account_id, |_| LoginHistory {
         last_authenticated: Some(now_ms),
         failed_count: 0,
     })
@@ -59,8 +61,11 @@ pub async fn record_success(
 }
 
 /// Records a failed attempt.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn record_failure(context: &CellContext, account_id: &str) -> Result<()> {
-    change(context, account_id, |old| LoginHistory {
+    update(context, account_id, |old| LoginHistory {
         failed_count: old.failed_count.saturating_add(1),
         ..old
     })
@@ -68,12 +73,13 @@ pub async fn record_failure(context: &CellContext, account_id: &str) -> Result<(
     .map(|_| ())
 }
 
-async fn change(
+/// Replaces the history. Returns the one before.
+async fn update(
     context: &CellContext,
     account_id: &str,
     new: impl Fn(LoginHistory) -> LoginHistory,
 ) -> Result<LoginHistory> {
-    let key = key(account_id);
+    let key = keys::login_history(account_id);
     context
         .records()
         .transact(|| async {

@@ -1,6 +1,6 @@
-//! Tokens that are good for one use only.
+//! Replay detection for tokens that may be used only once.
 //!
-//! What was used is remembered until it would have expired anyway; what is older is removed along the way.
+//! A consumed token is recorded until it would have expired anyway. Each use removes some older records.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -9,14 +9,15 @@ use personium_store::{Batch, Direction, Expect, Key};
 use personium_token::local::LocalToken;
 use personium_types::Result;
 
-use super::issue::FAMILY_CLAIM;
+use super::claims;
 use crate::keys;
 use crate::{CellContext, Unit};
 
 const DAY_MS: i64 = 86_400_000;
-/// Old records that one use removes at most.
+/// The largest number of outdated records that one use removes.
 const GC_BATCH: usize = 8;
 
+/// The number of the day, counted from 1970, to which a time belongs.
 fn day(ms: i64) -> u32 {
     u32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(0)
 }
@@ -25,8 +26,11 @@ fn token_digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }
 
-/// Uses up a refresh token; whether that was its first use. After a second use, no refresh token of the same login
-/// counts any more: one of the two users has stolen it.
+/// Consumes a refresh token. Returns `true` for its first use. A second use revokes its token family, all refresh
+/// tokens that descend from the same login: one of the two users has stolen the token.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn consume_refresh_token(
     unit: &Unit,
     context: &CellContext,
@@ -34,32 +38,35 @@ pub async fn consume_refresh_token(
     token: &LocalToken,
 ) -> Result<bool> {
     let now = unit.now_ms();
-    let used = keys::spent(day(token.expires_at()), &token_digest(text));
-    // Tokens from before the setting was on are each a login of their own.
-    let family = token.extra.get(FAMILY_CLAIM).cloned();
+    let consumed = keys::consumed_token(day(token.expires_at()), &token_digest(text));
+    // A token that was issued while rotation was off has no family: it is a family of its own.
+    let family = token.extra.get(claims::FAMILY).cloned();
     let family = family.unwrap_or_else(|| token_digest(text));
-    // Whatever came of the login expires within a day from when it ended.
-    let ended = |day: u32| keys::spent(day, &format!("family/{family}"));
+    // All tokens of a revoked family expire within one day.
+    let revoked = |day: u32| keys::consumed_token(day, &format!("family/{family}"));
     let today = day(now);
     context
         .records()
         .transact(|| async {
             let mut batch = Batch::new();
             for at in [today, today + 1] {
-                if context.records().find_bytes(&ended(at)).await?.is_some() {
+                if context.records().find_bytes(&revoked(at)).await?.is_some() {
                     return Ok((batch, false));
                 }
             }
-            let first = consume(context, &used, today, &mut batch).await?;
-            if !first {
-                batch.put(ended(today + 1), Vec::new());
+            let is_first = consume(context, &consumed, today, &mut batch).await?;
+            if !is_first {
+                batch.put(revoked(today + 1), Vec::new());
             }
-            Ok((batch, first))
+            Ok((batch, is_first))
         })
         .await
 }
 
-/// Uses up a code; whether that was its first use.
+/// Consumes an authorization code. Returns `true` for its first use.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn consume_code(
     unit: &Unit,
     context: &CellContext,
@@ -67,28 +74,34 @@ pub async fn consume_code(
     token: &LocalToken,
 ) -> Result<bool> {
     let today = day(unit.now_ms());
-    let used = keys::spent(day(token.expires_at()), &token_digest(text));
+    let consumed = keys::consumed_token(day(token.expires_at()), &token_digest(text));
     context
         .records()
         .transact(|| async {
             let mut batch = Batch::new();
-            let first = consume(context, &used, today, &mut batch).await?;
-            Ok((batch, first))
+            let is_first = consume(context, &consumed, today, &mut batch).await?;
+            Ok((batch, is_first))
         })
         .await
 }
 
-/// Adds the first use of a token to the batch, and the removal of some old ones; false if it was used before.
-async fn consume(context: &CellContext, used: &Key, today: u32, batch: &mut Batch) -> Result<bool> {
-    if context.records().find_bytes(used).await?.is_some() {
+/// Adds the first use of a token to the batch, and the removal of some outdated records. Returns `false` if the token
+/// was consumed before.
+async fn consume(
+    context: &CellContext,
+    consumed: &Key,
+    today: u32,
+    batch: &mut Batch,
+) -> Result<bool> {
+    if context.records().find_bytes(consumed).await?.is_some() {
         return Ok(false);
     }
-    batch.assert(used.clone(), Expect::Absent);
-    batch.put(used.clone(), Vec::new());
-    let old = keys::spent_before(today);
+    batch.assert(consumed.clone(), Expect::Absent);
+    batch.put(consumed.clone(), Vec::new());
+    let outdated = keys::consumed_tokens_before(today);
     for key in context
         .records()
-        .list_keys(&old, Direction::Up, GC_BATCH)
+        .list_keys(&outdated, Direction::Up, GC_BATCH)
         .await?
     {
         batch.delete(key);

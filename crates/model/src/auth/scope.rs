@@ -1,4 +1,4 @@
-//! Which of the wanted scopes are granted.
+//! Granted scopes.
 
 use personium_token::role_url::RoleUrl;
 use personium_types::{Code, Error, Privilege, Result};
@@ -8,33 +8,34 @@ use crate::{CellContext, UnitUrls};
 /// The scope that asks for an ID token.
 pub const OPENID: &str = "openid";
 
-/// Grants of `wanted` what `most` includes; all of `most` if nothing is wanted.
+/// Grants those of the requested scopes that are allowed; all allowed ones if none is requested.
 ///
-/// Kept are `openid`, URLs of existing roles of the cell, and privileges of the cell level that one of `most`
-/// includes; other words are dropped.
+/// Granted are `openid`, URLs of existing roles of the cell, and privileges of the cell level that an allowed one
+/// includes; other scopes are dropped.
 ///
 /// # Errors
-/// 400 if a URL is not that of an existing role of the cell.
+/// [`Code::AclRoleMissing`] if a URL is not that of an existing role of the cell; failures of the store.
 pub async fn grant(
     urls: &UnitUrls,
     context: &CellContext,
-    wanted: &[String],
-    most: &[String],
+    requested: &[String],
+    allowed: &[String],
 ) -> Result<Vec<String>> {
-    let granted = restrict(wanted, most);
+    let granted = restrict(requested, allowed);
     check_role_urls(urls, context, &granted).await?;
     Ok(granted)
 }
 
-/// As [`arbitrate`], but whether the URLs are those of roles is for [`check_roles`], once it is clear who may know that.
+/// As [`grant`], but does not check role URLs: that is left to [`check_role_urls`], once the client may know which
+/// roles exist.
 #[must_use]
-pub fn restrict(wanted: &[String], most: &[String]) -> Vec<String> {
-    if wanted.is_empty() {
-        return most.to_vec();
+pub fn restrict(requested: &[String], allowed: &[String]) -> Vec<String> {
+    if requested.is_empty() {
+        return allowed.to_vec();
     }
     let mut granted: Vec<String> = Vec::new();
-    for item in wanted {
-        if is_allowed(item, most) && !granted.contains(item) {
+    for item in requested {
+        if is_allowed(item, allowed) && !granted.contains(item) {
             granted.push(item.clone());
         }
     }
@@ -44,7 +45,7 @@ pub fn restrict(wanted: &[String], most: &[String]) -> Vec<String> {
 /// Checks that the URLs among some scopes are those of roles.
 ///
 /// # Errors
-/// 400 if one is not that of an existing role of the cell.
+/// [`Code::AclRoleMissing`] if one is not that of an existing role of the cell; failures of the store.
 pub async fn check_role_urls(
     urls: &UnitUrls,
     context: &CellContext,
@@ -64,31 +65,35 @@ fn is_url(item: &str) -> bool {
         || item.starts_with(crate::url::LOCAL_UNIT)
 }
 
-/// Keeps of granted scopes what a token with the scopes `most` could grant.
-pub fn retain_allowed(granted: &mut Vec<String>, most: &[String]) {
-    granted.retain(|item| is_allowed(item, most));
+/// Removes the granted scopes that a token with the scopes `allowed` could not grant.
+pub fn retain_allowed(granted: &mut Vec<String>, allowed: &[String]) {
+    granted.retain(|item| is_allowed(item, allowed));
 }
 
-fn is_allowed(item: &str, most: &[String]) -> bool {
-    item == OPENID || is_url(item) || is_included(item, most)
+fn is_allowed(item: &str, allowed: &[String]) -> bool {
+    item == OPENID || is_url(item) || is_included(item, allowed)
 }
 
-fn is_included(item: &str, most: &[String]) -> bool {
+fn is_included(item: &str, allowed: &[String]) -> bool {
     let Some(privilege) = Privilege::find_cell_level(item) else {
         return false;
     };
-    most.iter()
-        .filter_map(|m| Privilege::find_cell_level(m))
-        .any(|m| m.includes(privilege))
+    allowed
+        .iter()
+        .filter_map(|name| Privilege::find_cell_level(name))
+        .any(|allowed| allowed.includes(privilege))
 }
 
-/// The items of a scope parameter.
+/// Splits a scope parameter.
 #[must_use]
 pub fn parse(scope: &str) -> Vec<String> {
     scope.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// The entity id of the role that an instance URL names; `None` if it is not an existing role of this cell.
+/// Returns the entity id of the role with this instance URL; `None` if it is not an existing role of this cell.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn find_role_by_url(
     urls: &UnitUrls,
     context: &CellContext,

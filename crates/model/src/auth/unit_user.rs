@@ -1,4 +1,4 @@
-//! Which tokens of other cells are those of unit users.
+//! Unit users from tokens of other cells.
 
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::TransCellToken;
@@ -6,15 +6,15 @@ use personium_token::saml::TransCellToken;
 use crate::access::UnitRole;
 use crate::{Access, Identity, Unit};
 
-/// The role of those who may do everything with cells.
+/// The role of administrators, who may manage all cells.
 const ADMIN: &str = "UnitAdmin";
-/// The role of those who may read and write the content of their cells.
+/// The role of unit users who may read and write the content of their cells.
 const CONTENTS_ADMIN: &str = "CellContentsAdmin";
-/// The role of those who may read the content of their cells.
+/// The role of unit users who may read the content of their cells.
 const CONTENTS_READER: &str = "CellContentsReader";
 
-/// Who asks with this token, if it is one of a unit user: made for this unit by one of the cells that it takes unit
-/// users from. `acting_for` is the unit user that an administrator names in `X-Personium-Unit-User`.
+/// The access of a unit user's token: one that a configured cell issued for this unit. Returns `None` for any other
+/// token. `acting_for` is the unit user that an administrator names in `X-Personium-Unit-User`.
 #[must_use]
 pub fn access(unit: &Unit, token: &TransCellToken, acting_for: Option<&str>) -> Option<Access> {
     let urls = unit.urls();

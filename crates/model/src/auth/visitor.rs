@@ -1,4 +1,4 @@
-//! Roles of somebody who comes from another cell, by what this cell knows about that one.
+//! Roles of visitors (users of other cells), from what this cell stores about their cells.
 
 use personium_types::Result;
 
@@ -6,10 +6,12 @@ use crate::entity;
 use crate::keys::{ControlSet, SetKey};
 use crate::{CellContext, UnitUrls};
 
-/// Links of one object that are looked at.
+/// The largest number of links of one object that are followed.
 const MAX_LINKS: usize = 100_000;
+/// The largest cache key: the roles of visitors with longer ones are not cached.
+const MAX_CACHE_KEY_BYTES: usize = 4_096;
 
-/// What the token of a visitor says about where it comes from.
+/// The origin of a visitor, from its token.
 #[derive(Debug, Clone, Copy)]
 pub struct Visitor<'a> {
     /// The subject URL.
@@ -21,19 +23,21 @@ pub struct Visitor<'a> {
 }
 
 impl Visitor<'_> {
-    /// The name under which the roles of this visitor, and of no other, are remembered: each part with its length before it.
+    /// The key under which the roles of this visitor are cached. Each part is preceded by its length, so different
+    /// visitors have different keys.
     fn cache_key(&self) -> String {
         let roles = self.roles.iter().map(String::as_str);
         [self.subject, self.issuer]
             .into_iter()
             .chain(roles)
-            .fold("visitor/".to_owned(), |memo, part| {
-                memo + &part.len().to_string() + ":" + part
+            .fold("visitor/".to_owned(), |key, part| {
+                key + &part.len().to_string() + ":" + part
             })
     }
 }
 
-/// Whether the issuer of a token may tell who somebody is: of somebody of this unit only its own cells may.
+/// Whether the issuer of a token may assert its subject. A subject of this unit may only be asserted by cells of this
+/// unit.
 #[must_use]
 pub fn issuer_may_assert(urls: &UnitUrls, issuer: &str, subject: &str) -> bool {
     let is_ours = |url: &str| match urls.resolve(url) {
@@ -43,26 +47,29 @@ pub fn issuer_may_assert(urls: &UnitUrls, issuer: &str, subject: &str) -> bool {
     !is_ours(subject) || urls.split(issuer).is_some()
 }
 
-/// The entity ids of the roles that a visitor has in this cell:
+/// Returns the entity ids of the roles that a visitor has in this cell:
 ///
-/// 1. roles linked to the external cell that is the subject's own, if that one issued the token;
-/// 2. roles of relations that the issuer is in;
-/// 3. roles of external roles of these relations that are among the token's roles.
+/// 1. roles linked to the external cell of the subject, if that cell issued the token;
+/// 2. roles linked to relations of the issuer;
+/// 3. roles linked to external roles of these relations, if the token has the external role.
 ///
-/// A role that comes by several ways is there several times.
+/// A role that is found more than once is returned more than once.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn roles(
     urls: &UnitUrls,
     context: &CellContext,
     visitor: Visitor<'_>,
 ) -> Result<Vec<String>> {
-    let memo = visitor.cache_key();
-    if let Some(known) = context.get_cached::<Vec<String>>(&memo) {
-        return Ok(known.as_ref().clone());
+    let cache_key = visitor.cache_key();
+    if let Some(cached) = context.get_cached::<Vec<String>>(&cache_key) {
+        return Ok(cached.as_ref().clone());
     }
     let mut out = Vec::new();
-    let home = visitor.subject.split('#').next().unwrap_or_default();
+    let subject_cell = visitor.subject.split('#').next().unwrap_or_default();
     for id in ext_cells(urls, context, visitor.issuer).await? {
-        if home == visitor.issuer {
+        if subject_cell == visitor.issuer {
             out.extend(linked(context, ControlSet::ExtCell, &id, ControlSet::Role).await?);
         }
         for relation in linked(context, ControlSet::ExtCell, &id, ControlSet::Relation).await? {
@@ -83,8 +90,8 @@ pub async fn roles(
             }
         }
     }
-    if memo.len() <= 4_096 {
-        context.insert_cached(memo, out.clone());
+    if cache_key.len() <= MAX_CACHE_KEY_BYTES {
+        context.insert_cached(cache_key, out.clone());
     }
     Ok(out)
 }
@@ -131,8 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn different_visitors_are_remembered_apart() {
-        let memo = |subject: &str, issuer: &str, roles: &[&str]| {
+    fn cache_keys_of_different_visitors_differ() {
+        let key = |subject: &str, issuer: &str, roles: &[&str]| {
             let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
             Visitor {
                 subject,
@@ -141,43 +148,43 @@ mod tests {
             }
             .cache_key()
         };
-        let plain = memo("s", "i", &["r", "t"]);
-        assert_eq!(plain, memo("s", "i", &["r", "t"]));
+        let plain = key("s", "i", &["r", "t"]);
+        assert_eq!(plain, key("s", "i", &["r", "t"]));
         for other in [
-            memo("s\ni", "r", &["t"]),
-            memo("s", "i\nr", &["t"]),
-            memo("s", "i", &["r\nt"]),
-            memo("s", "i", &["r1:t"]),
-            memo("s1:i", "", &["r", "t"]),
-            memo("s", "i", &["r"]),
+            key("s\ni", "r", &["t"]),
+            key("s", "i\nr", &["t"]),
+            key("s", "i", &["r\nt"]),
+            key("s", "i", &["r1:t"]),
+            key("s1:i", "", &["r", "t"]),
+            key("s", "i", &["r"]),
         ] {
             assert_ne!(plain, other);
         }
     }
 
     #[test]
-    fn only_cells_of_this_unit_tell_who_is_of_this_unit() {
+    fn only_cells_of_this_unit_may_assert_subjects_of_this_unit() {
         for path_based in [true, false] {
             let urls = UnitUrls::new("https", "unit.example", None, path_based);
             let (own, account) = (urls.cell("a"), urls.cell("b") + "#me");
-            let (afar, visitor) = ("https://else.example/x/", "https://else.example/x/#me");
-            for (issuer, subject, may) in [
+            let (foreign, visitor) = ("https://else.example/x/", "https://else.example/x/#me");
+            for (issuer, subject, allowed) in [
                 (own.as_str(), account.as_str(), true),
                 (&own, visitor, true),
-                (afar, visitor, true),
-                (afar, &own, false),
-                (afar, &account, false),
+                (foreign, visitor, true),
+                (foreign, &own, false),
+                (foreign, &account, false),
                 (
-                    afar,
+                    foreign,
                     &account.replace("unit.example", "UNIT.example:443"),
                     false,
                 ),
-                (afar, "personium-localunit:b:/#me", false),
-                (afar, "personium-localunit:?", false),
+                (foreign, "personium-localunit:b:/#me", false),
+                (foreign, "personium-localunit:?", false),
             ] {
                 assert_eq!(
                     issuer_may_assert(&urls, issuer, subject),
-                    may,
+                    allowed,
                     "{issuer} {subject}"
                 );
             }

@@ -1,6 +1,6 @@
 //! How far an installation is, as it is kept with the box.
 
-use personium_store::{Batch, Expect, Key};
+use personium_store::{Batch, Expect};
 use personium_types::{Code, Error, NodeId, Result as Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -73,11 +73,6 @@ pub enum Status {
     },
 }
 
-/// The record of the installation of a box.
-pub(crate) fn record_key(box_id: &str) -> Key {
-    keys::single(&format!("install/{box_id}"))
-}
-
 /// Stores how far the installation of a box is.
 ///
 /// # Errors
@@ -96,7 +91,7 @@ pub(super) async fn store(
             return Err(Error::new(Code::NoSuchBox).with(id.as_str()));
         }
         batch.assert(the_box, Expect::Present);
-        records::put(&mut batch, record_key(&id), installation)?;
+        records::put(&mut batch, keys::installation(&id), installation)?;
         Ok((batch, ()))
     })
     .await
@@ -104,7 +99,7 @@ pub(super) async fn store(
 
 /// What can be said about a box.
 pub async fn status(unit: &Unit, context: &CellContext, found: &BoxInfo) -> Outcome<Status> {
-    let key = record_key(&found.id.to_string());
+    let key = keys::installation(&found.id.to_string());
     let stored = context.records().find::<Installation>(&key).await?;
     Ok(match stored {
         None => Status::Ready {

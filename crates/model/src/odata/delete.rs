@@ -113,7 +113,7 @@ pub(super) async fn remove(
     }
     match set.control {
         Some(ControlSet::Rule) => batch.delete(keys::rule_hits(&found.id)),
-        Some(ControlSet::Box) => batch.delete(crate::install::record_key(&found.id)),
+        Some(ControlSet::Box) => batch.delete(keys::installation(&found.id)),
         _ => {}
     }
     PendingEntity::of_stored(set, found).remove(batch);

@@ -184,7 +184,7 @@ pub(super) async fn check_delete(
             Ok(())
         }
         Some(ControlSet::Account) => {
-            batch.delete(crate::auth::login_history::record_of(&found.id));
+            batch.delete(keys::login_history(&found.id));
             Ok(())
         }
         Some(ControlSet::Cell) => {

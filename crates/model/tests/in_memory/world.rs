@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use personium_model::auth::UnitKeys;
+use personium_model::credentials::UnitKeys;
 use personium_model::event::{self, Event};
 use personium_model::node::Kind;
 use personium_model::odata::{self, Change, Creation, Entity, ServiceRoot, accept};

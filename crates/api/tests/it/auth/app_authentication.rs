@@ -46,7 +46,7 @@ async fn client_secret_must_be_an_assertion_of_the_app_cell_for_this_cell() {
         by_app(t);
         t.issued_at -= t.lifespan + 1_000;
     });
-    let evil = personium_model::auth::UnitKeys::self_signed(
+    let evil = personium_model::credentials::UnitKeys::self_signed(
         "evil.example",
         "a secret of somebody else",
         1_700_000_000_000,

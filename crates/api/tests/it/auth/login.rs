@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::Engine;
-use personium_model::settings::LoginRateLimit;
+use personium_model::credentials::LoginRateLimit;
 use serde_json::json;
 
 use super::{PASSWORD, cell_url, form, oauth_error, text_member, unit_with_accounts};

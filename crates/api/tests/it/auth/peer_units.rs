@@ -1,6 +1,6 @@
 //! Assertions of a trusted peer unit: accepted for its own cells, refused for cells of this unit.
 
-use personium_model::auth::UnitKeys;
+use personium_model::credentials::UnitKeys;
 use personium_token::local::{LocalKeys, LocalKind, LocalToken, Origin};
 use personium_token::random::SystemRandom;
 use personium_token::saml::TransCellToken;

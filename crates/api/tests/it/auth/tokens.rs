@@ -1,6 +1,6 @@
 //! Tokens used at the wrong cell, at the wrong time or in the wrong form.
 
-use personium_model::auth::UnitKeys;
+use personium_model::credentials::UnitKeys;
 use personium_token::local::LocalToken;
 use personium_token::random::SystemRandom;
 use personium_token::trust::TrustRoots;

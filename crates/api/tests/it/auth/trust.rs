@@ -1,6 +1,6 @@
 //! Assertions of other cells and units, and unit users.
 
-use personium_model::auth::UnitKeys;
+use personium_model::credentials::UnitKeys;
 use personium_token::role_url::RoleUrl;
 
 use super::{cell_url, oauth_error, text_member, unit_with_accounts};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use personium_model::auth::issue;
+use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::event::{Event, outbox};
 use personium_token::local::LocalKind;
 use personium_types::Code;
@@ -450,7 +450,9 @@ async fn subject_name_alone_does_not_act_as_the_account() {
         assert_eq!(event.subject.as_ref(), Some(&subject));
         assert_eq!(event.account, account);
         let made = async |event: &Event| {
-            issue::action_token(&unit.model, &context, event, None, Vec::new(), 1_000).await
+            TokenIssuer::new(&unit.model, &context)
+                .action_token(event, Vec::new(), None, 1_000)
+                .await
         };
         let token = made(event).await.unwrap().unwrap();
         assert_eq!(LocalKind::of(&token), Some(kind));

@@ -1,4 +1,4 @@
-//! Passwords that were found right a moment ago, for clients that send them with every request.
+//! A cache of passwords that were verified lately, for clients that send the password with every request.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use moka::sync::Cache;
 use personium_token::password::StoredHash;
 use personium_token::random::{Random, SystemRandom};
 
-/// How long a password needs not be hashed again.
+/// How long a verified password need not be hashed again.
 const TTL: Duration = Duration::from_secs(60);
-/// Passwords that are remembered at most.
+/// The largest number of passwords in the cache.
 const CAPACITY: u64 = 10_000;
 
-/// Remembers digests of right passwords under a key of this process; a new password makes the old digest useless.
+/// A cache of keyed digests of verified passwords. The key exists in this process only. A digest covers the stored
+/// hash, so a new password invalidates the entry of the old one.
 pub struct VerifiedPasswordCache {
-    /// `None` where there was no randomness: then nothing is remembered.
+    /// `None` if the system had no randomness: then nothing is cached.
     key: Option<[u8; 32]>,
     digests: Cache<[u8; 32], ()>,
 }
 
-/// What stands for one password of one account.
+/// The keyed digest of one password of one account.
 #[derive(Clone, Copy)]
 pub struct PasswordDigest([u8; 32]);
 
@@ -37,7 +38,7 @@ impl Default for VerifiedPasswordCache {
 }
 
 impl VerifiedPasswordCache {
-    /// The mark of a password for what an account has stored; `None` if nothing can be remembered.
+    /// The digest of a password for an account with this stored hash; `None` if nothing can be cached.
     #[must_use]
     pub fn digest(
         &self,
@@ -55,15 +56,15 @@ impl VerifiedPasswordCache {
         digest.as_ref().try_into().ok().map(PasswordDigest)
     }
 
-    /// Whether this password was right a moment ago.
+    /// Whether this password was verified lately.
     #[must_use]
-    pub fn contains(&self, mark: PasswordDigest) -> bool {
-        self.digests.contains_key(&mark.0)
+    pub fn contains(&self, digest: PasswordDigest) -> bool {
+        self.digests.contains_key(&digest.0)
     }
 
-    /// Remembers that this password is right.
-    pub fn insert(&self, mark: PasswordDigest) {
-        self.digests.insert(mark.0, ());
+    /// Adds a password that was verified.
+    pub fn insert(&self, digest: PasswordDigest) {
+        self.digests.insert(digest.0, ());
     }
 }
 
@@ -72,26 +73,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_very_password_of_the_very_hash_is_known() {
-        let proven = VerifiedPasswordCache::default();
+    fn verified_password_is_found_only_for_same_account_hash_and_password() {
+        let cache = VerifiedPasswordCache::default();
         let stored = |hashed: &str| StoredHash {
             hashed: hashed.to_owned(),
             algorithm: None,
             attributes: None,
         };
-        let mark = |id: &str, hash: &str, password: &str| {
-            proven.digest(id, &stored(hash), password).unwrap()
+        let digest = |id: &str, hash: &str, password: &str| {
+            cache.digest(id, &stored(hash), password).unwrap()
         };
-        proven.insert(mark("a", "h", "p"));
-        assert!(proven.contains(mark("a", "h", "p")));
+        cache.insert(digest("a", "h", "p"));
+        assert!(cache.contains(digest("a", "h", "p")));
         for (id, hash, password) in [
             ("b", "h", "p"),
             ("a", "i", "p"),
             ("a", "h", "q"),
             ("ah", "", "p"),
         ] {
-            assert!(!proven.contains(mark(id, hash, password)));
+            assert!(!cache.contains(digest(id, hash, password)));
         }
-        assert!(!VerifiedPasswordCache::default().contains(mark("a", "h", "p")));
+        assert!(!VerifiedPasswordCache::default().contains(digest("a", "h", "p")));
     }
 }

@@ -1,4 +1,4 @@
-//! The place where passwords are hashed: threads of low priority, short queues, each cell its turn.
+//! A pool of low-priority threads for password hashing, with bounded queues that are served round-robin per cell.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,21 +7,21 @@ use parking_lot::{Condvar, Mutex};
 use personium_types::{CellId, Code, Error, Result};
 use tokio::sync::oneshot;
 
-/// Jobs that wait at most, over all cells.
+/// The largest number of waiting jobs, over all cells.
 const QUEUE_CAPACITY: usize = 1_024;
-/// Jobs that wait at most for one cell: a flood in one cell leaves room for the others.
+/// The largest number of waiting jobs of one cell, so that a flood in one cell does not fill the queue of the others.
 const QUEUE_CAPACITY_PER_CELL: usize = 256;
-/// How far the threads step back behind those that answer requests: the nice value, by which a thread that competes
-/// for a processor gets a third of what another one gets.
+/// The nice value of the threads: in competition for a processor such a thread gets a third of what one that handles
+/// requests gets.
 #[cfg(target_os = "linux")]
 const NICE_VALUE: i32 = 5;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs slow computations on threads of its own.
+/// Runs slow computations on its own threads.
 ///
-/// Cells take turns, so that a cell with many waiting jobs delays another cell's job by at most one job a thread. A
-/// job whose caller went away is not run. Threads start with the first job and end with the pool.
+/// Cells are served round-robin, so a cell with many waiting jobs delays a job of another cell by at most one job per
+/// thread. A job whose caller was cancelled is not run. The threads start with the first job and end with the pool.
 pub struct HashPool {
     shared: Arc<PoolShared>,
     threads: usize,
@@ -35,7 +35,7 @@ struct PoolShared {
 #[derive(Default)]
 struct PoolState {
     queues: HashMap<CellId, VecDeque<Job>>,
-    /// The cells with waiting jobs, next turn first.
+    /// The cells with waiting jobs, the next one first.
     round_robin: VecDeque<CellId>,
     waiting: usize,
     started: bool,
@@ -74,7 +74,7 @@ impl PoolState {
 }
 
 impl HashPool {
-    /// A pool of this many threads, at least one.
+    /// Creates a pool of this many threads, at least one.
     #[must_use]
     pub fn new(threads: usize) -> Self {
         Self {
@@ -86,16 +86,17 @@ impl HashPool {
         }
     }
 
-    /// One thread for each processor of this machine: logins alone use all of it, and step back when others need it.
+    /// The default number of threads: one per processor of this machine. They have low priority, so logins use all
+    /// processors only while nothing else needs them.
     #[must_use]
     pub fn default_threads() -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 
-    /// Runs `work` when it is the cell's turn.
+    /// Runs `work` as a job of a cell and returns its result.
     ///
     /// # Errors
-    /// 503 if too much is waiting already.
+    /// [`Code::ServerBusy`] if the queue is full.
     pub async fn run<T: Send + 'static>(
         &self,
         cell: CellId,
@@ -117,10 +118,10 @@ impl HashPool {
         self.shared.wake.notify_one();
         result
             .await
-            .map_err(|_| Error::new(Code::ServerBusy).with_source("a hashing thread ended"))
+            .map_err(|_| Error::new(Code::ServerBusy).with_source("the hashing job panicked"))
     }
 
-    /// Starts the threads; whether there is at least one.
+    /// Starts the threads; `true` if at least one runs.
     fn start(&self) -> bool {
         let started = (0..self.threads).filter(|n| {
             let shared = Arc::clone(&self.shared);
@@ -160,17 +161,17 @@ impl PoolShared {
                     self.wake.wait(&mut state);
                 }
             };
-            // A job that panics drops its sender: its caller is refused, the thread goes on.
+            // A job that panics drops its sender, which fails its caller; the thread continues.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
         }
     }
 }
 
-/// Lowers the priority of the calling thread; on Linux each thread has its own. Elsewhere nothing happens.
+/// Lowers the priority of the calling thread. Only Linux has priorities per thread; elsewhere this does nothing.
 fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICE_VALUE) {
-        tracing::warn!(%error, "passwords are hashed with the priority of everything else");
+        tracing::warn!(%error, "could not lower the priority of hashing threads");
     }
 }
 
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_in_one_cell_does_not_lock_out_another() {
+    async fn full_queue_of_one_cell_does_not_block_another_cell() {
         let pool = Arc::new(HashPool::new(1));
         let go = blocked(&pool).await;
         let order = Arc::new(Mutex::new(Vec::new()));
@@ -237,14 +238,14 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn the_threads_step_back_behind_those_that_answer_requests() {
+    async fn hashing_threads_run_at_low_priority() {
         let own = || rustix::process::getpriority_process(None).unwrap();
         let theirs = HashPool::new(1).run(cell(1), own).await.unwrap();
         assert_eq!((own(), theirs), (0, NICE_VALUE));
     }
 
     #[tokio::test]
-    async fn who_went_away_costs_nothing_and_a_panic_ends_only_its_job() {
+    async fn job_of_a_cancelled_caller_is_not_run_and_a_panic_fails_only_its_job() {
         let pool = Arc::new(HashPool::new(1));
         let go = blocked(&pool).await;
         let ran = Arc::new(Mutex::new(false));

@@ -1,9 +1,9 @@
-//! What a password must look like.
+//! The format of passwords.
 
 use personium_types::{Code, Result};
 use regex::Regex;
 
-/// Most characters of a password, whatever the rule.
+/// The largest length of a password, whatever the rule.
 const MAX_CHARS: usize = 256;
 
 /// The unit's rule for passwords.
@@ -12,24 +12,26 @@ pub enum PasswordRule {
     /// 6 to 32 of ``A-Z a-z 0-9 - _ ! $ * = ^ ` { | } ~ . @``.
     #[default]
     Default,
-    /// What this pattern finds something in.
+    /// A match of this pattern anywhere in the password.
     Pattern(Regex),
 }
 
 impl PasswordRule {
-    /// The rule of a configured pattern.
+    /// Creates the rule of a configured pattern.
     ///
     /// # Errors
-    /// What is wrong with the pattern.
+    /// [`regex::Error`] if the pattern is not valid.
     pub fn parse(pattern: &str) -> Result<Self, regex::Error> {
         Regex::new(pattern).map(Self::Pattern)
     }
 
+    /// Checks a password.
+    ///
     /// # Errors
-    /// 400 unless the password has 1 to 256 characters and meets the rule.
+    /// [`Code::PasswordFormat`] unless the password has 1 to 256 characters and follows the rule.
     pub fn check(&self, password: &str) -> Result<()> {
         let length = password.chars().count();
-        let good = (1..=MAX_CHARS).contains(&length)
+        let is_valid = (1..=MAX_CHARS).contains(&length)
             && match self {
                 Self::Default => {
                     (6..=32).contains(&length)
@@ -39,7 +41,7 @@ impl PasswordRule {
                 }
                 Self::Pattern(pattern) => pattern.is_match(password),
             };
-        if good {
+        if is_valid {
             Ok(())
         } else {
             Err(Code::PasswordFormat.into())
@@ -52,12 +54,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_rule() {
+    fn default_password_rule_limits_length_and_characters() {
         let rule = PasswordRule::default();
-        for good in ["123456", "a-_!$*=^`{|}~.@", &"a".repeat(32)] {
-            assert!(rule.check(good).is_ok(), "{good}");
+        for valid in ["123456", "a-_!$*=^`{|}~.@", &"a".repeat(32)] {
+            assert!(rule.check(valid).is_ok(), "{valid}");
         }
-        for bad in [
+        for invalid in [
             "",
             "12345",
             "pass word",
@@ -65,12 +67,12 @@ mod tests {
             "a\n23456",
             &"a".repeat(33),
         ] {
-            assert!(rule.check(bad).is_err(), "{bad}");
+            assert!(rule.check(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_pattern_and_the_length_that_holds_for_all() {
+    fn password_pattern_is_checked_and_length_is_limited_for_any_pattern() {
         let rule = PasswordRule::parse("^[a-zA-Z0-9-_!]{2,}$").unwrap();
         assert!(rule.check("a-").is_ok());
         assert!(rule.check("a").is_err());

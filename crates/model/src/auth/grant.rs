@@ -1,0 +1,74 @@
+//! What a client was granted, and for whom.
+
+use personium_token::local::LocalToken;
+
+use super::account::Account;
+use super::claims;
+
+/// What a client was granted. [`TokenIssuer`](super::token_issuer::TokenIssuer) issues its tokens.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The subject of the tokens.
+    pub subject: TokenSubject,
+    /// The client; see [`crate::credentials::client_id`].
+    pub schema: Option<String>,
+    /// The scopes.
+    pub scopes: Vec<String>,
+    /// The token family: the login that the grant descends from, where refresh tokens are rotated.
+    pub family: Option<String>,
+}
+
+/// The subject of a token.
+#[derive(Debug, Clone)]
+pub enum TokenSubject {
+    /// An account of the cell.
+    Resident {
+        /// Its entity id.
+        id: String,
+        /// Its name.
+        account: String,
+        /// Its token generation.
+        token_generation: Option<String>,
+    },
+    /// A user of another cell.
+    Visitor {
+        /// The subject URL.
+        subject: String,
+        /// The cell that issued the assertion.
+        issuer: String,
+        /// The id of the assertion.
+        assertion_id: String,
+        /// The role class URLs of the assertion.
+        roles: Vec<String>,
+    },
+}
+
+impl From<Account> for TokenSubject {
+    fn from(account: Account) -> Self {
+        Self::Resident {
+            id: account.id,
+            account: account.name,
+            token_generation: account.token_generation,
+        }
+    }
+}
+
+impl TokenSubject {
+    /// The subject of a refresh token or a code.
+    #[must_use]
+    pub fn of_token(mut token: LocalToken) -> Self {
+        match token.origin {
+            Some(origin) => Self::Visitor {
+                subject: token.subject,
+                issuer: origin.issuer,
+                assertion_id: origin.assertion_id,
+                roles: token.roles,
+            },
+            None => Self::Resident {
+                id: token.extra.remove(claims::ACCOUNT).unwrap_or_default(),
+                account: token.subject,
+                token_generation: token.extra.remove(claims::TOKEN_GENERATION),
+            },
+        }
+    }
+}
