@@ -1,4 +1,4 @@
-//! Keycloak as a neighbour: an identity provider that many use, started in its development mode with a database in memory.
+//! Keycloak for comparison: a widely used identity provider, in its development mode with an in-memory database.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,39 +6,47 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::Outcome;
-use crate::connection::{Body, Connection, request};
-use crate::process::{Running, Watched, free_port};
-use crate::unit::text_of;
+use crate::BenchResult;
+use crate::child_process::{ChildProcess, free_port};
+use crate::http_connection::{BodySink, HttpConnection, request};
+use crate::load::Target;
+use crate::unit::text_member;
 
-/// User name and password of the administrator.
+/// The user name and password of the administrator.
 const ADMIN: &str = "admin";
-/// Name and secret of the application that asks.
+/// The id and secret of the client.
 const CLIENT: &str = "app";
-/// How long it may take from listening to answering.
-const READY_WITHIN: Duration = Duration::from_secs(180);
-/// Sessions whose tokens are used.
+/// The time in which it must respond after it listens.
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
+/// The pause between two requests whether it is ready.
+const READY_POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The number of sessions whose tokens are used.
 const SESSIONS: usize = 32;
+/// The lifetime of an access token in seconds. A session lasts ten times as long.
+const TOKEN_TTL_SECS: u64 = 3600;
 
-/// A running Keycloak with a realm `bench`, an application and somebody who is logged in.
+/// A running Keycloak with a realm `bench`, a client and sessions of a user.
 pub(crate) struct Keycloak {
-    running: Running,
-    /// An access and a refresh token of each session.
-    sessions: Vec<(String, String)>,
+    process: ChildProcess,
+    sessions: Vec<Session>,
+}
+
+/// The tokens of a session.
+struct Session {
+    access_token: String,
+    refresh_token: String,
 }
 
 impl Keycloak {
-    /// Starts it out of an unpacked folder, its output in a file of `scratch`.
+    /// Starts it from an unpacked folder; its output goes to a file in `scratch`.
     ///
     /// # Errors
-    /// When it does not start, or refuses what prepares it.
-    pub(crate) async fn start(folder: &Path, scratch: &Path) -> Outcome<Self> {
+    /// A message if it does not start or refuses a request.
+    pub(crate) async fn start(folder: &Path, scratch: &Path) -> BenchResult<Self> {
         let port = free_port()?;
-        let log = std::fs::File::create(scratch.join("keycloak.log"))
-            .map_err(|e| format!("cannot make a log: {e}"))?;
-        let second = log
-            .try_clone()
-            .map_err(|e| format!("cannot make a log: {e}"))?;
+        let failed = |error: std::io::Error| format!("cannot create a log: {error}");
+        let log = std::fs::File::create(scratch.join("keycloak.log")).map_err(failed)?;
+        let stderr = log.try_clone().map_err(failed)?;
         let mut command = Command::new("sh");
         command
             .arg(folder.join("bin").join("kc.sh"))
@@ -47,78 +55,72 @@ impl Keycloak {
             .env("KC_BOOTSTRAP_ADMIN_USERNAME", ADMIN)
             .env("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMIN)
             .stdout(Stdio::from(log))
-            .stderr(Stdio::from(second));
-        let (running, _) = Running::start(&mut command, port)?;
+            .stderr(Stdio::from(stderr));
         let mut keycloak = Self {
-            running,
+            process: ChildProcess::start(&mut command, port)?,
             sessions: Vec::new(),
         };
-        keycloak.wait().await?;
-        keycloak.prepare().await?;
+        keycloak.wait_until_ready().await?;
+        keycloak.create_realm().await?;
+        keycloak.create_sessions().await?;
         Ok(keycloak)
     }
 
-    /// Where it listens.
-    pub(crate) fn port(&self) -> u16 {
-        self.running.port
+    /// Returns it as the target of a load.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            port: self.process.port,
+            monitor: self.process.monitor(),
+        }
     }
 
-    /// For reading its figures.
-    pub(crate) fn watched(&self) -> Watched {
-        self.running.watched()
-    }
-
-    /// Requests that refresh, one for each session.
+    /// Returns a refresh request for each session.
     pub(crate) fn refreshes(&self) -> Vec<Vec<u8>> {
-        let form = |(_, refresh): &(String, String)| {
-            post(
-                &realm("token"),
-                &format!(
-                    "grant_type=refresh_token&{}&refresh_token={refresh}",
-                    client()
-                ),
-            )
+        let request = |session: &Session| {
+            let token = &session.refresh_token;
+            let form = format!(
+                "grant_type=refresh_token&{}&refresh_token={token}",
+                client()
+            );
+            post(&realm("token"), &form)
         };
-        self.sessions.iter().map(form).collect()
+        self.sessions.iter().map(request).collect()
     }
 
-    /// Requests that introspect an access token, one for each session.
+    /// Returns an introspection request for the access token of each session.
     pub(crate) fn introspections(&self) -> Vec<Vec<u8>> {
-        let form = |(access, _): &(String, String)| {
-            post(
-                &realm("token/introspect"),
-                &format!("{}&token={access}", client()),
-            )
+        let request = |session: &Session| {
+            let form = format!("{}&token={}", client(), session.access_token);
+            post(&realm("token/introspect"), &form)
         };
-        self.sessions.iter().map(form).collect()
+        self.sessions.iter().map(request).collect()
     }
 
-    async fn wait(&self) -> Outcome {
-        let began = Instant::now();
-        while began.elapsed() < READY_WITHIN {
-            let asked = self
+    async fn wait_until_ready(&self) -> BenchResult {
+        let start = Instant::now();
+        while start.elapsed() < READY_TIMEOUT {
+            let response = self
                 .exchange(&request("GET", "/realms/master", &[], b""))
                 .await;
-            if asked.is_ok() {
+            if response.is_ok() {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(READY_POLL_INTERVAL).await;
         }
-        Err("Keycloak does not answer".to_owned())
+        Err("Keycloak does not respond".to_owned())
     }
 
-    async fn prepare(&mut self) -> Outcome {
+    async fn create_realm(&self) -> BenchResult {
         let form =
             format!("grant_type=password&client_id=admin-cli&username={ADMIN}&password={ADMIN}");
         let path = "/realms/master/protocol/openid-connect/token";
-        let answer = self.exchange(&post(path, &form)).await?;
-        let bearer = format!("Bearer {}", text_of(&answer, "access_token")?);
-        let hour = 3600;
+        let response = self.exchange(&post(path, &form)).await?;
+        let bearer = format!("Bearer {}", text_member(&response, "access_token")?);
         for (path, body) in [
             (
                 "/admin/realms",
-                json!({"realm": "bench", "enabled": true, "accessTokenLifespan": hour,
-                       "ssoSessionIdleTimeout": 10 * hour, "ssoSessionMaxLifespan": 10 * hour}),
+                json!({"realm": "bench", "enabled": true, "accessTokenLifespan": TOKEN_TTL_SECS,
+                       "ssoSessionIdleTimeout": 10 * TOKEN_TTL_SECS, "ssoSessionMaxLifespan": 10 * TOKEN_TTL_SECS}),
             ),
             (
                 "/admin/realms/bench/clients",
@@ -139,40 +141,48 @@ impl Keycloak {
             self.exchange(&request("POST", path, &headers, body.as_bytes()))
                 .await?;
         }
+        Ok(())
+    }
+
+    async fn create_sessions(&mut self) -> BenchResult {
+        let form = format!(
+            "grant_type=password&{}&username=somebody&password=password1",
+            client()
+        );
         for _ in 0..SESSIONS {
-            let form = format!(
-                "grant_type=password&{}&username=somebody&password=password1",
-                client()
-            );
-            let answer = self.exchange(&post(&realm("token"), &form)).await?;
-            let pair = (
-                text_of(&answer, "access_token")?,
-                text_of(&answer, "refresh_token")?,
-            );
-            self.sessions.push(pair);
+            let response = self.exchange(&post(&realm("token"), &form)).await?;
+            self.sessions.push(Session {
+                access_token: text_member(&response, "access_token")?,
+                refresh_token: text_member(&response, "refresh_token")?,
+            });
         }
-        let told = self.introspections();
-        let told = self.exchange(told.first().ok_or("no session")?).await?;
-        if told.get("active") != Some(&Value::Bool(true)) {
-            return Err(format!("Keycloak does not know its own token: {told}"));
+        let introspections = self.introspections();
+        let introspection = introspections.first().ok_or("there is no session")?;
+        let token_info = self.exchange(introspection).await?;
+        if token_info.get("active") != Some(&Value::Bool(true)) {
+            return Err(format!(
+                "Keycloak does not accept its own token: {token_info}"
+            ));
         }
         Ok(())
     }
 
-    /// One request that must be answered 2xx; gives the JSON of the answer, null if there is none.
-    async fn exchange(&self, asked: &[u8]) -> Outcome<Value> {
-        let failed = |e: std::io::Error| format!("Keycloak: {e}");
-        let mut connection = Connection::open(self.port()).await.map_err(failed)?;
-        let mut answer = Vec::new();
-        let got = connection
-            .exchange(asked, Body::Keep(&mut answer))
+    /// Sends a request. Returns the JSON of the response; null if the body is empty.
+    async fn exchange(&self, request: &[u8]) -> BenchResult<Value> {
+        let failed = |error: std::io::Error| format!("Keycloak: {error}");
+        let mut connection = HttpConnection::open(self.process.port)
             .await
             .map_err(failed)?;
-        if !(200..300).contains(&got.status) {
-            let text = String::from_utf8_lossy(&answer).into_owned();
-            return Err(format!("Keycloak answers {}: {text}", got.status));
+        let mut body = Vec::new();
+        let response = connection
+            .exchange(request, BodySink::Append(&mut body))
+            .await
+            .map_err(failed)?;
+        if !(200..300).contains(&response.status) {
+            let text = String::from_utf8_lossy(&body).into_owned();
+            return Err(format!("Keycloak responded {}: {text}", response.status));
         }
-        Ok(serde_json::from_slice(&answer).unwrap_or_default())
+        Ok(serde_json::from_slice(&body).unwrap_or_default())
     }
 }
 

@@ -1,196 +1,231 @@
-//! The load generator: some connections, each asking again as soon as it was answered, for a fixed time.
+//! The load generator: several connections that each send the next request as soon as they receive a response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::connection::{Body, Connection};
-use crate::process::Watched;
-use crate::random::Random;
+use crate::BenchResult;
+use crate::child_process::ProcessMonitor;
+use crate::http_connection::{BodySink, HttpConnection};
+use crate::split_mix::SplitMix64;
 
-const WARMING: u8 = 0;
-const MEASURING: u8 = 1;
-const OVER: u8 = 2;
+const WARM_UP: u8 = 0;
+const MEASUREMENT: u8 = 1;
+const END: u8 = 2;
 
-/// One request and the statuses that count as success.
-pub(crate) struct Shot {
-    /// The whole request.
+/// The share of unexpected responses above which a run is void: one in so many.
+const MAX_UNEXPECTED_ONE_IN: u64 = 1000;
+
+/// A request and the statuses that are expected.
+pub(crate) struct LoadRequest {
+    /// The bytes of the request.
     pub(crate) bytes: Vec<u8>,
-    /// Any of these is an answer as wished.
-    pub(crate) wished: &'static [u16],
+    /// The expected statuses.
+    pub(crate) expected: &'static [u16],
 }
 
-/// Makes the next request; the number counts all requests of the run.
-pub(crate) type Maker = Arc<dyn Fn(&mut Random, u64) -> Shot + Send + Sync>;
+/// Returns the next request of a run; the number counts its requests.
+pub(crate) type RequestGenerator = Arc<dyn Fn(&mut SplitMix64, u64) -> LoadRequest + Send + Sync>;
 
-/// How a run is driven.
+/// The server under load.
 #[derive(Clone, Copy)]
-pub(crate) struct Drive {
-    /// Connections that ask at the same time.
+pub(crate) struct Target {
+    /// The port on which it listens.
+    pub(crate) port: u16,
+    /// The monitor of its process.
+    pub(crate) monitor: ProcessMonitor,
+}
+
+/// The shape of a load.
+#[derive(Clone, Copy)]
+pub(crate) struct LoadProfile {
+    /// The number of connections.
     pub(crate) connections: usize,
-    /// Time before figures are taken.
+    /// The time before the measurement.
     pub(crate) warm_up: Duration,
-    /// Time during which they are.
-    pub(crate) time: Duration,
+    /// The time of the measurement.
+    pub(crate) duration: Duration,
 }
 
-/// Figures of one run.
+/// The results of a run.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Figures {
-    /// Answers as wished per second.
+pub(crate) struct Measurement {
+    /// Expected responses per second.
     pub(crate) per_second: f64,
-    /// Half of the answers came within so many microseconds.
-    pub(crate) p50: f64,
-    /// 99 of 100 answers came within so many microseconds.
-    pub(crate) p99: f64,
-    /// Microseconds of processor time that the server spent for an answer.
-    pub(crate) cpu: f64,
-    /// Bytes of bodies per second.
+    /// The median of the response times in microseconds.
+    pub(crate) p50_us: f64,
+    /// The 99th percentile of the response times in microseconds.
+    pub(crate) p99_us: f64,
+    /// The processor time of the server per response in microseconds.
+    pub(crate) cpu_us: f64,
+    /// Bytes of response bodies per second.
     pub(crate) bytes_per_second: f64,
-    /// The most memory the server held during the run, in bytes.
-    pub(crate) peak: u64,
+    /// The largest resident memory of the server during the run.
+    pub(crate) peak_bytes: u64,
 }
 
-struct Shared {
+/// The state that the connections of a run share.
+struct SharedState {
     phase: AtomicU8,
     sequence: AtomicU64,
 }
 
+/// What the connections of a run counted.
 #[derive(Default)]
 struct Tally {
-    latencies: Vec<u32>,
-    bytes: u64,
-    wrong: u64,
-    first_wrong: Option<String>,
+    latencies_us: Vec<u32>,
+    body_bytes: u64,
+    unexpected: u64,
+    first_unexpected: Option<String>,
 }
 
-/// Runs the load against a port while watching the server's process.
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.latencies_us.extend(other.latencies_us);
+        self.body_bytes += other.body_bytes;
+        self.unexpected += other.unexpected;
+        self.first_unexpected = self.first_unexpected.take().or(other.first_unexpected);
+    }
+}
+
+/// Runs a load against a server.
 ///
 /// # Errors
-/// When a connection breaks, or more than one in a thousand answers is not as wished: such a run is void.
+/// A message if a connection fails, or if more than one in a thousand responses is unexpected, which makes the run void.
 pub(crate) async fn run(
-    port: u16,
-    drive: Drive,
-    watched: &Watched,
-    maker: &Maker,
-) -> Outcome<Figures> {
-    let shared = Arc::new(Shared {
-        phase: AtomicU8::new(WARMING),
+    target: Target,
+    profile: LoadProfile,
+    generator: &RequestGenerator,
+) -> BenchResult<Measurement> {
+    let Target { port, monitor } = target;
+    let shared = Arc::new(SharedState {
+        phase: AtomicU8::new(WARM_UP),
         sequence: AtomicU64::new(0),
     });
     let mut tasks = Vec::new();
-    for number in 0..drive.connections {
-        let connection = Connection::open(port)
+    for number in 0..profile.connections {
+        let connection = HttpConnection::open(port)
             .await
-            .map_err(|e| format!("cannot connect to port {port}: {e}"))?;
-        tasks.push(tokio::spawn(ask(
+            .map_err(|error| format!("cannot connect to port {port}: {error}"))?;
+        tasks.push(tokio::spawn(send_requests(
             connection,
-            number as u64,
+            SplitMix64::new(number as u64 + 1),
             Arc::clone(&shared),
-            Arc::clone(maker),
+            Arc::clone(generator),
         )));
     }
-    tokio::time::sleep(drive.warm_up).await;
-    watched.forget_peak();
-    let (before, began) = (watched.cpu()?, Instant::now());
-    shared.phase.store(MEASURING, Ordering::Relaxed);
-    tokio::time::sleep(drive.time).await;
-    shared.phase.store(OVER, Ordering::Relaxed);
-    let (elapsed, after, peak) = (began.elapsed(), watched.cpu()?, watched.peak());
-    let mut all = Tally::default();
+    tokio::time::sleep(profile.warm_up).await;
+    monitor.reset_peak();
+    let (cpu_before, start) = (monitor.cpu_time()?, Instant::now());
+    shared.phase.store(MEASUREMENT, Ordering::Relaxed);
+    tokio::time::sleep(profile.duration).await;
+    shared.phase.store(END, Ordering::Relaxed);
+    let elapsed = start.elapsed();
+    let cpu = monitor.cpu_time()?.saturating_sub(cpu_before);
+    let peak_bytes = monitor.peak_bytes();
+    let mut tally = Tally::default();
     for task in tasks {
-        let tally = task
+        let counted = task
             .await
-            .map_err(|e| format!("a connection ended: {e}"))??;
-        all.latencies.extend(tally.latencies);
-        all.bytes += tally.bytes;
-        all.wrong += tally.wrong;
-        all.first_wrong = all.first_wrong.or(tally.first_wrong);
+            .map_err(|error| format!("a connection task failed: {error}"))??;
+        tally.add(counted);
     }
-    figures(all, elapsed, after.saturating_sub(before), peak)
-}
-
-fn figures(mut all: Tally, elapsed: Duration, cpu: Duration, peak: u64) -> Outcome<Figures> {
-    let answers = all.latencies.len() as u64;
-    if all.wrong * 1000 > answers + all.wrong || answers == 0 {
-        let first = all
-            .first_wrong
-            .unwrap_or_else(|| "no answer at all".to_owned());
-        return Err(format!(
-            "void: {} of {} answers are not as wished; the first: {first}",
-            all.wrong,
-            answers + all.wrong
-        ));
-    }
-    all.latencies.sort_unstable();
-    let at = |share: f64| {
-        let position = (all.latencies.len() as f64 * share) as usize;
-        all.latencies
-            .get(position.min(all.latencies.len() - 1))
-            .copied()
-            .map_or(0.0, f64::from)
-    };
-    Ok(Figures {
-        per_second: answers as f64 / elapsed.as_secs_f64(),
-        p50: at(0.5),
-        p99: at(0.99),
-        cpu: cpu.as_secs_f64() * 1e6 / answers as f64,
-        bytes_per_second: all.bytes as f64 / elapsed.as_secs_f64(),
-        peak,
+    let measurement = measurement(tally, elapsed, cpu)?;
+    Ok(Measurement {
+        peak_bytes,
+        ..measurement
     })
 }
 
-async fn ask(
-    mut connection: Connection,
-    number: u64,
-    shared: Arc<Shared>,
-    maker: Maker,
-) -> Outcome<Tally> {
-    let mut random = Random::new(number + 1);
+/// Computes the results of a run, without the peak of the memory.
+fn measurement(mut tally: Tally, elapsed: Duration, cpu: Duration) -> BenchResult<Measurement> {
+    let expected = tally.latencies_us.len() as u64;
+    let all = expected + tally.unexpected;
+    if tally.unexpected * MAX_UNEXPECTED_ONE_IN > all || expected == 0 {
+        let first = tally
+            .first_unexpected
+            .unwrap_or_else(|| "no response at all".to_owned());
+        return Err(format!(
+            "void: {} of {all} responses are unexpected; the first: {first}",
+            tally.unexpected
+        ));
+    }
+    tally.latencies_us.sort_unstable();
+    let percentile = |share: f64| {
+        let index = (tally.latencies_us.len() as f64 * share) as usize;
+        tally
+            .latencies_us
+            .get(index.min(tally.latencies_us.len() - 1))
+            .copied()
+            .map_or(0.0, f64::from)
+    };
+    Ok(Measurement {
+        per_second: expected as f64 / elapsed.as_secs_f64(),
+        p50_us: percentile(0.5),
+        p99_us: percentile(0.99),
+        cpu_us: cpu.as_secs_f64() * 1e6 / expected as f64,
+        bytes_per_second: tally.body_bytes as f64 / elapsed.as_secs_f64(),
+        peak_bytes: 0,
+    })
+}
+
+/// Sends requests over one connection until the run ends.
+async fn send_requests(
+    mut connection: HttpConnection,
+    mut random: SplitMix64,
+    shared: Arc<SharedState>,
+    generator: RequestGenerator,
+) -> BenchResult<Tally> {
     let mut tally = Tally::default();
     loop {
-        let shot = maker(&mut random, shared.sequence.fetch_add(1, Ordering::Relaxed));
-        let asked = Instant::now();
-        let answer = connection
-            .exchange(&shot.bytes, Body::Count)
+        let sequence = shared.sequence.fetch_add(1, Ordering::Relaxed);
+        let request = generator(&mut random, sequence);
+        let start = Instant::now();
+        let response = connection
+            .exchange(&request.bytes, BodySink::Discard)
             .await
-            .map_err(|e| format!("a connection broke: {e}"))?;
-        let took = asked.elapsed();
+            .map_err(|error| format!("a connection failed: {error}"))?;
+        let elapsed = start.elapsed();
         let phase = shared.phase.load(Ordering::Relaxed);
-        if phase == OVER {
+        if phase == END {
             return Ok(tally);
         }
-        if !shot.wished.contains(&answer.status) {
-            tally.wrong += 1;
-            tally.first_wrong.get_or_insert_with(|| {
-                let line = shot.bytes.split(|b| *b == b'\r').next().unwrap_or_default();
-                format!("{} to {}", answer.status, String::from_utf8_lossy(line))
+        if !request.expected.contains(&response.status) {
+            tally.unexpected += 1;
+            tally.first_unexpected.get_or_insert_with(|| {
+                let mut lines = request.bytes.split(|byte| *byte == b'\r');
+                let line = String::from_utf8_lossy(lines.next().unwrap_or_default());
+                format!("{} to {line}", response.status)
             });
-        } else if phase == MEASURING {
-            tally
-                .latencies
-                .push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
-            tally.bytes += answer.length;
+        } else if phase == MEASUREMENT {
+            let latency_us = u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX);
+            tally.latencies_us.push(latency_us);
+            tally.body_bytes += response.body_bytes;
         }
     }
 }
 
-/// The median of each figure over some runs; the peak is the largest.
-pub(crate) fn median(runs: &[Figures]) -> Figures {
-    let middle = |pick: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = runs.iter().map(pick).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
-    Figures {
-        per_second: middle(|f| f.per_second),
-        p50: middle(|f| f.p50),
-        p99: middle(|f| f.p99),
-        cpu: middle(|f| f.cpu),
-        bytes_per_second: middle(|f| f.bytes_per_second),
-        peak: runs.iter().map(|f| f.peak).max().unwrap_or_default(),
+/// Returns the median of each result of some runs, and the largest peak of the memory.
+pub(crate) fn median(runs: &[Measurement]) -> Measurement {
+    let of = |field: fn(&Measurement) -> f64| median_of(runs.iter().map(field).collect());
+    Measurement {
+        per_second: of(|run| run.per_second),
+        p50_us: of(|run| run.p50_us),
+        p99_us: of(|run| run.p99_us),
+        cpu_us: of(|run| run.cpu_us),
+        bytes_per_second: of(|run| run.bytes_per_second),
+        peak_bytes: runs
+            .iter()
+            .map(|run| run.peak_bytes)
+            .max()
+            .unwrap_or_default(),
     }
+}
+
+/// Returns the median of some numbers.
+pub(crate) fn median_of(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -198,78 +233,80 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_with_many_faults_is_void() {
-        let tally = |wrong| Tally {
-            latencies: vec![10; 1000],
-            bytes: 0,
-            wrong,
-            first_wrong: Some("500".into()),
+    fn run_with_many_unexpected_responses_is_void() {
+        let tally = |unexpected| Tally {
+            latencies_us: vec![10; 1000],
+            body_bytes: 0,
+            unexpected,
+            first_unexpected: Some("500".into()),
         };
-        assert!(figures(tally(1), Duration::from_secs(1), Duration::from_secs(1), 0).is_ok());
-        assert!(figures(tally(2), Duration::from_secs(1), Duration::from_secs(1), 0).is_err());
-        assert!(figures(Tally::default(), Duration::from_secs(1), Duration::ZERO, 0).is_err());
+        let second = Duration::from_secs(1);
+        assert!(measurement(tally(1), second, second).is_ok());
+        assert!(measurement(tally(2), second, second).is_err());
+        assert!(measurement(Tally::default(), second, Duration::ZERO).is_err());
     }
 
     #[test]
-    fn figures_are_what_they_say() {
+    fn measurement_and_median_are_computed_from_the_tally() {
         let tally = Tally {
-            latencies: (1..=100).rev().collect(),
-            bytes: 400,
+            latencies_us: (1..=100).rev().collect(),
+            body_bytes: 400,
             ..Tally::default()
         };
-        let found = figures(tally, Duration::from_secs(2), Duration::from_millis(1), 7).unwrap();
+        let first = measurement(tally, Duration::from_secs(2), Duration::from_millis(1)).unwrap();
         assert_eq!(
             (
-                found.per_second,
-                found.p50,
-                found.p99,
-                found.cpu,
-                found.bytes_per_second
+                first.per_second,
+                first.p50_us,
+                first.p99_us,
+                first.cpu_us,
+                first.bytes_per_second
             ),
             (50.0, 51.0, 100.0, 10.0, 200.0)
         );
-        let other = Figures {
-            p50: 1.0,
-            peak: 9,
-            ..found
+        let second = Measurement {
+            p50_us: 1.0,
+            peak_bytes: 9,
+            ..first
         };
-        let middle = median(&[found, other, Figures { p50: 60.0, ..found }]);
-        assert_eq!((middle.p50, middle.peak), (51.0, 9));
+        let third = Measurement {
+            p50_us: 60.0,
+            ..first
+        };
+        let median = median(&[first, second, third]);
+        assert_eq!((median.p50_us, median.peak_bytes), (51.0, 9));
     }
 
     #[tokio::test]
-    async fn a_load_counts_what_was_answered_as_wished() {
-        let app = axum::Router::new().route("/there", axum::routing::get(|| async { "abc" }));
+    async fn load_counts_expected_responses() {
+        let app = axum::Router::new().route("/found", axum::routing::get(|| async { "abc" }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let target = Target {
+            port: listener.local_addr().unwrap().port(),
+            monitor: ProcessMonitor::this(),
+        };
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let drive = Drive {
+        let profile = LoadProfile {
             connections: 3,
             warm_up: Duration::from_millis(50),
-            time: Duration::from_millis(200),
+            duration: Duration::from_millis(200),
         };
-        let asking = |path: &'static str| -> Maker {
-            Arc::new(move |_, _| Shot {
-                bytes: crate::connection::request("GET", path, &[], b""),
-                wished: &[200],
+        let get = |path: &'static str| -> RequestGenerator {
+            Arc::new(move |_, _| LoadRequest {
+                bytes: crate::http_connection::request("GET", path, &[], b""),
+                expected: &[200],
             })
         };
-        let found = run(port, drive, &Watched::this(), &asking("/there"))
-            .await
-            .unwrap();
+        let found = run(target, profile, &get("/found")).await.unwrap();
         assert!(
-            found.per_second > 0.0 && found.p99 >= found.p50 && found.peak > 0,
+            found.per_second > 0.0 && found.p99_us >= found.p50_us && found.peak_bytes > 0,
             "{found:?}"
         );
         assert!(
             (found.bytes_per_second / found.per_second - 3.0).abs() < 1e-6,
             "{found:?}"
         );
-        assert!(
-            run(port, drive, &Watched::this(), &asking("/absent"))
-                .await
-                .unwrap_err()
-                .contains("404")
-        );
+        let error = run(target, profile, &get("/missing")).await.unwrap_err();
+        assert!(error.contains("404"), "{error}");
     }
 }

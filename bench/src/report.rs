@@ -1,41 +1,41 @@
-//! The report: one table of figures, one of demands, and the line that says how fast the machine was.
+//! The report: a table of measurements, a table of requirements, and a line that describes the machine.
 
 use std::fmt::Write as _;
 
-use crate::load::Figures;
+use crate::load::Measurement;
 
-/// One side of a comparison.
-pub(crate) struct Side {
-    /// What was measured.
+/// A measurement with its name.
+pub(crate) struct Subject {
+    /// The name.
     pub(crate) name: String,
-    /// What came out; zeros are shown as blanks.
-    pub(crate) figures: Figures,
+    /// The measurement; zeros are shown as blanks.
+    pub(crate) measurement: Measurement,
 }
 
-/// Which way a demand goes.
+/// The direction of a requirement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {
-    /// The value may not be larger.
+    /// The value must not be larger than the limit.
     AtMost,
-    /// The value may not be smaller.
+    /// The value must not be smaller than the limit.
     AtLeast,
 }
 
-/// Something that must hold between two sides of the same run.
-pub(crate) struct Demand {
-    /// In words.
+/// A condition on a value of one run, mostly a ratio of two measurements.
+pub(crate) struct Requirement {
+    /// The description.
     pub(crate) text: String,
-    /// What was found.
+    /// The measured value.
     pub(crate) value: f64,
-    /// Which way it goes.
+    /// The direction.
     pub(crate) bound: Bound,
-    /// How far.
+    /// The limit.
     pub(crate) limit: f64,
 }
 
-impl Demand {
-    /// Whether it holds.
-    pub(crate) fn kept(&self) -> bool {
+impl Requirement {
+    /// Whether the value is within the limit.
+    pub(crate) fn is_met(&self) -> bool {
         match self.bound {
             Bound::AtMost => self.value <= self.limit,
             Bound::AtLeast => self.value >= self.limit,
@@ -43,21 +43,21 @@ impl Demand {
     }
 }
 
-/// What a scenario gives.
+/// The part of the report about one scenario.
 #[derive(Default)]
 pub(crate) struct Section {
-    /// Its name, for instance `W1`.
+    /// The name of the scenario, for instance `W1`.
     pub(crate) name: String,
-    /// What was measured, ours first.
-    pub(crate) sides: Vec<Side>,
-    /// What must hold.
-    pub(crate) demands: Vec<Demand>,
-    /// What a reader has to know besides.
+    /// The measurements.
+    pub(crate) subjects: Vec<Subject>,
+    /// The requirements.
+    pub(crate) requirements: Vec<Requirement>,
+    /// Notes for the reader.
     pub(crate) notes: Vec<String>,
 }
 
 impl Section {
-    /// An empty one.
+    /// Creates an empty section.
     pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -65,81 +65,61 @@ impl Section {
         }
     }
 
-    /// Adds a side.
-    pub(crate) fn side(&mut self, name: impl Into<String>, figures: Figures) {
-        self.sides.push(Side {
+    /// Adds a measurement.
+    pub(crate) fn measured(&mut self, name: impl Into<String>, measurement: Measurement) {
+        self.subjects.push(Subject {
             name: name.into(),
-            figures,
+            measurement,
         });
     }
 
-    /// Adds a side that has only a rate.
-    pub(crate) fn rate(&mut self, name: impl Into<String>, per_second: f64) {
-        self.side(
+    /// Adds a measurement that consists of a rate only.
+    pub(crate) fn measured_rate(&mut self, name: impl Into<String>, per_second: f64) {
+        self.measured(
             name,
-            Figures {
+            Measurement {
                 per_second,
-                ..Figures::default()
+                ..Measurement::default()
             },
         );
     }
 
-    /// Adds a demand.
-    pub(crate) fn demand(&mut self, text: impl Into<String>, value: f64, bound: Bound, limit: f64) {
-        self.demands.push(Demand {
+    /// Adds a requirement.
+    pub(crate) fn require(
+        &mut self,
+        text: impl Into<String>,
+        value: f64,
+        bound: Bound,
+        limit: f64,
+    ) {
+        self.requirements.push(Requirement {
             text: text.into(),
             value,
             bound,
             limit,
         });
     }
+
+    /// Adds a note.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
 }
 
-/// The whole report as Markdown.
-pub(crate) fn markdown(calibration: &str, sections: &[Section]) -> String {
-    let mut text = format!(
-        "# Bench\n\n{calibration}\n\n| Scenario | Side | per s | MB/s | p50 ms | p99 ms | CPU µs each | peak MB |\n|---|---|--:|--:|--:|--:|--:|--:|\n"
-    );
-    for section in sections {
-        for side in &section.sides {
-            let f = side.figures;
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
-                section.name,
-                side.name,
-                number(f.per_second),
-                number(f.bytes_per_second / 1e6),
-                number(f.p50 / 1e3),
-                number(f.p99 / 1e3),
-                number(f.cpu),
-                number(f.peak as f64 / 1e6),
-            );
-        }
-    }
-    text.push_str("\n| Scenario | Demand | Found | Wanted | |\n|---|---|--:|--:|---|\n");
-    for section in sections {
-        for demand in &section.demands {
-            let sign = if demand.bound == Bound::AtMost {
-                "≤"
-            } else {
-                "≥"
-            };
-            let kept = if demand.kept() {
-                "kept"
-            } else {
-                "**not kept**"
-            };
-            let _ = writeln!(
-                text,
-                "| {} | {} | {:.2} | {sign} {} | {kept} |",
-                section.name, demand.text, demand.value, demand.limit
-            );
-        }
-    }
+/// Returns the report as Markdown.
+pub(crate) fn markdown(machine: &str, sections: &[Section]) -> String {
+    let mut text = format!("# Bench\n\n{machine}\n\n");
+    push_measurements(&mut text, sections);
+    push_requirements(&mut text, sections);
     let notes: Vec<String> = sections
         .iter()
-        .flat_map(|s| s.notes.iter().map(|n| format!("- {}: {n}\n", s.name)))
+        .flat_map(|section| {
+            let name = &section.name;
+            section
+                .notes
+                .iter()
+                .map(move |note| format!("- {name}: {note}\n"))
+        })
         .collect();
     if !notes.is_empty() {
         let _ = write!(text, "\n{}", notes.concat());
@@ -147,7 +127,48 @@ pub(crate) fn markdown(calibration: &str, sections: &[Section]) -> String {
     text
 }
 
-/// A number with as many digits as say something; nothing for zero.
+fn push_measurements(text: &mut String, sections: &[Section]) {
+    text.push_str("| Scenario | Subject | per s | MB/s | p50 ms | p99 ms | CPU µs each | peak MB |\n|---|---|--:|--:|--:|--:|--:|--:|\n");
+    for section in sections {
+        for Subject { name, measurement } in &section.subjects {
+            let _ = writeln!(
+                text,
+                "| {} | {name} | {} | {} | {} | {} | {} | {} |",
+                section.name,
+                number(measurement.per_second),
+                number(measurement.bytes_per_second / 1e6),
+                number(measurement.p50_us / 1e3),
+                number(measurement.p99_us / 1e3),
+                number(measurement.cpu_us),
+                number(measurement.peak_bytes as f64 / 1e6),
+            );
+        }
+    }
+}
+
+fn push_requirements(text: &mut String, sections: &[Section]) {
+    text.push_str("\n| Scenario | Requirement | Measured | Limit | |\n|---|---|--:|--:|---|\n");
+    for section in sections {
+        for requirement in &section.requirements {
+            let sign = match requirement.bound {
+                Bound::AtMost => "≤",
+                Bound::AtLeast => "≥",
+            };
+            let met = if requirement.is_met() {
+                "met"
+            } else {
+                "**not met**"
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {:.2} | {sign} {} | {met} |",
+                section.name, requirement.text, requirement.value, requirement.limit
+            );
+        }
+    }
+}
+
+/// Formats a number with its significant digits; zero as an empty text.
 fn number(value: f64) -> String {
     match value {
         0.0 => String::new(),
@@ -162,19 +183,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn demands_go_both_ways() {
+    fn report_shows_measurements_requirements_and_notes() {
         let mut section = Section::new("W0");
-        section.side(
+        section.measured(
             "a | b",
-            Figures {
+            Measurement {
                 per_second: 1234.5,
-                cpu: 9.876,
-                ..Figures::default()
+                cpu_us: 9.876,
+                ..Measurement::default()
             },
         );
-        section.demand("cost", 4.0, Bound::AtMost, 4.0);
-        section.demand("rate", 0.3, Bound::AtLeast, 0.4);
-        section.notes.push("a note".into());
+        section.require("cost", 4.0, Bound::AtMost, 4.0);
+        section.require("rate", 0.3, Bound::AtLeast, 0.4);
+        section.note("a note");
         let text = markdown("the machine", &[section]);
         assert!(
             text.contains("| 1234 |") || text.contains("| 1235 |"),
@@ -182,8 +203,8 @@ mod tests {
         );
         assert!(
             text.contains("| 9.88 |")
-                && text.contains("≤ 4 | kept")
-                && text.contains("≥ 0.4 | **not kept**")
+                && text.contains("≤ 4 | met")
+                && text.contains("≥ 0.4 | **not met**")
                 && text.contains("- W0: a note"),
             "{text}"
         );

@@ -1,14 +1,15 @@
-//! The rows that all scenarios with entities use: five declared properties and one that is not.
+//! The rows of all scenarios with entities: five declared properties and one undeclared.
 
-use crate::random::Random;
+use crate::split_mix::SplitMix64;
 
-/// Bytes of the undeclared property.
+/// The size of the undeclared property.
 const NOTE_BYTES: usize = 800;
-/// 2020-01-01 in milliseconds; rows lie in the five years after.
-const FIRST_TIME: u64 = 1_577_836_800_000;
-const FIVE_YEARS: u64 = 157_766_400_000;
+/// The earliest time of a row: 2020-01-01 in milliseconds.
+const FIRST_TIME_MS: u64 = 1_577_836_800_000;
+/// The range of times in milliseconds: five years.
+const TIME_RANGE_MS: u64 = 157_766_400_000;
 
-/// Declared properties of the entity type, with their types.
+/// The declared properties of the entity type, with their types.
 pub(crate) const PROPERTIES: &[(&str, &str)] = &[
     ("name", "Edm.String"),
     ("n", "Edm.Int32"),
@@ -17,15 +18,15 @@ pub(crate) const PROPERTIES: &[(&str, &str)] = &[
     ("flag", "Edm.Boolean"),
 ];
 
-/// The key of a row: 32 hexadecimal digits, the same for the same number.
+/// Returns the key of a row: 32 hexadecimal digits, always the same for a number.
 pub(crate) fn key(number: u64) -> String {
-    let mut random = Random::new(number ^ 0x005e_ed00);
+    let mut random = SplitMix64::new(number ^ 0x005e_ed00);
     format!("{:016x}{:016x}", random.next(), random.next())
 }
 
-/// The row as the JSON text that creates it.
+/// Returns the JSON that creates a row.
 pub(crate) fn json(number: u64) -> String {
-    let mut random = Random::new(number);
+    let mut random = SplitMix64::new(number);
     let name: String = (0..20)
         .map(|_| char::from(b'a' + u8::try_from(random.below(26)).unwrap_or(0)))
         .collect();
@@ -35,21 +36,21 @@ pub(crate) fn json(number: u64) -> String {
         random.below(100),
         random.below(1000),
         random.below(9) + 1,
-        FIRST_TIME + random.below(FIVE_YEARS),
+        FIRST_TIME_MS + random.below(TIME_RANGE_MS),
         random.below(2) == 0,
         note(&mut random),
     )
 }
 
-/// Letters, blanks and kana, 800 bytes of UTF-8.
-fn note(random: &mut Random) -> String {
+/// Returns letters, blanks and kana, 800 bytes of UTF-8.
+fn note(random: &mut SplitMix64) -> String {
     let mut note = String::with_capacity(NOTE_BYTES);
     while note.len() + 3 <= NOTE_BYTES {
-        let pick = u32::try_from(random.below(60)).unwrap_or(0);
-        match pick {
-            0..26 => note.push(char::from_u32(u32::from('a') + pick).unwrap_or('a')),
+        let choice = u32::try_from(random.below(60)).unwrap_or(0);
+        match choice {
+            0..26 => note.push(char::from_u32(u32::from('a') + choice).unwrap_or('a')),
             26..30 => note.push(' '),
-            _ => note.push(char::from_u32(0x3042 + pick).unwrap_or('a')),
+            _ => note.push(char::from_u32(0x3042 + choice).unwrap_or('a')),
         }
     }
     while note.len() < NOTE_BYTES {
@@ -58,7 +59,7 @@ fn note(random: &mut Random) -> String {
     note
 }
 
-/// A batch of creations, at most 1,000, as the body of a `$batch` with boundary `b` and change set boundary `c`.
+/// Returns the body of a `$batch` that creates rows, with the boundary `b` and the change set boundary `c`.
 pub(crate) fn batch(set: &str, numbers: std::ops::Range<u64>) -> Vec<u8> {
     let mut body = String::from("--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n");
     for number in numbers {
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_as_the_scenarios_say() {
+    fn rows_have_the_documented_properties_and_are_repeatable() {
         let row: serde_json::Value = serde_json::from_str(&json(7)).unwrap();
         assert_eq!(row["__id"].as_str().unwrap().len(), 32);
         assert_eq!(row["name"].as_str().unwrap().len(), 20);

@@ -1,231 +1,247 @@
-//! The scenarios, and what they share: one unit, rows that are loaded once, and how a load is driven.
+//! The scenarios, and what they share: a unit, rows that are created once, and how a load is run.
 
-mod auth;
-mod create;
+mod create_entities;
 mod fixture;
 mod gigabyte;
-mod list;
-mod login;
+mod list_entities;
+mod logins;
 mod many_cells;
 mod put_files;
 mod read_by_key;
 mod read_files;
+mod tokens;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::load::{self, Drive, Figures, Maker};
-use crate::process::Watched;
+use crate::load::{self, LoadProfile, Measurement, RequestGenerator, Target};
+use crate::options::ReportOptions;
 use crate::report::{Section, markdown};
-use crate::unit::{Cell, Unit};
-use crate::{Outcome, ReportOptions, floor};
+use crate::unit::{BenchCell, BenchUnit};
+use crate::{BenchResult, baseline};
 
-const ALL: &[&str] = &[
+/// The names of the scenarios that run by default.
+const DEFAULT: &[&str] = &[
     "w1", "w2", "w3", "w4", "w7", "w8", "w10", "auth", "fixture", "gigabyte",
 ];
+/// The names of the long scenarios.
 const LONG: &[&str] = &["many-cells", "endurance"];
 
 /// What a scenario works with.
-pub(crate) struct Bench {
+struct BenchContext {
     options: ReportOptions,
     scratch: PathBuf,
-    unit: Unit,
-    /// The cell that holds rows and files.
-    cell: Cell,
-    /// Collections of rows that are there already, with their number of rows.
-    loaded: HashMap<&'static str, u64>,
-    /// The cell whose accounts log in, once it is there.
+    unit: BenchUnit,
+    /// The cell that contains rows and files.
+    cell: BenchCell,
+    /// Collections of rows that exist already, with their number of rows.
+    collections: HashMap<&'static str, u64>,
+    /// The cell whose accounts log in, once it exists.
     login_cell: Option<String>,
-    /// Rows per second while loading, newest last.
+    /// Rows per second while rows were created, newest last.
     load_rates: Vec<f64>,
 }
 
-/// Runs the wished scenarios, prints and writes the report.
+/// A baseline that is a server, with the load for it.
+struct BaselineServer<'b> {
+    target: Target,
+    generator: &'b RequestGenerator,
+}
+
+/// The measurements of a subject and its baseline.
+struct Comparison {
+    subject: Measurement,
+    baseline: Measurement,
+}
+
+/// Runs the selected scenarios. Prints and writes the report.
 ///
 /// # Errors
-/// When a scenario cannot be run; a demand that is not kept is no error.
-pub(crate) async fn report(mut options: ReportOptions) -> Outcome {
+/// A message if the unit does not start or the report cannot be written. A scenario that fails is a note in the report,
+/// and so is not an error; neither is a requirement that is not met.
+pub(crate) async fn report(mut options: ReportOptions) -> BenchResult {
     if options.quick {
         options.seconds = 1;
         options.runs = 1;
         options.many /= 5;
         options.cells /= 5;
     }
-    let names = wished(&options)?;
-    let own = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
+    let names = selected(&options)?;
+    let temp_folder = tempfile::tempdir()
+        .map_err(|error| format!("cannot create a temporary folder: {error}"))?;
     let scratch = options
         .scratch
         .clone()
-        .unwrap_or_else(|| own.path().to_owned());
-    std::fs::create_dir_all(&scratch)
-        .map_err(|e| format!("cannot make {}: {e}", scratch.display()))?;
-    let calibration = calibrate(&scratch)?;
-    println!("{calibration}\n");
-    let mut unit = Unit::start(&options.server, &scratch.join("unit")).await?;
-    let cell = unit.make_cell("load").await?;
-    let mut bench = Bench {
+        .unwrap_or_else(|| temp_folder.path().to_owned());
+    create_folder(&scratch)?;
+    let machine = describe_machine(&scratch)?;
+    println!("{machine}\n");
+    let mut unit = BenchUnit::start(&options.server, &scratch.join("unit")).await?;
+    let cell = unit.create_cell("load").await?;
+    let mut context = BenchContext {
         options,
         scratch,
         unit,
         cell,
-        loaded: HashMap::new(),
+        collections: HashMap::new(),
         login_cell: None,
         load_rates: Vec::new(),
     };
     let mut sections = Vec::new();
     for name in names {
-        let began = Instant::now();
-        let done = match name {
-            "w1" => read_by_key::run(&mut bench).await,
-            "w2" => list::run(&mut bench).await,
-            "w3" => create::many_cells(&mut bench).await,
-            "w4" => create::one_cell(&mut bench).await,
-            "w7" => read_files::run(&mut bench).await,
-            "w8" => put_files::run(&mut bench).await,
-            "w10" => login::run(&mut bench).await,
-            "auth" => auth::run(&mut bench).await,
-            "fixture" => fixture::run(&bench).await,
-            "gigabyte" => gigabyte::run(&mut bench).await,
-            "many-cells" => many_cells::run(&bench).await,
-            _ => many_cells::endurance(&mut bench).await,
-        };
-        match done {
-            Ok(section) => sections.push(section),
-            Err(reason) => {
-                let mut section = Section::new(name);
-                section
-                    .notes
-                    .push(format!("could not be measured: {reason}"));
-                sections.push(section);
-            }
-        }
-        eprintln!("{name}: {:.0} s", began.elapsed().as_secs_f64());
+        let start = Instant::now();
+        let section = run(name, &mut context).await.unwrap_or_else(|error| {
+            let mut section = Section::new(name);
+            section.note(format!("could not be measured: {error}"));
+            section
+        });
+        sections.push(section);
+        eprintln!("{name}: {:.0} s", start.elapsed().as_secs_f64());
     }
-    let text = markdown(&calibration, &sections);
+    let text = markdown(&machine, &sections);
     println!("{text}");
-    if let Some(file) = &bench.options.report {
-        std::fs::write(file, &text).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+    if let Some(file) = &context.options.report {
+        std::fs::write(file, &text)
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
     Ok(())
 }
 
-fn wished(options: &ReportOptions) -> Outcome<Vec<&'static str>> {
-    let known: Vec<&'static str> = ALL.iter().chain(LONG).copied().collect();
+async fn run(name: &str, context: &mut BenchContext) -> BenchResult<Section> {
+    match name {
+        "w1" => read_by_key::run(context).await,
+        "w2" => list_entities::run(context).await,
+        "w3" => create_entities::many_cells(context).await,
+        "w4" => create_entities::one_cell(context).await,
+        "w7" => read_files::run(context).await,
+        "w8" => put_files::run(context).await,
+        "w10" => logins::run(context).await,
+        "auth" => tokens::run(context).await,
+        "fixture" => fixture::run(context).await,
+        "gigabyte" => gigabyte::run(context).await,
+        "many-cells" => many_cells::run(context).await,
+        "endurance" => many_cells::endurance(context).await,
+        _ => Err("there is no such scenario".to_owned()),
+    }
+}
+
+/// Returns the names of the scenarios to run.
+fn selected(options: &ReportOptions) -> BenchResult<Vec<&'static str>> {
+    let all = || DEFAULT.iter().chain(LONG).copied();
     if options.names.is_empty() {
-        return Ok(ALL
-            .iter()
-            .chain(LONG.iter().filter(|_| options.long))
-            .copied()
-            .collect());
+        let by_default = |name: &&str| options.long || !LONG.contains(name);
+        return Ok(all().filter(by_default).collect());
     }
     options
         .names
         .iter()
-        .map(|name| {
-            let name = name.to_lowercase();
-            known.iter().copied().find(|k| *k == name).ok_or_else(|| {
-                format!("there is no scenario {name}; there are {}", known.join(" "))
+        .map(|wanted| {
+            let wanted = wanted.to_lowercase();
+            all().find(|name| *name == wanted).ok_or_else(|| {
+                let names: Vec<&str> = all().collect();
+                format!(
+                    "there is no scenario {wanted}; there are {}",
+                    names.join(" ")
+                )
             })
         })
         .collect()
 }
 
-/// The line that says what the machine could do when the report was made.
-fn calibrate(scratch: &Path) -> Outcome<String> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let busy = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let busy = busy.split_whitespace().next().unwrap_or("?").to_owned();
+/// Returns a line that describes the speed of the machine.
+fn describe_machine(scratch: &Path) -> BenchResult<String> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().next().unwrap_or("?");
     let folder = scratch.display().to_string();
-    let flushes = floor_rate(&["flushes", "--folder", &folder, "--seconds", "1"])?;
-    let hashes = floor_rate(&["hashes", "--threads", "1", "--seconds", "1"])?;
+    let syncs = baseline::per_second(&["syncs", "--folder", &folder, "--seconds", "1"])?;
+    let hashes = baseline::per_second(&["hashes", "--threads", "1", "--seconds", "1"])?;
     Ok(format!(
-        "Machine: {cores} processors, load {busy} before the run, {flushes:.0} flushed appends of 4 KiB per s, {hashes:.1} scrypt 2^14 per s on one thread."
+        "Machine: {processors} processors, load {load} before the run, {syncs:.0} synced appends of 4 KiB per s, {hashes:.1} scrypt 2^14 per s on one thread."
     ))
 }
 
-fn floor_rate(arguments: &[&str]) -> Outcome<f64> {
-    let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-    floor::figure(&floor::run(&arguments)?, "per_second")
+fn create_folder(folder: &Path) -> BenchResult {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot create {}: {error}", folder.display()))
 }
 
-/// The middle one of some numbers.
-fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-impl Bench {
-    fn drive(&self, connections: usize) -> Drive {
-        Drive {
+impl BenchContext {
+    fn profile(&self, connections: usize) -> LoadProfile {
+        LoadProfile {
             connections,
             warm_up: Duration::from_secs(1),
-            time: Duration::from_secs(self.options.seconds),
+            duration: Duration::from_secs(self.options.seconds),
         }
     }
 
+    /// Returns the seconds of a measurement as an argument of a baseline.
     fn seconds(&self) -> String {
         self.options.seconds.to_string()
     }
 
-    /// Runs a load on the unit and the same on its floor, in turns; gives the medians of both.
-    async fn beside(
+    /// Runs a load against a server. Returns the median of the runs.
+    async fn measure(
         &self,
+        target: Target,
         connections: usize,
-        ours: &Maker,
-        floor: (u16, Watched, &Maker),
-    ) -> Outcome<(Figures, Figures)> {
-        let (mut subject, mut least) = (Vec::new(), Vec::new());
-        for _ in 0..self.options.runs {
-            subject.push(
-                load::run(
-                    self.unit.port(),
-                    self.drive(connections),
-                    &self.unit.watched(),
-                    ours,
-                )
-                .await?,
-            );
-            least.push(load::run(floor.0, self.drive(connections), &floor.1, floor.2).await?);
-        }
-        Ok((load::median(&subject), load::median(&least)))
-    }
-
-    /// Runs a load on the unit as often as asked; gives the median.
-    async fn alone(&self, connections: usize, ours: &Maker) -> Outcome<Figures> {
+        generator: &RequestGenerator,
+    ) -> BenchResult<Measurement> {
         let mut runs = Vec::new();
         for _ in 0..self.options.runs {
-            runs.push(
-                load::run(
-                    self.unit.port(),
-                    self.drive(connections),
-                    &self.unit.watched(),
-                    ours,
-                )
-                .await?,
-            );
+            runs.push(load::run(target, self.profile(connections), generator).await?);
         }
         Ok(load::median(&runs))
     }
 
-    /// Provides a collection with so many rows in the cell, once.
-    async fn rows(&mut self, name: &'static str, count: u64) -> Outcome {
-        if self.loaded.contains_key(name) {
+    /// Runs a load against the unit. Returns the median of the runs.
+    async fn measure_unit(
+        &self,
+        connections: usize,
+        generator: &RequestGenerator,
+    ) -> BenchResult<Measurement> {
+        self.measure(self.unit.target(), connections, generator)
+            .await
+    }
+
+    /// Runs a load against the unit and one against a baseline, alternately. Returns the medians of both.
+    async fn compare(
+        &self,
+        connections: usize,
+        generator: &RequestGenerator,
+        baseline: BaselineServer<'_>,
+    ) -> BenchResult<Comparison> {
+        let profile = self.profile(connections);
+        let (mut subject_runs, mut baseline_runs) = (Vec::new(), Vec::new());
+        for _ in 0..self.options.runs {
+            subject_runs.push(load::run(self.unit.target(), profile, generator).await?);
+            baseline_runs.push(load::run(baseline.target, profile, baseline.generator).await?);
+        }
+        Ok(Comparison {
+            subject: load::median(&subject_runs),
+            baseline: load::median(&baseline_runs),
+        })
+    }
+
+    /// Creates a collection with so many rows in the cell, unless it exists.
+    async fn ensure_rows(&mut self, name: &'static str, count: u64) -> BenchResult {
+        if self.collections.contains_key(name) {
             return Ok(());
         }
-        let began = Instant::now();
-        self.unit.make_rows_type(&self.cell.name, name).await?;
-        self.unit.load_rows(&self.cell.name, name, count).await?;
-        let seconds = began.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let cell = &self.cell.name;
+        self.unit.create_collection(cell, name).await?;
+        self.unit.load_rows(cell, name, count).await?;
+        let seconds = start.elapsed().as_secs_f64();
         self.load_rates.push(count as f64 / seconds);
-        eprintln!("loaded {count} rows in {seconds:.1} s");
-        self.loaded.insert(name, count);
+        eprintln!("created {count} rows in {seconds:.1} s");
+        self.collections.insert(name, count);
         Ok(())
     }
 
-    /// A token that was made now; the one of the cell may have become old.
-    async fn fresh_bearer(&mut self) -> Outcome<String> {
-        let name = self.cell.name.clone();
-        self.unit.log_in(&name, "me").await
+    /// Returns a new access token for the cell; the token in `cell` may have expired.
+    async fn new_bearer(&mut self) -> BenchResult<String> {
+        self.unit.log_in(&self.cell.name, "me").await
     }
 }

@@ -1,378 +1,431 @@
-//! The unit under measurement, seen from outside: its program, its settings, and the calls that prepare data.
+//! The unit under measurement: its process, its settings, and the requests that prepare data.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::Outcome;
-use crate::connection::{Body, Connection, request};
-use crate::process::{Running, Watched, free_port};
-use crate::rows;
+use crate::child_process::{ChildProcess, ProcessMonitor, free_port};
+use crate::http_connection::{BodySink, HttpConnection, request};
+use crate::load::Target;
+use crate::{BenchResult, rows};
 
-const MASTER: &str = "bench-master-token";
-/// User name and password of the unit-wide credential for introspection.
-const INSPECTOR: &str = "inspector";
-/// The same as Basic credentials.
-pub(crate) const INSPECTOR_BASIC: &str = "Basic aW5zcGVjdG9yOmluc3BlY3Rvcg==";
+const MASTER_TOKEN: &str = "bench-master-token";
+/// The user name and password of the unit-wide credential for introspection.
+const INTROSPECTION_USER: &str = "inspector";
+/// The same credential as the value of an `Authorization` header.
+pub(crate) const INTROSPECTION_CREDENTIAL: &str = "Basic aW5zcGVjdG9yOmluc3BlY3Rvcg==";
 
-/// A connection that was not used for so long is not used again.
-const PAUSE: Duration = Duration::from_secs(10);
+/// The time after which an idle connection is replaced, before the server closes it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A unit with a folder of its own.
-pub(crate) struct Unit {
+/// The number of rows in one batch.
+const BATCH_ROWS: u64 = 1000;
+
+/// The number of bytes of a response that an error message quotes.
+const QUOTED_BYTES: usize = 600;
+
+/// A unit in a process and a folder of its own.
+pub(crate) struct BenchUnit {
     program: PathBuf,
     folder: PathBuf,
-    running: Running,
-    /// The name by which it is asked.
+    /// The host name in its URLs.
     host: String,
-    /// The administrator's connection, and when it was used last.
-    admin: (Connection, Instant),
-    /// How long the newest start took until it listened.
-    pub(crate) ready_after: Duration,
+    process: ChildProcess,
+    /// The connection for requests of the administrator, and the time of its last use.
+    admin: HttpConnection,
+    admin_used: Instant,
 }
 
-/// A cell in which the owner of the token has three roles, and a box that lets the first read and the second write.
-pub(crate) struct Cell {
-    /// Its name.
+/// A cell whose account has three roles, with a box that grants read to the first role and write to the second.
+pub(crate) struct BenchCell {
+    /// The name.
     pub(crate) name: String,
-    /// `Bearer` and the access token of the account.
+    /// The access token of the account as the value of an `Authorization` header.
     pub(crate) bearer: String,
 }
 
-impl Unit {
-    /// Starts a unit on an empty folder.
+/// The settings of a unit that differ from those of other units.
+pub(crate) struct UnitSetup<'s> {
+    /// The server program.
+    pub(crate) program: &'s Path,
+    /// An empty folder.
+    pub(crate) folder: &'s Path,
+    /// The host name in its URLs.
+    pub(crate) host: &'s str,
+    /// Further lines of the settings file.
+    pub(crate) settings: &'s str,
+}
+
+impl BenchUnit {
+    /// Starts a unit at `localhost`.
     ///
     /// # Errors
-    /// When it does not start.
-    pub(crate) async fn start(program: &Path, folder: &Path) -> Outcome<Self> {
-        Self::start_as(program, folder, "localhost", "").await
+    /// A message if it does not start.
+    pub(crate) async fn start(program: &Path, folder: &Path) -> BenchResult<Self> {
+        Self::start_with(UnitSetup {
+            program,
+            folder,
+            host: "localhost",
+            settings: "",
+        })
+        .await
     }
 
-    /// The same with a host name in its URLs, and with more lines of settings.
+    /// Starts a unit.
     ///
     /// # Errors
-    /// When it does not start.
-    pub(crate) async fn start_as(
-        program: &Path,
-        folder: &Path,
-        host: &str,
-        more: &str,
-    ) -> Outcome<Self> {
+    /// A message if it does not start.
+    pub(crate) async fn start_with(setup: UnitSetup<'_>) -> BenchResult<Self> {
+        let UnitSetup {
+            program,
+            folder,
+            host,
+            settings,
+        } = setup;
         std::fs::create_dir_all(folder)
-            .map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
-        let port = free_port()?;
+            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
         let settings = format!(
             "io.personium.core.unitScheme=http\n\
-             io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER}\n\
+             io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER_TOKEN}\n\
              io.personium.core.security.secret16=bench-secret-016\n\
              io.personium.core.dav.childresource.maxnum=1000000\n\
              io.personium.core.authn.rateLimit.burst=0\n\
-             io.personium.core.introspect.username={INSPECTOR}\n\
-             io.personium.core.introspect.password={INSPECTOR}\n\
-             io.personium.core.unitFqdn={host}\n{more}"
+             io.personium.core.introspect.username={INTROSPECTION_USER}\n\
+             io.personium.core.introspect.password={INTROSPECTION_USER}\n\
+             io.personium.core.unitFqdn={host}\n{settings}"
         );
         let file = folder.join("unit.properties");
         std::fs::write(&file, settings)
-            .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
-        Self::open(program.to_owned(), folder.to_owned(), port, host.to_owned()).await
-    }
-
-    async fn open(program: PathBuf, folder: PathBuf, port: u16, host: String) -> Outcome<Self> {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(folder.join("unit.log"))
-            .map_err(|e| format!("cannot make a log: {e}"))?;
-        let second = log
-            .try_clone()
-            .map_err(|e| format!("cannot make a log: {e}"))?;
-        let mut command = Command::new(&program);
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(folder.join("unit.properties"))
-            .arg("--data")
-            .arg(folder.join("data"));
-        command
-            .args(["--port", &port.to_string()])
-            .stdout(Stdio::from(log))
-            .stderr(Stdio::from(second));
-        let (running, ready_after) = Running::start(&mut command, port)?;
-        let admin = (connect(port).await?, Instant::now());
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        let process = start_process(program, folder, free_port()?)?;
         Ok(Self {
-            program,
-            folder,
-            running,
-            host,
-            admin,
-            ready_after,
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            host: host.to_owned(),
+            admin: connect(process.port).await?,
+            admin_used: Instant::now(),
+            process,
         })
     }
 
-    /// Ends the unit as a crash would, and starts it again on the same folder and port.
+    /// Kills the unit, as a crash would, and starts it again with the same folder and port.
     ///
     /// # Errors
-    /// When it does not start again.
-    pub(crate) async fn crash_and_restart(self) -> Outcome<Self> {
-        let port = self.running.port;
-        self.running.crash();
-        Self::open(self.program, self.folder, port, self.host).await
+    /// A message if it does not start again.
+    pub(crate) async fn crash_and_restart(self) -> BenchResult<Self> {
+        let port = self.process.port;
+        self.process.kill();
+        let process = start_process(&self.program, &self.folder, port)?;
+        Ok(Self {
+            process,
+            admin: connect(port).await?,
+            admin_used: Instant::now(),
+            program: self.program,
+            folder: self.folder,
+            host: self.host,
+        })
     }
 
-    /// The administrator's connection; a new one after a pause, because servers close those that idle.
-    async fn admin(&mut self) -> Outcome<&mut Connection> {
-        if self.admin.1.elapsed() > PAUSE {
-            self.admin.0 = connect(self.running.port).await?;
-        }
-        self.admin.1 = Instant::now();
-        Ok(&mut self.admin.0)
+    /// Returns the time that the last start took until the unit listened.
+    pub(crate) fn start_time(&self) -> Duration {
+        self.process.start_time
     }
 
-    /// Where it listens.
+    /// Returns the port on which it listens.
     pub(crate) fn port(&self) -> u16 {
-        self.running.port
+        self.process.port
     }
 
-    /// For reading its figures.
-    pub(crate) fn watched(&self) -> Watched {
-        self.running.watched()
+    /// Returns a monitor of its process.
+    pub(crate) fn monitor(&self) -> ProcessMonitor {
+        self.process.monitor()
     }
 
-    /// A call of the administrator; gives the body.
+    /// Returns the unit as the target of a load.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            port: self.port(),
+            monitor: self.monitor(),
+        }
+    }
+
+    /// Returns the connection for requests of the administrator; a new one if it was idle for long.
+    async fn admin(&mut self) -> BenchResult<&mut HttpConnection> {
+        if self.admin_used.elapsed() > IDLE_TIMEOUT {
+            self.admin = connect(self.process.port).await?;
+        }
+        self.admin_used = Instant::now();
+        Ok(&mut self.admin)
+    }
+
+    /// Sends a request of the administrator. Returns the body of the response.
     ///
     /// # Errors
-    /// When the answer is not a 2xx.
+    /// A message if the status is not 2xx.
     pub(crate) async fn call(
         &mut self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Outcome<Vec<u8>> {
-        let master = format!("Bearer {MASTER}");
+    ) -> BenchResult<Vec<u8>> {
+        let authorization = format!("Bearer {MASTER_TOKEN}");
         let host = self.host.clone();
-        let mut all = vec![
+        let mut all_headers = vec![
             ("Host", host.as_str()),
-            ("Authorization", master.as_str()),
+            ("Authorization", authorization.as_str()),
             ("Accept", "application/json"),
         ];
-        all.extend_from_slice(headers);
-        let mut answer = Vec::new();
-        let got = self
+        all_headers.extend_from_slice(headers);
+        let mut response_body = Vec::new();
+        let response = self
             .admin()
             .await?
-            .exchange(&request(method, path, &all, body), Body::Keep(&mut answer))
+            .exchange(
+                &request(method, path, &all_headers, body),
+                BodySink::Append(&mut response_body),
+            )
             .await
-            .map_err(|e| format!("{method} {path}: {e}"))?;
-        if !(200..300).contains(&got.status) {
-            let text =
-                String::from_utf8_lossy(answer.get(..answer.len().min(300)).unwrap_or_default())
-                    .into_owned();
+            .map_err(|error| format!("{method} {path}: {error}"))?;
+        if !(200..300).contains(&response.status) {
+            let text = quoted(&response_body);
             return Err(format!(
-                "{method} {path} is answered {}: {text}",
-                got.status
+                "{method} {path} was refused with status {}: {text}",
+                response.status
             ));
         }
-        Ok(answer)
+        Ok(response_body)
     }
 
-    /// A cell with an account `me`, the roles `role1` to `role3` and a box `box` whose list names the first two.
+    async fn post_json(&mut self, path: &str, body: &Value) -> BenchResult {
+        let body = body.to_string();
+        self.call("POST", path, &[], body.as_bytes()).await?;
+        Ok(())
+    }
+
+    async fn send_xml(&mut self, method: &str, path: &str, body: &str) -> BenchResult {
+        let headers = [("Content-Type", "application/xml")];
+        self.call(method, path, &headers, body.as_bytes()).await?;
+        Ok(())
+    }
+
+    /// Creates a cell with an account `me`, the roles `role1` to `role3` and a box `box`.
     ///
     /// # Errors
-    /// When a call is refused.
-    pub(crate) async fn make_cell(&mut self, name: &str) -> Outcome<Cell> {
-        self.call(
-            "POST",
-            "/__ctl/Cell",
-            &[],
-            format!("{{\"Name\":\"{name}\"}}").as_bytes(),
-        )
-        .await?;
-        let ctl = format!("/{name}/__ctl");
-        self.call(
-            "POST",
-            &format!("{ctl}/Account"),
-            &[("X-Personium-Credential", "password1")],
-            b"{\"Name\":\"me\"}",
-        )
-        .await?;
+    /// A message if a request is refused.
+    pub(crate) async fn create_cell(&mut self, name: &str) -> BenchResult<BenchCell> {
+        self.post_json("/__ctl/Cell", &json!({"Name": name}))
+            .await?;
+        self.create_account(name, "me").await?;
         for role in ["role1", "role2", "role3"] {
-            self.call(
-                "POST",
-                &format!("{ctl}/Role"),
-                &[],
-                format!("{{\"Name\":\"{role}\"}}").as_bytes(),
-            )
-            .await?;
-            let link = format!(
-                "{{\"uri\":\"http://{}/{name}/__ctl/Role('{role}')\"}}",
-                self.host
-            );
-            self.call(
-                "POST",
-                &format!("{ctl}/Account('me')/$links/_Role"),
-                &[],
-                link.as_bytes(),
-            )
-            .await?;
+            self.create_role(name, role).await?;
         }
-        self.call("POST", &format!("{ctl}/Box"), &[], b"{\"Name\":\"box\"}")
-            .await?;
+        let boxes = format!("/{name}/__ctl/Box");
+        self.post_json(&boxes, &json!({"Name": "box"})).await?;
         let ace = |role: &str, privilege: &str| {
             format!(
                 "<D:ace><D:principal><D:href>{role}</D:href></D:principal><D:grant><D:privilege><D:{privilege}/></D:privilege></D:grant></D:ace>"
             )
         };
-        let list = format!(
+        let acl = format!(
             "<D:acl xmlns:D=\"DAV:\" xml:base=\"http://{}/{name}/__role/__/\">{}{}</D:acl>",
             self.host,
             ace("role1", "read"),
             ace("role2", "write")
         );
-        self.call(
-            "ACL",
-            &format!("/{name}/box"),
-            &[("Content-Type", "application/xml")],
-            list.as_bytes(),
-        )
-        .await?;
+        self.send_xml("ACL", &format!("/{name}/box"), &acl).await?;
         let bearer = self.log_in(name, "me").await?;
-        Ok(Cell {
+        Ok(BenchCell {
             name: name.to_owned(),
             bearer,
         })
     }
 
-    /// A fresh access token for an account with the password `password1`, with `Bearer` before it.
+    /// Creates an account with the password `password1`.
     ///
     /// # Errors
-    /// When it is refused.
-    pub(crate) async fn log_in(&mut self, cell: &str, account: &str) -> Outcome<String> {
+    /// A message if the request is refused.
+    pub(crate) async fn create_account(&mut self, cell: &str, name: &str) -> BenchResult {
+        let path = format!("/{cell}/__ctl/Account");
+        let credential = [("X-Personium-Credential", "password1")];
+        let body = json!({"Name": name}).to_string();
+        self.call("POST", &path, &credential, body.as_bytes())
+            .await?;
+        Ok(())
+    }
+
+    /// Creates a role and assigns it to the account `me`.
+    ///
+    /// # Errors
+    /// A message if a request is refused.
+    pub(crate) async fn create_role(&mut self, cell: &str, role: &str) -> BenchResult {
+        self.post_json(&format!("/{cell}/__ctl/Role"), &json!({"Name": role}))
+            .await?;
+        let url = format!("http://{}/{cell}/__ctl/Role('{role}')", self.host);
+        let links = format!("/{cell}/__ctl/Account('me')/$links/_Role");
+        self.post_json(&links, &json!({"uri": url})).await
+    }
+
+    /// Logs in an account with the password `password1`. Returns its access token as the value of an `Authorization`
+    /// header.
+    ///
+    /// # Errors
+    /// A message if the login is refused.
+    pub(crate) async fn log_in(&mut self, cell: &str, account: &str) -> BenchResult<String> {
         let form = format!("grant_type=password&username={account}&password=password1");
-        let token = text_of(&self.tokens(cell, &form).await?, "access_token")?;
+        let token = text_member(&self.request_tokens(cell, &form).await?, "access_token")?;
         Ok(format!("Bearer {token}"))
     }
 
-    /// What the token endpoint of a cell answers to a form.
+    /// Logs in the account `me`. Returns its refresh token.
     ///
     /// # Errors
-    /// When it refuses.
-    pub(crate) async fn tokens(&mut self, cell: &str, form: &str) -> Outcome<Value> {
-        let host = self.host.clone();
-        let headers = [
-            ("Host", host.as_str()),
-            ("Content-Type", "application/x-www-form-urlencoded"),
-        ];
-        let path = format!("/{cell}/__token");
-        let mut answer = Vec::new();
-        let got = self
-            .admin()
-            .await?
-            .exchange(
-                &request("POST", &path, &headers, form.as_bytes()),
-                Body::Keep(&mut answer),
-            )
-            .await
-            .map_err(|e| format!("cannot ask for tokens: {e}"))?;
-        if got.status != 200 {
-            return Err(format!(
-                "a token is refused with {}: {}",
-                got.status,
-                String::from_utf8_lossy(&answer)
-            ));
-        }
-        serde_json::from_slice(&answer).map_err(|e| format!("the token answer is not JSON: {e}"))
+    /// A message if the login is refused.
+    pub(crate) async fn refresh_token(&mut self, cell: &str) -> BenchResult<String> {
+        let form = "grant_type=password&username=me&password=password1";
+        text_member(&self.request_tokens(cell, form).await?, "refresh_token")
     }
 
-    /// An OData collection `name` in the box, with one entity type `Row` that declares the five properties.
+    /// Sends a form to the token endpoint of a cell. Returns the response.
     ///
     /// # Errors
-    /// When a call is refused.
-    pub(crate) async fn make_rows_type(&mut self, cell: &str, name: &str) -> Outcome {
-        let kind = "<D:mkcol xmlns:D=\"DAV:\" xmlns:p=\"urn:x-personium:xmlns\"><D:set><D:prop><D:resourcetype>\
-                    <D:collection/><p:odata/></D:resourcetype></D:prop></D:set></D:mkcol>";
+    /// A message if the request is refused.
+    pub(crate) async fn request_tokens(&mut self, cell: &str, form: &str) -> BenchResult<Value> {
+        let host = self.host.clone();
+        request_tokens(self.admin().await?, &host, cell, form).await
+    }
+
+    /// Creates an OData collection in the box, with an entity type `Row` that declares five properties.
+    ///
+    /// # Errors
+    /// A message if a request is refused.
+    pub(crate) async fn create_collection(&mut self, cell: &str, name: &str) -> BenchResult {
+        let mkcol = "<D:mkcol xmlns:D=\"DAV:\" xmlns:p=\"urn:x-personium:xmlns\"><D:set><D:prop><D:resourcetype>\
+                     <D:collection/><p:odata/></D:resourcetype></D:prop></D:set></D:mkcol>";
         let path = format!("/{cell}/box/{name}");
-        self.call(
-            "MKCOL",
-            &path,
-            &[("Content-Type", "application/xml")],
-            kind.as_bytes(),
-        )
-        .await?;
-        self.call(
-            "POST",
-            &format!("{path}/$metadata/EntityType"),
-            &[],
-            b"{\"Name\":\"Row\"}",
-        )
-        .await?;
-        for (property, edm) in rows::PROPERTIES {
-            let body = format!(
-                "{{\"Name\":\"{property}\",\"_EntityType.Name\":\"Row\",\"Type\":\"{edm}\"}}"
-            );
-            self.call(
-                "POST",
-                &format!("{path}/$metadata/Property"),
-                &[],
-                body.as_bytes(),
-            )
-            .await?;
+        self.send_xml("MKCOL", &path, mkcol).await?;
+        let types = format!("{path}/$metadata/EntityType");
+        self.post_json(&types, &json!({"Name": "Row"})).await?;
+        let properties = format!("{path}/$metadata/Property");
+        for (property, edm_type) in rows::PROPERTIES {
+            let body = json!({"Name": property, "_EntityType.Name": "Row", "Type": edm_type});
+            self.post_json(&properties, &body).await?;
         }
         Ok(())
     }
 
-    /// Puts rows `0..count` into a collection, 1,000 in a batch.
+    /// Creates the rows `0..count` in a collection, 1,000 in a batch.
     ///
     /// # Errors
-    /// When a batch is refused or one of its parts was.
-    pub(crate) async fn load_rows(&mut self, cell: &str, name: &str, count: u64) -> Outcome {
+    /// A message if a batch or a row is refused.
+    pub(crate) async fn load_rows(&mut self, cell: &str, name: &str, count: u64) -> BenchResult {
         let path = format!("/{cell}/box/{name}/$batch");
+        let headers = [
+            ("Content-Type", "multipart/mixed; boundary=b"),
+            ("X-Personium-Priority", "high"),
+        ];
         let mut first = 0;
         while first < count {
-            let last = (first + 1000).min(count);
-            let body = rows::batch("Row", first..last);
-            let headers = [
-                ("Content-Type", "multipart/mixed; boundary=b"),
-                ("X-Personium-Priority", "high"),
-            ];
-            let answer = self.call("POST", &path, &headers, &body).await?;
-            let made = count_of(&answer, b"HTTP/1.1 201");
-            if made as u64 != last - first {
-                let text = String::from_utf8_lossy(
-                    answer.get(..answer.len().min(600)).unwrap_or_default(),
-                )
-                .into_owned();
+            let end = (first + BATCH_ROWS).min(count);
+            let body = rows::batch("Row", first..end);
+            let response = self.call("POST", &path, &headers, &body).await?;
+            let created = occurrences(&response, b"HTTP/1.1 201") as u64;
+            if created != end - first {
                 return Err(format!(
-                    "a batch made {made} rows instead of {}: {text}",
-                    last - first
+                    "a batch created {created} rows instead of {}: {}",
+                    end - first,
+                    quoted(&response)
                 ));
             }
-            first = last;
+            first = end;
         }
         Ok(())
     }
 }
 
-/// A text out of a JSON answer.
+fn start_process(program: &Path, folder: &Path, port: u16) -> BenchResult<ChildProcess> {
+    let open_log = || {
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join("unit.log"))
+            .map_err(|error| format!("cannot open the log: {error}"))
+    };
+    let mut command = Command::new(program);
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(folder.join("unit.properties"))
+        .arg("--data")
+        .arg(folder.join("data"))
+        .args(["--port", &port.to_string()])
+        .stdout(Stdio::from(open_log()?))
+        .stderr(Stdio::from(open_log()?));
+    ChildProcess::start(&mut command, port)
+}
+
+/// Sends a form to the token endpoint of a cell. Returns the response.
 ///
 /// # Errors
-/// When it is not there.
-pub(crate) fn text_of(answer: &Value, name: &str) -> Outcome<String> {
-    answer
+/// A message if the request is refused.
+pub(crate) async fn request_tokens(
+    connection: &mut HttpConnection,
+    host: &str,
+    cell: &str,
+    form: &str,
+) -> BenchResult<Value> {
+    let headers = [
+        ("Host", host),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ];
+    let path = format!("/{cell}/__token");
+    let mut body = Vec::new();
+    let response = connection
+        .exchange(
+            &request("POST", &path, &headers, form.as_bytes()),
+            BodySink::Append(&mut body),
+        )
+        .await
+        .map_err(|error| format!("cannot request tokens: {error}"))?;
+    if response.status != 200 {
+        return Err(format!(
+            "a token was refused with status {}: {}",
+            response.status,
+            quoted(&body)
+        ));
+    }
+    serde_json::from_slice(&body)
+        .map_err(|error| format!("the token response is not JSON: {error}"))
+}
+
+/// Returns a text member of a JSON response.
+///
+/// # Errors
+/// A message if it is missing.
+pub(crate) fn text_member(response: &Value, name: &str) -> BenchResult<String> {
+    response
         .get(name)
         .and_then(Value::as_str)
         .map(str::to_owned)
-        .ok_or_else(|| format!("the answer has no {name}"))
+        .ok_or_else(|| format!("the response has no {name}"))
 }
 
-async fn connect(port: u16) -> Outcome<Connection> {
-    Connection::open(port)
+async fn connect(port: u16) -> BenchResult<HttpConnection> {
+    HttpConnection::open(port)
         .await
-        .map_err(|e| format!("cannot connect to port {port}: {e}"))
+        .map_err(|error| format!("cannot connect to port {port}: {error}"))
 }
 
-fn count_of(text: &[u8], wanted: &[u8]) -> usize {
-    text.windows(wanted.len()).filter(|w| *w == wanted).count()
+fn occurrences(text: &[u8], pattern: &[u8]) -> usize {
+    text.windows(pattern.len())
+        .filter(|window| *window == pattern)
+        .count()
+}
+
+/// Returns the beginning of a response for an error message.
+fn quoted(body: &[u8]) -> String {
+    let beginning = body.get(..body.len().min(QUOTED_BYTES)).unwrap_or_default();
+    String::from_utf8_lossy(beginning).into_owned()
 }

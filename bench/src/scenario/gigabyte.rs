@@ -1,116 +1,172 @@
-//! A file of one gibibyte up and down, with memory that does not grow with it.
+//! Upload and download of a file of one gibibyte, with a constant amount of memory.
 
 use std::io::Write;
 use std::time::Instant;
 
-use super::Bench;
-use crate::connection::{Body, Connection};
-use crate::load::Figures;
+use super::BenchContext;
+use crate::child_process::ProcessMonitor;
+use crate::http_connection::{BodySink, HttpConnection};
+use crate::load::Measurement;
 use crate::report::{Bound, Section};
-use crate::{Outcome, floor};
+use crate::{BenchResult, baseline};
 
-const PIECE: usize = 1 << 20;
-const PIECES: usize = 1024;
-/// Memory that a transfer may take, whatever the size of the file.
-const MEGABYTES: f64 = 64.0;
+const CHUNK_BYTES: usize = 1 << 20;
+const CHUNKS: usize = 1024;
+const FILE_BYTES: u64 = (CHUNK_BYTES * CHUNKS) as u64;
+/// The memory in MB that a transfer may take, whatever the size of the file.
+const MAX_MEMORY_MB: f64 = 64.0;
 
-pub(super) async fn run(bench: &mut Bench) -> Outcome<Section> {
-    let bearer = bench.fresh_bearer().await?;
-    let told = |e: std::io::Error| format!("the transfer broke: {e}");
-    let watched = bench.unit.watched();
-    let mut connection = Connection::open(bench.unit.port()).await.map_err(told)?;
-    let path = format!("/{}/box/gigabyte", bench.cell.name);
-    let piece: Vec<u8> = (0..PIECE)
-        .map(|i| u8::try_from(i % 251).unwrap_or(0))
+/// Measures a transfer.
+struct TransferTimer {
+    monitor: ProcessMonitor,
+    start: Instant,
+    cpu_secs: f64,
+    resident_bytes: u64,
+}
+
+/// A measured transfer.
+struct Transfer {
+    measurement: Measurement,
+    seconds: f64,
+    /// The growth of the memory during the transfer.
+    memory_mb: f64,
+}
+
+impl TransferTimer {
+    fn start(monitor: ProcessMonitor) -> BenchResult<Self> {
+        monitor.reset_peak();
+        Ok(Self {
+            monitor,
+            resident_bytes: monitor.resident_bytes(),
+            cpu_secs: monitor.cpu_time()?.as_secs_f64(),
+            start: Instant::now(),
+        })
+    }
+
+    fn stop(self) -> BenchResult<Transfer> {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let cpu_secs = self.monitor.cpu_time()?.as_secs_f64() - self.cpu_secs;
+        let peak_bytes = self.monitor.peak_bytes();
+        Ok(Transfer {
+            measurement: Measurement {
+                bytes_per_second: FILE_BYTES as f64 / seconds,
+                cpu_us: cpu_secs * 1e6,
+                peak_bytes,
+                ..Measurement::default()
+            },
+            seconds,
+            memory_mb: peak_bytes.saturating_sub(self.resident_bytes) as f64 / 1e6,
+        })
+    }
+}
+
+pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
+    let bearer = context.new_bearer().await?;
+    let monitor = context.unit.monitor();
+    let mut connection = HttpConnection::open(context.unit.port())
+        .await
+        .map_err(transfer_error)?;
+    let path = format!("/{}/box/gigabyte", context.cell.name);
+    let chunk: Vec<u8> = (0..CHUNK_BYTES)
+        .map(|index| u8::try_from(index % 251).unwrap_or(0))
         .collect();
-    let size = (PIECE * PIECES) as u64;
+
+    let timer = TransferTimer::start(monitor)?;
+    upload(&mut connection, &path, &bearer, &chunk).await?;
+    let upload = timer.stop()?;
+    let baseline_secs = copy_file(context, &chunk)?;
+    let timer = TransferTimer::start(monitor)?;
+    download(&mut connection, &path, &bearer).await?;
+    let download = timer.stop()?;
+
     let mut section = Section::new("gigabyte");
+    section.measured("upload", upload.measurement);
+    section.measured(
+        "baseline: cp, sync, sha256sum",
+        Measurement {
+            bytes_per_second: FILE_BYTES as f64 / baseline_secs,
+            ..Measurement::default()
+        },
+    );
+    section.measured("download", download.measurement);
+    for (transfer, memory_mb) in [
+        ("upload", upload.memory_mb),
+        ("download", download.memory_mb),
+    ] {
+        let text = format!("MB of memory that the {transfer} took");
+        section.require(text, memory_mb, Bound::AtMost, MAX_MEMORY_MB);
+    }
+    section.note(format!(
+        "the upload took {:.2} times as long as the baseline",
+        upload.seconds / baseline_secs
+    ));
+    Ok(section)
+}
 
-    watched.forget_peak();
-    let (before, began, cpu) = (watched.resident(), Instant::now(), watched.cpu()?);
+async fn upload(
+    connection: &mut HttpConnection,
+    path: &str,
+    bearer: &str,
+    chunk: &[u8],
+) -> BenchResult {
     let head = format!(
-        "PUT {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer}\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n"
+        "PUT {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer}\r\nContent-Type: application/octet-stream\r\nContent-Length: {FILE_BYTES}\r\n\r\n"
     );
-    connection.send(head.as_bytes()).await.map_err(told)?;
-    for _ in 0..PIECES {
-        connection.send(&piece).await.map_err(told)?;
+    connection
+        .send(head.as_bytes())
+        .await
+        .map_err(transfer_error)?;
+    for _ in 0..CHUNKS {
+        connection.send(chunk).await.map_err(transfer_error)?;
     }
-    let answer = connection.answer(Body::Count, false).await.map_err(told)?;
-    if answer.status != 201 {
-        return Err(format!("the upload is answered {}", answer.status));
+    let response = connection
+        .read_response(BodySink::Discard, false)
+        .await
+        .map_err(transfer_error)?;
+    match response.status {
+        201 => Ok(()),
+        status => Err(format!("the upload was refused with status {status}")),
     }
-    let (up, up_cpu) = (
-        began.elapsed().as_secs_f64(),
-        watched.cpu()?.saturating_sub(cpu),
-    );
-    let grown_up = watched.peak().saturating_sub(before) as f64 / 1e6;
-    let one = |seconds: f64, cpu: f64, peak: u64| Figures {
-        bytes_per_second: size as f64 / seconds,
-        cpu: cpu * 1e6,
-        peak,
-        ..Figures::default()
-    };
-    section.side("upload", one(up, up_cpu.as_secs_f64(), watched.peak()));
+}
 
-    let (source, copy) = (
-        bench.scratch.join("gigabyte"),
-        bench.scratch.join("gigabyte-copy"),
-    );
-    let mut file = std::fs::File::create(&source).map_err(told)?;
-    for _ in 0..PIECES {
-        file.write_all(&piece).map_err(told)?;
+async fn download(connection: &mut HttpConnection, path: &str, bearer: &str) -> BenchResult {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer}\r\n\r\n");
+    let response = connection
+        .exchange(head.as_bytes(), BodySink::Discard)
+        .await
+        .map_err(transfer_error)?;
+    match (response.status, response.body_bytes) {
+        (200, FILE_BYTES) => Ok(()),
+        (status, bytes) => Err(format!(
+            "the response to the download has status {status} and {bytes} bytes"
+        )),
     }
-    file.sync_all().map_err(told)?;
-    let arguments = [
+}
+
+/// Copies a file of the same content with the programs of the system. Returns the seconds.
+fn copy_file(context: &BenchContext, chunk: &[u8]) -> BenchResult<f64> {
+    let source = context.scratch.join("gigabyte");
+    let copy = context.scratch.join("gigabyte-copy");
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&source)?;
+        for _ in 0..CHUNKS {
+            file.write_all(chunk)?;
+        }
+        file.sync_all()
+    };
+    write().map_err(|error| format!("cannot write {}: {error}", source.display()))?;
+    let printed = baseline::run(&[
         "copy",
         "--from",
         &source.display().to_string(),
         "--to",
         &copy.display().to_string(),
-    ]
-    .map(str::to_owned);
-    let seconds = floor::figure(&floor::run(&arguments)?, "seconds")?;
-    section.side("floor: cp, sync, sha256sum", one(seconds, 0.0, 0));
+    ]);
     let _ = std::fs::remove_file(&source);
     let _ = std::fs::remove_file(&copy);
+    baseline::number(&printed?, "seconds")
+}
 
-    watched.forget_peak();
-    let (before, began, cpu) = (watched.resident(), Instant::now(), watched.cpu()?);
-    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer}\r\n\r\n");
-    let answer = connection
-        .exchange(head.as_bytes(), Body::Count)
-        .await
-        .map_err(told)?;
-    if (answer.status, answer.length) != (200, size) {
-        return Err(format!(
-            "the download is answered {} with {} bytes",
-            answer.status, answer.length
-        ));
-    }
-    let (down, down_cpu) = (
-        began.elapsed().as_secs_f64(),
-        watched.cpu()?.saturating_sub(cpu),
-    );
-    section.side(
-        "download",
-        one(down, down_cpu.as_secs_f64(), watched.peak()),
-    );
-    let grown_down = watched.peak().saturating_sub(before) as f64 / 1e6;
-    section.demand(
-        "MB of memory that the upload took",
-        grown_up,
-        Bound::AtMost,
-        MEGABYTES,
-    );
-    section.demand(
-        "MB of memory that the download took",
-        grown_down,
-        Bound::AtMost,
-        MEGABYTES,
-    );
-    section.notes.push(format!(
-        "upload {:.2} times as long as the floor",
-        up / seconds
-    ));
-    Ok(section)
+fn transfer_error(error: std::io::Error) -> String {
+    format!("the transfer failed: {error}")
 }

@@ -1,123 +1,125 @@
-//! The long ones: a unit with very many cells, and two million requests without growth.
+//! The long scenarios: a unit with very many cells, and two million requests without growth of the memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Bench, read_by_key};
-use crate::Outcome;
-use crate::connection::request;
-use crate::load::{self, Drive, Figures, Maker, Shot};
+use super::{BenchContext, read_by_key};
+use crate::BenchResult;
+use crate::http_connection::request;
+use crate::load::{self, LoadProfile, LoadRequest, Measurement, RequestGenerator};
 use crate::report::{Bound, Section};
-use crate::unit::Unit;
+use crate::unit::BenchUnit;
 
+/// The number of requests of the scenario endurance.
 const REQUESTS: u64 = 2_000_000;
+/// One of so many requests writes a file.
+const WRITE_EVERY: u64 = 20;
+/// The number of files that are written.
+const FILES: u64 = 50;
 
-/// Makes the cells in a unit of their own, ends it as a crash would, and starts it again.
-pub(super) async fn run(bench: &Bench) -> Outcome<Section> {
-    let cells = bench.options.cells;
-    let folder = bench.scratch.join("many-cells");
-    let mut unit = Unit::start(&bench.options.server, &folder).await?;
-    let began = Instant::now();
+/// Creates the cells in a unit of their own, kills it and starts it again.
+pub(super) async fn run(context: &BenchContext) -> BenchResult<Section> {
+    let cells = context.options.cells;
+    let folder = context.scratch.join("many-cells");
+    let mut unit = BenchUnit::start(&context.options.server, &folder).await?;
+    let start = Instant::now();
     for number in 0..cells {
-        unit.call(
-            "POST",
-            "/__ctl/Cell",
-            &[],
-            format!("{{\"Name\":\"cell{number}\"}}").as_bytes(),
-        )
-        .await?;
+        let body = format!("{{\"Name\":\"cell{number}\"}}");
+        unit.call("POST", "/__ctl/Cell", &[], body.as_bytes())
+            .await?;
     }
-    let made = began.elapsed().as_secs_f64();
+    let creation_secs = start.elapsed().as_secs_f64();
     let mut unit = unit.crash_and_restart().await?;
-    let idle = unit.watched().resident() as f64 / 1e6;
-    let asked = Instant::now();
-    unit.call(
-        "GET",
-        &format!("/__ctl/Cell('cell{}')", cells - 1),
-        &[],
-        b"",
-    )
-    .await?;
-    let ready = (unit.ready_after + asked.elapsed()).as_secs_f64();
+    let idle_mb = unit.monitor().resident_bytes() as f64 / 1e6;
+    let start = Instant::now();
+    let last = format!("/__ctl/Cell('cell{}')", cells - 1);
+    unit.call("GET", &last, &[], b"").await?;
+    let ready_secs = (unit.start_time() + start.elapsed()).as_secs_f64();
     drop(unit);
     let _ = std::fs::remove_dir_all(&folder);
     let mut section = Section::new("many-cells");
-    section.rate(
-        format!("making {cells} cells, one after the other"),
-        cells as f64 / made,
+    section.measured_rate(
+        format!("creation of {cells} cells, one after the other"),
+        cells as f64 / creation_secs,
     );
-    section.demand(
-        "seconds until a unit with all these cells has answered for one of them after a crash",
-        ready,
+    section.require(
+        "seconds from a start after a crash to the first response about one of these cells",
+        ready_secs,
         Bound::AtMost,
         0.5,
     );
-    section.demand(
-        "MB of memory when idle after that",
-        idle,
+    section.require(
+        "MB of memory after that start",
+        idle_mb,
         Bound::AtMost,
         40.0,
     );
     Ok(section)
 }
 
-/// Reads and writes until two million requests are done; memory after the first tenth is compared with memory at the end.
-pub(super) async fn endurance(bench: &mut Bench) -> Outcome<Section> {
-    let wanted = if bench.options.quick {
+/// Reads and writes until two million requests were sent. Compares the memory after the first tenth with that at the
+/// end.
+pub(super) async fn endurance(context: &mut BenchContext) -> BenchResult<Section> {
+    let wanted = if context.options.quick {
         REQUESTS / 20
     } else {
         REQUESTS
     };
-    let reads = read_by_key::maker(bench).await?;
-    let asked = Arc::new(AtomicU64::new(0));
-    let (counter, bearer) = (Arc::clone(&asked), bench.fresh_bearer().await?);
-    let path = format!("/{}/box/endurance", bench.cell.name);
-    let mixed: Maker = Arc::new(move |random, sequence| {
-        counter.fetch_add(1, Ordering::Relaxed);
-        if sequence % 20 == 0 {
-            let headers = [
-                ("Authorization", bearer.as_str()),
-                ("Content-Type", "text/plain"),
-            ];
-            return Shot {
-                bytes: request(
-                    "PUT",
-                    &format!("{path}{}", random.below(50)),
-                    &headers,
-                    &[b'x'; 500],
-                ),
-                wished: &[201, 204],
-            };
-        }
-        reads(random, sequence)
-    });
-    let drive = Drive {
+    let sent = Arc::new(AtomicU64::new(0));
+    let generator = reads_and_writes(context, Arc::clone(&sent)).await?;
+    let profile = LoadProfile {
         connections: 32,
         warm_up: Duration::ZERO,
-        time: Duration::from_secs(10),
+        duration: Duration::from_secs(10),
     };
-    let (mut after_tenth, mut last) = (0, Figures::default());
-    while asked.load(Ordering::Relaxed) < wanted {
-        last = load::run(bench.unit.port(), drive, &bench.unit.watched(), &mixed).await?;
-        if after_tenth == 0 && asked.load(Ordering::Relaxed) > wanted / 10 {
-            after_tenth = bench.unit.watched().resident();
+    let monitor = context.unit.monitor();
+    let (mut bytes_after_tenth, mut last) = (0, Measurement::default());
+    while sent.load(Ordering::Relaxed) < wanted {
+        last = load::run(context.unit.target(), profile, &generator).await?;
+        if bytes_after_tenth == 0 && sent.load(Ordering::Relaxed) > wanted / 10 {
+            bytes_after_tenth = monitor.resident_bytes();
         }
     }
-    let grown = bench.unit.watched().resident() as f64 / after_tenth.max(1) as f64;
+    let growth = monitor.resident_bytes() as f64 / bytes_after_tenth.max(1) as f64;
     let mut section = Section::new("endurance");
-    section.side(
+    section.measured(
         format!(
-            "the last 10 s of {} requests, 1 of 20 writes",
-            asked.load(Ordering::Relaxed)
+            "the last 10 s of {} requests, 1 of {WRITE_EVERY} writes",
+            sent.load(Ordering::Relaxed)
         ),
         last,
     );
-    section.demand(
+    section.require(
         "memory at the end over memory after a tenth",
-        grown,
+        growth,
         Bound::AtMost,
         1.1,
     );
     Ok(section)
+}
+
+/// Returns requests of W1, and some that write files; `sent` counts them.
+async fn reads_and_writes(
+    context: &mut BenchContext,
+    sent: Arc<AtomicU64>,
+) -> BenchResult<RequestGenerator> {
+    let reads = read_by_key::generator(context).await?;
+    let bearer = context.new_bearer().await?;
+    let prefix = format!("/{}/box/endurance", context.cell.name);
+    Ok(Arc::new(move |random, sequence| {
+        sent.fetch_add(1, Ordering::Relaxed);
+        if sequence % WRITE_EVERY != 0 {
+            return reads(random, sequence);
+        }
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "text/plain"),
+        ];
+        let path = format!("{prefix}{}", random.below(FILES));
+        LoadRequest {
+            bytes: request("PUT", &path, &headers, &[b'x'; 500]),
+            expected: &[201, 204],
+        }
+    }))
 }

@@ -1,43 +1,72 @@
-//! W8: storing files of 1 KB, new and over old ones, and of 1 MB; on disk when answered.
+//! W8: storing files of 1 KB, new and replaced, and of 1 MB; durable before the response.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Bench, floor_rate, middle};
-use crate::Outcome;
-use crate::connection::request;
-use crate::load::{self, Figures, Maker, Shot};
+use super::BenchContext;
+use crate::http_connection::request;
+use crate::load::{self, LoadRequest, Measurement, RequestGenerator};
 use crate::report::{Bound, Section};
+use crate::{BenchResult, baseline};
 
 const CONNECTIONS: usize = 16;
 
-pub(super) async fn run(bench: &mut Bench) -> Outcome<Section> {
-    let bearer = bench.fresh_bearer().await?;
-    let plain = "<D:mkcol xmlns:D=\"DAV:\"><D:set><D:prop><D:resourcetype><D:collection/></D:resourcetype></D:prop></D:set></D:mkcol>";
-    let folder = format!("/{}/box/put", bench.cell.name);
-    bench
+/// The files of one measurement.
+struct PutLoad {
+    description: &'static str,
+    bytes: usize,
+    /// The number of files that are replaced again and again; `None` creates new ones.
+    replaced: Option<u64>,
+}
+
+const LOADS: [PutLoad; 3] = [
+    PutLoad {
+        description: "new files of 1 KB",
+        bytes: 1024,
+        replaced: None,
+    },
+    PutLoad {
+        description: "replaced files of 1 KB",
+        bytes: 1024,
+        replaced: Some(200),
+    },
+    PutLoad {
+        description: "new files of 1 MB",
+        bytes: 1 << 20,
+        replaced: None,
+    },
+];
+
+/// The rates of the unit and of the baseline.
+struct PutRates {
+    subject: Measurement,
+    baseline_per_second: f64,
+}
+
+pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
+    let bearer = context.new_bearer().await?;
+    let mkcol = "<D:mkcol xmlns:D=\"DAV:\"><D:set><D:prop><D:resourcetype><D:collection/></D:resourcetype></D:prop></D:set></D:mkcol>";
+    let folder = format!("/{}/box/put", context.cell.name);
+    let headers = [("Content-Type", "application/xml")];
+    context
         .unit
-        .call(
-            "MKCOL",
-            &folder,
-            &[("Content-Type", "application/xml")],
-            plain.as_bytes(),
-        )
+        .call("MKCOL", &folder, &headers, mkcol.as_bytes())
         .await?;
     let mut section = Section::new("W8");
-    for (what, size, names) in [
-        ("new files of 1 KB", 1024, None),
-        ("1 KB over old ones", 1024, Some(200)),
-        ("new files of 1 MB", 1 << 20, None),
-    ] {
-        let (ours, floor) = put(bench, &folder, &bearer, size, names).await?;
-        section.side(format!("PUT of {what}, {CONNECTIONS} connections"), ours);
-        section.rate(
-            format!("floor: {CONNECTIONS} threads write, flush, rename {size} bytes"),
-            floor,
+    for load in &LOADS {
+        let rates = measure(context, load, &generator(load, &folder, &bearer)).await?;
+        let (description, bytes) = (load.description, load.bytes);
+        section.measured(
+            format!("PUT of {description}, {CONNECTIONS} connections"),
+            rates.subject,
         );
-        section.demand(
-            format!("{what}: rate over the bare loop's"),
-            ours.per_second / floor,
+        section.measured_rate(
+            format!("baseline: {CONNECTIONS} threads write, sync and rename {bytes} bytes"),
+            rates.baseline_per_second,
+        );
+        section.require(
+            format!("{description}: rate over the baseline's"),
+            rates.subject.per_second / rates.baseline_per_second,
             Bound::AtLeast,
             0.5,
         );
@@ -45,62 +74,53 @@ pub(super) async fn run(bench: &mut Bench) -> Outcome<Section> {
     Ok(section)
 }
 
-async fn put(
-    bench: &Bench,
-    folder: &str,
-    bearer: &str,
-    size: usize,
-    names: Option<u64>,
-) -> Outcome<(Figures, f64)> {
-    let body = vec![b'x'; size];
-    let (bearer, prefix) = (
-        bearer.to_owned(),
-        format!("{folder}/{size}-{}", names.map_or("n", |_| "o")),
-    );
-    let first = std::sync::atomic::AtomicU64::new(0);
-    let ours: Maker = Arc::new(move |random, _| {
-        let number = names.map_or_else(
-            || first.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
-            |limit| random.below(limit),
+fn generator(load: &PutLoad, folder: &str, bearer: &str) -> RequestGenerator {
+    let body = vec![b'x'; load.bytes];
+    let kind = load.replaced.map_or("new", |_| "replaced");
+    let prefix = format!("{folder}/{}-{kind}", load.bytes);
+    let (bearer, replaced) = (bearer.to_owned(), load.replaced);
+    let created = AtomicU64::new(0);
+    Arc::new(move |random, _| {
+        let number = replaced.map_or_else(
+            || created.fetch_add(1, Ordering::Relaxed),
+            |count| random.below(count),
         );
         let headers = [
             ("Authorization", bearer.as_str()),
             ("Content-Type", "application/octet-stream"),
         ];
-        Shot {
+        LoadRequest {
             bytes: request("PUT", &format!("{prefix}{number}"), &headers, &body),
-            wished: &[201, 204],
+            expected: &[201, 204],
         }
-    });
-    let (mut subject, mut least) = (Vec::new(), Vec::new());
-    for _ in 0..bench.options.runs {
-        subject.push(
-            load::run(
-                bench.unit.port(),
-                bench.drive(CONNECTIONS),
-                &bench.unit.watched(),
-                &ours,
-            )
-            .await?,
-        );
-        let floor = bench.scratch.join("floor-bodies");
-        let (at, threads, size) = (
-            floor.display().to_string(),
-            CONNECTIONS.to_string(),
-            size.to_string(),
-        );
-        least.push(floor_rate(&[
+    })
+}
+
+async fn measure(
+    context: &BenchContext,
+    load: &PutLoad,
+    generator: &RequestGenerator,
+) -> BenchResult<PutRates> {
+    let profile = context.profile(CONNECTIONS);
+    let folder = context.scratch.join("baseline-bodies");
+    let (mut subject_runs, mut baseline_rates) = (Vec::new(), Vec::new());
+    for _ in 0..context.options.runs {
+        subject_runs.push(load::run(context.unit.target(), profile, generator).await?);
+        baseline_rates.push(baseline::per_second(&[
             "bodies",
             "--folder",
-            &at,
+            &folder.display().to_string(),
             "--threads",
-            &threads,
+            &CONNECTIONS.to_string(),
             "--size",
-            &size,
+            &load.bytes.to_string(),
             "--seconds",
-            &bench.seconds(),
+            &context.seconds(),
         ])?);
-        let _ = std::fs::remove_dir_all(&floor);
+        let _ = std::fs::remove_dir_all(&folder);
     }
-    Ok((load::median(&subject), middle(least)))
+    Ok(PutRates {
+        subject: load::median(&subject_runs),
+        baseline_per_second: load::median_of(baseline_rates),
+    })
 }

@@ -1,67 +1,83 @@
-//! W1: one entity by its key, any of 200,000, by 32 connections.
+//! W1: one entity by its key, any of 200,000, over 32 connections.
 
 use std::process::Command;
 use std::sync::Arc;
 
-use super::Bench;
-use crate::connection::request;
-use crate::floor::document_server;
-use crate::load::{Maker, Shot};
-use crate::process::{Running, free_port};
+use super::{BaselineServer, BenchContext};
+use crate::baseline::document_server;
+use crate::child_process::{ChildProcess, free_port};
+use crate::http_connection::request;
+use crate::load::{LoadRequest, RequestGenerator, Target};
 use crate::report::{Bound, Section};
-use crate::{Outcome, rows};
+use crate::{BenchResult, rows};
 
 pub(super) const CONNECTIONS: usize = 32;
 const ROWS: u64 = 200_000;
+const COLLECTION: &str = "middle";
 
-/// The load of this scenario, for others that need it beside theirs.
-pub(super) async fn maker(bench: &mut Bench) -> Outcome<Maker> {
-    let count = if bench.options.quick { ROWS / 5 } else { ROWS };
-    bench.rows("middle", count).await?;
-    let bearer = bench.fresh_bearer().await?;
-    let path = format!("/{}/box/middle/Row", bench.cell.name);
+/// Returns the load of this scenario, also for scenarios that run it beside their own.
+pub(super) async fn generator(context: &mut BenchContext) -> BenchResult<RequestGenerator> {
+    let count = if context.options.quick {
+        ROWS / 5
+    } else {
+        ROWS
+    };
+    context.ensure_rows(COLLECTION, count).await?;
+    let bearer = context.new_bearer().await?;
+    let path = format!("/{}/box/{COLLECTION}/Row", context.cell.name);
     Ok(Arc::new(move |random, _| {
-        let path = format!("{path}('{}')?$format=json", rows::key(random.below(count)));
-        Shot {
-            bytes: request(
-                "GET",
-                &path,
-                &[("Authorization", &bearer), ("Accept", "application/json")],
-                b"",
-            ),
-            wished: &[200],
+        let key = rows::key(random.below(count));
+        let path = format!("{path}('{key}')?$format=json");
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Accept", "application/json"),
+        ];
+        LoadRequest {
+            bytes: request("GET", &path, &headers, b""),
+            expected: &[200],
         }
     }))
 }
 
-pub(super) async fn run(bench: &mut Bench) -> Outcome<Section> {
-    let ours = maker(bench).await?;
-    let count = bench.loaded.get("middle").copied().unwrap_or_default();
-    let file = bench.scratch.join("floor-documents.db");
+pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
+    let generator = generator(context).await?;
+    let count = context
+        .collections
+        .get(COLLECTION)
+        .copied()
+        .unwrap_or_default();
+    let file = context.scratch.join("baseline-documents.db");
     document_server::fill(&file, count)?;
     let port = free_port()?;
-    let mut command =
-        Command::new(std::env::current_exe().map_err(|e| format!("cannot find myself: {e}"))?);
+    let program =
+        std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let mut command = Command::new(program);
     command
-        .args(["floor", "documents", "--port", &port.to_string(), "--file"])
+        .args(["baseline", "documents"])
+        .args(["--port", &port.to_string(), "--file"])
         .arg(&file);
-    let (floor, _) = Running::start(&mut command, port)?;
-    let plain: Maker = Arc::new(move |random, _| {
+    let server = ChildProcess::start(&mut command, port)?;
+    let baseline_generator: RequestGenerator = Arc::new(move |random, _| {
         let path = format!("/{}", rows::key(random.below(count)));
-        Shot {
+        LoadRequest {
             bytes: request("GET", &path, &[("Accept", "application/json")], b""),
-            wished: &[200],
+            expected: &[200],
         }
     });
-    let (subject, least) = bench
-        .beside(CONNECTIONS, &ours, (floor.port, floor.watched(), &plain))
-        .await?;
+    let baseline = BaselineServer {
+        target: Target {
+            port,
+            monitor: server.monitor(),
+        },
+        generator: &baseline_generator,
+    };
+    let compared = context.compare(CONNECTIONS, &generator, baseline).await?;
     let mut section = Section::new("W1");
-    section.side(format!("OData GET by key of {count}"), subject);
-    section.side("floor: axum and one SQLite read", least);
-    section.demand(
-        "processor time for a request over the floor's",
-        subject.cpu / least.cpu,
+    section.measured(format!("OData GET by key of {count}"), compared.subject);
+    section.measured("baseline: axum and one SQLite read", compared.baseline);
+    section.require(
+        "processor time per request over the baseline's",
+        compared.subject.cpu_us / compared.baseline.cpu_us,
         Bound::AtMost,
         4.0,
     );

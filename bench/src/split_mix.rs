@@ -1,20 +1,20 @@
-//! Repeatable chance: the same seed gives the same load on every machine.
+//! Repeatable randomness: the same seed gives the same load on every machine.
 
-/// A small generator (splitmix64). Not for secrets.
+/// A small generator of random numbers (SplitMix64). Not for secrets.
 #[derive(Clone)]
-pub(crate) struct Random {
+pub(crate) struct SplitMix64 {
     state: u64,
 }
 
-impl Random {
-    /// A generator that gives the same numbers for the same seed.
+impl SplitMix64 {
+    /// Creates a generator; equal seeds give equal numbers.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         }
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -23,7 +23,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below the limit; 0 when the limit is 0.
+    /// Returns a number below the limit; 0 if the limit is 0.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         if limit == 0 { 0 } else { self.next() % limit }
     }

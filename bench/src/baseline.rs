@@ -1,0 +1,174 @@
+//! Baselines: the least work that any server would have to do for the same requests, each in a process of its own.
+
+pub(crate) mod body_writes;
+pub(crate) mod document_server;
+mod password_hashes;
+mod record_writes;
+pub(crate) mod web_server;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use crate::BenchResult;
+use crate::child_process::ProcessMonitor;
+use record_writes::RecordLoad;
+
+/// The baselines that this program implements.
+#[derive(Subcommand)]
+pub(crate) enum Baseline {
+    /// Serves documents by key from SQLite.
+    Documents {
+        #[arg(long)]
+        file: PathBuf,
+        #[arg(long)]
+        port: u16,
+    },
+    /// Writes entities into SQLite.
+    Records {
+        #[arg(long)]
+        folder: PathBuf,
+        #[arg(long)]
+        files: u64,
+        #[arg(long)]
+        writers: u64,
+        #[arg(long)]
+        group: u64,
+        #[arg(long)]
+        entries: u64,
+        #[arg(long)]
+        seconds: f64,
+    },
+    /// Writes, syncs and renames files.
+    Bodies {
+        #[arg(long)]
+        folder: PathBuf,
+        #[arg(long)]
+        threads: u64,
+        #[arg(long)]
+        size: usize,
+        #[arg(long)]
+        seconds: f64,
+    },
+    /// Copies and syncs a file, and computes its digest.
+    Copy {
+        #[arg(long)]
+        from: PathBuf,
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Hashes passwords in several threads.
+    Hashes {
+        #[arg(long)]
+        threads: u64,
+        #[arg(long)]
+        seconds: f64,
+    },
+    /// Hashes passwords one after the other.
+    HashSequence {
+        #[arg(long)]
+        count: u64,
+    },
+    /// Appends to a file and syncs it, one after the other.
+    Syncs {
+        #[arg(long)]
+        folder: PathBuf,
+        #[arg(long)]
+        seconds: f64,
+    },
+}
+
+impl Baseline {
+    /// Runs the baseline. Returns `per_second`, or `seconds` if the amount of work is fixed.
+    ///
+    /// # Errors
+    /// A message if the work fails, and for [`Baseline::Documents`], which serves instead of measuring.
+    pub(crate) fn measure(self) -> BenchResult<Value> {
+        let duration = Duration::from_secs_f64;
+        let per_second = match self {
+            Self::Documents { .. } => return Err("this baseline is a server".to_owned()),
+            Self::Records {
+                folder,
+                files,
+                writers,
+                group,
+                entries,
+                seconds,
+            } => {
+                let load = RecordLoad {
+                    files,
+                    writers,
+                    group,
+                    entries,
+                    duration: duration(seconds),
+                };
+                record_writes::run(&folder, load)?
+            }
+            Self::Bodies {
+                folder,
+                threads,
+                size,
+                seconds,
+            } => body_writes::run(&folder, threads, size, duration(seconds))?,
+            Self::Hashes { threads, seconds } => {
+                password_hashes::per_second(threads, duration(seconds))?
+            }
+            Self::Syncs { folder, seconds } => {
+                body_writes::syncs_per_second(&folder, duration(seconds))?
+            }
+            Self::Copy { from, to } => {
+                return Ok(json!({"seconds": body_writes::copy(&from, &to)?}));
+            }
+            Self::HashSequence { count } => {
+                return Ok(json!({"seconds": password_hashes::sequence_seconds(count)?}));
+            }
+        };
+        let cpu_us = ProcessMonitor::this()
+            .cpu_time()
+            .map_or(0.0, |time| time.as_secs_f64() * 1e6);
+        Ok(json!({"per_second": per_second, "cpu_us": cpu_us}))
+    }
+}
+
+/// Runs a baseline that ends by itself in a process of its own. Returns the JSON that it prints.
+///
+/// # Errors
+/// A message if it fails or prints something else.
+pub(crate) fn run(arguments: &[&str]) -> BenchResult<Value> {
+    let program =
+        std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let name = arguments.join(" ");
+    let output = Command::new(program)
+        .arg("baseline")
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("cannot start a baseline: {error}"))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("baseline {name} failed: {stderr}"));
+    }
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("baseline {name} printed no JSON: {error}"))
+}
+
+/// Runs a baseline in a process of its own. Returns its rate.
+///
+/// # Errors
+/// A message if it fails.
+pub(crate) fn per_second(arguments: &[&str]) -> BenchResult<f64> {
+    number(&run(arguments)?, "per_second")
+}
+
+/// Returns a member of the JSON that a program printed.
+///
+/// # Errors
+/// A message if it is missing.
+pub(crate) fn number(printed: &Value, name: &str) -> BenchResult<f64> {
+    printed
+        .get(name)
+        .and_then(Value::as_f64)
+        .ok_or_else(|| format!("the program printed no {name}"))
+}
