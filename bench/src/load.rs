@@ -70,7 +70,7 @@ struct SharedState {
     sequence: AtomicU64,
 }
 
-/// What the connections of a run counted.
+/// The counts of one or several connections of a run.
 #[derive(Default)]
 struct Tally {
     latencies_us: Vec<u32>,

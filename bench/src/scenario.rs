@@ -28,7 +28,7 @@ const DEFAULT: &[&str] = &[
 /// The names of the long scenarios.
 const LONG: &[&str] = &["many-cells", "endurance"];
 
-/// What a scenario works with.
+/// The state that all scenarios share: the unit, its data, and the options.
 struct BenchContext {
     options: ReportOptions,
     scratch: PathBuf,

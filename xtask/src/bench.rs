@@ -1,25 +1,27 @@
-//! `cargo xtask bench`: installs what is missing, builds server and bench program as they are shipped, and runs the
-//! scenarios.
+//! `cargo xtask bench`: installs missing programs, builds the server and the bench program in the release profile, and
+//! runs the scenarios.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{Outcome, outside, process, workspace};
+use crate::{TaskResult, child_process, external_programs, workspace};
 
-/// The server that the scenario of tokens is measured beside.
+/// The server with which the scenario auth is compared.
 const KEYCLOAK: &str = "keycloak-26.0.0";
-/// Where Maven has it.
+/// Its Maven artifact.
 const KEYCLOAK_ARTIFACT: &str = "org.keycloak:keycloak-quarkus-dist:26.0.0:zip";
+/// The scenario that needs it.
+const KEYCLOAK_SCENARIO: &str = "auth";
 
-/// Builds all in the release profile and hands the arguments on.
+/// Builds the programs and runs the scenarios.
 ///
 /// # Errors
-/// When something does not build or a scenario could not be run.
-pub(crate) fn run(arguments: &[String]) -> Outcome {
-    for missing in outside::provide() {
+/// A message if a program does not build or the report cannot be made.
+pub(crate) fn run(arguments: &[String]) -> TaskResult {
+    for missing in external_programs::install_missing() {
         eprintln!("bench: missing {missing}");
     }
-    process::run(workspace::cargo().args([
+    child_process::run(workspace::cargo().args([
         "build",
         "--release",
         "--package",
@@ -27,7 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         "--package",
         "personium-bench",
     ]))?;
-    process::run(workspace::cargo().args([
+    child_process::run(workspace::cargo().args([
         "build",
         "--release",
         "--package",
@@ -35,40 +37,43 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         "--example",
         "token_checks",
     ]))?;
-    let built = workspace::target_folder()?.join("release");
-    let mut command = Command::new(built.join("personium-bench"));
+    let programs = workspace::target_folder()?.join("release");
+    let mut command = Command::new(programs.join("personium-bench"));
     command
         .arg("report")
         .arg("--server")
-        .arg(built.join("personium"))
+        .arg(programs.join("personium"))
         .arg("--token-checks")
-        .arg(built.join("examples").join("token_checks"))
+        .arg(programs.join("examples").join("token_checks"))
         .args(["--report", "bench/report.md"]);
-    let named = arguments.iter().any(|a| !a.starts_with('-'));
-    if (!named || arguments.iter().any(|a| a == "auth"))
-        && let Some(folder) = keycloak()
-    {
+    let has_names = arguments.iter().any(|argument| !argument.starts_with('-'));
+    let needs_keycloak = !has_names
+        || arguments
+            .iter()
+            .any(|argument| argument == KEYCLOAK_SCENARIO);
+    if needs_keycloak && let Some(folder) = install_keycloak() {
         command.arg("--keycloak").arg(folder);
     }
-    process::run(command.args(arguments))
+    child_process::run(command.args(arguments))
 }
 
-/// Keycloak, unpacked in the user's cache; had from Maven the first time. The report says when it is not there.
-fn keycloak() -> Option<PathBuf> {
+/// Returns the folder of Keycloak in the user's cache; downloads it with Maven the first time. `None` if it cannot be
+/// installed.
+fn install_keycloak() -> Option<PathBuf> {
     let cache = PathBuf::from(std::env::var_os("HOME")?)
         .join(".cache")
         .join("personium-bench");
     let folder = cache.join(KEYCLOAK);
-    if !folder.is_dir() && outside::present("mvn") {
-        let unpacked = process::run(
+    if !folder.is_dir() && external_programs::is_installed("mvn") {
+        let unpacked = child_process::run(
             Command::new("mvn")
                 .args(["-q", "-B", "dependency:unpack"])
                 .arg(format!("-Dartifact={KEYCLOAK_ARTIFACT}"))
                 .arg(format!("-DoutputDirectory={}", cache.display()))
                 .current_dir(std::env::temp_dir()),
         );
-        if let Err(reason) = unpacked {
-            eprintln!("bench: no {KEYCLOAK}: {reason}");
+        if let Err(error) = unpacked {
+            eprintln!("bench: cannot install {KEYCLOAK}: {error}");
         }
     }
     folder.is_dir().then_some(folder)

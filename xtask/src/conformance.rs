@@ -1,156 +1,184 @@
-//! Recorded exchanges: a unit is started with their settings on an empty folder, and the replayer compares.
+//! `cargo xtask conformance`: starts a unit with the settings of the recorded exchanges and replays them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::process::{Running, Scratch, free_port};
-use crate::{Outcome, process, workspace};
+use crate::child_process::{ChildProcess, TempFolder, is_port_free};
+use crate::{TaskResult, child_process, workspace};
 
-const FOLDER: &str = "../shared/conformance";
+/// The folder of the recordings.
+const RECORDINGS: &str = "../shared/conformance";
+/// The list of tests that pass.
 const PASSING: &str = "conformance/passing.txt";
-/// The port the recordings were made on. They hold it in encoded URLs too, so no other one will do.
+/// The port of the recordings. It occurs in encoded URLs, so that no other port can be used.
 const RECORDED_PORT: u16 = 9998;
+/// The time to wait for that port.
+const PORT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause between two attempts.
+const PORT_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Seconds that the replayer waits at most where a test waited for work in the background: rules, and installations of boxes.
-const SETTLE: &str = "0.5";
+/// The number of seconds that the replayer waits for background work (rules, box installations) where a test waited for it.
+const SETTLE_SECS: &str = "0.5";
 
-/// What happens to the list of tests that pass.
+/// The change to the list of tests that pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum List {
-    /// Stays as it is; every test on it must pass.
-    Keep,
+pub(crate) enum ListUpdate {
+    /// Nothing.
+    None,
     /// Tests that pass now are added.
-    Extend,
+    AddPassing,
 }
 
-/// Whether the recordings lie beside the project.
-pub(crate) fn recordings_present() -> bool {
-    Path::new(FOLDER).join("replay").is_file()
+/// Whether the recordings exist next to the project.
+pub(crate) fn recordings_exist() -> bool {
+    Path::new(RECORDINGS).join("replay").is_file()
 }
 
-/// Replays classes that begin with one of the names (all, if none is given).
+/// Replays the test classes that begin with one of the prefixes; all if there is none.
 ///
-/// The unit is the one of the dev profile: `cargo test` has just built it, its checks of arithmetic are on, and a replay waits for
-/// single answers, so optimised code would not make it shorter.
+/// The unit is built in the dev profile: `cargo test` has just built it, it checks arithmetic overflow, and a replay waits for
+/// single responses, so that optimization would not make it faster.
 ///
 /// # Errors
-/// When the unit does not start or a test that is on the list does not pass.
-pub(crate) fn run(classes: &[String], list: List) -> Outcome {
-    if !recordings_present() {
-        return Err(format!("no recordings in {FOLDER}"));
+/// A message if the unit does not start or a test on the list does not pass.
+pub(crate) fn run(class_prefixes: &[String], update: ListUpdate) -> TaskResult {
+    if !recordings_exist() {
+        return Err(format!("no recordings in {RECORDINGS}"));
     }
-    process::run(workspace::cargo().args(["build", "--quiet", "--package", "personium-server"]))?;
-    let folder = std::fs::canonicalize(FOLDER).map_err(|e| format!("cannot find {FOLDER}: {e}"))?;
-    let scratch = Scratch::new("conformance")?;
-    let log = std::fs::File::create(scratch.path().join("unit.log"))
-        .map_err(|e| format!("cannot make a log: {e}"))?;
-    let second = log
-        .try_clone()
-        .map_err(|e| format!("cannot make a log: {e}"))?;
-    let port = recorded_port()?;
-    let mut unit = Running::start(
-        Command::new(workspace::target_folder()?.join("debug").join("personium"))
-            .arg("serve")
-            .arg("--config")
-            .arg(folder.join("unit.properties"))
-            .arg("--data")
-            .arg(scratch.path().join("data"))
-            .args(["--port", &port.to_string()])
-            .stdout(log)
-            .stderr(second),
-    )?;
-    if let Err(reason) = unit.wait_for_port(port) {
-        let said = std::fs::read_to_string(scratch.path().join("unit.log")).unwrap_or_default();
-        return Err(format!("{reason}\n{said}"));
-    }
-    let verdicts = scratch.path().join("verdicts.json");
+    child_process::run(workspace::cargo().args([
+        "build",
+        "--quiet",
+        "--package",
+        "personium-server",
+    ]))?;
+    let recordings = std::fs::canonicalize(RECORDINGS)
+        .map_err(|error| format!("cannot find {RECORDINGS}: {error}"))?;
+    let temp_folder = TempFolder::new("conformance")?;
+    wait_for_recorded_port()?;
+    let unit = start_unit(&recordings, temp_folder.path())?;
+    let results = temp_folder.path().join("results.json");
     let mut replay = Command::new("python3");
-    replay.arg(folder.join("replay")).args([
-        "--settle",
-        SETTLE,
-        "--failures",
-        "2",
-        "--target",
-        &format!("http://localhost:{port}/"),
-    ]);
-    replay.arg("--json").arg(&verdicts).args(classes);
-    println!("\n$ replay on port {port}");
-    // Its own status says whether all tests passed; what counts here is the list.
+    replay
+        .arg(recordings.join("replay"))
+        .args(["--settle", SETTLE_SECS, "--failures", "2"])
+        .args(["--target", &format!("http://localhost:{RECORDED_PORT}/")])
+        .arg("--json")
+        .arg(&results)
+        .args(class_prefixes);
+    println!("\n$ replay on port {RECORDED_PORT}");
+    // Its status says whether all tests passed, but only tests on the list have to pass.
     replay
         .status()
-        .map_err(|e| format!("cannot run the replayer: {e}"))?;
+        .map_err(|error| format!("cannot run the replayer: {error}"))?;
     drop(unit);
-    judge(&verdicts, classes, list)
+    check_results(&read_results(&results)?, class_prefixes, update)
 }
 
-/// The port of the recordings, after a minute's patience with others who use it.
-fn recorded_port() -> Outcome<u16> {
-    let until = Instant::now() + Duration::from_secs(60);
-    while free_port(RECORDED_PORT)? != RECORDED_PORT {
-        if Instant::now() > until {
+fn start_unit(recordings: &Path, temp_folder: &Path) -> TaskResult<ChildProcess> {
+    let log_path = temp_folder.join("unit.log");
+    let failed = |error: std::io::Error| format!("cannot create a log: {error}");
+    let log = std::fs::File::create(&log_path).map_err(failed)?;
+    let stderr = log.try_clone().map_err(failed)?;
+    let program = workspace::target_folder()?.join("debug").join("personium");
+    let mut unit = ChildProcess::start(
+        Command::new(program)
+            .arg("serve")
+            .arg("--config")
+            .arg(recordings.join("unit.properties"))
+            .arg("--data")
+            .arg(temp_folder.join("data"))
+            .args(["--port", &RECORDED_PORT.to_string()])
+            .stdout(log)
+            .stderr(stderr),
+    )?;
+    unit.wait_for_port(RECORDED_PORT).map_err(|error| {
+        let log = std::fs::read_to_string(&log_path).unwrap_or_default();
+        format!("{error}\n{log}")
+    })?;
+    Ok(unit)
+}
+
+/// Waits until the port of the recordings is free.
+fn wait_for_recorded_port() -> TaskResult {
+    let deadline = Instant::now() + PORT_TIMEOUT;
+    while !is_port_free(RECORDED_PORT) {
+        if Instant::now() > deadline {
             return Err(format!(
                 "port {RECORDED_PORT} must be free for the recorded exchanges"
             ));
         }
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(PORT_POLL_INTERVAL);
     }
-    Ok(RECORDED_PORT)
+    Ok(())
 }
 
-fn judge(verdicts: &Path, classes: &[String], list: List) -> Outcome {
+/// The difference that made a test fail, by name of the test; null if the test passed.
+type Results = BTreeMap<String, Value>;
+
+fn read_results(path: &Path) -> TaskResult<Results> {
     let text =
-        std::fs::read(verdicts).map_err(|e| format!("the replayer wrote no verdicts: {e}"))?;
-    let told: Value =
-        serde_json::from_slice(&text).map_err(|e| format!("the verdicts are not JSON: {e}"))?;
-    let tests = told
+        std::fs::read(path).map_err(|error| format!("the replayer wrote no results: {error}"))?;
+    let results: Value = serde_json::from_slice(&text)
+        .map_err(|error| format!("the results are not JSON: {error}"))?;
+    let tests = results
         .get("tests")
         .and_then(Value::as_object)
-        .ok_or("the verdicts name no tests")?;
-    let passed: BTreeSet<&str> = tests
+        .ok_or("the results contain no tests")?;
+    Ok(tests
+        .iter()
+        .map(|(name, difference)| (name.clone(), difference.clone()))
+        .collect())
+}
+
+/// Compares the results with the list of tests that pass.
+fn check_results(results: &Results, class_prefixes: &[String], update: ListUpdate) -> TaskResult {
+    let passed: BTreeSet<&str> = results
         .iter()
         .filter(|(_, difference)| difference.is_null())
         .map(|(name, _)| name.as_str())
         .collect();
-    let before = std::fs::read_to_string(PASSING).unwrap_or_default();
-    let expected: BTreeSet<&str> = before
+    let list = std::fs::read_to_string(PASSING).unwrap_or_default();
+    let listed: BTreeSet<&str> = list
         .lines()
         .map(str::trim)
-        .filter(|l| !l.is_empty())
+        .filter(|line| !line.is_empty())
         .collect();
-    let replayed =
-        |name: &str| classes.is_empty() || classes.iter().any(|c| name.starts_with(c.as_str()));
-    let lost: Vec<&str> = expected
+    let unlisted = passed.difference(&listed).count();
+    println!(
+        "recorded exchanges: {} of {} tests pass, {} on the list, {unlisted} not yet on it",
+        passed.len(),
+        results.len(),
+        listed.len()
+    );
+    if update == ListUpdate::AddPassing && unlisted > 0 {
+        let all: Vec<&str> = listed.union(&passed).copied().collect();
+        std::fs::write(PASSING, all.join("\n") + "\n")
+            .map_err(|error| format!("cannot write {PASSING}: {error}"))?;
+    }
+    let is_replayed = |name: &str| {
+        class_prefixes.is_empty()
+            || class_prefixes
+                .iter()
+                .any(|prefix| name.starts_with(prefix.as_str()))
+    };
+    let failed: Vec<&str> = listed
         .difference(&passed)
         .copied()
-        .filter(|name| replayed(name))
+        .filter(|name| is_replayed(name))
         .collect();
-    let fresh = passed.difference(&expected).count();
-    println!(
-        "recorded exchanges: {} of {} tests pass, {} on the list, {fresh} not yet on it",
-        passed.len(),
-        tests.len(),
-        expected.len()
-    );
-    if list == List::Extend && fresh > 0 {
-        let all: Vec<&str> = expected.union(&passed).copied().collect();
-        std::fs::write(PASSING, all.join("\n") + "\n")
-            .map_err(|e| format!("cannot write {PASSING}: {e}"))?;
+    for name in &failed {
+        let difference = results
+            .get(*name)
+            .map_or_else(|| "not replayed".to_owned(), Value::to_string);
+        println!("  no longer passes: {name}: {difference}");
     }
-    for name in &lost {
-        println!(
-            "  no longer passes: {name}: {}",
-            tests
-                .get(*name)
-                .map_or_else(|| "not replayed".to_owned(), Value::to_string)
-        );
-    }
-    if lost.is_empty() {
+    if failed.is_empty() {
         Ok(())
     } else {
-        Err(format!("{} tests of {PASSING} do not pass", lost.len()))
+        Err(format!("{} tests of {PASSING} do not pass", failed.len()))
     }
 }

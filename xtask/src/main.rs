@@ -1,12 +1,11 @@
-//! What a developer or the build server runs: `cargo xtask test`, `tidy`, `clients`, `bench`, `gen-errors`, `gen-privileges`,
-//! `ci`.
+//! The tasks of developers and of the build server, as `cargo xtask <task>`.
 
 mod bench;
-mod clients;
+mod child_process;
+mod client_packages;
 mod conformance;
-mod outside;
-mod pages;
-mod process;
+mod external_programs;
+mod generated_docs;
 mod test;
 mod tidy;
 mod workspace;
@@ -15,74 +14,82 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Tools of the personium workspace.
+use conformance::ListUpdate;
+use test::IfIncomplete;
+
+/// Tasks of the personium workspace.
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
-struct Options {
+struct Arguments {
     #[command(subcommand)]
     task: Task,
 }
 
 #[derive(Subcommand)]
 enum Task {
-    /// Format, lints, tidy, all tests, recorded exchanges; installs missing outside programs on Debian as root.
+    /// Checks format, lints and tidy, runs all tests and recorded exchanges. Installs missing programs on Debian as root.
     Test,
-    /// Like `test`, but what would be left out is a failure.
+    /// Like `test`, but fails if a step has to be skipped.
     Ci,
-    /// The rules a compiler does not know.
+    /// Checks rules that the compiler does not check.
     Tidy,
     /// Installs the Python and Node packages that tests use as clients, in the target folder.
     Clients,
-    /// Load scenarios beside their floors; arguments go to the bench program (names of scenarios, --long, --quick).
+    /// Runs load scenarios with their baselines. Arguments are passed to the bench program (names, --long, --quick).
     #[command(disable_help_flag = true)]
     Bench {
-        /// Passed on as they are.
+        /// Arguments of the bench program.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Writes docs/errors.md from the table of codes.
+    /// Writes docs/errors.md from the table of error codes.
     GenErrors,
     /// Writes docs/privileges.md from the tables of operations and privileges.
     GenPrivileges,
-    /// Replays the recorded exchanges and compares with conformance/passing.txt.
+    /// Replays the recorded exchanges and compares the result with conformance/passing.txt.
     Conformance {
         /// Adds every test that passes now to conformance/passing.txt.
         #[arg(long)]
         record: bool,
-        /// Replays only classes that begin with one of these.
+        /// Prefixes of test classes [default: all].
         classes: Vec<String>,
     },
 }
 
-/// What a task fails with: a sentence for the person who ran it.
-type Outcome<T = ()> = Result<T, String>;
+/// A result whose error is a message for the user.
+type TaskResult<T = ()> = Result<T, String>;
+
+impl Task {
+    fn run(self) -> TaskResult {
+        match self {
+            Self::Test => test::run(IfIncomplete::Report),
+            Self::Ci => test::run(IfIncomplete::Fail),
+            Self::Tidy => tidy::run(),
+            Self::Clients => {
+                external_programs::install_missing();
+                client_packages::install()
+            }
+            Self::Bench { arguments } => bench::run(&arguments),
+            Self::GenErrors => generated_docs::ERRORS.write(),
+            Self::GenPrivileges => generated_docs::PRIVILEGES.write(),
+            Self::Conformance { record, classes } => {
+                let update = if record {
+                    ListUpdate::AddPassing
+                } else {
+                    ListUpdate::None
+                };
+                conformance::run(&classes, update)
+            }
+        }
+    }
+}
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let done = workspace::enter_root().and_then(|()| match options.task {
-        Task::Test => test::run(test::LeftOut::IsSaid),
-        Task::Ci => test::run(test::LeftOut::Fails),
-        Task::Tidy => tidy::run(),
-        Task::Clients => {
-            outside::provide();
-            clients::install()
-        }
-        Task::Bench { arguments } => bench::run(&arguments),
-        Task::GenErrors => pages::ERRORS.write(),
-        Task::GenPrivileges => pages::PRIVILEGES.write(),
-        Task::Conformance { record, classes } => conformance::run(
-            &classes,
-            if record {
-                conformance::List::Extend
-            } else {
-                conformance::List::Keep
-            },
-        ),
-    });
-    match done {
+    let arguments = Arguments::parse();
+    match workspace::enter_root().and_then(|()| arguments.task.run()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("xtask: {reason}");
+        Err(error) => {
+            eprintln!("xtask: {error}");
             ExitCode::FAILURE
         }
     }

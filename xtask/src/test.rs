@@ -1,72 +1,81 @@
-//! `cargo xtask test`: everything that says whether the project is in order.
+//! `cargo xtask test`: all checks and tests of the project.
 
-use crate::conformance::{self, List};
-use crate::{Outcome, clients, outside, process, tidy, workspace};
+use crate::conformance::{self, ListUpdate};
+use crate::{TaskResult, child_process, client_packages, external_programs, tidy, workspace};
 
-/// What to do when an outside program or the recordings are missing.
+/// The consequence of a skipped step, if an external program or the recordings are missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LeftOut {
-    /// Say so at the end.
-    IsSaid,
-    /// Fail.
-    Fails,
+pub(crate) enum IfIncomplete {
+    /// The end of the output lists what was skipped.
+    Report,
+    /// The task fails.
+    Fail,
 }
 
-/// Runs every step, also after a failure, and sums up at the end.
+/// Runs all steps, also after one failed, and prints a summary.
 ///
 /// # Errors
-/// When any step failed.
-pub(crate) fn run(left_out: LeftOut) -> Outcome {
-    let mut missing = outside::provide();
-    let mut failed = Vec::new();
-    let mut note = |name: &str, outcome: Outcome| {
-        if let Err(reason) = outcome {
-            eprintln!("FAILED {name}: {reason}");
-            failed.push(format!("{name}: {reason}"));
-        }
-    };
-    note(
-        "format",
-        process::run(workspace::cargo().args(["fmt", "--all", "--check"])),
-    );
-    note(
-        "lints",
-        process::run(workspace::cargo().args([
+/// A message if any step failed.
+pub(crate) fn run(if_incomplete: IfIncomplete) -> TaskResult {
+    let mut skipped = external_programs::install_missing();
+    let mut steps = Steps::default();
+    steps.run("format", || {
+        child_process::run(workspace::cargo().args(["fmt", "--all", "--check"]))
+    });
+    steps.run("lints", || {
+        child_process::run(workspace::cargo().args([
             "clippy",
             "--workspace",
             "--all-targets",
             "--",
             "-D",
             "warnings",
-        ])),
-    );
+        ]))
+    });
     println!("\n$ cargo xtask tidy");
-    note("tidy", tidy::run());
-    note("clients", clients::install());
-    note(
-        "tests",
-        process::run(workspace::cargo().args(["test", "--workspace", "--no-fail-fast"])),
-    );
-    if !conformance::recordings_present() {
-        missing.push("recorded exchanges: they do not lie beside the project".to_owned());
-    } else if outside::present("python3") {
-        note("recorded exchanges", conformance::run(&[], List::Keep));
+    steps.run("tidy", tidy::run);
+    steps.run("clients", client_packages::install);
+    steps.run("tests", || {
+        child_process::run(workspace::cargo().args(["test", "--workspace", "--no-fail-fast"]))
+    });
+    if !conformance::recordings_exist() {
+        skipped.push("recorded exchanges: there are none next to the project".to_owned());
+    } else if external_programs::is_installed("python3") {
+        steps.run("recorded exchanges", || {
+            conformance::run(&[], ListUpdate::None)
+        });
     }
 
     println!();
-    for line in &missing {
-        println!("LEFT OUT {line}");
+    for line in &skipped {
+        println!("SKIPPED {line}");
     }
-    if !missing.is_empty() && left_out == LeftOut::Fails {
-        failed.push("something was left out".to_owned());
+    let mut failed = steps.failed;
+    if !skipped.is_empty() && if_incomplete == IfIncomplete::Fail {
+        failed.push("a step was skipped".to_owned());
     }
     if failed.is_empty() {
-        println!("xtask test: all steps passed, {} left out", missing.len());
+        println!("xtask test: all steps passed, {} skipped", skipped.len());
         return Ok(());
     }
     Err(format!(
-        "{} of the steps failed:\n  {}",
+        "{} steps failed:\n  {}",
         failed.len(),
         failed.join("\n  ")
     ))
+}
+
+/// Runs steps and collects the failures.
+#[derive(Default)]
+struct Steps {
+    failed: Vec<String>,
+}
+
+impl Steps {
+    fn run(&mut self, name: &str, step: impl FnOnce() -> TaskResult) {
+        if let Err(error) = step() {
+            eprintln!("FAILED {name}: {error}");
+            self.failed.push(format!("{name}: {error}"));
+        }
+    }
 }

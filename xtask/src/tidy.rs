@@ -9,13 +9,13 @@ mod sizes;
 mod sources;
 mod texts;
 
-use crate::{Outcome, pages, workspace};
+use crate::{TaskResult, generated_docs, workspace};
 
 /// Checks all rules and prints each finding on its own line.
 ///
 /// # Errors
 /// When there is a finding; warnings do not count.
-pub(crate) fn run() -> Outcome {
+pub(crate) fn run() -> TaskResult {
     let files = workspace::files()?;
     let crates = sources::load(&files)?;
     let mut findings = dependencies::findings(&workspace::packages()?)?;
@@ -26,7 +26,7 @@ pub(crate) fn run() -> Outcome {
     findings.extend(exceptions::findings());
     findings.extend(texts::findings(&files));
     findings.extend(growing_lists::findings());
-    findings.extend(pages::findings());
+    findings.extend(generated_docs::findings());
     for finding in &findings {
         println!("tidy: {finding}");
     }

@@ -1,15 +1,15 @@
-//! Facts about the workspace: its root, its packages, its files.
+//! The workspace: its root, its packages and its files.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::Outcome;
+use crate::TaskResult;
 
-/// A package of the workspace with its dependencies on other packages of the workspace, by short name.
+/// A package of the workspace with its dependencies on other packages of the workspace, all without the common prefix.
 pub(crate) struct Package {
-    /// Name without the prefix that all crates share.
+    /// The name.
     pub(crate) name: String,
     /// `[dependencies]` and `[build-dependencies]`, sorted.
     pub(crate) normal: Vec<String>,
@@ -17,65 +17,77 @@ pub(crate) struct Package {
     pub(crate) tests: Vec<String>,
 }
 
-/// The cargo that runs this program, or the one on the path.
+/// Returns the cargo that runs this program, or the one in `PATH`.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Makes the root of the workspace the current folder, wherever the task was called.
-pub(crate) fn enter_root() -> Outcome {
-    // As it is now, not as it was compiled: checkouts may share a target folder, and with it this program.
-    let here = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("call this as `cargo xtask`")?;
-    let root = Path::new(&here)
+/// Makes the root of the workspace the current folder.
+///
+/// # Errors
+/// A message if the task was not started by cargo.
+pub(crate) fn enter_root() -> TaskResult {
+    // Read at run time: checkouts can share a target folder, and with it this program.
+    let manifest_folder = std::env::var_os("CARGO_MANIFEST_DIR")
+        .ok_or("this program must be started as `cargo xtask`")?;
+    let root = Path::new(&manifest_folder)
         .parent()
         .ok_or("xtask has no parent folder")?;
-    std::env::set_current_dir(root).map_err(|e| format!("cannot enter {}: {e}", root.display()))
+    std::env::set_current_dir(root)
+        .map_err(|error| format!("cannot enter {}: {error}", root.display()))
 }
 
-fn metadata() -> Outcome<Value> {
+fn metadata() -> TaskResult<Value> {
     let out = cargo()
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .output()
-        .map_err(|e| format!("cannot run cargo metadata: {e}"))?;
+        .map_err(|error| format!("cannot run cargo metadata: {error}"))?;
     if !out.status.success() {
         return Err(format!(
             "cargo metadata failed: {}",
             String::from_utf8_lossy(&out.stderr)
         ));
     }
-    serde_json::from_slice(&out.stdout).map_err(|e| format!("cargo metadata is not JSON: {e}"))
+    serde_json::from_slice(&out.stdout)
+        .map_err(|error| format!("cargo metadata is not JSON: {error}"))
 }
 
-/// Where cargo puts what it builds.
-pub(crate) fn target_folder() -> Outcome<PathBuf> {
+/// Returns the target folder of cargo.
+///
+/// # Errors
+/// A message if cargo fails.
+pub(crate) fn target_folder() -> TaskResult<PathBuf> {
     metadata()?
         .get("target_directory")
         .and_then(Value::as_str)
         .map(PathBuf::from)
-        .ok_or_else(|| "cargo metadata names no target folder".into())
+        .ok_or_else(|| "cargo metadata contains no target folder".into())
 }
 
-/// All packages of the workspace, sorted by name.
-pub(crate) fn packages() -> Outcome<Vec<Package>> {
+/// Returns the packages of the workspace, sorted by name.
+///
+/// # Errors
+/// A message if cargo fails.
+pub(crate) fn packages() -> TaskResult<Vec<Package>> {
     let all = metadata()?;
     let listed = all
         .get("packages")
         .and_then(Value::as_array)
-        .ok_or("cargo metadata lists no packages")?;
+        .ok_or("cargo metadata contains no packages")?;
     let mut packages: Vec<Package> = listed
         .iter()
         .map(|package| Package {
             name: short_name(text_of(package, "name").unwrap_or_default()),
-            normal: inner_dependencies(package, |kind| kind != Some("dev")),
-            tests: inner_dependencies(package, |kind| kind == Some("dev")),
+            normal: workspace_dependencies(package, |kind| kind != Some("dev")),
+            tests: workspace_dependencies(package, |kind| kind == Some("dev")),
         })
         .collect();
     packages.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(packages)
 }
 
-/// A dependency is one of ours when it has a path.
-fn inner_dependencies(package: &Value, wanted: impl Fn(Option<&str>) -> bool) -> Vec<String> {
+/// Returns the dependencies in the workspace, which are those with a path.
+fn workspace_dependencies(package: &Value, wanted: impl Fn(Option<&str>) -> bool) -> Vec<String> {
     let mut names: Vec<String> = package
         .get("dependencies")
         .and_then(Value::as_array)
@@ -97,8 +109,12 @@ fn short_name(name: &str) -> String {
     name.strip_prefix("personium-").unwrap_or(name).to_owned()
 }
 
-/// Every file that belongs to the project: tracked, or new and not ignored. Without git: all but hidden and built ones.
-pub(crate) fn files() -> Outcome<Vec<PathBuf>> {
+/// Returns the files of the project: tracked ones, and new ones that are not ignored. Without git, it returns all files but
+/// those of builds and logs.
+///
+/// # Errors
+/// A message if a folder cannot be listed.
+pub(crate) fn files() -> TaskResult<Vec<PathBuf>> {
     let listed = Command::new("git")
         .args([
             "ls-files",
@@ -117,7 +133,7 @@ pub(crate) fn files() -> Outcome<Vec<PathBuf>> {
             .collect(),
         _ => {
             let mut found = Vec::new();
-            walk(Path::new("."), &mut found)?;
+            collect_files(Path::new("."), &mut found)?;
             found
         }
     };
@@ -126,12 +142,12 @@ pub(crate) fn files() -> Outcome<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Outcome {
-    let entries =
-        std::fs::read_dir(folder).map_err(|e| format!("cannot list {}: {e}", folder.display()))?;
+fn collect_files(folder: &Path, found: &mut Vec<PathBuf>) -> TaskResult {
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
     for entry in entries {
         let path = entry
-            .map_err(|e| format!("cannot list {}: {e}", folder.display()))?
+            .map_err(|error| format!("cannot list {}: {error}", folder.display()))?
             .path();
         let name = path
             .file_name()
@@ -140,7 +156,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Outcome {
             .into_owned();
         if path.is_dir() {
             if !matches!(name.as_str(), ".git" | "target" | "data") {
-                walk(&path, found)?;
+                collect_files(&path, found)?;
             }
         } else if !name.ends_with(".log") {
             found.push(path.strip_prefix(".").unwrap_or(&path).to_owned());
@@ -149,7 +165,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Outcome {
     Ok(())
 }
 
-/// The text of a file as the commit before the newest one had it; `None` without history or without that file.
+/// Returns the text of a file in the commit before the last one; `None` if there is no such commit or file.
 pub(crate) fn text_before(path: &str) -> Option<String> {
     let out = Command::new("git")
         .args(["show", &format!("HEAD~1:{path}")])

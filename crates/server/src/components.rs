@@ -39,7 +39,7 @@ pub enum ComponentError {
     /// A store could not be opened.
     #[error("cannot open the store of {content}")]
     Store {
-        /// What it stores: records or files.
+        /// The content of the store: records or files.
         content: &'static str,
         /// The cause.
         source: StoreError,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::Outcome;
+use crate::TaskResult;
 use crate::workspace::Package;
 
 const PAGE: &str = "docs/ARCHITECTURE.md";
@@ -14,7 +14,7 @@ const END: &str = "<!-- /tidy -->";
 type Rows = BTreeMap<String, (Vec<String>, Vec<String>)>;
 
 /// Every difference between the page and the manifests.
-pub(super) fn findings(packages: &[Package]) -> Outcome<Vec<String>> {
+pub(super) fn findings(packages: &[Package]) -> TaskResult<Vec<String>> {
     let page = std::fs::read_to_string(PAGE).map_err(|e| format!("cannot read {PAGE}: {e}"))?;
     let rows =
         rows(&page).ok_or_else(|| format!("{PAGE} has no table between {BEGIN} and {END}"))?;
@@ -101,7 +101,7 @@ fn names(cell: &str) -> Vec<String> {
 ///
 /// # Errors
 /// When a manifest cannot be read.
-pub(super) fn unused(files: &[PathBuf]) -> Outcome<Vec<String>> {
+pub(super) fn unused(files: &[PathBuf]) -> TaskResult<Vec<String>> {
     let mut table = Vec::new();
     let mut used = BTreeSet::new();
     for path in files

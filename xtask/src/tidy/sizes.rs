@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::exceptions;
-use crate::Outcome;
+use crate::TaskResult;
 
 const WARN: usize = 600;
 const FAIL: usize = 800;
@@ -14,7 +14,7 @@ const KIND: &str = "size";
 ///
 /// # Errors
 /// When a file cannot be read.
-pub(super) fn findings(files: &[PathBuf]) -> Outcome<Vec<String>> {
+pub(super) fn findings(files: &[PathBuf]) -> TaskResult<Vec<String>> {
     let allowed = exceptions::of_kind(KIND);
     let (mut findings, mut needed) = (Vec::new(), Vec::new());
     for path in files

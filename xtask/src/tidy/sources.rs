@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use syn::{Attribute, Item};
 
-use crate::Outcome;
+use crate::TaskResult;
 
 /// A path of modules below the root of a crate; empty for the root itself.
 pub(super) type ModulePath = Vec<String>;
@@ -22,7 +22,7 @@ pub(super) struct CrateSource {
 ///
 /// # Errors
 /// When a file cannot be read or is not Rust.
-pub(super) fn load(files: &[PathBuf]) -> Outcome<Vec<CrateSource>> {
+pub(super) fn load(files: &[PathBuf]) -> TaskResult<Vec<CrateSource>> {
     let mut crates: BTreeMap<PathBuf, BTreeMap<ModulePath, syn::File>> = BTreeMap::new();
     for path in files
         .iter()

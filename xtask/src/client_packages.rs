@@ -1,0 +1,65 @@
+//! Python and Node packages that tests of the server use as clients, identity providers and validators.
+//!
+//! Lists with their versions and hashes are next to those tests. The packages are installed in the target folder, never in
+//! the source tree.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{TaskResult, child_process, workspace};
+
+/// The folder of the lists.
+const LISTS: &str = "crates/server/tests/clients";
+/// The copy of the list from which a folder was installed; the tests compare it with the list.
+const INSTALLED_LIST: &str = "installed.lock";
+
+/// Installs the packages that are missing or were installed from another list.
+///
+/// # Errors
+/// A message if Python or Node is missing, or a package cannot be downloaded.
+pub(crate) fn install() -> TaskResult {
+    let folder = workspace::target_folder()?.join("clients");
+    install_if_outdated(&folder.join("python"), "requirements.txt", install_python)?;
+    install_if_outdated(&folder.join("node"), "package-lock.json", install_node)
+}
+
+/// Installs into an empty folder, unless the folder was installed from the list as it is now.
+fn install_if_outdated(folder: &Path, list: &str, install: fn(&Path) -> TaskResult) -> TaskResult {
+    let list = PathBuf::from(LISTS).join(list);
+    let wanted =
+        std::fs::read(&list).map_err(|error| format!("cannot read {}: {error}", list.display()))?;
+    let installed_list = folder.join(INSTALLED_LIST);
+    if std::fs::read(&installed_list).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)
+            .map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+    install(folder)?;
+    std::fs::write(&installed_list, wanted)
+        .map_err(|error| format!("cannot write {}: {error}", installed_list.display()))
+}
+
+fn install_python(folder: &Path) -> TaskResult {
+    child_process::run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    child_process::run(
+        Command::new(folder.join("bin").join("pip"))
+            .args(["install", "--quiet", "--require-hashes", "--requirement"])
+            .arg(Path::new(LISTS).join("requirements.txt")),
+    )
+}
+
+fn install_node(folder: &Path) -> TaskResult {
+    for list in ["package.json", "package-lock.json"] {
+        std::fs::copy(Path::new(LISTS).join(list), folder.join(list))
+            .map_err(|error| format!("cannot copy {list}: {error}"))?;
+    }
+    child_process::run(
+        Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(folder),
+    )
+}

@@ -1,0 +1,123 @@
+//! Programs that are not part of the project and that some tests use as clients or validators.
+
+use std::path::Path;
+use std::process::Command;
+
+/// A program and its Debian package.
+struct ExternalProgram {
+    program: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const PROGRAMS: &[ExternalProgram] = &[
+    ExternalProgram {
+        program: "curl",
+        package: "curl",
+        purpose: "the commands of the README",
+    },
+    ExternalProgram {
+        program: "rclone",
+        package: "rclone",
+        purpose: "synchronizing a folder with a box",
+    },
+    ExternalProgram {
+        program: "xmlsec1",
+        package: "xmlsec1",
+        purpose: "validating signed assertions",
+    },
+    ExternalProgram {
+        program: "python3",
+        package: "python3-venv",
+        purpose: "Python clients, and replaying recorded exchanges",
+    },
+    ExternalProgram {
+        program: "node",
+        package: "nodejs",
+        purpose: "clients and providers of OpenID Connect",
+    },
+    ExternalProgram {
+        program: "npm",
+        package: "npm",
+        purpose: "installing those",
+    },
+    ExternalProgram {
+        program: "litmus",
+        package: "litmus",
+        purpose: "testing WebDAV",
+    },
+    ExternalProgram {
+        program: "nginx",
+        package: "nginx-light",
+        purpose: "the baseline of file downloads in the bench",
+    },
+    ExternalProgram {
+        program: "wrk",
+        package: "wrk",
+        purpose: "load from a second generator",
+    },
+];
+
+/// Installs missing programs if this is Debian and the user is root. Returns a line for each program that is still missing.
+pub(crate) fn install_missing() -> Vec<String> {
+    let missing: Vec<&ExternalProgram> = PROGRAMS
+        .iter()
+        .filter(|external| !is_installed(external.program))
+        .collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let packages: Vec<&str> = missing.iter().map(|external| external.package).collect();
+    if is_installed("apt-get") && is_root() {
+        println!("installing {}", packages.join(" "));
+        if !install(&packages) {
+            let _ = apt_get(&["update", "-q"]);
+            if !install(&packages) {
+                // A package that cannot be installed must not prevent the others.
+                for package in &packages {
+                    install(&[package]);
+                }
+            }
+        }
+    }
+    missing
+        .iter()
+        .filter(|external| !is_installed(external.program))
+        .map(|external| {
+            let ExternalProgram {
+                program,
+                package,
+                purpose,
+            } = external;
+            format!("{program} (package {package}): {purpose}")
+        })
+        .collect()
+}
+
+fn install(packages: &[&str]) -> bool {
+    let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+    arguments.extend_from_slice(packages);
+    apt_get(&arguments)
+}
+
+fn apt_get(arguments: &[&str]) -> bool {
+    Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.starts_with(b"0\n"))
+}
+
+/// Whether a program is in a folder of `PATH` or in `/usr/sbin`.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+        || Path::new("/usr/sbin").join(program).is_file()
+}
