@@ -130,7 +130,7 @@ fn by_cookie(request: &RequestContext, host: impl FnOnce() -> String) -> Credent
                 .open_cookie(&value, &host())
                 .ok()
         })
-        .filter(|cookie| cookie.peer_is(&peer));
+        .filter(|cookie| cookie.has_peer(&peer));
     match opened {
         Some(cookie) => Credentials::Bearer(cookie.token),
         None => Credentials::Bad(Code::CookieInvalid),

@@ -5,34 +5,34 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use zip::read::{ArchiveOffset, Config, ZipFileEntry};
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::error::{BarError, ReadError, Refusal, shown};
-use crate::listing::{Entry, Listing};
-use crate::manifest::{Manifest, Version};
-use crate::{directory, name, paths};
+use crate::entries::{BarEntry, EntryList};
+use crate::error::{BarError, EntryError, ReadError, printable_name};
+use crate::manifest::{BarVersion, Manifest};
+use crate::{central_directory, name, paths};
 
 /// The most bytes that are decompressed at once.
-const CHUNK: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 /// The flags of encryption, of patched data and of hidden headers.
 const FLAGS_ENCRYPTED: u16 = 0x2041;
 const FLAG_PATCHED: u16 = 0x0020;
 
 /// How much a bar file may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ArchiveLimits {
     /// The most bytes of one entry, uncompressed.
-    pub entry_max: u64,
+    pub max_entry_bytes: u64,
     /// The most entries, folders included.
-    pub entries_max: usize,
+    pub max_entries: usize,
     /// The most bytes of all entries together, uncompressed.
-    pub total_max: u64,
+    pub max_total_bytes: u64,
 }
 
 /// A bar file that was found in order.
 #[derive(Debug)]
 pub struct Bar<R> {
     archive: ZipArchive<R>,
-    listing: Listing,
-    version: Version,
+    listing: EntryList,
+    version: BarVersion,
     manifest: Manifest,
 }
 
@@ -42,17 +42,17 @@ impl<R: Read + Seek> Bar<R> {
     ///
     /// # Errors
     /// See [`BarError`].
-    pub fn open(mut reader: R, limits: Limits) -> Result<Bar<R>, BarError> {
-        directory::check(&mut reader, limits.entries_max)?;
+    pub fn open(mut reader: R, limits: ArchiveLimits) -> Result<Bar<R>, BarError> {
+        central_directory::check(&mut reader, limits.max_entries)?;
         let config = Config {
             archive_offset: ArchiveOffset::Known(0),
         };
         let mut archive = ZipArchive::with_config(config, reader)?;
-        let mut listing = list(&archive, &limits)?;
+        let mut listing = read_entry_list(&archive, &limits)?;
         archive.validate_header_consistency()?;
         let version = match listing.find(paths::MANIFEST) {
-            Some(_) => Version::V2,
-            None => Version::V1,
+            Some(_) => BarVersion::V2,
+            None => BarVersion::V1,
         };
         check_required(&listing, version)?;
         listing.set_prefix(version.prefix())?;
@@ -67,7 +67,7 @@ impl<R: Read + Seek> Bar<R> {
     }
 
     /// How the archive is laid out.
-    pub fn version(&self) -> Version {
+    pub fn version(&self) -> BarVersion {
         self.version
     }
 
@@ -77,25 +77,25 @@ impl<R: Read + Seek> Bar<R> {
     }
 
     /// The files, in the order of the archive. Folders are not among them.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[BarEntry] {
         self.listing.files()
     }
 
     /// The file at an inner path, such as `90_contents/col1/a.txt`.
-    pub fn find(&self, path: &str) -> Option<&Entry> {
-        self.listing.find(&self.full(path))
+    pub fn find(&self, path: &str) -> Option<&BarEntry> {
+        self.listing.find(&self.full_name(path))
     }
 
     /// Whether there is a folder at an inner path without `/` at its end, or a file below it.
     pub fn has_folder(&self, path: &str) -> bool {
-        self.listing.has_folder(&self.full(path))
+        self.listing.has_folder(&self.full_name(path))
     }
 
     /// Reads an entry of this archive, with its declared length and checksum checked.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn read(&mut self, entry: &Entry) -> Result<Vec<u8>, ReadError> {
+    pub fn read(&mut self, entry: &BarEntry) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
         self.copy(entry, &mut bytes)?;
         Ok(bytes)
@@ -108,7 +108,7 @@ impl<R: Read + Seek> Bar<R> {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn copy(&mut self, entry: &Entry, out: &mut impl Write) -> Result<(), ReadError> {
+    pub fn copy(&mut self, entry: &BarEntry, out: &mut impl Write) -> Result<(), ReadError> {
         let name = entry.name();
         let mut file = self
             .archive
@@ -118,7 +118,7 @@ impl<R: Read + Seek> Bar<R> {
             return Err(ReadError::damaged(name, "not an entry of this archive"));
         }
         let mut left = entry.size();
-        let mut chunk = vec![0; CHUNK];
+        let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let count = match file.read(&mut chunk) {
                 Ok(0) => break,
@@ -138,13 +138,14 @@ impl<R: Read + Seek> Bar<R> {
         Ok(())
     }
 
-    fn full(&self, path: &str) -> String {
+    fn full_name(&self, path: &str) -> String {
         format!("{}{path}", self.version.prefix())
     }
 
     fn read_manifest(&mut self) -> Result<Manifest, BarError> {
         let entry = self.find(paths::MANIFEST).cloned();
-        let entry = entry.ok_or_else(|| BarError::Missing(vec![self.full(paths::MANIFEST)]))?;
+        let entry =
+            entry.ok_or_else(|| BarError::Missing(vec![self.full_name(paths::MANIFEST)]))?;
         let version = self.version;
         let bytes = self.read(&entry).map_err(|error| match error {
             ReadError::Io(error) => BarError::Io(error),
@@ -158,19 +159,22 @@ impl<R: Read + Seek> Bar<R> {
 }
 
 /// Judges every entry by what the list of the archive says.
-fn list<R: Read + Seek>(archive: &ZipArchive<R>, limits: &Limits) -> Result<Listing, BarError> {
+fn read_entry_list<R: Read + Seek>(
+    archive: &ZipArchive<R>,
+    limits: &ArchiveLimits,
+) -> Result<EntryList, BarError> {
     if archive.has_duplicate_names() {
-        return Err(BarError::broken("two entries have the same name"));
+        return Err(BarError::not_zip("two entries have the same name"));
     }
-    let mut listing = Listing::default();
+    let mut listing = EntryList::default();
     let mut total: u64 = 0;
     for position in 0..archive.len() {
         let entry = archive.by_index_data(position)?;
         let name = name::check(entry.name_raw())?;
         let is_folder =
-            is_folder(name, &entry).map_err(|reason| BarError::refused(name, reason))?;
-        if entry.size() > limits.entry_max {
-            return Err(BarError::EntryTooLarge(shown(name)));
+            is_folder(name, &entry).map_err(|reason| BarError::invalid_entry(name, reason))?;
+        if entry.size() > limits.max_entry_bytes {
+            return Err(BarError::EntryTooLarge(printable_name(name)));
         }
         total = total.saturating_add(entry.size());
         if is_folder {
@@ -179,24 +183,24 @@ fn list<R: Read + Seek>(archive: &ZipArchive<R>, limits: &Limits) -> Result<List
             listing.add_file(name, entry.size(), position);
         }
     }
-    if total > limits.total_max {
-        return Err(BarError::TooMuch);
+    if total > limits.max_total_bytes {
+        return Err(BarError::TooLarge);
     }
-    listing.finish()?;
+    listing.check_names()?;
     Ok(listing)
 }
 
-fn is_folder(name: &str, entry: &ZipFileEntry<'_>) -> Result<bool, Refusal> {
+fn is_folder(name: &str, entry: &ZipFileEntry<'_>) -> Result<bool, EntryError> {
     let flags = entry.flags().as_u16();
     if flags & FLAGS_ENCRYPTED != 0 {
-        return Err(Refusal::Encrypted);
+        return Err(EntryError::Encrypted);
     }
     let is_readable = matches!(
         entry.compression(),
         CompressionMethod::Stored | CompressionMethod::Deflated
     );
     if !is_readable || flags & FLAG_PATCHED != 0 {
-        return Err(Refusal::Compression);
+        return Err(EntryError::Compression);
     }
     let is_folder = name.ends_with('/');
     // Other systems than Unix leave these bits empty, or copy them from Unix.
@@ -204,16 +208,16 @@ fn is_folder(name: &str, entry: &ZipFileEntry<'_>) -> Result<bool, Refusal> {
         0 => {}
         0o040_000 if is_folder => {}
         0o100_000 if !is_folder => {}
-        0o040_000 | 0o100_000 => return Err(Refusal::KindUnclear),
-        _ => return Err(Refusal::Special),
+        0o040_000 | 0o100_000 => return Err(EntryError::AmbiguousKind),
+        _ => return Err(EntryError::SpecialFile),
     }
     if is_folder && entry.size() > 0 {
-        return Err(Refusal::FolderContent);
+        return Err(EntryError::FolderContent);
     }
     Ok(is_folder)
 }
 
-fn check_required(listing: &Listing, version: Version) -> Result<(), BarError> {
+fn check_required(listing: &EntryList, version: BarVersion) -> Result<(), BarError> {
     let prefix = version.prefix();
     let folder = |path: &str| (format!("{path}/"), listing.has_folder(path));
     let file = |path: &str| {

@@ -4,30 +4,30 @@ use std::io;
 
 use zip::result::ZipError;
 
-use crate::manifest::Version;
+use crate::manifest::BarVersion;
 
 /// Why something failed, for logs.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a bar file was refused before anything was read out of it.
 #[derive(Debug, thiserror::Error)]
 pub enum BarError {
     /// Not a zip archive, or one whose parts contradict each other.
     #[error("cannot read the file as a zip archive")]
-    NotZip(#[source] Cause),
+    NotZip(#[source] BoxedError),
     /// More entries, more bytes or a larger list of entries than allowed.
     #[error("the archive has more entries or more bytes than allowed")]
-    TooMuch,
+    TooLarge,
     /// The name of an entry is not a plain relative path. Control characters are replaced, long names cut.
     #[error("the name of the entry {0} is not allowed")]
     UnsafeName(String),
     /// An entry of a kind that is not read.
     #[error("the entry {name} is refused: {reason}")]
-    Refused {
+    InvalidEntry {
         /// The name of the entry, as in the archive; long names are cut.
         name: String,
         /// What is wrong with it.
-        reason: Refusal,
+        reason: EntryError,
     },
     /// The entry declares more bytes than an entry may have.
     #[error("the entry {0} is too large")]
@@ -39,9 +39,9 @@ pub enum BarError {
     #[error("cannot read the manifest")]
     ManifestUnreadable {
         /// How the archive is laid out.
-        version: Version,
+        version: BarVersion,
         /// What is wrong.
-        source: Cause,
+        source: BoxedError,
     },
     /// This key of the manifest is missing or no integer.
     #[error("the manifest has no integer {0}")]
@@ -56,7 +56,7 @@ pub enum BarError {
 
 /// What is wrong with one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum EntryError {
     /// Encrypted.
     #[error("it is encrypted")]
     Encrypted,
@@ -65,10 +65,10 @@ pub enum Refusal {
     Compression,
     /// A link, a device or another kind that is neither file nor folder.
     #[error("it is neither a file nor a folder")]
-    Special,
+    SpecialFile,
     /// Its name says file and its mode folder, or the reverse.
     #[error("its name and its mode contradict each other")]
-    KindUnclear,
+    AmbiguousKind,
     /// A folder with bytes in it.
     #[error("it is a folder with content")]
     FolderContent,
@@ -80,7 +80,7 @@ pub enum Refusal {
     FileAndFolder,
     /// Not in the folder that holds everything in version 1.
     #[error("it lies outside the folder bar/")]
-    Outside,
+    OutsideFolder,
 }
 
 /// Why an entry could not be read out.
@@ -93,7 +93,7 @@ pub enum ReadError {
         name: String,
         /// What does not fit.
         #[source]
-        source: Cause,
+        source: BoxedError,
     },
     /// The reader or the writer failed; not the archive's fault.
     #[error("cannot read out an entry")]
@@ -101,13 +101,13 @@ pub enum ReadError {
 }
 
 impl BarError {
-    pub(crate) fn broken(what: &'static str) -> BarError {
+    pub(crate) fn not_zip(what: &'static str) -> BarError {
         BarError::NotZip(what.into())
     }
 
-    pub(crate) fn refused(name: &str, reason: Refusal) -> BarError {
-        BarError::Refused {
-            name: shown(name),
+    pub(crate) fn invalid_entry(name: &str, reason: EntryError) -> BarError {
+        BarError::InvalidEntry {
+            name: printable_name(name),
             reason,
         }
     }
@@ -115,7 +115,7 @@ impl BarError {
 
 impl From<io::Error> for BarError {
     fn from(error: io::Error) -> BarError {
-        if blames_content(&error) {
+        if is_content_error(&error) {
             BarError::NotZip(error.into())
         } else {
             BarError::Io(error)
@@ -134,7 +134,7 @@ impl From<ZipError> for BarError {
 
 impl ReadError {
     pub(crate) fn from_read(name: &str, error: io::Error) -> ReadError {
-        if blames_content(&error) {
+        if is_content_error(&error) {
             ReadError::damaged(name, error)
         } else {
             ReadError::Io(error)
@@ -148,16 +148,16 @@ impl ReadError {
         }
     }
 
-    pub(crate) fn damaged(name: &str, source: impl Into<Cause>) -> ReadError {
+    pub(crate) fn damaged(name: &str, source: impl Into<BoxedError>) -> ReadError {
         ReadError::Damaged {
-            name: shown(name),
+            name: printable_name(name),
             source: source.into(),
         }
     }
 }
 
 /// Whether the bytes are at fault, rather than the reader: they end early, decompress to nothing or point nowhere.
-fn blames_content(error: &io::Error) -> bool {
+fn is_content_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
@@ -165,7 +165,7 @@ fn blames_content(error: &io::Error) -> bool {
 }
 
 /// A name for messages: without control characters, at most 200 characters.
-pub(crate) fn shown(name: &str) -> String {
+pub(crate) fn printable_name(name: &str) -> String {
     let plain = |c: char| {
         if c.is_control() {
             char::REPLACEMENT_CHARACTER

@@ -13,25 +13,25 @@ use object::{IdMap, Object, TextMap};
 /// A file does not have its form.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the JSON file")]
-pub struct JsonError(#[source] serde_json::Error);
+pub struct BarJsonError(#[source] serde_json::Error);
 
 /// A relation to make in the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relation {
+pub struct BarRelation {
     /// Its name.
     pub name: String,
 }
 
 /// A role to make in the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Role {
+pub struct BarRole {
     /// Its name.
     pub name: String,
 }
 
 /// An external role to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExtRole {
+pub struct BarExtRole {
     /// The URL of the role in another cell.
     pub url: String,
     /// The name of the relation that it belongs to.
@@ -40,7 +40,7 @@ pub struct ExtRole {
 
 /// A rule to make in the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct BarRule {
     /// Whether it is about events that come from outside.
     pub event_external: Option<bool>,
     /// The subject of the events.
@@ -59,16 +59,16 @@ pub struct Rule {
 
 /// A link between two entities of the cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub struct BarLink {
     /// One end.
-    pub from: LinkEnd,
+    pub from: BarLinkEnd,
     /// The other end.
-    pub to: LinkEnd,
+    pub to: BarLinkEnd,
 }
 
 /// An end of a [`Link`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkEnd {
+pub struct BarLinkEnd {
     /// The type of the entity, such as `Role`.
     pub entity_type: String,
     /// The names that are its key.
@@ -97,9 +97,9 @@ pub struct EntityRef {
 ///
 /// # Errors
 /// Fails if it does not have the form.
-pub fn relations(bytes: &[u8]) -> Result<Vec<Relation>, JsonError> {
+pub fn relations(bytes: &[u8]) -> Result<Vec<BarRelation>, BarJsonError> {
     let file: RelationsFile = object(bytes)?;
-    Ok(plain(file.list, |named: Named| Relation {
+    Ok(convert_all(file.list, |named: Named| BarRelation {
         name: named.name,
     }))
 }
@@ -108,18 +108,20 @@ pub fn relations(bytes: &[u8]) -> Result<Vec<Relation>, JsonError> {
 ///
 /// # Errors
 /// Fails if it does not have the form.
-pub fn roles(bytes: &[u8]) -> Result<Vec<Role>, JsonError> {
+pub fn roles(bytes: &[u8]) -> Result<Vec<BarRole>, BarJsonError> {
     let file: RolesFile = object(bytes)?;
-    Ok(plain(file.list, |named: Named| Role { name: named.name }))
+    Ok(convert_all(file.list, |named: Named| BarRole {
+        name: named.name,
+    }))
 }
 
 /// Reads `00_meta/30_extroles.json`.
 ///
 /// # Errors
 /// Fails if it does not have the form.
-pub fn ext_roles(bytes: &[u8]) -> Result<Vec<ExtRole>, JsonError> {
+pub fn ext_roles(bytes: &[u8]) -> Result<Vec<BarExtRole>, BarJsonError> {
     let file: ExtRolesFile = object(bytes)?;
-    Ok(plain(file.list, |wire: WireExtRole| ExtRole {
+    Ok(convert_all(file.list, |wire: WireExtRole| BarExtRole {
         url: wire.url,
         relation: wire.relation,
     }))
@@ -129,9 +131,9 @@ pub fn ext_roles(bytes: &[u8]) -> Result<Vec<ExtRole>, JsonError> {
 ///
 /// # Errors
 /// Fails if it does not have the form.
-pub fn rules(bytes: &[u8]) -> Result<Vec<Rule>, JsonError> {
+pub fn rules(bytes: &[u8]) -> Result<Vec<BarRule>, BarJsonError> {
     let file: RulesFile = object(bytes)?;
-    Ok(plain(file.list, |wire: WireRule| Rule {
+    Ok(convert_all(file.list, |wire: WireRule| BarRule {
         event_external: wire.event_external,
         event_subject: wire.event_subject,
         event_type: wire.event_type,
@@ -146,10 +148,10 @@ pub fn rules(bytes: &[u8]) -> Result<Vec<Rule>, JsonError> {
 ///
 /// # Errors
 /// Fails if it does not have the form.
-pub fn links(bytes: &[u8]) -> Result<Vec<Link>, JsonError> {
+pub fn links(bytes: &[u8]) -> Result<Vec<BarLink>, BarJsonError> {
     let file: LinksFile = object(bytes)?;
-    let end = |entity_type, TextMap(names)| LinkEnd { entity_type, names };
-    Ok(plain(file.list, |wire: WireLink| Link {
+    let end = |entity_type, TextMap(names)| BarLinkEnd { entity_type, names };
+    Ok(convert_all(file.list, |wire: WireLink| BarLink {
         from: end(wire.from_type, wire.from_name),
         to: end(wire.to_type, wire.to_name),
     }))
@@ -159,16 +161,16 @@ pub fn links(bytes: &[u8]) -> Result<Vec<Link>, JsonError> {
 ///
 /// # Errors
 /// Fails if it does not have the form, or if a map of ids is empty.
-pub fn entity_links(bytes: &[u8]) -> Result<Vec<EntityLink>, JsonError> {
+pub fn entity_links(bytes: &[u8]) -> Result<Vec<EntityLink>, BarJsonError> {
     let file: EntityLinksFile = object(bytes)?;
     let end = |entity_type, IdMap(id)| EntityRef { entity_type, id };
-    Ok(plain(file.list, |wire: WireEntityLink| EntityLink {
+    Ok(convert_all(file.list, |wire: WireEntityLink| EntityLink {
         from: end(wire.from_type, wire.from_id),
         to: end(wire.to_type, wire.to_id),
     }))
 }
 
-fn plain<W, T>(list: Vec<Object<W>>, convert: impl Fn(W) -> T) -> Vec<T> {
+fn convert_all<W, T>(list: Vec<Object<W>>, convert: impl Fn(W) -> T) -> Vec<T> {
     list.into_iter().map(|Object(wire)| convert(wire)).collect()
 }
 

@@ -5,17 +5,17 @@
 //! files inside are given as bytes, and [`json`] reads those whose form is fixed.
 
 mod bar;
-mod directory;
+mod central_directory;
+mod entries;
 mod error;
 #[cfg(test)]
 mod hand;
 pub mod json;
-mod listing;
 mod manifest;
 mod name;
 pub mod paths;
 
-pub use bar::{Bar, Limits};
-pub use error::{BarError, Cause, ReadError, Refusal};
-pub use listing::Entry;
-pub use manifest::{Manifest, Version};
+pub use bar::{ArchiveLimits, Bar};
+pub use entries::BarEntry;
+pub use error::{BarError, BoxedError, EntryError, ReadError};
+pub use manifest::{BarVersion, Manifest};

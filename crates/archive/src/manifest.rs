@@ -8,26 +8,26 @@ use crate::json;
 
 /// How a bar file is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Version {
+pub enum BarVersion {
     /// Everything lies in the folder `bar/`.
     V1,
     /// Everything lies at the root of the archive.
     V2,
 }
 
-impl Version {
+impl BarVersion {
     /// What stands before every inner path.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
-            Version::V1 => "bar/",
-            Version::V2 => "",
+            BarVersion::V1 => "bar/",
+            BarVersion::V2 => "",
         }
     }
 
     fn number(self) -> i64 {
         match self {
-            Version::V1 => 1,
-            Version::V2 => 2,
+            BarVersion::V1 => 1,
+            BarVersion::V2 => 2,
         }
     }
 }
@@ -55,7 +55,7 @@ struct Wire {
 
 impl Manifest {
     /// Reads the manifest of an archive that is laid out as `version`.
-    pub(crate) fn parse(bytes: &[u8], version: Version) -> Result<Manifest, BarError> {
+    pub(crate) fn parse(bytes: &[u8], version: BarVersion) -> Result<Manifest, BarError> {
         let unreadable = |source| BarError::ManifestUnreadable { version, source };
         let wire: Wire = json::object(bytes).map_err(|error| unreadable(error.into()))?;
         let text = match wire.bar_version {
@@ -84,7 +84,7 @@ impl Manifest {
 mod tests {
     use super::*;
 
-    fn parse(text: &str, version: Version) -> Result<Manifest, BarError> {
+    fn parse(text: &str, version: BarVersion) -> Result<Manifest, BarError> {
         Manifest::parse(text.as_bytes(), version)
     }
 
@@ -92,19 +92,19 @@ mod tests {
     fn both_versions_are_read() {
         let full =
             r#"{"bar_version":"1","box_version":"3","DefaultPath":"app","schema":"https://app/"}"#;
-        let manifest = parse(full, Version::V1).unwrap();
+        let manifest = parse(full, BarVersion::V1).unwrap();
         assert_eq!(manifest.schema.as_deref(), Some("https://app/"));
         assert_eq!(manifest.box_version.as_deref(), Some("3"));
         assert_eq!(manifest.default_path.as_deref(), Some("app"));
         let manifest = parse(
             r#"{"bar_version":2,"default_path":"x","schema":null}"#,
-            Version::V2,
+            BarVersion::V2,
         )
         .unwrap();
         assert_eq!(manifest.default_path.as_deref(), Some("x"));
         assert_eq!((manifest.schema, manifest.box_version), (None, None));
         assert_eq!(
-            parse(r#"{"bar_version":"2"}"#, Version::V2).unwrap(),
+            parse(r#"{"bar_version":"2"}"#, BarVersion::V2).unwrap(),
             Manifest::default()
         );
     }
@@ -131,7 +131,7 @@ mod tests {
         ] {
             assert!(
                 matches!(
-                    parse(bad, Version::V1),
+                    parse(bad, BarVersion::V1),
                     Err(BarError::ManifestUnreadable { .. })
                 ),
                 "{bad}"
@@ -142,7 +142,7 @@ mod tests {
             b"{\"bar_version\":\"1\",\"schema\":\"\x95s\"}",
         ] {
             assert!(matches!(
-                Manifest::parse(bad, Version::V1),
+                Manifest::parse(bad, BarVersion::V1),
                 Err(BarError::ManifestUnreadable { .. })
             ));
         }
@@ -161,17 +161,17 @@ mod tests {
         ] {
             assert!(
                 matches!(
-                    parse(bad, Version::V1),
+                    parse(bad, BarVersion::V1),
                     Err(BarError::ManifestField("bar_version"))
                 ),
                 "{bad}"
             );
         }
         for (text, version, value) in [
-            (r#"{"bar_version":"2"}"#, Version::V1, "2"),
-            (r#"{"bar_version":1}"#, Version::V2, "1"),
-            (r#"{"bar_version":"3"}"#, Version::V2, "3"),
-            (r#"{"bar_version":-1}"#, Version::V1, "-1"),
+            (r#"{"bar_version":"2"}"#, BarVersion::V1, "2"),
+            (r#"{"bar_version":1}"#, BarVersion::V2, "1"),
+            (r#"{"bar_version":"3"}"#, BarVersion::V2, "3"),
+            (r#"{"bar_version":-1}"#, BarVersion::V1, "-1"),
         ] {
             let Err(BarError::Version(shown)) = parse(text, version) else {
                 panic!("{text}");

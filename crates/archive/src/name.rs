@@ -1,6 +1,6 @@
 //! Names of entries: which ones are plain relative paths.
 
-use crate::error::{BarError, shown};
+use crate::error::{BarError, printable_name};
 
 /// The name, if it is a plain relative path with `/` between its parts.
 ///
@@ -8,7 +8,9 @@ use crate::error::{BarError, shown};
 pub(crate) fn check(raw: &[u8]) -> Result<&str, BarError> {
     match std::str::from_utf8(raw) {
         Ok(name) if is_plain(name) => Ok(name),
-        _ => Err(BarError::UnsafeName(shown(&String::from_utf8_lossy(raw)))),
+        _ => Err(BarError::UnsafeName(printable_name(
+            &String::from_utf8_lossy(raw),
+        ))),
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use personium_types::privilege::Privilege;
 
-use crate::reference::{MAX_LENGTH, resolve};
+use crate::uri_reference::{MAX_LENGTH_BYTES, resolve};
 use crate::{DAV_NS, PERSONIUM_NS};
 use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
 /// Entries that a list may have. Every one of them is looked at by each request below the resource, and shown there.
-pub const MAX_ACES: usize = 256;
+pub const MAX_ACL_ENTRIES: usize = 256;
 
 /// How strictly a box asks for an authenticated application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,7 +53,7 @@ pub enum AclLevel {
 
 /// Whom an entry concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Principal {
+pub enum AclPrincipal {
     /// Everybody, with or without a token.
     All,
     /// The holders of a role: its URL, made absolute. Whether such a role exists is not known here.
@@ -62,20 +62,20 @@ pub enum Principal {
 
 /// One entry: whom it concerns and what it grants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Ace {
+pub struct AclEntry {
     /// Whom it concerns.
-    pub principal: Principal,
+    pub principal: AclPrincipal,
     /// What it grants, at least one, in document order, none twice.
     pub privileges: Vec<Privilege>,
 }
 
 /// A whole list. An empty one clears what was there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acl {
+pub struct AclDocument {
     /// The value of `requireSchemaAuthz`, absent if the attribute is.
     pub schema_authz: Option<SchemaAuthz>,
-    /// Entries in document order, none twice, at most [`MAX_ACES`].
-    pub aces: Vec<Ace>,
+    /// Entries in document order, none twice, at most [`MAX_ACL_ENTRIES`].
+    pub entries: Vec<AclEntry>,
 }
 
 /// The part of a list that is wrong.
@@ -96,8 +96,8 @@ pub enum AclPart {
     /// Missing, empty, unknown, or not of this level.
     #[error("privilege")]
     Privilege,
-    /// There are more entries than [`MAX_ACES`].
-    #[error("number of ace elements (at most {})", MAX_ACES)]
+    /// There are more entries than [`MAX_ACL_ENTRIES`].
+    #[error("number of ace elements (at most {})", MAX_ACL_ENTRIES)]
     Count,
 }
 
@@ -130,7 +130,7 @@ pub fn parse(
     level: AclLevel,
     default_base: &str,
     limits: &XmlLimits,
-) -> Result<Acl, AclError> {
+) -> Result<AclDocument, AclError> {
     let root = Element::parse(body, limits).map_err(AclError::NotXml)?;
     if !root.is(DAV_NS, "acl") {
         return Err(AclError::WrongRoot);
@@ -143,7 +143,7 @@ pub fn parse(
 ///
 /// # Errors
 /// See [`AclError`].
-pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<Acl, AclError> {
+pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<AclDocument, AclError> {
     let schema_authz = match list.attribute(PERSONIUM_NS, "requireSchemaAuthz") {
         Some(text) => Some(SchemaAuthz::find(text).ok_or(AclError::Invalid(AclPart::SchemaAuthz))?),
         None => None,
@@ -151,19 +151,22 @@ pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<Acl, A
     let mut seen = HashSet::new();
     let mut aces = Vec::new();
     for entry in list.elements_named(DAV_NS, "ace") {
-        let ace = Ace {
+        let ace = AclEntry {
             principal: principal(entry, base)?,
             privileges: privileges(entry, level)?,
         };
         if !seen.insert(ace.clone()) {
             continue;
         }
-        if aces.len() == MAX_ACES {
+        if aces.len() == MAX_ACL_ENTRIES {
             return Err(AclError::Invalid(AclPart::Count));
         }
         aces.push(ace);
     }
-    Ok(Acl { schema_authz, aces })
+    Ok(AclDocument {
+        schema_authz,
+        entries: aces,
+    })
 }
 
 /// The only item, if there is exactly one.
@@ -172,12 +175,12 @@ fn only<'e>(mut items: impl Iterator<Item = &'e Element>) -> Option<&'e Element>
     items.next().is_none().then_some(first)
 }
 
-fn principal(entry: &Element, base: &str) -> Result<Principal, AclError> {
+fn principal(entry: &Element, base: &str) -> Result<AclPrincipal, AclError> {
     let who = only(entry.elements_named(DAV_NS, "principal"))
         .and_then(|principal| only(principal.elements()))
         .ok_or(AclError::Invalid(AclPart::Principal))?;
     if who.is(DAV_NS, "all") {
-        return Ok(Principal::All);
+        return Ok(AclPrincipal::All);
     }
     if !who.is(DAV_NS, "href") {
         return Err(AclError::Invalid(AclPart::Principal));
@@ -188,9 +191,9 @@ fn principal(entry: &Element, base: &str) -> Result<Principal, AclError> {
         return Err(AclError::Invalid(AclPart::Href));
     }
     match resolve(base, href) {
-        Some(url) => Ok(Principal::Href(url)),
+        Some(url) => Ok(AclPrincipal::Href(url)),
         None => Err(AclError::Unresolvable(
-            href.chars().take(MAX_LENGTH / 4).collect(),
+            href.chars().take(MAX_LENGTH_BYTES / 4).collect(),
         )),
     }
 }
@@ -230,14 +233,14 @@ mod tests {
 
     const BASE: &str = "https://cell1.unit.example/__role/__/";
 
-    fn read_at(level: AclLevel, attributes: &str, inside: &str) -> Result<Acl, AclError> {
+    fn read_at(level: AclLevel, attributes: &str, inside: &str) -> Result<AclDocument, AclError> {
         let body = format!(
             "<D:acl xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns' {attributes}>{inside}</D:acl>"
         );
         parse(body.as_bytes(), level, BASE, &XmlLimits::REQUEST)
     }
 
-    fn read(inside: &str) -> Result<Acl, AclError> {
+    fn read(inside: &str) -> Result<AclDocument, AclError> {
         read_at(AclLevel::Box, "", inside)
     }
 
@@ -262,22 +265,22 @@ mod tests {
         .unwrap();
         assert_eq!(acl.schema_authz, Some(SchemaAuthz::Public));
         assert_eq!(
-            acl.aces,
+            acl.entries,
             [
-                Ace {
-                    principal: Principal::Href(
+                AclEntry {
+                    principal: AclPrincipal::Href(
                         "https://cell1.unit.example/__role/box1/role1".to_owned()
                     ),
                     privileges: vec![Privilege::Read, Privilege::Exec],
                 },
-                Ace {
-                    principal: Principal::Href(
+                AclEntry {
+                    principal: AclPrincipal::Href(
                         "https://cell1.unit.example/__role/box2/r".to_owned()
                     ),
                     privileges: vec![Privilege::All],
                 },
-                Ace {
-                    principal: Principal::All,
+                AclEntry {
+                    principal: AclPrincipal::All,
                     privileges: vec![Privilege::WriteAcl]
                 },
             ]
@@ -288,9 +291,9 @@ mod tests {
     fn an_empty_list_is_a_list() {
         assert_eq!(
             read(""),
-            Ok(Acl {
+            Ok(AclDocument {
                 schema_authz: None,
-                aces: Vec::new()
+                entries: Vec::new()
             })
         );
     }
@@ -303,13 +306,16 @@ mod tests {
              <D:grant>{read_right}<D:privilege><D:write/></D:privilege>{read_right}</D:grant></D:ace>"
         );
         let acl = read(&twice).unwrap();
-        assert_eq!(acl.aces[0].privileges, [Privilege::Read, Privilege::Write]);
+        assert_eq!(
+            acl.entries[0].privileges,
+            [Privilege::Read, Privilege::Write]
+        );
 
         // The same role, named in two ways, among another.
         let relative = entry("<D:href>r</D:href>", "<D:read/>");
         let absolute = entry(&format!("<D:href>{BASE}r</D:href>"), "<D:read/>");
         let other = entry("<D:href>r</D:href>", "<D:write/>");
-        let many = (relative.clone() + &other + &absolute).repeat(MAX_ACES);
+        let many = (relative.clone() + &other + &absolute).repeat(MAX_ACL_ENTRIES);
         assert_eq!(read(&many), read(&(relative + &other)));
     }
 
@@ -320,8 +326,11 @@ mod tests {
                 .map(|n| entry(&format!("<D:href>r{n}</D:href>"), "<D:read/>"))
                 .collect()
         };
-        assert_eq!(read(&list(MAX_ACES)).unwrap().aces.len(), MAX_ACES);
-        let refused = read(&list(MAX_ACES + 1)).unwrap_err();
+        assert_eq!(
+            read(&list(MAX_ACL_ENTRIES)).unwrap().entries.len(),
+            MAX_ACL_ENTRIES
+        );
+        let refused = read(&list(MAX_ACL_ENTRIES + 1)).unwrap_err();
         assert_eq!(refused, AclError::Invalid(AclPart::Count));
         assert!(refused.to_string().contains("(at most 256)"), "{refused}");
     }
@@ -329,28 +338,31 @@ mod tests {
     #[test]
     fn without_base_the_default_one_counts() {
         let acl = read(&entry("<D:href>r</D:href>", "<D:read/>")).unwrap();
-        assert_eq!(acl.aces[0].principal, Principal::Href(format!("{BASE}r")));
+        assert_eq!(
+            acl.entries[0].principal,
+            AclPrincipal::Href(format!("{BASE}r"))
+        );
         let acl = read(&entry(
             "<D:href>https://other.example/__role/__/r</D:href>",
             "<D:read/>",
         ))
         .unwrap();
         assert_eq!(
-            acl.aces[0].principal,
-            Principal::Href("https://other.example/__role/__/r".to_owned())
+            acl.entries[0].principal,
+            AclPrincipal::Href("https://other.example/__role/__/r".to_owned())
         );
     }
 
     #[test]
     fn privileges_belong_to_a_level_and_a_namespace() {
-        for &privilege in Privilege::EVERY {
+        for &privilege in Privilege::ALL {
             let named = entry("<D:all/>", &format!("<{privilege}/>"));
             assert_eq!(
-                read_at(AclLevel::Cell, "", &named).unwrap().aces[0].privileges,
+                read_at(AclLevel::Cell, "", &named).unwrap().entries[0].privileges,
                 [privilege]
             );
             let refused = Err(AclError::Invalid(AclPart::Privilege));
-            let given = read(&named).map(|acl| acl.aces[0].privileges.clone());
+            let given = read(&named).map(|acl| acl.entries[0].privileges.clone());
             assert_eq!(
                 given,
                 if privilege.is_cell_level() {

@@ -4,7 +4,7 @@ mod conditions;
 mod range;
 
 pub use conditions::{allows_change, is_not_modified};
-pub use range::{RangeAnswer, select_range};
+pub use range::{SelectedRange, select_range};
 
 /// How deep a PROPFIND looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum DepthError {
 /// A header value that is none of those the header may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the header has a value it may not have")]
-pub struct InvalidHeader;
+pub struct InvalidHeaderError;
 
 impl Depth {
     /// Reads the `Depth` of a PROPFIND. Where an absent header has a meaning, the caller gives that value instead.
@@ -50,11 +50,11 @@ impl Depth {
 ///
 /// # Errors
 /// [`InvalidHeader`] for anything else, the empty value included.
-pub fn check_move_depth(header: Option<&str>) -> Result<(), InvalidHeader> {
+pub fn check_move_depth(header: Option<&str>) -> Result<(), InvalidHeaderError> {
     match header {
         None => Ok(()),
         Some(value) if value.eq_ignore_ascii_case("infinity") => Ok(()),
-        Some(_) => Err(InvalidHeader),
+        Some(_) => Err(InvalidHeaderError),
     }
 }
 
@@ -72,11 +72,11 @@ impl Overwrite {
     ///
     /// # Errors
     /// [`InvalidHeader`] for anything but `T` and `F` in either case.
-    pub fn of_header(header: Option<&str>) -> Result<Self, InvalidHeader> {
+    pub fn of_header(header: Option<&str>) -> Result<Self, InvalidHeaderError> {
         match header {
             None | Some("F" | "f") => Ok(Self::Refuse),
             Some("T" | "t") => Ok(Self::Replace),
-            Some(_) => Err(InvalidHeader),
+            Some(_) => Err(InvalidHeaderError),
         }
     }
 }
@@ -95,12 +95,12 @@ impl Recursive {
     ///
     /// # Errors
     /// [`InvalidHeader`] for anything else.
-    pub fn of_collection(header: Option<&str>) -> Result<Self, InvalidHeader> {
+    pub fn of_collection(header: Option<&str>) -> Result<Self, InvalidHeaderError> {
         match header {
             None => Ok(Self::No),
             Some(value) if value.eq_ignore_ascii_case("true") => Ok(Self::Yes),
             Some(value) if value.eq_ignore_ascii_case("false") => Ok(Self::No),
-            Some(_) => Err(InvalidHeader),
+            Some(_) => Err(InvalidHeaderError),
         }
     }
 }
@@ -142,7 +142,7 @@ mod tests {
         for value in ["", "0", "1", "infinit"] {
             assert_eq!(
                 check_move_depth(Some(value)),
-                Err(InvalidHeader),
+                Err(InvalidHeaderError),
                 "{value:?}"
             );
         }
@@ -162,7 +162,7 @@ mod tests {
         for value in ["", "true", "TF", " T"] {
             assert_eq!(
                 Overwrite::of_header(Some(value)),
-                Err(InvalidHeader),
+                Err(InvalidHeaderError),
                 "{value:?}"
             );
         }
@@ -176,7 +176,7 @@ mod tests {
         for value in ["", "yes", "1", "true "] {
             assert_eq!(
                 Recursive::of_collection(Some(value)),
-                Err(InvalidHeader),
+                Err(InvalidHeaderError),
                 "{value:?}"
             );
         }

@@ -10,8 +10,8 @@ pub mod multistatus;
 pub mod name;
 pub mod propfind;
 pub mod proppatch;
-pub mod reference;
 pub mod rootprops;
+pub mod uri_reference;
 
 /// The namespace of WebDAV's own names.
 pub const DAV_NS: &str = "DAV:";

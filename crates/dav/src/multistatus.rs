@@ -102,11 +102,11 @@ impl Multistatus {
 
     /// Appends one resource of a PROPFIND answer that has neither entries nor dead properties.
     pub fn response(&self, out: &mut String, props: &ResponseProps<'_>) {
-        self.begin(out, props).finish(out, []);
+        self.start_response(out, props).finish(out, []);
     }
 
     /// Begins one resource of a PROPFIND answer.
-    pub fn begin(&self, out: &mut String, props: &ResponseProps<'_>) -> OpenResponse {
+    pub fn start_response(&self, out: &mut String, props: &ResponseProps<'_>) -> OpenResponse {
         out.push_str("<response>");
         text_element(out, "href", props.href);
         out.push_str("<propstat><prop>");
@@ -134,7 +134,7 @@ impl Multistatus {
     ///
     /// `done` are the elements that were set and removed, `missing` those that were to be removed and did not exist;
     /// all are self-contained XML. With neither, an empty group of status 200 is written.
-    pub fn patched<'p>(
+    pub fn proppatch<'p>(
         &self,
         out: &mut String,
         href: &str,
@@ -191,14 +191,14 @@ impl OpenResponse {
 
 /// A whole PROPPATCH answer; see [`Multistatus::patched`].
 #[must_use]
-pub fn proppatch_answer<'p>(
+pub fn proppatch_response<'p>(
     href: &str,
     done: impl IntoIterator<Item = &'p str>,
     missing: impl IntoIterator<Item = &'p str>,
 ) -> String {
     let mut out = String::new();
     let answer = Multistatus::start(&mut out);
-    answer.patched(&mut out, href, done, missing);
+    answer.proppatch(&mut out, href, done, missing);
     answer.finish(&mut out);
     out
 }
@@ -207,7 +207,7 @@ pub fn proppatch_answer<'p>(
 ///
 /// `first_prop` is the first property of the request as self-contained XML, `description` is for people.
 #[must_use]
-pub fn mkcol_refused(first_prop: Option<&str>, description: &str) -> String {
+pub fn mkcol_error_response(first_prop: Option<&str>, description: &str) -> String {
     let mut out = String::new();
     open_root(&mut out, "mkcol-response");
     out.push_str("<propstat><prop>");

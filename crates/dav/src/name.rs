@@ -1,7 +1,7 @@
 //! Names of resources below a box.
 
 /// UTF-16 units that a resource name may have at most.
-pub const MAX_UNITS: usize = 255;
+pub const MAX_UTF16_UNITS: usize = 255;
 
 /// Whether `name`, one path segment with its percent escapes decoded, may name a file or collection.
 ///
@@ -15,7 +15,9 @@ pub fn is_resource_name(name: &str) -> bool {
                 '\\' | '/' | ':' | '*' | '?' | '"' | '<' | '>' | '|' | ' '
             )
     };
-    !name.is_empty() && name.encode_utf16().nth(MAX_UNITS).is_none() && !name.contains(refused)
+    !name.is_empty()
+        && name.encode_utf16().nth(MAX_UTF16_UNITS).is_none()
+        && !name.contains(refused)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
 /// One property that a request sets or removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Property {
+pub struct DeadProperty {
     /// What the property is stored under: local name, `@`, namespace name.
     pub key: String,
     /// The whole element as self-contained XML, which is both the stored value and what the answer repeats.
@@ -18,9 +18,9 @@ pub struct Property {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PropPatch {
     /// Properties to store, in document order. A later one replaces an earlier one of the same key.
-    pub sets: Vec<Property>,
+    pub sets: Vec<DeadProperty>,
     /// Properties to remove, in document order.
-    pub removes: Vec<Property>,
+    pub removes: Vec<DeadProperty>,
 }
 
 /// Why a PROPPATCH body was refused.
@@ -106,7 +106,7 @@ pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<PropPatch, PropPatchErro
 }
 
 /// An element as a property.
-pub(crate) fn property(element: &Element, language: Option<&str>) -> Property {
+pub(crate) fn property(element: &Element, language: Option<&str>) -> DeadProperty {
     let xml = match language {
         Some(language) => {
             let mut element = element.clone();
@@ -115,7 +115,7 @@ pub(crate) fn property(element: &Element, language: Option<&str>) -> Property {
         }
         None => element.to_xml(),
     };
-    Property {
+    DeadProperty {
         key: key(element.name().namespace(), element.name().local()),
         xml,
     }
@@ -132,8 +132,8 @@ mod tests {
         parse(body.as_bytes(), &XmlLimits::REQUEST)
     }
 
-    fn property(key: &str, xml: &str) -> Property {
-        Property {
+    fn property(key: &str, xml: &str) -> DeadProperty {
+        DeadProperty {
             key: key.to_owned(),
             xml: xml.to_owned(),
         }

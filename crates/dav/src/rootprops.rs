@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::acl::{self, Acl, AclError, AclLevel};
+use crate::acl::{self, AclDocument, AclError, AclLevel};
 use crate::multistatus::ResourceKind;
 use crate::name::is_resource_name;
-use crate::proppatch::{Property, is_live, property};
+use crate::proppatch::{DeadProperty, is_live, property};
 use crate::{DAV_NS, PERSONIUM_NS};
 use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
@@ -19,7 +19,7 @@ const BASE_NAME_MAX: usize = 128;
 
 /// A resource that is described.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
+pub struct DescribedResource {
     /// Where it is below the box; empty for the box itself.
     pub path: Vec<String>,
     /// What it is.
@@ -27,14 +27,14 @@ pub struct Described {
     /// The media type, for files.
     pub media_type: Option<String>,
     /// Its access control list. Roles are those of the new box.
-    pub acl: Option<Acl>,
+    pub acl: Option<AclDocument>,
     /// Its dead properties.
-    pub properties: Vec<Property>,
+    pub properties: Vec<DeadProperty>,
 }
 
 /// A rule that a description breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rule {
+pub enum RootPropsRule {
     /// A response has exactly one `href`.
     OneHref,
     /// That is not empty.
@@ -59,7 +59,7 @@ pub enum Rule {
     ResourceType,
 }
 
-impl Rule {
+impl RootPropsRule {
     /// The number that installers tell it by: `PL-BI-` and four digits.
     #[must_use]
     pub const fn number(self) -> u16 {
@@ -80,7 +80,7 @@ impl Rule {
 
     /// What it demands, for people.
     #[must_use]
-    pub const fn demand(self) -> &'static str {
+    pub const fn requirement(self) -> &'static str {
         match self {
             Self::OneHref => "a response has exactly one href",
             Self::HrefNotEmpty => "an href is not empty",
@@ -109,10 +109,10 @@ pub enum RootPropsError {
     #[error("the root of the description is not multistatus")]
     WrongRoot,
     /// It breaks a rule; the text is the `href`.
-    #[error("{}: {about}", rule.demand())]
-    Broken {
+    #[error("{}: {about}", rule.requirement())]
+    RuleViolation {
         /// The rule.
-        rule: Rule,
+        rule: RootPropsRule,
         /// The `href`; empty if that is what is missing.
         about: String,
     },
@@ -129,9 +129,9 @@ pub enum RootPropsError {
     AclBase(String),
 }
 
-fn broken(rule: Rule, about: &str) -> RootPropsError {
+fn violation(rule: RootPropsRule, about: &str) -> RootPropsError {
     let about = about.to_owned();
-    RootPropsError::Broken { rule, about }
+    RootPropsError::RuleViolation { rule, about }
 }
 
 /// Reads and checks a description as a whole.
@@ -146,7 +146,7 @@ pub fn parse(
     scheme: &str,
     roles: &str,
     limits: &XmlLimits,
-) -> Result<Vec<Described>, RootPropsError> {
+) -> Result<Vec<DescribedResource>, RootPropsError> {
     let root = Element::parse(body, limits).map_err(RootPropsError::NotXml)?;
     if !root.is(DAV_NS, "multistatus") {
         return Err(RootPropsError::WrongRoot);
@@ -156,15 +156,15 @@ pub fn parse(
     for response in root.elements_named(DAV_NS, "response") {
         let (href, found) = resource(response, scheme, roles)?;
         if kinds.insert(found.path.clone(), found.kind).is_some() {
-            return Err(broken(Rule::NoDuplicate, &href));
+            return Err(violation(RootPropsRule::NoDuplicate, &href));
         }
         described.push((href, found));
     }
     for (href, found) in &described {
-        check_place(&kinds, href, found)?;
+        check_position(&kinds, href, found)?;
     }
     if !kinds.contains_key::<[String]>(&[]) {
-        return Err(broken(Rule::ParentDescribed, scheme));
+        return Err(violation(RootPropsRule::ParentDescribed, scheme));
     }
     Ok(described.into_iter().map(|(_, found)| found).collect())
 }
@@ -173,25 +173,25 @@ fn resource(
     response: &Element,
     scheme: &str,
     roles: &str,
-) -> Result<(String, Described), RootPropsError> {
+) -> Result<(String, DescribedResource), RootPropsError> {
     let mut hrefs = response.elements_named(DAV_NS, "href");
     let (Some(href), None) = (hrefs.next(), hrefs.next()) else {
-        return Err(broken(Rule::OneHref, ""));
+        return Err(violation(RootPropsRule::OneHref, ""));
     };
     let href = href.text().trim().to_owned();
     if href.is_empty() {
-        return Err(broken(Rule::HrefNotEmpty, ""));
+        return Err(violation(RootPropsRule::HrefNotEmpty, ""));
     }
     let path = href
         .strip_prefix(scheme)
-        .ok_or_else(|| broken(Rule::HrefOfBox, &href))?;
+        .ok_or_else(|| violation(RootPropsRule::HrefOfBox, &href))?;
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let path = match path {
         "" => Vec::new(),
         path => path.split('/').map(str::to_owned).collect(),
     };
-    let mut found = Described {
+    let mut found = DescribedResource {
         path,
         kind: ResourceKind::File,
         media_type: None,
@@ -205,7 +205,8 @@ fn resource(
         for element in prop.elements() {
             let name = element.name();
             if name.is(DAV_NS, "resourcetype") {
-                found.kind = kind(element).ok_or_else(|| broken(Rule::ResourceType, &href))?;
+                found.kind =
+                    kind(element).ok_or_else(|| violation(RootPropsRule::ResourceType, &href))?;
             } else if name.is(DAV_NS, "getcontenttype") {
                 found.media_type = Some(element.text().trim().to_owned());
             } else if name.is(DAV_NS, "acl") {
@@ -242,7 +243,7 @@ fn kind(resource_type: &Element) -> Option<ResourceKind> {
     }
 }
 
-fn list(element: &Element, roles: &str, href: &str) -> Result<Option<Acl>, RootPropsError> {
+fn list(element: &Element, roles: &str, href: &str) -> Result<Option<AclDocument>, RootPropsError> {
     let Some(base) = element.attribute(XML_NS, "base") else {
         return Ok(None);
     };
@@ -269,35 +270,35 @@ fn is_role_base(base: &str) -> bool {
     cell.is_some_and(|cell| !cell.is_empty()) && (1..=BASE_NAME_MAX).contains(&name.len())
 }
 
-fn check_place(
+fn check_position(
     kinds: &BTreeMap<Vec<String>, ResourceKind>,
     href: &str,
-    found: &Described,
+    found: &DescribedResource,
 ) -> Result<(), RootPropsError> {
     let Some((name, parent)) = found.path.split_last() else {
         return match found.kind {
             ResourceKind::Collection => Ok(()),
-            _ => Err(broken(Rule::ResourceType, href)),
+            _ => Err(violation(RootPropsRule::ResourceType, href)),
         };
     };
     match kinds.get(parent) {
-        None => return Err(broken(Rule::ParentDescribed, href)),
-        Some(ResourceKind::OData) => return Err(broken(Rule::NothingInOdata, href)),
+        None => return Err(violation(RootPropsRule::ParentDescribed, href)),
+        Some(ResourceKind::OData) => return Err(violation(RootPropsRule::NothingInOdata, href)),
         Some(ResourceKind::File | ResourceKind::Stream) => {
-            return Err(broken(Rule::NothingInFile, href));
+            return Err(violation(RootPropsRule::NothingInFile, href));
         }
         Some(ResourceKind::Service) if name != SOURCE || found.kind != ResourceKind::Collection => {
-            return Err(broken(Rule::SourceInService, href));
+            return Err(violation(RootPropsRule::SourceInService, href));
         }
         Some(ResourceKind::Collection | ResourceKind::Service) => {}
     }
     if !is_resource_name(name) {
-        return Err(broken(Rule::ResourceName, href));
+        return Err(violation(RootPropsRule::ResourceName, href));
     }
     let mut source = found.path.clone();
     source.push(SOURCE.to_owned());
     if found.kind == ResourceKind::Service && !kinds.contains_key(&source) {
-        return Err(broken(Rule::ServiceHasSource, href));
+        return Err(violation(RootPropsRule::ServiceHasSource, href));
     }
     Ok(())
 }

@@ -268,14 +268,14 @@ impl Installer {
     }
 
     /// Begins an entry of the archive.
-    async fn begin_entry(&self, entry: &package::Entry) {
+    async fn begin_entry(&self, entry: &package::BarEntry) {
         self.count().await;
         self.tell("PL-BI-1001", entry.name(), "Installation started.")
             .await;
     }
 
     /// Ends an entry of the archive.
-    async fn end_entry(&self, entry: &package::Entry) {
+    async fn end_entry(&self, entry: &package::BarEntry) {
         self.tell("PL-BI-1003", entry.name(), "Installation completed.")
             .await;
     }

@@ -13,12 +13,16 @@ use crate::{BoxInfo, CellContext, UnitUrls};
 ///
 /// # Errors
 /// 400 if a URL is not that of a role of this cell, or if there is no such role or box.
-pub async fn from_wire(urls: &UnitUrls, context: &CellContext, sent: &wire::Acl) -> Result<Acl> {
-    let mut aces = Vec::with_capacity(sent.aces.len());
-    for ace in &sent.aces {
+pub async fn from_wire(
+    urls: &UnitUrls,
+    context: &CellContext,
+    sent: &wire::AclDocument,
+) -> Result<Acl> {
+    let mut aces = Vec::with_capacity(sent.entries.len());
+    for ace in &sent.entries {
         let principal = match &ace.principal {
-            wire::Principal::All => Principal::All,
-            wire::Principal::Href(url) => Principal::Role(role_id(urls, context, url).await?),
+            wire::AclPrincipal::All => Principal::All,
+            wire::AclPrincipal::Href(url) => Principal::Role(role_id(urls, context, url).await?),
         };
         aces.push(Ace {
             principal,

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use personium_token::trust::CertificateFacts;
+use personium_token::trust::CertificateInfo;
 use personium_types::error::chain;
 use personium_types::{BlobId, Clock, SystemClock};
 
@@ -96,9 +96,14 @@ fn check_certificates(report: &mut CheckReport, loaded: &LoadedConfig) {
         Err(error) => return report.error("keys", chain(&error)),
     };
     report.ok("unit key", "belongs to the certificate");
-    check_certificate(report, "unit certificate", keys.signing.facts(), now_ms);
-    check_certificate_name(report, loaded, keys.signing.facts());
-    for root in keys.trust_roots.facts() {
+    check_certificate(
+        report,
+        "unit certificate",
+        keys.signing.certificate_info(),
+        now_ms,
+    );
+    check_certificate_name(report, loaded, keys.signing.certificate_info());
+    for root in keys.trust_roots.root_infos() {
         check_certificate(report, "trusted root", root, now_ms);
     }
 }
@@ -106,11 +111,11 @@ fn check_certificates(report: &mut CheckReport, loaded: &LoadedConfig) {
 fn check_certificate(
     report: &mut CheckReport,
     check: &'static str,
-    facts: &CertificateFacts,
+    facts: &CertificateInfo,
     now_ms: i64,
 ) {
-    let days = (facts.not_after - now_ms).div_euclid(DAY_MS);
-    let outcome = match facts.valid_at(now_ms) {
+    let days = (facts.not_after_ms - now_ms).div_euclid(DAY_MS);
+    let outcome = match facts.is_valid_at(now_ms) {
         false => CheckOutcome::Error,
         true if days < EXPIRY_WARNING_DAYS => CheckOutcome::Warning,
         true => CheckOutcome::Ok,
@@ -126,7 +131,7 @@ fn check_certificate(
 fn check_certificate_name(
     report: &mut CheckReport,
     loaded: &LoadedConfig,
-    facts: &CertificateFacts,
+    facts: &CertificateInfo,
 ) {
     // An error here is the finding of another check.
     let Ok(urls) = unit_urls(loaded) else { return };

@@ -142,7 +142,7 @@ pub fn configured_host(config: &Config) -> Result<Option<String>, KeyFileError> 
         return Ok(None);
     };
     let unit = load_unit_key(key, certificate)?;
-    Ok(unit.facts().common_name.clone())
+    Ok(unit.certificate_info().common_name.clone())
 }
 
 fn load_local_keys(config: &Config) -> Result<LocalKeys, KeyFileError> {
@@ -252,10 +252,10 @@ mod tests {
         generate_missing(&config, "unit.example", NOW_MS).unwrap();
         let keys = load(&config, NOW_MS).unwrap();
         assert_eq!(
-            keys.signing.facts().common_name.as_deref(),
+            keys.signing.certificate_info().common_name.as_deref(),
             Some("unit.example")
         );
-        assert_eq!(keys.trust_roots.facts().count(), 1);
+        assert_eq!(keys.trust_roots.root_infos().count(), 1);
         let mut before = Vec::new();
         for name in [SECRET_FILE, KEY_FILE, CERTIFICATE_FILE] {
             let path = folder.path().join(name);

@@ -108,7 +108,7 @@ impl BodyCipher {
     /// # Errors
     /// If the cryptographic library fails.
     pub fn seal(self, body: &[u8]) -> Result<Vec<u8>, CipherError> {
-        let mut sealing = Sealing::new(self);
+        let mut sealing = BodySealer::new(self);
         let mut out = sealing.push(body)?;
         out.append(&mut sealing.finish()?);
         Ok(out)
@@ -126,14 +126,14 @@ impl BodyCipher {
         let tags = chunks * TAG_BYTES as u64;
         let len = (sealed.len() as u64).checked_sub(tags).ok_or(CipherError)?;
         let whole = usize::try_from(len).map_err(|_| CipherError)?;
-        self.open_part(len, 0, whole, sealed)
+        self.open_range(len, 0, whole, sealed)
     }
 
     /// Opens `wanted` bytes from `offset` of a body of `len` bytes. `sealed` is what [`sealed_part`] says.
     ///
     /// # Errors
     /// If it was altered, another body's cipher is used, or `sealed` is not that part.
-    pub fn open_part(
+    pub fn open_range(
         &self,
         len: u64,
         offset: u64,
@@ -162,7 +162,7 @@ impl BodyCipher {
 
 /// Where the chunks stand in a sealed body of `len` bytes that hold `wanted` bytes from `offset`.
 #[must_use]
-pub fn sealed_part(len: u64, offset: u64, wanted: usize) -> Range<u64> {
+pub fn sealed_range(len: u64, offset: u64, wanted: usize) -> Range<u64> {
     let (chunk, sealed_chunk) = (CHUNK_BYTES as u64, SEALED_CHUNK_BYTES as u64);
     let first = offset / chunk;
     let end = offset.saturating_add(wanted as u64).div_ceil(chunk);
@@ -173,14 +173,14 @@ pub fn sealed_part(len: u64, offset: u64, wanted: usize) -> Range<u64> {
 
 /// A body that is being sealed piece by piece.
 #[derive(Debug)]
-pub struct Sealing {
+pub struct BodySealer {
     cipher: BodyCipher,
     number: u64,
     /// The bytes of the chunk that is not full or may be the last one.
     pending: Vec<u8>,
 }
 
-impl Sealing {
+impl BodySealer {
     /// Begins a body.
     #[must_use]
     pub const fn new(cipher: BodyCipher) -> Self {

@@ -5,7 +5,7 @@ mod sign;
 mod verify;
 
 pub use sign::{CellKey, CellKeyError};
-pub use verify::{JwkSet, JwtError, VerifyKey, key_id_of};
+pub use verify::{JwkSet, JwtError, VerifyKey, read_kid};
 
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,7 @@
 mod claims;
 mod cookie;
 
-pub use cookie::Cookie;
+pub use cookie::TokenCookie;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -84,7 +84,7 @@ impl LocalKind {
 
 /// Where a visitor's refresh token came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct AssertionOrigin {
     /// Issuer of the assertion it was given for.
     pub issuer: String,
     /// Id of that assertion.
@@ -97,9 +97,9 @@ pub struct LocalToken {
     /// What it is for.
     pub kind: LocalKind,
     /// Milliseconds since the epoch.
-    pub issued_at: i64,
+    pub issued_at_ms: i64,
     /// Milliseconds.
-    pub lifespan: i64,
+    pub lifespan_ms: i64,
     /// Account name (AR, RR, GC, AP), subject URL (AV, RV) or owner URL (AU).
     pub subject: String,
     /// URL of the application it was given to.
@@ -111,20 +111,20 @@ pub struct LocalToken {
     /// AV: role instance URLs. RV: role class URLs of the assertion. Otherwise empty.
     pub roles: Vec<String>,
     /// Present in RV, and only there.
-    pub origin: Option<Origin>,
+    pub origin: Option<AssertionOrigin>,
     /// Further claims by name.
     pub extra: BTreeMap<String, String>,
 }
 
 impl LocalToken {
     /// True once `now` (epoch milliseconds) is later than issue time plus lifespan.
-    pub fn expired_at(&self, now: i64) -> bool {
-        now > self.expires_at()
+    pub fn is_expired_at(&self, now: i64) -> bool {
+        now > self.expires_at_ms()
     }
 
     /// Last valid moment, in epoch milliseconds.
-    pub fn expires_at(&self) -> i64 {
-        self.issued_at.saturating_add(self.lifespan)
+    pub fn expires_at_ms(&self) -> i64 {
+        self.issued_at_ms.saturating_add(self.lifespan_ms)
     }
 
     /// Origin and roles stand where the kind wants them and nowhere else.
@@ -216,11 +216,11 @@ impl KeySet {
         })
     }
 
-    fn cipher(&self, purpose: Purpose) -> &LessSafeKey {
+    fn cipher(&self, purpose: KeyPurpose) -> &LessSafeKey {
         match purpose {
-            Purpose::Token => &self.tokens,
-            Purpose::Cookie => &self.cookies,
-            Purpose::Storage => &self.storage,
+            KeyPurpose::Token => &self.tokens,
+            KeyPurpose::Cookie => &self.cookies,
+            KeyPurpose::Storage => &self.storage,
         }
     }
 }
@@ -241,7 +241,7 @@ fn cipher(prk: &hkdf::Prk, purpose: &[u8]) -> Result<LessSafeKey, SecretError> {
 
 /// Which of the derived keys.
 #[derive(Clone, Copy)]
-enum Purpose {
+enum KeyPurpose {
     Token,
     Cookie,
     Storage,
@@ -278,7 +278,7 @@ impl LocalKeys {
         }
         let prefix = token.kind.prefix();
         let sealed = self.seal_bytes(
-            Purpose::Token,
+            KeyPurpose::Token,
             claims::encode(token),
             &token_context(token.kind, &token.issuer),
             random,
@@ -293,7 +293,8 @@ impl LocalKeys {
         let sealed = text
             .strip_prefix(kind.prefix())
             .ok_or(LocalError::Malformed)?;
-        let (plain, _) = self.open_bytes(Purpose::Token, sealed, &token_context(kind, issuer))?;
+        let (plain, _) =
+            self.open_bytes(KeyPurpose::Token, sealed, &token_context(kind, issuer))?;
         claims::decode(kind, issuer, &plain)
             .filter(LocalToken::fits_its_kind)
             .ok_or(LocalError::Malformed)
@@ -319,19 +320,19 @@ impl LocalKeys {
         random: &mut dyn Random,
     ) -> Result<String, SealError> {
         let plain = key.as_bytes().to_vec();
-        self.seal_bytes(Purpose::Storage, plain, BODY_KEY_CONTEXT, random)
+        self.seal_bytes(KeyPurpose::Storage, plain, BODY_KEY_CONTEXT, random)
     }
 
     /// Reads what [`LocalKeys::seal_body_key`] wrote, and tells whether that was under the current secret.
     pub fn open_body_key(&self, text: &str) -> Result<(BodyKey, bool), LocalError> {
-        let (plain, is_current) = self.open_bytes(Purpose::Storage, text, BODY_KEY_CONTEXT)?;
+        let (plain, is_current) = self.open_bytes(KeyPurpose::Storage, text, BODY_KEY_CONTEXT)?;
         let key: [u8; KEY_BYTES] = plain.try_into().map_err(|_| LocalError::Malformed)?;
         Ok((BodyKey::from_bytes(key), is_current))
     }
 
     fn seal_bytes(
         &self,
-        purpose: Purpose,
+        purpose: KeyPurpose,
         mut plain: Vec<u8>,
         context: &[u8],
         random: &mut dyn Random,
@@ -364,7 +365,7 @@ impl LocalKeys {
     /// The content, and whether it was sealed under the current secret.
     fn open_bytes(
         &self,
-        purpose: Purpose,
+        purpose: KeyPurpose,
         sealed: &str,
         context: &[u8],
     ) -> Result<(Vec<u8>, bool), LocalError> {

@@ -18,9 +18,9 @@ use crate::hex;
 use crate::random::{Random, RandomError};
 
 /// Most memory that one scrypt computation may take (128·N·r), in bytes.
-pub const MAX_SCRYPT_MEMORY: u64 = 256 * 1024 * 1024;
+pub const MAX_SCRYPT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// Most work of one scrypt computation (128·N·r·p), in bytes mixed.
-pub const MAX_SCRYPT_WORK: u64 = 1024 * 1024 * 1024;
+pub const MAX_SCRYPT_WORK_BYTES: u64 = 1024 * 1024 * 1024;
 /// Lengths of derived key and salt that are accepted, in bytes.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=1024;
 const SALT_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
@@ -36,7 +36,7 @@ const SHA_256: &str = "sha-256";
 
 /// Which algorithm new hashes are made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
+pub enum HashAlgorithm {
     /// Memory-hard; the default.
     Scrypt,
     /// One round with a salt common to the unit. For compatibility only.
@@ -72,26 +72,26 @@ impl Default for ScryptCost {
 
 /// How passwords are hashed in a unit. [`Settings::check`] tells whether they can work.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct HashSettings {
     /// For new hashes.
-    pub algorithm: Algorithm,
+    pub algorithm: HashAlgorithm,
     /// For new scrypt hashes.
     pub scrypt: ScryptCost,
     /// Appended to each password by `sha-256`, for new and for stored hashes.
     pub sha256_salt: String,
 }
 
-impl Default for Settings {
+impl Default for HashSettings {
     fn default() -> Self {
         Self {
-            algorithm: Algorithm::Scrypt,
+            algorithm: HashAlgorithm::Scrypt,
             scrypt: ScryptCost::default(),
             sha256_salt: String::new(),
         }
     }
 }
 
-impl std::fmt::Debug for Settings {
+impl std::fmt::Debug for HashSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
             .field("algorithm", &self.algorithm)
@@ -142,12 +142,12 @@ struct Attributes {
     key_length: usize,
 }
 
-impl Settings {
+impl HashSettings {
     /// Fails with [`PasswordError::Cost`] if no hash could be made with these settings.
     pub fn check(&self) -> Result<(), PasswordError> {
         match self.algorithm {
-            Algorithm::Sha256 => Ok(()),
-            Algorithm::Scrypt => {
+            HashAlgorithm::Sha256 => Ok(()),
+            HashAlgorithm::Scrypt => {
                 self.scrypt.params()?;
                 if KEY_BYTES.contains(&self.scrypt.key_length)
                     && SALT_BYTES.contains(&self.scrypt.salt_length)
@@ -166,7 +166,7 @@ impl ScryptCost {
         if !self.cpu_cost.is_power_of_two() {
             return Err(PasswordError::Cost);
         }
-        bounded(
+        checked_params(
             self.cpu_cost.trailing_zeros(),
             self.memory_cost,
             self.parallelization,
@@ -180,13 +180,13 @@ impl ScryptCost {
 }
 
 /// Parameters whose memory and work stay within the limits.
-fn bounded(log_n: u32, r: u32, p: u32) -> Result<Params, PasswordError> {
+fn checked_params(log_n: u32, r: u32, p: u32) -> Result<Params, PasswordError> {
     let in_range = (1..=31).contains(&log_n) && (1..=255).contains(&r) && (1..=255).contains(&p);
     if !in_range {
         return Err(PasswordError::Cost);
     }
     let memory = 128 * (1u64 << log_n) * u64::from(r);
-    if memory > MAX_SCRYPT_MEMORY || memory * u64::from(p) > MAX_SCRYPT_WORK {
+    if memory > MAX_SCRYPT_MEMORY_BYTES || memory * u64::from(p) > MAX_SCRYPT_WORK_BYTES {
         return Err(PasswordError::Cost);
     }
     let log_n = u8::try_from(log_n).map_err(|_| PasswordError::Cost)?;
@@ -195,18 +195,18 @@ fn bounded(log_n: u32, r: u32, p: u32) -> Result<Params, PasswordError> {
 
 /// Hashes a password for storing, with a new random salt (scrypt) or the unit's salt (sha-256).
 pub fn hash(
-    settings: &Settings,
+    settings: &HashSettings,
     password: &str,
     random: &mut dyn Random,
 ) -> Result<StoredHash, PasswordError> {
     settings.check()?;
     match settings.algorithm {
-        Algorithm::Sha256 => Ok(StoredHash {
+        HashAlgorithm::Sha256 => Ok(StoredHash {
             hashed: sha256_hex(password, &settings.sha256_salt),
             algorithm: Some(SHA_256.to_owned()),
             attributes: None,
         }),
-        Algorithm::Scrypt => {
+        HashAlgorithm::Scrypt => {
             let cost = &settings.scrypt;
             let mut salt = vec![0; cost.salt_length];
             random.fill(&mut salt)?;
@@ -229,20 +229,20 @@ pub fn hash(
 ///
 /// Of the settings only the `sha-256` salt is used.
 pub fn verify(
-    settings: &Settings,
+    settings: &HashSettings,
     stored: &StoredHash,
     password: &str,
 ) -> Result<bool, PasswordError> {
     match read(stored)? {
-        Read::Sha256(hashed) => {
+        ParsedHash::Sha256(hashed) => {
             let given = sha256_hex(password, &settings.sha256_salt);
             Ok(given.as_bytes().ct_eq(hashed.as_bytes()).into())
         }
-        Read::Scrypt(scrypt) => {
+        ParsedHash::Scrypt(scrypt) => {
             let given = derive(
                 password,
                 &scrypt.salt,
-                &bounded(scrypt.log_n, scrypt.r, scrypt.p)?,
+                &checked_params(scrypt.log_n, scrypt.r, scrypt.p)?,
                 scrypt.derived.len(),
             )?;
             Ok(given.ct_eq(&scrypt.derived).into())
@@ -252,10 +252,10 @@ pub fn verify(
 
 /// Spends the time that [`verify`] takes for a hash made with these settings. For accounts that do
 /// not exist, so that an answer's time does not tell.
-pub fn dummy_verify(settings: &Settings, password: &str) {
+pub fn dummy_verify(settings: &HashSettings, password: &str) {
     let digest = match settings.algorithm {
-        Algorithm::Sha256 => sha256_hex(password, &settings.sha256_salt).into_bytes(),
-        Algorithm::Scrypt => settings
+        HashAlgorithm::Sha256 => sha256_hex(password, &settings.sha256_salt).into_bytes(),
+        HashAlgorithm::Scrypt => settings
             .scrypt
             .params()
             .and_then(|params| {
@@ -269,10 +269,10 @@ pub fn dummy_verify(settings: &Settings, password: &str) {
 
 /// True if a stored hash differs from what [`hash`] would make now in algorithm, cost or lengths,
 /// or cannot be read. Ask after a successful login, while the password is at hand.
-pub fn needs_rehash(settings: &Settings, stored: &StoredHash) -> bool {
+pub fn needs_rehash(settings: &HashSettings, stored: &StoredHash) -> bool {
     match (settings.algorithm, read(stored)) {
-        (Algorithm::Sha256, Ok(Read::Sha256(_))) => false,
-        (Algorithm::Scrypt, Ok(Read::Scrypt(found))) => {
+        (HashAlgorithm::Sha256, Ok(ParsedHash::Sha256(_))) => false,
+        (HashAlgorithm::Scrypt, Ok(ParsedHash::Scrypt(found))) => {
             let cost = &settings.scrypt;
             (found.log_n, found.r, found.p)
                 != (
@@ -287,12 +287,12 @@ pub fn needs_rehash(settings: &Settings, stored: &StoredHash) -> bool {
     }
 }
 
-enum Read<'a> {
+enum ParsedHash<'a> {
     Sha256(&'a str),
-    Scrypt(ReadScrypt),
+    Scrypt(ParsedScrypt),
 }
 
-struct ReadScrypt {
+struct ParsedScrypt {
     log_n: u32,
     r: u32,
     p: u32,
@@ -300,12 +300,12 @@ struct ReadScrypt {
     derived: Vec<u8>,
 }
 
-fn read(stored: &StoredHash) -> Result<Read<'_>, PasswordError> {
+fn read(stored: &StoredHash) -> Result<ParsedHash<'_>, PasswordError> {
     if stored.hashed.len() > MAX_STORED_BYTES {
         return Err(PasswordError::Stored);
     }
     match stored.algorithm.as_deref() {
-        None | Some(SHA_256) => Ok(Read::Sha256(&stored.hashed)),
+        None | Some(SHA_256) => Ok(ParsedHash::Sha256(&stored.hashed)),
         Some(SCRYPT) => {
             let found = read_scrypt(&stored.hashed).ok_or(PasswordError::Stored)?;
             let key_length = match stored.attributes.as_deref() {
@@ -320,20 +320,20 @@ fn read(stored: &StoredHash) -> Result<Read<'_>, PasswordError> {
             if found.derived.len() != key_length || !KEY_BYTES.contains(&key_length) {
                 return Err(PasswordError::Stored);
             }
-            Ok(Read::Scrypt(found))
+            Ok(ParsedHash::Scrypt(found))
         }
         Some(_) => Err(PasswordError::Stored),
     }
 }
 
-fn read_scrypt(text: &str) -> Option<ReadScrypt> {
+fn read_scrypt(text: &str) -> Option<ParsedScrypt> {
     let mut parts = text.strip_prefix('$')?.split('$');
     let (packed, salt, derived) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || !packed.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     let packed = u32::from_str_radix(packed, 16).ok()?;
-    Some(ReadScrypt {
+    Some(ParsedScrypt {
         log_n: packed >> 16,
         r: (packed >> 8) & 0xff,
         p: packed & 0xff,

@@ -15,9 +15,9 @@ use jiff::Timestamp;
 
 use crate::base64_text::{decode_either, encode_url};
 use crate::role_url::RoleUrl;
-use crate::trust::{CertificateRefusal, KeyError, TrustRoots, UnitKey};
+use crate::trust::{CertificateError, KeyError, TrustRoots, UnitKey};
 
-use document::{Document, Form};
+use document::{Document, XmlForm};
 use signature::SignatureFields;
 
 /// Longest document, in bytes of XML.
@@ -27,7 +27,7 @@ pub const MAX_TEXT_BYTES: usize = MAX_DOCUMENT_BYTES.div_ceil(3) * 4;
 /// What every trans-cell token's text starts with.
 pub const TEXT_PREFIX: &str = "PEFzc2VydGlvbiB4bWxu";
 /// Lifespan of an assertion that does not say when it ends, in milliseconds: one hour.
-pub const DEFAULT_LIFESPAN: i64 = 3_600_000;
+pub const DEFAULT_LIFESPAN_MS: i64 = 3_600_000;
 
 /// Name of the endpoint that takes assertions, below the target.
 const ENDPOINT: &str = "__token";
@@ -38,9 +38,9 @@ pub struct TransCellToken {
     /// Id of the assertion, a UUID.
     pub id: String,
     /// Milliseconds since the epoch.
-    pub issued_at: i64,
+    pub issued_at_ms: i64,
     /// Milliseconds.
-    pub lifespan: i64,
+    pub lifespan_ms: i64,
     /// URL of the issuing cell.
     pub issuer: String,
     /// URL of the subject: `{cell}#{account}`, or a cell URL.
@@ -57,13 +57,13 @@ pub struct TransCellToken {
 
 impl TransCellToken {
     /// True once `now` (epoch milliseconds) is later than issue time plus lifespan.
-    pub fn expired_at(&self, now: i64) -> bool {
-        now > self.expires_at()
+    pub fn is_expired_at(&self, now: i64) -> bool {
+        now > self.expires_at_ms()
     }
 
     /// Last valid moment, in epoch milliseconds.
-    pub fn expires_at(&self) -> i64 {
-        self.issued_at.saturating_add(self.lifespan)
+    pub fn expires_at_ms(&self) -> i64 {
+        self.issued_at_ms.saturating_add(self.lifespan_ms)
     }
 }
 
@@ -88,7 +88,7 @@ pub enum SamlError {
     Certificate {
         /// Why not.
         #[source]
-        reason: CertificateRefusal,
+        reason: CertificateError,
     },
 }
 
@@ -114,7 +114,7 @@ pub enum IssueError {
 pub fn issue(key: &UnitKey, token: &TransCellToken) -> Result<String, IssueError> {
     let document = document_of(token)?;
     let mut xml = String::with_capacity(4096);
-    document.open(Form::Wire, &mut xml);
+    document.open(XmlForm::Wire, &mut xml);
     signature::write(key, &document, &mut xml)?;
     document.close(&mut xml);
     if xml.len() > MAX_DOCUMENT_BYTES {
@@ -129,20 +129,20 @@ pub fn verify(text: &str, now: i64, roots: &TrustRoots) -> Result<TransCellToken
 }
 
 /// A token that reads well. It tells nothing until it is verified.
-pub struct Unverified {
+pub struct UnverifiedToken {
     document: Document,
     signature: SignatureFields,
     token: TransCellToken,
 }
 
-impl std::fmt::Debug for Unverified {
+impl std::fmt::Debug for UnverifiedToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Unverified(..)")
     }
 }
 
 /// Reads the text of a token. Fails with [`SamlError::Parse`] only.
-pub fn parse(text: &str) -> Result<Unverified, SamlError> {
+pub fn parse(text: &str) -> Result<UnverifiedToken, SamlError> {
     let fail = |what| SamlError::Parse { what };
     if text.len() > MAX_TEXT_BYTES {
         return Err(fail("too long"));
@@ -154,22 +154,22 @@ pub fn parse(text: &str) -> Result<Unverified, SamlError> {
     let xml = std::str::from_utf8(&bytes).map_err(|_| fail("not UTF-8"))?;
     let (document, signature) = reader::read(xml)?;
     let token = token_of(&document)?;
-    Ok(Unverified {
+    Ok(UnverifiedToken {
         document,
         signature,
         token,
     })
 }
 
-impl Unverified {
+impl UnverifiedToken {
     /// Checks certificate, content and signature at `now` (epoch milliseconds).
     pub fn verify(self, now: i64, roots: &TrustRoots) -> Result<TransCellToken, SamlError> {
-        let method = self.signature.method()?;
+        let method = self.signature.algorithm()?;
         let key = roots
-            .believe(&self.signature.certificate, &self.token.issuer, now)
+            .verify_certificate(&self.signature.certificate, &self.token.issuer, now)
             .map_err(|reason| SamlError::Certificate { reason })?;
         let canonical = self.document.canonical();
-        self.signature.check(&canonical, method, &key)?;
+        self.signature.verify(&canonical, method, &key)?;
         Ok(self.token)
     }
 }
@@ -182,7 +182,7 @@ fn token_of(document: &Document) -> Result<TransCellToken, SamlError> {
         Some(end) => instant(end)
             .ok_or(fail("bad NotOnOrAfter"))?
             .saturating_sub(issued_at),
-        None => DEFAULT_LIFESPAN,
+        None => DEFAULT_LIFESPAN_MS,
     };
     if document.id.is_empty() || document.issuer.is_empty() || document.subject.is_empty() {
         return Err(fail("an empty id, issuer or subject"));
@@ -213,8 +213,8 @@ fn token_of(document: &Document) -> Result<TransCellToken, SamlError> {
     }
     Ok(TransCellToken {
         id: document.id.clone(),
-        issued_at,
-        lifespan,
+        issued_at_ms: issued_at,
+        lifespan_ms: lifespan,
         issuer: document.issuer.clone(),
         subject: document.subject.clone(),
         target: document.target.clone(),
@@ -227,10 +227,10 @@ fn token_of(document: &Document) -> Result<TransCellToken, SamlError> {
 /// The token's values as fields of a document that [`token_of`] reads back to the same token.
 fn document_of(token: &TransCellToken) -> Result<Document, IssueError> {
     let fail = |field| IssueError::Field { field };
-    let issue_instant = timestamp(token.issued_at).ok_or(fail("issued_at"))?;
+    let issue_instant = timestamp(token.issued_at_ms).ok_or(fail("issued_at"))?;
     let end = token
-        .issued_at
-        .checked_add(token.lifespan)
+        .issued_at_ms
+        .checked_add(token.lifespan_ms)
         .and_then(timestamp)
         .ok_or(fail("lifespan"))?;
     if token.id.is_empty() || !reader::is_xml_text(&token.id) {

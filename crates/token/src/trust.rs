@@ -9,7 +9,7 @@ mod host;
 mod self_signed;
 mod unit_key;
 
-pub use certificate::CertificateFacts;
+pub use certificate::CertificateInfo;
 pub use self_signed::{GenerateError, SelfSigned, generate_self_signed};
 pub use unit_key::{KeyError, UnitKey};
 
@@ -25,7 +25,7 @@ use aws_lc_rs::signature::{
 use certificate::{Certificate, SignedBy};
 
 /// How many checked certificates are remembered.
-const REMEMBERED: usize = 1024;
+const CERTIFICATE_CACHE_CAPACITY: usize = 1024;
 
 /// A list of roots that cannot be used. Positions count certificates from 0 over all given files.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum RootConfigError {
 
 /// Why a certificate is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CertificateRefusal {
+pub enum CertificateError {
     /// No root is configured: nothing is believed.
     #[error("no trusted roots are configured")]
     NoRoots,
@@ -91,9 +91,9 @@ pub(crate) enum RsaDigest {
     Sha512,
 }
 
-/// A certificate that a root vouches for, whatever the time and the host.
-pub(crate) struct VouchedKey {
-    facts: CertificateFacts,
+/// A certificate that is signed by a root. Validity in time and the host are checked at each use.
+pub(crate) struct VerifiedKey {
+    info: CertificateInfo,
     names: Vec<String>,
     root: usize,
     sha256: ParsedPublicKey,
@@ -101,7 +101,7 @@ pub(crate) struct VouchedKey {
     sha512: ParsedPublicKey,
 }
 
-impl VouchedKey {
+impl VerifiedKey {
     /// True if `signature` over `message` is by this key.
     pub(crate) fn verifies(&self, digest: RsaDigest, message: &[u8], signature: &[u8]) -> bool {
         let key = match digest {
@@ -115,18 +115,18 @@ impl VouchedKey {
 
 /// The certificates a unit trusts. The empty list trusts nobody.
 ///
-/// Remembers up to 1024 certificates that a root vouched for; time and host are checked anew at
+/// Remembers up to 1024 certificates that a root key for; time and host are checked anew at
 /// each use.
 pub struct TrustRoots {
     roots: Vec<Certificate>,
     by_name: HashMap<Vec<u8>, usize>,
-    vouched: Mutex<HashMap<[u8; 32], Arc<VouchedKey>>>,
+    verified_keys: Mutex<HashMap<[u8; 32], Arc<VerifiedKey>>>,
 }
 
 impl std::fmt::Debug for TrustRoots {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TrustRoots")
-            .field("roots", &self.facts().collect::<Vec<_>>())
+            .field("roots", &self.root_infos().collect::<Vec<_>>())
             .finish()
     }
 }
@@ -146,8 +146,8 @@ impl TrustRoots {
             for der in ders {
                 let root =
                     Certificate::from_der(&der).ok_or(RootConfigError::Unreadable { file })?;
-                let subject = root.facts.subject.clone();
-                if !root.facts.valid_at(now) {
+                let subject = root.info.subject.clone();
+                if !root.info.is_valid_at(now) {
                     return Err(RootConfigError::NotValidNow { subject });
                 }
                 if root.has_name_constraints || root.has_unknown_critical {
@@ -165,7 +165,7 @@ impl TrustRoots {
         Ok(Self {
             roots,
             by_name,
-            vouched: Mutex::default(),
+            verified_keys: Mutex::default(),
         })
     }
 
@@ -174,52 +174,52 @@ impl TrustRoots {
         Self {
             roots: Vec::new(),
             by_name: HashMap::new(),
-            vouched: Mutex::default(),
+            verified_keys: Mutex::default(),
         }
     }
 
     /// Public facts of each root, in the order given.
-    pub fn facts(&self) -> impl Iterator<Item = &CertificateFacts> {
-        self.roots.iter().map(|root| &root.facts)
+    pub fn root_infos(&self) -> impl Iterator<Item = &CertificateInfo> {
+        self.roots.iter().map(|root| &root.info)
     }
 
     /// The key of a certificate that is believed at `now` for the host of the URL `issuer`.
-    pub(crate) fn believe(
+    pub(crate) fn verify_certificate(
         &self,
         der: &[u8],
         issuer: &str,
         now: i64,
-    ) -> Result<Arc<VouchedKey>, CertificateRefusal> {
+    ) -> Result<Arc<VerifiedKey>, CertificateError> {
         if self.roots.is_empty() {
-            return Err(CertificateRefusal::NoRoots);
+            return Err(CertificateError::NoRoots);
         }
-        let vouched = self.vouched(der)?;
-        if !vouched.facts.valid_at(now) {
-            return Err(CertificateRefusal::NotValidNow);
+        let key = self.verified_key(der)?;
+        if !key.info.is_valid_at(now) {
+            return Err(CertificateError::NotValidNow);
         }
         let root = self
             .roots
-            .get(vouched.root)
-            .ok_or(CertificateRefusal::UnknownRoot)?;
-        if !root.facts.valid_at(now) {
-            return Err(CertificateRefusal::RootNotValidNow);
+            .get(key.root)
+            .ok_or(CertificateError::UnknownRoot)?;
+        if !root.info.is_valid_at(now) {
+            return Err(CertificateError::RootNotValidNow);
         }
-        let host = host::of_url(issuer).ok_or(CertificateRefusal::OtherHost)?;
-        if !vouched.names.iter().any(|name| host::covers(name, &host)) {
-            return Err(CertificateRefusal::OtherHost);
+        let host = host::of_url(issuer).ok_or(CertificateError::OtherHost)?;
+        if !key.names.iter().any(|name| host::covers(name, &host)) {
+            return Err(CertificateError::OtherHost);
         }
-        Ok(vouched)
+        Ok(key)
     }
 
-    fn vouched(&self, der: &[u8]) -> Result<Arc<VouchedKey>, CertificateRefusal> {
+    fn verified_key(&self, der: &[u8]) -> Result<Arc<VerifiedKey>, CertificateError> {
         let mut name = [0u8; 32];
         name.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
-        if let Some(known) = self.memory().get(&name) {
+        if let Some(known) = self.cache().get(&name) {
             return Ok(Arc::clone(known));
         }
-        let made = Arc::new(self.vouch(der)?);
-        let mut memory = self.memory();
-        if memory.len() >= REMEMBERED
+        let made = Arc::new(self.verify_chain(der)?);
+        let mut memory = self.cache();
+        if memory.len() >= CERTIFICATE_CACHE_CAPACITY
             && let Some(any) = memory.keys().next().copied()
         {
             memory.remove(&any);
@@ -228,15 +228,17 @@ impl TrustRoots {
         Ok(made)
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Arc<VouchedKey>>> {
+    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Arc<VerifiedKey>>> {
         // entries are inserted whole, so a panic elsewhere leaves the map sound
-        self.vouched.lock().unwrap_or_else(PoisonError::into_inner)
+        self.verified_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn vouch(&self, der: &[u8]) -> Result<VouchedKey, CertificateRefusal> {
-        let leaf = Certificate::from_der(der).ok_or(CertificateRefusal::Unreadable)?;
+    fn verify_chain(&self, der: &[u8]) -> Result<VerifiedKey, CertificateError> {
+        let leaf = Certificate::from_der(der).ok_or(CertificateError::Unreadable)?;
         if leaf.has_unknown_critical {
-            return Err(CertificateRefusal::Unreadable);
+            return Err(CertificateError::Unreadable);
         }
         let root = match self.roots.iter().position(|root| root.der == leaf.der) {
             Some(itself) => itself,
@@ -245,25 +247,25 @@ impl TrustRoots {
                     .by_name
                     .get(&leaf.issuer_der)
                     .copied()
-                    .ok_or(CertificateRefusal::UnknownRoot)?;
-                let root = self.roots.get(at).ok_or(CertificateRefusal::UnknownRoot)?;
+                    .ok_or(CertificateError::UnknownRoot)?;
+                let root = self.roots.get(at).ok_or(CertificateError::UnknownRoot)?;
                 if !leaf.may_sign_messages
                     || !root.may_sign_certificates
                     || leaf.signed_by(root) != SignedBy::Yes
                 {
-                    return Err(CertificateRefusal::NotSignedByRoot);
+                    return Err(CertificateError::NotSignedByRoot);
                 }
                 at
             }
         };
-        let key = leaf.rsa_key.ok_or(CertificateRefusal::Unreadable)?;
+        let key = leaf.rsa_key.ok_or(CertificateError::Unreadable)?;
         let parsed = |algorithm| {
-            ParsedPublicKey::new(algorithm, &key).map_err(|_| CertificateRefusal::Unreadable)
+            ParsedPublicKey::new(algorithm, &key).map_err(|_| CertificateError::Unreadable)
         };
-        Ok(VouchedKey {
+        Ok(VerifiedKey {
             root,
             names: leaf.names,
-            facts: leaf.facts,
+            info: leaf.info,
             sha256: parsed(&RSA_PKCS1_2048_8192_SHA256)?,
             sha384: parsed(&RSA_PKCS1_2048_8192_SHA384)?,
             sha512: parsed(&RSA_PKCS1_2048_8192_SHA512)?,
@@ -273,7 +275,7 @@ impl TrustRoots {
 
 #[cfg(test)]
 mod tests {
-    use super::{REMEMBERED, TrustRoots};
+    use super::{CERTIFICATE_CACHE_CAPACITY, TrustRoots};
     use rcgen::{
         BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
         PKCS_RSA_SHA256,
@@ -296,21 +298,29 @@ mod tests {
         let mut leaf = CertificateParams::default();
         leaf.distinguished_name
             .push(DnType::CommonName, "unit.example");
-        for serial in 0..=(REMEMBERED + 8) {
+        for serial in 0..=(CERTIFICATE_CACHE_CAPACITY + 8) {
             leaf.serial_number = Some(serial.to_be_bytes().to_vec().into());
             let der = leaf.signed_by(&leaf_key, &issuer).unwrap().der().to_vec();
             for _ in 0..2 {
-                assert!(roots.believe(&der, "https://unit.example/", NOW).is_ok());
+                assert!(
+                    roots
+                        .verify_certificate(&der, "https://unit.example/", NOW)
+                        .is_ok()
+                );
             }
-            assert!(roots.memory().len() <= REMEMBERED);
+            assert!(roots.cache().len() <= CERTIFICATE_CACHE_CAPACITY);
         }
-        assert_eq!(roots.memory().len(), REMEMBERED);
+        assert_eq!(roots.cache().len(), CERTIFICATE_CACHE_CAPACITY);
     }
 
     #[test]
     fn what_is_not_believed_is_not_remembered() {
         let roots = TrustRoots::none();
-        assert!(roots.believe(b"x", "https://unit.example/", NOW).is_err());
+        assert!(
+            roots
+                .verify_certificate(b"x", "https://unit.example/", NOW)
+                .is_err()
+        );
         let root_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let der = CertificateParams::default()
             .self_signed(&root_key)
@@ -319,8 +329,12 @@ mod tests {
             .to_vec();
         let roots = TrustRoots::load(&[&der], NOW).unwrap();
         for bad in [&b""[..], b"x", der.get(1..).unwrap(), &der] {
-            assert!(roots.believe(bad, "https://unit.example/", NOW).is_err());
+            assert!(
+                roots
+                    .verify_certificate(bad, "https://unit.example/", NOW)
+                    .is_err()
+            );
         }
-        assert!(roots.memory().is_empty());
+        assert!(roots.cache().is_empty());
     }
 }

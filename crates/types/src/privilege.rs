@@ -49,7 +49,7 @@ impl PrivilegeNamespace {
     }
 }
 
-struct Facts {
+struct PrivilegeInfo {
     namespace: PrivilegeNamespace,
     local: &'static str,
     parent: Option<Privilege>,
@@ -68,11 +68,11 @@ macro_rules! privileges {
 
         impl Privilege {
             /// Every privilege, parents before their children.
-            pub const EVERY: &'static [Self] = &[$(Self::$variant,)*];
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            const fn facts(self) -> Facts {
+            const fn info(self) -> PrivilegeInfo {
                 match self {
-                    $(Self::$variant => Facts {
+                    $(Self::$variant => PrivilegeInfo {
                         namespace: PrivilegeNamespace::$namespace,
                         local: $local,
                         parent: $parent,
@@ -166,31 +166,31 @@ impl Privilege {
     /// The namespace that the name belongs to.
     #[must_use]
     pub const fn namespace(self) -> PrivilegeNamespace {
-        self.facts().namespace
+        self.info().namespace
     }
 
     /// The name without prefix, such as `read-acl`.
     #[must_use]
     pub const fn local_name(self) -> &'static str {
-        self.facts().local
+        self.info().local
     }
 
     /// The privilege directly above, `None` for [`Privilege::Root`].
     #[must_use]
     pub const fn parent(self) -> Option<Self> {
-        self.facts().parent
+        self.info().parent
     }
 
     /// What the holder may do, in the coarsest terms.
     #[must_use]
     pub const fn access_type(self) -> AccessType {
-        self.facts().access
+        self.info().access
     }
 
     /// Whether the privilege concerns the cell itself, so that only the cell's own list may grant it.
     #[must_use]
     pub const fn is_cell_level(self) -> bool {
-        self.facts().cell_level
+        self.info().cell_level
     }
 
     /// Whether a holder of this privilege holds `needed` as well.
@@ -211,7 +211,7 @@ impl Privilege {
     /// The privilege of this name in the namespace `uri`; `None` if there is none, however similar.
     #[must_use]
     pub fn find(uri: &str, local_name: &str) -> Option<Self> {
-        Self::EVERY
+        Self::ALL
             .iter()
             .copied()
             .find(|p| p.local_name() == local_name && p.namespace().uri() == uri)
@@ -220,7 +220,7 @@ impl Privilege {
     /// The cell level privilege of this name, as scopes spell it (`auth-read`).
     #[must_use]
     pub fn find_cell_level(local_name: &str) -> Option<Self> {
-        Self::EVERY
+        Self::ALL
             .iter()
             .copied()
             .find(|p| p.is_cell_level() && p.local_name() == local_name)
@@ -252,7 +252,7 @@ impl FromStr for Privilege {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (prefix, local) = text.split_once(':').ok_or(UnknownPrivilege)?;
-        Self::EVERY
+        Self::ALL
             .iter()
             .copied()
             .find(|p| p.local_name() == local && p.namespace().prefix() == prefix)
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn every_privilege_is_found_by_its_name_and_by_nothing_else() {
-        for &privilege in Privilege::EVERY {
+        for &privilege in Privilege::ALL {
             assert_eq!(privilege.to_string().parse(), Ok(privilege));
             assert_eq!(
                 Privilege::find(privilege.namespace().uri(), privilege.local_name()),
@@ -326,17 +326,17 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        for (at, one) in Privilege::EVERY.iter().enumerate() {
-            for other in &Privilege::EVERY[at + 1..] {
+        for (at, one) in Privilege::ALL.iter().enumerate() {
+            for other in &Privilege::ALL[at + 1..] {
                 assert_ne!(one.to_string(), other.to_string());
             }
         }
-        assert_eq!(Privilege::EVERY.len(), 34);
+        assert_eq!(Privilege::ALL.len(), 34);
     }
 
     #[test]
     fn a_parent_includes_its_children_and_no_child_its_parent() {
-        for &privilege in Privilege::EVERY {
+        for &privilege in Privilege::ALL {
             assert!(privilege.includes(privilege));
             assert!(Privilege::Root.includes(privilege));
             assert_eq!(

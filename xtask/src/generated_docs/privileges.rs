@@ -66,7 +66,7 @@ fn need(operation: Operation) -> (String, &'static str) {
 
 fn push_tree(text: &mut String, privilege: Privilege, depth: usize) {
     let _ = writeln!(text, "{}- `{privilege}`", "  ".repeat(depth));
-    for child in Privilege::EVERY {
+    for child in Privilege::ALL {
         if child.parent() == Some(privilege) {
             push_tree(text, *child, depth + 1);
         }

@@ -122,7 +122,7 @@ async fn by_cookie(request: &CellRequest) -> Result<Option<Result<User, &'static
     let Some(token) = token.filter(of_no_app) else {
         return Ok(Some(Err(&page::LOG_IN)));
     };
-    if token.expired_at(unit.now_ms()) {
+    if token.is_expired_at(unit.now_ms()) {
         return Ok(Some(Err(&page::EXPIRED)));
     }
     let counts = bearer::is_still_valid(unit, &request.context, &token).await?;
@@ -196,7 +196,7 @@ async fn change(
     let Ok(opened) = opened else {
         return Ok(again(request, authorization, None, &page::LOG_IN));
     };
-    if opened.expired_at(unit.now_ms()) {
+    if opened.is_expired_at(unit.now_ms()) {
         return Ok(again(request, authorization, None, &page::EXPIRED));
     }
     if !bearer::is_still_valid(unit, &request.context, &opened).await? {

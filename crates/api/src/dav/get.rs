@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{StatusCode, header};
-use personium_dav::headers::{RangeAnswer, is_not_modified, select_range};
+use personium_dav::headers::{SelectedRange, is_not_modified, select_range};
 use personium_model::Resource;
 use personium_model::file::{self, Content, Opened};
 use personium_model::locate::Target;
@@ -44,10 +44,12 @@ fn send(opened: Opened, range: Option<&str>) -> Result<Response> {
     let size = node.file.as_ref().map_or(0, |f| f.length);
     let selected = select_range(range, size);
     let (status, first, length) = match selected {
-        RangeAnswer::Whole => (StatusCode::OK, 0, size),
-        RangeAnswer::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
-        RangeAnswer::NotSatisfiable => return Err(Code::RangeUnsatisfiable.into()),
-        RangeAnswer::Multiple => {
+        SelectedRange::Whole => (StatusCode::OK, 0, size),
+        SelectedRange::Part { first, last } => {
+            (StatusCode::PARTIAL_CONTENT, first, last - first + 1)
+        }
+        SelectedRange::NotSatisfiable => return Err(Code::RangeUnsatisfiable.into()),
+        SelectedRange::Multiple => {
             return Err(Error::new(Code::NotImplementedFeature).with("Range-MultiPart"));
         }
     };
@@ -62,7 +64,7 @@ fn send(opened: Opened, range: Option<&str>) -> Result<Response> {
     if let Some(media_type) = node.file.as_ref().and_then(|f| f.media_type.as_deref()) {
         out = out.with_header(header::CONTENT_TYPE, media_type);
     }
-    if let RangeAnswer::Part { first, last } = selected {
+    if let SelectedRange::Part { first, last } = selected {
         let range = format!("bytes {first}-{last}/{size}");
         out = out.with_header(header::CONTENT_RANGE, &range);
     }

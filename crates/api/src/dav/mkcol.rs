@@ -2,7 +2,7 @@
 
 use http::{StatusCode, header};
 use personium_dav::mkcol::{self, CollectionKind, MkcolError};
-use personium_dav::multistatus::mkcol_refused;
+use personium_dav::multistatus::mkcol_error_response;
 use personium_model::locate::Target;
 use personium_model::node::Kind;
 use personium_model::{Resource, collection};
@@ -26,7 +26,7 @@ pub(super) async fn handle(
         match mkcol::parse(&body, &limits) {
             Ok(kind) => kind,
             Err(MkcolError::ResourceType { reason, first_prop }) => {
-                let text = mkcol_refused(first_prop.as_deref(), reason);
+                let text = mkcol_error_response(first_prop.as_deref(), reason);
                 return Ok(response::content(
                     StatusCode::FORBIDDEN,
                     "application/xml",

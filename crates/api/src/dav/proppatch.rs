@@ -1,7 +1,7 @@
 //! PROPPATCH of boxes, collections, files and cells.
 
 use http::{StatusCode, header};
-use personium_dav::multistatus::proppatch_answer;
+use personium_dav::multistatus::proppatch_response;
 use personium_dav::proppatch::{self, PropPatch, PropPatchError};
 use personium_model::Resource;
 use personium_model::locate::Target;
@@ -63,7 +63,7 @@ async fn read(request: &mut RequestContext) -> Result<PropPatch> {
 }
 
 fn answer(href: &str, patched: &Patched) -> Response {
-    let text = proppatch_answer(
+    let text = proppatch_response(
         href,
         patched.done.iter().map(String::as_str),
         patched.missing.iter().map(String::as_str),

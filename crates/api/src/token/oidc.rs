@@ -92,7 +92,7 @@ async fn account_name(
         .await?;
     let payload = match known.keys.verify(id_token) {
         // A key that was not there when the keys were fetched.
-        Err(JwtError::UnknownKey) if jwt::key_id_of(id_token).is_ok() => {
+        Err(JwtError::UnknownKey) if jwt::read_kid(id_token).is_ok() => {
             let newer = http_client
                 .providers
                 .find_newer(http_client, &provider.config_url, now)

@@ -4,7 +4,7 @@ use http::{StatusCode, header};
 use personium_model::auth::grant::{Grant, TokenSubject};
 use personium_model::auth::login_history::LoginHistory;
 use personium_model::auth::token_issuer::TokenIssuer;
-use personium_token::local::Cookie;
+use personium_token::local::TokenCookie;
 use personium_token::random::SystemRandom;
 use personium_types::{Code, Error, Result};
 use serde_json::{Map, Value, json};
@@ -127,7 +127,7 @@ fn add_history(body: &mut Map<String, Value>, history: Option<LoginHistory>) {
 fn cookie(request: &CellRequest, token: &str) -> Result<(String, String)> {
     let url = request.cell_url();
     let host = access::host_of(&url);
-    let cookie = Cookie {
+    let cookie = TokenCookie {
         peer: uuid::Uuid::new_v4().to_string(),
         token: token.to_owned(),
     };

@@ -117,8 +117,8 @@ impl TestUnit {
     ) -> String {
         let mut token = TransCellToken {
             id: "5e2e1f0c-0000-4000-8000-0000000000aa".to_owned(),
-            issued_at: self.model.now_ms(),
-            lifespan: 3_600_000,
+            issued_at_ms: self.model.now_ms(),
+            lifespan_ms: 3_600_000,
             issuer: cell_url("d"),
             subject: cell_url("d") + "#me",
             target: cell_url("c"),

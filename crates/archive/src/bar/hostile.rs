@@ -5,10 +5,10 @@ use std::io::Cursor;
 use super::*;
 use crate::hand::{self, Part, file, folder};
 
-const LIMITS: Limits = Limits {
-    entry_max: 1000,
-    entries_max: 50,
-    total_max: 5000,
+const LIMITS: ArchiveLimits = ArchiveLimits {
+    max_entry_bytes: 1000,
+    max_entries: 50,
+    max_total_bytes: 5000,
 };
 
 /// With small limits.
@@ -16,10 +16,10 @@ pub(super) fn open(bytes: Vec<u8>) -> Result<Bar<Cursor<Vec<u8>>>, BarError> {
     Bar::open(Cursor::new(bytes), LIMITS)
 }
 
-fn reason(parts: &[Part]) -> Option<Refusal> {
+fn reason(parts: &[Part]) -> Option<EntryError> {
     match open(hand::zip(&hand::with_required(parts))) {
         Ok(_) => None,
-        Err(BarError::Refused { reason, .. }) => Some(reason),
+        Err(BarError::InvalidEntry { reason, .. }) => Some(reason),
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -55,23 +55,23 @@ fn names_that_are_no_plain_paths_are_refused() {
 fn names_that_are_not_unique_are_refused() {
     assert_eq!(
         reason(&[file("a", "1"), file("a", "2")]),
-        Some(Refusal::Duplicate)
+        Some(EntryError::Duplicate)
     );
     assert_eq!(
         reason(&[file("00_meta/00_manifest.json", "{}")]),
-        Some(Refusal::Duplicate)
+        Some(EntryError::Duplicate)
     );
     assert_eq!(
         reason(&[folder("a/"), folder("a/")]),
-        Some(Refusal::Duplicate)
+        Some(EntryError::Duplicate)
     );
     assert_eq!(
         reason(&[file("a", "1"), folder("a/")]),
-        Some(Refusal::FileAndFolder)
+        Some(EntryError::FileAndFolder)
     );
     assert_eq!(
         reason(&[file("a/b", "1"), file("a", "2")]),
-        Some(Refusal::FileAndFolder)
+        Some(EntryError::FileAndFolder)
     );
     assert_eq!(reason(&[file("A", "1"), file("a", "2")]), None);
 }
@@ -119,17 +119,17 @@ fn kinds_that_are_neither_file_nor_folder_are_refused() {
     for special in [0o120_777, 0o010_644, 0o020_644, 0o060_644, 0o140_644] {
         assert_eq!(
             with_mode("a", special),
-            Some(Refusal::Special),
+            Some(EntryError::SpecialFile),
             "{special:o}"
         );
         assert_eq!(
             with_mode("a/", special),
-            Some(Refusal::Special),
+            Some(EntryError::SpecialFile),
             "{special:o}"
         );
     }
-    assert_eq!(with_mode("a", 0o040_755), Some(Refusal::KindUnclear));
-    assert_eq!(with_mode("a/", 0o100_644), Some(Refusal::KindUnclear));
+    assert_eq!(with_mode("a", 0o040_755), Some(EntryError::AmbiguousKind));
+    assert_eq!(with_mode("a/", 0o100_644), Some(EntryError::AmbiguousKind));
     for (name, mode) in [
         ("a", 0o100_644),
         ("a", 0o644),
@@ -139,7 +139,7 @@ fn kinds_that_are_neither_file_nor_folder_are_refused() {
     ] {
         assert_eq!(with_mode(name, mode), None, "{name} {mode:o}");
     }
-    assert_eq!(reason(&[file("a/", "x")]), Some(Refusal::FolderContent));
+    assert_eq!(reason(&[file("a/", "x")]), Some(EntryError::FolderContent));
 }
 
 #[test]
@@ -149,14 +149,14 @@ fn encryption_and_other_compression_are_refused() {
             flags,
             ..file("a", "x")
         };
-        assert_eq!(reason(&[part]), Some(Refusal::Encrypted), "{flags:x}");
+        assert_eq!(reason(&[part]), Some(EntryError::Encrypted), "{flags:x}");
     }
     for method in [1, 6, 9, 12, 14, 93, 95, 98, 99, 0xffff] {
         let part = Part {
             method,
             ..file("a", "x")
         };
-        assert_eq!(reason(&[part]), Some(Refusal::Compression), "{method}");
+        assert_eq!(reason(&[part]), Some(EntryError::Compression), "{method}");
     }
 }
 
@@ -172,9 +172,9 @@ fn everything_of_version_1_lies_in_its_folder() {
     };
     assert!(v1("bar/a").is_ok());
     for outside in ["a", "barn", "Bar/a", "00_meta/x", "__MACOSX/bar/a"] {
-        let reason = Refusal::Outside;
+        let reason = EntryError::OutsideFolder;
         assert!(
-            matches!(v1(outside), Err(BarError::Refused { reason: found, .. }) if found == reason),
+            matches!(v1(outside), Err(BarError::InvalidEntry { reason: found, .. }) if found == reason),
             "{outside}"
         );
     }

@@ -137,7 +137,7 @@ fn sizes_that_lie_are_found_at_the_latest_on_reading() {
         .collect();
     assert!(matches!(
         open_small(hand::zip(&hand::with_required(&many))),
-        Err(BarError::TooMuch)
+        Err(BarError::TooLarge)
     ));
 }
 

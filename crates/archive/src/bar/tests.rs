@@ -6,10 +6,10 @@ use zip::write::SimpleFileOptions;
 use super::*;
 use crate::hand::{self, file, folder};
 
-pub(super) const LIMITS: Limits = Limits {
-    entry_max: 1 << 20,
-    entries_max: 100,
-    total_max: 4 << 20,
+pub(super) const LIMITS: ArchiveLimits = ArchiveLimits {
+    max_entry_bytes: 1 << 20,
+    max_entries: 100,
+    max_total_bytes: 4 << 20,
 };
 
 pub(super) fn open(bytes: Vec<u8>) -> Result<Bar<Cursor<Vec<u8>>>, BarError> {
@@ -49,9 +49,9 @@ pub(super) fn v1(options: SimpleFileOptions) -> Vec<u8> {
 #[test]
 fn version_1_is_read_without_its_folder() {
     let mut bar = open(v1(SimpleFileOptions::default())).unwrap();
-    assert_eq!(bar.version(), Version::V1);
+    assert_eq!(bar.version(), BarVersion::V1);
     assert_eq!(bar.manifest().default_path.as_deref(), Some("app"));
-    let paths: Vec<_> = bar.entries().iter().map(Entry::path).collect();
+    let paths: Vec<_> = bar.entries().iter().map(BarEntry::path).collect();
     assert_eq!(
         paths,
         [
@@ -86,7 +86,7 @@ fn version_1_is_read_without_its_folder() {
 fn version_2_is_read_from_the_root() {
     let parts = hand::with_required(&[folder("90_contents/"), file("90_contents/bar/a", "x")]);
     let mut bar = open(hand::zip(&parts)).unwrap();
-    assert_eq!(bar.version(), Version::V2);
+    assert_eq!(bar.version(), BarVersion::V2);
     assert_eq!(bar.entries().len(), 3);
     let mut contents = Vec::new();
     for entry in bar.entries().to_vec() {
@@ -217,28 +217,31 @@ fn limits_hold_to_the_byte_and_entry() {
     let parts = hand::with_required(&[folder("d/"), file("d/a", "0123456789")]);
     let bytes = hand::zip(&parts);
     let total = parts.iter().map(|part| u64::from(part.size)).sum();
-    let exact = Limits {
-        entry_max: 19,
-        entries_max: 4,
-        total_max: total,
+    let exact = ArchiveLimits {
+        max_entry_bytes: 19,
+        max_entries: 4,
+        max_total_bytes: total,
     };
     let open = |limits| Bar::open(Cursor::new(bytes.clone()), limits);
     assert!(open(exact).is_ok());
-    let entry_max = 18;
+    let max_entry_bytes = 18;
     assert!(
-        matches!(open(Limits { entry_max, ..exact }), Err(BarError::EntryTooLarge(name)) if name == "00_meta/00_manifest.json")
+        matches!(open(ArchiveLimits { max_entry_bytes, ..exact }), Err(BarError::EntryTooLarge(name)) if name == "00_meta/00_manifest.json")
     );
-    let entries_max = 3;
+    let max_entries = 3;
     assert!(matches!(
-        open(Limits {
-            entries_max,
+        open(ArchiveLimits {
+            max_entries,
             ..exact
         }),
-        Err(BarError::TooMuch)
+        Err(BarError::TooLarge)
     ));
-    let total_max = total - 1;
+    let max_total_bytes = total - 1;
     assert!(matches!(
-        open(Limits { total_max, ..exact }),
-        Err(BarError::TooMuch)
+        open(ArchiveLimits {
+            max_total_bytes,
+            ..exact
+        }),
+        Err(BarError::TooLarge)
     ));
 }

@@ -9,11 +9,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::JsonError;
+use super::BarJsonError;
 
 /// Reads one object, and nothing after it.
-pub(crate) fn object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, JsonError> {
-    let Object(value) = serde_json::from_slice(bytes).map_err(JsonError)?;
+pub(crate) fn object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, BarJsonError> {
+    let Object(value) = serde_json::from_slice(bytes).map_err(BarJsonError)?;
     Ok(value)
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 
-fn is_refused<T>(read: impl Fn(&[u8]) -> Result<T, JsonError>, texts: &[&str]) {
+fn is_refused<T>(read: impl Fn(&[u8]) -> Result<T, BarJsonError>, texts: &[&str]) {
     for text in texts {
         assert!(read(text.as_bytes()).is_err(), "{text}");
     }
@@ -15,7 +15,7 @@ fn relations_and_roles_are_lists_of_names() {
     let name = "\u{5f79}".to_owned();
     assert_eq!(
         roles("{\"Roles\":[{\"Name\":\"役\"}]}".as_bytes()).unwrap(),
-        [Role { name }]
+        [BarRole { name }]
     );
     is_refused(
         relations,
@@ -61,7 +61,7 @@ fn external_roles_have_a_relation() {
             .unwrap();
     let url = "https://c/__role/__/r".to_owned();
     let relation = "rel".to_owned();
-    assert_eq!(read, [ExtRole { url, relation }]);
+    assert_eq!(read, [BarExtRole { url, relation }]);
     is_refused(
         ext_roles,
         &[

@@ -2,7 +2,7 @@
 
 /// What a GET sends of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RangeAnswer {
+pub enum SelectedRange {
     /// The whole file, as without the header.
     Whole,
     /// The bytes from `first` to `last`, both included and both within the file.
@@ -26,15 +26,15 @@ const MAX_RANGES: usize = 13;
 /// A header that is malformed anywhere, has another unit than `bytes`, or names more than 13 ranges has no effect.
 /// Otherwise ranges behind the end are dropped and what is left decides.
 #[must_use]
-pub fn select_range(header: Option<&str>, size: u64) -> RangeAnswer {
+pub fn select_range(header: Option<&str>, size: u64) -> SelectedRange {
     let Some(ranges) = header.and_then(|header| parse(header, size)) else {
-        return RangeAnswer::Whole;
+        return SelectedRange::Whole;
     };
     let mut within = ranges.into_iter().filter(|(first, _)| *first < size);
     match (within.next(), within.next()) {
-        (None, _) => RangeAnswer::NotSatisfiable,
-        (Some((first, last)), None) => RangeAnswer::Part { first, last },
-        (Some(_), Some(_)) => RangeAnswer::Multiple,
+        (None, _) => SelectedRange::NotSatisfiable,
+        (Some((first, last)), None) => SelectedRange::Part { first, last },
+        (Some(_), Some(_)) => SelectedRange::Multiple,
     }
 }
 
@@ -84,8 +84,8 @@ mod tests {
 
     use super::*;
 
-    fn part(first: u64, last: u64) -> RangeAnswer {
-        RangeAnswer::Part { first, last }
+    fn part(first: u64, last: u64) -> SelectedRange {
+        SelectedRange::Part { first, last }
     }
 
     #[test]
@@ -100,16 +100,16 @@ mod tests {
             ("bytes=99-99", part(99, 99)),
             ("bytes=0-99999999999999999999999", part(0, 99)),
             ("bytes = 0-1", part(0, 1)),
-            ("bytes=100-", RangeAnswer::NotSatisfiable),
-            ("bytes=100-200", RangeAnswer::NotSatisfiable),
+            ("bytes=100-", SelectedRange::NotSatisfiable),
+            ("bytes=100-200", SelectedRange::NotSatisfiable),
             (
                 "bytes=99999999999999999999999-",
-                RangeAnswer::NotSatisfiable,
+                SelectedRange::NotSatisfiable,
             ),
             ("bytes=200-300,0-4", part(0, 4)),
-            ("bytes=200-300, 400-", RangeAnswer::NotSatisfiable),
-            ("bytes=0-1,5-6", RangeAnswer::Multiple),
-            ("bytes=0-1, 5-6,-1", RangeAnswer::Multiple),
+            ("bytes=200-300, 400-", SelectedRange::NotSatisfiable),
+            ("bytes=0-1,5-6", SelectedRange::Multiple),
+            ("bytes=0-1, 5-6,-1", SelectedRange::Multiple),
         ] {
             assert_eq!(select_range(Some(header), 100), expected, "{header}");
         }
@@ -139,34 +139,37 @@ mod tests {
         ] {
             assert_eq!(
                 select_range(Some(header), 100),
-                RangeAnswer::Whole,
+                SelectedRange::Whole,
                 "{header}"
             );
         }
-        assert_eq!(select_range(None, 100), RangeAnswer::Whole);
+        assert_eq!(select_range(None, 100), SelectedRange::Whole);
     }
 
     #[test]
     fn more_than_thirteen_ranges_have_no_effect() {
         let ranges = |count: usize| format!("bytes={}", vec!["0-1"; count].join(","));
-        assert_eq!(select_range(Some(&ranges(13)), 100), RangeAnswer::Multiple);
-        assert_eq!(select_range(Some(&ranges(14)), 100), RangeAnswer::Whole);
+        assert_eq!(
+            select_range(Some(&ranges(13)), 100),
+            SelectedRange::Multiple
+        );
+        assert_eq!(select_range(Some(&ranges(14)), 100), SelectedRange::Whole);
     }
 
     #[test]
     fn an_empty_file_has_no_last_byte() {
-        assert_eq!(select_range(Some("bytes=0-"), 0), RangeAnswer::Whole);
-        assert_eq!(select_range(Some("bytes=-5"), 0), RangeAnswer::Whole);
+        assert_eq!(select_range(Some("bytes=0-"), 0), SelectedRange::Whole);
+        assert_eq!(select_range(Some("bytes=-5"), 0), SelectedRange::Whole);
         assert_eq!(
             select_range(Some("bytes=0-0"), 0),
-            RangeAnswer::NotSatisfiable
+            SelectedRange::NotSatisfiable
         );
     }
 
     proptest! {
         #[test]
         fn a_part_lies_within_the_file(header in "bytes=[0-9]{0,3}-?[0-9]{0,3}(,[0-9]{0,2}-[0-9]{0,2}){0,2}", size in 0..300_u64) {
-            if let RangeAnswer::Part { first, last } = select_range(Some(&header), size) {
+            if let SelectedRange::Part { first, last } = select_range(Some(&header), size) {
                 prop_assert!(first <= last && last < size);
             }
         }

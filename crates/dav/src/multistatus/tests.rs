@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::acl::{self, Ace, AclLevel, Principal};
-use crate::reference::resolve;
+use crate::acl::{self, AclEntry, AclLevel, AclPrincipal};
+use crate::uri_reference::resolve;
 use personium_xml::{Element, XmlLimits};
 
 fn plain(href: &str) -> ResponseProps<'_> {
@@ -33,7 +33,7 @@ fn answer(responses: &[ResponseProps<'_>]) -> String {
 fn answer_with(response: &ResponseProps<'_>, aces: &[AceView<'_>], dead: &[&str]) -> String {
     let mut out = String::new();
     let answer = Multistatus::start(&mut out);
-    let open = answer.begin(&mut out, response);
+    let open = answer.start_response(&mut out, response);
     for ace in aces {
         open.ace(&mut out, ace);
     }
@@ -170,13 +170,13 @@ fn a_patch_shows_one_group_for_each_status() {
     };
     let (a, b, c) = ("<a xmlns=\"\"/>", "<b xmlns=\"\"/>", "<c xmlns=\"\"/>");
     assert_eq!(
-        proppatch_answer("http://h/c/", [a, b], [c]),
+        proppatch_response("http://h/c/", [a, b], [c]),
         around(&format!("{ok}{missing}"))
     );
-    assert_eq!(proppatch_answer("http://h/c/", [a, b], []), around(ok));
-    assert_eq!(proppatch_answer("http://h/c/", [], [c]), around(missing));
+    assert_eq!(proppatch_response("http://h/c/", [a, b], []), around(ok));
+    assert_eq!(proppatch_response("http://h/c/", [], [c]), around(missing));
     assert_eq!(
-        proppatch_answer("http://h/c/", [], []),
+        proppatch_response("http://h/c/", [], []),
         around("<propstat><prop></prop><status>HTTP/1.1 200 OK</status></propstat>")
     );
 }
@@ -188,16 +188,16 @@ fn a_refused_collection_repeats_the_property() {
                 <responsedescription>a &lt; b</responsedescription></propstat></mkcol-response>";
     let head = "<mkcol-response xmlns=\"DAV:\"><propstat><prop>";
     assert_eq!(
-        mkcol_refused(Some(prop), "a < b"),
+        mkcol_error_response(Some(prop), "a < b"),
         format!("{head}{prop}{tail}")
     );
-    assert_eq!(mkcol_refused(None, "a < b"), format!("{head}{tail}"));
+    assert_eq!(mkcol_error_response(None, "a < b"), format!("{head}{tail}"));
 }
 
 fn any_entry() -> impl Strategy<Value = (Option<String>, Vec<Privilege>, Option<String>)> {
     (
         prop::option::of("(\\.\\./[a-z]{1,4}/)?[a-z&']{1,6}"),
-        prop::sample::subsequence(Privilege::EVERY, 1..4),
+        prop::sample::subsequence(Privilege::ALL, 1..4),
         prop::option::of("http://h/[a-z<&]{1,5}"),
     )
 }
@@ -228,17 +228,17 @@ proptest! {
         let read = acl::parse(list.as_bytes(), AclLevel::Cell, "", &XmlLimits::REQUEST).unwrap();
         let mut expected = Vec::new();
         for (href, privileges, _) in &entries {
-            let ace = Ace {
+            let ace = AclEntry {
                 principal: href
                     .as_deref()
-                    .map_or(Principal::All, |href| Principal::Href(resolve(&base, href).unwrap())),
+                    .map_or(AclPrincipal::All, |href| AclPrincipal::Href(resolve(&base, href).unwrap())),
                 privileges: privileges.clone(),
             };
             if !expected.contains(&ace) {
                 expected.push(ace);
             }
         }
-        prop_assert_eq!(read.aces, expected);
+        prop_assert_eq!(read.entries, expected);
         prop_assert_eq!(read.schema_authz, level);
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::acl::{Ace, AclPart, MAX_ACES, Principal};
+use crate::acl::{AclEntry, AclPart, AclPrincipal, MAX_ACL_ENTRIES};
 use personium_types::Privilege;
 
 const ROLES: &str = "https://unit.example/c/__role/new/";
@@ -16,7 +16,7 @@ fn collection(href: &str) -> String {
     typed(href, "<collection/>")
 }
 
-fn read(scheme: &str, responses: &[String]) -> Result<Vec<Described>, RootPropsError> {
+fn read(scheme: &str, responses: &[String]) -> Result<Vec<DescribedResource>, RootPropsError> {
     let body = format!(
         "<multistatus xmlns='DAV:' xmlns:p='urn:x-personium:xmlns'>{}</multistatus>",
         responses.concat()
@@ -24,9 +24,9 @@ fn read(scheme: &str, responses: &[String]) -> Result<Vec<Described>, RootPropsE
     parse(body.as_bytes(), scheme, ROLES, &XmlLimits::REQUEST)
 }
 
-fn rule(responses: &[String]) -> Option<Rule> {
+fn rule(responses: &[String]) -> Option<RootPropsRule> {
     match read("personium-localbox:", responses) {
-        Err(RootPropsError::Broken { rule, .. }) => Some(rule),
+        Err(RootPropsError::RuleViolation { rule, .. }) => Some(rule),
         _ => None,
     }
 }
@@ -59,9 +59,9 @@ fn resources_are_read_with_all_that_is_said_of_them() {
     assert_eq!(kinds, [Collection, OData, Service, Collection, File]);
     let acl = found[0].acl.as_ref().unwrap();
     assert_eq!(
-        acl.aces,
-        [Ace {
-            principal: Principal::Href(format!("{ROLES}r")),
+        acl.entries,
+        [AclEntry {
+            principal: AclPrincipal::Href(format!("{ROLES}r")),
             privileges: vec![Privilege::Read],
         }]
     );
@@ -86,20 +86,23 @@ fn every_rule_is_kept() {
     let service = |path: &str| typed(&at(path), "<collection/><p:service/>");
     let two =
         "<response><href>personium-localbox:/a</href><href>personium-localbox:/b</href></response>";
-    let cases: Vec<(Rule, Vec<String>)> = vec![
-        (Rule::OneHref, vec![two.to_owned()]),
-        (Rule::OneHref, vec!["<response/>".to_owned()]),
-        (Rule::HrefNotEmpty, vec![collection(" ")]),
-        (Rule::HrefOfBox, vec![root(), collection("dcbox:/a")]),
+    let cases: Vec<(RootPropsRule, Vec<String>)> = vec![
+        (RootPropsRule::OneHref, vec![two.to_owned()]),
+        (RootPropsRule::OneHref, vec!["<response/>".to_owned()]),
+        (RootPropsRule::HrefNotEmpty, vec![collection(" ")]),
         (
-            Rule::NoDuplicate,
+            RootPropsRule::HrefOfBox,
+            vec![root(), collection("dcbox:/a")],
+        ),
+        (
+            RootPropsRule::NoDuplicate,
             vec![root(), collection(&at("a")), collection(&at("a/"))],
         ),
-        (Rule::ParentDescribed, vec![]),
-        (Rule::ParentDescribed, vec![collection(&at("a"))]),
-        (Rule::ParentDescribed, vec![root(), file("a/b")]),
+        (RootPropsRule::ParentDescribed, vec![]),
+        (RootPropsRule::ParentDescribed, vec![collection(&at("a"))]),
+        (RootPropsRule::ParentDescribed, vec![root(), file("a/b")]),
         (
-            Rule::NothingInOdata,
+            RootPropsRule::NothingInOdata,
             vec![
                 root(),
                 typed(&at("o"), "<collection/><p:odata/>"),
@@ -107,7 +110,7 @@ fn every_rule_is_kept() {
             ],
         ),
         (
-            Rule::SourceInService,
+            RootPropsRule::SourceInService,
             vec![
                 root(),
                 service("s"),
@@ -116,31 +119,37 @@ fn every_rule_is_kept() {
             ],
         ),
         (
-            Rule::SourceInService,
+            RootPropsRule::SourceInService,
             vec![root(), service("s"), file("s/__src")],
         ),
-        (Rule::NothingInFile, vec![root(), file("f"), file("f/a")]),
-        (Rule::ServiceHasSource, vec![root(), service("s")]),
-        (Rule::ResourceName, vec![root(), file("a:b")]),
         (
-            Rule::ResourceName,
+            RootPropsRule::NothingInFile,
+            vec![root(), file("f"), file("f/a")],
+        ),
+        (RootPropsRule::ServiceHasSource, vec![root(), service("s")]),
+        (RootPropsRule::ResourceName, vec![root(), file("a:b")]),
+        (
+            RootPropsRule::ResourceName,
             vec![root(), collection(&at("a")), collection(&at("a//"))],
         ),
         (
-            Rule::ResourceType,
+            RootPropsRule::ResourceType,
             vec![root(), typed(&at("a"), "<collection/><p:stream/>")],
         ),
         (
-            Rule::ResourceType,
+            RootPropsRule::ResourceType,
             vec![root(), typed(&at("a"), "<p:odata/>")],
         ),
-        (Rule::ResourceType, vec![file("")]),
+        (RootPropsRule::ResourceType, vec![file("")]),
     ];
     for (expected, responses) in cases {
         assert_eq!(rule(&responses), Some(expected), "{}", responses.concat());
     }
     assert_eq!(
-        (Rule::OneHref.number(), Rule::ResourceType.number()),
+        (
+            RootPropsRule::OneHref.number(),
+            RootPropsRule::ResourceType.number()
+        ),
         (2008, 2018)
     );
 }
@@ -202,8 +211,8 @@ fn lists_have_no_more_entries_than_elsewhere() {
             &[response("personium-localbox:/", &props)],
         )
     };
-    assert!(with(MAX_ACES).is_ok());
-    let refused = with(MAX_ACES + 1).unwrap_err();
+    assert!(with(MAX_ACL_ENTRIES).is_ok());
+    let refused = with(MAX_ACL_ENTRIES + 1).unwrap_err();
     let source = AclError::Invalid(AclPart::Count);
     let about = "personium-localbox:/".to_owned();
     assert_eq!(refused, RootPropsError::Acl { about, source });

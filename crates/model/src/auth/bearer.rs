@@ -85,7 +85,7 @@ fn unit_local_access(unit: &Unit, token: &str) -> Access {
     let opened = unit.keys().local_tokens.open(token, &unit.urls().unit());
     match opened {
         Err(_) => Access::invalid(Code::TokenParse),
-        Ok(token) if token.expired_at(unit.now_ms()) => Access::invalid(Code::TokenExpired),
+        Ok(token) if token.is_expired_at(unit.now_ms()) => Access::invalid(Code::TokenExpired),
         Ok(token) => Access::of(Identity::UnitUser {
             subject: token.subject,
             role: UnitRole::None,
@@ -97,7 +97,7 @@ fn unit_local_access(unit: &Unit, token: &str) -> Access {
 fn verify_trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, Code>> {
     let now = unit.now_ms();
     match saml::verify(token, now, &unit.keys().trust_roots) {
-        Ok(token) if token.expired_at(now) => Ok(Err(Code::TokenExpired)),
+        Ok(token) if token.is_expired_at(now) => Ok(Err(Code::TokenExpired)),
         Ok(token) => Ok(Ok(token)),
         Err(error) => {
             let refusal = assertion_error(error, Code::TokenParse, Code::TokenSignature);
@@ -121,7 +121,7 @@ async fn local_access(unit: &Unit, context: &CellContext, token: &str) -> Result
     if is_refresh {
         return Ok(Access::invalid(Code::RefreshAsAccess));
     }
-    if token.expired_at(unit.now_ms()) {
+    if token.is_expired_at(unit.now_ms()) {
         return Ok(Access::invalid(Code::TokenExpired));
     }
     match token.kind {

@@ -2,7 +2,7 @@
 
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::{self, SamlError};
-use personium_token::trust::CertificateRefusal;
+use personium_token::trust::CertificateError;
 use personium_types::{Code, Error, Result};
 
 use crate::Unit;
@@ -23,7 +23,7 @@ pub fn authenticate(unit: &Unit, cell_url: &str, client_id: &str, secret: &str) 
     let token = saml::verify(secret, now, &unit.keys().trust_roots).map_err(|error| {
         assertion_error(error, Code::ClientAssertionParse, Code::GrantTokenSignature)
     })?;
-    if token.expired_at(now) {
+    if token.is_expired_at(now) {
         return Err(Code::ClientSecretExpired.into());
     }
     if token.issuer != client_id {
@@ -47,7 +47,7 @@ pub fn assertion_error(error: SamlError, unreadable: Code, unsigned: Code) -> Er
     let code = match error {
         SamlError::Parse { .. } => unreadable,
         SamlError::Certificate {
-            reason: CertificateRefusal::RootNotValidNow,
+            reason: CertificateError::RootNotValidNow,
         } => Code::RootCertificate,
         SamlError::Signature { .. } | SamlError::Certificate { .. } => unsigned,
     };

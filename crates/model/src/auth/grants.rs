@@ -39,7 +39,7 @@ pub async fn refresh_token_grant(
         LocalKind::VisitorRefresh => false,
         _ => return Err(Code::NotRefreshToken.into()),
     };
-    if token.expired_at(unit.now_ms()) {
+    if token.is_expired_at(unit.now_ms()) {
         return Err(Code::GrantTokenExpired.into());
     }
     let issued_to = token.schema.as_deref().filter(|s| !s.is_empty());
@@ -97,7 +97,7 @@ pub async fn assertion_grant(
     let token = token
         .verify(now, &unit.keys().trust_roots)
         .map_err(refuse)?;
-    if token.expired_at(now) {
+    if token.is_expired_at(now) {
         return Err(Code::GrantTokenExpired.into());
     }
     if !is_same_cell(&token.target, &unit.urls().cell(&context.cell().name)) {
@@ -165,7 +165,7 @@ pub async fn code_grant(
     if request.as_owner {
         return Err(Code::OwnerRefused.into());
     }
-    if token.expired_at(unit.now_ms()) {
+    if token.is_expired_at(unit.now_ms()) {
         return Err(Code::GrantTokenExpired.into());
     }
     let client_id = client_id::of_schema(schema);

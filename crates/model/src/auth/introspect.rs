@@ -52,10 +52,10 @@ fn introspect_trans_cell(unit: &Unit, context: &CellContext, token: &str) -> Opt
     let is_party = token.issuer == cell_url || token.target == cell_url;
     let is_active = is_party
         && visitor::issuer_may_assert(unit.urls(), &token.issuer, &token.subject)
-        && !token.expired_at(now);
+        && !token.is_expired_at(now);
     is_active.then(|| TokenInfo {
-        issued_at: token.issued_at,
-        expires_at: token.expires_at(),
+        issued_at: token.issued_at_ms,
+        expires_at: token.expires_at_ms(),
         schema: token.schema,
         subject: token.subject,
         issuer: token.issuer,
@@ -69,7 +69,7 @@ async fn introspect_local(
     context: &CellContext,
     token: LocalToken,
 ) -> Result<Option<TokenInfo>> {
-    if token.expired_at(unit.now_ms()) {
+    if token.is_expired_at(unit.now_ms()) {
         return Ok(None);
     }
     let is_resident = match token.kind {
@@ -83,8 +83,8 @@ async fn introspect_local(
     let cell_url = unit.urls().cell(&context.cell().name);
     let is_visitor_access = token.kind == LocalKind::VisitorAccess;
     Ok(Some(TokenInfo {
-        issued_at: token.issued_at,
-        expires_at: token.expires_at(),
+        issued_at: token.issued_at_ms,
+        expires_at: token.expires_at_ms(),
         schema: token.schema,
         subject: if is_resident {
             format!("{cell_url}#{}", token.subject)

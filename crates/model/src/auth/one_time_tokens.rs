@@ -38,7 +38,7 @@ pub async fn consume_refresh_token(
     token: &LocalToken,
 ) -> Result<bool> {
     let now = unit.now_ms();
-    let consumed = keys::consumed_token(day(token.expires_at()), &token_digest(text));
+    let consumed = keys::consumed_token(day(token.expires_at_ms()), &token_digest(text));
     // A token that was issued while rotation was off has no family: it is a family of its own.
     let family = token.extra.get(claims::FAMILY).cloned();
     let family = family.unwrap_or_else(|| token_digest(text));
@@ -74,7 +74,7 @@ pub async fn consume_code(
     token: &LocalToken,
 ) -> Result<bool> {
     let today = day(unit.now_ms());
-    let consumed = keys::consumed_token(day(token.expires_at()), &token_digest(text));
+    let consumed = keys::consumed_token(day(token.expires_at_ms()), &token_digest(text));
     context
         .records()
         .transact(|| async {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use personium_token::local::{LocalKind, LocalToken, Origin};
+use personium_token::local::{AssertionOrigin, LocalKind, LocalToken};
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::{self, IssueError, TransCellToken};
 use personium_types::{Code, Error, Result};
@@ -107,8 +107,8 @@ impl<'a> TokenIssuer<'a> {
         };
         self.sign(&TransCellToken {
             id: uuid::Uuid::new_v4().to_string(),
-            issued_at: self.unit.now_ms(),
-            lifespan: ttl_ms,
+            issued_at_ms: self.unit.now_ms(),
+            lifespan_ms: ttl_ms,
             issuer,
             subject,
             target: target.to_owned(),
@@ -134,7 +134,7 @@ impl<'a> TokenIssuer<'a> {
                 ..
             } => LocalToken {
                 roles: roles.clone(),
-                origin: Some(Origin {
+                origin: Some(AssertionOrigin {
                     issuer: issuer.clone(),
                     assertion_id: assertion_id.clone(),
                 }),
@@ -182,8 +182,8 @@ impl<'a> TokenIssuer<'a> {
         let cell_url = self.cell_url();
         self.sign(&TransCellToken {
             id: uuid::Uuid::new_v4().to_string(),
-            issued_at: self.unit.now_ms(),
-            lifespan: ttl_ms,
+            issued_at_ms: self.unit.now_ms(),
+            lifespan_ms: ttl_ms,
             issuer: cell_url.clone(),
             subject: cell_url,
             target: target.to_owned(),
@@ -266,8 +266,8 @@ impl<'a> TokenIssuer<'a> {
         };
         LocalToken {
             kind,
-            issued_at: self.unit.now_ms(),
-            lifespan: ttl_ms,
+            issued_at_ms: self.unit.now_ms(),
+            lifespan_ms: ttl_ms,
             subject: subject.clone(),
             schema: grant.schema.clone(),
             scopes: grant.scopes.clone(),

@@ -20,7 +20,7 @@ pub struct UnitKeys {
     /// The root certificates of units whose tokens are accepted.
     pub trust_roots: TrustRoots,
     /// The settings of password hashing.
-    pub password_hashing: password::Settings,
+    pub password_hashing: password::HashSettings,
 }
 
 impl UnitKeys {
@@ -43,7 +43,7 @@ impl UnitKeys {
             local_tokens: LocalKeys::new(secret).map_err(Error::internal)?,
             signing: UnitKey::load(key, certificate).map_err(Error::internal)?,
             trust_roots: TrustRoots::load(&[certificate], now_ms).map_err(Error::internal)?,
-            password_hashing: password::Settings::default(),
+            password_hashing: password::HashSettings::default(),
         })
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use personium_store::{Batch, BlobReader, BlobWriter, ErrorDetail, Space, StoreError};
 use personium_token::at_rest::{
-    BodyCipher, BodyKey, CipherError, Sealing, new_salt, sealed_len, sealed_part,
+    BodyCipher, BodyKey, BodySealer, CipherError, new_salt, sealed_len, sealed_range,
 };
 use personium_token::random::SystemRandom;
 use personium_types::{Code, Error, Result};
@@ -98,14 +98,14 @@ fn corrupt(error: CipherError) -> StoreError {
 /// Encrypts what is written.
 pub(super) struct SealedWriter {
     inner: Box<dyn BlobWriter>,
-    sealing: Sealing,
+    sealing: BodySealer,
 }
 
 impl SealedWriter {
     pub(super) fn new(inner: Box<dyn BlobWriter>, cipher: BodyCipher) -> Self {
         Self {
             inner,
-            sealing: Sealing::new(cipher),
+            sealing: BodySealer::new(cipher),
         }
     }
 }
@@ -153,7 +153,7 @@ impl BlobReader for SealedReader {
         if wanted == 0 {
             return Ok(Bytes::new());
         }
-        let part = sealed_part(self.len, offset, wanted);
+        let part = sealed_range(self.len, offset, wanted);
         let bytes = usize::try_from(part.end - part.start).map_err(|error| {
             let detail = ErrorDetail::new("a chunk is too large").with_source(error);
             StoreError::Busy(detail)
@@ -161,7 +161,7 @@ impl BlobReader for SealedReader {
         let sealed = self.inner.read_at(part.start, bytes).await?;
         let opened = self
             .cipher
-            .open_part(self.len, offset, wanted, sealed.into());
+            .open_range(self.len, offset, wanted, sealed.into());
         opened.map(Bytes::from).map_err(corrupt)
     }
 }

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use personium_dav::multistatus::ResourceKind;
 use personium_dav::proppatch::PropPatch;
-use personium_dav::rootprops::{self, Described, RootPropsError};
+use personium_dav::rootprops::{self, DescribedResource, RootPropsError};
 use personium_types::Result;
 use personium_xml::XmlLimits;
 
 use super::Installer;
 use super::failure::{At, Failure, Fault, Outcome};
-use super::package::Entry;
+use super::package::BarEntry;
 use crate::file::{self, Upload};
 use crate::node::{Kind, SERVICE_SOURCE};
 use crate::{collection, properties, roles};
 
 /// What is described, by its path below the box.
-pub(super) type Tree = BTreeMap<Vec<String>, Described>;
+pub(super) type Tree = BTreeMap<Vec<String>, DescribedResource>;
 
 /// The description of the box in an archive.
 const ROOT_PROPS: &str = "00_meta/90_rootprops.xml";
@@ -51,7 +51,7 @@ impl Installer {
         Ok(tree.collect())
     }
 
-    async fn described(&self, entry: &Entry) -> Outcome<Vec<Described>> {
+    async fn described(&self, entry: &BarEntry) -> Outcome<Vec<DescribedResource>> {
         let context = self.context().await.at(entry)?;
         let cell = self.unit.urls().cell(&context.cell().name);
         let base = format!("{cell}__role/{}/", self.box_name);
@@ -64,7 +64,7 @@ impl Installer {
             move |bytes: Vec<u8>| rootprops::parse(&bytes, scheme, &base, &XmlLimits::ENTRY);
         let parsed = self.package.read_as(entry, parse).await?;
         parsed.map_err(|fault| match &fault {
-            RootPropsError::Broken { rule, .. } => {
+            RootPropsError::RuleViolation { rule, .. } => {
                 Failure::numbered(rule.number(), entry.name(), &fault)
             }
             RootPropsError::NotXml(_) | RootPropsError::WrongRoot => {
@@ -80,7 +80,7 @@ impl Installer {
     }
 
     /// Makes a collection that is described, but for the box and the sources of services, which are there.
-    async fn collection(&self, found: &Described) -> Result<()> {
+    async fn collection(&self, found: &DescribedResource) -> Result<()> {
         let kind = match found.kind {
             ResourceKind::OData => Kind::Odata,
             ResourceKind::Service => Kind::Service,
@@ -107,7 +107,7 @@ impl Installer {
     }
 
     /// Gives a resource its access control list and its properties.
-    async fn decorate(&self, found: &Described) -> Result<()> {
+    async fn decorate(&self, found: &DescribedResource) -> Result<()> {
         if let Some(list) = &found.acl {
             let resource = self.resource(&found.path).await?;
             let list = roles::from_wire(self.unit.urls(), &resource.context, list).await?;
@@ -128,7 +128,7 @@ impl Installer {
         if !self.package.is_legacy() && !self.package.has_contents() {
             return Err(Failure::new(Fault::Place, CONTENTS, "missing"));
         }
-        let mut odata: BTreeMap<Vec<String>, Vec<(Vec<String>, Entry)>> = tree
+        let mut odata: BTreeMap<Vec<String>, Vec<(Vec<String>, BarEntry)>> = tree
             .values()
             .filter(|found| found.kind == ResourceKind::OData)
             .map(|found| (found.path.clone(), Vec::new()))
@@ -149,7 +149,7 @@ impl Installer {
         Ok(())
     }
 
-    async fn file(&self, tree: &Tree, path: &[String], entry: &Entry) -> Outcome {
+    async fn file(&self, tree: &Tree, path: &[String], entry: &BarEntry) -> Outcome {
         let described = tree
             .get(path)
             .filter(|found| found.kind == ResourceKind::File);
@@ -182,7 +182,7 @@ impl Installer {
 }
 
 /// Where an entry below the tree belongs, by what is described. Scripts may lie in their service collection itself.
-fn place(tree: &Tree, entry: &Entry) -> Place {
+fn place(tree: &Tree, entry: &BarEntry) -> Place {
     let segments: Vec<String> = entry.path().split('/').skip(1).map(str::to_owned).collect();
     for length in 1..segments.len() {
         let (above, rest) = segments.split_at(length);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Installer;
 use super::failure::{At, Failure, Fault, Outcome};
-use super::package::Entry;
+use super::package::BarEntry;
 use crate::odata::{self, Creation, ServiceRoot};
 
 /// The schema of a collection.
@@ -25,17 +25,17 @@ const DATA: &str = "90_data";
 /// What an archive has for a collection.
 #[derive(Default)]
 struct Collection {
-    metadata: Option<Entry>,
-    links: Option<Entry>,
+    metadata: Option<BarEntry>,
+    links: Option<BarEntry>,
     /// Entity type and entry, in the order of names.
-    data: Vec<(String, Entry)>,
+    data: Vec<(String, BarEntry)>,
 }
 
 /// Entities that are made together.
 #[derive(Default)]
 struct Bulk {
     creations: Vec<Creation>,
-    entries: Vec<Entry>,
+    entries: Vec<BarEntry>,
 }
 
 impl Installer {
@@ -43,7 +43,7 @@ impl Installer {
     pub(super) async fn install_odata(
         &self,
         path: &[String],
-        entries: Vec<(Vec<String>, Entry)>,
+        entries: Vec<(Vec<String>, BarEntry)>,
     ) -> Outcome {
         let mut found = Collection::default();
         let mut misplaced = None;
@@ -91,7 +91,7 @@ impl Installer {
         &self,
         path: &[String],
         found: &Collection,
-    ) -> Outcome<Option<(Entry, Vec<EntityLink>)>> {
+    ) -> Outcome<Option<(BarEntry, Vec<EntityLink>)>> {
         let links = match &found.links {
             None => None,
             Some(entry) => {
@@ -185,7 +185,12 @@ impl Installer {
         Ok(())
     }
 
-    async fn link_entities(&self, path: &[String], entry: &Entry, links: &[EntityLink]) -> Outcome {
+    async fn link_entities(
+        &self,
+        path: &[String],
+        entry: &BarEntry,
+        links: &[EntityLink],
+    ) -> Outcome {
         let step = self.unit.settings().bar.links_step.max(1);
         for (number, link) in links.iter().enumerate() {
             let root = self.data_root(path).await.at(entry)?;

@@ -2,7 +2,7 @@
 
 use personium_types::Error;
 
-use super::package::Entry;
+use super::package::BarEntry;
 use super::status::Result as End;
 
 /// What a step of an installation comes to.
@@ -66,7 +66,7 @@ impl Failure {
     }
 
     /// The archive is to blame for what cannot be made, unless the server is.
-    pub fn refused(entry: &Entry, error: &Error) -> Self {
+    pub fn refused(entry: &BarEntry, error: &Error) -> Self {
         Self {
             code: if error.code().is_server_error() {
                 "PL-BI-1005"
@@ -90,11 +90,11 @@ impl Failure {
 /// Says which entry an error belongs to.
 pub(super) trait At<T> {
     /// The failure of the entry.
-    fn at(self, entry: &Entry) -> Outcome<T>;
+    fn at(self, entry: &BarEntry) -> Outcome<T>;
 }
 
 impl<T> At<T> for personium_types::Result<T> {
-    fn at(self, entry: &Entry) -> Outcome<T> {
+    fn at(self, entry: &BarEntry) -> Outcome<T> {
         self.map_err(|error| Failure::refused(entry, &error))
     }
 }

@@ -1,12 +1,14 @@
 //! The control objects of an archive: relations, roles, external roles, rules, and links between them.
 
-use personium_archive::json::{self, ExtRole, JsonError, Link, LinkEnd, Relation, Role, Rule};
+use personium_archive::json::{
+    self, BarExtRole, BarJsonError, BarLink, BarLinkEnd, BarRelation, BarRole, BarRule,
+};
 use personium_odata::key::{EntityKey, KeyPredicate};
 use personium_types::{Code, Error, Result};
 use serde_json::{Value, json};
 
 use super::failure::{At, Failure, Fault, Outcome};
-use super::package::Entry;
+use super::package::BarEntry;
 use super::{Installer, create_entity, members};
 use crate::keys::ControlSet;
 use crate::odata::{self, ServiceRoot, SetRef};
@@ -15,7 +17,7 @@ impl Installer {
     /// Makes the control objects of the archive. All belong to the box.
     pub(super) async fn install_objects(&self) -> Outcome {
         let named = |it: &str, name: &str| json!({"Name": it, "_Box.Name": name}).to_string();
-        let relation = |it: &Relation, name: &str| named(&it.name, name);
+        let relation = |it: &BarRelation, name: &str| named(&it.name, name);
         self.each(
             "10_relations.json",
             json::relations,
@@ -23,10 +25,10 @@ impl Installer {
             relation,
         )
         .await?;
-        let role = |it: &Role, name: &str| named(&it.name, name);
+        let role = |it: &BarRole, name: &str| named(&it.name, name);
         self.each("20_roles.json", json::roles, ControlSet::Role, role)
             .await?;
-        let ext_role = |it: &ExtRole, name: &str| {
+        let ext_role = |it: &BarExtRole, name: &str| {
             json!({
                 "ExtRole": it.url, "_Relation.Name": it.relation, "_Relation._Box.Name": name,
             })
@@ -39,7 +41,7 @@ impl Installer {
             ext_role,
         )
         .await?;
-        let rule = |it: &Rule, name: &str| {
+        let rule = |it: &BarRule, name: &str| {
             let mut body = members([
                 ("EventSubject", it.event_subject.as_deref()),
                 ("EventType", it.event_type.as_deref()),
@@ -63,7 +65,7 @@ impl Installer {
     async fn each<T: Send + 'static>(
         &self,
         file: &str,
-        parse: fn(&[u8]) -> std::result::Result<Vec<T>, JsonError>,
+        parse: fn(&[u8]) -> std::result::Result<Vec<T>, BarJsonError>,
         set: ControlSet,
         body: impl Fn(&T, &str) -> String,
     ) -> Outcome {
@@ -82,8 +84,8 @@ impl Installer {
     async fn listed<T: Send + 'static>(
         &self,
         file: &str,
-        parse: fn(&[u8]) -> std::result::Result<Vec<T>, JsonError>,
-    ) -> Outcome<Option<(Entry, Vec<T>)>> {
+        parse: fn(&[u8]) -> std::result::Result<Vec<T>, BarJsonError>,
+    ) -> Outcome<Option<(BarEntry, Vec<T>)>> {
         let Some(entry) = self.package.find(&format!("00_meta/{file}")) else {
             return Ok(None);
         };
@@ -118,7 +120,7 @@ impl Installer {
         }
     }
 
-    async fn link(&self, link: &Link) -> Result<()> {
+    async fn link(&self, link: &BarLink) -> Result<()> {
         loop {
             let (root, name) = self.root().await?;
             let linked = self.link_by(&root, &name, link).await;
@@ -128,7 +130,7 @@ impl Installer {
         }
     }
 
-    async fn link_by(&self, root: &ServiceRoot, name: &str, link: &Link) -> Result<()> {
+    async fn link_by(&self, root: &ServiceRoot, name: &str, link: &BarLink) -> Result<()> {
         let set = root.set(linkable(&link.from)?.name())?;
         let navigation = format!("_{}", linkable(&link.to)?.name());
         let association = root
@@ -147,7 +149,7 @@ async fn is_to_be_repeated<T: Sync>(root: &ServiceRoot, done: &Result<T>) -> Res
 }
 
 /// The key of an object of the box.
-fn key(set: &SetRef, end: &LinkEnd, box_name: &str) -> Result<EntityKey> {
+fn key(set: &SetRef, end: &BarLinkEnd, box_name: &str) -> Result<EntityKey> {
     let of_box = match set.control {
         Some(ControlSet::ExtRole) => "_Relation._Box.Name",
         _ => "_Box.Name",
@@ -163,7 +165,7 @@ fn key(set: &SetRef, end: &LinkEnd, box_name: &str) -> Result<EntityKey> {
 }
 
 /// The sets whose objects an archive may link.
-fn linkable(end: &LinkEnd) -> Result<ControlSet> {
+fn linkable(end: &BarLinkEnd) -> Result<ControlSet> {
     match ControlSet::named(&end.entity_type) {
         Some(set @ (ControlSet::Relation | ControlSet::Role | ControlSet::ExtRole)) => Ok(set),
         _ => Err(Error::new(Code::FieldFormat).with(&end.entity_type)),

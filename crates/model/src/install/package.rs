@@ -4,8 +4,8 @@ use std::fs::File;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-pub(super) use personium_archive::Entry;
-use personium_archive::{Bar, BarError, Limits, Version};
+pub(super) use personium_archive::BarEntry;
+use personium_archive::{ArchiveLimits, Bar, BarError, BarVersion};
 use personium_types::{Code, Error, Result};
 use tokio::task::spawn_blocking;
 
@@ -22,8 +22,8 @@ const MEGABYTE: u64 = 1 << 20;
 /// An archive that may be installed, as far as that shows without making anything.
 pub struct Package {
     bar: Arc<Mutex<Bar<File>>>,
-    entries: Vec<Entry>,
-    version: Version,
+    entries: Vec<BarEntry>,
+    version: BarVersion,
     schema: Option<String>,
     contents: bool,
 }
@@ -36,16 +36,16 @@ impl Package {
     pub async fn open(file: File, limits: &BarLimits) -> Result<Self> {
         let limits = limits.clone();
         let opened = spawn_blocking(move || {
-            let within = Limits {
-                entry_max: limits.entry_megabytes.saturating_mul(MEGABYTE),
-                entries_max: ENTRIES_MAX,
-                total_max: limits.file_megabytes.saturating_mul(MEGABYTE * RATIO_MAX),
+            let within = ArchiveLimits {
+                max_entry_bytes: limits.entry_megabytes.saturating_mul(MEGABYTE),
+                max_entries: ENTRIES_MAX,
+                max_total_bytes: limits.file_megabytes.saturating_mul(MEGABYTE * RATIO_MAX),
             };
             Bar::open(file, within).map_err(|fault| refusal(fault, &limits))
         });
         let bar = opened.await.map_err(Error::internal)??;
         let schema = bar.manifest().schema.clone();
-        if bar.version() == Version::V1 && schema.is_none() {
+        if bar.version() == BarVersion::V1 && schema.is_none() {
             return Err(Error::new(Code::BarStructure).with("schema"));
         }
         Ok(Self {
@@ -65,7 +65,7 @@ impl Package {
 
     /// Whether it is of the older version.
     pub(super) fn is_legacy(&self) -> bool {
-        self.version == Version::V1
+        self.version == BarVersion::V1
     }
 
     /// How many entries count for the progress.
@@ -75,7 +75,7 @@ impl Package {
     }
 
     /// The entry of this path.
-    pub(super) fn find(&self, path: &str) -> Option<Entry> {
+    pub(super) fn find(&self, path: &str) -> Option<BarEntry> {
         self.entries
             .iter()
             .find(|entry| entry.path() == path)
@@ -88,8 +88,8 @@ impl Package {
     }
 
     /// The entries below a folder, in the order of the archive.
-    pub(super) fn below(&self, folder: &str) -> Vec<Entry> {
-        let inside = |entry: &&Entry| {
+    pub(super) fn below(&self, folder: &str) -> Vec<BarEntry> {
+        let inside = |entry: &&BarEntry| {
             let rest = entry.path().strip_prefix(folder);
             rest.is_some_and(|rest| rest.starts_with('/'))
         };
@@ -97,7 +97,7 @@ impl Package {
     }
 
     /// The bytes of an entry.
-    pub(super) async fn read(&self, entry: &Entry) -> Outcome<Vec<u8>> {
+    pub(super) async fn read(&self, entry: &BarEntry) -> Outcome<Vec<u8>> {
         self.read_as(entry, std::convert::identity).await
     }
 
@@ -105,7 +105,7 @@ impl Package {
     /// no request waiting.
     pub(super) async fn read_as<T: Send + 'static>(
         &self,
-        entry: &Entry,
+        entry: &BarEntry,
         parse: impl FnOnce(Vec<u8>) -> T + Send + 'static,
     ) -> Outcome<T> {
         let (bar, wanted) = (Arc::clone(&self.bar), entry.clone());
@@ -127,8 +127,8 @@ impl Package {
 fn refusal(fault: BarError, limits: &BarLimits) -> Error {
     let error = match &fault {
         BarError::NotZip(_) => Error::new(Code::BarUnreadable).with("it is no zip archive"),
-        BarError::TooMuch => Error::new(Code::BarUnreadable).with("it holds too much"),
-        BarError::UnsafeName(name) | BarError::Refused { name, .. } => {
+        BarError::TooLarge => Error::new(Code::BarUnreadable).with("it holds too much"),
+        BarError::UnsafeName(name) | BarError::InvalidEntry { name, .. } => {
             Error::new(Code::BarEntryFormat).with(name)
         }
         BarError::EntryTooLarge(name) => Error::new(Code::BarEntryTooLarge)
@@ -144,8 +144,8 @@ fn refusal(fault: BarError, limits: &BarLimits) -> Error {
             Error::new(Code::BarStructure).with(told)
         }
         BarError::ManifestUnreadable { version, .. } => match version {
-            Version::V1 => Error::new(Code::BarEntryFormat).with("bar/00_meta/00_manifest.json"),
-            Version::V2 => Error::new(Code::BarUnreadable).with("its manifest is not valid"),
+            BarVersion::V1 => Error::new(Code::BarEntryFormat).with("bar/00_meta/00_manifest.json"),
+            BarVersion::V2 => Error::new(Code::BarUnreadable).with("its manifest is not valid"),
         },
         BarError::ManifestField(name) => Error::new(Code::BarManifestField).with(*name),
         BarError::Version(version) => Error::new(Code::BarVersion).with(version),

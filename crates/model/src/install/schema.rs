@@ -8,14 +8,14 @@ use personium_types::{Code, Result};
 use serde_json::{Value, json};
 
 use super::failure::{At, Failure, Fault, Outcome};
-use super::package::Entry;
+use super::package::BarEntry;
 use super::{Installer, create_entity, members};
 use crate::keys::ControlSet;
 use crate::odata::{self, ServiceRoot};
 
 impl Installer {
     /// Makes the types, properties and associations that the entry defines.
-    pub(super) async fn install_schema(&self, path: &[String], entry: &Entry) -> Outcome {
+    pub(super) async fn install_schema(&self, path: &[String], entry: &BarEntry) -> Outcome {
         self.begin_entry(entry).await;
         let read = self.package.read_as(entry, |bytes| edmx::read(&bytes));
         let definitions = read.await?.map_err(|fault| refused(entry, &fault))?;
@@ -94,7 +94,7 @@ impl Installer {
     }
 }
 
-fn refused(entry: &Entry, fault: &EdmxError) -> Failure {
+fn refused(entry: &BarEntry, fault: &EdmxError) -> Failure {
     let kind = match fault {
         EdmxError::InvalidXml(_) => Fault::Syntax,
         EdmxError::InvalidDefinition(_) => Fault::Definition,

@@ -1,6 +1,6 @@
 //! Settings of passwords and of their hashes.
 
-use personium_token::password::{self, Algorithm, ScryptCost};
+use personium_token::password::{self, HashAlgorithm, ScryptCost};
 use personium_types::Secret;
 use regex::Regex;
 
@@ -22,8 +22,8 @@ section! {
     /// Settings of password hashes.
     PasswordHashConfig "Password hashes" {
         /// The algorithm of new password hashes. Each account stores the algorithm of its hash; sha-256 is for old data only.
-        algorithm: Algorithm = "security.auth.password.hashAlgorithm", "scrypt",
-            OneOf(&[("scrypt", Algorithm::Scrypt), ("sha-256", Algorithm::Sha256)]);
+        algorithm: HashAlgorithm = "security.auth.password.hashAlgorithm", "scrypt",
+            OneOf(&[("scrypt", HashAlgorithm::Scrypt), ("sha-256", HashAlgorithm::Sha256)]);
         /// The scrypt parameter N, the cost in time and memory: a power of two.
         cpu_cost: u32 = "security.auth.password.scrypt.cpuCost", "16384", Number(2..=1 << 24);
         /// The scrypt parameter r, the block size.
@@ -43,8 +43,8 @@ section! {
 impl PasswordHashConfig {
     /// Returns the parameters of password hashing.
     #[must_use]
-    pub fn settings(&self, passwords: &PasswordConfig) -> password::Settings {
-        password::Settings {
+    pub fn settings(&self, passwords: &PasswordConfig) -> password::HashSettings {
+        password::HashSettings {
             algorithm: self.algorithm,
             scrypt: ScryptCost {
                 cpu_cost: self.cpu_cost,

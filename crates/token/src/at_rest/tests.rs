@@ -46,7 +46,7 @@ fn the_sizes_of_pieces_make_no_difference() {
     let body = body(3 * CHUNK_BYTES + 77);
     let whole = cipher().seal(&body).unwrap();
     for size in [1000, CHUNK_BYTES, CHUNK_BYTES + 1, body.len()] {
-        let mut sealing = Sealing::new(cipher());
+        let mut sealing = BodySealer::new(cipher());
         let mut sealed = Vec::new();
         for piece in body.chunks(size) {
             sealed.append(&mut sealing.push(piece).unwrap());
@@ -71,14 +71,14 @@ fn any_part_is_read_without_the_others() {
         ];
         for offset in edges.into_iter().chain(LENGTHS).filter(|at| *at <= len) {
             for wanted in edges.into_iter().filter(|wanted| offset + wanted <= len) {
-                let part = sealed_part(len as u64, offset as u64, wanted);
+                let part = sealed_range(len as u64, offset as u64, wanted);
                 let part = usize::try_from(part.start).unwrap()..usize::try_from(part.end).unwrap();
                 if offset == len {
                     continue;
                 }
                 assert!(part.len() <= wanted + 2 * SEALED_CHUNK_BYTES);
                 let opened =
-                    cipher().open_part(len as u64, offset as u64, wanted, sealed[part].to_vec());
+                    cipher().open_range(len as u64, offset as u64, wanted, sealed[part].to_vec());
                 assert_eq!(opened.unwrap(), body[offset..offset + wanted]);
             }
         }

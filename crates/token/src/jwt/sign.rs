@@ -35,7 +35,7 @@ impl std::fmt::Debug for CellKey {
 
 /// Protected header; members in this order.
 #[derive(serde::Serialize)]
-struct Header<'a> {
+struct ProtectedHeader<'a> {
     kid: &'a str,
     alg: &'static str,
 }
@@ -101,7 +101,7 @@ impl CellKey {
 
     /// A compact JWS over any bytes: RS256, with the key's id in its header.
     pub fn sign(&self, payload: &[u8]) -> Result<String, CellKeyError> {
-        let header = serde_json::to_vec(&Header {
+        let header = serde_json::to_vec(&ProtectedHeader {
             kid: &self.kid,
             alg: "RS256",
         })

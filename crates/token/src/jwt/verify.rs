@@ -40,12 +40,12 @@ pub enum JwtError {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Algorithm {
+enum JwsAlgorithm {
     Rs256,
     Es256,
 }
 
-impl Algorithm {
+impl JwsAlgorithm {
     fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
@@ -58,7 +58,7 @@ impl Algorithm {
 #[derive(Clone)]
 pub struct VerifyKey {
     kid: Option<String>,
-    algorithm: Algorithm,
+    algorithm: JwsAlgorithm,
     key: ParsedPublicKey,
 }
 
@@ -72,7 +72,7 @@ impl std::fmt::Debug for VerifyKey {
 }
 
 #[derive(Deserialize)]
-struct Header {
+struct JwsHeader {
     alg: String,
     #[serde(default)]
     kid: Option<String>,
@@ -81,14 +81,14 @@ struct Header {
 }
 
 /// A compact JWS taken apart, unchecked.
-struct Parts<'a> {
-    header: Header,
+struct JwsParts<'a> {
+    header: JwsHeader,
     message: &'a str,
     payload: Vec<u8>,
     signature: Vec<u8>,
 }
 
-fn take_apart(compact: &str) -> Result<Parts<'_>, JwtError> {
+fn split_jws(compact: &str) -> Result<JwsParts<'_>, JwtError> {
     if compact.len() > MAX_JWS_BYTES {
         return Err(JwtError::Malformed);
     }
@@ -96,7 +96,7 @@ fn take_apart(compact: &str) -> Result<Parts<'_>, JwtError> {
     let (header, payload) = message.split_once('.').ok_or(JwtError::Malformed)?;
     // a further dot in the payload is refused by the decoder
     let decode = |part| decode_url(part).ok_or(JwtError::Malformed);
-    Ok(Parts {
+    Ok(JwsParts {
         header: serde_json::from_slice(&decode(header)?).map_err(|_| JwtError::Malformed)?,
         message,
         payload: decode(payload)?,
@@ -105,8 +105,8 @@ fn take_apart(compact: &str) -> Result<Parts<'_>, JwtError> {
 }
 
 /// The key id that a JWS states, for choosing or fetching a key. Nothing is checked.
-pub fn key_id_of(compact: &str) -> Result<Option<String>, JwtError> {
-    take_apart(compact).map(|parts| parts.header.kid)
+pub fn read_kid(compact: &str) -> Result<Option<String>, JwtError> {
+    split_jws(compact).map(|parts| parts.header.kid)
 }
 
 impl VerifyKey {
@@ -124,7 +124,7 @@ impl VerifyKey {
                 let key = components
                     .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
                     .map_err(|_| JwtError::Key)?;
-                (Algorithm::Rs256, key)
+                (JwsAlgorithm::Rs256, key)
             }
             ("EC", Some("P-256")) => {
                 let (x, y) = (bytes(&jwk.x)?, bytes(&jwk.y)?);
@@ -135,7 +135,7 @@ impl VerifyKey {
                 let point = [&[4u8], x.as_slice(), y.as_slice()].concat();
                 let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
                     .map_err(|_| JwtError::Key)?;
-                (Algorithm::Es256, key)
+                (JwsAlgorithm::Es256, key)
             }
             _ => return Err(JwtError::Key),
         };
@@ -157,10 +157,10 @@ impl VerifyKey {
     /// The signed bytes, if the JWS is signed with this key. Claims such as `exp` and `aud` are not
     /// looked at.
     pub fn verify(&self, compact: &str) -> Result<Vec<u8>, JwtError> {
-        self.check(take_apart(compact)?)
+        self.verify_parts(split_jws(compact)?)
     }
 
-    fn check(&self, parts: Parts<'_>) -> Result<Vec<u8>, JwtError> {
+    fn verify_parts(&self, parts: JwsParts<'_>) -> Result<Vec<u8>, JwtError> {
         if parts.header.alg != self.algorithm.name() {
             return Err(JwtError::Algorithm);
         }
@@ -186,7 +186,7 @@ pub struct JwkSet {
 }
 
 #[derive(Deserialize)]
-struct SetJson {
+struct JwkSetDocument {
     keys: Vec<serde_json::Value>,
 }
 
@@ -194,7 +194,7 @@ impl JwkSet {
     /// Reads `{"keys":[…]}`. Keys of other types and uses are left out (RFC 7517 section 5); so is
     /// whatever stands behind the 256th.
     pub fn from_json(json: &str) -> Result<Self, JwtError> {
-        let set: SetJson = serde_json::from_str(json).map_err(|_| JwtError::Key)?;
+        let set: JwkSetDocument = serde_json::from_str(json).map_err(|_| JwtError::Key)?;
         let keys = set
             .keys
             .into_iter()
@@ -208,7 +208,7 @@ impl JwkSet {
     /// The signed bytes, if the JWS is signed with the key of this set that its header names. A
     /// header without key id fits only if the set has a single key.
     pub fn verify(&self, compact: &str) -> Result<Vec<u8>, JwtError> {
-        let parts = take_apart(compact)?;
+        let parts = split_jws(compact)?;
         let key = match (&parts.header.kid, self.keys.as_slice()) {
             (Some(kid), keys) => keys
                 .iter()
@@ -217,6 +217,6 @@ impl JwkSet {
             (None, [only]) => only,
             (None, _) => return Err(JwtError::UnknownKey),
         };
-        key.check(parts)
+        key.verify_parts(parts)
     }
 }

@@ -6,16 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{LocalKind, LocalToken, Origin};
+use super::{AssertionOrigin, LocalKind, LocalToken};
 
 /// Changes when the layout does. A reader refuses versions that it does not know.
 const VERSION: u8 = 1;
 
 pub(super) fn encode(token: &LocalToken) -> Vec<u8> {
-    let mut out = Writer(Vec::with_capacity(256));
+    let mut out = ClaimsWriter(Vec::with_capacity(256));
     out.0.push(VERSION);
-    out.0.extend_from_slice(&token.issued_at.to_be_bytes());
-    out.0.extend_from_slice(&token.lifespan.to_be_bytes());
+    out.0.extend_from_slice(&token.issued_at_ms.to_be_bytes());
+    out.0.extend_from_slice(&token.lifespan_ms.to_be_bytes());
     out.text(&token.subject);
     match &token.schema {
         Some(schema) => {
@@ -43,14 +43,14 @@ pub(super) fn encode(token: &LocalToken) -> Vec<u8> {
 }
 
 pub(super) fn decode(kind: LocalKind, issuer: &str, bytes: &[u8]) -> Option<LocalToken> {
-    let mut from = Bytes(bytes);
+    let mut from = ClaimsReader(bytes);
     if from.byte()? != VERSION {
         return None;
     }
     let token = LocalToken {
         kind,
-        issued_at: from.time()?,
-        lifespan: from.time()?,
+        issued_at_ms: from.time()?,
+        lifespan_ms: from.time()?,
         subject: from.text()?,
         schema: match from.byte()? {
             0 => None,
@@ -62,7 +62,7 @@ pub(super) fn decode(kind: LocalKind, issuer: &str, bytes: &[u8]) -> Option<Loca
         roles: from.list()?,
         origin: match from.byte()? {
             0 => None,
-            1 => Some(Origin {
+            1 => Some(AssertionOrigin {
                 issuer: from.text()?,
                 assertion_id: from.text()?,
             }),
@@ -83,9 +83,9 @@ pub(super) fn decode(kind: LocalKind, issuer: &str, bytes: &[u8]) -> Option<Loca
 }
 
 /// Appends parts to a buffer.
-pub(super) struct Writer(pub(super) Vec<u8>);
+pub(super) struct ClaimsWriter(pub(super) Vec<u8>);
 
-impl Writer {
+impl ClaimsWriter {
     /// Lengths beyond `u32` cannot be written truly; such a token is far beyond the size limit and
     /// refused by the caller before it is sealed.
     fn number(&mut self, value: usize) {
@@ -107,9 +107,9 @@ impl Writer {
 }
 
 /// Takes parts from the front of a buffer; `None` when they are not there.
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+pub(super) struct ClaimsReader<'a>(pub(super) &'a [u8]);
 
-impl<'a> Bytes<'a> {
+impl<'a> ClaimsReader<'a> {
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(count)?;
         self.0 = tail;

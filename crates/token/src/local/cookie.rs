@@ -5,8 +5,8 @@
 
 use subtle::ConstantTimeEq;
 
-use super::claims::{Bytes, Writer};
-use super::{LocalError, LocalKeys, Purpose, SealError};
+use super::claims::{ClaimsReader, ClaimsWriter};
+use super::{KeyPurpose, LocalError, LocalKeys, SealError};
 use crate::random::Random;
 
 /// Changes when the layout does.
@@ -14,16 +14,16 @@ const VERSION: u8 = 1;
 
 /// What a cookie holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cookie {
+pub struct TokenCookie {
     /// The id that the browser's script has to know (a UUID).
     pub peer: String,
     /// The access token.
     pub token: String,
 }
 
-impl Cookie {
+impl TokenCookie {
     /// Compares the peer id with the one a request gave, in constant time.
-    pub fn peer_is(&self, given: &str) -> bool {
+    pub fn has_peer(&self, given: &str) -> bool {
         self.peer.as_bytes().ct_eq(given.as_bytes()).into()
     }
 }
@@ -33,28 +33,28 @@ impl LocalKeys {
     pub fn seal_cookie(
         &self,
         host: &str,
-        cookie: &Cookie,
+        cookie: &TokenCookie,
         random: &mut dyn Random,
     ) -> Result<String, SealError> {
-        let mut plain = Writer(vec![VERSION]);
+        let mut plain = ClaimsWriter(vec![VERSION]);
         plain.text(&cookie.peer);
         plain.text(&cookie.token);
-        self.seal_bytes(Purpose::Cookie, plain.0, &host_context(host), random)
+        self.seal_bytes(KeyPurpose::Cookie, plain.0, &host_context(host), random)
     }
 
     /// Reads a cookie value that this unit made for `host`. The token inside is not looked at.
-    pub fn open_cookie(&self, value: &str, host: &str) -> Result<Cookie, LocalError> {
-        let (plain, _) = self.open_bytes(Purpose::Cookie, value, &host_context(host))?;
+    pub fn open_cookie(&self, value: &str, host: &str) -> Result<TokenCookie, LocalError> {
+        let (plain, _) = self.open_bytes(KeyPurpose::Cookie, value, &host_context(host))?;
         decode(&plain).ok_or(LocalError::Malformed)
     }
 }
 
-fn decode(plain: &[u8]) -> Option<Cookie> {
-    let mut from = Bytes(plain);
+fn decode(plain: &[u8]) -> Option<TokenCookie> {
+    let mut from = ClaimsReader(plain);
     if from.byte()? != VERSION {
         return None;
     }
-    let cookie = Cookie {
+    let cookie = TokenCookie {
         peer: from.text()?,
         token: from.text()?,
     };

@@ -35,7 +35,7 @@ pub(super) struct Document {
 
 /// How elements without content and carriage returns are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum XmlForm {
     /// As sent: `<Audience/>`.
     Wire,
     /// Canonical XML 1.0: `<Audience></Audience>`.
@@ -46,13 +46,13 @@ impl Document {
     /// The canonical form of the document without its signature.
     pub(super) fn canonical(&self) -> String {
         let mut out = String::with_capacity(2048);
-        self.open(Form::Canonical, &mut out);
+        self.open(XmlForm::Canonical, &mut out);
         self.close(&mut out);
         out
     }
 
     /// Everything up to where the signature stands.
-    pub(super) fn open(&self, form: Form, out: &mut String) {
+    pub(super) fn open(&self, form: XmlForm, out: &mut String) {
         let mut xml = Xml { form, out };
         xml.start(
             "Assertion",
@@ -111,7 +111,7 @@ impl Document {
 
 /// Writes elements. Attributes must be given in canonical order.
 pub(super) struct Xml<'o> {
-    pub(super) form: Form,
+    pub(super) form: XmlForm,
     pub(super) out: &'o mut String,
 }
 
@@ -130,7 +130,7 @@ impl Xml<'_> {
     /// An element with text or nothing inside.
     pub(super) fn leaf(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) {
         self.tag(name, attributes);
-        if text.is_empty() && self.form == Form::Wire {
+        if text.is_empty() && self.form == XmlForm::Wire {
             self.out.push_str("/>");
             return;
         }
@@ -173,8 +173,8 @@ impl Xml<'_> {
 
     fn text(&mut self, text: &str) {
         let carriage_return = match self.form {
-            Form::Wire => "&#13;",
-            Form::Canonical => "&#xD;",
+            XmlForm::Wire => "&#13;",
+            XmlForm::Canonical => "&#xD;",
         };
         self.escaped(text, |c| match c {
             '&' => Some("&amp;"),

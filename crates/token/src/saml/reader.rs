@@ -18,9 +18,9 @@ pub(super) const MAX_VALUES: usize = 4096;
 /// Most transforms that are read; fewer are accepted.
 const MAX_TRANSFORMS: usize = 4;
 
-type Read<T> = Result<T, SamlError>;
+type ReadResult<T> = Result<T, SamlError>;
 
-fn fail<T>(what: &'static str) -> Read<T> {
+fn fail<T>(what: &'static str) -> ReadResult<T> {
     Err(SamlError::Parse { what })
 }
 
@@ -32,12 +32,12 @@ pub(super) fn is_xml_text(text: &str) -> bool {
 }
 
 /// Reads a whole document.
-pub(super) fn read(xml: &str) -> Read<(Document, SignatureFields)> {
+pub(super) fn read(xml: &str) -> ReadResult<(Document, SignatureFields)> {
     // no declaration, byte order mark or white space in front: tokens never have any
     if !xml.starts_with("<Assertion") {
         return fail("not an assertion");
     }
-    let mut from = Cursor::new(xml);
+    let mut from = TokenReader::new(xml);
     let mut root = from.start("Assertion")?;
     root.fixed("xmlns", ASSERTION_NS)?;
     root.fixed("Version", VERSION)?;
@@ -113,7 +113,7 @@ pub(super) fn read(xml: &str) -> Read<(Document, SignatureFields)> {
     Ok((document, signature))
 }
 
-fn read_signature(from: &mut Cursor<'_>) -> Read<SignatureFields> {
+fn read_signature(from: &mut TokenReader<'_>) -> ReadResult<SignatureFields> {
     let mut signature = from.start("Signature")?;
     signature.fixed("xmlns", DSIG_NS)?;
     signature.none_left()?;
@@ -173,13 +173,13 @@ fn read_signature(from: &mut Cursor<'_>) -> Read<SignatureFields> {
 }
 
 /// A start tag; attributes are taken out of it one by one.
-struct Tag {
+struct StartTag {
     name: String,
     attributes: Vec<(String, String)>,
 }
 
-impl Tag {
-    fn read(start: &BytesStart<'_>) -> Read<Self> {
+impl StartTag {
+    fn read(start: &BytesStart<'_>) -> ReadResult<Self> {
         let mut attributes = Vec::new();
         // refuses names that occur twice
         for attribute in start.attributes() {
@@ -212,12 +212,12 @@ impl Tag {
         Some(self.attributes.swap_remove(at).1)
     }
 
-    fn take(&mut self, name: &str) -> Read<String> {
+    fn take(&mut self, name: &str) -> ReadResult<String> {
         self.find(name)
             .map_or_else(|| fail("a missing attribute"), Ok)
     }
 
-    fn fixed(&mut self, name: &str, value: &str) -> Read<()> {
+    fn fixed(&mut self, name: &str, value: &str) -> ReadResult<()> {
         if self.take(name)? == value {
             Ok(())
         } else {
@@ -225,7 +225,7 @@ impl Tag {
         }
     }
 
-    fn none_left(&self) -> Read<()> {
+    fn none_left(&self) -> ReadResult<()> {
         if self.attributes.is_empty() {
             Ok(())
         } else {
@@ -235,8 +235,8 @@ impl Tag {
 }
 
 /// What stands next in the document.
-enum Piece {
-    Start(Tag),
+enum XmlToken {
+    Start(StartTag),
     End,
     /// Text, entities resolved, line ends normalized; never empty.
     Text(String),
@@ -244,12 +244,12 @@ enum Piece {
 }
 
 /// Goes through the document piece by piece.
-struct Cursor<'x> {
+struct TokenReader<'x> {
     reader: Reader<&'x [u8]>,
-    held: Option<Piece>,
+    peeked: Option<XmlToken>,
 }
 
-impl<'x> Cursor<'x> {
+impl<'x> TokenReader<'x> {
     fn new(xml: &'x str) -> Self {
         let mut reader = Reader::from_str(xml);
         let config = reader.config_mut();
@@ -257,11 +257,14 @@ impl<'x> Cursor<'x> {
         config.check_end_names = true;
         config.allow_unmatched_ends = false;
         config.allow_dangling_amp = false;
-        Self { reader, held: None }
+        Self {
+            reader,
+            peeked: None,
+        }
     }
 
-    fn next(&mut self) -> Read<Piece> {
-        if let Some(piece) = self.held.take() {
+    fn next(&mut self) -> ReadResult<XmlToken> {
+        if let Some(piece) = self.peeked.take() {
             return Ok(piece);
         }
         let mut text = String::new();
@@ -270,9 +273,9 @@ impl<'x> Cursor<'x> {
                 return fail("not well-formed");
             };
             let piece = match event {
-                Event::Start(start) => Piece::Start(Tag::read(&start)?),
-                Event::End(_) => Piece::End,
-                Event::Eof => Piece::Finish,
+                Event::Start(start) => XmlToken::Start(StartTag::read(&start)?),
+                Event::End(_) => XmlToken::End,
+                Event::Eof => XmlToken::Finish,
                 Event::Text(part) => {
                     text.push_str(&part.xml10_content());
                     continue;
@@ -293,19 +296,19 @@ impl<'x> Cursor<'x> {
             if !is_xml_text(&text) {
                 return fail("a character that XML lacks");
             }
-            self.held = Some(piece);
-            return Ok(Piece::Text(text));
+            self.peeked = Some(piece);
+            return Ok(XmlToken::Text(text));
         }
     }
 
-    fn start_any(&mut self) -> Read<Tag> {
+    fn start_any(&mut self) -> ReadResult<StartTag> {
         match self.next()? {
-            Piece::Start(tag) => Ok(tag),
+            XmlToken::Start(tag) => Ok(tag),
             _ => fail("a missing element"),
         }
     }
 
-    fn start(&mut self, name: &str) -> Read<Tag> {
+    fn start(&mut self, name: &str) -> ReadResult<StartTag> {
         let tag = self.start_any()?;
         if tag.name == name {
             Ok(tag)
@@ -315,31 +318,31 @@ impl<'x> Cursor<'x> {
     }
 
     /// The start of an element that has no attributes.
-    fn plain(&mut self, name: &str) -> Read<()> {
+    fn plain(&mut self, name: &str) -> ReadResult<()> {
         self.start(name)?.none_left()
     }
 
     /// Either a further element of this name, or the end of the one around (`None`).
-    fn start_or_end(&mut self, name: &str) -> Read<Option<Tag>> {
+    fn start_or_end(&mut self, name: &str) -> ReadResult<Option<StartTag>> {
         match self.next()? {
-            Piece::End => Ok(None),
-            Piece::Start(tag) if tag.name == name => Ok(Some(tag)),
+            XmlToken::End => Ok(None),
+            XmlToken::Start(tag) if tag.name == name => Ok(Some(tag)),
             _ => fail("an unexpected element or text"),
         }
     }
 
-    fn end(&mut self) -> Read<()> {
+    fn end(&mut self) -> ReadResult<()> {
         match self.next()? {
-            Piece::End => Ok(()),
+            XmlToken::End => Ok(()),
             _ => fail("an unexpected element or text"),
         }
     }
 
     /// The text inside of the element just started, and its end.
-    fn text_to_end(&mut self) -> Read<String> {
+    fn text_to_end(&mut self) -> ReadResult<String> {
         match self.next()? {
-            Piece::End => Ok(String::new()),
-            Piece::Text(text) => {
+            XmlToken::End => Ok(String::new()),
+            XmlToken::Text(text) => {
                 self.end()?;
                 Ok(text)
             }
@@ -348,13 +351,13 @@ impl<'x> Cursor<'x> {
     }
 
     /// An element without attributes that holds text only.
-    fn leaf(&mut self, name: &str) -> Read<String> {
+    fn leaf(&mut self, name: &str) -> ReadResult<String> {
         self.plain(name)?;
         self.text_to_end()
     }
 
     /// An empty element with an `Algorithm`.
-    fn algorithm(&mut self, name: &str) -> Read<String> {
+    fn algorithm(&mut self, name: &str) -> ReadResult<String> {
         let mut tag = self.start(name)?;
         let algorithm = tag.take("Algorithm")?;
         tag.none_left()?;
@@ -363,7 +366,7 @@ impl<'x> Cursor<'x> {
     }
 
     /// The values inside of an `Attribute` just started, and its end.
-    fn values(&mut self) -> Read<Vec<String>> {
+    fn values(&mut self) -> ReadResult<Vec<String>> {
         let mut values = Vec::new();
         while let Some(tag) = self.start_or_end("AttributeValue")? {
             tag.none_left()?;
@@ -375,16 +378,16 @@ impl<'x> Cursor<'x> {
         Ok(values)
     }
 
-    fn end_of_document(&mut self) -> Read<()> {
+    fn end_of_document(&mut self) -> ReadResult<()> {
         match self.next()? {
-            Piece::Finish => Ok(()),
+            XmlToken::Finish => Ok(()),
             _ => fail("something behind the assertion"),
         }
     }
 }
 
 /// The character that a reference stands for; entities other than the predefined are unknown.
-fn resolve(reference: &quick_xml::events::BytesRef<'_>) -> Read<char> {
+fn resolve(reference: &quick_xml::events::BytesRef<'_>) -> ReadResult<char> {
     match reference.resolve_char_ref() {
         Ok(Some(c)) => Ok(c),
         Ok(None) => match reference.as_ref() {

@@ -7,10 +7,10 @@
 use aws_lc_rs::digest;
 use subtle::ConstantTimeEq;
 
-use super::document::{Document, Form, Xml};
+use super::document::{Document, Xml, XmlForm};
 use super::{IssueError, SamlError};
 use crate::base64_text::encode_standard;
-use crate::trust::{RsaDigest, UnitKey, VouchedKey};
+use crate::trust::{RsaDigest, UnitKey, VerifiedKey};
 
 /// Namespace of the signature.
 pub(super) const DSIG_NS: &str = "http://www.w3.org/2000/09/xmldsig#";
@@ -23,7 +23,7 @@ const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
 const SHA384: &str = "http://www.w3.org/2001/04/xmldsig-more#sha384";
 const SHA512: &str = "http://www.w3.org/2001/04/xmlenc#sha512";
 /// Columns of a base64 line in `SignatureValue` and `X509Certificate`.
-const LINE: usize = 76;
+const BASE64_LINE_COLUMNS: usize = 76;
 
 /// What a signature states, entities resolved.
 pub(super) struct SignatureFields {
@@ -42,14 +42,14 @@ pub(super) struct SignatureFields {
 
 /// The methods of an accepted signature.
 #[derive(Clone, Copy)]
-pub(super) struct Method {
+pub(super) struct SignatureAlgorithms {
     rsa: RsaDigest,
     digest: &'static digest::Algorithm,
 }
 
 impl SignatureFields {
     /// The methods, if all of them are accepted ones.
-    pub(super) fn method(&self) -> Result<Method, SamlError> {
+    pub(super) fn algorithm(&self) -> Result<SignatureAlgorithms, SamlError> {
         let fail = |what| Err(SamlError::Signature { what });
         if self.canonicalization != CANONICAL {
             return fail("canonicalization method");
@@ -73,15 +73,15 @@ impl SignatureFields {
             SHA512 => &digest::SHA512,
             _ => return fail("digest method"),
         };
-        Ok(Method { rsa, digest })
+        Ok(SignatureAlgorithms { rsa, digest })
     }
 
     /// Checks digest and signature over the canonical document (without signature).
-    pub(super) fn check(
+    pub(super) fn verify(
         &self,
         canonical: &str,
-        method: Method,
-        key: &VouchedKey,
+        method: SignatureAlgorithms,
+        key: &VerifiedKey,
     ) -> Result<(), SamlError> {
         let digest = digest::digest(method.digest, canonical.as_bytes());
         if !bool::from(digest.as_ref().ct_eq(&self.digest)) {
@@ -93,7 +93,7 @@ impl SignatureFields {
         let mut signed = String::with_capacity(1024);
         signed_info(
             &mut Xml {
-                form: Form::Canonical,
+                form: XmlForm::Canonical,
                 out: &mut signed,
             },
             &[("xmlns", DSIG_NS)],
@@ -154,7 +154,7 @@ pub(super) fn write(
     let mut signed = String::with_capacity(1024);
     signed_info(
         &mut Xml {
-            form: Form::Canonical,
+            form: XmlForm::Canonical,
             out: &mut signed,
         },
         &[("xmlns", DSIG_NS)],
@@ -163,7 +163,7 @@ pub(super) fn write(
     let value = key.sign_sha256(signed.as_bytes())?;
 
     let mut xml = Xml {
-        form: Form::Wire,
+        form: XmlForm::Wire,
         out,
     };
     xml.start("Signature", &[("xmlns", DSIG_NS)]);
@@ -171,7 +171,7 @@ pub(super) fn write(
     xml.leaf("SignatureValue", &[], &wrapped(&value));
     xml.start("KeyInfo", &[]);
     xml.start("X509Data", &[]);
-    xml.leaf("X509SubjectName", &[], &key.facts().subject);
+    xml.leaf("X509SubjectName", &[], &key.certificate_info().subject);
     xml.leaf("X509Certificate", &[], &wrapped(key.certificate_der()));
     xml.end("X509Data");
     xml.end("KeyInfo");
@@ -183,7 +183,7 @@ pub(super) fn write(
 fn wrapped(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 3 / 2);
     for (at, c) in encode_standard(bytes).chars().enumerate() {
-        if at > 0 && at % LINE == 0 {
+        if at > 0 && at % BASE64_LINE_COLUMNS == 0 {
             out.push_str("\r\n");
         }
         out.push(c);

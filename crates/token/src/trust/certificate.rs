@@ -28,7 +28,7 @@ const OID_ECDSA_SHA384: &str = "1.2.840.10045.4.3.3";
 
 /// What anyone may know of a certificate. Times in epoch milliseconds, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFacts {
+pub struct CertificateInfo {
     /// Subject name as in RFC 2253: most specific part first, `CN=unit.example,O=Example`.
     pub subject: String,
     /// Issuer name, written likewise.
@@ -36,17 +36,17 @@ pub struct CertificateFacts {
     /// The subject's common name, if there is exactly one.
     pub common_name: Option<String>,
     /// Start of validity.
-    pub not_before: i64,
+    pub not_before_ms: i64,
     /// End of validity.
-    pub not_after: i64,
+    pub not_after_ms: i64,
     /// True if it says that it belongs to a certificate authority.
     pub is_authority: bool,
 }
 
-impl CertificateFacts {
+impl CertificateInfo {
     /// True if the certificate is valid at `now` (epoch milliseconds).
-    pub fn valid_at(&self, now: i64) -> bool {
-        self.not_before <= now && now <= self.not_after
+    pub fn is_valid_at(&self, now: i64) -> bool {
+        self.not_before_ms <= now && now <= self.not_after_ms
     }
 }
 
@@ -54,7 +54,7 @@ impl CertificateFacts {
 #[derive(Debug)]
 pub(super) struct Certificate {
     pub(super) der: Vec<u8>,
-    pub(super) facts: CertificateFacts,
+    pub(super) info: CertificateInfo,
     /// Common name and alternative DNS names.
     pub(super) names: Vec<String>,
     pub(super) subject_der: Vec<u8>,
@@ -67,13 +67,13 @@ pub(super) struct Certificate {
     pub(super) may_sign_certificates: bool,
     pub(super) has_name_constraints: bool,
     pub(super) has_unknown_critical: bool,
-    key: Key,
-    signed: Signed,
+    key: PublicKey,
+    signed: SignedPart,
 }
 
 /// The public key with the type its algorithm identifier states.
 #[derive(Debug)]
-enum Key {
+enum PublicKey {
     Rsa(Vec<u8>),
     Ec(Vec<u8>),
     Other,
@@ -81,7 +81,7 @@ enum Key {
 
 /// The signed part, the signature, and the object id of its algorithm.
 #[derive(Debug)]
-struct Signed {
+struct SignedPart {
     body: Vec<u8>,
     signature: Vec<u8>,
     algorithm: String,
@@ -127,17 +127,17 @@ impl Certificate {
         let usage = parsed.key_usage().ok()?;
         let key = key_of(parsed.public_key());
         Some(Self {
-            facts: CertificateFacts {
+            info: CertificateInfo {
                 subject: rfc2253(parsed.subject()),
                 issuer: rfc2253(parsed.issuer()),
                 common_name,
-                not_before: parsed
+                not_before_ms: parsed
                     .validity()
                     .not_before
                     .timestamp()
                     .saturating_mul(1000),
                 // valid through the whole of its last second
-                not_after: parsed
+                not_after_ms: parsed
                     .validity()
                     .not_after
                     .timestamp()
@@ -149,8 +149,8 @@ impl Certificate {
             subject_der: parsed.subject().as_raw().to_vec(),
             issuer_der: parsed.issuer().as_raw().to_vec(),
             rsa_key: match &key {
-                Key::Rsa(bytes) => Some(bytes.clone()),
-                Key::Ec(_) | Key::Other => None,
+                PublicKey::Rsa(bytes) => Some(bytes.clone()),
+                PublicKey::Ec(_) | PublicKey::Other => None,
             },
             may_sign_messages: usage
                 .as_ref()
@@ -173,7 +173,7 @@ impl Certificate {
                     )
             }),
             key,
-            signed: Signed {
+            signed: SignedPart {
                 body: parsed.tbs_certificate.as_ref().to_vec(),
                 signature: parsed.signature_value.data.to_vec(),
                 algorithm: parsed.signature_algorithm.algorithm.to_id_string(),
@@ -186,14 +186,14 @@ impl Certificate {
     pub(super) fn signed_by(&self, root: &Self) -> SignedBy {
         let algorithm: &'static dyn VerificationAlgorithm =
             match (&root.key, self.signed.algorithm.as_str()) {
-                (Key::Rsa(_), OID_SHA256_RSA) => &RSA_PKCS1_2048_8192_SHA256,
-                (Key::Rsa(_), OID_SHA384_RSA) => &RSA_PKCS1_2048_8192_SHA384,
-                (Key::Rsa(_), OID_SHA512_RSA) => &RSA_PKCS1_2048_8192_SHA512,
-                (Key::Ec(_), OID_ECDSA_SHA256) => &ECDSA_P256_SHA256_ASN1,
-                (Key::Ec(_), OID_ECDSA_SHA384) => &ECDSA_P384_SHA384_ASN1,
+                (PublicKey::Rsa(_), OID_SHA256_RSA) => &RSA_PKCS1_2048_8192_SHA256,
+                (PublicKey::Rsa(_), OID_SHA384_RSA) => &RSA_PKCS1_2048_8192_SHA384,
+                (PublicKey::Rsa(_), OID_SHA512_RSA) => &RSA_PKCS1_2048_8192_SHA512,
+                (PublicKey::Ec(_), OID_ECDSA_SHA256) => &ECDSA_P256_SHA256_ASN1,
+                (PublicKey::Ec(_), OID_ECDSA_SHA384) => &ECDSA_P384_SHA384_ASN1,
                 _ => return SignedBy::No,
             };
-        let (Key::Rsa(key) | Key::Ec(key)) = &root.key else {
+        let (PublicKey::Rsa(key) | PublicKey::Ec(key)) = &root.key else {
             return SignedBy::No;
         };
         match UnparsedPublicKey::new(algorithm, key)
@@ -205,12 +205,12 @@ impl Certificate {
     }
 }
 
-fn key_of(info: &SubjectPublicKeyInfo<'_>) -> Key {
+fn key_of(info: &SubjectPublicKeyInfo<'_>) -> PublicKey {
     let bytes = info.subject_public_key.data.to_vec();
     match info.algorithm.algorithm.to_id_string().as_str() {
-        OID_RSA => Key::Rsa(bytes),
-        OID_EC => Key::Ec(bytes),
-        _ => Key::Other,
+        OID_RSA => PublicKey::Rsa(bytes),
+        OID_EC => PublicKey::Ec(bytes),
+        _ => PublicKey::Other,
     }
 }
 

@@ -5,7 +5,7 @@ use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use x509_parser::pem::Pem;
 
-use super::certificate::{Certificate, CertificateFacts, contains, ders_of_file};
+use super::certificate::{Certificate, CertificateInfo, contains, ders_of_file};
 
 /// A unit key or certificate that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,7 @@ pub struct UnitKey {
 impl std::fmt::Debug for UnitKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UnitKey")
-            .field("certificate", &self.certificate.facts)
+            .field("certificate", &self.certificate.info)
             .finish_non_exhaustive()
     }
 }
@@ -58,8 +58,8 @@ impl UnitKey {
     }
 
     /// Public facts of the certificate; its common name is the unit's host.
-    pub fn facts(&self) -> &CertificateFacts {
-        &self.certificate.facts
+    pub fn certificate_info(&self) -> &CertificateInfo {
+        &self.certificate.info
     }
 
     /// The certificate in DER.

@@ -5,7 +5,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use personium_token::jwt::{CellKey, CellKeyError, Jwk, JwkSet, JwtError, VerifyKey, key_id_of};
+use personium_token::jwt::{CellKey, CellKeyError, Jwk, JwkSet, JwtError, VerifyKey, read_kid};
 
 const KID: &str = "0e1c2f3a-0000-4000-8000-000000000001";
 
@@ -54,7 +54,7 @@ fn signs_what_its_published_key_verifies() {
             URL_SAFE_NO_PAD.decode(header).unwrap(),
             format!("{{\"kid\":\"{KID}\",\"alg\":\"RS256\"}}").as_bytes()
         );
-        assert_eq!(key_id_of(&compact), Ok(Some(KID.to_owned())));
+        assert_eq!(read_kid(&compact), Ok(Some(KID.to_owned())));
     }
 }
 

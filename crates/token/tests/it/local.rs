@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use personium_token::local::{
-    Cookie, LocalError, LocalKeys, LocalKind, LocalToken, MAX_TEXT_BYTES, Origin, SealError,
-    SecretError,
+    AssertionOrigin, LocalError, LocalKeys, LocalKind, LocalToken, MAX_TEXT_BYTES, SealError,
+    SecretError, TokenCookie,
 };
 use personium_token::random::SystemRandom;
 use proptest::prelude::*;
@@ -19,8 +19,8 @@ fn token(kind: LocalKind) -> LocalToken {
     let visitor = matches!(kind, LocalKind::VisitorAccess | LocalKind::VisitorRefresh);
     LocalToken {
         kind,
-        issued_at: 1_600_000_000_123,
-        lifespan: 3_600_000,
+        issued_at_ms: 1_600_000_000_123,
+        lifespan_ms: 3_600_000,
         subject: "account1".to_owned(),
         schema: Some("https://app1.unit1.example/".to_owned()),
         scopes: vec!["auth".to_owned(), "message-read".to_owned()],
@@ -30,7 +30,7 @@ fn token(kind: LocalKind) -> LocalToken {
         } else {
             Vec::new()
         },
-        origin: (kind == LocalKind::VisitorRefresh).then(|| Origin {
+        origin: (kind == LocalKind::VisitorRefresh).then(|| AssertionOrigin {
             issuer: "https://cell2.unit2.example/".to_owned(),
             assertion_id: "d2b0e0a5-0000-4000-8000-000000000001".to_owned(),
         }),
@@ -66,14 +66,14 @@ fn any_token() -> impl Strategy<Value = LocalToken> {
                 let visitor = matches!(kind, LocalKind::VisitorAccess | LocalKind::VisitorRefresh);
                 LocalToken {
                     kind,
-                    issued_at,
-                    lifespan,
+                    issued_at_ms: issued_at,
+                    lifespan_ms: lifespan,
                     subject,
                     schema,
                     scopes,
                     issuer,
                     roles: if visitor { roles } else { Vec::new() },
-                    origin: (kind == LocalKind::VisitorRefresh).then(|| Origin {
+                    origin: (kind == LocalKind::VisitorRefresh).then(|| AssertionOrigin {
                         issuer: origin.0.clone(),
                         assertion_id: origin.1.clone(),
                     }),
@@ -239,11 +239,11 @@ fn nothing_is_sealed_without_randomness() {
 #[test]
 fn expires_one_millisecond_after_its_life() {
     let token = token(LocalKind::ResidentAccess);
-    assert!(!token.expired_at(1_600_003_600_123));
-    assert!(token.expired_at(1_600_003_600_124));
+    assert!(!token.is_expired_at(1_600_003_600_123));
+    assert!(token.is_expired_at(1_600_003_600_124));
     let mut endless = token;
-    endless.lifespan = i64::MAX;
-    assert!(!endless.expired_at(i64::MAX));
+    endless.lifespan_ms = i64::MAX;
+    assert!(!endless.is_expired_at(i64::MAX));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn short_secrets_are_refused_and_never_shown() {
 
 #[test]
 fn cookies_open_at_their_host_only() {
-    let cookie = Cookie {
+    let cookie = TokenCookie {
         peer: "11111111-2222-4333-8444-555555555555".to_owned(),
         token: "AR~x".to_owned(),
     };
@@ -268,9 +268,9 @@ fn cookies_open_at_their_host_only() {
         keys().open_cookie(&value, "Cell1.Unit1.example"),
         Ok(cookie.clone())
     );
-    assert!(cookie.peer_is("11111111-2222-4333-8444-555555555555"));
-    assert!(!cookie.peer_is("11111111-2222-4333-8444-555555555556"));
-    assert!(!cookie.peer_is(""));
+    assert!(cookie.has_peer("11111111-2222-4333-8444-555555555555"));
+    assert!(!cookie.has_peer("11111111-2222-4333-8444-555555555556"));
+    assert!(!cookie.has_peer(""));
     for other in ["cell2.unit1.example", "c#ll1.unit1.example", ""] {
         assert_eq!(keys().open_cookie(&value, other), Err(LocalError::NotOurs));
     }

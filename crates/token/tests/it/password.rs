@@ -1,14 +1,14 @@
 use personium_token::password::{
-    Algorithm, PasswordError, ScryptCost, Settings, StoredHash, dummy_verify, hash, needs_rehash,
-    verify,
+    HashAlgorithm, HashSettings, PasswordError, ScryptCost, StoredHash, dummy_verify, hash,
+    needs_rehash, verify,
 };
 use proptest::prelude::*;
 
 use crate::support::{Broken, Counter};
 
 /// As cheap as the limits allow: what is tested is the format, not the cost.
-fn cheap() -> Settings {
-    Settings {
+fn cheap() -> HashSettings {
+    HashSettings {
         scrypt: ScryptCost {
             cpu_cost: 2,
             memory_cost: 1,
@@ -16,15 +16,15 @@ fn cheap() -> Settings {
             key_length: 16,
             salt_length: 8,
         },
-        ..Settings::default()
+        ..HashSettings::default()
     }
 }
 
-fn sha256_settings() -> Settings {
-    Settings {
-        algorithm: Algorithm::Sha256,
+fn sha256_settings() -> HashSettings {
+    HashSettings {
+        algorithm: HashAlgorithm::Sha256,
         sha256_salt: "saltijkl".to_owned(),
-        ..Settings::default()
+        ..HashSettings::default()
     }
 }
 
@@ -42,12 +42,15 @@ const SHA256_SAMPLE: &str = "8d66dee71b1f17b5ed8bb0e3fe05f240a49191b7787dfcc6b2c
 #[test]
 fn accepts_hashes_of_the_original() {
     let scrypt = stored(SCRYPT_SAMPLE, Some("scrypt"), Some("{\"keyLength\":32}"));
-    assert_eq!(verify(&Settings::default(), &scrypt, "password1"), Ok(true));
     assert_eq!(
-        verify(&Settings::default(), &scrypt, "password2"),
+        verify(&HashSettings::default(), &scrypt, "password1"),
+        Ok(true)
+    );
+    assert_eq!(
+        verify(&HashSettings::default(), &scrypt, "password2"),
         Ok(false)
     );
-    assert!(!needs_rehash(&Settings::default(), &scrypt));
+    assert!(!needs_rehash(&HashSettings::default(), &scrypt));
     assert!(needs_rehash(&sha256_settings(), &scrypt));
 
     for algorithm in [None, Some("sha-256")] {
@@ -55,22 +58,25 @@ fn accepts_hashes_of_the_original() {
         assert_eq!(verify(&sha256_settings(), &sha256, "password1"), Ok(true));
         assert_eq!(verify(&sha256_settings(), &sha256, "password2"), Ok(false));
         assert_eq!(
-            verify(&Settings::default(), &sha256, "password1"),
+            verify(&HashSettings::default(), &sha256, "password1"),
             Ok(false)
         );
-        assert!(needs_rehash(&Settings::default(), &sha256));
+        assert!(needs_rehash(&HashSettings::default(), &sha256));
         assert!(!needs_rehash(&sha256_settings(), &sha256));
     }
 }
 
 #[test]
 fn makes_hashes_of_the_same_form() {
-    let made = hash(&Settings::default(), "password1", &mut Counter(1)).unwrap();
+    let made = hash(&HashSettings::default(), "password1", &mut Counter(1)).unwrap();
     assert!(made.hashed.starts_with("$e0801$"));
     assert_eq!(made.hashed.len(), SCRYPT_SAMPLE.len());
     assert_eq!(made.algorithm.as_deref(), Some("scrypt"));
     assert_eq!(made.attributes.as_deref(), Some("{\"keyLength\":32}"));
-    assert_eq!(verify(&Settings::default(), &made, "password1"), Ok(true));
+    assert_eq!(
+        verify(&HashSettings::default(), &made, "password1"),
+        Ok(true)
+    );
 
     let made = hash(&sha256_settings(), "password1", &mut Counter(1)).unwrap();
     assert_eq!(made.hashed, SHA256_SAMPLE);
@@ -118,7 +124,7 @@ fn stored_values_cannot_eat_memory_or_time() {
     for packed in ["160101", "eff01", "e08ff", "3f0101", "ffff0101"] {
         let found = stored(&format!("${packed}{tail}"), Some("scrypt"), None);
         assert_eq!(
-            verify(&Settings::default(), &found, "x"),
+            verify(&HashSettings::default(), &found, "x"),
             Err(PasswordError::Cost),
             "{packed}"
         );
@@ -127,7 +133,7 @@ fn stored_values_cannot_eat_memory_or_time() {
     for packed in ["801", "e0001", "e0800", "0"] {
         let found = stored(&format!("${packed}{tail}"), Some("scrypt"), None);
         assert_eq!(
-            verify(&Settings::default(), &found, "x"),
+            verify(&HashSettings::default(), &found, "x"),
             Err(PasswordError::Cost)
         );
     }
@@ -151,11 +157,11 @@ fn unreadable_stored_values_are_errors_not_matches() {
     ] {
         let found = stored(hashed, Some("scrypt"), attributes);
         assert_eq!(
-            verify(&Settings::default(), &found, ""),
+            verify(&HashSettings::default(), &found, ""),
             Err(PasswordError::Stored),
             "{hashed}"
         );
-        assert!(needs_rehash(&Settings::default(), &found));
+        assert!(needs_rehash(&HashSettings::default(), &found));
     }
     for (algorithm, attributes) in [
         ("scrypt", "{\"keyLength\":31}"),
@@ -167,7 +173,7 @@ fn unreadable_stored_values_are_errors_not_matches() {
     ] {
         let found = stored(SCRYPT_SAMPLE, Some(algorithm), Some(attributes));
         assert_eq!(
-            verify(&Settings::default(), &found, "password1"),
+            verify(&HashSettings::default(), &found, "password1"),
             Err(PasswordError::Stored)
         );
     }
@@ -177,7 +183,7 @@ fn unreadable_stored_values_are_errors_not_matches() {
 
 #[test]
 fn bad_settings_are_told_before_use() {
-    let mut settings = Settings::default();
+    let mut settings = HashSettings::default();
     assert_eq!(settings.check(), Ok(()));
     for change in [
         |cost: &mut ScryptCost| cost.cpu_cost = 0,
@@ -200,7 +206,7 @@ fn bad_settings_are_told_before_use() {
         dummy_verify(&settings, "x");
     }
     assert!(matches!(
-        hash(&Settings::default(), "x", &mut Broken),
+        hash(&HashSettings::default(), "x", &mut Broken),
         Err(PasswordError::Random(_))
     ));
 }

@@ -4,7 +4,7 @@ use base64::engine::general_purpose::STANDARD;
 use personium_token::saml::{
     IssueError, SamlError, TEXT_PREFIX, TransCellToken, issue, parse, verify,
 };
-use personium_token::trust::{CertificateRefusal, TrustRoots};
+use personium_token::trust::{CertificateError, TrustRoots};
 use proptest::prelude::*;
 
 use crate::forge::{self, Profile, text_of, xml_of};
@@ -58,9 +58,9 @@ fn accepts_an_assertion_of_another_implementation() {
     assert_eq!(hash, VECTOR_CERTIFICATE);
     let token = verify(vector(), VECTOR_NOW, &vector_roots()).unwrap();
     assert_eq!(token, crate::support::token());
-    assert!(!token.expired_at(VECTOR_NOW));
-    assert!(!token.expired_at(ISSUED + 3_600_000));
-    assert!(token.expired_at(ISSUED + 3_600_001));
+    assert!(!token.is_expired_at(VECTOR_NOW));
+    assert!(!token.is_expired_at(ISSUED + 3_600_000));
+    assert!(token.is_expired_at(ISSUED + 3_600_001));
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn any_token() -> impl Strategy<Value = TransCellToken> {
             |((id, subject, target), (issued_at, lifespan), schema, roles, scopes)| {
                 TransCellToken {
                     id,
-                    issued_at: issued_at - 100_000_000_000,
-                    lifespan,
+                    issued_at_ms: issued_at - 100_000_000_000,
+                    lifespan_ms: lifespan,
                     issuer: "https://cell2.unit2.example/".to_owned(),
                     subject,
                     target,
@@ -232,13 +232,13 @@ fn a_key_without_trust_is_refused() {
     assert_eq!(
         verify(&text, NOW, &unit2().roots()),
         Err(SamlError::Certificate {
-            reason: CertificateRefusal::NotSignedByRoot
+            reason: CertificateError::NotSignedByRoot
         })
     );
     assert_eq!(
         verify(&text, NOW, &TrustRoots::none()),
         Err(SamlError::Certificate {
-            reason: CertificateRefusal::NoRoots
+            reason: CertificateError::NoRoots
         })
     );
     assert!(verify(&text, NOW, &stranger().roots()).is_ok());
@@ -267,7 +267,7 @@ fn times_with_any_offset_and_attributes_in_any_order() {
         ("2020-09-13T12:26:40.123456Z", ISSUED),
     ] {
         let xml = without.replace("2020-09-13T12:26:40.123Z", instant);
-        assert_eq!(verdict(&xml).unwrap().issued_at, expected, "{instant}");
+        assert_eq!(verdict(&xml).unwrap().issued_at_ms, expected, "{instant}");
     }
     for instant in [
         "",
@@ -305,7 +305,7 @@ fn times_with_any_offset_and_attributes_in_any_order() {
 fn optional_parts_may_be_missing() {
     let (_, without, _) = forge::genuine();
     let endless = without.replace(" NotOnOrAfter=\"2020-09-13T13:26:40.123Z\"", "");
-    assert_eq!(verdict(&endless).unwrap().lifespan, 3_600_000);
+    assert_eq!(verdict(&endless).unwrap().lifespan_ms, 3_600_000);
 
     let scopes = "<Attribute Name=\"Scopes\"><AttributeValue>root</AttributeValue></Attribute>";
     let no_scopes = verdict(&without.replace(scopes, "")).unwrap();
@@ -428,8 +428,8 @@ fn what_cannot_be_written_is_not_issued() {
     );
     assert_eq!(change(|t| t.roles.push("role1".into())), field("roles"));
     assert_eq!(change(|t| t.scopes.push("\u{1}".into())), field("scopes"));
-    assert_eq!(change(|t| t.issued_at = i64::MAX), field("issued_at"));
-    assert_eq!(change(|t| t.lifespan = i64::MAX), field("lifespan"));
+    assert_eq!(change(|t| t.issued_at_ms = i64::MAX), field("issued_at"));
+    assert_eq!(change(|t| t.lifespan_ms = i64::MAX), field("lifespan"));
     assert_eq!(
         change(|t| t.subject = "x".repeat(1024 * 1024)),
         Err(IssueError::TooLarge)

@@ -110,8 +110,8 @@ pub fn chained_key(certificate_pem: &str) -> UnitKey {
 pub fn token_of(host: &str) -> TransCellToken {
     TransCellToken {
         id: "5e2e1f0c-0000-4000-8000-0000000000aa".to_owned(),
-        issued_at: ISSUED,
-        lifespan: 3_600_000,
+        issued_at_ms: ISSUED,
+        lifespan_ms: 3_600_000,
         issuer: format!("https://cell2.{host}/"),
         subject: format!("https://cell2.{host}/#me"),
         target: "https://cell1.unit1.example/".to_owned(),

@@ -1,6 +1,6 @@
 use personium_token::saml::{SamlError, issue, verify};
 use personium_token::trust::{
-    CertificateRefusal, GenerateError, KeyError, RootConfigError, TrustRoots, UnitKey,
+    CertificateError, GenerateError, KeyError, RootConfigError, TrustRoots, UnitKey,
     generate_self_signed,
 };
 use rcgen::{CertificateParams, IsCa, KeyUsagePurpose, SanType};
@@ -24,7 +24,7 @@ fn verdict(
     root: &CertificateParams,
     host: &str,
     now: i64,
-) -> Result<(), CertificateRefusal> {
+) -> Result<(), CertificateError> {
     let text = issue(&chained_key(&chained(leaf, root)), &token_of(host)).unwrap();
     match verify(&text, now, &roots(&[&root_pem(root)])) {
         Ok(_) => Ok(()),
@@ -54,7 +54,7 @@ fn a_certificate_below_a_root_is_believed() {
 #[test]
 fn the_host_must_be_named_with_a_dot_boundary() {
     let root = authority("Root 1");
-    let other = Err(CertificateRefusal::OtherHost);
+    let other = Err(CertificateError::OtherHost);
     // issuers are https://cell2.{host}/
     assert_eq!(
         verdict(&params("b.example"), &root, "b.example", NOW),
@@ -97,9 +97,9 @@ fn alternative_names_count_like_the_common_name() {
     for (host, expected) in [
         ("b.example", Ok(())),
         ("c.example", Ok(())),
-        ("x.b.example", Err(CertificateRefusal::OtherHost)),
-        ("evilc.example", Err(CertificateRefusal::OtherHost)),
-        ("d.example", Err(CertificateRefusal::OtherHost)),
+        ("x.b.example", Err(CertificateError::OtherHost)),
+        ("evilc.example", Err(CertificateError::OtherHost)),
+        ("d.example", Err(CertificateError::OtherHost)),
     ] {
         assert_eq!(verdict(&leaf, &root, host, NOW), expected, "{host}");
     }
@@ -116,7 +116,7 @@ fn validity_is_checked_at_each_use() {
     for now in [NOW - day, NOW + day] {
         assert_eq!(
             verdict(&leaf, &root, "b.example", now),
-            Err(CertificateRefusal::NotValidNow)
+            Err(CertificateError::NotValidNow)
         );
     }
     // one list of roots, certificate already remembered
@@ -130,14 +130,14 @@ fn validity_is_checked_at_each_use() {
     short.not_after = rcgen::date_time_ymd(2020, 9, 14);
     assert_eq!(
         verdict(&params("b.example"), &short, "b.example", NOW + day),
-        Err(CertificateRefusal::RootNotValidNow)
+        Err(CertificateError::RootNotValidNow)
     );
 }
 
 #[test]
 fn only_authorities_vouch_for_others() {
     let leaf = params("b.example");
-    let not_signed = Err(CertificateRefusal::NotSignedByRoot);
+    let not_signed = Err(CertificateError::NotSignedByRoot);
     assert_eq!(
         verdict(&leaf, &params("Root 1"), "b.example", NOW),
         not_signed
@@ -164,13 +164,13 @@ fn a_self_signed_certificate_is_believed_only_if_it_is_a_root_itself() {
     assert_eq!(
         verify(&text, NOW, &stranger().roots()),
         Err(SamlError::Certificate {
-            reason: CertificateRefusal::NotSignedByRoot
+            reason: CertificateError::NotSignedByRoot
         })
     );
     assert_eq!(
         verify(&text, NOW, &roots(&[&root_pem(&authority("Root 1"))])),
         Err(SamlError::Certificate {
-            reason: CertificateRefusal::UnknownRoot
+            reason: CertificateError::UnknownRoot
         })
     );
     // listed as a root without being an authority: believed for itself
@@ -192,7 +192,7 @@ fn no_intermediate_certificates() {
     assert_eq!(
         verify(&text, NOW, &roots(&[&root_pem(&authority("Root 1"))])),
         Err(SamlError::Certificate {
-            reason: CertificateRefusal::UnknownRoot
+            reason: CertificateError::UnknownRoot
         })
     );
 }
@@ -262,7 +262,7 @@ fn unknown_critical_extensions_are_refused() {
     leaf.custom_extensions = vec![extension];
     assert_eq!(
         verdict(&leaf, &authority("Root 1"), "b.example", NOW),
-        Err(CertificateRefusal::Unreadable)
+        Err(CertificateError::Unreadable)
     );
 }
 
@@ -324,15 +324,18 @@ fn keys_are_read_from_pem_and_der_in_both_forms() {
 
 #[test]
 fn generated_certificates_name_the_unit() {
-    let facts = unit2().key.facts();
+    let facts = unit2().key.certificate_info();
     assert_eq!(facts.common_name.as_deref(), Some("unit2.example"));
     assert_eq!(
         (facts.subject.as_str(), facts.issuer.as_str()),
         ("CN=unit2.example", "CN=unit2.example")
     );
-    assert_eq!((facts.not_before, facts.not_after), (FROM, UNTIL + 999));
+    assert_eq!(
+        (facts.not_before_ms, facts.not_after_ms),
+        (FROM, UNTIL + 999)
+    );
     assert!(facts.is_authority);
-    assert_eq!(unit2().roots().facts().next(), Some(facts));
+    assert_eq!(unit2().roots().root_infos().next(), Some(facts));
 
     let generate = |host: &str, from, until| generate_self_signed(host, from, until).err();
     for host in ["", "a b", "a/b", "user@a", "a:80", "*.a", "a..b"] {
@@ -361,7 +364,7 @@ fn names_are_written_last_part_first() {
         .push(rcgen::DnType::CountryName, "JP");
     let pem = two.self_signed(rsa(1)).unwrap().pem();
     assert_eq!(
-        chained_key(&pem).facts().subject,
+        chained_key(&pem).certificate_info().subject,
         "C=JP,O=A\\, B,CN=unit.example"
     );
 }

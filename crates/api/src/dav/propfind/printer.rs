@@ -87,7 +87,7 @@ impl Printer {
         shown: Shown,
     ) -> Printing {
         let file = node.file.as_ref();
-        let response = document.begin(
+        let response = document.start_response(
             out,
             &ResponseProps {
                 href,

@@ -44,7 +44,7 @@ async fn client_secret_must_be_an_assertion_of_the_app_cell_for_this_cell() {
     });
     let old = unit.assertion(|t| {
         by_app(t);
-        t.issued_at -= t.lifespan + 1_000;
+        t.issued_at_ms -= t.lifespan_ms + 1_000;
     });
     let evil = personium_model::credentials::UnitKeys::self_signed(
         "evil.example",

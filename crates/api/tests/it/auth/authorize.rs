@@ -1,7 +1,7 @@
 //! The authorization endpoint: the login form, codes, PKCE and the implicit flow.
 
 use personium_token::jwt::JwkSet;
-use personium_token::local::{Cookie, LocalKind};
+use personium_token::local::{LocalKind, TokenCookie};
 use personium_token::random::SystemRandom;
 
 use super::{PASSWORD, cell_url, form, oauth_error, text_member, unit_with_accounts};
@@ -481,7 +481,7 @@ async fn cookie_login_needs_an_access_token_of_this_cell_in_the_cookie() {
     let login = unit.login("c", &[]).await;
     let local = &unit.model.keys().local_tokens;
     let sealed = |host: &str, token: &str| {
-        let cookie = Cookie {
+        let cookie = TokenCookie {
             peer: "p".to_owned(),
             token: token.to_owned(),
         };

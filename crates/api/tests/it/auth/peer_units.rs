@@ -1,7 +1,7 @@
 //! Assertions of a trusted peer unit: accepted for its own cells, refused for cells of this unit.
 
 use personium_model::credentials::UnitKeys;
-use personium_token::local::{LocalKeys, LocalKind, LocalToken, Origin};
+use personium_token::local::{AssertionOrigin, LocalKeys, LocalKind, LocalToken};
 use personium_token::random::SystemRandom;
 use personium_token::saml::TransCellToken;
 use personium_token::trust::{SelfSigned, TrustRoots, UnitKey, generate_self_signed};
@@ -143,7 +143,7 @@ async fn refresh_token_with_a_foreign_issuer_for_a_local_subject_is_refused() {
     assert_eq!(real.kind, LocalKind::VisitorRefresh);
     for (issuer, outcome) in [(cell_url("d"), 200), (PEER_CELL.to_owned(), 400)] {
         let token = LocalToken {
-            origin: Some(Origin {
+            origin: Some(AssertionOrigin {
                 issuer,
                 assertion_id: "a".to_owned(),
             }),

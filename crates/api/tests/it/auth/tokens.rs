@@ -48,7 +48,7 @@ async fn token_expires_at_the_exact_millisecond() {
         .unwrap();
     let made = |age: i64| {
         let token = LocalToken {
-            issued_at: unit.model.now_ms() - age,
+            issued_at_ms: unit.model.now_ms() - age,
             ..real.clone()
         };
         unit.model

@@ -112,7 +112,7 @@ async fn assertion_signed_by_an_untrusted_unit_is_refused() {
 async fn expired_assertion_is_refused() {
     let unit = unit_with_accounts(|_| {}).await;
     allow_visitors(&unit).await;
-    let token = unit.assertion(|t| t.issued_at -= t.lifespan + 1_000);
+    let token = unit.assertion(|t| t.issued_at_ms -= t.lifespan_ms + 1_000);
     assert_eq!(
         unit.outcome_with_token("GET", "c/b/f", &token).await,
         refused(401, "AU-0002")

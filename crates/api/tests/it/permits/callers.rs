@@ -249,7 +249,7 @@ impl Fixture {
     async fn grant(&self, case: &Case, place: &str) {
         let needed = case.operation.privilege().unwrap();
         let of_cell = place == "c";
-        let other = Privilege::EVERY.iter().copied().filter(|p| {
+        let other = Privilege::ALL.iter().copied().filter(|p| {
             let enough = p.includes(needed) || case.instead.is_some_and(|i| p.includes(i));
             !enough && (of_cell || !p.is_cell_level())
         });

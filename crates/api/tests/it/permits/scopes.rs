@@ -9,7 +9,7 @@ use crate::harness::{refused, success};
 
 /// Returns the cell-level privileges that `keep` accepts, as a scope parameter.
 fn scope(keep: impl Fn(Privilege) -> bool) -> String {
-    let names = Privilege::EVERY
+    let names = Privilege::ALL
         .iter()
         .filter(|p| p.is_cell_level() && keep(**p));
     names.map(|p| p.local_name()).collect::<Vec<_>>().join(" ")

@@ -7,42 +7,42 @@
 /// either is longer than [`MAX_LENGTH`] bytes. The scheme may be any, so `personium-localunit:/cell/` works as a base.
 #[must_use]
 pub fn resolve(base: &str, reference: &str) -> Option<String> {
-    let reference = Parts::split(reference)?;
+    let reference = UriParts::split(reference)?;
     if let Some(scheme) = reference.scheme {
-        return Some(print(
+        return Some(recompose(
             scheme,
             reference.authority,
-            &remove_dots(reference.path),
+            &remove_dot_segments(reference.path),
             &reference,
         ));
     }
-    let base = Parts::split(base)?;
+    let base = UriParts::split(base)?;
     let scheme = base.scheme?;
     if reference.authority.is_some() {
-        return Some(print(
+        return Some(recompose(
             scheme,
             reference.authority,
-            &remove_dots(reference.path),
+            &remove_dot_segments(reference.path),
             &reference,
         ));
     }
     let (path, tail) = if reference.path.is_empty() {
         let query = reference.query.or(base.query);
-        (base.path.to_owned(), Parts { query, ..reference })
+        (base.path.to_owned(), UriParts { query, ..reference })
     } else if reference.path.starts_with('/') {
-        (remove_dots(reference.path), reference)
+        (remove_dot_segments(reference.path), reference)
     } else {
-        (remove_dots(&base.merge(reference.path)), reference)
+        (remove_dot_segments(&base.merge(reference.path)), reference)
     };
-    Some(print(scheme, base.authority, &path, &tail))
+    Some(recompose(scheme, base.authority, &path, &tail))
 }
 
 /// Bytes that a base or a reference may have at most.
-pub const MAX_LENGTH: usize = 2048;
+pub const MAX_LENGTH_BYTES: usize = 2048;
 
 /// The five parts of RFC 3986 section 3, the delimiters left out.
 #[derive(Clone, Copy)]
-struct Parts<'u> {
+struct UriParts<'u> {
     scheme: Option<&'u str>,
     authority: Option<&'u str>,
     path: &'u str,
@@ -50,18 +50,18 @@ struct Parts<'u> {
     fragment: Option<&'u str>,
 }
 
-impl<'u> Parts<'u> {
+impl<'u> UriParts<'u> {
     fn split(url: &'u str) -> Option<Self> {
         let refused = |c: char| {
             c.is_whitespace()
                 || c.is_control()
                 || matches!(c, '<' | '>' | '"' | '{' | '}' | '|' | '\\' | '^' | '`')
         };
-        if url.len() > MAX_LENGTH || url.contains(refused) {
+        if url.len() > MAX_LENGTH_BYTES || url.contains(refused) {
             return None;
         }
-        let (rest, fragment) = cut(url, '#');
-        let (rest, query) = cut(rest, '?');
+        let (rest, fragment) = split_at_delimiter(url, '#');
+        let (rest, query) = split_at_delimiter(rest, '?');
         let (scheme, rest) = match rest.split_once(':') {
             Some((scheme, rest)) if is_scheme(scheme) => (Some(scheme), rest),
             Some((before, _)) if !before.contains('/') => return None,
@@ -94,7 +94,7 @@ impl<'u> Parts<'u> {
     }
 }
 
-fn cut(text: &str, delimiter: char) -> (&str, Option<&str>) {
+fn split_at_delimiter(text: &str, delimiter: char) -> (&str, Option<&str>) {
     match text.split_once(delimiter) {
         Some((before, after)) => (before, Some(after)),
         None => (text, None),
@@ -109,7 +109,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// RFC 3986 section 5.2.4.
-fn remove_dots(path: &str) -> String {
+fn remove_dot_segments(path: &str) -> String {
     let absolute = path.starts_with('/');
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
@@ -137,7 +137,7 @@ fn remove_dots(path: &str) -> String {
     }
 }
 
-fn print(scheme: &str, authority: Option<&str>, path: &str, tail: &Parts<'_>) -> String {
+fn recompose(scheme: &str, authority: Option<&str>, path: &str, tail: &UriParts<'_>) -> String {
     let mut url = format!("{scheme}:");
     for (delimiter, part) in [
         ("//", authority),

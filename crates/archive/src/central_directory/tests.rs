@@ -1,12 +1,12 @@
 use std::io::Cursor;
 
 use crate::hand::{self, End, Part, file, folder};
-use crate::{Bar, BarError, Limits};
+use crate::{ArchiveLimits, Bar, BarError};
 
-const LIMITS: Limits = Limits {
-    entry_max: 1000,
-    entries_max: 50,
-    total_max: 5000,
+const LIMITS: ArchiveLimits = ArchiveLimits {
+    max_entry_bytes: 1000,
+    max_entries: 50,
+    max_total_bytes: 5000,
 };
 
 fn open(bytes: Vec<u8>) -> Result<Bar<Cursor<Vec<u8>>>, BarError> {
@@ -69,7 +69,7 @@ fn records_for_large_archives_must_fit() {
         assert!(matches!(result, Err(BarError::NotZip(_))), "{at} {value}");
     }
     let result = opened(&|numbers| (numbers[0], numbers[1]) = (u64::MAX, u64::MAX));
-    assert!(matches!(result, Err(BarError::TooMuch)));
+    assert!(matches!(result, Err(BarError::TooLarge)));
     let result = opened(&|numbers| (numbers[0], numbers[1]) = (4, 4));
     assert!(matches!(result, Err(BarError::NotZip(_))));
 }
@@ -80,7 +80,7 @@ fn try_everything(bytes: Vec<u8>) {
     for entry in bar.entries().to_vec() {
         if let Ok(content) = bar.read(&entry) {
             assert_eq!(content.len() as u64, entry.size());
-            assert!(entry.size() <= LIMITS.entry_max);
+            assert!(entry.size() <= LIMITS.max_entry_bytes);
         }
     }
 }

@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 
-use crate::error::{BarError, Refusal};
+use crate::error::{BarError, EntryError};
 
 /// The most bytes that the list of entries may take.
-const LIST_MAX: u64 = 64 << 20;
+const MAX_DIRECTORY_BYTES: u64 = 64 << 20;
 /// The most extra fields of one entry.
-const EXTRA_FIELDS_MAX: usize = 16;
+const MAX_EXTRA_FIELDS: usize = 16;
 
 const END: &[u8; 4] = b"PK\x05\x06";
 const END_LEN: usize = 22;
@@ -25,7 +25,7 @@ const HEADER_LEN: usize = 46;
 
 /// Where the list of entries is and how many it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Frame {
+struct DirectoryLocation {
     entries: u64,
     list_start: u64,
     list_len: u64,
@@ -36,47 +36,47 @@ struct Frame {
 /// # Errors
 /// Fails if the archive can be read in more than one way, if a name is there twice, or above the limits.
 pub(crate) fn check<R: Read + Seek>(reader: &mut R, entries_max: usize) -> Result<(), BarError> {
-    let frame = find(reader)?;
+    let frame = locate(reader)?;
     if usize::try_from(frame.entries).map_or(true, |entries| entries > entries_max)
-        || frame.list_len > LIST_MAX
+        || frame.list_len > MAX_DIRECTORY_BYTES
     {
-        return Err(BarError::TooMuch);
+        return Err(BarError::TooLarge);
     }
     let list = read_at(reader, frame.list_start, frame.list_len)?;
-    walk(&list, frame.entries)
+    check_headers(&list, frame.entries)
 }
 
-fn find<R: Read + Seek>(reader: &mut R) -> Result<Frame, BarError> {
+fn locate<R: Read + Seek>(reader: &mut R) -> Result<DirectoryLocation, BarError> {
     let len = reader.seek(SeekFrom::End(0))?;
     let tail_start = len.saturating_sub((END_LEN + usize::from(u16::MAX)) as u64);
     let tail = read_at(reader, tail_start, len - tail_start)?;
     let at = tail
         .windows(END.len())
         .rposition(|window| window == END)
-        .ok_or_else(|| BarError::broken("no end record"))?;
+        .ok_or_else(|| BarError::not_zip("no end record"))?;
     let record = tail.get(at..).unwrap_or_default();
-    let end = end_record(record).ok_or_else(|| BarError::broken("the end record is cut"))?;
+    let end = end_record(record).ok_or_else(|| BarError::not_zip("the end record is cut"))?;
     if record.len() != END_LEN + usize::from(end.comment_len) {
-        return Err(BarError::broken("the end record does not end the file"));
+        return Err(BarError::not_zip("the end record does not end the file"));
     }
     if end.disks != [0, 0] || end.entries_here != end.entries {
-        return Err(BarError::broken("the archive has several parts"));
+        return Err(BarError::not_zip("the archive has several parts"));
     }
     let position = tail_start + at as u64;
-    let (frame, list_end) = match find64(reader, position)? {
+    let (frame, list_end) = match locate_zip64(reader, position)? {
         Some((frame, position64)) => {
             let agrees = (end.entries == u16::MAX || u64::from(end.entries) == frame.entries)
                 && (end.list_len == u32::MAX || u64::from(end.list_len) == frame.list_len)
                 && (end.list_start == u32::MAX || u64::from(end.list_start) == frame.list_start);
             if !agrees {
-                return Err(BarError::broken(
+                return Err(BarError::not_zip(
                     "the two end records contradict each other",
                 ));
             }
             (frame, position64)
         }
         None => {
-            let frame = Frame {
+            let frame = DirectoryLocation {
                 entries: end.entries.into(),
                 list_start: end.list_start.into(),
                 list_len: end.list_len.into(),
@@ -85,7 +85,7 @@ fn find<R: Read + Seek>(reader: &mut R) -> Result<Frame, BarError> {
         }
     };
     if frame.list_start.checked_add(frame.list_len) != Some(list_end) {
-        return Err(BarError::broken(
+        return Err(BarError::not_zip(
             "the list of entries does not end at the end record",
         ));
     }
@@ -93,7 +93,10 @@ fn find<R: Read + Seek>(reader: &mut R) -> Result<Frame, BarError> {
 }
 
 /// The frame in the records for large archives, and where they start; absent if `end` does not follow a locator.
-fn find64<R: Read + Seek>(reader: &mut R, end: u64) -> Result<Option<(Frame, u64)>, BarError> {
+fn locate_zip64<R: Read + Seek>(
+    reader: &mut R,
+    end: u64,
+) -> Result<Option<(DirectoryLocation, u64)>, BarError> {
     let Some(locator_at) = end.checked_sub(LOCATOR_LEN as u64) else {
         return Ok(None);
     };
@@ -102,11 +105,11 @@ fn find64<R: Read + Seek>(reader: &mut R, end: u64) -> Result<Option<(Frame, u64
         return Ok(None);
     }
     let broken =
-        || BarError::broken("the end record for large archives is not where it is said to be");
+        || BarError::not_zip("the end record for large archives is not where it is said to be");
     let at = u64_at(&locator, 8).ok_or_else(broken)?;
     // Disk of the record, number of disks: some writers say that there are none.
     if u32_at(&locator, 4) != Some(0) || u32_at(&locator, 16).is_none_or(|disks| disks > 1) {
-        return Err(BarError::broken("the archive has several parts"));
+        return Err(BarError::not_zip("the archive has several parts"));
     }
     if at.checked_add(END64_LEN as u64) != Some(locator_at) {
         return Err(broken());
@@ -116,10 +119,10 @@ fn find64<R: Read + Seek>(reader: &mut R, end: u64) -> Result<Option<(Frame, u64
         return Err(broken());
     }
     if u64_at(&record, 16) != Some(0) || u64_at(&record, 24) != u64_at(&record, 32) {
-        return Err(BarError::broken("the archive has several parts"));
+        return Err(BarError::not_zip("the archive has several parts"));
     }
     let frame = || {
-        Some(Frame {
+        Some(DirectoryLocation {
             entries: u64_at(&record, 32)?,
             list_len: u64_at(&record, 40)?,
             list_start: u64_at(&record, 48)?,
@@ -148,19 +151,19 @@ fn end_record(bytes: &[u8]) -> Option<EndRecord> {
     })
 }
 
-fn walk(list: &[u8], entries: u64) -> Result<(), BarError> {
+fn check_headers(list: &[u8], entries: u64) -> Result<(), BarError> {
     let mut names = HashSet::new();
     let mut rest = list;
     for _ in 0..entries {
         let (name, extra, next) =
-            header(rest).ok_or_else(|| BarError::broken("the list of entries is cut"))?;
-        if count_fields(extra) > EXTRA_FIELDS_MAX {
-            return Err(BarError::broken("an entry has too many extra fields"));
+            split_header(rest).ok_or_else(|| BarError::not_zip("the list of entries is cut"))?;
+        if count_extra_fields(extra) > MAX_EXTRA_FIELDS {
+            return Err(BarError::not_zip("an entry has too many extra fields"));
         }
         if !names.insert(name) {
-            return Err(BarError::refused(
+            return Err(BarError::invalid_entry(
                 &String::from_utf8_lossy(name),
-                Refusal::Duplicate,
+                EntryError::Duplicate,
             ));
         }
         rest = next;
@@ -168,14 +171,14 @@ fn walk(list: &[u8], entries: u64) -> Result<(), BarError> {
     if rest.is_empty() {
         Ok(())
     } else {
-        Err(BarError::broken(
+        Err(BarError::not_zip(
             "the list of entries is longer than declared",
         ))
     }
 }
 
 /// Name and extra fields of the first entry in the list, and the list after it.
-fn header(list: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+fn split_header(list: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (fixed, rest) = list.split_at_checked(HEADER_LEN)?;
     let is_in_this_file = u16_at(fixed, 34)? == 0;
     if !fixed.starts_with(HEADER) || !is_in_this_file {
@@ -187,7 +190,7 @@ fn header(list: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((name, extra, rest))
 }
 
-fn count_fields(mut extra: &[u8]) -> usize {
+fn count_extra_fields(mut extra: &[u8]) -> usize {
     let mut count = 0;
     while let Some(len) = u16_at(extra, 2) {
         count += 1;
@@ -203,7 +206,7 @@ fn read_at<R: Read + Seek>(reader: &mut R, start: u64, len: u64) -> Result<Vec<u
     if bytes.len() as u64 == len {
         Ok(bytes)
     } else {
-        Err(BarError::broken("the file ends early"))
+        Err(BarError::not_zip("the file ends early"))
     }
 }
 
