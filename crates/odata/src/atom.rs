@@ -1,12 +1,14 @@
 //! Atom response bodies (RFC 4287 with the extensions of OData 2).
 
-use crate::edm::{Property, Schema, UPDATED, ValueType};
+use personium_xml::escape_text_and_quotes;
+
+use crate::edm::{Property, Schema, ValueType};
 use crate::entity_view::{EntityShape, EntityView, push_entity_key};
 use crate::key::KeyStyle;
 use crate::query::Select;
 use crate::value::{NULL, Value, push_plain_text};
 use crate::xml::{
-    DATA_NAMESPACE, DECLARATION, METADATA_NAMESPACE, push_attribute, push_attributes, push_text,
+    DATA_NAMESPACE, DECLARATION, METADATA_NAMESPACE, push_attribute, push_attributes,
 };
 
 const ATOM_NAMESPACE: &str = "http://www.w3.org/2005/Atom";
@@ -21,30 +23,28 @@ pub struct AtomWriter<'a> {
     now: i64,
 }
 
-static ALL: Select = Select::All;
-
 impl<'a> AtomWriter<'a> {
-    /// `root` is the URL of the service root and ends with a slash; `now` is the time of the answer in milliseconds
-    /// since 1970.
+    /// A writer. `root` is the URL of the service root with its final slash, `now` is the time of the response in
+    /// milliseconds since 1970.
     #[must_use]
     pub fn new(schema: &'a Schema, root: &'a str, shape: EntityShape, now: i64) -> Self {
         Self {
             schema,
             root,
             shape,
-            select: &ALL,
+            select: &Select::All,
             now,
         }
     }
 
-    /// Shows only the selected properties. Expanded entities are shown in full.
+    /// Selects the properties of the entities. Expanded entities have all properties.
     #[must_use]
     pub fn select(mut self, select: &'a Select) -> Self {
         self.select = select;
         self
     }
 
-    /// A document with one entry.
+    /// A document with an entry for one entity.
     #[must_use]
     pub fn entry(&self, entity: &EntityView<'_>) -> String {
         let mut out = String::from(DECLARATION);
@@ -55,7 +55,7 @@ impl<'a> AtomWriter<'a> {
         out
     }
 
-    /// A document with a feed of entities of one set, and their number before paging if given.
+    /// A document with a feed of entities of one set. `count` is the number of matching entities for `m:count`.
     #[must_use]
     pub fn feed<'e>(
         &self,
@@ -92,7 +92,7 @@ impl<'a> AtomWriter<'a> {
 
     fn push_feed_head(&self, out: &mut String, title: &str, path: &str) {
         out.push_str("<title type=\"text\">");
-        push_text(out, title);
+        escape_text_and_quotes(out, title);
         out.push_str("</title>");
         push_element(out, "id", &format!("{}{path}", self.root));
         self.push_updated(out);
@@ -175,7 +175,7 @@ impl<'a> AtomWriter<'a> {
                 continue;
             };
             let inner = Self {
-                select: &ALL,
+                select: &Select::All,
                 ..self.clone()
             };
             out.push_str("><m:inline>");
@@ -202,23 +202,18 @@ impl<'a> AtomWriter<'a> {
         let entity_type = entity.entity_type;
         let mut cursor = 0;
         for property in &entity_type.properties {
-            if !self.select.shows(entity_type, &property.name) {
+            if !self.select.includes(entity_type, &property.name) {
                 continue;
             }
             if property.is_timestamp() {
-                let millis = if &*property.name == UPDATED {
-                    entity.etag.updated_ms
-                } else {
-                    entity.published
-                };
-                self.push_property(out, property, &Value::DateTime(millis));
+                self.push_property(out, property, &entity.timestamp(property));
                 continue;
             }
-            let stored = entity.properties.get_next(&property.name, &mut cursor);
-            if self.shape == EntityShape::Created && stored.is_none() && property.is_dynamic() {
+            let value = entity.properties.get_next(&property.name, &mut cursor);
+            if self.shape == EntityShape::Created && value.is_none() && property.is_dynamic() {
                 continue;
             }
-            self.push_property(out, property, stored.unwrap_or(&NULL));
+            self.push_property(out, property, value.unwrap_or(&NULL));
         }
         if self.shape == EntityShape::Created {
             for (name, value) in entity
@@ -226,22 +221,20 @@ impl<'a> AtomWriter<'a> {
                 .iter()
                 .filter(|(name, _)| entity_type.properties.get(name).is_none())
             {
-                let simple = simple_type_name(value);
-                push_open(out, name, simple, value);
-                self.push_content(out, name, value);
+                push_undeclared(out, name, value);
             }
         }
     }
 
     fn push_property(&self, out: &mut String, property: &Property, value: &Value) {
-        let own = match &property.value_type {
+        let value_type = match &property.value_type {
             ValueType::Simple(simple) => simple.name().to_owned(),
             ValueType::Complex(name) => format!("{}.{name}", self.schema.namespace),
         };
         let type_name = if property.is_list() {
-            format!("Bag({own})")
+            format!("Bag({value_type})")
         } else {
-            own
+            value_type
         };
         push_open(out, &property.name, &type_name, value);
         match value {
@@ -254,19 +247,20 @@ impl<'a> AtomWriter<'a> {
                         continue;
                     }
                     out.push('>');
-                    self.push_inside(out, property, item);
+                    self.push_typed(out, property, item);
                     out.push_str("</d:element>");
                 }
                 push_close(out, &property.name);
             }
             single => {
-                self.push_inside(out, property, single);
+                self.push_typed(out, property, single);
                 push_close(out, &property.name);
             }
         }
     }
 
-    fn push_inside(&self, out: &mut String, property: &Property, value: &Value) {
+    /// Appends the content of the element of a value that is neither null nor a list.
+    fn push_typed(&self, out: &mut String, property: &Property, value: &Value) {
         let complex = match &property.value_type {
             ValueType::Complex(name) => self.schema.complex_type(name),
             ValueType::Simple(_) => None,
@@ -282,24 +276,23 @@ impl<'a> AtomWriter<'a> {
             _ => push_scalar(out, value),
         }
     }
-
-    fn push_content(&self, out: &mut String, name: &str, value: &Value) {
-        if !value.is_null() {
-            push_scalar(out, value);
-            push_close(out, name);
-        }
-    }
 }
 
-fn simple_type_name(value: &Value) -> &'static str {
-    match value {
+/// Appends the element of a property that the type does not have.
+fn push_undeclared(out: &mut String, name: &str, value: &Value) {
+    let type_name = match value {
         Value::Bool(_) => "Edm.Boolean",
         Value::Double(_) => "Edm.Double",
         _ => "Edm.String",
+    };
+    push_open(out, name, type_name, value);
+    if !value.is_null() {
+        push_scalar(out, value);
+        push_close(out, name);
     }
 }
 
-/// Opens the element of a property; null closes it at once.
+/// Appends the start of the element of a property. For null it is an empty element.
 fn push_open(out: &mut String, name: &str, type_name: &str, value: &Value) {
     out.push_str("<d:");
     out.push_str(name);
@@ -322,7 +315,7 @@ fn push_close(out: &mut String, name: &str) {
 fn push_scalar(out: &mut String, value: &Value) {
     match value {
         Value::DateTime(millis) => out.push_str(&date_text(*millis)),
-        Value::String(text) => push_text(out, text),
+        Value::String(text) => escape_text_and_quotes(out, text),
         other => push_plain_text(out, other),
     }
 }
@@ -331,13 +324,13 @@ fn push_element(out: &mut String, name: &str, text: &str) {
     out.push('<');
     out.push_str(name);
     out.push('>');
-    push_text(out, text);
+    escape_text_and_quotes(out, text);
     out.push_str("</");
     out.push_str(name);
     out.push('>');
 }
 
-/// `YYYY-MM-DDThh:mm:ss`, with three digits of the second if it is not whole, in UTC.
+/// The date in UTC as `YYYY-MM-DDThh:mm:ss`, with milliseconds unless they are zero.
 fn date_text(millis: i64) -> String {
     let epoch = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
     let Ok(date) = epoch.checked_add(jiff::SignedDuration::from_millis(millis)) else {
@@ -386,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_links_to_its_neighbours() {
+    fn entry_has_links_to_related_entities() {
         let cell = control::cell();
         let ext_cell = cell.entity_type("ExtCell").unwrap();
         let mut values = Properties::new();
@@ -428,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn values_lists_and_expansion() {
+    fn complex_values_lists_and_expanded_entities_are_written() {
         let mut schema = Schema::new(control::USER_NAMESPACE);
         let members = PropertyList::new(vec![Property::new("x", SimpleType::Int32)]);
         schema.add_complex_type(ComplexType {

@@ -1,4 +1,19 @@
-//! `$batch`: requests in `multipart/mixed` (RFC 2046, section 5.1) and the answer to them.
+//! `$batch`: several requests in one `multipart/mixed` body (RFC 2046, section 5.1), and their responses.
+//!
+//! ```
+//! use personium_odata::batch::{self, BatchLimits, BatchMethod, BatchTarget, BatchWriter};
+//!
+//! let body = "--b\nContent-Type: application/http\n\nGET Book('1')?$select=title HTTP/1.1\n\n--b--";
+//! let parts = batch::parse("multipart/mixed; boundary=b", body.as_bytes(), &BatchLimits::default())?;
+//! let book = BatchTarget::Entity { set: "Book".to_owned(), id: "1".to_owned() };
+//! assert_eq!((parts[0].method, &parts[0].target), (BatchMethod::Get, &book));
+//! assert_eq!(parts[0].query, "$select=title");
+//!
+//! let mut writer = BatchWriter::new("b");
+//! writer.push_part(parts[0].changeset, 200, &[], Some("{}"));
+//! assert!(writer.finish().ends_with("HTTP/1.1 200 OK\n\n{}\n\n--b--"));
+//! # Ok::<(), batch::BatchError>(())
+//! ```
 
 mod read;
 mod write;
@@ -8,12 +23,12 @@ pub use write::BatchWriter;
 
 use std::fmt::Write;
 
-/// Bounds of one batch.
+/// Limits of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Most parts; each write in a changeset is one.
+    /// The maximum number of parts, including those in changesets.
     pub max_parts: usize,
-    /// Largest sum of the `$top` options of all parts.
+    /// The maximum of the sum of `$top` over all parts, in entities.
     pub max_top_sum: u32,
 }
 
@@ -26,7 +41,7 @@ impl Default for BatchLimits {
     }
 }
 
-/// Method of a part.
+/// The method of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchMethod {
     /// `GET`
@@ -39,61 +54,61 @@ pub enum BatchMethod {
     Delete,
 }
 
-/// What a part addresses; keys are decoded.
+/// The target of a part, with decoded keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchTarget {
     /// `Set`
     Set(String),
     /// `Set('id')`
     Entity {
-        /// Name of the set.
+        /// The entity set.
         set: String,
-        /// Key of the entity.
+        /// The key of the entity.
         id: String,
     },
-    /// `Set('id')/_Nav`, or with a key behind, which nothing accepts.
+    /// `Set('id')/_Nav` or `Set('id')/_Nav('target')`.
     Navigation {
-        /// Name of the source set.
+        /// The entity set of the source.
         set: String,
-        /// Key of the source.
+        /// The key of the source.
         id: String,
-        /// Name of the navigation property.
+        /// The navigation property.
         navigation: String,
-        /// Key of the target, if given.
+        /// The key of the target, if there is one.
         target: Option<String>,
     },
-    /// `Set('id')/$links/_Nav`, possibly with the key of the target behind.
+    /// `Set('id')/$links/_Nav` or `Set('id')/$links/_Nav('target')`.
     Links {
-        /// Name of the source set.
+        /// The entity set of the source.
         set: String,
-        /// Key of the source.
+        /// The key of the source.
         id: String,
-        /// Name of the navigation property.
+        /// The navigation property.
         navigation: String,
-        /// Key of the target, if given.
+        /// The key of the target, if there is one.
         target: Option<String>,
     },
 }
 
-/// One request of a batch.
+/// A part of a batch: one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchPart<'a> {
-    /// Its method.
+    /// The method.
     pub method: BatchMethod,
-    /// What it addresses.
+    /// The target.
     pub target: BatchTarget,
-    /// Its raw query string without `?`, empty when there is none.
+    /// The query string without `?`, not decoded, empty if there is none.
     pub query: &'a str,
-    /// Its header lines in order.
+    /// The headers in order.
     pub headers: Vec<(&'a str, &'a str)>,
-    /// Its body.
+    /// The body.
     pub body: &'a str,
-    /// The changeset it stands in.
+    /// The changeset that the part belongs to.
     pub changeset: Option<Changeset<'a>>,
 }
 
 impl<'a> BatchPart<'a> {
-    /// The first header of that name, in any case.
+    /// The first header with this name. Names are compared without regard to case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
         find_header(&self.headers, name)
@@ -107,42 +122,42 @@ fn find_header<'a>(headers: &[(&'a str, &'a str)], name: &str) -> Option<&'a str
         .map(|(_, value)| *value)
 }
 
-/// A changeset: framing only, nothing in it is atomic.
+/// A changeset. Its parts are not atomic: it only groups them in request and response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changeset<'a> {
-    /// Its number in the batch; boundaries may repeat.
+    /// The number of the changeset in the batch.
     pub number: usize,
-    /// Its boundary.
+    /// The boundary. Several changesets may have the same.
     pub boundary: &'a str,
 }
 
-/// Why a whole batch is refused.
+/// The reason for which the batch as a whole is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// The body does not begin and end with its boundary, is empty or no UTF-8.
-    #[error("the batch is not framed by its boundary")]
+    /// The body has text before its first boundary, no final boundary, no part, or is not UTF-8.
+    #[error("the parts of the batch are not delimited by its boundary")]
     MalformedFraming,
-    /// The type of the batch or of a part is missing or not allowed there.
-    #[error("the type of a part is missing or not allowed")]
+    /// The `Content-Type` of the batch or of a part is missing or not supported.
+    #[error("the content type of the batch or of a part is missing or not supported")]
     UnsupportedContentType,
-    /// A changeset in a changeset.
-    #[error("a changeset stands in another")]
+    /// A changeset contains a changeset.
+    #[error("a changeset contains a changeset")]
     NestedChangeset,
-    /// More parts than allowed.
+    /// The batch has too many parts; the number is theirs.
     #[error("the batch has too many parts: {0}")]
     TooManyParts(usize),
-    /// A method that parts cannot have.
-    #[error("parts cannot have the method {0}")]
+    /// A part has an unsupported method.
+    #[error("the method {0} is not supported in a batch")]
     UnsupportedMethod(String),
-    /// A path that parts cannot have with their method; the text is the whole request line.
-    #[error("parts cannot have this request line: {0}")]
+    /// A part has a path that is malformed or not supported with its method; the text is the request line.
+    #[error("the request line is not supported in a batch: {0}")]
     MalformedRequestLine(String),
     /// The sum of `$top` is too large.
-    #[error("the parts ask for too many entities together")]
+    #[error("the sum of $top over the parts is too large")]
     TopSumTooLarge,
 }
 
-/// A number with commas between groups of three digits, as messages show it.
+/// A number with commas between groups of three digits, for messages.
 #[must_use]
 pub fn grouped_digits(number: usize) -> String {
     let digits = number.to_string();

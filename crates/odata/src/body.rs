@@ -1,4 +1,26 @@
-//! Request bodies: reading, defaults and validation against an entity type.
+//! Request bodies: parsing, default values, validation against an entity type, merging.
+//!
+//! ```
+//! use personium_odata::body::{BodyContext, BodyError, Intent, Route, validate};
+//! use personium_odata::control;
+//!
+//! let mut context = BodyContext {
+//!     now_ms: 0,
+//!     new_id: &mut || "0".repeat(32),
+//!     account_types: &[],
+//!     unit_url: None,
+//!     has_complex_type: &|_| false,
+//!     route: Route::Direct,
+//!     max_undeclared: 0,
+//! };
+//! let schema = control::cell();
+//! let account = schema.entity_type("Account").unwrap();
+//! let mut create = |body: &str| validate(body.as_bytes(), schema, account, Intent::Create, &mut context);
+//! let body = create(r#"{"Name":"ann"}"#)?;
+//! assert_eq!(body.properties.text("Status"), Some("active"), "a default value");
+//! assert_eq!(create("{}"), Err(BodyError::Required("Name".to_owned())));
+//! # Ok::<(), BodyError>(())
+//! ```
 
 mod json_reader;
 mod merge;
@@ -13,88 +35,88 @@ use std::sync::Arc;
 use crate::edm::SimpleType;
 use crate::value::Properties;
 
-/// What the request does with the body.
+/// The use of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// A new entity: every default applies.
+    /// The body is a new entity. Every default value applies.
     Create,
-    /// The whole entity anew. Key members with a generated default are left out when absent: the caller keeps them.
+    /// The body replaces an entity. A key property with a generated default value is omitted if absent: the caller keeps it.
     Replace,
-    /// Changes of single members: absent ones are left out of the result.
+    /// The body has the members to change. Absent members are omitted.
     Merge,
 }
 
-/// How the request reaches the set.
+/// The kind of URL of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Through the set itself.
+    /// The URL of the set or entity.
     Direct,
-    /// Through a navigation property, where type and address range of accounts are not looked at.
+    /// The URL of a navigation property. Type and address range of accounts are not validated.
     Navigation,
 }
 
-/// What validation needs to know besides the schema.
+/// The input of the validation besides the schema.
 pub struct BodyContext<'a> {
-    /// Time of the request in milliseconds since 1970.
-    pub now: i64,
-    /// Makes an identifier of 32 lower-case hex digits.
+    /// The time of the request in milliseconds since 1970.
+    pub now_ms: i64,
+    /// Generates an identifier of 32 hexadecimal digits in lower case.
     pub new_id: &'a mut dyn FnMut() -> String,
-    /// Authentication types of accounts besides `basic`.
+    /// The authentication types of accounts besides `basic`.
     pub account_types: &'a [&'a str],
-    /// Root URL of the unit, under which rules must use unit-local URLs.
+    /// The root URL of the unit, see [`crate::entity_rules::check_rule`].
     pub unit_url: Option<&'a str>,
-    /// Whether the collection has a complex type of that name; asked for the `Type` of schema properties.
+    /// Returns true if the collection has a complex type with this name, for the `Type` of schema properties.
     pub has_complex_type: &'a dyn Fn(&str) -> bool,
-    /// How the request reaches the set.
+    /// The kind of URL of the request.
     pub route: Route,
-    /// Members of a body that are not declared, at most.
+    /// The maximum number of undeclared members.
     pub max_undeclared: usize,
 }
 
 /// A valid body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ValidatedBody {
-    /// Values in schema order, undeclared ones behind. Stamps (`__published`, `__updated`) are never in it.
+    /// The values in schema order, then the undeclared members, without the time stamps.
     ///
-    /// Create, Replace: members that are null are left out unless the body names them. Merge: exactly the members
-    /// to change; a complex value holds the members to change only.
+    /// For [`Intent::Create`] and [`Intent::Replace`] null values are omitted unless they are in the body. For
+    /// [`Intent::Merge`] there are only the members to change, in complex values too.
     pub properties: Properties,
-    /// Undeclared members of an open type, which become dynamic properties.
+    /// The undeclared members, which the caller registers as dynamic properties.
     pub new_properties: Vec<NewProperty>,
 }
 
 /// A dynamic property used for the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewProperty {
-    /// Its name.
+    /// The name.
     pub name: Arc<str>,
-    /// The type its first value fixes.
+    /// The type, which is that of its first value.
     pub simple: SimpleType,
 }
 
-/// The first fault of a body.
+/// The reason for which a body is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// No JSON object, or an empty complex value.
+    /// The body is not a JSON object, or has an empty complex value.
     #[error("the body cannot be parsed")]
     Malformed,
-    /// A member that bodies may not name: undeclared in a closed set, or set by the server.
-    #[error("the member {0} cannot be given")]
+    /// A member is not allowed: it is undeclared in a closed type, or only the unit sets it.
+    #[error("the member {0} is not allowed")]
     Forbidden(String),
-    /// A value breaks its type, its format or a rule across members.
-    #[error("the value of {0} is not acceptable")]
+    /// A value does not have its type or format, or violates a rule across members.
+    #[error("the value of {0} is invalid")]
     InvalidValue(String),
     /// A required member is absent or null.
     #[error("the member {0} is required")]
     Required(String),
-    /// The URL of a cell was expected.
-    #[error("the value of {0} is no cell URL")]
+    /// A value is not the URL of a cell.
+    #[error("the value of {0} is not a cell URL")]
     InvalidCellUrl(String),
-    /// The schema of a box was expected.
-    #[error("the value of {0} is no schema URI")]
+    /// A value is not the schema of a box.
+    #[error("the value of {0} is not a schema URI")]
     InvalidSchemaUri(String),
-    /// More undeclared members than a type can have properties.
-    #[error("there are too many members that are not declared")]
+    /// There are more undeclared members than [`BodyContext::max_undeclared`].
+    #[error("the body has too many undeclared members")]
     TooManyUndeclared,
 }
 
@@ -104,21 +126,22 @@ impl From<JsonError> for BodyError {
     }
 }
 
-/// Why the body of a link request is refused.
+/// The reason for which the body of a link request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkBodyError {
-    /// No JSON object whose first member is `uri`.
+    /// The body is not a JSON object with the first member `uri`.
     #[error("the body cannot be parsed")]
     Malformed,
-    /// The reference is null, empty or no text.
-    #[error("the reference is missing")]
+    /// The value of `uri` is null, empty or not a string.
+    #[error("the value of uri is not a reference")]
     InvalidUri,
 }
 
-/// Reads `{"uri":"..."}`.
+/// Parses the body of a link request, `{"uri":"..."}`, and returns the reference. [`crate::path::parse_link_uri`] parses the
+/// reference itself.
 ///
 /// # Errors
-/// [`LinkBodyError`]; the reference itself is read by [`crate::path::parse_link_uri`].
+/// [`LinkBodyError::Malformed`] and [`LinkBodyError::InvalidUri`].
 pub fn read_link(bytes: &[u8]) -> Result<String, LinkBodyError> {
     let members = read_object(bytes).map_err(|JsonError| LinkBodyError::Malformed)?;
     match members.into_iter().next() {

@@ -1,86 +1,86 @@
-//! Named value formats and the rules that tie several members of one entity together.
+//! Named formats of property values.
 
 mod uri;
 
-use crate::edm::multiplicity::Multiplicity;
+use crate::multiplicity::Multiplicity;
 
 pub use uri::{
     MAX_URI_CHARS, is_box_url, is_cell_local_url, is_cell_url, is_http_url, is_schema_uri,
     is_unit_local_url, is_uri,
 };
 
-/// A named value format: what its values look like and how metadata writes it.
+/// A named format of the values of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// Names of boxes, roles, types and properties.
+    /// The name of a box, role, type or property.
     Name,
-    /// Names of accounts.
+    /// The name of an account.
     AccountName,
-    /// Names of cells.
+    /// The name of a cell.
     CellName,
-    /// Names of relations.
+    /// The name of a relation.
     RelationName,
-    /// Names of rules.
+    /// The name of a rule.
     RuleName,
-    /// Event types.
+    /// The type of an event.
     EventType,
-    /// `0..1`, `1` or `*`.
+    /// The multiplicity of an association end: `0..1`, `1` or `*`.
     Multiplicity,
-    /// Any 32 characters.
+    /// The identifier of a message: 32 characters.
     MessageId,
-    /// Identifiers of user data: 1 to 400 characters.
+    /// The identifier of user data: 1 to [`MAX_ENTITY_ID_CHARS`] characters.
     EntityId,
     /// An absolute URI.
     Uri,
-    /// URL of a cell.
+    /// The URL of a cell.
     CellUrl,
-    /// Comma-separated URLs of cells.
+    /// URLs of cells, separated by commas: at most [`MAX_URL_LIST_BYTES`] bytes.
     CellUrlList,
-    /// Schema of a box.
+    /// The schema of a box: a `urn:` URI or the URL of a cell.
     SchemaUri,
-    /// Authentication types of an account, allowed ones given at validation.
+    /// The authentication types of an account, separated by spaces.
     AccountType,
-    /// Comma-separated IPv4 addresses and ranges.
+    /// IPv4 addresses and ranges, separated by commas.
     IpRange,
-    /// One of a fixed list.
+    /// One value of a fixed list.
     OneOf(AllowedValues),
-    /// Object of a rule; checked together with other members.
+    /// The event object of a rule, checked by [`crate::entity_rules`].
     RuleObject,
-    /// Target of a rule; checked together with other members.
+    /// The target of a rule, checked by [`crate::entity_rules`].
     RuleTargetUrl,
-    /// Name in a request object; checked together with other members.
+    /// The name in a request object, checked by [`crate::entity_rules`].
     RequestName,
-    /// Target in a request object; checked together with other members.
+    /// The target in a request object, checked by [`crate::entity_rules`].
     RequestTargetUrl,
-    /// Class in a request object; checked together with other members.
+    /// The class URL in a request object, checked by [`crate::entity_rules`].
     RequestClassUrl,
-    /// Title of a message: at most 256 characters, no line break.
+    /// The title of a message: at most [`MAX_TITLE_CHARS`] characters, no line break.
     Title,
-    /// Body of a message: at most 65536 bytes.
+    /// The body of a message: at most [`MAX_MESSAGE_BODY_BYTES`] bytes.
     MessageBody,
-    /// Priority of a message: 1 to 5.
+    /// The priority of a message: 1 to 5.
     Priority,
 }
 
 /// A fixed list of allowed values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AllowedValues {
-    /// Status of an account.
+    /// The status of an account.
     AccountStatus,
-    /// Action of a rule.
+    /// The action of a rule.
     RuleAction,
-    /// Kind of a message.
+    /// The type of a message.
     MessageType,
-    /// Status of a received message.
+    /// The status of a received message.
     MessageStatus,
-    /// Kind of a request object.
+    /// The type of a request object.
     RequestType,
-    /// Collection kind of a schema property.
+    /// The collection kind of a schema property.
     CollectionKind,
 }
 
 impl AllowedValues {
-    /// The allowed values.
+    /// The values.
     #[must_use]
     pub fn values(self) -> &'static [&'static str] {
         match self {
@@ -110,70 +110,59 @@ impl AllowedValues {
     }
 }
 
-/// Which kind of fault a value that breaks its format is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The reason for which a value is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// The general case.
+    /// The value does not have its format, which is none of the others.
+    #[error("the value does not have its format")]
     InvalidValue,
-    /// A cell URL was expected.
+    /// The value is not the URL of a cell.
+    #[error("the value is not the URL of a cell")]
     InvalidCellUrl,
-    /// A schema URI was expected.
+    /// The value is not the schema of a box.
+    #[error("the value is not a schema URI")]
     InvalidSchemaUri,
 }
 
-/// Longest title of a message in characters.
+/// The maximum length of the title of a message in characters.
 pub const MAX_TITLE_CHARS: usize = 256;
-/// Longest body of a message in bytes.
+/// The maximum size of the body of a message in bytes.
 pub const MAX_MESSAGE_BODY_BYTES: usize = 65_536;
-/// Most request objects in a message.
+/// The maximum number of request objects in a message.
 pub const MAX_REQUEST_OBJECTS: usize = 1000;
-/// Longest list of cell URLs in bytes: a thousand of the longest URLs.
+/// The maximum size of a list of cell URLs in bytes: a thousand URLs of the maximum length.
 pub const MAX_URL_LIST_BYTES: usize = 1000 * (MAX_URI_CHARS + 1);
-/// Longest identifier of user data in characters.
+/// The maximum length of the identifier of user data in characters.
 pub const MAX_ENTITY_ID_CHARS: usize = 400;
+const MESSAGE_ID_CHARS: usize = 32;
+const MAX_NAME_BYTES: usize = 128;
+const MAX_RULE_NAME_BYTES: usize = 200;
+const MAX_EVENT_TYPE_BYTES: usize = 127;
 
 impl Format {
-    /// Checks the text of a value. `account_types` are the registered authentication types besides `basic`.
+    /// Checks the text of a value. `account_types` are the authentication types of accounts besides `basic`.
     ///
-    /// The formats that depend on other members ([`Format::RuleObject`] and its like) accept every text here.
+    /// A format that [`crate::entity_rules`] checks accepts every text here.
     ///
     /// # Errors
-    /// The kind of fault, which decides the message.
+    /// [`FormatError::InvalidCellUrl`] and [`FormatError::InvalidSchemaUri`] for the formats of these names,
+    /// [`FormatError::InvalidValue`] for all others.
     pub fn check(self, text: &str, account_types: &[&str]) -> Result<(), FormatError> {
-        let fine = match self {
-            Self::Name => is_name(text, |_| false, 128),
-            Self::AccountName => is_name(text, |byte| b"!$*=^`{|}~.@".contains(&byte), 128),
+        let is_valid = match self {
+            Self::Name => is_plain_name(text),
+            Self::AccountName => {
+                is_name(text, |byte| b"!$*=^`{|}~.@".contains(&byte), MAX_NAME_BYTES)
+            }
             Self::CellName => is_cell_name(text),
             Self::RelationName => is_relation_name(text),
-            Self::RuleName => is_name(text, |byte| byte == b':', 200),
-            Self::EventType => {
-                text.len() <= 127
-                    && text
-                        .bytes()
-                        .all(|byte| is_word(byte) || matches!(byte, b'+' | b':' | b'.'))
-            }
+            Self::RuleName => is_name(text, |byte| byte == b':', MAX_RULE_NAME_BYTES),
+            Self::EventType => is_event_type(text),
             Self::Multiplicity => Multiplicity::parse(text).is_some(),
-            Self::MessageId => text.chars().count() == 32,
-            Self::EntityId => {
-                !text.is_empty()
-                    && (text.len() <= MAX_ENTITY_ID_CHARS
-                        || text.chars().count() <= MAX_ENTITY_ID_CHARS)
-            }
+            Self::MessageId => text.chars().count() == MESSAGE_ID_CHARS,
+            Self::EntityId => is_entity_id(text),
             Self::Uri => is_uri(text),
-            Self::CellUrl => {
-                return if is_cell_url(text) {
-                    Ok(())
-                } else {
-                    Err(FormatError::InvalidCellUrl)
-                };
-            }
-            Self::SchemaUri => {
-                return if is_schema_uri(text) {
-                    Ok(())
-                } else {
-                    Err(FormatError::InvalidSchemaUri)
-                };
-            }
+            Self::CellUrl => is_cell_url(text),
+            Self::SchemaUri => is_schema_uri(text),
             Self::CellUrlList => {
                 text.len() <= MAX_URL_LIST_BYTES && text.split(',').all(is_cell_url)
             }
@@ -191,20 +180,21 @@ impl Format {
             | Self::RequestTargetUrl
             | Self::RequestClassUrl => true,
         };
-        if fine {
-            Ok(())
-        } else {
-            Err(FormatError::InvalidValue)
+        match self {
+            _ if is_valid => Ok(()),
+            Self::CellUrl => Err(FormatError::InvalidCellUrl),
+            Self::SchemaUri => Err(FormatError::InvalidSchemaUri),
+            _ => Err(FormatError::InvalidValue),
         }
     }
 
-    /// Whether texts of this format have a limit of their own in place of the general one of strings.
+    /// Returns true if the format has its own size limit instead of [`crate::value::MAX_STRING_BYTES`].
     #[must_use]
     pub fn has_own_limit(self) -> bool {
         matches!(self, Self::MessageBody | Self::CellUrlList)
     }
 
-    /// The text of `p:Format` in metadata, `None` for formats that metadata does not show.
+    /// The value of the attribute `p:Format` in metadata, `None` for a format that metadata does not show.
     #[must_use]
     pub fn metadata_text(self) -> Option<String> {
         let pattern = match self {
@@ -243,6 +233,7 @@ impl Format {
     }
 }
 
+/// The regular expression of a list of values. Clients expect that the anchors are not grouped.
 fn alternatives(values: &[&str]) -> String {
     let each: Vec<String> = values.iter().map(|value| format!("({value})")).collect();
     format!("regEx('^{}$')", each.join("|"))
@@ -252,36 +243,54 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-fn is_name(text: &str, further: impl Fn(u8) -> bool, max: usize) -> bool {
+fn is_plain_name(text: &str) -> bool {
+    is_name(text, |_| false, MAX_NAME_BYTES)
+}
+
+/// Returns true for a letter or digit, followed by letters, digits, `-`, `_` and those that `is_extra` accepts.
+fn is_name(text: &str, is_extra: impl Fn(u8) -> bool, max_bytes: usize) -> bool {
     let mut bytes = text.bytes();
-    text.len() <= max
+    text.len() <= max_bytes
         && bytes
             .next()
             .is_some_and(|first| first.is_ascii_alphanumeric())
-        && bytes.all(|byte| is_word(byte) || further(byte))
+        && bytes.all(|byte| is_word(byte) || is_extra(byte))
 }
 
 fn is_cell_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let mut bytes = text.bytes();
-    text.len() <= 128
+    text.len() <= MAX_NAME_BYTES
         && bytes.next().is_some_and(plain)
         && bytes.all(|byte| plain(byte) || byte == b'-')
 }
 
 fn is_relation_name(text: &str) -> bool {
     let mut bytes = text.bytes();
-    text.len() <= 128
+    text.len() <= MAX_NAME_BYTES
         && bytes
             .next()
             .is_some_and(|first| first.is_ascii_alphanumeric() || matches!(first, b'-' | b'+'))
         && bytes.all(|byte| is_word(byte) || matches!(byte, b'+' | b':'))
 }
 
-/// True for a name that an undeclared member of user data may have.
+fn is_event_type(text: &str) -> bool {
+    text.len() <= MAX_EVENT_TYPE_BYTES
+        && text
+            .bytes()
+            .all(|byte| is_word(byte) || matches!(byte, b'+' | b':' | b'.'))
+}
+
+fn is_entity_id(text: &str) -> bool {
+    // Counting the characters of a long text is avoided where its bytes suffice.
+    !text.is_empty()
+        && (text.len() <= MAX_ENTITY_ID_CHARS || text.chars().count() <= MAX_ENTITY_ID_CHARS)
+}
+
+/// Returns true if an undeclared member of user data may have this name.
 #[must_use]
 pub fn is_dynamic_name(text: &str) -> bool {
-    is_name(text, |_| false, 128)
+    is_plain_name(text)
 }
 
 fn is_account_type(text: &str, registered: &[&str]) -> bool {
@@ -320,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn names_follow_their_character_sets_and_lengths() {
+    fn names_have_their_characters_and_length() {
         let long = "a".repeat(128);
         let longer = "a".repeat(129);
         for (format, good, bad) in [
@@ -380,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_ranges() {
+    fn lists_ranges_and_message_members_are_checked() {
         for text in ["basic", "basic oidc:google", "oidc:google basic"] {
             assert!(fits(Format::AccountType, text), "{text}");
         }
@@ -428,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_text_brackets_alternatives() {
+    fn metadata_text_is_a_regular_expression_a_name_or_absent() {
         assert_eq!(
             Format::OneOf(AllowedValues::MessageType)
                 .metadata_text()

@@ -1,4 +1,4 @@
-//! The fixed schemas: cells of a unit, the control sets of a cell, the schema sets of a collection.
+//! The fixed schemas: the cells of a unit, the control sets of a cell, the schema sets of an OData collection.
 
 use std::sync::LazyLock;
 
@@ -8,21 +8,21 @@ use crate::edm::{
     NewAssociationEnd, PUBLISHED, Property, PropertyList, Schema, SimpleType, UPDATED,
 };
 
-/// Namespace of [`unit()`].
+/// The namespace of [`unit()`].
 pub const UNIT_NAMESPACE: &str = "UnitCtl";
-/// Namespace of [`cell`].
+/// The namespace of [`cell`].
 pub const CELL_NAMESPACE: &str = "CellCtl";
-/// Namespace of [`schema`].
+/// The namespace of [`schema`].
 pub const SCHEMA_NAMESPACE: &str = "ODataSvcSchema";
-/// Namespace of the schemas users define.
+/// The namespace of the schemas that users define.
 pub const USER_NAMESPACE: &str = "UserData";
-/// Complex type of the items of `RequestObjects`.
+/// The complex type of the property `RequestObjects` of messages.
 pub const REQUEST_OBJECT: &str = "Message_Request_Object";
-/// Complex type of the items of `Result`.
+/// The complex type of the property `Result` of sent messages.
 pub const MESSAGE_RESULT: &str = "Sent_Message_Result";
-/// Member of [`message_to_send`].
+/// The property of [`message_to_send`] that says whether the message belongs to the box of the sending application.
 pub const BOX_BOUND: &str = "BoxBound";
-/// Member of [`message_to_receive`].
+/// The property of [`message_to_receive`] with the schema of the box that the message belongs to.
 pub const BOX_SCHEMA: &str = "Schema";
 
 /// The schema of `{unit}__ctl/`: the set `Cell`.
@@ -33,7 +33,7 @@ pub fn unit() -> &'static Schema {
         let mut cell = EntityType::new(
             "Cell",
             &["Name"],
-            stamped(vec![key("Name", Format::CellName)]),
+            with_timestamps(vec![key("Name", Format::CellName)]),
         );
         cell.required_in_merge = cell.key.clone();
         schema.add_type(cell);
@@ -42,7 +42,7 @@ pub fn unit() -> &'static Schema {
     &SCHEMA
 }
 
-/// The schema of `{cell}__ctl/`: roles, accounts, relations, external cells and roles, boxes, rules, messages.
+/// The schema of `{cell}__ctl/`: roles, accounts, relations, external cells, external roles, boxes, rules, messages.
 #[must_use]
 pub fn cell() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(build_cell);
@@ -56,8 +56,8 @@ pub fn schema() -> &'static Schema {
     &SCHEMA
 }
 
-/// What a client sends a message with: a `SentMessage` without what the unit fills in, and whether it is bound to the
-/// box of the sending application.
+/// The type of the body with which a client sends a message: a `SentMessage` without the properties that the unit sets,
+/// and [`BOX_BOUND`].
 #[must_use]
 pub fn message_to_send() -> &'static EntityType {
     static BODY: LazyLock<EntityType> = LazyLock::new(|| {
@@ -67,8 +67,8 @@ pub fn message_to_send() -> &'static EntityType {
     &BODY
 }
 
-/// What one cell delivers to another: a `ReceivedMessage` without what the unit fills in, and the schema of the box
-/// that it belongs to.
+/// The type of the body with which one cell delivers a message to another: a `ReceivedMessage` without the properties
+/// that the unit sets, and [`BOX_SCHEMA`].
 #[must_use]
 pub fn message_to_receive() -> &'static EntityType {
     static BODY: LazyLock<EntityType> = LazyLock::new(|| {
@@ -89,11 +89,11 @@ pub fn message_to_receive() -> &'static EntityType {
     &BODY
 }
 
-/// The properties of a set of messages but for time stamps and those left out, and one more.
-fn message_body(set: &str, left_out: &[&str], added: Property) -> EntityType {
+/// A type with the properties of a set of messages without time stamps and those of `omitted`, and one more.
+fn message_body(set: &str, omitted: &[&str], added: Property) -> EntityType {
     let of_set = cell().entity_type(set).map(|t| &t.properties);
-    let given = |p: &&Property| !p.is_timestamp() && !left_out.contains(&&*p.name);
-    let properties = of_set.into_iter().flatten().filter(given).cloned();
+    let is_kept = |p: &&Property| !p.is_timestamp() && !omitted.contains(&&*p.name);
+    let properties = of_set.into_iter().flatten().filter(is_kept).cloned();
     EntityType::new(set, &[], properties.chain([added]).collect())
 }
 
@@ -109,7 +109,7 @@ fn key(name: &'static str, format: Format) -> Property {
     text(name).required().with_format(format)
 }
 
-fn stamped(mut properties: Vec<Property>) -> Vec<Property> {
+fn with_timestamps(mut properties: Vec<Property>) -> Vec<Property> {
     properties.push(Property::timestamp(PUBLISHED));
     properties.push(Property::timestamp(UPDATED));
     properties
@@ -130,26 +130,27 @@ fn build_cell() -> Schema {
             text("Reason"),
         ]),
     });
-    add_people(&mut schema);
+    add_access_sets(&mut schema);
     add_rule(&mut schema);
     add_messages(&mut schema);
     add_cell_associations(&mut schema);
     schema
 }
 
-fn add_people(schema: &mut Schema) {
+/// Adds roles, accounts, relations, external cells, boxes and external roles.
+fn add_access_sets(schema: &mut Schema) {
     let named = |set: &'static str, format| {
         EntityType::new(
             set,
             &["Name", "_Box.Name"],
-            stamped(vec![key("Name", format), box_name()]),
+            with_timestamps(vec![key("Name", format), box_name()]),
         )
     };
     schema.add_type(named("Role", Format::Name));
     schema.add_type(EntityType::new(
         "Account",
         &["Name"],
-        stamped(vec![
+        with_timestamps(vec![
             key("Name", Format::AccountName),
             text("Type")
                 .required()
@@ -166,19 +167,19 @@ fn add_people(schema: &mut Schema) {
     schema.add_type(EntityType::new(
         "ExtCell",
         &["Url"],
-        stamped(vec![key("Url", Format::CellUrl)]),
+        with_timestamps(vec![key("Url", Format::CellUrl)]),
     ));
     let mut box_schema = optional("Schema").with_format(Format::SchemaUri);
     box_schema.unique = Some("uk_box_schema".into());
     schema.add_type(EntityType::new(
         "Box",
         &["Name"],
-        stamped(vec![key("Name", Format::Name), box_schema]),
+        with_timestamps(vec![key("Name", Format::Name), box_schema]),
     ));
     schema.add_type(EntityType::new(
         "ExtRole",
         &["ExtRole", "_Relation.Name", "_Relation._Box.Name"],
-        stamped(vec![
+        with_timestamps(vec![
             key("ExtRole", Format::Uri),
             key("_Relation.Name", Format::RelationName),
             optional("_Relation._Box.Name").with_format(Format::Name),
@@ -190,7 +191,7 @@ fn add_rule(schema: &mut Schema) {
     let mut rule = EntityType::new(
         "Rule",
         &["Name", "_Box.Name"],
-        stamped(vec![
+        with_timestamps(vec![
             text("Name")
                 .with_default(DEFAULT_UUID)
                 .with_format(Format::RuleName),
@@ -227,10 +228,11 @@ fn request_object() -> ComplexType {
     }
 }
 
+/// A set of messages: `addresses` are its properties with senders and receivers, `tail` its last ones.
 fn message(
     set: &'static str,
     id: Property,
-    peers: Vec<Property>,
+    addresses: Vec<Property>,
     tail: Vec<Property>,
 ) -> EntityType {
     let mut properties = vec![
@@ -238,7 +240,7 @@ fn message(
         box_name(),
         optional("InReplyTo").with_format(Format::MessageId),
     ];
-    properties.extend(peers);
+    properties.extend(addresses);
     properties.extend([
         text("Type")
             .with_default("message")
@@ -252,7 +254,7 @@ fn message(
             .with_format(Format::Priority),
     ]);
     properties.extend(tail);
-    EntityType::new(set, &[ID], stamped(properties))
+    EntityType::new(set, &[ID], with_timestamps(properties))
 }
 
 fn add_messages(schema: &mut Schema) {
@@ -325,6 +327,7 @@ fn add_cell_associations(schema: &mut Schema) {
     );
 }
 
+/// The properties of a property of the type that the key property `owner` names.
 fn property_members(owner: &'static str) -> Vec<Property> {
     vec![
         key("Name", Format::Name),
@@ -344,7 +347,11 @@ fn build_schema() -> Schema {
     use Multiplicity::{Many, One, ZeroOrOne};
     let mut schema = Schema::new(SCHEMA_NAMESPACE);
     let named = |set: &'static str| {
-        EntityType::new(set, &["Name"], stamped(vec![key("Name", Format::Name)]))
+        EntityType::new(
+            set,
+            &["Name"],
+            with_timestamps(vec![key("Name", Format::Name)]),
+        )
     };
     let mut entity_type = named("EntityType");
     entity_type.required_in_merge = entity_type.key.clone();
@@ -352,7 +359,7 @@ fn build_schema() -> Schema {
     let mut association_end = EntityType::new(
         "AssociationEnd",
         &["Name", "_EntityType.Name"],
-        stamped(vec![
+        with_timestamps(vec![
             key("Name", Format::Name),
             key("Multiplicity", Format::Multiplicity),
             key("_EntityType.Name", Format::Name),
@@ -364,7 +371,7 @@ fn build_schema() -> Schema {
     let mut complex_property = EntityType::new(
         "ComplexTypeProperty",
         &["Name", "_ComplexType.Name"],
-        stamped(members),
+        with_timestamps(members),
     );
     complex_property.entity_rules = EntityRules::SchemaProperty;
     schema.add_type(complex_property);
@@ -376,7 +383,11 @@ fn build_schema() -> Schema {
         text("UniqueKey").with_format(Format::Name),
         Property::new("IsDeclared", SimpleType::Boolean).with_default("true"),
     ]);
-    let mut property = EntityType::new("Property", &["Name", "_EntityType.Name"], stamped(members));
+    let mut property = EntityType::new(
+        "Property",
+        &["Name", "_EntityType.Name"],
+        with_timestamps(members),
+    );
     property.entity_rules = EntityRules::SchemaProperty;
     schema.add_type(property);
     schema.add_type(named("ComplexType"));

@@ -1,11 +1,32 @@
-//! The entity data model: one structure for the fixed control schemas and for schemas that users define.
+//! The entity data model (EDM): entity types, properties and associations.
 //!
-//! A [`Schema`] is immutable once built; user schemas are rebuilt when a schema entity changes.
+//! The fixed schemas of [`crate::control`] and the schemas that users define have the same structure. A schema does not
+//! change after it was built: a change of a schema entity builds a new one.
+//!
+//! ```
+//! use personium_odata::edm::{
+//!     EntityType, Multiplicity, NewAssociationEnd, Property, Schema, SimpleType,
+//! };
+//!
+//! let mut schema = Schema::new("UserData");
+//! schema.add_type(EntityType::user_data("Author", vec![]));
+//! let title = Property::new("title", SimpleType::String).required();
+//! schema.add_type(EntityType::user_data("Book", vec![title]));
+//! schema.add_association(
+//!     NewAssociationEnd::new("Author", Multiplicity::One, "_Book"),
+//!     NewAssociationEnd::new("Book", Multiplicity::Many, "_Author"),
+//! );
+//!
+//! let book = schema.entity_type("Book").unwrap();
+//! assert_eq!(book.properties.position("title"), Some(3), "after __id, __published, __updated");
+//! let author = book.navigation("_Author").unwrap();
+//! assert_eq!((&*author.target, author.to_multiplicity), ("Author", Multiplicity::One));
+//! assert_eq!(&*schema.associations()[0].name, "Author-Book-assoc");
+//! ```
 
-pub(crate) mod multiplicity;
 mod schema;
 
-pub use multiplicity::Multiplicity;
+pub use crate::multiplicity::Multiplicity;
 pub use schema::{NewAssociationEnd, Schema};
 
 use std::collections::HashMap;
@@ -13,20 +34,20 @@ use std::sync::Arc;
 
 use crate::constraint::Format;
 
-/// Name of the property that holds the time of creation on every entity.
+/// The property of every entity with the time of its creation.
 pub const PUBLISHED: &str = "__published";
-/// Name of the property that holds the time of the last change on every entity.
+/// The property of every entity with the time of its last change.
 pub const UPDATED: &str = "__updated";
-/// Name of the key property of user data and messages.
+/// The key property of user data and messages.
 pub const ID: &str = "__id";
-/// Default literal that stands for a generated 32-digit identifier.
+/// The default literal for a generated identifier of 32 hexadecimal digits.
 pub const DEFAULT_UUID: &str = "UUID()";
-/// Default literal (and body text) that stands for the time of the request.
+/// The default literal for the time of the request. Bodies may use it too.
 pub const DEFAULT_NOW: &str = "SYSUTCDATETIME()";
-/// Default literal that stands for null.
+/// The default literal for null.
 pub const DEFAULT_NULL: &str = "null";
 
-/// A primitive type of the model.
+/// A primitive type (EDMSimpleType).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SimpleType {
     /// `Edm.String`
@@ -44,7 +65,7 @@ pub enum SimpleType {
 }
 
 impl SimpleType {
-    /// The name as schemas write it, such as `Edm.String`.
+    /// The qualified name, such as `Edm.String`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +78,7 @@ impl SimpleType {
         }
     }
 
-    /// The type of that name, `None` for a name that is no primitive type.
+    /// The type with this qualified name, `None` if no primitive type has it.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -72,17 +93,17 @@ impl SimpleType {
     }
 }
 
-/// What a property holds: a primitive value or a complex value of the named [`ComplexType`].
+/// The type of the values of a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueType {
-    /// A primitive value.
+    /// A primitive type.
     Simple(SimpleType),
-    /// A complex value; the name is looked up with [`Schema::complex_type`].
+    /// The complex type with this name, see [`Schema::complex_type`].
     Complex(Arc<str>),
 }
 
 impl ValueType {
-    /// The primitive type, `None` for complex ones.
+    /// The primitive type, `None` for a complex type.
     #[must_use]
     pub fn simple(&self) -> Option<SimpleType> {
         match self {
@@ -92,7 +113,7 @@ impl ValueType {
     }
 }
 
-/// Whether a property holds one value or a list.
+/// The number of values that a property holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CollectionKind {
     /// One value.
@@ -102,45 +123,45 @@ pub enum CollectionKind {
     List,
 }
 
-/// Whether a property was declared by a schema or registered by first use.
+/// The origin of a property.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PropertyOrigin {
-    /// Part of a fixed schema, or one of the system properties of user data.
+    /// A fixed schema has the property, or it is a system property of user data.
     #[default]
     System,
-    /// Declared by a user through the schema sets.
+    /// A user declared the property through the schema sets.
     Declared,
-    /// Registered by the first entity that used the name.
+    /// The first entity with the property registered it.
     Dynamic,
 }
 
-/// One property of an entity or complex type.
+/// A property of an entity type or complex type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Property {
-    /// Name on the wire.
+    /// The name in requests and responses.
     pub name: Arc<str>,
-    /// Type of one value.
+    /// The type of one value.
     pub value_type: ValueType,
-    /// False when null and absence are refused (unless a default applies).
+    /// Whether null and absence are accepted. A default value applies first.
     pub nullable: bool,
-    /// Default literal as the schema writes it; see [`DEFAULT_UUID`], [`DEFAULT_NOW`], [`DEFAULT_NULL`].
+    /// The literal of the default value; [`DEFAULT_UUID`], [`DEFAULT_NOW`] and [`DEFAULT_NULL`] have a meaning.
     pub default: Option<Arc<str>>,
-    /// One value or a list.
+    /// Whether the property holds one value or a list.
     pub collection_kind: CollectionKind,
-    /// Precision attribute, set on dates.
+    /// The precision of a date, in digits of the second.
     pub precision: Option<u8>,
-    /// Named value constraint.
+    /// The format of the values.
     pub format: Option<Format>,
-    /// Name of a unique constraint over the set, null values exempt.
+    /// The name of a unique constraint over the set. Null values may repeat.
     pub unique: Option<Arc<str>>,
-    /// Where the property comes from.
+    /// The origin of the property.
     pub origin: PropertyOrigin,
-    /// Name under which values are stored when it is not `name` (after a rename).
+    /// The name in stored entities, if the property was renamed.
     pub alias: Option<Arc<str>>,
 }
 
 impl Property {
-    /// A nullable single-valued property of a primitive type without default or format.
+    /// A nullable property of a primitive type, with one value, without default and format.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, simple: SimpleType) -> Self {
         Self {
@@ -157,7 +178,7 @@ impl Property {
         }
     }
 
-    /// A nullable property that holds values of the named complex type.
+    /// A nullable property of a complex type, with one value.
     #[must_use]
     pub fn complex(name: impl Into<Arc<str>>, type_name: impl Into<Arc<str>>) -> Self {
         let mut property = Self::new(name, SimpleType::String);
@@ -175,21 +196,21 @@ impl Property {
         property
     }
 
-    /// Refuses null.
+    /// Makes the property refuse null.
     #[must_use]
     pub fn required(mut self) -> Self {
         self.nullable = false;
         self
     }
 
-    /// Sets the default literal.
+    /// Sets the literal of the default value.
     #[must_use]
     pub fn with_default(mut self, literal: impl Into<Arc<str>>) -> Self {
         self.default = Some(literal.into());
         self
     }
 
-    /// Sets the value constraint.
+    /// Sets the format.
     #[must_use]
     pub fn with_format(mut self, format: Format) -> Self {
         self.format = Some(format);
@@ -203,39 +224,39 @@ impl Property {
         self
     }
 
-    /// Sets where the property comes from.
+    /// Sets the origin.
     #[must_use]
     pub fn with_origin(mut self, origin: PropertyOrigin) -> Self {
         self.origin = origin;
         self
     }
 
-    /// Name under which values are stored.
+    /// The name in stored entities.
     #[must_use]
     pub fn stored_name(&self) -> &Arc<str> {
         self.alias.as_ref().unwrap_or(&self.name)
     }
 
-    /// True for `__published` and `__updated`, which the server sets.
+    /// Returns true for `__published` and `__updated`, which the unit sets.
     #[must_use]
     pub fn is_timestamp(&self) -> bool {
         &*self.name == PUBLISHED || &*self.name == UPDATED
     }
 
-    /// True for properties registered by first use.
+    /// Returns true if the first entity with the property registered it.
     #[must_use]
     pub fn is_dynamic(&self) -> bool {
         self.origin == PropertyOrigin::Dynamic
     }
 
-    /// True when the property is a list.
+    /// Returns true if the property holds a list.
     #[must_use]
     pub fn is_list(&self) -> bool {
         self.collection_kind == CollectionKind::List
     }
 }
 
-/// Properties of one type in schema order, found by name in constant time.
+/// The properties of one type in schema order, with an index by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PropertyList {
     ordered: Vec<Property>,
@@ -243,7 +264,7 @@ pub struct PropertyList {
 }
 
 impl PropertyList {
-    /// Takes the properties in schema order; of two with one name the later is found by name.
+    /// A list of these properties in schema order. Of two properties with one name the index has the last.
     #[must_use]
     pub fn new(ordered: Vec<Property>) -> Self {
         let index = ordered
@@ -254,30 +275,30 @@ impl PropertyList {
         Self { ordered, index }
     }
 
-    /// The property of that name.
+    /// The property with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Property> {
         self.position(name).and_then(|at| self.ordered.get(at))
     }
 
-    /// Position of the property in schema order.
+    /// The position of the property with this name in schema order.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
         self.index.get(name).copied()
     }
 
-    /// All properties in schema order.
+    /// The properties in schema order.
     pub fn iter(&self) -> std::slice::Iter<'_, Property> {
         self.ordered.iter()
     }
 
-    /// Number of properties.
+    /// The number of properties.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ordered.len()
     }
 
-    /// True without properties.
+    /// Returns true if there are no properties.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ordered.is_empty()
@@ -293,99 +314,99 @@ impl<'a> IntoIterator for &'a PropertyList {
     }
 }
 
-/// A named group of properties used as the value of another property.
+/// A complex type: a group of members that is the type of a property.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComplexType {
-    /// Name without namespace.
+    /// The name without namespace.
     pub name: Arc<str>,
-    /// Members in schema order.
+    /// The members in schema order.
     pub properties: PropertyList,
 }
 
 /// One end of an [`Association`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssociationEnd {
-    /// Role name, unique in the association except for self relations.
+    /// The role. It is unique in the association unless a type is associated with itself.
     pub role: Arc<str>,
-    /// Entity type at this end.
+    /// The entity type at this end.
     pub entity_type: Arc<str>,
-    /// How many entities of this type one entity of the other end sees.
+    /// The number of entities of this type that one entity of the other end is linked to.
     pub multiplicity: Multiplicity,
 }
 
-/// A relation between two entity types.
+/// An association between two entity types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Association {
-    /// Name such as `Box-Role-assoc`.
+    /// The name, such as `Box-Role-assoc`.
     pub name: Arc<str>,
-    /// The first end; for a self relation both ends are equal in type.
+    /// The first end.
     pub a: AssociationEnd,
     /// The second end.
     pub b: AssociationEnd,
 }
 
-/// A way from one entity type along an association.
+/// A property that leads from one entity type along an association to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NavigationProperty {
-    /// Name on the wire, with its leading underscore.
+    /// The name in requests and responses, which begins with an underscore.
     pub name: Arc<str>,
-    /// Name of the association.
+    /// The name of the association.
     pub association: Arc<str>,
-    /// Entity type that is reached.
+    /// The entity type it leads to.
     pub target: Arc<str>,
-    /// Multiplicity of the end on the type that has this property.
+    /// The multiplicity of the end on the type with this property.
     pub from_multiplicity: Multiplicity,
-    /// Multiplicity of the target's end: `Many` means that the property leads to a list.
+    /// The multiplicity of the other end: with `Many` the property leads to a list.
     pub to_multiplicity: Multiplicity,
-    /// Role of the end this property starts from.
+    /// The role of the end on the type with this property.
     pub from_role: Arc<str>,
-    /// Role of the end this property leads to.
+    /// The role of the other end.
     pub to_role: Arc<str>,
 }
 
-/// Whether undeclared members may appear in a body.
+/// The treatment of undeclared members of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Openness {
     /// Undeclared members are refused.
     #[default]
     Closed,
-    /// Undeclared members become dynamic properties.
+    /// Undeclared members are registered as dynamic properties.
     Open,
 }
 
-/// Which checks across several members apply to a set.
+/// The rules across several members of an entity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EntityRules {
-    /// No further check.
+    /// No rule.
     #[default]
     None,
-    /// Event, action and target of a rule fit together.
+    /// Event, action and target of a rule have to fit together.
     Rule,
-    /// Default value, collection kind and type of a schema property fit together.
+    /// Default value, collection kind and type of a schema property have to fit together.
     SchemaProperty,
 }
 
-/// An entity type; its set has the same name.
+/// An entity type. Its entity set has the same name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityType {
-    /// Name of type and set.
+    /// The name of type and set.
     pub name: Arc<str>,
-    /// Key property names in schema order.
+    /// The names of the key properties in schema order.
     pub key: Vec<Arc<str>>,
-    /// Properties in schema order.
+    /// The properties in schema order.
     pub properties: PropertyList,
-    /// Open (user data) or closed (control and schema sets).
+    /// Whether undeclared members are accepted: user data is open, control and schema sets are closed.
     pub openness: Openness,
-    /// Navigation properties in schema order.
+    /// The navigation properties in schema order.
     pub navigation: Vec<NavigationProperty>,
-    /// Checks across members.
+    /// The rules across several members.
     pub entity_rules: EntityRules,
-    /// Key members that a MERGE body has to name although the URL names them too.
+    /// The key properties that the body of a MERGE request has to have.
     pub required_in_merge: Vec<Arc<str>>,
 }
 
 impl EntityType {
-    /// A closed type without navigation properties.
+    /// A closed type without navigation properties and rules across members.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, key: &[&str], properties: Vec<Property>) -> Self {
         Self {
@@ -399,7 +420,7 @@ impl EntityType {
         }
     }
 
-    /// A user-data type: key `__id`, the two stamps, then the given properties ordered by name.
+    /// An open type of user data: the key `__id`, the two time stamps, then the given properties ordered by name.
     #[must_use]
     pub fn user_data(name: impl Into<Arc<str>>, mut properties: Vec<Property>) -> Self {
         properties.sort_by(|a, b| a.name.cmp(&b.name));
@@ -412,18 +433,18 @@ impl EntityType {
             Property::timestamp(UPDATED),
         ];
         all.append(&mut properties);
-        let mut made = Self::new(name, &[ID], all);
-        made.openness = Openness::Open;
-        made
+        let mut entity_type = Self::new(name, &[ID], all);
+        entity_type.openness = Openness::Open;
+        entity_type
     }
 
-    /// True when undeclared members become dynamic properties.
+    /// Returns true if undeclared members are accepted.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.openness == Openness::Open
     }
 
-    /// The navigation property of that name.
+    /// The navigation property with this name.
     #[must_use]
     pub fn navigation(&self, name: &str) -> Option<&NavigationProperty> {
         self.navigation
@@ -431,7 +452,7 @@ impl EntityType {
             .find(|navigation| &*navigation.name == name)
     }
 
-    /// True when the property is part of the key.
+    /// Returns true if the property is part of the key.
     #[must_use]
     pub fn is_key(&self, name: &str) -> bool {
         self.key.iter().any(|part| &**part == name)

@@ -1,4 +1,18 @@
-//! The metadata document of a schema: [`document`] writes it, [`read()`] reads what it defines.
+//! Metadata documents (EDMX): [`document`] writes one for a schema, [`read()`] parses one into definitions.
+//!
+//! ```
+//! use personium_odata::edm::{EntityType, Property, Schema, SimpleType};
+//! use personium_odata::edmx;
+//!
+//! let mut schema = Schema::new("UserData");
+//! let title = Property::new("title", SimpleType::String);
+//! schema.add_type(EntityType::user_data("Book", vec![title]));
+//!
+//! let definitions = edmx::read(edmx::document(&schema).as_bytes())?;
+//! assert_eq!(definitions.entity_types, ["Book"]);
+//! assert_eq!(definitions.properties[0].r#type, "Edm.String");
+//! # Ok::<(), edmx::EdmxError>(())
+//! ```
 
 mod read;
 
@@ -16,7 +30,7 @@ const EDMX_NAMESPACE: &str = "http://schemas.microsoft.com/ado/2007/06/edmx";
 const EDM_NAMESPACE: &str = "http://schemas.microsoft.com/ado/2006/04/edm";
 const PERSONIUM_NAMESPACE: &str = "urn:x-personium:xmlns";
 
-/// The document; types, properties and associations in the order of the schema.
+/// The metadata document of a schema, with types, properties and associations in its order.
 #[must_use]
 pub fn document(schema: &Schema) -> String {
     let mut out = String::with_capacity(4096);
@@ -206,7 +220,7 @@ mod tests {
     use crate::edm::{ComplexType, Multiplicity, NewAssociationEnd, PropertyList, SimpleType};
 
     #[test]
-    fn the_unit_has_one_set() {
+    fn document_of_the_unit_has_the_set_of_cells() {
         let text = document(control::unit());
         assert!(text.contains(
             "<Schema xmlns=\"http://schemas.microsoft.com/ado/2006/04/edm\" Namespace=\"UnitCtl\">\
@@ -221,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn associations_have_roles_and_sets() {
+    fn associations_have_roles_and_entity_sets() {
         let text = document(control::schema());
         for part in [
             "<Association Name=\"EntityType-Property-assoc\"><End Role=\"EntityType-Property\" Type=\"ODataSvcSchema.EntityType\" Multiplicity=\"1\"/>\
@@ -239,12 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn user_schemas_are_open_and_escaped() {
+    fn user_types_are_open_and_values_are_escaped() {
         let mut schema = Schema::new(control::USER_NAMESPACE);
-        let nasty = Property::new("p", SimpleType::String).with_default("<\"\u{1}\n");
+        let escaped = Property::new("p", SimpleType::String).with_default("<\"\u{1}\n");
         schema.add_complex_type(ComplexType {
             name: "C".into(),
-            properties: PropertyList::new(vec![nasty]),
+            properties: PropertyList::new(vec![escaped]),
         });
         let dynamic = Property::new("d", SimpleType::Double).with_origin(PropertyOrigin::Dynamic);
         schema.add_type(EntityType::user_data("A", vec![dynamic]));

@@ -1,48 +1,60 @@
-//! The input of the response writers: entities with their metadata.
+//! Entities with their metadata, as the JSON and Atom writers get them.
 
-use crate::edm::EntityType;
-use crate::key::{KeyStyle, push_key};
-use crate::value::Properties;
 use personium_types::ETag;
 
-/// One entity as an answer shows it.
+use crate::edm::{EntityType, Property, UPDATED};
+use crate::key::{KeyStyle, push_key};
+use crate::value::{Properties, Value};
+
+/// An entity for a response.
 #[derive(Clone, Debug)]
 pub struct EntityView<'a> {
-    /// Its type.
+    /// The type of the entity.
     pub entity_type: &'a EntityType,
-    /// Its version and the time of its last change, shown as `__updated` too.
+    /// The entity tag. Its time is the value of `__updated`.
     pub etag: ETag,
-    /// Time of its creation in milliseconds since 1970.
+    /// The time of the creation in milliseconds since 1970, the value of `__published`.
     pub published: i64,
-    /// Its values by wire name, key members among them; stamps need not be.
+    /// The values by property name, including the key. Time stamps are ignored.
     pub properties: &'a Properties,
-    /// Targets of expanded navigation properties.
+    /// The targets of expanded navigation properties.
     pub expanded: Vec<ExpandedNavigation<'a>>,
+}
+
+impl EntityView<'_> {
+    /// The value of `__published` or `__updated`.
+    pub(crate) fn timestamp(&self, property: &Property) -> Value {
+        Value::DateTime(if &*property.name == UPDATED {
+            self.etag.updated_ms
+        } else {
+            self.published
+        })
+    }
 }
 
 /// The targets of one expanded navigation property.
 #[derive(Clone, Debug)]
 pub struct ExpandedNavigation<'a> {
-    /// Name of the navigation property.
+    /// The name of the navigation property.
     pub navigation: &'a str,
-    /// Its targets; a list also where there is at most one.
+    /// The targets.
     pub entities: Vec<EntityView<'a>>,
 }
 
-/// Which members an entity is shown with.
+/// The members of an entity in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityShape {
-    /// As GET shows it: every property of the type, then the navigation properties.
+    /// The response to GET: every property of the type, then the navigation properties.
     Read,
-    /// As POST shows it: declared properties and those dynamic ones that were sent, null key members at the end, no
-    /// navigation properties.
+    /// The response to POST: the declared properties and the dynamic properties of the request, the key properties that are
+    /// null at the end, no navigation properties.
     Created,
-    /// As a POST inside `$batch` shows it: only the key has a value, every other property of the type is null;
-    /// then the navigation properties.
+    /// The response to POST in `$batch`: every property of the type, null except for the key, then the navigation
+    /// properties.
     BatchCreated,
 }
 
-/// Appends the key of an entity with its brackets.
+/// Appends the key predicate of an entity with its brackets.
 pub(crate) fn push_entity_key(out: &mut String, entity: &EntityView<'_>, style: KeyStyle) {
     push_key(out, entity.entity_type, style, |_, name| {
         entity.properties.text(name)

@@ -1,6 +1,29 @@
-//! The `$filter` option: reading, checking against a type, deciding about an entity.
+//! The `$filter` option: parsing, type checking, evaluation.
 //!
-//! Only a filter that was checked can be asked about an entity: `Filter<Parsed>` becomes `Filter<Typed>`.
+//! [`Filter::parse`] returns a `Filter<Parsed>`, [`Filter::check`] makes it a `Filter<Typed>`. Only the latter can be
+//! evaluated.
+//!
+//! ```
+//! use personium_odata::edm::{EntityType, Property, SimpleType};
+//! use personium_odata::filter::{Filter, FilterError};
+//! use personium_odata::value::{Properties, Value};
+//!
+//! let name = Property::new("name", SimpleType::String);
+//! let age = Property::new("age", SimpleType::Int32);
+//! let person = EntityType::user_data("Person", vec![name, age]);
+//!
+//! let filter = Filter::parse("startswith(name,'A') and age ge 18")?.check(&person)?;
+//! let mut ann = Properties::new();
+//! ann.set("name", "Ann");
+//! ann.set("age", Value::Int32(30));
+//! assert!(filter.matches(&|property| ann.value(&property.name)));
+//! ann.set("age", Value::Null);
+//! assert!(!filter.matches(&|property| ann.value(&property.name)));
+//!
+//! let wrong_type = Filter::parse("age ge 'x'")?.check(&person);
+//! assert_eq!(wrong_type, Err(FilterError::TypeMismatch("age".to_owned())));
+//! # Ok::<(), FilterError>(())
+//! ```
 
 mod check;
 mod eval;
@@ -20,78 +43,79 @@ use crate::edm::{EntityType, Property, SimpleType};
 use crate::full_text::Phrase;
 use crate::value::Value;
 
-/// Longest filter in bytes.
+/// The maximum size of a filter in bytes.
 pub const MAX_FILTER_BYTES: usize = 16 * 1024;
-/// Deepest nesting of brackets, negations and function calls.
+/// The maximum depth of brackets, negations and function calls.
 pub const MAX_FILTER_DEPTH: usize = 100;
-/// Longest argument of `startswith` in characters.
+/// The maximum length of the prefix of `startswith` in characters.
 pub const MAX_PREFIX_CHARS: usize = 1000;
-/// Searches for phrases in one filter: each walks through the words of the text that it looks into.
+/// The maximum number of searches for phrases in one filter. Each of them splits the searched text into words.
 pub const MAX_PHRASES: usize = 64;
-/// Strings with more characters count as missing in comparisons and orders.
+/// The maximum length in characters of a string that takes part in comparisons and orders. A longer one is like null.
 pub const MAX_COMPARED_CHARS: usize = 4096;
 
-/// Why a filter is refused.
+/// The reason for which a filter is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// Unparsable, too long or too deep; no property at the left; a complex property; an order against null or a
-    /// boolean.
-    #[error("the filter cannot be understood")]
+    /// The filter cannot be parsed, is too long or too deep, has no property at the left of an operator, names a complex
+    /// property, or compares the order of null or a boolean.
+    #[error("the filter cannot be parsed")]
     Syntax,
-    /// An operator that is not supported, or none.
+    /// The filter uses an operator that is not supported, or has none.
     #[error("the filter uses an operator that is not supported")]
     UnsupportedOperator,
-    /// A function that is not supported.
+    /// The filter uses a function that is not supported.
     #[error("the filter uses a function that is not supported")]
     UnsupportedFunction,
-    /// The type has no such property.
-    #[error("the filter names the unknown property {0}")]
+    /// The entity type does not have the property.
+    #[error("the filter uses the unknown property {0}")]
     UnknownProperty(String),
-    /// The literal is of another type than the property.
-    #[error("the literal compared with {0} is of another type")]
+    /// A literal does not have the type of the property.
+    #[error("the literal for {0} has a different type")]
     TypeMismatch(String),
-    /// The literal is out of the range of the property's type.
-    #[error("the literal compared with {0} is out of range")]
+    /// A literal is out of the range of the type of the property.
+    #[error("the literal for {0} is out of range")]
     OutOfRange(String),
-    /// A backslash sequence in a string is malformed.
-    #[error("the text {0} has a malformed escape sequence")]
+    /// An escape sequence in a string is malformed.
+    #[error("the string {0} has a malformed escape sequence")]
     MalformedEscape(String),
     /// The prefix is longer than [`MAX_PREFIX_CHARS`].
-    #[error("the prefix searched for is too long")]
+    #[error("the prefix of startswith is too long")]
     PrefixTooLong,
-    /// There are more than [`MAX_PHRASES`] searches for phrases.
-    #[error("the filter searches for too many phrases")]
+    /// The filter has more than [`MAX_PHRASES`] searches for phrases.
+    #[error("the filter has too many searches for phrases")]
     TooManyPhrases,
 }
 
-/// A filter in one of two states: [`Parsed`] or [`Typed`].
+/// A filter in the state [`Parsed`] or [`Typed`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter<S> {
     state: S,
 }
 
-/// A filter that is grammatical.
+/// The state of a filter that was parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed(syntax::Expr);
 
-/// A filter that fits an entity type.
+/// The state of a filter that was checked against an entity type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Typed(Condition);
 
-/// A property of the checked type.
+/// A reference to a property of the entity type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PropertyRef {
-    /// Name on the wire.
+    /// The name of the property.
     pub name: Arc<str>,
-    /// Position in [`EntityType::properties`].
+    /// The position in [`EntityType::properties`].
     pub position: usize,
-    /// Type of one value.
+    /// The type of one value.
     pub simple: SimpleType,
-    /// True for lists.
+    /// Whether the property is a list.
     pub is_list: bool,
 }
 
 impl PropertyRef {
+    /// A reference to a property of a primitive type, `None` for a complex type.
     pub(crate) fn new(property: &Property, position: usize) -> Option<Self> {
         let simple = property.value_type.simple()?;
         Some(Self {
@@ -106,27 +130,29 @@ impl PropertyRef {
 /// A condition on one entity.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
-    /// Every condition holds.
+    /// All conditions are true.
     All(Vec<Condition>),
-    /// One of the conditions holds.
+    /// At least one condition is true.
     Any(Vec<Condition>),
-    /// The value compares so with a value that is not null.
+    /// The comparison of the value with a value that is not null is true.
     Compare(PropertyRef, CompareOp, Value),
     /// The value is null, absent or an empty list.
     IsNull(PropertyRef),
-    /// The opposite of [`Test::IsNull`].
+    /// The value is neither null nor absent nor an empty list.
     IsNotNull(PropertyRef),
-    /// The string starts with these characters.
+    /// The string starts with the prefix.
     StartsWith(PropertyRef, String),
-    /// The string has this phrase of words in it.
+    /// The string contains the phrase.
     HasPhrase(PropertyRef, Phrase),
 }
 
 impl Condition {
-    /// How many phrases it searches for.
-    fn phrases(&self) -> usize {
+    /// The number of searches for phrases.
+    fn phrase_count(&self) -> usize {
         match self {
-            Self::All(tests) | Self::Any(tests) => tests.iter().map(Self::phrases).sum(),
+            Self::All(conditions) | Self::Any(conditions) => {
+                conditions.iter().map(Self::phrase_count).sum()
+            }
             Self::HasPhrase(..) => 1,
             Self::Compare(..) | Self::IsNull(_) | Self::IsNotNull(_) | Self::StartsWith(..) => 0,
         }
@@ -134,28 +160,30 @@ impl Condition {
 }
 
 impl Filter<Parsed> {
-    /// Reads a filter, already decoded from the URL.
+    /// Parses a filter that was decoded from the URL.
     ///
     /// # Errors
-    /// [`FilterError::Syntax`], [`FilterError::Operator`] or [`FilterError::Function`]; limits are
-    /// [`MAX_FILTER_BYTES`] and [`MAX_FILTER_DEPTH`].
+    /// [`FilterError::Syntax`], also for more than [`MAX_FILTER_BYTES`] or [`MAX_FILTER_DEPTH`];
+    /// [`FilterError::UnsupportedOperator`]; [`FilterError::UnsupportedFunction`].
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         syntax::parse(text).map(|expr| Self {
             state: Parsed(expr),
         })
     }
 
-    /// Fits the filter to an entity type.
+    /// Checks the filter against an entity type.
     ///
     /// # Errors
-    /// The first [`FilterError`] from left to right; an unknown property before a bad literal. Then the limit
-    /// [`MAX_PHRASES`].
+    /// The first [`FilterError`] from left to right, an unknown property before its literal. At the end
+    /// [`FilterError::TooManyPhrases`].
     pub fn check(self, entity_type: &EntityType) -> Result<Filter<Typed>, FilterError> {
-        let test = check::check(&self.state.0, entity_type)?;
-        if test.phrases() > MAX_PHRASES {
+        let condition = check::check(&self.state.0, entity_type)?;
+        if condition.phrase_count() > MAX_PHRASES {
             return Err(FilterError::TooManyPhrases);
         }
-        Ok(Filter { state: Typed(test) })
+        Ok(Filter {
+            state: Typed(condition),
+        })
     }
 }
 
@@ -168,21 +196,20 @@ impl std::str::FromStr for Filter<Parsed> {
 }
 
 impl Filter<Typed> {
-    /// The condition.
+    /// The condition on an entity.
     #[must_use]
     pub fn condition(&self) -> &Condition {
         &self.state.0
     }
 
-    /// Decides about an entity; `get` gives the value of a property, null when absent.
+    /// Evaluates the filter on an entity. `get` returns the value of a property, null if absent.
     pub fn matches<'v>(&self, get: &dyn Fn(&PropertyRef) -> &'v Value) -> bool {
         eval::matches(&self.state.0, get)
     }
 
-    /// Conditions that hold for every entity the filter matches, for the planner to choose an index by.
+    /// Value ranges of properties that every matching entity is in, for the choice of an index.
     ///
-    /// Bounds of one property that is no list are joined; each element of a list may satisfy another condition,
-    /// so their bounds are not.
+    /// Bounds of one property are joined unless it is a list, where different elements may be in each range.
     #[must_use]
     pub fn necessary_ranges(&self) -> Vec<PropertyRange> {
         ranges::necessary_ranges(&self.state.0)

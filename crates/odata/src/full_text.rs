@@ -1,7 +1,14 @@
-//! Words of text and the search for phrases of words.
+//! Full-text search: phrases of words in texts and values.
 //!
-//! A word is a word of UAX #29 with a letter or digit in it, in lower case: runs of letters, digits and `_`, runs of
-//! Katakana, single Han and Hiragana characters. Everything else separates words.
+//! A word is a word of UAX #29 with at least one letter or digit, in lower case: a sequence of letters, digits and `_`, a
+//! sequence of Katakana, a single Han or Hiragana character. Other characters separate words.
+//!
+//! ```
+//! use personium_odata::full_text::Phrase;
+//!
+//! assert!(Phrase::new("Search value").is_in("a search, VALUE by value"));
+//! assert!(!Phrase::new("sea").is_in("search"));
+//! ```
 
 use std::borrow::Cow;
 
@@ -9,7 +16,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::value::{Value, push_plain_text};
 
-/// Longest search text in bytes.
+/// The maximum size of a search text in bytes.
 pub const MAX_FULL_TEXT_QUERY_BYTES: usize = 255;
 
 /// The words of a text in order, in lower case.
@@ -28,14 +35,14 @@ fn lower(word: &str) -> Cow<'_, str> {
     }
 }
 
-/// Consecutive words.
+/// A sequence of words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phrase {
     words: Vec<String>,
 }
 
 impl Phrase {
-    /// The words of a text.
+    /// The phrase of the words of a text.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self {
@@ -49,7 +56,7 @@ impl Phrase {
         &self.words
     }
 
-    /// True when the words stand one behind the other in the text. A phrase without words is nowhere.
+    /// Returns true if the text contains the words one after the other. No text contains a phrase without words.
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
         match self.words.as_slice() {
@@ -63,8 +70,8 @@ impl Phrase {
         }
     }
 
-    /// True when the phrase is in the value: in a string, in a number or boolean as text, in a member of a complex
-    /// value, in an element of a list.
+    /// Returns true if the value contains the phrase: in a string, in a number, boolean or date as text, in a member of a
+    /// complex value, in an element of a list.
     #[must_use]
     pub fn is_in_value(&self, value: &Value) -> bool {
         match value {
@@ -81,22 +88,22 @@ impl Phrase {
     }
 }
 
-/// The text is empty or too long to search for.
+/// The search text is empty or too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the search text has to have 1 to {MAX_FULL_TEXT_QUERY_BYTES} bytes")]
 pub struct FullTextQueryError;
 
-/// A full-text search: phrases that all have to be found, each in any value of the entity.
+/// A full-text query: phrases that the values of an entity have to contain, each of them in any value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FullTextQuery {
     phrases: Vec<Phrase>,
 }
 
 impl FullTextQuery {
-    /// Reads the option `q`: phrases are separated by spaces.
+    /// Parses the option `q`: phrases, separated by spaces.
     ///
     /// # Errors
-    /// [`TextQueryError`] unless the text has 1 to [`MAX_QUERY_BYTES`] bytes.
+    /// [`FullTextQueryError`] unless the text has 1 to [`MAX_FULL_TEXT_QUERY_BYTES`] bytes.
     pub fn parse(text: &str) -> Result<Self, FullTextQueryError> {
         if text.is_empty() || text.len() > MAX_FULL_TEXT_QUERY_BYTES {
             return Err(FullTextQueryError);
@@ -116,7 +123,7 @@ impl FullTextQuery {
         &self.phrases
     }
 
-    /// True when every phrase is in one of the values.
+    /// Returns true if each phrase is in one of the values.
     pub fn matches<'v, I>(&self, values: impl Fn() -> I) -> bool
     where
         I: Iterator<Item = &'v Value>,
@@ -134,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn phrases_are_found_by_whole_words() {
+    fn phrases_match_whole_words() {
         let english = "Test Substringof Search value";
         let japanese = "部分一致検索漢字のテスト";
         for (phrase, text, found) in [
@@ -159,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_look_into_every_kind_of_value() {
+    fn queries_search_values_of_every_type() {
         let values = [
             Value::from("string data"),
             Value::Double(1234.0),
@@ -183,7 +190,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_run_of_words_is_found_again(text in "\\PC*", from in 0usize..8, len in 1usize..4) {
+        fn each_sequence_of_words_of_a_text_is_found(text in "\\PC*", from in 0usize..8, len in 1usize..4) {
             let all: Vec<String> = words(&text).map(Cow::into_owned).collect();
             if let Some(part) = all.get(from..from + len) {
                 let phrase = Phrase { words: part.to_vec() };

@@ -1,6 +1,30 @@
 //! JSON response bodies.
+//!
+//! ```
+//! use personium_odata::control;
+//! use personium_odata::entity_view::{EntityShape, EntityView};
+//! use personium_types::ETag;
+//! use personium_odata::json::JsonWriter;
+//! use personium_odata::value::Properties;
+//!
+//! let schema = control::unit();
+//! let mut properties = Properties::new();
+//! properties.set("Name", "c");
+//! let cell = EntityView {
+//!     entity_type: schema.entity_type("Cell").unwrap(),
+//!     etag: ETag { version: 1, updated_ms: 5 },
+//!     published: 4,
+//!     properties: &properties,
+//!     expanded: vec![],
+//! };
+//! let mut body = String::new();
+//! JsonWriter::new(schema, "http://h/__ctl/", EntityShape::Read).push_single(&mut body, &cell);
+//! assert!(body.starts_with(r#"{"d":{"results":{"__metadata":{"uri":"http:\/\/h\/__ctl\/Cell('c')""#));
+//! ```
 
-use crate::edm::{EntityType, Property, Schema, UPDATED, ValueType};
+use std::ops::Range;
+
+use crate::edm::{EntityType, Property, Schema, ValueType};
 use crate::entity_view::{EntityShape, EntityView, push_entity_key};
 use crate::key::{KeyStyle, push_key};
 use crate::query::Select;
@@ -12,14 +36,14 @@ use crate::value::{
 #[derive(Clone, Debug)]
 pub struct JsonWriter<'a> {
     schema: &'a Schema,
-    /// URL of the service root, escaped once for all entities.
+    /// The URL of the service root, escaped for JSON.
     escaped_root: String,
     shape: EntityShape,
     select: &'a Select,
 }
 
 impl<'a> JsonWriter<'a> {
-    /// `root` is the URL of the service root and ends with a slash.
+    /// A writer. `root` is the URL of the service root with its final slash.
     #[must_use]
     pub fn new(schema: &'a Schema, root: &str, shape: EntityShape) -> Self {
         let mut escaped_root = String::with_capacity(root.len() + 16);
@@ -32,7 +56,7 @@ impl<'a> JsonWriter<'a> {
         }
     }
 
-    /// Shows only the selected properties. Expanded entities are shown in full.
+    /// Selects the properties of the entities. Expanded entities have all properties.
     #[must_use]
     pub fn select(mut self, select: &'a Select) -> Self {
         self.select = select;
@@ -46,7 +70,7 @@ impl<'a> JsonWriter<'a> {
         out.push_str("}}");
     }
 
-    /// Appends `{"d":{"results":[...]}}`, with `"__count":"n"` when the number before paging is given.
+    /// Appends `{"d":{"results":[...]}}`. `count` is the number of matching entities for `"__count":"n"`.
     pub fn push_list<'e>(
         &self,
         out: &mut String,
@@ -76,23 +100,8 @@ impl<'a> JsonWriter<'a> {
 
     fn push_selected(&self, out: &mut String, entity: &EntityView<'_>, select: &Select) {
         let entity_type = entity.entity_type;
-        out.push_str("{\"__metadata\":{\"uri\":\"");
-        let uri_start = out.len();
-        out.push_str(&self.escaped_root);
-        push_json_escaped(out, &entity_type.name);
-        let mut key = String::new();
-        push_entity_key(&mut key, entity, KeyStyle::Encoded);
-        push_json_escaped(out, &key);
-        let uri = uri_start..out.len();
-        out.push_str("\",\"etag\":\"W\\/\\\"");
-        push_int(out, i64::try_from(entity.etag.version).unwrap_or(i64::MAX));
-        out.push('-');
-        push_int(out, entity.etag.updated_ms);
-        out.push_str("\\\"\",\"type\":\"");
-        push_json_escaped(out, &self.schema.namespace);
-        out.push('.');
-        push_json_escaped(out, &entity_type.name);
-        out.push_str("\"}");
+        out.push('{');
+        let uri = self.push_metadata(out, entity);
         self.push_properties(out, entity, select);
         if self.shape == EntityShape::Created {
             out.push('}');
@@ -129,33 +138,51 @@ impl<'a> JsonWriter<'a> {
         out.push('}');
     }
 
+    /// Appends the member `__metadata`; returns the position of the escaped URL in `out`.
+    fn push_metadata(&self, out: &mut String, entity: &EntityView<'_>) -> Range<usize> {
+        let type_name = &entity.entity_type.name;
+        out.push_str("\"__metadata\":{\"uri\":\"");
+        let uri_start = out.len();
+        out.push_str(&self.escaped_root);
+        push_json_escaped(out, type_name);
+        let mut key = String::new();
+        push_entity_key(&mut key, entity, KeyStyle::Encoded);
+        push_json_escaped(out, &key);
+        let uri = uri_start..out.len();
+        out.push_str("\",\"etag\":\"W\\/\\\"");
+        push_int(out, i64::try_from(entity.etag.version).unwrap_or(i64::MAX));
+        out.push('-');
+        push_int(out, entity.etag.updated_ms);
+        out.push_str("\\\"\",\"type\":\"");
+        push_json_escaped(out, &self.schema.namespace);
+        out.push('.');
+        push_json_escaped(out, type_name);
+        out.push_str("\"}");
+        uri
+    }
+
     fn push_properties(&self, out: &mut String, entity: &EntityView<'_>, select: &Select) {
         let entity_type = entity.entity_type;
         let mut cursor = 0;
-        let mut at_end: Vec<&Property> = Vec::new();
+        let mut null_key_parts: Vec<&Property> = Vec::new();
         for property in &entity_type.properties {
-            if !select.shows(entity_type, &property.name) {
+            if !select.includes(entity_type, &property.name) {
                 continue;
             }
             if property.is_timestamp() {
                 push_member(out, &property.name);
-                let millis = if &*property.name == UPDATED {
-                    entity.etag.updated_ms
-                } else {
-                    entity.published
-                };
-                push_json_value(out, &Value::DateTime(millis));
+                push_json_value(out, &entity.timestamp(property));
                 continue;
             }
-            let stored = entity.properties.get_next(&property.name, &mut cursor);
+            let value = entity.properties.get_next(&property.name, &mut cursor);
             match self.shape {
-                EntityShape::Created if stored.is_none() && property.is_dynamic() => continue,
+                EntityShape::Created if value.is_none() && property.is_dynamic() => continue,
                 EntityShape::Created
-                    if stored.is_none_or(Value::is_null)
+                    if value.is_none_or(Value::is_null)
                         && entity_type.key.len() > 1
                         && entity_type.is_key(&property.name) =>
                 {
-                    at_end.push(property);
+                    null_key_parts.push(property);
                     continue;
                 }
                 EntityShape::BatchCreated if !entity_type.is_key(&property.name) => {
@@ -166,14 +193,14 @@ impl<'a> JsonWriter<'a> {
                 _ => {}
             }
             push_member(out, &property.name);
-            self.push_typed(out, property, stored.unwrap_or(&NULL));
+            self.push_typed(out, property, value.unwrap_or(&NULL));
         }
-        for property in at_end {
+        for property in null_key_parts {
             push_member(out, &property.name);
             out.push_str("null");
         }
         if self.shape == EntityShape::Created {
-            // Dynamic properties registered by this very entity.
+            // The dynamic properties that this entity registered are not part of the type yet.
             for (name, value) in entity.properties.iter() {
                 if entity_type.properties.get(name).is_none() {
                     push_member(out, name);
@@ -183,7 +210,7 @@ impl<'a> JsonWriter<'a> {
         }
     }
 
-    /// A value with every member of its complex type.
+    /// Appends a value of the type of the property. A complex value has every member of its type.
     fn push_typed(&self, out: &mut String, property: &Property, value: &Value) {
         match (&property.value_type, value) {
             (ValueType::Complex(name), Value::Complex(members)) => {
@@ -227,7 +254,7 @@ fn push_member(out: &mut String, name: &str) {
     out.push_str("\":");
 }
 
-/// The URL of an entity below `root`, which ends with a slash; for `Location` and `$links` answers.
+/// The URL of an entity for `Location` and responses to `$links`. `root` is the URL of the service root with its final slash.
 #[must_use]
 pub fn entity_url(
     root: &str,
@@ -244,8 +271,8 @@ pub fn entity_url(
     url
 }
 
-/// Appends the answer to GET of links: `{"d":{"results":[{"uri":"..."},...]}}`. The URLs are those of
-/// [`entity_url`] in [`KeyStyle::Plain`].
+/// Appends the body of the response to `GET .../$links/...`: `{"d":{"results":[{"uri":"..."},...]}}`. The URLs are those
+/// of [`entity_url`] with [`KeyStyle::Plain`].
 pub fn push_links<'u>(out: &mut String, urls: impl IntoIterator<Item = &'u str>) {
     out.push_str("{\"d\":{\"results\":[");
     for (at, url) in urls.into_iter().enumerate() {
@@ -256,7 +283,7 @@ pub fn push_links<'u>(out: &mut String, urls: impl IntoIterator<Item = &'u str>)
     out.push_str("]}}");
 }
 
-/// A body as script for `$callback`: `name(body);`.
+/// The body as JavaScript for `$callback`: `name(body);`.
 #[must_use]
 pub fn with_callback(name: &str, body: &str) -> String {
     format!("{name}({body});")

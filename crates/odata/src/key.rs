@@ -1,4 +1,17 @@
-//! Entity keys in URLs: `('v')`, `(Name='v')`, `(Name='r',_Box.Name=null)`.
+//! Entity keys in URLs (key predicates): `('v')`, `(Name='v')`, `(Name='r',_Box.Name=null)`.
+//!
+//! ```
+//! use personium_odata::control;
+//! use personium_odata::key::{KeyPredicate, KeyStyle};
+//!
+//! let role = control::cell().entity_type("Role").unwrap();
+//! let key = KeyPredicate::parse("Name='staff',_Box.Name='app'")?.resolve(role)?;
+//! assert_eq!(key.parts(), [Some("staff".to_owned()), Some("app".to_owned())]);
+//!
+//! let key = KeyPredicate::parse("'staff'")?.resolve(role)?;
+//! assert_eq!(key.print(role, KeyStyle::Plain), "(Name='staff',_Box.Name=null)");
+//! # Ok::<(), personium_odata::key::KeyError>(())
+//! ```
 
 use std::borrow::Cow;
 
@@ -8,37 +21,37 @@ use crate::constraint::Format;
 use crate::edm::EntityType;
 use crate::value::Properties;
 
-/// Most parts a key text may have.
+/// The maximum number of parts of a key predicate.
 pub const MAX_KEY_PARTS: usize = 16;
 
-/// What `application/x-www-form-urlencoded` leaves as it is, besides the space.
-const FORM: &AsciiSet = &NON_ALPHANUMERIC
+/// The characters that `application/x-www-form-urlencoded` encodes. The space becomes `+`.
+const FORM_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'-')
     .remove(b'*')
     .remove(b'_')
     .remove(b' ');
 
-/// The text between the brackets is no key, or no key of the set.
+/// The key predicate is malformed, or does not fit the entity type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the entity key is malformed")]
 pub struct KeyError;
 
-/// A key as written, before it is held against an entity type.
+/// A key predicate that was not compared with an entity type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPredicate {
-    /// `('v')`
+    /// `('v')`: the value of the first part.
     Single(String),
-    /// `(A='v',B=null)`; `None` is null. Names are distinct.
+    /// `(A='v',B=null)`: names and values, `None` for null. Names are distinct.
     Named(Vec<(String, Option<String>)>),
 }
 
 impl KeyPredicate {
-    /// Reads the text between the brackets, percent-encoding already decoded. Spaces around names, literals and
-    /// signs are ignored; `''` inside a literal is one quote.
+    /// Parses the text between the brackets, after percent-decoding. Spaces around names, literals and signs are ignored;
+    /// `''` in a literal is one quote.
     ///
     /// # Errors
-    /// [`KeyError`] for syntax errors, literals that are no strings, names given twice, a lone `null`, more
+    /// [`KeyError`] for a syntax error, a literal that is not a string, a name given twice, `null` without name, and more
     /// than [`MAX_KEY_PARTS`] parts.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let text = text.trim_matches(' ');
@@ -78,13 +91,13 @@ impl KeyPredicate {
         }
     }
 
-    /// The key of an entity of that type.
+    /// The key for an entity type.
     ///
-    /// A single literal fills the first part and every other part that may not be null. Named parts that are
-    /// left out are null.
+    /// A single literal is the value of the first part and of every other part that is not nullable. Named parts that are
+    /// missing are null.
     ///
     /// # Errors
-    /// [`KeyError`] for a name that is no part of the key, and for null in a part that may not be null.
+    /// [`KeyError`] for a name that is not a part of the key, and for null in a part that is not nullable.
     pub fn resolve(&self, entity_type: &EntityType) -> Result<EntityKey, KeyError> {
         let required = |name: &str| {
             entity_type
@@ -125,7 +138,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
-/// Reads `'...'` at the start of the text; the rest is what follows.
+/// Splits the text after a literal `'...'` at its start; returns the unescaped literal and the rest.
 fn take_literal(text: &str) -> Result<(String, &str), KeyError> {
     let mut value = String::new();
     let mut rest = text.strip_prefix('\'').ok_or(KeyError)?;
@@ -142,27 +155,27 @@ fn take_literal(text: &str) -> Result<(String, &str), KeyError> {
     }
 }
 
-/// The key of one entity: its parts in the order of [`EntityType::key`], `None` for null.
+/// The key of one entity: the values of its parts in the order of [`EntityType::key`], `None` for null.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntityKey {
     parts: Vec<Option<String>>,
 }
 
 impl EntityKey {
-    /// A key of one part.
+    /// A key with one part.
     pub fn single(value: impl Into<String>) -> Self {
         Self {
             parts: vec![Some(value.into())],
         }
     }
 
-    /// A key of several parts in the order of [`EntityType::key`].
+    /// A key with several parts in the order of [`EntityType::key`].
     #[must_use]
     pub fn compound(parts: Vec<Option<String>>) -> Self {
         Self { parts }
     }
 
-    /// The key that an entity with these values has; parts without text are null.
+    /// The key of an entity with these values. A part that is not a string is null.
     #[must_use]
     pub fn of(entity_type: &EntityType, properties: &Properties) -> Self {
         Self {
@@ -180,24 +193,24 @@ impl EntityKey {
         &self.parts
     }
 
-    /// The part at that position, `None` for null and beyond the end.
+    /// The part at this position, `None` for null and after the last part.
     #[must_use]
     pub fn part(&self, at: usize) -> Option<&str> {
         self.parts.get(at).and_then(|part| part.as_deref())
     }
 
-    /// The first part, which names the entity; empty when it is null.
+    /// The first part, which is the name of the entity; empty if null.
     #[must_use]
     pub fn name(&self) -> &str {
         self.part(0).unwrap_or("")
     }
 
-    /// Appends the key with its brackets.
+    /// Appends the key predicate with its brackets.
     pub fn push(&self, out: &mut String, entity_type: &EntityType, style: KeyStyle) {
         push_key(out, entity_type, style, |at, _| self.part(at));
     }
 
-    /// The key with its brackets.
+    /// The key predicate with its brackets.
     #[must_use]
     pub fn print(&self, entity_type: &EntityType, style: KeyStyle) -> String {
         let mut out = String::new();
@@ -206,18 +219,18 @@ impl EntityKey {
     }
 }
 
-/// How the literals of a printed key are encoded.
+/// The encoding of literals in a key predicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStyle {
-    /// As in `__metadata.uri` and the `Location` of a plain POST: the literal of a single key is form-encoded; of a
-    /// compound key only parts that hold a URI are.
+    /// For `__metadata.uri` and `Location`: the literal of a key with one part is form-encoded; of a key with several parts,
+    /// those with the format [`Format::Uri`] are.
     Encoded,
-    /// As in `$links` answers: nothing is encoded.
+    /// For responses to `$links`: nothing is encoded.
     Plain,
 }
 
-/// Appends a key with its brackets; compound keys in full, `name=value` parts in ascending order. `part` gives
-/// the value of the key property at that position of [`EntityType::key`].
+/// Appends a key predicate with its brackets. A key with several parts is a list of `name=value` in ascending order of the
+/// names. `part` returns the value of a key property by its position in [`EntityType::key`] and its name.
 pub(crate) fn push_key<'a>(
     out: &mut String,
     entity_type: &EntityType,
@@ -241,13 +254,13 @@ pub(crate) fn push_key<'a>(
             }
             out.push_str(name);
             out.push('=');
-            let holds_uri = || {
+            let is_uri = || {
                 entity_type
                     .properties
                     .get(name)
                     .is_some_and(|property| property.format == Some(Format::Uri))
             };
-            let style = if style == KeyStyle::Encoded && holds_uri() {
+            let style = if style == KeyStyle::Encoded && is_uri() {
                 KeyStyle::Encoded
             } else {
                 KeyStyle::Plain
@@ -277,10 +290,11 @@ fn push_literal(out: &mut String, value: Option<&str>, style: KeyStyle) {
 }
 
 fn push_form_encoded(out: &mut String, text: &str) {
-    for piece in percent_encode(text.as_bytes(), FORM) {
-        match piece.contains(' ') {
-            true => out.push_str(&piece.replace(' ', "+")),
-            false => out.push_str(piece),
+    for encoded in percent_encode(text.as_bytes(), FORM_ENCODED) {
+        if encoded.contains(' ') {
+            out.push_str(&encoded.replace(' ', "+"));
+        } else {
+            out.push_str(encoded);
         }
     }
 }
@@ -293,7 +307,7 @@ mod tests {
     use crate::control;
 
     #[test]
-    fn both_forms_are_read() {
+    fn key_predicates_are_parsed_or_refused() {
         let single = |text: &str| KeyPredicate::Single(text.to_owned());
         assert_eq!(KeyPredicate::parse("'a'"), Ok(single("a")));
         assert_eq!(KeyPredicate::parse(" 'a''b' "), Ok(single("a'b")));
@@ -332,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_literal_means_a_null_box() {
+    fn single_literal_leaves_nullable_parts_null() {
         let role = control::cell().entity_type("Role").unwrap();
         let resolve = |text: &str| KeyPredicate::parse(text).unwrap().resolve(role);
         let plain = resolve("'r'").unwrap();
@@ -357,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn encoding_follows_the_place() {
+    fn literals_are_encoded_by_key_style() {
         let ext_cell = control::cell().entity_type("ExtCell").unwrap();
         let key = EntityKey::single("http://h/c d/");
         assert_eq!(
@@ -379,7 +393,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printed_keys_are_read_back(name in "\\PC*", other in proptest::option::of("\\PC*")) {
+        fn printed_keys_round_trip(name in "\\PC*", other in proptest::option::of("\\PC*")) {
             let role = control::cell().entity_type("Role").unwrap();
             let key = EntityKey::compound(vec![Some(name), other]);
             let text = key.print(role, KeyStyle::Plain);
@@ -387,7 +401,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_answered(text in "[a-z'=,. ]*|\\PC*") {
+        fn arbitrary_text_does_not_panic(text in "[a-z'=,. ]*|\\PC*") {
             let _ = KeyPredicate::parse(&text);
         }
     }

@@ -1,18 +1,17 @@
-//! The OData version 2 language as this unit speaks it.
+//! The OData version 2 language as this unit implements it.
 //!
-//! Everything here is a function from text and schema to text and values: no I/O, no clock, no randomness,
-//! no HTTP, no storage. Fault enums carry no wire codes; they have one variant for each case that a caller
-//! has to tell apart, with the texts a message needs.
+//! Every function here computes its result from text, a schema and values: no I/O, no clock, no randomness, no HTTP, no
+//! storage. Error enums have no wire codes; they have one variant for each case that a caller distinguishes.
 //!
-//! | Module | What it knows |
+//! | Module | Content |
 //! |---|---|
 //! | [`edm`], [`control`] | entity types, properties and associations; the fixed schemas of unit, cell and collection |
-//! | [`value`], [`constraint`] | typed values, their JSON form and their named formats |
-//! | [`body`] | request bodies: reading, defaults, validation, merging |
+//! | [`value`], [`constraint`] | typed values and their JSON form; named value formats |
+//! | [`body`], [`entity_rules`] | request bodies: parsing, defaults, validation, merging; rules across several members |
 //! | [`key`], [`path`] | entity keys and the paths below a service root |
-//! | [`query`], [`filter`], [`order`], [`full_text`] | query options and what they select |
-//! | [`json`], [`atom`], [`edmx`], [`service_document`] | response bodies; `edmx` also reads metadata documents |
-//! | [`negotiate`], [`conditions`], [`batch`] | formats, conditional requests, `$batch` |
+//! | [`query`], [`filter`], [`order`], [`full_text`] | query options and their evaluation |
+//! | [`entity_view`], [`json`], [`atom`], [`edmx`], [`service_document`] | response bodies; `edmx` also reads metadata documents |
+//! | [`negotiate`], [`batch`] | response formats, `$batch` |
 
 pub mod atom;
 pub mod batch;
@@ -28,6 +27,7 @@ pub mod filter;
 pub mod full_text;
 pub mod json;
 pub mod key;
+mod multiplicity;
 pub mod negotiate;
 pub mod order;
 pub mod path;

@@ -1,6 +1,6 @@
-//! The choice between JSON and Atom.
+//! Content negotiation: the choice between JSON and Atom.
 
-/// A response format.
+/// The format of a response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFormat {
     /// JSON
@@ -9,22 +9,24 @@ pub enum ResponseFormat {
     Atom,
 }
 
-/// Why no format could be chosen.
+/// The reason for which no response format can be chosen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NegotiationError {
     /// `$format` is neither `json` nor `atom`.
-    #[error("$format has no such value: {0}")]
+    #[error("$format does not have the value {0}")]
     UnknownFormat(String),
-    /// `Accept` allows neither format.
-    #[error("no format is acceptable: {0}")]
+    /// `Accept` allows neither format; the text is the header.
+    #[error("no response format is acceptable: {0}")]
     NotAcceptable(String),
 }
 
-/// The format of a list or an entity. `$format` wins; of the types in `Accept` XML wins over JSON whatever their
-/// weights; without `Accept` (or with an empty one, or any type) it is Atom.
+/// Chooses the format of a list or entity by `$format`, or else by `Accept`.
+///
+/// XML precedes JSON in `Accept` regardless of the weights. `*/*` and an absent or empty `Accept` choose Atom.
 ///
 /// # Errors
-/// [`FormatChoiceError`]
+/// [`NegotiationError::UnknownFormat`] for another value of `$format`, [`NegotiationError::NotAcceptable`] if `Accept`
+/// allows neither format.
 pub fn choose(
     option: Option<&str>,
     accept: Option<&str>,
@@ -48,16 +50,16 @@ pub fn choose(
     }
 }
 
-/// The format of the answer to a POST: JSON unless `$format` asks for Atom.
+/// Chooses the format of the response to a POST: JSON unless `$format` is `atom`.
 ///
 /// # Errors
-/// [`FormatChoiceError::Option`]
+/// [`NegotiationError::UnknownFormat`] for another value of `$format`.
 pub fn choose_for_created(option: Option<&str>) -> Result<ResponseFormat, NegotiationError> {
     option.map_or(Ok(ResponseFormat::Json), of_option)
 }
 
-/// True when a client with this `Accept` takes the answer to a request through a navigation property, which is JSON
-/// always but was declared as one of three types.
+/// Returns true if `Accept` allows the response to a request through a navigation property: it lists Atom, JavaScript,
+/// JSON, a range with one of them, or is absent. The response is JSON in any case.
 #[must_use]
 pub fn accepts_navigation_response(accept: Option<&str>) -> bool {
     let accept = accept.unwrap_or("").trim();
@@ -76,12 +78,14 @@ pub fn accepts_navigation_response(accept: Option<&str>) -> bool {
         })
 }
 
-/// True when `Accept` lists the type, parameters aside.
+/// Returns true if `Accept` lists the media type. Parameters and ranges are ignored.
 #[must_use]
 pub fn accepts(accept: Option<&str>, media_type: &str) -> bool {
     media_types(accept.unwrap_or("")).any(|own| own == media_type)
 }
 
+/// The media types of `Accept` without parameters.
+/// The media types of `Accept` without parameters.
 fn media_types(accept: &str) -> impl Iterator<Item = &str> {
     accept
         .split(',')
@@ -101,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn xml_wins_over_json_and_is_the_default() {
+    fn format_is_chosen_by_option_then_accept_with_atom_as_default() {
         for (accept, format) in [
             (None, ResponseFormat::Atom),
             (Some(""), ResponseFormat::Atom),
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn navigation_takes_three_types() {
+    fn navigation_response_is_accepted_as_three_media_types() {
         for accept in [
             None,
             Some("*/*"),

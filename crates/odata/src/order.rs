@@ -1,4 +1,6 @@
 //! The `$orderby` option.
+//!
+//! [`ParsedOrder::parse`] parses it, [`ParsedOrder::check`] makes it an [`Order`], which can compare entities.
 
 use std::cmp::Ordering;
 
@@ -6,10 +8,10 @@ use crate::edm::EntityType;
 use crate::filter::{PropertyRef, compare_values};
 use crate::value::Value;
 
-/// Most properties an order may name.
+/// The maximum number of properties in an order.
 pub const MAX_ORDER_TERMS: usize = 100;
 
-/// Ascending or descending.
+/// The direction of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SortDirection {
     /// Smallest first.
@@ -18,46 +20,47 @@ pub enum SortDirection {
     Descending,
 }
 
-/// Why an order is refused.
+/// The reason for which an order is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
-    /// Empty, a stray comma, or another word than `asc` and `desc` behind a name.
+    /// The order cannot be parsed: it is empty, has an empty part, another word than `asc` and `desc` after a name, or too many
+    /// properties.
     #[error("the order cannot be parsed")]
     Syntax,
-    /// A quoted text or an expression where a name is expected.
-    #[error("the order names no property")]
+    /// A string or expression is in the position of a property.
+    #[error("the order has an expression instead of a property")]
     NotAProperty,
     /// The property is a list.
-    #[error("the property {0} is a list, which has no order")]
+    #[error("the property {0} is a list, which cannot be ordered")]
     ListProperty(String),
 }
 
-/// An order as written.
+/// An order that was not compared with an entity type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParsedOrder {
     terms: Vec<(String, SortDirection)>,
 }
 
-/// An order that fits an entity type. Without terms every entity is equal.
+/// An order of the entities of one type. Without terms all entities are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order {
     terms: Vec<OrderTerm>,
 }
 
-/// One property of an order.
+/// One property of an order, with its direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderTerm {
     /// The property.
     pub property: PropertyRef,
-    /// Its direction.
+    /// The direction.
     pub direction: SortDirection,
 }
 
 impl ParsedOrder {
-    /// Reads `name [asc|desc] {, name [asc|desc]}`.
+    /// Parses `name [asc|desc] {, name [asc|desc]}`.
     ///
     /// # Errors
-    /// [`OrderError::Syntax`] (also for more than [`MAX_ORDER_TERMS`]) and [`OrderError::NoProperty`].
+    /// [`OrderError::Syntax`], also for more than [`MAX_ORDER_TERMS`] properties; [`OrderError::NotAProperty`].
     pub fn parse(text: &str) -> Result<Self, OrderError> {
         let mut terms = Vec::new();
         for item in text.split(',') {
@@ -79,10 +82,10 @@ impl ParsedOrder {
         Ok(Self { terms })
     }
 
-    /// Fits the order to an entity type; unknown and complex properties are left out.
+    /// Checks the order against an entity type. Unknown and complex properties are ignored.
     ///
     /// # Errors
-    /// [`OrderError::List`].
+    /// [`OrderError::ListProperty`].
     pub fn check(&self, entity_type: &EntityType) -> Result<Order, OrderError> {
         let mut terms = Vec::with_capacity(self.terms.len());
         for (name, direction) in &self.terms {
@@ -105,14 +108,14 @@ impl ParsedOrder {
 }
 
 impl Order {
-    /// The properties, most significant first.
+    /// The properties, the most significant first.
     #[must_use]
     pub fn terms(&self) -> &[OrderTerm] {
         &self.terms
     }
 
-    /// The order of two entities; each function gives the value of a property of its entity. Null, missing
-    /// and very long values come last in both directions.
+    /// Compares two entities. `a` and `b` return the value of a property of their entity. Null, absent and very long values
+    /// are last in both directions.
     pub fn compare<'v>(
         &self,
         a: &dyn Fn(&PropertyRef) -> &'v Value,
@@ -127,7 +130,7 @@ impl Order {
 }
 
 fn compare_term(a: &Value, b: &Value, direction: SortDirection) -> Ordering {
-    // A value that compares with itself takes part in the order.
+    // Only a value that can be compared has a place in the order.
     let sortable = |value: &Value| compare_values(value, value).is_some();
     match (sortable(a), sortable(b)) {
         (true, true) => {
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_last_in_both_directions() {
+    fn null_and_long_values_are_last_in_both_directions() {
         let rows = [
             (None, 1.0),
             (Some("b"), 2.0),
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_apart() {
+    fn malformed_orders_have_their_own_errors() {
         for bad in ["", " ", "a,", ",a", "a ASC", "a x", "a 'asc'", "a asc desc"] {
             assert_eq!(ParsedOrder::parse(bad), Err(OrderError::Syntax), "{bad}");
         }

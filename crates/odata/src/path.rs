@@ -1,13 +1,35 @@
 //! Paths below a service root.
+//!
+//! ```
+//! use personium_odata::key::KeyPredicate;
+//! use personium_odata::path::ResourcePath;
+//!
+//! let path = ResourcePath::parse("Account('a')/$links/_Role")?;
+//! let ResourcePath::Links { set, key, navigation, target } = path else { unreachable!() };
+//! assert_eq!((set.as_str(), navigation.as_str(), target), ("Account", "_Role", None));
+//! assert_eq!(key, KeyPredicate::Single("a".to_owned()));
+//! # Ok::<(), personium_odata::path::PathError>(())
+//! ```
+//!
+//! ```
+//! use personium_odata::key::KeyPredicate;
+//! use personium_odata::path::ResourcePath;
+//!
+//! let path = ResourcePath::parse("Account('a')/$links/_Role")?;
+//! let ResourcePath::Links { set, key, navigation, target } = path else { unreachable!() };
+//! assert_eq!((set.as_str(), navigation.as_str(), target), ("Account", "_Role", None));
+//! assert_eq!(key, KeyPredicate::Single("a".to_owned()));
+//! # Ok::<(), personium_odata::path::PathError>(())
+//! ```
 
 use percent_encoding::percent_decode_str;
 
 use crate::key::{KeyError, KeyPredicate};
 
-/// What a path below a service root names.
+/// A parsed path below a service root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourcePath {
-    /// The root itself: the service document.
+    /// The service root: the service document.
     Root,
     /// `$metadata`
     Metadata,
@@ -17,49 +39,49 @@ pub enum ResourcePath {
     Set(String),
     /// `{Set}({key})`
     Entity {
-        /// Name of the set.
+        /// The entity set.
         set: String,
-        /// Its key.
+        /// The key of the entity.
         key: KeyPredicate,
     },
     /// `{Set}({key})/$links/{nav}` and `{Set}({key})/$links/{nav}({target})`
     Links {
-        /// Name of the source set.
+        /// The entity set of the source.
         set: String,
-        /// Key of the source.
+        /// The key of the source.
         key: KeyPredicate,
-        /// Name of the navigation property.
+        /// The navigation property.
         navigation: String,
-        /// Key of the target, if given.
+        /// The key of the target, if the path has one.
         target: Option<KeyPredicate>,
     },
     /// `{Set}({key})/{nav}` and `{Set}({key})/{nav}({target})`
     Navigation {
-        /// Name of the source set.
+        /// The entity set of the source.
         set: String,
-        /// Key of the source.
+        /// The key of the source.
         key: KeyPredicate,
-        /// Name of the navigation property.
+        /// The navigation property.
         navigation: String,
-        /// Key of the target, if given: no method accepts one.
+        /// The key of the target, if the path has one. No method accepts it.
         target: Option<KeyPredicate>,
     },
 }
 
-/// Why a path names nothing.
+/// The reason for which a path is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// No resource has a path of this shape.
+    /// No kind of resource has such a path.
     #[error("no resource has this path")]
     UnknownResource,
-    /// A bracket is opened and not closed in the segment, as an unencoded slash inside a key does: such a text is
-    /// taken for the name of a set, and no set has it.
+    /// The first segment has an opening bracket and does not end with a closing one, as with a slash in a key that is not
+    /// percent-encoded. Such a text is the name of a set, and no set has it.
     #[error("no entity set has this name")]
     UnknownSet,
-    /// The key of the entity is malformed. The set is told, because an unknown set is the graver fault.
+    /// The key of the entity is malformed. A caller reports an unknown set first.
     #[error("the entity key is malformed")]
     MalformedKey {
-        /// Name of the set.
+        /// The entity set.
         set: String,
     },
     /// The key of the target is malformed.
@@ -68,11 +90,13 @@ pub enum PathError {
 }
 
 impl ResourcePath {
-    /// Reads the raw path (still percent-encoded) behind the service root, with or without its first slash. Each
-    /// segment is decoded after the path is split, so `%2F` belongs to a key. A trailing slash is ignored.
+    /// Parses the percent-encoded path after the service root, with or without its first slash. The path is split before
+    /// its segments are decoded, so that `%2F` can be part of a key. A final slash is ignored. Sets and navigation properties
+    /// are not looked up.
     ///
     /// # Errors
-    /// [`PathError`]; whether sets and navigation properties exist is not looked at.
+    /// [`PathError::MalformedKey`] and [`PathError::MalformedTargetKey`] for a key predicate that cannot be parsed,
+    /// [`PathError::UnknownSet`] for one without closing bracket, [`PathError::UnknownResource`] for any other path.
     pub fn parse(raw: &str) -> Result<Self, PathError> {
         let raw = raw.strip_prefix('/').unwrap_or(raw);
         let raw = raw.strip_suffix('/').unwrap_or(raw);
@@ -121,7 +145,7 @@ impl ResourcePath {
         }
     }
 
-    /// Name of the set the path starts with.
+    /// The entity set at the start of the path.
     #[must_use]
     pub fn set(&self) -> Option<&str> {
         match self {
@@ -146,7 +170,7 @@ fn split_target(segment: &str) -> Result<(String, Option<KeyPredicate>), PathErr
     split_key(&text).map_err(|_| PathError::MalformedTargetKey)
 }
 
-/// Splits `Name(key)`; the key is `None` without bracket.
+/// Splits `Name(key)` into name and key, `None` without bracket. A malformed key is an error with the name.
 fn split_key(text: &str) -> Result<(String, Option<KeyPredicate>), (String, KeyError)> {
     match text.split_once('(') {
         None => Ok((text.to_owned(), None)),
@@ -157,17 +181,18 @@ fn split_key(text: &str) -> Result<(String, Option<KeyPredicate>), (String, KeyE
                 .and_then(KeyPredicate::parse);
             parsed
                 .map(|key| (name.to_owned(), Some(key)))
-                .map_err(|fault| (name.to_owned(), fault))
+                .map_err(|error| (name.to_owned(), error))
         }
     }
 }
 
-/// The reference in the body of a link request: a URL below the service root or relative to it.
+/// Parses the reference in the body of a link request, a URL below the service root or relative to it, into entity set and
+/// key.
 ///
-/// `root` ends with a slash and is compared without regard to ASCII case.
+/// `root` is the URL of the service root with its final slash. The comparison ignores ASCII case.
 ///
 /// # Errors
-/// [`KeyError`] unless the reference is `Set(key)` there.
+/// [`KeyError`] unless the reference is `Set(key)` below the service root.
 pub fn parse_link_uri(root: &str, uri: &str) -> Result<(String, KeyPredicate), KeyError> {
     let relative = match uri.get(..root.len()) {
         Some(start) if start.eq_ignore_ascii_case(root) => uri.get(root.len()..).unwrap_or(""),
@@ -200,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_is_told_apart() {
+    fn each_kind_of_path_is_parsed() {
         assert_eq!(ResourcePath::parse(""), Ok(ResourcePath::Root));
         assert_eq!(
             ResourcePath::parse("/$metadata"),
@@ -249,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_apart() {
+    fn malformed_paths_have_their_own_errors() {
         assert_eq!(
             ResourcePath::parse("A(1)"),
             Err(PathError::MalformedKey { set: "A".into() })
@@ -281,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn link_uris_are_below_the_root_or_relative() {
+    fn link_uri_is_below_the_root_or_relative() {
         let root = "http://h/c/__ctl/";
         let parse = |uri: &str| parse_link_uri(root, uri);
         assert_eq!(
@@ -311,7 +336,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_path_is_answered(path in "[a-zA-Z$_()'/%=,.]*|\\PC*") {
+        fn arbitrary_path_does_not_panic(path in "[a-zA-Z$_()'/%=,.]*|\\PC*") {
             let _ = ResourcePath::parse(&path);
             let _ = parse_link_uri("http://h/", &path);
         }

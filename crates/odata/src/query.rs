@@ -1,4 +1,15 @@
-//! Query options of list, entity and link requests.
+//! Query options of requests for lists, entities and links.
+//!
+//! ```
+//! use personium_odata::control;
+//! use personium_odata::query::{ListKind, ParsedListQuery, QueryLimits, QueryOptions};
+//!
+//! let options = QueryOptions::parse("$filter=Name+eq+%27a%27&$top=5");
+//! let query = ParsedListQuery::parse(&options, &QueryLimits::default(), ListKind::Set)?;
+//! let query = query.check(control::cell().entity_type("Role").unwrap())?;
+//! assert_eq!((query.paging.top, query.paging.skip), (5, 0));
+//! # Ok::<(), personium_odata::query::QueryError>(())
+//! ```
 
 use std::borrow::Cow;
 
@@ -9,20 +20,20 @@ use crate::filter::{Filter, FilterError, Parsed, Typed};
 use crate::full_text::FullTextQuery;
 use crate::order::{Order, OrderError, ParsedOrder};
 
-/// Bounds of query options.
+/// Limits of query options. `$top` and `$skip` are numbers of entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryLimits {
-    /// Entities of a list without `$top`.
+    /// The value of `$top` if absent.
     pub default_top: u32,
-    /// Largest `$top`.
+    /// The maximum of `$top`.
     pub max_top: u32,
-    /// Largest `$skip`.
+    /// The maximum of `$skip`.
     pub max_skip: u32,
-    /// Largest `$top` together with `$expand`.
+    /// The maximum of `$top` together with `$expand`.
     pub max_top_with_expand: u32,
-    /// Most navigation properties expanded in a list.
+    /// The maximum number of navigation properties in `$expand` of a list.
     pub max_list_expands: usize,
-    /// Most navigation properties expanded in one entity.
+    /// The maximum number of navigation properties in `$expand` of an entity.
     pub max_entity_expands: usize,
 }
 
@@ -39,22 +50,22 @@ impl Default for QueryLimits {
     }
 }
 
-/// Why a query is refused.
+/// The reason for which a query is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// `$top` or `$skip` is no integer.
-    #[error("{0} is no integer")]
+    /// `$top` or `$skip` is not an integer.
+    #[error("{0} is not an integer")]
     NotInteger(&'static str),
     /// `$top`, `$skip` or `q` is out of its range.
     #[error("{name} is out of range: {value}")]
     OutOfRange {
-        /// Name of the option.
+        /// The name of the option.
         name: &'static str,
-        /// Its value.
+        /// The value of the option.
         value: String,
     },
     /// `$inlinecount` is neither `allpages` nor `none`.
-    #[error("$inlinecount has no such value: {0}")]
+    #[error("$inlinecount does not have the value {0}")]
     UnknownInlineCount(String),
     /// `$select` cannot be parsed.
     #[error("$select cannot be parsed")]
@@ -62,29 +73,28 @@ pub enum QueryError {
     /// `$expand` cannot be parsed.
     #[error("$expand cannot be parsed")]
     MalformedExpand,
-    /// `$expand` names a navigation property that the type lacks.
-    #[error("$expand names the unknown navigation property {0}")]
+    /// `$expand` has a navigation property that the entity type does not have.
+    #[error("$expand has the unknown navigation property {0}")]
     UnknownExpand(String),
-    /// `$expand` names too many navigation properties.
-    #[error("$expand names too many navigation properties")]
+    /// `$expand` has too many navigation properties.
+    #[error("$expand has too many navigation properties")]
     TooManyExpands,
-    /// `$filter` is refused.
-    #[error("$filter is refused")]
+    /// `$filter` is invalid.
+    #[error("$filter is invalid")]
     InvalidFilter(#[source] FilterError),
-    /// `$orderby` is refused.
-    #[error("$orderby is refused")]
+    /// `$orderby` is invalid.
+    #[error("$orderby is invalid")]
     InvalidOrder(#[source] OrderError),
 }
 
-/// The options of a query string by name.
+/// The decoded options of a query string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryOptions<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> QueryOptions<'a> {
-    /// Splits and decodes a raw query string (`application/x-www-form-urlencoded`); bytes that are no UTF-8 become
-    /// U+FFFD.
+    /// Splits and decodes a query string (`application/x-www-form-urlencoded`). Bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn parse(raw: &'a str) -> Self {
         let pairs = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
@@ -96,7 +106,7 @@ impl<'a> QueryOptions<'a> {
         }
     }
 
-    /// The value of the first option of that name.
+    /// The value of the first option with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs
@@ -114,17 +124,21 @@ fn decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
-/// Which properties an answer shows.
+/// The properties in a response (`$select`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Select {
-    /// All.
+    /// All properties.
     #[default]
     All,
-    /// Key, stamps and these.
+    /// The key, the time stamps and these.
     Only(Vec<String>),
 }
 
 impl Select {
+    fn from_options(options: &QueryOptions<'_>) -> Result<Self, QueryError> {
+        options.get("$select").map_or(Ok(Self::All), Self::parse)
+    }
+
     fn parse(text: &str) -> Result<Self, QueryError> {
         let mut names = Vec::new();
         let mut all = false;
@@ -138,9 +152,9 @@ impl Select {
         Ok(if all { Self::All } else { Self::Only(names) })
     }
 
-    /// True when an answer shows that property of the type.
+    /// Returns true if a response has the property of the entity type.
     #[must_use]
-    pub fn shows(&self, entity_type: &EntityType, name: &str) -> bool {
+    pub fn includes(&self, entity_type: &EntityType, name: &str) -> bool {
         match self {
             Self::All => true,
             Self::Only(names) => {
@@ -160,18 +174,22 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
-/// Navigation properties whose targets an answer shows.
+/// The navigation properties whose targets are in a response (`$expand`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expand {
     names: Vec<String>,
 }
 
 impl Expand {
+    fn from_options(options: &QueryOptions<'_>, max: usize) -> Result<Self, QueryError> {
+        match options.get("$expand") {
+            None | Some("") => Ok(Self::default()),
+            Some(text) => Self::parse(text, max),
+        }
+    }
+
     fn parse(text: &str, max: usize) -> Result<Self, QueryError> {
         let mut names: Vec<String> = Vec::new();
-        if text.is_empty() {
-            return Ok(Self { names });
-        }
         for item in text.split(',') {
             let name = item.trim_matches(' ');
             if !name.starts_with('_') || !is_name(name) {
@@ -188,22 +206,22 @@ impl Expand {
         }
     }
 
-    /// The names in order, each once.
+    /// The names in the order of the option, without duplicates.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// True without names.
+    /// Returns true if there are no names.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Fits the names to an entity type.
+    /// Checks the names against an entity type.
     ///
     /// # Errors
-    /// [`QueryError::ExpandUnknown`]
+    /// [`QueryError::UnknownExpand`] for the first unknown navigation property.
     pub fn check(&self, entity_type: &EntityType) -> Result<(), QueryError> {
         match self
             .names
@@ -216,30 +234,30 @@ impl Expand {
     }
 }
 
-/// Whether a list tells how many entities there are before `$skip` and `$top`.
+/// Whether a list has the number of matching entities, before `$skip` and `$top` (`$inlinecount`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InlineCount {
-    /// It does not.
+    /// The list does not have the number.
     #[default]
     None,
-    /// It does.
+    /// The list has the number.
     AllPages,
 }
 
-/// Which entities of the matching ones a list holds.
+/// The part of the matching entities that a list has (`$top` and `$skip`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paging {
-    /// How many at most.
+    /// The maximum number of entities.
     pub top: u32,
-    /// How many are passed over before.
+    /// The number of entities that are skipped before.
     pub skip: u32,
 }
 
 impl Paging {
-    /// Reads `$top` and `$skip`.
+    /// Parses `$top` and `$skip`.
     ///
     /// # Errors
-    /// [`QueryError::NotInteger`] and [`QueryError::OutOfRange`], `$top` first.
+    /// [`QueryError::NotInteger`] or [`QueryError::OutOfRange`], for `$top` first.
     pub fn parse(options: &QueryOptions<'_>, limits: &QueryLimits) -> Result<Self, QueryError> {
         let top = number(options, "$top", limits.max_top)?.unwrap_or(limits.default_top);
         let skip = number(options, "$skip", limits.max_skip)?.unwrap_or(0);
@@ -247,6 +265,7 @@ impl Paging {
     }
 }
 
+/// Parses an option that is a number from 0 to `max`, `None` if absent.
 fn number(
     options: &QueryOptions<'_>,
     name: &'static str,
@@ -265,67 +284,58 @@ fn number(
     }
 }
 
-/// Which list a query asks for.
+/// The kind of list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListKind {
-    /// The entities of a set: every option applies.
+    /// The entities of a set. Every option applies.
     Set,
-    /// The targets of a navigation property: `q` does not apply.
+    /// The targets of a navigation property. `q` is ignored.
     Navigation,
 }
 
-/// A list query in one of two states: with a filter as [`Parsed`] and an order as [`ParsedOrder`], or both
-/// fitted to a type.
+/// A list query in one of two states: [`ParsedListQuery`] or [`TypedListQuery`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListQuery<F, O> {
-    /// The part of the list that is asked for.
+    /// The part of the matching entities.
     pub paging: Paging,
-    /// Condition on each entity.
+    /// The condition on entities.
     pub filter: Option<Filter<F>>,
-    /// Order of the list.
+    /// The order of entities.
     pub order: O,
-    /// Properties to show.
+    /// The properties in the response.
     pub select: Select,
-    /// Navigation properties to expand.
+    /// The navigation properties to expand.
     pub expand: Expand,
-    /// Whether to count.
+    /// Whether to count the matching entities.
     pub count: InlineCount,
-    /// Full-text search.
+    /// The full-text query.
     pub full_text: Option<FullTextQuery>,
 }
 
-/// A list query whose syntax is right.
+/// A list query that was parsed.
 pub type ParsedListQuery = ListQuery<Parsed, ParsedOrder>;
-/// A list query that fits an entity type.
+/// A list query that was checked against an entity type.
 pub type TypedListQuery = ListQuery<Typed, Order>;
 
 impl ParsedListQuery {
-    /// Reads the options of a list in the order `$top`, `$skip`, `$filter`, `$select`, `$expand`, `$inlinecount`,
-    /// `$orderby`, `q`, `$top` with `$expand`. `$format` is left to [`crate::negotiate`], `$callback` to
-    /// [`Options::get`].
+    /// Parses the options of a list in the order `$top`, `$skip`, `$filter`, `$select`, `$expand`, `$inlinecount`,
+    /// `$orderby`, `q`, `$top` with `$expand`. `$format` belongs to [`crate::negotiate`].
     ///
     /// # Errors
-    /// The first [`QueryError`] in that order.
+    /// The first [`QueryError`] in this order.
     pub fn parse(
         options: &QueryOptions<'_>,
         limits: &QueryLimits,
         kind: ListKind,
     ) -> Result<Self, QueryError> {
-        let page = Paging::parse(options, limits)?;
+        let paging = Paging::parse(options, limits)?;
         let filter = options
             .get("$filter")
             .map(Filter::parse)
             .transpose()
             .map_err(QueryError::InvalidFilter)?;
-        let select = options
-            .get("$select")
-            .map(Select::parse)
-            .transpose()?
-            .unwrap_or_default();
-        let expand = Expand::parse(
-            options.get("$expand").unwrap_or(""),
-            limits.max_list_expands,
-        )?;
+        let select = Select::from_options(options)?;
+        let expand = Expand::from_options(options, limits.max_list_expands)?;
         let count = match options.get("$inlinecount") {
             None | Some("none") => InlineCount::None,
             Some("allpages") => InlineCount::AllPages,
@@ -336,7 +346,7 @@ impl ParsedListQuery {
             .map(ParsedOrder::parse)
             .transpose()
             .map_err(QueryError::InvalidOrder)?;
-        let text = match options.get("q") {
+        let full_text = match options.get("q") {
             Some(text) if kind == ListKind::Set => Some(FullTextQuery::parse(text).map_err(
                 |_| QueryError::OutOfRange {
                     name: "q",
@@ -345,27 +355,28 @@ impl ParsedListQuery {
             )?),
             _ => None,
         };
-        if !expand.is_empty() && page.top > limits.max_top_with_expand {
+        if !expand.is_empty() && paging.top > limits.max_top_with_expand {
             return Err(QueryError::OutOfRange {
                 name: "$top",
-                value: page.top.to_string(),
+                value: paging.top.to_string(),
             });
         }
         Ok(Self {
-            paging: page,
+            paging,
             filter,
             order: order.unwrap_or_default(),
             select,
             expand,
             count,
-            full_text: text,
+            full_text,
         })
     }
 
-    /// Fits the query to an entity type.
+    /// Checks the query against an entity type.
     ///
     /// # Errors
-    /// The first [`QueryError`] of `$filter`, `$orderby`, `$expand` in this order.
+    /// [`QueryError::InvalidFilter`], [`QueryError::InvalidOrder`] or [`QueryError::UnknownExpand`], the first in this
+    /// order.
     pub fn check(self, entity_type: &EntityType) -> Result<TypedListQuery, QueryError> {
         let filter = self
             .filter
@@ -392,29 +403,22 @@ impl ParsedListQuery {
 /// The options of a request for one entity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntityQuery {
-    /// Properties to show.
+    /// The properties in the response.
     pub select: Select,
-    /// Navigation properties to expand.
+    /// The navigation properties to expand.
     pub expand: Expand,
 }
 
 impl EntityQuery {
-    /// Reads `$select` and `$expand`; whether the type has the navigation properties is checked by
-    /// [`Expand::check`].
+    /// Parses `$select` and `$expand`. [`Expand::check`] looks up the navigation properties.
     ///
     /// # Errors
-    /// [`QueryError::Select`], then [`QueryError::Expand`] and [`QueryError::ExpandTooMany`].
+    /// [`QueryError::MalformedSelect`], [`QueryError::MalformedExpand`] or [`QueryError::TooManyExpands`], the first in this
+    /// order.
     pub fn parse(options: &QueryOptions<'_>, limits: &QueryLimits) -> Result<Self, QueryError> {
         Ok(Self {
-            select: options
-                .get("$select")
-                .map(Select::parse)
-                .transpose()?
-                .unwrap_or_default(),
-            expand: Expand::parse(
-                options.get("$expand").unwrap_or(""),
-                limits.max_entity_expands,
-            )?,
+            select: Select::from_options(options)?,
+            expand: Expand::from_options(options, limits.max_entity_expands)?,
         })
     }
 }
@@ -444,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_apply() {
+    fn absent_options_have_defaults() {
         let query = list("").unwrap();
         assert_eq!(query.paging, Paging { top: 25, skip: 0 });
         assert_eq!(
@@ -457,8 +461,8 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_apart() {
-        for (raw, fault) in [
+    fn invalid_options_have_their_own_errors() {
+        for (raw, error) in [
             ("$top=a", QueryError::NotInteger("$top")),
             ("$top=", QueryError::NotInteger("$top")),
             ("$top=%27test%27", QueryError::NotInteger("$top")),
@@ -494,12 +498,12 @@ mod tests {
             ("$orderby=", QueryError::InvalidOrder(OrderError::Syntax)),
             ("q=", range("q", "")),
         ] {
-            assert_eq!(list(raw).unwrap_err(), fault, "{raw}");
+            assert_eq!(list(raw).unwrap_err(), error, "{raw}");
         }
     }
 
     #[test]
-    fn the_first_fault_and_the_first_option_win() {
+    fn first_error_and_first_option_take_precedence() {
         assert_eq!(
             list("$orderby=&$select=&$top=x").unwrap_err(),
             QueryError::NotInteger("$top")
@@ -518,12 +522,12 @@ mod tests {
     }
 
     #[test]
-    fn selection_keeps_key_and_stamps() {
+    fn select_includes_key_and_timestamps() {
         let role = control::cell().entity_type("Role").unwrap();
         let account = control::cell().entity_type("Account").unwrap();
         let query = list("$select=Unknown,Type").unwrap();
-        assert!(query.select.shows(role, "Name") && query.select.shows(role, "_Box.Name"));
-        assert!(query.select.shows(account, "Type") && !query.select.shows(account, "Cell"));
+        assert!(query.select.includes(role, "Name") && query.select.includes(role, "_Box.Name"));
+        assert!(query.select.includes(account, "Type") && !query.select.includes(account, "Cell"));
         assert_eq!(list("$select=*,Name").unwrap().select, Select::All);
         let one = EntityQuery::parse(
             &QueryOptions::parse("$select=Type&$expand=_Role&$top=x"),
@@ -534,7 +538,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_query_is_answered(raw in "(\\$(top|skip|filter|select|expand|orderby|inlinecount)=[a-zA-Z0-9_'(),%+ -]*&?)*|\\PC*") {
+        fn arbitrary_query_does_not_panic(raw in "(\\$(top|skip|filter|select|expand|orderby|inlinecount)=[a-zA-Z0-9_'(),%+ -]*&?)*|\\PC*") {
             let _ = list(&raw);
         }
     }

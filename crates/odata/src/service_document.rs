@@ -1,12 +1,14 @@
-//! Service documents: the names of the sets below a root.
+//! Service documents: the entity sets below a service root.
+
+use personium_xml::escape_text_and_quotes;
 
 use crate::edm::Schema;
 use crate::value::push_json_string;
-use crate::xml::{DECLARATION, push_attribute, push_attributes, push_text};
+use crate::xml::{DECLARATION, push_attribute, push_attributes};
 
 const APP_NAMESPACE: &str = "http://www.w3.org/2007/app";
 
-/// The document in Atom (RFC 5023, section 8). `root` is the URL of the service root and ends with a slash.
+/// The service document in Atom (RFC 5023, section 8). `root` is the URL of the service root with its final slash.
 #[must_use]
 pub fn atom(schema: &Schema, root: &str) -> String {
     let mut out = String::from(DECLARATION);
@@ -25,14 +27,14 @@ pub fn atom(schema: &Schema, root: &str) -> String {
         out.push_str("<collection");
         push_attribute(&mut out, "href", &entity_type.name);
         out.push_str("><atom:title>");
-        push_text(&mut out, &entity_type.name);
+        escape_text_and_quotes(&mut out, &entity_type.name);
         out.push_str("</atom:title></collection>");
     }
     out.push_str("</workspace></service>");
     out
 }
 
-/// The document as a script: a call without a function name around `{"d":{"EntitySets":[...]}}`.
+/// The service document as JavaScript: `{"d":{"EntitySets":[...]}}` as the argument of a call without function name.
 #[must_use]
 pub fn script(schema: &Schema) -> String {
     let mut out = String::from("({\"d\":{\"EntitySets\":[");
@@ -52,7 +54,7 @@ mod tests {
     use crate::control;
 
     #[test]
-    fn both_forms_name_the_sets() {
+    fn both_formats_list_the_entity_sets() {
         assert_eq!(
             atom(control::unit(), "http://h/__ctl/"),
             "<?xml version='1.0' encoding='utf-8'?><service xmlns=\"http://www.w3.org/2007/app\" xml:base=\"http://h/__ctl/\" \

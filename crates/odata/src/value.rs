@@ -1,4 +1,8 @@
 //! Values of properties.
+//!
+//! [`Value`] is one value, [`Properties`] are the values of an entity. Both are parsed from the scalars of a request body
+//! ([`parse_value`]), printed into response bodies ([`push_json_value`], [`push_plain_text`]) and stored
+//! ([`Properties::to_stored`]).
 
 use std::sync::Arc;
 
@@ -21,14 +25,14 @@ pub use stored::StoredPropertiesError;
 /// One value of a property.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
-    /// Null, which also stands for absence.
+    /// Null or absence.
     #[default]
     Null,
     /// `Edm.Boolean`
     Bool(bool),
     /// `Edm.Int32`
     Int32(i32),
-    /// `Edm.Single`, kept with every digit it was sent with.
+    /// `Edm.Single`, with the precision of a double so that it keeps the digits of the request.
     Single(f64),
     /// `Edm.Double`
     Double(f64),
@@ -36,23 +40,23 @@ pub enum Value {
     String(String),
     /// `Edm.DateTime` in milliseconds since 1970.
     DateTime(i64),
-    /// A complex value, members in the order of its type.
+    /// A complex value. Its members are in the order of its type.
     Complex(Properties),
     /// The elements of a list.
     List(Vec<Value>),
 }
 
-/// The null that references to absent values point to.
+/// The value of references to absent values.
 pub static NULL: Value = Value::Null;
 
 impl Value {
-    /// True for null.
+    /// Returns true for null.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// The text of a string value.
+    /// The text of a string, `None` for other values.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -61,7 +65,7 @@ impl Value {
         }
     }
 
-    /// The truth of a boolean value.
+    /// The boolean, `None` for other values.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         match self {
@@ -70,7 +74,7 @@ impl Value {
         }
     }
 
-    /// The number in a value of any numeric type.
+    /// The number as a double, `None` for values that are not numeric.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         match self {
@@ -80,7 +84,7 @@ impl Value {
         }
     }
 
-    /// The milliseconds of a date value.
+    /// The date in milliseconds since 1970, `None` for other values.
     #[must_use]
     pub fn as_millis(&self) -> Option<i64> {
         match self {
@@ -89,7 +93,7 @@ impl Value {
         }
     }
 
-    /// Roughly the bytes that it takes as text.
+    /// The approximate size as text in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         match self {
@@ -101,16 +105,19 @@ impl Value {
         }
     }
 
-    /// The value read as another primitive type: integers become doubles when a property's type was widened,
-    /// elements of a list likewise. Values that already fit, or cannot be read so, stay as they are.
+    /// Converts an integer or single to a double if `simple` is `Edm.Double`, in lists too: the type of the property may
+    /// have been widened since the value was stored. Other values are returned unchanged.
     #[must_use]
-    pub fn read_as(self, simple: SimpleType) -> Self {
+    pub fn convert_to(self, simple: SimpleType) -> Self {
         match (simple, self) {
             (SimpleType::Double, Self::Int32(number)) => Self::Double(f64::from(number)),
             (SimpleType::Double, Self::Single(number)) => Self::Double(number),
-            (_, Self::List(items)) => {
-                Self::List(items.into_iter().map(|item| item.read_as(simple)).collect())
-            }
+            (_, Self::List(items)) => Self::List(
+                items
+                    .into_iter()
+                    .map(|item| item.convert_to(simple))
+                    .collect(),
+            ),
             (_, other) => other,
         }
     }
@@ -134,7 +141,7 @@ impl From<bool> for Value {
     }
 }
 
-/// Property values by name, in a stable order. A name that is absent reads as null.
+/// Property values by name, in a stable order. An absent value is null.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Properties {
     entries: Vec<(Arc<str>, Value)>,
@@ -147,7 +154,7 @@ impl Properties {
         Self::default()
     }
 
-    /// No values, with room for `count`.
+    /// No values, with capacity for `count`.
     #[must_use]
     pub fn with_capacity(count: usize) -> Self {
         Self {
@@ -155,7 +162,7 @@ impl Properties {
         }
     }
 
-    /// The value of that name, `None` when absent.
+    /// The value with this name, `None` if absent.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.entries
@@ -164,20 +171,20 @@ impl Properties {
             .map(|(_, value)| value)
     }
 
-    /// The value of that name, null when absent.
+    /// The value with this name, null if absent.
     #[must_use]
     pub fn value(&self, name: &str) -> &Value {
         self.get(name).unwrap_or(&NULL)
     }
 
-    /// The value of that name if it is a string.
+    /// The text of the value with this name, `None` if it is absent or not a string.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.value(name).as_str()
     }
 
-    /// As [`Properties::get`], looking first behind the entry found last: walking the names in the order
-    /// of the entries costs one comparison each. `cursor` starts at 0 and is moved by the call.
+    /// The value with this name, `None` if absent. The search starts after the entry that was found last, so that names in
+    /// the order of the entries cost one comparison each. `cursor` starts at 0; each call moves it.
     #[must_use]
     pub fn get_next(&self, name: &str, cursor: &mut usize) -> Option<&Value> {
         if let Some((own, value)) = self.entries.get(*cursor)
@@ -191,7 +198,7 @@ impl Properties {
         self.entries.get(at).map(|(_, value)| value)
     }
 
-    /// Roughly the bytes that these names and values take as text.
+    /// The approximate size of names and values as text in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         let entries = self.entries.iter();
@@ -200,7 +207,7 @@ impl Properties {
             .sum()
     }
 
-    /// Sets a value; a new name goes to the end, a known one keeps its place.
+    /// Sets a value. A new name is added at the end, a known name keeps its position.
     pub fn set(&mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) {
         let (name, value) = (name.into(), value.into());
         match self.entries.iter_mut().find(|(own, _)| *own == name) {
@@ -209,47 +216,47 @@ impl Properties {
         }
     }
 
-    /// Adds a value whose name is known to be absent.
+    /// Adds a value at the end. The name must be absent.
     pub fn push(&mut self, name: Arc<str>, value: Value) {
         self.entries.push((name, value));
     }
 
-    /// Removes and returns the value of that name.
+    /// Removes and returns the value with this name.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         let at = self.entries.iter().position(|(own, _)| &**own == name)?;
         Some(self.entries.remove(at).1)
     }
 
-    /// All entries in order.
+    /// The entries in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
         self.entries.iter().map(|(name, value)| (name, value))
     }
 
-    /// Number of entries.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// True without entries.
+    /// Returns true if there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Renames entries from wire names to stored names, into complex values too.
+    /// Renames entries from names in requests to names in stored entities, in complex values too.
     pub fn into_stored_names(self, schema: &Schema, entity_type: &EntityType) -> Self {
         self.renamed(schema, &entity_type.properties, NameMapping::WireToStored)
     }
 
-    /// Undoes [`Properties::into_stored_names`], reads every value as its declared type ([`Value::read_as`])
-    /// and puts the entries into schema order. Entries whose property no longer exists are left out.
+    /// Renames entries from names in stored entities to names in responses, in complex values too. It converts each value to
+    /// its declared type ([`Value::convert_to`]), orders the entries as the schema does, and drops entries without property.
     pub fn into_wire_names(self, schema: &Schema, entity_type: &EntityType) -> Self {
         self.renamed(schema, &entity_type.properties, NameMapping::StoredToWire)
     }
 
     fn renamed(mut self, schema: &Schema, list: &PropertyList, direction: NameMapping) -> Self {
-        let mut done = Self::with_capacity(self.entries.len());
+        let mut renamed = Self::with_capacity(self.entries.len());
         let mut cursor = 0;
         for property in list {
             let (from, to) = match direction {
@@ -261,21 +268,21 @@ impl Properties {
             };
             let value = match (&property.value_type, value) {
                 (ValueType::Complex(name), value) => match schema.complex_type(name) {
-                    Some(complex) => rename_inside(schema, &complex.properties, direction, value),
+                    Some(complex) => rename_members(schema, &complex.properties, direction, value),
                     None => value,
                 },
-                (ValueType::Simple(simple), value) => value.read_as(*simple),
+                (ValueType::Simple(simple), value) => value.convert_to(*simple),
             };
-            done.push(to.clone(), value);
+            renamed.push(to.clone(), value);
         }
         if let NameMapping::WireToStored = direction {
-            done.entries.extend(
+            renamed.entries.extend(
                 self.entries
                     .into_iter()
                     .filter(|(name, _)| list.get(name).is_none()),
             );
         }
-        done
+        renamed
     }
 
     fn take_next(&mut self, name: &str, cursor: &mut usize) -> Option<Value> {
@@ -296,7 +303,8 @@ enum NameMapping {
     StoredToWire,
 }
 
-fn rename_inside(
+/// Renames the members of a complex value or of a list of them.
+fn rename_members(
     schema: &Schema,
     list: &PropertyList,
     direction: NameMapping,
@@ -307,7 +315,7 @@ fn rename_inside(
         Value::List(items) => Value::List(
             items
                 .into_iter()
-                .map(|item| rename_inside(schema, list, direction, item))
+                .map(|item| rename_members(schema, list, direction, item))
                 .collect(),
         ),
         other => other,
@@ -316,11 +324,11 @@ fn rename_inside(
 
 impl FromIterator<(Arc<str>, Value)> for Properties {
     fn from_iter<I: IntoIterator<Item = (Arc<str>, Value)>>(entries: I) -> Self {
-        let mut made = Self::new();
+        let mut properties = Self::new();
         for (name, value) in entries {
-            made.set(name, value);
+            properties.set(name, value);
         }
-        made
+        properties
     }
 }
 

@@ -1,38 +1,49 @@
-//! A small tree of namespace-aware XML, read within limits and printed so that it stands alone.
+//! A tree of namespace-aware XML (XML 1.0 with Namespaces in XML 1.0): a reader with limits, a printer, escaping.
 //!
-//! Every document that comes from outside is read here, but for SAML assertions, whose signature wants the exact
-//! canonical form (crate `token`).
+//! This crate reads every XML document of a client. SAML assertions are the exception: a signature is verified on
+//! their exact canonical form, which the crate `token` does.
+//!
+//! ```
+//! use personium_xml::{Element, XmlLimits};
+//!
+//! let root = Element::parse(b"<D:a xmlns:D='DAV:' b='1'>text</D:a>", &XmlLimits::REQUEST)?;
+//! assert!(root.is("DAV:", "a"));
+//! assert_eq!(root.attribute("", "b"), Some("1"));
+//! assert_eq!(root.to_xml(), "<D:a xmlns:D=\"DAV:\" b=\"1\">text</D:a>");
+//! # Ok::<(), personium_xml::XmlError>(())
+//! ```
 
+mod escape;
 mod print;
 mod read;
 
 use std::sync::Arc;
 
-pub use print::{escape_attribute, escape_text};
+pub use escape::{escape_attribute, escape_text, escape_text_and_quotes};
 
-/// The namespace that the prefix `xml` is bound to in every document.
+/// The namespace of the prefix `xml`, which every document has.
 pub const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";
 
-/// The namespace of declarations, which nothing may bind a prefix to.
+/// The namespace of namespace declarations. A document may not bind a prefix to it.
 pub(crate) const XMLNS_NS: &str = "http://www.w3.org/2000/xmlns/";
 
-/// How much a document may ask of the reader. Whatever exceeds a limit is refused, never cut.
+/// Limits of the reader. A document that exceeds one is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct XmlLimits {
-    /// Bytes of the whole document.
+    /// The size of the document in bytes.
     pub bytes: usize,
-    /// Elements inside one another, the root counting 1.
+    /// The depth of nested elements; the root has the depth 1.
     pub depth: usize,
-    /// Elements in the whole document.
+    /// The number of elements in the document.
     pub elements: usize,
-    /// Attributes of one element, and namespace declarations in scope at one place.
+    /// The number of attributes of one element, and the number of namespace declarations in scope of one element.
     pub attributes: usize,
-    /// Bytes of one namespace name. It is repeated wherever an element is printed on its own.
+    /// The size of one namespace name in bytes. [`Element::to_xml`] repeats the name for every element it prints.
     pub namespace_bytes: usize,
 }
 
 impl XmlLimits {
-    /// Limits for a request body: 1 MiB, 64 levels, 16,384 elements, 256 attributes, namespace names of 1 KiB.
+    /// The limits of a request body: 1 MiB, depth 64, 16,384 elements, 256 attributes, namespace names of 1 KiB.
     pub const REQUEST: Self = Self {
         bytes: 1 << 20,
         depth: 64,
@@ -41,45 +52,45 @@ impl XmlLimits {
         namespace_bytes: 1 << 10,
     };
 
-    /// Limits for a document in an archive: as [`Self::REQUEST`], but 1,048,576 elements and as many bytes as the
-    /// archive lets an entry have.
-    pub const ENTRY: Self = Self {
+    /// The limits of an archive entry: as [`Self::REQUEST`], but with 1,048,576 elements. The reader of the archive
+    /// limits the bytes.
+    pub const ARCHIVE_ENTRY: Self = Self {
         bytes: usize::MAX,
         elements: 1 << 20,
         ..Self::REQUEST
     };
 }
 
-/// Why a document was refused.
+/// The reason for which a document is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum XmlError {
-    /// One of the [`Limits`] is exceeded; the text names which.
+    /// One of the [`XmlLimits`] is exceeded; the text names it.
     #[error("the document exceeds the limit of {0}")]
     LimitExceeded(&'static str),
-    /// Not UTF-8, or the declaration names another encoding.
+    /// The document is not UTF-8, or its XML declaration names another encoding.
     #[error("the document is not UTF-8")]
     UnsupportedEncoding,
-    /// Document type declarations are refused, and with them every entity of their own.
+    /// The document has a document type declaration, which could define entities.
     #[error("document type declarations are not accepted")]
     DocumentType,
-    /// Processing instructions are refused.
+    /// The document has a processing instruction, or an XML declaration that is not at its start.
     #[error("processing instructions are not accepted")]
     ProcessingInstruction,
-    /// A reference to an entity that XML does not predefine.
+    /// A reference names an entity that XML does not predefine.
     #[error("the entity {0:?} is not defined")]
     UndefinedEntity(String),
-    /// A prefix that no declaration in scope binds.
+    /// A prefix is not declared in its scope.
     #[error("the prefix {0:?} is not declared")]
     UndeclaredPrefix(String),
-    /// A character that XML 1.0 does not allow.
+    /// The document has a character that XML 1.0 does not allow.
     #[error("the character U+{0:04X} is not allowed")]
     InvalidCharacter(u32),
-    /// Not well-formed.
+    /// The document is not well-formed.
     #[error("the document is not well-formed: {0}")]
     Malformed(String),
 }
 
-/// The name of an element or attribute: namespace and local part. The prefix is not part of a name.
+/// The expanded name of an element or attribute: namespace name and local part, without prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     namespace: Arc<str>,
@@ -87,26 +98,26 @@ pub struct Name {
 }
 
 impl Name {
-    /// The namespace name, empty for a name in no namespace.
+    /// The namespace name, empty for a name without namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The name without prefix.
+    /// The local part.
     #[must_use]
     pub fn local(&self) -> &str {
         &self.local
     }
 
-    /// Whether this is the name `local` in the namespace `namespace`.
+    /// Returns true if this is the name `local` in the namespace `namespace`.
     #[must_use]
     pub fn is(&self, namespace: &str, local: &str) -> bool {
         &*self.local == local && &*self.namespace == namespace
     }
 }
 
-/// An attribute. Namespace declarations are not attributes.
+/// An attribute that is not a namespace declaration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attribute {
     name: Name,
@@ -114,12 +125,12 @@ pub struct Attribute {
     value: String,
 }
 
-/// What stands inside an element. Comments are left out; character data sections are text.
+/// One part of the content of an element. Comments are dropped; a CDATA section becomes text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum XmlNode {
     /// A child element.
     Element(Element),
-    /// Text with references resolved and line ends as `\n`. Never empty, never next to another text.
+    /// Text with resolved references and line ends as `\n`. It is not empty and does not follow another text.
     Text(String),
 }
 
@@ -133,34 +144,34 @@ pub struct Element {
 }
 
 impl Element {
-    /// Reads a document and gives its root.
+    /// Parses a document and returns its root element.
     ///
     /// # Errors
-    /// Refuses what is not well-formed with namespaces, what exceeds `limits`, document types, processing
-    /// instructions other than the XML declaration, entities that are not predefined, and encodings other than UTF-8.
+    /// The first [`XmlError`]: the document is not well-formed with namespaces, exceeds `limits`, or has a document
+    /// type declaration, a processing instruction, an entity that is not predefined, or an encoding other than UTF-8.
     pub fn parse(document: &[u8], limits: &XmlLimits) -> Result<Self, XmlError> {
         read::document(document, limits)
     }
 
-    /// The element's name.
+    /// The name of the element.
     #[must_use]
     pub fn name(&self) -> &Name {
         &self.name
     }
 
-    /// The prefix of its name as the document has it; empty if there is none.
+    /// The prefix of the name in the document, empty without prefix.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// Whether the element has this namespace and local name.
+    /// Returns true if the element has this name.
     #[must_use]
     pub fn is(&self, namespace: &str, local: &str) -> bool {
         self.name.is(namespace, local)
     }
 
-    /// The value of the attribute of this name; `namespace` is empty for an attribute without prefix.
+    /// The value of the attribute with this name; `namespace` is empty for an attribute without prefix.
     #[must_use]
     pub fn attribute(&self, namespace: &str, local: &str) -> Option<&str> {
         self.attributes
@@ -169,13 +180,13 @@ impl Element {
             .map(|a| a.value.as_str())
     }
 
-    /// Content in document order.
+    /// The content in document order.
     #[must_use]
     pub fn nodes(&self) -> &[XmlNode] {
         &self.nodes
     }
 
-    /// Child elements in document order.
+    /// The child elements in document order.
     pub fn elements(&self) -> impl Iterator<Item = &Self> {
         self.nodes.iter().filter_map(|node| match node {
             XmlNode::Element(element) => Some(element),
@@ -183,7 +194,7 @@ impl Element {
         })
     }
 
-    /// Child elements of one name, in document order.
+    /// The child elements with this name in document order.
     pub fn elements_named<'e>(
         &'e self,
         namespace: &'e str,
@@ -192,7 +203,7 @@ impl Element {
         self.elements().filter(move |e| e.is(namespace, local))
     }
 
-    /// The text directly inside the element, child elements left out.
+    /// The text of the element itself, without that of its child elements.
     #[must_use]
     pub fn text(&self) -> String {
         self.nodes
@@ -204,16 +215,16 @@ impl Element {
             .collect()
     }
 
-    /// The element as text that means the same wherever it is put.
+    /// The element as text that can be inserted into any other document.
     ///
-    /// Each prefix is declared where it is first needed and prefixes stay as they were read; an element in no
-    /// namespace resets the default namespace. Reading the text gives an equal element, printing that gives equal text.
+    /// The text declares each prefix where it is first used and keeps the prefixes of the document. An element without
+    /// namespace resets the default namespace. Parsing the text returns an equal element.
     #[must_use]
     pub fn to_xml(&self) -> String {
         print::element(self)
     }
 
-    /// Gives the element the language `lang`, unless it names its own.
+    /// Sets `xml:lang` unless the element has it.
     pub fn inherit_language(&mut self, lang: &str) {
         if self.attribute(XML_NS, "lang").is_none() {
             self.attributes.push(Attribute {

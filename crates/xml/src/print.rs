@@ -1,43 +1,20 @@
-//! Printing an element so that it stands alone.
+//! Printing of an element with all namespace declarations it needs.
 
+use super::escape::{escape_attribute, escape_text};
 use super::{Attribute, Element, XmlNode};
 
-/// The element as text with every declaration it needs.
+/// The element as text with every namespace declaration it needs.
 pub(super) fn element(element: &Element) -> String {
     let mut out = String::new();
     print(element, &mut out, &mut Vec::new());
     out
 }
 
-/// Appends `text` as element content.
-pub fn escape_text(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\r' => out.push_str("&#13;"),
-            c => out.push(c),
-        }
-    }
-}
-
-/// Appends `text` as the value of an attribute in double quotes.
-pub fn escape_attribute(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("&quot;"),
-            '\t' => out.push_str("&#9;"),
-            '\n' => out.push_str("&#10;"),
-            c => escape_text(out, c.encode_utf8(&mut [0; 4])),
-        }
-    }
-}
-
+/// The declarations in scope, outermost first: prefix (empty for the default namespace) and namespace name.
 type Scope<'e> = Vec<(&'e str, &'e str)>;
 
-/// The namespace bound to `prefix`. The default one is unknown at first, since the text may be put anywhere.
-fn bound<'e>(scope: &Scope<'e>, prefix: &str) -> Option<&'e str> {
+/// The namespace that `prefix` is bound to, `None` if that is unknown: the text may be inserted into any document.
+fn bound_namespace<'e>(scope: &Scope<'e>, prefix: &str) -> Option<&'e str> {
     scope
         .iter()
         .rev()
@@ -45,8 +22,9 @@ fn bound<'e>(scope: &Scope<'e>, prefix: &str) -> Option<&'e str> {
         .map(|(_, namespace)| *namespace)
 }
 
+/// Appends a namespace declaration, unless the prefix is bound to the namespace already.
 fn declare<'e>(out: &mut String, scope: &mut Scope<'e>, prefix: &'e str, namespace: &'e str) {
-    if prefix == "xml" || bound(scope, prefix) == Some(namespace) {
+    if prefix == "xml" || bound_namespace(scope, prefix) == Some(namespace) {
         return;
     }
     scope.push((prefix, namespace));
@@ -68,9 +46,9 @@ fn push_name(out: &mut String, prefix: &str, local: &str) {
     out.push_str(local);
 }
 
-/// Recursion is as deep as the tree, which the reader bounds.
+/// Prints an element and its content. The depth of the recursion is that of the tree, which [`super::XmlLimits`] bounds.
 fn print<'e>(element: &'e Element, out: &mut String, scope: &mut Scope<'e>) {
-    let outer = scope.len();
+    let outer_scope = scope.len();
     out.push('<');
     push_name(out, &element.prefix, &element.name.local);
     declare(out, scope, &element.prefix, &element.name.namespace);
@@ -100,5 +78,5 @@ fn print<'e>(element: &'e Element, out: &mut String, scope: &mut Scope<'e>) {
         push_name(out, &element.prefix, &element.name.local);
         out.push('>');
     }
-    scope.truncate(outer);
+    scope.truncate(outer_scope);
 }

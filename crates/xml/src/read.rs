@@ -1,4 +1,4 @@
-//! Reading a document into a tree.
+//! Parsing of a document into a tree.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::reader::Reader;
 
+use super::escape::is_allowed;
 use super::{Attribute, Element, Name, XML_NS, XMLNS_NS, XmlError, XmlLimits, XmlNode};
 
-/// Reads a whole document and gives its root.
+/// Parses a document and returns its root element.
 pub(super) fn document(bytes: &[u8], limits: &XmlLimits) -> Result<Element, XmlError> {
     if bytes.len() > limits.bytes {
         return Err(XmlError::LimitExceeded("bytes"));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| XmlError::UnsupportedEncoding)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    allowed_characters(text)?;
+    check_characters(text)?;
 
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
@@ -33,7 +34,7 @@ pub(super) fn document(bytes: &[u8], limits: &XmlLimits) -> Result<Element, XmlE
             Event::End(_) => tree.close()?,
             Event::Text(text) => {
                 if text.contains("]]>") {
-                    return Err(XmlError::Malformed("]]> in text".to_owned()));
+                    return Err(malformed("]]> in text"));
                 }
                 tree.text(&text.xml10_content())?;
             }
@@ -45,7 +46,7 @@ pub(super) fn document(bytes: &[u8], limits: &XmlLimits) -> Result<Element, XmlE
                     None => resolve_predefined_entity(&reference)
                         .ok_or_else(|| XmlError::UndefinedEntity(reference.to_string()))?,
                 };
-                allowed_characters(text)?;
+                check_characters(text)?;
                 tree.character_data(text)?;
             }
             Event::Comment(_) => {}
@@ -62,10 +63,9 @@ fn malformed(error: impl std::fmt::Display) -> XmlError {
     XmlError::Malformed(error.to_string())
 }
 
-/// Refuses what XML 1.0 section 2.2 does not allow in a document, escaped or not.
-fn allowed_characters(text: &str) -> Result<(), XmlError> {
-    let refused = |c: &char| !matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
-    match text.chars().find(refused) {
+/// Refuses text with a character that XML 1.0 does not allow.
+fn check_characters(text: &str) -> Result<(), XmlError> {
+    match text.chars().find(|c| !is_allowed(*c)) {
         Some(c) => Err(XmlError::InvalidCharacter(u32::from(c))),
         None => Ok(()),
     }
@@ -73,7 +73,7 @@ fn allowed_characters(text: &str) -> Result<(), XmlError> {
 
 fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
     if declaration.version().map_err(malformed)? != "1.0" {
-        return Err(XmlError::Malformed("not XML 1.0".to_owned()));
+        return Err(malformed("not XML 1.0"));
     }
     match declaration.encoding() {
         None => Ok(()),
@@ -89,19 +89,20 @@ fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
     }
 }
 
-/// An element that is still open, and how many declarations were in scope before it.
+/// An element whose end tag was not read yet.
 struct OpenElement {
     element: Element,
+    /// The number of declarations in scope outside the element.
     outer_scope: usize,
 }
 
-/// The tree so far.
+/// Builds the tree from the events of the reader.
 struct TreeBuilder<'l> {
     limits: &'l XmlLimits,
     open: Vec<OpenElement>,
     root: Option<Element>,
     elements: usize,
-    /// Declarations in scope, outermost first: prefix (empty for the default) and namespace.
+    /// The declarations in scope, outermost first: prefix (empty for the default namespace) and namespace name.
     scope: Vec<(Box<str>, Arc<str>)>,
     xml_namespace: Arc<str>,
     no_namespace: Arc<str>,
@@ -120,9 +121,10 @@ impl<'l> TreeBuilder<'l> {
         }
     }
 
+    /// Starts an element.
     fn open(&mut self, start: &BytesStart<'_>) -> Result<(), XmlError> {
         if self.open.is_empty() && self.root.is_some() {
-            return Err(XmlError::Malformed("more than one root".to_owned()));
+            return Err(malformed("more than one root"));
         }
         if self.open.len() >= self.limits.depth {
             return Err(XmlError::LimitExceeded("depth"));
@@ -133,44 +135,68 @@ impl<'l> TreeBuilder<'l> {
         }
 
         let outer_scope = self.scope.len();
-        let mut plain = Vec::new();
-        let mut spellings = HashSet::new();
+        let attributes = self.declare_namespaces(start)?;
+        let (prefix, local) = split_name(start.name().0)?;
+        let element = Element {
+            name: Name {
+                namespace: self.namespace(prefix)?,
+                local: local.into(),
+            },
+            prefix: prefix.into(),
+            attributes: self.resolve_attributes(attributes)?,
+            nodes: Vec::new(),
+        };
+        self.open.push(OpenElement {
+            element,
+            outer_scope,
+        });
+        Ok(())
+    }
+
+    /// Adds the namespace declarations of a start tag to the scope, and returns the other attributes: the names as
+    /// written, and the values.
+    fn declare_namespaces<'t>(
+        &mut self,
+        start: &'t BytesStart<'_>,
+    ) -> Result<Vec<(&'t str, String)>, XmlError> {
+        let outer_scope = self.scope.len();
+        let mut others = Vec::new();
+        let mut names = HashSet::new();
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(malformed)?;
-            if spellings.len() >= self.limits.attributes {
+            if names.len() >= self.limits.attributes {
                 return Err(XmlError::LimitExceeded("attributes"));
             }
-            let spelling = attribute.key.0;
-            if !spellings.insert(spelling) {
-                return Err(XmlError::Malformed(format!(
-                    "attribute {spelling:?} given twice"
-                )));
+            let name = attribute.key.0;
+            if !names.insert(name) {
+                return Err(duplicate_attribute(name));
             }
             if attribute.value.contains('<') {
-                return Err(XmlError::Malformed("< in an attribute".to_owned()));
+                return Err(malformed("< in an attribute"));
             }
             let value = attribute
                 .normalized_value(XmlVersion::Explicit1_0)
                 .map_err(malformed)?;
-            allowed_characters(&value)?;
-            match spelling.split_once(':') {
-                None if spelling == "xmlns" => self.declare("", &value, outer_scope)?,
-                Some(("xmlns", "")) => {
-                    return Err(XmlError::Malformed(
-                        "a declaration without prefix".to_owned(),
-                    ));
-                }
+            check_characters(&value)?;
+            match name.split_once(':') {
+                None if name == "xmlns" => self.declare("", &value, outer_scope)?,
+                Some(("xmlns", "")) => return Err(malformed("a declaration without prefix")),
                 Some(("xmlns", prefix)) => self.declare(prefix, &value, outer_scope)?,
-                _ => plain.push((spelling, value.into_owned())),
+                _ => others.push((name, value.into_owned())),
             }
         }
+        Ok(others)
+    }
 
-        let (prefix, local) = split(start.name().0)?;
-        let namespace = self.namespace(prefix)?;
-        let mut attributes: Vec<Attribute> = Vec::with_capacity(plain.len());
+    /// Resolves the prefixes of attributes. Two names with different prefixes may be equal then.
+    fn resolve_attributes(
+        &self,
+        attributes: Vec<(&str, String)>,
+    ) -> Result<Vec<Attribute>, XmlError> {
+        let mut resolved = Vec::with_capacity(attributes.len());
         let mut names = HashSet::new();
-        for (spelling, value) in plain {
-            let (prefix, local) = split(spelling)?;
+        for (name, value) in attributes {
+            let (prefix, local) = split_name(name)?;
             let namespace = if prefix.is_empty() {
                 Arc::clone(&self.no_namespace)
             } else {
@@ -181,39 +207,25 @@ impl<'l> TreeBuilder<'l> {
                 local: local.into(),
             };
             if !names.insert(name.clone()) {
-                return Err(XmlError::Malformed(format!(
-                    "attribute {local:?} given twice"
-                )));
+                return Err(duplicate_attribute(local));
             }
-            attributes.push(Attribute {
+            resolved.push(Attribute {
                 name,
                 prefix: prefix.into(),
                 value,
             });
         }
-        let element = Element {
-            name: Name {
-                namespace,
-                local: local.into(),
-            },
-            prefix: prefix.into(),
-            attributes,
-            nodes: Vec::new(),
-        };
-        self.open.push(OpenElement {
-            element,
-            outer_scope,
-        });
-        Ok(())
+        Ok(resolved)
     }
 
+    /// Ends the innermost open element.
     fn close(&mut self) -> Result<(), XmlError> {
         let Some(OpenElement {
             element,
             outer_scope,
         }) = self.open.pop()
         else {
-            return Err(XmlError::Malformed("end without start".to_owned()));
+            return Err(malformed("an end tag without start tag"));
         };
         self.scope.truncate(outer_scope);
         match self.open.last_mut() {
@@ -223,7 +235,7 @@ impl<'l> TreeBuilder<'l> {
         Ok(())
     }
 
-    /// Takes text that may also be white space outside the root.
+    /// Adds text. Outside the root element only white space is allowed.
     fn text(&mut self, text: &str) -> Result<(), XmlError> {
         if self.open.is_empty() && text.chars().all(|c| matches!(c, ' ' | '\t' | '\r' | '\n')) {
             return Ok(());
@@ -231,9 +243,10 @@ impl<'l> TreeBuilder<'l> {
         self.character_data(text)
     }
 
+    /// Adds text that is not white space between elements: a CDATA section or a reference.
     fn character_data(&mut self, text: &str) -> Result<(), XmlError> {
         let Some(parent) = self.open.last_mut() else {
-            return Err(XmlError::Malformed("text outside the root".to_owned()));
+            return Err(malformed("text outside the root element"));
         };
         match parent.element.nodes.last_mut() {
             Some(XmlNode::Text(before)) => before.push_str(text),
@@ -243,14 +256,16 @@ impl<'l> TreeBuilder<'l> {
         Ok(())
     }
 
+    /// Returns the root element at the end of the document.
     fn finish(self) -> Result<Element, XmlError> {
         if !self.open.is_empty() {
-            return Err(XmlError::Malformed("an element is not closed".to_owned()));
+            return Err(malformed("an element is not closed"));
         }
         self.root
-            .ok_or_else(|| XmlError::Malformed("there is no root element".to_owned()))
+            .ok_or_else(|| malformed("there is no root element"))
     }
 
+    /// Adds a namespace declaration to the scope, whose first `outer_scope` declarations are those of outer elements.
     fn declare(
         &mut self,
         prefix: &str,
@@ -275,21 +290,23 @@ impl<'l> TreeBuilder<'l> {
             }
         };
         if refused {
-            return Err(XmlError::Malformed(format!(
+            return Err(malformed(format_args!(
                 "prefix {prefix:?} cannot be bound to {namespace:?}"
             )));
         }
-        let known = self
+        // The name of a namespace that an outer element declares is shared, not copied.
+        let outer = self
             .scope
             .iter()
             .take(outer_scope)
             .rev()
-            .find(|(_, known)| **known == *namespace);
-        let namespace = known.map_or_else(|| Arc::from(namespace), |(_, known)| Arc::clone(known));
+            .find(|(_, outer)| **outer == *namespace);
+        let namespace = outer.map_or_else(|| Arc::from(namespace), |(_, outer)| Arc::clone(outer));
         self.scope.push((prefix.into(), namespace));
         Ok(())
     }
 
+    /// The namespace that a prefix is bound to; without prefix the default namespace.
     fn namespace(&self, prefix: &str) -> Result<Arc<str>, XmlError> {
         if prefix == "xml" {
             return Ok(Arc::clone(&self.xml_namespace));
@@ -307,21 +324,25 @@ impl<'l> TreeBuilder<'l> {
     }
 }
 
-/// Prefix (empty if none) and local part of a name as written.
-fn split(spelling: &str) -> Result<(&str, &str), XmlError> {
-    let (prefix, local) = match spelling.split_once(':') {
+fn duplicate_attribute(name: &str) -> XmlError {
+    malformed(format_args!("attribute {name:?} given twice"))
+}
+
+/// Splits a name as written into prefix (empty without one) and local part.
+fn split_name(name: &str) -> Result<(&str, &str), XmlError> {
+    let (prefix, local) = match name.split_once(':') {
         Some((prefix, local)) if is_ncname(prefix) => (prefix, local),
-        Some(_) => return Err(XmlError::Malformed(format!("{spelling:?} is not a name"))),
-        None => ("", spelling),
+        Some(_) => return Err(malformed(format_args!("{name:?} is not a name"))),
+        None => ("", name),
     };
     if is_ncname(local) {
         Ok((prefix, local))
     } else {
-        Err(XmlError::Malformed(format!("{spelling:?} is not a name")))
+        Err(malformed(format_args!("{name:?} is not a name")))
     }
 }
 
-/// Whether `name` is an NCName (Namespaces in XML 1.0 section 3, XML 1.0 fifth edition section 2.3).
+/// Returns true if `name` is an NCName (Namespaces in XML 1.0 section 3, XML 1.0 fifth edition section 2.3).
 fn is_ncname(name: &str) -> bool {
     let mut characters = name.chars();
     characters.next().is_some_and(is_name_start) && characters.all(is_name_part)

@@ -35,7 +35,7 @@ fn namespaces_are_resolved_for_elements_and_attributes() {
 }
 
 #[test]
-fn what_is_not_well_formed_is_refused() {
+fn documents_that_are_not_well_formed_are_refused() {
     for bad in [
         "",
         " ",
@@ -83,7 +83,7 @@ fn what_is_not_well_formed_is_refused() {
 }
 
 #[test]
-fn each_refusal_has_its_reason() {
+fn each_kind_of_refused_document_has_its_own_error() {
     let refused = |document: &str| parse(document).unwrap_err();
     assert_eq!(
         refused("<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>"),
@@ -142,7 +142,7 @@ fn each_refusal_has_its_reason() {
 }
 
 #[test]
-fn each_limit_refuses_one_more_than_it_allows() {
+fn each_limit_refuses_a_document_that_exceeds_it_by_one() {
     let limits = XmlLimits {
         bytes: 400,
         depth: 3,
@@ -183,30 +183,30 @@ fn each_limit_refuses_one_more_than_it_allows() {
 }
 
 #[test]
-fn an_element_taken_out_of_its_document_brings_its_declarations() {
+fn an_element_of_a_document_is_printed_with_its_declarations() {
     let root = parse(
         "<D:u xmlns:D='DAV:' xmlns:p='urn:p' xmlns:q='urn:q'><p:s q:l=\"a&quot;&#10;\" m='&lt;'><p:t/><v/>x&gt;&#13;\
          </p:s></D:u>",
     )
     .unwrap();
-    let taken = root.elements().next().unwrap();
+    let element = root.elements().next().unwrap();
     assert_eq!(
-        taken.to_xml(),
+        element.to_xml(),
         "<p:s xmlns:p=\"urn:p\" xmlns:q=\"urn:q\" q:l=\"a&quot;&#10;\" m=\"&lt;\"><p:t/><v xmlns=\"\"/>x&gt;&#13;</p:s>"
     );
-    assert_eq!(parse(&taken.to_xml()).unwrap(), *taken);
-    let wrapped = parse(&format!("<w xmlns='DAV:'>{}</w>", taken.to_xml())).unwrap();
-    assert_eq!(wrapped.elements().next(), Some(taken));
+    assert_eq!(parse(&element.to_xml()).unwrap(), *element);
+    let wrapped = parse(&format!("<w xmlns='DAV:'>{}</w>", element.to_xml())).unwrap();
+    assert_eq!(wrapped.elements().next(), Some(element));
 }
 
 #[test]
-fn a_language_is_inherited_only_where_none_is_given() {
-    let mut silent = parse("<a/>").unwrap();
-    silent.inherit_language("ja");
-    assert_eq!(silent.to_xml(), "<a xmlns=\"\" xml:lang=\"ja\"/>");
-    let mut own = parse("<a xml:lang='en'/>").unwrap();
-    own.inherit_language("ja");
-    assert_eq!(own.attribute(XML_NS, "lang"), Some("en"));
+fn an_inherited_language_does_not_replace_xml_lang() {
+    let mut without_language = parse("<a/>").unwrap();
+    without_language.inherit_language("ja");
+    assert_eq!(without_language.to_xml(), "<a xmlns=\"\" xml:lang=\"ja\"/>");
+    let mut with_language = parse("<a xml:lang='en'/>").unwrap();
+    with_language.inherit_language("ja");
+    assert_eq!(with_language.attribute(XML_NS, "lang"), Some("en"));
 }
 
 const NAMESPACES: [(&str, &str); 6] = [
@@ -234,7 +234,7 @@ fn build(
     content: Vec<XmlNode>,
 ) -> Element {
     let (prefix, namespace) = NAMESPACES[space];
-    let mut made: Vec<Attribute> = Vec::new();
+    let mut built: Vec<Attribute> = Vec::new();
     let mut bindings = vec![(prefix, namespace)];
     for (space, local, value) in attributes {
         let (prefix, namespace) = if NAMESPACES[space].0.is_empty() {
@@ -246,11 +246,11 @@ fn build(
             && bindings
                 .iter()
                 .any(|(p, n)| *p == prefix && *n != namespace);
-        if clashes || made.iter().any(|a| a.name.is(namespace, &local)) {
+        if clashes || built.iter().any(|a| a.name.is(namespace, &local)) {
             continue;
         }
         bindings.push((prefix, namespace));
-        made.push(Attribute {
+        built.push(Attribute {
             name: name(namespace, &local),
             prefix: prefix.into(),
             value,
@@ -266,7 +266,7 @@ fn build(
     Element {
         name: name(namespace, &local),
         prefix: prefix.into(),
-        attributes: made,
+        attributes: built,
         nodes,
     }
 }
@@ -291,7 +291,7 @@ fn any_element() -> impl Strategy<Value = Element> {
 
 proptest! {
     #[test]
-    fn what_was_printed_reads_the_same(element in any_element()) {
+    fn a_printed_element_parses_to_an_equal_element(element in any_element()) {
         let printed = element.to_xml();
         let read = parse(&printed).unwrap();
         prop_assert_eq!(&read, &element);
@@ -299,14 +299,14 @@ proptest! {
     }
 
     #[test]
-    fn what_was_printed_reads_the_same_inside_another_document(element in any_element()) {
+    fn a_printed_element_inside_another_document_parses_to_an_equal_element(element in any_element()) {
         let document = format!("<x xmlns='urn:x' xmlns:p='urn:y'>{}</x>", element.to_xml());
         let root = parse(&document).unwrap();
         prop_assert_eq!(root.elements().next(), Some(&element));
     }
 
     #[test]
-    fn no_input_makes_the_reader_fail_otherwise_than_by_an_error(text in "[<>/a:='\"&;#x! \\[\\]?-]{0,40}") {
+    fn parsing_never_panics_and_accepted_text_round_trips(text in "[<>/a:='\"&;#x! \\[\\]?-]{0,40}") {
         if let Ok(element) = parse(&text) {
             prop_assert_eq!(parse(&element.to_xml()), Ok(element));
         }

@@ -60,8 +60,9 @@ impl Installer {
         } else {
             "personium-localbox:"
         };
-        let parse =
-            move |bytes: Vec<u8>| rootprops::parse(&bytes, scheme, &base, &XmlLimits::ENTRY);
+        let parse = move |bytes: Vec<u8>| {
+            rootprops::parse(&bytes, scheme, &base, &XmlLimits::ARCHIVE_ENTRY)
+        };
         let parsed = self.package.read_as(entry, parse).await?;
         parsed.map_err(|fault| match &fault {
             RootPropsError::RuleViolation { rule, .. } => {

@@ -86,7 +86,7 @@ fn with_setting<T>(
     let mut new_id = || NodeId::at(now).to_string();
     let has = |name: &str| complex.iter().any(|c| c == name);
     run(&mut BodyContext {
-        now,
+        now_ms: now,
         new_id: &mut new_id,
         account_types: &types,
         unit_url: Some(&unit_url),

@@ -1,14 +1,14 @@
-//! Reading of batches.
+//! The parser of batches.
 
 use percent_encoding::percent_decode_str;
 
 use super::{BatchError, BatchLimits, BatchMethod, BatchPart, BatchTarget, Changeset, find_header};
 use crate::query::QueryOptions;
 
-/// Reads a batch whose `Content-Type` header is given. Lines end with LF or CRLF.
+/// Parses a batch. `content_type` is the `Content-Type` of the request. Lines end with LF or CRLF.
 ///
 /// # Errors
-/// [`BatchError`]: one bad part refuses all.
+/// The [`BatchError`] of the first invalid part, and last [`BatchError::TooManyParts`] or [`BatchError::TopSumTooLarge`].
 pub fn parse<'a>(
     content_type: &'a str,
     body: &'a [u8],
@@ -16,8 +16,8 @@ pub fn parse<'a>(
 ) -> Result<Vec<BatchPart<'a>>, BatchError> {
     let boundary = boundary_of(content_type).ok_or(BatchError::UnsupportedContentType)?;
     let text = std::str::from_utf8(body).map_err(|_| BatchError::MalformedFraming)?;
-    let sections = split(text, boundary)?;
-    if sections.leading || sections.parts.is_empty() {
+    let sections = split_sections(text, boundary)?;
+    if sections.has_preamble || sections.parts.is_empty() {
         return Err(BatchError::MalformedFraming);
     }
     let mut parts = Vec::new();
@@ -32,21 +32,30 @@ pub fn parse<'a>(
                     boundary: inner,
                 };
                 changesets += 1;
-                for section in split(content, inner)?.parts {
-                    let (headers, content) = split_headers(section);
-                    match part_kind(&headers)? {
-                        PartKind::Request => parts.push(request(content, Some(changeset))?),
-                        PartKind::Changeset(_) => return Err(BatchError::NestedChangeset),
-                    }
-                }
+                parse_changeset(content, changeset, &mut parts)?;
             }
         }
     }
-    check_sums(&parts, limits)?;
+    check_limits(&parts, limits)?;
     Ok(parts)
 }
 
-fn check_sums(parts: &[BatchPart<'_>], limits: &BatchLimits) -> Result<(), BatchError> {
+fn parse_changeset<'a>(
+    content: &'a str,
+    changeset: Changeset<'a>,
+    parts: &mut Vec<BatchPart<'a>>,
+) -> Result<(), BatchError> {
+    for section in split_sections(content, changeset.boundary)?.parts {
+        let (headers, content) = split_headers(section);
+        match part_kind(&headers)? {
+            PartKind::Request => parts.push(request(content, Some(changeset))?),
+            PartKind::Changeset(_) => return Err(BatchError::NestedChangeset),
+        }
+    }
+    Ok(())
+}
+
+fn check_limits(parts: &[BatchPart<'_>], limits: &BatchLimits) -> Result<(), BatchError> {
     if parts.len() > limits.max_parts {
         return Err(BatchError::TooManyParts(parts.len()));
     }
@@ -82,16 +91,17 @@ pub fn boundary_of(content_type: &str) -> Option<&str> {
     })
 }
 
+/// The sections of a multipart body.
 struct Sections<'a> {
-    /// Something but blank lines stands before the first delimiter.
-    leading: bool,
+    /// Whether text other than blank lines precedes the first delimiter.
+    has_preamble: bool,
     parts: Vec<&'a str>,
 }
 
-/// Splits text at delimiter lines; text behind the closing one has to be blank.
-fn split<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchError> {
+/// Splits a multipart body at its delimiter lines. Only blank text may follow the final one.
+fn split_sections<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchError> {
     let mut sections = Sections {
-        leading: false,
+        has_preamble: false,
         parts: Vec::new(),
     };
     let mut start: Option<usize> = None;
@@ -104,7 +114,7 @@ fn split<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchError> 
             .strip_prefix("--")
             .and_then(|rest| rest.strip_prefix(boundary))
         else {
-            sections.leading |= start.is_none() && !plain.is_empty();
+            sections.has_preamble |= start.is_none() && !plain.is_empty();
             continue;
         };
         if !rest.is_empty() && rest != "--" {
@@ -129,19 +139,19 @@ fn split<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchError> 
     Err(BatchError::MalformedFraming)
 }
 
-/// The line end before a delimiter belongs to the delimiter.
+/// Removes the line end before a delimiter, which belongs to the delimiter.
 fn without_line_end(text: &str) -> &str {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.strip_suffix('\r').unwrap_or(text)
 }
 
-/// Takes the first line; the rest is what follows.
+/// Splits a text after its first line.
 fn take_line(text: &str) -> (&str, &str) {
     let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
     (line.strip_suffix('\r').unwrap_or(line), rest)
 }
 
-/// Header lines up to the first empty line.
+/// Splits a text into the headers before the first empty line and the rest.
 fn split_headers(text: &str) -> (Vec<(&str, &str)>, &str) {
     let mut headers = Vec::new();
     let mut rest = text;
@@ -175,6 +185,7 @@ fn part_kind<'a>(headers: &[(&'a str, &'a str)]) -> Result<PartKind<'a>, BatchEr
         .ok_or(BatchError::UnsupportedContentType)
 }
 
+/// Parses the request of a part.
 fn request<'a>(
     content: &'a str,
     changeset: Option<Changeset<'a>>,
@@ -196,7 +207,7 @@ fn request<'a>(
         None => (address, None),
     };
     let target = target(path).ok_or_else(bad_path)?;
-    let fits = match (&target, method) {
+    let is_supported = match (&target, method) {
         (BatchTarget::Set(_), BatchMethod::Get | BatchMethod::Post) => true,
         (BatchTarget::Set(_), _) => false,
         (BatchTarget::Entity { .. }, method) => method != BatchMethod::Post,
@@ -205,7 +216,7 @@ fn request<'a>(
         }
         (BatchTarget::Navigation { .. } | BatchTarget::Links { .. }, _) => query.is_none(),
     };
-    if !fits || (query.is_some() && method != BatchMethod::Get) {
+    if !is_supported || (query.is_some() && method != BatchMethod::Get) {
         return Err(bad_path());
     }
     let (headers, body) = split_headers(rest);
@@ -219,6 +230,7 @@ fn request<'a>(
     })
 }
 
+/// Parses the path of a part; `None` if malformed.
 fn target(path: &str) -> Option<BatchTarget> {
     let Some(at) = path.find('(') else {
         return is_name(path).then(|| BatchTarget::Set(path.to_owned()));
@@ -255,6 +267,7 @@ fn target(path: &str) -> Option<BatchTarget> {
     }
 }
 
+/// Parses `_Nav` or `_Nav('key')`.
 fn navigation(text: &str) -> Option<(String, Option<String>)> {
     let (name, key) = match text.find('(') {
         None => (text, None),
@@ -270,7 +283,7 @@ fn navigation(text: &str) -> Option<(String, Option<String>)> {
     (name.starts_with('_') && is_name(name)).then(|| (name.to_owned(), key))
 }
 
-/// Reads `('key')`, percent-encoded, no quote inside; the rest is what follows.
+/// Splits a text after `('key')` at its start; returns the decoded key, which has no quotes, and the rest.
 fn take_key(text: &str) -> Option<(String, &str)> {
     let (key, rest) = text.strip_prefix("('")?.split_once('\'')?;
     let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();

@@ -19,7 +19,7 @@ fn changeset(line: &str) -> String {
 }
 
 #[test]
-fn parts_and_changesets_are_read() {
+fn parts_and_changesets_are_parsed() {
     let text = format!(
         "--B\nContent-Type: application/http\nContent-Transfer-Encoding:binary\n\nGET Set?$top=3\nHost: host\n\n\
          --B\nContent-Type: multipart/mixed; boundary=C\nContent-Length: 995\n\n{}{}--C--\n\n\
@@ -66,7 +66,7 @@ fn parts_and_changesets_are_read() {
 }
 
 #[test]
-fn framing_faults() {
+fn malformed_framing_and_content_types_are_refused() {
     for bad in [
         "",
         "--B--",
@@ -78,7 +78,7 @@ fn framing_faults() {
     ] {
         assert_eq!(read(bad), Err(BatchError::MalformedFraming), "{bad}");
     }
-    let (fine, _) = (one("GET Set"), ());
+    let valid = one("GET Set");
     for content_type in [
         "",
         "application/json",
@@ -87,7 +87,7 @@ fn framing_faults() {
         "multipart/form-data; boundary=B",
     ] {
         assert_eq!(
-            parse(content_type, fine.as_bytes(), &BatchLimits::default()),
+            parse(content_type, valid.as_bytes(), &BatchLimits::default()),
             Err(BatchError::UnsupportedContentType),
             "{content_type}"
         );
@@ -95,7 +95,7 @@ fn framing_faults() {
     assert!(
         parse(
             "multipart/mixed;boundary=\"B\"",
-            fine.as_bytes(),
+            valid.as_bytes(),
             &BatchLimits::default()
         )
         .is_ok()
@@ -117,7 +117,7 @@ fn framing_faults() {
 }
 
 #[test]
-fn request_lines() {
+fn request_lines_are_checked_by_method() {
     for method in ["MERGE", "PATCH", "HEAD", "get", ""] {
         assert_eq!(
             read(&one(&format!("{method} Set"))),
@@ -173,7 +173,7 @@ fn method_or_set(method: &str) -> String {
 }
 
 #[test]
-fn sums_are_bounded() {
+fn number_of_parts_and_sum_of_top_are_limited() {
     let many = |count: usize| {
         let part = "--B\nContent-Type: application/http\n\nGET Set?$top=10\n\n";
         part.repeat(count) + "--B--"
@@ -200,7 +200,7 @@ fn sums_are_bounded() {
 }
 
 #[test]
-fn answers_frame_changesets_once() {
+fn response_parts_of_a_changeset_share_one_section() {
     let mut writer = BatchWriter::new("B");
     let inside = |number| {
         Some(Changeset {
@@ -227,7 +227,7 @@ fn answers_frame_changesets_once() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..64), text in "(--[BC](--)?|\\r?\\n|Content-Type: |application/http|multipart/mixed; boundary=C|GET Set|[(')/_$? ]|\\PC)*") {
+    fn arbitrary_input_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), text in "(--[BC](--)?|\\r?\\n|Content-Type: |application/http|multipart/mixed; boundary=C|GET Set|[(')/_$? ]|\\PC)*") {
         let _ = parse(TYPE, &bytes, &BatchLimits::default());
         let _ = read(&text);
         let _ = read(&one(&text));

@@ -1,18 +1,19 @@
-//! Writing of the answer to a batch.
+//! The writer of responses to a batch.
 
 use super::Changeset;
 use crate::value::push_int;
 
-/// The answer to a batch, part by part. Lines end with LF.
+/// Writes the response to a batch part by part. Lines end with LF.
 #[derive(Clone, Debug)]
 pub struct BatchWriter {
     out: String,
     boundary: String,
+    /// Number and boundary of the changeset that is not closed yet.
     open: Option<(usize, String)>,
 }
 
 impl BatchWriter {
-    /// An answer with the boundary of the request.
+    /// An empty response with the boundary of the request.
     pub fn new(boundary: impl Into<String>) -> Self {
         Self {
             out: String::new(),
@@ -21,25 +22,25 @@ impl BatchWriter {
         }
     }
 
-    /// The bytes of the answer so far.
+    /// The size of the response so far in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.out.len()
     }
 
-    /// Whether there is no part yet.
+    /// Returns true if there is no part yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
-    /// The `Content-Type` of the answer.
+    /// The `Content-Type` of the response.
     #[must_use]
     pub fn content_type(&self) -> String {
         format!("multipart/mixed; boundary={}", self.boundary)
     }
 
-    /// Adds the answer to one part; parts of a changeset follow each other.
+    /// Appends the response to one part. The parts of a changeset have to follow each other.
     pub fn push_part(
         &mut self,
         changeset: Option<Changeset<'_>>,
@@ -75,7 +76,7 @@ impl BatchWriter {
         }
     }
 
-    /// The whole answer.
+    /// Returns the response.
     #[must_use]
     pub fn finish(mut self) -> String {
         self.enter(None);
@@ -85,7 +86,7 @@ impl BatchWriter {
         self.out
     }
 
-    /// Closes the open changeset and opens another where they differ.
+    /// Closes the open changeset and starts another, unless it is the same.
     fn enter(&mut self, changeset: Option<Changeset<'_>>) {
         let number = changeset.map(|changeset| changeset.number);
         if self.open.as_ref().map(|(number, _)| *number) == number {
@@ -107,8 +108,9 @@ impl BatchWriter {
         }
     }
 
-    fn line(&mut self, pieces: &[&str]) {
-        pieces.iter().for_each(|piece| self.out.push_str(piece));
+    /// Appends a line of several parts.
+    fn line(&mut self, parts: &[&str]) {
+        parts.iter().for_each(|part| self.out.push_str(part));
         self.out.push('\n');
     }
 }

@@ -1,40 +1,45 @@
-//! A JSON reader that keeps the text of numbers.
+//! The JSON parser of request bodies.
+//!
+//! `serde_json` cannot replace it. It refuses the text that [`read_object`] tolerates as the original does: control
+//! characters in strings, leading zeros, suffixes of numbers, unpaired surrogates. It has neither the text of numbers nor
+//! a limit of values without a second pass over the text (`RawValue`) for each level of depth.
 
 use std::borrow::Cow;
 
-/// Deepest nesting of objects and arrays.
+/// The maximum depth of objects and arrays.
 pub const MAX_DEPTH: usize = 64;
 
-/// Values in a text, those of arrays and nested objects included: each takes some 50 bytes of memory, however short it is.
+/// The maximum number of values, including those in arrays and nested objects. A value takes about 50 bytes of memory even
+/// if its text is short.
 pub const MAX_VALUES: usize = 100_000;
 
-/// A JSON value; scalars keep their text.
+/// A JSON value. Scalars keep their text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JsonValue<'a> {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// The characters of the number as written.
+    /// The text of the number without suffix.
     Number(&'a str),
-    /// The unescaped characters.
+    /// The unescaped string.
     String(Cow<'a, str>),
     /// The elements.
     Array(Vec<JsonValue<'a>>),
-    /// The members in order of the text; names may repeat.
+    /// The members.
     Object(JsonMembers<'a>),
 }
 
-/// Members of an object in order of the text.
+/// The members of an object in the order of the text. Names may repeat.
 pub type JsonMembers<'a> = Vec<(Cow<'a, str>, JsonValue<'a>)>;
 
-/// The text is no JSON, nested too deeply, has too many values, or is not UTF-8.
+/// The text is not a JSON object, exceeds [`MAX_DEPTH`] or [`MAX_VALUES`], or is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body is no JSON object")]
+#[error("the body is not a JSON object")]
 pub struct JsonError;
 
 impl JsonValue<'_> {
-    /// The text of a scalar as the declared type reads it; `None` for null, arrays and objects.
+    /// The text of a scalar for [`crate::value::parse_value`]; `None` for null, arrays and objects.
     #[must_use]
     pub fn scalar_text(&self) -> Option<&str> {
         match self {
@@ -47,13 +52,13 @@ impl JsonValue<'_> {
     }
 }
 
-/// Reads one object that fills the text (RFC 8259), white space around it ignored.
+/// Parses a text that is one JSON object (RFC 8259).
 ///
-/// Tolerated beyond the grammar: control characters inside strings, and `d` or `f` behind a number. A surrogate
-/// without its partner reads as U+FFFD.
+/// The parser also accepts control characters in strings, leading zeros, `d` or `f` after a number, and unpaired
+/// surrogates, which become U+FFFD.
 ///
 /// # Errors
-/// [`JsonError`], also when nested more than [`MAX_DEPTH`] deep, and with more than [`MAX_VALUES`] values.
+/// [`JsonError`] if the text is not an object, or exceeds [`MAX_DEPTH`] or [`MAX_VALUES`].
 pub fn read_object(bytes: &[u8]) -> Result<JsonMembers<'_>, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError)?;
     let mut reader = JsonReader {
@@ -74,7 +79,7 @@ pub fn read_object(bytes: &[u8]) -> Result<JsonMembers<'_>, JsonError> {
 struct JsonReader<'a> {
     text: &'a str,
     at: usize,
-    /// Values so far.
+    /// The number of values so far.
     values: usize,
 }
 
@@ -83,8 +88,8 @@ impl<'a> JsonReader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn eat(&mut self, wanted: u8) -> Result<(), JsonError> {
-        if self.peek() == Some(wanted) {
+    fn eat(&mut self, expected: u8) -> Result<(), JsonError> {
+        if self.peek() == Some(expected) {
             self.at += 1;
             return Ok(());
         }
@@ -97,6 +102,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
+    /// The text from a position to the current one.
     fn slice(&self, from: usize) -> &'a str {
         self.text.get(from..self.at).unwrap_or("")
     }
@@ -111,19 +117,19 @@ impl<'a> JsonReader<'a> {
             Some(b'[') => self.array(depth + 1).map(JsonValue::Array),
             Some(b'"') => self.string().map(JsonValue::String),
             Some(b'-' | b'0'..=b'9') => self.number().map(JsonValue::Number),
-            _ => self.word(),
+            _ => self.keyword(),
         }
     }
 
-    fn word(&mut self) -> Result<JsonValue<'a>, JsonError> {
+    fn keyword(&mut self) -> Result<JsonValue<'a>, JsonError> {
         let rest = self.text.get(self.at..).unwrap_or("");
-        for (word, value) in [
+        for (keyword, value) in [
             ("null", JsonValue::Null),
             ("true", JsonValue::Bool(true)),
             ("false", JsonValue::Bool(false)),
         ] {
-            if rest.starts_with(word) {
-                self.at += word.len();
+            if rest.starts_with(keyword) {
+                self.at += keyword.len();
                 return Ok(value);
             }
         }
@@ -191,7 +197,7 @@ impl<'a> JsonReader<'a> {
             self.digits()?;
         }
         let number = self.slice(from);
-        // A suffix as in Java source is tolerated and does not count.
+        // A type suffix of Java is accepted and ignored.
         if matches!(self.peek(), Some(b'd' | b'D' | b'f' | b'F')) {
             self.at += 1;
         }
@@ -227,11 +233,11 @@ impl<'a> JsonReader<'a> {
         }
         let mut text = self.slice(from).to_owned();
         loop {
-            let clean = self.at;
+            let unescaped_from = self.at;
             while !matches!(self.peek(), None | Some(b'"' | b'\\')) {
                 self.at += 1;
             }
-            text.push_str(self.slice(clean));
+            text.push_str(self.slice(unescaped_from));
             let byte = self.peek().ok_or(JsonError)?;
             self.at += 1;
             if byte == b'"' {
@@ -258,17 +264,18 @@ impl<'a> JsonReader<'a> {
         })
     }
 
+    /// The character of `\uXXXX`, or of two of them for a surrogate pair.
     fn unicode(&mut self) -> Result<char, JsonError> {
         let unit = self.hex4()?;
         if (0xd800..0xdc00).contains(&unit) && self.text.get(self.at..self.at + 2) == Some("\\u") {
-            let back = self.at;
+            let before_low = self.at;
             self.at += 2;
             let low = self.hex4()?;
             if (0xdc00..0xe000).contains(&low) {
                 let point = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
                 return Ok(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER));
             }
-            self.at = back;
+            self.at = before_low;
         }
         Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
@@ -317,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_refused() {
+    fn malformed_and_too_large_objects_are_refused() {
         for bad in [
             "",
             " ",
@@ -351,9 +358,26 @@ mod tests {
         assert_eq!(read_object(long(MAX_VALUES + 1).as_bytes()), Err(JsonError));
     }
 
+    #[test]
+    fn text_that_serde_json_refuses_is_tolerated() {
+        for (text, expected) in [
+            ("{\"a\":2.5d}", "2.5"),
+            ("{\"a\":007}", "007"),
+            ("{\"a\":\"\t\"}", "\t"),
+            ("{\"a\":\"\\ud83d\"}", "\u{fffd}"),
+        ] {
+            let members = read_object(text.as_bytes()).unwrap();
+            assert_eq!(members[0].1.scalar_text(), Some(expected), "{text}");
+            assert!(
+                serde_json::from_str::<serde_json::Value>(text).is_err(),
+                "{text}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
-        fn what_other_writers_print_is_read(texts in prop::collection::vec(any::<String>(), 0..4), numbers in prop::collection::vec(any::<f64>(), 0..4)) {
+        fn output_of_serde_json_is_parsed(texts in prop::collection::vec(any::<String>(), 0..4), numbers in prop::collection::vec(any::<f64>(), 0..4)) {
             let json = serde_json::json!({"texts": texts, "numbers": numbers});
             let printed = json.to_string();
             let members = read_object(printed.as_bytes()).unwrap();
@@ -363,7 +387,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..64), text in "[{}\\[\\]\",:\\\\a1u ]*") {
+        fn arbitrary_input_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), text in "[{}\\[\\]\",:\\\\a1u ]*") {
             let _ = read_object(&bytes);
             let _ = read_object(text.as_bytes());
         }

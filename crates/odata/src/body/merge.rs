@@ -1,30 +1,30 @@
-//! The outcome of a partial change.
+//! The merge of a partial change into an entity.
 
 use super::validate::Validator;
 use super::{BodyContext, BodyError, Intent};
 use crate::edm::{ComplexType, EntityType, Property, PropertyList, Schema, ValueType};
 use crate::value::{Properties, Value};
 
-/// The values of an entity after a change accepted with [`Intent::Merge`].
+/// Merges a change that was validated with [`Intent::Merge`] into the values of an entity.
 ///
-/// Members not in `patch` are kept, also those the type does not know. Complex values are merged member by member;
-/// where nothing was stored, the members that are not given take their defaults. Lists are replaced.
+/// Members that are not in `patch` are kept, undeclared ones too. Complex values are merged by member; the members of a
+/// complex value that was null have their default values. Lists are replaced.
 ///
 /// # Errors
-/// [`BodyError::Required`] when a complex value is new and a member it needs is not given.
+/// [`BodyError::Required`] if a member of a complex value that was null is absent and has no default value.
 pub fn merge(
     schema: &Schema,
     entity_type: &EntityType,
     old: &Properties,
     patch: Properties,
-    setting: &mut BodyContext<'_>,
+    context: &mut BodyContext<'_>,
 ) -> Result<Properties, BodyError> {
-    let mut walk = Validator {
+    let mut validator = Validator {
         schema,
         intent: Intent::Create,
-        setting,
+        context,
     };
-    let mut merged = walk.merged(&entity_type.properties, old, &patch)?;
+    let mut merged = validator.merged(&entity_type.properties, old, &patch)?;
     let undeclared = |name: &str| entity_type.properties.get(name).is_none();
     for (name, value) in old
         .iter()
@@ -78,20 +78,20 @@ impl Validator<'_, '_> {
         }
     }
 
-    /// The given members and the defaults of the others.
+    /// The given members and the default values of the others.
     fn completed(
         &mut self,
         complex: &ComplexType,
         given: &Properties,
     ) -> Result<Properties, BodyError> {
-        let mut made = Properties::with_capacity(complex.properties.len());
+        let mut completed = Properties::with_capacity(complex.properties.len());
         for property in &complex.properties {
             let value = match given.get(&property.name) {
                 Some(value) => self.merged_value(property, None, value)?,
                 None => self.default_of(property)?,
             };
-            made.push(property.name.clone(), value);
+            completed.push(property.name.clone(), value);
         }
-        Ok(made)
+        Ok(completed)
     }
 }

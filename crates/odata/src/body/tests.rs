@@ -9,10 +9,10 @@ use crate::value::Value;
 
 const NOW: i64 = 1_420_589_956_172;
 
-fn with_setting<T>(run: impl FnOnce(&mut BodyContext<'_>) -> T) -> T {
+fn with_context<T>(run: impl FnOnce(&mut BodyContext<'_>) -> T) -> T {
     let mut new_id = || "0123456789abcdef0123456789abcdef".to_owned();
     run(&mut BodyContext {
-        now: NOW,
+        now_ms: NOW,
         new_id: &mut new_id,
         account_types: &["oidc:google"],
         unit_url: Some("http://unit/"),
@@ -28,7 +28,7 @@ fn control_set(set: &str, intent: Intent, text: &str) -> Result<ValidatedBody, B
         .find(|schema| schema.entity_type(set).is_some())
         .unwrap();
     let entity_type = schema.entity_type(set).unwrap();
-    with_setting(|setting| validate(text.as_bytes(), schema, entity_type, intent, setting))
+    with_context(|context| validate(text.as_bytes(), schema, entity_type, intent, context))
 }
 
 fn shown(accepted: &ValidatedBody) -> Vec<(String, Value)> {
@@ -48,10 +48,10 @@ fn required(name: &str) -> BodyError {
 }
 
 #[test]
-fn defaults_fill_a_new_account() {
-    let made = control_set("Account", Intent::Create, "{\"Name\":\"a\"}").unwrap();
+fn absent_members_of_a_new_entity_have_default_values() {
+    let created = control_set("Account", Intent::Create, "{\"Name\":\"a\"}").unwrap();
     assert_eq!(
-        shown(&made),
+        shown(&created),
         [("Name", "a"), ("Type", "basic"), ("Status", "active")]
             .map(|(name, text)| (name.to_owned(), text.into()))
     );
@@ -64,8 +64,8 @@ fn defaults_fill_a_new_account() {
 }
 
 #[test]
-fn control_sets_report_the_first_fault() {
-    for (set, body, fault) in [
+fn control_sets_report_the_first_error() {
+    for (set, body, error) in [
         ("Role", "", BodyError::Malformed),
         ("Role", "[]", BodyError::Malformed),
         ("Role", "{}", required("Name")),
@@ -194,14 +194,14 @@ fn control_sets_report_the_first_fault() {
     ] {
         assert_eq!(
             control_set(set, Intent::Create, body),
-            Err(fault),
+            Err(error),
             "{set} {body}"
         );
     }
 }
 
 #[test]
-fn merging_looks_at_given_members_only() {
+fn merge_validates_only_members_of_the_body() {
     assert_eq!(
         shown(&control_set("Account", Intent::Merge, "{}").unwrap()),
         []
@@ -241,14 +241,14 @@ fn merging_looks_at_given_members_only() {
 }
 
 #[test]
-fn navigation_does_not_check_account_types() {
+fn account_type_is_not_validated_through_a_navigation_property() {
     let cell = control::cell();
     let account = cell.entity_type("Account").unwrap();
     let body = b"{\"Name\":\"a\",\"Type\":\"x\",\"IPAddressRange\":\"y\"}";
     let through = |route| {
-        with_setting(|setting| {
-            setting.route = route;
-            validate(body, cell, account, Intent::Create, setting)
+        with_context(|context| {
+            context.route = route;
+            validate(body, cell, account, Intent::Create, context)
         })
     };
     assert!(through(Route::Navigation).is_ok());
@@ -298,17 +298,17 @@ fn user(intent: Intent, text: &str) -> Result<ValidatedBody, BodyError> {
         entity_type.properties.get("c").unwrap().value_type,
         ValueType::Complex(_)
     ));
-    with_setting(|setting| validate(text.as_bytes(), &schema, &entity_type, intent, setting))
+    with_context(|context| validate(text.as_bytes(), &schema, &entity_type, intent, context))
 }
 
 #[test]
-fn user_data_takes_defaults_and_new_members() {
-    let made = user(
+fn user_data_has_default_values_and_dynamic_properties() {
+    let created = user(
         Intent::Create,
         "{\"z\":1,\"y\":\"/Date(0)/\",\"x\":null,\"w\":true,\"list\":5e0}",
     );
-    assert_eq!(made, Err(value("list")));
-    let made = user(
+    assert_eq!(created, Err(value("list")));
+    let created = user(
         Intent::Create,
         "{\"z\":1,\"y\":\"/Date(0)/\",\"x\":null,\"w\":true,\"list\":[5e0,null]}",
     )
@@ -327,8 +327,8 @@ fn user_data_takes_defaults_and_new_members() {
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect();
-    assert_eq!(shown(&made), expected);
-    let new: Vec<_> = made
+    assert_eq!(shown(&created), expected);
+    let new: Vec<_> = created
         .new_properties
         .iter()
         .map(|new| (&*new.name, new.simple.name()))
@@ -349,8 +349,8 @@ fn user_data_takes_defaults_and_new_members() {
 }
 
 #[test]
-fn user_data_faults() {
-    for (body, fault) in [
+fn invalid_user_data_is_refused() {
+    for (body, error) in [
         ("{\"__id\":\"\"}", value("__id")),
         ("{\"-x\":1}", value("-x")),
         ("{\"_x\":1}", value("_x")),
@@ -370,7 +370,7 @@ fn user_data_faults() {
         ("{\"list\":[[]]}", value("list")),
         ("{\"c\":{\"a\":\"a\",\"inner\":{\"l\":1}}}", value("l")),
     ] {
-        assert_eq!(user(Intent::Create, body), Err(fault), "{body}");
+        assert_eq!(user(Intent::Create, body), Err(error), "{body}");
     }
 }
 
@@ -379,7 +379,7 @@ fn merged(stored: &str, patch: &str) -> Result<Vec<(String, Value)>, BodyError> 
     let entity_type = schema.entity_type("T").unwrap().clone();
     let old = user(Intent::Create, stored)?.properties;
     let patch = user(Intent::Merge, patch)?.properties;
-    let merged = with_setting(|setting| merge(&schema, &entity_type, &old, patch, setting))?;
+    let merged = with_context(|context| merge(&schema, &entity_type, &old, patch, context))?;
     Ok(merged
         .iter()
         .map(|(name, value)| (name.to_string(), value.clone()))
@@ -397,7 +397,7 @@ fn member(values: &[(String, Value)], name: &str) -> String {
 }
 
 #[test]
-fn merging_goes_into_complex_values() {
+fn complex_values_are_merged_by_member() {
     let stored = "{\"__id\":\"i\",\"number\":1,\"list\":[\"a\",\"b\"],\"c\":{\"a\":\"a\",\"b\":1,\"inner\":{\"x\":\"x\",\"l\":[1,2]}},\"other\":1}";
     let after = merged(
         stored,
@@ -433,7 +433,7 @@ fn merging_goes_into_complex_values() {
 }
 
 #[test]
-fn replacing_leaves_generated_keys_to_the_caller() {
+fn replace_omits_an_absent_generated_key() {
     let replaced = user(Intent::Replace, "{}").unwrap();
     assert_eq!(replaced.properties.get("__id"), None);
     assert_eq!(replaced.properties.value("number"), &Value::Int32(5));
@@ -447,7 +447,7 @@ fn replacing_leaves_generated_keys_to_the_caller() {
 }
 
 #[test]
-fn link_bodies_begin_with_the_reference() {
+fn link_body_has_the_reference_as_first_member() {
     assert_eq!(
         read_link(b"{\"uri\":\"Role('r')\"}").as_deref(),
         Ok("Role('r')")
@@ -476,7 +476,7 @@ fn link_bodies_begin_with_the_reference() {
 
 proptest! {
     #[test]
-    fn any_body_is_answered(
+    fn arbitrary_body_does_not_panic(
         name in "number|list|c|cs|a|dyn|__id|[a-zA-Z_-]{1,3}",
         value in "null|true|1\\.5|\"x\"|\\[1,null\\]|\\{\"a\":\"b\"\\}|\\{\"inner\":\\{\"l\":\\[\\]\\}\\}|\\PC{0,8}",
     ) {

@@ -1,16 +1,16 @@
-//! Formats of URIs. Schemes are compared in lower case as written.
+//! Formats of URIs. Schemes are case-sensitive.
 
-/// Longest URI value in characters.
+/// The maximum length of a URI in characters.
 pub const MAX_URI_CHARS: usize = 1024;
 
 const LOCAL_UNIT: &str = "personium-localunit:";
 const LOCAL_CELL: &str = "personium-localcell:";
 const LOCAL_BOX: &str = "personium-localbox:";
 
-/// True for a parseable URI of scheme http, https, urn or personium-localunit.
+/// Returns true for a URI with the scheme `http`, `https`, `urn` or `personium-localunit`.
 #[must_use]
 pub fn is_uri(text: &str) -> bool {
-    within_limits(text)
+    has_uri_characters(text)
         && (http_rest(text).is_some_and(is_authority_and_path)
             || ["urn:", LOCAL_UNIT].iter().any(|scheme| {
                 text.strip_prefix(scheme)
@@ -18,73 +18,73 @@ pub fn is_uri(text: &str) -> bool {
             }))
 }
 
-/// True for an http or https URL whose path has no `.`, `..` or empty segment.
+/// Returns true for an `http` or `https` URL with a normalized path: no segment is `.` or `..`, only the last one empty.
 #[must_use]
 pub fn is_http_url(text: &str) -> bool {
-    within_limits(text)
+    has_uri_characters(text)
         && http_rest(text)
-            .is_some_and(|rest| is_authority_and_path(rest) && is_normal(path_of(rest)))
+            .is_some_and(|rest| is_authority_and_path(rest) && is_normalized(path_of(rest)))
 }
 
-/// True for the URL of a cell: http or https, `personium-localunit:/{name}/` or `personium-localunit:{name}:/...`,
-/// normalised, ending with `/`.
+/// Returns true for the URL of a cell: an `http` or `https` URL, `personium-localunit:/{name}/` or
+/// `personium-localunit:{name}:/...`, with a normalized path that ends with `/`.
 #[must_use]
 pub fn is_cell_url(text: &str) -> bool {
-    if !within_limits(text) || !text.ends_with('/') {
+    if !has_uri_characters(text) || !text.ends_with('/') {
         return false;
     }
     if let Some(rest) = http_rest(text) {
-        return is_authority_and_path(rest) && is_normal(path_of(rest));
+        return is_authority_and_path(rest) && is_normalized(path_of(rest));
     }
     let Some(rest) = text.strip_prefix(LOCAL_UNIT) else {
         return false;
     };
     match rest.strip_prefix('/') {
-        Some(path) => path
-            .strip_suffix('/')
-            .is_some_and(|name| super::is_name(name, |_| false, 128)),
+        Some(path) => path.strip_suffix('/').is_some_and(super::is_plain_name),
         None => rest
             .split_once(":/")
-            .is_some_and(|(name, path)| super::is_name(name, |_| false, 128) && is_normal(path)),
+            .is_some_and(|(name, path)| super::is_plain_name(name) && is_normalized(path)),
     }
 }
 
-/// True for a `urn:` URI or the URL of a cell.
+/// Returns true for a `urn:` URI or the URL of a cell.
 #[must_use]
 pub fn is_schema_uri(text: &str) -> bool {
     (text.starts_with("urn:") && is_uri(text)) || is_cell_url(text)
 }
 
-/// True for a normalised URL of scheme personium-localcell.
+/// Returns true for a `personium-localcell` URL with a normalized path.
 #[must_use]
 pub fn is_cell_local_url(text: &str) -> bool {
     is_local(text, LOCAL_CELL)
 }
 
-/// True for a normalised URL of scheme personium-localbox.
+/// Returns true for a `personium-localbox` URL with a normalized path.
 #[must_use]
 pub fn is_box_url(text: &str) -> bool {
     is_local(text, LOCAL_BOX)
 }
 
-/// True for a normalised URL of scheme personium-localunit.
+/// Returns true for a `personium-localunit` URL with a normalized path.
 #[must_use]
 pub fn is_unit_local_url(text: &str) -> bool {
-    within_limits(text)
+    has_uri_characters(text)
         && text
             .strip_prefix(LOCAL_UNIT)
             .is_some_and(|rest| match rest.split_once(":/") {
-                Some((name, path)) if !name.contains('/') => !name.is_empty() && is_normal(path),
-                _ => rest.strip_prefix('/').is_some_and(is_normal),
+                Some((name, path)) if !name.contains('/') => {
+                    !name.is_empty() && is_normalized(path)
+                }
+                _ => rest.strip_prefix('/').is_some_and(is_normalized),
             })
 }
 
 fn is_local(text: &str, scheme: &str) -> bool {
-    within_limits(text)
+    has_uri_characters(text)
         && text
             .strip_prefix(scheme)
             .and_then(|rest| rest.strip_prefix('/'))
-            .is_some_and(is_normal)
+            .is_some_and(is_normalized)
 }
 
 fn http_rest(text: &str) -> Option<&str> {
@@ -92,12 +92,12 @@ fn http_rest(text: &str) -> Option<&str> {
         .or_else(|| text.strip_prefix("https://"))
 }
 
-/// Length and characters of RFC 3986; `%` has to start a pair of hex digits.
-fn within_limits(text: &str) -> bool {
-    let mut bytes = text.bytes();
+/// Returns true if length and characters are those of a URI (RFC 3986, section 2).
+fn has_uri_characters(text: &str) -> bool {
     if text.len() > MAX_URI_CHARS && text.chars().count() > MAX_URI_CHARS {
         return false;
     }
+    let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
             b'%' => {
@@ -128,7 +128,7 @@ fn is_authority_and_path(rest: &str) -> bool {
     !name.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The path behind the authority, without its first slash.
+/// The path of a URL without scheme, without its first slash.
 fn path_of(rest: &str) -> &str {
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     rest.get(..end)
@@ -136,8 +136,8 @@ fn path_of(rest: &str) -> &str {
         .map_or("", |(_, path)| path)
 }
 
-/// True when no segment is `.` or `..` and only the last one is empty.
-fn is_normal(path: &str) -> bool {
+/// Returns true if no segment of the path is `.` or `..` and only the last one is empty.
+fn is_normalized(path: &str) -> bool {
     let end = path.find(['?', '#']).unwrap_or(path.len());
     let path = path.get(..end).unwrap_or(path);
     let segments = path.strip_suffix('/').unwrap_or(path);
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uris_need_a_known_scheme_and_a_host() {
+    fn uri_has_a_known_scheme_and_a_host() {
         for text in [
             "http://h",
             "https://h:8080/a?b#c",
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn cell_urls_are_normal_and_end_with_a_slash() {
+    fn cell_url_is_normalized_and_ends_with_a_slash() {
         for text in [
             "http://h/",
             "https://h:1/c/",
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn local_urls() {
+    fn local_url_has_its_scheme_and_a_normalized_path() {
         assert!(
             is_cell_local_url("personium-localcell:/b/c")
                 && !is_cell_local_url("personium-localcell:/b/../c")

@@ -1,4 +1,4 @@
-//! The types and associations of one service root.
+//! The schema of one service root.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl<'a> NewAssociationEnd<'a> {
 /// All types and associations below one service root.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schema {
-    /// Namespace in type names and metadata.
+    /// The namespace of the types.
     pub namespace: Arc<str>,
     types: Vec<Arc<EntityType>>,
     type_index: HashMap<Arc<str>, usize>,
@@ -62,7 +62,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// An empty schema of that namespace.
+    /// An empty schema with this namespace.
     #[must_use]
     pub fn new(namespace: impl Into<Arc<str>>) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl Schema {
         }
     }
 
-    /// Adds an entity type; a type of the same name is replaced.
+    /// Adds an entity type. It replaces a type with the same name.
     pub fn add_type(&mut self, entity_type: EntityType) {
         let name = entity_type.name.clone();
         if let Some(slot) = self
@@ -86,7 +86,7 @@ impl Schema {
         self.types.push(Arc::new(entity_type));
     }
 
-    /// Adds a complex type; a type of the same name is replaced.
+    /// Adds a complex type. It replaces a type with the same name.
     pub fn add_complex_type(&mut self, complex: ComplexType) {
         let name = complex.name.clone();
         if let Some(slot) = self
@@ -148,19 +148,19 @@ impl Schema {
         }
     }
 
-    /// The entity type (and so the set) of that name.
+    /// The entity type with this name.
     #[must_use]
     pub fn entity_type(&self, name: &str) -> Option<&Arc<EntityType>> {
         self.type_index.get(name).and_then(|at| self.types.get(*at))
     }
 
-    /// All entity types in the order they were added.
+    /// The entity types in the order in which they were added.
     #[must_use]
     pub fn entity_types(&self) -> &[Arc<EntityType>] {
         &self.types
     }
 
-    /// The complex type of that name.
+    /// The complex type with this name.
     #[must_use]
     pub fn complex_type(&self, name: &str) -> Option<&ComplexType> {
         self.complex_index
@@ -168,13 +168,13 @@ impl Schema {
             .and_then(|at| self.complex_types.get(*at))
     }
 
-    /// All complex types in the order they were added.
+    /// The complex types in the order in which they were added.
     #[must_use]
     pub fn complex_types(&self) -> &[ComplexType] {
         &self.complex_types
     }
 
-    /// All associations in the order they were made.
+    /// The associations in the order in which they were added.
     #[must_use]
     pub fn associations(&self) -> &[Association] {
         &self.associations
@@ -205,7 +205,7 @@ mod tests {
     use crate::edm::{Property, SimpleType, ValueType};
 
     #[test]
-    fn self_relations_have_one_navigation_property() {
+    fn association_of_a_type_with_itself_adds_one_navigation_property() {
         let ends = control::schema().entity_type("AssociationEnd").unwrap();
         let names: Vec<_> = ends
             .navigation
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_know_each_other() {
+    fn navigation_properties_of_both_ends_correspond() {
         let cell = control::cell();
         for entity_type in cell.entity_types() {
             for navigation in &entity_type.navigation {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_schemas_are_consistent() {
+    fn fixed_schemas_define_their_keys_and_complex_types() {
         for schema in [control::unit(), control::cell(), control::schema()] {
             for entity_type in schema.entity_types() {
                 assert!(
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_added_again_takes_the_place_of_the_first() {
+    fn type_with_a_known_name_replaces_the_first_at_its_position() {
         let mut schema = Schema::new("UserData");
         schema.add_type(EntityType::user_data("B", vec![]));
         schema.add_type(EntityType::user_data("A", vec![]));

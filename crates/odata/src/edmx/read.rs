@@ -1,4 +1,4 @@
-//! Reading a metadata document into the definitions it holds.
+//! The parser of metadata documents.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -9,7 +9,7 @@ use personium_xml::{Element, XmlError, XmlLimits};
 use super::{EDM_NAMESPACE, EDMX_NAMESPACE, PERSONIUM_NAMESPACE};
 use crate::edm::Multiplicity;
 
-/// Namespaces of schemas: the one that is written, and those of the other versions of the language.
+/// The namespaces of the schema language (CSDL): the one of [`super::document`], and those of the other versions.
 const EDM_NAMESPACES: [&str; 5] = [
     EDM_NAMESPACE,
     "http://schemas.microsoft.com/ado/2007/05/edm",
@@ -18,65 +18,65 @@ const EDM_NAMESPACES: [&str; 5] = [
     "http://schemas.microsoft.com/ado/2009/11/edm",
 ];
 
-/// What a metadata document defines, each list in the order of the document.
+/// The definitions of a metadata document, each list in the order of the document.
 ///
-/// Names and values are as written: whether they are acceptable, and whether one is given twice, is not judged.
+/// Names and values are those of the document. They are not validated, and may repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Definitions {
-    /// Names of the complex types.
+    /// The names of the complex types.
     pub complex_types: Vec<String>,
-    /// Properties of the complex types.
+    /// The properties of the complex types.
     pub complex_properties: Vec<PropertyDefinition>,
-    /// Names of the entity types.
+    /// The names of the entity types.
     pub entity_types: Vec<String>,
-    /// Properties of the entity types, without those whose names begin with `_`, which are the system's.
+    /// The properties of the entity types, without system properties, whose names begin with `_`.
     pub properties: Vec<PropertyDefinition>,
-    /// The two ends of each association, or why they cannot be told: the types stand without it.
+    /// The two ends of each association. An error is that of one association; the other definitions are valid without it.
     pub associations: Vec<Result<[EndDefinition; 2], EdmxError>>,
 }
 
-/// A property as a metadata document defines it. Attributes that are absent are `None`.
+/// The definition of a property. An absent attribute is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PropertyDefinition {
-    /// Name of the complex or entity type it belongs to.
+    /// The name of the complex or entity type.
     pub owner: Arc<str>,
-    /// Its name.
+    /// The name of the property.
     pub name: String,
-    /// Such as `Edm.String`; a complex type of the document is its name without namespace.
+    /// The type: the qualified name of a primitive type, or the name of a complex type of the document without namespace.
     pub r#type: String,
-    /// `Nullable`.
+    /// The attribute `Nullable`.
     pub nullable: Option<String>,
-    /// `DefaultValue`.
+    /// The attribute `DefaultValue`.
     pub default: Option<String>,
-    /// `CollectionKind`.
+    /// The attribute `CollectionKind`.
     pub collection_kind: Option<String>,
-    /// `p:IsDeclared`; `false` stands for a property that its first use registered.
+    /// The attribute `p:IsDeclared`: `false` for a dynamic property.
     pub is_declared: Option<String>,
-    /// `p:Unique`.
+    /// The attribute `p:Unique`.
     pub unique: Option<String>,
-    /// `p:Unit`.
+    /// The attribute `p:Unit`.
     pub unit: Option<String>,
 }
 
-/// One end of an association as a metadata document defines it.
+/// The definition of one end of an association.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndDefinition {
-    /// The part of the role before its first colon.
+    /// The entity type: the part of the role before its first colon.
     pub entity_type: String,
-    /// The part of the role after its first colon.
+    /// The name of the end: the part of the role after its first colon.
     pub name: String,
-    /// How many entities of this type one entity of the other end sees.
+    /// The multiplicity of this end.
     pub multiplicity: Multiplicity,
 }
 
-/// Why a metadata document cannot be read.
+/// The reason for which a metadata document is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EdmxError {
-    /// Not well-formed, or XML that is not accepted; says why.
-    #[error("the document is not acceptable XML: {0}")]
+    /// The document is not well-formed XML, or XML that this unit refuses; the text is the reason.
+    #[error("the document is not valid XML: {0}")]
     InvalidXml(String),
-    /// Well-formed, but an element or attribute is missing or wrong; names it.
-    #[error("the document is no metadata document: {0}")]
+    /// An element or attribute is missing or invalid; the text names it.
+    #[error("the document is not a valid metadata document: {0}")]
     InvalidDefinition(String),
 }
 
@@ -86,50 +86,49 @@ impl From<XmlError> for EdmxError {
     }
 }
 
-/// Reads a metadata document.
+/// Parses a metadata document.
 ///
-/// Schemas in the namespaces of any version of the language are read. What is not defined by [`Definitions`]
-/// (keys, navigation properties, containers, other attributes) is passed over. The entity type of an end is taken
-/// from its role alone. An association that cannot be understood leaves the rest as it is. A type or association that is
-/// named must be defined in the document.
+/// The schemas may have the namespace of any version of the schema language. Keys, navigation properties, containers and
+/// other attributes are ignored, but a type or association that they refer to has to be defined in the document. The entity
+/// type of an end is part of its role. The caller limits the bytes of the document.
 ///
 /// # Errors
-/// [`EdmxError::NotXml`] also for document type declarations, processing instructions, entities that XML does not
-/// predefine, encodings other than UTF-8, and what exceeds [`Limits::ENTRY`]. The number of bytes is for the
-/// caller to bound.
+/// [`EdmxError::InvalidXml`] if the document is not well-formed, exceeds [`XmlLimits::ARCHIVE_ENTRY`], or has a document
+/// type declaration, a processing instruction, an entity that is not predefined, or an encoding other than UTF-8.
+/// [`EdmxError::InvalidDefinition`] if an element, attribute or referenced definition is missing or invalid.
 pub fn read(bytes: &[u8]) -> Result<Definitions, EdmxError> {
-    let root = Element::parse(bytes, &XmlLimits::ENTRY)?;
+    let root = Element::parse(bytes, &XmlLimits::ARCHIVE_ENTRY)?;
     if !root.is(EDMX_NAMESPACE, "Edmx") {
         let local = root.name().local();
         return Err(definition(format!("the root is {local}, not edmx:Edmx")));
     }
-    let mut reading = MetadataReader::default();
+    let mut reader = MetadataReader::default();
     for services in root.elements_named(EDMX_NAMESPACE, "DataServices") {
-        for schema in services.elements().filter(|e| is_edm(e, "Schema")) {
-            reading.schema(schema)?;
+        for schema in services.elements().filter(|each| is_edm(each, "Schema")) {
+            reader.schema(schema)?;
         }
     }
-    reading.finish()
+    reader.finish()
 }
 
-/// Whether this is the element of the schema language, in any of its versions.
+/// Returns true for the element with this name in any version of the schema language.
 fn is_edm(element: &Element, local: &str) -> bool {
     let name = element.name();
     name.local() == local && EDM_NAMESPACES.contains(&name.namespace())
 }
 
-/// What was read so far.
+/// Collects the definitions of a document, and the references between them.
 #[derive(Default)]
 struct MetadataReader {
     namespaces: HashSet<String>,
     definitions: Definitions,
-    /// Names of the associations.
+    /// The names of the associations.
     associations: Vec<String>,
-    /// What is named and must be defined somewhere in the document.
+    /// The names that have to be defined in the document.
     references: Vec<(ReferenceKind, String)>,
 }
 
-/// The kinds of definitions that others name.
+/// The kind of definition that a reference names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum ReferenceKind {
     ComplexType,
@@ -171,7 +170,7 @@ impl MetadataReader {
         Ok(())
     }
 
-    /// The properties of a type whose names are wanted. What any of them names is noted.
+    /// The properties of a type whose names `is_wanted` accepts. References of the others are collected too.
     fn properties(
         &mut self,
         element: &Element,
@@ -180,8 +179,8 @@ impl MetadataReader {
     ) -> Result<Vec<PropertyDefinition>, EdmxError> {
         let owner = Arc::from(owner);
         let mut found = Vec::new();
-        for element in element.elements().filter(|e| is_edm(e, "Property")) {
-            self.refer(element, "Type", ReferenceKind::ComplexType);
+        for element in element.elements().filter(|each| is_edm(each, "Property")) {
+            self.collect_reference(element, "Type", ReferenceKind::ComplexType);
             let name = required(element, "Name", || format!("a Property of {owner:?}"))?;
             if is_wanted(&name) {
                 found.push(property(element, &owner, name)?);
@@ -193,8 +192,8 @@ impl MetadataReader {
     fn association(&mut self, element: &Element) -> Result<(), EdmxError> {
         let name = required(element, "Name", || "an Association".to_owned())?;
         let mut ends = Vec::with_capacity(2);
-        for element in element.elements().filter(|e| is_edm(e, "End")) {
-            self.refer(element, "Type", ReferenceKind::EntityType);
+        for element in element.elements().filter(|each| is_edm(each, "End")) {
+            self.collect_reference(element, "Type", ReferenceKind::EntityType);
             ends.push(end(element, &name));
         }
         let ends = ends.into_iter().collect::<Result<Vec<_>, _>>();
@@ -207,21 +206,21 @@ impl MetadataReader {
     fn container(&mut self, element: &Element) {
         for element in element.elements() {
             if is_edm(element, "EntitySet") {
-                self.refer(element, "EntityType", ReferenceKind::EntityType);
+                self.collect_reference(element, "EntityType", ReferenceKind::EntityType);
             } else if is_edm(element, "AssociationSet") {
-                self.refer(element, "Association", ReferenceKind::Association);
+                self.collect_reference(element, "Association", ReferenceKind::Association);
             }
         }
     }
 
-    /// Notes what an attribute names, if it is there.
-    fn refer(&mut self, element: &Element, attribute: &str, kind: ReferenceKind) {
+    /// Collects the reference in an attribute, if it is present.
+    fn collect_reference(&mut self, element: &Element, attribute: &str, kind: ReferenceKind) {
         let name = element.attribute("", attribute);
         self.references
             .extend(name.map(|name| (kind, name.to_owned())));
     }
 
-    /// The definitions; a type may name a schema that stands further down, so that types are looked at last.
+    /// Checks the references and returns the definitions. A reference may precede its definition, so this comes last.
     fn finish(mut self) -> Result<Definitions, EdmxError> {
         if self.namespaces.is_empty() {
             return Err(definition(
@@ -229,8 +228,9 @@ impl MetadataReader {
             ));
         }
         self.check_references()?;
-        let out = &mut self.definitions;
-        for property in out.complex_properties.iter_mut().chain(&mut out.properties) {
+        let definitions = &mut self.definitions;
+        let properties = &mut definitions.properties;
+        for property in definitions.complex_properties.iter_mut().chain(properties) {
             let local = local_name(&self.namespaces, &property.r#type).map(str::to_owned);
             if let Some(name) = local {
                 property.r#type = name;
@@ -239,12 +239,12 @@ impl MetadataReader {
         Ok(self.definitions)
     }
 
-    /// Whether everything that is named is defined.
+    /// Checks that all references are defined.
     fn check_references(&self) -> Result<(), EdmxError> {
-        let out = &self.definitions;
+        let definitions = &self.definitions;
         let defined = [
-            (ReferenceKind::ComplexType, &out.complex_types),
-            (ReferenceKind::EntityType, &out.entity_types),
+            (ReferenceKind::ComplexType, &definitions.complex_types),
+            (ReferenceKind::EntityType, &definitions.entity_types),
             (ReferenceKind::Association, &self.associations),
         ]
         .into_iter()
@@ -252,7 +252,7 @@ impl MetadataReader {
         let is_simple = |kind: ReferenceKind, name: &str| {
             kind == ReferenceKind::ComplexType && name.starts_with("Edm.")
         };
-        let named = self
+        let references = self
             .references
             .iter()
             .filter(|(kind, name)| !is_simple(*kind, name))
@@ -261,26 +261,26 @@ impl MetadataReader {
                 let local = local_name(&self.namespaces, name);
                 (reference, local.map(|local| (*kind, local)))
             });
-        match find_undefined(defined, named) {
+        match find_undefined(defined, references) {
             Some((kind, name)) => Err(definition(format!("{kind:?} {name:?} is not defined"))),
             None => Ok(()),
         }
     }
 }
 
-/// The first reference whose key is not defined, or that has none. Definitions and references may be hundreds of
-/// thousands, so that each key is looked up in a set.
+/// The first reference that has no key, or whose key is not defined. A document may have hundreds of thousands of
+/// definitions and references, so the keys are looked up in a set.
 fn find_undefined<'r, K: Eq + Hash, R>(
     defined: impl Iterator<Item = K>,
-    mut named: impl Iterator<Item = (&'r R, Option<K>)>,
+    mut references: impl Iterator<Item = (&'r R, Option<K>)>,
 ) -> Option<&'r R> {
     let defined: HashSet<K> = defined.collect();
-    named
+    references
         .find(|(_, key)| !key.as_ref().is_some_and(|key| defined.contains(key)))
         .map(|(reference, _)| reference)
 }
 
-/// The name in one of the schemas; `None` for names of other schemas.
+/// The name without the namespace of one of the schemas; `None` for a name in another namespace.
 fn local_name<'n>(namespaces: &HashSet<String>, name: &'n str) -> Option<&'n str> {
     match name.rsplit_once('.') {
         None => Some(name),
@@ -296,10 +296,12 @@ fn definition(reason: String) -> EdmxError {
 }
 
 fn not_two_ends(association: &str) -> EdmxError {
-    definition(format!("Association {association:?} has not two of End"))
+    definition(format!(
+        "Association {association:?} does not have two End elements"
+    ))
 }
 
-/// The value of an attribute of `what`.
+/// The value of an attribute; `what` describes the element in the error.
 fn required(
     element: &Element,
     attribute: &str,

@@ -1,4 +1,4 @@
-//! Fitting a filter to an entity type.
+//! Type checking of a filter.
 
 use super::literal::Literal;
 use super::syntax::{CompareOp, Expr};
@@ -31,7 +31,7 @@ pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Condition, 
         Expr::SubstringOf(name, argument) => {
             let property = find(entity_type, name)?;
             let text = text_argument(&property, argument.as_ref())?;
-            // Identifiers and the text of control sets are not split into words.
+            // Identifiers and control sets have no full-text search: the whole value is compared.
             if name == ID || !entity_type.is_open() {
                 return Ok(Condition::Compare(
                     property,
@@ -44,6 +44,7 @@ pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Condition, 
     }
 }
 
+/// The property with this name.
 fn find(entity_type: &EntityType, name: &str) -> Result<PropertyRef, FilterError> {
     let unknown = || FilterError::UnknownProperty(name.to_owned());
     let position = entity_type.properties.position(name).ok_or_else(unknown)?;
@@ -59,6 +60,7 @@ fn out_of_range(property: &PropertyRef) -> FilterError {
     FilterError::OutOfRange(property.name.to_string())
 }
 
+/// The text that a string property is searched for.
 fn text_argument(
     property: &PropertyRef,
     argument: Option<&Literal>,
@@ -75,8 +77,8 @@ fn compare(
     literal: &Literal,
 ) -> Result<Condition, FilterError> {
     let equality = matches!(op, CompareOp::Eq | CompareOp::Ne);
-    let orders_unordered = !equality && matches!(literal, Literal::Null | Literal::Bool(_));
-    if orders_unordered || matches!(literal, Literal::Property) {
+    let is_unordered = matches!(literal, Literal::Null | Literal::Bool(_));
+    if (is_unordered && !equality) || matches!(literal, Literal::Property) {
         return Err(FilterError::Syntax);
     }
     let value = match (property.simple, literal) {
@@ -129,7 +131,7 @@ fn number(literal: &Literal) -> Option<f64> {
     }
 }
 
-/// Interprets backslash sequences as JavaScript does; an unknown one stands for its character.
+/// Replaces escape sequences as JavaScript does. An unknown sequence is its character.
 fn unescape(raw: &str) -> Result<String, FilterError> {
     if !raw.contains('\\') {
         return Ok(raw.to_owned());

@@ -1,4 +1,4 @@
-//! Deciding about an entity.
+//! Evaluation of a filter on an entity.
 
 use std::cmp::Ordering;
 
@@ -6,13 +6,13 @@ use super::{CompareOp, Condition, MAX_COMPARED_CHARS, PropertyRef};
 use crate::full_text::Phrase;
 use crate::value::Value;
 
-pub(super) fn matches<'v>(test: &Condition, get: &dyn Fn(&PropertyRef) -> &'v Value) -> bool {
-    match test {
-        Condition::All(tests) => tests.iter().all(|test| matches(test, get)),
-        Condition::Any(tests) => tests.iter().any(|test| matches(test, get)),
-        Condition::Compare(property, op, wanted) => compares(get(property), *op, wanted),
-        Condition::IsNull(property) => is_missing(get(property)),
-        Condition::IsNotNull(property) => !is_missing(get(property)),
+pub(super) fn matches<'v>(condition: &Condition, get: &dyn Fn(&PropertyRef) -> &'v Value) -> bool {
+    match condition {
+        Condition::All(conditions) => conditions.iter().all(|each| matches(each, get)),
+        Condition::Any(conditions) => conditions.iter().any(|each| matches(each, get)),
+        Condition::Compare(property, op, expected) => compares(get(property), *op, expected),
+        Condition::IsNull(property) => is_null_or_empty(get(property)),
+        Condition::IsNotNull(property) => !is_null_or_empty(get(property)),
         Condition::StartsWith(property, prefix) => any_item(get(property), |item| {
             item.as_str().is_some_and(|text| text.starts_with(prefix))
         }),
@@ -26,7 +26,7 @@ fn has_phrase(item: &Value, phrase: &Phrase) -> bool {
     item.as_str().is_some_and(|text| phrase.is_in(text))
 }
 
-fn is_missing(value: &Value) -> bool {
+fn is_null_or_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::List(items) => items.is_empty(),
@@ -34,6 +34,7 @@ fn is_missing(value: &Value) -> bool {
     }
 }
 
+/// Returns true if `holds` is true for the value, or for an element if the value is a list.
 fn any_item(value: &Value, holds: impl Fn(&Value) -> bool) -> bool {
     match value {
         Value::List(items) => items.iter().any(holds),
@@ -41,10 +42,10 @@ fn any_item(value: &Value, holds: impl Fn(&Value) -> bool) -> bool {
     }
 }
 
-fn compares(value: &Value, op: CompareOp, wanted: &Value) -> bool {
+fn compares(value: &Value, op: CompareOp, expected: &Value) -> bool {
     let holds = |accepts: fn(Ordering) -> bool| {
         any_item(value, |item| {
-            compare_values(item, wanted).is_some_and(accepts)
+            compare_values(item, expected).is_some_and(accepts)
         })
     };
     match op {
@@ -57,9 +58,9 @@ fn compares(value: &Value, op: CompareOp, wanted: &Value) -> bool {
     }
 }
 
-/// The order of two values: strings by code point, numbers and dates by size, false before true.
+/// Compares two values: strings by code point, numbers and dates by size, false before true.
 ///
-/// `None` when they cannot be compared: different kinds, null, lists, complex values, strings of more than
+/// `None` if they cannot be compared: values of different types, null, lists, complex values, and strings with more than
 /// [`MAX_COMPARED_CHARS`] characters.
 #[must_use]
 pub fn compare_values(a: &Value, b: &Value) -> Option<Ordering> {
@@ -74,6 +75,6 @@ pub fn compare_values(a: &Value, b: &Value) -> Option<Ordering> {
     }
 }
 
-pub(crate) fn is_comparable(text: &str) -> bool {
+fn is_comparable(text: &str) -> bool {
     text.len() <= MAX_COMPARED_CHARS || text.chars().count() <= MAX_COMPARED_CHARS
 }

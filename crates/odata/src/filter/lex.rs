@@ -1,9 +1,9 @@
-//! Tokens of filters.
+//! The lexer of filters.
 
 use super::FilterError;
-use super::literal::{Literal, number_literal, prefixed};
+use super::literal::{Literal, number_literal, typed_literal};
 
-/// One token.
+/// A token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
     /// A name or keyword.
@@ -18,15 +18,15 @@ pub(super) enum Token {
     Comma,
 }
 
-/// The tokens of a filter. Words and literals have to be separated by something.
+/// Splits a filter into tokens. Two words or literals must have a space or another token between them.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
     let mut found = Vec::new();
     let mut rest = text;
-    let mut glued = false;
+    let mut after_word = false;
     while let Some(first) = rest.chars().next() {
         let (token, tail) = match first {
             ' ' | '\t' => {
-                glued = false;
+                after_word = false;
                 rest = rest.get(1..).unwrap_or("");
                 continue;
             }
@@ -39,18 +39,18 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
             }
             _ => word_or_literal(rest)?,
         };
-        let value = matches!(token, Token::Word(_) | Token::Literal(_));
-        if glued && value {
+        let is_word = matches!(token, Token::Word(_) | Token::Literal(_));
+        if after_word && is_word {
             return Err(FilterError::Syntax);
         }
-        glued = value;
+        after_word = is_word;
         found.push(token);
         rest = tail;
     }
     Ok(found)
 }
 
-/// Reads `'...'`; `''` inside is one quote.
+/// Splits the text after a string `'...'` at its start; returns the string, with `''` as one quote, and the rest.
 fn quoted(text: &str) -> Result<(String, &str), FilterError> {
     let mut value = String::new();
     let mut rest = text.strip_prefix('\'').ok_or(FilterError::Syntax)?;
@@ -67,12 +67,13 @@ fn quoted(text: &str) -> Result<(String, &str), FilterError> {
     }
 }
 
+/// Splits the text after a word, number or typed literal at its start; returns its token and the rest.
 fn word_or_literal(text: &str) -> Result<(Token, &str), FilterError> {
     let end = text.find(|c: char| !is_word_char(c)).unwrap_or(text.len());
     let (word, mut tail) = text.split_at_checked(end).ok_or(FilterError::Syntax)?;
     if tail.starts_with('\'') {
-        let (inside, rest) = quoted(tail)?;
-        return Ok((Token::Literal(prefixed(word, &inside)?), rest));
+        let (content, rest) = quoted(tail)?;
+        return Ok((Token::Literal(typed_literal(word, &content)?), rest));
     }
     let mut number = word;
     if word.ends_with(['e', 'E']) && tail.starts_with('+') {

@@ -1,35 +1,35 @@
-//! Literals of filters.
+//! Literals in filters.
 
 use super::FilterError;
 
-/// A literal as written, before its type is held against a property.
+/// A literal before it is compared with the type of a property.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Literal {
     /// `null`
     Null,
     /// `true`, `false`
     Bool(bool),
-    /// Digits with an optional minus; a suffix `L` is dropped.
+    /// An integer: digits with an optional minus, without the suffix `L`.
     Integer(String),
-    /// A number with point or exponent.
+    /// A number with a point or exponent.
     Decimal(f64),
-    /// The text between quotes, backslash sequences not interpreted.
+    /// A string, with its escape sequences.
     Text(String),
     /// `datetime'...'` or `datetimeoffset'...'` in milliseconds since 1970.
     Date(i64),
-    /// A literal of a type that no property has.
+    /// A literal of a type that no property can have.
     Other,
-    /// No literal but the name of a property, which nothing can be compared with.
+    /// The name of a property instead of a literal. No operator compares two properties.
     Property,
 }
 
-/// A literal with a type in front of its quotes.
-pub(super) fn prefixed(prefix: &str, inside: &str) -> Result<Literal, FilterError> {
-    match prefix {
-        "datetime" => parse_date_literal(inside, false)
+/// Parses a literal with its type before the quotes, such as `datetime'...'`.
+pub(super) fn typed_literal(type_name: &str, content: &str) -> Result<Literal, FilterError> {
+    match type_name {
+        "datetime" => parse_date(content, false)
             .map(Literal::Date)
             .ok_or(FilterError::Syntax),
-        "datetimeoffset" => parse_date_literal(inside, true)
+        "datetimeoffset" => parse_date(content, true)
             .map(Literal::Date)
             .ok_or(FilterError::Syntax),
         "guid" | "time" | "X" | "binary" => Ok(Literal::Other),
@@ -37,6 +37,7 @@ pub(super) fn prefixed(prefix: &str, inside: &str) -> Result<Literal, FilterErro
     }
 }
 
+/// Parses a number with an optional suffix for its type; `None` for other text.
 pub(super) fn number_literal(text: &str) -> Option<Literal> {
     let (digits, suffix) = match text.strip_suffix(['L', 'l', 'f', 'F', 'm', 'M', 'd', 'D']) {
         Some(digits) => (digits, text.bytes().last()),
@@ -58,17 +59,17 @@ pub(super) fn number_literal(text: &str) -> Option<Literal> {
     if !all_digits(integer) || !fraction.is_none_or(all_digits) || !exponent_fits {
         return None;
     }
-    let whole = fraction.is_none() && exponent.is_none();
+    let is_integer = fraction.is_none() && exponent.is_none();
     match suffix {
-        None | Some(b'L' | b'l') if whole => Some(Literal::Integer(digits.to_owned())),
+        None | Some(b'L' | b'l') if is_integer => Some(Literal::Integer(digits.to_owned())),
         None => digits.parse().ok().map(Literal::Decimal),
         Some(_) => Some(Literal::Other),
     }
 }
 
-/// Milliseconds of `YYYY-MM-DDThh:mm[:ss[.fffffff]]`, with `Z` or `±hh:mm` behind it where `zoned`; without
-/// zone it is UTC.
-fn parse_date_literal(text: &str, zoned: bool) -> Option<i64> {
+/// Parses `YYYY-MM-DDThh:mm[:ss[.fffffff]]` as milliseconds since 1970. With `zoned` the text may end with a time zone,
+/// `Z` or `±hh:mm`; without time zone it is UTC.
+fn parse_date(text: &str, zoned: bool) -> Option<i64> {
     let (local, offset_minutes) = if zoned { split_zone(text)? } else { (text, 0) };
     let (date, time) = local.split_once('T')?;
     let mut date = date.split('-');
@@ -93,6 +94,7 @@ fn parse_date_literal(text: &str, zoned: bool) -> Option<i64> {
         .checked_sub(offset_minutes * 60_000)
 }
 
+/// Parses `ss` or `ss.fffffff` as seconds and milliseconds.
 fn seconds(text: &str) -> Option<(i8, i64)> {
     let Some((second, fraction)) = text.split_once('.') else {
         return Some((digits(text, 2)?.try_into().ok()?, 0));
@@ -105,6 +107,7 @@ fn seconds(text: &str) -> Option<(i8, i64)> {
     Some((digits(second, 2)?.try_into().ok()?, millis))
 }
 
+/// Splits the time zone from a date; returns the local time and the offset from UTC in minutes.
 fn split_zone(text: &str) -> Option<(&str, i64)> {
     if let Some(local) = text.strip_suffix('Z') {
         return Some((local, 0));
@@ -120,6 +123,7 @@ fn split_zone(text: &str) -> Option<(&str, i64)> {
     (hours <= 18 && minutes < 60).then_some((local, sign * (hours * 60 + minutes)))
 }
 
+/// Parses a number of exactly `count` digits.
 fn digits(text: &str, count: usize) -> Option<i64> {
     let fits = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     if fits { text.parse().ok() } else { None }

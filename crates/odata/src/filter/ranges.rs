@@ -1,4 +1,4 @@
-//! Necessary conditions of a filter.
+//! Value ranges that every entity matching a filter is in.
 
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -6,38 +6,38 @@ use std::ops::Bound;
 use super::{CompareOp, Condition, PropertyRef, compare_values};
 use crate::value::Value;
 
-/// A condition on one property that every matching entity fulfils.
+/// A value range of one property that every matching entity is in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PropertyRange {
     /// The property.
     pub property: PropertyRef,
-    /// What its value (for a list: one of its elements) has to be.
+    /// The range of its value; for a list, of one of its elements.
     pub range: ValueRange,
 }
 
-/// A set of values next to each other in the order of [`compare_values`].
+/// Consecutive values in the order of [`compare_values`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueRange {
     /// Null, absent or an empty list.
     Null,
     /// One value.
     Equal(Value),
-    /// Values between two bounds, not null. Both unbounded means any value.
+    /// The values between two bounds. Null is not in the range, also if there is no bound.
     Between(Bound<Value>, Bound<Value>),
-    /// Strings that start so.
+    /// The strings that start with this prefix.
     Prefix(String),
 }
 
-pub(super) fn necessary_ranges(test: &Condition) -> Vec<PropertyRange> {
+pub(super) fn necessary_ranges(condition: &Condition) -> Vec<PropertyRange> {
     let mut found = Vec::new();
-    collect(test, &mut found);
+    collect(condition, &mut found);
     found
 }
 
-fn collect(test: &Condition, found: &mut Vec<PropertyRange>) {
-    let (property, range) = match test {
-        Condition::All(tests) => {
-            tests.iter().for_each(|test| collect(test, found));
+fn collect(condition: &Condition, found: &mut Vec<PropertyRange>) {
+    let (property, range) = match condition {
+        Condition::All(conditions) => {
+            conditions.iter().for_each(|each| collect(each, found));
             return;
         }
         Condition::Any(_) => return,
@@ -54,12 +54,12 @@ fn collect(test: &Condition, found: &mut Vec<PropertyRange>) {
         Condition::Compare(_, CompareOp::Ne, _) => return,
         Condition::Compare(property, op, value) => (property, range_of(*op, value.clone())),
     };
-    let joined = !property.is_list
+    let is_joined = !property.is_list
         && found
             .iter_mut()
-            .filter(|term| term.property == *property)
-            .any(|term| join(&mut term.range, &range));
-    if !joined {
+            .filter(|known| known.property == *property)
+            .any(|known| intersect(&mut known.range, &range));
+    if !is_joined {
         found.push(PropertyRange {
             property: property.clone(),
             range,
@@ -77,8 +77,8 @@ fn range_of(op: CompareOp, value: Value) -> ValueRange {
     }
 }
 
-/// Narrows a range by another where both have bounds.
-fn join(range: &mut ValueRange, other: &ValueRange) -> bool {
+/// Narrows a range to the part that is in another, if both have bounds; returns false otherwise.
+fn intersect(range: &mut ValueRange, other: &ValueRange) -> bool {
     let (ValueRange::Between(low, high), ValueRange::Between(other_low, other_high)) =
         (range, other)
     else {
@@ -89,6 +89,7 @@ fn join(range: &mut ValueRange, other: &ValueRange) -> bool {
     true
 }
 
+/// Replaces a bound by another that is stricter.
 fn narrow(bound: &mut Bound<Value>, other: &Bound<Value>, stricter: Ordering) {
     let (Bound::Included(value) | Bound::Excluded(value)) = other else {
         return;

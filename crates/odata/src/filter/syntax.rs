@@ -1,4 +1,4 @@
-//! The grammar of filters.
+//! The parser of filters.
 //!
 //! ```text
 //! or   := and { "or" and }
@@ -8,7 +8,7 @@
 //! primary := literal | property | function "(" or { "," or } ")" | "(" or ")" | "not" primary
 //! ```
 //!
-//! More is read than is supported, so that what is missing can be told from what is wrong.
+//! The grammar includes operators and functions that are not supported, so that their errors differ from syntax errors.
 
 use super::lex::{Token, tokens};
 use super::literal::Literal;
@@ -31,18 +31,18 @@ pub enum CompareOp {
     Le,
 }
 
-/// A grammatical filter of supported operators and functions.
+/// The syntax tree of a filter with supported operators and functions.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expr {
     All(Vec<Expr>),
     Any(Vec<Expr>),
     Compare(String, CompareOp, Literal),
-    /// The argument is `None` when it is a property.
+    /// The argument is `None` if it is a property.
     StartsWith(String, Option<Literal>),
     SubstringOf(String, Option<Literal>),
 }
 
-/// What the grammar reads, before unsupported parts are refused.
+/// The syntax tree of a filter, before unsupported parts are refused.
 enum SyntaxNode {
     Literal(Literal),
     Property(String),
@@ -53,7 +53,7 @@ enum SyntaxNode {
     Unsupported,
 }
 
-const OPERATORS: [&str; 5] = ["add", "sub", "mul", "div", "mod"];
+const ARITHMETIC_OPERATORS: [&str; 5] = ["add", "sub", "mul", "div", "mod"];
 const UNSUPPORTED_FUNCTIONS: [&str; 19] = [
     "endswith",
     "indexof",
@@ -81,17 +81,19 @@ pub(super) fn parse(text: &str) -> Result<Expr, FilterError> {
         return Err(FilterError::Syntax);
     }
     let mut parser = Parser {
-        tokens: without_unmatched(tokens(text)?).into_iter().peekable(),
+        tokens: without_unclosed_brackets(tokens(text)?)
+            .into_iter()
+            .peekable(),
     };
-    let node = parser.any(0)?;
+    let node = parser.or_expression(0)?;
     if parser.tokens.next().is_some() {
         return Err(FilterError::Syntax);
     }
     lower(node)
 }
 
-/// Drops brackets that are opened and never closed, as if they were not there.
-fn without_unmatched(tokens: Vec<Token>) -> Vec<Token> {
+/// Removes opening brackets that are not closed, as the original does.
+fn without_unclosed_brackets(tokens: Vec<Token>) -> Vec<Token> {
     let mut open = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         match token {
@@ -114,29 +116,29 @@ struct Parser {
 }
 
 impl Parser {
-    fn eat(&mut self, wanted: &Token) -> bool {
-        self.tokens.next_if(|token| token == wanted).is_some()
+    fn eat(&mut self, expected: &Token) -> bool {
+        self.tokens.next_if(|token| token == expected).is_some()
     }
 
-    fn eat_word(&mut self, wanted: &str) -> bool {
+    fn eat_word(&mut self, expected: &str) -> bool {
         self.tokens
-            .next_if(|token| matches!(token, Token::Word(word) if word == wanted))
+            .next_if(|token| matches!(token, Token::Word(word) if word == expected))
             .is_some()
     }
 
-    fn any(&mut self, depth: usize) -> Result<SyntaxNode, FilterError> {
+    fn or_expression(&mut self, depth: usize) -> Result<SyntaxNode, FilterError> {
         if depth > MAX_FILTER_DEPTH {
             return Err(FilterError::Syntax);
         }
-        let first = self.all(depth)?;
+        let first = self.and_expression(depth)?;
         let mut nodes = vec![first];
         while self.eat_word("or") {
-            nodes.push(self.all(depth)?);
+            nodes.push(self.and_expression(depth)?);
         }
         Ok(single_or(nodes, SyntaxNode::Any))
     }
 
-    fn all(&mut self, depth: usize) -> Result<SyntaxNode, FilterError> {
+    fn and_expression(&mut self, depth: usize) -> Result<SyntaxNode, FilterError> {
         let first = self.comparison(depth)?;
         let mut nodes = vec![first];
         while self.eat_word("and") {
@@ -157,7 +159,10 @@ impl Parser {
 
     fn operand(&mut self, depth: usize) -> Result<SyntaxNode, FilterError> {
         let mut node = self.primary(depth)?;
-        while OPERATORS.iter().any(|operator| self.eat_word(operator)) {
+        while ARITHMETIC_OPERATORS
+            .iter()
+            .any(|operator| self.eat_word(operator))
+        {
             self.primary(depth)?;
             node = SyntaxNode::Unsupported;
         }
@@ -168,7 +173,7 @@ impl Parser {
         match self.tokens.next().ok_or(FilterError::Syntax)? {
             Token::Literal(literal) => Ok(SyntaxNode::Literal(literal)),
             Token::Open => {
-                let node = self.any(depth + 1)?;
+                let node = self.or_expression(depth + 1)?;
                 if self.eat(&Token::Close) {
                     Ok(node)
                 } else {
@@ -197,7 +202,7 @@ impl Parser {
         let mut arguments = Vec::new();
         if !self.eat(&Token::Close) {
             loop {
-                arguments.push(self.any(depth + 1)?);
+                arguments.push(self.or_expression(depth + 1)?);
                 if self.eat(&Token::Close) {
                     break;
                 }
@@ -210,6 +215,7 @@ impl Parser {
     }
 }
 
+/// The only node, or several nodes joined.
 fn single_or(mut nodes: Vec<SyntaxNode>, join: fn(Vec<SyntaxNode>) -> SyntaxNode) -> SyntaxNode {
     match nodes.pop() {
         Some(only) if nodes.is_empty() => only,
@@ -240,7 +246,7 @@ fn is_keyword(word: &str) -> bool {
     matches!(word, "and" | "or")
 }
 
-/// Refuses what is not supported.
+/// Refuses unsupported operators and functions.
 fn lower(node: SyntaxNode) -> Result<Expr, FilterError> {
     match node {
         SyntaxNode::All(nodes) => nodes
@@ -270,7 +276,7 @@ fn lower_comparison(
         (SyntaxNode::Property(name), SyntaxNode::Literal(literal)) => {
             Ok(Expr::Compare(name, op, literal))
         }
-        // An unknown name on the left is told first.
+        // The check against the type reports an unknown name at the left first.
         (SyntaxNode::Property(name), SyntaxNode::Property(_)) => {
             Ok(Expr::Compare(name, op, Literal::Property))
         }

@@ -35,7 +35,7 @@ fn mismatch(name: &str) -> FilterError {
 }
 
 #[test]
-fn what_cannot_be_understood() {
+fn malformed_filters_are_syntax_errors() {
     for bad in [
         "",
         " ",
@@ -95,7 +95,7 @@ fn what_cannot_be_understood() {
 }
 
 #[test]
-fn what_is_not_supported() {
+fn unsupported_operators_and_functions_have_their_own_errors() {
     for text in [
         "i add 1 eq 2",
         "i eq 1 sub 1",
@@ -121,7 +121,7 @@ fn what_is_not_supported() {
 }
 
 #[test]
-fn literals_are_held_against_the_type() {
+fn literals_are_checked_against_the_property_type() {
     for (name, text) in [
         ("s", "s eq 1111"),
         ("s", "s ne 1.5"),
@@ -232,7 +232,7 @@ fn sample() -> Properties {
 }
 
 #[test]
-fn comparisons() {
+fn comparisons_are_evaluated_by_type() {
     for (text, expected) in [
         ("s eq 'It''s a Test value'", true),
         ("s eq 'it''s a test value'", false),
@@ -264,7 +264,7 @@ fn comparisons() {
 }
 
 #[test]
-fn null_and_absence() {
+fn null_absent_and_empty_values_are_equal_to_null() {
     let empty = Properties::new();
     for text in [
         "s eq null",
@@ -293,7 +293,7 @@ fn null_and_absence() {
 }
 
 #[test]
-fn functions_and_lists() {
+fn functions_and_lists_are_evaluated() {
     for (text, expected) in [
         ("startswith(s,'It''s')", true),
         ("startswith(s,'it')", false),
@@ -329,7 +329,7 @@ fn functions_and_lists() {
     ));
 }
 
-fn terms_of(text: &str) -> Vec<(String, ValueRange)> {
+fn ranges_of(text: &str) -> Vec<(String, ValueRange)> {
     check(text)
         .unwrap()
         .necessary_ranges()
@@ -339,10 +339,10 @@ fn terms_of(text: &str) -> Vec<(String, ValueRange)> {
 }
 
 #[test]
-fn terms_are_what_every_match_fulfils() {
+fn necessary_ranges_are_joined_per_property() {
     let int = Value::Int32;
     assert_eq!(
-        terms_of("i ge 1 and (i lt 9 and i gt 1) and i le 9 and s eq 'a' and b ne true"),
+        ranges_of("i ge 1 and (i lt 9 and i gt 1) and i le 9 and s eq 'a' and b ne true"),
         [
             (
                 "i".into(),
@@ -351,15 +351,15 @@ fn terms_are_what_every_match_fulfils() {
             ("s".into(), ValueRange::Equal("a".into())),
         ]
     );
-    assert_eq!(terms_of("i eq 1 or s eq 'a'"), []);
+    assert_eq!(ranges_of("i eq 1 or s eq 'a'"), []);
     assert_eq!(
-        terms_of("startswith(s,'a') and t eq null"),
+        ranges_of("startswith(s,'a') and t eq null"),
         [
             ("s".into(), ValueRange::Prefix("a".into())),
             ("t".into(), ValueRange::Null)
         ]
     );
-    assert_eq!(terms_of("il gt 1 and il lt 3").len(), 2);
+    assert_eq!(ranges_of("il gt 1 and il lt 3").len(), 2);
 }
 
 fn comparison() -> impl Strategy<Value = String> {
@@ -386,7 +386,7 @@ fn expression() -> impl Strategy<Value = String> {
     })
 }
 
-fn fulfils(term: &PropertyRange, value: &Value) -> bool {
+fn is_in_range(term: &PropertyRange, value: &Value) -> bool {
     let item_fits = |item: &Value| match &term.range {
         ValueRange::Null => false,
         ValueRange::Equal(wanted) => compare_values(item, wanted) == Some(Ordering::Equal),
@@ -415,7 +415,7 @@ fn fulfils(term: &PropertyRange, value: &Value) -> bool {
 
 proptest! {
     #[test]
-    fn matching_entities_fulfil_every_term(
+    fn matching_entities_are_in_every_necessary_range(
         text in expression(),
         i in prop::option::of(-3..3i32),
         s in prop::option::of("[ab']{0,2}"),
@@ -429,19 +429,19 @@ proptest! {
         let filter = check(&text).unwrap();
         if filter.matches(&|property| values.value(&property.name)) {
             for term in filter.necessary_ranges() {
-                prop_assert!(fulfils(&term, values.value(&term.property.name)), "{} {:?}", text, term);
+                prop_assert!(is_in_range(&term, values.value(&term.property.name)), "{} {:?}", text, term);
             }
         }
     }
 
     #[test]
-    fn any_text_is_answered(text in "\\PC*", near in "(s|i|t|eq|ne|and|or|not|startswith|[(),' 0-9.\\\\u+L-]|datetime)*") {
+    fn arbitrary_text_does_not_panic(text in "\\PC*", near in "(s|i|t|eq|ne|and|or|not|startswith|[(),' 0-9.\\\\u+L-]|datetime)*") {
         let _ = check(&text);
         let _ = check(&near);
     }
 
     #[test]
-    fn quoted_text_is_read_back(text in "[^\\\\]*") {
+    fn string_literals_round_trip(text in "[^\\\\]*") {
         let filter = format!("s eq '{}'", text.replace('\'', "''"));
         prop_assume!(filter.len() < MAX_FILTER_BYTES);
         let typed = check(&filter).unwrap();

@@ -32,7 +32,7 @@ fn entity<'a>(entity_type: &'a EntityType, properties: &'a Properties) -> Entity
 }
 
 #[test]
-fn an_entity_read_has_navigation_properties() {
+fn read_entity_has_navigation_properties() {
     let cell = control::cell();
     let role = cell.entity_type("Relation").unwrap();
     let values = properties(&[("Name", "r".into())]);
@@ -55,7 +55,7 @@ fn an_entity_read_has_navigation_properties() {
 }
 
 #[test]
-fn an_entity_created_has_its_null_key_parts_at_the_end() {
+fn created_entity_has_null_key_parts_at_the_end() {
     let cell = control::cell();
     let rule = cell.entity_type("Role").unwrap();
     let values = properties(&[("Name", "r".into())]);
@@ -100,7 +100,7 @@ fn tail(out: &str) -> &str {
 }
 
 #[test]
-fn user_data_shapes() {
+fn dynamic_properties_depend_on_the_entity_shape() {
     let schema = user_schema();
     let entity_type = schema.entity_type("T").unwrap();
     let c = Value::Complex(properties(&[("b", "x/".into())]));
@@ -133,7 +133,7 @@ fn user_data_shapes() {
 }
 
 #[test]
-fn lists_count_select_and_expand() {
+fn lists_have_count_selected_properties_and_expanded_entities() {
     let schema = user_schema();
     let (t, u) = (
         schema.entity_type("T").unwrap(),
@@ -165,7 +165,7 @@ fn lists_count_select_and_expand() {
 }
 
 #[test]
-fn links_and_callbacks() {
+fn links_and_callbacks_are_written() {
     let cell = control::cell();
     let ext_cell = cell.entity_type("ExtCell").unwrap();
     let url = entity_url(
@@ -184,7 +184,7 @@ fn links_and_callbacks() {
 
 proptest! {
     #[test]
-    fn every_entity_is_json(id in any::<String>(), plain in any::<String>(), new in "[a-z]{4,9}") {
+    fn every_entity_is_valid_json(id in any::<String>(), plain in any::<String>(), new in "[a-z]{4,9}") {
         let schema = user_schema();
         let entity_type = schema.entity_type("T").unwrap();
         let values = properties(&[("__id", id.clone().into()), ("plain", plain.clone().into()), (&new, true.into())]);

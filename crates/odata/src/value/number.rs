@@ -9,7 +9,7 @@ pub fn push_int(out: &mut String, mut number: i64) {
     let negative = number < 0;
     loop {
         at -= 1;
-        // The remainder of a negative number is negative: take its size, which is at most 9.
+        // The remainder of a negative number is negative; its absolute value is at most 9.
         let digit = u8::try_from((number % 10).unsigned_abs()).unwrap_or(0);
         if let Some(slot) = digits.get_mut(at) {
             *slot = b'0' + digit;
@@ -30,10 +30,12 @@ pub fn push_int(out: &mut String, mut number: i64) {
     );
 }
 
-/// Appends a double: fixed-point when at most 15 integer and 14 fraction digits hold it without loss, otherwise
-/// the shortest text that reads back as the same number, scientific (`1.79E308`) below 0.001 and from 10^7 on.
+/// Appends a double without loss of precision.
+///
+/// A number with at most 15 integer digits and 14 fraction digits is in fixed-point notation. Any other number has the
+/// shortest text that parses to the same number, in scientific notation (`1.79E308`) below 0.001 and from 10^7.
 pub fn push_double(out: &mut String, number: f64) {
-    let Some(parts) = Digits::of(out, number) else {
+    let Some(parts) = DecimalDigits::of(out, number) else {
         return;
     };
     let integer_digits = parts.exponent + 1;
@@ -46,21 +48,21 @@ pub fn push_double(out: &mut String, number: f64) {
     }
 }
 
-/// Appends a single: fixed-point without trailing zeros.
+/// Appends a single in fixed-point notation without trailing zeros.
 pub fn push_single(out: &mut String, number: f64) {
-    if let Some(parts) = Digits::of(out, number) {
+    if let Some(parts) = DecimalDigits::of(out, number) {
         parts.push_fixed(out);
     }
 }
 
-/// The shortest decimal digits of a number that is neither zero nor infinite: `0.d1d2d3 * 10^(exponent+1)`.
-struct Digits {
-    text: Buffer,
+/// The shortest decimal digits of a finite number that is not zero: `0.d1d2d3 * 10^(exponent+1)`.
+struct DecimalDigits {
+    text: StackString,
     exponent: i32,
 }
 
-impl Digits {
-    /// Appends the sign, or all of a number without digits (zero), for which it returns `None`.
+impl DecimalDigits {
+    /// Appends the sign and returns the digits. For zero it appends `0` and returns `None`.
     fn of(out: &mut String, number: f64) -> Option<Self> {
         if number == 0.0 || !number.is_finite() {
             out.push('0');
@@ -69,11 +71,11 @@ impl Digits {
         if number < 0.0 {
             out.push('-');
         }
-        let mut text = Buffer::default();
+        let mut text = StackString::default();
         let _ = write!(text, "{:e}", number.abs());
         let (mantissa, exponent) = text.as_str().split_once('e')?;
         let exponent = exponent.parse().ok()?;
-        let mut digits = Buffer::default();
+        let mut digits = StackString::default();
         for part in mantissa.split('.') {
             let _ = digits.write_str(part);
         }
@@ -121,14 +123,14 @@ impl Digits {
     }
 }
 
-/// Text of at most 32 bytes on the stack; the shortest form of a double needs 24.
+/// A text of at most 32 bytes on the stack. The shortest text of a double has 24.
 #[derive(Default)]
-struct Buffer {
+struct StackString {
     bytes: [u8; 32],
     len: usize,
 }
 
-impl Buffer {
+impl StackString {
     fn as_str(&self) -> &str {
         self.bytes
             .get(..self.len)
@@ -137,7 +139,7 @@ impl Buffer {
     }
 }
 
-impl Write for Buffer {
+impl Write for StackString {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         let end = self.len + text.len();
         self.bytes

@@ -1,28 +1,28 @@
-//! Reading of values from the text of a JSON token, by declared type.
+//! Parsing of a value from the text of a JSON scalar.
 
 use super::Value;
 use crate::edm::{DEFAULT_NOW, SimpleType};
 
-/// Earliest date, the first millisecond of 1753.
+/// The earliest date in milliseconds since 1970: the first millisecond of 1753.
 pub const MIN_DATE_MS: i64 = -6_847_804_800_000;
-/// Latest date, the last millisecond of 9999.
+/// The latest date in milliseconds since 1970: the last millisecond of 9999.
 pub const MAX_DATE_MS: i64 = 253_402_300_799_999;
-/// Longest string value in bytes of UTF-8.
+/// The maximum size of a string in bytes of UTF-8.
 pub const MAX_STRING_BYTES: usize = 51_200;
 
-/// The text is no value of the type, or out of its range.
+/// The text is not a value of the type, or out of its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the text is no value of {}", .0.name())]
+#[error("the text is not a value of {}", .0.name())]
 pub struct ParseValueError(pub SimpleType);
 
-/// Reads the text of a JSON scalar (strings unescaped, numbers and booleans as written) as a value of `simple`.
+/// Parses the text of a JSON scalar as a value of `simple`: a string unescaped, a number or boolean as written.
 ///
-/// `now` is what `SYSUTCDATETIME()` stands for, in milliseconds since 1970. Limits: strings of
-/// [`MAX_STRING_BYTES`]; dates from [`MIN_MILLIS`] to [`MAX_MILLIS`]; singles with a point have at most five
-/// digits on each side of it; doubles are 0 or between 2.23e-308 and 1.79e308 in size.
+/// `now` is the value of `SYSUTCDATETIME()` in milliseconds since 1970. Limits: strings have at most
+/// [`MAX_STRING_BYTES`]; dates are from [`MIN_DATE_MS`] to [`MAX_DATE_MS`]; singles with a point have at most five
+/// digits on each side of it; the absolute value of a double is 0 or from 2.23e-308 to 1.79e308.
 ///
 /// # Errors
-/// [`TextError`] when the text is not such a value.
+/// [`ParseValueError`] if the text is not such a value.
 pub fn parse_value(simple: SimpleType, text: &str, now: i64) -> Result<Value, ParseValueError> {
     let value = match simple {
         SimpleType::String => {
@@ -41,7 +41,7 @@ pub fn parse_value(simple: SimpleType, text: &str, now: i64) -> Result<Value, Pa
     value.ok_or(ParseValueError(simple))
 }
 
-/// Reads `/Date(n)/` or `SYSUTCDATETIME()` as milliseconds, `None` for other text and dates out of range.
+/// Parses `/Date(n)/` or `SYSUTCDATETIME()` as milliseconds since 1970; `None` for other text and dates out of range.
 #[must_use]
 pub fn parse_date(text: &str, now: i64) -> Option<i64> {
     if text == DEFAULT_NOW {
@@ -58,7 +58,7 @@ pub fn parse_date(text: &str, now: i64) -> Option<i64> {
         .filter(|millis| (MIN_DATE_MS..=MAX_DATE_MS).contains(millis))
 }
 
-/// True for a decimal with one to five digits on each side of the point and an optional minus.
+/// Returns true for a decimal number with a point, one to five digits on each side of it, and an optional minus.
 #[must_use]
 pub fn is_single_literal(text: &str) -> bool {
     let five = |digits: &str| {

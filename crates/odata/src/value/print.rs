@@ -3,7 +3,7 @@
 use super::Value;
 use super::number::{push_double, push_int, push_single};
 
-/// Appends a value as response bodies write it: every `/` escaped, dates as `"\/Date(n)\/"`.
+/// Appends a value as JSON for a response body. Every `/` is escaped, a date is `"\/Date(n)\/"`.
 pub fn push_json_value(out: &mut String, value: &Value) {
     match value {
         Value::Null => out.push_str("null"),
@@ -43,8 +43,8 @@ pub fn push_json_value(out: &mut String, value: &Value) {
     }
 }
 
-/// Appends the text of a value as search and plain XML content see it: strings as they are, numbers and booleans as
-/// in JSON, dates as `/Date(n)/`; nothing for null, complex values and lists.
+/// Appends a value as plain text for full-text search and XML: a string unchanged, a number or boolean as in JSON, a date
+/// as `/Date(n)/`, nothing for null, a complex value or a list.
 pub fn push_plain_text(out: &mut String, value: &Value) {
     match value {
         Value::String(text) => out.push_str(text),
@@ -58,15 +58,15 @@ pub fn push_plain_text(out: &mut String, value: &Value) {
     }
 }
 
-/// Appends a string with quotes. `/`, `"` and `\` get a backslash; control characters (with U+007F) their short
-/// form or `\uXXXX`; the rest is written as UTF-8.
+/// Appends a JSON string with its quotes. `/`, `"` and `\` are escaped with a backslash, control characters and U+007F with
+/// their short escape or `\uXXXX`. Other characters are UTF-8.
 pub fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
     push_json_escaped(out, text);
     out.push('"');
 }
 
-/// As [`push_json_string`] without the quotes.
+/// Appends the content of a JSON string, without the quotes.
 pub(crate) fn push_json_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.bytes().position(needs_escape) {

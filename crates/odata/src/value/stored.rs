@@ -1,8 +1,8 @@
-//! The stored form of values: JSON that decodes without a schema.
+//! The stored form of values: JSON that is decoded without a schema.
 //!
-//! Null, booleans, strings, lists and objects are themselves. A number without point or exponent is an Int32, any
-//! other number a Double. What JSON cannot tell apart is an object with one reserved member: `{"@d":millis}` is
-//! a date, `{"@s":number}` a Single. No property name begins with `@`.
+//! Null, booleans, strings, lists and complex values are their JSON equivalents. A number without point or exponent is an
+//! Int32, any other number is a Double. The remaining types are objects with one reserved member: `{"@d":millis}` is a
+//! date, `{"@s":number}` is a Single. No property name begins with `@`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -149,23 +149,23 @@ impl<'de> Visitor<'de> for PropertiesVisitor {
     }
 }
 
-/// The bytes are no stored properties.
+/// The bytes are not the stored form of properties.
 #[derive(Debug, thiserror::Error)]
-#[error("stored property values cannot be decoded")]
+#[error("cannot decode stored property values")]
 pub struct StoredPropertiesError(#[source] serde_json::Error);
 
 impl Properties {
-    /// The stored form.
+    /// Encodes the properties for the store.
     #[must_use]
     pub fn to_stored(&self) -> Vec<u8> {
-        // Writing to memory cannot fail and no value has an unwritable form.
+        // Writing to memory cannot fail, and every value can be encoded.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Decodes [`Properties::to_stored`].
+    /// Decodes properties from the store.
     ///
     /// # Errors
-    /// [`StoredError`] when the bytes were not written by [`Properties::to_stored`].
+    /// [`StoredPropertiesError`] if [`Properties::to_stored`] did not write the bytes.
     pub fn from_stored(bytes: &[u8]) -> Result<Self, StoredPropertiesError> {
         serde_json::from_slice(bytes).map_err(StoredPropertiesError)
     }

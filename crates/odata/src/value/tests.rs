@@ -16,7 +16,7 @@ fn print(value: &Value) -> String {
 }
 
 #[test]
-fn text_is_read_by_type() {
+fn text_is_parsed_by_declared_type() {
     use SimpleType::{Boolean, DateTime, Double, Int32, Single, String};
     for (simple, good) in [
         (
@@ -113,7 +113,7 @@ fn text_is_read_by_type() {
 }
 
 #[test]
-fn numbers_are_printed_without_loss() {
+fn numbers_are_printed_without_loss_of_precision() {
     for (number, text) in [
         (0.0, "0"),
         (-0.0, "0"),
@@ -145,7 +145,7 @@ fn numbers_are_printed_without_loss() {
 }
 
 #[test]
-fn strings_are_escaped() {
+fn json_strings_are_escaped() {
     assert_eq!(
         print(&"a/b\"c\\d\u{8}\u{c}\n\r\t\u{1}\u{7f}日".into()),
         "\"a\\/b\\\"c\\\\d\\b\\f\\n\\r\\t\\u0001\\u007f日\""
@@ -157,7 +157,7 @@ fn strings_are_escaped() {
 }
 
 #[test]
-fn renamed_properties_keep_their_values() {
+fn renamed_and_widened_properties_keep_their_values() {
     let mut renamed = Property::new("New", SimpleType::Double);
     renamed.alias = Some("Old".into());
     let entity_type =
@@ -182,7 +182,7 @@ fn renamed_properties_keep_their_values() {
 }
 
 #[test]
-fn bytes_that_are_no_values_are_refused() {
+fn bytes_that_are_not_stored_properties_are_refused() {
     for bad in [
         "",
         "[]",
@@ -225,13 +225,13 @@ fn value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn stored_values_are_read_back(values in prop::collection::btree_map("[a-zA-Z0-9_]{1,5}", value(), 0..5)) {
+    fn stored_properties_round_trip(values in prop::collection::btree_map("[a-zA-Z0-9_]{1,5}", value(), 0..5)) {
         let properties: Properties = values.into_iter().map(|(name, value)| (name.into(), value)).collect();
         prop_assert_eq!(Properties::from_stored(&properties.to_stored()).unwrap(), properties);
     }
 
     #[test]
-    fn printed_numbers_are_read_back(number in prop::num::f64::NORMAL, integer in any::<i64>()) {
+    fn printed_numbers_parse_to_the_same_number(number in prop::num::f64::NORMAL, integer in any::<i64>()) {
         prop_assert_eq!(print(&Value::Double(number)).parse(), Ok(number));
         prop_assert_eq!(print(&Value::Single(number)).parse(), Ok(number));
         let mut text = String::new();
@@ -240,18 +240,18 @@ proptest! {
     }
 
     #[test]
-    fn printed_values_are_json(value in value()) {
+    fn printed_values_are_valid_json(value in value()) {
         prop_assert!(serde_json::from_str::<serde_json::Value>(&print(&value)).is_ok());
     }
 
     #[test]
-    fn printed_strings_are_read_back(text in any::<String>()) {
+    fn printed_strings_round_trip(text in any::<String>()) {
         let printed = print(&Value::String(text.clone()));
         prop_assert_eq!(serde_json::from_str::<String>(&printed).unwrap(), text);
     }
 
     #[test]
-    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..64), text in "\\PC*") {
+    fn arbitrary_input_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), text in "\\PC*") {
         let _ = Properties::from_stored(&bytes);
         for simple in [SimpleType::Single, SimpleType::Double, SimpleType::DateTime, SimpleType::Int32] {
             let _ = parse(simple, &text);

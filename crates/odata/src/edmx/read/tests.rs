@@ -9,8 +9,8 @@ use crate::edm::{
 };
 use crate::edmx::document;
 
-/// A document around the content of one schema.
-fn around(content: &str) -> String {
+/// A document with one schema with this content.
+fn document_with(content: &str) -> String {
     format!(
         "<edmx:Edmx Version='1.0' xmlns:edmx='{EDMX_NAMESPACE}' xmlns:p='{PERSONIUM_NAMESPACE}'>\n  <edmx:DataServices>\n    \
          <Schema xmlns='{EDM_NAMESPACE}' Namespace='UserData'>{content}</Schema>\n  </edmx:DataServices>\n</edmx:Edmx>\n"
@@ -18,7 +18,7 @@ fn around(content: &str) -> String {
 }
 
 fn read_content(content: &str) -> Result<Definitions, EdmxError> {
-    read(around(content).as_bytes())
+    read(document_with(content).as_bytes())
 }
 
 fn property(owner: &str, name: &str, type_name: &str) -> PropertyDefinition {
@@ -97,7 +97,7 @@ fn user_schema() -> Schema {
 }
 
 #[test]
-fn what_the_writer_writes_is_read_back() {
+fn written_document_round_trips() {
     let found = read(document(&user_schema()).as_bytes()).unwrap();
     let yes = Some("true".to_owned());
     let no = Some("false".to_owned());
@@ -166,7 +166,7 @@ fn what_the_writer_writes_is_read_back() {
 }
 
 #[test]
-fn an_empty_schema_defines_nothing() {
+fn empty_schema_has_no_definitions() {
     let schema = Schema::new(control::USER_NAMESPACE);
     assert_eq!(
         read(document(&schema).as_bytes()),
@@ -175,7 +175,7 @@ fn an_empty_schema_defines_nothing() {
 }
 
 #[test]
-fn values_are_given_as_written_and_in_their_order() {
+fn definitions_have_the_values_and_order_of_the_document() {
     let found = read_content(
         "<!-- x --><EntityType Name='e2' OpenType='true'><Key><PropertyRef Name='__id'/></Key>\
          <Property Name='__id' Type='Edm.String' p:Format='regEx(&apos;^.$&apos;)'/><Property Name='_x'/>\
@@ -204,7 +204,7 @@ fn values_are_given_as_written_and_in_their_order() {
 }
 
 #[test]
-fn schemas_of_every_version_are_read_and_may_name_each_other() {
+fn schemas_of_every_version_are_parsed_and_refer_to_each_other() {
     let mut schemas = String::new();
     for (at, namespace) in EDM_NAMESPACES.iter().enumerate() {
         let next = (at + 1) % EDM_NAMESPACES.len();
@@ -230,7 +230,7 @@ fn schemas_of_every_version_are_read_and_may_name_each_other() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_named() {
+fn missing_and_invalid_definitions_are_named_in_the_error() {
     let association =
         |ends: &str| format!("<Association Name='a'>{ends}</Association><EntityType Name='e'/>");
     let good = "<End Role='e:n' Type='UserData.e' Multiplicity='*'/>";
@@ -257,11 +257,17 @@ fn what_is_missing_or_wrong_is_named() {
             "<EntityType Name='e'><Property Name='p'/></EntityType>".to_owned(),
             "Property \"p\" of \"e\" has no Type",
         ),
-        (association(""), "Association \"a\" has not two of End"),
-        (association(good), "Association \"a\" has not two of End"),
+        (
+            association(""),
+            "Association \"a\" does not have two End elements",
+        ),
+        (
+            association(good),
+            "Association \"a\" does not have two End elements",
+        ),
         (
             association(&good.repeat(3)),
-            "Association \"a\" has not two of End",
+            "Association \"a\" does not have two End elements",
         ),
         (
             association("<End Type='UserData.e' Multiplicity='*'/>"),
@@ -322,12 +328,12 @@ fn what_is_missing_or_wrong_is_named() {
             "EntityType \"UserData.e\" is not defined",
         ),
     ] {
-        let fault = read_content(content).err();
+        let error = read_content(content).err();
         let expected = (reason != "ok").then(|| EdmxError::InvalidDefinition(reason.to_owned()));
-        assert_eq!(fault, expected, "{content}");
+        assert_eq!(error, expected, "{content}");
     }
     let found = read_content(&association("")).unwrap();
-    assert_eq!(found.entity_types, ["e"], "the types stand without it");
+    assert_eq!(found.entity_types, ["e"], "the types are valid without it");
 }
 
 /// A name that counts how often it is compared.
@@ -352,7 +358,7 @@ impl Hash for Counted<'_> {
 }
 
 #[test]
-fn names_are_not_compared_with_each_definition() {
+fn references_are_looked_up_without_comparing_all_definitions() {
     const MANY: usize = 10_000;
     let comparisons = Cell::new(0);
     let counted = |name| Counted {
@@ -379,7 +385,7 @@ fn names_are_not_compared_with_each_definition() {
 }
 
 #[test]
-fn what_is_no_metadata_document_is_refused() {
+fn other_documents_are_refused() {
     let no_schema = "there is no Schema of a known namespace";
     for (text, reason) in [
         ("<Edmx/>".to_owned(), "the root is Edmx, not edmx:Edmx"),
@@ -395,11 +401,11 @@ fn what_is_no_metadata_document_is_refused() {
             no_schema,
         ),
         (
-            around("").replace(EDM_NAMESPACE, "http://docs.oasis-open.org/odata/ns/edm"),
+            document_with("").replace(EDM_NAMESPACE, "http://docs.oasis-open.org/odata/ns/edm"),
             no_schema,
         ),
         (
-            around("").replace(" Namespace='UserData'", ""),
+            document_with("").replace(" Namespace='UserData'", ""),
             "a Schema has no Namespace",
         ),
     ] {
@@ -409,26 +415,26 @@ fn what_is_no_metadata_document_is_refused() {
 }
 
 #[test]
-fn what_is_not_acceptable_xml_is_refused() {
+fn invalid_xml_is_refused() {
     let not_xml = |text: &str| matches!(read(text.as_bytes()), Err(EdmxError::InvalidXml(_)));
-    let good = around("<EntityType Name='e'/>");
+    let good = document_with("<EntityType Name='e'/>");
     assert!(!not_xml(&good));
     let bomb = "<!DOCTYPE b [<!ENTITY x 'x'><!ENTITY y '&x;&x;&x;'><!ENTITY z '&y;&y;&y;'>]>";
     assert!(not_xml(&format!(
         "{bomb}{}",
-        around("<EntityType Name='&z;'/>")
+        document_with("<EntityType Name='&z;'/>")
     )));
     assert!(not_xml(&format!("<!DOCTYPE Edmx>{good}")));
-    assert!(not_xml(&around("<EntityType Name='&z;'/>")));
-    assert!(not_xml(&around("<?run this?>")));
-    assert!(not_xml(&around("<EntityType Name='e'>")));
-    assert!(not_xml(&around("<EntityType Name='e' q:x=''/>")));
-    assert!(not_xml(&around("<EntityType/>&z;")));
+    assert!(not_xml(&document_with("<EntityType Name='&z;'/>")));
+    assert!(not_xml(&document_with("<?run this?>")));
+    assert!(not_xml(&document_with("<EntityType Name='e'>")));
+    assert!(not_xml(&document_with("<EntityType Name='e' q:x=''/>")));
+    assert!(not_xml(&document_with("<EntityType/>&z;")));
     let deep = |levels: usize| format!("{}{}", "<x>".repeat(levels), "</x>".repeat(levels));
     // three levels stand around the content
-    assert!(!not_xml(&around(&deep(61))));
-    assert!(not_xml(&around(&deep(62))));
-    assert!(not_xml(&around(&"<x>".repeat(100_000))));
+    assert!(!not_xml(&document_with(&deep(61))));
+    assert!(not_xml(&document_with(&deep(62))));
+    assert!(not_xml(&document_with(&"<x>".repeat(100_000))));
     assert!(matches!(
         read(&[0xff, 0xfe, b'<', 0]),
         Err(EdmxError::InvalidXml(_))
@@ -436,7 +442,7 @@ fn what_is_not_acceptable_xml_is_refused() {
 }
 
 #[test]
-fn a_part_of_a_document_is_not_read() {
+fn truncated_document_is_refused() {
     let text = document(&user_schema());
     let text = text.as_bytes();
     assert!(read(text).is_ok());
@@ -450,7 +456,7 @@ fn a_part_of_a_document_is_not_read() {
 }
 
 #[test]
-fn a_document_with_one_byte_changed_does_not_panic() {
+fn document_with_one_changed_byte_does_not_panic() {
     let mut text = document(&user_schema()).into_bytes();
     let changes = [b'<', b'"', b'&', b':', b'>', 0, 0xff];
     for at in 0..text.len() {

@@ -1,20 +1,20 @@
-//! Multiplicities of association ends.
+//! The multiplicity of an association end.
 
 use std::fmt;
 
-/// How many entities one end of an association may hold.
+/// The number of entities that one end of an association may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Multiplicity {
     /// `0..1`
     ZeroOrOne,
-    /// `1` (never enforced as mandatory)
+    /// `1`. An entity without a link is accepted too.
     One,
     /// `*`
     Many,
 }
 
 impl Multiplicity {
-    /// The multiplicity written `0..1`, `1` or `*`.
+    /// Parses `0..1`, `1` or `*`; `None` for other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
@@ -25,7 +25,7 @@ impl Multiplicity {
         })
     }
 
-    /// The text that [`Multiplicity::parse`] reads.
+    /// The text that [`Multiplicity::parse`] accepts.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Multiplicity {
         }
     }
 
-    /// True for `*`.
+    /// Returns true for `*`.
     #[must_use]
     pub fn is_many(self) -> bool {
         self == Self::Many
