@@ -1,4 +1,5 @@
 //! Load scenarios for a unit, each with its baseline in the same run. See `bench/README.md`.
+#![expect(clippy::disallowed_methods, reason = "it measures real time")]
 
 mod baseline;
 mod child_process;

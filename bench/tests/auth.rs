@@ -1,5 +1,5 @@
 //! The scenario auth runs to its end with the built server and reports all measurements. Their values are not checked.
-
+#![expect(clippy::disallowed_methods, reason = "it measures real time")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

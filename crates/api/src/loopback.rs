@@ -70,33 +70,32 @@ pub(crate) async fn send(
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 mod tests {
     use http::StatusCode;
     use personium_model::credentials::UnitKeys;
     use personium_model::unit::Ports;
     use personium_model::{Settings, UnitUrls};
     use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
-    use personium_types::Clock;
+    use personium_types::{Clock, SystemClock, SystemRandom};
 
     use super::*;
 
-    struct Stopped;
-
-    impl Clock for Stopped {
-        fn now_ms(&self) -> i64 {
-            1_700_000_000_000
-        }
-    }
-
     #[tokio::test]
     async fn requests_to_oneself_lead_to_each_other_so_often_and_no_more() {
+        let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom::new()));
+        let now_ms = clock.now_ms();
         let ports = Ports {
             records: Arc::new(MemoryRecords::new()),
-            blobs: Arc::new(MemoryBlobs::new()),
+            blobs: Arc::new(MemoryBlobs::new(clock.clone(), random.clone())),
             cache: Arc::new(MemoryCache::new(1 << 10)),
-            clock: Arc::new(Stopped),
+            clock,
+            random,
         };
-        let keys = UnitKeys::self_signed("unit.example", "a secret of this test", Stopped.now_ms());
+        let keys = UnitKeys::self_signed("unit.example", "a secret of this test", now_ms);
         let urls = UnitUrls::new("http", "unit.example", None, true);
         let (unit, server) = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
         let installs = InstallAuthority::new(server);

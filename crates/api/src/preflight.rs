@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, Error, Random, Result};
 
 use crate::forwarded;
 use crate::response::{self, Response, WithHeader};
@@ -15,9 +15,9 @@ const METHODS: &str =
 ///
 /// # Errors
 /// 400 unless it is at most 128 of `A-Za-z0-9_-`.
-pub fn request_key(headers: &HeaderMap) -> Result<String> {
+pub fn request_key(headers: &HeaderMap, random: &dyn Random) -> Result<String> {
     let Some(value) = headers.get("x-personium-requestkey") else {
-        let id = uuid::Uuid::new_v4();
+        let id = random.uuid();
         let text = base64::Engine::encode(
             &base64::engine::general_purpose::URL_SAFE_NO_PAD,
             id.as_bytes(),

@@ -107,7 +107,7 @@ impl ApiService {
         let current = self.current.read().clone();
         let (mut parts, body) = request.into_parts();
         forwarded::strip(&mut parts.headers, peer, &current.unit.settings().proxies);
-        let key = match preflight::request_key(&parts.headers) {
+        let key = match preflight::request_key(&parts.headers, current.unit.random()) {
             Ok(key) => key,
             Err(refusal) => {
                 let mut response = error::render(&refusal, &Challenge::None, "");

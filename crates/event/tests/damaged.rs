@@ -1,5 +1,8 @@
 //! A cell that cannot be read does not hold up what the rules of others want to be sent.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../../model/tests/in_memory/world.rs"]

@@ -85,9 +85,13 @@ async fn make(
     target.assert_found(&mut batch);
     add_member(target, &parent, limits.children_max, &mut batch).await?;
     let now = resource.unit.now_ms();
-    let node = Node::new(NodeId::random(), kind, now);
+    let node = Node::new(NodeId::random(resource.unit.random()), kind, now);
     if kind == Kind::Service {
-        let source = Node::new(NodeId::random(), Kind::Collection, now);
+        let source = Node::new(
+            NodeId::random(resource.unit.random()),
+            Kind::Collection,
+            now,
+        );
         let key = keys::node(&node.id, SERVICE_SOURCE);
         put_checked(&mut batch, key, None, &source)?;
         batch.add(keys::child_count(&node.id), 1);

@@ -13,7 +13,7 @@ pub mod rule;
 use std::sync::Arc;
 
 use personium_store::Batch;
-use personium_types::{Code, Operation, Result};
+use personium_types::{Code, Operation, Random, Result};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::monotonic_ids::MonotonicIds;
@@ -81,7 +81,7 @@ pub struct Event {
 
 impl Event {
     /// The event as everybody but rules sees it: the object as an `http(s)` URL, with an id.
-    fn told(&self, cell_url: &str) -> Self {
+    fn told(&self, cell_url: &str, random: &dyn Random) -> Self {
         let object = self.object.as_deref().map(|object| {
             object
                 .strip_prefix(LOCAL_CELL)
@@ -91,7 +91,7 @@ impl Event {
         let id = self
             .id
             .clone()
-            .or_else(|| Some(monotonic_ids::random_text()));
+            .or_else(|| Some(monotonic_ids::random_text(random)));
         Self {
             object,
             id,
@@ -113,7 +113,7 @@ pub async fn post(unit: &Unit, context: &CellContext, permit: &Permit, event: Ev
     if hit.is_empty() {
         return Ok(());
     }
-    let event = event.told(&unit.urls().cell(&context.cell().name));
+    let event = event.told(&unit.urls().cell(&context.cell().name), unit.random());
     if hit
         .iter()
         .any(|rule| matches!(rule.doing, RuleAction::Send(_)))

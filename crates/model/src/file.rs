@@ -126,7 +126,7 @@ impl<'u> Upload<'u> {
                     }
                     None => (None, content),
                 };
-                (BlobId::random(), salt, Some(content))
+                (BlobId::random(self.unit.random()), salt, Some(content))
             }
         };
         let body = FileBody {
@@ -271,7 +271,7 @@ async fn write(
             let max = resource.unit.settings().dav.children_max;
             target.assert_found(&mut batch);
             add_member(target, &parent, max, &mut batch).await?;
-            let mut node = Node::new(NodeId::random(), Kind::File, now);
+            let mut node = Node::new(NodeId::random(resource.unit.random()), Kind::File, now);
             node.file = Some(received.body.clone());
             put_checked(&mut batch, keys::node(&parent, &name), None, &node)?;
             (true, node, None)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use personium_store::{
     Batch, BlobStore, Cache, CommitSeq, ErrorDetail, RecordStore, Space, StoreError,
 };
-use personium_types::{CellId, Clock, Code, Result};
+use personium_types::{CellId, Clock, Code, Random, Result};
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::cell_context::{CellContext, Views};
@@ -36,6 +36,8 @@ pub struct Ports {
     pub cache: Arc<dyn Cache>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
 }
 
 /// A running unit. Cheap to share behind an `Arc`; holds no state of its own that a crash could lose.
@@ -95,23 +97,23 @@ impl Unit {
         let installs = ConcurrencyLimiter::new(bar.installs_max, bar.installs_waiting_max);
         let pace = LoginRateLimiter::new(&settings.auth.login_rate_limit);
         let shared = Shared {
-            ports,
             urls,
             keys,
             hashing: HashPool::new(threads),
             account_locks: AccountLocks::default(),
             login_rate_limiter: pace,
-            verified_passwords: VerifiedPasswordCache::default(),
+            verified_passwords: VerifiedPasswordCache::new(&ports.random),
             views: Views::default(),
             uploads,
             body_memory,
             node_locks: NodeLocks::default(),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
             outbox: OutboxQueue::default(),
-            moments: MonotonicIds::default(),
+            moments: MonotonicIds::new(&ports.random),
             installs,
             body_key: UnitBodyKey::default(),
             commits: Arc::default(),
+            ports,
         };
         let unit = Self {
             settings: Arc::new(settings),
@@ -169,6 +171,18 @@ impl Unit {
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.shared.ports.clock.now_ms()
+    }
+
+    /// Returns the clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.ports.clock
+    }
+
+    /// Returns the source of randomness.
+    #[must_use]
+    pub fn random(&self) -> &Arc<dyn Random> {
+        &self.shared.ports.random
     }
 
     /// The place of file bodies.

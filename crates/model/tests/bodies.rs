@@ -1,5 +1,8 @@
 //! Bodies of files when the store fails: none is removed that may be a file's.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "in_memory/world.rs"]

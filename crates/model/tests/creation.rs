@@ -1,6 +1,9 @@
 //! Creations in OData collections while somebody removes the collection or its type: nothing is left behind that
 //! nobody can see, and creations do not get in each other's way.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "in_memory/world.rs"]

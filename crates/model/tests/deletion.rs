@@ -1,5 +1,8 @@
 //! Deletions of empty cells while somebody creates something in them: what is acknowledged is not deleted.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "in_memory/world.rs"]

@@ -1,6 +1,9 @@
 //! Requests that are given up while their batch is being committed: the connection ended, or their time was over.
 //! Whatever was committed has its consequences all the same.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "in_memory/world.rs"]

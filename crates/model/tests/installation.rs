@@ -1,5 +1,8 @@
 //! Installations whose box or cell is exchanged for another of the same name meanwhile: the other one gets nothing.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(clippy::unwrap_used)]
 
 #[path = "in_memory/world.rs"]

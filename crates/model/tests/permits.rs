@@ -1,5 +1,8 @@
 //! Functions that change data accept only a permit for their own operation and target.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "in_memory/world.rs"]

@@ -4,18 +4,17 @@ mod report;
 
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use personium_token::trust::CertificateInfo;
 use personium_types::error::chain;
-use personium_types::{BlobId, Clock, SystemClock};
 
 pub use report::{CheckOutcome, CheckReport, Finding};
 
 use crate::components::files_dir;
 use crate::config::{ConfigSources, LoadedConfig};
 use crate::unit_url::{is_local, unit_urls};
-use crate::{first_start, key_files};
+use crate::{first_start, key_files, system};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
@@ -86,7 +85,7 @@ fn check_listen(report: &mut CheckReport, loaded: &LoadedConfig) {
 }
 
 fn check_certificates(report: &mut CheckReport, loaded: &LoadedConfig) {
-    let (config, now_ms) = (&loaded.config, SystemClock.now_ms());
+    let (config, now_ms) = (&loaded.config, system::clock().now_ms());
     let (key, certificate) = key_files::key_and_certificate(config);
     if config.certificates.key.is_none() && !key.exists() && !certificate.exists() {
         return report.ok("unit certificate", "the first start generates it");
@@ -229,16 +228,17 @@ fn check_folder(report: &mut CheckReport, check: &'static str, folder: &Path) {
 
 /// Writes, syncs, renames and removes a temporary file. Returns the time until it was renamed.
 fn time_durable_write(folder: &Path) -> std::io::Result<Duration> {
+    let (clock, random) = (system::clock(), system::random());
     let (first, second) = (
-        folder.join(BlobId::random().to_string()),
-        folder.join(BlobId::random().to_string()),
+        folder.join(random.uuid().to_string()),
+        folder.join(random.uuid().to_string()),
     );
-    let start = Instant::now();
+    let start = clock.monotonic();
     let mut file = std::fs::File::create_new(&first)?;
     file.write_all(b"check")?;
     file.sync_all()?;
     std::fs::rename(&first, &second)?;
-    let elapsed = start.elapsed();
+    let elapsed = clock.monotonic().saturating_duration_since(start);
     std::fs::remove_file(&second)?;
     Ok(elapsed)
 }
@@ -322,7 +322,13 @@ mod tests {
         let data = folder.path().to_str().unwrap();
         let options = [("data.dir", data), ("unitFqdn", "unit.example")];
         let config = LoadedConfig::load(&sources(&options)).unwrap().config;
-        key_files::generate_missing(&config, "other.example", SystemClock.now_ms()).unwrap();
+        key_files::generate_missing(
+            &config,
+            "other.example",
+            system::clock().now_ms(),
+            &system::random(),
+        )
+        .unwrap();
         let report = report(&options);
         assert_eq!(
             outcome(&report, "certificate name"),

@@ -12,7 +12,7 @@ use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
 use personium_store::memory::MemoryCache;
 use personium_store::{BlobStore, Cache, RecordStore, StoreError};
-use personium_types::Clock;
+use personium_types::{Clock, Random};
 
 use crate::config::{Config, LoadedConfig, RecordSync};
 use crate::key_files::{self, KeyFileError};
@@ -65,6 +65,8 @@ pub struct Components {
     pub cache: Arc<MemoryCache>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub random: Arc<dyn Random>,
 }
 
 impl Components {
@@ -77,20 +79,22 @@ impl Components {
         loaded: LoadedConfig,
         database_files_max: usize,
         clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
     ) -> Result<Self, ComponentError> {
         let urls = unit_urls(&loaded)?;
         let config = loaded.config;
         create_data_dir(&config.store.data_dir)?;
-        key_files::generate_missing(&config, urls.host(), clock.now_ms())?;
+        key_files::generate_missing(&config, urls.host(), clock.now_ms(), &random)?;
         let keys = key_files::load(&config, clock.now_ms())?;
         Ok(Self {
             records: Arc::new(open_records(&config, database_files_max)?),
-            files: Arc::new(open_files(&config)?),
+            files: Arc::new(open_files(&config, Arc::clone(&random))?),
             cache: Arc::new(MemoryCache::new(config.cache.max_bytes)),
             config,
             urls,
             keys: Arc::new(keys),
             clock,
+            random,
         })
     }
 
@@ -105,6 +109,7 @@ impl Components {
             blobs: Arc::clone(&self.files) as Arc<dyn BlobStore>,
             cache: Arc::clone(&self.cache) as Arc<dyn Cache>,
             clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
         };
         let (urls, keys) = (self.urls.clone(), Arc::clone(&self.keys));
         let (unit, server) = Unit::new(ports, urls, settings, keys);
@@ -148,7 +153,7 @@ fn open_records(config: &Config, open_files: usize) -> Result<SqliteStore, Compo
     })
 }
 
-fn open_files(config: &Config) -> Result<FolderStore, ComponentError> {
+fn open_files(config: &Config, random: Arc<dyn Random>) -> Result<FolderStore, ComponentError> {
     let settings = FolderSettings {
         folder: files_dir(config),
         sync: if config.files.fsync {
@@ -158,7 +163,7 @@ fn open_files(config: &Config) -> Result<FolderStore, ComponentError> {
         },
         exclusive: config.files.root.is_none(),
     };
-    FolderStore::open(&settings).map_err(|source| ComponentError::Store {
+    FolderStore::open(&settings, random).map_err(|source| ComponentError::Store {
         content: "files",
         source,
     })

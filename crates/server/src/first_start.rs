@@ -106,7 +106,7 @@ pub async fn create_administrator(
     let path = |name: &str| -> PathBuf { data_dir.join(name) };
     let was_interrupted = path(STARTED_FILE).exists();
     key_files::write_private(&path(STARTED_FILE), ADMIN_NAME.as_bytes())?;
-    let master_token = key_files::random_text(MASTER_TOKEN_CHARS)?;
+    let master_token = key_files::random_text(MASTER_TOKEN_CHARS, &components.random)?;
     let (unit, server) = components.unit(|settings| {
         settings.auth.master_token = Some(Secret::new(master_token.clone()));
     });
@@ -118,7 +118,7 @@ pub async fn create_administrator(
     let administrator = Administrator {
         unit: unit.urls().unit(),
         account: ADMIN_NAME.to_owned(),
-        password: Secret::new(key_files::random_text(PASSWORD_CHARS)?),
+        password: Secret::new(key_files::random_text(PASSWORD_CHARS, &components.random)?),
         cell: unit.urls().cell(ADMIN_NAME),
     };
     if was_interrupted {

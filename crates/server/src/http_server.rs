@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -174,7 +174,7 @@ impl Handler {
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let _in_flight = self.metrics.request_started();
         let access_log = AccessLog::of(&request, peer);
-        let start = Instant::now();
+        let start = self.metrics.clock().monotonic();
         let (request, unread_body) = RequestBody::wrap(request, self.transfer_timeout);
         let request = request.map(RequestBody::boxed_unsync);
         let handling = self.service.handle(request, Some(peer.ip()));
@@ -190,7 +190,11 @@ impl Handler {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
-        let elapsed = start.elapsed();
+        let elapsed = self
+            .metrics
+            .clock()
+            .monotonic()
+            .saturating_duration_since(start);
         self.metrics
             .response_started(response.status().as_u16(), elapsed);
         if let Some(access_log) = access_log {

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 
 use personium_model::credentials::UnitKeys;
 use personium_token::local::LocalKeys;
-use personium_token::random::{Random, SystemRandom};
 use personium_token::trust::{TrustRoots, UnitKey, generate_self_signed};
-use personium_types::Secret;
+use personium_types::{Random, Secret};
 
 use crate::config::Config;
 
@@ -74,9 +73,9 @@ impl KeyFileError {
 ///
 /// # Errors
 /// [`KeyFileError::Content`] if the system provides no random bytes.
-pub fn random_text(chars: usize) -> Result<String, KeyFileError> {
+pub fn random_text(chars: usize, random: &dyn Random) -> Result<String, KeyFileError> {
     let mut bytes = vec![0; chars];
-    SystemRandom
+    random
         .fill(&mut bytes)
         .map_err(|error| KeyFileError::content("random bytes", &error))?;
     let character = |byte: &u8| {
@@ -91,11 +90,16 @@ pub fn random_text(chars: usize) -> Result<String, KeyFileError> {
 ///
 /// # Errors
 /// [`KeyFileError`] if a file cannot be written.
-pub fn generate_missing(config: &Config, host: &str, now_ms: i64) -> Result<(), KeyFileError> {
+pub fn generate_missing(
+    config: &Config,
+    host: &str,
+    now_ms: i64,
+    random: &dyn Random,
+) -> Result<(), KeyFileError> {
     let folder = &config.store.data_dir;
     let secret = folder.join(SECRET_FILE);
     if config.secrets.secret.is_none() && !exists(&secret)? {
-        write_private(&secret, random_text(SECRET_CHARS)?.as_bytes())?;
+        write_private(&secret, random_text(SECRET_CHARS, random)?.as_bytes())?;
     }
     let (key, certificate) = (folder.join(KEY_FILE), folder.join(CERTIFICATE_FILE));
     if config.certificates.key.is_none() && !(exists(&key)? && exists(&certificate)?) {
@@ -227,6 +231,7 @@ mod tests {
 
     use super::*;
     use crate::config::{ConfigSources, LoadedConfig};
+    use crate::system;
 
     const NOW_MS: i64 = 1_800_000_000_000;
 
@@ -249,7 +254,7 @@ mod tests {
             load(&config, NOW_MS),
             Err(KeyFileError::File { .. })
         ));
-        generate_missing(&config, "unit.example", NOW_MS).unwrap();
+        generate_missing(&config, "unit.example", NOW_MS, &system::random()).unwrap();
         let keys = load(&config, NOW_MS).unwrap();
         assert_eq!(
             keys.signing.certificate_info().common_name.as_deref(),
@@ -267,7 +272,7 @@ mod tests {
             before.push(fs::read(&path).unwrap());
         }
         assert_eq!(before[0].len(), SECRET_CHARS);
-        generate_missing(&config, "other.example", NOW_MS).unwrap();
+        generate_missing(&config, "other.example", NOW_MS, &system::random()).unwrap();
         assert_eq!(fs::read(folder.path().join(KEY_FILE)).unwrap(), before[1]);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
@@ -277,12 +282,12 @@ mod tests {
         for name in [SECRET_FILE, KEY_FILE, CERTIFICATE_FILE] {
             let folder = tempfile::tempdir().unwrap();
             let config = config(folder.path(), &[]);
-            generate_missing(&config, "unit.example", NOW_MS).unwrap();
+            generate_missing(&config, "unit.example", NOW_MS, &system::random()).unwrap();
             // Following a symbolic link to itself is an error other than `NotFound`.
             let path = folder.path().join(name);
             fs::remove_file(&path).unwrap();
             std::os::unix::fs::symlink(&path, &path).unwrap();
-            let refused = generate_missing(&config, "unit.example", NOW_MS);
+            let refused = generate_missing(&config, "unit.example", NOW_MS, &system::random());
             assert!(matches!(refused, Err(KeyFileError::File { .. })), "{name}");
             assert!(path.is_symlink(), "{name}");
         }
@@ -291,8 +296,20 @@ mod tests {
     #[test]
     fn configured_key_files_are_loaded_and_checked() {
         let (generated, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        generate_missing(&config(generated.path(), &[]), "unit.example", NOW_MS).unwrap();
-        generate_missing(&config(other.path(), &[]), "other.example", NOW_MS).unwrap();
+        generate_missing(
+            &config(generated.path(), &[]),
+            "unit.example",
+            NOW_MS,
+            &system::random(),
+        )
+        .unwrap();
+        generate_missing(
+            &config(other.path(), &[]),
+            "other.example",
+            NOW_MS,
+            &system::random(),
+        )
+        .unwrap();
         let name =
             |folder: &tempfile::TempDir, file: &str| folder.path().join(file).display().to_string();
         let (key, certificate) = (
@@ -312,7 +329,7 @@ mod tests {
             configured_host(&settings).unwrap().as_deref(),
             Some("unit.example")
         );
-        generate_missing(&settings, "unit.example", NOW_MS).unwrap();
+        generate_missing(&settings, "unit.example", NOW_MS, &system::random()).unwrap();
         assert_eq!(
             fs::read_dir(empty.path()).unwrap().count(),
             0,
@@ -342,7 +359,10 @@ mod tests {
 
     #[test]
     fn random_texts_have_the_length_and_differ() {
-        let (a, b) = (random_text(16).unwrap(), random_text(16).unwrap());
+        let (a, b) = (
+            random_text(16, &system::random()).unwrap(),
+            random_text(16, &system::random()).unwrap(),
+        );
         assert_eq!(a.len(), 16);
         assert_ne!(a, b);
     }

@@ -16,6 +16,7 @@ pub mod model_settings;
 mod request_body;
 pub mod running_settings;
 pub mod serve;
+pub mod system;
 pub mod unit_url;
 mod write_timeout;
 

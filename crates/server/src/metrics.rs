@@ -1,8 +1,10 @@
 //! Metrics of the running unit, in the OpenMetrics text format that Prometheus reads.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use personium_types::Clock;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -28,6 +30,7 @@ type StatusLabel = [(&'static str, &'static str); 1];
 /// Counts requests and connections.
 #[derive(Debug)]
 pub struct Metrics {
+    clock: Arc<dyn Clock>,
     registry: Registry,
     /// Responses by class of status, in the order of [`STATUS_CLASSES`].
     responses: [Counter; STATUS_CLASSES.len()],
@@ -55,10 +58,13 @@ impl Drop for InFlightGuard<'_> {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Creates the metrics of a unit that starts now.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         let responses = Family::<StatusLabel, Counter>::default();
         let metrics = Self {
+            clock,
             registry: Registry::default(),
             // Looked up once: a look-up takes a lock that all requests share.
             responses: STATUS_CLASSES
@@ -71,9 +77,12 @@ impl Default for Metrics {
         };
         metrics.register(responses)
     }
-}
 
-impl Metrics {
+    /// Returns the clock that measures response times.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     fn register(mut self, responses: Family<StatusLabel, Counter>) -> Self {
         let registry = &mut self.registry;
         registry.register(
@@ -107,7 +116,8 @@ impl Metrics {
             self.panics.clone(),
         );
         registry.register_collector(Box::new(ProcessCollector {
-            started: Instant::now(),
+            started: self.clock.monotonic(),
+            clock: Arc::clone(&self.clock),
         }));
         self
     }
@@ -151,6 +161,7 @@ impl Metrics {
 /// Metrics of the process, read from the operating system for each scrape. Those that it does not provide are left out.
 #[derive(Debug)]
 struct ProcessCollector {
+    clock: Arc<dyn Clock>,
     started: Instant,
 }
 
@@ -164,7 +175,10 @@ impl Collector for ProcessCollector {
         gauge(
             "personium_uptime_seconds",
             "Seconds since the start.",
-            self.started.elapsed().as_secs(),
+            self.clock
+                .monotonic()
+                .saturating_duration_since(self.started)
+                .as_secs(),
         )?;
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         if let Some(kib) = status_kib(&status, "VmRSS") {
@@ -200,10 +214,11 @@ fn status_kib(status: &str, field: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system;
 
     #[test]
     fn requests_and_connections_are_counted() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(system::clock());
         metrics.response_started(200, Duration::from_micros(250));
         metrics.response_started(204, Duration::from_micros(251));
         metrics.response_started(404, Duration::from_secs(100));
@@ -238,7 +253,7 @@ mod tests {
 
     #[test]
     fn process_metrics_are_read_from_the_system() {
-        let text = Metrics::default().encode().unwrap();
+        let text = Metrics::new(system::clock()).encode().unwrap();
         for name in [
             "process_resident_memory_bytes",
             "personium_resident_memory_peak_bytes",

@@ -55,6 +55,10 @@ impl MinRateTimeout {
     }
 
     /// Stops the timer and extends the remaining time by what `bytes` are worth at the minimum rate, up to the limit.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock of the timer, which tests can pause"
+    )]
     pub(crate) fn credit(&mut self, bytes: usize) {
         if let Some(timer) = self.timer.take() {
             self.remaining = timer.deadline().saturating_duration_since(Instant::now());

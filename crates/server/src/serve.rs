@@ -7,7 +7,6 @@ use std::time::Duration;
 use personium_api::ApiService;
 use personium_model::Unit;
 use personium_store::RecordStore;
-use personium_types::SystemClock;
 use personium_types::error::chain;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,6 +20,7 @@ use crate::first_start::{self, Administrator, FirstStartError};
 use crate::http_server::{self, HttpLimits};
 use crate::metrics::Metrics;
 use crate::running_settings::RunningSettings;
+use crate::system;
 
 /// The time between two scans for orphaned file bodies.
 const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(6 * 3600);
@@ -91,8 +91,8 @@ pub async fn start(
     let needs_administrator = needs_administrator(config);
     let admin_hooks = Arc::new(RunningSettings::new(&loaded));
     let listener = listen(config.listen.address).await?;
-    let clock = Arc::new(SystemClock);
-    let components = Components::build(loaded, budget.database_files_max, clock)?;
+    let (clock, random) = (system::clock(), system::random());
+    let components = Components::build(loaded, budget.database_files_max, clock, random)?;
     if needs_administrator {
         first_start::create_administrator(&components, show).await?;
     }
@@ -152,7 +152,7 @@ fn spawn(
     service: ApiService,
     limits: HttpLimits,
 ) -> RunningUnit {
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(Arc::clone(&components.clock)));
     let (stop, stop_requested) = watch::channel(false);
     let records: Arc<dyn RecordStore> = Arc::clone(&components.records) as _;
     let admin_service = AdminService {
@@ -198,7 +198,8 @@ pub async fn init(
     show: impl FnOnce(&Administrator),
 ) -> Result<(), StartError> {
     let database_files_max = loaded.config.store.open_files_max;
-    let components = Components::build(loaded, database_files_max, Arc::new(SystemClock))?;
+    let (clock, random) = (system::clock(), system::random());
+    let components = Components::build(loaded, database_files_max, clock, random)?;
     let created = first_start::create_administrator(&components, show).await;
     close(&*components.records).await;
     Ok(created?)

@@ -1,5 +1,8 @@
 //! Bodies and queries that are wrong on purpose against the built program: refused, never a 5xx, never the end of the unit.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

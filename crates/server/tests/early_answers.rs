@@ -1,5 +1,8 @@
 //! Answers that come before the request has been read to its end, from the built program.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,8 @@
 //! File bodies that are stored encrypted, on a real disk, under a secret that changes.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

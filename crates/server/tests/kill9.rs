@@ -1,5 +1,8 @@
 //! The unit is killed again and again while it is written to. Whatever it acknowledged is there afterwards, and nothing is half done.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,8 @@
 //! OAuth2 and OpenID Connect clients of others against a unit: authlib (Python) and openid-client (Node).
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

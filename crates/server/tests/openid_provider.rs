@@ -1,5 +1,8 @@
 //! Logging in with an outside provider of OpenID Connect: oidc-provider (Node), directly and through a proxy of others.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

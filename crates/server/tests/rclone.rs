@@ -1,5 +1,8 @@
 //! A folder of real files synchronised with a box by rclone, a client that knows nothing about this server.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,8 @@
 //! Assertions between cells, judged and made by software of others: signxml and pysaml2 (Python).
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,8 @@
 //! Clients that are slow, or never finish, against the built program: nobody else waits for them.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,8 @@
 //! Trust between two running units: whose word counts where, and what it gives.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,8 @@
 //! The walk of the README, run as it stands there, with the real curl against the built program.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -3,6 +3,7 @@
 //! The functions panic if the engine breaks the contract. They need a multi-threaded runtime and an empty store, and
 //! leave their data behind.
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

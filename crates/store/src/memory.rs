@@ -12,8 +12,14 @@ pub use cache::MemoryCache;
 pub use record::MemoryRecords;
 
 #[cfg(all(test, feature = "contract"))]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 mod tests {
     use std::sync::Arc;
+
+    use personium_types::{SystemClock, SystemRandom};
 
     use super::*;
     use crate::contract;
@@ -25,7 +31,9 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn memory_blobs_keep_the_contract() {
-        contract::blobs(Arc::new(MemoryBlobs::new())).await;
+        let clock = Arc::new(SystemClock::new());
+        let blobs = MemoryBlobs::new(clock, Arc::new(SystemRandom::new()));
+        contract::blobs(Arc::new(blobs)).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

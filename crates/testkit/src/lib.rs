@@ -9,6 +9,10 @@
 //! ```
 //!
 //! Everything here panics where something is not as the test needs it.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

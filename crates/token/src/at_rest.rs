@@ -12,7 +12,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 
 use crate::base64_text::encode_url;
-use crate::random::{Random, RandomError};
+use personium_types::{Random, RandomError};
 
 /// Bytes of a chunk before it is sealed; the last one may be shorter.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -43,7 +43,7 @@ impl BodyKey {
     ///
     /// # Errors
     /// If there is no randomness.
-    pub fn generate(random: &mut dyn Random) -> Result<Self, RandomError> {
+    pub fn generate(random: &dyn Random) -> Result<Self, RandomError> {
         let mut key = [0; KEY_BYTES];
         random.fill(&mut key)?;
         Ok(Self(key))
@@ -75,7 +75,7 @@ impl BodyKey {
 ///
 /// # Errors
 /// If there is no randomness.
-pub fn new_salt(random: &mut dyn Random) -> Result<String, RandomError> {
+pub fn new_salt(random: &dyn Random) -> Result<String, RandomError> {
     let mut salt = [0; SALT_BYTES];
     random.fill(&mut salt)?;
     Ok(encode_url(&salt))

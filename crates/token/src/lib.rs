@@ -1,7 +1,7 @@
 //! Token formats: what a unit and its cells sign, seal, hash and check.
 //!
 //! Everything here is a function of its arguments: keys, the time (`i64`, milliseconds since the
-//! epoch) and randomness ([`random::Random`]) come in from outside. No I/O, no HTTP, no wire codes;
+//! epoch) and randomness ([`Random`](personium_types::Random)) come in from outside. No I/O, no HTTP, no wire codes;
 //! each module has a small error enum that its caller turns into an answer.
 //!
 //! | Module | Holds |
@@ -20,7 +20,6 @@ pub mod hex;
 pub mod jwt;
 pub mod local;
 pub mod password;
-pub mod random;
 pub mod role_url;
 pub mod saml;
 pub mod trust;

@@ -20,7 +20,7 @@ use aws_lc_rs::hkdf::{self, HKDF_SHA256, KeyType, Salt};
 
 use crate::at_rest::{BodyKey, KEY_BYTES, TAG_BYTES};
 use crate::base64_text::{decode_url, encode_url};
-use crate::random::{Random, RandomError};
+use personium_types::{Random, RandomError};
 
 /// Shortest accepted unit secret, in bytes.
 pub const MIN_SECRET_BYTES: usize = 16;
@@ -272,7 +272,7 @@ impl LocalKeys {
     }
 
     /// The text of a token. Two calls with the same token give different texts.
-    pub fn seal(&self, token: &LocalToken, random: &mut dyn Random) -> Result<String, SealError> {
+    pub fn seal(&self, token: &LocalToken, random: &dyn Random) -> Result<String, SealError> {
         if !token.fits_its_kind() {
             return Err(SealError::Claims);
         }
@@ -314,11 +314,7 @@ impl LocalKeys {
     }
 
     /// The text under which the key of file bodies is stored.
-    pub fn seal_body_key(
-        &self,
-        key: &BodyKey,
-        random: &mut dyn Random,
-    ) -> Result<String, SealError> {
+    pub fn seal_body_key(&self, key: &BodyKey, random: &dyn Random) -> Result<String, SealError> {
         let plain = key.as_bytes().to_vec();
         self.seal_bytes(KeyPurpose::Storage, plain, BODY_KEY_CONTEXT, random)
     }
@@ -335,7 +331,7 @@ impl LocalKeys {
         purpose: KeyPurpose,
         mut plain: Vec<u8>,
         context: &[u8],
-        random: &mut dyn Random,
+        random: &dyn Random,
     ) -> Result<String, SealError> {
         // before encrypting, so that nothing large is worked on in vain
         if plain.len() > MAX_TEXT_BYTES {

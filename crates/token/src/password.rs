@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use crate::base64_text::{decode_standard, encode_standard};
 use crate::hex;
-use crate::random::{Random, RandomError};
+use personium_types::{Random, RandomError};
 
 /// Most memory that one scrypt computation may take (128·N·r), in bytes.
 pub const MAX_SCRYPT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
@@ -197,7 +197,7 @@ fn checked_params(log_n: u32, r: u32, p: u32) -> Result<Params, PasswordError> {
 pub fn hash(
     settings: &HashSettings,
     password: &str,
-    random: &mut dyn Random,
+    random: &dyn Random,
 ) -> Result<StoredHash, PasswordError> {
     settings.check()?;
     match settings.algorithm {

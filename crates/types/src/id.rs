@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Random;
+
 /// The text is not 32 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of 32 hex digits")]
@@ -15,16 +17,16 @@ macro_rules! id {
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// A new random id.
+            /// Creates a random id.
             #[must_use]
-            pub fn random() -> Self {
-                Self(uuid::Uuid::new_v4().into_bytes())
+            pub fn random(random: &dyn Random) -> Self {
+                Self(random.uuid().into_bytes())
             }
 
-            /// A new id that sorts after ids made in earlier milliseconds: 48 bits of time, 80 random ones.
+            /// Creates an id that sorts after ids of earlier milliseconds: 48 bits of time, 80 random ones.
             #[must_use]
-            pub fn at(now_ms: i64) -> Self {
-                let mut bytes = uuid::Uuid::new_v4().into_bytes();
+            pub fn at(now_ms: i64, random: &dyn Random) -> Self {
+                let mut bytes = random.uuid().into_bytes();
                 let time = now_ms.to_be_bytes();
                 if let (Some(to), Some(from)) = (bytes.get_mut(..6), time.get(2..)) {
                     to.copy_from_slice(from);
@@ -119,22 +121,29 @@ fn nibble(digit: u8) -> Result<u8, ParseIdError> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 mod tests {
     use super::*;
+    use crate::SystemRandom;
+
+    const RANDOM: SystemRandom = SystemRandom::new();
 
     #[test]
     fn text_round_trip() {
-        let id = NodeId::random();
+        let id = NodeId::random(&RANDOM);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string().len(), 32);
-        assert_ne!(NodeId::random(), id);
+        assert_ne!(NodeId::random(&RANDOM), id);
     }
 
     #[test]
     fn ids_of_later_times_sort_later() {
-        assert!(NodeId::at(1) < NodeId::at(2));
-        assert!(NodeId::at(1_700_000_000_000) < NodeId::at(1_700_000_000_001));
-        assert_ne!(NodeId::at(5), NodeId::at(5));
+        assert!(NodeId::at(1, &RANDOM) < NodeId::at(2, &RANDOM));
+        assert!(NodeId::at(1_700_000_000_000, &RANDOM) < NodeId::at(1_700_000_000_001, &RANDOM));
+        assert_ne!(NodeId::at(5, &RANDOM), NodeId::at(5, &RANDOM));
     }
 
     #[test]

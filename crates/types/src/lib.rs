@@ -10,6 +10,7 @@ pub mod name;
 pub mod network;
 pub mod operation;
 pub mod privilege;
+pub mod random;
 pub mod secret;
 pub mod time;
 
@@ -19,5 +20,6 @@ pub use etag::ETag;
 pub use id::{BlobId, CellId, NodeId};
 pub use operation::{Need, Operation, TargetLevel};
 pub use privilege::Privilege;
+pub use random::{Random, RandomError, SystemRandom};
 pub use secret::Secret;
 pub use time::{Clock, SystemClock};

@@ -1,24 +1,54 @@
-//! Time as an argument: milliseconds since 1970-01-01 UTC, read from a [`Clock`].
+//! Time as an argument, read from a [`Clock`].
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fmt::Debug;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Tells the time. Tests bring their own.
-pub trait Clock: Send + Sync {
-    /// Milliseconds since 1970-01-01 UTC.
+/// A source of the current time. Tests use their own.
+pub trait Clock: Debug + Send + Sync {
+    /// Returns the wall time in milliseconds since 1970-01-01 UTC. It may go back.
     fn now_ms(&self) -> i64;
+
+    /// Returns a time that never goes back, for durations and deadlines.
+    fn monotonic(&self) -> Instant;
 }
 
-/// The clock of the machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+/// The clock of the operating system.
+///
+/// Made by the `server` crate and tests only; everything else takes a [`Clock`].
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock(());
+
+impl SystemClock {
+    /// Creates the clock.
+    #[expect(
+        clippy::new_without_default,
+        reason = "`clippy.toml` forbids calls of `new`, not of `default`"
+    )]
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(())
+    }
+}
 
 impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that others take as an argument"
+    )]
     fn now_ms(&self) -> i64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| {
                 i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
             })
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that others take as an argument"
+    )]
+    fn monotonic(&self) -> Instant {
+        Instant::now()
     }
 }
 

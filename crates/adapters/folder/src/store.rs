@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use personium_store::{BlobReader, BlobStore, BlobWriter, Result, Space};
-use personium_types::BlobId;
+use personium_types::{BlobId, Random};
 
 use crate::disk::{self, blocking, ignore_not_found, io_error, sync_folder};
 use crate::reader::FolderBlobReader;
@@ -23,6 +23,7 @@ const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 pub struct FolderStore {
     root: Arc<Path>,
     sync: BlobSync,
+    random: Arc<dyn Random>,
 }
 
 impl FolderStore {
@@ -31,7 +32,7 @@ impl FolderStore {
     /// # Errors
     /// [`Busy`](personium_store::StoreError::Busy) if the storage is full, [`Down`](personium_store::StoreError::Down) if
     /// the folder cannot be used.
-    pub fn open(settings: &FolderSettings) -> Result<Self> {
+    pub fn open(settings: &FolderSettings, random: Arc<dyn Random>) -> Result<Self> {
         let root = &settings.folder;
         let failed = |error: io::Error| {
             io_error(
@@ -52,6 +53,7 @@ impl FolderStore {
         Ok(Self {
             root: root.as_path().into(),
             sync: settings.sync,
+            random,
         })
     }
 
@@ -64,7 +66,10 @@ impl FolderStore {
 impl BlobStore for FolderStore {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
         Ok(Box::new(FolderBlobWriter::new(
-            &self.root, space, self.sync,
+            &self.root,
+            space,
+            BlobId::random(&self.random),
+            self.sync,
         )))
     }
 
@@ -112,7 +117,7 @@ impl BlobStore for FolderStore {
         let trash = self
             .root
             .join(disk::TRASH)
-            .join(BlobId::random().to_string());
+            .join(BlobId::random(&self.random).to_string());
         let prefix = disk::space_name(space) + ".";
         let root = Arc::clone(&self.root);
         blocking("failed to remove the file bodies of a space", move || {
@@ -137,7 +142,7 @@ impl BlobStore for FolderStore {
         let path = self
             .root
             .join(disk::TRASH)
-            .join(BlobId::random().to_string());
+            .join(BlobId::random(&self.random).to_string());
         blocking("failed to write a test file", move || {
             let file = File::create_new(&path)?;
             let written = file.sync_all();
@@ -162,6 +167,10 @@ fn is_old(entry: &fs::DirEntry, min_age: Duration) -> io::Result<bool> {
         Ok(modified) => modified,
         Err(error) => return ignore_not_found(error, false),
     };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "compared with the times of files, which the operating system sets"
+    )]
     let now = SystemTime::now();
     Ok(min_age.is_zero() || now.duration_since(modified).is_ok_and(|age| age >= min_age))
 }

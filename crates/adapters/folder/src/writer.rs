@@ -56,8 +56,7 @@ impl Drop for UnfinishedFile {
 }
 
 impl FolderBlobWriter {
-    pub(crate) fn new(root: &Path, space: &Space, sync: BlobSync) -> Self {
-        let id = BlobId::random();
+    pub(crate) fn new(root: &Path, space: &Space, id: BlobId, sync: BlobSync) -> Self {
         let paths = BlobPaths {
             space: root.join(disk::space_name(space)),
             unfinished: disk::unfinished_path(root, space, &id),

@@ -1,4 +1,8 @@
 //! The contract of the port, and the files on the disk.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -7,14 +11,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use personium_folder::{BlobSync, FolderSettings, FolderStore};
 use personium_store::{BlobStore, Space, contract};
-use personium_types::CellId;
+use personium_types::{CellId, Random, SystemRandom};
+
+fn random() -> Arc<dyn Random> {
+    Arc::new(SystemRandom::new())
+}
 
 fn open(folder: &Path, exclusive: bool) -> FolderStore {
-    FolderStore::open(&FolderSettings {
-        folder: folder.to_owned(),
-        sync: BlobSync::Full,
-        exclusive,
-    })
+    FolderStore::open(
+        &FolderSettings {
+            folder: folder.to_owned(),
+            sync: BlobSync::Full,
+            exclusive,
+        },
+        random(),
+    )
     .unwrap()
 }
 
@@ -45,7 +56,7 @@ async fn folder_store_without_sync_keeps_the_contract() {
         sync: BlobSync::None,
         exclusive: true,
     };
-    contract::blobs(Arc::new(FolderStore::open(&settings).unwrap())).await;
+    contract::blobs(Arc::new(FolderStore::open(&settings, random()).unwrap())).await;
 }
 
 #[tokio::test]
@@ -62,7 +73,7 @@ async fn dropped_writer_leaves_no_file() {
 #[tokio::test]
 async fn orphans_of_a_crash_are_removed_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
-    let space = Space::Cell(CellId::random());
+    let space = Space::Cell(CellId::random(&random()));
     let store = open(folder.path(), true);
     let mut whole = store.create(&space).await.unwrap();
     whole.write(Bytes::from_static(b"whole")).await.unwrap();
@@ -92,11 +103,14 @@ async fn error_names_the_folder_that_cannot_be_opened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     std::fs::write(&path, "").unwrap();
-    let error = FolderStore::open(&FolderSettings {
-        folder: path,
-        sync: BlobSync::Full,
-        exclusive: true,
-    })
+    let error = FolderStore::open(
+        &FolderSettings {
+            folder: path,
+            sync: BlobSync::Full,
+            exclusive: true,
+        },
+        random(),
+    )
     .unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
 }
@@ -104,7 +118,7 @@ async fn error_names_the_folder_that_cannot_be_opened() {
 #[tokio::test]
 async fn body_of_a_dropped_space_cannot_be_finished() {
     let folder = tempfile::tempdir().unwrap();
-    let space = Space::Cell(CellId::random());
+    let space = Space::Cell(CellId::random(&random()));
     let store = open(folder.path(), true);
     let mut writer = store.create(&space).await.unwrap();
     writer.write(Bytes::from(vec![1; 1 << 20])).await.unwrap();

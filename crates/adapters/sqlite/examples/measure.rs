@@ -1,5 +1,9 @@
 //! Measures the engine beside a bare loop of SQLite that writes the same records: `measure FOLDER PAGE_SIZE...`.
 #![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,7 +18,7 @@ use std::time::{Duration, Instant};
 use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
 use personium_store::contract::SplitMix64;
 use personium_store::{Batch, Direction, Key, KeyRange, Limit, RecordStore, Space};
-use personium_types::CellId;
+use personium_types::{CellId, SystemRandom};
 
 const MEASURED_TIME: Duration = Duration::from_secs(2);
 
@@ -67,7 +71,9 @@ fn bare_loop(folder: &Path, group: usize, page_size: u32) -> f64 {
 }
 
 async fn engine(store: &Arc<SqliteStore>, committers: u64, cells: u64) -> f64 {
-    let spaces: Vec<Space> = (0..cells).map(|_| Space::Cell(CellId::random())).collect();
+    let spaces: Vec<Space> = (0..cells)
+        .map(|_| Space::Cell(CellId::random(&SystemRandom::new())))
+        .collect();
     for space in &spaces {
         store.commit(space, Batch::new()).await.unwrap();
     }
@@ -97,7 +103,7 @@ async fn engine(store: &Arc<SqliteStore>, committers: u64, cells: u64) -> f64 {
 }
 
 async fn reads(store: &Arc<SqliteStore>, size: usize) -> (f64, f64) {
-    let space = Space::Cell(CellId::random());
+    let space = Space::Cell(CellId::random(&SystemRandom::new()));
     let key = |n: u64| Key::table(b'e').u64(n).build();
     for chunk in 0..100u64 {
         let mut batch = Batch::new();

@@ -106,6 +106,10 @@ fn perform(engine: &Arc<Engine>, file: &DbFile, work: Work) -> usize {
 
 /// Waits for the callers of the last commit to queue their next batches: one commit of many batches costs as much as
 /// one commit of a single batch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounds a pause of microseconds; no result depends on it"
+)]
 fn linger(file: &DbFile, expected: usize) {
     let until = Instant::now() + LINGER;
     while file.queue.lock().len() < expected && Instant::now() < until {

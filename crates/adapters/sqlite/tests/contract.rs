@@ -1,5 +1,4 @@
 //! The contract of the port, also with a minimum of open files.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 

@@ -1,4 +1,8 @@
 //! Durability and atomicity of commits when the process is killed.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Write};

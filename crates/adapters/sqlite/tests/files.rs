@@ -1,4 +1,8 @@
 //! The database files: opened, closed, dropped, of other programs and damaged.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
@@ -8,7 +12,7 @@ use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
 use personium_store::{
     Batch, Direction, Expect, Key, KeyRange, Limit, RecordStore, Space, StoreError,
 };
-use personium_types::CellId;
+use personium_types::{CellId, SystemRandom};
 
 fn key(n: u64) -> Key {
     Key::table(b'k').u64(n).build()
@@ -49,7 +53,7 @@ fn files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
 #[tokio::test]
 async fn committed_records_are_found_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
-    let space = Space::Cell(CellId::random());
+    let space = Space::Cell(CellId::random(&SystemRandom::new()));
     let store = open(&folder);
     let mut last = 0;
     for n in 0..20 {
@@ -83,11 +87,11 @@ async fn committed_records_are_found_after_reopening() {
 #[tokio::test]
 async fn read_creates_no_file_and_drop_removes_all_files() {
     let folder = tempfile::tempdir().unwrap();
-    let space = Space::Cell(CellId::random());
+    let space = Space::Cell(CellId::random(&SystemRandom::new()));
     let store = open(&folder);
     store.get(&space, &[key(1)]).await.unwrap();
     store
-        .drop_space(&Space::Cell(CellId::random()))
+        .drop_space(&Space::Cell(CellId::random(&SystemRandom::new())))
         .await
         .unwrap();
     assert_eq!(files(&folder), Vec::<PathBuf>::new());
@@ -163,7 +167,7 @@ async fn other_programs_can_read_a_file_only_while_it_is_closed() {
 #[tokio::test]
 async fn unreadable_folder_is_an_error_and_not_an_empty_store() {
     let folder = tempfile::tempdir().unwrap();
-    let space = Space::Cell(CellId::random());
+    let space = Space::Cell(CellId::random(&SystemRandom::new()));
     let store = open(&folder);
     store.commit(&space, put(1)).await.unwrap();
     store.close().await.unwrap();

@@ -108,7 +108,7 @@ pub async fn show(
         ),
     };
     let own = relay::own_page(&request, &request.context, property, default.as_deref()).await;
-    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let nonce = request.unit.random().uuid().simple().to_string();
     let (page, policy) = match own {
         Some(page) => (
             page.replace(['\r', '\n'], ""),

@@ -5,7 +5,7 @@
 mod executor;
 mod part_response;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header};
 use personium_odata::batch::{
@@ -29,7 +29,8 @@ const MAX_CREATIONS_PER_COMMIT: usize = 1_000;
 pub(super) async fn batch(request: &mut ODataRequest) -> Result<Response> {
     request.permit_use()?;
     let settings = &request.unit.settings().odata;
-    let deadline = Instant::now() + Duration::from_millis(settings.batch_timeout_ms);
+    let deadline =
+        request.unit.clock().monotonic() + Duration::from_millis(settings.batch_timeout_ms);
     let limits = BatchLimits {
         max_parts: settings.batch_max,
         max_top_sum: settings.top_max,

@@ -5,7 +5,6 @@ use personium_model::auth::grant::{Grant, TokenSubject};
 use personium_model::auth::login_history::LoginHistory;
 use personium_model::auth::token_issuer::TokenIssuer;
 use personium_token::local::TokenCookie;
-use personium_token::random::SystemRandom;
 use personium_types::{Code, Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -128,7 +127,7 @@ fn cookie(request: &CellRequest, token: &str) -> Result<(String, String)> {
     let url = request.cell_url();
     let host = access::host_of(&url);
     let cookie = TokenCookie {
-        peer: uuid::Uuid::new_v4().to_string(),
+        peer: request.unit.random().uuid().to_string(),
         token: token.to_owned(),
     };
     let value = request
@@ -136,7 +135,7 @@ fn cookie(request: &CellRequest, token: &str) -> Result<(String, String)> {
         .unit
         .keys()
         .local_tokens
-        .seal_cookie(&host, &cookie, &mut SystemRandom)
+        .seal_cookie(&host, &cookie, request.unit.random())
         .map_err(Error::internal)?;
     let path = url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
     let mut header = format!("{COOKIE}={value};Version=0;Comment=;Domain={host};Path={path}");

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -12,7 +13,7 @@ use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
 use personium_store::{BlobStore, Direction, Key, KeyRange, Limit, RecordStore, Space};
-use personium_types::{CellId, Clock, Secret};
+use personium_types::{CellId, Clock, Secret, SystemRandom};
 
 /// The URL of the unit.
 pub const UNIT_URL: &str = "http://unit.example/";
@@ -30,12 +31,33 @@ static KEYS: LazyLock<Arc<UnitKeys>> = LazyLock::new(|| {
 /// When the clocks of these tests start, milliseconds since 1970.
 pub const CLOCK_START_MS: i64 = 1_700_000_000_000;
 
-/// A clock that goes on by one millisecond with every look at it.
-struct TickingClock(AtomicI64);
+/// A clock that advances by one millisecond whenever it is read.
+#[derive(Debug)]
+struct TickingClock {
+    start: Instant,
+    elapsed_ms: AtomicI64,
+}
+
+impl TickingClock {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            elapsed_ms: AtomicI64::new(0),
+        }
+    }
+
+    fn advance(&self, ms: i64) -> i64 {
+        self.elapsed_ms.fetch_add(ms, Ordering::SeqCst)
+    }
+}
 
 impl Clock for TickingClock {
     fn now_ms(&self) -> i64 {
-        self.0.fetch_add(1, Ordering::SeqCst)
+        CLOCK_START_MS + self.advance(1)
+    }
+
+    fn monotonic(&self) -> Instant {
+        self.start + Duration::from_millis(self.advance(1).unsigned_abs())
     }
 }
 
@@ -109,13 +131,15 @@ impl TestUnit {
         settings.auth.master_token = Some(Secret::new(MASTER_TOKEN.to_owned()));
         change(&mut settings);
         let records = Arc::new(MemoryRecords::new());
-        let blobs = Arc::new(MemoryBlobs::new());
-        let clock = Arc::new(TickingClock(AtomicI64::new(CLOCK_START_MS)));
+        let clock = Arc::new(TickingClock::new());
+        let random = Arc::new(SystemRandom::new());
+        let blobs = Arc::new(MemoryBlobs::new(clock.clone(), random.clone()));
         let ports = Ports {
             records: records.clone(),
             blobs: blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),
             clock: clock.clone(),
+            random,
         };
         let operations = Arc::new(TestAdminHooks(settings.clone()));
         let (unit, server) = Unit::new(ports, urls, settings, keys);
@@ -157,6 +181,7 @@ impl TestUnit {
             blobs: self.blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),
             clock: self.clock.clone(),
+            random: Arc::new(SystemRandom::new()),
         };
         let (urls, settings) = (self.model.urls().clone(), self.model.settings().clone());
         self.with_model(Unit::new(ports, urls, settings, keys).0)
@@ -178,7 +203,7 @@ impl TestUnit {
 
     /// Lets time pass.
     pub fn advance_clock(&self, ms: i64) {
-        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+        self.clock.advance(ms);
     }
 
     /// Creates a control object.

@@ -1,5 +1,8 @@
 //! Tests of the API over stores in memory: one folder for each area, one file for each resource.
-
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod auth;

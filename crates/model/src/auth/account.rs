@@ -8,7 +8,6 @@ use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_token::password::{self, StoredHash};
-use personium_token::random::SystemRandom;
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::access::{Permit, PermitTarget};
@@ -114,18 +113,18 @@ pub async fn hash_password(
     let mut hidden = hash(unit, cell, password).await?;
     hidden.insert(
         TOKEN_GENERATION.to_owned(),
-        uuid::Uuid::new_v4().simple().to_string(),
+        unit.random().uuid().simple().to_string(),
     );
     Ok(hidden)
 }
 
 /// Hashes a password in the thread pool. Returns the hidden values of the hash.
 async fn hash(unit: &Unit, cell: &Cell, password: String) -> Result<BTreeMap<String, String>> {
-    let keys = Arc::clone(unit.keys());
+    let (keys, random) = (Arc::clone(unit.keys()), Arc::clone(unit.random()));
     let hash = unit
         .hashing()
         .run(cell.id, move || {
-            password::hash(&keys.password_hashing, &password, &mut SystemRandom)
+            password::hash(&keys.password_hashing, &password, &random)
         })
         .await?
         .map_err(Error::internal)?;

@@ -60,7 +60,7 @@ async fn find(context: &CellContext) -> Result<Option<CellKey>> {
 
 /// Generates and stores a key. If another request was faster, its key is returned.
 async fn create(unit: &Unit, context: &CellContext) -> Result<CellKey> {
-    let kid = uuid::Uuid::new_v4().to_string();
+    let kid = unit.random().uuid().to_string();
     let key = unit
         .hashing()
         .run(context.cell().id, move || CellKey::generate(&kid))

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use personium_token::local::{LocalError, LocalKind, LocalToken};
-use personium_token::random::SystemRandom;
 use personium_types::{Error, Result};
 
 use super::claims;
@@ -17,7 +16,7 @@ use crate::{CellContext, Unit};
 pub fn seal(unit: &Unit, context: &CellContext, mut token: LocalToken) -> Result<String> {
     let cell = context.cell().id.to_string();
     token.extra.insert(claims::CELL.to_owned(), cell);
-    let sealed = unit.keys().local_tokens.seal(&token, &mut SystemRandom);
+    let sealed = unit.keys().local_tokens.seal(&token, unit.random());
     sealed.map_err(Error::internal)
 }
 

@@ -106,7 +106,7 @@ impl<'a> TokenIssuer<'a> {
             TokenSubject::Visitor { subject, .. } => subject.clone(),
         };
         self.sign(&TransCellToken {
-            id: uuid::Uuid::new_v4().to_string(),
+            id: self.unit.random().uuid().to_string(),
             issued_at_ms: self.unit.now_ms(),
             lifespan_ms: ttl_ms,
             issuer,
@@ -143,7 +143,7 @@ impl<'a> TokenIssuer<'a> {
         };
         if self.unit.settings().auth.rotate_refresh {
             let family = grant.family.clone();
-            let family = family.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
+            let family = family.unwrap_or_else(|| self.unit.random().uuid().simple().to_string());
             token.extra.insert(claims::FAMILY.to_owned(), family);
         }
         cell_token::seal(self.unit, self.context, token)
@@ -181,7 +181,7 @@ impl<'a> TokenIssuer<'a> {
     pub fn delivery_token(&self, sender: &Access, target: &str, ttl_ms: i64) -> Result<String> {
         let cell_url = self.cell_url();
         self.sign(&TransCellToken {
-            id: uuid::Uuid::new_v4().to_string(),
+            id: self.unit.random().uuid().to_string(),
             issued_at_ms: self.unit.now_ms(),
             lifespan_ms: ttl_ms,
             issuer: cell_url.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use moka::sync::Cache;
 use personium_token::password::StoredHash;
-use personium_token::random::{Random, SystemRandom};
+use personium_types::Random;
 
 /// How long a verified password need not be hashed again.
 const TTL: Duration = Duration::from_secs(60);
@@ -24,20 +24,19 @@ pub struct VerifiedPasswordCache {
 #[derive(Clone, Copy)]
 pub struct PasswordDigest([u8; 32]);
 
-impl Default for VerifiedPasswordCache {
-    fn default() -> Self {
+impl VerifiedPasswordCache {
+    /// Creates an empty cache with a new key.
+    pub(crate) fn new(random: &dyn Random) -> Self {
         let mut key = [0; 32];
         Self {
-            key: SystemRandom.fill(&mut key).is_ok().then_some(key),
+            key: random.fill(&mut key).is_ok().then_some(key),
             digests: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(TTL)
                 .build(),
         }
     }
-}
 
-impl VerifiedPasswordCache {
     /// The digest of a password for an account with this stored hash; `None` if nothing can be cached.
     #[must_use]
     pub fn digest(
@@ -69,12 +68,18 @@ impl VerifiedPasswordCache {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real randomness"
+)]
 mod tests {
+    use personium_types::SystemRandom;
+
     use super::*;
 
     #[test]
     fn verified_password_is_found_only_for_same_account_hash_and_password() {
-        let cache = VerifiedPasswordCache::default();
+        let cache = VerifiedPasswordCache::new(&SystemRandom::new());
         let stored = |hashed: &str| StoredHash {
             hashed: hashed.to_owned(),
             algorithm: None,
@@ -93,6 +98,6 @@ mod tests {
         ] {
             assert!(!cache.contains(digest(id, hash, password)));
         }
-        assert!(!VerifiedPasswordCache::default().contains(digest("a", "h", "p")));
+        assert!(!VerifiedPasswordCache::new(&SystemRandom::new()).contains(digest("a", "h", "p")));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use personium_types::Random;
 
 use crate::keys;
 
@@ -17,17 +18,16 @@ pub(crate) struct MonotonicIds {
     process: u32,
 }
 
-impl Default for MonotonicIds {
-    fn default() -> Self {
-        let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+impl MonotonicIds {
+    /// Creates the source of the ids of one process.
+    pub(crate) fn new(random: &dyn Random) -> Self {
+        let [a, b, c, d, ..] = *random.uuid().as_bytes();
         Self {
             last: AtomicI64::new(0),
             process: u32::from_be_bytes([a, b, c, d]),
         }
     }
-}
 
-impl MonotonicIds {
     /// The next moment; see [`keys::moment`].
     pub(crate) fn next(&self, now_ms: i64) -> [u8; 16] {
         let now = now_ms << NUMBER_BITS;
@@ -44,20 +44,26 @@ impl MonotonicIds {
 }
 
 /// 22 characters that nobody can guess: the id of a chain of events.
-pub(crate) fn random_text() -> String {
-    URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())
+pub(crate) fn random_text(random: &dyn Random) -> String {
+    URL_SAFE_NO_PAD.encode(random.uuid().as_bytes())
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 mod tests {
+    use personium_types::SystemRandom;
+
     use super::*;
 
     #[test]
     fn moments_only_go_up() {
-        let moments = MonotonicIds::default();
+        let moments = MonotonicIds::new(&SystemRandom::new());
         let times = [5, 5, 5, 3, 6, 6, 2];
         let given: Vec<_> = times.iter().map(|now| moments.next(*now)).collect();
         assert!(given.windows(2).all(|pair| pair[0] < pair[1]), "{given:?}");
-        assert_eq!(random_text().len(), 22);
+        assert_eq!(random_text(&SystemRandom::new()).len(), 22);
     }
 }

@@ -6,7 +6,6 @@ use personium_store::{Batch, BlobReader, BlobWriter, ErrorDetail, Space, StoreEr
 use personium_token::at_rest::{
     BodyCipher, BodyKey, BodySealer, CipherError, new_salt, sealed_len, sealed_range,
 };
-use personium_token::random::SystemRandom;
 use personium_types::{Code, Error, Result};
 use tokio::sync::OnceCell;
 
@@ -54,13 +53,13 @@ impl Unit {
                 .open_body_key(&stored.value)
                 .map_err(|e| Error::new(Code::DavContent).with_source(e))?,
             None => {
-                let key = BodyKey::generate(&mut SystemRandom).map_err(Error::internal)?;
+                let key = BodyKey::generate(self.random()).map_err(Error::internal)?;
                 (key, false)
             }
         };
         if !is_current {
             let text = keys
-                .seal_body_key(&key, &mut SystemRandom)
+                .seal_body_key(&key, self.random())
                 .map_err(Error::internal)?;
             put_checked(&mut batch, record(), found.map(|f| f.version), &text)?;
         }
@@ -82,7 +81,7 @@ impl Unit {
         if !self.settings().dav.encrypt {
             return Ok(None);
         }
-        let salt = new_salt(&mut SystemRandom).map_err(Error::internal)?;
+        let salt = new_salt(self.random()).map_err(Error::internal)?;
         let cipher = self.body_cipher(space, &salt).await?;
         Ok(Some((salt, cipher)))
     }

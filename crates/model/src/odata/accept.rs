@@ -83,7 +83,7 @@ fn with_setting<T>(
         .map(String::as_str)
         .collect();
     let now = root.unit().now_ms();
-    let mut new_id = || NodeId::at(now).to_string();
+    let mut new_id = || NodeId::at(now, root.unit().random()).to_string();
     let has = |name: &str| complex.iter().any(|c| c == name);
     run(&mut BodyContext {
         now_ms: now,

@@ -259,13 +259,15 @@ impl<'a> CreationBatch<'a> {
     fn new_id(&self, set: &SetRef, properties: &mut Properties) -> String {
         if load::is_keyed_by_id(set) {
             return properties.text(ID).map_or_else(
-                || NodeId::at(self.root.unit.now_ms()).to_string(),
+                || NodeId::at(self.root.unit.now_ms(), self.root.unit.random()).to_string(),
                 str::to_owned,
             );
         }
         match set.control {
-            Some(ControlSet::Cell) => CellId::at(self.root.unit.now_ms()).to_string(),
-            _ => NodeId::at(self.root.unit.now_ms()).to_string(),
+            Some(ControlSet::Cell) => {
+                CellId::at(self.root.unit.now_ms(), self.root.unit.random()).to_string()
+            }
+            _ => NodeId::at(self.root.unit.now_ms(), self.root.unit.random()).to_string(),
         }
     }
 
@@ -440,7 +442,7 @@ pub(super) async fn register_property(
     stored
         .links
         .insert("EntityType".to_owned(), type_id.clone());
-    let id = NodeId::at(now).to_string();
+    let id = NodeId::at(now, root.unit.random()).to_string();
     step.assert(key.clone(), Expect::Absent);
     step.put(key.clone(), id.clone().into_bytes());
     step.put(keys::link(&properties, &id, &types, &type_id), Vec::new());

@@ -78,7 +78,7 @@ pub(super) async fn remove(
     found: Entity,
     batch: &mut Batch,
 ) -> Result<()> {
-    let mut pace = QueryBudget::for_change();
+    let mut pace = QueryBudget::for_change(root);
     for association in root.associations(set) {
         if schema_rules::cascades_to(set, &association) {
             continue;

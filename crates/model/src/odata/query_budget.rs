@@ -1,8 +1,9 @@
 //! Work that is long must let other requests have their turn, and a query must end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use personium_types::{Code, Result};
+use personium_types::{Clock, Code, Result};
 
 use super::root::ServiceRoot;
 
@@ -14,6 +15,7 @@ const YIELD_INTERVAL: Duration = Duration::from_millis(2);
 /// The pace of long work: asked at each step, it lets others have their turn when it is time.
 #[derive(Debug)]
 pub(super) struct QueryBudget {
+    clock: Arc<dyn Clock>,
     yield_at: Instant,
     deadline: Option<Instant>,
 }
@@ -22,17 +24,21 @@ impl QueryBudget {
     /// For a query, which is given up at its time limit.
     pub fn for_query(root: &ServiceRoot) -> Self {
         let limit = Duration::from_millis(root.unit.settings().odata.query_timeout_ms);
-        let now = Instant::now();
+        let clock = Arc::clone(root.unit.clock());
+        let now = clock.monotonic();
         Self {
+            clock,
             yield_at: now + YIELD_INTERVAL,
             deadline: now.checked_add(limit),
         }
     }
 
     /// For a change, which goes on to its end.
-    pub fn for_change() -> Self {
+    pub fn for_change(root: &ServiceRoot) -> Self {
+        let clock = Arc::clone(root.unit.clock());
         Self {
-            yield_at: Instant::now() + YIELD_INTERVAL,
+            yield_at: clock.monotonic() + YIELD_INTERVAL,
+            clock,
             deadline: None,
         }
     }
@@ -42,7 +48,7 @@ impl QueryBudget {
     /// # Errors
     /// 400 for a query beyond its time limit.
     pub async fn tick(&mut self) -> Result<()> {
-        let now = Instant::now();
+        let now = self.clock.monotonic();
         if now < self.yield_at {
             return Ok(());
         }
@@ -50,7 +56,7 @@ impl QueryBudget {
             return Err(Code::QueryRefused.into());
         }
         tokio::task::yield_now().await;
-        self.yield_at = Instant::now() + YIELD_INTERVAL;
+        self.yield_at = self.clock.monotonic() + YIELD_INTERVAL;
         Ok(())
     }
 }

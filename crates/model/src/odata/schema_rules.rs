@@ -75,9 +75,10 @@ pub(super) async fn choose_alias(
             && e.value.hidden.get(STORED_NAME).is_some_and(|a| a == name)
     });
     if taken {
-        stored
-            .hidden
-            .insert(STORED_NAME.to_owned(), format!("@{}", NodeId::random()));
+        stored.hidden.insert(
+            STORED_NAME.to_owned(),
+            format!("@{}", NodeId::random(root.unit.random())),
+        );
     }
     Ok(())
 }
@@ -94,7 +95,7 @@ pub(super) fn tag_ends(
     if between.source_set.control != ends || between.target_set.control != ends {
         return;
     }
-    let tag = NodeId::at(root.unit.now_ms()).to_string();
+    let tag = NodeId::at(root.unit.now_ms(), root.unit.random()).to_string();
     for end in [one, other] {
         end.stored
             .hidden

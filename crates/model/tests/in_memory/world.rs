@@ -10,8 +10,9 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -32,7 +33,7 @@ use personium_store::{
     Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore,
     Result as StoreResult, Space, StoreError, WriteFence,
 };
-use personium_types::{Clock, Code, NodeId, Operation, Result};
+use personium_types::{Clock, Code, NodeId, Operation, Result, SystemRandom};
 use tokio::sync::oneshot;
 
 static KEYS: LazyLock<Arc<UnitKeys>> = LazyLock::new(|| {
@@ -42,11 +43,26 @@ static KEYS: LazyLock<Arc<UnitKeys>> = LazyLock::new(|| {
     )
 });
 
-struct Ticks(AtomicI64);
+/// A clock that advances by one millisecond whenever it is read.
+#[derive(Debug)]
+struct TickingClock {
+    start: Instant,
+    ticks: AtomicU32,
+}
 
-impl Clock for Ticks {
+impl TickingClock {
+    fn tick(&self) -> u32 {
+        self.ticks.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+impl Clock for TickingClock {
     fn now_ms(&self) -> i64 {
-        self.0.fetch_add(1, Ordering::SeqCst)
+        1_700_000_000_000 + i64::from(self.tick())
+    }
+
+    fn monotonic(&self) -> Instant {
+        self.start + Duration::from_millis(self.tick().into())
     }
 }
 
@@ -152,11 +168,17 @@ impl RecordStore for Interrupted {
 }
 
 fn start(records: &Arc<Interrupted>) -> Arc<Unit> {
+    let clock = Arc::new(TickingClock {
+        start: Instant::now(),
+        ticks: AtomicU32::new(0),
+    });
+    let random = Arc::new(SystemRandom::new());
     let ports = Ports {
         records: records.clone(),
-        blobs: Arc::new(MemoryBlobs::new()),
+        blobs: Arc::new(MemoryBlobs::new(clock.clone(), random.clone())),
         cache: Arc::new(MemoryCache::new(1 << 20)),
-        clock: Arc::new(Ticks(AtomicI64::new(1_700_000_000_000))),
+        clock,
+        random,
     };
     let urls = UnitUrls::new("http", "unit.example", None, true);
     let (unit, server) = Unit::new(ports, urls, Settings::default(), KEYS.clone());

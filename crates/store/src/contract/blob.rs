@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use personium_types::{BlobId, CellId};
+use personium_types::{BlobId, CellId, SystemRandom};
 
 use super::split_mix::SplitMix64;
 use crate::{BlobStore, Space};
@@ -24,7 +24,7 @@ pub async fn blobs(store: Arc<dyn BlobStore>) {
 }
 
 fn new_space() -> Space {
-    Space::Cell(CellId::random())
+    Space::Cell(CellId::random(&SystemRandom::new()))
 }
 
 async fn write(store: &dyn BlobStore, space: &Space, body: &[u8], chunk_bytes: usize) -> BlobId {
@@ -105,7 +105,7 @@ async fn unfinished_bodies_are_invisible(store: &dyn BlobStore) {
     );
     assert!(
         store
-            .open(&space, &BlobId::random())
+            .open(&space, &BlobId::random(&SystemRandom::new()))
             .await
             .unwrap()
             .is_none()

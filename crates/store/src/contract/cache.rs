@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use personium_types::BlobId;
+use personium_types::{BlobId, SystemRandom};
 
 use crate::Cache;
 
@@ -16,7 +16,7 @@ const SHORT_TTL: Duration = Duration::from_secs(1);
 /// # Panics
 /// If the cache breaks the contract.
 pub async fn cache(cache: Arc<dyn Cache>) {
-    let unique = BlobId::random().to_string();
+    let unique = BlobId::random(&SystemRandom::new()).to_string();
     let key = |name: &str| format!("{unique}:{name}");
     let value = |text: &'static str| Bytes::from_static(text.as_bytes());
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use personium_types::CellId;
+use personium_types::{CellId, SystemRandom};
 
 use super::split_mix::SplitMix64;
 use crate::{
@@ -75,7 +75,7 @@ impl ReferenceRecords {
 /// # Panics
 /// If they differ.
 pub async fn history(store: &dyn RecordStore, seed: u64, steps: usize) {
-    let space = Space::Cell(CellId::random());
+    let space = Space::Cell(CellId::random(&SystemRandom::new()));
     let mut random = SplitMix64::new(seed);
     let mut expected = ReferenceRecords::default();
     let mut last: CommitSeq = 0;

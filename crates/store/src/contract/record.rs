@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use personium_types::CellId;
+use personium_types::{CellId, SystemRandom};
 
 use super::history::history;
 use super::split_mix::SplitMix64;
@@ -40,7 +40,7 @@ pub async fn records(store: Arc<dyn RecordStore>) {
 }
 
 fn new_space() -> Space {
-    Space::Cell(CellId::random())
+    Space::Cell(CellId::random(&SystemRandom::new()))
 }
 
 fn key(n: u64) -> Key {

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use parking_lot::RwLock;
-use personium_types::BlobId;
+use personium_types::{BlobId, Clock, Random};
 
 use crate::{BlobReader, BlobStore, BlobWriter, Result, Space};
 
 /// A store of file bodies in the memory of this process. Nothing survives the process.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub struct MemoryBlobs {
     spaces: Arc<RwLock<Spaces>>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
 }
 
 type Spaces = HashMap<Space, BTreeMap<BlobId, StoredBody>>;
@@ -29,8 +31,12 @@ struct StoredBody {
 impl MemoryBlobs {
     /// Creates an empty store.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self {
+            spaces: Arc::default(),
+            clock,
+            random,
+        }
     }
 }
 
@@ -38,7 +44,7 @@ impl MemoryBlobs {
 impl BlobStore for MemoryBlobs {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
         Ok(Box::new(MemoryBlobWriter {
-            spaces: Arc::clone(&self.spaces),
+            store: self.clone(),
             space: *space,
             bytes: BytesMut::new(),
         }))
@@ -69,7 +75,8 @@ impl BlobStore for MemoryBlobs {
         let Some(bodies) = spaces.get(space) else {
             return Ok(Vec::new());
         };
-        let is_old = |body: &StoredBody| body.finished.elapsed() >= min_age;
+        let now = self.clock.monotonic();
+        let is_old = |body: &StoredBody| now.saturating_duration_since(body.finished) >= min_age;
         let found = bodies
             .range((start, Bound::Unbounded))
             .filter(|(_, body)| is_old(body));
@@ -87,7 +94,7 @@ impl BlobStore for MemoryBlobs {
 }
 
 struct MemoryBlobWriter {
-    spaces: Arc<RwLock<Spaces>>,
+    store: MemoryBlobs,
     space: Space,
     bytes: BytesMut,
 }
@@ -100,12 +107,13 @@ impl BlobWriter for MemoryBlobWriter {
     }
 
     async fn finish(self: Box<Self>) -> Result<BlobId> {
-        let id = BlobId::random();
+        let id = BlobId::random(&self.store.random);
         let body = StoredBody {
             bytes: self.bytes.freeze(),
-            finished: Instant::now(),
+            finished: self.store.clock.monotonic(),
         };
-        self.spaces
+        self.store
+            .spaces
             .write()
             .entry(self.space)
             .or_default()

@@ -1,5 +1,5 @@
 use super::*;
-use crate::random::SystemRandom;
+use personium_types::SystemRandom;
 
 const SALT: &str = "a salt";
 const OWNER: &[u8] = b"a cell";
@@ -134,9 +134,10 @@ fn a_body_opens_with_its_own_key_salt_and_owner_only() {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the real randomness is tested")]
 #[test]
 fn keys_and_salts_are_new_each_time() {
-    let random = &mut SystemRandom;
+    let random = &SystemRandom::new();
     assert_ne!(new_salt(random).unwrap(), new_salt(random).unwrap());
     let (a, b) = (
         BodyKey::generate(random).unwrap(),

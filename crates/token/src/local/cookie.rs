@@ -3,11 +3,11 @@
 //! It holds the token and a peer id that the script must repeat in each URL. The host name (without
 //! port, ASCII case ignored) is authenticated: a cookie of one host does not open at another.
 
+use personium_types::Random;
 use subtle::ConstantTimeEq;
 
 use super::claims::{ClaimsReader, ClaimsWriter};
 use super::{KeyPurpose, LocalError, LocalKeys, SealError};
-use crate::random::Random;
 
 /// Changes when the layout does.
 const VERSION: u8 = 1;
@@ -34,7 +34,7 @@ impl LocalKeys {
         &self,
         host: &str,
         cookie: &TokenCookie,
-        random: &mut dyn Random,
+        random: &dyn Random,
     ) -> Result<String, SealError> {
         let mut plain = ClaimsWriter(vec![VERSION]);
         plain.text(&cookie.peer);

@@ -4,7 +4,7 @@ use personium_token::local::{
     AssertionOrigin, LocalError, LocalKeys, LocalKind, LocalToken, MAX_TEXT_BYTES, SealError,
     SecretError, TokenCookie,
 };
-use personium_token::random::SystemRandom;
+use personium_types::SystemRandom;
 use proptest::prelude::*;
 
 use crate::support::{Broken, Counter};
@@ -86,7 +86,7 @@ fn any_token() -> impl Strategy<Value = LocalToken> {
 proptest! {
     #[test]
     fn opens_what_it_sealed(token in any_token(), seed: u8) {
-        let text = keys().seal(&token, &mut Counter(seed)).unwrap();
+        let text = keys().seal(&token, &Counter::new(seed)).unwrap();
         prop_assert!(text.starts_with(token.kind.prefix()));
         prop_assert_eq!(keys().open(&text, &token.issuer), Ok(token));
     }
@@ -101,7 +101,7 @@ proptest! {
 #[test]
 fn every_flipped_bit_is_refused() {
     for kind in [LocalKind::ResidentAccess, LocalKind::VisitorRefresh] {
-        let text = keys().seal(&token(kind), &mut Counter(1)).unwrap();
+        let text = keys().seal(&token(kind), &Counter::new(1)).unwrap();
         for at in 0..text.len() {
             for bit in 0..8 {
                 let mut bytes = text.clone().into_bytes();
@@ -118,7 +118,7 @@ fn every_flipped_bit_is_refused() {
 #[test]
 fn truncated_and_extended_texts_are_refused() {
     let text = keys()
-        .seal(&token(LocalKind::ResidentAccess), &mut Counter(1))
+        .seal(&token(LocalKind::ResidentAccess), &Counter::new(1))
         .unwrap();
     for length in 0..text.len() {
         assert!(keys().open(&text[..length], CELL).is_err(), "{length}");
@@ -132,7 +132,7 @@ fn truncated_and_extended_texts_are_refused() {
 #[test]
 fn another_cell_cannot_open_it() {
     let text = keys()
-        .seal(&token(LocalKind::ResidentAccess), &mut Counter(1))
+        .seal(&token(LocalKind::ResidentAccess), &Counter::new(1))
         .unwrap();
     for other in [
         "https://cell2.unit1.example/",
@@ -147,7 +147,7 @@ fn another_cell_cannot_open_it() {
 #[test]
 fn no_kind_opens_as_another() {
     for kind in LocalKind::ALL {
-        let text = keys().seal(&token(kind), &mut Counter(1)).unwrap();
+        let text = keys().seal(&token(kind), &Counter::new(1)).unwrap();
         assert_eq!(LocalKind::of(&text), Some(kind));
         assert_eq!(keys().open_as(&text, CELL, kind), Ok(token(kind)));
         let body = text.strip_prefix(kind.prefix()).unwrap();
@@ -166,14 +166,14 @@ fn no_kind_opens_as_another() {
 fn another_secret_cannot_open_it_unless_listed_as_previous() {
     let old = keys();
     let text = old
-        .seal(&token(LocalKind::GrantCode), &mut Counter(1))
+        .seal(&token(LocalKind::GrantCode), &Counter::new(1))
         .unwrap();
     let new = LocalKeys::new("another secret of the unit").unwrap();
     assert_eq!(new.open(&text, CELL), Err(LocalError::NotOurs));
     let both = new.with_previous("0123456789abcdef").unwrap();
     assert_eq!(both.open(&text, CELL), Ok(token(LocalKind::GrantCode)));
     let newer = both
-        .seal(&token(LocalKind::GrantCode), &mut Counter(1))
+        .seal(&token(LocalKind::GrantCode), &Counter::new(1))
         .unwrap();
     assert_eq!(old.open(&newer, CELL), Err(LocalError::NotOurs));
 }
@@ -188,10 +188,10 @@ fn tokens_of_the_original_are_refused() {
 #[test]
 fn two_seals_of_one_token_differ() {
     let a = keys()
-        .seal(&token(LocalKind::GrantCode), &mut SystemRandom)
+        .seal(&token(LocalKind::GrantCode), &SystemRandom::new())
         .unwrap();
     let b = keys()
-        .seal(&token(LocalKind::GrantCode), &mut SystemRandom)
+        .seal(&token(LocalKind::GrantCode), &SystemRandom::new())
         .unwrap();
     assert_ne!(a, b);
 }
@@ -201,13 +201,13 @@ fn claims_must_fit_the_kind() {
     let mut resident = token(LocalKind::ResidentAccess);
     resident.roles.push("x".to_owned());
     assert_eq!(
-        keys().seal(&resident, &mut Counter(1)),
+        keys().seal(&resident, &Counter::new(1)),
         Err(SealError::Claims)
     );
     let mut visitor = token(LocalKind::VisitorRefresh);
     visitor.origin = None;
     assert_eq!(
-        keys().seal(&visitor, &mut Counter(1)),
+        keys().seal(&visitor, &Counter::new(1)),
         Err(SealError::Claims)
     );
 }
@@ -217,13 +217,13 @@ fn what_cannot_be_opened_is_not_made() {
     let mut large = token(LocalKind::VisitorAccess);
     for length in [40_000, 48_900, 49_200, 70_000] {
         large.subject = "x".repeat(length);
-        match keys().seal(&large, &mut Counter(1)) {
+        match keys().seal(&large, &Counter::new(1)) {
             Ok(text) => assert_eq!(keys().open(&text, CELL).as_ref(), Ok(&large)),
             Err(error) => assert_eq!(error, SealError::TooLarge),
         }
     }
     assert_eq!(
-        keys().seal(&large, &mut Counter(1)),
+        keys().seal(&large, &Counter::new(1)),
         Err(SealError::TooLarge)
     );
     let long = format!("AR~{}", "A".repeat(MAX_TEXT_BYTES + 1));
@@ -232,7 +232,7 @@ fn what_cannot_be_opened_is_not_made() {
 
 #[test]
 fn nothing_is_sealed_without_randomness() {
-    let error = keys().seal(&token(LocalKind::GrantCode), &mut Broken);
+    let error = keys().seal(&token(LocalKind::GrantCode), &Broken);
     assert!(matches!(error, Err(SealError::Random(_))));
 }
 
@@ -262,7 +262,7 @@ fn cookies_open_at_their_host_only() {
         token: "AR~x".to_owned(),
     };
     let value = keys()
-        .seal_cookie("cell1.unit1.example", &cookie, &mut Counter(9))
+        .seal_cookie("cell1.unit1.example", &cookie, &Counter::new(9))
         .unwrap();
     assert_eq!(
         keys().open_cookie(&value, "Cell1.Unit1.example"),

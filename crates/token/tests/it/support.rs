@@ -1,11 +1,14 @@
 //! Units, certificates and times that the tests share.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
 
-use personium_token::random::{Random, RandomError};
 use personium_token::saml::TransCellToken;
 use personium_token::trust::{SelfSigned, TrustRoots, UnitKey, generate_self_signed};
+use personium_types::{Random, RandomError};
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
+use uuid::Uuid;
 
 /// One second after the issue time of the tokens made here.
 pub const NOW: i64 = 1_600_000_001_123;
@@ -15,24 +18,43 @@ pub const FROM: i64 = 1_577_836_800_000;
 pub const UNTIL: i64 = 4_733_510_400_000;
 
 /// Predictable bytes, different at each call.
-pub struct Counter(pub u8);
+#[derive(Debug)]
+pub struct Counter(AtomicU8);
 
-impl Random for Counter {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), RandomError> {
-        for byte in out {
-            self.0 = self.0.wrapping_mul(13).wrapping_add(7);
-            *byte = self.0;
-        }
-        Ok(())
+impl Counter {
+    pub const fn new(seed: u8) -> Self {
+        Self(AtomicU8::new(seed))
     }
 }
 
-/// Never gives anything.
+impl Random for Counter {
+    fn fill(&self, out: &mut [u8]) -> Result<(), RandomError> {
+        for byte in out {
+            let next = self.0.load(Relaxed).wrapping_mul(13).wrapping_add(7);
+            self.0.store(next, Relaxed);
+            *byte = next;
+        }
+        Ok(())
+    }
+
+    fn uuid(&self) -> Uuid {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes).unwrap();
+        Uuid::from_bytes(bytes)
+    }
+}
+
+/// A source that always fails.
+#[derive(Debug)]
 pub struct Broken;
 
 impl Random for Broken {
-    fn fill(&mut self, _: &mut [u8]) -> Result<(), RandomError> {
+    fn fill(&self, _: &mut [u8]) -> Result<(), RandomError> {
         Err(RandomError)
+    }
+
+    fn uuid(&self) -> Uuid {
+        Uuid::nil()
     }
 }
 

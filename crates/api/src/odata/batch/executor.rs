@@ -104,7 +104,7 @@ impl<'r> BatchExecutor<'r> {
     }
 
     fn check_time(&self, kind: AccessKind) -> Result<()> {
-        if Instant::now() > self.deadline {
+        if self.request.unit.clock().monotonic() > self.deadline {
             return Err(Code::RequestTimeout.into());
         }
         if kind == AccessKind::Write && self.write_conflict {

@@ -2,7 +2,7 @@
 
 use personium_token::jwt::JwkSet;
 use personium_token::local::{LocalKind, TokenCookie};
-use personium_token::random::SystemRandom;
+use personium_types::SystemRandom;
 
 use super::{PASSWORD, cell_url, form, oauth_error, text_member, unit_with_accounts};
 use crate::harness::{TestResponse, TestUnit, refused};
@@ -485,7 +485,9 @@ async fn cookie_login_needs_an_access_token_of_this_cell_in_the_cookie() {
             peer: "p".to_owned(),
             token: token.to_owned(),
         };
-        local.seal_cookie(host, &cookie, &mut SystemRandom).unwrap()
+        local
+            .seal_cookie(host, &cookie, &SystemRandom::new())
+            .unwrap()
     };
     let send = async |value: &str| {
         let request = unit.request("POST", "c/__authz");

@@ -2,9 +2,9 @@
 
 use personium_model::credentials::UnitKeys;
 use personium_token::local::{AssertionOrigin, LocalKeys, LocalKind, LocalToken};
-use personium_token::random::SystemRandom;
 use personium_token::saml::TransCellToken;
 use personium_token::trust::{SelfSigned, TrustRoots, UnitKey, generate_self_signed};
+use personium_types::SystemRandom;
 
 use super::{cell_url, oauth_error, text_member, unit_with_accounts};
 use crate::harness::{CLOCK_START_MS, TestUnit, UNIT_SECRET, refused, success};
@@ -149,7 +149,7 @@ async fn refresh_token_with_a_foreign_issuer_for_a_local_subject_is_refused() {
             }),
             ..real.clone()
         };
-        let sealed = keys.seal(&token, &mut SystemRandom).unwrap();
+        let sealed = keys.seal(&token, &SystemRandom::new()).unwrap();
         let target = cell_url("appcell");
         let fields = [
             ("grant_type", "refresh_token"),

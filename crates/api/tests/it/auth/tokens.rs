@@ -2,8 +2,8 @@
 
 use personium_model::credentials::UnitKeys;
 use personium_token::local::LocalToken;
-use personium_token::random::SystemRandom;
 use personium_token::trust::TrustRoots;
+use personium_types::SystemRandom;
 
 use super::{PASSWORD, cell_url, oauth_error, text_member, unit_with_accounts};
 use crate::harness::{TestUnit, refused, success};
@@ -54,7 +54,7 @@ async fn token_expires_at_the_exact_millisecond() {
         unit.model
             .keys()
             .local_tokens
-            .seal(&token, &mut SystemRandom)
+            .seal(&token, &SystemRandom::new())
             .unwrap()
     };
     let (fresh, old) = (made(3_599_000), made(3_601_000));

@@ -76,7 +76,7 @@ pub async fn prepare(
     if bound && in_box.is_none() {
         return Err(Error::new(Code::MessageBoxMissing).with(app.unwrap_or_default()));
     }
-    let id = NodeId::at(root.unit.now_ms()).to_string();
+    let id = NodeId::at(root.unit.now_ms(), root.unit.random()).to_string();
     name_rules(&mut properties, &id);
     properties.set(ID, id);
     if let Some(id) = in_box {
