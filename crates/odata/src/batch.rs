@@ -118,7 +118,7 @@ impl<'a> BatchPart<'a> {
 fn find_header<'a>(headers: &[(&'a str, &'a str)], name: &str) -> Option<&'a str> {
     headers
         .iter()
-        .find(|(own, _)| own.eq_ignore_ascii_case(name))
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
         .map(|(_, value)| *value)
 }
 
@@ -143,7 +143,7 @@ pub enum BatchError {
     /// A changeset contains a changeset.
     #[error("a changeset contains a changeset")]
     NestedChangeset,
-    /// The batch has too many parts; the number is theirs.
+    /// The batch has too many parts; the value is their number.
     #[error("the batch has too many parts: {0}")]
     TooManyParts(usize),
     /// A part has an unsupported method.

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use crate::edm::SimpleType;
 use crate::value::Properties;
 
-/// The use of the body.
+/// The purpose of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     /// The body is a new entity. Every default value applies.

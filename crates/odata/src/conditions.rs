@@ -8,7 +8,7 @@ use personium_types::etag::ParseETagError;
 pub enum IfMatch {
     /// No header, or `*`.
     Any,
-    /// Exactly this state.
+    /// The entity has this tag.
     Exactly(ETag),
 }
 
@@ -24,7 +24,7 @@ impl IfMatch {
         }
     }
 
-    /// Whether the condition allows a change of an entity whose tag is `current`.
+    /// Returns true if the condition allows a change of an entity whose tag is `current`.
     #[must_use]
     pub fn allows(self, current: ETag) -> bool {
         match self {
@@ -34,7 +34,7 @@ impl IfMatch {
     }
 }
 
-/// Whether `If-None-Match` is exactly the weak form of `current`, so that GET is answered with "not modified".
+/// Returns true if `If-None-Match` is exactly the weak form of `current`, so that the response to GET is "not modified".
 #[must_use]
 pub fn is_not_modified(if_none_match: Option<&str>, current: ETag) -> bool {
     if_none_match.is_some_and(|text| text == current.weak().to_string())

@@ -327,11 +327,11 @@ fn add_cell_associations(schema: &mut Schema) {
     );
 }
 
-/// The properties of a property of the type that the key property `owner` names.
-fn property_members(owner: &'static str) -> Vec<Property> {
-    vec![
+/// A set of properties of types. The key property `type_key` has the name of the type.
+fn property_set(set: &'static str, type_key: &'static str, further: Vec<Property>) -> EntityType {
+    let mut properties = vec![
         key("Name", Format::Name),
-        key(owner, Format::Name),
+        key(type_key, Format::Name),
         text("Type").required(),
         Property::new("Nullable", SimpleType::Boolean)
             .required()
@@ -340,20 +340,23 @@ fn property_members(owner: &'static str) -> Vec<Property> {
         text("CollectionKind")
             .with_default("None")
             .with_format(Format::OneOf(AllowedValues::CollectionKind)),
-    ]
+    ];
+    properties.extend(further);
+    let mut property_set = EntityType::new(set, &["Name", type_key], with_timestamps(properties));
+    property_set.entity_rules = EntityRules::SchemaProperty;
+    property_set
 }
 
 fn build_schema() -> Schema {
-    use Multiplicity::{Many, One, ZeroOrOne};
     let mut schema = Schema::new(SCHEMA_NAMESPACE);
-    let named = |set: &'static str| {
+    let type_set = |set: &'static str| {
         EntityType::new(
             set,
             &["Name"],
             with_timestamps(vec![key("Name", Format::Name)]),
         )
     };
-    let mut entity_type = named("EntityType");
+    let mut entity_type = type_set("EntityType");
     entity_type.required_in_merge = entity_type.key.clone();
     schema.add_type(entity_type);
     let mut association_end = EntityType::new(
@@ -367,30 +370,29 @@ fn build_schema() -> Schema {
     );
     association_end.required_in_merge = association_end.key.clone();
     schema.add_type(association_end);
-    let mut members = property_members("_ComplexType.Name");
-    let mut complex_property = EntityType::new(
+    schema.add_type(property_set(
         "ComplexTypeProperty",
-        &["Name", "_ComplexType.Name"],
-        with_timestamps(members),
-    );
-    complex_property.entity_rules = EntityRules::SchemaProperty;
-    schema.add_type(complex_property);
-    members = property_members("_EntityType.Name");
-    members.extend([
-        Property::new("IsKey", SimpleType::Boolean)
-            .required()
-            .with_default("false"),
-        text("UniqueKey").with_format(Format::Name),
-        Property::new("IsDeclared", SimpleType::Boolean).with_default("true"),
-    ]);
-    let mut property = EntityType::new(
+        "_ComplexType.Name",
+        vec![],
+    ));
+    schema.add_type(property_set(
         "Property",
-        &["Name", "_EntityType.Name"],
-        with_timestamps(members),
-    );
-    property.entity_rules = EntityRules::SchemaProperty;
-    schema.add_type(property);
-    schema.add_type(named("ComplexType"));
+        "_EntityType.Name",
+        vec![
+            Property::new("IsKey", SimpleType::Boolean)
+                .required()
+                .with_default("false"),
+            text("UniqueKey").with_format(Format::Name),
+            Property::new("IsDeclared", SimpleType::Boolean).with_default("true"),
+        ],
+    ));
+    schema.add_type(type_set("ComplexType"));
+    add_schema_associations(&mut schema);
+    schema
+}
+
+fn add_schema_associations(schema: &mut Schema) {
+    use Multiplicity::{Many, One, ZeroOrOne};
     schema.add_association(
         end("EntityType", One, "_AssociationEnd"),
         end("AssociationEnd", Many, "_EntityType"),
@@ -407,5 +409,4 @@ fn build_schema() -> Schema {
         end("ComplexType", One, "_ComplexTypeProperty"),
         end("ComplexTypeProperty", Many, "_ComplexType"),
     );
-    schema
 }

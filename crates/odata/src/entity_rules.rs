@@ -147,7 +147,7 @@ pub enum MessageSide {
     Receiver,
 }
 
-/// The circumstances in which a message is checked.
+/// The parameters of the check of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageCheck {
     /// The cell that checks the message.

@@ -70,7 +70,7 @@ impl KeyPredicate {
             let name = name.trim_matches(' ');
             if name.is_empty()
                 || !name.bytes().all(is_name_byte)
-                || parts.iter().any(|(own, _)| own == name)
+                || parts.iter().any(|(known, _)| known == name)
             {
                 return Err(KeyError);
             }
@@ -120,7 +120,7 @@ impl KeyPredicate {
                 for (at, name) in entity_type.key.iter().enumerate() {
                     let value = named
                         .iter()
-                        .find(|(own, _)| *own == **name)
+                        .find(|(known, _)| *known == **name)
                         .and_then(|(_, value)| value.clone());
                     if value.is_none() && (at == 0 || required(name)) {
                         return Err(KeyError);

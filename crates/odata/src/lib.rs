@@ -11,7 +11,7 @@
 //! | [`key`], [`path`] | entity keys and the paths below a service root |
 //! | [`query`], [`filter`], [`order`], [`full_text`] | query options and their evaluation |
 //! | [`entity_view`], [`json`], [`atom`], [`edmx`], [`service_document`] | response bodies; `edmx` also reads metadata documents |
-//! | [`negotiate`], [`batch`] | response formats, `$batch` |
+//! | [`negotiate`], [`conditions`], [`batch`] | response formats, conditional requests, `$batch` |
 
 pub mod atom;
 pub mod batch;

@@ -38,7 +38,7 @@ pub fn choose(
     if accept.is_empty() {
         return Ok(ResponseFormat::Atom);
     }
-    let has = |wanted: &str| media_types(accept).any(|own| own == wanted);
+    let has = |media_type: &str| media_types(accept).any(|listed| listed == media_type);
     if has("application/atom+xml") || has("application/xml") {
         Ok(ResponseFormat::Atom)
     } else if has("application/json") {
@@ -64,9 +64,9 @@ pub fn choose_for_created(option: Option<&str>) -> Result<ResponseFormat, Negoti
 pub fn accepts_navigation_response(accept: Option<&str>) -> bool {
     let accept = accept.unwrap_or("").trim();
     accept.is_empty()
-        || media_types(accept).any(|own| {
+        || media_types(accept).any(|listed| {
             matches!(
-                own,
+                listed,
                 "application/atom+xml"
                     | "text/javascript"
                     | "application/json"
@@ -81,7 +81,7 @@ pub fn accepts_navigation_response(accept: Option<&str>) -> bool {
 /// Returns true if `Accept` lists the media type. Parameters and ranges are ignored.
 #[must_use]
 pub fn accepts(accept: Option<&str>, media_type: &str) -> bool {
-    media_types(accept.unwrap_or("")).any(|own| own == media_type)
+    media_types(accept.unwrap_or("")).any(|listed| listed == media_type)
 }
 
 /// The media types of `Accept` without parameters.

@@ -111,7 +111,7 @@ impl<'a> QueryOptions<'a> {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs
             .iter()
-            .find(|(own, _)| own == name)
+            .find(|(known, _)| known == name)
             .map(|(_, value)| &**value)
     }
 }
@@ -161,7 +161,7 @@ impl Select {
                 name == PUBLISHED
                     || name == UPDATED
                     || entity_type.is_key(name)
-                    || names.iter().any(|own| own == name)
+                    || names.iter().any(|known| known == name)
             }
         }
     }
@@ -195,7 +195,7 @@ impl Expand {
             if !name.starts_with('_') || !is_name(name) {
                 return Err(QueryError::MalformedExpand);
             }
-            if !names.iter().any(|own| own == name) {
+            if !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
             }
         }

@@ -167,7 +167,7 @@ impl Properties {
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.entries
             .iter()
-            .find(|(own, _)| &**own == name)
+            .find(|(known, _)| &**known == name)
             .map(|(_, value)| value)
     }
 
@@ -187,13 +187,16 @@ impl Properties {
     /// the order of the entries cost one comparison each. `cursor` starts at 0; each call moves it.
     #[must_use]
     pub fn get_next(&self, name: &str, cursor: &mut usize) -> Option<&Value> {
-        if let Some((own, value)) = self.entries.get(*cursor)
-            && &**own == name
+        if let Some((known, value)) = self.entries.get(*cursor)
+            && &**known == name
         {
             *cursor += 1;
             return Some(value);
         }
-        let at = self.entries.iter().position(|(own, _)| &**own == name)?;
+        let at = self
+            .entries
+            .iter()
+            .position(|(known, _)| &**known == name)?;
         *cursor = at + 1;
         self.entries.get(at).map(|(_, value)| value)
     }
@@ -210,7 +213,7 @@ impl Properties {
     /// Sets a value. A new name is added at the end, a known name keeps its position.
     pub fn set(&mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) {
         let (name, value) = (name.into(), value.into());
-        match self.entries.iter_mut().find(|(own, _)| *own == name) {
+        match self.entries.iter_mut().find(|(known, _)| *known == name) {
             Some((_, slot)) => *slot = value,
             None => self.entries.push((name, value)),
         }
@@ -223,7 +226,10 @@ impl Properties {
 
     /// Removes and returns the value with this name.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        let at = self.entries.iter().position(|(own, _)| &**own == name)?;
+        let at = self
+            .entries
+            .iter()
+            .position(|(known, _)| &**known == name)?;
         Some(self.entries.remove(at).1)
     }
 
@@ -287,8 +293,11 @@ impl Properties {
 
     fn take_next(&mut self, name: &str, cursor: &mut usize) -> Option<Value> {
         let at = match self.entries.get(*cursor) {
-            Some((own, _)) if &**own == name => *cursor,
-            _ => self.entries.iter().position(|(own, _)| &**own == name)?,
+            Some((known, _)) if &**known == name => *cursor,
+            _ => self
+                .entries
+                .iter()
+                .position(|(known, _)| &**known == name)?,
         };
         *cursor = at + 1;
         self.entries

@@ -390,7 +390,7 @@ fn member(values: &[(String, Value)], name: &str) -> String {
     let mut out = String::new();
     let found = values
         .iter()
-        .find(|(own, _)| own == name)
+        .find(|(known, _)| known == name)
         .map_or(Value::Null, |(_, value)| value.clone());
     crate::value::push_json_value(&mut out, &found);
     out

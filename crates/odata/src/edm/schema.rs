@@ -10,13 +10,13 @@ use super::{
 /// One end of an association that is to be added to a [`Schema`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewAssociationEnd<'a> {
-    /// Name of the entity type at this end.
+    /// The name of the entity type at this end.
     pub entity_type: &'a str,
-    /// Multiplicity of this end.
+    /// The multiplicity of this end.
     pub multiplicity: Multiplicity,
-    /// Name of the navigation property that leads from this end to the other one.
+    /// The name of the navigation property that leads from this end to the other one.
     pub navigation: &'a str,
-    /// Role of this end, `None` for a generated one.
+    /// The role of this end, `None` for a generated one.
     pub role: Option<&'a str>,
 }
 
@@ -300,7 +300,7 @@ mod tests {
             .unwrap()
             .properties
             .iter()
-            .map(|own| &*own.name)
+            .map(|property| &*property.name)
             .collect();
         assert_eq!(properties, ["__id", "__published", "__updated", "A", "b"]);
     }

@@ -317,7 +317,7 @@ fn property(
     name: String,
 ) -> Result<PropertyDefinition, EdmxError> {
     let plain = |attribute| element.attribute("", attribute).map(str::to_owned);
-    let own = |attribute| {
+    let extension = |attribute| {
         element
             .attribute(PERSONIUM_NAMESPACE, attribute)
             .map(str::to_owned)
@@ -331,9 +331,9 @@ fn property(
         nullable: plain("Nullable"),
         default: plain("DefaultValue"),
         collection_kind: plain("CollectionKind"),
-        is_declared: own("IsDeclared"),
-        unique: own("Unique"),
-        unit: own("Unit"),
+        is_declared: extension("IsDeclared"),
+        unique: extension("Unique"),
+        unit: extension("Unit"),
     })
 }
 

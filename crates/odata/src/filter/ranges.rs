@@ -96,7 +96,7 @@ fn narrow(bound: &mut Bound<Value>, other: &Bound<Value>, stricter: Ordering) {
     };
     let replace = match &*bound {
         Bound::Unbounded => true,
-        Bound::Included(own) | Bound::Excluded(own) => match compare_values(value, own) {
+        Bound::Included(known) | Bound::Excluded(known) => match compare_values(value, known) {
             Some(Ordering::Equal) => matches!(other, Bound::Excluded(_)),
             order => order == Some(stricter),
         },

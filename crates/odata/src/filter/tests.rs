@@ -389,7 +389,7 @@ fn expression() -> impl Strategy<Value = String> {
 fn is_in_range(term: &PropertyRange, value: &Value) -> bool {
     let item_fits = |item: &Value| match &term.range {
         ValueRange::Null => false,
-        ValueRange::Equal(wanted) => compare_values(item, wanted) == Some(Ordering::Equal),
+        ValueRange::Equal(expected) => compare_values(item, expected) == Some(Ordering::Equal),
         ValueRange::Prefix(prefix) => item.as_str().is_some_and(|text| text.starts_with(prefix)),
         ValueRange::Between(low, high) => {
             let above = match low {

@@ -224,7 +224,7 @@ fn schemas_of_every_version_are_parsed_and_refer_to_each_other() {
     let types: Vec<_> = found
         .properties
         .iter()
-        .map(|own| own.r#type.as_str())
+        .map(|property| property.r#type.as_str())
         .collect();
     assert_eq!(types, ["C", "C", "C", "C", "C", "Edm.C"]);
 }
@@ -372,8 +372,8 @@ fn references_are_looked_up_without_comparing_all_definitions() {
     let but_the_first = (1..=MANY).map(counted);
     assert_eq!(find_undefined(but_the_first, named()), Some(&0));
     // Hashes of which a part agrees cost a few comparisons more than one for each name.
-    let made = comparisons.get();
-    assert!((MANY..10 * MANY).contains(&made), "{made}");
+    let count = comparisons.get();
+    assert!((MANY..10 * MANY).contains(&count), "{count}");
 
     let nameless = [("a", Some(counted(1))), ("b", None)];
     let nameless = nameless.iter().map(|(reference, key)| {
