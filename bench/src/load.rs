@@ -13,8 +13,8 @@ const WARM_UP: u8 = 0;
 const MEASUREMENT: u8 = 1;
 const END: u8 = 2;
 
-/// The share of unexpected responses above which a run is void: one in so many.
-const MAX_UNEXPECTED_ONE_IN: u64 = 1000;
+/// A run is void if more than one of this number of responses is unexpected.
+const UNEXPECTED_LIMIT_ONE_IN: u64 = 1000;
 
 /// A request and the statuses that are expected.
 pub(crate) struct LoadRequest {
@@ -141,7 +141,7 @@ pub(crate) async fn run(
 fn measurement(mut tally: Tally, elapsed: Duration, cpu: Duration) -> BenchResult<Measurement> {
     let expected = tally.latencies_us.len() as u64;
     let all = expected + tally.unexpected;
-    if tally.unexpected * MAX_UNEXPECTED_ONE_IN > all || expected == 0 {
+    if tally.unexpected * UNEXPECTED_LIMIT_ONE_IN > all || expected == 0 {
         let first = tally
             .first_unexpected
             .unwrap_or_else(|| "no response at all".to_owned());

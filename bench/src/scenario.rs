@@ -224,7 +224,7 @@ impl BenchContext {
         })
     }
 
-    /// Creates a collection with so many rows in the cell, unless it exists.
+    /// Creates a collection with `count` rows in the cell, unless it exists.
     async fn ensure_rows(&mut self, name: &'static str, count: u64) -> BenchResult {
         if self.collections.contains_key(name) {
             return Ok(());

@@ -1,11 +1,7 @@
 //! The scenario auth runs to its end with the built server and reports all measurements. Their values are not checked.
+
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

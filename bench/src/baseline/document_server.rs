@@ -17,7 +17,7 @@ thread_local! {
     static DATABASE: RefCell<Option<Connection>> = const { RefCell::new(None) };
 }
 
-/// Creates the database file with so many documents.
+/// Creates the database file with `count` documents.
 ///
 /// # Errors
 /// A message if SQLite reports an error.

@@ -48,7 +48,7 @@ pub(crate) fn per_second(threads: u64, duration: Duration) -> BenchResult<f64> {
     Ok(f64::from(count) / start.elapsed().as_secs_f64())
 }
 
-/// Computes so many hashes one after the other. Returns the seconds.
+/// Computes `count` hashes one after the other. Returns the seconds.
 ///
 /// # Errors
 /// A message if the parameters are invalid.

@@ -13,7 +13,7 @@ use crate::unit::BenchCell;
 use crate::{BenchResult, baseline, rows};
 
 const CELLS: usize = 100;
-/// One of so many requests reads the newest row instead of creating one.
+/// Every 51st request reads the newest row instead of creating one.
 const READ_EVERY: u64 = 51;
 /// The number of index entries that a unit writes with a row, as counted in its file: five properties, and the times of
 /// creation and change.

@@ -12,7 +12,7 @@ use crate::{BenchResult, baseline};
 /// The number of accounts. It is so large that no account gets a request within the second in which it refuses logins
 /// after a wrong password.
 const ACCOUNTS: u64 = 400;
-/// One of so many logins has a wrong password.
+/// Every 50th login has a wrong password.
 const WRONG_PASSWORD_EVERY: u64 = 50;
 const CONNECTIONS: usize = 8;
 const MANY_CONNECTIONS: usize = 200;

@@ -13,7 +13,7 @@ use crate::unit::BenchUnit;
 
 /// The number of requests of the scenario endurance.
 const REQUESTS: u64 = 2_000_000;
-/// One of so many requests writes a file.
+/// Every 20th request writes a file.
 const WRITE_EVERY: u64 = 20;
 /// The number of files that are written.
 const FILES: u64 = 50;

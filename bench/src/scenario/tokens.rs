@@ -3,6 +3,7 @@
 
 mod assertions;
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -146,22 +147,10 @@ async fn measure_grants(
 
 /// Measures the assertion grant with assertions of another unit: some again and again, then each once.
 async fn measure_assertion_grant(context: &mut BenchContext, section: &mut Section) -> BenchResult {
-    let program = &context.options.server;
-    let folder = context.scratch.join("assertions");
     let cells = if context.options.quick { 5 } else { 50 };
-    let mut issuer = assertions::Issuer::start(program, &folder, cells).await?;
-    let settings = format!(
-        "io.personium.core.x509.root={}\n",
-        issuer.authority.display()
-    );
-    let mut acceptor = BenchUnit::start_with(UnitSetup {
-        program,
-        folder: &context.scratch.join("acceptor"),
-        host: "localhost",
-        settings: &settings,
-    })
-    .await?;
-    acceptor.create_cell("target").await?;
+    let folder = context.scratch.join("assertions");
+    let mut issuer = assertions::Issuer::start(&context.options.server, &folder, cells).await?;
+    let acceptor = start_acceptor(context, &issuer.authority).await?;
     let grant = |assertion: String| {
         post(
             "/target/__token",
@@ -207,6 +196,20 @@ async fn measure_assertion_grant(context: &mut BenchContext, section: &mut Secti
         section.note("the server was faster than expected, so some assertions were used twice");
     }
     Ok(())
+}
+
+/// Starts a unit that trusts the authority of the issuing unit.
+async fn start_acceptor(context: &BenchContext, authority: &Path) -> BenchResult<BenchUnit> {
+    let settings = format!("io.personium.core.x509.root={}\n", authority.display());
+    let mut acceptor = BenchUnit::start_with(UnitSetup {
+        program: &context.options.server,
+        folder: &context.scratch.join("acceptor"),
+        host: "localhost",
+        settings: &settings,
+    })
+    .await?;
+    acceptor.create_cell("target").await?;
+    Ok(acceptor)
 }
 
 /// Measures refreshing and introspecting with Keycloak in the same run.

@@ -18,7 +18,7 @@ pub(crate) struct DescriptorBudget {
 }
 
 impl DescriptorBudget {
-    /// Reduces both numbers until they fit into so many file descriptors; neither becomes zero.
+    /// Reduces both numbers until they fit into a number of file descriptors; neither becomes zero.
     pub(crate) fn reduced_to(self, descriptors: u64) -> Self {
         let available = descriptors.saturating_sub(RESERVED);
         let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);

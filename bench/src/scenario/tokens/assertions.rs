@@ -32,7 +32,7 @@ struct IssuingAccount {
 }
 
 impl Issuer {
-    /// Starts it with so many cells and an account with ten roles in each.
+    /// Starts it with `cells` cells and an account with ten roles in each.
     ///
     /// # Errors
     /// A message if `openssl`, which generates its certificate, is missing or it does not start.
@@ -75,7 +75,7 @@ impl Issuer {
         })
     }
 
-    /// Returns so many different assertions, of all cells in rotation.
+    /// Returns `count` different assertions, of all cells in rotation.
     ///
     /// # Errors
     /// A message if one is refused.
