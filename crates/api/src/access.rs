@@ -8,6 +8,7 @@ use personium_model::auth::{bearer, login};
 use personium_model::{Access, Identity};
 use personium_types::{Code, Result};
 
+use crate::headers::UNIT_USER;
 use crate::request_context::{CellRequest, RequestContext};
 use crate::route::CellRoute;
 
@@ -15,8 +16,6 @@ use crate::route::CellRoute;
 pub const COOKIE: &str = "p_cookie";
 /// The query parameter that a script proves with that it knows the cookie's peer.
 const COOKIE_PEER: &str = "p_cookie_peer";
-/// The header in which an administrator names the unit user that it acts for.
-const UNIT_USER: &str = "x-personium-unit-user";
 
 /// What a request authenticates with.
 enum Credentials {
@@ -30,7 +29,7 @@ enum Credentials {
 ///
 /// # Errors
 /// 403 for the token of another cell that is not one of a unit user.
-pub async fn of_unit_call(request: &RequestContext) -> Result<Access> {
+pub async fn of_unit_request(request: &RequestContext) -> Result<Access> {
     match credentials(request, || request.unit.urls().host().to_owned()) {
         Credentials::None => Ok(Access::anonymous()),
         Credentials::Bad(Code::BasicFormat) | Credentials::Basic(..) => {
@@ -47,13 +46,13 @@ pub async fn of_unit_call(request: &RequestContext) -> Result<Access> {
 ///
 /// # Errors
 /// 401 for the token of an account that is gone.
-pub async fn of_cell_call(request: &CellRequest) -> Result<Access> {
+pub async fn of_cell_request(request: &CellRequest) -> Result<Access> {
     let route = request.path.decoded.first().map(|s| CellRoute::of(s));
     if matches!(route, Some(CellRoute::Token | CellRoute::Authorize)) {
         return Ok(Access::anonymous());
     }
     let unit = &request.unit;
-    match credentials(&request, || host_of(&request.cell_url())) {
+    match credentials(request, || host_of(&request.cell_url())) {
         Credentials::None => Ok(Access::anonymous()),
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
         Credentials::Basic(..) if route == Some(CellRoute::Introspect) => Ok(Access::anonymous()),
@@ -61,9 +60,8 @@ pub async fn of_cell_call(request: &CellRequest) -> Result<Access> {
             match login::authenticate_basic(
                 unit,
                 &request.context,
-                &name,
-                &password,
-                request.client,
+                (&name, &password),
+                request.client_address,
             )
             .await?
             {

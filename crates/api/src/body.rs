@@ -1,4 +1,6 @@
-//! Bodies of requests and answers.
+//! Bodies of requests and responses.
+
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
@@ -8,7 +10,7 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use personium_model::{BlobReader, MemoryBudget, Reservation};
 use personium_types::{Code, Error, Result};
 
-/// Why a body could not be read or written to the end.
+/// The reason why a body could not be read or written completely.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A streamed body.
@@ -20,7 +22,7 @@ pub fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body that is there as a whole.
+/// A body that is in memory.
 #[must_use]
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into())
@@ -28,122 +30,174 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
         .boxed_unsync()
 }
 
-/// A body that is made while it is sent. If the stream fails, the connection breaks off.
+/// A body that is produced while it is sent. If the stream fails, the connection is closed.
 #[must_use]
-pub fn of_stream(pieces: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Body {
-    StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
+pub fn of_stream(chunks: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Body {
+    StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data))).boxed_unsync()
 }
 
-/// Bytes of a streamed body that are read or made at once.
+/// The size of the chunks in which streamed bodies are produced.
 pub const CHUNK_BYTES: usize = 256 << 10;
 
-/// `length` bytes of a stored body from `first`, each piece read when the one before it was taken.
+/// `length` bytes of a stored body from `first` on. A chunk is read when the one before it was sent.
 #[must_use]
 pub fn of_blob(reader: Box<dyn BlobReader>, first: u64, length: u64) -> Body {
-    let pieces =
+    let chunks =
         futures_util::stream::try_unfold((reader, 0), move |(mut reader, sent)| async move {
-            let max = usize::try_from(length - sent)
-                .unwrap_or(CHUNK_BYTES)
-                .min(CHUNK_BYTES);
-            if max == 0 {
+            let left = usize::try_from(length - sent).unwrap_or(CHUNK_BYTES);
+            if left == 0 {
                 return Ok(None);
             }
-            let piece = read_piece(&mut *reader, first + sent, max).await?;
-            let sent = sent + piece.len() as u64;
-            Ok(Some((piece, (reader, sent))))
+            let chunk = read_chunk(&mut *reader, first + sent, left.min(CHUNK_BYTES)).await?;
+            let sent = sent + chunk.len() as u64;
+            Ok(Some((chunk, (reader, sent))))
         });
-    of_stream(pieces)
+    of_stream(chunks)
 }
 
-async fn read_piece(
+async fn read_chunk(
     reader: &mut dyn BlobReader,
     offset: u64,
-    max: usize,
+    length: usize,
 ) -> Result<Bytes, BoxError> {
-    let piece = reader.read_at(offset, max).await?;
-    if piece.len() == max {
-        Ok(piece)
+    let chunk = reader.read_at(offset, length).await?;
+    if chunk.len() == length {
+        Ok(chunk)
     } else {
-        Err("the stored body is shorter than it was".into())
+        Err("the stored body is shorter than recorded".into())
     }
 }
 
-/// Bytes of a body that take no reservation of the budget for bodies.
-const SMALL: usize = 16 << 10;
+/// The largest body in bytes that needs no reservation of body memory.
+const MAX_UNRESERVED_BYTES: usize = 16 << 10;
 
-/// A body and the reservation of the budget that it takes.
-struct Held(
-    Bytes,
-    #[allow(dead_code, reason = "releases the reservation when it is dropped")] Reservation,
-);
+/// A body with its reservation of body memory.
+struct ReservedBytes {
+    bytes: Bytes,
+    #[expect(dead_code, reason = "releases the memory when it is dropped")]
+    reservation: Reservation,
+}
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for ReservedBytes {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
-/// Reads a whole body of at most `limit` bytes. As long as the result lives, it takes a reservation of the budget, unless it is small.
+/// Reads a whole body of a request. Unless it is small, the result reserves body memory as long as it lives.
 ///
 /// # Errors
-/// 413 if it is longer, 408 if the client sent it too slowly, 400 if it broke off, 503 if there is no budget for it.
-pub async fn read_within(body: Body, limit: usize, budget: &MemoryBudget) -> Result<Bytes> {
+/// [`Code::BodyTooLarge`] if it has more than `max_bytes`, the refusal of the memory budget, or as [`next_chunk`].
+pub async fn read_within(body: Body, max_bytes: usize, budget: &MemoryBudget) -> Result<Bytes> {
     let mut reservation = Reservation::default();
-    let take = |bytes| match bytes {
-        0..=SMALL => Ok(()),
+    let reserve = |bytes| match bytes {
+        0..=MAX_UNRESERVED_BYTES => Ok(()),
         _ => budget.grow(&mut reservation, bytes),
     };
-    let bytes = read(body, limit, take).await?;
-    Ok(if bytes.len() > SMALL {
-        Bytes::from_owner(Held(bytes, reservation))
+    let bytes = read(body, max_bytes, reserve).await?;
+    Ok(if bytes.len() > MAX_UNRESERVED_BYTES {
+        Bytes::from_owner(ReservedBytes { bytes, reservation })
     } else {
         bytes
     })
 }
 
-/// Reads a whole body of at most `limit` bytes, which is small.
+/// Reads a whole body without a reservation of body memory.
 ///
 /// # Errors
-/// As [`read_within`].
-pub async fn read_all(body: Body, limit: usize) -> Result<Bytes> {
-    read(body, limit, |_| Ok(())).await
+/// [`Code::BodyTooLarge`] if it has more than `max_bytes`, or as [`next_chunk`].
+pub async fn read_all(body: Body, max_bytes: usize) -> Result<Bytes> {
+    read(body, max_bytes, |_| Ok(())).await
 }
 
-/// `take` is asked for the bytes of the body so far, before they are kept.
+/// `reserve` is called with the length of the body so far, before each chunk is added.
 async fn read(
     mut body: Body,
-    limit: usize,
-    mut take: impl FnMut(usize) -> Result<()>,
+    max_bytes: usize,
+    mut reserve: impl FnMut(usize) -> Result<()>,
 ) -> Result<Bytes> {
-    let too_large = || Error::new(Code::BodyTooLarge).with(limit.to_string());
-    if http_body::Body::size_hint(&body).lower() > limit as u64 {
+    let too_large = || Error::new(Code::BodyTooLarge).with(max_bytes.to_string());
+    if http_body::Body::size_hint(&body).lower() > max_bytes as u64 {
         return Err(too_large());
     }
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).with_source(e))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        if so_far + data.len() > limit {
+    while let Some(chunk) = next_chunk(&mut body).await? {
+        let length = first.as_ref().map_or(0, Bytes::len) + rest.len() + chunk.len();
+        if length > max_bytes {
             return Err(too_large());
         }
-        take(so_far + data.len())?;
+        reserve(length)?;
         match first {
-            None => first = Some(data),
-            Some(_) => rest.extend_from_slice(&data),
+            None => first = Some(chunk),
+            Some(_) => rest.extend_from_slice(&chunk),
         }
     }
     Ok(match first {
         None => Bytes::new(),
         Some(whole) if rest.is_empty() => whole,
-        Some(begin) => {
-            let mut all = BytesMut::with_capacity(begin.len() + rest.len());
-            all.extend_from_slice(&begin);
-            all.extend_from_slice(&rest);
-            all.freeze()
+        Some(first) => {
+            let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+            whole.extend_from_slice(&first);
+            whole.extend_from_slice(&rest);
+            whole.freeze()
         }
     })
+}
+
+/// Reads the next chunk of a body; `None` after its end.
+///
+/// # Errors
+/// [`Code::RequestTimeout`] if it did not come in time, [`Code::BodyIncomplete`] if the body ended too early.
+pub async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>> {
+    while let Some(frame) = body.frame().await {
+        // Other frames are trailers.
+        if let Ok(chunk) = frame.map_err(receive_error)?.into_data() {
+            return Ok(Some(chunk));
+        }
+    }
+    Ok(None)
+}
+
+fn receive_error(error: BoxError) -> Error {
+    let code = match is_timeout(&*error) {
+        true => Code::RequestTimeout,
+        false => Code::BodyIncomplete,
+    };
+    Error::new(code).with_source(error)
+}
+
+/// Whether a time-out is the error or one of its sources.
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn code_of(error: BoxError) -> Code {
+        let chunks = vec![Ok(Bytes::from_static(b"begin")), Err(error)];
+        let body = of_stream(futures_util::stream::iter(chunks));
+        read_all(body, 100).await.unwrap_err().code()
+    }
+
+    #[tokio::test]
+    async fn broken_connection_is_not_reported_as_timeout() {
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "late");
+        assert_eq!(code_of(late().into()).await, Code::RequestTimeout);
+        let wrapped = io::Error::other(late());
+        assert_eq!(code_of(wrapped.into()).await, Code::RequestTimeout);
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(code_of(reset.into()).await, Code::BodyIncomplete);
+        assert_eq!(code_of("gone".into()).await, Code::BodyIncomplete);
+    }
 }

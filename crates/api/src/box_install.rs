@@ -3,27 +3,36 @@
 use std::fs::File;
 
 use http::{StatusCode, header};
-use http_body_util::BodyExt;
 use personium_model::concurrency_limiter::LimiterPermit;
-use personium_model::event;
-use personium_model::install::{InstallRequest, Installer, Package};
+use personium_model::event::{self, Event};
+use personium_model::install::{self, Installer, Package};
 use personium_model::url::LOCAL_CELL;
 use personium_model::{Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
 use tokio::io::AsyncWriteExt;
 
-use crate::body::Body;
-use crate::event::about;
+use crate::body::{self, Body};
+use crate::event::event_of;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 
 /// The media type of an archive.
 const ZIP: &str = "application/zip";
-/// Bytes of a megabyte.
-const MEGABYTE: u64 = 1 << 20;
+/// The bytes of a megabyte.
+const MEGABYTE_BYTES: u64 = 1 << 20;
 
-/// Whether a request means to install a box: on a box that exists, MKCOL without an archive is refused as WebDAV has it.
-pub(crate) async fn is_meant(request: &CellRequest) -> Result<bool> {
+/// An installation that can run, with its share of the concurrent installations.
+struct PreparedInstallation {
+    installer: Installer,
+    limiter_permit: LimiterPermit,
+}
+
+/// Whether MKCOL of a box is a request to install one. On a box that exists, MKCOL without an archive is refused by the rules
+/// of WebDAV.
+///
+/// # Errors
+/// The error of the store.
+pub(crate) async fn is_install_request(request: &CellRequest) -> Result<bool> {
     let path = &request.path.decoded;
     let ([name], "MKCOL") = (path.as_slice(), request.method.as_str()) else {
         return Ok(false);
@@ -32,106 +41,107 @@ pub(crate) async fn is_meant(request: &CellRequest) -> Result<bool> {
     Ok(archive || request.context.find_box(name).await?.is_none())
 }
 
-/// Makes a box of an archive. What it holds is installed after the answer.
+/// Creates a box from an archive. Its content is installed after the response.
+///
+/// # Errors
+/// [`Code::MethodNotAllowed`] for the main box, or the refusal of the installation.
 pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
     let name = request.path.decoded.first().cloned().unwrap_or_default();
     if name == "__" {
         return Err(Code::MethodNotAllowed.into());
     }
-    // Who may not install leaves no trace in the log of the cell.
+    // Requests without the privilege do not post an event.
     let permit = request.permit(Operation::InstallBox).await?;
-    let begun = begin(&mut request, &permit, &name).await;
-    let status = match &begun {
+    let prepared = prepare(&mut request, &permit, &name).await;
+    let status = match &prepared {
         Ok(_) => StatusCode::ACCEPTED.as_u16(),
         Err(refusal) => refusal.code().status(),
     };
-    tell(&request, &permit, &name, status).await;
-    let (installer, place) = begun?;
+    post_install_event(&request, &name, status).await;
+    let PreparedInstallation {
+        installer,
+        limiter_permit,
+    } = prepared?;
     tokio::spawn(async move {
         installer.run().await;
-        drop(place);
+        drop(limiter_permit);
     });
     let url = format!("{}{name}", request.cell_url());
     Ok(response::status(StatusCode::ACCEPTED).with_header(header::LOCATION, &url))
 }
 
-/// The installation, and its place among those that run at once.
-async fn begin(
+/// Receives the archive and creates the box.
+async fn prepare(
     request: &mut CellRequest,
     permit: &Permit,
     name: &str,
-) -> Result<(Installer, LimiterPermit)> {
+) -> Result<PreparedInstallation> {
     let unit = request.unit.clone();
     if request.header("content-type") != Some(ZIP) {
         return Err(Error::new(Code::ExportHeader).with("Content-Type"));
     }
     let cell = request.context.cell().id;
     let body = request.take_body();
-    let file = {
-        let _place = unit.uploads().enter(&cell).await?;
-        receive(&unit, body).await?
+    let archive = {
+        let _upload_permit = unit.uploads().enter(&cell).await?;
+        spool_to_temp_file(&unit, body).await?
     };
-    // Only an archive that is here takes the place of an installation: a client may take its time to send one.
-    let place = unit.installs().enter(&cell).await?;
-    let package = Package::open(file, &unit.settings().bar).await?;
-    let install_request = InstallRequest {
-        box_name: name,
-        request_key: request.request_key.as_str(),
-        package,
-    };
-    let installer = request
-        .installs
-        .begin(&unit, &request.context, permit, install_request)
-        .await?;
-    Ok((installer, place))
+    // Acquired only now, so that a slow upload does not block other installations.
+    let limiter_permit = unit.installs().enter(&cell).await?;
+    let package = Package::open(archive, &unit.settings().bar).await?;
+    let key = request.request_key.as_str();
+    let installer = install::begin(&unit, &request.context, permit, (name, key), package).await?;
+    Ok(PreparedInstallation {
+        installer,
+        limiter_permit,
+    })
 }
 
-/// Takes the archive into a file without a name, which goes with the installation or with the server.
-async fn receive(unit: &Unit, mut body: Body) -> Result<File> {
-    let limits = &unit.settings().bar;
-    let max = limits.file_megabytes.saturating_mul(MEGABYTE);
-    let folder = limits.folder.clone();
-    let made = tokio::task::spawn_blocking(move || {
+/// Writes the archive to a temporary file without a name, which disappears with its last handle.
+async fn spool_to_temp_file(unit: &Unit, mut body: Body) -> Result<File> {
+    let settings = &unit.settings().bar;
+    let max_bytes = settings.file_megabytes.saturating_mul(MEGABYTE_BYTES);
+    let folder = settings.folder.clone();
+    let file = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&folder)?;
         tempfile::tempfile_in(&folder)
     });
-    let made = made.await.map_err(Error::internal)?;
-    let mut file = tokio::fs::File::from_std(made.map_err(Error::internal)?);
+    let file = file.await.map_err(Error::internal)?;
+    let mut file = tokio::fs::File::from_std(file.map_err(Error::internal)?);
     let mut length = 0_u64;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).with_source(e))?;
-        let Ok(piece) = frame.into_data() else {
-            continue;
-        };
-        length = length.saturating_add(piece.len() as u64);
-        if length > max {
-            let megabytes = limits.file_megabytes.to_string();
+    while let Some(chunk) = body::next_chunk(&mut body).await? {
+        length = length.saturating_add(chunk.len() as u64);
+        if length > max_bytes {
+            let megabytes = settings.file_megabytes.to_string();
             return Err(Error::new(Code::BarTooLarge).with(megabytes));
         }
-        file.write_all(&piece).await.map_err(Error::internal)?;
+        file.write_all(&chunk).await.map_err(Error::internal)?;
     }
     file.flush().await.map_err(Error::internal)?;
     Ok(file.into_std().await)
 }
 
-/// Tells the rules of the cell that somebody wanted to install a box.
-async fn tell(request: &CellRequest, permit: &Permit, name: &str, status: u16) {
-    let happened = event::Event {
+/// Posts the event `boxinstall`, with the status of the response.
+async fn post_install_event(request: &CellRequest, name: &str, status: u16) {
+    let event = Event {
         kind: Some("boxinstall".to_owned()),
         object: Some(format!("{LOCAL_CELL}/{name}")),
         info: Some(status.to_string()),
-        ..about(request)
+        ..event_of(request)
     };
-    // The box is new, so the rules are those of now.
-    let told = match request.unit.find_cell(&request.context.cell().name).await {
-        Ok(Some(context)) => {
-            let (installs, unit) = (&request.installs, &request.unit);
-            installs.post_event(unit, &context, permit, happened).await
-        }
+    let permit = Access::server_permit();
+    // Found again, because the cached rules are from before the box was created.
+    let posted = match request.unit.find_cell(&request.context.cell().name).await {
+        Ok(Some(context)) => event::post(&request.unit, &context, &permit, event).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
-    if let Err(error) = told {
-        tracing::warn!("that a box was to be installed could not be told: {error}");
+    if let Err(error) = posted {
+        tracing::warn!(
+            cell.id = %request.context.cell().id,
+            box.name = name,
+            %error,
+            "failed to post boxinstall event"
+        );
     }
 }

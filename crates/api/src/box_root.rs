@@ -8,15 +8,15 @@ use personium_types::time::iso_time;
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::{Value, json};
 
-use crate::cell_root::text_or_json;
+use crate::headers::RECURSIVE;
 use crate::request_context::{CellRequest, RequestContext};
 use crate::response::{self, Response};
-use crate::{dav, unit};
+use crate::{accept, describe, hrefs};
 
-/// The header that confirms the deletion of a box or cell.
-pub(crate) const RECURSIVE: &str = "X-Personium-Recursive";
-
-/// GET of a box: what it is called, the app it belongs to, whether it is ready.
+/// GET of a box: its name, its application, the state of its installation.
+///
+/// # Errors
+/// The refusal of the access check, or the error of the store.
 pub(crate) async fn get(
     request: CellRequest,
     resource: Resource,
@@ -25,7 +25,7 @@ pub(crate) async fn get(
     resource.permit(&target, Operation::Read)?;
     let info = &target.target_box;
     let urls = resource.unit.urls();
-    let url = dav::box_url(urls, &target.context, info) + "/";
+    let url = hrefs::box_url(urls, &target.context, info) + "/";
     let schema = if info.is_main() {
         Some(request.cell_url())
     } else {
@@ -33,17 +33,19 @@ pub(crate) async fn get(
             .as_deref()
             .map(|schema| urls.resolve(schema).unwrap_or_else(|| schema.to_owned()))
     };
-    let mut the_box = json!({"name": info.name, "url": url, "schema": schema});
+    let mut description = json!({"name": info.name, "url": url, "schema": schema});
     let status = install::status(&resource.unit, &target.context, info).await?;
-    if let (Some(shown), Value::Object(more)) = (the_box.as_object_mut(), state(status)) {
-        shown.extend(more);
+    if let (Some(members), Value::Object(more)) =
+        (description.as_object_mut(), installation(status))
+    {
+        members.extend(more);
     }
     let body = json!({
-        "box": the_box,
+        "box": description,
         "cell": {"name": target.context.cell().name, "url": request.cell_url()},
-        "unit": unit::document(&request),
+        "unit": describe::unit(urls),
     });
-    let media_type = text_or_json(&request.headers);
+    let media_type = accept::json_or_text(&request.headers);
     Ok(response::content(
         StatusCode::OK,
         media_type,
@@ -51,8 +53,8 @@ pub(crate) async fn get(
     ))
 }
 
-/// How far the installation of a box is.
-fn state(status: Status) -> Value {
+/// The state of the installation of a box.
+fn installation(status: Status) -> Value {
     match status {
         Status::Ready { since } => json!({"status": "ready", "installed_at": iso_time(since)}),
         Status::Running { started, percent } => json!({
@@ -75,6 +77,10 @@ fn state(status: Status) -> Value {
 }
 
 /// DELETE of a box with everything in it.
+///
+/// # Errors
+/// [`Code::RecursiveHeader`], the refusal of the access check, [`Code::MethodNotAllowed`] for the main box, or the error of
+/// the store.
 pub(crate) async fn delete(
     request: RequestContext,
     resource: Resource,

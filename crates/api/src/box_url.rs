@@ -1,4 +1,4 @@
-//! `__box`: finds the box of an app.
+//! `__box`: the URL of the box of an application.
 
 use std::sync::Arc;
 
@@ -9,34 +9,37 @@ use personium_odata::constraint::is_schema_uri;
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
-use crate::cell_root::{only_get, text_or_json};
-use crate::dav;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
+use crate::{accept, hrefs};
 
-/// The URL of the box that belongs to the app which the query, or else the token, names.
+/// Returns the URL of the box of the application that the query, or else the token, names.
+///
+/// # Errors
+/// [`Code::MethodNotAllowed`]; [`Code::QueryRange`] for a query that is no schema URL; [`Code::PrivilegeLacking`] or the
+/// reason why the token is not valid.
 pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
-    only_get(&request.method)?;
-    let asked = request.query_value("schema");
-    if let Some(schema) = asked.as_deref().filter(|schema| !is_schema_uri(schema)) {
+    request.require_get()?;
+    let schema = request.query_value("schema");
+    if let Some(schema) = schema.as_deref().filter(|schema| !is_schema_uri(schema)) {
         return Err(Error::new(Code::QueryRange).with("schema").with(schema));
     }
-    let media_type = text_or_json(&request.headers);
+    let media_type = accept::json_or_text(&request.headers);
     let CellRequest { request, context } = request;
     let (unit, access) = (request.unit.clone(), request.access.clone());
     drop(request);
-    let schema = asked.or_else(|| access.app().map(str::to_owned));
+    let schema = schema.or_else(|| access.app().map(str::to_owned));
     let found = match schema {
         Some(schema) => find(&unit, &context, &schema).await?,
         None => None,
     };
-    // That there is no such box is told in the same way as that it may not be read.
+    // A box that does not exist and one that may not be read give the same error.
     let found = found.ok_or_else(|| match access.identity {
         Identity::Invalid(reason) => Error::new(reason),
         _ => Code::PrivilegeLacking.into(),
     })?;
     permit(&unit, &context, &access, &found).await?;
-    let url = dav::box_url(unit.urls(), &context, &found) + "/";
+    let url = hrefs::box_url(unit.urls(), &context, &found) + "/";
     let body = json!({"Url": url}).to_string();
     Ok(response::content(StatusCode::OK, media_type, body)
         .with_header(header::LOCATION, &url)
@@ -51,7 +54,7 @@ async fn find(unit: &Unit, context: &CellContext, schema: &str) -> Result<Option
     Ok(boxes.iter().find(is_it).cloned())
 }
 
-/// Lets who manages the cell, the app of the box itself, and who may read the box.
+/// Permits the application of the box, those who manage the cell, and those who may read the box.
 async fn permit(
     unit: &Unit,
     context: &Arc<CellContext>,

@@ -1,4 +1,4 @@
-//! What a cell answers: dispatch to its endpoints, and the cell root itself.
+//! Requests to a cell: dispatch to its endpoints.
 
 use personium_types::{Code, Result};
 
@@ -7,11 +7,14 @@ use crate::request_context::CellRequest;
 use crate::response::Response;
 use crate::route::CellRoute;
 use crate::{
-    authorize, box_url, cell_root, dav, event, introspect, keys, log, message, odata, password,
-    relay, role_list, rule, token,
+    authorize, box_url, cell_root, dav, discovery, error_page, event, introspect, jwks, log,
+    message, odata, password, role_list, rule, sign, token,
 };
 
 /// Answers a request to a cell.
+///
+/// # Errors
+/// The refusal of the request.
 pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
     let Some(first) = request.path.decoded.first() else {
         return cell_root::handle(request).await;
@@ -30,9 +33,9 @@ pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<R
         CellRoute::Authorize => authorize::handle(request).await,
         CellRoute::MyPassword => password::handle(request).await,
         CellRoute::Introspect => introspect::handle(request, challenge).await,
-        CellRoute::Certs => keys::certs(request).await,
-        CellRoute::Sign => keys::sign(request).await,
-        CellRoute::WellKnown => keys::discovery(request).await,
+        CellRoute::Certs => jwks::handle(request).await,
+        CellRoute::Sign => sign::handle(request).await,
+        CellRoute::WellKnown => discovery::handle(request).await,
         CellRoute::Message => message::handle(request).await,
         CellRoute::Event => event::handle(request).await,
         CellRoute::Rule => rule::handle(request).await,
@@ -41,7 +44,7 @@ pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<R
     }
 }
 
-/// Whether nothing lies below a route.
+/// Whether a route has no paths below it.
 fn is_endpoint(route: CellRoute) -> bool {
     matches!(
         route,
@@ -60,9 +63,9 @@ fn is_endpoint(route: CellRoute) -> bool {
 fn html(request: &CellRequest) -> Result<Response> {
     match request.path.decoded.get(1..).unwrap_or_default() {
         [page] if page == "error" => {
-            cell_root::only_get(&request.method)?;
+            request.require_get()?;
             let code = request.query_value("code");
-            Ok(relay::error_page(code.as_deref()))
+            error_page::show(code.as_deref())
         }
         _ => Err(Code::NoSuchPath.into()),
     }

@@ -3,7 +3,6 @@
 mod acl;
 mod delete;
 mod get;
-mod hrefs;
 mod mkcol;
 mod moving;
 mod options;
@@ -17,14 +16,11 @@ use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::node::Kind;
 use personium_types::{Code, Operation, Result};
-use personium_xml::XmlLimits;
 
 use crate::error::Challenge;
-use crate::request_context::{CellRequest, RequestContext};
+use crate::request_context::CellRequest;
 use crate::response::Response;
 use crate::{box_install, box_root, odata};
-
-pub use hrefs::box_url;
 
 /// What a path below a box leads to, as far as methods differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +63,7 @@ impl TargetKind {
 
 /// Requests to a box or to something in it.
 pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
-    if box_install::is_meant(&request).await? {
+    if box_install::is_install_request(&request).await? {
         return box_install::handle(request).await;
     }
     let resource = resource_of(&request);
@@ -161,13 +157,5 @@ pub fn resource_of(request: &CellRequest) -> Resource {
         box_id: None,
         segments: segments.collect(),
         url: request.url.clone(),
-    }
-}
-
-/// Limits for XML in request bodies.
-pub(crate) fn xml_limits(request: &RequestContext) -> XmlLimits {
-    XmlLimits {
-        bytes: request.unit.settings().dav.xml_max,
-        ..XmlLimits::REQUEST
     }
 }

@@ -1,4 +1,4 @@
-//! `__event`: events that somebody tells a cell of.
+//! `__event`: events that clients post.
 
 use http::{Method, StatusCode};
 use personium_model::event::{self, EVENT_ID, Event, RULE_CHAIN, TEXT_MAX, VIA};
@@ -10,12 +10,15 @@ use crate::preflight;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 
-/// Bytes of an event: three texts, each character escaped.
-const EVENT_MAX: usize = 1 << 20;
-/// Bytes of a header about the chain of events.
-const HEADER_MAX: usize = 8 << 10;
+/// The largest event in bytes: three texts with each character escaped.
+const MAX_EVENT_BYTES: usize = 1 << 20;
+/// The largest header about the chain of events in bytes.
+const MAX_HEADER_BYTES: usize = 8 << 10;
 
-/// Takes an event.
+/// Posts the event in a request to `__event`.
+///
+/// # Errors
+/// The refusal of the request.
 pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
     match request.method {
         Method::POST => {}
@@ -26,22 +29,22 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
         _ => return Err(request.method_not_allowed()),
     }
     let permit = request.permit(Operation::PostEvent).await?;
-    let bytes = request.read_body(EVENT_MAX).await?;
+    let bytes = request.read_body(MAX_EVENT_BYTES).await?;
     let event = Event {
         external: true,
-        ..read(&bytes, about(&request))?
+        ..read(&bytes, event_of(&request))?
     };
     event::post(&request.unit, &request.context, &permit, event).await?;
     Ok(response::status(StatusCode::OK))
 }
 
-/// What an event says about the request that causes it.
-pub(crate) fn about(request: &CellRequest) -> Event {
-    let (cell_url, request) = (request.cell_url(), &request);
+/// An event with what it says about the request that causes it.
+pub(crate) fn event_of(request: &CellRequest) -> Event {
+    let cell_url = request.cell_url();
     let header = |name| {
         let value = request
             .header(name)
-            .filter(|value| value.len() <= HEADER_MAX);
+            .filter(|value| value.len() <= MAX_HEADER_BYTES);
         value.map(str::to_owned)
     };
     Event {
@@ -60,7 +63,8 @@ pub(crate) fn about(request: &CellRequest) -> Event {
     }
 }
 
-/// How many rules led to a request. A negative number would permit more than the operator does, and counts as none.
+/// The number of rules that led to a request; `None` if the header is not a number. A negative number, which would extend the
+/// limit of the operator, counts as zero.
 fn hops(header: Option<&str>) -> Option<u32> {
     let Some(text) = header else { return Some(0) };
     let number = text.trim().parse::<i64>().ok()?;
@@ -83,17 +87,17 @@ fn schema(access: &Access) -> Option<String> {
     }
 }
 
-/// Reads `{"Type":"...","Object":"...","Info":"..."}`. Each may be missing; other members do not matter.
+/// Reads `{"Type":"...","Object":"...","Info":"..."}`. Each may be missing; other members are ignored.
 fn read(bytes: &[u8], mut event: Event) -> Result<Event> {
     let members = read_object(bytes).map_err(|_| Error::new(Code::RequestJson))?;
     for (name, value) in members {
-        let place = match name.as_ref() {
+        let member = match name.as_ref() {
             "Type" => &mut event.kind,
             "Object" => &mut event.object,
             "Info" => &mut event.info,
             _ => continue,
         };
-        *place = match value {
+        *member = match value {
             JsonValue::Null => None,
             JsonValue::String(text) if text.encode_utf16().count() <= TEXT_MAX => {
                 Some(text.into_owned())
@@ -109,7 +113,7 @@ mod tests {
     use super::hops;
 
     #[test]
-    fn the_chain_cannot_be_made_longer_from_outside() {
+    fn negative_hops_do_not_extend_the_rule_chain() {
         for (header, expected) in [
             (None, Some(0)),
             (Some("0"), Some(0)),

@@ -1,208 +1,130 @@
-//! Requests of the unit to other servers: HTTP/1.1, over TLS with the roots of this machine.
+//! Requests of the unit: to other servers over the network, to the unit itself without it.
 
 mod address;
+mod fetched;
+mod network;
 mod proxy_connector;
+mod trust;
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use personium_model::Settings;
+use http::{Request, header};
 
-use self::address::is_public;
-use self::proxy_connector::{Proxy, ProxyConnector, bare_host};
+pub use self::fetched::{FetchError, FetchedResponse};
+pub use self::network::NetworkClient;
+pub use self::trust::UrlTrust;
 use crate::body;
-use crate::token::Providers;
+use crate::loopback::{Loopback, MAX_DEPTH};
 
-/// Time for a whole exchange.
-const WHOLE_TIME: Duration = Duration::from_secs(20);
-
-type Connection = Client<HttpsConnector<ProxyConnector>, Full<Bytes>>;
-
-/// What the unit needs to talk to other servers, and what it remembers of what they said. Nothing is opened before the
-/// first request.
-#[derive(Default)]
+/// The HTTP client of one request.
 pub struct HttpClient {
-    private_networks: bool,
-    anywhere: OnceLock<Option<Connection>>,
-    public: OnceLock<Option<Connection>>,
-    proxy: Option<Proxy>,
-    /// Providers of OpenID Connect.
-    pub(crate) providers: Providers,
-}
-
-/// Who chose a URL, and so where it may lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UrlTrust {
-    /// The operator of the unit: anywhere.
-    Operator,
-    /// The owner of a cell: not into the operator's own network, unless the operator permits that.
-    CellOwner,
-}
-
-/// What another server answered.
-#[derive(Debug)]
-pub struct Fetched {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-}
-
-/// Why nothing was fetched.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// Not a URL, or one that may not be asked.
-    #[error("the URL may not be asked")]
-    Url,
-    /// TLS cannot be used on this machine.
-    #[error("no certificates of this machine can be used")]
-    Tls,
-    /// There is no connection.
-    #[error("no connection")]
-    Connect(#[source] body::BoxError),
-    /// The answer broke off, or was too large.
-    #[error("no usable response")]
-    Response(#[source] body::BoxError),
-    /// It took too long.
-    #[error("no response in time")]
-    Time,
+    network: Arc<NetworkClient>,
+    loopback: Arc<dyn Loopback>,
+    /// The number of loopback requests that led to this request.
+    depth: u8,
 }
 
 impl HttpClient {
-    /// Through the proxy that the operator names, if any; servers of this machine are asked without it. The operator
-    /// also says whether owners of cells may choose private addresses.
+    /// A client for a request that a number of nested loopback requests led to.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(network: Arc<NetworkClient>, loopback: Arc<dyn Loopback>, depth: u8) -> Self {
         Self {
-            private_networks: settings.private_networks,
-            proxy: settings.outgoing_proxy.as_ref().and_then(Proxy::of),
-            ..Self::default()
+            network,
+            loopback,
+            depth,
         }
     }
 
-    /// GET of a URL, without credentials. Redirects are not followed. The body has at most `limit` bytes.
+    /// Sends GET to a URL, without credentials. Redirects are not followed.
+    ///
+    /// # Errors
+    /// As [`HttpClient::send`].
     pub async fn get(
         &self,
         url: &str,
         accept: &str,
         trust: UrlTrust,
-        limit: usize,
-    ) -> Result<Fetched, FetchError> {
+        max_bytes: usize,
+    ) -> Result<FetchedResponse, FetchError> {
         let request = Request::get(url).header(header::ACCEPT, accept);
         let request = request.body(Bytes::new()).map_err(|_| FetchError::Url)?;
-        self.ask(request, trust, limit).await
+        self.send(request, trust, max_bytes).await
     }
 
-    /// Sends a request as it is. Redirects are not followed. The body of the answer has at most `limit` bytes.
-    pub async fn ask(
+    /// Sends a request: to this unit by the loopback, to other servers over the network. Redirects are not followed. This is
+    /// the only place that decides between the two.
+    ///
+    /// # Errors
+    /// [`FetchError`]; also if the body of the response has more than `max_bytes`.
+    pub async fn send(
         &self,
-        mut request: Request<Bytes>,
+        request: Request<Bytes>,
         trust: UrlTrust,
-        limit: usize,
-    ) -> Result<Fetched, FetchError> {
-        let trust = if self.private_networks {
-            UrlTrust::Operator
-        } else {
-            trust
-        };
-        let uri = request.uri();
-        let host = uri.host().unwrap_or_default();
-        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        if !is_web || host.is_empty() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
-            return Err(FetchError::Url);
+        max_bytes: usize,
+    ) -> Result<FetchedResponse, FetchError> {
+        if !self.loopback.serves(&request.uri().to_string()) {
+            return self.network.send(request, trust, max_bytes).await;
         }
-        // FilteredResolver are judged when they are resolved; addresses are not.
-        if trust == UrlTrust::CellOwner && bare_host(uri).parse().is_ok_and(|ip| !is_public(ip)) {
-            return Err(FetchError::Connect("not a public address".into()));
+        if self.depth >= MAX_DEPTH {
+            return Err(FetchError::LoopbackDepth);
         }
-        let proxy = self.proxy.as_ref();
-        if let Some(value) = proxy
-            .and_then(|p| p.authorization_for(request.uri()))
-            .cloned()
-        {
-            let headers = request.headers_mut();
-            headers.insert(header::PROXY_AUTHORIZATION, value);
-        }
-        let client = self.client(trust).ok_or(FetchError::Tls)?;
-        let request = request.map(Full::new);
-        tokio::time::timeout(WHOLE_TIME, exchange(client, request, limit))
-            .await
-            .map_err(|_| FetchError::Time)?
+        let loopback = Arc::clone(&self.loopback);
+        let response = loopback
+            .respond(request.map(body::full), self.depth + 1)
+            .await;
+        let (head, body) = response.into_parts();
+        FetchedResponse::read(head, body, max_bytes).await
     }
-
-    fn client(&self, trust: UrlTrust) -> Option<&Connection> {
-        let slot = match trust {
-            UrlTrust::Operator => &self.anywhere,
-            UrlTrust::CellOwner => &self.public,
-        };
-        slot.get_or_init(|| connection(ProxyConnector::new(trust, self.proxy.clone())))
-            .as_ref()
-    }
-}
-
-async fn exchange(
-    client: &Connection,
-    request: Request<Full<Bytes>>,
-    limit: usize,
-) -> Result<Fetched, FetchError> {
-    let response = client.request(request).await.map_err(|e| {
-        if e.is_connect() {
-            FetchError::Connect(e.into())
-        } else {
-            FetchError::Response(e.into())
-        }
-    })?;
-    let (head, stream) = response.into_parts();
-    if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        return Err(FetchError::Connect("the proxy refuses".into()));
-    }
-    let stream = stream.map_err(Into::into).boxed_unsync();
-    let body = body::read_all(stream, limit)
-        .await
-        .map_err(|e| FetchError::Response(e.into()))?;
-    Ok(Fetched {
-        status: head.status,
-        headers: head.headers,
-        body,
-    })
-}
-
-fn connection(way: ProxyConnector) -> Option<Connection> {
-    let tls = HttpsConnectorBuilder::new().with_native_roots().ok()?;
-    let connector = tls.https_or_http().enable_http1().wrap_connector(way);
-    Some(
-        Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(2)
-            .build(connector),
-    )
 }
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+    use personium_model::Settings;
+
     use super::*;
+    use crate::body::Body;
+    use crate::response::{self, Response};
+
+    /// A loopback for one host, which responds with the depth of the request.
+    struct OneHost;
+
+    #[async_trait::async_trait]
+    impl Loopback for OneHost {
+        fn serves(&self, url: &str) -> bool {
+            url.starts_with("http://unit.example/")
+        }
+
+        async fn respond(self: Arc<Self>, _: Request<Body>, depth: u8) -> Response {
+            response::content(StatusCode::OK, "text/plain", depth.to_string())
+        }
+    }
+
+    async fn get(depth: u8, url: &str) -> Result<FetchedResponse, FetchError> {
+        let network = Arc::new(NetworkClient::new(&Settings::default()));
+        let client = HttpClient::new(network, Arc::new(OneHost), depth);
+        client.get(url, "*/*", UrlTrust::CellOwner, 100).await
+    }
 
     #[tokio::test]
-    async fn a_cell_cannot_make_the_unit_ask_its_own_network() {
-        let http_client = HttpClient::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]"] {
-            let url = format!("http://{host}:{port}/");
-            let fetched = http_client.get(&url, "*/*", UrlTrust::CellOwner, 100).await;
-            assert!(matches!(fetched, Err(FetchError::Connect(_))), "{url}");
+    async fn nested_loopback_requests_are_limited() {
+        for depth in 0..MAX_DEPTH {
+            let response = get(depth, "http://unit.example/c/").await.unwrap();
+            assert_eq!(response.body, (depth + 1).to_string());
         }
-        for bad in ["http://u@example.com/", "x", "/", "http:///x"] {
-            let fetched = http_client.get(bad, "*/*", UrlTrust::CellOwner, 100).await;
-            assert!(matches!(fetched, Err(FetchError::Url)), "{bad}");
+        let refused = get(MAX_DEPTH, "http://unit.example/c/").await;
+        assert!(matches!(refused, Err(FetchError::LoopbackDepth)));
+    }
+
+    #[tokio::test]
+    async fn other_hosts_are_reached_over_the_network_under_its_rules() {
+        for url in ["http://127.0.0.1/", "http://unit.example@127.0.0.1/"] {
+            assert!(get(MAX_DEPTH, url).await.is_err(), "{url}");
         }
+        let private = get(0, "http://10.0.0.1/").await;
+        assert!(matches!(private, Err(FetchError::Connect(_))));
+        assert!(matches!(get(0, "/c/").await, Err(FetchError::Url)));
+        assert!(matches!(get(0, "http:///c/").await, Err(FetchError::Url)));
     }
 }

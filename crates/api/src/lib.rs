@@ -2,7 +2,10 @@
 //!
 //! [`ApiService::handle`] takes any request of the unit. The order of what happens is in `service.rs`.
 
+mod accept;
 mod access;
+mod admin;
+mod app_state;
 mod authorize;
 mod body;
 mod box_install;
@@ -11,35 +14,46 @@ mod box_url;
 mod cell;
 mod cell_root;
 mod dav;
+mod describe;
+mod discovery;
+mod dispatch;
 mod error;
+mod error_page;
 mod event;
 mod forwarded;
 mod headers;
+mod hrefs;
+mod html_proxy;
 mod http_client;
 mod introspect;
-mod keys;
+mod jwks;
 mod locate;
 mod log;
 mod loopback;
 mod message;
 mod odata;
+mod oidc_providers;
+mod overrides;
 mod password;
 mod preflight;
-mod relay;
+mod propfind_request;
 mod request_context;
+mod request_key;
 mod request_sender;
-pub mod response;
+mod response;
+mod response_headers;
 mod role_list;
 pub mod route;
 mod rule;
 mod service;
+mod sign;
 mod status;
 mod token;
 mod unit;
 
+pub use admin::AdminHooks;
 pub use body::{Body, BoxError};
 pub use service::ApiService;
-pub use status::AdminHooks;
 
 /// The version that `X-Personium-Version` tells: that of the API, not of this program.
 pub const API_VERSION: &str = "1.8.4";

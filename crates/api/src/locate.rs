@@ -1,67 +1,81 @@
-//! From host and path to the unit or a cell. The only place that knows both forms of cell URLs.
+//! The addressee of a request: the unit or a cell. The only place that knows both forms of cell URLs.
 
-use http::HeaderMap;
+use http::request::Parts;
+use http::uri::Authority;
 use personium_model::Unit;
 use personium_model::url::Addressee as HostAddressee;
 use personium_types::{Code, Error, Result};
 
 use crate::route::UNIT_SEGMENTS;
 
-/// What a request is for.
+/// The addressee of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Addressee {
-    /// The unit, with the path below it.
-    Unit(String),
-    /// The cell of this name, with the path below it.
-    Cell(String, String),
+    /// The unit.
+    Unit {
+        /// The path below it.
+        path: String,
+    },
+    /// A cell.
+    Cell {
+        /// Its name; percent-encoded where it is a part of the path.
+        name: String,
+        /// The path below it.
+        path: String,
+    },
 }
 
-/// Finds out what a request is for.
+/// Returns the addressee of a request.
 ///
 /// # Errors
-/// 400 if the host is not of this unit, or if the cell is addressed in the form that is switched off.
-pub fn addressee(
-    unit: &Unit,
-    headers: &HeaderMap,
-    uri_authority: Option<&str>,
-    path: &str,
-) -> Result<Addressee> {
+/// [`Code::UnknownHost`] if the host is not one of this unit; [`Code::PathBasedDisabled`] if cells are addressed by their hosts
+/// only.
+pub fn addressee(unit: &Unit, head: &Parts) -> Result<Addressee> {
     let text = |name: &str| {
-        headers
+        head.headers
             .get(name)
             .and_then(|v| v.to_str().ok())
             .map(str::trim)
             .filter(|v| !v.is_empty())
     };
     let authority = text("x-forwarded-host")
-        .or(uri_authority)
+        .or_else(|| head.uri.authority().map(Authority::as_str))
         .or_else(|| text("host"))
         .unwrap_or("");
     let forwarded = text("x-forwarded-path").map(|p| p.split('?').next().unwrap_or(p));
-    let path = forwarded.unwrap_or(path);
+    let path = forwarded.unwrap_or(head.uri.path());
+    let no_host = || {
+        Error::new(Code::UnknownHost)
+            .with(authority)
+            .with(unit.urls().authority())
+    };
     match unit.urls().addressee(authority) {
-        HostAddressee::Foreign => Err(Error::new(Code::UnknownHost)
-            .with(authority)
-            .with(unit.urls().authority())),
-        HostAddressee::Cell(_) if unit.urls().path_based() => Err(Error::new(Code::UnknownHost)
-            .with(authority)
-            .with(unit.urls().authority())),
-        HostAddressee::Cell(name) => Ok(Addressee::Cell(name, path.to_owned())),
-        HostAddressee::Unit => of_unit(unit, path),
+        HostAddressee::Foreign => Err(no_host()),
+        HostAddressee::Cell(_) if unit.urls().path_based() => Err(no_host()),
+        HostAddressee::Cell(name) => Ok(Addressee::Cell {
+            name,
+            path: path.to_owned(),
+        }),
+        HostAddressee::Unit => below_unit(unit, path),
     }
 }
 
-fn of_unit(unit: &Unit, path: &str) -> Result<Addressee> {
-    let inside = path.strip_prefix('/').unwrap_or(path);
-    let (first, rest) = match inside.split_once('/') {
+fn below_unit(unit: &Unit, path: &str) -> Result<Addressee> {
+    let below = path.strip_prefix('/').unwrap_or(path);
+    let (first, rest) = match below.split_once('/') {
         Some((first, rest)) => (first, format!("/{rest}")),
-        None => (inside, String::new()),
+        None => (below, String::new()),
     };
     if first.is_empty() || UNIT_SEGMENTS.contains(&first) {
-        return Ok(Addressee::Unit(path.to_owned()));
+        return Ok(Addressee::Unit {
+            path: path.to_owned(),
+        });
     }
     if !unit.urls().path_based() {
         return Err(Code::PathBasedDisabled.into());
     }
-    Ok(Addressee::Cell(first.to_owned(), rest))
+    Ok(Addressee::Cell {
+        name: first.to_owned(),
+        path: rest,
+    })
 }

@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 use personium_model::auth::account;
 use personium_types::Result;
 
+use crate::headers::CREDENTIAL;
 use crate::preflight;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
@@ -15,8 +16,8 @@ pub async fn handle(request: CellRequest) -> Result<Response> {
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, PUT")),
         _ => return Err(request.method_not_allowed()),
     }
-    let (permit, name) = request.access.permit_own_password(request.context.cell())?;
-    let password = request.headers.get("x-personium-credential");
+    let (permit, name) = request.access.permit_own_password()?;
+    let password = request.headers.get(CREDENTIAL);
     let password = password.ok_or(personium_types::Code::CredentialMissing)?;
     let password = String::from_utf8_lossy(password.as_bytes());
     account::change_password(&request.unit, &request.context, &permit, &name, &password).await?;

@@ -1,23 +1,27 @@
-//! A request after its head was understood: what every handler gets.
+//! The context of a request, which every handler gets.
 
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use personium_model::install::InstallAuthority;
+use parking_lot::Mutex;
 use personium_model::{Access, CellContext, Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
+use personium_xml::XmlLimits;
 
 use crate::body::{self, Body};
 use crate::http_client::HttpClient;
+use crate::oidc_providers::OidcProviders;
 
 /// One request to the unit or to one of its cells.
 pub struct RequestContext {
     /// The unit.
     pub unit: Arc<Unit>,
-    /// The way to other servers.
-    pub http_client: Arc<HttpClient>,
+    /// The client for requests that this one causes.
+    pub http_client: HttpClient,
+    /// The OpenID providers that accounts can log in with.
+    pub oidc_providers: Arc<OidcProviders>,
     /// The method after overrides.
     pub method: Method,
     /// The headers after overrides.
@@ -28,18 +32,32 @@ pub struct RequestContext {
     pub query: String,
     /// The absolute URL as the client sees it, without query.
     pub url: String,
-    /// Who asks. Whether that is enough is decided where something is needed.
+    /// The identity of the requester and its scopes.
     pub access: Access,
-    /// The address of the client, as proxies of the operator tell it, else the peer.
-    pub client: Option<IpAddr>,
-    /// The authority to install boxes.
-    pub installs: InstallAuthority,
-    /// How many requests of the unit to itself led here.
-    pub depth: u8,
-    /// The key that follows this request through logs and events.
+    /// The address of the client as trusted proxies report it, else that of the peer.
+    pub client_address: Option<IpAddr>,
+    /// The key of the request in logs and events.
     pub request_key: String,
-    // Behind a lock only so that a call can be shared between threads.
-    body: Mutex<Option<Body>>,
+    /// The body, until it is taken.
+    pub body: BodySlot,
+}
+
+/// The body of a request, which can be taken once.
+pub struct BodySlot(
+    // A body is not `Sync`. The lock makes the context of the request so; it is never contended.
+    Mutex<Option<Body>>,
+);
+
+impl BodySlot {
+    /// A slot with a body.
+    #[must_use]
+    pub fn new(body: Body) -> Self {
+        Self(Mutex::new(Some(body)))
+    }
+
+    fn get_mut(&mut self) -> &mut Option<Body> {
+        self.0.get_mut()
+    }
 }
 
 /// A request to a cell. It dereferences to its [`RequestContext`].
@@ -50,7 +68,7 @@ pub struct CellRequest {
     pub context: Arc<CellContext>,
 }
 
-/// Segments of a path, as sent and decoded. Empty ones at the end are gone.
+/// The segments of a path, as sent and decoded. An empty one at the end is left out.
 #[derive(Debug, Clone, Default)]
 pub struct Path {
     /// As sent.
@@ -63,7 +81,7 @@ impl Path {
     /// Splits a path.
     ///
     /// # Errors
-    /// 404 if a segment is empty or is no UTF-8 when decoded.
+    /// [`Code::NoSuchPath`] if a segment is empty or is not UTF-8 when decoded.
     pub fn parse(path: &str) -> Result<Self> {
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -84,39 +102,7 @@ impl Path {
 }
 
 impl RequestContext {
-    /// A call without body.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn new(
-        unit: Arc<Unit>,
-        http_client: Arc<HttpClient>,
-        installs: InstallAuthority,
-        method: Method,
-        headers: HeaderMap,
-        path: Path,
-        query: String,
-        url: String,
-        client: Option<IpAddr>,
-        request_key: String,
-        body: Body,
-    ) -> Self {
-        Self {
-            unit,
-            http_client,
-            installs,
-            method,
-            headers,
-            path,
-            query,
-            url,
-            access: Access::anonymous(),
-            client,
-            depth: 0,
-            request_key,
-            body: Mutex::new(Some(body)),
-        }
-    }
-
-    /// A header as text; `None` if it is absent or no visible ASCII or UTF-8 text.
+    /// A header as text; `None` if it is absent or not UTF-8.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -134,28 +120,27 @@ impl RequestContext {
                 .is_some_and(|n| n > 0)
     }
 
-    /// How many bytes the body has at least, as far as it is known before reading.
+    /// The least number of bytes that the body can have, as far as it is known before reading.
     #[must_use]
     pub fn announced_length(&mut self) -> u64 {
         match self.body.get_mut() {
-            Ok(Some(body)) => http_body::Body::size_hint(body).lower(),
-            _ => 0,
+            Some(body) => http_body::Body::size_hint(body).lower(),
+            None => 0,
         }
     }
 
     /// The body, once; empty the second time.
     pub fn take_body(&mut self) -> Body {
-        self.body
-            .get_mut()
-            .ok()
-            .and_then(Option::take)
-            .unwrap_or_else(body::empty)
+        self.body.get_mut().take().unwrap_or_else(body::empty)
     }
 
-    /// The whole body as bytes, at most `limit`.
-    pub async fn read_body(&mut self, limit: usize) -> Result<bytes::Bytes> {
+    /// The whole body.
+    ///
+    /// # Errors
+    /// As [`body::read_within`].
+    pub async fn read_body(&mut self, max_bytes: usize) -> Result<bytes::Bytes> {
         let body = self.take_body();
-        body::read_within(body, limit, self.unit.body_memory()).await
+        body::read_within(body, max_bytes, self.unit.body_memory()).await
     }
 
     /// The first value of a query parameter, decoded as a form (`+` is a space).
@@ -166,10 +151,30 @@ impl RequestContext {
             .map(|(_, v)| v.into_owned())
     }
 
-    /// 405 for this request.
+    /// Accepts GET only.
+    ///
+    /// # Errors
+    /// [`Code::MethodNotAllowed`]
+    pub fn require_get(&self) -> Result<()> {
+        match self.method {
+            Method::GET => Ok(()),
+            _ => Err(self.method_not_allowed()),
+        }
+    }
+
+    /// The error for a method that the resource does not support.
     #[must_use]
     pub fn method_not_allowed(&self) -> Error {
         Code::MethodNotAllowed.into()
+    }
+
+    /// The limits of XML in the body.
+    #[must_use]
+    pub fn xml_limits(&self) -> XmlLimits {
+        XmlLimits {
+            bytes: self.unit.settings().dav.xml_max,
+            ..XmlLimits::REQUEST
+        }
     }
 }
 
@@ -191,18 +196,17 @@ impl CellRequest {
     /// The URL of the cell.
     #[must_use]
     pub fn cell_url(&self) -> String {
-        self.request.unit.urls().cell(&self.context.cell().name)
+        self.unit.urls().cell(&self.context.cell().name)
     }
 
     /// The permit for an operation that the access control list of the cell decides.
     ///
     /// # Errors
-    /// 401 or 403 if whoever asks may not.
+    /// The refusal of the access check.
     pub async fn permit(&self, operation: Operation) -> Result<Permit> {
         let node = self.context.cell_node().await?;
-        let (urls, cell) = (self.request.unit.urls(), self.context.cell());
-        self.request
-            .access
+        let (urls, cell) = (self.unit.urls(), self.context.cell());
+        self.access
             .permit_cell(urls, cell, &node.value.acl, operation)
     }
 }

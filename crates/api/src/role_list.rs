@@ -3,13 +3,12 @@
 use http::StatusCode;
 use personium_types::{Code, Operation, Result};
 
-use crate::cell_root::only_get;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 
 /// The boxes of a cell, or the box and role that the path names.
 pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
-    only_get(&request.method)?;
+    request.require_get()?;
     request.permit(Operation::ReadRolePages).await?;
     let text = match request.path.decoded.get(1..).unwrap_or_default() {
         [] => {

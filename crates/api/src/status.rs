@@ -1,37 +1,25 @@
-//! `{unit}__status`: what an administrator sees of the unit, and reading its settings anew.
+//! `{unit}__status`: the settings and the health of the unit, and the reload of settings.
 
 use http::{Method, StatusCode};
-use personium_model::Settings;
 use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
 
+use crate::admin::Admin;
 use crate::preflight;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response};
-use crate::service::ApiService;
 
-/// Knows the settings of the unit and where they come from.
-pub trait AdminHooks: Send + Sync + 'static {
-    /// Every setting by its name, as it was read last. Secrets are masked.
-    fn settings(&self) -> Vec<(String, String)>;
-
-    /// The names of settings that were changed but count only from the next start on.
-    fn pending_restart(&self) -> Vec<String>;
-
-    /// Reads the settings anew; what of them a running unit can follow.
-    ///
-    /// # Errors
-    /// 409 if they cannot be used; then nothing changes.
-    fn reload(&self) -> Result<Settings>;
-}
-
-/// Shows the settings and how the unit is, or reads the settings anew.
-pub(crate) async fn handle(request: RequestContext, service: &ApiService) -> Result<Response> {
-    let operator = service.operator().ok_or(Code::NoSuchPath)?;
+/// Shows the settings and the health of the unit, or reloads the settings.
+///
+/// # Errors
+/// [`Code::NoSuchPath`] if there is no administration, the refusal of the access check, [`Code::MethodNotAllowed`], or the
+/// error of the reload.
+pub(crate) async fn handle(request: RequestContext, admin: Option<&Admin>) -> Result<Response> {
+    let admin = admin.ok_or(Code::NoSuchPath)?;
     match request.method {
         Method::GET => {
             request.access.permit_unit(Operation::ReadStatus)?;
-            let properties = operator.settings().into_iter();
+            let properties = admin.hooks().settings().into_iter();
             let properties: Map<String, Value> = properties
                 .map(|(name, value)| (name, value.into()))
                 .collect();
@@ -41,15 +29,15 @@ pub(crate) async fn handle(request: RequestContext, service: &ApiService) -> Res
             };
             let body = json!({
                 "properties": properties,
-                "waitingForRestart": operator.pending_restart(),
+                "waitingForRestart": admin.hooks().pending_restart(),
                 "health": {"records": records},
             });
             Ok(response::json(StatusCode::OK, &body))
         }
         Method::POST => {
             request.access.permit_unit(Operation::ReloadSettings)?;
-            service.apply(operator.reload()?);
-            tracing::info!("the settings were read anew");
+            admin.reload()?;
+            tracing::info!("settings reloaded");
             Ok(response::status(StatusCode::NO_CONTENT))
         }
         Method::OPTIONS => {

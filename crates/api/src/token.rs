@@ -8,7 +8,6 @@ mod oidc;
 mod response;
 
 pub use form::Form;
-pub use oidc::Providers;
 
 use http::Method;
 use personium_types::{Code, Error, Result};

@@ -1,13 +1,13 @@
-//! What the unit itself answers: its root document and its control objects.
+//! Requests to the unit itself: its root document, its status, its control objects.
 
 use http::{Method, StatusCode};
 use personium_types::{Code, Result};
 use serde_json::json;
 
+use crate::admin::Admin;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response};
-use crate::service::ApiService;
-use crate::{odata, preflight, status};
+use crate::{describe, odata, preflight, status};
 
 const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 <!DOCTYPE cross-domain-policy SYSTEM \"http://www.adobe.com/xml/dtds/cross-domain-policy.dtd\">\
@@ -18,7 +18,10 @@ const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 </cross-domain-policy>";
 
 /// Answers a request to the unit.
-pub async fn handle(request: RequestContext, service: &ApiService) -> Result<Response> {
+///
+/// # Errors
+/// The refusal of the request.
+pub async fn handle(request: RequestContext, admin: Option<&Admin>) -> Result<Response> {
     let first = request.path.decoded.first().map(String::as_str);
     match first {
         None => root(&request),
@@ -30,9 +33,7 @@ pub async fn handle(request: RequestContext, service: &ApiService) -> Result<Res
             )),
             _ => Err(request.method_not_allowed()),
         },
-        Some("__status") if request.path.decoded.len() == 1 => {
-            status::handle(request, service).await
-        }
+        Some("__status") if request.path.decoded.len() == 1 => status::handle(request, admin).await,
         Some("__ctl") => odata::unit_control(request).await,
         Some(_) => Err(Code::NoSuchPath.into()),
     }
@@ -42,16 +43,9 @@ fn root(request: &RequestContext) -> Result<Response> {
     match request.method {
         Method::GET => Ok(response::json(
             StatusCode::OK,
-            &json!({"unit": document(request)}),
+            &json!({"unit": describe::unit(request.unit.urls())}),
         )),
         Method::OPTIONS => Ok(preflight::allow("OPTIONS, GET")),
         _ => Err(request.method_not_allowed()),
     }
-}
-
-/// What documents of the unit, its cells and boxes tell about the unit.
-#[must_use]
-pub fn document(request: &RequestContext) -> serde_json::Value {
-    let urls = request.unit.urls();
-    json!({"url": urls.unit(), "path_based_cellurl_enabled": urls.path_based()})
 }

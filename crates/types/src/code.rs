@@ -162,6 +162,7 @@ codes! {
     NotAcceptable = "PR406-CM-0001", "The media type [{0}] is not supported.";
     CellImportFailed = "PR409-CM-0001", "The import of this cell has failed. Only import, token requests and deletion are allowed.";
     CellBusyWithJob = "PR409-CM-0002", "The cell cannot be changed while a job runs: {0}.";
+    BodyIncomplete = "PR400-MC-0003", "The request body ended before it was complete.";
     PathBasedDisabled = "PR400-MC-0002", "Cells of this unit are addressed by host name, not by path.";
     NoSuchPath = "PR404-MC-0001", "Not found.";
     MethodNotAllowed = "PR405-MC-0001", "Method not allowed.";

@@ -102,7 +102,7 @@ fn again(
 /// one of another application, or one with more scopes.
 async fn by_cookie(request: &CellRequest) -> Result<Option<Result<User, &'static Notice>>> {
     let unit = &request.unit;
-    let Some(value) = access::cookie(&request, COOKIE) else {
+    let Some(value) = access::cookie(request, COOKIE) else {
         return Ok(None);
     };
     let cookie = unit
@@ -146,7 +146,7 @@ async fn log_in(
     let attempt = LoginRequest {
         name,
         password,
-        client_address: request.client,
+        client_address: request.client_address,
         channel: LoginChannel::Form,
     };
     let unit = &request.unit;

@@ -4,7 +4,7 @@ use http::{StatusCode, header};
 use personium_types::Result;
 
 use super::request::AuthorizationRequest;
-use crate::relay;
+use crate::html_proxy;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 
@@ -107,8 +107,9 @@ pub async fn show(
             &settings.password_change_html_url,
         ),
     };
-    let own = relay::own_page(&request, &request.context, property, default.as_deref()).await;
-    let nonce = request.unit.random().uuid().simple().to_string();
+    let own =
+        html_proxy::custom_form(request, &request.context, property, default.as_deref()).await;
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
     let (page, policy) = match own {
         Some(page) => (
             page.replace(['\r', '\n'], ""),

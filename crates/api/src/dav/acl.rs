@@ -6,7 +6,6 @@ use personium_model::locate::Target;
 use personium_model::{Acl, CellContext, Resource, properties, roles};
 use personium_types::{Code, Error, Operation, Result};
 
-use super::xml_limits;
 use crate::request_context::{CellRequest, RequestContext};
 use crate::response::{self, Response, WithHeader};
 
@@ -64,7 +63,7 @@ async fn read(
     level: AclLevel,
     box_name: &str,
 ) -> Result<Acl> {
-    let limits = xml_limits(request);
+    let limits = request.xml_limits();
     let body = request.read_body(limits.bytes).await?;
     let unit = request.unit.clone();
     let base = format!(

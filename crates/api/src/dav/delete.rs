@@ -7,6 +7,7 @@ use personium_model::node::Kind;
 use personium_model::{Resource, collection, file};
 use personium_types::{Code, Error, Operation, Result};
 
+use crate::headers::RECURSIVE;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response};
 
@@ -34,6 +35,3 @@ pub(super) async fn handle(
     }
     Ok(response::status(StatusCode::NO_CONTENT))
 }
-
-/// The header that asks for the deletion of a collection with its content.
-const RECURSIVE: &str = "X-Personium-Recursive";

@@ -9,8 +9,8 @@ use personium_model::locate::Target;
 use personium_model::node::Kind;
 use personium_types::{Code, Error, Operation, Result};
 
-use super::hrefs;
 use crate::body;
+use crate::hrefs;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 

@@ -8,7 +8,6 @@ use personium_model::node::Kind;
 use personium_model::{Resource, collection};
 use personium_types::{Code, Error, Result};
 
-use super::xml_limits;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 
@@ -21,7 +20,7 @@ pub(super) async fn handle(
     collection::check_create(&resource, &target)?;
     drop(target);
     let kind = if request.has_body() {
-        let limits = xml_limits(&request);
+        let limits = request.xml_limits();
         let body = request.read_body(limits.bytes).await?;
         match mkcol::parse(&body, &limits) {
             Ok(kind) => kind,

@@ -3,18 +3,17 @@
 mod listing;
 mod printer;
 
-use personium_dav::headers::{Depth, DepthError};
-use personium_dav::propfind;
+use personium_dav::headers::Depth;
 use personium_model::Resource;
 use personium_model::listing::Members;
 use personium_model::locate::Target;
 use personium_model::roles::RoleNames;
-use personium_types::{Code, Error, Operation, Result};
+use personium_types::{Code, Operation, Result};
 
 use self::listing::Listing;
 use self::printer::{Inherited, Printer};
-use super::hrefs::NodeUrls;
-use super::xml_limits;
+use crate::hrefs::NodeUrls;
+use crate::propfind_request;
 use crate::request_context::{CellRequest, RequestContext};
 use crate::response::Response;
 
@@ -28,8 +27,8 @@ pub(super) async fn handle(
     if !target.exists() {
         return Err(resource.not_found());
     }
-    check_body(&mut request).await?;
-    let depth = depth(request.header("depth"))?;
+    propfind_request::read_body(&mut request, Code::DavXml).await?;
+    let depth = propfind_request::depth(request.header("depth"))?;
     drop(request);
     let urls = resource.unit.urls();
     let lists = resource.permit(&target, Operation::ReadAcl).is_ok();
@@ -72,8 +71,8 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     request
         .access
         .permit_cell(unit.urls(), cell, list, Operation::ReadCellProperties)?;
-    check_body(&mut request).await?;
-    depth(Some(request.header("depth").unwrap_or("0")))?;
+    propfind_request::read_body(&mut request, Code::DavXml).await?;
+    propfind_request::depth(request.header("depth").or(Some("0")))?;
     let lists = request
         .access
         .permit_cell(unit.urls(), cell, list, Operation::ReadCellAcl)
@@ -96,20 +95,4 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     };
     let href = url.strip_suffix('/').unwrap_or(&url).to_owned();
     Listing::start(printer, href, node, None).answer().await
-}
-
-async fn check_body(request: &mut RequestContext) -> Result<()> {
-    if request.has_body() {
-        let limits = xml_limits(request);
-        let body = request.read_body(limits.bytes).await?;
-        propfind::parse(&body, &limits).map_err(|e| Error::new(Code::DavXml).with_source(e))?;
-    }
-    Ok(())
-}
-
-fn depth(header: Option<&str>) -> Result<Depth> {
-    Depth::of_propfind(header).map_err(|refusal| match refusal {
-        DepthError::Infinity => Code::PropfindInfinity.into(),
-        DepthError::Invalid => Error::new(Code::Depth).with(header.unwrap_or("null")),
-    })
 }

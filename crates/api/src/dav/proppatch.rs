@@ -8,7 +8,7 @@ use personium_model::locate::Target;
 use personium_model::properties::{self, Patched};
 use personium_types::{Code, Error, Operation, Result};
 
-use super::{hrefs, xml_limits};
+use crate::hrefs;
 use crate::request_context::{CellRequest, RequestContext};
 use crate::response::{self, Response, WithHeader};
 
@@ -51,7 +51,7 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
 }
 
 async fn read(request: &mut RequestContext) -> Result<PropPatch> {
-    let limits = xml_limits(request);
+    let limits = request.xml_limits();
     let body = request.read_body(limits.bytes).await?;
     proppatch::parse(&body, &limits).map_err(|error| {
         let code = match error {

@@ -1,12 +1,12 @@
 //! PUT of files.
 
 use http::{StatusCode, header};
-use http_body_util::BodyExt;
 use personium_model::Resource;
 use personium_model::file::{self, Upload};
 use personium_model::locate::Target;
 use personium_types::{Code, Error, Result};
 
+use crate::body;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 
@@ -32,11 +32,8 @@ pub(super) async fn handle(
     }
     let mut body = request.take_body();
     let mut upload = Upload::new(&resource.unit, &resource);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Error::new(Code::RequestTimeout).with_source(e))?;
-        if let Ok(piece) = frame.into_data() {
-            upload.write(piece).await?;
-        }
+    while let Some(chunk) = body::next_chunk(&mut body).await? {
+        upload.write(chunk).await?;
     }
     let received = upload.finish(media_type).await?;
     let stored = file::put(&resource, checked, received, if_match.as_deref()).await?;

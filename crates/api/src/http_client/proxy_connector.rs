@@ -1,4 +1,4 @@
-//! The way to another server: straight, or through the operator's proxy.
+//! Connections to other servers: direct, or through the proxy of the operator.
 
 use std::future::Future;
 use std::io;
@@ -20,23 +20,23 @@ use personium_model::settings::OutgoingProxy;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::UrlTrust;
 use super::address::is_public;
+use super::trust::UrlTrust;
 use crate::body::BoxError;
 
-/// Time for the connection.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// The time to establish a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The operator's proxy (RFC 9110 section 3.7).
 #[derive(Debug, Clone)]
 pub struct Proxy {
     uri: Uri,
-    /// `Proxy-Authorization`, where the proxy wants one.
+    /// The value of `Proxy-Authorization`, if the proxy needs credentials.
     authorization: Option<HeaderValue>,
 }
 
 impl Proxy {
-    /// The proxy of the settings; `None` if its host is none.
+    /// The proxy of the settings; `None` if its host is not valid.
     #[must_use]
     pub fn of(settings: &OutgoingProxy) -> Option<Self> {
         let authority = format!("{}:{}", settings.host, settings.port);
@@ -55,46 +55,46 @@ impl Proxy {
         Some(Self { uri, authorization })
     }
 
-    /// What the proxy wants to see in a request that it reads itself: one without TLS, to another machine.
+    /// The credentials for a request that the proxy itself reads: one without TLS to another machine.
     pub fn authorization_for(&self, target: &Uri) -> Option<&HeaderValue> {
-        let read = target.scheme() == Some(&Scheme::HTTP) && !is_this_machine(target);
-        self.authorization.as_ref().filter(|_| read)
+        let read_by_proxy = target.scheme() == Some(&Scheme::HTTP) && !is_this_machine(target);
+        self.authorization.as_ref().filter(|_| read_by_proxy)
     }
 }
 
-/// Whether a URL leads to this machine, which no proxy can do.
+/// Whether a URL names this machine, which is never reached through the proxy.
 fn is_this_machine(target: &Uri) -> bool {
     let host = bare_host(target);
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-/// The host of a URL, an IPv6 address without its brackets.
+/// The host of a URL. An IPv6 address is without brackets.
 pub fn bare_host(uri: &Uri) -> &str {
     let host = uri.host().unwrap_or_default();
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// Connects to servers for requests whose URL was chosen by the same kind of person.
+/// Connects to the servers of URLs with the same trust.
 #[derive(Clone)]
 pub struct ProxyConnector {
     trust: UrlTrust,
-    straight: HttpConnector<FilteredResolver>,
+    direct: HttpConnector<FilteredResolver>,
     to_proxy: HttpConnector<FilteredResolver>,
     proxy: Option<Proxy>,
 }
 
 impl ProxyConnector {
-    /// A way through the proxy, if there is one.
+    /// A connector that uses the proxy, if there is one.
     pub fn new(trust: UrlTrust, proxy: Option<Proxy>) -> Self {
         let connector = |trust| {
             let mut http = HttpConnector::new_with_resolver(FilteredResolver { trust });
-            http.set_connect_timeout(Some(CONNECT_TIME));
+            http.set_connect_timeout(Some(CONNECT_TIMEOUT));
             http.enforce_http(false);
             http
         };
         Self {
             trust,
-            straight: connector(trust),
+            direct: connector(trust),
             to_proxy: connector(UrlTrust::Operator),
             proxy,
         }
@@ -102,22 +102,22 @@ impl ProxyConnector {
 
     async fn connect(mut self, target: Uri) -> Result<ProxiedStream, BoxError> {
         let Some(proxy) = self.proxy.filter(|_| !is_this_machine(&target)) else {
-            let stream = self.straight.call(target).await?;
-            return Ok(ProxiedStream::new(stream, Role::Server));
+            let stream = self.direct.call(target).await?;
+            return Ok(ProxiedStream::new(stream, Peer::Server));
         };
-        // It is the proxy that connects to the server, so no address of the name may be of the own network.
-        if self.trust == UrlTrust::CellOwner && !leads_out(bare_host(&target)).await? {
-            return Err("the name leads into the own network".into());
+        // The proxy resolves the name itself, so all its addresses must be public.
+        if self.trust == UrlTrust::CellOwner && !resolves_publicly(bare_host(&target)).await? {
+            return Err("the name has no address, or one that is not public".into());
         }
         if target.scheme() == Some(&Scheme::HTTP) {
             let stream = self.to_proxy.call(proxy.uri).await?;
-            return Ok(ProxiedStream::new(stream, Role::Proxy));
+            return Ok(ProxiedStream::new(stream, Peer::Proxy));
         }
         let mut tunnel = Tunnel::new(proxy.uri, self.to_proxy);
         if let Some(authorization) = proxy.authorization {
             tunnel = tunnel.with_auth(authorization);
         }
-        Ok(ProxiedStream::new(tunnel.call(target).await?, Role::Server))
+        Ok(ProxiedStream::new(tunnel.call(target).await?, Peer::Server))
     }
 }
 
@@ -135,26 +135,26 @@ impl Service<Uri> for ProxyConnector {
     }
 }
 
-/// The addresses of a name that may be asked.
+/// The permitted addresses of a name.
 async fn addresses(trust: UrlTrust, host: &str) -> io::Result<Vec<SocketAddr>> {
     let found = tokio::net::lookup_host((host, 0)).await?;
     let allowed: Vec<SocketAddr> = found
         .filter(|a| trust == UrlTrust::Operator || is_public(a.ip()))
         .collect();
     if allowed.is_empty() {
-        return Err(io::Error::other("the name leads to no permitted address"));
+        return Err(io::Error::other("the name has no permitted address"));
     }
     Ok(allowed)
 }
 
-/// Whether this machine knows a name, and all its addresses are public.
-async fn leads_out(host: &str) -> io::Result<bool> {
+/// Whether this machine can resolve a name and all its addresses are public.
+async fn resolves_publicly(host: &str) -> io::Result<bool> {
     let mut found = tokio::net::lookup_host((host, 0)).await?.peekable();
     Ok(found.peek().is_some() && found.all(|a| is_public(a.ip())))
 }
 
-/// Resolves names; leaves out addresses that may not be asked, so that a name that changes between a check and the
-/// connection gains nothing.
+/// Resolves names to permitted addresses. The connection uses the checked addresses, so a name that changes after a check
+/// (DNS rebinding) has no effect.
 #[derive(Debug, Clone)]
 struct FilteredResolver {
     trust: UrlTrust,
@@ -175,30 +175,30 @@ impl Service<Name> for FilteredResolver {
     }
 }
 
-/// Who reads the requests at the other end of a connection.
+/// The peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+enum Peer {
     /// The server itself.
     Server,
-    /// The proxy, which must be told the whole URL.
+    /// The proxy, which needs the absolute URL.
     Proxy,
 }
 
-/// A connection that knows who reads at its other end.
+/// A connection to a server or to the proxy.
 pub struct ProxiedStream {
     stream: TokioIo<TcpStream>,
-    role: Role,
+    peer: Peer,
 }
 
 impl ProxiedStream {
-    fn new(stream: TokioIo<TcpStream>, role: Role) -> Self {
-        Self { stream, role }
+    fn new(stream: TokioIo<TcpStream>, peer: Peer) -> Self {
+        Self { stream, peer }
     }
 }
 
 impl Connection for ProxiedStream {
     fn connected(&self) -> Connected {
-        self.stream.connected().proxy(self.role == Role::Proxy)
+        self.stream.connected().proxy(self.peer == Peer::Proxy)
     }
 }
 
@@ -232,6 +232,8 @@ impl Write for ProxiedStream {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::Request;
     use personium_model::Settings;
     use personium_types::Secret;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -239,28 +241,29 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::http_client::{FetchError, HttpClient};
+    use crate::http_client::{FetchError, NetworkClient};
 
-    /// A proxy that answers everything itself, and tells the head of what it was asked.
+    /// A proxy that answers every request itself and reports its head.
     async fn proxy(
         credentials: Option<(&str, &str)>,
-    ) -> (HttpClient, mpsc::UnboundedReceiver<String>) {
+    ) -> (NetworkClient, mpsc::UnboundedReceiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (tell, told) = mpsc::unbounded_channel();
+        let (sender, heads) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut head = vec![0; 4096];
                 let read = stream.read(&mut head).await.unwrap();
-                tell.send(String::from_utf8_lossy(&head[..read]).into_owned())
+                sender
+                    .send(String::from_utf8_lossy(&head[..read]).into_owned())
                     .unwrap();
                 let response =
                     b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nby";
                 stream.write_all(response).await.unwrap();
             }
         });
-        let http_client = HttpClient::new(&Settings {
+        let client = NetworkClient::new(&Settings {
             outgoing_proxy: Some(OutgoingProxy {
                 host: "localhost".to_owned(),
                 port,
@@ -269,25 +272,22 @@ mod tests {
             }),
             ..Settings::default()
         });
-        (http_client, told)
+        (client, heads)
     }
 
-    async fn get(
-        http_client: &HttpClient,
-        url: &str,
-        trust: UrlTrust,
-    ) -> Result<String, FetchError> {
-        let fetched = http_client.get(url, "*/*", trust, 100).await?;
+    async fn get(client: &NetworkClient, url: &str, trust: UrlTrust) -> Result<String, FetchError> {
+        let request = Request::get(url).body(Bytes::new()).unwrap();
+        let fetched = client.send(request, trust, 100).await?;
         Ok(String::from_utf8_lossy(&fetched.body).into_owned())
     }
 
     #[tokio::test]
-    async fn the_proxy_is_told_the_whole_url_and_who_asks() {
-        let (http_client, mut told) = proxy(Some(("me", "pass:word"))).await;
+    async fn proxy_gets_absolute_url_and_credentials() {
+        let (client, mut heads) = proxy(Some(("me", "pass:word"))).await;
         let url = "http://only-the-proxy-knows.invalid:81/a?b";
-        let body = get(&http_client, url, UrlTrust::Operator).await.unwrap();
+        let body = get(&client, url, UrlTrust::Operator).await.unwrap();
         assert_eq!(body, "by");
-        let head = told.recv().await.unwrap();
+        let head = heads.recv().await.unwrap();
         assert!(
             head.starts_with(&format!("GET {url} HTTP/1.1\r\n")),
             "{head}"
@@ -301,12 +301,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tls_goes_through_a_tunnel() {
-        let (http_client, mut told) = proxy(Some(("me", "word"))).await;
+    async fn tls_uses_a_connect_tunnel() {
+        let (client, mut heads) = proxy(Some(("me", "word"))).await;
         let url = "https://only-the-proxy-knows.invalid/a";
-        // What answers there speaks no TLS.
-        assert!(get(&http_client, url, UrlTrust::Operator).await.is_err());
-        let head = told.recv().await.unwrap();
+        // The fake proxy does not speak TLS.
+        assert!(get(&client, url, UrlTrust::Operator).await.is_err());
+        let head = heads.recv().await.unwrap();
         let wanted = "CONNECT only-the-proxy-knows.invalid:443 HTTP/1.1\r\n";
         assert!(head.starts_with(wanted), "{head}");
         assert!(
@@ -317,10 +317,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn this_machine_is_asked_without_the_proxy_and_without_its_password() {
+    async fn loopback_addresses_bypass_the_proxy() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = server.local_addr().unwrap().port();
-        let (http_client, mut told) = proxy(Some(("me", "word"))).await;
+        let (client, mut heads) = proxy(Some(("me", "word"))).await;
         let heard = tokio::spawn(async move {
             let (mut stream, _) = server.accept().await.unwrap();
             let mut head = vec![0; 4096];
@@ -332,16 +332,16 @@ mod tests {
             String::from_utf8_lossy(&head[..read]).into_owned()
         });
         let url = format!("http://127.0.0.1:{port}/own");
-        get(&http_client, &url, UrlTrust::Operator).await.unwrap();
+        get(&client, &url, UrlTrust::Operator).await.unwrap();
         let head = heard.await.unwrap();
         assert!(head.starts_with("GET /own HTTP/1.1\r\n"), "{head}");
         assert!(!head.to_ascii_lowercase().contains("proxy-"), "{head}");
-        assert!(told.try_recv().is_err(), "the proxy was asked");
+        assert!(heads.try_recv().is_err(), "the proxy was asked");
     }
 
     #[tokio::test]
-    async fn the_owner_of_a_cell_cannot_send_the_proxy_into_the_own_network() {
-        let (http_client, mut told) = proxy(None).await;
+    async fn cell_owner_cannot_reach_private_networks_through_the_proxy() {
+        let (client, mut heads) = proxy(None).await;
         for url in [
             "http://10.1.2.3/",
             "https://10.1.2.3/",
@@ -349,15 +349,16 @@ mod tests {
             "https://[fd00::1]/",
             "http://name-that-is-not-known.invalid/",
         ] {
-            let refused = get(&http_client, url, UrlTrust::CellOwner).await;
+            let refused = get(&client, url, UrlTrust::CellOwner).await;
             assert!(matches!(refused, Err(FetchError::Connect(_))), "{url}");
         }
-        assert!(told.try_recv().is_err(), "the proxy was asked");
-        get(&http_client, "http://8.8.8.8/", UrlTrust::CellOwner)
+        assert!(heads.try_recv().is_err(), "the proxy was asked");
+        get(&client, "http://8.8.8.8/", UrlTrust::CellOwner)
             .await
             .unwrap();
         assert!(
-            told.recv()
+            heads
+                .recv()
                 .await
                 .unwrap()
                 .starts_with("GET http://8.8.8.8/ ")

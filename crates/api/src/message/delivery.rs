@@ -1,4 +1,4 @@
-//! Delivery of messages to cells: of this unit without the network, of others over it.
+//! Delivery of messages to cells of this unit and of others.
 
 use std::time::Duration;
 
@@ -10,27 +10,26 @@ use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::odata::message::{DeliveryResult, OutgoingMessage};
 use personium_types::{Code, Error, Result};
 
-use crate::http_client::{Fetched, UrlTrust};
-use crate::loopback::{self, Origin};
+use crate::headers::VERSION;
+use crate::http_client::{FetchedResponse, UrlTrust};
 use crate::request_context::RequestContext;
 
-/// Cells that a message is delivered to at once.
-const AT_ONCE: usize = 8;
-/// Time for all deliveries of a message.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Milliseconds that the token of a delivery is good for.
-const TOKEN_LIFE: i64 = 60 * 60 * 1000;
-/// Bytes of an answer that are read: more than a cell says about the longest message.
-const ANSWER_MAX: usize = 8 << 20;
-/// Characters of a reason that are kept.
-const REASON_MAX: usize = 1024;
-/// The header with the version of the API that a client expects.
-const VERSION: &str = "x-personium-version";
+/// The number of cells that a message is delivered to at the same time.
+const MAX_CONCURRENT_DELIVERIES: usize = 8;
+/// The time for all deliveries of a message.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The lifetime of the token of a delivery.
+const TOKEN_TTL_MS: i64 = 60 * 60 * 1000;
+/// The largest body of a response in bytes: larger than the response to the longest message.
+const MAX_RESPONSE_BYTES: usize = 8 << 20;
+/// The number of characters of a reason that are stored.
+const MAX_REASON_CHARS: usize = 1024;
 
-/// Delivers a message to all its recipients; what each said, in their order.
+/// Delivers a message to all its recipients. Returns their responses in the order of the recipients.
 ///
 /// # Errors
-/// 500 if one of them cannot be reached, or all together take too long. Others may have the message then.
+/// [`Code::MessageUndelivered`] if one of them cannot be reached, or if all together take too long. Others may have the
+/// message then.
 pub(super) async fn deliver(
     request: &RequestContext,
     context: &CellContext,
@@ -38,9 +37,9 @@ pub(super) async fn deliver(
 ) -> Result<Vec<DeliveryResult>> {
     let deliveries = stream::iter(message.recipients.iter().cloned())
         .map(|to| deliver_one(request, context, message, to))
-        .buffered(AT_ONCE)
+        .buffered(MAX_CONCURRENT_DELIVERIES)
         .try_collect();
-    tokio::time::timeout(PATIENCE, deliveries)
+    tokio::time::timeout(DELIVERY_TIMEOUT, deliveries)
         .await
         .unwrap_or_else(|e| {
             Err(Error::new(Code::MessageUndelivered)
@@ -57,9 +56,9 @@ async fn deliver_one(
 ) -> Result<DeliveryResult> {
     let unit = &request.unit;
     let unreachable = || Error::new(Code::MessageUndelivered).with(to.as_str());
-    let token = TokenIssuer::new(unit, context).delivery_token(&request.access, &to, TOKEN_LIFE)?;
+    let token = issue::delivery_token(unit, context, &request.access, &to, TOKEN_TTL_MS)?;
     let from = unit.urls().cell(&context.cell().name);
-    let letter = Bytes::from(message.delivery_body(&from, &to));
+    let body = Bytes::from(message.delivery_body(&from, &to));
     let mut delivery = Request::post(format!("{to}__message/port"))
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .header(header::ACCEPT, "application/json")
@@ -68,17 +67,13 @@ async fn deliver_one(
         delivery = delivery.header(VERSION, version);
     }
     let delivery = delivery
-        .body(letter)
+        .body(body)
         .map_err(|e| unreachable().with_source(e))?;
-    let response = if loopback::is_own(unit, &to) {
-        loopback::send(Origin::of(request), delivery, ANSWER_MAX).await?
-    } else {
-        let asked = request
-            .http_client
-            .ask(delivery, UrlTrust::CellOwner, ANSWER_MAX)
-            .await;
-        asked.map_err(|e| unreachable().with_source(e))?
-    };
+    let sent = request
+        .http_client
+        .send(delivery, UrlTrust::CellOwner, MAX_RESPONSE_BYTES)
+        .await;
+    let response = sent.map_err(|e| unreachable().with_source(e))?;
     Ok(DeliveryResult {
         code: response.status.as_str().to_owned(),
         reason: reason(&response),
@@ -86,15 +81,19 @@ async fn deliver_one(
     })
 }
 
-/// What an answer says: the message of an error, or what its status means.
-fn reason(response: &Fetched) -> String {
+/// The message of an error response, else the reason phrase of the status.
+fn reason(response: &FetchedResponse) -> String {
     if response.status.as_u16() == 201 {
         return "Created.".to_owned();
     }
     let body: Option<serde_json::Value> = serde_json::from_slice(&response.body).ok();
-    let told = body
+    let message = body
         .as_ref()
         .and_then(|body| body.get("message")?.get("value")?.as_str());
-    let usual = response.status.canonical_reason().unwrap_or_default();
-    told.unwrap_or(usual).chars().take(REASON_MAX).collect()
+    let reason_phrase = response.status.canonical_reason().unwrap_or_default();
+    message
+        .unwrap_or(reason_phrase)
+        .chars()
+        .take(MAX_REASON_CHARS)
+        .collect()
 }

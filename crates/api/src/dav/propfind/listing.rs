@@ -12,7 +12,7 @@ use personium_types::{ETag, Result};
 
 use super::printer::{Printer, Printing, Shown};
 use crate::body::{self, BoxError, CHUNK_BYTES};
-use crate::dav::hrefs::member_url;
+use crate::hrefs::member_url;
 use crate::response::{self, Response, WithHeader};
 
 /// An answer that is still being written.

@@ -15,7 +15,7 @@ use personium_model::records::Versioned;
 use personium_model::roles::RoleNames;
 use personium_model::{Principal, SchemaLevel};
 
-use crate::dav::hrefs::NodeUrls;
+use crate::hrefs::NodeUrls;
 
 /// What is the same for all resources of one answer.
 pub struct Printer {

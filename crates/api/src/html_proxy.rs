@@ -1,38 +1,40 @@
-//! The page that a browser gets at the root of a cell, fetched from where the cell says.
+//! HTML pages that a cell or the unit chooses by URL: the page at the root of a cell, the forms of `__authz`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use personium_model::cell::cell_property;
 use personium_model::url::LOCAL_CELL;
 use personium_model::{CellContext, Unit};
 use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_url};
 use personium_types::{Code, Error, Result};
 
-use crate::http_client::{FetchError, Fetched, UrlTrust};
-use crate::loopback::{self, Origin};
+use crate::http_client::{FetchError, FetchedResponse, UrlTrust};
 use crate::request_context::{Path, RequestContext};
 use crate::response::{self, Response};
 use crate::route::CellRoute;
 
-/// The property of a cell that names its page.
+/// The property of a cell with the URL of its page.
 const PROPERTY: &str = "relayhtmlurl";
 /// The media type of pages.
 const HTML: &str = "text/html";
-/// Bytes that a page may have.
-const PAGE_MAX: usize = 10 << 20;
-/// How long a page may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The largest page in bytes.
+const MAX_PAGE_BYTES: usize = 10 << 20;
+/// The time to fetch a page.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where a page is.
-struct Page {
+/// The location of a page.
+struct PageUrl {
     url: String,
     trust: UrlTrust,
 }
 
 /// Fetches the page of a cell, without credentials, and passes its status and body on.
+///
+/// # Errors
+/// [`Code::PageUrlUnset`], [`Code::PageUrlMalformed`], [`Code::PageConnect`], [`Code::PageResponse`] or
+/// [`Code::PageContentType`].
 pub(crate) async fn cell_page(
     request: RequestContext,
     context: Arc<CellContext>,
@@ -42,17 +44,16 @@ pub(crate) async fn cell_page(
     let page = find_page(unit, &context, PROPERTY, default)
         .await?
         .ok_or_else(|| Error::new(Code::PageUrlUnset).with(PROPERTY))?;
-    let fetched = tokio::time::timeout(PATIENCE, fetch(&request, &page))
-        .await
-        .map_err(|e| Error::new(Code::PageConnect).with_source(e))??;
+    let fetched = fetch(&request, &page).await?;
     if !is_html(&fetched.headers) {
         return Err(Code::PageContentType.into());
     }
     Ok(response::content(fetched.status, HTML, fetched.body))
 }
 
-/// The page that a property of the cell, or else the unit, names; `None` if none is set or it cannot be fetched.
-pub(crate) async fn own_page(
+/// Fetches the form of `__authz` that a property of the cell, or else the unit, names. Returns `None` if none is set or it
+/// cannot be fetched.
+pub(crate) async fn custom_form(
     request: &RequestContext,
     context: &CellContext,
     property: &str,
@@ -60,16 +61,13 @@ pub(crate) async fn own_page(
 ) -> Option<String> {
     let unit = &request.unit;
     let page = find_page(unit, context, property, default).await.ok()??;
-    // The form could lead to itself for ever.
+    // `__authz` would fetch itself again and again.
     if first_segment(unit, &page.url)
         .is_some_and(|first| CellRoute::of(&first) == CellRoute::Authorize)
     {
         return None;
     }
-    let fetched = tokio::time::timeout(PATIENCE, fetch(request, &page))
-        .await
-        .ok()?
-        .ok()?;
+    let fetched = fetch(request, &page).await.ok()?;
     if fetched.status != StatusCode::OK || !is_html(&fetched.headers) {
         return None;
     }
@@ -82,20 +80,20 @@ fn is_html(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes() == HTML.as_bytes())
 }
 
-/// The page that the cell names, else the unit's, by its `http(s)` URL.
+/// The `http(s)` URL of the page that the cell, or else the unit, names.
 async fn find_page(
     unit: &Unit,
     context: &CellContext,
     property: &str,
     default: Option<&str>,
-) -> Result<Option<Page>> {
+) -> Result<Option<PageUrl>> {
     let (url, trust) = match (cell_property(context, property).await?, default) {
         (Some(own), _) => (own, UrlTrust::CellOwner),
         (None, Some(default)) => (default.to_owned(), UrlTrust::Operator),
         (None, None) => return Ok(None),
     };
     let url = resolve(unit, context, property, &url)?;
-    Ok(Some(Page { url, trust }))
+    Ok(Some(PageUrl { url, trust }))
 }
 
 fn resolve(unit: &Unit, context: &CellContext, property: &str, url: &str) -> Result<String> {
@@ -112,8 +110,8 @@ fn resolve(unit: &Unit, context: &CellContext, property: &str, url: &str) -> Res
     resolved.ok_or_else(|| Error::new(Code::PageUrlMalformed).with(property))
 }
 
-/// The first segment of the path below a cell of this unit, as it is routed: empty for the root of the cell. `None` for
-/// URLs of others.
+/// The first segment of the path below a cell of this unit, decoded as for routing; empty for the root of the cell. `None`
+/// for URLs of other servers.
 fn first_segment(unit: &Unit, url: &str) -> Option<String> {
     let (_, path) = unit.urls().split(url)?;
     let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -123,44 +121,24 @@ fn first_segment(unit: &Unit, url: &str) -> Option<String> {
     })
 }
 
-async fn fetch(request: &RequestContext, page: &Page) -> Result<Fetched> {
-    let url = page.url.as_str();
-    if let Some(first) = first_segment(&request.unit, url) {
-        // A cell's root could lead to itself for ever.
-        if first.is_empty() {
-            return Err(
-                Error::new(Code::PageResponse).with_source("a cell root cannot be the page")
-            );
-        }
-        let page_request = Request::get(url)
-            .header(header::ACCEPT, HTML)
-            .body(Bytes::new())
-            .map_err(|e| Error::new(Code::PageResponse).with_source(e))?;
-        let asked = loopback::send(Origin::of(request), page_request, PAGE_MAX).await;
-        return asked.map_err(|e| Error::new(Code::PageResponse).with_source(e));
+async fn fetch(request: &RequestContext, page: &PageUrl) -> Result<FetchedResponse> {
+    let own = first_segment(&request.unit, &page.url);
+    // A root of a cell would fetch itself again and again.
+    if own.as_deref() == Some("") {
+        return Err(Error::new(Code::PageResponse).with_source("a cell root cannot be the page"));
     }
-    let fetched = request
+    let fetch = request
         .http_client
-        .get(url, HTML, page.trust, PAGE_MAX)
-        .await;
-    fetched.map_err(|e| {
-        let code = match e {
-            FetchError::Response(_) => Code::PageResponse,
-            _ => Code::PageConnect,
-        };
-        Error::new(code).with_source(e)
-    })
-}
-
-/// The page of the server that explains an error code.
-pub(crate) fn error_page(code: Option<&str>) -> Response {
-    let message = Code::ALL
-        .iter()
-        .find(|known| Some(known.as_str()) == code)
-        .map_or("undefined", |known| known.message());
-    let page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Error</title></head>\
-         <body><h1>Error</h1><p>{message}</p></body></html>\n"
-    );
-    response::content(StatusCode::OK, "text/html;charset=UTF-8", page)
+        .get(&page.url, HTML, page.trust, MAX_PAGE_BYTES);
+    match tokio::time::timeout(PAGE_TIMEOUT, fetch).await {
+        Ok(fetched) => fetched.map_err(|error| {
+            let code = match error {
+                FetchError::Response(_) | FetchError::LoopbackDepth => Code::PageResponse,
+                FetchError::Url if own.is_some() => Code::PageResponse,
+                _ => Code::PageConnect,
+            };
+            Error::new(code).with_source(error)
+        }),
+        Err(elapsed) => Err(Error::new(Code::PageConnect).with_source(elapsed)),
+    }
 }

@@ -1,0 +1,47 @@
+//! The state of the application under the current settings.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use personium_model::{Settings, Unit};
+
+use crate::http_client::NetworkClient;
+use crate::oidc_providers::OidcProviders;
+
+/// What requests share as long as the settings stay. A request keeps the state that it began with.
+pub(crate) struct AppState {
+    pub(crate) unit: Arc<Unit>,
+    pub(crate) network: Arc<NetworkClient>,
+    pub(crate) oidc_providers: Arc<OidcProviders>,
+}
+
+impl AppState {
+    fn new(unit: Arc<Unit>) -> Arc<Self> {
+        Arc::new(Self {
+            network: Arc::new(NetworkClient::new(unit.settings())),
+            oidc_providers: Arc::default(),
+            unit,
+        })
+    }
+}
+
+/// The state for new requests. It is replaced when the settings change.
+pub(crate) struct CurrentState(RwLock<Arc<AppState>>);
+
+impl CurrentState {
+    /// The state of a unit.
+    pub(crate) fn new(unit: Arc<Unit>) -> Self {
+        Self(RwLock::new(AppState::new(unit)))
+    }
+
+    /// The state for a request that begins now.
+    pub(crate) fn get(&self) -> Arc<AppState> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Applies settings to all requests that begin from now on.
+    pub(crate) fn apply(&self, settings: Settings) {
+        let mut current = self.0.write();
+        *current = AppState::new(Arc::new(current.unit.with_settings(settings)));
+    }
+}

@@ -1,0 +1,282 @@
+//! The steps that are the same for every request, in their order, and the dispatch to the unit or a cell.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{Method, Request, header, request};
+use percent_encoding::percent_decode_str;
+use personium_model::{Access, CellContext};
+use personium_types::name::CellName;
+use personium_types::{Code, Result};
+
+use crate::admin::Admin;
+use crate::app_state::AppState;
+use crate::body::{self, Body};
+use crate::error::{self, Challenge};
+use crate::http_client::HttpClient;
+use crate::locate::{self, Addressee};
+use crate::loopback::Loopback;
+use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
+use crate::response::Response;
+use crate::{
+    accept, access, cell, forwarded, overrides, preflight, request_key, response_headers, unit,
+};
+
+/// Answers requests with one state of the application.
+pub(crate) struct Dispatcher<'a> {
+    state: Arc<AppState>,
+    admin: Option<&'a Admin>,
+    /// The number of loopback requests that led to the request.
+    depth: u8,
+}
+
+/// A request after its overrides were applied.
+struct IncomingRequest {
+    head: request::Parts,
+    body: Body,
+    peer: Option<IpAddr>,
+    request_key: String,
+}
+
+#[async_trait]
+impl Loopback for AppState {
+    fn serves(&self, url: &str) -> bool {
+        let urls = self.unit.urls();
+        url.starts_with(&urls.unit()) || urls.split(url).is_some()
+    }
+
+    async fn respond(self: Arc<Self>, request: Request<Body>, depth: u8) -> Response {
+        let dispatcher = Dispatcher {
+            state: self,
+            admin: None,
+            depth,
+        };
+        dispatcher.respond(request, None).await
+    }
+}
+
+impl<'a> Dispatcher<'a> {
+    /// A dispatcher for requests of clients.
+    pub(crate) fn new(state: Arc<AppState>, admin: Option<&'a Admin>) -> Self {
+        Self {
+            state,
+            admin,
+            depth: 0,
+        }
+    }
+
+    /// The HTTP client for a request.
+    pub(crate) fn http_client(&self) -> HttpClient {
+        let loopback: Arc<dyn Loopback> = Arc::<AppState>::clone(&self.state);
+        HttpClient::new(Arc::clone(&self.state.network), loopback, self.depth)
+    }
+
+    /// Answers one request. An error becomes a response.
+    pub(crate) async fn respond(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
+        let (mut head, body) = request.into_parts();
+        let proxies = &self.state.unit.settings().proxies;
+        forwarded::strip(&mut head.headers, peer, proxies);
+        let request_key = match request_key::of(&head.headers) {
+            Ok(key) => key,
+            Err(refusal) => {
+                let mut response = error::render(&refusal, &Challenge::None, "");
+                response_headers::add(&head.headers, &mut response, "");
+                return response;
+            }
+        };
+        let sent_method = head.method.clone();
+        head.method = overrides::method(&head.method, &head.headers);
+        overrides::apply_to_headers(&mut head.headers);
+        let headers = head.headers.clone();
+        let incoming = IncomingRequest {
+            head,
+            body,
+            peer,
+            request_key: request_key.clone(),
+        };
+        let mut challenge = Challenge::None;
+        let is_options = sent_method == Method::OPTIONS;
+        let outcome = if is_options && !headers.contains_key(header::AUTHORIZATION) {
+            self.anonymous_options(&incoming)
+        } else {
+            self.dispatch(incoming, &mut challenge).await
+        };
+        let mut response =
+            outcome.unwrap_or_else(|refusal| error::render(&refusal, &challenge, &request_key));
+        if sent_method == Method::HEAD {
+            remove_body(&mut response);
+        }
+        response_headers::add(&headers, &mut response, &request_key);
+        response
+    }
+
+    /// OPTIONS without credentials is allowed for every URL of this unit.
+    fn anonymous_options(&self, incoming: &IncomingRequest) -> Result<Response> {
+        match locate::addressee(&self.state.unit, &incoming.head) {
+            Err(refusal) if refusal.code() == Code::UnknownHost => Err(refusal),
+            _ => Ok(preflight::anonymous_options()),
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        incoming: IncomingRequest,
+        challenge: &mut Challenge,
+    ) -> Result<Response> {
+        let addressee = locate::addressee(&self.state.unit, &incoming.head)?;
+        accept::check_ascii(&incoming.head.headers)?;
+        match addressee {
+            Addressee::Unit { path } => self.dispatch_to_unit(incoming, &path, challenge).await,
+            Addressee::Cell { name, path } => {
+                self.dispatch_to_cell(incoming, &name, &path, challenge)
+                    .await
+            }
+        }
+    }
+
+    async fn dispatch_to_unit(
+        &self,
+        incoming: IncomingRequest,
+        path: &str,
+        challenge: &mut Challenge,
+    ) -> Result<Response> {
+        let unit_url = self.state.unit.urls().unit();
+        *challenge = Challenge::Bearer(unit_url.clone());
+        let mut request = self.context(incoming, &unit_url, path)?;
+        request.access = access::of_unit_request(&request).await?;
+        // Boxed: the future of each connection would have the size of the largest handler.
+        Box::pin(unit::handle(request, self.admin)).await
+    }
+
+    /// `name` is still percent-encoded.
+    async fn dispatch_to_cell(
+        &self,
+        incoming: IncomingRequest,
+        name: &str,
+        path: &str,
+        challenge: &mut Challenge,
+    ) -> Result<Response> {
+        let urls = self.state.unit.urls();
+        let cell_url = urls.cell(name);
+        let name = percent_decode_str(name).decode_utf8_lossy();
+        let Some(context) = self.find_cell(&name).await? else {
+            if urls.path_based() {
+                // The path is then one of the unit, which refuses tokens of cells.
+                access::of_unit_request(&self.context(incoming, &cell_url, "")?).await?;
+            }
+            return Err(Code::NoSuchCell.into());
+        };
+        *challenge = Challenge::Bearer(urls.cell(&name));
+        let request = self.context(incoming, &cell_url, path)?;
+        let mut request = CellRequest { request, context };
+        request.access = access::of_cell_request(&request).await?;
+        // Boxed as in `dispatch_to_unit`.
+        Box::pin(cell::handle(request, challenge)).await
+    }
+
+    async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellContext>>> {
+        match name.parse::<CellName>() {
+            Ok(_) => self.state.unit.find_cell(name).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The context of a request to a path below a base URL.
+    fn context(&self, incoming: IncomingRequest, base: &str, path: &str) -> Result<RequestContext> {
+        let IncomingRequest {
+            head,
+            body,
+            peer,
+            request_key,
+        } = incoming;
+        let unit = Arc::clone(&self.state.unit);
+        Ok(RequestContext {
+            http_client: self.http_client(),
+            oidc_providers: Arc::clone(&self.state.oidc_providers),
+            method: match head.method {
+                Method::HEAD => Method::GET,
+                other => other,
+            },
+            path: Path::parse(path)?,
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            url: format!("{base}{}", path.strip_prefix('/').unwrap_or(path)),
+            access: Access::anonymous(),
+            client_address: forwarded::client(&head.headers, peer, &unit.settings().proxies),
+            headers: head.headers,
+            request_key,
+            body: BodySlot::new(body),
+            unit,
+        })
+    }
+}
+
+/// Removes the body but keeps its length.
+fn remove_body(response: &mut Response) {
+    let length = http_body::Body::size_hint(response.body()).exact();
+    *response.body_mut() = body::empty();
+    if let Some(length) = length {
+        response
+            .headers_mut()
+            .entry(header::CONTENT_LENGTH)
+            .or_insert(length.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::StatusCode;
+    use personium_model::auth::UnitKeys;
+    use personium_model::unit::Ports;
+    use personium_model::{Settings, Unit, UnitUrls};
+    use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
+    use personium_types::Clock;
+
+    use super::*;
+    use crate::app_state::CurrentState;
+    use crate::http_client::{FetchError, UrlTrust};
+    use crate::loopback::MAX_DEPTH;
+
+    struct FixedClock;
+
+    impl Clock for FixedClock {
+        fn now_ms(&self) -> i64 {
+            1_700_000_000_000
+        }
+    }
+
+    #[tokio::test]
+    async fn own_urls_are_answered_by_the_loopback_up_to_its_depth() {
+        let ports = Ports {
+            records: Arc::new(MemoryRecords::new()),
+            blobs: Arc::new(MemoryBlobs::new()),
+            cache: Arc::new(MemoryCache::new(1 << 10)),
+            clock: Arc::new(FixedClock),
+        };
+        let keys =
+            UnitKeys::self_signed("unit.example", "a secret of this test", FixedClock.now_ms());
+        let urls = UnitUrls::new("http", "unit.example", None, true);
+        let unit = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
+        let state = CurrentState::new(Arc::new(unit)).get();
+        for depth in 0..=MAX_DEPTH {
+            let dispatcher = Dispatcher {
+                state: Arc::clone(&state),
+                admin: None,
+                depth,
+            };
+            let request = Request::get("http://unit.example/none/").body(Bytes::new());
+            let response = dispatcher
+                .http_client()
+                .send(request.unwrap(), UrlTrust::CellOwner, 1 << 10)
+                .await;
+            match response {
+                Ok(response) if depth < MAX_DEPTH => {
+                    assert_eq!(response.status, StatusCode::NOT_FOUND, "{depth}");
+                }
+                Err(FetchError::LoopbackDepth) if depth == MAX_DEPTH => {}
+                other => panic!("{depth}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Requests over the network: HTTP/1.1, over TLS with the root certificates of this machine.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use personium_model::Settings;
+
+use super::address::is_public;
+use super::fetched::{FetchError, FetchedResponse};
+use super::proxy_connector::{Proxy, ProxyConnector, bare_host};
+use super::trust::UrlTrust;
+
+/// The time for a whole exchange.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// The time for which an unused connection is kept.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The number of unused connections that are kept for each host.
+const MAX_IDLE_PER_HOST: usize = 2;
+
+type Connections = Client<HttpsConnector<ProxyConnector>, Full<Bytes>>;
+
+/// The connections to other servers. The first request opens the first one.
+#[derive(Default)]
+pub struct NetworkClient {
+    private_networks: bool,
+    proxy: Option<Proxy>,
+    /// To any address; `None` if the certificates of this machine cannot be used.
+    unrestricted: OnceLock<Option<Connections>>,
+    /// To public addresses.
+    public: OnceLock<Option<Connections>>,
+}
+
+impl NetworkClient {
+    /// A client that uses the proxy of the settings, if any, for other machines than this one. The settings also say
+    /// whether owners of cells may choose private addresses.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            private_networks: settings.private_networks,
+            proxy: settings.outgoing_proxy.as_ref().and_then(Proxy::of),
+            ..Self::default()
+        }
+    }
+
+    /// Sends a request. Redirects are not followed.
+    ///
+    /// # Errors
+    /// [`FetchError`]; also if the body of the response has more than `max_bytes`.
+    pub async fn send(
+        &self,
+        mut request: Request<Bytes>,
+        trust: UrlTrust,
+        max_bytes: usize,
+    ) -> Result<FetchedResponse, FetchError> {
+        let trust = match self.private_networks {
+            true => UrlTrust::Operator,
+            false => trust,
+        };
+        let uri = request.uri();
+        let host = uri.host().unwrap_or_default();
+        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+        if !is_web || host.is_empty() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
+            return Err(FetchError::Url);
+        }
+        // Addresses in URLs are checked here. Names are checked by the resolver.
+        if trust == UrlTrust::CellOwner && bare_host(uri).parse().is_ok_and(|ip| !is_public(ip)) {
+            return Err(FetchError::Connect("not a public address".into()));
+        }
+        let authorization = self.proxy.as_ref().and_then(|p| p.authorization_for(uri));
+        if let Some(value) = authorization.cloned() {
+            let headers = request.headers_mut();
+            headers.insert(header::PROXY_AUTHORIZATION, value);
+        }
+        let connections = self.connections(trust).ok_or(FetchError::Tls)?;
+        let exchange = exchange(connections, request.map(Full::new), max_bytes);
+        tokio::time::timeout(REQUEST_TIMEOUT, exchange)
+            .await
+            .map_err(|_| FetchError::Timeout)?
+    }
+
+    fn connections(&self, trust: UrlTrust) -> Option<&Connections> {
+        let slot = match trust {
+            UrlTrust::Operator => &self.unrestricted,
+            UrlTrust::CellOwner => &self.public,
+        };
+        slot.get_or_init(|| pool(ProxyConnector::new(trust, self.proxy.clone())))
+            .as_ref()
+    }
+}
+
+async fn exchange(
+    connections: &Connections,
+    request: Request<Full<Bytes>>,
+    max_bytes: usize,
+) -> Result<FetchedResponse, FetchError> {
+    let response = connections.request(request).await.map_err(|e| {
+        if e.is_connect() {
+            FetchError::Connect(e.into())
+        } else {
+            FetchError::Response(e.into())
+        }
+    })?;
+    let (head, stream) = response.into_parts();
+    if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return Err(FetchError::Connect(
+            "authentication at the proxy failed".into(),
+        ));
+    }
+    FetchedResponse::read(head, stream.map_err(Into::into).boxed_unsync(), max_bytes).await
+}
+
+fn pool(connector: ProxyConnector) -> Option<Connections> {
+    let tls = HttpsConnectorBuilder::new().with_native_roots().ok()?;
+    let connector = tls.https_or_http().enable_http1().wrap_connector(connector);
+    Some(
+        Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+            .build(connector),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn url_of_cell_owner_with_private_address_is_refused() {
+        let client = NetworkClient::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let get = async |url: &str| {
+            let request = Request::get(url).body(Bytes::new()).unwrap();
+            client.send(request, UrlTrust::CellOwner, 100).await
+        };
+        for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]"] {
+            let url = format!("http://{host}:{port}/");
+            assert!(
+                matches!(get(&url).await, Err(FetchError::Connect(_))),
+                "{url}"
+            );
+        }
+        for bad in ["http://u@example.com/", "x", "/"] {
+            assert!(matches!(get(bad).await, Err(FetchError::Url)), "{bad}");
+        }
+    }
+}

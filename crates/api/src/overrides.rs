@@ -1,0 +1,37 @@
+//! Headers that replace the method or other headers of a request.
+
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+
+use crate::forwarded;
+
+/// Returns the method of a request, which `X-HTTP-Method-Override` replaces on POST.
+#[must_use]
+pub fn method(method: &Method, headers: &HeaderMap) -> Method {
+    if method != Method::POST {
+        return method.clone();
+    }
+    headers
+        .get("x-http-method-override")
+        .filter(|v| !v.is_empty())
+        .and_then(|v| Method::from_bytes(v.as_bytes()).ok())
+        .unwrap_or_else(|| method.clone())
+}
+
+/// Applies `X-Override: Name: Value`, which replaces the named header unless only a proxy may set it.
+pub fn apply_to_headers(headers: &mut HeaderMap) {
+    let overrides: Vec<HeaderValue> = headers.get_all("x-override").iter().cloned().collect();
+    for value in overrides {
+        let Ok(text) = value.to_str() else { continue };
+        let Some((name, value)) = text.split_once(':') else {
+            continue;
+        };
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.trim().as_bytes()),
+            HeaderValue::from_str(value.trim()),
+        ) && !name.as_str().starts_with(forwarded::PREFIX)
+        {
+            headers.insert(name, value);
+        }
+    }
+}
