@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use cookie::Cookie;
 use http::header;
 use personium_model::auth::{bearer, login};
 use personium_model::{Access, Identity};
@@ -60,7 +61,8 @@ pub async fn of_cell_request(request: &CellRequest) -> Result<Access> {
             match login::authenticate_basic(
                 unit,
                 &request.context,
-                (&name, &password),
+                &name,
+                &password,
                 request.client_address,
             )
             .await?
@@ -142,11 +144,11 @@ pub fn cookie(request: &RequestContext, name: &str) -> Option<String> {
         .headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(n, _)| *n == name)
-        .map(|(_, value)| value.trim_matches('"').to_owned())
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(Cookie::split_parse)
+        .filter_map(|cookie| cookie.ok())
+        .find(|cookie| cookie.name() == name)
+        .map(|cookie| cookie.value_trimmed().to_owned())
 }
 
 /// Name and password of Basic credentials (the part after the scheme): Base64 with or without padding, each part

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use personium_model::{Settings, Unit};
+use personium_model::install::InstallAuthority;
+use personium_model::{ServerAuthority, Settings, Unit};
 
 use crate::http_client::NetworkClient;
 use crate::oidc_providers::OidcProviders;
@@ -13,13 +14,15 @@ pub(crate) struct AppState {
     pub(crate) unit: Arc<Unit>,
     pub(crate) network: Arc<NetworkClient>,
     pub(crate) oidc_providers: Arc<OidcProviders>,
+    pub(crate) install_authority: InstallAuthority,
 }
 
 impl AppState {
-    fn new(unit: Arc<Unit>) -> Arc<Self> {
+    fn new(unit: Arc<Unit>, install_authority: InstallAuthority) -> Arc<Self> {
         Arc::new(Self {
             network: Arc::new(NetworkClient::new(unit.settings())),
             oidc_providers: Arc::default(),
+            install_authority,
             unit,
         })
     }
@@ -29,9 +32,10 @@ impl AppState {
 pub(crate) struct CurrentState(RwLock<Arc<AppState>>);
 
 impl CurrentState {
-    /// The state of a unit.
-    pub(crate) fn new(unit: Arc<Unit>) -> Self {
-        Self(RwLock::new(AppState::new(unit)))
+    /// The state of a unit, with the authority of the server over it.
+    pub(crate) fn new(unit: Arc<Unit>, server: ServerAuthority) -> Self {
+        let authority = InstallAuthority::new(server);
+        Self(RwLock::new(AppState::new(unit, authority)))
     }
 
     /// The state for a request that begins now.
@@ -42,6 +46,7 @@ impl CurrentState {
     /// Applies settings to all requests that begin from now on.
     pub(crate) fn apply(&self, settings: Settings) {
         let mut current = self.0.write();
-        *current = AppState::new(Arc::new(current.unit.with_settings(settings)));
+        let unit = Arc::new(current.unit.with_settings(settings));
+        *current = AppState::new(unit, current.install_authority.clone());
     }
 }

@@ -194,7 +194,7 @@ mod tests {
     async fn broken_connection_is_not_reported_as_timeout() {
         let late = || io::Error::new(io::ErrorKind::TimedOut, "late");
         assert_eq!(code_of(late().into()).await, Code::RequestTimeout);
-        let wrapped = io::Error::other(late());
+        let wrapped = Error::internal(late());
         assert_eq!(code_of(wrapped.into()).await, Code::RequestTimeout);
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert_eq!(code_of(reset.into()).await, Code::BodyIncomplete);

@@ -4,8 +4,8 @@ use std::fs::File;
 
 use http::{StatusCode, header};
 use personium_model::concurrency_limiter::LimiterPermit;
-use personium_model::event::{self, Event};
-use personium_model::install::{self, Installer, Package};
+use personium_model::event::Event;
+use personium_model::install::{InstallRequest, Installer, Package};
 use personium_model::url::LOCAL_CELL;
 use personium_model::{Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
@@ -57,7 +57,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
         Ok(_) => StatusCode::ACCEPTED.as_u16(),
         Err(refusal) => refusal.code().status(),
     };
-    post_install_event(&request, &name, status).await;
+    post_install_event(&request, &permit, &name, status).await;
     let PreparedInstallation {
         installer,
         limiter_permit,
@@ -89,8 +89,15 @@ async fn prepare(
     // Acquired only now, so that a slow upload does not block other installations.
     let limiter_permit = unit.installs().enter(&cell).await?;
     let package = Package::open(archive, &unit.settings().bar).await?;
-    let key = request.request_key.as_str();
-    let installer = install::begin(&unit, &request.context, permit, (name, key), package).await?;
+    let install_request = InstallRequest {
+        box_name: name,
+        request_key: &request.request_key,
+        package,
+    };
+    let installer = request
+        .install_authority
+        .begin(&unit, &request.context, permit, install_request)
+        .await?;
     Ok(PreparedInstallation {
         installer,
         limiter_permit,
@@ -122,17 +129,19 @@ async fn spool_to_temp_file(unit: &Unit, mut body: Body) -> Result<File> {
 }
 
 /// Posts the event `boxinstall`, with the status of the response.
-async fn post_install_event(request: &CellRequest, name: &str, status: u16) {
+async fn post_install_event(request: &CellRequest, permit: &Permit, name: &str, status: u16) {
     let event = Event {
         kind: Some("boxinstall".to_owned()),
         object: Some(format!("{LOCAL_CELL}/{name}")),
         info: Some(status.to_string()),
         ..event_of(request)
     };
-    let permit = Access::server_permit();
     // Found again, because the cached rules are from before the box was created.
     let posted = match request.unit.find_cell(&request.context.cell().name).await {
-        Ok(Some(context)) => event::post(&request.unit, &context, &permit, event).await,
+        Ok(Some(context)) => {
+            let (authority, unit) = (&request.install_authority, &request.unit);
+            authority.post_event(unit, &context, permit, event).await
+        }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };

@@ -194,6 +194,7 @@ impl<'a> Dispatcher<'a> {
         Ok(RequestContext {
             http_client: self.http_client(),
             oidc_providers: Arc::clone(&self.state.oidc_providers),
+            install_authority: self.state.install_authority.clone(),
             method: match head.method {
                 Method::HEAD => Method::GET,
                 other => other,
@@ -227,7 +228,7 @@ fn remove_body(response: &mut Response) {
 mod tests {
     use bytes::Bytes;
     use http::StatusCode;
-    use personium_model::auth::UnitKeys;
+    use personium_model::credentials::UnitKeys;
     use personium_model::unit::Ports;
     use personium_model::{Settings, Unit, UnitUrls};
     use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
@@ -257,8 +258,8 @@ mod tests {
         let keys =
             UnitKeys::self_signed("unit.example", "a secret of this test", FixedClock.now_ms());
         let urls = UnitUrls::new("http", "unit.example", None, true);
-        let unit = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
-        let state = CurrentState::new(Arc::new(unit)).get();
+        let (unit, server) = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
+        let state = CurrentState::new(Arc::new(unit), server).get();
         for depth in 0..=MAX_DEPTH {
             let dispatcher = Dispatcher {
                 state: Arc::clone(&state),

@@ -1,23 +1,27 @@
 //! `__html/error`: the page that explains an error code to a person.
 
+use askama::Template;
 use http::StatusCode;
-use personium_types::{Code, Result};
+use personium_types::{Code, Error, Result};
 
 use crate::response::{self, Response};
 
-/// The page for an error code.
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    message: &'static str,
+}
+
+/// Shows the page for an error code.
 ///
 /// # Errors
-/// None in practice: [`Code::Unknown`] if the template fails.
+/// [`Code::Unknown`] if the template fails.
 pub(crate) fn show(code: Option<&str>) -> Result<Response> {
-    let message = Code::ALL
-        .iter()
-        .find(|known| Some(known.as_str()) == code)
-        .map_or("undefined", |known| known.message());
-    let page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Error</title></head>\
-         <body><h1>Error</h1><p>{message}</p></body></html>\n"
-    );
+    let known = Code::ALL.iter().find(|known| Some(known.as_str()) == code);
+    let page = ErrorPage {
+        message: known.map_or("undefined", |known| known.message()),
+    };
+    let page = page.render().map_err(Error::internal)?;
     Ok(response::content(
         StatusCode::OK,
         "text/html;charset=UTF-8",

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
 
 use crate::error::Challenge;
+use crate::form::Form;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
-use crate::token::Form;
 use crate::{access, preflight};
 
 /// Largest body, in bytes.

@@ -20,6 +20,7 @@ mod dispatch;
 mod error;
 mod error_page;
 mod event;
+mod form;
 mod forwarded;
 mod headers;
 mod hrefs;

@@ -16,7 +16,7 @@ pub async fn handle(request: CellRequest) -> Result<Response> {
         Method::OPTIONS => return Ok(preflight::allow("OPTIONS, PUT")),
         _ => return Err(request.method_not_allowed()),
     }
-    let (permit, name) = request.access.permit_own_password()?;
+    let (permit, name) = request.access.permit_own_password(request.context.cell())?;
     let password = request.headers.get(CREDENTIAL);
     let password = password.ok_or(personium_types::Code::CredentialMissing)?;
     let password = String::from_utf8_lossy(password.as_bytes());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use parking_lot::Mutex;
+use personium_model::install::InstallAuthority;
 use personium_model::{Access, CellContext, Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
 use personium_xml::XmlLimits;
@@ -36,6 +37,8 @@ pub struct RequestContext {
     pub access: Access,
     /// The address of the client as trusted proxies report it, else that of the peer.
     pub client_address: Option<IpAddr>,
+    /// The authority to install boxes for permitted requests.
+    pub install_authority: InstallAuthority,
     /// The key of the request in logs and events.
     pub request_key: String,
     /// The body, until it is taken.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Request;
-use personium_model::Unit;
+use personium_model::{ServerAuthority, Unit};
 
 use crate::admin::{Admin, AdminHooks};
 use crate::app_state::CurrentState;
@@ -21,12 +21,11 @@ pub struct ApiService {
 }
 
 impl ApiService {
-    /// The API of this unit.
+    /// The API of a unit, with the authority of the server over it.
     #[must_use]
     pub fn new(unit: Arc<Unit>, server: ServerAuthority) -> Self {
-        let current = Current::of(unit, InstallAuthority::new(server));
         Self {
-            state: Arc::new(CurrentState::new(unit)),
+            state: Arc::new(CurrentState::new(unit, server)),
             admin: None,
         }
     }

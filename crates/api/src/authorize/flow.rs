@@ -1,82 +1,71 @@
-//! From a login to the answer that the application gets.
-
-use std::collections::BTreeMap;
+//! The steps of a login in a browser.
 
 use http::header;
-use personium_model::Access;
-use personium_model::auth::account::{self, AccountStatus};
-use personium_model::auth::grant::{Grant, TokenSubject};
+use personium_model::auth::account;
+use personium_model::auth::grant::Grant;
 use personium_model::auth::login::{self, LoginChannel, LoginOutcome, LoginRequest};
-use personium_model::auth::login_history::LoginHistory;
 use personium_model::auth::token_issuer::TokenIssuer;
-use personium_model::auth::{bearer, cell_token, claims, id_token, scope};
-use personium_token::local::{LocalKind, LocalToken};
+use personium_model::auth::{bearer, cell_token};
+use personium_model::{Access, Identity};
+use personium_token::local::LocalKind;
 use personium_types::{Code, Result};
 
-use super::page::{self, Kind, Notice};
-use super::redirect;
-use super::request::{AuthorizationRequest, ResponseType};
-use super::see_other;
-use crate::access::{self, COOKIE};
+use super::cookie_login::{self, CookieLogin};
+use super::form_texts::FormKind;
+use super::logged_in_account::LoggedInAccount;
+use super::notice::{self, Notice};
+use super::redirect_response::{finish, is_installed};
+use super::request::AuthorizationRequest;
+use super::{form_page, form_redirect, see_other};
 use crate::request_context::CellRequest;
 use crate::response::Response;
 
-/// Life of a code, in milliseconds.
-const CODE_LIFE: i64 = 600_000;
-
-/// Somebody who is logged in.
-struct User {
-    /// The entity id of the account.
-    id: String,
-    account: String,
-    token_generation: Option<String>,
-    /// What is told after a login with a password.
-    history: Option<LoginHistory>,
-    /// The scopes of the token in the cookie that this login comes of.
-    most: Option<Vec<String>>,
-}
-
-/// Answers GET: a form, or at once the answer for who is logged in already. Any page of the web can lead a browser here, so
-/// an application that the cell has no box of gets the form.
+/// Answers GET: the form, or at once the redirect to the application for an account that is logged in. Any web page can lead
+/// a browser here, so an application without a box in this cell always gets the form.
+///
+/// # Errors
+/// An error of the server.
 pub async fn get(request: &CellRequest, authorization: &AuthorizationRequest) -> Result<Response> {
     if authorization.form.is_true("password_change_required") {
-        return page::show(request, authorization, Kind::Change).await;
+        return form_page::show(request, authorization, FormKind::PasswordChange).await;
     }
-    match by_cookie(request).await? {
-        Some(Ok(user)) if is_installed(request, &authorization.client_id).await? => {
-            finish(request, authorization, &user).await
+    match cookie_login::log_in(request).await? {
+        CookieLogin::LoggedIn(account)
+            if is_installed(request, &authorization.client_id).await? =>
+        {
+            finish(request, authorization, &account).await
         }
-        _ => page::show(request, authorization, Kind::Login).await,
+        _ => form_page::show(request, authorization, FormKind::Login).await,
     }
 }
 
-/// Answers POST: a new password, a login, or the answer for who is logged in already.
+/// Answers POST: a password change, a login, or the redirect to the application for an account that is logged in.
+///
+/// # Errors
+/// An error of the server.
 pub async fn post(request: &CellRequest, authorization: &AuthorizationRequest) -> Result<Response> {
-    if is_from_elsewhere(request) {
-        return Ok(again(request, authorization, None, &page::LOG_IN));
+    let form = &authorization.form;
+    if is_cross_origin(request) {
+        return Ok(show_notice(request, authorization, &notice::LOG_IN));
     }
-    if let Some(token) = authorization.form.get("access_token") {
-        return change(request, authorization, token).await;
+    if let Some(token) = form.get("access_token") {
+        return change_password(request, authorization, token).await;
     }
-    if authorization.form.raw("username").is_some() || authorization.form.raw("password").is_some()
-    {
-        let (Some(name), Some(password)) = (
-            authorization.form.get("username"),
-            authorization.form.get("password"),
-        ) else {
-            return Ok(again(request, authorization, None, &page::INCOMPLETE));
+    if form.raw("username").is_some() || form.raw("password").is_some() {
+        return match (form.get("username"), form.get("password")) {
+            (Some(name), Some(password)) => log_in(request, authorization, name, password).await,
+            _ => Ok(show_notice(request, authorization, &notice::INCOMPLETE)),
         };
-        return log_in(request, authorization, name, password).await;
     }
-    match by_cookie(request).await? {
-        Some(Ok(user)) => finish(request, authorization, &user).await,
-        Some(Err(notice)) => Ok(again(request, authorization, None, notice)),
-        None => Ok(again(request, authorization, None, &page::INCOMPLETE)),
+    match cookie_login::log_in(request).await? {
+        CookieLogin::LoggedIn(account) => finish(request, authorization, &account).await,
+        CookieLogin::Invalid(notice) => Ok(show_notice(request, authorization, notice)),
+        CookieLogin::NoCookie => Ok(show_notice(request, authorization, &notice::INCOMPLETE)),
     }
 }
 
-/// Whether the form was sent by a page of another site. Clients that are no browsers do not tell.
-fn is_from_elsewhere(request: &CellRequest) -> bool {
+/// Whether a page of another origin sent the form. Clients other than browsers do not send `Origin`.
+fn is_cross_origin(request: &CellRequest) -> bool {
     let Some(origin) = request.headers.get(header::ORIGIN) else {
         return false;
     };
@@ -84,57 +73,25 @@ fn is_from_elsewhere(request: &CellRequest) -> bool {
     own.ok().as_deref().map(str::as_bytes) != Some(origin.as_bytes())
 }
 
-fn again(
+/// A redirect to the login form.
+fn show_notice(
     request: &CellRequest,
     authorization: &AuthorizationRequest,
-    change: Option<&str>,
     notice: &Notice,
 ) -> Response {
-    see_other(&redirect::form_url(
-        &request.cell_url(),
-        authorization,
-        change,
-        notice,
-    ))
+    let url = form_redirect::url(&request.cell_url(), authorization, None, notice);
+    see_other(&url)
 }
 
-/// Who the cookie says is logged in; `None` without one. A token that an application got logs nobody in: it could turn it into
-/// one of another application, or one with more scopes.
-async fn by_cookie(request: &CellRequest) -> Result<Option<Result<User, &'static Notice>>> {
-    let unit = &request.unit;
-    let Some(value) = access::cookie(request, COOKIE) else {
-        return Ok(None);
-    };
-    let cookie = unit
-        .keys()
-        .local_tokens
-        .open_cookie(&value, &access::host_of(&request.cell_url()));
-    let token = cookie.ok().and_then(|cookie| {
-        cell_token::open_as(
-            unit,
-            &request.context,
-            &cookie.token,
-            LocalKind::ResidentAccess,
-        )
-        .ok()
-    });
-    let of_no_app = |token: &LocalToken| token.schema.as_deref().is_none_or(str::is_empty);
-    let Some(token) = token.filter(of_no_app) else {
-        return Ok(Some(Err(&page::LOG_IN)));
-    };
-    if token.is_expired_at(unit.now_ms()) {
-        return Ok(Some(Err(&page::EXPIRED)));
-    }
-    let counts = bearer::is_still_valid(unit, &request.context, &token).await?;
-    let known = account::find(&request.context, &token.subject).await?;
-    let known = known.filter(|known| counts && known.status == AccountStatus::Active);
-    Ok(Some(known.ok_or(&page::LOG_IN).map(|known| User {
-        id: known.id,
-        account: known.name,
-        token_generation: known.token_generation,
-        history: None,
-        most: Some(token.scopes),
-    })))
+/// A redirect to the form for a password change.
+fn require_password_change(
+    request: &CellRequest,
+    authorization: &AuthorizationRequest,
+    token: &str,
+    notice: &Notice,
+) -> Response {
+    let url = form_redirect::url(&request.cell_url(), authorization, Some(token), notice);
+    see_other(&url)
 }
 
 async fn log_in(
@@ -143,19 +100,19 @@ async fn log_in(
     name: &str,
     password: &str,
 ) -> Result<Response> {
+    let (unit, context) = (&request.unit, &request.context);
     let attempt = LoginRequest {
         name,
         password,
         client_address: request.client_address,
         channel: LoginChannel::Form,
     };
-    let unit = &request.unit;
-    let outcome = match login::login(unit, &request.context, &attempt).await {
+    let outcome = match login::login(unit, context, &attempt).await {
         Err(refusal) if refusal.code() == Code::LoginsTooMany => LoginOutcome::Refused,
         outcome => outcome?,
     };
     match outcome {
-        LoginOutcome::Refused => Ok(again(request, authorization, None, &page::REFUSED)),
+        LoginOutcome::Refused => Ok(show_notice(request, authorization, &notice::REFUSED)),
         LoginOutcome::PasswordChangeRequired(login) => {
             let grant = Grant {
                 subject: login.account.into(),
@@ -163,161 +120,52 @@ async fn log_in(
                 scopes: Vec::new(),
                 family: None,
             };
-            let token = TokenIssuer::new(unit, &request.context)
-                .password_change_token(&grant, authorization.expires)?;
-            Ok(again(
+            let token = TokenIssuer::new(unit, context)
+                .password_change_token(&grant, authorization.access_ttl_ms)?;
+            let notice = &notice::MUST_CHANGE;
+            Ok(require_password_change(
                 request,
                 authorization,
-                Some(&token),
-                &page::MUST_CHANGE,
+                &token,
+                notice,
             ))
         }
         LoginOutcome::Authenticated(login) => {
-            let user = User {
-                id: login.account.id,
-                account: login.account.name,
-                token_generation: login.account.token_generation,
-                history: Some(login.history),
-                most: None,
-            };
-            finish(request, authorization, &user).await
+            let account = LoggedInAccount::by_password(login.account, login.history);
+            finish(request, authorization, &account).await
         }
     }
 }
 
-/// Sets the new password of who holds a token for that, and logs in with it.
-async fn change(
+/// Changes the password of the account of a token that permits this only, and logs in with the new one.
+async fn change_password(
     request: &CellRequest,
     authorization: &AuthorizationRequest,
     token: &str,
 ) -> Result<Response> {
-    let unit = &request.unit;
-    let opened = cell_token::open_as(unit, &request.context, token, LocalKind::PasswordChange);
-    let Ok(opened) = opened else {
-        return Ok(again(request, authorization, None, &page::LOG_IN));
+    let (unit, context) = (&request.unit, &request.context);
+    let Ok(opened) = cell_token::open_as(unit, context, token, LocalKind::PasswordChange) else {
+        return Ok(show_notice(request, authorization, &notice::LOG_IN));
     };
-    if opened.is_expired_at(unit.now_ms()) {
-        return Ok(again(request, authorization, None, &page::EXPIRED));
+    if opened.expired_at(unit.now_ms()) {
+        return Ok(show_notice(request, authorization, &notice::EXPIRED));
     }
-    if !bearer::is_still_valid(unit, &request.context, &opened).await? {
-        return Ok(again(request, authorization, None, &page::LOG_IN));
+    if !bearer::is_still_valid(unit, context, &opened).await? {
+        return Ok(show_notice(request, authorization, &notice::LOG_IN));
     }
+    let again = |notice| require_password_change(request, authorization, token, notice);
     let Some(password) = authorization.form.get("password") else {
-        return Ok(again(
-            request,
-            authorization,
-            Some(token),
-            &page::NO_NEW_PASSWORD,
-        ));
+        return Ok(again(&notice::NO_NEW_PASSWORD));
     };
-    let access = Access::of(personium_model::Identity::PasswordChange {
+    let access = Access::of(Identity::PasswordChange {
         account: opened.subject,
     });
-    let (permit, name) = access.permit_own_password(request.context.cell())?;
-    let changed = account::change_password(unit, &request.context, &permit, &name, password).await;
-    match changed {
-        Ok(()) => {}
+    let (permit, name) = access.permit_own_password(context.cell())?;
+    match account::change_password(unit, context, &permit, &name, password).await {
+        Ok(()) => log_in(request, authorization, &name, password).await,
         Err(refusal) if refusal.code() == Code::PasswordFormat => {
-            return Ok(again(
-                request,
-                authorization,
-                Some(token),
-                &page::BAD_NEW_PASSWORD,
-            ));
+            Ok(again(&notice::BAD_NEW_PASSWORD))
         }
-        Err(refusal) => return Err(refusal),
+        Err(refusal) => Err(refusal),
     }
-    log_in(request, authorization, &name, password).await
-}
-
-/// Sends the user back to the application with what it wanted.
-async fn finish(
-    request: &CellRequest,
-    authorization: &AuthorizationRequest,
-    user: &User,
-) -> Result<Response> {
-    let (unit, context) = (&request.unit, &request.context);
-    scope::check_role_urls(unit.urls(), context, &authorization.scopes).await?;
-    let mut scopes = match authorization.wanted {
-        ResponseType::Code => authorization.scopes.clone(),
-        ResponseType::Token | ResponseType::IdToken => Vec::new(),
-    };
-    if let Some(most) = &user.most {
-        scope::retain_allowed(&mut scopes, most);
-    }
-    let grant = Grant {
-        subject: TokenSubject::Resident {
-            id: user.id.clone(),
-            account: user.account.clone(),
-            token_generation: user.token_generation.clone(),
-        },
-        schema: Some(authorization.client_id.clone()),
-        scopes,
-        family: None,
-    };
-    let issuer = TokenIssuer::new(unit, context);
-    let mut told: Vec<(&str, String)> = Vec::new();
-    if authorization.wanted == ResponseType::Token {
-        let token = issuer.access_token(&grant, authorization.expires).await?;
-        told.push(("access_token", token));
-    }
-    if let Some(history) = &user.history {
-        let last = history.last_authenticated;
-        told.push((
-            "last_authenticated",
-            last.map_or_else(|| "null".to_owned(), |ms| ms.to_string()),
-        ));
-    }
-    if authorization.wanted == ResponseType::Code {
-        let bound = code_claims(authorization);
-        told.push(("code", issuer.code(&grant, CODE_LIFE, bound)?));
-    }
-    if !is_installed(request, &authorization.client_id).await? {
-        told.push(("box_not_installed", "true".to_owned()));
-    }
-    if authorization.wanted == ResponseType::IdToken {
-        let nonce = authorization.form.get("nonce");
-        let claims = id_token::IdTokenClaims {
-            account: &user.account,
-            audience: &authorization.client_id,
-            nonce,
-        };
-        told.push(("id_token", id_token::issue(unit, context, &claims).await?));
-    }
-    if let Some(history) = &user.history {
-        told.push(("failed_count", history.failed_count.to_string()));
-    }
-    told.extend(authorization.back.state());
-    if authorization.wanted == ResponseType::Token {
-        told.push(("token_type", "Bearer".to_owned()));
-        told.push(("expires_in", (authorization.expires / 1_000).to_string()));
-    }
-    Ok(see_other(&authorization.back.with(&told)))
-}
-
-/// What a code is bound to.
-fn code_claims(authorization: &AuthorizationRequest) -> BTreeMap<String, String> {
-    let mut out = BTreeMap::from([(
-        claims::REDIRECT_URI.to_owned(),
-        authorization.redirect_uri.clone(),
-    )]);
-    for (name, claim) in [
-        ("nonce", claims::NONCE),
-        ("code_challenge", claims::CODE_CHALLENGE),
-    ] {
-        if let Some(value) = authorization.form.get(name) {
-            out.insert(claim.to_owned(), value.to_owned());
-        }
-    }
-    out
-}
-
-/// Whether the application has a box in this cell.
-async fn is_installed(request: &CellRequest, client_id: &str) -> Result<bool> {
-    let spellings = request.unit.urls().spellings(client_id);
-    let boxes = request.context.boxes().await?;
-    Ok(boxes
-        .iter()
-        .filter_map(|b| b.schema.as_ref())
-        .any(|schema| spellings.contains(schema)))
 }

@@ -56,7 +56,8 @@ async fn deliver_one(
 ) -> Result<DeliveryResult> {
     let unit = &request.unit;
     let unreachable = || Error::new(Code::MessageUndelivered).with(to.as_str());
-    let token = issue::delivery_token(unit, context, &request.access, &to, TOKEN_TTL_MS)?;
+    let token =
+        TokenIssuer::new(unit, context).delivery_token(&request.access, &to, TOKEN_TTL_MS)?;
     let from = unit.urls().cell(&context.cell().name);
     let body = Bytes::from(message.delivery_body(&from, &to));
     let mut delivery = Request::post(format!("{to}__message/port"))

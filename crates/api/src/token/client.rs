@@ -1,20 +1,20 @@
-//! Authentication of the application that asks for a token.
+//! Client authentication at the token endpoint (RFC 6749 section 2.3, RFC 7522).
 
 use http::header;
 use personium_model::auth::client;
 use personium_types::{Code, Result};
 
-use super::form::Form;
 use crate::access;
+use crate::form::Form;
 use crate::request_context::CellRequest;
 
-/// The only kind of assertion (RFC 7522).
+/// The supported type of client assertions (RFC 7522).
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
 
-/// The schema of the application that asks; `None` if none does.
+/// Authenticates the client and returns its id; `None` if the request names no client.
 ///
 /// # Errors
-/// 400 with the first thing that is wrong about its authentication.
+/// [`Code::ClientAssertionType`], [`Code::TokenAuthHeader`], or as [`client::authenticate`].
 pub fn authenticate(request: &CellRequest, form: &Form) -> Result<Option<String>> {
     let unit = &request.unit;
     let header = request.headers.get(header::AUTHORIZATION);

@@ -1,40 +1,27 @@
-//! The kinds of grants.
+//! The kinds of grants (RFC 6749 section 4, RFC 7522).
 
-use personium_model::auth::account::Account;
-use personium_model::auth::grant::Grant;
-use personium_model::auth::grants::{self, CodeBinding, TokenExchange};
+use personium_model::auth::grants::{self, CodeBinding};
 use personium_model::auth::login::{self, LoginChannel, LoginOutcome, LoginRequest};
-use personium_model::auth::scope;
 use personium_model::cell::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Result};
 
-use super::form::Form;
 use super::oidc;
+use super::request::TokenRequest;
 use super::response::{self, TokenExtras};
 use crate::request_context::CellRequest;
 use crate::response::Response;
 
-/// A token request whose common parameters were understood.
-pub struct TokenRequest {
-    /// All parameters.
-    pub form: Form,
-    /// The URL that the access token shall be made for.
-    pub target: Option<String>,
-    /// The application that asks.
-    pub schema: Option<String>,
-    /// Life of the access token, in milliseconds.
-    pub expires: i64,
-    /// Life of the refresh token, in milliseconds.
-    pub refresh_expires: i64,
-    /// Whether a cookie is wanted too.
-    pub cookie: bool,
-}
-
-/// Carries out the grant that a request names.
-pub async fn dispatch(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
+/// Issues tokens by the grant that a request names.
+///
+/// # Errors
+/// [`Code::GrantType`], or the refusal of the grant.
+pub(super) async fn dispatch(
+    request: &CellRequest,
+    token_request: &TokenRequest,
+) -> Result<Response> {
     match token_request.form.raw("grant_type").unwrap_or_default() {
         "password" => password(request, token_request).await,
-        "refresh_token" => refresh(request, token_request).await,
+        "refresh_token" => refresh_token(request, token_request).await,
         "urn:ietf:params:oauth:grant-type:saml2-bearer" => assertion(request, token_request).await,
         "authorization_code" => code(request, token_request).await,
         other => {
@@ -45,21 +32,6 @@ pub async fn dispatch(request: &CellRequest, token_request: &TokenRequest) -> Re
             }
         }
     }
-}
-
-/// The scopes that a request asks for.
-pub fn wanted_scopes(token_request: &TokenRequest) -> Vec<String> {
-    scope::parse(token_request.form.raw("scope").unwrap_or_default())
-}
-
-/// The scopes that who logs in with credentials of its own is granted.
-pub async fn granted_ropc(
-    request: &CellRequest,
-    token_request: &TokenRequest,
-) -> Result<Vec<String>> {
-    let (unit, wanted) = (&request.unit, wanted_scopes(token_request));
-    let allowed = &unit.settings().auth.scope_ropc;
-    scope::grant(unit.urls(), &request.context, &wanted, allowed).await
 }
 
 async fn password(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
@@ -80,7 +52,7 @@ async fn password(request: &CellRequest, token_request: &TokenRequest) -> Result
         LoginOutcome::Refused => Err(Code::AuthnFailed.into()),
         LoginOutcome::PasswordChangeRequired(login) => {
             let history = login.history;
-            let grant = resident(token_request, login.account, wanted_scopes(token_request));
+            let grant = token_request.account_grant(login.account, token_request.scopes());
             response::password_change(request, token_request, &grant, Some(history))
         }
         LoginOutcome::Authenticated(login) => {
@@ -88,52 +60,33 @@ async fn password(request: &CellRequest, token_request: &TokenRequest) -> Result
                 history: Some(login.history),
                 id_token: None,
             };
-            let scopes = granted_ropc(request, token_request).await?;
-            let grant = resident(token_request, login.account, scopes);
+            let scopes = token_request.ropc_scopes(request).await?;
+            let grant = token_request.account_grant(login.account, scopes);
             response::tokens(request, token_request, &grant, extras).await
         }
     }
 }
 
-/// What an account of the cell is granted.
-pub fn resident(token_request: &TokenRequest, account: Account, scopes: Vec<String>) -> Grant {
-    Grant {
-        subject: account.into(),
-        schema: token_request.schema.clone(),
-        scopes,
-        family: None,
-    }
-}
-
-/// The parameters of the grants that exchange a token, which is in the field `name`.
-fn exchange<'a>(token_request: &'a TokenRequest, name: &str) -> TokenExchange<'a> {
-    TokenExchange {
-        token: token_request.form.get(name).unwrap_or_default(),
-        schema: token_request.schema.as_deref(),
-        as_owner: token_request.form.is_true("p_owner"),
-    }
-}
-
-async fn refresh(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
-    let exchange = exchange(token_request, "refresh_token");
+async fn refresh_token(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
+    let exchange = token_request.exchange("refresh_token");
     let grant = grants::refresh_token_grant(&request.unit, &request.context, exchange).await?;
     response::tokens(request, token_request, &grant, TokenExtras::default()).await
 }
 
 async fn assertion(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
-    let exchange = exchange(token_request, "assertion");
+    let exchange = token_request.exchange("assertion");
     let grant = grants::assertion_grant(&request.unit, &request.context, exchange).await?;
     response::tokens(request, token_request, &grant, TokenExtras::default()).await
 }
 
 async fn code(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
-    let exchange = exchange(token_request, "code");
+    let (unit, context) = (&request.unit, &request.context);
+    let exchange = token_request.exchange("code");
     let binding = CodeBinding {
         redirect_uri: token_request.form.get("redirect_uri"),
         code_verifier: token_request.form.get("code_verifier"),
     };
-    let (grant, id_token) =
-        grants::code_grant(&request.unit, &request.context, exchange, binding).await?;
+    let (grant, id_token) = grants::code_grant(unit, context, exchange, binding).await?;
     let extras = TokenExtras {
         history: None,
         id_token,

@@ -6,7 +6,7 @@ use personium_token::jwt::{self, JwtError};
 use personium_types::{Code, Error, Result};
 use serde_json::Value;
 
-use super::grant::{self, TokenRequest};
+use super::request::TokenRequest;
 use super::response::{self, TokenExtras};
 use crate::request_context::CellRequest;
 use crate::response::Response;
@@ -33,13 +33,12 @@ pub async fn handle(
     match account.status {
         AccountStatus::Deactivated => Err(Code::AuthnFailed.into()),
         AccountStatus::PasswordChangeRequired => {
-            let wanted = grant::wanted_scopes(token_request);
-            let grant = grant::resident(token_request, account, wanted);
+            let grant = token_request.account_grant(account, token_request.scopes());
             response::password_change(request, token_request, &grant, None)
         }
         AccountStatus::Active => {
-            let scopes = grant::granted_ropc(request, token_request).await?;
-            let grant = grant::resident(token_request, account, scopes);
+            let scopes = token_request.ropc_scopes(request).await?;
+            let grant = token_request.account_grant(account, scopes);
             response::tokens(request, token_request, &grant, TokenExtras::default()).await
         }
     }

@@ -9,7 +9,7 @@ use personium_types::{Code, Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::error;
-use super::grant::TokenRequest;
+use super::request::TokenRequest;
 use crate::access::{self, COOKIE};
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
@@ -35,19 +35,21 @@ pub async fn tokens(
     let (access_token, target) = match (&token_request.target, &grant.subject) {
         (Some(target), _) => {
             let token = issuer
-                .trans_cell_token(grant, target, token_request.expires)
+                .trans_cell_token(grant, target, token_request.access_ttl_ms)
                 .await?;
             (token, Some(target.clone()))
         }
         (None, subject) => {
-            let token = issuer.access_token(grant, token_request.expires).await?;
+            let token = issuer
+                .access_token(grant, token_request.access_ttl_ms)
+                .await?;
             let is_resident = matches!(subject, TokenSubject::Resident { .. });
             (token, is_resident.then(|| cell_url.clone()))
         }
     };
     let mut body = Map::new();
     let mut cookie_header = None;
-    if token_request.cookie {
+    if token_request.with_cookie {
         let (peer, header) = cookie(request, &access_token)?;
         body.insert("p_cookie_peer".to_owned(), peer.into());
         cookie_header = Some(header);
@@ -55,12 +57,12 @@ pub async fn tokens(
     body.insert("access_token".to_owned(), access_token.into());
     body.insert(
         "expires_in".to_owned(),
-        (token_request.expires / 1_000).into(),
+        (token_request.access_ttl_ms / 1_000).into(),
     );
     body.insert("token_type".to_owned(), "Bearer".into());
-    let refresh_token = issuer.refresh_token(grant, token_request.refresh_expires)?;
+    let refresh_token = issuer.refresh_token(grant, token_request.refresh_ttl_ms)?;
     body.insert("refresh_token".to_owned(), refresh_token.into());
-    let refresh_seconds = token_request.refresh_expires / 1_000;
+    let refresh_seconds = token_request.refresh_ttl_ms / 1_000;
     body.insert(
         "refresh_token_expires_in".to_owned(),
         refresh_seconds.into(),
@@ -94,7 +96,7 @@ pub fn password_change(
     history: Option<LoginHistory>,
 ) -> Result<Response> {
     let issuer = TokenIssuer::new(&request.unit, &request.context);
-    let token = issuer.password_change_token(grant, token_request.refresh_expires)?;
+    let token = issuer.password_change_token(grant, token_request.refresh_ttl_ms)?;
     let cell_url = request.cell_url();
     let refusal = Error::new(Code::PasswordChangeRequired);
     let mut body = match error::body(&refusal) {

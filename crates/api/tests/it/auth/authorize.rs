@@ -106,7 +106,7 @@ async fn login_form_has_security_headers_and_escapes_parameters() {
     let page = response.text();
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("role=\"alert\""));
-    let escaped = "value=\"&quot;&gt;&lt;script&gt;alert(2)&lt;/script&gt;\"";
+    let escaped = "value=\"&#34;&#62;&#60;script&#62;alert(2)&#60;/script&#62;\"";
     assert!(page.contains(escaped), "{page}");
     for label in ["username", "password"] {
         assert!(page.contains(&format!("<label for=\"{label}\">")), "{page}");

@@ -114,7 +114,7 @@ impl Fixture {
         super::box_resources::make(&unit).await;
         super::unit_level::make(&unit).await;
         Self {
-            unit: unit,
+            unit,
             tokens: OnceCell::new(),
         }
     }
