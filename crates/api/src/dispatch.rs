@@ -77,7 +77,7 @@ impl<'a> Dispatcher<'a> {
         let (mut head, body) = request.into_parts();
         let proxies = &self.state.unit.settings().proxies;
         forwarded::strip(&mut head.headers, peer, proxies);
-        let request_key = match request_key::of(&head.headers) {
+        let request_key = match request_key::of(&head.headers, self.state.unit.random()) {
             Ok(key) => key,
             Err(refusal) => {
                 let mut response = error::render(&refusal, &Challenge::None, "");
@@ -225,6 +225,10 @@ fn remove_body(response: &mut Response) {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and randomness"
+)]
 mod tests {
     use bytes::Bytes;
     use http::StatusCode;
@@ -232,31 +236,25 @@ mod tests {
     use personium_model::unit::Ports;
     use personium_model::{Settings, Unit, UnitUrls};
     use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
-    use personium_types::Clock;
+    use personium_types::{Clock, SystemClock, SystemRandom};
 
     use super::*;
     use crate::app_state::CurrentState;
     use crate::http_client::{FetchError, UrlTrust};
     use crate::loopback::MAX_DEPTH;
 
-    struct FixedClock;
-
-    impl Clock for FixedClock {
-        fn now_ms(&self) -> i64 {
-            1_700_000_000_000
-        }
-    }
-
     #[tokio::test]
     async fn own_urls_are_answered_by_the_loopback_up_to_its_depth() {
+        let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom::new()));
+        let now_ms = clock.now_ms();
         let ports = Ports {
             records: Arc::new(MemoryRecords::new()),
-            blobs: Arc::new(MemoryBlobs::new()),
+            blobs: Arc::new(MemoryBlobs::new(clock.clone(), random.clone())),
             cache: Arc::new(MemoryCache::new(1 << 10)),
-            clock: Arc::new(FixedClock),
+            clock,
+            random,
         };
-        let keys =
-            UnitKeys::self_signed("unit.example", "a secret of this test", FixedClock.now_ms());
+        let keys = UnitKeys::self_signed("unit.example", "a secret of this test", now_ms);
         let urls = UnitUrls::new("http", "unit.example", None, true);
         let (unit, server) = Unit::new(ports, urls, Settings::default(), keys.unwrap().into());
         let state = CurrentState::new(Arc::new(unit), server).get();

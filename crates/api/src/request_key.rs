@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use personium_types::{Code, Result};
+use personium_types::{Code, Random, Result};
 
 use crate::headers::REQUEST_KEY;
 
@@ -14,9 +14,9 @@ const MAX_CHARS: usize = 128;
 ///
 /// # Errors
 /// [`Code::RequestKey`] unless it is at most 128 of `A-Za-z0-9_-`.
-pub fn of(headers: &HeaderMap) -> Result<String> {
+pub fn of(headers: &HeaderMap, random: &dyn Random) -> Result<String> {
     let Some(value) = headers.get(REQUEST_KEY) else {
-        let id = uuid::Uuid::new_v4();
+        let id = random.uuid();
         let text = URL_SAFE_NO_PAD.encode(id.as_bytes());
         let (begin, end) = text.split_at_checked(4).unwrap_or((&text, ""));
         return Ok(format!("{begin}_{end}"));

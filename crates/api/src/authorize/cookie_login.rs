@@ -39,7 +39,7 @@ pub async fn log_in(request: &CellRequest) -> Result<CookieLogin> {
     let Some(token) = token.filter(of_no_app) else {
         return Ok(CookieLogin::Invalid(&LOG_IN));
     };
-    if token.expired_at(unit.now_ms()) {
+    if token.is_expired_at(unit.now_ms()) {
         return Ok(CookieLogin::Invalid(&EXPIRED));
     }
     let is_valid = bearer::is_still_valid(unit, context, &token).await?;

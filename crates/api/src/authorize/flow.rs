@@ -147,7 +147,7 @@ async fn change_password(
     let Ok(opened) = cell_token::open_as(unit, context, token, LocalKind::PasswordChange) else {
         return Ok(show_notice(request, authorization, &notice::LOG_IN));
     };
-    if opened.expired_at(unit.now_ms()) {
+    if opened.is_expired_at(unit.now_ms()) {
         return Ok(show_notice(request, authorization, &notice::EXPIRED));
     }
     if !bearer::is_still_valid(unit, context, &opened).await? {

@@ -79,7 +79,7 @@ fn built_in(
         FormKind::Login => &LOG_IN,
         FormKind::PasswordChange => &MUST_CHANGE,
     });
-    let style_nonce = uuid::Uuid::new_v4().simple().to_string();
+    let style_nonce = request.unit.random().uuid().simple().to_string();
     let page = FormPage {
         texts: FormTexts::of(kind, language),
         kind,

@@ -61,7 +61,7 @@ async fn account_name(
     let cached = request.oidc_providers.get(http_client, url, now_ms).await?;
     let payload = match cached.keys.verify(id_token) {
         // The provider may have a new key.
-        Err(JwtError::UnknownKey) if jwt::key_id_of(id_token).is_ok() => {
+        Err(JwtError::UnknownKey) if jwt::read_kid(id_token).is_ok() => {
             let newer = request.oidc_providers.refetch(http_client, url, now_ms);
             newer.await?.keys.verify(id_token)
         }
