@@ -1,4 +1,4 @@
-//! The body of ACL (RFC 3744 section 8.1) as far as this server supports it.
+//! The body of ACL (RFC 3744, section 8.1), as far as this server supports it.
 
 use std::collections::HashSet;
 
@@ -8,22 +8,22 @@ use crate::uri_reference::{MAX_LENGTH_BYTES, resolve};
 use crate::{DAV_NS, PERSONIUM_NS};
 use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
-/// Entries that a list may have. Every one of them is looked at by each request below the resource, and shown there.
+/// The maximum number of entries in a list. Every request to the resource or below it evaluates and may print all of them.
 pub const MAX_ACL_ENTRIES: usize = 256;
 
-/// How strictly a box asks for an authenticated application.
+/// The value of `requireSchemaAuthz`: the application authentication that a resource requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SchemaAuthz {
-    /// No application needed; also ends what a resource would get from above.
+    /// No application authentication. Overrides the value of ancestors.
     None,
     /// An authenticated application.
     Public,
-    /// An application that can keep a secret.
+    /// An application that is authenticated as a confidential client.
     Confidential,
 }
 
 impl SchemaAuthz {
-    /// The value as it stands in a document.
+    /// The value in an XML document.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl SchemaAuthz {
         }
     }
 
-    /// The level of this name, exactly as [`Self::as_str`] spells it.
+    /// Finds the level for a value of [`Self::as_str`].
     #[must_use]
     pub fn find(text: &str) -> Option<Self> {
         [Self::None, Self::Public, Self::Confidential]
@@ -42,89 +42,105 @@ impl SchemaAuthz {
     }
 }
 
-/// What the list belongs to, which decides the privileges it may grant.
+/// The kind of resource that a list belongs to. It determines the privileges that the list can grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AclLevel {
-    /// A cell: cell and box privileges.
+    /// A cell: privileges for cells and boxes.
     Cell,
-    /// A box or anything in it: box privileges only.
+    /// A box or a resource in it: privileges for boxes only.
     Box,
 }
 
-/// Whom an entry concerns.
+/// The principal of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AclPrincipal {
-    /// Everybody, with or without a token.
+    /// Every caller, with or without a token.
     All,
-    /// The holders of a role: its URL, made absolute. Whether such a role exists is not known here.
+    /// The callers with a role, by its absolute URL. The existence of the role is not checked.
     Href(String),
 }
 
-/// One entry: whom it concerns and what it grants.
+/// An entry of an access control list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AclEntry {
-    /// Whom it concerns.
+    /// The principal.
     pub principal: AclPrincipal,
-    /// What it grants, at least one, in document order, none twice.
+    /// The granted privileges in document order: at least one, without duplicates.
     pub privileges: Vec<Privilege>,
 }
 
-/// A whole list. An empty one clears what was there.
+/// An access control list. An empty one removes all entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AclDocument {
-    /// The value of `requireSchemaAuthz`, absent if the attribute is.
+    /// The value of the attribute `requireSchemaAuthz`, if present.
     pub schema_authz: Option<SchemaAuthz>,
-    /// Entries in document order, none twice, at most [`MAX_ACL_ENTRIES`].
+    /// The entries in document order, without duplicates, at most [`MAX_ACL_ENTRIES`].
     pub entries: Vec<AclEntry>,
 }
 
-/// The part of a list that is wrong.
+/// The invalid part of an access control list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AclPart {
-    /// Not one of `none`, `public`, `confidential`.
+    /// The attribute is not `none`, `public` or `confidential`.
     #[error("requireSchemaAuthz")]
     SchemaAuthz,
-    /// Missing, repeated, or neither `all` nor one `href`.
+    /// The element is missing or repeated, or is neither `all` nor one `href`.
     #[error("principal")]
     Principal,
-    /// Empty.
+    /// The element is empty.
     #[error("href")]
     Href,
-    /// Missing or repeated, or the entry denies or inverts.
+    /// The element is missing or repeated, or the entry contains `deny` or `invert`.
     #[error("grant")]
     Grant,
-    /// Missing, empty, unknown, or not of this level.
+    /// The element is missing, empty, unknown, or not allowed at this level.
     #[error("privilege")]
     Privilege,
-    /// There are more entries than [`MAX_ACL_ENTRIES`].
+    /// The list has more than [`MAX_ACL_ENTRIES`] entries.
     #[error("number of ace elements (at most {})", MAX_ACL_ENTRIES)]
     Count,
 }
 
-/// Why an ACL body was refused.
+/// An error in an ACL body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AclError {
-    /// Not XML as this server reads it.
-    #[error("cannot read the ACL body")]
+    /// The body is not valid XML.
+    #[error("cannot parse the ACL body")]
     NotXml(#[source] XmlError),
-    /// The root is not `acl` of `DAV:`.
-    #[error("the root of the body is not acl")]
+    /// The root element is not `acl` in the namespace `DAV:`.
+    #[error("the root element is not acl")]
     WrongRoot,
-    /// A part of the list is missing or not allowed.
+    /// A part of the list is missing or invalid.
     #[error("the {0} of the access control list is not valid")]
     Invalid(AclPart),
-    /// A principal's `href` gives no absolute URL; the text is the `href`, at most [`MAX_LENGTH`] bytes of it.
+    /// The `href` of a principal does not resolve to an absolute URL. The text is the `href`, truncated to
+    /// [`MAX_LENGTH_BYTES`].
     #[error("the role {0:?} cannot be resolved")]
     Unresolvable(String),
 }
 
-/// Reads an ACL body.
+/// Parses an ACL body.
 ///
-/// `default_base` is what references are relative to where the root has no `xml:base`. `inherited` and `protected`
-/// are ignored, so that a list as PROPFIND prints it may be sent back.
+/// `default_base` is the base of role references if the root element has no `xml:base`. `inherited` and `protected` are
+/// ignored, so a list that PROPFIND printed can be sent back.
 ///
 /// # Errors
-/// See [`AclError`].
+/// [`AclError::NotXml`], [`AclError::WrongRoot`], [`AclError::Invalid`], [`AclError::Unresolvable`].
+///
+/// ```
+/// use personium_dav::acl::{AclLevel, AclPrincipal, parse};
+/// use personium_types::Privilege;
+/// use personium_xml::XmlLimits;
+///
+/// let body = br#"<acl xmlns="DAV:"><ace>
+///     <principal><href>reader</href></principal>
+///     <grant><privilege><read/></privilege></grant>
+/// </ace></acl>"#;
+/// let base = "https://cell1.unit.example/__role/__/";
+/// let acl = parse(body, AclLevel::Box, base, &XmlLimits::REQUEST).unwrap();
+/// assert_eq!(acl.entries[0].principal, AclPrincipal::Href(format!("{base}reader")));
+/// assert_eq!(acl.entries[0].privileges, [Privilege::Read]);
+/// ```
 pub fn parse(
     body: &[u8],
     level: AclLevel,
@@ -139,10 +155,10 @@ pub fn parse(
     read(&root, level, base)
 }
 
-/// Reads a list that is part of another document. References are relative to `base`, whatever the list says itself.
+/// Parses a list that is part of another document. Role references are relative to `base`; `xml:base` is ignored.
 ///
 /// # Errors
-/// See [`AclError`].
+/// [`AclError::Invalid`], [`AclError::Unresolvable`].
 pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<AclDocument, AclError> {
     let schema_authz = match list.attribute(PERSONIUM_NS, "requireSchemaAuthz") {
         Some(text) => Some(SchemaAuthz::find(text).ok_or(AclError::Invalid(AclPart::SchemaAuthz))?),
@@ -169,23 +185,23 @@ pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<AclDoc
     })
 }
 
-/// The only item, if there is exactly one.
+/// Returns the item if there is exactly one.
 fn only<'e>(mut items: impl Iterator<Item = &'e Element>) -> Option<&'e Element> {
     let first = items.next()?;
     items.next().is_none().then_some(first)
 }
 
 fn principal(entry: &Element, base: &str) -> Result<AclPrincipal, AclError> {
-    let who = only(entry.elements_named(DAV_NS, "principal"))
+    let element = only(entry.elements_named(DAV_NS, "principal"))
         .and_then(|principal| only(principal.elements()))
         .ok_or(AclError::Invalid(AclPart::Principal))?;
-    if who.is(DAV_NS, "all") {
+    if element.is(DAV_NS, "all") {
         return Ok(AclPrincipal::All);
     }
-    if !who.is(DAV_NS, "href") {
+    if !element.is(DAV_NS, "href") {
         return Err(AclError::Invalid(AclPart::Principal));
     }
-    let text = who.text();
+    let text = element.text();
     let href = text.trim();
     if href.is_empty() {
         return Err(AclError::Invalid(AclPart::Href));
@@ -210,7 +226,7 @@ fn privileges(entry: &Element, level: AclLevel) -> Result<Vec<Privilege>, AclErr
         let privilege = only(element.elements())
             .and_then(|named| find(named, level))
             .ok_or(AclError::Invalid(AclPart::Privilege))?;
-        // Privileges are few, so that what is kept stays short.
+        // There are few privileges, so the list stays short.
         if !granted.contains(&privilege) {
             granted.push(privilege);
         }
@@ -252,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_with_its_base_and_level() {
+    fn list_is_parsed_with_base_and_schema_authz() {
         let acl = read_at(
             AclLevel::Box,
             "xml:base='https://cell1.unit.example/__role/box1/' p:requireSchemaAuthz='public'",
@@ -288,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_a_list() {
+    fn empty_list_is_accepted() {
         assert_eq!(
             read(""),
             Ok(AclDocument {
@@ -299,11 +315,11 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_twice_counts_once() {
-        let read_right = "<D:privilege><D:read/></D:privilege>";
+    fn duplicate_entries_and_privileges_are_removed() {
+        let read_privilege = "<D:privilege><D:read/></D:privilege>";
         let twice = format!(
             "<D:ace><D:principal><D:all/></D:principal>\
-             <D:grant>{read_right}<D:privilege><D:write/></D:privilege>{read_right}</D:grant></D:ace>"
+             <D:grant>{read_privilege}<D:privilege><D:write/></D:privilege>{read_privilege}</D:grant></D:ace>"
         );
         let acl = read(&twice).unwrap();
         assert_eq!(
@@ -311,7 +327,7 @@ mod tests {
             [Privilege::Read, Privilege::Write]
         );
 
-        // The same role, named in two ways, among another.
+        // The same role as a relative and an absolute URL.
         let relative = entry("<D:href>r</D:href>", "<D:read/>");
         let absolute = entry(&format!("<D:href>{BASE}r</D:href>"), "<D:read/>");
         let other = entry("<D:href>r</D:href>", "<D:write/>");
@@ -320,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_entries_is_limited() {
+    fn number_of_entries_is_limited() {
         let list = |count: usize| -> String {
             (0..count)
                 .map(|n| entry(&format!("<D:href>r{n}</D:href>"), "<D:read/>"))
@@ -336,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn without_base_the_default_one_counts() {
+    fn default_base_is_used_without_xml_base() {
         let acl = read(&entry("<D:href>r</D:href>", "<D:read/>")).unwrap();
         assert_eq!(
             acl.entries[0].principal,
@@ -354,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn privileges_belong_to_a_level_and_a_namespace() {
+    fn privileges_are_checked_against_level_and_namespace() {
         for &privilege in Privilege::ALL {
             let named = entry("<D:all/>", &format!("<{privilege}/>"));
             assert_eq!(
@@ -390,46 +406,46 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_part() {
+    fn error_names_the_invalid_part() {
         use AclPart::{Grant, Href, Principal, Privilege};
-        let read_right = "<D:grant><D:privilege><D:read/></D:privilege></D:grant>";
+        let read_privilege = "<D:grant><D:privilege><D:read/></D:privilege></D:grant>";
         let all = "<D:principal><D:all/></D:principal>";
         for (part, inside) in [
-            (Principal, read_right.to_owned()),
-            (Principal, format!("<D:principal/>{read_right}")),
+            (Principal, read_privilege.to_owned()),
+            (Principal, format!("<D:principal/>{read_privilege}")),
             (
                 Principal,
-                format!("<D:principal><D:test/></D:principal>{read_right}"),
+                format!("<D:principal><D:test/></D:principal>{read_privilege}"),
             ),
             (
                 Principal,
-                format!("<D:principal><D:authenticated/></D:principal>{read_right}"),
+                format!("<D:principal><D:authenticated/></D:principal>{read_privilege}"),
             ),
             (
                 Principal,
-                format!("<D:principal><all/></D:principal>{read_right}"),
+                format!("<D:principal><all/></D:principal>{read_privilege}"),
             ),
             (
                 Principal,
-                format!("<D:principal><D:all/><D:href>r</D:href></D:principal>{read_right}"),
+                format!("<D:principal><D:all/><D:href>r</D:href></D:principal>{read_privilege}"),
             ),
-            (Principal, format!("{all}{all}{read_right}")),
+            (Principal, format!("{all}{all}{read_privilege}")),
             (
                 Href,
-                format!("<D:principal><D:href/></D:principal>{read_right}"),
+                format!("<D:principal><D:href/></D:principal>{read_privilege}"),
             ),
             (
                 Href,
-                format!("<D:principal><D:href> \n</D:href></D:principal>{read_right}"),
+                format!("<D:principal><D:href> \n</D:href></D:principal>{read_privilege}"),
             ),
             (Grant, all.to_owned()),
             (
                 Grant,
                 format!("{all}<D:deny><D:privilege><D:read/></D:privilege></D:deny>"),
             ),
-            (Grant, format!("{all}{read_right}<D:deny/>")),
-            (Grant, format!("{all}{read_right}<D:invert/>")),
-            (Grant, format!("{all}{read_right}{read_right}")),
+            (Grant, format!("{all}{read_privilege}<D:deny/>")),
+            (Grant, format!("{all}{read_privilege}<D:invert/>")),
+            (Grant, format!("{all}{read_privilege}{read_privilege}")),
             (Privilege, format!("{all}<D:grant/>")),
             (Privilege, format!("{all}<D:grant><D:read/></D:grant>")),
             (Privilege, format!("{all}<D:grant><D:privilege/></D:grant>")),
@@ -459,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_that_gives_no_url_is_its_own_error() {
+    fn unresolvable_reference_is_a_separate_error() {
         for href in ["a b", "x{y}", "1:2"] {
             let refused = read(&entry(&format!("<D:href>{href}</D:href>"), "<D:read/>"));
             assert_eq!(refused, Err(AclError::Unresolvable(href.to_owned())));
@@ -473,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn another_root_and_no_xml_are_told_apart() {
+    fn wrong_root_and_invalid_xml_are_different_errors() {
         let read = |body: &str| parse(body.as_bytes(), AclLevel::Cell, BASE, &XmlLimits::REQUEST);
         assert_eq!(read("<acl/>"), Err(AclError::WrongRoot));
         assert!(matches!(read(""), Err(AclError::NotXml(_))));

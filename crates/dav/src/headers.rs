@@ -1,4 +1,4 @@
-//! Values of the request headers that WebDAV methods look at.
+//! Request headers of WebDAV methods.
 
 mod conditions;
 mod range;
@@ -6,36 +6,36 @@ mod range;
 pub use conditions::{allows_change, is_not_modified};
 pub use range::{SelectedRange, select_range};
 
-/// How deep a PROPFIND looks.
+/// The `Depth` header of PROPFIND.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// The resource itself.
+    /// The resource only.
     Zero,
-    /// The resource and its children.
+    /// The resource and its members.
     One,
 }
 
-/// Why a `Depth` header of PROPFIND was refused.
+/// An error in the `Depth` header of PROPFIND.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DepthError {
-    /// `infinity`, spelled exactly so: understood and not allowed.
+    /// The value is `infinity`, in lower case, which is not allowed.
     #[error("infinite depth is not allowed")]
     Infinity,
-    /// Absent or anything else.
+    /// The header is absent or has another value.
     #[error("the depth is neither 0 nor 1")]
     Invalid,
 }
 
-/// A header value that is none of those the header may have.
+/// The value of a header is not one of the allowed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the header has a value it may not have")]
+#[error("invalid header value")]
 pub struct InvalidHeaderError;
 
 impl Depth {
-    /// Reads the `Depth` of a PROPFIND. Where an absent header has a meaning, the caller gives that value instead.
+    /// Parses the `Depth` header of PROPFIND. If the caller has a default for an absent header, it passes that value.
     ///
     /// # Errors
-    /// See [`DepthError`].
+    /// [`DepthError::Infinity`] for `infinity`, [`DepthError::Invalid`] for everything but `0` and `1`.
     pub fn of_propfind(header: Option<&str>) -> Result<Self, DepthError> {
         match header {
             Some("0") => Ok(Self::Zero),
@@ -46,10 +46,10 @@ impl Depth {
     }
 }
 
-/// Checks the `Depth` of a MOVE: absent or `infinity` in any case.
+/// Validates the `Depth` header of MOVE: absent, or `infinity` in any letter case.
 ///
 /// # Errors
-/// [`InvalidHeader`] for anything else, the empty value included.
+/// [`InvalidHeaderError`] for every other value, including the empty one.
 pub fn check_move_depth(header: Option<&str>) -> Result<(), InvalidHeaderError> {
     match header {
         None => Ok(()),
@@ -58,20 +58,20 @@ pub fn check_move_depth(header: Option<&str>) -> Result<(), InvalidHeaderError> 
     }
 }
 
-/// What a MOVE does with a file at its destination.
+/// The `Overwrite` header of MOVE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrite {
-    /// `T`: replaces it.
+    /// `T`: an existing file at the destination is replaced.
     Replace,
-    /// `F`: fails.
+    /// `F`: an existing file at the destination is an error.
     Refuse,
 }
 
 impl Overwrite {
-    /// Reads `Overwrite`; absent means [`Overwrite::Refuse`], unlike in RFC 4918.
+    /// Parses the header. An absent header means [`Overwrite::Refuse`], unlike in RFC 4918.
     ///
     /// # Errors
-    /// [`InvalidHeader`] for anything but `T` and `F` in either case.
+    /// [`InvalidHeaderError`] for every value but `T` and `F` in either letter case.
     pub fn of_header(header: Option<&str>) -> Result<Self, InvalidHeaderError> {
         match header {
             None | Some("F" | "f") => Ok(Self::Refuse),
@@ -81,20 +81,20 @@ impl Overwrite {
     }
 }
 
-/// Whether the deletion of a collection takes its content along.
+/// The `X-Personium-Recursive` header of DELETE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recursive {
-    /// Everything goes.
+    /// The collection is deleted with its contents.
     Yes,
-    /// Only an empty collection goes.
+    /// Only an empty collection is deleted.
     No,
 }
 
 impl Recursive {
-    /// Reads `X-Personium-Recursive` of a collection below a box: `true` or `false` in any case, absent means no.
+    /// Parses the header for a collection below a box: `true` or `false` in any letter case. An absent header means no.
     ///
     /// # Errors
-    /// [`InvalidHeader`] for anything else.
+    /// [`InvalidHeaderError`] for every other value.
     pub fn of_collection(header: Option<&str>) -> Result<Self, InvalidHeaderError> {
         match header {
             None => Ok(Self::No),
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn depth_of_propfind_is_zero_or_one() {
+    fn propfind_depth_is_zero_or_one() {
         assert_eq!(Depth::of_propfind(Some("0")), Ok(Depth::Zero));
         assert_eq!(Depth::of_propfind(Some("1")), Ok(Depth::One));
         assert_eq!(
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_of_move_is_infinite() {
+    fn move_depth_is_infinity_or_absent() {
         for value in [None, Some("infinity"), Some("INFINITY"), Some("Infinity")] {
             assert_eq!(check_move_depth(value), Ok(()), "{value:?}");
         }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn overwrite_is_a_letter() {
+    fn overwrite_is_t_or_f() {
         assert_eq!(Overwrite::of_header(None), Ok(Overwrite::Refuse));
         for (value, expected) in [
             ("F", Overwrite::Refuse),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn recursive_is_a_word() {
+    fn recursive_is_true_or_false() {
         assert_eq!(Recursive::of_collection(None), Ok(Recursive::No));
         assert_eq!(Recursive::of_collection(Some("TRUE")), Ok(Recursive::Yes));
         assert_eq!(Recursive::of_collection(Some("false")), Ok(Recursive::No));

@@ -1,7 +1,7 @@
-//! The WebDAV language as this server speaks it: request bodies, multistatus answers and header values.
+//! The WebDAV language of this server: request bodies, multistatus responses and header values.
 //!
-//! Nothing here does I/O or knows HTTP types, statuses or error codes: bytes and strings come in, values and text go
-//! out. Every reader is bounded, because its input comes from clients.
+//! This crate does no I/O and knows no HTTP types, statuses or error codes. It parses bytes and strings into values and
+//! prints values as text. All parsers have limits, because their input comes from clients.
 
 pub mod acl;
 pub mod headers;
@@ -13,7 +13,7 @@ pub mod proppatch;
 pub mod rootprops;
 pub mod uri_reference;
 
-/// The namespace of WebDAV's own names.
+/// The XML namespace of WebDAV.
 pub const DAV_NS: &str = "DAV:";
-/// The namespace of Personium's extensions, conventional prefix `p`.
+/// The XML namespace of the Personium extensions, with the conventional prefix `p`.
 pub const PERSONIUM_NS: &str = "urn:x-personium:xmlns";

@@ -1,47 +1,57 @@
-//! The body of MKCOL (RFC 5689) with the kinds of collection that this server makes.
+//! The body of extended MKCOL (RFC 5689).
 
 use crate::{DAV_NS, PERSONIUM_NS};
 use personium_xml::{Element, XmlError, XmlLimits};
 
-/// The kind of collection that a MKCOL request makes.
+/// The kind of collection that a MKCOL request creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CollectionKind {
-    /// A folder of files and collections; also made by a request without body.
+    /// A folder of files and collections. A request without body creates this kind too.
     WebDav,
-    /// Holds OData entities.
+    /// A collection of OData entities.
     OData,
-    /// Runs scripts.
+    /// A collection of scripts.
     Service,
-    /// Holds queues and topics.
+    /// A collection of queues and topics.
     Stream,
 }
 
-/// Why a MKCOL body was refused.
+/// An error in a MKCOL body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MkcolError {
-    /// Not XML as this server reads it.
-    #[error("cannot read the MKCOL body")]
+    /// The body is not valid XML.
+    #[error("cannot parse the MKCOL body")]
     NotXml(#[source] XmlError),
-    /// The root is not `mkcol` of `DAV:`.
-    #[error("the root of the body is not mkcol")]
+    /// The root element is not `mkcol` in the namespace `DAV:`.
+    #[error("the root element is not mkcol")]
     WrongRoot,
-    /// The body does not name exactly one kind of collection that exists.
-    #[error("the resource type is not one that can be made: {reason}")]
+    /// The resource type is not exactly one of the supported kinds.
+    #[error("invalid resource type: {reason}")]
     ResourceType {
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
-        /// The first property of the request as self-contained XML, for the answer; absent if there is none.
+        /// The first property of the request as self-contained XML, for the response. `None` if there is no property.
         first_prop: Option<String>,
     },
 }
 
-/// Reads a body that is present.
+/// Parses a MKCOL body.
 ///
-/// The resource type must be `collection`, alone or with one of `odata`, `service`, `stream` in Personium's namespace.
-/// Other properties in the body are not examined.
+/// The resource type must be `collection`, alone or with one of `odata`, `service` and `stream` in the Personium
+/// namespace. Other properties are ignored.
 ///
 /// # Errors
-/// See [`MkcolError`].
+/// [`MkcolError::NotXml`], [`MkcolError::WrongRoot`], [`MkcolError::ResourceType`].
+///
+/// ```
+/// use personium_dav::mkcol::{CollectionKind, parse};
+/// use personium_xml::XmlLimits;
+///
+/// let body = br#"<mkcol xmlns="DAV:" xmlns:p="urn:x-personium:xmlns">
+///     <set><prop><resourcetype><collection/><p:odata/></resourcetype></prop></set>
+/// </mkcol>"#;
+/// assert_eq!(parse(body, &XmlLimits::REQUEST), Ok(CollectionKind::OData));
+/// ```
 pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<CollectionKind, MkcolError> {
     let root = Element::parse(body, limits).map_err(MkcolError::NotXml)?;
     if !root.is(DAV_NS, "mkcol") {
@@ -76,16 +86,16 @@ fn kind(root: &Element) -> Result<CollectionKind, &'static str> {
             (PERSONIUM_NS, "odata") => CollectionKind::OData,
             (PERSONIUM_NS, "service") => CollectionKind::Service,
             (PERSONIUM_NS, "stream") => CollectionKind::Stream,
-            _ => return Err("a resource type is unknown"),
+            _ => return Err("an element of resourcetype is unknown"),
         };
         if extension.replace(kind).is_some() {
-            return Err("more than one kind of collection is named");
+            return Err("resourcetype has more than one kind of collection");
         }
     }
     if is_collection {
         Ok(extension.unwrap_or(CollectionKind::WebDav))
     } else {
-        Err("collection is not named")
+        Err("resourcetype does not contain collection")
     }
 }
 
@@ -106,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_element() {
+    fn each_kind_has_an_element() {
         assert_eq!(read_type("<D:collection/>"), Ok(CollectionKind::WebDav));
         assert_eq!(
             read_type("<D:collection/><p:odata/>"),
@@ -129,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_resource_type_is_refused_with_the_first_property() {
+    fn other_resource_types_are_refused_with_the_first_property() {
         for types in [
             "",
             "<p:odata/>",
@@ -181,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn another_root_and_no_xml_are_told_apart() {
+    fn wrong_root_and_invalid_xml_are_different_errors() {
         let read = |body: &str| parse(body.as_bytes(), &XmlLimits::REQUEST);
         assert_eq!(read("<mkcol/>"), Err(MkcolError::WrongRoot));
         assert_eq!(

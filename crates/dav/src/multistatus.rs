@@ -1,7 +1,7 @@
-//! Answers in XML: multistatus for PROPFIND and PROPPATCH, and the refusal of MKCOL.
+//! XML response bodies: multistatus for PROPFIND and PROPPATCH, and the error response of MKCOL.
 //!
-//! Names of `DAV:` are written without prefix under a default namespace, because clients look them up literally.
-//! No XML declaration is written. Everything is appended to a string that the caller may send and clear in between.
+//! Elements of `DAV:` have no prefix but a default namespace, because some clients compare their names literally. There
+//! is no XML declaration. All functions append to a string, which the caller may send and clear between two calls.
 
 use jiff::Timestamp;
 use personium_types::privilege::{Privilege, PrivilegeNamespace};
@@ -10,10 +10,10 @@ use crate::acl::SchemaAuthz;
 use crate::{DAV_NS, PERSONIUM_NS};
 use personium_xml::{escape_attribute, escape_text};
 
-/// The kinds of resource as `resourcetype` tells them apart.
+/// The kind of a resource in `resourcetype`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResourceKind {
-    /// A cell, a box, a folder: a plain collection.
+    /// A plain collection: a cell, a box or a folder.
     Collection,
     /// A collection of OData entities.
     OData,
@@ -25,87 +25,87 @@ pub enum ResourceKind {
     File,
 }
 
-/// Whom an entry of a printed list concerns.
+/// The principal of an entry in a printed access control list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrincipalView<'a> {
     /// Everybody.
     All,
-    /// A role, relative to the base of the list it was set in: `name` or `../otherbox/name`.
+    /// A role, relative to the base of the list: `name` or `../otherbox/name`.
     Href(&'a str),
 }
 
-/// One entry of a printed list.
+/// An entry of a printed access control list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AceView<'a> {
-    /// Whom it concerns.
+    /// The principal.
     pub principal: PrincipalView<'a>,
-    /// What it grants.
+    /// The granted privileges.
     pub privileges: &'a [Privilege],
-    /// The URL of the ancestor that the entry comes from; absent for the resource's own entries.
+    /// The URL of the ancestor that the entry is inherited from. `None` for an entry of the resource itself.
     pub inherited: Option<&'a str>,
 }
 
-/// What an access control list says besides its entries.
+/// The attributes of a printed access control list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AclView<'a> {
-    /// What the references are relative to: `{cell}__role/{box}/`.
+    /// The base of the role references: `{cell}__role/{box}/`.
     pub base: &'a str,
-    /// The resource's own level; nothing is printed if absent.
+    /// The value of `requireSchemaAuthz` of the resource itself, if it has one.
     pub schema_authz: Option<SchemaAuthz>,
 }
 
-/// One resource in a PROPFIND answer, but for the entries of its list and its dead properties, which may be many.
+/// A resource in a PROPFIND response, without its access control entries and dead properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseProps<'a> {
-    /// Absolute URL, printed as given: without trailing slash by convention.
+    /// The absolute URL, by convention without trailing slash.
     pub href: &'a str,
-    /// What `resourcetype` says.
+    /// The kind of the resource.
     pub kind: ResourceKind,
-    /// Creation, milliseconds since 1970-01-01 UTC.
+    /// The time of creation in milliseconds since 1970-01-01 UTC.
     pub created_ms: i64,
-    /// Last change, milliseconds since 1970-01-01 UTC.
+    /// The time of the last change in milliseconds since 1970-01-01 UTC.
     pub updated_ms: i64,
-    /// Bytes of content, for files.
+    /// The size of the content in bytes, for files.
     pub length: Option<u64>,
-    /// The content type as stored, for files that have one.
+    /// The stored content type, for files that have one.
     pub content_type: Option<&'a str>,
     /// The state of a cell, for cells.
     pub cell_status: Option<&'a str>,
-    /// The list, if the caller may read it. An empty list is printed as an empty element.
+    /// The access control list, if the caller may read it. An empty list is printed as an empty element.
     pub acl: Option<AclView<'a>>,
 }
 
-/// Writes a multistatus document, one response at a time.
+/// A writer for a multistatus document.
 ///
 /// ```
 /// use personium_dav::multistatus::{Multistatus, ResourceKind, ResponseProps};
 /// let mut out = String::new();
-/// let answer = Multistatus::start(&mut out);
-/// answer.response(&mut out, &ResponseProps {
+/// let document = Multistatus::start(&mut out);
+/// document.response(&mut out, &ResponseProps {
 ///     href: "https://cell1.unit.example/box1", kind: ResourceKind::Collection, created_ms: 0, updated_ms: 0,
 ///     length: None, content_type: None, cell_status: None, acl: None,
 /// });
 /// // send `out`, clear it, append the next response ...
-/// answer.finish(&mut out);
+/// document.finish(&mut out);
 /// assert!(out.ends_with("</multistatus>"));
 /// ```
 #[derive(Debug)]
-#[must_use = "the document lacks its end until finish is called"]
+#[must_use = "the document is incomplete until finish is called"]
 pub struct Multistatus(());
 
 impl Multistatus {
-    /// Begins the document.
+    /// Starts the document.
     pub fn start(out: &mut String) -> Self {
         open_root(out, "multistatus");
         Self(())
     }
 
-    /// Appends one resource of a PROPFIND answer that has neither entries nor dead properties.
+    /// Appends a resource of a PROPFIND response that has neither access control entries nor dead properties.
     pub fn response(&self, out: &mut String, props: &ResponseProps<'_>) {
         self.start_response(out, props).finish(out, []);
     }
 
-    /// Begins one resource of a PROPFIND answer.
+    /// Starts a resource of a PROPFIND response.
     pub fn start_response(&self, out: &mut String, props: &ResponseProps<'_>) -> OpenResponse {
         out.push_str("<response>");
         text_element(out, "href", props.href);
@@ -130,10 +130,10 @@ impl Multistatus {
         }
     }
 
-    /// Appends the one response of a PROPPATCH answer.
+    /// Appends the resource of a PROPPATCH response.
     ///
-    /// `done` are the elements that were set and removed, `missing` those that were to be removed and did not exist;
-    /// all are self-contained XML. With neither, an empty group of status 200 is written.
+    /// `done` contains the properties that were set or removed, `missing` those that were to be removed but did not exist.
+    /// All are self-contained XML. If both are empty, an empty `propstat` with status 200 is written.
     pub fn proppatch<'p>(
         &self,
         out: &mut String,
@@ -160,25 +160,24 @@ impl Multistatus {
     }
 }
 
-/// One resource of a PROPFIND answer that lacks its end.
+/// An unfinished resource of a PROPFIND response.
 ///
-/// What was appended so far may be sent before the next entry is.
+/// The caller may send and clear the text between two calls.
 #[derive(Debug)]
-#[must_use = "the response lacks its end until finish is called"]
+#[must_use = "the response element is incomplete until finish is called"]
 pub struct OpenResponse {
     has_list: bool,
 }
 
 impl OpenResponse {
-    /// Appends an entry of its list, if that is shown. Own entries come first, then those of each ancestor.
+    /// Appends an access control entry, if the list is shown. Entries of the resource come first, then inherited ones.
     pub fn ace(&self, out: &mut String, entry: &AceView<'_>) {
         if self.has_list {
             ace(out, entry);
         }
     }
 
-    /// Ends the resource. `dead` are its dead properties as stored: self-contained XML elements, copied without looking
-    /// inside.
+    /// Ends the resource. `dead` contains its dead properties as stored: self-contained XML elements, copied verbatim.
     pub fn finish<'p>(self, out: &mut String, dead: impl IntoIterator<Item = &'p str>) {
         if self.has_list {
             out.push_str("</acl>");
@@ -189,7 +188,7 @@ impl OpenResponse {
     }
 }
 
-/// A whole PROPPATCH answer; see [`Multistatus::patched`].
+/// Returns a complete PROPPATCH response; see [`Multistatus::proppatch`].
 #[must_use]
 pub fn proppatch_response<'p>(
     href: &str,
@@ -197,15 +196,15 @@ pub fn proppatch_response<'p>(
     missing: impl IntoIterator<Item = &'p str>,
 ) -> String {
     let mut out = String::new();
-    let answer = Multistatus::start(&mut out);
-    answer.proppatch(&mut out, href, done, missing);
-    answer.finish(&mut out);
+    let document = Multistatus::start(&mut out);
+    document.proppatch(&mut out, href, done, missing);
+    document.finish(&mut out);
     out
 }
 
-/// The body that goes with a refused resource type (RFC 5689 section 3).
+/// Returns the response body for an invalid resource type (RFC 5689, section 3).
 ///
-/// `first_prop` is the first property of the request as self-contained XML, `description` is for people.
+/// `first_prop` is the first property of the request as self-contained XML, `description` a text for people.
 #[must_use]
 pub fn mkcol_error_response(first_prop: Option<&str>, description: &str) -> String {
     let mut out = String::new();
@@ -220,9 +219,10 @@ pub fn mkcol_error_response(first_prop: Option<&str>, description: &str) -> Stri
     out
 }
 
-/// The time as `getlastmodified` and HTTP headers show it: `Wed, 31 Jan 2024 09:15:30 GMT`.
+/// Formats a time for `getlastmodified` and HTTP headers (RFC 9110, section 5.6.7): `Wed, 31 Jan 2024 09:15:30 GMT`.
 ///
-/// `ms` counts from 1970-01-01 UTC. A time outside the years -9999 to 9999 is shown as the beginning of 1970.
+/// `ms` is in milliseconds since 1970-01-01 UTC. A time outside the years -9999 to 9999 is printed as the beginning of
+/// 1970.
 #[must_use]
 pub fn http_date(ms: i64) -> String {
     timestamp(ms)
@@ -258,7 +258,7 @@ fn text_element(out: &mut String, name: &str, text: &str) {
     }
 }
 
-/// Writes `<p:name>` with its declaration; `content` may write nothing.
+/// Writes `<p:name>` with its namespace declaration.
 fn personium_element(out: &mut String, name: &str, content: impl FnOnce(&mut String)) {
     for part in ["<p:", name, " xmlns:p=\"", PERSONIUM_NS, "\">"] {
         out.push_str(part);

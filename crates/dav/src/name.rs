@@ -1,11 +1,11 @@
 //! Names of resources below a box.
 
-/// UTF-16 units that a resource name may have at most.
+/// The maximum length of a resource name in UTF-16 code units.
 pub const MAX_UTF16_UNITS: usize = 255;
 
-/// Whether `name`, one path segment with its percent escapes decoded, may name a file or collection.
+/// Whether `name`, a path segment after percent-decoding, is a valid name for a file or collection.
 ///
-/// A name has 1 to [`MAX_UNITS`] UTF-16 units, none of ``\ / : * ? " < > |``, no space and no control character.
+/// A name has 1 to [`MAX_UTF16_UNITS`] UTF-16 code units, none of ``\ / : * ? " < > |``, no space and no control character.
 #[must_use]
 pub fn is_resource_name(name: &str) -> bool {
     let refused = |c: char| {
@@ -25,7 +25,7 @@ mod tests {
     use super::is_resource_name;
 
     #[test]
-    fn length_counts_utf16_units() {
+    fn length_is_measured_in_utf16_units() {
         assert!(!is_resource_name(""));
         assert!(is_resource_name("a"));
         assert!(is_resource_name(&"a".repeat(255)));
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_with_a_meaning_elsewhere_are_refused() {
+    fn reserved_characters_are_refused() {
         for c in "\\/:*?\"<>| \t\n\r\0\u{7f}\u{85}\u{9f}".chars() {
             assert!(!is_resource_name(&format!("a{c}b")), "{c:?}");
         }

@@ -1,32 +1,32 @@
-//! The body of PROPFIND.
+//! The body of PROPFIND (RFC 4918, section 9.1).
 
 use crate::DAV_NS;
 use personium_xml::{Element, XmlError, XmlLimits};
 
-/// What a PROPFIND body asks for.
+/// A PROPFIND request body.
 ///
-/// Resources answer with all their properties whatever is asked; only listings of logs insist on `allprop`.
+/// Responses always contain all properties. Only listings of logs require `allprop`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PropFind {
-    /// Whether the body says `allprop`.
+    /// Whether the body contains `allprop`.
     pub allprop: bool,
 }
 
-/// Why a PROPFIND body was refused.
+/// An error in a PROPFIND body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PropFindError {
-    /// Not XML as this server reads it.
-    #[error("cannot read the PROPFIND body")]
+    /// The body is not valid XML.
+    #[error("cannot parse the PROPFIND body")]
     NotXml(#[source] XmlError),
-    /// The root is not `propfind` of `DAV:`.
-    #[error("the root of the body is not propfind")]
+    /// The root element is not `propfind` in the namespace `DAV:`.
+    #[error("the root element is not propfind")]
     WrongRoot,
 }
 
-/// Reads a body that is present. What stands inside the root is not examined further.
+/// Parses a PROPFIND body. Elements other than `allprop` are ignored.
 ///
 /// # Errors
-/// See [`PropFindError`].
+/// [`PropFindError::NotXml`], [`PropFindError::WrongRoot`].
 pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<PropFind, PropFindError> {
     let root = Element::parse(body, limits).map_err(PropFindError::NotXml)?;
     if !root.is(DAV_NS, "propfind") {
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_root_matters() {
+    fn only_root_and_allprop_are_read() {
         assert_eq!(
             read("<D:propfind xmlns:D='DAV:'><D:allprop/></D:propfind>"),
             Ok(PropFind { allprop: true })
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn another_root_and_no_xml_are_told_apart() {
+    fn wrong_root_and_invalid_xml_are_different_errors() {
         for body in [
             "<propfind/>",
             "<D:mkcol xmlns:D='DAV:'/>",

@@ -1,44 +1,45 @@
-//! The body of PROPPATCH.
+//! The body of PROPPATCH (RFC 4918, section 9.2).
 
 use crate::DAV_NS;
 use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
-/// One property that a request sets or removes.
+/// A dead property: stored by the server without an interpretation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadProperty {
-    /// What the property is stored under: local name, `@`, namespace name.
+    /// The key under which the property is stored: local name, `@`, namespace.
     pub key: String,
-    /// The whole element as self-contained XML, which is both the stored value and what the answer repeats.
+    /// The element as self-contained XML. It is stored, and repeated in the response.
     pub xml: String,
 }
 
-/// A PROPPATCH request. All of `sets` are applied before any of `removes`, whatever their order in the document.
+/// A PROPPATCH request.
 ///
-/// Live properties of `DAV:` are left out: they are neither stored nor answered.
+/// All of `sets` are applied before any of `removes`, regardless of their order in the document. Live properties are
+/// ignored: they are neither stored nor part of the response.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PropPatch {
-    /// Properties to store, in document order. A later one replaces an earlier one of the same key.
+    /// The properties to set, in document order. A later property replaces an earlier one with the same key.
     pub sets: Vec<DeadProperty>,
-    /// Properties to remove, in document order.
+    /// The properties to remove, in document order.
     pub removes: Vec<DeadProperty>,
 }
 
-/// Why a PROPPATCH body was refused.
+/// An error in a PROPPATCH body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PropPatchError {
-    /// Not XML as this server reads it.
-    #[error("cannot read the PROPPATCH body")]
+    /// The body is not valid XML.
+    #[error("cannot parse the PROPPATCH body")]
     NotXml(#[source] XmlError),
-    /// The root is not `propertyupdate` of `DAV:`.
-    #[error("the root of the body is not propertyupdate")]
+    /// The root element is not `propertyupdate` in the namespace `DAV:`.
+    #[error("the root element is not propertyupdate")]
     WrongRoot,
-    /// There is neither `set` nor `remove`, or one of them has no `prop`.
-    #[error("the body has no prop to set or remove")]
+    /// The body has neither `set` nor `remove`, or one of them has no `prop`.
+    #[error("the body contains no prop to set or remove")]
     NoProp,
 }
 
-/// The properties that the server computes itself (RFC 4918 section 15). `acl` is not among them.
-const LIVE: [&str; 10] = [
+/// The live properties, which the server computes (RFC 4918, section 15). `acl` is not one of them.
+const LIVE_PROPERTIES: [&str; 10] = [
     "creationdate",
     "displayname",
     "getcontentlanguage",
@@ -51,24 +52,34 @@ const LIVE: [&str; 10] = [
     "supportedlock",
 ];
 
-/// Whether `local` of `namespace` is a live property, which PROPPATCH ignores.
+/// Whether the property is a live property, which PROPPATCH ignores.
 #[must_use]
 pub fn is_live(namespace: &str, local: &str) -> bool {
-    namespace == DAV_NS && LIVE.contains(&local)
+    namespace == DAV_NS && LIVE_PROPERTIES.contains(&local)
 }
 
-/// The key that a property is stored under.
+/// The key under which a property is stored.
 #[must_use]
 pub fn key(namespace: &str, local: &str) -> String {
     format!("{local}@{namespace}")
 }
 
-/// Reads a PROPPATCH body.
+/// Parses a PROPPATCH body.
 ///
-/// A language given by `xml:lang` on an enclosing element is written into the property (RFC 4918 section 4.3).
+/// The `xml:lang` of an enclosing element is copied into the property (RFC 4918, section 4.3).
 ///
 /// # Errors
-/// See [`PropPatchError`].
+/// [`PropPatchError::NotXml`], [`PropPatchError::WrongRoot`], [`PropPatchError::NoProp`].
+///
+/// ```
+/// use personium_dav::proppatch::parse;
+/// use personium_xml::XmlLimits;
+///
+/// let body = br#"<propertyupdate xmlns="DAV:"><set><prop><a xmlns="urn:x">1</a></prop></set></propertyupdate>"#;
+/// let patch = parse(body, &XmlLimits::REQUEST).unwrap();
+/// assert_eq!(patch.sets[0].key, "a@urn:x");
+/// assert_eq!(patch.sets[0].xml, r#"<a xmlns="urn:x">1</a>"#);
+/// ```
 pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<PropPatch, PropPatchError> {
     let root = Element::parse(body, limits).map_err(PropPatchError::NotXml)?;
     if !root.is(DAV_NS, "propertyupdate") {
@@ -105,7 +116,7 @@ pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<PropPatch, PropPatchErro
     }
 }
 
-/// An element as a property.
+/// Converts an element, with the language of its parents, to a property.
 pub(crate) fn property(element: &Element, language: Option<&str>) -> DeadProperty {
     let xml = match language {
         Some(language) => {
@@ -140,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_and_removes_are_kept_apart() {
+    fn sets_and_removes_are_separate_lists() {
         let patch = read(
             "<D:remove><D:prop><p:old/></D:prop></D:remove>\
              <D:set><D:prop><Z:Author a='1'>x <b>y</b></Z:Author></D:prop></D:set>\
@@ -183,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_language_in_scope_goes_with_the_property() {
+    fn language_in_scope_is_copied_into_the_property() {
         let patch = read(
             "<D:set xml:lang='en'><D:prop xml:lang='ja'><Z:a/><Z:b xml:lang='fr'/></D:prop></D:set>\
              <D:set xml:lang='de'><D:prop><Z:c/></D:prop></D:set>",
@@ -199,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_prop_is_refused() {
+    fn request_without_prop_is_refused() {
         for inside in [
             "",
             "<D:set/>",
@@ -214,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn another_root_and_no_xml_are_told_apart() {
+    fn wrong_root_and_invalid_xml_are_different_errors() {
         let read = |body: &str| parse(body.as_bytes(), &XmlLimits::REQUEST);
         assert_eq!(read("<propertyupdate/>"), Err(PropPatchError::WrongRoot));
         assert!(matches!(

@@ -1,5 +1,4 @@
-//! The description of everything in a box, as archives of applications hold it (`90_rootprops.xml`): a multistatus
-//! document with one response for each resource.
+//! `90_rootprops.xml` of archives: a multistatus document that describes all resources of a box.
 
 use std::collections::BTreeMap;
 
@@ -10,57 +9,57 @@ use crate::proppatch::{DeadProperty, is_live, property};
 use crate::{DAV_NS, PERSONIUM_NS};
 use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
-/// The prefix that archives use for the server's own names, whatever they bind it to.
-const OWN_PREFIX: &str = "p";
-/// The collection with the scripts of a service collection.
-const SOURCE: &str = "__src";
-/// Bytes that the name of the box in the base of a list may have.
-const BASE_NAME_MAX: usize = 128;
+/// The prefix that archives use for the Personium namespace, even if they bind it to another URI.
+const PERSONIUM_PREFIX: &str = "p";
+/// The name of the source collection of a service collection.
+const SERVICE_SOURCE: &str = "__src";
+/// The maximum length in bytes of the box name in the base of an access control list.
+const MAX_BASE_NAME_BYTES: usize = 128;
 
-/// A resource that is described.
+/// The description of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DescribedResource {
-    /// Where it is below the box; empty for the box itself.
+    /// The path below the box; empty for the box itself.
     pub path: Vec<String>,
-    /// What it is.
+    /// The kind of the resource.
     pub kind: ResourceKind,
     /// The media type, for files.
     pub media_type: Option<String>,
-    /// Its access control list. Roles are those of the new box.
+    /// The access control list. Its roles are those of the new box.
     pub acl: Option<AclDocument>,
-    /// Its dead properties.
+    /// The dead properties.
     pub properties: Vec<DeadProperty>,
 }
 
-/// A rule that a description breaks.
+/// A rule for the description of a box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RootPropsRule {
     /// A response has exactly one `href`.
     OneHref,
-    /// That is not empty.
+    /// An `href` is not empty.
     HrefNotEmpty,
-    /// It is relative to the box.
+    /// An `href` is relative to the box.
     HrefOfBox,
     /// No resource is described twice.
     NoDuplicate,
-    /// The collection that holds a resource is described too.
+    /// The parent collection of a resource is described too.
     ParentDescribed,
-    /// Nothing is described in an OData collection.
+    /// An OData collection contains no resources.
     NothingInOdata,
-    /// In a service collection there is its source collection alone.
+    /// A service collection contains only its source collection.
     SourceInService,
-    /// Nothing is in a file.
+    /// A file contains no resources.
     NothingInFile,
-    /// Every service collection has its source collection.
+    /// A service collection contains its source collection.
     ServiceHasSource,
-    /// The last segment may name a resource.
+    /// The last segment of an `href` is a valid resource name.
     ResourceName,
-    /// `resourcetype` says nothing but `collection`, `odata` and `service`.
+    /// `resourcetype` contains only `collection`, `odata` and `service`.
     ResourceType,
 }
 
 impl RootPropsRule {
-    /// The number that installers tell it by: `PL-BI-` and four digits.
+    /// The number of the rule in the messages of installations (`PL-BI-2008` and following).
     #[must_use]
     pub const fn number(self) -> u16 {
         match self {
@@ -78,7 +77,7 @@ impl RootPropsRule {
         }
     }
 
-    /// What it demands, for people.
+    /// The requirement of the rule, for error messages.
     #[must_use]
     pub const fn requirement(self) -> &'static str {
         match self {
@@ -86,12 +85,12 @@ impl RootPropsRule {
             Self::HrefNotEmpty => "an href is not empty",
             Self::HrefOfBox => "an href is relative to the box",
             Self::NoDuplicate => "no resource is described twice",
-            Self::ParentDescribed => "the collection that holds a resource is described too",
-            Self::NothingInOdata => "nothing is described in an OData collection",
-            Self::SourceInService => "a service collection holds its __src alone",
-            Self::NothingInFile => "nothing is in a file",
-            Self::ServiceHasSource => "a service collection has its __src described",
-            Self::ResourceName => "the last segment may name a resource",
+            Self::ParentDescribed => "the parent collection of a resource is described too",
+            Self::NothingInOdata => "an OData collection contains no resources",
+            Self::SourceInService => "a service collection contains only __src",
+            Self::NothingInFile => "a file contains no resources",
+            Self::ServiceHasSource => "a service collection contains __src",
+            Self::ResourceName => "the last segment of an href is a valid resource name",
             Self::ResourceType => {
                 "a resource is a collection, an OData or service collection, or a file"
             }
@@ -99,48 +98,49 @@ impl RootPropsRule {
     }
 }
 
-/// Why a description was refused.
+/// An error in the description of a box.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RootPropsError {
-    /// Not XML as this server reads it.
-    #[error("cannot read the description of the box")]
+    /// The document is not valid XML.
+    #[error("cannot parse the description of the box")]
     NotXml(#[source] XmlError),
-    /// The root is not `multistatus` of `DAV:`.
-    #[error("the root of the description is not multistatus")]
+    /// The root element is not `multistatus` in the namespace `DAV:`.
+    #[error("the root element of the description is not multistatus")]
     WrongRoot,
-    /// It breaks a rule; the text is the `href`.
-    #[error("{}: {about}", rule.requirement())]
+    /// A rule is violated.
+    #[error("{}: {href}", rule.requirement())]
     RuleViolation {
         /// The rule.
         rule: RootPropsRule,
-        /// The `href`; empty if that is what is missing.
-        about: String,
+        /// The `href` of the resource; empty if it is missing.
+        href: String,
     },
     /// An access control list is not valid.
-    #[error("the access control list of {about} is not valid")]
+    #[error("the access control list of {href} is not valid")]
     Acl {
-        /// The `href`.
-        about: String,
-        /// What is wrong with it.
+        /// The `href` of the resource.
+        href: String,
+        /// The error in the list.
         source: AclError,
     },
-    /// The base of an access control list names no roles of a box.
+    /// The `xml:base` of an access control list is not `{cell}__role/{box}/`. The text is the `href` of the resource.
     #[error("the base of the access control list of {0} is not valid")]
     AclBase(String),
 }
 
-fn violation(rule: RootPropsRule, about: &str) -> RootPropsError {
-    let about = about.to_owned();
-    RootPropsError::RuleViolation { rule, about }
+fn violation(rule: RootPropsRule, href: &str) -> RootPropsError {
+    let href = href.to_owned();
+    RootPropsError::RuleViolation { rule, href }
 }
 
-/// Reads and checks a description as a whole.
+/// Parses and validates a description.
 ///
-/// `scheme` is what an `href` begins with (`personium-localbox:`), `roles` the URL that names of roles are relative to,
-/// `{cell}__role/{box}/`. Lists without `xml:base` are left out.
+/// `scheme` is the prefix of every `href` (`personium-localbox:`). `roles` is the base of role references,
+/// `{cell}__role/{box}/`. Access control lists without `xml:base` are ignored.
 ///
 /// # Errors
-/// See [`RootPropsError`]; the first fault.
+/// The first error: [`RootPropsError::NotXml`], [`RootPropsError::WrongRoot`], [`RootPropsError::RuleViolation`],
+/// [`RootPropsError::Acl`], [`RootPropsError::AclBase`].
 pub fn parse(
     body: &[u8],
     scheme: &str,
@@ -219,10 +219,10 @@ fn resource(
     Ok((href, found))
 }
 
-/// What `resourcetype` says; `None` for anything that cannot be in an archive.
+/// Reads `resourcetype`. Returns `None` for a kind that an archive cannot contain.
 fn kind(resource_type: &Element) -> Option<ResourceKind> {
     let own = |e: &Element, local: &str| {
-        e.is(PERSONIUM_NS, local) || e.prefix() == OWN_PREFIX && e.name().local() == local
+        e.is(PERSONIUM_NS, local) || e.prefix() == PERSONIUM_PREFIX && e.name().local() == local
     };
     let (mut collection, mut kind) = (false, None);
     for element in resource_type.elements() {
@@ -252,12 +252,12 @@ fn list(element: &Element, roles: &str, href: &str) -> Result<Option<AclDocument
     }
     let read = acl::read(element, AclLevel::Box, roles);
     read.map(Some).map_err(|source| RootPropsError::Acl {
-        about: href.to_owned(),
+        href: href.to_owned(),
         source,
     })
 }
 
-/// Whether a URL is `http(s)://.../__role/{box}/`, with or without the last slash.
+/// Whether a URL is `http(s)://.../__role/{box}/`, with or without the trailing slash.
 fn is_role_base(base: &str) -> bool {
     let base = base.strip_suffix('/').unwrap_or(base);
     let Some((front, name)) = base.rsplit_once('/') else {
@@ -267,7 +267,7 @@ fn is_role_base(base: &str) -> bool {
         cell.strip_prefix("http://")
             .or_else(|| cell.strip_prefix("https://"))
     });
-    cell.is_some_and(|cell| !cell.is_empty()) && (1..=BASE_NAME_MAX).contains(&name.len())
+    cell.is_some_and(|cell| !cell.is_empty()) && (1..=MAX_BASE_NAME_BYTES).contains(&name.len())
 }
 
 fn check_position(
@@ -287,7 +287,9 @@ fn check_position(
         Some(ResourceKind::File | ResourceKind::Stream) => {
             return Err(violation(RootPropsRule::NothingInFile, href));
         }
-        Some(ResourceKind::Service) if name != SOURCE || found.kind != ResourceKind::Collection => {
+        Some(ResourceKind::Service)
+            if name != SERVICE_SOURCE || found.kind != ResourceKind::Collection =>
+        {
             return Err(violation(RootPropsRule::SourceInService, href));
         }
         Some(ResourceKind::Collection | ResourceKind::Service) => {}
@@ -296,7 +298,7 @@ fn check_position(
         return Err(violation(RootPropsRule::ResourceName, href));
     }
     let mut source = found.path.clone();
-    source.push(SOURCE.to_owned());
+    source.push(SERVICE_SOURCE.to_owned());
     if found.kind == ResourceKind::Service && !kinds.contains_key(&source) {
         return Err(violation(RootPropsRule::ServiceHasSource, href));
     }

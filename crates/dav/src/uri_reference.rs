@@ -1,10 +1,26 @@
-//! Resolving URL references the way documents mean them (RFC 3986 section 5.2), without changing how they are spelled.
+//! Resolution of URI references (RFC 3986, section 5.2) that keeps their spelling.
+//!
+//! Role URLs are compared as text, and documents of other implementations contain references that RFC 3986 does not
+//! allow. The libraries `fluent-uri` and `iri-string` were considered: both refuse malformed percent escapes and brackets
+//! in paths, and `fluent-uri` does not resolve against a base without authority and leading slash, such as
+//! `personium-localunit:cell:/`. This module accepts all of these.
 
-/// Resolves `reference` against `base`, a URL with a scheme.
+/// Resolves `reference` against `base`, a URI with a scheme.
 ///
-/// Dot segments of the result are removed; nothing else is normalised. `None` if the result has no scheme, if either
-/// text has characters that no URL may have unescaped (white space, controls, `<>"{}|\^` and the backquote), or if
-/// either is longer than [`MAX_LENGTH`] bytes. The scheme may be any, so `personium-localunit:/cell/` works as a base.
+/// Dot segments are removed; nothing else is normalized. Any scheme is accepted, for instance
+/// `personium-localunit:/cell/`.
+///
+/// Returns `None` if the result has no scheme, if one of the texts contains a character that must be escaped in a URI
+/// (white space, control characters, `<>"{}|\^` and the backquote), or if one of them is longer than
+/// [`MAX_LENGTH_BYTES`].
+///
+/// ```
+/// use personium_dav::uri_reference::resolve;
+///
+/// let base = "https://cell1.unit.example/__role/box1/";
+/// let url = resolve(base, "../box2/reader").unwrap();
+/// assert_eq!(url, "https://cell1.unit.example/__role/box2/reader");
+/// ```
 #[must_use]
 pub fn resolve(base: &str, reference: &str) -> Option<String> {
     let reference = UriParts::split(reference)?;
@@ -37,10 +53,10 @@ pub fn resolve(base: &str, reference: &str) -> Option<String> {
     Some(recompose(scheme, base.authority, &path, &tail))
 }
 
-/// Bytes that a base or a reference may have at most.
+/// The maximum length of a base or a reference in bytes.
 pub const MAX_LENGTH_BYTES: usize = 2048;
 
-/// The five parts of RFC 3986 section 3, the delimiters left out.
+/// The five components of a URI (RFC 3986, section 3) without their delimiters.
 #[derive(Clone, Copy)]
 struct UriParts<'u> {
     scheme: Option<&'u str>,
@@ -84,7 +100,7 @@ impl<'u> UriParts<'u> {
         })
     }
 
-    /// The base's path up to its last slash, followed by `path` (RFC 3986 section 5.2.3).
+    /// Merges a relative path with the path of the base (RFC 3986, section 5.2.3).
     fn merge(&self, path: &str) -> String {
         match self.path.rfind('/') {
             Some(slash) => format!("{}/{path}", self.path.get(..slash).unwrap_or_default()),
@@ -108,28 +124,28 @@ fn is_scheme(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
 }
 
-/// RFC 3986 section 5.2.4.
+/// Removes `.` and `..` segments (RFC 3986, section 5.2.4).
 fn remove_dot_segments(path: &str) -> String {
     let absolute = path.starts_with('/');
-    let mut kept: Vec<&str> = Vec::new();
+    let mut output: Vec<&str> = Vec::new();
     let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
         match segment {
             "." => {}
             ".." => {
-                kept.pop();
+                output.pop();
             }
             segment => {
-                kept.push(segment);
+                output.push(segment);
                 continue;
             }
         }
         if last {
-            kept.push("");
+            output.push("");
         }
     }
-    let joined = kept.join("/");
+    let joined = output.join("/");
     if absolute {
         format!("/{joined}")
     } else {
@@ -158,7 +174,7 @@ mod tests {
     use super::resolve;
 
     #[test]
-    fn the_examples_of_the_standard_hold() {
+    fn examples_of_rfc_3986() {
         for (reference, expected) in [
             ("g:h", "g:h"),
             ("g", "http://a/b/c/g"),
@@ -222,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_gives_nothing() {
+    fn invalid_uris_are_refused() {
         let base = "http://h/__role/__/";
         for reference in [
             "a b",

@@ -1,13 +1,13 @@
-//! Identifiers that the server makes up: 128 random bits, printed as 32 lower-case hex digits.
+//! Identifiers that the server generates: 128 bits, printed as 32 lower-case hexadecimal digits.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Random;
 
-/// The text is not 32 hex digits.
+/// The text does not consist of 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an id of 32 hex digits")]
+#[error("not an id of 32 hexadecimal digits")]
 pub struct ParseIdError;
 
 macro_rules! id {
@@ -34,7 +34,7 @@ macro_rules! id {
                 Self(bytes)
             }
 
-            /// The id made of these bytes.
+            /// The id with these bytes.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
@@ -84,15 +84,15 @@ macro_rules! id {
 }
 
 id! {
-    /// A cell. It stays the same when the cell is renamed.
+    /// The id of a cell. A renamed cell keeps its id.
     CellId
 }
 id! {
-    /// A box, collection, file or control object of a cell. It stays the same when the thing is renamed or moved.
+    /// The id of a box, collection, file or control object. A renamed or moved object keeps its id.
     NodeId
 }
 id! {
-    /// A stored file body. Bodies never change; a new body gets a new id.
+    /// The id of a stored file body. Bodies are immutable: a new body gets a new id.
     BlobId
 }
 
@@ -132,7 +132,7 @@ mod tests {
     const RANDOM: SystemRandom = SystemRandom::new();
 
     #[test]
-    fn text_round_trip() {
+    fn printed_ids_parse_to_the_same_id() {
         let id = NodeId::random(&RANDOM);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string().len(), 32);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_text() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "00",

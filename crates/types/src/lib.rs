@@ -1,6 +1,6 @@
-//! Values of the domain: ids, names, privileges, times, and the table of error codes.
+//! Types of the domain: ids, names, privileges, operations, entity tags, times, and the error with its table of codes.
 //!
-//! Nothing here does I/O, knows HTTP, or knows how anything is stored.
+//! This crate does no I/O. It knows neither HTTP nor the storage.
 
 pub mod code;
 pub mod error;

@@ -1,14 +1,14 @@
-//! Names that stand in URLs, checked once at the border.
+//! Names of cells and boxes in URLs. Their types guarantee that they are valid.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The text is not a name of this kind.
+/// The text is not a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid name")]
 pub struct ParseNameError;
 
-/// Whether the text is 1 to 128 ASCII letters, digits, `-` or `_`, beginning with a letter or digit.
+/// Whether the text consists of 1 to 128 ASCII letters, digits, `-` or `_` and begins with a letter or digit.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
@@ -49,16 +49,16 @@ macro_rules! name {
 }
 
 name! {
-    /// The name of a cell as it may stand in a URL (1 to 128 letters, digits, `-`, `_`).
+    /// The name of a cell: 1 to 128 ASCII letters, digits, `-` or `_`, beginning with a letter or digit.
     CellName, is_name
 }
 name! {
-    /// The name of a box as it may stand in a URL; `__` is the main box.
+    /// The name of a box: `__` for the main box, otherwise as [`CellName`].
     BoxName, |text| text == "__" || is_name(text)
 }
 
 impl BoxName {
-    /// The name of the main box, which every cell has.
+    /// The name of the main box. Every cell has one.
     pub const MAIN: &'static str = "__";
 
     /// Whether this is the main box.
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names() {
+    fn names_are_validated() {
         for good in ["a", "Cell-1_x", &"a".repeat(128)] {
             assert!(good.parse::<CellName>().is_ok(), "{good}");
         }

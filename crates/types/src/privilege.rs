@@ -1,26 +1,26 @@
-//! Privileges that an access control list can grant, and which of them include which.
+//! The privileges that access control lists grant, and their hierarchy.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a holder of a privilege may do, in the coarsest terms.
+/// The kind of access that a privilege grants.
 ///
-/// Decides what a reader of all content (a unit user who may only read) passes.
+/// A unit user with read-only access has exactly the privileges of the kind [`AccessType::Read`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccessType {
-    /// Everything: the two privileges at the top of the trees.
+    /// All access: the privileges `root` and `all`.
     All,
-    /// Looks, changes nothing.
+    /// Reading.
     Read,
-    /// Changes something.
+    /// Changing.
     Write,
-    /// Runs or signs something.
+    /// Executing or signing.
     Exec,
 }
 
-/// The XML namespace that a privilege's name belongs to.
+/// The XML namespace of the name of a privilege.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrivilegeNamespace {
     /// `DAV:`, conventional prefix `D`.
@@ -30,7 +30,7 @@ pub enum PrivilegeNamespace {
 }
 
 impl PrivilegeNamespace {
-    /// The namespace name as it stands in an XML document.
+    /// The namespace URI.
     #[must_use]
     pub const fn uri(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl PrivilegeNamespace {
         }
     }
 
-    /// The prefix used in the short spelling of a privilege: `D` or `p`.
+    /// The prefix in the short form of a privilege: `D` or `p`.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -59,15 +59,15 @@ struct PrivilegeInfo {
 
 macro_rules! privileges {
     ($($(#[$doc:meta])* $variant:ident = $level:ident $namespace:ident $local:literal $parent:expr, $access:ident;)*) => {
-        /// One privilege of a cell or of what lies in its boxes.
+        /// A privilege on a cell, or on a box and its contents.
         ///
-        /// Privileges form one tree: holding one means holding everything below it. [`Privilege::Root`] is at the
-        /// top, [`Privilege::All`] is its only child that concerns boxes. `write` does not include `read`.
+        /// Privileges form a tree. A privilege includes all privileges below it. [`Privilege::Root`] is at the top;
+        /// [`Privilege::All`] is its only child for boxes. `write` does not include `read`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Privilege { $($(#[$doc])* $variant,)* }
 
         impl Privilege {
-            /// Every privilege, parents before their children.
+            /// All privileges, parents before their children.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             const fn info(self) -> PrivilegeInfo {
@@ -91,7 +91,7 @@ mod level {
 }
 
 privileges! {
-    /// Everything in the cell.
+    /// All privileges of the cell.
     Root = CELL Personium "root" None, All;
     /// Change accounts, roles and external roles.
     Auth = CELL Personium "auth" Some(Self::Root), Write;
@@ -119,20 +119,20 @@ privileges! {
     BoxRead = CELL Personium "box-read" Some(Self::Box), Read;
     /// Install a box from an archive.
     BoxInstall = CELL Personium "box-install" Some(Self::Box), Write;
-    /// Change the cell's own access control list.
+    /// Change the access control list of the cell.
     Acl = CELL Personium "acl" Some(Self::Root), Write;
-    /// Read the cell's own access control list.
+    /// Read the access control list of the cell.
     AclRead = CELL Personium "acl-read" Some(Self::Acl), Read;
-    /// Read the cell's properties.
+    /// Read the properties of the cell.
     Propfind = CELL Personium "propfind" Some(Self::Root), Read;
     /// Change rules.
     Rule = CELL Personium "rule" Some(Self::Root), Write;
     /// Read rules.
     RuleRead = CELL Personium "rule-read" Some(Self::Rule), Read;
-    /// Have the cell sign something.
+    /// Sign data with the key of the cell.
     Sign = CELL Personium "sign" Some(Self::Root), Exec;
 
-    /// Everything in a box or below.
+    /// All privileges on a box and its contents.
     All = BOX Dav "all" Some(Self::Root), All;
     /// Read content.
     Read = BOX Dav "read" Some(Self::All), Read;
@@ -144,7 +144,7 @@ privileges! {
     Write = BOX Dav "write" Some(Self::All), Write;
     /// Add members to a collection.
     Bind = BOX Dav "bind" Some(Self::Write), Write;
-    /// Take members out of a collection.
+    /// Remove members from a collection.
     Unbind = BOX Dav "unbind" Some(Self::Write), Write;
     /// Change the content of a file.
     WriteContent = BOX Dav "write-content" Some(Self::Write), Write;
@@ -163,13 +163,13 @@ privileges! {
 }
 
 impl Privilege {
-    /// The namespace that the name belongs to.
+    /// The XML namespace of the name.
     #[must_use]
     pub const fn namespace(self) -> PrivilegeNamespace {
         self.info().namespace
     }
 
-    /// The name without prefix, such as `read-acl`.
+    /// The name without its prefix, such as `read-acl`.
     #[must_use]
     pub const fn local_name(self) -> &'static str {
         self.info().local
@@ -181,21 +181,21 @@ impl Privilege {
         self.info().parent
     }
 
-    /// What the holder may do, in the coarsest terms.
+    /// The kind of access that the privilege grants.
     #[must_use]
     pub const fn access_type(self) -> AccessType {
         self.info().access
     }
 
-    /// Whether the privilege concerns the cell itself, so that only the cell's own list may grant it.
+    /// Whether only the access control list of a cell can grant the privilege.
     #[must_use]
     pub const fn is_cell_level(self) -> bool {
         self.info().cell_level
     }
 
-    /// Whether a holder of this privilege holds `needed` as well.
+    /// Whether the privilege includes `needed`.
     ///
-    /// A privilege includes itself and everything below it; [`Privilege::Root`] includes all.
+    /// A privilege includes itself and all privileges below it; [`Privilege::Root`] includes all.
     #[must_use]
     pub fn includes(self, needed: Self) -> bool {
         let mut at = Some(needed);
@@ -208,7 +208,7 @@ impl Privilege {
         false
     }
 
-    /// The privilege of this name in the namespace `uri`; `None` if there is none, however similar.
+    /// Finds the privilege with this local name in the namespace `uri`.
     #[must_use]
     pub fn find(uri: &str, local_name: &str) -> Option<Self> {
         Self::ALL
@@ -217,7 +217,7 @@ impl Privilege {
             .find(|p| p.local_name() == local_name && p.namespace().uri() == uri)
     }
 
-    /// The cell level privilege of this name, as scopes spell it (`auth-read`).
+    /// Finds the cell-level privilege with this name, as in scopes (`auth-read`).
     #[must_use]
     pub fn find_cell_level(local_name: &str) -> Option<Self> {
         Self::ALL
@@ -227,52 +227,52 @@ impl Privilege {
     }
 }
 
-/// Writes the short spelling, `D:read` or `p:auth-read`.
+/// The short form, `D:read` or `p:auth-read`.
 impl fmt::Display for Privilege {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.namespace().prefix(), self.local_name())
     }
 }
 
-/// A spelling that names no privilege.
+/// The text is not the name of a privilege.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownPrivilege;
+pub struct ParsePrivilegeError;
 
-impl fmt::Display for UnknownPrivilege {
+impl fmt::Display for ParsePrivilegeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no privilege has this name")
     }
 }
 
-impl std::error::Error for UnknownPrivilege {}
+impl std::error::Error for ParsePrivilegeError {}
 
-/// Reads the short spelling that [`fmt::Display`] writes.
+/// Parses the short form.
 impl FromStr for Privilege {
-    type Err = UnknownPrivilege;
+    type Err = ParsePrivilegeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (prefix, local) = text.split_once(':').ok_or(UnknownPrivilege)?;
+        let (prefix, local) = text.split_once(':').ok_or(ParsePrivilegeError)?;
         Self::ALL
             .iter()
             .copied()
             .find(|p| p.local_name() == local && p.namespace().prefix() == prefix)
-            .ok_or(UnknownPrivilege)
+            .ok_or(ParsePrivilegeError)
     }
 }
 
-/// The short spelling, which stored records keep.
+/// The short form, which stored records contain.
 impl Serialize for Privilege {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// The short spelling, which stored records keep.
+/// The short form, which stored records contain.
 impl<'de> Deserialize<'de> for Privilege {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Spelling;
+        struct ShortFormVisitor;
 
-        impl serde::de::Visitor<'_> for Spelling {
+        impl serde::de::Visitor<'_> for ShortFormVisitor {
             type Value = Privilege;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -284,7 +284,7 @@ impl<'de> Deserialize<'de> for Privilege {
             }
         }
 
-        deserializer.deserialize_str(Spelling)
+        deserializer.deserialize_str(ShortFormVisitor)
     }
 }
 
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_privilege_is_found_by_its_name_and_by_nothing_else() {
+    fn find_needs_the_exact_name_and_namespace() {
         for &privilege in Privilege::ALL {
             assert_eq!(privilege.to_string().parse(), Ok(privilege));
             assert_eq!(
@@ -318,7 +318,7 @@ mod tests {
         ] {
             assert_eq!(
                 unknown.parse::<Privilege>(),
-                Err(UnknownPrivilege),
+                Err(ParsePrivilegeError),
                 "{unknown}"
             );
         }
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_includes_its_children_and_no_child_its_parent() {
+    fn parents_include_children_but_not_the_reverse() {
         for &privilege in Privilege::ALL {
             assert!(privilege.includes(privilege));
             assert!(Privilege::Root.includes(privilege));
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn access_types_separate_readers_from_writers() {
+    fn access_types_of_privileges() {
         assert_eq!(Privilege::Root.access_type(), AccessType::All);
         assert_eq!(Privilege::All.access_type(), AccessType::All);
         assert_eq!(Privilege::Propfind.access_type(), AccessType::Read);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_name_only_cell_privileges() {
+    fn find_cell_level_finds_only_cell_privileges() {
         assert_eq!(
             Privilege::find_cell_level("auth-read"),
             Some(Privilege::AuthRead)

@@ -1,18 +1,18 @@
-//! A value that does not show itself.
+//! A wrapper for secrets that keeps them out of logs.
 
 use std::fmt;
 
-/// Wraps a secret: its `Debug` prints `***`, and it has neither `Display` nor serialization.
+/// A secret value. Its `Debug` output is `***`; it implements neither `Display` nor serialization.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
-    /// Wraps the value.
+    /// Wraps a value.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// The value itself; the name makes each use visible.
+    /// The value itself. The name makes every use easy to find.
     pub const fn reveal(&self) -> &T {
         &self.0
     }
@@ -29,7 +29,7 @@ mod tests {
     use super::Secret;
 
     #[test]
-    fn debug_shows_nothing() {
+    fn debug_output_hides_the_value() {
         assert_eq!(format!("{:?}", Some(Secret::new("hidden"))), "Some(***)");
     }
 }

@@ -52,8 +52,10 @@ impl Clock for SystemClock {
     }
 }
 
-/// A time as documents and logs show it, `2024-01-31T09:15:30.123Z`. `ms` counts from 1970-01-01 UTC; a time that no
-/// calendar has is shown as the beginning of 1970.
+/// Formats a time for documents and logs (RFC 3339): `2024-01-31T09:15:30.123Z`.
+///
+/// `ms` is in milliseconds since 1970-01-01 UTC. A time out of the range of the calendar is printed as
+/// `1970-01-01T00:00:00.000Z`.
 #[must_use]
 pub fn iso_time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms)

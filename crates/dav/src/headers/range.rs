@@ -1,30 +1,39 @@
-//! The `Range` header of GET.
+//! The `Range` header of GET (RFC 9110, section 14.2).
 
-/// What a GET sends of a file.
+/// The part of a file that a GET request selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SelectedRange {
-    /// The whole file, as without the header.
+    /// The whole file, as without a `Range` header.
     Whole,
-    /// The bytes from `first` to `last`, both included and both within the file.
+    /// The bytes from `first` to `last`, both inclusive.
     Part {
-        /// Position of the first byte, from 0.
+        /// The position of the first byte, from 0.
         first: u64,
-        /// Position of the last byte.
+        /// The position of the last byte, less than the size of the file.
         last: u64,
     },
-    /// Nothing: every range begins behind the end.
+    /// No byte: all ranges begin at or after the end of the file.
     NotSatisfiable,
-    /// More than one range remains; such answers are not made.
+    /// More than one range. Multipart responses are not supported.
     Multiple,
 }
 
-/// More ranges than this in one header have no effect.
+/// The maximum number of ranges in a header. A header with more ranges is ignored.
 const MAX_RANGES: usize = 13;
 
-/// Decides what a GET of a file of `size` bytes sends.
+/// Selects the part of a file of `size` bytes that a `Range` header asks for.
 ///
-/// A header that is malformed anywhere, has another unit than `bytes`, or names more than 13 ranges has no effect.
-/// Otherwise ranges behind the end are dropped and what is left decides.
+/// A header is ignored if any of its ranges is malformed, its unit is not `bytes`, or it has more than 13 ranges.
+/// Otherwise, ranges after the end of the file are dropped.
+///
+/// ```
+/// use personium_dav::headers::{SelectedRange, select_range};
+///
+/// let part = SelectedRange::Part { first: 90, last: 99 };
+/// assert_eq!(select_range(Some("bytes=-10"), 100), part);
+/// assert_eq!(select_range(Some("bytes=100-"), 100), SelectedRange::NotSatisfiable);
+/// assert_eq!(select_range(Some("bytes=5-3"), 100), SelectedRange::Whole);
+/// ```
 #[must_use]
 pub fn select_range(header: Option<&str>, size: u64) -> SelectedRange {
     let Some(ranges) = header.and_then(|header| parse(header, size)) else {
@@ -38,7 +47,7 @@ pub fn select_range(header: Option<&str>, size: u64) -> SelectedRange {
     }
 }
 
-/// First and last byte of each range, the last one cut to the file; `None` for a header without effect.
+/// Parses the ranges as first and last byte, the last byte limited to the file. Returns `None` if the header is ignored.
 fn parse(header: &str, size: u64) -> Option<Vec<(u64, u64)>> {
     let list = header
         .strip_prefix("bytes")?
@@ -70,7 +79,7 @@ fn range(part: &str, size: u64) -> Option<(u64, u64)> {
     }
 }
 
-/// A number of any length; one too large counts as the largest.
+/// Parses digits. A number that is too large becomes `u64::MAX`.
 fn position(digits: &str) -> Option<u64> {
     digits
         .bytes()
@@ -89,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_one_hundred_bytes_holds() {
+    fn ranges_of_a_file_of_100_bytes() {
         for (header, expected) in [
             ("bytes=0-26", part(0, 26)),
             ("bytes=10-", part(10, 99)),
@@ -116,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_has_no_effect() {
+    fn malformed_headers_are_ignored() {
         for header in [
             "",
             "bytes",
@@ -147,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_thirteen_ranges_have_no_effect() {
+    fn more_than_13_ranges_are_ignored() {
         let ranges = |count: usize| format!("bytes={}", vec!["0-1"; count].join(","));
         assert_eq!(
             select_range(Some(&ranges(13)), 100),
@@ -157,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_has_no_last_byte() {
+    fn ranges_of_an_empty_file() {
         assert_eq!(select_range(Some("bytes=0-"), 0), SelectedRange::Whole);
         assert_eq!(select_range(Some("bytes=-5"), 0), SelectedRange::Whole);
         assert_eq!(
@@ -168,14 +177,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_lies_within_the_file(header in "bytes=[0-9]{0,3}-?[0-9]{0,3}(,[0-9]{0,2}-[0-9]{0,2}){0,2}", size in 0..300_u64) {
+        fn selected_part_is_within_the_file(header in "bytes=[0-9]{0,3}-?[0-9]{0,3}(,[0-9]{0,2}-[0-9]{0,2}){0,2}", size in 0..300_u64) {
             if let SelectedRange::Part { first, last } = select_range(Some(&header), size) {
                 prop_assert!(first <= last && last < size);
             }
         }
 
         #[test]
-        fn any_single_range_of_the_file_is_sent(first in 0..500_u64, length in 1..500_u64, more in 0..500_u64) {
+        fn single_range_within_the_file_is_selected(first in 0..500_u64, length in 1..500_u64, more in 0..500_u64) {
             let (last, size) = (first + length - 1, first + length + more);
             prop_assert_eq!(select_range(Some(&format!("bytes={first}-{last}")), size), part(first, last));
             prop_assert_eq!(select_range(Some(&format!("bytes={first}-")), size), part(first, size - 1));

@@ -18,33 +18,33 @@ fn plain(href: &str) -> ResponseProps<'_> {
     }
 }
 
-fn answer(responses: &[ResponseProps<'_>]) -> String {
+fn print(responses: &[ResponseProps<'_>]) -> String {
     let mut out = String::new();
-    let answer = Multistatus::start(&mut out);
+    let document = Multistatus::start(&mut out);
     for response in responses {
-        answer.response(&mut out, response);
+        document.response(&mut out, response);
     }
-    answer.finish(&mut out);
+    document.finish(&mut out);
     Element::parse(out.as_bytes(), &XmlLimits::REQUEST).unwrap();
     out
 }
 
-/// The answer with one resource that has these entries and dead properties.
-fn answer_with(response: &ResponseProps<'_>, aces: &[AceView<'_>], dead: &[&str]) -> String {
+/// Prints a document with one resource that has these entries and dead properties.
+fn print_with(response: &ResponseProps<'_>, aces: &[AceView<'_>], dead: &[&str]) -> String {
     let mut out = String::new();
-    let answer = Multistatus::start(&mut out);
-    let open = answer.start_response(&mut out, response);
+    let document = Multistatus::start(&mut out);
+    let open = document.start_response(&mut out, response);
     for ace in aces {
         open.ace(&mut out, ace);
     }
     open.finish(&mut out, dead.iter().copied());
-    answer.finish(&mut out);
+    document.finish(&mut out);
     Element::parse(out.as_bytes(), &XmlLimits::REQUEST).unwrap();
     out
 }
 
 #[test]
-fn a_file_shows_everything_in_order() {
+fn file_has_all_properties_in_order() {
     let file = ResponseProps {
         kind: ResourceKind::File,
         length: Some(4),
@@ -69,7 +69,7 @@ fn a_file_shows_everything_in_order() {
     ];
     let dead = ["<Author xmlns=\"http://example.com/ns\">x</Author>"];
     assert_eq!(
-        answer_with(&file, &aces, &dead),
+        print_with(&file, &aces, &dead),
         "<multistatus xmlns=\"DAV:\"><response><href>https://cell1.unit.example/box1/dir/a&amp;b.txt</href>\
          <propstat><prop><creationdate>2024-01-31T09:15:30.123+0000</creationdate>\
          <getcontentlength>4</getcontentlength><getcontenttype>text/plain; a=\"&lt;\"</getcontenttype>\
@@ -85,7 +85,7 @@ fn a_file_shows_everything_in_order() {
 }
 
 #[test]
-fn a_cell_shows_its_status_and_an_empty_list() {
+fn cell_has_its_status_and_an_empty_acl() {
     let cell = ResponseProps {
         cell_status: Some("normal"),
         acl: Some(AclView {
@@ -94,7 +94,7 @@ fn a_cell_shows_its_status_and_an_empty_list() {
         }),
         ..plain("https://cell1.unit.example")
     };
-    assert!(answer(&[cell]).contains(
+    assert!(print(&[cell]).contains(
         "<resourcetype><collection/></resourcetype>\
          <p:cellstatus xmlns:p=\"urn:x-personium:xmlns\">normal</p:cellstatus>\
          <acl xml:base=\"https://cell1.unit.example/__role/__/\" xmlns:p=\"urn:x-personium:xmlns\"></acl></prop>"
@@ -102,7 +102,7 @@ fn a_cell_shows_its_status_and_an_empty_list() {
 }
 
 #[test]
-fn each_kind_shows_its_resource_type() {
+fn each_kind_has_its_resource_type() {
     for (kind, shown) in [
         (
             ResourceKind::Collection,
@@ -122,7 +122,7 @@ fn each_kind_shows_its_resource_type() {
         ),
         (ResourceKind::File, "<resourcetype/>"),
     ] {
-        let printed = answer(&[ResponseProps {
+        let printed = print(&[ResponseProps {
             kind,
             ..plain("http://h/x")
         }]);
@@ -135,19 +135,19 @@ fn each_kind_shows_its_resource_type() {
 }
 
 #[test]
-fn responses_follow_one_another() {
-    let printed = answer(&[plain("http://h/1"), plain("http://h/2")]);
+fn document_contains_all_responses() {
+    let printed = print(&[plain("http://h/1"), plain("http://h/2")]);
     let root = Element::parse(printed.as_bytes(), &XmlLimits::REQUEST).unwrap();
     let hrefs: Vec<String> = root
         .elements()
         .flat_map(|response| response.elements_named(DAV_NS, "href").map(Element::text))
         .collect();
     assert_eq!(hrefs, ["http://h/1", "http://h/2"]);
-    assert_eq!(answer(&[]), "<multistatus xmlns=\"DAV:\"></multistatus>");
+    assert_eq!(print(&[]), "<multistatus xmlns=\"DAV:\"></multistatus>");
 }
 
 #[test]
-fn times_far_away_are_shown_or_replaced() {
+fn times_out_of_range_are_replaced() {
     assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
     assert_eq!(creation_date(-1), "1969-12-31T23:59:59.999+0000");
     assert_eq!(creation_date(1_000), "1970-01-01T00:00:01.000+0000");
@@ -159,7 +159,7 @@ fn times_far_away_are_shown_or_replaced() {
 }
 
 #[test]
-fn a_patch_shows_one_group_for_each_status() {
+fn proppatch_response_has_a_propstat_for_each_status() {
     let ok = "<propstat><prop><a xmlns=\"\"/><b xmlns=\"\"/></prop><status>HTTP/1.1 200 OK</status></propstat>";
     let missing =
         "<propstat><prop><c xmlns=\"\"/></prop><status>HTTP/1.1 404 Not Found</status></propstat>";
@@ -182,7 +182,7 @@ fn a_patch_shows_one_group_for_each_status() {
 }
 
 #[test]
-fn a_refused_collection_repeats_the_property() {
+fn mkcol_error_response_repeats_the_property() {
     let prop = "<D:resourcetype xmlns:D=\"DAV:\"/>";
     let tail = "</prop><status>HTTP/1.1 403 Forbidden</status><error><valid-resourcetype/></error>\
                 <responsedescription>a &lt; b</responsedescription></propstat></mkcol-response>";
@@ -204,7 +204,7 @@ fn any_entry() -> impl Strategy<Value = (Option<String>, Vec<Privilege>, Option<
 
 proptest! {
     #[test]
-    fn a_printed_list_reads_the_same(
+    fn printed_acl_parses_to_the_same_acl(
         entries in prop::collection::vec(any_entry(), 0..5),
         level in prop::sample::select(vec![None, Some(SchemaAuthz::None), Some(SchemaAuthz::Confidential)]),
     ) {
@@ -219,7 +219,7 @@ proptest! {
             .collect();
         let base = base.replace('"', "'");
         let acl = AclView { base: &base, schema_authz: level };
-        let printed = answer_with(&ResponseProps { acl: Some(acl), ..plain("http://h/x") }, &aces, &[]);
+        let printed = print_with(&ResponseProps { acl: Some(acl), ..plain("http://h/x") }, &aces, &[]);
         let root = Element::parse(printed.as_bytes(), &XmlLimits::REQUEST).unwrap();
         let response = root.elements().next().unwrap();
         let prop = response.elements().nth(1).unwrap().elements().next().unwrap();
@@ -243,8 +243,8 @@ proptest! {
     }
 
     #[test]
-    fn any_text_of_a_resource_stays_text(href in "\\PC{0,12}", content_type in "\\PC{0,12}") {
-        let printed = answer(&[ResponseProps { content_type: Some(&content_type), ..plain(&href) }]);
+    fn texts_of_a_resource_are_escaped(href in "\\PC{0,12}", content_type in "\\PC{0,12}") {
+        let printed = print(&[ResponseProps { content_type: Some(&content_type), ..plain(&href) }]);
         let root = Element::parse(printed.as_bytes(), &XmlLimits::REQUEST).unwrap();
         let response = root.elements().next().unwrap();
         prop_assert_eq!(response.elements().next().unwrap().text(), href);

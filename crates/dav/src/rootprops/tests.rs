@@ -32,7 +32,7 @@ fn rule(responses: &[String]) -> Option<RootPropsRule> {
 }
 
 #[test]
-fn resources_are_read_with_all_that_is_said_of_them() {
+fn resources_are_parsed_with_all_properties() {
     let list = "<acl xml:base='https://app.example/__role/__/' p:requireSchemaAuthz='public'><ace>\
                 <principal><href>r</href></principal><grant><privilege><read/></privilege></grant></ace></acl>";
     let service = "<resourcetype><collection/><p:service/></resourcetype>\
@@ -72,14 +72,14 @@ fn resources_are_read_with_all_that_is_said_of_them() {
 }
 
 #[test]
-fn older_archives_have_another_scheme_and_another_namespace() {
+fn archives_with_another_scheme_and_namespace_are_parsed() {
     let old = "<collection/><p:odata xmlns:p='urn:x-other:xmlns'/>";
     let found = read("dcbox:", &[collection("dcbox:"), typed("dcbox:/col", old)]).unwrap();
     assert_eq!(found[1].kind, ResourceKind::OData);
 }
 
 #[test]
-fn every_rule_is_kept() {
+fn every_rule_is_checked() {
     let at = |path: &str| format!("personium-localbox:/{path}");
     let root = || collection(&at(""));
     let file = |path: &str| typed(&at(path), "");
@@ -155,7 +155,7 @@ fn every_rule_is_kept() {
 }
 
 #[test]
-fn lists_need_a_base_that_names_roles() {
+fn access_control_lists_need_a_role_base() {
     let with = |base: &str| {
         let list = format!(
             "<acl {base}><ace><principal><all/></principal><grant><privilege><read/></privilege></grant></ace></acl>"
@@ -195,7 +195,7 @@ fn lists_need_a_base_that_names_roles() {
 }
 
 #[test]
-fn lists_have_no_more_entries_than_elsewhere() {
+fn number_of_acl_entries_is_limited() {
     let with = |entries: usize| {
         let entries: String = (0..entries)
             .map(|n| {
@@ -214,12 +214,12 @@ fn lists_have_no_more_entries_than_elsewhere() {
     assert!(with(MAX_ACL_ENTRIES).is_ok());
     let refused = with(MAX_ACL_ENTRIES + 1).unwrap_err();
     let source = AclError::Invalid(AclPart::Count);
-    let about = "personium-localbox:/".to_owned();
-    assert_eq!(refused, RootPropsError::Acl { about, source });
+    let href = "personium-localbox:/".to_owned();
+    assert_eq!(refused, RootPropsError::Acl { href, source });
 }
 
 #[test]
-fn other_documents_are_refused() {
+fn wrong_root_and_invalid_xml_are_refused() {
     let read = |body: &str| {
         parse(
             body.as_bytes(),
