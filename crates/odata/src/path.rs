@@ -10,17 +10,6 @@
 //! assert_eq!(key, KeyPredicate::Single("a".to_owned()));
 //! # Ok::<(), personium_odata::path::PathError>(())
 //! ```
-//!
-//! ```
-//! use personium_odata::key::KeyPredicate;
-//! use personium_odata::path::ResourcePath;
-//!
-//! let path = ResourcePath::parse("Account('a')/$links/_Role")?;
-//! let ResourcePath::Links { set, key, navigation, target } = path else { unreachable!() };
-//! assert_eq!((set.as_str(), navigation.as_str(), target), ("Account", "_Role", None));
-//! assert_eq!(key, KeyPredicate::Single("a".to_owned()));
-//! # Ok::<(), personium_odata::path::PathError>(())
-//! ```
 
 use percent_encoding::percent_decode_str;
 
