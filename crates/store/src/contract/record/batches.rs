@@ -1,0 +1,142 @@
+//! Batches: assertions, order of operations, sizes.
+
+use bytes::Bytes;
+
+use super::{all, i64_of, key, keys_of, new_space, put};
+use crate::contract::split_mix::SplitMix64;
+use crate::{Batch, Direction, Expect, Key, KeyRange, Limit, RecordStore, StoreError};
+
+pub(super) async fn failed_assertion_refuses_the_whole_batch(store: &dyn RecordStore) {
+    let space = new_space();
+    let first = store.commit(&space, put(1, "one")).await.unwrap();
+    let second = store.commit(&space, put(2, "two")).await.unwrap();
+    let refused = [
+        (key(1), Expect::Absent),
+        (key(3), Expect::Present),
+        (key(3), Expect::Version(first)),
+        (key(1), Expect::Version(second)),
+        (key(1), Expect::Version(0)),
+    ];
+    for (key_, expect) in refused {
+        let mut batch = put(9, "never");
+        batch.delete(key(2));
+        batch.add(key(8), 1);
+        batch.assert(key_, expect);
+        assert!(matches!(
+            store.commit(&space, batch).await,
+            Err(StoreError::Conflict)
+        ));
+    }
+    let mut batch = put(9, "never");
+    batch.assert_empty(KeyRange {
+        start: key(2),
+        end: Some(key(3)),
+    });
+    assert!(matches!(
+        store.commit(&space, batch).await,
+        Err(StoreError::Conflict)
+    ));
+    assert_eq!(
+        keys_of(store, &space, &all(), Direction::Up).await,
+        [key(1), key(2)]
+    );
+
+    let mut batch = Batch::new();
+    batch.assert(key(1), Expect::Present);
+    batch.assert(key(1), Expect::Version(first));
+    batch.assert(key(2), Expect::Version(second));
+    batch.assert(key(3), Expect::Absent);
+    batch.assert_empty(KeyRange {
+        start: key(3),
+        end: None,
+    });
+    batch.assert_empty(KeyRange {
+        start: key(3),
+        end: Some(key(1)),
+    });
+    batch.put(key(1), "new");
+    let third = store.commit(&space, batch).await.unwrap();
+    let found = store.get(&space, &[key(1), key(2)]).await.unwrap();
+    assert_eq!(found[0].as_ref().unwrap().version, third);
+    assert_eq!(found[1].as_ref().unwrap().version, second);
+}
+
+pub(super) async fn assertions_check_the_state_before_the_batch(store: &dyn RecordStore) {
+    let space = new_space();
+    let mut batch = put(1, "x");
+    batch.assert(key(1), Expect::Absent);
+    batch.assert_empty(all());
+    store.commit(&space, batch).await.unwrap();
+    let mut batch = Batch::new();
+    batch.delete(key(1));
+    batch.assert(key(1), Expect::Present);
+    store.commit(&space, batch).await.unwrap();
+    assert_eq!(store.count(&space, &all()).await.unwrap(), 0);
+    let mut batch = Batch::new();
+    batch.delete(key(1));
+    store.commit(&space, batch).await.unwrap();
+}
+
+pub(super) async fn last_operation_on_a_key_takes_effect(store: &dyn RecordStore) {
+    let space = new_space();
+    let mut batch = put(1, "a");
+    batch.delete(key(1));
+    batch.delete(key(2));
+    batch.put(key(2), "b");
+    batch.put(key(2), "c");
+    batch.add(key(3), 5);
+    batch.add(key(3), -7);
+    batch.put(key(4), 100i64.to_le_bytes().to_vec());
+    batch.add(key(4), 1);
+    store.commit(&space, batch).await.unwrap();
+    let found = store
+        .get(&space, &[key(1), key(2), key(3), key(4)])
+        .await
+        .unwrap();
+    assert!(found[0].is_none());
+    assert_eq!(found[1].as_ref().unwrap().value, "c");
+    assert_eq!(i64_of(&found[2].as_ref().unwrap().value), -2);
+    assert_eq!(i64_of(&found[3].as_ref().unwrap().value), 101);
+    let mut batch = put(5, "refused");
+    batch.add(key(2), 1);
+    assert!(
+        matches!(
+            store.commit(&space, batch).await,
+            Err(StoreError::Corrupt(_))
+        ),
+        "not a counter"
+    );
+    assert_eq!(store.get(&space, &[key(5)]).await.unwrap(), vec![None]);
+}
+
+pub(super) async fn large_values_and_batches_are_stored(store: &dyn RecordStore) {
+    let space = new_space();
+    let mut random = SplitMix64::new(7);
+    let large: Vec<u8> = (0..5 << 20).map(|_| random.below(256) as u8).collect();
+    store.commit(&space, put(1, large.clone())).await.unwrap();
+    store.commit(&space, put(2, Bytes::new())).await.unwrap();
+    let long_key = Key::table(b'z').bytes(&vec![b'x'; 2000]).build();
+    let mut batch = Batch::new();
+    batch.put(long_key.clone(), "long");
+    for n in 1000..3000 {
+        batch.put(key(n), vec![b'v'; 100]);
+    }
+    store.commit(&space, batch).await.unwrap();
+    let found = store
+        .get(&space, &[key(1), key(2), long_key, key(2999)])
+        .await
+        .unwrap();
+    assert!(found[0].as_ref().unwrap().value == large);
+    assert_eq!(found[1].as_ref().unwrap().value, "");
+    assert_eq!(found[2].as_ref().unwrap().value, "long");
+    assert!(found[3].is_some());
+    assert_eq!(store.count(&space, &all()).await.unwrap(), 2003);
+    assert_eq!(
+        store
+            .scan(&space, &all(), Direction::Up, Limit::records(5000))
+            .await
+            .unwrap()
+            .len(),
+        2003
+    );
+}
