@@ -1,4 +1,4 @@
-//! From credentials to [`Access`].
+//! Authentication: from the credentials of a request to its [`Access`].
 
 use base64::Engine;
 use base64::alphabet;
@@ -15,10 +15,10 @@ use crate::route::CellRoute;
 
 /// The cookie that carries an access token for a browser.
 pub const COOKIE: &str = "p_cookie";
-/// The query parameter that a script proves with that it knows the cookie's peer.
+/// The query parameter by which a script proves that it knows the peer of the cookie.
 const COOKIE_PEER: &str = "p_cookie_peer";
 
-/// What a request authenticates with.
+/// The credentials of a request.
 enum Credentials {
     None,
     Bad(Code),
@@ -26,10 +26,10 @@ enum Credentials {
     Basic(String, String),
 }
 
-/// Who asks something of the unit.
+/// The access of a request to the unit.
 ///
 /// # Errors
-/// 403 for the token of another cell that is not one of a unit user.
+/// As [`bearer::unit_access`].
 pub async fn of_unit_request(request: &RequestContext) -> Result<Access> {
     match credentials(request, || request.unit.urls().host().to_owned()) {
         Credentials::None => Ok(Access::anonymous()),
@@ -43,10 +43,10 @@ pub async fn of_unit_request(request: &RequestContext) -> Result<Access> {
     }
 }
 
-/// Who asks something of a cell. Endpoints that authenticate by themselves get nobody.
+/// The access of a request to a cell. It is anonymous for endpoints that authenticate requests themselves.
 ///
 /// # Errors
-/// 401 for the token of an account that is gone.
+/// As [`bearer::cell_access`] and [`login::authenticate_basic`].
 pub async fn of_cell_request(request: &CellRequest) -> Result<Access> {
     let route = request.path.decoded.first().map(|s| CellRoute::of(s));
     if matches!(route, Some(CellRoute::Token | CellRoute::Authorize)) {
@@ -209,7 +209,7 @@ mod tests {
     use super::{basic, client_basic};
 
     #[test]
-    fn basic_credentials() {
+    fn basic_credentials_are_decoded_leniently() {
         let encode =
             |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
         let read = |text: &str| basic(&format!(" {}", encode(text)));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_application_may_forget_to_escape_its_id() {
+    fn client_id_without_form_encoding_is_accepted() {
         for (text, id) in [
             ("http%3A%2F%2Fapp.example%2F:tok", "http://app.example/"),
             ("http://app.example/:tok", "http://app.example/"),

@@ -9,7 +9,7 @@ use personium_model::{ServerAuthority, Settings, Unit};
 use crate::http_client::NetworkClient;
 use crate::oidc_providers::OidcProviders;
 
-/// What requests share as long as the settings stay. A request keeps the state that it began with.
+/// The parts that requests share as long as the settings stay the same. A request keeps the state that it began with.
 pub(crate) struct AppState {
     pub(crate) unit: Arc<Unit>,
     pub(crate) network: Arc<NetworkClient>,

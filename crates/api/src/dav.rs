@@ -1,4 +1,4 @@
-//! WebDAV over HTTP: boxes, collections and files. One file a method; this one decides which answers.
+//! WebDAV over HTTP: boxes, collections and files. Each method has a file; this one dispatches to them.
 
 mod acl;
 mod delete;
@@ -22,7 +22,7 @@ use crate::request_context::CellRequest;
 use crate::response::Response;
 use crate::{box_install, box_root, odata};
 
-/// What a path below a box leads to, as far as methods differ.
+/// The kind of the target of a path below a box, as far as methods treat it differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TargetKind {
     Box,
@@ -33,11 +33,11 @@ enum TargetKind {
     Odata,
     Service,
     Stream,
-    /// Nothing, but something could be made there or on the way.
+    /// No resource, but one could be created there or above.
     Missing,
     BelowFile,
     BelowOdata,
-    /// A path of a service that is not in its sources.
+    /// A path of a service outside its sources.
     BelowService,
     BelowStream,
 }
@@ -62,6 +62,9 @@ impl TargetKind {
 }
 
 /// Requests to a box or to something in it.
+///
+/// # Errors
+/// The refusal of the request.
 pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
     if box_install::is_install_request(&request).await? {
         return box_install::handle(request).await;
@@ -95,7 +98,7 @@ async fn by_method(
 ) -> Result<Response> {
     let method = request.method.clone();
     match (method.as_str(), kind) {
-        ("OPTIONS", _) => options::answer(&resource, &target, kind),
+        ("OPTIONS", _) => options::handle(&resource, &target, kind),
         ("PROPFIND", _) => propfind::handle(request.request, resource, target).await,
         ("PROPPATCH", _) => proppatch::handle(request.request, resource, target).await,
         ("ACL", _) => acl::handle(request.request, resource, target).await,
@@ -129,13 +132,16 @@ async fn by_method(
     }
 }
 
-/// 405, which tells that something is there: to those who may know.
+/// 405, which reveals that the resource exists. Others than those who may know get the refusal of the access check.
 fn not_allowed(resource: &Resource, target: &Target) -> Result<Response> {
     resource.permit(target, Operation::Options)?;
     Err(Code::MethodNotAllowed.into())
 }
 
 /// WebDAV requests to the cell itself.
+///
+/// # Errors
+/// The refusal of the request.
 pub async fn cell_root(request: CellRequest) -> Result<Response> {
     match request.method.as_str() {
         "PROPFIND" => propfind::handle_cell(request).await,
@@ -145,7 +151,7 @@ pub async fn cell_root(request: CellRequest) -> Result<Response> {
     }
 }
 
-/// What a request to a path below a box is about.
+/// The resource that a path below a box names.
 #[must_use]
 pub fn resource_of(request: &CellRequest) -> Resource {
     let mut segments = request.path.decoded.iter().cloned();

@@ -1,4 +1,4 @@
-//! The representation of errors. The only place that turns an [`Error`] into a response.
+//! The representation of errors. Only this module turns an [`Error`] into a response.
 
 use http::{StatusCode, header};
 use personium_types::error::chain;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::response::{self, Response, WithHeader};
 
-/// The authentication that a refusal with status 401 asks for.
+/// The authentication that a response with status 401 requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Challenge {
     /// None: nothing is known yet about the addressed resource.

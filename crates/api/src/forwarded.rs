@@ -1,32 +1,32 @@
-//! What a proxy in front tells about a request, and whom to believe.
+//! The `X-Forwarded-*` headers of reverse proxies, which are accepted only from trusted ones.
 
 use std::net::IpAddr;
 
 use http::HeaderMap;
 use personium_types::network::Networks;
 
-/// What the headers begin with that a proxy sets.
+/// The prefix of the headers.
 pub(crate) const PREFIX: &str = "x-forwarded-";
-/// The addresses that a request came from, each proxy having added whom it saw.
+/// The addresses of the client and of the proxies. Each proxy appends the address of its peer.
 const FOR: &str = "x-forwarded-for";
 
-/// Takes away what somebody told who is no proxy of the operator's. Requests of the unit to itself have no peer.
+/// Removes the headers unless the peer is a trusted proxy. Loopback requests have no peer.
 pub(crate) fn strip(headers: &mut HeaderMap, peer: Option<IpAddr>, proxies: &Networks) {
     if peer.is_none_or(|peer| proxies.contains(peer)) {
         return;
     }
-    let told: Vec<_> = headers
+    let forwarded: Vec<_> = headers
         .keys()
         .filter(|name| name.as_str().starts_with(PREFIX))
         .cloned()
         .collect();
-    for name in told {
+    for name in forwarded {
         headers.remove(name);
     }
 }
 
-/// The address of the client: the last one in `X-Forwarded-For` that is no proxy, since everything before it was told by
-/// the client. `None` if that cannot be read.
+/// The address of the client: the last one in `X-Forwarded-For` that is not a proxy, because the client controls those before
+/// it. `None` if an address cannot be parsed.
 pub(crate) fn client(
     headers: &HeaderMap,
     peer: Option<IpAddr>,
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_the_last_that_is_no_proxy() {
+    fn client_is_the_last_address_that_is_no_proxy() {
         let proxies: Networks = "127.0.0.1, 10.0.0.0/8".parse().unwrap();
         let peer = Some("127.0.0.1".parse().unwrap());
         for (values, expected) in [
@@ -94,19 +94,19 @@ mod tests {
     }
 
     #[test]
-    fn only_proxies_are_believed() {
+    fn headers_of_untrusted_peers_are_removed() {
         let proxies: Networks = "127.0.0.1".parse().unwrap();
-        for (peer, believed) in [
+        for (peer, trusted) in [
             (Some("127.0.0.1"), true),
             (Some("192.0.2.1"), false),
             (None, true),
         ] {
             let peer = peer.map(|text| text.parse().unwrap());
-            let mut told = headers(&["203.0.113.9"]);
-            told.insert("x-forwarded-host", "unit.example".parse().unwrap());
-            told.insert("host", "unit.example".parse().unwrap());
-            strip(&mut told, peer, &proxies);
-            assert_eq!(told.len(), if believed { 3 } else { 1 }, "{peer:?}");
+            let mut sent = headers(&["203.0.113.9"]);
+            sent.insert("x-forwarded-host", "unit.example".parse().unwrap());
+            sent.insert("host", "unit.example".parse().unwrap());
+            strip(&mut sent, peer, &proxies);
+            assert_eq!(sent.len(), if trusted { 3 } else { 1 }, "{peer:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! URLs of what lies in boxes.
+//! URLs of boxes and of the resources in them.
 
 use personium_model::locate::Target;
 use personium_model::url::encode_segment;
@@ -22,12 +22,12 @@ pub fn node_url(urls: &UnitUrls, target: &Target) -> String {
     NodeUrls::of(urls, target).deepest
 }
 
-/// The URLs of the nodes along a path, without slashes at their ends. The nodes may be tens of thousands, so that the
-/// URL of the deepest one is kept alone: those of the others are its beginnings.
+/// The URLs of the nodes along a path, without slashes at their ends. There can be tens of thousands of nodes, so only the URL
+/// of the deepest one is stored: those of the others are its prefixes.
 #[derive(Debug, Default)]
 pub struct NodeUrls {
     deepest: String,
-    /// Where in it the URL of each node ends, that of the box first.
+    /// The length of the URL of each node, that of the box first.
     ends: Vec<usize>,
 }
 
@@ -56,10 +56,12 @@ impl NodeUrls {
         &self.deepest
     }
 
-    /// The URL of the node at this place of the path; 0 is the box.
+    /// The URL of the node at this index of the path; 0 is the box.
     #[must_use]
-    pub fn find(&self, at: usize) -> Option<&str> {
-        self.ends.get(at).and_then(|&end| self.deepest.get(..end))
+    pub fn find(&self, index: usize) -> Option<&str> {
+        self.ends
+            .get(index)
+            .and_then(|&end| self.deepest.get(..end))
     }
 }
 
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_urls_along_a_path_share_one_text() {
+    fn urls_along_a_path_are_prefixes_of_one_string() {
         const DEEP: usize = 30_000;
         let names = std::iter::repeat_n("a", DEEP - 1).chain(["b é"]);
         let urls = NodeUrls::along("http://h/c/box".to_owned(), names);

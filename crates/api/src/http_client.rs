@@ -52,8 +52,8 @@ impl HttpClient {
         self.send(request, trust, max_bytes).await
     }
 
-    /// Sends a request: to this unit by the loopback, to other servers over the network. Redirects are not followed. This is
-    /// the only place that decides between the two.
+    /// Sends a request: to this unit by the loopback, to other servers over the network. Redirects are not followed. Only
+    /// this method decides between the two.
     ///
     /// # Errors
     /// [`FetchError`]; also if the body of the response has more than `max_bytes`.

@@ -1,12 +1,13 @@
-//! `__introspect`: what a token says (RFC 7662).
+//! `__introspect`: token introspection (RFC 7662).
 
 use http::{Method, StatusCode, header};
 use personium_model::Identity;
 use personium_model::auth::client;
 use personium_model::auth::introspect::{self, TokenInfo};
 use personium_model::credentials::client_id;
-use personium_types::{Code, Operation, Result};
-use serde_json::{Map, Value, json};
+use personium_types::{Code, Error, Operation, Result};
+use serde::Serialize;
+use serde_json::json;
 use subtle::ConstantTimeEq;
 
 use crate::error::Challenge;
@@ -15,18 +16,21 @@ use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 use crate::{access, preflight};
 
-/// Largest body, in bytes.
-const BODY_MAX: usize = 2 << 20;
+/// The largest body in bytes.
+const MAX_BODY_BYTES: usize = 2 << 20;
 
-/// Which tokens a caller may see.
-enum Sight {
-    /// All.
-    Everything,
-    /// Those that were issued to the app with this schema.
+/// The tokens that a caller may introspect.
+enum IntrospectionScope {
+    /// All tokens.
+    All,
+    /// The tokens that were issued to an application.
     App(String),
 }
 
 /// Answers a request to `__introspect`.
+///
+/// # Errors
+/// The refusal of the request.
 pub async fn handle(mut request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
     *challenge = Challenge::BearerOrBasic(request.cell_url());
     match request.method {
@@ -34,19 +38,24 @@ pub async fn handle(mut request: CellRequest, challenge: &mut Challenge) -> Resu
         Method::OPTIONS => return options(&request).await,
         _ => return Err(request.method_not_allowed()),
     }
-    let body = request.read_body(BODY_MAX).await?;
+    let body = request.read_body(MAX_BODY_BYTES).await?;
     let form = Form::parse(&body);
-    let sight = sight(&request, &form)?;
+    let scope = introspection_scope(&request, &form)?;
     let token = form.get("token").unwrap_or_default();
-    let facts = introspect::introspect(&request.unit, &request.context, token).await?;
-    let seen = facts.filter(|facts| match &sight {
-        Sight::Everything => true,
-        Sight::App(app) => facts
+    let info = introspect::introspect(&request.unit, &request.context, token).await?;
+    let visible = info.filter(|info| match &scope {
+        IntrospectionScope::All => true,
+        IntrospectionScope::App(app) => info
             .schema
             .as_ref()
             .is_some_and(|s| client_id::may_introspect(app, s)),
     });
-    let body = seen.map_or_else(|| json!({"active": false}), describe);
+    let body = match visible {
+        Some(info) => {
+            serde_json::to_value(IntrospectionResponse::from(info)).map_err(Error::internal)?
+        }
+        None => json!({"active": false}),
+    };
     Ok(response::json(StatusCode::OK, &body).with_header(header::CACHE_CONTROL, "no-store"))
 }
 
@@ -56,8 +65,8 @@ async fn options(request: &CellRequest) -> Result<Response> {
 }
 
 /// # Errors
-/// 401 without credentials, 403 with ones that give no sight.
-fn sight(request: &CellRequest, form: &Form) -> Result<Sight> {
+/// [`Code::AuthRequired`] without credentials, [`Code::PrivilegeLacking`] with credentials that permit no introspection.
+fn introspection_scope(request: &CellRequest, form: &Form) -> Result<IntrospectionScope> {
     let header = request.headers.get(header::AUTHORIZATION);
     let basic = header
         .and_then(|value| value.to_str().ok())
@@ -74,21 +83,21 @@ fn sight(request: &CellRequest, form: &Form) -> Result<Sight> {
         Identity::Anonymous => Err(Code::AuthRequired.into()),
         Identity::UnitMaster | Identity::UnitAdmin { .. } | Identity::UnitUser { .. } => {
             let manages = access.manages(request.unit.urls(), request.context.cell());
-            let sight = manages.then_some(Sight::Everything);
-            sight.ok_or_else(|| Code::PrivilegeLacking.into())
+            let scope = manages.then_some(IntrospectionScope::All);
+            scope.ok_or_else(|| Code::PrivilegeLacking.into())
         }
         Identity::Invalid(_) | Identity::Basic { .. } | Identity::PasswordChange { .. } => {
             Err(Code::PrivilegeLacking.into())
         }
         Identity::Resident { .. } | Identity::Visitor { .. } | Identity::TransCell { .. } => {
             let app = access.schema.clone().filter(|schema| !schema.is_empty());
-            app.map(Sight::App)
+            app.map(IntrospectionScope::App)
                 .ok_or_else(|| Code::PrivilegeLacking.into())
         }
     }
 }
 
-fn by_secret(request: &CellRequest, id: &str, secret: &str) -> Result<Sight> {
+fn by_secret(request: &CellRequest, id: &str, secret: &str) -> Result<IntrospectionScope> {
     let unit = &request.unit;
     if let Some((name, password)) = &unit.settings().auth.introspect
         && !password.reveal().is_empty()
@@ -96,29 +105,42 @@ fn by_secret(request: &CellRequest, id: &str, secret: &str) -> Result<Sight> {
         let same = name.as_bytes().ct_eq(id.as_bytes())
             & password.reveal().as_bytes().ct_eq(secret.as_bytes());
         if same.into() {
-            return Ok(Sight::Everything);
+            return Ok(IntrospectionScope::All);
         }
     }
     match client::authenticate(unit, &request.cell_url(), id, secret) {
-        Ok(schema) => Ok(Sight::App(schema)),
+        Ok(schema) => Ok(IntrospectionScope::App(schema)),
         Err(failure) if failure.code().is_server_error() => Err(failure),
         Err(_) => Err(Code::PrivilegeLacking.into()),
     }
 }
 
-fn describe(facts: TokenInfo) -> Value {
-    let mut body = Map::new();
-    body.insert("active".to_owned(), true.into());
-    if let Some(schema) = facts.schema.filter(|s| !s.is_empty()) {
-        body.insert("client_id".to_owned(), schema.into());
+/// The response for an active token (RFC 7662 section 2.2).
+#[derive(Serialize)]
+struct IntrospectionResponse {
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    exp: i64,
+    iat: i64,
+    sub: String,
+    iss: String,
+    p_roles: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<String>,
+}
+
+impl From<TokenInfo> for IntrospectionResponse {
+    fn from(info: TokenInfo) -> Self {
+        Self {
+            active: true,
+            client_id: info.schema.filter(|schema| !schema.is_empty()),
+            exp: info.expires_at / 1_000,
+            iat: info.issued_at / 1_000,
+            sub: info.subject,
+            iss: info.issuer,
+            p_roles: info.roles,
+            aud: info.audience,
+        }
     }
-    body.insert("exp".to_owned(), (facts.expires_at / 1_000).into());
-    body.insert("iat".to_owned(), (facts.issued_at / 1_000).into());
-    body.insert("sub".to_owned(), facts.subject.into());
-    body.insert("iss".to_owned(), facts.issuer.into());
-    body.insert("p_roles".to_owned(), facts.roles.into());
-    if let Some(audience) = facts.audience {
-        body.insert("aud".to_owned(), audience.into());
-    }
-    Value::Object(body)
 }

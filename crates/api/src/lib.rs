@@ -1,6 +1,6 @@
-//! HTTP in and out: where a request goes, what it may do, how answers and errors look.
+//! HTTP: dispatch of requests to resources, their authorization, the format of responses and errors, outgoing requests.
 //!
-//! [`ApiService::handle`] takes any request of the unit. The order of what happens is in `service.rs`.
+//! [`ApiService::handle`] takes any request of the unit. The steps of a request are in `dispatch.rs`.
 
 mod accept;
 mod access;
@@ -56,5 +56,5 @@ pub use admin::AdminHooks;
 pub use body::{Body, BoxError};
 pub use service::ApiService;
 
-/// The version that `X-Personium-Version` tells: that of the API, not of this program.
+/// The version of the API in `X-Personium-Version`, which is not that of this program.
 pub const API_VERSION: &str = "1.8.4";

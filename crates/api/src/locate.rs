@@ -1,4 +1,4 @@
-//! The addressee of a request: the unit or a cell. The only place that knows both forms of cell URLs.
+//! The addressee of a request: the unit or a cell. Only this module knows both forms of cell URLs.
 
 use http::request::Parts;
 use http::uri::Authority;

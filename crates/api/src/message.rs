@@ -19,6 +19,9 @@ const MESSAGE_MAX: usize = 4 << 20;
 const COMMAND_MAX: usize = 64 << 10;
 
 /// Sends, receives, or changes the status of a message.
+///
+/// # Errors
+/// The refusal of the request.
 pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
     let below = request.path.decoded.get(1..).unwrap_or_default();
     let below: Vec<&str> = below.iter().map(String::as_str).collect();

@@ -29,7 +29,7 @@ pub(crate) use response::no_content;
 use service_authorizer::ServiceAuthorizer;
 pub(crate) use write::created;
 
-/// How often a request is repeated because the schema changed meanwhile. Nothing of it was stored then.
+/// The number of attempts to carry out a request while the schema changes. A failed attempt stores nothing.
 const MAX_SCHEMA_RETRIES: usize = 32;
 
 /// Control objects of the unit.

@@ -10,6 +10,9 @@ use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 
 /// Answers a request to `__mypassword`. The new password is in the header `X-Personium-Credential`.
+///
+/// # Errors
+/// The refusal of the request.
 pub async fn handle(request: CellRequest) -> Result<Response> {
     match request.method {
         Method::PUT => {}

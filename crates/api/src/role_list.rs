@@ -7,6 +7,9 @@ use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 
 /// The boxes of a cell, or the box and role that the path names.
+///
+/// # Errors
+/// The refusal of the request.
 pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
     request.require_get()?;
     request.permit(Operation::ReadRolePages).await?;

@@ -1,6 +1,6 @@
 //! The fixed names below the unit and below a cell.
 
-/// What the first segment of a path below a cell stands for.
+/// The meaning of the first segment of a path below a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CellRoute {
     /// `__ctl`: control objects.
@@ -17,13 +17,13 @@ pub enum CellRoute {
     Certs,
     /// `__sign`: signs a payload.
     Sign,
-    /// `.well-known`: what clients want to know.
+    /// `.well-known`: OpenID Connect discovery.
     WellKnown,
     /// `__html`: pages of the server.
     Html,
     /// `__role`: roles as resources.
     Role,
-    /// `__box`: finds the box of an app.
+    /// `__box`: the box of an application.
     BoxUrl,
     /// `__event`: external events.
     Event,
@@ -39,7 +39,7 @@ pub enum CellRoute {
     Box,
 }
 
-/// Every first segment below a cell that is no name of a box.
+/// Every first segment below a cell that is not the name of a box.
 pub const CELL_SEGMENTS: &[(&str, CellRoute)] = &[
     ("__ctl", CellRoute::Control),
     ("__token", CellRoute::Token),
@@ -61,7 +61,7 @@ pub const CELL_SEGMENTS: &[(&str, CellRoute)] = &[
     ("__snapshot", CellRoute::Snapshot),
 ];
 
-/// Names that stand for something of the unit where a cell name could stand.
+/// The names of resources of the unit, which no cell can have.
 pub const UNIT_SEGMENTS: &[&str] = &["__ctl", "__status", "crossdomain.xml"];
 
 impl CellRoute {

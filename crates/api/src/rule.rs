@@ -22,7 +22,10 @@ const MEMBERS: &[&str] = &[
     "Name",
 ];
 
-/// Shows the rules with the number of events that hit them, and the boxes that they belong to.
+/// Lists the rules with the number of events that matched them, and the boxes that they belong to.
+///
+/// # Errors
+/// The refusal of the request.
 pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
     match request.method {
         Method::GET => {}

@@ -141,7 +141,9 @@ impl Parameters {
             return Ok(Err(Code::ResponseTypeUnsupported));
         }
         let requires_pkce = policy_enabled(&request.context, OAuthPolicy::RequiresPkce).await?;
-        if !is_challenge_valid(form, requires_pkce && response_type == ResponseType::Code) {
+        let needs_challenge = requires_pkce && response_type == ResponseType::Code;
+        let lacks_challenge = needs_challenge && form.get("code_challenge").is_none();
+        if lacks_challenge || !is_challenge_valid(form) {
             return Ok(Err(Code::CodeChallenge));
         }
         if form.is_true("cancel_flg") {
@@ -155,10 +157,10 @@ impl Parameters {
     }
 }
 
-/// Whether the challenge (RFC 7636) is one of SHA-256, or absent if it is not required.
-fn is_challenge_valid(form: &Form, required: bool) -> bool {
+/// Whether the challenge (RFC 7636) is absent or one of SHA-256.
+fn is_challenge_valid(form: &Form) -> bool {
     let Some(challenge) = form.get("code_challenge") else {
-        return !required && form.get("code_challenge_method").is_none();
+        return form.get("code_challenge_method").is_none();
     };
     let is_base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     form.get("code_challenge_method") == Some("S256")
@@ -173,19 +175,16 @@ mod tests {
     #[test]
     fn only_sha256_challenges_are_valid() {
         let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-        let is_valid =
-            |query: &str, required| is_challenge_valid(&Form::parse(query.as_bytes()), required);
-        assert!(is_valid("", false));
-        assert!(!is_valid("", true));
+        let is_valid = |query: &str| is_challenge_valid(&Form::parse(query.as_bytes()));
         let valid = format!("code_challenge={challenge}&code_challenge_method=S256");
-        assert!(is_valid(&valid, true));
+        assert!(is_valid("") && is_valid(&valid));
         for invalid in [
             format!("code_challenge={challenge}"),
             format!("code_challenge={challenge}&code_challenge_method=plain"),
             "code_challenge=short&code_challenge_method=S256".to_owned(),
             "code_challenge_method=S256".to_owned(),
         ] {
-            assert!(!is_valid(&invalid, false), "{invalid}");
+            assert!(!is_valid(&invalid), "{invalid}");
         }
     }
 }

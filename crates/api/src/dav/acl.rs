@@ -10,6 +10,9 @@ use crate::request_context::{CellRequest, RequestContext};
 use crate::response::{self, Response, WithHeader};
 
 /// ACL of a box or of something in it.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle(
     mut request: RequestContext,
     resource: Resource,
@@ -38,6 +41,9 @@ pub(super) async fn handle(
 }
 
 /// ACL of a cell.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     let CellRequest {
         mut request,

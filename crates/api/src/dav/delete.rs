@@ -12,6 +12,9 @@ use crate::request_context::RequestContext;
 use crate::response::{self, Response};
 
 /// DELETE of a file, a collection, or nothing.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle(
     request: RequestContext,
     resource: Resource,

@@ -15,6 +15,9 @@ use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 
 /// GET of a collection, a file, or nothing.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle(
     request: RequestContext,
     resource: Resource,
@@ -38,7 +41,7 @@ pub(super) async fn handle(
     send(file::open(&resource, &target).await?, range.as_deref())
 }
 
-/// The answer with the whole file or the part that a `Range` header selects.
+/// The response with the whole file, or with the part that a `Range` header selects.
 fn send(opened: Opened, range: Option<&str>) -> Result<Response> {
     let node = opened.node;
     let size = node.file.as_ref().map_or(0, |f| f.length);

@@ -12,6 +12,9 @@ use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 
 /// MKCOL on nothing makes a collection; on anything else it is refused.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle(
     mut request: RequestContext,
     resource: Resource,

@@ -11,6 +11,9 @@ use crate::request_context::{Path, RequestContext};
 use crate::response::{self, Response, WithHeader};
 
 /// MOVE of a file or collection.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle(
     request: RequestContext,
     resource: Resource,

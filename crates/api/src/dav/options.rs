@@ -8,8 +8,11 @@ use super::TargetKind;
 use crate::preflight;
 use crate::response::Response;
 
-/// The methods of a resource, for who may read it.
-pub(super) fn answer(resource: &Resource, target: &Target, kind: TargetKind) -> Result<Response> {
+/// The methods of a resource.
+///
+/// # Errors
+/// The refusal of the access check.
+pub(super) fn handle(resource: &Resource, target: &Target, kind: TargetKind) -> Result<Response> {
     resource.permit(target, Operation::Options)?;
     Ok(preflight::allow(match kind {
         TargetKind::Collection => {

@@ -18,6 +18,9 @@ use crate::request_context::{CellRequest, RequestContext};
 use crate::response::Response;
 
 /// PROPFIND of a box or of something in it.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle(
     mut request: RequestContext,
     resource: Resource,
@@ -55,10 +58,15 @@ pub(super) async fn handle(
         cell_status: None,
     };
     let node = target.node().value();
-    Listing::start(printer, href, node, members).answer().await
+    Listing::start(printer, href, node, members)
+        .into_response()
+        .await
 }
 
 /// PROPFIND of a cell. Its boxes are never listed.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     let CellRequest {
         mut request,
@@ -94,5 +102,7 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
         }),
     };
     let href = url.strip_suffix('/').unwrap_or(&url).to_owned();
-    Listing::start(printer, href, node, None).answer().await
+    Listing::start(printer, href, node, None)
+        .into_response()
+        .await
 }

@@ -13,6 +13,9 @@ use crate::request_context::{CellRequest, RequestContext};
 use crate::response::{self, Response, WithHeader};
 
 /// PROPPATCH of a box or of something in it.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle(
     mut request: RequestContext,
     resource: Resource,
@@ -29,10 +32,13 @@ pub(super) async fn handle(
     drop(target);
     let patch = read(&mut request).await?;
     let patched = properties::patch(&resource, &patch).await?;
-    Ok(answer(&href, &patched))
+    Ok(multistatus(&href, &patched))
 }
 
 /// PROPPATCH of a cell.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     let href = request.cell_url();
     let CellRequest {
@@ -47,7 +53,7 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     let patch = read(&mut request).await?;
     let (unit, access) = (request.unit.clone(), request.access.clone());
     let patched = properties::patch_cell(&unit, &context, &access, &patch).await?;
-    Ok(answer(&href, &patched))
+    Ok(multistatus(&href, &patched))
 }
 
 async fn read(request: &mut RequestContext) -> Result<PropPatch> {
@@ -62,7 +68,7 @@ async fn read(request: &mut RequestContext) -> Result<PropPatch> {
     })
 }
 
-fn answer(href: &str, patched: &Patched) -> Response {
+fn multistatus(href: &str, patched: &Patched) -> Response {
     let text = proppatch_response(
         href,
         patched.done.iter().map(String::as_str),

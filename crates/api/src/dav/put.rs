@@ -11,6 +11,9 @@ use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 
 /// PUT on a file or on nothing. Checks come before the body is received, and again when it is stored.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn handle(
     mut request: RequestContext,
     resource: Resource,

@@ -8,6 +8,9 @@ use crate::request_context::RequestContext;
 use crate::response::Response;
 
 /// A request to a path of a service: for who may run scripts, if there is something to run them.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) fn handle(
     request: &RequestContext,
     resource: &Resource,

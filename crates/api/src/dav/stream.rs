@@ -12,7 +12,7 @@ use crate::preflight;
 use crate::request_context::RequestContext;
 use crate::response::Response;
 
-/// What a name in a stream collection stands for.
+/// The kind of a name in a stream collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Channel {
     Queue,
@@ -20,6 +20,9 @@ enum Channel {
 }
 
 /// A request to a queue or topic: refused unless it is registered, and then because nothing carries messages.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) fn handle(
     request: &RequestContext,
     resource: &Resource,

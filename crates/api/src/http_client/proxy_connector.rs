@@ -148,6 +148,9 @@ async fn addresses(trust: UrlTrust, host: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Whether this machine can resolve a name and all its addresses are public.
+///
+/// # Errors
+/// The error of the resolver.
 async fn resolves_publicly(host: &str) -> io::Result<bool> {
     let mut found = tokio::net::lookup_host((host, 0)).await?.peekable();
     Ok(found.peek().is_some() && found.all(|a| is_public(a.ip())))
@@ -336,7 +339,7 @@ mod tests {
         let head = heard.await.unwrap();
         assert!(head.starts_with("GET /own HTTP/1.1\r\n"), "{head}");
         assert!(!head.to_ascii_lowercase().contains("proxy-"), "{head}");
-        assert!(heads.try_recv().is_err(), "the proxy was asked");
+        assert!(heads.try_recv().is_err(), "the proxy got a request");
     }
 
     #[tokio::test]
@@ -352,7 +355,7 @@ mod tests {
             let refused = get(&client, url, UrlTrust::CellOwner).await;
             assert!(matches!(refused, Err(FetchError::Connect(_))), "{url}");
         }
-        assert!(heads.try_recv().is_err(), "the proxy was asked");
+        assert!(heads.try_recv().is_err(), "the proxy got a request");
         get(&client, "http://8.8.8.8/", UrlTrust::CellOwner)
             .await
             .unwrap();

@@ -1,6 +1,6 @@
 //! The trust in the origin of a URL.
 
-/// Who chose a URL, which decides where it may lead.
+/// The origin of a URL, which decides what addresses it may lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UrlTrust {
     /// The operator of the unit: any address.

@@ -13,12 +13,15 @@ use crate::preflight;
 use crate::response::Response;
 
 /// Carries out a request and begins again as long as the schema changes meanwhile.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn dispatch_with_retry(
     request: &mut ODataRequest,
     path: &str,
 ) -> Result<Response> {
     for _ in 0..super::MAX_SCHEMA_RETRIES {
-        // Boxed: held within this loop, the future would be part of the future of every request.
+        // Boxed, because the future would otherwise be a part of the future of every request.
         match Box::pin(dispatch(request, path)).await {
             Err(refusal) if request.is_stale(&refusal).await? => request.refresh_schema().await?,
             outcome => return outcome,
@@ -28,6 +31,9 @@ pub(super) async fn dispatch_with_retry(
 }
 
 /// Carries out a request. `path` is the path below the root, still percent-encoded.
+///
+/// # Errors
+/// The refusal of the request.
 pub(super) async fn dispatch(request: &mut ODataRequest, path: &str) -> Result<Response> {
     let resource = match ResourcePath::parse(path) {
         Ok(resource) => resource,

@@ -151,6 +151,9 @@ async fn add(
 }
 
 /// The key of the entity that a link body names.
+///
+/// # Errors
+/// [`Code::JsonParse`], or [`Code::FieldFormat`] unless the URI is one of the set.
 pub(super) fn target_of(
     request: &ODataRequest,
     association: &Association,

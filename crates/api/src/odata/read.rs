@@ -117,7 +117,7 @@ pub(super) fn list_response(
     })
 }
 
-/// The related entities of one entity, as `$expand` asks for them.
+/// The related entities of one entity that `$expand` includes.
 pub(super) struct Expanded(Vec<(odata::Association, Vec<Entity>)>);
 
 impl Expanded {

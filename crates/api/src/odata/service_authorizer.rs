@@ -99,7 +99,7 @@ impl ServiceAuthorizer {
         self.permit_operation(root, access, operation)
     }
 
-    /// Permits to use the data of a collection, by reading or by writing: a batch as a whole, and answers that disclose the
+    /// Permits to use the data of a collection, by reading or by writing: a batch as a whole, and errors that reveal the
     /// schema.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! How the token endpoint refuses (RFC 6749 section 5.2).
+//! Error responses of the token endpoint (RFC 6749 section 5.2).
 
 use http::{StatusCode, header};
 use personium_types::{Code, Error, Result};
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::error;
 use crate::response::{self, Response, WithHeader};
 
-/// The word that OAuth2 has for a refusal; `None` for what is no concern of OAuth2.
-fn word(refusal: &Error) -> Option<&str> {
+/// The OAuth2 error code of a refusal; `None` if OAuth2 has none.
+fn oauth_error(refusal: &Error) -> Option<&str> {
     Some(match refusal.code() {
         Code::PluginRefused => refusal
             .params()
@@ -44,16 +44,16 @@ fn word(refusal: &Error) -> Option<&str> {
     })
 }
 
-/// The body of a refusal. `None` for what is no concern of OAuth2.
+/// The body of a refusal; `None` if OAuth2 has no error code for it.
 pub fn body(refusal: &Error) -> Option<Value> {
     let description = format!("[{}] - {}", refusal.code().as_str(), refusal.message());
-    word(refusal).map(|word| json!({"error": word, "error_description": description}))
+    oauth_error(refusal).map(|error| json!({"error": error, "error_description": description}))
 }
 
-/// The answer for a refusal.
+/// The response for a refusal.
 ///
 /// # Errors
-/// The refusal itself, if it is no concern of OAuth2.
+/// The refusal itself, if OAuth2 has no error code for it.
 pub fn render(refusal: Error, realm: &str, request_key: &str) -> Result<Response> {
     match body(&refusal) {
         Some(body) => {
@@ -65,7 +65,7 @@ pub fn render(refusal: Error, realm: &str, request_key: &str) -> Result<Response
     }
 }
 
-/// The answer with a body for a code; a challenge where a client may try again with Basic credentials.
+/// The response with a body for a code. It has a challenge if the client can try again with Basic credentials.
 pub fn respond(code: Code, body: &Value, realm: &str) -> Response {
     let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let out = response::json(status, body);

@@ -83,7 +83,7 @@ fn check_claims(
     now_secs: i64,
 ) -> Result<String, &'static str> {
     if claims.get("iss").and_then(Value::as_str) != Some(issuer) {
-        return Err("the id_token has another issuer");
+        return Err("the id_token is from another issuer");
     }
     let seconds = |name: &str| claims.get(name).and_then(Value::as_f64);
     let now = now_secs as f64;
@@ -102,12 +102,12 @@ fn check_claims(
     if let Some(trusted) = &provider.trusted_client_ids {
         let is_trusted = |id: &str| trusted.iter().any(|t| t == id);
         let party = claims.get("azp").and_then(Value::as_str);
-        // With several audiences it is the authorized party that asked for the token.
+        // With several audiences, the authorized party is the client that requested the token.
         if !audiences.iter().any(|aud| is_trusted(aud)) || !party.is_none_or(is_trusted) {
             return Err("the id_token is for another client");
         }
     } else if audiences.is_empty() {
-        return Err("the id_token is for nobody");
+        return Err("the id_token has no audience");
     }
     let key = provider.account_name_key.as_str();
     if key == "email" && claims.get("email_verified") == Some(&Value::Bool(false)) {

@@ -1,4 +1,4 @@
-//! What the token endpoint answers.
+//! Responses of the token endpoint.
 
 use http::{StatusCode, header};
 use personium_model::auth::grant::{Grant, TokenSubject};
@@ -6,7 +6,8 @@ use personium_model::auth::login_history::LoginHistory;
 use personium_model::auth::token_issuer::TokenIssuer;
 use personium_token::local::TokenCookie;
 use personium_types::{Code, Error, Result};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::error;
 use super::request::TokenRequest;
@@ -14,7 +15,7 @@ use crate::access::{self, COOKIE};
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 
-/// What is told besides the tokens.
+/// Optional parts of a token response.
 #[derive(Debug, Default)]
 pub struct TokenExtras {
     /// The history of the account, after a login.
@@ -23,7 +24,46 @@ pub struct TokenExtras {
     pub id_token: Option<String>,
 }
 
-/// The tokens of a grant.
+/// The body of a token response (RFC 6749 section 5.1).
+#[derive(Serialize)]
+struct TokenResponse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p_cookie_peer: Option<String>,
+    access_token: String,
+    expires_in: i64,
+    token_type: &'static str,
+    refresh_token: String,
+    refresh_token_expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
+    #[serde(flatten)]
+    history: Option<HistoryMembers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p_target: Option<String>,
+}
+
+/// The members about earlier logins.
+#[derive(Serialize)]
+struct HistoryMembers {
+    last_authenticated: Option<i64>,
+    failed_count: u64,
+}
+
+impl From<LoginHistory> for HistoryMembers {
+    fn from(history: LoginHistory) -> Self {
+        Self {
+            last_authenticated: history.last_authenticated,
+            failed_count: history.failed_count,
+        }
+    }
+}
+
+/// The response with the tokens of a grant.
+///
+/// # Errors
+/// The error of the store, or of the signature.
 pub async fn tokens(
     request: &CellRequest,
     token_request: &TokenRequest,
@@ -31,64 +71,62 @@ pub async fn tokens(
     extras: TokenExtras,
 ) -> Result<Response> {
     let issuer = TokenIssuer::new(&request.unit, &request.context);
-    let cell_url = request.cell_url();
+    let (access_ttl_ms, refresh_ttl_ms) =
+        (token_request.access_ttl_ms, token_request.refresh_ttl_ms);
     let (access_token, target) = match (&token_request.target, &grant.subject) {
         (Some(target), _) => {
-            let token = issuer
-                .trans_cell_token(grant, target, token_request.access_ttl_ms)
-                .await?;
-            (token, Some(target.clone()))
+            let token = issuer.trans_cell_token(grant, target, access_ttl_ms);
+            (token.await?, Some(target.clone()))
         }
         (None, subject) => {
-            let token = issuer
-                .access_token(grant, token_request.access_ttl_ms)
-                .await?;
+            let token = issuer.access_token(grant, access_ttl_ms).await?;
             let is_resident = matches!(subject, TokenSubject::Resident { .. });
-            (token, is_resident.then(|| cell_url.clone()))
+            (token, is_resident.then(|| request.cell_url()))
         }
     };
-    let mut body = Map::new();
-    let mut cookie_header = None;
-    if token_request.with_cookie {
-        let (peer, header) = cookie(request, &access_token)?;
-        body.insert("p_cookie_peer".to_owned(), peer.into());
-        cookie_header = Some(header);
-    }
-    body.insert("access_token".to_owned(), access_token.into());
-    body.insert(
-        "expires_in".to_owned(),
-        (token_request.access_ttl_ms / 1_000).into(),
-    );
-    body.insert("token_type".to_owned(), "Bearer".into());
-    let refresh_token = issuer.refresh_token(grant, token_request.refresh_ttl_ms)?;
-    body.insert("refresh_token".to_owned(), refresh_token.into());
-    let refresh_seconds = token_request.refresh_ttl_ms / 1_000;
-    body.insert(
-        "refresh_token_expires_in".to_owned(),
-        refresh_seconds.into(),
-    );
-    if !grant.scopes.is_empty() {
-        body.insert("scope".to_owned(), grant.scopes.join(" ").into());
-    }
-    if let Some(id_token) = extras.id_token {
-        body.insert("id_token".to_owned(), id_token.into());
-    }
-    add_history(&mut body, extras.history);
-    if let Some(target) = &target {
-        body.insert("p_target".to_owned(), target.as_str().into());
-    }
-    let mut out = response::json(StatusCode::OK, &Value::Object(body))
-        .with_header(header::CACHE_CONTROL, "no-store");
+    let cookie = match token_request.with_cookie {
+        true => Some(PeerCookie::new(request, &access_token)?),
+        false => None,
+    };
+    let body = TokenResponse {
+        p_cookie_peer: cookie.as_ref().map(|cookie| cookie.peer.clone()),
+        access_token,
+        expires_in: access_ttl_ms / 1_000,
+        token_type: "Bearer",
+        refresh_token: issuer.refresh_token(grant, refresh_ttl_ms)?,
+        refresh_token_expires_in: refresh_ttl_ms / 1_000,
+        scope: (!grant.scopes.is_empty()).then(|| grant.scopes.join(" ")),
+        id_token: extras.id_token,
+        history: extras.history.map(HistoryMembers::from),
+        p_target: target.clone(),
+    };
+    let body = serde_json::to_value(body).map_err(Error::internal)?;
+    let mut response =
+        response::json(StatusCode::OK, &body).with_header(header::CACHE_CONTROL, "no-store");
     if let Some(target) = target {
-        out = out.with_header(header::LOCATION, &format!("{target}__token"));
+        response = response.with_header(header::LOCATION, &format!("{target}__token"));
     }
-    if let Some(header) = cookie_header {
-        out = out.append_header(header::SET_COOKIE, &header);
+    if let Some(cookie) = cookie {
+        response = response.append_header(header::SET_COOKIE, &cookie.header);
     }
-    Ok(out)
+    Ok(response)
 }
 
-/// Tells that the password must be changed first, with the token that allows nothing else.
+/// The body of a response that requires a password change.
+#[derive(Serialize)]
+struct PasswordChangeResponse {
+    #[serde(flatten)]
+    refusal: Option<Value>,
+    access_token: String,
+    url: String,
+    #[serde(flatten)]
+    history: Option<HistoryMembers>,
+}
+
+/// The response that requires a password change, with a token that permits nothing else.
+///
+/// # Errors
+/// The error of the signature.
 pub fn password_change(
     request: &CellRequest,
     token_request: &TokenRequest,
@@ -96,53 +134,48 @@ pub fn password_change(
     history: Option<LoginHistory>,
 ) -> Result<Response> {
     let issuer = TokenIssuer::new(&request.unit, &request.context);
-    let token = issuer.password_change_token(grant, token_request.refresh_ttl_ms)?;
-    let cell_url = request.cell_url();
     let refusal = Error::new(Code::PasswordChangeRequired);
-    let mut body = match error::body(&refusal) {
-        Some(Value::Object(body)) => body,
-        _ => Map::new(),
+    let realm = request.cell_url();
+    let body = PasswordChangeResponse {
+        refusal: error::body(&refusal),
+        access_token: issuer.password_change_token(grant, token_request.refresh_ttl_ms)?,
+        url: format!("{realm}__mypassword"),
+        history: history.map(HistoryMembers::from),
     };
-    body.insert("access_token".to_owned(), token.into());
-    body.insert("url".to_owned(), format!("{cell_url}__mypassword").into());
-    add_history(&mut body, history);
-    Ok(error::respond(
-        refusal.code(),
-        &Value::Object(body),
-        &cell_url,
-    ))
+    let body = serde_json::to_value(body).map_err(Error::internal)?;
+    Ok(error::respond(refusal.code(), &body, &realm))
 }
 
-fn add_history(body: &mut Map<String, Value>, history: Option<LoginHistory>) {
-    if let Some(history) = history {
-        body.insert(
-            "last_authenticated".to_owned(),
-            json!(history.last_authenticated),
-        );
-        body.insert("failed_count".to_owned(), json!(history.failed_count));
-    }
+/// A cookie with the access token and a random id, the peer. Over `https` scripts cannot read the cookie. Pages of other
+/// sites can send it, so requests need the id too.
+struct PeerCookie {
+    peer: String,
+    /// The value of `Set-Cookie`.
+    header: String,
 }
 
-/// A new peer id, and the cookie that holds it and the token. Over `https` scripts cannot read the cookie, and pages
-/// of other sites may send it: they must know the peer id.
-fn cookie(request: &CellRequest, token: &str) -> Result<(String, String)> {
-    let url = request.cell_url();
-    let host = access::host_of(&url);
-    let cookie = TokenCookie {
-        peer: request.unit.random().uuid().to_string(),
-        token: token.to_owned(),
-    };
-    let value = request
-        .request
-        .unit
-        .keys()
-        .local_tokens
-        .seal_cookie(&host, &cookie, request.unit.random())
-        .map_err(Error::internal)?;
-    let path = url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
-    let mut header = format!("{COOKIE}={value};Version=0;Comment=;Domain={host};Path={path}");
-    if request.unit.urls().scheme() == "https" {
-        header.push_str(";Secure;HttpOnly;SameSite=None");
+impl PeerCookie {
+    fn new(request: &CellRequest, token: &str) -> Result<Self> {
+        let url = request.cell_url();
+        let host = access::host_of(&url);
+        let cookie = TokenCookie {
+            peer: request.unit.random().uuid().to_string(),
+            token: token.to_owned(),
+        };
+        let value = request
+            .unit
+            .keys()
+            .local_tokens
+            .seal_cookie(&host, &cookie, request.unit.random())
+            .map_err(Error::internal)?;
+        let path = url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
+        let mut header = format!("{COOKIE}={value};Version=0;Comment=;Domain={host};Path={path}");
+        if request.unit.urls().scheme() == "https" {
+            header.push_str(";Secure;HttpOnly;SameSite=None");
+        }
+        Ok(Self {
+            peer: cookie.peer,
+            header,
+        })
     }
-    Ok((cookie.peer, header))
 }

@@ -1,4 +1,4 @@
-//! A PROPFIND answer that is made while it is sent, piece by piece.
+//! A PROPFIND response that is produced in chunks while it is sent.
 
 use std::vec;
 
@@ -15,14 +15,14 @@ use crate::body::{self, BoxError, CHUNK_BYTES};
 use crate::hrefs::member_url;
 use crate::response::{self, Response, WithHeader};
 
-/// An answer that is still being written.
+/// A response that is being produced.
 pub struct Listing {
     printer: Printer,
     href: String,
     etag: ETag,
     /// `None` once the document has ended.
     document: Option<Multistatus>,
-    /// What was written and not sent.
+    /// The text that was written but not sent.
     out: String,
     /// The resource that is being written.
     open: Option<Printing>,
@@ -32,7 +32,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// The answer about the target, with this URL, and its members if they are wanted.
+    /// A response with the target, which has this URL, and its members if there are any to list.
     pub fn start(printer: Printer, href: String, node: &Node, members: Option<Members>) -> Self {
         let mut out = String::new();
         let document = Multistatus::start(&mut out);
@@ -49,10 +49,13 @@ impl Listing {
         }
     }
 
-    /// The answer. What fits into one piece is sent as a whole.
-    pub async fn answer(mut self) -> Result<Response> {
+    /// The response. If it fits into one chunk, it has a length and no stream.
+    ///
+    /// # Errors
+    /// The error of the store for the first chunk. A later one ends the connection.
+    pub async fn into_response(mut self) -> Result<Response> {
         let etag = self.etag;
-        let first = self.piece().await?;
+        let first = self.next_chunk().await?;
         let body = if self.document.is_none() {
             body::full(first)
         } else {
@@ -61,8 +64,8 @@ impl Listing {
                 if listing.document.is_none() {
                     return Ok::<_, BoxError>(None);
                 }
-                let piece = listing.piece().await?;
-                Ok(Some((piece, listing)))
+                let chunk = listing.next_chunk().await?;
+                Ok(Some((chunk, listing)))
             });
             body::of_stream(first.chain(rest))
         };
@@ -71,9 +74,9 @@ impl Listing {
             .with_header(header::ETAG, &etag.strong().to_string()))
     }
 
-    /// The next piece of the document. It is longer than [`CHUNK_BYTES`] by one entry, or by the dead properties of one
+    /// The next chunk of the document. It is longer than [`CHUNK_BYTES`] by one entry, or by the dead properties of one
     /// resource, at most.
-    async fn piece(&mut self) -> Result<Bytes> {
+    async fn next_chunk(&mut self) -> Result<Bytes> {
         while self.out.len() < CHUNK_BYTES
             && let Some(document) = &self.document
         {

@@ -1,4 +1,4 @@
-//! The resources of a PROPFIND answer, printed entry by entry.
+//! The resources of a PROPFIND response, written entry by entry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use personium_model::{Principal, SchemaLevel};
 
 use crate::hrefs::NodeUrls;
 
-/// What is the same for all resources of one answer.
+/// The parts that all resources of one response share.
 pub struct Printer {
-    /// What role names are relative to.
+    /// The base URL of role names.
     pub base: String,
     /// The roles, if lists are shown.
     pub names: Option<RoleNames>,
-    /// What the members of the target inherit.
+    /// The access control lists that the members of the target inherit.
     pub inherited: Inherited,
     /// The state of the cell, if it is the cell that is shown.
     pub cell_status: Option<&'static str>,
@@ -34,7 +34,7 @@ pub struct Printer {
 #[derive(Default)]
 pub struct Inherited {
     urls: NodeUrls,
-    /// Where along the path each node is, and the node.
+    /// The nodes with their positions along the path.
     nodes: Vec<(usize, Arc<Versioned<Node>>)>,
 }
 
@@ -50,17 +50,17 @@ impl Inherited {
         Self { urls, nodes }
     }
 
-    /// The URL of the node whose list is at this place, and the entries; `None` after the last.
-    fn find(&self, place: usize) -> Option<(&str, &[Ace])> {
-        let (at, node) = self.nodes.get(place)?;
+    /// The URL and the entries of the list at this index; `None` after the last.
+    fn find(&self, index: usize) -> Option<(&str, &[Ace])> {
+        let (at, node) = self.nodes.get(index)?;
         Some((self.urls.find(*at)?, &node.value.acl.aces))
     }
 }
 
-/// A resource in an answer.
+/// The role of a resource in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// What the request names.
+    /// The resource that the request names.
     Target,
     /// A member of it.
     Member,
@@ -70,7 +70,7 @@ pub enum Shown {
 pub struct Printing {
     response: OpenResponse,
     own: vec::IntoIter<Ace>,
-    /// The place of the inherited list that follows the own one, and the next entry of it.
+    /// The index of the current inherited list, and that of its next entry.
     list: usize,
     entry: usize,
     dead: BTreeMap<String, String>,
