@@ -1,10 +1,21 @@
-//! Starts units for tests, and talks to them as a client does.
+//! Starts units for tests and sends requests to them.
+//!
+//! | Unit | Runs | Feature |
+//! |---|---|---|
+//! | `ModelUnit` | the model on stores in memory, whose commits can be interrupted | `model` |
+//! | `TestUnit` | the API service on stores in memory | `api` |
+//! | `ServerUnit` | the server in the process of the test, on a free port | `server` |
+//! | [`ProcessUnit`] | a built program in a process of its own | - |
+//!
+//! All but the first give a [`TestClient`], which builds a [`TestRequest`] and returns a [`TestResponse`]. Cells, accounts, roles,
+//! boxes and tokens are created by the functions of [`TestClient`]. [`RawConnection`] sends bytes that are not valid HTTP.
 //!
 //! ```no_run
 //! # async fn test() {
-//! let unit = personium_testkit::TestUnit::start().await;
-//! let answer = unit.request("POST", "/__ctl/Cell").admin().json(&serde_json::json!({"Name": "alice"})).send().await;
-//! answer.expect(201);
+//! let unit = personium_testkit::ProcessUnit::builder("target/debug/personium").start();
+//! let owner = unit.create_cell_with_owner("alice").await;
+//! let response = owner.request("GET", "/alice/box").send().await;
+//! assert_eq!(response.expect(200).json()["box"]["name"], "box");
 //! # }
 //! ```
 //!
@@ -22,14 +33,48 @@
     reason = "a test fails by panicking"
 )]
 
-mod answer;
-mod fixture;
+mod client;
+mod fixtures;
+#[cfg(feature = "model")]
+mod interruptible_records;
+#[cfg(feature = "api")]
+mod memory_unit;
+#[cfg(feature = "model")]
+mod model_unit;
 mod process;
+mod process_unit;
+mod raw_connection;
 mod request;
-mod unit;
+mod response;
+#[cfg(feature = "server")]
+mod server_unit;
+mod split_mix64;
+mod stub_server;
+#[cfg(feature = "model")]
+mod ticking_clock;
+mod tokens;
+mod xml;
 
-pub use answer::Answer;
-pub use fixture::{CellFixture, acl};
-pub use process::ProcessUnit;
-pub use request::Request;
-pub use unit::{MASTER_TOKEN, TestUnit};
+pub use client::TestClient;
+pub use fixtures::{MASTER_TOKEN, PASSWORD};
+#[cfg(feature = "model")]
+pub use interruptible_records::InterruptibleRecords;
+#[cfg(feature = "api")]
+pub use memory_unit::{
+    PENDING_SETTING, RELOADED_TOP_MAX, TestUnit, UNIT_SECRET, UNIT_URL, cell_url,
+};
+#[cfg(feature = "model")]
+pub use model_unit::{ModelUnit, box_removal_permit, cell_permit, create, server_authority};
+pub use process::{OnDrop, Process, free_port};
+pub use process_unit::{ProcessUnit, ProcessUnitBuilder};
+pub use raw_connection::{RawBody, RawConnection, RawReader, RawResponse, request_bytes};
+pub use request::{Body, BoxError, TestRequest};
+pub use response::{Outcome, TestResponse, refused, success};
+#[cfg(feature = "server")]
+pub use server_unit::ServerUnit;
+pub use split_mix64::SplitMix64;
+pub use stub_server::{ReceivedRequest, StubServer};
+#[cfg(feature = "model")]
+pub use ticking_clock::{CLOCK_START_MS, TickingClock};
+pub use tokens::{SAML_GRANT, encode_form, text_member};
+pub use xml::{ace, acl_body, collection_body, distinct_aces, everybody_ace, privileges};

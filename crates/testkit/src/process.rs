@@ -1,63 +1,89 @@
-//! A unit as a process of its own.
+//! Programs in processes of their own.
 
-use std::fs::File;
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use crate::SplitMix64;
 
-use crate::Request;
-use crate::request::{HttpClient, client};
-use crate::unit::{free_port, settings};
+/// The time that a program may take until it listens.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long a unit may take until it listens.
-const START: Duration = Duration::from_secs(60);
+/// The time that a program may take to end after a signal.
+const END_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A unit in a process. Dropping it kills the process.
-pub struct ProcessUnit {
-    program: PathBuf,
-    folder: TempDir,
-    port: u16,
-    child: Child,
-    client: HttpClient,
-}
+/// The ports of [`free_port`]. They lie below those that systems give to outgoing connections, so that none of these takes the port
+/// of a unit that is being started again.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-impl ProcessUnit {
-    /// Starts `program` with an empty data folder.
-    #[must_use]
-    pub fn start(program: impl Into<PathBuf>) -> Self {
-        let (program, folder, port) = (program.into(), tempfile::tempdir().unwrap(), free_port());
-        let child = spawn(&program, folder.path(), port);
-        let mut unit = Self {
-            program,
-            folder,
-            port,
-            child,
-            client: client(),
-        };
-        unit.wait();
-        unit
-    }
-
-    fn wait(&mut self) {
-        let until = Instant::now() + START;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && Instant::now() < until,
-                "the unit does not listen:\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(5));
+/// A port that is free now, and that no other call in this process returns.
+#[must_use]
+pub fn free_port() -> u16 {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    // Processes start at different ports.
+    let first = SplitMix64::new(std::process::id().into()).next_u64();
+    let count = u64::from(PORTS.end - PORTS.start);
+    loop {
+        let call = u64::from(CALLS.fetch_add(1, Ordering::Relaxed));
+        assert!(call < count, "no port is free");
+        let offset = u16::try_from(first.wrapping_add(call) % count).unwrap();
+        let port = PORTS.start + offset;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
+}
 
-    /// What it has written so far.
+/// How a process ends when its [`Process`] is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDrop {
+    /// By SIGKILL.
+    Kill,
+    /// By SIGTERM, so that it can end processes of its own, and by SIGKILL if that takes too long.
+    Terminate,
+}
+
+/// A running process. Dropping it ends the process and waits for its end.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    on_drop: OnDrop,
+}
+
+impl Process {
+    /// Starts a program.
+    #[track_caller]
     #[must_use]
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    pub fn spawn(command: &mut Command, on_drop: OnDrop) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+        Self { child, on_drop }
+    }
+
+    /// Starts a program that listens on a port of this machine; returns it with the time until it listened.
+    ///
+    /// # Errors
+    /// If the program ends, or does not listen in time.
+    pub fn listen(
+        command: &mut Command,
+        port: u16,
+        on_drop: OnDrop,
+    ) -> Result<(Self, Duration), String> {
+        let started = Instant::now();
+        let mut process = Self::spawn(command, on_drop);
+        while started.elapsed() < LISTEN_TIMEOUT {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Ok((process, started.elapsed()));
+            }
+            if let Some(status) = process.ended() {
+                return Err(format!("{command:?} ended: {status}"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Err(format!("{command:?} does not listen on port {port}"))
     }
 
     /// The id of the process.
@@ -66,52 +92,40 @@ impl ProcessUnit {
         self.child.id()
     }
 
-    /// Ends the process at once, whatever it is doing.
+    /// The status with which the process ended; nothing while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits until the process ends by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Ends the process at once by SIGKILL.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Starts it again on the same data and port, after [`ProcessUnit::kill`].
-    pub fn start_again(&mut self) {
-        self.child = spawn(&self.program, self.folder.path(), self.port);
-        self.wait();
-    }
-
-    /// A request to a path of the unit.
-    #[must_use]
-    pub fn request(&self, method: &str, path: &str) -> Request {
-        Request::new(
-            &self.client,
-            method,
-            &format!("http://localhost:{}{path}", self.port),
-        )
-    }
-}
-
-impl Drop for ProcessUnit {
-    fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+
+    fn terminate(&mut self) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.id().to_string()])
+            .status();
+        let until = Instant::now() + END_TIMEOUT;
+        while sent.is_ok() && Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
-fn spawn(program: &Path, folder: &Path, port: u16) -> Child {
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("log"))
-        .unwrap();
-    let mut command = Command::new(program);
-    command.arg("serve");
-    for (key, value) in settings(port, folder.join("data").to_str().unwrap()) {
-        command.args(["-c", &format!("{key}={value}")]);
+impl Drop for Process {
+    fn drop(&mut self) {
+        let runs = matches!(self.child.try_wait(), Ok(None));
+        if runs && self.on_drop == OnDrop::Terminate {
+            self.terminate();
+        }
+        self.kill();
     }
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap()
 }

@@ -1,130 +1,137 @@
 //! A request, built step by step.
 
 use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use crate::Answer;
-use crate::unit::MASTER_TOKEN;
+use crate::client::Transport;
+use crate::{TestResponse, encode_form};
 
-/// Sends requests over connections that are kept.
-pub(crate) type HttpClient = Client<HttpConnector, Full<Bytes>>;
+/// An error of a connection or of a body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A new client.
-pub(crate) fn client() -> HttpClient {
-    Client::builder(TokioExecutor::new()).build_http()
+/// The body of a request or response.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+pub(crate) fn boxed<B>(body: B) -> Body
+where
+    B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    body.map_err(Into::into).boxed_unsync()
 }
 
 /// A request to a unit.
-#[derive(Debug)]
-pub struct Request {
-    client: HttpClient,
-    request: http::Request<Full<Bytes>>,
+#[must_use = "a request is sent by `send`"]
+pub struct TestRequest {
+    transport: Transport,
+    token: Option<String>,
+    request: http::Request<Body>,
 }
 
-impl Request {
-    pub(crate) fn new(client: &HttpClient, method: &str, url: &str) -> Self {
+impl TestRequest {
+    pub(crate) fn new(transport: Transport, method: &str, url: &str, token: Option<&str>) -> Self {
         let request = http::Request::builder()
-            .method(Method::from_bytes(method.as_bytes()).expect("a method"))
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
             .uri(url)
-            .body(Full::default())
-            .expect("a URL");
+            .body(boxed(Full::default()))
+            .unwrap_or_else(|e| panic!("{method} {url}: {e}"));
         Self {
-            client: client.clone(),
+            transport,
+            token: token.map(str::to_owned),
             request,
         }
     }
 
-    /// Sets a header.
-    #[must_use]
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        let name: HeaderName = name.parse().expect("a header name");
         self.request.headers_mut().append(
-            name,
-            HeaderValue::from_bytes(value.as_bytes()).expect("a header value"),
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
         );
         self
     }
 
-    /// Sends a bearer token along.
-    #[must_use]
+    /// Adds headers.
+    pub fn headers(self, headers: &[(&str, &str)]) -> Self {
+        headers
+            .iter()
+            .fold(self, |request, (name, value)| request.header(name, value))
+    }
+
+    /// Sends a bearer token.
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
-    /// Sends the master token along.
-    #[must_use]
-    pub fn admin(self) -> Self {
-        self.bearer(MASTER_TOKEN)
-    }
-
-    /// Sends these bytes.
-    #[must_use]
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        *self.request.body_mut() = Full::new(body.into());
+    /// Sends these bytes as the body, with their length.
+    pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+        let body = Bytes::copy_from_slice(body.as_ref());
+        self.request
+            .headers_mut()
+            .insert(CONTENT_LENGTH, body.len().into());
+        *self.request.body_mut() = boxed(Full::new(body));
         self
     }
 
-    /// Sends JSON.
-    #[must_use]
+    /// Sends JSON as the body.
     pub fn json(self, body: &Value) -> Self {
         self.header("content-type", "application/json")
             .body(body.to_string())
     }
 
-    /// Sends a form.
-    #[must_use]
+    /// Sends a form as the body.
     pub fn form(self, fields: &[(&str, &str)]) -> Self {
-        let fields: Vec<String> = fields
-            .iter()
-            .map(|(name, value)| format!("{name}={}", escape(value)))
-            .collect();
         self.header("content-type", "application/x-www-form-urlencoded")
-            .body(fields.join("&"))
+            .body(encode_form(fields))
     }
 
-    /// Sends it and reads the whole answer.
-    pub async fn send(self) -> Answer {
-        let shown = format!("{} {}", self.request.method(), self.request.uri());
-        let answer = self
-            .client
-            .request(self.request)
-            .await
-            .unwrap_or_else(|e| panic!("{shown}: {e}"));
-        let (parts, body) = answer.into_parts();
-        let body = body
-            .collect()
-            .await
-            .unwrap_or_else(|e| panic!("{shown}: {e}"))
-            .to_bytes();
-        Answer {
-            request: shown,
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        }
+    /// Sends a body of unknown length.
+    pub fn stream(mut self, body: Body) -> Self {
+        self.request
+            .headers_mut()
+            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        *self.request.body_mut() = body;
+        self
     }
-}
 
-/// Escapes everything in a value that could mean something in a form.
-fn escape(value: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-            char::from(byte).to_string()
+    /// Sends the request; returns the response with a body that is still to be read.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub async fn send_streaming(mut self) -> Result<http::Response<Body>, BoxError> {
+        if let Some(token) = &self.token
+            && !self.request.headers().contains_key(AUTHORIZATION)
+        {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"))?;
+            self.request.headers_mut().insert(AUTHORIZATION, value);
         }
-        _ => format!("%{byte:02X}"),
-    };
-    value.bytes().map(one).collect()
-}
+        self.transport.send(self.request).await
+    }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn form_values_are_escaped() {
-        assert_eq!(super::escape("a&b=c d+é"), "a%26b%3Dc%20d%2B%C3%A9");
+    /// Sends the request; returns the whole response.
+    ///
+    /// # Errors
+    /// If the connection breaks before the end of the response.
+    pub async fn try_send(self) -> Result<TestResponse, BoxError> {
+        let request = format!("{} {}", self.request.method(), self.request.uri());
+        let (head, body) = self.send_streaming().await?.into_parts();
+        Ok(TestResponse {
+            request,
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await?.to_bytes(),
+        })
+    }
+
+    /// Sends the request; returns the whole response.
+    pub async fn send(self) -> TestResponse {
+        let request = format!("{} {}", self.request.method(), self.request.uri());
+        self.try_send()
+            .await
+            .unwrap_or_else(|e| panic!("{request}: {e}"))
     }
 }

@@ -9,50 +9,47 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use personium_model::event;
+use personium_testkit::{TestResponse, TestUnit};
 use serde_json::{Value, json};
-
-use crate::harness::{TestResponse, TestUnit};
 
 /// The path of the current log of the cell `c`.
 const LOG: &str = "c/__log/current/default.log";
 
-impl TestUnit {
-    /// Creates a rule of `c` for external events with these members.
-    async fn create_rule(&self, name: &str, members: Value) {
-        let mut rule = json!({"Name": name, "EventExternal": true});
-        for (member, value) in members.as_object().unwrap() {
-            rule[member] = value.clone();
-        }
-        self.create("c/__ctl/Rule", &rule.to_string()).await;
+/// Creates a rule of `c` for external events with these members.
+async fn create_rule(unit: &TestUnit, name: &str, members: Value) {
+    let mut rule = json!({"Name": name, "EventExternal": true});
+    for (member, value) in members.as_object().unwrap() {
+        rule[member] = value.clone();
     }
+    unit.create("c/__ctl/Rule", &rule.to_string()).await;
+}
 
-    /// Posts an event to `c` with the master token.
-    async fn post_event(&self, event: Value) -> TestResponse {
-        self.post("c/__event", &event.to_string()).await
-    }
+/// Posts an event to `c` with the master token.
+async fn post_event(unit: &TestUnit, event: Value) -> TestResponse {
+    unit.post("c/__event", &event.to_string()).await
+}
 
-    /// Returns the lines of the current log of a cell.
-    async fn log_lines(&self, cell: &str) -> Vec<String> {
-        let path = format!("{cell}/__log/current/default.log");
-        let response = self.admin_request("GET", &path).send().await;
-        assert_eq!(response.status, 200, "{}", response.text());
-        response.text().lines().map(str::to_owned).collect()
-    }
+/// Returns the lines of the current log of a cell.
+async fn log_lines(unit: &TestUnit, cell: &str) -> Vec<String> {
+    let path = format!("{cell}/__log/current/default.log");
+    let response = unit.admin_request("GET", &path).send().await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.text().lines().map(str::to_owned).collect()
+}
 
-    /// Waits until the log of a cell has at least `count` lines; returns them.
-    async fn wait_for_log_lines(&self, cell: &str, count: usize) -> Vec<String> {
-        wait_until(&format!("{count} lines of {cell}"), async || {
-            self.log_lines(cell).await.len() >= count
-        })
-        .await;
-        self.log_lines(cell).await
-    }
+/// Waits until the log of a cell has at least `count` lines; returns them.
+async fn wait_for_log_lines(unit: &TestUnit, cell: &str, count: usize) -> Vec<String> {
+    wait_until(&format!("{count} lines of {cell}"), async || {
+        log_lines(unit, cell).await.len() >= count
+    })
+    .await;
+    log_lines(unit, cell).await
+}
 
-    /// Starts the background task that sends the requests of rules.
-    fn start_rule_sender(&self) {
-        let sender = Arc::new(self.service.clone());
-        tokio::spawn(personium_event::run(self.model.clone(), sender, 4));
-    }
+/// Starts the background task that sends the requests of rules.
+fn start_rule_sender(unit: &TestUnit) {
+    let sender = Arc::new(unit.service.clone());
+    tokio::spawn(personium_event::run(unit.model.clone(), sender, 4));
 }
 
 /// Waits for a condition, for a bounded time.

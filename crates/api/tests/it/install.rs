@@ -6,11 +6,10 @@ mod refused;
 use std::io::{Cursor, Write};
 use std::time::Duration;
 
+use personium_testkit::{TestResponse, TestUnit};
 use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
-
-use crate::harness::{TestResponse, TestUnit};
 
 /// The schema URL of the archives.
 const APP: &str = "http://app.example/";
@@ -76,29 +75,27 @@ fn manifest(version: &str) -> String {
         .to_string()
 }
 
-impl TestUnit {
-    /// Sends an archive for a box of `c`.
-    async fn install(&self, name: &str, archive: &Archive) -> TestResponse {
-        let path = format!("c/{name}");
-        let request = self
-            .admin_request("MKCOL", &path)
-            .header("content-type", "application/zip");
-        request.body_bytes(archive.zip().into()).send().await
-    }
+/// Sends an archive for a box of `c`.
+async fn install(unit: &TestUnit, name: &str, archive: &Archive) -> TestResponse {
+    let path = format!("c/{name}");
+    let request = unit
+        .admin_request("MKCOL", &path)
+        .header("content-type", "application/zip");
+    request.body(archive.zip()).send().await
+}
 
-    /// Waits until the installation of a box is over; returns its status document.
-    async fn wait_for_installation(&self, name: &str) -> Value {
-        let path = format!("c/{name}");
-        for _ in 0..2_000 {
-            let response = self
-                .admin_request("GET", &path)
-                .header("accept", "application/json");
-            let shown = response.send().await.json()["box"].clone();
-            if shown["status"] != "installation in progress" {
-                return shown;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+/// Waits until the installation of a box is over; returns its status document.
+async fn wait_for_installation(unit: &TestUnit, name: &str) -> Value {
+    let path = format!("c/{name}");
+    for _ in 0..2_000 {
+        let response = unit
+            .admin_request("GET", &path)
+            .header("accept", "application/json");
+        let shown = response.send().await.json()["box"].clone();
+        if shown["status"] != "installation in progress" {
+            return shown;
         }
-        Value::Null
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    Value::Null
 }

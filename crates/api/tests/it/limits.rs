@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use personium_model::Settings;
+use personium_testkit::{TestResponse, TestUnit, refused, success};
 use serde_json::{Value, json};
-
-use crate::harness::{TestResponse, TestUnit, refused, success};
 
 /// A unit with the OData collection `c/b/od` that has the entity types `A` and `B`; an `A` has many `B`.
 pub async fn odata_unit(change: impl FnOnce(&mut Settings)) -> TestUnit {
@@ -71,7 +70,7 @@ async fn entity_with_more_properties_than_allowed_is_refused() {
     ] {
         let response = unit
             .admin_request("POST", "c/b/od/A")
-            .body(&members(count))
+            .body(members(count))
             .send()
             .await;
         assert_eq!(response.outcome(), outcome, "{count}");
@@ -139,7 +138,7 @@ async fn response_over_the_size_limit_is_refused() {
     let batch = unit
         .admin_request("POST", "c/b/od/$batch")
         .header("content-type", "multipart/mixed; boundary=b")
-        .body(&format!("{}--b--", part.repeat(6)))
+        .body(format!("{}--b--", part.repeat(6)))
         .send()
         .await
         .text();

@@ -8,7 +8,6 @@
 mod auth;
 mod dav;
 mod event;
-mod harness;
 mod install;
 mod limits;
 mod message;

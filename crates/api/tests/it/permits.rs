@@ -20,9 +20,8 @@ mod unsupported_methods;
 
 use callers::{Callers, Fixture};
 use cases::{AS_MASTER, Case, Grant};
+use personium_testkit::TestResponse;
 use personium_types::{Need, TargetLevel};
-
-use crate::harness::TestResponse;
 
 /// Returns the cases of one level that need a privilege or a unit user.
 fn decided(level: TargetLevel) -> Vec<Case> {

@@ -5,10 +5,10 @@ use futures_util::stream;
 use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use personium_testkit::{TestUnit, UNIT_URL};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::harness::{TestUnit, UNIT_URL};
 use crate::limits::odata_unit;
 
 /// A request whose body is sent on demand.
@@ -48,7 +48,7 @@ impl Slow {
 
 async fn merge(unit: &TestUnit, path: &str, body: Value) -> u16 {
     let path = format!("c/b/od/{path}");
-    let request = unit.admin_request("MERGE", &path).body(&body.to_string());
+    let request = unit.admin_request("MERGE", &path).body(body.to_string());
     request.send().await.status.as_u16()
 }
 
@@ -110,7 +110,7 @@ async fn property_of_a_failed_batch_operation_is_registered_by_a_later_one() {
     let batch = unit
         .admin_request("POST", "c/b/od/$batch")
         .header("content-type", "multipart/mixed; boundary=b")
-        .body(&format!("{parts}--b--"))
+        .body(format!("{parts}--b--"))
         .send()
         .await
         .text();

@@ -1,6 +1,6 @@
 //! `__status`: reload of settings, access.
 
-use crate::harness::{RELOADED_TOP_MAX, TestUnit, refused, success};
+use personium_testkit::{RELOADED_TOP_MAX, TestUnit, refused, success};
 
 #[tokio::test]
 async fn reloaded_settings_apply_to_the_next_request() {

@@ -2,11 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use personium_testkit::{PASSWORD, TestUnit, cell_url, encode_form, refused, success, text_member};
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::TransCellToken;
 
-use super::{PASSWORD, cell_url, form, oauth_error, text_member, unit_with_accounts};
-use crate::harness::{TestUnit, refused, success};
+use super::{oauth_error, unit_with_accounts};
 
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
 
@@ -20,7 +20,10 @@ fn by_confidential_app(token: &mut TransCellToken) {
     token.roles = vec![RoleUrl::class(&cell_url("appcell"), "confidentialClient").to_string()];
 }
 
-async fn login_with_client(unit: &TestUnit, more: &[(&str, &str)]) -> crate::harness::TestResponse {
+async fn login_with_client(
+    unit: &TestUnit,
+    more: &[(&str, &str)],
+) -> personium_testkit::TestResponse {
     let mut fields = vec![
         ("grant_type", "password"),
         ("username", "me"),
@@ -83,7 +86,7 @@ async fn client_id_is_accepted_only_with_a_matching_secret_or_assertion() {
         let request = unit
             .request("POST", "c/__token")
             .header("authorization", value);
-        request.body(&form(&login)).send().await
+        request.body(encode_form(&login)).send().await
     };
     assert_eq!(request(&basic(&cell_url("appcell"))).await.status, 200);
     assert_eq!(
@@ -131,7 +134,7 @@ async fn required_schema_level_of_a_box_admits_only_its_app() {
     let unit = unit_with_accounts(|_| {}).await;
     unit.put_file("c/app/f", "x").await;
     let acl = |level: &str| {
-        crate::harness::acl_body(
+        personium_testkit::acl_body(
             &format!("p:requireSchemaAuthz='{level}'"),
             "<D:ace><D:principal><D:all/></D:principal><D:grant><D:privilege><D:read/>\
              </D:privilege></D:grant></D:ace>",
@@ -187,7 +190,7 @@ async fn required_schema_level_of_a_box_admits_only_its_app() {
     ] {
         let set = unit
             .admin_request("ACL", "c/app")
-            .body(&acl(level))
+            .body(acl(level))
             .send()
             .await;
         assert_eq!(set.status, 200, "{}", set.text());
@@ -254,7 +257,7 @@ async fn introspection_by_an_app_shows_only_its_own_tokens() {
         if let Some(value) = authorization {
             request = request.header("authorization", value);
         }
-        request.body(&form(&[("token", token)])).send().await
+        request.body(encode_form(&[("token", token)])).send().await
     };
     let basic = |id: &str, secret: &str| {
         let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
@@ -308,7 +311,9 @@ async fn introspection_by_an_app_shows_only_its_own_tokens() {
             ("client_secret", secret),
             ("token", token),
         ];
-        let request = unit.request("POST", "c/__introspect").body(&form(&by_form));
+        let request = unit
+            .request("POST", "c/__introspect")
+            .body(encode_form(&by_form));
         let response = request.send().await;
         let found = match response.status.as_u16() {
             200 => Ok(response.json()["active"].as_bool().unwrap()),

@@ -1,11 +1,13 @@
 //! The authorization endpoint: the login form, codes, PKCE and the implicit flow.
 
+use personium_testkit::{
+    PASSWORD, TestResponse, TestUnit, cell_url, encode_form, refused, text_member,
+};
 use personium_token::jwt::JwkSet;
 use personium_token::local::{LocalKind, TokenCookie};
 use personium_types::SystemRandom;
 
-use super::{PASSWORD, cell_url, form, oauth_error, text_member, unit_with_accounts};
-use crate::harness::{TestResponse, TestUnit, refused};
+use super::{oauth_error, unit_with_accounts};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -21,12 +23,12 @@ pub(super) fn authorization_request(kind: &'static str) -> Vec<(&'static str, St
 
 pub(super) fn encode(fields: &[(&str, String)]) -> String {
     let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
-    form(&fields)
+    encode_form(&fields)
 }
 
 pub(super) async fn post(unit: &TestUnit, fields: &[(&str, String)]) -> TestResponse {
     unit.request("POST", "c/__authz")
-        .body(&encode(fields))
+        .body(encode(fields))
         .send()
         .await
 }
@@ -459,7 +461,7 @@ async fn form_login_with_a_foreign_origin_header_is_refused() {
     let send = async |origin: &str| {
         let request = unit.request("POST", "c/__authz").header("origin", origin);
         let response = request
-            .body(&encode(&with_login(authorization_request("code"))))
+            .body(encode(&with_login(authorization_request("code"))))
             .send()
             .await;
         location_parameter(&response, "code").unwrap()
@@ -493,7 +495,7 @@ async fn cookie_login_needs_an_access_token_of_this_cell_in_the_cookie() {
         let request = unit.request("POST", "c/__authz");
         let request = request.header("cookie", &format!("a=b; p_cookie={value}"));
         let response = request
-            .body(&encode(&authorization_request("code")))
+            .body(encode(&authorization_request("code")))
             .send()
             .await;
         location_parameter(&response, "code").unwrap()
@@ -550,7 +552,7 @@ async fn required_password_change_is_done_in_the_authorization_form() {
     );
     let token = location_parameter(&response, "access_token").unwrap();
     let form_page = location(&response)
-        .strip_prefix(crate::harness::UNIT_URL)
+        .strip_prefix(personium_testkit::UNIT_URL)
         .unwrap()
         .to_owned();
     let page = unit.request("GET", &form_page).send().await.text();
@@ -664,9 +666,7 @@ async fn discovery_and_certificates_are_public_and_signing_needs_the_privilege()
         refused(401, "AU-0001")
     );
     unit.grant_to_everybody("c", &["p:sign"]).await;
-    let request = unit
-        .request("POST", "c/__sign")
-        .header("authorization", &format!("Bearer {token}"));
+    let request = unit.request("POST", "c/__sign").bearer(&token);
     assert_eq!(
         request
             .header("accept", "application/json")

@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use personium_testkit::{PASSWORD, TestUnit, cell_url, encode_form, refused, success, text_member};
 
-use super::{PASSWORD, cell_url, form, text_member, unit_with_accounts};
-use crate::harness::{TestUnit, refused, success};
+use super::unit_with_accounts;
 
 async fn get_with_basic(unit: &TestUnit, path: &str, pair: &str) -> (u16, String) {
     let value = format!("Basic {}", STANDARD.encode(pair));
@@ -234,7 +234,7 @@ async fn cookie_over_https_is_secure_http_only_and_limited_to_its_cell() {
         let request = unit
             .request("POST", &format!("{cell}__token"))
             .header("x-forwarded-host", host);
-        let response = request.body(&form(&fields)).send().await;
+        let response = request.body(encode_form(&fields)).send().await;
         assert_eq!(response.status, 200, "{}", response.text());
         let cookies: Vec<_> = response.headers.get_all("set-cookie").iter().collect();
         assert_eq!(cookies.len(), 1);

@@ -1,10 +1,11 @@
 //! Authorization requests of browsers that already have a cookie of the cell.
 
+use personium_testkit::{PASSWORD, TestResponse, TestUnit, cell_url, text_member};
+
 use super::authorize::{
     authorization_request, encode, location_parameter, post, redeem, with_login,
 };
-use super::{PASSWORD, cell_url, text_member, unit_with_accounts};
-use crate::harness::{TestResponse, TestUnit};
+use super::unit_with_accounts;
 
 /// Returns the cookie that a response of the token endpoint sets.
 fn cookie_of(response: &TestResponse) -> String {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use personium_model::credentials::LoginRateLimit;
+use personium_testkit::{
+    PASSWORD, TestResponse, TestUnit, cell_url, encode_form, refused, success, text_member,
+};
 use serde_json::json;
 
-use super::{PASSWORD, cell_url, form, oauth_error, text_member, unit_with_accounts};
-use crate::harness::{TestResponse, TestUnit, refused, success};
+use super::{oauth_error, unit_with_accounts};
 
 async fn attempt_login(unit: &TestUnit, name: &str, password: &str) -> TestResponse {
     let fields = [
@@ -193,7 +195,7 @@ async fn login_is_limited_to_the_address_range_of_the_account() {
             request = request.header("x-forwarded-for", from);
         }
         assert_eq!(
-            request.body(&form(&fields)).send().await.status,
+            request.body(encode_form(&fields)).send().await.status,
             status,
             "{from:?}"
         );
@@ -236,7 +238,7 @@ async fn client_cannot_forge_its_address_by_x_forwarded_for() {
             unit.request("POST", "c/__token"),
             |request, (name, value)| request.header(name, value),
         );
-        let response = request.body(&form(&fields)).send().await;
+        let response = request.body(encode_form(&fields)).send().await;
         assert_eq!(response.status, status, "{headers:?}");
     }
 }
@@ -283,9 +285,7 @@ async fn account_that_must_change_its_password_gets_a_token_for_that_only() {
         refused(403, "AU-0002")
     );
     let change = async |password: Option<&str>| {
-        let request = unit
-            .request("PUT", "c/__mypassword")
-            .header("authorization", &format!("Bearer {token}"));
+        let request = unit.request("PUT", "c/__mypassword").bearer(&token);
         let request = match password {
             Some(password) => request.header("x-personium-credential", password),
             None => request,
@@ -419,7 +419,7 @@ async fn login_rate_limit_is_per_client_address() {
         let request = unit
             .request("POST", "c/__token")
             .header("x-forwarded-for", address);
-        request.body(&form(&fields)).send().await
+        request.body(encode_form(&fields)).send().await
     };
     for attempt in 0..20 {
         let response = from("192.0.2.1", &format!("user{attempt}"), "wrong1").await;
@@ -449,7 +449,7 @@ async fn login_rate_limit_is_per_client_address() {
     let request = unit
         .request("POST", "c/__authz")
         .header("x-forwarded-for", "192.0.2.1");
-    let response = request.body(&form(&fields)).send().await;
+    let response = request.body(encode_form(&fields)).send().await;
     assert!(response.header("location").unwrap().contains("PS-AU-0004"));
     let request = unit
         .request("POST", "d/__token")
@@ -459,7 +459,7 @@ async fn login_rate_limit_is_per_client_address() {
         ("username", "me"),
         ("password", PASSWORD),
     ];
-    assert_eq!(request.body(&form(&fields)).send().await.status, 429);
+    assert_eq!(request.body(encode_form(&fields)).send().await.status, 429);
     // Other addresses can log in, and so can this one after some time.
     assert_eq!(from("192.0.2.2", "me", PASSWORD).await.status, 200);
     assert_eq!(from("nonsense", "me", PASSWORD).await.status, 200);

@@ -1,8 +1,9 @@
 //! Custom login pages of cells.
 
+use personium_testkit::{TestUnit, cell_url};
+
 use super::authorize::{authorization_request, encode, get};
-use super::{cell_url, unit_with_accounts};
-use crate::harness::TestUnit;
+use super::unit_with_accounts;
 
 /// Sets the URL of the login page of `c`.
 async fn set_form(unit: &TestUnit, url: &str) {

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use personium_model::settings::OidcProvider;
+use personium_testkit::{TestResponse, TestUnit, text_member};
 use personium_token::jwt::CellKey;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::{oauth_error, text_member, unit_with_accounts};
-use crate::harness::{TestResponse, TestUnit};
+use super::{oauth_error, unit_with_accounts};
 
 const GRANT: &str = "urn:x-personium:oidc:test";
 

@@ -1,15 +1,18 @@
 //! Assertions of a trusted peer unit: accepted for its own cells, refused for cells of this unit.
 
 use personium_model::credentials::UnitKeys;
+use personium_testkit::{
+    CLOCK_START_MS, SAML_GRANT, TestUnit, UNIT_SECRET, cell_url, encode_form, refused, success,
+    text_member,
+};
 use personium_token::local::{AssertionOrigin, LocalKeys, LocalKind, LocalToken};
 use personium_token::saml::TransCellToken;
 use personium_token::trust::{SelfSigned, TrustRoots, UnitKey, generate_self_signed};
 use personium_types::SystemRandom;
 
-use super::{cell_url, oauth_error, text_member, unit_with_accounts};
-use crate::harness::{CLOCK_START_MS, TestUnit, UNIT_SECRET, refused, success};
+use super::{oauth_error, unit_with_accounts};
+use crate::auth::trust::allow_visitors_from;
 
-const SAML: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
 /// The URL of a cell of the peer unit.
 const PEER_CELL: &str = "http://other.example/x/";
 /// The validity of the certificates.
@@ -34,22 +37,20 @@ async fn peer_units() -> (TestUnit, UnitKey) {
     };
     keys.password_hashing.scrypt.cpu_cost = 16;
     let unit = unit.restart_with_keys(keys.into());
-    unit.allow_visitors_from(&[PEER_CELL, &cell_url("d")]).await;
+    allow_visitors_from(&unit, &[PEER_CELL, &cell_url("d")]).await;
     (unit, key(&other))
 }
 
-impl TestUnit {
-    /// Returns the outcomes of reading a file with an assertion, and of exchanging the assertion.
-    async fn direct_and_exchanged(&self, token: &str) -> ((u16, String), (u16, String)) {
-        let direct = self.outcome_with_token("GET", "c/b/f", token).await;
-        let fields = [("grant_type", SAML), ("assertion", token)];
-        let response = self.request_token("c", &fields).await;
-        let exchanged = match response.status.as_u16() {
-            200 => success(200),
-            status => (status, oauth_error(&response)),
-        };
-        (direct, exchanged)
-    }
+/// Returns the outcomes of reading a file with an assertion, and of exchanging the assertion.
+async fn direct_and_exchanged(unit: &TestUnit, token: &str) -> ((u16, String), (u16, String)) {
+    let direct = unit.outcome_with_token("GET", "c/b/f", token).await;
+    let fields = [("grant_type", SAML_GRANT), ("assertion", token)];
+    let response = unit.request_token("c", &fields).await;
+    let exchanged = match response.status.as_u16() {
+        200 => success(200),
+        status => (status, oauth_error(&response)),
+    };
+    (direct, exchanged)
 }
 
 fn from_peer_cell(token: &mut TransCellToken) {
@@ -66,12 +67,12 @@ async fn assertion_of_a_trusted_peer_unit_is_accepted_for_its_own_cells() {
             t.subject = subject;
         });
         assert_eq!(
-            unit.direct_and_exchanged(&token).await,
+            direct_and_exchanged(&unit, &token).await,
             (success(200), success(200))
         );
     }
     let token = unit.assertion_signed_by(&other, from_peer_cell);
-    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    let fields = [("grant_type", SAML_GRANT), ("assertion", token.as_str())];
     let refresh = text_member(
         &unit.request_token("c", &fields).await.json(),
         "refresh_token",
@@ -112,11 +113,11 @@ async fn assertion_of_a_trusted_peer_unit_is_refused_for_cells_of_this_unit() {
             t.subject.clone_from(&subject);
         });
         assert_eq!(
-            unit.direct_and_exchanged(&token).await,
+            direct_and_exchanged(&unit, &token).await,
             nothing,
             "{subject}"
         );
-        let body = super::form(&[("token", token.as_str())]);
+        let body = encode_form(&[("token", token.as_str())]);
         let introspected = unit
             .admin_request("POST", "c/__introspect")
             .body(&body)
@@ -126,14 +127,14 @@ async fn assertion_of_a_trusted_peer_unit_is_refused_for_cells_of_this_unit() {
     }
     // An assertion of another cell of this unit about a subject of `d` is accepted.
     let token = unit.assertion(|t| t.issuer = cell_url("appcell"));
-    assert_eq!(unit.direct_and_exchanged(&token).await.1, success(200));
+    assert_eq!(direct_and_exchanged(&unit, &token).await.1, success(200));
 }
 
 #[tokio::test]
 async fn refresh_token_with_a_foreign_issuer_for_a_local_subject_is_refused() {
     let (unit, _) = peer_units().await;
     let honest = unit.trans_cell_token("d", "c").await;
-    let fields = [("grant_type", SAML), ("assertion", honest.as_str())];
+    let fields = [("grant_type", SAML_GRANT), ("assertion", honest.as_str())];
     let refresh = text_member(
         &unit.request_token("c", &fields).await.json(),
         "refresh_token",

@@ -1,12 +1,12 @@
 //! Tokens used at the wrong cell, at the wrong time or in the wrong form.
 
 use personium_model::credentials::UnitKeys;
+use personium_testkit::{PASSWORD, TestUnit, cell_url, refused, success, text_member};
 use personium_token::local::LocalToken;
 use personium_token::trust::TrustRoots;
 use personium_types::SystemRandom;
 
-use super::{PASSWORD, cell_url, oauth_error, text_member, unit_with_accounts};
-use crate::harness::{TestUnit, refused, success};
+use super::{oauth_error, unit_with_accounts};
 
 /// Creates a file that only accounts with the role `reader` may read.
 async fn readable_file(unit: &TestUnit) {
@@ -155,11 +155,7 @@ async fn invalid_token_is_ignored_on_public_resources_but_deleted_account_is_ref
         unit.admin_outcome("DELETE", "c/__ctl/Account('me')").await,
         success(204)
     );
-    let response = unit
-        .request("GET", "c/b/f")
-        .header("authorization", &format!("Bearer {token}"))
-        .send()
-        .await;
+    let response = unit.request("GET", "c/b/f").bearer(&token).send().await;
     assert_eq!(response.outcome(), refused(401, "AU-0001"));
     assert_eq!(
         response.header("www-authenticate"),
@@ -235,7 +231,7 @@ async fn password_change_revokes_tokens_only_if_configured() {
         );
         let response = unit
             .request("PUT", "c/__mypassword")
-            .header("authorization", &format!("Bearer {token}"))
+            .bearer(&token)
             .header("x-personium-credential", "password2")
             .send()
             .await;

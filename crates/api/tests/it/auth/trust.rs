@@ -1,39 +1,35 @@
 //! Assertions of other cells and units, and unit users.
 
 use personium_model::credentials::UnitKeys;
+use personium_testkit::{SAML_GRANT, TestUnit, UNIT_URL, cell_url, refused, success, text_member};
 use personium_token::role_url::RoleUrl;
 
-use super::{cell_url, oauth_error, text_member, unit_with_accounts};
-use crate::harness::{TestUnit, UNIT_URL, refused, success};
-
-const SAML: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
+use super::{oauth_error, unit_with_accounts};
 
 /// Creates a file that visitors from `d` may read, by a role of the cell `c`.
 async fn allow_visitors(unit: &TestUnit) {
-    unit.allow_visitors_from(&[&cell_url("d")]).await;
+    allow_visitors_from(unit, &[&cell_url("d")]).await;
 }
 
-impl TestUnit {
-    /// Creates the file `c/b/f`, which visitors from these cells may read, by a role of the cell `c`.
-    pub async fn allow_visitors_from(&self, cells: &[&str]) {
-        self.create("c/__ctl/Role", r#"{"Name":"visitor"}"#).await;
-        let role = format!("{{\"uri\":\"{}__ctl/Role('visitor')\"}}", cell_url("c"));
-        for cell in cells {
-            self.create("c/__ctl/ExtCell", &format!("{{\"Url\":\"{cell}\"}}"))
-                .await;
-            let key: String = url::form_urlencoded::byte_serialize(cell.as_bytes()).collect();
-            let links = format!("c/__ctl/ExtCell('{key}')/$links/_Role");
-            let linked = self.admin_request("POST", &links).body(&role).send().await;
-            assert_eq!(linked.status, 204);
-        }
-        self.put_file("c/b/f", "x").await;
-        let ace = format!(
-            "<D:ace><D:principal><D:href>{}__role/__/visitor</D:href></D:principal>\
-             <D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace>",
-            cell_url("c")
-        );
-        self.set_acl("c/b", &ace).await;
+/// Creates the file `c/b/f`, which visitors from these cells may read, by a role of the cell `c`.
+pub async fn allow_visitors_from(unit: &TestUnit, cells: &[&str]) {
+    unit.create("c/__ctl/Role", r#"{"Name":"visitor"}"#).await;
+    let role = format!("{{\"uri\":\"{}__ctl/Role('visitor')\"}}", cell_url("c"));
+    for cell in cells {
+        unit.create("c/__ctl/ExtCell", &format!("{{\"Url\":\"{cell}\"}}"))
+            .await;
+        let key: String = url::form_urlencoded::byte_serialize(cell.as_bytes()).collect();
+        let links = format!("c/__ctl/ExtCell('{key}')/$links/_Role");
+        let linked = unit.admin_request("POST", &links).body(&role).send().await;
+        assert_eq!(linked.status, 204);
     }
+    unit.put_file("c/b/f", "x").await;
+    let ace = format!(
+        "<D:ace><D:principal><D:href>{}__role/__/visitor</D:href></D:principal>\
+         <D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace>",
+        cell_url("c")
+    );
+    unit.set_acl("c/b", &ace).await;
 }
 
 #[tokio::test]
@@ -45,7 +41,7 @@ async fn visitor_gets_its_roles_by_assertion_and_by_exchanged_token() {
         unit.outcome_with_token("GET", "c/b/f", &token).await,
         success(200)
     );
-    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    let fields = [("grant_type", SAML_GRANT), ("assertion", token.as_str())];
     let response = unit.request_token("c", &fields).await;
     assert_eq!(response.status, 200, "{}", response.text());
     let (local, refresh) = (
@@ -80,7 +76,7 @@ async fn assertion_for_another_cell_is_refused() {
         unit.outcome_with_token("GET", "c/b/f", &token).await,
         refused(401, "AU-0006")
     );
-    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    let fields = [("grant_type", SAML_GRANT), ("assertion", token.as_str())];
     assert_eq!(
         oauth_error(&unit.request_token("c", &fields).await),
         "invalid_grant AN-0012"
@@ -100,7 +96,7 @@ async fn assertion_signed_by_an_untrusted_unit_is_refused() {
             refused(401, "AU-0008"),
             "{host}"
         );
-        let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+        let fields = [("grant_type", SAML_GRANT), ("assertion", token.as_str())];
         assert_eq!(
             oauth_error(&unit.request_token("c", &fields).await),
             "invalid_grant AN-0011"
@@ -117,7 +113,7 @@ async fn expired_assertion_is_refused() {
         unit.outcome_with_token("GET", "c/b/f", &token).await,
         refused(401, "AU-0002")
     );
-    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    let fields = [("grant_type", SAML_GRANT), ("assertion", token.as_str())];
     assert_eq!(
         oauth_error(&unit.request_token("c", &fields).await),
         "invalid_grant AN-0010"
@@ -133,7 +129,7 @@ async fn assertion_issued_by_a_third_cell_does_not_give_roles_of_the_subject_cel
         unit.outcome_with_token("GET", "c/b/f", &token).await,
         refused(403, "AU-0002")
     );
-    let fields = [("grant_type", SAML), ("assertion", token.as_str())];
+    let fields = [("grant_type", SAML_GRANT), ("assertion", token.as_str())];
     let mut body = unit.request_token("c", &fields).await.json();
     for _ in 0..2 {
         let local = text_member(&body, "access_token");
@@ -159,7 +155,7 @@ async fn damaged_assertions_are_refused() {
         ("x", "AN-0009"),
         (&token[..token.len() / 2], "AN-0009"),
     ] {
-        let fields = [("grant_type", SAML), ("assertion", bad)];
+        let fields = [("grant_type", SAML_GRANT), ("assertion", bad)];
         let response = unit.request_token("c", &fields).await;
         assert_eq!(oauth_error(&response), format!("invalid_grant {error}"));
     }
@@ -176,7 +172,7 @@ async fn assertion_has_the_same_scope_directly_and_after_exchange() {
         unit.grant_to_everybody("c", &["p:root"]).await;
         let scopes = || vec!["root".to_owned(), "social".to_owned()];
         let direct = unit.assertion(|t| t.scopes = scopes());
-        let fields = [("grant_type", SAML), ("assertion", direct.as_str())];
+        let fields = [("grant_type", SAML_GRANT), ("assertion", direct.as_str())];
         let exchanged = text_member(
             &unit.request_token("c", &fields).await.json(),
             "access_token",
@@ -335,7 +331,7 @@ async fn only_a_unit_administrator_may_act_as_another_unit_user() {
         });
         let response = unit
             .request("GET", "__ctl/Cell('theirs')")
-            .header("authorization", &format!("Bearer {token}"))
+            .bearer(&token)
             .header("x-personium-unit-user", owner)
             .send()
             .await;
@@ -353,7 +349,7 @@ async fn only_accounts_of_the_issuer_cell_get_unit_user_tokens() {
         success(200)
     );
     let visiting = unit.trans_cell_token("c", "d").await;
-    let exchange = [("grant_type", SAML), ("assertion", visiting.as_str())];
+    let exchange = [("grant_type", SAML_GRANT), ("assertion", visiting.as_str())];
     let refresh = text_member(
         &unit.request_token("d", &exchange).await.json(),
         "refresh_token",
@@ -418,7 +414,7 @@ async fn unit_user_may_introspect_at_its_own_cells_only() {
     for (cell, outcome) in [("owned", success(200)), ("c", refused(403, "AU-0002"))] {
         let request = unit
             .request("POST", &format!("{cell}/__introspect"))
-            .header("authorization", &format!("Bearer {token}"));
+            .bearer(&token);
         let response = request.body("token=x").send().await;
         assert_eq!(response.outcome(), outcome, "{cell}");
     }

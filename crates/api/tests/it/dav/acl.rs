@@ -1,6 +1,6 @@
 //! ACL requests, and access control lists in PROPFIND responses.
 
-use crate::harness::{TestUnit, acl_body, distinct_aces, refused};
+use personium_testkit::{TestUnit, acl_body, distinct_aces, refused};
 
 fn ace(principal: &str, privilege: &str) -> String {
     format!(
@@ -180,7 +180,7 @@ async fn invalid_acl_requests_are_refused() {
     ] {
         let response = unit
             .admin_request("ACL", path)
-            .body(&acl_body("", ""))
+            .body(acl_body("", ""))
             .send()
             .await;
         assert_eq!(response.outcome(), outcome, "{path}");
@@ -214,7 +214,7 @@ async fn acl_changes_the_etag_but_not_the_modification_time() {
     let tag = unit.put_file("c/b/a", "x").await;
     let response = unit
         .admin_request("ACL", "c/b/a")
-        .body(&acl_body("", ""))
+        .body(acl_body("", ""))
         .send()
         .await;
     let after = response.header("etag").unwrap().to_owned();

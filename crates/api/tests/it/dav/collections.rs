@@ -1,6 +1,6 @@
 //! MKCOL, and the methods of each kind of collection.
 
-use crate::harness::{TestUnit, collection_body, refused, success};
+use personium_testkit::{TestUnit, collection_body, refused, success};
 
 #[tokio::test]
 async fn mkcol_creates_every_collection_kind() {
@@ -77,7 +77,7 @@ async fn mkcol_with_an_invalid_body_is_refused() {
     }
     let response = unit
         .admin_request("MKCOL", "c/b/x")
-        .body(&"x".repeat(2 << 20))
+        .body("x".repeat(2 << 20))
         .send()
         .await;
     assert_eq!(response.outcome(), refused(413, "MC-0001"));

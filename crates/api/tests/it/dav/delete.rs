@@ -1,8 +1,7 @@
 //! Deletion of collections, boxes and cells with their content.
 
 use http::StatusCode;
-
-use crate::harness::{TestUnit, refused, success};
+use personium_testkit::{TestUnit, refused, success};
 
 async fn delete(unit: &TestUnit, path: &str, recursive: &str) -> (u16, String) {
     let request = unit

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use personium_store::{BlobStore, Direction, Key, KeyRange, Limit, RecordStore, Space};
-
-use crate::harness::{TestUnit, refused, success};
+use personium_testkit::{TestUnit, refused, success};
 
 /// A text that is searched for in the stored bytes.
 const MARK: &str = "this is what nobody else may read";

@@ -1,6 +1,6 @@
 //! GET, PUT and DELETE of files.
 
-use crate::harness::{TestUnit, refused, success};
+use personium_testkit::{TestUnit, refused, success};
 
 #[tokio::test]
 async fn put_file_is_returned_by_get() {

@@ -1,6 +1,6 @@
 //! MOVE.
 
-use crate::harness::{TestRequest, TestUnit, refused, success};
+use personium_testkit::{TestRequest, TestUnit, refused, success};
 
 fn move_to(unit: &TestUnit, from: &str, to: &str) -> TestRequest {
     unit.admin_request("MOVE", from)

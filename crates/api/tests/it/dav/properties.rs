@@ -1,6 +1,6 @@
 //! PROPPATCH.
 
-use crate::harness::{TestUnit, refused};
+use personium_testkit::{TestUnit, refused};
 
 fn update(inside: &str) -> String {
     format!(

@@ -1,8 +1,7 @@
 //! PROPFIND.
 
 use http_body_util::BodyExt;
-
-use crate::harness::{TestUnit, distinct_aces, refused};
+use personium_testkit::{TestUnit, distinct_aces, refused};
 
 const FIND: &str = "<D:propfind xmlns:D='DAV:'><D:allprop/></D:propfind>";
 
@@ -120,7 +119,7 @@ async fn propfind_lists_every_member_across_pages() {
 /// Sends a PROPFIND; returns the chunks of the response body.
 async fn chunks(unit: &TestUnit, path: &str, depth: &str) -> Vec<String> {
     let request = unit.admin_request("PROPFIND", path).header("depth", depth);
-    let mut body = request.send_streaming().await.into_body();
+    let mut body = request.send_streaming().await.unwrap().into_body();
     let mut chunks = Vec::new();
     while let Some(frame) = body.frame().await {
         let chunk = frame.unwrap().into_data().unwrap();

@@ -1,6 +1,6 @@
 //! Roots of cells and boxes, `__box`, `__role`, `__html`.
 
-use crate::harness::{TestUnit, refused, success};
+use personium_testkit::{TestUnit, refused, success};
 
 #[tokio::test]
 async fn box_root_describes_the_box() {

@@ -7,8 +7,7 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use personium_api::{Body, BoxError};
-
-use crate::harness::{TestUnit, refused, success};
+use personium_testkit::{TestUnit, refused, success};
 
 fn chunks(chunks: Vec<Result<Bytes, BoxError>>) -> Body {
     StreamBody::new(stream::iter(
@@ -65,7 +64,7 @@ async fn upload_is_refused_by_size_and_by_a_removed_parent() {
     let unit = TestUnit::with_settings(|s| s.dav.file_max = Some(1_000)).await;
     let response = unit
         .admin_request("PUT", "c/b/a")
-        .body(&"x".repeat(1_001))
+        .body("x".repeat(1_001))
         .send()
         .await;
     assert_eq!(response.outcome(), refused(413, "MC-0001"));
@@ -102,6 +101,7 @@ async fn download_is_not_disturbed_by_a_concurrent_change() {
         .admin_request("GET", "c/b/a")
         .send_streaming()
         .await
+        .unwrap()
         .into_body();
     let first = reading.frame().await.unwrap().unwrap().into_data().unwrap();
     unit.put_file("c/b/a", &"b".repeat(2_000_000)).await;

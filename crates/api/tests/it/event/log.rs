@@ -6,50 +6,49 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use personium_api::BoxError;
 use personium_store::{Key, KeyRange, Space};
+use personium_testkit::{TestUnit, refused, success};
 use serde_json::json;
 
 use super::{LOG, longest_text, wait_until};
-use crate::harness::{TestUnit, refused, success};
+use crate::event::{create_rule, log_lines, post_event};
 
-impl TestUnit {
-    async fn propfind(&self, path: &str, depth: &str) -> String {
-        let response = self
-            .admin_request("PROPFIND", path)
-            .header("depth", depth)
-            .send()
-            .await;
-        assert_eq!(response.status, 207, "{}", response.text());
-        response.text()
-    }
-
-    /// Lists the names of the archives.
-    async fn log_archives(&self) -> Vec<String> {
-        let listing = self.propfind("c/__log/archive", "1").await;
-        let hrefs = listing.split("<href>").skip(2);
-        hrefs
-            .map(|rest| {
-                let url = rest.split('<').next().unwrap();
-                url.rsplit('/').next().unwrap().to_owned()
-            })
-            .collect()
-    }
-
-    /// Posts events until the log is archived.
-    async fn fill_log(&self) {
-        let last = self.log_archives().await.last().cloned();
-        for _ in 0..21 {
-            assert_eq!(
-                self.post_event(json!({"Info": longest_text()}))
-                    .await
-                    .outcome(),
-                success(200)
-            );
-        }
-        wait_until("an archive", async || {
-            self.log_archives().await.last().cloned() != last
-        })
+async fn propfind(unit: &TestUnit, path: &str, depth: &str) -> String {
+    let response = unit
+        .admin_request("PROPFIND", path)
+        .header("depth", depth)
+        .send()
         .await;
+    assert_eq!(response.status, 207, "{}", response.text());
+    response.text()
+}
+
+/// Lists the names of the archives.
+async fn log_archives(unit: &TestUnit) -> Vec<String> {
+    let listing = propfind(unit, "c/__log/archive", "1").await;
+    let hrefs = listing.split("<href>").skip(2);
+    hrefs
+        .map(|rest| {
+            let url = rest.split('<').next().unwrap();
+            url.rsplit('/').next().unwrap().to_owned()
+        })
+        .collect()
+}
+
+/// Posts events until the log is archived.
+async fn fill_log(unit: &TestUnit) {
+    let last = log_archives(unit).await.last().cloned();
+    for _ in 0..21 {
+        assert_eq!(
+            post_event(unit, json!({"Info": longest_text()}))
+                .await
+                .outcome(),
+            success(200)
+        );
     }
+    wait_until("an archive", async || {
+        log_archives(unit).await.last().cloned() != last
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -62,7 +61,7 @@ async fn empty_event_log_is_served_and_listed() {
     );
     assert_eq!(response.header("content-type"), Some("text/csv"));
     for folder in ["current", "archive"] {
-        let listing = unit.propfind(&format!("c/__log/{folder}"), "1").await;
+        let listing = propfind(&unit, &format!("c/__log/{folder}"), "1").await;
         assert_eq!(listing.matches("<response>").count(), 1, "{listing}");
         assert!(listing.contains(&format!(
             "<href>http://unit.example/c/__log/{folder}</href>"
@@ -76,24 +75,23 @@ async fn empty_event_log_is_served_and_listed() {
 async fn event_log_has_line_levels_and_a_content_length() {
     let unit = TestUnit::new().await;
     for (kind, action) in [("i", "log.info"), ("w", "log.warn"), ("e", "log.error")] {
-        unit.create_rule(kind, json!({"Action": action, "EventType": kind}))
-            .await;
-        unit.post_event(json!({"Type": kind})).await;
+        create_rule(&unit, kind, json!({"Action": action, "EventType": kind})).await;
+        post_event(&unit, json!({"Type": kind})).await;
     }
-    let lines = unit.log_lines("c").await;
+    let lines = log_lines(&unit, "c").await;
     for (line, level) in lines.iter().zip(["INFO ", "WARN ", "ERROR"]) {
         assert!(line.contains(&format!(",[{level}],")), "{line}");
     }
     let size = unit.admin_request("GET", LOG).send().await.body.len();
     for path in [LOG, "c/__log/current"] {
-        let listing = unit.propfind(path, "1").await;
+        let listing = propfind(&unit, path, "1").await;
         assert!(
             listing.contains(&format!("<getcontentlength>{size}</getcontentlength>")),
             "{listing}"
         );
         assert!(listing.contains("<getcontenttype>text/csv</getcontenttype>"));
     }
-    let alone = unit.propfind("c/__log/current", "0").await;
+    let alone = propfind(&unit, "c/__log/current", "0").await;
     assert!(!alone.contains("default.log"), "{alone}");
 }
 
@@ -158,14 +156,14 @@ async fn invalid_event_log_requests_are_refused() {
 #[tokio::test]
 async fn full_event_log_is_archived_and_the_oldest_archive_removed() {
     let unit = TestUnit::new().await;
-    unit.create_rule("all", json!({"Action": "log"})).await;
-    unit.post_event(json!({"Type": "first"})).await;
-    unit.fill_log().await;
-    let archives = unit.log_archives().await;
+    create_rule(&unit, "all", json!({"Action": "log"})).await;
+    post_event(&unit, json!({"Type": "first"})).await;
+    fill_log(&unit).await;
+    let archives = log_archives(&unit).await;
     assert_eq!(archives.len(), 1);
     let first = &archives[0];
     assert!(
-        unit.log_lines("c").await.is_empty(),
+        log_lines(&unit, "c").await.is_empty(),
         "the current log begins anew"
     );
     let path = format!("c/__log/archive/{first}");
@@ -173,7 +171,7 @@ async fn full_event_log_is_archived_and_the_oldest_archive_removed() {
     assert_eq!(content.header("content-type"), Some("text/csv"));
     assert_eq!(content.text().lines().count(), 22);
     assert!(content.text().lines().next().unwrap().contains("\"first\""));
-    let listing = unit.propfind(&path, "0").await;
+    let listing = propfind(&unit, &path, "0").await;
     let size = format!(
         "<getcontentlength>{}</getcontentlength>",
         content.body.len()
@@ -181,9 +179,9 @@ async fn full_event_log_is_archived_and_the_oldest_archive_removed() {
     assert!(listing.contains(&size), "{listing}");
 
     for _ in 0..12 {
-        unit.fill_log().await;
+        fill_log(&unit).await;
     }
-    let kept = unit.log_archives().await;
+    let kept = log_archives(&unit).await;
     assert_eq!(kept.len(), 12);
     assert!(!kept.contains(first));
     assert_eq!(
@@ -197,7 +195,7 @@ async fn full_event_log_is_archived_and_the_oldest_archive_removed() {
         unit.admin_outcome("DELETE", &second).await,
         refused(404, "DV-0001")
     );
-    assert_eq!(unit.log_archives().await, kept[1..]);
+    assert_eq!(log_archives(&unit).await, kept[1..]);
     // Removed lines are deleted from the store: eleven archives of 21 lines are left.
     wait_until("nothing but eleven archives", async || {
         unit.record_keys(b"G").await.len() == 11 * 21
@@ -208,8 +206,8 @@ async fn full_event_log_is_archived_and_the_oldest_archive_removed() {
 #[tokio::test]
 async fn event_posted_during_cell_removal_leaves_no_records() {
     let unit = TestUnit::new().await;
-    unit.create_rule("all", json!({"Action": "log"})).await;
-    unit.post_event(json!({})).await;
+    create_rule(&unit, "all", json!({"Action": "log"})).await;
+    post_event(&unit, json!({})).await;
     let space = Space::Cell(unit.cell_id().await);
     let other = unit.clone();
     let body = StreamBody::new(stream::once(async move {

@@ -1,16 +1,22 @@
 //! `POST __event`.
 
+use personium_testkit::{TestUnit, cell_url, refused, success};
 use serde_json::json;
 
 use super::{after_level, longest_text};
-use crate::auth::{cell_url, unit_with_accounts};
-use crate::harness::{TestUnit, refused, success};
+use crate::auth::unit_with_accounts;
+use crate::event::{create_rule, log_lines, post_event};
+use crate::message::{delivery_token, grant_cell};
 
 #[tokio::test]
 async fn event_without_matching_rule_leaves_no_records() {
     let unit = TestUnit::new().await;
-    unit.create_rule("other", json!({"Action": "log", "EventType": "other"}))
-        .await;
+    create_rule(
+        &unit,
+        "other",
+        json!({"Action": "log", "EventType": "other"}),
+    )
+    .await;
     for body in [
         r#"{"Type":"a","Object":"b","Info":"c"}"#,
         r#"{"Type":null}"#,
@@ -30,7 +36,7 @@ async fn event_without_matching_rule_leaves_no_records() {
 #[tokio::test]
 async fn invalid_events_are_refused() {
     let unit = TestUnit::new().await;
-    unit.create_rule("all", json!({"Action": "log"})).await;
+    create_rule(&unit, "all", json!({"Action": "log"})).await;
     let long = |text: String| json!({"Info": text}).to_string();
     let pairs = "😀".repeat(25_600);
     for (body, outcome) in [
@@ -48,11 +54,11 @@ async fn invalid_events_are_refused() {
         let begin = body.get(..30).unwrap_or(&body);
         assert_eq!(response.outcome(), outcome, "{begin}");
     }
-    assert!(unit.log_lines("c").await.is_empty());
+    assert!(log_lines(&unit, "c").await.is_empty());
     for body in [long(longest_text()), long(pairs)] {
         assert_eq!(unit.post("c/__event", &body).await.outcome(), success(200));
     }
-    assert_eq!(unit.log_lines("c").await.len(), 2);
+    assert_eq!(log_lines(&unit, "c").await.len(), 2);
 }
 
 #[tokio::test]
@@ -81,8 +87,8 @@ async fn event_endpoint_allows_post_and_options_only() {
 #[tokio::test]
 async fn event_log_names_subject_schema_and_request_key() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.create_rule("all", json!({"Action": "log"})).await;
-    unit.grant_cell(&["p:event"]).await;
+    create_rule(&unit, "all", json!({"Action": "log"})).await;
+    grant_cell(&unit, &["p:event"]).await;
     let event = r#"{"Type":"t","Object":"personium-localcell:/b/f","Info":"i \"q\""}"#;
     let rest = format!(r#""t","{}b/f","i ""q""""#, cell_url("c"));
 
@@ -93,11 +99,11 @@ async fn event_log_names_subject_schema_and_request_key() {
     let resident = unit.access_token("c").await;
     unit.post_as(&resident, "c/__event", event).await;
     let app = unit.assertion(|token| token.schema = Some(cell_url("appcell")));
-    let visitor = unit.delivery_token();
+    let visitor = delivery_token(&unit);
     for token in [&app, &visitor] {
         unit.post_as(token, "c/__event", event).await;
     }
-    let lines = unit.log_lines("c").await;
+    let lines = log_lines(&unit, "c").await;
     assert_eq!(
         after_level(&lines[0]),
         format!(r#""key-1_","true",null,null,{rest}"#)
@@ -116,21 +122,21 @@ async fn event_log_names_subject_schema_and_request_key() {
 #[tokio::test]
 async fn event_over_the_hop_limit_is_not_processed() {
     let unit = TestUnit::new().await;
-    unit.create_rule("all", json!({"Action": "log"})).await;
+    create_rule(&unit, "all", json!({"Action": "log"})).await;
     for (chain, logged) in [("2", true), ("3", false), ("x", false), ("-5", true)] {
-        let before = unit.log_lines("c").await.len();
+        let before = log_lines(&unit, "c").await.len();
         let request = unit
             .admin_request("POST", "c/__event")
             .header("x-personium-rulechain", chain);
         assert_eq!(request.body("{}").send().await.outcome(), success(200));
         assert_eq!(
-            unit.log_lines("c").await.len() - before,
+            log_lines(&unit, "c").await.len() - before,
             usize::from(logged),
             "{chain}"
         );
     }
     let silent = TestUnit::with_settings(|settings| settings.events.hops_max = 0).await;
-    silent.create_rule("all", json!({"Action": "log"})).await;
-    assert_eq!(silent.post_event(json!({})).await.status, 200);
-    assert!(silent.log_lines("c").await.is_empty());
+    create_rule(&silent, "all", json!({"Action": "log"})).await;
+    assert_eq!(post_event(&silent, json!({})).await.status, 200);
+    assert!(log_lines(&silent, "c").await.is_empty());
 }

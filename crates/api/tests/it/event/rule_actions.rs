@@ -6,79 +6,57 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::event::{Event, outbox};
+use personium_testkit::{PASSWORD, StubServer, TestUnit, cell_url, refused, success};
 use personium_token::local::LocalKind;
 use personium_types::Code;
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use serde_json::json;
 
 use super::{after_level, wait_until};
-use crate::auth::{PASSWORD, cell_url, unit_with_accounts};
-use crate::harness::{TestUnit, refused, success};
-
-/// Receives one request and sends a response; returns head and body of the request.
-async fn answer_one(listener: &TcpListener, status: &str) -> (String, Value) {
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let mut read = Vec::new();
-    loop {
-        let mut chunk = [0; 4096];
-        let count = stream.read(&mut chunk).await.unwrap();
-        read.extend_from_slice(&chunk[..count]);
-        let text = String::from_utf8_lossy(&read).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n")
-            && let Ok(body) = serde_json::from_str(body)
-        {
-            let answer =
-                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            return (head.to_owned(), body);
-        }
-        assert!(count > 0, "{text}");
-    }
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| {
-        let (found, value) = line.split_once(": ")?;
-        found.eq_ignore_ascii_case(name).then_some(value)
-    })
-}
+use crate::auth::unit_with_accounts;
+use crate::event::{create_rule, log_lines, post_event, start_rule_sender, wait_for_log_lines};
+use crate::message::grant_cell;
 
 #[tokio::test]
 async fn relay_sends_the_event_with_a_token_for_the_target() {
     let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
-    unit.grant_cell(&["p:event"]).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = format!("http://{}/far/x", listener.local_addr().unwrap());
-    unit.create_rule(
+    grant_cell(&unit, &["p:event"]).await;
+    let server = StubServer::start().await;
+    let target = format!("{}far/x", server.url());
+    create_rule(
+        &unit,
         "r",
         json!({"Action": "relay", "TargetUrl": target, "EventType": "t"}),
     )
     .await;
-    unit.start_rule_sender();
+    start_rule_sender(&unit);
     let token = unit.access_token("c").await;
     let post = unit
         .request("POST", "c/__event")
-        .header("authorization", &format!("Bearer {token}"))
+        .bearer(&token)
         .header("x-personium-requestkey", "key1")
         .header("x-personium-via", "http://unit.example/d/")
         .body(r#"{"Type":"t","Object":"personium-localcell:/b/f"}"#);
     assert_eq!(post.send().await.status, 200);
-    let (head, body) = answer_one(&listener, "202 Accepted").await;
+    let received = server.receive("202 Accepted", "").await;
+    let head = &received.head;
     assert!(head.starts_with("POST /far/x HTTP/1.1"), "{head}");
     let expected = json!({
         "External": true, "Schema": "", "Subject": format!("{}#me", cell_url("c")),
         "Type": "t", "Object": format!("{}b/f", cell_url("c")),
     });
-    assert_eq!(body, expected);
-    assert_eq!(header(&head, "x-personium-requestkey"), Some("key1"));
-    assert_eq!(header(&head, "x-personium-rulechain"), Some("1"));
+    assert_eq!(received.body, expected);
+    assert_eq!(received.header("x-personium-requestkey"), Some("key1"));
+    assert_eq!(received.header("x-personium-rulechain"), Some("1"));
     assert_eq!(
-        header(&head, "x-personium-via"),
+        received.header("x-personium-via"),
         Some("http://unit.example/d/")
     );
-    assert_eq!(header(&head, "x-personium-eventid").map(str::len), Some(22));
-    let token = header(&head, "authorization")
+    assert_eq!(
+        received.header("x-personium-eventid").map(str::len),
+        Some(22)
+    );
+    let token = received
+        .header("authorization")
         .unwrap()
         .strip_prefix("Bearer ")
         .unwrap();
@@ -86,7 +64,7 @@ async fn relay_sends_the_event_with_a_token_for_the_target() {
     let other = unit.post_as(token, "d/__event", "{}").await;
     assert_eq!(other.status, 401, "a token for another cell is none for d");
 
-    let lines = unit.wait_for_log_lines("c", 2).await;
+    let lines = wait_for_log_lines(&unit, "c", 2).await;
     assert!(
         after_level(&lines[0]).contains(r#""t","http://unit.example/c/b/f",null"#),
         "{lines:#?}"
@@ -101,17 +79,12 @@ async fn relay_sends_the_event_with_a_token_for_the_target() {
 #[tokio::test]
 async fn undeliverable_relay_is_logged_and_removed() {
     let unit = unit_with_accounts(|_| {}).await;
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let target = format!("http://{free}/far/");
-    unit.create_rule("r", json!({"Action": "relay", "TargetUrl": target}))
-        .await;
-    unit.start_rule_sender();
-    unit.post_event(json!({})).await;
-    let lines = unit.wait_for_log_lines("c", 2).await;
+    let free = StubServer::start().await.url();
+    let target = format!("{free}far/");
+    create_rule(&unit, "r", json!({"Action": "relay", "TargetUrl": target})).await;
+    start_rule_sender(&unit);
+    post_event(&unit, json!({})).await;
+    let lines = wait_for_log_lines(&unit, "c", 2).await;
     assert!(
         after_level(&lines[1]).ends_with(&format!(r#""relay","{target}","404""#)),
         "{lines:#?}"
@@ -122,30 +95,31 @@ async fn undeliverable_relay_is_logged_and_removed() {
 #[tokio::test]
 async fn relay_event_posts_to_another_cell_as_the_subject() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.grant_cell(&["p:event"]).await;
-    unit.create_rule(
+    grant_cell(&unit, &["p:event"]).await;
+    create_rule(
+        &unit,
         "r",
         json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
     )
     .await;
     let there = json!({"Name": "l", "EventExternal": true, "Action": "log"});
     unit.create("d/__ctl/Rule", &there.to_string()).await;
-    unit.start_rule_sender();
+    start_rule_sender(&unit);
     let token = unit.access_token("c").await;
     let post = r#"{"Type":"t","Object":"o","Info":"i"}"#;
 
     unit.post_as(&token, "c/__event", post).await;
-    let lines = unit.wait_for_log_lines("c", 2).await;
+    let lines = wait_for_log_lines(&unit, "c", 2).await;
     let refusal = format!(r#""relay.event","{}","403""#, cell_url("d"));
     assert!(
         after_level(&lines[1]).ends_with(&refusal),
         "nothing was granted there: {lines:#?}"
     );
-    assert!(unit.log_lines("d").await.is_empty());
+    assert!(log_lines(&unit, "d").await.is_empty());
 
     unit.grant_to_everybody("d", &["p:event"]).await;
     unit.post_as(&token, "c/__event", post).await;
-    let lines = unit.wait_for_log_lines("d", 1).await;
+    let lines = wait_for_log_lines(&unit, "d", 1).await;
     let expected = format!(r#","true","","{}#me","relay.ext.t","o","i""#, cell_url("c"));
     assert!(lines[0].ends_with(&expected), "{lines:#?}");
 }
@@ -154,15 +128,16 @@ async fn relay_event_posts_to_another_cell_as_the_subject() {
 async fn relay_loop_stops_after_the_maximum_of_hops() {
     let unit = unit_with_accounts(|_| {}).await;
     unit.grant_to_everybody("c", &["p:event"]).await;
-    unit.create_rule(
+    create_rule(
+        &unit,
         "r",
         json!({"Action": "relay.event", "TargetUrl": "personium-localcell:/"}),
     )
     .await;
-    unit.start_rule_sender();
+    start_rule_sender(&unit);
     let token = unit.access_token("c").await;
     unit.post_as(&token, "c/__event", r#"{"Type":"t"}"#).await;
-    let lines = unit.wait_for_log_lines("c", 6).await;
+    let lines = wait_for_log_lines(&unit, "c", 6).await;
     for line in lines.iter().filter(|line| line.contains("\"relay.event\"")) {
         assert!(
             line.ends_with(&format!(r#""{}","200""#, cell_url("c"))),
@@ -178,17 +153,18 @@ async fn relay_loop_stops_after_the_maximum_of_hops() {
 #[tokio::test]
 async fn exec_calls_the_service_as_the_subject() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.grant_cell(&["p:event"]).await;
+    grant_cell(&unit, &["p:event"]).await;
     unit.create_collection("c/b/s", "service").await;
-    unit.create_rule(
+    create_rule(
+        &unit,
         "r",
         json!({"Action": "exec", "TargetUrl": "personium-localcell:/b/s/x"}),
     )
     .await;
-    unit.start_rule_sender();
+    start_rule_sender(&unit);
     let token = unit.access_token("c").await;
     unit.post_as(&token, "c/__event", "{}").await;
-    let lines = unit.wait_for_log_lines("c", 2).await;
+    let lines = wait_for_log_lines(&unit, "c", 2).await;
     let url = format!("{}b/s/x", cell_url("c"));
     assert!(
         after_level(&lines[1]).ends_with(&format!(r#""exec","{url}","403""#)),
@@ -199,7 +175,7 @@ async fn exec_calls_the_service_as_the_subject() {
     unit.post_as(&token, "c/__event", "{}").await;
     let status = unit.post_as(&token, "c/b/s/x", "{}").await.status.as_u16();
     assert_ne!(status, 403);
-    let lines = unit.wait_for_log_lines("c", 4).await;
+    let lines = wait_for_log_lines(&unit, "c", 4).await;
     assert!(
         after_level(&lines[3]).ends_with(&format!(r#""exec","{url}","{status}""#)),
         "{lines:#?}"
@@ -211,20 +187,23 @@ async fn relay_token_has_no_cell_level_scope() {
     let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
     // The subject has every privilege in d; the token of the rule may only post events there.
     unit.grant_to_everybody("d", &["p:root"]).await;
-    unit.grant_cell(&["p:event"]).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = format!("http://{}/far/", listener.local_addr().unwrap());
-    unit.create_rule("r", json!({"Action": "relay.event", "TargetUrl": target}))
-        .await;
+    grant_cell(&unit, &["p:event"]).await;
+    let server = StubServer::start().await;
+    let target = format!("{}far/", server.url());
+    create_rule(
+        &unit,
+        "r",
+        json!({"Action": "relay.event", "TargetUrl": target}),
+    )
+    .await;
     let target = "personium-localunit:/d/__ctl/Role";
-    unit.create_rule("s", json!({"Action": "relay", "TargetUrl": target}))
-        .await;
-    unit.start_rule_sender();
+    create_rule(&unit, "s", json!({"Action": "relay", "TargetUrl": target})).await;
+    start_rule_sender(&unit);
     let token = unit.access_token("c").await;
     unit.post_as(&token, "c/__event", r#"{"Type":"t"}"#).await;
-    let (head, _) = answer_one(&listener, "200 OK").await;
+    let head = server.receive("200 OK", "").await.head;
     assert!(head.starts_with("POST /far/__event "), "{head}");
-    let lines = unit.wait_for_log_lines("c", 4).await;
+    let lines = wait_for_log_lines(&unit, "c", 4).await;
     let url = format!("{}__ctl/Role", cell_url("d"));
     let refused = format!(r#""relay","{url}","403""#);
     assert!(
@@ -236,9 +215,10 @@ async fn relay_token_has_no_cell_level_scope() {
 #[tokio::test]
 async fn relay_for_a_deleted_account_is_refused() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.grant_cell(&["p:event"]).await;
+    grant_cell(&unit, &["p:event"]).await;
     unit.grant_to_everybody("d", &["p:event"]).await;
-    unit.create_rule(
+    create_rule(
+        &unit,
         "r",
         json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
     )
@@ -252,15 +232,15 @@ async fn relay_for_a_deleted_account_is_refused() {
         unit.admin_outcome("DELETE", "c/__ctl/Account('me')").await,
         success(204)
     );
-    unit.start_rule_sender();
-    let lines = unit.wait_for_log_lines("c", 2).await;
+    start_rule_sender(&unit);
+    let lines = wait_for_log_lines(&unit, "c", 2).await;
     assert!(after_level(&lines[1]).ends_with("\"401\""), "{lines:#?}");
 }
 
 #[tokio::test]
 async fn relay_data_copies_created_and_updated_entities() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.grant_cell(&["p:event"]).await;
+    grant_cell(&unit, &["p:event"]).await;
     unit.create("d/__ctl/Box", r#"{"Name":"b"}"#).await;
     for cell in ["c", "d"] {
         unit.create_collection(&format!("{cell}/b/od"), "odata")
@@ -277,20 +257,21 @@ async fn relay_data_copies_created_and_updated_entities() {
     let target = format!("{}b/od/E", cell_url("d"));
     for (name, kind) in [("create", "odata.create"), ("update", "odata.update")] {
         let target = "personium-localunit:d:/b/od/E";
-        unit.create_rule(
+        create_rule(
+            &unit,
             name,
             json!({"Action": "relay.data", "TargetUrl": target, "EventType": kind}),
         )
         .await;
     }
-    unit.start_rule_sender();
+    start_rule_sender(&unit);
     let token = unit.access_token("c").await;
     let event = |kind: &str| {
         json!({"Type": kind, "Object": "personium-localcell:/b/od/E('o''1')"}).to_string()
     };
     unit.post_as(&token, "c/__event", &event("odata.create"))
         .await;
-    let lines = unit.wait_for_log_lines("c", 2).await;
+    let lines = wait_for_log_lines(&unit, "c", 2).await;
     assert!(
         after_level(&lines[1]).ends_with(&format!(r#""relay.data","{target}","201""#)),
         "{lines:#?}"
@@ -310,7 +291,7 @@ async fn relay_data_copies_created_and_updated_entities() {
     );
     unit.post_as(&token, "c/__event", &event("odata.update"))
         .await;
-    let lines = unit.wait_for_log_lines("c", 4).await;
+    let lines = wait_for_log_lines(&unit, "c", 4).await;
     assert!(
         after_level(&lines[3]).ends_with(&format!(r#""relay.data","{target}","204""#)),
         "{lines:#?}"
@@ -325,14 +306,15 @@ async fn relay_data_copies_created_and_updated_entities() {
 async fn queued_rule_requests_are_sent_in_order_after_restart() {
     let unit = unit_with_accounts(|_| {}).await;
     unit.grant_to_everybody("d", &["p:event"]).await;
-    unit.create_rule(
+    create_rule(
+        &unit,
         "r",
         json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
     )
     .await;
     let there = json!({"Name": "l", "EventExternal": true, "Action": "log"});
     unit.create("d/__ctl/Rule", &there.to_string()).await;
-    unit.grant_cell(&["p:event"]).await;
+    grant_cell(&unit, &["p:event"]).await;
     let token = unit.access_token("c").await;
     for number in 0..3 {
         let event = json!({"Type": format!("t{number}")}).to_string();
@@ -340,15 +322,15 @@ async fn queued_rule_requests_are_sent_in_order_after_restart() {
     }
     assert_eq!(unit.record_keys(b"Q").await.len(), 3);
     let unit = unit.restart();
-    unit.start_rule_sender();
-    let lines = unit.wait_for_log_lines("d", 3).await;
+    start_rule_sender(&unit);
+    let lines = wait_for_log_lines(&unit, "d", 3).await;
     for (number, line) in lines.iter().enumerate() {
         assert!(
             line.contains(&format!("\"relay.ext.t{number}\"")),
             "in order: {lines:#?}"
         );
     }
-    unit.wait_for_log_lines("c", 6).await;
+    wait_for_log_lines(&unit, "c", 6).await;
     assert!(unit.record_keys(b"Q").await.is_empty());
     // The pending marker of the cell is removed by a start that finds no queued request.
     let unit = unit.restart();
@@ -365,16 +347,17 @@ async fn full_outbox_refuses_further_events() {
     let unit = TestUnit::new().await;
     for number in 0..100 {
         let target = "https://far.example/";
-        unit.create_rule(
+        create_rule(
+            &unit,
             &format!("r{number}"),
             json!({"Action": "relay", "TargetUrl": target}),
         )
         .await;
     }
     for _ in 0..100 {
-        assert_eq!(unit.post_event(json!({})).await.outcome(), success(200));
+        assert_eq!(post_event(&unit, json!({})).await.outcome(), success(200));
     }
-    let response = unit.post_event(json!({})).await;
+    let response = post_event(&unit, json!({})).await;
     assert_eq!(response.status, 503, "{}", response.text());
     assert_eq!(
         unit.record_keys(b"Q").await.len(),
@@ -386,12 +369,13 @@ async fn full_outbox_refuses_further_events() {
 #[tokio::test]
 async fn removed_cell_sends_no_rule_requests() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.create_rule(
+    create_rule(
+        &unit,
         "r",
         json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
     )
     .await;
-    unit.post_event(json!({})).await;
+    post_event(&unit, json!({})).await;
     let remove = unit
         .admin_request("DELETE", "c")
         .header("x-personium-recursive", "true");
@@ -410,8 +394,9 @@ async fn removed_cell_sends_no_rule_requests() {
 #[tokio::test]
 async fn subject_name_alone_does_not_act_as_the_account() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.grant_cell(&["p:event"]).await;
-    unit.create_rule(
+    grant_cell(&unit, &["p:event"]).await;
+    create_rule(
+        &unit,
         "r",
         json!({"Action": "relay.event", "TargetUrl": "personium-localunit:d:/"}),
     )

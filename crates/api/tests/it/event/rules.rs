@@ -1,21 +1,21 @@
 //! The list of active rules, `__rule`, and the lifetime of rules.
 
+use personium_testkit::{TestUnit, refused, success};
 use serde_json::json;
 
-use crate::harness::{TestUnit, refused, success};
+use crate::event::{create_rule, log_lines, post_event};
 
 #[tokio::test]
 async fn rule_list_shows_rules_in_force_with_hit_counts() {
     let unit = TestUnit::new().await;
-    unit.create_rule("b", json!({"Action": "log", "EventType": "t"}))
-        .await;
+    create_rule(&unit, "b", json!({"Action": "log", "EventType": "t"})).await;
     let bound = json!({
         "_Box.Name": "app", "Action": "exec", "TargetUrl": "personium-localbox:/s/x",
         "EventObject": "personium-localbox:/f", "EventType": "never",
     });
-    unit.create_rule("a", bound).await;
+    create_rule(&unit, "a", bound).await;
     for _ in 0..3 {
-        unit.post_event(json!({"Type": "t"})).await;
+        post_event(&unit, json!({"Type": "t"})).await;
     }
     let shown = unit.admin_request("GET", "c/__rule").send().await.json();
     let id = &shown["boxes"][0]["id"];
@@ -47,26 +47,26 @@ async fn rule_hit_count_starts_at_creation_and_ends_with_removal() {
     let unit = TestUnit::new().await;
     let key = "c/__ctl/Rule(Name='r',_Box.Name=null)";
     for _ in 0..2 {
-        unit.create_rule("r", json!({"Action": "log"})).await;
-        unit.post_event(json!({})).await;
+        create_rule(&unit, "r", json!({"Action": "log"})).await;
+        post_event(&unit, json!({})).await;
         let shown = unit.admin_request("GET", "c/__rule").send().await.json();
         assert_eq!(shown["rules"][0]["HitCount"], 1, "{shown}");
         assert_eq!(unit.admin_outcome("DELETE", key).await, success(204));
         assert!(unit.record_keys(b"H").await.is_empty());
     }
-    let lines = unit.log_lines("c").await.len();
-    unit.post_event(json!({})).await;
-    assert_eq!(unit.log_lines("c").await.len(), lines);
+    let lines = log_lines(&unit, "c").await.len();
+    post_event(&unit, json!({})).await;
+    assert_eq!(log_lines(&unit, "c").await.len(), lines);
 }
 
 #[tokio::test]
 async fn box_bound_rule_follows_a_renamed_box() {
     let unit = TestUnit::new().await;
     let bound = json!({"_Box.Name": "b", "Action": "log", "EventObject": "personium-localbox:/f"});
-    unit.create_rule("r", bound).await;
+    create_rule(&unit, "r", bound).await;
     let event = |name: &str| json!({"Object": format!("personium-localcell:/{name}/f")});
-    unit.post_event(event("b")).await;
-    assert_eq!(unit.log_lines("c").await.len(), 1);
+    post_event(&unit, event("b")).await;
+    assert_eq!(log_lines(&unit, "c").await.len(), 1);
     let rename = unit
         .admin_request("PUT", "c/__ctl/Box('b')")
         .header("if-match", "*");
@@ -74,17 +74,17 @@ async fn box_bound_rule_follows_a_renamed_box() {
         rename.body(r#"{"Name":"new"}"#).send().await.outcome(),
         success(204)
     );
-    unit.post_event(event("b")).await;
-    assert_eq!(unit.log_lines("c").await.len(), 1, "the old name");
-    unit.post_event(event("new")).await;
-    assert_eq!(unit.log_lines("c").await.len(), 2);
+    post_event(&unit, event("b")).await;
+    assert_eq!(log_lines(&unit, "c").await.len(), 1, "the old name");
+    post_event(&unit, event("new")).await;
+    assert_eq!(log_lines(&unit, "c").await.len(), 2);
     let remove = unit
         .admin_request("DELETE", "c/new")
         .header("x-personium-recursive", "true");
     assert_eq!(remove.send().await.outcome(), success(204));
-    unit.post_event(event("new")).await;
+    post_event(&unit, event("new")).await;
     assert_eq!(
-        unit.log_lines("c").await.len(),
+        log_lines(&unit, "c").await.len(),
         2,
         "the rule went with its box"
     );

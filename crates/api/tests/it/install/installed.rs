@@ -1,9 +1,10 @@
 //! Archives that are installed completely.
 
+use personium_testkit::{TestUnit, success};
 use serde_json::{Value, json};
 
 use super::{APP, Archive};
-use crate::harness::{TestUnit, success};
+use crate::install::{install, wait_for_installation};
 
 const ROOT_PROPS: &str = r#"<multistatus xmlns="DAV:" xmlns:p="urn:x-personium:xmlns">
   <response><href>personium-localbox:/</href><propstat><prop><resourcetype><collection/></resourcetype>
@@ -70,88 +71,84 @@ fn full_archive() -> Archive {
         .with("90_contents/data/90_data/Pet/2.json", r#"{"__id":"dog","colour":"brown","good":true}"#)
 }
 
-impl TestUnit {
-    async fn get_entity(&self, path: &str) -> Value {
-        let response = self
-            .admin_request("GET", path)
-            .header("accept", "application/json")
-            .send()
-            .await;
-        assert_eq!(response.status, 200, "{path}: {}", response.text());
-        response.json()["d"]["results"].clone()
-    }
+async fn get_entity(unit: &TestUnit, path: &str) -> Value {
+    let response = unit
+        .admin_request("GET", path)
+        .header("accept", "application/json")
+        .send()
+        .await;
+    assert_eq!(response.status, 200, "{path}: {}", response.text());
+    response.json()["d"]["results"].clone()
+}
 
-    async fn check_full_archive(&self) {
-        assert_eq!(
-            self.list_entities("c/__ctl/Relation").await[0]["_Box.Name"],
-            "new"
-        );
-        assert_eq!(
-            self.list_entities("c/__ctl/Role").await[0]["_Box.Name"],
-            "new"
-        );
-        let linked = self
-            .list_entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_Relation")
-            .await;
-        assert_eq!(linked[0]["Name"], "friend");
-        let linked = self
-            .list_entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_ExtRole")
-            .await;
-        assert_eq!(linked[0]["ExtRole"], "http://far.example/__role/__/r");
-        let rule = &self.list_entities("c/__ctl/Rule").await[0];
-        assert_eq!(
-            (&rule["Action"], &rule["_Box.Name"]),
-            (&json!("exec"), &json!("new"))
-        );
-        let in_force = self.admin_request("GET", "c/__rule").send().await.json();
-        assert_eq!(in_force["rules"][0]["Schema"], APP);
+async fn check_full_archive(unit: &TestUnit) {
+    assert_eq!(
+        unit.list_entities("c/__ctl/Relation").await[0]["_Box.Name"],
+        "new"
+    );
+    assert_eq!(
+        unit.list_entities("c/__ctl/Role").await[0]["_Box.Name"],
+        "new"
+    );
+    let linked = unit
+        .list_entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_Relation")
+        .await;
+    assert_eq!(linked[0]["Name"], "friend");
+    let linked = unit
+        .list_entities("c/__ctl/Role(Name='reader',_Box.Name='new')/_ExtRole")
+        .await;
+    assert_eq!(linked[0]["ExtRole"], "http://far.example/__role/__/r");
+    let rule = &unit.list_entities("c/__ctl/Rule").await[0];
+    assert_eq!(
+        (&rule["Action"], &rule["_Box.Name"]),
+        (&json!("exec"), &json!("new"))
+    );
+    let in_force = unit.admin_request("GET", "c/__rule").send().await.json();
+    assert_eq!(in_force["rules"][0]["Schema"], APP);
 
-        let listing = self
-            .admin_request("PROPFIND", "c/new")
-            .header("depth", "0")
-            .send()
-            .await
-            .text();
-        assert!(
-            listing.contains("<href>reader</href>") && listing.contains("of the box"),
-            "{listing}"
-        );
-        // The file is public, the folder needs the role.
-        let file = self.request("GET", "c/new/docs/a.txt").send().await;
-        assert_eq!(
-            (file.text().as_str(), file.header("content-type")),
-            ("hello", Some("text/x-mine"))
-        );
-        assert_eq!(self.request("GET", "c/new/docs").send().await.status, 401);
-        assert_eq!(
-            self.admin_request("GET", "c/new/svc/__src/hello.js")
-                .send()
-                .await
-                .text(),
-            "function(){}"
-        );
-        let service = self
-            .admin_request("PROPFIND", "c/new/svc")
-            .header("depth", "0")
+    let listing = unit
+        .admin_request("PROPFIND", "c/new")
+        .header("depth", "0")
+        .send()
+        .await
+        .text();
+    assert!(
+        listing.contains("<href>reader</href>") && listing.contains("of the box"),
+        "{listing}"
+    );
+    // The file is public, the folder needs the role.
+    let file = unit.request("GET", "c/new/docs/a.txt").send().await;
+    assert_eq!(
+        (file.text().as_str(), file.header("content-type")),
+        ("hello", Some("text/x-mine"))
+    );
+    assert_eq!(unit.request("GET", "c/new/docs").send().await.status, 401);
+    assert_eq!(
+        unit.admin_request("GET", "c/new/svc/__src/hello.js")
             .send()
             .await
-            .text();
-        assert!(service.contains("src=\"hello.js\""), "{service}");
+            .text(),
+        "function(){}"
+    );
+    let service = unit
+        .admin_request("PROPFIND", "c/new/svc")
+        .header("depth", "0")
+        .send()
+        .await
+        .text();
+    assert!(service.contains("src=\"hello.js\""), "{service}");
 
-        let me = self
-            .get_entity("c/new/data/Person('me')?$format=json")
-            .await;
-        assert_eq!((&me["age"], &me["names"]), (&json!(7), &json!(["a", "b"])));
-        assert_eq!(me["home"]["city"], "x");
-        let pets = self
-            .list_entities("c/new/data/Person('me')/_Pet?$orderby=__id")
-            .await;
-        assert_eq!(
-            (&pets[0]["colour"], &pets[1]["good"]),
-            (&json!("black"), &json!(true))
-        );
-        assert_eq!(pets.len(), 2);
-    }
+    let me = get_entity(unit, "c/new/data/Person('me')?$format=json").await;
+    assert_eq!((&me["age"], &me["names"]), (&json!(7), &json!(["a", "b"])));
+    assert_eq!(me["home"]["city"], "x");
+    let pets = unit
+        .list_entities("c/new/data/Person('me')/_Pet?$orderby=__id")
+        .await;
+    assert_eq!(
+        (&pets[0]["colour"], &pets[1]["good"]),
+        (&json!("black"), &json!(true))
+    );
+    assert_eq!(pets.len(), 2);
 }
 
 #[tokio::test]
@@ -161,13 +158,13 @@ async fn archive_installs_objects_links_files_services_and_entities() {
     unit.create("c/__ctl/Rule", &log).await;
     let log = json!({"Name": "m", "Action": "log", "EventType": "boxinstall"}).to_string();
     unit.create("c/__ctl/Rule", &log).await;
-    let response = unit.install("new", &full_archive()).await;
+    let response = install(&unit, "new", &full_archive()).await;
     assert_eq!(response.outcome(), success(202));
     assert_eq!(
         response.header("location"),
         Some("http://unit.example/c/new")
     );
-    let shown = unit.wait_for_installation("new").await;
+    let shown = wait_for_installation(&unit, "new").await;
     assert_eq!(
         (&shown["status"], &shown["schema"]),
         (&json!("ready"), &json!(APP)),
@@ -178,7 +175,7 @@ async fn archive_installs_objects_links_files_services_and_entities() {
         let key = format!("c/__ctl/Rule(Name='{name}',_Box.Name=null)");
         assert_eq!(unit.admin_outcome("DELETE", &key).await, success(204));
     }
-    unit.check_full_archive().await;
+    check_full_archive(&unit).await;
 
     let lines = unit
         .admin_request("GET", "c/__log/current/default.log")
@@ -204,16 +201,16 @@ async fn archive_installs_objects_links_files_services_and_entities() {
 async fn legacy_archive_installs_the_same_content() {
     let unit = TestUnit::new().await;
     assert_eq!(
-        unit.install("new", &full_archive().legacy())
+        install(&unit, "new", &full_archive().legacy())
             .await
             .outcome(),
         success(202)
     );
-    let shown = unit.wait_for_installation("new").await;
+    let shown = wait_for_installation(&unit, "new").await;
     assert_eq!(shown["status"], "ready", "{shown}");
-    unit.check_full_archive().await;
+    check_full_archive(&unit).await;
     // A second box of the application is refused, and so is one of the name.
-    let again = unit.install("other", &full_archive()).await;
+    let again = install(&unit, "other", &full_archive()).await;
     assert_eq!(again.outcome().1, "BI-0004");
 }
 
@@ -228,8 +225,11 @@ async fn archive_with_many_entities_is_installed_in_batches() {
             &entity,
         );
     }
-    assert_eq!(unit.install("new", &archive).await.outcome(), success(202));
-    let shown = unit.wait_for_installation("new").await;
+    assert_eq!(
+        install(&unit, "new", &archive).await.outcome(),
+        success(202)
+    );
+    let shown = wait_for_installation(&unit, "new").await;
     assert_eq!(shown["status"], "ready", "{shown}");
     let counted = unit.admin_request(
         "GET",

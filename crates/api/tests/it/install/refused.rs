@@ -1,9 +1,10 @@
 //! Invalid archives, and installations that fail.
 
+use personium_testkit::{TestUnit, refused, success};
 use serde_json::json;
 
 use super::{APP, Archive, EMPTY, manifest};
-use crate::harness::{TestUnit, refused, success};
+use crate::install::{install, wait_for_installation};
 
 fn root_props(inside: &str) -> String {
     EMPTY.replace("</multistatus>", &format!("{inside}</multistatus>"))
@@ -77,7 +78,7 @@ async fn invalid_archives_are_refused_without_creating_a_box() {
             "OD-0050",
         ),
     ] {
-        let response = unit.install("new", &archive).await;
+        let response = install(&unit, "new", &archive).await;
         assert_eq!(
             response.outcome(),
             refused(400, code),
@@ -93,7 +94,7 @@ async fn invalid_archives_are_refused_without_creating_a_box() {
         let request = unit
             .admin_request("MKCOL", "c/new")
             .header("content-type", content_type);
-        request.body_bytes(bytes.into()).send()
+        request.body(bytes).send()
     };
     for (content_type, bytes, code) in [
         ("application/zip", Vec::new(), "BI-0007"),
@@ -107,15 +108,15 @@ async fn invalid_archives_are_refused_without_creating_a_box() {
         );
     }
     assert_eq!(
-        unit.install("__", &full()).await.outcome(),
+        install(&unit, "__", &full()).await.outcome(),
         refused(405, "MC-0001")
     );
     assert_eq!(
-        unit.install("b", &full()).await.outcome(),
+        install(&unit, "b", &full()).await.outcome(),
         refused(405, "BI-0001")
     );
     assert_eq!(
-        unit.install("no:name", &full()).await.outcome(),
+        install(&unit, "no:name", &full()).await.outcome(),
         refused(400, "OD-0006")
     );
     let used = full().with(
@@ -123,7 +124,7 @@ async fn invalid_archives_are_refused_without_creating_a_box() {
         &manifest("2").replace(APP, "http://unit.example/appcell/"),
     );
     assert_eq!(
-        unit.install("new", &used).await.outcome(),
+        install(&unit, "new", &used).await.outcome(),
         refused(400, "BI-0004")
     );
     assert_eq!(
@@ -201,8 +202,8 @@ async fn failed_installation_reports_the_entry_and_the_code() {
             "PR400-OD-0008",
         ),
     ] {
-        assert_eq!(unit.install("new", &archive).await.outcome(), success(202), "{entry}");
-        let shown = unit.wait_for_installation("new").await;
+        assert_eq!(install(&unit, "new", &archive).await.outcome(), success(202), "{entry}");
+        let shown = wait_for_installation(&unit, "new").await;
         assert_eq!(shown["status"], "installation failed", "{entry}: {shown}");
         assert_eq!(shown["message"]["code"], "PL-BI-1004", "{shown}");
         let text = shown["message"]["message"]["value"].as_str().unwrap();
@@ -215,9 +216,9 @@ async fn failed_installation_reports_the_entry_and_the_code() {
     let archive = typed()
         .with("90_contents/o/90_data/E/1.json", r#"{"__id":"a"}"#)
         .with("90_contents/o/90_data/E/2.json", r#"{"__id":"a"}"#);
-    unit.install("new", &archive).await;
+    install(&unit, "new", &archive).await;
     assert_eq!(
-        unit.wait_for_installation("new").await["progress"],
+        wait_for_installation(&unit, "new").await["progress"],
         json!("100%")
     );
     assert_eq!(
@@ -235,9 +236,9 @@ async fn failed_installation_reports_the_entry_and_the_code() {
 async fn recreated_box_does_not_inherit_a_failed_installation() {
     let unit = TestUnit::new().await;
     let bad = Archive::new().with("90_contents/f", "x");
-    unit.install("new", &bad).await;
+    install(&unit, "new", &bad).await;
     assert_eq!(
-        unit.wait_for_installation("new").await["status"],
+        wait_for_installation(&unit, "new").await["status"],
         "installation failed"
     );
     let remove = unit
@@ -248,5 +249,5 @@ async fn recreated_box_does_not_inherit_a_failed_installation() {
     let left = personium_model::keys::singles("install/");
     assert!(records.is_empty(&left).await.unwrap());
     unit.create("c/__ctl/Box", r#"{"Name":"new"}"#).await;
-    assert_eq!(unit.wait_for_installation("new").await["status"], "ready");
+    assert_eq!(wait_for_installation(&unit, "new").await["status"], "ready");
 }

@@ -1,10 +1,11 @@
 //! Approval of request messages.
 
+use personium_testkit::{TestUnit, cell_url, refused, success};
 use serde_json::{Value, json};
 
-use super::{ID, message_body, request_message};
-use crate::auth::{cell_url, unit_with_accounts};
-use crate::harness::{TestUnit, refused, success};
+use super::{ID, message_body, request_message, send_command};
+use crate::auth::unit_with_accounts;
+use crate::message::{deliver, grant_cell};
 
 /// The URL of the cell to link.
 fn target() -> String {
@@ -40,7 +41,7 @@ async fn deliver_instead(unit: &TestUnit, objects: Value) {
     let path = format!("c/__ctl/ReceivedMessage('{ID}')");
     let gone = unit.admin_outcome("DELETE", &path).await.0;
     assert!(matches!(gone, 204 | 404));
-    unit.deliver(&request_message(objects)).await;
+    deliver(unit, &request_message(objects)).await;
 }
 
 async fn linked_cells(unit: &TestUnit, entity: &str) -> Vec<Value> {
@@ -78,17 +79,27 @@ async fn approved_requests_add_and_remove_linked_cells() {
                 "TargetUrl": target()}])
         };
         deliver_instead(&unit, object("add")).await;
-        assert_eq!(unit.command("approved").await, success(204), "{entity}");
+        assert_eq!(
+            send_command(&unit, "approved").await,
+            success(204),
+            "{entity}"
+        );
         assert_eq!(status(&unit).await, "approved");
         assert_eq!(linked_cells(&unit, &entity).await.len(), 1, "{entity}");
         deliver_instead(&unit, object("add")).await;
-        assert_eq!(unit.command("approved").await, refused(400, "RM-0001"));
+        assert_eq!(
+            send_command(&unit, "approved").await,
+            refused(400, "RM-0001")
+        );
         assert_eq!(status(&unit).await, "none");
         deliver_instead(&unit, object("remove")).await;
-        assert_eq!(unit.command("approved").await, success(204));
+        assert_eq!(send_command(&unit, "approved").await, success(204));
         assert!(linked_cells(&unit, &entity).await.is_empty());
         deliver_instead(&unit, object("remove")).await;
-        assert_eq!(unit.command("approved").await, refused(404, "OD-0000"));
+        assert_eq!(
+            send_command(&unit, "approved").await,
+            refused(404, "OD-0000")
+        );
     }
     assert_eq!(unit.list_entities("c/__ctl/ExtCell").await.len(), 1);
 }
@@ -98,8 +109,8 @@ async fn approval_resolves_names_in_the_box_of_the_message() {
     let unit = unit_with_relation_and_role().await;
     let bound = json!({"Type": "request", "Status": "none", "Schema": cell_url("appcell"),
         "RequestObjects": [add("r"), rule("rule.add", "n")]});
-    unit.deliver(&message_body(bound)).await;
-    assert_eq!(unit.command("approved").await, success(204));
+    deliver(&unit, &message_body(bound)).await;
+    assert_eq!(send_command(&unit, "approved").await, success(204));
     assert!(linked_cells(&unit, "Relation('r')").await.is_empty());
     let in_app = linked_cells(&unit, "Relation(Name='r',_Box.Name='app')").await;
     assert_eq!(in_app.len(), 1);
@@ -125,7 +136,7 @@ async fn approval_with_a_missing_target_is_refused() {
         (rule("rule.remove", "none"), refused(404, "OD-0002")),
     ] {
         deliver_instead(&unit, json!([object])).await;
-        assert_eq!(unit.command("approved").await, outcome, "{object}");
+        assert_eq!(send_command(&unit, "approved").await, outcome, "{object}");
     }
 }
 
@@ -135,8 +146,8 @@ async fn approval_reuses_a_known_cell_in_another_url_form() {
     let known = json!({"Url": "personium-localunit:d:/"}).to_string();
     unit.create("c/__ctl/ExtCell", &known).await;
     let object = json!([{"RequestType": "role.add", "Name": "r", "TargetUrl": cell_url("d")}]);
-    unit.deliver(&request_message(object)).await;
-    assert_eq!(unit.command("approved").await, success(204));
+    deliver(&unit, &request_message(object)).await;
+    assert_eq!(send_command(&unit, "approved").await, success(204));
     assert_eq!(unit.list_entities("c/__ctl/ExtCell").await.len(), 1);
     assert_eq!(linked_cells(&unit, "Role('r')").await.len(), 1);
 }
@@ -181,7 +192,7 @@ async fn approved_requests_add_remove_and_replace_rules() {
         ),
     ] {
         deliver_instead(&unit, objects.clone()).await;
-        assert_eq!(unit.command("approved").await, outcome, "{objects}");
+        assert_eq!(send_command(&unit, "approved").await, outcome, "{objects}");
         assert_eq!(names().await, after, "{objects}");
     }
 }
@@ -192,7 +203,7 @@ async fn failed_approval_changes_nothing() {
     for last in [add("none"), add("r"), rule("rule.remove", "none")] {
         let objects = json!([rule("rule.add", "n"), add("r"), last]);
         deliver_instead(&unit, objects).await;
-        let outcome = unit.command("approved").await;
+        let outcome = send_command(&unit, "approved").await;
         assert!(outcome.0 >= 400, "{last}: {outcome:?}");
         assert_eq!(status(&unit).await, "none");
         assert!(unit.list_entities("c/__ctl/ExtCell").await.is_empty());
@@ -206,13 +217,13 @@ async fn approval_applies_request_objects_in_order() {
     let unit = unit_with_relation_and_role().await;
     let role = json!({"RequestType": "role.add", "Name": "r", "TargetUrl": target()});
     let objects = json!([add("r"), remove("r"), add("r"), role]);
-    unit.deliver(&request_message(objects)).await;
-    assert_eq!(unit.command("approved").await, success(204));
+    deliver(&unit, &request_message(objects)).await;
+    assert_eq!(send_command(&unit, "approved").await, success(204));
     assert_eq!(unit.list_entities("c/__ctl/ExtCell").await.len(), 1);
     assert_eq!(linked_cells(&unit, "Relation('r')").await.len(), 1);
     assert_eq!(linked_cells(&unit, "Role('r')").await.len(), 1);
     deliver_instead(&unit, json!([remove("r"), add("r"), remove("r")])).await;
-    assert_eq!(unit.command("approved").await, success(204));
+    assert_eq!(send_command(&unit, "approved").await, success(204));
     assert!(linked_cells(&unit, "Relation('r')").await.is_empty());
 }
 
@@ -222,12 +233,12 @@ async fn request_message_is_decided_once() {
     for (command, links) in [("rejected", 0), ("approved", 1)] {
         deliver_instead(&unit, json!([add("r")])).await;
         for wrong in ["read", "unread"] {
-            assert_eq!(unit.command(wrong).await, refused(400, "OD-0006"));
+            assert_eq!(send_command(&unit, wrong).await, refused(400, "OD-0006"));
         }
-        assert_eq!(unit.command(command).await, success(204));
+        assert_eq!(send_command(&unit, command).await, success(204));
         assert_eq!(status(&unit).await, command);
         for again in ["approved", "rejected"] {
-            assert_eq!(unit.command(again).await, refused(400, "OD-0006"));
+            assert_eq!(send_command(&unit, again).await, refused(400, "OD-0006"));
         }
         assert_eq!(linked_cells(&unit, "Relation('r')").await.len(), links);
     }
@@ -236,10 +247,10 @@ async fn request_message_is_decided_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_approvals_succeed_once() {
     let unit = unit_with_relation_and_role().await;
-    unit.deliver(&request_message(json!([add("r")]))).await;
+    deliver(&unit, &request_message(json!([add("r")]))).await;
     let at_once = (0..8).map(|_| {
         let unit = unit.clone();
-        tokio::spawn(async move { unit.command("approved").await })
+        tokio::spawn(async move { send_command(&unit, "approved").await })
     });
     let mut outcomes = Vec::new();
     for task in at_once.collect::<Vec<_>>() {
@@ -281,14 +292,14 @@ async fn approval_needs_the_privileges_of_its_request_objects() {
     ] {
         deliver_instead(&unit, objects).await;
         for too_few in [others, &["p:message"][..], &["p:message", "p:social-read"]] {
-            unit.grant_cell(too_few).await;
+            grant_cell(&unit, too_few).await;
             assert_eq!(give("approved").await, lacking, "{too_few:?}");
         }
-        unit.grant_cell(needed).await;
+        grant_cell(&unit, needed).await;
         assert_eq!(give("approved").await, success(204), "{needed:?}");
     }
     deliver_instead(&unit, json!([add("r")])).await;
-    unit.grant_cell(&["p:message"]).await;
+    grant_cell(&unit, &["p:message"]).await;
     assert_eq!(give("rejected").await, success(204));
 }
 
@@ -301,6 +312,9 @@ async fn message_created_through_odata_is_validated_on_approval() {
     });
     let path = "c/__ctl/Box('b')/_ReceivedMessage";
     unit.create(path, &body.to_string()).await;
-    assert_eq!(unit.command("approved").await, refused(400, "OD-0006"));
+    assert_eq!(
+        send_command(&unit, "approved").await,
+        refused(400, "OD-0006")
+    );
     assert!(unit.list_entities("c/__ctl/Rule").await.is_empty());
 }

@@ -1,17 +1,18 @@
 //! Delivery and marking of messages: `__message/port` and `__message/received`.
 
+use personium_testkit::{cell_url, refused, success};
 use serde_json::json;
 
-use super::{ID, message_body, request_message};
-use crate::auth::{cell_url, unit_with_accounts};
-use crate::harness::{refused, success};
+use super::{ID, message_body, request_message, send_command};
+use crate::auth::unit_with_accounts;
+use crate::message::{deliver, delivery_token, grant_cell};
 
 const PORT: &str = "c/__message/port";
 
 #[tokio::test]
 async fn message_delivery_needs_a_token_of_the_sending_cell() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.grant_cell(&["p:root"]).await;
+    grant_cell(&unit, &["p:root"]).await;
     let body = message_body(json!({}));
     let anonymous = unit.request("POST", PORT).body(&body).send().await;
     assert_eq!(anonymous.outcome(), refused(401, "AU-0001"));
@@ -43,7 +44,7 @@ async fn message_delivery_needs_a_token_of_the_sending_cell() {
             .await
             .is_empty()
     );
-    let response = unit.post_as(&unit.delivery_token(), PORT, &body).await;
+    let response = unit.post_as(&delivery_token(&unit), PORT, &body).await;
     assert_eq!(response.outcome(), success(201));
     let location = format!("{}__ctl/ReceivedMessage('{ID}')", cell_url("c"));
     assert_eq!(response.header("location"), Some(location.as_str()));
@@ -57,21 +58,21 @@ async fn message_delivery_needs_a_token_of_the_sending_cell() {
 async fn message_from_another_cell_than_the_token_is_refused() {
     let unit = unit_with_accounts(|_| {}).await;
     let body = message_body(json!({"From": cell_url("appcell")}));
-    let response = unit.post_as(&unit.delivery_token(), PORT, &body).await;
+    let response = unit.post_as(&delivery_token(&unit), PORT, &body).await;
     assert_eq!(response.outcome(), refused(400, "OD-0006"));
     assert!(response.text().contains("[From]"), "{}", response.text());
     let body = message_body(json!({"From": "personium-localunit:d:/"}));
-    let response = unit.post_as(&unit.delivery_token(), PORT, &body).await;
+    let response = unit.post_as(&delivery_token(&unit), PORT, &body).await;
     assert_eq!(response.outcome(), success(201));
 }
 
 #[tokio::test]
 async fn message_with_a_known_id_is_refused() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.deliver(&message_body(json!({}))).await;
+    deliver(&unit, &message_body(json!({}))).await;
     let again = unit
         .post_as(
-            &unit.delivery_token(),
+            &delivery_token(&unit),
             PORT,
             &message_body(json!({"Title": "u"})),
         )
@@ -111,7 +112,7 @@ async fn invalid_messages_are_refused() {
         (json!({"Body": "b".repeat(65_537)}), refused(400, "OD-0006")),
     ] {
         let response = unit
-            .post_as(&unit.delivery_token(), PORT, &message_body(members.clone()))
+            .post_as(&delivery_token(&unit), PORT, &message_body(members.clone()))
             .await;
         assert_eq!(response.outcome(), outcome, "{members}");
     }
@@ -124,7 +125,7 @@ async fn invalid_messages_are_refused() {
     ] {
         let response = unit
             .post_as(
-                &unit.delivery_token(),
+                &delivery_token(&unit),
                 PORT,
                 &request_message(objects.clone()),
             )
@@ -138,14 +139,14 @@ async fn invalid_messages_are_refused() {
     );
     let body =
         message_body(json!({"Body": "b".repeat(65_536), "MulticastTo": cell_url("appcell")}));
-    unit.deliver(&body).await;
+    deliver(&unit, &body).await;
 }
 
 #[tokio::test]
 async fn message_with_a_schema_belongs_to_the_box_of_the_app() {
     let unit = unit_with_accounts(|_| {}).await;
     let body = message_body(json!({"Schema": "personium-localunit:appcell:/"}));
-    unit.deliver(&body).await;
+    deliver(&unit, &body).await;
     let stored = &unit.list_entities("c/__ctl/ReceivedMessage").await[0];
     assert_eq!(stored["_Box.Name"], "app");
 }
@@ -153,16 +154,16 @@ async fn message_with_a_schema_belongs_to_the_box_of_the_app() {
 #[tokio::test]
 async fn marking_a_message_needs_the_message_privilege() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.deliver(&message_body(json!({}))).await;
+    deliver(&unit, &message_body(json!({}))).await;
     let token = unit.access_token("c").await;
     let path = format!("c/__message/received/{ID}");
     let body = r#"{"Command":"read"}"#;
     for privilege in ["p:message-read", "p:social", "p:rule", "D:write"] {
-        unit.grant_cell(&[privilege]).await;
+        grant_cell(&unit, &[privilege]).await;
         let response = unit.post_as(&token, &path, body).await;
         assert_eq!(response.outcome(), refused(403, "AU-0002"), "{privilege}");
     }
-    unit.grant_cell(&["p:message"]).await;
+    grant_cell(&unit, &["p:message"]).await;
     let nobody = unit.request("POST", &path).body(body).send().await;
     assert_eq!(nobody.outcome(), refused(403, "AU-0007"));
     let response = unit.post_as(&token, &path, body).await;
@@ -173,7 +174,7 @@ async fn marking_a_message_needs_the_message_privilege() {
 #[tokio::test]
 async fn message_lists_need_message_read_and_are_read_only() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.deliver(&message_body(json!({}))).await;
+    deliver(&unit, &message_body(json!({}))).await;
     let token = unit.access_token("c").await;
     let one = format!("c/__ctl/ReceivedMessage('{ID}')");
     let paths = [
@@ -182,12 +183,12 @@ async fn message_lists_need_message_read_and_are_read_only() {
         one.as_str(),
     ];
     for path in paths {
-        unit.grant_cell(&["p:message-read"]).await;
+        grant_cell(&unit, &["p:message-read"]).await;
         assert_eq!(
             unit.outcome_with_token("GET", path, &token).await,
             success(200)
         );
-        unit.grant_cell(&["p:social", "p:rule"]).await;
+        grant_cell(&unit, &["p:social", "p:rule"]).await;
         let lacking = refused(403, "AU-0002");
         assert_eq!(unit.outcome_with_token("GET", path, &token).await, lacking);
         for method in ["POST", "PUT", "MERGE"] {
@@ -195,13 +196,13 @@ async fn message_lists_need_message_read_and_are_read_only() {
             assert_eq!(outcome, refused(405, "MC-0001"), "{method} {path}");
         }
     }
-    unit.grant_cell(&["p:message-read"]).await;
+    grant_cell(&unit, &["p:message-read"]).await;
     let lacking = refused(403, "AU-0002");
     assert_eq!(
         unit.outcome_with_token("DELETE", &one, &token).await,
         lacking
     );
-    unit.grant_cell(&["p:message"]).await;
+    grant_cell(&unit, &["p:message"]).await;
     assert_eq!(
         unit.outcome_with_token("DELETE", &one, &token).await,
         success(204)
@@ -211,14 +212,14 @@ async fn message_lists_need_message_read_and_are_read_only() {
 #[tokio::test]
 async fn message_command_must_fit_the_message_type() {
     let unit = unit_with_accounts(|_| {}).await;
-    assert_eq!(unit.command("read").await, refused(404, "OD-0002"));
-    unit.deliver(&message_body(json!({}))).await;
+    assert_eq!(send_command(&unit, "read").await, refused(404, "OD-0002"));
+    deliver(&unit, &message_body(json!({}))).await;
     for command in ["approved", "rejected", "none", "", "Read"] {
-        let outcome = unit.command(command).await;
+        let outcome = send_command(&unit, command).await;
         assert_eq!(outcome, refused(400, "OD-0006"), "{command}");
     }
     for command in ["read", "unread", "unread", "read"] {
-        assert_eq!(unit.command(command).await, success(204));
+        assert_eq!(send_command(&unit, command).await, success(204));
         let stored = &unit.list_entities("c/__ctl/ReceivedMessage").await[0];
         assert_eq!(stored["Status"], command);
     }

@@ -1,9 +1,10 @@
 //! Sending of messages: `__message/send`.
 
+use personium_testkit::{TestUnit, cell_url, refused, success, text_member};
 use serde_json::{Value, json};
 
-use crate::auth::{cell_url, text_member, unit_with_accounts};
-use crate::harness::{TestUnit, refused, success};
+use crate::auth::unit_with_accounts;
+use crate::message::grant_cell;
 
 const SEND: &str = "c/__message/send";
 
@@ -32,7 +33,7 @@ async fn sending_needs_the_message_privilege() {
     let body = json!({"To": cell_url("d"), "Title": "t"}).to_string();
     let token = unit.access_token("c").await;
     for privilege in ["p:message-read", "p:social", "D:write"] {
-        unit.grant_cell(&[privilege]).await;
+        grant_cell(&unit, &[privilege]).await;
         let response = unit.post_as(&token, SEND, &body).await;
         assert_eq!(response.outcome(), refused(403, "AU-0002"), "{privilege}");
     }
@@ -43,7 +44,7 @@ async fn sending_needs_the_message_privilege() {
             .await
             .is_empty()
     );
-    unit.grant_cell(&["p:message"]).await;
+    grant_cell(&unit, &["p:message"]).await;
     let response = unit.post_as(&token, SEND, &body).await;
     assert_eq!(response.outcome(), success(201));
     assert_eq!(unit.list_entities("d/__ctl/ReceivedMessage").await.len(), 1);
@@ -176,7 +177,7 @@ async fn refusal_of_a_recipient_is_reported_in_the_result() {
 #[tokio::test]
 async fn message_of_an_app_is_sent_from_its_box_to_its_box() {
     let unit = unit_with_accounts(|_| {}).await;
-    unit.grant_cell(&["p:root"]).await;
+    grant_cell(&unit, &["p:root"]).await;
     let app = cell_url("appcell");
     let secret = unit.trans_cell_token("appcell", "c").await;
     let fields = [

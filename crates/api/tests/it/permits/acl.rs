@@ -1,10 +1,9 @@
 //! Access control lists: principals, inheritance, visibility, required schema levels.
 
+use personium_testkit::{cell_url, refused, success};
 use personium_types::Privilege as P;
 
-use super::callers::{Fixture, ace};
-use crate::auth::cell_url;
-use crate::harness::{refused, success};
+use super::callers::{Fixture, role_ace};
 
 const EVERYBODY: &str = "<D:ace><D:principal><D:all/></D:principal><D:grant><D:privilege><D:all/></D:privilege></D:grant></D:ace>";
 
@@ -23,10 +22,7 @@ async fn propfind_shows_acls_only_with_the_read_acl_privilege() {
     let token = fixture.login("c", "exact", &[]).await;
     let find = async |path: &str| {
         let request = unit.request("PROPFIND", path).header("depth", "0");
-        request
-            .header("authorization", &format!("Bearer {token}"))
-            .send()
-            .await
+        request.bearer(&token).send().await
     };
     for (path, read, also) in [
         ("c/b", P::ReadProperties, P::ReadAcl),
@@ -37,7 +33,7 @@ async fn propfind_shows_acls_only_with_the_read_acl_privilege() {
             .iter()
             .copied()
             .filter(|p| !p.includes(also) && (path == "c" || !p.is_cell_level()));
-        unit.set_acl(path, &ace("exact", &others.collect::<Vec<_>>()))
+        unit.set_acl(path, &role_ace("exact", &others.collect::<Vec<_>>()))
             .await;
         let response = find(path).await;
         assert!(
@@ -45,14 +41,14 @@ async fn propfind_shows_acls_only_with_the_read_acl_privilege() {
             "{path}: {}",
             response.text()
         );
-        unit.set_acl(path, &ace("exact", &[read, also])).await;
+        unit.set_acl(path, &role_ace("exact", &[read, also])).await;
         let response = find(path).await;
         assert!(
             response.status == 207 && response.text().contains("<acl"),
             "{path}: {}",
             response.text()
         );
-        unit.set_acl(path, &ace("exact", &[also])).await;
+        unit.set_acl(path, &role_ace("exact", &[also])).await;
         assert_eq!(
             find(path).await.outcome(),
             refused(403, "AU-0002"),
@@ -111,7 +107,7 @@ async fn acl_with_a_foreign_or_unknown_role_is_refused() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
     unit.create("d/__ctl/Role", r#"{"Name":"exact"}"#).await;
-    unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
+    unit.set_acl("c/b", &role_ace("exact", &[P::Read])).await;
     for (href, code) in [
         ("http://unit.example/d/__role/__/exact", "DV-0004"),
         ("https://else.example/c/__role/__/exact", "DV-0004"),
@@ -119,7 +115,7 @@ async fn acl_with_a_foreign_or_unknown_role_is_refused() {
         ("../nowhere/exact", "DV-0005"),
         ("../__/EXACT", "DV-0004"),
     ] {
-        let body = crate::harness::acl_body("", &entry(href, "D:all"));
+        let body = personium_testkit::acl_body("", &entry(href, "D:all"));
         let response = unit.admin_request("ACL", "c/b").body(&body).send().await;
         assert_eq!(response.outcome(), refused(400, code), "{href}");
     }
@@ -141,8 +137,9 @@ async fn acl_entries_are_inherited_below_but_not_above() {
     let unit = &fixture.unit;
     unit.create_collection("c/b/col/deep", "").await;
     unit.put_file("c/b/col/deep/file", "x").await;
-    unit.set_acl("c/b/col", &ace("exact", &[P::Read])).await;
-    unit.set_acl("c/b/col/deep", &ace("exact", &[P::WriteContent]))
+    unit.set_acl("c/b/col", &role_ace("exact", &[P::Read]))
+        .await;
+    unit.set_acl("c/b/col/deep", &role_ace("exact", &[P::WriteContent]))
         .await;
     let token = fixture.login("c", "exact", &[]).await;
     for (method, path, outcome) in [
@@ -167,7 +164,7 @@ async fn acl_entries_are_inherited_below_but_not_above() {
 async fn root_privilege_of_a_role_includes_boxes_but_not_for_everybody() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
-    unit.set_acl("c", &ace("exact", &[P::Root])).await;
+    unit.set_acl("c", &role_ace("exact", &[P::Root])).await;
     let exact = fixture.login("c", "exact", &[]).await;
     let stranger = fixture.login("c", "stranger", &[]).await;
     for path in ["c/b/col/file", "c/__ctl/Account", "c/__ctl/Box", "c/__role"] {
@@ -285,8 +282,12 @@ async fn required_schema_level_is_checked_before_the_acl() {
             "" => String::new(),
             level => format!("p:requireSchemaAuthz='{level}'"),
         };
-        unit.set_acl_with(place, &attribute, &(ace("exact", &[P::All]) + EVERYBODY))
-            .await;
+        unit.set_acl_with(
+            place,
+            &attribute,
+            &(role_ace("exact", &[P::All]) + EVERYBODY),
+        )
+        .await;
         for ((who, token), outcome) in tokens.iter().zip(outcomes) {
             for (method, status) in [("GET", 200), ("PUT", 204)] {
                 let wanted = if outcome.0 == 200 {
@@ -338,7 +339,7 @@ async fn required_schema_level_is_inherited_from_the_nearest_acl() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
     let token = fixture.login("c", "exact", &[]).await;
-    unit.set_acl("c/b", &ace("exact", &[P::All])).await;
+    unit.set_acl("c/b", &role_ace("exact", &[P::All])).await;
     let found = async || unit.outcome_with_token("GET", "c/b/col/file", &token).await;
     assert_eq!(found().await, success(200));
     unit.set_acl_with("c", "p:requireSchemaAuthz='public'", "")
@@ -347,7 +348,7 @@ async fn required_schema_level_is_inherited_from_the_nearest_acl() {
     unit.set_acl_with(
         "c/b",
         "p:requireSchemaAuthz='none'",
-        &ace("exact", &[P::All]),
+        &role_ace("exact", &[P::All]),
     )
     .await;
     assert_eq!(found().await, success(200), "the box says none");
@@ -367,7 +368,8 @@ async fn required_schema_level_is_inherited_from_the_nearest_acl() {
 async fn grant_on_a_member_does_not_allow_to_remove_or_move_it() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
-    unit.set_acl("c/b/col/file", &ace("exact", &[P::All])).await;
+    unit.set_acl("c/b/col/file", &role_ace("exact", &[P::All]))
+        .await;
     let token = fixture.login("c", "exact", &[]).await;
     for (method, outcome) in [
         ("GET", success(200)),
@@ -381,9 +383,7 @@ async fn grant_on_a_member_does_not_allow_to_remove_or_move_it() {
             "{method}"
         );
     }
-    let request = unit
-        .request("MOVE", "c/b/col/file")
-        .header("authorization", &format!("Bearer {token}"));
+    let request = unit.request("MOVE", "c/b/col/file").bearer(&token);
     let response = request
         .header("destination", "http://unit.example/c/b/col/other")
         .send()
@@ -395,16 +395,14 @@ async fn grant_on_a_member_does_not_allow_to_remove_or_move_it() {
 async fn method_override_needs_the_privilege_of_the_overriding_method() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
-    unit.set_acl("c/b/od", &ace("exact", &[P::Read])).await;
+    unit.set_acl("c/b/od", &role_ace("exact", &[P::Read])).await;
     let token = fixture.login("c", "exact", &[]).await;
     for (method, meant, outcome) in [
         ("POST", "GET", success(200)),
         ("POST", "DELETE", refused(403, "AU-0002")),
         ("GET", "DELETE", success(200)),
     ] {
-        let request = unit
-            .request(method, "c/b/od/T('e')")
-            .header("authorization", &format!("Bearer {token}"));
+        let request = unit.request(method, "c/b/od/T('e')").bearer(&token);
         let response = request.header("x-http-method-override", meant).send().await;
         assert_eq!(response.outcome(), outcome, "{method} as {meant}");
     }
@@ -420,10 +418,8 @@ async fn batch_checks_the_privilege_of_each_operation() {
                 DELETE T('e') HTTP/1.1\r\n\r\n\r\n--y--\r\n--x--";
     let token = fixture.login("c", "exact", &[]).await;
     for (granted, read, removed) in [(P::Read, "200 OK", "403"), (P::Write, "403", "204")] {
-        unit.set_acl("c/b/od", &ace("exact", &[granted])).await;
-        let request = unit
-            .request("POST", "c/b/od/$batch")
-            .header("authorization", &format!("Bearer {token}"));
+        unit.set_acl("c/b/od", &role_ace("exact", &[granted])).await;
+        let request = unit.request("POST", "c/b/od/$batch").bearer(&token);
         let response = request
             .header("content-type", "multipart/mixed;boundary=x")
             .body(body)

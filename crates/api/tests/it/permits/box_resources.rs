@@ -1,9 +1,9 @@
 //! Files, collections, entities, services and streams in boxes.
 
+use personium_testkit::{TestUnit, acl_body, collection_body};
 use personium_types::{Operation as O, Privilege as P};
 
 use super::cases::{Case, case_on};
-use crate::harness::{TestUnit, acl_body, collection_body};
 
 const PATCH: &str = "<propertyupdate xmlns='DAV:'><set><prop><x xmlns='urn:x'>patched</x></prop></set></propertyupdate>";
 const QUEUE: &str = "<propertyupdate xmlns='DAV:' xmlns:p='urn:x-personium:xmlns'><set><prop>\

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use base64::Engine;
 use personium_model::Settings;
 use personium_store::{Direction, Key, KeyRange, Limit, RecordStore, Space};
+use personium_testkit::{
+    PASSWORD, SAML_GRANT, TestResponse, TestUnit, UNIT_URL, ace, cell_url, refused, success,
+    text_member,
+};
 use personium_token::role_url::RoleUrl;
 use personium_types::{Need, Privilege, TargetLevel};
 use tokio::sync::OnceCell;
 
 use super::cases::{Case, Grant};
-use crate::auth::{PASSWORD, cell_url, text_member, unit_with_accounts};
-use crate::harness::{TestResponse, TestUnit, UNIT_URL, acl_body, refused, success};
+use crate::auth::unit_with_accounts;
 
 /// The unit user that owns the cell `owned`.
 pub const OWNER: &str = "http://unit.example/d/#me";
@@ -254,11 +257,11 @@ impl Fixture {
             !enough && (of_cell || !p.is_cell_level())
         });
         let exact: Vec<Privilege> = case.also.iter().copied().chain([needed]).collect();
-        let aces = ace("exact", &exact) + &ace("lacks", &other.collect::<Vec<_>>());
+        let aces = role_ace("exact", &exact) + &role_ace("lacks", &other.collect::<Vec<_>>());
         self.unit.set_acl(place, &aces).await;
         let all = [Privilege::All];
         for place in case.also_on {
-            let aces = ace("exact", &all) + &ace("lacks", &all);
+            let aces = role_ace("exact", &all) + &role_ace("lacks", &all);
             self.unit.set_acl(place, &aces).await;
         }
     }
@@ -295,15 +298,8 @@ impl Fixture {
 }
 
 /// An entry that grants a role of the cell `c` these privileges.
-pub fn ace(role: &str, privileges: &[Privilege]) -> String {
-    let granted: String = privileges
-        .iter()
-        .map(|p| format!("<D:privilege><{p}/></D:privilege>"))
-        .collect();
-    format!(
-        "<D:ace><D:principal><D:href>{}__role/__/{role}</D:href></D:principal><D:grant>{granted}</D:grant></D:ace>",
-        cell_url("c")
-    )
+pub fn role_ace(role: &str, privileges: &[Privilege]) -> String {
+    ace(&format!("{}__role/__/{role}", cell_url("c")), privileges)
 }
 
 impl Callers {
@@ -525,8 +521,7 @@ fn altered_assertion(token: &str) -> String {
 }
 
 async fn exchanged(unit: &TestUnit, assertion: &str) -> String {
-    let grant = "urn:ietf:params:oauth:grant-type:saml2-bearer";
-    let fields = [("grant_type", grant), ("assertion", assertion)];
+    let fields = [("grant_type", SAML_GRANT), ("assertion", assertion)];
     text_member(
         &unit.request_token("c", &fields).await.json(),
         "access_token",
@@ -554,29 +549,4 @@ async fn must_change(unit: &TestUnit) -> String {
     let response = unit.request_token("c", &fields).await;
     assert_eq!(response.status, 401);
     text_member(&response.json(), "access_token")
-}
-
-impl TestUnit {
-    /// Links two control objects of a cell.
-    pub async fn link(&self, cell: &str, from: &str, navigation: &str, to: &str) {
-        let path = format!("{cell}/__ctl/{from}/$links/{navigation}");
-        let body = format!("{{\"uri\":\"{}__ctl/{to}\"}}", cell_url(cell));
-        let response = self.admin_request("POST", &path).body(&body).send().await;
-        assert_eq!(response.status, 204, "{path} {to}: {}", response.text());
-    }
-
-    /// Logs in as `me`; returns the token for the unit.
-    pub async fn trans_to_unit(&self, from: &str) -> String {
-        text_member(
-            &self.login(from, &[("p_target", UNIT_URL)]).await,
-            "access_token",
-        )
-    }
-
-    /// Sets an access control list with attributes.
-    pub async fn set_acl_with(&self, path: &str, attributes: &str, aces: &str) {
-        let body = acl_body(attributes, aces);
-        let response = self.admin_request("ACL", path).body(&body).send().await;
-        assert_eq!(response.status, 200, "{path}: {}", response.text());
-    }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use personium_testkit::TestResponse;
 use personium_types::{Operation, Privilege, TargetLevel};
 
 use super::callers::{Caller, Fixture};
-use crate::harness::TestResponse;
 
 /// A request that needs the privilege of one operation.
 #[derive(Clone)]

@@ -1,12 +1,11 @@
 //! Endpoints of a cell besides control objects and boxes.
 
+use personium_testkit::{TestUnit, cell_url};
 use personium_types::{Operation as O, Privilege as P};
 use serde_json::{Value, json};
 
 use super::cases::{Case, case, case_on};
-use crate::auth::cell_url;
-use crate::harness::TestUnit;
-use crate::message::message_body;
+use crate::message::{deliver, message_body};
 
 const GRANT_ALL: &str = "<D:acl xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:ace><D:principal><D:all/></D:principal>\
      <D:grant><D:privilege><p:sign/></D:privilege></D:grant></D:ace></D:acl>";
@@ -79,7 +78,7 @@ fn id(number: u8) -> String {
 
 /// Delivers the messages that cases use.
 pub async fn make_messages(unit: &TestUnit) {
-    unit.deliver(&message_body(json!({"__id": id(1)}))).await;
+    deliver(unit, &message_body(json!({"__id": id(1)}))).await;
     let relation =
         json!({"RequestType": "relation.add", "Name": "free", "TargetUrl": "http://far.example/"});
     let rule = json!({"RequestType": "rule.add", "Name": "asked", "Action": "log"});
@@ -87,7 +86,7 @@ pub async fn make_messages(unit: &TestUnit) {
         let members: Value = json!({
             "__id": id(number), "Type": "request", "Status": "none", "RequestObjects": [object],
         });
-        unit.deliver(&message_body(members)).await;
+        deliver(unit, &message_body(members)).await;
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use personium_api::route::{CELL_SEGMENTS, UNIT_SEGMENTS};
 use personium_model::keys::ControlSet;
+use personium_testkit::refused;
 use personium_types::{Need, Operation};
 
 use super::callers::Fixture;
 use super::cases::{self, Case};
 use super::control_objects::{ASSOCIATIONS, link_cases};
-use crate::harness::refused;
 
 /// Operations that hide a part of a response instead of refusing a request: see `acl`.
 const HIDING_OPERATIONS: &[Operation] = &[Operation::ReadAcl, Operation::ReadCellAcl];
@@ -124,7 +124,7 @@ async fn every_method_of_every_route_has_a_case() {
             // A caller without privileges changes nothing, and the refusal differs from that of a missing resource.
             let request = unit.request(method, &path);
             let response = request
-                .header("authorization", &format!("Bearer {token}"))
+                .bearer(&token)
                 .header("accept", "application/json")
                 .header("x-personium-recursive", "true")
                 .header("if-match", "*")

@@ -1,9 +1,9 @@
 //! Control objects of a cell: each set with each method, and each link between two sets.
 
+use personium_testkit::TestUnit;
 use personium_types::{Operation as O, Privilege as P};
 
 use super::cases::{AS_MASTER, Case, case};
-use crate::harness::TestUnit;
 
 /// A set with an existing object and one to create.
 pub struct Set {

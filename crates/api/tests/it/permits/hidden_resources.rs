@@ -1,6 +1,6 @@
 //! Unauthorized requests get the same response whether or not a resource exists.
 
-use crate::harness::{TestUnit, refused, success};
+use personium_testkit::{TestUnit, refused, success};
 
 /// A unit with a file, a collection, and data with a schema, all without grants.
 async fn with_fixtures() -> TestUnit {

@@ -1,10 +1,10 @@
 //! Revoked rights are refused on the next request, for tokens issued before.
 
+use personium_testkit::{PASSWORD, SAML_GRANT, TestUnit, cell_url, refused, success, text_member};
 use personium_types::Privilege as P;
 
-use super::callers::{Fixture, ace};
-use crate::auth::{PASSWORD, cell_url, oauth_error, text_member};
-use crate::harness::{TestUnit, refused, success};
+use super::callers::{Fixture, role_ace};
+use crate::auth::oauth_error;
 
 /// A request that revokes rights of `exact`, and the outcome for its token afterwards.
 struct Removal {
@@ -83,9 +83,10 @@ async fn revoked_right_is_refused_on_the_next_request() {
         let fixture = Fixture::new().await;
         let unit = &fixture.unit;
         if removal.path.contains("Account") || removal.path.contains("Role") {
-            unit.set_acl("c/b/col", &ace("exact", &[P::Read])).await;
+            unit.set_acl("c/b/col", &role_ace("exact", &[P::Read]))
+                .await;
         } else {
-            unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
+            unit.set_acl("c/b", &role_ace("exact", &[P::Read])).await;
         }
         let token = fixture.login("c", "exact", &[]).await;
         assert_eq!(reads(unit, &token).await, success(200));
@@ -104,7 +105,7 @@ async fn revoked_right_is_refused_on_the_next_request() {
 async fn recreated_role_and_account_do_not_regain_old_grants() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
-    unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
+    unit.set_acl("c/b", &role_ace("exact", &[P::Read])).await;
     let token = fixture.login("c", "exact", &[]).await;
     assert_eq!(
         unit.admin_outcome("DELETE", "c/__ctl/Role('exact')")
@@ -120,7 +121,7 @@ async fn recreated_role_and_account_do_not_regain_old_grants() {
         refused(403, "AU-0002"),
         "role made anew"
     );
-    unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
+    unit.set_acl("c/b", &role_ace("exact", &[P::Read])).await;
     assert_eq!(reads(unit, &token).await, success(200));
     assert_eq!(
         unit.admin_outcome("DELETE", "c/__ctl/Account('exact')")
@@ -145,7 +146,7 @@ async fn deactivated_account_cannot_log_in_and_its_tokens_are_revoked_if_configu
     for revokes in [true, false] {
         let fixture = Fixture::with_settings(|s| s.auth.revoke_with_account = revokes).await;
         let unit = &fixture.unit;
-        unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
+        unit.set_acl("c/b", &role_ace("exact", &[P::Read])).await;
         let token = fixture.login("c", "exact", &[]).await;
         let request = unit
             .admin_request("MERGE", "c/__ctl/Account('exact')")
@@ -196,7 +197,7 @@ async fn visitor_loses_rights_of_a_removed_link() {
             for (from, navigation, to) in links {
                 unit.link("c", from, navigation, to).await;
             }
-            unit.set_acl("c/b", &ace("exact", &[P::Read])).await;
+            unit.set_acl("c/b", &role_ace("exact", &[P::Read])).await;
             let token = unit.trans_cell_token("d", "c").await;
             assert_eq!(reads(unit, &token).await, success(200), "{links:?}");
             let target = &to[to.find('(').unwrap()..];
@@ -211,7 +212,7 @@ async fn visitor_loses_rights_of_a_removed_link() {
 async fn recreated_cell_or_box_does_not_accept_old_tokens_and_grants() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
-    unit.set_acl("c/b", &ace("exact", &[P::All])).await;
+    unit.set_acl("c/b", &role_ace("exact", &[P::All])).await;
     let d = cell_url("d");
     let key: String = url::form_urlencoded::byte_serialize(d.as_bytes()).collect();
     unit.create("c/__ctl/ExtCell", &format!("{{\"Url\":\"{d}\"}}"))
@@ -229,8 +230,10 @@ async fn recreated_cell_or_box_does_not_accept_old_tokens_and_grants() {
         "refresh_token",
     );
     let assertion = unit.trans_cell_token("d", "c").await;
-    let grant = "urn:ietf:params:oauth:grant-type:saml2-bearer";
-    let fields = [("grant_type", grant), ("assertion", assertion.as_str())];
+    let fields = [
+        ("grant_type", SAML_GRANT),
+        ("assertion", assertion.as_str()),
+    ];
     let given = unit.request_token("c", &fields).await.json();
     let (visitor, visitor_refresh) = (
         text_member(&given, "access_token"),
@@ -265,7 +268,7 @@ async fn recreated_cell_or_box_does_not_accept_old_tokens_and_grants() {
     unit.create_account("c", r#"{"Name":"exact"}"#).await;
     unit.link("c", "Account('exact')", "_Role", "Role('exact')")
         .await;
-    unit.set_acl("c/b", &ace("exact", &[P::All])).await;
+    unit.set_acl("c/b", &role_ace("exact", &[P::All])).await;
     for (kind, token) in [("AR", &token), ("AV", &visitor)] {
         assert_eq!(
             unit.outcome_with_token("GET", "c/b", token).await,

@@ -1,11 +1,10 @@
 //! Scopes limit a token at cell level.
 
+use personium_testkit::{PASSWORD, SAML_GRANT, refused, success, text_member};
 use personium_types::Privilege;
 
-use super::callers::{Caller, Fixture, ace};
+use super::callers::{Caller, Fixture, role_ace};
 use super::cases;
-use crate::auth::{PASSWORD, text_member};
-use crate::harness::{refused, success};
 
 /// Returns the cell-level privileges that `keep` accepts, as a scope parameter.
 fn scope(keep: impl Fn(Privilege) -> bool) -> String {
@@ -32,7 +31,7 @@ async fn operation_outside_the_token_scope_is_refused() {
         let fixture = Fixture::new().await;
         fixture
             .unit
-            .set_acl("c", &ace("exact", &[Privilege::Root]))
+            .set_acl("c", &role_ace("exact", &[Privilege::Root]))
             .await;
         let without = scope(|p| !p.includes(needed));
         let narrow = fixture.login("c", "exact", &[("scope", &without)]).await;
@@ -63,7 +62,8 @@ async fn operation_outside_the_token_scope_is_refused() {
 async fn token_without_scope_is_limited_to_boxes() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
-    unit.set_acl("c", &ace("exact", &[Privilege::Root])).await;
+    unit.set_acl("c", &role_ace("exact", &[Privilege::Root]))
+        .await;
     // Names that are no cell-level privileges are dropped, which leaves an empty scope.
     let token = fixture
         .login("c", "exact", &[("scope", "read all nonsense")])
@@ -82,9 +82,7 @@ async fn token_without_scope_is_limited_to_boxes() {
             "{method} {path}"
         );
     }
-    let request = unit
-        .request("DELETE", "c/b")
-        .header("authorization", &format!("Bearer {token}"));
+    let request = unit.request("DELETE", "c/b").bearer(&token);
     let response = request.header("x-personium-recursive", "true").send().await;
     assert_eq!(
         response.outcome(),
@@ -143,8 +141,10 @@ async fn token_scope_is_limited_by_unit_settings_and_original_token() {
     }
     let assertion =
         unit.assertion(|t| t.scopes = vec!["root".to_owned(), "social-read".to_owned()]);
-    let grant = "urn:ietf:params:oauth:grant-type:saml2-bearer";
-    let fields = [("grant_type", grant), ("assertion", assertion.as_str())];
+    let fields = [
+        ("grant_type", SAML_GRANT),
+        ("assertion", assertion.as_str()),
+    ];
     let body = unit.request_token("c", &fields).await.json();
     assert_eq!(
         outcomes(&text_member(&body, "access_token")).await,

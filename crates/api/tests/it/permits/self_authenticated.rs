@@ -1,10 +1,10 @@
 //! Endpoints that authenticate requests by themselves. The tests of `auth` cover every failure; these cover who is
 //! accepted, and that a refused request changes no record.
 
-use super::callers::{Fixture, ace};
-use crate::auth::{PASSWORD, cell_url, form};
-use crate::harness::{TestResponse, refused, success};
+use personium_testkit::{PASSWORD, TestResponse, cell_url, encode_form, refused, success};
 use personium_types::Privilege as P;
+
+use super::callers::{Fixture, role_ace};
 
 async fn post(
     fixture: &Fixture,
@@ -16,7 +16,7 @@ async fn post(
     if !authorization.is_empty() {
         request = request.header("authorization", authorization);
     }
-    request.body(&form(fields)).send().await
+    request.body(encode_form(fields)).send().await
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn authorization_code_is_issued_only_after_login() {
     }
     let page = fixture
         .unit
-        .request("GET", &format!("c/__authz?{}", form(&base)))
+        .request("GET", &format!("c/__authz?{}", encode_form(&base)))
         .send()
         .await;
     assert!(
@@ -117,7 +117,10 @@ async fn introspection_is_refused_to_unauthorized_callers() {
     let fixture = Fixture::new().await;
     let token = fixture.login("c", "exact", &[]).await;
     let fields = [("token", token.as_str())];
-    fixture.unit.set_acl("c", &ace("exact", &[P::Root])).await;
+    fixture
+        .unit
+        .set_acl("c", &role_ace("exact", &[P::Root]))
+        .await;
     let unit_user = fixture.unit.trans_to_unit("d").await;
     for (authorization, outcome) in [
         (String::new(), refused(401, "AU-0001")),
@@ -147,7 +150,7 @@ async fn introspection_is_refused_to_unauthorized_callers() {
 async fn password_change_is_refused_to_all_but_the_account() {
     let fixture = Fixture::new().await;
     let unit = &fixture.unit;
-    unit.set_acl("c", &ace("exact", &[P::Root])).await;
+    unit.set_acl("c", &role_ace("exact", &[P::Root])).await;
     let token = fixture.login("c", "exact", &[]).await;
     let narrow = fixture
         .login("c", "exact", &[("scope", "root-read auth-read message")])

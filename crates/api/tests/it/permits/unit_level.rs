@@ -1,11 +1,10 @@
 //! Operations on the unit, and on cells as a whole.
 
+use personium_testkit::{TestUnit, cell_url};
 use personium_types::Operation as O;
 
 use super::callers::OWNER;
 use super::cases::{Case, case};
-use crate::auth::cell_url;
-use crate::harness::TestUnit;
 
 const PATCH: &str = "<propertyupdate xmlns='DAV:'><set><prop><x xmlns='urn:x'>patched</x></prop></set></propertyupdate>";
 

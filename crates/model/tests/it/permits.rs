@@ -1,12 +1,4 @@
 //! Functions that change data accept only a permit for their own operation and target.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a test may use the real clock and randomness"
-)]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "in_memory/world.rs"]
-mod world;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -20,8 +12,8 @@ use personium_model::{Permit, PermitTarget, Settings};
 use personium_odata::body::{Intent, Route};
 use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
+use personium_testkit::{ModelUnit, cell_permit, create, server_authority};
 use personium_types::{CellId, Code, NodeId, Operation, Result};
-use world::{World, create, server};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -86,11 +78,11 @@ struct Targets {
 }
 
 impl Targets {
-    async fn of(world: &World) -> Self {
-        let context = world.context().await;
+    async fn of(unit: &ModelUnit) -> Self {
+        let context = unit.context().await;
         Self {
             cell: context.cell().id,
-            collection: world.id("od").await,
+            collection: unit.resource_id("od").await,
             the_box: context.find_box("b").await.unwrap().unwrap().id,
         }
     }
@@ -142,14 +134,14 @@ impl Function {
         (vec![operation], target)
     }
 
-    async fn call(self, world: &World, permit: Permit) -> Result<()> {
-        let context = world.context().await;
-        let root = world.cell().await;
+    async fn call(self, unit: &ModelUnit, permit: Permit) -> Result<()> {
+        let context = unit.context().await;
+        let root = unit.cell_root().await;
         let any = |_: &odata::Entity| Ok(());
         match self {
             Self::CreateRole => make(&root, &permit, "Role", r#"{"Name":"new"}"#).await,
             Self::CreateCell => {
-                let root = ServiceRoot::of_unit(world.unit.clone());
+                let root = ServiceRoot::of_unit(unit.model.clone());
                 make(&root, &permit, "Cell", r#"{"Name":"new"}"#).await
             }
             Self::CreateThroughNavigation => {
@@ -161,13 +153,19 @@ impl Function {
                 let mut creation = creation(&root, "Role", r#"{"Name":"new"}"#).await?;
                 creation.navigation = Some(source);
                 let made = odata::create(&root, &permit, &[creation]).await?;
-                made.into_iter().map(|made| made.map(drop)).collect()
+                made.into_iter().try_for_each(|made| made.map(drop))
             }
             Self::CreateUserData => {
-                make(&world.data("od").await, &permit, "T", r#"{"__id":"new"}"#).await
+                make(
+                    &unit.data_root("od").await,
+                    &permit,
+                    "T",
+                    r#"{"__id":"new"}"#,
+                )
+                .await
             }
             Self::CreateEntityType => {
-                let root = world.schema("od").await;
+                let root = unit.schema_root("od").await;
                 make(&root, &permit, "EntityType", r#"{"Name":"New"}"#).await
             }
             Self::UpdateRole => {
@@ -194,7 +192,7 @@ impl Function {
                 let association = root.association(&accounts, "_Role").unwrap();
                 let account = EntityKey::single("a");
                 if self == Self::RemoveLink {
-                    let own = server().permit_link(&root, &association);
+                    let own = server_authority().permit_link(&root, &association);
                     odata::add_link(&root, &own, &association, &account, &role()).await?;
                     odata::remove_link(&root, &permit, &association, &account, &role()).await
                 } else {
@@ -203,9 +201,9 @@ impl Function {
             }
             Self::RemoveBox => {
                 let id = context.find_box("b").await?.unwrap().id;
-                odata::remove_box(&world.unit, &context, &permit, &id).await
+                odata::remove_box(&unit.model, &context, &permit, &id).await
             }
-            Self::RemoveCell => odata::remove_cell(&world.unit, &context, &permit).await,
+            Self::RemoveCell => odata::remove_cell(&unit.model, &context, &permit).await,
             Self::ReceiveMessage => receive(&root, &permit, "message").await,
             Self::StoreSentMessage => {
                 let body = br#"{"To":"http://unit.example/d/","Type":"message","Title":"t"}"#;
@@ -222,19 +220,19 @@ impl Function {
             }
             Self::ApproveMessage => {
                 receive(&root, &delivery(&context), "request").await?;
-                let decide = world::cell_permit(&context, Operation::ChangeMessageStatus);
+                let decide = cell_permit(&context, Operation::ChangeMessageStatus);
                 let slot = parking_lot::Mutex::new(Some(permit));
                 let change = |_: RequestedChange| Ok(slot.lock().take().unwrap());
                 let (id, approve) = ("0123456789abcdef0123456789abcdef", MessageCommand::Approve);
                 let changed = message::change_status(&root, &decide, id, approve, &change).await;
                 changed.map(drop)
             }
-            Self::PostEvent => event::post(&world.unit, &context, &permit, event()).await,
+            Self::PostEvent => event::post(&unit.model, &context, &permit, event()).await,
             Self::RemoveLogArchive => {
-                log::remove_archive(&world.unit, &context, &permit, "default.log.1").await
+                log::remove_archive(&unit.model, &context, &permit, "default.log.1").await
             }
             Self::ChangePassword => {
-                account::change_password(&world.unit, &context, &permit, "a", "new-password").await
+                account::change_password(&unit.model, &context, &permit, "a", "new-password").await
             }
             Self::InstallBox => {
                 let request = InstallRequest {
@@ -242,16 +240,16 @@ impl Function {
                     request_key: "key",
                     package: package().await,
                 };
-                let installs = InstallAuthority::new(server().clone());
+                let installs = InstallAuthority::new(server_authority().clone());
                 let begun = installs
-                    .begin(&world.unit, &context, &permit, request)
+                    .begin(&unit.model, &context, &permit, request)
                     .await;
                 begun.map(drop)
             }
             Self::PostInstallEvent => {
-                let installs = InstallAuthority::new(server().clone());
+                let installs = InstallAuthority::new(server_authority().clone());
                 installs
-                    .post_event(&world.unit, &context, &permit, event())
+                    .post_event(&unit.model, &context, &permit, event())
                     .await
             }
         }
@@ -282,7 +280,7 @@ fn event() -> Event {
 fn delivery(context: &personium_model::CellContext) -> Permit {
     let (cell, sender) = (context.cell().id, SENDER.to_owned());
     let target = PermitTarget::Delivery { cell, sender };
-    server().permit(Operation::DeliverMessage, target)
+    server_authority().permit(Operation::DeliverMessage, target)
 }
 
 async fn receive(root: &ServiceRoot, permit: &Permit, kind: &str) -> Result<()> {
@@ -315,7 +313,7 @@ async fn creation(root: &ServiceRoot, set: &str, body: &str) -> Result<Creation>
 async fn make(root: &ServiceRoot, permit: &Permit, set: &str, body: &str) -> Result<()> {
     let creation = creation(root, set, body).await?;
     let made = odata::create(root, permit, &[creation]).await?;
-    made.into_iter().map(|made| made.map(drop)).collect()
+    made.into_iter().try_for_each(|made| made.map(drop))
 }
 
 async fn package() -> Package {
@@ -338,23 +336,23 @@ async fn package() -> Package {
 }
 
 /// A unit with an account `a`, a role `r`, a relation `rel`, an OData collection `od` and a cell `d`.
-async fn unit() -> (World, Targets) {
-    let world = World::with_type().await;
-    world.make_cell("d").await;
-    let root = world.cell().await;
+async fn unit() -> (ModelUnit, Targets) {
+    let unit = ModelUnit::with_entity_type().await;
+    unit.create_cell("d").await;
+    let root = unit.cell_root().await;
     for (set, name) in [("Account", "a"), ("Role", "r"), ("Relation", "rel")] {
         let body = format!(r#"{{"Name":"{name}"}}"#);
         create(&root, set, &body).await.unwrap();
     }
-    let targets = Targets::of(&world).await;
-    (world, targets)
+    let targets = Targets::of(&unit).await;
+    (unit, targets)
 }
 
 /// A permit for all these operations on one target.
 fn permit(operations: &[Operation], target: &PermitTarget) -> Permit {
     let permits = operations
         .iter()
-        .map(|o| server().permit(*o, target.clone()));
+        .map(|o| server_authority().permit(*o, target.clone()));
     permits
         .reduce(|one, other| one.and(other).unwrap())
         .unwrap()
@@ -363,9 +361,9 @@ fn permit(operations: &[Operation], target: &PermitTarget) -> Permit {
 #[tokio::test]
 async fn permit_for_the_operation_and_target_is_accepted() {
     for function in ALL {
-        let (world, targets) = unit().await;
+        let (unit, targets) = unit().await;
         let (operations, target) = function.needs(&targets);
-        let called = function.call(&world, permit(&operations, &target)).await;
+        let called = function.call(&unit, permit(&operations, &target)).await;
         match function {
             // No log was archived yet.
             Function::RemoveLogArchive => {
@@ -381,11 +379,11 @@ async fn permit_for_another_operation_is_refused() {
     for function in ALL {
         let (operations, _) = function.needs(&unit().await.1);
         for missing in operations {
-            let (world, targets) = unit().await;
+            let (unit, targets) = unit().await;
             let (mut others, target) = function.needs(&targets);
             others.retain(|operation| *operation != missing);
             others.push(Operation::ReadStatus);
-            let called = function.call(&world, permit(&others, &target)).await;
+            let called = function.call(&unit, permit(&others, &target)).await;
             assert_eq!(called.unwrap_err().code(), Code::Unknown, "{function:?}");
         }
     }
@@ -395,9 +393,9 @@ async fn permit_for_another_operation_is_refused() {
 async fn permit_for_another_target_is_refused() {
     for function in ALL {
         for number in 0..8 {
-            let (world, targets) = unit().await;
+            let (unit, targets) = unit().await;
             let (operations, own) = function.needs(&targets);
-            let other = world.find("d").await.unwrap().cell().id;
+            let other = unit.find_cell("d").await.unwrap().cell().id;
             let (cell, text) = (targets.cell, || "b".to_owned());
             let target = match number {
                 0 => PermitTarget::Unit,
@@ -418,7 +416,7 @@ async fn permit_for_another_target_is_refused() {
             if target == own {
                 continue;
             }
-            let called = function.call(&world, permit(&operations, &target)).await;
+            let called = function.call(&unit, permit(&operations, &target)).await;
             let code = called.unwrap_err().code();
             assert_eq!(code, Code::Unknown, "{function:?} with {target:?}");
         }

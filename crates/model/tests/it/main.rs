@@ -1,0 +1,15 @@
+//! Tests of the model over stores in memory, whose commits can be interrupted.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod cancelled_commits;
+mod cell_deletion;
+mod concurrent_creation;
+mod file_bodies;
+mod installation;
+mod permits;

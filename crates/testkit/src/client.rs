@@ -1,0 +1,151 @@
+//! A client of a unit.
+
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use crate::fixtures::MASTER_TOKEN;
+use crate::{Body, BoxError, TestRequest};
+
+/// Sends requests over connections that are kept open.
+type HttpClient = Client<HttpConnector, Body>;
+
+/// How requests reach a unit.
+#[derive(Clone)]
+pub(crate) enum Transport {
+    /// A service in memory.
+    #[cfg(feature = "api")]
+    Memory(personium_api::ApiService),
+    /// A port of this machine.
+    Network(HttpClient),
+}
+
+impl Transport {
+    pub(crate) async fn send(
+        &self,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, BoxError> {
+        match self {
+            #[cfg(feature = "api")]
+            Self::Memory(service) => {
+                // Boxed, because tests with many requests would need a larger stack.
+                Ok(Box::pin(service.handle(request, None)).await)
+            }
+            Self::Network(client) => {
+                let response = client.request(request).await?;
+                Ok(response.map(crate::request::boxed))
+            }
+        }
+    }
+}
+
+/// Sends requests to a unit, with a token or without.
+#[derive(Clone)]
+pub struct TestClient {
+    pub(crate) transport: Transport,
+    /// The URL of the unit, with a final slash.
+    url: String,
+    /// Where requests are sent; differs from the URL of the unit if nobody resolves its host.
+    address: String,
+    token: Option<String>,
+}
+
+impl TestClient {
+    /// Returns a client for a port of this machine.
+    #[must_use]
+    pub fn for_port(port: u16) -> Self {
+        Self::for_host("localhost", port)
+    }
+
+    /// Returns a client for a port of this machine, which sends this host name.
+    #[must_use]
+    pub fn for_host(host: &str, port: u16) -> Self {
+        Self {
+            transport: Transport::Network(Client::builder(TokioExecutor::new()).build_http()),
+            url: format!("http://{host}:{port}/"),
+            address: format!("http://127.0.0.1:{port}/"),
+            token: None,
+        }
+    }
+
+    /// Returns a client for a service in memory.
+    #[cfg(feature = "api")]
+    pub(crate) fn for_service(service: personium_api::ApiService, url: &str) -> Self {
+        Self {
+            transport: Transport::Memory(service),
+            url: url.to_owned(),
+            address: url.to_owned(),
+            token: None,
+        }
+    }
+
+    /// The URL of the unit, with a final slash.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL of a cell by its path, with a final slash.
+    #[must_use]
+    pub fn cell_url(&self, cell: &str) -> String {
+        format!("{}{cell}/", self.url)
+    }
+
+    /// Returns the same client with a token that is sent with every request without credentials.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the same client with the master token.
+    #[must_use]
+    pub fn admin(&self) -> Self {
+        self.with_token(MASTER_TOKEN)
+    }
+
+    /// The token that is sent with every request; empty if there is none.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the same client with connections of its own.
+    #[must_use]
+    pub fn reconnect(&self) -> Self {
+        let transport = match &self.transport {
+            Transport::Network(_) => {
+                Transport::Network(Client::builder(TokioExecutor::new()).build_http())
+            }
+            #[cfg(feature = "api")]
+            memory @ Transport::Memory(_) => memory.clone(),
+        };
+        Self {
+            transport,
+            ..self.clone()
+        }
+    }
+
+    /// A request to a path below the unit, with or without its first slash.
+    pub fn request(&self, method: &str, path: &str) -> TestRequest {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let request = TestRequest::new(
+            self.transport.clone(),
+            method,
+            &format!("{}{path}", self.address),
+            self.token.as_deref(),
+        );
+        if self.address == self.url {
+            return request;
+        }
+        let host = self.url.trim_start_matches("http://").trim_end_matches('/');
+        request.header("host", host)
+    }
+
+    /// A request with the master token.
+    pub fn admin_request(&self, method: &str, path: &str) -> TestRequest {
+        self.admin().request(method, path)
+    }
+}

@@ -1,0 +1,165 @@
+//! Records in memory, between whose operations something else can happen.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use personium_store::memory::MemoryRecords;
+use personium_store::{
+    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore, Result,
+    Space, StoreError, WriteFence,
+};
+use tokio::sync::oneshot;
+
+type Interruption = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An interruption, and the number of calls before it.
+#[derive(Default)]
+struct PlannedInterruption(Mutex<Option<(usize, Interruption)>>);
+
+impl PlannedInterruption {
+    async fn run_if_due(&self) {
+        let due = match &mut *self.0.lock() {
+            Some((left @ 1.., _)) => {
+                *left -= 1;
+                None
+            }
+            planned => planned.take(),
+        };
+        if let Some((_, interruption)) = due {
+            interruption.await;
+        }
+    }
+}
+
+/// Records in memory that run an interruption between what a change reads and its commit.
+#[derive(Default)]
+pub struct InterruptibleRecords {
+    records: MemoryRecords,
+    before_commit: PlannedInterruption,
+    before_fence: PlannedInterruption,
+    after_get: PlannedInterruption,
+    suspended: Mutex<Option<(Space, Interruption)>>,
+    commits: AtomicUsize,
+    /// Whether the next commit reports a failure although it succeeds.
+    fails: AtomicBool,
+    /// A space whose reads fail.
+    damaged: Mutex<Option<Space>>,
+}
+
+impl InterruptibleRecords {
+    fn check_damage(&self, space: &Space) -> Result<()> {
+        match *self.damaged.lock() == Some(*space) {
+            true => Err(StoreError::Corrupt(ErrorDetail::new("the disk failed"))),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl RecordStore for InterruptibleRecords {
+    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+        self.check_damage(space)?;
+        let found = self.records.get(space, keys).await;
+        self.after_get.run_if_due().await;
+        found
+    }
+
+    async fn scan(
+        &self,
+        space: &Space,
+        range: &KeyRange,
+        order: Direction,
+        limit: Limit,
+    ) -> Result<Vec<(Key, Record)>> {
+        self.check_damage(space)?;
+        self.records.scan(space, range, order, limit).await
+    }
+
+    async fn count(&self, space: &Space, range: &KeyRange) -> Result<u64> {
+        self.records.count(space, range).await
+    }
+
+    async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq> {
+        self.before_commit.run_if_due().await;
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let done = self.records.commit(space, batch).await;
+        let suspended = self.suspended.lock().take_if(|(of, _)| of == space);
+        if let Some((_, until)) = suspended {
+            until.await;
+        }
+        if self.fails.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::Down(ErrorDetail::new("the disk failed")));
+        }
+        done
+    }
+
+    async fn fence(&self, space: &Space, empty: &[KeyRange]) -> Result<WriteFence> {
+        self.before_fence.run_if_due().await;
+        self.records.fence(space, empty).await
+    }
+
+    async fn drop_space(&self, space: &Space) -> Result<()> {
+        self.records.drop_space(space).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.records.check().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.records.close().await
+    }
+}
+
+impl InterruptibleRecords {
+    /// Runs an interruption before the n-th commit from now, counted from 0.
+    pub fn interrupt_commit(&self, n: usize, by: impl Future<Output = ()> + Send + 'static) {
+        *self.before_commit.0.lock() = Some((n, Box::pin(by)));
+        self.commits.store(0, Ordering::SeqCst);
+    }
+
+    /// Runs an interruption before the next write fence.
+    pub fn interrupt_fence(&self, by: impl Future<Output = ()> + Send + 'static) {
+        *self.before_fence.0.lock() = Some((0, Box::pin(by)));
+    }
+
+    /// Runs an interruption after the next read of single records.
+    pub fn interrupt_after_get(&self, by: impl Future<Output = ()> + Send + 'static) {
+        *self.after_get.0.lock() = Some((0, Box::pin(by)));
+    }
+
+    /// Lets the next commit report a failure although it succeeds.
+    pub fn fail_next_commit(&self) {
+        self.fails.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets every read of this space fail, or of none.
+    pub fn fail_reads_of(&self, space: Option<Space>) {
+        *self.damaged.lock() = space;
+    }
+
+    /// The number of commits, with failed ones, since the interruption of a commit was set.
+    pub fn commit_count(&self) -> usize {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    /// Cancels a request when the next commit of this space is done, before its result is returned.
+    pub async fn cancel_during_commit<T>(&self, space: Space, request: impl Future<Output = T>) {
+        let (reached, is_reached) = oneshot::channel();
+        let (resume, resumed) = oneshot::channel();
+        let until = async move {
+            reached.send(()).unwrap();
+            resumed.await.unwrap();
+        };
+        *self.suspended.lock() = Some((space, Box::pin(until)));
+        tokio::select! {
+            _ = request => panic!("the request was answered"),
+            is_reached = is_reached => is_reached.unwrap(),
+        }
+        // The task that waits for the commit may be gone with the request.
+        let _ = resume.send(());
+    }
+}

@@ -1,0 +1,248 @@
+//! A unit in a process of its own.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{MASTER_TOKEN, OnDrop, Process, TestClient, free_port};
+
+/// The lines of the log that a failed test shows.
+const SHOWN_LOG_LINES: usize = 20;
+
+/// The program, settings and environment of a [`ProcessUnit`] that is to be started.
+#[must_use = "a unit is started by `start`"]
+pub struct ProcessUnitBuilder {
+    program: PathBuf,
+    folder: Option<PathBuf>,
+    host: String,
+    settings: String,
+    environment: Vec<(String, String)>,
+}
+
+impl ProcessUnitBuilder {
+    /// Adds a setting, given by its whole key.
+    pub fn setting(mut self, key: &str, value: impl std::fmt::Display) -> Self {
+        let _ = writeln!(self.settings, "{key}={value}");
+        self
+    }
+
+    /// Adds lines to the settings.
+    pub fn settings(mut self, lines: &str) -> Self {
+        self.settings.push_str(lines);
+        self
+    }
+
+    /// Sets the host name in the URLs of the unit. It need not be resolvable.
+    pub fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    /// Sets the folder of the unit, which is kept when the unit ends. Without it the unit has a temporary folder.
+    pub fn folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Adds an environment variable.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the unit, and waits until it listens.
+    #[must_use]
+    pub fn start(self) -> ProcessUnit {
+        let port = free_port();
+        let settings = format!(
+            "io.personium.core.unitScheme=http\nio.personium.core.unitFqdn={}\nio.personium.core.unitPort={port}\n\
+             io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER_TOKEN}\n\
+             io.personium.core.security.secret16=0123456789abcdef\n{}",
+            self.host, self.settings
+        );
+        self.start_on(port, Some(&settings))
+    }
+
+    /// Starts the unit without settings, as for the first time, and waits until it listens.
+    #[must_use]
+    pub fn start_without_settings(self) -> ProcessUnit {
+        self.start_on(free_port(), None)
+    }
+
+    fn start_on(self, port: u16, settings: Option<&str>) -> ProcessUnit {
+        let temporary = self.folder.is_none().then(|| tempfile::tempdir().unwrap());
+        let folder = match &temporary {
+            Some(temporary) => temporary.path().to_owned(),
+            None => self.folder.unwrap(),
+        };
+        std::fs::create_dir_all(&folder).unwrap();
+        if let Some(settings) = settings {
+            std::fs::write(folder.join("unit.properties"), settings).unwrap();
+        }
+        let launch = Launch {
+            program: self.program,
+            folder,
+            port,
+            environment: self.environment,
+        };
+        let (process, ready_after) = launch.listen();
+        ProcessUnit {
+            client: TestClient::for_host(&self.host, port),
+            process,
+            launch,
+            ready_after,
+            _temporary: temporary,
+        }
+    }
+}
+
+/// Where and how the process of a unit is started.
+struct Launch {
+    program: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    environment: Vec<(String, String)>,
+}
+
+impl Launch {
+    fn command(&self) -> Command {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .unwrap();
+        let mut command = Command::new(&self.program);
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .arg("serve")
+            .arg("--data")
+            .arg(self.folder.join("data"))
+            .args(["--port", &self.port.to_string()])
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let settings = self.folder.join("unit.properties");
+        if settings.exists() {
+            command.arg("--config").arg(settings);
+        }
+        command
+    }
+
+    fn listen(&self) -> (Process, Duration) {
+        Process::listen(&mut self.command(), self.port, OnDrop::Kill)
+            .unwrap_or_else(|e| panic!("{e}\n{}", std::fs::read_to_string(self.log()).unwrap()))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("unit.log")
+    }
+}
+
+/// A unit in a process of its own, on a free port. Dropping it kills the process; a failed test shows the end of its log.
+pub struct ProcessUnit {
+    client: TestClient,
+    process: Process,
+    launch: Launch,
+    ready_after: Duration,
+    _temporary: Option<TempDir>,
+}
+
+impl ProcessUnit {
+    /// Returns a builder for a unit of this program.
+    pub fn builder(program: impl Into<PathBuf>) -> ProcessUnitBuilder {
+        ProcessUnitBuilder {
+            program: program.into(),
+            folder: None,
+            host: "localhost".to_owned(),
+            settings: String::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.launch.port
+    }
+
+    /// The folder with settings, log and, in `data`, the data.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.launch.folder
+    }
+
+    /// The time from the newest start until the unit listened.
+    #[must_use]
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    /// The log of all starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.launch.log()).unwrap_or_default()
+    }
+
+    /// The id of the process.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether the process runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
+    /// Ends the process at once by SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts the unit again on its folder and port, after [`ProcessUnit::kill`].
+    pub fn restart(&mut self) {
+        (self.process, self.ready_after) = self.launch.listen();
+        self.client = self.client.reconnect();
+    }
+
+    /// Starts the unit again after [`ProcessUnit::kill`], which must fail. Returns the log of that.
+    pub fn expect_refused_restart(&mut self) -> String {
+        let before = self.log().len();
+        self.process = Process::spawn(&mut self.launch.command(), OnDrop::Kill);
+        let status = self.process.wait();
+        assert!(!status.success());
+        self.log().split_off(before)
+    }
+
+    /// Replaces a text in the settings, for the next start.
+    pub fn replace_in_settings(&self, from: &str, to: &str) {
+        let path = self.launch.folder.join("unit.properties");
+        let settings = std::fs::read_to_string(&path).unwrap();
+        assert!(settings.contains(from), "{settings}");
+        std::fs::write(path, settings.replace(from, to)).unwrap();
+    }
+}
+
+impl Deref for ProcessUnit {
+    type Target = TestClient;
+
+    fn deref(&self) -> &TestClient {
+        &self.client
+    }
+}
+
+impl Drop for ProcessUnit {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let shown = &lines[lines.len().saturating_sub(SHOWN_LOG_LINES)..];
+            eprintln!("the end of the unit's log:");
+            shown.iter().for_each(|line| eprintln!("  {line}"));
+        }
+    }
+}

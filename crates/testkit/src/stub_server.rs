@@ -1,0 +1,82 @@
+//! A server that a unit sends requests to.
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// A server on a port of this machine that receives single requests.
+pub struct StubServer {
+    listener: TcpListener,
+}
+
+/// A request that a [`StubServer`] received.
+#[derive(Debug)]
+pub struct ReceivedRequest {
+    /// The request line and the headers.
+    pub head: String,
+    /// The body, which is JSON.
+    pub body: Value,
+}
+
+impl ReceivedRequest {
+    /// The value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
+impl StubServer {
+    /// Listens on a free port.
+    pub async fn start() -> Self {
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        }
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.listener.local_addr().unwrap().port()
+    }
+
+    /// The URL, with a final slash.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.port())
+    }
+
+    /// Waits for a connection, and closes it.
+    pub async fn accept(&self) {
+        self.listener.accept().await.unwrap();
+    }
+
+    /// Receives one request with a JSON body, and answers it with a status such as `200 OK` and a body.
+    pub async fn receive(&self, status: &str, body: &str) -> ReceivedRequest {
+        let (mut stream, _) = self.listener.accept().await.unwrap();
+        let mut read = Vec::new();
+        loop {
+            let mut chunk = [0; 4096];
+            let count = stream.read(&mut chunk).await.unwrap();
+            read.extend_from_slice(&chunk[..count]);
+            let text = String::from_utf8_lossy(&read).into_owned();
+            if let Some((head, received)) = text.split_once("\r\n\r\n")
+                && let Ok(received) = serde_json::from_str(received)
+            {
+                let response = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(response.as_bytes()).await.unwrap();
+                return ReceivedRequest {
+                    head: head.to_owned(),
+                    body: received,
+                };
+            }
+            assert!(count > 0, "{text}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A clock for tests.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use personium_types::Clock;
+
+/// The first time of a [`TickingClock`], milliseconds since 1970.
+pub const CLOCK_START_MS: i64 = 1_700_000_000_000;
+
+/// A clock that advances by one millisecond whenever it is read.
+#[derive(Debug)]
+pub struct TickingClock {
+    start: Instant,
+    elapsed_ms: AtomicI64,
+}
+
+impl TickingClock {
+    /// Lets time pass; returns the time that had passed before.
+    pub fn advance(&self, ms: i64) -> i64 {
+        self.elapsed_ms.fetch_add(ms, Ordering::SeqCst)
+    }
+}
+
+impl Default for TickingClock {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            elapsed_ms: AtomicI64::new(0),
+        }
+    }
+}
+
+impl Clock for TickingClock {
+    fn now_ms(&self) -> i64 {
+        CLOCK_START_MS + self.advance(1)
+    }
+
+    fn monotonic(&self) -> Instant {
+        self.start + Duration::from_millis(self.advance(1).unsigned_abs())
+    }
+}
