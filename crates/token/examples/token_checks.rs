@@ -1,4 +1,4 @@
-//! Measures the check of a token beside the bare cryptography on the same bytes. Prints a line of JSON: nanoseconds each.
+//! Benchmarks the verification of tokens against the bare cryptography on the same bytes. Prints nanoseconds as a line of JSON.
 #![expect(
     clippy::disallowed_methods,
     reason = "a test may use the real clock and randomness"
@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a tool for the developer"
+    reason = "a benchmark"
 )]
 
 use std::collections::BTreeMap;
@@ -29,15 +29,15 @@ use personium_token::trust::{TrustRoots, UnitKey};
 
 const NOW: i64 = 1_800_000_000_000;
 const HOUR: i64 = 3_600_000;
-/// Each side is measured so often, in turns; the median counts.
+/// The number of alternating measurements of each side. The result is their median.
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Nanoseconds for one call.
+/// Measures the nanoseconds of one call.
 fn once(work: &mut dyn FnMut()) -> f64 {
     let (began, mut calls) = (Instant::now(), 0_u32);
     while began.elapsed() < ROUND {
-        // Asking for the time costs something too.
+        // Several calls for each look at the clock, which has a cost too.
         for _ in 0..16 {
             work();
         }
@@ -46,7 +46,7 @@ fn once(work: &mut dyn FnMut()) -> f64 {
     began.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
 }
 
-/// Nanoseconds for one call of each, measured in turns.
+/// Measures the nanoseconds of one call of each, alternating.
 fn beside(ours: &mut dyn FnMut(), bare: &mut dyn FnMut()) -> (f64, f64) {
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -62,7 +62,7 @@ fn text(what: &str) -> String {
     format!("https://unit.example/{what}/")
 }
 
-/// The check that a request with a token of its own cell goes through, and the opening of as many sealed bytes.
+/// Verification of a local token, and decryption of as many bytes.
 fn local() -> (f64, f64) {
     let keys = LocalKeys::new("a secret of sixteen bytes or more").unwrap();
     let issuer = text("cell");
@@ -82,7 +82,7 @@ fn local() -> (f64, f64) {
         .seal(&token, &personium_types::SystemRandom::new())
         .unwrap();
     let bytes = URL_SAFE_NO_PAD.decode(&sealed[3..]).unwrap();
-    // Key id and nonce before, tag behind.
+    // Key id and nonce precede the ciphertext, the tag follows it.
     let mut plain = vec![7_u8; bytes.len() - 1 - 12 - 16];
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &[9; 32]).unwrap());
     let nonce = || Nonce::assume_unique_for_key([5; 12]);
@@ -101,7 +101,7 @@ fn local() -> (f64, f64) {
     )
 }
 
-/// A unit's key under an authority of its own, and the authority.
+/// Returns the key of a unit whose certificate a CA signed, and the CA certificate.
 fn unit_key() -> (UnitKey, TrustRoots) {
     let authority_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
     let mut authority = rcgen::CertificateParams::default();
@@ -123,8 +123,8 @@ fn unit_key() -> (UnitKey, TrustRoots) {
     (unit, roots)
 }
 
-/// The check of an assertion with ten roles that was not seen before, from a unit that was, and the bare digest of as many
-/// bytes with the bare verification of one signature.
+/// Verification of an assertion with ten roles and a cached certificate, and the bare digest of as many bytes with the bare
+/// verification of one signature.
 fn trans_cell() -> (f64, f64) {
     let (unit, roots) = unit_key();
     let tokens: Vec<String> = (0..64)

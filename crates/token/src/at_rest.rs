@@ -1,9 +1,10 @@
-//! File bodies encrypted at rest.
+//! Encryption of file bodies at rest.
 //!
-//! A body is cut into chunks of 64 KiB. Each is sealed by AES-256-GCM under a key of that body alone, which is derived by
-//! HKDF-SHA256 (RFC 5869) from the unit's [`BodyKey`], a random salt and the owner. The nonce of a chunk is its number
-//! and whether it is the last one (the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár, CRYPTO 2015), so
-//! chunks cannot be altered, exchanged, left out or cut off without notice, and any of them is read without the others.
+//! A body is divided into chunks of 64 KiB. Each chunk is encrypted with AES-256-GCM. Every body has its own key, which is
+//! derived with HKDF-SHA256 (RFC 5869) from the [`BodyKey`] of the unit, a random salt and the owner. The nonce of a chunk
+//! consists of its number and a flag for the last chunk (STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár,
+//! CRYPTO 2015). Therefore chunks that are altered, exchanged, removed or truncated are detected, and each chunk can be
+//! decrypted without the others.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,22 +15,22 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use crate::base64_text::encode_url;
 use personium_types::{Random, RandomError};
 
-/// Bytes of a chunk before it is sealed; the last one may be shorter.
+/// The size of a plain chunk in bytes. The last one may be shorter.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Length of the authentication tag that sealing appends, with any of our ciphers.
+/// The length of the authentication tag in bytes, for AES-GCM and AES-GCM-SIV.
 pub(crate) const TAG_BYTES: usize = 16;
-/// Bytes of a [`BodyKey`].
+/// The length of a [`BodyKey`] in bytes.
 pub(crate) const KEY_BYTES: usize = 32;
 
 const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
 const SALT_BYTES: usize = 32;
 
-/// A body cannot be sealed, or does not open: it was altered, or belongs to somebody else.
+/// The cipher failed: the body was altered, or it was encrypted for another salt or owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the encrypted body does not authenticate")]
+#[error("the encrypted body cannot be authenticated")]
 pub struct CipherError;
 
-/// What the keys of all bodies of a unit are derived from. Debug output shows nothing of it.
+/// The key of a unit from which the keys of its file bodies are derived. Debug output hides it.
 pub struct BodyKey([u8; KEY_BYTES]);
 
 impl fmt::Debug for BodyKey {
@@ -39,10 +40,10 @@ impl fmt::Debug for BodyKey {
 }
 
 impl BodyKey {
-    /// A new key.
+    /// Generates a key.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// [`RandomError`] if the source of randomness fails.
     pub fn generate(random: &dyn Random) -> Result<Self, RandomError> {
         let mut key = [0; KEY_BYTES];
         random.fill(&mut key)?;
@@ -57,10 +58,10 @@ impl BodyKey {
         &self.0
     }
 
-    /// The cipher of one body: of this salt (see [`new_salt`]) and owner.
+    /// Derives the cipher of one body from its salt (see [`new_salt`]) and owner.
     ///
     /// # Errors
-    /// If the cryptographic library fails.
+    /// [`CipherError`] if the cryptographic library fails.
     pub fn cipher(&self, salt: &str, owner: &[u8]) -> Result<BodyCipher, CipherError> {
         let derived = Salt::new(HKDF_SHA256, salt.as_bytes()).extract(&self.0);
         let info = [b"personium file body".as_slice(), owner];
@@ -71,29 +72,44 @@ impl BodyKey {
     }
 }
 
-/// A salt for a new body. It is stored beside the body and is no secret.
+/// Generates the salt of a new body. It is not secret and is stored with the body.
 ///
 /// # Errors
-/// If there is no randomness.
+/// [`RandomError`] if the source of randomness fails.
 pub fn new_salt(random: &dyn Random) -> Result<String, RandomError> {
     let mut salt = [0; SALT_BYTES];
     random.fill(&mut salt)?;
     Ok(encode_url(&salt))
 }
 
-/// Chunks of a body of so many bytes: at least one, since an empty body is sealed too.
+/// The number of chunks of a body of `len` bytes. An empty body has one empty chunk.
 const fn chunks(len: u64) -> u64 {
     let chunks = len.div_ceil(CHUNK_BYTES as u64);
     if chunks == 0 { 1 } else { chunks }
 }
 
-/// Bytes of a sealed body of `len` bytes.
+/// The encrypted size in bytes of a body of `len` bytes.
 #[must_use]
 pub const fn sealed_len(len: u64) -> u64 {
     len.saturating_add(chunks(len).saturating_mul(TAG_BYTES as u64))
 }
 
 /// The cipher of one body.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use personium_token::at_rest::{BodyKey, new_salt};
+/// # use personium_types::SystemRandom;
+/// # let random = SystemRandom::new();
+///
+/// let key = BodyKey::generate(&random)?;
+/// let salt = new_salt(&random)?;
+/// let sealed = key.cipher(&salt, b"cell1")?.seal(b"content")?;
+/// assert_eq!(key.cipher(&salt, b"cell1")?.open(sealed.clone())?, b"content");
+/// assert!(key.cipher(&salt, b"cell2")?.open(sealed).is_err());
+/// # Ok(())
+/// # }
+/// ```
 pub struct BodyCipher(LessSafeKey);
 
 impl fmt::Debug for BodyCipher {
@@ -103,21 +119,21 @@ impl fmt::Debug for BodyCipher {
 }
 
 impl BodyCipher {
-    /// Seals a body that is there as a whole.
+    /// Encrypts a whole body.
     ///
     /// # Errors
-    /// If the cryptographic library fails.
+    /// [`CipherError`] if the cryptographic library fails.
     pub fn seal(self, body: &[u8]) -> Result<Vec<u8>, CipherError> {
-        let mut sealing = BodySealer::new(self);
-        let mut out = sealing.push(body)?;
-        out.append(&mut sealing.finish()?);
+        let mut sealer = BodySealer::new(self);
+        let mut out = sealer.push(body)?;
+        out.append(&mut sealer.finish()?);
         Ok(out)
     }
 
-    /// Opens a body that is there as a whole.
+    /// Decrypts a whole body.
     ///
     /// # Errors
-    /// If it was altered or another body's cipher is used.
+    /// [`CipherError`] if the body was altered or belongs to another cipher.
     pub fn open(&self, sealed: Vec<u8>) -> Result<Vec<u8>, CipherError> {
         let chunks = (sealed.len() as u64).div_ceil(SEALED_CHUNK_BYTES as u64);
         if chunks == 0 {
@@ -129,10 +145,10 @@ impl BodyCipher {
         self.open_range(len, 0, whole, sealed)
     }
 
-    /// Opens `wanted` bytes from `offset` of a body of `len` bytes. `sealed` is what [`sealed_part`] says.
+    /// Decrypts `wanted` bytes from `offset` of a body of `len` bytes. `sealed` contains the bytes of [`sealed_range`].
     ///
     /// # Errors
-    /// If it was altered, another body's cipher is used, or `sealed` is not that part.
+    /// [`CipherError`] if the body was altered, belongs to another cipher, or `sealed` is another range.
     pub fn open_range(
         &self,
         len: u64,
@@ -160,7 +176,7 @@ impl BodyCipher {
     }
 }
 
-/// Where the chunks stand in a sealed body of `len` bytes that hold `wanted` bytes from `offset`.
+/// The byte range in an encrypted body whose chunks contain `wanted` bytes from `offset` of the body of `len` bytes.
 #[must_use]
 pub fn sealed_range(len: u64, offset: u64, wanted: usize) -> Range<u64> {
     let (chunk, sealed_chunk) = (CHUNK_BYTES as u64, SEALED_CHUNK_BYTES as u64);
@@ -171,17 +187,17 @@ pub fn sealed_range(len: u64, offset: u64, wanted: usize) -> Range<u64> {
     start..end.min(sealed_len(len))
 }
 
-/// A body that is being sealed piece by piece.
+/// Encrypts a body that arrives in parts.
 #[derive(Debug)]
 pub struct BodySealer {
     cipher: BodyCipher,
     number: u64,
-    /// The bytes of the chunk that is not full or may be the last one.
+    /// The plain bytes of a chunk that is not full, or that may be the last one.
     pending: Vec<u8>,
 }
 
 impl BodySealer {
-    /// Begins a body.
+    /// Starts a body.
     #[must_use]
     pub const fn new(cipher: BodyCipher) -> Self {
         Self {
@@ -191,28 +207,28 @@ impl BodySealer {
         }
     }
 
-    /// Takes a piece and gives the chunks that are full with it, sealed.
+    /// Adds a part of the body. Returns the encrypted chunks that it completes.
     ///
     /// # Errors
-    /// If the cryptographic library fails.
-    pub fn push(&mut self, mut piece: &[u8]) -> Result<Vec<u8>, CipherError> {
+    /// [`CipherError`] if the cryptographic library fails.
+    pub fn push(&mut self, mut part: &[u8]) -> Result<Vec<u8>, CipherError> {
         let mut out = Vec::new();
-        // a full chunk waits until it is known whether it is the last one
-        while self.pending.len() + piece.len() > CHUNK_BYTES {
-            let room = CHUNK_BYTES - self.pending.len();
-            let (fits, rest) = piece.split_at_checked(room).ok_or(CipherError)?;
+        // A full chunk is encrypted only when more bytes follow, because the last chunk has another nonce.
+        while self.pending.len() + part.len() > CHUNK_BYTES {
+            let free = CHUNK_BYTES - self.pending.len();
+            let (fits, rest) = part.split_at_checked(free).ok_or(CipherError)?;
             self.pending.extend_from_slice(fits);
-            piece = rest;
+            part = rest;
             self.seal(false, &mut out)?;
         }
-        self.pending.extend_from_slice(piece);
+        self.pending.extend_from_slice(part);
         Ok(out)
     }
 
-    /// The last chunk, sealed.
+    /// Ends the body. Returns the encrypted last chunk.
     ///
     /// # Errors
-    /// If the cryptographic library fails.
+    /// [`CipherError`] if the cryptographic library fails.
     pub fn finish(mut self) -> Result<Vec<u8>, CipherError> {
         let mut out = Vec::new();
         self.seal(true, &mut out)?;
@@ -236,7 +252,7 @@ impl BodySealer {
     }
 }
 
-/// The nonce of a chunk: its number and, in the last byte, whether it is the last one.
+/// The nonce of a chunk: its number, and in the last byte 1 for the last chunk, 0 for the others.
 fn nonce(number: u64, is_last: bool) -> Nonce {
     let mut nonce = [0; NONCE_LEN];
     for (to, from) in nonce.iter_mut().skip(3).zip(number.to_be_bytes()) {

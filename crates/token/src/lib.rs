@@ -1,22 +1,21 @@
-//! Token formats: what a unit and its cells sign, seal, hash and check.
+//! Token formats and their cryptography.
 //!
-//! Everything here is a function of its arguments: keys, the time (`i64`, milliseconds since the
-//! epoch) and randomness ([`Random`](personium_types::Random)) come in from outside. No I/O, no HTTP, no wire codes;
-//! each module has a small error enum that its caller turns into an answer.
+//! All functions depend on their arguments only: keys, the time (`i64`, milliseconds since 1970-01-01 UTC) and randomness
+//! ([`Random`](personium_types::Random)) are parameters. This crate does no I/O and knows neither HTTP nor error codes.
+//! Each module has its own error type.
 //!
-//! | Module | Holds |
+//! | Module | Content |
 //! |---|---|
-//! | [`local`] | tokens and cookies that only the unit that made them can read |
-//! | [`saml`] | trans-cell tokens: signed SAML 2.0 assertions that other units read |
-//! | [`trust`] | the unit's key and certificate, the roots it trusts |
-//! | [`jwt`] | per-cell signing keys, JWS, checking of outside ID tokens |
+//! | [`local`] | encrypted tokens and cookies, which only their unit can read |
+//! | [`saml`] | trans-cell tokens: signed SAML 2.0 assertions |
+//! | [`trust`] | key and certificate of the unit, trusted root certificates |
+//! | [`jwt`] | signing keys of cells, JSON Web Signatures, ID tokens of OpenID providers |
 //! | [`password`] | stored password hashes |
-//! | [`at_rest`] | file bodies that are stored encrypted |
-//! | [`role_url`] | URLs that name roles |
+//! | [`at_rest`] | encryption of file bodies |
+//! | [`role_url`] | URLs of roles |
 
 pub mod at_rest;
 mod base64_text;
-pub mod hex;
 pub mod jwt;
 pub mod local;
 pub mod password;

@@ -1,11 +1,10 @@
-//! Cell-local tokens: readable only by the unit that made them.
+//! Local tokens: encrypted tokens that only their unit can read.
 //!
-//! Text form: the kind's prefix, then base64url without padding of
-//! `key id (1 byte) || nonce (12) || ciphertext and tag`. The cipher is AES-256-GCM-SIV (RFC 8452),
-//! so even a repeated nonce reveals no more than that two tokens are equal. Keys are derived from
-//! the unit secret by HKDF-SHA256 (RFC 5869), one for each purpose. The prefix and the issuer are
-//! authenticated along with the content: a token of another cell, or one whose prefix was changed,
-//! does not open.
+//! The text form is the prefix of the kind, then base64url without padding of
+//! `key id (1 byte) || nonce (12) || ciphertext and tag`. The cipher is AES-256-GCM-SIV (RFC 8452): a repeated nonce
+//! reveals only that two tokens are equal. The keys are derived from the unit secret with HKDF-SHA256 (RFC 5869), one for
+//! each purpose. Prefix and issuer are additional authenticated data: a token of another cell, or with another prefix,
+//! cannot be opened.
 
 mod claims;
 mod cookie;
@@ -22,15 +21,15 @@ use crate::at_rest::{BodyKey, KEY_BYTES, TAG_BYTES};
 use crate::base64_text::{decode_url, encode_url};
 use personium_types::{Random, RandomError};
 
-/// Shortest accepted unit secret, in bytes.
+/// The minimum length of the unit secret in bytes.
 pub const MIN_SECRET_BYTES: usize = 16;
-/// Longest token (without its prefix) or cookie that is opened, and the longest that is made, in bytes.
+/// The maximum length in bytes of a token without its prefix, or of a cookie.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 
-/// Key id and nonce, in front of the ciphertext.
+/// The length of key id and nonce before the ciphertext, in bytes.
 const HEADER_BYTES: usize = 1 + NONCE_LEN;
 
-/// What a local token is for.
+/// The kind of a local token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LocalKind {
     /// `AR~`: access token of an account of the issuing cell.
@@ -43,14 +42,14 @@ pub enum LocalKind {
     VisitorRefresh,
     /// `GC~`: authorization code.
     GrantCode,
-    /// `AU~`: unit user token, valid in this unit only.
+    /// `AU~`: unit user token that is valid in this unit only.
     UnitLocal,
-    /// `AP~`: good for a change of password only.
+    /// `AP~`: token for a change of the password only.
     PasswordChange,
 }
 
 impl LocalKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 7] = [
         Self::ResidentAccess,
         Self::VisitorAccess,
@@ -61,7 +60,7 @@ impl LocalKind {
         Self::PasswordChange,
     ];
 
-    /// The first three characters of such a token.
+    /// The first three characters of a token of this kind.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::ResidentAccess => "AR~",
@@ -74,7 +73,7 @@ impl LocalKind {
         }
     }
 
-    /// The kind that a text claims to be; `None` if it has none of the prefixes.
+    /// The kind according to the prefix of a text.
     pub fn of(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -82,53 +81,53 @@ impl LocalKind {
     }
 }
 
-/// Where a visitor's refresh token came from.
+/// The assertion that a refresh token of a visitor was issued for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssertionOrigin {
-    /// Issuer of the assertion it was given for.
+    /// The issuer of the assertion.
     pub issuer: String,
-    /// Id of that assertion.
+    /// The id of the assertion.
     pub assertion_id: String,
 }
 
-/// What a local token says.
+/// The claims of a local token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalToken {
-    /// What it is for.
+    /// The kind.
     pub kind: LocalKind,
-    /// Milliseconds since the epoch.
+    /// The issue time in milliseconds since 1970-01-01 UTC.
     pub issued_at_ms: i64,
-    /// Milliseconds.
+    /// The lifespan in milliseconds.
     pub lifespan_ms: i64,
-    /// Account name (AR, RR, GC, AP), subject URL (AV, RV) or owner URL (AU).
+    /// The account name (AR, RR, GC, AP), the subject URL (AV, RV) or the owner URL (AU).
     pub subject: String,
-    /// URL of the application it was given to.
+    /// The URL of the application that the token was issued to.
     pub schema: Option<String>,
-    /// Scopes, in order.
+    /// The scopes, in order.
     pub scopes: Vec<String>,
-    /// URL of the issuing cell; of the unit for AU.
+    /// The URL of the issuing cell; for AU the URL of the unit.
     pub issuer: String,
-    /// AV: role instance URLs. RV: role class URLs of the assertion. Otherwise empty.
+    /// AV: role instance URLs. RV: role class URLs of the assertion. Empty for other kinds.
     pub roles: Vec<String>,
-    /// Present in RV, and only there.
+    /// The assertion, for RV only.
     pub origin: Option<AssertionOrigin>,
-    /// Further claims by name.
+    /// Additional claims by name.
     pub extra: BTreeMap<String, String>,
 }
 
 impl LocalToken {
-    /// True once `now` (epoch milliseconds) is later than issue time plus lifespan.
-    pub fn is_expired_at(&self, now: i64) -> bool {
-        now > self.expires_at_ms()
+    /// Whether `now_ms` is later than issue time plus lifespan.
+    pub fn is_expired_at(&self, now_ms: i64) -> bool {
+        now_ms > self.expires_at_ms()
     }
 
-    /// Last valid moment, in epoch milliseconds.
+    /// The last millisecond in which the token is valid.
     pub fn expires_at_ms(&self) -> i64 {
         self.issued_at_ms.saturating_add(self.lifespan_ms)
     }
 
-    /// Origin and roles stand where the kind wants them and nowhere else.
-    fn fits_its_kind(&self) -> bool {
+    /// Whether origin and roles are present exactly for the kinds that have them.
+    fn matches_kind(&self) -> bool {
         let may_have_roles = matches!(
             self.kind,
             LocalKind::VisitorAccess | LocalKind::VisitorRefresh
@@ -138,52 +137,81 @@ impl LocalToken {
     }
 }
 
-/// Why a text is no usable local token or cookie.
+/// An error in the text of a local token or cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LocalError {
-    /// Not of the form that this module writes.
+    /// The text is not a token or cookie of this module.
     #[error("not a local token")]
     Malformed,
-    /// A local token, but of a kind that is not wanted here.
+    /// The token is of another kind.
     #[error("a local token of another kind")]
     WrongKind,
-    /// It was not made by this unit for this issuer (cookie: host), or it was changed.
-    #[error("the token does not authenticate")]
+    /// The token was not sealed by this unit for this issuer (cookie: host), or it was altered.
+    #[error("the token cannot be authenticated")]
     NotOurs,
 }
 
-/// Why no token was made.
+/// An error while a token is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The text would be longer than [`MAX_TEXT_BYTES`].
-    #[error("too many claims for one token")]
+    /// The text is longer than [`MAX_TEXT_BYTES`].
+    #[error("the token is too large")]
     TooLarge,
-    /// Origin or roles given for a kind that has none, or origin missing.
-    #[error("the claims do not fit the kind of token")]
+    /// The kind does not have roles or an origin, or its origin is missing.
+    #[error("the claims do not match the kind of the token")]
     Claims,
-    /// No randomness for the nonce.
-    #[error("cannot choose a nonce")]
+    /// The source of randomness failed.
+    #[error("cannot generate a nonce")]
     Random(#[from] RandomError),
 }
 
-/// A unit secret that cannot be used.
+/// An error in the unit secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Fewer than [`MIN_SECRET_BYTES`] bytes.
+    /// The secret has fewer than [`MIN_SECRET_BYTES`] bytes.
     #[error("the unit secret is shorter than 16 bytes")]
     TooShort,
-    /// Key derivation failed inside the cryptographic library.
+    /// The cryptographic library failed.
     #[error("cannot derive keys from the unit secret")]
     Derivation,
 }
 
-/// The keys of a unit's local tokens and cookies, and of what else it locks away. Debug output shows no key.
+/// The keys of a unit for local tokens, cookies and stored secrets. Debug output hides them.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::collections::BTreeMap;
+///
+/// use personium_token::local::{LocalError, LocalKeys, LocalKind, LocalToken};
+/// # use personium_types::SystemRandom;
+/// # let random = SystemRandom::new();
+///
+/// let keys = LocalKeys::new("a secret of 16 bytes or more")?;
+/// let token = LocalToken {
+///     kind: LocalKind::ResidentAccess,
+///     issued_at_ms: 1_700_000_000_000,
+///     lifespan_ms: 3_600_000,
+///     subject: "account1".to_owned(),
+///     schema: None,
+///     scopes: vec!["root".to_owned()],
+///     issuer: "https://cell1.unit.example/".to_owned(),
+///     roles: Vec::new(),
+///     origin: None,
+///     extra: BTreeMap::new(),
+/// };
+/// let text = keys.seal(&token, &random)?;
+/// assert!(text.starts_with("AR~"));
+/// assert_eq!(keys.open(&text, "https://cell1.unit.example/")?, token);
+/// assert_eq!(keys.open(&text, "https://cell2.unit.example/"), Err(LocalError::NotOurs));
+/// # Ok(())
+/// # }
+/// ```
 pub struct LocalKeys {
     current: KeySet,
     previous: Vec<KeySet>,
 }
 
-/// Keys derived from one secret.
+/// The keys that are derived from one secret.
 struct KeySet {
     id: u8,
     tokens: LessSafeKey,
@@ -191,7 +219,7 @@ struct KeySet {
     storage: LessSafeKey,
 }
 
-/// A request for this many bytes of key material.
+/// The number of bytes of key material to derive.
 struct KeyBytes(usize);
 
 impl KeyType for KeyBytes {
@@ -239,7 +267,7 @@ fn cipher(prk: &hkdf::Prk, purpose: &[u8]) -> Result<LessSafeKey, SecretError> {
         .map_err(|_| SecretError::Derivation)
 }
 
-/// Which of the derived keys.
+/// The purpose of a derived key.
 #[derive(Clone, Copy)]
 enum KeyPurpose {
     Token,
@@ -247,8 +275,22 @@ enum KeyPurpose {
     Storage,
 }
 
-/// What authenticates along with a stored body key.
+/// The additional authenticated data of a stored body key.
 const BODY_KEY_CONTEXT: &[u8] = b"key of file bodies";
+
+/// A decrypted key of file bodies.
+#[derive(Debug)]
+pub struct OpenedBodyKey {
+    /// The key.
+    pub key: BodyKey,
+    /// Whether it was encrypted with the current secret rather than a previous one.
+    pub is_current: bool,
+}
+
+struct OpenedBytes {
+    plain: Vec<u8>,
+    is_current: bool,
+}
 
 impl fmt::Debug for LocalKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -257,7 +299,10 @@ impl fmt::Debug for LocalKeys {
 }
 
 impl LocalKeys {
-    /// Derives the keys from the unit secret, a text of at least [`MIN_SECRET_BYTES`] bytes.
+    /// Derives the keys from the unit secret.
+    ///
+    /// # Errors
+    /// [`SecretError::TooShort`] if it has fewer than [`MIN_SECRET_BYTES`] bytes, [`SecretError::Derivation`].
     pub fn new(secret: &str) -> Result<Self, SecretError> {
         Ok(Self {
             current: KeySet::derive(secret)?,
@@ -265,15 +310,21 @@ impl LocalKeys {
         })
     }
 
-    /// Also opens what was sealed under an earlier secret; nothing is sealed with it any more.
+    /// Adds a previous secret. It is used to open tokens, cookies and stored keys, but not to seal them.
+    ///
+    /// # Errors
+    /// As [`LocalKeys::new`].
     pub fn with_previous(mut self, secret: &str) -> Result<Self, SecretError> {
         self.previous.push(KeySet::derive(secret)?);
         Ok(self)
     }
 
-    /// The text of a token. Two calls with the same token give different texts.
+    /// Encrypts a token. Two calls with the same token return different texts.
+    ///
+    /// # Errors
+    /// [`SealError::Claims`], [`SealError::TooLarge`], [`SealError::Random`].
     pub fn seal(&self, token: &LocalToken, random: &dyn Random) -> Result<String, SealError> {
-        if !token.fits_its_kind() {
+        if !token.matches_kind() {
             return Err(SealError::Claims);
         }
         let prefix = token.kind.prefix();
@@ -286,21 +337,25 @@ impl LocalKeys {
         Ok(format!("{prefix}{sealed}"))
     }
 
-    /// Reads a token that this unit sealed for `issuer`. Expired tokens open too: ask
-    /// [`LocalToken::expired_at`].
+    /// Decrypts a token that this unit sealed for `issuer`. Expiry is not checked, see [`LocalToken::is_expired_at`].
+    ///
+    /// # Errors
+    /// [`LocalError::Malformed`], [`LocalError::NotOurs`].
     pub fn open(&self, text: &str, issuer: &str) -> Result<LocalToken, LocalError> {
         let kind = LocalKind::of(text).ok_or(LocalError::Malformed)?;
         let sealed = text
             .strip_prefix(kind.prefix())
             .ok_or(LocalError::Malformed)?;
-        let (plain, _) =
-            self.open_bytes(KeyPurpose::Token, sealed, &token_context(kind, issuer))?;
-        claims::decode(kind, issuer, &plain)
-            .filter(LocalToken::fits_its_kind)
+        let opened = self.open_bytes(KeyPurpose::Token, sealed, &token_context(kind, issuer))?;
+        claims::decode(kind, issuer, &opened.plain)
+            .filter(LocalToken::matches_kind)
             .ok_or(LocalError::Malformed)
     }
 
-    /// As [`LocalKeys::open`], and refuses with [`LocalError::WrongKind`] a token of another kind.
+    /// Decrypts a token of one kind.
+    ///
+    /// # Errors
+    /// [`LocalError::WrongKind`] for a token of another kind; otherwise as [`LocalKeys::open`].
     pub fn open_as(
         &self,
         text: &str,
@@ -313,17 +368,26 @@ impl LocalKeys {
         }
     }
 
-    /// The text under which the key of file bodies is stored.
+    /// Encrypts the key of file bodies for storage.
+    ///
+    /// # Errors
+    /// [`SealError::Random`], [`SealError::TooLarge`].
     pub fn seal_body_key(&self, key: &BodyKey, random: &dyn Random) -> Result<String, SealError> {
         let plain = key.as_bytes().to_vec();
         self.seal_bytes(KeyPurpose::Storage, plain, BODY_KEY_CONTEXT, random)
     }
 
-    /// Reads what [`LocalKeys::seal_body_key`] wrote, and tells whether that was under the current secret.
-    pub fn open_body_key(&self, text: &str) -> Result<(BodyKey, bool), LocalError> {
-        let (plain, is_current) = self.open_bytes(KeyPurpose::Storage, text, BODY_KEY_CONTEXT)?;
-        let key: [u8; KEY_BYTES] = plain.try_into().map_err(|_| LocalError::Malformed)?;
-        Ok((BodyKey::from_bytes(key), is_current))
+    /// Decrypts a stored key of file bodies.
+    ///
+    /// # Errors
+    /// [`LocalError::Malformed`], [`LocalError::NotOurs`].
+    pub fn open_body_key(&self, text: &str) -> Result<OpenedBodyKey, LocalError> {
+        let opened = self.open_bytes(KeyPurpose::Storage, text, BODY_KEY_CONTEXT)?;
+        let key: [u8; KEY_BYTES] = opened.plain.try_into().map_err(|_| LocalError::Malformed)?;
+        Ok(OpenedBodyKey {
+            key: BodyKey::from_bytes(key),
+            is_current: opened.is_current,
+        })
     }
 
     fn seal_bytes(
@@ -333,7 +397,7 @@ impl LocalKeys {
         context: &[u8],
         random: &dyn Random,
     ) -> Result<String, SealError> {
-        // before encrypting, so that nothing large is worked on in vain
+        // Checked before the encryption to save its cost.
         if plain.len() > MAX_TEXT_BYTES {
             return Err(SealError::TooLarge);
         }
@@ -358,13 +422,13 @@ impl LocalKeys {
         Ok(text)
     }
 
-    /// The content, and whether it was sealed under the current secret.
+    /// Decrypts with the key that the key id names, of the current or a previous secret.
     fn open_bytes(
         &self,
         purpose: KeyPurpose,
         sealed: &str,
         context: &[u8],
-    ) -> Result<(Vec<u8>, bool), LocalError> {
+    ) -> Result<OpenedBytes, LocalError> {
         if sealed.len() > MAX_TEXT_BYTES {
             return Err(LocalError::Malformed);
         }
@@ -381,20 +445,20 @@ impl LocalKeys {
         for (set, is_current) in sets.filter(|(set, _)| set.id == *id) {
             let nonce =
                 Nonce::try_assume_unique_for_key(nonce).map_err(|_| LocalError::Malformed)?;
-            let mut work = body.to_vec();
+            let mut plain = body.to_vec();
             let opened =
                 set.cipher(purpose)
-                    .open_in_place(nonce, Aad::from(context), work.as_mut_slice());
+                    .open_in_place(nonce, Aad::from(context), plain.as_mut_slice());
             if let Ok(length) = opened.map(|plain| plain.len()) {
-                work.truncate(length);
-                return Ok((work, is_current));
+                plain.truncate(length);
+                return Ok(OpenedBytes { plain, is_current });
             }
         }
         Err(LocalError::NotOurs)
     }
 }
 
-/// What is authenticated beside the content. Prefixes have one length, so this is unambiguous.
+/// The additional authenticated data of a token. All prefixes have the same length, so it is unambiguous.
 fn token_context(kind: LocalKind, issuer: &str) -> Vec<u8> {
     [kind.prefix().as_bytes(), issuer.as_bytes()].concat()
 }

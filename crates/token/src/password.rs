@@ -5,8 +5,8 @@
 //! | `scrypt` (RFC 7914) | `$params$salt$derived`: hexadecimal of `log2(N)·65536 + r·256 + p`, then standard Base64 twice | `{"keyLength":32}` |
 //! | `sha-256` | hexadecimal of SHA-256 over password and the unit's salt | none |
 //!
-//! Cost and length are read from the stored values, so hashes of either algorithm and of any
-//! former setting keep working. Hashing is slow on purpose: call it away from request threads.
+//! Costs and lengths are read from the stored values, so hashes of both algorithms and of previous settings remain valid.
+//! Hashing is slow by design: do not call it on request threads.
 
 use aws_lc_rs::digest;
 use scrypt::Params;
@@ -14,36 +14,35 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::base64_text::{decode_standard, encode_standard};
-use crate::hex;
-use personium_types::{Random, RandomError};
+use personium_types::{Random, RandomError, hex};
 
-/// Most memory that one scrypt computation may take (128·N·r), in bytes.
+/// The maximum memory of a scrypt computation (128·N·r) in bytes.
 pub const MAX_SCRYPT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
-/// Most work of one scrypt computation (128·N·r·p), in bytes mixed.
+/// The maximum work of a scrypt computation (128·N·r·p) in bytes.
 pub const MAX_SCRYPT_WORK_BYTES: u64 = 1024 * 1024 * 1024;
-/// Lengths of derived key and salt that are accepted, in bytes.
+/// The accepted lengths of derived key and salt in bytes.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=1024;
 const SALT_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
-/// Longest stored text that is looked at, in bytes.
+/// The maximum length of a stored hash in bytes.
 const MAX_STORED_BYTES: usize = 4096;
-/// Key length when the attributes do not tell.
+/// The key length in bytes if the attributes have none.
 const DEFAULT_KEY_BYTES: usize = 32;
 
-/// Name of the algorithm in stored values.
+/// The name of scrypt in stored values.
 const SCRYPT: &str = "scrypt";
-/// Name of the older algorithm; also meant where no name is stored.
+/// The name of SHA-256 in stored values. It is the algorithm of hashes without a name.
 const SHA_256: &str = "sha-256";
 
-/// Which algorithm new hashes are made with.
+/// The algorithm of new hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HashAlgorithm {
-    /// Memory-hard; the default.
+    /// The default; memory-hard.
     Scrypt,
-    /// One round with a salt common to the unit. For compatibility only.
+    /// One round with a salt of the unit. For compatibility only.
     Sha256,
 }
 
-/// Costs of scrypt.
+/// The cost parameters of scrypt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScryptCost {
     /// N: a power of two, 2 to 2^31.
@@ -52,9 +51,9 @@ pub struct ScryptCost {
     pub memory_cost: u32,
     /// p: 1 to 255.
     pub parallelization: u32,
-    /// Length of the derived key, 16 to 1024 bytes.
+    /// The length of the derived key: 16 to 1024 bytes.
     pub key_length: usize,
-    /// Length of a new salt, 8 to 1024 bytes.
+    /// The length of a new salt: 8 to 1024 bytes.
     pub salt_length: usize,
 }
 
@@ -70,14 +69,14 @@ impl Default for ScryptCost {
     }
 }
 
-/// How passwords are hashed in a unit. [`Settings::check`] tells whether they can work.
+/// The settings of a unit for password hashes. [`HashSettings::check`] validates them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HashSettings {
-    /// For new hashes.
+    /// The algorithm of new hashes.
     pub algorithm: HashAlgorithm,
-    /// For new scrypt hashes.
+    /// The costs of new scrypt hashes.
     pub scrypt: ScryptCost,
-    /// Appended to each password by `sha-256`, for new and for stored hashes.
+    /// The text that `sha-256` appends to each password, for new and for stored hashes.
     pub sha256_salt: String,
 }
 
@@ -93,7 +92,7 @@ impl Default for HashSettings {
 
 impl std::fmt::Debug for HashSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("HashSettings")
             .field("algorithm", &self.algorithm)
             .field("scrypt", &self.scrypt)
             .field("sha256_salt", &"***")
@@ -101,14 +100,14 @@ impl std::fmt::Debug for HashSettings {
     }
 }
 
-/// A hash as an account stores it. The three belong together: always store all of them.
+/// A hash as an account stores it. The three values are stored together.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredHash {
-    /// `HashedCredential`.
+    /// The property `HashedCredential`.
     pub hashed: String,
-    /// `HashAlgorithm`; `None` means `sha-256`.
+    /// The property `HashAlgorithm`; `None` means `sha-256`.
     pub algorithm: Option<String>,
-    /// `HashAttributes`: a JSON object.
+    /// The property `HashAttributes`: a JSON object.
     pub attributes: Option<String>,
 }
 
@@ -122,17 +121,17 @@ impl std::fmt::Debug for StoredHash {
     }
 }
 
-/// Why a password could not be hashed or compared. A wrong password is not an error.
+/// An error while a password is hashed or verified. A wrong password is not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
-    /// The stored values are not of a known form.
-    #[error("the stored password hash is not readable")]
+    /// The stored values have an unknown form.
+    #[error("the stored password hash cannot be parsed")]
     Stored,
-    /// Costs outside of what scrypt allows or of what is safe to compute.
-    #[error("the scrypt costs are not usable")]
+    /// The costs are out of the range of scrypt or above the limits of this module.
+    #[error("the scrypt costs are out of range")]
     Cost,
-    /// No randomness for a salt.
-    #[error("cannot choose a salt")]
+    /// The source of randomness failed.
+    #[error("cannot generate a salt")]
     Random(#[from] RandomError),
 }
 
@@ -143,7 +142,10 @@ struct Attributes {
 }
 
 impl HashSettings {
-    /// Fails with [`PasswordError::Cost`] if no hash could be made with these settings.
+    /// Validates the settings.
+    ///
+    /// # Errors
+    /// [`PasswordError::Cost`] if hashes cannot be computed with these settings.
     pub fn check(&self) -> Result<(), PasswordError> {
         match self.algorithm {
             HashAlgorithm::Sha256 => Ok(()),
@@ -173,13 +175,13 @@ impl ScryptCost {
         )
     }
 
-    /// The number that stands in front of a stored hash.
+    /// The costs as one number, as in the first part of a stored hash.
     fn packed(&self) -> u32 {
         (self.cpu_cost.trailing_zeros() << 16) | (self.memory_cost << 8) | self.parallelization
     }
 }
 
-/// Parameters whose memory and work stay within the limits.
+/// Converts costs to parameters, if memory and work are within the limits.
 fn checked_params(log_n: u32, r: u32, p: u32) -> Result<Params, PasswordError> {
     let in_range = (1..=31).contains(&log_n) && (1..=255).contains(&r) && (1..=255).contains(&p);
     if !in_range {
@@ -193,7 +195,23 @@ fn checked_params(log_n: u32, r: u32, p: u32) -> Result<Params, PasswordError> {
     Params::new(log_n, r, p).map_err(|_| PasswordError::Cost)
 }
 
-/// Hashes a password for storing, with a new random salt (scrypt) or the unit's salt (sha-256).
+/// Hashes a password, with a new random salt (scrypt) or the salt of the unit (sha-256).
+///
+/// # Errors
+/// [`PasswordError::Cost`], [`PasswordError::Random`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use personium_token::password::{HashSettings, hash, verify};
+/// # use personium_types::SystemRandom;
+///
+/// let settings = HashSettings::default();
+/// let stored = hash(&settings, "a password", &SystemRandom::new())?;
+/// assert!(verify(&settings, &stored, "a password")?);
+/// assert!(!verify(&settings, &stored, "another")?);
+/// # Ok(())
+/// # }
+/// ```
 pub fn hash(
     settings: &HashSettings,
     password: &str,
@@ -225,15 +243,18 @@ pub fn hash(
     }
 }
 
-/// True if the password is the stored one. The comparison takes the same time for any wrong hash.
+/// Whether a password matches a stored hash. The comparison of the hashes takes constant time.
 ///
-/// Of the settings only the `sha-256` salt is used.
+/// Of the settings, only the `sha-256` salt is used.
+///
+/// # Errors
+/// [`PasswordError::Stored`], [`PasswordError::Cost`].
 pub fn verify(
     settings: &HashSettings,
     stored: &StoredHash,
     password: &str,
 ) -> Result<bool, PasswordError> {
-    match read(stored)? {
+    match parse(stored)? {
         ParsedHash::Sha256(hashed) => {
             let given = sha256_hex(password, &settings.sha256_salt);
             Ok(given.as_bytes().ct_eq(hashed.as_bytes()).into())
@@ -250,8 +271,8 @@ pub fn verify(
     }
 }
 
-/// Spends the time that [`verify`] takes for a hash made with these settings. For accounts that do
-/// not exist, so that an answer's time does not tell.
+/// Takes as long as [`verify`] with a hash of these settings. Called for accounts that do not exist, so that the response
+/// time does not reveal their absence.
 pub fn dummy_verify(settings: &HashSettings, password: &str) {
     let digest = match settings.algorithm {
         HashAlgorithm::Sha256 => sha256_hex(password, &settings.sha256_salt).into_bytes(),
@@ -267,10 +288,10 @@ pub fn dummy_verify(settings: &HashSettings, password: &str) {
     std::hint::black_box(digest);
 }
 
-/// True if a stored hash differs from what [`hash`] would make now in algorithm, cost or lengths,
-/// or cannot be read. Ask after a successful login, while the password is at hand.
+/// Whether a stored hash has another algorithm, cost or length than the settings, or cannot be parsed. The caller then
+/// hashes the password again after a successful login.
 pub fn needs_rehash(settings: &HashSettings, stored: &StoredHash) -> bool {
-    match (settings.algorithm, read(stored)) {
+    match (settings.algorithm, parse(stored)) {
         (HashAlgorithm::Sha256, Ok(ParsedHash::Sha256(_))) => false,
         (HashAlgorithm::Scrypt, Ok(ParsedHash::Scrypt(found))) => {
             let cost = &settings.scrypt;
@@ -300,14 +321,14 @@ struct ParsedScrypt {
     derived: Vec<u8>,
 }
 
-fn read(stored: &StoredHash) -> Result<ParsedHash<'_>, PasswordError> {
+fn parse(stored: &StoredHash) -> Result<ParsedHash<'_>, PasswordError> {
     if stored.hashed.len() > MAX_STORED_BYTES {
         return Err(PasswordError::Stored);
     }
     match stored.algorithm.as_deref() {
         None | Some(SHA_256) => Ok(ParsedHash::Sha256(&stored.hashed)),
         Some(SCRYPT) => {
-            let found = read_scrypt(&stored.hashed).ok_or(PasswordError::Stored)?;
+            let found = parse_scrypt(&stored.hashed).ok_or(PasswordError::Stored)?;
             let key_length = match stored.attributes.as_deref() {
                 None | Some("") => DEFAULT_KEY_BYTES,
                 Some(json) => {
@@ -316,7 +337,7 @@ fn read(stored: &StoredHash) -> Result<ParsedHash<'_>, PasswordError> {
                         .key_length
                 }
             };
-            // an empty or shortened derived part would fit any password
+            // An empty or truncated derived key would match any password.
             if found.derived.len() != key_length || !KEY_BYTES.contains(&key_length) {
                 return Err(PasswordError::Stored);
             }
@@ -326,7 +347,7 @@ fn read(stored: &StoredHash) -> Result<ParsedHash<'_>, PasswordError> {
     }
 }
 
-fn read_scrypt(text: &str) -> Option<ParsedScrypt> {
+fn parse_scrypt(text: &str) -> Option<ParsedScrypt> {
     let mut parts = text.strip_prefix('$')?.split('$');
     let (packed, salt, derived) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || !packed.bytes().all(|b| b.is_ascii_hexdigit()) {

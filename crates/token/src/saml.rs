@@ -1,13 +1,12 @@
-//! Trans-cell tokens: SAML 2.0 assertions signed with the unit's key (XML Signature, enveloped).
+//! Trans-cell tokens: SAML 2.0 assertions with an enveloped XML signature by the key of the unit.
 //!
-//! The text form is base64url without padding of one XML document of one fixed shape. Reading is
-//! strict: every element, attribute and order that the shape does not have is refused, and so are
-//! DTDs, processing instructions, comments, CDATA and prefixes. Checking a signature then does not
-//! look at the received bytes again: the canonical form (Canonical XML 1.0) is written anew from
-//! the very fields that the token is made of, so nothing outside of what the signature covers can
-//! ever be read.
+//! The text form is base64url without padding of an XML document with a fixed structure. The reader is strict: it refuses
+//! other elements, attributes and orders, and DTDs, processing instructions, comments, CDATA sections and prefixes. The
+//! signature is not verified over the received bytes: the canonical form (Canonical XML 1.0) is written from the fields
+//! that were read. Therefore a token never contains data that the signature does not cover.
 
 mod document;
+mod error;
 mod reader;
 mod signature;
 
@@ -15,102 +14,64 @@ use jiff::Timestamp;
 
 use crate::base64_text::{decode_either, encode_url};
 use crate::role_url::RoleUrl;
-use crate::trust::{CertificateError, KeyError, TrustRoots, UnitKey};
+use crate::trust::{TrustRoots, UnitKey};
+
+pub use error::{IssueError, SamlError};
 
 use document::{Document, XmlForm};
 use signature::SignatureFields;
 
-/// Longest document, in bytes of XML.
+/// The maximum length of the XML document in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
-/// Longest token text: the base64 of the longest document.
+/// The maximum length of the text of a token in bytes: the base64 form of the longest document.
 pub const MAX_TEXT_BYTES: usize = MAX_DOCUMENT_BYTES.div_ceil(3) * 4;
-/// What every trans-cell token's text starts with.
+/// The prefix of the text of every trans-cell token.
 pub const TEXT_PREFIX: &str = "PEFzc2VydGlvbiB4bWxu";
-/// Lifespan of an assertion that does not say when it ends, in milliseconds: one hour.
+/// The lifespan in milliseconds of an assertion without end of validity: one hour.
 pub const DEFAULT_LIFESPAN_MS: i64 = 3_600_000;
 
-/// Name of the endpoint that takes assertions, below the target.
+/// The name of the endpoint below the target that accepts assertions.
 const ENDPOINT: &str = "__token";
 
-/// What a trans-cell token says.
+/// The content of a trans-cell token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransCellToken {
-    /// Id of the assertion, a UUID.
+    /// The id of the assertion, a UUID.
     pub id: String,
-    /// Milliseconds since the epoch.
+    /// The issue time in milliseconds since 1970-01-01 UTC.
     pub issued_at_ms: i64,
-    /// Milliseconds.
+    /// The lifespan in milliseconds.
     pub lifespan_ms: i64,
-    /// URL of the issuing cell.
+    /// The URL of the issuing cell.
     pub issuer: String,
-    /// URL of the subject: `{cell}#{account}`, or a cell URL.
+    /// The URL of the subject: `{cell}#{account}`, or a cell URL.
     pub subject: String,
-    /// URL of the cell or unit it is for.
+    /// The URL of the target cell or unit.
     pub target: String,
-    /// URL of the application it was given to. An empty one is written and read as none.
+    /// The URL of the application that the token was issued to. `None` and an empty URL have the same written form.
     pub schema: Option<String>,
-    /// Role class URLs.
+    /// The role class URLs.
     pub roles: Vec<String>,
-    /// Scopes.
+    /// The scopes.
     pub scopes: Vec<String>,
 }
 
 impl TransCellToken {
-    /// True once `now` (epoch milliseconds) is later than issue time plus lifespan.
-    pub fn is_expired_at(&self, now: i64) -> bool {
-        now > self.expires_at_ms()
+    /// Whether `now_ms` is later than issue time plus lifespan.
+    pub fn is_expired_at(&self, now_ms: i64) -> bool {
+        now_ms > self.expires_at_ms()
     }
 
-    /// Last valid moment, in epoch milliseconds.
+    /// The last millisecond in which the token is valid.
     pub fn expires_at_ms(&self) -> i64 {
         self.issued_at_ms.saturating_add(self.lifespan_ms)
     }
 }
 
-/// Why a text is no believable trans-cell token. Expiry is not among these: ask
-/// [`TransCellToken::expired_at`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SamlError {
-    /// Not a document of the expected shape.
-    #[error("not a trans-cell token: {what}")]
-    Parse {
-        /// What was expected or found.
-        what: &'static str,
-    },
-    /// The signature is of a refused kind, or does not fit the content.
-    #[error("bad signature: {what}")]
-    Signature {
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The signing certificate is not believed.
-    #[error("the signing certificate is not believed")]
-    Certificate {
-        /// Why not.
-        #[source]
-        reason: CertificateError,
-    },
-}
-
-/// Why no token was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum IssueError {
-    /// A field cannot be written so that it reads back: a character that XML lacks, an empty
-    /// required field, a role that is no class URL, a time out of range.
-    #[error("the field {field} cannot be put into an assertion")]
-    Field {
-        /// Its name.
-        field: &'static str,
-    },
-    /// Longer than [`MAX_DOCUMENT_BYTES`], or more than 4096 roles or scopes.
-    #[error("too many claims for one assertion")]
-    TooLarge,
-    /// The key failed.
-    #[error("cannot sign the assertion")]
-    Key(#[from] KeyError),
-}
-
-/// Makes the signed token text.
+/// Signs a token and returns its text.
+///
+/// # Errors
+/// [`IssueError::Field`], [`IssueError::TooLarge`], [`IssueError::Key`].
 pub fn issue(key: &UnitKey, token: &TransCellToken) -> Result<String, IssueError> {
     let document = document_of(token)?;
     let mut xml = String::with_capacity(4096);
@@ -123,12 +84,15 @@ pub fn issue(key: &UnitKey, token: &TransCellToken) -> Result<String, IssueError
     Ok(encode_url(xml.as_bytes()))
 }
 
-/// Reads and checks a token at `now` (epoch milliseconds). An expired token passes.
-pub fn verify(text: &str, now: i64, roots: &TrustRoots) -> Result<TransCellToken, SamlError> {
-    parse(text)?.verify(now, roots)
+/// Parses and verifies a token. Expiry is not checked, see [`TransCellToken::is_expired_at`].
+///
+/// # Errors
+/// [`SamlError::Parse`], [`SamlError::Signature`], [`SamlError::Certificate`].
+pub fn verify(text: &str, now_ms: i64, roots: &TrustRoots) -> Result<TransCellToken, SamlError> {
+    parse(text)?.verify(now_ms, roots)
 }
 
-/// A token that reads well. It tells nothing until it is verified.
+/// A parsed token. Its content is not accessible before it is verified.
 pub struct UnverifiedToken {
     document: Document,
     signature: SignatureFields,
@@ -141,7 +105,10 @@ impl std::fmt::Debug for UnverifiedToken {
     }
 }
 
-/// Reads the text of a token. Fails with [`SamlError::Parse`] only.
+/// Parses the text of a token.
+///
+/// # Errors
+/// [`SamlError::Parse`] if the text is not a trans-cell token.
 pub fn parse(text: &str) -> Result<UnverifiedToken, SamlError> {
     let fail = |what| SamlError::Parse { what };
     if text.len() > MAX_TEXT_BYTES {
@@ -162,24 +129,27 @@ pub fn parse(text: &str) -> Result<UnverifiedToken, SamlError> {
 }
 
 impl UnverifiedToken {
-    /// Checks certificate, content and signature at `now` (epoch milliseconds).
-    pub fn verify(self, now: i64, roots: &TrustRoots) -> Result<TransCellToken, SamlError> {
-        let method = self.signature.algorithm()?;
+    /// Verifies certificate, signature and content. Expiry is not checked, see [`TransCellToken::is_expired_at`].
+    ///
+    /// # Errors
+    /// [`SamlError::Signature`], [`SamlError::Certificate`].
+    pub fn verify(self, now_ms: i64, roots: &TrustRoots) -> Result<TransCellToken, SamlError> {
+        let algorithms = self.signature.algorithms()?;
         let key = roots
-            .verify_certificate(&self.signature.certificate, &self.token.issuer, now)
-            .map_err(|reason| SamlError::Certificate { reason })?;
+            .verify_certificate(&self.signature.certificate, &self.token.issuer, now_ms)
+            .map_err(|source| SamlError::Certificate { source })?;
         let canonical = self.document.canonical();
-        self.signature.verify(&canonical, method, &key)?;
+        self.signature.verify(&canonical, algorithms, &key)?;
         Ok(self.token)
     }
 }
 
-/// The fields of the document as the token's values.
+/// Converts the fields of a document to a token.
 fn token_of(document: &Document) -> Result<TransCellToken, SamlError> {
     let fail = |what| SamlError::Parse { what };
-    let issued_at = instant(&document.issue_instant).ok_or(fail("bad IssueInstant"))?;
+    let issued_at = parse_time(&document.issue_instant).ok_or(fail("bad IssueInstant"))?;
     let lifespan = match &document.not_on_or_after {
-        Some(end) => instant(end)
+        Some(end) => parse_time(end)
             .ok_or(fail("bad NotOnOrAfter"))?
             .saturating_sub(issued_at),
         None => DEFAULT_LIFESPAN_MS,
@@ -193,10 +163,13 @@ fn token_of(document: &Document) -> Result<TransCellToken, SamlError> {
         &document.target,
         &document.schema,
     ];
-    if !urls.into_iter().all(|url| is_line(url)) {
+    if !urls
+        .into_iter()
+        .all(|url| is_xml_text_without_controls(url))
+    {
         return Err(fail("a control character in a URL"));
     }
-    // the audience may lack the slash that stands between it and the endpoint's name
+    // The slash between the audience and the name of the endpoint is optional.
     let endpoint = document
         .recipient
         .strip_prefix(document.target.as_str())
@@ -224,14 +197,14 @@ fn token_of(document: &Document) -> Result<TransCellToken, SamlError> {
     })
 }
 
-/// The token's values as fields of a document that [`token_of`] reads back to the same token.
+/// Converts a token to a document that [`token_of`] converts back to the same token.
 fn document_of(token: &TransCellToken) -> Result<Document, IssueError> {
     let fail = |field| IssueError::Field { field };
-    let issue_instant = timestamp(token.issued_at_ms).ok_or(fail("issued_at"))?;
+    let issue_instant = format_time(token.issued_at_ms).ok_or(fail("issued_at"))?;
     let end = token
         .issued_at_ms
         .checked_add(token.lifespan_ms)
-        .and_then(timestamp)
+        .and_then(format_time)
         .ok_or(fail("lifespan"))?;
     if token.id.is_empty() || !reader::is_xml_text(&token.id) {
         return Err(fail("id"));
@@ -241,12 +214,12 @@ fn document_of(token: &TransCellToken) -> Result<Document, IssueError> {
         ("subject", &token.subject),
         ("target", &token.target),
     ] {
-        if value.is_empty() || !is_line(value) {
+        if value.is_empty() || !is_xml_text_without_controls(value) {
             return Err(fail(field));
         }
     }
     let schema = token.schema.clone().unwrap_or_default();
-    if !is_line(&schema) {
+    if !is_xml_text_without_controls(&schema) {
         return Err(fail("schema"));
     }
     if token.roles.len() > reader::MAX_VALUES || token.scopes.len() > reader::MAX_VALUES {
@@ -275,21 +248,20 @@ fn document_of(token: &TransCellToken) -> Result<Document, IssueError> {
     })
 }
 
-/// Whether a text can be written, and has no control characters. URLs have none, and whoever puts them together with other
-/// texts may rely on that.
-fn is_line(text: &str) -> bool {
+/// Whether a text is allowed in XML and has no control characters, as required of URLs.
+fn is_xml_text_without_controls(text: &str) -> bool {
     reader::is_xml_text(text) && !text.chars().any(char::is_control)
 }
 
-/// `2020-09-13T12:26:40.123Z`; `None` outside of what can be stated.
-fn timestamp(millis: i64) -> Option<String> {
+/// Formats a time as `2020-09-13T12:26:40.123Z`. Returns `None` if it is out of range.
+fn format_time(millis: i64) -> Option<String> {
     let time = Timestamp::from_millisecond(millis).ok()?;
     Some(format!("{time:.3}"))
 }
 
-/// Epoch milliseconds of an ISO 8601 time with zone offset.
-fn instant(text: &str) -> Option<i64> {
-    // the parser below knows further notations; none of them is an xs:dateTime
+/// Parses an `xs:dateTime` with zone offset to milliseconds since 1970-01-01 UTC.
+fn parse_time(text: &str) -> Option<i64> {
+    // `Timestamp` accepts other notations, which are not an xs:dateTime.
     let plain = text
         .bytes()
         .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b':' | b'.' | b'T' | b'Z'));

@@ -1,8 +1,8 @@
-//! Trust between units by X.509: the unit's own key, and the roots whose certificates it believes.
+//! Trust between units by X.509: the key of the unit, and its trusted root certificates.
 //!
-//! A trans-cell token is believed when the certificate inside it is one of the roots, or is signed
-//! directly by one of them (no intermediate certificates, no revocation lists); when both are valid
-//! at that moment; and when it names the host of the token's issuer.
+//! A trans-cell token is trusted if the certificate in it is a root or is signed directly by a root (there are no
+//! intermediate certificates and no revocation lists), if both are valid at that time, and if the certificate is for the
+//! host of the issuer.
 
 mod certificate;
 mod host;
@@ -24,66 +24,65 @@ use aws_lc_rs::signature::{
 
 use certificate::{Certificate, SignedBy};
 
-/// How many checked certificates are remembered.
+/// The capacity of the cache for verified certificates.
 const CERTIFICATE_CACHE_CAPACITY: usize = 1024;
 
-/// A list of roots that cannot be used. Positions count certificates from 0 over all given files.
+/// An error in the list of root certificates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RootConfigError {
-    /// Neither a PEM file with certificates nor one DER certificate.
-    #[error("root file {file} holds no readable certificate")]
+    /// The file is neither a PEM file with certificates nor a DER certificate.
+    #[error("root file {file} contains no valid certificate")]
     Unreadable {
-        /// Position of the file in the list.
+        /// The index of the file in the list.
         file: usize,
     },
-    /// Not valid at the moment of loading: expired, or not valid yet.
-    #[error("root certificate {subject} is not valid now")]
+    /// The certificate is expired or not valid yet.
+    #[error("root certificate {subject} is expired or not valid yet")]
     NotValidNow {
-        /// Its subject name.
+        /// The subject name of the certificate.
         subject: String,
     },
-    /// Two roots have one subject name.
-    #[error("more than one root certificate is named {subject}")]
+    /// Two certificates have the same subject name.
+    #[error("more than one root certificate has the subject {subject}")]
     DuplicateName {
-        /// That name.
+        /// The subject name.
         subject: String,
     },
-    /// It limits what it may be used for in a way that is not understood here (name constraints,
-    /// unknown critical extensions).
-    #[error("root certificate {subject} has limits that are not supported")]
+    /// The certificate has name constraints or unknown critical extensions.
+    #[error("root certificate {subject} has unsupported constraints")]
     Unsupported {
-        /// Its subject name.
+        /// The subject name of the certificate.
         subject: String,
     },
 }
 
-/// Why a certificate is not believed.
+/// The reason why a certificate is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// No root is configured: nothing is believed.
-    #[error("no trusted roots are configured")]
+    /// No root is configured.
+    #[error("no trusted root is configured")]
     NoRoots,
-    /// Not a certificate, or it uses what is not supported (key type or size, critical extensions).
-    #[error("the certificate is not readable or not supported")]
+    /// The bytes are not a certificate, or its key or its critical extensions are not supported.
+    #[error("the certificate is malformed or not supported")]
     Unreadable,
-    /// None of the roots has the name of its issuer.
-    #[error("the certificate comes from no trusted root")]
+    /// No root has the name of the issuer of the certificate.
+    #[error("the issuer of the certificate is not a trusted root")]
     UnknownRoot,
-    /// The root of that name did not sign it, or may not sign certificates.
-    #[error("the certificate is not signed by the trusted root it names")]
+    /// The certificate is not signed by the root with the name of its issuer, or key usages do not allow the signatures.
+    #[error("the certificate is not signed by its trusted root")]
     NotSignedByRoot,
-    /// Expired, or not valid yet.
-    #[error("the certificate is not valid now")]
+    /// The certificate is expired or not valid yet.
+    #[error("the certificate is expired or not valid yet")]
     NotValidNow,
-    /// The root expired since it was loaded.
-    #[error("the trusted root is not valid now")]
+    /// The root has expired since it was loaded.
+    #[error("the trusted root is expired or not valid yet")]
     RootNotValidNow,
-    /// It does not name the host of the token's issuer.
-    #[error("the certificate does not name the issuer's host")]
+    /// The certificate is not for the host of the issuer of the token.
+    #[error("the certificate is not for the host of the issuer")]
     OtherHost,
 }
 
-/// Digest of an RSA signature with PKCS#1 v1.5 padding.
+/// The digest of an RSA signature with PKCS#1 v1.5 padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RsaDigest {
     Sha256,
@@ -91,7 +90,7 @@ pub(crate) enum RsaDigest {
     Sha512,
 }
 
-/// A certificate that is signed by a root. Validity in time and the host are checked at each use.
+/// The key of a certificate that is a root or signed by one. Validity period and host are checked at each use.
 pub(crate) struct VerifiedKey {
     info: CertificateInfo,
     names: Vec<String>,
@@ -102,7 +101,7 @@ pub(crate) struct VerifiedKey {
 }
 
 impl VerifiedKey {
-    /// True if `signature` over `message` is by this key.
+    /// Whether `signature` is a signature of `message` with this key.
     pub(crate) fn verifies(&self, digest: RsaDigest, message: &[u8], signature: &[u8]) -> bool {
         let key = match digest {
             RsaDigest::Sha256 => &self.sha256,
@@ -113,10 +112,9 @@ impl VerifiedKey {
     }
 }
 
-/// The certificates a unit trusts. The empty list trusts nobody.
+/// The trusted root certificates of a unit. Without roots, no certificate is trusted.
 ///
-/// Remembers up to 1024 certificates that a root key for; time and host are checked anew at
-/// each use.
+/// The keys of up to 1024 verified certificates are cached. Validity period and host are checked at each use.
 pub struct TrustRoots {
     roots: Vec<Certificate>,
     by_name: HashMap<Vec<u8>, usize>,
@@ -132,11 +130,12 @@ impl std::fmt::Debug for TrustRoots {
 }
 
 impl TrustRoots {
-    /// Reads root files, each PEM with one or more certificates, or one certificate in DER.
+    /// Parses root files: PEM with one or more certificates, or one certificate in DER.
     ///
-    /// `now` in epoch milliseconds. One bad root fails the whole list: a unit that silently trusts
-    /// less than configured is as hard to notice as one that trusts more.
-    pub fn load(files: &[&[u8]], now: i64) -> Result<Self, RootConfigError> {
+    /// # Errors
+    /// [`RootConfigError`] if one root is not usable. The whole list is then refused, because a unit that trusts less than
+    /// configured is hard to notice.
+    pub fn load(files: &[&[u8]], now_ms: i64) -> Result<Self, RootConfigError> {
         let mut roots = Vec::new();
         let mut by_name = HashMap::new();
         for (file, bytes) in files.iter().enumerate() {
@@ -146,17 +145,10 @@ impl TrustRoots {
             for der in ders {
                 let root =
                     Certificate::from_der(&der).ok_or(RootConfigError::Unreadable { file })?;
-                let subject = root.info.subject.clone();
-                if !root.info.is_valid_at(now) {
-                    return Err(RootConfigError::NotValidNow { subject });
-                }
-                if root.has_name_constraints || root.has_unknown_critical {
-                    return Err(RootConfigError::Unsupported { subject });
-                }
-                if by_name
-                    .insert(root.subject_der.clone(), roots.len())
-                    .is_some()
-                {
+                check_root(&root, now_ms)?;
+                let subject_der = root.subject_der.clone();
+                if by_name.insert(subject_der, roots.len()).is_some() {
+                    let subject = root.info.subject;
                     return Err(RootConfigError::DuplicateName { subject });
                 }
                 roots.push(root);
@@ -169,7 +161,7 @@ impl TrustRoots {
         })
     }
 
-    /// Trusts nobody.
+    /// Returns an empty list, which trusts no certificate.
     pub fn none() -> Self {
         Self {
             roots: Vec::new(),
@@ -178,30 +170,30 @@ impl TrustRoots {
         }
     }
 
-    /// Public facts of each root, in the order given.
+    /// The public data of each root, in the order of the files.
     pub fn root_infos(&self) -> impl Iterator<Item = &CertificateInfo> {
         self.roots.iter().map(|root| &root.info)
     }
 
-    /// The key of a certificate that is believed at `now` for the host of the URL `issuer`.
+    /// Verifies a certificate at `now_ms` for the host of the URL `issuer`, and returns its key.
     pub(crate) fn verify_certificate(
         &self,
         der: &[u8],
         issuer: &str,
-        now: i64,
+        now_ms: i64,
     ) -> Result<Arc<VerifiedKey>, CertificateError> {
         if self.roots.is_empty() {
             return Err(CertificateError::NoRoots);
         }
         let key = self.verified_key(der)?;
-        if !key.info.is_valid_at(now) {
+        if !key.info.is_valid_at(now_ms) {
             return Err(CertificateError::NotValidNow);
         }
         let root = self
             .roots
             .get(key.root)
             .ok_or(CertificateError::UnknownRoot)?;
-        if !root.info.is_valid_at(now) {
+        if !root.info.is_valid_at(now_ms) {
             return Err(CertificateError::RootNotValidNow);
         }
         let host = host::of_url(issuer).ok_or(CertificateError::OtherHost)?;
@@ -212,24 +204,24 @@ impl TrustRoots {
     }
 
     fn verified_key(&self, der: &[u8]) -> Result<Arc<VerifiedKey>, CertificateError> {
-        let mut name = [0u8; 32];
-        name.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
-        if let Some(known) = self.cache().get(&name) {
+        let mut fingerprint = [0u8; 32];
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
+        if let Some(known) = self.cache().get(&fingerprint) {
             return Ok(Arc::clone(known));
         }
-        let made = Arc::new(self.verify_chain(der)?);
-        let mut memory = self.cache();
-        if memory.len() >= CERTIFICATE_CACHE_CAPACITY
-            && let Some(any) = memory.keys().next().copied()
+        let key = Arc::new(self.verify_chain(der)?);
+        let mut cache = self.cache();
+        if cache.len() >= CERTIFICATE_CACHE_CAPACITY
+            && let Some(any) = cache.keys().next().copied()
         {
-            memory.remove(&any);
+            cache.remove(&any);
         }
-        memory.insert(name, Arc::clone(&made));
-        Ok(made)
+        cache.insert(fingerprint, Arc::clone(&key));
+        Ok(key)
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Arc<VerifiedKey>>> {
-        // entries are inserted whole, so a panic elsewhere leaves the map sound
+        // A panic of another thread cannot leave a partial entry.
         self.verified_keys
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -241,7 +233,7 @@ impl TrustRoots {
             return Err(CertificateError::Unreadable);
         }
         let root = match self.roots.iter().position(|root| root.der == leaf.der) {
-            Some(itself) => itself,
+            Some(at) => at,
             None => {
                 let at = self
                     .by_name
@@ -273,6 +265,17 @@ impl TrustRoots {
     }
 }
 
+fn check_root(root: &Certificate, now_ms: i64) -> Result<(), RootConfigError> {
+    let subject = || root.info.subject.clone();
+    if !root.info.is_valid_at(now_ms) {
+        return Err(RootConfigError::NotValidNow { subject: subject() });
+    }
+    if root.has_name_constraints || root.has_unknown_critical {
+        return Err(RootConfigError::Unsupported { subject: subject() });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::{CERTIFICATE_CACHE_CAPACITY, TrustRoots};
@@ -283,9 +286,9 @@ mod tests {
 
     const NOW: i64 = 1_600_000_000_000;
 
-    /// Elliptic keys for the root: also shows that such roots may vouch.
+    /// The root has an elliptic key, so the test also covers such roots.
     #[test]
-    fn remembers_a_bounded_number_of_certificates() {
+    fn certificate_cache_is_bounded() {
         let root_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let leaf_key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
         let mut root = CertificateParams::default();
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_believed_is_not_remembered() {
+    fn untrusted_certificates_are_not_cached() {
         let roots = TrustRoots::none();
         assert!(
             roots

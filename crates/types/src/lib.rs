@@ -5,6 +5,7 @@
 pub mod code;
 pub mod error;
 pub mod etag;
+pub mod hex;
 pub mod id;
 pub mod name;
 pub mod network;

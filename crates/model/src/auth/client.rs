@@ -47,7 +47,7 @@ pub fn assertion_error(error: SamlError, unreadable: Code, unsigned: Code) -> Er
     let code = match error {
         SamlError::Parse { .. } => unreadable,
         SamlError::Certificate {
-            reason: CertificateError::RootNotValidNow,
+            source: CertificateError::RootNotValidNow,
         } => Code::RootCertificate,
         SamlError::Signature { .. } | SamlError::Certificate { .. } => unsigned,
     };

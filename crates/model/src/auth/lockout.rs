@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use personium_token::hex;
 use personium_types::Result;
+use personium_types::hex;
 
 use super::account::Account;
 use crate::records::store_error;

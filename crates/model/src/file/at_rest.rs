@@ -6,6 +6,7 @@ use personium_store::{Batch, BlobReader, BlobWriter, ErrorDetail, Space, StoreEr
 use personium_token::at_rest::{
     BodyCipher, BodyKey, BodySealer, CipherError, new_salt, sealed_len, sealed_range,
 };
+use personium_token::local::OpenedBodyKey;
 use personium_types::{Code, Error, Result};
 use tokio::sync::OnceCell;
 
@@ -48,14 +49,14 @@ impl Unit {
         let keys = &self.keys().local_tokens;
         let mut batch = Batch::new();
         let found = self.records().find::<String>(&record()).await?;
-        let (key, is_current) = match &found {
+        let OpenedBodyKey { key, is_current } = match &found {
             Some(stored) => keys
                 .open_body_key(&stored.value)
                 .map_err(|e| Error::new(Code::DavContent).with_source(e))?,
-            None => {
-                let key = BodyKey::generate(self.random()).map_err(Error::internal)?;
-                (key, false)
-            }
+            None => OpenedBodyKey {
+                key: BodyKey::generate(self.random()).map_err(Error::internal)?,
+                is_current: false,
+            },
         };
         if !is_current {
             let text = keys

@@ -31,7 +31,7 @@ const LENGTHS: [usize; 8] = [
 ];
 
 #[test]
-fn what_was_sealed_opens_and_has_the_length_that_was_told() {
+fn sealed_body_opens_and_has_the_computed_length() {
     for len in LENGTHS {
         let body = body(len);
         let sealed = cipher().seal(&body).unwrap();
@@ -42,7 +42,7 @@ fn what_was_sealed_opens_and_has_the_length_that_was_told() {
 }
 
 #[test]
-fn the_sizes_of_pieces_make_no_difference() {
+fn sizes_of_parts_do_not_change_the_sealed_body() {
     let body = body(3 * CHUNK_BYTES + 77);
     let whole = cipher().seal(&body).unwrap();
     for size in [1000, CHUNK_BYTES, CHUNK_BYTES + 1, body.len()] {
@@ -57,7 +57,7 @@ fn the_sizes_of_pieces_make_no_difference() {
 }
 
 #[test]
-fn any_part_is_read_without_the_others() {
+fn any_range_is_opened_without_the_rest() {
     for len in LENGTHS {
         let body = body(len);
         let sealed = cipher().seal(&body).unwrap();
@@ -86,7 +86,7 @@ fn any_part_is_read_without_the_others() {
 }
 
 #[test]
-fn an_altered_body_does_not_open() {
+fn altered_bodies_are_refused() {
     let body = body(3 * CHUNK_BYTES + 77);
     let sealed = cipher().seal(&body).unwrap();
     for at in [
@@ -122,7 +122,7 @@ fn an_altered_body_does_not_open() {
 }
 
 #[test]
-fn a_body_opens_with_its_own_key_salt_and_owner_only() {
+fn body_opens_only_with_its_key_salt_and_owner() {
     let sealed = cipher().seal(b"content").unwrap();
     let other_key = BodyKey::from_bytes([8; KEY_BYTES]);
     for other in [
@@ -136,7 +136,7 @@ fn a_body_opens_with_its_own_key_salt_and_owner_only() {
 
 #[expect(clippy::disallowed_methods, reason = "the real randomness is tested")]
 #[test]
-fn keys_and_salts_are_new_each_time() {
+fn keys_and_salts_are_random() {
     let random = &SystemRandom::new();
     assert_ne!(new_salt(random).unwrap(), new_salt(random).unwrap());
     let (a, b) = (

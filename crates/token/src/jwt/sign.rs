@@ -1,17 +1,17 @@
-//! The RSA key of a cell.
+//! The signing key of a cell.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 
-use super::Jwk;
+use super::jwk::Jwk;
 use crate::base64_text::encode_url;
 
-/// Why a cell key could not be made, read or used.
+/// An error in a cell key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CellKeyError {
-    /// Not an RSA private key in PKCS#8 DER.
+    /// The bytes are not an RSA private key in PKCS#8 DER.
     #[error("not a usable RSA private key")]
     Key,
     /// The cryptographic library failed.
@@ -19,7 +19,18 @@ pub enum CellKeyError {
     Library,
 }
 
-/// A cell's signing key with its id. Debug output shows the id only.
+/// The RSA signing key of a cell. Debug output shows only its id.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use personium_token::jwt::{CellKey, VerifyKey};
+///
+/// let key = CellKey::generate("key1")?;
+/// let compact = key.sign(b"{}")?;
+/// assert_eq!(VerifyKey::from_jwk(&key.jwk())?.verify(&compact)?, b"{}");
+/// # Ok(())
+/// # }
+/// ```
 pub struct CellKey {
     kid: String,
     pair: KeyPair,
@@ -33,7 +44,7 @@ impl std::fmt::Debug for CellKey {
     }
 }
 
-/// Protected header; members in this order.
+/// The protected header with its members in their written order.
 #[derive(serde::Serialize)]
 struct ProtectedHeader<'a> {
     kid: &'a str,
@@ -41,8 +52,11 @@ struct ProtectedHeader<'a> {
 }
 
 impl CellKey {
-    /// Makes an RSA-2048 key; `kid` is its id, a UUID. Takes some 100 ms. The key comes from the
-    /// cryptographic library's own generator.
+    /// Generates an RSA-2048 key with the id `kid`. This takes about 100 ms. The randomness comes from the generator of the
+    /// cryptographic library.
+    ///
+    /// # Errors
+    /// [`CellKeyError::Library`].
     pub fn generate(kid: &str) -> Result<Self, CellKeyError> {
         let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| CellKeyError::Library)?;
         Ok(Self {
@@ -51,7 +65,10 @@ impl CellKey {
         })
     }
 
-    /// Reads a key as [`CellKey::to_pkcs8`] writes it.
+    /// Parses a key in the form of [`CellKey::to_pkcs8`].
+    ///
+    /// # Errors
+    /// [`CellKeyError::Key`].
     pub fn from_pkcs8(kid: &str, der: &[u8]) -> Result<Self, CellKeyError> {
         let pair = KeyPair::from_pkcs8(der).map_err(|_| CellKeyError::Key)?;
         Ok(Self {
@@ -60,26 +77,32 @@ impl CellKey {
         })
     }
 
-    /// The private key in PKCS#8 DER. A secret.
+    /// Returns the private key in PKCS#8 DER. It is a secret.
+    ///
+    /// # Errors
+    /// [`CellKeyError::Library`].
     pub fn to_pkcs8(&self) -> Result<Vec<u8>, CellKeyError> {
         AsDer::<Pkcs8V1Der<'static>>::as_der(&self.pair)
             .map(|der| der.as_ref().to_vec())
             .map_err(|_| CellKeyError::Library)
     }
 
-    /// The public key as X.509 SubjectPublicKeyInfo in DER.
+    /// Returns the public key as X.509 SubjectPublicKeyInfo in DER.
+    ///
+    /// # Errors
+    /// [`CellKeyError::Library`].
     pub fn public_der(&self) -> Result<Vec<u8>, CellKeyError> {
         AsDer::<PublicKeyX509Der<'static>>::as_der(self.pair.public_key())
             .map(|der| der.as_ref().to_vec())
             .map_err(|_| CellKeyError::Library)
     }
 
-    /// The key's id.
+    /// The key id.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The public key for a key set.
+    /// Returns the public key for a key set.
     pub fn jwk(&self) -> Jwk {
         let public = self.pair.public_key();
         Jwk {
@@ -99,7 +122,10 @@ impl CellKey {
         }
     }
 
-    /// A compact JWS over any bytes: RS256, with the key's id in its header.
+    /// Signs bytes with RS256. Returns a compact JWS with the key id in its header.
+    ///
+    /// # Errors
+    /// [`CellKeyError::Library`].
     #[expect(
         clippy::disallowed_methods,
         reason = "the library asks for it; this padding uses no randomness"

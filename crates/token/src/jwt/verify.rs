@@ -1,41 +1,42 @@
-//! Checking of JWS with published keys.
+//! Verification of JSON Web Signatures with published keys.
 //!
-//! The key decides the algorithm; a header that states another one is refused, so neither `none`
-//! nor an HMAC with the public key as secret can pass.
+//! The key determines the algorithm. A header with another algorithm is refused, in particular `none` and an HMAC with the
+//! public key as its secret.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
 };
 use serde::Deserialize;
 
-use super::{Jwk, MAX_JWS_BYTES};
+use super::MAX_JWS_BYTES;
+use super::jwk::Jwk;
 use crate::base64_text::decode_url;
 
-/// Most keys that are read from a key set.
+/// The maximum number of keys in a key set. Further keys are ignored.
 const MAX_KEYS: usize = 256;
-/// Length of a coordinate on P-256.
+/// The length of a P-256 coordinate in bytes.
 const P256_BYTES: usize = 32;
 
-/// Why a JWS or a key is refused.
+/// An error in a JWS or a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
-    /// Not a compact JWS, or a header that is not readable.
+    /// The text is not a compact JWS, or its header is not valid.
     #[error("not a compact JWS")]
     Malformed,
-    /// The header's algorithm is not the key's.
-    #[error("the header states another algorithm than the key's")]
+    /// The algorithm of the header is not the algorithm of the key.
+    #[error("the header has another algorithm than the key")]
     Algorithm,
-    /// The header has critical extensions; none is known here.
-    #[error("the header has critical extensions")]
+    /// The header has critical extensions. None is supported.
+    #[error("the header has unsupported critical extensions")]
     Critical,
-    /// The header names another key, or no key of the set fits.
-    #[error("not signed with a known key")]
+    /// The header has the id of another key, or of no key in the set.
+    #[error("the key id is unknown")]
     UnknownKey,
-    /// The signature is not by the key.
-    #[error("the signature does not verify")]
+    /// The signature was not made with the key.
+    #[error("invalid signature")]
     Signature,
-    /// Not a usable RSA (2048 bits and more) or P-256 signing key.
-    #[error("not a usable public key")]
+    /// The key is not an RSA signing key of 2048 bits or more, nor a P-256 signing key.
+    #[error("unsupported public key")]
     Key,
 }
 
@@ -54,7 +55,7 @@ impl JwsAlgorithm {
     }
 }
 
-/// A public key that checks signatures of one algorithm: RS256 for RSA, ES256 for P-256.
+/// A public key that verifies signatures: RS256 with an RSA key, ES256 with a P-256 key.
 #[derive(Clone)]
 pub struct VerifyKey {
     kid: Option<String>,
@@ -80,7 +81,7 @@ struct JwsHeader {
     crit: Option<serde_json::Value>,
 }
 
-/// A compact JWS taken apart, unchecked.
+/// The parts of a compact JWS before verification.
 struct JwsParts<'a> {
     header: JwsHeader,
     message: &'a str,
@@ -94,7 +95,7 @@ fn split_jws(compact: &str) -> Result<JwsParts<'_>, JwtError> {
     }
     let (message, signature) = compact.rsplit_once('.').ok_or(JwtError::Malformed)?;
     let (header, payload) = message.split_once('.').ok_or(JwtError::Malformed)?;
-    // a further dot in the payload is refused by the decoder
+    // The decoder refuses another dot in the payload.
     let decode = |part| decode_url(part).ok_or(JwtError::Malformed);
     Ok(JwsParts {
         header: serde_json::from_slice(&decode(header)?).map_err(|_| JwtError::Malformed)?,
@@ -104,14 +105,20 @@ fn split_jws(compact: &str) -> Result<JwsParts<'_>, JwtError> {
     })
 }
 
-/// The key id that a JWS states, for choosing or fetching a key. Nothing is checked.
+/// Returns the key id in the header of a JWS, without any verification.
+///
+/// # Errors
+/// [`JwtError::Malformed`].
 pub fn read_kid(compact: &str) -> Result<Option<String>, JwtError> {
     split_jws(compact).map(|parts| parts.header.kid)
 }
 
 impl VerifyKey {
-    /// Reads a published key. Its `alg`, if stated, must be the one its type is used for here;
-    /// `use`, if stated, must be `sig`.
+    /// Converts a published key. Its `alg`, if present, must be RS256 for RSA and ES256 for P-256; its `use`, if present,
+    /// must be `sig`.
+    ///
+    /// # Errors
+    /// [`JwtError::Key`].
     pub fn from_jwk(jwk: &Jwk) -> Result<Self, JwtError> {
         let bytes =
             |member: &Option<String>| member.as_deref().and_then(decode_url).ok_or(JwtError::Key);
@@ -131,7 +138,7 @@ impl VerifyKey {
                 if x.len() != P256_BYTES || y.len() != P256_BYTES {
                     return Err(JwtError::Key);
                 }
-                // SEC 1, 2.3.3: an uncompressed point
+                // An uncompressed point (SEC 1, section 2.3.3).
                 let point = [&[4u8], x.as_slice(), y.as_slice()].concat();
                 let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
                     .map_err(|_| JwtError::Key)?;
@@ -154,8 +161,11 @@ impl VerifyKey {
         })
     }
 
-    /// The signed bytes, if the JWS is signed with this key. Claims such as `exp` and `aud` are not
-    /// looked at.
+    /// Verifies a JWS and returns its payload. Claims such as `exp` and `aud` are not validated.
+    ///
+    /// # Errors
+    /// [`JwtError::Malformed`], [`JwtError::Algorithm`], [`JwtError::Critical`], [`JwtError::UnknownKey`],
+    /// [`JwtError::Signature`].
     pub fn verify(&self, compact: &str) -> Result<Vec<u8>, JwtError> {
         self.verify_parts(split_jws(compact)?)
     }
@@ -179,7 +189,7 @@ impl VerifyKey {
     }
 }
 
-/// A provider's published keys.
+/// The published keys of an OpenID provider.
 #[derive(Debug, Clone, Default)]
 pub struct JwkSet {
     keys: Vec<VerifyKey>,
@@ -191,8 +201,10 @@ struct JwkSetDocument {
 }
 
 impl JwkSet {
-    /// Reads `{"keys":[…]}`. Keys of other types and uses are left out (RFC 7517 section 5); so is
-    /// whatever stands behind the 256th.
+    /// Parses `{"keys":[…]}`. Keys of other types and uses are ignored (RFC 7517, section 5), and all keys after the 256th.
+    ///
+    /// # Errors
+    /// [`JwtError::Key`] if the text is not a key set.
     pub fn from_json(json: &str) -> Result<Self, JwtError> {
         let set: JwkSetDocument = serde_json::from_str(json).map_err(|_| JwtError::Key)?;
         let keys = set
@@ -205,8 +217,11 @@ impl JwkSet {
         Ok(Self { keys })
     }
 
-    /// The signed bytes, if the JWS is signed with the key of this set that its header names. A
-    /// header without key id fits only if the set has a single key.
+    /// Verifies a JWS with the key that its header names, and returns its payload. A header without key id is accepted only
+    /// if the set has a single key.
+    ///
+    /// # Errors
+    /// As [`VerifyKey::verify`]; [`JwtError::UnknownKey`] also if no key has the id.
     pub fn verify(&self, compact: &str) -> Result<Vec<u8>, JwtError> {
         let parts = split_jws(compact)?;
         let key = match (&parts.header.kid, self.keys.as_slice()) {

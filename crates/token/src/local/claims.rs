@@ -1,14 +1,14 @@
-//! The content of a local token in bytes.
+//! The binary form of the claims of a local token.
 //!
-//! One version byte, two big-endian `i64` (issue time, lifespan), then texts and lists. A number in
-//! front of a text or list is its length, as `u32` big-endian. An optional part starts with 0 or 1.
-//! Kind and issuer are not inside: they are authenticated beside it.
+//! It consists of a version byte, two big-endian `i64` (issue time, lifespan), texts and lists. The length of a text or list
+//! precedes it as big-endian `u32`. An optional part begins with 0 or 1. Kind and issuer are not part of it: they are
+//! additional authenticated data.
 
 use std::collections::BTreeMap;
 
 use super::{AssertionOrigin, LocalKind, LocalToken};
 
-/// Changes when the layout does. A reader refuses versions that it does not know.
+/// The version of the layout. Other versions are refused.
 const VERSION: u8 = 1;
 
 pub(super) fn encode(token: &LocalToken) -> Vec<u8> {
@@ -82,12 +82,11 @@ pub(super) fn decode(kind: LocalKind, issuer: &str, bytes: &[u8]) -> Option<Loca
     from.0.is_empty().then_some(token)
 }
 
-/// Appends parts to a buffer.
+/// Appends values to a buffer.
 pub(super) struct ClaimsWriter(pub(super) Vec<u8>);
 
 impl ClaimsWriter {
-    /// Lengths beyond `u32` cannot be written truly; such a token is far beyond the size limit and
-    /// refused by the caller before it is sealed.
+    /// A length above `u32::MAX` is written as `u32::MAX`. The caller refuses such a token because of its size.
     fn number(&mut self, value: usize) {
         let value = u32::try_from(value).unwrap_or(u32::MAX);
         self.0.extend_from_slice(&value.to_be_bytes());
@@ -106,7 +105,7 @@ impl ClaimsWriter {
     }
 }
 
-/// Takes parts from the front of a buffer; `None` when they are not there.
+/// Takes values from the front of a buffer. All functions return `None` if the buffer is too short or invalid.
 pub(super) struct ClaimsReader<'a>(pub(super) &'a [u8]);
 
 impl<'a> ClaimsReader<'a> {
@@ -135,7 +134,7 @@ impl<'a> ClaimsReader<'a> {
 
     fn list(&mut self) -> Option<Vec<String>> {
         let count = self.number()?;
-        // every text takes at least its length: no room is reserved for a lying count
+        // Each text takes at least the four bytes of its length, which limits the capacity for a wrong count.
         let mut list = Vec::with_capacity(count.min(self.0.len() / 4));
         for _ in 0..count {
             list.push(self.text()?);

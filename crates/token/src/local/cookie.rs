@@ -1,7 +1,7 @@
-//! The value of the cookie that carries an access token for a browser.
+//! The value of the cookie that contains the access token of a browser.
 //!
-//! It holds the token and a peer id that the script must repeat in each URL. The host name (without
-//! port, ASCII case ignored) is authenticated: a cookie of one host does not open at another.
+//! It contains the token and a peer id, which the script repeats in each URL. The host name (without port, in any letter
+//! case) is authenticated: a cookie of one host cannot be opened for another.
 
 use personium_types::Random;
 use subtle::ConstantTimeEq;
@@ -9,27 +9,30 @@ use subtle::ConstantTimeEq;
 use super::claims::{ClaimsReader, ClaimsWriter};
 use super::{KeyPurpose, LocalError, LocalKeys, SealError};
 
-/// Changes when the layout does.
+/// The version of the layout.
 const VERSION: u8 = 1;
 
-/// What a cookie holds.
+/// The content of a cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenCookie {
-    /// The id that the browser's script has to know (a UUID).
+    /// The peer id, a UUID that the script in the browser knows.
     pub peer: String,
     /// The access token.
     pub token: String,
 }
 
 impl TokenCookie {
-    /// Compares the peer id with the one a request gave, in constant time.
+    /// Whether `given` is the peer id. The comparison takes constant time.
     pub fn has_peer(&self, given: &str) -> bool {
         self.peer.as_bytes().ct_eq(given.as_bytes()).into()
     }
 }
 
 impl LocalKeys {
-    /// The cookie value for `host`, base64url without padding.
+    /// Encrypts a cookie for `host`. The value is base64url without padding.
+    ///
+    /// # Errors
+    /// [`SealError::TooLarge`], [`SealError::Random`].
     pub fn seal_cookie(
         &self,
         host: &str,
@@ -42,10 +45,13 @@ impl LocalKeys {
         self.seal_bytes(KeyPurpose::Cookie, plain.0, &host_context(host), random)
     }
 
-    /// Reads a cookie value that this unit made for `host`. The token inside is not looked at.
+    /// Decrypts a cookie value of this unit for `host`. The token in it is not verified.
+    ///
+    /// # Errors
+    /// [`LocalError::Malformed`], [`LocalError::NotOurs`].
     pub fn open_cookie(&self, value: &str, host: &str) -> Result<TokenCookie, LocalError> {
-        let (plain, _) = self.open_bytes(KeyPurpose::Cookie, value, &host_context(host))?;
-        decode(&plain).ok_or(LocalError::Malformed)
+        let opened = self.open_bytes(KeyPurpose::Cookie, value, &host_context(host))?;
+        decode(&opened.plain).ok_or(LocalError::Malformed)
     }
 }
 

@@ -1,22 +1,22 @@
-//! The fixed shape of an assertion: its fields, and how they are written.
+//! The fields of an assertion, and its written form.
 
-/// Namespace of the assertion.
+/// The XML namespace of the assertion.
 pub(super) const ASSERTION_NS: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
-/// SAML version.
+/// The SAML version.
 pub(super) const VERSION: &str = "2.0";
-/// How the bearer proves to be the subject: by having the assertion.
+/// The confirmation method: the bearer of the assertion is the subject.
 pub(super) const BEARER: &str = "urn:oasis:names:tc:SAML:2.0:cm:bearer";
-/// Context class of every assertion.
+/// The authentication context class of every assertion.
 pub(super) const CONTEXT_CLASS: &str =
     "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport";
-/// Name of the attribute that lists roles, and the format it states.
+/// The name of the attribute with the roles.
 pub(super) const ROLES: &str = "Roles";
-/// Format of the name `Roles`.
+/// The name format of the attribute `Roles`.
 pub(super) const ROLES_FORMAT: &str = "urn:x-personium:xmlns";
-/// Name of the attribute that lists scopes.
+/// The name of the attribute with the scopes.
 pub(super) const SCOPES: &str = "Scopes";
 
-/// Everything in an assertion that can differ, as text, entities resolved.
+/// The variable parts of an assertion as text, with entities resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Document {
     pub(super) id: String,
@@ -29,11 +29,11 @@ pub(super) struct Document {
     pub(super) schema: String,
     pub(super) authn_instant: String,
     pub(super) roles: Vec<String>,
-    /// `None`: the document has no such attribute.
+    /// `None` if the document has no such attribute.
     pub(super) scopes: Option<Vec<String>>,
 }
 
-/// How elements without content and carriage returns are written.
+/// The written form of empty elements and carriage returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum XmlForm {
     /// As sent: `<Audience/>`.
@@ -43,7 +43,7 @@ pub(super) enum XmlForm {
 }
 
 impl Document {
-    /// The canonical form of the document without its signature.
+    /// Returns the canonical form of the document without its signature.
     pub(super) fn canonical(&self) -> String {
         let mut out = String::with_capacity(2048);
         self.open(XmlForm::Canonical, &mut out);
@@ -51,9 +51,9 @@ impl Document {
         out
     }
 
-    /// Everything up to where the signature stands.
+    /// Writes the document up to the position of the signature.
     pub(super) fn open(&self, form: XmlForm, out: &mut String) {
-        let mut xml = Xml { form, out };
+        let mut xml = XmlWriter { form, out };
         xml.start(
             "Assertion",
             &[
@@ -103,19 +103,19 @@ impl Document {
         xml.end("AttributeStatement");
     }
 
-    /// The end of the document, behind the signature.
+    /// Writes the end of the document after the signature.
     pub(super) fn close(&self, out: &mut String) {
         out.push_str("</Assertion>");
     }
 }
 
-/// Writes elements. Attributes must be given in canonical order.
-pub(super) struct Xml<'o> {
+/// A writer for elements. The caller passes attributes in canonical order.
+pub(super) struct XmlWriter<'o> {
     pub(super) form: XmlForm,
     pub(super) out: &'o mut String,
 }
 
-impl Xml<'_> {
+impl XmlWriter<'_> {
     pub(super) fn start(&mut self, name: &str, attributes: &[(&str, &str)]) {
         self.tag(name, attributes);
         self.out.push('>');
@@ -127,7 +127,7 @@ impl Xml<'_> {
         self.out.push('>');
     }
 
-    /// An element with text or nothing inside.
+    /// Writes an element that contains only text, or nothing.
     pub(super) fn leaf(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) {
         self.tag(name, attributes);
         if text.is_empty() && self.form == XmlForm::Wire {

@@ -1,21 +1,21 @@
-//! Reads an assertion of the fixed shape, element by element, and refuses everything else.
+//! The parser for assertions. It refuses every document that does not have the fixed structure.
 //!
-//! The depth is bounded by the shape, the number of elements by the size of the document.
+//! The structure limits the depth; the size of the document limits the number of elements.
 
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use super::SamlError;
 use super::document::{
     ASSERTION_NS, BEARER, CONTEXT_CLASS, Document, ROLES, ROLES_FORMAT, SCOPES, VERSION,
 };
+use super::error::SamlError;
 use super::signature::{DSIG_NS, SignatureFields};
 use crate::base64_text::decode_wrapped;
 
-/// Most values (roles, scopes) in one attribute.
+/// The maximum number of values (roles, scopes) of an attribute.
 pub(super) const MAX_VALUES: usize = 4096;
-/// Most transforms that are read; fewer are accepted.
+/// The maximum number of transforms that are parsed. Verification accepts fewer.
 const MAX_TRANSFORMS: usize = 4;
 
 type ReadResult<T> = Result<T, SamlError>;
@@ -24,139 +24,150 @@ fn fail<T>(what: &'static str) -> ReadResult<T> {
     Err(SamlError::Parse { what })
 }
 
-/// True if XML 1.0 can carry every character of the text (production `Char`).
+/// Whether XML 1.0 allows all characters of the text (production `Char`).
 pub(super) fn is_xml_text(text: &str) -> bool {
     text.chars().all(|c| {
         matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
     })
 }
 
-/// Reads a whole document.
+/// Parses a whole document.
 pub(super) fn read(xml: &str) -> ReadResult<(Document, SignatureFields)> {
-    // no declaration, byte order mark or white space in front: tokens never have any
+    // A token never begins with an XML declaration, a byte order mark or white space.
     if !xml.starts_with("<Assertion") {
         return fail("not an assertion");
     }
-    let mut from = TokenReader::new(xml);
-    let mut root = from.start("Assertion")?;
+    let mut reader = TokenReader::new(xml);
+    let mut root = reader.start("Assertion")?;
     root.fixed("xmlns", ASSERTION_NS)?;
     root.fixed("Version", VERSION)?;
     let id = root.take("ID")?;
     let issue_instant = root.take("IssueInstant")?;
     root.none_left()?;
-
-    let issuer = from.leaf("Issuer")?;
-
-    from.plain("Subject")?;
-    let subject = from.leaf("NameID")?;
-    let mut confirmation = from.start("SubjectConfirmation")?;
-    confirmation.fixed("Method", BEARER)?;
-    confirmation.none_left()?;
-    let mut data = from.start("SubjectConfirmationData")?;
-    let not_on_or_after = data.find("NotOnOrAfter");
-    let recipient = data.take("Recipient")?;
-    data.none_left()?;
-    from.end()?;
-    from.end()?;
-    from.end()?;
-
-    from.plain("Conditions")?;
-    from.plain("AudienceRestriction")?;
-    let target = from.leaf("Audience")?;
-    let schema = from.leaf("Audience")?;
-    from.end()?;
-    from.end()?;
-
-    let mut statement = from.start("AuthnStatement")?;
-    let authn_instant = statement.take("AuthnInstant")?;
-    statement.none_left()?;
-    from.plain("AuthnContext")?;
-    if from.leaf("AuthnContextClassRef")? != CONTEXT_CLASS {
-        return fail("an unknown authentication context");
-    }
-    from.end()?;
-    from.end()?;
-
-    from.plain("AttributeStatement")?;
-    let mut roles_start = from.start("Attribute")?;
-    roles_start.fixed("Name", ROLES)?;
-    roles_start.fixed("NameFormat", ROLES_FORMAT)?;
-    roles_start.none_left()?;
-    let roles = from.values()?;
-    let scopes = match from.start_or_end("Attribute")? {
-        None => None,
-        Some(mut scopes_start) => {
-            scopes_start.fixed("Name", SCOPES)?;
-            scopes_start.none_left()?;
-            let scopes = from.values()?;
-            from.end()?;
-            Some(scopes)
-        }
-    };
-
-    let signature = read_signature(&mut from)?;
-    from.end()?;
-    from.end_of_document()?;
+    let issuer = reader.leaf("Issuer")?;
+    let subject = read_subject(&mut reader)?;
+    let audience = read_audience(&mut reader)?;
+    let authn_instant = read_authn_statement(&mut reader)?;
+    let attributes = read_attributes(&mut reader)?;
+    let signature = read_signature(&mut reader)?;
+    reader.end()?;
+    reader.end_of_document()?;
     let document = Document {
         id,
         issue_instant,
         issuer,
-        subject,
-        not_on_or_after,
-        recipient,
-        target,
-        schema,
+        subject: subject.name,
+        not_on_or_after: subject.not_on_or_after,
+        recipient: subject.recipient,
+        target: audience.target,
+        schema: audience.schema,
         authn_instant,
-        roles,
-        scopes,
+        roles: attributes.roles,
+        scopes: attributes.scopes,
     };
     Ok((document, signature))
 }
 
-fn read_signature(from: &mut TokenReader<'_>) -> ReadResult<SignatureFields> {
-    let mut signature = from.start("Signature")?;
+struct Subject {
+    name: String,
+    not_on_or_after: Option<String>,
+    recipient: String,
+}
+
+fn read_subject(reader: &mut TokenReader<'_>) -> ReadResult<Subject> {
+    reader.plain("Subject")?;
+    let name = reader.leaf("NameID")?;
+    let mut confirmation = reader.start("SubjectConfirmation")?;
+    confirmation.fixed("Method", BEARER)?;
+    confirmation.none_left()?;
+    let mut data = reader.start("SubjectConfirmationData")?;
+    let not_on_or_after = data.find("NotOnOrAfter");
+    let recipient = data.take("Recipient")?;
+    data.none_left()?;
+    reader.end()?;
+    reader.end()?;
+    reader.end()?;
+    Ok(Subject {
+        name,
+        not_on_or_after,
+        recipient,
+    })
+}
+
+struct Audience {
+    target: String,
+    schema: String,
+}
+
+fn read_audience(reader: &mut TokenReader<'_>) -> ReadResult<Audience> {
+    reader.plain("Conditions")?;
+    reader.plain("AudienceRestriction")?;
+    let target = reader.leaf("Audience")?;
+    let schema = reader.leaf("Audience")?;
+    reader.end()?;
+    reader.end()?;
+    Ok(Audience { target, schema })
+}
+
+/// Parses the authentication statement and returns its `AuthnInstant`.
+fn read_authn_statement(reader: &mut TokenReader<'_>) -> ReadResult<String> {
+    let mut statement = reader.start("AuthnStatement")?;
+    let authn_instant = statement.take("AuthnInstant")?;
+    statement.none_left()?;
+    reader.plain("AuthnContext")?;
+    if reader.leaf("AuthnContextClassRef")? != CONTEXT_CLASS {
+        return fail("an unknown authentication context");
+    }
+    reader.end()?;
+    reader.end()?;
+    Ok(authn_instant)
+}
+
+struct Attributes {
+    roles: Vec<String>,
+    scopes: Option<Vec<String>>,
+}
+
+fn read_attributes(reader: &mut TokenReader<'_>) -> ReadResult<Attributes> {
+    reader.plain("AttributeStatement")?;
+    let mut roles_start = reader.start("Attribute")?;
+    roles_start.fixed("Name", ROLES)?;
+    roles_start.fixed("NameFormat", ROLES_FORMAT)?;
+    roles_start.none_left()?;
+    let roles = reader.values()?;
+    let scopes = match reader.start_or_end("Attribute")? {
+        None => None,
+        Some(mut scopes_start) => {
+            scopes_start.fixed("Name", SCOPES)?;
+            scopes_start.none_left()?;
+            let scopes = reader.values()?;
+            reader.end()?;
+            Some(scopes)
+        }
+    };
+    Ok(Attributes { roles, scopes })
+}
+
+fn read_signature(reader: &mut TokenReader<'_>) -> ReadResult<SignatureFields> {
+    let mut signature = reader.start("Signature")?;
     signature.fixed("xmlns", DSIG_NS)?;
     signature.none_left()?;
 
-    from.plain("SignedInfo")?;
-    let canonicalization = from.algorithm("CanonicalizationMethod")?;
-    let method = from.algorithm("SignatureMethod")?;
-    let mut reference = from.start("Reference")?;
+    reader.plain("SignedInfo")?;
+    let canonicalization = reader.algorithm("CanonicalizationMethod")?;
+    let method = reader.algorithm("SignatureMethod")?;
+    let mut reference = reader.start("Reference")?;
     let uri = reference.take("URI")?;
     reference.none_left()?;
-    from.plain("Transforms")?;
-    let mut transforms = Vec::new();
-    while let Some(mut transform) = from.start_or_end("Transform")? {
-        if transforms.len() == MAX_TRANSFORMS {
-            return fail("too many transforms");
-        }
-        transforms.push(transform.take("Algorithm")?);
-        transform.none_left()?;
-        from.end()?;
-    }
-    let digest_method = from.algorithm("DigestMethod")?;
-    let digest_value = from.leaf("DigestValue")?;
-    from.end()?;
-    from.end()?;
+    let transforms = read_transforms(reader)?;
+    let digest_method = reader.algorithm("DigestMethod")?;
+    let digest_value = reader.leaf("DigestValue")?;
+    reader.end()?;
+    reader.end()?;
 
-    let value = from.leaf("SignatureValue")?;
-    from.plain("KeyInfo")?;
-    from.plain("X509Data")?;
-    let mut next = from.start_any()?;
-    if next.name == "X509SubjectName" {
-        // says again what the certificate says, and is not signed: never looked at
-        next.none_left()?;
-        from.text_to_end()?;
-        next = from.start_any()?;
-    }
-    if next.name != "X509Certificate" {
-        return fail("no certificate in the signature");
-    }
-    next.none_left()?;
-    let certificate = from.text_to_end()?;
-    from.end()?;
-    from.end()?;
-    from.end()?;
+    let value = reader.leaf("SignatureValue")?;
+    let certificate = read_certificate(reader)?;
+    reader.end()?;
 
     let base64 = |text: &str, what| decode_wrapped(text).ok_or(SamlError::Parse { what });
     Ok(SignatureFields {
@@ -172,7 +183,42 @@ fn read_signature(from: &mut TokenReader<'_>) -> ReadResult<SignatureFields> {
     })
 }
 
-/// A start tag; attributes are taken out of it one by one.
+fn read_transforms(reader: &mut TokenReader<'_>) -> ReadResult<Vec<String>> {
+    reader.plain("Transforms")?;
+    let mut transforms = Vec::new();
+    while let Some(mut transform) = reader.start_or_end("Transform")? {
+        if transforms.len() == MAX_TRANSFORMS {
+            return fail("too many transforms");
+        }
+        transforms.push(transform.take("Algorithm")?);
+        transform.none_left()?;
+        reader.end()?;
+    }
+    Ok(transforms)
+}
+
+/// Parses `KeyInfo` and returns the text of its certificate.
+fn read_certificate(reader: &mut TokenReader<'_>) -> ReadResult<String> {
+    reader.plain("KeyInfo")?;
+    reader.plain("X509Data")?;
+    let mut next = reader.start_any()?;
+    if next.name == "X509SubjectName" {
+        // The name is not signed and repeats the certificate, so it is ignored.
+        next.none_left()?;
+        reader.text_to_end()?;
+        next = reader.start_any()?;
+    }
+    if next.name != "X509Certificate" {
+        return fail("no certificate in the signature");
+    }
+    next.none_left()?;
+    let certificate = reader.text_to_end()?;
+    reader.end()?;
+    reader.end()?;
+    Ok(certificate)
+}
+
+/// A start tag. The parser takes its attributes one after another.
 struct StartTag {
     name: String,
     attributes: Vec<(String, String)>,
@@ -181,7 +227,7 @@ struct StartTag {
 impl StartTag {
     fn read(start: &BytesStart<'_>) -> ReadResult<Self> {
         let mut attributes = Vec::new();
-        // refuses names that occur twice
+        // The iterator refuses duplicate names.
         for attribute in start.attributes() {
             let Ok(attribute) = attribute else {
                 return fail("a malformed attribute");
@@ -189,12 +235,12 @@ impl StartTag {
             if attribute.value.contains('<') {
                 return fail("a malformed attribute");
             }
-            // knows the five predefined entities and character references only
+            // Only the five predefined entities and character references are resolved.
             let Ok(value) = attribute.normalized_value(XmlVersion::Implicit1_0) else {
                 return fail("an unknown entity");
             };
             if !is_xml_text(&value) {
-                return fail("a character that XML lacks");
+                return fail("a character that XML does not allow");
             }
             attributes.push((attribute.key.as_ref().to_owned(), value.into_owned()));
         }
@@ -234,16 +280,16 @@ impl StartTag {
     }
 }
 
-/// What stands next in the document.
+/// A token of the document.
 enum XmlToken {
     Start(StartTag),
     End,
-    /// Text, entities resolved, line ends normalized; never empty.
+    /// Non-empty text with resolved entities and normalized line ends.
     Text(String),
-    Finish,
+    EndOfDocument,
 }
 
-/// Goes through the document piece by piece.
+/// Reads the document token by token.
 struct TokenReader<'x> {
     reader: Reader<&'x [u8]>,
     peeked: Option<XmlToken>,
@@ -264,18 +310,18 @@ impl<'x> TokenReader<'x> {
     }
 
     fn next(&mut self) -> ReadResult<XmlToken> {
-        if let Some(piece) = self.peeked.take() {
-            return Ok(piece);
+        if let Some(token) = self.peeked.take() {
+            return Ok(token);
         }
         let mut text = String::new();
         loop {
             let Ok(event) = self.reader.read_event() else {
                 return fail("not well-formed");
             };
-            let piece = match event {
+            let token = match event {
                 Event::Start(start) => XmlToken::Start(StartTag::read(&start)?),
                 Event::End(_) => XmlToken::End,
-                Event::Eof => XmlToken::Finish,
+                Event::Eof => XmlToken::EndOfDocument,
                 Event::Text(part) => {
                     text.push_str(&part.xml10_content());
                     continue;
@@ -291,12 +337,12 @@ impl<'x> TokenReader<'x> {
                 Event::Empty(_) => return fail("not well-formed"),
             };
             if text.is_empty() {
-                return Ok(piece);
+                return Ok(token);
             }
             if !is_xml_text(&text) {
-                return fail("a character that XML lacks");
+                return fail("a character that XML does not allow");
             }
-            self.peeked = Some(piece);
+            self.peeked = Some(token);
             return Ok(XmlToken::Text(text));
         }
     }
@@ -317,12 +363,12 @@ impl<'x> TokenReader<'x> {
         }
     }
 
-    /// The start of an element that has no attributes.
+    /// Reads the start of an element without attributes.
     fn plain(&mut self, name: &str) -> ReadResult<()> {
         self.start(name)?.none_left()
     }
 
-    /// Either a further element of this name, or the end of the one around (`None`).
+    /// Reads the start of an element of this name, or the end of its parent (`None`).
     fn start_or_end(&mut self, name: &str) -> ReadResult<Option<StartTag>> {
         match self.next()? {
             XmlToken::End => Ok(None),
@@ -338,7 +384,7 @@ impl<'x> TokenReader<'x> {
         }
     }
 
-    /// The text inside of the element just started, and its end.
+    /// Reads the text of the current element and its end.
     fn text_to_end(&mut self) -> ReadResult<String> {
         match self.next()? {
             XmlToken::End => Ok(String::new()),
@@ -350,13 +396,13 @@ impl<'x> TokenReader<'x> {
         }
     }
 
-    /// An element without attributes that holds text only.
+    /// Reads an element without attributes that contains only text.
     fn leaf(&mut self, name: &str) -> ReadResult<String> {
         self.plain(name)?;
         self.text_to_end()
     }
 
-    /// An empty element with an `Algorithm`.
+    /// Reads an empty element and returns its `Algorithm`.
     fn algorithm(&mut self, name: &str) -> ReadResult<String> {
         let mut tag = self.start(name)?;
         let algorithm = tag.take("Algorithm")?;
@@ -365,7 +411,7 @@ impl<'x> TokenReader<'x> {
         Ok(algorithm)
     }
 
-    /// The values inside of an `Attribute` just started, and its end.
+    /// Reads the values of the current `Attribute` and its end.
     fn values(&mut self) -> ReadResult<Vec<String>> {
         let mut values = Vec::new();
         while let Some(tag) = self.start_or_end("AttributeValue")? {
@@ -380,13 +426,13 @@ impl<'x> TokenReader<'x> {
 
     fn end_of_document(&mut self) -> ReadResult<()> {
         match self.next()? {
-            XmlToken::Finish => Ok(()),
-            _ => fail("something behind the assertion"),
+            XmlToken::EndOfDocument => Ok(()),
+            _ => fail("content after the assertion"),
         }
     }
 }
 
-/// The character that a reference stands for; entities other than the predefined are unknown.
+/// Resolves a character reference or predefined entity.
 fn resolve(reference: &quick_xml::events::BytesRef<'_>) -> ReadResult<char> {
     match reference.resolve_char_ref() {
         Ok(Some(c)) => Ok(c),

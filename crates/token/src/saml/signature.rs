@@ -1,18 +1,18 @@
-//! The signature of an assertion (W3C XML Signature), one profile only.
+//! The signature of an assertion: one profile of W3C XML Signature.
 //!
-//! One reference to the whole document with the enveloped-signature transform (and, if stated,
-//! Canonical XML 1.0), SHA-2 digests, RSA with PKCS#1 v1.5 padding. Method names select nothing but
-//! RSA verification with the certificate's key, so there is no way to have it taken for an HMAC key.
+//! It has one reference to the whole document with the enveloped-signature transform and optionally Canonical XML 1.0,
+//! SHA-2 digests, and RSA with PKCS#1 v1.5 padding. All supported methods verify with the RSA key of the certificate, so
+//! the key cannot be misused as an HMAC key.
 
 use aws_lc_rs::digest;
 use subtle::ConstantTimeEq;
 
-use super::document::{Document, Xml, XmlForm};
-use super::{IssueError, SamlError};
+use super::document::{Document, XmlForm, XmlWriter};
+use super::error::{IssueError, SamlError};
 use crate::base64_text::encode_standard;
 use crate::trust::{RsaDigest, UnitKey, VerifiedKey};
 
-/// Namespace of the signature.
+/// The XML namespace of the signature.
 pub(super) const DSIG_NS: &str = "http://www.w3.org/2000/09/xmldsig#";
 const CANONICAL: &str = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315";
 const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
@@ -22,10 +22,10 @@ const RSA_SHA512: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha512";
 const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
 const SHA384: &str = "http://www.w3.org/2001/04/xmldsig-more#sha384";
 const SHA512: &str = "http://www.w3.org/2001/04/xmlenc#sha512";
-/// Columns of a base64 line in `SignatureValue` and `X509Certificate`.
+/// The length of a base64 line in `SignatureValue` and `X509Certificate`.
 const BASE64_LINE_COLUMNS: usize = 76;
 
-/// What a signature states, entities resolved.
+/// The fields of a signature, with entities resolved.
 pub(super) struct SignatureFields {
     pub(super) canonicalization: String,
     pub(super) method: String,
@@ -33,14 +33,14 @@ pub(super) struct SignatureFields {
     pub(super) transforms: Vec<String>,
     pub(super) digest_method: String,
     pub(super) digest: Vec<u8>,
-    /// The digest as written: these characters are signed.
+    /// The digest as base64 text, which is part of the signed data.
     pub(super) digest_value: String,
     pub(super) value: Vec<u8>,
-    /// DER.
+    /// The certificate in DER.
     pub(super) certificate: Vec<u8>,
 }
 
-/// The methods of an accepted signature.
+/// The algorithms of a supported signature.
 #[derive(Clone, Copy)]
 pub(super) struct SignatureAlgorithms {
     rsa: RsaDigest,
@@ -48,51 +48,51 @@ pub(super) struct SignatureAlgorithms {
 }
 
 impl SignatureFields {
-    /// The methods, if all of them are accepted ones.
-    pub(super) fn algorithm(&self) -> Result<SignatureAlgorithms, SamlError> {
+    /// Returns the algorithms if all of them are supported.
+    pub(super) fn algorithms(&self) -> Result<SignatureAlgorithms, SamlError> {
         let fail = |what| Err(SamlError::Signature { what });
         if self.canonicalization != CANONICAL {
-            return fail("canonicalization method");
+            return fail("unsupported canonicalization method");
         }
         if !self.uri.is_empty() {
-            return fail("a reference to less than the whole document");
+            return fail("the reference is not the whole document");
         }
         let transforms: Vec<&str> = self.transforms.iter().map(String::as_str).collect();
         if !matches!(transforms.as_slice(), [ENVELOPED] | [ENVELOPED, CANONICAL]) {
-            return fail("transforms");
+            return fail("unsupported transforms");
         }
         let rsa = match self.method.as_str() {
             RSA_SHA256 => RsaDigest::Sha256,
             RSA_SHA384 => RsaDigest::Sha384,
             RSA_SHA512 => RsaDigest::Sha512,
-            _ => return fail("signature method"),
+            _ => return fail("unsupported signature method"),
         };
         let digest = match self.digest_method.as_str() {
             SHA256 => &digest::SHA256,
             SHA384 => &digest::SHA384,
             SHA512 => &digest::SHA512,
-            _ => return fail("digest method"),
+            _ => return fail("unsupported digest method"),
         };
         Ok(SignatureAlgorithms { rsa, digest })
     }
 
-    /// Checks digest and signature over the canonical document (without signature).
+    /// Verifies digest and signature of the canonical document without its signature.
     pub(super) fn verify(
         &self,
         canonical: &str,
-        method: SignatureAlgorithms,
+        algorithms: SignatureAlgorithms,
         key: &VerifiedKey,
     ) -> Result<(), SamlError> {
-        let digest = digest::digest(method.digest, canonical.as_bytes());
+        let digest = digest::digest(algorithms.digest, canonical.as_bytes());
         if !bool::from(digest.as_ref().ct_eq(&self.digest)) {
             return Err(SamlError::Signature {
-                what: "the content was changed",
+                what: "the digest does not match the content",
             });
         }
         let transforms: Vec<&str> = self.transforms.iter().map(String::as_str).collect();
         let mut signed = String::with_capacity(1024);
         signed_info(
-            &mut Xml {
+            &mut XmlWriter {
                 form: XmlForm::Canonical,
                 out: &mut signed,
             },
@@ -104,11 +104,11 @@ impl SignatureFields {
                 digest_value: &self.digest_value,
             },
         );
-        if key.verifies(method.rsa, signed.as_bytes(), &self.value) {
+        if key.verifies(algorithms.rsa, signed.as_bytes(), &self.value) {
             Ok(())
         } else {
             Err(SamlError::Signature {
-                what: "not signed with the certificate's key",
+                what: "not signed with the key of the certificate",
             })
         }
     }
@@ -121,8 +121,8 @@ struct SignedInfo<'a> {
     digest_value: &'a str,
 }
 
-/// The canonical form has the namespace on this element, the sent form on the one around.
-fn signed_info(xml: &mut Xml<'_>, namespace: &[(&str, &str)], info: &SignedInfo<'_>) {
+/// Writes `SignedInfo`. The canonical form declares the namespace on this element, the sent form on its parent.
+fn signed_info(xml: &mut XmlWriter<'_>, namespace: &[(&str, &str)], info: &SignedInfo<'_>) {
     xml.start("SignedInfo", namespace);
     xml.leaf("CanonicalizationMethod", &[("Algorithm", CANONICAL)], "");
     xml.leaf("SignatureMethod", &[("Algorithm", info.method)], "");
@@ -138,7 +138,7 @@ fn signed_info(xml: &mut Xml<'_>, namespace: &[(&str, &str)], info: &SignedInfo<
     xml.end("SignedInfo");
 }
 
-/// Writes the signature of a document as sent.
+/// Signs a document and writes the signature in its sent form.
 pub(super) fn write(
     key: &UnitKey,
     document: &Document,
@@ -153,7 +153,7 @@ pub(super) fn write(
     };
     let mut signed = String::with_capacity(1024);
     signed_info(
-        &mut Xml {
+        &mut XmlWriter {
             form: XmlForm::Canonical,
             out: &mut signed,
         },
@@ -162,7 +162,7 @@ pub(super) fn write(
     );
     let value = key.sign_sha256(signed.as_bytes())?;
 
-    let mut xml = Xml {
+    let mut xml = XmlWriter {
         form: XmlForm::Wire,
         out,
     };
@@ -179,7 +179,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Base64 in lines of 76 columns with CR LF between them.
+/// Encodes as base64 in lines that are separated by CR LF.
 fn wrapped(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 3 / 2);
     for (at, c) in encode_standard(bytes).chars().enumerate() {

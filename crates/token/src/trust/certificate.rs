@@ -1,4 +1,4 @@
-//! What is read from an X.509 certificate (RFC 5280).
+//! The used parts of an X.509 certificate (RFC 5280).
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, RSA_PKCS1_2048_8192_SHA256,
@@ -6,16 +6,17 @@ use aws_lc_rs::signature::{
     VerificationAlgorithm,
 };
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
-use crate::hex;
+use personium_types::hex;
 
-/// Longest certificate that is looked at, in bytes of DER.
+/// The maximum length of a certificate in DER in bytes.
 const MAX_DER_BYTES: usize = 64 * 1024;
-/// Most host names read from one certificate.
+/// The maximum number of host names of a certificate. Further names are ignored.
 const MAX_NAMES: usize = 256;
 
 const OID_RSA: &str = "1.2.840.113549.1.1.1";
@@ -26,44 +27,44 @@ const OID_SHA512_RSA: &str = "1.2.840.113549.1.1.13";
 const OID_ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
 const OID_ECDSA_SHA384: &str = "1.2.840.10045.4.3.3";
 
-/// What anyone may know of a certificate. Times in epoch milliseconds, both ends included.
+/// The public data of a certificate. Both ends of the validity period are inclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateInfo {
-    /// Subject name as in RFC 2253: most specific part first, `CN=unit.example,O=Example`.
+    /// The subject name in the form of RFC 2253: `CN=unit.example,O=Example`.
     pub subject: String,
-    /// Issuer name, written likewise.
+    /// The issuer name in the same form.
     pub issuer: String,
-    /// The subject's common name, if there is exactly one.
+    /// The common name of the subject, if there is exactly one.
     pub common_name: Option<String>,
-    /// Start of validity.
+    /// The start of validity in milliseconds since 1970-01-01 UTC.
     pub not_before_ms: i64,
-    /// End of validity.
+    /// The end of validity in milliseconds since 1970-01-01 UTC.
     pub not_after_ms: i64,
-    /// True if it says that it belongs to a certificate authority.
+    /// Whether the basic constraints state a certificate authority.
     pub is_authority: bool,
 }
 
 impl CertificateInfo {
-    /// True if the certificate is valid at `now` (epoch milliseconds).
-    pub fn is_valid_at(&self, now: i64) -> bool {
-        self.not_before_ms <= now && now <= self.not_after_ms
+    /// Whether `now_ms` is in the validity period.
+    pub fn is_valid_at(&self, now_ms: i64) -> bool {
+        self.not_before_ms <= now_ms && now_ms <= self.not_after_ms
     }
 }
 
-/// A certificate taken apart, not checked in any way.
+/// A parsed certificate. Nothing of it is verified.
 #[derive(Debug)]
 pub(super) struct Certificate {
     pub(super) der: Vec<u8>,
     pub(super) info: CertificateInfo,
-    /// Common name and alternative DNS names.
+    /// The common name and the alternative DNS names.
     pub(super) names: Vec<String>,
     pub(super) subject_der: Vec<u8>,
     pub(super) issuer_der: Vec<u8>,
-    /// PKCS#1 public key; `None` if the key is not RSA.
+    /// The public key in PKCS#1; `None` if it is not an RSA key.
     pub(super) rsa_key: Option<Vec<u8>>,
-    /// Key usage, if stated, has digitalSignature.
+    /// Whether the key usage is absent or contains digitalSignature.
     pub(super) may_sign_messages: bool,
-    /// Basic constraints say CA; key usage, if stated, has keyCertSign.
+    /// Whether it is a CA certificate, and the key usage is absent or contains keyCertSign.
     pub(super) may_sign_certificates: bool,
     pub(super) has_name_constraints: bool,
     pub(super) has_unknown_critical: bool,
@@ -71,7 +72,7 @@ pub(super) struct Certificate {
     signed: SignedPart,
 }
 
-/// The public key with the type its algorithm identifier states.
+/// The public key with the type of its algorithm identifier.
 #[derive(Debug)]
 enum PublicKey {
     Rsa(Vec<u8>),
@@ -79,7 +80,7 @@ enum PublicKey {
     Other,
 }
 
-/// The signed part, the signature, and the object id of its algorithm.
+/// The signed part, its signature, and the object identifier of the signature algorithm.
 #[derive(Debug)]
 struct SignedPart {
     body: Vec<u8>,
@@ -87,7 +88,7 @@ struct SignedPart {
     algorithm: String,
 }
 
-/// Outcome of checking a certificate's signature.
+/// The result of a signature verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignedBy {
     Yes,
@@ -95,54 +96,32 @@ pub(super) enum SignedBy {
 }
 
 impl Certificate {
-    /// Takes DER apart; `None` if it is not exactly one certificate.
+    /// Parses DER. Returns `None` if it is not exactly one certificate.
     pub(super) fn from_der(der: &[u8]) -> Option<Self> {
         if der.len() > MAX_DER_BYTES {
             return None;
         }
         let (rest, parsed) = X509Certificate::from_der(der).ok()?;
-        // the algorithm is stated twice; RFC 5280 4.1.1.2 wants both equal
+        // RFC 5280, section 4.1.1.2: both algorithm identifiers must be equal.
         if !rest.is_empty() || parsed.signature_algorithm != parsed.tbs_certificate.signature {
             return None;
         }
         let common_name = single_common_name(parsed.subject());
-        let mut names: Vec<String> = common_name.iter().cloned().collect();
-        if let Some(alternatives) = parsed.subject_alternative_name().ok()? {
-            names.extend(
-                alternatives
-                    .value
-                    .general_names
-                    .iter()
-                    .filter_map(|name| match name {
-                        GeneralName::DNSName(host) => Some((*host).to_owned()),
-                        _ => None,
-                    })
-                    .take(MAX_NAMES),
-            );
-        }
         let is_authority = parsed
             .basic_constraints()
             .ok()?
             .is_some_and(|constraints| constraints.value.ca);
         let usage = parsed.key_usage().ok()?;
         let key = key_of(parsed.public_key());
+        let names = host_names(&parsed, common_name.as_deref())?;
         Some(Self {
             info: CertificateInfo {
                 subject: rfc2253(parsed.subject()),
                 issuer: rfc2253(parsed.issuer()),
                 common_name,
-                not_before_ms: parsed
-                    .validity()
-                    .not_before
-                    .timestamp()
-                    .saturating_mul(1000),
-                // valid through the whole of its last second
-                not_after_ms: parsed
-                    .validity()
-                    .not_after
-                    .timestamp()
-                    .saturating_mul(1000)
-                    .saturating_add(999),
+                not_before_ms: milliseconds(parsed.validity().not_before),
+                // The certificate is valid until the end of its last second.
+                not_after_ms: milliseconds(parsed.validity().not_after).saturating_add(999),
                 is_authority,
             },
             names,
@@ -160,18 +139,7 @@ impl Certificate {
                     .as_ref()
                     .is_none_or(|usage| usage.value.key_cert_sign()),
             has_name_constraints: parsed.name_constraints().ok()?.is_some(),
-            has_unknown_critical: parsed.extensions().iter().any(|extension| {
-                extension.critical
-                    && !matches!(
-                        extension.parsed_extension(),
-                        ParsedExtension::BasicConstraints(_)
-                            | ParsedExtension::KeyUsage(_)
-                            | ParsedExtension::ExtendedKeyUsage(_)
-                            | ParsedExtension::SubjectAlternativeName(_)
-                            | ParsedExtension::AuthorityKeyIdentifier(_)
-                            | ParsedExtension::SubjectKeyIdentifier(_)
-                    )
-            }),
+            has_unknown_critical: parsed.extensions().iter().any(is_unknown_critical),
             key,
             signed: SignedPart {
                 body: parsed.tbs_certificate.as_ref().to_vec(),
@@ -182,7 +150,7 @@ impl Certificate {
         })
     }
 
-    /// Checks this certificate's signature with the key of `root`. SHA-1 and older are refused.
+    /// Verifies the signature of this certificate with the key of `root`. SHA-1 and older digests are refused.
     pub(super) fn signed_by(&self, root: &Self) -> SignedBy {
         let algorithm: &'static dyn VerificationAlgorithm =
             match (&root.key, self.signed.algorithm.as_str()) {
@@ -214,6 +182,37 @@ fn key_of(info: &SubjectPublicKeyInfo<'_>) -> PublicKey {
     }
 }
 
+fn milliseconds(time: ASN1Time) -> i64 {
+    time.timestamp().saturating_mul(1000)
+}
+
+/// Returns the common name and the alternative DNS names, or `None` if the extension is malformed.
+fn host_names(parsed: &X509Certificate<'_>, common_name: Option<&str>) -> Option<Vec<String>> {
+    let mut names: Vec<String> = common_name.map(str::to_owned).into_iter().collect();
+    if let Some(alternatives) = parsed.subject_alternative_name().ok()? {
+        let hosts = alternatives.value.general_names.iter();
+        let hosts = hosts.filter_map(|name| match name {
+            GeneralName::DNSName(host) => Some((*host).to_owned()),
+            _ => None,
+        });
+        names.extend(hosts.take(MAX_NAMES));
+    }
+    Some(names)
+}
+
+fn is_unknown_critical(extension: &X509Extension<'_>) -> bool {
+    extension.critical
+        && !matches!(
+            extension.parsed_extension(),
+            ParsedExtension::BasicConstraints(_)
+                | ParsedExtension::KeyUsage(_)
+                | ParsedExtension::ExtendedKeyUsage(_)
+                | ParsedExtension::SubjectAlternativeName(_)
+                | ParsedExtension::AuthorityKeyIdentifier(_)
+                | ParsedExtension::SubjectKeyIdentifier(_)
+        )
+}
+
 fn single_common_name(name: &X509Name<'_>) -> Option<String> {
     let mut found = name.iter_common_name();
     let first = found.next()?.as_str().ok()?;
@@ -223,7 +222,7 @@ fn single_common_name(name: &X509Name<'_>) -> Option<String> {
     }
 }
 
-/// The certificates in a file: all of a PEM file, or the one of a DER file.
+/// Returns the certificates in a file: all of a PEM file, or the one of a DER file.
 pub(super) fn ders_of_file(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     if !contains(bytes, b"-----BEGIN ") {
         return Some(vec![bytes.to_vec()]);
@@ -242,7 +241,7 @@ pub(super) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// The distinguished name as a string (RFC 2253): last part first, special characters escaped.
+/// Formats a distinguished name as a string (RFC 2253).
 fn rfc2253(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = name
         .iter_rdn()
@@ -263,7 +262,7 @@ fn rfc2253(name: &X509Name<'_>) -> String {
     parts.join(",")
 }
 
-/// The attribute types that RFC 2253 section 2.3 names.
+/// The short names of attribute types (RFC 2253, section 2.3).
 fn short_name(oid: &str) -> Option<&'static str> {
     Some(match oid {
         "2.5.4.3" => "CN",
@@ -294,7 +293,7 @@ fn escaped(value: &str) -> String {
     out
 }
 
-/// A value as DER again: tag, length, content.
+/// Encodes a value as DER.
 fn der_of(value: &x509_parser::der_parser::asn1_rs::Any<'_>) -> Vec<u8> {
     use x509_parser::der_parser::asn1_rs::ToDer;
     value.to_der_vec().unwrap_or_default()
@@ -305,7 +304,7 @@ mod tests {
     use super::escaped;
 
     #[test]
-    fn escapes_what_would_change_the_name() {
+    fn special_characters_in_names_are_escaped() {
         assert_eq!(escaped("unit.example"), "unit.example");
         assert_eq!(escaped("a,b+c"), "a\\,b\\+c");
         assert_eq!(escaped("#1 "), "\\#1\\ ");

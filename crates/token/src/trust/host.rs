@@ -1,9 +1,9 @@
 //! Host names in URLs and certificates.
 
-/// The host of an http or https URL, in lower case, without port; IPv6 in brackets.
+/// Returns the host of an http or https URL in lower case without port. An IPv6 address is in brackets.
 ///
-/// Only plain hosts are read: no user part, no escapes, nothing but letters, digits, `-`, `_` and `.`,
-/// so that no other reader of the same URL can see another host in it.
+/// Only plain hosts are accepted: no user information, no escapes, only letters, digits, `-`, `_` and `.`. So other URL
+/// parsers cannot find another host in the same URL.
 pub(super) fn of_url(url: &str) -> Option<String> {
     let rest = url
         .strip_prefix("https://")
@@ -23,7 +23,7 @@ pub(super) fn of_url(url: &str) -> Option<String> {
     Some(host.to_ascii_lowercase())
 }
 
-/// Empty, or `:` and digits.
+/// Whether the text is empty, or `:` and at most five digits.
 fn is_port_suffix(text: &str) -> bool {
     match text.strip_prefix(':') {
         None => text.is_empty(),
@@ -41,9 +41,10 @@ fn is_name(text: &str) -> bool {
         })
 }
 
-/// True if a certificate's name covers a host: they are equal, or the host lies below the name
-/// (`cell.unit.example` below `unit.example`). `*.unit.example` covers one label in front.
-/// ASCII case is ignored. An address covers only itself.
+/// Whether a name of a certificate covers a host, ignoring the letter case.
+///
+/// A name covers the equal host and its subdomains (`cell.unit.example` for `unit.example`). `*.unit.example` covers
+/// exactly one label before the rest. An address covers only itself.
 pub(super) fn covers(name: &str, host: &str) -> bool {
     let name = name.to_ascii_lowercase();
     if let Some(parent) = name.strip_prefix("*.") {
@@ -73,7 +74,7 @@ mod tests {
     use super::{covers, of_url};
 
     #[test]
-    fn reads_the_host_of_plain_urls_only() {
+    fn of_url_accepts_only_plain_hosts() {
         for (url, host) in [
             ("https://Cell1.Unit.Example/", "cell1.unit.example"),
             ("http://localhost:9998/testcell1/", "localhost"),
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn covers_equal_and_lower_hosts_at_a_dot() {
+    fn name_covers_host_and_subdomains() {
         for (name, host) in [
             ("unit.example", "unit.example"),
             ("Unit.Example", "cell.unit.example"),

@@ -1,4 +1,4 @@
-//! A key and certificate for a unit that has none.
+//! A generated key and certificate for a unit without configured ones.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
@@ -8,25 +8,25 @@ use x509_parser::time::ASN1Time;
 
 use super::host;
 
-/// Why no certificate was made.
+/// An error while a certificate is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GenerateError {
-    /// Not a host name.
+    /// The name is not a host name.
     #[error("the common name is not a host name")]
     Name,
-    /// The end is not after the start, or outside of what certificates can state.
-    #[error("the certificate would never be valid")]
+    /// The end is not after the start, or out of the range of certificates.
+    #[error("the validity period is not valid")]
     Validity,
     /// The cryptographic library failed.
-    #[error("cannot make a key and certificate")]
+    #[error("cannot generate a key and certificate")]
     Library,
 }
 
-/// A new key with its certificate, both PEM.
+/// A generated key with its certificate in PEM.
 pub struct SelfSigned {
-    /// Private key, PKCS#8 (`BEGIN PRIVATE KEY`). A secret.
+    /// The private key in PKCS#8 (`BEGIN PRIVATE KEY`). It is a secret.
     pub key_pem: String,
-    /// Certificate.
+    /// The certificate.
     pub certificate_pem: String,
 }
 
@@ -39,32 +39,35 @@ impl std::fmt::Debug for SelfSigned {
     }
 }
 
-/// Makes an RSA-2048 key and a self-signed certificate authority certificate for `host`, which
-/// becomes common name and alternative DNS name. Times in epoch milliseconds, cut to seconds.
-/// The key comes from the cryptographic library's own generator.
+/// Generates an RSA-2048 key and a self-signed CA certificate. Its common name and its alternative name are `host`.
+///
+/// The times are rounded down to seconds. The randomness comes from the generator of the cryptographic library.
+///
+/// # Errors
+/// [`GenerateError::Name`], [`GenerateError::Validity`], [`GenerateError::Library`].
 pub fn generate_self_signed(
     host: &str,
-    not_before: i64,
-    not_after: i64,
+    not_before_ms: i64,
+    not_after_ms: i64,
 ) -> Result<SelfSigned, GenerateError> {
     if host::of_url(&format!("https://{host}/")).as_deref()
         != Some(host.to_ascii_lowercase().as_str())
     {
         return Err(GenerateError::Name);
     }
-    if not_after <= not_before {
+    if not_after_ms <= not_before_ms {
         return Err(GenerateError::Validity);
     }
-    let at = |millis: i64| {
-        ASN1Time::from_timestamp(millis.div_euclid(1000))
+    let at = |ms: i64| {
+        ASN1Time::from_timestamp(ms.div_euclid(1000))
             .map(|time| time.to_datetime())
             .ok()
             .filter(|time| (1950..=9999).contains(&time.year()))
             .ok_or(GenerateError::Validity)
     };
     let mut params = CertificateParams::default();
-    params.not_before = at(not_before)?;
-    params.not_after = at(not_after)?;
+    params.not_before = at(not_before_ms)?;
+    params.not_after = at(not_after_ms)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params
         .distinguished_name

@@ -1,4 +1,4 @@
-//! The key pair a unit signs its trans-cell tokens with.
+//! The key pair with which a unit signs trans-cell tokens.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
@@ -7,24 +7,24 @@ use x509_parser::pem::Pem;
 
 use super::certificate::{Certificate, CertificateInfo, contains, ders_of_file};
 
-/// A unit key or certificate that cannot be used.
+/// An error in the key or certificate of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not an unencrypted RSA private key (PKCS#1 or PKCS#8, PEM or DER) of 2048 bits or more.
-    #[error("the key file holds no usable RSA private key")]
+    /// The file is not an unencrypted RSA private key (PKCS#1 or PKCS#8, PEM or DER) of 2048 bits or more.
+    #[error("the key file contains no supported RSA private key")]
     Key,
-    /// Not an X.509 certificate with an RSA key.
-    #[error("the certificate file holds no usable certificate")]
+    /// The file is not an X.509 certificate with an RSA key.
+    #[error("the certificate file contains no supported certificate")]
     Certificate,
-    /// The certificate is for another key.
+    /// The certificate belongs to another key.
     #[error("the certificate does not belong to the key")]
     Mismatch,
-    /// The cryptographic library refused to sign.
+    /// The cryptographic library failed.
     #[error("cannot sign")]
     Signing,
 }
 
-/// The unit's private key and its certificate. Debug output shows the certificate's facts only.
+/// The private key and the certificate of a unit. Debug output shows only public data of the certificate.
 pub struct UnitKey {
     pair: KeyPair,
     certificate: Certificate,
@@ -39,8 +39,11 @@ impl std::fmt::Debug for UnitKey {
 }
 
 impl UnitKey {
-    /// Reads both files, each PEM or DER, and checks that they belong together. Of several
-    /// certificates in a PEM file the first counts. Validity in time is not looked at.
+    /// Parses key and certificate, each in PEM or DER. The first certificate of a PEM file is used. Its validity period is
+    /// not checked.
+    ///
+    /// # Errors
+    /// [`KeyError::Key`], [`KeyError::Certificate`], [`KeyError::Mismatch`] if they do not belong together.
     pub fn load(key: &[u8], certificate: &[u8]) -> Result<Self, KeyError> {
         let pair = read_key(key).ok_or(KeyError::Key)?;
         let der = ders_of_file(certificate)
@@ -57,7 +60,7 @@ impl UnitKey {
         Ok(Self { pair, certificate })
     }
 
-    /// Public facts of the certificate; its common name is the unit's host.
+    /// The public data of the certificate. Its common name is the host of the unit.
     pub fn certificate_info(&self) -> &CertificateInfo {
         &self.certificate.info
     }
@@ -67,7 +70,7 @@ impl UnitKey {
         &self.certificate.der
     }
 
-    /// RSA signature with PKCS#1 v1.5 padding over SHA-256 of the message.
+    /// Signs the SHA-256 digest of the message with RSA and PKCS#1 v1.5 padding.
     #[expect(
         clippy::disallowed_methods,
         reason = "the library asks for it; this padding uses no randomness"

@@ -1,5 +1,4 @@
-//! Signs any XML text, right or wrong, with a unit's key: what an attacker with a valid key, or
-//! another implementation, could send.
+//! Signs any XML text with the key of a unit, as an attacker with a valid key or another implementation could.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
@@ -8,7 +7,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-use crate::support::{Unit, token, unit2};
+use crate::support::{TestUnit, token, unit2};
 
 pub const DSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
 pub const C14N: &str = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315";
@@ -16,7 +15,7 @@ pub const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signatu
 pub const RSA_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
 pub const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
 
-/// How a signature is made and what it says of itself.
+/// The algorithms that a signature uses and states.
 pub struct Profile {
     pub canonicalization: &'static str,
     pub method: &'static str,
@@ -24,9 +23,9 @@ pub struct Profile {
     pub transforms: Vec<&'static str>,
     pub digest: &'static str,
     pub references: usize,
-    /// Key that is used for HMAC methods.
+    /// The key for HMAC methods.
     pub hmac_key: Vec<u8>,
-    /// Inserted inside of `KeyInfo/X509Data`, before the certificate.
+    /// XML that is inserted into `KeyInfo/X509Data` before the certificate.
     pub before_certificate: String,
 }
 
@@ -45,17 +44,17 @@ impl Default for Profile {
     }
 }
 
-/// The XML inside of a token.
+/// Returns the XML of a token.
 pub fn xml_of(token: &str) -> String {
     String::from_utf8(URL_SAFE_NO_PAD.decode(token).unwrap()).unwrap()
 }
 
-/// The token with this XML inside.
+/// Returns the token with this XML.
 pub fn text_of(xml: &str) -> String {
     URL_SAFE_NO_PAD.encode(xml)
 }
 
-/// The standard test token's XML, and its parts without and with only the signature.
+/// Returns the XML of the standard test token, the XML without its signature, and the signature.
 pub fn genuine() -> (String, String, String) {
     let xml = xml_of(&personium_token::saml::issue(&unit2().key, &token()).unwrap());
     let start = xml.find("<Signature ").unwrap();
@@ -65,8 +64,7 @@ pub fn genuine() -> (String, String, String) {
     (xml, without, signature)
 }
 
-/// Canonical form of a document that has no attributes out of order and no prefixes: only its
-/// empty elements need to be opened.
+/// Returns the canonical form of a document without prefixes whose attributes are in order: only empty elements differ.
 pub fn canonical(xml: &str) -> String {
     let mut out = String::new();
     let mut rest = xml;
@@ -94,8 +92,8 @@ fn digest_of(method: &str, bytes: &[u8]) -> String {
     STANDARD.encode(digest::digest(algorithm, bytes))
 }
 
-/// A signature element over `signed` (canonical bytes), as the profile says.
-pub fn signature(unit: &Unit, signed: &str, profile: &Profile) -> String {
+/// Returns the signature element for `signed` (canonical bytes) according to the profile.
+pub fn signature(unit: &TestUnit, signed: &str, profile: &Profile) -> String {
     let transforms: String = profile
         .transforms
         .iter()
@@ -129,7 +127,7 @@ pub fn signature(unit: &Unit, signed: &str, profile: &Profile) -> String {
     )
 }
 
-fn rsa_sign(unit: &Unit, method: &str, message: &[u8]) -> Vec<u8> {
+fn rsa_sign(unit: &TestUnit, method: &str, message: &[u8]) -> Vec<u8> {
     let pem = x509_parser::pem::parse_x509_pem(unit.pem.key_pem.as_bytes())
         .unwrap()
         .1;
@@ -151,8 +149,8 @@ fn rsa_sign(unit: &Unit, method: &str, message: &[u8]) -> Vec<u8> {
     value
 }
 
-/// A document (without signature) signed as the profile says, as a token.
-pub fn signed(unit: &Unit, without: &str, profile: &Profile) -> String {
+/// Signs a document without signature according to the profile and returns the token.
+pub fn signed(unit: &TestUnit, without: &str, profile: &Profile) -> String {
     let signature = signature(unit, &canonical(without), profile);
     text_of(&without.replacen("</Assertion>", &format!("{signature}</Assertion>"), 1))
 }

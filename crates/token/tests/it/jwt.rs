@@ -23,7 +23,7 @@ fn url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A P-256 key as a provider would publish it, and a signature with it.
+/// Returns a published P-256 key and its key pair.
 fn ec() -> (Jwk, EcdsaKeyPair) {
     let rng = SystemRandom::new();
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).unwrap();
@@ -44,7 +44,7 @@ fn ec() -> (Jwk, EcdsaKeyPair) {
 }
 
 #[test]
-fn signs_what_its_published_key_verifies() {
+fn signature_verifies_with_the_published_key() {
     for payload in [&b""[..], b"{\"sub\":\"account1\"}", &[0, 255, 10]] {
         let compact = cell_key().sign(payload).unwrap();
         let key = VerifyKey::from_jwk(&cell_key().jwk()).unwrap();
@@ -59,7 +59,7 @@ fn signs_what_its_published_key_verifies() {
 }
 
 #[test]
-fn publishes_the_key_in_the_usual_form() {
+fn published_key_is_a_jwk() {
     let jwk = cell_key().jwk();
     assert_eq!(jwk.e.as_deref(), Some("AQAB"));
     let json = serde_json::to_string(&jwk).unwrap();
@@ -81,7 +81,7 @@ fn publishes_the_key_in_the_usual_form() {
 }
 
 #[test]
-fn keys_survive_storing() {
+fn stored_keys_are_equal_after_loading() {
     let der = cell_key().to_pkcs8().unwrap();
     let again = CellKey::from_pkcs8(KID, &der).unwrap();
     assert_eq!(again.jwk(), cell_key().jwk());
@@ -97,7 +97,7 @@ fn keys_survive_storing() {
 }
 
 #[test]
-fn every_flipped_character_is_refused() {
+fn altered_and_truncated_jws_are_refused() {
     let compact = cell_key().sign(b"{\"sub\":\"account1\"}").unwrap();
     let key = VerifyKey::from_jwk(&cell_key().jwk()).unwrap();
     for at in 0..compact.len() {
@@ -116,7 +116,7 @@ fn every_flipped_character_is_refused() {
 }
 
 #[test]
-fn the_key_decides_the_algorithm() {
+fn algorithm_of_the_header_must_be_that_of_the_key() {
     let key = VerifyKey::from_jwk(&cell_key().jwk()).unwrap();
     let payload = url("{}");
     for alg in [
@@ -139,7 +139,7 @@ fn the_key_decides_the_algorithm() {
 }
 
 #[test]
-fn refused_headers() {
+fn invalid_headers_are_refused() {
     let key = VerifyKey::from_jwk(&cell_key().jwk()).unwrap();
     let refusal = |header: &str| {
         key.verify(&format!("{}.{}.{}", url(header), url("{}"), url([0; 256])))
@@ -174,7 +174,7 @@ fn refused_headers() {
 }
 
 #[test]
-fn es256_of_outside_providers() {
+fn es256_signatures_are_verified() {
     let (jwk, pair) = ec();
     let key = VerifyKey::from_jwk(&jwk).unwrap();
     let message = format!(
@@ -192,7 +192,7 @@ fn es256_of_outside_providers() {
 }
 
 #[test]
-fn unusable_keys_are_refused() {
+fn unsupported_keys_are_refused() {
     let (ec, _) = ec();
     let rsa = cell_key().jwk();
     let change = |from: &Jwk, change: fn(&mut Jwk)| {
@@ -222,7 +222,7 @@ fn unusable_keys_are_refused() {
 }
 
 #[test]
-fn short_rsa_keys_verify_nothing() {
+fn short_rsa_keys_are_refused() {
     let mut jwk = cell_key().jwk();
     let mut modulus = vec![0xff; 128];
     modulus[127] = 0xfd;
@@ -235,7 +235,7 @@ fn short_rsa_keys_verify_nothing() {
 }
 
 #[test]
-fn a_key_set_is_chosen_from_by_id() {
+fn key_set_selects_the_key_by_id() {
     let (ec, _) = ec();
     let json = serde_json::json!({"keys": [
         {"kty": "oct", "k": "AAAA", "kid": KID},

@@ -85,21 +85,21 @@ fn any_token() -> impl Strategy<Value = LocalToken> {
 
 proptest! {
     #[test]
-    fn opens_what_it_sealed(token in any_token(), seed: u8) {
+    fn sealed_tokens_open_to_the_same_token(token in any_token(), seed: u8) {
         let text = keys().seal(&token, &Counter::new(seed)).unwrap();
         prop_assert!(text.starts_with(token.kind.prefix()));
         prop_assert_eq!(keys().open(&text, &token.issuer), Ok(token));
     }
 
     #[test]
-    fn never_panics_on_any_text(text in "(A[RVUP]~|RR~|RV~|GC~)?[A-Za-z0-9_=~-]{0,90}") {
+    fn open_never_panics(text in "(A[RVUP]~|RR~|RV~|GC~)?[A-Za-z0-9_=~-]{0,90}") {
         prop_assert!(keys().open(&text, CELL).is_err());
         prop_assert!(keys().open_cookie(&text, "cell1.unit1.example").is_err());
     }
 }
 
 #[test]
-fn every_flipped_bit_is_refused() {
+fn altered_tokens_are_refused() {
     for kind in [LocalKind::ResidentAccess, LocalKind::VisitorRefresh] {
         let text = keys().seal(&token(kind), &Counter::new(1)).unwrap();
         for at in 0..text.len() {
@@ -130,7 +130,7 @@ fn truncated_and_extended_texts_are_refused() {
 }
 
 #[test]
-fn another_cell_cannot_open_it() {
+fn token_of_another_issuer_is_refused() {
     let text = keys()
         .seal(&token(LocalKind::ResidentAccess), &Counter::new(1))
         .unwrap();
@@ -145,7 +145,7 @@ fn another_cell_cannot_open_it() {
 }
 
 #[test]
-fn no_kind_opens_as_another() {
+fn token_of_another_kind_is_refused() {
     for kind in LocalKind::ALL {
         let text = keys().seal(&token(kind), &Counter::new(1)).unwrap();
         assert_eq!(LocalKind::of(&text), Some(kind));
@@ -163,7 +163,7 @@ fn no_kind_opens_as_another() {
 }
 
 #[test]
-fn another_secret_cannot_open_it_unless_listed_as_previous() {
+fn previous_secrets_open_tokens() {
     let old = keys();
     let text = old
         .seal(&token(LocalKind::GrantCode), &Counter::new(1))
@@ -179,14 +179,14 @@ fn another_secret_cannot_open_it_unless_listed_as_previous() {
 }
 
 #[test]
-fn tokens_of_the_original_are_refused() {
+fn tokens_of_the_reference_implementation_are_refused() {
     // AES-CBC without authentication, made with the same secret
     let original = "AR~BuTacrNdaMMmvjtN1MolaZpADf9ZtGl8csn_8VsRznbOhikO1ugLQRvD2Y3dqtOSskdQUrC15bKcL4KvK-8fiFImeZbTlygPBCqrAbj_BmY";
     assert!(keys().open(original, CELL).is_err());
 }
 
 #[test]
-fn two_seals_of_one_token_differ() {
+fn two_seals_of_a_token_differ() {
     let a = keys()
         .seal(&token(LocalKind::GrantCode), &SystemRandom::new())
         .unwrap();
@@ -197,7 +197,7 @@ fn two_seals_of_one_token_differ() {
 }
 
 #[test]
-fn claims_must_fit_the_kind() {
+fn claims_must_match_the_kind() {
     let mut resident = token(LocalKind::ResidentAccess);
     resident.roles.push("x".to_owned());
     assert_eq!(
@@ -213,7 +213,7 @@ fn claims_must_fit_the_kind() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_not_made() {
+fn tokens_that_are_too_large_are_not_sealed() {
     let mut large = token(LocalKind::VisitorAccess);
     for length in [40_000, 48_900, 49_200, 70_000] {
         large.subject = "x".repeat(length);
@@ -231,13 +231,13 @@ fn what_cannot_be_opened_is_not_made() {
 }
 
 #[test]
-fn nothing_is_sealed_without_randomness() {
+fn seal_fails_without_randomness() {
     let error = keys().seal(&token(LocalKind::GrantCode), &Broken);
     assert!(matches!(error, Err(SealError::Random(_))));
 }
 
 #[test]
-fn expires_one_millisecond_after_its_life() {
+fn token_expires_one_millisecond_after_its_lifespan() {
     let token = token(LocalKind::ResidentAccess);
     assert!(!token.is_expired_at(1_600_003_600_123));
     assert!(token.is_expired_at(1_600_003_600_124));
@@ -247,7 +247,7 @@ fn expires_one_millisecond_after_its_life() {
 }
 
 #[test]
-fn short_secrets_are_refused_and_never_shown() {
+fn short_secrets_are_refused_and_debug_hides_secrets() {
     assert_eq!(
         LocalKeys::new("0123456789abcde").err(),
         Some(SecretError::TooShort)
@@ -256,7 +256,7 @@ fn short_secrets_are_refused_and_never_shown() {
 }
 
 #[test]
-fn cookies_open_at_their_host_only() {
+fn cookies_open_only_for_their_host() {
     let cookie = TokenCookie {
         peer: "11111111-2222-4333-8444-555555555555".to_owned(),
         token: "AR~x".to_owned(),

@@ -1,4 +1,4 @@
-//! Tests of the public promises of this crate.
+//! Tests of the public API of this crate.
 #![expect(
     clippy::disallowed_methods,
     reason = "a test may use the real clock and randomness"

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::support::{Broken, Counter};
 
-/// As cheap as the limits allow: what is tested is the format, not the cost.
+/// The lowest allowed costs, because the tests examine the format.
 fn cheap() -> HashSettings {
     HashSettings {
         scrypt: ScryptCost {
@@ -40,7 +40,7 @@ const SCRYPT_SAMPLE: &str = "$e0801$AHGTKpipx9uY7xgt8ZisFBEgdcH7vjrmXeIVYirxpOfE
 const SHA256_SAMPLE: &str = "8d66dee71b1f17b5ed8bb0e3fe05f240a49191b7787dfcc6b2cf0f5e95277728";
 
 #[test]
-fn accepts_hashes_of_the_original() {
+fn hashes_of_the_reference_implementation_are_accepted() {
     let scrypt = stored(SCRYPT_SAMPLE, Some("scrypt"), Some("{\"keyLength\":32}"));
     assert_eq!(
         verify(&HashSettings::default(), &scrypt, "password1"),
@@ -67,7 +67,7 @@ fn accepts_hashes_of_the_original() {
 }
 
 #[test]
-fn makes_hashes_of_the_same_form() {
+fn new_hashes_have_the_form_of_the_reference_implementation() {
     let made = hash(&HashSettings::default(), "password1", &Counter::new(1)).unwrap();
     assert!(made.hashed.starts_with("$e0801$"));
     assert_eq!(made.hashed.len(), SCRYPT_SAMPLE.len());
@@ -86,7 +86,7 @@ fn makes_hashes_of_the_same_form() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn verifies_its_own_hashes_and_no_other(password in ".{0,40}", other in ".{0,40}", seed: u8) {
+    fn verify_accepts_only_the_hashed_password(password in ".{0,40}", other in ".{0,40}", seed: u8) {
         let made = hash(&cheap(), &password, &Counter::new(seed)).unwrap();
         prop_assert_eq!(verify(&cheap(), &made, &password), Ok(true));
         if other != password {
@@ -96,7 +96,7 @@ proptest! {
 }
 
 #[test]
-fn rehash_is_asked_for_when_any_cost_differs() {
+fn needs_rehash_if_a_cost_differs() {
     let made = hash(&cheap(), "x", &Counter::new(1)).unwrap();
     assert!(!needs_rehash(&cheap(), &made));
     for change in [
@@ -118,7 +118,7 @@ fn rehash_is_asked_for_when_any_cost_differs() {
 }
 
 #[test]
-fn stored_values_cannot_eat_memory_or_time() {
+fn stored_costs_above_the_limits_are_refused() {
     let tail = "$AHGTKpipx9uY7xgt8ZisFA==$YeiFHaeqnK+NEpE7khZG+my/5ACUb1g8ptMu/GxX4zA=";
     // N = 2^22 with r = 1: 512 MiB; N = 2^14, r = 255: 510 MiB; p too high; N = 2^63
     for packed in ["160101", "eff01", "e08ff", "3f0101", "ffff0101"] {
@@ -140,7 +140,7 @@ fn stored_values_cannot_eat_memory_or_time() {
 }
 
 #[test]
-fn unreadable_stored_values_are_errors_not_matches() {
+fn malformed_stored_values_are_errors() {
     let attributes = Some("{\"keyLength\":32}");
     for hashed in [
         "",
@@ -182,7 +182,7 @@ fn unreadable_stored_values_are_errors_not_matches() {
 }
 
 #[test]
-fn bad_settings_are_told_before_use() {
+fn invalid_settings_are_refused() {
     let mut settings = HashSettings::default();
     assert_eq!(settings.check(), Ok(()));
     for change in [
@@ -212,7 +212,7 @@ fn bad_settings_are_told_before_use() {
 }
 
 #[test]
-fn secrets_are_never_shown() {
+fn debug_output_hides_secrets() {
     let made = hash(&sha256_settings(), "password1", &Counter::new(1)).unwrap();
     assert!(!format!("{made:?}").contains(SHA256_SAMPLE));
     assert!(!format!("{:?}", sha256_settings()).contains("saltijkl"));

@@ -2,7 +2,7 @@ use personium_token::role_url::RoleUrl;
 use proptest::prelude::*;
 
 #[test]
-fn reads_instance_and_class_urls() {
+fn instance_and_class_urls_are_parsed() {
     let url = RoleUrl::parse("https://cell1.unit1.example/__role/box1/role1").unwrap();
     assert_eq!(
         url,
@@ -18,7 +18,7 @@ fn reads_instance_and_class_urls() {
 }
 
 #[test]
-fn takes_the_last_mark_that_fits() {
+fn last_matching_role_segment_is_used() {
     let url = RoleUrl::parse("https://x/__role/__/a/__role/b/c").unwrap();
     assert_eq!(url.base, "https://x/__role/__/a/");
     let url = RoleUrl::parse("https://x/__role/__/a/__role/").unwrap();
@@ -29,7 +29,7 @@ fn takes_the_last_mark_that_fits() {
 }
 
 #[test]
-fn refuses_other_texts() {
+fn other_texts_are_refused() {
     for text in [
         "",
         "role1",
@@ -51,7 +51,7 @@ fn refuses_other_texts() {
 
 proptest! {
     #[test]
-    fn reads_what_it_prints(
+    fn printed_urls_parse_to_the_same_url(
         base in "https?://[a-z.:0-9]{1,20}/([a-z]{1,5}/)?",
         box_name in prop::option::of("[a-zA-Z0-9-]{1,10}"),
         role in "[a-zA-Z0-9_-]{1,10}",
@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn any_accepted_text_prints_itself(text in ".{0,12}(/__role/)?.{0,12}") {
+    fn accepted_texts_print_to_themselves(text in ".{0,12}(/__role/)?.{0,12}") {
         if let Ok(url) = RoleUrl::parse(&text) {
             prop_assert_eq!(url.to_string(), text);
         }

@@ -8,9 +8,9 @@ use personium_token::trust::{CertificateError, TrustRoots};
 use proptest::prelude::*;
 
 use crate::forge::{self, Profile, text_of, xml_of};
-use crate::support::{ISSUED, NOW, stranger, token, unit2};
+use crate::support::{ISSUED, NOW, token, unit2, untrusted_unit};
 
-/// An assertion that another implementation made, and the moment after.
+/// The issue time of an assertion of the reference implementation, plus one second.
 const VECTOR: &str = include_str!("data/assertion.txt");
 const VECTOR_NOW: i64 = 1_600_000_001_000;
 const VECTOR_CERTIFICATE: &str = "e4e0807a7cde3db9d67c7039351a41fbf7497983de43803653b151bec6ab84f6";
@@ -33,8 +33,8 @@ fn vector_roots() -> TrustRoots {
     TrustRoots::load(&[&vector_certificate()], VECTOR_NOW).unwrap()
 }
 
-/// What a signature with a genuine key says of this XML (without signature).
-fn verdict(without: &str) -> Result<TransCellToken, SamlError> {
+/// Signs XML without signature with a trusted key and verifies the token.
+fn verify_signed(without: &str) -> Result<TransCellToken, SamlError> {
     let text = forge::signed(unit2(), without, &Profile::default());
     verify(&text, NOW, &unit2().roots())
 }
@@ -48,7 +48,7 @@ fn is_signature<T>(result: Result<T, SamlError>) -> bool {
 }
 
 #[test]
-fn accepts_an_assertion_of_another_implementation() {
+fn assertion_of_the_reference_implementation_is_accepted() {
     let certificate = vector_certificate();
     let hash: String = digest::digest(&digest::SHA256, &certificate)
         .as_ref()
@@ -64,7 +64,7 @@ fn accepts_an_assertion_of_another_implementation() {
 }
 
 #[test]
-fn accepts_either_alphabet_and_padding() {
+fn both_base64_alphabets_and_padding_are_accepted() {
     let roots = vector_roots();
     let standard = vector().replace('-', "+").replace('_', "/");
     assert!(verify(&standard, VECTOR_NOW, &roots).is_ok());
@@ -73,7 +73,7 @@ fn accepts_either_alphabet_and_padding() {
 }
 
 #[test]
-fn issues_the_same_bytes_up_to_the_signature() {
+fn issued_document_equals_that_of_the_reference_implementation() {
     let ours = xml_of(&issue(&unit2().key, &token()).unwrap());
     let theirs = xml_of(vector());
     let cut = "<SignatureValue>";
@@ -137,13 +137,13 @@ fn any_token() -> impl Strategy<Value = TransCellToken> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn verifies_what_it_issued(token in any_token()) {
+    fn issued_tokens_verify_to_the_same_token(token in any_token()) {
         let text = issue(&unit2().key, &token).unwrap();
         prop_assert_eq!(verify(&text, NOW, &unit2().roots()), Ok(token));
     }
 
     #[test]
-    fn never_panics_on_any_xml(middle in "(<[A-Za-z/!?]{0,9}( ?[A-Z]{0,4}=?\"?){0,2}/?>|&[a-z#0-9]{0,4};?|[ -~]){0,12}", at in 0usize..3000) {
+    fn parse_never_panics(middle in "(<[A-Za-z/!?]{0,9}( ?[A-Z]{0,4}=?\"?){0,2}/?>|&[a-z#0-9]{0,4};?|[ -~]){0,12}", at in 0usize..3000) {
         let (xml, _, _) = forge::genuine();
         let at = at.min(xml.len());
         let broken = format!("{}{middle}{}", &xml[..at], &xml[at..]);
@@ -154,7 +154,7 @@ proptest! {
 }
 
 #[test]
-fn no_flipped_bit_changes_what_is_read() {
+fn altered_tokens_are_refused() {
     let roots = vector_roots();
     let genuine = verify(vector(), VECTOR_NOW, &roots).unwrap();
     let mut refused = 0;
@@ -174,7 +174,7 @@ fn no_flipped_bit_changes_what_is_read() {
 }
 
 #[test]
-fn truncated_texts_are_refused_as_unreadable() {
+fn truncated_texts_are_parse_errors() {
     for length in (0..vector().len()).step_by(7) {
         assert!(is_parse(parse(&vector()[..length])), "{length}");
     }
@@ -184,7 +184,7 @@ fn truncated_texts_are_refused_as_unreadable() {
 }
 
 #[test]
-fn changed_content_is_a_bad_signature() {
+fn altered_content_is_a_signature_error() {
     let (xml, _, _) = forge::genuine();
     for (from, to) in [
         ("cell2.unit2.example/#me", "cell2.unit2.example/#admin"),
@@ -204,7 +204,7 @@ fn changed_content_is_a_bad_signature() {
 }
 
 #[test]
-fn changed_signed_info_or_value_is_a_bad_signature() {
+fn altered_signature_is_a_signature_error() {
     let (xml, _, _) = forge::genuine();
     let digest = between(&xml, "<DigestValue>", "<").to_owned();
     for wrong in ["", "AAAA", "&#32;"] {
@@ -227,37 +227,37 @@ fn changed_signed_info_or_value_is_a_bad_signature() {
 }
 
 #[test]
-fn a_key_without_trust_is_refused() {
-    let text = issue(&stranger().key, &token()).unwrap();
+fn untrusted_certificate_is_refused() {
+    let text = issue(&untrusted_unit().key, &token()).unwrap();
     assert_eq!(
         verify(&text, NOW, &unit2().roots()),
         Err(SamlError::Certificate {
-            reason: CertificateError::NotSignedByRoot
+            source: CertificateError::NotSignedByRoot
         })
     );
     assert_eq!(
         verify(&text, NOW, &TrustRoots::none()),
         Err(SamlError::Certificate {
-            reason: CertificateError::NoRoots
+            source: CertificateError::NoRoots
         })
     );
-    assert!(verify(&text, NOW, &stranger().roots()).is_ok());
+    assert!(verify(&text, NOW, &untrusted_unit().roots()).is_ok());
 }
 
 #[test]
-fn a_trusted_certificate_does_not_lend_itself_to_another_key() {
-    // signed by the stranger, carrying the trusted certificate
+fn trusted_certificate_with_another_key_is_refused() {
+    // signed by the untrusted_unit, carrying the trusted certificate
     let (_, without, _) = forge::genuine();
-    let theirs = forge::signed(stranger(), &without, &Profile::default());
+    let theirs = forge::signed(untrusted_unit(), &without, &Profile::default());
     let xml = xml_of(&theirs).replace(
-        &STANDARD.encode(stranger().key.certificate_der()),
+        &STANDARD.encode(untrusted_unit().key.certificate_der()),
         &STANDARD.encode(unit2().key.certificate_der()),
     );
     assert!(is_signature(verify(&text_of(&xml), NOW, &unit2().roots())));
 }
 
 #[test]
-fn times_with_any_offset_and_attributes_in_any_order() {
+fn zone_offsets_and_attribute_orders_are_accepted() {
     let (_, without, _) = forge::genuine();
     for (instant, expected) in [
         ("2020-09-13T21:26:40.123+09:00", ISSUED),
@@ -267,7 +267,11 @@ fn times_with_any_offset_and_attributes_in_any_order() {
         ("2020-09-13T12:26:40.123456Z", ISSUED),
     ] {
         let xml = without.replace("2020-09-13T12:26:40.123Z", instant);
-        assert_eq!(verdict(&xml).unwrap().issued_at_ms, expected, "{instant}");
+        assert_eq!(
+            verify_signed(&xml).unwrap().issued_at_ms,
+            expected,
+            "{instant}"
+        );
     }
     for instant in [
         "",
@@ -282,7 +286,7 @@ fn times_with_any_offset_and_attributes_in_any_order() {
             "IssueInstant=\"2020-09-13T12:26:40.123Z\"",
             &format!("IssueInstant=\"{instant}\""),
         );
-        assert!(is_parse(verdict(&xml)), "{instant}");
+        assert!(is_parse(verify_signed(&xml)), "{instant}");
     }
     let (xml, _, _) = forge::genuine();
     let start = "xmlns=\"urn:oasis:names:tc:SAML:2.0:assertion\" ID=\"5e2e1f0c-0000-4000-8000-0000000000aa\" IssueInstant=\"2020-09-13T12:26:40.123Z\" Version=\"2.0\"";
@@ -302,22 +306,23 @@ fn times_with_any_offset_and_attributes_in_any_order() {
 }
 
 #[test]
-fn optional_parts_may_be_missing() {
+fn optional_parts_may_be_absent() {
     let (_, without, _) = forge::genuine();
     let endless = without.replace(" NotOnOrAfter=\"2020-09-13T13:26:40.123Z\"", "");
-    assert_eq!(verdict(&endless).unwrap().lifespan_ms, 3_600_000);
+    assert_eq!(verify_signed(&endless).unwrap().lifespan_ms, 3_600_000);
 
     let scopes = "<Attribute Name=\"Scopes\"><AttributeValue>root</AttributeValue></Attribute>";
-    let no_scopes = verdict(&without.replace(scopes, "")).unwrap();
+    let no_scopes = verify_signed(&without.replace(scopes, "")).unwrap();
     assert_eq!(no_scopes.scopes, Vec::<String>::new());
-    let empty_scopes = verdict(&without.replace(scopes, "<Attribute Name=\"Scopes\"/>")).unwrap();
+    let empty_scopes =
+        verify_signed(&without.replace(scopes, "<Attribute Name=\"Scopes\"/>")).unwrap();
     assert_eq!(empty_scopes, no_scopes);
 
     let no_schema = without.replace(
         "<Audience>https://app1.unit1.example/</Audience>",
         "<Audience/>",
     );
-    assert_eq!(verdict(&no_schema).unwrap().schema, None);
+    assert_eq!(verify_signed(&no_schema).unwrap().schema, None);
 
     let mut bare = token();
     bare.schema = None;
@@ -332,7 +337,7 @@ fn optional_parts_may_be_missing() {
 }
 
 #[test]
-fn every_missing_or_doubled_element_is_refused() {
+fn missing_and_duplicate_elements_are_refused() {
     let (_, without, _) = forge::genuine();
     for element in [
         "<Issuer>https://cell2.unit2.example/</Issuer>",
@@ -343,12 +348,12 @@ fn every_missing_or_doubled_element_is_refused() {
     ] {
         assert!(without.contains(element));
         assert!(
-            is_parse(verdict(&without.replace(element, &element.repeat(2)))),
+            is_parse(verify_signed(&without.replace(element, &element.repeat(2)))),
             "{element}"
         );
         if !element.contains("Scopes") {
             assert!(
-                is_parse(verdict(&without.replace(element, ""))),
+                is_parse(verify_signed(&without.replace(element, ""))),
                 "{element}"
             );
         }
@@ -374,18 +379,18 @@ fn every_missing_or_doubled_element_is_refused() {
     ] {
         let changed = without.replacen(from, to, 1);
         assert_ne!(changed, without, "{from}");
-        assert!(is_parse(verdict(&changed)), "{from} -> {to}");
+        assert!(is_parse(verify_signed(&changed)), "{from} -> {to}");
     }
 }
 
 #[test]
-fn a_missing_signature_is_unreadable() {
+fn missing_signature_is_a_parse_error() {
     let (_, without, _) = forge::genuine();
     assert!(is_parse(parse(&text_of(&without))));
 }
 
 #[test]
-fn a_url_with_a_control_character_is_unreadable() {
+fn control_character_in_url_is_a_parse_error() {
     let (xml, _, _) = forge::genuine();
     for url in [
         "https://cell2.unit2.example/</Issuer>",
@@ -405,7 +410,7 @@ fn a_url_with_a_control_character_is_unreadable() {
 }
 
 #[test]
-fn what_cannot_be_written_is_not_issued() {
+fn invalid_fields_are_not_issued() {
     let change = |change: fn(&mut TransCellToken)| {
         let mut token = token();
         change(&mut token);
@@ -441,6 +446,6 @@ fn what_cannot_be_written_is_not_issued() {
 }
 
 #[test]
-fn an_unverified_token_tells_nothing() {
+fn debug_output_hides_an_unverified_token() {
     assert_eq!(format!("{:?}", parse(vector()).unwrap()), "Unverified(..)");
 }

@@ -10,7 +10,7 @@ use personium_types::{Random, RandomError};
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
 use uuid::Uuid;
 
-/// One second after the issue time of the tokens made here.
+/// One second after the issue time of the test tokens.
 pub const NOW: i64 = 1_600_000_001_123;
 pub const ISSUED: i64 = 1_600_000_000_123;
 /// 2020-01-01 and 2120-01-01.
@@ -59,12 +59,12 @@ impl Random for Broken {
 }
 
 /// A unit with a self-signed certificate.
-pub struct Unit {
+pub struct TestUnit {
     pub pem: SelfSigned,
     pub key: UnitKey,
 }
 
-impl Unit {
+impl TestUnit {
     pub fn new(host: &str) -> Self {
         let pem = generate_self_signed(host, FROM, UNTIL).unwrap();
         let key = UnitKey::load(pem.key_pem.as_bytes(), pem.certificate_pem.as_bytes()).unwrap();
@@ -76,19 +76,19 @@ impl Unit {
     }
 }
 
-/// The unit that issues most tokens here.
-pub fn unit2() -> &'static Unit {
-    static UNIT: OnceLock<Unit> = OnceLock::new();
-    UNIT.get_or_init(|| Unit::new("unit2.example"))
+/// The unit that issues most test tokens.
+pub fn unit2() -> &'static TestUnit {
+    static UNIT: OnceLock<TestUnit> = OnceLock::new();
+    UNIT.get_or_init(|| TestUnit::new("unit2.example"))
 }
 
-/// A unit nobody here trusts.
-pub fn stranger() -> &'static Unit {
-    static UNIT: OnceLock<Unit> = OnceLock::new();
-    UNIT.get_or_init(|| Unit::new("unit2.example"))
+/// A unit that is not trusted.
+pub fn untrusted_unit() -> &'static TestUnit {
+    static UNIT: OnceLock<TestUnit> = OnceLock::new();
+    UNIT.get_or_init(|| TestUnit::new("unit2.example"))
 }
 
-/// An RSA key pair for certificates that tests make by hand.
+/// An RSA key pair for the certificates of tests.
 pub fn rsa(which: usize) -> &'static KeyPair {
     static KEYS: [OnceLock<KeyPair>; 2] = [OnceLock::new(), OnceLock::new()];
     KEYS[which].get_or_init(|| KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap())

@@ -6,7 +6,7 @@ use personium_token::trust::{
 use rcgen::{CertificateParams, IsCa, KeyUsagePurpose, SanType};
 
 use crate::support::{
-    FROM, NOW, UNTIL, authority, chained, chained_key, params, rsa, stranger, token_of, unit2,
+    FROM, NOW, UNTIL, authority, chained, chained_key, params, rsa, token_of, unit2, untrusted_unit,
 };
 
 fn root_pem(root: &CertificateParams) -> String {
@@ -18,8 +18,8 @@ fn roots(pems: &[&str]) -> TrustRoots {
     TrustRoots::load(&files, NOW).unwrap()
 }
 
-/// Verdict on a token issued below `host`, signed with a certificate `leaf` under `root`.
-fn verdict(
+/// Verifies a token issued below `host` and signed with a certificate `leaf` of `root`.
+fn verify_signed(
     leaf: &CertificateParams,
     root: &CertificateParams,
     host: &str,
@@ -28,16 +28,16 @@ fn verdict(
     let text = issue(&chained_key(&chained(leaf, root)), &token_of(host)).unwrap();
     match verify(&text, now, &roots(&[&root_pem(root)])) {
         Ok(_) => Ok(()),
-        Err(SamlError::Certificate { reason }) => Err(reason),
+        Err(SamlError::Certificate { source }) => Err(source),
         Err(other) => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_certificate_below_a_root_is_believed() {
+fn certificate_signed_by_a_root_is_trusted() {
     let root = authority("Root 1");
     assert_eq!(
-        verdict(&params("unit2.example"), &root, "unit2.example", NOW),
+        verify_signed(&params("unit2.example"), &root, "unit2.example", NOW),
         Ok(())
     );
     // several roots, in one file and in two
@@ -52,41 +52,41 @@ fn a_certificate_below_a_root_is_believed() {
 }
 
 #[test]
-fn the_host_must_be_named_with_a_dot_boundary() {
+fn certificate_must_cover_the_host() {
     let root = authority("Root 1");
     let other = Err(CertificateError::OtherHost);
     // issuers are https://cell2.{host}/
     assert_eq!(
-        verdict(&params("b.example"), &root, "b.example", NOW),
+        verify_signed(&params("b.example"), &root, "b.example", NOW),
         Ok(())
     );
     assert_eq!(
-        verdict(&params("b.example"), &root, "evilb.example", NOW),
+        verify_signed(&params("b.example"), &root, "evilb.example", NOW),
         other
     );
     assert_eq!(
-        verdict(&params("b.example"), &root, "b.example.evil.example", NOW),
+        verify_signed(&params("b.example"), &root, "b.example.evil.example", NOW),
         other
     );
     assert_eq!(
-        verdict(&params("cell9.b.example"), &root, "b.example", NOW),
+        verify_signed(&params("cell9.b.example"), &root, "b.example", NOW),
         other
     );
     assert_eq!(
-        verdict(&params("cell2.b.example"), &root, "b.example", NOW),
+        verify_signed(&params("cell2.b.example"), &root, "b.example", NOW),
         Ok(())
     );
-    assert_eq!(verdict(&params(""), &root, "b.example", NOW), other);
+    assert_eq!(verify_signed(&params(""), &root, "b.example", NOW), other);
 
     let mut two_names = params("b.example");
     two_names
         .distinguished_name
         .push(rcgen::DnType::OrganizationName, "Example");
-    assert_eq!(verdict(&two_names, &root, "b.example", NOW), Ok(()));
+    assert_eq!(verify_signed(&two_names, &root, "b.example", NOW), Ok(()));
 }
 
 #[test]
-fn alternative_names_count_like_the_common_name() {
+fn alternative_names_cover_hosts_too() {
     let root = authority("Root 1");
     let mut leaf = params("something else");
     leaf.subject_alt_names = vec![
@@ -101,21 +101,21 @@ fn alternative_names_count_like_the_common_name() {
         ("evilc.example", Err(CertificateError::OtherHost)),
         ("d.example", Err(CertificateError::OtherHost)),
     ] {
-        assert_eq!(verdict(&leaf, &root, host, NOW), expected, "{host}");
+        assert_eq!(verify_signed(&leaf, &root, host, NOW), expected, "{host}");
     }
 }
 
 #[test]
-fn validity_is_checked_at_each_use() {
+fn validity_period_is_checked_at_each_use() {
     let root = authority("Root 1");
     let mut leaf = params("b.example");
     leaf.not_before = rcgen::date_time_ymd(2020, 9, 13);
     leaf.not_after = rcgen::date_time_ymd(2020, 9, 14);
     let day = 86_400_000;
-    assert_eq!(verdict(&leaf, &root, "b.example", NOW), Ok(()));
+    assert_eq!(verify_signed(&leaf, &root, "b.example", NOW), Ok(()));
     for now in [NOW - day, NOW + day] {
         assert_eq!(
-            verdict(&leaf, &root, "b.example", now),
+            verify_signed(&leaf, &root, "b.example", now),
             Err(CertificateError::NotValidNow)
         );
     }
@@ -129,48 +129,54 @@ fn validity_is_checked_at_each_use() {
     let mut short = authority("Root 1");
     short.not_after = rcgen::date_time_ymd(2020, 9, 14);
     assert_eq!(
-        verdict(&params("b.example"), &short, "b.example", NOW + day),
+        verify_signed(&params("b.example"), &short, "b.example", NOW + day),
         Err(CertificateError::RootNotValidNow)
     );
 }
 
 #[test]
-fn only_authorities_vouch_for_others() {
+fn root_must_be_a_certificate_authority() {
     let leaf = params("b.example");
     let not_signed = Err(CertificateError::NotSignedByRoot);
     assert_eq!(
-        verdict(&leaf, &params("Root 1"), "b.example", NOW),
+        verify_signed(&leaf, &params("Root 1"), "b.example", NOW),
         not_signed
     );
     let mut no_ca = params("Root 1");
     no_ca.is_ca = IsCa::ExplicitNoCa;
-    assert_eq!(verdict(&leaf, &no_ca, "b.example", NOW), not_signed);
+    assert_eq!(verify_signed(&leaf, &no_ca, "b.example", NOW), not_signed);
     let mut no_signing = authority("Root 1");
     no_signing.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    assert_eq!(verdict(&leaf, &no_signing, "b.example", NOW), not_signed);
+    assert_eq!(
+        verify_signed(&leaf, &no_signing, "b.example", NOW),
+        not_signed
+    );
     let mut signing = authority("Root 1");
     signing.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    assert_eq!(verdict(&leaf, &signing, "b.example", NOW), Ok(()));
+    assert_eq!(verify_signed(&leaf, &signing, "b.example", NOW), Ok(()));
     let mut encrypting = params("b.example");
     encrypting.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
-    assert_eq!(verdict(&encrypting, &signing, "b.example", NOW), not_signed);
+    assert_eq!(
+        verify_signed(&encrypting, &signing, "b.example", NOW),
+        not_signed
+    );
 }
 
 #[test]
-fn a_self_signed_certificate_is_believed_only_if_it_is_a_root_itself() {
+fn self_signed_certificate_is_trusted_only_as_a_root() {
     let text = issue(&unit2().key, &token_of("unit2.example")).unwrap();
     assert!(verify(&text, NOW, &unit2().roots()).is_ok());
     // a root of the same name, another key
     assert_eq!(
-        verify(&text, NOW, &stranger().roots()),
+        verify(&text, NOW, &untrusted_unit().roots()),
         Err(SamlError::Certificate {
-            reason: CertificateError::NotSignedByRoot
+            source: CertificateError::NotSignedByRoot
         })
     );
     assert_eq!(
         verify(&text, NOW, &roots(&[&root_pem(&authority("Root 1"))])),
         Err(SamlError::Certificate {
-            reason: CertificateError::UnknownRoot
+            source: CertificateError::UnknownRoot
         })
     );
     // listed as a root without being an authority: believed for itself
@@ -180,7 +186,7 @@ fn a_self_signed_certificate_is_believed_only_if_it_is_a_root_itself() {
 }
 
 #[test]
-fn no_intermediate_certificates() {
+fn intermediate_certificates_are_refused() {
     // root -> middle (key 1) -> leaf would need the middle to be listed
     let middle = authority("Middle");
     let leaf = params("b.example");
@@ -192,13 +198,13 @@ fn no_intermediate_certificates() {
     assert_eq!(
         verify(&text, NOW, &roots(&[&root_pem(&authority("Root 1"))])),
         Err(SamlError::Certificate {
-            reason: CertificateError::UnknownRoot
+            source: CertificateError::UnknownRoot
         })
     );
 }
 
 #[test]
-fn bad_root_lists_do_not_load() {
+fn invalid_root_lists_are_refused() {
     let root = root_pem(&authority("Root 1"));
     let load = |files: &[&[u8]], now| TrustRoots::load(files, now).err();
     assert_eq!(load(&[], NOW), None);
@@ -255,19 +261,19 @@ fn unknown_critical_extensions_are_refused() {
         rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
     leaf.custom_extensions = vec![extension.clone()];
     assert_eq!(
-        verdict(&leaf, &authority("Root 1"), "b.example", NOW),
+        verify_signed(&leaf, &authority("Root 1"), "b.example", NOW),
         Ok(())
     );
     extension.set_criticality(true);
     leaf.custom_extensions = vec![extension];
     assert_eq!(
-        verdict(&leaf, &authority("Root 1"), "b.example", NOW),
+        verify_signed(&leaf, &authority("Root 1"), "b.example", NOW),
         Err(CertificateError::Unreadable)
     );
 }
 
 #[test]
-fn keys_are_read_from_pem_and_der_in_both_forms() {
+fn keys_are_parsed_from_pem_and_der() {
     let pem = &unit2().pem;
     let certificate = pem.certificate_pem.as_bytes();
     let pkcs8 = x509_parser::pem::parse_x509_pem(pem.key_pem.as_bytes())
@@ -304,7 +310,7 @@ fn keys_are_read_from_pem_and_der_in_both_forms() {
     assert_eq!(
         UnitKey::load(
             pem.key_pem.as_bytes(),
-            stranger().pem.certificate_pem.as_bytes()
+            untrusted_unit().pem.certificate_pem.as_bytes()
         )
         .err(),
         Some(KeyError::Mismatch)
@@ -323,7 +329,7 @@ fn keys_are_read_from_pem_and_der_in_both_forms() {
 }
 
 #[test]
-fn generated_certificates_name_the_unit() {
+fn generated_certificate_covers_the_host() {
     let facts = unit2().key.certificate_info();
     assert_eq!(facts.common_name.as_deref(), Some("unit2.example"));
     assert_eq!(
@@ -356,7 +362,7 @@ fn generated_certificates_name_the_unit() {
 }
 
 #[test]
-fn names_are_written_last_part_first() {
+fn names_are_printed_as_in_rfc_2253() {
     let mut two = params("unit.example");
     two.distinguished_name
         .push(rcgen::DnType::OrganizationName, "A, B");

@@ -1,4 +1,4 @@
-//! Attacks on the reading of signed XML: wrapping, entities, algorithm confusion.
+//! Attacks on the parser for signed XML: wrapping, entities, algorithm confusion.
 
 use personium_token::saml::{SamlError, parse, verify};
 
@@ -15,14 +15,14 @@ fn parse_refused(xml: &str, what: &str) {
     assert!(matches!(result, Err(SamlError::Parse { .. })), "{what}");
 }
 
-/// Refused for what the signature says of itself, before anything is computed.
+/// Asserts that the signature is refused because of its stated algorithms.
 fn signature_refused(profile: &Profile, case: &str, what: &'static str) {
     let (_, without, _) = genuine();
     let result = verify(&signed(unit2(), &without, profile), NOW, &unit2().roots());
     assert_eq!(result, Err(SamlError::Signature { what }), "{case}");
 }
 
-/// The attacker's document: another subject, another id.
+/// The document of the attacker: another subject and another id.
 fn evil(without: &str) -> String {
     without
         .replace("#me", "#admin")
@@ -40,7 +40,7 @@ fn insert_after_start(xml: &str, part: &str) -> String {
 }
 
 #[test]
-fn the_forging_tool_itself_makes_good_tokens() {
+fn forged_token_without_changes_is_accepted() {
     let (_, without, _) = genuine();
     for profile in [
         Profile::default(),
@@ -65,7 +65,7 @@ fn the_forging_tool_itself_makes_good_tokens() {
 }
 
 #[test]
-fn all_eight_wrapping_shapes() {
+fn eight_wrapping_attacks_are_refused() {
     let (original, without, signature) = genuine();
     let bad = evil(&without);
     // the signature as it is, and one that names the inner element by id, made with the good key
@@ -139,7 +139,7 @@ fn all_eight_wrapping_shapes() {
 }
 
 #[test]
-fn two_assertions_two_signatures_two_ids() {
+fn duplicate_assertions_signatures_and_ids_are_refused() {
     let (original, without, signature) = genuine();
     parse_refused(&original.repeat(2), "two roots");
     parse_refused(&insert_before_end(&original, &signature), "two signatures");
@@ -165,7 +165,7 @@ fn two_assertions_two_signatures_two_ids() {
 }
 
 #[test]
-fn references_other_than_one_to_the_whole_document() {
+fn references_to_less_than_the_document_are_refused() {
     for uri in [
         "#5e2e1f0c-0000-4000-8000-0000000000aa",
         "#",
@@ -179,7 +179,7 @@ fn references_other_than_one_to_the_whole_document() {
                 ..Profile::default()
             },
             uri,
-            "a reference to less than the whole document",
+            "the reference is not the whole document",
         );
     }
     let (_, without, _) = genuine();
@@ -203,7 +203,7 @@ fn references_other_than_one_to_the_whole_document() {
 }
 
 #[test]
-fn transforms_other_than_enveloped_signature() {
+fn other_transforms_are_refused() {
     for transforms in [
         vec![],
         vec![C14N],
@@ -225,7 +225,7 @@ fn transforms_other_than_enveloped_signature() {
                 ..Profile::default()
             },
             &what,
-            "transforms",
+            "unsupported transforms",
         );
     }
     let (_, without, _) = genuine();
@@ -247,7 +247,7 @@ fn transforms_other_than_enveloped_signature() {
 }
 
 #[test]
-fn weak_and_confused_algorithms() {
+fn weak_and_confused_algorithms_are_refused() {
     for method in [
         "http://www.w3.org/2000/09/xmldsig#rsa-sha1",
         "http://www.w3.org/2000/09/xmldsig#dsa-sha1",
@@ -264,7 +264,7 @@ fn weak_and_confused_algorithms() {
                 ..Profile::default()
             },
             method,
-            "signature method",
+            "unsupported signature method",
         );
     }
     for digest in [
@@ -279,7 +279,7 @@ fn weak_and_confused_algorithms() {
                 ..Profile::default()
             },
             digest,
-            "digest method",
+            "unsupported digest method",
         );
     }
     for canonicalization in [
@@ -294,13 +294,13 @@ fn weak_and_confused_algorithms() {
                 ..Profile::default()
             },
             canonicalization,
-            "canonicalization method",
+            "unsupported canonicalization method",
         );
     }
 }
 
 #[test]
-fn the_public_key_is_no_hmac_secret() {
+fn public_key_is_not_used_as_hmac_secret() {
     let certificate = unit2().key.certificate_der().to_vec();
     let pem = unit2().pem.certificate_pem.clone().into_bytes();
     for hmac_key in [certificate, pem, Vec::new()] {
@@ -315,14 +315,14 @@ fn the_public_key_is_no_hmac_secret() {
                     ..Profile::default()
                 },
                 method,
-                "signature method",
+                "unsupported signature method",
             );
         }
     }
 }
 
 #[test]
-fn a_digest_of_nothing_does_not_pass() {
+fn empty_digest_is_refused() {
     let (_, without, _) = genuine();
     let signature = forge::signature(unit2(), "", &Profile::default());
     let xml = insert_before_end(&without, &signature);
@@ -331,7 +331,7 @@ fn a_digest_of_nothing_does_not_pass() {
 }
 
 #[test]
-fn keys_come_from_one_certificate_only() {
+fn key_info_must_contain_one_certificate() {
     let (_, without, _) = genuine();
     for before_certificate in [
         "<X509Certificate>AAAA</X509Certificate>".to_owned(),
@@ -363,7 +363,7 @@ fn keys_come_from_one_certificate_only() {
 }
 
 #[test]
-fn comments_instructions_cdata_and_prefixes() {
+fn comments_instructions_cdata_and_prefixes_are_refused() {
     let (original, _, _) = genuine();
     for (from, to) in [
         ("/#me<", "/#me<!-- -->.evil<"),
@@ -402,7 +402,7 @@ fn comments_instructions_cdata_and_prefixes() {
 }
 
 #[test]
-fn document_types_and_entities() {
+fn document_types_and_entities_are_refused() {
     let (original, _, _) = genuine();
     for doctype in [
         "<!DOCTYPE Assertion>",
@@ -439,7 +439,7 @@ fn document_types_and_entities() {
 }
 
 #[test]
-fn depth_and_size_are_bounded() {
+fn depth_and_size_are_limited() {
     let (original, _, _) = genuine();
     let deep = original.replacen("<Issuer>", &"<Issuer>".repeat(100_000), 1);
     parse_refused(&deep, "deep");

@@ -1,4 +1,4 @@
-//! Agreement with an independent implementation, the `xmlsec1` program, where it is installed.
+//! Interoperability with the program `xmlsec1`, where it is installed.
 
 use std::path::Path;
 use std::process::Command;
@@ -34,7 +34,7 @@ fn verifies(folder: &Path, xml: &str) -> bool {
 }
 
 #[test]
-fn it_accepts_our_assertions() {
+fn xmlsec1_accepts_our_assertions() {
     if !installed() {
         return;
     }
@@ -57,7 +57,7 @@ fn it_accepts_our_assertions() {
 }
 
 #[test]
-fn we_accept_its_signatures() {
+fn signatures_of_xmlsec1_are_accepted() {
     if !installed() {
         return;
     }

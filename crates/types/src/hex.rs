@@ -5,8 +5,9 @@ use std::fmt::Write;
 /// Encodes bytes with two lower-case digits each.
 ///
 /// ```
-/// assert_eq!(personium_token::hex::encode(&[0x0a, 0xff]), "0aff");
+/// assert_eq!(personium_types::hex::encode(&[0x0a, 0xff]), "0aff");
 /// ```
+#[must_use]
 pub fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
