@@ -172,9 +172,8 @@ struct Handler {
 impl Handler {
     /// Passes a request to the API. A panic of its handler becomes a response with status 500.
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let _in_flight = self.metrics.request_started();
+        let timer = self.metrics.request_started();
         let access_log = AccessLog::of(&request, peer);
-        let start = self.metrics.clock().monotonic();
         let (request, unread_body) = RequestBody::wrap(request, self.transfer_timeout);
         let request = request.map(RequestBody::boxed_unsync);
         let handling = self.service.handle(request, Some(peer.ip()));
@@ -190,13 +189,7 @@ impl Handler {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
-        let elapsed = self
-            .metrics
-            .clock()
-            .monotonic()
-            .saturating_duration_since(start);
-        self.metrics
-            .response_started(response.status().as_u16(), elapsed);
+        let elapsed = timer.response_started(response.status().as_u16());
         if let Some(access_log) = access_log {
             access_log.write(&response, elapsed);
         }

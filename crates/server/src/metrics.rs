@@ -58,6 +58,27 @@ impl Drop for InFlightGuard<'_> {
     }
 }
 
+/// Measures the time from a request to its response, and counts the request as in flight until it is dropped.
+#[derive(Debug)]
+pub struct RequestTimer<'m> {
+    metrics: &'m Metrics,
+    start: Instant,
+    _in_flight: InFlightGuard<'m>,
+}
+
+impl RequestTimer<'_> {
+    /// Counts the response to the request. Returns the time between them.
+    pub fn response_started(&self, status: u16) -> Duration {
+        let elapsed = self
+            .metrics
+            .clock
+            .monotonic()
+            .saturating_duration_since(self.start);
+        self.metrics.response_started(status, elapsed);
+        elapsed
+    }
+}
+
 impl Metrics {
     /// Creates the metrics of a unit that starts now.
     #[must_use]
@@ -76,11 +97,6 @@ impl Metrics {
             panics: Counter::default(),
         };
         metrics.register(responses)
-    }
-
-    /// Returns the clock that measures response times.
-    pub fn clock(&self) -> &dyn Clock {
-        &*self.clock
     }
 
     fn register(mut self, responses: Family<StatusLabel, Counter>) -> Self {
@@ -128,13 +144,17 @@ impl Metrics {
         InFlightGuard::new(&self.connections)
     }
 
-    /// Counts a request as in flight until the guard is dropped.
-    pub fn request_started(&self) -> InFlightGuard<'_> {
-        InFlightGuard::new(&self.requests_in_flight)
+    /// Starts the timer of a request, which is in flight until the timer is dropped.
+    pub fn request_started(&self) -> RequestTimer<'_> {
+        RequestTimer {
+            metrics: self,
+            start: self.clock.monotonic(),
+            _in_flight: InFlightGuard::new(&self.requests_in_flight),
+        }
     }
 
     /// Counts a response with its status and the time from the request to it.
-    pub fn response_started(&self, status: u16, elapsed: Duration) {
+    fn response_started(&self, status: u16, elapsed: Duration) {
         let class = usize::from(status / 100).checked_sub(1);
         if let Some(counter) = class.and_then(|class| self.responses.get(class)) {
             counter.inc();
