@@ -15,8 +15,8 @@ section! {
         /// The number of seconds for which an account refuses logins after a failed one.
         retry_after_secs: u64 = "authn.account.validAuthnInterval", "1", Number(0..=86400);
         /// The number of logins from one client address that may fail in a burst, over all accounts and cells; 0 turns the
-        /// limit off. The client address is the first one in X-Forwarded-For, so a proxy in front must set that header
-        /// itself. Each process counts separately.
+        /// limit off. The client address is the last one in X-Forwarded-For that is no trusted proxy. Each process counts
+        /// separately.
         rate_limit_burst: u64 = "authn.rateLimit.burst", "200", Number(0..=1_000_000);
         /// The number of logins from one client address that may fail in each minute after a burst.
         rate_limit_per_minute: u64 = "authn.rateLimit.perMinute", "60", Number(1..=60_000);
