@@ -83,12 +83,12 @@ async fn prepare(
     let cell = request.context.cell().id;
     let body = request.take_body();
     let archive = {
-        let _upload_permit = unit.uploads().enter(&cell).await?;
+        let _upload_permit = unit.limits().uploads.acquire(&cell).await?;
         spool_to_temp_file(&unit, body).await?
     };
     // Acquired only now, so that a slow upload does not block other installations.
-    let limiter_permit = unit.installs().enter(&cell).await?;
-    let package = Package::open(archive, &unit.settings().bar).await?;
+    let limiter_permit = unit.limits().installs.acquire(&cell).await?;
+    let package = Package::open(archive, &unit.settings().archives).await?;
     let install_request = InstallRequest {
         box_name: name,
         request_key: &request.request_key,
@@ -106,9 +106,11 @@ async fn prepare(
 
 /// Writes the archive to a temporary file without a name, which disappears with its last handle.
 async fn spool_to_temp_file(unit: &Unit, mut body: Body) -> Result<File> {
-    let settings = &unit.settings().bar;
-    let max_bytes = settings.file_megabytes.saturating_mul(MEGABYTE_BYTES);
-    let folder = settings.folder.clone();
+    let settings = &unit.settings().archives;
+    let max_bytes = settings
+        .archive_max_megabytes
+        .saturating_mul(MEGABYTE_BYTES);
+    let folder = settings.temp_dir.clone();
     let file = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&folder)?;
         tempfile::tempfile_in(&folder)
@@ -119,7 +121,7 @@ async fn spool_to_temp_file(unit: &Unit, mut body: Body) -> Result<File> {
     while let Some(chunk) = body::next_chunk(&mut body).await? {
         length = length.saturating_add(chunk.len() as u64);
         if length > max_bytes {
-            let megabytes = settings.file_megabytes.to_string();
+            let megabytes = settings.archive_max_megabytes.to_string();
             return Err(Error::new(Code::BarTooLarge).with(megabytes));
         }
         file.write_all(&chunk).await.map_err(Error::internal)?;

@@ -2,7 +2,7 @@
 //! section 3).
 
 use http::StatusCode;
-use personium_model::cell::{OAuthPolicy, policy_enabled};
+use personium_model::cell_policy::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Result};
 use serde_json::json;
 

@@ -75,7 +75,7 @@ impl<'a> Dispatcher<'a> {
     /// Answers one request. An error becomes a response.
     pub(crate) async fn respond(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let (mut head, body) = request.into_parts();
-        let proxies = &self.state.unit.settings().proxies;
+        let proxies = &self.state.unit.settings().trusted_proxies;
         forwarded::strip(&mut head.headers, peer, proxies);
         let request_key = match request_key::of(&head.headers, self.state.unit.random()) {
             Ok(key) => key,
@@ -203,7 +203,11 @@ impl<'a> Dispatcher<'a> {
             query: head.uri.query().unwrap_or_default().to_owned(),
             url: format!("{base}{}", path.strip_prefix('/').unwrap_or(path)),
             access: Access::anonymous(),
-            client_address: forwarded::client(&head.headers, peer, &unit.settings().proxies),
+            client_address: forwarded::client(
+                &head.headers,
+                peer,
+                &unit.settings().trusted_proxies,
+            ),
             headers: head.headers,
             request_key,
             body: BodySlot::new(body),

@@ -1,7 +1,7 @@
 //! `__event`: events that clients post.
 
 use http::{Method, StatusCode};
-use personium_model::event::{self, EVENT_ID, Event, RULE_CHAIN, TEXT_MAX, VIA};
+use personium_model::event::{self, EVENT_ID, Event, MAX_TEXT_UTF16_UNITS, RULE_CHAIN, VIA};
 use personium_model::{Access, Identity};
 use personium_odata::body::{JsonValue, read_object};
 use personium_types::{Code, Error, Operation, Result};
@@ -99,7 +99,7 @@ fn read(bytes: &[u8], mut event: Event) -> Result<Event> {
         };
         *member = match value {
             JsonValue::Null => None,
-            JsonValue::String(text) if text.encode_utf16().count() <= TEXT_MAX => {
+            JsonValue::String(text) if text.encode_utf16().count() <= MAX_TEXT_UTF16_UNITS => {
                 Some(text.into_owned())
             }
             _ => return Err(Error::new(Code::EventFormat).with(name)),

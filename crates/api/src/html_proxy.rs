@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
-use personium_model::cell::cell_property;
+use personium_model::cell_policy::cell_property;
 use personium_model::url::LOCAL_CELL;
 use personium_model::{CellContext, Unit};
 use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_url};
@@ -40,7 +40,7 @@ pub(crate) async fn cell_page(
     context: Arc<CellContext>,
 ) -> Result<Response> {
     let unit = &request.unit;
-    let default = unit.settings().relay_html_url.as_deref();
+    let default = unit.settings().home_page_url.as_deref();
     let page = find_page(unit, &context, PROPERTY, default)
         .await?
         .ok_or_else(|| Error::new(Code::PageUrlUnset).with(PROPERTY))?;

@@ -99,7 +99,7 @@ fn introspection_scope(request: &CellRequest, form: &Form) -> Result<Introspecti
 
 fn by_secret(request: &CellRequest, id: &str, secret: &str) -> Result<IntrospectionScope> {
     let unit = &request.unit;
-    if let Some((name, password)) = &unit.settings().auth.introspect
+    if let Some((name, password)) = &unit.settings().auth.introspection_credential
         && !password.reveal().is_empty()
     {
         let same = name.as_bytes().ct_eq(id.as_bytes())

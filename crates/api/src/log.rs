@@ -4,7 +4,7 @@ use http::StatusCode;
 use personium_dav::headers::Depth;
 use personium_dav::multistatus::{Multistatus, ResourceKind, ResponseProps};
 use personium_model::CellContext;
-use personium_model::event::log::{self, CURRENT_NAME, Log, LogFile};
+use personium_model::event::log::{self, CURRENT_LOG_NAME, EventLog, LogFile};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::request_context::CellRequest;
@@ -31,7 +31,7 @@ impl LogPath {
         Some(match below.as_slice() {
             ["current"] => Self::Current,
             ["archive"] => Self::Archives,
-            ["current", CURRENT_NAME] => Self::CurrentFile,
+            ["current", CURRENT_LOG_NAME] => Self::CurrentFile,
             ["archive", name] if is_archive(name) => Self::Archive((*name).to_owned()),
             ["current" | "archive", name] => Self::Unknown((*name).to_owned()),
             _ => return None,
@@ -41,7 +41,7 @@ impl LogPath {
 
 fn is_archive(name: &str) -> bool {
     let timestamp = name
-        .strip_prefix(CURRENT_NAME)
+        .strip_prefix(CURRENT_LOG_NAME)
         .and_then(|rest| rest.strip_prefix('.'));
     timestamp.is_some_and(|digits| digits.parse::<i64>().is_ok())
 }
@@ -70,7 +70,7 @@ fn missing(name: &str) -> Error {
 
 async fn read(request: CellRequest, path: LogPath) -> Result<Response> {
     request.permit(Operation::ReadLog).await?;
-    let log = Log::open(&request.context).await?;
+    let log = EventLog::open(&request.context).await?;
     let file = match path {
         LogPath::CurrentFile => log.find_current().await?,
         LogPath::Archive(name) => Some(log.get_archive(&name).await?),
@@ -105,7 +105,7 @@ async fn list(mut request: CellRequest, path: LogPath) -> Result<Response> {
     if body.is_some_and(|body| !body.allprop) {
         return Err(Code::DavXmlContent.into());
     }
-    let log = Log::open(&request.context).await?;
+    let log = EventLog::open(&request.context).await?;
     let base = format!("{}__log", request.cell_url());
     let mut out = String::new();
     let document = Multistatus::start(&mut out);
@@ -125,7 +125,7 @@ async fn list(mut request: CellRequest, path: LogPath) -> Result<Response> {
         }
         LogPath::CurrentFile => {
             let file = log.find_current().await?;
-            let file = file.ok_or_else(|| missing(CURRENT_NAME))?;
+            let file = file.ok_or_else(|| missing(CURRENT_LOG_NAME))?;
             write_file(&mut out, &document, &format!("{base}/current"), &file);
         }
         LogPath::Archive(name) => {

@@ -143,7 +143,7 @@ impl RequestContext {
     /// As [`body::read_within`].
     pub async fn read_body(&mut self, max_bytes: usize) -> Result<bytes::Bytes> {
         let body = self.take_body();
-        body::read_within(body, max_bytes, self.unit.body_memory()).await
+        body::read_within(body, max_bytes, &self.unit.limits().body_memory).await
     }
 
     /// The first value of a query parameter, decoded as a form (`+` is a space).
@@ -175,7 +175,7 @@ impl RequestContext {
     #[must_use]
     pub fn xml_limits(&self) -> XmlLimits {
         XmlLimits {
-            bytes: self.unit.settings().dav.xml_max,
+            bytes: self.unit.settings().dav.xml_max_bytes,
             ..XmlLimits::REQUEST
         }
     }

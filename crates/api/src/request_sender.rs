@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Request;
-use personium_event::{Reply, RequestSender};
+use personium_event::{ReceivedResponse, RequestSender};
 use personium_types::error::chain;
 
 use crate::http_client::UrlTrust;
@@ -14,14 +14,14 @@ const MAX_RESPONSE_BYTES: usize = 8 << 20;
 
 #[async_trait]
 impl RequestSender for ApiService {
-    async fn send(&self, request: Request<Bytes>) -> Option<Reply> {
+    async fn send(&self, request: Request<Bytes>) -> Option<ReceivedResponse> {
         let url = request.uri().to_string();
         let sent = self
             .http_client()
             .send(request, UrlTrust::CellOwner, MAX_RESPONSE_BYTES)
             .await;
         match sent {
-            Ok(response) => Some(Reply {
+            Ok(response) => Some(ReceivedResponse {
                 status: response.status,
                 body: response.body,
             }),

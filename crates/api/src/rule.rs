@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
-use personium_model::event::rule::{self, Rule};
+use personium_model::event::rule::{self, EventRule};
 use personium_types::{Operation, Result};
 use serde_json::{Map, Value, json};
 
@@ -33,7 +33,7 @@ pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
         _ => return Err(request.method_not_allowed()),
     }
     request.permit(Operation::ReadActiveRules).await?;
-    let found = rule::list_in_force(&request.unit, &request.context).await?;
+    let found = rule::list_with_hits(&request.unit, &request.context).await?;
     let boxes: BTreeMap<_, _> = found
         .iter()
         .filter_map(|(rule, _)| rule.in_box.as_ref())
@@ -47,7 +47,7 @@ pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
     Ok(response::json(StatusCode::OK, &body))
 }
 
-fn show(rule: &Rule, hits: i64) -> Value {
+fn show(rule: &EventRule, hits: i64) -> Value {
     let mut out = Map::new();
     let external = rule.stored.doc.value("EventExternal").as_bool();
     out.insert("EventExternal".to_owned(), external.unwrap_or(false).into());

@@ -1,29 +1,30 @@
-//! RequestKind what rules want to be sent.
+//! Sends the requests of rules.
 //!
-//! `model` judges events and stores the requests that rules make of them. Here these are sent: one after the other for
-//! each rule, those of different rules at the same time, each at least once. What came of it goes to the event log of the
-//! cell. Rules of one cell cannot hold up those of another, but for the number that is sent at once.
+//! `model` compares events with rules and stores the requests of the matching ones in the outbox of the cell. This crate sends
+//! them: those of one rule one after the other, those of different rules concurrently, each at least once. The outcome is
+//! written to the event log of the cell. Rules of one cell delay those of another only through the limit of concurrent
+//! requests.
 
+mod outbox_worker;
 mod request;
-mod runner;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 
-pub use runner::run;
+pub use outbox_worker::run;
 
-/// The way of requests, to this unit and to others.
+/// The port for requests, to this unit and to other servers.
 #[async_trait]
 pub trait RequestSender: Send + Sync {
-    /// Sends a request to an absolute URL and gives the answer. Redirects are not followed, and certificates are
-    /// checked. `None` if there was no answer.
-    async fn send(&self, request: Request<Bytes>) -> Option<Reply>;
+    /// Sends a request to an absolute URL and returns the response. Redirects are not followed, and certificates are verified.
+    /// `None` if there was no response.
+    async fn send(&self, request: Request<Bytes>) -> Option<ReceivedResponse>;
 }
 
-/// What was answered.
+/// The response to a request of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct ReceivedResponse {
     /// The status.
     pub status: StatusCode,
     /// The body.

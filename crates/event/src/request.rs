@@ -9,53 +9,53 @@ use personium_model::{CellContext, Unit};
 use personium_types::{Code, Result};
 use serde_json::{Map, Value, json};
 
-use crate::{Reply, RequestSender};
+use crate::{ReceivedResponse, RequestSender};
 
-/// What is logged in place of a status if there was no answer.
-pub(crate) const NO_ANSWER: &str = "404";
-/// What is logged if the event is about nothing that can be sent.
+/// The logged outcome if there was no response.
+pub(crate) const NO_RESPONSE: &str = "404";
+/// The logged outcome if the object of the event is no entity that can be copied.
 const NO_ENTITY: &str = "404url is invalid";
-/// What is logged if nothing was created or changed.
-const UNSUPPORTED: &str = "unsupported event";
-/// What is logged if who caused the event is no account any more.
-const NOBODY: &str = "401";
-/// Milliseconds that the token of a request is good for.
-const TOKEN_LIFE: i64 = 60 * 60 * 1000;
-/// Where a cell takes events.
+/// The logged outcome if the event is neither a creation nor a change of an entity.
+const UNSUPPORTED_EVENT: &str = "unsupported event";
+/// The logged outcome if the account that caused the event does not exist any more.
+const NO_ACCOUNT: &str = "401";
+/// The lifetime of the token of a request, in milliseconds.
+const TOKEN_TTL_MS: i64 = 60 * 60 * 1000;
+/// The path of the event endpoint of a cell.
 const EVENT_ENDPOINT: &str = "__event";
-/// What the token of a relayed event may do in a cell; those of other requests may do nothing at cell level.
+/// The scope of the token of a relayed event. Tokens of other requests have none.
 const EVENT_SCOPE: &str = "event";
-/// What begins the type of an event that was relayed.
+/// The beginning of the type of a relayed event.
 const RELAYED: &str = "relay.";
-/// What begins the type of an event that came from outside and was relayed.
+/// The beginning of the type of a relayed external event.
 const RELAYED_EXTERNAL: &str = "relay.ext.";
-/// Members of an entity that its copy makes anew.
-const OWN_MEMBERS: &[&str] = &["__metadata", "__published", "__updated"];
+/// The members of an entity that are not copied.
+const NOT_COPIED: &[&str] = &["__metadata", "__published", "__updated"];
 
-/// One rule at work.
-struct Work<'a> {
+/// The sending of the request of one rule.
+struct RuleRequest<'a> {
     unit: &'a Unit,
     sender: &'a dyn RequestSender,
     context: &'a CellContext,
     event: &'a Event,
 }
 
-/// Sends the request of a rule; the status of the answer, or what stands for it.
+/// Sends the request of a rule. Returns the status of the response, or a text in its place.
 pub(crate) async fn send(
     unit: &Unit,
     sender: &dyn RequestSender,
     context: &CellContext,
-    action: &OutboxEntry,
+    entry: &OutboxEntry,
 ) -> Result<String> {
-    let (event, target) = (&action.event, action.target.as_str());
-    let work = Work {
+    let (event, target) = (&entry.event, entry.target.as_str());
+    let request = RuleRequest {
         unit,
         sender,
         context,
         event,
     };
     let own_cell = unit.urls().cell(&context.cell().name);
-    let via = match action.sending {
+    let via = match entry.kind {
         RequestKind::Exec | RequestKind::Relay => event.via.clone(),
         RequestKind::RelayEvent | RequestKind::RelayData => Some(match &event.via {
             Some(before) => format!("{before},{own_cell}"),
@@ -63,37 +63,37 @@ pub(crate) async fn send(
         }),
     };
     let via = via.as_deref();
-    let outcome = match action.sending {
+    let outcome = match entry.kind {
         RequestKind::Exec | RequestKind::Relay => {
-            let body = told(event).to_string();
-            work.ask(Method::POST, target, body, via).await
+            let body = event_body(event).to_string();
+            request.send(Method::POST, target, body, via).await
         }
         RequestKind::RelayEvent => {
-            let body = relayed(event).to_string();
+            let body = relayed_event_body(event).to_string();
             let target = format!("{target}{EVENT_ENDPOINT}");
-            work.ask(Method::POST, &target, body, via).await
+            request.send(Method::POST, &target, body, via).await
         }
-        RequestKind::RelayData => work.copy(target, via).await,
+        RequestKind::RelayData => request.copy_entity(target, via).await,
     };
     match outcome {
-        Ok(outcome) => Ok(outcome.unwrap_or_else(|| NO_ANSWER.to_owned())),
-        Err(refusal) if refusal.code() == Code::AuthnFailed => Ok(NOBODY.to_owned()),
-        Err(refusal) if refusal.code() == Code::TargetInvalid => Ok(NO_ANSWER.to_owned()),
+        Ok(outcome) => Ok(outcome.unwrap_or_else(|| NO_RESPONSE.to_owned())),
+        Err(refusal) if refusal.code() == Code::AuthnFailed => Ok(NO_ACCOUNT.to_owned()),
+        Err(refusal) if refusal.code() == Code::TargetInvalid => Ok(NO_RESPONSE.to_owned()),
         Err(other) => Err(other),
     }
 }
 
-impl Work<'_> {
-    /// Sends a request for whoever caused the event; the status of the answer.
-    async fn ask(
+impl RuleRequest<'_> {
+    /// Sends a request on behalf of the subject of the event. Returns the status of the response.
+    async fn send(
         &self,
         method: Method,
         url: &str,
         body: String,
         via: Option<&str>,
     ) -> Result<Option<String>> {
-        let reply = self.exchange(method, url, body, via).await?;
-        Ok(reply.map(|reply| reply.status.as_str().to_owned()))
+        let response = self.exchange(method, url, body, via).await?;
+        Ok(response.map(|response| response.status.as_str().to_owned()))
     }
 
     async fn exchange(
@@ -102,7 +102,7 @@ impl Work<'_> {
         url: &str,
         body: String,
         via: Option<&str>,
-    ) -> Result<Option<Reply>> {
+    ) -> Result<Option<ReceivedResponse>> {
         let event = self.event;
         let mut request = Request::builder()
             .method(method)
@@ -124,21 +124,21 @@ impl Work<'_> {
         if let Some(token) = self.token(url).await? {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        // A target that is no URL cannot be asked.
+        // The target may be no valid URL.
         let Ok(request) = request.body(Bytes::from(body)) else {
             return Ok(None);
         };
         Ok(self.sender.send(request).await)
     }
 
-    /// The token that goes with a request to a URL.
+    /// The token for a request to a URL.
     async fn token(&self, url: &str) -> Result<Option<String>> {
         let urls = self.unit.urls();
         let own = &self.context.cell().name;
         let target = match urls.split(url) {
             Some((cell, _)) if cell == *own => None,
             Some((cell, _)) => Some(urls.cell(&cell)),
-            None => match elsewhere(url).filter(|cell| *cell != urls.unit()) {
+            None => match cell_of_other_unit(url).filter(|cell| *cell != urls.unit()) {
                 Some(cell) => Some(cell),
                 None => return Ok(None),
             },
@@ -148,16 +148,16 @@ impl Work<'_> {
             false => Vec::new(),
         };
         TokenIssuer::new(self.unit, self.context)
-            .action_token(self.event, scopes, target.as_deref(), TOKEN_LIFE)
+            .action_token(self.event, scopes, target.as_deref(), TOKEN_TTL_MS)
             .await
     }
 
-    /// Copies the entity that the event is about to a set elsewhere.
-    async fn copy(&self, target: &str, via: Option<&str>) -> Result<Option<String>> {
+    /// Copies the entity that the event is about to another entity set.
+    async fn copy_entity(&self, target: &str, via: Option<&str>) -> Result<Option<String>> {
         let creates = match self.event.kind.as_deref() {
             Some("odata.create") => true,
             Some("odata.update" | "odata.patch") => false,
-            _ => return Ok(Some(UNSUPPORTED.to_owned())),
+            _ => return Ok(Some(UNSUPPORTED_EVENT.to_owned())),
         };
         let own = self.unit.urls().cell(&self.context.cell().name);
         let object = self.event.object.as_deref().unwrap_or_default();
@@ -168,38 +168,40 @@ impl Work<'_> {
         let found = self
             .exchange(Method::GET, &url, String::new(), None)
             .await?;
-        let Some(reply) = found else { return Ok(None) };
-        if reply.status != StatusCode::OK {
-            return Ok(Some(reply.status.as_str().to_owned()));
+        let Some(response) = found else {
+            return Ok(None);
+        };
+        if response.status != StatusCode::OK {
+            return Ok(Some(response.status.as_str().to_owned()));
         }
-        let Some((id, copy)) = copy_of(&reply.body) else {
+        let Some((id, copy)) = copy_of(&response.body) else {
             return Ok(Some(NO_ENTITY.to_owned()));
         };
         if creates {
-            return self.ask(Method::POST, target, copy, via).await;
+            return self.send(Method::POST, target, copy, via).await;
         }
         let key = id.replace('\'', "''");
         let key = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC);
         let target = format!("{target}('{key}')");
-        self.ask(Method::PUT, &target, copy, via).await
+        self.send(Method::PUT, &target, copy, via).await
     }
 }
 
-/// The cell of another unit that a URL belongs to: what stands before `__event`, else the first segment of the path, as
-/// units have it whose cells are not hosts. `None` if neither names a cell: a token for a whole unit is never sent.
-fn elsewhere(url: &str) -> Option<String> {
+/// The URL of the cell of another unit that a URL belongs to: the part before `__event`, else the URL up to the first segment
+/// of the path, as in units whose cells are paths. `None` if neither names a cell: a token for a whole unit is never sent.
+fn cell_of_other_unit(url: &str) -> Option<String> {
     if let Some(cell) = url.strip_suffix(EVENT_ENDPOINT) {
         return Some(cell.to_owned());
     }
     let (scheme, rest) = url.split_once("://")?;
     let (authority, path) = rest.split_once('/')?;
     let cell = path.split(['/', '?', '#']).next()?;
-    let named = !cell.is_empty() && !cell.starts_with("__");
-    named.then(|| format!("{scheme}://{authority}/{cell}/"))
+    let is_cell_name = !cell.is_empty() && !cell.starts_with("__");
+    is_cell_name.then(|| format!("{scheme}://{authority}/{cell}/"))
 }
 
-/// The event as services and other servers are told of it.
-fn told(event: &Event) -> Value {
+/// The body of a request to a service or another server.
+fn event_body(event: &Event) -> Value {
     let mut out = Map::new();
     out.insert("External".to_owned(), event.external.into());
     for (name, value) in [
@@ -216,8 +218,8 @@ fn told(event: &Event) -> Value {
     Value::Object(out)
 }
 
-/// The event as another cell is told of it.
-fn relayed(event: &Event) -> Value {
+/// The body of a request that posts the event to another cell.
+fn relayed_event_body(event: &Event) -> Value {
     let kind = event.kind.as_deref().unwrap_or_default();
     let kind = match (kind.starts_with(RELAYED), event.external) {
         (true, _) => kind.to_owned(),
@@ -227,13 +229,13 @@ fn relayed(event: &Event) -> Value {
     json!({"Type": kind, "Object": event.object, "Info": event.info})
 }
 
-/// The id of an entity and the body that makes another like it.
-fn copy_of(answer: &[u8]) -> Option<(String, String)> {
-    let answer: Value = serde_json::from_slice(answer).ok()?;
-    let entity = answer.get("d")?.get("results")?.as_object()?;
+/// The id of the entity in a response, and the body that creates a copy of it.
+fn copy_of(response: &[u8]) -> Option<(String, String)> {
+    let response: Value = serde_json::from_slice(response).ok()?;
+    let entity = response.get("d")?.get("results")?.as_object()?;
     let id = entity.get("__id")?.as_str()?.to_owned();
     let is_copied = |name: &str, value: &Value| {
-        !OWN_MEMBERS.contains(&name) && value.get("__deferred").is_none()
+        !NOT_COPIED.contains(&name) && value.get("__deferred").is_none()
     };
     let copied: Map<String, Value> = entity
         .iter()
@@ -250,47 +252,40 @@ mod tests {
     fn event(external: bool, kind: Option<&str>) -> Event {
         Event {
             external,
-            schema: None,
             subject: Some("https://u.example/c/#me".to_owned()),
-            account: None,
             kind: kind.map(str::to_owned),
             object: Some("o".to_owned()),
-            info: None,
-            request_key: None,
-            id: None,
-            hops: Some(0),
-            via: None,
-            roles: Vec::new(),
+            ..Event::internal()
         }
     }
 
     #[test]
-    fn what_is_missing_is_left_out() {
+    fn event_body_omits_missing_values() {
         let expected = json!({
             "External": true, "Subject": "https://u.example/c/#me", "Type": "t", "Object": "o",
         });
-        assert_eq!(told(&event(true, Some("t"))), expected);
+        assert_eq!(event_body(&event(true, Some("t"))), expected);
     }
 
     #[test]
-    fn relayed_events_say_so_once() {
+    fn relayed_event_type_gets_the_prefix_once() {
         for (external, kind, expected) in [
             (false, Some("davfile.create"), "relay.davfile.create"),
             (true, Some("t"), "relay.ext.t"),
             (true, Some("relay.davfile.create"), "relay.davfile.create"),
             (true, None, "relay.ext."),
         ] {
-            assert_eq!(relayed(&event(external, kind))["Type"], expected);
+            assert_eq!(relayed_event_body(&event(external, kind))["Type"], expected);
         }
     }
 
     #[test]
-    fn a_copy_has_what_the_entity_says_itself() {
-        let answer = json!({"d": {"results": {
+    fn copy_has_the_properties_of_the_entity_without_metadata() {
+        let response = json!({"d": {"results": {
             "__metadata": {"uri": "x"}, "__id": "a'b", "__published": "/Date(0)/", "__updated": "/Date(0)/",
             "n": 1, "text": "é", "_Other": {"__deferred": {"uri": "y"}}, "complex": {"a": null},
         }}});
-        let (id, copy) = copy_of(answer.to_string().as_bytes()).unwrap();
+        let (id, copy) = copy_of(response.to_string().as_bytes()).unwrap();
         assert_eq!(id, "a'b");
         let expected = json!({"__id": "a'b", "n": 1, "text": "é", "complex": {"a": null}});
         assert_eq!(serde_json::from_str::<Value>(&copy).unwrap(), expected);
@@ -299,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cell_of_a_url_elsewhere() {
+    fn cell_of_other_unit_is_found_in_the_url() {
         for (url, cell) in [
             ("https://u.example/c/__event", Some("https://u.example/c/")),
             ("https://c.u.example/__event", Some("https://c.u.example/")),
@@ -310,7 +305,7 @@ mod tests {
             ("https://u.example", None),
             ("nothing", None),
         ] {
-            assert_eq!(elsewhere(url).as_deref(), cell, "{url}");
+            assert_eq!(cell_of_other_unit(url).as_deref(), cell, "{url}");
         }
     }
 }

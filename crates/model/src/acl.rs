@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The access control list of one resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acl {
-    /// How well an application must be authenticated; `None` leaves it to the parent.
+    /// The required authentication of applications; `None` inherits it from the parent.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub schema_level: Option<SchemaLevel>,
     /// The entries in their order.
@@ -14,35 +14,35 @@ pub struct Acl {
     pub aces: Vec<Ace>,
 }
 
-/// One entry: somebody, and what is granted.
+/// One entry: a principal and its privileges.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ace {
-    /// Who.
+    /// The principal.
     #[serde(rename = "p")]
     pub principal: Principal,
-    /// What, in the order given.
+    /// The granted privileges, in the order of the request.
     #[serde(rename = "g")]
     pub grants: Vec<Privilege>,
 }
 
-/// Whom an entry is about.
+/// The principal of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Principal {
-    /// Everybody, with or without credentials.
+    /// All users, with or without credentials.
     #[serde(rename = "*")]
     All,
-    /// Who has the role with this entity id.
+    /// The users with the role of this entity id.
     #[serde(rename = "r")]
     Role(String),
 }
 
-/// How well an application must be authenticated to reach a resource.
+/// The required authentication of applications for access to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SchemaLevel {
-    /// Not at all.
+    /// None.
     None,
-    /// By its URL.
+    /// As a public client, by its URL.
     Public,
     /// As a confidential client.
     Confidential,
@@ -61,10 +61,10 @@ impl SchemaLevel {
 }
 
 impl Acl {
-    /// Whether an entry grants `wanted` to somebody with these roles (entity ids).
+    /// Whether an entry grants `wanted` to a user with these roles (entity ids).
     ///
-    /// A role with `root` may do everything; `all` with `root` only what concerns the cell itself. Privileges of the
-    /// cell other than `root` never reach into boxes.
+    /// `root` granted to a role includes every privilege; `root` granted to all users includes only those of the cell itself.
+    /// Privileges of the cell other than `root` include none in boxes.
     #[must_use]
     pub fn grants(&self, roles: &[String], wanted: Privilege) -> bool {
         self.aces.iter().any(|ace| {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_and_everybody() {
+    fn entries_grant_to_their_role_or_to_all() {
         let roles = vec!["r1".to_owned()];
         let by_role = acl(Principal::Role("r1".into()), Privilege::Read);
         assert!(by_role.grants(&roles, Privilege::Read));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn root_of_a_role_reaches_into_boxes_but_not_root_of_everybody() {
+    fn root_includes_privileges_in_boxes_for_roles_but_not_for_all() {
         let roles = vec!["r1".to_owned()];
         assert!(
             acl(Principal::Role("r1".into()), Privilege::Root).grants(&roles, Privilege::Write)

@@ -1,35 +1,33 @@
-//! What is cached about a cell. A context is thrown away as a whole when anything structural in its cell changes.
+//! The cached structure of a cell. A context is invalidated as a whole when the structure of its cell changes.
+
+mod cache;
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use moka::sync::Cache;
 use parking_lot::RwLock;
+use personium_store::Key;
 use personium_types::{NodeId, Result};
 use tokio::sync::OnceCell;
+
+pub(crate) use self::cache::CellContextCache;
 
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
 use crate::records::{Records, Versioned};
 use crate::{Cell, entity};
 
-/// Cells whose views are kept at most.
-const VIEWS: u64 = 2_000;
-/// Things remembered in one context at most.
-const MEMOS: usize = 4_096;
-/// Generation counters; names and cells share them by hash, which only costs a needless reload.
-const GENERATIONS: usize = 4_096;
-/// Boxes, and roles, that a cell may have.
-const OBJECTS: usize = 100_000;
+/// The largest number of values that are cached in one context.
+const MAX_CACHED_VALUES: usize = 4_096;
+/// The largest number of boxes, and of roles, of a cell.
+const MAX_OBJECTS: usize = 100_000;
 
 /// The hidden value of an account with its token generation. A new value revokes the tokens issued before, where the
 /// unit does so.
 pub const TOKEN_GENERATION: &str = "TokenEpoch";
 
-/// A box as the catalogue of its cell knows it.
+/// A box of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoxInfo {
     /// Stays the same when the box is renamed; that of the main box is the cell's.
@@ -72,23 +70,34 @@ pub struct AccountInfo {
     pub roles: Vec<String>,
     /// Whether it is deactivated.
     pub deactivated: bool,
-    /// Which of its tokens still count; see [`TOKEN_GENERATION`].
+    /// The generation of its valid tokens; see [`TOKEN_GENERATION`].
     pub token_generation: Option<String>,
 }
 
-/// One state of a cell's structure, loaded bit by bit as it is asked for.
+/// The structure of a cell at one time: boxes, roles, accounts and collections, each loaded when it is first needed.
 pub struct CellContext {
     cell: Cell,
     records: Records,
-    /// Of the name and of the cell.
+    /// The generation of the name and that of the cell when the loading began.
     generations: [u64; 2],
     boxes: OnceCell<Vec<Arc<BoxInfo>>>,
     roles: OnceCell<Vec<Arc<RoleInfo>>>,
-    memos: RwLock<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    cached: RwLock<HashMap<String, Arc<dyn Any + Send + Sync>>>,
 }
 
 impl CellContext {
-    /// The catalogue entry.
+    fn new(cell: Cell, records: Records, generations: [u64; 2]) -> Self {
+        Self {
+            cell,
+            records,
+            generations,
+            boxes: OnceCell::new(),
+            roles: OnceCell::new(),
+            cached: RwLock::default(),
+        }
+    }
+
+    /// The entry of the cell in the catalogue.
     #[must_use]
     pub fn cell(&self) -> &Cell {
         &self.cell
@@ -101,10 +110,17 @@ impl CellContext {
     }
 
     /// All boxes but the main box.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn boxes(&self) -> Result<&[Arc<BoxInfo>]> {
         let load = || async {
-            let found =
-                entity::list(&self.records, &SetKey::control(ControlSet::Box), OBJECTS).await?;
+            let found = entity::list(
+                &self.records,
+                &SetKey::control(ControlSet::Box),
+                MAX_OBJECTS,
+            )
+            .await?;
             Result::<Vec<_>>::Ok(
                 found
                     .into_iter()
@@ -134,6 +150,9 @@ impl CellContext {
     }
 
     /// The box of this name; `__` is the main box.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn find_box(&self, name: &str) -> Result<Option<Arc<BoxInfo>>> {
         if name == "__" {
             return Ok(Some(self.main_box()));
@@ -142,6 +161,9 @@ impl CellContext {
     }
 
     /// The box with this id.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn find_box_by_id(&self, id: &NodeId) -> Result<Option<Arc<BoxInfo>>> {
         if *id == self.cell.node_id() {
             return Ok(Some(self.main_box()));
@@ -150,10 +172,17 @@ impl CellContext {
     }
 
     /// All roles.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn roles(&self) -> Result<&[Arc<RoleInfo>]> {
         let load = || async {
-            let found =
-                entity::list(&self.records, &SetKey::control(ControlSet::Role), OBJECTS).await?;
+            let found = entity::list(
+                &self.records,
+                &SetKey::control(ControlSet::Role),
+                MAX_OBJECTS,
+            )
+            .await?;
             Result::<Vec<_>>::Ok(
                 found
                     .into_iter()
@@ -172,11 +201,17 @@ impl CellContext {
     }
 
     /// The role with this entity id.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn find_role(&self, id: &str) -> Result<Option<Arc<RoleInfo>>> {
         Ok(self.roles().await?.iter().find(|r| r.id == id).cloned())
     }
 
-    /// The role of this name in a box (`None`: in no box; the main box counts as none).
+    /// The role of this name in a box (`None`: in no box, as for the main box).
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn find_role_named(
         &self,
         box_id: Option<&NodeId>,
@@ -192,9 +227,12 @@ impl CellContext {
     }
 
     /// The account of this name with its roles.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn find_account(&self, name: &str) -> Result<Option<Arc<AccountInfo>>> {
-        let memo = format!("account/{name}");
-        if let Some(found) = self.get_cached(&memo) {
+        let cache_key = format!("account/{name}");
+        if let Some(found) = self.get_cached(&cache_key) {
             return Ok(Some(found));
         }
         let set = SetKey::control(ControlSet::Account);
@@ -207,11 +245,11 @@ impl CellContext {
             &set,
             &id,
             &SetKey::control(ControlSet::Role),
-            OBJECTS,
+            MAX_OBJECTS,
         )
         .await?;
         Ok(Some(self.insert_cached(
-            memo,
+            cache_key,
             AccountInfo {
                 id,
                 name: name.to_owned(),
@@ -223,18 +261,24 @@ impl CellContext {
     }
 
     /// The node of the cell itself; its properties and the access control list of the cell.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn cell_node(&self) -> Result<Arc<Versioned<Node>>> {
-        self.node_or_default("node/cell", &cell_node_key(), || {
+        self.node_or_default("node/cell", &keys::cell_node(), || {
             Node::new(self.cell.node_id(), Kind::Cell, self.cell.published)
         })
         .await
     }
 
     /// The root node of a box.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn box_node(&self, info: &BoxInfo) -> Result<Arc<Versioned<Node>>> {
         self.node_or_default(
             &format!("node/{}", info.id),
-            &box_node_key(&info.id),
+            &keys::box_node(&info.id),
             || Node::new(info.id, Kind::Box, info.published),
         )
         .await
@@ -242,129 +286,36 @@ impl CellContext {
 
     async fn node_or_default(
         &self,
-        memo: &str,
-        key: &personium_store::Key,
+        cache_key: &str,
+        key: &Key,
         default: impl FnOnce() -> Node,
     ) -> Result<Arc<Versioned<Node>>> {
-        if let Some(found) = self.get_cached(memo) {
+        if let Some(found) = self.get_cached(cache_key) {
             return Ok(found);
         }
         let node = self.records.find(key).await?.unwrap_or_else(|| Versioned {
             value: default(),
             version: 0,
         });
-        Ok(self.insert_cached(memo.to_owned(), node))
+        Ok(self.insert_cached(cache_key.to_owned(), node))
     }
 
-    /// Something that was remembered under this key, if it is of this type.
+    /// The cached value of this key, if it is of this type.
     #[must_use]
     pub fn get_cached<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {
-        let found = self.memos.read().get(key).cloned()?;
+        let found = self.cached.read().get(key).cloned()?;
         found.downcast().ok()
     }
 
-    /// Remembers something about the structure of the cell until it changes. It must be derived from records that
-    /// are changed with [`crate::unit::Invalidation::Cell`] only.
+    /// Caches a value about the structure of the cell until that changes. It must be derived from records that are changed
+    /// with [`crate::commit::Invalidation::Cell`] only.
     pub fn insert_cached<T: Send + Sync + 'static>(&self, key: String, value: T) -> Arc<T> {
         let value = Arc::new(value);
-        let mut memos = self.memos.write();
-        if memos.len() >= MEMOS {
-            memos.clear();
+        let mut cached = self.cached.write();
+        if cached.len() >= MAX_CACHED_VALUES {
+            cached.clear();
         }
-        memos.insert(key, Arc::clone(&value) as Arc<dyn Any + Send + Sync>);
+        cached.insert(key, Arc::clone(&value) as Arc<dyn Any + Send + Sync>);
         value
-    }
-}
-
-/// The key of the node that stands for the cell itself.
-#[must_use]
-pub fn cell_node_key() -> personium_store::Key {
-    keys::node(&NodeId::from_bytes([0; 16]), "")
-}
-
-/// The key of the root node of a box. A version of 0 means that it is not stored yet.
-#[must_use]
-pub fn box_node_key(id: &NodeId) -> personium_store::Key {
-    keys::node(&NodeId::from_bytes([0; 16]), &id.to_string())
-}
-
-/// The views of all cells that were used lately.
-pub(crate) struct Views {
-    views: Cache<String, Arc<CellContext>>,
-    generations: Vec<AtomicU64>,
-    hasher: RandomState,
-}
-
-/// A place for a context whose loading began at a known generation of its name.
-pub(crate) struct Ticket {
-    name: String,
-    generation: u64,
-}
-
-impl Default for Views {
-    fn default() -> Self {
-        Self {
-            views: Cache::builder().max_capacity(VIEWS).build(),
-            generations: std::iter::repeat_with(AtomicU64::default)
-                .take(GENERATIONS)
-                .collect(),
-            hasher: RandomState::new(),
-        }
-    }
-}
-
-impl Views {
-    fn generation(&self, of: impl Hash) -> Option<&AtomicU64> {
-        let slot = self.hasher.hash_one(of) % GENERATIONS as u64;
-        self.generations.get(usize::try_from(slot).unwrap_or(0))
-    }
-
-    fn current(&self, of: impl Hash) -> u64 {
-        self.generation(of).map_or(0, |g| g.load(Ordering::Acquire))
-    }
-
-    fn next(&self, of: impl Hash) {
-        if let Some(generation) = self.generation(of) {
-            generation.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<CellContext>> {
-        self.views.get(name).filter(|context| {
-            context.generations == [self.current(name), self.current(context.cell.id)]
-        })
-    }
-
-    pub(crate) fn ticket(&self, name: &str) -> Ticket {
-        Ticket {
-            name: name.to_owned(),
-            generation: self.current(name),
-        }
-    }
-
-    pub(crate) fn insert(&self, ticket: Ticket, cell: Cell, records: Records) -> Arc<CellContext> {
-        let context = Arc::new(CellContext {
-            // Nothing of the cell itself was loaded yet.
-            generations: [ticket.generation, self.current(cell.id)],
-            cell,
-            records,
-            boxes: OnceCell::new(),
-            roles: OnceCell::new(),
-            memos: RwLock::default(),
-        });
-        self.views.insert(ticket.name, Arc::clone(&context));
-        context
-    }
-
-    /// Drops what is cached about a cell, whatever its name is by now.
-    pub(crate) fn invalidate_cell(&self, cell: &Cell) {
-        self.next(cell.id);
-        self.views.invalidate(&cell.name);
-    }
-
-    /// Drops what is cached about which cell has this name.
-    pub(crate) fn invalidate_cell_name(&self, name: &str) {
-        self.next(name);
-        self.views.invalidate(name);
     }
 }

@@ -1,24 +1,24 @@
-//! Collections: making and removing them.
+//! Collections: creating and removing them.
 
 use personium_dav::name::is_resource_name;
 use personium_store::Batch;
 use personium_types::{Code, ETag, NodeId, Operation, Result};
 
+use crate::commit::Invalidation;
 use crate::file::unlink;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::{self, Target};
 use crate::node::{Kind, Node, SERVICE_SOURCE};
 use crate::records::put_checked;
 use crate::resource::add_member;
-use crate::sweep;
-use crate::unit::Invalidation;
-use crate::{Permit, PostCommit, Resource};
+use crate::{Permit, PostCommit, Resource, garbage_collection};
 
-/// Whether a collection may be made here, as far as that does not depend on the request's body.
+/// Checks the creation of a collection, as far as it does not depend on the body of the request, and returns the permit.
 ///
 /// # Errors
-/// 401 or 403 without the privilege or for a bad name, 404 or 405 where no collection can be, 409 if a collection on
-/// the way is missing.
+/// The refusals of [`Target::permit`]; [`Code::ResourceName`] for an invalid name, [`Code::CollectionExists`],
+/// [`Code::NoSuchPath`] or [`Code::MethodNotAllowed`] where no collection can be, [`Code::NoParent`] if a collection of the
+/// path is missing.
 pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
     let kind = target.node().value().kind;
     if target.exists() {
@@ -51,21 +51,22 @@ pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
     }
 }
 
-/// Makes a collection and gives its ETag. A service collection comes with its source collection.
+/// Creates a collection and returns its ETag. A service collection gets its source collection.
 ///
 /// # Errors
-/// As [`check_create`]; 400 if it would be nested too deeply or its parent is full, 405 if it exists meanwhile.
+/// The refusals of [`check_create`]; [`Code::TooDeep`] if it would be nested too deeply, [`Code::TooManyChildren`] if its
+/// parent is full.
 pub async fn create(resource: &Resource, kind: Kind) -> Result<ETag> {
     let target = resource.locate().await?;
-    let _turn = resource.turn(&target).await?;
+    let _lock = resource.lock_if_nearly_full(&target).await?;
     let change = |target: Target| async move {
         let permit = check_create(resource, &target)?;
-        make(permit, resource, &target, kind).await
+        build(permit, resource, &target, kind).await
     };
     resource.change(Invalidation::Cell, change).await
 }
 
-async fn make(
+async fn build(
     permit: Permit,
     resource: &Resource,
     target: &Target,
@@ -76,7 +77,7 @@ async fn make(
     let Some(name) = target.rest.first() else {
         return Err(Code::CollectionExists.into());
     };
-    // The root of the box is found too, so the new collection's level is what was found.
+    // The root of the box is among the found nodes, so their number is the level of the new collection.
     if target.found().len() > limits.depth_max {
         return Err(Code::TooDeep.into());
     }
@@ -100,14 +101,15 @@ async fn make(
     Ok((batch, node.etag()))
 }
 
-/// Removes a collection. With `recursive` its whole content goes too: unlinked at once, swept in the background.
+/// Removes a collection. With `recursive` its content is removed too: unlinked at once, collected in the background.
 ///
 /// # Errors
-/// 401 or 403 without the privilege; 404 if there is none; 403 if it has content and `recursive` is not set.
+/// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if there is none, [`Code::MethodNotAllowed`] if it cannot be
+/// removed, [`Code::CollectionNotEmpty`] if it has content and `recursive` is not set.
 pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
     check_remove(resource, &resource.locate().await?)?;
     if recursive {
-        sweep::mark_pending(&resource.unit, &resource.context).await?;
+        garbage_collection::mark_pending(&resource.unit, &resource.context).await?;
     }
     let change = |target: Target| async move {
         let permit = check_remove(resource, &target)?;
@@ -117,8 +119,8 @@ pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
         unlink(&permit, &mut batch, &target)?;
         let mut post_commit = PostCommit::none();
         if recursive {
-            sweep::enlist(&mut batch, found.value())?;
-            post_commit = post_commit.sweep(target.context.cell().id);
+            garbage_collection::add_record(&mut batch, found.value())?;
+            post_commit = post_commit.collect_garbage(target.context.cell().id);
         } else {
             remove_empty(&target, &mut batch).await?;
         }
@@ -143,7 +145,7 @@ fn check_remove(resource: &Resource, target: &Target) -> Result<Permit> {
     }
 }
 
-/// Adds to a batch what else goes with an empty collection, and that it is empty.
+/// Adds to a batch that a collection is empty, and the removal of the other records of an empty collection.
 async fn remove_empty(target: &Target, batch: &mut Batch) -> Result<()> {
     let records = target.context.records();
     let node = target.node().value();

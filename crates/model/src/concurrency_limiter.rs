@@ -1,4 +1,4 @@
-//! NodeLocks: bounds on what runs at once in this process. Correctness never depends on them.
+//! Limits on what runs at the same time in this process. Correctness never depends on them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,117 +9,121 @@ use personium_types::{CellId, Code, Error, NodeId, Result};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// The part of all places, and of all who wait, that one cell may take: the others stay for the other cells.
-const CELL_PART: usize = 4;
+/// The divisor of the limits for one cell: it gets a quarter of the permits and of the queue at most.
+const CELL_DIVISOR: usize = 4;
 
-/// How long somebody waits for a place: half the time after which the usual proxy in front gives up a request.
-const WAIT: Duration = Duration::from_secs(30);
+/// The longest time in the queue: half the time after which the usual reverse proxy gives up a request.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Lets a bounded number in at once, and a bounded number wait for a bounded time. Of both, one cell gets a quarter at
-/// most, but at least one place.
+/// A concurrency limiter with a bounded queue, fair to cells: one cell gets a quarter of the permits and of the queue at most,
+/// but at least one permit.
 #[derive(Debug)]
 pub struct ConcurrencyLimiter {
     all: LimiterQueue,
-    places_max: usize,
-    waiting_max: usize,
-    /// The lines of the cells that have something in hand here.
+    permits_max: usize,
+    queue_max: usize,
+    /// The queues of the cells that have permits or wait for one.
     cells: parking_lot::Mutex<HashMap<CellId, Arc<LimiterQueue>>>,
 }
 
-/// A place behind a gate: one of the cell and one of all, and what keeps the line of the cell. Dropping it gives it back.
+/// A permit of a [`ConcurrencyLimiter`]. It is given back when it is dropped.
 #[derive(Debug)]
+#[expect(dead_code, reason = "the fields are only dropped")]
 pub struct LimiterPermit {
-    _held: (
-        OwnedSemaphorePermit,
-        OwnedSemaphorePermit,
-        Arc<LimiterQueue>,
-    ),
+    of_cell: OwnedSemaphorePermit,
+    of_all: OwnedSemaphorePermit,
+    /// Keeps the queue of the cell in the map.
+    queue: Arc<LimiterQueue>,
 }
 
 impl ConcurrencyLimiter {
-    pub(crate) fn new(places_max: usize, waiting_max: usize) -> Self {
+    pub(crate) fn new(permits_max: usize, queue_max: usize) -> Self {
         Self {
-            all: LimiterQueue::new(places_max, waiting_max),
-            places_max,
-            waiting_max,
+            all: LimiterQueue::new(permits_max, queue_max),
+            permits_max,
+            queue_max,
             cells: parking_lot::Mutex::default(),
         }
     }
 
-    /// QueuedWait for a place for what a request does in a cell.
+    /// Waits for a permit for a request in a cell.
     ///
     /// # Errors
-    /// 503 if as many wait already as may, in all or for this cell, or if no place is left in time.
-    pub async fn enter(&self, cell: &CellId) -> Result<LimiterPermit> {
-        let line = self.line(cell);
-        if let (Some(of_cell), Some(of_all)) = (line.try_enter(), self.all.try_enter()) {
-            let _held = (of_cell, of_all, line);
-            return Ok(LimiterPermit { _held });
+    /// [`Code::ServerBusy`] if the queue, or the part of it that the cell may use, is full, or after 30 seconds in it.
+    pub async fn acquire(&self, cell: &CellId) -> Result<LimiterPermit> {
+        let queue = self.queue(cell);
+        if let (Some(of_cell), Some(of_all)) = (queue.try_acquire(), self.all.try_acquire()) {
+            return Ok(LimiterPermit {
+                of_cell,
+                of_all,
+                queue,
+            });
         }
-        let _waits = (self.all.wait()?, line.wait()?);
-        // Who waits for a place of the cell keeps none from other cells.
-        let both = async { Ok::<_, Error>((line.enter().await?, self.all.enter().await?)) };
-        let waited = timeout(WAIT, both).await;
-        let (of_cell, of_all) = waited.map_err(|_| Code::ServerBusy)??;
-        let _held = (of_cell, of_all, Arc::clone(&line));
-        Ok(LimiterPermit { _held })
+        let _waiting = (self.all.enqueue()?, queue.enqueue()?);
+        // The permit of the cell comes first: a request that waits for it must not keep one from other cells.
+        let both = async { Ok::<_, Error>((queue.acquire().await?, self.all.acquire().await?)) };
+        let acquired = timeout(QUEUE_TIMEOUT, both).await;
+        let (of_cell, of_all) = acquired.map_err(|_| Code::ServerBusy)??;
+        Ok(LimiterPermit {
+            of_cell,
+            of_all,
+            queue: Arc::clone(&queue),
+        })
     }
 
-    fn line(&self, cell: &CellId) -> Arc<LimiterQueue> {
+    fn queue(&self, cell: &CellId) -> Arc<LimiterQueue> {
         let mut cells = self.cells.lock();
-        if let Some(line) = cells.get(cell) {
-            return Arc::clone(line);
+        if let Some(queue) = cells.get(cell) {
+            return Arc::clone(queue);
         }
-        cells.retain(|_, line| Arc::strong_count(line) > 1);
-        let part = |max: usize| max.div_ceil(CELL_PART);
-        let line = Arc::new(LimiterQueue::new(
-            part(self.places_max),
-            part(self.waiting_max),
-        ));
-        cells.insert(*cell, Arc::clone(&line));
-        line
+        cells.retain(|_, queue| Arc::strong_count(queue) > 1);
+        let of_cell = |max: usize| max.div_ceil(CELL_DIVISOR);
+        let queue = LimiterQueue::new(of_cell(self.permits_max), of_cell(self.queue_max));
+        let queue = Arc::new(queue);
+        cells.insert(*cell, Arc::clone(&queue));
+        queue
     }
 }
 
-/// Places, and those who wait for them in order.
+/// Permits, and the number of requests that wait for one.
 #[derive(Debug)]
 struct LimiterQueue {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
-    waiting_max: usize,
+    queue_max: usize,
 }
 
 impl LimiterQueue {
-    fn new(places: usize, waiting_max: usize) -> Self {
+    fn new(permits: usize, queue_max: usize) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
-            waiting_max,
+            queue_max,
         }
     }
 
-    fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
-    async fn enter(&self) -> Result<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        place.map_err(|_| Code::ServerBusy.into())
+    async fn acquire(&self) -> Result<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        permit.map_err(|_| Code::ServerBusy.into())
     }
 
-    /// Counts one more who waits, until the value is dropped; refuses if as many wait as may.
-    fn wait(&self) -> Result<QueuedWait<'_>> {
+    /// Counts one more waiting request until the value is dropped. Fails if the queue is full.
+    fn enqueue(&self) -> Result<QueuedWait<'_>> {
         let before = self.waiting.fetch_add(1, Ordering::AcqRel);
-        let waits = QueuedWait(self);
-        if before < self.waiting_max {
-            Ok(waits)
+        let wait = QueuedWait(self);
+        if before < self.queue_max {
+            Ok(wait)
         } else {
             Err(Code::ServerBusy.into())
         }
     }
 }
 
-/// One who waits in a line, also when the wait is given up.
+/// A waiting request. It is also counted off when it is cancelled.
 struct QueuedWait<'a>(&'a LimiterQueue);
 
 impl Drop for QueuedWait<'_> {
@@ -128,28 +132,26 @@ impl Drop for QueuedWait<'_> {
     }
 }
 
-/// Locks that are shared by hash.
-const STRIPES: usize = 64;
+/// The number of locks that nodes share by hash.
+const LOCK_STRIPES: usize = 64;
 
-/// One at a time for each node, where many would only make each other's batches fail.
+/// One lock for each node, for changes that would only make each other's batches conflict.
 #[derive(Debug)]
 pub(crate) struct NodeLocks(Vec<Arc<Mutex<()>>>);
 
 impl Default for NodeLocks {
     fn default() -> Self {
-        Self(std::iter::repeat_with(Arc::default).take(STRIPES).collect())
+        let locks = std::iter::repeat_with(Arc::default);
+        Self(locks.take(LOCK_STRIPES).collect())
     }
 }
 
 impl NodeLocks {
-    /// QueuedWait for the turn on a node.
-    pub(crate) async fn wait(&self, id: &NodeId) -> Option<OwnedMutexGuard<()>> {
-        let slot = id
-            .as_bytes()
-            .iter()
-            .fold(0_usize, |a, b| a ^ usize::from(*b))
-            % STRIPES;
-        match self.0.get(slot) {
+    /// Waits for the lock of a node.
+    pub(crate) async fn lock(&self, id: &NodeId) -> Option<OwnedMutexGuard<()>> {
+        let bytes = id.as_bytes().iter();
+        let stripe = bytes.fold(0_usize, |a, b| a ^ usize::from(*b)) % LOCK_STRIPES;
+        match self.0.get(stripe) {
             Some(lock) => Some(Arc::clone(lock).lock_owned().await),
             None => None,
         }
@@ -163,63 +165,69 @@ mod tests {
     const CELL: CellId = CellId::from_bytes([1; 16]);
     const OTHER: CellId = CellId::from_bytes([2; 16]);
 
-    /// What somebody is refused with who comes now.
-    async fn refused(gate: &ConcurrencyLimiter, cell: &CellId) -> Option<Code> {
-        gate.enter(cell).await.err().map(|refusal| refusal.code())
+    /// The code with which one more request is refused.
+    async fn refusal(limiter: &ConcurrencyLimiter, cell: &CellId) -> Option<Code> {
+        let acquired = limiter.acquire(cell).await;
+        acquired.err().map(|error| error.code())
     }
 
     #[tokio::test]
-    async fn a_gate_refuses_whom_it_cannot_let_wait() {
-        let gate = ConcurrencyLimiter::new(1, 0);
-        let place = gate.enter(&CELL).await.unwrap();
-        assert_eq!(refused(&gate, &CELL).await, Some(Code::ServerBusy));
-        assert_eq!(refused(&gate, &OTHER).await, Some(Code::ServerBusy));
-        drop(place);
-        assert_eq!(refused(&gate, &OTHER).await, None);
+    async fn request_beyond_the_queue_is_refused() {
+        let limiter = ConcurrencyLimiter::new(1, 0);
+        let permit = limiter.acquire(&CELL).await.unwrap();
+        assert_eq!(refusal(&limiter, &CELL).await, Some(Code::ServerBusy));
+        assert_eq!(refusal(&limiter, &OTHER).await, Some(Code::ServerBusy));
+        drop(permit);
+        assert_eq!(refusal(&limiter, &OTHER).await, None);
     }
 
     #[tokio::test]
-    async fn who_waits_gets_the_place_that_is_left() {
-        let gate = Arc::new(ConcurrencyLimiter::new(1, 1));
-        let place = gate.enter(&CELL).await.unwrap();
-        let other = Arc::clone(&gate);
-        let waiter = tokio::spawn(async move { other.enter(&OTHER).await.is_ok() });
-        while gate.all.waiting.load(Ordering::Acquire) == 0 {
+    async fn queued_request_gets_the_next_free_permit() {
+        let limiter = Arc::new(ConcurrencyLimiter::new(1, 1));
+        let permit = limiter.acquire(&CELL).await.unwrap();
+        let other = Arc::clone(&limiter);
+        let queued = tokio::spawn(async move { other.acquire(&OTHER).await.is_ok() });
+        while limiter.all.waiting.load(Ordering::Acquire) == 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(refused(&gate, &CELL).await, Some(Code::ServerBusy));
-        drop(place);
-        assert!(waiter.await.unwrap());
-        assert_eq!(gate.all.waiting.load(Ordering::Acquire), 0);
+        assert_eq!(refusal(&limiter, &CELL).await, Some(Code::ServerBusy));
+        drop(permit);
+        assert!(queued.await.unwrap());
+        assert_eq!(limiter.all.waiting.load(Ordering::Acquire), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_ends() {
-        let gate = ConcurrencyLimiter::new(1, 1);
-        let _place = gate.enter(&CELL).await.unwrap();
-        let waited = timeout(2 * WAIT, refused(&gate, &OTHER)).await;
-        assert_eq!(waited, Ok(Some(Code::ServerBusy)));
+    async fn queued_request_times_out() {
+        let limiter = ConcurrencyLimiter::new(1, 1);
+        let _permit = limiter.acquire(&CELL).await.unwrap();
+        let queued = timeout(2 * QUEUE_TIMEOUT, refusal(&limiter, &OTHER)).await;
+        assert_eq!(queued, Ok(Some(Code::ServerBusy)));
     }
 
     #[tokio::test]
-    async fn a_cell_leaves_places_and_waiting_to_the_others() {
-        let gate = ConcurrencyLimiter::new(8, 8);
-        let places = [gate.enter(&CELL).await, gate.enter(&CELL).await];
-        let waiting = async { tokio::join!(gate.enter(&CELL), gate.enter(&CELL)) };
+    async fn one_cell_gets_a_quarter_of_permits_and_queue() {
+        let limiter = ConcurrencyLimiter::new(8, 8);
+        let permits = [limiter.acquire(&CELL).await, limiter.acquire(&CELL).await];
+        let queued = async { tokio::join!(limiter.acquire(&CELL), limiter.acquire(&CELL)) };
         tokio::select! {
             biased;
-            _ = waiting => panic!("a cell has more than a quarter of the places"),
-            late = refused(&gate, &CELL) => assert_eq!(late, Some(Code::ServerBusy)),
+            _ = queued => panic!("a cell has more than a quarter of the permits"),
+            late = refusal(&limiter, &CELL) => assert_eq!(late, Some(Code::ServerBusy)),
         }
         for _ in 0..3 {
-            assert_eq!(refused(&gate, &OTHER).await, None);
+            assert_eq!(refusal(&limiter, &OTHER).await, None);
         }
-        drop(places);
-        assert_eq!(refused(&gate, &CELL).await, None);
-        assert_eq!(gate.cells.lock().len(), 2);
-        // The lines of cells that have nothing in hand are forgotten.
-        let third = CellId::from_bytes([3; 16]);
-        assert_eq!(refused(&gate, &third).await, None);
-        assert_eq!(gate.cells.lock().len(), 1);
+        drop(permits);
+        assert_eq!(refusal(&limiter, &CELL).await, None);
+    }
+
+    #[tokio::test]
+    async fn queues_of_idle_cells_are_removed() {
+        let limiter = ConcurrencyLimiter::new(8, 8);
+        for number in 0..3 {
+            let cell = CellId::from_bytes([number; 16]);
+            assert_eq!(refusal(&limiter, &cell).await, None);
+        }
+        assert_eq!(limiter.cells.lock().len(), 1);
     }
 }

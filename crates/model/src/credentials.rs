@@ -21,6 +21,39 @@ pub mod password_rule;
 pub mod unit_keys;
 pub mod verified_passwords;
 
-pub use login_rate_limiter::LoginRateLimit;
-pub use password_rule::PasswordRule;
-pub use unit_keys::UnitKeys;
+use std::sync::Arc;
+
+use personium_types::Random;
+
+use self::account_locks::AccountLocks;
+use self::hashing::HashPool;
+pub use self::login_rate_limiter::LoginRateLimit;
+use self::login_rate_limiter::LoginRateLimiter;
+pub use self::password_rule::PasswordRule;
+pub use self::unit_keys::UnitKeys;
+use self::verified_passwords::VerifiedPasswordCache;
+use crate::settings::AuthSettings;
+
+/// What a unit checks credentials with.
+pub struct Credentials {
+    /// The secrets of the unit and the certificates that it trusts.
+    pub keys: Arc<UnitKeys>,
+    /// The threads that hash passwords.
+    pub hashing: HashPool,
+    pub(crate) account_locks: AccountLocks,
+    pub(crate) login_rate_limiter: LoginRateLimiter,
+    pub(crate) verified_passwords: VerifiedPasswordCache,
+}
+
+impl Credentials {
+    pub(crate) fn new(keys: Arc<UnitKeys>, settings: &AuthSettings, random: &dyn Random) -> Self {
+        let threads = settings.hash_threads;
+        Self {
+            keys,
+            hashing: HashPool::new(threads.unwrap_or_else(HashPool::default_threads)),
+            account_locks: AccountLocks::default(),
+            login_rate_limiter: LoginRateLimiter::new(&settings.login_rate_limit),
+            verified_passwords: VerifiedPasswordCache::new(random),
+        }
+    }
+}

@@ -25,11 +25,11 @@ pub struct StoredEntity {
     /// When it was last changed, milliseconds since 1970; the second part of its ETag.
     #[serde(rename = "u")]
     pub updated: i64,
-    /// To-one links kept in this entity: association to the id of the other entity. For control sets the association
+    /// To-one links of this entity: association to the id of the other entity. For control sets the association
     /// is the name of the other set (`Box`, `Relation`, `EntityType` ...).
     #[serde(rename = "l", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
-    /// What clients never see: hashed credentials, owners.
+    /// Values that clients never see: hashed credentials, owners.
     #[serde(rename = "h", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hidden: BTreeMap<String, String>,
     /// The properties that are not null.
@@ -68,6 +68,9 @@ impl StoredEntity {
 }
 
 /// The entity with this id.
+///
+/// # Errors
+/// A failure of the store.
 pub async fn find(
     records: &Records,
     set: &SetKey,
@@ -76,13 +79,19 @@ pub async fn find(
     records.find(&keys::entity(set, id)).await
 }
 
-/// The id of the entity that holds a unique value.
+/// The id of the entity with a unique value.
+///
+/// # Errors
+/// A failure of the store.
 pub async fn find_id(records: &Records, unique: &Key) -> Result<Option<String>> {
     let bytes = records.find_bytes(unique).await?;
     Ok(bytes.and_then(|b| String::from_utf8(b.to_vec()).ok()))
 }
 
-/// The entity that holds a unique value, with its id.
+/// The entity with a unique value, with its id.
+///
+/// # Errors
+/// A failure of the store.
 pub async fn find_unique(
     records: &Records,
     set: &SetKey,
@@ -96,6 +105,9 @@ pub async fn find_unique(
 }
 
 /// Up to `limit` entities of a set in the order of their ids.
+///
+/// # Errors
+/// A failure of the store.
 pub async fn list(
     records: &Records,
     set: &SetKey,
@@ -113,6 +125,9 @@ pub async fn list(
 }
 
 /// The ids of up to `limit` entities of `other` that an entity is linked to.
+///
+/// # Errors
+/// A failure of the store.
 pub async fn linked(
     records: &Records,
     set: &SetKey,

@@ -1,201 +1,86 @@
-//! Files: receiving, replacing, reading and removing bodies.
+//! Files: creating, replacing, reading and removing them.
 
-mod at_rest;
+pub(crate) mod body_key;
+mod encryption;
+mod upload;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use personium_dav::headers::allows_change;
 use personium_dav::name::is_resource_name;
-use personium_store::{Batch, BlobReader, BlobWriter, Expect, Space};
-use personium_types::{BlobId, CellId, Code, ETag, Error, NodeId, Operation, Result};
+use personium_store::{Batch, BlobReader, Expect, Space};
+use personium_types::error::chain;
+use personium_types::{Code, ETag, Error, NodeId, Operation, Result};
 
-pub(crate) use at_rest::UnitBodyKey;
-use at_rest::{SealedReader, SealedWriter};
-
-use crate::concurrency_limiter::LimiterPermit;
+use self::encryption::SealedReader;
+pub use self::upload::{ReceivedBody, Upload};
+use crate::commit::Invalidation;
 use crate::keys;
 use crate::locate::Target;
 use crate::node::{FileBody, Kind, Node};
 use crate::records::{put_checked, store_error};
 use crate::resource::add_member;
-use crate::unit::Invalidation;
-use crate::{Permit, Resource, Unit};
+use crate::{Permit, Resource};
 
-/// How often a body that vanished between its record and its opening is looked for again.
-const OPEN_ATTEMPTS: usize = 20;
+/// The number of attempts to open a body that was replaced between reading the node and opening the body.
+const MAX_OPEN_ATTEMPTS: usize = 20;
 
-/// A body on its way in. Dropping it leaves nothing behind.
-///
-/// Small bodies are collected in memory; a larger one goes to the blob store piece by piece, as soon as there is a
-/// place for one more upload.
-pub struct Upload<'u> {
-    unit: &'u Unit,
-    space: Space,
-    small: BytesMut,
-    large: Option<(Box<dyn BlobWriter>, Option<LimiterPermit>)>,
-    /// The cell among whose uploads it counts; `None` if it needs no place.
-    counts_for: Option<CellId>,
-    /// The salt of a large body that is encrypted.
-    salt: Option<String>,
-    length: u64,
-}
-
-/// A body that was received whole.
-pub struct Received {
-    body: FileBody,
-    content: Option<Bytes>,
-}
-
-impl<'u> Upload<'u> {
-    /// Starts an upload into a cell.
-    #[must_use]
-    pub fn new(unit: &'u Unit, resource: &Resource) -> Self {
-        Self {
-            counts_for: Some(resource.context.cell().id),
-            ..Self::of_installation(unit, resource)
-        }
-    }
-
-    /// Starts an upload of what is here already, as a part of an installation, which has a place of its own.
-    pub(crate) fn of_installation(unit: &'u Unit, resource: &Resource) -> Self {
-        Self {
-            unit,
-            counts_for: None,
-            space: Space::Cell(resource.context.cell().id),
-            small: BytesMut::new(),
-            large: None,
-            salt: None,
-            length: 0,
-        }
-    }
-
-    /// Appends a piece.
-    ///
-    /// # Errors
-    /// 413 beyond the largest size of a file, 503 if too many upload already, in all or into this cell.
-    pub async fn write(&mut self, piece: Bytes) -> Result<()> {
-        let limits = &self.unit.settings().dav;
-        self.length = self.length.saturating_add(piece.len() as u64);
-        if let Some(max) = limits.file_max.filter(|max| self.length > *max) {
-            return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
-        }
-        if self.large.is_none() {
-            if self.length <= limits.inline_max as u64 {
-                self.small.extend_from_slice(&piece);
-                return Ok(());
-            }
-            let place = match &self.counts_for {
-                Some(cell) => Some(self.unit.uploads().enter(cell).await?),
-                None => None,
-            };
-            let mut writer = self
-                .unit
-                .blobs()
-                .create(&self.space)
-                .await
-                .map_err(store_error)?;
-            if let Some((salt, cipher)) = self.unit.new_cipher(&self.space).await? {
-                writer = Box::new(SealedWriter::new(writer, cipher));
-                self.salt = Some(salt);
-            }
-            let begin = std::mem::take(&mut self.small).freeze();
-            if !begin.is_empty() {
-                writer.write(begin).await.map_err(store_error)?;
-            }
-            self.large = Some((writer, place));
-        }
-        match &mut self.large {
-            Some((writer, _)) => writer.write(piece).await.map_err(store_error),
-            None => Ok(()),
-        }
-    }
-
-    /// Ends the upload. The body is durable, but no file names it yet.
-    pub async fn finish(self, media_type: Option<String>) -> Result<Received> {
-        let length = self.length;
-        let (blob, salt, content) = match self.large {
-            Some((writer, _place)) => {
-                let blob = writer.finish().await.map_err(store_error)?;
-                (blob, self.salt, None)
-            }
-            None => {
-                let content = self.small.freeze();
-                let (salt, content) = match self.unit.new_cipher(&self.space).await? {
-                    Some((salt, cipher)) => {
-                        let sealed = cipher.seal(&content).map_err(Error::internal)?;
-                        (Some(salt), sealed.into())
-                    }
-                    None => (None, content),
-                };
-                (BlobId::random(self.unit.random()), salt, Some(content))
-            }
-        };
-        let body = FileBody {
-            blob,
-            inline: content.is_some(),
-            salt,
-            length,
-            media_type,
-        };
-        Ok(Received { body, content })
-    }
-}
-
-/// What a PUT did.
+/// The result of a PUT.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct PutResult {
     /// Whether the file is new.
     pub created: bool,
     /// The entity tag.
     pub etag: ETag,
 }
 
-/// What becomes of a PUT.
-enum Plan {
+/// The change that a PUT makes.
+enum PutPlan {
     Create { parent: NodeId, name: String },
     Replace,
 }
 
-/// A PUT that may go on, as far as that is known before its body is received.
+/// A PUT that was checked before its body is received.
 #[derive(Debug)]
-pub struct Checked {
-    /// The collection that gets a new member and is nearly full.
+pub struct CheckedPut {
+    /// The collection that gets a new member, if it is nearly full.
     nearly_full: Option<NodeId>,
 }
 
-/// Whether a PUT may go on, to be asked before its body is received.
+/// Checks a PUT before its body is received.
 ///
 /// # Errors
-/// What [`put`] would refuse with.
+/// The refusals of [`put`].
 pub async fn check_put(
     resource: &Resource,
     target: &Target,
     if_match: Option<&str>,
-) -> Result<Checked> {
+) -> Result<CheckedPut> {
     let (_permit, plan) = plan(resource, target, if_match)?;
     let nearly_full = match plan {
-        Plan::Create { parent, .. } => {
+        PutPlan::Create { parent, .. } => {
             let max = resource.unit.settings().dav.children_max;
             let exact = add_member(target, &parent, max, &mut Batch::new()).await?;
             exact.then_some(parent)
         }
-        Plan::Replace => None,
+        PutPlan::Replace => None,
     };
-    Ok(Checked { nearly_full })
+    Ok(CheckedPut { nearly_full })
 }
 
-/// Creates a file or replaces the body of one; properties and access control stay.
+/// Creates a file or replaces the body of one; its properties and its access control list stay.
 ///
 /// # Errors
-/// 403 for a bad name or a lacking privilege, 409 if the collection is missing, 412 if `if_match` does not match,
-/// 400 if the collection is full. Nothing of the body is kept then.
+/// The refusals of [`Target::permit`]; [`Code::ResourceName`] for an invalid name, [`Code::NoParent`] if the collection is
+/// missing, [`Code::NoSuchPath`] or [`Code::MethodNotAllowed`] where no file can be, [`Code::DavTagMismatch`] if `if_match`
+/// does not match, [`Code::TooManyChildren`] if the collection is full. The body is removed then.
 pub async fn put(
     resource: &Resource,
-    checked: Checked,
-    received: Received,
+    checked: CheckedPut,
+    received: ReceivedBody,
     if_match: Option<&str>,
-) -> Result<Stored> {
-    let _turn = match checked.nearly_full {
-        Some(parent) => resource.unit.node_locks().wait(&parent).await,
+) -> Result<PutResult> {
+    let _lock = match checked.nearly_full {
+        Some(parent) => resource.unit.limits().node_locks.lock(&parent).await,
         None => None,
     };
     let received = &received;
@@ -207,21 +92,20 @@ pub async fn put(
     match outcome {
         Ok((stored, old)) => {
             if let Some(old) = old {
-                discard(resource, &old).await;
+                discard_body(resource, &old).await;
             }
             Ok(stored)
         }
-        // After a failure of the store the batch may be there all the same once it is opened again. A body that no file
-        // names is found by the sweeper.
+        // The batch may have been committed although the store failed. The garbage collection removes orphaned blobs.
         Err(failure) if failure.code() == Code::StoreDown => Err(failure),
         Err(refusal) => {
-            discard(resource, &received.body).await;
+            discard_body(resource, &received.body).await;
             Err(refusal)
         }
     }
 }
 
-fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<(Permit, Plan)> {
+fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<(Permit, PutPlan)> {
     let kind = target.node().value().kind;
     let Some(name) = target.rest.last() else {
         if kind != Kind::File {
@@ -229,7 +113,7 @@ fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<
         }
         let permit = resource.permit(target, Operation::WriteFile)?;
         check_tag(target.node().value(), if_match)?;
-        return Ok((permit, Plan::Replace));
+        return Ok((permit, PutPlan::Replace));
     };
     if !matches!(kind, Kind::Box | Kind::Collection) {
         return Err(Code::NoSuchPath.into());
@@ -241,7 +125,7 @@ fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<
     if target.rest.len() > 1 {
         return Err(resource.no_parent(target));
     }
-    let plan = Plan::Create {
+    let plan = PutPlan::Create {
         parent: target.node().value().id,
         name: name.clone(),
     };
@@ -252,22 +136,22 @@ async fn write(
     permit: Permit,
     resource: &Resource,
     target: &Target,
-    plan: Plan,
-    received: &Received,
-) -> Result<(Batch, (Stored, Option<FileBody>))> {
+    plan: PutPlan,
+    received: &ReceivedBody,
+) -> Result<(Batch, (PutResult, Option<FileBody>))> {
     let operation = match plan {
-        Plan::Create { .. } => Operation::CreateFile,
-        Plan::Replace => Operation::WriteFile,
+        PutPlan::Create { .. } => Operation::CreateFile,
+        PutPlan::Replace => Operation::WriteFile,
     };
     permit.check(operation, &target.permit_target())?;
     let mut batch = Batch::new();
     let now = resource.unit.now_ms();
-    match &received.content {
+    match &received.inline {
         Some(bytes) => batch.put(keys::inline_body(&received.body.blob), bytes.clone()),
         None => batch.put(keys::blob_reference(&received.body.blob), Bytes::new()),
     }
     let (created, node, old) = match plan {
-        Plan::Create { parent, name } => {
+        PutPlan::Create { parent, name } => {
             let max = resource.unit.settings().dav.children_max;
             target.assert_found(&mut batch);
             add_member(target, &parent, max, &mut batch).await?;
@@ -276,7 +160,7 @@ async fn write(
             put_checked(&mut batch, keys::node(&parent, &name), None, &node)?;
             (true, node, None)
         }
-        Plan::Replace => {
+        PutPlan::Replace => {
             target.assert_ancestors(&mut batch);
             let found = target.node();
             let mut node = found.value().clone();
@@ -284,20 +168,20 @@ async fn write(
             node.updated = now;
             let old = node.file.replace(received.body.clone());
             if let Some(old) = &old {
-                forget_body(&mut batch, old);
+                old.delete_record(&mut batch);
             }
-            put_checked(&mut batch, found.key.clone(), found.stamp(), &node)?;
+            put_checked(&mut batch, found.key.clone(), found.record_version(), &node)?;
             (false, node, old)
         }
     };
     let etag = node.etag();
-    Ok((batch, (Stored { created, etag }, old)))
+    Ok((batch, (PutResult { created, etag }, old)))
 }
 
-/// Refuses unless the tag of the node passes an `If-Match` header.
+/// Checks an `If-Match` header against the entity tag of a node.
 ///
 /// # Errors
-/// 412.
+/// [`Code::DavTagMismatch`] if it does not match.
 pub fn check_tag(node: &Node, if_match: Option<&str>) -> Result<()> {
     if allows_change(if_match, node.etag()) {
         Ok(())
@@ -309,7 +193,8 @@ pub fn check_tag(node: &Node, if_match: Option<&str>) -> Result<()> {
 /// Removes a file.
 ///
 /// # Errors
-/// 401 or 403 without the privilege, 404 if there is none, 412 if `if_match` does not match.
+/// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if there is none, [`Code::DavTagMismatch`] if `if_match` does
+/// not match.
 pub async fn remove(resource: &Resource, if_match: Option<&str>) -> Result<()> {
     let change = |target: Target| async move {
         let permit = resource.permit(&target, Operation::Remove)?;
@@ -322,24 +207,26 @@ pub async fn remove(resource: &Resource, if_match: Option<&str>) -> Result<()> {
         target.assert_ancestors(&mut batch);
         unlink(&permit, &mut batch, &target)?;
         if let Some(body) = &found.value().file {
-            forget_body(&mut batch, body);
+            body.delete_record(&mut batch);
         }
         Ok((batch, found.value().file.clone()))
     };
     if let Some(old) = resource.change(Invalidation::None, change).await? {
-        discard(resource, &old).await;
+        discard_body(resource, &old).await;
     }
     Ok(())
 }
 
-/// Adds to a batch that the deepest node is no member of its collection any more.
+/// Adds to a batch that the deepest node is removed from its collection.
 ///
 /// # Errors
 /// An internal error if the permit is not for that.
 pub(crate) fn unlink(permit: &Permit, batch: &mut Batch, target: &Target) -> Result<()> {
     permit.check(Operation::Remove, &target.permit_target())?;
     let found = target.node();
-    let expect = found.stamp().map_or(Expect::Absent, Expect::Version);
+    let expect = found
+        .record_version()
+        .map_or(Expect::Absent, Expect::Version);
     batch.assert(found.key.clone(), expect);
     batch.delete(found.key.clone());
     if let Some(parent) = &found.parent {
@@ -348,70 +235,66 @@ pub(crate) fn unlink(permit: &Permit, batch: &mut Batch, target: &Target) -> Res
     Ok(())
 }
 
-/// Adds to a batch that no record names this body any more.
-pub(crate) fn forget_body(batch: &mut Batch, body: &FileBody) {
-    batch.delete(if body.inline {
-        keys::inline_body(&body.blob)
-    } else {
-        keys::blob_reference(&body.blob)
-    });
-}
-
-/// Removes a body that no record names. If that fails, the sweeper finds it later.
-pub(crate) async fn discard(resource: &Resource, body: &FileBody) {
+/// Removes a body that no record names. If that fails, the garbage collection removes it later.
+pub(crate) async fn discard_body(resource: &Resource, body: &FileBody) {
     if !body.inline {
         let space = Space::Cell(resource.context.cell().id);
         if let Err(error) = resource.unit.blobs().remove(&space, &body.blob).await {
-            tracing::warn!("a body that is not used any more could not be removed: {error}");
+            tracing::warn!(
+                cell.id = %resource.context.cell().id,
+                error = %chain(&error),
+                "failed to remove an unused file body, garbage collection will retry"
+            );
         }
     }
 }
 
-/// A body to send.
-pub enum Content {
-    /// It is there as a whole.
+/// The body of an opened file.
+pub enum FileContent {
+    /// All bytes.
     Whole(Bytes),
-    /// It is read piece by piece, undisturbed by later changes of the file.
-    Pieces(Box<dyn BlobReader>),
+    /// A reader of chunks, not affected by later changes of the file.
+    Chunks(Box<dyn BlobReader>),
 }
 
 /// A file that was opened.
-pub struct Opened {
+pub struct OpenedFile {
     /// The file.
     pub node: Node,
     /// Its body.
-    pub content: Content,
+    pub content: FileContent,
 }
 
 /// Opens a file that was found for reading.
 ///
 /// # Errors
-/// 404 if it is gone meanwhile, 500 if the stored body is not as long as it should be, 503 if it changes too fast.
-pub async fn open(resource: &Resource, found: &Target) -> Result<Opened> {
+/// [`Code::NoSuchResource`] if it was removed meanwhile, [`Code::DavContent`] if the stored body has another length than the
+/// file or cannot be decrypted, [`Code::DavVanished`] if it changes too fast.
+pub async fn open(resource: &Resource, found: &Target) -> Result<OpenedFile> {
     let mut target = found.clone();
-    for _ in 0..OPEN_ATTEMPTS {
+    for _ in 0..MAX_OPEN_ATTEMPTS {
         let node = target.node().value().clone();
         let Some(body) = node.file.as_ref().filter(|_| target.exists()) else {
             return Err(resource.not_found());
         };
         if let Some(content) = content(resource, body).await? {
             let length = match &content {
-                Content::Whole(bytes) => bytes.len() as u64,
-                Content::Pieces(reader) => reader.len(),
+                FileContent::Whole(bytes) => bytes.len() as u64,
+                FileContent::Chunks(reader) => reader.len(),
             };
             if length != body.length {
                 return Err(Code::DavContent.into());
             }
-            return Ok(Opened { node, content });
+            return Ok(OpenedFile { node, content });
         }
         target = resource.locate().await?;
     }
     Err(Code::DavVanished.into())
 }
 
-async fn content(resource: &Resource, body: &FileBody) -> Result<Option<Content>> {
+async fn content(resource: &Resource, body: &FileBody) -> Result<Option<FileContent>> {
     let space = Space::Cell(resource.context.cell().id);
-    let broken = || Error::from(Code::DavContent);
+    let invalid = || Error::from(Code::DavContent);
     let cipher = match &body.salt {
         Some(salt) => Some(resource.unit.body_cipher(&space, salt).await?),
         None => None,
@@ -424,11 +307,11 @@ async fn content(resource: &Resource, body: &FileBody) -> Result<Option<Content>
         let bytes = match cipher {
             Some(cipher) => {
                 let opened = cipher.open(stored.into());
-                opened.map_err(|e| broken().with_source(e))?.into()
+                opened.map_err(|e| invalid().with_source(e))?.into()
             }
             None => stored,
         };
-        return Ok(Some(Content::Whole(bytes)));
+        return Ok(Some(FileContent::Whole(bytes)));
     }
     let reader = resource.unit.blobs().open(&space, &body.blob).await;
     let Some(reader) = reader.map_err(store_error)? else {
@@ -437,9 +320,9 @@ async fn content(resource: &Resource, body: &FileBody) -> Result<Option<Content>
     let reader = match cipher {
         Some(cipher) => {
             let sealed = SealedReader::new(reader, cipher, body.length);
-            Box::new(sealed.ok_or_else(broken)?)
+            Box::new(sealed.ok_or_else(invalid)?)
         }
         None => reader,
     };
-    Ok(Some(Content::Pieces(reader)))
+    Ok(Some(FileContent::Chunks(reader)))
 }

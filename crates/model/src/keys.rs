@@ -1,4 +1,4 @@
-//! The layout of keys. One function a kind of record; nothing else builds keys.
+//! The layout of keys. One function for each kind of record; nothing else builds keys.
 //!
 //! | tag | key | value |
 //! |---|---|---|
@@ -12,120 +12,30 @@
 //! | `D` | parent node | number of children |
 //! | `B` | blob id | a small file body |
 //! | `R` | blob id | nothing: a body in the blob store that a node names |
-//! | `G` | generation, moment | a line of the event log |
-//! | `H` | rule id | how often the rule has fired |
-//! | `Q` | rule id, moment | [`crate::event::outbox::Action`]: what a rule is still to do |
+//! | `G` | generation, event id | a line of the event log |
+//! | `H` | rule id | number of events that the rule has matched |
+//! | `Q` | rule id, event id | [`crate::event::outbox::OutboxEntry`]: a request that waits to be sent |
 //! | `T` | day, digest | nothing: consumed tokens and revoked token families, until that day is over |
 //! | `M` | name | single values of the space |
+
+mod sets;
+mod single_values;
 
 use personium_store::{Key, KeyBuilder, KeyRange};
 use personium_types::{BlobId, NodeId};
 
-/// Which entities belong together: a control set, a schema set of a collection, or one entity type's data.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SetKey(Vec<u8>);
+pub use self::sets::{ControlSet, SetKey};
+pub use self::single_values::{
+    CellMarkers, body_key, garbage_marker, garbage_markers, garbage_record, garbage_records,
+    installation, installations, log_size, log_state, login_history, outbox_count, outbox_marker,
+    outbox_markers, removed_cell, removed_cells, signing_key,
+};
 
-impl SetKey {
-    /// A control set of the unit or of a cell; `code` is one of [`ControlSet`].
-    #[must_use]
-    pub fn control(set: ControlSet) -> Self {
-        Self(vec![1, set as u8])
-    }
+/// The length of a monotonic id in bytes.
+const MONOTONIC_ID_BYTES: usize = 16;
 
-    /// A schema set (entity types, properties ...) of an OData collection.
-    #[must_use]
-    pub fn schema(collection: &NodeId, set: ControlSet) -> Self {
-        let mut bytes = vec![2];
-        bytes.extend_from_slice(collection.as_bytes());
-        bytes.push(set as u8);
-        Self(bytes)
-    }
-
-    /// The entities of one entity type of an OData collection.
-    #[must_use]
-    pub fn data(collection: &NodeId, entity_type: &NodeId) -> Self {
-        let mut bytes = vec![3];
-        bytes.extend_from_slice(collection.as_bytes());
-        bytes.extend_from_slice(entity_type.as_bytes());
-        Self(bytes)
-    }
-
-    /// What links along an association of user data are kept under, in place of the other set. `tag` is made
-    /// when the two association ends are linked, so links of a removed association never come back with a new one.
-    #[must_use]
-    pub fn association(tag: &NodeId) -> Self {
-        let mut bytes = vec![4];
-        bytes.extend_from_slice(tag.as_bytes());
-        Self(bytes)
-    }
-
-    /// The bytes that lead the keys of the set; of constant length for each kind of set.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// The sets that every unit, cell or OData collection has. The numbers are stored: never change one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-#[allow(missing_docs)]
-pub enum ControlSet {
-    Cell = 1,
-    Box = 2,
-    Account = 3,
-    Role = 4,
-    ExtCell = 5,
-    ExtRole = 6,
-    Relation = 7,
-    Rule = 8,
-    ReceivedMessage = 9,
-    SentMessage = 10,
-    EntityType = 20,
-    Property = 21,
-    ComplexType = 22,
-    ComplexTypeProperty = 23,
-    AssociationEnd = 24,
-}
-
-impl ControlSet {
-    /// Every set with its name in URLs.
-    pub const ALL: &[(Self, &'static str)] = &[
-        (Self::Cell, "Cell"),
-        (Self::Box, "Box"),
-        (Self::Account, "Account"),
-        (Self::Role, "Role"),
-        (Self::ExtCell, "ExtCell"),
-        (Self::ExtRole, "ExtRole"),
-        (Self::Relation, "Relation"),
-        (Self::Rule, "Rule"),
-        (Self::ReceivedMessage, "ReceivedMessage"),
-        (Self::SentMessage, "SentMessage"),
-        (Self::EntityType, "EntityType"),
-        (Self::Property, "Property"),
-        (Self::ComplexType, "ComplexType"),
-        (Self::ComplexTypeProperty, "ComplexTypeProperty"),
-        (Self::AssociationEnd, "AssociationEnd"),
-    ];
-
-    /// The set of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, n)| *n == name)
-            .map(|(set, _)| *set)
-    }
-
-    /// Its name in URLs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(set, _)| *set == self)
-            .map_or("", |(_, n)| n)
-    }
-}
+/// The parent of the node of a cell and of the root nodes of boxes.
+const NO_PARENT: NodeId = NodeId::from_bytes([0; 16]);
 
 /// The entity with this id.
 #[must_use]
@@ -139,7 +49,7 @@ pub fn entities(set: &SetKey) -> KeyRange {
     KeyRange::prefix(&Key::table(b'E').fixed(set.as_bytes()).build())
 }
 
-/// The entity id that owns this unique value. Parts that are null are `None`.
+/// The record that holds the id of the entity with this unique value. Parts that are null are `None`.
 #[must_use]
 pub fn unique(set: &SetKey, constraint: u8, parts: &[Option<&str>]) -> Key {
     let mut key = Key::table(b'K').fixed(set.as_bytes()).byte(constraint);
@@ -163,7 +73,7 @@ pub fn uniques(set: &SetKey, constraint: u8) -> KeyRange {
     )
 }
 
-/// The beginning of the index of a property; the caller appends the value, the time of change and the id.
+/// The beginning of the index of a property; the value, the time of the change and the id follow.
 #[must_use]
 pub fn index(set: &SetKey, property: &str) -> KeyBuilder {
     Key::table(b'I').fixed(set.as_bytes()).text(property)
@@ -198,7 +108,7 @@ pub fn all_links(set: &SetKey, id: &str) -> KeyRange {
     KeyRange::prefix(&Key::table(b'L').fixed(set.as_bytes()).text(id).build())
 }
 
-/// Everything of the schema and the data of an OData collection, table by table.
+/// The ranges of the schema and the data of an OData collection, one for each table.
 #[must_use]
 pub fn collection_tables(collection: &NodeId) -> Vec<KeyRange> {
     let mut out = Vec::new();
@@ -275,22 +185,28 @@ pub fn blob_reference(id: &BlobId) -> Key {
     Key::table(b'R').fixed(id.as_bytes()).build()
 }
 
-/// All single values whose name begins with this text.
+/// The node that stands for the cell itself.
 #[must_use]
-pub fn singles(begin: &str) -> KeyRange {
-    KeyRange::prefix(&Key::table(b'M').text_prefix(begin).build())
+pub fn cell_node() -> Key {
+    node(&NO_PARENT, "")
 }
 
-/// A consumed token, or a revoked token family, until that day is over. `day` counts days since 1970.
+/// The root node of a box.
 #[must_use]
-pub fn consumed_token(day: u32, digest: &str) -> Key {
+pub fn box_node(id: &NodeId) -> Key {
+    node(&NO_PARENT, &id.to_string())
+}
+
+/// A one-time token, or a token family, that was consumed. `day` is the number of days since 1970.
+#[must_use]
+pub fn consumed_token(day: u32, name: &str) -> Key {
     Key::table(b'T')
         .fixed(&day.to_be_bytes())
-        .text(digest)
+        .text(name)
         .build()
 }
 
-/// The records of [`consumed_token`] for days before this one.
+/// All consumed tokens of the days before this one.
 #[must_use]
 pub fn consumed_tokens_before(day: u32) -> KeyRange {
     KeyRange {
@@ -299,11 +215,11 @@ pub fn consumed_tokens_before(day: u32) -> KeyRange {
     }
 }
 
-/// A moment in the order of events: the milliseconds since 1970, a number that tells apart what one process saw in
-/// one of them, and random bits that tell processes apart.
+/// An id that orders events by time: the milliseconds since 1970, a number that distinguishes ids of one process and one
+/// millisecond, and random bits that distinguish processes.
 #[must_use]
-pub fn moment(ms: i64, number: u32, random: u32) -> [u8; 16] {
-    let mut bytes = [0; 16];
+pub fn monotonic_id(ms: i64, number: u32, random: u32) -> [u8; MONOTONIC_ID_BYTES] {
+    let mut bytes = [0; MONOTONIC_ID_BYTES];
     let parts = ms.to_be_bytes().into_iter();
     let parts = parts
         .chain(number.to_be_bytes())
@@ -314,20 +230,20 @@ pub fn moment(ms: i64, number: u32, random: u32) -> [u8; 16] {
     bytes
 }
 
-/// The milliseconds since 1970 in a key that ends with a [`moment`].
+/// The milliseconds since 1970 in a key that ends with a [`monotonic_id`].
 #[must_use]
-pub fn moment_ms(key: &Key) -> Option<i64> {
+pub fn time_of_monotonic_id(key: &Key) -> Option<i64> {
     let bytes = key.as_bytes();
-    let moment = bytes.get(bytes.len().checked_sub(16)?..)?;
-    Some(i64::from_be_bytes(moment.get(..8)?.try_into().ok()?))
+    let id = bytes.get(bytes.len().checked_sub(MONOTONIC_ID_BYTES)?..)?;
+    Some(i64::from_be_bytes(id.get(..8)?.try_into().ok()?))
 }
 
 /// A line of the event log.
 #[must_use]
-pub fn log_line(generation: u32, moment: &[u8; 16]) -> Key {
+pub fn log_line(generation: u32, event_id: &[u8; MONOTONIC_ID_BYTES]) -> Key {
     Key::table(b'G')
         .fixed(&generation.to_be_bytes())
-        .fixed(moment)
+        .fixed(event_id)
         .build()
 }
 
@@ -337,66 +253,42 @@ pub fn log_lines(generation: u32) -> KeyRange {
     KeyRange::prefix(&Key::table(b'G').fixed(&generation.to_be_bytes()).build())
 }
 
-/// The number of bytes in one generation of the event log.
-#[must_use]
-pub fn log_size(generation: u32) -> Key {
-    single(&format!("log/size/{generation}"))
-}
-
-/// How often a rule has fired.
+/// The number of events that a rule has matched.
 #[must_use]
 pub fn rule_hits(rule: &str) -> Key {
     Key::table(b'H').text(rule).build()
 }
 
-/// Something that a rule is still to do.
+/// A request that waits to be sent.
 #[must_use]
-pub fn action(rule: &str, moment: &[u8; 16]) -> Key {
-    Key::table(b'Q').text(rule).fixed(moment).build()
+pub fn outbox_entry(rule: &str, event_id: &[u8; MONOTONIC_ID_BYTES]) -> Key {
+    Key::table(b'Q').text(rule).fixed(event_id).build()
 }
 
-/// All that a rule is still to do, in the order of time.
+/// All requests of a rule that wait to be sent, in the order of time.
 #[must_use]
-pub fn actions(rule: &str) -> KeyRange {
+pub fn outbox_entries(rule: &str) -> KeyRange {
     KeyRange::prefix(&Key::table(b'Q').text(rule).build())
 }
 
-/// All that any rule is still to do.
+/// All requests of a cell that wait to be sent.
 #[must_use]
-pub fn all_actions() -> KeyRange {
+pub fn all_outbox_entries() -> KeyRange {
     KeyRange::prefix(&Key::table(b'Q').build())
 }
 
-/// The rule in the key of an [`action`].
+/// The rule in the key of an [`outbox_entry`].
 #[must_use]
-pub fn rule_of_action(key: &Key) -> Option<String> {
+pub fn rule_of_outbox_entry(key: &Key) -> Option<String> {
     let bytes = key.as_bytes();
-    let text = bytes.get(..bytes.len().checked_sub(16)?)?;
+    let text = bytes.get(..bytes.len().checked_sub(MONOTONIC_ID_BYTES)?)?;
     last_text(&Key::from_bytes(text.to_vec()), 1)
 }
 
-/// The signing key of a cell.
+/// The claim of the one link that an entity may have along an association. It is only compared, never stored.
 #[must_use]
-pub fn signing_key() -> Key {
-    single("signing-key")
-}
-
-/// The login history of an account.
-#[must_use]
-pub fn login_history(account_id: &str) -> Key {
-    single(&format!("login/{account_id}"))
-}
-
-/// The progress of the installation of a box.
-#[must_use]
-pub fn installation(box_id: &str) -> Key {
-    single(&format!("install/{box_id}"))
-}
-
-/// A single value of the space.
-#[must_use]
-pub fn single(name: &str) -> Key {
-    Key::table(b'M').text(name).build()
+pub fn link_claim(set: &SetKey, id: &str) -> Key {
+    Key::table(b'!').fixed(set.as_bytes()).text(id).build()
 }
 
 #[cfg(test)]
@@ -404,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_other_id_of_a_link_can_be_read_back() {
+    fn link_key_gives_back_the_target_id() {
         let (a, b) = (
             SetKey::control(ControlSet::Role),
             SetKey::control(ControlSet::Account),
@@ -417,15 +309,20 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_and_the_moment_of_an_action_can_be_read_back() {
-        let key = action("r\0x", &moment(1_700_000_000_123, 7, u32::MAX));
-        assert_eq!(rule_of_action(&key), Some("r\0x".to_owned()));
-        assert_eq!(moment_ms(&key), Some(1_700_000_000_123));
-        assert!(moment(5, 1, 9) < moment(5, 2, 0) && moment(5, 9, 9) < moment(6, 0, 0));
+    fn outbox_key_gives_back_the_rule_and_the_time() {
+        let key = outbox_entry("r\0x", &monotonic_id(1_700_000_000_123, 7, u32::MAX));
+        assert_eq!(rule_of_outbox_entry(&key), Some("r\0x".to_owned()));
+        assert_eq!(time_of_monotonic_id(&key), Some(1_700_000_000_123));
     }
 
     #[test]
-    fn null_and_empty_parts_differ() {
+    fn monotonic_ids_are_ordered_by_time_then_number() {
+        assert!(monotonic_id(5, 1, 9) < monotonic_id(5, 2, 0));
+        assert!(monotonic_id(5, 9, 9) < monotonic_id(6, 0, 0));
+    }
+
+    #[test]
+    fn null_and_empty_parts_of_unique_keys_differ() {
         let set = SetKey::control(ControlSet::Role);
         assert_ne!(
             unique(&set, 0, &[Some("r"), None]),

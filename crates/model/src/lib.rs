@@ -1,19 +1,22 @@
-//! What a unit holds: cells, boxes, collections, files, entities and their links, access control.
+//! The domain model of a unit: cells, boxes, collections, files, entities and their links, events, access control.
 //!
-//! Everything is kept as records of the [`personium_store::RecordStore`] port; a request changes data by one batch.
-//! This crate knows neither HTTP nor any engine.
+//! All data are records of the [`personium_store::RecordStore`] port; a request changes them by one batch. This crate depends
+//! neither on HTTP nor on an engine.
 
 pub mod access;
 pub mod acl;
 pub mod auth;
 pub mod cell;
 pub mod cell_context;
+pub mod cell_policy;
 pub mod collection;
+pub mod commit;
 pub mod concurrency_limiter;
 pub mod credentials;
 pub mod entity;
 pub mod event;
 pub mod file;
+pub mod garbage_collection;
 pub mod install;
 pub mod keys;
 pub mod listing;
@@ -21,14 +24,12 @@ pub mod locate;
 pub mod memory_budget;
 pub mod node;
 pub mod odata;
-pub mod post_commit;
 pub mod properties;
 pub mod records;
 pub mod relocation;
 pub mod resource;
 pub mod roles;
 pub mod settings;
-pub mod sweep;
 pub mod unit;
 pub mod url;
 
@@ -36,10 +37,10 @@ pub use access::{Access, Identity, Permit, PermitTarget, ServerAuthority, UnitRo
 pub use acl::{Ace, Acl, Principal, SchemaLevel};
 pub use cell::Cell;
 pub use cell_context::{BoxInfo, CellContext, RoleInfo};
+pub use commit::PostCommit;
 pub use memory_budget::{MemoryBudget, Reservation};
-/// A stored body being read.
+/// A reader of a stored body.
 pub use personium_store::BlobReader;
-pub use post_commit::PostCommit;
 pub use resource::Resource;
 pub use settings::Settings;
 pub use unit::Unit;

@@ -8,11 +8,11 @@ use crate::locate::Target;
 use crate::node::{Kind, Node};
 use crate::records::Records;
 
-/// Members that are read at once: so many, or fewer once they have 4 MiB of properties and access control lists.
-const PAGE: Limit = Limit::records(64).or_bytes(4 << 20);
+/// The limits of one page: 64 members, or 4 MiB of properties and access control lists.
+const PAGE_LIMIT: Limit = Limit::records(64).or_bytes(4 << 20);
 
-/// Reads the members of a collection in the order of their names. What is added or removed meanwhile may or may not
-/// be among them.
+/// Reads the members of a collection in the order of their names. Those that are added or removed meanwhile may or may not be
+/// among them.
 pub struct Members {
     records: Records,
     rest: Option<KeyRange>,
@@ -24,19 +24,19 @@ pub struct Members {
 pub struct Member {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// The node.
     pub node: Node,
 }
 
 impl Members {
-    /// The members of a node. OData and stream collections list none, neither do files.
+    /// The members of a node. OData collections, stream collections and files have none.
     #[must_use]
     pub fn of(target: &Target) -> Self {
         let node = target.node().value();
-        let lists =
+        let has_members =
             target.exists() && matches!(node.kind, Kind::Box | Kind::Collection | Kind::Service);
         let mut all = Self::of_collection(target.context.records().clone(), &node.id);
-        if !lists {
+        if !has_members {
             all.rest = None;
         }
         all
@@ -60,13 +60,16 @@ impl Members {
     }
 
     /// The next members; none when all were read.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn next_page(&mut self) -> Result<Vec<Member>> {
         let Some(range) = self.rest.take() else {
             return Ok(Vec::new());
         };
         let (found, is_cut) = self
             .records
-            .list_within::<Node>(&range, Direction::Up, PAGE)
+            .list_within::<Node>(&range, Direction::Up, PAGE_LIMIT)
             .await?;
         if is_cut {
             self.rest = found.last().map(|(key, _)| range.after(key));

@@ -1,4 +1,4 @@
-//! From a path below a box to what lies there, with everything that access control needs to know.
+//! Locates the target of a path below a box, with the access control lists that decide about it.
 
 use std::sync::Arc;
 
@@ -6,13 +6,12 @@ use personium_store::{Batch, CommitSeq, Expect, Key};
 use personium_types::{Need, NodeId, Operation, Result};
 
 use crate::access::{BoxTarget, PermitTarget};
-use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
 use crate::records::Versioned;
 use crate::{Access, Acl, BoxInfo, CellContext, Permit, UnitUrls};
 
-/// A node that was found, with its place.
+/// A node of a path, with its key.
 #[derive(Debug, Clone)]
 pub struct Located {
     /// The node and the version of its record; 0 for a box or cell node that is not stored yet.
@@ -34,15 +33,16 @@ impl Located {
 
     /// The version of its record, as [`crate::records::put_checked`] wants it: `None` if it is not stored yet.
     #[must_use]
-    pub fn stamp(&self) -> Option<CommitSeq> {
+    pub fn record_version(&self) -> Option<CommitSeq> {
         (self.node.version > 0).then_some(self.node.version)
     }
 }
 
-/// What a path below a box leads to.
+/// The target of a path below a box.
 ///
-/// `found` begins with the root of the box and ends with the deepest node that exists or that ends the walk (a file,
-/// an OData, stream or service collection). `rest` are the segments after it: empty if the path leads to a node.
+/// `found` begins with the root of the box and ends with the deepest node that exists, or with the first that has no nodes as
+/// members (a file, an OData or stream collection, or a service collection but for its sources). `rest` are the segments
+/// after it: empty if the path leads to a node.
 #[derive(Clone)]
 pub struct Target {
     /// The cell.
@@ -94,13 +94,13 @@ impl Target {
             .chain(std::iter::once(&self.cell_acl.value.acl))
     }
 
-    /// Adds to a batch that the box and everything the path goes through, the deepest node included, is as it was
-    /// found: so nothing is changed below something that was deleted, moved or protected meanwhile.
+    /// Adds to a batch the assertions that the box and the nodes of the path, including the deepest one, are unchanged: so
+    /// nothing is changed below a node that was deleted, moved or protected meanwhile.
     pub fn assert_found(&self, batch: &mut Batch) {
         self.assert_nodes(batch, &self.found);
     }
 
-    /// As [`Self::assert_found`], but for the deepest node, which the caller changes itself.
+    /// As [`Self::assert_found`], without the deepest node, which the caller changes.
     pub fn assert_ancestors(&self, batch: &mut Batch) {
         let above = self.found.len().saturating_sub(1);
         self.assert_nodes(batch, self.found.get(..above).unwrap_or_default());
@@ -115,7 +115,8 @@ impl Target {
         for node in nodes {
             batch.assert(
                 node.key.clone(),
-                node.stamp().map_or(Expect::Absent, Expect::Version),
+                node.record_version()
+                    .map_or(Expect::Absent, Expect::Version),
             );
         }
     }
@@ -171,7 +172,10 @@ impl Target {
     }
 }
 
-/// Walks a path below a box. `segments` are decoded and without empty ones.
+/// Locates the target of a path below a box. `segments` are decoded and not empty.
+///
+/// # Errors
+/// A failure of the store.
 pub async fn locate(
     context: &Arc<CellContext>,
     target_box: &Arc<BoxInfo>,
@@ -180,7 +184,7 @@ pub async fn locate(
     let root = context.box_node(target_box).await?;
     let root = Located {
         node: root,
-        key: box_node_key(&target_box.id),
+        key: keys::box_node(&target_box.id),
         parent: None,
         name: String::new(),
     };
@@ -189,12 +193,12 @@ pub async fn locate(
     let mut parent = target_box.id;
     let mut kind = Kind::Box;
     for name in segments {
-        let walks = match kind {
+        let has_nodes = match kind {
             Kind::Box | Kind::Collection => true,
             Kind::Service => name == crate::node::SERVICE_SOURCE,
             Kind::Cell | Kind::Odata | Kind::Stream | Kind::File => false,
         };
-        if !walks {
+        if !has_nodes {
             break;
         }
         let Some(next) = child(context, &parent, name).await? else {
@@ -217,24 +221,27 @@ pub async fn locate(
     })
 }
 
-/// Bytes of the properties of a collection that is remembered.
-const REMEMBERED: usize = 16 << 10;
+/// The largest size of the properties of a collection that is cached.
+const CACHED_PROPERTIES_MAX_BYTES: usize = 16 << 10;
 
 fn is_small(node: &Node) -> bool {
     let texts = node.properties.values();
-    texts.map(String::len).sum::<usize>() <= REMEMBERED
+    texts.map(String::len).sum::<usize>() <= CACHED_PROPERTIES_MAX_BYTES
 }
 
 /// The member of a collection with this name.
+///
+/// # Errors
+/// A failure of the store.
 pub async fn child(context: &CellContext, parent: &NodeId, name: &str) -> Result<Option<Located>> {
-    let memo = format!("node/{parent}/{name}");
+    let cache_key = format!("node/{parent}/{name}");
     let key = keys::node(parent, name);
-    let node = match context.get_cached::<Versioned<Node>>(&memo) {
+    let node = match context.get_cached::<Versioned<Node>>(&cache_key) {
         Some(node) => node,
         None => match context.records().find::<Node>(&key).await? {
-            // Files change without notice to the context, so only collections are remembered, and no large ones: many are.
+            // Changes of files do not invalidate the context, so only collections are cached, and no large ones.
             Some(node) if node.value.kind != Kind::File && is_small(&node.value) => {
-                context.insert_cached(memo, node)
+                context.insert_cached(cache_key, node)
             }
             Some(node) => Arc::new(node),
             None => return Ok(None),

@@ -1,18 +1,19 @@
-//! A bounded amount of memory that requests share.
+//! A memory budget that requests share.
 
 use std::sync::Arc;
 
 use personium_types::{Code, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What one permit stands for, in bytes.
-const UNIT: usize = 1 << 10;
+/// The number of bytes of one semaphore permit.
+const PERMIT_BYTES: usize = 1 << 10;
 
-/// Memory of which requests take parts. Nobody waits for it: two that hold a part and wait for more would never end.
+/// A number of bytes of memory from which requests reserve parts. A request never waits for memory: two that have a part and
+/// wait for more would wait forever.
 #[derive(Debug)]
 pub struct MemoryBudget(Arc<Semaphore>);
 
-/// A part of a [`MemoryBudget`], given back when it is dropped.
+/// A reserved part of a [`MemoryBudget`]. It is released when it is dropped.
 #[derive(Debug, Default)]
 pub struct Reservation {
     permits: Option<OwnedSemaphorePermit>,
@@ -21,29 +22,29 @@ pub struct Reservation {
 
 impl MemoryBudget {
     pub(crate) fn new(bytes: u64) -> Self {
-        let permits = usize::try_from(bytes / UNIT as u64).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(
-            permits.min(Semaphore::MAX_PERMITS),
-        )))
+        let permits = usize::try_from(bytes / PERMIT_BYTES as u64).unwrap_or(usize::MAX);
+        let semaphore = Semaphore::new(permits.min(Semaphore::MAX_PERMITS));
+        Self(Arc::new(semaphore))
     }
 
-    /// Makes a part at least so many bytes large.
+    /// Extends a reservation to at least this number of bytes.
     ///
     /// # Errors
-    /// 503 if there is no room for it.
-    pub fn grow(&self, part: &mut Reservation, bytes: usize) -> Result<()> {
-        let more = bytes.saturating_sub(part.bytes).div_ceil(UNIT);
-        if more == 0 {
+    /// [`Code::ServerBusy`] if the budget is exhausted.
+    pub fn grow(&self, reservation: &mut Reservation, bytes: usize) -> Result<()> {
+        let missing = bytes.saturating_sub(reservation.bytes);
+        let missing = missing.div_ceil(PERMIT_BYTES);
+        if missing == 0 {
             return Ok(());
         }
-        let count = u32::try_from(more).map_err(|_| Code::ServerBusy)?;
+        let count = u32::try_from(missing).map_err(|_| Code::ServerBusy)?;
         let permits = Arc::clone(&self.0).try_acquire_many_owned(count);
         let permits = permits.map_err(|_| Code::ServerBusy)?;
-        match &mut part.permits {
+        match &mut reservation.permits {
             Some(own) => own.merge(permits),
             none => *none = Some(permits),
         }
-        part.bytes += more * UNIT;
+        reservation.bytes += missing * PERMIT_BYTES;
         Ok(())
     }
 }
@@ -53,18 +54,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_given_back() {
-        let room = MemoryBudget::new(10 << 10);
+    fn dropped_reservation_is_released() {
+        let budget = MemoryBudget::new(10 << 10);
         let (mut one, mut other) = (Reservation::default(), Reservation::default());
-        room.grow(&mut one, 1).unwrap();
-        room.grow(&mut one, 6 << 10).unwrap();
-        room.grow(&mut one, 100).unwrap();
-        assert_eq!(
-            room.grow(&mut other, 5 << 10).unwrap_err().code(),
-            Code::ServerBusy
-        );
-        room.grow(&mut other, 4 << 10).unwrap();
+        budget.grow(&mut one, 1).unwrap();
+        budget.grow(&mut one, 6 << 10).unwrap();
+        budget.grow(&mut one, 100).unwrap();
+        let refused = budget.grow(&mut other, 5 << 10);
+        assert_eq!(refused.unwrap_err().code(), Code::ServerBusy);
+        budget.grow(&mut other, 4 << 10).unwrap();
         drop(one);
-        room.grow(&mut other, 10 << 10).unwrap();
+        budget.grow(&mut other, 10 << 10).unwrap();
     }
 }

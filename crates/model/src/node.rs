@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use personium_store::Batch;
 use personium_types::{BlobId, ETag, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::acl::Acl;
+use crate::keys;
 
-/// What kind of thing a node is.
+/// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// The cell itself.
@@ -35,7 +37,7 @@ pub struct Node {
     /// Stays the same when it is moved.
     #[serde(rename = "i")]
     pub id: NodeId,
-    /// What it is.
+    /// Its kind.
     #[serde(rename = "k")]
     pub kind: Kind,
     /// Counts every change, from 1; the first part of its ETag.
@@ -58,16 +60,16 @@ pub struct Node {
     pub properties: BTreeMap<String, String>,
 }
 
-/// Where the body of a file is.
+/// The body of a file: where it is stored, its length and media type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileBody {
     /// Its id.
     #[serde(rename = "b")]
     pub blob: BlobId,
-    /// Whether it is kept as a record rather than in the blob store.
+    /// Whether it is stored as a record rather than in the blob store.
     #[serde(rename = "r", default)]
     pub inline: bool,
-    /// Salt of its encryption; `None` if it is stored as it is.
+    /// The salt of its encryption; `None` if it is not encrypted.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub salt: Option<String>,
     /// Its length in bytes.
@@ -76,6 +78,17 @@ pub struct FileBody {
     /// The media type as the client sent it.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+}
+
+impl FileBody {
+    /// Adds to a batch that the record of the body, or the one that names it, is deleted.
+    pub fn delete_record(&self, batch: &mut Batch) {
+        batch.delete(if self.inline {
+            keys::inline_body(&self.blob)
+        } else {
+            keys::blob_reference(&self.blob)
+        });
+    }
 }
 
 impl Node {

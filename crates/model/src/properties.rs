@@ -4,19 +4,19 @@ use personium_dav::proppatch::PropPatch;
 use personium_store::Batch;
 use personium_types::{Code, ETag, Error, Operation, Result};
 
-use crate::cell_context::cell_node_key;
+use crate::commit::Invalidation;
+use crate::keys;
 use crate::locate::{Located, Target};
 use crate::node::Node;
 use crate::records::put_checked;
-use crate::unit::Invalidation;
 use crate::{Access, Acl, CellContext, Permit, PermitTarget, Resource, Unit};
 
-/// What a PROPPATCH did. The elements are as the request had them.
+/// The result of a PROPPATCH. The elements are as in the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patched {
-    /// What was set or removed.
+pub struct PatchResult {
+    /// The properties that were set or removed.
     pub done: Vec<String>,
-    /// What was to be removed and did not exist.
+    /// The properties that were to be removed and did not exist.
     pub missing: Vec<String>,
     /// The ETag of the resource.
     pub etag: ETag,
@@ -25,9 +25,9 @@ pub struct Patched {
 /// Sets, then removes dead properties of a box, collection or file.
 ///
 /// # Errors
-/// 401 or 403 without the privilege, 404 if the resource does not exist, 405 on the source collection of a service,
-/// 413 if the resource had too many properties then.
-pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
+/// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if the resource does not exist, [`Code::MethodNotAllowed`] for
+/// the source collection of a service, [`Code::BodyTooLarge`] if the resource would have too many properties.
+pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<PatchResult> {
     let change = |target: Target| async move {
         let permit = permit(resource, &target, Operation::WriteProperties)?;
         let mut batch = Batch::new();
@@ -46,10 +46,11 @@ pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<Patched> {
     resource.change(Invalidation::None, change).await
 }
 
-/// Replaces the access control list of a box, collection or file and gives its ETag.
+/// Replaces the access control list of a box, collection or file, and returns its ETag.
 ///
 /// # Errors
-/// 401 or 403 without the privilege, 404 if the resource does not exist, 405 in the sources of a service.
+/// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if the resource does not exist, [`Code::MethodNotAllowed`] or
+/// [`Code::CollectionExists`] for the sources of a service.
 pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<ETag> {
     let change = |target: Target| async move {
         let permit = permit(resource, &target, Operation::WriteAcl)?;
@@ -66,32 +67,32 @@ pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<ETag> {
     resource.change(Invalidation::None, change).await
 }
 
-/// Sets, then removes dead properties of a cell. Only a unit user who manages the cell may.
+/// Sets, then removes dead properties of a cell. Only a unit user who manages the cell may do so.
 ///
 /// # Errors
-/// See [`Access::permit_manage`]; 413 if the cell had too many properties then.
+/// The refusals of [`Access::permit_manage`]; [`Code::BodyTooLarge`] if the cell would have too many properties.
 pub async fn patch_cell(
     unit: &Unit,
     context: &CellContext,
     access: &Access,
     patch: &PropPatch,
-) -> Result<Patched> {
+) -> Result<PatchResult> {
     let change = || async {
         let permit =
             access.permit_manage(unit.urls(), context.cell(), Operation::WriteCellProperties)?;
         let mut batch = Batch::new();
-        let (mut node, stamp) = current_cell_node(context).await?;
+        let (mut node, version) = current_cell_node(context).await?;
         let out = apply(&permit, &cell_target(context), &mut node, patch, unit)?;
-        put_checked(&mut batch, cell_node_key(), stamp, &node)?;
+        put_checked(&mut batch, keys::cell_node(), version, &node)?;
         Ok((batch, out))
     };
     unit.transact(context, Invalidation::Cell, change).await
 }
 
-/// Replaces the access control list of a cell and gives its ETag.
+/// Replaces the access control list of a cell, and returns its ETag.
 ///
 /// # Errors
-/// See [`Access::permit_cell`].
+/// The refusals of [`Access::permit_cell`]; a failure of the store.
 pub async fn set_cell_acl(
     unit: &Unit,
     context: &CellContext,
@@ -100,7 +101,7 @@ pub async fn set_cell_acl(
 ) -> Result<ETag> {
     let change = || async {
         let mut batch = Batch::new();
-        let (mut node, stamp) = current_cell_node(context).await?;
+        let (mut node, version) = current_cell_node(context).await?;
         let permit = access.permit_cell(
             unit.urls(),
             context.cell(),
@@ -108,13 +109,13 @@ pub async fn set_cell_acl(
             Operation::WriteCellAcl,
         )?;
         let etag = replace_acl(&permit, &cell_target(context), &mut node, acl)?;
-        put_checked(&mut batch, cell_node_key(), stamp, &node)?;
+        put_checked(&mut batch, keys::cell_node(), version, &node)?;
         Ok((batch, etag))
     };
     unit.transact(context, Invalidation::Cell, change).await
 }
 
-/// Lets a request do something to an existing resource.
+/// Checks that a request may do an operation to an existing resource.
 fn permit(resource: &Resource, target: &Target, operation: Operation) -> Result<Permit> {
     let permit = resource.permit(target, operation)?;
     if !target.exists() {
@@ -128,14 +129,14 @@ fn permit(resource: &Resource, target: &Target, operation: Operation) -> Result<
 
 /// The node of a cell as it is stored, not as it is cached.
 async fn current_cell_node(context: &CellContext) -> Result<(Node, Option<u64>)> {
-    match context.records().find::<Node>(&cell_node_key()).await? {
+    match context.records().find::<Node>(&keys::cell_node()).await? {
         Some(found) => Ok((found.value, Some(found.version))),
         None => Ok((context.cell_node().await?.value.clone(), None)),
     }
 }
 
 fn put_node(batch: &mut Batch, found: &Located, node: &Node) -> Result<()> {
-    put_checked(batch, found.key.clone(), found.stamp(), node)
+    put_checked(batch, found.key.clone(), found.record_version(), node)
 }
 
 fn cell_target(context: &CellContext) -> PermitTarget {
@@ -159,13 +160,13 @@ fn apply(
     node: &mut Node,
     patch: &PropPatch,
     unit: &Unit,
-) -> Result<Patched> {
+) -> Result<PatchResult> {
     let operation = match target {
         PermitTarget::Cell(_) => Operation::WriteCellProperties,
         _ => Operation::WriteProperties,
     };
     permit.check(operation, target)?;
-    let max = unit.settings().dav.properties_max;
+    let max = unit.settings().dav.properties_max_bytes;
     let mut done = Vec::new();
     let mut missing = Vec::new();
     for set in &patch.sets {
@@ -188,7 +189,7 @@ fn apply(
     }
     node.version += 1;
     node.updated = unit.now_ms();
-    Ok(Patched {
+    Ok(PatchResult {
         done,
         missing,
         etag: node.etag(),

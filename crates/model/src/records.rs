@@ -1,7 +1,8 @@
-//! Typed records of one space, and the retry of batches that met a conflict.
+//! Typed records of one space, and retries of batches after conflicts.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use personium_store::{
@@ -14,8 +15,14 @@ use serde::de::DeserializeOwned;
 /// The format of the stored values that this build writes. Older formats are upgraded when read.
 const FORMAT: u8 = 1;
 
-/// How often a batch is built anew after a conflict before the request is refused with 503.
-const ATTEMPTS: usize = 50;
+/// The number of times that a batch is built and committed before conflicts become an error.
+const MAX_ATTEMPTS: usize = 50;
+/// The attempts that are made without a pause.
+const IMMEDIATE_ATTEMPTS: usize = 3;
+/// The longest pause before an attempt, in milliseconds.
+const MAX_BACKOFF_MS: usize = 20;
+/// The number of records that [`Records::remove_range`] removes in one batch.
+const REMOVAL_BATCH: usize = 200;
 
 /// A value with the version of the record that holds it.
 #[derive(Debug, Clone)]
@@ -47,6 +54,9 @@ impl Records {
     }
 
     /// The decoded value of a key.
+    ///
+    /// # Errors
+    /// A failure of the store; [`Code::StoreCorrupt`] if a value cannot be decoded.
     pub async fn find<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Versioned<T>>> {
         let found = self
             .store
@@ -67,6 +77,9 @@ impl Records {
     }
 
     /// The decoded values of several keys, in their order.
+    ///
+    /// # Errors
+    /// A failure of the store; [`Code::StoreCorrupt`] if a value cannot be decoded.
     pub async fn find_all<T: DeserializeOwned>(
         &self,
         keys: &[Key],
@@ -91,6 +104,9 @@ impl Records {
     }
 
     /// The version of the record of a key; `None` if there is none.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn find_version(&self, key: &Key) -> Result<Option<CommitSeq>> {
         let found = self
             .store
@@ -101,6 +117,9 @@ impl Records {
     }
 
     /// Whether there is a record for each of these keys, in their order.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn are_present(&self, keys: &[Key]) -> Result<Vec<bool>> {
         let found = self
             .store
@@ -111,6 +130,9 @@ impl Records {
     }
 
     /// The raw bytes of a key.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn find_bytes(&self, key: &Key) -> Result<Option<Bytes>> {
         let found = self
             .store
@@ -125,6 +147,9 @@ impl Records {
     }
 
     /// Up to `limit` decoded values of a range.
+    ///
+    /// # Errors
+    /// A failure of the store; [`Code::StoreCorrupt`] if a value cannot be decoded.
     pub async fn list<T: DeserializeOwned>(
         &self,
         range: &KeyRange,
@@ -136,6 +161,9 @@ impl Records {
     }
 
     /// The first decoded values of a range, and whether the limit ended them rather than the range.
+    ///
+    /// # Errors
+    /// A failure of the store; [`Code::StoreCorrupt`] if a value cannot be decoded.
     pub async fn list_within<T: DeserializeOwned>(
         &self,
         range: &KeyRange,
@@ -162,6 +190,9 @@ impl Records {
     }
 
     /// Up to `limit` raw values of a range, upwards.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn list_bytes(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Bytes)>> {
         let found = self
             .store
@@ -171,8 +202,11 @@ impl Records {
         Ok(found.into_iter().map(|(key, r)| (key, r.value)).collect())
     }
 
-    /// All keys of a range. Adds to a batch that the range holds no others.
-    pub async fn hold_keys(&self, range: &KeyRange, batch: &mut Batch) -> Result<Vec<Key>> {
+    /// All keys of a range. Adds the assertion to a batch that the range has no other keys.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn list_keys_exactly(&self, range: &KeyRange, batch: &mut Batch) -> Result<Vec<Key>> {
         let found = self.list_keys(range, Direction::Up, usize::MAX).await?;
         let mut rest = range.clone();
         for key in &found {
@@ -188,6 +222,9 @@ impl Records {
     }
 
     /// Up to `limit` keys of a range.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn list_keys(
         &self,
         range: &KeyRange,
@@ -202,7 +239,10 @@ impl Records {
         Ok(found.into_iter().map(|(key, _)| key).collect())
     }
 
-    /// How many records lie in a range.
+    /// The number of records in a range.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn count(&self, range: &KeyRange) -> Result<u64> {
         self.store
             .count(&self.space, range)
@@ -211,11 +251,17 @@ impl Records {
     }
 
     /// The value of a counter; 0 if it was never added to.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn counter(&self, key: &Key) -> Result<i64> {
         Ok(self.counter_state(key).await?.0)
     }
 
     /// The values of counters, in their order.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn counters(&self, keys: &[Key]) -> Result<Vec<i64>> {
         let found = self
             .store
@@ -228,7 +274,10 @@ impl Records {
             .collect())
     }
 
-    /// The value of a counter with what to expect of its record in a batch that depends on the value.
+    /// The value of a counter, and the state of its record to assert in a batch that depends on the value.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn counter_state(&self, key: &Key) -> Result<(i64, Expect)> {
         let found = self
             .store
@@ -241,12 +290,18 @@ impl Records {
         })
     }
 
-    /// Whether a range holds no record.
+    /// Whether a range has no record.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn is_empty(&self, range: &KeyRange) -> Result<bool> {
         Ok(self.list_keys(range, Direction::Up, 1).await?.is_empty())
     }
 
-    /// Commits one batch without retry; a conflict is an error of the store.
+    /// Commits one batch without retries.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if an assertion of the batch does not hold, or another failure of the store.
     pub async fn commit(&self, batch: Batch) -> std::result::Result<CommitSeq, StoreError> {
         if batch.is_empty() {
             return Ok(0);
@@ -254,19 +309,37 @@ impl Records {
         self.store.commit(&self.space, batch).await
     }
 
-    /// Builds a batch and commits it; on a conflict builds it anew from what is stored then.
+    /// Removes all records of a range, in several small batches.
+    ///
+    /// # Errors
+    /// A failure of the store; then some of the records may be left.
+    pub async fn remove_range(&self, range: &KeyRange) -> Result<()> {
+        loop {
+            let found = self.list_keys(range, Direction::Up, REMOVAL_BATCH).await?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::new();
+            for key in found {
+                batch.delete(key);
+            }
+            self.commit(batch).await.map_err(store_error)?;
+        }
+    }
+
+    /// Builds a batch and commits it; after a conflict builds it again from what is stored then.
     ///
     /// `build` reads, decides and adds to the batch; it must have no other effect. Its result is returned after the
     /// commit.
     ///
     /// # Errors
-    /// What `build` refuses with, [`Code::Conflict`] after 50 attempts, or a failure of the store.
+    /// The error of `build`, [`Code::Conflict`] after 50 attempts, or a failure of the store.
     pub async fn transact<T, F, Fut>(&self, mut build: F) -> Result<T>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
-        retry(|| {
+        retry_on_conflict(|| {
             let built = build();
             async move {
                 let (batch, out) = built.await?;
@@ -277,24 +350,24 @@ impl Records {
     }
 }
 
-/// Builds and commits until the commit meets no conflict.
+/// Repeats an attempt to build and commit a batch as long as the commit meets a conflict.
 ///
 /// # Errors
-/// What building refuses with, [`Code::Conflict`] after 50 attempts, or a failure of the store.
-pub(crate) async fn retry<C, T, F, Fut>(mut attempt: F) -> Result<T>
+/// The error of building, [`Code::Conflict`] after 50 attempts, or a failure of the store.
+pub(crate) async fn retry_on_conflict<C, T, F, Fut>(mut attempt: F) -> Result<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<(std::result::Result<C, StoreError>, T)>>,
 {
-    for number in 0..ATTEMPTS {
+    for number in 0..MAX_ATTEMPTS {
         match attempt().await? {
             (Ok(_), out) => return Ok(out),
             (Err(StoreError::Conflict), _) => {}
             (Err(other), _) => return Err(store_error(other)),
         }
-        if number > 2 {
-            let pause = std::time::Duration::from_millis(number.min(20) as u64);
-            tokio::time::sleep(pause).await;
+        if number >= IMMEDIATE_ATTEMPTS {
+            let backoff = Duration::from_millis(number.min(MAX_BACKOFF_MS) as u64);
+            tokio::time::sleep(backoff).await;
         }
     }
     Err(Code::Conflict.into())
@@ -304,7 +377,10 @@ fn count_of(value: &[u8]) -> i64 {
     <[u8; 8]>::try_from(value).map_or(0, i64::from_le_bytes)
 }
 
-/// Adds a value to a batch, expecting the record to be in the state that was read.
+/// Adds a value to a batch, with the assertion that the record is in the state that was read.
+///
+/// # Errors
+/// [`Code::StoreCorrupt`] if the value cannot be encoded.
 pub fn put_checked<T: Serialize>(
     batch: &mut Batch,
     key: Key,
@@ -316,12 +392,18 @@ pub fn put_checked<T: Serialize>(
 }
 
 /// Adds a value to a batch.
+///
+/// # Errors
+/// [`Code::StoreCorrupt`] if the value cannot be encoded.
 pub fn put<T: Serialize>(batch: &mut Batch, key: Key, value: &T) -> Result<()> {
     batch.put(key, encode(value)?);
     Ok(())
 }
 
-/// A value as it is stored: a byte that tells the format, then JSON.
+/// Encodes a value as it is stored: one byte for the format, then JSON.
+///
+/// # Errors
+/// [`Code::StoreCorrupt`] if the value cannot be encoded.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     let mut out = vec![FORMAT];
     serde_json::to_writer(&mut out, value)
@@ -329,13 +411,16 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Reads a stored value.
+/// Decodes a stored value.
+///
+/// # Errors
+/// [`Code::StoreCorrupt`] if the format is unknown or the value cannot be decoded.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     match bytes.split_first() {
         Some((&FORMAT, json)) => {
             serde_json::from_slice(json).map_err(|e| Error::new(Code::StoreCorrupt).with_source(e))
         }
-        _ => Err(Error::new(Code::StoreCorrupt).with_source("a record of an unknown format")),
+        _ => Err(Error::new(Code::StoreCorrupt).with_source("unknown format of a record")),
     }
 }
 
@@ -359,17 +444,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_a_conflict_of_the_commit_is_tried_again() {
+    async fn only_conflicts_of_the_commit_are_retried() {
         let records = Records::new(Arc::new(MemoryRecords::new()), Space::Unit);
         let key = Key::table(b'k').u64(1).build();
         let mut builds = 0;
-        let outdated = records.transact(|| {
+        let failed_build = records.transact(|| {
             builds += 1;
             std::future::ready(Result::<(Batch, ())>::Err(Code::Conflict.into()))
         });
-        assert!(outdated.await.is_err());
+        assert!(failed_build.await.is_err());
         assert_eq!(builds, 1);
-        let met = records.transact(|| {
+        let failed_commits = records.transact(|| {
             builds += 1;
             let mut batch = Batch::new();
             if builds < 4 {
@@ -377,7 +462,7 @@ mod tests {
             }
             std::future::ready(Ok((batch, ())))
         });
-        met.await.unwrap();
+        failed_commits.await.unwrap();
         assert_eq!(builds, 4);
     }
 }

@@ -1,44 +1,45 @@
-//! MOVE: the record of a node gets another parent or name; whatever lies below it stays where it is.
+//! MOVE: the record of a node gets another key; the records below it stay as they are.
 
 use personium_store::{Batch, Expect};
 use personium_types::{Code, ETag, Error, Operation, Result};
 
-use crate::file::{check_tag, discard, forget_body};
+use crate::commit::Invalidation;
+use crate::file::{check_tag, discard_body};
 use crate::keys;
 use crate::locate::Target;
 use crate::node::{FileBody, Kind, Node};
 use crate::records;
 use crate::resource::add_member;
-use crate::unit::Invalidation;
 use crate::{Permit, Resource};
 
-/// Where something is moved to, and under which conditions.
+/// The destination and the conditions of a MOVE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     /// The decoded segments below the same box; at least one.
     pub segments: Vec<String>,
     /// Its URL, for messages.
     pub url: String,
-    /// Whether a file that is there may be replaced.
+    /// Whether an existing file may be replaced.
     pub overwrite: bool,
-    /// The tag that the source must have.
+    /// The `If-Match` header for the source.
     pub if_match: Option<String>,
 }
 
-/// What a MOVE did.
+/// The result of a MOVE.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
-    /// Whether nothing was at the destination before.
+pub struct MoveResult {
+    /// Whether the destination did not exist before.
     pub created: bool,
     /// The unchanged ETag.
     pub etag: ETag,
 }
 
-/// Whether the source of a MOVE may be moved at all.
+/// Checks the source of a MOVE and returns the permit for moving it.
 ///
 /// # Errors
-/// 401 or 403 without the privilege, 404 if there is none, 400 or 405 if it is a box, the source collection of a
-/// service, or no WebDAV resource.
+/// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] or [`Code::NoSuchPath`] if it does not exist,
+/// [`Code::MoveBox`] for a box, [`Code::MoveServiceSource`] for the source collection of a service,
+/// [`Code::MethodNotAllowed`] for what is no WebDAV resource.
 pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
     let kind = target.node().value().kind;
     if target.exists() && kind == Kind::Box {
@@ -67,14 +68,15 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
 /// Moves a file or collection within its box. Its id, ETag, properties and access control list stay.
 ///
 /// # Errors
-/// 404 if the source is gone, 412 if a condition does not hold, 409 if a collection of the destination is missing,
-/// 400 where the destination cannot take it, 401 or 403 without the privileges there.
-pub async fn relocate(resource: &Resource, to: &Destination) -> Result<Moved> {
+/// The refusals of [`check_source`] and of [`Target::permit`] for the destination, [`Code::DavTagMismatch`] if a condition does
+/// not match, [`Code::NoParent`] if a collection of the destination is missing, or another code where the destination cannot
+/// take the source.
+pub async fn relocate(resource: &Resource, to: &Destination) -> Result<MoveResult> {
     let destination = resource.locate_in(&resource.context, &to.segments).await?;
-    let _turn = if destination.exists() {
+    let _lock = if destination.exists() {
         None
     } else {
-        resource.turn(&destination).await?
+        resource.lock_if_nearly_full(&destination).await?
     };
     let change = |source: Target| async move {
         let leave = check_source(resource, &source)?;
@@ -85,7 +87,7 @@ pub async fn relocate(resource: &Resource, to: &Destination) -> Result<Moved> {
     };
     let (moved, replaced) = resource.change(Invalidation::None, change).await?;
     if let Some(body) = replaced {
-        discard(resource, &body).await;
+        discard_body(resource, &body).await;
     }
     Ok(moved)
 }
@@ -167,7 +169,7 @@ async fn exchange(
     resource: &Resource,
     source: &Target,
     destination: &Target,
-) -> Result<(Batch, (Moved, Option<FileBody>))> {
+) -> Result<(Batch, (MoveResult, Option<FileBody>))> {
     leave.check(Operation::MoveSource, &source.permit_target())?;
     arrive.check(Operation::MoveDestination, &destination.permit_target())?;
     if destination.exists() {
@@ -188,7 +190,7 @@ async fn exchange(
             let old = destination.node();
             replaced.clone_from(&old.value().file);
             if let Some(body) = &replaced {
-                forget_body(&mut batch, body);
+                body.delete_record(&mut batch);
             }
             old.key.clone()
         }
@@ -206,7 +208,7 @@ async fn exchange(
         }
     };
     records::put(&mut batch, key, node)?;
-    let moved = Moved {
+    let moved = MoveResult {
         created: !destination.exists(),
         etag: node.etag(),
     };

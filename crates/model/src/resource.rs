@@ -1,4 +1,4 @@
-//! What a request below a box is about: found when it comes, and found anew whenever a change has to be tried again.
+//! The target of a request below a box, which is located again for each attempt of a change.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use personium_store::Batch;
 use personium_types::{Code, Error, NodeId, Operation, Result};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::commit::Invalidation;
 use crate::keys;
 use crate::locate::{self, Target};
 use crate::node::Kind;
-use crate::unit::Invalidation;
 use crate::{Access, CellContext, Permit, PostCommit, Unit};
 
-/// A path below a box, and who asks for it.
+/// A path below a box, with the access of the request.
 #[derive(Clone)]
 pub struct Resource {
     /// The unit.
     pub unit: Arc<Unit>,
     /// The cell.
     pub context: Arc<CellContext>,
-    /// Who asks.
+    /// The access of the request.
     pub access: Access,
-    /// The box, as the path names it.
+    /// The name of the box in the path.
     pub box_name: String,
-    /// Where the box must be this one, whatever has its name.
+    /// The id of the box, where it must be this one whatever its name is.
     pub box_id: Option<NodeId>,
     /// The decoded segments below the box.
     pub segments: Vec<String>,
@@ -34,10 +34,10 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// Finds what the path leads to.
+    /// Locates the target of the path.
     ///
     /// # Errors
-    /// 404 if the box does not exist.
+    /// [`Code::NoSuchBox`] if the box does not exist; a failure of the store.
     pub async fn locate(&self) -> Result<Target> {
         self.locate_in(&self.context, &self.segments).await
     }
@@ -58,26 +58,26 @@ impl Resource {
         locate::locate(context, &found, segments).await
     }
 
-    /// Finds what the path leads to, builds a batch from it and commits that; on a conflict does it all again from
-    /// what is stored then, the access check in `build` included.
+    /// Locates the target, builds a batch from it and commits that. After a conflict all of this is repeated with what is
+    /// stored then, including the access check in `build`.
     ///
-    /// What is cached about the cell is dropped if `invalidation` says so, or if the path leads to anything but a file.
+    /// The context of the cell is invalidated if `invalidation` says so, or if the path leads to anything but a file.
     pub(crate) async fn change<T, F, Fut>(&self, invalidation: Invalidation, build: F) -> Result<T>
     where
         F: Fn(Target) -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
-        let nothing_more = |target| {
+        let without_actions = |target| {
             let built = build(target);
             async move {
                 let (batch, out) = built.await?;
                 Ok((batch, PostCommit::none(), out))
             }
         };
-        self.change_with(invalidation, nothing_more).await
+        self.change_with(invalidation, without_actions).await
     }
 
-    /// As [`Self::change`], with more that follows; see [`Unit::transact_with`].
+    /// As [`Self::change`], with post-commit actions; see [`Unit::transact_with`].
     pub(crate) async fn change_with<T, F, Fut>(
         &self,
         invalidation: Invalidation,
@@ -87,20 +87,21 @@ impl Resource {
         F: Fn(Target) -> Fut,
         Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
     {
-        let again = AtomicBool::new(false);
+        let is_retry = AtomicBool::new(false);
         let attempt = || async {
-            let context = self
-                .current_view(again.swap(true, Ordering::AcqRel))
-                .await?;
+            let context = match is_retry.swap(true, Ordering::AcqRel) {
+                true => self.reload_context().await?,
+                false => Arc::clone(&self.context),
+            };
             let target = self.locate_in(&context, &self.segments).await?;
             let invalidation = match target.exists() && target.node().value().kind != Kind::File {
                 true => Invalidation::Cell,
                 false => invalidation,
             };
-            let (batch, more, out) = build(target).await?;
+            let (batch, actions, out) = build(target).await?;
             Ok((
                 batch,
-                PostCommit::invalidating(context.cell(), invalidation).and(more),
+                PostCommit::invalidating(context.cell(), invalidation).and(actions),
                 out,
             ))
         };
@@ -108,29 +109,26 @@ impl Resource {
         self.unit.transact_with(records, attempt).await
     }
 
-    async fn current_view(&self, again: bool) -> Result<Arc<CellContext>> {
-        if !again {
-            return Ok(Arc::clone(&self.context));
-        }
+    async fn reload_context(&self) -> Result<Arc<CellContext>> {
         let cell = self.context.cell();
         self.unit.invalidate_cell(cell);
         let found = self.unit.find_cell_by_id(&cell.id).await?;
         found.ok_or_else(|| Code::NoSuchCell.into())
     }
 
-    /// Waits for the turn to add a member to a collection that is nearly full; `None` if it is not.
-    pub(crate) async fn turn(&self, target: &Target) -> Result<Option<OwnedMutexGuard<()>>> {
+    /// Locks a collection that gets a member, if it is nearly full: then concurrent changes would conflict.
+    pub(crate) async fn lock_if_nearly_full(
+        &self,
+        target: &Target,
+    ) -> Result<Option<OwnedMutexGuard<()>>> {
         let parent = target.node().value().id;
         let max = self.unit.settings().dav.children_max;
-        let count = target
-            .context
-            .records()
-            .counter(&keys::child_count(&parent))
-            .await?;
+        let count_key = keys::child_count(&parent);
+        let count = target.context.records().counter(&count_key).await?;
         if count < exact_from(max) {
             return Ok(None);
         }
-        Ok(self.unit.node_locks().wait(&parent).await)
+        Ok(self.unit.limits().node_locks.lock(&parent).await)
     }
 
     /// Checks that the request may do an operation to what the path leads to, and gives the permit.
@@ -141,19 +139,19 @@ impl Resource {
         target.permit(self.unit.urls(), &self.access, operation)
     }
 
-    /// 404 for this resource.
+    /// [`Code::NoSuchResource`] for this resource.
     #[must_use]
     pub fn not_found(&self) -> Error {
         Error::new(Code::NoSuchResource).with(&self.url)
     }
 
-    /// 409 for a path whose collection after the found ones is missing.
+    /// [`Code::NoParent`] with the URL of the first collection of the path that is missing.
     #[must_use]
     pub fn no_parent(&self, target: &Target) -> Error {
-        let used = self.segments.len().saturating_sub(target.rest.len());
-        let known = self.segments.get(..=used).unwrap_or(&self.segments);
+        let found = self.segments.len().saturating_sub(target.rest.len());
+        let up_to_missing = self.segments.get(..=found).unwrap_or(&self.segments);
         let mut url = self.unit.urls().cell(&self.context.cell().name) + &self.box_name;
-        for segment in known {
+        for segment in up_to_missing {
             url.push('/');
             url.push_str(segment);
         }
@@ -161,16 +159,19 @@ impl Resource {
     }
 }
 
-/// The number of members from which on the count is asserted, so that the limit is exact: as far below it as requests
-/// may be adding members at one time.
+/// The largest number of members that concurrent requests may add to a collection.
+const CONCURRENT_ADDITIONS_MAX: i64 = 512;
+
+/// The number of members from which on batches assert the count, so that the limit is exact. It is less than the limit by the
+/// largest number of members that concurrent requests may add.
 fn exact_from(max: i64) -> i64 {
-    max.saturating_sub(512)
+    max.saturating_sub(CONCURRENT_ADDITIONS_MAX)
 }
 
-/// Adds to a batch that a collection gets one more member; `true` if the batch depends on how many there are.
+/// Adds to a batch that a collection gets one more member. Returns whether the batch asserts the number of members.
 ///
 /// # Errors
-/// 400 if it has as many as it may have.
+/// [`Code::TooManyChildren`] if the collection is full; a failure of the store.
 pub(crate) async fn add_member(
     target: &Target,
     parent: &NodeId,

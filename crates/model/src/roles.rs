@@ -1,4 +1,4 @@
-//! Roles as access control lists of clients name them: by URL on the way in, relative to a box on the way out.
+//! Roles in access control lists: requests name them by URL, responses relative to a box.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,11 @@ use crate::acl::{Ace, Acl, Principal, SchemaLevel};
 use crate::url::decode_segment;
 use crate::{BoxInfo, CellContext, UnitUrls};
 
-/// The list that a client sent, with roles by id.
+/// Converts the list of a request into one with roles by id.
 ///
 /// # Errors
-/// 400 if a URL is not that of a role of this cell, or if there is no such role or box.
+/// [`Code::AclRoleMissing`] if a URL is not that of a role of this cell, or there is no such role; [`Code::AclBoxMissing`] if
+/// there is no such box.
 pub async fn from_wire(
     urls: &UnitUrls,
     context: &CellContext,
@@ -65,21 +66,24 @@ fn split(urls: &UnitUrls, cell: &str, url: &str) -> Option<(String, String)> {
     if !scheme.eq_ignore_ascii_case(own_scheme) || !host.eq_ignore_ascii_case(own_host) {
         return None;
     }
-    let inside = path.strip_prefix(own_path)?.strip_prefix("__role/")?;
-    let (box_name, role) = inside.split_once('/')?;
+    let below = path.strip_prefix(own_path)?.strip_prefix("__role/")?;
+    let (box_name, role) = below.split_once('/')?;
     if role.is_empty() || role.contains(['/', '?', '#']) {
         return None;
     }
     Some((decode_segment(box_name)?, decode_segment(role)?))
 }
 
-/// The roles of a cell, prepared for printing many lists.
+/// The names of the roles of a cell, for responses with many lists.
 #[derive(Debug, Default)]
 pub struct RoleNames(HashMap<String, String>);
 
 impl RoleNames {
     /// The roles of a cell as they are named relative to `{cell}__role/{box}/` of this box; `None` stands for the
-    /// cell itself, which prints like its main box.
+    /// cell itself, whose names are those of its main box.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn relative_to(context: &CellContext, base: Option<&BoxInfo>) -> Result<Self> {
         let main = context.main_box();
         let base = base.map_or(main.id, |b| b.id);

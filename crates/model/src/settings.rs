@@ -1,61 +1,63 @@
-//! Limits and rules that an operator sets, as the model needs them.
+//! The settings of an operator, in the form that the model needs.
+
+use std::time::Duration;
 
 use personium_types::network::Networks;
 
 use crate::credentials::{LoginRateLimit, PasswordRule};
 
-/// Limits and rules of a unit. `Default` gives the values of an empty configuration file.
+/// The settings of a unit. `Default` gives the values of an empty configuration file.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Limits of OData.
-    pub odata: OdataLimits,
-    /// Limits of WebDAV.
-    pub dav: DavLimits,
-    /// Rules of authentication.
-    pub auth: AuthRules,
-    /// Whether URLs that owners of cells choose may lead the unit into private networks.
-    pub private_networks: bool,
-    /// Bytes of request bodies that are read as a whole, of all requests together.
-    pub bodies_max: u64,
-    /// URL of the page that a browser gets at a cell root without a page of its own.
-    pub relay_html_url: Option<String>,
-    /// URL of the login form for cells without one of their own.
-    pub authorization_html_url: Option<String>,
-    /// URL of the password change form for cells without one of their own.
-    pub password_change_html_url: Option<String>,
-    /// The proxy for requests to other machines.
+    /// OData.
+    pub odata: ODataSettings,
+    /// WebDAV.
+    pub dav: DavSettings,
+    /// Authentication.
+    pub auth: AuthSettings,
+    /// Whether requests to URLs that cell owners choose may go to private networks.
+    pub allow_private_networks: bool,
+    /// The memory budget for request bodies that are read as a whole, in bytes.
+    pub body_memory_max_bytes: u64,
+    /// The URL of the home page of cells that have none of their own.
+    pub home_page_url: Option<String>,
+    /// The URL of the login page of cells that have none of their own.
+    pub login_page_url: Option<String>,
+    /// The URL of the password change page of cells that have none of their own.
+    pub password_change_page_url: Option<String>,
+    /// The HTTP proxy for requests to other servers.
     pub outgoing_proxy: Option<OutgoingProxy>,
-    /// Rules of events.
-    pub events: EventRules,
-    /// Limits of archives.
-    pub bar: BarLimits,
-    /// The proxies in front, which are believed what their `X-Forwarded` headers say.
-    pub proxies: Networks,
+    /// Events.
+    pub events: EventSettings,
+    /// Archives.
+    pub archives: ArchiveSettings,
+    /// The reverse proxies whose `X-Forwarded-*` headers are trusted.
+    pub trusted_proxies: Networks,
 }
 
-/// Limits of archives that are installed.
+/// Settings of archives and their installation.
 #[derive(Debug, Clone)]
-pub struct BarLimits {
-    /// Megabytes of an archive.
-    pub file_megabytes: u64,
-    /// Megabytes of one entry of an archive.
-    pub entry_megabytes: u64,
-    /// Entities that are made together.
-    pub bulk_size: usize,
-    /// Links that are made between two events about their progress.
-    pub links_step: usize,
-    /// Where archives lie while they are installed. Made if it is missing.
-    pub folder: std::path::PathBuf,
-    /// Installations that run at once, a quarter of them for one cell at most.
+pub struct ArchiveSettings {
+    /// The largest archive, in megabytes.
+    pub archive_max_megabytes: u64,
+    /// The largest entry of an archive, in megabytes.
+    pub entry_max_megabytes: u64,
+    /// The number of entities that are created by one commit.
+    pub entities_per_commit: usize,
+    /// The number of links that are created between two events about the progress.
+    pub links_per_update: usize,
+    /// The folder of archives during their installation. It is created if it is missing.
+    pub temp_dir: std::path::PathBuf,
+    /// The largest number of concurrent installations. One cell gets a quarter of it at most.
     pub installs_max: usize,
-    /// Installations that wait for their turn, a quarter of them for one cell at most.
-    pub installs_waiting_max: usize,
+    /// The largest number of queued installations. One cell gets a quarter of it at most.
+    pub install_queue_max: usize,
 }
 
-/// Rules of events.
+/// Settings of events.
 #[derive(Debug, Clone, Copy)]
-pub struct EventRules {
-    /// How many rules may lead from one event to another; 0 stops all rules.
+pub struct EventSettings {
+    /// The largest number of rules that may lead from one event to another; 0 disables all rules.
     pub hops_max: u32,
 }
 
@@ -66,117 +68,117 @@ pub struct OutgoingProxy {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// User name and password there, if it wants them.
+    /// User name and password, if it needs them.
     pub credentials: Option<(String, personium_types::Secret<String>)>,
 }
 
-/// Limits of OData queries, batches and schemas.
+/// Settings of OData queries, batches and schemas.
 #[derive(Debug, Clone)]
-pub struct OdataLimits {
-    /// Page size of a list without `$top`.
+pub struct ODataSettings {
+    /// The page size of a list without `$top`.
     pub top_default: u32,
-    /// Largest `$top`.
+    /// The largest `$top`.
     pub top_max: u32,
-    /// Largest `$skip`.
+    /// The largest `$skip`.
     pub skip_max: u32,
-    /// Largest `$top` together with `$expand`.
+    /// The largest `$top` together with `$expand`.
     pub expand_top_max: u32,
-    /// Navigation properties in `$expand` of a list.
-    pub expand_list_properties: usize,
-    /// Navigation properties in `$expand` of one entity.
-    pub expand_retrieve_properties: usize,
-    /// Expanded entities for each navigation property in a list.
+    /// The largest number of navigation properties in `$expand` of a list.
+    pub expand_list_properties_max: usize,
+    /// The largest number of navigation properties in `$expand` of one entity.
+    pub expand_retrieve_properties_max: usize,
+    /// The largest number of expanded entities for each navigation property in a list.
     pub expand_list_max: usize,
-    /// Expanded entities for each navigation property of one entity.
+    /// The largest number of expanded entities for each navigation property of one entity.
     pub expand_retrieve_max: usize,
-    /// N:N links of one entity into one type.
-    pub link_max: u64,
-    /// Requests in a batch.
-    pub batch_max: usize,
-    /// Time for a whole batch in milliseconds.
-    pub batch_timeout_ms: u64,
-    /// `$skip` and `$top` together.
-    pub window_max: u64,
-    /// Entity types of a collection.
+    /// The largest number of N:N links of one entity into one type.
+    pub links_max: u64,
+    /// The largest number of requests in a batch.
+    pub batch_requests_max: usize,
+    /// The time-out of a batch.
+    pub batch_timeout: Duration,
+    /// The largest sum of `$skip` and `$top`.
+    pub result_window_max: u64,
+    /// The largest number of entity types of a collection.
     pub entity_types_max: u64,
-    /// Properties of an entity type, nested ones included.
+    /// The largest number of properties of an entity type, including nested ones.
     pub properties_max: usize,
-    /// Simple properties for each level of nesting; `None` is what the others leave.
+    /// The largest number of simple properties for each level of nesting; `None` is limited by the total alone.
     pub simple_layers: Vec<Option<usize>>,
-    /// Complex properties for each level of nesting.
+    /// The largest number of complex properties for each level of nesting.
     pub complex_layers: Vec<Option<usize>>,
-    /// Bytes of an entity body.
-    pub body_max: usize,
-    /// Bytes of a batch body.
-    pub batch_body_max: usize,
-    /// Bytes of the values of one entity.
-    pub entity_max: usize,
-    /// Bytes of the values of all entities in one answer.
-    pub answer_max: usize,
-    /// Time for a list in milliseconds.
-    pub query_timeout_ms: u64,
+    /// The largest body of an entity, in bytes.
+    pub body_max_bytes: usize,
+    /// The largest body of a batch, in bytes.
+    pub batch_body_max_bytes: usize,
+    /// The largest size of the values of one entity, in bytes.
+    pub entity_max_bytes: usize,
+    /// The largest size of the values of all entities in one response, in bytes.
+    pub response_max_bytes: usize,
+    /// The time-out of a list.
+    pub query_timeout: Duration,
 }
 
-/// Limits of WebDAV.
+/// Settings of WebDAV.
 #[derive(Debug, Clone)]
-pub struct DavLimits {
-    /// Members of a collection.
+pub struct DavSettings {
+    /// The largest number of members of a collection.
     pub children_max: i64,
-    /// Nesting of collections below a box.
+    /// The deepest nesting of collections below a box.
     pub depth_max: usize,
-    /// Bytes of a file; `None` is unlimited.
-    pub file_max: Option<u64>,
-    /// Bytes of an XML body.
-    pub xml_max: usize,
-    /// Bodies up to this size are kept in the record store.
-    pub inline_max: usize,
-    /// Whether new bodies are stored encrypted.
-    pub encrypt: bool,
-    /// Bytes of the dead properties of one resource.
-    pub properties_max: usize,
-    /// Uploads of larger bodies, and archives, that are received at once; more wait. One cell gets a quarter at most.
+    /// The largest file, in bytes; `None` is unlimited.
+    pub file_max_bytes: Option<u64>,
+    /// The largest XML body, in bytes.
+    pub xml_max_bytes: usize,
+    /// The largest file body that is stored as a record, in bytes.
+    pub inline_max_bytes: usize,
+    /// Whether new file bodies are encrypted.
+    pub encrypt_files: bool,
+    /// The largest size of the dead properties of one resource, in bytes.
+    pub properties_max_bytes: usize,
+    /// The largest number of concurrent uploads of larger bodies and archives. One cell gets a quarter of it at most.
     pub uploads_max: usize,
-    /// Uploads that may wait for their turn; more are refused. One cell gets a quarter at most.
-    pub uploads_waiting_max: usize,
+    /// The largest number of queued uploads. One cell gets a quarter of it at most.
+    pub upload_queue_max: usize,
 }
 
-/// Rules of authentication.
+/// Settings of authentication.
 #[derive(Debug, Clone)]
-pub struct AuthRules {
-    /// Failed attempts before an account is locked; 0 is off.
-    pub lock_count: u64,
-    /// Seconds that a lock lasts; 0 is off.
-    pub lock_seconds: u64,
-    /// Seconds between attempts after a failed one.
-    pub interval_seconds: u64,
-    /// How fast logins from one address may fail.
+pub struct AuthSettings {
+    /// The number of failed logins after which an account is locked; 0 disables it.
+    pub lock_after_failures: u64,
+    /// The duration of a lock, in seconds; 0 disables it.
+    pub lock_secs: u64,
+    /// The delay after a failed login, in seconds.
+    pub retry_after_secs: u64,
+    /// The rate limit of failed logins from one client address.
     pub login_rate_limit: LoginRateLimit,
-    /// Largest scope of the password grant.
-    pub scope_ropc: Vec<String>,
-    /// Largest scope of the assertion grant.
-    pub scope_assertion: Vec<String>,
-    /// Largest scope of the authorization code grant.
-    pub scope_code: Vec<String>,
-    /// URLs of the cells whose tokens make unit users, as configured.
+    /// The largest scope of the password grant.
+    pub default_scope_password: Vec<String>,
+    /// The largest scope of the assertion grant.
+    pub default_scope_assertion: Vec<String>,
+    /// The largest scope of the authorization code grant.
+    pub default_scope_code: Vec<String>,
+    /// The URLs of the cells whose tokens are those of unit users, as configured.
     pub unit_user_issuers: Vec<String>,
-    /// The master token; `None` switches it off. Never empty.
+    /// The master token; `None` disables it. It is never empty.
     pub master_token: Option<personium_types::Secret<String>>,
-    /// Providers of OpenID Connect whose users may log in.
-    pub oidc: Vec<OidcProvider>,
-    /// Kinds of authentication that accounts may have besides `basic`.
+    /// The OpenID Connect providers whose users may log in.
+    pub oidc_providers: Vec<OidcProvider>,
+    /// The types of authentication that accounts may have besides `basic`.
     pub account_types: Vec<String>,
-    /// What passwords must look like.
+    /// The format of passwords.
     pub password_rule: PasswordRule,
-    /// Threads that hash passwords; `None` leaves one core to everything else.
+    /// The number of threads that hash passwords; `None` is all cores but one.
     pub hash_threads: Option<usize>,
-    /// Whether a change of password, and deactivation, end the tokens that an account was given before.
+    /// Whether a change of the password and the deactivation of an account revoke its tokens.
     pub revoke_with_account: bool,
-    /// Whether a refresh token is good for one use only; a second use ends all that came of the same login.
+    /// Whether a refresh token can be used only once. A second use revokes its token family.
     pub rotate_refresh: bool,
-    /// Whether an authorization code is good for one use only.
+    /// Whether an authorization code can be used only once.
     pub single_use_codes: bool,
-    /// User name and password of the unit-wide introspection credential.
-    pub introspect: Option<(String, personium_types::Secret<String>)>,
+    /// The user name and password of the unit-wide introspection credential.
+    pub introspection_credential: Option<(String, personium_types::Secret<String>)>,
 }
 
 /// A provider of OpenID Connect.
@@ -184,9 +186,9 @@ pub struct AuthRules {
 pub struct OidcProvider {
     /// The URL of its discovery document.
     pub config_url: String,
-    /// The clients whose ID tokens are accepted; `None` is all.
+    /// The clients whose ID tokens are accepted; `None` accepts all.
     pub trusted_client_ids: Option<Vec<String>>,
-    /// The kind of authentication of accounts that log in this way.
+    /// The type of authentication of accounts that log in with this provider.
     pub account_type: String,
     /// The claim that holds the name of the account.
     pub account_name_key: String,
@@ -197,110 +199,110 @@ pub struct OidcProvider {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            odata: OdataLimits::default(),
-            dav: DavLimits::default(),
-            auth: AuthRules::default(),
-            private_networks: false,
-            bodies_max: 256 << 20,
-            relay_html_url: None,
-            authorization_html_url: None,
-            password_change_html_url: None,
+            odata: ODataSettings::default(),
+            dav: DavSettings::default(),
+            auth: AuthSettings::default(),
+            allow_private_networks: false,
+            body_memory_max_bytes: 256 << 20,
+            home_page_url: None,
+            login_page_url: None,
+            password_change_page_url: None,
             outgoing_proxy: None,
-            events: EventRules::default(),
-            bar: BarLimits::default(),
-            proxies: Networks::default_proxies(),
+            events: EventSettings::default(),
+            archives: ArchiveSettings::default(),
+            trusted_proxies: Networks::default_proxies(),
         }
     }
 }
 
-impl Default for BarLimits {
+impl Default for ArchiveSettings {
     fn default() -> Self {
         Self {
-            file_megabytes: 100,
-            entry_megabytes: 10,
-            bulk_size: 1_000,
-            links_step: 5,
-            folder: std::env::temp_dir(),
+            archive_max_megabytes: 100,
+            entry_max_megabytes: 10,
+            entities_per_commit: 1_000,
+            links_per_update: 5,
+            temp_dir: std::env::temp_dir(),
             installs_max: 20,
-            installs_waiting_max: 100,
+            install_queue_max: 100,
         }
     }
 }
 
-impl Default for EventRules {
+impl Default for EventSettings {
     fn default() -> Self {
         Self { hops_max: 3 }
     }
 }
 
-impl Default for OdataLimits {
+impl Default for ODataSettings {
     fn default() -> Self {
         Self {
             top_default: 25,
             top_max: 10_000,
             skip_max: 100_000,
             expand_top_max: 100,
-            expand_list_properties: 2,
-            expand_retrieve_properties: 10,
+            expand_list_properties_max: 2,
+            expand_retrieve_properties_max: 10,
             expand_list_max: 100,
             expand_retrieve_max: 1_000,
-            link_max: 150_000,
-            batch_max: 1_000,
-            batch_timeout_ms: 270_000,
-            window_max: 150_000,
+            links_max: 150_000,
+            batch_requests_max: 1_000,
+            batch_timeout: Duration::from_secs(270),
+            result_window_max: 150_000,
             entity_types_max: 100,
             properties_max: 400,
             simple_layers: vec![None, Some(50), Some(30), Some(10)],
             complex_layers: vec![Some(20), Some(5), Some(2), Some(0)],
-            body_max: 32 << 20,
-            batch_body_max: 64 << 20,
-            entity_max: 4 << 20,
-            answer_max: 64 << 20,
-            query_timeout_ms: 60_000,
+            body_max_bytes: 32 << 20,
+            batch_body_max_bytes: 64 << 20,
+            entity_max_bytes: 4 << 20,
+            response_max_bytes: 64 << 20,
+            query_timeout: Duration::from_secs(60),
         }
     }
 }
 
-impl Default for DavLimits {
+impl Default for DavSettings {
     fn default() -> Self {
         Self {
             children_max: 1_024,
             depth_max: 50,
-            file_max: None,
-            xml_max: 1 << 20,
-            inline_max: 16 << 10,
-            encrypt: false,
-            properties_max: 1 << 20,
+            file_max_bytes: None,
+            xml_max_bytes: 1 << 20,
+            inline_max_bytes: 16 << 10,
+            encrypt_files: false,
+            properties_max_bytes: 1 << 20,
             uploads_max: 256,
-            uploads_waiting_max: 1_024,
+            upload_queue_max: 1_024,
         }
     }
 }
 
-impl Default for AuthRules {
+impl Default for AuthSettings {
     fn default() -> Self {
         let root = || vec!["root".to_owned()];
         Self {
-            lock_count: 0,
-            lock_seconds: 0,
-            interval_seconds: 1,
+            lock_after_failures: 0,
+            lock_secs: 0,
+            retry_after_secs: 1,
             login_rate_limit: LoginRateLimit {
                 burst: 200,
                 per_minute: 60,
             },
-            scope_ropc: root(),
-            scope_assertion: root(),
-            scope_code: root(),
+            default_scope_password: root(),
+            default_scope_assertion: root(),
+            default_scope_code: root(),
             unit_user_issuers: Vec::new(),
             master_token: None,
-            oidc: Vec::new(),
+            oidc_providers: Vec::new(),
             account_types: Vec::new(),
             password_rule: PasswordRule::default(),
             hash_threads: None,
             revoke_with_account: false,
             rotate_refresh: false,
             single_use_codes: false,
-            introspect: None,
+            introspection_credential: None,
         }
     }
 }

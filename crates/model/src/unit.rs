@@ -1,32 +1,26 @@
-//! The unit: the ports it stands on, its settings, and the way to its cells.
+//! The unit: its ports, settings and shared state, and the look-up of cells.
 
 use std::sync::Arc;
 
-use personium_store::{
-    Batch, BlobStore, Cache, CommitSeq, ErrorDetail, RecordStore, Space, StoreError,
-};
+use personium_store::{BlobStore, Cache, RecordStore, Space};
 use personium_types::{CellId, Clock, Code, Random, Result};
 use tokio::sync::{RwLock, Semaphore};
 
-use crate::cell_context::{CellContext, Views};
+use crate::cell_context::{CellContext, CellContextCache};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
-use crate::credentials::UnitKeys;
-use crate::credentials::account_locks::AccountLocks;
-use crate::credentials::hashing::HashPool;
-use crate::credentials::login_rate_limiter::LoginRateLimiter;
-use crate::credentials::verified_passwords::VerifiedPasswordCache;
-use crate::event::MonotonicIds;
+use crate::credentials::{Credentials, UnitKeys};
+use crate::event::monotonic_ids::MonotonicIds;
 use crate::event::outbox_queue::OutboxQueue;
-use crate::file::UnitBodyKey;
+use crate::file::body_key::UnitBodyKey;
 use crate::keys::{ControlSet, SetKey};
 use crate::memory_budget::MemoryBudget;
-use crate::records::{self, Records};
-use crate::{Cell, PostCommit, ServerAuthority, Settings, UnitUrls, entity};
+use crate::records::Records;
+use crate::{Cell, ServerAuthority, Settings, UnitUrls, entity};
 
-/// Sweeps that run at once.
-const SWEEPS: usize = 4;
+/// The largest number of garbage collections that run at the same time.
+const MAX_COLLECTIONS: usize = 4;
 
-/// What the outside gives to a unit.
+/// The adapters that a unit works with.
 pub struct Ports {
     /// Records.
     pub records: Arc<dyn RecordStore>,
@@ -40,41 +34,57 @@ pub struct Ports {
     pub random: Arc<dyn Random>,
 }
 
-/// A running unit. Cheap to share behind an `Arc`; holds no state of its own that a crash could lose.
+/// A running unit. It has no state that a crash could lose.
 pub struct Unit {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
 }
 
-/// What stays the same for the whole run.
+/// The state that all units made by [`Unit::with_settings`] share.
 struct Shared {
     ports: Ports,
     urls: UnitUrls,
-    keys: Arc<UnitKeys>,
-    hashing: HashPool,
-    account_locks: AccountLocks,
-    login_rate_limiter: LoginRateLimiter,
-    verified_passwords: VerifiedPasswordCache,
-    views: Views,
-    uploads: ConcurrencyLimiter,
-    body_memory: MemoryBudget,
-    node_locks: NodeLocks,
-    sweeps: Arc<Semaphore>,
-    outbox: OutboxQueue,
-    moments: MonotonicIds,
-    installs: ConcurrencyLimiter,
+    credentials: Credentials,
+    limits: Limits,
+    events: EventState,
+    contexts: CellContextCache,
     body_key: UnitBodyKey,
-    /// Read by each commit that something follows, until that is done; written by who waits for all of them.
+    /// Read-locked by each commit with post-commit actions until these are done; write-locked to wait for all of them.
     commits: Arc<RwLock<()>>,
 }
 
-/// Which caches a commit makes stale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Invalidation {
-    /// Only files' bodies, user data, or what is never cached.
-    None,
-    /// Control objects, collections, access control, schemas.
-    Cell,
+/// The limits on what runs at the same time in a unit.
+#[derive(Debug)]
+pub struct Limits {
+    /// Uploads of large bodies and of archives.
+    pub uploads: ConcurrencyLimiter,
+    /// Installations of boxes.
+    pub installs: ConcurrencyLimiter,
+    /// The memory for request bodies that are read as a whole.
+    pub body_memory: MemoryBudget,
+    pub(crate) node_locks: NodeLocks,
+    /// The permits of garbage collections.
+    pub(crate) collections: Arc<Semaphore>,
+}
+
+/// The state of event processing.
+#[derive(Debug)]
+struct EventState {
+    outbox: OutboxQueue,
+    ids: MonotonicIds,
+}
+
+impl Limits {
+    fn new(settings: &Settings) -> Self {
+        let (dav, bar) = (&settings.dav, &settings.archives);
+        Self {
+            uploads: ConcurrencyLimiter::new(dav.uploads_max, dav.upload_queue_max),
+            installs: ConcurrencyLimiter::new(bar.installs_max, bar.install_queue_max),
+            body_memory: MemoryBudget::new(settings.body_memory_max_bytes),
+            node_locks: NodeLocks::default(),
+            collections: Arc::new(Semaphore::new(MAX_COLLECTIONS)),
+        }
+    }
 }
 
 impl Unit {
@@ -86,31 +96,15 @@ impl Unit {
         settings: Settings,
         keys: Arc<UnitKeys>,
     ) -> (Self, ServerAuthority) {
-        let threads = settings
-            .auth
-            .hash_threads
-            .unwrap_or_else(HashPool::default_threads);
-        let body_memory = MemoryBudget::new(settings.bodies_max);
-        let uploads =
-            ConcurrencyLimiter::new(settings.dav.uploads_max, settings.dav.uploads_waiting_max);
-        let bar = &settings.bar;
-        let installs = ConcurrencyLimiter::new(bar.installs_max, bar.installs_waiting_max);
-        let pace = LoginRateLimiter::new(&settings.auth.login_rate_limit);
         let shared = Shared {
             urls,
-            keys,
-            hashing: HashPool::new(threads),
-            account_locks: AccountLocks::default(),
-            login_rate_limiter: pace,
-            verified_passwords: VerifiedPasswordCache::new(&ports.random),
-            views: Views::default(),
-            uploads,
-            body_memory,
-            node_locks: NodeLocks::default(),
-            sweeps: Arc::new(Semaphore::new(SWEEPS)),
-            outbox: OutboxQueue::default(),
-            moments: MonotonicIds::new(&ports.random),
-            installs,
+            credentials: Credentials::new(keys, &settings.auth, &ports.random),
+            limits: Limits::new(&settings),
+            events: EventState {
+                outbox: OutboxQueue::default(),
+                ids: MonotonicIds::new(&ports.random),
+            },
+            contexts: CellContextCache::default(),
             body_key: UnitBodyKey::default(),
             commits: Arc::default(),
             ports,
@@ -122,7 +116,8 @@ impl Unit {
         (unit, ServerAuthority::new())
     }
 
-    /// The same unit with other limits and rules. How much is hashed, uploaded and tried at once stays as it is.
+    /// The same unit with other settings. The number of hashing threads, the concurrency limits, the memory budget and the
+    /// login rate limit stay as they are.
     #[must_use]
     pub fn with_settings(&self, settings: Settings) -> Self {
         Self {
@@ -131,40 +126,53 @@ impl Unit {
         }
     }
 
+    /// The same unit, for a task of its own.
+    pub(crate) fn share(&self) -> Arc<Self> {
+        Arc::new(Self {
+            settings: Arc::clone(&self.settings),
+            shared: Arc::clone(&self.shared),
+        })
+    }
+
     /// Its URLs.
     #[must_use]
     pub fn urls(&self) -> &UnitUrls {
         &self.shared.urls
     }
 
-    /// Its limits and rules.
+    /// Its settings.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// What it seals, signs, hashes and believes with.
+    /// Its secrets and the certificates that it trusts.
     #[must_use]
     pub fn keys(&self) -> &Arc<UnitKeys> {
-        &self.shared.keys
+        &self.shared.credentials.keys
     }
 
-    /// Where passwords are hashed.
+    /// The state of checking credentials: hashing threads, account locks, login rate limiter.
     #[must_use]
-    pub fn hashing(&self) -> &HashPool {
-        &self.shared.hashing
+    pub fn credentials(&self) -> &Credentials {
+        &self.shared.credentials
     }
 
-    pub(crate) fn login_rate_limiter(&self) -> &LoginRateLimiter {
-        &self.shared.login_rate_limiter
+    /// The limits on what runs at the same time.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
     }
 
-    pub(crate) fn verified_passwords(&self) -> &VerifiedPasswordCache {
-        &self.shared.verified_passwords
+    /// The queue of the rules whose requests wait to be sent.
+    #[must_use]
+    pub fn outbox(&self) -> &OutboxQueue {
+        &self.shared.events.outbox
     }
 
-    pub(crate) fn account_locks(&self) -> &AccountLocks {
-        &self.shared.account_locks
+    /// An event id that is greater than all before it; see [`crate::keys::monotonic_id`].
+    pub(crate) fn next_event_id(&self) -> [u8; 16] {
+        self.shared.events.ids.next(self.now_ms())
     }
 
     /// Milliseconds since 1970.
@@ -173,19 +181,19 @@ impl Unit {
         self.shared.ports.clock.now_ms()
     }
 
-    /// Returns the clock.
+    /// The clock.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.ports.clock
     }
 
-    /// Returns the source of randomness.
+    /// The source of randomness.
     #[must_use]
     pub fn random(&self) -> &Arc<dyn Random> {
         &self.shared.ports.random
     }
 
-    /// The place of file bodies.
+    /// The store of file bodies.
     #[must_use]
     pub fn blobs(&self) -> &Arc<dyn BlobStore> {
         &self.shared.ports.blobs
@@ -203,45 +211,14 @@ impl Unit {
         &self.shared.ports.records
     }
 
-    /// The memory for request bodies that are read as a whole.
-    #[must_use]
-    pub fn body_memory(&self) -> &MemoryBudget {
-        &self.shared.body_memory
-    }
-
-    /// Where uploads of large bodies and of archives wait for their turn.
-    #[must_use]
-    pub fn uploads(&self) -> &ConcurrencyLimiter {
-        &self.shared.uploads
-    }
-
-    pub(crate) fn node_locks(&self) -> &NodeLocks {
-        &self.shared.node_locks
-    }
-
-    /// Where installations of boxes wait for their turn.
-    #[must_use]
-    pub fn installs(&self) -> &ConcurrencyLimiter {
-        &self.shared.installs
-    }
-
-    /// What tells that rules have something to send.
-    #[must_use]
-    pub fn outbox(&self) -> &OutboxQueue {
-        &self.shared.outbox
-    }
-
-    /// A moment later than all before it; see [`crate::keys::monotonic_ids`].
-    pub(crate) fn moment(&self) -> [u8; 16] {
-        self.shared.moments.next(self.now_ms())
-    }
-
-    pub(crate) fn known_body_key(&self) -> &UnitBodyKey {
+    /// The key of file bodies, as far as it was loaded.
+    pub(crate) fn body_key_cell(&self) -> &UnitBodyKey {
         &self.shared.body_key
     }
 
-    pub(crate) fn sweeps(&self) -> &Arc<Semaphore> {
-        &self.shared.sweeps
+    /// The lock of the commits with post-commit actions.
+    pub(crate) fn commits(&self) -> &Arc<RwLock<()>> {
+        &self.shared.commits
     }
 
     /// The records of the unit itself.
@@ -256,12 +233,15 @@ impl Unit {
         Records::new(Arc::clone(&self.shared.ports.records), Space::Cell(*cell))
     }
 
-    /// The cell of this name, with what is cached about it. `None` if there is none.
+    /// The context of the cell of this name; `None` if there is none.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellContext>>> {
-        if let Some(context) = self.shared.views.find(name) {
+        if let Some(context) = self.shared.contexts.find(name) {
             return Ok(Some(context));
         }
-        let ticket = self.shared.views.ticket(name);
+        let pending = self.shared.contexts.begin_load(name);
         let set = SetKey::control(ControlSet::Cell);
         let Some((id, stored)) =
             entity::find_unique(&self.records(), &set, 0, &[Some(name)]).await?
@@ -272,13 +252,16 @@ impl Unit {
             return Ok(None);
         };
         let records = self.cell_records(&cell.id);
-        Ok(Some(self.shared.views.insert(ticket, cell, records)))
+        Ok(Some(self.shared.contexts.insert(pending, cell, records)))
     }
 
-    /// The cell with this id. `None` if there is none.
+    /// The context of the cell with this id; `None` if there is none.
+    ///
+    /// # Errors
+    /// A failure of the store; [`Code::OdataInconsistent`] if the name of the cell leads to another cell.
     pub async fn find_cell_by_id(&self, id: &CellId) -> Result<Option<Arc<CellContext>>> {
         let set = SetKey::control(ControlSet::Cell);
-        let mut looked_for = None;
+        let mut tried = None;
         loop {
             let found = entity::find(&self.records(), &set, &id.to_string()).await?;
             let Some(name) = found.and_then(|cell| cell.value.text("Name")) else {
@@ -286,103 +269,22 @@ impl Unit {
             };
             match self.find_cell(&name).await? {
                 Some(context) if context.cell().id == *id => return Ok(Some(context)),
-                _ if looked_for.as_ref() == Some(&name) => {
+                _ if tried.as_ref() == Some(&name) => {
                     return Err(Code::OdataInconsistent.into());
                 }
-                // It was renamed between the two reads.
-                _ => looked_for = Some(name),
+                // The cell was renamed between the two reads.
+                _ => tried = Some(name),
             }
         }
     }
 
-    /// Drops what is cached about a cell.
+    /// Invalidates what is cached about a cell.
     pub(crate) fn invalidate_cell(&self, cell: &Cell) {
-        self.shared.views.invalidate_cell(cell);
+        self.shared.contexts.invalidate_cell(cell);
     }
 
-    /// Drops what is cached about which cell has this name.
+    /// Invalidates what is cached about the cell of a name.
     pub(crate) fn invalidate_cell_name(&self, name: &str) {
-        self.shared.views.invalidate_cell_name(name);
-    }
-
-    /// Builds a batch for a cell and commits it; see [`Records::transact`]. Afterwards nothing stale is served.
-    pub async fn transact<T, F, Fut>(
-        &self,
-        cell: &CellContext,
-        invalidation: Invalidation,
-        build: F,
-    ) -> Result<T>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<(Batch, T)>>,
-    {
-        let mut build = build;
-        let with_follow_up = || {
-            let built = build();
-            async move {
-                let (batch, out) = built.await?;
-                Ok((
-                    batch,
-                    PostCommit::invalidating(cell.cell(), invalidation),
-                    out,
-                ))
-            }
-        };
-        self.transact_with(cell.records(), with_follow_up).await
-    }
-
-    /// Builds a batch with what follows it, commits it and does that; see [`Records::transact`]. If the caller gives up
-    /// while the batch is being committed, the rest happens all the same.
-    pub(crate) async fn transact_with<T, F, Fut>(&self, records: &Records, build: F) -> Result<T>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
-    {
-        let mut build = build;
-        records::retry(|| {
-            let built = build();
-            async move {
-                let (batch, post_commit, out) = built.await?;
-                Ok((self.commit(records, batch, post_commit).await, out))
-            }
-        })
-        .await
-    }
-
-    async fn commit(
-        &self,
-        records: &Records,
-        batch: Batch,
-        post_commit: PostCommit,
-    ) -> personium_store::Result<CommitSeq> {
-        if batch.is_empty() || post_commit.is_empty() {
-            return records.commit(batch).await;
-        }
-        let (unit, records) = (self.share(), records.clone());
-        let in_hand = Arc::clone(&self.shared.commits).read_owned().await;
-        let committing = tokio::spawn(async move {
-            let fence = post_commit.fence(&unit).await?;
-            let done = records.commit(batch).await;
-            post_commit.run(&unit, done.is_ok(), fence);
-            drop(in_hand);
-            done
-        });
-        committing.await.unwrap_or_else(|error| {
-            let detail = ErrorDetail::new("commit task panicked").with_source(error);
-            Err(StoreError::Down(detail))
-        })
-    }
-
-    /// The same unit, for a task of its own.
-    fn share(&self) -> Arc<Self> {
-        Arc::new(Self {
-            settings: Arc::clone(&self.settings),
-            shared: Arc::clone(&self.shared),
-        })
-    }
-
-    /// Waits for the commits on their way that something follows, and for that: to be called before the stores close.
-    pub async fn finish_commits(&self) {
-        drop(self.shared.commits.write().await);
+        self.shared.contexts.invalidate_cell_name(name);
     }
 }

@@ -9,7 +9,7 @@ pub const LOCAL_CELL: &str = "personium-localcell:";
 /// The scheme of URLs that are relative to a box: `personium-localbox:/path`.
 pub const LOCAL_BOX: &str = "personium-localbox:";
 
-/// The segment of a path with its percent escapes decoded; `None` if it is empty or no UTF-8 then.
+/// Decodes the percent escapes of a segment of a path; `None` if the result is empty or not UTF-8.
 #[must_use]
 pub fn decode_segment(segment: &str) -> Option<String> {
     let decoded = percent_encoding::percent_decode_str(segment)
@@ -18,7 +18,7 @@ pub fn decode_segment(segment: &str) -> Option<String> {
     (!decoded.is_empty()).then(|| decoded.into_owned())
 }
 
-/// What a segment of a path may hold unescaped (RFC 3986 section 3.3), but for letters and digits.
+/// The characters that are escaped in a segment of a path: all but those that RFC 3986 section 3.3 allows.
 const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -38,31 +38,31 @@ const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
-/// A name as it stands in a path.
+/// Encodes a name as a segment of a path.
 #[must_use]
 pub fn encode_segment(name: &str) -> String {
     percent_encoding::utf8_percent_encode(name, ESCAPED).to_string()
 }
 
-/// Where the unit is on the web, and how its cells are addressed.
+/// The URL of the unit, and the form of the URLs of its cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitUrls {
     scheme: String,
     host: String,
     port: Option<u16>,
     path_based: bool,
-    /// What stands before and after the name of a cell in its URL.
+    /// The texts before and after the name of a cell in its URL.
     around_cell: (String, String),
 }
 
-/// Whom a `Host` header addresses.
+/// The addressee of a `Host` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Addressee {
     /// The unit itself.
     Unit,
     /// The cell of this name, by its own host name.
     Cell(String),
-    /// Somebody else.
+    /// Neither the unit nor one of its cells.
     Foreign,
 }
 
@@ -126,10 +126,8 @@ impl UnitUrls {
         [begin, name, end].concat()
     }
 
-    /// Whom this authority (`host` or `host:port`) addresses.
-    ///
-    /// A port other than the configured one is accepted only if it is the one the server listens on behind a
-    /// front; that is decided by whoever calls, who passes the authority that the client saw.
+    /// The addressee of an authority (`host` or `host:port`). Only the configured port is accepted: behind a proxy, callers pass
+    /// the authority that the client used.
     #[must_use]
     pub fn addressee(&self, authority: &str) -> Addressee {
         let authority = authority.to_ascii_lowercase();

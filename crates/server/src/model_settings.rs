@@ -1,9 +1,12 @@
 //! Converts the settings of the operator into those of the domain model.
 
+use std::time::Duration;
+
 use personium_model::Settings;
 use personium_model::credentials::{LoginRateLimit, PasswordRule};
 use personium_model::settings::{
-    AuthRules, BarLimits, DavLimits, EventRules, OdataLimits, OidcProvider, OutgoingProxy,
+    ArchiveSettings, AuthSettings, DavSettings, EventSettings, ODataSettings, OidcProvider,
+    OutgoingProxy,
 };
 
 use crate::config::{Config, OidcProviderConfig};
@@ -18,15 +21,15 @@ pub fn model_settings(config: &Config) -> Settings {
         odata: odata(config),
         dav: dav(config),
         auth: auth(config),
-        private_networks: config.outgoing.private_networks,
-        bodies_max: config.listen.body_memory_max_bytes,
-        relay_html_url: config.cell_pages.home_url.clone(),
-        authorization_html_url: config.cell_pages.login_url.clone(),
-        password_change_html_url: config.cell_pages.password_change_url.clone(),
+        allow_private_networks: config.outgoing.private_networks,
+        body_memory_max_bytes: config.listen.body_memory_max_bytes,
+        home_page_url: config.cell_pages.home_url.clone(),
+        login_page_url: config.cell_pages.login_url.clone(),
+        password_change_page_url: config.cell_pages.password_change_url.clone(),
         outgoing_proxy: outgoing_proxy(config),
-        proxies: config.listen.trusted_proxies.clone(),
-        bar: archives(config),
-        events: EventRules {
+        trusted_proxies: config.listen.trusted_proxies.clone(),
+        archives: archives(config),
+        events: EventSettings {
             hops_max: config.events.hops_max,
         },
     }
@@ -46,87 +49,87 @@ fn outgoing_proxy(config: &Config) -> Option<OutgoingProxy> {
     })
 }
 
-fn archives(config: &Config) -> BarLimits {
+fn archives(config: &Config) -> ArchiveSettings {
     let archives = &config.archives;
     let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let default_dir = || config.store.data_dir.join(ARCHIVES_DIR);
-    BarLimits {
-        file_megabytes: archives.archive_max_megabytes,
-        entry_megabytes: archives.entry_max_megabytes,
-        bulk_size: to_usize(archives.entities_per_commit),
-        links_step: to_usize(archives.links_per_update),
-        folder: archives.temp_dir.clone().unwrap_or_else(default_dir),
+    ArchiveSettings {
+        archive_max_megabytes: archives.archive_max_megabytes,
+        entry_max_megabytes: archives.entry_max_megabytes,
+        entities_per_commit: to_usize(archives.entities_per_commit),
+        links_per_update: to_usize(archives.links_per_update),
+        temp_dir: archives.temp_dir.clone().unwrap_or_else(default_dir),
         installs_max: config.background.box_installs_max,
-        ..BarLimits::default()
+        ..ArchiveSettings::default()
     }
 }
 
-fn dav(config: &Config) -> DavLimits {
+fn dav(config: &Config) -> DavSettings {
     let dav = &config.dav;
-    DavLimits {
+    DavSettings {
         children_max: dav.children_max,
         depth_max: dav.depth_max,
-        file_max: dav.file_max_bytes,
-        xml_max: dav.xml_max_bytes,
-        inline_max: dav.inline_max_bytes,
-        encrypt: config.secrets.encrypt_files,
-        properties_max: dav.properties_max_bytes,
+        file_max_bytes: dav.file_max_bytes,
+        xml_max_bytes: dav.xml_max_bytes,
+        inline_max_bytes: dav.inline_max_bytes,
+        encrypt_files: config.secrets.encrypt_files,
+        properties_max_bytes: dav.properties_max_bytes,
         uploads_max: dav.uploads_max,
-        uploads_waiting_max: dav.upload_queue_max,
+        upload_queue_max: dav.upload_queue_max,
     }
 }
 
-fn odata(config: &Config) -> OdataLimits {
+fn odata(config: &Config) -> ODataSettings {
     let (odata, schema) = (&config.odata, &config.schema);
-    OdataLimits {
+    ODataSettings {
         top_default: odata.top_default,
         top_max: odata.top_max,
         skip_max: odata.skip_max,
         expand_top_max: odata.expand_top_max,
-        expand_list_properties: odata.expand_list_properties_max,
-        expand_retrieve_properties: odata.expand_retrieve_properties_max,
+        expand_list_properties_max: odata.expand_list_properties_max,
+        expand_retrieve_properties_max: odata.expand_retrieve_properties_max,
         expand_list_max: odata.expand_list_max,
         expand_retrieve_max: odata.expand_retrieve_max,
-        link_max: odata.links_max,
-        batch_max: odata.batch_max,
-        batch_timeout_ms: odata.batch_timeout_ms,
-        window_max: config.search_engine.result_window_max,
+        links_max: odata.links_max,
+        batch_requests_max: odata.batch_max,
+        batch_timeout: Duration::from_millis(odata.batch_timeout_ms),
+        result_window_max: config.search_engine.result_window_max,
         entity_types_max: schema.entity_types_max,
         properties_max: schema.properties_max,
         simple_layers: schema.simple_layers.clone(),
         complex_layers: schema.complex_layers.clone(),
-        body_max: odata.body_max_bytes,
-        batch_body_max: odata.batch_body_max_bytes,
-        entity_max: odata.entity_max_bytes,
-        answer_max: odata.response_max_bytes,
-        query_timeout_ms: odata.query_timeout_ms,
+        body_max_bytes: odata.body_max_bytes,
+        batch_body_max_bytes: odata.batch_body_max_bytes,
+        entity_max_bytes: odata.entity_max_bytes,
+        response_max_bytes: odata.response_max_bytes,
+        query_timeout: Duration::from_millis(odata.query_timeout_ms),
     }
 }
 
-fn auth(config: &Config) -> AuthRules {
+fn auth(config: &Config) -> AuthSettings {
     let (logins, tokens) = (&config.logins, &config.tokens);
     let introspection = &config.introspection;
     let introspection_password = introspection.password.clone().unwrap_or_default();
-    AuthRules {
-        lock_count: logins.lock_after_failures,
-        lock_seconds: logins.lock_secs,
-        interval_seconds: logins.retry_after_secs,
+    AuthSettings {
+        lock_after_failures: logins.lock_after_failures,
+        lock_secs: logins.lock_secs,
+        retry_after_secs: logins.retry_after_secs,
         login_rate_limit: LoginRateLimit {
             burst: logins.rate_limit_burst,
             per_minute: logins.rate_limit_per_minute,
         },
-        scope_ropc: tokens.default_scope_password.clone(),
-        scope_assertion: tokens.default_scope_assertion.clone(),
-        scope_code: tokens.default_scope_code.clone(),
+        default_scope_password: tokens.default_scope_password.clone(),
+        default_scope_assertion: tokens.default_scope_assertion.clone(),
+        default_scope_code: tokens.default_scope_code.clone(),
         unit_user_issuers: config.unit.issuers.clone(),
         master_token: config.unit.master_token.clone(),
-        oidc: config.oidc.iter().map(oidc_provider).collect(),
+        oidc_providers: config.oidc.iter().map(oidc_provider).collect(),
         account_types: config
             .oidc
             .iter()
             .map(|provider| provider.account_type.clone())
             .collect(),
-        introspect: introspection
+        introspection_credential: introspection
             .username
             .clone()
             .map(|username| (username, introspection_password)),

@@ -219,12 +219,12 @@ fn http_limits(config: &Config, connections_max: usize) -> HttpLimits {
 
 /// Resumes garbage collection that the last run did not finish, and scans for orphaned file bodies from time to time.
 async fn collect_garbage(unit: Arc<Unit>) {
-    if let Err(error) = unit.resume_sweeps().await {
+    if let Err(error) = unit.resume_garbage_collection().await {
         tracing::warn!(error = %chain(&error), "failed to resume garbage collection");
     }
     loop {
         tokio::time::sleep(ORPHAN_SCAN_INTERVAL).await;
-        if let Err(error) = unit.sweep_orphans(ORPHAN_SCAN_PAUSE).await {
+        if let Err(error) = unit.collect_orphaned_blobs(ORPHAN_SCAN_PAUSE).await {
             tracing::warn!(error = %chain(&error), "failed to scan for orphaned file bodies");
         }
     }

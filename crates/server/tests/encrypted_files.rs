@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use process::{Client, Unit};
 
-const ON: &str = "io.personium.core.security.dav.encrypt.enabled=true\n";
+const ON: &str = "io.personium.core.security.dav.encrypt_files.enabled=true\n";
 const FIRST: &str = "security.secret16=0123456789abcdef";
 const SECOND: &str = "security.secret16=another-secret-of-this-unit";
 const MARK: &str = "this is what nobody else may read";

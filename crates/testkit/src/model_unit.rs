@@ -187,7 +187,7 @@ impl ModelUnit {
     pub async fn remove_collection(&self, name: &str) {
         let resource = self.resource(name).await;
         collection::remove(&resource, true).await.unwrap();
-        self.model.resume_sweeps().await.unwrap();
+        self.model.resume_garbage_collection().await.unwrap();
     }
 
     /// The schema of an OData collection of the box `b`.

@@ -40,10 +40,10 @@ pub async fn show(
 ) -> Result<Response> {
     let settings = request.unit.settings();
     let (property, default) = match kind {
-        FormKind::Login => ("authorizationhtmlurl", &settings.authorization_html_url),
+        FormKind::Login => ("authorizationhtmlurl", &settings.login_page_url),
         FormKind::PasswordChange => (
             "authorizationpasswordchangehtmlurl",
-            &settings.password_change_html_url,
+            &settings.password_change_page_url,
         ),
     };
     let default = default.as_deref();

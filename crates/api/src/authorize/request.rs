@@ -1,7 +1,7 @@
 //! The parameters of an authorization request.
 
 use personium_model::auth::scope;
-use personium_model::cell::{OAuthPolicy, policy_enabled};
+use personium_model::cell_policy::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Error, Result};
 
 use super::destination::Destination;
@@ -127,7 +127,7 @@ impl Parameters {
         let Some(response_type) = response_type else {
             return Ok(Err(Code::ResponseTypeUnsupported));
         };
-        let allowed = &request.unit.settings().auth.scope_code;
+        let allowed = &request.unit.settings().auth.default_scope_code;
         let requested = scope::parse(form.raw("scope").unwrap_or_default());
         let scopes = scope::restrict(&requested, allowed);
         let supported = match response_type {

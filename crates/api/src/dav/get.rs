@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use personium_dav::headers::{SelectedRange, is_not_modified, select_range};
 use personium_model::Resource;
-use personium_model::file::{self, Content, Opened};
+use personium_model::file::{self, FileContent, OpenedFile};
 use personium_model::locate::Target;
 use personium_model::node::Kind;
 use personium_types::{Code, Error, Operation, Result};
@@ -42,7 +42,7 @@ pub(super) async fn handle(
 }
 
 /// The response with the whole file, or with the part that a `Range` header selects.
-fn send(opened: Opened, range: Option<&str>) -> Result<Response> {
+fn send(opened: OpenedFile, range: Option<&str>) -> Result<Response> {
     let node = opened.node;
     let size = node.file.as_ref().map_or(0, |f| f.length);
     let selected = select_range(range, size);
@@ -57,8 +57,8 @@ fn send(opened: Opened, range: Option<&str>) -> Result<Response> {
         }
     };
     let body = match opened.content {
-        Content::Whole(bytes) => body::full(part(&bytes, first, length)),
-        Content::Pieces(reader) => body::of_blob(reader, first, length),
+        FileContent::Whole(bytes) => body::full(part(&bytes, first, length)),
+        FileContent::Chunks(reader) => body::of_blob(reader, first, length),
     };
     let mut out = response::with_body(status, body)
         .with_header(header::CONTENT_LENGTH, &length.to_string())

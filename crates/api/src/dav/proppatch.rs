@@ -5,7 +5,7 @@ use personium_dav::multistatus::proppatch_response;
 use personium_dav::proppatch::{self, PropPatch, PropPatchError};
 use personium_model::Resource;
 use personium_model::locate::Target;
-use personium_model::properties::{self, Patched};
+use personium_model::properties::{self, PatchResult};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::hrefs;
@@ -68,7 +68,7 @@ async fn read(request: &mut RequestContext) -> Result<PropPatch> {
     })
 }
 
-fn multistatus(href: &str, patched: &Patched) -> Response {
+fn multistatus(href: &str, patched: &PatchResult) -> Response {
     let text = proppatch_response(
         href,
         patched.done.iter().map(String::as_str),

@@ -28,7 +28,7 @@ pub(super) async fn handle(
         .unit
         .settings()
         .dav
-        .file_max
+        .file_max_bytes
         .filter(|max| announced > *max)
     {
         return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));

@@ -42,7 +42,7 @@ impl NetworkClient {
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         Self {
-            private_networks: settings.private_networks,
+            private_networks: settings.allow_private_networks,
             proxy: settings.outgoing_proxy.as_ref().and_then(Proxy::of),
             ..Self::default()
         }

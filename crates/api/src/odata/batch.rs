@@ -5,8 +5,6 @@
 mod executor;
 mod part_response;
 
-use std::time::Duration;
-
 use http::{HeaderValue, StatusCode, header};
 use personium_odata::batch::{
     self, BatchError, BatchLimits, BatchMethod, BatchPart, BatchTarget, BatchWriter,
@@ -29,13 +27,12 @@ const MAX_CREATIONS_PER_COMMIT: usize = 1_000;
 pub(super) async fn batch(request: &mut ODataRequest) -> Result<Response> {
     request.permit_use()?;
     let settings = &request.unit.settings().odata;
-    let deadline =
-        request.unit.clock().monotonic() + Duration::from_millis(settings.batch_timeout_ms);
+    let deadline = request.unit.clock().monotonic() + settings.batch_timeout;
     let limits = BatchLimits {
-        max_parts: settings.batch_max,
+        max_parts: settings.batch_requests_max,
         max_top_sum: settings.top_max,
     };
-    let max_bytes = settings.batch_body_max;
+    let max_bytes = settings.batch_body_max_bytes;
     let content_type = request.header("content-type").unwrap_or_default();
     let content_type = content_type.to_owned();
     let body = request.read_body(max_bytes).await?;

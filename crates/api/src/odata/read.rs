@@ -2,7 +2,7 @@
 
 use http::{StatusCode, header};
 use personium_model::odata::{self, AccessKind, Entity, Page, SetRef};
-use personium_model::settings::OdataLimits;
+use personium_model::settings::ODataSettings;
 use personium_odata::atom::AtomWriter;
 use personium_odata::conditions::is_not_modified;
 use personium_odata::entity_view::{EntityShape, EntityView, ExpandedNavigation};
@@ -21,14 +21,14 @@ use super::service_authorizer::ServiceAuthorizer;
 use crate::response::{self, Response, WithHeader};
 
 /// The limits of queries in the form of the query parser.
-pub(super) fn limits(limits: &OdataLimits) -> QueryLimits {
+pub(super) fn limits(limits: &ODataSettings) -> QueryLimits {
     QueryLimits {
         default_top: limits.top_default,
         max_top: limits.top_max,
         max_skip: limits.skip_max,
         max_top_with_expand: limits.expand_top_max,
-        max_list_expands: limits.expand_list_properties,
-        max_entity_expands: limits.expand_retrieve_properties,
+        max_list_expands: limits.expand_list_properties_max,
+        max_entity_expands: limits.expand_retrieve_properties_max,
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) async fn expand_all(
         };
         let related = found.iter().flat_map(|(_, entities)| entities);
         bytes += related.map(|e| e.properties.size_bytes()).sum::<usize>();
-        if bytes > request.unit.settings().odata.answer_max {
+        if bytes > request.unit.settings().odata.response_max_bytes {
             return Err(Code::QueryRefused.into());
         }
         out.push(Expanded(found));

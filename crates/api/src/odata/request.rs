@@ -149,7 +149,7 @@ impl ODataRequest {
         if let Some(body) = &self.body {
             return Ok(body.clone());
         }
-        let max_bytes = self.unit.settings().odata.body_max;
+        let max_bytes = self.unit.settings().odata.body_max_bytes;
         let body = self.read_body(max_bytes).await?;
         Ok(self.body.insert(body).clone())
     }

@@ -2,7 +2,7 @@
 
 use personium_model::auth::grants::{self, CodeBinding};
 use personium_model::auth::login::{self, LoginChannel, LoginOutcome, LoginRequest};
-use personium_model::cell::{OAuthPolicy, policy_enabled};
+use personium_model::cell_policy::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Result};
 
 use super::oidc;
@@ -25,7 +25,7 @@ pub(super) async fn dispatch(
         "urn:ietf:params:oauth:grant-type:saml2-bearer" => assertion(request, token_request).await,
         "authorization_code" => code(request, token_request).await,
         other => {
-            let providers = &request.unit.settings().auth.oidc;
+            let providers = &request.unit.settings().auth.oidc_providers;
             match providers.iter().find(|p| p.grant_type == other) {
                 Some(provider) => oidc::handle(request, token_request, provider).await,
                 None => Err(Code::GrantType.into()),

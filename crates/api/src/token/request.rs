@@ -60,7 +60,7 @@ impl TokenRequest {
     /// # Errors
     /// The refusal of a scope, or the error of the store.
     pub async fn ropc_scopes(&self, request: &CellRequest) -> Result<Vec<String>> {
-        let allowed = &request.unit.settings().auth.scope_ropc;
+        let allowed = &request.unit.settings().auth.default_scope_password;
         let (urls, context) = (request.unit.urls(), &request.context);
         scope::grant(urls, context, &self.scopes(), allowed).await
     }

@@ -16,7 +16,7 @@ use personium_testkit::{TestResponse, TestUnit, text_member};
 /// A unit with the cells `c`, `d` and `appcell`, an account `me` in each, and no delay after failed logins.
 pub async fn unit_with_accounts(change: impl FnOnce(&mut personium_model::Settings)) -> TestUnit {
     let unit = TestUnit::with_settings(|settings| {
-        settings.auth.interval_seconds = 0;
+        settings.auth.retry_after_secs = 0;
         change(settings);
     })
     .await;

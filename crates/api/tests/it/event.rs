@@ -70,5 +70,5 @@ fn after_level(line: &str) -> &str {
 
 /// The longest text that an event may have.
 fn longest_text() -> String {
-    "x".repeat(event::TEXT_MAX)
+    "x".repeat(event::MAX_TEXT_UTF16_UNITS)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use personium_model::Settings;
 use personium_testkit::{TestResponse, TestUnit, refused, success};
@@ -91,7 +92,7 @@ async fn entity_with_more_properties_than_allowed_is_refused() {
 
 #[tokio::test]
 async fn entity_over_the_size_limit_is_refused() {
-    let unit = odata_unit(|s| s.odata.entity_max = 3_000).await;
+    let unit = odata_unit(|s| s.odata.entity_max_bytes = 3_000).await;
     let post = async |id: &str, text: usize| {
         let body = json!({"__id": id, "t": "x".repeat(text)}).to_string();
         let response = unit
@@ -115,7 +116,7 @@ async fn entity_over_the_size_limit_is_refused() {
 
 #[tokio::test]
 async fn response_over_the_size_limit_is_refused() {
-    let unit = odata_unit(|s| s.odata.answer_max = 10_000).await;
+    let unit = odata_unit(|s| s.odata.response_max_bytes = 10_000).await;
     for n in 0..5 {
         let body = json!({"__id": n.to_string(), "t": "x".repeat(3_000)}).to_string();
         unit.create("c/b/od/A", &body).await;
@@ -148,7 +149,7 @@ async fn response_over_the_size_limit_is_refused() {
 
 #[tokio::test]
 async fn request_bodies_share_a_memory_budget() {
-    let unit = TestUnit::with_settings(|s| s.bodies_max = 64 << 10).await;
+    let unit = TestUnit::with_settings(|s| s.body_memory_max_bytes = 64 << 10).await;
     let role = |size: usize| {
         let name = json!({"Name": "r"}).to_string();
         format!("{name}{}", " ".repeat(size - name.len()))
@@ -221,7 +222,7 @@ async fn long_query_yields_to_other_tasks() {
 
 #[tokio::test]
 async fn query_over_the_time_limit_is_refused() {
-    let unit = unit_with_long_texts(|s| s.odata.query_timeout_ms = 1).await;
+    let unit = unit_with_long_texts(|s| s.odata.query_timeout = Duration::from_millis(1)).await;
     assert_eq!(get(&unit, SEARCH).await.outcome(), refused(400, "OD-0051"));
     assert_eq!(get(&unit, "A('1')").await.status, 200);
 }

@@ -122,7 +122,8 @@ pub async fn hash_password(
 async fn hash(unit: &Unit, cell: &Cell, password: String) -> Result<BTreeMap<String, String>> {
     let (keys, random) = (Arc::clone(unit.keys()), Arc::clone(unit.random()));
     let hash = unit
-        .hashing()
+        .credentials()
+        .hashing
         .run(cell.id, move || {
             password::hash(&keys.password_hashing, &password, &random)
         })

@@ -209,7 +209,7 @@ async fn trans_cell_access(
         return Ok(Access::invalid(Code::TokenSignature));
     }
     let mut scopes = token.scopes;
-    scope::retain_allowed(&mut scopes, &unit.settings().auth.scope_assertion);
+    scope::retain_allowed(&mut scopes, &unit.settings().auth.default_scope_assertion);
     let visitor = Visitor {
         subject: &token.subject,
         issuer: &token.issuer,

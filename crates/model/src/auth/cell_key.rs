@@ -62,7 +62,8 @@ async fn find(context: &CellContext) -> Result<Option<CellKey>> {
 async fn create(unit: &Unit, context: &CellContext) -> Result<CellKey> {
     let kid = unit.random().uuid().to_string();
     let key = unit
-        .hashing()
+        .credentials()
+        .hashing
         .run(context.cell().id, move || CellKey::generate(&kid))
         .await?
         .map_err(Error::internal)?;

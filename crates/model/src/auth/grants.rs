@@ -106,7 +106,7 @@ pub async fn assertion_grant(
     if !visitor::issuer_may_assert(unit.urls(), &token.issuer, &token.subject) {
         return Err(Code::GrantTokenSignature.into());
     }
-    let allowed = &unit.settings().auth.scope_assertion;
+    let allowed = &unit.settings().auth.default_scope_assertion;
     Ok(Grant {
         scopes: scope::grant(unit.urls(), context, &token.scopes, allowed).await?,
         schema: request.schema.map(str::to_owned),

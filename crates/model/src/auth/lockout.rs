@@ -54,7 +54,7 @@ impl<'a> LockoutTracker<'a> {
 
     /// Whether the delay after a failed attempt has not passed yet.
     pub async fn is_delayed(&self) -> Result<bool> {
-        if self.unit.settings().auth.interval_seconds == 0 {
+        if self.unit.settings().auth.retry_after_secs == 0 {
             return Ok(false);
         }
         let found = self.unit.cache().get(&self.delay_key()).await;
@@ -63,7 +63,7 @@ impl<'a> LockoutTracker<'a> {
 
     /// Starts the delay after a failed attempt.
     pub async fn start_delay(&self) -> Result<()> {
-        let seconds = self.unit.settings().auth.interval_seconds;
+        let seconds = self.unit.settings().auth.retry_after_secs;
         if seconds == 0 {
             return Ok(());
         }
@@ -78,8 +78,12 @@ impl<'a> LockoutTracker<'a> {
     /// The number of failures that lock an account, and for how long; `None` if accounts are never locked.
     fn lock_rule(&self) -> Option<(u64, Duration)> {
         let rules = &self.unit.settings().auth;
-        (rules.lock_count > 0 && rules.lock_seconds > 0)
-            .then(|| (rules.lock_count, Duration::from_secs(rules.lock_seconds)))
+        (rules.lock_after_failures > 0 && rules.lock_secs > 0).then(|| {
+            (
+                rules.lock_after_failures,
+                Duration::from_secs(rules.lock_secs),
+            )
+        })
     }
 
     /// Whether the account is locked.

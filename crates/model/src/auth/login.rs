@@ -69,7 +69,8 @@ pub async fn login(
     request: &LoginRequest<'_>,
 ) -> Result<LoginOutcome> {
     let attempt = unit
-        .login_rate_limiter()
+        .credentials()
+        .login_rate_limiter
         .begin(request.client_address, unit.now_ms())?;
     let outcome = authenticate(unit, context, request).await;
     if !matches!(outcome, Ok(LoginOutcome::Refused)) {
@@ -94,7 +95,11 @@ async fn authenticate(
         lockout.start_delay().await?;
         return Ok(LoginOutcome::Refused);
     };
-    let _lock = unit.account_locks().lock(lockout.key().to_owned()).await?;
+    let _lock = unit
+        .credentials()
+        .account_locks
+        .lock(lockout.key().to_owned())
+        .await?;
     let is_recorded = login_history::is_recorded(context, &account.name).await?;
     let is_valid = !lockout.is_delayed().await?
         && credentials_valid(unit, context, &lockout, &account, request).await?;
@@ -152,7 +157,8 @@ pub async fn authenticate_basic(
     client_address: Option<IpAddr>,
 ) -> Result<Result<Account, Code>> {
     let attempt = unit
-        .login_rate_limiter()
+        .credentials()
+        .login_rate_limiter
         .begin(client_address, unit.now_ms())?;
     let account = account::find(context, name).await?;
     let lockout = LockoutTracker::new(unit, context, name, account.as_ref());
@@ -165,7 +171,7 @@ pub async fn authenticate_basic(
         lockout.start_delay().await?;
         return Ok(Err(Code::AccountLocked));
     }
-    let cache = unit.verified_passwords();
+    let cache = &unit.credentials().verified_passwords;
     let digest = account
         .hash
         .as_ref()
@@ -199,7 +205,8 @@ async fn verify_password(
     let stored = account.and_then(|a| a.hash.clone());
     let (keys, password) = (Arc::clone(unit.keys()), password.to_owned());
     let cell = context.cell().id;
-    unit.hashing()
+    unit.credentials()
+        .hashing
         .run(cell, move || match &stored {
             Some(stored) => {
                 let verified = password::verify(&keys.password_hashing, stored, &password);

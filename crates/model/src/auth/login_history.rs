@@ -5,7 +5,7 @@ use personium_types::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::CellContext;
-use crate::cell::cell_property;
+use crate::cell_policy::cell_property;
 use crate::keys;
 use crate::records;
 

@@ -1,68 +1,67 @@
-//! The event log of a cell: lines that rules write, kept as records so that they are as durable as what they tell of.
+//! The event log of a cell: lines that rules write. They are records, so that they are as durable as the events.
 //!
 //! The current log is a generation of lines. When it is full it becomes an archive, and the next generation begins. A
-//! batch that adds lines expects the state of the log to be as it was read, so that no line comes into an archive
-//! unseen.
+//! batch that adds lines asserts that the state of the log is as it was read, so that no line is added to an archive.
 
 use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
 use personium_store::{Batch, Direction, Expect, Key};
+use personium_types::error::chain;
 use personium_types::time::iso_time;
 use personium_types::{Code, Error, Operation, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Event;
+use super::record::Event;
+use crate::commit::Invalidation;
 use crate::records::{self, Records, Versioned};
-use crate::sweep::remove_range;
-use crate::unit::Invalidation;
 use crate::{CellContext, Permit, PermitTarget, Unit, keys};
 
-/// Bytes from which on a log is archived.
-const FULL: i64 = 1 << 20;
-/// Archives that are kept.
-const ARCHIVES: usize = 12;
-/// Lines that are read at once.
-const PAGE: usize = 500;
-/// What the name of an archive begins with; the milliseconds since 1970 follow.
+/// The size from which on a log is archived.
+const ARCHIVE_FROM_BYTES: i64 = 1 << 20;
+/// The largest number of archives.
+const MAX_ARCHIVES: usize = 12;
+/// The number of lines that are read at once.
+const LINES_PER_READ: usize = 500;
+/// The beginning of the name of an archive; the milliseconds since 1970 follow.
 const ARCHIVE_NAME: &str = "default.log.";
 /// The name of the current log.
-pub const CURRENT_NAME: &str = "default.log";
+pub const CURRENT_LOG_NAME: &str = "default.log";
 
-/// How grave a line is.
+/// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Something happened.
+pub enum LogLevel {
+    /// `INFO`
     Info,
-    /// Somebody should look at it.
+    /// `WARN`
     Warn,
-    /// Something is wrong.
+    /// `ERROR`
     Error,
 }
 
-/// What is kept about the log of a cell besides its lines.
+/// The stored state of the log of a cell.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct State {
+struct LogState {
     /// The generation that lines are added to.
     #[serde(rename = "g")]
     generation: u32,
     #[serde(rename = "a")]
-    archives: Vec<Archive>,
-    /// Generations whose lines are to be removed.
+    archives: Vec<StoredArchive>,
+    /// The generations whose lines are to be removed.
     #[serde(rename = "x", default)]
-    gone: Vec<u32>,
+    removed: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Archive {
+struct StoredArchive {
     #[serde(rename = "g")]
     generation: u32,
-    /// When it was archived, which is its name.
+    /// When it was archived, milliseconds since 1970. The name contains it.
     #[serde(rename = "t")]
     at: i64,
 }
 
-/// A log as a file.
+/// A log in the form of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
     /// Its name.
@@ -71,35 +70,31 @@ pub struct LogFile {
     pub created: i64,
     /// When its last line was written, milliseconds since 1970.
     pub updated: i64,
-    /// Its bytes.
+    /// Its length in bytes.
     pub length: u64,
     generation: u32,
 }
 
-/// The log of a cell as it is at one moment.
-pub struct Log {
+/// The log of a cell at one time.
+pub struct EventLog {
     records: Records,
-    state: State,
+    state: LogState,
 }
 
-fn state_key() -> Key {
-    keys::single("log")
+async fn find_state(records: &Records) -> Result<Option<Versioned<LogState>>> {
+    records.find(&keys::log_state()).await
 }
 
-async fn find_state(records: &Records) -> Result<Option<Versioned<State>>> {
-    records.find(&state_key()).await
-}
-
-/// A line about an event: comma-separated values, quoted, quotes doubled, `null` without quotes for what is missing.
-pub(super) fn line(event: &Event, level: Level, at: i64) -> String {
+/// The line of an event: comma-separated values in quotes, with quotes doubled; `null` without quotes for a missing value.
+pub(super) fn line(event: &Event, level: LogLevel, at: i64) -> String {
     let time = iso_time(at);
     let time = time
         .strip_suffix(".000Z")
         .map_or_else(|| time.clone(), |whole| format!("{whole}Z"));
     let level = match level {
-        Level::Info => "INFO ",
-        Level::Warn => "WARN ",
-        Level::Error => "ERROR",
+        LogLevel::Info => "INFO ",
+        LogLevel::Warn => "WARN ",
+        LogLevel::Error => "ERROR",
     };
     let external = Some(event.external.to_string());
     let mut out = format!("{time},[{level}]");
@@ -112,7 +107,7 @@ pub(super) fn line(event: &Event, level: Level, at: i64) -> String {
         &event.object,
         &event.info,
     ] {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = match value {
             Some(text) => write!(out, ",\"{}\"", text.replace('"', "\"\"")),
             None => write!(out, ",null"),
@@ -122,7 +117,7 @@ pub(super) fn line(event: &Event, level: Level, at: i64) -> String {
     out
 }
 
-/// Adds lines to a batch; whether the log is full then.
+/// Adds lines to a batch. Returns whether the log is full with them.
 pub(super) async fn append(
     unit: &Unit,
     records: &Records,
@@ -136,70 +131,70 @@ pub(super) async fn append(
     let expected = state
         .as_ref()
         .map_or(Expect::Absent, |state| Expect::Version(state.version));
-    batch.assert(state_key(), expected);
+    batch.assert(keys::log_state(), expected);
     let generation = state.map_or(0, |state| state.value.generation);
     let size = keys::log_size(generation);
     let added = lines.iter().map(String::len).sum::<usize>();
     let added = i64::try_from(added).unwrap_or(i64::MAX);
     for line in lines {
         batch.put(
-            keys::log_line(generation, &unit.moment()),
+            keys::log_line(generation, &unit.next_event_id()),
             line.into_bytes(),
         );
     }
     let before = records.counter(&size).await?;
     batch.add(size, added);
-    Ok(before.saturating_add(added) >= FULL)
+    Ok(before.saturating_add(added) >= ARCHIVE_FROM_BYTES)
 }
 
-/// Archives the log of a cell in the background, if it is full. A failure goes to the log of the server; the next line
-/// tries again.
-pub(super) fn roll_later(unit: &Unit, context: &CellContext) {
-    let (records, now, name) = (
-        context.records().clone(),
-        unit.now_ms(),
-        context.cell().name.clone(),
-    );
+/// Archives the log of a cell in the background, if it is full. A failure is logged; the next line retries.
+pub(super) fn archive_in_background(unit: &Unit, context: &CellContext) {
+    let (records, now, cell) = (context.records().clone(), unit.now_ms(), context.cell().id);
     tokio::spawn(async move {
-        if let Err(error) = roll(&records, now).await {
-            tracing::warn!(cell.name = %name, "the event log of cell {name} could not be archived: {error}");
+        if let Err(error) = archive_if_full(&records, now).await {
+            tracing::warn!(
+                cell.id = %cell,
+                error = %chain(&error),
+                "failed to archive the event log, will retry"
+            );
         }
     });
 }
 
-/// Makes the current log an archive if it is full, and removes what was given up before.
-async fn roll(records: &Records, now: i64) -> Result<()> {
+/// Makes the current log an archive if it is full, and removes the lines of removed generations.
+async fn archive_if_full(records: &Records, now: i64) -> Result<()> {
     records
         .transact(|| async {
             let found = find_state(records).await?;
             let version = found.as_ref().map(|state| state.version);
             let mut state = found.map(|state| state.value).unwrap_or_default();
             let mut batch = Batch::new();
-            if records.counter(&keys::log_size(state.generation)).await? >= FULL {
-                state.roll(now);
-                records::put_checked(&mut batch, state_key(), version, &state)?;
+            let size = records.counter(&keys::log_size(state.generation)).await?;
+            if size >= ARCHIVE_FROM_BYTES {
+                state.archive(now);
+                records::put_checked(&mut batch, keys::log_state(), version, &state)?;
             }
             Ok((batch, ()))
         })
         .await?;
-    remove_gone(records).await
+    remove_lines(records).await
 }
 
-/// Removes the lines of generations that nobody sees any more.
-async fn remove_gone(records: &Records) -> Result<()> {
+/// Removes the lines of removed generations.
+async fn remove_lines(records: &Records) -> Result<()> {
     let Some(state) = find_state(records).await? else {
         return Ok(());
     };
-    for gone in state.value.gone {
-        remove_range(records, &keys::log_lines(gone)).await?;
+    for removed in state.value.removed {
+        records.remove_range(&keys::log_lines(removed)).await?;
         records
             .transact(|| async {
                 let mut batch = Batch::new();
                 if let Some(now) = find_state(records).await? {
                     let mut state = now.value;
-                    state.gone.retain(|generation| *generation != gone);
-                    batch.delete(keys::log_size(gone));
-                    records::put_checked(&mut batch, state_key(), Some(now.version), &state)?;
+                    state.removed.retain(|generation| *generation != removed);
+                    batch.delete(keys::log_size(removed));
+                    records::put_checked(&mut batch, keys::log_state(), Some(now.version), &state)?;
                 }
                 Ok((batch, ()))
             })
@@ -208,16 +203,17 @@ async fn remove_gone(records: &Records) -> Result<()> {
     Ok(())
 }
 
-impl State {
-    fn roll(&mut self, now: i64) {
+impl LogState {
+    /// Makes the current generation an archive, and removes the oldest archives beyond the largest number.
+    fn archive(&mut self, now: i64) {
         let after = self.archives.last().map_or(now, |last| last.at + 1);
-        self.archives.push(Archive {
+        self.archives.push(StoredArchive {
             generation: self.generation,
             at: now.max(after),
         });
         self.generation += 1;
-        while self.archives.len() > ARCHIVES {
-            self.gone.push(self.archives.remove(0).generation);
+        while self.archives.len() > MAX_ARCHIVES {
+            self.removed.push(self.archives.remove(0).generation);
         }
     }
 }
@@ -239,20 +235,19 @@ pub async fn remove_archive(
         let found = find_state(records).await?;
         let found = found.ok_or_else(|| no_such_log(name))?;
         let mut state = found.value;
-        let place = state.archives.iter().position(|a| archive_name(a) == name);
-        let archive = state
-            .archives
-            .remove(place.ok_or_else(|| no_such_log(name))?);
-        state.gone.push(archive.generation);
+        let position = state.archives.iter().position(|a| archive_name(a) == name);
+        let position = position.ok_or_else(|| no_such_log(name))?;
+        let archive = state.archives.remove(position);
+        state.removed.push(archive.generation);
         let mut batch = Batch::new();
-        records::put_checked(&mut batch, state_key(), Some(found.version), &state)?;
+        records::put_checked(&mut batch, keys::log_state(), Some(found.version), &state)?;
         Ok((batch, ()))
     })
     .await?;
-    remove_gone(records).await
+    remove_lines(records).await
 }
 
-fn archive_name(archive: &Archive) -> String {
+fn archive_name(archive: &StoredArchive) -> String {
     format!("{ARCHIVE_NAME}{}", archive.at)
 }
 
@@ -260,8 +255,11 @@ fn no_such_log(name: &str) -> Error {
     Error::new(Code::NoSuchResource).with(name)
 }
 
-impl Log {
+impl EventLog {
     /// The log of a cell.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn open(context: &CellContext) -> Result<Self> {
         let records = context.records().clone();
         let state = find_state(&records).await?;
@@ -272,12 +270,18 @@ impl Log {
     }
 
     /// The current log; `None` if nothing was logged since the last one was archived.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn find_current(&self) -> Result<Option<LogFile>> {
-        self.file(CURRENT_NAME.to_owned(), self.state.generation)
+        self.file(CURRENT_LOG_NAME.to_owned(), self.state.generation)
             .await
     }
 
     /// The archives, the oldest first.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn list_archives(&self) -> Result<Vec<LogFile>> {
         let mut out = Vec::with_capacity(self.state.archives.len());
         for archive in &self.state.archives {
@@ -289,7 +293,7 @@ impl Log {
     /// The archive of this name.
     ///
     /// # Errors
-    /// 404 if there is none.
+    /// [`Code::NoSuchResource`] if there is none; a failure of the store.
     pub async fn get_archive(&self, name: &str) -> Result<LogFile> {
         let found = self.state.archives.iter().find(|a| archive_name(a) == name);
         let file = match found {
@@ -302,10 +306,10 @@ impl Log {
     async fn file(&self, name: String, generation: u32) -> Result<Option<LogFile>> {
         let lines = keys::log_lines(generation);
         let end = |order| self.records.list_keys(&lines, order, 1);
-        let moment = |found: Vec<Key>| found.first().and_then(keys::moment_ms);
+        let time = |found: Vec<Key>| found.first().and_then(keys::time_of_monotonic_id);
         let (Some(created), Some(updated)) = (
-            moment(end(Direction::Up).await?),
-            moment(end(Direction::Down).await?),
+            time(end(Direction::Up).await?),
+            time(end(Direction::Down).await?),
         ) else {
             return Ok(None);
         };
@@ -320,16 +324,19 @@ impl Log {
     }
 
     /// All lines of a log.
+    ///
+    /// # Errors
+    /// A failure of the store.
     pub async fn read(&self, file: &LogFile) -> Result<Bytes> {
         let mut range = keys::log_lines(file.generation);
         let mut out = BytesMut::new();
         loop {
-            let found = self.records.list_bytes(&range, PAGE).await?;
+            let found = self.records.list_bytes(&range, LINES_PER_READ).await?;
             for (_, line) in &found {
                 out.extend_from_slice(line);
             }
             match found.last() {
-                Some((last, _)) if found.len() == PAGE => range = range.after(last),
+                Some((last, _)) if found.len() == LINES_PER_READ => range = range.after(last),
                 _ => return Ok(out.freeze()),
             }
         }

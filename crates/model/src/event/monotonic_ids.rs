@@ -1,4 +1,4 @@
-//! The order of events.
+//! Ids that order events by time.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -8,10 +8,10 @@ use personium_types::Random;
 
 use crate::keys;
 
-/// Bits of a moment that tell apart what one process saw in one millisecond.
+/// The bits of the counter that distinguish ids of one millisecond.
 const NUMBER_BITS: u32 = 20;
 
-/// Gives moments, each later than the one before, also when the clock goes back.
+/// Generates ids, each greater than the one before, also when the clock is set back.
 #[derive(Debug)]
 pub(crate) struct MonotonicIds {
     last: AtomicI64,
@@ -19,7 +19,7 @@ pub(crate) struct MonotonicIds {
 }
 
 impl MonotonicIds {
-    /// Creates the source of the ids of one process.
+    /// A generator for the ids of one process.
     pub(crate) fn new(random: &dyn Random) -> Self {
         let [a, b, c, d, ..] = *random.uuid().as_bytes();
         Self {
@@ -28,23 +28,23 @@ impl MonotonicIds {
         }
     }
 
-    /// The next moment; see [`keys::moment`].
+    /// The next id; see [`keys::monotonic_id`].
     pub(crate) fn next(&self, now_ms: i64) -> [u8; 16] {
         let now = now_ms << NUMBER_BITS;
         let after = |last: i64| now.max(last + 1);
-        let step = self
+        let last = self
             .last
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| {
                 Some(after(last))
             });
-        let moment = after(step.unwrap_or_else(|last| last));
-        let number = u32::try_from(moment & ((1 << NUMBER_BITS) - 1)).unwrap_or_default();
-        keys::moment(moment >> NUMBER_BITS, number, self.process)
+        let id = after(last.unwrap_or_else(|last| last));
+        let number = u32::try_from(id & ((1 << NUMBER_BITS) - 1)).unwrap_or_default();
+        keys::monotonic_id(id >> NUMBER_BITS, number, self.process)
     }
 }
 
-/// 22 characters that nobody can guess: the id of a chain of events.
-pub(crate) fn random_text(random: &dyn Random) -> String {
+/// A random id of 22 characters, for a chain of events.
+pub(super) fn random_id(random: &dyn Random) -> String {
     URL_SAFE_NO_PAD.encode(random.uuid().as_bytes())
 }
 
@@ -59,11 +59,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_only_go_up() {
-        let moments = MonotonicIds::new(&SystemRandom::new());
+    fn ids_increase_when_the_clock_is_set_back() {
+        let ids = MonotonicIds::new(&SystemRandom::new());
         let times = [5, 5, 5, 3, 6, 6, 2];
-        let given: Vec<_> = times.iter().map(|now| moments.next(*now)).collect();
-        assert!(given.windows(2).all(|pair| pair[0] < pair[1]), "{given:?}");
-        assert_eq!(random_text(&SystemRandom::new()).len(), 22);
+        let generated: Vec<_> = times.iter().map(|now| ids.next(*now)).collect();
+        assert!(
+            generated.windows(2).all(|pair| pair[0] < pair[1]),
+            "{generated:?}"
+        );
+    }
+
+    #[test]
+    fn random_id_has_22_characters() {
+        assert_eq!(random_id(&SystemRandom::new()).len(), 22);
     }
 }

@@ -1,25 +1,27 @@
-//! What rules are still to do: requests that wait to be sent.
+//! The outbox of a cell: the requests of rules that wait to be sent.
+
+mod stored;
 
 use personium_store::{Batch, Direction, Expect, Key};
 use personium_types::Result;
-use serde::{Deserialize, Serialize};
 
-use super::Event;
-use super::log::{self, Level};
-use crate::records::Records;
-use crate::unit::Invalidation;
+use self::stored::StoredOutboxEntry;
+use super::log::{self, LogLevel};
+use super::record::Event;
+use crate::commit::Invalidation;
+use crate::records::{self, Records};
 use crate::{CellContext, Unit, keys};
 
-/// The kinds of request that rules send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The kinds of requests that rules send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {
-    /// `exec`: the event to a service of the cell.
+    /// `exec`: sends the event to a service of the cell.
     Exec,
-    /// `relay`: the event to a URL.
+    /// `relay`: sends the event to a URL.
     Relay,
-    /// `relay.event`: the event to a cell, as an external event there.
+    /// `relay.event`: posts the event to a cell, as an external event.
     RelayEvent,
-    /// `relay.data`: the entity that the event is about to an entity set elsewhere.
+    /// `relay.data`: copies the entity that the event is about to another entity set.
     RelayData,
 }
 
@@ -37,66 +39,74 @@ impl RequestKind {
 }
 
 /// A request that waits to be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// The event, as everybody but rules sees it.
-    #[serde(rename = "e")]
+    /// The event, as logs and requests show it.
     pub event: Event,
-    /// What kind of request.
-    #[serde(rename = "k")]
-    pub sending: RequestKind,
-    /// Where to, as the rule said when the event happened, as an `http(s)` URL.
-    #[serde(rename = "t")]
+    /// The kind of the request.
+    pub kind: RequestKind,
+    /// The target of the rule when the event was posted, as an `http(s)` URL.
     pub target: String,
 }
 
-/// The number of requests that wait in a cell.
-pub(super) fn waiting() -> Key {
-    keys::single("event/waiting")
+impl OutboxEntry {
+    /// Encodes the entry as it is stored.
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+        records::encode(&StoredOutboxEntry::from(self))
+    }
 }
 
-/// The next request that a rule has to send; `None` if there is none.
+/// The oldest entry of a rule, with its key; `None` if there is none.
+///
+/// # Errors
+/// A failure of the store.
 pub async fn find_next(records: &Records, rule: &str) -> Result<Option<(Key, OutboxEntry)>> {
-    let range = keys::actions(rule);
+    let range = keys::outbox_entries(rule);
     let found = records
-        .list::<OutboxEntry>(&range, Direction::Up, 1)
+        .list::<StoredOutboxEntry>(&range, Direction::Up, 1)
         .await?;
     let next = found.into_iter().next();
-    Ok(next.map(|(key, action)| (key, action.value)))
+    Ok(next.map(|(key, stored)| (key, stored.value.into())))
 }
 
-/// The rules of a cell that have something to send.
+/// The rules of a cell that have entries.
+///
+/// # Errors
+/// A failure of the store.
 pub async fn list_rules(records: &Records) -> Result<Vec<String>> {
-    let mut range = keys::all_actions();
+    let mut range = keys::all_outbox_entries();
     let mut out = Vec::new();
     loop {
         let found = records.list_keys(&range, Direction::Up, 1).await?;
-        let Some(rule) = found.first().and_then(keys::rule_of_action) else {
+        let Some(rule) = found.first().and_then(keys::rule_of_outbox_entry) else {
             return Ok(out);
         };
-        if let Some(next) = keys::actions(&rule).end {
+        if let Some(next) = keys::outbox_entries(&rule).end {
             range.start = next;
         }
         out.push(rule);
     }
 }
 
-/// Forgets a request that was sent, and logs the event and what came of it: a status, or what stands for one.
-pub async fn finish(
+/// Removes the entry of a request that was sent, and logs the event and the outcome: a status, or a text in its place.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn complete(
     unit: &Unit,
     context: &CellContext,
     key: &Key,
-    action: &OutboxEntry,
+    entry: &OutboxEntry,
     outcome: &str,
 ) -> Result<()> {
     let result = Event {
-        kind: Some(action.sending.name().to_owned()),
-        object: Some(action.target.clone()),
+        kind: Some(entry.kind.name().to_owned()),
+        object: Some(entry.target.clone()),
         info: Some(outcome.to_owned()),
-        ..action.event.clone()
+        ..entry.event.clone()
     };
     let now = unit.now_ms();
-    let lines = [&action.event, &result].map(|event| log::line(event, Level::Info, now));
+    let lines = [&entry.event, &result].map(|event| log::line(event, LogLevel::Info, now));
     let log_is_full = unit
         .transact(context, Invalidation::None, || async {
             let mut batch = Batch::new();
@@ -105,13 +115,13 @@ pub async fn finish(
             }
             batch.assert(key.clone(), Expect::Present);
             batch.delete(key.clone());
-            batch.add(waiting(), -1);
-            let full = log::append(unit, context.records(), &mut batch, lines.to_vec()).await?;
-            Ok((batch, full))
+            batch.add(keys::outbox_count(), -1);
+            let is_full = log::append(unit, context.records(), &mut batch, lines.to_vec()).await?;
+            Ok((batch, is_full))
         })
         .await?;
     if log_is_full {
-        log::roll_later(unit, context);
+        log::archive_in_background(unit, context);
     }
     Ok(())
 }

@@ -1,38 +1,38 @@
-//! The rules of a cell that are in force, and which of them an event hits.
+//! The rules of a cell and their comparison with events.
 
 use std::sync::Arc;
 
 use personium_types::Result;
 
-use super::Event;
-use super::log::Level;
+use super::log::LogLevel;
 use super::outbox::RequestKind;
+use super::record::Event;
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::url::{LOCAL_BOX, LOCAL_CELL};
 use crate::{BoxInfo, CellContext, Unit, UnitUrls};
 
-/// Rules of a cell that are looked at.
-const RULES: usize = 10_000;
-/// What the rules in force are remembered as in the context of their cell.
-const MEMO: &str = "rules";
+/// The largest number of rules of a cell that are applied.
+const MAX_RULES: usize = 10_000;
+/// The key of the rules in the cache of the context of their cell.
+const CACHE_KEY: &str = "rules";
 
-/// What a rule does about an event.
+/// The action of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleAction {
     /// Writes a line into the event log.
-    Log(Level),
+    Log(LogLevel),
     /// Sends a request.
     Send(RequestKind),
 }
 
 impl RuleAction {
-    /// What the `Action` of a rule means; `None` for an unknown one.
-    fn of(action: &str) -> Option<Self> {
+    /// Reads the property `Action` of a rule; `None` for an unknown one.
+    fn parse(action: &str) -> Option<Self> {
         Some(match action {
-            "log" | "log.info" => Self::Log(Level::Info),
-            "log.warn" => Self::Log(Level::Warn),
-            "log.error" => Self::Log(Level::Error),
+            "log" | "log.info" => Self::Log(LogLevel::Info),
+            "log.warn" => Self::Log(LogLevel::Warn),
+            "log.error" => Self::Log(LogLevel::Error),
             "exec" => Self::Send(RequestKind::Exec),
             "relay" => Self::Send(RequestKind::Relay),
             "relay.event" => Self::Send(RequestKind::RelayEvent),
@@ -42,23 +42,23 @@ impl RuleAction {
     }
 }
 
-/// A rule as it is compared with events.
+/// A rule in the form in which it is compared with events.
 #[derive(Debug, Clone)]
-pub struct Rule {
+pub struct EventRule {
     /// Its entity id.
     pub id: String,
     /// The box it belongs to.
     pub in_box: Option<Arc<BoxInfo>>,
-    /// What it does.
-    pub doing: RuleAction,
-    /// Where it sends to, as an `http(s)` URL.
+    /// Its action.
+    pub action: RuleAction,
+    /// The URL that it sends requests to, as an `http(s)` URL.
     pub target: Option<String>,
     /// The rule as it is stored.
     pub stored: StoredEntity,
     conditions: Conditions,
 }
 
-/// What an event must be like. What is `None` does not matter.
+/// The conditions of a rule. `None` matches every event.
 #[derive(Debug, Clone, Default)]
 struct Conditions {
     external: bool,
@@ -76,49 +76,61 @@ struct Conditions {
 
 /// The rules of a cell.
 #[derive(Debug, Clone, Default)]
-pub struct Rules(Vec<Arc<Rule>>);
+pub struct RuleSet(Vec<Arc<EventRule>>);
 
-/// The rules of a cell as they are stored now.
-pub async fn in_force(unit: &Unit, context: &CellContext) -> Result<Arc<Rules>> {
-    if let Some(known) = context.get_cached(MEMO) {
-        return Ok(known);
+/// Loads the rules of a cell.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn load(unit: &Unit, context: &CellContext) -> Result<Arc<RuleSet>> {
+    if let Some(cached) = context.get_cached(CACHE_KEY) {
+        return Ok(cached);
     }
     let set = SetKey::control(ControlSet::Rule);
     let mut rules = Vec::new();
-    for (id, found) in entity::list(context.records(), &set, RULES).await? {
+    for (id, found) in entity::list(context.records(), &set, MAX_RULES).await? {
         let in_box = match found.value.links.get("Box").and_then(|id| id.parse().ok()) {
             Some(id) => context.find_box_by_id(&id).await?,
             None => None,
         };
         let cell = unit.urls().cell(&context.cell().name);
-        rules.extend(Rule::of(unit.urls(), &cell, id, found.value, in_box).map(Arc::new));
+        rules.extend(EventRule::of(unit.urls(), &cell, id, found.value, in_box).map(Arc::new));
     }
-    Ok(context.insert_cached(MEMO.to_owned(), Rules(rules)))
+    Ok(context.insert_cached(CACHE_KEY.to_owned(), RuleSet(rules)))
 }
 
-/// The rules of a cell by name, each with how often it has fired.
-pub async fn list_in_force(unit: &Unit, context: &CellContext) -> Result<Vec<(Arc<Rule>, i64)>> {
-    let mut rules = in_force(unit, context).await?.0.clone();
+/// The rules of a cell in the order of their names, each with the number of events that it has matched.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn list_with_hits(
+    unit: &Unit,
+    context: &CellContext,
+) -> Result<Vec<(Arc<EventRule>, i64)>> {
+    let mut rules = load(unit, context).await?.0.clone();
     rules.sort_by_cached_key(|rule| (rule.stored.text("Name"), rule.id.clone()));
     let hits: Vec<_> = rules.iter().map(|rule| keys::rule_hits(&rule.id)).collect();
     let hits = context.records().counters(&hits).await?;
     Ok(rules.into_iter().zip(hits).collect())
 }
 
-impl Rules {
-    /// The rules that an event hits. None does if `hops_max` rules or more led to it.
+impl RuleSet {
+    /// The rules that an event matches. None, if `hops_max` rules or more led to the event.
     #[must_use]
-    pub fn hit_by(&self, event: &Event, hops_max: u32) -> Vec<Arc<Rule>> {
+    pub fn matching(&self, event: &Event, hops_max: u32) -> Vec<Arc<EventRule>> {
         if event.hops.is_none_or(|hops| hops >= hops_max) {
             return Vec::new();
         }
-        let hit = self.0.iter().filter(|rule| rule.conditions.hold(event));
-        hit.cloned().collect()
+        let matching = self
+            .0
+            .iter()
+            .filter(|rule| rule.conditions.match_event(event));
+        matching.cloned().collect()
     }
 }
 
-impl Rule {
-    /// Understands a stored rule; `None` if its action is unknown.
+impl EventRule {
+    /// Reads a stored rule; `None` if its action is unknown.
     fn of(
         urls: &UnitUrls,
         cell_url: &str,
@@ -126,7 +138,7 @@ impl Rule {
         stored: StoredEntity,
         in_box: Option<Arc<BoxInfo>>,
     ) -> Option<Self> {
-        let doing = RuleAction::of(&stored.text("Action")?)?;
+        let action = RuleAction::parse(&stored.text("Action")?)?;
         let box_name = in_box.as_ref().map(|found| found.name.as_str());
         let target = stored
             .text("TargetUrl")
@@ -145,7 +157,7 @@ impl Rule {
         Some(Self {
             id,
             in_box,
-            doing,
+            action,
             target,
             stored,
             conditions,
@@ -154,7 +166,7 @@ impl Rule {
 }
 
 impl Conditions {
-    fn hold(&self, event: &Event) -> bool {
+    fn match_event(&self, event: &Event) -> bool {
         let equal =
             |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
         let begins = |wanted: &Option<String>, found: &Option<String>| match (wanted, found) {
@@ -174,7 +186,7 @@ impl Conditions {
     }
 }
 
-/// A URL relative to a box as one relative to the cell; others stay as they are.
+/// Converts a URL relative to a box into one relative to the cell; others stay as they are.
 fn in_cell(box_name: Option<&str>, url: String) -> String {
     match (url.strip_prefix(LOCAL_BOX), box_name) {
         (Some(path), Some(name)) => format!("{LOCAL_CELL}/{name}{path}"),
@@ -182,7 +194,7 @@ fn in_cell(box_name: Option<&str>, url: String) -> String {
     }
 }
 
-/// The `http(s)` form of where a rule sends to.
+/// The `http(s)` form of the target of a rule.
 fn absolute(urls: &UnitUrls, cell_url: &str, box_name: Option<&str>, url: &str) -> String {
     let url = in_cell(box_name, url.to_owned());
     match url.strip_prefix(LOCAL_CELL) {

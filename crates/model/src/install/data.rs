@@ -156,7 +156,9 @@ impl Installer {
                 exists: Code::EntityExists,
             });
             bulk.entries.push(entry.clone());
-            if registers || bulk.creations.len() >= self.unit.settings().bar.bulk_size {
+            if registers
+                || bulk.creations.len() >= self.unit.settings().archives.entities_per_commit
+            {
                 self.store_bulk(&root, std::mem::take(&mut bulk)).await?;
             }
         }
@@ -191,7 +193,7 @@ impl Installer {
         entry: &BarEntry,
         links: &[EntityLink],
     ) -> Outcome {
-        let step = self.unit.settings().bar.links_step.max(1);
+        let step = self.unit.settings().archives.links_per_update.max(1);
         for (number, link) in links.iter().enumerate() {
             let root = self.data_root(path).await.at(entry)?;
             self.link_entity(&root, link).await.at(entry)?;

@@ -10,7 +10,7 @@ use personium_types::{Code, Error, Result};
 use tokio::task::spawn_blocking;
 
 use super::failure::{Failure, Fault, Outcome};
-use crate::settings::BarLimits;
+use crate::settings::ArchiveSettings;
 
 /// Entries that an archive may have.
 const ENTRIES_MAX: usize = 100_000;
@@ -33,13 +33,15 @@ impl Package {
     ///
     /// # Errors
     /// 400 with what is wrong with it.
-    pub async fn open(file: File, limits: &BarLimits) -> Result<Self> {
+    pub async fn open(file: File, limits: &ArchiveSettings) -> Result<Self> {
         let limits = limits.clone();
         let opened = spawn_blocking(move || {
             let within = ArchiveLimits {
-                max_entry_bytes: limits.entry_megabytes.saturating_mul(MEGABYTE),
+                max_entry_bytes: limits.entry_max_megabytes.saturating_mul(MEGABYTE),
                 max_entries: ENTRIES_MAX,
-                max_total_bytes: limits.file_megabytes.saturating_mul(MEGABYTE * RATIO_MAX),
+                max_total_bytes: limits
+                    .archive_max_megabytes
+                    .saturating_mul(MEGABYTE * RATIO_MAX),
             };
             Bar::open(file, within).map_err(|fault| refusal(fault, &limits))
         });
@@ -124,7 +126,7 @@ impl Package {
 }
 
 /// The refusal of an archive.
-fn refusal(fault: BarError, limits: &BarLimits) -> Error {
+fn refusal(fault: BarError, limits: &ArchiveSettings) -> Error {
     let error = match &fault {
         BarError::NotZip(_) => Error::new(Code::BarUnreadable).with("it is no zip archive"),
         BarError::TooLarge => Error::new(Code::BarUnreadable).with("it holds too much"),
@@ -133,7 +135,7 @@ fn refusal(fault: BarError, limits: &BarLimits) -> Error {
         }
         BarError::EntryTooLarge(name) => Error::new(Code::BarEntryTooLarge)
             .with(name)
-            .with(limits.entry_megabytes.to_string()),
+            .with(limits.entry_max_megabytes.to_string()),
         BarError::Missing(names) => {
             let legacy = names.iter().any(|name| name.starts_with("bar/"));
             let told = if legacy {
@@ -177,7 +179,9 @@ mod tests {
             zip.write_all(content.as_bytes()).unwrap();
         }
         let file = zip.finish().unwrap();
-        Package::open(file, &Settings::default().bar).await.unwrap()
+        Package::open(file, &Settings::default().archives)
+            .await
+            .unwrap()
     }
 
     #[tokio::test]

@@ -4,9 +4,9 @@ use personium_store::{Batch, Expect};
 use personium_types::{Code, Error, NodeId, Result as Outcome};
 use serde::{Deserialize, Serialize};
 
+use crate::commit::Invalidation;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::records;
-use crate::unit::Invalidation;
 use crate::{BoxInfo, CellContext, Unit};
 
 /// Milliseconds without a sign of life after which an installation is given up: its server has stopped.

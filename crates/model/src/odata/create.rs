@@ -18,9 +18,9 @@ use super::pending_entity::PendingEntity;
 use super::root::{ServiceRoot, SetRef};
 use super::{rules, schema_rules};
 use crate::Permit;
+use crate::commit::Invalidation;
 use crate::entity::StoredEntity;
 use crate::keys::{self, ControlSet, SetKey};
-use crate::unit::Invalidation;
 
 /// An entity to create.
 #[derive(Debug, Clone)]
@@ -204,7 +204,8 @@ impl<'a> CreationBatch<'a> {
         {
             let source = self.attach(linked, source, &mut draft, &mut step).await?;
             if linked.association.target_cardinality == Cardinality::One {
-                claimed.push(link_claim(&linked.association.source_set, &source));
+                let set = &linked.association.source_set;
+                claimed.push(keys::link_claim(&set.key, &source));
             }
             if bound_by_link {
                 key_parent = Some(source);
@@ -281,7 +282,9 @@ impl<'a> CreationBatch<'a> {
             .ok_or(Code::LinkSourceMissing)?;
         let draft = PendingEntity::of_stored(here, found);
         if linked.association.target_cardinality == Cardinality::One
-            && self.seen.contains(&link_claim(here, &draft.entity.id))
+            && self
+                .seen
+                .contains(&keys::link_claim(&here.key, &draft.entity.id))
         {
             return Err(Code::LinkExists.into());
         }
@@ -389,11 +392,6 @@ impl<'a> CreationBatch<'a> {
         }
         Ok(own)
     }
-}
-
-/// Stands for the one link that an entity may have along an association.
-fn link_claim(set: &SetRef, id: &str) -> Key {
-    Key::table(b'!').fixed(set.key.as_bytes()).text(id).build()
 }
 
 /// The record of the entity type of user data.

@@ -183,7 +183,7 @@ pub(super) async fn list_links_exactly(
         // Its links stand in the record of the source, which whoever changes it asserts.
         LinkCursor::One(id) => Ok(id.into_iter().collect()),
         LinkCursor::Many(range, prefix) => {
-            let held = root.records.hold_keys(&range, batch).await?;
+            let held = root.records.list_keys_exactly(&range, batch).await?;
             let ids = held.iter().filter_map(|key| keys::last_text(key, prefix));
             Ok(ids.collect())
         }
@@ -269,7 +269,7 @@ pub(super) async fn connect(
         if root.records.find_bytes(&forth).await?.is_some() {
             return Err(Code::LinkExists.into());
         }
-        let max = root.unit.settings().odata.link_max;
+        let max = root.unit.settings().odata.links_max;
         for range in [
             keys::links(
                 &association.source_set.key,

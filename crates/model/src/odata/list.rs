@@ -72,7 +72,7 @@ pub async fn list(
 
 fn check_window(root: &ServiceRoot, query: &ListQuery) -> Result<()> {
     let window = u64::from(query.paging.skip) + u64::from(query.paging.top);
-    if window > root.unit.settings().odata.window_max {
+    if window > root.unit.settings().odata.result_window_max {
         Err(Code::QueryRefused.into())
     } else {
         Ok(())
@@ -286,7 +286,7 @@ pub async fn expand(
 ) -> Result<Vec<(Association, Vec<Entity>)>> {
     let mut out = Vec::with_capacity(navigations.len());
     let mut pace = QueryBudget::for_query(root);
-    let bytes_max = root.unit.settings().odata.answer_max;
+    let bytes_max = root.unit.settings().odata.response_max_bytes;
     for name in navigations {
         let Some(association) = root.association(set, name) else {
             continue;

@@ -41,7 +41,7 @@ impl<'q> PageCollector<'q> {
             matched: 0,
             kept: Vec::new(),
             bytes: 0,
-            bytes_max: root.unit.settings().odata.answer_max,
+            bytes_max: root.unit.settings().odata.response_max_bytes,
             skip: query.paging.skip as usize,
             top: query.paging.top as usize,
         }

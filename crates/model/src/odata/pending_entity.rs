@@ -86,7 +86,7 @@ impl PendingEntity {
     /// # Errors
     /// 413 if the entity is larger than one may be.
     pub fn write(self, root: &ServiceRoot, batch: &mut Batch) -> Result<Entity> {
-        let max = root.unit.settings().odata.entity_max;
+        let max = root.unit.settings().odata.entity_max_bytes;
         if self.has_new_properties && self.entity.properties.size_bytes() > max {
             return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
         }

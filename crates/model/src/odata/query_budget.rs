@@ -23,7 +23,7 @@ pub(super) struct QueryBudget {
 impl QueryBudget {
     /// For a query, which is given up at its time limit.
     pub fn for_query(root: &ServiceRoot) -> Self {
-        let limit = Duration::from_millis(root.unit.settings().odata.query_timeout_ms);
+        let limit = root.unit.settings().odata.query_timeout;
         let clock = Arc::clone(root.unit.clock());
         let now = clock.monotonic();
         Self {

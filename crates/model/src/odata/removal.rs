@@ -11,10 +11,9 @@ use super::link::linked_ids;
 use super::load;
 use super::root::{ServiceRoot, SetRef};
 use super::rules;
-use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet};
 use crate::node::{Kind, Node};
-use crate::{CellContext, Permit, PermitTarget, PostCommit, Unit, sweep};
+use crate::{CellContext, Permit, PermitTarget, PostCommit, Unit, garbage_collection};
 
 /// Linked entities that are looked for at once.
 const LINK_BATCH: usize = 100;
@@ -38,7 +37,7 @@ pub async fn remove_box(
     permit.check(Operation::RemoveBox, &target)?;
     let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
     let set = root.control_set(ControlSet::Box).ok_or(Code::NoSuchSet)?;
-    sweep::mark_pending(unit, context).await?;
+    garbage_collection::mark_pending(unit, context).await?;
     loop {
         remove_owned(&root, &set, &id.to_string()).await?;
         let done = root
@@ -51,9 +50,13 @@ pub async fn remove_box(
                     return Ok((Batch::new(), PostCommit::none(), false));
                 }
                 remove(&root, &set, found, &mut batch).await?;
-                batch.delete(box_node_key(id));
-                sweep::enlist(&mut batch, &Node::new(*id, Kind::Box, 0))?;
-                Ok((batch, PostCommit::none().sweep(context.cell().id), true))
+                batch.delete(keys::box_node(id));
+                garbage_collection::add_record(&mut batch, &Node::new(*id, Kind::Box, 0))?;
+                Ok((
+                    batch,
+                    PostCommit::none().collect_garbage(context.cell().id),
+                    true,
+                ))
             })
             .await?;
         if done {
@@ -146,7 +149,7 @@ pub async fn remove_cell(unit: &Arc<Unit>, context: &CellContext, permit: &Permi
         let found = found.ok_or(Code::NoSuchCell)?;
         let post_commit = rules::after_delete(&set, &found);
         let mut batch = Batch::new();
-        sweep::cell_is_gone(&mut batch, &id);
+        garbage_collection::add_removed_cell(&mut batch, &id);
         remove(&root, &set, found, &mut batch).await?;
         Ok((batch, post_commit, ()))
     })

@@ -8,11 +8,11 @@ use personium_store::{Batch, CommitSeq, Expect, Key};
 use personium_types::{Code, Error, NodeId, Result};
 
 use super::user_schema::{self, UserSchema};
+use crate::commit::Invalidation;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::Located;
 use crate::node::Node;
 use crate::records::Records;
-use crate::unit::Invalidation;
 use crate::{CellContext, PostCommit, Unit};
 
 /// What a service root is about.

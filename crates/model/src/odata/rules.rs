@@ -8,7 +8,6 @@ use personium_types::{CellId, Code, NodeId, Result};
 use super::load::Entity;
 use super::root::{ServiceRoot, SetRef};
 use super::schema_rules;
-use crate::cell_context::box_node_key;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
 use crate::{PostCommit, records};
@@ -84,7 +83,7 @@ pub(super) fn after_create(set: &SetRef, entity: &Entity, batch: &mut Batch) -> 
         && let Ok(id) = entity.id.parse::<NodeId>()
     {
         let node = Node::new(id, Kind::Box, entity.stored.published);
-        records::put(batch, box_node_key(&id), &node)?;
+        records::put(batch, keys::box_node(&id), &node)?;
     }
     Ok(())
 }
@@ -108,7 +107,7 @@ pub(super) fn after_update(set: &SetRef, before: &Entity, after: &Entity) -> Pos
 pub(super) fn after_delete(set: &SetRef, gone: &Entity) -> PostCommit {
     let forget = invalidate_name(set, gone);
     match (set.control, gone.id.parse()) {
-        (Some(ControlSet::Cell), Ok(cell)) => forget.sweep_gone(cell),
+        (Some(ControlSet::Cell), Ok(cell)) => forget.collect_removed_cell(cell),
         _ => forget,
     }
 }
@@ -179,7 +178,7 @@ pub(super) async fn check_delete(
                 return Err(Code::HasRelated.into());
             }
             batch.assert_empty(members);
-            batch.delete(box_node_key(&id));
+            batch.delete(keys::box_node(&id));
             batch.delete(keys::child_count(&id));
             Ok(())
         }
@@ -191,7 +190,7 @@ pub(super) async fn check_delete(
             let Ok(cell) = found.id.parse() else {
                 return Err(Code::OdataInconsistent.into());
             };
-            crate::sweep::cell_is_gone(batch, &cell);
+            crate::garbage_collection::add_removed_cell(batch, &cell);
             Ok(())
         }
         _ => Ok(()),

@@ -283,7 +283,7 @@ async fn remove_dynamic_properties(
     let types = SetKey::schema(collection, ControlSet::EntityType);
     let links = keys::links(&types, &entity_type.id, &properties);
     let prefix = links.start.as_bytes().len();
-    let held = root.records.hold_keys(&links, batch).await?;
+    let held = root.records.list_keys_exactly(&links, batch).await?;
     for id in held.iter().filter_map(|key| keys::last_text(key, prefix)) {
         let Some(found) = entity::find(&root.records, &properties, &id).await? else {
             continue;
@@ -505,7 +505,7 @@ impl PropertyCount {
         self.total += simple + complex;
     }
 
-    fn check(&self, limits: &crate::settings::OdataLimits) -> Result<()> {
+    fn check(&self, limits: &crate::settings::ODataSettings) -> Result<()> {
         if self.total > limits.properties_max {
             return Err(Code::PropertyLimit.into());
         }
@@ -529,7 +529,7 @@ impl PropertyCount {
 fn check_unused(
     schema: &Schema,
     added: &AddedProperty<'_>,
-    limits: &crate::settings::OdataLimits,
+    limits: &crate::settings::ODataSettings,
 ) -> Result<()> {
     let widest = |layers: &[Option<usize>]| layers.iter().filter_map(|l| *l).max().unwrap_or(0);
     let (simple_max, complex_max) = (

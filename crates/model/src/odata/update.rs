@@ -18,8 +18,8 @@ use super::pending_entity::PendingEntity;
 use super::root::{ServiceRoot, SetRef};
 use super::{accept, rules, schema_rules};
 use crate::Permit;
+use crate::commit::Invalidation;
 use crate::keys;
-use crate::unit::Invalidation;
 
 /// A change of one entity.
 #[derive(Debug, Clone)]

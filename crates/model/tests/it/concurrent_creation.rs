@@ -23,7 +23,7 @@ async fn entity_is_not_created_in_a_concurrently_removed_collection() {
             matches!(refusal.code(), Code::NoSuchSet | Code::NoSuchResource),
             "{refusal}"
         );
-        unit.model.resume_sweeps().await.unwrap();
+        unit.model.resume_garbage_collection().await.unwrap();
         assert_eq!(unit.records_with_id(&id).await, 0, "{body}");
     }
 }
@@ -193,7 +193,7 @@ async fn object_added_during_box_removal_is_removed() {
     odata::remove_box(&unit.model, &context, &permit, &id)
         .await
         .unwrap();
-    unit.model.resume_sweeps().await.unwrap();
+    unit.model.resume_garbage_collection().await.unwrap();
     let made = made.lock().take().unwrap();
     for gone in [made, relation.id] {
         assert_eq!(

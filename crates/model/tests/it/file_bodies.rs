@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use personium_model::file::{self, Content, Upload};
+use personium_model::file::{self, FileContent, Upload};
 use personium_store::Space;
 use personium_testkit::ModelUnit;
 use personium_types::{CellId, Code, Result};
@@ -27,8 +27,8 @@ async fn first(unit: &ModelUnit, name: &str) -> u8 {
     let resource = unit.resource(name).await;
     let target = resource.locate().await.unwrap();
     match file::open(&resource, &target).await.unwrap().content {
-        Content::Pieces(mut reader) => reader.read_at(0, 1).await.unwrap()[0],
-        Content::Whole(_) => unreachable!("the body is large"),
+        FileContent::Chunks(mut reader) => reader.read_at(0, 1).await.unwrap()[0],
+        FileContent::Whole(_) => unreachable!("the body is large"),
     }
 }
 
@@ -53,7 +53,7 @@ async fn body_is_kept_if_the_result_of_the_commit_is_unknown() {
     let cell = unit.context().await.cell().id;
     assert_eq!(
         unit.model
-            .sweep_orphans_of(&cell, Duration::ZERO)
+            .collect_orphaned_blobs_of(&cell, Duration::ZERO)
             .await
             .unwrap(),
         1

@@ -39,7 +39,9 @@ async fn package() -> Package {
         zip.write_all(content.as_bytes()).unwrap();
     }
     let file = zip.finish().unwrap();
-    Package::open(file, &Settings::default().bar).await.unwrap()
+    Package::open(file, &Settings::default().archives)
+        .await
+        .unwrap()
 }
 
 /// A box that took the place of the one that is installed.

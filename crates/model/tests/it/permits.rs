@@ -332,7 +332,9 @@ async fn package() -> Package {
         zip.write_all(content.as_bytes()).unwrap();
     }
     let file = zip.finish().unwrap();
-    Package::open(file, &Settings::default().bar).await.unwrap()
+    Package::open(file, &Settings::default().archives)
+        .await
+        .unwrap()
 }
 
 /// A unit with an account `a`, a role `r`, a relation `rel`, an OData collection `od` and a cell `d`.

@@ -247,7 +247,7 @@ impl<'r> BatchExecutor<'r> {
             BatchMethod::Get => AccessKind::Read,
             _ => AccessKind::Write,
         })?;
-        let max_bytes = self.request.unit.settings().odata.answer_max;
+        let max_bytes = self.request.unit.settings().odata.response_max_bytes;
         if part.method == BatchMethod::Get && self.writer.len() > max_bytes {
             return Err(Code::QueryRefused.into());
         }

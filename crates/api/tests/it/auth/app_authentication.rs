@@ -244,7 +244,7 @@ async fn refresh_token_of_an_app_needs_authentication_as_that_app() {
 async fn introspection_by_an_app_shows_only_its_own_tokens() {
     let unit = unit_with_accounts(|s| {
         let password = personium_types::Secret::new("introspector".to_owned());
-        s.auth.introspect = Some(("inspector".to_owned(), password));
+        s.auth.introspection_credential = Some(("inspector".to_owned(), password));
     })
     .await;
     let app = cell_url("appcell");

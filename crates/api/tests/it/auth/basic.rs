@@ -68,8 +68,8 @@ async fn basic_credentials_are_refused_in_boxes_with_schema() {
 #[tokio::test]
 async fn failed_basic_logins_lock_the_account() {
     let unit = unit_with_accounts(|s| {
-        s.auth.lock_count = 3;
-        s.auth.lock_seconds = 60;
+        s.auth.lock_after_failures = 3;
+        s.auth.lock_secs = 60;
     })
     .await;
     for _ in 0..3 {

@@ -109,7 +109,7 @@ async fn invalid_token_request_parameters_are_refused() {
 
 #[tokio::test]
 async fn login_within_the_interval_after_a_failure_is_refused() {
-    let unit = unit_with_accounts(|s| s.auth.interval_seconds = 1).await;
+    let unit = unit_with_accounts(|s| s.auth.retry_after_secs = 1).await;
     assert_eq!(attempt_login(&unit, "me", "wrong1").await.status, 400);
     assert_eq!(attempt_login(&unit, "me", PASSWORD).await.status, 400);
     unit.create_account("c", r#"{"Name":"other"}"#).await;
@@ -121,8 +121,8 @@ async fn login_within_the_interval_after_a_failure_is_refused() {
 #[tokio::test]
 async fn account_is_locked_after_consecutive_failures_and_success_resets_the_count() {
     let unit = unit_with_accounts(|s| {
-        s.auth.lock_count = 3;
-        s.auth.lock_seconds = 60;
+        s.auth.lock_after_failures = 3;
+        s.auth.lock_secs = 60;
     })
     .await;
     for _ in 0..3 {
@@ -153,8 +153,8 @@ async fn account_is_locked_after_consecutive_failures_and_success_resets_the_cou
 #[tokio::test]
 async fn concurrent_failed_logins_are_counted_one_by_one() {
     let unit = unit_with_accounts(|s| {
-        s.auth.lock_count = 3;
-        s.auth.lock_seconds = 60;
+        s.auth.lock_after_failures = 3;
+        s.auth.lock_secs = 60;
     })
     .await;
     let guesses = (0..12).map(|n| {
@@ -337,9 +337,10 @@ async fn password_change_needs_a_token_of_the_account_with_auth_scope() {
 
 #[tokio::test]
 async fn granted_scopes_are_those_requested_and_allowed() {
-    let unit =
-        unit_with_accounts(|s| s.auth.scope_ropc = vec!["auth".to_owned(), "message".to_owned()])
-            .await;
+    let unit = unit_with_accounts(|s| {
+        s.auth.default_scope_password = vec!["auth".to_owned(), "message".to_owned()]
+    })
+    .await;
     unit.create("c/__ctl/Role", r#"{"Name":"r"}"#).await;
     let role = cell_url("c") + "__role/__/r";
     for (asked, granted) in [
@@ -375,7 +376,7 @@ async fn granted_scopes_are_those_requested_and_allowed() {
 async fn password_spraying_does_not_starve_logins_of_other_cells() {
     let unit = unit_with_accounts(|s| {
         s.auth.hash_threads = Some(1);
-        s.auth.interval_seconds = 1;
+        s.auth.retry_after_secs = 1;
         s.auth.login_rate_limit.burst = 0;
     })
     .await;
@@ -486,7 +487,7 @@ async fn must_wait(unit: &TestUnit, name: &str) -> bool {
 #[tokio::test]
 async fn failed_login_delays_known_and_unknown_names_alike() {
     let unit = unit_with_accounts(|s| {
-        s.auth.interval_seconds = 60;
+        s.auth.retry_after_secs = 60;
         s.auth.account_types = vec!["oidc:x".to_owned()];
     })
     .await;

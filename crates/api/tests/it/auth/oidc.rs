@@ -60,7 +60,7 @@ async fn unit_trusting(url: &str) -> TestUnit {
     let config_url = format!("{url}/config");
     let unit = unit_with_accounts(|s| {
         s.auth.account_types = vec!["oidc:test".to_owned()];
-        s.auth.oidc = vec![OidcProvider {
+        s.auth.oidc_providers = vec![OidcProvider {
             config_url,
             trusted_client_ids: Some(vec!["our-app".to_owned()]),
             account_type: "oidc:test".to_owned(),

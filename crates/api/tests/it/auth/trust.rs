@@ -168,7 +168,8 @@ async fn assertion_has_the_same_scope_directly_and_after_exchange() {
         ("social", refused(403, "AU-0007"), success(200)),
         ("message", refused(403, "AU-0007"), refused(403, "AU-0007")),
     ] {
-        let unit = unit_with_accounts(|s| s.auth.scope_assertion = vec![most.to_owned()]).await;
+        let unit =
+            unit_with_accounts(|s| s.auth.default_scope_assertion = vec![most.to_owned()]).await;
         unit.grant_to_everybody("c", &["p:root"]).await;
         let scopes = || vec!["root".to_owned(), "social".to_owned()];
         let direct = unit.assertion(|t| t.scopes = scopes());

@@ -72,7 +72,7 @@ async fn deleted_tree_is_garbage_collected_completely() {
         unit.admin_outcome("PUT", "c/b/top/new").await,
         refused(409, "DV-0001")
     );
-    unit.model.resume_sweeps().await.unwrap();
+    unit.model.resume_garbage_collection().await.unwrap();
     let mut after = unit.record_keys(b"NDBRECIKLM").await;
     // The member counter of the box remains.
     after.retain(|key| before.contains(key) || key.as_bytes()[0] != b'D');
@@ -83,7 +83,7 @@ async fn deleted_tree_is_garbage_collected_completely() {
         unit.model
             .records()
             .list_keys(
-                &personium_model::keys::singles("sweep/"),
+                &personium_model::keys::garbage_records(),
                 personium_store::Direction::Up,
                 10,
             )
@@ -106,15 +106,15 @@ async fn interrupted_garbage_collection_is_resumed_after_restart() {
     let target = personium_model::locate::locate(&context, &found, &["top".to_owned()])
         .await
         .unwrap();
-    personium_model::sweep::mark_pending(&unit.model, &context)
+    personium_model::garbage_collection::mark_pending(&unit.model, &context)
         .await
         .unwrap();
     let mut batch = personium_store::Batch::new();
     batch.delete(target.node().key.clone());
-    personium_model::sweep::enlist(&mut batch, target.node().value()).unwrap();
+    personium_model::garbage_collection::add_record(&mut batch, target.node().value()).unwrap();
     context.records().commit(batch).await.unwrap();
     assert!(!unit.record_keys(b"B").await.is_empty());
-    unit.model.resume_sweeps().await.unwrap();
+    unit.model.resume_garbage_collection().await.unwrap();
     assert!(unit.record_keys(b"BM").await.is_empty());
 }
 
@@ -166,7 +166,7 @@ async fn deleted_box_takes_its_objects_and_files_with_it() {
         "{}",
         roles.text()
     );
-    unit.model.resume_sweeps().await.unwrap();
+    unit.model.resume_garbage_collection().await.unwrap();
     assert!(unit.record_keys(b"BRM").await.is_empty());
     assert_eq!(unit.blob_count().await, 0);
     assert_eq!(
@@ -213,7 +213,7 @@ async fn deleted_cell_leaves_no_records_and_no_bodies() {
         unit.admin_outcome("GET", "c/b/a").await,
         refused(404, "DV-0003")
     );
-    unit.model.resume_sweeps().await.unwrap();
+    unit.model.resume_garbage_collection().await.unwrap();
     let space = personium_store::Space::Cell(id);
     let everything = personium_store::KeyRange {
         start: personium_store::Key::from_bytes(Vec::new()),
@@ -262,7 +262,7 @@ async fn concurrent_puts_below_a_deleted_collection_leave_nothing() {
         for writer in writers {
             writer.await.unwrap();
         }
-        unit.model.resume_sweeps().await.unwrap();
+        unit.model.resume_garbage_collection().await.unwrap();
         assert!(unit.record_keys(b"BRM").await.is_empty());
     }
 }

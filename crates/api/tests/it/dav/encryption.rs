@@ -8,7 +8,7 @@ use personium_testkit::{TestUnit, refused, success};
 const MARK: &str = "this is what nobody else may read";
 
 async fn encrypted() -> TestUnit {
-    TestUnit::with_settings(|settings| settings.dav.encrypt = true).await
+    TestUnit::with_settings(|settings| settings.dav.encrypt_files = true).await
 }
 
 /// A large body that contains [`MARK`] everywhere.
@@ -135,11 +135,11 @@ async fn encryption_setting_applies_to_new_bodies_only() {
     }
     off.put_file("c/b/old-small", MARK).await;
     let mut settings = off.model.settings().clone();
-    settings.dav.encrypt = true;
+    settings.dav.encrypt_files = true;
     let on = off.change_settings(settings.clone());
     on.put_file("c/b/replaced", &large).await;
     on.put_file("c/b/new-small", MARK).await;
-    settings.dav.encrypt = false;
+    settings.dav.encrypt_files = false;
     let off = on.change_settings(settings);
     off.put_file("c/b/last", MARK).await;
     for path in ["c/b/old", "c/b/replaced"] {

@@ -92,7 +92,7 @@ async fn proppatch_of_live_properties_is_ignored() {
 
 #[tokio::test]
 async fn invalid_proppatch_requests_are_refused() {
-    let unit = TestUnit::with_settings(|s| s.dav.properties_max = 1_000).await;
+    let unit = TestUnit::with_settings(|s| s.dav.properties_max_bytes = 1_000).await;
     unit.put_file("c/b/a", "x").await;
     unit.create_collection("c/b/svc", "service").await;
     let set = update("<D:set><D:prop><p:x>1</p:x></D:prop></D:set>");

@@ -61,7 +61,7 @@ async fn chunked_upload_is_stored_completely() {
 
 #[tokio::test]
 async fn upload_is_refused_by_size_and_by_a_removed_parent() {
-    let unit = TestUnit::with_settings(|s| s.dav.file_max = Some(1_000)).await;
+    let unit = TestUnit::with_settings(|s| s.dav.file_max_bytes = Some(1_000)).await;
     let response = unit
         .admin_request("PUT", "c/b/a")
         .body("x".repeat(1_001))
@@ -216,14 +216,14 @@ async fn orphan_bodies_are_collected_and_referenced_ones_stay() {
     }
     assert_eq!(
         unit.model
-            .sweep_orphans_of(&cell, Duration::from_secs(60))
+            .collect_orphaned_blobs_of(&cell, Duration::from_secs(60))
             .await
             .unwrap(),
         0
     );
     assert_eq!(
         unit.model
-            .sweep_orphans_of(&cell, Duration::ZERO)
+            .collect_orphaned_blobs_of(&cell, Duration::ZERO)
             .await
             .unwrap(),
         3
@@ -231,7 +231,7 @@ async fn orphan_bodies_are_collected_and_referenced_ones_stay() {
     assert_eq!(unit.blob_count().await, 1);
     assert_eq!(unit.admin_outcome("GET", "c/b/kept").await, success(200));
     unit.model
-        .sweep_orphans(std::time::Duration::ZERO)
+        .collect_orphaned_blobs(std::time::Duration::ZERO)
         .await
         .unwrap();
     assert_eq!(unit.blob_count().await, 1);
@@ -240,7 +240,7 @@ async fn orphan_bodies_are_collected_and_referenced_ones_stay() {
     records.await.unwrap();
     assert_eq!(
         unit.model
-            .sweep_orphans_of(&cell, Duration::ZERO)
+            .collect_orphaned_blobs_of(&cell, Duration::ZERO)
             .await
             .unwrap(),
         0

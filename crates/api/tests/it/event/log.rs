@@ -215,7 +215,7 @@ async fn event_posted_during_cell_removal_leaves_no_records() {
             .admin_request("DELETE", "c")
             .header("x-personium-recursive", "true");
         assert_eq!(remove.send().await.outcome(), success(204));
-        other.model.resume_sweeps().await.unwrap();
+        other.model.resume_garbage_collection().await.unwrap();
         Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"{}")))
     }))
     .boxed_unsync();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use personium_model::auth::token_issuer::TokenIssuer;
-use personium_model::event::{Event, outbox};
+use personium_model::event::{Event, outbox, pending};
 use personium_testkit::{PASSWORD, StubServer, TestUnit, cell_url, refused, success};
 use personium_token::local::LocalKind;
 use personium_types::Code;
@@ -18,7 +18,7 @@ use crate::message::grant_cell;
 
 #[tokio::test]
 async fn relay_sends_the_event_with_a_token_for_the_target() {
-    let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
+    let unit = unit_with_accounts(|settings| settings.allow_private_networks = true).await;
     grant_cell(&unit, &["p:event"]).await;
     let server = StubServer::start().await;
     let target = format!("{}far/x", server.url());
@@ -184,7 +184,7 @@ async fn exec_calls_the_service_as_the_subject() {
 
 #[tokio::test]
 async fn relay_token_has_no_cell_level_scope() {
-    let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
+    let unit = unit_with_accounts(|settings| settings.allow_private_networks = true).await;
     // The subject has every privilege in d; the token of the rule may only post events there.
     unit.grant_to_everybody("d", &["p:root"]).await;
     grant_cell(&unit, &["p:event"]).await;
@@ -334,12 +334,11 @@ async fn queued_rule_requests_are_sent_in_order_after_restart() {
     assert!(unit.record_keys(b"Q").await.is_empty());
     // The pending marker of the cell is removed by a start that finds no queued request.
     let unit = unit.restart();
-    let outbox = unit.model.outbox();
-    for cell in outbox.announced(&unit.model).await.unwrap() {
-        outbox.ring_for(&unit.model, cell).await.unwrap();
+    for cell in pending::list_cells(&unit.model).await.unwrap() {
+        pending::enqueue_rules(&unit.model, cell).await.unwrap();
     }
-    let key = personium_model::keys::singles("event/cell/");
-    assert!(unit.model.records().is_empty(&key).await.unwrap());
+    let markers = personium_model::keys::outbox_markers().range;
+    assert!(unit.model.records().is_empty(&markers).await.unwrap());
 }
 
 #[tokio::test]
@@ -384,9 +383,9 @@ async fn removed_cell_sends_no_rule_requests() {
         unit.admin_outcome("GET", "c/__rule").await,
         refused(404, "DV-0003")
     );
-    let key = personium_model::keys::singles("event/cell/");
-    wait_until("no announcement", async || {
-        unit.model.records().is_empty(&key).await.unwrap()
+    let markers = personium_model::keys::outbox_markers().range;
+    wait_until("no marker of a pending outbox", async || {
+        unit.model.records().is_empty(&markers).await.unwrap()
     })
     .await;
 }
@@ -449,7 +448,7 @@ async fn subject_name_alone_does_not_act_as_the_account() {
             let refusal = made(&earlier).await.unwrap_err();
             assert_eq!(refusal.code(), Code::AuthnFailed);
         }
-        outbox::finish(&unit.model, &context, &key, &waiting, "200")
+        outbox::complete(&unit.model, &context, &key, &waiting, "200")
             .await
             .unwrap();
     }

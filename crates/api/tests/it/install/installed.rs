@@ -216,7 +216,7 @@ async fn legacy_archive_installs_the_same_content() {
 
 #[tokio::test]
 async fn archive_with_many_entities_is_installed_in_batches() {
-    let unit = TestUnit::with_settings(|settings| settings.bar.bulk_size = 7).await;
+    let unit = TestUnit::with_settings(|settings| settings.archives.entities_per_commit = 7).await;
     let mut archive = full_archive();
     for number in 3..40 {
         let entity = json!({"__id": format!("p{number}"), "colour": "none"}).to_string();

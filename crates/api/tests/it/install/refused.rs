@@ -27,8 +27,8 @@ fn odata_collection(path: &str) -> String {
 #[tokio::test]
 async fn invalid_archives_are_refused_without_creating_a_box() {
     let unit = TestUnit::with_settings(|settings| {
-        settings.bar.file_megabytes = 1;
-        settings.bar.entry_megabytes = 1;
+        settings.archives.archive_max_megabytes = 1;
+        settings.archives.entry_max_megabytes = 1;
     })
     .await;
     let meta = |name: &str| format!("00_meta/{name}");
@@ -246,7 +246,7 @@ async fn recreated_box_does_not_inherit_a_failed_installation() {
         .header("if-match", "*");
     assert_eq!(remove.send().await.outcome(), success(204));
     let records = unit.model.cell_records(&unit.cell_id().await);
-    let left = personium_model::keys::singles("install/");
+    let left = personium_model::keys::installations();
     assert!(records.is_empty(&left).await.unwrap());
     unit.create("c/__ctl/Box", r#"{"Name":"new"}"#).await;
     assert_eq!(wait_for_installation(&unit, "new").await["status"], "ready");

@@ -9,7 +9,7 @@ use crate::message::grant_cell;
 
 #[tokio::test]
 async fn message_to_another_unit_is_sent_with_a_token() {
-    let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
+    let unit = unit_with_accounts(|settings| settings.allow_private_networks = true).await;
     let server = StubServer::start().await;
     let to = format!("{}far/", server.url());
     let body = json!({"To": to, "Title": "t"}).to_string();
@@ -45,7 +45,7 @@ async fn message_to_another_unit_is_sent_with_a_token() {
 
 #[tokio::test]
 async fn message_token_is_issued_by_the_cell_for_the_recipient() {
-    let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
+    let unit = unit_with_accounts(|settings| settings.allow_private_networks = true).await;
     grant_cell(&unit, &["p:root"]).await;
     let server = StubServer::start().await;
     let to = format!("{}far/", server.url());
@@ -68,7 +68,7 @@ async fn message_token_is_issued_by_the_cell_for_the_recipient() {
 
 #[tokio::test]
 async fn message_to_an_unreachable_recipient_is_not_stored() {
-    let unit = unit_with_accounts(|settings| settings.private_networks = true).await;
+    let unit = unit_with_accounts(|settings| settings.allow_private_networks = true).await;
     let far = format!("{}far/", StubServer::start().await.url());
     let body = json!({"To": format!("{},{far}", cell_url("d"))}).to_string();
     let response = unit.post("c/__message/send", &body).await;

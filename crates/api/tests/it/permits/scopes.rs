@@ -94,8 +94,8 @@ async fn token_without_scope_is_limited_to_boxes() {
 #[tokio::test]
 async fn token_scope_is_limited_by_unit_settings_and_original_token() {
     let fixture = Fixture::with_settings(|s| {
-        s.auth.scope_ropc = vec!["auth-read".to_owned()];
-        s.auth.scope_assertion = vec!["social".to_owned()];
+        s.auth.default_scope_password = vec!["auth-read".to_owned()];
+        s.auth.default_scope_assertion = vec!["social".to_owned()];
     })
     .await;
     let unit = &fixture.unit;

@@ -18,28 +18,29 @@ fn event() -> Event {
 }
 
 #[test]
-fn values_are_quoted_and_missing_ones_are_not() {
+fn values_are_quoted_and_missing_ones_are_null() {
     assert_eq!(
-        line(&event(), Level::Info, 1_706_692_530_123),
+        line(&event(), LogLevel::Info, 1_706_692_530_123),
         "2024-01-31T09:15:30.123Z,[INFO ],\"key\",\"true\",\"\",null,\"\"\"POST,\",\"Object\"\"\"\"Data\",\"a\nb\"\n"
     );
     assert!(
-        line(&event(), Level::Warn, 1_706_692_530_000).starts_with("2024-01-31T09:15:30Z,[WARN ],")
+        line(&event(), LogLevel::Warn, 1_706_692_530_000)
+            .starts_with("2024-01-31T09:15:30Z,[WARN ],")
     );
-    assert!(line(&event(), Level::Error, 0).contains(",[ERROR],"));
+    assert!(line(&event(), LogLevel::Error, 0).contains(",[ERROR],"));
 }
 
 #[test]
-fn twelve_archives_are_kept_under_names_of_their_own() {
-    let mut state = State::default();
+fn twelve_archives_are_kept_with_distinct_names() {
+    let mut state = LogState::default();
     for _ in 0..14 {
-        state.roll(1000);
+        state.archive(1000);
     }
     let names: Vec<String> = state.archives.iter().map(archive_name).collect();
-    assert_eq!(names.len(), ARCHIVES);
+    assert_eq!(names.len(), MAX_ARCHIVES);
     assert_eq!(
         (names[0].as_str(), names[11].as_str()),
         ("default.log.1002", "default.log.1013")
     );
-    assert_eq!((state.generation, state.gone), (14, vec![0, 1]));
+    assert_eq!((state.generation, state.removed), (14, vec![0, 1]));
 }

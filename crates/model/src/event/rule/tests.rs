@@ -5,7 +5,7 @@ use super::*;
 
 const CELL: &str = "https://unit.example/c/";
 
-fn rule(in_box: Option<(&str, Option<&str>)>, members: &[(&str, &str)]) -> Option<Rule> {
+fn rule(in_box: Option<(&str, Option<&str>)>, members: &[(&str, &str)]) -> Option<EventRule> {
     let urls = UnitUrls::new("https", "unit.example", None, true);
     let mut doc = Properties::new();
     doc.set("Action", "log");
@@ -24,7 +24,7 @@ fn rule(in_box: Option<(&str, Option<&str>)>, members: &[(&str, &str)]) -> Optio
             published: 0,
         })
     });
-    Rule::of(
+    EventRule::of(
         &urls,
         CELL,
         "r".to_owned(),
@@ -51,15 +51,15 @@ fn event() -> Event {
     }
 }
 
-fn hits(rule: Option<Rule>, event: &Event) -> bool {
-    let rules = Rules(rule.into_iter().map(Arc::new).collect());
-    !rules.hit_by(event, 3).is_empty()
+fn matches(rule: Option<EventRule>, event: &Event) -> bool {
+    let rules = RuleSet(rule.into_iter().map(Arc::new).collect());
+    !rules.matching(event, 3).is_empty()
 }
 
 #[test]
-fn every_condition_must_hold() {
+fn rule_matches_only_if_every_condition_does() {
     let none: &[(&str, &str)] = &[];
-    assert!(hits(rule(None, none), &event()));
+    assert!(matches(rule(None, none), &event()));
     for (name, yes, no) in [
         ("EventExternal", "false", "true"),
         (
@@ -82,18 +82,21 @@ fn every_condition_must_hold() {
         ),
         ("EventInfo", "2", "01"),
     ] {
-        assert!(hits(rule(None, &[(name, yes)]), &event()), "{name} {yes}");
-        assert!(!hits(rule(None, &[(name, no)]), &event()), "{name} {no}");
         assert!(
-            !hits(rule(None, &[(name, yes), ("EventInfo", "x")]), &event()),
-            "{name} with another one that does not hold"
+            matches(rule(None, &[(name, yes)]), &event()),
+            "{name} {yes}"
+        );
+        assert!(!matches(rule(None, &[(name, no)]), &event()), "{name} {no}");
+        assert!(
+            !matches(rule(None, &[(name, yes), ("EventInfo", "x")]), &event()),
+            "{name} with another one that does not match"
         );
     }
 }
 
 #[test]
-fn what_an_event_lacks_fulfils_no_condition() {
-    let lacking = Event {
+fn condition_does_not_match_a_missing_value() {
+    let without_values = Event {
         schema: None,
         subject: None,
         kind: None,
@@ -101,32 +104,35 @@ fn what_an_event_lacks_fulfils_no_condition() {
         info: None,
         ..event()
     };
-    assert!(hits(rule(None, &[]), &lacking));
+    assert!(matches(rule(None, &[]), &without_values));
     for name in ["EventSubject", "EventType", "EventObject", "EventInfo"] {
-        assert!(!hits(rule(None, &[(name, "")]), &lacking), "{name}");
+        assert!(
+            !matches(rule(None, &[(name, "")]), &without_values),
+            "{name}"
+        );
     }
     let bound = rule(Some(("b", Some("https://app.example/"))), &[]);
-    assert!(!hits(bound, &lacking));
+    assert!(!matches(bound, &without_values));
 }
 
 #[test]
-fn a_rule_of_a_box_hears_of_its_app_only() {
+fn rule_of_a_box_matches_events_of_its_application_only() {
     let of = |schema| rule(Some(("b", schema)), &[]);
-    assert!(hits(of(Some("https://app.example/")), &event()));
-    assert!(!hits(of(Some("https://other.example/")), &event()));
-    assert!(hits(of(None), &event()), "a box without an app");
+    assert!(matches(of(Some("https://app.example/")), &event()));
+    assert!(!matches(of(Some("https://other.example/")), &event()));
+    assert!(matches(of(None), &event()), "a box without an application");
     let local = Event {
         schema: Some("https://unit.example/app/".to_owned()),
         ..event()
     };
-    assert!(hits(of(Some("personium-localunit:app:/")), &local));
+    assert!(matches(of(Some("personium-localunit:app:/")), &local));
 }
 
 #[test]
-fn urls_relative_to_the_box_are_understood() {
+fn urls_relative_to_the_box_are_resolved() {
     let object = |url| {
         let members = [("EventObject", url)];
-        hits(rule(Some(("b", None)), &members), &event())
+        matches(rule(Some(("b", None)), &members), &event())
     };
     assert!(object("personium-localbox:/dir"));
     assert!(!object("personium-localbox:/b"));
@@ -147,9 +153,9 @@ fn urls_relative_to_the_box_are_understood() {
 }
 
 #[test]
-fn rules_do_not_go_on_for_ever() {
-    let rules = Rules(rule(None, &[]).into_iter().map(Arc::new).collect());
-    for (hops, most, hit) in [
+fn no_rule_matches_beyond_the_hop_limit() {
+    let rules = RuleSet(rule(None, &[]).into_iter().map(Arc::new).collect());
+    for (hops, hops_max, expected) in [
         (Some(0), 3, true),
         (Some(2), 3, true),
         (Some(3), 3, false),
@@ -158,11 +164,12 @@ fn rules_do_not_go_on_for_ever() {
         (None, 3, false),
     ] {
         let event = Event { hops, ..event() };
-        assert_eq!(!rules.hit_by(&event, most).is_empty(), hit, "{hops:?}");
+        let matches = !rules.matching(&event, hops_max).is_empty();
+        assert_eq!(matches, expected, "{hops:?}");
     }
 }
 
 #[test]
-fn unknown_actions_do_nothing() {
+fn rule_with_an_unknown_action_is_ignored() {
     assert!(rule(None, &[("Action", "dance")]).is_none());
 }

@@ -19,8 +19,8 @@ use super::super::load::{self, Entity};
 use super::super::pending_entity::PendingEntity;
 use super::super::root::{ServiceRoot, SetRef};
 use super::{creation, find_box_of};
+use crate::commit::Invalidation;
 use crate::keys::{self, ControlSet};
-use crate::unit::Invalidation;
 use crate::{Permit, entity};
 
 /// What shall become of a message.
@@ -376,7 +376,7 @@ impl<'m, 'r, 'u> Approval<'m, 'r, 'u> {
             link.wanted && !link.stored && (range.contains(forth) || range.contains(&link.back))
         };
         let added = self.links.iter().filter(added).count() as u64;
-        if root.records.count(range).await? + added > root.unit.settings().odata.link_max {
+        if root.records.count(range).await? + added > root.unit.settings().odata.links_max {
             return Err(Code::LinkLimit.into());
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Bodies that are stored encrypted: the key of the unit, writing and reading.
+//! Encryption of file bodies: the key of the unit, writing and reading.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,30 +8,24 @@ use personium_token::at_rest::{
 };
 use personium_token::local::OpenedBodyKey;
 use personium_types::{Code, Error, Result};
-use tokio::sync::OnceCell;
 
 use crate::keys;
 use crate::records::put_checked;
 use crate::unit::Unit;
 
-/// The key of a unit's file bodies, once it was needed.
-///
-/// It is made for the first body that is encrypted, and kept in the unit's records under the unit secret. Another
-/// secret takes it over as long as the former one is configured beside it.
-#[derive(Debug, Default)]
-pub(crate) struct UnitBodyKey(OnceCell<BodyKey>);
-
-fn record() -> personium_store::Key {
-    keys::single("body-key")
-}
-
 impl Unit {
-    /// Opens the key of file bodies, if there is one.
+    /// Checks that the key of file bodies can be opened, if there is one.
     ///
     /// # Errors
-    /// If the unit secret is not the one that the key was stored under: then no encrypted body could be read.
+    /// [`Code::DavContent`] if the key was sealed with another unit secret: then no encrypted body can be read. A failure of
+    /// the store.
     pub async fn check_body_key(&self) -> Result<()> {
-        if self.records().find_version(&record()).await?.is_some() {
+        if self
+            .records()
+            .find_version(&keys::body_key())
+            .await?
+            .is_some()
+        {
             self.body_key().await?;
         }
         Ok(())
@@ -39,16 +33,16 @@ impl Unit {
 
     async fn body_key(&self) -> Result<&BodyKey> {
         let records = self.records();
-        self.known_body_key()
+        self.body_key_cell()
             .0
-            .get_or_try_init(|| records.transact(|| self.find_or_make()))
+            .get_or_try_init(|| records.transact(|| self.find_or_generate()))
             .await
     }
 
-    async fn find_or_make(&self) -> Result<(Batch, BodyKey)> {
+    async fn find_or_generate(&self) -> Result<(Batch, BodyKey)> {
         let keys = &self.keys().local_tokens;
         let mut batch = Batch::new();
-        let found = self.records().find::<String>(&record()).await?;
+        let found = self.records().find::<String>(&keys::body_key()).await?;
         let OpenedBodyKey { key, is_current } = match &found {
             Some(stored) => keys
                 .open_body_key(&stored.value)
@@ -62,12 +56,17 @@ impl Unit {
             let text = keys
                 .seal_body_key(&key, self.random())
                 .map_err(Error::internal)?;
-            put_checked(&mut batch, record(), found.map(|f| f.version), &text)?;
+            put_checked(
+                &mut batch,
+                keys::body_key(),
+                found.map(|f| f.version),
+                &text,
+            )?;
         }
         Ok((batch, key))
     }
 
-    /// The cipher of a body that was stored with this salt.
+    /// The cipher of a body that was encrypted with this salt.
     pub(super) async fn body_cipher(&self, space: &Space, salt: &str) -> Result<BodyCipher> {
         let owner = match space {
             Space::Unit => Vec::new(),
@@ -77,9 +76,9 @@ impl Unit {
         key.cipher(salt, &owner).map_err(Error::internal)
     }
 
-    /// How a new body is encrypted: its salt and cipher; `None` if new bodies are kept as they are.
+    /// The salt and the cipher of a new body; `None` if new bodies are not encrypted.
     pub(super) async fn new_cipher(&self, space: &Space) -> Result<Option<(String, BodyCipher)>> {
-        if !self.settings().dav.encrypt {
+        if !self.settings().dav.encrypt_files {
             return Ok(None);
         }
         let salt = new_salt(self.random()).map_err(Error::internal)?;
@@ -112,8 +111,8 @@ impl SealedWriter {
 
 #[async_trait]
 impl BlobWriter for SealedWriter {
-    async fn write(&mut self, piece: Bytes) -> personium_store::Result<()> {
-        let sealed = self.sealing.push(&piece).map_err(corrupt)?;
+    async fn write(&mut self, chunk: Bytes) -> personium_store::Result<()> {
+        let sealed = self.sealing.push(&chunk).map_err(corrupt)?;
         if sealed.is_empty() {
             return Ok(());
         }
@@ -135,7 +134,7 @@ pub(super) struct SealedReader {
 }
 
 impl SealedReader {
-    /// Reads a body of `len` bytes; `None` if what is stored has not the length of that.
+    /// A reader of a body of `len` bytes; `None` if the stored body has not the length that this needs.
     pub(super) fn new(inner: Box<dyn BlobReader>, cipher: BodyCipher, len: u64) -> Option<Self> {
         (inner.len() == sealed_len(len)).then_some(Self { inner, cipher, len })
     }

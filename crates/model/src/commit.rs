@@ -1,0 +1,90 @@
+//! Commits of batches: retries after conflicts, and the actions that follow a commit.
+
+mod post_commit;
+
+use std::sync::Arc;
+
+use personium_store::{Batch, CommitSeq, ErrorDetail, StoreError};
+use personium_types::Result;
+
+pub use self::post_commit::{Invalidation, PostCommit};
+use crate::records::{self, Records};
+use crate::{CellContext, Unit};
+
+impl Unit {
+    /// Builds a batch for a cell and commits it, then invalidates what is cached; see [`Records::transact`].
+    ///
+    /// # Errors
+    /// See [`Records::transact`].
+    pub async fn transact<T, F, Fut>(
+        &self,
+        cell: &CellContext,
+        invalidation: Invalidation,
+        build: F,
+    ) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<(Batch, T)>>,
+    {
+        let mut build = build;
+        let with_invalidation = || {
+            let built = build();
+            async move {
+                let (batch, out) = built.await?;
+                let post_commit = PostCommit::invalidating(cell.cell(), invalidation);
+                Ok((batch, post_commit, out))
+            }
+        };
+        self.transact_with(cell.records(), with_invalidation).await
+    }
+
+    /// Builds a batch with its post-commit actions, commits it and runs them; see [`Records::transact`]. If the caller is
+    /// cancelled during the commit, the actions run all the same.
+    ///
+    /// # Errors
+    /// See [`Records::transact`].
+    pub(crate) async fn transact_with<T, F, Fut>(&self, records: &Records, build: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
+    {
+        let mut build = build;
+        records::retry_on_conflict(|| {
+            let built = build();
+            async move {
+                let (batch, post_commit, out) = built.await?;
+                Ok((self.commit(records, batch, post_commit).await, out))
+            }
+        })
+        .await
+    }
+
+    async fn commit(
+        &self,
+        records: &Records,
+        batch: Batch,
+        post_commit: PostCommit,
+    ) -> personium_store::Result<CommitSeq> {
+        if batch.is_empty() || post_commit.is_empty() {
+            return records.commit(batch).await;
+        }
+        let (unit, records) = (self.share(), records.clone());
+        let in_flight = Arc::clone(self.commits()).read_owned().await;
+        let committing = tokio::spawn(async move {
+            let fence = post_commit.fence(&unit).await?;
+            let committed = records.commit(batch).await;
+            post_commit.run(&unit, committed.is_ok(), fence);
+            drop(in_flight);
+            committed
+        });
+        committing.await.unwrap_or_else(|error| {
+            let detail = ErrorDetail::new("commit task panicked").with_source(error);
+            Err(StoreError::Down(detail))
+        })
+    }
+
+    /// Waits for the commits in flight and their post-commit actions. To be called before the stores are closed.
+    pub async fn finish_commits(&self) {
+        drop(self.commits().write().await);
+    }
+}

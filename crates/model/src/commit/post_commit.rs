@@ -1,0 +1,140 @@
+//! Post-commit actions: they run after a commit even if the request that made it was cancelled.
+
+use std::sync::Arc;
+
+use personium_store::{KeyRange, Result as StoreResult, Space, WriteFence};
+use personium_types::CellId;
+
+use crate::event::outbox_queue::OutboxPartition;
+use crate::{Cell, Unit, garbage_collection};
+
+/// The caches that a commit makes stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalidation {
+    /// None: only file bodies, user data, or data that is never cached was changed.
+    None,
+    /// The context of the cell: control objects, collections, access control or schemas were changed.
+    Cell,
+}
+
+/// The actions that follow a commit, and a condition on another space. They are decided together with the batch, so that
+/// they also run if the request is cancelled during the commit.
+#[derive(Debug, Default)]
+pub struct PostCommit {
+    /// A cell that must have no records in these ranges for the batch to be committed, and that gets no more.
+    empty_cell: Option<(CellId, Vec<KeyRange>)>,
+    actions: Vec<PostCommitAction>,
+}
+
+#[derive(Debug)]
+enum PostCommitAction {
+    /// Invalidates what is cached about a cell.
+    InvalidateCell(Cell),
+    /// Invalidates what is cached about the cell of a name.
+    InvalidateCellName(String),
+    /// Collects the garbage of a cell.
+    CollectGarbage(CellId),
+    /// Collects the records and bodies of a removed cell.
+    CollectRemovedCell(CellId),
+    /// Enqueues a rule with requests to send.
+    Enqueue(OutboxPartition),
+}
+
+impl PostCommit {
+    /// No actions.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The invalidation after a change in a cell.
+    #[must_use]
+    pub fn invalidating(cell: &Cell, invalidation: Invalidation) -> Self {
+        match invalidation {
+            Invalidation::None => Self::none(),
+            Invalidation::Cell => Self::none().with(PostCommitAction::InvalidateCell(cell.clone())),
+        }
+    }
+
+    fn with(mut self, action: PostCommitAction) -> Self {
+        self.actions.push(action);
+        self
+    }
+
+    /// Adds the invalidation of what is cached about the cell of a name.
+    #[must_use]
+    pub fn invalidate_cell_name(self, name: impl Into<String>) -> Self {
+        self.with(PostCommitAction::InvalidateCellName(name.into()))
+    }
+
+    /// Adds the garbage collection of a cell.
+    #[must_use]
+    pub fn collect_garbage(self, cell: CellId) -> Self {
+        self.with(PostCommitAction::CollectGarbage(cell))
+    }
+
+    /// Adds the condition that a cell has no records in these ranges. The cell is fenced until the batch is refused, or until
+    /// the removed cell is collected.
+    #[must_use]
+    pub fn if_empty(self, cell: CellId, ranges: Vec<KeyRange>) -> Self {
+        Self {
+            empty_cell: Some((cell, ranges)),
+            ..self
+        }
+    }
+
+    /// Adds the collection of the records and bodies of a removed cell.
+    #[must_use]
+    pub fn collect_removed_cell(self, cell: CellId) -> Self {
+        self.with(PostCommitAction::CollectRemovedCell(cell))
+    }
+
+    /// Adds that a rule with requests to send is enqueued.
+    #[must_use]
+    pub fn enqueue(self, partition: OutboxPartition) -> Self {
+        self.with(PostCommitAction::Enqueue(partition))
+    }
+
+    /// Adds the actions and the condition of another.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.actions.extend(other.actions);
+        self.empty_cell = self.empty_cell.or(other.empty_cell);
+        self
+    }
+
+    /// Whether there are no actions and no condition.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.empty_cell.is_none()
+    }
+
+    /// Fences the cell that must be empty, if there is one. To be called before the commit.
+    ///
+    /// # Errors
+    /// A conflict if the cell is not empty.
+    pub(super) async fn fence(&self, unit: &Unit) -> StoreResult<Option<WriteFence>> {
+        let Some((cell, ranges)) = &self.empty_cell else {
+            return Ok(None);
+        };
+        let space = Space::Cell(*cell);
+        unit.store().fence(&space, ranges).await.map(Some)
+    }
+
+    /// Runs the actions after a commit. After a failed one only the invalidations run: it may still have changed the store.
+    pub(super) fn run(self, unit: &Arc<Unit>, committed: bool, fence: Option<WriteFence>) {
+        let mut fence = fence;
+        for action in self.actions {
+            match action {
+                PostCommitAction::InvalidateCell(cell) => unit.invalidate_cell(&cell),
+                PostCommitAction::InvalidateCellName(name) => unit.invalidate_cell_name(&name),
+                _ if !committed => {}
+                PostCommitAction::CollectGarbage(cell) => garbage_collection::start(unit, cell),
+                PostCommitAction::CollectRemovedCell(cell) => {
+                    garbage_collection::start_for_removed_cell(unit, cell, fence.take());
+                }
+                PostCommitAction::Enqueue(partition) => unit.outbox().enqueue(partition),
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The stored form of outbox entries. The names of members are stored: never change one.
+
+use serde::{Deserialize, Serialize};
+
+use super::{OutboxEntry, RequestKind};
+use crate::event::record::Event;
+
+/// The stored form of an [`OutboxEntry`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredOutboxEntry {
+    #[serde(rename = "e")]
+    event: StoredEvent,
+    #[serde(rename = "k")]
+    kind: StoredRequestKind,
+    #[serde(rename = "t")]
+    target: String,
+}
+
+/// The stored form of an [`Event`].
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredEvent {
+    #[serde(rename = "e")]
+    external: bool,
+    #[serde(rename = "s", default)]
+    schema: Option<String>,
+    #[serde(rename = "u", default)]
+    subject: Option<String>,
+    #[serde(rename = "a", default)]
+    account: Option<String>,
+    #[serde(rename = "t", default)]
+    kind: Option<String>,
+    #[serde(rename = "o", default)]
+    object: Option<String>,
+    #[serde(rename = "i", default)]
+    info: Option<String>,
+    #[serde(rename = "k", default)]
+    request_key: Option<String>,
+    #[serde(rename = "n", default)]
+    id: Option<String>,
+    #[serde(rename = "h", default)]
+    hops: Option<u32>,
+    #[serde(rename = "v", default)]
+    via: Option<String>,
+    #[serde(rename = "r", default)]
+    roles: Vec<String>,
+}
+
+/// The stored form of a [`RequestKind`].
+#[derive(Debug, Serialize, Deserialize)]
+enum StoredRequestKind {
+    Exec,
+    Relay,
+    RelayEvent,
+    RelayData,
+}
+
+impl From<&OutboxEntry> for StoredOutboxEntry {
+    fn from(entry: &OutboxEntry) -> Self {
+        Self {
+            event: StoredEvent::from(entry.event.clone()),
+            kind: match entry.kind {
+                RequestKind::Exec => StoredRequestKind::Exec,
+                RequestKind::Relay => StoredRequestKind::Relay,
+                RequestKind::RelayEvent => StoredRequestKind::RelayEvent,
+                RequestKind::RelayData => StoredRequestKind::RelayData,
+            },
+            target: entry.target.clone(),
+        }
+    }
+}
+
+impl From<StoredOutboxEntry> for OutboxEntry {
+    fn from(stored: StoredOutboxEntry) -> Self {
+        Self {
+            event: stored.event.into(),
+            kind: match stored.kind {
+                StoredRequestKind::Exec => RequestKind::Exec,
+                StoredRequestKind::Relay => RequestKind::Relay,
+                StoredRequestKind::RelayEvent => RequestKind::RelayEvent,
+                StoredRequestKind::RelayData => RequestKind::RelayData,
+            },
+            target: stored.target,
+        }
+    }
+}
+
+impl From<Event> for StoredEvent {
+    fn from(event: Event) -> Self {
+        let Event {
+            external,
+            schema,
+            subject,
+            account,
+            kind,
+            object,
+            info,
+            request_key,
+            id,
+            hops,
+            via,
+            roles,
+        } = event;
+        Self {
+            external,
+            schema,
+            subject,
+            account,
+            kind,
+            object,
+            info,
+            request_key,
+            id,
+            hops,
+            via,
+            roles,
+        }
+    }
+}
+
+impl From<StoredEvent> for Event {
+    fn from(stored: StoredEvent) -> Self {
+        let StoredEvent {
+            external,
+            schema,
+            subject,
+            account,
+            kind,
+            object,
+            info,
+            request_key,
+            id,
+            hops,
+            via,
+            roles,
+        } = stored;
+        Self {
+            external,
+            schema,
+            subject,
+            account,
+            kind,
+            object,
+            info,
+            request_key,
+            id,
+            hops,
+            via,
+            roles,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> OutboxEntry {
+        let text = |text: &str| Some(text.to_owned());
+        OutboxEntry {
+            event: Event {
+                external: true,
+                schema: text("s"),
+                subject: text("u"),
+                account: None,
+                kind: text("t"),
+                object: text("o"),
+                info: text("i"),
+                request_key: text("k"),
+                id: text("n"),
+                hops: Some(2),
+                via: text("v"),
+                roles: vec!["r".to_owned()],
+            },
+            kind: RequestKind::RelayEvent,
+            target: "https://u.example/c/".to_owned(),
+        }
+    }
+
+    const STORED: &str = r#"{"e":{"e":true,"s":"s","u":"u","a":null,"t":"t","o":"o","i":"i","k":"k","n":"n","h":2,"v":"v","r":["r"]},"k":"RelayEvent","t":"https://u.example/c/"}"#;
+
+    #[test]
+    fn outbox_entry_is_stored_with_short_names() {
+        let stored = StoredOutboxEntry::from(&entry());
+        assert_eq!(serde_json::to_string(&stored).unwrap(), STORED);
+    }
+
+    #[test]
+    fn stored_outbox_entry_is_read_back() {
+        let stored: StoredOutboxEntry = serde_json::from_str(STORED).unwrap();
+        assert_eq!(OutboxEntry::from(stored), entry());
+    }
+
+    #[test]
+    fn missing_members_of_a_stored_event_are_none() {
+        let stored = r#"{"e":{"e":false},"k":"Exec","t":""}"#;
+        let stored: StoredOutboxEntry = serde_json::from_str(stored).unwrap();
+        let expected = OutboxEntry {
+            event: Event {
+                hops: None,
+                ..Event::internal()
+            },
+            kind: RequestKind::Exec,
+            target: String::new(),
+        };
+        assert_eq!(OutboxEntry::from(stored), expected);
+    }
+}

@@ -1,0 +1,133 @@
+//! Receiving the bodies of files.
+
+use bytes::{Bytes, BytesMut};
+use personium_store::{BlobWriter, Space};
+use personium_types::{BlobId, CellId, Code, Error, Result};
+
+use super::encryption::SealedWriter;
+use crate::concurrency_limiter::LimiterPermit;
+use crate::node::FileBody;
+use crate::records::store_error;
+use crate::{Resource, Unit};
+
+/// A body that is being received. Dropping it leaves nothing behind.
+///
+/// A small body is collected in memory. A larger one is written to the blob store chunk by chunk, once the limiter of uploads
+/// gives a permit.
+pub struct Upload<'u> {
+    unit: &'u Unit,
+    space: Space,
+    small: BytesMut,
+    large: Option<(Box<dyn BlobWriter>, Option<LimiterPermit>)>,
+    /// The cell whose uploads are limited with this one; `None` if it needs no permit.
+    limited_by: Option<CellId>,
+    /// The salt of a large body that is encrypted.
+    salt: Option<String>,
+    length: u64,
+}
+
+/// A body that was received completely, and is not named by a file yet.
+pub struct ReceivedBody {
+    pub(super) body: FileBody,
+    /// The bytes of a small body.
+    pub(super) inline: Option<Bytes>,
+}
+
+impl<'u> Upload<'u> {
+    /// Starts an upload into a cell.
+    #[must_use]
+    pub fn new(unit: &'u Unit, resource: &Resource) -> Self {
+        Self {
+            limited_by: Some(resource.context.cell().id),
+            ..Self::of_installation(unit, resource)
+        }
+    }
+
+    /// Starts an upload from an archive, which needs no permit: the installation has one.
+    pub(crate) fn of_installation(unit: &'u Unit, resource: &Resource) -> Self {
+        Self {
+            unit,
+            limited_by: None,
+            space: Space::Cell(resource.context.cell().id),
+            small: BytesMut::new(),
+            large: None,
+            salt: None,
+            length: 0,
+        }
+    }
+
+    /// Appends a chunk.
+    ///
+    /// # Errors
+    /// [`Code::BodyTooLarge`] beyond the largest size of a file, [`Code::ServerBusy`] if there are too many uploads, in all or
+    /// into this cell; a failure of the store.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        let limits = &self.unit.settings().dav;
+        self.length = self.length.saturating_add(chunk.len() as u64);
+        if let Some(max) = limits.file_max_bytes.filter(|max| self.length > *max) {
+            return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
+        }
+        if self.large.is_none() {
+            if self.length <= limits.inline_max_bytes as u64 {
+                self.small.extend_from_slice(&chunk);
+                return Ok(());
+            }
+            let permit = match &self.limited_by {
+                Some(cell) => Some(self.unit.limits().uploads.acquire(cell).await?),
+                None => None,
+            };
+            let mut writer = self
+                .unit
+                .blobs()
+                .create(&self.space)
+                .await
+                .map_err(store_error)?;
+            if let Some((salt, cipher)) = self.unit.new_cipher(&self.space).await? {
+                writer = Box::new(SealedWriter::new(writer, cipher));
+                self.salt = Some(salt);
+            }
+            let received = std::mem::take(&mut self.small).freeze();
+            if !received.is_empty() {
+                writer.write(received).await.map_err(store_error)?;
+            }
+            self.large = Some((writer, permit));
+        }
+        match &mut self.large {
+            Some((writer, _)) => writer.write(chunk).await.map_err(store_error),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the upload. A large body is durable then, but no file names it yet.
+    ///
+    /// # Errors
+    /// A failure of the store; an internal error if the body cannot be encrypted.
+    pub async fn finish(self, media_type: Option<String>) -> Result<ReceivedBody> {
+        let length = self.length;
+        let (blob, salt, inline) = match self.large {
+            Some((writer, _permit)) => {
+                let blob = writer.finish().await.map_err(store_error)?;
+                (blob, self.salt, None)
+            }
+            None => {
+                let content = self.small.freeze();
+                let (salt, content) = match self.unit.new_cipher(&self.space).await? {
+                    Some((salt, cipher)) => {
+                        let sealed = cipher.seal(&content).map_err(Error::internal)?;
+                        (Some(salt), sealed.into())
+                    }
+                    None => (None, content),
+                };
+                (BlobId::random(self.unit.random()), salt, Some(content))
+            }
+        };
+        let body = FileBody {
+            blob,
+            inline: inline.is_some(),
+            salt,
+            length,
+            media_type,
+        };
+        Ok(ReceivedBody { body, inline })
+    }
+}

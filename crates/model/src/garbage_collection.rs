@@ -1,0 +1,225 @@
+//! Garbage collection: removes in the background what was unlinked at once, the trees of collections and whole cells.
+//!
+//! Unlinking a collection adds a garbage record in the same batch. Before that the cell is marked in the space of the unit,
+//! so that a starting unit finds the cells with garbage without reading every cell. Each step of a collection is one small
+//! batch, and every step may be repeated.
+
+mod orphaned_blobs;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use personium_store::{Batch, Direction, Expect, Key, Space, StoreError, WriteFence};
+use personium_types::error::chain;
+use personium_types::{CellId, NodeId, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{self, CellMarkers, ControlSet, SetKey};
+use crate::node::{Kind, Node};
+use crate::records::{self, Records, store_error};
+use crate::{CellContext, Unit, entity};
+
+/// The number of records that one step reads or removes.
+const BATCH_RECORDS: usize = 200;
+
+/// The stored form of a garbage record: a collection that was unlinked and whose content is still stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct GarbageRecord {
+    #[serde(rename = "i")]
+    id: NodeId,
+    #[serde(rename = "k")]
+    kind: Kind,
+}
+
+/// Marks a cell as one that may have garbage. To be done before a batch with [`add_record`] is committed.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn mark_pending(unit: &Unit, context: &CellContext) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.put(keys::garbage_marker(&context.cell().id), Bytes::new());
+    let committed = unit.records().commit(batch).await;
+    committed.map_err(store_error).map(drop)
+}
+
+/// Adds the garbage record of a collection or box to the batch that unlinks it.
+///
+/// # Errors
+/// [`Code::StoreCorrupt`](personium_types::Code::StoreCorrupt) if the record cannot be encoded.
+pub fn add_record(batch: &mut Batch, node: &Node) -> Result<()> {
+    let record = GarbageRecord {
+        id: node.id,
+        kind: node.kind,
+    };
+    records::put(batch, keys::garbage_record(&node.id), &record)
+}
+
+/// Adds to the batch that removes a cell that all its records and bodies are garbage.
+pub fn add_removed_cell(batch: &mut Batch, cell: &CellId) {
+    batch.put(keys::removed_cell(cell), Bytes::new());
+}
+
+/// Collects the garbage of a cell in the background. A failure is logged; the next start of the unit retries.
+pub fn start(unit: &Arc<Unit>, cell: CellId) {
+    spawn(unit, cell, move |unit| async move {
+        collect_cell(&unit, &cell).await
+    });
+}
+
+/// Collects the records and bodies of a removed cell in the background. The fence is kept until then.
+pub fn start_for_removed_cell(unit: &Arc<Unit>, cell: CellId, fence: Option<WriteFence>) {
+    spawn(unit, cell, move |unit| async move {
+        let collected = collect_removed_cell(&unit, &cell).await;
+        drop(fence);
+        collected
+    });
+}
+
+fn spawn<F, Fut>(unit: &Arc<Unit>, cell: CellId, collect: F)
+where
+    F: FnOnce(Arc<Unit>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<()>> + Send,
+{
+    let unit = Arc::clone(unit);
+    tokio::spawn(async move {
+        let permits = Arc::clone(&unit.limits().collections);
+        let Ok(_permit) = permits.acquire_owned().await else {
+            return;
+        };
+        if let Err(error) = collect(unit).await {
+            log_failure(&cell, &error);
+        }
+    });
+}
+
+fn log_failure(cell: &CellId, error: &personium_types::Error) {
+    tracing::warn!(
+        cell.id = %cell,
+        error = %chain(error),
+        "failed to collect garbage, will retry at the next start"
+    );
+}
+
+impl Unit {
+    /// Collects the garbage that the last run of the unit left. To be called once after the start.
+    ///
+    /// # Errors
+    /// A failure of the store. Cells whose collection fails are logged and left for the next start.
+    pub async fn resume_garbage_collection(&self) -> Result<()> {
+        for cell in self.list_marked_cells(&keys::garbage_markers()).await? {
+            if let Err(error) = collect_cell(self, &cell).await {
+                log_failure(&cell, &error);
+            }
+        }
+        for cell in self.list_marked_cells(&keys::removed_cells()).await? {
+            if let Err(error) = collect_removed_cell(self, &cell).await {
+                log_failure(&cell, &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The cells that markers in the space of the unit name.
+    pub(crate) async fn list_marked_cells(&self, markers: &CellMarkers) -> Result<Vec<CellId>> {
+        let mut range = markers.range.clone();
+        let mut out = Vec::new();
+        loop {
+            let records = self.records();
+            let found = records.list_keys(&range, Direction::Up, BATCH_RECORDS);
+            let found = found.await?;
+            out.extend(found.iter().filter_map(|key| markers.cell_of(key)));
+            match found.last() {
+                Some(last) if found.len() == BATCH_RECORDS => range = range.after(last),
+                _ => return Ok(out),
+            }
+        }
+    }
+}
+
+/// Collects everything that was unlinked in a cell, then removes its marker.
+async fn collect_cell(unit: &Unit, cell: &CellId) -> Result<()> {
+    let records = unit.cell_records(cell);
+    let marker = keys::garbage_marker(cell);
+    loop {
+        let marked = unit.records().find_version(&marker).await?;
+        while let Some((key, garbage)) = records
+            .list::<GarbageRecord>(&keys::garbage_records(), Direction::Up, 1)
+            .await?
+            .pop()
+        {
+            collect_node(unit, &records, &key, &garbage.value).await?;
+        }
+        let Some(version) = marked else {
+            return Ok(());
+        };
+        // Another removal may have marked the cell again, and its garbage record may not have been seen yet.
+        let mut batch = Batch::new();
+        batch.assert(marker.clone(), Expect::Version(version));
+        batch.delete(marker.clone());
+        match unit.records().commit(batch).await {
+            Ok(_) => return Ok(()),
+            Err(StoreError::Conflict) => {}
+            Err(other) => return Err(store_error(other)),
+        }
+    }
+}
+
+/// Removes the content of one unlinked collection; collections in it get garbage records of their own.
+async fn collect_node(
+    unit: &Unit,
+    records: &Records,
+    key: &Key,
+    garbage: &GarbageRecord,
+) -> Result<()> {
+    loop {
+        let children = keys::children(&garbage.id);
+        let found = records.list::<Node>(&children, Direction::Up, BATCH_RECORDS);
+        let found = found.await?;
+        if found.is_empty() {
+            break;
+        }
+        let mut batch = Batch::new();
+        let mut blobs = Vec::new();
+        for (key, node) in found {
+            batch.delete(key);
+            match &node.value.file {
+                Some(body) => {
+                    body.delete_record(&mut batch);
+                    blobs.extend((!body.inline).then_some(body.blob));
+                }
+                None => add_record(&mut batch, &node.value)?,
+            }
+        }
+        records.commit(batch).await.map_err(store_error)?;
+        for blob in blobs {
+            let removed = unit.blobs().remove(records.space(), &blob).await;
+            removed.map_err(store_error)?;
+        }
+    }
+    if garbage.kind == Kind::Odata {
+        for table in keys::collection_tables(&garbage.id) {
+            records.remove_range(&table).await?;
+        }
+    }
+    let mut batch = Batch::new();
+    batch.delete(keys::child_count(&garbage.id));
+    batch.delete(key.clone());
+    records.commit(batch).await.map_err(store_error).map(drop)
+}
+
+/// Removes the records and bodies of a cell that is no longer in the catalogue.
+async fn collect_removed_cell(unit: &Unit, cell: &CellId) -> Result<()> {
+    let set = SetKey::control(ControlSet::Cell);
+    let found = entity::find(&unit.records(), &set, &cell.to_string()).await?;
+    if found.is_none() {
+        let space = Space::Cell(*cell);
+        unit.store().drop_space(&space).await.map_err(store_error)?;
+        unit.blobs().drop_space(&space).await.map_err(store_error)?;
+    }
+    let mut batch = Batch::new();
+    batch.delete(keys::removed_cell(cell));
+    batch.delete(keys::garbage_marker(cell));
+    batch.delete(keys::outbox_marker(cell));
+    let committed = unit.records().commit(batch).await;
+    committed.map_err(store_error).map(drop)
+}

@@ -1,0 +1,85 @@
+//! Orphaned blobs: file bodies in the blob store that no node names, left by interrupted requests.
+
+use std::time::Duration;
+
+use personium_store::{Direction, Key, KeyRange, Space};
+use personium_types::{BlobId, CellId, Result};
+
+use super::BATCH_RECORDS;
+use crate::Unit;
+use crate::keys::{self, ControlSet, SetKey};
+use crate::records::store_error;
+
+/// The age from which on a blob is an orphan; a younger one may belong to an upload that is not committed yet.
+const ORPHAN_MIN_AGE: Duration = Duration::from_secs(60 * 60);
+
+impl Unit {
+    /// Removes the orphaned blobs of all cells. Waits `pause` after each cell.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn collect_orphaned_blobs(&self, pause: Duration) -> Result<()> {
+        let mut range = keys::entities(&SetKey::control(ControlSet::Cell));
+        let prefix = range.start.as_bytes().len();
+        loop {
+            let records = self.records();
+            let found = records.list_keys(&range, Direction::Up, BATCH_RECORDS);
+            let found = found.await?;
+            for key in &found {
+                let Some(cell) = keys::last_text(key, prefix).and_then(|id| id.parse().ok()) else {
+                    continue;
+                };
+                self.collect_orphaned_blobs_of(&cell, ORPHAN_MIN_AGE)
+                    .await?;
+                tokio::time::sleep(pause).await;
+            }
+            match found.last() {
+                Some(last) if found.len() == BATCH_RECORDS => range = range.after(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Removes the orphaned blobs of a cell that are at least `min_age` old, and returns their number.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn collect_orphaned_blobs_of(
+        &self,
+        cell: &CellId,
+        min_age: Duration,
+    ) -> Result<usize> {
+        let space = Space::Cell(*cell);
+        let records = self.cell_records(cell);
+        // Without any records every blob looks orphaned. They were lost, for example by restoring only a part of a backup.
+        if records.is_empty(&KeyRange::all()).await? {
+            let blobs = self.blobs().list(&space, None, min_age, 1).await;
+            if !blobs.map_err(store_error)?.is_empty() {
+                tracing::error!(
+                    cell.id = %cell,
+                    "cell has file bodies but no records, orphaned blobs are not removed"
+                );
+            }
+            return Ok(0);
+        }
+        let mut after: Option<BlobId> = None;
+        let mut removed = 0;
+        loop {
+            let found = self
+                .blobs()
+                .list(&space, after.as_ref(), min_age, BATCH_RECORDS)
+                .await
+                .map_err(store_error)?;
+            let references: Vec<Key> = found.iter().map(keys::blob_reference).collect();
+            let known = records.are_present(&references).await?;
+            for (id, _) in found.iter().zip(known).filter(|(_, known)| !known) {
+                self.blobs().remove(&space, id).await.map_err(store_error)?;
+                removed += 1;
+            }
+            match found.last() {
+                Some(last) if found.len() == BATCH_RECORDS => after = Some(*last),
+                _ => return Ok(removed),
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Keys of single values: records that a space has once, or once for each thing that their name ends with.
+
+use personium_store::{Key, KeyRange};
+use personium_types::{CellId, NodeId};
+
+use super::last_text;
+
+/// The beginning of the names of markers of cells with garbage; the id of the cell follows.
+const GARBAGE_MARKER: &str = "sweep/cell/";
+/// The beginning of the names of garbage records; the id of the node follows.
+const GARBAGE_RECORD: &str = "sweep/";
+/// The beginning of the names of records of removed cells; the id of the cell follows.
+const REMOVED_CELL: &str = "sweep/gone/";
+/// The beginning of the names of installations; the id of the box follows.
+const INSTALLATION: &str = "install/";
+/// The beginning of the names of markers of cells with outbox entries; the id of the cell follows.
+const OUTBOX_MARKER: &str = "event/cell/";
+
+/// The number of bytes in one generation of the event log.
+#[must_use]
+pub fn log_size(generation: u32) -> Key {
+    single(&format!("log/size/{generation}"))
+}
+
+/// The state of the event log: the current generation and the archives.
+#[must_use]
+pub fn log_state() -> Key {
+    single("log")
+}
+
+/// The number of requests of a cell that wait to be sent.
+#[must_use]
+pub fn outbox_count() -> Key {
+    single("event/waiting")
+}
+
+/// In the space of the unit: marks a cell that may have requests that wait to be sent.
+#[must_use]
+pub fn outbox_marker(cell: &CellId) -> Key {
+    single(&format!("{OUTBOX_MARKER}{cell}"))
+}
+
+/// All cells that [`outbox_marker`] marks.
+#[must_use]
+pub fn outbox_markers() -> CellMarkers {
+    CellMarkers::of(OUTBOX_MARKER)
+}
+
+/// A collection that was unlinked and whose content is still stored.
+#[must_use]
+pub fn garbage_record(id: &NodeId) -> Key {
+    single(&format!("{GARBAGE_RECORD}{id}"))
+}
+
+/// All records of [`garbage_record`] of a cell.
+#[must_use]
+pub fn garbage_records() -> KeyRange {
+    singles(GARBAGE_RECORD)
+}
+
+/// In the space of the unit: marks a cell that may have garbage records.
+#[must_use]
+pub fn garbage_marker(cell: &CellId) -> Key {
+    single(&format!("{GARBAGE_MARKER}{cell}"))
+}
+
+/// All cells that [`garbage_marker`] marks.
+#[must_use]
+pub fn garbage_markers() -> CellMarkers {
+    CellMarkers::of(GARBAGE_MARKER)
+}
+
+/// In the space of the unit: a removed cell whose records and bodies are still stored.
+#[must_use]
+pub fn removed_cell(cell: &CellId) -> Key {
+    single(&format!("{REMOVED_CELL}{cell}"))
+}
+
+/// All cells that [`removed_cell`] names.
+#[must_use]
+pub fn removed_cells() -> CellMarkers {
+    CellMarkers::of(REMOVED_CELL)
+}
+
+/// The login history of an account.
+#[must_use]
+pub fn login_history(account: &str) -> Key {
+    single(&format!("login/{account}"))
+}
+
+/// The progress and the outcome of the installation of a box.
+#[must_use]
+pub fn installation(the_box: &str) -> Key {
+    single(&format!("{INSTALLATION}{the_box}"))
+}
+
+/// The installations of all boxes of a cell.
+#[must_use]
+pub fn installations() -> KeyRange {
+    singles(INSTALLATION)
+}
+
+/// The signing key of a cell.
+#[must_use]
+pub fn signing_key() -> Key {
+    single("signing-key")
+}
+
+/// In the space of the unit: the sealed key of file bodies.
+#[must_use]
+pub fn body_key() -> Key {
+    single("body-key")
+}
+
+/// Records in the space of the unit whose names end with the id of a cell.
+pub struct CellMarkers {
+    /// Their keys.
+    pub range: KeyRange,
+    name: &'static str,
+}
+
+impl CellMarkers {
+    fn of(name: &'static str) -> Self {
+        let range = singles(name);
+        Self { range, name }
+    }
+
+    /// The cell in the key of a marker.
+    #[must_use]
+    pub fn cell_of(&self, key: &Key) -> Option<CellId> {
+        // The tag of the table and the fixed part of the name precede the id.
+        last_text(key, 1 + self.name.len())?.parse().ok()
+    }
+}
+
+/// A single value of the space.
+fn single(name: &str) -> Key {
+    Key::table(b'M').text(name).build()
+}
+
+/// All single values whose name begins with this text.
+fn singles(begin: &str) -> KeyRange {
+    KeyRange::prefix(&Key::table(b'M').text_prefix(begin).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marker_key_gives_back_the_cell() {
+        let cell = CellId::from_bytes([7; 16]);
+        for (markers, key) in [
+            (garbage_markers(), garbage_marker(&cell)),
+            (outbox_markers(), outbox_marker(&cell)),
+            (removed_cells(), removed_cell(&cell)),
+        ] {
+            assert_eq!(markers.cell_of(&key), Some(cell));
+        }
+    }
+}
