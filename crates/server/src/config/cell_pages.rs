@@ -10,7 +10,7 @@ section! {
         home_url: Option<String> = "cell.relayhtmlurl.default", "", Optional(Url);
         /// The URL of the login form of the authorization endpoint.
         login_url: Option<String> = "cell.authorizationhtmlurl.default", "", Optional(Url);
-        /// The URL of the form with which a user changes an expired password.
+        /// The URL of the form for an account whose password must be changed.
         password_change_url: Option<String> = "cell.authorizationpasswordchangehtmlurl.default", "", Optional(Url);
     }
 }
