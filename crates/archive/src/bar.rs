@@ -1,4 +1,4 @@
-//! Opening a bar file and reading its entries.
+//! Opening bar files and reading their entries.
 
 use std::io::{ErrorKind, Read, Seek, Write};
 
@@ -7,58 +7,81 @@ use zip::{CompressionMethod, ZipArchive};
 
 use crate::entries::{BarEntry, EntryList};
 use crate::error::{BarError, EntryError, ReadError, printable_name};
-use crate::manifest::{BarVersion, Manifest};
+use crate::manifest::Manifest;
+use crate::version::BarVersion;
 use crate::{central_directory, name, paths};
 
-/// The most bytes that are decompressed at once.
+/// The number of bytes that are decompressed at once.
 const CHUNK_BYTES: usize = 64 << 10;
-/// The flags of encryption, of patched data and of hidden headers.
+/// The flags for encryption, strong encryption and masked headers.
 const FLAGS_ENCRYPTED: u16 = 0x2041;
+/// The flag for compressed patched data.
 const FLAG_PATCHED: u16 = 0x0020;
 
-/// How much a bar file may hold.
+/// The limits for a bar file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArchiveLimits {
-    /// The most bytes of one entry, uncompressed.
+    /// The maximum uncompressed size of an entry in bytes.
     pub max_entry_bytes: u64,
-    /// The most entries, folders included.
+    /// The maximum number of entries, including folders.
     pub max_entries: usize,
-    /// The most bytes of all entries together, uncompressed.
+    /// The maximum uncompressed size of all entries in bytes.
     pub max_total_bytes: u64,
 }
 
-/// A bar file that was found in order.
+/// An opened and validated bar file.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::fs::File;
+///
+/// use personium_archive::{ArchiveLimits, Bar, json, paths};
+///
+/// let limits = ArchiveLimits {
+///     max_entry_bytes: 10 << 20,
+///     max_entries: 10_000,
+///     max_total_bytes: 100 << 20,
+/// };
+/// let mut bar = Bar::open(File::open("app.bar")?, limits)?;
+/// if let Some(entry) = bar.find(paths::ROLES).cloned() {
+///     for role in json::roles(&bar.read(&entry)?)? {
+///         println!("{}", role.name);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Bar<R> {
     archive: ZipArchive<R>,
-    listing: EntryList,
+    entries: EntryList,
     version: BarVersion,
     manifest: Manifest,
 }
 
 impl<R: Read + Seek> Bar<R> {
-    /// Checks the archive: its form, every name and kind of entry, the declared sizes, the required entries and the
-    /// manifest. Other entries are not read, so their content may still turn out to be damaged.
+    /// Opens and validates an archive: its structure, the names, kinds and declared sizes of all entries, the required
+    /// entries and the manifest. Other entries are not read, so their content may be damaged.
     ///
     /// # Errors
-    /// See [`BarError`].
+    /// Every variant of [`BarError`].
     pub fn open(mut reader: R, limits: ArchiveLimits) -> Result<Bar<R>, BarError> {
         central_directory::check(&mut reader, limits.max_entries)?;
         let config = Config {
             archive_offset: ArchiveOffset::Known(0),
         };
         let mut archive = ZipArchive::with_config(config, reader)?;
-        let mut listing = read_entry_list(&archive, &limits)?;
+        let mut entries = read_entry_list(&archive, &limits)?;
         archive.validate_header_consistency()?;
-        let version = match listing.find(paths::MANIFEST) {
+        let version = match entries.find(paths::MANIFEST) {
             Some(_) => BarVersion::V2,
             None => BarVersion::V1,
         };
-        check_required(&listing, version)?;
-        listing.set_prefix(version.prefix())?;
+        check_required(&entries, version)?;
+        entries.set_prefix(version.prefix())?;
         let mut bar = Bar {
             archive,
-            listing,
+            entries,
             version,
             manifest: Manifest::default(),
         };
@@ -66,48 +89,48 @@ impl<R: Read + Seek> Bar<R> {
         Ok(bar)
     }
 
-    /// How the archive is laid out.
+    /// The version of the layout.
     pub fn version(&self) -> BarVersion {
         self.version
     }
 
-    /// What the manifest says.
+    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The files, in the order of the archive. Folders are not among them.
+    /// The files in the order of the archive, without folders.
     pub fn entries(&self) -> &[BarEntry] {
-        self.listing.files()
+        self.entries.files()
     }
 
-    /// The file at an inner path, such as `90_contents/col1/a.txt`.
+    /// Finds the file with an inner path, such as `90_contents/col1/a.txt`.
     pub fn find(&self, path: &str) -> Option<&BarEntry> {
-        self.listing.find(&self.full_name(path))
+        self.entries.find(&self.full_name(path))
     }
 
-    /// Whether there is a folder at an inner path without `/` at its end, or a file below it.
+    /// Whether a folder with an inner path (without trailing `/`) exists, or a file in it.
     pub fn has_folder(&self, path: &str) -> bool {
-        self.listing.has_folder(&self.full_name(path))
+        self.entries.has_folder(&self.full_name(path))
     }
 
-    /// Reads an entry of this archive, with its declared length and checksum checked.
+    /// Reads an entry of this archive and verifies its declared size and checksum.
     ///
     /// # Errors
-    /// See [`ReadError`].
+    /// [`ReadError::Damaged`], [`ReadError::Io`].
     pub fn read(&mut self, entry: &BarEntry) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
         self.copy(entry, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// Writes the content of an entry of this archive to `out`, in pieces of at most 64 KiB.
+    /// Writes the content of an entry of this archive to `out` in chunks of at most 64 KiB.
     ///
-    /// What is wrong with the content may show only at its end: after a failure, `out` has taken bytes that must not be
-    /// used. It never takes more than the declared length.
+    /// Damage may be detected only at the end of the content: after an error, the bytes in `out` must be discarded. At most
+    /// the declared size is written.
     ///
     /// # Errors
-    /// See [`ReadError`].
+    /// [`ReadError::Damaged`], [`ReadError::Io`].
     pub fn copy(&mut self, entry: &BarEntry, out: &mut impl Write) -> Result<(), ReadError> {
         let name = entry.name();
         let mut file = self
@@ -117,7 +140,7 @@ impl<R: Read + Seek> Bar<R> {
         if file.name_raw() != name.as_bytes() {
             return Err(ReadError::damaged(name, "not an entry of this archive"));
         }
-        let mut left = entry.size();
+        let mut remaining = entry.size();
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let count = match file.read(&mut chunk) {
@@ -126,13 +149,13 @@ impl<R: Read + Seek> Bar<R> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(ReadError::from_read(name, error)),
             };
-            left = left
+            remaining = remaining
                 .checked_sub(count as u64)
                 .ok_or_else(|| ReadError::damaged(name, "longer than declared"))?;
             out.write_all(chunk.get(..count).unwrap_or_default())
                 .map_err(ReadError::Io)?;
         }
-        if left > 0 {
+        if remaining > 0 {
             return Err(ReadError::damaged(name, "shorter than declared"));
         }
         Ok(())
@@ -158,7 +181,7 @@ impl<R: Read + Seek> Bar<R> {
     }
 }
 
-/// Judges every entry by what the list of the archive says.
+/// Validates every entry of the central directory.
 fn read_entry_list<R: Read + Seek>(
     archive: &ZipArchive<R>,
     limits: &ArchiveLimits,
@@ -166,7 +189,7 @@ fn read_entry_list<R: Read + Seek>(
     if archive.has_duplicate_names() {
         return Err(BarError::not_zip("two entries have the same name"));
     }
-    let mut listing = EntryList::default();
+    let mut entries = EntryList::default();
     let mut total: u64 = 0;
     for position in 0..archive.len() {
         let entry = archive.by_index_data(position)?;
@@ -178,16 +201,16 @@ fn read_entry_list<R: Read + Seek>(
         }
         total = total.saturating_add(entry.size());
         if is_folder {
-            listing.add_folder(name);
+            entries.add_folder(name);
         } else {
-            listing.add_file(name, entry.size(), position);
+            entries.add_file(name, entry.size(), position);
         }
     }
     if total > limits.max_total_bytes {
         return Err(BarError::TooLarge);
     }
-    listing.check_names()?;
-    Ok(listing)
+    entries.check_names()?;
+    Ok(entries)
 }
 
 fn is_folder(name: &str, entry: &ZipFileEntry<'_>) -> Result<bool, EntryError> {
@@ -203,7 +226,7 @@ fn is_folder(name: &str, entry: &ZipFileEntry<'_>) -> Result<bool, EntryError> {
         return Err(EntryError::Compression);
     }
     let is_folder = name.ends_with('/');
-    // Other systems than Unix leave these bits empty, or copy them from Unix.
+    // Systems other than Unix leave these bits empty or copy them from Unix.
     match (entry.external_attributes() >> 16) & 0o170_000 {
         0 => {}
         0o040_000 if is_folder => {}
@@ -217,22 +240,19 @@ fn is_folder(name: &str, entry: &ZipFileEntry<'_>) -> Result<bool, EntryError> {
     Ok(is_folder)
 }
 
-fn check_required(listing: &EntryList, version: BarVersion) -> Result<(), BarError> {
+fn check_required(entries: &EntryList, version: BarVersion) -> Result<(), BarError> {
     let prefix = version.prefix();
-    let folder = |path: &str| (format!("{path}/"), listing.has_folder(path));
-    let file = |path: &str| {
-        let name = format!("{prefix}{path}");
-        let is_there = listing.find(&name).is_some();
-        (name, is_there)
-    };
-    let root = prefix.strip_suffix('/').map(folder);
-    let rest = [
-        folder(&format!("{prefix}{}", paths::META)),
-        file(paths::MANIFEST),
-        file(paths::ROOT_PROPS),
-    ];
-    let missing = |(name, is_there): (String, bool)| (!is_there).then_some(name);
-    let missing: Vec<_> = root.into_iter().chain(rest).filter_map(missing).collect();
+    let root = prefix.strip_suffix('/');
+    let meta = format!("{prefix}{}", paths::META);
+    let folders = root.into_iter().chain([meta.as_str()]);
+    let missing_folders = folders
+        .filter(|folder| !entries.has_folder(folder))
+        .map(|folder| format!("{folder}/"));
+    let missing_files = [paths::MANIFEST, paths::ROOT_PROPS]
+        .map(|path| format!("{prefix}{path}"))
+        .into_iter()
+        .filter(|name| entries.find(name).is_none());
+    let missing: Vec<_> = missing_folders.chain(missing_files).collect();
     if missing.is_empty() {
         Ok(())
     } else {

@@ -1,142 +1,147 @@
-//! The frame of a zip archive: the record at its end and the list of entries before it.
+//! The central directory of a zip archive and its end records (APPNOTE, sections 4.3.12 to 4.3.16).
 //!
-//! The zip crate repairs what it can, looks for a list elsewhere and keeps one of several entries of the same name. An
-//! archive that a client sends is held to one reading instead: the last record ends the file, the list ends at that
-//! record, and the list holds as many entries as declared. This also bounds what the zip crate keeps in memory.
+//! The zip crate repairs archives, searches for the central directory, and keeps one of several entries with the same name.
+//! An archive of a client must have only one interpretation: the last end record ends the file, the central directory ends
+//! at that record, and it has as many entries as declared. This also limits the memory of the zip crate.
 
 use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 
 use crate::error::{BarError, EntryError};
 
-/// The most bytes that the list of entries may take.
+/// The maximum size of the central directory in bytes.
 const MAX_DIRECTORY_BYTES: u64 = 64 << 20;
-/// The most extra fields of one entry.
+/// The maximum number of extra fields of an entry.
 const MAX_EXTRA_FIELDS: usize = 16;
 
-const END: &[u8; 4] = b"PK\x05\x06";
-const END_LEN: usize = 22;
-const LOCATOR: &[u8; 4] = b"PK\x06\x07";
-const LOCATOR_LEN: usize = 20;
-const END64: &[u8; 4] = b"PK\x06\x06";
-const END64_LEN: usize = 56;
-const HEADER: &[u8; 4] = b"PK\x01\x02";
-const HEADER_LEN: usize = 46;
+const END_SIGNATURE: &[u8; 4] = b"PK\x05\x06";
+const END_BYTES: usize = 22;
+const LOCATOR_SIGNATURE: &[u8; 4] = b"PK\x06\x07";
+const LOCATOR_BYTES: usize = 20;
+const END64_SIGNATURE: &[u8; 4] = b"PK\x06\x06";
+const END64_BYTES: usize = 56;
+const HEADER_SIGNATURE: &[u8; 4] = b"PK\x01\x02";
+const HEADER_BYTES: usize = 46;
 
-/// Where the list of entries is and how many it has.
+/// The position and the number of entries of the central directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct DirectoryLocation {
     entries: u64,
-    list_start: u64,
-    list_len: u64,
+    offset: u64,
+    len: u64,
 }
 
-/// Checks the frame; the entries themselves are not judged.
+/// Validates the central directory. The entries themselves are not validated.
 ///
 /// # Errors
-/// Fails if the archive can be read in more than one way, if a name is there twice, or above the limits.
-pub(crate) fn check<R: Read + Seek>(reader: &mut R, entries_max: usize) -> Result<(), BarError> {
-    let frame = locate(reader)?;
-    if usize::try_from(frame.entries).map_or(true, |entries| entries > entries_max)
-        || frame.list_len > MAX_DIRECTORY_BYTES
+/// [`BarError::NotZip`] if the archive has more than one interpretation, [`BarError::InvalidEntry`] for a duplicate name,
+/// [`BarError::TooLarge`] above a limit, [`BarError::Io`].
+pub(crate) fn check<R: Read + Seek>(reader: &mut R, max_entries: usize) -> Result<(), BarError> {
+    let location = locate(reader)?;
+    if usize::try_from(location.entries).map_or(true, |entries| entries > max_entries)
+        || location.len > MAX_DIRECTORY_BYTES
     {
         return Err(BarError::TooLarge);
     }
-    let list = read_at(reader, frame.list_start, frame.list_len)?;
-    check_headers(&list, frame.entries)
+    let directory = read_at(reader, location.offset, location.len)?;
+    check_headers(&directory, location.entries)
 }
 
 fn locate<R: Read + Seek>(reader: &mut R) -> Result<DirectoryLocation, BarError> {
     let len = reader.seek(SeekFrom::End(0))?;
-    let tail_start = len.saturating_sub((END_LEN + usize::from(u16::MAX)) as u64);
+    let tail_start = len.saturating_sub((END_BYTES + usize::from(u16::MAX)) as u64);
     let tail = read_at(reader, tail_start, len - tail_start)?;
     let at = tail
-        .windows(END.len())
-        .rposition(|window| window == END)
-        .ok_or_else(|| BarError::not_zip("no end record"))?;
+        .windows(END_SIGNATURE.len())
+        .rposition(|window| window == END_SIGNATURE)
+        .ok_or_else(|| BarError::not_zip("the end record is missing"))?;
     let record = tail.get(at..).unwrap_or_default();
-    let end = end_record(record).ok_or_else(|| BarError::not_zip("the end record is cut"))?;
-    if record.len() != END_LEN + usize::from(end.comment_len) {
-        return Err(BarError::not_zip("the end record does not end the file"));
+    let end = end_record(record).ok_or_else(|| BarError::not_zip("the end record is truncated"))?;
+    if record.len() != END_BYTES + usize::from(end.comment_len) {
+        return Err(BarError::not_zip("data follows the end record"));
     }
     if end.disks != [0, 0] || end.entries_here != end.entries {
-        return Err(BarError::not_zip("the archive has several parts"));
-    }
-    let position = tail_start + at as u64;
-    let (frame, list_end) = match locate_zip64(reader, position)? {
-        Some((frame, position64)) => {
-            let agrees = (end.entries == u16::MAX || u64::from(end.entries) == frame.entries)
-                && (end.list_len == u32::MAX || u64::from(end.list_len) == frame.list_len)
-                && (end.list_start == u32::MAX || u64::from(end.list_start) == frame.list_start);
-            if !agrees {
-                return Err(BarError::not_zip(
-                    "the two end records contradict each other",
-                ));
-            }
-            (frame, position64)
-        }
-        None => {
-            let frame = DirectoryLocation {
-                entries: end.entries.into(),
-                list_start: end.list_start.into(),
-                list_len: end.list_len.into(),
-            };
-            (frame, position)
-        }
-    };
-    if frame.list_start.checked_add(frame.list_len) != Some(list_end) {
         return Err(BarError::not_zip(
-            "the list of entries does not end at the end record",
+            "archives of several parts are not supported",
         ));
     }
-    Ok(frame)
+    let position = tail_start + at as u64;
+    let (location, end_position) = match locate_zip64(reader, position)? {
+        Some((location, position64)) => {
+            let agrees = (end.entries == u16::MAX || u64::from(end.entries) == location.entries)
+                && (end.len == u32::MAX || u64::from(end.len) == location.len)
+                && (end.offset == u32::MAX || u64::from(end.offset) == location.offset);
+            if !agrees {
+                return Err(BarError::not_zip("the two end records are inconsistent"));
+            }
+            (location, position64)
+        }
+        None => {
+            let location = DirectoryLocation {
+                entries: end.entries.into(),
+                offset: end.offset.into(),
+                len: end.len.into(),
+            };
+            (location, position)
+        }
+    };
+    if location.offset.checked_add(location.len) != Some(end_position) {
+        return Err(BarError::not_zip(
+            "the central directory does not end at the end record",
+        ));
+    }
+    Ok(location)
 }
 
-/// The frame in the records for large archives, and where they start; absent if `end` does not follow a locator.
+/// Reads the ZIP64 end record and returns the directory with the position of the record. Returns `None` if there is no
+/// ZIP64 locator before the position `end`.
 fn locate_zip64<R: Read + Seek>(
     reader: &mut R,
     end: u64,
 ) -> Result<Option<(DirectoryLocation, u64)>, BarError> {
-    let Some(locator_at) = end.checked_sub(LOCATOR_LEN as u64) else {
+    let Some(locator_at) = end.checked_sub(LOCATOR_BYTES as u64) else {
         return Ok(None);
     };
-    let locator = read_at(reader, locator_at, LOCATOR_LEN as u64)?;
-    if !locator.starts_with(LOCATOR) {
+    let locator = read_at(reader, locator_at, LOCATOR_BYTES as u64)?;
+    if !locator.starts_with(LOCATOR_SIGNATURE) {
         return Ok(None);
     }
-    let broken =
-        || BarError::not_zip("the end record for large archives is not where it is said to be");
+    let broken = || BarError::not_zip("the ZIP64 end record is not at the position of its locator");
     let at = u64_at(&locator, 8).ok_or_else(broken)?;
-    // Disk of the record, number of disks: some writers say that there are none.
+    // The disk of the record, and the number of disks, which some writers set to 0.
     if u32_at(&locator, 4) != Some(0) || u32_at(&locator, 16).is_none_or(|disks| disks > 1) {
-        return Err(BarError::not_zip("the archive has several parts"));
+        return Err(BarError::not_zip(
+            "archives of several parts are not supported",
+        ));
     }
-    if at.checked_add(END64_LEN as u64) != Some(locator_at) {
+    if at.checked_add(END64_BYTES as u64) != Some(locator_at) {
         return Err(broken());
     }
-    let record = read_at(reader, at, END64_LEN as u64)?;
-    if !record.starts_with(END64) || u64_at(&record, 4) != Some(END64_LEN as u64 - 12) {
+    let record = read_at(reader, at, END64_BYTES as u64)?;
+    if !record.starts_with(END64_SIGNATURE) || u64_at(&record, 4) != Some(END64_BYTES as u64 - 12) {
         return Err(broken());
     }
     if u64_at(&record, 16) != Some(0) || u64_at(&record, 24) != u64_at(&record, 32) {
-        return Err(BarError::not_zip("the archive has several parts"));
+        return Err(BarError::not_zip(
+            "archives of several parts are not supported",
+        ));
     }
-    let frame = || {
+    let location = || {
         Some(DirectoryLocation {
             entries: u64_at(&record, 32)?,
-            list_len: u64_at(&record, 40)?,
-            list_start: u64_at(&record, 48)?,
+            len: u64_at(&record, 40)?,
+            offset: u64_at(&record, 48)?,
         })
     };
-    Ok(Some((frame().ok_or_else(broken)?, at)))
+    Ok(Some((location().ok_or_else(broken)?, at)))
 }
 
 struct EndRecord {
     disks: [u16; 2],
     entries_here: u16,
     entries: u16,
-    list_len: u32,
-    list_start: u32,
+    len: u32,
+    offset: u32,
     comment_len: u16,
 }
 
@@ -145,18 +150,18 @@ fn end_record(bytes: &[u8]) -> Option<EndRecord> {
         disks: [u16_at(bytes, 4)?, u16_at(bytes, 6)?],
         entries_here: u16_at(bytes, 8)?,
         entries: u16_at(bytes, 10)?,
-        list_len: u32_at(bytes, 12)?,
-        list_start: u32_at(bytes, 16)?,
+        len: u32_at(bytes, 12)?,
+        offset: u32_at(bytes, 16)?,
         comment_len: u16_at(bytes, 20)?,
     })
 }
 
-fn check_headers(list: &[u8], entries: u64) -> Result<(), BarError> {
+fn check_headers(directory: &[u8], entries: u64) -> Result<(), BarError> {
     let mut names = HashSet::new();
-    let mut rest = list;
+    let mut rest = directory;
     for _ in 0..entries {
-        let (name, extra, next) =
-            split_header(rest).ok_or_else(|| BarError::not_zip("the list of entries is cut"))?;
+        let (name, extra, next) = split_header(rest)
+            .ok_or_else(|| BarError::not_zip("the central directory is truncated"))?;
         if count_extra_fields(extra) > MAX_EXTRA_FIELDS {
             return Err(BarError::not_zip("an entry has too many extra fields"));
         }
@@ -172,16 +177,16 @@ fn check_headers(list: &[u8], entries: u64) -> Result<(), BarError> {
         Ok(())
     } else {
         Err(BarError::not_zip(
-            "the list of entries is longer than declared",
+            "the central directory is longer than declared",
         ))
     }
 }
 
-/// Name and extra fields of the first entry in the list, and the list after it.
-fn split_header(list: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let (fixed, rest) = list.split_at_checked(HEADER_LEN)?;
+/// Splits the first header off the central directory. Returns its name, its extra fields and the rest.
+fn split_header(directory: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (fixed, rest) = directory.split_at_checked(HEADER_BYTES)?;
     let is_in_this_file = u16_at(fixed, 34)? == 0;
-    if !fixed.starts_with(HEADER) || !is_in_this_file {
+    if !fixed.starts_with(HEADER_SIGNATURE) || !is_in_this_file {
         return None;
     }
     let (name, rest) = rest.split_at_checked(u16_at(fixed, 28)?.into())?;
@@ -206,7 +211,7 @@ fn read_at<R: Read + Seek>(reader: &mut R, start: u64, len: u64) -> Result<Vec<u
     if bytes.len() as u64 == len {
         Ok(bytes)
     } else {
-        Err(BarError::not_zip("the file ends early"))
+        Err(BarError::not_zip("the file is truncated"))
     }
 }
 

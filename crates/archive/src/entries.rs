@@ -1,14 +1,14 @@
-//! The names of an archive, and what is found among them.
+//! The entries of an archive, and look-ups by name.
 
 use std::sync::Arc;
 
 use crate::error::{BarError, EntryError};
 
-/// One file in a bar file. A clone is cheap.
+/// A file in a bar file. A clone is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarEntry {
     name: Arc<str>,
-    inner_at: usize,
+    prefix_bytes: usize,
     size: u64,
     position: usize,
 }
@@ -16,7 +16,7 @@ pub struct BarEntry {
 impl BarEntry {
     /// The inner path: the name without the folder `bar/` of version 1.
     pub fn path(&self) -> &str {
-        self.name.get(self.inner_at..).unwrap_or_default()
+        self.name.get(self.prefix_bytes..).unwrap_or_default()
     }
 
     /// The full name in the archive.
@@ -24,30 +24,30 @@ impl BarEntry {
         &self.name
     }
 
-    /// The declared number of bytes, uncompressed. Reading fails if it is another.
+    /// The declared uncompressed size in bytes. Reading fails if the content has another size.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The place among all entries of the archive, folders included.
+    /// The index among all entries of the archive, including folders.
     pub(crate) fn position(&self) -> usize {
         self.position
     }
 }
 
-/// What a name stands for.
+/// The kind of a named entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EntryKind {
     Folder,
-    /// With its place in the list of files.
+    /// A file with its index in the list of files.
     File(usize),
 }
 
-/// The names of an archive; no two are the same and no file is a folder.
+/// The files and names of an archive. Names are unique, and no file is also a folder.
 #[derive(Debug, Default)]
 pub(crate) struct EntryList {
     files: Vec<BarEntry>,
-    /// Every name without `/` at the end; sorted once [`Listing::finish`] passed.
+    /// All names without trailing `/`, sorted by [`EntryList::check_names`].
     names: Vec<(Arc<str>, EntryKind)>,
 }
 
@@ -63,16 +63,17 @@ impl EntryList {
             .push((name.clone(), EntryKind::File(self.files.len())));
         self.files.push(BarEntry {
             name,
-            inner_at: 0,
+            prefix_bytes: 0,
             size,
             position,
         });
     }
 
-    /// Checks the names against each other.
+    /// Sorts and checks the names.
     ///
     /// # Errors
-    /// Fails if a name is there twice or is that of a file and of a folder, also of a folder that only holds entries.
+    /// [`BarError::InvalidEntry`] if a name is not unique, or is the name of a file and of a folder, including folders without
+    /// their own entry.
     pub(crate) fn check_names(&mut self) -> Result<(), BarError> {
         self.names.sort_by(|(a, _), (b, _)| a.cmp(b));
         for ((a, a_kind), (b, b_kind)) in self.names.iter().zip(self.names.iter().skip(1)) {
@@ -101,10 +102,10 @@ impl EntryList {
         }
     }
 
-    /// Makes the inner paths: the names without `prefix`.
+    /// Sets the prefix that inner paths do not contain.
     ///
     /// # Errors
-    /// Fails if a name does not have the prefix and is not its folder.
+    /// [`BarError::InvalidEntry`] if a name does not begin with the prefix and is not its folder.
     pub(crate) fn set_prefix(&mut self, prefix: &str) -> Result<(), BarError> {
         let folder = prefix.strip_suffix('/').unwrap_or(prefix);
         let is_outside = |name: &str| !name.starts_with(prefix) && name != folder;
@@ -112,7 +113,7 @@ impl EntryList {
             return Err(BarError::invalid_entry(name, EntryError::OutsideFolder));
         }
         for file in &mut self.files {
-            file.inner_at = prefix.len();
+            file.prefix_bytes = prefix.len();
         }
         Ok(())
     }
@@ -129,7 +130,7 @@ impl EntryList {
         }
     }
 
-    /// Whether there is a folder of this name, given without `/` at the end, or an entry in it.
+    /// Whether a folder with this name (without trailing `/`) exists, or an entry in it.
     pub(crate) fn has_folder(&self, name: &str) -> bool {
         self.find_kind(name) == Some(EntryKind::Folder) || self.has_entries_below(name)
     }
@@ -157,39 +158,35 @@ impl EntryList {
 mod tests {
     use super::*;
 
-    fn listing(names: &[&str]) -> Result<EntryList, BarError> {
-        let mut listing = EntryList::default();
+    fn entry_list(names: &[&str]) -> Result<EntryList, BarError> {
+        let mut list = EntryList::default();
         for (position, name) in names.iter().enumerate() {
             if name.ends_with('/') {
-                listing.add_folder(name);
+                list.add_folder(name);
             } else {
-                listing.add_file(name, 0, position);
+                list.add_file(name, 0, position);
             }
         }
-        listing.check_names()?;
-        Ok(listing)
+        list.check_names()?;
+        Ok(list)
     }
 
     #[test]
-    fn folders_are_found_whether_named_or_implied() {
-        let listing = listing(&["a/", "b/c/d", "b-c", "b.c/e"]).unwrap();
+    fn folders_with_and_without_entry_are_found() {
+        let list = entry_list(&["a/", "b/c/d", "b-c", "b.c/e"]).unwrap();
         for folder in ["a", "b", "b/c", "b.c"] {
-            assert!(listing.has_folder(folder), "{folder}");
+            assert!(list.has_folder(folder), "{folder}");
         }
         for other in ["", "a/", "b/", "b/c/d", "b-c", "b.", "c"] {
-            assert!(!listing.has_folder(other), "{other}");
+            assert!(!list.has_folder(other), "{other}");
         }
-        assert_eq!(listing.find("b/c/d").map(BarEntry::position), Some(1));
-        assert!(
-            listing.find("a").is_none()
-                && listing.find("b/c").is_none()
-                && listing.find("x").is_none()
-        );
+        assert_eq!(list.find("b/c/d").map(BarEntry::position), Some(1));
+        assert!(list.find("a").is_none() && list.find("b/c").is_none() && list.find("x").is_none());
     }
 
     #[test]
-    fn a_name_stands_for_one_thing() {
-        let reason = |names: &[&str]| match listing(names) {
+    fn duplicate_and_conflicting_names_are_refused() {
+        let reason = |names: &[&str]| match entry_list(names) {
             Err(BarError::InvalidEntry { reason, .. }) => Some(reason),
             Ok(_) => None,
             Err(other) => panic!("{other}"),
@@ -206,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_is_taken_from_every_path() {
-        let mut inside = listing(&["bar/", "bar/a/b"]).unwrap();
+    fn prefix_is_removed_from_every_path() {
+        let mut inside = entry_list(&["bar/", "bar/a/b"]).unwrap();
         inside.set_prefix("bar/").unwrap();
         assert_eq!(inside.files().first().map(BarEntry::path), Some("a/b"));
         assert_eq!(inside.files().first().map(BarEntry::name), Some("bar/a/b"));
         for outside in ["ba", "barn/a", "x/bar/a"] {
-            let mut listing = listing(&["bar/a", outside]).unwrap();
-            assert!(listing.set_prefix("bar/").is_err(), "{outside}");
+            let mut list = entry_list(&["bar/a", outside]).unwrap();
+            assert!(list.set_prefix("bar/").is_err(), "{outside}");
         }
     }
 }

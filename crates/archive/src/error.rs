@@ -1,108 +1,109 @@
-//! What can be wrong with a bar file.
+//! Errors of bar files.
 
 use std::io;
 
 use zip::result::ZipError;
 
-use crate::manifest::BarVersion;
+use crate::version::BarVersion;
 
-/// Why something failed, for logs.
+/// The source of an error.
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a bar file was refused before anything was read out of it.
+/// An error while a bar file is opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BarError {
-    /// Not a zip archive, or one whose parts contradict each other.
-    #[error("cannot read the file as a zip archive")]
+    /// The file is not a zip archive, or its parts are inconsistent.
+    #[error("the file is not a valid zip archive")]
     NotZip(#[source] BoxedError),
-    /// More entries, more bytes or a larger list of entries than allowed.
-    #[error("the archive has more entries or more bytes than allowed")]
+    /// The archive exceeds a limit for the number of entries, their total size, or the central directory.
+    #[error("the archive has too many entries or is too large")]
     TooLarge,
-    /// The name of an entry is not a plain relative path. Control characters are replaced, long names cut.
+    /// The name of an entry is not a relative path without special segments. Control characters of the text are
+    /// replaced, long names are truncated.
     #[error("the name of the entry {0} is not allowed")]
     UnsafeName(String),
-    /// An entry of a kind that is not read.
-    #[error("the entry {name} is refused: {reason}")]
+    /// An entry is not supported or conflicts with another one.
+    #[error("the entry {name} is not valid: {reason}")]
     InvalidEntry {
-        /// The name of the entry, as in the archive; long names are cut.
+        /// The name of the entry in the archive; long names are truncated.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: EntryError,
     },
-    /// The entry declares more bytes than an entry may have.
+    /// The declared size of an entry exceeds the limit.
     #[error("the entry {0} is too large")]
     EntryTooLarge(String),
-    /// The names of required entries that are not there.
+    /// Required entries are missing. Contains their names.
     #[error("required entries are missing: {}", .0.join(", "))]
     Missing(Vec<String>),
-    /// The manifest is damaged, not a JSON object, has a key that is not known or a value of a wrong type.
-    #[error("cannot read the manifest")]
+    /// The manifest is damaged, is not a JSON object, or has an unknown key or a value of a wrong type.
+    #[error("cannot parse the manifest")]
     ManifestUnreadable {
-        /// How the archive is laid out.
+        /// The version according to the layout of the archive.
         version: BarVersion,
-        /// What is wrong.
+        /// The cause.
         source: BoxedError,
     },
-    /// This key of the manifest is missing or no integer.
-    #[error("the manifest has no integer {0}")]
+    /// A key of the manifest is missing or not an integer.
+    #[error("{0} of the manifest is missing or not an integer")]
     ManifestField(&'static str),
-    /// The manifest names a version that does not fit the archive.
-    #[error("the version {0} is not supported in this archive")]
+    /// The version in the manifest does not match the layout of the archive.
+    #[error("the version {0} does not match the layout of the archive")]
     Version(String),
-    /// The reader failed; not the archive's fault.
+    /// The underlying reader failed.
     #[error("cannot read the archive")]
     Io(#[source] io::Error),
 }
 
-/// What is wrong with one entry.
+/// The reason why an entry is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// Encrypted.
+    /// The entry is encrypted.
     #[error("it is encrypted")]
     Encrypted,
-    /// Compressed in another way than deflate.
+    /// The compression method is not deflate.
     #[error("its compression is not supported")]
     Compression,
-    /// A link, a device or another kind that is neither file nor folder.
+    /// The entry is a link, a device or another special file.
     #[error("it is neither a file nor a folder")]
     SpecialFile,
-    /// Its name says file and its mode folder, or the reverse.
-    #[error("its name and its mode contradict each other")]
+    /// The name is that of a file and the mode that of a folder, or the reverse.
+    #[error("its name and its mode are inconsistent")]
     AmbiguousKind,
-    /// A folder with bytes in it.
+    /// The entry is a folder with content.
     #[error("it is a folder with content")]
     FolderContent,
-    /// A second entry of this name.
+    /// Another entry has the same name.
     #[error("its name is not unique")]
     Duplicate,
-    /// A file that is also a folder of other entries.
+    /// The entry is a file, and a folder of other entries.
     #[error("it is both a file and a folder")]
     FileAndFolder,
-    /// Not in the folder that holds everything in version 1.
-    #[error("it lies outside the folder bar/")]
+    /// The entry is not in the folder `bar/` of version 1.
+    #[error("it is outside the folder bar/")]
     OutsideFolder,
 }
 
-/// Why an entry could not be read out.
+/// An error while an entry is read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The content is not what the archive declares: another length, another checksum, no valid compression.
+    /// The content has another length or checksum than declared, or cannot be decompressed.
     #[error("the entry {name} is damaged")]
     Damaged {
-        /// The name of the entry; long names are cut.
+        /// The name of the entry; long names are truncated.
         name: String,
-        /// What does not fit.
+        /// The cause.
         #[source]
         source: BoxedError,
     },
-    /// The reader or the writer failed; not the archive's fault.
-    #[error("cannot read out an entry")]
+    /// The underlying reader or the writer failed.
+    #[error("cannot read an entry")]
     Io(#[source] io::Error),
 }
 
 impl BarError {
-    pub(crate) fn not_zip(what: &'static str) -> BarError {
-        BarError::NotZip(what.into())
+    pub(crate) fn not_zip(reason: &'static str) -> BarError {
+        BarError::NotZip(reason.into())
     }
 
     pub(crate) fn invalid_entry(name: &str, reason: EntryError) -> BarError {
@@ -156,7 +157,7 @@ impl ReadError {
     }
 }
 
-/// Whether the bytes are at fault, rather than the reader: they end early, decompress to nothing or point nowhere.
+/// Whether the error is caused by the content of the archive rather than by the reader.
 fn is_content_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -164,7 +165,7 @@ fn is_content_error(error: &io::Error) -> bool {
     )
 }
 
-/// A name for messages: without control characters, at most 200 characters.
+/// Returns a name for messages: without control characters, at most 200 characters.
 pub(crate) fn printable_name(name: &str) -> String {
     let plain = |c: char| {
         if c.is_control() {

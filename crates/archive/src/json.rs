@@ -1,6 +1,6 @@
-//! The JSON files of a bar file. Every key must be known, and given once.
+//! The JSON files of a bar file. Unknown and duplicate keys are refused.
 //!
-//! Names are not judged here, nor whether they are those of something that exists.
+//! Names are not validated, and the existence of the named objects is not checked.
 
 use std::collections::BTreeMap;
 
@@ -10,54 +10,54 @@ mod object;
 pub(crate) use object::object;
 use object::{IdMap, Object, TextMap};
 
-/// A file does not have its form.
+/// The file is not valid JSON or has another structure.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the JSON file")]
+#[error("cannot parse the JSON file")]
 pub struct BarJsonError(#[source] serde_json::Error);
 
-/// A relation to make in the box.
+/// A relation to create in the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarRelation {
-    /// Its name.
+    /// The name.
     pub name: String,
 }
 
-/// A role to make in the box.
+/// A role to create in the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarRole {
-    /// Its name.
+    /// The name.
     pub name: String,
 }
 
-/// An external role to make.
+/// An external role to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarExtRole {
     /// The URL of the role in another cell.
     pub url: String,
-    /// The name of the relation that it belongs to.
+    /// The name of its relation.
     pub relation: String,
 }
 
-/// A rule to make in the box.
+/// A rule to create in the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarRule {
-    /// Whether it is about events that come from outside.
+    /// Whether the rule matches external events.
     pub event_external: Option<bool>,
-    /// The subject of the events.
+    /// The prefix of the subject of matching events.
     pub event_subject: Option<String>,
-    /// The type of the events.
+    /// The prefix of the type of matching events.
     pub event_type: Option<String>,
-    /// The object of the events.
+    /// The prefix of the object of matching events.
     pub event_object: Option<String>,
-    /// The information of the events.
+    /// The prefix of the information of matching events.
     pub event_info: Option<String>,
-    /// What is done.
+    /// The action.
     pub action: String,
-    /// What it is done with.
+    /// The target URL of the action.
     pub target_url: Option<String>,
 }
 
-/// A link between two entities of the cell.
+/// A link between two control objects of the cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarLink {
     /// One end.
@@ -66,12 +66,12 @@ pub struct BarLink {
     pub to: BarLinkEnd,
 }
 
-/// An end of a [`Link`].
+/// An end of a [`BarLink`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarLinkEnd {
-    /// The type of the entity, such as `Role`.
+    /// The entity type, such as `Role`.
     pub entity_type: String,
-    /// The names that are its key.
+    /// The names that form its key.
     pub names: BTreeMap<String, String>,
 }
 
@@ -87,110 +87,116 @@ pub struct EntityLink {
 /// An end of an [`EntityLink`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntityRef {
-    /// The type of the entity.
+    /// The entity type.
     pub entity_type: String,
-    /// Its id.
+    /// The id of the entity.
     pub id: String,
 }
 
-/// Reads `00_meta/10_relations.json`.
+/// Parses `00_meta/10_relations.json`.
 ///
 /// # Errors
-/// Fails if it does not have the form.
+/// [`BarJsonError`].
 pub fn relations(bytes: &[u8]) -> Result<Vec<BarRelation>, BarJsonError> {
     let file: RelationsFile = object(bytes)?;
-    Ok(convert_all(file.list, |named: Named| BarRelation {
+    Ok(convert_all(file.list, |named: NameDocument| BarRelation {
         name: named.name,
     }))
 }
 
-/// Reads `00_meta/20_roles.json`.
+/// Parses `00_meta/20_roles.json`.
 ///
 /// # Errors
-/// Fails if it does not have the form.
+/// [`BarJsonError`].
 pub fn roles(bytes: &[u8]) -> Result<Vec<BarRole>, BarJsonError> {
     let file: RolesFile = object(bytes)?;
-    Ok(convert_all(file.list, |named: Named| BarRole {
+    Ok(convert_all(file.list, |named: NameDocument| BarRole {
         name: named.name,
     }))
 }
 
-/// Reads `00_meta/30_extroles.json`.
+/// Parses `00_meta/30_extroles.json`.
 ///
 /// # Errors
-/// Fails if it does not have the form.
+/// [`BarJsonError`].
 pub fn ext_roles(bytes: &[u8]) -> Result<Vec<BarExtRole>, BarJsonError> {
     let file: ExtRolesFile = object(bytes)?;
-    Ok(convert_all(file.list, |wire: WireExtRole| BarExtRole {
-        url: wire.url,
-        relation: wire.relation,
+    Ok(convert_all(file.list, |document: ExtRoleDocument| {
+        BarExtRole {
+            url: document.url,
+            relation: document.relation,
+        }
     }))
 }
 
-/// Reads `00_meta/50_rules.json`.
+/// Parses `00_meta/50_rules.json`.
 ///
 /// # Errors
-/// Fails if it does not have the form.
+/// [`BarJsonError`].
 pub fn rules(bytes: &[u8]) -> Result<Vec<BarRule>, BarJsonError> {
     let file: RulesFile = object(bytes)?;
-    Ok(convert_all(file.list, |wire: WireRule| BarRule {
-        event_external: wire.event_external,
-        event_subject: wire.event_subject,
-        event_type: wire.event_type,
-        event_object: wire.event_object,
-        event_info: wire.event_info,
-        action: wire.action,
-        target_url: wire.target_url,
+    Ok(convert_all(file.list, |document: RuleDocument| BarRule {
+        event_external: document.event_external,
+        event_subject: document.event_subject,
+        event_type: document.event_type,
+        event_object: document.event_object,
+        event_info: document.event_info,
+        action: document.action,
+        target_url: document.target_url,
     }))
 }
 
-/// Reads `00_meta/70_$links.json`.
+/// Parses `00_meta/70_$links.json`.
 ///
 /// # Errors
-/// Fails if it does not have the form.
+/// [`BarJsonError`].
 pub fn links(bytes: &[u8]) -> Result<Vec<BarLink>, BarJsonError> {
     let file: LinksFile = object(bytes)?;
     let end = |entity_type, TextMap(names)| BarLinkEnd { entity_type, names };
-    Ok(convert_all(file.list, |wire: WireLink| BarLink {
-        from: end(wire.from_type, wire.from_name),
-        to: end(wire.to_type, wire.to_name),
+    Ok(convert_all(file.list, |document: LinkDocument| BarLink {
+        from: end(document.from_type, document.from_name),
+        to: end(document.to_type, document.to_name),
     }))
 }
 
-/// Reads the `10_odatarelations.json` of an OData collection. Of each map of ids, the first value counts.
+/// Parses `10_odatarelations.json` of an OData collection. The first value of each map of ids is used.
 ///
 /// # Errors
-/// Fails if it does not have the form, or if a map of ids is empty.
+/// [`BarJsonError`], also if a map of ids is empty.
 pub fn entity_links(bytes: &[u8]) -> Result<Vec<EntityLink>, BarJsonError> {
     let file: EntityLinksFile = object(bytes)?;
     let end = |entity_type, IdMap(id)| EntityRef { entity_type, id };
-    Ok(convert_all(file.list, |wire: WireEntityLink| EntityLink {
-        from: end(wire.from_type, wire.from_id),
-        to: end(wire.to_type, wire.to_id),
+    Ok(convert_all(file.list, |document: EntityLinkDocument| {
+        EntityLink {
+            from: end(document.from_type, document.from_id),
+            to: end(document.to_type, document.to_id),
+        }
     }))
 }
 
 fn convert_all<W, T>(list: Vec<Object<W>>, convert: impl Fn(W) -> T) -> Vec<T> {
-    list.into_iter().map(|Object(wire)| convert(wire)).collect()
+    list.into_iter()
+        .map(|Object(document)| convert(document))
+        .collect()
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RelationsFile {
     #[serde(rename = "Relations")]
-    list: Vec<Object<Named>>,
+    list: Vec<Object<NameDocument>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RolesFile {
     #[serde(rename = "Roles")]
-    list: Vec<Object<Named>>,
+    list: Vec<Object<NameDocument>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct NameDocument {
     #[serde(rename = "Name")]
     name: String,
 }
@@ -199,12 +205,12 @@ struct Named {
 #[serde(deny_unknown_fields)]
 struct ExtRolesFile {
     #[serde(rename = "ExtRoles")]
-    list: Vec<Object<WireExtRole>>,
+    list: Vec<Object<ExtRoleDocument>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WireExtRole {
+struct ExtRoleDocument {
     #[serde(rename = "ExtRole")]
     url: String,
     #[serde(rename = "_Relation.Name")]
@@ -215,12 +221,12 @@ struct WireExtRole {
 #[serde(deny_unknown_fields)]
 struct RulesFile {
     #[serde(rename = "Rules")]
-    list: Vec<Object<WireRule>>,
+    list: Vec<Object<RuleDocument>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
-struct WireRule {
+struct RuleDocument {
     event_external: Option<bool>,
     event_subject: Option<String>,
     event_type: Option<String>,
@@ -234,12 +240,12 @@ struct WireRule {
 #[serde(deny_unknown_fields)]
 struct LinksFile {
     #[serde(rename = "Links")]
-    list: Vec<Object<WireLink>>,
+    list: Vec<Object<LinkDocument>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
-struct WireLink {
+struct LinkDocument {
     from_type: String,
     from_name: TextMap,
     to_type: String,
@@ -250,12 +256,12 @@ struct WireLink {
 #[serde(deny_unknown_fields)]
 struct EntityLinksFile {
     #[serde(rename = "Links")]
-    list: Vec<Object<WireEntityLink>>,
+    list: Vec<Object<EntityLinkDocument>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
-struct WireEntityLink {
+struct EntityLinkDocument {
     from_type: String,
     from_id: IdMap,
     to_type: String,

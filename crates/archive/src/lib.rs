@@ -1,21 +1,23 @@
-//! Bar files: the zip archives in which an app comes into a cell.
+//! Bar files: the zip archives that contain an application.
 //!
-//! Reading is synchronous, from anything that reads and seeks. Nothing here does HTTP, knows the store or writes to a
-//! disk. [`Bar::open`] judges the whole archive before one entry is read out, because archives come from clients; the
-//! files inside are given as bytes, and [`json`] reads those whose form is fixed.
+//! Reading is synchronous, from any type that implements [`Read`](std::io::Read) and [`Seek`](std::io::Seek). This crate
+//! knows neither HTTP nor the store, and writes no files. Archives come from clients, so [`Bar::open`] validates the whole
+//! archive before an entry is read. [`json`] parses the JSON files.
 
 mod bar;
 mod central_directory;
 mod entries;
 mod error;
-#[cfg(test)]
-mod hand;
 pub mod json;
 mod manifest;
 mod name;
 pub mod paths;
+mod version;
+#[cfg(test)]
+mod zip_builder;
 
 pub use bar::{ArchiveLimits, Bar};
 pub use entries::BarEntry;
 pub use error::{BarError, BoxedError, EntryError, ReadError};
-pub use manifest::{BarVersion, Manifest};
+pub use manifest::Manifest;
+pub use version::BarVersion;

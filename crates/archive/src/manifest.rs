@@ -5,47 +5,22 @@ use serde_json::Value;
 
 use crate::error::BarError;
 use crate::json;
+use crate::version::BarVersion;
 
-/// How a bar file is laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BarVersion {
-    /// Everything lies in the folder `bar/`.
-    V1,
-    /// Everything lies at the root of the archive.
-    V2,
-}
-
-impl BarVersion {
-    /// What stands before every inner path.
-    pub(crate) fn prefix(self) -> &'static str {
-        match self {
-            BarVersion::V1 => "bar/",
-            BarVersion::V2 => "",
-        }
-    }
-
-    fn number(self) -> i64 {
-        match self {
-            BarVersion::V1 => 1,
-            BarVersion::V2 => 2,
-        }
-    }
-}
-
-/// What the manifest says besides the version. Nothing of it is judged.
+/// The content of the manifest without its version. It is not validated.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manifest {
-    /// The schema of the box that the app makes: its URL.
+    /// The URL of the schema of the box.
     pub schema: Option<String>,
-    /// The version of the app's box.
+    /// The version of the box of the application.
     pub box_version: Option<String>,
-    /// The name for the box if none is chosen.
+    /// The default name of the box.
     pub default_path: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wire {
+struct ManifestDocument {
     bar_version: Option<Value>,
     box_version: Option<String>,
     #[serde(alias = "DefaultPath")]
@@ -54,11 +29,12 @@ struct Wire {
 }
 
 impl Manifest {
-    /// Reads the manifest of an archive that is laid out as `version`.
+    /// Parses the manifest of an archive with the layout of `version`.
     pub(crate) fn parse(bytes: &[u8], version: BarVersion) -> Result<Manifest, BarError> {
         let unreadable = |source| BarError::ManifestUnreadable { version, source };
-        let wire: Wire = json::object(bytes).map_err(|error| unreadable(error.into()))?;
-        let text = match wire.bar_version {
+        let document: ManifestDocument =
+            json::object(bytes).map_err(|error| unreadable(error.into()))?;
+        let text = match document.bar_version {
             None => return Err(BarError::ManifestField("bar_version")),
             Some(Value::String(text)) => text,
             Some(Value::Number(number)) => number.to_string(),
@@ -72,9 +48,9 @@ impl Manifest {
             Err(_) => Err(BarError::ManifestField("bar_version")),
             Ok(number) if number != version.number() => Err(BarError::Version(text)),
             Ok(_) => Ok(Manifest {
-                schema: wire.schema,
-                box_version: wire.box_version,
-                default_path: wire.default_path,
+                schema: document.schema,
+                box_version: document.box_version,
+                default_path: document.default_path,
             }),
         }
     }
@@ -89,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_are_read() {
+    fn manifests_of_both_versions_are_parsed() {
         let full =
             r#"{"bar_version":"1","box_version":"3","DefaultPath":"app","schema":"https://app/"}"#;
         let manifest = parse(full, BarVersion::V1).unwrap();
@@ -110,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn another_form_is_unreadable() {
+    fn invalid_documents_are_unreadable() {
         for bad in [
             "",
             "1",
@@ -149,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_must_be_an_integer_and_fit() {
+    fn bar_version_must_be_an_integer_and_match_the_layout() {
         for bad in [
             "{}",
             r#"{"bar_version":null}"#,

@@ -1,20 +1,21 @@
-//! Names of entries: which ones are plain relative paths.
+//! Validation of the names of entries.
 
 use crate::error::{BarError, printable_name};
 
-/// The name, if it is a plain relative path with `/` between its parts.
+/// Returns the name if it is a relative path of segments that are separated by `/`.
 ///
-/// One `/` at the end is allowed; it says folder. A drive letter is refused because some programs read it as a root.
+/// Empty segments, `.`, `..`, backslashes and control characters are refused, and drive letters, which some programs treat
+/// as a root. One trailing `/` is allowed; it marks a folder.
 pub(crate) fn check(raw: &[u8]) -> Result<&str, BarError> {
     match std::str::from_utf8(raw) {
-        Ok(name) if is_plain(name) => Ok(name),
+        Ok(name) if is_safe(name) => Ok(name),
         _ => Err(BarError::UnsafeName(printable_name(
             &String::from_utf8_lossy(raw),
         ))),
     }
 }
 
-fn is_plain(name: &str) -> bool {
+fn is_safe(name: &str) -> bool {
     let is_drive = matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
     let path = name.strip_suffix('/').unwrap_or(name);
     !is_drive
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_relative_paths_pass() {
+    fn relative_paths_are_accepted() {
         for name in [
             "a",
             "a/",
@@ -43,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_refused_with_a_printable_name() {
+    fn unsafe_names_are_refused_with_a_printable_name() {
         for name in [
             "", "/", "//", "/a", "a//", "a//b", ".", "..", "./a", "a/.", "a/..", "a/../b", "../a",
             "a\\b", "..\\a", "C:", "c:/a", "C:a", "a\0", "a\nb", "a\u{7f}", "a\u{85}", "a/\r",

@@ -1,9 +1,9 @@
-//! Archives that lie, are cut or altered.
+//! Invalid archives.
 
 use std::io::Cursor;
 
 use super::*;
-use crate::hand::{self, Part, file, folder};
+use crate::zip_builder::{self, ZipEntry, file, folder};
 
 const LIMITS: ArchiveLimits = ArchiveLimits {
     max_entry_bytes: 1000,
@@ -11,13 +11,13 @@ const LIMITS: ArchiveLimits = ArchiveLimits {
     max_total_bytes: 5000,
 };
 
-/// With small limits.
+/// Opens an archive with small limits.
 pub(super) fn open(bytes: Vec<u8>) -> Result<Bar<Cursor<Vec<u8>>>, BarError> {
     Bar::open(Cursor::new(bytes), LIMITS)
 }
 
-fn reason(parts: &[Part]) -> Option<EntryError> {
-    match open(hand::zip(&hand::with_required(parts))) {
+fn reason(parts: &[ZipEntry]) -> Option<EntryError> {
+    match open(zip_builder::zip(&zip_builder::with_required(parts))) {
         Ok(_) => None,
         Err(BarError::InvalidEntry { reason, .. }) => Some(reason),
         Err(other) => panic!("{other:?}"),
@@ -29,7 +29,7 @@ fn is_not_zip(bytes: Vec<u8>) -> bool {
 }
 
 #[test]
-fn names_that_are_no_plain_paths_are_refused() {
+fn unsafe_names_are_refused() {
     for name in [
         &b"../a"[..],
         b"a//b",
@@ -42,17 +42,17 @@ fn names_that_are_no_plain_paths_are_refused() {
         b"",
         b"a\nb",
     ] {
-        let part = Part {
+        let part = ZipEntry {
             name: name.to_vec(),
             ..file("", "x")
         };
-        let opened = open(hand::zip(&hand::with_required(&[part])));
+        let opened = open(zip_builder::zip(&zip_builder::with_required(&[part])));
         assert!(matches!(opened, Err(BarError::UnsafeName(_))), "{name:?}");
     }
 }
 
 #[test]
-fn names_that_are_not_unique_are_refused() {
+fn duplicate_names_are_refused() {
     assert_eq!(
         reason(&[file("a", "1"), file("a", "2")]),
         Some(EntryError::Duplicate)
@@ -77,20 +77,20 @@ fn names_that_are_not_unique_are_refused() {
 }
 
 #[test]
-fn a_name_in_an_extra_field_counts_and_must_be_plain_and_unique() {
-    // For programs that do not know the field, the name before it is in an old character set.
+fn name_in_an_extra_field_is_validated() {
+    // The name in the header has an old encoding, for programs that do not support the extra field.
     let old = b"caf\x82";
     let renamed = |name: &str| {
         let mut extra = vec![0x75, 0x70, name.len() as u8 + 5, 0, 1];
-        extra.extend(hand::crc(old).to_le_bytes());
+        extra.extend(zip_builder::crc(old).to_le_bytes());
         extra.extend(name.as_bytes());
-        Part {
+        ZipEntry {
             name: old.to_vec(),
             extra,
             ..file("", "1")
         }
     };
-    let open = |parts: &[Part]| open(hand::zip(&hand::with_required(parts)));
+    let open = |parts: &[ZipEntry]| open(zip_builder::zip(&zip_builder::with_required(parts)));
     assert!(
         open(&[renamed("caf\u{e9}")])
             .unwrap()
@@ -109,9 +109,9 @@ fn a_name_in_an_extra_field_counts_and_must_be_plain_and_unique() {
 }
 
 #[test]
-fn kinds_that_are_neither_file_nor_folder_are_refused() {
+fn special_files_are_refused() {
     let with_mode = |name: &str, mode| {
-        reason(&[Part {
+        reason(&[ZipEntry {
             mode,
             ..file(name, "")
         }])
@@ -145,14 +145,14 @@ fn kinds_that_are_neither_file_nor_folder_are_refused() {
 #[test]
 fn encryption_and_other_compression_are_refused() {
     for flags in [0x0001, 0x0040, 0x2000, 0x0009] {
-        let part = Part {
+        let part = ZipEntry {
             flags,
             ..file("a", "x")
         };
         assert_eq!(reason(&[part]), Some(EntryError::Encrypted), "{flags:x}");
     }
     for method in [1, 6, 9, 12, 14, 93, 95, 98, 99, 0xffff] {
-        let part = Part {
+        let part = ZipEntry {
             method,
             ..file("a", "x")
         };
@@ -161,14 +161,14 @@ fn encryption_and_other_compression_are_refused() {
 }
 
 #[test]
-fn everything_of_version_1_lies_in_its_folder() {
+fn entries_outside_the_folder_of_version_1_are_refused() {
     let v1 = |other: &str| {
         let parts = [
             file("bar/00_meta/00_manifest.json", r#"{"bar_version":"1"}"#),
             file("bar/00_meta/90_rootprops.xml", ""),
             file(other, ""),
         ];
-        open(hand::zip(&parts)).map(|_| ())
+        open(zip_builder::zip(&parts)).map(|_| ())
     };
     assert!(v1("bar/a").is_ok());
     for outside in ["a", "barn", "Bar/a", "00_meta/x", "__MACOSX/bar/a"] {
@@ -181,63 +181,63 @@ fn everything_of_version_1_lies_in_its_folder() {
 }
 
 #[test]
-fn entries_that_share_bytes_or_contradict_themselves_are_refused() {
-    let zip = |parts: &[Part]| hand::zip(&hand::with_required(parts));
-    let inner = hand::zip(&[file("b", "x")]);
-    let outer = Part {
+fn overlapping_and_inconsistent_entries_are_refused() {
+    let zip = |parts: &[ZipEntry]| zip_builder::zip(&zip_builder::with_required(parts));
+    let inner = zip_builder::zip(&[file("b", "x")]);
+    let outer = ZipEntry {
         data: inner.clone(),
         size: inner.len() as u32,
         ..file("a", "")
     };
-    // The list says that b starts inside the data of a.
-    let before = hand::zip(&hand::with_required(&[]))
+    // The central directory states an offset of b inside the data of a.
+    let before = zip_builder::zip(&zip_builder::with_required(&[]))
         .windows(4)
         .position(|w| w == b"PK\x01\x02")
         .unwrap();
     let start = Some(before as u32 + 31);
     assert!(is_not_zip(zip(&[
         outer,
-        Part {
+        ZipEntry {
             start,
             ..file("b", "x")
         }
     ])));
     let start = Some(0);
-    assert!(is_not_zip(zip(&[Part {
+    assert!(is_not_zip(zip(&[ZipEntry {
         start,
         ..file("b", "x")
     }])));
     for start in [7, 1 << 20, u32::MAX] {
         let start = Some(start);
-        assert!(is_not_zip(zip(&[Part {
+        assert!(is_not_zip(zip(&[ZipEntry {
             start,
             ..file("b", "x")
         }])));
     }
     let local_name = Some(b"c".to_vec());
-    assert!(is_not_zip(zip(&[Part {
+    assert!(is_not_zip(zip(&[ZipEntry {
         local_name,
         ..file("b", "x")
     }])));
     let extra = b"xx\0\0".repeat(17);
-    assert!(is_not_zip(zip(&[Part {
+    assert!(is_not_zip(zip(&[ZipEntry {
         extra,
         ..file("b", "x")
     }])));
 }
 
 #[test]
-fn a_size_for_large_entries_counts() {
+fn zip64_size_of_an_entry_is_used() {
     // A size for large entries: all bits set, in a field of its own.
     let mut extra = vec![1, 0, 16, 0];
     extra.extend(u64::MAX.to_le_bytes());
     extra.extend(1u64.to_le_bytes());
-    let large = Part {
+    let large = ZipEntry {
         size: u32::MAX,
         extra,
         ..file("b", "x")
     };
-    let result = open(hand::zip(&hand::with_required(&[large]))).map(|_| ());
+    let result = open(zip_builder::zip(&zip_builder::with_required(&[large]))).map(|_| ());
     assert!(
         matches!(result, Err(BarError::EntryTooLarge(_))),
         "{result:?}"

@@ -1,4 +1,4 @@
-//! Reading entries out: pieces, content that is not as declared, readers and writers that fail.
+//! Reading of entries: chunks, content that differs from its declaration, failing readers and writers.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 
@@ -7,15 +7,15 @@ use zip::write::SimpleFileOptions;
 use super::hostile::open as open_small;
 use super::tests::{LIMITS, V1, open, v1, written};
 use super::*;
-use crate::hand::{self, Part, file};
+use crate::zip_builder::{self, ZipEntry, file};
 
 #[test]
-fn content_is_given_in_pieces() {
-    struct Pieces(Vec<usize>);
-    impl Write for Pieces {
-        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-            self.0.push(piece.len());
-            Ok(piece.len())
+fn content_is_written_in_chunks() {
+    struct ChunkSizes(Vec<usize>);
+    impl Write for ChunkSizes {
+        fn write(&mut self, chunk: &[u8]) -> io::Result<usize> {
+            self.0.push(chunk.len());
+            Ok(chunk.len())
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
@@ -29,13 +29,13 @@ fn content_is_given_in_pieces() {
         .collect();
     let mut bar = open(written(&entries, SimpleFileOptions::default())).unwrap();
     let entry = bar.find("big").cloned().unwrap();
-    let mut pieces = Pieces(Vec::new());
-    bar.copy(&entry, &mut pieces).unwrap();
-    assert_eq!(pieces.0.iter().sum::<usize>(), big.len());
-    assert!(pieces.0.iter().all(|len| *len <= 64 << 10));
+    let mut chunks = ChunkSizes(Vec::new());
+    bar.copy(&entry, &mut chunks).unwrap();
+    assert_eq!(chunks.0.iter().sum::<usize>(), big.len());
+    assert!(chunks.0.iter().all(|len| *len <= 64 << 10));
 }
 
-/// Fails with an error that is not the archive's fault once its bytes are used up.
+/// A reader that fails after a number of bytes.
 struct Failing(Cursor<Vec<u8>>, usize);
 
 impl Read for Failing {
@@ -57,7 +57,7 @@ impl Seek for Failing {
 }
 
 #[test]
-fn a_failing_reader_or_writer_is_told_from_a_bad_archive() {
+fn io_errors_differ_from_archive_errors() {
     let bytes = v1(SimpleFileOptions::default());
     for budget in 0..3000 {
         match Bar::open(Failing(Cursor::new(bytes.clone()), budget), LIMITS) {
@@ -79,31 +79,34 @@ fn a_failing_reader_or_writer_is_told_from_a_bad_archive() {
 }
 
 #[test]
-fn an_entry_of_another_archive_is_not_read() {
-    let first = open(hand::zip(&hand::with_required(&[
+fn entry_of_another_archive_is_refused() {
+    let first = open(zip_builder::zip(&zip_builder::with_required(&[
         file("a", "1"),
         file("b", "2"),
     ])))
     .unwrap();
-    let mut second = open(hand::zip(&hand::with_required(&[file("b", "3")]))).unwrap();
+    let mut second = open(zip_builder::zip(&zip_builder::with_required(&[file(
+        "b", "3",
+    )])))
+    .unwrap();
     for entry in first.entries().iter().skip(2) {
         assert!(matches!(second.read(entry), Err(ReadError::Damaged { .. })));
     }
 }
 
 #[test]
-fn sizes_that_lie_are_found_at_the_latest_on_reading() {
-    let read = |part: Part| {
-        let mut bar = open_small(hand::zip(&hand::with_required(&[part]))).unwrap();
+fn wrong_sizes_are_detected() {
+    let read = |part: ZipEntry| {
+        let mut bar = open_small(zip_builder::zip(&zip_builder::with_required(&[part]))).unwrap();
         let entry = bar.find("a").cloned().unwrap();
         let mut out = Vec::new();
         let result = bar.copy(&entry, &mut out);
         assert!(out.len() as u64 <= entry.size());
         result
     };
-    let honest = hand::deflated("a", &"x".repeat(900));
+    let honest = zip_builder::deflated("a", &"x".repeat(900));
     assert!(read(honest.clone()).is_ok());
-    let bomb = hand::deflated("a", &"x".repeat(5_000_000));
+    let bomb = zip_builder::deflated("a", &"x".repeat(5_000_000));
     for (size, part) in [
         (0, &honest),
         (899, &honest),
@@ -111,7 +114,7 @@ fn sizes_that_lie_are_found_at_the_latest_on_reading() {
         (1000, &bomb),
         (10, &bomb),
     ] {
-        let part = Part {
+        let part = ZipEntry {
             size,
             ..part.clone()
         };
@@ -120,10 +123,12 @@ fn sizes_that_lie_are_found_at_the_latest_on_reading() {
             "{size}"
         );
     }
-    let declared = open_small(hand::zip(&hand::with_required(std::slice::from_ref(&bomb))));
+    let declared = open_small(zip_builder::zip(&zip_builder::with_required(
+        std::slice::from_ref(&bomb),
+    )));
     assert!(matches!(declared, Err(BarError::EntryTooLarge(name)) if name == "a"));
     for size in [3, 5] {
-        let part = Part {
+        let part = ZipEntry {
             size,
             ..file("a", "text")
         };
@@ -136,15 +141,15 @@ fn sizes_that_lie_are_found_at_the_latest_on_reading() {
         .map(|n| file(&format!("f{n}"), &"x".repeat(900)))
         .collect();
     assert!(matches!(
-        open_small(hand::zip(&hand::with_required(&many))),
+        open_small(zip_builder::zip(&zip_builder::with_required(&many))),
         Err(BarError::TooLarge)
     ));
 }
 
 #[test]
-fn content_is_checked() {
-    let read = |part: Part| {
-        let mut bar = open_small(hand::zip(&hand::with_required(&[part]))).unwrap();
+fn checksum_and_compression_are_verified() {
+    let read = |part: ZipEntry| {
+        let mut bar = open_small(zip_builder::zip(&zip_builder::with_required(&[part]))).unwrap();
         let entry = bar.find("a").cloned().unwrap();
         bar.read(&entry)
     };
@@ -152,7 +157,7 @@ fn content_is_checked() {
     assert_eq!(read(part.clone()).unwrap(), b"text");
     let crc = part.crc ^ 0x0100;
     assert!(matches!(
-        read(Part {
+        read(ZipEntry {
             crc,
             ..part.clone()
         }),
@@ -160,7 +165,7 @@ fn content_is_checked() {
     ));
     let data = b"tExt".to_vec();
     assert!(matches!(
-        read(Part {
+        read(ZipEntry {
             data,
             ..part.clone()
         }),
@@ -168,7 +173,7 @@ fn content_is_checked() {
     ));
     let method = 8;
     assert!(matches!(
-        read(Part { method, ..part }),
+        read(ZipEntry { method, ..part }),
         Err(ReadError::Damaged { .. })
     ));
 }

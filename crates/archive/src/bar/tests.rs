@@ -4,7 +4,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::*;
-use crate::hand::{self, file, folder};
+use crate::zip_builder::{self, file, folder};
 
 pub(super) const LIMITS: ArchiveLimits = ArchiveLimits {
     max_entry_bytes: 1 << 20,
@@ -16,7 +16,7 @@ pub(super) fn open(bytes: Vec<u8>) -> Result<Bar<Cursor<Vec<u8>>>, BarError> {
     Bar::open(Cursor::new(bytes), LIMITS)
 }
 
-/// Deflated, by the writer of the zip crate.
+/// Writes an archive with the zip crate.
 pub(super) fn written(entries: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in entries {
@@ -47,7 +47,7 @@ pub(super) fn v1(options: SimpleFileOptions) -> Vec<u8> {
 }
 
 #[test]
-fn version_1_is_read_without_its_folder() {
+fn inner_paths_of_version_1_omit_the_folder() {
     let mut bar = open(v1(SimpleFileOptions::default())).unwrap();
     assert_eq!(bar.version(), BarVersion::V1);
     assert_eq!(bar.manifest().default_path.as_deref(), Some("app"));
@@ -83,9 +83,10 @@ fn version_1_is_read_without_its_folder() {
 }
 
 #[test]
-fn version_2_is_read_from_the_root() {
-    let parts = hand::with_required(&[folder("90_contents/"), file("90_contents/bar/a", "x")]);
-    let mut bar = open(hand::zip(&parts)).unwrap();
+fn inner_paths_of_version_2_begin_at_the_root() {
+    let parts =
+        zip_builder::with_required(&[folder("90_contents/"), file("90_contents/bar/a", "x")]);
+    let mut bar = open(zip_builder::zip(&parts)).unwrap();
     assert_eq!(bar.version(), BarVersion::V2);
     assert_eq!(bar.entries().len(), 3);
     let mut contents = Vec::new();
@@ -97,7 +98,7 @@ fn version_2_is_read_from_the_root() {
 }
 
 #[test]
-fn every_way_of_writing_is_read() {
+fn archives_of_all_write_options_are_read() {
     let big = "0123456789abcdef".repeat(20_000);
     let entries: Vec<(&str, &[u8])> = V1
         .iter()
@@ -116,15 +117,17 @@ fn every_way_of_writing_is_read() {
         let entry = bar.find("big").cloned().unwrap();
         assert_eq!(bar.read(&entry).unwrap(), big.as_bytes());
     }
-    let parts = hand::with_required(&[file("a", "inside")]);
-    let mut bar = open(hand::zip64_with(&parts, |_| {})).unwrap();
+    let parts = zip_builder::with_required(&[file("a", "inside")]);
+    let mut bar = open(zip_builder::zip64_with(&parts, |_| {})).unwrap();
     let entry = bar.find("a").cloned().unwrap();
     assert_eq!(bar.read(&entry).unwrap(), b"inside");
-    assert!(open(hand::zip_with(&parts, |end| end.comment = b"made by hand".to_vec())).is_ok());
+    assert!(
+        open(zip_builder::zip_with(&parts, |end| end.comment = b"made by hand".to_vec())).is_ok()
+    );
 }
 
 #[test]
-fn sizes_after_the_data_are_read() {
+fn data_descriptors_are_supported() {
     let mut streamed = ZipWriter::new_stream(Vec::new());
     for (name, content) in V1.iter().filter(|(name, _)| !name.ends_with('/')) {
         streamed
@@ -138,7 +141,7 @@ fn sizes_after_the_data_are_read() {
 }
 
 #[test]
-fn a_zip_in_a_zip_is_a_file() {
+fn nested_archive_is_a_file() {
     let inner = v1(SimpleFileOptions::default());
     let entries: Vec<(&str, &[u8])> = V1
         .iter()
@@ -154,8 +157,8 @@ fn a_zip_in_a_zip_is_a_file() {
 }
 
 #[test]
-fn required_entries_are_named_in_order() {
-    let missing = |parts: &[hand::Part]| match open(hand::zip(parts)) {
+fn missing_entries_are_listed_in_order() {
+    let missing = |parts: &[zip_builder::ZipEntry]| match open(zip_builder::zip(parts)) {
         Err(BarError::Missing(names)) => names,
         Err(other) => panic!("{other}"),
         Ok(_) => Vec::new(),
@@ -183,17 +186,17 @@ fn required_entries_are_named_in_order() {
         missing(&[file("00_meta/00_manifest.json", "")]),
         ["00_meta/90_rootprops.xml"]
     );
-    assert_eq!(missing(&hand::with_required(&[])), [""; 0]);
+    assert_eq!(missing(&zip_builder::with_required(&[])), [""; 0]);
 }
 
 #[test]
-fn the_manifest_is_judged_on_opening() {
+fn manifest_is_validated_on_opening() {
     let manifest = |text: &str| {
         let parts = [
             file("00_meta/00_manifest.json", text),
             file("00_meta/90_rootprops.xml", ""),
         ];
-        open(hand::zip(&parts)).err()
+        open(zip_builder::zip(&parts)).err()
     };
     assert!(matches!(
         manifest("{"),
@@ -204,18 +207,18 @@ fn the_manifest_is_judged_on_opening() {
         matches!(manifest(r#"{"bar_version":"1"}"#), Some(BarError::Version(value)) if value == "1")
     );
     assert!(manifest(r#"{"bar_version":2}"#).is_none());
-    let mut damaged = hand::with_required(&[]);
+    let mut damaged = zip_builder::with_required(&[]);
     damaged[0].crc ^= 1;
     assert!(matches!(
-        open(hand::zip(&damaged)),
+        open(zip_builder::zip(&damaged)),
         Err(BarError::ManifestUnreadable { .. })
     ));
 }
 
 #[test]
-fn limits_hold_to_the_byte_and_entry() {
-    let parts = hand::with_required(&[folder("d/"), file("d/a", "0123456789")]);
-    let bytes = hand::zip(&parts);
+fn limits_are_inclusive() {
+    let parts = zip_builder::with_required(&[folder("d/"), file("d/a", "0123456789")]);
+    let bytes = zip_builder::zip(&parts);
     let total = parts.iter().map(|part| u64::from(part.size)).sum();
     let exact = ArchiveLimits {
         max_entry_bytes: 19,

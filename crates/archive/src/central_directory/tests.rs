@@ -1,6 +1,6 @@
 use std::io::Cursor;
 
-use crate::hand::{self, End, Part, file, folder};
+use crate::zip_builder::{self, EndFields, ZipEntry, file, folder};
 use crate::{ArchiveLimits, Bar, BarError};
 
 const LIMITS: ArchiveLimits = ArchiveLimits {
@@ -18,23 +18,23 @@ fn is_not_zip(bytes: Vec<u8>) -> bool {
 }
 
 #[test]
-fn a_frame_that_can_be_read_in_two_ways_is_refused() {
-    let parts = hand::with_required(&[file("a", "x")]);
-    let good = hand::zip(&parts);
+fn archives_with_two_interpretations_are_refused() {
+    let parts = zip_builder::with_required(&[file("a", "x")]);
+    let good = zip_builder::zip(&parts);
     assert!(open(good.clone()).is_ok());
-    let with = |change: &dyn Fn(&mut End)| is_not_zip(hand::zip_with(&parts, change));
+    let with = |change: &dyn Fn(&mut EndFields)| is_not_zip(zip_builder::zip_with(&parts, change));
     assert!(with(&|end| end.disk = 1));
     assert!(with(&|end| end.entries_here = 2));
     assert!(with(&|end| (end.entries, end.entries_here) = (2, 2)));
     assert!(with(&|end| (end.entries, end.entries_here) = (4, 4)));
     assert!(with(&|end| (end.entries, end.entries_here) = (0, 0)));
-    assert!(with(&|end| end.list_start += 1));
-    assert!(with(&|end| end.list_len -= 1));
+    assert!(with(&|end| end.directory_offset += 1));
+    assert!(with(&|end| end.directory_bytes -= 1));
     assert!(with(
-        &|end| (end.list_start, end.list_len) = (u32::MAX, u32::MAX)
+        &|end| (end.directory_offset, end.directory_bytes) = (u32::MAX, u32::MAX)
     ));
     assert!(with(&|end| end.comment = b"PK\x05\x06".to_vec()));
-    assert!(with(&|end| end.comment = hand::zip(&[])));
+    assert!(with(&|end| end.comment = zip_builder::zip(&[])));
     assert!(is_not_zip([good.clone(), b"x".to_vec()].concat()));
     assert!(is_not_zip([b"x".to_vec(), good.clone()].concat()));
     assert!(is_not_zip([good.clone(), good].concat()));
@@ -50,10 +50,10 @@ fn a_frame_that_can_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
-fn records_for_large_archives_must_fit() {
-    let parts = hand::with_required(&[file("a", "x")]);
+fn zip64_records_must_be_consistent() {
+    let parts = zip_builder::with_required(&[file("a", "x")]);
     let opened =
-        |change: &dyn Fn(&mut [u64; 5])| open(hand::zip64_with(&parts, change)).map(|_| ());
+        |change: &dyn Fn(&mut [u64; 5])| open(zip_builder::zip64_with(&parts, change)).map(|_| ());
     assert!(opened(&|_| {}).is_ok());
     for (at, value) in [
         (0, 2),
@@ -74,8 +74,8 @@ fn records_for_large_archives_must_fit() {
     assert!(matches!(result, Err(BarError::NotZip(_))));
 }
 
-/// Opens and reads everything; what is read out is at most what is allowed.
-fn try_everything(bytes: Vec<u8>) {
+/// Opens an archive and reads all entries. Their sizes are within the limits.
+fn read_all_entries(bytes: Vec<u8>) {
     let Ok(mut bar) = open(bytes) else { return };
     for entry in bar.entries().to_vec() {
         if let Ok(content) = bar.read(&entry) {
@@ -86,22 +86,25 @@ fn try_everything(bytes: Vec<u8>) {
 }
 
 #[test]
-fn an_altered_archive_never_panics() {
-    let streamed = Part {
+fn altered_archives_never_panic() {
+    let streamed = ZipEntry {
         flags: 8,
         extra: b"UT\x05\0\x01abcd".to_vec(),
-        ..hand::deflated("90_contents/a", &"some text ".repeat(50))
+        ..zip_builder::deflated("90_contents/a", &"some text ".repeat(50))
     };
-    let parts = hand::with_required(&[
+    let parts = zip_builder::with_required(&[
         folder("90_contents/"),
         streamed,
         file("90_contents/b", "stored"),
     ]);
-    for good in [hand::zip(&parts), hand::zip64_with(&parts, |_| {})] {
+    for good in [
+        zip_builder::zip(&parts),
+        zip_builder::zip64_with(&parts, |_| {}),
+    ] {
         assert!(open(good.clone()).is_ok());
         for at in 0..good.len() {
-            try_everything(good[..at].to_vec());
-            try_everything(good[at..].to_vec());
+            read_all_entries(good[..at].to_vec());
+            read_all_entries(good[at..].to_vec());
             for value in [
                 0,
                 0xff,
@@ -112,14 +115,14 @@ fn an_altered_archive_never_panics() {
             ] {
                 let mut altered = good.clone();
                 altered[at] = value;
-                try_everything(altered);
+                read_all_entries(altered);
             }
             let mut wider = good.clone();
             wider[at..].iter_mut().take(4).for_each(|byte| *byte = 0xff);
-            try_everything(wider);
+            read_all_entries(wider);
             let mut shorter = good.clone();
             shorter.remove(at);
-            try_everything(shorter);
+            read_all_entries(shorter);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Objects of JSON that are objects: the derived readers would also take lists of values in order.
+//! Strict JSON objects: derived `Deserialize` implementations would also accept arrays of values.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -11,13 +11,13 @@ use serde::{Deserialize, Deserializer};
 
 use super::BarJsonError;
 
-/// Reads one object, and nothing after it.
+/// Parses one object without trailing data.
 pub(crate) fn object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, BarJsonError> {
     let Object(value) = serde_json::from_slice(bytes).map_err(BarJsonError)?;
     Ok(value)
 }
 
-/// A value that is written as an object.
+/// A value that is accepted only as an object.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -40,44 +40,44 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Text by text, each key once.
+/// A map of strings without duplicate keys.
 pub(crate) struct TextMap(pub(crate) BTreeMap<String, String>);
 
-/// The first value of a map of text by text, each key once.
+/// The first value of a non-empty map of strings without duplicate keys.
 pub(crate) struct IdMap(pub(crate) String);
 
 impl<'de> Deserialize<'de> for TextMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TextMap, D::Error> {
         deserializer
-            .deserialize_map(TextVisitor)
+            .deserialize_map(TextMapVisitor)
             .map(|read| TextMap(read.map))
     }
 }
 
 impl<'de> Deserialize<'de> for IdMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<IdMap, D::Error> {
-        let read = deserializer.deserialize_map(TextVisitor)?;
+        let read = deserializer.deserialize_map(TextMapVisitor)?;
         read.first
             .map(IdMap)
             .ok_or_else(|| D::Error::custom("a map of ids is empty"))
     }
 }
 
-struct TextVisitor;
+struct TextMapVisitor;
 
-struct ReadMap {
+struct ParsedMap {
     first: Option<String>,
     map: BTreeMap<String, String>,
 }
 
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = ReadMap;
+impl<'de> Visitor<'de> for TextMapVisitor {
+    type Value = ParsedMap;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object of texts")
+        formatter.write_str("an object of strings")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<ReadMap, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<ParsedMap, A::Error> {
         let mut first = None;
         let mut map = BTreeMap::new();
         while let Some((key, value)) = access.next_entry::<String, String>()? {
@@ -86,9 +86,9 @@ impl<'de> Visitor<'de> for TextVisitor {
             }
             match map.entry(key) {
                 Entry::Vacant(vacant) => vacant.insert(value),
-                Entry::Occupied(_) => return Err(A::Error::custom("a key is given twice")),
+                Entry::Occupied(_) => return Err(A::Error::custom("duplicate key")),
             };
         }
-        Ok(ReadMap { first, map })
+        Ok(ParsedMap { first, map })
     }
 }

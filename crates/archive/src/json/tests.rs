@@ -7,7 +7,7 @@ fn is_refused<T>(read: impl Fn(&[u8]) -> Result<T, BarJsonError>, texts: &[&str]
 }
 
 #[test]
-fn relations_and_roles_are_lists_of_names() {
+fn relations_and_roles_are_parsed() {
     let read = relations(br#"{"Relations":[{"Name":"r1"},{"Name":"r2"}]}"#).unwrap();
     let names: Vec<_> = read.iter().map(|relation| relation.name.as_str()).collect();
     assert_eq!(names, ["r1", "r2"]);
@@ -55,7 +55,7 @@ fn relations_and_roles_are_lists_of_names() {
 }
 
 #[test]
-fn external_roles_have_a_relation() {
+fn external_roles_are_parsed() {
     let read =
         ext_roles(br#"{"ExtRoles":[{"ExtRole":"https://c/__role/__/r","_Relation.Name":"rel"}]}"#)
             .unwrap();
@@ -73,7 +73,7 @@ fn external_roles_have_a_relation() {
 }
 
 #[test]
-fn rules_need_only_an_action() {
+fn rules_require_only_an_action() {
     let text = br#"{"Rules":[{"Action":"log","EventExternal":null},{"EventExternal":true,"EventSubject":"s",
         "EventType":"t","EventObject":"o","EventInfo":"i","Action":"exec","TargetUrl":"u"}]}"#;
     let read = rules(text).unwrap();
@@ -110,7 +110,7 @@ fn rules_need_only_an_action() {
 }
 
 #[test]
-fn links_name_both_ends() {
+fn links_are_parsed() {
     let text = br#"{"Links":[{"FromType":"Relation","FromName":{"Name":"rel"},"ToType":"ExtRole",
         "ToName":{"_Relation.Name":"rel","ExtRole":"u"}}]}"#;
     let read = links(text).unwrap();
@@ -141,7 +141,7 @@ fn links_name_both_ends() {
 }
 
 #[test]
-fn of_the_ids_the_first_counts() {
+fn first_id_of_entity_links_is_used() {
     let text = br#"{"Links":[{"FromType":"e1","FromId":{"z":"first","__id":"b"},"ToType":"e2","ToId":{"__id":"c"}}]}"#;
     let read = entity_links(text).unwrap();
     let end = |entity_type: &str, id: &str| EntityRef {
