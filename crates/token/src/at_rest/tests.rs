@@ -46,12 +46,12 @@ fn sizes_of_parts_do_not_change_the_sealed_body() {
     let body = body(3 * CHUNK_BYTES + 77);
     let whole = cipher().seal(&body).unwrap();
     for size in [1000, CHUNK_BYTES, CHUNK_BYTES + 1, body.len()] {
-        let mut sealing = BodySealer::new(cipher());
+        let mut sealer = BodySealer::new(cipher());
         let mut sealed = Vec::new();
-        for piece in body.chunks(size) {
-            sealed.append(&mut sealing.push(piece).unwrap());
+        for part in body.chunks(size) {
+            sealed.append(&mut sealer.push(part).unwrap());
         }
-        sealed.append(&mut sealing.finish().unwrap());
+        sealed.append(&mut sealer.finish().unwrap());
         assert_eq!(sealed, whole, "{size}");
     }
 }

@@ -179,7 +179,7 @@ fn self_signed_certificate_is_trusted_only_as_a_root() {
             source: CertificateError::UnknownRoot
         })
     );
-    // listed as a root without being an authority: believed for itself
+    // A root that is not a CA is trusted, but cannot sign certificates.
     let plain = params("unit2.example").self_signed(rsa(1)).unwrap().pem();
     let text = issue(&chained_key(&plain), &token_of("unit2.example")).unwrap();
     assert!(verify(&text, NOW, &roots(&[&plain])).is_ok());
