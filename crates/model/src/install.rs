@@ -174,11 +174,11 @@ async fn create_entity(
     authority: &ServerAuthority,
 ) -> Result<String> {
     let set = root.set(set.name())?;
-    let accepted = odata::accept(root, &set, body, Intent::Create, Route::Direct).await?;
+    let body = odata::validate(root, &set, body, Intent::Create, Route::Direct).await?;
     let permit = authority.permit_write(root, &set);
     let creation = Creation {
         set,
-        accepted,
+        body,
         hidden: std::collections::BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,

@@ -1,21 +1,29 @@
 //! OData entities: control objects of unit and cells, schemas of collections, and user data, by one set of functions.
 //!
-//! A [`Root`] is a service root. Its sets are described by a [`personium_odata::edm::Schema`], fixed or made from
-//! what users declared. What is special about a set is in `rules.rs`; everything else is the same for all of them.
+//! A [`ServiceRoot`] has entity sets, which a [`personium_odata::edm::Schema`] describes: a fixed one, or one made from
+//! the declarations of users. The rules of single sets are in `rules.rs`; everything else is the same for all sets.
 
-mod accept;
 mod association;
+mod collection_guard;
+mod commit;
 mod create;
+mod creation;
+mod creation_batch;
 mod delete;
+mod dynamic_properties;
 mod index;
 mod link;
+mod link_cursor;
+mod link_writer;
 mod list;
 mod load;
 pub mod message;
 mod operations;
+mod page;
 mod page_collector;
 mod pending_entity;
 mod plan;
+mod property_limits;
 mod query_budget;
 mod removal;
 mod root;
@@ -23,17 +31,20 @@ mod rules;
 mod schema_rules;
 mod update;
 mod user_schema;
+mod validate;
 
-pub use accept::{accept, body_error};
-pub use association::{Association, Cardinality};
-pub use create::{Creation, NavigationSource, create};
+pub use association::{Association, AssociationSide, Cardinality};
+pub use create::create;
+pub use creation::{Creation, NavigationSource};
 pub use delete::delete;
 pub use link::{add_link, list_links, remove_link};
-pub use list::{ListQuery, Page, expand, list, navigate};
-pub use load::{Entity, find};
+pub use list::{expand, list, navigate};
+pub use load::{Entity, EntityCheck, find};
 pub use operations::AccessKind;
+pub use page::Page;
 pub use removal::{remove_box, remove_cell};
-pub use root::{RootScope, ServiceRoot, SetRef};
+pub use root::{EntityRef, RootScope, ServiceRoot, SetRef};
 pub(crate) use update::store_change;
 pub use update::{Change, Update, update};
 pub use user_schema::UserSchema;
+pub use validate::{body_error, validate};

@@ -8,7 +8,7 @@ use personium_model::ServerAuthority;
 use personium_model::credentials::UnitKeys;
 use personium_model::event::{self, Event};
 use personium_model::node::Kind;
-use personium_model::odata::{self, Change, Creation, Entity, ServiceRoot, accept};
+use personium_model::odata::{self, Change, Creation, Entity, EntityRef, ServiceRoot, validate};
 use personium_model::unit::Ports;
 use personium_model::{
     Access, CellContext, Identity, Permit, PermitTarget, Resource, Settings, Unit, UnitUrls,
@@ -141,14 +141,24 @@ impl ModelUnit {
         let set = root.set("Cell")?;
         let body = format!(r#"{{"Name":"{to}"}}"#);
         let change = Change {
-            accepted: accept(&root, &set, body.as_bytes(), Intent::Merge, Route::Direct).await?,
+            body: validate(&root, &set, body.as_bytes(), Intent::Merge, Route::Direct).await?,
             intent: Intent::Merge,
             hidden: BTreeMap::default(),
             if_match: IfMatch::Any,
         };
         let permit = server_authority().permit_write(&root, &set);
         let key = EntityKey::single("c");
-        odata::update(&root, &permit, &set, &key, &change, &|_| Ok(())).await?;
+        odata::update(
+            &root,
+            &permit,
+            EntityRef {
+                set: &set,
+                key: &key,
+            },
+            &change,
+            &|_| Ok(()),
+        )
+        .await?;
         Ok(())
     }
 
@@ -261,7 +271,14 @@ impl ModelUnit {
     pub async fn delete(&self, root: &ServiceRoot, set: &str, key: &EntityKey) -> Result<Entity> {
         let set = root.set(set)?;
         let permit = server_authority().permit_write(root, &set);
-        odata::delete(root, &permit, &set, key, IfMatch::Any, &|_| Ok(())).await
+        odata::delete(
+            root,
+            &permit,
+            EntityRef { set: &set, key },
+            IfMatch::Any,
+            &|_| Ok(()),
+        )
+        .await
     }
 
     /// The number of records of the cell `c` whose key contains this id.
@@ -306,11 +323,11 @@ pub async fn create(root: &ServiceRoot, set: &str, body: &str) -> Result<Entity>
 
 async fn create_once(root: &ServiceRoot, set: &str, body: &str) -> Result<Entity> {
     let set = root.set(set)?;
-    let accepted = accept(root, &set, body.as_bytes(), Intent::Create, Route::Direct).await?;
+    let body = validate(root, &set, body.as_bytes(), Intent::Create, Route::Direct).await?;
     let permit = server_authority().permit_write(root, &set);
     let creation = Creation {
         set,
-        accepted,
+        body,
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,

@@ -91,8 +91,8 @@ fn is_part_of_key(association: &Association) -> bool {
         AssociationEnd, ComplexType, ComplexTypeProperty, EntityType, ExtRole, Property, Relation,
     };
     let pair = (
-        association.source_set.control,
-        association.target_set.control,
+        association.source.set.control,
+        association.target.set.control,
     );
     [
         (ExtRole, Relation),
@@ -113,7 +113,7 @@ async fn list(
     let options = QueryOptions::parse(&request.query);
     let limits = read::limits(&request.unit.settings().odata);
     let page = Paging::parse(&options, &limits).map_err(|f| errors::query(&f))?;
-    let source = odata::find(&request.root, &association.source_set, key)
+    let source = odata::find(&request.root, &association.source.set, key)
         .await?
         .ok_or(Code::NoSuchEntity)?;
     let (skip, top) = (page.skip as usize, page.top as usize);
@@ -123,7 +123,7 @@ async fn list(
         .map(|e| {
             json::entity_url(
                 &request.base,
-                &association.target_set.entity_type,
+                &association.target.set.entity_type,
                 &e.properties,
                 KeyStyle::Plain,
             )
@@ -159,7 +159,7 @@ pub(super) fn target_of(
     association: &Association,
     bytes: &[u8],
 ) -> Result<EntityKey> {
-    target_in(request, &association.target_set, bytes)
+    target_in(request, &association.target.set, bytes)
 }
 
 /// The key of the entity of a set that a link body names.
@@ -187,7 +187,7 @@ async fn remove(
         return Err(Code::NoSuchAssociation.into());
     }
     let target = target
-        .resolve(&association.target_set.entity_type)
+        .resolve(&association.target.set.entity_type)
         .map_err(|_| Code::LinkKeyParse)?;
     odata::remove_link(&request.root, &permit, association, key, &target).await?;
     Ok(no_content(None))

@@ -45,9 +45,9 @@ async fn list(
     if !negotiate::accepts_navigation_response(accept) {
         return Err(Error::new(Code::NotAcceptable).with(accept.unwrap_or_default()));
     }
-    let there = &association.target_set;
+    let there = &association.target.set;
     let query = read::list_query(request, &request.query, there, ListKind::Navigation)?;
-    let source = odata::find(&request.root, &association.source_set, key)
+    let source = odata::find(&request.root, &association.source.set, key)
         .await?
         .ok_or(Code::NoSuchEntity)?;
     let page = odata::navigate(&request.root, association, &source, &query).await?;
@@ -66,18 +66,18 @@ async fn create(
     key: &EntityKey,
 ) -> Result<Response> {
     let link = request.permit_association(association, AccessKind::Write)?;
-    let set = association.target_set.clone();
+    let set = association.target.set.clone();
     let permit = link.and(request.permit(&set, AccessKind::Write)?)?;
     let bytes = request.body().await?;
     let (root, route) = (&request.root, Route::Navigation);
-    let accepted = odata::accept(root, &set, &bytes, Intent::Create, route).await?;
+    let body = odata::validate(root, &set, &bytes, Intent::Create, route).await?;
     let linked = NavigationSource {
         association: association.clone(),
         source: key.clone(),
     };
     let creation = Creation {
         set: set.clone(),
-        accepted,
+        body,
         hidden: BTreeMap::new(),
         navigation: Some(linked),
         exists: Code::LinkExists,

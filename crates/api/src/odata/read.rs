@@ -130,7 +130,7 @@ impl Expanded {
                 navigation: name,
                 entities: entities
                     .iter()
-                    .map(|e| entity_view(&association.target_set, e, Vec::new()))
+                    .map(|e| entity_view(&association.target.set, e, Vec::new()))
                     .collect(),
             })
             .collect()

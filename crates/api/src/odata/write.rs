@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::{StatusCode, header};
 use personium_model::cell::OWNER;
 use personium_model::keys::ControlSet;
-use personium_model::odata::{self, AccessKind, Change, Creation, Entity, SetRef};
+use personium_model::odata::{self, AccessKind, Change, Creation, Entity, EntityRef, SetRef};
 use personium_model::{Identity, Permit};
 use personium_odata::atom::AtomWriter;
 use personium_odata::body::{Intent, Route};
@@ -40,10 +40,10 @@ async fn store_new(
     permit: &Permit,
     bytes: &[u8],
 ) -> Result<Entity> {
-    let accepted = odata::accept(&request.root, set, bytes, Intent::Create, Route::Direct).await?;
+    let body = odata::validate(&request.root, set, bytes, Intent::Create, Route::Direct).await?;
     let creation = Creation {
         set: set.clone(),
-        accepted,
+        body,
         hidden: hidden_values(request, set).await?,
         navigation: None,
         exists: Code::EntityExists,
@@ -139,7 +139,7 @@ async fn change(
     // An error of the body comes before an error of the precondition.
     let if_match = request.if_match();
     if if_match.is_err() {
-        odata::accept(&request.root, set, &bytes, intent, Route::Direct).await?;
+        odata::validate(&request.root, set, &bytes, intent, Route::Direct).await?;
     }
     let edit = EntityEdit {
         body: &bytes,
@@ -172,7 +172,7 @@ pub(super) async fn store_change(
     edit: EntityEdit<'_>,
 ) -> Result<ETag> {
     let intent = edit.intent;
-    let accepted = odata::accept(&request.root, set, edit.body, intent, Route::Direct).await?;
+    let body = odata::validate(&request.root, set, edit.body, intent, Route::Direct).await?;
     let cannot_merge = matches!(
         set.control,
         Some(ControlSet::Property | ControlSet::ComplexType | ControlSet::ComplexTypeProperty)
@@ -181,13 +181,20 @@ pub(super) async fn store_change(
         return Err(Code::NotImplementedMethod.into());
     }
     let change = Change {
-        accepted,
+        body,
         intent,
         hidden: hash_credential(request, set).await?,
         if_match: edit.if_match,
     };
     let check = |entity: &Entity| request.check_owner(entity);
-    let updated = odata::update(&request.root, permit, set, key, &change, &check).await?;
+    let updated = odata::update(
+        &request.root,
+        permit,
+        EntityRef { set, key },
+        &change,
+        &check,
+    )
+    .await?;
     Ok(updated.etag())
 }
 
@@ -211,6 +218,13 @@ pub(super) async fn delete(
         check(&found.ok_or(Code::NoSuchEntity)?)?;
         return Err(refusal);
     }
-    odata::delete(&request.root, &permit, set, key, if_match?, &check).await?;
+    odata::delete(
+        &request.root,
+        &permit,
+        EntityRef { set, key },
+        if_match?,
+        &check,
+    )
+    .await?;
     Ok(no_content(None))
 }

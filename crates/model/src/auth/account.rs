@@ -14,7 +14,7 @@ use crate::access::{Permit, PermitTarget};
 use crate::cell_context::TOKEN_GENERATION;
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
-use crate::odata::{self, Change, ServiceRoot};
+use crate::odata::{self, Change, EntityRef, ServiceRoot};
 use crate::records;
 use crate::{Cell, CellContext, Unit};
 
@@ -166,15 +166,24 @@ pub async fn change_password(
     } else {
         b"{}"
     };
-    let accepted = odata::accept(&root, &set, body, Intent::Merge, Route::Direct).await?;
+    let body = odata::validate(&root, &set, body, Intent::Merge, Route::Direct).await?;
     let change = Change {
-        accepted,
+        body,
         intent: Intent::Merge,
         hidden,
         if_match: IfMatch::Any,
     };
     let key = EntityKey::single(name);
-    odata::store_change(&root, &set, &key, &change, &|_| Ok(())).await?;
+    odata::store_change(
+        &root,
+        EntityRef {
+            set: &set,
+            key: &key,
+        },
+        &change,
+        &|_| Ok(()),
+    )
+    .await?;
     Ok(())
 }
 

@@ -143,14 +143,14 @@ impl Installer {
             let bytes = self.package.read(entry).await?;
             let root = self.data_root(path).await.at(entry)?;
             let set = root.set(entity_type).at(entry)?;
-            let accepted = odata::accept(&root, &set, &bytes, Intent::Create, Route::Direct)
+            let body = odata::validate(&root, &set, &bytes, Intent::Create, Route::Direct)
                 .await
                 .at(entry)?;
             // What follows is to be held against the schema with these properties.
-            let registers = !accepted.new_properties.is_empty();
+            let registers = !body.new_properties.is_empty();
             bulk.creations.push(Creation {
                 set,
-                accepted,
+                body,
                 hidden: BTreeMap::new(),
                 navigation: None,
                 exists: Code::EntityExists,

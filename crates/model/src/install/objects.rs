@@ -136,8 +136,8 @@ impl Installer {
         let association = root
             .association(&set, &navigation)
             .ok_or(Code::NoSuchAssociation)?;
-        let source = key(&association.source_set, &link.from, name)?;
-        let target = key(&association.target_set, &link.to, name)?;
+        let source = key(&association.source.set, &link.from, name)?;
+        let target = key(&association.target.set, &link.to, name)?;
         let permit = self.authority.permit_link(root, &association);
         odata::add_link(root, &permit, &association, &source, &target).await
     }

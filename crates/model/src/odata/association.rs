@@ -1,40 +1,40 @@
-//! How links along an association are kept.
+//! Associations, and how the links along them are stored.
 //!
-//! Every link is a record in both directions. An end that sees at most one entity keeps its id in the entity as
-//! well, so that reading it needs no scan.
+//! Every link is a record in both directions. An entity that may be linked to one entity only also stores its id, so
+//! that reading the link needs no scan.
 
-use personium_odata::edm::NavigationProperty;
-use personium_types::{Code, Result};
+use personium_odata::edm::{Multiplicity, NavigationProperty};
+use personium_types::{Code, NodeId, Result};
 
 use super::root::{ServiceRoot, SetRef};
 use crate::keys::{ControlSet, SetKey};
 
-/// An association seen from one of its entity types.
+/// An association, seen from one of its ends.
 #[derive(Debug, Clone)]
 pub struct Association {
-    /// The set at this end.
-    pub source_set: SetRef,
-    /// The set at the other end.
-    pub target_set: SetRef,
-    /// How many entities of the other end one entity of this end may be linked to.
-    pub target_cardinality: Cardinality,
-    /// How many entities of this end one entity of the other end may be linked to.
-    pub source_cardinality: Cardinality,
-    /// What links from here are kept under.
-    pub target_tag: SetKey,
-    /// What links from there are kept under.
-    pub source_tag: SetKey,
-    /// The name in [`crate::entity::StoredEntity::links`] of an entity of this end, if `forth` is one.
-    pub target_field: String,
-    /// The same of an entity of the other end, if `back` is one.
-    pub source_field: String,
-    /// Whether the other end is part of the key of this end (`_Box.Name` of a role).
-    pub target_in_source_key: bool,
-    /// Whether this end is part of the key of the other end.
-    pub source_in_target_key: bool,
+    /// This end.
+    pub source: AssociationSide,
+    /// The other end.
+    pub target: AssociationSide,
 }
 
-/// How many entities an end may see.
+/// One end of an association.
+#[derive(Debug, Clone)]
+pub struct AssociationSide {
+    /// Its set.
+    pub set: SetRef,
+    /// The number of entities of this end that one entity of the other end may be linked to.
+    pub cardinality: Cardinality,
+    /// The part of link keys that stands for this end.
+    pub tag: SetKey,
+    /// The name in [`StoredEntity::links`](crate::entity::StoredEntity::links) of an entity of the other end for the
+    /// id of its entity of this end, if it has at most one.
+    pub field: String,
+    /// Whether this end is part of the key of the other end (`_Box.Name` of a role).
+    pub is_parent: bool,
+}
+
+/// The number of entities that an entity may be linked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cardinality {
     /// At most one.
@@ -43,7 +43,7 @@ pub enum Cardinality {
     Many,
 }
 
-fn side(multiplicity: personium_odata::edm::Multiplicity) -> Cardinality {
+fn cardinality(multiplicity: Multiplicity) -> Cardinality {
     if multiplicity.is_many() {
         Cardinality::Many
     } else {
@@ -51,7 +51,7 @@ fn side(multiplicity: personium_odata::edm::Multiplicity) -> Cardinality {
     }
 }
 
-/// The set that is part of the key of `set`, with the names of the key members that show it.
+/// The set that is part of the key of `set`, with the name of the key member for it.
 pub(super) fn parent_of(set: ControlSet) -> Option<(ControlSet, &'static str)> {
     Some(match set {
         ControlSet::Role
@@ -69,87 +69,78 @@ pub(super) fn parent_of(set: ControlSet) -> Option<(ControlSet, &'static str)> {
 }
 
 impl ServiceRoot {
-    /// The association that a navigation property of a set leads along; `None` if there is no such property.
+    /// The association of a navigation property of a set; `None` if there is no such property.
     #[must_use]
-    pub fn association(&self, here: &SetRef, navigation: &str) -> Option<Association> {
-        let property = here.entity_type.navigation(navigation)?;
-        let there = self.set(&property.target).ok()?;
-        let tags = self.tags(here, &there, property);
+    pub fn association(&self, source: &SetRef, navigation: &str) -> Option<Association> {
+        let property = source.entity_type.navigation(navigation)?;
+        let target = self.set(&property.target).ok()?;
         let is_parent = |of: &SetRef, other: &SetRef| {
             of.control
                 .and_then(parent_of)
                 .is_some_and(|(parent, _)| Some(parent) == other.control)
         };
+        let (source_is_parent, target_is_parent) =
+            (is_parent(&target, source), is_parent(source, &target));
+        let side = |set: SetRef, multiplicity: Multiplicity, is_parent| {
+            let (tag, field) = self.tag(&set, property);
+            AssociationSide {
+                cardinality: cardinality(multiplicity),
+                tag,
+                field,
+                is_parent,
+                set,
+            }
+        };
         Some(Association {
-            target_cardinality: side(property.to_multiplicity),
-            source_cardinality: side(property.from_multiplicity),
-            target_in_source_key: is_parent(here, &there),
-            source_in_target_key: is_parent(&there, here),
-            target_tag: tags.0,
-            source_tag: tags.1,
-            target_field: tags.2,
-            source_field: tags.3,
-            source_set: here.clone(),
-            target_set: there,
+            source: side(source.clone(), property.from_multiplicity, source_is_parent),
+            target: side(target, property.to_multiplicity, target_is_parent),
         })
     }
 
-    fn tags(
-        &self,
-        here: &SetRef,
-        there: &SetRef,
-        property: &NavigationProperty,
-    ) -> (SetKey, SetKey, String, String) {
-        if let (Some(a), Some(b)) = (here.control, there.control) {
-            return (
-                there.key.clone(),
-                here.key.clone(),
-                b.name().to_owned(),
-                a.name().to_owned(),
-            );
+    /// The tag and the field of an end: for control sets they name the set, for user data the association.
+    fn tag(&self, end: &SetRef, property: &NavigationProperty) -> (SetKey, String) {
+        if let Some(set) = end.control {
+            return (end.key.clone(), set.name().to_owned());
         }
-        let end = self
-            .user()
-            .and_then(|user| user.association_id(&property.association));
-        let end = end.unwrap_or_else(|| personium_types::NodeId::from_bytes([0; 16]));
-        let tag = SetKey::association(&end);
-        (tag.clone(), tag, end.to_string(), end.to_string())
+        let id = self
+            .user_schema()
+            .and_then(|schema| schema.association_id(&property.association))
+            .unwrap_or_else(|| NodeId::from_bytes([0; 16]));
+        (SetKey::association(&id), id.to_string())
     }
 
-    /// As [`Root::association`].
+    /// As [`Self::association`].
     ///
     /// # Errors
-    /// 400 if there is no such property.
-    pub fn link_association(&self, here: &SetRef, navigation: &str) -> Result<Association> {
-        self.association(here, navigation)
+    /// [`Code::NoSuchAssociation`] if there is no such property.
+    pub fn link_association(&self, source: &SetRef, navigation: &str) -> Result<Association> {
+        self.association(source, navigation)
             .ok_or_else(|| Code::NoSuchAssociation.into())
     }
 
     /// All associations of a set.
-    pub(super) fn associations(&self, here: &SetRef) -> Vec<Association> {
-        here.entity_type
+    pub(super) fn associations(&self, source: &SetRef) -> Vec<Association> {
+        source
+            .entity_type
             .navigation
             .iter()
-            .filter_map(|n| self.association(here, &n.name))
+            .filter_map(|n| self.association(source, &n.name))
             .collect()
     }
 }
 
 impl Association {
+    /// Whether target entities belong to one source entity each, and are deleted with it or before it.
+    pub(super) fn is_ownership(&self) -> bool {
+        self.target.cardinality == Cardinality::Many && self.source.cardinality == Cardinality::One
+    }
+
     /// The association seen from the other end.
     #[must_use]
     pub fn reversed(&self) -> Self {
         Self {
-            source_set: self.target_set.clone(),
-            target_set: self.source_set.clone(),
-            target_cardinality: self.source_cardinality,
-            source_cardinality: self.target_cardinality,
-            target_tag: self.source_tag.clone(),
-            source_tag: self.target_tag.clone(),
-            target_field: self.source_field.clone(),
-            source_field: self.target_field.clone(),
-            target_in_source_key: self.source_in_target_key,
-            source_in_target_key: self.target_in_source_key,
+            source: self.target.clone(),
+            target: self.source.clone(),
         }
     }
 }

@@ -1,38 +1,39 @@
 //! Deletion of entities.
 
 use personium_odata::conditions::IfMatch;
-use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_types::{Code, Result};
 
-use super::association::{Cardinality, parent_of};
-use super::link::{link_keys, list_links_exactly};
-use super::load::{self, Entity};
+use super::association::{Association, Cardinality, parent_of};
+use super::link_cursor::{link_keys, list_links_exactly};
+use super::load::{self, Entity, EntityCheck};
 use super::operations::check_write;
 use super::pending_entity::PendingEntity;
 use super::query_budget::QueryBudget;
-use super::root::{ServiceRoot, SetRef};
+use super::root::{EntityRef, ServiceRoot, SetRef};
 use super::update::check_if_match;
 use super::{rules, schema_rules};
 use crate::Permit;
 use crate::keys::{self, ControlSet};
 
-/// Deletes an entity with its links. `check` may refuse after the entity was found, for instance because of its owner.
+/// Deletes an entity with its links. `check` may refuse the deletion after the entity was found, for instance because
+/// of its owner.
 ///
 /// # Errors
-/// [`Code::NoSuchEntity`] if there is none, [`Code::EntityTagMismatch`] if the precondition fails, [`Code::HasRelated`] if
-/// others depend on it, what `check` refuses with. An internal error if the permit is not for this set.
+/// [`Code::NoSuchEntity`] if it does not exist; [`Code::EntityTagMismatch`] if the precondition fails;
+/// [`Code::HasRelated`] if others depend on it; the codes of `check`; [`Code::Unknown`] if the permit is not for this
+/// set; failures of the store.
 pub async fn delete(
     root: &ServiceRoot,
     permit: &Permit,
-    set: &SetRef,
-    key: &EntityKey,
+    target: EntityRef<'_>,
     if_match: IfMatch,
-    check: &(dyn Fn(&Entity) -> Result<()> + Sync),
+    check: EntityCheck<'_>,
 ) -> Result<Entity> {
+    let set = target.set;
     check_write(root, permit, set)?;
     root.transact_with(root.invalidation(), || async {
-        let found = load::find(root, set, key)
+        let found = load::find(root, set, target.key)
             .await?
             .ok_or(Code::NoSuchEntity)?;
         check(&found)?;
@@ -49,7 +50,7 @@ pub async fn delete(
     .await
 }
 
-/// Entities of which this one is the single other end must go first.
+/// Refuses to delete an entity that others belong to: they must be deleted first.
 async fn check_dependents(
     root: &ServiceRoot,
     set: &SetRef,
@@ -57,12 +58,10 @@ async fn check_dependents(
     batch: &mut Batch,
 ) -> Result<()> {
     for association in root.associations(set) {
-        let holds = association.target_cardinality == Cardinality::Many
-            && association.source_cardinality == Cardinality::One;
-        if !holds || schema_rules::cascades_to(set, &association) {
+        if !association.is_ownership() || schema_rules::cascades_to(set, &association) {
             continue;
         }
-        let range = keys::links(&set.key, &found.id, &association.target_tag);
+        let range = keys::links(&set.key, &found.id, &association.target.tag);
         if !root.records.is_empty(&range).await? {
             return Err(Code::HasRelated.into());
         }
@@ -72,37 +71,22 @@ async fn check_dependents(
 }
 
 /// Adds the removal of an entity with its key, its links and its index.
+///
+/// # Errors
+/// Failures of the store.
 pub(super) async fn remove(
     root: &ServiceRoot,
     set: &SetRef,
     found: Entity,
     batch: &mut Batch,
 ) -> Result<()> {
-    let mut pace = QueryBudget::for_change(root);
     for association in root.associations(set) {
-        if schema_rules::cascades_to(set, &association) {
-            continue;
-        }
-        for id in list_links_exactly(root, &association, &found, batch).await? {
-            pace.tick().await?;
-            let Some(other) = load::find_by_id(root, &association.target_set, &id).await? else {
-                continue;
-            };
-            let (forth, back) = link_keys(&association, &found, &other);
-            batch.delete(forth);
-            batch.delete(back);
-            let detached = association.source_cardinality == Cardinality::One
-                && other.stored.links.get(&association.source_field) == Some(&found.id)
-                && !(other.id == found.id && association.target_set.key == set.key);
-            if detached {
-                let mut partner = PendingEntity::of_stored(&association.target_set, other);
-                partner.set_link(&association.source_field, None);
-                partner.write(root, batch)?;
-            }
+        if !schema_rules::cascades_to(set, &association) {
+            remove_links(root, &association, &found, batch).await?;
         }
     }
     if !load::is_keyed_by_id(set) {
-        // By the id of the parent: its name may have changed since the entity was read.
+        // The key contains the id of the parent, not its name, which may have changed since the entity was read.
         let parent = set.control.and_then(parent_of);
         let parent = parent.and_then(|(parent, _)| found.stored.links.get(parent.name()));
         let key = found.key(set);
@@ -117,5 +101,34 @@ pub(super) async fn remove(
         _ => {}
     }
     PendingEntity::of_stored(set, found).remove(batch);
+    Ok(())
+}
+
+/// Adds the removal of all links of an entity along an association.
+async fn remove_links(
+    root: &ServiceRoot,
+    association: &Association,
+    found: &Entity,
+    batch: &mut Batch,
+) -> Result<()> {
+    let (source, target) = (&association.source, &association.target);
+    let mut budget = QueryBudget::for_change(root);
+    for id in list_links_exactly(root, association, found, batch).await? {
+        budget.tick().await?;
+        let Some(other) = load::find_by_id(root, &target.set, &id).await? else {
+            continue;
+        };
+        let (forward, backward) = link_keys(association, &found.id, &other.id);
+        batch.delete(forward);
+        batch.delete(backward);
+        let is_self = other.id == found.id && target.set.key == source.set.key;
+        let stores_link = source.cardinality == Cardinality::One
+            && other.stored.links.get(&source.field) == Some(&found.id);
+        if stores_link && !is_self {
+            let mut other = PendingEntity::of_stored(&target.set, other);
+            other.set_link(&source.field, None);
+            other.write(root, batch)?;
+        }
+    }
     Ok(())
 }

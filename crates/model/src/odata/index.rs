@@ -1,7 +1,7 @@
-//! Index keys: one for each declared property of user data that has a value, and for the time stamps.
+//! Index keys: one for each declared property of user data that has a value, and for each timestamp.
 //!
-//! An index key is set, property, class, value, time of change, id. So entities with one value lie together in the
-//! order of their change, which serves `p eq v` with `$orderby=__updated` from one range.
+//! An index key consists of set, property, class, value, time of change and id. Entities with the same value are
+//! adjacent in the order of their change, so one range answers `p eq v` with `$orderby=__updated`.
 
 use personium_odata::edm::{Property, PropertyOrigin};
 use personium_odata::value::Value;
@@ -11,7 +11,7 @@ use super::load::Entity;
 use super::root::SetRef;
 use crate::keys;
 
-/// Bytes of a text that stand in its index key. Longer texts share the key of their beginning.
+/// The length of the part of a text that is in its index key. Longer texts are shortened to it.
 pub(super) const MAX_TEXT_BYTES: usize = 512;
 
 const CLASS_BOOL: u8 = 1;
@@ -19,7 +19,7 @@ const CLASS_NUMBER: u8 = 2;
 const CLASS_DATE: u8 = 3;
 const CLASS_TEXT: u8 = 4;
 
-/// Whether entities are found by this property through an index.
+/// Whether there is an index of this property.
 pub(super) fn is_indexed(set: &SetRef, property: &Property) -> bool {
     set.type_id.is_some()
         && property.value_type.simple().is_some()
@@ -56,7 +56,7 @@ pub(super) fn entries(set: &SetRef, entity: &Entity) -> Vec<Key> {
         .collect()
 }
 
-/// Appends the class and the value; `None` for null and for what has no order.
+/// Appends the class and the value to a key; `None` for null and for values without order.
 pub(super) fn with_value(key: KeyBuilder, value: &Value) -> Option<KeyBuilder> {
     Some(match value {
         Value::Bool(b) => key.byte(CLASS_BOOL).byte(u8::from(*b)),
@@ -69,13 +69,13 @@ pub(super) fn with_value(key: KeyBuilder, value: &Value) -> Option<KeyBuilder> {
     })
 }
 
-/// The key up to which all values of the text class lie that begin with `prefix`.
+/// The prefix of the keys of all texts that begin with `prefix`.
 pub(super) fn with_text_prefix(key: KeyBuilder, prefix: &str) -> KeyBuilder {
     key.byte(CLASS_TEXT).text_prefix(shortened(prefix))
 }
 
-/// The beginning of the last keys with values up to this one. Behind a text that was shortened lie longer ones that are
-/// smaller than it; they all begin with what is left of it.
+/// The prefix of the last keys with values up to this one. A shortened text has the same key part as longer texts with
+/// the same beginning, some of which are smaller: all of them are included.
 pub(super) fn up_to(key: KeyBuilder, value: &Value) -> Option<Key> {
     Some(match value {
         Value::String(text) if is_shortened(text) => with_text_prefix(key, text).build(),
@@ -83,7 +83,7 @@ pub(super) fn up_to(key: KeyBuilder, value: &Value) -> Option<Key> {
     })
 }
 
-/// Whether the text is too long to stand in an index key as a whole.
+/// Whether a text is too long for an index key and is shortened there.
 pub(super) fn is_shortened(text: &str) -> bool {
     text.len() > MAX_TEXT_BYTES
 }
@@ -96,14 +96,14 @@ fn shortened(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// The entity id at the end of an index key, and whether its value is a text that was shortened perhaps.
+/// The entity id at the end of an index key, and whether its value may be a shortened text.
 ///
 /// `prefix` is the length of the key before the class.
 pub(super) fn id_of(key: &Key, prefix: usize) -> Option<(String, bool)> {
     let bytes = key.as_bytes();
     let class = *bytes.get(prefix)?;
     let value = prefix + 1;
-    let (end, long) = match class {
+    let (end, may_be_shortened) = match class {
         CLASS_BOOL => (value + 1, false),
         CLASS_NUMBER | CLASS_DATE => (value + 8, false),
         _ => {
@@ -111,10 +111,10 @@ pub(super) fn id_of(key: &Key, prefix: usize) -> Option<(String, bool)> {
             (value + length, length >= MAX_TEXT_BYTES - 3)
         }
     };
-    keys::last_text(key, end + 8).map(|id| (id, long))
+    keys::last_text(key, end + 8).map(|id| (id, may_be_shortened))
 }
 
-/// The length of an encoded text part with its end.
+/// The length of an encoded text part with its terminator.
 fn text_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_read_back_whatever_the_value() {
+    fn entity_id_is_read_from_index_keys_of_all_value_types() {
         let prefix = Key::table(b'I').text("p").build().as_bytes().len();
         for value in [
             Value::Bool(true),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_all_types_sort_together() {
+    fn index_keys_of_numbers_sort_by_value_across_types() {
         assert!(key(&Value::Int32(2)) < key(&Value::Double(2.5)));
         assert!(key(&Value::Single(-1.0)) < key(&Value::Int32(0)));
         assert!(key(&Value::from("B")) < key(&Value::from("a")));

@@ -1,24 +1,26 @@
 //! Links between entities.
 
 use personium_odata::key::EntityKey;
-use personium_store::{Batch, Direction, Expect, KeyRange};
+use personium_store::Batch;
 use personium_types::{Code, Error, Result};
 
-use super::association::{Association, Cardinality};
+use super::association::Association;
+use super::link_cursor::linked_ids;
+use super::link_writer::{LinkChange, LinkWriter};
 use super::load::{self, Entity};
 use super::operations::check_link;
 use super::pending_entity::PendingEntity;
 use super::query_budget::QueryBudget;
-use super::root::{ServiceRoot, SetRef};
-use super::schema_rules;
+use super::root::ServiceRoot;
 use crate::Permit;
-use crate::keys;
 
 /// Adds the link from one entity to another.
 ///
 /// # Errors
-/// 404 if the source, 400 if the target does not exist; 409 if the link exists, if an end is taken that may be linked
-/// once, or if the new key is taken; 400 if an end has as many links as it may have.
+/// [`Code::LinkSourceMissing`] if the source does not exist, [`Code::FieldFormat`] if the target does not;
+/// [`Code::LinkExists`] if the link exists, or if one of the entities may not have another link; [`Code::LinkCollides`]
+/// if the key with the link is taken; [`Code::LinkLimit`] if one of the entities has as many links as it may have;
+/// [`Code::Unknown`] if the permit is not for this link; failures of the store.
 pub async fn add_link(
     root: &ServiceRoot,
     permit: &Permit,
@@ -27,45 +29,14 @@ pub async fn add_link(
     target: &EntityKey,
 ) -> Result<()> {
     check_link(root, permit, association)?;
-    root.transact(root.invalidation(), || async {
-        let source = load::find(root, &association.source_set, source)
-            .await?
-            .ok_or(Code::LinkSourceMissing)?;
-        let target = load::find(root, &association.target_set, target).await?;
-        let target = target.ok_or_else(|| Error::new(Code::FieldFormat).with("uri"))?;
-        let mut batch = Batch::new();
-        let mut source = PendingEntity::of_stored(&association.source_set, source);
-        let mut target = PendingEntity::of_stored(&association.target_set, target);
-        check_ends_of_association(root, association, &source.entity, &target.entity).await?;
-        connect(root, &mut batch, association, &mut source, &mut target).await?;
-        rekey(
-            root,
-            &mut batch,
-            association,
-            &source.entity,
-            &target.entity,
-            LinkChange::Add,
-        )
-        .await?;
-        rekey(
-            root,
-            &mut batch,
-            &association.reversed(),
-            &target.entity,
-            &source.entity,
-            LinkChange::Add,
-        )
-        .await?;
-        finish_pair(root, &mut batch, source, target)?;
-        Ok((batch, ()))
-    })
-    .await
+    change_link(root, association, source, target, LinkChange::Add).await
 }
 
 /// Removes the link from one entity to another.
 ///
 /// # Errors
-/// 404 if an entity or the link does not exist; 409 if the key without the link is taken.
+/// [`Code::LinkSourceMissing`] if an entity or the link does not exist; [`Code::UnlinkCollides`] if the key without the
+/// link is taken; [`Code::Unknown`] if the permit is not for this link; failures of the store.
 pub async fn remove_link(
     root: &ServiceRoot,
     permit: &Permit,
@@ -74,56 +45,67 @@ pub async fn remove_link(
     target: &EntityKey,
 ) -> Result<()> {
     check_link(root, permit, association)?;
+    change_link(root, association, source, target, LinkChange::Remove).await
+}
+
+async fn change_link(
+    root: &ServiceRoot,
+    association: &Association,
+    source: &EntityKey,
+    target: &EntityKey,
+    change: LinkChange,
+) -> Result<()> {
+    let reversed = association.reversed();
+    let missing_target = || match change {
+        LinkChange::Add => Error::new(Code::FieldFormat).with("uri"),
+        LinkChange::Remove => Error::new(Code::LinkSourceMissing),
+    };
     root.transact(root.invalidation(), || async {
-        let source = load::find(root, &association.source_set, source)
-            .await?
-            .ok_or(Code::LinkSourceMissing)?;
-        let target = load::find(root, &association.target_set, target)
-            .await?
-            .ok_or(Code::LinkSourceMissing)?;
+        let found = load::find(root, &association.source.set, source).await?;
+        let found = found.ok_or(Code::LinkSourceMissing)?;
+        let mut source = PendingEntity::of_stored(&association.source.set, found);
+        let found = load::find(root, &association.target.set, target).await?;
+        let found = found.ok_or_else(missing_target)?;
+        let mut target = PendingEntity::of_stored(&association.target.set, found);
         let mut batch = Batch::new();
-        let mut source = PendingEntity::of_stored(&association.source_set, source);
-        let mut target = PendingEntity::of_stored(&association.target_set, target);
-        disconnect(root, &mut batch, association, &mut source, &mut target).await?;
-        rekey(
+        let mut writer = LinkWriter {
             root,
-            &mut batch,
             association,
-            &source.entity,
-            &target.entity,
-            LinkChange::Remove,
-        )
-        .await?;
-        rekey(
-            root,
-            &mut batch,
-            &association.reversed(),
-            &target.entity,
-            &source.entity,
-            LinkChange::Remove,
-        )
-        .await?;
-        finish_pair(root, &mut batch, source, target)?;
+            batch: &mut batch,
+        };
+        match change {
+            LinkChange::Add => writer.add(&mut source, &mut target).await?,
+            LinkChange::Remove => writer.remove(&mut source, &mut target).await?,
+        }
+        let (source_entity, target_entity) = (&source.entity, &target.entity);
+        writer
+            .move_key(source_entity, target_entity, change)
+            .await?;
+        writer.association = &reversed;
+        writer
+            .move_key(target_entity, source_entity, change)
+            .await?;
+        write_pair(root, &mut batch, source, target)?;
         Ok((batch, ()))
     })
     .await
 }
 
-/// Adds both drafts; a link of an entity to itself is one draft.
-fn finish_pair(
+/// Writes two linked entities. An entity that is linked to itself is written once, with the links of both.
+fn write_pair(
     root: &ServiceRoot,
     batch: &mut Batch,
     source: PendingEntity,
     target: PendingEntity,
 ) -> Result<()> {
     if source.set.key == target.set.key && source.entity.id == target.entity.id {
-        let mut one = source;
+        let mut both = source;
         for (field, id) in target.entity.stored.links.clone() {
-            if one.entity.stored.links.get(&field) != Some(&id) {
-                one.set_link(&field, Some(&id));
+            if both.entity.stored.links.get(&field) != Some(&id) {
+                both.set_link(&field, Some(&id));
             }
         }
-        one.write(root, batch)?;
+        both.write(root, batch)?;
     } else {
         source.write(root, batch)?;
         target.write(root, batch)?;
@@ -131,7 +113,10 @@ fn finish_pair(
     Ok(())
 }
 
-/// The entities that an entity is linked to, up to `limit` after `skip`, with how many there are in all.
+/// Returns the entities that an entity is linked to, ordered by key: at most `limit` after the first `skip`.
+///
+/// # Errors
+/// [`Code::QueryRefused`] if it takes too long; failures of the store.
 pub async fn list_links(
     root: &ServiceRoot,
     association: &Association,
@@ -139,260 +124,22 @@ pub async fn list_links(
     skip: usize,
     limit: usize,
 ) -> Result<Vec<Entity>> {
+    let set = &association.target.set;
     let mut out = Vec::new();
-    let mut pace = QueryBudget::for_query(root);
+    let mut budget = QueryBudget::for_query(root);
     for id in linked_ids(root, association, source, usize::MAX).await? {
-        pace.tick().await?;
-        if let Some(entity) = load::find_by_id(root, &association.target_set, &id).await? {
+        budget.tick().await?;
+        if let Some(entity) = load::find_by_id(root, set, &id).await? {
             out.push(entity);
         }
-        // Sorted by id already where the id is the key; control sets are small.
-        if load::is_keyed_by_id(&association.target_set) && out.len() >= skip.saturating_add(limit)
-        {
+        // Links are stored in the order of ids. Entities with another key are sorted below; they are control objects,
+        // of which there are few.
+        if load::is_keyed_by_id(set) && out.len() >= skip.saturating_add(limit) {
             break;
         }
     }
-    if !load::is_keyed_by_id(&association.target_set) {
-        out.sort_by(|a, b| {
-            a.key(&association.target_set)
-                .name()
-                .cmp(b.key(&association.target_set).name())
-        });
+    if !load::is_keyed_by_id(set) {
+        out.sort_by(|a, b| a.key(set).name().cmp(b.key(set).name()));
     }
     Ok(out.into_iter().skip(skip).take(limit).collect())
-}
-
-/// The ids of the entities that an entity is linked to, in their order, at most `limit`.
-pub(super) async fn linked_ids(
-    root: &ServiceRoot,
-    association: &Association,
-    source: &Entity,
-    limit: usize,
-) -> Result<Vec<String>> {
-    LinkCursor::of(association, source).next(root, limit).await
-}
-
-/// The ids of all entities that an entity is linked to. Adds to a batch that it is linked to no others.
-pub(super) async fn list_links_exactly(
-    root: &ServiceRoot,
-    association: &Association,
-    source: &Entity,
-    batch: &mut Batch,
-) -> Result<Vec<String>> {
-    match LinkCursor::of(association, source) {
-        // Its links stand in the record of the source, which whoever changes it asserts.
-        LinkCursor::One(id) => Ok(id.into_iter().collect()),
-        LinkCursor::Many(range, prefix) => {
-            let held = root.records.list_keys_exactly(&range, batch).await?;
-            let ids = held.iter().filter_map(|key| keys::last_text(key, prefix));
-            Ok(ids.collect())
-        }
-    }
-}
-
-/// The ids of the entities that an entity is linked to, some at a time.
-pub(super) enum LinkCursor {
-    /// By a link of which there is one at most.
-    One(Option<String>),
-    /// By links that are records: the range of those that are left, and the length of their keys before the id.
-    Many(KeyRange, usize),
-}
-
-impl LinkCursor {
-    /// All from the beginning.
-    pub fn of(association: &Association, source: &Entity) -> Self {
-        if association.target_cardinality == Cardinality::One {
-            return Self::One(source.stored.links.get(&association.target_field).cloned());
-        }
-        let range = keys::links(
-            &association.source_set.key,
-            &source.id,
-            &association.target_tag,
-        );
-        let prefix = range.start.as_bytes().len();
-        Self::Many(range, prefix)
-    }
-
-    /// The next ids in their order; fewer than `limit`, if it is not 0, only at the end.
-    pub async fn next(&mut self, root: &ServiceRoot, limit: usize) -> Result<Vec<String>> {
-        match self {
-            Self::One(id) => Ok(id.take().into_iter().collect()),
-            Self::Many(range, prefix) => {
-                let found = root.records.list_keys(range, Direction::Up, limit).await?;
-                if let Some(last) = found.last() {
-                    *range = range.after(last);
-                }
-                let ids = found.iter().filter_map(|key| keys::last_text(key, *prefix));
-                Ok(ids.collect())
-            }
-        }
-    }
-}
-
-/// Links two drafts.
-pub(super) async fn connect(
-    root: &ServiceRoot,
-    batch: &mut Batch,
-    association: &Association,
-    source: &mut PendingEntity,
-    target: &mut PendingEntity,
-) -> Result<()> {
-    let (forth, back) = link_keys(association, &source.entity, &target.entity);
-    if association.target_cardinality == Cardinality::One {
-        if source
-            .entity
-            .stored
-            .links
-            .contains_key(&association.target_field)
-        {
-            return Err(Code::LinkExists.into());
-        }
-        source.set_link(&association.target_field, Some(&target.entity.id));
-    }
-    if association.source_cardinality == Cardinality::One {
-        if target
-            .entity
-            .stored
-            .links
-            .contains_key(&association.source_field)
-            && !(association.source_field == association.target_field
-                && source.entity.id == target.entity.id)
-        {
-            return Err(Code::LinkExists.into());
-        }
-        target.set_link(&association.source_field, Some(&source.entity.id));
-    }
-    schema_rules::tag_ends(root, &mut source.entity, &mut target.entity, association);
-    if association.target_cardinality == Cardinality::Many
-        && association.source_cardinality == Cardinality::Many
-    {
-        if root.records.find_bytes(&forth).await?.is_some() {
-            return Err(Code::LinkExists.into());
-        }
-        let max = root.unit.settings().odata.links_max;
-        for range in [
-            keys::links(
-                &association.source_set.key,
-                &source.entity.id,
-                &association.target_tag,
-            ),
-            keys::links(
-                &association.target_set.key,
-                &target.entity.id,
-                &association.source_tag,
-            ),
-        ] {
-            if root.records.count(&range).await? >= max {
-                return Err(Code::LinkLimit.into());
-            }
-        }
-        batch.assert(forth.clone(), Expect::Absent);
-    }
-    batch.put(forth, Vec::new());
-    batch.put(back, Vec::new());
-    Ok(())
-}
-
-async fn disconnect(
-    root: &ServiceRoot,
-    batch: &mut Batch,
-    association: &Association,
-    source: &mut PendingEntity,
-    target: &mut PendingEntity,
-) -> Result<()> {
-    let (forth, back) = link_keys(association, &source.entity, &target.entity);
-    if root.records.find_bytes(&forth).await?.is_none() {
-        return Err(Code::LinkSourceMissing.into());
-    }
-    if association.target_cardinality == Cardinality::One {
-        source.set_link(&association.target_field, None);
-    }
-    if association.source_cardinality == Cardinality::One {
-        target.set_link(&association.source_field, None);
-    }
-    batch.assert(forth.clone(), Expect::Present);
-    batch.delete(forth);
-    batch.delete(back);
-    Ok(())
-}
-
-pub(super) fn link_keys(
-    association: &Association,
-    source: &Entity,
-    target: &Entity,
-) -> (personium_store::Key, personium_store::Key) {
-    (
-        keys::link(
-            &association.source_set.key,
-            &source.id,
-            &association.target_tag,
-            &target.id,
-        ),
-        keys::link(
-            &association.target_set.key,
-            &target.id,
-            &association.source_tag,
-            &source.id,
-        ),
-    )
-}
-
-pub(super) enum LinkChange {
-    Add,
-    Remove,
-}
-
-/// Moves the unique name of an entity whose key the other end is part of.
-pub(super) async fn rekey(
-    root: &ServiceRoot,
-    batch: &mut Batch,
-    association: &Association,
-    entity: &Entity,
-    parent: &Entity,
-    way: LinkChange,
-) -> Result<()> {
-    if !association.target_in_source_key || load::is_keyed_by_id(&association.source_set) {
-        return Ok(());
-    }
-    let set: &SetRef = &association.source_set;
-    let name = entity
-        .properties
-        .text("Name")
-        .unwrap_or_default()
-        .to_owned();
-    let bound = load::unique(set, &name, Some(&parent.id));
-    let free = load::unique(set, &name, None);
-    let (from, to) = match way {
-        LinkChange::Add => (free, bound),
-        LinkChange::Remove => (bound, free),
-    };
-    if root.records.find_bytes(&to).await?.is_some() {
-        let parent_name = parent.properties.text("Name").unwrap_or_default();
-        return Err(match way {
-            LinkChange::Add => Error::new(Code::LinkCollides)
-                .with(format!("{}('{name}', '{parent_name}')", set.name())),
-            LinkChange::Remove => {
-                Error::new(Code::UnlinkCollides).with(format!("{}('{name}')", set.name()))
-            }
-        });
-    }
-    batch.assert(to.clone(), Expect::Absent);
-    batch.delete(from);
-    batch.put(to, entity.id.clone().into_bytes());
-    Ok(())
-}
-
-/// The rules of linking two association ends.
-async fn check_ends_of_association(
-    root: &ServiceRoot,
-    association: &Association,
-    source: &Entity,
-    target: &Entity,
-) -> Result<()> {
-    if association.source_set.control == Some(keys::ControlSet::AssociationEnd)
-        && association.target_set.control == Some(keys::ControlSet::AssociationEnd)
-    {
-        super::schema_rules::check_relation(root, source, target).await?;
-    }
-    Ok(())
 }

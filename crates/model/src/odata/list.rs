@@ -6,41 +6,31 @@ use personium_types::{Code, Result};
 
 use super::association::{Association, Cardinality};
 use super::index;
-use super::link::LinkCursor;
+use super::link_cursor::LinkCursor;
 use super::load::{self, Entity};
-use super::page_collector::{PageCollector, size_bytes};
+use super::page::Page;
+use super::page_collector::{PageCollector, SCAN_BATCH, size_bytes};
 use super::plan::{CandidateSource, IndexScan, QueryPlan, plan};
 use super::query_budget::QueryBudget;
 use super::root::{ServiceRoot, SetRef};
 use crate::entity::StoredEntity;
 use crate::keys;
 
-/// Candidates that are read at once.
-pub(super) const SCAN_BATCH: usize = 256;
-
-/// Bytes of candidates after which no more are read at once.
+/// The size of candidates after which a scan reads no more at once.
 const SCAN_BATCH_BYTES: usize = 4 << 20;
 
-/// Entities that are read at once by their ids: as many of the largest size may be in memory.
+/// The number of entities that are read at once by their ids. That many of the largest size fit into memory.
 const FETCH_BATCH: usize = 32;
 
-/// A list query that fits its set.
-pub type ListQuery = TypedListQuery;
-
-/// One page of a list.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// The entities.
-    pub entities: Vec<Entity>,
-    /// How many there are in all pages, if that was asked.
-    pub count: Option<u64>,
-}
-
-/// A page of the entities of a set that fulfil the query and that `visible` shows.
+/// Returns a page of the entities of a set that match the query. `visible` hides entities from the client; they are
+/// not counted.
+///
+/// # Errors
+/// [`Code::QueryRefused`] if the page lies beyond the window, is too large, or takes too long; failures of the store.
 pub async fn list(
     root: &ServiceRoot,
     set: &SetRef,
-    query: &ListQuery,
+    query: &TypedListQuery,
     visible: Option<&(dyn Fn(&Entity) -> bool + Sync)>,
 ) -> Result<Page> {
     check_window(root, query)?;
@@ -49,20 +39,22 @@ pub async fn list(
     if query.count == InlineCount::AllPages && visible.is_none() {
         count = known_count(root, set, query, &plan).await?;
     }
-    let mut pace = QueryBudget::for_query(root);
-    let mut collector = PageCollector::new(root, query, &plan, count.is_none(), visible);
-    let done = run(root, set, &plan, &mut collector, &mut pace).await?;
-    if !done {
-        // A long text stood in the way of the index order: read everything and sort.
+    let mut run = ListRun {
+        root,
+        set,
+        collector: PageCollector::new(root, query, &plan, count.is_none(), visible),
+        budget: QueryBudget::for_query(root),
+    };
+    if !run.execute(&plan).await? {
         let all = QueryPlan {
             source: CandidateSource::All,
             ordered: false,
             count: None,
         };
-        collector = PageCollector::new(root, query, &all, count.is_none(), visible);
-        run(root, set, &all, &mut collector, &mut pace).await?;
+        run.collector = PageCollector::new(root, query, &all, count.is_none(), visible);
+        run.execute(&all).await?;
     }
-    let mut page = collector.finish();
+    let mut page = run.collector.finish();
     page.count = match query.count {
         InlineCount::AllPages => count.or(page.count),
         InlineCount::None => None,
@@ -70,7 +62,7 @@ pub async fn list(
     Ok(page)
 }
 
-fn check_window(root: &ServiceRoot, query: &ListQuery) -> Result<()> {
+fn check_window(root: &ServiceRoot, query: &TypedListQuery) -> Result<()> {
     let window = u64::from(query.paging.skip) + u64::from(query.paging.top);
     if window > root.unit.settings().odata.result_window_max {
         Err(Code::QueryRefused.into())
@@ -79,11 +71,11 @@ fn check_window(root: &ServiceRoot, query: &ListQuery) -> Result<()> {
     }
 }
 
-/// The number of matching entities where it is known without reading them.
+/// The number of matching entities, if it is known without reading them.
 async fn known_count(
     root: &ServiceRoot,
     set: &SetRef,
-    query: &ListQuery,
+    query: &TypedListQuery,
     plan: &QueryPlan,
 ) -> Result<Option<u64>> {
     if let Some(range) = &plan.count {
@@ -96,132 +88,132 @@ async fn known_count(
     Ok(None)
 }
 
-/// Offers the candidates of a plan; `false` if the index cannot give their order.
-async fn run(
-    root: &ServiceRoot,
-    set: &SetRef,
-    plan: &QueryPlan,
-    collector: &mut PageCollector<'_>,
-    pace: &mut QueryBudget,
-) -> Result<bool> {
-    match &plan.source {
-        CandidateSource::Id(id) => {
-            if let Some(entity) = load::find_by_id(root, set, id).await? {
-                collector.push(entity)?;
-            }
-            Ok(true)
-        }
-        CandidateSource::All => {
-            scan_all(root, set, collector, pace, |_| true).await?;
-            Ok(true)
-        }
-        CandidateSource::Index(scan) => {
-            if !scan_index(root, set, scan, plan.ordered, collector, pace).await? {
-                return Ok(false);
-            }
-            if scan.nulls_follow && !collector.is_full() {
-                let property = collector
-                    .query
-                    .order
-                    .terms()
-                    .first()
-                    .map(|t| t.property.clone());
-                scan_all(root, set, collector, pace, |entity| {
-                    property
-                        .as_ref()
-                        .is_some_and(|p| entity.properties.value(&p.name).is_null())
-                })
-                .await?;
-            }
-            Ok(true)
-        }
-    }
+/// The execution of a list query.
+struct ListRun<'a> {
+    root: &'a ServiceRoot,
+    set: &'a SetRef,
+    collector: PageCollector<'a>,
+    budget: QueryBudget,
 }
 
-async fn scan_all(
-    root: &ServiceRoot,
-    set: &SetRef,
-    collector: &mut PageCollector<'_>,
-    pace: &mut QueryBudget,
-    wanted: impl Fn(&Entity) -> bool,
-) -> Result<()> {
-    let mut range = keys::entities(&set.key);
-    let prefix = range.start.as_bytes().len();
-    let mut step = collector.first_step();
-    while !collector.is_full() {
-        let limit = Limit::records(step).or_bytes(SCAN_BATCH_BYTES);
-        let (found, is_cut) = root
-            .records
-            .list_within::<StoredEntity>(&range, Direction::Up, limit)
-            .await?;
-        let Some((last, _)) = found.last() else { break };
-        range = range.after(last);
-        for (key, stored) in found {
-            pace.tick().await?;
-            let Some(id) = keys::last_text(&key, prefix) else {
-                continue;
-            };
-            let entity = load::complete(root, set, id, stored).await?;
-            if wanted(&entity) && !collector.is_full() {
-                collector.push(entity)?;
+impl ListRun<'_> {
+    /// Passes the candidates of a plan to the collector. Returns `false` if the index does not give their order, because
+    /// it contains a text that was shortened: then the caller reads everything and sorts.
+    async fn execute(&mut self, plan: &QueryPlan) -> Result<bool> {
+        match &plan.source {
+            CandidateSource::Id(id) => {
+                if let Some(entity) = load::find_by_id(self.root, self.set, id).await? {
+                    self.collector.push(entity)?;
+                }
             }
-        }
-        if !is_cut {
-            break;
-        }
-        step = SCAN_BATCH;
-    }
-    Ok(())
-}
-
-async fn scan_index(
-    root: &ServiceRoot,
-    set: &SetRef,
-    scan: &IndexScan,
-    ordered: bool,
-    collector: &mut PageCollector<'_>,
-    pace: &mut QueryBudget,
-) -> Result<bool> {
-    let mut range = scan.range.clone();
-    let mut step = collector.first_step();
-    while !collector.is_full() {
-        let found = root.records.list_keys(&range, scan.direction, step).await?;
-        let Some(last) = found.last() else { break };
-        let is_last = found.len() < step;
-        range = match scan.direction {
-            Direction::Up => range.after(last),
-            Direction::Down => range.before(last),
-        };
-        let mut ids = Vec::with_capacity(found.len());
-        for key in &found {
-            let Some((id, is_long)) = index::id_of(key, scan.prefix) else {
-                continue;
-            };
-            if is_long && ordered && !collector.query.order.terms().is_empty() {
-                return Ok(false);
-            }
-            ids.push(id);
-        }
-        for some in ids.chunks(FETCH_BATCH) {
-            if collector.is_full() {
-                break;
-            }
-            for entity in fetch(root, set, some).await? {
-                pace.tick().await?;
-                if !collector.is_full() {
-                    collector.push(entity)?;
+            CandidateSource::All => self.scan_all(|_| true).await?,
+            CandidateSource::Index(scan) => {
+                if !self.scan_index(scan, plan.ordered).await? {
+                    return Ok(false);
+                }
+                if scan.nulls_follow && !self.collector.is_full() {
+                    self.scan_nulls().await?;
                 }
             }
         }
-        if is_last {
-            break;
-        }
-        step = SCAN_BATCH;
+        Ok(true)
     }
-    Ok(true)
+
+    /// Reads the entities without a value of the property by which the list is ordered.
+    async fn scan_nulls(&mut self) -> Result<()> {
+        let order = self.collector.query.order.terms();
+        let Some(property) = order.first().map(|term| term.property.clone()) else {
+            return Ok(());
+        };
+        self.scan_all(|entity| entity.properties.value(&property.name).is_null())
+            .await
+    }
+
+    async fn scan_all(&mut self, is_candidate: impl Fn(&Entity) -> bool) -> Result<()> {
+        let mut range = keys::entities(&self.set.key);
+        let prefix = range.start.as_bytes().len();
+        let mut batch = self.collector.first_batch();
+        while !self.collector.is_full() {
+            let limit = Limit::records(batch).or_bytes(SCAN_BATCH_BYTES);
+            let (found, is_cut) = self
+                .root
+                .records
+                .list_within::<StoredEntity>(&range, Direction::Up, limit)
+                .await?;
+            let Some((last, _)) = found.last() else { break };
+            range = range.after(last);
+            for (key, stored) in found {
+                self.budget.tick().await?;
+                let Some(id) = keys::last_text(&key, prefix) else {
+                    continue;
+                };
+                let entity = load::complete(self.root, self.set, id, stored).await?;
+                if is_candidate(&entity) && !self.collector.is_full() {
+                    self.collector.push(entity)?;
+                }
+            }
+            if !is_cut {
+                break;
+            }
+            batch = SCAN_BATCH;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::execute`], for an index range.
+    async fn scan_index(&mut self, scan: &IndexScan, ordered: bool) -> Result<bool> {
+        let needs_order = ordered && !self.collector.query.order.terms().is_empty();
+        let mut range = scan.range.clone();
+        let mut batch = self.collector.first_batch();
+        while !self.collector.is_full() {
+            let found = self
+                .root
+                .records
+                .list_keys(&range, scan.direction, batch)
+                .await?;
+            let Some(last) = found.last() else { break };
+            let is_last = found.len() < batch;
+            range = match scan.direction {
+                Direction::Up => range.after(last),
+                Direction::Down => range.before(last),
+            };
+            let mut ids = Vec::with_capacity(found.len());
+            for key in &found {
+                let Some((id, is_shortened)) = index::id_of(key, scan.prefix) else {
+                    continue;
+                };
+                if is_shortened && needs_order {
+                    return Ok(false);
+                }
+                ids.push(id);
+            }
+            self.push_by_id(&ids).await?;
+            if is_last {
+                break;
+            }
+            batch = SCAN_BATCH;
+        }
+        Ok(true)
+    }
+
+    /// Reads candidates by their ids, until the page is full.
+    async fn push_by_id(&mut self, ids: &[String]) -> Result<()> {
+        for ids in ids.chunks(FETCH_BATCH) {
+            if self.collector.is_full() {
+                break;
+            }
+            for entity in fetch(self.root, self.set, ids).await? {
+                self.budget.tick().await?;
+                if !self.collector.is_full() {
+                    self.collector.push(entity)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The entities with these ids, in their order; those that are gone meanwhile are left out.
+/// Reads the entities with these ids, in their order. Entities that were deleted meanwhile are left out.
 async fn fetch(root: &ServiceRoot, set: &SetRef, ids: &[String]) -> Result<Vec<Entity>> {
     let wanted: Vec<Key> = ids.iter().map(|id| keys::entity(&set.key, id)).collect();
     let found = root.records.find_all::<StoredEntity>(&wanted).await?;
@@ -234,12 +226,15 @@ async fn fetch(root: &ServiceRoot, set: &SetRef, ids: &[String]) -> Result<Vec<E
     Ok(out)
 }
 
-/// A page of the entities that a source is linked to.
+/// Returns a page of the entities that a source entity is linked to.
+///
+/// # Errors
+/// As [`list`].
 pub async fn navigate(
     root: &ServiceRoot,
     association: &Association,
     source: &Entity,
-    query: &ListQuery,
+    query: &TypedListQuery,
 ) -> Result<Page> {
     check_window(root, query)?;
     let plan = QueryPlan {
@@ -248,21 +243,21 @@ pub async fn navigate(
         count: None,
     };
     let mut collector = PageCollector::new(root, query, &plan, true, None);
-    let mut pace = QueryBudget::for_query(root);
-    let mut left = match association.source_cardinality {
-        // Of links where both sides may have many, only the first are looked at.
+    let mut budget = QueryBudget::for_query(root);
+    let mut remaining = match association.source.cardinality {
+        // Of many-to-many links only the first are read.
         Cardinality::Many => root.unit.settings().odata.top_max as usize,
         Cardinality::One => usize::MAX,
     };
-    let mut linked = LinkCursor::of(association, source);
+    let mut cursor = LinkCursor::new(association, source);
     while !collector.is_full() {
-        let ids = linked.next(root, left.min(FETCH_BATCH)).await?;
+        let ids = cursor.next(root, remaining.min(FETCH_BATCH)).await?;
         if ids.is_empty() {
             break;
         }
-        left -= ids.len();
-        for entity in fetch(root, &association.target_set, &ids).await? {
-            pace.tick().await?;
+        remaining -= ids.len();
+        for entity in fetch(root, &association.target.set, &ids).await? {
+            budget.tick().await?;
             collector.push(entity)?;
         }
     }
@@ -273,10 +268,12 @@ pub async fn navigate(
     Ok(page)
 }
 
-/// The entities that `$expand` shows for an entity along each navigation property, newest first.
+/// Returns the entities that `$expand` includes for an entity, at most `max` for each navigation property, newest
+/// first.
 ///
 /// # Errors
-/// 400 if those of one property are too large for an answer, or take too long.
+/// [`Code::QueryRefused`] if the entities of one property are too large for a response, or take too long; failures of
+/// the store.
 pub async fn expand(
     root: &ServiceRoot,
     set: &SetRef,
@@ -285,29 +282,29 @@ pub async fn expand(
     max: usize,
 ) -> Result<Vec<(Association, Vec<Entity>)>> {
     let mut out = Vec::with_capacity(navigations.len());
-    let mut pace = QueryBudget::for_query(root);
-    let bytes_max = root.unit.settings().odata.response_max_bytes;
+    let mut budget = QueryBudget::for_query(root);
+    let max_bytes = root.unit.settings().odata.response_max_bytes;
     for name in navigations {
         let Some(association) = root.association(set, name) else {
             continue;
         };
         let mut found = Vec::new();
         let mut bytes = 0;
-        let mut linked = LinkCursor::of(&association, source);
+        let mut cursor = LinkCursor::new(&association, source);
         loop {
-            let ids = linked.next(root, FETCH_BATCH).await?;
+            let ids = cursor.next(root, FETCH_BATCH).await?;
             if ids.is_empty() {
                 break;
             }
-            pace.tick().await?;
-            let entities = fetch(root, &association.target_set, &ids).await?;
+            budget.tick().await?;
+            let entities = fetch(root, &association.target.set, &ids).await?;
             bytes += size_bytes(&entities);
             found.extend(entities);
-            if bytes > bytes_max || found.len() >= max.saturating_add(SCAN_BATCH) {
+            if bytes > max_bytes || found.len() >= max.saturating_add(SCAN_BATCH) {
                 keep_newest(&mut found, max);
                 bytes = size_bytes(&found);
             }
-            if bytes > bytes_max {
+            if bytes > max_bytes {
                 return Err(Code::QueryRefused.into());
             }
         }

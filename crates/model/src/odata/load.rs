@@ -1,29 +1,35 @@
-//! From keys to entities, with everything that clients see of them.
+//! Loads entities, with all properties that clients see.
 
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::key::EntityKey;
 use personium_odata::value::{Properties, Value};
-use personium_store::CommitSeq;
-use personium_types::{Code, Result};
+use personium_store::{CommitSeq, Key};
+use personium_types::{Code, Error, NodeId, Result};
 
 use super::association::parent_of;
-use super::root::{ServiceRoot, SetRef};
+use super::root::{RootScope, ServiceRoot, SetRef};
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::records::Versioned;
 
-/// An entity with the values that clients see.
+/// The key member with the name of the box of a relation that is a parent.
+pub(super) const RELATION_BOX: &str = "_Relation._Box.Name";
+
+/// An entity with the properties that clients see.
 #[derive(Debug, Clone)]
 pub struct Entity {
-    /// Its id in keys; for user data the value of `__id`.
+    /// Its id; for user data the value of `__id`.
     pub id: String,
-    /// As it is stored, but without its document: that is [`Entity::properties`].
+    /// The stored entity without its document, which became [`Entity::properties`].
     pub stored: StoredEntity,
-    /// The version of its record, to be asserted when it is changed.
+    /// The version of its record, which a change asserts.
     pub stamp: CommitSeq,
-    /// Its properties under the names of the schema, with key members and time stamps.
+    /// Its properties under the names of the schema, with key members and timestamps.
     pub properties: Properties,
 }
+
+/// A check that may refuse a change after the entity was found.
+pub type EntityCheck<'a> = &'a (dyn Fn(&Entity) -> Result<()> + Sync);
 
 impl Entity {
     /// Its key.
@@ -33,7 +39,10 @@ impl Entity {
     }
 }
 
-/// The entity with this key; `None` if there is none.
+/// Finds the entity with this key.
+///
+/// # Errors
+/// Failures of the store.
 pub async fn find(root: &ServiceRoot, set: &SetRef, key: &EntityKey) -> Result<Option<Entity>> {
     let Some(id) = find_id(root, set, key).await? else {
         return Ok(None);
@@ -41,7 +50,7 @@ pub async fn find(root: &ServiceRoot, set: &SetRef, key: &EntityKey) -> Result<O
     find_by_id(root, set, &id).await
 }
 
-/// The entity with this id.
+/// Finds the entity with this id.
 pub(super) async fn find_by_id(
     root: &ServiceRoot,
     set: &SetRef,
@@ -53,7 +62,7 @@ pub(super) async fn find_by_id(
     }
 }
 
-/// The id of the entity with this key.
+/// Finds the id of the entity with this key.
 pub(super) async fn find_id(
     root: &ServiceRoot,
     set: &SetRef,
@@ -73,12 +82,8 @@ pub(super) fn is_keyed_by_id(set: &SetRef) -> bool {
     matches!(set.entity_type.key.as_slice(), [only] if &**only == ID)
 }
 
-/// The unique record that a key of a control or schema set has; `None` if a parent it names does not exist.
-pub(super) async fn unique_of(
-    root: &ServiceRoot,
-    set: &SetRef,
-    key: &EntityKey,
-) -> Result<Option<personium_store::Key>> {
+/// The unique key of an entity of a control or schema set; `None` if the parent in the key does not exist.
+async fn unique_of(root: &ServiceRoot, set: &SetRef, key: &EntityKey) -> Result<Option<Key>> {
     let parent = match find_parent(root, set, key).await? {
         Parent::Missing(_) => return Ok(None),
         Parent::None => None,
@@ -87,8 +92,8 @@ pub(super) async fn unique_of(
     Ok(Some(unique(set, key.name(), parent.as_deref())))
 }
 
-/// The unique record of a name below a parent.
-pub(super) fn unique(set: &SetRef, name: &str, parent: Option<&str>) -> personium_store::Key {
+/// The unique key of a name below a parent.
+pub(super) fn unique(set: &SetRef, name: &str, parent: Option<&str>) -> Key {
     if set.control.and_then(parent_of).is_some() {
         keys::unique(&set.key, 0, &[Some(name), parent])
     } else {
@@ -96,22 +101,25 @@ pub(super) fn unique(set: &SetRef, name: &str, parent: Option<&str>) -> personiu
     }
 }
 
+/// The unique key of an entity with these properties, below a parent.
+pub(super) fn unique_key(set: &SetRef, properties: &Properties, parent: Option<&str>) -> Key {
+    let member = set.entity_type.key.first();
+    let name = member.and_then(|member| properties.text(member));
+    unique(set, name.unwrap_or_default(), parent)
+}
+
 /// The entity that is part of the key of another one.
-pub(super) enum Parent {
-    /// The key names none.
+enum Parent {
+    /// The key has none.
     None,
-    /// The one with this id.
+    /// The entity with this id.
     Found(String),
-    /// The key names this one, but there is none.
+    /// The entity of this name, which does not exist.
     Missing(String),
 }
 
-/// The parent that a key names.
-pub(super) async fn find_parent(
-    root: &ServiceRoot,
-    set: &SetRef,
-    key: &EntityKey,
-) -> Result<Parent> {
+/// Finds the parent in a key.
+async fn find_parent(root: &ServiceRoot, set: &SetRef, key: &EntityKey) -> Result<Parent> {
     let name_at = |member: &str| {
         let at = set.entity_type.key.iter().position(|k| &**k == member);
         at.and_then(|at| key.part(at)).map(str::to_owned)
@@ -119,11 +127,11 @@ pub(super) async fn find_parent(
     let Some((_, member)) = set.control.and_then(parent_of) else {
         return Ok(Parent::None);
     };
-    find_parent_named(root, set, name_at(member), name_at("_Relation._Box.Name")).await
+    find_parent_named(root, set, name_at(member), name_at(RELATION_BOX)).await
 }
 
-/// The parent of an entity of `set` by its name, and by the name of its own box if it is a relation.
-pub(super) async fn find_parent_named(
+/// Finds the parent of an entity of `set` by its name, and by the name of the parent's box if the parent is a relation.
+async fn find_parent_named(
     root: &ServiceRoot,
     set: &SetRef,
     name: Option<String>,
@@ -138,7 +146,7 @@ pub(super) async fn find_parent_named(
     let Some(parent) = root.control_set(parent_set) else {
         return Ok(Parent::Missing(name));
     };
-    let grand = if parent_set == ControlSet::Relation && box_name.is_some() {
+    let grandparent = if parent_set == ControlSet::Relation && box_name.is_some() {
         let Some(boxes) = root.control_set(ControlSet::Box) else {
             return Ok(Parent::Missing(name));
         };
@@ -150,11 +158,46 @@ pub(super) async fn find_parent_named(
     } else {
         None
     };
-    let found = entity::find_id(&root.records, &unique(&parent, &name, grand.as_deref())).await?;
+    let found = entity::find_id(
+        &root.records,
+        &unique(&parent, &name, grandparent.as_deref()),
+    )
+    .await?;
     Ok(found.map_or(Parent::Missing(name), Parent::Found))
 }
 
-/// Adds what is not in the document: the id, key members that are names of parents, time stamps.
+/// Returns the id of the parent that the properties of a new or changed entity name.
+///
+/// # Errors
+/// [`Code::ParentMissing`] if it does not exist; failures of the store.
+pub(super) async fn find_parent_of(
+    root: &ServiceRoot,
+    set: &SetRef,
+    properties: &Properties,
+) -> Result<Option<String>> {
+    let Some((_, member)) = set.control.and_then(parent_of) else {
+        return Ok(None);
+    };
+    let name = properties.text(member).map(str::to_owned);
+    let box_name = properties.text(RELATION_BOX).map(str::to_owned);
+    match find_parent_named(root, set, name, box_name).await? {
+        Parent::None => Ok(None),
+        Parent::Found(id) => Ok(Some(id)),
+        Parent::Missing(name) => Err(Error::new(Code::ParentMissing).with(name)),
+    }
+}
+
+/// The key of the entity type of user data.
+pub(super) fn entity_type_key(root: &ServiceRoot, type_id: &NodeId) -> Key {
+    let set = match root.scope() {
+        RootScope::Data(collection) => SetKey::schema(&collection, ControlSet::EntityType),
+        _ => SetKey::control(ControlSet::EntityType),
+    };
+    keys::entity(&set, &type_id.to_string())
+}
+
+/// Adds the properties that are not part of the stored document: the id, key members that are names of parents,
+/// timestamps.
 pub(super) async fn complete(
     root: &ServiceRoot,
     set: &SetRef,
@@ -173,7 +216,7 @@ pub(super) async fn complete(
         let (name, box_name) = parent_names(root, parent_set, parent_id).await?;
         properties.set(member, name.as_str());
         if let Some(box_name) = box_name {
-            properties.set("_Relation._Box.Name", box_name.as_str());
+            properties.set(RELATION_BOX, box_name.as_str());
         }
     }
     properties.set(PUBLISHED, Value::DateTime(stored.published));

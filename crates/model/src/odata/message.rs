@@ -1,6 +1,7 @@
-//! Messages between cells: what a cell sends, what it gets, and what becomes of what it got.
+//! Messages between cells: sending, receiving, and status changes of received messages.
 
 mod approval;
+mod approved_changes;
 mod receiving;
 mod sending;
 
@@ -14,11 +15,11 @@ use personium_odata::body::ValidatedBody;
 use personium_odata::value::Properties;
 use personium_types::{Code, Result};
 
-use super::create::Creation;
+use super::creation::Creation;
 use super::root::{ServiceRoot, SetRef};
 use crate::entity;
 
-/// The id of the box whose schema is this URL in any of its spellings.
+/// The id of the box with this schema URL in any of its spellings.
 async fn find_box_of(root: &ServiceRoot, schema: &str) -> Result<Option<String>> {
     for spelling in root.unit.urls().spellings(schema) {
         let key = super::rules::box_of_schema(&spelling);
@@ -29,11 +30,11 @@ async fn find_box_of(root: &ServiceRoot, schema: &str) -> Result<Option<String>>
     Ok(None)
 }
 
-/// The creation of an entity whose values are known to be valid.
+/// The creation of an entity from valid properties.
 fn creation(set: &SetRef, properties: Properties) -> Creation {
     Creation {
         set: set.clone(),
-        accepted: ValidatedBody {
+        body: ValidatedBody {
             properties,
             new_properties: Vec::new(),
         },

@@ -72,7 +72,7 @@ impl ServiceRoot {
     #[must_use]
     pub fn link_operations(&self, association: &Association, kind: AccessKind) -> Vec<Operation> {
         use ControlSet::{Account, ReceivedMessage};
-        let (source, target) = (&association.source_set, &association.target_set);
+        let (source, target) = (&association.source.set, &association.target.set);
         match (source.control, target.control) {
             (Some(ReceivedMessage), Some(Account)) => vec![source.operation(kind)],
             (Some(Account), Some(ReceivedMessage)) => vec![target.operation(kind)],

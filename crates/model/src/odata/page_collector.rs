@@ -1,26 +1,29 @@
-//! What of many candidates belongs on a page.
+//! Collects the entities of a page from the candidates of a query.
 
 use personium_odata::filter::PropertyRef;
-use personium_odata::query::InlineCount;
+use personium_odata::query::{InlineCount, TypedListQuery};
 use personium_odata::value::Value;
 use personium_types::{Code, Result};
 
-use super::list::{ListQuery, Page, SCAN_BATCH};
 use super::load::Entity;
+use super::page::{Page, Visibility};
 use super::plan::QueryPlan;
 use super::root::ServiceRoot;
 
-/// Keeps what belongs on the page of all that is offered.
+/// The number of candidates that are read at once.
+pub(super) const SCAN_BATCH: usize = 256;
+
+/// Collects the entities of a page from the candidates of a query.
 pub(super) struct PageCollector<'q> {
-    pub query: &'q ListQuery,
-    visible: Option<&'q (dyn Fn(&Entity) -> bool + Sync)>,
+    pub query: &'q TypedListQuery,
+    visible: Visibility<'q>,
     sorts: bool,
     counts: bool,
     matched: u64,
-    kept: Vec<Entity>,
-    /// Bytes of the values of all that is kept, and how many they may be.
-    bytes: usize,
-    bytes_max: usize,
+    entities: Vec<Entity>,
+    /// The size of the values of the collected entities.
+    size_bytes: usize,
+    max_bytes: usize,
     skip: usize,
     top: usize,
 }
@@ -28,10 +31,10 @@ pub(super) struct PageCollector<'q> {
 impl<'q> PageCollector<'q> {
     pub fn new(
         root: &ServiceRoot,
-        query: &'q ListQuery,
+        query: &'q TypedListQuery,
         plan: &QueryPlan,
         counts: bool,
-        visible: Option<&'q (dyn Fn(&Entity) -> bool + Sync)>,
+        visible: Visibility<'q>,
     ) -> Self {
         Self {
             query,
@@ -39,16 +42,16 @@ impl<'q> PageCollector<'q> {
             sorts: !plan.ordered,
             counts: counts && query.count == InlineCount::AllPages,
             matched: 0,
-            kept: Vec::new(),
-            bytes: 0,
-            bytes_max: root.unit.settings().odata.response_max_bytes,
+            entities: Vec::new(),
+            size_bytes: 0,
+            max_bytes: root.unit.settings().odata.response_max_bytes,
             skip: query.paging.skip as usize,
             top: query.paging.top as usize,
         }
     }
 
-    /// How many candidates to read first: just the page if nothing is left out of it.
-    pub fn first_step(&self) -> usize {
+    /// The number of candidates to read first: just the page if every candidate belongs to it.
+    pub fn first_batch(&self) -> usize {
         let page = self.skip.saturating_add(self.top);
         if self.sorts || self.counts || self.query.filter.is_some() && page > SCAN_BATCH {
             SCAN_BATCH
@@ -57,38 +60,41 @@ impl<'q> PageCollector<'q> {
         }
     }
 
+    /// Whether no further candidate can change the page.
     pub fn is_full(&self) -> bool {
-        !self.sorts && !self.counts && self.kept.len() >= self.top
+        !self.sorts && !self.counts && self.entities.len() >= self.top
     }
 
+    /// Adds a candidate.
+    ///
     /// # Errors
-    /// 400 if what belongs on the page is too large.
+    /// [`Code::QueryRefused`] if the page is too large.
     pub fn push(&mut self, entity: Entity) -> Result<()> {
         if !self.matches(&entity) {
             return Ok(());
         }
         self.matched += 1;
         if self.sorts {
-            self.keep(entity);
+            self.add(entity);
             let window = self.skip + self.top;
-            let is_long = self.kept.len() >= window.saturating_mul(2).max(4 * SCAN_BATCH);
-            if is_long || self.bytes > self.bytes_max {
+            let is_long = self.entities.len() >= window.saturating_mul(2).max(4 * SCAN_BATCH);
+            if is_long || self.size_bytes > self.max_bytes {
                 self.sort();
-                self.kept.truncate(window);
-                self.bytes = size_bytes(&self.kept);
+                self.entities.truncate(window);
+                self.size_bytes = size_bytes(&self.entities);
             }
-        } else if self.matched > self.skip as u64 && self.kept.len() < self.top {
-            self.keep(entity);
+        } else if self.matched > self.skip as u64 && self.entities.len() < self.top {
+            self.add(entity);
         }
-        if self.bytes > self.bytes_max {
+        if self.size_bytes > self.max_bytes {
             return Err(Code::QueryRefused.into());
         }
         Ok(())
     }
 
-    fn keep(&mut self, entity: Entity) {
-        self.bytes += entity.properties.size_bytes();
-        self.kept.push(entity);
+    fn add(&mut self, entity: Entity) {
+        self.size_bytes += entity.properties.size_bytes();
+        self.entities.push(entity);
     }
 
     fn matches(&self, entity: &Entity) -> bool {
@@ -108,31 +114,32 @@ impl<'q> PageCollector<'q> {
 
     fn sort(&mut self) {
         let order = &self.query.order;
-        self.kept.sort_by(|a, b| {
+        self.entities.sort_by(|a, b| {
             order.compare(&|p| a.properties.value(&p.name), &|p| {
                 b.properties.value(&p.name)
             })
         });
     }
 
+    /// Returns the page.
     pub fn finish(mut self) -> Page {
         if self.sorts {
             self.sort();
-            self.kept = self
-                .kept
+            self.entities = self
+                .entities
                 .into_iter()
                 .skip(self.skip)
                 .take(self.top)
                 .collect();
         }
         Page {
-            entities: self.kept,
+            entities: self.entities,
             count: Some(self.matched),
         }
     }
 }
 
-/// The values that a full-text search looks at.
+/// The values that a full-text search compares.
 fn searchable(entity: &Entity) -> impl Iterator<Item = &Value> {
     entity
         .properties
@@ -141,7 +148,7 @@ fn searchable(entity: &Entity) -> impl Iterator<Item = &Value> {
         .map(|(_, value)| value)
 }
 
-/// Bytes of the values of entities.
+/// The size of the values of entities, in bytes.
 pub(super) fn size_bytes(entities: &[Entity]) -> usize {
     entities.iter().map(|e| e.properties.size_bytes()).sum()
 }

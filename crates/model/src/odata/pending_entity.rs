@@ -1,33 +1,33 @@
-//! Entities being changed within one batch.
+//! Entities that are being changed in a batch.
 
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::value::Properties;
-use personium_store::{Batch, CommitSeq, Expect};
+use personium_store::{Batch, CommitSeq, Expect, Key};
 use personium_types::{Code, Error, Result};
 
 use super::association::parent_of;
 use super::index;
-use super::load::{Entity, is_keyed_by_id};
+use super::load::{Entity, RELATION_BOX, is_keyed_by_id};
 use super::root::{ServiceRoot, SetRef};
 use crate::entity::StoredEntity;
 use crate::keys;
 use crate::records;
 
-/// One entity with its changes so far.
+/// An entity with its changes so far.
 #[derive(Debug, Clone)]
 pub(super) struct PendingEntity {
     pub set: SetRef,
     pub entity: Entity,
     /// The version that was read; `None` for a new entity.
     read: Option<CommitSeq>,
-    old_index: Vec<personium_store::Key>,
+    old_index: Vec<Key>,
     changed: bool,
     /// Whether it has other properties than the entity that was read.
     has_new_properties: bool,
 }
 
 impl PendingEntity {
-    /// An entity that was read.
+    /// Starts changes of an entity that was read.
     pub fn of_stored(set: &SetRef, entity: Entity) -> Self {
         let old_index = index::entries(set, &entity);
         Self {
@@ -40,7 +40,7 @@ impl PendingEntity {
         }
     }
 
-    /// A new entity.
+    /// Starts a new entity.
     pub fn of_new(set: &SetRef, id: String, properties: Properties, stored: StoredEntity) -> Self {
         let entity = Entity {
             id,
@@ -58,7 +58,7 @@ impl PendingEntity {
         }
     }
 
-    /// Sets a to-one link and counts a new version.
+    /// Sets or removes a to-one link, and increments the version.
     pub fn set_link(&mut self, field: &str, id: Option<&str>) {
         match id {
             Some(id) => self
@@ -72,7 +72,7 @@ impl PendingEntity {
         self.changed = true;
     }
 
-    /// Replaces the properties and counts a new version.
+    /// Replaces the properties, and increments the version.
     pub fn replace(&mut self, properties: Properties, now_ms: i64) {
         self.entity.properties = properties;
         self.entity.stored.version += 1;
@@ -81,10 +81,10 @@ impl PendingEntity {
         self.has_new_properties = true;
     }
 
-    /// Adds what changed to the batch. An entity that did not change must at least still be there.
+    /// Adds the changes to the batch; for an unchanged entity, only the assertion that it exists.
     ///
     /// # Errors
-    /// 413 if the entity is larger than one may be.
+    /// [`Code::BodyTooLarge`] if the entity is too large.
     pub fn write(self, root: &ServiceRoot, batch: &mut Batch) -> Result<Entity> {
         let max = root.unit.settings().odata.entity_max_bytes;
         if self.has_new_properties && self.entity.properties.size_bytes() > max {
@@ -111,7 +111,7 @@ impl PendingEntity {
         Ok(self.entity)
     }
 
-    /// Removes the entity with its index and count; links are the caller's.
+    /// Adds the removal of the entity and its index to the batch. Links are left to the caller.
     pub fn remove(self, batch: &mut Batch) {
         let key = keys::entity(&self.set.key, &self.entity.id);
         batch.assert(
@@ -126,19 +126,20 @@ impl PendingEntity {
     }
 }
 
-/// What is kept of the properties: all but what is kept elsewhere in the record, under stored names, nulls left out.
+/// The stored document: all properties but null values and those that are stored elsewhere in the record, under stored
+/// names.
 fn document(root: &ServiceRoot, set: &SetRef, properties: &Properties) -> Properties {
     let parent = set.control.and_then(parent_of).map(|(_, member)| member);
-    let elsewhere = |name: &str| {
+    let is_elsewhere = |name: &str| {
         name == PUBLISHED
             || name == UPDATED
             || (name == ID && is_keyed_by_id(set))
             || Some(name) == parent
-            || (parent.is_some() && name == "_Relation._Box.Name")
+            || (parent.is_some() && name == RELATION_BOX)
     };
     let mut out = Properties::with_capacity(properties.len());
     for (name, value) in properties.iter() {
-        if !value.is_null() && !elsewhere(name) {
+        if !value.is_null() && !is_elsewhere(name) {
             out.push(name.clone(), value.clone());
         }
     }

@@ -1,4 +1,4 @@
-//! Which records answer a list query.
+//! Query plans: which records answer a list query.
 
 use std::ops::Bound;
 
@@ -13,7 +13,7 @@ use super::index;
 use super::root::SetRef;
 use crate::keys;
 
-/// Where the candidates of a list come from. All of them are checked with the filter afterwards.
+/// The source of the candidates of a list. All candidates are checked with the filter afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CandidateSource {
     /// Every entity of the set, by id.
@@ -24,12 +24,12 @@ pub(super) enum CandidateSource {
     Index(IndexScan),
 }
 
-/// A part of an index.
+/// A scan of a range of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct IndexScan {
-    /// The keys.
+    /// The range of keys.
     pub range: KeyRange,
-    /// The length of the keys before the class of the value.
+    /// The length of the part of the keys before the class of the value, in bytes.
     pub prefix: usize,
     /// The order of the scan.
     pub direction: Direction,
@@ -37,21 +37,32 @@ pub(super) struct IndexScan {
     pub nulls_follow: bool,
 }
 
-/// How a list is answered.
+/// The plan of a list query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueryPlan {
-    /// Where the candidates come from.
+    /// The source of the candidates.
     pub source: CandidateSource,
-    /// Whether the candidates come in the order that is asked for.
+    /// Whether the source returns the candidates in the order of the query.
     pub ordered: bool,
-    /// A range whose size is the number of matching entities.
+    /// A range with as many keys as there are matching entities, if there is one.
     pub count: Option<KeyRange>,
+}
+
+impl QueryPlan {
+    fn of_index(scan: IndexScan, ordered: bool) -> Self {
+        Self {
+            source: CandidateSource::Index(scan),
+            ordered,
+            count: None,
+        }
+    }
 }
 
 /// Chooses the cheapest source.
 ///
-/// One value of an indexed property with the order of change, or no order, is a single range; so is any order by
-/// one indexed property, and any range of one without order. Everything else reads more and sorts.
+/// A single index range answers a query for one value of an indexed property that is ordered by time of change or not
+/// at all, a query that is ordered by one indexed property, and a query for a range of an indexed property without
+/// order. Any other query reads more candidates and sorts them.
 pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> QueryPlan {
     let terms = query
         .filter
@@ -59,72 +70,71 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> QueryPlan {
         .map(|f| f.necessary_ranges())
         .unwrap_or_default();
     let order = query.order.terms();
-    if let Some(id) = terms
-        .iter()
-        .find_map(equal_id)
-        .filter(|_| set.type_id.is_some())
-    {
+    let id = terms.iter().find_map(equal_id);
+    if let Some(id) = id.filter(|_| set.type_id.is_some()) {
         return QueryPlan {
             source: CandidateSource::Id(id),
             ordered: true,
             count: None,
         };
     }
-    let equal = terms.iter().find_map(|term| equal_range(set, term));
-    if let Some((range, prefix)) = equal {
-        let by_change = match order {
-            [] => Some(Direction::Up),
-            [only] if &*only.property.name == UPDATED => Some(direction(only.direction)),
-            _ => None,
-        };
-        let exact = query
-            .filter
-            .as_ref()
-            .is_some_and(|f| matches!(f.condition(), Condition::Compare(_, CompareOp::Eq, _)));
-        return QueryPlan {
-            count: (exact && query.full_text.is_none() && !is_long_equal(&terms))
-                .then(|| range.clone()),
-            ordered: by_change.is_some(),
-            source: CandidateSource::Index(IndexScan {
-                range,
-                prefix,
-                direction: by_change.unwrap_or(Direction::Up),
-                nulls_follow: false,
-            }),
-        };
+    if let Some(plan) = plan_equal(set, query, &terms) {
+        return plan;
     }
     if let [only] = order
         && let Some(prefix) = index_prefix(set, &only.property.name)
     {
-        let source = CandidateSource::Index(IndexScan {
+        let scan = IndexScan {
             range: KeyRange::prefix(&prefix),
             prefix: prefix.as_bytes().len(),
             direction: direction(only.direction),
             nulls_follow: true,
-        });
-        return QueryPlan {
-            source,
-            ordered: true,
-            count: None,
         };
+        return QueryPlan::of_index(scan, true);
     }
     match terms.iter().find_map(|term| open_range(set, term)) {
-        Some((range, prefix)) => QueryPlan {
-            source: CandidateSource::Index(IndexScan {
+        Some((range, prefix)) => {
+            let scan = IndexScan {
                 range,
                 prefix,
                 direction: Direction::Up,
                 nulls_follow: false,
-            }),
-            ordered: order.is_empty(),
-            count: None,
-        },
+            };
+            QueryPlan::of_index(scan, order.is_empty())
+        }
         None => QueryPlan {
             source: CandidateSource::All,
             ordered: order.is_empty(),
             count: None,
         },
     }
+}
+
+/// The plan for one value of an indexed property; `None` if the filter does not require one.
+fn plan_equal(set: &SetRef, query: &TypedListQuery, terms: &[PropertyRange]) -> Option<QueryPlan> {
+    let (range, prefix) = terms.iter().find_map(|term| equal_range(set, term))?;
+    let by_change = match query.order.terms() {
+        [] => Some(Direction::Up),
+        [only] if &*only.property.name == UPDATED => Some(direction(only.direction)),
+        _ => None,
+    };
+    let is_exact = query.full_text.is_none()
+        && !compares_shortened_text(terms)
+        && query
+            .filter
+            .as_ref()
+            .is_some_and(|f| matches!(f.condition(), Condition::Compare(_, CompareOp::Eq, _)));
+    let count = is_exact.then(|| range.clone());
+    let scan = IndexScan {
+        range,
+        prefix,
+        direction: by_change.unwrap_or(Direction::Up),
+        nulls_follow: false,
+    };
+    Some(QueryPlan {
+        count,
+        ..QueryPlan::of_index(scan, by_change.is_some())
+    })
 }
 
 fn direction(direction: order::SortDirection) -> Direction {
@@ -141,7 +151,7 @@ fn equal_id(term: &PropertyRange) -> Option<String> {
     }
 }
 
-fn is_long_equal(terms: &[PropertyRange]) -> bool {
+fn compares_shortened_text(terms: &[PropertyRange]) -> bool {
     terms.iter().any(
         |t| matches!(&t.range, ValueRange::Equal(Value::String(text)) if index::is_shortened(text)),
     )
@@ -177,7 +187,7 @@ fn open_range(set: &SetRef, term: &PropertyRange) -> Option<(KeyRange, usize)> {
             KeyRange::prefix(&index::with_text_prefix(start(), text).build())
         }
         ValueRange::Between(low, high) => {
-            // Bounds are taken inclusively: the filter decides about the edges.
+            // Bounds are inclusive here: the filter decides about equal values.
             let low = match low {
                 Bound::Included(v) | Bound::Excluded(v) => index::with_value(start(), v)?.build(),
                 Bound::Unbounded => whole.start,

@@ -1,4 +1,4 @@
-//! Work that is long must let other requests have their turn, and a query must end.
+//! Cooperative yielding of long work, and the time limit of queries.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use personium_types::{Clock, Code, Result};
 
 use super::root::ServiceRoot;
 
-/// How long a request works before others on the same thread have their turn.
+/// How long a request works before it yields to others on the same thread.
 ///
-/// What is read from the embedded store is there at once, so reading alone gives nobody a turn.
+/// Reads from the embedded store complete at once, so they do not yield by themselves.
 const YIELD_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The pace of long work: asked at each step, it lets others have their turn when it is time.
+/// The time budget of long work. [`QueryBudget::tick`] is called at each step.
 #[derive(Debug)]
 pub(super) struct QueryBudget {
     clock: Arc<dyn Clock>,
@@ -21,7 +21,7 @@ pub(super) struct QueryBudget {
 }
 
 impl QueryBudget {
-    /// For a query, which is given up at its time limit.
+    /// The budget of a query, which fails at its time limit.
     pub fn for_query(root: &ServiceRoot) -> Self {
         let limit = root.unit.settings().odata.query_timeout;
         let clock = Arc::clone(root.unit.clock());
@@ -33,7 +33,7 @@ impl QueryBudget {
         }
     }
 
-    /// For a change, which goes on to its end.
+    /// The budget of a change, which has no time limit.
     pub fn for_change(root: &ServiceRoot) -> Self {
         let clock = Arc::clone(root.unit.clock());
         Self {
@@ -43,10 +43,10 @@ impl QueryBudget {
         }
     }
 
-    /// One step more.
+    /// Yields to other requests if it is time to.
     ///
     /// # Errors
-    /// 400 for a query beyond its time limit.
+    /// [`Code::QueryRefused`] after the time limit of a query.
     pub async fn tick(&mut self) -> Result<()> {
         let now = self.clock.monotonic();
         if now < self.yield_at {

@@ -1,13 +1,13 @@
-//! Removing a box or a cell with everything in it.
+//! Removes a box or a cell with everything in it.
 
 use std::sync::Arc;
 
 use personium_store::{Batch, Key};
 use personium_types::{Code, Error, NodeId, Operation, Result};
 
-use super::association::{Association, Cardinality};
+use super::association::Association;
 use super::delete::remove;
-use super::link::linked_ids;
+use super::link_cursor::linked_ids;
 use super::load;
 use super::root::{ServiceRoot, SetRef};
 use super::rules;
@@ -15,15 +15,16 @@ use crate::keys::{self, ControlSet};
 use crate::node::{Kind, Node};
 use crate::{CellContext, Permit, PermitTarget, PostCommit, Unit, garbage_collection};
 
-/// Linked entities that are looked for at once.
+/// The number of linked entities that are read at once.
 const LINK_BATCH: usize = 100;
 
-/// Removes a box with the roles, relations, rules and messages of it; its files go in the background.
+/// Removes a box with its roles, relations, rules and messages. Its files are removed in the background.
 ///
-/// If the server dies on the way, the box is still there and can be removed again.
+/// If the server stops meanwhile, the box still exists and can be removed again.
 ///
 /// # Errors
-/// [`Code::NoSuchBox`] if it does not exist any more. An internal error if the permit is not for this box.
+/// [`Code::NoSuchBox`] if it does not exist any more; [`Code::Unknown`] if the permit is not for this box; failures of
+/// the store.
 pub async fn remove_box(
     unit: &Arc<Unit>,
     context: &Arc<CellContext>,
@@ -65,15 +66,13 @@ pub async fn remove_box(
     }
 }
 
-/// What belongs to exactly one entity of a set.
+/// The associations along which other entities belong to one entity of a set.
 fn owned(root: &ServiceRoot, set: &SetRef) -> impl Iterator<Item = Association> {
     let all = root.associations(set).into_iter();
-    all.filter(|a| {
-        a.target_cardinality == Cardinality::Many && a.source_cardinality == Cardinality::One
-    })
+    all.filter(Association::is_ownership)
 }
 
-/// Whether nothing belongs to an entity; adds to a batch that it stays so.
+/// Whether nothing belongs to an entity. Adds the assertion of this to a batch.
 async fn owns_nothing(
     root: &ServiceRoot,
     set: &SetRef,
@@ -81,7 +80,7 @@ async fn owns_nothing(
     batch: &mut Batch,
 ) -> Result<bool> {
     for association in owned(root, set) {
-        let range = keys::links(&set.key, id, &association.target_tag);
+        let range = keys::links(&set.key, id, &association.target.tag);
         if !root.records.is_empty(&range).await? {
             return Ok(false);
         }
@@ -90,17 +89,17 @@ async fn owns_nothing(
     Ok(true)
 }
 
-/// Removes what belongs to an entity, one entity a batch, and what belongs to that before it.
+/// Removes the entities that belong to an entity, one per batch, each after those that belong to it.
 async fn remove_owned(root: &ServiceRoot, set: &SetRef, id: &str) -> Result<()> {
     for association in owned(root, set) {
-        let there = &association.target_set;
+        let there = &association.target.set;
         while let Some(found) = load::find_by_id(root, set, id).await? {
             let ids = linked_ids(root, &association, &found, LINK_BATCH).await?;
             if ids.is_empty() {
                 break;
             }
             for id in ids {
-                let link = keys::link(&set.key, &found.id, &association.target_tag, &id);
+                let link = keys::link(&set.key, &found.id, &association.target.tag, &id);
                 remove_one(root, there, &id, &link).await?;
             }
         }
@@ -108,7 +107,7 @@ async fn remove_owned(root: &ServiceRoot, set: &SetRef, id: &str) -> Result<()> 
     Ok(())
 }
 
-/// Removes an entity that belongs to another one by this link, and before it what belongs to that.
+/// Removes an entity that belongs to another one by this link, after the entities that belong to it.
 async fn remove_one(root: &ServiceRoot, set: &SetRef, id: &str, link: &Key) -> Result<()> {
     loop {
         Box::pin(remove_owned(root, set, id)).await?;
@@ -122,7 +121,7 @@ async fn remove_one(root: &ServiceRoot, set: &SetRef, id: &str, link: &Key) -> R
                         }
                         remove(root, set, gone, &mut batch).await?;
                     }
-                    // A link to nothing would make the caller's loop endless.
+                    // A link without an entity would make the loop of the caller endless.
                     None => batch.delete(link.clone()),
                 }
                 Ok((batch, true))
@@ -134,7 +133,7 @@ async fn remove_one(root: &ServiceRoot, set: &SetRef, id: &str, link: &Key) -> R
     }
 }
 
-/// Removes a cell from the catalogue, whatever is in it; its records and bodies go in the background.
+/// Removes a cell with everything in it. Its records and bodies are removed in the background.
 ///
 /// # Errors
 /// [`Code::NoSuchCell`] if it does not exist any more. An internal error if the permit is not for this cell.

@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use personium_odata::control;
 use personium_odata::edm::{EntityType, Schema};
-use personium_store::{Batch, CommitSeq, Expect, Key};
-use personium_types::{Code, Error, NodeId, Result};
+use personium_odata::key::EntityKey;
+use personium_store::{CommitSeq, Key};
+use personium_types::{Code, NodeId, Result};
 
+use super::collection_guard::CollectionGuard;
 use super::user_schema::{self, UserSchema};
 use crate::commit::Invalidation;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::Located;
-use crate::node::Node;
 use crate::records::Records;
-use crate::{CellContext, PostCommit, Unit};
+use crate::{CellContext, Unit};
 
-/// What a service root is about.
+/// The subject of a service root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootScope {
     /// `{unit}__ctl/`
@@ -28,7 +29,7 @@ pub enum RootScope {
     Data(NodeId),
 }
 
-/// One service root.
+/// A service root.
 #[derive(Clone)]
 pub struct ServiceRoot {
     pub(super) unit: Arc<Unit>,
@@ -36,34 +37,9 @@ pub struct ServiceRoot {
     pub(super) records: Records,
     pub(super) scope: RootScope,
     schema: SchemaRef,
-    home: Option<CollectionGuard>,
-    /// A record that must stay as it is, and its version.
-    pinned: Option<(Key, CommitSeq)>,
-}
-
-/// The record of an OData collection: while it stands unchanged, the collection is neither removed nor moved.
-#[derive(Debug, Clone)]
-pub(super) struct CollectionGuard {
-    name: String,
-    key: Key,
-    id: NodeId,
-    version: CommitSeq,
-}
-
-impl CollectionGuard {
-    fn new(found: &Located) -> Self {
-        Self {
-            name: found.name.clone(),
-            key: found.key.clone(),
-            id: found.value().id,
-            version: found.node.version,
-        }
-    }
-
-    /// Adds to a batch that the collection is still there.
-    pub fn assert(&self, batch: &mut Batch) {
-        batch.assert(self.key.clone(), Expect::Version(self.version));
-    }
+    collection_guard: Option<CollectionGuard>,
+    /// A record that must stay unchanged, with its version.
+    pub(super) pinned: Option<(Key, CommitSeq)>,
 }
 
 #[derive(Clone)]
@@ -72,21 +48,21 @@ enum SchemaRef {
     User(Arc<UserSchema>),
 }
 
-/// One set of a service root.
+/// An entity set of a service root.
 #[derive(Debug, Clone)]
 pub struct SetRef {
-    /// The set in keys.
+    /// The set as a part of keys.
     pub key: SetKey,
     /// Its entity type.
     pub entity_type: Arc<EntityType>,
-    /// Which control or schema set it is; `None` for user data.
+    /// The control or schema set; `None` for user data.
     pub control: Option<ControlSet>,
     /// The entity id of its entity type; user data only.
     pub type_id: Option<NodeId>,
 }
 
 impl ServiceRoot {
-    /// The control objects of the unit.
+    /// Creates the root of the control objects of the unit.
     #[must_use]
     pub fn of_unit(unit: Arc<Unit>) -> Self {
         let records = unit.records();
@@ -96,12 +72,12 @@ impl ServiceRoot {
             records,
             scope: RootScope::Unit,
             schema: SchemaRef::Fixed(control::unit()),
-            home: None,
+            collection_guard: None,
             pinned: None,
         }
     }
 
-    /// The control objects of a cell.
+    /// Creates the root of the control objects of a cell.
     #[must_use]
     pub fn of_cell(unit: Arc<Unit>, context: Arc<CellContext>) -> Self {
         let records = context.records().clone();
@@ -111,12 +87,12 @@ impl ServiceRoot {
             records,
             scope: RootScope::Cell,
             schema: SchemaRef::Fixed(control::cell()),
-            home: None,
+            collection_guard: None,
             pinned: None,
         }
     }
 
-    /// The schema of an OData collection of a cell.
+    /// Creates the root of the schema of an OData collection.
     #[must_use]
     pub fn of_schema(unit: Arc<Unit>, context: Arc<CellContext>, collection: &Located) -> Self {
         let records = context.records().clone();
@@ -127,12 +103,15 @@ impl ServiceRoot {
             records,
             scope: RootScope::Schema(collection.value().id),
             schema,
-            home: Some(CollectionGuard::new(collection)),
+            collection_guard: Some(CollectionGuard::new(collection)),
             pinned: None,
         }
     }
 
-    /// The data of an OData collection of a cell, by its schema as it is now.
+    /// Creates the root of the data of an OData collection, with its current schema.
+    ///
+    /// # Errors
+    /// Failures of the store.
     pub async fn of_data(
         unit: Arc<Unit>,
         context: Arc<CellContext>,
@@ -147,37 +126,42 @@ impl ServiceRoot {
             records,
             scope: RootScope::Data(id),
             schema,
-            home: Some(CollectionGuard::new(collection)),
+            collection_guard: Some(CollectionGuard::new(collection)),
             pinned: None,
         })
     }
 
-    /// The same, as long as a record stays as it is. Once it changed, everything is refused as a conflict.
+    /// The same root, pinned to a version of a record: once that record was changed, changes are refused with
+    /// [`Code::Conflict`].
     #[must_use]
-    pub(crate) fn pinned_to(self, key: Key, version: CommitSeq) -> Self {
+    pub fn pinned_to(self, key: Key, version: CommitSeq) -> Self {
         Self {
             pinned: Some((key, version)),
             ..self
         }
     }
 
-    /// Whether the schema changed since this root was made, or the record that it holds. What is written by an older schema
-    /// is refused as a conflict, for it would lose the values that only the newer one knows.
+    /// Whether the schema was changed since this root was created, or the pinned record. Changes by a stale root are
+    /// refused with [`Code::Conflict`]: an entity written with an older schema would lose values of newer properties.
+    ///
+    /// # Errors
+    /// Failures of the store.
     pub async fn is_stale(&self) -> Result<bool> {
         if let Some((key, version)) = &self.pinned {
             return Ok(self.records.find_version(key).await? != Some(*version));
         }
-        let (RootScope::Data(collection), Some(schema)) = (self.scope, self.user()) else {
+        let (RootScope::Data(collection), Some(schema)) = (self.scope, self.user_schema()) else {
             return Ok(false);
         };
         let key = keys::schema_version(&collection);
         Ok(self.records.find_version(&key).await? != schema.version)
     }
 
-    /// The same root by its schema as it is now.
+    /// The same root with its current schema.
     ///
     /// # Errors
-    /// 404 if the cell or the collection is gone.
+    /// [`Code::NoSuchCell`] or [`Code::NoSuchResource`] if the cell or the collection was removed; failures of the
+    /// store.
     pub async fn reloaded(&self) -> Result<Self> {
         let (RootScope::Data(collection), Some(context)) = (self.scope, &self.context) else {
             return Ok(self.clone());
@@ -192,31 +176,24 @@ impl ServiceRoot {
             records: context.records().clone(),
             context: Some(context),
             schema: SchemaRef::User(schema),
-            home: self.reload_collection().await?,
+            collection_guard: self.reload_collection().await?,
             ..self.clone()
         })
     }
 
-    /// The collection as it was found; `None` at unit and cell level.
+    /// The guard of the collection as it was found; `None` at unit and cell level.
     pub(super) fn collection_guard(&self) -> Option<CollectionGuard> {
-        self.home.clone()
+        self.collection_guard.clone()
     }
 
-    /// The collection as it is stored now; `None` at unit and cell level.
+    /// The guard of the collection as it is stored now; `None` at unit and cell level.
     ///
     /// # Errors
-    /// 404 if it was removed or moved.
+    /// [`Code::NoSuchResource`] if it was removed or moved; failures of the store.
     pub(super) async fn reload_collection(&self) -> Result<Option<CollectionGuard>> {
-        let Some(home) = self.collection_guard() else {
-            return Ok(None);
-        };
-        let found = self.records.find::<Node>(&home.key).await?;
-        match found.filter(|node| node.value.id == home.id) {
-            Some(node) => Ok(Some(CollectionGuard {
-                version: node.version,
-                ..home
-            })),
-            None => Err(Error::new(Code::NoSuchResource).with(home.name)),
+        match self.collection_guard() {
+            Some(guard) => guard.reloaded(&self.records).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -229,7 +206,7 @@ impl ServiceRoot {
         }
     }
 
-    /// What the root is about.
+    /// The subject of the root.
     #[must_use]
     pub fn scope(&self) -> RootScope {
         self.scope
@@ -247,17 +224,17 @@ impl ServiceRoot {
         self.context.as_ref()
     }
 
-    pub(super) fn user(&self) -> Option<&UserSchema> {
+    pub(super) fn user_schema(&self) -> Option<&UserSchema> {
         match &self.schema {
             SchemaRef::Fixed(_) => None,
             SchemaRef::User(user) => Some(user),
         }
     }
 
-    /// The set of this name.
+    /// Returns the set of this name.
     ///
     /// # Errors
-    /// 404 if there is none.
+    /// [`Code::NoSuchSet`] if there is none.
     pub fn set(&self, name: &str) -> Result<SetRef> {
         let entity_type = self.edm().entity_type(name).ok_or(Code::NoSuchSet)?;
         self.set_of(entity_type)
@@ -276,7 +253,7 @@ impl ServiceRoot {
                 (SetKey::schema(collection, set), Some(set), None)
             }
             RootScope::Data(collection) => {
-                let id = self.user()?.type_id(name)?;
+                let id = self.user_schema()?.type_id(name)?;
                 (SetKey::data(collection, &id), None, Some(id))
             }
         };
@@ -294,87 +271,22 @@ impl ServiceRoot {
             .and_then(|t| self.set_of(t))
     }
 
-    /// What a change in this root makes stale.
+    /// The caches that a change below this root invalidates.
     pub(super) fn invalidation(&self) -> Invalidation {
         match self.scope {
             RootScope::Data(_) => Invalidation::None,
             RootScope::Unit | RootScope::Cell | RootScope::Schema(_) => Invalidation::Cell,
         }
     }
-
-    /// Builds a batch and commits it; see [`Records::transact`].
-    ///
-    /// # Errors
-    /// 503 if the schema is not that of this root any more.
-    pub(super) async fn transact<T, F, Fut>(
-        &self,
-        invalidation: Invalidation,
-        mut build: F,
-    ) -> Result<T>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<(Batch, T)>>,
-    {
-        let alone = || {
-            let built = build();
-            async move {
-                let (batch, out) = built.await?;
-                Ok((batch, PostCommit::none(), out))
-            }
-        };
-        self.transact_with(invalidation, alone).await
-    }
-
-    /// As [`Self::transact`], with more that follows; see [`Unit::transact_with`].
-    pub(super) async fn transact_with<T, F, Fut>(
-        &self,
-        invalidation: Invalidation,
-        mut build: F,
-    ) -> Result<T>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
-    {
-        let cell = self.context.as_ref().map(|context| context.cell());
-        let mut attempts = 0;
-        let invalidating = || {
-            attempts += 1;
-            let (is_again, built) = (attempts > 1, build());
-            async move {
-                if is_again && self.is_stale().await? {
-                    return Err(Code::Conflict.into());
-                }
-                let (mut batch, more, out) = built.await?;
-                self.assert_unchanged(&mut batch);
-                let first = cell.map(|cell| PostCommit::invalidating(cell, invalidation));
-                Ok((batch, first.unwrap_or_default().and(more), out))
-            }
-        };
-        self.unit.transact_with(&self.records, invalidating).await
-    }
 }
 
-impl ServiceRoot {
-    /// Adds to a batch that writes data that the schema is still this one, to one that changes the schema that it did.
-    fn assert_unchanged(&self, batch: &mut Batch) {
-        if batch.is_empty() {
-            return;
-        }
-        if let Some((key, version)) = &self.pinned {
-            batch.assert(key.clone(), Expect::Version(*version));
-        }
-        match self.scope {
-            RootScope::Data(collection) => {
-                let version = self.user().and_then(|schema| schema.version);
-                let expect = version.map_or(Expect::Absent, Expect::Version);
-                batch.assert(keys::schema_version(&collection), expect);
-            }
-            RootScope::Schema(collection) => {
-                batch.put(keys::schema_version(&collection), Vec::new());
-            }
-            RootScope::Unit | RootScope::Cell => {}
-        }
-    }
+/// An entity of a service root, by its key.
+#[derive(Debug, Clone, Copy)]
+pub struct EntityRef<'a> {
+    /// Its set.
+    pub set: &'a SetRef,
+    /// Its key.
+    pub key: &'a EntityKey,
 }
 
 impl SetRef {

@@ -1,18 +1,16 @@
-//! What is special about the control sets of units and cells.
+//! Rules of single control sets of units and cells.
 
-use personium_odata::body::Intent;
 use personium_odata::value::Properties;
-use personium_store::{Batch, Key, KeyRange};
+use personium_store::{Batch, Expect, Key, KeyRange};
 use personium_types::{CellId, Code, NodeId, Result};
 
 use super::load::Entity;
 use super::root::{ServiceRoot, SetRef};
-use super::schema_rules;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Kind, Node};
 use crate::{PostCommit, records};
 
-/// The number of the constraint that a box's schema is unique in its cell.
+/// The number of the constraint that the schema of a box is unique in its cell.
 const BOX_SCHEMA_CONSTRAINT: u8 = 1;
 
 /// Control sets that must be empty before their cell is deleted.
@@ -28,7 +26,7 @@ const CELL_CONTENT: &[ControlSet] = &[
     ControlSet::ReceivedMessage,
 ];
 
-/// The unique values besides the key that an entity takes.
+/// The keys of the unique values of an entity besides its key.
 pub(super) fn unique_keys(set: &SetRef, properties: &Properties) -> Vec<Key> {
     match set.control {
         Some(ControlSet::Box) => properties
@@ -40,13 +38,13 @@ pub(super) fn unique_keys(set: &SetRef, properties: &Properties) -> Vec<Key> {
     }
 }
 
-/// The record that names the box of a schema.
+/// The key of the record with the box of a schema.
 pub(super) fn box_of_schema(schema: &str) -> Key {
     let set = SetKey::control(ControlSet::Box);
     keys::unique(&set, BOX_SCHEMA_CONSTRAINT, &[Some(schema)])
 }
 
-/// Takes the unique values of an entity and gives up those of its former state.
+/// Adds to a batch that an entity takes its unique values, and releases those of its former state.
 pub(super) fn claim_uniques(
     set: &SetRef,
     after: &Entity,
@@ -61,23 +59,12 @@ pub(super) fn claim_uniques(
         batch.delete(key.clone());
     }
     for key in new.into_iter().filter(|k| !old.contains(k)) {
-        batch.assert(key.clone(), personium_store::Expect::Absent);
+        batch.assert(key.clone(), Expect::Absent);
         batch.put(key, after.id.clone().into_bytes());
     }
 }
 
-/// Checks a creation that is valid by itself.
-pub(super) async fn check_create(
-    root: &ServiceRoot,
-    set: &SetRef,
-    properties: &Properties,
-    parent: Option<&str>,
-    batch: &mut Batch,
-) -> Result<()> {
-    schema_rules::check_create(root, set, properties, parent, batch).await
-}
-
-/// Adds what comes into being with an entity.
+/// Adds to a batch what is created together with an entity: the node of a box.
 pub(super) fn after_create(set: &SetRef, entity: &Entity, batch: &mut Batch) -> Result<()> {
     if set.control == Some(ControlSet::Box)
         && let Ok(id) = entity.id.parse::<NodeId>()
@@ -88,27 +75,17 @@ pub(super) fn after_create(set: &SetRef, entity: &Entity, batch: &mut Batch) -> 
     Ok(())
 }
 
-/// Refuses changes of what is in use.
-pub(super) async fn check_used(
-    root: &ServiceRoot,
-    set: &SetRef,
-    before: &Entity,
-    intent: Intent,
-) -> Result<()> {
-    schema_rules::check_used(root, set, before, intent).await
-}
-
-/// What follows a change: nothing is cached any more about a cell that was renamed.
+/// The post-commit actions of a change: the cached names of a renamed cell are invalidated.
 pub(super) fn after_update(set: &SetRef, before: &Entity, after: &Entity) -> PostCommit {
     invalidate_name(set, before).and(invalidate_name(set, after))
 }
 
-/// What follows a deletion: nothing is cached any more about a cell, and what it held is removed.
+/// The post-commit actions of a deletion: the cached name of a cell is invalidated and its content is removed.
 pub(super) fn after_delete(set: &SetRef, gone: &Entity) -> PostCommit {
-    let forget = invalidate_name(set, gone);
+    let actions = invalidate_name(set, gone);
     match (set.control, gone.id.parse()) {
-        (Some(ControlSet::Cell), Ok(cell)) => forget.collect_removed_cell(cell),
-        _ => forget,
+        (Some(ControlSet::Cell), Ok(cell)) => actions.collect_removed_cell(cell),
+        _ => actions,
     }
 }
 
@@ -119,16 +96,16 @@ fn invalidate_name(set: &SetRef, entity: &Entity) -> PostCommit {
     }
 }
 
-/// What a deletion of a single entity depends on elsewhere: a cell must be empty.
+/// The condition of the deletion of a cell: it must be empty when the batch is committed.
 pub(super) fn require_empty(set: &SetRef, found: &Entity) -> Result<PostCommit> {
-    Ok(match content(set, found)? {
+    Ok(match required_empty(set, found)? {
         Some((cell, ranges)) => PostCommit::none().if_empty(cell, ranges),
         None => PostCommit::none(),
     })
 }
 
-/// A cell with the ranges that must be empty before it is deleted; `None` for anything else.
-fn content(set: &SetRef, found: &Entity) -> Result<Option<(CellId, Vec<KeyRange>)>> {
+/// For a cell, its id and the ranges that must be empty before it is deleted; `None` for any other entity.
+fn required_empty(set: &SetRef, found: &Entity) -> Result<Option<(CellId, Vec<KeyRange>)>> {
     if set.control != Some(ControlSet::Cell) {
         return Ok(None);
     }
@@ -143,13 +120,13 @@ fn content(set: &SetRef, found: &Entity) -> Result<Option<(CellId, Vec<KeyRange>
     Ok(Some((cell, ranges.collect())))
 }
 
-/// Checks before the precondition that nothing is left in a cell.
+/// Refuses to delete a cell that is not empty. Checked before the precondition of the request.
 pub(super) async fn check_cell_empty(
     root: &ServiceRoot,
     set: &SetRef,
     found: &Entity,
 ) -> Result<()> {
-    let Some((cell, ranges)) = content(set, found)? else {
+    let Some((cell, ranges)) = required_empty(set, found)? else {
         return Ok(());
     };
     let records = root.unit.cell_records(&cell);
@@ -161,7 +138,7 @@ pub(super) async fn check_cell_empty(
     Ok(())
 }
 
-/// Checks that nothing is left in a box, and adds the removal of what goes with an entity.
+/// Refuses to delete a box that is not empty, and adds the removal of what is deleted together with an entity.
 pub(super) async fn check_delete(
     root: &ServiceRoot,
     set: &SetRef,

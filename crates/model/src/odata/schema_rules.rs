@@ -1,6 +1,5 @@
-//! What is special about the schema sets of OData collections.
+//! Rules of the schema sets of OData collections.
 
-use personium_odata::body::Intent;
 use personium_odata::edm::{PropertyList, Schema, ValueType};
 use personium_odata::value::{Properties, Value};
 use personium_store::{Batch, Expect};
@@ -8,12 +7,17 @@ use personium_types::{Code, Error, NodeId, Result};
 
 use super::association::Association;
 use super::load::Entity;
+use super::property_limits;
 use super::root::{RootScope, ServiceRoot, SetRef};
-use super::user_schema::{self, ASSOCIATION_TAG, STORED_NAME};
+use super::user_schema::{self, ASSOCIATION_TAG, MAX_OBJECTS, STORED_NAME};
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 
 /// Checks the creation of a schema object.
+///
+/// # Errors
+/// [`Code::EntityTypeLimit`] or [`Code::PropertyLimit`]; [`Code::FieldFormat`] for a required property of a type with
+/// data; failures of the store.
 pub(super) async fn check_create(
     root: &ServiceRoot,
     set: &SetRef,
@@ -44,17 +48,32 @@ pub(super) async fn check_create(
                 }
                 batch.assert_empty(data);
             }
-            check_layers(root, &collection, set, properties).await
+            check_property_limits(root, &collection, set, properties).await
         }
         Some(ControlSet::ComplexTypeProperty) => {
-            check_layers(root, &collection, set, properties).await
+            check_property_limits(root, &collection, set, properties).await
         }
         _ => Ok(()),
     }
 }
 
-/// Chooses under which name the values of a new property are stored, if its own name is in use for another one.
-pub(super) async fn choose_alias(
+/// Checks a declared property against the limits on the number of properties.
+async fn check_property_limits(
+    root: &ServiceRoot,
+    collection: &NodeId,
+    set: &SetRef,
+    properties: &Properties,
+) -> Result<()> {
+    let Some(context) = root.context() else {
+        return Ok(());
+    };
+    let schema = user_schema::load(context, collection).await?;
+    let limits = &root.unit.settings().odata;
+    property_limits::check_declared(&schema.edm, set, properties, limits)
+}
+
+/// Sets another stored name for a new property, if its name is the stored name of a renamed one.
+pub(super) async fn choose_stored_name(
     root: &ServiceRoot,
     set: &SetRef,
     properties: &Properties,
@@ -69,12 +88,12 @@ pub(super) async fn choose_alias(
     let Some(name) = properties.text("Name") else {
         return Ok(());
     };
-    let siblings = entity::list(&root.records, &set.key, 100_000).await?;
-    let taken = siblings.iter().any(|(_, e)| {
+    let siblings = entity::list(&root.records, &set.key, MAX_OBJECTS).await?;
+    let is_taken = siblings.iter().any(|(_, e)| {
         e.value.links.get(link).map(String::as_str) == parent
             && e.value.hidden.get(STORED_NAME).is_some_and(|a| a == name)
     });
-    if taken {
+    if is_taken {
         stored.hidden.insert(
             STORED_NAME.to_owned(),
             format!("@{}", NodeId::random(root.unit.random())),
@@ -83,18 +102,9 @@ pub(super) async fn choose_alias(
     Ok(())
 }
 
-/// Gives two association ends that are linked the id under which the links of their entities are kept: a new one, so that
-/// those along an earlier association do not come back.
-pub(super) fn tag_ends(
-    root: &ServiceRoot,
-    one: &mut Entity,
-    other: &mut Entity,
-    between: &Association,
-) {
-    let ends = Some(ControlSet::AssociationEnd);
-    if between.source_set.control != ends || between.target_set.control != ends {
-        return;
-    }
+/// Gives two linked association ends a new tag, under which the links of their entities are stored. Links along an
+/// earlier association of the ends have another tag, so they do not reappear.
+pub(super) fn tag_ends(root: &ServiceRoot, one: &mut Entity, other: &mut Entity) {
     let tag = NodeId::at(root.unit.now_ms(), root.unit.random()).to_string();
     for end in [one, other] {
         end.stored
@@ -103,19 +113,21 @@ pub(super) fn tag_ends(
     }
 }
 
-/// Whether the entities of this association are removed together with the one that is deleted.
+/// Whether the deletion of an entity of a set cascades to the entities of an association.
 pub(super) fn cascades_to(set: &SetRef, association: &Association) -> bool {
-    // Dynamic properties go with their entity type; declared ones are checked in `check_delete`.
+    // Dynamic properties are deleted with their entity type; `check_delete` refuses declared ones.
     set.control == Some(ControlSet::EntityType)
-        && association.target_set.control == Some(ControlSet::Property)
+        && association.target.set.control == Some(ControlSet::Property)
 }
 
 /// Refuses any change of a complex type that is in use.
-pub(super) async fn check_used(
+///
+/// # Errors
+/// [`Code::HasRelated`]; failures of the store.
+pub(super) async fn check_not_used(
     root: &ServiceRoot,
     set: &SetRef,
     before: &Entity,
-    _intent: Intent,
 ) -> Result<()> {
     if set.control == Some(ControlSet::ComplexType) && is_complex_type_used(root, before).await? {
         return Err(Code::HasRelated.into());
@@ -129,7 +141,12 @@ async fn is_complex_type_used(root: &ServiceRoot, complex: &Entity) -> Result<bo
     };
     let name = complex.properties.text("Name").unwrap_or_default();
     for set in [ControlSet::Property, ControlSet::ComplexTypeProperty] {
-        let all = entity::list(&root.records, &SetKey::schema(&collection, set), 100_000).await?;
+        let all = entity::list(
+            &root.records,
+            &SetKey::schema(&collection, set),
+            MAX_OBJECTS,
+        )
+        .await?;
         if all
             .iter()
             .any(|(_, e)| e.value.text("Type").as_deref() == Some(name))
@@ -141,12 +158,14 @@ async fn is_complex_type_used(root: &ServiceRoot, complex: &Entity) -> Result<bo
 }
 
 /// Checks a change of a schema object.
-pub(super) async fn check_update(
+///
+/// # Errors
+/// [`Code::SchemaChange`] if a fixed member is changed.
+pub(super) fn check_update(
     root: &ServiceRoot,
     set: &SetRef,
     before: &Entity,
     after: &Entity,
-    _batch: &mut Batch,
 ) -> Result<()> {
     if !matches!(root.scope(), RootScope::Schema(_)) {
         return Ok(());
@@ -177,18 +196,23 @@ pub(super) async fn check_update(
             before.properties.value(member),
             after.properties.value(member),
         );
-        let widened = *member == "Type"
+        let is_widened = *member == "Type"
             && old.as_str() == Some("Edm.Int32")
             && new.as_str() == Some("Edm.Double");
-        if old != new && !widened {
-            let text = format!("{} {member}: {} to {}", set.name(), shown(old), shown(new));
+        if old != new && !is_widened {
+            let text = format!(
+                "{} {member}: {} to {}",
+                set.name(),
+                display(old),
+                display(new)
+            );
             return Err(Error::new(Code::SchemaChange).with(text));
         }
     }
     Ok(())
 }
 
-fn shown(value: &Value) -> String {
+fn display(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Bool(b) => b.to_string(),
@@ -196,8 +220,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Keeps the stored name of a property that is renamed.
-pub(super) fn keep_alias(
+/// Keeps the name under which the values of a renamed property are stored.
+pub(super) fn keep_stored_name(
     set: &SetRef,
     before: &Entity,
     after: &mut StoredEntity,
@@ -217,6 +241,9 @@ pub(super) fn keep_alias(
 }
 
 /// Checks the deletion of a schema object.
+///
+/// # Errors
+/// [`Code::HasRelated`] if it is in use; failures of the store.
 pub(super) async fn check_delete(
     root: &ServiceRoot,
     set: &SetRef,
@@ -226,30 +253,18 @@ pub(super) async fn check_delete(
     let RootScope::Schema(collection) = root.scope() else {
         return Ok(());
     };
-    let no_data = |type_id: &str| {
-        type_id
-            .parse::<NodeId>()
-            .map(|id| keys::entities(&SetKey::data(&collection, &id)))
-    };
+    let parse = |type_id: &str| type_id.parse::<NodeId>().map_err(Error::internal);
     match set.control {
         Some(ControlSet::EntityType) => {
-            let data = no_data(&found.id).map_err(Error::internal)?;
-            if !root.records.is_empty(&data).await? {
-                return Err(Code::HasRelated.into());
-            }
-            batch.assert_empty(data);
+            let type_id = parse(&found.id)?;
+            require_no_data(root, &collection, &type_id, batch).await?;
             remove_dynamic_properties(root, &collection, found, batch).await
         }
         Some(ControlSet::Property) => {
             let Some(owner) = found.stored.links.get("EntityType") else {
                 return Ok(());
             };
-            let data = no_data(owner).map_err(Error::internal)?;
-            if !root.records.is_empty(&data).await? {
-                return Err(Code::HasRelated.into());
-            }
-            batch.assert_empty(data);
-            Ok(())
+            require_no_data(root, &collection, &parse(owner)?, batch).await
         }
         Some(ControlSet::ComplexType) if is_complex_type_used(root, found).await? => {
             Err(Code::HasRelated.into())
@@ -260,11 +275,7 @@ pub(super) async fn check_delete(
                 .text("_ComplexType.Name")
                 .unwrap_or_default();
             for type_id in types_using(root, &collection, complex).await? {
-                let data = keys::entities(&SetKey::data(&collection, &type_id));
-                if !root.records.is_empty(&data).await? {
-                    return Err(Code::HasRelated.into());
-                }
-                batch.assert_empty(data);
+                require_no_data(root, &collection, &type_id, batch).await?;
             }
             Ok(())
         }
@@ -272,7 +283,22 @@ pub(super) async fn check_delete(
     }
 }
 
-/// Dynamic properties are deleted along with their entity type; a declared one refuses.
+/// Refuses if there are entities of a type. Adds the assertion that there are none to a batch.
+async fn require_no_data(
+    root: &ServiceRoot,
+    collection: &NodeId,
+    type_id: &NodeId,
+    batch: &mut Batch,
+) -> Result<()> {
+    let data = keys::entities(&SetKey::data(collection, type_id));
+    if !root.records.is_empty(&data).await? {
+        return Err(Code::HasRelated.into());
+    }
+    batch.assert_empty(data);
+    Ok(())
+}
+
+/// Adds the removal of the dynamic properties of an entity type. Refuses if it has declared ones.
 async fn remove_dynamic_properties(
     root: &ServiceRoot,
     collection: &NodeId,
@@ -283,8 +309,8 @@ async fn remove_dynamic_properties(
     let types = SetKey::schema(collection, ControlSet::EntityType);
     let links = keys::links(&types, &entity_type.id, &properties);
     let prefix = links.start.as_bytes().len();
-    let held = root.records.list_keys_exactly(&links, batch).await?;
-    for id in held.iter().filter_map(|key| keys::last_text(key, prefix)) {
+    let found = root.records.list_keys_exactly(&links, batch).await?;
+    for id in found.iter().filter_map(|key| keys::last_text(key, prefix)) {
         let Some(found) = entity::find(&root.records, &properties, &id).await? else {
             continue;
         };
@@ -307,8 +333,11 @@ async fn remove_dynamic_properties(
     Ok(())
 }
 
-/// Checks that two association ends may be related.
-pub(super) async fn check_relation(root: &ServiceRoot, a: &Entity, b: &Entity) -> Result<()> {
+/// Checks that two association ends may be linked.
+///
+/// # Errors
+/// [`Code::EndsBothOne`], [`Code::LinkExists`] or [`Code::TypesRelated`]; failures of the store.
+pub(super) async fn check_association(root: &ServiceRoot, a: &Entity, b: &Entity) -> Result<()> {
     let one = |e: &Entity| e.properties.text("Multiplicity") == Some("1");
     if one(a) && one(b) {
         return Err(Code::EndsBothOne.into());
@@ -326,7 +355,7 @@ pub(super) async fn check_relation(root: &ServiceRoot, a: &Entity, b: &Entity) -
     let ends = entity::list(
         &root.records,
         &SetKey::schema(&collection, ControlSet::AssociationEnd),
-        100_000,
+        MAX_OBJECTS,
     )
     .await?;
     for (_, end) in &ends {
@@ -344,7 +373,7 @@ pub(super) async fn check_relation(root: &ServiceRoot, a: &Entity, b: &Entity) -
     Ok(())
 }
 
-/// The entity types that use a complex type, directly or through other complex types.
+/// Returns the entity types that use a complex type, directly or through other complex types.
 async fn types_using(
     root: &ServiceRoot,
     collection: &NodeId,
@@ -372,189 +401,10 @@ fn uses(schema: &Schema, properties: &PropertyList, complex: &str, depth: usize)
             ValueType::Simple(_) => false,
             ValueType::Complex(name) => {
                 **name == *complex
-                    || (depth < 16
+                    || (depth < property_limits::MAX_DEPTH
                         && schema
                             .complex_type(name)
                             .is_some_and(|c| uses(schema, &c.properties, complex, depth + 1)))
             }
         })
-}
-
-/// Refuses a dynamic property beyond the limit.
-pub(super) fn check_dynamic_count(root: &ServiceRoot, set: &SetRef, more: usize) -> Result<()> {
-    let own = set
-        .entity_type
-        .properties
-        .iter()
-        .filter(|p| !p.name.starts_with('_'))
-        .count();
-    if own + more >= root.unit.settings().odata.properties_max {
-        return Err(Code::PropertyLimit.into());
-    }
-    Ok(())
-}
-
-/// Refuses a property that would exceed the limits of a layer or of a whole type.
-async fn check_layers(
-    root: &ServiceRoot,
-    collection: &NodeId,
-    set: &SetRef,
-    properties: &Properties,
-) -> Result<()> {
-    let Some(context) = root.context() else {
-        return Ok(());
-    };
-    let schema = user_schema::load(context, collection).await?;
-    let is_complex = properties
-        .text("Type")
-        .is_some_and(|t| !t.starts_with("Edm."));
-    let added = AddedProperty {
-        owner: match set.control {
-            Some(ControlSet::ComplexTypeProperty) => {
-                properties.text("_ComplexType.Name").unwrap_or_default()
-            }
-            _ => properties.text("_EntityType.Name").unwrap_or_default(),
-        },
-        to_complex_type: set.control == Some(ControlSet::ComplexTypeProperty),
-        complex: is_complex.then(|| properties.text("Type").unwrap_or_default()),
-    };
-    let limits = &root.unit.settings().odata;
-    let mut is_used = false;
-    for entity_type in schema.edm.entity_types() {
-        let mut count = PropertyCount {
-            simple: vec![0; 16],
-            complex: vec![0; 16],
-            total: 0,
-            touched: false,
-        };
-        let owns = !added.to_complex_type && *entity_type.name == *added.owner;
-        count.layer(&schema.edm, Some(&entity_type.properties), owns, &added, 0)?;
-        if count.touched {
-            is_used = true;
-            count.check(limits)?;
-        }
-    }
-    if added.to_complex_type && !is_used {
-        check_unused(&schema.edm, &added, limits)?;
-    }
-    Ok(())
-}
-
-struct AddedProperty<'a> {
-    owner: &'a str,
-    to_complex_type: bool,
-    complex: Option<&'a str>,
-}
-
-struct PropertyCount {
-    simple: Vec<usize>,
-    complex: Vec<usize>,
-    total: usize,
-    touched: bool,
-}
-
-impl PropertyCount {
-    fn layer(
-        &mut self,
-        schema: &Schema,
-        own: Option<&PropertyList>,
-        is_owner: bool,
-        added: &AddedProperty<'_>,
-        depth: usize,
-    ) -> Result<()> {
-        if depth >= self.simple.len() || self.total > 100_000 {
-            return Err(Code::PropertyLimit.into());
-        }
-        let mut simple = 0;
-        let mut complex: Vec<&str> = Vec::new();
-        for property in own
-            .into_iter()
-            .flatten()
-            .filter(|p| !p.name.starts_with('_'))
-        {
-            match &property.value_type {
-                ValueType::Simple(_) => simple += 1,
-                ValueType::Complex(type_name) => complex.push(type_name),
-            }
-        }
-        if is_owner {
-            self.touched = true;
-            match added.complex {
-                None => simple += 1,
-                Some(name) => complex.push(name),
-            }
-        }
-        self.count(depth, simple, complex.len());
-        for name in complex {
-            let owner = added.to_complex_type && name == added.owner;
-            let inner = schema.complex_type(name).map(|c| &c.properties);
-            if owner || inner.is_some() {
-                self.layer(schema, inner, owner, added, depth + 1)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts the properties of one type; limits hold for each type, so the largest of a layer is kept.
-    fn count(&mut self, depth: usize, simple: usize, complex: usize) {
-        for (layers, own) in [(&mut self.simple, simple), (&mut self.complex, complex)] {
-            if let Some(largest) = layers.get_mut(depth) {
-                *largest = own.max(*largest);
-            }
-        }
-        self.total += simple + complex;
-    }
-
-    fn check(&self, limits: &crate::settings::ODataSettings) -> Result<()> {
-        if self.total > limits.properties_max {
-            return Err(Code::PropertyLimit.into());
-        }
-        let at = |counts: &[usize], depth: usize| counts.get(depth).copied().unwrap_or(0);
-        for depth in 0..self.simple.len() {
-            let complex = at(&self.complex, depth);
-            let complex_max = limits.complex_layers.get(depth).copied().unwrap_or(Some(0));
-            let simple_max = limits.simple_layers.get(depth).copied().unwrap_or(Some(0));
-            let simple_max =
-                simple_max.unwrap_or_else(|| limits.properties_max.saturating_sub(complex));
-            if complex_max.is_some_and(|max| complex > max) || at(&self.simple, depth) > simple_max
-            {
-                return Err(Code::PropertyLimit.into());
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A complex type that nothing uses may have as many properties as the widest inner layer.
-fn check_unused(
-    schema: &Schema,
-    added: &AddedProperty<'_>,
-    limits: &crate::settings::ODataSettings,
-) -> Result<()> {
-    let widest = |layers: &[Option<usize>]| layers.iter().filter_map(|l| *l).max().unwrap_or(0);
-    let (simple_max, complex_max) = (
-        widest(&limits.simple_layers),
-        widest(&limits.complex_layers),
-    );
-    let own = schema.complex_type(added.owner);
-    let count = |complex: bool| {
-        own.map_or(0, |c| {
-            c.properties
-                .iter()
-                .filter(|p| matches!(p.value_type, ValueType::Complex(_)) == complex)
-                .count()
-        })
-    };
-    let (is_complex, max) = if added.complex.is_some() {
-        (true, complex_max)
-    } else {
-        (false, simple_max)
-    };
-    if count(is_complex) + 1 > max {
-        return Err(Code::PropertyLimit.into());
-    }
-    if added.complex == Some(added.owner) {
-        return Err(Code::PropertyLimit.into());
-    }
-    Ok(())
 }

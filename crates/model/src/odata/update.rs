@@ -1,22 +1,21 @@
 //! Changes of entities.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use personium_odata::body::{Intent, ValidatedBody};
 use personium_odata::conditions::IfMatch;
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
-use personium_odata::key::EntityKey;
 use personium_odata::value::{Properties, Value};
 use personium_store::{Batch, Expect};
-use personium_types::{Code, ETag, Error, Result};
+use personium_types::{Code, ETag, Result};
 
 use super::association::parent_of;
-use super::create::{entity_type_key, register_property};
-use super::load::{self, Entity, Parent};
+use super::dynamic_properties::DynamicProperties;
+use super::load::{self, Entity, EntityCheck};
 use super::operations::check_write;
 use super::pending_entity::PendingEntity;
-use super::root::{ServiceRoot, SetRef};
-use super::{accept, rules, schema_rules};
+use super::root::{EntityRef, ServiceRoot, SetRef};
+use super::{rules, schema_rules, validate};
 use crate::Permit;
 use crate::commit::Invalidation;
 use crate::keys;
@@ -25,8 +24,8 @@ use crate::keys;
 #[derive(Debug, Clone)]
 pub struct Change {
     /// The validated body.
-    pub accepted: ValidatedBody,
-    /// Whether the body is the whole entity or only what changes.
+    pub body: ValidatedBody,
+    /// Whether the body is the whole entity or only the changed properties.
     pub intent: Intent,
     /// Hidden values to set; others are kept.
     pub hidden: BTreeMap<String, String>,
@@ -34,12 +33,12 @@ pub struct Change {
     pub if_match: IfMatch,
 }
 
-/// What a change led to.
+/// The result of a change.
 #[derive(Debug, Clone)]
 pub struct Update {
-    /// The entity as it was.
+    /// The entity before the change.
     pub before: Entity,
-    /// The entity as it is.
+    /// The entity after the change.
     pub after: Entity,
 }
 
@@ -51,53 +50,62 @@ impl Update {
     }
 }
 
-/// Changes an entity. `check` may refuse after the entity was found, for instance because of its owner.
+/// Changes an entity. `check` may refuse the change after the entity was found, for instance because of its owner.
 ///
 /// # Errors
-/// [`Code::NoSuchEntity`] if there is none, [`Code::EntityTagMismatch`] if the precondition fails, [`Code::EntityExists`] if
-/// the new key is taken, a code that names what is wrong if a parent does not exist or the change is not allowed, what
-/// `check` refuses with. An internal error if the permit is not for this set.
+/// [`Code::NoSuchEntity`] if it does not exist; [`Code::EntityTagMismatch`] if the precondition fails;
+/// [`Code::EntityExists`] if the new key is taken; [`Code::ParentMissing`]; the codes of the rules of its set and of
+/// `check`; [`Code::Unknown`] if the permit is not for this set; failures of the store.
 pub async fn update(
     root: &ServiceRoot,
     permit: &Permit,
-    set: &SetRef,
-    key: &EntityKey,
+    target: EntityRef<'_>,
     change: &Change,
-    check: &(dyn Fn(&Entity) -> Result<()> + Sync),
+    check: EntityCheck<'_>,
 ) -> Result<Update> {
-    check_write(root, permit, set)?;
-    store_change(root, set, key, change, check).await
+    check_write(root, permit, target.set)?;
+    store_change(root, target, change, check).await
 }
 
-/// As [`update`], for a caller that checked its own permit.
+/// As [`update`], for a caller that has checked its own permit.
+///
+/// # Errors
+/// As [`update`].
 pub(crate) async fn store_change(
     root: &ServiceRoot,
-    set: &SetRef,
-    key: &EntityKey,
+    target: EntityRef<'_>,
     change: &Change,
-    check: &(dyn Fn(&Entity) -> Result<()> + Sync),
+    check: EntityCheck<'_>,
 ) -> Result<Update> {
-    let registers = !change.accepted.new_properties.is_empty();
+    let set = target.set;
+    let registers = !change.body.new_properties.is_empty();
     let invalidation = if registers {
         Invalidation::Cell
     } else {
         root.invalidation()
     };
     root.transact_with(invalidation, || async {
-        let before = load::find(root, set, key)
+        let before = load::find(root, set, target.key)
             .await?
             .ok_or(Code::NoSuchEntity)?;
         check(&before)?;
-        rules::check_used(root, set, &before, change.intent).await?;
+        schema_rules::check_not_used(root, set, &before).await?;
         check_if_match(change.if_match, &before)?;
         let mut batch = Batch::new();
-        let after = apply(root, set, change, &before, &mut batch).await?;
+        let step = EntityChange {
+            root,
+            set,
+            before: &before,
+            batch: &mut batch,
+        };
+        let after = step.apply(change).await?;
         let post_commit = rules::after_update(set, &before, &after);
         Ok((batch, post_commit, Update { before, after }))
     })
     .await
 }
 
+/// Checks the precondition of a change.
 pub(super) fn check_if_match(if_match: IfMatch, entity: &Entity) -> Result<()> {
     if if_match.allows(entity.stored.etag()) {
         Ok(())
@@ -106,172 +114,166 @@ pub(super) fn check_if_match(if_match: IfMatch, entity: &Entity) -> Result<()> {
     }
 }
 
-async fn apply(
-    root: &ServiceRoot,
-    set: &SetRef,
-    change: &Change,
-    before: &Entity,
-    batch: &mut Batch,
-) -> Result<Entity> {
-    let now = root.unit.now_ms();
-    let mut properties = new_values(root, set, change, before).await?;
-    properties.set(PUBLISHED, Value::DateTime(before.stored.published));
-    properties.set(UPDATED, Value::DateTime(now));
-    let parent = new_parent(root, set, &properties).await?;
-    let mut draft = PendingEntity::of_stored(set, before.clone());
-    draft.replace(properties, now);
-    draft.entity.stored.hidden.extend(change.hidden.clone());
-    let new_name = draft.entity.properties.text("Name").map(str::to_owned);
-    schema_rules::keep_alias(set, before, &mut draft.entity.stored, new_name.as_deref());
-    move_key(root, set, before, &mut draft, parent, batch).await?;
-    schema_rules::check_update(root, set, before, &draft.entity, batch).await?;
-    for key in rules::unique_keys(set, &draft.entity.properties) {
-        let is_own = rules::unique_keys(set, &before.properties).contains(&key);
-        if !is_own && root.records.find_bytes(&key).await?.is_some() {
+/// The change of an entity that is being added to a batch.
+struct EntityChange<'a> {
+    root: &'a ServiceRoot,
+    set: &'a SetRef,
+    before: &'a Entity,
+    batch: &'a mut Batch,
+}
+
+impl EntityChange<'_> {
+    async fn apply(mut self, change: &Change) -> Result<Entity> {
+        let (root, set, before) = (self.root, self.set, self.before);
+        let now = root.unit.now_ms();
+        let mut properties = self.new_properties(change).await?;
+        properties.set(PUBLISHED, Value::DateTime(before.stored.published));
+        properties.set(UPDATED, Value::DateTime(now));
+        let parent = load::find_parent_of(root, set, &properties).await?;
+        let mut pending = PendingEntity::of_stored(set, before.clone());
+        pending.replace(properties, now);
+        pending.entity.stored.hidden.extend(change.hidden.clone());
+        let new_name = pending.entity.properties.text("Name").map(str::to_owned);
+        schema_rules::keep_stored_name(
+            set,
+            before,
+            &mut pending.entity.stored,
+            new_name.as_deref(),
+        );
+        let old_parent = set
+            .control
+            .and_then(parent_of)
+            .and_then(|(parent, _)| before.stored.links.get(parent.name()));
+        self.move_key(
+            old_parent.map(String::as_str),
+            parent.as_deref(),
+            &pending.entity,
+        )
+        .await?;
+        if old_parent != parent.as_ref() {
+            self.move_to_parent(old_parent.map(String::as_str), parent, &mut pending)?;
+        }
+        schema_rules::check_update(root, set, before, &pending.entity)?;
+        self.check_uniques(&pending.entity).await?;
+        rules::claim_uniques(set, &pending.entity, Some(before), self.batch);
+        DynamicProperties::default()
+            .register(root, set, &change.body.new_properties, self.batch)
+            .await?;
+        if let Some(type_id) = &set.type_id {
+            let entity_type = load::entity_type_key(root, type_id);
+            self.batch.assert(entity_type, Expect::Present);
+        }
+        pending.write(root, self.batch)
+    }
+
+    /// The properties after the change.
+    async fn new_properties(&self, change: &Change) -> Result<Properties> {
+        let (root, set, before) = (self.root, self.set, self.before);
+        let mut patch = change.body.properties.clone();
+        if load::is_keyed_by_id(set) {
+            self.check_id(patch.text(ID)).await?;
+            patch.remove(ID);
+        }
+        let mut properties = match change.intent {
+            Intent::Merge => validate::merge(root, set, &before.properties, patch).await?,
+            Intent::Create | Intent::Replace => {
+                for member in &set.entity_type.key {
+                    let is_generated = set
+                        .entity_type
+                        .properties
+                        .get(member)
+                        .is_some_and(|p| p.default.is_some());
+                    if is_generated && patch.get(member).is_none() && &**member == "Name" {
+                        patch.set(member.clone(), before.properties.value(member).clone());
+                    }
+                }
+                patch
+            }
+        };
+        if load::is_keyed_by_id(set) {
+            properties.set(ID, before.id.as_str());
+        }
+        Ok(properties)
+    }
+
+    /// Checks an id in the body: it never renames the entity, and it must not be the id of another one.
+    async fn check_id(&self, id: Option<&str>) -> Result<()> {
+        let Some(id) = id.filter(|id| *id != self.before.id) else {
+            return Ok(());
+        };
+        let key = keys::entity(&self.set.key, id);
+        if self.root.records.find_bytes(&key).await?.is_some() {
             return Err(Code::EntityExists.into());
         }
+        Ok(())
     }
-    rules::claim_uniques(set, &draft.entity, Some(before), batch);
-    let mut registered = HashSet::new();
-    for property in &change.accepted.new_properties {
-        registered.extend(register_property(root, set, property, now, batch, &registered).await?);
-    }
-    if let Some(type_id) = &set.type_id {
-        batch.assert(entity_type_key(root, type_id), Expect::Present);
-    }
-    draft.write(root, batch)
-}
 
-/// The properties after the change.
-async fn new_values(
-    root: &ServiceRoot,
-    set: &SetRef,
-    change: &Change,
-    before: &Entity,
-) -> Result<Properties> {
-    let mut patch = change.accepted.properties.clone();
-    if load::is_keyed_by_id(set) {
-        check_id(root, set, before, patch.text(ID)).await?;
-        patch.remove(ID);
-    }
-    let mut properties = match change.intent {
-        Intent::Merge => accept::merge(root, set, &before.properties, patch).await?,
-        Intent::Create | Intent::Replace => {
-            for member in &set.entity_type.key {
-                let generated = set
-                    .entity_type
-                    .properties
-                    .get(member)
-                    .is_some_and(|p| p.default.is_some());
-                if generated && patch.get(member).is_none() && &**member == "Name" {
-                    patch.set(member.clone(), before.properties.value(member).clone());
-                }
-            }
-            patch
+    /// Moves the unique key, if name or parent change.
+    async fn move_key(
+        &mut self,
+        old_parent: Option<&str>,
+        parent: Option<&str>,
+        after: &Entity,
+    ) -> Result<()> {
+        if load::is_keyed_by_id(self.set) {
+            return Ok(());
         }
-    };
-    if load::is_keyed_by_id(set) {
-        properties.set(ID, before.id.as_str());
+        let old = load::unique_key(self.set, &self.before.properties, old_parent);
+        let new = load::unique_key(self.set, &after.properties, parent);
+        if old == new {
+            return Ok(());
+        }
+        if self.root.records.find_bytes(&new).await?.is_some() {
+            return Err(Code::EntityExists.into());
+        }
+        self.batch.assert(new.clone(), Expect::Absent);
+        self.batch.delete(old);
+        self.batch.put(new, self.before.id.clone().into_bytes());
+        Ok(())
     }
-    Ok(properties)
-}
 
-/// An id in the body never renames; it must not be another entity's.
-async fn check_id(
-    root: &ServiceRoot,
-    set: &SetRef,
-    before: &Entity,
-    id: Option<&str>,
-) -> Result<()> {
-    let Some(id) = id.filter(|id| *id != before.id) else {
-        return Ok(());
-    };
-    if root
-        .records
-        .find_bytes(&keys::entity(&set.key, id))
-        .await?
-        .is_some()
-    {
-        return Err(Code::EntityExists.into());
-    }
-    Ok(())
-}
-
-async fn new_parent(
-    root: &ServiceRoot,
-    set: &SetRef,
-    properties: &Properties,
-) -> Result<Option<String>> {
-    let Some((_, member)) = set.control.and_then(parent_of) else {
-        return Ok(None);
-    };
-    let name = properties.text(member).map(str::to_owned);
-    let box_name = properties.text("_Relation._Box.Name").map(str::to_owned);
-    match load::find_parent_named(root, set, name, box_name).await? {
-        Parent::None => Ok(None),
-        Parent::Found(id) => Ok(Some(id)),
-        Parent::Missing(name) => Err(Error::new(Code::ParentMissing).with(name)),
-    }
-}
-
-/// Renames the entity or moves it to another parent.
-async fn move_key(
-    root: &ServiceRoot,
-    set: &SetRef,
-    before: &Entity,
-    draft: &mut PendingEntity,
-    parent: Option<String>,
-    batch: &mut Batch,
-) -> Result<()> {
-    let old_parent = set
-        .control
-        .and_then(parent_of)
-        .and_then(|(parent, _)| before.stored.links.get(parent.name()).cloned());
-    if !load::is_keyed_by_id(set) {
-        let first = set.entity_type.key.first();
-        let name = |e: &Entity| {
-            first
-                .and_then(|m| e.properties.text(m))
-                .unwrap_or_default()
-                .to_owned()
+    /// Links the entity to its new parent instead of its old one.
+    fn move_to_parent(
+        &mut self,
+        old_parent: Option<&str>,
+        parent: Option<String>,
+        pending: &mut PendingEntity,
+    ) -> Result<()> {
+        let Some((parent_set, _)) = self.set.control.and_then(parent_of) else {
+            return Ok(());
         };
-        let old = load::unique(set, &name(before), old_parent.as_deref());
-        let new = load::unique(set, &name(&draft.entity), parent.as_deref());
-        if old != new {
-            if root.records.find_bytes(&new).await?.is_some() {
+        let parents = self
+            .root
+            .control_set(parent_set)
+            .ok_or(Code::OdataInconsistent)?
+            .key;
+        let (children, id) = (&self.set.key, &self.before.id);
+        let field = parent_set.name();
+        if let Some(old) = old_parent {
+            self.batch.delete(keys::link(children, id, &parents, old));
+            self.batch.delete(keys::link(&parents, old, children, id));
+            pending.entity.stored.links.remove(field);
+        }
+        if let Some(new) = parent {
+            let link = keys::link(children, id, &parents, &new);
+            let back_link = keys::link(&parents, &new, children, id);
+            self.batch
+                .assert(keys::entity(&parents, &new), Expect::Present);
+            self.batch.put(link, Vec::new());
+            self.batch.put(back_link, Vec::new());
+            pending.entity.stored.links.insert(field.to_owned(), new);
+        }
+        Ok(())
+    }
+
+    /// Checks that the unique values of the entity besides its key are free or its own.
+    async fn check_uniques(&self, after: &Entity) -> Result<()> {
+        let own = rules::unique_keys(self.set, &self.before.properties);
+        for key in rules::unique_keys(self.set, &after.properties) {
+            if !own.contains(&key) && self.root.records.find_bytes(&key).await?.is_some() {
                 return Err(Code::EntityExists.into());
             }
-            batch.assert(new.clone(), Expect::Absent);
-            batch.delete(old);
-            batch.put(new, before.id.clone().into_bytes());
         }
+        Ok(())
     }
-    if old_parent == parent {
-        return Ok(());
-    }
-    let Some((parent_set, _)) = set.control.and_then(parent_of) else {
-        return Ok(());
-    };
-    let there = root
-        .control_set(parent_set)
-        .ok_or(Code::OdataInconsistent)?;
-    let field = parent_set.name().to_owned();
-    if let Some(old) = old_parent {
-        batch.delete(keys::link(&set.key, &before.id, &there.key, &old));
-        batch.delete(keys::link(&there.key, &old, &set.key, &before.id));
-        draft.entity.stored.links.remove(&field);
-    }
-    if let Some(new) = parent {
-        batch.assert(keys::entity(&there.key, &new), Expect::Present);
-        batch.put(
-            keys::link(&set.key, &before.id, &there.key, &new),
-            Vec::new(),
-        );
-        batch.put(
-            keys::link(&there.key, &new, &set.key, &before.id),
-            Vec::new(),
-        );
-        draft.entity.stored.links.insert(field, new);
-    }
-    Ok(())
 }

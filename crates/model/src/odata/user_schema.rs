@@ -1,4 +1,4 @@
-//! The schema of an OData collection, made from what users declared.
+//! The schema of an OData collection, from the declarations of users.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,19 +17,21 @@ use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::records::Versioned;
 
-/// Schema objects of one kind that a collection may have; far above what the limits allow.
-const MAX_OBJECTS: usize = 100_000;
-/// The hidden value of two association ends that tells under which id the links along their association are kept.
+/// The largest number of schema objects of one kind that are read; far above the limits on creating them.
+pub(super) const MAX_OBJECTS: usize = 100_000;
+/// The hidden value of two linked association ends with the id under which the links along their association are
+/// stored.
 pub(super) const ASSOCIATION_TAG: &str = "Tag";
-/// The hidden value of a property that tells under which name its values are stored.
+/// The hidden value of a property with the name under which its values are stored.
 pub(super) const STORED_NAME: &str = "Alias";
 
-/// A user schema with the ids that keys are made of.
+/// A user schema with the ids that are part of keys.
 #[derive(Debug)]
 pub struct UserSchema {
     /// Types, properties and associations.
     pub edm: Schema,
-    /// The version of its record, at least as old as everything else here; `None` before the first change that counts.
+    /// The version of the schema record. It was read before everything else here, so the rest is not older. `None` before
+    /// the first change.
     pub(super) version: Option<CommitSeq>,
     types: HashMap<String, NodeId>,
     associations: HashMap<String, NodeId>,
@@ -42,7 +44,7 @@ impl UserSchema {
         self.types.get(name).copied()
     }
 
-    /// The id that links along this association are kept under.
+    /// The id under which the links along this association are stored.
     #[must_use]
     pub fn association_id(&self, name: &str) -> Option<NodeId> {
         self.associations.get(name).copied()
@@ -51,10 +53,13 @@ impl UserSchema {
 
 type Loaded = Vec<(String, Versioned<StoredEntity>)>;
 
-/// The schema of a collection as it is now.
+/// Loads the current schema of a collection.
+///
+/// # Errors
+/// Failures of the store.
 pub(super) async fn load(context: &CellContext, collection: &NodeId) -> Result<Arc<UserSchema>> {
-    let memo = format!("schema/{collection}");
-    if let Some(found) = context.get_cached(&memo) {
+    let cache_key = format!("schema/{collection}");
+    if let Some(found) = context.get_cached(&cache_key) {
         return Ok(found);
     }
     let records = context.records();
@@ -76,7 +81,7 @@ pub(super) async fn load(context: &CellContext, collection: &NodeId) -> Result<A
     let ends = list(ControlSet::AssociationEnd).await?;
     let mut schema = build(&types, &properties, &complex, &members, &ends);
     schema.version = version;
-    Ok(context.insert_cached(memo, schema))
+    Ok(context.insert_cached(cache_key, schema))
 }
 
 fn build(
@@ -132,7 +137,7 @@ fn of_owner<'a>(
         .filter_map(|(_, e)| property(&e.value))
 }
 
-/// The property that a stored `Property` or `ComplexTypeProperty` describes.
+/// Converts a stored `Property` or `ComplexTypeProperty`.
 pub(super) fn property(e: &StoredEntity) -> Option<Property> {
     let name = e.text("Name")?;
     let kind = e.text("Type")?;
@@ -158,7 +163,7 @@ pub(super) fn property(e: &StoredEntity) -> Option<Property> {
     Some(out)
 }
 
-/// Adds the associations that linked pairs of ends make.
+/// Adds the associations of linked association ends. Returns the ids under which their links are stored.
 fn relate(
     edm: &mut Schema,
     ends: &Loaded,
@@ -201,7 +206,7 @@ fn relate(
             NewAssociationEnd::new(&b.0, b.2, &nav_b).with_role(&role_b),
         );
         let tag = |id: &str| by_id.get(id)?.hidden.get(ASSOCIATION_TAG);
-        // Ends that were linked before there were tags go by the smaller of their ids.
+        // Ends that were linked before tags existed use the smaller one of their ids.
         let tag = tag(id_a).filter(|own| tag(id_b) == Some(own));
         if let Ok(id) = tag.map_or(id_a.min(id_b), String::as_str).parse() {
             out.insert(name, id);

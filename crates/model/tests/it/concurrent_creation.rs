@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use personium_model::acl::Acl;
 use personium_model::collection;
-use personium_model::odata::{self, Entity, ServiceRoot};
+use personium_model::odata::{self, Entity, EntityRef, ServiceRoot};
 use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_testkit::{ModelUnit, box_removal_permit, create, server_authority};
@@ -114,7 +114,17 @@ async fn creation_succeeds_if_the_collection_only_changed() {
 async fn delete(root: &ServiceRoot, set: &str, name: &str) -> Result<Entity> {
     let (set, key) = (root.set(set)?, EntityKey::single(name));
     let permit = server_authority().permit_write(root, &set);
-    odata::delete(root, &permit, &set, &key, IfMatch::Any, &|_| Ok(())).await
+    odata::delete(
+        root,
+        &permit,
+        EntityRef {
+            set: &set,
+            key: &key,
+        },
+        IfMatch::Any,
+        &|_| Ok(()),
+    )
+    .await
 }
 
 async fn link(root: &ServiceRoot, from: (&str, &str), to: (&str, &str)) -> Result<()> {

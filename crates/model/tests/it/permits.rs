@@ -7,7 +7,9 @@ use personium_model::auth::account;
 use personium_model::event::{self, Event, log};
 use personium_model::install::{InstallAuthority, InstallRequest, Package};
 use personium_model::odata::message::{self, MessageCommand, RequestedChange};
-use personium_model::odata::{self, Change, Creation, NavigationSource, ServiceRoot, accept};
+use personium_model::odata::{
+    self, Change, Creation, EntityRef, NavigationSource, ServiceRoot, validate,
+};
 use personium_model::{Permit, PermitTarget, Settings};
 use personium_odata::body::{Intent, Route};
 use personium_odata::conditions::IfMatch;
@@ -172,19 +174,37 @@ impl Function {
                 let set = root.set("Role")?;
                 let body = br#"{"Name":"renamed"}"#;
                 let change = Change {
-                    accepted: accept(&root, &set, body, Intent::Merge, Route::Direct).await?,
+                    body: validate(&root, &set, body, Intent::Merge, Route::Direct).await?,
                     intent: Intent::Merge,
                     hidden: BTreeMap::new(),
                     if_match: IfMatch::Any,
                 };
                 let key = role();
-                let updating = odata::update(&root, &permit, &set, &key, &change, &any);
+                let updating = odata::update(
+                    &root,
+                    &permit,
+                    EntityRef {
+                        set: &set,
+                        key: &key,
+                    },
+                    &change,
+                    &any,
+                );
                 updating.await.map(drop)
             }
             Self::DeleteRole => {
                 let set = root.set("Role")?;
                 let key = role();
-                let deleting = odata::delete(&root, &permit, &set, &key, IfMatch::Any, &any);
+                let deleting = odata::delete(
+                    &root,
+                    &permit,
+                    EntityRef {
+                        set: &set,
+                        key: &key,
+                    },
+                    IfMatch::Any,
+                    &any,
+                );
                 deleting.await.map(drop)
             }
             Self::AddLink | Self::RemoveLink => {
@@ -300,10 +320,10 @@ async fn receive(root: &ServiceRoot, permit: &Permit, kind: &str) -> Result<()> 
 
 async fn creation(root: &ServiceRoot, set: &str, body: &str) -> Result<Creation> {
     let set = root.set(set)?;
-    let accepted = accept(root, &set, body.as_bytes(), Intent::Create, Route::Direct).await?;
+    let body = validate(root, &set, body.as_bytes(), Intent::Create, Route::Direct).await?;
     Ok(Creation {
         set,
-        accepted,
+        body,
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use http::StatusCode;
 use personium_model::Permit;
-use personium_model::odata::{self, AccessKind, Creation, Entity, NavigationSource, SetRef};
+use personium_model::odata::{
+    self, AccessKind, Creation, Entity, EntityRef, NavigationSource, SetRef,
+};
 use personium_odata::batch::{BatchMethod, BatchPart, BatchTarget, BatchWriter, Changeset};
 use personium_odata::body::{Intent, Route};
 use personium_odata::conditions::IfMatch;
@@ -182,7 +184,7 @@ impl<'r> BatchExecutor<'r> {
                 let permit = self
                     .request
                     .permit_association(&association, AccessKind::Write)?;
-                let there = association.target_set.clone();
+                let there = association.target.set.clone();
                 let linked = NavigationSource {
                     association,
                     source: EntityKey::single(id.as_str()),
@@ -201,10 +203,10 @@ impl<'r> BatchExecutor<'r> {
             .entry(set.name().to_owned())
             .or_insert_with(|| set.clone());
         let body = part.body.as_bytes();
-        let accepted = odata::accept(root, &set, body, Intent::Create, route).await?;
+        let body = odata::validate(root, &set, body, Intent::Create, route).await?;
         let creation = Creation {
             set,
-            accepted,
+            body,
             hidden: BTreeMap::new(),
             navigation: linked,
             exists: Code::EntityExists,
@@ -331,7 +333,17 @@ impl<'r> BatchExecutor<'r> {
         let set = root.set(name)?;
         let permit = self.request.permit(&set, AccessKind::Write)?;
         let key = EntityKey::single(id);
-        odata::delete(root, &permit, &set, &key, if_match(part)?, &|_| Ok(())).await?;
+        odata::delete(
+            root,
+            &permit,
+            EntityRef {
+                set: &set,
+                key: &key,
+            },
+            if_match(part)?,
+            &|_| Ok(()),
+        )
+        .await?;
         Ok(PartResponse::no_content())
     }
 

@@ -1,19 +1,19 @@
-//! Messages that a cell gets.
+//! Messages that a cell receives.
 
 use personium_odata::body::{Intent, Route};
 use personium_odata::control::{BOX_SCHEMA, message_to_receive};
 use personium_odata::entity_rules::{MessageCheck, MessageSide, check_message};
 use personium_types::{Code, Error, Operation, Result};
 
-use super::super::accept::accept_type;
 use super::super::load::Entity;
 use super::super::root::ServiceRoot;
+use super::super::validate::validate_as;
 use super::find_box_of;
 use super::sending::{box_name, store};
 use crate::keys::ControlSet;
 use crate::{Permit, PermitTarget};
 
-/// Keeps a message that the cell `sender` delivers.
+/// Stores a message that the cell `sender` delivers.
 ///
 /// # Errors
 /// [`Code::FieldFormat`] or another code about the body if it is not that of a message, or if it does not name `sender` as
@@ -31,7 +31,7 @@ pub async fn receive(
         sender: sender.to_owned(),
     };
     permit.check(Operation::DeliverMessage, &target)?;
-    let body = accept_type(
+    let body = validate_as(
         root,
         message_to_receive(),
         bytes,
@@ -39,12 +39,12 @@ pub async fn receive(
         Route::Direct,
     );
     let mut properties = body.await?.properties;
-    let faulty = |member: &str| Error::new(Code::FieldFormat).with(member);
+    let invalid = |member: &str| Error::new(Code::FieldFormat).with(member);
     let from = properties
         .text("From")
         .and_then(|url| root.unit.urls().resolve(url));
     if from.as_deref() != Some(sender) {
-        return Err(faulty("From"));
+        return Err(invalid("From"));
     }
     let schema = properties.remove(BOX_SCHEMA);
     let schema = schema
@@ -60,7 +60,7 @@ pub async fn receive(
         side: MessageSide::Receiver,
         in_box: schema.is_some(),
     };
-    check_message(&properties, check).map_err(|error| faulty(error.member))?;
+    check_message(&properties, check).map_err(|error| invalid(error.member))?;
     let set = root.set(ControlSet::ReceivedMessage.name())?;
     store(root, &set, properties).await
 }

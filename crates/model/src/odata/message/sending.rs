@@ -9,50 +9,52 @@ use personium_odata::entity_rules::{MessageCheck, MessageSide, check_message};
 use personium_odata::value::{Properties, Value, push_json_value};
 use personium_types::{Code, Error, NodeId, Operation, Result};
 
-use super::super::accept::accept_type;
 use super::super::create::store_new;
-use super::super::link::linked_ids;
+use super::super::link_cursor::linked_ids;
 use super::super::load::{self, Entity};
 use super::super::root::{ServiceRoot, SetRef};
+use super::super::validate::validate_as;
 use super::{creation, find_box_of};
 use crate::keys::ControlSet;
 use crate::{Permit, entity};
 
-/// Cells that one message goes to.
+/// The largest number of recipients of one message.
 pub const MAX_RECIPIENTS: usize = 1_000;
 
-/// A message that is ready to be delivered.
+/// A message that is ready to be delivery.
 #[derive(Debug, Clone)]
 pub struct OutgoingMessage {
     set: SetRef,
     properties: Properties,
     schema: Option<String>,
-    /// The URLs of the cells that it goes to, in `http(s)` form, each once, at least one.
+    /// The URLs of the recipient cells in `http(s)` form, at least one, without duplicates.
     pub recipients: Vec<String>,
 }
 
-/// What became of the delivery to one cell.
+/// The result of the delivery to one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryResult {
     /// The URL of the cell.
     pub to: String,
-    /// The status of its answer, as digits.
+    /// The status of its response, as digits.
     pub code: String,
-    /// What it said.
+    /// The reason that it gave.
     pub reason: String,
 }
 
-/// Reads and checks a message that an application, if any, sends from this cell.
+/// Parses and checks a message to be sent. `app` is the application that sends it, if there is one.
 ///
 /// # Errors
-/// 400 for a faulty body, a relation that does not exist or leads to no cell, more cells than [`RECIPIENTS_MAX`], or
-/// if the message shall be bound to the box of the application and there is none.
+/// The codes of [`body_error`](crate::odata::body_error) or [`Code::FieldFormat`] if the body is not valid;
+/// [`Code::MessageRelationMissing`] or [`Code::MessageRelationEmpty`]; [`Code::MessageTooMany`] for more than
+/// [`MAX_RECIPIENTS`]; [`Code::MessageBoxMissing`] if the message is bound to the box of the application and there is
+/// none; failures of the store.
 pub async fn prepare(
     root: &ServiceRoot,
     bytes: &[u8],
     app: Option<&str>,
 ) -> Result<OutgoingMessage> {
-    let body = accept_type(
+    let body = validate_as(
         root,
         message_to_send(),
         bytes,
@@ -60,10 +62,10 @@ pub async fn prepare(
         Route::Direct,
     );
     let mut properties = body.await?.properties;
-    let bound = properties.remove(BOX_BOUND) == Some(Value::Bool(true));
+    let is_bound = properties.remove(BOX_BOUND) == Some(Value::Bool(true));
     let check = MessageCheck {
         side: MessageSide::Sender,
-        in_box: bound,
+        in_box: is_bound,
     };
     check_message(&properties, check)
         .map_err(|error| Error::new(Code::FieldFormat).with(error.member))?;
@@ -73,7 +75,7 @@ pub async fn prepare(
         Some(app) => find_box_of(root, app).await?,
         None => None,
     };
-    if bound && in_box.is_none() {
+    if is_bound && in_box.is_none() {
         return Err(Error::new(Code::MessageBoxMissing).with(app.unwrap_or_default()));
     }
     let id = NodeId::at(root.unit.now_ms(), root.unit.random()).to_string();
@@ -85,12 +87,12 @@ pub async fn prepare(
     Ok(OutgoingMessage {
         set: root.set(ControlSet::SentMessage.name())?,
         properties,
-        schema: app.filter(|_| bound).map(str::to_owned),
+        schema: app.filter(|_| is_bound).map(str::to_owned),
         recipients,
     })
 }
 
-/// The name of the box with this id; null if it is gone.
+/// The name of the box with this id; null if it was deleted.
 pub(super) async fn box_name(root: &ServiceRoot, id: &str) -> Result<Value> {
     let boxes = crate::keys::SetKey::control(ControlSet::Box);
     let found = entity::find(&root.records, &boxes, id).await?;
@@ -99,7 +101,7 @@ pub(super) async fn box_name(root: &ServiceRoot, id: &str) -> Result<Value> {
         .map_or(Value::Null, Value::from))
 }
 
-/// A rule that is asked for without a name gets the id of the message as its name.
+/// Names requested rules without a name after the id of the message.
 fn name_rules(properties: &mut Properties, id: &str) {
     let Some(Value::List(mut requests)) = properties.remove("RequestObjects") else {
         return;
@@ -115,7 +117,7 @@ fn name_rules(properties: &mut Properties, id: &str) {
     properties.set("RequestObjects", Value::List(requests));
 }
 
-/// The cells that a message names and those that its relation leads to.
+/// The recipients of a message: the cells that it names, and those of the relation that it names.
 async fn recipients(root: &ServiceRoot, properties: &Properties) -> Result<Vec<String>> {
     let (to, relation) = (properties.text("To"), properties.text("ToRelation"));
     if to.is_none() && relation.is_none() {
@@ -144,7 +146,7 @@ async fn recipients(root: &ServiceRoot, properties: &Properties) -> Result<Vec<S
     Ok(out)
 }
 
-/// The URLs of the cells that a relation in no box leads to: at least one, and not many more than may be.
+/// The URLs of the cells of a relation that belongs to no box: at least one, and at most one more than allowed.
 async fn related(root: &ServiceRoot, name: &str) -> Result<Vec<String>> {
     let missing = || Error::new(Code::MessageRelationMissing).with(name);
     let set = root.set(ControlSet::Relation.name())?;
@@ -160,7 +162,7 @@ async fn related(root: &ServiceRoot, name: &str) -> Result<Vec<String>> {
         .ok_or(Code::OdataInconsistent)?;
     let mut out = Vec::new();
     for id in linked_ids(root, &association, &relation, MAX_RECIPIENTS + 1).await? {
-        let cell = load::find_by_id(root, &association.target_set, &id).await?;
+        let cell = load::find_by_id(root, &association.target.set, &id).await?;
         out.extend(cell.and_then(|cell| cell.properties.text("Url").map(str::to_owned)));
     }
     if out.is_empty() {
@@ -170,7 +172,7 @@ async fn related(root: &ServiceRoot, name: &str) -> Result<Vec<String>> {
 }
 
 impl OutgoingMessage {
-    /// What is delivered to one of the recipients, as JSON. `from` is the URL of the sending cell.
+    /// The JSON body of the delivery to one of the recipients. `from` is the URL of the sending cell.
     #[must_use]
     pub fn delivery_body(&self, from: &str, to: &str) -> String {
         let others: Vec<&str> = self
@@ -180,7 +182,7 @@ impl OutgoingMessage {
             .filter(|url| *url != to)
             .collect();
         let is_request = self.properties.text("Type") == Some("request");
-        let mut letter = Properties::new();
+        let mut body = Properties::new();
         for name in [
             ID,
             "InReplyTo",
@@ -190,26 +192,27 @@ impl OutgoingMessage {
             "Priority",
             "RequestObjects",
         ] {
-            letter.set(name, self.properties.value(name).clone());
+            body.set(name, self.properties.value(name).clone());
         }
-        letter.set("From", from);
-        letter.set("Status", if is_request { "none" } else { "unread" });
+        body.set("From", from);
+        body.set("Status", if is_request { "none" } else { "unread" });
         if !others.is_empty() {
-            letter.set("MulticastTo", others.join(","));
+            body.set("MulticastTo", others.join(","));
         }
         if let Some(schema) = &self.schema {
-            letter.set(BOX_SCHEMA, schema.as_str());
+            body.set(BOX_SCHEMA, schema.as_str());
         }
         let mut out = String::new();
-        push_json_value(&mut out, &Value::Complex(letter));
+        push_json_value(&mut out, &Value::Complex(body));
         out
     }
 }
 
-/// Keeps a message that was delivered, with what became of each delivery.
+/// Stores a message that was delivered, with the result of each delivery.
 ///
 /// # Errors
-/// [`Code::ParentMissing`] if its box is gone meanwhile. An internal error if the permit is not for messages of this cell.
+/// [`Code::ParentMissing`] if its box was deleted meanwhile; [`Code::Unknown`] if the permit is not for messages of this
+/// cell; failures of the store.
 pub async fn store_sent(
     root: &ServiceRoot,
     permit: &Permit,
@@ -217,12 +220,12 @@ pub async fn store_sent(
     deliveries: &[DeliveryResult],
 ) -> Result<Entity> {
     permit.check(Operation::SendMessage, &root.permit_target())?;
-    let result = |delivered: &DeliveryResult| {
-        let mut made = Properties::with_capacity(3);
-        made.set("To", delivered.to.as_str());
-        made.set("Code", delivered.code.as_str());
-        made.set("Reason", delivered.reason.as_str());
-        Value::Complex(made)
+    let result = |delivery: &DeliveryResult| {
+        let mut members = Properties::with_capacity(3);
+        members.set("To", delivery.to.as_str());
+        members.set("Code", delivery.code.as_str());
+        members.set("Reason", delivery.reason.as_str());
+        Value::Complex(members)
     };
     let mut properties = message.properties.clone();
     properties.set(
@@ -239,6 +242,6 @@ pub(super) async fn store(
     properties: Properties,
 ) -> Result<Entity> {
     let creation = creation(set, properties);
-    let mut made = store_new(root, &[creation]).await?;
-    made.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
+    let mut created = store_new(root, &[creation]).await?;
+    created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
 }

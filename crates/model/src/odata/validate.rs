@@ -1,4 +1,4 @@
-//! Validation of bodies with what the unit knows: time, ids, complex types, the unit's URL.
+//! Validation of request bodies with what the unit knows: time, ids, complex types, the unit's URL.
 
 use personium_odata::body::{self, BodyContext, BodyError, Intent, Route, ValidatedBody};
 use personium_odata::edm::EntityType;
@@ -8,25 +8,25 @@ use personium_types::{Code, Error, NodeId, Result};
 use super::root::{RootScope, ServiceRoot, SetRef};
 use super::user_schema;
 
-/// Reads and validates a body for a set.
+/// Parses and validates a body for a set.
 ///
 /// # Errors
-/// 400 with the first fault.
-pub async fn accept(
+/// The first of the codes of [`body_error`]; failures of the store.
+pub async fn validate(
     root: &ServiceRoot,
     set: &SetRef,
     bytes: &[u8],
     intent: Intent,
     route: Route,
 ) -> Result<ValidatedBody> {
-    accept_type(root, &set.entity_type, bytes, intent, route).await
+    validate_as(root, &set.entity_type, bytes, intent, route).await
 }
 
-/// Reads and validates a body that may be of another type than the set that it ends up in.
+/// Parses and validates a body of a type, which may be another one than that of the set where it is stored.
 ///
 /// # Errors
-/// 400 with the first fault.
-pub(super) async fn accept_type(
+/// As [`validate`].
+pub(super) async fn validate_as(
     root: &ServiceRoot,
     entity_type: &EntityType,
     bytes: &[u8],
@@ -34,13 +34,16 @@ pub(super) async fn accept_type(
     route: Route,
 ) -> Result<ValidatedBody> {
     let complex = complex_types(root).await?;
-    with_setting(root, route, &complex, |setting| {
-        body::validate(bytes, root.edm(), entity_type, intent, setting)
+    with_body_context(root, route, &complex, |context| {
+        body::validate(bytes, root.edm(), entity_type, intent, context)
     })
     .map_err(body_error)
 }
 
-/// The values of an entity after a partial change.
+/// The properties of an entity after a partial change.
+///
+/// # Errors
+/// As [`validate`].
 pub(super) async fn merge(
     root: &ServiceRoot,
     set: &SetRef,
@@ -48,8 +51,8 @@ pub(super) async fn merge(
     patch: Properties,
 ) -> Result<Properties> {
     let complex = complex_types(root).await?;
-    with_setting(root, Route::Direct, &complex, |setting| {
-        body::merge(root.edm(), &set.entity_type, old, patch, setting)
+    with_body_context(root, Route::Direct, &complex, |context| {
+        body::merge(root.edm(), &set.entity_type, old, patch, context)
     })
     .map_err(body_error)
 }
@@ -67,7 +70,7 @@ async fn complex_types(root: &ServiceRoot) -> Result<Vec<String>> {
         .collect())
 }
 
-fn with_setting<T>(
+fn with_body_context<T>(
     root: &ServiceRoot,
     route: Route,
     complex: &[String],
@@ -84,22 +87,22 @@ fn with_setting<T>(
         .collect();
     let now = root.unit().now_ms();
     let mut new_id = || NodeId::at(now, root.unit().random()).to_string();
-    let has = |name: &str| complex.iter().any(|c| c == name);
+    let has_complex_type = |name: &str| complex.iter().any(|c| c == name);
     run(&mut BodyContext {
         now_ms: now,
         new_id: &mut new_id,
         account_types: &types,
         unit_url: Some(&unit_url),
-        has_complex_type: &has,
+        has_complex_type: &has_complex_type,
         route,
         max_undeclared: root.unit().settings().odata.properties_max,
     })
 }
 
-/// The code for a fault of a body.
+/// The error for a body that is not valid.
 #[must_use]
-pub fn body_error(fault: BodyError) -> Error {
-    match fault {
+pub fn body_error(error: BodyError) -> Error {
+    match error {
         BodyError::Malformed => Code::JsonParse.into(),
         BodyError::Forbidden(member) => Error::new(Code::FieldUnknown).with(member),
         BodyError::InvalidValue(member) => Error::new(Code::FieldFormat).with(member),
