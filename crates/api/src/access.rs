@@ -176,7 +176,7 @@ pub fn basic(encoded: &str) -> Option<(String, String)> {
 }
 
 /// Id and secret of an application in Basic credentials. The id is a URL. Clients that do not form-encode it, as RFC 6749
-/// section 2.3.1 demands, are understood too: no secret has a colon.
+/// section 2.3.1 demands, are accepted too, because no secret contains a colon.
 #[must_use]
 pub fn client_basic(encoded: &str) -> Option<(String, String)> {
     let (name, rest) = basic(encoded)?;
@@ -189,7 +189,7 @@ pub fn client_basic(encoded: &str) -> Option<(String, String)> {
     Some((name, rest))
 }
 
-/// A form-encoded text; `None` if an escape is no UTF-8 or broken.
+/// Decodes a form-encoded text; `None` if an escape is incomplete or the result is not UTF-8.
 fn form_decode(text: &str) -> Option<String> {
     let text = text.replace('+', " ");
     let broken = text.match_indices('%').any(|(at, _)| {

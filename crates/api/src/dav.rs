@@ -132,7 +132,7 @@ async fn by_method(
     }
 }
 
-/// 405, which reveals that the resource exists. Others than those who may know get the refusal of the access check.
+/// 405. It reveals that the resource exists, so requesters who may not know get the refusal of the access check.
 fn not_allowed(resource: &Resource, target: &Target) -> Result<Response> {
     resource.permit(target, Operation::Options)?;
     Err(Code::MethodNotAllowed.into())

@@ -38,7 +38,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
     Ok(response::status(StatusCode::OK))
 }
 
-/// An event with what it says about the request that causes it.
+/// An event with the members that describe the request that causes it.
 pub(crate) fn event_of(request: &CellRequest) -> Event {
     let cell_url = request.cell_url();
     let header = |name| {

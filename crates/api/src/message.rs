@@ -12,11 +12,10 @@ use crate::request_context::CellRequest;
 use crate::response::Response;
 use crate::{odata, preflight};
 
-/// Bytes that a message may have as it is sent or delivered: the longest list of cells and the longest body, both
-/// escaped, and some requests.
-const MESSAGE_MAX: usize = 4 << 20;
-/// Bytes of a command about a message.
-const COMMAND_MAX: usize = 64 << 10;
+/// The largest message in bytes: the longest list of cells and the longest body, both escaped, and some requests.
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
+/// The largest command about a message in bytes.
+const MAX_COMMAND_BYTES: usize = 64 << 10;
 
 /// Sends, receives, or changes the status of a message.
 ///
@@ -40,7 +39,7 @@ pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
 
 async fn send(mut request: CellRequest) -> Result<Response> {
     let permit = request.permit(Operation::SendMessage).await?;
-    let bytes = request.read_body(MESSAGE_MAX).await?;
+    let bytes = request.read_body(MAX_MESSAGE_BYTES).await?;
     let context = request.context.clone();
     let request = odata::cell_control_request(request).await?;
     let app = request.access.app();
@@ -54,7 +53,7 @@ async fn send(mut request: CellRequest) -> Result<Response> {
 async fn receive(mut request: CellRequest) -> Result<Response> {
     let (permit, sender) = request.access.permit_delivery(request.context.cell())?;
     let sender = sender.to_owned();
-    let bytes = request.read_body(MESSAGE_MAX).await?;
+    let bytes = request.read_body(MAX_MESSAGE_BYTES).await?;
     let request = odata::cell_control_request(request).await?;
     let received = message::receive(&request.root, &permit, &sender, &bytes).await?;
     let set = request.root.set("ReceivedMessage")?;
@@ -63,7 +62,7 @@ async fn receive(mut request: CellRequest) -> Result<Response> {
 
 async fn change_status(mut request: CellRequest) -> Result<Response> {
     let message_permit = request.permit(Operation::ChangeMessageStatus).await?;
-    let bytes = request.read_body(COMMAND_MAX).await?;
+    let bytes = request.read_body(MAX_COMMAND_BYTES).await?;
     let command = command(&bytes)?;
     let (context, node) = (request.context.clone(), request.context.cell_node().await?);
     let request = odata::cell_control_request(request).await?;

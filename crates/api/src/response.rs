@@ -1,4 +1,4 @@
-//! Building of responses.
+//! Construction of responses.
 
 use bytes::Bytes;
 use http::StatusCode;

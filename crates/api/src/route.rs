@@ -29,7 +29,7 @@ pub enum CellRoute {
     Event,
     /// `__log`: event logs.
     Log,
-    /// `__rule`: the rules that are in force.
+    /// `__rule`: active rules.
     Rule,
     /// `__message`: sending and receiving messages.
     Message,

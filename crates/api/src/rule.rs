@@ -1,4 +1,4 @@
-//! `__rule`: the rules of a cell that are in force.
+//! `__rule`: the active rules of a cell.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::preflight;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 
-/// Members of a rule as they are stored.
+/// The members of a rule that are shown as they are stored.
 const MEMBERS: &[&str] = &[
     "EventSubject",
     "EventType",

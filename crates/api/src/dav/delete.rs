@@ -11,7 +11,7 @@ use crate::headers::RECURSIVE;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response};
 
-/// DELETE of a file, a collection, or nothing.
+/// DELETE of a file or a collection.
 ///
 /// # Errors
 /// The refusal of the request.

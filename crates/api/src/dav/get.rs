@@ -14,7 +14,7 @@ use crate::hrefs;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 
-/// GET of a collection, a file, or nothing.
+/// GET of a collection or a file.
 ///
 /// # Errors
 /// The refusal of the request.

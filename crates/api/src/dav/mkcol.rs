@@ -11,7 +11,7 @@ use personium_types::{Code, Error, Result};
 use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 
-/// MKCOL on nothing makes a collection; on anything else it is refused.
+/// MKCOL creates a collection. On an existing resource it is refused.
 ///
 /// # Errors
 /// The refusal of the request.

@@ -56,7 +56,7 @@ fn destination(request: &RequestContext, resource: &Resource) -> Result<Destinat
     })
 }
 
-/// The decoded path below the box that a URL names; `None` if it is not in this box, or the box itself.
+/// The decoded path of a URL below the box; `None` if it is outside the box, or the box itself.
 fn segments(request: &RequestContext, resource: &Resource, url: &str) -> Option<Vec<String>> {
     let http = request.unit.urls().resolve(url)?;
     let (cell, path) = request.unit.urls().split(&http)?;

@@ -8,7 +8,7 @@ use super::TargetKind;
 use crate::preflight;
 use crate::response::Response;
 
-/// The methods of a resource.
+/// OPTIONS with credentials: the methods of the resource.
 ///
 /// # Errors
 /// The refusal of the access check.

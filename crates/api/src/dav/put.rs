@@ -10,7 +10,8 @@ use crate::body;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 
-/// PUT on a file or on nothing. Checks come before the body is received, and again when it is stored.
+/// PUT creates or replaces a file. Access and preconditions are checked before the body is received, and again when it is
+/// stored.
 ///
 /// # Errors
 /// The refusal of the request.

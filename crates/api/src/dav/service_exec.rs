@@ -7,7 +7,7 @@ use personium_types::{Code, Operation, Result};
 use crate::request_context::RequestContext;
 use crate::response::Response;
 
-/// A request to a path of a service: for who may run scripts, if there is something to run them.
+/// A request to a path of a service. There is no script engine yet, so it is refused even with the privilege to execute.
 ///
 /// # Errors
 /// The refusal of the request.

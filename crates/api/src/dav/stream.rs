@@ -19,7 +19,7 @@ enum Channel {
     Topic,
 }
 
-/// A request to a queue or topic: refused unless it is registered, and then because nothing carries messages.
+/// A request to a queue or topic. There is no message broker yet, so it is refused even if the name is registered.
 ///
 /// # Errors
 /// The refusal of the request.

@@ -20,7 +20,7 @@ pub struct Listing {
     printer: Printer,
     href: String,
     etag: ETag,
-    /// `None` once the document has ended.
+    /// The document; `None` after its end.
     document: Option<Multistatus>,
     /// The text that was written but not sent.
     out: String,
@@ -74,8 +74,8 @@ impl Listing {
             .with_header(header::ETAG, &etag.strong().to_string()))
     }
 
-    /// The next chunk of the document. It is longer than [`CHUNK_BYTES`] by one entry, or by the dead properties of one
-    /// resource, at most.
+    /// The next chunk of the document. It exceeds [`CHUNK_BYTES`] by at most one entry, or by the dead properties of one
+    /// resource.
     async fn next_chunk(&mut self) -> Result<Bytes> {
         while self.out.len() < CHUNK_BYTES
             && let Some(document) = &self.document

@@ -21,16 +21,16 @@ use crate::hrefs::NodeUrls;
 pub struct Printer {
     /// The base URL of role names.
     pub base: String,
-    /// The roles, if lists are shown.
+    /// The names of roles, if access control lists are shown.
     pub names: Option<RoleNames>,
     /// The access control lists that the members of the target inherit.
     pub inherited: Inherited,
-    /// The state of the cell, if it is the cell that is shown.
+    /// The state of the cell, if the target is a cell.
     pub cell_status: Option<&'static str>,
 }
 
-/// The lists of the target and of everything above it up to the box, the target first. Ancestors without entries are
-/// left out.
+/// The access control lists of the target and of its ancestors up to the box, that of the target first. Ancestors without
+/// entries are left out.
 #[derive(Default)]
 pub struct Inherited {
     urls: NodeUrls,
@@ -39,7 +39,7 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// The lists along a path, whose nodes have these URLs.
+    /// The lists along a path whose nodes have these URLs.
     pub fn of(target: &Target, urls: NodeUrls) -> Self {
         let deepest = target.found().len().saturating_sub(1);
         let along = target.found().iter().enumerate().rev();
@@ -66,7 +66,7 @@ pub enum Shown {
     Member,
 }
 
-/// A resource whose entries are being printed.
+/// A resource whose entries are being written.
 pub struct Printing {
     response: OpenResponse,
     own: vec::IntoIter<Ace>,
@@ -77,7 +77,7 @@ pub struct Printing {
 }
 
 impl Printer {
-    /// Begins a resource.
+    /// Starts a resource.
     pub fn begin(
         &self,
         out: &mut String,
@@ -113,7 +113,8 @@ impl Printer {
         }
     }
 
-    /// Prints the next entry of the list: own ones, then those of each ancestor. `false` if none is left.
+    /// Writes the next entry of the access control list: the own ones, then those of each ancestor. Returns `false` if there
+    /// are no more.
     pub fn entry(&self, out: &mut String, printing: &mut Printing) -> bool {
         let Some(names) = &self.names else {
             return false;
@@ -148,7 +149,7 @@ impl Printing {
     }
 }
 
-/// The entry as it is shown; `None` if its role does not exist any more.
+/// The entry for the writer; `None` if its role does not exist any more.
 fn context<'a>(
     names: &'a RoleNames,
     ace: &'a Ace,
