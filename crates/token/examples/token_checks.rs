@@ -3,12 +3,7 @@
     clippy::disallowed_methods,
     reason = "a test may use the real clock and randomness"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a benchmark"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark")]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

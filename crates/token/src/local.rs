@@ -8,10 +8,13 @@
 
 mod claims;
 mod cookie;
+mod error;
+mod token;
 
 pub use cookie::TokenCookie;
+pub use error::{LocalError, SealError, SecretError};
+pub use token::{AssertionOrigin, LocalKind, LocalToken};
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -19,7 +22,7 @@ use aws_lc_rs::hkdf::{self, HKDF_SHA256, KeyType, Salt};
 
 use crate::at_rest::{BodyKey, KEY_BYTES, TAG_BYTES};
 use crate::base64_text::{decode_url, encode_url};
-use personium_types::{Random, RandomError};
+use personium_types::Random;
 
 /// The minimum length of the unit secret in bytes.
 pub const MIN_SECRET_BYTES: usize = 16;
@@ -28,153 +31,6 @@ pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 
 /// The length of key id and nonce before the ciphertext, in bytes.
 const HEADER_BYTES: usize = 1 + NONCE_LEN;
-
-/// The kind of a local token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LocalKind {
-    /// `AR~`: access token of an account of the issuing cell.
-    ResidentAccess,
-    /// `AV~`: access token of a visitor.
-    VisitorAccess,
-    /// `RR~`: refresh token of an account of the issuing cell.
-    ResidentRefresh,
-    /// `RV~`: refresh token of a visitor.
-    VisitorRefresh,
-    /// `GC~`: authorization code.
-    GrantCode,
-    /// `AU~`: unit user token that is valid in this unit only.
-    UnitLocal,
-    /// `AP~`: token for a change of the password only.
-    PasswordChange,
-}
-
-impl LocalKind {
-    /// All kinds.
-    pub const ALL: [Self; 7] = [
-        Self::ResidentAccess,
-        Self::VisitorAccess,
-        Self::ResidentRefresh,
-        Self::VisitorRefresh,
-        Self::GrantCode,
-        Self::UnitLocal,
-        Self::PasswordChange,
-    ];
-
-    /// The first three characters of a token of this kind.
-    pub const fn prefix(self) -> &'static str {
-        match self {
-            Self::ResidentAccess => "AR~",
-            Self::VisitorAccess => "AV~",
-            Self::ResidentRefresh => "RR~",
-            Self::VisitorRefresh => "RV~",
-            Self::GrantCode => "GC~",
-            Self::UnitLocal => "AU~",
-            Self::PasswordChange => "AP~",
-        }
-    }
-
-    /// The kind according to the prefix of a text.
-    pub fn of(text: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| text.starts_with(kind.prefix()))
-    }
-}
-
-/// The assertion that a refresh token of a visitor was issued for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AssertionOrigin {
-    /// The issuer of the assertion.
-    pub issuer: String,
-    /// The id of the assertion.
-    pub assertion_id: String,
-}
-
-/// The claims of a local token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalToken {
-    /// The kind.
-    pub kind: LocalKind,
-    /// The issue time in milliseconds since 1970-01-01 UTC.
-    pub issued_at_ms: i64,
-    /// The lifespan in milliseconds.
-    pub lifespan_ms: i64,
-    /// The account name (AR, RR, GC, AP), the subject URL (AV, RV) or the owner URL (AU).
-    pub subject: String,
-    /// The URL of the application that the token was issued to.
-    pub schema: Option<String>,
-    /// The scopes, in order.
-    pub scopes: Vec<String>,
-    /// The URL of the issuing cell; for AU the URL of the unit.
-    pub issuer: String,
-    /// AV: role instance URLs. RV: role class URLs of the assertion. Empty for other kinds.
-    pub roles: Vec<String>,
-    /// The assertion, for RV only.
-    pub origin: Option<AssertionOrigin>,
-    /// Additional claims by name.
-    pub extra: BTreeMap<String, String>,
-}
-
-impl LocalToken {
-    /// Whether `now_ms` is later than issue time plus lifespan.
-    pub fn is_expired_at(&self, now_ms: i64) -> bool {
-        now_ms > self.expires_at_ms()
-    }
-
-    /// The last millisecond in which the token is valid.
-    pub fn expires_at_ms(&self) -> i64 {
-        self.issued_at_ms.saturating_add(self.lifespan_ms)
-    }
-
-    /// Whether origin and roles are present exactly for the kinds that have them.
-    fn matches_kind(&self) -> bool {
-        let may_have_roles = matches!(
-            self.kind,
-            LocalKind::VisitorAccess | LocalKind::VisitorRefresh
-        );
-        (self.kind == LocalKind::VisitorRefresh) == self.origin.is_some()
-            && (may_have_roles || self.roles.is_empty())
-    }
-}
-
-/// An error in the text of a local token or cookie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LocalError {
-    /// The text is not a token or cookie of this module.
-    #[error("not a local token")]
-    Malformed,
-    /// The token is of another kind.
-    #[error("a local token of another kind")]
-    WrongKind,
-    /// The token was not sealed by this unit for this issuer (cookie: host), or it was altered.
-    #[error("the token cannot be authenticated")]
-    NotOurs,
-}
-
-/// An error while a token is sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
-    /// The text is longer than [`MAX_TEXT_BYTES`].
-    #[error("the token is too large")]
-    TooLarge,
-    /// The kind does not have roles or an origin, or its origin is missing.
-    #[error("the claims do not match the kind of the token")]
-    Claims,
-    /// The source of randomness failed.
-    #[error("cannot generate a nonce")]
-    Random(#[from] RandomError),
-}
-
-/// An error in the unit secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SecretError {
-    /// The secret has fewer than [`MIN_SECRET_BYTES`] bytes.
-    #[error("the unit secret is shorter than 16 bytes")]
-    TooShort,
-    /// The cryptographic library failed.
-    #[error("cannot derive keys from the unit secret")]
-    Derivation,
-}
 
 /// The keys of a unit for local tokens, cookies and stored secrets. Debug output hides them.
 ///

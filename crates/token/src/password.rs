@@ -1,6 +1,6 @@
 //! Stored password hashes.
 //!
-//! | Algorithm | Stored text | Attributes |
+//! | Algorithm | Stored text | HashAttributes |
 //! |---|---|---|
 //! | `scrypt` (RFC 7914) | `$params$salt$derived`: hexadecimal of `log2(N)·65536 + r·256 + p`, then standard Base64 twice | `{"keyLength":32}` |
 //! | `sha-256` | hexadecimal of SHA-256 over password and the unit's salt | none |
@@ -137,7 +137,7 @@ pub enum PasswordError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Attributes {
+struct HashAttributes {
     key_length: usize,
 }
 
@@ -332,7 +332,7 @@ fn parse(stored: &StoredHash) -> Result<ParsedHash<'_>, PasswordError> {
             let key_length = match stored.attributes.as_deref() {
                 None | Some("") => DEFAULT_KEY_BYTES,
                 Some(json) => {
-                    serde_json::from_str::<Attributes>(json)
+                    serde_json::from_str::<HashAttributes>(json)
                         .map_err(|_| PasswordError::Stored)?
                         .key_length
                 }

@@ -5,11 +5,13 @@
 //! host of the issuer.
 
 mod certificate;
+mod error;
 mod host;
 mod self_signed;
 mod unit_key;
 
 pub use certificate::CertificateInfo;
+pub use error::{CertificateError, RootConfigError};
 pub use self_signed::{GenerateError, SelfSigned, generate_self_signed};
 pub use unit_key::{KeyError, UnitKey};
 
@@ -26,61 +28,6 @@ use certificate::{Certificate, SignedBy};
 
 /// The capacity of the cache for verified certificates.
 const CERTIFICATE_CACHE_CAPACITY: usize = 1024;
-
-/// An error in the list of root certificates.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RootConfigError {
-    /// The file is neither a PEM file with certificates nor a DER certificate.
-    #[error("root file {file} contains no valid certificate")]
-    Unreadable {
-        /// The index of the file in the list.
-        file: usize,
-    },
-    /// The certificate is expired or not valid yet.
-    #[error("root certificate {subject} is expired or not valid yet")]
-    NotValidNow {
-        /// The subject name of the certificate.
-        subject: String,
-    },
-    /// Two certificates have the same subject name.
-    #[error("more than one root certificate has the subject {subject}")]
-    DuplicateName {
-        /// The subject name.
-        subject: String,
-    },
-    /// The certificate has name constraints or unknown critical extensions.
-    #[error("root certificate {subject} has unsupported constraints")]
-    Unsupported {
-        /// The subject name of the certificate.
-        subject: String,
-    },
-}
-
-/// The reason why a certificate is not trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CertificateError {
-    /// No root is configured.
-    #[error("no trusted root is configured")]
-    NoRoots,
-    /// The bytes are not a certificate, or its key or its critical extensions are not supported.
-    #[error("the certificate is malformed or not supported")]
-    Unreadable,
-    /// No root has the name of the issuer of the certificate.
-    #[error("the issuer of the certificate is not a trusted root")]
-    UnknownRoot,
-    /// The certificate is not signed by the root with the name of its issuer, or key usages do not allow the signatures.
-    #[error("the certificate is not signed by its trusted root")]
-    NotSignedByRoot,
-    /// The certificate is expired or not valid yet.
-    #[error("the certificate is expired or not valid yet")]
-    NotValidNow,
-    /// The root has expired since it was loaded.
-    #[error("the trusted root is expired or not valid yet")]
-    RootNotValidNow,
-    /// The certificate is not for the host of the issuer of the token.
-    #[error("the certificate is not for the host of the issuer")]
-    OtherHost,
-}
 
 /// The digest of an RSA signature with PKCS#1 v1.5 padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

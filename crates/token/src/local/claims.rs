@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AssertionOrigin, LocalKind, LocalToken};
+use super::token::{AssertionOrigin, LocalKind, LocalToken};
 
 /// The version of the layout. Other versions are refused.
 const VERSION: u8 = 1;

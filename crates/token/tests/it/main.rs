@@ -3,12 +3,11 @@
     clippy::disallowed_methods,
     reason = "a test may use the real clock and randomness"
 )]
-#![allow(
+#![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    unreachable_pub
+    reason = "a test may panic"
 )]
 
 mod forge;
