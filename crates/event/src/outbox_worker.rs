@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use personium_model::event::outbox::{self, OutboxEntry};
-use personium_model::event::outbox_queue::OutboxPartition;
 use personium_model::event::pending;
+use personium_model::outbox_queue::OutboxPartition;
 use personium_model::{CellContext, Unit};
 use personium_types::error::chain;
 use personium_types::{CellId, Result};

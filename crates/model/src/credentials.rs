@@ -1,4 +1,4 @@
-//! What the unit checks credentials with: secrets, trusted certificates, password hashing and login limits.
+//! Secrets and the state of checking credentials: keys, trusted certificates, password hashing and login limits.
 //!
 //! These types know neither cells nor requests; the [`crate::Unit`] owns one of each. The rules that use them are in
 //! [`crate::auth`].
@@ -11,9 +11,11 @@
 //! | [`verified_passwords`] | a cache of passwords that were verified lately |
 //! | [`login_rate_limiter`] | limits failed logins per client address |
 //! | [`account_locks`] | one lock per account, for logins that must not run at once |
+//! | `body_key` | the key of file bodies |
 //! | [`client_id`] | ids of OAuth clients in tokens |
 
 pub mod account_locks;
+mod body_key;
 pub mod client_id;
 pub mod hashing;
 pub mod login_rate_limiter;
@@ -26,15 +28,15 @@ use std::sync::Arc;
 use personium_types::Random;
 
 use self::account_locks::AccountLocks;
+use self::body_key::UnitBodyKey;
 use self::hashing::HashPool;
 pub use self::login_rate_limiter::LoginRateLimit;
 use self::login_rate_limiter::LoginRateLimiter;
 pub use self::password_rule::PasswordRule;
 pub use self::unit_keys::UnitKeys;
 use self::verified_passwords::VerifiedPasswordCache;
-use crate::settings::AuthSettings;
 
-/// What a unit checks credentials with.
+/// The secrets of a unit and its state of checking credentials.
 pub struct Credentials {
     /// The secrets of the unit and the certificates that it trusts.
     pub keys: Arc<UnitKeys>,
@@ -43,17 +45,24 @@ pub struct Credentials {
     pub(crate) account_locks: AccountLocks,
     pub(crate) login_rate_limiter: LoginRateLimiter,
     pub(crate) verified_passwords: VerifiedPasswordCache,
+    pub(crate) body_key: UnitBodyKey,
 }
 
 impl Credentials {
-    pub(crate) fn new(keys: Arc<UnitKeys>, settings: &AuthSettings, random: &dyn Random) -> Self {
-        let threads = settings.hash_threads;
+    /// `hash_threads` is the number of threads that hash passwords; `None` is all cores but one.
+    pub(crate) fn new(
+        keys: Arc<UnitKeys>,
+        hash_threads: Option<usize>,
+        login_rate_limit: &LoginRateLimit,
+        random: &dyn Random,
+    ) -> Self {
         Self {
             keys,
-            hashing: HashPool::new(threads.unwrap_or_else(HashPool::default_threads)),
+            hashing: HashPool::new(hash_threads.unwrap_or_else(HashPool::default_threads)),
             account_locks: AccountLocks::default(),
-            login_rate_limiter: LoginRateLimiter::new(&settings.login_rate_limit),
+            login_rate_limiter: LoginRateLimiter::new(login_rate_limit),
             verified_passwords: VerifiedPasswordCache::new(random),
+            body_key: UnitBodyKey::default(),
         }
     }
 }

@@ -5,9 +5,7 @@
 //! least once, for each rule in the order of events.
 
 pub mod log;
-pub(crate) mod monotonic_ids;
 pub mod outbox;
-pub mod outbox_queue;
 pub mod pending;
 mod record;
 pub mod rule;
@@ -18,9 +16,9 @@ use personium_store::Batch;
 use personium_types::{Code, Operation, Result};
 
 use self::outbox::OutboxEntry;
-use self::outbox_queue::OutboxPartition;
 pub use self::record::{EVENT_ID, Event, MAX_TEXT_UTF16_UNITS, RULE_CHAIN, VIA};
 use self::rule::{EventRule, RuleAction};
+use crate::outbox_queue::OutboxPartition;
 use crate::{CellContext, Permit, PermitTarget, PostCommit, Unit, keys};
 
 /// The limit on the bytes of log lines and requests of one event. When it is exceeded, the remaining rules are skipped.

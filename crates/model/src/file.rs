@@ -1,6 +1,5 @@
 //! Files: creating, replacing, reading and removing them.
 
-pub(crate) mod body_key;
 mod encryption;
 mod upload;
 

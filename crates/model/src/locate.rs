@@ -162,7 +162,7 @@ impl Target {
         access.permit_box(urls, &target, operation)
     }
 
-    /// What a permit for this target must be for: the deepest node.
+    /// The target of a permit for the deepest node.
     #[must_use]
     pub fn permit_target(&self) -> PermitTarget {
         PermitTarget::Node {

@@ -9,11 +9,10 @@ use tokio::sync::{RwLock, Semaphore};
 use crate::cell_context::{CellContext, CellContextCache};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
 use crate::credentials::{Credentials, UnitKeys};
-use crate::event::monotonic_ids::MonotonicIds;
-use crate::event::outbox_queue::OutboxQueue;
-use crate::file::body_key::UnitBodyKey;
 use crate::keys::{ControlSet, SetKey};
 use crate::memory_budget::MemoryBudget;
+use crate::monotonic_ids::MonotonicIds;
+use crate::outbox_queue::OutboxQueue;
 use crate::records::Records;
 use crate::{Cell, ServerAuthority, Settings, UnitUrls, entity};
 
@@ -48,7 +47,6 @@ struct Shared {
     limits: Limits,
     events: EventState,
     contexts: CellContextCache,
-    body_key: UnitBodyKey,
     /// Read-locked by each commit with post-commit actions until these are done; write-locked to wait for all of them.
     commits: Arc<RwLock<()>>,
 }
@@ -98,14 +96,18 @@ impl Unit {
     ) -> (Self, ServerAuthority) {
         let shared = Shared {
             urls,
-            credentials: Credentials::new(keys, &settings.auth, &ports.random),
+            credentials: Credentials::new(
+                keys,
+                settings.auth.hash_threads,
+                &settings.auth.login_rate_limit,
+                &ports.random,
+            ),
             limits: Limits::new(&settings),
             events: EventState {
                 outbox: OutboxQueue::default(),
                 ids: MonotonicIds::new(&ports.random),
             },
             contexts: CellContextCache::default(),
-            body_key: UnitBodyKey::default(),
             commits: Arc::default(),
             ports,
         };
@@ -209,11 +211,6 @@ impl Unit {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn RecordStore> {
         &self.shared.ports.records
-    }
-
-    /// The key of file bodies, as far as it was loaded.
-    pub(crate) fn body_key_cell(&self) -> &UnitBodyKey {
-        &self.shared.body_key
     }
 
     /// The lock of the commits with post-commit actions.

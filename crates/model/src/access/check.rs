@@ -54,23 +54,23 @@ impl Access {
     pub(crate) fn permit_box<'a>(
         &self,
         urls: &UnitUrls,
-        place: &BoxTarget<'_, impl IntoIterator<Item = &'a Acl> + Clone>,
+        target: &BoxTarget<'_, impl IntoIterator<Item = &'a Acl> + Clone>,
         operation: Operation,
     ) -> Result<Permit> {
-        let (cell, target_box) = (place.cell, place.target_box);
+        let (cell, target_box) = (target.cell, target.target_box);
         let wanted = operation.privilege().ok_or_else(|| self.refusal())?;
-        let target = PermitTarget::Node {
+        let permit_target = PermitTarget::Node {
             cell: cell.id,
-            node: place.node,
+            node: target.node,
         };
-        let permit = Permit::new(operation, target);
+        let permit = Permit::new(operation, permit_target);
         if self.manages_content(urls, cell, wanted) {
             return Ok(permit);
         }
         if matches!(self.identity, Identity::PasswordChange { .. }) {
             return Err(Code::PasswordChangeOnly.into());
         }
-        let level = place
+        let level = target
             .acls
             .clone()
             .into_iter()
@@ -80,7 +80,7 @@ impl Access {
         let basic_in_app_box =
             matches!(self.identity, Identity::Basic { .. }) && target_box.schema.is_some();
         let roles: &[String] = if basic_in_app_box { &[] } else { &self.roles };
-        let mut acls = place.acls.clone().into_iter();
+        let mut acls = target.acls.clone().into_iter();
         if acls.any(|acl| acl.grants(roles, wanted)) {
             self.check_scope(wanted)?;
             return Ok(permit);

@@ -2,7 +2,7 @@
 
 use personium_types::{CellId, Error, NodeId, Operation, Result};
 
-/// What a permit is for.
+/// The target of a permit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PermitTarget {
     /// The unit.
@@ -81,8 +81,7 @@ impl Permit {
 /// The right of the server to change data on its own account, without a request: installing what an archive describes,
 /// reporting events of the unit itself.
 ///
-/// [`crate::Unit::new`] gives the only one to whoever builds the unit, who hands it to what needs it. Nothing that knows
-/// only the unit can make one.
+/// [`crate::Unit::new`] returns the only one to the caller that builds the unit. Code that knows only the unit cannot make one.
 #[derive(Debug, Clone)]
 pub struct ServerAuthority(());
 

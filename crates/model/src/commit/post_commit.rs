@@ -5,7 +5,7 @@ use std::sync::Arc;
 use personium_store::{KeyRange, Result as StoreResult, Space, WriteFence};
 use personium_types::CellId;
 
-use crate::event::outbox_queue::OutboxPartition;
+use crate::outbox_queue::OutboxPartition;
 use crate::{Cell, Unit, garbage_collection};
 
 /// The caches that a commit makes stale.

@@ -1,12 +1,12 @@
 //! The markers of cells with requests that wait to be sent, in the space of the unit. After a start, only the marked cells
-//! are read to fill the [`OutboxQueue`](super::outbox_queue::OutboxQueue).
+//! are read to fill the [`OutboxQueue`](crate::outbox_queue::OutboxQueue).
 
 use bytes::Bytes;
 use personium_store::{Batch, Expect, StoreError};
 use personium_types::{CellId, Result};
 
 use super::outbox;
-use super::outbox_queue::OutboxPartition;
+use crate::outbox_queue::OutboxPartition;
 use crate::records::store_error;
 use crate::{Cell, Unit, keys};
 

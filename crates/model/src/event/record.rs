@@ -2,7 +2,7 @@
 
 use personium_types::Random;
 
-use super::monotonic_ids::random_id;
+use crate::monotonic_ids::random_id;
 use crate::url::LOCAL_CELL;
 
 /// The header with the id of the first event of a chain.

@@ -33,7 +33,8 @@ impl Unit {
 
     async fn body_key(&self) -> Result<&BodyKey> {
         let records = self.records();
-        self.body_key_cell()
+        self.credentials()
+            .body_key
             .0
             .get_or_try_init(|| records.transact(|| self.find_or_generate()))
             .await

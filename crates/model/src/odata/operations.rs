@@ -54,7 +54,7 @@ impl SetRef {
 }
 
 impl ServiceRoot {
-    /// What a permit for this service root must be for.
+    /// The target of a permit for this service root.
     #[must_use]
     pub fn permit_target(&self) -> PermitTarget {
         let Some(context) = &self.context else {

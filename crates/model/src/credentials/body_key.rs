@@ -8,4 +8,4 @@ use tokio::sync::OnceCell;
 /// It is generated for the first body that is encrypted, and stored in the records of the unit, sealed with the unit secret.
 /// After a change of the unit secret the former one must be configured beside it; the key is then sealed with the new one.
 #[derive(Debug, Default)]
-pub(crate) struct UnitBodyKey(pub(super) OnceCell<BodyKey>);
+pub(crate) struct UnitBodyKey(pub(crate) OnceCell<BodyKey>);

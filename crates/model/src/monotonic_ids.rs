@@ -44,7 +44,7 @@ impl MonotonicIds {
 }
 
 /// A random id of 22 characters, for a chain of events.
-pub(super) fn random_id(random: &dyn Random) -> String {
+pub(crate) fn random_id(random: &dyn Random) -> String {
     URL_SAFE_NO_PAD.encode(random.uuid().as_bytes())
 }
 

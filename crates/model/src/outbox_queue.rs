@@ -1,6 +1,6 @@
 //! The queue in memory of the rules that have requests to send.
 //!
-//! The requests themselves are records. After a start the queue is filled from them; see [`super::pending`].
+//! The requests themselves are records. After a start the queue is filled from them; see [`crate::event::pending`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -23,7 +23,7 @@ pub struct OutboxQueue {
     partitions: Mutex<Partitions>,
     enqueued: Notify,
     /// The cells that this process has marked as pending. Locked while a marker is written or removed.
-    pub(super) marked_cells: tokio::sync::Mutex<HashSet<CellId>>,
+    pub(crate) marked_cells: tokio::sync::Mutex<HashSet<CellId>>,
 }
 
 #[derive(Debug, Default)]
