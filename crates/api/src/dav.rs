@@ -14,7 +14,7 @@ mod stream;
 
 use personium_model::Resource;
 use personium_model::locate::Target;
-use personium_model::node::Kind;
+use personium_model::node::NodeKind;
 use personium_types::{Code, Operation, Result};
 
 use crate::error::Challenge;
@@ -45,18 +45,18 @@ enum TargetKind {
 impl TargetKind {
     fn of(target: &Target) -> Self {
         match (target.node().value().kind, target.exists()) {
-            (Kind::Box | Kind::Cell, true) => Self::Box,
-            (Kind::Collection, true) if target.is_service_source() => Self::Source,
-            (Kind::Collection, true) => Self::Collection,
-            (Kind::File, true) => Self::File,
-            (Kind::Odata, true) => Self::Odata,
-            (Kind::Service, true) => Self::Service,
-            (Kind::Stream, true) => Self::Stream,
-            (Kind::Box | Kind::Collection | Kind::Cell, false) => Self::Missing,
-            (Kind::File, false) => Self::BelowFile,
-            (Kind::Odata, false) => Self::BelowOdata,
-            (Kind::Service, false) => Self::BelowService,
-            (Kind::Stream, false) => Self::BelowStream,
+            (NodeKind::Box | NodeKind::Cell, true) => Self::Box,
+            (NodeKind::Collection, true) if target.is_service_source() => Self::Source,
+            (NodeKind::Collection, true) => Self::Collection,
+            (NodeKind::File, true) => Self::File,
+            (NodeKind::Odata, true) => Self::Odata,
+            (NodeKind::Service, true) => Self::Service,
+            (NodeKind::Stream, true) => Self::Stream,
+            (NodeKind::Box | NodeKind::Collection | NodeKind::Cell, false) => Self::Missing,
+            (NodeKind::File, false) => Self::BelowFile,
+            (NodeKind::Odata, false) => Self::BelowOdata,
+            (NodeKind::Service, false) => Self::BelowService,
+            (NodeKind::Stream, false) => Self::BelowStream,
         }
     }
 }

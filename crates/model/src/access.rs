@@ -149,7 +149,8 @@ impl Access {
         self.schema.as_deref().map(client_id::of_schema)
     }
 
-    /// Whether it is a unit user who may manage this cell (not necessarily its content).
+    /// Whether the identity may manage this cell: an administrator of the unit or the owner. Its content is another matter; see
+    /// [`Self::manages_content`].
     #[must_use]
     pub fn manages(&self, urls: &UnitUrls, cell: &Cell) -> bool {
         match &self.identity {
@@ -159,7 +160,7 @@ impl Access {
         }
     }
 
-    /// Whether it is a unit user who may use `wanted` on the content of this cell.
+    /// Whether the identity may use the privilege `wanted` on the content of this cell as a unit user.
     #[must_use]
     pub fn manages_content(&self, urls: &UnitUrls, cell: &Cell, wanted: Privilege) -> bool {
         let role = match &self.identity {

@@ -8,11 +8,11 @@ use crate::entity::StoredEntity;
 /// An entry of the catalogue of cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// Stays the same when the cell is renamed.
+    /// Its id, which a new name does not change.
     pub id: CellId,
     /// Its name in URLs.
     pub name: String,
-    /// The subject of the unit user who owns it, in unit-local form where it is of this unit.
+    /// The subject of its owner, a unit user; in unit-local form if that is of this unit.
     pub owner: Option<String>,
     /// When it was created, milliseconds since 1970.
     pub published: i64,

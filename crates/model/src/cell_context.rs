@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 pub(crate) use self::cache::CellContextCache;
 
 use crate::keys::{self, ControlSet, SetKey};
-use crate::node::{Kind, Node};
+use crate::node::{Node, NodeKind};
 use crate::records::{Records, Versioned};
 use crate::{Cell, entity};
 
@@ -30,11 +30,12 @@ pub const TOKEN_GENERATION: &str = "TokenEpoch";
 /// A box of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoxInfo {
-    /// Stays the same when the box is renamed; that of the main box is the cell's.
+    /// Its id, which a new name does not change. The main box has the id of the cell.
     pub id: NodeId,
     /// Its name in URLs; `__` for the main box.
     pub name: String,
-    /// The URL of the app it belongs to, as stored; for the main box the cell's URL is meant and this is `None`.
+    /// Its schema: the URL of its application, as stored. `None` for a box without an application, and for the main box, whose
+    /// schema is the URL of the cell.
     pub schema: Option<String>,
     /// When it was created.
     pub published: i64,
@@ -266,7 +267,7 @@ impl CellContext {
     /// A failure of the store.
     pub async fn cell_node(&self) -> Result<Arc<Versioned<Node>>> {
         self.node_or_default("node/cell", &keys::cell_node(), || {
-            Node::new(self.cell.node_id(), Kind::Cell, self.cell.published)
+            Node::new(self.cell.node_id(), NodeKind::Cell, self.cell.published)
         })
         .await
     }
@@ -279,7 +280,7 @@ impl CellContext {
         self.node_or_default(
             &format!("node/{}", info.id),
             &keys::box_node(&info.id),
-            || Node::new(info.id, Kind::Box, info.published),
+            || Node::new(info.id, NodeKind::Box, info.published),
         )
         .await
     }

@@ -8,7 +8,7 @@ use crate::commit::Invalidation;
 use crate::file::unlink;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::{self, Target};
-use crate::node::{Kind, Node, SERVICE_SOURCE};
+use crate::node::{Node, NodeKind, SERVICE_SOURCE};
 use crate::records::put_checked;
 use crate::resource::add_member;
 use crate::{Permit, PostCommit, Resource, garbage_collection};
@@ -25,15 +25,17 @@ pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
         let permit = resource.permit(target, Operation::CreateCollection);
         return Err(match (permit, kind) {
             (Err(refusal), _) => refusal,
-            (Ok(_), Kind::Collection) => Code::CollectionExists.into(),
-            (Ok(_), Kind::File) if target.is_in_service_source() => Code::CollectionExists.into(),
+            (Ok(_), NodeKind::Collection) => Code::CollectionExists.into(),
+            (Ok(_), NodeKind::File) if target.is_in_service_source() => {
+                Code::CollectionExists.into()
+            }
             (Ok(_), _) => Code::MethodNotAllowed.into(),
         });
     }
     match kind {
-        Kind::Box | Kind::Collection => {}
-        Kind::Service => return Err(Code::MethodNotAllowed.into()),
-        Kind::Cell | Kind::File | Kind::Odata | Kind::Stream => {
+        NodeKind::Box | NodeKind::Collection => {}
+        NodeKind::Service => return Err(Code::MethodNotAllowed.into()),
+        NodeKind::Cell | NodeKind::File | NodeKind::Odata | NodeKind::Stream => {
             return Err(Code::NoSuchPath.into());
         }
     }
@@ -56,7 +58,7 @@ pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
 /// # Errors
 /// The refusals of [`check_create`]; [`Code::TooDeep`] if it would be nested too deeply, [`Code::TooManyChildren`] if its
 /// parent is full.
-pub async fn create(resource: &Resource, kind: Kind) -> Result<ETag> {
+pub async fn create(resource: &Resource, kind: NodeKind) -> Result<ETag> {
     let target = resource.locate().await?;
     let _lock = resource.lock_if_nearly_full(&target).await?;
     let change = |target: Target| async move {
@@ -70,7 +72,7 @@ async fn build(
     permit: Permit,
     resource: &Resource,
     target: &Target,
-    kind: Kind,
+    kind: NodeKind,
 ) -> Result<(Batch, ETag)> {
     permit.check(Operation::CreateCollection, &target.permit_target())?;
     let limits = &resource.unit.settings().dav;
@@ -87,10 +89,10 @@ async fn build(
     add_member(target, &parent, limits.children_max, &mut batch).await?;
     let now = resource.unit.now_ms();
     let node = Node::new(NodeId::random(resource.unit.random()), kind, now);
-    if kind == Kind::Service {
+    if kind == NodeKind::Service {
         let source = Node::new(
             NodeId::random(resource.unit.random()),
-            Kind::Collection,
+            NodeKind::Collection,
             now,
         );
         let key = keys::node(&node.id, SERVICE_SOURCE);
@@ -136,7 +138,7 @@ fn check_remove(resource: &Resource, target: &Target) -> Result<Permit> {
     }
     let removable = matches!(
         target.node().value().kind,
-        Kind::Collection | Kind::Odata | Kind::Service | Kind::Stream
+        NodeKind::Collection | NodeKind::Odata | NodeKind::Service | NodeKind::Stream
     );
     if removable && !target.is_service_source() {
         Ok(permit)
@@ -151,13 +153,13 @@ async fn remove_empty(target: &Target, batch: &mut Batch) -> Result<()> {
     let node = target.node().value();
     let mut empty = vec![keys::children(&node.id)];
     match node.kind {
-        Kind::Odata => {
+        NodeKind::Odata => {
             for set in [ControlSet::EntityType, ControlSet::ComplexType] {
                 empty.push(keys::entities(&SetKey::schema(&node.id, set)));
             }
             batch.delete(keys::schema_version(&node.id));
         }
-        Kind::Service => {
+        NodeKind::Service => {
             empty.clear();
             let source = locate::child(&target.context, &node.id, SERVICE_SOURCE).await?;
             if let Some(source) = source {

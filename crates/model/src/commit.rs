@@ -12,7 +12,7 @@ use crate::records::{self, Records};
 use crate::{CellContext, Unit};
 
 impl Unit {
-    /// Builds a batch for a cell and commits it, then invalidates what is cached; see [`Records::transact`].
+    /// Builds a batch for a cell and commits it, then invalidates the caches; see [`Records::transact`].
     ///
     /// # Errors
     /// See [`Records::transact`].

@@ -15,7 +15,7 @@ pub use self::upload::{ReceivedBody, Upload};
 use crate::commit::Invalidation;
 use crate::keys;
 use crate::locate::Target;
-use crate::node::{FileBody, Kind, Node};
+use crate::node::{FileBody, Node, NodeKind};
 use crate::records::{put_checked, store_error};
 use crate::resource::add_member;
 use crate::{Permit, Resource};
@@ -107,14 +107,14 @@ pub async fn put(
 fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<(Permit, PutPlan)> {
     let kind = target.node().value().kind;
     let Some(name) = target.rest.last() else {
-        if kind != Kind::File {
+        if kind != NodeKind::File {
             return Err(Code::MethodNotAllowed.into());
         }
         let permit = resource.permit(target, Operation::WriteFile)?;
         check_tag(target.node().value(), if_match)?;
         return Ok((permit, PutPlan::Replace));
     };
-    if !matches!(kind, Kind::Box | Kind::Collection) {
+    if !matches!(kind, NodeKind::Box | NodeKind::Collection) {
         return Err(Code::NoSuchPath.into());
     }
     let permit = resource.permit(target, Operation::CreateFile)?;
@@ -154,7 +154,7 @@ async fn write(
             let max = resource.unit.settings().dav.children_max;
             target.assert_found(&mut batch);
             add_member(target, &parent, max, &mut batch).await?;
-            let mut node = Node::new(NodeId::random(resource.unit.random()), Kind::File, now);
+            let mut node = Node::new(NodeId::random(resource.unit.random()), NodeKind::File, now);
             node.file = Some(received.body.clone());
             put_checked(&mut batch, keys::node(&parent, &name), None, &node)?;
             (true, node, None)
@@ -198,7 +198,7 @@ pub async fn remove(resource: &Resource, if_match: Option<&str>) -> Result<()> {
     let change = |target: Target| async move {
         let permit = resource.permit(&target, Operation::Remove)?;
         let found = target.node();
-        if !target.exists() || found.value().kind != Kind::File {
+        if !target.exists() || found.value().kind != NodeKind::File {
             return Err(resource.not_found());
         }
         check_tag(found.value(), if_match)?;

@@ -15,7 +15,7 @@ use personium_types::{CellId, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{self, CellMarkers, ControlSet, SetKey};
-use crate::node::{Kind, Node};
+use crate::node::{Node, NodeKind};
 use crate::records::{self, Records, store_error};
 use crate::{CellContext, Unit, entity};
 
@@ -28,7 +28,7 @@ struct GarbageRecord {
     #[serde(rename = "i")]
     id: NodeId,
     #[serde(rename = "k")]
-    kind: Kind,
+    kind: NodeKind,
 }
 
 /// Marks a cell as one that may have garbage. To be done before a batch with [`add_record`] is committed.
@@ -196,7 +196,7 @@ async fn collect_node(
             removed.map_err(store_error)?;
         }
     }
-    if garbage.kind == Kind::Odata {
+    if garbage.kind == NodeKind::Odata {
         for table in keys::collection_tables(&garbage.id) {
             records.remove_range(&table).await?;
         }

@@ -179,7 +179,7 @@ pub fn inline_body(id: &BlobId) -> Key {
     Key::table(b'B').fixed(id.as_bytes()).build()
 }
 
-/// Says that a node names this body of the blob store.
+/// The record of a body in the blob store that a node names.
 #[must_use]
 pub fn blob_reference(id: &BlobId) -> Key {
     Key::table(b'R').fixed(id.as_bytes()).build()

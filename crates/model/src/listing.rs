@@ -5,7 +5,7 @@ use personium_types::{NodeId, Result};
 
 use crate::keys;
 use crate::locate::Target;
-use crate::node::{Kind, Node};
+use crate::node::{Node, NodeKind};
 use crate::records::Records;
 
 /// The limits of one page: 64 members, or 4 MiB of properties and access control lists.
@@ -33,8 +33,11 @@ impl Members {
     #[must_use]
     pub fn of(target: &Target) -> Self {
         let node = target.node().value();
-        let has_members =
-            target.exists() && matches!(node.kind, Kind::Box | Kind::Collection | Kind::Service);
+        let has_members = target.exists()
+            && matches!(
+                node.kind,
+                NodeKind::Box | NodeKind::Collection | NodeKind::Service
+            );
         let mut all = Self::of_collection(target.context.records().clone(), &node.id);
         if !has_members {
             all.rest = None;

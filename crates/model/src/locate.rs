@@ -7,7 +7,7 @@ use personium_types::{Need, NodeId, Operation, Result};
 
 use crate::access::{BoxTarget, PermitTarget};
 use crate::keys::{self, ControlSet, SetKey};
-use crate::node::{Kind, Node};
+use crate::node::{Node, NodeKind};
 use crate::records::Versioned;
 use crate::{Access, Acl, BoxInfo, CellContext, Permit, UnitUrls};
 
@@ -125,7 +125,7 @@ impl Target {
     #[must_use]
     pub fn is_service_source(&self) -> bool {
         self.parent()
-            .is_some_and(|p| p.value().kind == Kind::Service)
+            .is_some_and(|p| p.value().kind == NodeKind::Service)
     }
 
     /// Whether the deepest node lies in the source collection of a service, that collection not included.
@@ -136,16 +136,16 @@ impl Target {
             .get(..above)
             .unwrap_or_default()
             .iter()
-            .any(|n| n.value().kind == Kind::Service)
+            .any(|n| n.value().kind == NodeKind::Service)
     }
 
-    /// Checks that a request may do an operation to the deepest node, and gives the permit for that. Where the table asks
-    /// for a privilege on the parent, that is the parent of the deepest node, or the deepest node itself where the path goes
-    /// on.
+    /// Checks that a request may do an operation to the deepest node, and returns the permit. For an operation that needs a
+    /// privilege on the parent, the lists of the parent of the deepest node decide if the whole path was found, else those of
+    /// the deepest node.
     ///
     /// # Errors
-    /// [`Code::AuthRequired`] or the reason of invalid credentials; a code that says what is lacking if the application, the
-    /// privilege or the scope does not suffice.
+    /// [`Code::AuthRequired`] or the code of invalid credentials; the code of the first check that fails: of the application, the
+    /// privilege or the scope.
     ///
     /// [`Code::AuthRequired`]: personium_types::Code::AuthRequired
     pub fn permit(&self, urls: &UnitUrls, access: &Access, operation: Operation) -> Result<Permit> {
@@ -191,12 +191,12 @@ pub async fn locate(
     let mut found = vec![root.clone()];
     let mut used = 0;
     let mut parent = target_box.id;
-    let mut kind = Kind::Box;
+    let mut kind = NodeKind::Box;
     for name in segments {
         let has_nodes = match kind {
-            Kind::Box | Kind::Collection => true,
-            Kind::Service => name == crate::node::SERVICE_SOURCE,
-            Kind::Cell | Kind::Odata | Kind::Stream | Kind::File => false,
+            NodeKind::Box | NodeKind::Collection => true,
+            NodeKind::Service => name == crate::node::SERVICE_SOURCE,
+            NodeKind::Cell | NodeKind::Odata | NodeKind::Stream | NodeKind::File => false,
         };
         if !has_nodes {
             break;
@@ -240,7 +240,7 @@ pub async fn child(context: &CellContext, parent: &NodeId, name: &str) -> Result
         Some(node) => node,
         None => match context.records().find::<Node>(&key).await? {
             // Changes of files do not invalidate the context, so only collections are cached, and no large ones.
-            Some(node) if node.value.kind != Kind::File && is_small(&node.value) => {
+            Some(node) if node.value.kind != NodeKind::File && is_small(&node.value) => {
                 context.insert_cached(cache_key, node)
             }
             Some(node) => Arc::new(node),

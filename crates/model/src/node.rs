@@ -11,7 +11,7 @@ use crate::keys;
 
 /// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Kind {
+pub enum NodeKind {
     /// The cell itself.
     Cell,
     /// A box.
@@ -39,7 +39,7 @@ pub struct Node {
     pub id: NodeId,
     /// Its kind.
     #[serde(rename = "k")]
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// Counts every change, from 1; the first part of its ETag.
     #[serde(rename = "v")]
     pub version: u64,
@@ -94,7 +94,7 @@ impl FileBody {
 impl Node {
     /// A new node without content, properties or access control list.
     #[must_use]
-    pub fn new(id: NodeId, kind: Kind, now_ms: i64) -> Self {
+    pub fn new(id: NodeId, kind: NodeKind, now_ms: i64) -> Self {
         Self {
             id,
             kind,

@@ -17,7 +17,7 @@ pub struct OutboxPartition {
     pub rule: String,
 }
 
-/// The partitions with requests to send. A partition that is being processed is given to nobody else.
+/// The partitions with requests to send. A partition is processed by one worker at a time.
 #[derive(Debug, Default)]
 pub struct OutboxQueue {
     partitions: Mutex<Partitions>,

@@ -327,7 +327,7 @@ impl Records {
         }
     }
 
-    /// Builds a batch and commits it; after a conflict builds it again from what is stored then.
+    /// Builds a batch and commits it; after a conflict builds it again from the records of then.
     ///
     /// `build` reads, decides and adds to the batch; it must have no other effect. Its result is returned after the
     /// commit.

@@ -7,7 +7,7 @@ use crate::commit::Invalidation;
 use crate::file::{check_tag, discard_body};
 use crate::keys;
 use crate::locate::Target;
-use crate::node::{FileBody, Kind, Node};
+use crate::node::{FileBody, Node, NodeKind};
 use crate::records;
 use crate::resource::add_member;
 use crate::{Permit, Resource};
@@ -39,10 +39,10 @@ pub struct MoveResult {
 /// # Errors
 /// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] or [`Code::NoSuchPath`] if it does not exist,
 /// [`Code::MoveBox`] for a box, [`Code::MoveServiceSource`] for the source collection of a service,
-/// [`Code::MethodNotAllowed`] for what is no WebDAV resource.
+/// [`Code::MethodNotAllowed`] for other than WebDAV resources.
 pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
     let kind = target.node().value().kind;
-    if target.exists() && kind == Kind::Box {
+    if target.exists() && kind == NodeKind::Box {
         resource.permit(target, Operation::MoveImmovable)?;
         return Err(Code::MoveBox.into());
     }
@@ -52,9 +52,11 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
     }
     if !target.exists() {
         match kind {
-            Kind::Odata | Kind::Service | Kind::Stream => return Err(Code::MethodNotAllowed.into()),
-            Kind::File => return Err(Code::NoSuchPath.into()),
-            Kind::Cell | Kind::Box | Kind::Collection => {}
+            NodeKind::Odata | NodeKind::Service | NodeKind::Stream => {
+                return Err(Code::MethodNotAllowed.into());
+            }
+            NodeKind::File => return Err(Code::NoSuchPath.into()),
+            NodeKind::Cell | NodeKind::Box | NodeKind::Collection => {}
         }
     }
     let permit = resource.permit(target, Operation::MoveSource)?;
@@ -98,7 +100,7 @@ fn check_destination(
     destination: &Target,
     to: &Destination,
 ) -> Result<Permit> {
-    // First, because the other refusals reveal what is there.
+    // First, because the other refusals reveal which resources exist.
     let permit = resource.permit(destination, Operation::MoveDestination)?;
     let moved = source.node().value();
     let found = destination.node().value();
@@ -106,11 +108,15 @@ fn check_destination(
         return permit.and(check_replaced(resource, source, destination, to)?);
     }
     match found.kind {
-        Kind::File if destination.rest.len() == 1 => return Err(Code::MoveBelowFile.into()),
-        Kind::Odata if destination.rest.len() == 1 => return Err(Code::MoveIntoOdata.into()),
-        Kind::Service if destination.rest.len() == 1 => return Err(Code::MoveIntoService.into()),
-        Kind::Box | Kind::Collection if destination.rest.len() == 1 => {}
-        Kind::Stream | Kind::Cell if destination.rest.len() == 1 => return Err(invalid(to)),
+        NodeKind::File if destination.rest.len() == 1 => return Err(Code::MoveBelowFile.into()),
+        NodeKind::Odata if destination.rest.len() == 1 => return Err(Code::MoveIntoOdata.into()),
+        NodeKind::Service if destination.rest.len() == 1 => {
+            return Err(Code::MoveIntoService.into());
+        }
+        NodeKind::Box | NodeKind::Collection if destination.rest.len() == 1 => {}
+        NodeKind::Stream | NodeKind::Cell if destination.rest.len() == 1 => {
+            return Err(invalid(to));
+        }
         _ => {
             let missing = destination.rest.first().cloned().unwrap_or_default();
             return Err(Error::new(Code::NoParent).with(missing));
@@ -119,7 +125,7 @@ fn check_destination(
     if destination.found().iter().any(|n| n.value().id == moved.id) {
         return Err(invalid(to));
     }
-    if moved.kind != Kind::File
+    if moved.kind != NodeKind::File
         && (destination.is_service_source() || destination.is_in_service_source())
     {
         return Err(Code::MoveCollectionIntoServiceSource.into());
@@ -141,10 +147,10 @@ fn check_replaced(
     if destination.is_service_source() {
         return Err(Code::MoveOntoServiceSource.into());
     }
-    if found.kind != Kind::File {
+    if found.kind != NodeKind::File {
         return Err(Code::MoveOntoCollection.into());
     }
-    if moved.kind != Kind::File && destination.is_in_service_source() {
+    if moved.kind != NodeKind::File && destination.is_in_service_source() {
         return Err(Code::MoveCollectionIntoServiceSource.into());
     }
     if found.id == moved.id {

@@ -11,7 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::commit::Invalidation;
 use crate::keys;
 use crate::locate::{self, Target};
-use crate::node::Kind;
+use crate::node::NodeKind;
 use crate::{Access, CellContext, Permit, PostCommit, Unit};
 
 /// A path below a box, with the access of the request.
@@ -25,7 +25,7 @@ pub struct Resource {
     pub access: Access,
     /// The name of the box in the path.
     pub box_name: String,
-    /// The id of the box, where it must be this one whatever its name is.
+    /// The id of the box, if it is to be found by id instead of by name.
     pub box_id: Option<NodeId>,
     /// The decoded segments below the box.
     pub segments: Vec<String>,
@@ -58,8 +58,8 @@ impl Resource {
         locate::locate(context, &found, segments).await
     }
 
-    /// Locates the target, builds a batch from it and commits that. After a conflict all of this is repeated with what is
-    /// stored then, including the access check in `build`.
+    /// Locates the target, builds a batch from it and commits that. After a conflict all of this is repeated from the
+    /// records of then, including the access check in `build`.
     ///
     /// The context of the cell is invalidated if `invalidation` says so, or if the path leads to anything but a file.
     pub(crate) async fn change<T, F, Fut>(&self, invalidation: Invalidation, build: F) -> Result<T>
@@ -94,7 +94,8 @@ impl Resource {
                 false => Arc::clone(&self.context),
             };
             let target = self.locate_in(&context, &self.segments).await?;
-            let invalidation = match target.exists() && target.node().value().kind != Kind::File {
+            let invalidation = match target.exists() && target.node().value().kind != NodeKind::File
+            {
                 true => Invalidation::Cell,
                 false => invalidation,
             };
@@ -131,7 +132,7 @@ impl Resource {
         Ok(self.unit.limits().node_locks.lock(&parent).await)
     }
 
-    /// Checks that the request may do an operation to what the path leads to, and gives the permit.
+    /// Checks that the request may do an operation to the target, and returns the permit.
     ///
     /// # Errors
     /// See [`Target::permit`].

@@ -51,7 +51,7 @@ struct Shared {
     commits: Arc<RwLock<()>>,
 }
 
-/// The limits on what runs at the same time in a unit.
+/// The limits of concurrent work in a unit.
 #[derive(Debug)]
 pub struct Limits {
     /// Uploads of large bodies and of archives.
@@ -160,7 +160,7 @@ impl Unit {
         &self.shared.credentials
     }
 
-    /// The limits on what runs at the same time.
+    /// The limits of concurrent work.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
@@ -275,12 +275,12 @@ impl Unit {
         }
     }
 
-    /// Invalidates what is cached about a cell.
+    /// Invalidates the context of a cell.
     pub(crate) fn invalidate_cell(&self, cell: &Cell) {
         self.shared.contexts.invalidate_cell(cell);
     }
 
-    /// Invalidates what is cached about the cell of a name.
+    /// Invalidates the cached cell of a name.
     pub(crate) fn invalidate_cell_name(&self, name: &str) {
         self.shared.contexts.invalidate_cell_name(name);
     }

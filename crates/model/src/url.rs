@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms() {
+    fn cell_urls_are_paths_or_hosts() {
         assert_eq!(path().unit(), "http://localhost:9998/");
         assert_eq!(path().cell("c1"), "http://localhost:9998/c1/");
         assert_eq!(host().unit(), "https://unit.example/");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn addressees() {
+    fn host_header_addresses_unit_cell_or_neither() {
         assert_eq!(host().addressee("UNIT.example"), Addressee::Unit);
         assert_eq!(host().addressee("unit.example:443"), Addressee::Unit);
         assert_eq!(host().addressee("unit.example:80"), Addressee::Foreign);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn local_forms() {
+    fn unit_local_urls_are_resolved_and_localized() {
         for (url, http) in [
             (
                 "personium-localunit:/c1/x/y",

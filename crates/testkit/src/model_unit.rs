@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use personium_model::ServerAuthority;
 use personium_model::credentials::UnitKeys;
 use personium_model::event::{self, Event};
-use personium_model::node::Kind;
+use personium_model::node::NodeKind;
 use personium_model::odata::{self, Change, Creation, Entity, EntityRef, ServiceRoot, validate};
 use personium_model::unit::Ports;
 use personium_model::{
@@ -190,7 +190,9 @@ impl ModelUnit {
     /// Creates an OData collection in the box `b`.
     pub async fn create_odata_collection(&self, name: &str) {
         let resource = self.resource(name).await;
-        collection::create(&resource, Kind::Odata).await.unwrap();
+        collection::create(&resource, NodeKind::Odata)
+            .await
+            .unwrap();
     }
 
     /// Removes a collection with everything in it, and waits until its records are deleted.

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use personium_dav::headers::Recursive;
 use personium_model::locate::Target;
-use personium_model::node::Kind;
+use personium_model::node::NodeKind;
 use personium_model::{Resource, collection, file};
 use personium_types::{Code, Error, Operation, Result};
 
@@ -26,7 +26,7 @@ pub(super) async fn handle(
         resource.permit(&target, Operation::Remove)?;
         return Err(resource.not_found());
     }
-    if target.node().value().kind == Kind::File {
+    if target.node().value().kind == NodeKind::File {
         file::remove(&resource, if_match.as_deref()).await?;
     } else {
         let recursive = Recursive::of_collection(header.as_deref()).map_err(|_| {

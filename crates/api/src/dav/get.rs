@@ -6,7 +6,7 @@ use personium_dav::headers::{SelectedRange, is_not_modified, select_range};
 use personium_model::Resource;
 use personium_model::file::{self, FileContent, OpenedFile};
 use personium_model::locate::Target;
-use personium_model::node::Kind;
+use personium_model::node::NodeKind;
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::body;
@@ -27,7 +27,7 @@ pub(super) async fn handle(
     if !target.exists() {
         return Err(resource.not_found());
     }
-    if target.node().value().kind != Kind::File {
+    if target.node().value().kind != NodeKind::File {
         let text = format!("URL : {}\n", hrefs::node_url(resource.unit.urls(), &target));
         return Ok(response::content(StatusCode::OK, "text/plain", text));
     }

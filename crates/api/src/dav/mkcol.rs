@@ -4,7 +4,7 @@ use http::{StatusCode, header};
 use personium_dav::mkcol::{self, CollectionKind, MkcolError};
 use personium_dav::multistatus::mkcol_error_response;
 use personium_model::locate::Target;
-use personium_model::node::Kind;
+use personium_model::node::NodeKind;
 use personium_model::{Resource, collection};
 use personium_types::{Code, Error, Result};
 
@@ -41,10 +41,10 @@ pub(super) async fn handle(
         CollectionKind::WebDav
     };
     let kind = match kind {
-        CollectionKind::WebDav => Kind::Collection,
-        CollectionKind::OData => Kind::Odata,
-        CollectionKind::Service => Kind::Service,
-        CollectionKind::Stream => Kind::Stream,
+        CollectionKind::WebDav => NodeKind::Collection,
+        CollectionKind::OData => NodeKind::Odata,
+        CollectionKind::Service => NodeKind::Service,
+        CollectionKind::Stream => NodeKind::Stream,
     };
     let etag = collection::create(&resource, kind).await?;
     Ok(response::status(StatusCode::CREATED).with_header(header::ETAG, &etag.strong().to_string()))

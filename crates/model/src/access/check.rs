@@ -49,8 +49,8 @@ impl Access {
     /// Checks that a request may do an operation in a box, and returns the permit.
     ///
     /// # Errors
-    /// [`Code::AuthRequired`] or the code of invalid credentials; a code that says what is lacking if the application, the
-    /// privilege or the scope does not suffice.
+    /// [`Code::AuthRequired`] or the code of invalid credentials; the code of the first check that fails: of the
+    /// application, the privilege or the scope.
     pub(crate) fn permit_box<'a>(
         &self,
         urls: &UnitUrls,
@@ -170,8 +170,8 @@ impl Access {
     /// URL of the cell that delivers.
     ///
     /// # Errors
-    /// [`Code::AuthRequired`] or the code of invalid credentials, [`Code::PrivilegeLacking`] if they are not what a cell
-    /// issues for itself.
+    /// [`Code::AuthRequired`] or the code of invalid credentials, [`Code::PrivilegeLacking`] if they are not a token that
+    /// a cell issues for itself.
     pub fn permit_delivery(&self, cell: &Cell) -> Result<(Permit, &str)> {
         match &self.identity {
             Identity::TransCell { subject, issuer } if subject == issuer => {

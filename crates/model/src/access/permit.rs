@@ -66,7 +66,7 @@ impl Permit {
     /// Checks that the permit is for this operation on this target.
     ///
     /// # Errors
-    /// An internal error if it is not: the caller asked the access check for something else than it does.
+    /// An internal error if it is not: the caller requested the permit for another operation.
     pub fn check(&self, operation: Operation, target: &PermitTarget) -> Result<()> {
         if self.operations.contains(&operation) && self.target == *target {
             return Ok(());
@@ -78,8 +78,8 @@ impl Permit {
     }
 }
 
-/// The right of the server to change data on its own account, without a request: installing what an archive describes,
-/// reporting events of the unit itself.
+/// The authority of the server to change data without a request of a user: to install the content of archives and to post
+/// events of the unit itself.
 ///
 /// [`crate::Unit::new`] returns the only one to the caller that builds the unit. Code that knows only the unit cannot make one.
 #[derive(Debug, Clone)]

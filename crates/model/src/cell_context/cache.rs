@@ -84,13 +84,13 @@ impl CellContextCache {
         context
     }
 
-    /// Invalidates what is cached about a cell, whatever its name is by now.
+    /// Invalidates the context of a cell, also after a change of its name.
     pub(crate) fn invalidate_cell(&self, cell: &Cell) {
         self.begin_generation(cell.id);
         self.contexts.invalidate(&cell.name);
     }
 
-    /// Invalidates what is cached about the cell of a name.
+    /// Invalidates the cached cell of a name.
     pub(crate) fn invalidate_cell_name(&self, name: &str) {
         self.begin_generation(name);
         self.contexts.invalidate(name);

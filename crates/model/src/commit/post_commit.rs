@@ -28,9 +28,9 @@ pub struct PostCommit {
 
 #[derive(Debug)]
 enum PostCommitAction {
-    /// Invalidates what is cached about a cell.
+    /// Invalidates the context of a cell.
     InvalidateCell(Cell),
-    /// Invalidates what is cached about the cell of a name.
+    /// Invalidates the cached cell of a name.
     InvalidateCellName(String),
     /// Collects the garbage of a cell.
     CollectGarbage(CellId),
@@ -61,7 +61,7 @@ impl PostCommit {
         self
     }
 
-    /// Adds the invalidation of what is cached about the cell of a name.
+    /// Adds the invalidation of the cached cell of a name.
     #[must_use]
     pub fn invalidate_cell_name(self, name: impl Into<String>) -> Self {
         self.with(PostCommitAction::InvalidateCellName(name.into()))

@@ -22,9 +22,9 @@ pub struct Event {
     /// The application of the request that caused it; empty for a token without an application, `None` without a token of
     /// a cell.
     pub schema: Option<String>,
-    /// The URL of the user who caused it.
+    /// The URL of the user that caused it.
     pub subject: Option<String>,
-    /// The entity id of the user who caused it, if that is an account of this cell. The subject alone does not identify an
+    /// The entity id of the user that caused it, if that is an account of this cell. The subject alone does not identify an
     /// account: events that other cells relay have one too.
     pub account: Option<String>,
     /// Its type.
@@ -41,7 +41,7 @@ pub struct Event {
     pub hops: Option<u32>,
     /// The cells that relayed it, separated by commas.
     pub via: Option<String>,
-    /// The entity ids of the roles in the cell that the user had who caused it.
+    /// The entity ids of the roles of the user that caused it, in the cell.
     pub roles: Vec<String>,
 }
 

@@ -95,7 +95,7 @@ fn corrupt(error: CipherError) -> StoreError {
     )
 }
 
-/// Encrypts what is written.
+/// A writer that encrypts.
 pub(super) struct SealedWriter {
     inner: Box<dyn BlobWriter>,
     sealing: BodySealer,
@@ -127,7 +127,7 @@ impl BlobWriter for SealedWriter {
     }
 }
 
-/// Decrypts what is read.
+/// A reader that decrypts.
 pub(super) struct SealedReader {
     inner: Box<dyn BlobReader>,
     cipher: BodyCipher,

@@ -13,7 +13,7 @@ use super::Installer;
 use super::failure::{At, Failure, Fault, Outcome};
 use super::package::BarEntry;
 use crate::file::{self, Upload};
-use crate::node::{Kind, SERVICE_SOURCE};
+use crate::node::{NodeKind, SERVICE_SOURCE};
 use crate::{collection, properties, roles};
 
 /// What is described, by its path below the box.
@@ -83,10 +83,10 @@ impl Installer {
     /// Makes a collection that is described, but for the box and the sources of services, which are there.
     async fn collection(&self, found: &DescribedResource) -> Result<()> {
         let kind = match found.kind {
-            ResourceKind::OData => Kind::Odata,
-            ResourceKind::Service => Kind::Service,
+            ResourceKind::OData => NodeKind::Odata,
+            ResourceKind::Service => NodeKind::Service,
             ResourceKind::Collection | ResourceKind::Stream | ResourceKind::File => {
-                Kind::Collection
+                NodeKind::Collection
             }
         };
         let is_source = found.path.last().is_some_and(|name| name == SERVICE_SOURCE)
@@ -104,7 +104,7 @@ impl Installer {
     async fn is_service(&self, path: &[String]) -> Result<bool> {
         let above = path.get(..path.len().saturating_sub(1)).unwrap_or_default();
         let target = self.resource(above).await?.locate().await?;
-        Ok(target.exists() && target.node().value().kind == Kind::Service)
+        Ok(target.exists() && target.node().value().kind == NodeKind::Service)
     }
 
     /// Gives a resource its access control list and its properties.

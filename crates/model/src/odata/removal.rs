@@ -12,7 +12,7 @@ use super::load;
 use super::root::{ServiceRoot, SetRef};
 use super::rules;
 use crate::keys::{self, ControlSet};
-use crate::node::{Kind, Node};
+use crate::node::{Node, NodeKind};
 use crate::{CellContext, Permit, PermitTarget, PostCommit, Unit, garbage_collection};
 
 /// The number of linked entities that are read at once.
@@ -52,7 +52,7 @@ pub async fn remove_box(
                 }
                 remove(&root, &set, found, &mut batch).await?;
                 batch.delete(keys::box_node(id));
-                garbage_collection::add_record(&mut batch, &Node::new(*id, Kind::Box, 0))?;
+                garbage_collection::add_record(&mut batch, &Node::new(*id, NodeKind::Box, 0))?;
                 Ok((
                     batch,
                     PostCommit::none().collect_garbage(context.cell().id),

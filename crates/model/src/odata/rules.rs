@@ -7,7 +7,7 @@ use personium_types::{CellId, Code, NodeId, Result};
 use super::load::Entity;
 use super::root::{ServiceRoot, SetRef};
 use crate::keys::{self, ControlSet, SetKey};
-use crate::node::{Kind, Node};
+use crate::node::{Node, NodeKind};
 use crate::{PostCommit, records};
 
 /// The number of the constraint that the schema of a box is unique in its cell.
@@ -69,7 +69,7 @@ pub(super) fn after_create(set: &SetRef, entity: &Entity, batch: &mut Batch) -> 
     if set.control == Some(ControlSet::Box)
         && let Ok(id) = entity.id.parse::<NodeId>()
     {
-        let node = Node::new(id, Kind::Box, entity.stored.published);
+        let node = Node::new(id, NodeKind::Box, entity.stored.published);
         records::put(batch, keys::box_node(&id), &node)?;
     }
     Ok(())

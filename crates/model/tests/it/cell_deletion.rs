@@ -1,6 +1,6 @@
 //! Deletions of empty cells while objects are created in them: no acknowledged object is deleted.
 
-use personium_model::node::Kind;
+use personium_model::node::NodeKind;
 use personium_model::odata::{Entity, ServiceRoot};
 use personium_model::{Resource, collection};
 use personium_odata::key::EntityKey;
@@ -48,7 +48,7 @@ async fn object_created_before_the_write_fence_prevents_the_deletion() {
 
     let resource = in_main_box(&unit).await;
     unit.records.interrupt_fence(async move {
-        collection::create(&resource, Kind::Collection)
+        collection::create(&resource, NodeKind::Collection)
             .await
             .unwrap();
     });
@@ -62,7 +62,7 @@ async fn creation_during_cell_deletion_is_refused() {
     let (root, resource) = (unit.cell_root().await, in_main_box(&unit).await);
     unit.interrupt_next_commit(async move {
         assert!(create(&root, "Account", ACCOUNT).await.is_err());
-        let made = collection::create(&resource, Kind::Collection).await;
+        let made = collection::create(&resource, NodeKind::Collection).await;
         assert!(made.is_err());
     });
     let root = unit.cell_root().await;

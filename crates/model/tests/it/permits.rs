@@ -96,7 +96,7 @@ impl Targets {
 }
 
 impl Function {
-    /// What its permit must be for.
+    /// The operations and the target that its permit must be for.
     fn needs(self, of: &Targets) -> (Vec<Operation>, PermitTarget) {
         let cell = of.cell;
         let (operation, target) = match self {

@@ -10,7 +10,7 @@ use personium_dav::multistatus::{
 };
 use personium_model::acl::Ace;
 use personium_model::locate::Target;
-use personium_model::node::{Kind, Node};
+use personium_model::node::{Node, NodeKind};
 use personium_model::records::Versioned;
 use personium_model::roles::RoleNames;
 use personium_model::{Principal, SchemaLevel};
@@ -166,13 +166,13 @@ fn context<'a>(
     })
 }
 
-fn resource_kind(kind: Kind) -> ResourceKind {
+fn resource_kind(kind: NodeKind) -> ResourceKind {
     match kind {
-        Kind::Cell | Kind::Box | Kind::Collection => ResourceKind::Collection,
-        Kind::Odata => ResourceKind::OData,
-        Kind::Service => ResourceKind::Service,
-        Kind::Stream => ResourceKind::Stream,
-        Kind::File => ResourceKind::File,
+        NodeKind::Cell | NodeKind::Box | NodeKind::Collection => ResourceKind::Collection,
+        NodeKind::Odata => ResourceKind::OData,
+        NodeKind::Service => ResourceKind::Service,
+        NodeKind::Stream => ResourceKind::Stream,
+        NodeKind::File => ResourceKind::File,
     }
 }
 
