@@ -119,12 +119,14 @@ impl TestRequest {
     pub async fn try_send(self) -> Result<TestResponse, BoxError> {
         let request = format!("{} {}", self.request.method(), self.request.uri());
         let (head, body) = self.send_streaming().await?.into_parts();
-        Ok(TestResponse {
+        let response = TestResponse {
             request,
             status: head.status,
             headers: head.headers,
             body: body.collect().await?.to_bytes(),
-        })
+        };
+        response.assert_complete_message();
+        Ok(response)
     }
 
     /// Sends the request; returns the whole response.

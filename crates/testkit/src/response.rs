@@ -73,6 +73,17 @@ impl TestResponse {
         self
     }
 
+    /// Asserts that all placeholders in the message of an error were replaced.
+    pub(crate) fn assert_complete_message(&self) {
+        let is_error = self.status.is_client_error() || self.status.is_server_error();
+        let text = self.text();
+        assert!(
+            !is_error || !(text.contains("{0}") || text.contains("{1}")),
+            "{}: the error lacks a message parameter: {text}",
+            self.request
+        );
+    }
+
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {
