@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use personium_model::install::InstallAuthority;
+use personium_install::InstallAuthority;
 use personium_model::{ServerAuthority, Settings, Unit};
 
 use crate::http_client::NetworkClient;

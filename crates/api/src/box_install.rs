@@ -3,9 +3,9 @@
 use std::fs::File;
 
 use http::{StatusCode, header};
+use personium_install::{InstallRequest, Installer, Package};
 use personium_model::concurrency_limiter::LimiterPermit;
 use personium_model::event::Event;
-use personium_model::install::{InstallRequest, Installer, Package};
 use personium_model::url::LOCAL_CELL;
 use personium_model::{Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
@@ -96,7 +96,7 @@ async fn prepare(
     };
     let installer = request
         .install_authority
-        .begin(&unit, &request.context, permit, install_request)
+        .start(&unit, &request.context, permit, install_request)
         .await?;
     Ok(PreparedInstallation {
         installer,

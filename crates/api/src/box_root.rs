@@ -1,7 +1,7 @@
 //! The root of a box: its description, and its deletion with everything in it.
 
 use http::StatusCode;
-use personium_model::install::{self, Status};
+use personium_install::InstallationStatus;
 use personium_model::locate::Target;
 use personium_model::{Resource, odata};
 use personium_types::time::iso_time;
@@ -34,7 +34,7 @@ pub(crate) async fn get(
             .map(|schema| urls.resolve(schema).unwrap_or_else(|| schema.to_owned()))
     };
     let mut description = json!({"name": info.name, "url": url, "schema": schema});
-    let status = install::status(&resource.unit, &target.context, info).await?;
+    let status = personium_install::status(&resource.unit, &target.context, info).await?;
     if let (Some(members), Value::Object(more)) =
         (description.as_object_mut(), installation(status))
     {
@@ -54,15 +54,17 @@ pub(crate) async fn get(
 }
 
 /// The state of the installation of a box.
-fn installation(status: Status) -> Value {
+fn installation(status: InstallationStatus) -> Value {
     match status {
-        Status::Ready { since } => json!({"status": "ready", "installed_at": iso_time(since)}),
-        Status::Running { started, percent } => json!({
+        InstallationStatus::Ready { since } => {
+            json!({"status": "ready", "installed_at": iso_time(since)})
+        }
+        InstallationStatus::Running { started, percent } => json!({
             "status": "installation in progress",
             "started_at": iso_time(started),
             "progress": format!("{percent}%"),
         }),
-        Status::Failed {
+        InstallationStatus::Failed {
             started,
             percent,
             code,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use parking_lot::Mutex;
-use personium_model::install::InstallAuthority;
+use personium_install::InstallAuthority;
 use personium_model::{Access, CellContext, Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
 use personium_xml::XmlLimits;

@@ -17,7 +17,6 @@ pub mod entity;
 pub mod event;
 pub mod file;
 pub mod garbage_collection;
-pub mod install;
 pub mod keys;
 pub mod listing;
 pub mod locate;

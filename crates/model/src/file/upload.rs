@@ -39,12 +39,13 @@ impl<'u> Upload<'u> {
     pub fn new(unit: &'u Unit, resource: &Resource) -> Self {
         Self {
             limited_by: Some(resource.context.cell().id),
-            ..Self::of_installation(unit, resource)
+            ..Self::without_permit(unit, resource)
         }
     }
 
-    /// Starts an upload from an archive, which needs no permit: the installation has one.
-    pub(crate) fn of_installation(unit: &'u Unit, resource: &Resource) -> Self {
+    /// Starts an upload that takes no permit of the upload limiter, for a caller that is limited by another one.
+    #[must_use]
+    pub fn without_permit(unit: &'u Unit, resource: &Resource) -> Self {
         Self {
             unit,
             limited_by: None,

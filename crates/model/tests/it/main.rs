@@ -11,5 +11,4 @@ mod cancelled_commits;
 mod cell_deletion;
 mod concurrent_creation;
 mod file_bodies;
-mod installation;
 mod permits;

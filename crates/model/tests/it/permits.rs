@@ -1,23 +1,19 @@
 //! Functions that change data accept only a permit for their own operation and target.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 
 use personium_model::auth::account;
 use personium_model::event::{self, Event, log};
-use personium_model::install::{InstallAuthority, InstallRequest, Package};
 use personium_model::odata::message::{self, MessageCommand, RequestedChange};
 use personium_model::odata::{
     self, Change, Creation, EntityRef, NavigationSource, ServiceRoot, validate,
 };
-use personium_model::{Permit, PermitTarget, Settings};
+use personium_model::{Permit, PermitTarget};
 use personium_odata::body::{Intent, Route};
 use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_testkit::{ModelUnit, cell_permit, create, server_authority};
 use personium_types::{CellId, Code, NodeId, Operation, Result};
-use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
 
 /// A public function that takes a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +36,9 @@ enum Function {
     PostEvent,
     RemoveLogArchive,
     ChangePassword,
-    InstallBox,
-    PostInstallEvent,
 }
 
-const ALL: [Function; 20] = {
+const ALL: [Function; 18] = {
     use Function::*;
     [
         CreateRole,
@@ -65,8 +59,6 @@ const ALL: [Function; 20] = {
         PostEvent,
         RemoveLogArchive,
         ChangePassword,
-        InstallBox,
-        PostInstallEvent,
     ]
 };
 
@@ -128,9 +120,6 @@ impl Function {
                     Operation::ChangeOwnPassword,
                     PermitTarget::Account { cell, name },
                 )
-            }
-            Self::InstallBox | Self::PostInstallEvent => {
-                (Operation::InstallBox, PermitTarget::Cell(cell))
             }
         };
         (vec![operation], target)
@@ -254,24 +243,6 @@ impl Function {
             Self::ChangePassword => {
                 account::change_password(&unit.model, &context, &permit, "a", "new-password").await
             }
-            Self::InstallBox => {
-                let request = InstallRequest {
-                    box_name: "new",
-                    request_key: "key",
-                    package: package().await,
-                };
-                let installs = InstallAuthority::new(server_authority().clone());
-                let begun = installs
-                    .begin(&unit.model, &context, &permit, request)
-                    .await;
-                begun.map(drop)
-            }
-            Self::PostInstallEvent => {
-                let installs = InstallAuthority::new(server_authority().clone());
-                installs
-                    .post_event(&unit.model, &context, &permit, event())
-                    .await
-            }
         }
     }
 }
@@ -334,27 +305,6 @@ async fn make(root: &ServiceRoot, permit: &Permit, set: &str, body: &str) -> Res
     let creation = creation(root, set, body).await?;
     let made = odata::create(root, permit, &[creation]).await?;
     made.into_iter().try_for_each(|made| made.map(drop))
-}
-
-async fn package() -> Package {
-    let mut zip = ZipWriter::new(tempfile::tempfile().unwrap());
-    for (name, content) in [
-        (
-            "00_meta/00_manifest.json",
-            r#"{"bar_version":"2","box_version":"1","default_path":"new","schema":"http://app.example/"}"#,
-        ),
-        (
-            "00_meta/90_rootprops.xml",
-            r#"<?xml version="1.0" encoding="utf-8"?><multistatus xmlns="DAV:"/>"#,
-        ),
-    ] {
-        zip.start_file(name, SimpleFileOptions::default()).unwrap();
-        zip.write_all(content.as_bytes()).unwrap();
-    }
-    let file = zip.finish().unwrap();
-    Package::open(file, &Settings::default().archives)
-        .await
-        .unwrap()
 }
 
 /// A unit with an account `a`, a role `r`, a relation `rel`, an OData collection `od` and a cell `d`.

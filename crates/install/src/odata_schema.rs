@@ -1,65 +1,71 @@
-//! The schema of an OData collection of an archive.
+//! Creates the schema of an OData collection.
 
 use std::sync::Arc;
 
+use personium_archive::BarEntry;
+use personium_model::keys::ControlSet;
+use personium_model::odata::{self, ServiceRoot};
 use personium_odata::edmx::{self, Definitions, EdmxError, EndDefinition, PropertyDefinition};
 use personium_odata::key::EntityKey;
 use personium_types::{Code, Result};
 use serde_json::{Value, json};
 
-use super::failure::{At, Failure, Fault, Outcome};
-use super::package::BarEntry;
-use super::{Installer, create_entity, members};
-use crate::keys::ControlSet;
-use crate::odata::{self, ServiceRoot};
+use crate::error::{InEntry, InstallError, InstallReason, InstallResult};
+use crate::installer::{Installer, create_entity, members};
 
 impl Installer {
-    /// Makes the types, properties and associations that the entry defines.
-    pub(super) async fn install_schema(&self, path: &[String], entry: &BarEntry) -> Outcome {
-        self.begin_entry(entry).await;
+    /// Creates the types, properties and associations that the entry defines.
+    pub(crate) async fn install_schema(&self, path: &[String], entry: &BarEntry) -> InstallResult {
+        self.start_entry(entry).await;
         let read = self.package.read_as(entry, |bytes| edmx::read(&bytes));
-        let definitions = read.await?.map_err(|fault| refused(entry, &fault))?;
-        self.define_types(path, &definitions).await.at(entry)?;
+        let definitions = read.await?.map_err(|error| schema_error(entry, &error))?;
+        self.create_types(path, &definitions)
+            .await
+            .in_entry(entry)?;
         for association in definitions.associations {
-            let ends = association.map_err(|fault| refused(entry, &fault))?;
-            self.define_association(path, &ends).await.at(entry)?;
+            let ends = association.map_err(|error| schema_error(entry, &error))?;
+            self.create_association(path, &ends).await.in_entry(entry)?;
         }
         self.end_entry(entry).await;
         Ok(())
     }
 
-    async fn define_types(&self, path: &[String], definitions: &Definitions) -> Result<()> {
+    async fn create_types(&self, path: &[String], definitions: &Definitions) -> Result<()> {
         use ControlSet::{ComplexType, ComplexTypeProperty, EntityType, Property};
         let named = |name: &String| json!({"Name": name});
         for name in &definitions.complex_types {
-            self.object(path, ComplexType, &named(name)).await?;
+            self.create_schema_object(path, ComplexType, &named(name))
+                .await?;
         }
         for property in &definitions.complex_properties {
             let body = property_body(property, "_ComplexType.Name");
-            self.object(path, ComplexTypeProperty, &body).await?;
+            self.create_schema_object(path, ComplexTypeProperty, &body)
+                .await?;
         }
         for name in &definitions.entity_types {
-            self.object(path, EntityType, &named(name)).await?;
+            self.create_schema_object(path, EntityType, &named(name))
+                .await?;
         }
         for property in &definitions.properties {
             let body = property_body(property, "_EntityType.Name");
-            self.object(path, Property, &body).await?;
+            self.create_schema_object(path, Property, &body).await?;
         }
         Ok(())
     }
 
-    async fn define_association(&self, path: &[String], ends: &[EndDefinition; 2]) -> Result<()> {
+    async fn create_association(&self, path: &[String], ends: &[EndDefinition; 2]) -> Result<()> {
         for end in ends {
             let body = json!({
                 "Name": end.name, "Multiplicity": end.multiplicity.as_str(), "_EntityType.Name": end.entity_type,
             });
-            self.object(path, ControlSet::AssociationEnd, &body).await?;
+            self.create_schema_object(path, ControlSet::AssociationEnd, &body)
+                .await?;
         }
         let [one, other] = ends;
-        self.associate(path, one, other).await
+        self.link_ends(path, one, other).await
     }
 
-    /// The schema of the collection as it is now.
+    /// The service root of the schema of the collection.
     async fn schema_root(&self, path: &[String]) -> Result<ServiceRoot> {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
@@ -67,7 +73,12 @@ impl Installer {
         Ok(ServiceRoot::of_schema(unit, context, target.node()))
     }
 
-    async fn object(&self, path: &[String], set: ControlSet, body: &Value) -> Result<()> {
+    async fn create_schema_object(
+        &self,
+        path: &[String],
+        set: ControlSet,
+        body: &Value,
+    ) -> Result<()> {
         let root = self.schema_root(path).await?;
         let body = body.to_string();
         create_entity(&root, set, body.as_bytes(), &self.authority)
@@ -75,7 +86,7 @@ impl Installer {
             .map(drop)
     }
 
-    async fn associate(
+    async fn link_ends(
         &self,
         path: &[String],
         one: &EndDefinition,
@@ -94,19 +105,19 @@ impl Installer {
     }
 }
 
-fn refused(entry: &BarEntry, fault: &EdmxError) -> Failure {
-    let kind = match fault {
-        EdmxError::InvalidXml(_) => Fault::Syntax,
-        EdmxError::InvalidDefinition(_) => Fault::Definition,
+fn schema_error(entry: &BarEntry, error: &EdmxError) -> InstallError {
+    let reason = match error {
+        EdmxError::InvalidXml(_) => InstallReason::Syntax,
+        EdmxError::InvalidDefinition(_) => InstallReason::Definition,
     };
-    Failure::new(kind, entry.name(), fault)
+    InstallError::new(reason, entry.name(), error)
 }
 
 fn property_body(property: &PropertyDefinition, owner: &str) -> Value {
-    // Some archives write the kind of what is no list in capitals.
+    // Some archives write `NONE` in capitals.
     let kind = property.collection_kind.as_deref().map(|kind| {
-        let none = kind.eq_ignore_ascii_case("none");
-        if none { "None" } else { kind }
+        let is_none = kind.eq_ignore_ascii_case("none");
+        if is_none { "None" } else { kind }
     });
     let mut body = members([
         ("Name", Some(property.name.as_str())),

@@ -1,0 +1,237 @@
+//! The state of an installation: its box, its progress and its events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use personium_archive::BarEntry;
+use personium_model::event::{self, Event};
+use personium_model::keys::{self, ControlSet, SetKey};
+use personium_model::odata::{self, Creation, ServiceRoot};
+use personium_model::url::LOCAL_CELL;
+use personium_model::{
+    Access, CellContext, Identity, Permit, PermitTarget, Resource, ServerAuthority, Unit, entity,
+};
+use personium_odata::body::{Intent, Route};
+use personium_types::{CellId, Code, Error, NodeId, Operation, Result};
+use serde_json::{Map, Value};
+
+use crate::package::Package;
+use crate::progress::{self, InstallationResult, StoredInstallation};
+
+/// The progress is stored when it grew by more percentage points than this.
+const STORED_STEP_PERCENT: u64 = 10;
+
+/// The installation of an application.
+pub struct Installer {
+    pub(crate) unit: Arc<Unit>,
+    pub(crate) authority: ServerAuthority,
+    pub(crate) target: InstallerTarget,
+    pub(crate) package: Package,
+    request_key: String,
+    started_at_ms: i64,
+    done_entries: AtomicU64,
+    stored_percent: AtomicU64,
+}
+
+/// The box of an installation. Cell and box are identified by id: another cell or box of the same name gets nothing.
+pub(crate) struct InstallerTarget {
+    pub cell: CellId,
+    pub box_id: NodeId,
+    /// The name of the box when the installation started.
+    pub box_name: String,
+}
+
+impl Installer {
+    pub(crate) fn new(
+        unit: &Arc<Unit>,
+        authority: &ServerAuthority,
+        target: InstallerTarget,
+        package: Package,
+        request_key: &str,
+    ) -> Self {
+        Self {
+            unit: Arc::clone(unit),
+            authority: authority.clone(),
+            target,
+            package,
+            request_key: request_key.to_owned(),
+            started_at_ms: unit.now_ms(),
+            done_entries: AtomicU64::new(0),
+            stored_percent: AtomicU64::new(0),
+        }
+    }
+
+    /// The cell as it is now.
+    pub(crate) async fn context(&self) -> Result<Arc<CellContext>> {
+        let found = self.unit.find_cell_by_id(&self.target.cell).await?;
+        found.ok_or_else(|| Code::NoSuchCell.into())
+    }
+
+    /// The service root of the cell, pinned to the current version of the box, and the current name of the box.
+    pub(crate) async fn cell_root(&self) -> Result<(ServiceRoot, String)> {
+        let context = self.context().await?;
+        let set = SetKey::control(ControlSet::Box);
+        let id = self.target.box_id.to_string();
+        let found = entity::find(context.records(), &set, &id).await?;
+        let found = found.ok_or_else(|| Error::new(Code::NoSuchBox).with(id.as_str()))?;
+        let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
+        let root = ServiceRoot::of_cell(Arc::clone(&self.unit), context);
+        let root = root.pinned_to(keys::entity(&set, &id), found.version);
+        Ok((root, name))
+    }
+
+    /// A path in the box, with all rights.
+    pub(crate) async fn resource(&self, path: &[String]) -> Result<Resource> {
+        Ok(Resource {
+            unit: Arc::clone(&self.unit),
+            context: self.context().await?,
+            access: Access::of(Identity::UnitMaster),
+            box_name: self.target.box_name.clone(),
+            box_id: Some(self.target.box_id),
+            segments: path.to_vec(),
+            url: path.join("/"),
+        })
+    }
+
+    /// The URL of the box in events.
+    pub(crate) fn box_url(&self) -> String {
+        format!("{LOCAL_CELL}/{}", self.target.box_name)
+    }
+
+    /// Starts an entry of the archive.
+    pub(crate) async fn start_entry(&self, entry: &BarEntry) {
+        self.count_entry();
+        if self.percent() > self.stored_percent.load(Ordering::Acquire) + STORED_STEP_PERCENT {
+            self.store_progress_or_warn(None).await;
+        }
+        self.post_event("PL-BI-1001", entry.name(), "Installation started.")
+            .await;
+    }
+
+    /// Ends an entry of the archive.
+    pub(crate) async fn end_entry(&self, entry: &BarEntry) {
+        self.post_event("PL-BI-1003", entry.name(), "Installation completed.")
+            .await;
+    }
+
+    /// Counts an entry of the archive as done.
+    pub(crate) fn count_entry(&self) {
+        self.done_entries.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The number of entries that are done.
+    pub(crate) fn done_entries(&self) -> u64 {
+        self.done_entries.load(Ordering::Acquire)
+    }
+
+    /// Sets the number of entries that are done.
+    pub(crate) fn set_done_entries(&self, count: u64) {
+        self.done_entries.store(count, Ordering::Release);
+    }
+
+    fn percent(&self) -> u64 {
+        let total = self.package.total().max(1);
+        (self.done_entries() * 100 / total).min(100)
+    }
+
+    /// Stores the progress, and the result at the end.
+    pub(crate) async fn store_progress(&self, result: Option<InstallationResult>) -> Result<()> {
+        let percent = self.percent();
+        let installation = StoredInstallation {
+            started_at: self.started_at_ms,
+            percent,
+            heartbeat_at: self.unit.now_ms(),
+            result,
+        };
+        let context = self.context().await?;
+        progress::store(&self.unit, &context, &self.target.box_id, &installation).await?;
+        self.stored_percent.store(percent, Ordering::Release);
+        Ok(())
+    }
+
+    /// As [`Self::store_progress`]; failures are logged.
+    pub(crate) async fn store_progress_or_warn(&self, result: Option<InstallationResult>) {
+        if let Err(error) = self.store_progress(result).await {
+            tracing::warn!(
+                cell.id = %self.target.cell,
+                box.name = %self.target.box_name,
+                %error,
+                "failed to store installation progress"
+            );
+        }
+    }
+
+    /// Posts an event about a step.
+    pub(crate) async fn post_event(&self, kind: &str, object: &str, info: &str) {
+        let event = Event {
+            external: false,
+            schema: None,
+            subject: None,
+            account: None,
+            kind: Some(kind.to_owned()),
+            object: Some(object.to_owned()),
+            info: Some(info.to_owned()),
+            request_key: Some(self.request_key.clone()),
+            id: None,
+            hops: Some(0),
+            via: None,
+            roles: Vec::new(),
+        };
+        let posted = match self.context().await {
+            Ok(context) => {
+                let permit = event_permit(&self.authority, &context);
+                event::post(&self.unit, &context, &permit, event).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = posted {
+            tracing::warn!(
+                cell.id = %self.target.cell,
+                box.name = %self.target.box_name,
+                event.kind = kind,
+                %error,
+                "failed to post installation event"
+            );
+        }
+    }
+}
+
+/// The permit to post events of a cell.
+pub(crate) fn event_permit(authority: &ServerAuthority, context: &CellContext) -> Permit {
+    let target = PermitTarget::Cell(context.cell().id);
+    authority.permit(Operation::PostEvent, target)
+}
+
+/// Creates a control object or a schema object. Returns its id.
+///
+/// # Errors
+/// As [`odata::validate`] and [`odata::create`].
+pub(crate) async fn create_entity(
+    root: &ServiceRoot,
+    set: ControlSet,
+    body: &[u8],
+    authority: &ServerAuthority,
+) -> Result<String> {
+    let set = root.set(set.name())?;
+    let body = odata::validate(root, &set, body, Intent::Create, Route::Direct).await?;
+    let permit = authority.permit_write(root, &set);
+    let creation = Creation {
+        set,
+        body,
+        hidden: BTreeMap::new(),
+        navigation: None,
+        exists: Code::EntityExists,
+    };
+    let mut created = odata::create(root, &permit, &[creation]).await?;
+    let created = created.pop().ok_or(Code::Unknown)??;
+    Ok(created.id)
+}
+
+/// A JSON object of the members that have a value.
+pub(crate) fn members<const N: usize>(members: [(&str, Option<&str>); N]) -> Map<String, Value> {
+    members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
+        .collect()
+}

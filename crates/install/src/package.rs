@@ -1,0 +1,201 @@
+//! The archive of an application, read on threads that may block.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use personium_archive::{ArchiveLimits, Bar, BarEntry, BarError, BarVersion, paths};
+use personium_model::settings::ArchiveSettings;
+use personium_types::{Code, Error, Result};
+use tokio::task::spawn_blocking;
+
+use crate::error::{InstallError, InstallReason, InstallResult};
+
+/// The largest number of entries of an archive.
+const MAX_ENTRIES: usize = 100_000;
+/// The largest size of all entries together, as a multiple of the largest size of an archive.
+const MAX_EXPANSION_RATIO: u64 = 20;
+const MEGABYTE_BYTES: u64 = 1 << 20;
+
+/// The archive of an application. What can be checked without creating anything was checked.
+pub struct Package {
+    bar: Arc<Mutex<Bar<File>>>,
+    entries: Vec<BarEntry>,
+    version: BarVersion,
+    schema: Option<String>,
+    has_contents: bool,
+}
+
+impl Package {
+    /// Opens an archive and checks its structure and its manifest.
+    ///
+    /// # Errors
+    /// [`Code::BarUnreadable`], [`Code::BarStructure`], [`Code::BarEntryFormat`], [`Code::BarEntryTooLarge`],
+    /// [`Code::BarManifestField`] or [`Code::BarVersion`]; [`Code::Unknown`] if the file cannot be read.
+    pub async fn open(file: File, settings: &ArchiveSettings) -> Result<Self> {
+        let settings = settings.clone();
+        let opened = spawn_blocking(move || {
+            let limits = ArchiveLimits {
+                max_entry_bytes: settings.entry_max_megabytes.saturating_mul(MEGABYTE_BYTES),
+                max_entries: MAX_ENTRIES,
+                max_total_bytes: settings
+                    .archive_max_megabytes
+                    .saturating_mul(MEGABYTE_BYTES * MAX_EXPANSION_RATIO),
+            };
+            Bar::open(file, limits).map_err(|error| refusal(error, &settings))
+        });
+        let bar = opened.await.map_err(Error::internal)??;
+        let schema = bar.manifest().schema.clone();
+        if bar.version() == BarVersion::V1 && schema.is_none() {
+            return Err(Error::new(Code::BarStructure).with("schema"));
+        }
+        Ok(Self {
+            entries: bar.entries().to_vec(),
+            version: bar.version(),
+            has_contents: bar.has_folder(paths::CONTENTS),
+            bar: Arc::new(Mutex::new(bar)),
+            schema,
+        })
+    }
+
+    /// The schema URL of the application.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
+    /// Whether the archive has the older version.
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.version == BarVersion::V1
+    }
+
+    /// The number of entries that the progress is measured by.
+    pub(crate) fn total(&self) -> u64 {
+        let manifest = usize::from(!self.is_legacy());
+        self.entries.len().saturating_sub(manifest) as u64
+    }
+
+    /// The entry of this path.
+    pub(crate) fn find(&self, path: &str) -> Option<BarEntry> {
+        self.entries
+            .iter()
+            .find(|entry| entry.path() == path)
+            .cloned()
+    }
+
+    /// Whether the archive has a folder for the contents of the box, which may be empty.
+    pub(crate) fn has_contents(&self) -> bool {
+        self.has_contents
+    }
+
+    /// The entries in a folder and its subfolders, in the order of the archive.
+    pub(crate) fn below(&self, folder: &str) -> Vec<BarEntry> {
+        let is_below = |entry: &&BarEntry| {
+            let rest = entry.path().strip_prefix(folder);
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.entries.iter().filter(is_below).cloned().collect()
+    }
+
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// [`InstallReason::Unreadable`].
+    pub(crate) async fn read(&self, entry: &BarEntry) -> InstallResult<Vec<u8>> {
+        self.read_as(entry, std::convert::identity).await
+    }
+
+    /// Reads and parses an entry. `parse` runs on the blocking thread that reads, so that a large document does not
+    /// delay requests.
+    ///
+    /// # Errors
+    /// [`InstallReason::Unreadable`].
+    pub(crate) async fn read_as<T: Send + 'static>(
+        &self,
+        entry: &BarEntry,
+        parse: impl FnOnce(Vec<u8>) -> T + Send + 'static,
+    ) -> InstallResult<T> {
+        let (bar, wanted) = (Arc::clone(&self.bar), entry.clone());
+        let read = spawn_blocking(move || {
+            let bytes = bar.lock().read(&wanted).map_err(|e| e.to_string())?;
+            Ok::<_, String>(parse(bytes))
+        });
+        let unreadable = |reason: &dyn Display| {
+            InstallError::new(InstallReason::Unreadable, entry.name(), reason)
+        };
+        match read.await {
+            Ok(Ok(parsed)) => Ok(parsed),
+            Ok(Err(reason)) => Err(unreadable(&reason)),
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+}
+
+/// The error for an archive that is refused.
+fn refusal(error: BarError, settings: &ArchiveSettings) -> Error {
+    let refusal = match &error {
+        BarError::NotZip(_) => Error::new(Code::BarUnreadable).with("it is not a zip archive"),
+        BarError::TooLarge => Error::new(Code::BarUnreadable).with("it is too large"),
+        BarError::UnsafeName(name) | BarError::InvalidEntry { name, .. } => {
+            Error::new(Code::BarEntryFormat).with(name)
+        }
+        BarError::EntryTooLarge(name) => Error::new(Code::BarEntryTooLarge)
+            .with(name)
+            .with(settings.entry_max_megabytes.to_string()),
+        BarError::Missing(names) => {
+            let is_legacy = names.iter().any(|name| name.starts_with("bar/"));
+            let missing = match is_legacy {
+                true => names.join(" "),
+                false => names.first().cloned().unwrap_or_default(),
+            };
+            Error::new(Code::BarStructure).with(missing)
+        }
+        BarError::ManifestUnreadable { version, .. } => match version {
+            BarVersion::V1 => Error::new(Code::BarEntryFormat).with("bar/00_meta/00_manifest.json"),
+            BarVersion::V2 => Error::new(Code::BarUnreadable).with("its manifest is not valid"),
+        },
+        BarError::ManifestField(name) => Error::new(Code::BarManifestField).with(*name),
+        BarError::Version(version) => Error::new(Code::BarVersion).with(version),
+        BarError::Io(_) => Error::new(Code::Unknown),
+    };
+    refusal.with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use personium_model::Settings;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    async fn package() -> Package {
+        let mut zip = ZipWriter::new(tempfile::tempfile().unwrap());
+        for (name, content) in [
+            (paths::MANIFEST, r#"{"bar_version":"2"}"#),
+            (paths::ROOT_PROPS, "<multistatus/>"),
+        ] {
+            let options = SimpleFileOptions::default();
+            zip.start_file(name, options).unwrap();
+            zip.write_all(content.as_bytes()).unwrap();
+        }
+        let file = zip.finish().unwrap();
+        Package::open(file, &Settings::default().archives)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn entries_are_parsed_on_the_blocking_thread_that_reads_them() {
+        let package = package().await;
+        let entry = package.find(paths::ROOT_PROPS).unwrap();
+        let own = std::thread::current().id();
+        let parse = |bytes: Vec<u8>| (bytes.len(), std::thread::current().id());
+        let (length, parsed_on) = package.read_as(&entry, parse).await.unwrap();
+        assert_eq!(length, package.read(&entry).await.unwrap().len());
+        assert_ne!(parsed_on, own);
+    }
+}
