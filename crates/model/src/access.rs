@@ -1,7 +1,7 @@
 //! The identity behind a request, and the access check.
 //!
 //! An [`Access`] is the identity with its roles and scopes. Its `permit` functions are the access check: they make the
-//! [`Permit`] that every function that changes data takes and checks. The privilege that an [`Operation`] needs stands in
+//! [`Permit`] that every function that changes data takes and checks. The privilege that an [`Operation`](personium_types::Operation) needs is in
 //! the table of operations alone.
 
 mod check;

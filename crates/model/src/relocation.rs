@@ -81,11 +81,18 @@ pub async fn relocate(resource: &Resource, to: &Destination) -> Result<MoveResul
         resource.lock_if_nearly_full(&destination).await?
     };
     let change = |source: Target| async move {
-        let leave = check_source(resource, &source)?;
+        let source_permit = check_source(resource, &source)?;
         check_tag(source.node().value(), to.if_match.as_deref())?;
         let destination = resource.locate_in(&source.context, &to.segments).await?;
-        let arrive = check_destination(resource, &source, &destination, to)?;
-        exchange(&leave, &arrive, resource, &source, &destination).await
+        let destination_permit = check_destination(resource, &source, &destination, to)?;
+        exchange(
+            &source_permit,
+            &destination_permit,
+            resource,
+            &source,
+            &destination,
+        )
+        .await
     };
     let (moved, replaced) = resource.change(Invalidation::None, change).await?;
     if let Some(body) = replaced {
@@ -170,16 +177,16 @@ fn invalid(to: &Destination) -> Error {
 }
 
 async fn exchange(
-    leave: &Permit,
-    arrive: &Permit,
+    source_permit: &Permit,
+    destination_permit: &Permit,
     resource: &Resource,
     source: &Target,
     destination: &Target,
 ) -> Result<(Batch, (MoveResult, Option<FileBody>))> {
-    leave.check(Operation::MoveSource, &source.permit_target())?;
-    arrive.check(Operation::MoveDestination, &destination.permit_target())?;
+    source_permit.check(Operation::MoveSource, &source.permit_target())?;
+    destination_permit.check(Operation::MoveDestination, &destination.permit_target())?;
     if destination.exists() {
-        arrive.check(Operation::MoveOverwrite, &destination.permit_target())?;
+        destination_permit.check(Operation::MoveOverwrite, &destination.permit_target())?;
     }
     let mut batch = Batch::new();
     let moved = source.node();
