@@ -13,7 +13,7 @@ use crate::collections::DescribedTree;
 use crate::error::{InEntry, InstallError, InstallReason, InstallResult};
 use crate::installer::Installer;
 
-/// Where an entry of the contents belongs.
+/// The target of an entry of the contents.
 enum EntryTarget {
     /// A file with this path in the box.
     File(Vec<String>),
@@ -100,7 +100,7 @@ impl Installer {
     }
 }
 
-/// The place of an entry, according to the description. A script may lie directly in its service collection.
+/// The target of an entry, according to the description. A script may lie directly in its service collection.
 fn entry_target(tree: &DescribedTree, entry: &BarEntry) -> EntryTarget {
     let segments: Vec<String> = entry.path().split('/').skip(1).map(str::to_owned).collect();
     for length in 1..segments.len() {

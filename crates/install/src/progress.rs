@@ -15,7 +15,7 @@ const HEARTBEAT_TIMEOUT_MS: i64 = 60_000;
 /// The stored state of an installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredInstallation {
-    /// When it started, milliseconds since 1970.
+    /// The start, milliseconds since 1970.
     #[serde(rename = "s")]
     pub started_at: i64,
     /// The part of the archive that is done.
@@ -53,14 +53,14 @@ pub enum InstallationStatus {
     },
     /// It is being installed.
     Running {
-        /// When the installation started, milliseconds since 1970.
+        /// The start of the installation, milliseconds since 1970.
         started: i64,
         /// The part of the archive that is done.
         percent: u64,
     },
     /// Its installation failed.
     Failed {
-        /// When the installation started, milliseconds since 1970.
+        /// The start of the installation, milliseconds since 1970.
         started: i64,
         /// The part of the archive that was done.
         percent: u64,

@@ -8,7 +8,7 @@ use crate::error::InstallResult;
 use crate::installer::Installer;
 use crate::progress::InstallationResult;
 
-/// How often a running installation stores its heartbeat.
+/// The interval at which a running installation stores its heartbeat.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Installer {

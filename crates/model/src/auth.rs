@@ -9,7 +9,7 @@
 //! | [`ip_range`] | client addresses from which an account may log in |
 //! | [`bearer`] | from a bearer token to an [`Access`](crate::Access) |
 //! | [`grants`] | the OAuth2 grants: refresh token, assertion, authorization code |
-//! | [`grant`] | what a client was granted, and for whom |
+//! | [`grant`] | the grant of a client, and the subject of its tokens |
 //! | [`token_issuer`] | issues the tokens of a grant |
 //! | [`cell_token`] | seals and opens the local tokens of one cell |
 //! | [`claims`] | names of claims in local tokens |

@@ -1,11 +1,11 @@
-//! What a client was granted, and for whom.
+//! The grant of a client, and the subject of its tokens.
 
 use personium_token::local::LocalToken;
 
 use super::account::Account;
 use super::claims;
 
-/// What a client was granted. [`TokenIssuer`](super::token_issuer::TokenIssuer) issues its tokens.
+/// The grant of a client. [`TokenIssuer`](super::token_issuer::TokenIssuer) issues its tokens.
 #[derive(Debug, Clone)]
 pub struct Grant {
     /// The subject of the tokens.

@@ -12,7 +12,7 @@ use crate::{CellContext, Unit};
 pub struct TokenInfo {
     /// The client that it was issued to; see [`crate::credentials::client_id`].
     pub schema: Option<String>,
-    /// When it was issued, milliseconds since 1970.
+    /// The time of issue, milliseconds since 1970.
     pub issued_at: i64,
     /// The last moment at which it is valid, milliseconds since 1970.
     pub expires_at: i64,

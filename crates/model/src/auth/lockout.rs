@@ -1,4 +1,4 @@
-//! The delay and the lock after failed logins to one account, kept in the cache that all nodes share.
+//! The delay and the lock after failed logins to one account. The state is in the cache that all nodes share.
 
 use std::time::Duration;
 

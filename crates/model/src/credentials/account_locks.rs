@@ -9,7 +9,7 @@ use personium_types::{Code, Result};
 /// The largest number of attempts that wait for the lock of one account.
 const MAX_WAITING_PER_ACCOUNT: usize = 1_024;
 
-/// Locks for login attempts, one per account. A lock exists only while somebody holds it or waits for it.
+/// Locks for login attempts, one per account. A lock exists only while an attempt has it or waits for it.
 #[derive(Default)]
 pub struct AccountLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 

@@ -7,7 +7,7 @@ use personium_types::{Error, Result};
 
 /// The validity of the certificate of [`UnitKeys::self_signed`]: ten years.
 const SELF_SIGNED_VALIDITY_MS: i64 = 10 * 365 * 24 * 3_600_000;
-/// How long before now its validity begins, for clocks that differ: one day.
+/// The time by which its validity begins earlier, for clocks that differ: one day.
 const SELF_SIGNED_BACKDATING_MS: i64 = 24 * 3_600_000;
 
 /// The secrets of a unit and the certificates that it trusts. The debug output contains no secret.

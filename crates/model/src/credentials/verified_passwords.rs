@@ -7,7 +7,7 @@ use moka::sync::Cache;
 use personium_token::password::StoredHash;
 use personium_types::Random;
 
-/// How long a verified password need not be hashed again.
+/// The time for which a verified password need not be hashed again.
 const TTL: Duration = Duration::from_secs(60);
 /// The largest number of passwords in the cache.
 const CAPACITY: u64 = 10_000;

@@ -62,7 +62,7 @@ impl LinkWriter<'_> {
         Ok(())
     }
 
-    /// Checks that two entities are not linked and have room for one more link.
+    /// Checks that two entities are not linked, and that each may have one more link.
     async fn check_many_to_many(&self, source: &Entity, target: &Entity) -> Result<()> {
         let (association, records) = (self.association, &self.root.records);
         let (forward, _) = link_keys(association, &source.id, &target.id);

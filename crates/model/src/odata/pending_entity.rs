@@ -96,8 +96,8 @@ impl PendingEntity {
             return Ok(self.entity);
         }
         let new_index = index::entries(&self.set, &self.entity);
-        for gone in self.old_index.iter().filter(|k| !new_index.contains(k)) {
-            batch.delete(gone.clone());
+        for outdated in self.old_index.iter().filter(|k| !new_index.contains(k)) {
+            batch.delete(outdated.clone());
         }
         for added in new_index.iter().filter(|k| !self.old_index.contains(k)) {
             batch.put(added.clone(), Vec::new());
@@ -119,8 +119,8 @@ impl PendingEntity {
             self.read.map_or(Expect::Absent, Expect::Version),
         );
         batch.delete(key);
-        for gone in self.old_index {
-            batch.delete(gone);
+        for index_key in self.old_index {
+            batch.delete(index_key);
         }
         batch.add(keys::entity_count(&self.set.key), -1);
     }

@@ -7,7 +7,7 @@ use personium_types::{Clock, Code, Result};
 
 use super::root::ServiceRoot;
 
-/// How long a request works before it yields to others on the same thread.
+/// The time that a request works before it yields to others on the same thread.
 ///
 /// Reads from the embedded store complete at once, so they do not yield by themselves.
 const YIELD_INTERVAL: Duration = Duration::from_millis(2);

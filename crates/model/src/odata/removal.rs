@@ -115,11 +115,11 @@ async fn remove_one(root: &ServiceRoot, set: &SetRef, id: &str, link: &Key) -> R
             .transact(root.invalidation(), || async {
                 let mut batch = Batch::new();
                 match load::find_by_id(root, set, id).await? {
-                    Some(gone) => {
+                    Some(found) => {
                         if !owns_nothing(root, set, id, &mut batch).await? {
                             return Ok((Batch::new(), false));
                         }
-                        remove(root, set, gone, &mut batch).await?;
+                        remove(root, set, found, &mut batch).await?;
                     }
                     // A link without an entity would make the loop of the caller endless.
                     None => batch.delete(link.clone()),

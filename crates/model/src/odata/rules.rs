@@ -81,9 +81,9 @@ pub(super) fn after_update(set: &SetRef, before: &Entity, after: &Entity) -> Pos
 }
 
 /// The post-commit actions of a deletion: the cached name of a cell is invalidated and its content is removed.
-pub(super) fn after_delete(set: &SetRef, gone: &Entity) -> PostCommit {
-    let actions = invalidate_name(set, gone);
-    match (set.control, gone.id.parse()) {
+pub(super) fn after_delete(set: &SetRef, deleted: &Entity) -> PostCommit {
+    let actions = invalidate_name(set, deleted);
+    match (set.control, deleted.id.parse()) {
         (Some(ControlSet::Cell), Ok(cell)) => actions.collect_removed_cell(cell),
         _ => actions,
     }
