@@ -1,48 +1,13 @@
 //! A client of a unit.
 
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-
-use crate::fixtures::MASTER_TOKEN;
-use crate::{Body, BoxError, TestRequest};
-
-/// Sends requests over connections that are kept open.
-type HttpClient = Client<HttpConnector, Body>;
-
-/// How requests reach a unit.
-#[derive(Clone)]
-pub(crate) enum Transport {
-    /// A service in memory.
-    #[cfg(feature = "api")]
-    Memory(personium_api::ApiService),
-    /// A port of this machine.
-    Network(HttpClient),
-}
-
-impl Transport {
-    pub(crate) async fn send(
-        &self,
-        request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, BoxError> {
-        match self {
-            #[cfg(feature = "api")]
-            Self::Memory(service) => {
-                // Boxed, because tests with many requests would need a larger stack.
-                Ok(Box::pin(service.handle(request, None)).await)
-            }
-            Self::Network(client) => {
-                let response = client.request(request).await?;
-                Ok(response.map(crate::request::boxed))
-            }
-        }
-    }
-}
+use crate::credentials::MASTER_TOKEN;
+use crate::request::TestRequest;
+use crate::transport::Transport;
 
 /// Sends requests to a unit, with a token or without.
 #[derive(Clone)]
 pub struct TestClient {
-    pub(crate) transport: Transport,
+    transport: Transport,
     /// The URL of the unit, with a final slash.
     url: String,
     /// Where requests are sent; differs from the URL of the unit if nobody resolves its host.
@@ -61,7 +26,7 @@ impl TestClient {
     #[must_use]
     pub fn for_host(host: &str, port: u16) -> Self {
         Self {
-            transport: Transport::Network(Client::builder(TokioExecutor::new()).build_http()),
+            transport: Transport::network(),
             url: format!("http://{host}:{port}/"),
             address: format!("http://127.0.0.1:{port}/"),
             token: None,
@@ -116,9 +81,7 @@ impl TestClient {
     #[must_use]
     pub fn reconnect(&self) -> Self {
         let transport = match &self.transport {
-            Transport::Network(_) => {
-                Transport::Network(Client::builder(TokioExecutor::new()).build_http())
-            }
+            Transport::Network(_) => Transport::network(),
             #[cfg(feature = "api")]
             memory @ Transport::Memory(_) => memory.clone(),
         };

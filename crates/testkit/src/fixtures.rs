@@ -2,13 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{Outcome, TestClient, TestResponse, ace, acl_body, collection_body, everybody_ace};
-
-/// The master token of every unit.
-pub const MASTER_TOKEN: &str = "master";
-
-/// The password of every account.
-pub const PASSWORD: &str = "password1";
+use crate::client::TestClient;
+use crate::credentials::PASSWORD;
+use crate::response::{Outcome, TestResponse};
+use crate::xml::{ace, acl_body, collection_body, everybody_ace};
 
 impl TestClient {
     /// Sends a request with the master token and without body; returns status and error code.

@@ -34,7 +34,9 @@
 )]
 
 mod client;
+mod credentials;
 mod fixtures;
+mod form;
 #[cfg(feature = "model")]
 mod interruptible_records;
 #[cfg(feature = "api")]
@@ -53,10 +55,12 @@ mod stub_server;
 #[cfg(feature = "model")]
 mod ticking_clock;
 mod tokens;
+mod transport;
 mod xml;
 
 pub use client::TestClient;
-pub use fixtures::{MASTER_TOKEN, PASSWORD};
+pub use credentials::{MASTER_TOKEN, PASSWORD};
+pub use form::{encode_form, text_member};
 #[cfg(feature = "model")]
 pub use interruptible_records::InterruptibleRecords;
 #[cfg(feature = "api")]
@@ -68,7 +72,7 @@ pub use model_unit::{ModelUnit, box_removal_permit, cell_permit, create, server_
 pub use process::{OnDrop, Process, free_port};
 pub use process_unit::{ProcessUnit, ProcessUnitBuilder};
 pub use raw_connection::{RawBody, RawConnection, RawReader, RawResponse, request_bytes};
-pub use request::{Body, BoxError, TestRequest};
+pub use request::TestRequest;
 pub use response::{Outcome, TestResponse, refused, success};
 #[cfg(feature = "server")]
 pub use server_unit::ServerUnit;
@@ -76,5 +80,6 @@ pub use split_mix64::SplitMix64;
 pub use stub_server::{ReceivedRequest, StubServer};
 #[cfg(feature = "model")]
 pub use ticking_clock::{CLOCK_START_MS, TickingClock};
-pub use tokens::{SAML_GRANT, encode_form, text_member};
+pub use tokens::SAML_GRANT;
+pub use transport::{Body, BoxError};
 pub use xml::{ace, acl_body, collection_body, distinct_aces, everybody_ace, privileges};

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{MASTER_TOKEN, OnDrop, Process, TestClient, free_port};
+use crate::client::TestClient;
+use crate::credentials::MASTER_TOKEN;
+use crate::process::{OnDrop, Process, free_port};
 
 /// The lines of the log that a failed test shows.
 const SHOWN_LOG_LINES: usize = 20;

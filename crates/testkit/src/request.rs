@@ -3,26 +3,12 @@
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
-use crate::client::Transport;
-use crate::{TestResponse, encode_form};
-
-/// An error of a connection or of a body.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The body of a request or response.
-pub type Body = UnsyncBoxBody<Bytes, BoxError>;
-
-pub(crate) fn boxed<B>(body: B) -> Body
-where
-    B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    body.map_err(Into::into).boxed_unsync()
-}
+use crate::form::encode_form;
+use crate::response::TestResponse;
+use crate::transport::{Body, BoxError, Transport, boxed};
 
 /// A request to a unit.
 #[must_use = "a request is sent by `send`"]

@@ -1,27 +1,14 @@
 //! Logins and tokens.
 
 use serde_json::Value;
-use url::form_urlencoded::Serializer;
 
-use crate::{Outcome, PASSWORD, TestClient, TestResponse};
+use crate::client::TestClient;
+use crate::credentials::PASSWORD;
+use crate::form::{encode_form, text_member};
+use crate::response::{Outcome, TestResponse};
 
 /// The grant type of assertions.
 pub const SAML_GRANT: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
-
-/// Encodes a form.
-#[must_use]
-pub fn encode_form(fields: &[(&str, &str)]) -> String {
-    Serializer::new(String::new()).extend_pairs(fields).finish()
-}
-
-/// A text member of a JSON object.
-#[track_caller]
-#[must_use]
-pub fn text_member(body: &Value, member: &str) -> String {
-    let value = body[member].as_str();
-    assert!(value.is_some(), "no {member} in {body}");
-    value.unwrap().to_owned()
-}
 
 impl TestClient {
     /// Sends a token request.

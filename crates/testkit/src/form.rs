@@ -1,0 +1,19 @@
+//! Forms and JSON members.
+
+use serde_json::Value;
+use url::form_urlencoded::Serializer;
+
+/// Encodes a form.
+#[must_use]
+pub fn encode_form(fields: &[(&str, &str)]) -> String {
+    Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// A text member of a JSON object.
+#[track_caller]
+#[must_use]
+pub fn text_member(body: &Value, member: &str) -> String {
+    let value = body[member].as_str();
+    assert!(value.is_some(), "no {member} in {body}");
+    value.unwrap().to_owned()
+}
