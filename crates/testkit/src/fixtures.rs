@@ -13,6 +13,16 @@ impl TestClient {
         self.admin_request(method, path).send().await.outcome()
     }
 
+    /// Sends a request for JSON, which must succeed.
+    pub async fn call(&self, method: &str, path: &str, body: &str) -> TestResponse {
+        self.request(method, path)
+            .header("accept", "application/json")
+            .body(body)
+            .send()
+            .await
+            .expect_success()
+    }
+
     /// Sends a POST with the master token.
     pub async fn post(&self, path: &str, body: &str) -> TestResponse {
         self.admin_request("POST", path).body(body).send().await
@@ -65,6 +75,12 @@ impl TestClient {
             .send()
             .await
             .expect(201);
+    }
+
+    /// Creates an OData collection with an entity type.
+    pub async fn create_odata_collection(&self, path: &str, entity_type: &str) {
+        self.create_collection(path, "odata").await;
+        self.create_entity_type(path, entity_type).await;
     }
 
     /// Creates an entity type of an OData collection.

@@ -1,12 +1,18 @@
 //! Forms and JSON members.
 
 use serde_json::Value;
-use url::form_urlencoded::Serializer;
+use url::form_urlencoded::{Serializer, byte_serialize};
 
 /// Encodes a form.
 #[must_use]
 pub fn encode_form(fields: &[(&str, &str)]) -> String {
     Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// Escapes a text for a form, or for a key in a path.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    byte_serialize(text.as_bytes()).collect()
 }
 
 /// A text member of a JSON object.

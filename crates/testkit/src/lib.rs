@@ -60,7 +60,7 @@ mod xml;
 
 pub use client::TestClient;
 pub use credentials::{MASTER_TOKEN, PASSWORD};
-pub use form::{encode_form, text_member};
+pub use form::{encode_form, escape, text_member};
 #[cfg(feature = "model")]
 pub use interruptible_records::InterruptibleRecords;
 #[cfg(feature = "api")]

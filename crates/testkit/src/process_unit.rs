@@ -16,11 +16,21 @@ use crate::process::{OnDrop, Process, free_port};
 /// The lines of the log that a failed test shows.
 const SHOWN_LOG_LINES: usize = 20;
 
+/// The folder of a unit.
+enum Folder {
+    /// A new temporary folder.
+    New,
+    /// A temporary folder that is removed when the unit ends.
+    Temporary(TempDir),
+    /// A folder that is kept when the unit ends.
+    Kept(PathBuf),
+}
+
 /// The program, settings and environment of a [`ProcessUnit`] that is to be started.
 #[must_use = "a unit is started by `start`"]
 pub struct ProcessUnitBuilder {
     program: PathBuf,
-    folder: Option<PathBuf>,
+    folder: Folder,
     host: String,
     settings: String,
     environment: Vec<(String, String)>,
@@ -47,7 +57,13 @@ impl ProcessUnitBuilder {
 
     /// Sets the folder of the unit, which is kept when the unit ends. Without it the unit has a temporary folder.
     pub fn folder(mut self, folder: &Path) -> Self {
-        self.folder = Some(folder.to_owned());
+        self.folder = Folder::Kept(folder.to_owned());
+        self
+    }
+
+    /// Sets the folder of the unit, which is removed when the unit ends.
+    pub fn temporary_folder(mut self, folder: TempDir) -> Self {
+        self.folder = Folder::Temporary(folder);
         self
     }
 
@@ -77,10 +93,13 @@ impl ProcessUnitBuilder {
     }
 
     fn start_on(self, port: u16, settings: Option<&str>) -> ProcessUnit {
-        let temporary = self.folder.is_none().then(|| tempfile::tempdir().unwrap());
-        let folder = match &temporary {
-            Some(temporary) => temporary.path().to_owned(),
-            None => self.folder.unwrap(),
+        let (folder, temporary) = match self.folder {
+            Folder::New => {
+                let temporary = tempfile::tempdir().unwrap();
+                (temporary.path().to_owned(), Some(temporary))
+            }
+            Folder::Temporary(temporary) => (temporary.path().to_owned(), Some(temporary)),
+            Folder::Kept(folder) => (folder, None),
         };
         std::fs::create_dir_all(&folder).unwrap();
         if let Some(settings) = settings {
@@ -158,7 +177,7 @@ impl ProcessUnit {
     pub fn builder(program: impl Into<PathBuf>) -> ProcessUnitBuilder {
         ProcessUnitBuilder {
             program: program.into(),
-            folder: None,
+            folder: Folder::New,
             host: "localhost".to_owned(),
             settings: String::new(),
             environment: Vec::new(),

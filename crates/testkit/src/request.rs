@@ -1,5 +1,7 @@
 //! A request, built step by step.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
@@ -9,6 +11,9 @@ use serde_json::Value;
 use crate::form::encode_form;
 use crate::response::TestResponse;
 use crate::transport::{Body, BoxError, Transport, boxed};
+
+/// The time that a response over the network may take.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A request to a unit.
 #[must_use = "a request is sent by `send`"]
@@ -101,8 +106,18 @@ impl TestRequest {
     /// Sends the request; returns the whole response.
     ///
     /// # Errors
-    /// If the connection breaks before the end of the response.
+    /// If the connection breaks before the end of the response, or the response takes too long.
     pub async fn try_send(self) -> Result<TestResponse, BoxError> {
+        let in_memory = self.transport.is_in_memory();
+        let response = self.receive();
+        if in_memory {
+            // Tests may pause the clock of the runtime.
+            return response.await;
+        }
+        tokio::time::timeout(RESPONSE_TIMEOUT, response).await?
+    }
+
+    async fn receive(self) -> Result<TestResponse, BoxError> {
         let request = format!("{} {}", self.request.method(), self.request.uri());
         let (head, body) = self.send_streaming().await?.into_parts();
         let response = TestResponse {

@@ -41,6 +41,11 @@ impl Transport {
         Self::Network(Client::builder(TokioExecutor::new()).build_http())
     }
 
+    /// Whether requests do not leave the process.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        !matches!(self, Self::Network(_))
+    }
+
     /// Sends a request.
     pub(crate) async fn send(
         &self,

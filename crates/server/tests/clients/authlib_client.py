@@ -223,12 +223,12 @@ def seen(who, text, hint=None):
     return answer.json()
 
 
-told = seen(app, token["access_token"], "access_token")
-assert told["active"] is True and told["client_id"] == app["schema"], told
-assert told["iss"] == cell and told["sub"] == f"{cell}#{given['username']}", told
-assert told["exp"] - told["iat"] == 3600, told
-told = seen(app, token["refresh_token"], "refresh_token")
-assert told["active"] is True and told["exp"] - told["iat"] == 86400, told
+introspected = seen(app, token["access_token"], "access_token")
+assert introspected["active"] is True and introspected["client_id"] == app["schema"], introspected
+assert introspected["iss"] == cell and introspected["sub"] == f"{cell}#{given['username']}", introspected
+assert introspected["exp"] - introspected["iat"] == 3600, introspected
+introspected = seen(app, token["refresh_token"], "refresh_token")
+assert introspected["active"] is True and introspected["exp"] - introspected["iat"] == 86400, introspected
 for nothing in ["AR~nonsense", "nonsense", token["access_token"][:-2], own["access_token"]]:
     assert seen(app, nothing) == {"active": False}, nothing
 assert seen(other, token["access_token"]) == {"active": False}

@@ -74,9 +74,9 @@ for (const authentication of [client.ClientSecretBasic, client.ClientSecretPost]
 
   const fresh = await client.refreshTokenGrant(config, tokens.refresh_token)
   assert.notEqual(fresh.access_token, tokens.access_token)
-  const told = await client.tokenIntrospection(config, fresh.access_token)
-  assert.equal(told.active, true)
-  assert.equal(told.sub, `${given.cell}#${given.username}`)
+  const introspected = await client.tokenIntrospection(config, fresh.access_token)
+  assert.equal(introspected.active, true)
+  assert.equal(introspected.sub, `${given.cell}#${given.username}`)
 
   // What belongs to another login is noticed.
   for (const wrong of ['expectedNonce', 'expectedState', 'pkceCodeVerifier']) {

@@ -1,5 +1,5 @@
 // oidc-provider on a port of this machine. Given: `port` (0 is any), `jwks` (private keys; new ones if absent), `issuer`
-// (else its own address), and `tls` with key and certificate. Tells its issuer, port and keys.
+// (else its own address), and `tls` with key and certificate. Prints its issuer, port and keys.
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'

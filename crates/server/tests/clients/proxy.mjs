@@ -1,5 +1,5 @@
-// proxy-chain as an HTTP proxy that knows one name more than this machine. Given: `name`, which leads here, and who may
-// use it. Tells its port, and a second one where it lists what it was asked.
+// proxy-chain as an HTTP proxy that resolves one more name than this machine. Given: `name`, which is this machine, and who may
+// use it. Prints its port, and a second one that lists the requests.
 
 import http from 'node:http'
 import { once } from 'node:events'
@@ -27,4 +27,4 @@ await proxy.listen()
 const list = http.createServer((_, answer) => answer.end(JSON.stringify(asked)))
 list.listen(0, '127.0.0.1')
 await once(list, 'listening')
-console.log(JSON.stringify({ port: proxy.port, toldPort: list.address().port }))
+console.log(JSON.stringify({ port: proxy.port, requestsPort: list.address().port }))

@@ -1,32 +1,21 @@
-//! A folder of real files synchronised with a box by rclone, a client that knows nothing about this server.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a test may use the real clock and randomness"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends with the first surprise"
-)]
-
-#[path = "real_unit/process.rs"]
-mod process;
+//! Synchronisation of a folder with a box by rclone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use process::{Client, Scratch, Unit, installed};
+use personium_testkit::{ProcessUnit, TestClient};
 
-const WANTED: usize = 2_000;
-/// Larger ones add time and show nothing new.
-const LARGEST: u64 = 256 * 1024;
-/// A collection has at most so many members by default; we stay below.
-const IN_ONE_FOLDER: usize = 500;
+use crate::external_programs::is_installed;
 
-/// Folders in which some thousand real files lie on a machine that builds Rust.
+/// The number of files.
+const MIN_FILES: usize = 2_000;
+/// The size of the largest file in bytes.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
+/// The number of files in one folder, below the default limit of members of a collection.
+const MAX_FILES_IN_FOLDER: usize = 500;
+
+/// Folders with some thousand files on a machine that builds Rust.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
     if let Some(home) = std::env::var_os("CARGO_HOME")
@@ -43,13 +32,13 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-/// Whether a resource may have this name; blanks and these signs are refused.
+/// Whether a resource may have this name: blanks and some characters are refused.
 fn permitted(name: &str) -> bool {
     !name.contains(|c: char| c.is_control() || r#"\/:*?"<>| "#.contains(c))
 }
 
-/// Copies files with their folders until there are enough; gives their number.
-fn gather(from: &Path, to: &Path, left: &mut usize) {
+/// Copies files with their folders until `left` is 0.
+fn copy_files(from: &Path, to: &Path, left: &mut usize) {
     let Ok(entries) = std::fs::read_dir(from) else {
         return;
     };
@@ -71,10 +60,10 @@ fn gather(from: &Path, to: &Path, left: &mut usize) {
             continue;
         };
         if kind.is_dir() {
-            gather(&entry.path(), &to.join(name), left);
+            copy_files(&entry.path(), &to.join(name), left);
         } else if kind.is_file()
-            && here < IN_ONE_FOLDER
-            && entry.metadata().is_ok_and(|m| m.len() <= LARGEST)
+            && here < MAX_FILES_IN_FOLDER
+            && entry.metadata().is_ok_and(|m| m.len() <= MAX_FILE_BYTES)
         {
             std::fs::create_dir_all(to).unwrap();
             if std::fs::copy(entry.path(), to.join(name)).is_ok() {
@@ -85,12 +74,12 @@ fn gather(from: &Path, to: &Path, left: &mut usize) {
     }
 }
 
-/// Path and content of every file below a folder.
-fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+/// The path and the content of every file below a folder.
+fn read_tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {
             if entry.path().is_dir() {
-                walk(root, &entry.path(), found);
+                collect(root, &entry.path(), found);
             } else {
                 found.insert(
                     entry.path().strip_prefix(root).unwrap().to_owned(),
@@ -100,11 +89,11 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     let mut found = BTreeMap::new();
-    walk(folder, folder, &mut found);
+    collect(folder, folder, &mut found);
     found
 }
 
-fn rclone(unit: &Unit, owner: &Client, arguments: &[&str]) {
+fn run_rclone(unit: &ProcessUnit, owner: &TestClient, arguments: &[&str]) {
     let out = Command::new("rclone")
         .args(arguments)
         .args([
@@ -117,12 +106,12 @@ fn rclone(unit: &Unit, owner: &Client, arguments: &[&str]) {
             "--low-level-retries",
             "1",
         ])
-        .env("RCLONE_CONFIG", unit.scratch.path().join("rclone.conf"))
-        // It waits between calls out of politeness; newer versions let us shorten that.
+        .env("RCLONE_CONFIG", unit.folder().join("rclone.conf"))
+        // The pause between calls; only newer versions have this setting.
         .env("RCLONE_CONFIG_BOX_PACER_MIN_SLEEP", "1ms")
         .env("RCLONE_CONFIG_BOX_TYPE", "webdav")
         .env("RCLONE_CONFIG_BOX_VENDOR", "other")
-        .env("RCLONE_CONFIG_BOX_URL", format!("{}/sync/box", unit.url()))
+        .env("RCLONE_CONFIG_BOX_URL", format!("{}sync/box", unit.url()))
         .env("RCLONE_CONFIG_BOX_BEARER_TOKEN", owner.token())
         .output()
         .unwrap();
@@ -134,21 +123,22 @@ fn rclone(unit: &Unit, owner: &Client, arguments: &[&str]) {
     );
 }
 
-#[test]
-fn a_folder_of_real_files_survives_the_way_there_and_back() {
-    if !installed("rclone") {
+#[tokio::test]
+async fn folder_copied_and_synchronised_by_rclone_comes_back_unchanged() {
+    if !is_installed("rclone") {
         return;
     }
-    let unit = Unit::start("rclone");
-    let owner = unit.cell_with_owner("sync");
-    let here = Scratch::new("rclone-here");
-    let mut left = WANTED + 200;
+    let _load = crate::machine_load().read().await;
+    let unit = crate::unit().start();
+    let owner = unit.create_cell_with_owner("sync").await;
+    let here = tempfile::tempdir().unwrap();
+    let mut left = MIN_FILES + 200;
     for source in sources() {
         let name = source.file_name().unwrap_or_default().to_owned();
-        gather(&source, &here.path().join(name), &mut left);
+        copy_files(&source, &here.path().join(name), &mut left);
     }
-    let count = tree(here.path()).len();
-    assert!(count >= WANTED, "only {count} real files on this machine");
+    let count = read_tree(here.path()).len();
+    assert!(count >= MIN_FILES, "only {count} files on this machine");
     std::fs::create_dir(here.path().join("names")).unwrap();
     for name in ["ümlaut-日本語.txt", "per%20cent&plus+.txt", "empty"] {
         std::fs::write(
@@ -159,11 +149,11 @@ fn a_folder_of_real_files_survives_the_way_there_and_back() {
     }
     let here_text = here.path().to_str().unwrap();
 
-    rclone(&unit, &owner, &["copy", here_text, "box:"]);
-    rclone(&unit, &owner, &["check", here_text, "box:"]);
+    run_rclone(&unit, &owner, &["copy", here_text, "box:"]);
+    run_rclone(&unit, &owner, &["check", here_text, "box:"]);
 
-    // Change some, remove some, add some, move a folder; then let rclone work out what to do.
-    let before: Vec<PathBuf> = tree(here.path()).into_keys().collect();
+    // rclone finds out what was changed, removed, added and moved.
+    let before: Vec<PathBuf> = read_tree(here.path()).into_keys().collect();
     for (number, path) in before.iter().enumerate() {
         let path = here.path().join(path);
         match number % 100 {
@@ -174,16 +164,16 @@ fn a_folder_of_real_files_survives_the_way_there_and_back() {
         }
     }
     std::fs::rename(here.path().join("names"), here.path().join("moved-names")).unwrap();
-    rclone(&unit, &owner, &["sync", here_text, "box:"]);
+    run_rclone(&unit, &owner, &["sync", here_text, "box:"]);
 
-    let back = Scratch::new("rclone-back");
-    rclone(
+    let back = tempfile::tempdir().unwrap();
+    run_rclone(
         &unit,
         &owner,
         &["copy", "box:", back.path().to_str().unwrap()],
     );
-    let (sent, got) = (tree(here.path()), tree(back.path()));
-    assert!(sent.len() >= WANTED);
+    let (sent, got) = (read_tree(here.path()), read_tree(back.path()));
+    assert!(sent.len() >= MIN_FILES);
     assert_eq!(
         sent.keys().collect::<Vec<_>>(),
         got.keys().collect::<Vec<_>>()

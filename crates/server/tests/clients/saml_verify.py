@@ -1,5 +1,5 @@
-"""Judges an assertion that a unit issued: signxml verifies its signature, pysaml2 reads it. Given: `assertion`, the
-`root` that its certificate must lead to, `other` root, and what it must say."""
+"""Verifies an assertion that a unit issued: signxml verifies its signature, pysaml2 reads it. Given: `assertion`, the
+`root` that its certificate must lead to, `other` root, and its expected content."""
 
 import base64
 import json

@@ -1,0 +1,46 @@
+//! Tests of the built program from outside: over HTTP, with clients of others, on a real disk, and through crashes.
+//!
+//! They run in parallel, each with units, ports and folders of its own. Those that load the machine for a long time hold
+//! [`machine_load`] for reading; one whose result depends on a steady pace holds it for writing.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and the environment"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod checker;
+mod crash_recovery;
+mod early_responses;
+mod encrypted_files;
+mod external_programs;
+mod hostile_bodies;
+mod hostile_requests;
+mod oauth_clients;
+mod openid_provider;
+mod peer_units;
+mod rclone;
+mod readme_walkthrough;
+mod saml_clients;
+mod slow_clients;
+mod trust_between_units;
+
+use personium_testkit::{ProcessUnit, ProcessUnitBuilder};
+use tokio::sync::RwLock;
+
+/// A builder of a unit that runs the built program.
+fn unit() -> ProcessUnitBuilder {
+    ProcessUnit::builder(env!("CARGO_BIN_EXE_personium"))
+}
+
+/// The lock that separates tests with a long load from those that need a steady pace.
+fn machine_load() -> &'static RwLock<()> {
+    static LOCK: RwLock<()> = RwLock::const_new(());
+    &LOCK
+}
