@@ -8,8 +8,8 @@
 //! | [`login_history`] | last login and failed attempts of an account |
 //! | [`ip_range`] | client addresses from which an account may log in |
 //! | [`bearer`] | from a bearer token to an [`Access`](crate::Access) |
-//! | [`grants`] | the OAuth2 grants: refresh token, assertion, authorization code |
 //! | [`grant`] | the grant of a client, and the subject of its tokens |
+//! | [`token_exchange`] | the OAuth2 grants that exchange a refresh token, an assertion or a code |
 //! | [`token_issuer`] | issues the tokens of a grant |
 //! | [`cell_token`] | seals and opens the local tokens of one cell |
 //! | [`claims`] | names of claims in local tokens |
@@ -30,7 +30,6 @@ pub mod cell_token;
 pub mod claims;
 pub mod client;
 pub mod grant;
-pub mod grants;
 pub mod id_token;
 pub mod introspect;
 pub mod ip_range;
@@ -40,6 +39,7 @@ pub mod login_history;
 pub mod one_time_tokens;
 pub mod pkce;
 pub mod scope;
+pub mod token_exchange;
 pub mod token_issuer;
 pub mod unit_user;
 pub mod visitor;

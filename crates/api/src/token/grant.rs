@@ -1,7 +1,7 @@
 //! The kinds of grants (RFC 6749 section 4, RFC 7522).
 
-use personium_model::auth::grants::{self, CodeBinding};
 use personium_model::auth::login::{self, LoginChannel, LoginOutcome, LoginRequest};
+use personium_model::auth::token_exchange::{self, CodeBinding};
 use personium_model::cell_policy::{OAuthPolicy, policy_enabled};
 use personium_types::{Code, Result};
 
@@ -69,13 +69,14 @@ async fn password(request: &CellRequest, token_request: &TokenRequest) -> Result
 
 async fn refresh_token(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
     let exchange = token_request.exchange("refresh_token");
-    let grant = grants::refresh_token_grant(&request.unit, &request.context, exchange).await?;
+    let grant =
+        token_exchange::refresh_token_grant(&request.unit, &request.context, exchange).await?;
     response::tokens(request, token_request, &grant, TokenExtras::default()).await
 }
 
 async fn assertion(request: &CellRequest, token_request: &TokenRequest) -> Result<Response> {
     let exchange = token_request.exchange("assertion");
-    let grant = grants::assertion_grant(&request.unit, &request.context, exchange).await?;
+    let grant = token_exchange::assertion_grant(&request.unit, &request.context, exchange).await?;
     response::tokens(request, token_request, &grant, TokenExtras::default()).await
 }
 
@@ -86,7 +87,7 @@ async fn code(request: &CellRequest, token_request: &TokenRequest) -> Result<Res
         redirect_uri: token_request.form.get("redirect_uri"),
         code_verifier: token_request.form.get("code_verifier"),
     };
-    let (grant, id_token) = grants::code_grant(unit, context, exchange, binding).await?;
+    let (grant, id_token) = token_exchange::code_grant(unit, context, exchange, binding).await?;
     let extras = TokenExtras {
         history: None,
         id_token,

@@ -3,8 +3,8 @@
 use personium_model::UnitUrls;
 use personium_model::auth::account::Account;
 use personium_model::auth::grant::Grant;
-use personium_model::auth::grants::TokenExchange;
 use personium_model::auth::scope;
+use personium_model::auth::token_exchange::TokenExchange;
 use personium_types::{Code, Result};
 
 use super::client;

@@ -42,7 +42,7 @@ pub async fn list(
     let mut run = ListRun {
         root,
         set,
-        collector: PageCollector::new(root, query, &plan, count.is_none(), visible),
+        collector: PageCollector::new(root, query, &plan, count, visible),
         budget: QueryBudget::for_query(root),
     };
     if !run.execute(&plan).await? {
@@ -51,15 +51,10 @@ pub async fn list(
             ordered: false,
             count: None,
         };
-        run.collector = PageCollector::new(root, query, &all, count.is_none(), visible);
+        run.collector = PageCollector::new(root, query, &all, count, visible);
         run.execute(&all).await?;
     }
-    let mut page = run.collector.finish();
-    page.count = match query.count {
-        InlineCount::AllPages => count.or(page.count),
-        InlineCount::None => None,
-    };
-    Ok(page)
+    Ok(run.collector.finish())
 }
 
 fn check_window(root: &ServiceRoot, query: &TypedListQuery) -> Result<()> {
@@ -108,7 +103,7 @@ impl ListRun<'_> {
             }
             CandidateSource::All => self.scan_all(|_| true).await?,
             CandidateSource::Index(scan) => {
-                if !self.scan_index(scan, plan.ordered).await? {
+                if !self.scan_index(plan, scan).await? {
                     return Ok(false);
                 }
                 if scan.nulls_follow && !self.collector.is_full() {
@@ -161,8 +156,8 @@ impl ListRun<'_> {
     }
 
     /// As [`Self::execute`], for an index range.
-    async fn scan_index(&mut self, scan: &IndexScan, ordered: bool) -> Result<bool> {
-        let needs_order = ordered && !self.collector.query.order.terms().is_empty();
+    async fn scan_index(&mut self, plan: &QueryPlan, scan: &IndexScan) -> Result<bool> {
+        let needs_order = plan.ordered && !self.collector.query.order.terms().is_empty();
         let mut range = scan.range.clone();
         let mut batch = self.collector.first_batch();
         while !self.collector.is_full() {
@@ -242,7 +237,7 @@ pub async fn navigate(
         ordered: query.order.terms().is_empty(),
         count: None,
     };
-    let mut collector = PageCollector::new(root, query, &plan, true, None);
+    let mut collector = PageCollector::new(root, query, &plan, None, None);
     let mut budget = QueryBudget::for_query(root);
     let mut remaining = match association.source.cardinality {
         // Of many-to-many links only the first are read.
@@ -261,11 +256,7 @@ pub async fn navigate(
             collector.push(entity)?;
         }
     }
-    let mut page = collector.finish();
-    if query.count == InlineCount::None {
-        page.count = None;
-    }
-    Ok(page)
+    Ok(collector.finish())
 }
 
 /// Returns the entities that `$expand` includes for an entity, at most `max` for each navigation property, newest

@@ -18,6 +18,9 @@ pub(super) struct PageCollector<'q> {
     pub query: &'q TypedListQuery,
     visible: Visibility<'q>,
     sorts: bool,
+    /// The number of matching entities, if it is known without counting them.
+    known_count: Option<u64>,
+    /// Whether every matching entity must be counted.
     counts: bool,
     matched: u64,
     entities: Vec<Entity>,
@@ -33,14 +36,15 @@ impl<'q> PageCollector<'q> {
         root: &ServiceRoot,
         query: &'q TypedListQuery,
         plan: &QueryPlan,
-        counts: bool,
+        known_count: Option<u64>,
         visible: Visibility<'q>,
     ) -> Self {
         Self {
             query,
             visible,
             sorts: !plan.ordered,
-            counts: counts && query.count == InlineCount::AllPages,
+            known_count,
+            counts: known_count.is_none() && query.count == InlineCount::AllPages,
             matched: 0,
             entities: Vec::new(),
             size_bytes: 0,
@@ -134,7 +138,10 @@ impl<'q> PageCollector<'q> {
         }
         Page {
             entities: self.entities,
-            count: Some(self.matched),
+            count: match self.query.count {
+                InlineCount::AllPages => self.known_count.or(Some(self.matched)),
+                InlineCount::None => None,
+            },
         }
     }
 }

@@ -49,10 +49,11 @@ pub(super) struct QueryPlan {
 }
 
 impl QueryPlan {
-    fn of_index(scan: IndexScan, ordered: bool) -> Self {
+    /// The plan of an index scan that returns the candidates in the order of the query.
+    fn ordered_scan(scan: IndexScan) -> Self {
         Self {
             source: CandidateSource::Index(scan),
-            ordered,
+            ordered: true,
             count: None,
         }
     }
@@ -90,7 +91,7 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> QueryPlan {
             direction: direction(only.direction),
             nulls_follow: true,
         };
-        return QueryPlan::of_index(scan, true);
+        return QueryPlan::ordered_scan(scan);
     }
     match terms.iter().find_map(|term| open_range(set, term)) {
         Some((range, prefix)) => {
@@ -100,7 +101,10 @@ pub(super) fn plan(set: &SetRef, query: &TypedListQuery) -> QueryPlan {
                 direction: Direction::Up,
                 nulls_follow: false,
             };
-            QueryPlan::of_index(scan, order.is_empty())
+            QueryPlan {
+                ordered: order.is_empty(),
+                ..QueryPlan::ordered_scan(scan)
+            }
         }
         None => QueryPlan {
             source: CandidateSource::All,
@@ -133,7 +137,8 @@ fn plan_equal(set: &SetRef, query: &TypedListQuery, terms: &[PropertyRange]) -> 
     };
     Some(QueryPlan {
         count,
-        ..QueryPlan::of_index(scan, by_change.is_some())
+        ordered: by_change.is_some(),
+        ..QueryPlan::ordered_scan(scan)
     })
 }
 
