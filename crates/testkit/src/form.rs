@@ -12,7 +12,8 @@ pub fn encode_form(fields: &[(&str, &str)]) -> String {
 /// Escapes a text for a form, or for a key in a path.
 #[must_use]
 pub fn escape(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect()
+    let escaped: String = byte_serialize(text.as_bytes()).collect();
+    escaped.replace('+', "%20")
 }
 
 /// A text member of a JSON object.

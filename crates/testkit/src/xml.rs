@@ -31,9 +31,12 @@ pub fn privileges(names: &[impl Display]) -> String {
         .collect()
 }
 
-/// An entry that grants privileges to a role, given by its URL or relative to the base of the list.
+/// An entry that grants privileges to a role, given by its URL or relative to the base of the list; empty if there are none.
 #[must_use]
 pub fn ace(role: &str, names: &[impl Display]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
     format!(
         "<D:ace><D:principal><D:href>{role}</D:href></D:principal><D:grant>{}</D:grant></D:ace>",
         privileges(names)

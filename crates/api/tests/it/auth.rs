@@ -3,6 +3,7 @@
 mod app_authentication;
 mod authorize;
 mod basic;
+mod cell_policies;
 mod cookie_login;
 mod login;
 mod login_page;

@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use personium_testkit::{PASSWORD, TestUnit, cell_url, encode_form, refused, success, text_member};
+use personium_testkit::{
+    PASSWORD, TestUnit, cell_url, encode_form, escape, refused, success, text_member,
+};
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::TransCellToken;
 
@@ -74,7 +76,7 @@ async fn client_id_is_accepted_only_with_a_matching_secret_or_assertion() {
     let unit = unit_with_accounts(|_| {}).await;
     let good = unit.assertion(by_app);
     let basic = |id: &str| {
-        let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        let id = escape(id);
         format!("Basic {}", STANDARD.encode(format!("{id}:{good}")))
     };
     let login = [
@@ -260,7 +262,7 @@ async fn introspection_by_an_app_shows_only_its_own_tokens() {
         request.body(encode_form(&[("token", token)])).send().await
     };
     let basic = |id: &str, secret: &str| {
-        let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        let id = escape(id);
         format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
     };
     let anonymous = request(None, &plain).await;

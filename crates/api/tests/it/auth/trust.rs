@@ -1,7 +1,9 @@
 //! Assertions of other cells and units, and unit users.
 
 use personium_model::credentials::UnitKeys;
-use personium_testkit::{SAML_GRANT, TestUnit, UNIT_URL, cell_url, refused, success, text_member};
+use personium_testkit::{
+    SAML_GRANT, TestUnit, UNIT_URL, cell_url, escape, refused, success, text_member,
+};
 use personium_token::role_url::RoleUrl;
 
 use super::{oauth_error, unit_with_accounts};
@@ -18,7 +20,7 @@ pub async fn allow_visitors_from(unit: &TestUnit, cells: &[&str]) {
     for cell in cells {
         unit.create("c/__ctl/ExtCell", &format!("{{\"Url\":\"{cell}\"}}"))
             .await;
-        let key: String = url::form_urlencoded::byte_serialize(cell.as_bytes()).collect();
+        let key = escape(cell);
         let links = format!("c/__ctl/ExtCell('{key}')/$links/_Role");
         let linked = unit.admin_request("POST", &links).body(&role).send().await;
         assert_eq!(linked.status, 204);

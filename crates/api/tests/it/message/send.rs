@@ -1,6 +1,6 @@
 //! Sending of messages: `__message/send`.
 
-use personium_testkit::{TestUnit, cell_url, refused, success, text_member};
+use personium_testkit::{TestUnit, cell_url, escape, refused, success, text_member};
 use serde_json::{Value, json};
 
 use crate::auth::unit_with_accounts;
@@ -19,7 +19,7 @@ async fn link_cells(unit: &TestUnit, relation: &str, cells: &[&str]) {
         let url = cell_url(cell);
         let ext = json!({"Url": url}).to_string();
         let _known_already = unit.post("c/__ctl/ExtCell", &ext).await;
-        let key: String = url::form_urlencoded::byte_serialize(url.as_bytes()).collect();
+        let key = escape(&url);
         let uri = format!("{}__ctl/ExtCell('{key}')", cell_url("c"));
         let path = format!("c/__ctl/Relation('{relation}')/$links/_ExtCell");
         let response = unit.post(&path, &json!({"uri": uri}).to_string()).await;

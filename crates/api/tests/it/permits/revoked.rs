@@ -1,6 +1,8 @@
 //! Revoked rights are refused on the next request, for tokens issued before.
 
-use personium_testkit::{PASSWORD, SAML_GRANT, TestUnit, cell_url, refused, success, text_member};
+use personium_testkit::{
+    PASSWORD, SAML_GRANT, TestUnit, cell_url, escape, refused, success, text_member,
+};
 use personium_types::Privilege as P;
 
 use super::callers::{Fixture, role_ace};
@@ -181,7 +183,7 @@ async fn deactivated_account_cannot_log_in_and_its_tokens_are_revoked_if_configu
 #[tokio::test]
 async fn visitor_loses_rights_of_a_removed_link() {
     let d = cell_url("d");
-    let key: String = url::form_urlencoded::byte_serialize(d.as_bytes()).collect();
+    let key = escape(&d);
     let ext_cell = format!("ExtCell('{key}')");
     let direct = [(ext_cell.as_str(), "_Role", "Role('exact')")];
     let related = [
@@ -214,7 +216,7 @@ async fn recreated_cell_or_box_does_not_accept_old_tokens_and_grants() {
     let unit = &fixture.unit;
     unit.set_acl("c/b", &role_ace("exact", &[P::All])).await;
     let d = cell_url("d");
-    let key: String = url::form_urlencoded::byte_serialize(d.as_bytes()).collect();
+    let key = escape(&d);
     unit.create("c/__ctl/ExtCell", &format!("{{\"Url\":\"{d}\"}}"))
         .await;
     unit.link("c", &format!("ExtCell('{key}')"), "_Role", "Role('exact')")

@@ -5,43 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use personium_model::Settings;
-use personium_testkit::{TestResponse, TestUnit, refused, success};
+use personium_testkit::{TestResponse, TestUnit, escape, refused, success};
 use serde_json::{Value, json};
 
-/// A unit with the OData collection `c/b/od` that has the entity types `A` and `B`; an `A` has many `B`.
-pub async fn odata_unit(change: impl FnOnce(&mut Settings)) -> TestUnit {
-    let unit = TestUnit::with_settings(change).await;
-    unit.create_collection("c/b/od", "odata").await;
-    for name in ["A", "B"] {
-        let body = json!({"Name": name}).to_string();
-        unit.create("c/b/od/$metadata/EntityType", &body).await;
-    }
-    for (name, of, many) in [("a", "A", "0..1"), ("b", "B", "*")] {
-        let end = json!({"Name": name, "_EntityType.Name": of, "Multiplicity": many});
-        let path = "c/b/od/$metadata/AssociationEnd";
-        unit.create(path, &end.to_string()).await;
-    }
-    let end = |name: &str, of: &str| {
-        format!("c/b/od/$metadata/AssociationEnd(Name='{name}',_EntityType.Name='{of}')")
-    };
-    let link = json!({"uri": format!("http://unit.example/{}", end("b", "B"))}).to_string();
-    let links = format!("{}/$links/_AssociationEnd", end("a", "A"));
-    assert_eq!(
-        unit.admin_request("POST", &links)
-            .body(&link)
-            .send()
-            .await
-            .status,
-        204
-    );
-    unit
-}
-
-/// Declares a property, so that it is indexed.
-async fn declare_property(unit: &TestUnit, name: &str) {
-    let body = json!({"Name": name, "_EntityType.Name": "A", "Type": "Edm.String"}).to_string();
-    unit.create("c/b/od/$metadata/Property", &body).await;
-}
+use super::{declare_property, odata_unit};
 
 async fn get(unit: &TestUnit, query: &str) -> TestResponse {
     unit.admin_request("GET", &format!("c/b/od/{query}"))
@@ -230,7 +197,7 @@ async fn query_over_the_time_limit_is_refused() {
 #[tokio::test]
 async fn index_range_includes_values_longer_than_the_indexed_prefix() {
     let unit = odata_unit(|_| {}).await;
-    declare_property(&unit, "p").await;
+    declare_property(&unit, "A", "p", "Edm.String").await;
     let x = "x".repeat(510);
     for (id, text) in [
         ("1", format!("{x}ab")),
@@ -242,7 +209,7 @@ async fn index_range_includes_values_longer_than_the_indexed_prefix() {
     }
     let bound = format!("{x}あ");
     for (operator, expected) in [("lt", ["1", "3"].as_slice()), ("gt", &["2"])] {
-        let bound: String = url::form_urlencoded::byte_serialize(bound.as_bytes()).collect();
+        let bound = escape(&bound);
         let mut found = ids(&unit, &format!("A?$filter=p%20{operator}%20'{bound}'")).await;
         found.sort();
         assert_eq!(found, expected, "{operator}");
