@@ -14,7 +14,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::BenchResult;
-use crate::child_process::ProcessMonitor;
+use crate::server_process::ProcessMonitor;
 use record_writes::RecordLoad;
 
 /// The baselines that this program implements.

@@ -4,13 +4,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use personium_testkit::{RawBody, RawConnection, free_port, request_bytes, text_member};
 use serde_json::{Value, json};
 
 use crate::BenchResult;
-use crate::child_process::{ChildProcess, free_port};
-use crate::http_connection::{BodySink, HttpConnection, request};
 use crate::load::Target;
-use crate::unit::text_member;
+use crate::server_process::ServerProcess;
 
 /// The user name and password of the administrator.
 const ADMIN: &str = "admin";
@@ -27,7 +26,7 @@ const TOKEN_TTL_SECS: u64 = 3600;
 
 /// A running Keycloak with a realm `bench`, a client and sessions of a user.
 pub(crate) struct Keycloak {
-    process: ChildProcess,
+    process: ServerProcess,
     sessions: Vec<Session>,
 }
 
@@ -43,7 +42,7 @@ impl Keycloak {
     /// # Errors
     /// A message if it does not start or refuses a request.
     pub(crate) async fn start(folder: &Path, scratch: &Path) -> BenchResult<Self> {
-        let port = free_port()?;
+        let port = free_port();
         let failed = |error: std::io::Error| format!("cannot create a log: {error}");
         let log = std::fs::File::create(scratch.join("keycloak.log")).map_err(failed)?;
         let stderr = log.try_clone().map_err(failed)?;
@@ -57,7 +56,7 @@ impl Keycloak {
             .stdout(Stdio::from(log))
             .stderr(Stdio::from(stderr));
         let mut keycloak = Self {
-            process: ChildProcess::start(&mut command, port)?,
+            process: ServerProcess::start(&mut command, port)?,
             sessions: Vec::new(),
         };
         keycloak.wait_until_ready().await?;
@@ -100,7 +99,7 @@ impl Keycloak {
         let start = Instant::now();
         while start.elapsed() < READY_TIMEOUT {
             let response = self
-                .exchange(&request("GET", "/realms/master", &[], b""))
+                .exchange(&request_bytes("GET", "/realms/master", &[], b""))
                 .await;
             if response.is_ok() {
                 return Ok(());
@@ -115,7 +114,7 @@ impl Keycloak {
             format!("grant_type=password&client_id=admin-cli&username={ADMIN}&password={ADMIN}");
         let path = "/realms/master/protocol/openid-connect/token";
         let response = self.exchange(&post(path, &form)).await?;
-        let bearer = format!("Bearer {}", text_member(&response, "access_token")?);
+        let bearer = format!("Bearer {}", text_member(&response, "access_token"));
         for (path, body) in [
             (
                 "/admin/realms",
@@ -138,7 +137,7 @@ impl Keycloak {
                 ("Content-Type", "application/json"),
             ];
             let body = body.to_string();
-            self.exchange(&request("POST", path, &headers, body.as_bytes()))
+            self.exchange(&request_bytes("POST", path, &headers, body.as_bytes()))
                 .await?;
         }
         Ok(())
@@ -152,8 +151,8 @@ impl Keycloak {
         for _ in 0..SESSIONS {
             let response = self.exchange(&post(&realm("token"), &form)).await?;
             self.sessions.push(Session {
-                access_token: text_member(&response, "access_token")?,
-                refresh_token: text_member(&response, "refresh_token")?,
+                access_token: text_member(&response, "access_token"),
+                refresh_token: text_member(&response, "refresh_token"),
             });
         }
         let introspections = self.introspections();
@@ -170,12 +169,12 @@ impl Keycloak {
     /// Sends a request. Returns the JSON of the response; null if the body is empty.
     async fn exchange(&self, request: &[u8]) -> BenchResult<Value> {
         let failed = |error: std::io::Error| format!("Keycloak: {error}");
-        let mut connection = HttpConnection::open(self.process.port)
+        let mut connection = RawConnection::open(self.process.port)
             .await
             .map_err(failed)?;
         let mut body = Vec::new();
         let response = connection
-            .exchange(request, BodySink::Append(&mut body))
+            .exchange(request, RawBody::Keep(&mut body))
             .await
             .map_err(failed)?;
         if !(200..300).contains(&response.status) {
@@ -196,5 +195,5 @@ fn client() -> String {
 
 fn post(path: &str, form: &str) -> Vec<u8> {
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
-    request("POST", path, &headers, form.as_bytes())
+    request_bytes("POST", path, &headers, form.as_bytes())
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use personium_testkit::{RawBody, RawConnection, SplitMix64};
+
 use crate::BenchResult;
-use crate::child_process::ProcessMonitor;
-use crate::http_connection::{BodySink, HttpConnection};
-use crate::split_mix::SplitMix64;
+use crate::server_process::ProcessMonitor;
 
 const WARM_UP: u8 = 0;
 const MEASUREMENT: u8 = 1;
@@ -104,7 +104,7 @@ pub(crate) async fn run(
     });
     let mut tasks = Vec::new();
     for number in 0..profile.connections {
-        let connection = HttpConnection::open(port)
+        let connection = RawConnection::open(port)
             .await
             .map_err(|error| format!("cannot connect to port {port}: {error}"))?;
         tasks.push(tokio::spawn(send_requests(
@@ -171,7 +171,7 @@ fn measurement(mut tally: Tally, elapsed: Duration, cpu: Duration) -> BenchResul
 
 /// Sends requests over one connection until the run ends.
 async fn send_requests(
-    mut connection: HttpConnection,
+    mut connection: RawConnection,
     mut random: SplitMix64,
     shared: Arc<SharedState>,
     generator: RequestGenerator,
@@ -182,7 +182,7 @@ async fn send_requests(
         let request = generator(&mut random, sequence);
         let start = Instant::now();
         let response = connection
-            .exchange(&request.bytes, BodySink::Discard)
+            .exchange(&request.bytes, RawBody::Count)
             .await
             .map_err(|error| format!("a connection failed: {error}"))?;
         let elapsed = start.elapsed();
@@ -200,7 +200,7 @@ async fn send_requests(
         } else if phase == MEASUREMENT {
             let latency_us = u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX);
             tally.latencies_us.push(latency_us);
-            tally.body_bytes += response.body_bytes;
+            tally.body_bytes += response.length;
         }
     }
 }
@@ -293,7 +293,7 @@ mod tests {
         };
         let get = |path: &'static str| -> RequestGenerator {
             Arc::new(move |_, _| LoadRequest {
-                bytes: crate::http_connection::request("GET", path, &[], b""),
+                bytes: personium_testkit::request_bytes("GET", path, &[], b""),
                 expected: &[200],
             })
         };

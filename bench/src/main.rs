@@ -2,15 +2,13 @@
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
 
 mod baseline;
-mod child_process;
-mod http_connection;
 mod keycloak;
 mod load;
 mod options;
 mod report;
 mod rows;
 mod scenario;
-mod split_mix;
+mod server_process;
 mod unit;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! The rows of all scenarios with entities: five declared properties and one undeclared.
 
-use crate::split_mix::SplitMix64;
+use personium_testkit::SplitMix64;
 
 /// The size of the undeclared property.
 const NOTE_BYTES: usize = 800;
@@ -21,7 +21,7 @@ pub(crate) const PROPERTIES: &[(&str, &str)] = &[
 /// Returns the key of a row: 32 hexadecimal digits, always the same for a number.
 pub(crate) fn key(number: u64) -> String {
     let mut random = SplitMix64::new(number ^ 0x005e_ed00);
-    format!("{:016x}{:016x}", random.next(), random.next())
+    format!("{:016x}{:016x}", random.next_u64(), random.next_u64())
 }
 
 /// Returns the JSON that creates a row.

@@ -1,17 +1,17 @@
 //! The unit under measurement: its process, its settings, and the requests that prepare data.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use personium_testkit::{
+    MASTER_TOKEN, ProcessUnit, RawBody, RawConnection, request_bytes, text_member,
+};
 use serde_json::{Value, json};
 
-use crate::child_process::{ChildProcess, ProcessMonitor, free_port};
-use crate::http_connection::{BodySink, HttpConnection, request};
 use crate::load::Target;
+use crate::server_process::ProcessMonitor;
 use crate::{BenchResult, rows};
 
-const MASTER_TOKEN: &str = "bench-master-token";
 /// The user name and password of the unit-wide credential for introspection.
 const INTROSPECTION_USER: &str = "inspector";
 /// The same credential as the value of an `Authorization` header.
@@ -28,13 +28,11 @@ const QUOTED_BYTES: usize = 600;
 
 /// A unit in a process and a folder of its own.
 pub(crate) struct BenchUnit {
-    program: PathBuf,
-    folder: PathBuf,
+    unit: ProcessUnit,
     /// The host name in its URLs.
     host: String,
-    process: ChildProcess,
     /// The connection for requests of the administrator, and the time of its last use.
-    admin: HttpConnection,
+    admin: RawConnection,
     admin_used: Instant,
 }
 
@@ -84,63 +82,49 @@ impl BenchUnit {
             host,
             settings,
         } = setup;
-        std::fs::create_dir_all(folder)
-            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
-        let settings = format!(
-            "io.personium.core.unitScheme=http\n\
-             io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER_TOKEN}\n\
-             io.personium.core.security.secret16=bench-secret-016\n\
-             io.personium.core.dav.childresource.maxnum=1000000\n\
-             io.personium.core.authn.rateLimit.burst=0\n\
-             io.personium.core.introspect.username={INTROSPECTION_USER}\n\
-             io.personium.core.introspect.password={INTROSPECTION_USER}\n\
-             io.personium.core.unitFqdn={host}\n{settings}"
-        );
-        let file = folder.join("unit.properties");
-        std::fs::write(&file, settings)
-            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-        let process = start_process(program, folder, free_port()?)?;
+        let unit = ProcessUnit::builder(program)
+            .folder(folder)
+            .host(host)
+            .without_port_in_urls()
+            .setting("io.personium.core.dav.childresource.maxnum", 1_000_000)
+            .setting("io.personium.core.authn.rateLimit.burst", 0)
+            .setting("io.personium.core.introspect.username", INTROSPECTION_USER)
+            .setting("io.personium.core.introspect.password", INTROSPECTION_USER)
+            .settings(settings)
+            .start();
         Ok(Self {
-            program: program.to_owned(),
-            folder: folder.to_owned(),
             host: host.to_owned(),
-            admin: connect(process.port).await?,
+            admin: connect(unit.port()).await?,
             admin_used: Instant::now(),
-            process,
+            unit,
         })
     }
 
     /// Kills the unit, as a crash would, and starts it again with the same folder and port.
     ///
     /// # Errors
-    /// A message if it does not start again.
-    pub(crate) async fn crash_and_restart(self) -> BenchResult<Self> {
-        let port = self.process.port;
-        self.process.kill();
-        let process = start_process(&self.program, &self.folder, port)?;
-        Ok(Self {
-            process,
-            admin: connect(port).await?,
-            admin_used: Instant::now(),
-            program: self.program,
-            folder: self.folder,
-            host: self.host,
-        })
+    /// A message if no connection to it is possible.
+    pub(crate) async fn crash_and_restart(&mut self) -> BenchResult {
+        self.unit.kill();
+        self.unit.restart();
+        self.admin = connect(self.port()).await?;
+        self.admin_used = Instant::now();
+        Ok(())
     }
 
     /// Returns the time that the last start took until the unit listened.
     pub(crate) fn start_time(&self) -> Duration {
-        self.process.start_time
+        self.unit.ready_after()
     }
 
     /// Returns the port on which it listens.
     pub(crate) fn port(&self) -> u16 {
-        self.process.port
+        self.unit.port()
     }
 
     /// Returns a monitor of its process.
     pub(crate) fn monitor(&self) -> ProcessMonitor {
-        self.process.monitor()
+        ProcessMonitor::new(self.unit.process_id())
     }
 
     /// Returns the unit as the target of a load.
@@ -152,9 +136,9 @@ impl BenchUnit {
     }
 
     /// Returns the connection for requests of the administrator; a new one if it was idle for long.
-    async fn admin(&mut self) -> BenchResult<&mut HttpConnection> {
+    async fn admin(&mut self) -> BenchResult<&mut RawConnection> {
         if self.admin_used.elapsed() > IDLE_TIMEOUT {
-            self.admin = connect(self.process.port).await?;
+            self.admin = connect(self.port()).await?;
         }
         self.admin_used = Instant::now();
         Ok(&mut self.admin)
@@ -184,8 +168,8 @@ impl BenchUnit {
             .admin()
             .await?
             .exchange(
-                &request(method, path, &all_headers, body),
-                BodySink::Append(&mut response_body),
+                &request_bytes(method, path, &all_headers, body),
+                RawBody::Keep(&mut response_body),
             )
             .await
             .map_err(|error| format!("{method} {path}: {error}"))?;
@@ -275,7 +259,7 @@ impl BenchUnit {
     /// A message if the login is refused.
     pub(crate) async fn log_in(&mut self, cell: &str, account: &str) -> BenchResult<String> {
         let form = format!("grant_type=password&username={account}&password=password1");
-        let token = text_member(&self.request_tokens(cell, &form).await?, "access_token")?;
+        let token = text_member(&self.request_tokens(cell, &form).await?, "access_token");
         Ok(format!("Bearer {token}"))
     }
 
@@ -285,7 +269,8 @@ impl BenchUnit {
     /// A message if the login is refused.
     pub(crate) async fn refresh_token(&mut self, cell: &str) -> BenchResult<String> {
         let form = "grant_type=password&username=me&password=password1";
-        text_member(&self.request_tokens(cell, form).await?, "refresh_token")
+        let tokens = self.request_tokens(cell, form).await?;
+        Ok(text_member(&tokens, "refresh_token"))
     }
 
     /// Sends a form to the token endpoint of a cell. Returns the response.
@@ -345,33 +330,12 @@ impl BenchUnit {
     }
 }
 
-fn start_process(program: &Path, folder: &Path, port: u16) -> BenchResult<ChildProcess> {
-    let open_log = || {
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(folder.join("unit.log"))
-            .map_err(|error| format!("cannot open the log: {error}"))
-    };
-    let mut command = Command::new(program);
-    command
-        .arg("serve")
-        .arg("--config")
-        .arg(folder.join("unit.properties"))
-        .arg("--data")
-        .arg(folder.join("data"))
-        .args(["--port", &port.to_string()])
-        .stdout(Stdio::from(open_log()?))
-        .stderr(Stdio::from(open_log()?));
-    ChildProcess::start(&mut command, port)
-}
-
 /// Sends a form to the token endpoint of a cell. Returns the response.
 ///
 /// # Errors
 /// A message if the request is refused.
 pub(crate) async fn request_tokens(
-    connection: &mut HttpConnection,
+    connection: &mut RawConnection,
     host: &str,
     cell: &str,
     form: &str,
@@ -384,8 +348,8 @@ pub(crate) async fn request_tokens(
     let mut body = Vec::new();
     let response = connection
         .exchange(
-            &request("POST", &path, &headers, form.as_bytes()),
-            BodySink::Append(&mut body),
+            &request_bytes("POST", &path, &headers, form.as_bytes()),
+            RawBody::Keep(&mut body),
         )
         .await
         .map_err(|error| format!("cannot request tokens: {error}"))?;
@@ -400,20 +364,8 @@ pub(crate) async fn request_tokens(
         .map_err(|error| format!("the token response is not JSON: {error}"))
 }
 
-/// Returns a text member of a JSON response.
-///
-/// # Errors
-/// A message if it is missing.
-pub(crate) fn text_member(response: &Value, name: &str) -> BenchResult<String> {
-    response
-        .get(name)
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-        .ok_or_else(|| format!("the response has no {name}"))
-}
-
-async fn connect(port: u16) -> BenchResult<HttpConnection> {
-    HttpConnection::open(port)
+async fn connect(port: u16) -> BenchResult<RawConnection> {
+    RawConnection::open(port)
         .await
         .map_err(|error| format!("cannot connect to port {port}: {error}"))
 }

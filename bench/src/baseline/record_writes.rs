@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use personium_testkit::SplitMix64;
 use rusqlite::Connection;
 
-use crate::split_mix::SplitMix64;
 use crate::{BenchResult, rows};
 
 /// The amount of work.
@@ -99,7 +99,7 @@ fn index_key(number: u64, entry: u64, entries: u64) -> String {
     let value = if entry + 2 >= entries {
         number
     } else {
-        SplitMix64::new(number ^ (entry << 48)).next()
+        SplitMix64::new(number ^ (entry << 48)).next_u64()
     };
     format!(
         "index of one set in one collection/{entry}/{value:020}/{}",

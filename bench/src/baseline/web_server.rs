@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use personium_testkit::free_port;
+
 use crate::BenchResult;
-use crate::child_process::{ChildProcess, free_port};
+use crate::server_process::ServerProcess;
 
 /// Returns the path of Nginx; `None` if it is not installed.
 fn program() -> Option<PathBuf> {
@@ -19,9 +21,9 @@ fn program() -> Option<PathBuf> {
 ///
 /// # Errors
 /// A message if Nginx is not installed or does not start.
-pub(crate) fn serve(scratch: &Path, folder: &Path) -> BenchResult<ChildProcess> {
+pub(crate) fn serve(scratch: &Path, folder: &Path) -> BenchResult<ServerProcess> {
     let program = program().ok_or("nginx is not installed (package nginx-light)")?;
-    let port = free_port()?;
+    let port = free_port();
     let at = scratch.display();
     let id = Command::new("id")
         .arg("-un")
@@ -45,5 +47,5 @@ pub(crate) fn serve(scratch: &Path, folder: &Path) -> BenchResult<ChildProcess> 
         .arg(&file)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    ChildProcess::start(&mut command, port)
+    ServerProcess::start(&mut command, port)
 }

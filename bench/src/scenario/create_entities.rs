@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use personium_testkit::request_bytes;
 use serde_json::Value;
 
 use super::{BenchContext, create_folder};
-use crate::http_connection::request;
 use crate::load::{self, LoadRequest, Measurement, RequestGenerator};
 use crate::report::{Bound, Section};
 use crate::unit::BenchCell;
@@ -150,13 +150,13 @@ fn generator(cells: &[BenchCell], created: Arc<AtomicU64>) -> RequestGenerator {
         if sequence % READ_EVERY == READ_EVERY - 1 {
             let newest = format!("{path}?$orderby=__published%20desc&$top=1&$format=json");
             return LoadRequest {
-                bytes: request("GET", &newest, &headers, b""),
+                bytes: request_bytes("GET", &newest, &headers, b""),
                 expected: &[200],
             };
         }
         let row = rows::json(created.fetch_add(1, Ordering::Relaxed));
         LoadRequest {
-            bytes: request("POST", path, &headers, row.as_bytes()),
+            bytes: request_bytes("POST", path, &headers, row.as_bytes()),
             expected: &[201],
         }
     })

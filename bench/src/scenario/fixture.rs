@@ -4,10 +4,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use personium_testkit::free_port;
+
 use super::BenchContext;
-use crate::child_process::{ChildProcess, free_port};
 use crate::load::median_of;
 use crate::report::{Bound, Section};
+use crate::server_process::ServerProcess;
 use crate::{BenchResult, baseline};
 
 /// The number of passwords that the set-up hashes.
@@ -68,7 +70,7 @@ fn set_up(context: &BenchContext, recordings: &Path, folder: &Path) -> BenchResu
     let port = if std::net::TcpListener::bind(("127.0.0.1", RECORDED_PORT)).is_ok() {
         RECORDED_PORT
     } else {
-        free_port()?
+        free_port()
     };
     let mut command = Command::new(&context.options.server);
     command
@@ -80,7 +82,7 @@ fn set_up(context: &BenchContext, recordings: &Path, folder: &Path) -> BenchResu
         .args(["--port", &port.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let _unit = ChildProcess::start(&mut command, port)?;
+    let _unit = ServerProcess::start(&mut command, port)?;
     let start = Instant::now();
     let output = Command::new("python3")
         .args(["-c", TIMED_REPLAYER])

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::time::Instant;
 
+use personium_testkit::{RawBody, RawConnection};
+
 use super::BenchContext;
-use crate::child_process::ProcessMonitor;
-use crate::http_connection::{BodySink, HttpConnection};
 use crate::load::Measurement;
 use crate::report::{Bound, Section};
+use crate::server_process::ProcessMonitor;
 use crate::{BenchResult, baseline};
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -63,7 +64,7 @@ impl TransferTimer {
 pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
     let bearer = context.new_bearer().await?;
     let monitor = context.unit.monitor();
-    let mut connection = HttpConnection::open(context.unit.port())
+    let mut connection = RawConnection::open(context.unit.port())
         .await
         .map_err(transfer_error)?;
     let path = format!("/{}/box/gigabyte", context.cell.name);
@@ -104,7 +105,7 @@ pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
 }
 
 async fn upload(
-    connection: &mut HttpConnection,
+    connection: &mut RawConnection,
     path: &str,
     bearer: &str,
     chunk: &[u8],
@@ -120,7 +121,7 @@ async fn upload(
         connection.send(chunk).await.map_err(transfer_error)?;
     }
     let response = connection
-        .read_response(BodySink::Discard, false)
+        .receive(RawBody::Count, false)
         .await
         .map_err(transfer_error)?;
     match response.status {
@@ -129,13 +130,13 @@ async fn upload(
     }
 }
 
-async fn download(connection: &mut HttpConnection, path: &str, bearer: &str) -> BenchResult {
+async fn download(connection: &mut RawConnection, path: &str, bearer: &str) -> BenchResult {
     let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer}\r\n\r\n");
     let response = connection
-        .exchange(head.as_bytes(), BodySink::Discard)
+        .exchange(head.as_bytes(), RawBody::Count)
         .await
         .map_err(transfer_error)?;
-    match (response.status, response.body_bytes) {
+    match (response.status, response.length) {
         (200, FILE_BYTES) => Ok(()),
         (status, bytes) => Err(format!(
             "the response to the download has status {status} and {bytes} bytes"

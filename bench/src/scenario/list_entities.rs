@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use personium_testkit::request_bytes;
+
 use super::BenchContext;
 use crate::BenchResult;
-use crate::http_connection::request;
 use crate::load::{LoadRequest, RequestGenerator};
 use crate::report::{Bound, Section};
 
@@ -67,7 +68,7 @@ fn generator(path: &str, bearer: &str, options: &str) -> RequestGenerator {
             ("Accept", "application/json"),
         ];
         LoadRequest {
-            bytes: request("GET", &path, &headers, b""),
+            bytes: request_bytes("GET", &path, &headers, b""),
             expected: &[200],
         }
     })

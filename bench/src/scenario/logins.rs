@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use personium_testkit::request_bytes;
+
 use super::{BenchContext, read_by_key};
-use crate::http_connection::request;
 use crate::load::{self, LoadProfile, LoadRequest, Measurement, RequestGenerator};
 use crate::report::{Bound, Section};
 use crate::{BenchResult, baseline};
@@ -128,7 +129,7 @@ fn generator(cell: &str) -> RequestGenerator {
         let form = format!("grant_type=password&username=a{account}&password={password}");
         let headers = [("Content-Type", "application/x-www-form-urlencoded")];
         LoadRequest {
-            bytes: request("POST", &path, &headers, form.as_bytes()),
+            bytes: request_bytes("POST", &path, &headers, form.as_bytes()),
             expected: if is_wrong { &[400] } else { &[200] },
         }
     })

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use personium_testkit::request_bytes;
+
 use super::{BenchContext, read_by_key};
 use crate::BenchResult;
-use crate::http_connection::request;
 use crate::load::{self, LoadProfile, LoadRequest, Measurement, RequestGenerator};
 use crate::report::{Bound, Section};
 use crate::unit::BenchUnit;
@@ -30,7 +31,7 @@ pub(super) async fn run(context: &BenchContext) -> BenchResult<Section> {
             .await?;
     }
     let creation_secs = start.elapsed().as_secs_f64();
-    let mut unit = unit.crash_and_restart().await?;
+    unit.crash_and_restart().await?;
     let idle_mb = unit.monitor().resident_bytes() as f64 / 1e6;
     let start = Instant::now();
     let last = format!("/__ctl/Cell('cell{}')", cells - 1);
@@ -118,7 +119,7 @@ async fn reads_and_writes(
         ];
         let path = format!("{prefix}{}", random.below(FILES));
         LoadRequest {
-            bytes: request("PUT", &path, &headers, &[b'x'; 500]),
+            bytes: request_bytes("PUT", &path, &headers, &[b'x'; 500]),
             expected: &[201, 204],
         }
     }))

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use personium_testkit::request_bytes;
+
 use super::BenchContext;
-use crate::http_connection::request;
 use crate::load::{self, LoadRequest, Measurement, RequestGenerator};
 use crate::report::{Bound, Section};
 use crate::{BenchResult, baseline};
@@ -90,7 +91,7 @@ fn generator(load: &PutLoad, folder: &str, bearer: &str) -> RequestGenerator {
             ("Content-Type", "application/octet-stream"),
         ];
         LoadRequest {
-            bytes: request("PUT", &format!("{prefix}{number}"), &headers, &body),
+            bytes: request_bytes("PUT", &format!("{prefix}{number}"), &headers, &body),
             expected: &[201, 204],
         }
     })

@@ -3,12 +3,13 @@
 use std::process::Command;
 use std::sync::Arc;
 
+use personium_testkit::{free_port, request_bytes};
+
 use super::{BaselineServer, BenchContext};
 use crate::baseline::document_server;
-use crate::child_process::{ChildProcess, free_port};
-use crate::http_connection::request;
 use crate::load::{LoadRequest, RequestGenerator, Target};
 use crate::report::{Bound, Section};
+use crate::server_process::ServerProcess;
 use crate::{BenchResult, rows};
 
 pub(super) const CONNECTIONS: usize = 32;
@@ -33,7 +34,7 @@ pub(super) async fn generator(context: &mut BenchContext) -> BenchResult<Request
             ("Accept", "application/json"),
         ];
         LoadRequest {
-            bytes: request("GET", &path, &headers, b""),
+            bytes: request_bytes("GET", &path, &headers, b""),
             expected: &[200],
         }
     }))
@@ -48,7 +49,7 @@ pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
         .unwrap_or_default();
     let file = context.scratch.join("baseline-documents.db");
     document_server::fill(&file, count)?;
-    let port = free_port()?;
+    let port = free_port();
     let program =
         std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let mut command = Command::new(program);
@@ -56,11 +57,11 @@ pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
         .args(["baseline", "documents"])
         .args(["--port", &port.to_string(), "--file"])
         .arg(&file);
-    let server = ChildProcess::start(&mut command, port)?;
+    let server = ServerProcess::start(&mut command, port)?;
     let baseline_generator: RequestGenerator = Arc::new(move |random, _| {
         let path = format!("/{}", rows::key(random.below(count)));
         LoadRequest {
-            bytes: request("GET", &path, &[("Accept", "application/json")], b""),
+            bytes: request_bytes("GET", &path, &[("Accept", "application/json")], b""),
             expected: &[200],
         }
     });

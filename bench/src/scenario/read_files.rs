@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use personium_testkit::{RawBody, RawConnection, request_bytes};
+
 use super::{BaselineServer, BenchContext, Comparison, create_folder};
 use crate::BenchResult;
 use crate::baseline::web_server;
-use crate::http_connection::{HttpConnection, request};
 use crate::load::{LoadRequest, RequestGenerator, Target};
 use crate::report::{Bound, Section};
 
@@ -133,14 +134,17 @@ async fn read_etags(
     names: &[String],
     bearer: Option<&str>,
 ) -> BenchResult<Vec<ServedFile>> {
-    let mut connection = HttpConnection::open(port)
+    let mut connection = RawConnection::open(port)
         .await
         .map_err(|error| format!("cannot connect: {error}"))?;
     let mut files = Vec::new();
     for name in names {
         let path = format!("{root}/{name}");
-        let (response, etag) = connection
-            .exchange_with_etag(&request("GET", &path, &authorization(bearer), b""))
+        let response = connection
+            .exchange(
+                &request_bytes("GET", &path, &authorization(bearer), b""),
+                RawBody::Count,
+            )
             .await
             .map_err(|error| format!("GET {path}: {error}"))?;
         if response.status != 200 {
@@ -149,7 +153,10 @@ async fn read_etags(
                 response.status
             ));
         }
-        let etag = etag.ok_or("a file has no ETag")?;
+        let etag = connection
+            .header("ETag")
+            .ok_or("a file has no ETag")?
+            .to_owned();
         files.push(ServedFile { path, etag });
     }
     Ok(files)
@@ -172,7 +179,7 @@ fn generator(files: Vec<ServedFile>, bearer: Option<&str>) -> RequestGenerator {
             _ => {}
         }
         LoadRequest {
-            bytes: request("GET", &file.path, &headers, b""),
+            bytes: request_bytes("GET", &file.path, &headers, b""),
             expected: &[200, 206, 304],
         }
     })

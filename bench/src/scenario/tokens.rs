@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use personium_testkit::{request_bytes, text_member};
+
 use super::{BenchContext, logins};
-use crate::http_connection::request;
 use crate::keycloak::Keycloak;
 use crate::load::{self, LoadProfile, LoadRequest, Measurement, RequestGenerator};
 use crate::report::{Bound, Section};
-use crate::unit::{BenchUnit, INTROSPECTION_CREDENTIAL, UnitSetup, text_member};
+use crate::unit::{BenchUnit, INTROSPECTION_CREDENTIAL, UnitSetup};
 use crate::{BenchResult, baseline};
 
 const CONNECTIONS: usize = 32;
@@ -91,7 +92,7 @@ async fn measure_requests_with_token(
     let target = format!("http://localhost/{cell}/");
     let form = format!("grant_type=refresh_token&refresh_token={refresh}&p_target={target}");
     let tokens = context.unit.request_tokens(&cell, &form).await?;
-    let trans_cell = format!("Bearer {}", text_member(&tokens, "access_token")?);
+    let trans_cell = format!("Bearer {}", text_member(&tokens, "access_token"));
     for (name, token) in [
         ("GET of a cell, no token", None),
         ("GET of a cell, local token", Some(local)),
@@ -101,7 +102,7 @@ async fn measure_requests_with_token(
         if let Some(token) = &token {
             headers.push(("Authorization", token.as_str()));
         }
-        let generator = cycle(vec![request("GET", &path, &headers, b"")]);
+        let generator = cycle(vec![request_bytes("GET", &path, &headers, b"")]);
         let measurement = context.measure_unit(CONNECTIONS, &generator).await?;
         section.measured(name, measurement);
     }
@@ -259,7 +260,7 @@ async fn compare_with_keycloak(
 fn post(path: &str, more_headers: &[(&str, &str)], form: &str) -> Vec<u8> {
     let mut headers = vec![("Content-Type", "application/x-www-form-urlencoded")];
     headers.extend_from_slice(more_headers);
-    request("POST", path, &headers, form.as_bytes())
+    request_bytes("POST", path, &headers, form.as_bytes())
 }
 
 /// Returns a generator that repeats the requests in order.

@@ -32,6 +32,7 @@ pub struct ProcessUnitBuilder {
     program: PathBuf,
     folder: Folder,
     host: String,
+    port_in_urls: bool,
     settings: String,
     environment: Vec<(String, String)>,
 }
@@ -52,6 +53,12 @@ impl ProcessUnitBuilder {
     /// Sets the host name in the URLs of the unit. It need not be resolvable.
     pub fn host(mut self, host: &str) -> Self {
         host.clone_into(&mut self.host);
+        self
+    }
+
+    /// Leaves the port out of the URLs of the unit, as behind a reverse proxy.
+    pub fn without_port_in_urls(mut self) -> Self {
+        self.port_in_urls = false;
         self
     }
 
@@ -77,8 +84,13 @@ impl ProcessUnitBuilder {
     #[must_use]
     pub fn start(self) -> ProcessUnit {
         let port = free_port();
+        let port_setting = if self.port_in_urls {
+            format!("io.personium.core.unitPort={port}\n")
+        } else {
+            String::new()
+        };
         let settings = format!(
-            "io.personium.core.unitScheme=http\nio.personium.core.unitFqdn={}\nio.personium.core.unitPort={port}\n\
+            "io.personium.core.unitScheme=http\nio.personium.core.unitFqdn={}\n{port_setting}\
              io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER_TOKEN}\n\
              io.personium.core.security.secret16=0123456789abcdef\n{}",
             self.host, self.settings
@@ -179,6 +191,7 @@ impl ProcessUnit {
             program: program.into(),
             folder: Folder::New,
             host: "localhost".to_owned(),
+            port_in_urls: true,
             settings: String::new(),
             environment: Vec::new(),
         }

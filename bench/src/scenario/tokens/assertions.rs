@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use personium_testkit::{RawConnection, text_member};
+
 use crate::BenchResult;
-use crate::http_connection::HttpConnection;
-use crate::unit::{BenchUnit, UnitSetup, request_tokens, text_member};
+use crate::unit::{BenchUnit, UnitSetup, request_tokens};
 
 /// The host name in its URLs. It is never resolved.
 const HOST: &str = "issuer.example";
@@ -84,7 +85,7 @@ impl Issuer {
         for first in 0..CONNECTIONS {
             let (port, accounts) = (self.unit.port(), Arc::clone(&self.accounts));
             tasks.push(tokio::spawn(async move {
-                let mut connection = HttpConnection::open(port)
+                let mut connection = RawConnection::open(port)
                     .await
                     .map_err(|error| format!("cannot connect: {error}"))?;
                 let mut assertions = Vec::new();
@@ -109,13 +110,13 @@ impl Issuer {
 }
 
 async fn issue_one(
-    connection: &mut HttpConnection,
+    connection: &mut RawConnection,
     account: &IssuingAccount,
 ) -> BenchResult<String> {
     let token = &account.refresh_token;
     let form = format!("grant_type=refresh_token&refresh_token={token}&p_target={TARGET}");
     let response = request_tokens(connection, HOST, &account.cell, &form).await?;
-    text_member(&response, "access_token")
+    Ok(text_member(&response, "access_token"))
 }
 
 /// Generates an authority, and the unit's key with a certificate of that authority.

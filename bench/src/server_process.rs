@@ -1,22 +1,14 @@
-//! The programs under measurement: starting and stopping them, and what the system reports about them.
+//! Programs under measurement: their processor time and memory, and servers among them.
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
+
+use personium_testkit::{OnDrop, Process};
 
 use crate::BenchResult;
 
 /// Clock ticks per second in `/proc`; Linux shows the same value to every program.
 const TICKS_PER_SEC: f64 = 100.0;
-/// The time in which a program must listen.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// The pause between two attempts to connect to it.
-const START_POLL_INTERVAL: Duration = Duration::from_millis(2);
-/// The time in which a program must end after SIGTERM.
-const STOP_TIMEOUT: Duration = Duration::from_secs(15);
-/// The pause between two looks whether it ended.
-const STOP_POLL_INTERVAL: Duration = Duration::from_millis(20);
-
 /// Reads processor time and memory of a process and its children.
 #[derive(Clone, Copy)]
 pub(crate) struct ProcessMonitor {
@@ -24,6 +16,11 @@ pub(crate) struct ProcessMonitor {
 }
 
 impl ProcessMonitor {
+    /// Monitors a process by its id.
+    pub(crate) fn new(id: u32) -> Self {
+        Self { id }
+    }
+
     /// Monitors the current process.
     pub(crate) fn this() -> Self {
         Self {
@@ -94,89 +91,25 @@ impl ProcessMonitor {
     }
 }
 
-/// A running program. Dropping it stops it by its id and waits for its end.
-pub(crate) struct ChildProcess {
-    child: Child,
+/// A running server. Dropping it stops it.
+pub(crate) struct ServerProcess {
+    process: Process,
     /// The port on which it listens.
     pub(crate) port: u16,
-    /// The time from its start until it listened.
-    pub(crate) start_time: Duration,
 }
 
-impl ChildProcess {
+impl ServerProcess {
     /// Starts a program and waits until it listens on `port`.
     ///
     /// # Errors
-    /// A message if it does not start, ends, or does not listen in time.
+    /// A message if it ends or does not listen in time.
     pub(crate) fn start(command: &mut Command, port: u16) -> BenchResult<Self> {
-        let start = Instant::now();
-        let child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("cannot start {command:?}: {error}"))?;
-        let mut process = Self {
-            child,
-            port,
-            start_time: Duration::ZERO,
-        };
-        while start.elapsed() < START_TIMEOUT {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                process.start_time = start.elapsed();
-                return Ok(process);
-            }
-            if let Ok(Some(status)) = process.child.try_wait() {
-                return Err(format!("{command:?} ended: {status}"));
-            }
-            std::thread::sleep(START_POLL_INTERVAL);
-        }
-        Err(format!("{command:?} does not listen on port {port}"))
+        let (process, _) = Process::listen(command, port, OnDrop::Terminate)?;
+        Ok(Self { process, port })
     }
 
     /// Returns a monitor of the process.
     pub(crate) fn monitor(&self) -> ProcessMonitor {
-        ProcessMonitor {
-            id: self.child.id(),
-        }
+        ProcessMonitor::new(self.process.id())
     }
-
-    /// Kills it, which is like a crash.
-    pub(crate) fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-}
-
-impl Drop for ChildProcess {
-    fn drop(&mut self) {
-        if self.has_ended() {
-            return;
-        }
-        let signalled = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status();
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        while signalled.is_ok() && Instant::now() < deadline {
-            if self.has_ended() {
-                return;
-            }
-            std::thread::sleep(STOP_POLL_INTERVAL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Returns a port that is free at the moment.
-///
-/// # Errors
-/// A message if there is none.
-pub(crate) fn free_port() -> BenchResult<u16> {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|error| format!("no free port: {error}"))
 }
