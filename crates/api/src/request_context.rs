@@ -8,6 +8,7 @@ use http::{HeaderMap, Method};
 use parking_lot::Mutex;
 use personium_install::InstallAuthority;
 use personium_model::{Access, CellContext, Permit, Unit};
+use personium_types::name::is_dot_segment;
 use personium_types::{Code, Error, Operation, Result};
 use personium_xml::XmlLimits;
 
@@ -84,7 +85,8 @@ impl Path {
     /// Splits a path.
     ///
     /// # Errors
-    /// [`Code::NoSuchPath`] if a segment is empty or is not UTF-8 when decoded.
+    /// [`Code::NoSuchPath`] if a segment is empty or is not UTF-8 when decoded; [`Code::RequestTarget`] if one is `.` or `..`,
+    /// encoded or not: a client that resolves it would act on another resource.
     pub fn parse(path: &str) -> Result<Self> {
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -95,6 +97,9 @@ impl Path {
         for raw in path.split('/') {
             let decoded = percent_encoding::percent_decode_str(raw).decode_utf8();
             match decoded {
+                Ok(decoded) if is_dot_segment(&decoded) => {
+                    return Err(Error::new(Code::RequestTarget).with("a segment of dots"));
+                }
                 Ok(decoded) if !decoded.is_empty() => out.decoded.push(decoded.into_owned()),
                 _ => return Err(Code::NoSuchPath.into()),
             }

@@ -7,7 +7,6 @@ pub mod acl;
 pub mod headers;
 pub mod mkcol;
 pub mod multistatus;
-pub mod name;
 pub mod propfind;
 pub mod proppatch;
 pub mod rootprops;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::acl::{self, AclDocument, AclError, AclLevel};
 use crate::multistatus::ResourceKind;
-use crate::name::is_resource_name;
 use crate::proppatch::{DeadProperty, is_live, property};
 use crate::{DAV_NS, PERSONIUM_NS};
+use personium_types::name::MemberName;
 use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
 /// The prefix that archives use for the Personium namespace, even if they bind it to another URI.
@@ -294,7 +294,7 @@ fn check_position(
         }
         Some(ResourceKind::Collection | ResourceKind::Service) => {}
     }
-    if !is_resource_name(name) {
+    if name.parse::<MemberName>().is_err() {
         return Err(violation(RootPropsRule::ResourceName, href));
     }
     let mut source = found.path.clone();

@@ -1,6 +1,5 @@
 //! Collections: creating and removing them.
 
-use personium_dav::name::is_resource_name;
 use personium_store::Batch;
 use personium_types::{Code, ETag, NodeId, Operation, Result};
 
@@ -10,7 +9,7 @@ use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::{self, Target};
 use crate::node::{Node, NodeKind, SERVICE_SOURCE};
 use crate::records::put_checked;
-use crate::resource::add_member;
+use crate::resource::{add_member, member_name};
 use crate::{Permit, PostCommit, Resource, garbage_collection};
 
 /// Checks the creation of a collection, as far as it does not depend on the body of the request, and returns the permit.
@@ -46,11 +45,8 @@ pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
     if target.is_service_source() || target.is_in_service_source() {
         return Err(Code::CollectionExists.into());
     }
-    if is_resource_name(name) {
-        Ok(permit)
-    } else {
-        Err(Code::ResourceName.into())
-    }
+    member_name(name)?;
+    Ok(permit)
 }
 
 /// Creates a collection and returns its ETag. A service collection gets its source collection.
@@ -76,9 +72,8 @@ async fn build(
 ) -> Result<(Batch, ETag)> {
     permit.check(Operation::CreateCollection, &target.permit_target())?;
     let limits = &resource.unit.settings().dav;
-    let Some(name) = target.rest.first() else {
-        return Err(Code::CollectionExists.into());
-    };
+    let name = target.rest.first().ok_or(Code::CollectionExists)?;
+    let name = member_name(name)?;
     // The root of the box is among the found nodes, so their number is the level of the new collection.
     if target.found().len() > limits.depth_max {
         return Err(Code::TooDeep.into());
@@ -99,7 +94,7 @@ async fn build(
         put_checked(&mut batch, key, None, &source)?;
         batch.add(keys::child_count(&node.id), 1);
     }
-    put_checked(&mut batch, keys::node(&parent, name), None, &node)?;
+    put_checked(&mut batch, keys::node(&parent, name.as_str()), None, &node)?;
     Ok((batch, node.etag()))
 }
 

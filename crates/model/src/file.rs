@@ -5,9 +5,9 @@ mod upload;
 
 use bytes::Bytes;
 use personium_dav::headers::allows_change;
-use personium_dav::name::is_resource_name;
 use personium_store::{Batch, BlobReader, Expect, Space};
 use personium_types::error::chain;
+use personium_types::name::MemberName;
 use personium_types::{Code, ETag, Error, NodeId, Operation, Result};
 
 use self::encryption::SealedReader;
@@ -17,7 +17,7 @@ use crate::keys;
 use crate::locate::Target;
 use crate::node::{FileBody, Node, NodeKind};
 use crate::records::{put_checked, store_error};
-use crate::resource::add_member;
+use crate::resource::{self, add_member};
 use crate::{Permit, Resource};
 
 /// The number of attempts to open a body that was replaced between reading the node and opening the body.
@@ -34,7 +34,7 @@ pub struct PutResult {
 
 /// The change that a PUT makes.
 enum PutPlan {
-    Create { parent: NodeId, name: String },
+    Create { parent: NodeId, name: MemberName },
     Replace,
 }
 
@@ -118,15 +118,13 @@ fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<
         return Err(Code::NoSuchPath.into());
     }
     let permit = resource.permit(target, Operation::CreateFile)?;
-    if !is_resource_name(name) {
-        return Err(Code::ResourceName.into());
-    }
+    let name = resource::member_name(name)?;
     if target.rest.len() > 1 {
         return Err(resource.no_parent(target));
     }
     let plan = PutPlan::Create {
         parent: target.node().value().id,
-        name: name.clone(),
+        name,
     };
     Ok((permit, plan))
 }
@@ -156,7 +154,7 @@ async fn write(
             add_member(target, &parent, max, &mut batch).await?;
             let mut node = Node::new(NodeId::random(resource.unit.random()), NodeKind::File, now);
             node.file = Some(received.body.clone());
-            put_checked(&mut batch, keys::node(&parent, &name), None, &node)?;
+            put_checked(&mut batch, keys::node(&parent, name.as_str()), None, &node)?;
             (true, node, None)
         }
         PutPlan::Replace => {

@@ -1,15 +1,17 @@
 //! MOVE: the record of a node gets another key; the records below it stay as they are.
 
 use personium_store::{Batch, Expect};
+use personium_types::name::MemberName;
 use personium_types::{Code, ETag, Error, Operation, Result};
 
 use crate::commit::Invalidation;
 use crate::file::{check_tag, discard_body};
 use crate::keys;
+use crate::listing::Members;
 use crate::locate::Target;
 use crate::node::{FileBody, Node, NodeKind};
 use crate::records;
-use crate::resource::add_member;
+use crate::resource::{add_member, member_name};
 use crate::{Permit, Resource};
 
 /// The destination and the conditions of a MOVE.
@@ -71,7 +73,8 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
 ///
 /// # Errors
 /// The refusals of [`check_source`] and of [`Target::permit`] for the destination, [`Code::DavTagMismatch`] if a condition does
-/// not match, [`Code::NoParent`] if a collection of the destination is missing, or another code where the destination cannot
+/// not match, [`Code::NoParent`] if a collection of the destination is missing, [`Code::ResourceName`] for an invalid name of the
+/// destination, [`Code::TooDeep`] if a collection would be nested too deeply, or another code where the destination cannot
 /// take the source.
 pub async fn relocate(resource: &Resource, to: &Destination) -> Result<MoveResult> {
     let destination = resource.locate_in(&resource.context, &to.segments).await?;
@@ -85,6 +88,7 @@ pub async fn relocate(resource: &Resource, to: &Destination) -> Result<MoveResul
         check_tag(source.node().value(), to.if_match.as_deref())?;
         let destination = resource.locate_in(&source.context, &to.segments).await?;
         let destination_permit = check_destination(resource, &source, &destination, to)?;
+        check_depth(resource, &source, &destination).await?;
         exchange(
             &source_permit,
             &destination_permit,
@@ -120,7 +124,9 @@ fn check_destination(
         NodeKind::Service if destination.rest.len() == 1 => {
             return Err(Code::MoveIntoService.into());
         }
-        NodeKind::Box | NodeKind::Collection if destination.rest.len() == 1 => {}
+        NodeKind::Box | NodeKind::Collection if destination.rest.len() == 1 => {
+            new_name(destination)?;
+        }
         NodeKind::Stream | NodeKind::Cell if destination.rest.len() == 1 => {
             return Err(invalid(to));
         }
@@ -138,6 +144,42 @@ fn check_destination(
         return Err(Code::MoveCollectionIntoServiceSource.into());
     }
     Ok(permit)
+}
+
+/// Refuses a collection if it, or one of the collections in it, would be nested too deeply. It may stay as deep as it is.
+async fn check_depth(resource: &Resource, source: &Target, destination: &Target) -> Result<()> {
+    let moved = source.node().value();
+    // The root of the box is among the found nodes, and has the level 0.
+    let level = source.found().len().saturating_sub(1);
+    let new_level = match destination.exists() {
+        true => destination.found().len().saturating_sub(1),
+        false => destination.found().len(),
+    };
+    if moved.kind == NodeKind::File || new_level <= level {
+        return Ok(());
+    }
+    let max = resource.unit.settings().dav.depth_max;
+    let levels_below = max.checked_sub(new_level).ok_or(Code::TooDeep)?;
+    if moved.kind != NodeKind::Collection {
+        return Ok(());
+    }
+    let mut unread = vec![(moved.id, levels_below)];
+    while let Some((id, levels_below)) = unread.pop() {
+        let mut members = Members::of_collection(source.context.records().clone(), &id);
+        while !members.is_finished() {
+            for member in members.next_page().await? {
+                let (id, kind) = (member.node.id, member.node.kind);
+                if kind == NodeKind::File {
+                    continue;
+                }
+                let levels_below = levels_below.checked_sub(1).ok_or(Code::TooDeep)?;
+                if kind == NodeKind::Collection {
+                    unread.push((id, levels_below));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_replaced(
@@ -170,6 +212,15 @@ fn check_replaced(
     resource.permit(destination, Operation::MoveOverwrite)
 }
 
+/// The name that the destination gets; `None` if it exists.
+fn new_name(destination: &Target) -> Result<Option<MemberName>> {
+    destination
+        .rest
+        .first()
+        .map(|segment| member_name(segment))
+        .transpose()
+}
+
 fn invalid(to: &Destination) -> Error {
     Error::new(Code::HeaderInvalid)
         .with("Destination")
@@ -198,7 +249,7 @@ async fn exchange(
         batch.add(keys::child_count(parent), -1);
     }
     let mut replaced = None;
-    let key = match destination.rest.first() {
+    let key = match new_name(destination)? {
         None => {
             let old = destination.node();
             replaced.clone_from(&old.value().file);
@@ -209,7 +260,7 @@ async fn exchange(
         }
         Some(name) => {
             let parent = destination.node().value().id;
-            let key = keys::node(&parent, name);
+            let key = keys::node(&parent, name.as_str());
             batch.assert(key.clone(), Expect::Absent);
             if moved.parent == Some(parent) {
                 batch.add(keys::child_count(&parent), 1);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use personium_store::Batch;
+use personium_types::name::MemberName;
 use personium_types::{Code, Error, NodeId, Operation, Result};
 use tokio::sync::OwnedMutexGuard;
 
@@ -158,6 +159,14 @@ impl Resource {
         }
         Error::new(Code::NoParent).with(url)
     }
+}
+
+/// The name of a new member of a collection, from a decoded path segment.
+///
+/// # Errors
+/// [`Code::ResourceName`]
+pub(crate) fn member_name(segment: &str) -> Result<MemberName> {
+    segment.parse().map_err(|_| Code::ResourceName.into())
 }
 
 /// The largest number of members that concurrent requests may add to a collection.

@@ -164,6 +164,7 @@ codes! {
     CellBusyWithJob = "PR409-CM-0002", "The cell cannot be changed while a job runs: {0}.";
     BodyIncomplete = "PR400-MC-0003", "The request body ended before it was complete.";
     PathBasedDisabled = "PR400-MC-0002", "Cells of this unit are addressed by host name, not by path.";
+    RequestTarget = "PR400-MC-0010", "The target of the request is not valid: {0}.";
     NoSuchPath = "PR404-MC-0001", "Not found.";
     MethodNotAllowed = "PR405-MC-0001", "Method not allowed.";
     RequestTimeout = "PR408-MC-0001", "The request timed out.";

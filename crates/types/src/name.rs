@@ -1,4 +1,4 @@
-//! Names of cells and boxes in URLs. Their types guarantee that they are valid.
+//! Names of cells, boxes and members of collections in URLs. Their types guarantee that they are valid.
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,6 +57,38 @@ name! {
     BoxName, |text| text == "__" || is_name(text)
 }
 
+name! {
+    /// The name of a file or collection below a box: a path segment after percent-decoding.
+    ///
+    /// It has 1 to 255 UTF-16 code units, none of ``\\ / : * ? " < > |`` and no control character. It is neither `.` nor `..`,
+    /// which clients resolve before they send a URL, and has no space at its end.
+    MemberName, is_member_name
+}
+
+/// The maximum length of the name of a member in UTF-16 code units.
+const MEMBER_NAME_MAX_UTF16_UNITS: usize = 255;
+
+fn is_member_name(text: &str) -> bool {
+    let refused = |c: char| {
+        c.is_control() || matches!(c, '\\' | '/' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+    };
+    !text.is_empty()
+        && !is_dot_segment(text)
+        && !text.ends_with(' ')
+        && text
+            .encode_utf16()
+            .nth(MEMBER_NAME_MAX_UTF16_UNITS)
+            .is_none()
+        && !text.contains(refused)
+}
+
+/// Whether a path segment after percent-decoding is `.` or `..` (RFC 3986, section 3.3): it names no resource, but a step in
+/// the hierarchy.
+#[must_use]
+pub fn is_dot_segment(text: &str) -> bool {
+    text == "." || text == ".."
+}
+
 impl BoxName {
     /// The name of the main box. Every cell has one.
     pub const MAIN: &'static str = "__";
@@ -82,5 +114,46 @@ mod tests {
         }
         assert!("__".parse::<BoxName>().is_ok_and(|n| n.is_main()));
         assert!("__x".parse::<BoxName>().is_err());
+    }
+
+    #[test]
+    fn length_of_member_names_is_measured_in_utf16_units() {
+        let is_name = |text: &str| text.parse::<MemberName>().is_ok();
+        assert!(!is_name("") && is_name("a"));
+        assert!(is_name(&"a".repeat(255)) && !is_name(&"a".repeat(256)));
+        assert!(is_name(&"\u{3042}".repeat(255)) && !is_name(&"\u{3042}".repeat(256)));
+        assert!(is_name(&"\u{1f600}".repeat(127)) && !is_name(&"\u{1f600}".repeat(128)));
+    }
+
+    #[test]
+    fn member_names_with_reserved_characters_or_of_dots_are_refused() {
+        for c in "\\/:*?\"<>|\t\n\r\0\u{7f}\u{85}\u{9f}".chars() {
+            assert!(format!("a{c}b").parse::<MemberName>().is_err(), "{c:?}");
+        }
+        for name in [".", "..", " ", "a ", "a  "] {
+            assert!(name.parse::<MemberName>().is_err(), "{name:?}");
+        }
+        for name in [
+            "a%b",
+            "a'b",
+            "...",
+            "..a",
+            "a..",
+            ".a",
+            ". .",
+            "__src",
+            "a;b",
+            "a&b",
+            "My Documents",
+            " a",
+            "a  b",
+            "\u{3000}",
+            "\u{e9}+~$!()",
+            "\u{1f600} \u{65e5}\u{672c}",
+            "#",
+            "%2e%2e",
+        ] {
+            assert!(name.parse::<MemberName>().is_ok(), "{name:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod delete;
 mod encryption;
 mod files;
 mod moving;
+mod names;
 mod properties;
 mod propfind;
 mod roots;

@@ -128,6 +128,9 @@ fn every_rule_is_checked() {
         ),
         (RootPropsRule::ServiceHasSource, vec![root(), service("s")]),
         (RootPropsRule::ResourceName, vec![root(), file("a:b")]),
+        (RootPropsRule::ResourceName, vec![root(), file("..")]),
+        (RootPropsRule::ResourceName, vec![root(), file(".")]),
+        (RootPropsRule::ResourceName, vec![root(), file("a ")]),
         (
             RootPropsRule::ResourceName,
             vec![root(), collection(&at("a")), collection(&at("a//"))],

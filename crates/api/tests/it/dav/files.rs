@@ -50,45 +50,20 @@ async fn head_returns_the_headers_of_get() {
 }
 
 #[tokio::test]
-async fn resource_names_are_decoded_and_validated() {
+async fn resource_names_are_decoded() {
     let unit = TestUnit::new().await;
     unit.put_file("c/b/%E3%81%82%2B%25", "x").await;
     assert_eq!(
         unit.admin_outcome("GET", "c/b/%e3%81%82+%25").await,
         success(200)
     );
-    for name in [
-        "a%5Cb", "a%20b", "a%2Fb", "a%3Ab", "a%2Ab", "a%3Fb", "a%22b", "a%3Cb", "a%7Cb", "a%0Ab",
-    ] {
-        let refusal = refused(403, "DV-0004");
-        assert_eq!(
-            unit.admin_outcome("PUT", &format!("c/b/{name}")).await,
-            refusal,
-            "{name}"
-        );
-        assert_eq!(
-            unit.admin_outcome("MKCOL", &format!("c/b/{name}")).await,
-            refusal,
-            "{name}"
-        );
-    }
-    assert_eq!(
-        unit.admin_outcome("PUT", &format!("c/b/{}", "a".repeat(255)))
-            .await,
-        success(201)
-    );
-    assert_eq!(
-        unit.admin_outcome("PUT", &format!("c/b/{}", "a".repeat(256)))
-            .await,
-        refused(403, "DV-0004")
-    );
     // PUT checks the name before the parent, MKCOL the parent before the name.
     assert_eq!(
-        unit.admin_outcome("PUT", "c/b/none/a%20b").await,
+        unit.admin_outcome("PUT", "c/b/none/a%3Ab").await,
         refused(403, "DV-0004")
     );
     assert_eq!(
-        unit.admin_outcome("MKCOL", "c/b/none/a%20b").await,
+        unit.admin_outcome("MKCOL", "c/b/none/a%3Ab").await,
         refused(409, "DV-0001")
     );
     assert_eq!(

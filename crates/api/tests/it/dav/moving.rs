@@ -196,6 +196,65 @@ async fn move_into_a_full_collection_may_only_replace() {
     assert_eq!(unit.admin_outcome("PUT", "c/b/full/4").await, success(201));
 }
 
+#[tokio::test]
+async fn collection_cannot_be_moved_below_the_depth_limit_with_the_collections_in_it() {
+    let unit = TestUnit::with_settings(|s| s.dav.depth_max = 4).await;
+    for path in [
+        "c/b/1",
+        "c/b/1/2",
+        "c/b/1/2/3",
+        "c/b/a",
+        "c/b/a/b",
+        "c/b/a/b/c",
+        "c/b/a/b/c/d",
+    ] {
+        unit.create_collection(path, "").await;
+    }
+    unit.put_file("c/b/1/2/3/file", "x").await;
+    unit.create_collection("c/b/service", "service").await;
+    unit.put_file("c/b/over", "x").await;
+    unit.put_file("c/b/a/b/over", "x").await;
+    for (from, to, outcome) in [
+        // The levels of the moved collection and of the deepest one in it: 3 + 2, 5, 2 + 3.
+        ("c/b/1", "c/b/a/b/z", refused(400, "DV-0008")),
+        ("c/b/1/2/3", "c/b/a/b/c/d/z", refused(400, "DV-0008")),
+        ("c/b/service", "c/b/a/b/c/d/z", refused(400, "DV-0008")),
+        ("c/b/1", "c/b/a/b/over", refused(400, "DV-0008")),
+        // A file is not counted; neither is a move that goes no deeper.
+        ("c/b/over", "c/b/a/b/c/d/over", success(201)),
+        ("c/b/a/b", "c/b/a/same", success(201)),
+        ("c/b/1", "c/b/a/z", success(201)),
+        ("c/b/service", "c/b/a/same/c/z", success(201)),
+    ] {
+        let response = move_to(&unit, from, to)
+            .header("overwrite", "T")
+            .send()
+            .await;
+        assert_eq!(response.outcome(), outcome, "{from} -> {to}");
+    }
+    let file = unit.admin_request("GET", "c/b/a/z/2/3/file").send().await;
+    assert_eq!(file.text(), "x");
+}
+
+#[tokio::test]
+async fn repeated_moves_of_two_collections_into_each_other_stay_within_the_depth_limit() {
+    let unit = TestUnit::with_settings(|s| s.dav.depth_max = 6).await;
+    unit.create_collection("c/b/t", "").await;
+    let mut refusals = 0;
+    for n in 0..12 {
+        unit.create_collection(&format!("c/b/n{n}"), "").await;
+        let moved = move_to(&unit, "c/b/t", &format!("c/b/n{n}/t")).send().await;
+        if moved.status == 201 {
+            let back = move_to(&unit, &format!("c/b/n{n}"), "c/b/t").send().await;
+            assert_eq!(back.outcome(), success(201));
+        } else {
+            assert_eq!(moved.outcome(), refused(400, "DV-0008"));
+            refusals += 1;
+        }
+    }
+    assert_eq!(refusals, 7, "a tree of 6 levels takes 5 moves");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_moves_into_each_other_do_not_lose_collections() {
     for _ in 0..20 {
