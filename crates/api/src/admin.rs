@@ -45,6 +45,10 @@ impl Admin {
     /// As [`AdminHooks::reload`].
     pub(crate) fn reload(&self) -> Result<()> {
         self.state.apply(self.hooks.reload()?);
+        tracing::info!(
+            waiting_for_restart = self.hooks.pending_restart().join(" "),
+            "settings reloaded"
+        );
         Ok(())
     }
 }

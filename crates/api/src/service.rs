@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Request;
+use http::{HeaderMap, Request};
 use personium_model::{ServerAuthority, Unit};
+use personium_types::Result;
 
 use crate::admin::{Admin, AdminHooks};
 use crate::app_state::CurrentState;
 use crate::body::Body;
 use crate::dispatch::Dispatcher;
+use crate::forwarded;
 use crate::http_client::HttpClient;
 use crate::response::Response;
 
@@ -46,6 +48,27 @@ impl ApiService {
     pub async fn handle(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let dispatcher = Dispatcher::new(self.state.get(), self.admin.as_deref());
         dispatcher.respond(request, peer).await
+    }
+
+    /// The address of the client of a request: what trusted proxies report, else the address at the other end of the
+    /// connection.
+    #[must_use]
+    pub fn client_address(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        let state = self.state.get();
+        let proxies = &state.unit.settings().trusted_proxies;
+        if !proxies.contains(peer) {
+            return peer;
+        }
+        forwarded::client(headers, Some(peer), proxies).unwrap_or(peer)
+    }
+
+    /// Reads the settings again and applies those that a running unit can apply to new requests. Does nothing without
+    /// access to the settings.
+    ///
+    /// # Errors
+    /// As [`AdminHooks::reload`]; then nothing changes.
+    pub fn reload_settings(&self) -> Result<()> {
+        self.admin.as_deref().map_or(Ok(()), Admin::reload)
     }
 
     /// The HTTP client for requests that no other request causes.

@@ -37,7 +37,6 @@ pub(crate) async fn handle(request: RequestContext, admin: Option<&Admin>) -> Re
         Method::POST => {
             request.access.permit_unit(Operation::ReloadSettings)?;
             admin.reload()?;
-            tracing::info!("settings reloaded");
             Ok(response::status(StatusCode::NO_CONTENT))
         }
         Method::OPTIONS => {

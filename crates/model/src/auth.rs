@@ -5,6 +5,7 @@
 //! | [`account`] | the login data of accounts; new passwords |
 //! | [`login`] | logins with name and password |
 //! | [`lockout`] | the delay and the lock after failed logins |
+//! | [`login_refusal`] | the reasons of failed logins, and their lines in the log |
 //! | [`login_history`] | last login and failed attempts of an account |
 //! | [`ip_range`] | client addresses from which an account may log in |
 //! | [`bearer`] | from a bearer token to an [`Access`](crate::Access) |
@@ -36,6 +37,7 @@ pub mod ip_range;
 pub mod lockout;
 pub mod login;
 pub mod login_history;
+pub mod login_refusal;
 pub mod one_time_tokens;
 pub mod pkce;
 pub mod scope;

@@ -33,7 +33,7 @@ use self::hashing::HashPool;
 pub use self::login_rate_limiter::LoginRateLimit;
 use self::login_rate_limiter::LoginRateLimiter;
 pub use self::password_rule::PasswordRule;
-pub use self::unit_keys::UnitKeys;
+pub use self::unit_keys::{UnitCertificates, UnitKeys};
 use self::verified_passwords::VerifiedPasswordCache;
 
 /// The secrets of a unit and its state of checking credentials.

@@ -11,15 +11,11 @@ use personium_types::error::chain;
 
 pub use report::{CheckOutcome, CheckReport, Finding};
 
+use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
 use crate::components::files_dir;
 use crate::config::{ConfigSources, LoadedConfig};
 use crate::unit_url::{is_local, unit_urls};
 use crate::{first_start, key_files, system};
-
-const DAY_MS: i64 = 24 * 3600 * 1000;
-
-/// The number of days before its expiry from which on a certificate causes a warning.
-const EXPIRY_WARNING_DAYS: i64 = 30;
 
 /// The free space of a disk below which it causes a warning.
 const FREE_SPACE_WARNING_BYTES: u64 = 1 << 30;
@@ -86,23 +82,22 @@ fn check_listen(report: &mut CheckReport, loaded: &LoadedConfig) {
 
 fn check_certificates(report: &mut CheckReport, loaded: &LoadedConfig) {
     let (config, now_ms) = (&loaded.config, system::clock().now_ms());
-    let (key, certificate) = key_files::key_and_certificate(config);
-    if config.certificates.key.is_none() && !key.exists() && !certificate.exists() {
-        return report.ok("unit certificate", "the first start generates it");
-    }
-    let keys = match key_files::load(config, now_ms) {
-        Ok(keys) => keys,
+    let prepared = unit_urls(loaded)
+        .and_then(|urls| key_files::prepare(config, urls.host(), now_ms, &system::random()));
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => return report.error("keys", chain(&error)),
     };
-    report.ok("unit key", "belongs to the certificate");
-    check_certificate(
-        report,
-        "unit certificate",
-        keys.signing.certificate_info(),
-        now_ms,
-    );
-    check_certificate_name(report, loaded, keys.signing.certificate_info());
-    for root in keys.trust_roots.root_infos() {
+    for path in prepared.missing_files() {
+        report.ok("keys", format!("the start writes {}", path.display()));
+    }
+    for note in &prepared.notes {
+        report.warning("unit certificate", note);
+    }
+    let certificates = prepared.keys.certificates();
+    let own = certificates.signing.certificate_info();
+    check_certificate(report, "unit certificate", own, now_ms);
+    for root in certificates.trust_roots.root_infos() {
         check_certificate(report, "trusted root", root, now_ms);
     }
 }
@@ -113,40 +108,14 @@ fn check_certificate(
     facts: &CertificateInfo,
     now_ms: i64,
 ) {
-    let days = (facts.not_after_ms - now_ms).div_euclid(DAY_MS);
-    let outcome = match facts.is_valid_at(now_ms) {
-        false => CheckOutcome::Error,
-        true if days < EXPIRY_WARNING_DAYS => CheckOutcome::Warning,
-        true => CheckOutcome::Ok,
-    };
     let (subject, issuer) = (&facts.subject, &facts.issuer);
-    report.add(
-        check,
-        outcome,
-        format!("{subject}, issued by {issuer}, expires in {days} days"),
-    );
-}
-
-fn check_certificate_name(
-    report: &mut CheckReport,
-    loaded: &LoadedConfig,
-    facts: &CertificateInfo,
-) {
-    // An error here is the finding of another check.
-    let Ok(urls) = unit_urls(loaded) else { return };
-    let host = urls.host();
-    let name = facts.common_name.as_deref();
-    if name.is_some_and(|name| name.eq_ignore_ascii_case(host)) {
-        return report.ok(
-            "certificate name",
-            format!("is the unit's host name {host}"),
-        );
+    let days = days_left(facts, now_ms);
+    let detail = format!("{subject}, issued by {issuer}, expires in {days} days");
+    if days < EXPIRY_WARNING_DAYS {
+        report.warning(check, format!("{detail}: renew it"));
+    } else {
+        report.ok(check, detail);
     }
-    let name = name.unwrap_or("none");
-    report.warning(
-        "certificate name",
-        format!("is {name}, but the unit's host name is {host}"),
-    );
 }
 
 fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig) {
@@ -317,21 +286,21 @@ mod tests {
     }
 
     #[test]
-    fn certificate_with_another_name_causes_a_warning() {
+    fn own_certificate_for_another_name_is_issued_again_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_str().unwrap();
-        let options = [("data.dir", data), ("unitFqdn", "unit.example")];
+        let options = [
+            ("data.dir", data),
+            ("unitFqdn", "unit.example"),
+            ("listen", "127.0.0.1:0"),
+        ];
         let config = LoadedConfig::load(&sources(&options)).unwrap().config;
-        key_files::generate_missing(
-            &config,
-            "other.example",
-            system::clock().now_ms(),
-            &system::random(),
-        )
-        .unwrap();
+        let (now_ms, random) = (system::clock().now_ms(), system::random());
+        let prepared = key_files::prepare(&config, "other.example", now_ms, &random).unwrap();
+        prepared.write_files().unwrap();
         let report = report(&options);
         assert_eq!(
-            outcome(&report, "certificate name"),
+            outcome(&report, "unit certificate"),
             Some(CheckOutcome::Warning),
             "{}",
             report.text()

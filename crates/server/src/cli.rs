@@ -211,12 +211,16 @@ fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
         let running = serve::start(loaded, show)
             .await
             .map_err(|error| chain(&error))?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => running.reload(),
+            }
         }
         tokio::select! {
             () = running.stop() => Ok(ExitCode::SUCCESS),

@@ -83,16 +83,19 @@ impl Components {
     ) -> Result<Self, ComponentError> {
         let urls = unit_urls(&loaded)?;
         let config = loaded.config;
+        let prepared = key_files::prepare(&config, urls.host(), clock.now_ms(), &random)?;
         create_data_dir(&config.store.data_dir)?;
-        key_files::generate_missing(&config, urls.host(), clock.now_ms(), &random)?;
-        let keys = key_files::load(&config, clock.now_ms())?;
+        prepared.write_files()?;
+        for note in &prepared.notes {
+            tracing::warn!("{note}");
+        }
         Ok(Self {
             records: Arc::new(open_records(&config, database_files_max)?),
             files: Arc::new(open_files(&config, Arc::clone(&random))?),
             cache: Arc::new(MemoryCache::new(config.cache.max_bytes)),
             config,
             urls,
-            keys: Arc::new(keys),
+            keys: Arc::new(prepared.keys),
             clock,
             random,
         })

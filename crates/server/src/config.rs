@@ -7,6 +7,7 @@ mod config_reader;
 pub mod example;
 mod ineffective_keys;
 mod key_info;
+mod nearest_key;
 pub mod properties;
 mod section;
 pub mod value_parser;
@@ -26,13 +27,17 @@ mod odata;
 mod oidc;
 mod outgoing_requests;
 mod passwords;
+mod sample_secrets;
 mod scripts_and_plugins;
 mod secrets;
 mod store;
 mod tokens;
 mod unit;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use personium_types::Secret;
 
 pub use archives::ArchiveConfig;
 pub use background::BackgroundConfig;
@@ -45,7 +50,7 @@ pub use events::{BrokerKind, EventConfig, StreamConfig};
 pub use files::FileConfig;
 pub use key_info::{KeyInfo, PREFIX, SectionInfo};
 pub use listen::ListenConfig;
-pub use log::{LogConfig, LogFormat};
+pub use log::{AccessLogFormat, LogConfig, LogFormat};
 pub use logins::{IntrospectionConfig, LoginConfig};
 pub use odata::{ODataConfig, SchemaConfig};
 pub use oidc::OidcProviderConfig;
@@ -166,6 +171,8 @@ pub struct LoadedConfig {
     pub warnings: Vec<String>,
     /// The settings that were given.
     pub given: Vec<GivenSetting>,
+    /// The values of all keys that were given, to find those that change.
+    pub values: BTreeMap<String, Secret<String>>,
     /// The sources that they were read from.
     pub sources: ConfigSources,
 }
@@ -194,6 +201,7 @@ impl LoadedConfig {
                 config,
                 warnings: reader.warnings(),
                 given: reader.given(&sections),
+                values: reader.values(),
                 sources: sources.clone(),
             }),
             _ => Err(ConfigError(reader.problems().to_vec())),
@@ -233,6 +241,9 @@ impl Config {
                 "must not be larger than odata.query.top.maxnum",
             );
         }
+        self.check_logins(reader);
+        self.check_log(reader);
+        sample_secrets::check(self, reader);
         if let Err(error) = self.password_hash.settings(&self.passwords).check() {
             reader.add_key_problem("security.auth.password.scrypt.*", &error.to_string());
         }
@@ -252,7 +263,88 @@ impl Config {
             );
         }
     }
+
+    fn check_logins(&self, reader: &mut ConfigReader) {
+        let logins = &self.logins;
+        match (logins.lock_after_failures, logins.lock_secs) {
+            (1.., 0) => reader.add_key_problem(
+                "authn.account.lockCount",
+                "locks nothing without authn.account.lockTime; give both, or neither",
+            ),
+            (0, 1..) => reader.add_key_problem(
+                "authn.account.lockTime",
+                "locks nothing without authn.account.lockCount; give both, or neither",
+            ),
+            _ => {}
+        }
+        if self.passwords.pattern.is_match("a") {
+            reader.add_key_warning(
+                "security.auth.password.regex",
+                "permits passwords of one character",
+            );
+        }
+        let secrets = &self.secrets;
+        let is_same = |(new, old): (&Secret<String>, &Secret<String>)| new.reveal() == old.reveal();
+        if secrets
+            .secret
+            .as_ref()
+            .zip(secrets.previous_secret.as_ref())
+            .is_some_and(is_same)
+        {
+            reader.add_key_warning(
+                "security.secret16.previous",
+                "is the same as security.secret16",
+            );
+        }
+    }
+
+    fn check_log(&self, reader: &mut ConfigReader) {
+        let directives = value_parser::LogFilter::directives(&self.log.filter).unwrap_or_default();
+        let is_known = |module: &str| {
+            let of = module.split(':').next().unwrap_or_default();
+            LOGGING_CRATES.contains(&of)
+        };
+        for (module, _) in &directives {
+            if let Some(module) = module.filter(|module| !is_known(module)) {
+                let warning = format!("no crate that logs is called {module}");
+                reader.add_key_warning("log.filter", &warning);
+            }
+        }
+        let whole = directives.iter().rev().find(|(module, _)| module.is_none());
+        match whole {
+            None => reader.add_key_warning(
+                "log.filter",
+                "names no level for all other crates: only errors of these are logged",
+            ),
+            Some((_, level)) if level.eq_ignore_ascii_case("off") => {
+                reader.add_key_warning("log.filter", "turns the log off, errors included");
+            }
+            Some(_) => {}
+        }
+        if self.log.access_file.is_some() && self.log.access == AccessLogFormat::Off {
+            reader.add_key_warning("log.access.file", "has no effect while log.access is off");
+        }
+    }
 }
+
+/// The crates of the program that log.
+const LOGGING_CRATES: &[&str] = &[
+    "personium",
+    "personium_api",
+    "personium_archive",
+    "personium_event",
+    "personium_folder",
+    "personium_install",
+    "personium_model",
+    "personium_server",
+    "personium_sqlite",
+    "personium_store",
+    "personium_token",
+    "hyper",
+    "hyper_util",
+    "rustls",
+    "tokio",
+];
 
 #[cfg(test)]
 mod tests;

@@ -20,15 +20,13 @@ use personium_types::error::chain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::access_log::AccessLog;
 use crate::metrics::Metrics;
 use crate::request_body::RequestBody;
 use crate::write_timeout::WriteTimeoutStream;
 
 /// The pause after a failed accept, which usually means that the system is out of file descriptors or memory.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// The header with which every response names the key of its request.
-const REQUEST_KEY_HEADER: &str = "x-personium-requestkey";
 
 /// Limits on connections and requests.
 #[derive(Debug, Clone)]
@@ -48,20 +46,30 @@ pub struct HttpLimits {
     pub shutdown_timeout: Duration,
 }
 
+/// What handles the requests, and what records them.
+#[derive(Clone)]
+pub struct RequestHandlers {
+    /// The API.
+    pub service: ApiService,
+    /// The metrics of the unit.
+    pub metrics: Arc<Metrics>,
+    /// The access log, unless it is off.
+    pub access_log: Option<Arc<AccessLog>>,
+}
+
 /// Serves until `stop` becomes true, then lets requests in flight finish within their time.
 pub async fn serve(
     listener: TcpListener,
-    service: ApiService,
-    metrics: Arc<Metrics>,
+    handlers: RequestHandlers,
     limits: HttpLimits,
     mut stop: watch::Receiver<bool>,
 ) {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     let handler = Handler {
-        service,
-        metrics,
+        handlers: Arc::new(handlers),
         transfer_timeout: limits.transfer_timeout,
+        header_max_bytes: limits.header_max_bytes,
     };
     loop {
         let accepted = tokio::select! {
@@ -79,8 +87,9 @@ pub async fn serve(
         let handler = handler.clone();
         let connection = graceful.watch(serve_connection(stream, peer, handler.clone(), &limits));
         tokio::spawn(async move {
-            let _open = handler.metrics.connection_opened();
+            let _open = handler.handlers.metrics.connection_opened();
             if let Err(error) = connection.await {
+                handler.record_unreadable_request(&error, peer);
                 tracing::debug!(peer = %peer, error = %chain(&error), "connection aborted");
             }
             drop(permit);
@@ -164,80 +173,100 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
 #[derive(Clone)]
 struct Handler {
-    service: ApiService,
-    metrics: Arc<Metrics>,
+    handlers: Arc<RequestHandlers>,
     transfer_timeout: Duration,
+    header_max_bytes: usize,
 }
 
 impl Handler {
     /// Passes a request to the API. A panic of its handler becomes a response with status 500.
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let timer = self.metrics.request_started();
-        let access_log = AccessLog::of(&request, peer);
+        let RequestHandlers {
+            service,
+            metrics,
+            access_log,
+        } = &*self.handlers;
+        let timer = metrics.request_started();
+        let record = access_log.as_ref().map(|log| {
+            let client = service.client_address(request.headers(), peer.ip());
+            log.request(&request, client)
+        });
+        let response = self.respond(request, peer).await;
+        timer.response_started(response.status().as_u16());
+        match record {
+            Some(record) => record.attach(response),
+            None => response,
+        }
+    }
+
+    async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if head_bytes(&request) > self.header_max_bytes {
+            return closing(empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        }
         let (request, unread_body) = RequestBody::wrap(request, self.transfer_timeout);
         let request = request.map(RequestBody::boxed_unsync);
-        let handling = self.service.handle(request, Some(peer.ip()));
-        let mut response = match AssertUnwindSafe(handling).catch_unwind().await {
+        let handling = self.handlers.service.handle(request, Some(peer.ip()));
+        let response = match AssertUnwindSafe(handling).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
-                self.metrics.handler_panicked();
+                self.handlers.metrics.handler_panicked();
                 tracing::error!(peer = %peer, "request handler panicked");
-                internal_error()
+                empty(StatusCode::INTERNAL_SERVER_ERROR)
             }
         };
         if unread_body.is_set() {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-        }
-        let elapsed = timer.response_started(response.status().as_u16());
-        if let Some(access_log) = access_log {
-            access_log.write(&response, elapsed);
+            return closing(response);
         }
         response
     }
-}
 
-/// The part of a request that is logged with its response, on level debug.
-struct AccessLog {
-    peer: SocketAddr,
-    method: String,
-    path: String,
-}
-
-impl AccessLog {
-    /// Copies method and path of a request; `None` if the level debug is off.
-    fn of(request: &Request<Incoming>, peer: SocketAddr) -> Option<Self> {
-        tracing::enabled!(tracing::Level::DEBUG).then(|| Self {
-            peer,
-            method: request.method().to_string(),
-            path: request.uri().path().to_owned(),
-        })
-    }
-
-    fn write(&self, response: &Response<Body>, elapsed: Duration) {
-        let request_key = response
-            .headers()
-            .get(REQUEST_KEY_HEADER)
-            .and_then(|key| key.to_str().ok())
-            .unwrap_or_default();
-        tracing::debug!(
-            request.key = request_key,
-            request.method = self.method,
-            request.path = self.path,
-            peer = %self.peer.ip(),
-            response.status = response.status().as_u16(),
-            elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            "request handled"
-        );
+    /// Writes the access line of a request that the HTTP library refused.
+    fn record_unreadable_request(&self, error: &hyper::Error, peer: SocketAddr) {
+        let status = if error.is_parse_too_large() {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        } else if error.is_parse() {
+            StatusCode::BAD_REQUEST
+        } else {
+            return;
+        };
+        if let Some(log) = &self.handlers.access_log {
+            log.unreadable_request(peer.ip(), status);
+        }
     }
 }
 
-/// Returns the response to a request whose handler panicked.
-fn internal_error() -> Response<Body> {
+/// The size of the head of a request as it is usually written: `method target version`, a line `name: value` for each
+/// header, and an empty line.
+///
+/// The HTTP library bounds what it reads by the same limit, but only between two reads.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    const REQUEST_LINE_EXTRA: usize = "  HTTP/1.1\r\n".len();
+    const HEADER_LINE_EXTRA: usize = ": \r\n".len();
+    let uri = request.uri();
+    let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+    let authority = uri
+        .authority()
+        .map_or(0, |authority| authority.as_str().len());
+    let headers = request.headers().iter();
+    let headers =
+        headers.map(|(name, value)| name.as_str().len() + value.len() + HEADER_LINE_EXTRA);
+    let request_line = request.method().as_str().len() + authority + target + REQUEST_LINE_EXTRA;
+    request_line + headers.sum::<usize>() + "\r\n".len()
+}
+
+/// A response after which the connection is closed.
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
+}
+
+/// A response without a body.
+fn empty(status: StatusCode) -> Response<Body> {
     let empty = http_body_util::Empty::new()
         .map_err(|never| match never {})
         .boxed_unsync();
     let mut response = Response::new(empty);
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    *response.status_mut() = status;
     response
 }

@@ -1,14 +1,17 @@
 //! The unit's secret, private key and certificate: configured ones, or those that the first start generates in the data
 //! folder.
 
+mod own_certificate;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use personium_model::credentials::UnitKeys;
+use personium_model::credentials::{UnitCertificates, UnitKeys};
 use personium_token::local::LocalKeys;
-use personium_token::trust::{TrustRoots, UnitKey, generate_self_signed};
+use personium_token::trust::{TrustRoots, UnitKey};
+use personium_types::time::iso_time;
 use personium_types::{Random, Secret};
 
 use crate::config::Config;
@@ -25,12 +28,6 @@ const SECRET_CHARS: usize = 32;
 
 /// The characters of generated secrets and passwords: 32 digits and small letters without those that look alike.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-
-/// The validity of a generated certificate, in milliseconds: ten years.
-const VALIDITY_MS: i64 = 10 * 365 * 24 * 3600 * 1000;
-
-/// How long before its generation a certificate becomes valid, in milliseconds, because clocks of peers may be slow.
-const BACKDATING_MS: i64 = 24 * 3600 * 1000;
 
 /// A key file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,43 +83,121 @@ pub fn random_text(chars: usize, random: &dyn Random) -> Result<String, KeyFileE
     Ok(bytes.iter().filter_map(character).collect())
 }
 
-/// Generates what is neither configured nor in the data folder: a secret, and a key with a certificate for `host`.
+/// The keys of a unit, and the files that must be written before it uses them.
+#[derive(Debug)]
+pub struct PreparedKeys {
+    /// The keys.
+    pub keys: UnitKeys,
+    /// What an operator should know: a certificate that was issued again.
+    pub notes: Vec<String>,
+    /// Paths and contents.
+    missing_files: Vec<(PathBuf, String)>,
+}
+
+impl PreparedKeys {
+    /// Writes the generated files.
+    ///
+    /// # Errors
+    /// [`KeyFileError::File`] if one cannot be written.
+    pub fn write_files(&self) -> Result<(), KeyFileError> {
+        let mut files = self.missing_files.iter();
+        files.try_for_each(|(path, text)| write_private(path, text.as_bytes()))
+    }
+
+    /// The paths of the generated files.
+    pub fn missing_files(&self) -> impl Iterator<Item = &Path> {
+        self.missing_files.iter().map(|(path, _)| path.as_path())
+    }
+}
+
+/// Loads all keys, configured ones or those in the data folder, and generates what is in neither place: a secret, a key,
+/// a certificate for `host`. Nothing is written.
+///
+/// A certificate that the unit has issued itself is issued again, with the same key, if it is for another host or not
+/// valid now. A configured one is refused then.
 ///
 /// # Errors
-/// [`KeyFileError`] if a file cannot be written.
-pub fn generate_missing(
+/// [`KeyFileError`] if a file is missing or invalid, the key does not belong to the certificate, the certificate is not
+/// for the host or not valid now, or the secret is too short.
+pub fn prepare(
     config: &Config,
     host: &str,
     now_ms: i64,
     random: &dyn Random,
-) -> Result<(), KeyFileError> {
-    let folder = &config.store.data_dir;
-    let secret = folder.join(SECRET_FILE);
-    if config.secrets.secret.is_none() && !exists(&secret)? {
-        write_private(&secret, random_text(SECRET_CHARS, random)?.as_bytes())?;
-    }
-    let (key, certificate) = (folder.join(KEY_FILE), folder.join(CERTIFICATE_FILE));
-    if config.certificates.key.is_none() && !(exists(&key)? && exists(&certificate)?) {
-        let generated = generate_self_signed(host, now_ms - BACKDATING_MS, now_ms + VALIDITY_MS)
-            .map_err(|error| KeyFileError::content(format!("a certificate for {host}"), &error))?;
-        write_private(&key, generated.key_pem.as_bytes())?;
-        write_private(&certificate, generated.certificate_pem.as_bytes())?;
-    }
-    Ok(())
+) -> Result<PreparedKeys, KeyFileError> {
+    let mut missing_files = Vec::new();
+    let secret = match &config.secrets.secret {
+        Some(secret) => secret.clone(),
+        None => stored_secret(config, random, &mut missing_files)?,
+    };
+    let mut notes = Vec::new();
+    let (key_path, certificate_path) = key_and_certificate(config);
+    let signing = if config.certificates.key.is_some() {
+        let signing = load_unit_key(&read(&key_path)?, &read(&certificate_path)?, config)?;
+        check_certificate("x509.crt", &signing, host, now_ms)?;
+        signing
+    } else {
+        let own = own_certificate::prepare(&config.store.data_dir, host, now_ms)?;
+        missing_files.extend(own.missing_files);
+        notes.extend(own.note);
+        own.signing
+    };
+    let certificates = UnitCertificates {
+        trust_roots: load_roots(config, &signing, now_ms)?,
+        signing,
+    };
+    let hashing = config.password_hash.settings(&config.passwords);
+    Ok(PreparedKeys {
+        keys: UnitKeys::new(local_keys(config, &secret)?, certificates, hashing),
+        notes,
+        missing_files,
+    })
 }
 
-/// Loads all keys, configured ones or those in the data folder.
-///
-/// # Errors
-/// [`KeyFileError`] if a file is missing or invalid, the key does not belong to the certificate, or the secret is too
-/// short.
-pub fn load(config: &Config, now_ms: i64) -> Result<UnitKeys, KeyFileError> {
-    let (key, certificate) = key_and_certificate(config);
-    Ok(UnitKeys {
-        local_tokens: load_local_keys(config)?,
-        signing: load_unit_key(&key, &certificate)?,
-        trust_roots: load_roots(config, now_ms)?,
-        password_hashing: config.password_hash.settings(&config.passwords),
+/// Returns the secret in the data folder, or a new one.
+fn stored_secret(
+    config: &Config,
+    random: &dyn Random,
+    missing_files: &mut Vec<(PathBuf, String)>,
+) -> Result<Secret<String>, KeyFileError> {
+    let path = config.store.data_dir.join(SECRET_FILE);
+    if exists(&path)? {
+        return read_secret(&path);
+    }
+    let secret = random_text(SECRET_CHARS, random)?;
+    missing_files.push((path, secret.clone()));
+    Ok(Secret::new(secret))
+}
+
+/// Checks that a certificate that the unit must not replace is for its host and valid now. `subject` names the file or
+/// setting.
+fn check_certificate(
+    subject: &str,
+    signing: &UnitKey,
+    host: &str,
+    now_ms: i64,
+) -> Result<(), KeyFileError> {
+    let info = signing.certificate_info();
+    let name = &info.subject;
+    let reason = if !signing.is_for_host(host) {
+        let common_name = info.common_name.as_deref().unwrap_or("its name");
+        format!(
+            "the certificate is for {name}, and the host of the unit is {host} (unitFqdn): all tokens of unit users would \
+             be refused; set unitFqdn={common_name}, or give a certificate for {host}"
+        )
+    } else if !info.is_valid_at(now_ms) {
+        format!(
+            "the certificate of {name} is valid from {} to {}, and the clock says {}: renew it, or set the clock",
+            iso_time(info.not_before_ms),
+            iso_time(info.not_after_ms),
+            iso_time(now_ms),
+        )
+    } else {
+        return Ok(());
+    };
+    Err(KeyFileError::Content {
+        subject: subject.to_owned(),
+        reason,
     })
 }
 
@@ -145,15 +220,11 @@ pub fn configured_host(config: &Config) -> Result<Option<String>, KeyFileError> 
     let (Some(key), Some(certificate)) = (&certificates.key, &certificates.certificate) else {
         return Ok(None);
     };
-    let unit = load_unit_key(key, certificate)?;
+    let unit = load_unit_key(&read(key)?, &read(certificate)?, config)?;
     Ok(unit.certificate_info().common_name.clone())
 }
 
-fn load_local_keys(config: &Config) -> Result<LocalKeys, KeyFileError> {
-    let secret = match &config.secrets.secret {
-        Some(secret) => secret.clone(),
-        None => read_secret(&config.store.data_dir.join(SECRET_FILE))?,
-    };
+fn local_keys(config: &Config, secret: &Secret<String>) -> Result<LocalKeys, KeyFileError> {
     let keys = LocalKeys::new(secret.reveal())
         .map_err(|error| KeyFileError::content("the unit secret", &error))?;
     match &config.secrets.previous_secret {
@@ -164,25 +235,22 @@ fn load_local_keys(config: &Config) -> Result<LocalKeys, KeyFileError> {
     }
 }
 
-fn load_unit_key(key: &Path, certificate: &Path) -> Result<UnitKey, KeyFileError> {
-    UnitKey::load(&read(key)?, &read(certificate)?).map_err(|error| {
+fn load_unit_key(key: &[u8], certificate: &[u8], config: &Config) -> Result<UnitKey, KeyFileError> {
+    UnitKey::load(key, certificate).map_err(|error| {
+        let (key, certificate) = key_and_certificate(config);
         let subject = format!("{} and {}", key.display(), certificate.display());
         KeyFileError::content(subject, &error)
     })
 }
 
-/// Loads the trusted certificates; by default, the unit's own.
-fn load_roots(config: &Config, now_ms: i64) -> Result<TrustRoots, KeyFileError> {
-    let mut paths = config.certificates.roots.clone();
-    if paths.is_empty() {
-        paths.push(key_and_certificate(config).1);
-    }
-    let files: Vec<Vec<u8>> = paths
-        .iter()
-        .map(|path| read(path))
-        .collect::<Result<_, _>>()?;
+/// Loads the trusted certificates, to which the unit's own always belongs.
+fn load_roots(config: &Config, own: &UnitKey, now_ms: i64) -> Result<TrustRoots, KeyFileError> {
+    let paths = config.certificates.roots.iter();
+    let files: Vec<Vec<u8>> = paths.map(|path| read(path)).collect::<Result<_, _>>()?;
     let slices: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
-    TrustRoots::load(&slices, now_ms).map_err(|error| KeyFileError::content("x509.root", &error))
+    TrustRoots::load(&slices, now_ms)
+        .and_then(|roots| roots.with_own(own, now_ms))
+        .map_err(|error| KeyFileError::content("x509.root", &error))
 }
 
 fn read_secret(path: &Path) -> Result<Secret<String>, KeyFileError> {
@@ -246,35 +314,107 @@ mod tests {
         .config
     }
 
+    /// Prepares the keys of a unit with this host and writes what is missing, as a start does.
+    fn start(config: &Config, host: &str, now_ms: i64) -> Result<PreparedKeys, KeyFileError> {
+        let prepared = prepare(config, host, now_ms, &system::random())?;
+        prepared.write_files()?;
+        Ok(prepared)
+    }
+
+    fn common_name(prepared: &PreparedKeys) -> Option<String> {
+        let certificates = prepared.keys.certificates();
+        certificates.signing.certificate_info().common_name.clone()
+    }
+
+    fn files(folder: &Path) -> Vec<Vec<u8>> {
+        [SECRET_FILE, KEY_FILE, CERTIFICATE_FILE]
+            .map(|name| fs::read(folder.join(name)).unwrap())
+            .into()
+    }
+
     #[test]
     fn missing_key_files_are_generated_once_with_private_mode() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path(), &[]);
-        assert!(matches!(
-            load(&config, NOW_MS),
-            Err(KeyFileError::File { .. })
-        ));
-        generate_missing(&config, "unit.example", NOW_MS, &system::random()).unwrap();
-        let keys = load(&config, NOW_MS).unwrap();
+        prepare(&config, "unit.example", NOW_MS, &system::random()).unwrap();
         assert_eq!(
-            keys.signing.certificate_info().common_name.as_deref(),
-            Some("unit.example")
+            fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "nothing is written yet"
         );
-        assert_eq!(keys.trust_roots.root_infos().count(), 1);
-        let mut before = Vec::new();
+        let first = start(&config, "unit.example", NOW_MS).unwrap();
+        assert_eq!(common_name(&first).as_deref(), Some("unit.example"));
+        assert_eq!(
+            first.keys.certificates().trust_roots.root_infos().count(),
+            1
+        );
         for name in [SECRET_FILE, KEY_FILE, CERTIFICATE_FILE] {
-            let path = folder.path().join(name);
-            assert_eq!(
-                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-                0o600,
-                "{name}"
-            );
-            before.push(fs::read(&path).unwrap());
+            let mode = fs::metadata(folder.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
         }
+        let before = files(folder.path());
         assert_eq!(before[0].len(), SECRET_CHARS);
-        generate_missing(&config, "other.example", NOW_MS, &system::random()).unwrap();
-        assert_eq!(fs::read(folder.path().join(KEY_FILE)).unwrap(), before[1]);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        let again = start(&config, "unit.example", NOW_MS).unwrap();
+        assert_eq!((again.missing_files().count(), again.notes.len()), (0, 0));
+        assert_eq!(files(folder.path()), before);
+    }
+
+    #[test]
+    fn own_certificate_is_issued_again_for_another_host_or_time_with_the_same_key() {
+        const DAY_MS: i64 = 24 * 3_600_000;
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), &[]);
+        // A board without a clock.
+        start(&config, "localhost", 1_000).unwrap();
+        let first = files(folder.path());
+        for (host, now_ms, is_issued) in [
+            ("localhost", NOW_MS, false),
+            ("localhost", 2_000, false),
+            ("unit.example", NOW_MS, true),
+            ("cell.unit.example", NOW_MS, false),
+            ("unit.example", NOW_MS + 30 * 365 * DAY_MS, true),
+            ("unit.example", NOW_MS, false),
+            ("localhost", NOW_MS, true),
+        ] {
+            let prepared = start(&config, host, now_ms).unwrap();
+            let case = format!("{host} at {now_ms}");
+            assert_eq!(
+                prepared.missing_files().count(),
+                usize::from(is_issued),
+                "{case}"
+            );
+            assert_eq!(prepared.notes.len(), usize::from(is_issued), "{case}");
+            let certificates = prepared.keys.certificates();
+            assert!(certificates.signing.is_for_host(host), "{case}");
+            assert!(
+                certificates.signing.certificate_info().is_valid_at(now_ms),
+                "{case}"
+            );
+            assert_eq!(files(folder.path())[..2], first[..2], "{case}");
+        }
+    }
+
+    #[test]
+    fn certificate_that_is_lost_is_issued_again_and_a_lost_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), &[]);
+        start(&config, "unit.example", NOW_MS).unwrap();
+        let first = files(folder.path());
+        fs::remove_file(folder.path().join(CERTIFICATE_FILE)).unwrap();
+        start(&config, "unit.example", NOW_MS).unwrap();
+        assert_eq!(files(folder.path())[..2], first[..2]);
+        fs::remove_file(folder.path().join(KEY_FILE)).unwrap();
+        let refused = start(&config, "unit.example", NOW_MS)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains(KEY_FILE) && refused.contains("back-up"),
+            "{refused}"
+        );
+        assert!(!folder.path().join(KEY_FILE).exists());
     }
 
     #[test]
@@ -282,12 +422,12 @@ mod tests {
         for name in [SECRET_FILE, KEY_FILE, CERTIFICATE_FILE] {
             let folder = tempfile::tempdir().unwrap();
             let config = config(folder.path(), &[]);
-            generate_missing(&config, "unit.example", NOW_MS, &system::random()).unwrap();
+            start(&config, "unit.example", NOW_MS).unwrap();
             // Following a symbolic link to itself is an error other than `NotFound`.
             let path = folder.path().join(name);
             fs::remove_file(&path).unwrap();
             std::os::unix::fs::symlink(&path, &path).unwrap();
-            let refused = generate_missing(&config, "unit.example", NOW_MS, &system::random());
+            let refused = start(&config, "unit.example", NOW_MS);
             assert!(matches!(refused, Err(KeyFileError::File { .. })), "{name}");
             assert!(path.is_symlink(), "{name}");
         }
@@ -296,20 +436,8 @@ mod tests {
     #[test]
     fn configured_key_files_are_loaded_and_checked() {
         let (generated, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        generate_missing(
-            &config(generated.path(), &[]),
-            "unit.example",
-            NOW_MS,
-            &system::random(),
-        )
-        .unwrap();
-        generate_missing(
-            &config(other.path(), &[]),
-            "other.example",
-            NOW_MS,
-            &system::random(),
-        )
-        .unwrap();
+        start(&config(generated.path(), &[]), "unit.example", NOW_MS).unwrap();
+        start(&config(other.path(), &[]), "other.example", NOW_MS).unwrap();
         let name =
             |folder: &tempfile::TempDir, file: &str| folder.path().join(file).display().to_string();
         let (key, certificate) = (
@@ -329,31 +457,45 @@ mod tests {
             configured_host(&settings).unwrap().as_deref(),
             Some("unit.example")
         );
-        generate_missing(&settings, "unit.example", NOW_MS, &system::random()).unwrap();
+        start(&settings, "unit.example", NOW_MS).unwrap();
         assert_eq!(
             fs::read_dir(empty.path()).unwrap().count(),
             0,
             "configured keys are not generated"
         );
-        load(&settings, NOW_MS).unwrap();
 
         let foreign = name(&other, CERTIFICATE_FILE);
         let mixed = config(
             empty.path(),
             &[("x509.key", &key), ("x509.crt", &foreign), secret],
         );
-        assert!(
-            load(&mixed, NOW_MS)
-                .unwrap_err()
-                .to_string()
-                .contains("does not belong")
-        );
-        let late = NOW_MS + 2 * VALIDITY_MS;
-        assert!(
-            load(&settings, late)
-                .unwrap_err()
-                .to_string()
-                .contains("x509.root")
+        let late = NOW_MS + 30 * 365 * 24 * 3_600_000;
+        for (settings, host, now_ms, part) in [
+            (&mixed, "unit.example", NOW_MS, "does not belong"),
+            (
+                &settings,
+                "another.example",
+                NOW_MS,
+                "set unitFqdn=unit.example",
+            ),
+            (&settings, "unit.example", late, "renew it"),
+        ] {
+            let refused = start(settings, host, now_ms).unwrap_err().to_string();
+            assert!(refused.contains(part), "{refused}");
+        }
+
+        // The unit trusts its own certificate, whatever else it trusts.
+        let mut with_roots = given.to_vec();
+        with_roots.push(("x509.root", &foreign));
+        let trusting = start(&config(empty.path(), &with_roots), "unit.example", NOW_MS).unwrap();
+        assert_eq!(
+            trusting
+                .keys
+                .certificates()
+                .trust_roots
+                .root_infos()
+                .count(),
+            2
         );
     }
 

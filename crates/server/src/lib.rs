@@ -1,6 +1,8 @@
 //! The unit server as a program: settings, start and shutdown, checks, log and metrics.
 
+pub mod access_log;
 pub mod admin;
+mod certificate_expiry;
 pub mod check;
 pub mod cli;
 pub mod components;

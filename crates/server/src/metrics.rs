@@ -138,6 +138,13 @@ impl Metrics {
         self
     }
 
+    /// Adds metrics that are collected for each scrape.
+    #[must_use]
+    pub fn with_collector(mut self, collector: Box<dyn Collector>) -> Self {
+        self.registry.register_collector(collector);
+        self
+    }
+
     /// Counts an accepted connection; it is open until the guard is dropped.
     pub fn connection_opened(&self) -> InFlightGuard<'_> {
         self.connections_accepted.inc();

@@ -93,7 +93,7 @@ fn odata(config: &Config) -> ODataSettings {
         links_max: odata.links_max,
         batch_requests_max: odata.batch_max,
         batch_timeout: Duration::from_millis(odata.batch_timeout_ms),
-        result_window_max: config.search_engine.result_window_max,
+        result_window_max: odata.result_window_max,
         entity_types_max: schema.entity_types_max,
         properties_max: schema.properties_max,
         simple_layers: schema.simple_layers.clone(),

@@ -1,15 +1,20 @@
 //! The settings of a running unit: what administrators see of them, and reloading.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use personium_api::AdminHooks;
 use personium_model::Settings;
-use personium_types::{Code, Error, Result};
+use personium_model::credentials::UnitKeys;
+use personium_types::error::chain;
+use personium_types::{Clock, Code, Error, Random, Result, Secret};
 
+use crate::components::Components;
 use crate::config::{self, Config, ConfigSources, LoadedConfig};
-use crate::first_start;
+use crate::key_files::{self, KeyFileError};
 use crate::model_settings::model_settings;
+use crate::{first_start, logging};
 
 /// Sections whose changes take effect on reload.
 const RELOADABLE_SECTIONS: &[&str] = &[
@@ -28,49 +33,132 @@ const RELOADABLE_SECTIONS: &[&str] = &[
 const RELOADABLE_KEYS: &[&str] = &[
     "masterToken",
     "unitUser.issuers",
-    "es.index.maxResultWindow",
     "security.dav.encrypt.enabled",
+    "server.trustedProxies",
+    "event.hop.maxnum",
+    "bar.file.maxSize",
+    "bar.entry.maxSize",
+    "bar.userdata.linksOutputStreamSize",
+    "bar.userdata.bulkSize",
+    "bar.tmp.dir",
+    "x509.key",
+    "x509.crt",
+    "x509.root",
+    "log.filter",
 ];
-/// Keys (without prefix) of those sections whose changes need a restart: they size what is allocated at the start.
+/// Keys (without prefix) of those sections whose changes need a restart: they size what is allocated at the start, or
+/// belong to what is loaded only then.
 const RESTART_KEYS: &[&str] = &[
     "dav.uploads.max",
     "dav.uploads.queue.max",
     "authn.rateLimit.burst",
     "authn.rateLimit.perMinute",
+    "security.auth.password.salt",
 ];
+
+/// The values of keys by name.
+type Values = BTreeMap<String, Secret<String>>;
 
 /// The settings of a running unit.
 pub struct RunningSettings {
     sources: ConfigSources,
-    /// The values at the start, by name of the key.
-    initial: BTreeMap<String, String>,
-    /// The values after the last reload.
-    current: Mutex<BTreeMap<String, String>>,
+    /// The settings at the start, some of which stay until a restart.
+    started_with: Config,
+    /// The values at the start.
+    initial: Values,
+    current: Mutex<CurrentValues>,
+    certificates: CertificateReload,
 }
 
-impl RunningSettings {
+/// The values after the last reload.
+struct CurrentValues {
+    values: Values,
+    /// The same with secrets masked.
+    shown: BTreeMap<String, String>,
+}
+
+/// What is needed to load the certificates again.
+struct CertificateReload {
+    keys: Arc<UnitKeys>,
+    host: String,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl CertificateReload {
+    /// Loads key, certificate and roots again. An own certificate is issued again if its validity is over.
+    fn apply(&self, config: &Config) -> Result<(), KeyFileError> {
+        let now_ms = self.clock.now_ms();
+        let prepared = key_files::prepare(config, &self.host, now_ms, &self.random)?;
+        prepared.write_files()?;
+        for note in &prepared.notes {
+            tracing::warn!("{note}");
+        }
+        self.keys.replace_certificates(prepared.keys.certificates());
+        Ok(())
+    }
+}
+
+/// The settings before they are reloaded for the first time.
+pub struct InitialSettings {
+    sources: ConfigSources,
+    values: Values,
+    shown: BTreeMap<String, String>,
+}
+
+impl InitialSettings {
     /// Remembers the settings with which a unit starts.
     #[must_use]
     pub fn new(loaded: &LoadedConfig) -> Self {
-        let initial = public_values(loaded);
         Self {
             sources: loaded.sources.clone(),
-            current: Mutex::new(initial.clone()),
-            initial,
+            values: values(loaded),
+            shown: shown_values(loaded),
+        }
+    }
+
+    /// The settings of the unit that runs on these components.
+    #[must_use]
+    pub fn running(self, components: &Components) -> RunningSettings {
+        RunningSettings {
+            sources: self.sources,
+            started_with: components.config.clone(),
+            initial: self.values.clone(),
+            current: Mutex::new(CurrentValues {
+                values: self.values,
+                shown: self.shown,
+            }),
+            certificates: CertificateReload {
+                keys: Arc::clone(&components.keys),
+                host: components.urls.host().to_owned(),
+                clock: Arc::clone(&components.clock),
+                random: Arc::clone(&components.random),
+            },
         }
     }
 }
 
+/// Returns the value of every key; the default of those that are not given.
+fn values(loaded: &LoadedConfig) -> Values {
+    let mut values = defaults(Secret::new);
+    values.extend(loaded.values.clone());
+    values
+}
+
 /// Returns the value of every key, with secrets masked.
-fn public_values(loaded: &LoadedConfig) -> BTreeMap<String, String> {
-    let sections = Config::sections().into_iter();
-    let mut values: BTreeMap<String, String> = sections
-        .flat_map(|section| section.keys)
-        .map(|key| (key.name, key.default.to_owned()))
-        .collect();
+fn shown_values(loaded: &LoadedConfig) -> BTreeMap<String, String> {
+    let mut values = defaults(std::convert::identity);
     let given = loaded.given.iter();
     values.extend(given.map(|setting| (setting.name.clone(), setting.value.clone())));
     values
+}
+
+fn defaults<V>(value: impl Fn(String) -> V) -> BTreeMap<String, V> {
+    let keys = Config::sections()
+        .into_iter()
+        .flat_map(|section| section.keys);
+    keys.map(|key| (key.name, value(key.default.to_owned())))
+        .collect()
 }
 
 /// Returns the names of the keys whose changes take effect on reload.
@@ -89,32 +177,61 @@ fn reloadable_keys() -> BTreeSet<String> {
     names
 }
 
+impl RunningSettings {
+    /// The new settings with the values that stay until a restart and that what is reloaded depends on.
+    fn effective(&self, mut config: Config) -> Config {
+        config
+            .store
+            .data_dir
+            .clone_from(&self.started_with.store.data_dir);
+        config
+            .secrets
+            .secret
+            .clone_from(&self.started_with.secrets.secret);
+        let previous = &self.started_with.secrets.previous_secret;
+        config.secrets.previous_secret.clone_from(previous);
+        config
+    }
+}
+
 impl AdminHooks for RunningSettings {
     fn settings(&self) -> Vec<(String, String)> {
-        self.current.lock().clone().into_iter().collect()
+        self.current.lock().shown.clone().into_iter().collect()
     }
 
     fn pending_restart(&self) -> Vec<String> {
         let reloadable = reloadable_keys();
-        let current = self.current.lock();
+        let current = &self.current.lock().values;
         let names: BTreeSet<&String> = self.initial.keys().chain(current.keys()).collect();
+        let value =
+            |values: &Values, name: &str| values.get(name).map(|value| value.reveal().clone());
         names
             .into_iter()
-            .filter(|name| self.initial.get(*name) != current.get(*name))
+            .filter(|name| value(&self.initial, name) != value(current, name))
             .filter(|name| name.starts_with(config::PREFIX) && !reloadable.contains(*name))
             .cloned()
             .collect()
     }
 
     fn reload(&self) -> Result<Settings> {
-        let loaded = LoadedConfig::load(&self.sources)
-            .map_err(|error| Error::new(Code::SettingsUnusable).with(error.0.join("; ")))?;
+        let unusable = |reason: String| Error::new(Code::SettingsUnusable).with(reason);
+        let loaded =
+            LoadedConfig::load(&self.sources).map_err(|error| unusable(error.0.join("; ")))?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        let mut settings = model_settings(&loaded.config);
-        first_start::add_default_issuer(&mut settings, &loaded.config);
-        *self.current.lock() = public_values(&loaded);
+        let current = CurrentValues {
+            values: values(&loaded),
+            shown: shown_values(&loaded),
+        };
+        let config = self.effective(loaded.config);
+        self.certificates
+            .apply(&config)
+            .map_err(|error| unusable(chain(&error)))?;
+        logging::apply_filter(&config.log).map_err(|error| unusable(error.to_string()))?;
+        let mut settings = model_settings(&config);
+        first_start::add_default_issuer(&mut settings, &config);
+        *self.current.lock() = current;
         Ok(settings)
     }
 }

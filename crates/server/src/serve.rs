@@ -12,14 +12,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access_log::{AccessLog, LostLinesCollector};
 use crate::admin::{self, AdminService};
+use crate::certificate_expiry::{self, ExpiryCollector};
 use crate::components::{ComponentError, Components};
 use crate::config::{Config, LoadedConfig};
 use crate::file_descriptors::{self, DescriptorBudget};
 use crate::first_start::{self, Administrator, FirstStartError};
-use crate::http_server::{self, HttpLimits};
+use crate::http_server::{self, HttpLimits, RequestHandlers};
 use crate::metrics::Metrics;
-use crate::running_settings::RunningSettings;
+use crate::running_settings::InitialSettings;
 use crate::system;
 
 /// The time between two scans for orphaned file bodies.
@@ -43,6 +45,9 @@ pub enum StartError {
          set that secret as security.secret16.previous for one start"
     )]
     BodyKey(#[source] personium_types::Error),
+    /// The file of the access log could not be opened.
+    #[error("cannot write the access log (log.access.file)")]
+    AccessLog(#[source] std::io::Error),
     /// The address is in use, or not an address of this machine.
     #[error("cannot listen on {address}")]
     Listen {
@@ -61,6 +66,8 @@ pub struct RunningUnit {
     pub admin_address: SocketAddr,
     /// The unit.
     pub unit: Arc<Unit>,
+    service: ApiService,
+    access_log: Option<Arc<AccessLog>>,
     stop: watch::Sender<bool>,
     http_server: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
@@ -89,7 +96,7 @@ pub async fn start(
     }
     .reduced_to(file_descriptors::raise_limit());
     let needs_administrator = needs_administrator(config);
-    let admin_hooks = Arc::new(RunningSettings::new(&loaded));
+    let initial_settings = InitialSettings::new(&loaded);
     let listener = listen(config.listen.address).await?;
     let (clock, random) = (system::clock(), system::random());
     let components = Components::build(loaded, budget.database_files_max, clock, random)?;
@@ -106,9 +113,11 @@ pub async fn start(
         clients: listener,
         admin: admin_listener,
     };
-    let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(admin_hooks);
+    let settings = Arc::new(initial_settings.running(&components));
+    let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
+    let handlers = handlers(&components, service)?;
     let limits = http_limits(config, budget.connections_max);
-    let running = spawn(&components, unit, listeners, service, limits);
+    let running = spawn(&components, unit, listeners, handlers, limits);
     tracing::info!(
         unit.url = running.unit.urls().unit(),
         address = %running.address,
@@ -149,10 +158,11 @@ fn spawn(
     components: &Components,
     unit: Arc<Unit>,
     listeners: Listeners,
-    service: ApiService,
+    handlers: RequestHandlers,
     limits: HttpLimits,
 ) -> RunningUnit {
-    let metrics = Arc::new(Metrics::new(Arc::clone(&components.clock)));
+    let metrics = Arc::clone(&handlers.metrics);
+    let access_log = handlers.access_log.clone();
     let (stop, stop_requested) = watch::channel(false);
     let records: Arc<dyn RecordStore> = Arc::clone(&components.records) as _;
     let admin_service = AdminService {
@@ -160,18 +170,22 @@ fn spawn(
         metrics: Arc::clone(&metrics),
         stop: stop_requested.clone(),
     };
+    let service = handlers.service.clone();
     let request_sender = Arc::new(service.clone());
     let tasks_max = components.config.background.tasks_max;
     let http_server = tokio::spawn(http_server::serve(
         listeners.clients.listener,
-        service,
-        metrics,
+        handlers,
         limits,
         stop_requested,
     ));
     let background = vec![
         tokio::spawn(admin::serve(listeners.admin.listener, admin_service)),
         tokio::spawn(collect_garbage(Arc::clone(&unit))),
+        tokio::spawn(certificate_expiry::warn_daily(
+            Arc::clone(&components.keys),
+            Arc::clone(&components.clock),
+        )),
         tokio::spawn(personium_event::run(
             Arc::clone(&unit),
             request_sender,
@@ -182,11 +196,30 @@ fn spawn(
         address: listeners.clients.address,
         admin_address: listeners.admin.address,
         unit,
+        service,
+        access_log,
         stop,
         http_server,
         background,
         records,
     }
+}
+
+/// What handles and records requests.
+fn handlers(components: &Components, service: ApiService) -> Result<RequestHandlers, StartError> {
+    let log = &components.config.log;
+    let access_log = AccessLog::start(log, &components.clock).map_err(StartError::AccessLog)?;
+    let mut metrics = Metrics::new(Arc::clone(&components.clock))
+        .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))));
+    if let Some(access_log) = &access_log {
+        let lost = LostLinesCollector(Arc::clone(access_log));
+        metrics = metrics.with_collector(Box::new(lost));
+    }
+    Ok(RequestHandlers {
+        service,
+        metrics: Arc::new(metrics),
+        access_log,
+    })
 }
 
 /// Creates the administrator of a new unit, without serving.
@@ -237,6 +270,17 @@ async fn close(records: &dyn RecordStore) {
 }
 
 impl RunningUnit {
+    /// Reads the settings, the certificates and the log filter again, and opens the file of the access log again. If
+    /// something cannot be used, all of it stays as it is.
+    pub fn reload(&self) {
+        if let Err(error) = self.service.reload_settings() {
+            tracing::error!(error = %chain(&error), "settings not reloaded, the old ones stay in use");
+        }
+        if let Some(access_log) = &self.access_log {
+            access_log.reopen();
+        }
+    }
+
     /// Shuts down: stops accepting connections, lets requests in flight and their commits finish, closes the stores.
     pub async fn stop(self) {
         tracing::info!("unit stopping");
@@ -249,6 +293,9 @@ impl RunningUnit {
         }
         self.unit.finish_commits().await;
         close(&*self.records).await;
+        if let Some(access_log) = &self.access_log {
+            access_log.flush();
+        }
         tracing::info!("unit stopped");
     }
 }

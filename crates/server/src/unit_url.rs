@@ -27,8 +27,8 @@ pub fn is_local(loaded: &LoadedConfig) -> bool {
     !loaded.given.iter().any(|setting| is_url_key(&setting.name))
 }
 
-/// Returns the URLs of the unit. Its host is the common name of the configured certificate, else the configured host
-/// name, else [`DEFAULT_HOST`].
+/// Returns the URLs of the unit. Its host is the configured host name, else the common name of the configured certificate,
+/// else [`DEFAULT_HOST`].
 ///
 /// # Errors
 /// [`KeyFileError`] if a certificate is configured and cannot be read.
@@ -38,9 +38,11 @@ pub fn unit_urls(loaded: &LoadedConfig) -> Result<UnitUrls, KeyFileError> {
         let port = loaded.config.listen.address.port();
         return Ok(UnitUrls::new("http", DEFAULT_HOST, Some(port), true));
     }
-    let host = match key_files::configured_host(&loaded.config)? {
-        Some(host) => host,
-        None => unit.host.clone().unwrap_or_else(|| DEFAULT_HOST.to_owned()),
+    let host = match &unit.host {
+        Some(host) => host.clone(),
+        None => {
+            key_files::configured_host(&loaded.config)?.unwrap_or_else(|| DEFAULT_HOST.to_owned())
+        }
     };
     Ok(UnitUrls::new(
         unit.scheme.as_str(),

@@ -219,7 +219,7 @@ impl TestUnit {
 
     /// Returns a trans-cell token of `me` at the cell `d` for the cell `c`, changed before this unit signs it.
     pub fn assertion(&self, change: impl FnOnce(&mut TransCellToken)) -> String {
-        self.assertion_signed_by(&self.model.keys().signing, change)
+        self.assertion_signed_by(&self.model.keys().certificates().signing, change)
     }
 
     /// As [`TestUnit::assertion`], signed with another unit's key.

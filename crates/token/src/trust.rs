@@ -12,7 +12,7 @@ mod unit_key;
 
 pub use certificate::CertificateInfo;
 pub use error::{CertificateError, RootConfigError};
-pub use self_signed::{GenerateError, SelfSigned, generate_self_signed};
+pub use self_signed::{GenerateError, SelfSigned, generate_self_signed, reissue_self_signed};
 pub use unit_key::{KeyError, UnitKey};
 
 use std::collections::HashMap;
@@ -93,12 +93,7 @@ impl TrustRoots {
                 let root =
                     Certificate::from_der(&der).ok_or(RootConfigError::Unreadable { file })?;
                 check_root(&root, now_ms)?;
-                let subject_der = root.subject_der.clone();
-                if by_name.insert(subject_der, roots.len()).is_some() {
-                    let subject = root.info.subject;
-                    return Err(RootConfigError::DuplicateName { subject });
-                }
-                roots.push(root);
+                add_root(&mut roots, &mut by_name, root)?;
             }
         }
         Ok(Self {
@@ -106,6 +101,21 @@ impl TrustRoots {
             by_name,
             verified_keys: Mutex::default(),
         })
+    }
+
+    /// Adds the certificate of the unit itself, unless it is a root or signed by one.
+    ///
+    /// # Errors
+    /// [`RootConfigError`] if its validity is over or has not begun, or another root has its subject name.
+    pub fn with_own(mut self, own: &UnitKey, now_ms: i64) -> Result<Self, RootConfigError> {
+        let der = own.certificate_der();
+        if self.verify_chain(der).is_ok() {
+            return Ok(self);
+        }
+        let own = Certificate::from_der(der).ok_or(RootConfigError::Unreadable { file: 0 })?;
+        check_root(&own, now_ms)?;
+        add_root(&mut self.roots, &mut self.by_name, own)?;
+        Ok(self)
     }
 
     /// Returns an empty list, which trusts no certificate.
@@ -210,6 +220,26 @@ impl TrustRoots {
             sha512: parsed(&RSA_PKCS1_2048_8192_SHA512)?,
         })
     }
+}
+
+/// Adds a root, unless it is there already.
+fn add_root(
+    roots: &mut Vec<Certificate>,
+    by_name: &mut HashMap<Vec<u8>, usize>,
+    root: Certificate,
+) -> Result<(), RootConfigError> {
+    if roots.iter().any(|known| known.der == root.der) {
+        return Ok(());
+    }
+    if by_name
+        .insert(root.subject_der.clone(), roots.len())
+        .is_some()
+    {
+        let subject = root.info.subject;
+        return Err(RootConfigError::DuplicateName { subject });
+    }
+    roots.push(root);
+    Ok(())
 }
 
 fn check_root(root: &Certificate, now_ms: i64) -> Result<(), RootConfigError> {

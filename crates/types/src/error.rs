@@ -119,14 +119,19 @@ impl StdError for Error {
     }
 }
 
-/// An error and its sources, separated by `: `.
+/// An error and its sources, separated by `: `. A source whose text the error before it contains already is left out.
 #[must_use]
 pub fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
+    let mut last = text.clone();
     let mut source = error.source();
     while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let next = error.to_string();
+        if !next.is_empty() && !last.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+            last = next;
+        }
         source = error.source();
     }
     text
@@ -145,6 +150,48 @@ mod tests {
             format!("{e:?}"),
             r#"Error { code: "PR404-DV-0002", params: ["box1"], source: "no record" }"#
         );
+    }
+
+    /// An error with a text and a source.
+    #[derive(Debug)]
+    struct Link(&'static str, Option<Box<Link>>);
+
+    impl fmt::Display for Link {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Link {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.1.as_deref().map(|s| s as &(dyn StdError + 'static))
+        }
+    }
+
+    #[test]
+    fn chain_names_each_cause_once() {
+        let of = |texts: &[&'static str]| {
+            let links = texts.iter().rev();
+            let error = links.fold(None, |source, text| Some(Box::new(Link(text, source))));
+            chain(&*error.unwrap())
+        };
+        for (texts, expected) in [
+            (&["a"][..], "a"),
+            (&["a", "b", "c"], "a: b: c"),
+            (&["a", "a", "b"], "a: b"),
+            (
+                &["cannot open x: no file", "no file"],
+                "cannot open x: no file",
+            ),
+            (&["no file", "no file", "no file"], "no file"),
+            (
+                &["start", "open x: no file", "no file"],
+                "start: open x: no file",
+            ),
+            (&["a", "", "b"], "a: b"),
+        ] {
+            assert_eq!(of(texts), expected, "{texts:?}");
+        }
     }
 
     #[test]

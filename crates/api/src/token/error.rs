@@ -58,10 +58,23 @@ pub fn render(refusal: Error, realm: &str, request_key: &str) -> Result<Response
     match body(&refusal) {
         Some(body) => {
             error::log(&refusal, request_key);
+            log_refusal(&refusal, request_key);
             let out = respond(refusal.code(), &body, realm);
             Ok(error::with_retry_after(out, &refusal))
         }
         None => Err(refusal),
+    }
+}
+
+/// Logs a refused grant or client. A refused login has a line of its own.
+fn log_refusal(refusal: &Error, request_key: &str) {
+    let has_own_line = matches!(refusal.code(), Code::AuthnFailed | Code::LoginsTooMany);
+    if !has_own_line && !refusal.code().is_server_error() {
+        tracing::info!(
+            request.key = request_key,
+            reason.code = refusal.code().as_str(),
+            "token request refused"
+        );
     }
 }
 

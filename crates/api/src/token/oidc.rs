@@ -1,6 +1,7 @@
 //! The grant by the ID token of an OpenID provider that the operator trusts.
 
 use personium_model::auth::account::{self, AccountStatus};
+use personium_model::auth::login_refusal::LoginRefusal;
 use personium_model::settings::OidcProvider;
 use personium_token::jwt::{self, JwtError};
 use personium_types::{Code, Error, Result};
@@ -26,12 +27,25 @@ pub async fn handle(
     let Some(id_token) = token_request.form.get("id_token") else {
         return Err(refused("invalid_request", "id_token is missing"));
     };
-    let name = account_name(request, provider, id_token).await?;
-    let found = account::find(&request.context, &name).await?;
-    let account = found.filter(|account| account.has_type(&provider.account_type));
-    let account = account.ok_or(Code::AuthnFailed)?;
+    let log = |reason: LoginRefusal, name: &str| {
+        reason.log(&request.context, name, request.client_address);
+    };
+    let name = account_name(request, provider, id_token)
+        .await
+        .inspect_err(|_| log(LoginRefusal::ProviderTokenRefused, ""))?;
+    let Some(account) = account::find(&request.context, &name).await? else {
+        log(LoginRefusal::NoAccount, &name);
+        return Err(Code::AuthnFailed.into());
+    };
+    if !account.has_type(&provider.account_type) {
+        log(LoginRefusal::TypeNotAllowed, &name);
+        return Err(Code::AuthnFailed.into());
+    }
     match account.status {
-        AccountStatus::Deactivated => Err(Code::AuthnFailed.into()),
+        AccountStatus::Deactivated => {
+            log(LoginRefusal::Deactivated, &name);
+            Err(Code::AuthnFailed.into())
+        }
         AccountStatus::PasswordChangeRequired => {
             let grant = token_request.account_grant(account, token_request.scopes());
             response::password_change(request, token_request, &grant, None)

@@ -96,7 +96,7 @@ fn unit_local_access(unit: &Unit, token: &str) -> Access {
 /// Verifies a trans-cell token. The inner error is the reason why the token is not accepted.
 fn verify_trans_cell(unit: &Unit, token: &str) -> Result<Result<TransCellToken, Code>> {
     let now = unit.now_ms();
-    match saml::verify(token, now, &unit.keys().trust_roots) {
+    match saml::verify(token, now, &unit.keys().certificates().trust_roots) {
         Ok(token) if token.is_expired_at(now) => Ok(Err(Code::TokenExpired)),
         Ok(token) => Ok(Ok(token)),
         Err(error) => {

@@ -20,9 +20,10 @@ const CONFIDENTIAL_ROLE: &str = "confidentialClient";
 /// [`Code::ClientIssuerMismatch`], [`Code::ClientTargetMismatch`].
 pub fn authenticate(unit: &Unit, cell_url: &str, client_id: &str, secret: &str) -> Result<String> {
     let now = unit.now_ms();
-    let token = saml::verify(secret, now, &unit.keys().trust_roots).map_err(|error| {
-        assertion_error(error, Code::ClientAssertionParse, Code::GrantTokenSignature)
-    })?;
+    let token =
+        saml::verify(secret, now, &unit.keys().certificates().trust_roots).map_err(|error| {
+            assertion_error(error, Code::ClientAssertionParse, Code::GrantTokenSignature)
+        })?;
     if token.is_expired_at(now) {
         return Err(Code::ClientSecretExpired.into());
     }

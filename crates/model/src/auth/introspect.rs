@@ -48,7 +48,7 @@ pub async fn introspect(
 fn introspect_trans_cell(unit: &Unit, context: &CellContext, token: &str) -> Option<TokenInfo> {
     let now = unit.now_ms();
     let cell_url = unit.urls().cell(&context.cell().name);
-    let token = saml::verify(token, now, &unit.keys().trust_roots).ok()?;
+    let token = saml::verify(token, now, &unit.keys().certificates().trust_roots).ok()?;
     let is_party = token.issuer == cell_url || token.target == cell_url;
     let is_active = is_party
         && visitor::issuer_may_assert(unit.urls(), &token.issuer, &token.subject)

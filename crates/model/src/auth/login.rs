@@ -14,6 +14,7 @@ use super::account::{self, Account, AccountStatus};
 use super::ip_range;
 use super::lockout::LockoutTracker;
 use super::login_history::{self, LoginHistory};
+use super::login_refusal::LoginRefusal;
 use crate::{CellContext, Unit};
 
 /// A request to log in.
@@ -68,32 +69,43 @@ pub async fn login(
     context: &CellContext,
     request: &LoginRequest<'_>,
 ) -> Result<LoginOutcome> {
+    let (name, client_address) = (request.name, request.client_address);
+    let refused = |reason: LoginRefusal| reason.log(context, name, client_address);
     let attempt = unit
         .credentials()
         .login_rate_limiter
-        .begin(request.client_address, unit.now_ms())?;
+        .begin(client_address, unit.now_ms())
+        .inspect_err(|_| refused(LoginRefusal::TooManyFailures))?;
     let outcome = authenticate(unit, context, request).await;
-    if !matches!(outcome, Ok(LoginOutcome::Refused)) {
+    if !matches!(outcome, Ok(Err(_))) {
         attempt.succeed();
     }
-    outcome
+    Ok(outcome?.unwrap_or_else(|reason| {
+        refused(reason);
+        LoginOutcome::Refused
+    }))
 }
 
+/// Logs an account in; the inner error is the reason of a refusal.
 async fn authenticate(
     unit: &Arc<Unit>,
     context: &CellContext,
     request: &LoginRequest<'_>,
-) -> Result<LoginOutcome> {
+) -> Result<Result<LoginOutcome, LoginRefusal>> {
     let account = account::find(context, request.name).await?;
     let lockout = LockoutTracker::new(unit, context, request.name, account.as_ref());
     let is_allowed =
         |account: &Account| request.channel == LoginChannel::Form || account.has_type("basic");
+    let absent = match &account {
+        None => LoginRefusal::NoAccount,
+        Some(_) => LoginRefusal::TypeNotAllowed,
+    };
     let Some(account) = account.filter(is_allowed) else {
         if !lockout.is_delayed().await? {
             verify_password(unit, context, None, request.password).await?;
         }
         lockout.start_delay().await?;
-        return Ok(LoginOutcome::Refused);
+        return Ok(Err(absent));
     };
     let _lock = unit
         .credentials()
@@ -101,15 +113,17 @@ async fn authenticate(
         .lock(lockout.key().to_owned())
         .await?;
     let is_recorded = login_history::is_recorded(context, &account.name).await?;
-    let is_valid = !lockout.is_delayed().await?
-        && credentials_valid(unit, context, &lockout, &account, request).await?;
-    if !is_valid {
+    let refusal = match lockout.is_delayed().await? {
+        true => Some(LoginRefusal::TooSoon),
+        false => check_credentials(unit, context, &lockout, &account, request).await?,
+    };
+    if let Some(refusal) = refusal {
         lockout.start_delay().await?;
         lockout.record_failure().await?;
         if is_recorded {
             login_history::record_failure(context, &account.id).await?;
         }
-        return Ok(LoginOutcome::Refused);
+        return Ok(Err(refusal));
     }
     lockout.reset().await?;
     let must_change = account.status == AccountStatus::PasswordChangeRequired;
@@ -120,28 +134,42 @@ async fn authenticate(
     };
     rehash_if_outdated(unit, context, &account, request.password).await;
     let login = Login { account, history };
-    Ok(if must_change {
+    Ok(Ok(if must_change {
         LoginOutcome::PasswordChangeRequired(login)
     } else {
         LoginOutcome::Authenticated(login)
-    })
+    }))
 }
 
-/// Makes all checks but that of the delay. The password is compared in any case, so that the time does not show which
-/// check failed.
-async fn credentials_valid(
+/// Makes all checks but that of the delay; returns the reason of a refusal. The password is compared in any case, so that
+/// the time does not show which check failed.
+async fn check_credentials(
     unit: &Arc<Unit>,
     context: &CellContext,
     lockout: &LockoutTracker<'_>,
     account: &Account,
     request: &LoginRequest<'_>,
-) -> Result<bool> {
+) -> Result<Option<LoginRefusal>> {
     let is_locked = lockout.is_locked().await?;
     let is_right = verify_password(unit, context, Some(account), request.password).await?;
-    Ok(is_right
-        && !is_locked
-        && ip_range::allows(account.ip_range.as_deref(), request.client_address)
-        && account.status != AccountStatus::Deactivated)
+    Ok(if is_locked {
+        Some(LoginRefusal::Locked)
+    } else if !is_right {
+        Some(LoginRefusal::WrongPassword)
+    } else {
+        account_refusal(account, request.client_address)
+    })
+}
+
+/// The reason why an account may not log in from an address, whatever the password.
+fn account_refusal(account: &Account, client_address: Option<IpAddr>) -> Option<LoginRefusal> {
+    if !ip_range::allows(account.ip_range.as_deref(), client_address) {
+        Some(LoginRefusal::AddressNotAllowed)
+    } else if account.status == AccountStatus::Deactivated {
+        Some(LoginRefusal::Deactivated)
+    } else {
+        None
+    }
 }
 
 /// Authenticates one request with name and password (HTTP Basic). The inner error is the code with which an operation
@@ -156,19 +184,23 @@ pub async fn authenticate_basic(
     password: &str,
     client_address: Option<IpAddr>,
 ) -> Result<Result<Account, Code>> {
+    let refused = |reason: LoginRefusal| reason.log(context, name, client_address);
     let attempt = unit
         .credentials()
         .login_rate_limiter
-        .begin(client_address, unit.now_ms())?;
+        .begin(client_address, unit.now_ms())
+        .inspect_err(|_| refused(LoginRefusal::TooManyFailures))?;
     let account = account::find(context, name).await?;
     let lockout = LockoutTracker::new(unit, context, name, account.as_ref());
     let Some(account) = account else {
         verify_password(unit, context, None, password).await?;
         lockout.start_delay().await?;
+        refused(LoginRefusal::NoAccount);
         return Ok(Err(Code::BasicRefused));
     };
     if lockout.is_locked().await? {
         lockout.start_delay().await?;
+        refused(LoginRefusal::Locked);
         return Ok(Err(Code::AccountLocked));
     }
     let cache = &unit.credentials().verified_passwords;
@@ -183,9 +215,15 @@ pub async fn authenticate_basic(
         attempt.succeed();
         return Ok(Ok(account));
     }
-    if !verify_password(unit, context, Some(&account), password).await? || !is_allowed {
+    let is_right = verify_password(unit, context, Some(&account), password).await?;
+    if !is_right || !is_allowed {
         lockout.start_delay().await?;
         lockout.record_failure().await?;
+        refused(if is_right {
+            account_refusal(&account, client_address).unwrap_or_else(|| basic_refusal(&account))
+        } else {
+            LoginRefusal::WrongPassword
+        });
         return Ok(Err(Code::BasicRefused));
     }
     attempt.succeed();
@@ -193,6 +231,15 @@ pub async fn authenticate_basic(
         cache.insert(digest);
     }
     Ok(Ok(account))
+}
+
+/// The reason why Basic authentication is refused to an account that may log in otherwise.
+fn basic_refusal(account: &Account) -> LoginRefusal {
+    if account.status == AccountStatus::PasswordChangeRequired {
+        LoginRefusal::PasswordChangeRequired
+    } else {
+        LoginRefusal::TypeNotAllowed
+    }
 }
 
 /// Whether the password is that of the account. Without an account the same time is spent.

@@ -95,7 +95,7 @@ pub async fn assertion_grant(
         return Err(Code::OwnerRefused.into());
     }
     let token = token
-        .verify(now, &unit.keys().trust_roots)
+        .verify(now, &unit.keys().certificates().trust_roots)
         .map_err(refuse)?;
     if token.is_expired_at(now) {
         return Err(Code::GrantTokenExpired.into());

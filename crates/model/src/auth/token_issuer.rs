@@ -279,7 +279,7 @@ impl<'a> TokenIssuer<'a> {
     }
 
     fn sign(&self, token: &TransCellToken) -> Result<String> {
-        saml::issue(&self.unit.keys().signing, token).map_err(|error| match error {
+        saml::issue(&self.unit.keys().certificates().signing, token).map_err(|error| match error {
             IssueError::Field { field: "target" } => Code::TargetInvalid.into(),
             other => Error::internal(other),
         })

@@ -18,7 +18,7 @@ section! {
         entities_per_commit: u64 = "bar.userdata.bulkSize", "1000", Number(1..=100_000);
         /// The folder of temporary files; by default, a folder in data.dir.
         temp_dir: Option<PathBuf> = "bar.tmp.dir", "", Optional(FilePath);
-        /// The folder of cell snapshots. It has no effect: this version makes no snapshots.
+        /// The folder of cell snapshots.
         _snapshot_dir: Option<PathBuf> = "cellSnapshot.root", "", Optional(FilePath);
     }
 }

@@ -6,8 +6,7 @@ use super::value_parser::Number;
 section! {
     /// Settings of background work.
     BackgroundConfig "Background work" {
-        /// The largest number of exports and imports of cells at the same time. It has no effect: this version makes no
-        /// snapshots.
+        /// The largest number of exports and imports of cells at the same time.
         _cell_transfers_max: usize = "thread.pool.num.io.cell", "10", Number(1..=1024);
         /// The largest number of box installations at the same time. One cell can use a quarter of them.
         box_installs_max: usize = "thread.pool.num.io.box", "20", Number(1..=1024);

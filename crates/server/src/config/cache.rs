@@ -21,23 +21,23 @@ const BACKENDS: OneOf<CacheBackend> = OneOf(&[
 section! {
     /// Settings of the cache: failed logins, one-time tokens, progress. This version keeps it in the memory of the process.
     CacheConfig "Cache" {
-        /// The backend of the cache. It has no effect: the cache is always in the process.
+        /// The backend of the cache.
         _backend: CacheBackend = "cache.type", "memcached", BACKENDS;
         /// The largest size of the cache in bytes.
         max_bytes: u64 = "cache.maxBytes", "67108864", Number(1 << 20..=1 << 36);
-        /// Whether cells are cached. It has no effect: they always are.
+        /// Whether cells are cached.
         _cells: bool = "cache.cell.enabled", "true", Flag;
-        /// Whether boxes are cached. It has no effect: they always are.
+        /// Whether boxes are cached.
         _boxes: bool = "cache.box.enabled", "true", Flag;
-        /// Whether schemas are cached. It has no effect: they always are.
+        /// Whether schemas are cached.
         _schemas: bool = "cache.schema.enabled", "true", Flag;
-        /// The host of memcached. It has no effect.
+        /// The host of memcached.
         _host: String = "cache.memcached.host", "localhost", Text;
-        /// The port of memcached. It has no effect.
+        /// The port of memcached.
         _port: u16 = "cache.memcached.port", "11212", Number(1..=u16::MAX);
-        /// The number of milliseconds that an operation of memcached may take. It has no effect.
+        /// The number of milliseconds that an operation of memcached may take.
         _timeout_ms: u32 = "cache.memcached.opTimeout", "12000", Number(1..=600_000);
-        /// The number of seconds for which memcached keeps an entry. It has no effect.
+        /// The number of seconds for which memcached keeps an entry.
         _ttl_secs: u32 = "cache.memcached.expiresin", "86400", Number(1..=31_536_000);
     }
 }

@@ -11,10 +11,11 @@ section! {
         /// The private RSA key (PEM, 2048 bits or more) that signs tokens for other cells. Without it, the first start
         /// generates one and stores it in data.dir.
         key: Option<PathBuf> = "x509.key", "", Optional(FilePath);
-        /// The certificate (PEM) of that key. Its common name is the host name of the unit.
+        /// The certificate (PEM) of that key. It must be for the host name of the unit. Without it, the unit issues its own,
+        /// and issues it again if the host name changes or the validity is over.
         certificate: Option<PathBuf> = "x509.crt", "", Optional(FilePath);
         /// Trusted certificates (PEM): authorities that issue certificates of other units, or those certificates
-        /// themselves. By default, it is the certificate of this unit.
+        /// themselves. The certificate of this unit is always trusted.
         roots: Vec<PathBuf> = "x509.root", "", FilePathList;
     }
 }

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use personium_types::Secret;
+
 use super::ineffective_keys;
 use super::key_info::{PREFIX, SectionInfo};
+use super::nearest_key;
 use super::value_parser::ValueParser;
 
 /// The prefix under which the script engine of other implementations reads the same keys.
@@ -85,19 +88,33 @@ pub struct ConfigReader {
     /// The names of the keys that were read.
     known: BTreeSet<String>,
     problems: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl ConfigReader {
     /// Adds a value, unless one that takes precedence is there. An option without the common prefix gets [`PREFIX`].
     ///
-    /// Other names without the common prefix are ignored.
+    /// Other names without the common prefix are ignored; if a file has them, that is a warning.
     pub fn add(&mut self, key: &str, text: String, origin: ValueOrigin) {
         let key = match key.strip_prefix(ENGINE_PREFIX) {
             Some(rest) => format!("{PREFIX}{rest}"),
             None if key.starts_with(COMMON_PREFIX) => key.to_owned(),
             None if origin == ValueOrigin::CommandLine => format!("{PREFIX}{key}"),
-            None => return,
+            None => {
+                if matches!(origin, ValueOrigin::File { .. }) {
+                    self.warnings.push(format!(
+                        "{key} ({origin}) is ignored: no key of a unit has this name"
+                    ));
+                }
+                return;
+            }
         };
+        if let (Some(earlier), ValueOrigin::File { .. }) = (self.values.get(&key), &origin) {
+            self.warnings.push(format!(
+                "{key} is given twice ({}; {origin}): the last line counts",
+                earlier.origin
+            ));
+        }
         let takes_precedence = |earlier: &RawValue| match (&earlier.origin, &origin) {
             (ValueOrigin::File { .. }, ValueOrigin::File { .. }) => false,
             (earlier, new) => earlier > new,
@@ -197,15 +214,21 @@ impl ConfigReader {
         self.problems.push(problem);
     }
 
+    /// Adds a warning about a key (without prefix).
+    pub(super) fn add_key_warning(&mut self, key: &str, warning: &str) {
+        self.warnings.push(format!("{PREFIX}{key}: {warning}"));
+    }
+
     /// Returns the problems found so far.
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
 
-    /// Returns a warning for each given key that is unknown or has no effect.
+    /// Returns the warnings so far, and one for each given key that is unknown or has no effect.
     #[must_use]
     pub(super) fn warnings(&self) -> Vec<String> {
+        let known = || self.known.iter().map(String::as_str);
         let warning = |(name, given): (&String, &RawValue)| {
             let origin = &given.origin;
             match ineffective_keys::explanation(name) {
@@ -213,10 +236,25 @@ impl ConfigReader {
                     Some(format!("{name} ({origin}) has no effect: {explanation}"))
                 }
                 None if self.known.contains(name) => None,
-                None => Some(format!("{name} ({origin}) is not a known key")),
+                None => Some(match nearest_key::find(name, known()) {
+                    Some(nearest) => {
+                        format!("{name} ({origin}) is not a known key; is {nearest} meant?")
+                    }
+                    None => format!("{name} ({origin}) is not a known key"),
+                }),
             }
         };
-        self.values.iter().filter_map(warning).collect()
+        let of_keys = self.values.iter().filter_map(warning);
+        self.warnings.iter().cloned().chain(of_keys).collect()
+    }
+
+    /// Returns the values of all keys that were given.
+    #[must_use]
+    pub(super) fn values(&self) -> BTreeMap<String, Secret<String>> {
+        let value = |(name, given): (&String, &RawValue)| {
+            (name.clone(), Secret::new(given.text.trim().to_owned()))
+        };
+        self.values.iter().map(value).collect()
     }
 
     /// Returns the settings that were given; values of secrets and of unknown keys are masked.

@@ -24,19 +24,19 @@ section! {
     EventConfig "Events" {
         /// The largest number of events that may cause each other in a chain; 0 turns rules off.
         hops_max: u32 = "event.hop.maxnum", "3", Number(0..=100);
-        /// The kind of broker between the nodes of a unit. It has no effect.
+        /// The kind of broker between the nodes of a unit.
         _broker_kind: BrokerKind = "eventbus.mq", "activemq", BROKERS;
-        /// The address of the broker. It has no effect.
+        /// The address of the broker.
         _broker: String = "eventbus.broker", "tcp://localhost:61616", Text;
-        /// The name of the queue of events. It has no effect.
+        /// The name of the queue of events.
         _queue: String = "eventbus.queue", "personium_event_queue", Text;
-        /// The name of the topic of all events. It has no effect.
+        /// The name of the topic of all events.
         _topic_all: String = "eventbus.topic.all", "personium_event_topic", Text;
-        /// The name of the topic of rule changes. It has no effect.
+        /// The name of the topic of rule changes.
         _topic_rule: String = "eventbus.topic.rule", "personium_event_topic_rule", Text;
-        /// The number of event consumers in this process. It has no effect.
+        /// The number of event consumers in this process.
         _consumers: usize = "eventbus.eventProcessing.thread.num", "1", Number(1..=1024);
-        /// The number of threads for timer events in this process. It has no effect: this version has no timers.
+        /// The number of threads for timer events in this process.
         _timer_threads: usize = "rule.timerEvent.thread.num", "1", Number(0..=1024);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Config;
+use super::{Config, ineffective_keys};
 
 /// The largest number of columns in a line of a comment.
 const MAX_COLUMNS: usize = 110;
@@ -38,6 +38,9 @@ pub fn text() -> String {
             out.push('\n');
             push_comment(&mut out, &key.doc);
             push_comment(&mut out, &format!("Permitted: {}.", key.permitted));
+            if let Some(explanation) = ineffective_keys::explanation(&key.name) {
+                push_comment(&mut out, &format!("NO EFFECT: {explanation}."));
+            }
             let default = key.default.replace('\\', "\\\\");
             let _ = writeln!(out, "# {}={default}", key.name);
         }

@@ -12,11 +12,11 @@ section! {
         root: Option<PathBuf> = "blobStore.root", "", Optional(FilePath);
         /// Whether a file is synced to the disk before the response, so that it survives a power failure.
         fsync: bool = "binaryData.fsync.enabled", "true", Flag;
-        /// Whether deleted files are removed from the disk. It has no effect: they always are.
+        /// Whether deleted files are removed from the disk.
         _physical_delete: bool = "binaryData.physical.delete.mode", "true", Flag;
-        /// The number of retries of a file operation. It has no effect.
+        /// The number of retries of a file operation.
         _retries: u32 = "binaryData.dav.retry.count", "100", Number(0..=100_000);
-        /// The number of milliseconds between two retries. It has no effect.
+        /// The number of milliseconds between two retries.
         _retry_interval_ms: u32 = "binaryData.dav.retry.interval", "50", Number(0..=600_000);
     }
 }

@@ -1,7 +1,9 @@
 //! Settings of the log.
 
+use std::path::PathBuf;
+
 use super::section::section;
-use super::value_parser::{OneOf, Text};
+use super::value_parser::{FilePath, LogFilter, OneOf, Optional};
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +16,40 @@ pub enum LogFormat {
     Json,
 }
 
+/// The format of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// There is none.
+    Off,
+    /// JSON if the log is JSON, else the Common Log Format.
+    Auto,
+    /// The Common Log Format.
+    Common,
+    /// One JSON object per line.
+    Json,
+}
+
 section! {
     /// Settings of the log, which is written to the standard error.
     LogConfig "Log" {
         /// The format of log lines: text, json, or auto, which means text on a terminal and json elsewhere.
         format: LogFormat = "log.format", "auto",
             OneOf(&[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)]);
-        /// The lowest level that is logged: error, warn, info, debug or trace. Levels can be set for crates:
+        /// The lowest level that is logged: error, warn, info, debug, trace, or off. Levels can be set for crates:
         /// info,personium_api=debug.
-        filter: String = "log.filter", "info", Text;
+        filter: String = "log.filter", "info", LogFilter;
+        /// The access log, with a line for each request: off, common (Common Log Format, followed by the seconds until the
+        /// response was sent and the request key), json, or auto, which means json if the log is json, else common. Tokens,
+        /// codes and passwords in URLs are masked.
+        access: AccessLogFormat = "log.access", "auto",
+            OneOf(&[
+                ("off", AccessLogFormat::Off),
+                ("auto", AccessLogFormat::Auto),
+                ("common", AccessLogFormat::Common),
+                ("json", AccessLogFormat::Json),
+            ]);
+        /// The file of the access log; by default, the standard error. SIGHUP opens it again, after another program has
+        /// renamed it.
+        access_file: Option<PathBuf> = "log.access.file", "", Optional(FilePath);
     }
 }

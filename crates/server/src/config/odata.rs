@@ -10,9 +10,9 @@ section! {
         batch_max: usize = "odata.batch.bulkRequestMaxSize", "1000", Number(1..=100_000);
         /// The number of milliseconds that a batch may take; its remaining requests are refused then.
         batch_timeout_ms: u64 = "odata.batch.timeoutInMillis", "270000", Number(1..=86_400_000);
-        /// The pause within a batch in milliseconds. It has no effect: a batch yields to other requests by itself.
+        /// The pause within a batch in milliseconds.
         _batch_sleep_ms: u64 = "odata.batch.sleepInMillis", "50", Number(0..=86_400_000);
-        /// The time between two pauses in milliseconds. It has no effect.
+        /// The time between two pauses in milliseconds.
         _batch_sleep_interval_ms: u64 = "odata.batch.sleepIntervalInMillis", "1000", Number(1..=86_400_000);
         /// The largest number of links of one entity in a relation of many to many entities.
         links_max: u64 = "odata.links.NtoN.maxnum", "150000", Number(1..=u64::from(u32::MAX));
@@ -24,6 +24,8 @@ section! {
         top_max: u32 = "odata.query.top.maxnum", "10000", Number(1..=1_000_000);
         /// The largest value of $skip.
         skip_max: u32 = "odata.query.skip.maxnum", "100000", Number(0..=1_000_000_000);
+        /// The largest sum of $skip and $top.
+        result_window_max: u64 = "es.index.maxResultWindow", "150000", Number(1..=u64::from(u32::MAX));
         /// The page size of a list without $top.
         top_default: u32 = "odata.query.top.default", "25", Number(0..=1_000_000);
         /// The largest value of $top together with $expand.

@@ -34,25 +34,23 @@ section! {
 }
 
 section! {
-    /// Settings of the search engine of other implementations. This version has none.
-    SearchEngineConfig "Search engine" {
-        /// The addresses of the search engine. They have no effect.
+    /// Settings of the search engine of other implementations. They have no effect: this version has none.
+    SearchEngineConfig "Search engine (no effect)" {
+        /// The addresses of the search engine.
         _hosts: String = "es.hosts", "localhost:9200", Text;
-        /// The prefix of index names. It has no effect.
+        /// The prefix of index names.
         _unit_prefix: String = "es.unitPrefix", "u0", Text;
-        /// The largest number of results of an internal search. It has no effect.
+        /// The largest number of results of an internal search.
         _top: u32 = "es.topnum", "10000", Number(1..=1_000_000);
-        /// The number of retries of a failed call. It has no effect.
+        /// The number of retries of a failed call.
         _retries: u32 = "es.retryTimes", "3", Number(0..=1000);
-        /// The number of milliseconds between two retries. It has no effect.
+        /// The number of milliseconds between two retries.
         _retry_interval_ms: u32 = "es.retryInterval", "1500", Number(0..=600_000);
-        /// The number of shards of a new index. It has no effect.
+        /// The number of shards of a new index.
         _shards: u32 = "es.index.numberOfShards", "10", Number(1..=1024);
-        /// The number of replicas of a new index. It has no effect.
+        /// The number of replicas of a new index.
         _replicas: u32 = "es.index.numberOfReplicas", "0", Number(0..=1024);
-        /// The largest sum of $skip and $top.
-        result_window_max: u64 = "es.index.maxResultWindow", "150000", Number(1..=u64::from(u32::MAX));
-        /// The number of merge threads of a new index. It has no effect.
+        /// The number of merge threads of a new index.
         _merge_threads: Option<u32> = "es.index.merge.scheduler.maxThreadCount", "", Optional(Number(1..=1024));
     }
 }

@@ -80,7 +80,12 @@ fn command_line_precedes_environment_and_environment_precedes_file() {
         Some(2),
         "the last line of a file counts"
     );
-    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.warnings.len(), 1);
+    assert!(
+        loaded.warnings[0].contains("unitPort is given twice"),
+        "{:?}",
+        loaded.warnings
+    );
 }
 
 #[test]
@@ -147,6 +152,20 @@ fn invalid_values_are_refused() {
         "cell.relayhtmlurl.default=javascript:alert(1)",
         "eventbus.mq=rabbit",
         "log.format=xml",
+        "log.access=yes",
+        "log.filter=",
+        "log.filter=x y z",
+        "log.filter=info,=,[[",
+        "log.filter=verbose",
+        "log.filter=info,personium_api=loud",
+        "log.filter=info,,debug",
+        "security.auth.password.regex=",
+        "security.auth.password.regex=.*",
+        "security.token.defaultScope.ropc=rooot",
+        "security.token.defaultScope.assertion=root read",
+        "security.token.defaultScope.grant_code=Root",
+        "authn.account.lockCount=5",
+        "authn.account.lockTime=60",
     ] {
         let key = line.split('=').next().unwrap().rsplit('.').next().unwrap();
         let found = problems(&format!("io.personium.core.{line}")).join("\n");
@@ -170,7 +189,9 @@ fn unknown_and_ineffective_keys_cause_warnings() {
     let warnings = loaded.warnings.join("\n");
     for part in [
         "top.defaultnum (",
-        "line 1) is not a known key",
+        "line 1) is not a known key; is io.personium.core.odata.query.top.default meant?",
+        "something.else (",
+        "line 3) is ignored",
         "nosuch (environment variable PERSONIUM_CORE_NO_SUCH) is not a known key",
         "unitPath (",
         "line 2) has no effect: the unit is always at the root",
@@ -180,11 +201,87 @@ fn unknown_and_ineffective_keys_cause_warnings() {
     ] {
         assert!(warnings.contains(part), "{part} in {warnings}");
     }
-    assert_eq!(loaded.warnings.len(), 6, "{warnings}");
+    assert_eq!(loaded.warnings.len(), 7, "{warnings}");
     assert_eq!(
         loaded.config.unit.master_token.unwrap().reveal(),
         "from-the-engine"
     );
+}
+
+#[test]
+fn doubtful_values_cause_warnings() {
+    for (line, part) in [
+        (
+            "log.filter=personium_apii=debug,info",
+            "no crate that logs is called personium_apii",
+        ),
+        (
+            "log.filter=personium_api=debug",
+            "names no level for all other crates",
+        ),
+        ("log.filter=off", "turns the log off"),
+        (
+            "log.access=off\nio.personium.core.log.access.file=a.log",
+            "log.access.file",
+        ),
+        ("security.auth.password.regex=^.+$", "one character"),
+        ("unitport=9", "is io.personium.core.unitPort meant?"),
+    ] {
+        let loaded = load(&format!("io.personium.core.{line}"), &[], &[]).unwrap();
+        let warnings = loaded.warnings.join("\n");
+        assert!(warnings.contains(part), "{line}: {warnings}");
+    }
+    let usual = "io.personium.core.log.filter=info,personium_api=debug,hyper=warn\n\
+                 io.personium.core.authn.account.lockCount=5\nio.personium.core.authn.account.lockTime=60\n\
+                 io.personium.core.security.token.defaultScope.ropc=auth-read openid https://u.example/__role/__/r\n";
+    assert_eq!(
+        load(usual, &[], &[]).unwrap().warnings,
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn published_secrets_are_refused_where_others_reach_the_unit() {
+    let public = "io.personium.core.unitFqdn=unit.example\n";
+    let open = "io.personium.core.listen=0.0.0.0:9998\n";
+    for line in [
+        "security.secret16=gv7hpmmf5siwj5by",
+        "security.secret16=secret16abcdefgh",
+        "masterToken=personiumio",
+        "masterToken=abc123",
+        "introspect.password=changeme\nio.personium.core.introspect.username=u",
+    ] {
+        let line = format!("io.personium.core.{line}\n");
+        for more in [public, open] {
+            let found = problems(&format!("{line}{more}")).join("\n");
+            assert!(
+                found.contains("published") && !found.contains("gv7h"),
+                "{line}: {found}"
+            );
+        }
+        let local = load(&line, &[], &[]).unwrap();
+        assert!(local.warnings.join("\n").contains("published"), "{line}");
+    }
+    let salt = "io.personium.core.security.auth.password.salt=voAbizvF\n";
+    assert_eq!(
+        load(&format!("{salt}{public}"), &[], &[])
+            .unwrap()
+            .warnings
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn example_file_says_of_each_key_whether_it_has_an_effect() {
+    let text = example::text();
+    let blocks: Vec<&str> = text.split("\n\n").collect();
+    for key in Config::sections().iter().flat_map(|section| &section.keys) {
+        let line = format!("# {}=", key.name);
+        let block = blocks.iter().find(|block| block.contains(&line)).unwrap();
+        assert_eq!(block.contains("NO EFFECT: "), !key.has_effect, "{block}");
+        assert!(!key.doc.contains("no effect"), "{}", key.name);
+    }
 }
 
 #[test]

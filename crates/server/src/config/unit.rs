@@ -30,8 +30,8 @@ section! {
     UnitConfig "The unit" {
         /// The scheme in every URL of the unit. For development without TLS, use http.
         scheme: Scheme = "unitScheme", "https", OneOf(&[("https", Scheme::Https), ("http", Scheme::Http)]);
-        /// The host name of the unit. The common name of the certificate x509.crt takes precedence; without both, it is
-        /// localhost.
+        /// The host name of the unit; by default, the common name of the certificate x509.crt, else localhost. A certificate
+        /// for another host is refused.
         host: Option<String> = "unitFqdn", "", Optional(HostName);
         /// The port in the URLs of the unit, if it is not the default port of the scheme.
         port: Option<u16> = "unitPort", "", Optional(Number(1..=u16::MAX));
@@ -44,8 +44,7 @@ section! {
         /// The URLs of the cells whose tokens authenticate unit users, such as personium-localunit:unitadmin:/. By
         /// default, it is the administrator's cell if the first start created one.
         issuers: Vec<String> = "unitUser.issuers", "", UrlList;
-        /// The version that operators and clients of other implementations expect. It has no effect: responses name the
-        /// version of the API.
+        /// The version that operators and clients of other implementations expect.
         _version: String = "version", "1.8.4", Text;
     }
 }

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use personium_types::Secret;
 use personium_types::network::Networks;
+use personium_types::{Privilege, Secret};
 use regex::Regex;
 
 /// The largest limit of a level of nesting: the most properties that an entity type can have by default.
@@ -94,17 +94,70 @@ impl<T: Copy> ValueParser<T> for OneOf<T> {
     }
 }
 
-/// Words separated by spaces; the list may be empty.
+/// Scopes separated by spaces: privileges of the cell level, URLs of roles, and `openid`; the list may be empty.
 #[derive(Debug)]
-pub struct WordList;
+pub struct ScopeList;
 
-impl ValueParser<Vec<String>> for WordList {
-    fn parse(&self, text: &str, _folder: &Path) -> Option<Vec<String>> {
-        Some(text.split_whitespace().map(str::to_owned).collect())
+impl ValueParser<Vec<String>> for ScopeList {
+    fn parse(&self, text: &str, folder: &Path) -> Option<Vec<String>> {
+        let is_scope = |word: &str| {
+            word == "openid"
+                || Privilege::find_cell_level(word).is_some()
+                || Url.parse(word, folder).is_some()
+        };
+        let words = text.split_whitespace();
+        words
+            .map(|word| is_scope(word).then(|| word.to_owned()))
+            .collect()
     }
 
     fn permitted(&self) -> String {
-        "words separated by spaces".into()
+        let levels = Privilege::ALL.iter().filter(|p| p.is_cell_level());
+        let names: Vec<&str> = levels.map(|p| p.local_name()).collect();
+        format!(
+            "privileges of a cell ({}), URLs of roles, or openid, separated by spaces",
+            names.join(", ")
+        )
+    }
+}
+
+/// The filter of the log: levels, separated by commas.
+#[derive(Debug)]
+pub struct LogFilter;
+
+/// The names of levels.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+impl LogFilter {
+    /// The parts of a filter: the crate or module, if one is named, and the level.
+    pub fn directives(text: &str) -> Option<Vec<(Option<&str>, &str)>> {
+        let is_level = |level: &str| LEVELS.iter().any(|name| name.eq_ignore_ascii_case(level));
+        let is_module = |name: &str| {
+            let mut bytes = name.bytes();
+            bytes.next().is_some_and(|b| b.is_ascii_alphabetic())
+                && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+        };
+        text.split(',')
+            .map(|part| match part.trim().split_once('=') {
+                Some((module, level)) => {
+                    (is_module(module) && is_level(level)).then_some((Some(module), level))
+                }
+                None => is_level(part.trim()).then_some((None, part.trim())),
+            })
+            .collect()
+    }
+}
+
+impl ValueParser<String> for LogFilter {
+    fn parse(&self, text: &str, _folder: &Path) -> Option<String> {
+        Self::directives(text).map(|_| text.trim().to_owned())
+    }
+
+    fn permitted(&self) -> String {
+        format!(
+            "a level ({}), and for crates name=level, separated by commas",
+            LEVELS.join(", ")
+        )
     }
 }
 
@@ -248,17 +301,19 @@ impl ValueParser<SocketAddr> for LoopbackSocketAddress {
     }
 }
 
-/// A regular expression.
+/// A regular expression that does not match the empty text.
 #[derive(Debug)]
 pub struct Pattern;
 
 impl ValueParser<Regex> for Pattern {
     fn parse(&self, text: &str, _folder: &Path) -> Option<Regex> {
-        Regex::new(text).ok()
+        Regex::new(text)
+            .ok()
+            .filter(|pattern| !text.trim().is_empty() && !pattern.is_match(""))
     }
 
     fn permitted(&self) -> String {
-        "a regular expression".into()
+        "a regular expression that does not match the empty text".into()
     }
 }
 

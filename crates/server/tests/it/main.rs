@@ -15,6 +15,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod access_log;
+mod certificates;
 mod checker;
 mod crash_recovery;
 mod early_responses;
@@ -25,9 +27,11 @@ mod hostile_requests;
 mod oauth_clients;
 mod openid_provider;
 mod peer_units;
+mod program;
 mod rclone;
 mod readme_walkthrough;
 mod saml_clients;
+mod settings_reload;
 mod slow_clients;
 mod trust_between_units;
 

@@ -50,6 +50,41 @@ pub fn generate_self_signed(
     not_before_ms: i64,
     not_after_ms: i64,
 ) -> Result<SelfSigned, GenerateError> {
+    let params = certificate_params(host, not_before_ms, not_after_ms)?;
+    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).map_err(|_| GenerateError::Library)?;
+    let certificate = params
+        .self_signed(&key)
+        .map_err(|_| GenerateError::Library)?;
+    Ok(SelfSigned {
+        key_pem: key.serialize_pem(),
+        certificate_pem: certificate.pem(),
+    })
+}
+
+/// Issues another self-signed CA certificate for an RSA key in PEM. Returns it in PEM.
+///
+/// # Errors
+/// As [`generate_self_signed`]; [`GenerateError::Library`] also if the key cannot be read.
+pub fn reissue_self_signed(
+    key_pem: &str,
+    host: &str,
+    not_before_ms: i64,
+    not_after_ms: i64,
+) -> Result<String, GenerateError> {
+    let params = certificate_params(host, not_before_ms, not_after_ms)?;
+    let key = KeyPair::from_pem_and_sign_algo(key_pem, &PKCS_RSA_SHA256)
+        .map_err(|_| GenerateError::Library)?;
+    let certificate = params
+        .self_signed(&key)
+        .map_err(|_| GenerateError::Library)?;
+    Ok(certificate.pem())
+}
+
+fn certificate_params(
+    host: &str,
+    not_before_ms: i64,
+    not_after_ms: i64,
+) -> Result<CertificateParams, GenerateError> {
     if host::of_url(&format!("https://{host}/")).as_deref()
         != Some(host.to_ascii_lowercase().as_str())
     {
@@ -85,12 +120,5 @@ pub fn generate_self_signed(
         KeyUsagePurpose::DigitalSignature,
         KeyUsagePurpose::KeyCertSign,
     ];
-    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).map_err(|_| GenerateError::Library)?;
-    let certificate = params
-        .self_signed(&key)
-        .map_err(|_| GenerateError::Library)?;
-    Ok(SelfSigned {
-        key_pem: key.serialize_pem(),
-        certificate_pem: certificate.pem(),
-    })
+    Ok(params)
 }

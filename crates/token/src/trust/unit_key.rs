@@ -6,6 +6,7 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use x509_parser::pem::Pem;
 
 use super::certificate::{Certificate, CertificateInfo, contains, ders_of_file};
+use super::host;
 
 /// An error in the key or certificate of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +64,20 @@ impl UnitKey {
     /// The public data of the certificate. Its common name is the host of the unit.
     pub fn certificate_info(&self) -> &CertificateInfo {
         &self.certificate.info
+    }
+
+    /// Whether the certificate is for this host.
+    pub fn is_for_host(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        self.certificate
+            .names
+            .iter()
+            .any(|name| host::covers(name, &host))
+    }
+
+    /// Whether the certificate is issued by its own subject.
+    pub fn is_self_signed(&self) -> bool {
+        self.certificate.subject_der == self.certificate.issuer_der
     }
 
     /// The certificate in DER.

@@ -57,7 +57,7 @@ async fn client_secret_must_be_an_assertion_of_the_app_cell_for_this_cell() {
         1_700_000_000_000,
     )
     .unwrap();
-    let forged = unit.assertion_signed_by(&evil.signing, by_app);
+    let forged = unit.assertion_signed_by(&evil.certificates().signing, by_app);
     for (secret, error) in [
         ("", "invalid_client AN-0003"),
         ("x", "invalid_client AN-0003"),

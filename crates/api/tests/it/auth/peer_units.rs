@@ -1,6 +1,6 @@
 //! Assertions of a trusted peer unit: accepted for its own cells, refused for cells of this unit.
 
-use personium_model::credentials::UnitKeys;
+use personium_model::credentials::{UnitCertificates, UnitKeys};
 use personium_testkit::{
     CLOCK_START_MS, SAML_GRANT, TestUnit, UNIT_SECRET, cell_url, encode_form, refused, success,
     text_member,
@@ -29,13 +29,13 @@ async fn peer_units() -> (TestUnit, UnitKey) {
     let key = |made: &SelfSigned| {
         UnitKey::load(made.key_pem.as_bytes(), made.certificate_pem.as_bytes()).unwrap()
     };
-    let mut keys = UnitKeys {
-        local_tokens: LocalKeys::new(UNIT_SECRET).unwrap(),
+    let certificates = UnitCertificates {
         signing: key(&own),
         trust_roots: TrustRoots::load(&files, CLOCK_START_MS).unwrap(),
-        password_hashing: unit.model.keys().password_hashing.clone(),
     };
-    keys.password_hashing.scrypt.cpu_cost = 16;
+    let mut hashing = unit.model.keys().password_hashing.clone();
+    hashing.scrypt.cpu_cost = 16;
+    let keys = UnitKeys::new(LocalKeys::new(UNIT_SECRET).unwrap(), certificates, hashing);
     let unit = unit.restart_with_keys(keys.into());
     allow_visitors_from(&unit, &[PEER_CELL, &cell_url("d")]).await;
     (unit, key(&other))

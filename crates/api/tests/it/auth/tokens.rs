@@ -1,9 +1,9 @@
 //! Tokens used at the wrong cell, at the wrong time or in the wrong form.
 
-use personium_model::credentials::UnitKeys;
+use personium_model::credentials::{UnitCertificates, UnitKeys};
 use personium_testkit::{PASSWORD, TestUnit, cell_url, refused, success, text_member};
 use personium_token::local::LocalToken;
-use personium_token::trust::TrustRoots;
+use personium_token::trust::{TrustRoots, UnitKey, generate_self_signed};
 use personium_types::SystemRandom;
 
 use super::{oauth_error, unit_with_accounts};
@@ -329,8 +329,12 @@ async fn replayed_refresh_token_revokes_its_token_family_only() {
 async fn assertions_are_refused_without_trust_roots() {
     let secret = "another secret of these tests";
     let now = 1_700_000_000_000;
-    let mut keys = UnitKeys::self_signed("unit.example", secret, now).unwrap();
-    keys.trust_roots = TrustRoots::none();
+    let keys = UnitKeys::self_signed("unit.example", secret, now).unwrap();
+    let own = generate_self_signed("unit.example", now - 1_000, now + 1_000).unwrap();
+    keys.replace_certificates(UnitCertificates {
+        signing: UnitKey::load(own.key_pem.as_bytes(), own.certificate_pem.as_bytes()).unwrap(),
+        trust_roots: TrustRoots::none(),
+    });
     let unit = TestUnit::empty_with_keys(keys.into(), |_| {});
     unit.create("__ctl/Cell", r#"{"Name":"c"}"#).await;
     let token = unit.assertion(|_| {});

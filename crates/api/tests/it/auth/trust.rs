@@ -92,7 +92,7 @@ async fn assertion_signed_by_an_untrusted_unit_is_refused() {
     let secret = "a secret of somebody else";
     for host in ["unit.example", "evil.example", "evilunit.example"] {
         let evil = UnitKeys::self_signed(host, secret, 1_700_000_000_000).unwrap();
-        let token = unit.assertion_signed_by(&evil.signing, |_| {});
+        let token = unit.assertion_signed_by(&evil.certificates().signing, |_| {});
         assert_eq!(
             unit.outcome_with_token("GET", "c/b/f", &token).await,
             refused(401, "AU-0008"),

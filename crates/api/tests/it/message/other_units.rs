@@ -58,7 +58,12 @@ async fn message_token_is_issued_by_the_cell_for_the_recipient() {
     assert_eq!(response.outcome(), success(201));
     let authorization = received.header("authorization").unwrap();
     let text = authorization.strip_prefix("Bearer ").unwrap();
-    let token = saml::verify(text, unit.model.now_ms(), &unit.model.keys().trust_roots).unwrap();
+    let token = saml::verify(
+        text,
+        unit.model.now_ms(),
+        &unit.model.keys().certificates().trust_roots,
+    )
+    .unwrap();
     assert_eq!(token.issuer, cell_url("c"));
     assert_eq!(token.subject, cell_url("c"));
     assert_eq!(token.target, to);
