@@ -17,29 +17,30 @@ use crate::{
 /// The refusal of the request.
 pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
     let Some(first) = request.path.decoded.first() else {
-        return cell_root::handle(request).await;
+        return Box::pin(cell_root::handle(request)).await;
     };
     let route = CellRoute::of(first);
     if is_endpoint(route) && request.path.decoded.len() > 1 {
         return Err(Code::NoSuchPath.into());
     }
+    // Each handler but the most frequent one is boxed: the future of every request has the size of the largest of the others.
     match route {
-        CellRoute::Control => odata::cell_control(request).await,
-        CellRoute::Token => token::handle(request).await,
+        CellRoute::Control => Box::pin(odata::cell_control(request)).await,
+        CellRoute::Token => Box::pin(token::handle(request)).await,
         CellRoute::Box => dav::handle(request, challenge).await,
-        CellRoute::BoxUrl => box_url::handle(request).await,
-        CellRoute::Role => role_list::handle(request).await,
+        CellRoute::BoxUrl => Box::pin(box_url::handle(request)).await,
+        CellRoute::Role => Box::pin(role_list::handle(request)).await,
         CellRoute::Html => html(&request),
-        CellRoute::Authorize => authorize::handle(request).await,
-        CellRoute::MyPassword => password::handle(request).await,
-        CellRoute::Introspect => introspect::handle(request, challenge).await,
-        CellRoute::Certs => jwks::handle(request).await,
-        CellRoute::Sign => sign::handle(request).await,
-        CellRoute::WellKnown => discovery::handle(request).await,
-        CellRoute::Message => message::handle(request).await,
-        CellRoute::Event => event::handle(request).await,
-        CellRoute::Rule => rule::handle(request).await,
-        CellRoute::Log => log::handle(request).await,
+        CellRoute::Authorize => Box::pin(authorize::handle(request)).await,
+        CellRoute::MyPassword => Box::pin(password::handle(request)).await,
+        CellRoute::Introspect => Box::pin(introspect::handle(request, challenge)).await,
+        CellRoute::Certs => Box::pin(jwks::handle(request)).await,
+        CellRoute::Sign => Box::pin(sign::handle(request)).await,
+        CellRoute::WellKnown => Box::pin(discovery::handle(request)).await,
+        CellRoute::Message => Box::pin(message::handle(request)).await,
+        CellRoute::Event => Box::pin(event::handle(request)).await,
+        CellRoute::Rule => Box::pin(rule::handle(request)).await,
+        CellRoute::Log => Box::pin(log::handle(request)).await,
         _ => Err(Code::NoSuchPath.into()),
     }
 }

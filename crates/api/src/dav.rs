@@ -67,7 +67,7 @@ impl TargetKind {
 /// The refusal of the request.
 pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
     if box_install::is_install_request(&request).await? {
-        return box_install::handle(request).await;
+        return Box::pin(box_install::handle(request)).await;
     }
     let resource = resource_of(&request);
     let target = resource.locate().await?;
@@ -83,7 +83,7 @@ pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<R
         TargetKind::BelowOdata if request.method.as_str() == "MKCOL" => {
             Err(Code::NoSuchPath.into())
         }
-        TargetKind::BelowOdata => odata::collection(request, target).await,
+        TargetKind::BelowOdata => Box::pin(odata::collection(request, target)).await,
         TargetKind::BelowService => service_exec::handle(&request, &resource, &target),
         TargetKind::BelowStream => stream::handle(&request, &resource, &target),
         _ => by_method(request, resource, target, kind).await,
@@ -97,11 +97,12 @@ async fn by_method(
     kind: TargetKind,
 ) -> Result<Response> {
     let method = request.method.clone();
+    // Boxed as in `cell::handle`.
     match (method.as_str(), kind) {
         ("OPTIONS", _) => options::handle(&resource, &target, kind),
-        ("PROPFIND", _) => propfind::handle(request.request, resource, target).await,
-        ("PROPPATCH", _) => proppatch::handle(request.request, resource, target).await,
-        ("ACL", _) => acl::handle(request.request, resource, target).await,
+        ("PROPFIND", _) => Box::pin(propfind::handle(request.request, resource, target)).await,
+        ("PROPPATCH", _) => Box::pin(proppatch::handle(request.request, resource, target)).await,
+        ("ACL", _) => Box::pin(acl::handle(request.request, resource, target)).await,
         ("REPORT", _) => {
             resource.permit(&target, Operation::Report)?;
             Err(if target.exists() {
@@ -110,20 +111,22 @@ async fn by_method(
                 resource.not_found()
             })
         }
-        ("MOVE", _) => moving::handle(request.request, resource, target).await,
-        ("GET", TargetKind::Box) => box_root::get(request, resource, target).await,
-        ("DELETE", TargetKind::Box) => box_root::delete(request.request, resource, target).await,
+        ("MOVE", _) => Box::pin(moving::handle(request.request, resource, target)).await,
+        ("GET", TargetKind::Box) => Box::pin(box_root::get(request, resource, target)).await,
+        ("DELETE", TargetKind::Box) => {
+            Box::pin(box_root::delete(request.request, resource, target)).await
+        }
         ("MKCOL", TargetKind::Box) => not_allowed(&resource, &target),
-        ("GET", TargetKind::Odata) => odata::collection(request, target).await,
+        ("GET", TargetKind::Odata) => Box::pin(odata::collection(request, target)).await,
         ("GET", TargetKind::Collection | TargetKind::File | TargetKind::Missing) => {
             get::handle(request.request, resource, target).await
         }
         ("PUT", TargetKind::File | TargetKind::Missing) => {
-            put::handle(request.request, resource, target).await
+            Box::pin(put::handle(request.request, resource, target)).await
         }
         ("DELETE", TargetKind::Source) => not_allowed(&resource, &target),
-        ("DELETE", _) => delete::handle(request.request, resource, target).await,
-        ("MKCOL", _) => mkcol::handle(request.request, resource, target).await,
+        ("DELETE", _) => Box::pin(delete::handle(request.request, resource, target)).await,
+        ("MKCOL", _) => Box::pin(mkcol::handle(request.request, resource, target)).await,
         ("POST", TargetKind::Missing) => {
             resource.permit(&target, Operation::PostToMissing)?;
             Err(resource.not_found())
@@ -144,9 +147,9 @@ fn not_allowed(resource: &Resource, target: &Target) -> Result<Response> {
 /// The refusal of the request.
 pub async fn cell_root(request: CellRequest) -> Result<Response> {
     match request.method.as_str() {
-        "PROPFIND" => propfind::handle_cell(request).await,
-        "PROPPATCH" => proppatch::handle_cell(request).await,
-        "ACL" => acl::handle_cell(request).await,
+        "PROPFIND" => Box::pin(propfind::handle_cell(request)).await,
+        "PROPPATCH" => Box::pin(proppatch::handle_cell(request)).await,
+        "ACL" => Box::pin(acl::handle_cell(request)).await,
         _ => Err(Code::MethodNotAllowed.into()),
     }
 }

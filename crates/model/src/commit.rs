@@ -28,7 +28,7 @@ impl Unit {
     {
         let mut build = build;
         let with_invalidation = || {
-            let built = build();
+            let built = Box::pin(build());
             async move {
                 let (batch, out) = built.await?;
                 let post_commit = PostCommit::invalidating(cell.cell(), invalidation);
@@ -50,7 +50,7 @@ impl Unit {
     {
         let mut build = build;
         records::retry_on_conflict(|| {
-            let built = build();
+            let built = Box::pin(build());
             async move {
                 let (batch, post_commit, out) = built.await?;
                 Ok((self.commit(records, batch, post_commit).await, out))

@@ -340,7 +340,7 @@ impl Records {
         Fut: Future<Output = Result<(Batch, T)>>,
     {
         retry_on_conflict(|| {
-            let built = build();
+            let built = Box::pin(build());
             async move {
                 let (batch, out) = built.await?;
                 Ok((self.commit(batch).await, out))

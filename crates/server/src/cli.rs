@@ -212,7 +212,7 @@ fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
         let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
         let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
-        let running = serve::start(loaded, show)
+        let running = Box::pin(serve::start(loaded, show))
             .await
             .map_err(|error| chain(&error))?;
         loop {

@@ -77,7 +77,7 @@ async fn start(folder: &TempDir, more: &[(&str, &str)]) -> (RunningUnit, u16) {
             ..ConfigSources::default()
         })
         .unwrap();
-        match serve::start(loaded, |_| {}).await {
+        match Box::pin(serve::start(loaded, |_| {})).await {
             Ok(running) => return (running, port),
             Err(StartError::Listen { .. }) => {}
             Err(error) => panic!("{error:?}"),

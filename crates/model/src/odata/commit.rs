@@ -25,7 +25,7 @@ impl ServiceRoot {
         Fut: Future<Output = Result<(Batch, T)>>,
     {
         let without_post_commit = || {
-            let built = build();
+            let built = Box::pin(build());
             async move {
                 let (batch, out) = built.await?;
                 Ok((batch, PostCommit::none(), out))
@@ -48,7 +48,7 @@ impl ServiceRoot {
         let mut attempts = 0;
         let attempt = || {
             attempts += 1;
-            let (is_retry, built) = (attempts > 1, build());
+            let (is_retry, built) = (attempts > 1, Box::pin(build()));
             async move {
                 if is_retry && self.is_stale().await? {
                     return Err(Code::Conflict.into());
