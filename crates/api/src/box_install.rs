@@ -80,6 +80,7 @@ async fn prepare(
     if request.header("content-type") != Some(ZIP) {
         return Err(Error::new(Code::ExportHeader).with("Content-Type"));
     }
+    request.check_not_encoded()?;
     let cell = request.context.cell().id;
     let body = request.take_body();
     let archive = {

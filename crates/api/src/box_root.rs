@@ -4,6 +4,7 @@ use http::StatusCode;
 use personium_install::InstallationStatus;
 use personium_model::locate::Target;
 use personium_model::{Resource, odata};
+use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
 use personium_types::time::iso_time;
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ pub(crate) async fn get(
     target: Target,
 ) -> Result<Response> {
     resource.permit(&target, Operation::Read)?;
+    check_conditions(&resource, &target, RequestKind::Read)?;
     let info = &target.target_box;
     let urls = resource.unit.urls();
     let url = hrefs::box_url(urls, &target.context, info) + "/";
@@ -51,6 +53,16 @@ pub(crate) async fn get(
         media_type,
         body.to_string(),
     ))
+}
+
+/// Checks the conditions of a request to a box. Its description is always sent as a whole, because the state of an
+/// installation is a part of it but not of its entity tag.
+fn check_conditions(resource: &Resource, target: &Target, kind: RequestKind) -> Result<()> {
+    let state = ResourceState::of_node(Some(target.node().value().etag()));
+    match resource.conditions.evaluate(kind, state) {
+        Outcome::Failed => Err(Code::DavTagMismatch.into()),
+        Outcome::Proceed | Outcome::NotModified => Ok(()),
+    }
 }
 
 /// The state of the installation of a box.
@@ -99,6 +111,7 @@ pub(crate) async fn delete(
     if target.target_box.is_main() {
         return Err(Code::MethodNotAllowed.into());
     }
+    check_conditions(&resource, &target, RequestKind::Write)?;
     let id = target.target_box.id;
     odata::remove_box(&resource.unit, &resource.context, &permit, &id).await?;
     Ok(response::status(StatusCode::NO_CONTENT))

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use personium_model::odata;
+use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
@@ -58,6 +59,11 @@ async fn delete(request: CellRequest) -> Result<Response> {
         .request
         .access
         .permit_manage(urls, cell, Operation::RemoveCell)?;
+    let node = request.context.cell_node().await?;
+    let state = ResourceState::of_node(Some(node.value.etag()));
+    if request.preconditions().evaluate(RequestKind::Write, state) == Outcome::Failed {
+        return Err(Code::DavTagMismatch.into());
+    }
     let (unit, context) = (request.unit.clone(), request.context);
     odata::remove_cell(&unit, &context, &permit).await?;
     Ok(response::status(StatusCode::NO_CONTENT))

@@ -166,5 +166,6 @@ pub fn resource_of(request: &CellRequest) -> Resource {
         box_id: None,
         segments: segments.collect(),
         url: request.url.clone(),
+        conditions: request.preconditions(),
     }
 }

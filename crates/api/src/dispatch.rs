@@ -8,7 +8,7 @@ use http::{Method, Request, header, request};
 use percent_encoding::percent_decode_str;
 use personium_model::{Access, CellContext};
 use personium_types::name::CellName;
-use personium_types::{Code, Result};
+use personium_types::{Code, Error, Result};
 
 use crate::admin::Admin;
 use crate::app_state::AppState;
@@ -126,6 +126,7 @@ impl<'a> Dispatcher<'a> {
     ) -> Result<Response> {
         let addressee = locate::addressee(&self.state.unit, &incoming.head)?;
         accept::check_ascii(&incoming.head.headers)?;
+        check_whole_content(&incoming.head)?;
         match addressee {
             Addressee::Unit { path } => self.dispatch_to_unit(incoming, &path, challenge).await,
             Addressee::Cell { name, path } => {
@@ -214,6 +215,20 @@ impl<'a> Dispatcher<'a> {
             unit,
         })
     }
+}
+
+/// Refuses a change with a part of the content, which would be taken for the whole (RFC 9110, section 14.4).
+fn check_whole_content(head: &request::Parts) -> Result<()> {
+    match head.headers.get(header::CONTENT_RANGE) {
+        Some(range) if is_content_write(&head.method) => Err(Error::new(Code::HeaderInvalid)
+            .with("Content-Range")
+            .with(String::from_utf8_lossy(range.as_bytes()))),
+        _ => Ok(()),
+    }
+}
+
+fn is_content_write(method: &Method) -> bool {
+    matches!(method.as_str(), "PUT" | "POST" | "PATCH" | "MERGE")
 }
 
 /// Removes the body but keeps its length.

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use personium_install::InstallAuthority;
 use personium_model::{Access, CellContext, Permit, Unit};
 use personium_types::name::is_dot_segment;
-use personium_types::{Code, Error, Operation, Result};
+use personium_types::preconditions::{ConditionHeaders, Outcome, RequestKind, ResourceState};
+use personium_types::{Code, Error, Operation, Preconditions, Result};
 use personium_xml::XmlLimits;
 
 use crate::body::{self, Body};
@@ -118,6 +119,78 @@ impl RequestContext {
             .and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
     }
 
+    /// All lines of a header, joined by commas; `None` if it is absent.
+    #[must_use]
+    pub fn header_lines(&self, name: &str) -> Option<String> {
+        let lines = self.headers.get_all(name).iter();
+        let lines: Vec<_> = lines
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
+            .collect();
+        (!lines.is_empty()).then(|| lines.join(", "))
+    }
+
+    /// The conditions of the request for its target.
+    #[must_use]
+    pub fn preconditions(&self) -> Preconditions {
+        let [
+            if_match,
+            if_none_match,
+            if_modified_since,
+            if_unmodified_since,
+            if_header,
+        ] = [
+            "if-match",
+            "if-none-match",
+            "if-modified-since",
+            "if-unmodified-since",
+            "if",
+        ]
+        .map(|name| self.header_lines(name));
+        let headers = ConditionHeaders {
+            if_match: if_match.as_deref(),
+            if_none_match: if_none_match.as_deref(),
+            if_modified_since: if_modified_since.as_deref(),
+            if_unmodified_since: if_unmodified_since.as_deref(),
+            if_header: if_header.as_deref(),
+        };
+        Preconditions::parse(&headers).for_target(|url| self.is_target(url))
+    }
+
+    /// Checks the conditions of a request whose target has no entity tag and no date. It must be called before anything is
+    /// changed.
+    ///
+    /// # Errors
+    /// `code` if a condition is false.
+    pub fn check_untagged(&self, code: Code) -> Result<()> {
+        let kind = match self.method {
+            Method::GET => RequestKind::Read,
+            _ => RequestKind::Write,
+        };
+        match self.preconditions().evaluate(kind, ResourceState::Untagged) {
+            Outcome::Failed => Err(code.into()),
+            Outcome::Proceed | Outcome::NotModified => Ok(()),
+        }
+    }
+
+    /// Whether an absolute URL, or an absolute path, is that of the target of the request.
+    fn is_target(&self, url: &str) -> bool {
+        let split = |url: &str| {
+            let (scheme, rest) = url.split_once("://")?;
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let path = Path::parse(path).ok()?;
+            let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
+            Some((origin, path.decoded))
+        };
+        let Some((origin, path)) = split(&self.url) else {
+            return false;
+        };
+        let absolute = match url.strip_prefix('/') {
+            Some(below) => format!("{origin}/{below}"),
+            None => url.to_owned(),
+        };
+        split(&absolute) == Some((origin, path))
+    }
+
     /// Whether the request announces a body: a length above 0, or a transfer encoding.
     #[must_use]
     pub fn has_body(&self) -> bool {
@@ -145,10 +218,46 @@ impl RequestContext {
     /// The whole body.
     ///
     /// # Errors
-    /// As [`body::read_within`].
+    /// [`Code::UnsupportedMedia`] if it is encoded, since only files may be; as [`body::read_within`].
     pub async fn read_body(&mut self, max_bytes: usize) -> Result<bytes::Bytes> {
+        self.check_not_encoded()?;
         let body = self.take_body();
         body::read_within(body, max_bytes, &self.unit.limits().body_memory).await
+    }
+
+    /// Refuses a body with a content encoding.
+    ///
+    /// # Errors
+    /// [`Code::UnsupportedMedia`]
+    pub fn check_not_encoded(&self) -> Result<()> {
+        match self.content_encoding()? {
+            None => Ok(()),
+            Some(_) => Err(Code::UnsupportedMedia.into()),
+        }
+    }
+
+    /// The content encoding of the body; `None` if it has none (RFC 9110, section 8.4).
+    ///
+    /// # Errors
+    /// [`Code::UnsupportedMedia`] if the header is not a list of names.
+    pub fn content_encoding(&self) -> Result<Option<String>> {
+        let Some(header) = self.header_lines("content-encoding") else {
+            return Ok(None);
+        };
+        let names: Vec<&str> = header
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"))
+            .collect();
+        let is_name = |name: &&str| {
+            name.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        };
+        match names.iter().all(is_name) {
+            true if names.is_empty() => Ok(None),
+            true => Ok(Some(names.join(", "))),
+            false => Err(Code::UnsupportedMedia.into()),
+        }
     }
 
     /// The first value of a query parameter, decoded as a form (`+` is a space).

@@ -121,8 +121,9 @@ pub enum AclError {
 
 /// Parses an ACL body.
 ///
-/// `default_base` is the base of role references if the root element has no `xml:base`. `inherited` and `protected` are
-/// ignored, so a list that PROPFIND printed can be sent back.
+/// `default_base` is the base of role references if the root element has no `xml:base`. Entries with `inherited`
+/// are left out: they are those of a parent (RFC 3744, section 5.5.4), and a list that PROPFIND printed can be sent back.
+/// `protected` is ignored.
 ///
 /// # Errors
 /// [`AclError::NotXml`], [`AclError::WrongRoot`], [`AclError::Invalid`], [`AclError::Unresolvable`].
@@ -166,7 +167,8 @@ pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<AclDoc
     };
     let mut seen = HashSet::new();
     let mut aces = Vec::new();
-    for entry in list.elements_named(DAV_NS, "ace") {
+    let own = |entry: &&Element| entry.elements_named(DAV_NS, "inherited").next().is_none();
+    for entry in list.elements_named(DAV_NS, "ace").filter(own) {
         let ace = AclEntry {
             principal: principal(entry, base)?,
             privileges: privileges(entry, level)?,

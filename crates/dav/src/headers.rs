@@ -1,9 +1,7 @@
 //! Request headers of WebDAV methods.
 
-mod conditions;
 mod range;
 
-pub use conditions::{allows_change, is_not_modified};
 pub use range::{SelectedRange, select_range};
 
 /// The `Depth` header of PROPFIND.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use personium_archive::{BarEntry, paths};
 use personium_dav::multistatus::ResourceKind;
-use personium_model::file::{self, Upload};
+use personium_model::file::{self, FileHeaders, Upload};
 use personium_model::node::SERVICE_SOURCE;
 use personium_types::Result;
 
@@ -91,11 +91,15 @@ impl Installer {
     ) -> Result<()> {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
-        let checked = file::check_put(&resource, &target, None).await?;
+        let checked = file::check_put(&resource, &target).await?;
+        let headers = FileHeaders {
+            media_type: media_type.map(str::to_owned),
+            content_encoding: None,
+        };
         let mut upload = Upload::without_permit(&self.unit, &resource);
         upload.write(bytes).await?;
-        let received = upload.finish(media_type.map(str::to_owned)).await?;
-        file::put(&resource, checked, received, None).await?;
+        let received = upload.finish(headers).await?;
+        file::put(&resource, checked, received).await?;
         Ok(())
     }
 }

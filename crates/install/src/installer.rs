@@ -13,7 +13,7 @@ use personium_model::{
     Access, CellContext, Identity, Permit, PermitTarget, Resource, ServerAuthority, Unit, entity,
 };
 use personium_odata::body::{Intent, Route};
-use personium_types::{CellId, Code, Error, NodeId, Operation, Result};
+use personium_types::{CellId, Code, Error, NodeId, Operation, Preconditions, Result};
 use serde_json::{Map, Value};
 
 use crate::package::Package;
@@ -91,6 +91,7 @@ impl Installer {
             box_id: Some(self.target.box_id),
             segments: path.to_vec(),
             url: path.join("/"),
+            conditions: Preconditions::default(),
         })
     }
 

@@ -17,7 +17,7 @@ use crate::{Permit, PostCommit, Resource, garbage_collection};
 /// # Errors
 /// The refusals of [`Target::permit`]; [`Code::ResourceName`] for an invalid name, [`Code::CollectionExists`],
 /// [`Code::NoSuchPath`] or [`Code::MethodNotAllowed`] where no collection can be, [`Code::NoParent`] if a collection of the
-/// path is missing.
+/// path is missing, [`Code::DavTagMismatch`] if a condition of the request is false.
 pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
     let kind = target.node().value().kind;
     if target.exists() {
@@ -46,6 +46,7 @@ pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
         return Err(Code::CollectionExists.into());
     }
     member_name(name)?;
+    resource.check_conditions(target)?;
     Ok(permit)
 }
 
@@ -102,7 +103,8 @@ async fn build(
 ///
 /// # Errors
 /// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if there is none, [`Code::MethodNotAllowed`] if it cannot be
-/// removed, [`Code::CollectionNotEmpty`] if it has content and `recursive` is not set.
+/// removed, [`Code::CollectionNotEmpty`] if it has content and `recursive` is not set, [`Code::DavTagMismatch`] if a
+/// condition of the request is false.
 pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
     check_remove(resource, &resource.locate().await?)?;
     if recursive {
@@ -135,11 +137,11 @@ fn check_remove(resource: &Resource, target: &Target) -> Result<Permit> {
         target.node().value().kind,
         NodeKind::Collection | NodeKind::Odata | NodeKind::Service | NodeKind::Stream
     );
-    if removable && !target.is_service_source() {
-        Ok(permit)
-    } else {
-        Err(Code::MethodNotAllowed.into())
+    if !removable || target.is_service_source() {
+        return Err(Code::MethodNotAllowed.into());
     }
+    resource.check_conditions(target)?;
+    Ok(permit)
 }
 
 /// Adds to a batch that a collection is empty, and the removal of the other records of an empty collection.

@@ -4,14 +4,13 @@ mod encryption;
 mod upload;
 
 use bytes::Bytes;
-use personium_dav::headers::allows_change;
 use personium_store::{Batch, BlobReader, Expect, Space};
 use personium_types::error::chain;
 use personium_types::name::MemberName;
 use personium_types::{Code, ETag, Error, NodeId, Operation, Result};
 
 use self::encryption::SealedReader;
-pub use self::upload::{ReceivedBody, Upload};
+pub use self::upload::{FileHeaders, ReceivedBody, Upload};
 use crate::commit::Invalidation;
 use crate::keys;
 use crate::locate::Target;
@@ -49,12 +48,8 @@ pub struct CheckedPut {
 ///
 /// # Errors
 /// The refusals of [`put`].
-pub async fn check_put(
-    resource: &Resource,
-    target: &Target,
-    if_match: Option<&str>,
-) -> Result<CheckedPut> {
-    let (_permit, plan) = plan(resource, target, if_match)?;
+pub async fn check_put(resource: &Resource, target: &Target) -> Result<CheckedPut> {
+    let (_permit, plan) = plan(resource, target)?;
     let nearly_full = match plan {
         PutPlan::Create { parent, .. } => {
             let max = resource.unit.settings().dav.children_max;
@@ -70,13 +65,12 @@ pub async fn check_put(
 ///
 /// # Errors
 /// The refusals of [`Target::permit`]; [`Code::ResourceName`] for an invalid name, [`Code::NoParent`] if the collection is
-/// missing, [`Code::NoSuchPath`] or [`Code::MethodNotAllowed`] where no file can be, [`Code::DavTagMismatch`] if `if_match`
-/// does not match, [`Code::TooManyChildren`] if the collection is full. The body is removed then.
+/// missing, [`Code::NoSuchPath`] or [`Code::MethodNotAllowed`] where no file can be, [`Code::DavTagMismatch`] if a
+/// condition of the request is false, [`Code::TooManyChildren`] if the collection is full. The body is removed then.
 pub async fn put(
     resource: &Resource,
     checked: CheckedPut,
     received: ReceivedBody,
-    if_match: Option<&str>,
 ) -> Result<PutResult> {
     let _lock = match checked.nearly_full {
         Some(parent) => resource.unit.limits().node_locks.lock(&parent).await,
@@ -84,7 +78,7 @@ pub async fn put(
     };
     let received = &received;
     let change = |target: Target| async move {
-        let (permit, plan) = plan(resource, &target, if_match)?;
+        let (permit, plan) = plan(resource, &target)?;
         write(permit, resource, &target, plan, received).await
     };
     let outcome = resource.change(Invalidation::None, change).await;
@@ -104,14 +98,14 @@ pub async fn put(
     }
 }
 
-fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<(Permit, PutPlan)> {
+fn plan(resource: &Resource, target: &Target) -> Result<(Permit, PutPlan)> {
     let kind = target.node().value().kind;
     let Some(name) = target.rest.last() else {
         if kind != NodeKind::File {
             return Err(Code::MethodNotAllowed.into());
         }
         let permit = resource.permit(target, Operation::WriteFile)?;
-        check_tag(target.node().value(), if_match)?;
+        resource.check_conditions(target)?;
         return Ok((permit, PutPlan::Replace));
     };
     if !matches!(kind, NodeKind::Box | NodeKind::Collection) {
@@ -122,6 +116,7 @@ fn plan(resource: &Resource, target: &Target, if_match: Option<&str>) -> Result<
     if target.rest.len() > 1 {
         return Err(resource.no_parent(target));
     }
+    resource.check_conditions(target)?;
     let plan = PutPlan::Create {
         parent: target.node().value().id,
         name,
@@ -175,31 +170,19 @@ async fn write(
     Ok((batch, (PutResult { created, etag }, old)))
 }
 
-/// Checks an `If-Match` header against the entity tag of a node.
-///
-/// # Errors
-/// [`Code::DavTagMismatch`] if it does not match.
-pub fn check_tag(node: &Node, if_match: Option<&str>) -> Result<()> {
-    if allows_change(if_match, node.etag()) {
-        Ok(())
-    } else {
-        Err(Code::DavTagMismatch.into())
-    }
-}
-
 /// Removes a file.
 ///
 /// # Errors
-/// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if there is none, [`Code::DavTagMismatch`] if `if_match` does
-/// not match.
-pub async fn remove(resource: &Resource, if_match: Option<&str>) -> Result<()> {
+/// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if there is none, [`Code::DavTagMismatch`] if a condition
+/// of the request is false.
+pub async fn remove(resource: &Resource) -> Result<()> {
     let change = |target: Target| async move {
         let permit = resource.permit(&target, Operation::Remove)?;
         let found = target.node();
         if !target.exists() || found.value().kind != NodeKind::File {
             return Err(resource.not_found());
         }
-        check_tag(found.value(), if_match)?;
+        resource.check_conditions(&target)?;
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         unlink(&permit, &mut batch, &target)?;

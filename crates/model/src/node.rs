@@ -78,6 +78,9 @@ pub struct FileBody {
     /// The media type as the client sent it.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// The content encoding as the client sent it. The body and its length are those of the encoded content.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
 }
 
 impl FileBody {

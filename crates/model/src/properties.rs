@@ -2,13 +2,14 @@
 
 use personium_dav::proppatch::PropPatch;
 use personium_store::Batch;
-use personium_types::{Code, ETag, Error, Operation, Result};
+use personium_types::{Code, ETag, Error, Operation, Preconditions, Result};
 
 use crate::commit::Invalidation;
 use crate::keys;
 use crate::locate::{Located, Target};
 use crate::node::Node;
 use crate::records::put_checked;
+use crate::resource::check_node;
 use crate::{Access, Acl, CellContext, Permit, PermitTarget, Resource, Unit};
 
 /// The result of a PROPPATCH. The elements are as in the request.
@@ -30,6 +31,7 @@ pub struct PatchResult {
 pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<PatchResult> {
     let change = |target: Target| async move {
         let permit = permit(resource, &target, Operation::WriteProperties)?;
+        resource.check_conditions(&target)?;
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         let mut node = target.node().value().clone();
@@ -57,6 +59,7 @@ pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<ETag> {
         if target.is_in_service_source() {
             return Err(Code::CollectionExists.into());
         }
+        resource.check_conditions(&target)?;
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         let mut node = target.node().value().clone();
@@ -75,6 +78,7 @@ pub async fn patch_cell(
     unit: &Unit,
     context: &CellContext,
     access: &Access,
+    conditions: &Preconditions,
     patch: &PropPatch,
 ) -> Result<PatchResult> {
     let change = || async {
@@ -82,6 +86,7 @@ pub async fn patch_cell(
             access.permit_manage(unit.urls(), context.cell(), Operation::WriteCellProperties)?;
         let mut batch = Batch::new();
         let (mut node, version) = current_cell_node(context).await?;
+        check_node(conditions, Some(node.etag()))?;
         let out = apply(&permit, &cell_target(context), &mut node, patch, unit)?;
         put_checked(&mut batch, keys::cell_node(), version, &node)?;
         Ok((batch, out))
@@ -97,6 +102,7 @@ pub async fn set_cell_acl(
     unit: &Unit,
     context: &CellContext,
     access: &Access,
+    conditions: &Preconditions,
     acl: &Acl,
 ) -> Result<ETag> {
     let change = || async {
@@ -108,6 +114,7 @@ pub async fn set_cell_acl(
             &node.acl,
             Operation::WriteCellAcl,
         )?;
+        check_node(conditions, Some(node.etag()))?;
         let etag = replace_acl(&permit, &cell_target(context), &mut node, acl)?;
         put_checked(&mut batch, keys::cell_node(), version, &node)?;
         Ok((batch, etag))

@@ -5,7 +5,7 @@ use personium_types::name::MemberName;
 use personium_types::{Code, ETag, Error, Operation, Result};
 
 use crate::commit::Invalidation;
-use crate::file::{check_tag, discard_body};
+use crate::file::discard_body;
 use crate::keys;
 use crate::listing::Members;
 use crate::locate::Target;
@@ -23,8 +23,6 @@ pub struct Destination {
     pub url: String,
     /// Whether an existing file may be replaced.
     pub overwrite: bool,
-    /// The `If-Match` header for the source.
-    pub if_match: Option<String>,
 }
 
 /// The result of a MOVE.
@@ -72,8 +70,8 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
 /// Moves a file or collection within its box. Its id, ETag, properties and access control list stay.
 ///
 /// # Errors
-/// The refusals of [`check_source`] and of [`Target::permit`] for the destination, [`Code::DavTagMismatch`] if a condition does
-/// not match, [`Code::NoParent`] if a collection of the destination is missing, [`Code::ResourceName`] for an invalid name of the
+/// The refusals of [`check_source`] and of [`Target::permit`] for the destination, [`Code::DavTagMismatch`] if a condition for
+/// the source is false, [`Code::NoParent`] if a collection of the destination is missing, [`Code::ResourceName`] for an invalid name of the
 /// destination, [`Code::TooDeep`] if a collection would be nested too deeply, or another code where the destination cannot
 /// take the source.
 pub async fn relocate(resource: &Resource, to: &Destination) -> Result<MoveResult> {
@@ -85,7 +83,7 @@ pub async fn relocate(resource: &Resource, to: &Destination) -> Result<MoveResul
     };
     let change = |source: Target| async move {
         let source_permit = check_source(resource, &source)?;
-        check_tag(source.node().value(), to.if_match.as_deref())?;
+        resource.check_conditions(&source)?;
         let destination = resource.locate_in(&source.context, &to.segments).await?;
         let destination_permit = check_destination(resource, &source, &destination, to)?;
         check_depth(resource, &source, &destination).await?;

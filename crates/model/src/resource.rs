@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use personium_store::Batch;
 use personium_types::name::MemberName;
-use personium_types::{Code, Error, NodeId, Operation, Result};
+use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
+use personium_types::{Code, ETag, Error, NodeId, Operation, Preconditions, Result};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::commit::Invalidation;
@@ -32,6 +33,8 @@ pub struct Resource {
     pub segments: Vec<String>,
     /// The URL of the request, for messages.
     pub url: String,
+    /// The conditions of the request for its target.
+    pub conditions: Preconditions,
 }
 
 impl Resource {
@@ -141,6 +144,16 @@ impl Resource {
         target.permit(self.unit.urls(), &self.access, operation)
     }
 
+    /// Checks the conditions of a request that changes something, against the current state of its target: the deepest node
+    /// if the whole path was found.
+    ///
+    /// # Errors
+    /// [`Code::DavTagMismatch`] if a condition is false.
+    pub fn check_conditions(&self, target: &Target) -> Result<()> {
+        let tag = target.exists().then(|| target.node().value().etag());
+        check_node(&self.conditions, tag)
+    }
+
     /// [`Code::NoSuchResource`] for this resource.
     #[must_use]
     pub fn not_found(&self) -> Error {
@@ -158,6 +171,17 @@ impl Resource {
             url.push_str(segment);
         }
         Error::new(Code::NoParent).with(url)
+    }
+}
+
+/// Checks the conditions of a request that changes a node, or makes one where there is none.
+///
+/// # Errors
+/// [`Code::DavTagMismatch`] if a condition is false.
+pub(crate) fn check_node(conditions: &Preconditions, tag: Option<ETag>) -> Result<()> {
+    match conditions.evaluate(RequestKind::Write, ResourceState::of_node(tag)) {
+        Outcome::Failed => Err(Code::DavTagMismatch.into()),
+        Outcome::Proceed | Outcome::NotModified => Ok(()),
     }
 }
 

@@ -11,12 +11,11 @@
 //! | [`key`], [`path`] | entity keys and the paths below a service root |
 //! | [`query`], [`filter`], [`order`], [`full_text`] | query options and their evaluation |
 //! | [`entity_view`], [`json`], [`atom`], [`edmx`], [`service_document`] | response bodies; `edmx` also reads metadata documents |
-//! | [`negotiate`], [`conditions`], [`batch`] | response formats, conditional requests, `$batch` |
+//! | [`negotiate`], [`batch`] | response formats, `$batch` |
 
 pub mod atom;
 pub mod batch;
 pub mod body;
-pub mod conditions;
 pub mod constraint;
 pub mod control;
 pub mod edm;

@@ -15,11 +15,10 @@ use personium_model::{
     collection,
 };
 use personium_odata::body::{Intent, Route};
-use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::memory::{MemoryBlobs, MemoryCache};
 use personium_store::{Direction, KeyRange, Limit, RecordStore, Space};
-use personium_types::{Code, NodeId, Operation, Result, SystemRandom};
+use personium_types::{Code, NodeId, Operation, Preconditions, Result, SystemRandom};
 
 use crate::{CLOCK_START_MS, InterruptibleRecords, TickingClock};
 
@@ -144,7 +143,7 @@ impl ModelUnit {
             body: validate(&root, &set, body.as_bytes(), Intent::Merge, Route::Direct).await?,
             intent: Intent::Merge,
             hidden: BTreeMap::default(),
-            if_match: IfMatch::Any,
+            conditions: Preconditions::default(),
         };
         let permit = server_authority().permit_write(&root, &set);
         let key = EntityKey::single("c");
@@ -178,6 +177,7 @@ impl ModelUnit {
             box_id: None,
             segments: vec![name.to_owned()],
             url: format!("http://unit.example/c/b/{name}"),
+            conditions: Preconditions::default(),
         }
     }
 
@@ -277,7 +277,7 @@ impl ModelUnit {
             root,
             &permit,
             EntityRef { set: &set, key },
-            IfMatch::Any,
+            Preconditions::NONE,
             &|_| Ok(()),
         )
         .await

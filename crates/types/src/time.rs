@@ -52,6 +52,15 @@ impl Clock for SystemClock {
     }
 }
 
+/// Reads a time of HTTP in any of its three forms (RFC 9110, section 5.6.7). Returns the seconds since 1970; `None` for other
+/// texts and for earlier times.
+#[must_use]
+pub fn parse_http_date(text: &str) -> Option<i64> {
+    let time = httpdate::parse_http_date(text).ok()?;
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
 /// Formats a time for documents and logs (RFC 3339): `2024-01-31T09:15:30.123Z`.
 ///
 /// `ms` is in milliseconds since 1970-01-01 UTC. A time out of the range of the calendar is printed as

@@ -59,7 +59,8 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     )?;
     let list = read(&mut request, &context, AclLevel::Cell, "__").await?;
     let (unit, access) = (request.unit.clone(), request.access.clone());
-    let etag = properties::set_cell_acl(&unit, &context, &access, &list).await?;
+    let conditions = request.preconditions();
+    let etag = properties::set_cell_acl(&unit, &context, &access, &conditions, &list).await?;
     Ok(response::status(StatusCode::OK).with_header(header::ETAG, &etag.strong().to_string()))
 }
 

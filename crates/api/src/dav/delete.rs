@@ -20,14 +20,13 @@ pub(super) async fn handle(
     resource: Resource,
     target: Target,
 ) -> Result<Response> {
-    let if_match = request.header("if-match").map(str::to_owned);
     let header = request.header(RECURSIVE).map(str::to_owned);
     if !target.exists() {
         resource.permit(&target, Operation::Remove)?;
         return Err(resource.not_found());
     }
     if target.node().value().kind == NodeKind::File {
-        file::remove(&resource, if_match.as_deref()).await?;
+        file::remove(&resource).await?;
     } else {
         let recursive = Recursive::of_collection(header.as_deref()).map_err(|_| {
             Error::new(Code::HeaderInvalid)

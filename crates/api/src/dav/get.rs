@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use http::{StatusCode, header};
-use personium_dav::headers::{SelectedRange, is_not_modified, select_range};
+use personium_dav::headers::{SelectedRange, select_range};
 use personium_model::Resource;
 use personium_model::file::{self, FileContent, OpenedFile};
 use personium_model::locate::Target;
 use personium_model::node::NodeKind;
-use personium_types::{Code, Error, Operation, Result};
+use personium_types::preconditions::{Outcome, RequestKind, ResourceState, if_range_allows_part};
+use personium_types::{Code, ETag, Error, Operation, Preconditions, Result};
 
 use crate::body;
 use crate::hrefs;
@@ -27,18 +28,38 @@ pub(super) async fn handle(
     if !target.exists() {
         return Err(resource.not_found());
     }
+    let etag = target.node().value().etag();
+    if let Some(response) = answer_by_conditions(&resource.conditions, etag)? {
+        return Ok(response);
+    }
     if target.node().value().kind != NodeKind::File {
         let text = format!("URL : {}\n", hrefs::node_url(resource.unit.urls(), &target));
         return Ok(response::content(StatusCode::OK, "text/plain", text));
     }
-    let if_none_match = request.header("if-none-match").map(str::to_owned);
     let range = request.header("range").map(str::to_owned);
-    let etag = target.node().value().etag();
-    if is_not_modified(if_none_match.as_deref(), etag) {
-        return Ok(response::status(StatusCode::NOT_MODIFIED)
-            .with_header(header::ETAG, &etag.strong().to_string()));
+    let if_range = request.header_lines("if-range");
+    let opened = file::open(&resource, &target).await?;
+    let opened_etag = opened.node.etag();
+    // The file may have been replaced since it was found.
+    if opened_etag != etag
+        && let Some(response) = answer_by_conditions(&resource.conditions, opened_etag)?
+    {
+        return Ok(response);
     }
-    send(file::open(&resource, &target).await?, range.as_deref())
+    let range = range.filter(|_| if_range_allows_part(if_range.as_deref(), opened_etag));
+    send(opened, range.as_deref())
+}
+
+/// The response to GET of a node if its conditions decide it.
+fn answer_by_conditions(conditions: &Preconditions, etag: ETag) -> Result<Option<Response>> {
+    match conditions.evaluate(RequestKind::Read, ResourceState::of_node(Some(etag))) {
+        Outcome::Proceed => Ok(None),
+        Outcome::NotModified => Ok(Some(
+            response::status(StatusCode::NOT_MODIFIED)
+                .with_header(header::ETAG, &etag.strong().to_string()),
+        )),
+        Outcome::Failed => Err(Code::DavTagMismatch.into()),
+    }
 }
 
 /// The response with the whole file, or with the part that a `Range` header selects.
@@ -66,6 +87,13 @@ fn send(opened: OpenedFile, range: Option<&str>) -> Result<Response> {
         .with_header(header::ACCEPT_RANGES, "bytes");
     if let Some(media_type) = node.file.as_ref().and_then(|f| f.media_type.as_deref()) {
         out = out.with_header(header::CONTENT_TYPE, media_type);
+    }
+    if let Some(encoding) = node
+        .file
+        .as_ref()
+        .and_then(|f| f.content_encoding.as_deref())
+    {
+        out = out.with_header(header::CONTENT_ENCODING, encoding);
     }
     if let SelectedRange::Part { first, last } = selected {
         let range = format!("bytes {first}-{last}/{size}");

@@ -52,7 +52,6 @@ fn destination(request: &RequestContext, resource: &Resource) -> Result<Destinat
         segments,
         url: url.to_owned(),
         overwrite: overwrite == Overwrite::Replace,
-        if_match: request.header("if-match").map(str::to_owned),
     })
 }
 

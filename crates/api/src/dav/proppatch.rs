@@ -52,7 +52,8 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     )?;
     let patch = read(&mut request).await?;
     let (unit, access) = (request.unit.clone(), request.access.clone());
-    let patched = properties::patch_cell(&unit, &context, &access, &patch).await?;
+    let conditions = request.preconditions();
+    let patched = properties::patch_cell(&unit, &context, &access, &conditions, &patch).await?;
     Ok(multistatus(&href, &patched))
 }
 

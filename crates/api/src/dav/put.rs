@@ -2,7 +2,7 @@
 
 use http::{StatusCode, header};
 use personium_model::Resource;
-use personium_model::file::{self, Upload};
+use personium_model::file::{self, FileHeaders, Upload};
 use personium_model::locate::Target;
 use personium_types::{Code, Error, Result};
 
@@ -20,9 +20,11 @@ pub(super) async fn handle(
     resource: Resource,
     target: Target,
 ) -> Result<Response> {
-    let if_match = request.header("if-match").map(str::to_owned);
-    let media_type = request.header("content-type").map(str::to_owned);
-    let checked = file::check_put(&resource, &target, if_match.as_deref()).await?;
+    let checked = file::check_put(&resource, &target).await?;
+    let headers = FileHeaders {
+        media_type: request.header("content-type").map(str::to_owned),
+        content_encoding: request.content_encoding()?,
+    };
     drop(target);
     let announced = request.announced_length();
     if let Some(max) = resource
@@ -39,8 +41,8 @@ pub(super) async fn handle(
     while let Some(chunk) = body::next_chunk(&mut body).await? {
         upload.write(chunk).await?;
     }
-    let received = upload.finish(media_type).await?;
-    let stored = file::put(&resource, checked, received, if_match.as_deref()).await?;
+    let received = upload.finish(headers).await?;
+    let stored = file::put(&resource, checked, received).await?;
     let status = if stored.created {
         StatusCode::CREATED
     } else {

@@ -110,6 +110,7 @@ async fn list(
     key: &EntityKey,
 ) -> Result<Response> {
     request.permit_association(association, AccessKind::Read)?;
+    request.check_conditions()?;
     let options = QueryOptions::parse(&request.query);
     let limits = read::limits(&request.unit.settings().odata);
     let page = Paging::parse(&options, &limits).map_err(|f| errors::query(&f))?;
@@ -144,6 +145,7 @@ async fn add(
     if is_part_of_key(association) {
         return Err(Code::NoSuchAssociation.into());
     }
+    request.check_conditions()?;
     let bytes = request.body().await?;
     let target = target_of(request, association, &bytes)?;
     odata::add_link(&request.root, &permit, association, key, &target).await?;
@@ -186,6 +188,7 @@ async fn remove(
     if is_part_of_key(association) {
         return Err(Code::NoSuchAssociation.into());
     }
+    request.check_conditions()?;
     let target = target
         .resolve(&association.target.set.entity_type)
         .map_err(|_| Code::LinkKeyParse)?;

@@ -41,6 +41,7 @@ async fn list(
     key: &EntityKey,
 ) -> Result<Response> {
     request.permit_association(association, AccessKind::Read)?;
+    request.check_conditions()?;
     let accept = request.header("accept");
     if !negotiate::accepts_navigation_response(accept) {
         return Err(Error::new(Code::NotAcceptable).with(accept.unwrap_or_default()));
@@ -68,6 +69,7 @@ async fn create(
     let link = request.permit_association(association, AccessKind::Write)?;
     let set = association.target.set.clone();
     let permit = link.and(request.permit(&set, AccessKind::Write)?)?;
+    request.check_conditions()?;
     let bytes = request.body().await?;
     let (root, route) = (&request.root, Route::Navigation);
     let body = odata::validate(root, &set, &bytes, Intent::Create, route).await?;

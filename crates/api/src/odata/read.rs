@@ -4,7 +4,6 @@ use http::{StatusCode, header};
 use personium_model::odata::{self, AccessKind, Entity, Page, SetRef};
 use personium_model::settings::ODataSettings;
 use personium_odata::atom::AtomWriter;
-use personium_odata::conditions::is_not_modified;
 use personium_odata::entity_view::{EntityShape, EntityView, ExpandedNavigation};
 use personium_odata::json::JsonWriter;
 use personium_odata::key::EntityKey;
@@ -12,6 +11,7 @@ use personium_odata::negotiate::{self, ResponseFormat};
 use personium_odata::query::{
     EntityQuery, Expand, ListKind, ParsedListQuery, QueryLimits, QueryOptions, TypedListQuery,
 };
+use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
 use personium_types::{Code, Result};
 
 use super::errors;
@@ -56,6 +56,7 @@ pub(super) fn list_query(
 /// The refusal of the request.
 pub(super) async fn list(request: &ODataRequest, set: &SetRef) -> Result<Response> {
     request.permit(set, AccessKind::Read)?;
+    request.check_conditions()?;
     let query = list_query(request, &request.query, set, ListKind::Set)?;
     let visible = |entity: &Entity| request.can_see(entity);
     let filtered = matches!(request.authorizer, ServiceAuthorizer::Unit);
@@ -191,8 +192,14 @@ pub(super) async fn get(request: &ODataRequest, set: &SetRef, key: &EntityKey) -
         .ok_or(Code::NoSuchEntity)?;
     request.check_owner(&entity)?;
     let tag = entity.stored.etag();
-    if is_not_modified(request.header("if-none-match"), tag) {
-        return Ok(version_2(response::status(StatusCode::NOT_MODIFIED)));
+    let state = ResourceState::of_entity(tag);
+    match request.preconditions().evaluate(RequestKind::Read, state) {
+        Outcome::Proceed => {}
+        Outcome::NotModified => {
+            return Ok(version_2(response::status(StatusCode::NOT_MODIFIED))
+                .with_header(header::ETAG, &tag.weak().to_string()));
+        }
+        Outcome::Failed => return Err(Code::EntityTagMismatch.into()),
     }
     let (body, media_type) = render_one(request, set, &entity, &query, format).await?;
     Ok(

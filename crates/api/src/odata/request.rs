@@ -5,7 +5,6 @@ use std::ops::{Deref, DerefMut};
 use bytes::Bytes;
 use personium_model::Permit;
 use personium_model::odata::{AccessKind, Association, Entity, ServiceRoot, SetRef};
-use personium_odata::conditions::IfMatch;
 use personium_types::{Code, Error, Result};
 
 use super::service_authorizer::ServiceAuthorizer;
@@ -132,13 +131,12 @@ impl ODataRequest {
         }
     }
 
-    /// The precondition of the request.
+    /// Checks the conditions of a request to a set, to links or to the entities that one leads to: they have no entity tags.
     ///
     /// # Errors
-    /// [`Code::EntityTagMismatch`] if the header cannot be read.
-    pub(super) fn if_match(&self) -> Result<IfMatch> {
-        let header = self.header("if-match");
-        IfMatch::parse(header).map_err(|_| Code::EntityTagMismatch.into())
+    /// [`Code::EntityTagMismatch`] if a condition is false.
+    pub(super) fn check_conditions(&self) -> Result<()> {
+        self.check_untagged(Code::EntityTagMismatch)
     }
 
     /// The whole body. It is read once and kept.

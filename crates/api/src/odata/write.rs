@@ -9,13 +9,12 @@ use personium_model::odata::{self, AccessKind, Change, Creation, Entity, EntityR
 use personium_model::{Identity, Permit};
 use personium_odata::atom::AtomWriter;
 use personium_odata::body::{Intent, Route};
-use personium_odata::conditions::IfMatch;
 use personium_odata::entity_view::EntityShape;
 use personium_odata::json::{self, JsonWriter};
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::{self, ResponseFormat};
 use personium_odata::query::QueryOptions;
-use personium_types::{Code, ETag, Result};
+use personium_types::{Code, ETag, Preconditions, Result};
 
 use super::credential::hash_credential;
 use super::errors;
@@ -29,6 +28,7 @@ use crate::response::{self, Response, WithHeader};
 /// The refusal of the request.
 pub(super) async fn create(request: &mut ODataRequest, set: &SetRef) -> Result<Response> {
     let permit = request.permit(set, AccessKind::Write)?;
+    request.check_conditions()?;
     let bytes = request.body().await?;
     let entity = store_new(request, set, &permit, &bytes).await?;
     created(request, set, &entity, KeyStyle::Encoded)
@@ -136,15 +136,10 @@ async fn change(
 ) -> Result<Response> {
     let permit = request.permit(set, AccessKind::Write)?;
     let bytes = request.body().await?;
-    // An error of the body comes before an error of the precondition.
-    let if_match = request.if_match();
-    if if_match.is_err() {
-        odata::validate(&request.root, set, &bytes, intent, Route::Direct).await?;
-    }
     let edit = EntityEdit {
         body: &bytes,
         intent,
-        if_match: if_match?,
+        conditions: request.preconditions(),
     };
     let etag = store_change(request, set, key, &permit, edit).await?;
     Ok(no_content(Some(etag)))
@@ -156,8 +151,8 @@ pub(super) struct EntityEdit<'a> {
     pub(super) body: &'a [u8],
     /// Whether it replaces the entity or is merged into it.
     pub(super) intent: Intent,
-    /// The precondition.
-    pub(super) if_match: IfMatch,
+    /// The conditions.
+    pub(super) conditions: Preconditions,
 }
 
 /// Stores a change of an entity. Returns its new ETag.
@@ -184,7 +179,7 @@ pub(super) async fn store_change(
         body,
         intent,
         hidden: hash_credential(request, set).await?,
-        if_match: edit.if_match,
+        conditions: edit.conditions,
     };
     let check = |entity: &Entity| request.check_owner(entity);
     let updated = odata::update(
@@ -209,20 +204,11 @@ pub(super) async fn delete(
 ) -> Result<Response> {
     let permit = request.permit(set, AccessKind::Write)?;
     let check = |entity: &Entity| request.check_owner(entity);
-    let if_match = request.if_match();
-    if set.control == Some(ControlSet::Cell)
-        && let Err(refusal) = if_match
-    {
-        // Of a cell, existence and owner are checked before the precondition is read.
-        let found = odata::find(&request.root, set, key).await?;
-        check(&found.ok_or(Code::NoSuchEntity)?)?;
-        return Err(refusal);
-    }
     odata::delete(
         &request.root,
         &permit,
         EntityRef { set, key },
-        if_match?,
+        &request.preconditions(),
         &check,
     )
     .await?;

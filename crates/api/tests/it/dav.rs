@@ -2,6 +2,7 @@
 
 mod acl;
 mod collections;
+mod conditions;
 mod delete;
 mod encryption;
 mod files;

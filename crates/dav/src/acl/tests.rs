@@ -28,7 +28,7 @@ fn list_is_parsed_with_base_and_schema_authz() {
         "<D:ace><D:principal><D:href> role1\n</D:href></D:principal><D:grant><D:privilege><D:read/></D:privilege>\
          <D:privilege><p:exec/></D:privilege></D:grant></D:ace>\
          <D:ace><D:grant><D:privilege><D:all/></D:privilege></D:grant><D:principal><D:href>../box2/r</D:href>\
-         </D:principal><D:inherited><D:href>x</D:href></D:inherited><D:protected/></D:ace>\
+         </D:principal><D:protected/></D:ace>\
          <D:ace><D:principal><D:all/></D:principal><D:grant><D:privilege><D:write-acl/></D:privilege></D:grant></D:ace>",
     )
     .unwrap();
@@ -53,6 +53,29 @@ fn list_is_parsed_with_base_and_schema_authz() {
                 privileges: vec![Privilege::WriteAcl]
             },
         ]
+    );
+}
+
+#[test]
+fn inherited_entries_are_left_out() {
+    let inherited = "<D:inherited><D:href>https://cell1.unit.example/box1</D:href></D:inherited>";
+    let acl = read_at(
+        AclLevel::Box,
+        "",
+        &format!(
+            "<D:ace><D:principal><D:all/></D:principal><D:grant><D:privilege><D:all/></D:privilege></D:grant>{inherited}</D:ace>\
+             <D:ace>{inherited}<D:principal><D:href>../gone/r</D:href></D:principal></D:ace>\
+             {}",
+            entry("<D:all/>", "<D:read/>")
+        ),
+    )
+    .unwrap();
+    assert_eq!(
+        acl.entries,
+        [AclEntry {
+            principal: AclPrincipal::All,
+            privileges: vec![Privilege::Read]
+        }]
     );
 }
 

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use personium_odata::body::{Intent, Route};
-use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_token::password::{self, StoredHash};
-use personium_types::{Code, Error, Operation, Result};
+use personium_types::{Code, Error, Operation, Preconditions, Result};
 
 use crate::access::{Permit, PermitTarget};
 use crate::cell_context::TOKEN_GENERATION;
@@ -171,7 +170,7 @@ pub async fn change_password(
         body,
         intent: Intent::Merge,
         hidden,
-        if_match: IfMatch::Any,
+        conditions: Preconditions::default(),
     };
     let key = EntityKey::single(name);
     odata::store_change(

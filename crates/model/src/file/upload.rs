@@ -26,6 +26,15 @@ pub struct Upload<'u> {
     length: u64,
 }
 
+/// The headers of an upload that are stored with its body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileHeaders {
+    /// `Content-Type`
+    pub media_type: Option<String>,
+    /// `Content-Encoding`
+    pub content_encoding: Option<String>,
+}
+
 /// A body that was received completely, and is not named by a file yet.
 pub struct ReceivedBody {
     pub(super) body: FileBody,
@@ -103,7 +112,7 @@ impl<'u> Upload<'u> {
     ///
     /// # Errors
     /// A failure of the store; an internal error if the body cannot be encrypted.
-    pub async fn finish(self, media_type: Option<String>) -> Result<ReceivedBody> {
+    pub async fn finish(self, headers: FileHeaders) -> Result<ReceivedBody> {
         let length = self.length;
         let (blob, salt, inline) = match self.large {
             Some((writer, _permit)) => {
@@ -127,7 +136,8 @@ impl<'u> Upload<'u> {
             inline: inline.is_some(),
             salt,
             length,
-            media_type,
+            media_type: headers.media_type,
+            content_encoding: headers.content_encoding,
         };
         Ok(ReceivedBody { body, inline })
     }

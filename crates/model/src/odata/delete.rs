@@ -1,8 +1,7 @@
 //! Deletion of entities.
 
-use personium_odata::conditions::IfMatch;
 use personium_store::Batch;
-use personium_types::{Code, Result};
+use personium_types::{Code, Preconditions, Result};
 
 use super::association::{Association, Cardinality, parent_of};
 use super::link_cursor::{link_keys, list_links_exactly};
@@ -11,7 +10,7 @@ use super::operations::check_write;
 use super::pending_entity::PendingEntity;
 use super::query_budget::QueryBudget;
 use super::root::{EntityRef, ServiceRoot, SetRef};
-use super::update::check_if_match;
+use super::update::check_conditions;
 use super::{rules, schema_rules};
 use crate::Permit;
 use crate::keys::{self, ControlSet};
@@ -27,7 +26,7 @@ pub async fn delete(
     root: &ServiceRoot,
     permit: &Permit,
     target: EntityRef<'_>,
-    if_match: IfMatch,
+    conditions: &Preconditions,
     check: EntityCheck<'_>,
 ) -> Result<Entity> {
     let set = target.set;
@@ -39,7 +38,7 @@ pub async fn delete(
         check(&found)?;
         let mut batch = Batch::new();
         rules::check_cell_empty(root, set, &found).await?;
-        check_if_match(if_match, &found)?;
+        check_conditions(conditions, &found)?;
         check_dependents(root, set, &found, &mut batch).await?;
         rules::check_delete(root, set, &found, &mut batch).await?;
         schema_rules::check_delete(root, set, &found, &mut batch).await?;

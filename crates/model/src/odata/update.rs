@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use personium_odata::body::{Intent, ValidatedBody};
-use personium_odata::conditions::IfMatch;
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::value::{Properties, Value};
 use personium_store::{Batch, Expect};
-use personium_types::{Code, ETag, Result};
+use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
+use personium_types::{Code, ETag, Preconditions, Result};
 
 use super::association::parent_of;
 use super::dynamic_properties::DynamicProperties;
@@ -29,8 +29,8 @@ pub struct Change {
     pub intent: Intent,
     /// Hidden values to set; others are kept.
     pub hidden: BTreeMap<String, String>,
-    /// The precondition.
-    pub if_match: IfMatch,
+    /// The conditions of the request.
+    pub conditions: Preconditions,
 }
 
 /// The result of a change.
@@ -90,7 +90,7 @@ pub(crate) async fn store_change(
             .ok_or(Code::NoSuchEntity)?;
         check(&before)?;
         schema_rules::check_not_used(root, set, &before).await?;
-        check_if_match(change.if_match, &before)?;
+        check_conditions(&change.conditions, &before)?;
         let mut batch = Batch::new();
         let step = EntityChange {
             root,
@@ -105,12 +105,12 @@ pub(crate) async fn store_change(
     .await
 }
 
-/// Checks the precondition of a change.
-pub(super) fn check_if_match(if_match: IfMatch, entity: &Entity) -> Result<()> {
-    if if_match.allows(entity.stored.etag()) {
-        Ok(())
-    } else {
-        Err(Code::EntityTagMismatch.into())
+/// Checks the conditions of a request that changes or deletes an entity.
+pub(super) fn check_conditions(conditions: &Preconditions, entity: &Entity) -> Result<()> {
+    let state = ResourceState::of_entity(entity.stored.etag());
+    match conditions.evaluate(RequestKind::Write, state) {
+        Outcome::Failed => Err(Code::EntityTagMismatch.into()),
+        Outcome::Proceed | Outcome::NotModified => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use personium_model::{CellContext, collection, properties};
 use personium_odata::key::EntityKey;
 use personium_store::Space;
 use personium_testkit::{ModelUnit, box_removal_permit, cell_permit, create, server_authority};
-use personium_types::{Code, Operation};
+use personium_types::{Code, Operation, Preconditions};
 
 async fn link_role(unit: &ModelUnit) {
     let (root, _, account, role) = account_and_role(unit).await;
@@ -72,7 +72,8 @@ async fn cancelled_deletion_of_an_empty_cell_deletes_its_records() {
     assert!(unit.find_cell("c").await.is_none());
     let (patch, access) = (PropPatch::default(), unit.access());
     for _ in 0..1000 {
-        let late = properties::patch_cell(&unit.model, &old, &access, &patch).await;
+        let late =
+            properties::patch_cell(&unit.model, &old, &access, Preconditions::NONE, &patch).await;
         if late.is_err_and(|refusal| refusal.code() == Code::NoSuchCell) {
             return;
         }

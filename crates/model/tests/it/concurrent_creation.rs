@@ -6,10 +6,9 @@ use parking_lot::Mutex;
 use personium_model::acl::Acl;
 use personium_model::collection;
 use personium_model::odata::{self, Entity, EntityRef, ServiceRoot};
-use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_testkit::{ModelUnit, box_removal_permit, create, server_authority};
-use personium_types::{Code, NodeId, Result};
+use personium_types::{Code, NodeId, Preconditions, Result};
 
 #[tokio::test]
 async fn entity_is_not_created_in_a_concurrently_removed_collection() {
@@ -121,7 +120,7 @@ async fn delete(root: &ServiceRoot, set: &str, name: &str) -> Result<Entity> {
             set: &set,
             key: &key,
         },
-        IfMatch::Any,
+        Preconditions::NONE,
         &|_| Ok(()),
     )
     .await

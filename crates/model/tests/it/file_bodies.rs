@@ -3,22 +3,27 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use personium_model::file::{self, FileContent, Upload};
+use personium_model::file::{self, FileContent, FileHeaders, Upload};
 use personium_store::Space;
 use personium_testkit::ModelUnit;
-use personium_types::{CellId, Code, Result};
+use personium_types::preconditions::ConditionHeaders;
+use personium_types::{CellId, Code, Preconditions, Result};
 
 /// Larger than what is kept in a record.
 const SIZE: usize = 1 << 20;
 
 async fn put(unit: &ModelUnit, name: &str, byte: u8, if_match: Option<&str>) -> Result<()> {
-    let resource = unit.resource(name).await;
+    let mut resource = unit.resource(name).await;
     let target = resource.locate().await?;
-    let checked = file::check_put(&resource, &target, None).await?;
+    let checked = file::check_put(&resource, &target).await?;
     let mut upload = Upload::new(&unit.model, &resource);
     upload.write(Bytes::from(vec![byte; SIZE])).await?;
-    let received = upload.finish(None).await?;
-    file::put(&resource, checked, received, if_match).await?;
+    let received = upload.finish(FileHeaders::default()).await?;
+    resource.conditions = Preconditions::parse(&ConditionHeaders {
+        if_match,
+        ..ConditionHeaders::default()
+    });
+    file::put(&resource, checked, received).await?;
     Ok(())
 }
 

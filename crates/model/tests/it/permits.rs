@@ -10,10 +10,9 @@ use personium_model::odata::{
 };
 use personium_model::{Permit, PermitTarget};
 use personium_odata::body::{Intent, Route};
-use personium_odata::conditions::IfMatch;
 use personium_odata::key::EntityKey;
 use personium_testkit::{ModelUnit, cell_permit, create, server_authority};
-use personium_types::{CellId, Code, NodeId, Operation, Result};
+use personium_types::{CellId, Code, NodeId, Operation, Preconditions, Result};
 
 /// A public function that takes a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +165,7 @@ impl Function {
                     body: validate(&root, &set, body, Intent::Merge, Route::Direct).await?,
                     intent: Intent::Merge,
                     hidden: BTreeMap::new(),
-                    if_match: IfMatch::Any,
+                    conditions: Preconditions::default(),
                 };
                 let key = role();
                 let updating = odata::update(
@@ -191,7 +190,7 @@ impl Function {
                         set: &set,
                         key: &key,
                     },
-                    IfMatch::Any,
+                    Preconditions::NONE,
                     &any,
                 );
                 deleting.await.map(drop)

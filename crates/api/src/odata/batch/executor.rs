@@ -10,13 +10,13 @@ use personium_model::odata::{
 };
 use personium_odata::batch::{BatchMethod, BatchPart, BatchTarget, BatchWriter, Changeset};
 use personium_odata::body::{Intent, Route};
-use personium_odata::conditions::IfMatch;
 use personium_odata::entity_view::EntityShape;
 use personium_odata::json::{self, JsonWriter};
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::ResponseFormat;
 use personium_odata::query::{EntityQuery, ListKind};
-use personium_types::{Code, Error, Result};
+use personium_types::preconditions::ConditionHeaders;
+use personium_types::{Code, Error, Preconditions, Result};
 
 use super::part_response::PartResponse;
 use crate::error;
@@ -321,7 +321,7 @@ impl<'r> BatchExecutor<'r> {
         let edit = write::EntityEdit {
             body: part.body.as_bytes(),
             intent: Intent::Replace,
-            if_match: if_match(part)?,
+            conditions: conditions(part),
         };
         let key = EntityKey::single(id);
         let etag = write::store_change(self.request, &set, &key, &permit, edit).await?;
@@ -340,7 +340,7 @@ impl<'r> BatchExecutor<'r> {
                 set: &set,
                 key: &key,
             },
-            if_match(part)?,
+            &conditions(part),
             &|_| Ok(()),
         )
         .await?;
@@ -369,6 +369,12 @@ impl<'r> BatchExecutor<'r> {
     }
 }
 
-fn if_match(part: &BatchPart<'_>) -> Result<IfMatch> {
-    IfMatch::parse(part.header("if-match")).map_err(|_| Code::EntityTagMismatch.into())
+/// The conditions of a part that changes an entity.
+fn conditions(part: &BatchPart<'_>) -> Preconditions {
+    Preconditions::parse(&ConditionHeaders {
+        if_match: part.header("if-match"),
+        if_none_match: part.header("if-none-match"),
+        if_unmodified_since: part.header("if-unmodified-since"),
+        ..ConditionHeaders::default()
+    })
 }

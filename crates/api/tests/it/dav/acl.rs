@@ -1,6 +1,6 @@
 //! ACL requests, and access control lists in PROPFIND responses.
 
-use personium_testkit::{TestUnit, acl_body, distinct_aces, refused};
+use personium_testkit::{TestUnit, acl_body, distinct_aces, refused, success};
 
 fn ace(principal: &str, privilege: &str) -> String {
     format!(
@@ -221,4 +221,25 @@ async fn acl_changes_the_etag_but_not_the_modification_time() {
     let time = |tag: &str| tag.split('-').nth(1).unwrap().to_owned();
     assert_ne!(tag, after);
     assert_eq!(time(&tag), time(&after));
+}
+
+#[tokio::test]
+async fn inherited_entries_that_are_sent_back_do_not_outlive_those_of_the_parent() {
+    let unit = TestUnit::new().await;
+    unit.create_collection("c/b/col", "").await;
+    unit.put_file("c/b/col/file", "x").await;
+    unit.grant_to_everybody("c/b", &["D:read"]).await;
+    for path in ["c/b/col", "c/b/col/file"] {
+        let shown = find(&unit, path).await;
+        let start = shown.find("<acl ").unwrap();
+        let end = shown.find("</acl>").unwrap() + "</acl>".len();
+        let list = shown[start..end].replacen("<acl ", "<acl xmlns=\"DAV:\" ", 1);
+        assert!(list.contains("<inherited>"), "{list}");
+        let sent = unit.admin_request("ACL", path).body(&list).send().await;
+        assert_eq!(sent.outcome(), success(200), "{list}");
+    }
+    assert_eq!(unit.request("GET", "c/b/col/file").send().await.status, 200);
+    unit.set_acl("c/b", "").await;
+    assert_eq!(unit.request("GET", "c/b/col/file").send().await.status, 401);
+    assert!(!find(&unit, "c/b/col/file").await.contains("<ace>"));
 }

@@ -126,7 +126,8 @@ async fn conditional_requests_honour_if_match_and_if_none_match() {
         ("PUT", "if-match", format!("W/{tag}"), 204),
         ("PUT", "if-match", tag.clone(), 412),
         ("DELETE", "if-match", "*".to_owned(), 204),
-        ("PUT", "if-match", tag.clone(), 201),
+        ("PUT", "if-match", tag.clone(), 412),
+        ("PUT", "if-match", "*".to_owned(), 201),
     ] {
         let response = unit
             .admin_request(method, "c/b/a")

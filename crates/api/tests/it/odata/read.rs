@@ -98,7 +98,7 @@ async fn get_with_the_current_etag_is_not_modified() {
     let tag = response.header("etag").unwrap().to_owned();
     for (value, status) in [
         (tag.as_str(), 304),
-        (tag.strip_prefix("W/").unwrap(), 200),
+        (tag.strip_prefix("W/").unwrap(), 304),
         ("*", 200),
         ("W/\"9-9\"", 200),
         ("", 200),
@@ -108,7 +108,7 @@ async fn get_with_the_current_etag_is_not_modified() {
         let response = request.header("if-none-match", value).send().await;
         assert_eq!(response.status, status, "{value}");
         if status == 304 {
-            assert_eq!(response.header("etag"), None);
+            assert_eq!(response.header("etag"), Some(tag.as_str()));
             assert!(response.body.is_empty());
         }
     }
