@@ -8,7 +8,7 @@ use http::{Method, Request, header, request};
 use percent_encoding::percent_decode_str;
 use personium_model::{Access, CellContext};
 use personium_types::name::CellName;
-use personium_types::{Code, Error, Result};
+use personium_types::{Code, Result};
 
 use crate::admin::Admin;
 use crate::app_state::AppState;
@@ -20,7 +20,8 @@ use crate::loopback::Loopback;
 use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
 use crate::{
-    accept, access, cell, forwarded, overrides, preflight, request_key, response_headers, unit,
+    accept, access, cell, forwarded, overrides, preflight, request_key, request_target,
+    response_headers, unit,
 };
 
 /// Answers requests with one state of the application.
@@ -126,7 +127,7 @@ impl<'a> Dispatcher<'a> {
     ) -> Result<Response> {
         let addressee = locate::addressee(&self.state.unit, &incoming.head)?;
         accept::check_ascii(&incoming.head.headers)?;
-        check_whole_content(&incoming.head)?;
+        request_target::check(&incoming.head)?;
         match addressee {
             Addressee::Unit { path } => self.dispatch_to_unit(incoming, &path, challenge).await,
             Addressee::Cell { name, path } => {
@@ -215,20 +216,6 @@ impl<'a> Dispatcher<'a> {
             unit,
         })
     }
-}
-
-/// Refuses a change with a part of the content, which would be taken for the whole (RFC 9110, section 14.4).
-fn check_whole_content(head: &request::Parts) -> Result<()> {
-    match head.headers.get(header::CONTENT_RANGE) {
-        Some(range) if is_content_write(&head.method) => Err(Error::new(Code::HeaderInvalid)
-            .with("Content-Range")
-            .with(String::from_utf8_lossy(range.as_bytes()))),
-        _ => Ok(()),
-    }
-}
-
-fn is_content_write(method: &Method) -> bool {
-    matches!(method.as_str(), "PUT" | "POST" | "PATCH" | "MERGE")
 }
 
 /// Removes the body but keeps its length.

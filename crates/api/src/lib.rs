@@ -41,6 +41,7 @@ mod propfind_request;
 mod request_context;
 mod request_key;
 mod request_sender;
+mod request_target;
 mod response;
 mod response_headers;
 mod role_list;
@@ -54,6 +55,7 @@ mod unit;
 
 pub use admin::AdminHooks;
 pub use body::{Body, BoxError};
+pub use request_target::TargetWithFragment;
 pub use service::ApiService;
 
 /// The version of the API in `X-Personium-Version`, which is not that of this program.

@@ -144,6 +144,9 @@ fn check_destination(
     Ok(permit)
 }
 
+/// The number of levels below the limit of MKCOL that MOVE may still use, as recorded.
+const MOVE_LEVELS_BELOW_LIMIT: usize = 1;
+
 /// Refuses a collection if it, or one of the collections in it, would be nested too deeply. It may stay as deep as it is.
 async fn check_depth(resource: &Resource, source: &Target, destination: &Target) -> Result<()> {
     let moved = source.node().value();
@@ -156,7 +159,7 @@ async fn check_depth(resource: &Resource, source: &Target, destination: &Target)
     if moved.kind == NodeKind::File || new_level <= level {
         return Ok(());
     }
-    let max = resource.unit.settings().dav.depth_max;
+    let max = resource.unit.settings().dav.depth_max + MOVE_LEVELS_BELOW_LIMIT;
     let levels_below = max.checked_sub(new_level).ok_or(Code::TooDeep)?;
     if moved.kind != NodeKind::Collection {
         return Ok(());

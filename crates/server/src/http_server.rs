@@ -11,11 +11,11 @@ use futures_util::future::BoxFuture;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use personium_api::{ApiService, Body};
+use personium_api::{ApiService, Body, TargetWithFragment};
 use personium_types::error::chain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::access_log::AccessLog;
 use crate::metrics::Metrics;
 use crate::request_body::RequestBody;
+use crate::request_lines::{RequestLineReader, RequestLines};
 use crate::write_timeout::WriteTimeoutStream;
 
 /// The pause after a failed accept, which usually means that the system is out of file descriptors or memory.
@@ -138,26 +139,37 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Option<Acce
     }
 }
 
+/// A connection as hyper reads and writes it.
+type ConnectionStream = WriteTimeoutStream<RequestLineReader<TcpStream>>;
+
 /// Returns the future that serves the requests of one connection.
 fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     handler: Handler,
     limits: &HttpLimits,
-) -> http1::Connection<TokioIo<WriteTimeoutStream<TcpStream>>, ConnectionService> {
+) -> http1::Connection<TokioIo<ConnectionStream>, ConnectionService> {
+    let lines = Arc::new(RequestLines::default());
+    let stream = RequestLineReader::new(stream, Arc::clone(&lines), limits.header_max_bytes);
     let io = TokioIo::new(WriteTimeoutStream::new(stream, limits.transfer_timeout));
+    let service = ConnectionService {
+        handler,
+        peer,
+        lines,
+    };
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.header_max_bytes)
         .max_headers(limits.header_max_count)
-        .serve_connection(io, ConnectionService { handler, peer })
+        .serve_connection(io, service)
 }
 
 /// The hyper service of one connection.
 struct ConnectionService {
     handler: Handler,
     peer: SocketAddr,
+    lines: Arc<RequestLines>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -165,9 +177,21 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (handler, peer) = (self.handler.clone(), self.peer);
-        async move { Ok(handler.handle(request, peer).await) }.boxed()
+        let lines = Arc::clone(&self.lines);
+        if lines.had_fragment(request.method(), request.uri()) {
+            request.extensions_mut().insert(TargetWithFragment);
+        }
+        let has_body = !request.body().is_end_stream();
+        async move {
+            let response = handler.handle(request, peer).await;
+            if has_body {
+                lines.clear();
+            }
+            Ok(response)
+        }
+        .boxed()
     }
 }
 

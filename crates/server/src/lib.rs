@@ -16,6 +16,7 @@ pub mod metrics;
 mod min_rate_timeout;
 pub mod model_settings;
 mod request_body;
+mod request_lines;
 pub mod running_settings;
 pub mod serve;
 pub mod system;

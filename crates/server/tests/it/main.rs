@@ -30,6 +30,7 @@ mod peer_units;
 mod program;
 mod rclone;
 mod readme_walkthrough;
+mod request_targets;
 mod saml_clients;
 mod settings_reload;
 mod slow_clients;

@@ -365,7 +365,8 @@ async fn reads_are_answered_with_304_412_or_the_content() {
                     .await;
                 assert_eq!(response.status, status, "{method} {path} {conditions:?}");
                 if status == 304 {
-                    assert_eq!(response.header("etag"), Some(tag.as_str()), "{path}");
+                    let sent = (!is_entity(path)).then_some(tag.as_str());
+                    assert_eq!(response.header("etag"), sent, "{path}");
                     assert!(response.body.is_empty());
                 }
             }

@@ -108,7 +108,7 @@ async fn get_with_the_current_etag_is_not_modified() {
         let response = request.header("if-none-match", value).send().await;
         assert_eq!(response.status, status, "{value}");
         if status == 304 {
-            assert_eq!(response.header("etag"), Some(tag.as_str()));
+            assert_eq!(response.header("etag"), None);
             assert!(response.body.is_empty());
         }
     }
