@@ -19,6 +19,7 @@ mod list;
 mod load;
 pub mod message;
 mod operations;
+pub mod ownership;
 mod page;
 mod page_collector;
 mod pending_entity;

@@ -2,9 +2,9 @@
 
 mod report;
 
-use std::io::Write;
+use std::fs::TryLockError;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use personium_token::trust::CertificateInfo;
 use personium_types::error::chain;
@@ -12,10 +12,11 @@ use personium_types::error::chain;
 pub use report::{CheckOutcome, CheckReport, Finding};
 
 use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
-use crate::components::files_dir;
-use crate::config::{ConfigSources, LoadedConfig};
+use crate::components::RECORDS_DIR;
+use crate::config::{Config, ConfigSources, LoadedConfig};
+use crate::file_descriptors::DescriptorBudget;
 use crate::unit_url::{is_local, unit_urls};
-use crate::{first_start, key_files, system};
+use crate::{first_start, folders, key_files, passwords, system};
 
 /// The free space of a disk below which it causes a warning.
 const FREE_SPACE_WARNING_BYTES: u64 = 1 << 30;
@@ -30,12 +31,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     );
     let loaded = match LoadedConfig::load(sources) {
         Ok(loaded) => loaded,
-        Err(error) => {
-            for problem in error.0 {
-                report.error("settings", problem);
-            }
-            return report;
-        }
+        Err(error) => return CheckReport::of_settings(error),
     };
     for setting in &loaded.given {
         let detail = format!("{} = {} ({})", setting.name, setting.value, setting.origin);
@@ -46,6 +42,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     }
     check_unit_url(&mut report, &loaded);
     check_listen(&mut report, &loaded);
+    check_descriptors(&mut report, &loaded);
     check_certificates(&mut report, &loaded);
     check_administration(&mut report, &loaded);
     check_encryption(&mut report, &loaded);
@@ -73,10 +70,41 @@ fn check_unit_url(report: &mut CheckReport, loaded: &LoadedConfig) {
 }
 
 fn check_listen(report: &mut CheckReport, loaded: &LoadedConfig) {
-    let address = loaded.config.listen.address;
+    let listen = &loaded.config.listen;
+    let address = listen.address;
     match std::net::TcpListener::bind(address) {
         Ok(_) => report.ok("listen", format!("{address} is free")),
-        Err(error) => report.warning("listen", format!("{address}: {error}")),
+        Err(error) if is_in_use(&loaded.config) => report.warning(
+            "listen",
+            format!("{address}: {error}; a unit runs on this data folder"),
+        ),
+        Err(error) => report.error("listen", format!("{address}: {error}")),
+    }
+    // If the port is in use, the unit takes another one.
+    let any_port = SocketAddr::new(listen.admin_address.ip(), 0);
+    if let Err(error) = std::net::TcpListener::bind(any_port) {
+        report.error("admin.listen", format!("{any_port}: {error}"));
+    }
+}
+
+/// Whether a running unit uses the data folder.
+fn is_in_use(config: &Config) -> bool {
+    let lock = config.store.data_dir.join(RECORDS_DIR).join("lock");
+    let file = std::fs::File::open(lock);
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn check_descriptors(report: &mut CheckReport, loaded: &LoadedConfig) {
+    let (budget, warning) = DescriptorBudget::of(&loaded.config).within_limit();
+    match warning {
+        Some(warning) => report.warning("open files", warning),
+        None => report.ok(
+            "open files",
+            format!(
+                "{} connections and {} database files at the same time",
+                budget.connections_max, budget.database_files_max
+            ),
+        ),
     }
 }
 
@@ -128,25 +156,25 @@ fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig) {
     } else {
         report.ok("master token", "disabled");
     }
-    let data_dir = &config.store.data_dir;
-    let created_issuer = first_start::created_issuer(data_dir);
-    let administrator = if created_issuer.is_some() {
-        format!(
-            "cell {}, created by the first start",
-            first_start::ADMIN_NAME
-        )
-    } else if first_start::is_due(data_dir) {
-        "the unit is new".to_owned()
-    } else {
-        "none created by the first start".to_owned()
-    };
-    let issuers = if config.unit.issuers.is_empty() {
-        created_issuer.unwrap_or_else(|| "none".to_owned())
-    } else {
-        config.unit.issuers.join(" ")
-    };
-    report.ok("unit user issuers", issuers);
-    report.ok("administrator", administrator);
+    let issuers = first_start::issuers(config);
+    report.ok(
+        "unit user issuers",
+        if issuers.is_empty() { "none".to_owned() } else { issuers.join(" ") },
+    );
+    let is_new = first_start::is_due(&config.store.data_dir);
+    let note = first_start::administration_note(config, is_new);
+    let is_created = config.unit.master_token.is_none() && config.unit.issuers.is_empty() && is_new;
+    match note {
+        Some(note) => report.warning("administrator", note),
+        None if is_created => {
+            let generated = passwords::generate(&config.passwords.pattern, &system::random());
+            match generated {
+                Ok(_) => report.ok("administrator", "the first start makes it"),
+                Err(error) => report.error("administrator", chain(&error)),
+            }
+        }
+        None => report.ok("administrator", "in the cells of the issuers"),
+    }
 }
 
 fn check_encryption(report: &mut CheckReport, loaded: &LoadedConfig) {
@@ -162,29 +190,20 @@ fn check_encryption(report: &mut CheckReport, loaded: &LoadedConfig) {
 }
 
 fn check_folders(report: &mut CheckReport, loaded: &LoadedConfig) {
-    let data_dir = loaded.config.store.data_dir.as_path();
-    if !data_dir.exists() {
-        let detail = format!("the first start creates {}", data_dir.display());
-        return report.ok("data folder", detail);
-    }
-    check_folder(report, "data folder", data_dir);
-    check_folder(report, "files folder", &files_dir(&loaded.config));
-}
-
-fn check_folder(report: &mut CheckReport, check: &'static str, folder: &Path) {
-    let path = folder.display();
-    if !folder.exists() {
-        return report.ok(check, format!("the first start creates {path}"));
-    }
-    match time_durable_write(folder) {
-        Ok(elapsed) => {
-            let micros = elapsed.as_micros();
-            let detail = format!("{path}: write, sync and rename took {micros} µs");
-            report.ok(check, detail);
+    for folder in folders::used(&loaded.config) {
+        let (check, path) = (folder.setting, folder.path.display());
+        match folder.try_write() {
+            Ok(_) if !folder.exists() => report.ok(check, format!("the start creates {path}")),
+            Ok(elapsed) => {
+                let micros = elapsed.as_micros();
+                report.ok(check, format!("{path}: write, sync and rename took {micros} µs"));
+            }
+            Err(error) if error.is_full() => report.warning(check, chain(&error)),
+            Err(error) => report.error(check, chain(&error)),
         }
-        Err(error) => report.error(check, format!("{path}: {error}")),
-    }
-    if let Some(free_bytes) = free_bytes(folder) {
+        let Some(free_bytes) = free_bytes(&folder.path) else {
+            continue;
+        };
         let outcome = if free_bytes < FREE_SPACE_WARNING_BYTES {
             CheckOutcome::Warning
         } else {
@@ -193,23 +212,6 @@ fn check_folder(report: &mut CheckReport, check: &'static str, folder: &Path) {
         let detail = format!("{} MiB at {path}", free_bytes >> 20);
         report.add("free space", outcome, detail);
     }
-}
-
-/// Writes, syncs, renames and removes a temporary file. Returns the time until it was renamed.
-fn time_durable_write(folder: &Path) -> std::io::Result<Duration> {
-    let (clock, random) = (system::clock(), system::random());
-    let (first, second) = (
-        folder.join(random.uuid().to_string()),
-        folder.join(random.uuid().to_string()),
-    );
-    let start = clock.monotonic();
-    let mut file = std::fs::File::create_new(&first)?;
-    file.write_all(b"check")?;
-    file.sync_all()?;
-    std::fs::rename(&first, &second)?;
-    let elapsed = clock.monotonic().saturating_duration_since(start);
-    std::fs::remove_file(&second)?;
-    Ok(elapsed)
 }
 
 fn free_bytes(folder: &Path) -> Option<u64> {
@@ -270,7 +272,7 @@ mod tests {
         ]);
         assert_eq!(outcome(&found, "keys"), Some(CheckOutcome::Error));
         assert_eq!(outcome(&found, "master token"), Some(CheckOutcome::Warning));
-        assert_eq!(outcome(&found, "data folder"), Some(CheckOutcome::Ok));
+        assert_eq!(outcome(&found, "data.dir"), Some(CheckOutcome::Ok));
         assert!(
             found.has_errors() && !found.text().contains("hidden"),
             "{}",

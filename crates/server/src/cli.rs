@@ -1,19 +1,28 @@
 //! The command line.
 
-use std::io::Write;
+use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use personium_types::Secret;
 use personium_types::error::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::administration::{self, AccountAddress, AdminCommand};
+use crate::check::CheckReport;
 use crate::config::{Config, ConfigError, ConfigSources, LoadedConfig};
 use crate::first_start::Administrator;
 use crate::{check, first_start, logging, serve};
 
 /// The settings file in the data folder, which is read unless `--config` names another.
 const SETTINGS_FILE: &str = "personium-unit-config.properties";
+
+/// The status of a command line that cannot be read.
+const USAGE_STATUS: u8 = 2;
+
+/// The largest length of a password that is read from the standard input.
+const MAX_PASSWORD_BYTES: u64 = 4096;
 
 /// The data folder, unless `--data` names another.
 const DEFAULT_DATA_DIR: &str = "data";
@@ -44,12 +53,129 @@ enum Command {
     Serve,
     /// Create keys and an administrator without running the unit. Fails if the data folder contains a unit.
     Init,
+    /// Administrators of the unit: list them, make one, set a lost password, rename, grant. The unit must be stopped.
+    Admin {
+        #[command(subcommand)]
+        command: AdminSubcommand,
+    },
     /// Check whether the unit can run with these settings.
     Check {
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminSubcommand {
+    /// List the administrators, the cells and their owners.
+    List,
+    /// Make an administrator in a new cell.
+    Create {
+        #[command(flatten)]
+        account: AccountOptions,
+        #[command(flatten)]
+        password: PasswordOptions,
+    },
+    /// Set a new password of an account; it is printed once, or read from the standard input.
+    Password {
+        #[command(flatten)]
+        account: AccountOptions,
+        #[command(flatten)]
+        password: PasswordOptions,
+    },
+    /// Rename an account (--new-account) or a cell (--new-cell). The cells that it owns stay its own.
+    Rename {
+        #[command(flatten)]
+        account: AccountOptions,
+        /// New name of the account.
+        #[arg(long, value_name = "NAME", conflicts_with = "new_cell", required_unless_present = "new_cell")]
+        new_account: Option<String>,
+        /// New name of the cell.
+        #[arg(long, value_name = "NAME")]
+        new_cell: Option<String>,
+    },
+    /// Make an account an administrator of the unit.
+    Grant {
+        #[command(flatten)]
+        account: AccountOptions,
+    },
+    /// Give all cells of an owner to an account.
+    Transfer {
+        /// Owner, as `list` shows it.
+        #[arg(long, value_name = "OWNER")]
+        from: String,
+        #[command(flatten)]
+        account: AccountOptions,
+    },
+}
+
+#[derive(Debug, Args)]
+struct AccountOptions {
+    /// Cell of the account.
+    #[arg(long, value_name = "NAME", default_value = first_start::ADMIN_NAME)]
+    cell: String,
+    /// Account.
+    #[arg(long, value_name = "NAME", default_value = first_start::ADMIN_NAME)]
+    account: String,
+}
+
+#[derive(Debug, Args)]
+struct PasswordOptions {
+    /// Read the password from the standard input instead of generating one.
+    #[arg(long)]
+    stdin: bool,
+}
+
+impl From<AccountOptions> for AccountAddress {
+    fn from(options: AccountOptions) -> Self {
+        Self {
+            cell: options.cell,
+            account: options.account,
+        }
+    }
+}
+
+impl PasswordOptions {
+    /// Reads the password, if it is on the standard input.
+    fn read(&self) -> Result<Option<Secret<String>>, String> {
+        if !self.stdin {
+            return Ok(None);
+        }
+        let mut line = String::new();
+        let input = std::io::stdin().lock();
+        let read = input.take(MAX_PASSWORD_BYTES).read_line(&mut line);
+        read.map_err(|error| format!("cannot read the password: {error}"))?;
+        let password = line.trim_end_matches(['\r', '\n']);
+        if password.is_empty() {
+            return Err("the standard input has no password".to_owned());
+        }
+        Ok(Some(Secret::new(password.to_owned())))
+    }
+}
+
+impl AdminSubcommand {
+    fn parse(self) -> Result<AdminCommand, String> {
+        Ok(match self {
+            Self::List => AdminCommand::List,
+            Self::Create { account, password } => {
+                AdminCommand::Create(account.into(), password.read()?)
+            }
+            Self::Password { account, password } => {
+                AdminCommand::SetPassword(account.into(), password.read()?)
+            }
+            Self::Rename {
+                account,
+                new_account: Some(name),
+                ..
+            } => AdminCommand::RenameAccount(account.into(), name),
+            Self::Rename {
+                account, new_cell, ..
+            } => AdminCommand::RenameCell(account.cell, new_cell.unwrap_or_default()),
+            Self::Grant { account } => AdminCommand::Grant(account.into()),
+            Self::Transfer { from, account } => AdminCommand::Transfer(from, account.into()),
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -76,7 +202,10 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 /// Runs the command that the command line names.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return report_usage(&error),
+    };
     if cli.version {
         println!(
             "personium {} (API {})",
@@ -85,19 +214,45 @@ pub fn run() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    let result = cli
-        .options
-        .sources()
-        .map_err(|error| error.to_string())
-        .and_then(|sources| match cli.command {
-            None | Some(Command::Serve) => serve(&sources),
-            Some(Command::Init) => init(&sources),
-            Some(Command::Check { json }) => Ok(check(&sources, json)),
-        });
+    let sources = cli.options.sources();
+    let result = match (cli.command, sources) {
+        (Some(Command::Check { json }), sources) => check(sources, json),
+        (_, Err(error)) => Err(error.to_string()),
+        (None | Some(Command::Serve), Ok(sources)) => serve(&sources),
+        (Some(Command::Init), Ok(sources)) => init(&sources),
+        (Some(Command::Admin { command }), Ok(sources)) => administrate(&sources, command),
+    };
     result.unwrap_or_else(|error| {
         eprintln!("personium: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// Reports a command line that cannot be read, or prints the help. A check that is to print JSON prints JSON here too.
+fn report_usage(error: &clap::Error) -> ExitCode {
+    let wants_json = {
+        let is_given = |wanted: &str| arguments().iter().any(|argument| argument == wanted);
+        is_given("check") && is_given("--json")
+    };
+    if wants_json && error.use_stderr() {
+        let mut report = CheckReport::default();
+        report.error("command line", error.to_string().trim());
+        let _ = print(&format!("{}\n", report.json()));
+    } else {
+        let _ = error.print();
+    }
+    if error.use_stderr() {
+        ExitCode::from(USAGE_STATUS)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Returns the arguments of the process that are valid UTF-8.
+fn arguments() -> Vec<String> {
+    std::env::args_os()
+        .filter_map(|argument| argument.into_string().ok())
+        .collect()
 }
 
 impl Options {
@@ -169,28 +324,39 @@ fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, String> {
         .map_err(|error| format!("cannot start the runtime: {error}"))
 }
 
-/// Writes to the standard output. An error, such as a closed pipe, is ignored.
-fn print(text: &str) {
+/// Writes to the standard output.
+fn print(text: &str) -> io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
-fn show(administrator: &Administrator) {
-    print(&administrator.welcome());
+fn show(administrator: &Administrator) -> io::Result<()> {
+    print(&administrator.welcome())
 }
 
-fn check(sources: &ConfigSources, as_json: bool) -> ExitCode {
-    let report = check::check(sources);
-    print(&if as_json {
+fn check(sources: Result<ConfigSources, ConfigError>, as_json: bool) -> Result<ExitCode, String> {
+    let report = match sources {
+        Ok(sources) => check::check(&sources),
+        Err(error) => CheckReport::of_settings(error),
+    };
+    let text = if as_json {
         format!("{}\n", report.json())
     } else {
         report.text()
-    });
-    if report.has_errors() {
+    };
+    print(&text).map_err(|error| format!("the report could not be written: {error}"))?;
+    Ok(if report.has_errors() {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
-    }
+    })
+}
+
+fn administrate(sources: &ConfigSources, command: AdminSubcommand) -> Result<ExitCode, String> {
+    let command = command.parse()?;
+    let loaded = load(sources)?;
+    let done = runtime(1)?.block_on(administration::run(loaded, command, print));
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn init(sources: &ConfigSources) -> Result<ExitCode, String> {
@@ -302,5 +468,14 @@ mod tests {
                 .command,
             Some(Command::Check { json: true })
         ));
+        for arguments in [
+            &["admin"][..],
+            &["admin", "rename"],
+            &["admin", "rename", "--new-cell", "a", "--new-account", "b"],
+            &["admin", "transfer"],
+        ] {
+            let arguments = ["personium"].iter().chain(arguments);
+            assert!(Cli::try_parse_from(arguments).is_err());
+        }
     }
 }

@@ -2,11 +2,16 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::config::Config;
+
 /// File descriptors that an open database file may need: two for each of its connections, one of which writes.
 const PER_DATABASE_FILE: u64 = 10;
 
-/// File descriptors for everything that is neither a connection nor a database file.
+/// File descriptors for everything that is neither a connection nor a database file; half of all if there are few.
 const RESERVED: u64 = 64;
+
+/// The number of connections below which a unit soon makes clients wait.
+const FEW_CONNECTIONS: usize = 256;
 
 /// How many connections and database files may be open at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +23,40 @@ pub(crate) struct DescriptorBudget {
 }
 
 impl DescriptorBudget {
+    /// The numbers that the settings ask for.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            connections_max: config.listen.connections_max,
+            database_files_max: config.store.open_files_max,
+        }
+    }
+
+    /// Raises the limit of the process, and reduces both numbers until they fit into it. Returns a warning if that leaves
+    /// few connections.
+    pub(crate) fn within_limit(self) -> (Self, Option<String>) {
+        let descriptors = raise_limit();
+        let reduced = self.reduced_to(descriptors);
+        (reduced, self.warning(reduced, descriptors))
+    }
+
+    fn warning(self, reduced: Self, descriptors: u64) -> Option<String> {
+        let Self {
+            connections_max,
+            database_files_max,
+        } = reduced;
+        let few = connections_max < self.connections_max.min(FEW_CONNECTIONS);
+        few.then(|| {
+            format!(
+                "the limit on open files is {descriptors}, so that there can be {connections_max} connections and \
+                 {database_files_max} open database files at the same time; raise it (ulimit -Hn, or LimitNOFILE of the \
+                 service)"
+            )
+        })
+    }
+
     /// Reduces both numbers until they fit into a number of file descriptors; neither becomes zero.
     pub(crate) fn reduced_to(self, descriptors: u64) -> Self {
-        let available = descriptors.saturating_sub(RESERVED);
+        let available = descriptors - RESERVED.min(descriptors / 2);
         let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let (connections, files) = (
             to_usize(available / 2),
@@ -34,7 +70,7 @@ impl DescriptorBudget {
 }
 
 /// Raises the soft limit on open file descriptors to the hard limit. Returns the limit that is in effect then.
-pub(crate) fn raise_limit() -> u64 {
+fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -57,7 +93,9 @@ mod tests {
             (1024, (10_000, 500), (480, 48)),
             (20_000, (1_000, 500), (1_000, 500)),
             (u64::MAX, (10_000, 500), (10_000, 500)),
-            (10, (10, 10), (1, 1)),
+            (64, (10_000, 500), (16, 1)),
+            (10, (10, 10), (2, 1)),
+            (0, (10, 10), (1, 1)),
         ] {
             let budget = |(connections_max, database_files_max)| DescriptorBudget {
                 connections_max,
@@ -65,6 +103,25 @@ mod tests {
             };
             let reduced = budget(wanted).reduced_to(descriptors);
             assert_eq!(reduced, budget(expected), "{descriptors}");
+        }
+    }
+
+    #[test]
+    fn few_connections_cause_a_warning_with_the_limit() {
+        for (descriptors, wanted, warns) in [
+            (64, 10_000, true),
+            (256, 10_000, true),
+            (64, 10, false),
+            (4096, 10_000, false),
+        ] {
+            let budget = DescriptorBudget {
+                connections_max: wanted,
+                database_files_max: 500,
+            };
+            let warning = budget.warning(budget.reduced_to(descriptors), descriptors);
+            assert_eq!(warning.is_some(), warns, "{descriptors}");
+            let part = format!("is {descriptors},");
+            assert!(warning.is_none_or(|warning| warning.contains(&part)));
         }
     }
 }

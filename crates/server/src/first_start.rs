@@ -3,20 +3,18 @@
 //! The administrator is an account in a cell of its own. It is created through the API, with a master token that exists
 //! in this process only and only for this purpose.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use personium_api::ApiService;
+use http::StatusCode;
 use personium_model::Settings;
 use personium_types::Secret;
-use serde_json::json;
 
 use crate::components::{Components, RECORDS_DIR};
 use crate::config::Config;
 use crate::key_files::{self, KeyFileError};
+use crate::local_api::LocalApi;
+use crate::passwords;
 
 /// The name of the administrator's cell and account.
 pub const ADMIN_NAME: &str = "unitadmin";
@@ -28,11 +26,6 @@ const STARTED_FILE: &str = "administrator.started";
 
 /// The file of the unit's own records, in the folder of records. A unit without it is new.
 const UNIT_RECORDS_FILE: &str = "unit.db";
-
-/// The number of characters of a generated password.
-const PASSWORD_CHARS: usize = 16;
-/// The number of characters of the temporary master token.
-const MASTER_TOKEN_CHARS: usize = 32;
 
 /// The credentials of the administrator of a new unit. They are shown once and not stored.
 #[derive(Debug)]
@@ -56,6 +49,12 @@ pub enum FirstStartError {
     /// The state of the first start could not be changed to completed.
     #[error("cannot complete the first start")]
     Complete(#[source] std::io::Error),
+    /// No password could be generated.
+    #[error("cannot generate the password of the administrator")]
+    Password(#[source] KeyFileError),
+    /// The password could not be written to the standard output.
+    #[error("the password of the administrator could not be written, so none was made; the next start tries again")]
+    Show(#[source] io::Error),
     /// The API refused a request.
     #[error("{request} was refused with status {status}: {body}")]
     Refused {
@@ -76,21 +75,52 @@ pub fn is_due(data_dir: &Path) -> bool {
     data_dir.join(STARTED_FILE).exists() || matches!(unit.try_exists(), Ok(false))
 }
 
-/// Returns the URL, relative to the unit, of the administrator's cell that a first start created.
+/// Returns the names of the cells with administrators: that of the first start, and those that were added to it.
 #[must_use]
-pub fn created_issuer(data_dir: &Path) -> Option<String> {
-    let cell = fs::read_to_string(data_dir.join(COMPLETED_FILE)).ok()?;
-    let cell = cell.trim();
-    (!cell.is_empty()).then(|| format!("personium-localunit:{cell}:/"))
+pub fn administrator_cells(data_dir: &Path) -> Vec<String> {
+    let text = fs::read_to_string(data_dir.join(COMPLETED_FILE)).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Makes the administrator's cell the issuer of unit user tokens, unless other issuers are configured or no first start
-/// created it.
-pub fn add_default_issuer(settings: &mut Settings, config: &Config) {
-    let issuers = &mut settings.auth.unit_user_issuers;
-    if issuers.is_empty() {
-        issuers.extend(created_issuer(&config.store.data_dir));
+/// Stores the names of the cells with administrators.
+///
+/// # Errors
+/// [`KeyFileError::File`] if they cannot be written.
+pub fn write_administrator_cells(data_dir: &Path, cells: &[String]) -> Result<(), KeyFileError> {
+    key_files::write_private(&data_dir.join(COMPLETED_FILE), cells.join("\n").as_bytes())
+}
+
+/// Returns the cells whose tokens authenticate unit users: the configured ones, else those with administrators.
+#[must_use]
+pub fn issuers(config: &Config) -> Vec<String> {
+    if !config.unit.issuers.is_empty() {
+        return config.unit.issuers.clone();
     }
+    let cells = administrator_cells(&config.store.data_dir).into_iter();
+    cells.map(|cell| format!("personium-localunit:{cell}:/")).collect()
+}
+
+/// Makes the cells with administrators the issuers of unit user tokens, unless other issuers are configured.
+pub fn add_default_issuer(settings: &mut Settings, config: &Config) {
+    settings.auth.unit_user_issuers = issuers(config);
+}
+
+/// Returns what an operator should know if nobody, or only the master token, can administrate the unit. `is_new` says that
+/// this is the first start.
+#[must_use]
+pub fn administration_note(config: &Config, is_new: bool) -> Option<String> {
+    let reason = match (&config.unit.master_token, config.unit.issuers.is_empty()) {
+        _ if !administrator_cells(&config.store.data_dir).is_empty() => return None,
+        (None, true) if is_new => return None,
+        (None, true) => "nobody can administrate this unit: it has no administrator and no master token",
+        (Some(_), true) => "this unit has no administrator, because masterToken is set: only the master token administrates it",
+        (_, false) if is_new => "no administrator is made, because unitUser.issuers is set: the cells that it names, and their administrators, are yours to make",
+        (_, false) => return None,
+    };
+    let data_dir = config.store.data_dir.display();
+    Some(format!(
+        "{reason}; `personium admin create --data {data_dir}` makes an administrator while the unit is stopped"
+    ))
 }
 
 /// Creates the administrator's cell, account and roles. Passes the password to `show` before the first start counts as
@@ -100,156 +130,30 @@ pub fn add_default_issuer(settings: &mut Settings, config: &Config) {
 /// [`FirstStartError`] if a step fails. The next start deletes the cell and repeats all steps.
 pub async fn create_administrator(
     components: &Components,
-    show: impl FnOnce(&Administrator),
+    show: impl FnOnce(&Administrator) -> io::Result<()>,
 ) -> Result<(), FirstStartError> {
-    let data_dir = &components.config.store.data_dir;
-    let path = |name: &str| -> PathBuf { data_dir.join(name) };
+    let config = &components.config;
+    let path = |name: &str| -> PathBuf { config.store.data_dir.join(name) };
     let was_interrupted = path(STARTED_FILE).exists();
     key_files::write_private(&path(STARTED_FILE), ADMIN_NAME.as_bytes())?;
-    let master_token = key_files::random_text(MASTER_TOKEN_CHARS, &components.random)?;
-    let (unit, server) = components.unit(|settings| {
-        settings.auth.master_token = Some(Secret::new(master_token.clone()));
-    });
-    let api = LocalApi {
-        service: ApiService::new(unit.clone(), server),
-        unit: unit.urls().unit(),
-        master_token,
-    };
+    let password = passwords::generate(&config.passwords.pattern, &components.random)
+        .map_err(FirstStartError::Password)?;
+    let api = LocalApi::new(components)?;
     let administrator = Administrator {
-        unit: unit.urls().unit(),
+        unit: api.unit.urls().unit(),
         account: ADMIN_NAME.to_owned(),
-        password: Secret::new(key_files::random_text(PASSWORD_CHARS, &components.random)?),
-        cell: unit.urls().cell(ADMIN_NAME),
+        password,
+        cell: api.unit.urls().cell(ADMIN_NAME),
     };
     if was_interrupted {
         api.delete_cell_if_exists(&administrator.cell).await?;
     }
-    api.create(&administrator).await?;
-    show(&administrator);
+    api.create_administrator(ADMIN_NAME, &administrator).await?;
+    if let Err(error) = show(&administrator) {
+        api.delete_cell_if_exists(&administrator.cell).await?;
+        return Err(FirstStartError::Show(error));
+    }
     fs::rename(path(STARTED_FILE), path(COMPLETED_FILE)).map_err(FirstStartError::Complete)
-}
-
-/// Sends requests to the API without a network, with the temporary master token.
-struct LocalApi {
-    service: ApiService,
-    /// The URL of the unit.
-    unit: String,
-    master_token: String,
-}
-
-/// A request of the first start.
-struct LocalRequest<'r> {
-    method: Method,
-    url: &'r str,
-    headers: &'r [(&'r str, &'r str)],
-    body: Option<serde_json::Value>,
-}
-
-impl LocalApi {
-    async fn create(&self, administrator: &Administrator) -> Result<(), FirstStartError> {
-        let Administrator {
-            cell,
-            account,
-            password,
-            ..
-        } = administrator;
-        let owner = format!("{cell}#{account}");
-        let cells = format!("{}__ctl/Cell", self.unit);
-        let named = |name: &str| json!({"Name": name});
-        let owner_header = [("x-personium-unit-user", owner.as_str())];
-        self.post(&cells, &owner_header, named(ADMIN_NAME)).await?;
-        let accounts = format!("{cell}__ctl/Account");
-        let credential = [("x-personium-credential", password.reveal().as_str())];
-        self.post(&accounts, &credential, named(account)).await?;
-        for role in ["UnitAdmin", "CellContentsAdmin"] {
-            let roles = format!("{cell}__ctl/Role");
-            self.post(&roles, &[], named(role)).await?;
-        }
-        let links = format!("{cell}__ctl/Account('{account}')/$links/_Role");
-        let role = json!({"uri": format!("{cell}__ctl/Role('CellContentsAdmin')")});
-        self.post(&links, &[], role).await
-    }
-
-    async fn delete_cell_if_exists(&self, cell: &str) -> Result<(), FirstStartError> {
-        let deleted = self
-            .send(LocalRequest {
-                method: Method::DELETE,
-                url: cell,
-                headers: &[("x-personium-recursive", "true")],
-                body: None,
-            })
-            .await;
-        match deleted {
-            Err(FirstStartError::Refused {
-                status: StatusCode::NOT_FOUND,
-                ..
-            }) => Ok(()),
-            other => other,
-        }
-    }
-
-    async fn post(
-        &self,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: serde_json::Value,
-    ) -> Result<(), FirstStartError> {
-        self.send(LocalRequest {
-            method: Method::POST,
-            url,
-            headers,
-            body: Some(body),
-        })
-        .await
-    }
-
-    async fn send(&self, request: LocalRequest<'_>) -> Result<(), FirstStartError> {
-        let LocalRequest {
-            method,
-            url,
-            headers,
-            body,
-        } = request;
-        let request_line = format!("{method} {url}");
-        let refused = |status, body| FirstStartError::Refused {
-            request: request_line.clone(),
-            status,
-            body,
-        };
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, host)
-            .header(
-                header::AUTHORIZATION,
-                format!("Bearer {}", self.master_token),
-            )
-            .header(header::CONTENT_TYPE, "application/json");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let body = Bytes::from(body.map(|body| body.to_string()).unwrap_or_default());
-        let body = Full::new(body)
-            .map_err(|never| match never {})
-            .boxed_unsync();
-        let request = request
-            .body(body)
-            .map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))?;
-        let response = self.service.handle(request, None).await;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map(|body| body.to_bytes())
-            .unwrap_or_default();
-        Err(refused(status, String::from_utf8_lossy(&body).into_owned()))
-    }
 }
 
 impl Administrator {

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod administration;
 mod certificate_expiry;
 pub mod check;
 pub mod cli;
@@ -9,12 +10,15 @@ pub mod components;
 pub mod config;
 mod file_descriptors;
 pub mod first_start;
+mod folders;
 pub mod http_server;
 pub mod key_files;
+mod local_api;
 pub mod logging;
 pub mod metrics;
 mod min_rate_timeout;
 pub mod model_settings;
+mod passwords;
 mod request_body;
 mod request_lines;
 pub mod running_settings;

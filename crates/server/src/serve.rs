@@ -1,5 +1,6 @@
 //! Starts and stops a unit.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,9 @@ use crate::admin::{self, AdminService};
 use crate::certificate_expiry::{self, ExpiryCollector};
 use crate::components::{ComponentError, Components};
 use crate::config::{Config, LoadedConfig};
-use crate::file_descriptors::{self, DescriptorBudget};
+use crate::file_descriptors::DescriptorBudget;
 use crate::first_start::{self, Administrator, FirstStartError};
+use crate::folders::{self, FolderError};
 use crate::http_server::{self, HttpLimits, RequestHandlers};
 use crate::metrics::Metrics;
 use crate::running_settings::InitialSettings;
@@ -36,6 +38,9 @@ pub enum StartError {
     /// A component could not be built.
     #[error(transparent)]
     Component(#[from] ComponentError),
+    /// A folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The administrator could not be created.
     #[error("cannot create the administrator of the unit")]
     FirstStart(#[from] FirstStartError),
@@ -87,19 +92,23 @@ fn needs_administrator(config: &Config) -> bool {
 /// [`StartError`] if a step fails; nothing runs then.
 pub async fn start(
     loaded: LoadedConfig,
-    show: impl FnOnce(&Administrator),
+    show: impl FnOnce(&Administrator) -> io::Result<()>,
 ) -> Result<RunningUnit, StartError> {
     let config = &loaded.config;
-    let budget = DescriptorBudget {
-        connections_max: config.listen.connections_max,
-        database_files_max: config.store.open_files_max,
+    folders::check(config)?;
+    let (budget, warning) = DescriptorBudget::of(config).within_limit();
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
     }
-    .reduced_to(file_descriptors::raise_limit());
+    let is_new = first_start::is_due(&config.store.data_dir);
     let needs_administrator = needs_administrator(config);
     let initial_settings = InitialSettings::new(&loaded);
     let listener = listen(config.listen.address).await?;
     let (clock, random) = (system::clock(), system::random());
     let components = Components::build(loaded, budget.database_files_max, clock, random)?;
+    if let Some(note) = first_start::administration_note(&components.config, is_new) {
+        tracing::warn!("{note}");
+    }
     if needs_administrator {
         first_start::create_administrator(&components, show).await?;
     }
@@ -228,11 +237,12 @@ fn handlers(components: &Components, service: ApiService) -> Result<RequestHandl
 /// [`StartError`] if the unit cannot be built or the administrator cannot be created.
 pub async fn init(
     loaded: LoadedConfig,
-    show: impl FnOnce(&Administrator),
+    show: impl FnOnce(&Administrator) -> io::Result<()>,
 ) -> Result<(), StartError> {
-    let database_files_max = loaded.config.store.open_files_max;
+    folders::check(&loaded.config)?;
+    let (budget, _) = DescriptorBudget::of(&loaded.config).within_limit();
     let (clock, random) = (system::clock(), system::random());
-    let components = Components::build(loaded, database_files_max, clock, random)?;
+    let components = Components::build(loaded, budget.database_files_max, clock, random)?;
     let created = first_start::create_administrator(&components, show).await;
     close(&*components.records).await;
     Ok(created?)
@@ -263,7 +273,8 @@ async fn collect_garbage(unit: Arc<Unit>) {
     }
 }
 
-async fn close(records: &dyn RecordStore) {
+/// Closes the record store.
+pub(crate) async fn close(records: &dyn RecordStore) {
     if let Err(error) = records.close().await {
         tracing::error!(error = %chain(&error), "failed to close the record store");
     }

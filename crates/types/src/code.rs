@@ -162,6 +162,7 @@ codes! {
     NotAcceptable = "PR406-CM-0001", "The media type [{0}] is not supported.";
     CellImportFailed = "PR409-CM-0001", "The import of this cell has failed. Only import, token requests and deletion are allowed.";
     CellBusyWithJob = "PR409-CM-0002", "The cell cannot be changed while a job runs: {0}.";
+    CellIsIssuer = "PR409-CM-0003", "The accounts of this cell administrate the unit, which would end with its name. Rename it with the command personium admin rename.";
     BodyIncomplete = "PR400-MC-0003", "The request body ended before it was complete.";
     PathBasedDisabled = "PR400-MC-0002", "Cells of this unit are addressed by host name, not by path.";
     RequestTarget = "PR400-MC-0010", "The target of the request is not valid: {0}.";

@@ -15,7 +15,7 @@ use super::load::{self, Entity, EntityCheck};
 use super::operations::check_write;
 use super::pending_entity::PendingEntity;
 use super::root::{EntityRef, ServiceRoot, SetRef};
-use super::{rules, schema_rules, validate};
+use super::{ownership, rules, schema_rules, validate};
 use crate::Permit;
 use crate::commit::Invalidation;
 use crate::keys;
@@ -54,7 +54,8 @@ impl Update {
 ///
 /// # Errors
 /// [`Code::NoSuchEntity`] if it does not exist; [`Code::EntityTagMismatch`] if the precondition fails;
-/// [`Code::EntityExists`] if the new key is taken; [`Code::ParentMissing`]; the codes of the rules of its set and of
+/// [`Code::EntityExists`] if the new key is taken; [`Code::CellIsIssuer`] if a cell with administrators of the unit would
+/// get another name; [`Code::ParentMissing`]; the codes of the rules of its set and of
 /// `check`; [`Code::Unknown`] if the permit is not for this set; failures of the store.
 pub async fn update(
     root: &ServiceRoot,
@@ -64,7 +65,13 @@ pub async fn update(
     check: EntityCheck<'_>,
 ) -> Result<Update> {
     check_write(root, permit, target.set)?;
-    store_change(root, target, change, check).await
+    let check_all = |before: &Entity| {
+        check(before)?;
+        ownership::check_rename(root, target.set, before, &change.body.properties)
+    };
+    let updated = store_change(root, target, change, &check_all).await?;
+    ownership::follow_rename(root, target.set, &updated.before, &updated.after).await?;
+    Ok(updated)
 }
 
 /// As [`update`], for a caller that has checked its own permit.

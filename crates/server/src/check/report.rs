@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::config::ConfigError;
+
 /// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckOutcome {
@@ -37,6 +39,16 @@ impl CheckReport {
             .any(|finding| finding.outcome == CheckOutcome::Error)
     }
 
+    /// The report for settings that cannot be used.
+    #[must_use]
+    pub fn of_settings(error: ConfigError) -> Self {
+        let mut report = Self::default();
+        for problem in error.0 {
+            report.error("settings", problem);
+        }
+        report
+    }
+
     /// Adds a finding.
     pub(super) fn add(
         &mut self,
@@ -62,7 +74,7 @@ impl CheckReport {
     }
 
     /// Adds a finding with the outcome [`CheckOutcome::Error`].
-    pub(super) fn error(&mut self, check: &'static str, detail: impl Into<String>) {
+    pub(crate) fn error(&mut self, check: &'static str, detail: impl Into<String>) {
         self.add(check, CheckOutcome::Error, detail);
     }
 

@@ -110,6 +110,31 @@ async fn request_head_limits_are_enforced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limit_of_the_request_head_is_exact() {
+    const LIMIT: usize = 9_000;
+    let folder = tempfile::tempdir().unwrap();
+    let running = run(folder.path(), &[("server.header.maxBytes", "9000")]).await;
+    let head_of = |bytes: usize| {
+        let start = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-A: ";
+        let end = "\r\n\r\n";
+        let padding = "x".repeat(bytes - start.len() - end.len());
+        format!("{start}{padding}{end}")
+    };
+    for (bytes, status) in [
+        (LIMIT - 1, 200),
+        (LIMIT, 200),
+        (LIMIT + 1, 431),
+        (10_000, 431),
+        (16_000, 431),
+        (40_000, 431),
+    ] {
+        let response = exchange(running.address, head_of(bytes).as_bytes()).await;
+        let expected = format!("HTTP/1.1 {status}");
+        assert!(response.starts_with(&expected), "{bytes}: {response}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn request_body_that_does_not_arrive_times_out() {
     let folder = tempfile::tempdir().unwrap();
     let running = run(folder.path(), &[("server.transfer.timeoutInSec", "1")]).await;
@@ -172,7 +197,8 @@ async fn only_a_new_unit_gets_an_administrator() {
         passwords
             .lock()
             .unwrap()
-            .push(administrator.password.reveal().clone())
+            .push(administrator.password.reveal().clone());
+        Ok(())
     };
     let first = start(settings(folder.path(), &[]), show).await.unwrap();
     assert_eq!(
@@ -250,7 +276,7 @@ async fn settings_are_reloaded_while_the_unit_runs() {
         file: Some(file.clone()),
         ..ConfigSources::default()
     };
-    let running = start(LoadedConfig::load(&sources).unwrap(), |_| {})
+    let running = start(LoadedConfig::load(&sources).unwrap(), |_| Ok(()))
         .await
         .unwrap();
     let address = running.address;

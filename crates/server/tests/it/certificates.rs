@@ -7,75 +7,11 @@ use tempfile::TempDir;
 
 use crate::program;
 
-/// A new unit without a master token, and its administrator.
-struct AdministeredUnit {
-    folder: TempDir,
-    password: String,
-}
-
-impl AdministeredUnit {
-    /// Makes a unit that was started without settings, as on a laptop.
-    fn local() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        let output = program::run(&["init", "--data", data.to_str().unwrap()]);
-        let text = program::text(&output);
-        assert!(output.status.success(), "{text}");
-        let password = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("password "))
-            .unwrap_or_else(|| panic!("no password in {text}"));
-        Self {
-            password: password.trim().to_owned(),
-            folder,
-        }
-    }
-
-    fn data(&self) -> std::path::PathBuf {
-        self.folder.path().join("data")
-    }
-
-    /// Starts the unit with these options. Returns it with a client that sends this host name.
-    fn serve(&self, host: &str, options: &[&str]) -> (Process, TestClient) {
-        let port = free_port();
-        let port_text = port.to_string();
-        let data = self.data();
-        let mut arguments = vec![
-            "serve",
-            "--data",
-            data.to_str().unwrap(),
-            "--port",
-            &port_text,
-        ];
-        for option in options {
-            arguments.extend(["-c", option]);
-        }
-        let log = std::fs::File::create(self.folder.path().join("unit.log")).unwrap();
-        let mut command = program::command(&arguments);
-        command.stdout(log.try_clone().unwrap()).stderr(log);
-        let (process, _) = Process::listen(&mut command, port, OnDrop::Terminate)
-            .unwrap_or_else(|e| panic!("{e}\n{}", self.log()));
-        (process, TestClient::for_host(host, port))
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("unit.log")).unwrap_or_default()
-    }
-
-    /// The status of a list of cells with a token of the administrator for the unit.
-    async fn list_as_administrator(&self, client: &TestClient) -> u16 {
-        let target = client.url().to_owned();
-        let fields = [
-            ("grant_type", "password"),
-            ("username", "unitadmin"),
-            ("password", &self.password),
-            ("p_target", &target),
-        ];
-        let response = client.request_token("unitadmin", &fields).await.expect(200);
-        let token = text_member(&response.json(), "access_token");
-        let request = client.with_token(&token).request("GET", "__ctl/Cell");
-        request.body("").try_send().await.unwrap().status.as_u16()
-    }
+/// The status of a list of cells with a token of the administrator for the unit.
+async fn list_as_administrator(unit: &AdministeredUnit, client: &TestClient) -> u16 {
+    let administrator = unit.administrator(client).await;
+    let request = administrator.request("GET", "__ctl/Cell").body("");
+    request.try_send().await.unwrap().status.as_u16()
 }
 
 fn url_options(host: &str) -> [String; 3] {
@@ -97,7 +33,7 @@ async fn administrator_keeps_working_when_the_host_name_changes() {
         options.push(unit_port);
         let (process, client) = unit.serve(host, &options);
         assert_eq!(
-            unit.list_as_administrator(&client).await,
+            list_as_administrator(&unit, &client).await,
             200,
             "{}",
             unit.log()
@@ -105,7 +41,7 @@ async fn administrator_keeps_working_when_the_host_name_changes() {
         assert!(unit.log().contains("issued again"), "{}", unit.log());
         drop(process);
         let (process, client) = unit.serve(host, &options);
-        assert_eq!(unit.list_as_administrator(&client).await, 200);
+        assert_eq!(list_as_administrator(&unit, &client).await, 200);
         assert!(!unit.log().contains("issued again"), "{}", unit.log());
         drop(process);
     }
@@ -129,7 +65,7 @@ async fn own_tokens_are_accepted_whatever_the_trusted_roots_are() {
     .unwrap();
     let (_process, client) = unit.serve("localhost", &[&root]);
     assert_eq!(
-        unit.list_as_administrator(&client).await,
+        list_as_administrator(&unit, &client).await,
         200,
         "{}",
         unit.log()

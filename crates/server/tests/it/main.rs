@@ -16,6 +16,8 @@
 )]
 
 mod access_log;
+mod administered_unit;
+mod administration;
 mod certificates;
 mod checker;
 mod crash_recovery;
@@ -34,6 +36,7 @@ mod request_targets;
 mod saml_clients;
 mod settings_reload;
 mod slow_clients;
+mod start_checks;
 mod trust_between_units;
 
 use personium_testkit::{ProcessUnit, ProcessUnitBuilder};

@@ -1,0 +1,185 @@
+//! The owners of the cells of a unit, and what happens to them when an account or a cell of an owner gets another name.
+
+use personium_odata::value::Properties;
+use personium_store::{Batch, Direction, Key, KeyRange};
+use personium_types::{Code, Operation, Result};
+
+use super::load::Entity;
+use super::root::{ServiceRoot, SetRef};
+use crate::access::{Permit, PermitTarget};
+use crate::cell::OWNER;
+use crate::entity::StoredEntity;
+use crate::keys::{self, ControlSet, SetKey};
+use crate::{Cell, Unit, UnitUrls, records};
+
+/// The number of cells that are read at once.
+const PAGE_CELLS: usize = 200;
+
+/// Returns all cells.
+///
+/// # Errors
+/// Failures of the store.
+pub async fn list_cells(unit: &Unit) -> Result<Vec<Cell>> {
+    let mut cells = Vec::new();
+    let mut pages = CellPages::new(unit);
+    while let Some(page) = pages.next().await? {
+        cells.extend(page.into_iter().map(|(_, cell)| cell));
+    }
+    Ok(cells)
+}
+
+/// Gives the cells of one owner to another. Both are subjects of unit users: the URL of a cell, `#`, the name of an
+/// account. Returns the number of cells.
+///
+/// # Errors
+/// [`Code::Unknown`] if the permit is not for the cells of the unit; failures of the store.
+pub async fn transfer_cells(unit: &Unit, permit: &Permit, from: &str, to: &str) -> Result<usize> {
+    permit.check(Operation::WriteCells, &PermitTarget::Unit)?;
+    replace_owners(unit, &|owner| (owner == from).then(|| to.to_owned())).await
+}
+
+/// Refuses a new name for a cell whose accounts administrate the unit: their tokens would not be accepted any more.
+pub(super) fn check_rename(
+    root: &ServiceRoot,
+    set: &SetRef,
+    before: &Entity,
+    new: &Properties,
+) -> Result<()> {
+    let (Some(old_name), Some(new_name)) = (before.properties.text("Name"), new.text("Name")) else {
+        return Ok(());
+    };
+    if set.control != Some(ControlSet::Cell) || old_name == new_name {
+        return Ok(());
+    }
+    let unit = root.unit();
+    let cell = unit.urls().cell(old_name);
+    let mut issuers = unit.settings().auth.unit_user_issuers.iter();
+    if issuers.any(|issuer| unit.urls().resolve(issuer).as_deref() == Some(cell.as_str())) {
+        return Err(Code::CellIsIssuer.into());
+    }
+    Ok(())
+}
+
+/// Gives the cells of an account or of the accounts of a cell to its new name, if it has got one.
+pub(super) async fn follow_rename(
+    root: &ServiceRoot,
+    set: &SetRef,
+    before: &Entity,
+    after: &Entity,
+) -> Result<()> {
+    let name = |entity: &Entity| entity.properties.text("Name").map(str::to_owned);
+    let (Some(old), Some(new)) = (name(before), name(after)) else {
+        return Ok(());
+    };
+    if old == new {
+        return Ok(());
+    }
+    let (unit, urls) = (root.unit(), root.unit().urls());
+    let changed = match (set.control, root.context()) {
+        (Some(ControlSet::Cell), _) => {
+            let (old, new) = (urls.cell(&old), urls.cell(&new));
+            let replace = |owner: &str| Some(format!("{new}{}", owner.strip_prefix(&old)?));
+            replace_owners(unit, &replace).await?
+        }
+        (Some(ControlSet::Account), Some(context)) => {
+            let cell = urls.cell(&context.cell().name);
+            let (old, new) = (format!("{cell}#{old}"), format!("{cell}#{new}"));
+            replace_owners(unit, &|owner| (owner == old).then(|| new.clone())).await?
+        }
+        _ => 0,
+    };
+    if changed > 0 {
+        tracing::info!(old_name = old, new_name = new, cells = changed, "cells given to the new name of their owner");
+    }
+    Ok(())
+}
+
+/// Replaces the owners for which `replace` returns a new one. It gets and returns absolute URLs. Returns the number of
+/// cells that changed.
+async fn replace_owners(
+    unit: &Unit,
+    replace: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<usize> {
+    let mut changed = 0;
+    let mut pages = CellPages::new(unit);
+    while let Some(page) = pages.next().await? {
+        for (key, cell) in page {
+            if new_owner(unit.urls(), cell.owner.as_deref(), replace).is_some() {
+                set_owner(unit, &key, replace).await?;
+                unit.invalidate_cell(&cell);
+                unit.invalidate_cell_name(&cell.name);
+                changed += 1;
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// The new owner in unit-local form, if there is one.
+fn new_owner(
+    urls: &UnitUrls,
+    owner: Option<&str>,
+    replace: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Option<String> {
+    let new = replace(&urls.resolve(owner?)?)?;
+    Some(urls.localize(&new).unwrap_or(new))
+}
+
+async fn set_owner(
+    unit: &Unit,
+    key: &Key,
+    replace: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<()> {
+    let cells = unit.records();
+    cells
+        .transact(|| async {
+            let mut batch = Batch::new();
+            if let Some(mut found) = cells.find::<StoredEntity>(key).await? {
+                let owner = found.value.hidden.get(OWNER).map(String::as_str);
+                if let Some(owner) = new_owner(unit.urls(), owner, replace) {
+                    found.value.hidden.insert(OWNER.to_owned(), owner);
+                    records::put_checked(&mut batch, key.clone(), Some(found.version), &found.value)?;
+                }
+            }
+            Ok((batch, ()))
+        })
+        .await
+}
+
+/// Reads the catalogue of cells page by page.
+struct CellPages<'a> {
+    unit: &'a Unit,
+    /// The part that was not read yet.
+    range: KeyRange,
+    /// The length of the beginning that all keys share.
+    prefix: usize,
+}
+
+impl<'a> CellPages<'a> {
+    fn new(unit: &'a Unit) -> Self {
+        let range = keys::entities(&SetKey::control(ControlSet::Cell));
+        Self {
+            unit,
+            prefix: range.start.as_bytes().len(),
+            range,
+        }
+    }
+
+    /// The next cells with their keys; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Vec<(Key, Cell)>>> {
+        let records = self.unit.records();
+        let page = records
+            .list::<StoredEntity>(&self.range, Direction::Up, PAGE_CELLS)
+            .await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(None);
+        };
+        self.range = self.range.after(last);
+        let cells = page.into_iter().filter_map(|(key, found)| {
+            let id = keys::last_text(&key, self.prefix)?;
+            let cell = Cell::from_entity(&id, &found.value, &found.value.doc)?;
+            Some((key, cell))
+        });
+        Ok(Some(cells.collect()))
+    }
+}

@@ -1,0 +1,183 @@
+//! `personium check` finds exactly what keeps `personium serve` from working.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use personium_testkit::{OnDrop, Process, free_port};
+use serde_json::Value;
+
+use crate::administered_unit::AdministeredUnit;
+use crate::program;
+
+/// The time that a start may take.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A set-up: its name, the settings, and a change of the folder before the check.
+struct Setup {
+    name: &'static str,
+    options: Vec<String>,
+    prepare: fn(&Path),
+    works: bool,
+}
+
+fn setup(name: &'static str, works: bool, options: &[&str]) -> Setup {
+    let options = options.iter().map(|option| (*option).to_owned()).collect();
+    Setup {
+        name,
+        options,
+        prepare: |_| {},
+        works,
+    }
+}
+
+/// Whether a unit serves with these arguments.
+fn serves(arguments: &[&str], port: u16) -> (bool, String) {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = program::command(arguments);
+    command
+        .stdout(Stdio::null())
+        .stderr(log.reopen().unwrap());
+    let mut process = Process::spawn(&mut command, OnDrop::Terminate);
+    let until = Instant::now() + START_TIMEOUT;
+    let text = || std::fs::read_to_string(log.path()).unwrap();
+    loop {
+        if process.ended().is_some() {
+            return (false, text());
+        }
+        if text().contains("unit started") && TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return (true, text());
+        }
+        assert!(Instant::now() < until, "neither started nor ended: {}", text());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs the check and the start with the same settings, and compares them.
+fn compare(setup: &Setup, data: &Path) {
+    let port = free_port();
+    let mut arguments = vec!["--data".to_owned(), data.display().to_string()];
+    if !setup.options.iter().any(|option| option.starts_with("listen=")) {
+        arguments.extend(["-c".to_owned(), format!("listen=127.0.0.1:{port}")]);
+    }
+    for option in &setup.options {
+        arguments.extend(["-c".to_owned(), option.clone()]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let before = data.exists();
+    let checked = program::run(&[&["check", "--json"][..], &arguments].concat());
+    let text = program::text(&checked);
+    let report: Value = serde_json::from_slice(&checked.stdout)
+        .unwrap_or_else(|e| panic!("{}: no JSON ({e}): {text}", setup.name));
+    assert_eq!(report["ok"], checked.status.success(), "{}", setup.name);
+    assert_eq!(data.exists(), before, "{}: the check creates nothing", setup.name);
+    let (starts, log) = serves(&[&["serve"][..], &arguments].concat(), port);
+    assert_eq!(starts, setup.works, "{}: {log}", setup.name);
+    assert_eq!(checked.status.success(), starts, "{}: {text}\n{log}", setup.name);
+}
+
+#[test]
+fn check_and_start_agree_on_new_units() {
+    let other = AdministeredUnit::local();
+    let certificate = |host: &str| {
+        vec![
+            format!("x509.key={}", other.data().join("unit.key").display()),
+            format!("x509.crt={}", other.data().join("unit.crt").display()),
+            format!("unitFqdn={host}"),
+        ]
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("listen={}", taken.local_addr().unwrap());
+    let root = format!("x509.root={}", other.data().join("unit.crt").display());
+    let mut setups = vec![
+        setup("defaults", true, &[]),
+        setup("host name", true, &["unitFqdn=unit.example"]),
+        setup("filter", true, &["log.filter=warn,personium_server=info,personium_api=debug"]),
+        setup("roots", true, &[&root]),
+        setup("encryption", true, &["security.dav.encrypt.enabled=true"]),
+        setup("master token", true, &["masterToken=some-long-master-token"]),
+        setup("issuers", true, &["unitUser.issuers=personium-localunit:none:/"]),
+        setup("malformed filter", false, &["log.filter=info,=,[["]),
+        setup("words as filter", false, &["log.filter=x y z"]),
+        setup("body folder", false, &["blobStore.root=/proc/x"]),
+        setup("archive folder", false, &["bar.tmp.dir=/proc/x/y"]),
+        setup("access log", false, &["log.access.file=/proc/x/access.log"]),
+        setup("port in use", false, &[&taken]),
+        setup("no such root", false, &["x509.root=/no/such/root.crt"]),
+        setup("short secret", false, &["security.secret16=short"]),
+        setup("lock without time", false, &["authn.account.lockCount=5"]),
+        setup("impossible passwords", false, &["security.auth.password.regex=^[A-Z]+$"]),
+        setup("unknown scope", false, &["security.token.defaultScope.ropc=rooot"]),
+    ];
+    let own_key = Setup {
+        options: certificate("localhost"),
+        ..setup("own key", true, &[])
+    };
+    let foreign_key = Setup {
+        options: certificate("unit.example"),
+        ..setup("key for another host", false, &[])
+    };
+    setups.extend([own_key, foreign_key]);
+    for setup in &setups {
+        let folder = tempfile::tempdir().unwrap();
+        compare(setup, &folder.path().join("data"));
+    }
+    // A data folder that cannot be made.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for data in [Path::new("/proc/x/data"), &file.join("data"), &file] {
+        compare(&setup("data folder", false, &[]), data);
+    }
+}
+
+#[test]
+fn check_and_start_agree_on_existing_units() {
+    let setups = [
+        setup("unchanged", true, &[]),
+        setup("new host name", true, &["unitFqdn=unit.example"]),
+        Setup {
+            prepare: |data| std::fs::remove_file(data.join("unit.crt")).unwrap(),
+            ..setup("lost certificate", true, &[])
+        },
+        Setup {
+            prepare: |data| std::fs::remove_file(data.join("unit.key")).unwrap(),
+            ..setup("lost key", false, &[])
+        },
+        Setup {
+            prepare: |data| std::fs::write(data.join("unit.key"), "damaged").unwrap(),
+            ..setup("damaged key", false, &[])
+        },
+        Setup {
+            prepare: |data| std::fs::write(data.join("unit.secret"), "x").unwrap(),
+            ..setup("damaged secret", false, &[])
+        },
+    ];
+    for setup in &setups {
+        let unit = AdministeredUnit::local();
+        (setup.prepare)(&unit.data());
+        compare(setup, &unit.data());
+    }
+}
+
+#[test]
+fn check_prints_json_whatever_is_wrong() {
+    for arguments in [
+        &["-c", "unitPort=x"][..],
+        &["--port", "1", "-c", "unitPort=x"],
+        &["--config", "/no/such/file"],
+        &["--config", "/no/such/file", "--port", "1"],
+        &["-c", "novalue"],
+        &["--port", "70000"],
+        &["--no-such-option"],
+    ] {
+        let output = program::run(&[&["check", "--json"][..], arguments].concat());
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{arguments:?}: {e}: {}", program::text(&output)));
+        assert_eq!(report["ok"], false, "{arguments:?}");
+        assert!(!output.status.success(), "{arguments:?}");
+    }
+    let help = program::run(&["check", "--json", "--help"]);
+    assert!(help.status.success());
+}
