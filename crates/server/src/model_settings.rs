@@ -150,3 +150,6 @@ fn oidc_provider(provider: &OidcProviderConfig) -> OidcProvider {
         grant_type: provider.grant_type.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;
