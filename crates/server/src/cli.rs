@@ -1,15 +1,18 @@
 //! The command line.
 
-use std::io::{self, BufRead, Read, Write};
+mod admin_options;
+
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use personium_types::Secret;
 use personium_types::error::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::administration::{self, AccountAddress, AdminCommand};
+use admin_options::AdminSubcommand;
+
+use crate::administration;
 use crate::check::CheckReport;
 use crate::config::{Config, ConfigError, ConfigSources, LoadedConfig};
 use crate::first_start::Administrator;
@@ -20,9 +23,6 @@ const SETTINGS_FILE: &str = "personium-unit-config.properties";
 
 /// The status of a command line that cannot be read.
 const USAGE_STATUS: u8 = 2;
-
-/// The largest length of a password that is read from the standard input.
-const MAX_PASSWORD_BYTES: u64 = 4096;
 
 /// The data folder, unless `--data` names another.
 const DEFAULT_DATA_DIR: &str = "data";
@@ -64,118 +64,6 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum AdminSubcommand {
-    /// List the administrators, the cells and their owners.
-    List,
-    /// Make an administrator in a new cell.
-    Create {
-        #[command(flatten)]
-        account: AccountOptions,
-        #[command(flatten)]
-        password: PasswordOptions,
-    },
-    /// Set a new password of an account; it is printed once, or read from the standard input.
-    Password {
-        #[command(flatten)]
-        account: AccountOptions,
-        #[command(flatten)]
-        password: PasswordOptions,
-    },
-    /// Rename an account (--new-account) or a cell (--new-cell). The cells that it owns stay its own.
-    Rename {
-        #[command(flatten)]
-        account: AccountOptions,
-        /// New name of the account.
-        #[arg(long, value_name = "NAME", conflicts_with = "new_cell", required_unless_present = "new_cell")]
-        new_account: Option<String>,
-        /// New name of the cell.
-        #[arg(long, value_name = "NAME")]
-        new_cell: Option<String>,
-    },
-    /// Make an account an administrator of the unit.
-    Grant {
-        #[command(flatten)]
-        account: AccountOptions,
-    },
-    /// Give all cells of an owner to an account.
-    Transfer {
-        /// Owner, as `list` shows it.
-        #[arg(long, value_name = "OWNER")]
-        from: String,
-        #[command(flatten)]
-        account: AccountOptions,
-    },
-}
-
-#[derive(Debug, Args)]
-struct AccountOptions {
-    /// Cell of the account.
-    #[arg(long, value_name = "NAME", default_value = first_start::ADMIN_NAME)]
-    cell: String,
-    /// Account.
-    #[arg(long, value_name = "NAME", default_value = first_start::ADMIN_NAME)]
-    account: String,
-}
-
-#[derive(Debug, Args)]
-struct PasswordOptions {
-    /// Read the password from the standard input instead of generating one.
-    #[arg(long)]
-    stdin: bool,
-}
-
-impl From<AccountOptions> for AccountAddress {
-    fn from(options: AccountOptions) -> Self {
-        Self {
-            cell: options.cell,
-            account: options.account,
-        }
-    }
-}
-
-impl PasswordOptions {
-    /// Reads the password, if it is on the standard input.
-    fn read(&self) -> Result<Option<Secret<String>>, String> {
-        if !self.stdin {
-            return Ok(None);
-        }
-        let mut line = String::new();
-        let input = std::io::stdin().lock();
-        let read = input.take(MAX_PASSWORD_BYTES).read_line(&mut line);
-        read.map_err(|error| format!("cannot read the password: {error}"))?;
-        let password = line.trim_end_matches(['\r', '\n']);
-        if password.is_empty() {
-            return Err("the standard input has no password".to_owned());
-        }
-        Ok(Some(Secret::new(password.to_owned())))
-    }
-}
-
-impl AdminSubcommand {
-    fn parse(self) -> Result<AdminCommand, String> {
-        Ok(match self {
-            Self::List => AdminCommand::List,
-            Self::Create { account, password } => {
-                AdminCommand::Create(account.into(), password.read()?)
-            }
-            Self::Password { account, password } => {
-                AdminCommand::SetPassword(account.into(), password.read()?)
-            }
-            Self::Rename {
-                account,
-                new_account: Some(name),
-                ..
-            } => AdminCommand::RenameAccount(account.into(), name),
-            Self::Rename {
-                account, new_cell, ..
-            } => AdminCommand::RenameCell(account.cell, new_cell.unwrap_or_default()),
-            Self::Grant { account } => AdminCommand::Grant(account.into()),
-            Self::Transfer { from, account } => AdminCommand::Transfer(from, account.into()),
-        })
-    }
 }
 
 #[derive(Debug, Args)]
