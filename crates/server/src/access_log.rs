@@ -141,7 +141,7 @@ impl Collector for LostLinesCollector {
     }
 }
 
-/// What is known about a request until its line is written.
+/// The values of a line that are known before it is written.
 #[derive(Debug)]
 pub struct AccessRecord {
     log: Arc<AccessLog>,

@@ -28,7 +28,7 @@ pub struct AccountAddress {
     pub account: String,
 }
 
-/// What to do.
+/// A command, with its parameters.
 #[derive(Debug, Clone)]
 pub enum AdminCommand {
     /// Lists the administrators, the cells and their owners.

@@ -47,7 +47,7 @@ pub struct HttpLimits {
     pub shutdown_timeout: Duration,
 }
 
-/// What handles the requests, and what records them.
+/// The API, and the records of requests.
 #[derive(Clone)]
 pub struct RequestHandlers {
     /// The API.

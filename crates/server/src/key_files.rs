@@ -88,7 +88,7 @@ pub fn random_text(chars: usize, random: &dyn Random) -> Result<String, KeyFileE
 pub struct PreparedKeys {
     /// The keys.
     pub keys: UnitKeys,
-    /// What an operator should know: a certificate that was issued again.
+    /// Notes for the operator: a certificate that was issued again.
     pub notes: Vec<String>,
     /// Paths and contents.
     missing_files: Vec<(PathBuf, String)>,

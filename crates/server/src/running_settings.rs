@@ -77,7 +77,7 @@ struct CurrentValues {
     shown: BTreeMap<String, String>,
 }
 
-/// What is needed to load the certificates again.
+/// The parts that are needed to load the certificates again.
 struct CertificateReload {
     keys: Arc<UnitKeys>,
     host: String,

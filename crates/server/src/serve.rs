@@ -214,7 +214,7 @@ fn spawn(
     }
 }
 
-/// What handles and records requests.
+/// Builds the parts that handle and record requests.
 fn handlers(components: &Components, service: ApiService) -> Result<RequestHandlers, StartError> {
     let log = &components.config.log;
     let access_log = AccessLog::start(log, &components.clock).map_err(StartError::AccessLog)?;

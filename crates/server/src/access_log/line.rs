@@ -15,7 +15,7 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// What a line says.
+/// The values of a line.
 #[derive(Debug, Clone)]
 pub(super) struct AccessLine {
     /// The address of the client, as trusted proxies report it.

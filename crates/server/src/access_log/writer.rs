@@ -24,7 +24,7 @@ const WRITE_BYTES: usize = 64 << 10;
 /// The time that [`LineWriter::flush`] waits at most.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the thread is to do.
+/// A task of the thread.
 #[derive(Debug)]
 enum Message {
     Line(AccessLine),

@@ -25,7 +25,7 @@ pub(super) struct OwnCertificate {
     pub(super) signing: UnitKey,
     /// Paths and contents.
     pub(super) missing_files: Vec<(PathBuf, String)>,
-    /// What an operator should know.
+    /// A note for the operator.
     pub(super) note: Option<String>,
 }
 

@@ -20,7 +20,7 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a command wrote to its outputs.
+/// The text that a command wrote to its outputs.
 pub fn text(output: &Output) -> String {
     let (stdout, stderr) = (&output.stdout, &output.stderr);
     format!(
