@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::components::Components;
 use crate::config::{Config, LoadedConfig};
-use crate::first_start::{self, Administrator};
-use crate::local_api::{ADMIN_ROLES, LocalApi, LocalRequest};
+use crate::first_start;
+use crate::local_api::{ADMIN_ROLES, Administrator, LocalApi, LocalRequest};
 use crate::{passwords, serve, system};
 
 /// An account of a cell.
@@ -123,9 +123,9 @@ impl<'a> Session<'a> {
     /// Returns the cell of this name.
     async fn cell(&self, name: &str) -> CommandResult<std::sync::Arc<CellContext>> {
         let found = self.api.unit.find_cell(name).await;
-        found
-            .map_err(|error| chain(&error))?
-            .ok_or_else(|| format!("the unit has no cell {name}; `personium admin list` lists them"))
+        found.map_err(|error| chain(&error))?.ok_or_else(|| {
+            format!("the unit has no cell {name}; `personium admin list` lists them")
+        })
     }
 
     /// Checks that the account exists.
@@ -183,12 +183,17 @@ impl<'a> Session<'a> {
         let text = if is_generated {
             administrator.welcome()
         } else {
-            format!("The administrator is {}#{}\n", administrator.cell, administrator.account)
+            format!(
+                "The administrator is {}#{}\n",
+                administrator.cell, administrator.account
+            )
         };
         if let Err(error) = show(&format!("{text}{note}")) {
             let removed = self.api.delete_cell_if_exists(&administrator.cell).await;
             removed.map_err(|error| chain(&error))?;
-            return Err(format!("the password could not be written, nothing was made: {error}"));
+            return Err(format!(
+                "the password could not be written, nothing was made: {error}"
+            ));
         }
         Ok(())
     }
@@ -207,11 +212,16 @@ impl<'a> Session<'a> {
             true => format!("password  {}\n", password.reveal()),
             false => String::new(),
         };
-        show(&text)
-            .map_err(|error| format!("the password could not be written and is not changed: {error}"))?;
+        show(&text).map_err(|error| {
+            format!("the password could not be written and is not changed: {error}")
+        })?;
         let headers = [("x-personium-credential", password.reveal().as_str())];
         let changed = self
-            .merge(&self.account_url(address), &headers, json!({"Status": "active"}))
+            .merge(
+                &self.account_url(address),
+                &headers,
+                json!({"Status": "active"}),
+            )
             .await;
         changed.map_err(|error| format!("the password is not changed: {error}"))
     }
@@ -221,7 +231,9 @@ impl<'a> Session<'a> {
         self.merge(&self.account_url(address), &[], json!({"Name": name}))
             .await?;
         let AccountAddress { cell, account } = address;
-        Ok(format!("The account {account} of the cell {cell} is {name} now, and so is the owner of its cells.\n"))
+        Ok(format!(
+            "The account {account} of the cell {cell} is {name} now, and so is the owner of its cells.\n"
+        ))
     }
 
     async fn rename_cell(&self, cell: &str, name: &str) -> CommandResult<String> {
@@ -235,16 +247,22 @@ impl<'a> Session<'a> {
             for known in cells.iter_mut().filter(|known| *known == cell) {
                 name.clone_into(known);
             }
-            first_start::write_administrator_cells(data_dir, &cells).map_err(|error| chain(&error))?;
+            first_start::write_administrator_cells(data_dir, &cells)
+                .map_err(|error| chain(&error))?;
         }
         let old = self.cell_url(cell);
         let urls = self.api.unit.urls();
         let mut issuers = self.config.unit.issuers.iter();
-        let note = match issuers.any(|issuer| urls.resolve(issuer).as_deref() == Some(old.as_str())) {
-            true => format!("Replace the cell in the setting unitUser.issuers: personium-localunit:{name}:/\n"),
+        let note = match issuers.any(|issuer| urls.resolve(issuer).as_deref() == Some(old.as_str()))
+        {
+            true => format!(
+                "Replace the cell in the setting unitUser.issuers: personium-localunit:{name}:/\n"
+            ),
             false => String::new(),
         };
-        Ok(format!("The cell {cell} is {name} now, and so are the owners of the cells of its accounts.\n{note}"))
+        Ok(format!(
+            "The cell {cell} is {name} now, and so are the owners of the cells of its accounts.\n{note}"
+        ))
     }
 
     async fn grant(&self, address: &AccountAddress) -> CommandResult<String> {
@@ -266,11 +284,14 @@ impl<'a> Session<'a> {
     async fn transfer(&self, owner: &str, address: &AccountAddress) -> CommandResult<String> {
         self.check_account(address).await?;
         let urls = self.api.unit.urls();
-        let from = urls
-            .resolve(owner)
-            .ok_or_else(|| format!("{owner} is no owner: give it as `personium admin list` shows it"))?;
+        let from = urls.resolve(owner).ok_or_else(|| {
+            format!("{owner} is no owner: give it as `personium admin list` shows it")
+        })?;
         let to = format!("{}#{}", self.cell_url(&address.cell), address.account);
-        let permit = self.api.server.permit(Operation::WriteCells, PermitTarget::Unit);
+        let permit = self
+            .api
+            .server
+            .permit(Operation::WriteCells, PermitTarget::Unit);
         let changed = ownership::transfer_cells(&self.api.unit, &permit, &from, &to).await;
         let changed = changed.map_err(|error| chain(&error))?;
         Ok(format!("{changed} cells belong to {to} now.\n"))
@@ -282,7 +303,8 @@ impl<'a> Session<'a> {
         let mut cells = first_start::administrator_cells(data_dir);
         if !cells.iter().any(|known| known == cell) {
             cells.push(cell.to_owned());
-            first_start::write_administrator_cells(data_dir, &cells).map_err(|error| chain(&error))?;
+            first_start::write_administrator_cells(data_dir, &cells)
+                .map_err(|error| chain(&error))?;
         }
         let urls = self.api.unit.urls();
         let url = urls.cell(cell);

@@ -159,7 +159,11 @@ fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig) {
     let issuers = first_start::issuers(config);
     report.ok(
         "unit user issuers",
-        if issuers.is_empty() { "none".to_owned() } else { issuers.join(" ") },
+        if issuers.is_empty() {
+            "none".to_owned()
+        } else {
+            issuers.join(" ")
+        },
     );
     let is_new = first_start::is_due(&config.store.data_dir);
     let note = first_start::administration_note(config, is_new);
@@ -196,7 +200,10 @@ fn check_folders(report: &mut CheckReport, loaded: &LoadedConfig) {
             Ok(_) if !folder.exists() => report.ok(check, format!("the start creates {path}")),
             Ok(elapsed) => {
                 let micros = elapsed.as_micros();
-                report.ok(check, format!("{path}: write, sync and rename took {micros} µs"));
+                report.ok(
+                    check,
+                    format!("{path}: write, sync and rename took {micros} µs"),
+                );
             }
             Err(error) if error.is_full() => report.warning(check, chain(&error)),
             Err(error) => report.error(check, chain(&error)),

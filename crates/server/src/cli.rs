@@ -15,7 +15,7 @@ use admin_options::AdminSubcommand;
 use crate::administration;
 use crate::check::CheckReport;
 use crate::config::{Config, ConfigError, ConfigSources, LoadedConfig};
-use crate::first_start::Administrator;
+use crate::local_api::Administrator;
 use crate::{check, first_start, logging, serve};
 
 /// The settings file in the data folder, which is read unless `--config` names another.

@@ -6,14 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use http::StatusCode;
 use personium_model::Settings;
-use personium_types::Secret;
 
 use crate::components::{Components, RECORDS_DIR};
 use crate::config::Config;
 use crate::key_files::{self, KeyFileError};
-use crate::local_api::LocalApi;
+use crate::local_api::{Administrator, LocalApi, RefusedRequest};
 use crate::passwords;
 
 /// The name of the administrator's cell and account.
@@ -26,19 +24,6 @@ const STARTED_FILE: &str = "administrator.started";
 
 /// The file of the unit's own records, in the folder of records. A unit without it is new.
 const UNIT_RECORDS_FILE: &str = "unit.db";
-
-/// The credentials of the administrator of a new unit. They are shown once and not stored.
-#[derive(Debug)]
-pub struct Administrator {
-    /// The URL of the unit.
-    pub unit: String,
-    /// The URL of the administrator's cell.
-    pub cell: String,
-    /// The name of the account.
-    pub account: String,
-    /// The password.
-    pub password: Secret<String>,
-}
 
 /// An administrator that could not be created.
 #[derive(Debug, thiserror::Error)]
@@ -53,18 +38,13 @@ pub enum FirstStartError {
     #[error("cannot generate the password of the administrator")]
     Password(#[source] KeyFileError),
     /// The password could not be written to the standard output.
-    #[error("the password of the administrator could not be written, so none was made; the next start tries again")]
+    #[error(
+        "the password of the administrator could not be written, so none was made; the next start tries again"
+    )]
     Show(#[source] io::Error),
     /// The API refused a request.
-    #[error("{request} was refused with status {status}: {body}")]
-    Refused {
-        /// The method and URL of the request.
-        request: String,
-        /// The status of the response.
-        status: StatusCode,
-        /// The body of the response.
-        body: String,
-    },
+    #[error(transparent)]
+    Refused(#[from] RefusedRequest),
 }
 
 /// Whether the data folder contains no unit, or one whose first start was interrupted.
@@ -97,7 +77,9 @@ pub fn issuers(config: &Config) -> Vec<String> {
         return config.unit.issuers.clone();
     }
     let cells = administrator_cells(&config.store.data_dir).into_iter();
-    cells.map(|cell| format!("personium-localunit:{cell}:/")).collect()
+    cells
+        .map(|cell| format!("personium-localunit:{cell}:/"))
+        .collect()
 }
 
 /// Makes the cells with administrators the issuers of unit user tokens, unless other issuers are configured.
@@ -112,9 +94,15 @@ pub fn administration_note(config: &Config, is_new: bool) -> Option<String> {
     let reason = match (&config.unit.master_token, config.unit.issuers.is_empty()) {
         _ if !administrator_cells(&config.store.data_dir).is_empty() => return None,
         (None, true) if is_new => return None,
-        (None, true) => "nobody can administrate this unit: it has no administrator and no master token",
-        (Some(_), true) => "this unit has no administrator, because masterToken is set: only the master token administrates it",
-        (_, false) if is_new => "no administrator is made, because unitUser.issuers is set: the cells that it names, and their administrators, are yours to make",
+        (None, true) => {
+            "nobody can administrate this unit: it has no administrator and no master token"
+        }
+        (Some(_), true) => {
+            "this unit has no administrator, because masterToken is set: only the master token administrates it"
+        }
+        (_, false) if is_new => {
+            "no administrator is made, because unitUser.issuers is set: the cells that it names, and their administrators, are yours to make"
+        }
         (_, false) => return None,
     };
     let data_dir = config.store.data_dir.display();
@@ -154,30 +142,4 @@ pub async fn create_administrator(
         return Err(FirstStartError::Show(error));
     }
     fs::rename(path(STARTED_FILE), path(COMPLETED_FILE)).map_err(FirstStartError::Complete)
-}
-
-impl Administrator {
-    /// Returns the text for the person who started the unit: its URL, the credentials, and commands to begin with.
-    #[must_use]
-    pub fn welcome(&self) -> String {
-        let Self {
-            unit,
-            cell,
-            account,
-            password,
-        } = self;
-        let password = password.reveal();
-        let token = r#"sed 's/.*"access_token":"\([^"]*\)".*/\1/'"#;
-        format!(
-            "This unit is new: {unit}\n\
-             Its administrator (the password is shown only once):\n\
-             \x20 cell      {cell}\n\
-             \x20 account   {account}\n\
-             \x20 password  {password}\n\
-             To begin, log in, create a cell, and list all cells:\n\
-             \x20 TOKEN=$(curl -sS {cell}__token -d 'grant_type=password&username={account}&password={password}&p_target={unit}' | {token})\n\
-             \x20 curl -H \"Authorization: Bearer $TOKEN\" {unit}__ctl/Cell -d '{{\"Name\":\"alice\"}}'\n\
-             \x20 curl -H \"Authorization: Bearer $TOKEN\" '{unit}__ctl/Cell?$format=json'\n"
-        )
-    }
 }

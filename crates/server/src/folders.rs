@@ -62,7 +62,10 @@ impl FolderError {
     /// Whether the folder could be written to if there were space.
     pub(crate) fn is_full(&self) -> bool {
         let kind = self.source.kind();
-        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(
+            kind,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
     }
 }
 

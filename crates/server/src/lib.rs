@@ -13,7 +13,7 @@ pub mod first_start;
 mod folders;
 pub mod http_server;
 pub mod key_files;
-mod local_api;
+pub mod local_api;
 pub mod logging;
 pub mod metrics;
 mod min_rate_timeout;

@@ -12,7 +12,6 @@ use personium_types::Secret;
 use serde_json::json;
 
 use crate::components::Components;
-use crate::first_start::{Administrator, FirstStartError};
 use crate::key_files::{self, KeyFileError};
 
 /// The roles of an administrator: of the unit, and of the content of its cells.
@@ -20,6 +19,57 @@ pub(crate) const ADMIN_ROLES: [&str; 2] = ["UnitAdmin", "CellContentsAdmin"];
 
 /// The number of characters of the temporary master token.
 const MASTER_TOKEN_CHARS: usize = 32;
+
+/// A request that the API refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{request} was refused with status {status}: {body}")]
+pub struct RefusedRequest {
+    /// The method and URL of the request.
+    request: String,
+    /// The status of the response.
+    status: StatusCode,
+    /// The body of the response.
+    body: String,
+}
+
+/// The credentials of the administrator of a new unit. They are shown once and not stored.
+#[derive(Debug)]
+pub struct Administrator {
+    /// The URL of the unit.
+    pub unit: String,
+    /// The URL of the administrator's cell.
+    pub cell: String,
+    /// The name of the account.
+    pub account: String,
+    /// The password.
+    pub password: Secret<String>,
+}
+
+impl Administrator {
+    /// Returns the text for the person who started the unit: its URL, the credentials, and commands to begin with.
+    #[must_use]
+    pub fn welcome(&self) -> String {
+        let Self {
+            unit,
+            cell,
+            account,
+            password,
+        } = self;
+        let password = password.reveal();
+        let token = r#"sed 's/.*"access_token":"\([^"]*\)".*/\1/'"#;
+        format!(
+            "This unit is new: {unit}\n\
+             Its administrator (the password is shown only once):\n\
+             \x20 cell      {cell}\n\
+             \x20 account   {account}\n\
+             \x20 password  {password}\n\
+             To begin, log in, create a cell, and list all cells:\n\
+             \x20 TOKEN=$(curl -sS {cell}__token -d 'grant_type=password&username={account}&password={password}&p_target={unit}' | {token})\n\
+             \x20 curl -H \"Authorization: Bearer $TOKEN\" {unit}__ctl/Cell -d '{{\"Name\":\"alice\"}}'\n\
+             \x20 curl -H \"Authorization: Bearer $TOKEN\" '{unit}__ctl/Cell?$format=json'\n"
+        )
+    }
+}
 
 /// The API of a unit that does not serve.
 pub(crate) struct LocalApi {
@@ -61,12 +111,12 @@ impl LocalApi {
     /// Creates the cell of this name and in it the account and the roles of an administrator.
     ///
     /// # Errors
-    /// [`FirstStartError::Refused`]
+    /// [`RefusedRequest`]
     pub(crate) async fn create_administrator(
         &self,
         cell_name: &str,
         administrator: &Administrator,
-    ) -> Result<(), FirstStartError> {
+    ) -> Result<(), RefusedRequest> {
         let Administrator {
             unit,
             cell,
@@ -90,15 +140,18 @@ impl LocalApi {
     /// Gives a role to an account. The role is made if it does not exist. `cell` is the URL of the cell.
     ///
     /// # Errors
-    /// [`FirstStartError::Refused`]
+    /// [`RefusedRequest`]
     pub(crate) async fn grant_role(
         &self,
         cell: &str,
         account: &str,
         role: &str,
-    ) -> Result<(), FirstStartError> {
+    ) -> Result<(), RefusedRequest> {
         let roles = format!("{cell}__ctl/Role");
-        accept(StatusCode::CONFLICT, self.post(&roles, &[], json!({"Name": role})).await)?;
+        accept(
+            StatusCode::CONFLICT,
+            self.post(&roles, &[], json!({"Name": role})).await,
+        )?;
         let account = encode_segment(&account.replace('\'', "''"));
         let links = format!("{cell}__ctl/Account('{account}')/$links/_Role");
         let role = json!({"uri": format!("{cell}__ctl/Role('{role}')")});
@@ -108,8 +161,8 @@ impl LocalApi {
     /// Deletes the cell at this URL with all that is in it.
     ///
     /// # Errors
-    /// [`FirstStartError::Refused`]
-    pub(crate) async fn delete_cell_if_exists(&self, cell: &str) -> Result<(), FirstStartError> {
+    /// [`RefusedRequest`]
+    pub(crate) async fn delete_cell_if_exists(&self, cell: &str) -> Result<(), RefusedRequest> {
         let deleted = self
             .send(LocalRequest {
                 method: Method::DELETE,
@@ -126,7 +179,7 @@ impl LocalApi {
         url: &str,
         headers: &[(&str, &str)],
         body: serde_json::Value,
-    ) -> Result<(), FirstStartError> {
+    ) -> Result<(), RefusedRequest> {
         self.send(LocalRequest {
             method: Method::POST,
             url,
@@ -139,8 +192,8 @@ impl LocalApi {
     /// Sends a request.
     ///
     /// # Errors
-    /// [`FirstStartError::Refused`] unless the response says that it succeeded.
-    pub(crate) async fn send(&self, request: LocalRequest<'_>) -> Result<(), FirstStartError> {
+    /// [`RefusedRequest`] unless the response says that it succeeded.
+    pub(crate) async fn send(&self, request: LocalRequest<'_>) -> Result<(), RefusedRequest> {
         let LocalRequest {
             method,
             url,
@@ -148,7 +201,7 @@ impl LocalApi {
             body,
         } = request;
         let request_line = format!("{method} {url}");
-        let refused = |status, body| FirstStartError::Refused {
+        let refused = |status, body| RefusedRequest {
             request: request_line.clone(),
             status,
             body,
@@ -190,9 +243,9 @@ impl LocalApi {
 }
 
 /// Takes a refusal with this status for success.
-fn accept(wanted: StatusCode, result: Result<(), FirstStartError>) -> Result<(), FirstStartError> {
+fn accept(wanted: StatusCode, result: Result<(), RefusedRequest>) -> Result<(), RefusedRequest> {
     match result {
-        Err(FirstStartError::Refused { status, .. }) if status == wanted => Ok(()),
+        Err(RefusedRequest { status, .. }) if status == wanted => Ok(()),
         other => other,
     }
 }

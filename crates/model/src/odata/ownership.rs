@@ -45,7 +45,8 @@ pub(super) fn check_rename(
     before: &Entity,
     new: &Properties,
 ) -> Result<()> {
-    let (Some(old_name), Some(new_name)) = (before.properties.text("Name"), new.text("Name")) else {
+    let (Some(old_name), Some(new_name)) = (before.properties.text("Name"), new.text("Name"))
+    else {
         return Ok(());
     };
     if set.control != Some(ControlSet::Cell) || old_name == new_name {
@@ -89,7 +90,12 @@ pub(super) async fn follow_rename(
         _ => 0,
     };
     if changed > 0 {
-        tracing::info!(old_name = old, new_name = new, cells = changed, "cells given to the new name of their owner");
+        tracing::info!(
+            old_name = old,
+            new_name = new,
+            cells = changed,
+            "cells given to the new name of their owner"
+        );
     }
     Ok(())
 }
@@ -138,7 +144,12 @@ async fn set_owner(
                 let owner = found.value.hidden.get(OWNER).map(String::as_str);
                 if let Some(owner) = new_owner(unit.urls(), owner, replace) {
                     found.value.hidden.insert(OWNER.to_owned(), owner);
-                    records::put_checked(&mut batch, key.clone(), Some(found.version), &found.value)?;
+                    records::put_checked(
+                        &mut batch,
+                        key.clone(),
+                        Some(found.version),
+                        &found.value,
+                    )?;
                 }
             }
             Ok((batch, ()))

@@ -23,19 +23,27 @@ const MAX_ACCOUNTS: usize = 10_000;
 pub(super) async fn text(unit: &Unit, config: &Config) -> CommandResult<String> {
     let mut out = String::new();
     let issuers = first_start::issuers(config);
-    let _ = writeln!(out, "Cells whose accounts can administrate the unit (unitUser.issuers):");
+    let _ = writeln!(
+        out,
+        "Cells whose accounts can administrate the unit (unitUser.issuers):"
+    );
     for issuer in &issuers {
         let _ = writeln!(out, "  {issuer}");
     }
     if issuers.is_empty() {
-        let _ = writeln!(out, "  none: only the master token administrates the unit, if there is one");
+        let _ = writeln!(
+            out,
+            "  none: only the master token administrates the unit, if there is one"
+        );
     }
     let _ = writeln!(out, "Administrators:");
     for issuer in &issuers {
         push_administrators(&mut out, unit, issuer).await?;
     }
     let _ = writeln!(out, "Cells and their owners:");
-    let cells = ownership::list_cells(unit).await.map_err(|error| chain(&error))?;
+    let cells = ownership::list_cells(unit)
+        .await
+        .map_err(|error| chain(&error))?;
     for cell in cells {
         let name = &cell.name;
         let Some(owner) = cell.owner else {
@@ -60,7 +68,10 @@ async fn push_administrators(out: &mut String, unit: &Unit, issuer: &str) -> Com
     };
     let found = unit.find_cell(&name).await.map_err(|error| chain(&error))?;
     let Some(context) = found else {
-        let _ = writeln!(out, "  {issuer} does not exist: whoever makes this cell can administrate the unit");
+        let _ = writeln!(
+            out,
+            "  {issuer} does not exist: whoever makes this cell can administrate the unit"
+        );
         return Ok(());
     };
     let accounts = SetKey::control(ControlSet::Account);
@@ -81,7 +92,13 @@ async fn admin_roles(context: &CellContext, account_id: &str) -> CommandResult<V
         SetKey::control(ControlSet::Account),
         SetKey::control(ControlSet::Role),
     );
-    let linked = entity::linked(context.records(), &accounts, account_id, &roles, MAX_ACCOUNTS);
+    let linked = entity::linked(
+        context.records(),
+        &accounts,
+        account_id,
+        &roles,
+        MAX_ACCOUNTS,
+    );
     let mut names = Vec::new();
     for id in linked.await.map_err(|error| chain(&error))? {
         let role = entity::find(context.records(), &roles, &id).await;

@@ -34,7 +34,12 @@ pub(super) enum AdminSubcommand {
         #[command(flatten)]
         account: AccountOptions,
         /// New name of the account.
-        #[arg(long, value_name = "NAME", conflicts_with = "new_cell", required_unless_present = "new_cell")]
+        #[arg(
+            long,
+            value_name = "NAME",
+            conflicts_with = "new_cell",
+            required_unless_present = "new_cell"
+        )]
         new_account: Option<String>,
         /// New name of the cell.
         #[arg(long, value_name = "NAME")]

@@ -18,8 +18,14 @@ const SECTIONS_OF_THE_SERVER: &[&str] = &[
 
 /// Keys that must be given together with others, and those.
 const COMPANIONS: &[(&str, &[(&str, &str)])] = &[
-    ("authn.account.lockCount", &[("authn.account.lockTime", "60")]),
-    ("authn.account.lockTime", &[("authn.account.lockCount", "5")]),
+    (
+        "authn.account.lockCount",
+        &[("authn.account.lockTime", "60")],
+    ),
+    (
+        "authn.account.lockTime",
+        &[("authn.account.lockCount", "5")],
+    ),
     ("proxy.host", &[("proxy.port", "8080")]),
     ("proxy.port", &[("proxy.host", "proxy.example")]),
     (
@@ -51,7 +57,9 @@ fn settings(options: &[(&str, &str)]) -> Option<String> {
     let auth = &settings.auth;
     let credential = auth.introspection_credential.as_ref();
     let secrets = (
-        auth.master_token.as_ref().map(|token| token.reveal().clone()),
+        auth.master_token
+            .as_ref()
+            .map(|token| token.reveal().clone()),
         credential.map(|(_, password)| password.reveal().clone()),
         settings
             .outgoing_proxy
@@ -71,8 +79,16 @@ fn other_values(key: &KeyInfo) -> Vec<String> {
     let words = key.permitted.strip_prefix("one of ").unwrap_or_default();
     values.extend(words.split(", ").map(str::to_owned));
     let texts = [
-        "true", "false", "auth", "1,2", "^[a-z]{5,9}$", "https://unit.example/cell/",
-        "192.0.2.0/24", "/somewhere/else", "a-text-that-is-long-enough", "host.example",
+        "true",
+        "false",
+        "auth",
+        "1,2",
+        "^[a-z]{5,9}$",
+        "https://unit.example/cell/",
+        "192.0.2.0/24",
+        "/somewhere/else",
+        "a-text-that-is-long-enough",
+        "host.example",
     ];
     values.extend(texts.map(str::to_owned));
     values

@@ -46,7 +46,13 @@ impl AdministeredUnit {
         let port = free_port();
         let port_text = port.to_string();
         let data = self.data();
-        let mut arguments = vec!["serve", "--data", data.to_str().unwrap(), "--port", &port_text];
+        let mut arguments = vec![
+            "serve",
+            "--data",
+            data.to_str().unwrap(),
+            "--port",
+            &port_text,
+        ];
         for option in options {
             arguments.extend(["-c", option]);
         }
@@ -81,7 +87,11 @@ impl AdministeredUnit {
     }
 
     /// A token of an account for the unit; `None` if the login is refused.
-    pub async fn token(client: &TestClient, address: (&str, &str), password: &str) -> Option<String> {
+    pub async fn token(
+        client: &TestClient,
+        address: (&str, &str),
+        password: &str,
+    ) -> Option<String> {
         let target = client.url().to_owned();
         let fields = [
             ("grant_type", "password"),

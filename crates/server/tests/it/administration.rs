@@ -22,7 +22,11 @@ async fn first_administrator_sees_the_status_and_reloads_settings() {
     assert_eq!(status_of(&administrator, "__status").await, 200);
     let reload = administrator.request("POST", "__status").body("");
     assert_eq!(reload.try_send().await.unwrap().status, 204);
-    assert_eq!(status_of(&client, "__status").await, 401, "nobody else does");
+    assert_eq!(
+        status_of(&client, "__status").await,
+        401,
+        "nobody else does"
+    );
 }
 
 #[tokio::test]
@@ -59,27 +63,55 @@ async fn lost_password_is_replaced_on_a_stopped_unit_only() {
     let (process, client) = unit.serve("localhost", &[]);
     let (succeeded, text) = unit.admin(&["password"]);
     assert!(!succeeded && text.contains("stopped"), "{text}");
-    assert!(AdministeredUnit::token(&client, FIRST, &unit.password).await.is_some());
+    assert!(
+        AdministeredUnit::token(&client, FIRST, &unit.password)
+            .await
+            .is_some()
+    );
     drop(process);
 
-    let old = std::mem::replace(&mut unit.password, printed_password(&unit.expect_admin(&["password"])));
+    let old = std::mem::replace(
+        &mut unit.password,
+        printed_password(&unit.expect_admin(&["password"])),
+    );
     assert_ne!(old, unit.password);
     let (process, client) = unit.serve("localhost", &[]);
-    assert!(AdministeredUnit::token(&client, FIRST, &unit.password).await.is_some());
-    assert!(AdministeredUnit::token(&client, FIRST, &old).await.is_none());
+    assert!(
+        AdministeredUnit::token(&client, FIRST, &unit.password)
+            .await
+            .is_some()
+    );
+    assert!(
+        AdministeredUnit::token(&client, FIRST, &old)
+            .await
+            .is_none()
+    );
     drop(process);
 
     // From the standard input; it is not printed.
     let input = unit.folder.path().join("input");
     std::fs::write(&input, "my-own-password\n").unwrap();
     let data = unit.data();
-    let arguments = ["admin", "password", "--stdin", "--data", data.to_str().unwrap()];
+    let arguments = [
+        "admin",
+        "password",
+        "--stdin",
+        "--data",
+        data.to_str().unwrap(),
+    ];
     let mut command = program::command(&arguments);
     let output = command.stdin(File::open(&input).unwrap()).output().unwrap();
     let text = program::text(&output);
-    assert!(output.status.success() && !text.contains("my-own"), "{text}");
+    assert!(
+        output.status.success() && !text.contains("my-own"),
+        "{text}"
+    );
     let (_process, client) = unit.serve("localhost", &[]);
-    assert!(AdministeredUnit::token(&client, FIRST, "my-own-password").await.is_some());
+    assert!(
+        AdministeredUnit::token(&client, FIRST, "my-own-password")
+            .await
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -98,9 +130,17 @@ async fn password_is_kept_if_the_new_one_is_refused_or_cannot_be_written() {
         full.args(["--cell", "none"]);
     }
     let mut absent = program::command(&["admin", "password", "--account", "none", "--data", data]);
-    for (name, command) in [("short", &mut short), ("full", &mut full), ("absent", &mut absent)] {
+    for (name, command) in [
+        ("short", &mut short),
+        ("full", &mut full),
+        ("absent", &mut absent),
+    ] {
         let output = command.output().unwrap();
-        assert!(!output.status.success(), "{name}: {}", program::text(&output));
+        assert!(
+            !output.status.success(),
+            "{name}: {}",
+            program::text(&output)
+        );
     }
     let (_process, client) = unit.serve("localhost", &[]);
     unit.administrator(&client).await;
@@ -124,24 +164,41 @@ async fn renamed_account_and_cell_keep_their_cells() {
     make_owned_cell(&administrator, "alice").await;
     // By the API, while the unit runs.
     let path = "unitadmin/__ctl/Account('unitadmin')";
-    let renamed = administrator.request("MERGE", path).body(r#"{"Name":"boss"}"#);
+    let renamed = administrator
+        .request("MERGE", path)
+        .body(r#"{"Name":"boss"}"#);
     assert_eq!(renamed.try_send().await.unwrap().status, 204);
     // A cell whose accounts administrate the unit keeps its name while the unit runs.
     let path = "__ctl/Cell('unitadmin')";
-    let renamed = administrator.request("MERGE", path).body(r#"{"Name":"office"}"#);
+    let renamed = administrator
+        .request("MERGE", path)
+        .body(r#"{"Name":"office"}"#);
     let refused = renamed.try_send().await.unwrap();
     assert_eq!(refused.status, 409);
-    assert!(refused.text().contains("PR409-CM-0003"), "{}", refused.text());
+    assert!(
+        refused.text().contains("PR409-CM-0003"),
+        "{}",
+        refused.text()
+    );
     drop(process);
     let list = unit.expect_admin(&["list"]);
-    assert!(list.contains("personium-localunit:unitadmin:/#boss"), "{list}");
+    assert!(
+        list.contains("personium-localunit:unitadmin:/#boss"),
+        "{list}"
+    );
     assert!(!list.contains("LOST"), "{list}");
 
     unit.expect_admin(&["rename", "--account", "boss", "--new-account", "chief"]);
     unit.expect_admin(&["rename", "--new-cell", "office"]);
     let list = unit.expect_admin(&["list"]);
-    assert!(list.contains("personium-localunit:office:/#chief"), "{list}");
-    assert!(!list.contains("LOST") && !list.contains("#unitadmin"), "{list}");
+    assert!(
+        list.contains("personium-localunit:office:/#chief"),
+        "{list}"
+    );
+    assert!(
+        !list.contains("LOST") && !list.contains("#unitadmin"),
+        "{list}"
+    );
     let (_process, client) = unit.serve("localhost", &[]);
     let token = AdministeredUnit::token(&client, ("office", "chief"), &unit.password).await;
     let administrator = client.with_token(&token.unwrap());
@@ -162,7 +219,9 @@ async fn granted_account_administrates_the_unit_and_others_do_not() {
             .body(format!("{{\"Name\":\"{name}\"}}"));
         request.send().await.expect(201);
     }
-    let token = AdministeredUnit::token(&client, ("alice", "me"), "password1").await.unwrap();
+    let token = AdministeredUnit::token(&client, ("alice", "me"), "password1")
+        .await
+        .unwrap();
     assert_ne!(status_of(&client.with_token(&token), "__status").await, 200);
     drop(process);
 
@@ -174,7 +233,11 @@ async fn granted_account_administrates_the_unit_and_others_do_not() {
     let (_process, client) = unit.serve("localhost", &[]);
     for (account, status) in [("me", 200), ("other", 403)] {
         let token = AdministeredUnit::token(&client, ("alice", account), "password1").await;
-        assert_eq!(status_of(&client.with_token(&token.unwrap()), "__status").await, status, "{account}");
+        assert_eq!(
+            status_of(&client.with_token(&token.unwrap()), "__status").await,
+            status,
+            "{account}"
+        );
     }
     unit.administrator(&client).await;
 }
@@ -182,27 +245,49 @@ async fn granted_account_administrates_the_unit_and_others_do_not() {
 #[tokio::test]
 async fn unit_without_an_administrator_says_so_and_the_command_makes_one() {
     let mut unit = crate::unit().start();
-    assert!(unit.log().contains("personium admin create"), "{}", unit.log());
+    assert!(
+        unit.log().contains("personium admin create"),
+        "{}",
+        unit.log()
+    );
     unit.create_cell("alice").await;
     unit.kill();
     let data = unit.folder().join("data");
     let settings = unit.folder().join("unit.properties");
     let text = std::fs::read_to_string(&settings).unwrap();
-    let without_token: Vec<&str> = text.lines().filter(|line| !line.contains("masterToken")).collect();
+    let without_token: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.contains("masterToken"))
+        .collect();
     std::fs::write(&settings, without_token.join("\n")).unwrap();
-    let common = ["--data", data.to_str().unwrap(), "--config", settings.to_str().unwrap()];
+    let common = [
+        "--data",
+        data.to_str().unwrap(),
+        "--config",
+        settings.to_str().unwrap(),
+    ];
     let run = |arguments: &[&str]| {
         let output = program::run(&[arguments, &common].concat());
         (output.status.success(), program::text(&output))
     };
     let (_, checked) = run(&["check", "-c", "listen=127.0.0.1:0"]);
-    assert!(checked.contains("nobody can administrate this unit"), "{checked}");
+    assert!(
+        checked.contains("nobody can administrate this unit"),
+        "{checked}"
+    );
     let (succeeded, created) = run(&["admin", "create", "--cell", "office", "--account", "boss"]);
     assert!(succeeded, "{created}");
     let (succeeded, again) = run(&["admin", "create", "--cell", "office"]);
     assert!(!succeeded && again.contains("exists"), "{again}");
     let (succeeded, moved) = run(&[
-        "admin", "transfer", "--from", "personium-localunit:none:/#none", "--cell", "office", "--account", "boss",
+        "admin",
+        "transfer",
+        "--from",
+        "personium-localunit:none:/#none",
+        "--cell",
+        "office",
+        "--account",
+        "boss",
     ]);
     assert!(succeeded && moved.starts_with("0 cells"), "{moved}");
     let port = free_port();
@@ -210,7 +295,8 @@ async fn unit_without_an_administrator_says_so_and_the_command_makes_one() {
     let mut serve = program::command(&[&["serve", "--port", &port_text][..], &common].concat());
     let (_process, _) = Process::listen(&mut serve, port, OnDrop::Terminate).unwrap();
     let client = TestClient::for_host("localhost", port);
-    let token = AdministeredUnit::token(&client, ("office", "boss"), &printed_password(&created)).await;
+    let token =
+        AdministeredUnit::token(&client, ("office", "boss"), &printed_password(&created)).await;
     let administrator = client.with_token(&token.unwrap());
     assert_eq!(status_of(&administrator, "__ctl/Cell('alice')").await, 200);
 }
@@ -218,7 +304,11 @@ async fn unit_without_an_administrator_says_so_and_the_command_makes_one() {
 #[tokio::test]
 async fn low_limit_on_open_files_is_reported_and_several_connections_work() {
     let folder = tempfile::tempdir().unwrap();
-    let (port, data, log) = (free_port(), folder.path().join("data"), folder.path().join("log"));
+    let (port, data, log) = (
+        free_port(),
+        folder.path().join("data"),
+        folder.path().join("log"),
+    );
     let script = format!(
         "ulimit -n 64; exec {} serve --data {} --port {port} >{} 2>&1",
         env!("CARGO_BIN_EXE_personium"),
@@ -233,9 +323,13 @@ async fn low_limit_on_open_files_is_reported_and_several_connections_work() {
     assert!(text.contains("the limit on open files is 64"), "{text}");
     let mut connections = Vec::new();
     for _ in 0..8 {
-        let mut connection = personium_testkit::RawConnection::open_once(port).await.unwrap();
+        let mut connection = personium_testkit::RawConnection::open_once(port)
+            .await
+            .unwrap();
         let request = format!("GET / HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
-        let response = connection.exchange(request.as_bytes(), personium_testkit::RawBody::Count).await;
+        let response = connection
+            .exchange(request.as_bytes(), personium_testkit::RawBody::Count)
+            .await;
         assert_eq!(response.unwrap().status, 200);
         connections.push(connection);
     }

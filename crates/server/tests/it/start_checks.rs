@@ -36,9 +36,7 @@ fn setup(name: &'static str, works: bool, options: &[&str]) -> Setup {
 fn serves(arguments: &[&str], port: u16) -> (bool, String) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = program::command(arguments);
-    command
-        .stdout(Stdio::null())
-        .stderr(log.reopen().unwrap());
+    command.stdout(Stdio::null()).stderr(log.reopen().unwrap());
     let mut process = Process::spawn(&mut command, OnDrop::Terminate);
     let until = Instant::now() + START_TIMEOUT;
     let text = || std::fs::read_to_string(log.path()).unwrap();
@@ -49,7 +47,11 @@ fn serves(arguments: &[&str], port: u16) -> (bool, String) {
         if text().contains("unit started") && TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return (true, text());
         }
-        assert!(Instant::now() < until, "neither started nor ended: {}", text());
+        assert!(
+            Instant::now() < until,
+            "neither started nor ended: {}",
+            text()
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -58,7 +60,11 @@ fn serves(arguments: &[&str], port: u16) -> (bool, String) {
 fn compare(setup: &Setup, data: &Path) {
     let port = free_port();
     let mut arguments = vec!["--data".to_owned(), data.display().to_string()];
-    if !setup.options.iter().any(|option| option.starts_with("listen=")) {
+    if !setup
+        .options
+        .iter()
+        .any(|option| option.starts_with("listen="))
+    {
         arguments.extend(["-c".to_owned(), format!("listen=127.0.0.1:{port}")]);
     }
     for option in &setup.options {
@@ -71,10 +77,20 @@ fn compare(setup: &Setup, data: &Path) {
     let report: Value = serde_json::from_slice(&checked.stdout)
         .unwrap_or_else(|e| panic!("{}: no JSON ({e}): {text}", setup.name));
     assert_eq!(report["ok"], checked.status.success(), "{}", setup.name);
-    assert_eq!(data.exists(), before, "{}: the check creates nothing", setup.name);
+    assert_eq!(
+        data.exists(),
+        before,
+        "{}: the check creates nothing",
+        setup.name
+    );
     let (starts, log) = serves(&[&["serve"][..], &arguments].concat(), port);
     assert_eq!(starts, setup.works, "{}: {log}", setup.name);
-    assert_eq!(checked.status.success(), starts, "{}: {text}\n{log}", setup.name);
+    assert_eq!(
+        checked.status.success(),
+        starts,
+        "{}: {text}\n{log}",
+        setup.name
+    );
 }
 
 #[test]
@@ -93,11 +109,23 @@ fn check_and_start_agree_on_new_units() {
     let mut setups = vec![
         setup("defaults", true, &[]),
         setup("host name", true, &["unitFqdn=unit.example"]),
-        setup("filter", true, &["log.filter=warn,personium_server=info,personium_api=debug"]),
+        setup(
+            "filter",
+            true,
+            &["log.filter=warn,personium_server=info,personium_api=debug"],
+        ),
         setup("roots", true, &[&root]),
         setup("encryption", true, &["security.dav.encrypt.enabled=true"]),
-        setup("master token", true, &["masterToken=some-long-master-token"]),
-        setup("issuers", true, &["unitUser.issuers=personium-localunit:none:/"]),
+        setup(
+            "master token",
+            true,
+            &["masterToken=some-long-master-token"],
+        ),
+        setup(
+            "issuers",
+            true,
+            &["unitUser.issuers=personium-localunit:none:/"],
+        ),
         setup("malformed filter", false, &["log.filter=info,=,[["]),
         setup("words as filter", false, &["log.filter=x y z"]),
         setup("body folder", false, &["blobStore.root=/proc/x"]),
@@ -107,8 +135,16 @@ fn check_and_start_agree_on_new_units() {
         setup("no such root", false, &["x509.root=/no/such/root.crt"]),
         setup("short secret", false, &["security.secret16=short"]),
         setup("lock without time", false, &["authn.account.lockCount=5"]),
-        setup("impossible passwords", false, &["security.auth.password.regex=^[A-Z]+$"]),
-        setup("unknown scope", false, &["security.token.defaultScope.ropc=rooot"]),
+        setup(
+            "impossible passwords",
+            false,
+            &["security.auth.password.regex=^[A-Z]+$"],
+        ),
+        setup(
+            "unknown scope",
+            false,
+            &["security.token.defaultScope.ropc=rooot"],
+        ),
     ];
     let own_key = Setup {
         options: certificate("localhost"),
