@@ -70,10 +70,8 @@ async fn lost_password_is_replaced_on_a_stopped_unit_only() {
     );
     drop(process);
 
-    let old = std::mem::replace(
-        &mut unit.password,
-        printed_password(&unit.expect_admin(&["password"])),
-    );
+    let new = printed_password(&unit.expect_admin(&["password"]));
+    let old = std::mem::replace(&mut unit.password, new);
     assert_ne!(old, unit.password);
     let (process, client) = unit.serve("localhost", &[]);
     assert!(

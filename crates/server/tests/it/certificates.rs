@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use personium_testkit::{OnDrop, Process, TestClient, free_port, text_member};
-use tempfile::TempDir;
+use personium_testkit::TestClient;
 
+use crate::administered_unit::AdministeredUnit;
 use crate::program;
 
 /// The status of a list of cells with a token of the administrator for the unit.
