@@ -243,11 +243,7 @@ async fn granted_account_administrates_the_unit_and_others_do_not() {
 #[tokio::test]
 async fn unit_without_an_administrator_says_so_and_the_command_makes_one() {
     let mut unit = crate::unit().start();
-    assert!(
-        unit.log().contains("personium admin create"),
-        "{}",
-        unit.log()
-    );
+    program::logged_after(&unit, 0, "personium admin create").await;
     unit.create_cell("alice").await;
     unit.kill();
     let data = unit.folder().join("data");

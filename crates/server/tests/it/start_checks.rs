@@ -105,7 +105,9 @@ fn check_and_start_agree_on_new_units() {
     };
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("listen={}", taken.local_addr().unwrap());
-    let root = format!("x509.root={}", other.data().join("unit.crt").display());
+    let peer = AdministeredUnit::local();
+    drop(peer.serve("peer.example", &["unitFqdn=peer.example"]));
+    let root = format!("x509.root={}", peer.data().join("unit.crt").display());
     let mut setups = vec![
         setup("defaults", true, &[]),
         setup("host name", true, &["unitFqdn=unit.example"]),
