@@ -77,11 +77,7 @@ async fn start(folder: &TempDir, more: &[(&str, &str)]) -> (RunningUnit, u16) {
             ..ConfigSources::default()
         })
         .unwrap();
-<<<<<<< HEAD
-        match Box::pin(serve::start(loaded, |_| {})).await {
-=======
-        match serve::start(loaded, |_| Ok(())).await {
->>>>>>> 20dfec3 (server: commands for administrators, one check for check and serve)
+        match Box::pin(serve::start(loaded, |_| Ok(()))).await {
             Ok(running) => return (running, port),
             Err(StartError::Listen { .. }) => {}
             Err(error) => panic!("{error:?}"),
