@@ -2,7 +2,7 @@
 
 use personium_odata::value::Properties;
 use personium_store::{Batch, Direction, Key, KeyRange};
-use personium_types::{Code, Operation, Result};
+use personium_types::{Code, Error, Operation, Result};
 
 use super::load::Entity;
 use super::root::{ServiceRoot, SetRef};
@@ -61,43 +61,72 @@ pub(super) fn check_rename(
     Ok(())
 }
 
-/// Gives the cells of an account or of the accounts of a cell to its new name, if it has got one.
+/// A new name of an account or a cell.
+struct OwnerRename {
+    /// The former subject of the account, or the former URL of the cell.
+    old: String,
+    new: String,
+}
+
+impl OwnerRename {
+    /// The new name that a change gave to an account or a cell; `None` if it gave none.
+    fn of(root: &ServiceRoot, set: &SetRef, before: &Entity, after: &Entity) -> Option<Self> {
+        let name = |entity: &Entity| entity.properties.text("Name").map(str::to_owned);
+        let (old, new) = (name(before)?, name(after)?);
+        if old == new {
+            return None;
+        }
+        let urls = root.unit().urls();
+        match (set.control, root.context()) {
+            (Some(ControlSet::Cell), _) => Some(Self {
+                old: urls.cell(&old),
+                new: urls.cell(&new),
+            }),
+            (Some(ControlSet::Account), Some(context)) => {
+                let cell = urls.cell(&context.cell().name);
+                Some(Self {
+                    old: format!("{cell}#{old}"),
+                    new: format!("{cell}#{new}"),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// The owner that follows another one.
+    fn replace(&self, owner: &str) -> Option<String> {
+        let rest = owner.strip_prefix(&self.old)?;
+        // The URL of a cell ends with a slash, a subject with the name of the account.
+        (self.old.ends_with('/') || rest.is_empty()).then(|| format!("{}{rest}", self.new))
+    }
+}
+
+/// Gives the cells of an account or of the accounts of a cell to its new name, if it has got one. This happens even if
+/// the request is cancelled meanwhile.
 pub(super) async fn follow_rename(
     root: &ServiceRoot,
     set: &SetRef,
     before: &Entity,
     after: &Entity,
 ) -> Result<()> {
-    let name = |entity: &Entity| entity.properties.text("Name").map(str::to_owned);
-    let (Some(old), Some(new)) = (name(before), name(after)) else {
+    let Some(rename) = OwnerRename::of(root, set, before, after) else {
         return Ok(());
     };
-    if old == new {
-        return Ok(());
-    }
-    let (unit, urls) = (root.unit(), root.unit().urls());
-    let changed = match (set.control, root.context()) {
-        (Some(ControlSet::Cell), _) => {
-            let (old, new) = (urls.cell(&old), urls.cell(&new));
-            let replace = |owner: &str| Some(format!("{new}{}", owner.strip_prefix(&old)?));
-            replace_owners(unit, &replace).await?
+    let unit = root.unit().share();
+    let following = tokio::spawn(async move {
+        let changed = replace_owners(&unit, &|owner| rename.replace(owner)).await?;
+        if changed > 0 {
+            let OwnerRename { old, new } = rename;
+            tracing::info!(
+                old,
+                new,
+                cells = changed,
+                "cells given to the new name of their owner"
+            );
         }
-        (Some(ControlSet::Account), Some(context)) => {
-            let cell = urls.cell(&context.cell().name);
-            let (old, new) = (format!("{cell}#{old}"), format!("{cell}#{new}"));
-            replace_owners(unit, &|owner| (owner == old).then(|| new.clone())).await?
-        }
-        _ => 0,
-    };
-    if changed > 0 {
-        tracing::info!(
-            old_name = old,
-            new_name = new,
-            cells = changed,
-            "cells given to the new name of their owner"
-        );
-    }
-    Ok(())
+        Ok(())
+    });
+    following.await.map_err(Error::internal)?
 }
 
 /// Replaces the owners for which `replace` returns a new one. It gets and returns absolute URLs. Returns the number of
@@ -192,5 +221,29 @@ impl<'a> CellPages<'a> {
             Some((key, cell))
         });
         Ok(Some(cells.collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OwnerRename;
+
+    #[test]
+    fn only_owners_of_the_old_name_follow() {
+        let rename = |old: &str, new: &str| OwnerRename {
+            old: old.to_owned(),
+            new: new.to_owned(),
+        };
+        let cell = rename("http://u/a/", "http://u/b/");
+        let account = rename("http://u/a/#me", "http://u/a/#you");
+        for (rename, owner, expected) in [
+            (&cell, "http://u/a/#me", Some("http://u/b/#me")),
+            (&cell, "http://u/ab/#me", None),
+            (&account, "http://u/a/#me", Some("http://u/a/#you")),
+            (&account, "http://u/a/#me2", None),
+            (&account, "http://u/b/#me", None),
+        ] {
+            assert_eq!(rename.replace(owner).as_deref(), expected, "{owner}");
+        }
     }
 }
