@@ -4,12 +4,14 @@
 //! The other files handle one kind of request each.
 
 mod batch;
+mod count;
 mod credential;
 mod dispatch;
 mod errors;
 mod links;
 mod metadata;
 mod navigation;
+mod property;
 mod read;
 mod request;
 mod response;

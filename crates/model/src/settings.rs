@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use personium_odata::dialect::Dialect;
 use personium_types::network::Networks;
 
 use crate::credentials::{LoginRateLimit, PasswordRule};
@@ -77,6 +78,8 @@ pub struct OutgoingProxy {
 pub struct ODataSettings {
     /// The page size of a list without `$top`.
     pub top_default: u32,
+    /// The form of the protocol for clients that do not ask for one.
+    pub dialect: Dialect,
     /// The largest `$top`.
     pub top_max: u32,
     /// The largest `$skip`.
@@ -239,6 +242,7 @@ impl Default for ODataSettings {
     fn default() -> Self {
         Self {
             top_default: 25,
+            dialect: Dialect::Original,
             top_max: 10_000,
             skip_max: 100_000,
             expand_top_max: 100,

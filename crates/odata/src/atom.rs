@@ -2,8 +2,9 @@
 
 use personium_xml::escape_text_and_quotes;
 
+use crate::dialect::Dialect;
 use crate::edm::{Property, Schema, ValueType};
-use crate::entity_view::{EntityShape, EntityView, push_entity_key};
+use crate::entity_view::{EntityShape, EntityView, ListEnd, push_entity_key};
 use crate::key::KeyStyle;
 use crate::query::Select;
 use crate::value::{NULL, Value, push_plain_text};
@@ -21,6 +22,9 @@ pub struct AtomWriter<'a> {
     shape: EntityShape,
     select: &'a Select,
     now: i64,
+    dialect: Dialect,
+    /// The query of the request, for the link of the feed to itself.
+    query: &'a str,
 }
 
 impl<'a> AtomWriter<'a> {
@@ -34,6 +38,8 @@ impl<'a> AtomWriter<'a> {
             shape,
             select: &Select::All,
             now,
+            dialect: Dialect::Original,
+            query: "",
         }
     }
 
@@ -44,34 +50,55 @@ impl<'a> AtomWriter<'a> {
         self
     }
 
+    /// Chooses the form of the document. In [`Dialect::Standard`] entries have entity tags, and the link of a feed to itself has
+    /// the query of the request, which is still percent-encoded.
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect, query: &'a str) -> Self {
+        self.dialect = dialect;
+        self.query = query;
+        self
+    }
+
     /// A document with an entry for one entity.
     #[must_use]
     pub fn entry(&self, entity: &EntityView<'_>) -> String {
         let mut out = String::from(DECLARATION);
         out.push_str("<entry");
+        self.push_entity_tag(&mut out, entity);
         self.push_namespaces(&mut out);
         self.push_entry_content(&mut out, entity);
         out.push_str("</entry>");
         out
     }
 
-    /// A document with a feed of entities of one set. `count` is the number of matching entities for `m:count`.
+    /// A document with a feed of entities of one set, with the number of matching entities (`m:count`) and the link to the next
+    /// page that `end` has.
     #[must_use]
     pub fn feed<'e>(
         &self,
         set: &str,
         entities: impl IntoIterator<Item = &'e EntityView<'e>>,
-        count: Option<u64>,
+        end: ListEnd<'_>,
     ) -> String {
         let mut out = String::from(DECLARATION);
         out.push_str("<feed");
         self.push_namespaces(&mut out);
-        self.push_feed_head(&mut out, set, set);
-        if let Some(count) = count {
+        let mut href = set.to_owned();
+        if self.dialect == Dialect::Standard && !self.query.is_empty() {
+            href.push('?');
+            href.push_str(self.query);
+        }
+        self.push_feed_head(&mut out, set, (set, &href));
+        if let Some(count) = end.count {
             push_element(&mut out, "m:count", &count.to_string());
         }
         for entity in entities {
             self.push_entry(&mut out, entity);
+        }
+        if let Some(next) = end.next {
+            out.push_str("<link");
+            push_attributes(&mut out, &[("rel", "next"), ("href", next)]);
+            out.push_str("/>");
         }
         out.push_str("</feed>");
         out
@@ -90,14 +117,16 @@ impl<'a> AtomWriter<'a> {
         out.push('>');
     }
 
-    fn push_feed_head(&self, out: &mut String, title: &str, path: &str) {
+    /// `urls` are the path of the feed for its id, and its link to itself.
+    fn push_feed_head(&self, out: &mut String, title: &str, urls: (&str, &str)) {
+        let (path, href) = urls;
         out.push_str("<title type=\"text\">");
         escape_text_and_quotes(out, title);
         out.push_str("</title>");
         push_element(out, "id", &format!("{}{path}", self.root));
         self.push_updated(out);
         out.push_str("<link");
-        push_attributes(out, &[("rel", "self"), ("title", title), ("href", path)]);
+        push_attributes(out, &[("rel", "self"), ("title", title), ("href", href)]);
         out.push_str("/>");
     }
 
@@ -108,9 +137,17 @@ impl<'a> AtomWriter<'a> {
     }
 
     fn push_entry(&self, out: &mut String, entity: &EntityView<'_>) {
-        out.push_str("<entry>");
+        out.push_str("<entry");
+        self.push_entity_tag(out, entity);
+        out.push('>');
         self.push_entry_content(out, entity);
         out.push_str("</entry>");
+    }
+
+    fn push_entity_tag(&self, out: &mut String, entity: &EntityView<'_>) {
+        if self.dialect == Dialect::Standard {
+            push_attribute(out, "m:etag", &entity.etag.weak().to_string());
+        }
     }
 
     fn push_entry_content(&self, out: &mut String, entity: &EntityView<'_>) {
@@ -181,7 +218,7 @@ impl<'a> AtomWriter<'a> {
             out.push_str("><m:inline>");
             if navigation.to_multiplicity.is_many() {
                 out.push_str("<feed>");
-                inner.push_feed_head(out, name, &href);
+                inner.push_feed_head(out, name, (&href, &href));
                 expanded
                     .entities
                     .iter()
@@ -259,6 +296,21 @@ impl<'a> AtomWriter<'a> {
         }
     }
 
+    /// A document with the value of one property (OData 2.0, `d:name` as the root element).
+    #[must_use]
+    pub fn property(&self, property: &Property, value: &Value) -> String {
+        let mut element = String::new();
+        self.push_property(&mut element, property, value);
+        let mut out = String::from(DECLARATION);
+        let name_end = "<d:".len() + property.name.len();
+        let (start, rest) = element.split_at_checked(name_end).unwrap_or((&element, ""));
+        out.push_str(start);
+        let namespaces = [("xmlns:d", DATA_NAMESPACE), ("xmlns:m", METADATA_NAMESPACE)];
+        push_attributes(&mut out, &namespaces);
+        out.push_str(rest);
+        out
+    }
+
     /// Appends the content of the element of a value that is neither null nor a list.
     fn push_typed(&self, out: &mut String, property: &Property, value: &Value) {
         let complex = match &property.value_type {
@@ -282,7 +334,7 @@ impl<'a> AtomWriter<'a> {
 fn push_undeclared(out: &mut String, name: &str, value: &Value) {
     let type_name = match value {
         Value::Bool(_) => "Edm.Boolean",
-        Value::Double(_) => "Edm.Double",
+        Value::Double(_) | Value::Decimal(_) => "Edm.Double",
         _ => "Edm.String",
     };
     push_open(out, name, type_name, value);
@@ -316,7 +368,21 @@ fn push_scalar(out: &mut String, value: &Value) {
     match value {
         Value::DateTime(millis) => out.push_str(&date_text(*millis)),
         Value::String(text) => escape_text_and_quotes(out, text),
+        Value::Double(_) | Value::Single(_) | Value::Decimal(_) => push_with_fraction(out, value),
         other => push_plain_text(out, other),
+    }
+}
+
+/// Appends a floating-point number, with the fraction `.0` if it has none.
+fn push_with_fraction(out: &mut String, number: &Value) {
+    let mut text = String::new();
+    push_plain_text(&mut text, number);
+    out.push_str(&text);
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'-')
+    {
+        out.push_str(".0");
     }
 }
 
@@ -411,13 +477,79 @@ mod tests {
             format!("{DECLARATION}<entry {head}{content}</entry>")
         );
         assert_eq!(
-            writer.feed("ExtCell", [&one], Some(3)),
+            writer.feed(
+                "ExtCell",
+                [&one],
+                ListEnd {
+                    count: Some(3),
+                    next: None
+                }
+            ),
             format!(
                 "{DECLARATION}<feed {head}<title type=\"text\">ExtCell</title><id>http://h/a/__ctl/ExtCell</id>\
                  <updated>2026-11-22T22:12:07Z</updated><link rel=\"self\" title=\"ExtCell\" href=\"ExtCell\"/>\
                  <m:count>3</m:count><entry>{content}</entry></feed>"
             )
         );
+    }
+
+    #[test]
+    fn standard_feed_has_entity_tags_and_links_with_the_query() {
+        let cell = control::cell();
+        let mut values = Properties::new();
+        values.set("Name", "r");
+        let role = entity(cell.entity_type("Role").unwrap(), &values);
+        let text = AtomWriter::new(cell, "http://h/", EntityShape::Read, NOW)
+            .dialect(Dialect::Standard, "$top=1&q=%22")
+            .feed(
+                "Role",
+                [&role],
+                ListEnd {
+                    count: None,
+                    next: Some("http://h/Role?a&$skiptoken=x"),
+                },
+            );
+        for part in [
+            "<id>http://h/Role</id>",
+            "<link rel=\"self\" title=\"Role\" href=\"Role?$top=1&amp;q=%22\"/>",
+            "<entry m:etag=\"W/&quot;1-1795383815762&quot;\">",
+            "</entry><link rel=\"next\" href=\"http://h/Role?a&amp;$skiptoken=x\"/></feed>",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn floating_point_numbers_have_a_fraction() {
+        for (value, text) in [
+            (Value::Double(123.0), "123.0"),
+            (Value::Double(-7.0), "-7.0"),
+            (Value::Double(0.0), "0.0"),
+            (Value::Double(1.5), "1.5"),
+            (Value::Double(1e300), "1.0E300"),
+            (Value::Single(3.0), "3.0"),
+            (Value::Int32(3), "3"),
+        ] {
+            let mut out = String::new();
+            push_scalar(&mut out, &value);
+            assert_eq!(out, text);
+        }
+    }
+
+    #[test]
+    fn property_is_a_document_of_its_own() {
+        let schema = Schema::new(control::USER_NAMESPACE);
+        let writer = AtomWriter::new(&schema, "http://h/", EntityShape::Read, NOW);
+        let number = Property::new("n", SimpleType::Double);
+        let namespaces = "xmlns:d=\"http://schemas.microsoft.com/ado/2007/08/dataservices\" \
+             xmlns:m=\"http://schemas.microsoft.com/ado/2007/08/dataservices/metadata\"";
+        for (value, rest) in [
+            (Value::Double(2.0), " m:type=\"Edm.Double\">2.0</d:n>"),
+            (Value::Null, " m:type=\"Edm.Double\" m:null=\"true\"/>"),
+        ] {
+            let text = writer.property(&number, &value);
+            assert_eq!(text, format!("{DECLARATION}<d:n {namespaces}{rest}"));
+        }
     }
 
     #[test]

@@ -14,10 +14,13 @@
 //! # Ok::<(), edmx::EdmxError>(())
 //! ```
 
+mod names;
 mod read;
 
 pub use read::{Definitions, EdmxError, EndDefinition, PropertyDefinition, read};
 
+use self::names::AssociationNames;
+use crate::dialect::Dialect;
 use crate::edm::{
     AssociationEnd, ComplexType, EntityType, NavigationProperty, Property, PropertyOrigin, Schema,
     ValueType,
@@ -33,6 +36,13 @@ const PERSONIUM_NAMESPACE: &str = "urn:x-personium:xmlns";
 /// The metadata document of a schema, with types, properties and associations in its order.
 #[must_use]
 pub fn document(schema: &Schema) -> String {
+    document_in(schema, Dialect::Original)
+}
+
+/// As [`document`]. In [`Dialect::Standard`] the names of associations and roles are simple identifiers.
+#[must_use]
+pub fn document_in(schema: &Schema, dialect: Dialect) -> String {
+    let names = AssociationNames::new(schema, dialect);
     let mut out = String::with_capacity(4096);
     out.push_str(DECLARATION);
     out.push_str("<edmx:Edmx");
@@ -56,10 +66,10 @@ pub fn document(schema: &Schema) -> String {
         push_complex_type(&mut out, schema, complex);
     }
     for entity_type in schema.entity_types() {
-        push_entity_type(&mut out, schema, entity_type);
+        push_entity_type(&mut out, schema, entity_type, &names);
     }
-    push_associations(&mut out, schema);
-    push_container(&mut out, schema);
+    push_associations(&mut out, schema, &names);
+    push_container(&mut out, schema, &names);
     out.push_str("</Schema></edmx:DataServices></edmx:Edmx>");
     out
 }
@@ -78,7 +88,12 @@ fn push_complex_type(out: &mut String, schema: &Schema, complex: &ComplexType) {
     out.push_str("</ComplexType>");
 }
 
-fn push_entity_type(out: &mut String, schema: &Schema, entity_type: &EntityType) {
+fn push_entity_type(
+    out: &mut String,
+    schema: &Schema,
+    entity_type: &EntityType,
+    names: &AssociationNames<'_>,
+) {
     out.push_str("<EntityType");
     push_attribute(out, "Name", &entity_type.name);
     if entity_type.is_open() {
@@ -95,7 +110,7 @@ fn push_entity_type(out: &mut String, schema: &Schema, entity_type: &EntityType)
         push_property(out, schema, property);
     }
     for navigation in &entity_type.navigation {
-        push_navigation(out, schema, navigation);
+        push_navigation(out, schema, navigation, names);
     }
     out.push_str("</EntityType>");
 }
@@ -139,27 +154,34 @@ fn push_property(out: &mut String, schema: &Schema, property: &Property) {
     out.push_str("/>");
 }
 
-fn push_navigation(out: &mut String, schema: &Schema, navigation: &NavigationProperty) {
+fn push_navigation(
+    out: &mut String,
+    schema: &Schema,
+    navigation: &NavigationProperty,
+    names: &AssociationNames<'_>,
+) {
+    let [from, to] = names.roles_of_navigation(schema, navigation);
+    let relationship = qualified(schema, names.of(&navigation.association));
     out.push_str("<NavigationProperty");
     push_attributes(
         out,
         &[
             ("Name", &navigation.name),
-            ("Relationship", &qualified(schema, &navigation.association)),
-            ("FromRole", &navigation.from_role),
-            ("ToRole", &navigation.to_role),
+            ("Relationship", &relationship),
+            ("FromRole", from),
+            ("ToRole", to),
         ],
     );
     out.push_str("/>");
 }
 
-fn push_associations(out: &mut String, schema: &Schema) {
-    let push_end = |out: &mut String, end: &AssociationEnd| {
+fn push_associations(out: &mut String, schema: &Schema, names: &AssociationNames<'_>) {
+    let push_end = |out: &mut String, end: &AssociationEnd, role: &str| {
         out.push_str("<End");
         push_attributes(
             out,
             &[
-                ("Role", &end.role),
+                ("Role", role),
                 ("Type", &qualified(schema, &end.entity_type)),
                 ("Multiplicity", end.multiplicity.as_str()),
             ],
@@ -168,15 +190,16 @@ fn push_associations(out: &mut String, schema: &Schema) {
     };
     for association in schema.associations() {
         out.push_str("<Association");
-        push_attribute(out, "Name", &association.name);
+        push_attribute(out, "Name", names.of(&association.name));
         out.push('>');
-        push_end(out, &association.a);
-        push_end(out, &association.b);
+        let [a, b] = names.roles(association);
+        push_end(out, &association.a, a);
+        push_end(out, &association.b, b);
         out.push_str("</Association>");
     }
 }
 
-fn push_container(out: &mut String, schema: &Schema) {
+fn push_container(out: &mut String, schema: &Schema, names: &AssociationNames<'_>) {
     out.push_str("<EntityContainer");
     push_attributes(
         out,
@@ -197,15 +220,16 @@ fn push_container(out: &mut String, schema: &Schema) {
     }
     for association in schema.associations() {
         out.push_str("<AssociationSet");
-        let name = &association.name;
+        let name = names.of(&association.name);
         push_attributes(
             out,
             &[("Name", name), ("Association", &qualified(schema, name))],
         );
         out.push('>');
-        for end in [&association.a, &association.b] {
+        let ends = [&association.a, &association.b];
+        for (end, role) in ends.into_iter().zip(names.roles(association)) {
             out.push_str("<End");
-            push_attributes(out, &[("Role", &end.role), ("EntitySet", &end.entity_type)]);
+            push_attributes(out, &[("Role", role), ("EntitySet", &end.entity_type)]);
             out.push_str("/>");
         }
         out.push_str("</AssociationSet>");
@@ -250,6 +274,53 @@ mod tests {
         let cell = document(control::cell());
         assert!(cell.contains("p:Format=\"schema-uri\" p:Unique=\"uk_box_schema\"/>"));
         assert!(cell.contains("<Property Name=\"Result\" Type=\"CellCtl.Sent_Message_Result\" Nullable=\"true\" CollectionKind=\"List\"/>"));
+    }
+
+    #[test]
+    fn names_of_associations_are_identifiers_in_the_standard_dialect() {
+        let mut schema = Schema::new(control::USER_NAMESPACE);
+        for name in ["A-B", "A", "B-C", "C", "1"] {
+            schema.add_type(EntityType::user_data(name, vec![]));
+        }
+        for (a, b) in [("A-B", "C"), ("A", "B-C"), ("1", "1")] {
+            let (to, back) = (format!("_{b}"), format!("_{a}"));
+            let end_a = NewAssociationEnd::new(a, Multiplicity::One, &to);
+            let end_b = NewAssociationEnd::new(b, Multiplicity::Many, &back);
+            schema.add_association(end_a, end_b);
+        }
+        for schema in [&schema, control::cell(), control::schema()] {
+            let text = document_in(schema, Dialect::Standard);
+            let mut names = std::collections::HashSet::new();
+            for part in text.split('<') {
+                let value = |name: &str| {
+                    let tail = part.split_once(&format!(" {name}=\""))?.1;
+                    tail.split_once('"').map(|(value, _)| value)
+                };
+                let is_association = part.starts_with("Association ");
+                let mut found = vec![value("Role"), value("FromRole"), value("ToRole")];
+                found.push(value("Relationship").and_then(|name| Some(name.split_once('.')?.1)));
+                if is_association {
+                    found.push(value("Name"));
+                    assert!(names.insert(value("Name")), "{part} is not unique");
+                }
+                for name in found.into_iter().flatten() {
+                    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                    assert!(name.chars().all(is_name), "{name}");
+                    assert!(!name.starts_with(|c: char| c.is_ascii_digit()), "{name}");
+                }
+            }
+        }
+        let text = document_in(control::schema(), Dialect::Standard);
+        for part in [
+            "<Association Name=\"AssociationEnd_AssociationEnd_assoc\"><End Role=\"AssociationEnd_AssociationEnd\"",
+            "<End Role=\"AssociationEnd_AssociationEnd_2\"",
+            "Relationship=\"ODataSvcSchema.EntityType_Property_assoc\" FromRole=\"Property_EntityType\" \
+             ToRole=\"EntityType_Property\"/>",
+            "<AssociationSet Name=\"EntityType_Property_assoc\" Association=\"ODataSvcSchema.EntityType_Property_assoc\">\
+             <End Role=\"EntityType_Property\" EntitySet=\"EntityType\"/>",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 
     #[test]

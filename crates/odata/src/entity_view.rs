@@ -41,6 +41,15 @@ pub struct ExpandedNavigation<'a> {
     pub entities: Vec<EntityView<'a>>,
 }
 
+/// What follows the entities of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListEnd<'a> {
+    /// The number of matching entities on all pages.
+    pub count: Option<u64>,
+    /// The URL of the next page.
+    pub next: Option<&'a str>,
+}
+
 /// The members of an entity in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityShape {

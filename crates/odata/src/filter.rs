@@ -39,6 +39,7 @@ pub use syntax::CompareOp;
 
 use std::sync::Arc;
 
+use crate::dialect::Dialect;
 use crate::edm::{EntityType, Property, SimpleType};
 use crate::full_text::Phrase;
 use crate::value::Value;
@@ -95,7 +96,10 @@ pub struct Filter<S> {
 
 /// The state of a filter that was parsed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Parsed(syntax::Expr);
+pub struct Parsed {
+    expr: syntax::Expr,
+    dialect: Dialect,
+}
 
 /// The state of a filter that was checked against an entity type.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,8 +170,17 @@ impl Filter<Parsed> {
     /// [`FilterError::Syntax`], also for more than [`MAX_FILTER_BYTES`] or [`MAX_FILTER_DEPTH`];
     /// [`FilterError::UnsupportedOperator`]; [`FilterError::UnsupportedFunction`].
     pub fn parse(text: &str) -> Result<Self, FilterError> {
+        Self::parse_in(text, Dialect::Original)
+    }
+
+    /// As [`Filter::parse`]. In [`Dialect::Standard`] every kind of number is compared with every numeric property, also with
+    /// the suffixes `f` and `m`.
+    ///
+    /// # Errors
+    /// As [`Filter::parse`].
+    pub fn parse_in(text: &str, dialect: Dialect) -> Result<Self, FilterError> {
         syntax::parse(text).map(|expr| Self {
-            state: Parsed(expr),
+            state: Parsed { expr, dialect },
         })
     }
 
@@ -177,7 +190,7 @@ impl Filter<Parsed> {
     /// The first [`FilterError`] from left to right, an unknown property before its literal. At the end
     /// [`FilterError::TooManyPhrases`].
     pub fn check(self, entity_type: &EntityType) -> Result<Filter<Typed>, FilterError> {
-        let condition = check::check(&self.state.0, entity_type)?;
+        let condition = check::check(&self.state.expr, self.state.dialect, entity_type)?;
         if condition.phrase_count() > MAX_PHRASES {
             return Err(FilterError::TooManyPhrases);
         }

@@ -24,8 +24,9 @@
 
 use std::ops::Range;
 
-use crate::edm::{EntityType, Property, Schema, ValueType};
-use crate::entity_view::{EntityShape, EntityView, push_entity_key};
+use crate::dialect::Dialect;
+use crate::edm::{EntityType, NavigationProperty, Property, Schema, ValueType};
+use crate::entity_view::{EntityShape, EntityView, ListEnd, push_entity_key};
 use crate::key::{KeyStyle, push_key};
 use crate::query::Select;
 use crate::value::{
@@ -40,6 +41,7 @@ pub struct JsonWriter<'a> {
     escaped_root: String,
     shape: EntityShape,
     select: &'a Select,
+    dialect: Dialect,
 }
 
 impl<'a> JsonWriter<'a> {
@@ -53,6 +55,7 @@ impl<'a> JsonWriter<'a> {
             escaped_root,
             shape,
             select: &Select::All,
+            dialect: Dialect::Original,
         }
     }
 
@@ -63,19 +66,30 @@ impl<'a> JsonWriter<'a> {
         self
     }
 
-    /// Appends `{"d":{"results":{...}}}`.
-    pub fn push_single(&self, out: &mut String, entity: &EntityView<'_>) {
-        out.push_str("{\"d\":{\"results\":");
-        self.push_entity(out, entity);
-        out.push_str("}}");
+    /// Chooses the form of entities and expanded entities.
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
     }
 
-    /// Appends `{"d":{"results":[...]}}`. `count` is the number of matching entities for `"__count":"n"`.
+    /// Appends `{"d":{"results":{...}}}`, in [`Dialect::Standard`] `{"d":{...}}`.
+    pub fn push_single(&self, out: &mut String, entity: &EntityView<'_>) {
+        let (start, end) = match self.dialect {
+            Dialect::Original => ("{\"d\":{\"results\":", "}}"),
+            Dialect::Standard => ("{\"d\":", "}"),
+        };
+        out.push_str(start);
+        self.push_entity(out, entity);
+        out.push_str(end);
+    }
+
+    /// Appends `{"d":{"results":[...]}}`, with the members `__count` and `__next` that `end` has.
     pub fn push_list<'e>(
         &self,
         out: &mut String,
         entities: impl IntoIterator<Item = &'e EntityView<'e>>,
-        count: Option<u64>,
+        end: ListEnd<'_>,
     ) {
         out.push_str("{\"d\":{\"results\":[");
         for (at, entity) in entities.into_iter().enumerate() {
@@ -85,10 +99,14 @@ impl<'a> JsonWriter<'a> {
             self.push_entity(out, entity);
         }
         out.push(']');
-        if let Some(count) = count {
+        if let Some(count) = end.count {
             out.push_str(",\"__count\":\"");
             push_int(out, i64::try_from(count).unwrap_or(i64::MAX));
             out.push('"');
+        }
+        if let Some(next) = end.next {
+            out.push_str(",\"__next\":");
+            push_json_string(out, next);
         }
         out.push_str("}}");
     }
@@ -116,16 +134,7 @@ impl<'a> JsonWriter<'a> {
                 .iter()
                 .find(|expanded| *expanded.navigation == *navigation.name)
             {
-                Some(expanded) => {
-                    out.push('[');
-                    for (at, target) in expanded.entities.iter().enumerate() {
-                        if at > 0 {
-                            out.push(',');
-                        }
-                        self.push_selected(out, target, &Select::All);
-                    }
-                    out.push(']');
-                }
+                Some(expanded) => self.push_expanded(out, navigation, &expanded.entities),
                 None => {
                     out.push_str("{\"__deferred\":{\"uri\":\"");
                     out.extend_from_within(uri.clone());
@@ -136,6 +145,44 @@ impl<'a> JsonWriter<'a> {
             }
         }
         out.push('}');
+    }
+
+    /// Appends expanded entities: a list, in [`Dialect::Standard`] a list in `results`, or one entity or null.
+    fn push_expanded(
+        &self,
+        out: &mut String,
+        navigation: &NavigationProperty,
+        targets: &[EntityView<'_>],
+    ) {
+        let is_many = navigation.to_multiplicity.is_many();
+        let (start, end) = match (self.dialect, is_many) {
+            (Dialect::Original, _) => ("[", "]"),
+            (Dialect::Standard, true) => ("{\"results\":[", "]}"),
+            (Dialect::Standard, false) => {
+                match targets.first() {
+                    Some(target) => self.push_selected(out, target, &Select::All),
+                    None => out.push_str("null"),
+                }
+                return;
+            }
+        };
+        out.push_str(start);
+        for (at, target) in targets.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            self.push_selected(out, target, &Select::All);
+        }
+        out.push_str(end);
+    }
+
+    /// Appends the value of one property: `{"d":{"name":value}}`.
+    pub fn push_property_value(&self, out: &mut String, property: &Property, value: &Value) {
+        out.push_str("{\"d\":{");
+        push_json_string(out, &property.name);
+        out.push(':');
+        self.push_typed(out, property, value);
+        out.push_str("}}");
     }
 
     /// Appends the member `__metadata`; returns the position of the escaped URL in `out`.
@@ -243,6 +290,9 @@ impl<'a> JsonWriter<'a> {
                 }
                 out.push(']');
             }
+            (_, Value::Decimal(number)) if self.dialect == Dialect::Standard => {
+                out.push_str(number.text());
+            }
             _ => push_json_value(out, value),
         }
     }
@@ -281,6 +331,14 @@ pub fn push_links<'u>(out: &mut String, urls: impl IntoIterator<Item = &'u str>)
         out.push('}');
     }
     out.push_str("]}}");
+}
+
+/// Appends the body of the response to `GET .../$links/...` along an association with at most one target:
+/// `{"d":{"uri":"..."}}`.
+pub fn push_link(out: &mut String, url: &str) {
+    out.push_str("{\"d\":{\"uri\":");
+    push_json_string(out, url);
+    out.push_str("}}");
 }
 
 /// The body as JavaScript for `$callback`: `name(body);`.

@@ -15,7 +15,7 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::constraint::Format;
 use crate::edm::EntityType;
@@ -24,13 +24,31 @@ use crate::value::Properties;
 /// The maximum number of parts of a key predicate.
 pub const MAX_KEY_PARTS: usize = 16;
 
-/// The characters that `application/x-www-form-urlencoded` encodes. The space becomes `+`.
-const FORM_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+/// The characters that are encoded in URLs of entities, as `application/x-www-form-urlencoded` does, except that a space is
+/// `%20`: in a path, `+` is a plus sign.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'-')
     .remove(b'*')
-    .remove(b'_')
-    .remove(b' ');
+    .remove(b'_');
+
+/// The characters that cannot be in the path of a URL (RFC 3986), and `%`. A slash is left.
+const NOT_IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The key predicate is malformed, or does not fit the entity type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,11 +111,11 @@ impl KeyPredicate {
 
     /// The key for an entity type.
     ///
-    /// A single literal is the value of the first part and of every other part that is not nullable. Named parts that are
-    /// missing are null.
+    /// A single literal is the value of the first part and of every other part that is not nullable. The name of the only part
+    /// is not compared. Of several parts, those that are missing are null: no entity has such a key unless they are nullable.
     ///
     /// # Errors
-    /// [`KeyError`] for a name that is not a part of the key, and for null in a part that is not nullable.
+    /// [`KeyError`] for a name that is not one of the parts of the key, and for `null` in a part that is not nullable.
     pub fn resolve(&self, entity_type: &EntityType) -> Result<EntityKey, KeyError> {
         let required = |name: &str| {
             entity_type
@@ -113,19 +131,20 @@ impl KeyPredicate {
                 .map(|(at, name)| (at == 0 || required(name)).then(|| value.clone()))
                 .collect(),
             Self::Named(named) => {
+                if let ([(_, Some(value))], [_]) = (named.as_slice(), entity_type.key.as_slice()) {
+                    return Ok(EntityKey::single(value.as_str()));
+                }
                 if !named.iter().all(|(name, _)| entity_type.is_key(name)) {
                     return Err(KeyError);
                 }
                 let mut parts = Vec::with_capacity(entity_type.key.len());
                 for (at, name) in entity_type.key.iter().enumerate() {
-                    let value = named
-                        .iter()
-                        .find(|(known, _)| *known == **name)
-                        .and_then(|(_, value)| value.clone());
-                    if value.is_none() && (at == 0 || required(name)) {
+                    let value = named.iter().find(|(known, _)| *known == **name);
+                    let value = value.map(|(_, value)| value.clone());
+                    if value == Some(None) && (at == 0 || required(name)) {
                         return Err(KeyError);
                     }
-                    parts.push(value);
+                    parts.push(value.flatten());
                 }
                 parts
             }
@@ -222,10 +241,10 @@ impl EntityKey {
 /// The encoding of literals in a key predicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStyle {
-    /// For `__metadata.uri` and `Location`: the literal of a key with one part is form-encoded; of a key with several parts,
-    /// those with the format [`Format::Uri`] are.
+    /// For `__metadata.uri` and `Location`: the literal of a key with one part is encoded completely; of a key with several
+    /// parts, those with the format [`Format::Uri`] are.
     Encoded,
-    /// For responses to `$links`: nothing is encoded.
+    /// For responses to `$links`: only characters that cannot be in a path are encoded.
     Plain,
 }
 
@@ -283,20 +302,10 @@ fn push_literal(out: &mut String, value: Option<&str>, style: KeyStyle) {
     };
     out.push('\'');
     match style {
-        KeyStyle::Plain => out.push_str(&quoted),
-        KeyStyle::Encoded => push_form_encoded(out, &quoted),
+        KeyStyle::Plain => out.extend(utf8_percent_encode(&quoted, NOT_IN_PATH)),
+        KeyStyle::Encoded => out.extend(utf8_percent_encode(&quoted, ENCODED)),
     }
     out.push('\'');
-}
-
-fn push_form_encoded(out: &mut String, text: &str) {
-    for encoded in percent_encode(text.as_bytes(), FORM_ENCODED) {
-        if encoded.contains(' ') {
-            out.push_str(&encoded.replace(' ', "+"));
-        } else {
-            out.push_str(encoded);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -356,9 +365,12 @@ mod tests {
             plain.print(role, KeyStyle::Encoded),
             "(Name='r',_Box.Name=null)"
         );
-        for bad in ["_Box.Name='b'", "Name=null", "Other='r'"] {
+        for bad in ["Name=null", "Other='r'", "Name='r',Other=null"] {
             assert_eq!(resolve(bad), Err(KeyError), "{bad}");
         }
+        // No role has this key.
+        let no_name = resolve("_Box.Name='b'").unwrap();
+        assert_eq!(no_name.parts(), [None, Some("b".to_owned())]);
         let rule = control::cell().entity_type("Rule").unwrap();
         assert_eq!(
             KeyPredicate::parse("'r'")
@@ -371,14 +383,64 @@ mod tests {
     }
 
     #[test]
+    fn name_of_the_only_part_is_not_compared() {
+        let account = control::cell().entity_type("Account").unwrap();
+        for text in ["'a'", "Name='a'", "Id='a'", "_Box.Name = 'a'"] {
+            let key = KeyPredicate::parse(text).unwrap().resolve(account);
+            assert_eq!(key, Ok(EntityKey::single("a")), "{text}");
+        }
+        for bad in ["Name=null", "Other=null", "Name='a',Other='b'"] {
+            let key = KeyPredicate::parse(bad).unwrap().resolve(account);
+            assert_eq!(key, Err(KeyError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn missing_part_is_null_in_any_order() {
+        let ext_role = control::cell().entity_type("ExtRole").unwrap();
+        let parts = |text: &str| {
+            let key = KeyPredicate::parse(text).unwrap().resolve(ext_role);
+            key.unwrap().parts().to_vec()
+        };
+        let text = |text: &str| Some(text.to_owned());
+        for (key, expected) in [
+            ("ExtRole='e'", [text("e"), None, None]),
+            ("_Relation.Name='r'", [None, text("r"), None]),
+            (
+                "_Relation.Name='r',ExtRole='e'",
+                [text("e"), text("r"), None],
+            ),
+            (
+                "_Relation._Box.Name=null,ExtRole='e',_Relation.Name='r'",
+                [text("e"), text("r"), None],
+            ),
+            (
+                "_Relation._Box.Name='b',_Relation.Name='r',ExtRole='e'",
+                [text("e"), text("r"), text("b")],
+            ),
+        ] {
+            assert_eq!(parts(key), expected, "{key}");
+        }
+    }
+
+    #[test]
     fn literals_are_encoded_by_key_style() {
         let ext_cell = control::cell().entity_type("ExtCell").unwrap();
         let key = EntityKey::single("http://h/c d/");
         assert_eq!(
             key.print(ext_cell, KeyStyle::Encoded),
-            "('http%3A%2F%2Fh%2Fc+d%2F')"
+            "('http%3A%2F%2Fh%2Fc%20d%2F')"
         );
-        assert_eq!(key.print(ext_cell, KeyStyle::Plain), "('http://h/c d/')");
+        assert_eq!(key.print(ext_cell, KeyStyle::Plain), "('http://h/c%20d/')");
+        let key = EntityKey::single("a+b c%20d'é?#[]");
+        assert_eq!(
+            key.print(ext_cell, KeyStyle::Encoded),
+            "('a%2Bb%20c%2520d%27%27%C3%A9%3F%23%5B%5D')"
+        );
+        assert_eq!(
+            key.print(ext_cell, KeyStyle::Plain),
+            "('a+b%20c%2520d''%C3%A9%3F%23%5B%5D')"
+        );
         let ext_role = control::cell().entity_type("ExtRole").unwrap();
         let key = EntityKey::compound(vec![Some("http://h/".into()), Some("+r".into()), None]);
         assert_eq!(

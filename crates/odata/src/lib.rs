@@ -9,15 +9,16 @@
 //! | [`value`], [`constraint`] | typed values and their JSON form; named value formats |
 //! | [`body`], [`entity_rules`] | request bodies: parsing, defaults, validation, merging; rules across several members |
 //! | [`key`], [`path`] | entity keys and the paths below a service root |
-//! | [`query`], [`filter`], [`order`], [`full_text`] | query options and their evaluation |
+//! | [`query`], [`filter`], [`order`], [`full_text`], [`skip_token`] | query options and their evaluation |
 //! | [`entity_view`], [`json`], [`atom`], [`edmx`], [`service_document`] | response bodies; `edmx` also reads metadata documents |
-//! | [`negotiate`], [`batch`] | response formats, `$batch` |
+//! | [`dialect`], [`negotiate`], [`batch`] | response formats, `$batch` |
 
 pub mod atom;
 pub mod batch;
 pub mod body;
 pub mod constraint;
 pub mod control;
+pub mod dialect;
 pub mod edm;
 pub mod edmx;
 pub mod entity_rules;
@@ -32,5 +33,6 @@ pub mod order;
 pub mod path;
 pub mod query;
 pub mod service_document;
+pub mod skip_token;
 pub mod value;
 mod xml;

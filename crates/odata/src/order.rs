@@ -114,6 +114,21 @@ impl Order {
         &self.terms
     }
 
+    /// Compares an entity with the values of another one, which are in the order of the properties. `get` returns the value of a
+    /// property of the entity.
+    pub fn compare_with<'v>(
+        &self,
+        get: &dyn Fn(&PropertyRef) -> &'v Value,
+        values: &[Value],
+    ) -> Ordering {
+        self.terms
+            .iter()
+            .zip(values)
+            .map(|(term, value)| compare_term(get(&term.property), value, term.direction))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    }
+
     /// Compares two entities. `a` and `b` return the value of a property of their entity. Null, absent and very long values
     /// are last in both directions.
     pub fn compare<'v>(

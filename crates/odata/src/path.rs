@@ -33,6 +33,29 @@ pub enum ResourcePath {
         /// The key of the entity.
         key: KeyPredicate,
     },
+    /// `{Set}/$count`
+    Count(String),
+    /// `{Set}({key})/{nav}/$count`, `{Set}({key})/$links/{nav}/$count`
+    NavigationCount {
+        /// The entity set of the source.
+        set: String,
+        /// The key of the source.
+        key: KeyPredicate,
+        /// The navigation property.
+        navigation: String,
+    },
+    /// `{Set}({key})/{property}/$value`, `{Set}({key})/{property}/{member}` and so on. `{Set}({key})/{property}` is a
+    /// [`Self::Navigation`] whose property the type does not have.
+    Property {
+        /// The entity set.
+        set: String,
+        /// The key of the entity.
+        key: KeyPredicate,
+        /// The names of the property and of members of its complex type.
+        path: Vec<String>,
+        /// What of the property is addressed.
+        part: PropertyPart,
+    },
     /// `{Set}({key})/$links/{nav}` and `{Set}({key})/$links/{nav}({target})`
     Links {
         /// The entity set of the source.
@@ -55,6 +78,15 @@ pub enum ResourcePath {
         /// The key of the target, if the path has one. No method accepts it.
         target: Option<KeyPredicate>,
     },
+}
+
+/// What a path addresses of a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PropertyPart {
+    /// The property with its name.
+    Whole,
+    /// Its value as text (`$value`).
+    Value,
 }
 
 /// The reason for which a path is refused.
@@ -94,6 +126,7 @@ impl ResourcePath {
         }
         let mut segments = raw.split('/');
         let first = decode(segments.next().unwrap_or(""))?;
+        let below = segments.clone();
         let rest = (segments.next(), segments.next(), segments.next());
         match (first.as_str(), rest) {
             ("$metadata", (None, ..)) => return Ok(Self::Metadata),
@@ -108,6 +141,7 @@ impl ResourcePath {
         let (set, key) = split_key(&first).map_err(|(set, _)| PathError::MalformedKey { set })?;
         match (key, rest) {
             (None, (None, ..)) => Ok(Self::Set(set)),
+            (None, (Some(count), None, _)) if decode(count)? == "$count" => Ok(Self::Count(set)),
             (Some(key), (None, ..)) => Ok(Self::Entity { set, key }),
             (Some(key), (Some(links), Some(nav), None)) if decode(links)? == "$links" => {
                 let (navigation, target) = split_target(nav)?;
@@ -130,7 +164,58 @@ impl ResourcePath {
                     target,
                 })
             }
+            (Some(key), _) => Self::parse_below(set, key, below),
             _ => Err(PathError::UnknownResource),
+        }
+    }
+
+    /// Parses the path of a count, or of a property below an entity.
+    fn parse_below<'p>(
+        set: String,
+        key: KeyPredicate,
+        segments: impl Iterator<Item = &'p str>,
+    ) -> Result<Self, PathError> {
+        let mut path = segments.map(decode).collect::<Result<Vec<_>, _>>()?;
+        let is_navigation = |name: &String| name.starts_with('_') && !name.contains('(');
+        match path.as_slice() {
+            [navigation, count] if count == "$count" && is_navigation(navigation) => {
+                return Ok(Self::NavigationCount {
+                    set,
+                    key,
+                    navigation: navigation.clone(),
+                });
+            }
+            [links, navigation, count]
+                if links == "$links" && count == "$count" && is_navigation(navigation) =>
+            {
+                return Ok(Self::NavigationCount {
+                    set,
+                    key,
+                    navigation: navigation.clone(),
+                });
+            }
+            _ => {}
+        }
+        let part = match path.last().map(String::as_str) {
+            Some("$value") => PropertyPart::Value,
+            _ => PropertyPart::Whole,
+        };
+        if part == PropertyPart::Value {
+            path.pop();
+        }
+        let is_member = |name: &String| !name.is_empty() && !name.contains(['$', '(']);
+        let is_property = path
+            .first()
+            .is_some_and(|name| !name.starts_with('_') || name.starts_with("__"));
+        if is_property && path.iter().all(is_member) {
+            Ok(Self::Property {
+                set,
+                key,
+                path,
+                part,
+            })
+        } else {
+            Err(PathError::UnknownResource)
         }
     }
 
@@ -140,6 +225,9 @@ impl ResourcePath {
         match self {
             Self::Root | Self::Metadata | Self::Batch => None,
             Self::Set(set)
+            | Self::Count(set)
+            | Self::NavigationCount { set, .. }
+            | Self::Property { set, .. }
             | Self::Entity { set, .. }
             | Self::Links { set, .. }
             | Self::Navigation { set, .. } => Some(set),
@@ -260,6 +348,59 @@ mod tests {
                 target: Some(single("b"))
             })
         );
+    }
+
+    #[test]
+    fn counts_and_properties_are_parsed() {
+        let (set, key) = (String::from("A"), single("a"));
+        assert_eq!(
+            ResourcePath::parse("A/$count"),
+            Ok(ResourcePath::Count(set.clone()))
+        );
+        for path in ["A('a')/_B/$count", "A('a')/$links/_B/%24count"] {
+            assert_eq!(
+                ResourcePath::parse(path),
+                Ok(ResourcePath::NavigationCount {
+                    set: set.clone(),
+                    key: key.clone(),
+                    navigation: "_B".into(),
+                })
+            );
+        }
+        for (path, names, part) in [
+            ("A('a')/p/$value", &["p"][..], PropertyPart::Value),
+            ("A('a')/__id/$value", &["__id"], PropertyPart::Value),
+            ("A('a')/c/city", &["c", "city"], PropertyPart::Whole),
+            (
+                "A('a')/c/city/%24value",
+                &["c", "city"],
+                PropertyPart::Value,
+            ),
+        ] {
+            assert_eq!(
+                ResourcePath::parse(path),
+                Ok(ResourcePath::Property {
+                    set: set.clone(),
+                    key: key.clone(),
+                    path: names.iter().map(|name| (*name).to_owned()).collect(),
+                    part,
+                }),
+                "{path}"
+            );
+        }
+        for path in [
+            "A/$count/x",
+            "A('a')/$count",
+            "A('a')/$value",
+            "A('a')/_B('b')/$count",
+            "A('a')/$links/_B('b')/$count",
+            "A('a')/_B/$value",
+            "A('a')/p/$count",
+            "A('a')/p/$value/$value",
+        ] {
+            let found = ResourcePath::parse(path);
+            assert_eq!(found, Err(PathError::UnknownResource), "{path}");
+        }
     }
 
     #[test]

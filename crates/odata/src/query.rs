@@ -2,10 +2,12 @@
 //!
 //! ```
 //! use personium_odata::control;
+//! use personium_odata::dialect::Dialect;
 //! use personium_odata::query::{ListKind, ParsedListQuery, QueryLimits, QueryOptions};
 //!
 //! let options = QueryOptions::parse("$filter=Name+eq+%27a%27&$top=5");
-//! let query = ParsedListQuery::parse(&options, &QueryLimits::default(), ListKind::Set)?;
+//! let limits = QueryLimits::default();
+//! let query = ParsedListQuery::parse(&options, &limits, ListKind::Set, Dialect::Original)?;
 //! let query = query.check(control::cell().entity_type("Role").unwrap())?;
 //! assert_eq!((query.paging.top, query.paging.skip), (5, 0));
 //! # Ok::<(), personium_odata::query::QueryError>(())
@@ -15,10 +17,12 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use crate::dialect::Dialect;
 use crate::edm::{EntityType, PUBLISHED, UPDATED};
 use crate::filter::{Filter, FilterError, Parsed, Typed};
 use crate::full_text::FullTextQuery;
 use crate::order::{Order, OrderError, ParsedOrder};
+use crate::skip_token::SkipToken;
 
 /// Limits of query options. `$top` and `$skip` are numbers of entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +60,7 @@ pub enum QueryError {
     /// `$top` or `$skip` is not an integer.
     #[error("{0} is not an integer")]
     NotInteger(&'static str),
-    /// `$top`, `$skip` or `q` is out of its range.
+    /// `$top`, `$skip` or `q` is out of its range, or `$skiptoken` is not from the link to a next page of such a list.
     #[error("{name} is out of range: {value}")]
     OutOfRange {
         /// The name of the option.
@@ -284,6 +288,16 @@ fn number(
     }
 }
 
+/// Whether a list has a link to its next page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NextLink {
+    /// The list ends where `$top` says, or the dialect has no links.
+    #[default]
+    Never,
+    /// The list has a link if there are more entities than the page holds.
+    IfMore,
+}
+
 /// The kind of list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListKind {
@@ -298,6 +312,10 @@ pub enum ListKind {
 pub struct ListQuery<F, O> {
     /// The part of the matching entities.
     pub paging: Paging,
+    /// The position after which the list begins.
+    pub after: Option<SkipToken>,
+    /// Whether the list has a link to its next page.
+    pub next_link: NextLink,
     /// The condition on entities.
     pub filter: Option<Filter<F>>,
     /// The order of entities.
@@ -327,11 +345,12 @@ impl ParsedListQuery {
         options: &QueryOptions<'_>,
         limits: &QueryLimits,
         kind: ListKind,
+        dialect: Dialect,
     ) -> Result<Self, QueryError> {
         let paging = Paging::parse(options, limits)?;
         let filter = options
             .get("$filter")
-            .map(Filter::parse)
+            .map(|text| Filter::parse_in(text, dialect))
             .transpose()
             .map_err(QueryError::InvalidFilter)?;
         let select = Select::from_options(options)?;
@@ -341,6 +360,7 @@ impl ParsedListQuery {
             Some("allpages") => InlineCount::AllPages,
             Some(other) => return Err(QueryError::UnknownInlineCount(other.to_owned())),
         };
+        let (after, next_link) = pages(options, dialect)?;
         let order = options
             .get("$orderby")
             .map(ParsedOrder::parse)
@@ -363,6 +383,8 @@ impl ParsedListQuery {
         }
         Ok(Self {
             paging,
+            after,
+            next_link,
             filter,
             order: order.unwrap_or_default(),
             select,
@@ -375,8 +397,8 @@ impl ParsedListQuery {
     /// Checks the query against an entity type.
     ///
     /// # Errors
-    /// [`QueryError::InvalidFilter`], [`QueryError::InvalidOrder`] or [`QueryError::UnknownExpand`], the first in this
-    /// order.
+    /// [`QueryError::InvalidFilter`], [`QueryError::InvalidOrder`], [`QueryError::UnknownExpand`] or
+    /// [`QueryError::OutOfRange`] for `$skiptoken`, the first in this order.
     pub fn check(self, entity_type: &EntityType) -> Result<TypedListQuery, QueryError> {
         let filter = self
             .filter
@@ -388,8 +410,16 @@ impl ParsedListQuery {
             .check(entity_type)
             .map_err(QueryError::InvalidOrder)?;
         self.expand.check(entity_type)?;
+        if let Some(token) = &self.after
+            && let Some(values) = &token.values
+            && values.len() != order.terms().len()
+        {
+            return Err(invalid_skip_token(&token.to_string()));
+        }
         Ok(ListQuery {
             paging: self.paging,
+            after: self.after,
+            next_link: self.next_link,
             filter,
             order,
             select: self.select,
@@ -398,6 +428,57 @@ impl ParsedListQuery {
             full_text: self.full_text,
         })
     }
+}
+
+impl TypedListQuery {
+    /// Whether the list is one of several pages, so that the order of entities with equal values matters.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        self.after.is_some() || self.next_link == NextLink::IfMore
+    }
+}
+
+/// The position of `$skiptoken`, and whether the list has a link to its next page: in [`Dialect::Standard`] if the client did
+/// not say how many entities it wants. In [`Dialect::Original`] a value that is no position is ignored.
+fn pages(
+    options: &QueryOptions<'_>,
+    dialect: Dialect,
+) -> Result<(Option<SkipToken>, NextLink), QueryError> {
+    let text = options.get("$skiptoken");
+    let after = text.and_then(SkipToken::parse);
+    if let Some(text) = text
+        && after.is_none()
+        && dialect == Dialect::Standard
+    {
+        return Err(invalid_skip_token(text));
+    }
+    let is_paged = after.is_some() || dialect == Dialect::Standard;
+    let next_link = if is_paged && options.get("$top").is_none() {
+        NextLink::IfMore
+    } else {
+        NextLink::Never
+    };
+    Ok((after, next_link))
+}
+
+fn invalid_skip_token(text: &str) -> QueryError {
+    QueryError::OutOfRange {
+        name: "$skiptoken",
+        value: text.to_owned(),
+    }
+}
+
+/// The query of the URL of the next page: that of the request, still percent-encoded, with another position.
+#[must_use]
+pub fn next_page_query(raw: &str, token: &SkipToken) -> String {
+    let is_kept = |pair: &&str| {
+        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+        !pair.is_empty() && !matches!(&*decode(name), "$skip" | "$skiptoken")
+    };
+    let mut query: Vec<&str> = raw.split('&').filter(is_kept).collect();
+    let token = format!("$skiptoken={token}");
+    query.push(&token);
+    query.join("&")
 }
 
 /// The options of a request for one entity.
@@ -429,13 +510,19 @@ mod tests {
 
     use super::*;
     use crate::control;
+    use crate::value::Value;
 
     fn list(raw: &str) -> Result<TypedListQuery, QueryError> {
+        list_in(raw, Dialect::Original)
+    }
+
+    fn list_in(raw: &str, dialect: Dialect) -> Result<TypedListQuery, QueryError> {
         let role = control::cell().entity_type("Role").unwrap();
         ParsedListQuery::parse(
             &QueryOptions::parse(raw),
             &QueryLimits::default(),
             ListKind::Set,
+            dialect,
         )?
         .check(role)
     }
@@ -519,6 +606,49 @@ mod tests {
         assert_eq!(list("$top=3&$top=x").unwrap().paging.top, 3);
         assert_eq!(list("$top=0&$skiptoken=x&other").unwrap().paging.top, 0);
         assert_eq!(list("$expand=&$top=10000").unwrap().paging.top, 10_000);
+    }
+
+    #[test]
+    fn list_without_top_has_a_next_page_in_the_standard_dialect() {
+        let token = SkipToken::new("r", vec![Value::from("r")]).to_string();
+        let standard = |raw: &str| list_in(raw, Dialect::Standard);
+        for (raw, next_link) in [
+            ("", NextLink::IfMore),
+            ("$skip=5", NextLink::IfMore),
+            ("$top=5", NextLink::Never),
+        ] {
+            assert_eq!(standard(raw).unwrap().next_link, next_link, "{raw}");
+            assert_eq!(list(raw).unwrap().next_link, NextLink::Never, "{raw}");
+        }
+        let next = format!("$orderby=Name&$skiptoken={token}");
+        for found in [standard(&next), list(&next)] {
+            let found = found.unwrap();
+            assert!(found.is_page() && found.after.is_some());
+            assert_eq!(found.next_link, NextLink::IfMore);
+        }
+        for bad in ["x", "", &token] {
+            let found = standard(&format!("$skiptoken={bad}"));
+            assert_eq!(found, Err(range("$skiptoken", bad)), "{bad}");
+        }
+        assert!(!list("$skiptoken=x").unwrap().is_page());
+    }
+
+    #[test]
+    fn query_of_the_next_page_keeps_other_options() {
+        let token = SkipToken::new("1", Vec::new());
+        let text = token.to_string();
+        for (raw, kept) in [
+            ("", ""),
+            ("$skip=5&", ""),
+            (
+                "%24skip=5&$filter=a%20eq%20'%26'&q=x",
+                "$filter=a%20eq%20'%26'&q=x&",
+            ),
+            ("$skiptoken=old&$expand=_A&x", "$expand=_A&x&"),
+        ] {
+            let found = next_page_query(raw, &token);
+            assert_eq!(found, format!("{kept}$skiptoken={text}"), "{raw}");
+        }
     }
 
     #[test]

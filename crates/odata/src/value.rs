@@ -4,19 +4,22 @@
 //! ([`parse_value`]), printed into response bodies ([`push_json_value`], [`push_plain_text`]) and stored
 //! ([`Properties::to_stored`]).
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::edm::{EntityType, PropertyList, Schema, SimpleType, ValueType};
 
+mod decimal;
 mod number;
 mod parse;
 mod print;
 mod stored;
 
+pub use decimal::{Decimal, MAX_DECIMAL_BYTES};
 pub use number::{push_double, push_int, push_single};
 pub use parse::{
     MAX_DATE_MS, MAX_STRING_BYTES, MIN_DATE_MS, ParseValueError, is_single_literal, parse_date,
-    parse_value,
+    parse_number, parse_value,
 };
 pub(crate) use print::push_json_escaped;
 pub use print::{push_json_string, push_json_value, push_plain_text};
@@ -36,6 +39,8 @@ pub enum Value {
     Single(f64),
     /// `Edm.Double`
     Double(f64),
+    /// `Edm.Double` or `Edm.Single` with more digits than a double holds.
+    Decimal(Decimal),
     /// `Edm.String`
     String(String),
     /// `Edm.DateTime` in milliseconds since 1970.
@@ -74,13 +79,36 @@ impl Value {
         }
     }
 
-    /// The number as a double, `None` for values that are not numeric.
+    /// The number as a double, rounded if no double is equal to it; `None` for values that are not numeric.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Int32(number) => Some(f64::from(*number)),
             Self::Single(number) | Self::Double(number) => Some(*number),
+            Self::Decimal(number) => Some(number.nearest()),
             _ => None,
+        }
+    }
+
+    /// Compares two numbers, `None` if one of the values is not numeric.
+    #[must_use]
+    pub fn compare_numbers(&self, other: &Self) -> Option<Ordering> {
+        let order = self.as_f64()?.partial_cmp(&other.as_f64()?)?;
+        let is_exact = |value: &Self| !matches!(value, Self::Decimal(_));
+        if order.is_ne() || is_exact(self) && is_exact(other) {
+            return Some(order);
+        }
+        // Both have the same nearest double: the digits decide.
+        Some(decimal::compare_texts(
+            &self.number_text(),
+            &other.number_text(),
+        ))
+    }
+
+    fn number_text(&self) -> String {
+        match self {
+            Self::Decimal(number) => number.text().to_owned(),
+            other => format!("{:e}", other.as_f64().unwrap_or_default()),
         }
     }
 
@@ -98,6 +126,7 @@ impl Value {
     pub fn size_bytes(&self) -> usize {
         match self {
             Self::String(text) => text.len(),
+            Self::Decimal(number) => number.text().len(),
             Self::Complex(members) => members.size_bytes(),
             Self::List(items) => items.iter().map(Self::size_bytes).sum(),
             Self::Null | Self::Bool(_) => 4,

@@ -83,6 +83,7 @@ fn odata(config: &Config) -> ODataSettings {
     let (odata, schema) = (&config.odata, &config.schema);
     ODataSettings {
         top_default: odata.top_default,
+        dialect: odata.dialect,
         top_max: odata.top_max,
         skip_max: odata.skip_max,
         expand_top_max: odata.expand_top_max,

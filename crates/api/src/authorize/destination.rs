@@ -1,5 +1,6 @@
 //! The application of an authorization request and its redirect URI.
 
+use personium_model::UnitUrls;
 use personium_types::Code;
 use url::Url;
 
@@ -14,13 +15,14 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Reads and checks the parameters.
+    /// Reads and checks the parameters. `client_id` may be in the unit-local form.
     ///
     /// # Errors
     /// [`Code::ClientIdInvalid`] unless `client_id` is the URL of another cell; [`Code::RedirectUriInvalid`] unless
     /// `redirect_uri` is a URL below it.
-    pub fn read(form: &Form, cell_url: &str) -> Result<Self, Code> {
-        let client_id = with_slash(form.get("client_id").ok_or(Code::ClientIdInvalid)?);
+    pub fn read(form: &Form, urls: &UnitUrls, cell_url: &str) -> Result<Self, Code> {
+        let client_id = form.get("client_id").and_then(|id| urls.resolve(id));
+        let client_id = with_slash(&client_id.ok_or(Code::ClientIdInvalid)?);
         let client = parse_strictly(&client_id).ok_or(Code::ClientIdInvalid)?;
         let is_this_cell = parse_strictly(cell_url).is_some_and(|cell| cell == client);
         if client.query().is_some() || client.fragment().is_some() || is_this_cell {
@@ -82,13 +84,36 @@ mod tests {
         Form::parse(body.finish().as_bytes())
     }
 
+    fn urls() -> UnitUrls {
+        UnitUrls::new("https", "unit.example", None, true)
+    }
+
+    #[test]
+    fn client_id_may_be_in_the_unit_local_form() {
+        let redirect = "https://unit.example/app1/__/redirect.html";
+        for id in ["personium-localunit:/app1/", "personium-localunit:app1:/"] {
+            let form = form(&[("client_id", id), ("redirect_uri", redirect)]);
+            let found = Destination::read(&form, &urls(), "https://unit.example/cell1/");
+            assert_eq!(found.unwrap().client_id, "https://unit.example/app1/");
+        }
+        for bad in ["personium-localunit:", "personium-localunit:/cell1/"] {
+            let form = form(&[("client_id", bad), ("redirect_uri", redirect)]);
+            let found = Destination::read(&form, &urls(), "https://unit.example/cell1/");
+            assert_eq!(
+                found.map(|d| d.client_id),
+                Err(Code::ClientIdInvalid),
+                "{bad}"
+            );
+        }
+    }
+
     #[test]
     fn redirect_uri_must_be_below_the_application() {
         let cell = "https://unit.example/cell1/";
         let app = "https://unit.example/app1/";
         let read = |redirect: &str| {
             let form = form(&[("client_id", app), ("redirect_uri", redirect)]);
-            Destination::read(&form, cell).map(|d| d.redirect_uri)
+            Destination::read(&form, &urls(), cell).map(|d| d.redirect_uri)
         };
         for good in [
             "https://unit.example/app1/",
@@ -140,7 +165,7 @@ mod tests {
         ] {
             let form = form(&[("client_id", bad), ("redirect_uri", bad)]);
             assert_eq!(
-                Destination::read(&form, cell)
+                Destination::read(&form, &urls(), cell)
                     .map(|d| d.client_id)
                     .unwrap_err(),
                 Code::ClientIdInvalid,

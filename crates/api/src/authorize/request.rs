@@ -79,7 +79,7 @@ pub async fn read(
     request: &CellRequest,
     form: Form,
 ) -> Result<AuthorizationRequest, AuthorizationRefusal> {
-    let destination = Destination::read(&form, &request.cell_url());
+    let destination = Destination::read(&form, request.unit.urls(), &request.cell_url());
     let destination = destination.map_err(AuthorizationRefusal::ErrorPage)?;
     let names_issuer = policy_enabled(&request.context, OAuthPolicy::NamesIssuer).await?;
     let response_type = ResponseType::parse(form.get("response_type").unwrap_or_default());

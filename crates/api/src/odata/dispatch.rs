@@ -4,11 +4,11 @@ use http::Method;
 use personium_model::keys::ControlSet;
 use personium_model::odata::{AccessKind, RootScope, SetRef};
 use personium_odata::key::{EntityKey, KeyPredicate};
-use personium_odata::path::{PathError, ResourcePath};
+use personium_odata::path::{PathError, PropertyPart, ResourcePath};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
-use super::{batch, errors, links, metadata, navigation, read, write};
+use super::{batch, count, errors, links, metadata, navigation, property, read, write};
 use crate::preflight;
 use crate::response::Response;
 
@@ -54,6 +54,30 @@ pub(super) async fn dispatch(request: &mut ODataRequest, path: &str) -> Result<R
             let (set, key) = find_key(request, &set, &key)?;
             on_entity(request, set, key).await
         }
+        ResourcePath::Count(set) => {
+            let set = find_set(request, &set)?;
+            count::of_set(request, &set).await
+        }
+        ResourcePath::NavigationCount {
+            set,
+            key,
+            navigation,
+        } => {
+            let (set, key) = find_key(request, &set, &key)?;
+            let association = request.root.association(&set, &navigation);
+            let association = association.ok_or_else(|| Code::NoSuchNavigation.into());
+            let association = check_visible(request, association)?;
+            count::of_navigation(request, &association, &key).await
+        }
+        ResourcePath::Property {
+            set,
+            key,
+            path,
+            part,
+        } => {
+            let (set, key) = find_key(request, &set, &key)?;
+            property::property(request, &set, &key, &path, part).await
+        }
         ResourcePath::Links {
             set,
             key,
@@ -71,12 +95,18 @@ pub(super) async fn dispatch(request: &mut ODataRequest, path: &str) -> Result<R
         } => {
             let (set, key) = find_key(request, &set, &key)?;
             let association = request.root.association(&set, &navigation);
+            let path = [navigation];
+            if association.is_none() && target.is_none() && property::exists(request, &set, &path) {
+                let whole = PropertyPart::Whole;
+                return property::property(request, &set, &key, &path, whole).await;
+            }
             let association = association.ok_or_else(|| Code::NoSuchNavigation.into());
             let association = check_visible(request, association)?;
             if target.is_some() {
                 return check_visible(request, Err(Code::KeyForNavigation.into()));
             }
-            navigation::navigation(request, &association, &key).await
+            let [name] = &path;
+            navigation::navigation(request, &association, &key, name).await
         }
     }
 }
@@ -136,7 +166,8 @@ async fn on_set(request: &mut ODataRequest, set: SetRef) -> Result<Response> {
 
 async fn on_entity(request: &mut ODataRequest, set: SetRef, key: EntityKey) -> Result<Response> {
     let method = request.method.clone();
-    let is_merge = method.as_str() == "MERGE";
+    // OData 3 calls MERGE PATCH, which many clients of version 2 send too.
+    let is_merge = method.as_str() == "MERGE" || method == Method::PATCH;
     if is_message(&set) && is_write(&method) || is_merge && set.control == Some(ControlSet::Rule) {
         return Err(request.method_not_allowed());
     }
@@ -163,5 +194,5 @@ fn is_message(set: &SetRef) -> bool {
 }
 
 fn is_write(method: &Method) -> bool {
-    matches!(method.as_str(), "POST" | "PUT" | "MERGE")
+    matches!(method.as_str(), "POST" | "PUT" | "MERGE" | "PATCH")
 }

@@ -2,10 +2,11 @@
 
 use http::Method;
 use personium_model::keys::ControlSet;
-use personium_model::odata::{self, AccessKind, Association, SetRef};
+use personium_model::odata::{self, AccessKind, Association, Cardinality, SetRef};
 use personium_odata::body::{LinkBodyError, read_link};
+use personium_odata::dialect::Dialect;
 use personium_odata::json;
-use personium_odata::key::{EntityKey, KeyPredicate, KeyStyle};
+use personium_odata::key::{EntityKey, KeyPredicate};
 use personium_odata::path::parse_link_uri;
 use personium_odata::query::{Paging, QueryOptions};
 use personium_types::{Code, Error, Result};
@@ -126,12 +127,18 @@ async fn list(
                 &request.base,
                 &association.target.set.entity_type,
                 &e.properties,
-                KeyStyle::Plain,
+                request.link_style(),
             )
         })
         .collect();
     let mut out = String::new();
-    json::push_links(&mut out, urls.iter().map(String::as_str));
+    let is_one = association.target.cardinality == Cardinality::One;
+    match urls.first() {
+        found if request.dialect() == Dialect::Standard && is_one => {
+            json::push_link(&mut out, found.ok_or(Code::NoSuchEntity)?);
+        }
+        _ => json::push_links(&mut out, urls.iter().map(String::as_str)),
+    }
     let response = json_or_script(out, options.get("$callback"));
     Ok(version_2(response))
 }

@@ -37,7 +37,10 @@ pub(super) fn metadata(request: &ODataRequest) -> Result<Response> {
         let root = format!("{}$metadata/", request.base);
         return Ok(xml(service_document::atom(control::schema(), &root)));
     }
-    Ok(xml(edmx::document(request.root.edm())))
+    Ok(xml(edmx::document_in(
+        request.root.edm(),
+        request.dialect(),
+    )))
 }
 
 /// The service document of a service root.

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
-use personium_model::odata::{self, AccessKind, Association, Creation, NavigationSource};
+use http::{Method, StatusCode, header};
+use personium_model::odata::{
+    self, AccessKind, Association, Cardinality, Creation, NavigationSource, Page, SetRef,
+};
 use personium_odata::body::{Intent, Route};
+use personium_odata::dialect::Dialect;
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::{self, ResponseFormat};
-use personium_odata::query::{ListKind, QueryOptions};
+use personium_odata::query::{EntityQuery, ListKind, QueryOptions, TypedListQuery};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
+use super::response::version_2;
 use super::{read, write};
 use crate::preflight;
-use crate::response::Response;
+use crate::response::{self, Response, WithHeader};
 
 /// A request to `{Set}({key})/{navigation}`.
 ///
@@ -23,9 +27,10 @@ pub(super) async fn navigation(
     request: &mut ODataRequest,
     association: &Association,
     key: &EntityKey,
+    name: &str,
 ) -> Result<Response> {
     match request.method {
-        Method::GET => list(request, association, key).await,
+        Method::GET => list(request, association, key, name).await,
         Method::POST => create(request, association, key).await,
         Method::OPTIONS => {
             request.permit_link_options()?;
@@ -39,6 +44,7 @@ async fn list(
     request: &ODataRequest,
     association: &Association,
     key: &EntityKey,
+    name: &str,
 ) -> Result<Response> {
     request.permit_association(association, AccessKind::Read)?;
     request.check_conditions()?;
@@ -52,13 +58,46 @@ async fn list(
         .await?
         .ok_or(Code::NoSuchEntity)?;
     let page = odata::navigate(&request.root, association, &source, &query).await?;
-    let body = read::render_list(request, there, &query, &page, ResponseFormat::Json).await?;
+    if request.dialect() == Dialect::Standard && association.target.cardinality == Cardinality::One
+    {
+        return one(request, there, &query, &page).await;
+    }
+    let set = &association.source.set;
+    let key = key.print(&set.entity_type, KeyStyle::Encoded);
+    let path = format!("{}{key}/{name}", set.name());
+    let next = read::next_url(request, &path, &page);
+    let list = read::ShownList {
+        set: there,
+        query: &query,
+        page: &page,
+        next: next.as_deref(),
+    };
+    let body = read::render_page(request, &list, ResponseFormat::Json).await?;
     let options = QueryOptions::parse(&request.query);
     Ok(read::list_response(
         body,
         ResponseFormat::Json,
         options.get("$callback"),
     ))
+}
+
+/// The only target, as an entity.
+async fn one(
+    request: &ODataRequest,
+    set: &SetRef,
+    query: &TypedListQuery,
+    page: &Page,
+) -> Result<Response> {
+    let entity = page.entities.first().ok_or(Code::NoSuchEntity)?;
+    let query = EntityQuery {
+        select: query.select.clone(),
+        expand: query.expand.clone(),
+    };
+    let format = ResponseFormat::Json;
+    let (body, media_type) = read::render_one(request, set, entity, &query, format).await?;
+    let tag = entity.stored.etag().weak().to_string();
+    let response = response::content(StatusCode::OK, media_type, body);
+    Ok(version_2(response).with_header(header::ETAG, &tag))
 }
 
 async fn create(
@@ -86,5 +125,5 @@ async fn create(
     };
     let mut created = odata::create(root, &permit, &[creation]).await?;
     let entity = created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))?;
-    write::created(request, &set, &entity, KeyStyle::Plain)
+    write::created(request, &set, &entity, request.link_style())
 }

@@ -4,15 +4,16 @@ use http::{StatusCode, header};
 use personium_model::odata::{self, AccessKind, Entity, Page, SetRef};
 use personium_model::settings::ODataSettings;
 use personium_odata::atom::AtomWriter;
-use personium_odata::entity_view::{EntityShape, EntityView, ExpandedNavigation};
+use personium_odata::entity_view::{EntityShape, EntityView, ExpandedNavigation, ListEnd};
 use personium_odata::json::JsonWriter;
 use personium_odata::key::EntityKey;
 use personium_odata::negotiate::{self, ResponseFormat};
 use personium_odata::query::{
     EntityQuery, Expand, ListKind, ParsedListQuery, QueryLimits, QueryOptions, TypedListQuery,
+    next_page_query,
 };
 use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
-use personium_types::{Code, Result};
+use personium_types::{Code, ETag, Result};
 
 use super::errors;
 use super::request::ODataRequest;
@@ -44,8 +45,9 @@ pub(super) fn list_query(
 ) -> Result<TypedListQuery> {
     let options = QueryOptions::parse(raw);
     let limits = limits(&request.unit.settings().odata);
-    let parsed = ParsedListQuery::parse(&options, &limits, kind).map_err(|f| errors::query(&f))?;
+    let parsed = ParsedListQuery::parse(&options, &limits, kind, request.dialect());
     parsed
+        .map_err(|f| errors::query(&f))?
         .check(&set.entity_type)
         .map_err(|f| errors::query(&f))
 }
@@ -64,11 +66,36 @@ pub(super) async fn list(request: &ODataRequest, set: &SetRef) -> Result<Respons
     let options = QueryOptions::parse(&request.query);
     let format = negotiate::choose(options.get("$format"), request.header("accept"))
         .map_err(errors::format)?;
-    let body = render_list(request, set, &query, &page, format).await?;
+    let next = next_url(request, set.name(), &page);
+    let list = ShownList {
+        set,
+        query: &query,
+        page: &page,
+        next: next.as_deref(),
+    };
+    let body = render_page(request, &list, format).await?;
     Ok(list_response(body, format, options.get("$callback")))
 }
 
-/// The body of a list.
+/// The URL of the page after this one. `path` is that of the list below the root.
+pub(super) fn next_url(request: &ODataRequest, path: &str, page: &Page) -> Option<String> {
+    let query = next_page_query(&request.query, page.next.as_ref()?);
+    Some(format!("{}{path}?{query}", request.base))
+}
+
+/// A list for a response.
+pub(super) struct ShownList<'a> {
+    /// The set of the entities.
+    pub(super) set: &'a SetRef,
+    /// The query.
+    pub(super) query: &'a TypedListQuery,
+    /// The entities.
+    pub(super) page: &'a Page,
+    /// The URL of the next page.
+    pub(super) next: Option<&'a str>,
+}
+
+/// The body of a list without a link to the next page.
 ///
 /// # Errors
 /// As [`expand_all`].
@@ -79,6 +106,27 @@ pub(super) async fn render_list(
     page: &Page,
     format: ResponseFormat,
 ) -> Result<String> {
+    let list = ShownList {
+        set,
+        query,
+        page,
+        next: None,
+    };
+    render_page(request, &list, format).await
+}
+
+/// The body of a list.
+///
+/// # Errors
+/// As [`expand_all`].
+pub(super) async fn render_page(
+    request: &ODataRequest,
+    list: &ShownList<'_>,
+    format: ResponseFormat,
+) -> Result<String> {
+    let ShownList {
+        set, query, page, ..
+    } = *list;
     let max = request.unit.settings().odata.expand_list_max;
     let expanded = expand_all(request, set, &page.entities, &query.expand, max).await?;
     let entities: Vec<EntityView<'_>> = page
@@ -87,18 +135,25 @@ pub(super) async fn render_list(
         .zip(&expanded)
         .map(|(e, x)| entity_view(set, e, x.views(&query.expand)))
         .collect();
+    let end = ListEnd {
+        count: page.count,
+        next: list.next,
+    };
+    let dialect = request.dialect();
     let mut out = String::with_capacity(512 * (entities.len() + 1));
     match format {
         ResponseFormat::Json => {
             JsonWriter::new(request.root.edm(), &request.base, EntityShape::Read)
+                .dialect(dialect)
                 .select(&query.select)
-                .push_list(&mut out, &entities, page.count)
+                .push_list(&mut out, &entities, end)
         }
         ResponseFormat::Atom => {
             let now = request.unit.now_ms();
             out = AtomWriter::new(request.root.edm(), &request.base, EntityShape::Read, now)
+                .dialect(dialect, &request.query)
                 .select(&query.select)
-                .feed(set.name(), &entities, page.count);
+                .feed(set.name(), &entities, end);
         }
     }
     Ok(out)
@@ -192,18 +247,28 @@ pub(super) async fn get(request: &ODataRequest, set: &SetRef, key: &EntityKey) -
         .ok_or(Code::NoSuchEntity)?;
     request.check_owner(&entity)?;
     let tag = entity.stored.etag();
-    let state = ResourceState::of_entity(tag);
-    match request.preconditions().evaluate(RequestKind::Read, state) {
-        Outcome::Proceed => {}
-        // Without the tag, as recorded.
-        Outcome::NotModified => return Ok(version_2(response::status(StatusCode::NOT_MODIFIED))),
-        Outcome::Failed => return Err(Code::EntityTagMismatch.into()),
+    if let Some(response) = not_modified(request, tag)? {
+        return Ok(response);
     }
     let (body, media_type) = render_one(request, set, &entity, &query, format).await?;
     Ok(
         version_2(response::content(StatusCode::OK, media_type, body))
             .with_header(header::ETAG, &tag.weak().to_string()),
     )
+}
+
+/// The response for a client that has the current state of an entity already.
+///
+/// # Errors
+/// [`Code::EntityTagMismatch`] if a condition of the request is false.
+pub(super) fn not_modified(request: &ODataRequest, tag: ETag) -> Result<Option<Response>> {
+    let state = ResourceState::of_entity(tag);
+    match request.preconditions().evaluate(RequestKind::Read, state) {
+        Outcome::Proceed => Ok(None),
+        // Without the tag, as recorded.
+        Outcome::NotModified => Ok(Some(version_2(response::status(StatusCode::NOT_MODIFIED)))),
+        Outcome::Failed => Err(Code::EntityTagMismatch.into()),
+    }
 }
 
 /// The body of one entity, with its media type.
@@ -235,6 +300,7 @@ pub(super) async fn render_one(
     Ok(match format {
         ResponseFormat::Json => {
             JsonWriter::new(request.root.edm(), &request.base, EntityShape::Read)
+                .dialect(request.dialect())
                 .select(&query.select)
                 .push_single(&mut out, &entity);
             (out, "application/json")
@@ -242,6 +308,7 @@ pub(super) async fn render_one(
         ResponseFormat::Atom => {
             let now = request.unit.now_ms();
             let writer = AtomWriter::new(request.root.edm(), &request.base, EntityShape::Read, now)
+                .dialect(request.dialect(), &request.query)
                 .select(&query.select);
             (writer.entry(&entity), "application/atom+xml")
         }

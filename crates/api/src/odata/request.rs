@@ -4,7 +4,9 @@ use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 use personium_model::Permit;
-use personium_model::odata::{AccessKind, Association, Entity, ServiceRoot, SetRef};
+use personium_model::odata::{AccessKind, Association, Entity, RootScope, ServiceRoot, SetRef};
+use personium_odata::dialect::{Dialect, DialectHints};
+use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Result};
 
 use super::service_authorizer::ServiceAuthorizer;
@@ -128,6 +130,24 @@ impl ODataRequest {
             Ok(())
         } else {
             Err(Code::NotCellOwner.into())
+        }
+    }
+
+    /// The form of the protocol that the client expects.
+    pub(super) fn dialect(&self) -> Dialect {
+        let hints = DialectHints {
+            version: self.header("dataserviceversion"),
+            max_version: self.header("maxdataserviceversion"),
+            accept: self.header("accept"),
+        };
+        hints.dialect(self.unit.settings().odata.dialect)
+    }
+
+    /// The encoding of keys in URLs that lead to linked entities. Those of control objects leave slashes as they are.
+    pub(super) fn link_style(&self) -> KeyStyle {
+        match self.root.scope() {
+            RootScope::Data(_) => KeyStyle::Encoded,
+            _ => KeyStyle::Plain,
         }
     }
 

@@ -87,12 +87,14 @@ pub(crate) fn created(
     let media_type = match format {
         ResponseFormat::Json => {
             JsonWriter::new(request.root.edm(), &request.base, EntityShape::Created)
+                .dialect(request.dialect())
                 .push_single(&mut out, &entity_shown);
             "application/json"
         }
         ResponseFormat::Atom => {
             let now = request.unit.now_ms();
             out = AtomWriter::new(request.root.edm(), &request.base, EntityShape::Created, now)
+                .dialect(request.dialect(), &request.query)
                 .entry(&entity_shown);
             "application/atom+xml"
         }

@@ -4,11 +4,15 @@ mod atom;
 mod batch;
 mod control_objects;
 mod expand;
+mod keys;
 mod limits;
 mod links;
+mod numbers;
+mod pages;
 mod query_options;
 mod read;
 mod schema_changes;
+mod standard;
 mod write;
 
 use personium_model::Settings;
@@ -68,7 +72,12 @@ async fn declare(unit: &TestUnit, property: Value) {
 /// A unit as [`odata_unit`] with the entity type `T`, which has a property of each type: `s`, `b`, `i`, `f`, `d`, `t`, a list `l`
 /// of strings, and `c` of the complex type `Place`, which has the members `city` and `zip`.
 async fn typed_unit() -> TestUnit {
-    let unit = odata_unit(|_| {}).await;
+    typed_unit_with(|_| {}).await
+}
+
+/// As [`typed_unit`], with other settings.
+async fn typed_unit_with(change: impl FnOnce(&mut Settings)) -> TestUnit {
+    let unit = odata_unit(change).await;
     unit.create_entity_type("c/b/od", "T").await;
     for (name, edm_type) in [
         ("s", "Edm.String"),

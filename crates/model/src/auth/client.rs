@@ -13,12 +13,15 @@ const CONFIDENTIAL_ROLE: &str = "confidentialClient";
 
 /// Authenticates a client and returns the schema of its tokens; see [`client_id`].
 ///
-/// `secret` is a trans-cell token that the application's cell issued for this cell (its URL is `cell_url`).
+/// `client_id` may be in the unit-local form. `secret` is a trans-cell token that the application's cell issued for this cell
+/// (its URL is `cell_url`).
 ///
 /// # Errors
 /// The first of [`Code::ClientAssertionParse`], [`Code::GrantTokenSignature`], [`Code::ClientSecretExpired`],
 /// [`Code::ClientIssuerMismatch`], [`Code::ClientTargetMismatch`].
 pub fn authenticate(unit: &Unit, cell_url: &str, client_id: &str, secret: &str) -> Result<String> {
+    let resolved = unit.urls().resolve(client_id);
+    let client_id = resolved.as_deref().unwrap_or(client_id);
     let now = unit.now_ms();
     let token =
         saml::verify(secret, now, &unit.keys().certificates().trust_roots).map_err(|error| {

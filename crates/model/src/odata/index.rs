@@ -1,6 +1,7 @@
 //! Index keys: one for each declared property of user data that has a value, and for each timestamp.
 //!
-//! An index key consists of set, property, class, value, time of change and id. Entities with the same value are
+//! An index key consists of set, property, class, value, time of change and id. The value of a number
+//! that no double is equal to is its nearest double and a byte that puts it before or after that; its key has a mark at its end. Entities with the same value are
 //! adjacent in the order of their change, so one range answers `p eq v` with `$orderby=__updated`.
 
 use personium_odata::edm::{Property, PropertyOrigin};
@@ -18,6 +19,12 @@ const CLASS_BOOL: u8 = 1;
 const CLASS_NUMBER: u8 = 2;
 const CLASS_DATE: u8 = 3;
 const CLASS_TEXT: u8 = 4;
+/// The bytes between a double and the time of the change for numbers beside the double. The time of a double follows at once;
+/// it begins with a byte between these.
+const BEFORE_DOUBLE: u8 = 0;
+const AFTER_DOUBLE: u8 = u8::MAX;
+/// The last byte of the key of a number that no double is equal to. Every other key ends with the end of the id.
+const ROUNDED: u8 = 2;
 
 /// Whether there is an index of this property.
 pub(super) fn is_indexed(set: &SetRef, property: &Property) -> bool {
@@ -51,7 +58,11 @@ pub(super) fn entries(set: &SetRef, entity: &Entity) -> Vec<Key> {
                 name => entity.properties.value(name),
             };
             let key = with_value(keys::index(&set.key, property.stored_name()), value)?;
-            Some(key.i64(stored.updated).text(&entity.id).build())
+            let key = key.i64(stored.updated).text(&entity.id);
+            Some(match value {
+                Value::Decimal(_) => key.byte(ROUNDED).build(),
+                _ => key.build(),
+            })
         })
         .collect()
 }
@@ -62,6 +73,13 @@ pub(super) fn with_value(key: KeyBuilder, value: &Value) -> Option<KeyBuilder> {
         Value::Bool(b) => key.byte(CLASS_BOOL).byte(u8::from(*b)),
         Value::Int32(_) | Value::Single(_) | Value::Double(_) => {
             key.byte(CLASS_NUMBER).f64(value.as_f64()?)
+        }
+        Value::Decimal(number) => {
+            let side = match number.is_above_nearest() {
+                true => AFTER_DOUBLE,
+                false => BEFORE_DOUBLE,
+            };
+            key.byte(CLASS_NUMBER).f64(number.nearest()).byte(side)
         }
         Value::DateTime(millis) => key.byte(CLASS_DATE).i64(*millis),
         Value::String(text) => key.byte(CLASS_TEXT).text(shortened(text)),
@@ -96,7 +114,8 @@ fn shortened(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// The entity id at the end of an index key, and whether its value may be a shortened text.
+/// The entity id at the end of an index key, and whether the key may have only a part of the value: a shortened text or a
+/// rounded number.
 ///
 /// `prefix` is the length of the key before the class.
 pub(super) fn id_of(key: &Key, prefix: usize) -> Option<(String, bool)> {
@@ -105,6 +124,10 @@ pub(super) fn id_of(key: &Key, prefix: usize) -> Option<(String, bool)> {
     let value = prefix + 1;
     let (end, may_be_shortened) = match class {
         CLASS_BOOL => (value + 1, false),
+        CLASS_NUMBER if bytes.last() == Some(&ROUNDED) => {
+            let unmarked = Key::from_bytes(bytes.get(..bytes.len() - 1)?.to_vec());
+            return keys::last_text(&unmarked, value + 17).map(|id| (id, true));
+        }
         CLASS_NUMBER | CLASS_DATE => (value + 8, false),
         _ => {
             let length = text_length(bytes.get(value..)?)?;
@@ -129,6 +152,7 @@ fn text_length(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use personium_odata::value::parse_number;
     use personium_store::Key;
 
     fn key(value: &Value) -> Key {
@@ -155,6 +179,32 @@ mod tests {
                 Some("id\0é".to_owned()),
                 "{value:?}"
             );
+        }
+    }
+
+    #[test]
+    fn index_keys_of_numbers_beside_doubles_are_marked_and_sorted() {
+        let begin = || Key::table(b'I').text("p");
+        let prefix = begin().build().as_bytes().len();
+        let key = |text: &str, time: i64| {
+            let value = parse_number(text).unwrap();
+            let key = with_value(begin(), &value).unwrap().i64(time).text("id\0");
+            match value {
+                Value::Decimal(_) => key.byte(ROUNDED).build(),
+                _ => key.build(),
+            }
+        };
+        let ascending = [
+            key("9007199254740991", 9),
+            key("9007199254740991.6", 5),
+            key("9007199254740992", 3),
+            key("9007199254740993", 1),
+            key("9007199254740994", 0),
+        ];
+        assert!(ascending.is_sorted());
+        for (key, is_marked) in ascending.iter().zip([false, true, false, true, false]) {
+            let found = id_of(key, prefix);
+            assert_eq!(found, Some(("id\0".to_owned(), is_marked)), "{key:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Lists of entities.
 
 use personium_odata::query::{InlineCount, TypedListQuery};
+use personium_odata::skip_token::SkipToken;
 use personium_store::{Direction, Key, Limit};
 use personium_types::{Code, Result};
 
@@ -34,7 +35,13 @@ pub async fn list(
     visible: Option<&(dyn Fn(&Entity) -> bool + Sync)>,
 ) -> Result<Page> {
     check_window(root, query)?;
-    let plan = plan(set, query);
+    let resolved = with_values(root, set, query).await?;
+    let query = resolved.as_ref().unwrap_or(query);
+    let mut plan = plan(set, query);
+    if query.is_page() && matches!(plan.source, CandidateSource::Index(_)) {
+        // Pages need one order of entities with equal values, that of their ids. An index has another.
+        plan.ordered = false;
+    }
     let mut count = None;
     if query.count == InlineCount::AllPages && visible.is_none() {
         count = known_count(root, set, query, &plan).await?;
@@ -55,6 +62,27 @@ pub async fn list(
         run.execute(&all).await?;
     }
     Ok(run.collector.finish())
+}
+
+/// The query with the values of the position where the list begins, if its token does not have them: those of the entity.
+async fn with_values(
+    root: &ServiceRoot,
+    set: &SetRef,
+    query: &TypedListQuery,
+) -> Result<Option<TypedListQuery>> {
+    let Some(token) = query.after.as_ref().filter(|token| token.values.is_none()) else {
+        return Ok(None);
+    };
+    let found = load::find_by_id(root, set, &token.id).await?;
+    let found = found.ok_or(Code::QueryRefused)?;
+    let terms = query.order.terms().iter();
+    let values = terms.map(|term| found.properties.value(&term.property.name).clone());
+    let mut query = query.clone();
+    query.after = Some(SkipToken {
+        id: token.id.clone(),
+        values: Some(values.collect()),
+    });
+    Ok(Some(query))
 }
 
 fn check_window(root: &ServiceRoot, query: &TypedListQuery) -> Result<()> {
@@ -127,6 +155,9 @@ impl ListRun<'_> {
     async fn scan_all(&mut self, is_candidate: impl Fn(&Entity) -> bool) -> Result<()> {
         let mut range = keys::entities(&self.set.key);
         let prefix = range.start.as_bytes().len();
+        if let Some(start) = self.collector.start_id() {
+            range = range.after(&keys::entity(&self.set.key, start));
+        }
         let mut batch = self.collector.first_batch();
         while !self.collector.is_full() {
             let limit = Limit::records(batch).or_bytes(SCAN_BATCH_BYTES);
@@ -232,6 +263,8 @@ pub async fn navigate(
     query: &TypedListQuery,
 ) -> Result<Page> {
     check_window(root, query)?;
+    let resolved = with_values(root, &association.target.set, query).await?;
+    let query = resolved.as_ref().unwrap_or(query);
     let plan = QueryPlan {
         source: CandidateSource::All,
         ordered: query.order.terms().is_empty(),

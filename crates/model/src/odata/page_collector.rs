@@ -1,7 +1,8 @@
 //! Collects the entities of a page from the candidates of a query.
 
 use personium_odata::filter::PropertyRef;
-use personium_odata::query::{InlineCount, TypedListQuery};
+use personium_odata::query::{InlineCount, NextLink, TypedListQuery};
+use personium_odata::skip_token::SkipToken;
 use personium_odata::value::Value;
 use personium_types::{Code, Result};
 
@@ -23,6 +24,8 @@ pub(super) struct PageCollector<'q> {
     /// Whether every matching entity must be counted.
     counts: bool,
     matched: u64,
+    /// The number of matching entities after the position where the list begins.
+    reached: u64,
     entities: Vec<Entity>,
     /// The size of the values of the collected entities.
     size_bytes: usize,
@@ -46,11 +49,13 @@ impl<'q> PageCollector<'q> {
             known_count,
             counts: known_count.is_none() && query.count == InlineCount::AllPages,
             matched: 0,
+            reached: 0,
             entities: Vec::new(),
             size_bytes: 0,
             max_bytes: root.unit.settings().odata.response_max_bytes,
             skip: query.paging.skip as usize,
-            top: query.paging.top as usize,
+            // One more than the page has shows whether there is a next one.
+            top: query.paging.top as usize + usize::from(query.next_link == NextLink::IfMore),
         }
     }
 
@@ -62,6 +67,13 @@ impl<'q> PageCollector<'q> {
         } else {
             page.clamp(1, SCAN_BATCH)
         }
+    }
+
+    /// The id after which candidates in the order of ids can begin.
+    pub fn start_id(&self) -> Option<&str> {
+        let token = self.query.after.as_ref();
+        let by_id = !self.sorts && !self.counts && self.query.order.terms().is_empty();
+        token.filter(|_| by_id).map(|token| &*token.id)
     }
 
     /// Whether no further candidate can change the page.
@@ -78,6 +90,10 @@ impl<'q> PageCollector<'q> {
             return Ok(());
         }
         self.matched += 1;
+        if !self.is_after_start(&entity) {
+            return Ok(());
+        }
+        self.reached += 1;
         if self.sorts {
             self.add(entity);
             let window = self.skip + self.top;
@@ -87,13 +103,24 @@ impl<'q> PageCollector<'q> {
                 self.entities.truncate(window);
                 self.size_bytes = size_bytes(&self.entities);
             }
-        } else if self.matched > self.skip as u64 && self.entities.len() < self.top {
+        } else if self.reached > self.skip as u64 && self.entities.len() < self.top {
             self.add(entity);
         }
         if self.size_bytes > self.max_bytes {
             return Err(Code::QueryRefused.into());
         }
         Ok(())
+    }
+
+    /// Whether an entity comes after the position where the list begins.
+    fn is_after_start(&self, entity: &Entity) -> bool {
+        let Some(token) = &self.query.after else {
+            return true;
+        };
+        let values = token.values.as_deref().unwrap_or_default();
+        let order = &self.query.order;
+        let by_values = order.compare_with(&|p| entity.properties.value(&p.name), values);
+        by_values.then_with(|| entity.id.cmp(&token.id)).is_gt()
     }
 
     fn add(&mut self, entity: Entity) {
@@ -118,10 +145,15 @@ impl<'q> PageCollector<'q> {
 
     fn sort(&mut self) {
         let order = &self.query.order;
+        let by_id = self.query.is_page();
         self.entities.sort_by(|a, b| {
-            order.compare(&|p| a.properties.value(&p.name), &|p| {
+            let by_values = order.compare(&|p| a.properties.value(&p.name), &|p| {
                 b.properties.value(&p.name)
-            })
+            });
+            match by_id {
+                true => by_values.then_with(|| a.id.cmp(&b.id)),
+                false => by_values,
+            }
         });
     }
 
@@ -136,7 +168,15 @@ impl<'q> PageCollector<'q> {
                 .take(self.top)
                 .collect();
         }
+        let top = self.query.paging.top as usize;
+        let has_more = self.entities.len() > top;
+        self.entities.truncate(top);
         Page {
+            next: self.entities.last().filter(|_| has_more).map(|last| {
+                let terms = self.query.order.terms().iter();
+                let values = terms.map(|term| last.properties.value(&term.property.name).clone());
+                SkipToken::new(&last.id, values.collect())
+            }),
             entities: self.entities,
             count: match self.query.count {
                 InlineCount::AllPages => self.known_count.or(Some(self.matched)),

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use personium_odata::edm::{ID, UPDATED};
+use personium_odata::edm::{ID, SimpleType, UPDATED};
 use personium_odata::filter::{CompareOp, Condition, PropertyRange, ValueRange};
 use personium_odata::order;
 use personium_odata::query::TypedListQuery;
@@ -123,7 +123,7 @@ fn plan_equal(set: &SetRef, query: &TypedListQuery, terms: &[PropertyRange]) -> 
         _ => None,
     };
     let is_exact = query.full_text.is_none()
-        && !compares_shortened_text(terms)
+        && !compares_part_of_value(terms)
         && query
             .filter
             .as_ref()
@@ -156,10 +156,19 @@ fn equal_id(term: &PropertyRange) -> Option<String> {
     }
 }
 
-fn compares_shortened_text(terms: &[PropertyRange]) -> bool {
-    terms.iter().any(
-        |t| matches!(&t.range, ValueRange::Equal(Value::String(text)) if index::is_shortened(text)),
-    )
+/// Whether entities with other values may have the same index keys: those of shortened texts and of rounded numbers.
+fn compares_part_of_value(terms: &[PropertyRange]) -> bool {
+    terms.iter().any(|term| match &term.range {
+        ValueRange::Equal(Value::String(text)) => index::is_shortened(text),
+        ValueRange::Equal(Value::Decimal(_)) => true,
+        ValueRange::Equal(_) => {
+            matches!(
+                term.property.simple,
+                SimpleType::Double | SimpleType::Single
+            )
+        }
+        _ => false,
+    })
 }
 
 fn index_prefix(set: &SetRef, name: &str) -> Option<Key> {

@@ -184,17 +184,26 @@ fn check_unused(
     Ok(())
 }
 
-/// Checks that an entity type with `registered` more dynamic properties may have another one.
+/// The number of properties of a list, with those of their complex types.
+fn nested_count(schema: &Schema, own: &PropertyList, depth: usize) -> usize {
+    let own = own.iter().filter(|p| !p.name.starts_with('_'));
+    own.map(|property| match &property.value_type {
+        ValueType::Complex(name) if depth < MAX_DEPTH => {
+            let complex = schema.complex_type(name);
+            1 + complex.map_or(0, |c| nested_count(schema, &c.properties, depth + 1))
+        }
+        _ => 1,
+    })
+    .sum()
+}
+
+/// Checks that an entity type with `registered` more dynamic properties may have another one. Those of its complex types
+/// count.
 ///
 /// # Errors
 /// [`Code::PropertyLimit`].
 pub(super) fn check_dynamic(root: &ServiceRoot, set: &SetRef, registered: usize) -> Result<()> {
-    let own = set
-        .entity_type
-        .properties
-        .iter()
-        .filter(|p| !p.name.starts_with('_'))
-        .count();
+    let own = nested_count(root.edm(), &set.entity_type.properties, 0);
     if own + registered >= root.unit.settings().odata.properties_max {
         return Err(Code::PropertyLimit.into());
     }

@@ -3,23 +3,28 @@
 use super::literal::Literal;
 use super::syntax::{CompareOp, Expr};
 use super::{Condition, FilterError, MAX_PREFIX_CHARS, PropertyRef};
+use crate::dialect::Dialect;
 use crate::edm::{EntityType, ID, SimpleType};
 use crate::full_text::Phrase;
-use crate::value::{MAX_DATE_MS, MIN_DATE_MS, Value, is_single_literal, push_single};
+use crate::value::{MAX_DATE_MS, MIN_DATE_MS, Value, is_single_literal, parse_number, push_single};
 
-pub(super) fn check(expr: &Expr, entity_type: &EntityType) -> Result<Condition, FilterError> {
+pub(super) fn check(
+    expr: &Expr,
+    dialect: Dialect,
+    entity_type: &EntityType,
+) -> Result<Condition, FilterError> {
+    let all = |parts: &[Expr]| -> Result<Vec<Condition>, FilterError> {
+        let parts = parts.iter();
+        parts
+            .map(|part| check(part, dialect, entity_type))
+            .collect()
+    };
     match expr {
-        Expr::All(parts) => parts
-            .iter()
-            .map(|part| check(part, entity_type))
-            .collect::<Result<_, _>>()
-            .map(Condition::All),
-        Expr::Any(parts) => parts
-            .iter()
-            .map(|part| check(part, entity_type))
-            .collect::<Result<_, _>>()
-            .map(Condition::Any),
-        Expr::Compare(name, op, literal) => compare(find(entity_type, name)?, *op, literal),
+        Expr::All(parts) => all(parts).map(Condition::All),
+        Expr::Any(parts) => all(parts).map(Condition::Any),
+        Expr::Compare(name, op, literal) => {
+            compare(find(entity_type, name)?, *op, literal, dialect)
+        }
         Expr::StartsWith(name, argument) => {
             let property = find(entity_type, name)?;
             let prefix = text_argument(&property, argument.as_ref())?;
@@ -75,6 +80,7 @@ fn compare(
     property: PropertyRef,
     op: CompareOp,
     literal: &Literal,
+    dialect: Dialect,
 ) -> Result<Condition, FilterError> {
     let equality = matches!(op, CompareOp::Eq | CompareOp::Ne);
     let is_unordered = matches!(literal, Literal::Null | Literal::Bool(_));
@@ -90,45 +96,67 @@ fn compare(
             .parse()
             .map(Value::Int32)
             .map_err(|_| out_of_range(&property))?,
-        (SimpleType::Single, literal) => {
-            let number = number(literal).ok_or_else(|| mismatch(&property))?;
-            let mut text = String::new();
-            push_single(&mut text, number);
-            if !text.contains('.') {
-                text.push_str(".0");
-            }
-            if !is_single_literal(&text) {
-                return Err(out_of_range(&property));
-            }
-            Value::Single(number)
+        (SimpleType::Int32, literal) if dialect == Dialect::Standard => {
+            number(&property, literal, dialect)?
         }
-        (SimpleType::Double, literal) => {
-            Value::Double(number(literal).ok_or_else(|| mismatch(&property))?)
-        }
-        (SimpleType::DateTime, literal) => {
-            let millis = match literal {
-                Literal::Date(millis) => Some(*millis),
-                Literal::Integer(digits) => digits.parse().ok(),
-                _ => return Err(mismatch(&property)),
-            };
-            let in_range = |millis: &i64| (MIN_DATE_MS..=MAX_DATE_MS).contains(millis);
-            Value::DateTime(
-                millis
-                    .filter(in_range)
-                    .ok_or_else(|| out_of_range(&property))?,
-            )
-        }
+        (SimpleType::Single, literal) => single(&property, literal, dialect)?,
+        (SimpleType::Double, literal) => number(&property, literal, dialect)?,
+        (SimpleType::DateTime, literal) => date(&property, literal)?,
         _ => return Err(mismatch(&property)),
     };
     Ok(Condition::Compare(property, op, value))
 }
 
-fn number(literal: &Literal) -> Option<f64> {
-    match literal {
-        Literal::Integer(digits) => digits.parse().ok(),
-        Literal::Decimal(number) => Some(*number),
-        _ => None,
+/// The number that a literal has, with all digits. A number beyond all doubles is infinite.
+fn number(
+    property: &PropertyRef,
+    literal: &Literal,
+    dialect: Dialect,
+) -> Result<Value, FilterError> {
+    let text = match literal {
+        Literal::Integer(text) | Literal::Decimal(text) => text,
+        Literal::Suffixed(text) if dialect == Dialect::Standard => text,
+        _ => return Err(mismatch(property)),
+    };
+    let infinite = || {
+        text.parse()
+            .ok()
+            .filter(|number: &f64| number.is_infinite())
+    };
+    parse_number(text)
+        .or_else(|| infinite().map(Value::Double))
+        .ok_or_else(|| out_of_range(property))
+}
+
+fn single(
+    property: &PropertyRef,
+    literal: &Literal,
+    dialect: Dialect,
+) -> Result<Value, FilterError> {
+    let Value::Double(number) = number(property, literal, dialect)? else {
+        return Err(out_of_range(property));
+    };
+    let mut text = String::new();
+    push_single(&mut text, number);
+    if !text.contains('.') {
+        text.push_str(".0");
     }
+    if !is_single_literal(&text) {
+        return Err(out_of_range(property));
+    }
+    Ok(Value::Single(number))
+}
+
+fn date(property: &PropertyRef, literal: &Literal) -> Result<Value, FilterError> {
+    let millis = match literal {
+        Literal::Date(millis) => Some(*millis),
+        Literal::Integer(digits) => digits.parse().ok(),
+        _ => return Err(mismatch(property)),
+    };
+    millis
+        .filter(|millis| (MIN_DATE_MS..=MAX_DATE_MS).contains(millis))
+        .map(Value::DateTime)
+        .ok_or_else(|| out_of_range(property))
 }
 
 /// Replaces escape sequences as JavaScript does. An unknown sequence is its character.

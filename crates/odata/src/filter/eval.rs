@@ -71,7 +71,7 @@ pub fn compare_values(a: &Value, b: &Value) -> Option<Ordering> {
         (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
         (Value::Int32(a), Value::Int32(b)) => Some(a.cmp(b)),
         (Value::DateTime(a), Value::DateTime(b)) => Some(a.cmp(b)),
-        (a, b) => a.as_f64()?.partial_cmp(&b.as_f64()?),
+        (a, b) => a.compare_numbers(b),
     }
 }
 

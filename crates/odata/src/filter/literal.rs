@@ -11,8 +11,10 @@ pub enum Literal {
     Bool(bool),
     /// An integer: digits with an optional minus, without the suffix `L`.
     Integer(String),
-    /// A number with a point or exponent.
-    Decimal(f64),
+    /// The text of a number with a point, an exponent or the suffix `d`, without the suffix.
+    Decimal(String),
+    /// The text of a number with the suffix `f` or `m`, without the suffix.
+    Suffixed(String),
     /// A string, with its escape sequences.
     Text(String),
     /// `datetime'...'` or `datetimeoffset'...'` in milliseconds since 1970.
@@ -62,7 +64,8 @@ pub(super) fn number_literal(text: &str) -> Option<Literal> {
     let is_integer = fraction.is_none() && exponent.is_none();
     match suffix {
         None | Some(b'L' | b'l') if is_integer => Some(Literal::Integer(digits.to_owned())),
-        None => digits.parse().ok().map(Literal::Decimal),
+        None | Some(b'd' | b'D') => Some(Literal::Decimal(digits.to_owned())),
+        Some(b'f' | b'F' | b'm' | b'M') => Some(Literal::Suffixed(digits.to_owned())),
         Some(_) => Some(Literal::Other),
     }
 }

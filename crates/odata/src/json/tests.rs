@@ -151,16 +151,23 @@ fn lists_have_count_selected_properties_and_expanded_entities() {
     let select = Select::Only(vec!["plain".into()]);
     let mut out = String::new();
     let writer = JsonWriter::new(&schema, "http://h/", EntityShape::Read).select(&select);
-    writer.push_list(&mut out, [&parent, &entity(t, &target)], Some(12));
+    writer.push_list(
+        &mut out,
+        [&parent, &entity(t, &target)],
+        ListEnd {
+            count: Some(12),
+            next: Some("http://h/T?$skiptoken=x"),
+        },
+    );
     assert!(out.starts_with("{\"d\":{\"results\":[{\"__metadata\""));
     assert!(
         out.contains("\"plain\":null,\"_U\":[{\"__metadata\":{\"uri\":\"http:\\/\\/h\\/U('2')\"")
     );
     assert!(out.contains("\"_T\":{\"__deferred\":{\"uri\":\"http:\\/\\/h\\/U('2')\\/_T\"}}}]},{"));
     assert!(!out.contains("\"dyn\""));
-    assert!(out.ends_with("],\"__count\":\"12\"}}"));
+    assert!(out.ends_with("],\"__count\":\"12\",\"__next\":\"http:\\/\\/h\\/T?$skiptoken=x\"}}"));
     out.clear();
-    writer.push_list(&mut out, [], None);
+    writer.push_list(&mut out, [], ListEnd::default());
     assert_eq!(out, "{\"d\":{\"results\":[]}}");
 }
 

@@ -62,10 +62,15 @@ struct DecimalDigits {
 }
 
 impl DecimalDigits {
-    /// Appends the sign and returns the digits. For zero it appends `0` and returns `None`.
+    /// Appends the sign and returns the digits. For zero it appends `0` or `-0.0` and returns `None`.
     fn of(out: &mut String, number: f64) -> Option<Self> {
         if number == 0.0 || !number.is_finite() {
-            out.push('0');
+            // The fraction keeps readers from taking a negative zero for the integer 0.
+            out.push_str(if number == 0.0 && number.is_sign_negative() {
+                "-0.0"
+            } else {
+                "0"
+            });
             return None;
         }
         if number < 0.0 {

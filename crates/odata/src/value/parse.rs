@@ -1,6 +1,6 @@
 //! Parsing of a value from the text of a JSON scalar.
 
-use super::Value;
+use super::{Decimal, MAX_DECIMAL_BYTES, Value};
 use crate::edm::{DEFAULT_NOW, SimpleType};
 
 /// The earliest date in milliseconds since 1970: the first millisecond of 1753.
@@ -19,7 +19,7 @@ pub struct ParseValueError(pub SimpleType);
 ///
 /// `now` is the value of `SYSUTCDATETIME()` in milliseconds since 1970. Limits: strings have at most
 /// [`MAX_STRING_BYTES`]; dates are from [`MIN_DATE_MS`] to [`MAX_DATE_MS`]; singles with a point have at most five
-/// digits on each side of it; the absolute value of a double is 0 or from 2.23e-308 to 1.79e308.
+/// digits on each side of it; the absolute value of a double is 0 or from 2.23e-308 to 1.79e308. Numbers keep all digits.
 ///
 /// # Errors
 /// [`ParseValueError`] if the text is not such a value.
@@ -34,8 +34,8 @@ pub fn parse_value(simple: SimpleType, text: &str, now: i64) -> Result<Value, Pa
             _ => None,
         },
         SimpleType::Int32 => text.parse().ok().map(Value::Int32),
-        SimpleType::Single => parse_single(text).map(Value::Single),
-        SimpleType::Double => parse_double(text).map(Value::Double),
+        SimpleType::Single => parse_single(text),
+        SimpleType::Double => parse_double(text),
         SimpleType::DateTime => parse_date(text, now).map(Value::DateTime),
     };
     value.ok_or(ParseValueError(simple))
@@ -70,24 +70,38 @@ pub fn is_single_literal(text: &str) -> bool {
         .is_some_and(|(integer, fraction)| five(integer) && five(fraction))
 }
 
-fn parse_single(text: &str) -> Option<f64> {
+fn parse_single(text: &str) -> Option<Value> {
     if text.contains('.') {
         return if is_single_literal(text) {
-            text.parse().ok()
+            text.parse().ok().map(Value::Single)
         } else {
             None
         };
     }
-    parse_float(text).filter(|number| number.abs() <= f64::from(f32::MAX))
+    let number = parse_number(text)?;
+    let nearest = number.as_f64()?;
+    match number {
+        _ if nearest.abs() > f64::from(f32::MAX) => None,
+        Value::Decimal(_) => Some(number),
+        _ => Some(Value::Single(nearest)),
+    }
 }
 
-fn parse_double(text: &str) -> Option<f64> {
-    parse_float(text)
-        .filter(|number| *number == 0.0 || (2.23e-308..=1.79e308).contains(&number.abs()))
+fn parse_double(text: &str) -> Option<Value> {
+    parse_number(text).filter(|number| {
+        number.as_f64().is_some_and(|nearest| {
+            nearest == 0.0 || (2.23e-308..=1.79e308).contains(&nearest.abs())
+        })
+    })
 }
 
-/// A decimal number with optional sign, exponent and type suffix.
-fn parse_float(text: &str) -> Option<f64> {
+/// Parses a decimal number with optional sign, exponent and type suffix (`d`, `f`), without loss of digits: a
+/// [`Value::Double`], or a [`Value::Decimal`] if no double is equal to the number.
+///
+/// `None` for other text, for a number that has no finite double beside it, for one so small that its double is zero, and
+/// for one of more than [`MAX_DECIMAL_BYTES`] that is no double.
+#[must_use]
+pub fn parse_number(text: &str) -> Option<Value> {
     let text = text.trim();
     let text = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
     let plausible =
@@ -95,5 +109,17 @@ fn parse_float(text: &str) -> Option<f64> {
     if !text.bytes().all(plausible) {
         return None;
     }
-    text.parse().ok().filter(|number: &f64| number.is_finite())
+    let nearest: f64 = text
+        .parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite())?;
+    if nearest == 0.0 {
+        let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+        let is_zero = !mantissa.contains(|c: char| matches!(c, '1'..='9'));
+        return is_zero.then_some(Value::Double(nearest));
+    }
+    match Decimal::unless_double(text, nearest) {
+        None => Some(Value::Double(nearest)),
+        Some(exact) => (exact.text().len() <= MAX_DECIMAL_BYTES).then_some(Value::Decimal(exact)),
+    }
 }

@@ -12,6 +12,7 @@ pub fn push_json_value(out: &mut String, value: &Value) {
         Value::Int32(number) => push_int(out, i64::from(*number)),
         Value::Single(number) => push_single(out, *number),
         Value::Double(number) => push_double(out, *number),
+        Value::Decimal(number) => number.push_json(out),
         Value::String(text) => push_json_string(out, text),
         Value::DateTime(millis) => {
             out.push_str("\"\\/Date(");
@@ -53,6 +54,7 @@ pub fn push_plain_text(out: &mut String, value: &Value) {
             push_int(out, *millis);
             out.push_str(")/");
         }
+        Value::Decimal(number) => out.push_str(number.text()),
         Value::Null | Value::Complex(_) | Value::List(_) => {}
         other => push_json_value(out, other),
     }

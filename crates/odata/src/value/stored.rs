@@ -2,7 +2,8 @@
 //!
 //! Null, booleans, strings, lists and complex values are their JSON equivalents. A number without point or exponent is an
 //! Int32, any other number is a Double. The remaining types are objects with one reserved member: `{"@d":millis}` is a
-//! date, `{"@s":number}` is a Single. No property name begins with `@`.
+//! date, `{"@s":number}` is a Single, `{"@n":"text"}` is a number that no double is equal to. No property name begins with
+//! `@`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::{Properties, Value};
+use super::{Decimal, Properties, Value};
 
 const DATE: &str = "@d";
 const SINGLE: &str = "@s";
+const DECIMAL: &str = "@n";
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -24,6 +26,7 @@ impl Serialize for Value {
             Self::Double(number) => serializer.serialize_f64(*number),
             Self::String(text) => serializer.serialize_str(text),
             Self::Single(number) => tagged(serializer, SINGLE, number),
+            Self::Decimal(number) => tagged(serializer, DECIMAL, number.text()),
             Self::DateTime(millis) => tagged(serializer, DATE, millis),
             Self::Complex(members) => members.serialize(serializer),
             Self::List(items) => {
@@ -40,7 +43,7 @@ impl Serialize for Value {
 fn tagged<S: Serializer>(
     serializer: S,
     tag: &str,
-    content: &impl Serialize,
+    content: &(impl Serialize + ?Sized),
 ) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(1))?;
     map.serialize_entry(tag, content)?;
@@ -124,6 +127,12 @@ impl<'de> Visitor<'de> for ValueVisitor {
             match &*name {
                 DATE => return map.next_value().map(Value::DateTime),
                 SINGLE => return map.next_value().map(Value::Single),
+                DECIMAL => {
+                    let text: String = map.next_value()?;
+                    return Decimal::from_text(&text)
+                        .map(Value::Decimal)
+                        .ok_or_else(|| A::Error::custom("not a number"));
+                }
                 _ => members.push(name, map.next_value()?),
             }
         }

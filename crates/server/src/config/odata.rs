@@ -1,11 +1,18 @@
 //! Limits of OData.
 
+use personium_model::settings::Dialect;
+
 use super::section::section;
-use super::value_parser::{LevelLimits, Number};
+use super::value_parser::{LevelLimits, Number, OneOf};
 
 section! {
     /// Limits of OData requests.
     ODataConfig "OData" {
+        /// The form of OData responses for clients that send neither DataServiceVersion nor MaxDataServiceVersion:
+        /// original (one entity is in "results", lists have no "__next", as in units of version 1) or standard, which
+        /// general OData clients expect.
+        dialect: Dialect = "odata.dialect", "original",
+            OneOf(&[("original", Dialect::Original), ("standard", Dialect::Standard)]);
         /// The largest number of requests in a batch.
         batch_max: usize = "odata.batch.bulkRequestMaxSize", "1000", Number(1..=100_000);
         /// The number of milliseconds that a batch may take; its remaining requests are refused then.

@@ -72,6 +72,38 @@ async fn client_secret_must_be_an_assertion_of_the_app_cell_for_this_cell() {
 }
 
 #[tokio::test]
+async fn client_id_in_the_unit_local_form_is_that_of_the_app_cell() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let secret = unit.assertion(by_app);
+    for id in [
+        "personium-localunit:/appcell/",
+        "personium-localunit:appcell:/",
+    ] {
+        let fields = [("client_id", id), ("client_secret", &*secret)];
+        let response = login_with_client(&unit, &fields).await.expect(200);
+        let token = text_member(&response.json(), "access_token");
+        let fields = [
+            ("client_id", id),
+            ("client_secret", &*secret),
+            ("token", &*token),
+        ];
+        let request = unit.request("POST", "c/__introspect").form(&fields);
+        let shown = request.send().await.expect(200).json();
+        assert_eq!(
+            text_member(&shown, "client_id"),
+            cell_url("appcell"),
+            "{id}"
+        );
+    }
+    let other = [
+        ("client_id", "personium-localunit:/other/"),
+        ("client_secret", &*secret),
+    ];
+    let refusal = login_with_client(&unit, &other).await;
+    assert_eq!(oauth_error(&refusal), "invalid_client AN-0006");
+}
+
+#[tokio::test]
 async fn client_id_is_accepted_only_with_a_matching_secret_or_assertion() {
     let unit = unit_with_accounts(|_| {}).await;
     let good = unit.assertion(by_app);

@@ -34,6 +34,7 @@ async fn rule_list_shows_rules_in_force_with_hit_counts() {
             },
         ],
         "boxes": [{"Name": "app", "Schema": "http://unit.example/appcell/", "id": id}],
+        "timers": [],
     });
     assert_eq!(shown, expected);
     assert_eq!(

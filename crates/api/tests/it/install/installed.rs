@@ -67,7 +67,7 @@ fn full_archive() -> Archive {
         .with("90_contents/data/00_$metadata.xml", METADATA)
         .with("90_contents/data/10_odatarelations.json", &relations.to_string())
         .with("90_contents/data/90_data/Person/1.json", r#"{"__id":"me","names":["a","b"],"home":{"city":"x"}}"#)
-        .with("90_contents/data/90_data/Pet/1.json", r#"{"__id":"cat","colour":"black"}"#)
+        .with("90_contents/data/90_data/Pet/1.json", r#"{"__id":"cat","colour":"black","chip":9007199254740993}"#)
         .with("90_contents/data/90_data/Pet/2.json", r#"{"__id":"dog","colour":"brown","good":true}"#)
 }
 
@@ -148,6 +148,7 @@ async fn check_full_archive(unit: &TestUnit) {
         (&pets[0]["colour"], &pets[1]["good"]),
         (&json!("black"), &json!(true))
     );
+    assert_eq!(pets[0]["chip"], json!(9_007_199_254_740_993_u64));
     assert_eq!(pets.len(), 2);
 }
 

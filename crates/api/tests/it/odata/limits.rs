@@ -58,6 +58,54 @@ async fn entity_with_more_properties_than_allowed_is_refused() {
 }
 
 #[tokio::test]
+async fn paging_options_of_links_are_checked_as_those_of_lists() {
+    let unit = odata_unit(|_| {}).await;
+    unit.create("c/b/od/A", r#"{"__id":"1"}"#).await;
+    unit.create("c/__ctl/Role", r#"{"Name":"r"}"#).await;
+    for (option, outcome) in [
+        ("$top=-1", refused(400, "OD-0029")),
+        ("$top=10001", refused(400, "OD-0029")),
+        ("$top=a", refused(400, "OD-0036")),
+        ("$top=", refused(400, "OD-0036")),
+        ("$top=1.0", refused(400, "OD-0036")),
+        ("$skip=-1", refused(400, "OD-0029")),
+        ("$skip=100001", refused(400, "OD-0029")),
+        ("$skip=x", refused(400, "OD-0036")),
+        ("$top=1&$skip=1", success(200)),
+    ] {
+        for list in [
+            "c/b/od/A",
+            "c/b/od/A('1')/_B",
+            "c/b/od/A('1')/$links/_B",
+            "c/__ctl/Role('r')/$links/_Account",
+        ] {
+            let path = format!("{list}?{option}&$format=json");
+            let found = unit.admin_outcome("GET", &path).await;
+            assert_eq!(found, outcome, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn limit_of_properties_counts_those_of_complex_types() {
+    // `T` has seven simple properties and a complex one of two members.
+    let unit = super::typed_unit_with(|s| s.odata.properties_max = 12).await;
+    for (body, outcome) in [
+        (r#"{"x":1,"y":2}"#, success(201)),
+        (r#"{"z":3}"#, refused(400, "OD-0032")),
+        (r#"{"x":4}"#, success(201)),
+    ] {
+        let response = unit.post("c/b/od/T", body).await;
+        assert_eq!(response.outcome(), outcome, "{body}");
+    }
+    let more = json!({"Name": "z", "_EntityType.Name": "T", "Type": "Edm.String"});
+    let declared = unit
+        .post("c/b/od/$metadata/Property", &more.to_string())
+        .await;
+    assert_eq!(declared.outcome(), refused(400, "OD-0032"));
+}
+
+#[tokio::test]
 async fn entity_over_the_size_limit_is_refused() {
     let unit = odata_unit(|s| s.odata.entity_max_bytes = 3_000).await;
     let post = async |id: &str, text: usize| {

@@ -274,7 +274,7 @@ async fn entity_created_through_navigation_is_linked() {
         .post("c/b/od/A('1')/_B", r#"{"__id":"a b","n":1}"#)
         .await;
     let created = created.expect(201);
-    let location = "http://unit.example/c/b/od/B('a b')";
+    let location = "http://unit.example/c/b/od/B('a%20b')";
     assert_eq!(created.header("location"), Some(location));
     assert_eq!(created.results()["n"], 1);
     let exists = unit.post("c/b/od/A('2')/_B", r#"{"__id":"a b"}"#).await;
