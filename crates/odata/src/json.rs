@@ -322,7 +322,7 @@ pub fn entity_url(
 }
 
 /// Appends the body of the response to `GET .../$links/...`: `{"d":{"results":[{"uri":"..."},...]}}`. The URLs are those
-/// of [`entity_url`] with [`KeyStyle::Plain`].
+/// of [`entity_url`] with [`KeyStyle::InPath`].
 pub fn push_links<'u>(out: &mut String, urls: impl IntoIterator<Item = &'u str>) {
     out.push_str("{\"d\":{\"results\":[");
     for (at, url) in urls.into_iter().enumerate() {

@@ -244,7 +244,10 @@ pub enum KeyStyle {
     /// For `__metadata.uri` and `Location`: the literal of a key with one part is encoded completely; of a key with several
     /// parts, those with the format [`Format::Uri`] are.
     Encoded,
-    /// For responses to `$links`: only characters that cannot be in a path are encoded.
+    /// For responses to `$links`, and `Location` of a creation through a navigation property: only characters that cannot be in
+    /// a path are encoded.
+    InPath,
+    /// For `Location` of a creation through a navigation property in `$batch`: nothing is encoded, as recorded.
     Plain,
 }
 
@@ -279,10 +282,9 @@ pub(crate) fn push_key<'a>(
                     .get(name)
                     .is_some_and(|property| property.format == Some(Format::Uri))
             };
-            let style = if style == KeyStyle::Encoded && is_uri() {
-                KeyStyle::Encoded
-            } else {
-                KeyStyle::Plain
+            let style = match style {
+                KeyStyle::Encoded if !is_uri() => KeyStyle::InPath,
+                other => other,
             };
             push_literal(out, part(at, name), style);
         }
@@ -302,7 +304,8 @@ fn push_literal(out: &mut String, value: Option<&str>, style: KeyStyle) {
     };
     out.push('\'');
     match style {
-        KeyStyle::Plain => out.extend(utf8_percent_encode(&quoted, NOT_IN_PATH)),
+        KeyStyle::Plain => out.push_str(&quoted),
+        KeyStyle::InPath => out.extend(utf8_percent_encode(&quoted, NOT_IN_PATH)),
         KeyStyle::Encoded => out.extend(utf8_percent_encode(&quoted, ENCODED)),
     }
     out.push('\'');
@@ -431,16 +434,17 @@ mod tests {
             key.print(ext_cell, KeyStyle::Encoded),
             "('http%3A%2F%2Fh%2Fc%20d%2F')"
         );
-        assert_eq!(key.print(ext_cell, KeyStyle::Plain), "('http://h/c%20d/')");
+        assert_eq!(key.print(ext_cell, KeyStyle::InPath), "('http://h/c%20d/')");
         let key = EntityKey::single("a+b c%20d'é?#[]");
         assert_eq!(
             key.print(ext_cell, KeyStyle::Encoded),
             "('a%2Bb%20c%2520d%27%27%C3%A9%3F%23%5B%5D')"
         );
         assert_eq!(
-            key.print(ext_cell, KeyStyle::Plain),
+            key.print(ext_cell, KeyStyle::InPath),
             "('a+b%20c%2520d''%C3%A9%3F%23%5B%5D')"
         );
+        assert_eq!(key.print(ext_cell, KeyStyle::Plain), "('a+b c%20d''é?#[]')");
         let ext_role = control::cell().entity_type("ExtRole").unwrap();
         let key = EntityKey::compound(vec![Some("http://h/".into()), Some("+r".into()), None]);
         assert_eq!(

@@ -147,7 +147,7 @@ impl ODataRequest {
     pub(super) fn link_style(&self) -> KeyStyle {
         match self.root.scope() {
             RootScope::Data(_) => KeyStyle::Encoded,
-            _ => KeyStyle::Plain,
+            _ => KeyStyle::InPath,
         }
     }
 

@@ -179,7 +179,7 @@ fn links_and_callbacks_are_written() {
         ROOT,
         ext_cell,
         &properties(&[("Url", "http://h/".into())]),
-        KeyStyle::Plain,
+        KeyStyle::InPath,
     );
     let mut out = String::new();
     push_links(&mut out, [url.as_str(), "x"]);
