@@ -25,6 +25,18 @@ pub(crate) fn lists(headers: &HeaderMap, media_type: &str) -> bool {
     entries(headers).any(|entry| entry.eq_ignore_ascii_case(media_type))
 }
 
+/// Whether a media type is listed, with or without parameters, unless its weight is zero. Wildcards do not match.
+pub(crate) fn names(headers: &HeaderMap, media_type: &str) -> bool {
+    entries(headers).any(|entry| {
+        let mut parts = entry.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default();
+        let is_refused = parts
+            .filter_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")))
+            .any(|weight| weight.trim().parse() == Ok(0.0));
+        essence.eq_ignore_ascii_case(media_type) && !is_refused
+    })
+}
+
 /// Whether a media type is acceptable: it, or a wildcard that includes it, is listed, or nothing is. Parameters do not
 /// count.
 pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {

@@ -14,6 +14,9 @@ use crate::request_context::{CellRequest, RequestContext};
 use crate::response::{self, Response};
 use crate::{accept, describe, hrefs};
 
+/// The media type of an application archive.
+const ARCHIVE: &str = "application/zip+x-personium-bar";
+
 /// GET of a box: its name, its application, the state of its installation.
 ///
 /// # Errors
@@ -25,6 +28,10 @@ pub(crate) async fn get(
 ) -> Result<Response> {
     resource.permit(&target, Operation::Read)?;
     check_conditions(&resource, &target, RequestKind::Read)?;
+    if accept::names(&request.headers, ARCHIVE) {
+        // A description would be saved as if it were the archive.
+        return Err(Error::new(Code::NotImplementedFeature).with(ARCHIVE));
+    }
     let info = &target.target_box;
     let urls = resource.unit.urls();
     let url = hrefs::box_url(urls, &target.context, info) + "/";

@@ -41,9 +41,7 @@ pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
     permit(&unit, &context, &access, &found).await?;
     let url = hrefs::box_url(unit.urls(), &context, &found) + "/";
     let body = json!({"Url": url}).to_string();
-    Ok(response::content(StatusCode::OK, media_type, body)
-        .with_header(header::LOCATION, &url)
-        .with_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location"))
+    Ok(response::content(StatusCode::OK, media_type, body).with_header(header::LOCATION, &url))
 }
 
 /// The box whose schema is this URL in any of its spellings.

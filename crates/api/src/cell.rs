@@ -1,14 +1,14 @@
 //! Requests to a cell: dispatch to its endpoints.
 
-use personium_types::{Code, Result};
+use personium_types::{Code, Error, Result};
 
 use crate::error::Challenge;
 use crate::request_context::CellRequest;
 use crate::response::Response;
 use crate::route::CellRoute;
 use crate::{
-    authorize, box_url, cell_root, dav, discovery, error_page, event, introspect, jwks, log,
-    message, odata, password, role_list, rule, sign, token,
+    authorize, box_url, cell_root, compression, dav, discovery, error, error_page, event,
+    introspect, jwks, log, message, odata, password, role_list, rule, sign, token,
 };
 
 /// Answers a request to a cell.
@@ -17,12 +17,27 @@ use crate::{
 /// The refusal of the request.
 pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
     let Some(first) = request.path.decoded.first() else {
-        return Box::pin(cell_root::handle(request)).await;
+        return Box::pin(cell_root::handle(request, challenge)).await;
     };
     let route = CellRoute::of(first);
     if is_endpoint(route) && request.path.decoded.len() > 1 {
         return Err(Code::NoSuchPath.into());
     }
+    let method = request.method.clone();
+    let mut response = answer(route, request, challenge)
+        .await
+        .map_err(|refusal| error::with_methods(refusal, &method, route.methods()))?;
+    if route.is_compressible() {
+        compression::allow(&mut response);
+    }
+    Ok(response)
+}
+
+async fn answer(
+    route: CellRoute,
+    request: CellRequest,
+    challenge: &mut Challenge,
+) -> Result<Response> {
     // Each handler but the most frequent one is boxed: the future of every request has the size of the largest of the others.
     match route {
         CellRoute::Control => Box::pin(odata::cell_control(request)).await,
@@ -41,8 +56,14 @@ pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<R
         CellRoute::Event => Box::pin(event::handle(request)).await,
         CellRoute::Rule => Box::pin(rule::handle(request)).await,
         CellRoute::Log => Box::pin(log::handle(request)).await,
-        _ => Err(Code::NoSuchPath.into()),
+        CellRoute::Snapshot => snapshot(&request),
     }
+}
+
+/// Snapshots are not implemented. The unit is honest about it to everybody: nothing depends on the cell.
+fn snapshot(request: &CellRequest) -> Result<Response> {
+    let name = request.path.decoded.first().map(String::as_str);
+    Err(Error::new(Code::NotImplementedFeature).with(name.unwrap_or_default()))
 }
 
 /// Whether a route has no paths below it.

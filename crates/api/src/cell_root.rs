@@ -1,21 +1,34 @@
 //! The root of a cell: its description in a format that the client accepts, WebDAV methods, its deletion.
 
 use http::StatusCode;
-use personium_model::odata;
+use personium_model::{Identity, odata};
 use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
+use crate::error::{self, Challenge};
 use crate::headers::RECURSIVE;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response};
 use crate::{accept, dav, describe, html_proxy, preflight};
 
+/// The methods of a cell. OPTIONS lists others, see there.
+const METHODS: &str = "OPTIONS, GET, HEAD, DELETE, PROPFIND, PROPPATCH, ACL";
+
 /// Answers a request to the root of a cell.
 ///
 /// # Errors
 /// The refusal of the request.
-pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
+pub(crate) async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<Response> {
+    let method = request.method.clone();
+    if method.as_str() == "PROPFIND" {
+        *challenge = Challenge::BearerOrBasic(request.cell_url());
+    }
+    let outcome = answer(request).await;
+    outcome.map_err(|refusal| error::with_methods(refusal, &method, METHODS))
+}
+
+async fn answer(request: CellRequest) -> Result<Response> {
     match request.method.as_str() {
         "GET" => get(request).await,
         "OPTIONS" => options(request).await,
@@ -45,8 +58,11 @@ async fn get(request: CellRequest) -> Result<Response> {
 }
 
 async fn options(request: CellRequest) -> Result<Response> {
-    request.permit(Operation::OptionsCell).await?;
-    Ok(preflight::allow("OPTIONS, POST, PROPFIND"))
+    // Programs that mount a box ask its cell first. Everybody may know the answer: without credentials it is given too.
+    if !matches!(request.access.identity, Identity::Basic { .. }) {
+        request.permit(Operation::OptionsCell).await?;
+    }
+    Ok(preflight::allow_webdav("OPTIONS, POST, PROPFIND"))
 }
 
 /// Removes the cell with everything in it.

@@ -6,7 +6,7 @@ mod get;
 mod mkcol;
 mod moving;
 mod options;
-mod propfind;
+pub(crate) mod propfind;
 mod proppatch;
 mod put;
 mod service_exec;
@@ -20,7 +20,7 @@ use personium_types::{Code, Operation, Result};
 use crate::error::Challenge;
 use crate::request_context::CellRequest;
 use crate::response::Response;
-use crate::{box_install, box_root, odata};
+use crate::{box_install, box_root, error, odata};
 
 /// The kind of the target of a path below a box, as far as methods treat it differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,17 @@ pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<R
         *challenge = Challenge::BearerOrBasic(request.cell_url());
     }
     let kind = TargetKind::of(&target);
+    let method = request.method.clone();
+    let outcome = by_kind(request, resource, target, kind).await;
+    outcome.map_err(|refusal| error::with_methods(refusal, &method, options::supported(kind)))
+}
+
+async fn by_kind(
+    request: CellRequest,
+    resource: Resource,
+    target: Target,
+    kind: TargetKind,
+) -> Result<Response> {
     match kind {
         TargetKind::BelowFile => {
             resource.permit(&target, Operation::Options)?;

@@ -20,8 +20,8 @@ use crate::loopback::Loopback;
 use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
 use crate::{
-    accept, access, cell, forwarded, overrides, preflight, request_key, request_target,
-    response_headers, unit,
+    accept, access, cell, compression, forwarded, overrides, preflight, request_key,
+    request_target, response_headers, route, unit,
 };
 
 /// Answers requests with one state of the application.
@@ -90,6 +90,7 @@ impl<'a> Dispatcher<'a> {
         head.method = overrides::method(&head.method, &head.headers);
         overrides::apply_to_headers(&mut head.headers);
         let headers = head.headers.clone();
+        let method = head.method.clone();
         let incoming = IncomingRequest {
             head,
             body,
@@ -107,6 +108,8 @@ impl<'a> Dispatcher<'a> {
             outcome.unwrap_or_else(|refusal| error::render(&refusal, &challenge, &request_key));
         if sent_method == Method::HEAD {
             remove_body(&mut response);
+        } else if self.state.unit.settings().compress_responses {
+            response = compression::apply(&method, &headers, response).await;
         }
         response_headers::add(&headers, &mut response, &request_key);
         response
@@ -114,10 +117,13 @@ impl<'a> Dispatcher<'a> {
 
     /// OPTIONS without credentials is allowed for every URL of this unit.
     fn anonymous_options(&self, incoming: &IncomingRequest) -> Result<Response> {
-        match locate::addressee(&self.state.unit, &incoming.head) {
-            Err(refusal) if refusal.code() == Code::UnknownHost => Err(refusal),
-            _ => Ok(preflight::anonymous_options()),
-        }
+        let is_webdav = match locate::addressee(&self.state.unit, &incoming.head) {
+            Err(refusal) if refusal.code() == Code::UnknownHost => return Err(refusal),
+            Err(_) => false,
+            Ok(Addressee::Unit { path }) => path.trim_matches('/').is_empty(),
+            Ok(Addressee::Cell { path, .. }) => route::is_webdav(&path),
+        };
+        Ok(preflight::anonymous_options(is_webdav))
     }
 
     async fn dispatch(

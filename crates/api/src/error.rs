@@ -1,6 +1,6 @@
 //! The representation of errors. Only this module turns an [`Error`] into a response.
 
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use personium_types::error::chain;
 use personium_types::{Code, Error};
 use serde_json::{Value, json};
@@ -42,11 +42,21 @@ impl Challenge {
 pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Response {
     log(error, request_key);
     let status = status(error);
-    let response = with_retry_after(response::json(status, &body(error, request_key)), error);
+    let response = with_error_headers(response::json(status, &body(error, request_key)), error);
     match status {
         StatusCode::UNAUTHORIZED => challenge.add_to(response),
         _ => response,
     }
+}
+
+/// Adds to the refusal of a method the methods that the resource supports, separated by `, `. Other refusals stay as they are.
+pub(crate) fn with_methods(refusal: Error, refused: &Method, methods: &str) -> Error {
+    if status(&refusal) != StatusCode::METHOD_NOT_ALLOWED || !refusal.params().is_empty() {
+        return refusal;
+    }
+    let others = methods.split(", ").filter(|m| *m != refused.as_str());
+    let allowed: Vec<&str> = others.collect();
+    refusal.with(allowed.join(", "))
 }
 
 /// The status of an error.
@@ -54,9 +64,13 @@ pub(crate) fn status(error: &Error) -> StatusCode {
     StatusCode::from_u16(error.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Adds `Retry-After` (RFC 9110 section 10.2.3) if the error says when to try again.
-pub(crate) fn with_retry_after(response: Response, error: &Error) -> Response {
+/// Adds the header that belongs to the error: `Retry-After` (RFC 9110 section 10.2.3) if it says when to try again, `Allow`
+/// (section 15.5.6) if it says which methods the resource supports.
+pub(crate) fn with_error_headers(response: Response, error: &Error) -> Response {
     match (error.code(), error.params()) {
+        (Code::MethodNotAllowed | Code::CollectionExists, [methods]) => {
+            response.with_header(header::ALLOW, methods)
+        }
         (Code::LoginsTooMany, [seconds]) => response.with_header(header::RETRY_AFTER, seconds),
         _ => response,
     }

@@ -13,6 +13,7 @@ mod box_root;
 mod box_url;
 mod cell;
 mod cell_root;
+mod compression;
 mod dav;
 mod describe;
 mod discovery;

@@ -2,7 +2,10 @@
 
 use http::StatusCode;
 use personium_dav::headers::Depth;
-use personium_dav::multistatus::{Multistatus, ResourceKind, ResponseProps};
+use personium_dav::multistatus::{
+    AclProperty, DeadProperties, Multistatus, ResourceKind, ResponseProps,
+};
+use personium_dav::propfind::PropFind;
 use personium_model::CellContext;
 use personium_model::event::log::{self, CURRENT_LOG_NAME, EventLog, LogFile};
 use personium_types::{Code, Error, Operation, Result};
@@ -100,9 +103,9 @@ async fn remove(request: CellRequest, path: LogPath) -> Result<Response> {
 
 async fn list(mut request: CellRequest, path: LogPath) -> Result<Response> {
     request.permit(Operation::ReadLog).await?;
-    let depth = propfind_request::depth(request.header("depth"))?;
+    let depth = propfind_request::finite_depth(request.header("depth"))?;
     let body = propfind_request::read_body(&mut request, Code::DavXmlContent).await?;
-    if body.is_some_and(|body| !body.allprop) {
+    if !matches!(body, PropFind::AllProp { .. }) {
         return Err(Code::DavXmlContent.into());
     }
     let log = EventLog::open(&request.context).await?;
@@ -150,15 +153,20 @@ fn write_collection(
     let newest = files.iter().map(|file| file.updated).max();
     document.response(
         out,
+        &PropFind::Unspecified,
         &ResponseProps {
             href,
             kind: ResourceKind::Collection,
-            created_ms: created,
-            updated_ms: newest.unwrap_or(created),
+            created_ms: Some(created),
+            updated_ms: newest.or(Some(created)),
             length: None,
             content_type: None,
+            display_name: None,
+            etag: None,
+            quota: None,
             cell_status: None,
-            acl: None,
+            acl: AclProperty::None,
+            dead: &DeadProperties::new(),
         },
     );
 }
@@ -166,15 +174,20 @@ fn write_collection(
 fn write_file(out: &mut String, document: &Multistatus, folder: &str, file: &LogFile) {
     document.response(
         out,
+        &PropFind::Unspecified,
         &ResponseProps {
             href: &format!("{folder}/{}", file.name),
             kind: ResourceKind::File,
-            created_ms: file.created,
-            updated_ms: file.updated,
+            created_ms: Some(file.created),
+            updated_ms: Some(file.updated),
             length: Some(file.length),
             content_type: Some(CSV),
+            display_name: None,
+            etag: None,
+            quota: None,
             cell_status: None,
-            acl: None,
+            acl: AclProperty::None,
+            dead: &DeadProperties::new(),
         },
     );
 }

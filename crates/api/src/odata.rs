@@ -22,8 +22,10 @@ use std::sync::Arc;
 
 use personium_model::locate::Target;
 use personium_model::odata::ServiceRoot;
-use personium_types::Result;
+use personium_odata::path::ResourcePath;
+use personium_types::{Error, Result};
 
+use crate::error;
 use crate::request_context::{CellRequest, RequestContext};
 use crate::response::Response;
 pub(crate) use request::ODataRequest;
@@ -43,7 +45,8 @@ pub(crate) async fn unit_control(request: RequestContext) -> Result<Response> {
     let base = format!("{}__ctl/", request.unit.urls().unit());
     let path = request.path.raw.get(1..).unwrap_or_default().join("/");
     let mut request = ODataRequest::new(request, root, base, ServiceAuthorizer::Unit);
-    dispatch::dispatch(&mut request, &path).await
+    let outcome = dispatch::dispatch(&mut request, &path).await;
+    outcome.map_err(|refusal| with_methods(refusal, &request, &path))
 }
 
 /// Control objects of a cell.
@@ -53,7 +56,8 @@ pub(crate) async fn unit_control(request: RequestContext) -> Result<Response> {
 pub(crate) async fn cell_control(request: CellRequest) -> Result<Response> {
     let path = request.path.raw.get(1..).unwrap_or_default().join("/");
     let mut request = cell_control_request(request).await?;
-    Box::pin(dispatch::dispatch(&mut request, &path)).await
+    let outcome = Box::pin(dispatch::dispatch(&mut request, &path)).await;
+    outcome.map_err(|refusal| with_methods(refusal, &request, &path))
 }
 
 /// The same request as one to the control objects of its cell.
@@ -93,11 +97,25 @@ pub(crate) async fn collection(request: CellRequest, target: Target) -> Result<R
         let base = format!("{base}$metadata/");
         let authorizer = ServiceAuthorizer::collection(target);
         let mut request = ODataRequest::new(request, root, base, authorizer);
-        return dispatch::dispatch(&mut request, &path).await;
+        let outcome = dispatch::dispatch(&mut request, &path).await;
+        return outcome.map_err(|refusal| with_methods(refusal, &request, &path));
     }
     let path = below.join("/");
     let root = ServiceRoot::of_data(unit, context, target.node()).await?;
     let authorizer = ServiceAuthorizer::collection(target);
     let mut request = ODataRequest::new(request, root, base, authorizer);
-    dispatch::dispatch_with_retry(&mut request, &path).await
+    let outcome = dispatch::dispatch_with_retry(&mut request, &path).await;
+    outcome.map_err(|refusal| with_methods(refusal, &request, &path))
+}
+
+/// Adds to the refusal of a method those that the resource with this path supports.
+fn with_methods(refusal: Error, request: &ODataRequest, path: &str) -> Error {
+    let methods = match ResourcePath::parse(path) {
+        Ok(ResourcePath::Root | ResourcePath::Metadata) | Err(_) => "OPTIONS, GET, HEAD",
+        Ok(ResourcePath::Batch) => "POST",
+        Ok(ResourcePath::Set(_) | ResourcePath::Navigation { .. }) => "OPTIONS, GET, HEAD, POST",
+        Ok(ResourcePath::Entity { .. }) => "OPTIONS, GET, HEAD, PUT, MERGE, DELETE",
+        Ok(ResourcePath::Links { .. }) => "OPTIONS, GET, HEAD, POST, DELETE",
+    };
+    error::with_methods(refusal, &request.method, methods)
 }

@@ -6,6 +6,16 @@ use http::header::{self, HeaderValue};
 use crate::headers::{REQUEST_KEY, VERSION};
 use crate::response::Response;
 
+/// The headers that scripts of other origins may read, besides those that CORS always shows: every header of a response that
+/// says something about its resource or its request.
+const EXPOSED: &str = "X-Personium-Version, X-Personium-RequestKey, ETag, Location, Content-Length, Content-Range, \
+    Content-Encoding, Content-Disposition, Accept-Ranges, Last-Modified, Retry-After, WWW-Authenticate, Allow, DAV, \
+    MS-Author-Via, DataServiceVersion, Link, Date";
+
+/// The methods that scripts of other origins may send. What a resource does not support it refuses itself.
+const PREFLIGHT_METHODS: &str = "OPTIONS, GET, POST, PUT, DELETE, HEAD, MERGE, PATCH, MKCOL, MOVE, PROPFIND, PROPPATCH, \
+    ACL, REPORT";
+
 /// Adds the headers that every response has: the API version, the request key, and those of CORS if the request names an
 /// origin.
 pub fn add(request: &HeaderMap, response: &mut Response, request_key: &str) {
@@ -14,12 +24,12 @@ pub fn add(request: &HeaderMap, response: &mut Response, request_key: &str) {
     if let Ok(value) = HeaderValue::from_str(request_key) {
         headers.insert(REQUEST_KEY, value);
     }
+    // Without an origin too: a cache may have to choose between this response and one with the headers below.
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = request.get(header::ORIGIN) else {
-        headers.remove(header::ACCESS_CONTROL_EXPOSE_HEADERS);
         return;
     };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
         HeaderValue::from_static("true"),
@@ -28,18 +38,17 @@ pub fn add(request: &HeaderMap, response: &mut Response, request_key: &str) {
         header::ACCESS_CONTROL_MAX_AGE,
         HeaderValue::from_static("86400"),
     );
+    if request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static(PREFLIGHT_METHODS),
+        );
+    }
     if let Some(requested) = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, requested.clone());
     }
-    let own = headers
-        .get(header::ACCESS_CONTROL_EXPOSE_HEADERS)
-        .and_then(|v| v.to_str().ok())
-        .map(str::to_owned);
-    let exposed = match own {
-        Some(own) => format!("X-Personium-Version,{own}"),
-        None => "X-Personium-Version".to_owned(),
-    };
-    if let Ok(value) = HeaderValue::from_str(&exposed) {
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, value);
-    }
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(EXPOSED),
+    );
 }

@@ -64,7 +64,37 @@ pub const CELL_SEGMENTS: &[(&str, CellRoute)] = &[
 /// The names of resources of the unit, which no cell can have.
 pub const UNIT_SEGMENTS: &[&str] = &["__ctl", "__status", "crossdomain.xml"];
 
+/// Whether a path below a cell, still encoded, can be one of a WebDAV resource: the cell itself, a box, or something in it.
+#[must_use]
+pub fn is_webdav(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next();
+    first.is_none_or(|first| CellRoute::of(first) == CellRoute::Box)
+}
+
 impl CellRoute {
+    /// Whether responses are compressed. Those with tokens and forms never are, see there.
+    #[must_use]
+    pub fn is_compressible(self) -> bool {
+        matches!(self, Self::Box | Self::Control | Self::Log | Self::Rule)
+    }
+
+    /// The methods of the endpoint, separated by `, `. Those of resources in a box and of control objects depend on the
+    /// resource.
+    #[must_use]
+    pub fn methods(self) -> &'static str {
+        match self {
+            Self::Token | Self::Introspect | Self::Sign | Self::Event | Self::Message => {
+                "OPTIONS, POST"
+            }
+            Self::Authorize => "OPTIONS, GET, HEAD, POST",
+            Self::MyPassword => "OPTIONS, PUT",
+            Self::Certs | Self::Rule => "OPTIONS, GET, HEAD",
+            Self::Log => "OPTIONS, GET, HEAD, DELETE, PROPFIND",
+            Self::WellKnown | Self::Html | Self::Role | Self::BoxUrl => "GET, HEAD",
+            Self::Control | Self::Snapshot | Self::Box => "OPTIONS",
+        }
+    }
+
     /// The route of a first segment.
     #[must_use]
     pub fn of(segment: &str) -> Self {

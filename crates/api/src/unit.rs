@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::admin::Admin;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response};
-use crate::{describe, odata, preflight, status};
+use crate::{compression, dav, describe, error, odata, preflight, status};
 
 const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 <!DOCTYPE cross-domain-policy SYSTEM \"http://www.adobe.com/xml/dtds/cross-domain-policy.dtd\">\
@@ -17,14 +17,28 @@ const CROSS_DOMAIN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
 <allow-http-request-headers-from domain=\"*\" headers=\"*\"/>\
 </cross-domain-policy>";
 
+/// The methods of the unit itself.
+const ROOT_METHODS: &str = "OPTIONS, GET, HEAD, PROPFIND";
+
 /// Answers a request to the unit.
 ///
 /// # Errors
 /// The refusal of the request.
 pub async fn handle(request: RequestContext, admin: Option<&Admin>) -> Result<Response> {
+    let method = request.method.clone();
+    let methods = match request.path.decoded.first().map(String::as_str) {
+        None => ROOT_METHODS,
+        Some("__status") => "OPTIONS, GET, HEAD, POST",
+        _ => "GET, HEAD",
+    };
+    let outcome = answer(request, admin).await;
+    outcome.map_err(|refusal| error::with_methods(refusal, &method, methods))
+}
+
+async fn answer(request: RequestContext, admin: Option<&Admin>) -> Result<Response> {
     let first = request.path.decoded.first().map(String::as_str);
     match first {
-        None => root(&request),
+        None => root(request).await,
         Some("crossdomain.xml") if request.path.decoded.len() == 1 => match request.method {
             Method::GET => Ok(response::content(
                 StatusCode::OK,
@@ -34,18 +48,23 @@ pub async fn handle(request: RequestContext, admin: Option<&Admin>) -> Result<Re
             _ => Err(request.method_not_allowed()),
         },
         Some("__status") if request.path.decoded.len() == 1 => status::handle(request, admin).await,
-        Some("__ctl") => odata::unit_control(request).await,
+        Some("__ctl") => {
+            let mut response = odata::unit_control(request).await?;
+            compression::allow(&mut response);
+            Ok(response)
+        }
         Some(_) => Err(Code::NoSuchPath.into()),
     }
 }
 
-fn root(request: &RequestContext) -> Result<Response> {
-    match request.method {
-        Method::GET => Ok(response::json(
+async fn root(request: RequestContext) -> Result<Response> {
+    match request.method.as_str() {
+        "GET" => Ok(response::json(
             StatusCode::OK,
             &json!({"unit": describe::unit(request.unit.urls())}),
         )),
-        Method::OPTIONS => Ok(preflight::allow("OPTIONS, GET")),
+        "OPTIONS" => Ok(preflight::allow_webdav(ROOT_METHODS)),
+        "PROPFIND" => dav::propfind::handle_unit(request).await,
         _ => Err(request.method_not_allowed()),
     }
 }

@@ -11,17 +11,8 @@ pub enum Depth {
     Zero,
     /// The resource and its members.
     One,
-}
-
-/// An error in the `Depth` header of PROPFIND.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DepthError {
-    /// The value is `infinity`, in lower case, which is not allowed.
-    #[error("infinite depth is not allowed")]
+    /// The resource and everything below it.
     Infinity,
-    /// The header is absent or has another value.
-    #[error("the depth is neither 0 nor 1")]
-    Invalid,
 }
 
 /// The value of a header is not one of the allowed values.
@@ -30,16 +21,16 @@ pub enum DepthError {
 pub struct InvalidHeaderError;
 
 impl Depth {
-    /// Parses the `Depth` header of PROPFIND. If the caller has a default for an absent header, it passes that value.
+    /// Parses the `Depth` header of PROPFIND (RFC 4918, section 10.2): `infinity` in any letter case.
     ///
     /// # Errors
-    /// [`DepthError::Infinity`] for `infinity`, [`DepthError::Invalid`] for everything but `0` and `1`.
-    pub fn of_propfind(header: Option<&str>) -> Result<Self, DepthError> {
-        match header {
-            Some("0") => Ok(Self::Zero),
-            Some("1") => Ok(Self::One),
-            Some("infinity") => Err(DepthError::Infinity),
-            _ => Err(DepthError::Invalid),
+    /// [`InvalidHeaderError`] for everything but `0`, `1` and `infinity`.
+    pub fn parse(value: &str) -> Result<Self, InvalidHeaderError> {
+        match value {
+            "0" => Ok(Self::Zero),
+            "1" => Ok(Self::One),
+            _ if value.eq_ignore_ascii_case("infinity") => Ok(Self::Infinity),
+            _ => Err(InvalidHeaderError),
         }
     }
 }
@@ -108,27 +99,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn propfind_depth_is_zero_or_one() {
-        assert_eq!(Depth::of_propfind(Some("0")), Ok(Depth::Zero));
-        assert_eq!(Depth::of_propfind(Some("1")), Ok(Depth::One));
-        assert_eq!(
-            Depth::of_propfind(Some("infinity")),
-            Err(DepthError::Infinity)
-        );
-        for value in [
-            None,
-            Some(""),
-            Some("Infinity"),
-            Some("2"),
-            Some("-1"),
-            Some("1 "),
-            Some("01"),
+    fn propfind_depth_is_zero_one_or_infinity() {
+        for (value, depth) in [
+            ("0", Depth::Zero),
+            ("1", Depth::One),
+            ("infinity", Depth::Infinity),
+            ("Infinity", Depth::Infinity),
         ] {
-            assert_eq!(
-                Depth::of_propfind(value),
-                Err(DepthError::Invalid),
-                "{value:?}"
-            );
+            assert_eq!(Depth::parse(value), Ok(depth));
+        }
+        for value in ["", "infinite", "2", "-1", "1 ", "01", "null"] {
+            assert_eq!(Depth::parse(value), Err(InvalidHeaderError), "{value:?}");
         }
     }
 

@@ -1,14 +1,23 @@
 //! XML response bodies: multistatus for PROPFIND and PROPPATCH, and the error response of MKCOL.
 //!
 //! Elements of `DAV:` have no prefix but a default namespace, because some clients compare their names literally. There
-//! is no XML declaration. All functions append to a string, which the caller may send and clear between two calls.
+//! is no XML declaration. Each element is on a line of its own. All functions append to a string, which the caller may send
+//! and clear between two calls.
+
+mod indented;
+mod selection;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use personium_types::privilege::{Privilege, PrivilegeNamespace};
 
+use self::indented::IndentedXml;
+use self::selection::SelectedProperties;
+use crate::PERSONIUM_NS;
 use crate::acl::SchemaAuthz;
-use crate::{DAV_NS, PERSONIUM_NS};
-use personium_xml::{escape_attribute, escape_text};
+use crate::propfind::PropFind;
+use personium_xml::escape_attribute;
 
 /// The kind of a resource in `resourcetype`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,36 +63,69 @@ pub struct AclView<'a> {
     pub schema_authz: Option<SchemaAuthz>,
 }
 
-/// A resource in a PROPFIND response, without its access control entries and dead properties.
+/// What a response says about the access control list of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AclProperty<'a> {
+    /// The resource has none.
+    None,
+    /// The caller may not read it.
+    Hidden,
+    /// The list. An empty one is printed as an element without entries.
+    Shown(AclView<'a>),
+}
+
+/// The storage of a collection (RFC 4331).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// The bytes that can still be stored.
+    pub available_bytes: u64,
+    /// The bytes that are used.
+    pub used_bytes: u64,
+}
+
+/// A resource in a PROPFIND response, without its access control entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseProps<'a> {
     /// The absolute URL, by convention without trailing slash.
     pub href: &'a str,
     /// The kind of the resource.
     pub kind: ResourceKind,
-    /// The time of creation in milliseconds since 1970-01-01 UTC.
-    pub created_ms: i64,
-    /// The time of the last change in milliseconds since 1970-01-01 UTC.
-    pub updated_ms: i64,
+    /// The name that is shown to people.
+    pub display_name: Option<&'a str>,
+    /// The time of creation in milliseconds since 1970-01-01 UTC, if it is known.
+    pub created_ms: Option<i64>,
+    /// The time of the last change in milliseconds since 1970-01-01 UTC, if it is known.
+    pub updated_ms: Option<i64>,
     /// The size of the content in bytes, for files.
     pub length: Option<u64>,
     /// The stored content type, for files that have one.
     pub content_type: Option<&'a str>,
+    /// The entity tag as it stands in the header `ETag`.
+    pub etag: Option<&'a str>,
+    /// The storage, for collections of which it is known.
+    pub quota: Option<Quota>,
     /// The state of a cell, for cells.
     pub cell_status: Option<&'a str>,
-    /// The access control list, if the caller may read it. An empty list is printed as an empty element.
-    pub acl: Option<AclView<'a>>,
+    /// The access control list.
+    pub acl: AclProperty<'a>,
+    /// The dead properties as stored: key, and self-contained XML element.
+    pub dead: &'a DeadProperties,
 }
+
+/// Dead properties: their keys (see [`crate::proppatch::key`]) and self-contained XML elements.
+pub type DeadProperties = BTreeMap<String, String>;
 
 /// A writer for a multistatus document.
 ///
 /// ```
-/// use personium_dav::multistatus::{Multistatus, ResourceKind, ResponseProps};
-/// let mut out = String::new();
+/// use personium_dav::multistatus::{AclProperty, Multistatus, ResourceKind, ResponseProps};
+/// use personium_dav::propfind::PropFind;
+/// let (mut out, dead) = (String::new(), Default::default());
 /// let document = Multistatus::start(&mut out);
-/// document.response(&mut out, &ResponseProps {
-///     href: "https://cell1.unit.example/box1", kind: ResourceKind::Collection, created_ms: 0, updated_ms: 0,
-///     length: None, content_type: None, cell_status: None, acl: None,
+/// document.response(&mut out, &PropFind::Unspecified, &ResponseProps {
+///     href: "https://cell1.unit.example/box1", kind: ResourceKind::Collection, display_name: None,
+///     created_ms: None, updated_ms: None, length: None, content_type: None, etag: None, quota: None,
+///     cell_status: None, acl: AclProperty::None, dead: &dead,
 /// });
 /// // send `out`, clear it, append the next response ...
 /// document.finish(&mut out);
@@ -96,38 +138,33 @@ pub struct Multistatus(());
 impl Multistatus {
     /// Starts the document.
     pub fn start(out: &mut String) -> Self {
-        open_root(out, "multistatus");
+        IndentedXml::at_depth(out, 0).open_root("multistatus");
         Self(())
     }
 
-    /// Appends a resource of a PROPFIND response that has neither access control entries nor dead properties.
-    pub fn response(&self, out: &mut String, props: &ResponseProps<'_>) {
-        self.start_response(out, props).finish(out, []);
+    /// Appends a resource of a PROPFIND response that has no access control entries.
+    pub fn response(&self, out: &mut String, wanted: &PropFind, props: &ResponseProps<'_>) {
+        self.start_response(out, wanted, props)
+            .finish(out, props.dead);
     }
 
-    /// Starts a resource of a PROPFIND response.
-    pub fn start_response(&self, out: &mut String, props: &ResponseProps<'_>) -> OpenResponse {
-        out.push_str("<response>");
-        text_element(out, "href", props.href);
-        out.push_str("<propstat><prop>");
-        text_element(out, "creationdate", &creation_date(props.created_ms));
-        if let Some(length) = props.length {
-            text_element(out, "getcontentlength", &length.to_string());
+    /// Starts a resource of a PROPFIND response with the properties that the request wants.
+    pub fn start_response(
+        &self,
+        out: &mut String,
+        wanted: &PropFind,
+        props: &ResponseProps<'_>,
+    ) -> OpenResponse {
+        let selected = SelectedProperties::of(wanted, props);
+        let mut xml = IndentedXml::at_depth(out, 1);
+        xml.open("response");
+        xml.text("href", props.href);
+        if selected.has_found() {
+            xml.open("propstat");
+            xml.open("prop");
         }
-        if let Some(content_type) = props.content_type {
-            text_element(out, "getcontenttype", content_type);
-        }
-        text_element(out, "getlastmodified", &http_date(props.updated_ms));
-        resource_type(out, props.kind);
-        if let Some(status) = props.cell_status {
-            personium_element(out, "cellstatus", |out| escape_text(out, status));
-        }
-        if let Some(list) = &props.acl {
-            open_acl(out, list);
-        }
-        OpenResponse {
-            has_list: props.acl.is_some(),
-        }
+        let has_list = selected.print_live(&mut xml, props);
+        OpenResponse { has_list, selected }
     }
 
     /// Appends the resource of a PROPPATCH response.
@@ -141,17 +178,18 @@ impl Multistatus {
         done: impl IntoIterator<Item = &'p str>,
         missing: impl IntoIterator<Item = &'p str>,
     ) {
-        out.push_str("<response>");
-        text_element(out, "href", href);
+        let mut xml = IndentedXml::at_depth(out, 1);
+        xml.open("response");
+        xml.text("href", href);
         let mut done = done.into_iter().peekable();
         let mut missing = missing.into_iter().peekable();
         if done.peek().is_some() || missing.peek().is_none() {
-            propstat(out, done, "200 OK");
+            propstat(&mut xml, done, "200 OK");
         }
         if missing.peek().is_some() {
-            propstat(out, missing, "404 Not Found");
+            propstat(&mut xml, missing, "404 Not Found");
         }
-        out.push_str("</response>");
+        xml.close("response");
     }
 
     /// Ends the document.
@@ -167,26 +205,43 @@ impl Multistatus {
 #[must_use = "the response element is incomplete until finish is called"]
 pub struct OpenResponse {
     has_list: bool,
+    selected: SelectedProperties,
 }
 
 impl OpenResponse {
+    /// Whether entries of the access control list are printed.
+    #[must_use]
+    pub fn has_list(&self) -> bool {
+        self.has_list
+    }
+
     /// Appends an access control entry, if the list is shown. Entries of the resource come first, then inherited ones.
     pub fn ace(&self, out: &mut String, entry: &AceView<'_>) {
         if self.has_list {
-            ace(out, entry);
+            ace(&mut IndentedXml::at_depth(out, ACE_DEPTH), entry);
         }
     }
 
-    /// Ends the resource. `dead` contains its dead properties as stored: self-contained XML elements, copied verbatim.
-    pub fn finish<'p>(self, out: &mut String, dead: impl IntoIterator<Item = &'p str>) {
+    /// Ends the resource. `dead` are the dead properties with which it was started; they are copied verbatim.
+    pub fn finish(self, out: &mut String, dead: &DeadProperties) {
+        let mut xml = IndentedXml::at_depth(out, PROPERTY_DEPTH);
         if self.has_list {
-            out.push_str("</acl>");
+            xml.descend();
+            xml.close("acl");
         }
-        out.extend(dead);
-        close_propstat(out, "200 OK");
-        out.push_str("</response>");
+        self.selected.print_dead(&mut xml, dead);
+        if self.selected.has_found() {
+            xml.close_propstat("200 OK");
+        }
+        let mut xml = IndentedXml::at_depth(out, 2);
+        self.selected.print_not_found(&mut xml);
+        xml.close("response");
     }
 }
+
+/// The depth of a property, and that of an access control entry.
+const PROPERTY_DEPTH: usize = 4;
+const ACE_DEPTH: usize = PROPERTY_DEPTH + 1;
 
 /// Returns a complete PROPPATCH response; see [`Multistatus::proppatch`].
 #[must_use]
@@ -208,14 +263,35 @@ pub fn proppatch_response<'p>(
 #[must_use]
 pub fn mkcol_error_response(first_prop: Option<&str>, description: &str) -> String {
     let mut out = String::new();
-    open_root(&mut out, "mkcol-response");
-    out.push_str("<propstat><prop>");
-    out.extend(first_prop);
-    out.push_str(
-        "</prop><status>HTTP/1.1 403 Forbidden</status><error><valid-resourcetype/></error>",
-    );
-    text_element(&mut out, "responsedescription", description);
-    out.push_str("</propstat></mkcol-response>");
+    let mut xml = IndentedXml::at_depth(&mut out, 0);
+    xml.open_root("mkcol-response");
+    xml.open("propstat");
+    xml.open("prop");
+    if let Some(prop) = first_prop {
+        xml.verbatim(prop);
+    }
+    xml.close("prop");
+    xml.text("status", "HTTP/1.1 403 Forbidden");
+    xml.open("error");
+    xml.empty("valid-resourcetype");
+    xml.close("error");
+    xml.text("responsedescription", description);
+    xml.close("propstat");
+    xml.close("mkcol-response");
+    out
+}
+
+/// Returns the response body for a refused precondition (RFC 4918, section 16), an element of `DAV:`, with the code of the
+/// error and its description for people.
+#[must_use]
+pub fn precondition_response(precondition: &str, code: &str, description: &str) -> String {
+    let mut out = String::new();
+    let mut xml = IndentedXml::at_depth(&mut out, 0);
+    xml.open_root("error");
+    xml.empty(precondition);
+    xml.personium("code", Some(code));
+    xml.text("responsedescription", description);
+    xml.close("error");
     out
 }
 
@@ -240,111 +316,75 @@ fn timestamp(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn open_root(out: &mut String, name: &str) {
-    out.push('<');
-    out.push_str(name);
-    out.push_str(" xmlns=\"");
-    out.push_str(DAV_NS);
-    out.push_str("\">");
+fn propstat<'p>(xml: &mut IndentedXml<'_>, props: impl IntoIterator<Item = &'p str>, status: &str) {
+    xml.open("propstat");
+    xml.open("prop");
+    for prop in props {
+        xml.verbatim(prop);
+    }
+    xml.close_propstat(status);
 }
 
-fn text_element(out: &mut String, name: &str, text: &str) {
-    for part in ["<", name, ">"] {
-        out.push_str(part);
-    }
-    escape_text(out, text);
-    for part in ["</", name, ">"] {
-        out.push_str(part);
-    }
-}
-
-/// Writes `<p:name>` with its namespace declaration.
-fn personium_element(out: &mut String, name: &str, content: impl FnOnce(&mut String)) {
-    for part in ["<p:", name, " xmlns:p=\"", PERSONIUM_NS, "\">"] {
-        out.push_str(part);
-    }
-    content(out);
-    for part in ["</p:", name, ">"] {
-        out.push_str(part);
-    }
-}
-
-fn propstat<'p>(out: &mut String, props: impl IntoIterator<Item = &'p str>, status: &str) {
-    out.push_str("<propstat><prop>");
-    out.extend(props);
-    close_propstat(out, status);
-}
-
-fn close_propstat(out: &mut String, status: &str) {
-    for part in ["</prop><status>HTTP/1.1 ", status, "</status></propstat>"] {
-        out.push_str(part);
-    }
-}
-
-fn resource_type(out: &mut String, kind: ResourceKind) {
+fn resource_type(xml: &mut IndentedXml<'_>, kind: ResourceKind) {
     let extension = match kind {
-        ResourceKind::File => {
-            out.push_str("<resourcetype/>");
-            return;
-        }
+        ResourceKind::File => return xml.empty("resourcetype"),
         ResourceKind::Collection => None,
         ResourceKind::OData => Some("odata"),
         ResourceKind::Service => Some("service"),
         ResourceKind::Stream => Some("stream"),
     };
-    out.push_str("<resourcetype><collection/>");
+    xml.open("resourcetype");
+    xml.empty("collection");
     if let Some(name) = extension {
-        personium_element(out, name, |_| {});
+        xml.personium(name, None);
     }
-    out.push_str("</resourcetype>");
+    xml.close("resourcetype");
 }
 
-fn open_acl(out: &mut String, list: &AclView<'_>) {
+fn open_acl(xml: &mut IndentedXml<'_>, list: &AclView<'_>) {
+    xml.start_line();
+    let out = xml.out();
     out.push_str("<acl xml:base=\"");
     escape_attribute(out, list.base);
     out.push('"');
     if let Some(level) = list.schema_authz {
-        for part in [" p:requireSchemaAuthz=\"", level.as_str(), "\""] {
-            out.push_str(part);
-        }
+        out.extend([" p:requireSchemaAuthz=\"", level.as_str(), "\""]);
     }
-    for part in [" xmlns:p=\"", PERSONIUM_NS, "\">"] {
-        out.push_str(part);
-    }
+    out.extend([" xmlns:p=\"", PERSONIUM_NS, "\">"]);
+    xml.end_line();
 }
 
-fn ace(out: &mut String, entry: &AceView<'_>) {
-    out.push_str("<ace><principal>");
+fn ace(xml: &mut IndentedXml<'_>, entry: &AceView<'_>) {
+    xml.open("ace");
+    xml.open("principal");
     match entry.principal {
-        PrincipalView::All => out.push_str("<all/>"),
-        PrincipalView::Href(href) => text_element(out, "href", href),
+        PrincipalView::All => xml.empty("all"),
+        PrincipalView::Href(href) => xml.text("href", href),
     }
-    out.push_str("</principal><grant>");
+    xml.close("principal");
+    xml.open("grant");
     for &granted in entry.privileges {
-        privilege(out, granted);
+        privilege(xml, granted);
     }
-    out.push_str("</grant>");
+    xml.close("grant");
     if let Some(ancestor) = entry.inherited {
-        out.push_str("<inherited>");
-        text_element(out, "href", ancestor);
-        out.push_str("</inherited>");
+        xml.open("inherited");
+        xml.text("href", ancestor);
+        xml.close("inherited");
     }
-    out.push_str("</ace>");
+    xml.close("ace");
 }
 
-fn privilege(out: &mut String, granted: Privilege) {
+fn privilege(xml: &mut IndentedXml<'_>, granted: Privilege) {
     let prefix = match granted.namespace() {
         PrivilegeNamespace::Dav => "",
         PrivilegeNamespace::Personium => "p:",
     };
-    for part in [
-        "<privilege><",
-        prefix,
-        granted.local_name(),
-        "/></privilege>",
-    ] {
-        out.push_str(part);
-    }
+    xml.open("privilege");
+    xml.start_line();
+    xml.out().extend(["<", prefix, granted.local_name(), "/>"]);
+    xml.end_line();
+    xml.close("privilege");
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ fn check_remove(resource: &Resource, target: &Target) -> Result<Permit> {
 }
 
 /// Adds to a batch that a collection is empty, and the removal of the other records of an empty collection.
-async fn remove_empty(target: &Target, batch: &mut Batch) -> Result<()> {
+pub(crate) async fn remove_empty(target: &Target, batch: &mut Batch) -> Result<()> {
     let records = target.context.records();
     let node = target.node().value();
     let mut empty = vec![keys::children(&node.id)];

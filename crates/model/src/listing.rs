@@ -33,16 +33,37 @@ impl Members {
     #[must_use]
     pub fn of(target: &Target) -> Self {
         let node = target.node().value();
-        let has_members = target.exists()
-            && matches!(
-                node.kind,
-                NodeKind::Box | NodeKind::Collection | NodeKind::Service
-            );
         let mut all = Self::of_collection(target.context.records().clone(), &node.id);
-        if !has_members {
+        if !target.exists() || !has_members(node) {
             all.rest = None;
         }
         all
+    }
+
+    /// The members of one of these members; `None` if it is of a kind that has none.
+    #[must_use]
+    pub fn below(&self, member: &Node) -> Option<Self> {
+        has_members(member).then(|| Self::of_collection(self.records.clone(), &member.id))
+    }
+
+    /// Whether there are at most so many resources among the members that were not read yet, their members, and so on.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn has_at_most(self, max: usize) -> Result<bool> {
+        let mut left = max;
+        let mut collections = vec![self];
+        while let Some(mut members) = collections.pop() {
+            while !members.is_finished() {
+                let page = members.next_page().await?;
+                let Some(after) = left.checked_sub(page.len()) else {
+                    return Ok(false);
+                };
+                left = after;
+                collections.extend(page.iter().filter_map(|m| members.below(&m.node)));
+            }
+        }
+        Ok(true)
     }
 
     /// The members of the collection with this id.
@@ -87,4 +108,11 @@ impl Members {
             })
             .collect())
     }
+}
+
+fn has_members(node: &Node) -> bool {
+    matches!(
+        node.kind,
+        NodeKind::Box | NodeKind::Collection | NodeKind::Service
+    )
 }

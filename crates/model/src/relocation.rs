@@ -4,6 +4,7 @@ use personium_store::{Batch, Expect};
 use personium_types::name::MemberName;
 use personium_types::{Code, ETag, Error, Operation, Result};
 
+use crate::collection;
 use crate::commit::Invalidation;
 use crate::file::discard_body;
 use crate::keys;
@@ -23,6 +24,9 @@ pub struct Destination {
     pub url: String,
     /// Whether an existing file may be replaced.
     pub overwrite: bool,
+    /// Whether the URL names a collection, with a slash at its end. An existing collection is replaced only then, and only if
+    /// it is a plain one without members, as by `rename(2)`: nothing in it can get lost.
+    pub names_collection: bool,
 }
 
 /// The result of a MOVE.
@@ -73,7 +77,7 @@ pub fn check_source(resource: &Resource, target: &Target) -> Result<Permit> {
 /// The refusals of [`check_source`] and of [`Target::permit`] for the destination, [`Code::DavTagMismatch`] if a condition for
 /// the source is false, [`Code::NoParent`] if a collection of the destination is missing, [`Code::ResourceName`] for an invalid name of the
 /// destination, [`Code::TooDeep`] if a collection would be nested too deeply, or another code where the destination cannot
-/// take the source.
+/// take the source, [`Code::CollectionNotEmpty`] for a collection that would be replaced with its members.
 pub async fn relocate(resource: &Resource, to: &Destination) -> Result<MoveResult> {
     let destination = resource.locate_in(&resource.context, &to.segments).await?;
     let _lock = if destination.exists() {
@@ -197,7 +201,9 @@ fn check_replaced(
     if destination.is_service_source() {
         return Err(Code::MoveOntoServiceSource.into());
     }
-    if found.kind != NodeKind::File {
+    let replaces_collection =
+        to.names_collection && found.kind == NodeKind::Collection && found.id != moved.id;
+    if found.kind != NodeKind::File && !replaces_collection {
         return Err(Code::MoveOntoCollection.into());
     }
     if moved.kind != NodeKind::File && destination.is_in_service_source() {
@@ -206,7 +212,7 @@ fn check_replaced(
     if found.id == moved.id {
         return Err(resource.not_found());
     }
-    // A file that lies in the moved collection itself.
+    // What lies in the moved collection itself.
     if destination.found().iter().any(|n| n.value().id == moved.id) {
         return Err(invalid(to));
     }
@@ -256,6 +262,8 @@ async fn exchange(
             replaced.clone_from(&old.value().file);
             if let Some(body) = &replaced {
                 body.delete_record(&mut batch);
+            } else {
+                collection::remove_empty(destination, &mut batch).await?;
             }
             old.key.clone()
         }

@@ -34,6 +34,8 @@ pub struct Settings {
     pub archives: ArchiveSettings,
     /// The reverse proxies whose `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: Networks,
+    /// Whether responses are compressed for clients that accept it.
+    pub compress_responses: bool,
 }
 
 /// Settings of archives and their installation.
@@ -214,6 +216,7 @@ impl Default for Settings {
             events: EventSettings::default(),
             archives: ArchiveSettings::default(),
             trusted_proxies: Networks::default_proxies(),
+            compress_responses: true,
         }
     }
 }

@@ -28,6 +28,7 @@ pub fn model_settings(config: &Config) -> Settings {
         password_change_page_url: config.cell_pages.password_change_url.clone(),
         outgoing_proxy: outgoing_proxy(config),
         trusted_proxies: config.listen.trusted_proxies.clone(),
+        compress_responses: config.listen.compress_responses,
         archives: archives(config),
         events: EventSettings {
             hops_max: config.events.hops_max,

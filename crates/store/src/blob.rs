@@ -8,6 +8,15 @@ use personium_types::BlobId;
 
 use crate::{Result, Space};
 
+/// The storage that a store of file bodies shares with whatever else is on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageUsage {
+    /// The bytes that can still be written.
+    pub available_bytes: u64,
+    /// The bytes that are used.
+    pub used_bytes: u64,
+}
+
 /// A store of file bodies. A body never changes. A body is in use as long as a record names it.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
@@ -54,6 +63,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down) if they cannot.
     async fn check(&self) -> Result<()>;
+
+    /// How much of the storage is used.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
+    async fn usage(&self) -> Result<StorageUsage>;
 }
 
 /// A body that is being written. Dropping it discards what was written.

@@ -14,7 +14,7 @@ mod write_fence;
 #[cfg(feature = "contract")]
 pub mod contract;
 
-pub use blob::{BlobReader, BlobStore, BlobWriter};
+pub use blob::{BlobReader, BlobStore, BlobWriter, StorageUsage};
 pub use cache::Cache;
 pub use error::{ErrorDetail, Result, StoreError};
 pub use key::{Key, KeyBuilder, KeyRange};

@@ -90,6 +90,12 @@ impl TestResponse {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The body as text, the lines joined without their indentation: indented XML becomes compact.
+    #[must_use]
+    pub fn joined_lines(&self) -> String {
+        self.text().lines().map(str::trim_start).collect()
+    }
+
     /// The body as JSON.
     #[track_caller]
     #[must_use]

@@ -85,7 +85,7 @@ impl Operation {
 }
 
 operations! {
-    /// `GET {unit}`, `OPTIONS {unit}`, `GET {unit}crossdomain.xml`
+    /// `GET {unit}`, `OPTIONS {unit}`, `PROPFIND {unit}`, `GET {unit}crossdomain.xml`
     ReadUnit = Unit, Nothing;
     /// `GET` and `OPTIONS` of `{unit}__ctl`, `OPTIONS` of its `$metadata`
     DescribeUnitControl = Unit, UnitUser;
@@ -231,6 +231,8 @@ operations! {
     ReadProperties = Box, On(P::ReadProperties);
     /// The access control lists in `PROPFIND`
     ReadAcl = Box, On(P::ReadAcl);
+    /// The properties of the storage in `PROPFIND`
+    ReadQuota = Box, On(P::Bind);
     /// `PROPPATCH`
     WriteProperties = Box, On(P::WriteProperties);
     /// `ACL`

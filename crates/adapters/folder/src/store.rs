@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use personium_store::{BlobReader, BlobStore, BlobWriter, Result, Space};
+use personium_store::{BlobReader, BlobStore, BlobWriter, Result, Space, StorageUsage};
 use personium_types::{BlobId, Random};
 
 use crate::disk::{self, blocking, ignore_not_found, io_error, sync_folder};
@@ -148,6 +148,19 @@ impl BlobStore for FolderStore {
             let written = file.sync_all();
             fs::remove_file(&path)?;
             written
+        })
+        .await
+    }
+
+    async fn usage(&self) -> Result<StorageUsage> {
+        let root = Arc::clone(&self.root);
+        blocking("failed to read the free space", move || {
+            let stat = rustix::fs::statvfs(&*root)?;
+            let blocks_used = stat.f_blocks.saturating_sub(stat.f_bfree);
+            Ok(StorageUsage {
+                available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+                used_bytes: blocks_used.saturating_mul(stat.f_frsize),
+            })
         })
         .await
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{StatusCode, header};
 use personium_dav::headers::{SelectedRange, select_range};
+use personium_dav::multistatus::http_date;
 use personium_model::Resource;
 use personium_model::file::{self, FileContent, OpenedFile};
 use personium_model::locate::Target;
@@ -14,6 +15,12 @@ use crate::body;
 use crate::hrefs;
 use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
+
+/// Caches must ask whether a file is still current: by its time of modification alone they would guess how long it is.
+const REVALIDATE: &str = "no-cache";
+
+/// The media type of a file that was stored without one, so that no client guesses.
+const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// GET of a collection or a file.
 ///
@@ -56,6 +63,7 @@ fn answer_by_conditions(conditions: &Preconditions, etag: ETag) -> Result<Option
         Outcome::Proceed => Ok(None),
         Outcome::NotModified => Ok(Some(
             response::status(StatusCode::NOT_MODIFIED)
+                .with_header(header::CACHE_CONTROL, REVALIDATE)
                 .with_header(header::ETAG, &etag.strong().to_string()),
         )),
         Outcome::Failed => Err(Code::DavTagMismatch.into()),
@@ -84,10 +92,11 @@ fn send(opened: OpenedFile, range: Option<&str>) -> Result<Response> {
     let mut out = response::with_body(status, body)
         .with_header(header::CONTENT_LENGTH, &length.to_string())
         .with_header(header::ETAG, &node.etag().strong().to_string())
+        .with_header(header::CACHE_CONTROL, REVALIDATE)
+        .with_header(header::LAST_MODIFIED, &http_date(node.updated))
         .with_header(header::ACCEPT_RANGES, "bytes");
-    if let Some(media_type) = node.file.as_ref().and_then(|f| f.media_type.as_deref()) {
-        out = out.with_header(header::CONTENT_TYPE, media_type);
-    }
+    let media_type = node.file.as_ref().and_then(|f| f.media_type.as_deref());
+    out = out.with_header(header::CONTENT_TYPE, media_type.unwrap_or(UNKNOWN_TYPE));
     if let Some(encoding) = node
         .file
         .as_ref()

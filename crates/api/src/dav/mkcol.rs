@@ -11,6 +11,13 @@ use personium_types::{Code, Error, Result};
 use crate::request_context::RequestContext;
 use crate::response::{self, Response, WithHeader};
 
+/// Whether a media type is one of XML (RFC 7303).
+fn is_xml(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    matches!(essence.as_str(), "application/xml" | "text/xml") || essence.ends_with("+xml")
+}
+
 /// MKCOL creates a collection. On an existing resource it is refused.
 ///
 /// # Errors
@@ -35,7 +42,15 @@ pub(super) async fn handle(
                     text,
                 ));
             }
-            Err(unreadable) => return Err(Error::new(Code::DavXml).with_source(unreadable)),
+            Err(unreadable) => {
+                let media_type = request.header("content-type");
+                let code = match media_type.is_none_or(is_xml) {
+                    true => Code::DavXml,
+                    // RFC 4918, section 9.3: a body of a kind that the server does not understand.
+                    false => Code::UnsupportedMedia,
+                };
+                return Err(Error::new(code).with_source(unreadable));
+            }
         }
     } else {
         CollectionKind::WebDav

@@ -43,7 +43,8 @@ fn destination(request: &RequestContext, resource: &Resource) -> Result<Destinat
         .header("destination")
         .filter(|url| !url.is_empty())
         .ok_or_else(|| Error::new(Code::HeaderMissing).with("Destination"))?;
-    if url == request.url {
+    let url = &absolute(request, url);
+    if *url == request.url {
         return Err(Error::new(Code::DestinationIsSource).with(url));
     }
     let segments =
@@ -52,7 +53,22 @@ fn destination(request: &RequestContext, resource: &Resource) -> Result<Destinat
         segments,
         url: url.to_owned(),
         overwrite: overwrite == Overwrite::Replace,
+        names_collection: url.ends_with('/'),
     })
+}
+
+/// The absolute URL of a `Destination` (RFC 4918, section 10.3), which can be an absolute path on the host of the request.
+fn absolute(request: &RequestContext, destination: &str) -> String {
+    if !destination.starts_with('/') || destination.starts_with("//") {
+        return destination.to_owned();
+    }
+    let authority = request.url.find("://").map_or(0, |at| at + 3);
+    let host_end = request.url.get(authority..).and_then(|rest| rest.find('/'));
+    let end = host_end.map_or(request.url.len(), |at| authority + at);
+    format!(
+        "{}{destination}",
+        request.url.get(..end).unwrap_or_default()
+    )
 }
 
 /// The decoded path of a URL below the box; `None` if it is outside the box, or the box itself.

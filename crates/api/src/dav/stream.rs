@@ -5,7 +5,7 @@ use personium_dav::proppatch;
 use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::node::Node;
-use personium_types::{Code, Operation, Result};
+use personium_types::{Code, Error, Operation, Result};
 use personium_xml::{Element, XmlLimits};
 
 use crate::preflight;
@@ -57,7 +57,7 @@ pub(super) fn handle(
     if request.method == http::Method::GET && channel == Channel::Topic {
         return Err(Code::MethodNotAllowed.into());
     }
-    Err(Code::BrokerDisabled.into())
+    Err(Error::new(Code::NotImplementedFeature).with("streams"))
 }
 
 fn is_registered(node: &Node, channel: Channel, name: &str) -> bool {

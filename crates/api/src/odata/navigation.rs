@@ -112,6 +112,7 @@ async fn create(
     let bytes = request.body().await?;
     let (root, route) = (&request.root, Route::Navigation);
     let body = odata::validate(root, &set, &bytes, Intent::Create, route).await?;
+    write::refuse_timer(&set, &body.properties)?;
     let linked = NavigationSource {
         association: association.clone(),
         source: key.clone(),

@@ -14,7 +14,8 @@ use personium_odata::json::{self, JsonWriter};
 use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::negotiate::{self, ResponseFormat};
 use personium_odata::query::QueryOptions;
-use personium_types::{Code, ETag, Preconditions, Result};
+use personium_odata::value::Properties;
+use personium_types::{Code, ETag, Error, Preconditions, Result};
 
 use super::credential::hash_credential;
 use super::errors;
@@ -41,6 +42,7 @@ async fn store_new(
     bytes: &[u8],
 ) -> Result<Entity> {
     let body = odata::validate(&request.root, set, bytes, Intent::Create, Route::Direct).await?;
+    refuse_timer(set, &body.properties)?;
     let creation = Creation {
         set: set.clone(),
         body,
@@ -50,6 +52,18 @@ async fn store_new(
     };
     let mut created = odata::create(&request.root, permit, &[creation]).await?;
     created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
+}
+
+/// Refuses a rule for the events of timers, which do not exist yet: it would never match.
+///
+/// # Errors
+/// [`Code::NotImplementedFeature`]
+pub(super) fn refuse_timer(set: &SetRef, properties: &Properties) -> Result<()> {
+    let event = properties.text("EventType").unwrap_or_default();
+    if set.control == Some(ControlSet::Rule) && event.starts_with("timer.") {
+        return Err(Error::new(Code::NotImplementedFeature).with("timers"));
+    }
+    Ok(())
 }
 
 /// The values that are stored with a new entity but not shown.
@@ -170,6 +184,7 @@ pub(super) async fn store_change(
 ) -> Result<ETag> {
     let intent = edit.intent;
     let body = odata::validate(&request.root, set, edit.body, intent, Route::Direct).await?;
+    refuse_timer(set, &body.properties)?;
     let cannot_merge = matches!(
         set.control,
         Some(ControlSet::Property | ControlSet::ComplexType | ControlSet::ComplexTypeProperty)

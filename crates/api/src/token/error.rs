@@ -60,7 +60,7 @@ pub fn render(refusal: Error, realm: &str, request_key: &str) -> Result<Response
             error::log(&refusal, request_key);
             log_refusal(&refusal, request_key);
             let out = respond(refusal.code(), &body, realm);
-            Ok(error::with_retry_after(out, &refusal))
+            Ok(error::with_error_headers(out, &refusal))
         }
         None => Err(refusal),
     }

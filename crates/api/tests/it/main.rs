@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod auth;
+mod compression;
 mod dav;
 mod event;
 mod install;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use personium_types::network::Networks;
 
 use super::section::section;
-use super::value_parser::{LoopbackSocketAddress, NetworkList, Number, SocketAddress};
+use super::value_parser::{Flag, LoopbackSocketAddress, NetworkList, Number, SocketAddress};
 
 section! {
     /// Settings of the listeners, and limits on connections and requests.
@@ -34,6 +34,9 @@ section! {
         /// The largest amount of memory for request bodies in bytes, for all requests together. A request that needs more
         /// is refused. Bodies of up to 16 KiB and uploads of files, which are not kept in memory, do not count.
         body_memory_max_bytes: u64 = "server.bodyMemory.maxBytes", "268435456", Number(1 << 20..=1 << 40);
+        /// Whether texts (XML, JSON, text files, scripts) are compressed by gzip or brotli for clients that accept it. Responses
+        /// with tokens and forms never are.
+        compress_responses: bool = "server.compression.enabled", "true", Flag;
         /// The number of seconds that requests in flight have to finish during shutdown.
         shutdown_timeout_secs: u64 = "server.shutdown.timeoutInSec", "30", Number(0..=3600);
         /// The number of threads that handle requests; 0 means one for each processor.

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::RwLock;
 use personium_types::{BlobId, Clock, Random};
 
-use crate::{BlobReader, BlobStore, BlobWriter, Result, Space};
+use crate::{BlobReader, BlobStore, BlobWriter, Result, Space, StorageUsage};
 
 /// A store of file bodies in the memory of this process. Nothing survives the process.
 #[derive(Debug, Clone)]
@@ -91,7 +91,20 @@ impl BlobStore for MemoryBlobs {
     async fn check(&self) -> Result<()> {
         Ok(())
     }
+
+    async fn usage(&self) -> Result<StorageUsage> {
+        let spaces = self.spaces.read();
+        let bodies = spaces.values().flat_map(|bodies| bodies.values());
+        let used_bytes = bodies.map(|body| body.bytes.len() as u64).sum();
+        Ok(StorageUsage {
+            available_bytes: CAPACITY_BYTES.saturating_sub(used_bytes),
+            used_bytes,
+        })
+    }
 }
+
+/// The size that the storage pretends to have.
+const CAPACITY_BYTES: u64 = 1 << 30;
 
 struct MemoryBlobWriter {
     store: MemoryBlobs,

@@ -5,6 +5,7 @@ use std::vec;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{StatusCode, header};
+use personium_dav::headers::Depth;
 use personium_dav::multistatus::Multistatus;
 use personium_model::listing::{Member, Members};
 use personium_model::node::Node;
@@ -18,7 +19,6 @@ use crate::response::{self, Response, WithHeader};
 /// A response that is being produced.
 pub struct Listing {
     printer: Printer,
-    href: String,
     etag: ETag,
     /// The document; `None` after its end.
     document: Option<Multistatus>,
@@ -26,26 +26,56 @@ pub struct Listing {
     out: String,
     /// The resource that is being written.
     open: Option<Printing>,
+    /// The collections whose members are being listed, the deepest last.
+    levels: Vec<Level>,
+    /// Whether the members of members are listed too.
+    is_recursive: bool,
+}
+
+/// A collection whose members are being listed.
+struct Level {
+    /// Its URL.
+    href: String,
+    members: Members,
     /// Members that were read and are not written yet.
     page: vec::IntoIter<Member>,
-    members: Option<Members>,
+}
+
+/// The target of a request.
+pub struct ListedTarget<'n> {
+    /// Its URL.
+    pub href: String,
+    /// The name that is shown to people.
+    pub name: &'n str,
+    /// Its node.
+    pub node: &'n Node,
 }
 
 impl Listing {
-    /// A response with the target, which has this URL, and its members if there are any to list.
-    pub fn start(printer: Printer, href: String, node: &Node, members: Option<Members>) -> Self {
+    /// A response with the target, and its members if there are any to list.
+    pub fn start(
+        printer: Printer,
+        target: ListedTarget<'_>,
+        members: Option<Members>,
+        depth: Depth,
+    ) -> Self {
         let mut out = String::new();
         let document = Multistatus::start(&mut out);
-        let open = printer.begin(&mut out, &document, &href, node.clone(), Shown::Target);
+        let ListedTarget { href, name, node } = target;
+        let shown = Shown {
+            name,
+            leads_inherited: true,
+        };
+        let open = printer.begin(&mut out, &document, &href, node.clone(), shown);
+        let level = members.map(|members| Level::new(href, members));
         Self {
             printer,
-            href,
             etag: node.etag(),
             document: Some(document),
             out,
             open: Some(open),
-            page: Vec::new().into_iter(),
-            members,
+            levels: level.into_iter().collect(),
+            is_recursive: depth == Depth::Infinity,
         }
     }
 
@@ -86,19 +116,43 @@ impl Listing {
                 } else {
                     open.finish(&mut self.out);
                 }
-            } else if let Some(member) = self.page.next() {
-                let href = member_url(&self.href, &member.name);
-                let (out, node) = (&mut self.out, member.node);
-                let open = self
-                    .printer
-                    .begin(out, document, &href, node, Shown::Member);
-                self.open = Some(open);
-            } else if let Some(members) = self.members.as_mut().filter(|m| !m.is_finished()) {
-                self.page = members.next_page().await?.into_iter();
+            } else if let Some(level) = self.levels.last_mut() {
+                if let Some(Member { name, node }) = level.page.next() {
+                    let href = member_url(&level.href, &name);
+                    let below = match self.is_recursive {
+                        true => level.members.below(&node),
+                        false => None,
+                    };
+                    let shown = Shown {
+                        name: &name,
+                        leads_inherited: below.is_some(),
+                    };
+                    if let Some(members) = below {
+                        self.printer.inherited.enter(&href, &node);
+                        self.levels.push(Level::new(href.clone(), members));
+                    }
+                    let out = &mut self.out;
+                    self.open = Some(self.printer.begin(out, document, &href, node, shown));
+                } else if level.members.is_finished() {
+                    self.levels.pop();
+                    self.printer.inherited.leave();
+                } else {
+                    level.page = level.members.next_page().await?.into_iter();
+                }
             } else if let Some(document) = self.document.take() {
                 document.finish(&mut self.out);
             }
         }
         Ok(Bytes::from(std::mem::take(&mut self.out)))
+    }
+}
+
+impl Level {
+    fn new(href: String, members: Members) -> Self {
+        Self {
+            href,
+            members,
+            page: Vec::new().into_iter(),
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! The resources of a PROPFIND response, written entry by entry.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::vec;
 
 use personium_dav::acl::SchemaAuthz;
 use personium_dav::multistatus::{
-    AceView, AclView, Multistatus, OpenResponse, PrincipalView, ResourceKind, ResponseProps,
+    AceView, AclProperty, AclView, DeadProperties, Multistatus, OpenResponse, PrincipalView, Quota,
+    ResourceKind, ResponseProps,
 };
+use personium_dav::propfind::PropFind;
 use personium_model::acl::Ace;
 use personium_model::locate::Target;
 use personium_model::node::{Node, NodeKind};
@@ -19,23 +20,37 @@ use crate::hrefs::NodeUrls;
 
 /// The parts that all resources of one response share.
 pub struct Printer {
+    /// The properties that the request wants.
+    pub wanted: PropFind,
     /// The base URL of role names.
     pub base: String,
-    /// The names of roles, if access control lists are shown.
-    pub names: Option<RoleNames>,
+    /// What the caller may know of access control lists.
+    pub lists: Lists,
     /// The access control lists that the members of the target inherit.
     pub inherited: Inherited,
     /// The state of the cell, if the target is a cell.
     pub cell_status: Option<&'static str>,
+    /// The storage of the unit, if it is known and wanted.
+    pub quota: Option<Quota>,
+}
+
+/// What the caller may know of access control lists.
+pub enum Lists {
+    /// Nothing.
+    Hidden,
+    /// The lists with these names of roles.
+    Shown(RoleNames),
 }
 
 /// The access control lists of the target and of its ancestors up to the box, that of the target first. Ancestors without
-/// entries are left out.
+/// entries are left out. While members of members are listed, the lists of the collections on the way to them come before.
 #[derive(Default)]
 pub struct Inherited {
     urls: NodeUrls,
     /// The nodes with their positions along the path.
     nodes: Vec<(usize, Arc<Versioned<Node>>)>,
+    /// The URLs and entries of the collections below the target, the deepest last.
+    below: Vec<(String, Vec<Ace>)>,
 }
 
 impl Inherited {
@@ -47,23 +62,45 @@ impl Inherited {
             .filter(|(at, found)| *at == deepest || !found.value().acl.aces.is_empty())
             .map(|(at, found)| (at, Arc::clone(&found.node)))
             .collect();
-        Self { urls, nodes }
+        Self {
+            urls,
+            nodes,
+            below: Vec::new(),
+        }
+    }
+
+    /// Adds the list of a collection whose members follow.
+    pub fn enter(&mut self, url: &str, node: &Node) {
+        self.below.push((url.to_owned(), node.acl.aces.clone()));
+    }
+
+    /// Removes the list of the deepest collection below the target.
+    pub fn leave(&mut self) {
+        self.below.pop();
     }
 
     /// The URL and the entries of the list at this index; `None` after the last.
     fn find(&self, index: usize) -> Option<(&str, &[Ace])> {
-        let (at, node) = self.nodes.get(index)?;
-        Some((self.urls.find(*at)?, &node.value.acl.aces))
+        match index.checked_sub(self.below.len()) {
+            None => {
+                let (url, aces) = self.below.iter().rev().nth(index)?;
+                Some((url, aces))
+            }
+            Some(above) => {
+                let (at, node) = self.nodes.get(above)?;
+                Some((self.urls.find(*at)?, &node.value.acl.aces))
+            }
+        }
     }
 }
 
-/// The role of a resource in a response.
+/// How a resource appears in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
-    /// The resource that the request names.
-    Target,
-    /// A member of it.
-    Member,
+pub struct Shown<'n> {
+    /// Its name for people.
+    pub name: &'n str,
+    /// Whether its own list is the first of those that are inherited now.
+    pub leads_inherited: bool,
 }
 
 /// A resource whose entries are being written.
@@ -73,7 +110,7 @@ pub struct Printing {
     /// The index of the current inherited list, and that of its next entry.
     list: usize,
     entry: usize,
-    dead: BTreeMap<String, String>,
+    dead: DeadProperties,
 }
 
 impl Printer {
@@ -84,30 +121,36 @@ impl Printer {
         document: &Multistatus,
         href: &str,
         node: Node,
-        shown: Shown,
+        shown: Shown<'_>,
     ) -> Printing {
         let file = node.file.as_ref();
-        let response = document.start_response(
-            out,
-            &ResponseProps {
-                href,
-                kind: resource_kind(node.kind),
-                created_ms: node.created,
-                updated_ms: node.updated,
-                length: file.map(|f| f.length),
-                content_type: file.and_then(|f| f.media_type.as_deref()),
-                cell_status: self.cell_status,
-                acl: self.names.as_ref().map(|_| AclView {
-                    base: &self.base,
-                    schema_authz: node.acl.schema_level.map(schema_authz),
-                }),
-            },
-        );
+        let etag = node.etag().strong().to_string();
+        let acl = match &self.lists {
+            Lists::Hidden => AclProperty::Hidden,
+            Lists::Shown(_) => AclProperty::Shown(AclView {
+                base: &self.base,
+                schema_authz: node.acl.schema_level.map(schema_authz),
+            }),
+        };
+        let props = ResponseProps {
+            href,
+            kind: resource_kind(node.kind),
+            display_name: Some(shown.name),
+            created_ms: Some(node.created),
+            updated_ms: Some(node.updated),
+            length: file.map(|f| f.length),
+            content_type: file.and_then(|f| f.media_type.as_deref()),
+            etag: Some(&etag),
+            quota: self.quota.filter(|_| node.kind != NodeKind::File),
+            cell_status: self.cell_status,
+            acl,
+            dead: &node.properties,
+        };
+        let response = document.start_response(out, &self.wanted, &props);
         Printing {
             response,
             own: node.acl.aces.into_iter(),
-            // The list of the target itself is the first.
-            list: usize::from(shown == Shown::Target),
+            list: usize::from(shown.leads_inherited),
             entry: 0,
             dead: node.properties,
         }
@@ -116,7 +159,7 @@ impl Printer {
     /// Writes the next entry of the access control list: the own ones, then those of each ancestor. Returns `false` if there
     /// are no more.
     pub fn entry(&self, out: &mut String, printing: &mut Printing) -> bool {
-        let Some(names) = &self.names else {
+        let (Lists::Shown(names), true) = (&self.lists, printing.response.has_list()) else {
             return false;
         };
         for ace in printing.own.by_ref() {
@@ -144,8 +187,7 @@ impl Printer {
 impl Printing {
     /// Ends the resource.
     pub fn finish(self, out: &mut String) {
-        let dead = self.dead.values().map(String::as_str);
-        self.response.finish(out, dead);
+        self.response.finish(out, &self.dead);
     }
 }
 

@@ -13,7 +13,7 @@ async fn find(unit: &TestUnit, path: &str) -> String {
         .header("depth", "0")
         .send()
         .await
-        .text()
+        .joined_lines()
 }
 
 async fn unit_with_roles() -> TestUnit {
@@ -67,7 +67,7 @@ async fn acl_roles_are_shown_relative_to_the_box() {
         .header("depth", "1")
         .send()
         .await
-        .text();
+        .joined_lines();
     assert_eq!(
         text.matches(inherited).count(),
         4,

@@ -6,7 +6,7 @@ use personium_testkit::{TestUnit, collection_body, refused, success};
 async fn mkcol_creates_every_collection_kind() {
     let unit = TestUnit::new().await;
     for (kind, shown) in [
-        ("", "<resourcetype><collection/></resourcetype>"),
+        ("", "<collection/>"),
         ("odata", "odata xmlns:p"),
         ("service", "service xmlns:p"),
         ("stream", "stream xmlns:p"),
@@ -168,8 +168,8 @@ async fn service_and_stream_requests_check_the_privilege_before_the_target() {
         ("POST", "c/b/svc/run/deep", refused(500, "SC-0001")),
         ("PATCH", "c/b/svc/run", refused(405, "MC-0001")),
         ("GET", "c/b/svc", refused(405, "MC-0001")),
-        ("PUT", "c/b/str/queue/q1", refused(403, "ST-0001")),
-        ("PUT", "c/b/str/queue/q1(k)", refused(403, "ST-0001")),
+        ("PUT", "c/b/str/queue/q1", refused(501, "MC-0002")),
+        ("PUT", "c/b/str/queue/q1(k)", refused(501, "MC-0002")),
         ("GET", "c/b/str/queue/q2", refused(404, "DV-0001")),
         ("GET", "c/b/str/topic/t1", refused(405, "MC-0001")),
         ("POST", "c/b/str/topic/q1", refused(404, "DV-0001")),
@@ -232,5 +232,201 @@ async fn options_lists_the_methods_of_the_resource_kind() {
             response.header("access-control-allow-methods"),
             Some(allowed)
         );
+        assert_eq!(response.header("dav"), Some("1, 3"), "{path}");
+        assert_eq!(response.header("ms-author-via"), Some("DAV"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn options_without_credentials_says_webdav_for_webdav_urls_only() {
+    let unit = TestUnit::new().await;
+    for (path, classes) in [
+        ("", Some("1, 3")),
+        ("c", Some("1, 3")),
+        ("c/", Some("1, 3")),
+        ("c/b", Some("1, 3")),
+        ("c/b/none/none", Some("1, 3")),
+        ("none/none", Some("1, 3")),
+        ("__ctl/Cell", None),
+        ("c/__token", None),
+        ("c/__ctl/Role", None),
+        ("c/__event", None),
+    ] {
+        let response = unit.request("OPTIONS", path).send().await;
+        assert_eq!(response.status, 200, "{path}");
+        assert_eq!(response.header("dav"), classes, "{path}");
+        let author = classes.map(|_| "DAV");
+        assert_eq!(response.header("ms-author-via"), author, "{path}");
+    }
+    let root = unit.admin_request("OPTIONS", "").send().await;
+    assert_eq!(root.header("dav"), Some("1, 3"));
+}
+
+#[tokio::test]
+async fn refused_methods_come_with_those_that_are_supported() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/file", "x").await;
+    unit.create_collection("c/b/col", "").await;
+    unit.create_odata_collection("c/b/od", "T").await;
+    unit.create_collection("c/b/svc", "service").await;
+    for (method, path, allowed) in [
+        (
+            "LOCK",
+            "c/b/file",
+            "OPTIONS, GET, HEAD, PUT, DELETE, MOVE, PROPFIND, PROPPATCH, ACL",
+        ),
+        (
+            "COPY",
+            "c/b/col",
+            "OPTIONS, GET, HEAD, DELETE, MOVE, PROPFIND, PROPPATCH, ACL",
+        ),
+        (
+            "MKCOL",
+            "c/b/col",
+            "OPTIONS, GET, HEAD, DELETE, MOVE, PROPFIND, PROPPATCH, ACL",
+        ),
+        (
+            "PUT",
+            "c/b/col",
+            "OPTIONS, GET, HEAD, DELETE, MOVE, PROPFIND, PROPPATCH, ACL",
+        ),
+        (
+            "UNLOCK",
+            "c/b",
+            "OPTIONS, GET, HEAD, DELETE, PROPFIND, PROPPATCH, ACL",
+        ),
+        ("LOCK", "c/b/none", "OPTIONS, PUT, MKCOL"),
+        (
+            "PATCH",
+            "c/b/svc",
+            "OPTIONS, DELETE, MOVE, PROPFIND, PROPPATCH, ACL",
+        ),
+        ("DELETE", "c/b/svc/__src", "OPTIONS, PROPFIND"),
+        ("LOCK", "c/b/od/T", "OPTIONS, GET, HEAD, POST"),
+        (
+            "LOCK",
+            "c",
+            "OPTIONS, GET, HEAD, DELETE, PROPFIND, PROPPATCH, ACL",
+        ),
+        ("LOCK", "", "OPTIONS, GET, HEAD, PROPFIND"),
+        ("DELETE", "c/__token", "OPTIONS, POST"),
+        ("POST", "c/__certs", "OPTIONS, GET, HEAD"),
+        ("COPY", "c/__ctl/Role", "OPTIONS, GET, HEAD, POST"),
+    ] {
+        let response = unit.admin_request(method, path).send().await;
+        assert_eq!(response.status, 405, "{method} {path}");
+        assert_eq!(response.header("allow"), Some(allowed), "{method} {path}");
+        assert_eq!(response.header("dav"), None, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_built_says_so() {
+    let unit = TestUnit::new().await;
+    unit.create_collection("c/b/svc", "service").await;
+    unit.create_collection("c/b/str", "stream").await;
+    for (path, inside) in [
+        (
+            "c/b/svc",
+            "<p:service language='JavaScript'><p:path name='run' src='run.js'/></p:service>",
+        ),
+        (
+            "c/b/str",
+            "<p:queues><p:queue>q</p:queue></p:queues><p:topics><p:topic>t</p:topic></p:topics>",
+        ),
+    ] {
+        let body = format!(
+            "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:set><D:prop>{inside}\
+             </D:prop></D:set></D:propertyupdate>"
+        );
+        assert_eq!(
+            unit.admin().call("PROPPATCH", path, &body).await.status,
+            207
+        );
+    }
+    let archive = "application/zip+x-personium-bar";
+    for (method, path, accept) in [
+        ("GET", "c/b", archive),
+        (
+            "GET",
+            "c/b",
+            "application/zip+x-personium-bar;q=0.9, application/json",
+        ),
+        ("GET", "c/__", archive),
+        ("GET", "c/b/svc/run", "*/*"),
+        ("POST", "c/b/svc/run", "*/*"),
+        ("PUT", "c/b/svc/run", "*/*"),
+        ("DELETE", "c/b/svc/run", "*/*"),
+        ("POST", "c/b/str/queue/q", "*/*"),
+        ("GET", "c/b/str/queue/q", "*/*"),
+        ("PUT", "c/b/str/topic/t", "*/*"),
+        ("GET", "c/__export", "*/*"),
+        ("POST", "c/__export", "*/*"),
+        ("POST", "c/__import", "*/*"),
+        ("PROPFIND", "c/__snapshot", "*/*"),
+        ("PUT", "c/__snapshot/s.zip", "*/*"),
+        ("REPORT", "c/b", "*/*"),
+    ] {
+        let request = unit.admin_request(method, path).header("accept", accept);
+        let response = request.send().await;
+        assert_eq!(response.status, 501, "{method} {path}");
+        let code = response.outcome().1;
+        assert!(code.starts_with("MC-000"), "{method} {path}: {code}");
+    }
+    let timer = r#"{"Name":"t","Action":"log","EventType":"timer.periodic","EventObject":"5"}"#;
+    let other = r#"{"Name":"t","Action":"log","EventType":"else"}"#;
+    let rule = "c/__ctl/Rule(Name='t',_Box.Name=null)";
+    for (method, path, body, outcome) in [
+        ("POST", "c/__ctl/Rule", timer, refused(501, "MC-0002")),
+        (
+            "POST",
+            "c/__ctl/Rule",
+            &timer.replace("\"5\"", "\"x\""),
+            refused(400, "OD-0006"),
+        ),
+        ("POST", "c/__ctl/Rule", other, success(201)),
+        ("PUT", rule, timer, refused(501, "MC-0002")),
+        (
+            "POST",
+            "c/__ctl/Box('b')/_Rule",
+            timer,
+            refused(501, "MC-0002"),
+        ),
+    ] {
+        let request = unit.admin_request(method, path).body(body);
+        assert_eq!(
+            request.send().await.outcome(),
+            outcome,
+            "{method} {path} {body}"
+        );
+    }
+    // Weighed with zero, the archive is refused by the client.
+    let request = unit.admin_request("GET", "c/b");
+    let response = request
+        .header("accept", &format!("{archive};q=0, */*"))
+        .send()
+        .await;
+    assert_eq!(response.status, 200);
+}
+
+#[tokio::test]
+async fn mkcol_refuses_bodies_of_other_types() {
+    let unit = TestUnit::new().await;
+    let xml = personium_testkit::collection_body("");
+    for (media_type, body, outcome) in [
+        ("xzy-foo/bar-512", "afafafaf", refused(415, "MC-0001")),
+        ("text/plain", "afafafaf", refused(415, "MC-0001")),
+        ("application/json", "{}", refused(415, "MC-0001")),
+        ("application/xml", "afafafaf", refused(400, "DV-0001")),
+        ("text/xml; charset=utf-8", "<x/>", refused(400, "DV-0001")),
+        ("text/plain", &xml, success(201)),
+    ] {
+        let request = unit.admin_request("MKCOL", "c/b/new");
+        let response = request
+            .header("content-type", media_type)
+            .body(body)
+            .send()
+            .await;
+        assert_eq!(response.outcome(), outcome, "{media_type}: {body}");
     }
 }

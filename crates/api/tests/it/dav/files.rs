@@ -31,7 +31,10 @@ async fn put_file_is_returned_by_get() {
         (response.status.as_u16(), response.text().as_str()),
         (200, "")
     );
-    assert_eq!(response.header("content-type"), None);
+    assert_eq!(
+        response.header("content-type"),
+        Some("application/octet-stream")
+    );
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn moved_resource_keeps_identity_and_content() {
     assert_eq!(response.status, 201);
     assert_eq!(
         unit.admin_outcome("PROPFIND", "c/b/to/inner/deep").await.0,
-        400
+        207
     );
     assert_eq!(
         unit.admin_outcome("GET", "c/b/from").await,
@@ -50,6 +50,92 @@ async fn moved_resource_keeps_identity_and_content() {
             success(204),
             "{path}"
         );
+    }
+}
+
+#[tokio::test]
+async fn destination_can_be_a_path_on_the_same_host() {
+    let unit = TestUnit::new().await;
+    unit.put_file("c/b/a", "x").await;
+    for (from, destination, location) in [
+        ("c/b/a", "/c/b/z%20y", "http://unit.example/c/b/z%20y"),
+        (
+            "c/b/z%20y",
+            "personium-localunit:c:/b/a",
+            "personium-localunit:c:/b/a",
+        ),
+        (
+            "c/b/a",
+            "http://unit.example/c/b/z/",
+            "http://unit.example/c/b/z/",
+        ),
+    ] {
+        let request = unit
+            .admin_request("MOVE", from)
+            .header("destination", destination);
+        let response = request.send().await;
+        assert_eq!(response.status, 201, "{destination}");
+        assert_eq!(response.header("location"), Some(location));
+    }
+    for (destination, outcome) in [
+        ("/c/b/z", refused(403, "DV-0005")),
+        ("/c/b", refused(400, "DV-0009")),
+        ("/c", refused(400, "DV-0009")),
+        ("/", refused(400, "DV-0009")),
+        ("/other/b/y", refused(400, "DV-0009")),
+        ("/c/app/y", refused(400, "DV-0009")),
+        ("//unit.example/c/b/y", refused(400, "DV-0009")),
+        ("z", refused(400, "DV-0009")),
+    ] {
+        let request = unit
+            .admin_request("MOVE", "c/b/z")
+            .header("destination", destination);
+        assert_eq!(request.send().await.outcome(), outcome, "{destination}");
+    }
+}
+
+#[tokio::test]
+async fn empty_collection_is_replaced_only_when_it_is_named_as_one() {
+    let unit = TestUnit::new().await;
+    for (path, kind) in [
+        ("full", ""),
+        ("empty", ""),
+        ("odata", "odata"),
+        ("svc", "service"),
+        ("from", ""),
+    ] {
+        unit.create_collection(&format!("c/b/{path}"), kind).await;
+    }
+    unit.put_file("c/b/full/member", "kept").await;
+    unit.put_file("c/b/from/inner", "moved").await;
+    unit.put_file("c/b/file", "file").await;
+    for (from, to, overwrite, outcome) in [
+        ("from", "empty/", "F", refused(412, "DV-0002")),
+        ("from", "empty", "T", refused(400, "DV-0012")),
+        ("from", "full/", "T", refused(403, "DV-0003")),
+        ("full/member", "full/", "T", refused(403, "DV-0003")),
+        ("file", "odata/", "T", refused(400, "DV-0012")),
+        ("file", "svc/", "T", refused(400, "DV-0012")),
+        ("file", "svc/__src/", "T", refused(400, "DV-0017")),
+        ("from", "empty/", "T", success(204)),
+        ("file", "full/", "T", refused(403, "DV-0003")),
+    ] {
+        let request = move_to(&unit, &format!("c/b/{from}"), &format!("c/b/{to}"));
+        let response = request.header("overwrite", overwrite).send().await;
+        assert_eq!(response.outcome(), outcome, "{from} to {to}, {overwrite}");
+    }
+    let inner = unit.admin_request("GET", "c/b/empty/inner").send().await;
+    assert_eq!(inner.text(), "moved");
+    let kept = unit.admin_request("GET", "c/b/full/member").send().await;
+    assert_eq!(kept.text(), "kept");
+    // The members of all collections are counted right: each can be deleted once it is empty, and only then.
+    assert_eq!(
+        unit.admin_outcome("DELETE", "c/b/empty").await,
+        refused(403, "DV-0003")
+    );
+    for path in ["empty/inner", "empty", "full/member", "full"] {
+        let outcome = unit.admin_outcome("DELETE", &format!("c/b/{path}")).await;
+        assert_eq!(outcome, success(204), "{path}");
     }
 }
 

@@ -13,7 +13,7 @@ async fn find(unit: &TestUnit, path: &str) -> String {
         .header("depth", "0")
         .send()
         .await
-        .text()
+        .joined_lines()
 }
 
 #[tokio::test]

@@ -275,7 +275,7 @@ fn special() -> Vec<Case> {
     for queue in ["c/b/str/queue/q", "c/b/str/topic/q"] {
         let registered = queue.contains("queue");
         let missing = |c: Case| match registered {
-            true => c.expect(403, "PR403-ST-0001"),
+            true => c.expect(501, "PR501-MC-0002"),
             false => c.expect(404, "PR404-DV-0001"),
         };
         out.push(case_on(O::OptionsStream, "OPTIONS", queue, "c/b/str"));

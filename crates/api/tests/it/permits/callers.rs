@@ -10,7 +10,7 @@ use personium_testkit::{
     text_member,
 };
 use personium_token::role_url::RoleUrl;
-use personium_types::{Need, Privilege, TargetLevel};
+use personium_types::{Need, Operation, Privilege, TargetLevel};
 use tokio::sync::OnceCell;
 
 use super::cases::{Case, Grant};
@@ -185,7 +185,8 @@ impl Fixture {
             TargetLevel::Cell | TargetLevel::Box => cell_url(cell),
         };
         let mut wanted = vec![format!("Bearer realm=\"{realm}\"")];
-        if case.path.starts_with("c/b") || case.path == "c/__introspect" {
+        let finds_the_way = case.operation == Operation::ReadCellProperties;
+        if case.path.starts_with("c/b") || case.path == "c/__introspect" || finds_the_way {
             wanted.push(format!("Basic realm=\"{realm}\""));
         }
         assert_eq!(offers, wanted, "{case} by {}", caller.name);

@@ -12,7 +12,11 @@ use super::cases::{self, Case};
 use super::control_objects::{ASSOCIATIONS, link_cases};
 
 /// Operations that hide a part of a response instead of refusing a request: see `acl`.
-const HIDING_OPERATIONS: &[Operation] = &[Operation::ReadAcl, Operation::ReadCellAcl];
+const HIDING_OPERATIONS: &[Operation] = &[
+    Operation::ReadAcl,
+    Operation::ReadQuota,
+    Operation::ReadCellAcl,
+];
 
 /// The methods that are sent to every path.
 pub(super) const METHODS: &[&str] = &[

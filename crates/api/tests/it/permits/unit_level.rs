@@ -31,6 +31,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         case(O::ReadUnit, "GET", "").expect(200, "path_based_cellurl_enabled"),
         case(O::ReadUnit, "OPTIONS", "").expect(200, ""),
+        case(O::ReadUnit, "PROPFIND", "").expect(207, "<collection/>"),
         case(O::ReadUnit, "GET", "crossdomain.xml").expect(200, "cross-domain-policy"),
         case(O::ReadStatus, "GET", "__status").expect(200, "\"a setting\":\"its value\""),
         case(O::ReadStatus, "OPTIONS", "__status").expect(200, ""),
