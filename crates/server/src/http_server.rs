@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::access_log::AccessLog;
+use crate::header_names::HeaderNames;
 use crate::metrics::Metrics;
 use crate::request_body::RequestBody;
 use crate::request_lines::{RequestLineReader, RequestLines};
@@ -71,6 +72,7 @@ pub async fn serve(
         handlers: Arc::new(handlers),
         transfer_timeout: limits.transfer_timeout,
         header_max_bytes: limits.header_max_bytes,
+        header_names: Arc::new(HeaderNames::receive().await),
     };
     loop {
         let accepted = tokio::select! {
@@ -159,6 +161,7 @@ fn serve_connection(
     };
     http1::Builder::new()
         .timer(TokioTimer::new())
+        .title_case_headers(true)
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.header_max_bytes)
         .max_headers(limits.header_max_count)
@@ -185,10 +188,11 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         }
         let has_body = !request.body().is_end_stream();
         async move {
-            let response = handler.handle(request, peer).await;
+            let mut response = handler.handle(request, peer).await;
             if has_body {
                 lines.clear();
             }
+            handler.header_names.add_to(&mut response);
             Ok(response)
         }
         .boxed()
@@ -200,6 +204,7 @@ struct Handler {
     handlers: Arc<RequestHandlers>,
     transfer_timeout: Duration,
     header_max_bytes: usize,
+    header_names: Arc<HeaderNames>,
 }
 
 impl Handler {

@@ -11,6 +11,7 @@ pub mod config;
 mod file_descriptors;
 pub mod first_start;
 mod folders;
+mod header_names;
 pub mod http_server;
 pub mod key_files;
 pub mod local_api;

@@ -155,6 +155,12 @@ impl RawConnection {
         Ok(response)
     }
 
+    /// The head of the newest response, as it was sent.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.reader.head
+    }
+
     /// The value of a header of the newest response.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -24,6 +24,7 @@ mod crash_recovery;
 mod early_responses;
 mod encrypted_files;
 mod external_programs;
+mod header_names;
 mod hostile_bodies;
 mod hostile_requests;
 mod oauth_clients;
@@ -38,6 +39,7 @@ mod settings_reload;
 mod slow_clients;
 mod start_checks;
 mod trust_between_units;
+mod webdav_clients;
 
 use personium_testkit::{ProcessUnit, ProcessUnitBuilder};
 use tokio::sync::RwLock;
