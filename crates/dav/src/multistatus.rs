@@ -63,7 +63,7 @@ pub struct AclView<'a> {
     pub schema_authz: Option<SchemaAuthz>,
 }
 
-/// What a response says about the access control list of a resource.
+/// The part of a response about the access control list of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AclProperty<'a> {
     /// The resource has none.

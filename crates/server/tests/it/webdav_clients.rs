@@ -152,7 +152,7 @@ async fn cadaver_lists_uploads_moves_and_downloads() {
     }
 }
 
-/// What is done in the mounted box; each line must succeed.
+/// Commands in the mounted box; each line must succeed.
 const FILE_SYSTEM_SCRIPT: &str = r#"
 test -z "$(ls -A mnt/empty)"
 mkdir "mnt/My Documents"

@@ -24,7 +24,7 @@ pub struct Printer {
     pub wanted: PropFind,
     /// The base URL of role names.
     pub base: String,
-    /// What the caller may know of access control lists.
+    /// Knowledge of the caller about access control lists.
     pub lists: Lists,
     /// The access control lists that the members of the target inherit.
     pub inherited: Inherited,
@@ -34,7 +34,7 @@ pub struct Printer {
     pub quota: Option<Quota>,
 }
 
-/// What the caller may know of access control lists.
+/// Knowledge of the caller about access control lists.
 pub enum Lists {
     /// Nothing.
     Hidden,

@@ -397,7 +397,7 @@ async fn access_list_that_is_named_but_may_not_be_read_is_forbidden() {
     );
 }
 
-/// What Windows Explorer and other programs ask before they mount `{unit}c/b`.
+/// Requests that Windows Explorer and other programs send before they mount `{unit}c/b`.
 #[tokio::test]
 async fn programs_find_the_way_down_to_a_box_with_a_password() {
     let unit = TestUnit::new().await;
