@@ -111,7 +111,14 @@ pub(crate) async fn collection(request: CellRequest, target: Target) -> Result<R
 /// Adds to the refusal of a method those that the resource with this path supports.
 fn with_methods(refusal: Error, request: &ODataRequest, path: &str) -> Error {
     let methods = match ResourcePath::parse(path) {
-        Ok(ResourcePath::Root | ResourcePath::Metadata) | Err(_) => "OPTIONS, GET, HEAD",
+        Ok(
+            ResourcePath::Root
+            | ResourcePath::Metadata
+            | ResourcePath::Count(_)
+            | ResourcePath::NavigationCount { .. }
+            | ResourcePath::Property { .. },
+        )
+        | Err(_) => "OPTIONS, GET, HEAD",
         Ok(ResourcePath::Batch) => "POST",
         Ok(ResourcePath::Set(_) | ResourcePath::Navigation { .. }) => "OPTIONS, GET, HEAD, POST",
         Ok(ResourcePath::Entity { .. }) => "OPTIONS, GET, HEAD, PUT, MERGE, DELETE",
