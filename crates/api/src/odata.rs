@@ -121,7 +121,7 @@ fn with_methods(refusal: Error, request: &ODataRequest, path: &str) -> Error {
         | Err(_) => "OPTIONS, GET, HEAD",
         Ok(ResourcePath::Batch) => "POST",
         Ok(ResourcePath::Set(_) | ResourcePath::Navigation { .. }) => "OPTIONS, GET, HEAD, POST",
-        Ok(ResourcePath::Entity { .. }) => "OPTIONS, GET, HEAD, PUT, MERGE, DELETE",
+        Ok(ResourcePath::Entity { .. }) => "OPTIONS, GET, HEAD, PUT, MERGE, PATCH, DELETE",
         Ok(ResourcePath::Links { .. }) => "OPTIONS, GET, HEAD, POST, DELETE",
     };
     error::with_methods(refusal, &request.method, methods)

@@ -72,7 +72,7 @@ pub async fn serve(
         handlers: Arc::new(handlers),
         transfer_timeout: limits.transfer_timeout,
         header_max_bytes: limits.header_max_bytes,
-        header_names: Arc::new(HeaderNames::receive().await),
+        header_names: Arc::new(Box::pin(HeaderNames::receive()).await),
     };
     loop {
         let accepted = tokio::select! {

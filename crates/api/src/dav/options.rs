@@ -22,7 +22,7 @@ pub(super) fn supported(kind: TargetKind) -> &'static str {
         }
         TargetKind::Source => "OPTIONS, PROPFIND",
         TargetKind::Missing => "OPTIONS, PUT, MKCOL",
-        TargetKind::BelowOdata => "OPTIONS, GET, HEAD, POST, PUT, MERGE, DELETE",
+        TargetKind::BelowOdata => "OPTIONS, GET, HEAD, POST, PUT, MERGE, PATCH, DELETE",
         TargetKind::BelowService => "GET, HEAD, POST, PUT, DELETE",
         TargetKind::BelowStream => "OPTIONS, GET, HEAD, POST, PUT",
         TargetKind::BelowFile => "OPTIONS",
