@@ -36,11 +36,10 @@ fn settings(folder: &Path, more: &[(&str, &str)]) -> LoadedConfig {
 async fn run(folder: &Path, more: &[(&str, &str)]) -> RunningUnit {
     let mut all = vec![("masterToken", "m")];
     all.extend_from_slice(more);
-    start(settings(folder, &all), |_| {
+    let started = start(settings(folder, &all), |_| {
         panic!("no administrator is needed")
-    })
-    .await
-    .unwrap()
+    });
+    Box::pin(started).await.unwrap()
 }
 
 /// Sends bytes on a new connection and reads until the unit closes it.
