@@ -47,6 +47,16 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "testing WebDAV",
     },
     ExternalProgram {
+        program: "mount.davfs",
+        package: "davfs2",
+        purpose: "mounting a box as a file system",
+    },
+    ExternalProgram {
+        program: "cadaver",
+        package: "cadaver",
+        purpose: "a command line for WebDAV",
+    },
+    ExternalProgram {
         program: "nginx",
         package: "nginx-light",
         purpose: "the baseline of file downloads in the bench",
