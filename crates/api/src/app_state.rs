@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 use personium_install::InstallAuthority;
 use personium_model::{ServerAuthority, Settings, Unit};
 
+use crate::compression::Compressor;
 use crate::http_client::NetworkClient;
 use crate::oidc_providers::OidcProviders;
 
@@ -15,6 +16,7 @@ pub(crate) struct AppState {
     pub(crate) network: Arc<NetworkClient>,
     pub(crate) oidc_providers: Arc<OidcProviders>,
     pub(crate) install_authority: InstallAuthority,
+    pub(crate) compressor: Compressor,
 }
 
 impl AppState {
@@ -23,6 +25,7 @@ impl AppState {
             network: Arc::new(NetworkClient::new(unit.settings())),
             oidc_providers: Arc::default(),
             install_authority,
+            compressor: Compressor::default(),
             unit,
         })
     }

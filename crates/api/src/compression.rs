@@ -9,21 +9,38 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Extensions, Method, Request, StatusCode, Version};
 use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::CompressionLevel;
 use tower_http::compression::Compression;
 use tower_service::Service;
 
+use crate::body::BoxError;
 use crate::response::Response;
 
 /// The size from which a body is compressed: a smaller one fits into one packet anyway.
 const MIN_BYTES: u64 = 1400;
-/// A level that costs little time for most of the gain, for gzip and for brotli.
+/// A level that costs little time for most of the gain.
 const LEVEL: CompressionLevel = CompressionLevel::Precise(4);
+
+/// The number of responses that are compressed at the same time; further ones are sent as they are. Each needs some hundred
+/// kilobytes as long as the client reads it.
+const MAX_CONCURRENT: usize = 64;
+
+/// The limiter of compressed responses.
+#[derive(Clone)]
+pub(crate) struct Compressor(Arc<Semaphore>);
+
+impl Default for Compressor {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_CONCURRENT)))
+    }
+}
 
 /// The mark of a response that may be compressed.
 #[derive(Debug, Clone, Copy)]
@@ -34,27 +51,34 @@ pub(crate) fn allow(response: &mut Response) {
     response.extensions_mut().insert(Compressible);
 }
 
-/// The response, compressed if it is marked, of a kind that becomes smaller, and the client accepts it.
-pub(crate) async fn apply(
-    method: &Method,
-    request: &HeaderMap,
-    mut response: Response,
-) -> Response {
-    let is_marked = response.extensions_mut().remove::<Compressible>().is_some();
-    let is_read = *method == Method::GET || method.as_str() == "PROPFIND";
-    if !is_marked || !is_read || !is_text(response.headers()) {
-        return response;
+impl Compressor {
+    /// The response, compressed if it is marked, of a kind that becomes smaller, and the client accepts it.
+    pub(crate) async fn apply(
+        &self,
+        method: &Method,
+        request: &HeaderMap,
+        mut response: Response,
+    ) -> Response {
+        let is_marked = response.extensions_mut().remove::<Compressible>().is_some();
+        let is_read = *method == Method::GET || method.as_str() == "PROPFIND";
+        if !is_marked || !is_read || !is_text(response.headers()) {
+            return response;
+        }
+        let headers = response.headers_mut();
+        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        let accepted = request.get_all(header::ACCEPT_ENCODING).iter();
+        let may_accept = accepted
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.contains("gzip") || value.contains('*'));
+        if !may_accept || request.contains_key(header::COOKIE) || !is_whole(&response) {
+            return response;
+        }
+        match Arc::clone(&self.0).try_acquire_owned() {
+            // Boxed: the future of every request would have its size.
+            Ok(permit) => Box::pin(compressed(request, response, permit)).await,
+            Err(_) => response,
+        }
     }
-    let headers = response.headers_mut();
-    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    if !request.contains_key(header::ACCEPT_ENCODING)
-        || request.contains_key(header::COOKIE)
-        || !is_whole(&response)
-    {
-        return response;
-    }
-    // Boxed: the future of every request would have its size.
-    Box::pin(compressed(request, response)).await
 }
 
 /// Whether the media type is one of text.
@@ -106,7 +130,11 @@ fn is_whole(response: &Response) -> bool {
         && !headers.contains_key(header::SET_COOKIE)
 }
 
-async fn compressed(request: &HeaderMap, response: Response) -> Response {
+async fn compressed(
+    request: &HeaderMap,
+    response: Response,
+    permit: OwnedSemaphorePermit,
+) -> Response {
     let mut wrapped = Request::new(response);
     for value in request.get_all(header::ACCEPT_ENCODING) {
         wrapped
@@ -118,7 +146,13 @@ async fn compressed(request: &HeaderMap, response: Response) -> Response {
         .quality(LEVEL)
         .compress_when(always);
     let Ok(response) = service.call(wrapped).await;
-    let mut response = response.map(|body| body.map_err(Into::into).boxed_unsync());
+    let mut response = response.map(|body| {
+        let held_by_body = move |error: BoxError| {
+            let _ = &permit;
+            error
+        };
+        body.map_err(held_by_body).boxed_unsync()
+    });
     if response.headers().contains_key(header::CONTENT_ENCODING) {
         weaken_tag(response.headers_mut());
     }

@@ -20,8 +20,8 @@ use crate::loopback::Loopback;
 use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
 use crate::{
-    accept, access, cell, compression, forwarded, overrides, preflight, request_key,
-    request_target, response_headers, route, unit,
+    accept, access, cell, forwarded, overrides, preflight, request_key, request_target,
+    response_headers, route, unit,
 };
 
 /// Answers requests with one state of the application.
@@ -109,7 +109,8 @@ impl<'a> Dispatcher<'a> {
         if sent_method == Method::HEAD {
             remove_body(&mut response);
         } else if self.state.unit.settings().compress_responses {
-            response = compression::apply(&method, &headers, response).await;
+            let compressor = &self.state.compressor;
+            response = compressor.apply(&method, &headers, response).await;
         }
         response_headers::add(&headers, &mut response, &request_key);
         response

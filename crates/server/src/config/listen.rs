@@ -34,7 +34,7 @@ section! {
         /// The largest amount of memory for request bodies in bytes, for all requests together. A request that needs more
         /// is refused. Bodies of up to 16 KiB and uploads of files, which are not kept in memory, do not count.
         body_memory_max_bytes: u64 = "server.bodyMemory.maxBytes", "268435456", Number(1 << 20..=1 << 40);
-        /// Whether texts (XML, JSON, text files, scripts) are compressed by gzip or brotli for clients that accept it. Responses
+        /// Whether texts (XML, JSON, text files, scripts) are compressed by gzip for clients that accept it. Responses
         /// with tokens and forms never are.
         compress_responses: bool = "server.compression.enabled", "true", Flag;
         /// The number of seconds that requests in flight have to finish during shutdown.
