@@ -64,6 +64,8 @@ fn failed_tests(unit: &ProcessUnit, group: &str) -> BTreeMap<String, String> {
     let failed = text.lines().filter(|line| line.contains("FAIL ("));
     failed
         .map(|line| {
+            // Before its result, litmus prints the line of a test without it.
+            let line = line.rsplit('\r').next().unwrap_or(line);
             let name = line.split_once(". ").unwrap().1.split('.').next().unwrap();
             (name.to_owned(), line.to_owned())
         })
@@ -271,9 +273,10 @@ async fn node_package_webdav_works_and_destroys_nothing() {
         ["深い.txt", "file", 4]
     ]);
     assert_eq!(seen["deep"], deep);
+    // The package asks for `allprop`, which leaves the tag out.
     assert_eq!(
         (&seen["etag"], &seen["modified"]),
-        (&json!(true), &json!(true))
+        (&json!(false), &json!(true))
     );
     assert_eq!(seen["exists"], json!([true, false]));
     assert_eq!(seen["moved"], "third");
