@@ -7,6 +7,7 @@
 
 mod auth;
 mod compression;
+mod cors;
 mod dav;
 mod event;
 mod install;
