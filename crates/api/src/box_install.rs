@@ -10,6 +10,7 @@ use personium_model::url::LOCAL_CELL;
 use personium_model::{Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
 
 use crate::body::{self, Body};
 use crate::event::event_of;
@@ -21,9 +22,9 @@ const ZIP: &str = "application/zip";
 /// The bytes of a megabyte.
 const MEGABYTE_BYTES: u64 = 1 << 20;
 
-/// An installation that can run, with its share of the concurrent installations.
-struct PreparedInstallation {
-    installer: Installer,
+/// A received archive, with its share of the concurrent installations.
+struct ReceivedArchive {
+    package: Package,
     limiter_permit: LimiterPermit,
 }
 
@@ -52,30 +53,41 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
     }
     // Requests without the privilege do not post an event.
     let permit = request.permit(Operation::InstallBox).await?;
-    let prepared = prepare(&mut request, &permit, &name).await;
-    let status = match &prepared {
-        Ok(_) => StatusCode::ACCEPTED.as_u16(),
-        Err(refusal) => refusal.code().status(),
-    };
-    post_install_event(&request, &permit, &name, status).await;
-    let PreparedInstallation {
-        installer,
-        limiter_permit,
-    } = prepared?;
-    tokio::spawn(async move {
-        installer.run().await;
-        drop(limiter_permit);
-    });
     let url = format!("{}{name}", request.cell_url());
+    let archive = match receive(&mut request).await {
+        Ok(archive) => archive,
+        Err(refusal) => {
+            post_install_event(&request, &permit, &name, refusal.code().status()).await;
+            return Err(refusal);
+        }
+    };
+    // A task of its own: a box that was created is installed or removed again, also if the client goes away.
+    let (sender, started) = oneshot::channel();
+    tokio::spawn(async move {
+        let start = start(&request, &permit, &name, archive.package).await;
+        let status = match &start {
+            Ok(_) => StatusCode::ACCEPTED.as_u16(),
+            Err(refusal) => refusal.code().status(),
+        };
+        post_install_event(&request, &permit, &name, status).await;
+        drop(request);
+        match start {
+            Ok(installer) => {
+                let _ = sender.send(Ok(()));
+                installer.run().await;
+            }
+            Err(refusal) => {
+                let _ = sender.send(Err(refusal));
+            }
+        }
+        drop(archive.limiter_permit);
+    });
+    started.await.map_err(Error::internal)??;
     Ok(response::status(StatusCode::ACCEPTED).with_header(header::LOCATION, &url))
 }
 
-/// Receives the archive and creates the box.
-async fn prepare(
-    request: &mut CellRequest,
-    permit: &Permit,
-    name: &str,
-) -> Result<PreparedInstallation> {
+/// Receives the archive and checks its structure.
+async fn receive(request: &mut CellRequest) -> Result<ReceivedArchive> {
     let unit = request.unit.clone();
     if request.header("content-type") != Some(ZIP) {
         return Err(Error::new(Code::ExportHeader).with("Content-Type"));
@@ -90,19 +102,28 @@ async fn prepare(
     // Acquired only now, so that a slow upload does not block other installations.
     let limiter_permit = unit.limits().installs.acquire(&cell).await?;
     let package = Package::open(archive, &unit.settings().archives).await?;
+    Ok(ReceivedArchive {
+        package,
+        limiter_permit,
+    })
+}
+
+/// Creates the box.
+async fn start(
+    request: &CellRequest,
+    permit: &Permit,
+    name: &str,
+    package: Package,
+) -> Result<Installer> {
     let install_request = InstallRequest {
         box_name: name,
         request_key: &request.request_key,
         package,
     };
-    let installer = request
+    request
         .install_authority
-        .start(&unit, &request.context, permit, install_request)
-        .await?;
-    Ok(PreparedInstallation {
-        installer,
-        limiter_permit,
-    })
+        .start(&request.unit, &request.context, permit, install_request)
+        .await
 }
 
 /// Writes the archive to a temporary file without a name, which disappears with its last handle.

@@ -42,8 +42,58 @@ pub(crate) async fn get(
             .as_deref()
             .map(|schema| urls.resolve(schema).unwrap_or_else(|| schema.to_owned()))
     };
-    let mut description = json!({"name": info.name, "url": url, "schema": schema});
     let status = personium_install::status(&resource.unit, &target.context, info).await?;
+    let described = DescribedBox {
+        name: &info.name,
+        url,
+        schema,
+        status,
+    };
+    Ok(document(&request, described))
+}
+
+/// GET of a box that was removed because its installation failed: why it failed, for those who may install boxes. Any other
+/// request for a missing box is refused.
+///
+/// # Errors
+/// The given refusal, or the error of the store.
+pub(crate) async fn get_failed(request: CellRequest, missing: Error) -> Result<Response> {
+    let path = request.path.decoded.clone();
+    let ([name], "GET") = (path.as_slice(), request.method.as_str()) else {
+        return Err(missing);
+    };
+    if request.permit(Operation::InstallBox).await.is_err() {
+        return Err(missing);
+    }
+    let failure = personium_install::find_failure(&request.unit, &request.context, name).await?;
+    let failure = failure.ok_or(missing)?;
+    let urls = request.unit.urls();
+    let schema = failure.schema;
+    let described = DescribedBox {
+        name,
+        url: format!("{}{name}/", request.cell_url()),
+        schema: schema.map(|schema| urls.resolve(&schema).unwrap_or(schema)),
+        status: failure.status,
+    };
+    Ok(document(&request, described))
+}
+
+/// The content of the document about a box.
+struct DescribedBox<'a> {
+    name: &'a str,
+    url: String,
+    schema: Option<String>,
+    status: InstallationStatus,
+}
+
+fn document(request: &CellRequest, described: DescribedBox<'_>) -> Response {
+    let DescribedBox {
+        name,
+        url,
+        schema,
+        status,
+    } = described;
+    let mut description = json!({"name": name, "url": url, "schema": schema});
     if let (Some(members), Value::Object(more)) =
         (description.as_object_mut(), installation(status))
     {
@@ -51,15 +101,11 @@ pub(crate) async fn get(
     }
     let body = json!({
         "box": description,
-        "cell": {"name": target.context.cell().name, "url": request.cell_url()},
-        "unit": describe::unit(urls),
+        "cell": {"name": request.context.cell().name, "url": request.cell_url()},
+        "unit": describe::unit(request.unit.urls()),
     });
     let media_type = accept::json_or_text(&request.headers);
-    Ok(response::content(
-        StatusCode::OK,
-        media_type,
-        body.to_string(),
-    ))
+    response::content(StatusCode::OK, media_type, body.to_string())
 }
 
 /// Checks the conditions of a request to a box. Its description is always sent as a whole, because the state of an

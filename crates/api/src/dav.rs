@@ -70,7 +70,12 @@ pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<R
         return Box::pin(box_install::handle(request)).await;
     }
     let resource = resource_of(&request);
-    let target = resource.locate().await?;
+    let target = match resource.locate().await {
+        Err(missing) if missing.code() == Code::NoSuchBox => {
+            return box_root::get_failed(request, missing).await;
+        }
+        located => located?,
+    };
     if target.target_box.schema.is_none() {
         *challenge = Challenge::BearerOrBasic(request.cell_url());
     }

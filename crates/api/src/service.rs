@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Request};
+use personium_install::UnfinishedInstallations;
 use personium_model::{ServerAuthority, Unit};
 use personium_types::Result;
 
@@ -69,6 +70,23 @@ impl ApiService {
     /// As [`AdminHooks::reload`]; then nothing changes.
     pub fn reload_settings(&self) -> Result<()> {
         self.admin.as_deref().map_or(Ok(()), Admin::reload)
+    }
+
+    /// Lists the installations of boxes that the last run of the unit began and did not end. To be called before the first
+    /// request.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn list_unfinished_installations(&self) -> Result<UnfinishedInstallations> {
+        let state = self.state.get();
+        state.install_authority.list_unfinished(&state.unit).await
+    }
+
+    /// Removes what unfinished installations have made.
+    pub async fn remove_unfinished_installations(&self, unfinished: UnfinishedInstallations) {
+        let state = self.state.get();
+        let (authority, unit) = (&state.install_authority, &state.unit);
+        authority.remove_unfinished(unit, unfinished).await;
     }
 
     /// The HTTP client for requests that no other request causes.

@@ -8,13 +8,16 @@ use zip::{CompressionMethod, ZipArchive};
 use crate::entries::{BarEntry, EntryList};
 use crate::error::{BarError, EntryError, ReadError, printable_name};
 use crate::manifest::Manifest;
+use crate::name::{self, NameEncoding};
 use crate::version::BarVersion;
-use crate::{central_directory, name, paths};
+use crate::{central_directory, paths};
 
 /// The number of bytes that are decompressed at once.
 const CHUNK_BYTES: usize = 64 << 10;
 /// The flags for encryption, strong encryption and masked headers.
 const FLAGS_ENCRYPTED: u16 = 0x2041;
+/// The flag for names in UTF-8.
+const FLAG_UTF8: u16 = 0x0800;
 /// The flag for compressed patched data.
 const FLAG_PATCHED: u16 = 0x0020;
 
@@ -78,7 +81,7 @@ impl<R: Read + Seek> Bar<R> {
             None => BarVersion::V1,
         };
         check_required(&entries, version)?;
-        entries.set_prefix(version.prefix())?;
+        entries.set_prefix(version.prefix());
         let mut bar = Bar {
             archive,
             entries,
@@ -102,6 +105,13 @@ impl<R: Read + Seek> Bar<R> {
     /// The files in the order of the archive, without folders.
     pub fn entries(&self) -> &[BarEntry] {
         self.entries.files()
+    }
+
+    /// The inner paths of the folders that have their own entries, without trailing `/`.
+    pub fn folders(&self) -> impl Iterator<Item = &str> {
+        let prefix = self.version.prefix();
+        let folders = self.entries.folders();
+        folders.filter_map(move |name| name.strip_prefix(prefix))
     }
 
     /// Finds the file with an inner path, such as `90_contents/col1/a.txt`.
@@ -137,7 +147,7 @@ impl<R: Read + Seek> Bar<R> {
             .archive
             .by_index(entry.position())
             .map_err(|error| ReadError::from_zip(name, error))?;
-        if file.name_raw() != name.as_bytes() {
+        if name::decode(file.name_raw(), NameEncoding::Unknown).as_deref() != Some(name) {
             return Err(ReadError::damaged(name, "not an entry of this archive"));
         }
         let mut remaining = entry.size();
@@ -193,17 +203,21 @@ fn read_entry_list<R: Read + Seek>(
     let mut total: u64 = 0;
     for position in 0..archive.len() {
         let entry = archive.by_index_data(position)?;
-        let name = name::check(entry.name_raw())?;
+        let encoding = match entry.flags().as_u16() & FLAG_UTF8 {
+            0 => NameEncoding::Unknown,
+            _ => NameEncoding::Utf8,
+        };
+        let name = name::check(entry.name_raw(), encoding)?;
         let is_folder =
-            is_folder(name, &entry).map_err(|reason| BarError::invalid_entry(name, reason))?;
+            is_folder(&name, &entry).map_err(|reason| BarError::invalid_entry(&name, reason))?;
         if entry.size() > limits.max_entry_bytes {
-            return Err(BarError::EntryTooLarge(printable_name(name)));
+            return Err(BarError::EntryTooLarge(printable_name(&name)));
         }
         total = total.saturating_add(entry.size());
         if is_folder {
-            entries.add_folder(name);
+            entries.add_folder(&name);
         } else {
-            entries.add_file(name, entry.size(), position);
+            entries.add_file(&name, entry.size(), position);
         }
     }
     if total > limits.max_total_bytes {

@@ -102,25 +102,42 @@ impl EntryList {
         }
     }
 
-    /// Sets the prefix that inner paths do not contain.
-    ///
-    /// # Errors
-    /// [`BarError::InvalidEntry`] if a name does not begin with the prefix and is not its folder.
-    pub(crate) fn set_prefix(&mut self, prefix: &str) -> Result<(), BarError> {
+    /// Sets the prefix that inner paths do not contain. Entries outside of it are no part of the application: they are left
+    /// out.
+    pub(crate) fn set_prefix(&mut self, prefix: &str) {
         let folder = prefix.strip_suffix('/').unwrap_or(prefix);
-        let is_outside = |name: &str| !name.starts_with(prefix) && name != folder;
-        if let Some((name, _)) = self.names.iter().find(|(name, _)| is_outside(name)) {
-            return Err(BarError::invalid_entry(name, EntryError::OutsideFolder));
+        let is_inside = |name: &str| name.starts_with(prefix) || name == folder;
+        let mut kept = 0;
+        let mut positions = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            let inside = is_inside(&file.name);
+            positions.push(inside.then_some(kept));
+            kept += usize::from(inside);
         }
+        self.files.retain(|file| is_inside(&file.name));
         for file in &mut self.files {
             file.prefix_bytes = prefix.len();
         }
-        Ok(())
+        self.names.retain_mut(|(name, kind)| {
+            if let EntryKind::File(at) = kind
+                && let Some(Some(position)) = positions.get(*at)
+            {
+                *at = *position;
+            }
+            is_inside(name)
+        });
     }
 
     /// The files, in the order of the archive.
     pub(crate) fn files(&self) -> &[BarEntry] {
         &self.files
+    }
+
+    /// The names of the folders that have their own entries, without trailing `/`.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &str> {
+        let is_folder = |kind: &EntryKind| *kind == EntryKind::Folder;
+        let folders = self.names.iter().filter(move |(_, kind)| is_folder(kind));
+        folders.map(|(name, _)| name.as_ref())
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&BarEntry> {
@@ -205,12 +222,15 @@ mod tests {
     #[test]
     fn prefix_is_removed_from_every_path() {
         let mut inside = entry_list(&["bar/", "bar/a/b"]).unwrap();
-        inside.set_prefix("bar/").unwrap();
+        inside.set_prefix("bar/");
         assert_eq!(inside.files().first().map(BarEntry::path), Some("a/b"));
         assert_eq!(inside.files().first().map(BarEntry::name), Some("bar/a/b"));
         for outside in ["ba", "barn/a", "x/bar/a"] {
-            let mut list = entry_list(&["bar/a", outside]).unwrap();
-            assert!(list.set_prefix("bar/").is_err(), "{outside}");
+            let mut list = entry_list(&[outside, "bar/b", "bar/a"]).unwrap();
+            list.set_prefix("bar/");
+            assert!(list.find(outside).is_none(), "{outside}");
+            assert_eq!(list.find("bar/a").map(BarEntry::path), Some("a"));
+            assert_eq!(list.files().len(), 2, "{outside}");
         }
     }
 }

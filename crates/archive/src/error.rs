@@ -79,9 +79,6 @@ pub enum EntryError {
     /// The entry is a file, and a folder of other entries.
     #[error("it is both a file and a folder")]
     FileAndFolder,
-    /// The entry is not in the folder `bar/` of version 1.
-    #[error("it is outside the folder bar/")]
-    OutsideFolder,
 }
 
 /// An error while an entry is read.

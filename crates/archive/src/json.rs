@@ -3,17 +3,55 @@
 //! Names are not validated, and the existence of the named objects is not checked.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 mod object;
 pub(crate) use object::object;
-use object::{IdMap, Object, TextMap};
+use object::{IdMap, TextMap, line_of};
 
 /// The file is not valid JSON or has another structure.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot parse the JSON file")]
-pub struct BarJsonError(#[source] serde_json::Error);
+#[error("cannot parse the JSON file: {reason}")]
+pub struct BarJsonError {
+    /// The line of the error, counted from 1.
+    pub line: usize,
+    /// The reason, without its place.
+    reason: String,
+    source: serde_json::Error,
+}
+
+impl BarJsonError {
+    /// The error of a part of a file that begins after this number of line ends.
+    fn new(lines_before: usize, source: serde_json::Error) -> Self {
+        let text = source.to_string();
+        let place = format!(" at line {} column {}", source.line(), source.column());
+        Self {
+            line: lines_before + source.line().max(1),
+            reason: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
+            source,
+        }
+    }
+}
+
+/// An object of a file with its line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// The line of the beginning of the object, counted from 1.
+    pub line: usize,
+    /// The object.
+    pub item: T,
+}
+
+impl<T> Deref for Listed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
 
 /// A relation to create in the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,45 +135,43 @@ pub struct EntityRef {
 ///
 /// # Errors
 /// [`BarJsonError`].
-pub fn relations(bytes: &[u8]) -> Result<Vec<BarRelation>, BarJsonError> {
+pub fn relations(bytes: &[u8]) -> Result<Vec<Listed<BarRelation>>, BarJsonError> {
     let file: RelationsFile = object(bytes)?;
-    Ok(convert_all(file.list, |named: NameDocument| BarRelation {
+    convert_all(bytes, file.list, |named: NameDocument| BarRelation {
         name: named.name,
-    }))
+    })
 }
 
 /// Parses `00_meta/20_roles.json`.
 ///
 /// # Errors
 /// [`BarJsonError`].
-pub fn roles(bytes: &[u8]) -> Result<Vec<BarRole>, BarJsonError> {
+pub fn roles(bytes: &[u8]) -> Result<Vec<Listed<BarRole>>, BarJsonError> {
     let file: RolesFile = object(bytes)?;
-    Ok(convert_all(file.list, |named: NameDocument| BarRole {
+    convert_all(bytes, file.list, |named: NameDocument| BarRole {
         name: named.name,
-    }))
+    })
 }
 
 /// Parses `00_meta/30_extroles.json`.
 ///
 /// # Errors
 /// [`BarJsonError`].
-pub fn ext_roles(bytes: &[u8]) -> Result<Vec<BarExtRole>, BarJsonError> {
+pub fn ext_roles(bytes: &[u8]) -> Result<Vec<Listed<BarExtRole>>, BarJsonError> {
     let file: ExtRolesFile = object(bytes)?;
-    Ok(convert_all(file.list, |document: ExtRoleDocument| {
-        BarExtRole {
-            url: document.url,
-            relation: document.relation,
-        }
-    }))
+    convert_all(bytes, file.list, |document: ExtRoleDocument| BarExtRole {
+        url: document.url,
+        relation: document.relation,
+    })
 }
 
 /// Parses `00_meta/50_rules.json`.
 ///
 /// # Errors
 /// [`BarJsonError`].
-pub fn rules(bytes: &[u8]) -> Result<Vec<BarRule>, BarJsonError> {
+pub fn rules(bytes: &[u8]) -> Result<Vec<Listed<BarRule>>, BarJsonError> {
     let file: RulesFile = object(bytes)?;
-    Ok(convert_all(file.list, |document: RuleDocument| BarRule {
+    convert_all(bytes, file.list, |document: RuleDocument| BarRule {
         event_external: document.event_external,
         event_subject: document.event_subject,
         event_type: document.event_type,
@@ -143,55 +179,64 @@ pub fn rules(bytes: &[u8]) -> Result<Vec<BarRule>, BarJsonError> {
         event_info: document.event_info,
         action: document.action,
         target_url: document.target_url,
-    }))
+    })
 }
 
 /// Parses `00_meta/70_$links.json`.
 ///
 /// # Errors
 /// [`BarJsonError`].
-pub fn links(bytes: &[u8]) -> Result<Vec<BarLink>, BarJsonError> {
+pub fn links(bytes: &[u8]) -> Result<Vec<Listed<BarLink>>, BarJsonError> {
     let file: LinksFile = object(bytes)?;
     let end = |entity_type, TextMap(names)| BarLinkEnd { entity_type, names };
-    Ok(convert_all(file.list, |document: LinkDocument| BarLink {
+    convert_all(bytes, file.list, |document: LinkDocument| BarLink {
         from: end(document.from_type, document.from_name),
         to: end(document.to_type, document.to_name),
-    }))
+    })
 }
 
 /// Parses `10_odatarelations.json` of an OData collection. The first value of each map of ids is used.
 ///
 /// # Errors
 /// [`BarJsonError`], also if a map of ids is empty.
-pub fn entity_links(bytes: &[u8]) -> Result<Vec<EntityLink>, BarJsonError> {
+pub fn entity_links(bytes: &[u8]) -> Result<Vec<Listed<EntityLink>>, BarJsonError> {
     let file: EntityLinksFile = object(bytes)?;
     let end = |entity_type, IdMap(id)| EntityRef { entity_type, id };
-    Ok(convert_all(file.list, |document: EntityLinkDocument| {
+    convert_all(bytes, file.list, |document: EntityLinkDocument| {
         EntityLink {
             from: end(document.from_type, document.from_id),
             to: end(document.to_type, document.to_id),
         }
-    }))
+    })
 }
 
-fn convert_all<W, T>(list: Vec<Object<W>>, convert: impl Fn(W) -> T) -> Vec<T> {
-    list.into_iter()
-        .map(|Object(document)| convert(document))
-        .collect()
+fn convert_all<'de, W: Deserialize<'de>, T>(
+    bytes: &[u8],
+    items: Vec<&'de RawValue>,
+    convert: impl Fn(W) -> T,
+) -> Result<Vec<Listed<T>>, BarJsonError> {
+    let mut line = line_of(bytes);
+    let parse = |raw: &'de RawValue| {
+        let line = line(raw);
+        let document = object::item(raw).map_err(|error| BarJsonError::new(line - 1, error))?;
+        let item = convert(document);
+        Ok(Listed { line, item })
+    };
+    items.into_iter().map(parse).collect()
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RelationsFile {
-    #[serde(rename = "Relations")]
-    list: Vec<Object<NameDocument>>,
+struct RelationsFile<'a> {
+    #[serde(rename = "Relations", borrow)]
+    list: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RolesFile {
-    #[serde(rename = "Roles")]
-    list: Vec<Object<NameDocument>>,
+struct RolesFile<'a> {
+    #[serde(rename = "Roles", borrow)]
+    list: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -203,9 +248,9 @@ struct NameDocument {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ExtRolesFile {
-    #[serde(rename = "ExtRoles")]
-    list: Vec<Object<ExtRoleDocument>>,
+struct ExtRolesFile<'a> {
+    #[serde(rename = "ExtRoles", borrow)]
+    list: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -219,9 +264,9 @@ struct ExtRoleDocument {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RulesFile {
-    #[serde(rename = "Rules")]
-    list: Vec<Object<RuleDocument>>,
+struct RulesFile<'a> {
+    #[serde(rename = "Rules", borrow)]
+    list: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -238,9 +283,9 @@ struct RuleDocument {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LinksFile {
-    #[serde(rename = "Links")]
-    list: Vec<Object<LinkDocument>>,
+struct LinksFile<'a> {
+    #[serde(rename = "Links", borrow)]
+    list: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -254,9 +299,9 @@ struct LinkDocument {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EntityLinksFile {
-    #[serde(rename = "Links")]
-    list: Vec<Object<EntityLinkDocument>>,
+struct EntityLinksFile<'a> {
+    #[serde(rename = "Links", borrow)]
+    list: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

@@ -113,8 +113,11 @@ mod tests {
                 "{bad}"
             );
         }
+        let with_mark = b"\xef\xbb\xbf{\r\n\"bar_version\":\"1\"\r\n}";
+        assert!(Manifest::parse(with_mark, BarVersion::V1).is_ok());
         for bad in [
-            &b"\xef\xbb\xbf{\"bar_version\":\"1\"}"[..],
+            &b"\xef\xbb\xbf"[..],
+            b"\xff\xfe{\0}\0",
             b"{\"bar_version\":\"1\",\"schema\":\"\x95s\"}",
         ] {
             assert!(matches!(

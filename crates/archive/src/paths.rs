@@ -1,5 +1,20 @@
 //! Inner paths of a bar file. They are the same for both versions.
 
+/// Whether a name is that of a file which a desktop system or a repository has in folders: it is no part of the application
+/// unless `90_rootprops.xml` describes it.
+#[must_use]
+pub fn is_system_file(name: &str) -> bool {
+    let names = [
+        ".DS_Store",
+        "Thumbs.db",
+        "desktop.ini",
+        "Desktop.ini",
+        "__MACOSX",
+        ".gitkeep",
+    ];
+    names.contains(&name) || name.starts_with("._")
+}
+
 /// The folder of the metadata.
 pub const META: &str = "00_meta";
 /// The manifest with version, schema and default name. Required.

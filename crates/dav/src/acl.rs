@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use personium_types::privilege::Privilege;
 
 use crate::uri_reference::{MAX_LENGTH_BYTES, resolve};
-use crate::{DAV_NS, PERSONIUM_NS};
+use crate::{DAV_NS, FORMER_PERSONIUM_NS, PERSONIUM_NS};
 use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
 /// The maximum number of entries in a list. Every request to the resource or below it evaluates and may print all of them.
@@ -49,6 +49,15 @@ pub enum AclLevel {
     Cell,
     /// A box or a resource in it: privileges for boxes only.
     Box,
+}
+
+/// Where a list comes from. It determines how strictly the namespaces of its privileges are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AclOrigin {
+    /// A request.
+    Request,
+    /// An archive. Released archives have privileges of one namespace in the other one, or in none.
+    Archive,
 }
 
 /// The principal of an entry.
@@ -153,14 +162,20 @@ pub fn parse(
         return Err(AclError::WrongRoot);
     }
     let base = root.attribute(XML_NS, "base").unwrap_or(default_base);
-    read(&root, level, base)
+    read(&root, level, base, AclOrigin::Request)
 }
 
 /// Parses a list that is part of another document. Role references are relative to `base`; `xml:base` is ignored.
+/// Entries of archives with `inherited` are those of another resource (RFC 3744, section 5.5.4): they are left out.
 ///
 /// # Errors
 /// [`AclError::Invalid`], [`AclError::Unresolvable`].
-pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<AclDocument, AclError> {
+pub(crate) fn read(
+    list: &Element,
+    level: AclLevel,
+    base: &str,
+    origin: AclOrigin,
+) -> Result<AclDocument, AclError> {
     let schema_authz = match list.attribute(PERSONIUM_NS, "requireSchemaAuthz") {
         Some(text) => Some(SchemaAuthz::find(text).ok_or(AclError::Invalid(AclPart::SchemaAuthz))?),
         None => None,
@@ -171,7 +186,7 @@ pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<AclDoc
     for entry in list.elements_named(DAV_NS, "ace").filter(own) {
         let ace = AclEntry {
             principal: principal(entry, base)?,
-            privileges: privileges(entry, level)?,
+            privileges: privileges(entry, level, origin)?,
         };
         if !seen.insert(ace.clone()) {
             continue;
@@ -186,6 +201,9 @@ pub(crate) fn read(list: &Element, level: AclLevel, base: &str) -> Result<AclDoc
         entries: aces,
     })
 }
+
+/// The namespaces in which archives have privileges: the two of [`Privilege`], that of earlier releases, and none.
+const ARCHIVE_NAMESPACES: &[&str] = &[DAV_NS, PERSONIUM_NS, FORMER_PERSONIUM_NS, ""];
 
 /// Returns the item if there is exactly one.
 fn only<'e>(mut items: impl Iterator<Item = &'e Element>) -> Option<&'e Element> {
@@ -216,7 +234,11 @@ fn principal(entry: &Element, base: &str) -> Result<AclPrincipal, AclError> {
     }
 }
 
-fn privileges(entry: &Element, level: AclLevel) -> Result<Vec<Privilege>, AclError> {
+fn privileges(
+    entry: &Element,
+    level: AclLevel,
+    origin: AclOrigin,
+) -> Result<Vec<Privilege>, AclError> {
     let unsupported = |e: &Element| e.is(DAV_NS, "deny") || e.is(DAV_NS, "invert");
     if entry.elements().any(unsupported) {
         return Err(AclError::Invalid(AclPart::Grant));
@@ -226,7 +248,7 @@ fn privileges(entry: &Element, level: AclLevel) -> Result<Vec<Privilege>, AclErr
     let mut granted = Vec::new();
     for element in grant.elements_named(DAV_NS, "privilege") {
         let privilege = only(element.elements())
-            .and_then(|named| find(named, level))
+            .and_then(|named| find(named, level, origin))
             .ok_or(AclError::Invalid(AclPart::Privilege))?;
         // There are few privileges, so the list stays short.
         if !granted.contains(&privilege) {
@@ -240,8 +262,15 @@ fn privileges(entry: &Element, level: AclLevel) -> Result<Vec<Privilege>, AclErr
     }
 }
 
-fn find(named: &Element, level: AclLevel) -> Option<Privilege> {
-    Privilege::find(named.name().namespace(), named.name().local())
+fn find(named: &Element, level: AclLevel, origin: AclOrigin) -> Option<Privilege> {
+    let (namespace, local) = (named.name().namespace(), named.name().local());
+    let others = match origin {
+        AclOrigin::Archive if ARCHIVE_NAMESPACES.contains(&namespace) => ARCHIVE_NAMESPACES,
+        _ => &[],
+    };
+    std::iter::once(&namespace)
+        .chain(others)
+        .find_map(|namespace| Privilege::find(namespace, local))
         .filter(|privilege| level == AclLevel::Cell || !privilege.is_cell_level())
 }
 

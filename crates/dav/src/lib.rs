@@ -16,3 +16,5 @@ pub mod uri_reference;
 pub const DAV_NS: &str = "DAV:";
 /// The XML namespace of the Personium extensions, with the conventional prefix `p`.
 pub const PERSONIUM_NS: &str = "urn:x-personium:xmlns";
+/// The namespace of the same elements in earlier releases. Archives may have it.
+pub(crate) const FORMER_PERSONIUM_NS: &str = "urn:x-dc1:xmlns";

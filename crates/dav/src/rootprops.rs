@@ -2,25 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use crate::acl::{self, AclDocument, AclError, AclLevel};
+use crate::acl::{self, AclDocument, AclError, AclLevel, AclOrigin};
 use crate::multistatus::ResourceKind;
 use crate::proppatch::{DeadProperty, is_live, property};
-use crate::{DAV_NS, PERSONIUM_NS};
+use crate::{DAV_NS, FORMER_PERSONIUM_NS, PERSONIUM_NS};
 use personium_types::name::MemberName;
-use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
+use personium_xml::{Element, LocatedXmlError, XML_NS, XmlLimits};
+
+use href::HrefReader;
+pub use href::{BoxContents, normalized};
+
+mod href;
 
 /// The prefix that archives use for the Personium namespace, even if they bind it to another URI.
 const PERSONIUM_PREFIX: &str = "p";
 /// The name of the source collection of a service collection.
 const SERVICE_SOURCE: &str = "__src";
-/// The maximum length in bytes of the box name in the base of an access control list.
-const MAX_BASE_NAME_BYTES: usize = 128;
+/// The maximum length in characters of the box name in the base of an access control list.
+const MAX_BASE_NAME_CHARS: usize = 128;
 
 /// The description of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DescribedResource {
     /// The path below the box; empty for the box itself.
     pub path: Vec<String>,
+    /// The line of its description, counted from 1.
+    pub line: u32,
     /// The kind of the resource.
     pub kind: ResourceKind,
     /// The media type, for files.
@@ -54,7 +61,7 @@ pub enum RootPropsRule {
     ServiceHasSource,
     /// The last segment of an `href` is a valid resource name.
     ResourceName,
-    /// `resourcetype` contains only `collection`, `odata` and `service`.
+    /// `resourcetype` contains only `collection`, `odata`, `service` and `stream`.
     ResourceType,
 }
 
@@ -92,7 +99,7 @@ impl RootPropsRule {
             Self::ServiceHasSource => "a service collection contains __src",
             Self::ResourceName => "the last segment of an href is a valid resource name",
             Self::ResourceType => {
-                "a resource is a collection, an OData or service collection, or a file"
+                "a resource is a collection, an OData, service or stream collection, or a file"
             }
         }
     }
@@ -102,8 +109,8 @@ impl RootPropsRule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RootPropsError {
     /// The document is not valid XML.
-    #[error("cannot parse the description of the box")]
-    NotXml(#[source] XmlError),
+    #[error("{}", .0.error)]
+    NotXml(LocatedXmlError),
     /// The root element is not `multistatus` in the namespace `DAV:`.
     #[error("the root element of the description is not multistatus")]
     WrongRoot,
@@ -112,51 +119,97 @@ pub enum RootPropsError {
     RuleViolation {
         /// The rule.
         rule: RootPropsRule,
+        /// The line of the resource; 1 if it is missing.
+        line: u32,
         /// The `href` of the resource; empty if it is missing.
         href: String,
     },
     /// An access control list is not valid.
-    #[error("the access control list of {href} is not valid")]
+    #[error("{source} ({href})")]
     Acl {
+        /// The line of the list.
+        line: u32,
         /// The `href` of the resource.
         href: String,
         /// The error in the list.
         source: AclError,
     },
-    /// The `xml:base` of an access control list is not `{cell}__role/{box}/`. The text is the `href` of the resource.
-    #[error("the base of the access control list of {0} is not valid")]
-    AclBase(String),
+    /// The `xml:base` of an access control list is not `{cell}__role/{box}/`.
+    #[error("the xml:base of the access control list is not {{cell}}__role/{{box}}/ ({href})")]
+    AclBase {
+        /// The line of the list.
+        line: u32,
+        /// The `href` of the resource.
+        href: String,
+    },
 }
 
-fn violation(rule: RootPropsRule, href: &str) -> RootPropsError {
+impl RootPropsError {
+    /// The line of the error in the description, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> u32 {
+        match self {
+            Self::NotXml(error) => error.line,
+            Self::WrongRoot => 1,
+            Self::RuleViolation { line, .. }
+            | Self::Acl { line, .. }
+            | Self::AclBase { line, .. } => *line,
+        }
+    }
+}
+
+fn violation(rule: RootPropsRule, line: u32, href: &str) -> RootPropsError {
     let href = href.to_owned();
-    RootPropsError::RuleViolation { rule, href }
+    RootPropsError::RuleViolation { rule, line, href }
+}
+
+/// The base of the references of a description.
+#[derive(Clone, Copy)]
+pub struct RootPropsBase<'a> {
+    /// The scheme of every `href`, `personium-localbox:`.
+    pub scheme: &'a str,
+    /// The base of role references, `{cell}__role/{box}/`.
+    pub roles: &'a str,
+    /// The paths of the contents of the archive.
+    pub contents: &'a BoxContents,
 }
 
 /// Parses and validates a description.
 ///
-/// `scheme` is the prefix of every `href` (`personium-localbox:`). `roles` is the base of role references,
-/// `{cell}__role/{box}/`. Access control lists without `xml:base` are ignored.
+/// Access control lists without `xml:base`, or with an empty one, are ignored. An `href` may be percent-encoded or not, and
+/// composed or decomposed (Unicode NFC, NFD): the contents of the archive tell which.
 ///
 /// # Errors
 /// The first error: [`RootPropsError::NotXml`], [`RootPropsError::WrongRoot`], [`RootPropsError::RuleViolation`],
 /// [`RootPropsError::Acl`], [`RootPropsError::AclBase`].
 pub fn parse(
     body: &[u8],
-    scheme: &str,
-    roles: &str,
+    base: RootPropsBase<'_>,
     limits: &XmlLimits,
 ) -> Result<Vec<DescribedResource>, RootPropsError> {
-    let root = Element::parse(body, limits).map_err(RootPropsError::NotXml)?;
+    let root = Element::parse_located(body, limits).map_err(RootPropsError::NotXml)?;
     if !root.is(DAV_NS, "multistatus") {
         return Err(RootPropsError::WrongRoot);
     }
     let mut described = Vec::new();
     let mut kinds = BTreeMap::new();
+    let mut hrefs = Vec::new();
     for response in root.elements_named(DAV_NS, "response") {
-        let (href, found) = resource(response, scheme, roles)?;
+        hrefs.push((response, href(response, base.scheme)?));
+    }
+    let reader = HrefReader::new(base.contents, hrefs.iter().map(|(_, (_, path))| path));
+    for (response, (href, path)) in hrefs {
+        let mut found = DescribedResource {
+            path: reader.read(&path),
+            line: response.line(),
+            kind: ResourceKind::File,
+            media_type: None,
+            acl: None,
+            properties: Vec::new(),
+        };
+        describe(&mut found, response, base.roles, &href)?;
         if kinds.insert(found.path.clone(), found.kind).is_some() {
-            return Err(violation(RootPropsRule::NoDuplicate, &href));
+            return Err(violation(RootPropsRule::NoDuplicate, found.line, &href));
         }
         described.push((href, found));
     }
@@ -164,40 +217,44 @@ pub fn parse(
         check_position(&kinds, href, found)?;
     }
     if !kinds.contains_key::<[String]>(&[]) {
-        return Err(violation(RootPropsRule::ParentDescribed, scheme));
+        return Err(violation(RootPropsRule::ParentDescribed, 1, base.scheme));
     }
     Ok(described.into_iter().map(|(_, found)| found).collect())
 }
 
-fn resource(
-    response: &Element,
-    scheme: &str,
-    roles: &str,
-) -> Result<(String, DescribedResource), RootPropsError> {
+/// Reads the `href` of a resource. Returns it with its segments as written.
+fn href(response: &Element, scheme: &str) -> Result<(String, Vec<String>), RootPropsError> {
+    let line = response.line();
     let mut hrefs = response.elements_named(DAV_NS, "href");
     let (Some(href), None) = (hrefs.next(), hrefs.next()) else {
-        return Err(violation(RootPropsRule::OneHref, ""));
+        return Err(violation(RootPropsRule::OneHref, line, ""));
     };
     let href = href.text().trim().to_owned();
     if href.is_empty() {
-        return Err(violation(RootPropsRule::HrefNotEmpty, ""));
+        return Err(violation(RootPropsRule::HrefNotEmpty, line, ""));
     }
+    // Schemes are case-insensitive (RFC 3986, section 3.1).
     let path = href
-        .strip_prefix(scheme)
-        .ok_or_else(|| violation(RootPropsRule::HrefOfBox, &href))?;
+        .split_at_checked(scheme.len())
+        .filter(|(found, _)| found.eq_ignore_ascii_case(scheme))
+        .map(|(_, path)| path)
+        .ok_or_else(|| violation(RootPropsRule::HrefOfBox, line, &href))?;
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let path = match path {
         "" => Vec::new(),
         path => path.split('/').map(str::to_owned).collect(),
     };
-    let mut found = DescribedResource {
-        path,
-        kind: ResourceKind::File,
-        media_type: None,
-        acl: None,
-        properties: Vec::new(),
-    };
+    Ok((href, path))
+}
+
+/// Reads the kind and the properties of a resource.
+fn describe(
+    found: &mut DescribedResource,
+    response: &Element,
+    roles: &str,
+    href: &str,
+) -> Result<(), RootPropsError> {
     for prop in response
         .elements_named(DAV_NS, "propstat")
         .flat_map(|propstat| propstat.elements_named(DAV_NS, "prop"))
@@ -205,24 +262,26 @@ fn resource(
         for element in prop.elements() {
             let name = element.name();
             if name.is(DAV_NS, "resourcetype") {
-                found.kind =
-                    kind(element).ok_or_else(|| violation(RootPropsRule::ResourceType, &href))?;
+                let rule = RootPropsRule::ResourceType;
+                found.kind = kind(element).ok_or_else(|| violation(rule, element.line(), href))?;
             } else if name.is(DAV_NS, "getcontenttype") {
                 found.media_type = Some(element.text().trim().to_owned());
             } else if name.is(DAV_NS, "acl") {
-                found.acl = list(element, roles, &href)?;
+                found.acl = list(element, roles, href)?;
             } else if !is_live(name.namespace(), name.local()) {
                 found.properties.push(property(element, None));
             }
         }
     }
-    Ok((href, found))
+    Ok(())
 }
 
 /// Reads `resourcetype`. Returns `None` for a kind that an archive cannot contain.
 fn kind(resource_type: &Element) -> Option<ResourceKind> {
     let own = |e: &Element, local: &str| {
-        e.is(PERSONIUM_NS, local) || e.prefix() == PERSONIUM_PREFIX && e.name().local() == local
+        e.is(PERSONIUM_NS, local)
+            || e.is(FORMER_PERSONIUM_NS, local)
+            || e.prefix() == PERSONIUM_PREFIX && e.name().local() == local
     };
     let (mut collection, mut kind) = (false, None);
     for element in resource_type.elements() {
@@ -232,6 +291,8 @@ fn kind(resource_type: &Element) -> Option<ResourceKind> {
             kind = Some(ResourceKind::OData);
         } else if own(element, "service") {
             kind = Some(ResourceKind::Service);
+        } else if own(element, "stream") {
+            kind = Some(ResourceKind::Stream);
         } else {
             return None;
         }
@@ -244,30 +305,33 @@ fn kind(resource_type: &Element) -> Option<ResourceKind> {
 }
 
 fn list(element: &Element, roles: &str, href: &str) -> Result<Option<AclDocument>, RootPropsError> {
-    let Some(base) = element.attribute(XML_NS, "base") else {
+    let base = element.attribute(XML_NS, "base").unwrap_or_default().trim();
+    if base.is_empty() {
         return Ok(None);
-    };
-    if !is_role_base(base) {
-        return Err(RootPropsError::AclBase(href.to_owned()));
     }
-    let read = acl::read(element, AclLevel::Box, roles);
+    let line = element.line();
+    if !is_role_base(base) {
+        let href = href.to_owned();
+        return Err(RootPropsError::AclBase { line, href });
+    }
+    let read = acl::read(element, AclLevel::Box, roles, AclOrigin::Archive);
     read.map(Some).map_err(|source| RootPropsError::Acl {
+        line,
         href: href.to_owned(),
         source,
     })
 }
 
-/// Whether a URL is `http(s)://.../__role/{box}/`, with or without the trailing slash.
+/// Whether a URL is `...__role/{box}/`, with or without the trailing slash. The schema of a box may have any scheme.
 fn is_role_base(base: &str) -> bool {
     let base = base.strip_suffix('/').unwrap_or(base);
     let Some((front, name)) = base.rsplit_once('/') else {
         return false;
     };
-    let cell = front.strip_suffix("__role").and_then(|cell| {
-        cell.strip_prefix("http://")
-            .or_else(|| cell.strip_prefix("https://"))
-    });
-    cell.is_some_and(|cell| !cell.is_empty()) && (1..=MAX_BASE_NAME_BYTES).contains(&name.len())
+    let schema = front.strip_suffix("__role").unwrap_or_default();
+    let is_absolute = matches!(schema.split_once(':'), Some((scheme, rest))
+        if !scheme.is_empty() && !matches!(rest, "" | "/" | "//"));
+    is_absolute && (1..=MAX_BASE_NAME_CHARS).contains(&name.chars().count())
 }
 
 fn check_position(
@@ -278,29 +342,30 @@ fn check_position(
     let Some((name, parent)) = found.path.split_last() else {
         return match found.kind {
             ResourceKind::Collection => Ok(()),
-            _ => Err(violation(RootPropsRule::ResourceType, href)),
+            _ => Err(violation(RootPropsRule::ResourceType, found.line, href)),
         };
     };
+    let violation = |rule| Err(violation(rule, found.line, href));
     match kinds.get(parent) {
-        None => return Err(violation(RootPropsRule::ParentDescribed, href)),
-        Some(ResourceKind::OData) => return Err(violation(RootPropsRule::NothingInOdata, href)),
+        None => return violation(RootPropsRule::ParentDescribed),
+        Some(ResourceKind::OData) => return violation(RootPropsRule::NothingInOdata),
         Some(ResourceKind::File | ResourceKind::Stream) => {
-            return Err(violation(RootPropsRule::NothingInFile, href));
+            return violation(RootPropsRule::NothingInFile);
         }
         Some(ResourceKind::Service)
             if name != SERVICE_SOURCE || found.kind != ResourceKind::Collection =>
         {
-            return Err(violation(RootPropsRule::SourceInService, href));
+            return violation(RootPropsRule::SourceInService);
         }
         Some(ResourceKind::Collection | ResourceKind::Service) => {}
     }
     if name.parse::<MemberName>().is_err() {
-        return Err(violation(RootPropsRule::ResourceName, href));
+        return violation(RootPropsRule::ResourceName);
     }
     let mut source = found.path.clone();
     source.push(SERVICE_SOURCE.to_owned());
     if found.kind == ResourceKind::Service && !kinds.contains_key(&source) {
-        return Err(violation(RootPropsRule::ServiceHasSource, href));
+        return violation(RootPropsRule::ServiceHasSource);
     }
     Ok(())
 }

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use personium_model::event::{self, Event};
-use personium_model::keys::ControlSet;
-use personium_model::odata::ServiceRoot;
-use personium_model::{CellContext, Permit, PermitTarget, ServerAuthority, Unit};
+use personium_model::keys::{self, ControlSet};
+use personium_model::odata::{self, ServiceRoot};
+use personium_model::{CellContext, Permit, PermitTarget, ServerAuthority, Unit, records};
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
-use crate::installer::{Installer, InstallerTarget, create_entity, event_permit};
+use crate::installer::{self, Installer, InstallerTarget, RequestMark, event_permit};
 use crate::package::Package;
+use crate::progress::StoredInstallation;
+use crate::rollback::{self, UnfinishedInstallations};
 
 /// The authority of the server to install boxes for requests that are permitted to.
 #[derive(Debug, Clone)]
-pub struct InstallAuthority(ServerAuthority);
+pub struct InstallAuthority(pub(crate) ServerAuthority);
 
 /// A request to install a box.
 pub struct InstallRequest<'a> {
@@ -49,9 +51,9 @@ impl InstallAuthority {
         check_permit(context, permit)?;
         let schema = request.package.schema().map(str::to_owned);
         check_available(unit, context, request.box_name, schema.as_deref()).await?;
-        let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
+        let started_at_ms = unit.now_ms();
         let body = json!({"Name": request.box_name, "Schema": schema}).to_string();
-        let created = create_entity(&root, ControlSet::Box, body.as_bytes(), &self.0).await;
+        let created = self.create_box(unit, context, &body, started_at_ms).await;
         let box_id = match created {
             // A concurrent request created a box of this name or schema: report it as if it had existed before.
             Err(refusal) if refusal.code() == Code::EntityExists => {
@@ -67,8 +69,11 @@ impl InstallAuthority {
             box_id: box_id.parse().map_err(|_| Code::OdataInconsistent)?,
             box_name: request.box_name.to_owned(),
         };
-        let installer = Installer::new(unit, &self.0, target, request.package, request.request_key);
-        installer.store_progress(None).await?;
+        let mark = RequestMark {
+            key: request.request_key,
+            started_at_ms,
+        };
+        let installer = Installer::new(unit, &self.0, target, request.package, mark);
         installer
             .post_event(
                 "PL-BI-1000",
@@ -77,6 +82,44 @@ impl InstallAuthority {
             )
             .await;
         Ok(installer)
+    }
+
+    /// Creates the box and the record of its installation in one batch. A crash at any time afterwards leaves enough to remove
+    /// the box at the next start.
+    async fn create_box(
+        &self,
+        unit: &Arc<Unit>,
+        context: &Arc<CellContext>,
+        body: &str,
+        started_at_ms: i64,
+    ) -> Result<String> {
+        rollback::mark_cell(unit, &context.cell().id).await?;
+        let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
+        let creation = installer::creation(&root, ControlSet::Box, body.as_bytes()).await?;
+        let permit = self.0.permit_write(&root, &creation.set);
+        let begun = StoredInstallation {
+            started_at: started_at_ms,
+            percent: 0,
+            heartbeat_at: started_at_ms,
+            result: None,
+        };
+        let created = odata::create_with(&root, &permit, creation, |created, batch| {
+            records::put(batch, keys::installation(&created.id), &begun)
+        });
+        created.await.map(|created| created.id)
+    }
+
+    /// Lists the installations that the last run of the unit began and did not end. To be called before the unit serves.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn list_unfinished(&self, unit: &Unit) -> Result<UnfinishedInstallations> {
+        rollback::list_unfinished(unit).await
+    }
+
+    /// Removes what unfinished installations have made. Failures are logged; the next start of the unit retries.
+    pub async fn remove_unfinished(&self, unit: &Arc<Unit>, unfinished: UnfinishedInstallations) {
+        rollback::remove_unfinished(unit, &self.0, unfinished).await;
     }
 
     /// Posts an event of the unit about a request to install a box.

@@ -2,7 +2,7 @@
 //! them belong to the box.
 
 use personium_archive::json::{
-    self, BarExtRole, BarJsonError, BarLink, BarLinkEnd, BarRelation, BarRole, BarRule,
+    self, BarExtRole, BarJsonError, BarLink, BarLinkEnd, BarRelation, BarRole, BarRule, Listed,
 };
 use personium_archive::{BarEntry, paths};
 use personium_model::keys::ControlSet;
@@ -15,7 +15,7 @@ use crate::error::{InEntry, InstallError, InstallReason, InstallResult};
 use crate::installer::{Installer, create_entity, members};
 
 /// Parses the objects of an entry.
-type Parse<T> = fn(&[u8]) -> std::result::Result<Vec<T>, BarJsonError>;
+type Parse<T> = fn(&[u8]) -> std::result::Result<Vec<Listed<T>>, BarJsonError>;
 
 impl Installer {
     /// Creates the control objects of the archive.
@@ -55,7 +55,8 @@ impl Installer {
         };
         for object in objects {
             let body = |name: &str| body(&object, name);
-            self.create_object(set, body).await.in_entry(&entry)?;
+            let created = self.create_object(set, body).await;
+            created.at_line(&entry, Some(object.line))?;
         }
         self.end_entry(&entry).await;
         Ok(())
@@ -66,7 +67,7 @@ impl Installer {
         &self,
         path: &str,
         parse: Parse<T>,
-    ) -> InstallResult<Option<(BarEntry, Vec<T>)>> {
+    ) -> InstallResult<Option<(BarEntry, Vec<Listed<T>>)>> {
         let Some(entry) = self.package.find(path) else {
             return Ok(None);
         };
@@ -74,7 +75,7 @@ impl Installer {
         let parsed = self.package.read_as(&entry, move |bytes| parse(&bytes));
         let objects = parsed
             .await?
-            .map_err(|error| InstallError::new(InstallReason::Syntax, entry.name(), error))?;
+            .map_err(|error| syntax_error(&entry, &error))?;
         Ok(Some((entry, objects)))
     }
 
@@ -95,7 +96,8 @@ impl Installer {
             return Ok(());
         };
         for link in links {
-            self.create_link(&link).await.in_entry(&entry)?;
+            let created = self.create_link(&link).await;
+            created.at_line(&entry, Some(link.line))?;
         }
         self.end_entry(&entry).await;
         Ok(())
@@ -123,6 +125,12 @@ impl Installer {
         let permit = self.authority.permit_link(root, &association);
         odata::add_link(root, &permit, &association, &source, &target).await
     }
+}
+
+/// The error for a JSON file that cannot be parsed.
+pub(crate) fn syntax_error(entry: &BarEntry, error: &BarJsonError) -> InstallError {
+    let reason = InstallReason::Syntax;
+    InstallError::new(reason, entry.name(), error).at_line(Some(error.line))
 }
 
 fn relation_body(relation: &BarRelation, box_name: &str) -> String {

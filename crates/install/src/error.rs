@@ -1,9 +1,11 @@
 //! Why an installation fails.
 
+use std::error::Error as _;
 use std::fmt::Display;
 
 use personium_archive::BarEntry;
 use personium_types::Error;
+use personium_types::error::chain;
 
 /// The result of a step of an installation.
 pub(crate) type InstallResult<T = ()> = Result<T, InstallError>;
@@ -22,6 +24,17 @@ pub(crate) struct InstallError {
     pub entry: String,
     /// The reason, for people.
     pub reason: String,
+    /// The remains of the box.
+    pub remains: Remains,
+}
+
+/// The remains of a box whose installation failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remains {
+    /// Nothing.
+    Nothing,
+    /// The box with its collections, but no roles, relations and rules: clients of the legacy version remove them one by one.
+    Collections,
 }
 
 /// The kinds of errors of an archive.
@@ -68,6 +81,7 @@ impl InstallError {
             code: ARCHIVE_ERROR,
             entry: entry.to_owned(),
             reason: format!("{text} (PL-BI-{number})"),
+            remains: Remains::Nothing,
         }
     }
 
@@ -79,15 +93,60 @@ impl InstallError {
                 false => ARCHIVE_ERROR,
             },
             entry: entry.name().to_owned(),
-            reason: format!("{} ({})", error.message(), error.code().as_str()),
+            reason: format!("{} ({})", with_cause(error), error.code().as_str()),
+            remains: Remains::Nothing,
         }
+    }
+
+    /// The error for a failure of the server itself.
+    pub fn internal(entry: &str, reason: impl Display) -> Self {
+        Self {
+            code: SERVER_ERROR,
+            entry: entry.to_owned(),
+            reason: reason.to_string(),
+            remains: Remains::Nothing,
+        }
+    }
+
+    /// The same error at a line of the entry.
+    pub fn at_line(mut self, line: Option<usize>) -> Self {
+        if let Some(line) = line {
+            self.reason = format!("line {line}: {}", self.reason);
+        }
+        self
+    }
+
+    /// The text of the event that ends the installation.
+    pub fn summary(&self) -> String {
+        format!("Bar installation failed ({}).", self.text())
+    }
+
+    /// The entry and the reason.
+    pub fn text(&self) -> String {
+        format!("{}: {}", self.entry, self.reason)
+    }
+}
+
+/// The message of an error. For an error of the archive, its causes follow: they tell what is wrong in it.
+fn with_cause(error: &Error) -> String {
+    let message = error.message();
+    match error.source() {
+        Some(source) if !error.code().is_server_error() => {
+            format!("{message} {}", chain(source))
+        }
+        _ => message,
     }
 }
 
 /// Adds the entry of the archive to an error.
-pub(crate) trait InEntry<T> {
+pub(crate) trait InEntry<T>: Sized {
     /// The error with the entry that caused it.
     fn in_entry(self, entry: &BarEntry) -> InstallResult<T>;
+
+    /// The error with the entry and the line that caused it.
+    fn at_line(self, entry: &BarEntry, line: Option<usize>) -> InstallResult<T> {
+        self.in_entry(entry).map_err(|error| error.at_line(line))
+    }
 }
 
 impl<T> InEntry<T> for personium_types::Result<T> {

@@ -1,15 +1,16 @@
 //! Stores the files of the archive, and passes the other entries to their OData collections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use personium_archive::{BarEntry, paths};
 use personium_dav::multistatus::ResourceKind;
+use personium_dav::rootprops::DescribedResource;
 use personium_model::file::{self, FileHeaders, Upload};
 use personium_model::node::SERVICE_SOURCE;
 use personium_types::Result;
 
-use crate::collections::DescribedTree;
+use crate::collections::Description;
 use crate::error::{InEntry, InstallError, InstallReason, InstallResult};
 use crate::installer::Installer;
 
@@ -28,24 +29,34 @@ enum EntryTarget {
 
 impl Installer {
     /// Stores the files of the archive, then fills its OData collections.
-    pub(crate) async fn install_contents(&self, tree: &DescribedTree) -> InstallResult {
+    pub(crate) async fn install_contents(&self, tree: &Description) -> InstallResult {
         if !self.package.is_legacy() && !self.package.has_contents() {
             let reason = InstallReason::Misplaced;
             return Err(InstallError::new(reason, paths::CONTENTS, "missing"));
         }
         let mut odata: BTreeMap<Vec<String>, Vec<(Vec<String>, BarEntry)>> = tree
-            .values()
+            .resources()
             .filter(|described| described.kind == ResourceKind::OData)
             .map(|described| (described.path.clone(), Vec::new()))
             .collect();
+        let mut stored = HashSet::new();
         for entry in self.package.below(paths::CONTENTS) {
             match entry_target(tree, &entry) {
                 EntryTarget::OData { collection, path } => {
                     odata.entry(collection).or_default().push((path, entry));
                 }
+                EntryTarget::File(path) if tree.find(&path).is_none() && is_system_file(&entry) => {
+                    self.count_entry();
+                }
                 EntryTarget::File(path) => {
                     self.start_entry(&entry).await;
-                    self.install_file(tree, &path, &entry).await?;
+                    let described = find_file(tree, &path, &entry)?;
+                    if !stored.insert(&described.path) {
+                        let reason = InstallReason::Misplaced;
+                        let detail = "another entry is the same file";
+                        return Err(InstallError::new(reason, entry.name(), detail));
+                    }
+                    self.install_file(described, &entry).await?;
                     self.end_entry(&entry).await;
                 }
             }
@@ -56,31 +67,21 @@ impl Installer {
         Ok(())
     }
 
-    async fn install_file(
-        &self,
-        tree: &DescribedTree,
-        path: &[String],
-        entry: &BarEntry,
-    ) -> InstallResult {
-        let described = tree
-            .get(path)
-            .filter(|described| described.kind == ResourceKind::File);
-        let described = described.ok_or_else(|| {
-            InstallError::new(InstallReason::NotDescribed, entry.name(), path.join("/"))
-        })?;
+    async fn install_file(&self, described: &DescribedResource, entry: &BarEntry) -> InstallResult {
         let media_type = described
             .media_type
             .as_deref()
             .filter(|text| !text.is_empty());
         if let Some(text) = media_type.filter(|text| !is_media_type(text)) {
             let reason = InstallReason::MediaType;
-            return Err(InstallError::new(reason, entry.name(), text));
+            let detail = format!("{text}, 90_rootprops.xml line {}", described.line);
+            return Err(InstallError::new(reason, entry.name(), detail));
         }
         let bytes = self.package.read(entry).await?;
-        self.put_file(path, bytes.into(), media_type)
+        self.put_file(&described.path, bytes.into(), media_type)
             .await
             .in_entry(entry)?;
-        self.set_properties(described).await.in_entry(entry)
+        self.set_properties(described, entry).await
     }
 
     async fn put_file(
@@ -104,19 +105,35 @@ impl Installer {
     }
 }
 
+/// The description of a file.
+fn find_file<'t>(
+    tree: &'t Description,
+    path: &[String],
+    entry: &BarEntry,
+) -> InstallResult<&'t DescribedResource> {
+    let described = tree
+        .find(path)
+        .filter(|described| described.kind == ResourceKind::File);
+    described
+        .ok_or_else(|| InstallError::new(InstallReason::NotDescribed, entry.name(), path.join("/")))
+}
+
 /// The target of an entry, according to the description. A script may lie directly in its service collection.
-fn entry_target(tree: &DescribedTree, entry: &BarEntry) -> EntryTarget {
+fn entry_target(tree: &Description, entry: &BarEntry) -> EntryTarget {
     let segments: Vec<String> = entry.path().split('/').skip(1).map(str::to_owned).collect();
     for length in 1..segments.len() {
         let (above, rest) = segments.split_at(length);
-        match tree.get(above).map(|described| described.kind) {
-            Some(ResourceKind::OData) => {
+        let Some(described) = tree.find(above) else {
+            continue;
+        };
+        match described.kind {
+            ResourceKind::OData => {
                 return EntryTarget::OData {
-                    collection: above.to_vec(),
+                    collection: described.path.clone(),
                     path: rest.to_vec(),
                 };
             }
-            Some(ResourceKind::Service) if rest.len() == 1 => {
+            ResourceKind::Service if rest.len() == 1 => {
                 let mut path = above.to_vec();
                 path.push(SERVICE_SOURCE.to_owned());
                 path.extend_from_slice(rest);
@@ -126,6 +143,11 @@ fn entry_target(tree: &DescribedTree, entry: &BarEntry) -> EntryTarget {
         }
     }
     EntryTarget::File(segments)
+}
+
+/// Whether an entry is a file that a desktop system added, or is in a folder of such files.
+fn is_system_file(entry: &BarEntry) -> bool {
+    entry.path().split('/').any(paths::is_system_file)
 }
 
 /// Whether a text is `type/subtype`, with or without parameters (RFC 9110 section 8.3.1).

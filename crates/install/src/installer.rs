@@ -34,6 +34,14 @@ pub struct Installer {
     stored_percent: AtomicU64,
 }
 
+/// The request that started an installation.
+pub(crate) struct RequestMark<'a> {
+    /// Its key in logs and events.
+    pub key: &'a str,
+    /// The start, milliseconds since 1970.
+    pub started_at_ms: i64,
+}
+
 /// The box of an installation. Cell and box are identified by id: another cell or box of the same name gets nothing.
 pub(crate) struct InstallerTarget {
     pub cell: CellId,
@@ -48,15 +56,15 @@ impl Installer {
         authority: &ServerAuthority,
         target: InstallerTarget,
         package: Package,
-        request_key: &str,
+        request: RequestMark<'_>,
     ) -> Self {
         Self {
             unit: Arc::clone(unit),
             authority: authority.clone(),
             target,
             package,
-            request_key: request_key.to_owned(),
-            started_at_ms: unit.now_ms(),
+            request_key: request.key.to_owned(),
+            started_at_ms: request.started_at_ms,
             done_entries: AtomicU64::new(0),
             stored_percent: AtomicU64::new(0),
         }
@@ -136,18 +144,23 @@ impl Installer {
         (self.done_entries() * 100 / total).min(100)
     }
 
-    /// Stores the progress, and the result at the end.
-    pub(crate) async fn store_progress(&self, result: Option<InstallationResult>) -> Result<()> {
-        let percent = self.percent();
-        let installation = StoredInstallation {
+    /// The state of the installation.
+    pub(crate) fn state(&self, result: Option<InstallationResult>) -> StoredInstallation {
+        StoredInstallation {
             started_at: self.started_at_ms,
-            percent,
+            percent: self.percent(),
             heartbeat_at: self.unit.now_ms(),
             result,
-        };
+        }
+    }
+
+    /// Stores the progress, and the result at the end.
+    async fn store_progress(&self, result: Option<InstallationResult>) -> Result<()> {
+        let installation = self.state(result);
         let context = self.context().await?;
         progress::store(&self.unit, &context, &self.target.box_id, &installation).await?;
-        self.stored_percent.store(percent, Ordering::Release);
+        self.stored_percent
+            .store(installation.percent, Ordering::Release);
         Ok(())
     }
 
@@ -214,19 +227,26 @@ pub(crate) async fn create_entity(
     body: &[u8],
     authority: &ServerAuthority,
 ) -> Result<String> {
+    let creation = creation(root, set, body).await?;
+    let permit = authority.permit_write(root, &creation.set);
+    let created = odata::create_with(root, &permit, creation, |_, _| Ok(())).await?;
+    Ok(created.id)
+}
+
+/// The creation of a control object or a schema object.
+///
+/// # Errors
+/// As [`odata::validate`].
+pub(crate) async fn creation(root: &ServiceRoot, set: ControlSet, body: &[u8]) -> Result<Creation> {
     let set = root.set(set.name())?;
     let body = odata::validate(root, &set, body, Intent::Create, Route::Direct).await?;
-    let permit = authority.permit_write(root, &set);
-    let creation = Creation {
+    Ok(Creation {
         set,
         body,
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,
-    };
-    let mut created = odata::create(root, &permit, &[creation]).await?;
-    let created = created.pop().ok_or(Code::Unknown)??;
-    Ok(created.id)
+    })
 }
 
 /// A JSON object of the members that have a value.

@@ -1,8 +1,8 @@
 //! Installs applications: creates a box with everything that an archive describes.
 //!
 //! [`InstallAuthority::start`] creates the box before the request is answered, [`Installer::run`] installs its content in the
-//! background. A failed step is not rolled back: [`status`] reports the progress and the error, and the box can be
-//! removed like any other.
+//! background. [`status`] reports the progress. If a step fails, everything that was made is removed, and [`find_failure`]
+//! reports the error.
 //!
 //! | Module | Content |
 //! |---|---|
@@ -16,6 +16,7 @@
 //! | `odata_schema` | the schema of an OData collection |
 //! | `package` | the archive |
 //! | `progress` | the stored state of an installation |
+//! | `rollback` | removes what a failed installation has made |
 //! | `error` | why an installation fails |
 
 mod authority;
@@ -28,9 +29,11 @@ mod odata_collection;
 mod odata_schema;
 mod package;
 mod progress;
+mod rollback;
 mod run;
 
 pub use authority::{InstallAuthority, InstallRequest};
 pub use installer::Installer;
 pub use package::Package;
-pub use progress::{InstallationStatus, status};
+pub use progress::{FailedInstallation, InstallationStatus, find_failure, status};
+pub use rollback::UnfinishedInstallations;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use personium_archive::json::{self, EntityLink};
+use personium_archive::json::{self, EntityLink, Listed};
 use personium_archive::{BarEntry, paths};
 use personium_model::odata::{self, Creation, ServiceRoot};
 use personium_odata::body::{Intent, Route};
@@ -11,8 +11,12 @@ use personium_odata::key::EntityKey;
 use personium_types::{Code, Error, Result};
 use serde_json::Value;
 
-use crate::error::{InEntry, InstallError, InstallReason, InstallResult};
+use crate::control_objects::syntax_error;
+use crate::error::{InEntry, InstallError, InstallReason, InstallResult, Remains};
 use crate::installer::Installer;
+
+/// The size of the entities of one commit, in bytes, from which on it ends. The last one may exceed it.
+const MAX_COMMIT_BYTES: usize = 4 << 20;
 
 /// The entries of the archive for a collection.
 #[derive(Default)]
@@ -50,11 +54,31 @@ impl CollectionEntries {
 struct EntityBatch {
     creations: Vec<Creation>,
     entries: Vec<BarEntry>,
+    /// The sum of the sizes of the entries.
+    bytes: usize,
 }
 
 impl Installer {
     /// Creates the schema of a collection, then its entities and their links.
+    ///
+    /// A failure in an archive of the legacy version leaves what was created of the collections: its clients remove them one
+    /// by one.
     pub(crate) async fn install_odata_collection(
+        &self,
+        path: &[String],
+        entries: Vec<(Vec<String>, BarEntry)>,
+    ) -> InstallResult {
+        let installed = self.fill_odata_collection(path, entries).await;
+        installed.map_err(|error| InstallError {
+            remains: match self.package.is_legacy() {
+                true => Remains::Collections,
+                false => error.remains,
+            },
+            ..error
+        })
+    }
+
+    async fn fill_odata_collection(
         &self,
         path: &[String],
         entries: Vec<(Vec<String>, BarEntry)>,
@@ -96,7 +120,7 @@ impl Installer {
     async fn read_entity_links(
         &self,
         found: &CollectionEntries,
-    ) -> InstallResult<Option<(BarEntry, Vec<EntityLink>)>> {
+    ) -> InstallResult<Option<(BarEntry, Vec<Listed<EntityLink>>)>> {
         let Some(entry) = &found.links else {
             return Ok(None);
         };
@@ -104,9 +128,7 @@ impl Installer {
         let parsed = self
             .package
             .read_as(entry, |bytes| json::entity_links(&bytes));
-        let links = parsed
-            .await?
-            .map_err(|error| InstallError::new(InstallReason::Syntax, entry.name(), error))?;
+        let links = parsed.await?.map_err(|error| syntax_error(entry, &error))?;
         Ok(Some((entry.clone(), links)))
     }
 
@@ -130,9 +152,11 @@ impl Installer {
             let parsed = self
                 .package
                 .read_as(entry, |bytes| serde_json::from_slice(&bytes));
-            let entity: BTreeMap<String, Value> = parsed
-                .await?
-                .map_err(|error| InstallError::new(InstallReason::Syntax, entry.name(), error))?;
+            let entity: BTreeMap<String, Value> =
+                parsed.await?.map_err(|error: serde_json::Error| {
+                    let line = Some(error.line().max(1));
+                    InstallError::new(InstallReason::Syntax, entry.name(), error).at_line(line)
+                })?;
             if let Some(Value::String(id)) = entity.get("__id")
                 && !ids.insert((entity_type.clone(), id.clone()))
             {
@@ -149,6 +173,7 @@ impl Installer {
         for (entity_type, entry) in &found.data {
             self.start_entry(entry).await;
             let bytes = self.package.read(entry).await?;
+            batch.bytes += bytes.len();
             let root = self.data_root(path).await.in_entry(entry)?;
             let set = root.set(entity_type).in_entry(entry)?;
             let body = odata::validate(&root, &set, &bytes, Intent::Create, Route::Direct)
@@ -164,7 +189,8 @@ impl Installer {
                 exists: Code::EntityExists,
             });
             batch.entries.push(entry.clone());
-            if changes_schema || batch.creations.len() >= max {
+            let is_full = batch.creations.len() >= max || batch.bytes >= MAX_COMMIT_BYTES;
+            if changes_schema || is_full {
                 self.store_batch(&root, std::mem::take(&mut batch)).await?;
             }
         }
@@ -194,12 +220,13 @@ impl Installer {
         &self,
         path: &[String],
         entry: &BarEntry,
-        links: &[EntityLink],
+        links: &[Listed<EntityLink>],
     ) -> InstallResult {
         let links_per_update = self.unit.settings().archives.links_per_update.max(1);
         for (index, link) in links.iter().enumerate() {
             let root = self.data_root(path).await.in_entry(entry)?;
-            self.link_entity(&root, link).await.in_entry(entry)?;
+            let created = self.link_entity(&root, link).await;
+            created.at_line(entry, Some(link.line))?;
             let count = index + 1;
             if count % links_per_update == 0 {
                 let object = format!("userDataLinks {count} / {}", links.len());

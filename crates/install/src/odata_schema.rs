@@ -19,9 +19,7 @@ impl Installer {
         self.start_entry(entry).await;
         let read = self.package.read_as(entry, |bytes| edmx::read(&bytes));
         let definitions = read.await?.map_err(|error| schema_error(entry, &error))?;
-        self.create_types(path, &definitions)
-            .await
-            .in_entry(entry)?;
+        self.create_types(path, entry, &definitions).await?;
         for association in definitions.associations {
             let ends = association.map_err(|error| schema_error(entry, &error))?;
             self.create_association(path, &ends).await.in_entry(entry)?;
@@ -30,25 +28,40 @@ impl Installer {
         Ok(())
     }
 
-    async fn create_types(&self, path: &[String], definitions: &Definitions) -> Result<()> {
+    async fn create_types(
+        &self,
+        path: &[String],
+        entry: &BarEntry,
+        definitions: &Definitions,
+    ) -> InstallResult {
         use ControlSet::{ComplexType, ComplexTypeProperty, EntityType, Property};
-        let named = |name: &String| json!({"Name": name});
-        for name in &definitions.complex_types {
-            self.create_schema_object(path, ComplexType, &named(name))
-                .await?;
-        }
-        for property in &definitions.complex_properties {
-            let body = property_body(property, "_ComplexType.Name");
-            self.create_schema_object(path, ComplexTypeProperty, &body)
-                .await?;
-        }
-        for name in &definitions.entity_types {
-            self.create_schema_object(path, EntityType, &named(name))
-                .await?;
-        }
-        for property in &definitions.properties {
-            let body = property_body(property, "_EntityType.Name");
-            self.create_schema_object(path, Property, &body).await?;
+        let named =
+            |set, name: &String| (set, json!({"Name": name}), (name.clone(), String::new()));
+        let property = |set, found: &PropertyDefinition, owner| {
+            let place = (found.owner.to_string(), found.name.clone());
+            (set, property_body(found, owner), place)
+        };
+        let complex = definitions.complex_types.iter();
+        let types = definitions.entity_types.iter();
+        let objects = complex
+            .map(|name| named(ComplexType, name))
+            .chain(
+                definitions
+                    .complex_properties
+                    .iter()
+                    .map(|found| property(ComplexTypeProperty, found, "_ComplexType.Name")),
+            )
+            .chain(types.map(|name| named(EntityType, name)))
+            .chain(
+                definitions
+                    .properties
+                    .iter()
+                    .map(|found| property(Property, found, "_EntityType.Name")),
+            );
+        for (set, body, (owner, name)) in objects {
+            let created = self.create_schema_object(path, set, &body).await;
+            let line = definitions.lines.find(&owner, &name);
+            created.at_line(entry, line.map(|line| line as usize))?;
         }
         Ok(())
     }
@@ -107,10 +120,11 @@ impl Installer {
 
 fn schema_error(entry: &BarEntry, error: &EdmxError) -> InstallError {
     let reason = match error {
-        EdmxError::InvalidXml(_) => InstallReason::Syntax,
-        EdmxError::InvalidDefinition(_) => InstallReason::Definition,
+        EdmxError::InvalidXml(..) => InstallReason::Syntax,
+        EdmxError::InvalidDefinition(..) => InstallReason::Definition,
     };
-    InstallError::new(reason, entry.name(), error)
+    let line = error.line().map(|line| line as usize);
+    InstallError::new(reason, entry.name(), error).at_line(line)
 }
 
 fn property_body(property: &PropertyDefinition, owner: &str) -> Value {

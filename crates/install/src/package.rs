@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use personium_archive::{ArchiveLimits, Bar, BarEntry, BarError, BarVersion, paths};
+use personium_dav::rootprops::BoxContents;
 use personium_model::settings::ArchiveSettings;
 use personium_types::{Code, Error, Result};
 use tokio::task::spawn_blocking;
@@ -22,6 +23,7 @@ const MEGABYTE_BYTES: u64 = 1 << 20;
 pub struct Package {
     bar: Arc<Mutex<Bar<File>>>,
     entries: Vec<BarEntry>,
+    folders: Vec<String>,
     version: BarVersion,
     schema: Option<String>,
     has_contents: bool,
@@ -51,7 +53,8 @@ impl Package {
             return Err(Error::new(Code::BarStructure).with("schema"));
         }
         Ok(Self {
-            entries: bar.entries().to_vec(),
+            entries: own_entries(bar.entries()),
+            folders: bar.folders().map(str::to_owned).collect(),
             version: bar.version(),
             has_contents: bar.has_folder(paths::CONTENTS),
             bar: Arc::new(Mutex::new(bar)),
@@ -82,6 +85,18 @@ impl Package {
             .iter()
             .find(|entry| entry.path() == path)
             .cloned()
+    }
+
+    /// The paths of the contents of the box.
+    pub(crate) fn contents(&self) -> BoxContents {
+        let folder = format!("{}/", paths::CONTENTS);
+        let files = self.entries.iter().map(BarEntry::path);
+        let folders = self.folders.iter().map(String::as_str);
+        BoxContents::new(
+            files
+                .chain(folders)
+                .filter_map(|path| path.strip_prefix(&folder)),
+        )
     }
 
     /// Whether the archive has a folder for the contents of the box, which may be empty.
@@ -130,6 +145,16 @@ impl Package {
             Err(error) => Err(unreadable(&error)),
         }
     }
+}
+
+/// The entries in the two folders of an application. Others, such as `README.md`, `.DS_Store` or `__MACOSX/`, are no part of
+/// it.
+fn own_entries(entries: &[BarEntry]) -> Vec<BarEntry> {
+    let is_own = |entry: &&BarEntry| {
+        let folder = entry.path().split_once('/').map(|(folder, _)| folder);
+        matches!(folder, Some(paths::META | paths::CONTENTS))
+    };
+    entries.iter().filter(is_own).cloned().collect()
 }
 
 /// The error for an archive that is refused.

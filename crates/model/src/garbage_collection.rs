@@ -120,7 +120,10 @@ impl Unit {
     }
 
     /// The cells that markers in the space of the unit name.
-    pub(crate) async fn list_marked_cells(&self, markers: &CellMarkers) -> Result<Vec<CellId>> {
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn list_marked_cells(&self, markers: &CellMarkers) -> Result<Vec<CellId>> {
         let mut range = markers.range.clone();
         let mut out = Vec::new();
         loop {

@@ -35,7 +35,7 @@ mod user_schema;
 mod validate;
 
 pub use association::{Association, AssociationSide, Cardinality};
-pub use create::create;
+pub use create::{create, create_with};
 pub use creation::{Creation, NavigationSource};
 pub use delete::delete;
 pub use link::{add_link, list_links, remove_link};
@@ -43,7 +43,7 @@ pub use list::{expand, list, navigate};
 pub use load::{Entity, EntityCheck, find};
 pub use operations::AccessKind;
 pub use page::Page;
-pub use removal::{remove_box, remove_cell};
+pub use removal::{remove_box, remove_box_objects, remove_cell};
 pub use root::{EntityRef, RootScope, ServiceRoot, SetRef};
 pub(crate) use update::store_change;
 pub use update::{Change, Update, update};

@@ -1,6 +1,6 @@
 //! Dead properties and access control lists of cells, boxes, collections and files.
 
-use personium_dav::proppatch::PropPatch;
+use personium_dav::proppatch::{DeadProperty, PropPatch};
 use personium_store::Batch;
 use personium_types::{Code, ETag, Error, Operation, Preconditions, Result};
 
@@ -68,6 +68,56 @@ pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<ETag> {
         Ok((batch, etag))
     };
     resource.change(Invalidation::None, change).await
+}
+
+/// Sets the properties and the access control list of a box, collection or file that an archive describes. Unlike
+/// [`patch`] and [`set_acl`] this includes the sources of services.
+///
+/// # Errors
+/// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if the resource does not exist; [`Code::BodyTooLarge`] if it
+/// would have too many properties.
+pub async fn set_described(
+    resource: &Resource,
+    acl: Option<&Acl>,
+    properties: &[DeadProperty],
+) -> Result<()> {
+    let change = |target: Target| async move {
+        let mut batch = Batch::new();
+        target.assert_ancestors(&mut batch);
+        let mut node = target.node().value().clone();
+        if !target.exists() {
+            return Err(resource.not_found());
+        }
+        if let Some(acl) = acl {
+            let permit = resource.permit(&target, Operation::WriteAcl)?;
+            replace_acl(&permit, &target.permit_target(), &mut node, acl)?;
+        }
+        if !properties.is_empty() {
+            resource.permit(&target, Operation::WriteProperties)?;
+            add_properties(&mut node, properties, &resource.unit)?;
+        }
+        put_node(&mut batch, target.node(), &node)?;
+        Ok((batch, ()))
+    };
+    resource.change(Invalidation::None, change).await
+}
+
+fn add_properties(node: &mut Node, properties: &[DeadProperty], unit: &Unit) -> Result<()> {
+    for property in properties {
+        node.properties
+            .insert(property.key.clone(), property.xml.clone());
+    }
+    let max = unit.settings().dav.properties_max_bytes;
+    let sizes = node
+        .properties
+        .iter()
+        .map(|(key, xml)| key.len() + xml.len());
+    if sizes.sum::<usize>() > max {
+        return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
+    }
+    node.version += 1;
+    node.updated = unit.now_ms();
+    Ok(())
 }
 
 /// Sets, then removes dead properties of a cell. Only a unit user who manages the cell may do so.

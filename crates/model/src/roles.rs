@@ -38,6 +38,36 @@ pub async fn from_wire(
     Ok(Acl { schema_level, aces })
 }
 
+/// Converts the list of an archive into one with roles by id. Entries for roles that this cell does not have grant nothing:
+/// they are left out, and their URLs returned.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn from_archive(
+    urls: &UnitUrls,
+    context: &CellContext,
+    described: &wire::AclDocument,
+) -> Result<(Acl, Vec<String>)> {
+    let mut known = described.clone();
+    let mut missing = Vec::new();
+    let mut entries = Vec::with_capacity(known.entries.len());
+    for entry in known.entries {
+        if let wire::AclPrincipal::Href(url) = &entry.principal {
+            match role_id(urls, context, url).await {
+                Ok(_) => {}
+                Err(error) if error.code().is_server_error() => return Err(error),
+                Err(_) => {
+                    missing.push(url.clone());
+                    continue;
+                }
+            }
+        }
+        entries.push(entry);
+    }
+    known.entries = entries;
+    Ok((from_wire(urls, context, &known).await?, missing))
+}
+
 async fn role_id(urls: &UnitUrls, context: &CellContext, url: &str) -> Result<String> {
     let no_role = || Error::new(Code::AclRoleMissing).with(url);
     let (box_name, role) = split(urls, &context.cell().name, url).ok_or_else(no_role)?;

@@ -17,7 +17,9 @@
 mod names;
 mod read;
 
-pub use read::{Definitions, EdmxError, EndDefinition, PropertyDefinition, read};
+pub use read::{
+    DefinitionLines, Definitions, EdmxError, EndDefinition, PropertyDefinition, SourceLine, read,
+};
 
 use self::names::AssociationNames;
 use crate::dialect::Dialect;

@@ -127,7 +127,9 @@ pub async fn start(
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
     let handlers = handlers(&components, service)?;
     let limits = http_limits(config, budget.connections_max);
-    let running = spawn(&components, unit, listeners, handlers, limits);
+    let cleaning = remove_unfinished_installations(handlers.service.clone()).await;
+    let mut running = spawn(&components, unit, listeners, handlers, limits);
+    running.background.push(cleaning);
     tracing::info!(
         unit.url = running.unit.urls().unit(),
         address = %running.address,
@@ -259,6 +261,20 @@ fn http_limits(config: &Config, connections_max: usize) -> HttpLimits {
         transfer_timeout: Duration::from_secs(listen.transfer_timeout_secs),
         shutdown_timeout: Duration::from_secs(listen.shutdown_timeout_secs),
     }
+}
+
+/// Removes in the background what installations have made that the last run did not end. Which ones that are is read before the
+/// unit serves.
+async fn remove_unfinished_installations(service: ApiService) -> JoinHandle<()> {
+    let unfinished = service.list_unfinished_installations().await;
+    tokio::spawn(async move {
+        match unfinished {
+            Ok(unfinished) => service.remove_unfinished_installations(unfinished).await,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "failed to list unfinished installations");
+            }
+        }
+    })
 }
 
 /// Resumes garbage collection that the last run did not finish, and scans for orphaned file bodies from time to time.

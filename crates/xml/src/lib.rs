@@ -90,6 +90,28 @@ pub enum XmlError {
     Malformed(String),
 }
 
+/// The reason for which a document is refused, with its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {error}")]
+pub struct LocatedXmlError {
+    /// The line, counted from 1.
+    pub line: u32,
+    /// The reason.
+    pub error: XmlError,
+}
+
+/// The line of a start tag. It is no part of the value of an element: all lines are equal.
+#[derive(Debug, Clone, Copy, Default)]
+struct Line(u32);
+
+impl PartialEq for Line {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Line {}
+
 /// The expanded name of an element or attribute: namespace name and local part, without prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
@@ -141,6 +163,7 @@ pub struct Element {
     prefix: Box<str>,
     attributes: Vec<Attribute>,
     nodes: Vec<XmlNode>,
+    line: Line,
 }
 
 impl Element {
@@ -150,7 +173,21 @@ impl Element {
     /// The first [`XmlError`]: the document is not well-formed with namespaces, exceeds `limits`, or has a document
     /// type declaration, a processing instruction, an entity that is not predefined, or an encoding other than UTF-8.
     pub fn parse(document: &[u8], limits: &XmlLimits) -> Result<Self, XmlError> {
+        Self::parse_located(document, limits).map_err(|located| located.error)
+    }
+
+    /// As [`Self::parse`]; the error names the line.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_located(document: &[u8], limits: &XmlLimits) -> Result<Self, LocatedXmlError> {
         read::document(document, limits)
+    }
+
+    /// The line of the start tag in the document, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> u32 {
+        self.line.0
     }
 
     /// The name of the element.

@@ -9,22 +9,80 @@ use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use super::escape::is_allowed;
-use super::{Attribute, Element, Name, XML_NS, XMLNS_NS, XmlError, XmlLimits, XmlNode};
+use super::{
+    Attribute, Element, Line, LocatedXmlError, Name, XML_NS, XMLNS_NS, XmlError, XmlLimits, XmlNode,
+};
 
 /// Parses a document and returns its root element.
-pub(super) fn document(bytes: &[u8], limits: &XmlLimits) -> Result<Element, XmlError> {
+pub(super) fn document(bytes: &[u8], limits: &XmlLimits) -> Result<Element, LocatedXmlError> {
+    let at_start = |error| LocatedXmlError { line: 1, error };
     if bytes.len() > limits.bytes {
-        return Err(XmlError::LimitExceeded("bytes"));
+        return Err(at_start(XmlError::LimitExceeded("bytes")));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| XmlError::UnsupportedEncoding)?;
+    let text = std::str::from_utf8(bytes).map_err(|error| LocatedXmlError {
+        line: line_at(bytes, error.valid_up_to()),
+        error: XmlError::UnsupportedEncoding,
+    })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    check_characters(text)?;
+    check_characters(text).map_err(|error| LocatedXmlError {
+        line: first_line_with_invalid_character(text),
+        error,
+    })?;
+    let mut lines = LineCounter {
+        text: text.as_bytes(),
+        offset: 0,
+        line: 1,
+    };
+    let tree = events(text, limits, &mut lines);
+    tree.map_err(|error| LocatedXmlError {
+        line: lines.line,
+        error,
+    })
+}
 
+/// Counts the lines of a text up to increasing offsets.
+struct LineCounter<'t> {
+    text: &'t [u8],
+    offset: usize,
+    line: u32,
+}
+
+impl LineCounter<'_> {
+    fn advance(&mut self, offset: u64) {
+        let offset = usize::try_from(offset).unwrap_or(self.offset);
+        let passed = self.text.get(self.offset..offset).unwrap_or_default();
+        self.line = self.line.saturating_add(count_lines(passed));
+        self.offset = self.offset.max(offset);
+    }
+}
+
+fn count_lines(text: &[u8]) -> u32 {
+    let ends = text.iter().filter(|byte| **byte == b'\n').count();
+    u32::try_from(ends).unwrap_or(u32::MAX)
+}
+
+fn line_at(bytes: &[u8], offset: usize) -> u32 {
+    count_lines(bytes.get(..offset).unwrap_or_default()).saturating_add(1)
+}
+
+fn first_line_with_invalid_character(text: &str) -> u32 {
+    let at = text.find(|c| !is_allowed(c)).unwrap_or_default();
+    line_at(text.as_bytes(), at)
+}
+
+/// Reads the events of a document into a tree. `lines` is at the last event afterwards.
+fn events(
+    text: &str,
+    limits: &XmlLimits,
+    lines: &mut LineCounter<'_>,
+) -> Result<Element, XmlError> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
     let mut tree = TreeBuilder::new(limits);
     let mut first = true;
     loop {
+        lines.advance(reader.buffer_position());
+        tree.line = lines.line;
         match reader.read_event().map_err(malformed)? {
             Event::Start(start) => tree.open(&start)?,
             Event::Empty(start) => {
@@ -106,6 +164,8 @@ struct TreeBuilder<'l> {
     scope: Vec<(Box<str>, Arc<str>)>,
     xml_namespace: Arc<str>,
     no_namespace: Arc<str>,
+    /// The line of the current event.
+    line: u32,
 }
 
 impl<'l> TreeBuilder<'l> {
@@ -118,6 +178,7 @@ impl<'l> TreeBuilder<'l> {
             scope: Vec::new(),
             xml_namespace: Arc::from(XML_NS),
             no_namespace: Arc::from(""),
+            line: 1,
         }
     }
 
@@ -145,6 +206,7 @@ impl<'l> TreeBuilder<'l> {
             prefix: prefix.into(),
             attributes: self.resolve_attributes(attributes)?,
             nodes: Vec::new(),
+            line: Line(self.line),
         };
         self.open.push(OpenElement {
             element,

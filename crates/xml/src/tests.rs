@@ -268,6 +268,7 @@ fn build(
         prefix: prefix.into(),
         attributes: built,
         nodes,
+        line: Line::default(),
     }
 }
 
@@ -311,4 +312,28 @@ proptest! {
             prop_assert_eq!(parse(&element.to_xml()), Ok(element));
         }
     }
+}
+
+#[test]
+fn elements_and_errors_have_their_lines() {
+    let document = "\u{feff}<?xml version='1.0'?>\r\n<a>\r\n <!-- \n -->\n <b\n x='1'/><c/>\n</a>";
+    let root = parse(document).unwrap();
+    let lines: Vec<u32> = root.elements().map(Element::line).collect();
+    assert_eq!((root.line(), lines), (2, vec![5, 6]));
+    for (bad, line) in [
+        ("<a>\n<b>\n</a>", 3),
+        ("<a>\n\n<p:b/></a>", 3),
+        ("<a>\n&x;</a>", 2),
+        ("\n<!DOCTYPE a><a/>", 2),
+        ("<a>\n\n", 3),
+        ("<a>\n\u{1}</a>", 2),
+    ] {
+        let error = Element::parse_located(bad.as_bytes(), &XmlLimits::REQUEST).unwrap_err();
+        assert_eq!(error.line, line, "{bad:?}: {error}");
+    }
+    let error = Element::parse_located(b"<a>\n\n\xff</a>", &XmlLimits::REQUEST).unwrap_err();
+    assert_eq!(
+        (error.line, error.error),
+        (3, XmlError::UnsupportedEncoding)
+    );
 }

@@ -1,7 +1,11 @@
 //! Installation of archives: `MKCOL` of a box.
 
+mod artifacts;
+mod hostile;
 mod installed;
 mod refused;
+mod rollback;
+mod tolerated;
 
 use std::io::{Cursor, Write};
 use std::time::Duration;
@@ -77,11 +81,16 @@ fn manifest(version: &str) -> String {
 
 /// Sends an archive for a box of `c`.
 async fn install(unit: &TestUnit, name: &str, archive: &Archive) -> TestResponse {
+    install_bytes(unit, name, archive.zip()).await
+}
+
+/// As [`install`], with the bytes of the archive.
+async fn install_bytes(unit: &TestUnit, name: &str, archive: Vec<u8>) -> TestResponse {
     let path = format!("c/{name}");
     let request = unit
         .admin_request("MKCOL", &path)
         .header("content-type", "application/zip");
-    request.body(archive.zip()).send().await
+    request.body(archive).send().await
 }
 
 /// Waits until the installation of a box is over; returns its status document.

@@ -8,13 +8,36 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::BarJsonError;
 
-/// Parses one object without trailing data.
+/// The byte order mark in UTF-8, which some editors write.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Parses one object without trailing data. A byte order mark before it is ignored.
 pub(crate) fn object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, BarJsonError> {
-    let Object(value) = serde_json::from_slice(bytes).map_err(BarJsonError)?;
-    Ok(value)
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let parsed = serde_json::from_slice(bytes).map_err(|error| BarJsonError::new(0, error));
+    parsed.map(|Object(value)| value)
+}
+
+/// Parses an item of a list: an object.
+pub(super) fn item<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> Result<T, serde_json::Error> {
+    serde_json::from_str(raw.get()).map(|Object(value)| value)
+}
+
+/// Returns a function that gives the lines of increasing parts of a document, counted from 1.
+pub(super) fn line_of(bytes: &[u8]) -> impl FnMut(&RawValue) -> usize {
+    let start = bytes.as_ptr() as usize;
+    let (mut offset, mut line) = (0, 1);
+    move |part| {
+        let at = (part.get().as_ptr() as usize).saturating_sub(start);
+        let passed = bytes.get(offset..at).unwrap_or_default();
+        line += passed.iter().filter(|byte| **byte == b'\n').count();
+        offset = at.max(offset);
+        line
+    }
 }
 
 /// A value that is accepted only as an object.

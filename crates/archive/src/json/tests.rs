@@ -6,6 +6,32 @@ fn is_refused<T>(read: impl Fn(&[u8]) -> Result<T, BarJsonError>, texts: &[&str]
     }
 }
 
+fn items<T>(list: Vec<Listed<T>>) -> Vec<T> {
+    list.into_iter().map(|listed| listed.item).collect()
+}
+
+#[test]
+fn lines_of_objects_and_errors_are_known() {
+    let text = "\u{feff}{\r\n\"Relations\": [\r\n {\"Name\": \"a\"}, {\r\n\"Name\": \"b\"},\r\n {\"Name\": \"c\"}\r\n]}";
+    let read = relations(text.as_bytes()).unwrap();
+    let lines: Vec<usize> = read.iter().map(|listed| listed.line).collect();
+    assert_eq!(lines, [3, 3, 5]);
+    for (text, line) in [
+        (
+            "{\n\"Relations\": [\n{\"Name\": \"a\"},\n{\"Name\": \"b\",\n\"x\": 1}]}",
+            5,
+        ),
+        ("{\n\"Relations\": [\n{\"Name\": \"a\"},\n{}]}", 4),
+        ("{\n\"Relations\": [\n]", 3),
+        ("{\n\"Roles\": []}", 2),
+        ("", 1),
+    ] {
+        let error = relations(text.as_bytes()).unwrap_err();
+        assert_eq!(error.line, line, "{text}: {error}");
+        assert!(!error.to_string().contains(" at line "), "{error}");
+    }
+}
+
 #[test]
 fn relations_and_roles_are_parsed() {
     let read = relations(br#"{"Relations":[{"Name":"r1"},{"Name":"r2"}]}"#).unwrap();
@@ -13,10 +39,8 @@ fn relations_and_roles_are_parsed() {
     assert_eq!(names, ["r1", "r2"]);
     assert_eq!(relations(br#" {"Relations":[]} "#).unwrap(), []);
     let name = "\u{5f79}".to_owned();
-    assert_eq!(
-        roles("{\"Roles\":[{\"Name\":\"役\"}]}".as_bytes()).unwrap(),
-        [BarRole { name }]
-    );
+    let read = roles("\u{feff}{\"Roles\":[{\"Name\":\"役\"}]}".as_bytes()).unwrap();
+    assert_eq!(items(read), [BarRole { name }]);
     is_refused(
         relations,
         &[
@@ -41,7 +65,8 @@ fn relations_and_roles_are_parsed() {
             r#"{"Relations":[{"Name":"r","Name":"s"}]}"#,
             r#"{"Relations":[]} {}"#,
             r#"{"Relations":["#,
-            "\u{feff}{\"Relations\":[]}",
+            "\u{feff}",
+            "{\"Relations\":[]}\u{feff}",
         ],
     );
     is_refused(
@@ -61,7 +86,7 @@ fn external_roles_are_parsed() {
             .unwrap();
     let url = "https://c/__role/__/r".to_owned();
     let relation = "rel".to_owned();
-    assert_eq!(read, [BarExtRole { url, relation }]);
+    assert_eq!(items(read), [BarExtRole { url, relation }]);
     is_refused(
         ext_roles,
         &[
@@ -149,7 +174,7 @@ fn first_id_of_entity_links_is_used() {
         id: id.into(),
     };
     assert_eq!(
-        read,
+        items(read),
         [EntityLink {
             from: end("e1", "first"),
             to: end("e2", "c")

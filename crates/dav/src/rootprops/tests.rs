@@ -21,7 +21,21 @@ fn read(scheme: &str, responses: &[String]) -> Result<Vec<DescribedResource>, Ro
         "<multistatus xmlns='DAV:' xmlns:p='urn:x-personium:xmlns'>{}</multistatus>",
         responses.concat()
     );
-    parse(body.as_bytes(), scheme, ROLES, &XmlLimits::REQUEST)
+    parse_with(scheme, &BoxContents::default(), &body)
+}
+
+fn parse_with(
+    scheme: &str,
+    contents: &BoxContents,
+    body: &str,
+) -> Result<Vec<DescribedResource>, RootPropsError> {
+    let roles = ROLES;
+    let base = RootPropsBase {
+        scheme,
+        roles,
+        contents,
+    };
+    parse(body.as_bytes(), base, &XmlLimits::REQUEST)
 }
 
 fn rule(responses: &[String]) -> Option<RootPropsRule> {
@@ -130,15 +144,25 @@ fn every_rule_is_checked() {
         (RootPropsRule::ResourceName, vec![root(), file("a:b")]),
         (RootPropsRule::ResourceName, vec![root(), file("..")]),
         (RootPropsRule::ResourceName, vec![root(), file(".")]),
-        (RootPropsRule::ResourceName, vec![root(), file("a ")]),
+        (RootPropsRule::ResourceName, vec![root(), file("a%20")]),
         (
             RootPropsRule::ResourceName,
             vec![root(), collection(&at("a")), collection(&at("a//"))],
         ),
         (
             RootPropsRule::ResourceType,
-            vec![root(), typed(&at("a"), "<collection/><p:stream/>")],
+            vec![root(), typed(&at("a"), "<collection/><p:other/>")],
         ),
+        (
+            RootPropsRule::NothingInFile,
+            vec![
+                root(),
+                typed(&at("s"), "<collection/><p:stream/>"),
+                file("s/a"),
+            ],
+        ),
+        (RootPropsRule::ResourceName, vec![root(), file("a%2Fb")]),
+        (RootPropsRule::ResourceName, vec![root(), file("a%00")]),
         (
             RootPropsRule::ResourceType,
             vec![root(), typed(&at("a"), "<p:odata/>")],
@@ -170,7 +194,16 @@ fn access_control_lists_need_a_role_base() {
         )
     };
     assert_eq!(with("").unwrap()[0].acl, None);
-    for good in ["https://a.example/__role/__/", "http://a/c/__role/b"] {
+    for none in ["xml:base=''", "xml:base=' '"] {
+        assert_eq!(with(none).unwrap()[0].acl, None);
+    }
+    for good in [
+        "https://a.example/__role/__/",
+        "http://a/c/__role/b",
+        "urn:x-own:app__role/__/",
+        "personium-localunit:c:/__role/b/",
+        &format!("http://a/c/__role/{}", "箱".repeat(128)),
+    ] {
         assert!(
             with(&format!("xml:base='{good}'")).unwrap()[0]
                 .acl
@@ -179,14 +212,18 @@ fn access_control_lists_need_a_role_base() {
         );
     }
     for bad in [
-        "",
         "https://__role/b",
-        "ftp://a/__role/b",
+        "a/__role/b",
+        ":a/__role/b",
         "https://a/__role/",
         "https://a/role/b",
+        &format!("http://a/c/__role/{}", "箱".repeat(129)),
     ] {
         let refused = with(&format!("xml:base='{bad}'"));
-        assert!(matches!(refused, Err(RootPropsError::AclBase(_))), "{bad}");
+        assert!(
+            matches!(refused, Err(RootPropsError::AclBase { line: 1, .. })),
+            "{bad}"
+        );
     }
     let wrong =
         "<acl xml:base='http://a/__role/b/'><ace/></acl><resourcetype><collection/></resourcetype>";
@@ -218,19 +255,13 @@ fn number_of_acl_entries_is_limited() {
     let refused = with(MAX_ACL_ENTRIES + 1).unwrap_err();
     let source = AclError::Invalid(AclPart::Count);
     let href = "personium-localbox:/".to_owned();
-    assert_eq!(refused, RootPropsError::Acl { href, source });
+    let line = 1;
+    assert_eq!(refused, RootPropsError::Acl { line, href, source });
 }
 
 #[test]
 fn wrong_root_and_invalid_xml_are_refused() {
-    let read = |body: &str| {
-        parse(
-            body.as_bytes(),
-            "personium-localbox:",
-            ROLES,
-            &XmlLimits::REQUEST,
-        )
-    };
+    let read = |body: &str| parse_with("personium-localbox:", &BoxContents::default(), body);
     assert_eq!(read("<multistatus/>"), Err(RootPropsError::WrongRoot));
     for bad in [
         "",
@@ -239,4 +270,126 @@ fn wrong_root_and_invalid_xml_are_refused() {
     ] {
         assert!(matches!(read(bad), Err(RootPropsError::NotXml(_))), "{bad}");
     }
+}
+
+#[test]
+fn privileges_of_other_namespaces_are_those_of_the_same_name() {
+    let privileges = |inside: &str| {
+        let list = format!(
+            "<acl xml:base='http://a/__role/b/'><ace><principal><all/></principal>\
+             <grant><privilege>{inside}</privilege></grant></ace></acl>"
+        );
+        let props = format!("<resourcetype><collection/></resourcetype>{list}");
+        let found = read(
+            "personium-localbox:",
+            &[response("personium-localbox:/", &props)],
+        );
+        found.map(|found| found[0].acl.clone().unwrap().entries[0].privileges.clone())
+    };
+    for exec in [
+        "<exec/>",
+        "<exec xmlns=''/>",
+        "<p:exec/>",
+        "<D:exec xmlns:D='DAV:'/>",
+        "<dc:exec xmlns:dc='urn:x-dc1:xmlns'/>",
+    ] {
+        assert_eq!(privileges(exec).unwrap(), [Privilege::Exec], "{exec}");
+    }
+    assert_eq!(privileges("<read xmlns=''/>").unwrap(), [Privilege::Read]);
+    for bad in [
+        "<exec xmlns='urn:other'/>",
+        "<Exec/>",
+        "<p:auth/>",
+        "<none/>",
+    ] {
+        assert!(
+            matches!(privileges(bad), Err(RootPropsError::Acl { .. })),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn inherited_entries_are_left_out() {
+    let ace = |role: &str, more: &str| {
+        format!(
+            "<ace><principal><href>{role}</href></principal><grant><privilege><read/></privilege></grant>{more}</ace>"
+        )
+    };
+    let above = "<inherited><href>https://unit.example/c/b</href></inherited>";
+    let list = format!(
+        "<acl xml:base='http://a/__role/b/'>{}{}</acl>",
+        ace("own", ""),
+        ace("above", above)
+    );
+    let props = format!("<resourcetype><collection/></resourcetype>{list}");
+    let found = read(
+        "personium-localbox:",
+        &[response("personium-localbox:/", &props)],
+    )
+    .unwrap();
+    let entries = &found[0].acl.as_ref().unwrap().entries;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(
+        entries[0].principal,
+        AclPrincipal::Href(format!("{ROLES}own"))
+    );
+}
+
+#[test]
+fn kinds_of_earlier_releases_and_streams_are_parsed() {
+    let old = |kind: &str| format!("<collection/><dc:{kind} xmlns:dc='urn:x-dc1:xmlns'/>");
+    let at = |path: &str| format!("PERSONIUM-localbox:/{path}");
+    let found = read(
+        "personium-localbox:",
+        &[
+            collection(&at("")),
+            typed(&at("o/"), &old("odata")),
+            typed(&at("s"), &old("service")),
+            collection(&at("s/__src")),
+            typed(&at("t"), "<collection/><p:stream/>"),
+        ],
+    )
+    .unwrap();
+    let kinds: Vec<ResourceKind> = found.iter().map(|f| f.kind).collect();
+    use ResourceKind::{Collection, OData, Service, Stream};
+    assert_eq!(kinds, [Collection, OData, Service, Collection, Stream]);
+}
+
+#[test]
+fn errors_name_the_line() {
+    let body = |inside: &str| {
+        format!(
+            "<multistatus xmlns='DAV:'>\n<response>\n<href>personium-localbox:/</href>\n<propstat><prop>\n\
+             <resourcetype><collection/></resourcetype></prop></propstat></response>\n{inside}</multistatus>"
+        )
+    };
+    let file =
+        |href: &str| format!("<response>\n<href>personium-localbox:/{href}</href></response>\n");
+    for (inside, line) in [
+        (file("a/b"), 6),
+        (file("a") + &file("b") + &file("a"), 10),
+        ("<response>".to_owned(), 6),
+        (file("b") + "<response><href>x</href></response>", 8),
+    ] {
+        let error = parse_with(
+            "personium-localbox:",
+            &BoxContents::default(),
+            &body(&inside),
+        );
+        assert_eq!(error.unwrap_err().line(), line, "{inside}");
+    }
+}
+
+#[test]
+fn paths_are_those_of_the_contents() {
+    let contents = BoxContents::new(["日本/語.txt", "a%20b"]);
+    let body = "<multistatus xmlns='DAV:'>\
+         <response><href>personium-localbox:/</href><propstat><prop><resourcetype><collection/></resourcetype></prop></propstat></response>\
+         <response><href>personium-localbox:/%E6%97%A5%E6%9C%AC/</href><propstat><prop><resourcetype><collection/></resourcetype></prop></propstat></response>\
+         <response><href>personium-localbox:/%E6%97%A5%E6%9C%AC/%E8%AA%9E.txt</href></response>\
+         <response><href>personium-localbox:/a%20b</href></response></multistatus>";
+    let found = parse_with("personium-localbox:", &contents, body).unwrap();
+    let paths: Vec<String> = found.iter().map(|f| f.path.join("/")).collect();
+    assert_eq!(paths, ["", "日本", "日本/語.txt", "a%20b"]);
 }

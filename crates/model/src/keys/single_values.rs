@@ -13,6 +13,10 @@ const GARBAGE_RECORD: &str = "sweep/";
 const REMOVED_CELL: &str = "sweep/gone/";
 /// The beginning of the names of installations; the id of the box follows.
 const INSTALLATION: &str = "install/";
+/// The beginning of the names of markers of cells with installations; the id of the cell follows.
+const INSTALLATION_MARKER: &str = "install/cell/";
+/// The beginning of the names of failed installations; the name of the box follows.
+const FAILED_INSTALLATION: &str = "install-failed/";
 /// The beginning of the names of markers of cells with outbox entries; the id of the cell follows.
 const OUTBOX_MARKER: &str = "event/cell/";
 
@@ -100,6 +104,36 @@ pub fn installations() -> KeyRange {
     singles(INSTALLATION)
 }
 
+/// The box in the key of an [`installation`].
+#[must_use]
+pub fn box_of_installation(key: &Key) -> Option<NodeId> {
+    last_text(key, 1 + INSTALLATION.len())?.parse().ok()
+}
+
+/// In the space of the unit: marks a cell that may have installations which have not ended.
+#[must_use]
+pub fn installation_marker(cell: &CellId) -> Key {
+    single(&format!("{INSTALLATION_MARKER}{cell}"))
+}
+
+/// All cells that [`installation_marker`] marks.
+#[must_use]
+pub fn installation_markers() -> CellMarkers {
+    CellMarkers::of(INSTALLATION_MARKER)
+}
+
+/// The outcome of an installation that failed and whose box was removed, by the name of the box.
+#[must_use]
+pub fn failed_installation(box_name: &str) -> Key {
+    single(&format!("{FAILED_INSTALLATION}{box_name}"))
+}
+
+/// The failed installations of a cell.
+#[must_use]
+pub fn failed_installations() -> KeyRange {
+    singles(FAILED_INSTALLATION)
+}
+
 /// The signing key of a cell.
 #[must_use]
 pub fn signing_key() -> Key {
@@ -148,12 +182,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn installation_key_gives_back_the_box() {
+        let id = NodeId::from_bytes([7; 16]);
+        let key = installation(&id.to_string());
+        assert_eq!(box_of_installation(&key), Some(id));
+        assert_eq!(box_of_installation(&failed_installation("b")), None);
+    }
+
+    #[test]
     fn marker_key_gives_back_the_cell() {
         let cell = CellId::from_bytes([7; 16]);
         for (markers, key) in [
             (garbage_markers(), garbage_marker(&cell)),
             (outbox_markers(), outbox_marker(&cell)),
             (removed_cells(), removed_cell(&cell)),
+            (installation_markers(), installation_marker(&cell)),
         ] {
             assert_eq!(markers.cell_of(&key), Some(cell));
         }

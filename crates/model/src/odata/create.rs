@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use personium_store::Key;
+use personium_store::{Batch, Key};
 use personium_types::{Code, Error, Result};
 
 use super::creation::Creation;
@@ -35,6 +35,21 @@ pub async fn create(
     store_new(root, creations).await
 }
 
+/// Creates an entity; the same batch makes the changes that `also` adds for it.
+///
+/// # Errors
+/// As [`create`], and the refusal of the entity.
+pub async fn create_with(
+    root: &ServiceRoot,
+    permit: &Permit,
+    creation: Creation,
+    also: impl Fn(&Entity, &mut Batch) -> Result<()> + Sync,
+) -> Result<Entity> {
+    check_write(root, permit, &creation.set)?;
+    let mut created = store_new_with(root, &[creation], &also).await?;
+    created.pop().ok_or(Code::Unknown)?
+}
+
 /// As [`create`], for a caller that has checked its own permit.
 ///
 /// # Errors
@@ -42,6 +57,14 @@ pub async fn create(
 pub(super) async fn store_new(
     root: &ServiceRoot,
     creations: &[Creation],
+) -> Result<Vec<Result<Entity>>> {
+    store_new_with(root, creations, &|_, _| Ok(())).await
+}
+
+async fn store_new_with(
+    root: &ServiceRoot,
+    creations: &[Creation],
+    also: &(dyn Fn(&Entity, &mut Batch) -> Result<()> + Sync),
 ) -> Result<Vec<Result<Entity>>> {
     let registers = creations.iter().any(|c| !c.body.new_properties.is_empty());
     let is_message = |set: Option<ControlSet>| {
@@ -74,6 +97,9 @@ pub(super) async fn store_new(
                 && error.code().is_server_error()
             {
                 return Err(Error::new(error.code()));
+            }
+            if let Ok(entity) = &created {
+                also(entity, &mut batch.batch)?;
             }
             out.push(created);
         }

@@ -66,6 +66,26 @@ pub async fn remove_box(
     }
 }
 
+/// Removes the roles, relations, rules and messages that belong to a box, but not what is stored in it.
+///
+/// # Errors
+/// [`Code::Unknown`] if the permit is not for removing this box; failures of the store.
+pub async fn remove_box_objects(
+    unit: &Arc<Unit>,
+    context: &Arc<CellContext>,
+    permit: &Permit,
+    id: &NodeId,
+) -> Result<()> {
+    let target = PermitTarget::Node {
+        cell: context.cell().id,
+        node: *id,
+    };
+    permit.check(Operation::RemoveBox, &target)?;
+    let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
+    let set = root.control_set(ControlSet::Box).ok_or(Code::NoSuchSet)?;
+    remove_owned(&root, &set, &id.to_string()).await
+}
+
 /// The associations along which other entities belong to one entity of a set.
 fn owned(root: &ServiceRoot, set: &SetRef) -> impl Iterator<Item = Association> {
     let all = root.associations(set).into_iter();

@@ -64,13 +64,16 @@ pub(super) fn claim_uniques(
     }
 }
 
-/// Adds to a batch what is created together with an entity: the node of a box.
+/// Adds to a batch what changes together with the creation of an entity: a box gets its node, and what is known of failed
+/// installations of its name is over.
 pub(super) fn after_create(set: &SetRef, entity: &Entity, batch: &mut Batch) -> Result<()> {
     if set.control == Some(ControlSet::Box)
         && let Ok(id) = entity.id.parse::<NodeId>()
     {
         let node = Node::new(id, NodeKind::Box, entity.stored.published);
         records::put(batch, keys::box_node(&id), &node)?;
+        let name = entity.properties.text("Name").unwrap_or_default();
+        batch.delete(keys::failed_installation(name));
     }
     Ok(())
 }

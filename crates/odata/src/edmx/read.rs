@@ -1,10 +1,10 @@
 //! The parser of metadata documents.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use personium_xml::{Element, XmlError, XmlLimits};
+use personium_xml::{Element, LocatedXmlError, XmlLimits};
 
 use super::{EDM_NAMESPACE, EDMX_NAMESPACE, PERSONIUM_NAMESPACE};
 use crate::edm::Multiplicity;
@@ -33,7 +33,47 @@ pub struct Definitions {
     pub properties: Vec<PropertyDefinition>,
     /// The two ends of each association. An error is that of one association; the other definitions are valid without it.
     pub associations: Vec<Result<[EndDefinition; 2], EdmxError>>,
+    /// The lines of types and properties.
+    pub lines: DefinitionLines,
 }
+
+/// The lines of the definitions of a document. They are no part of its value: all are equal.
+#[derive(Clone, Debug, Default)]
+pub struct DefinitionLines(HashMap<(String, String), u32>);
+
+impl DefinitionLines {
+    /// The line of a property of a type; of the type itself if `property` is empty.
+    #[must_use]
+    pub fn find(&self, owner: &str, property: &str) -> Option<u32> {
+        let key = (owner.to_owned(), property.to_owned());
+        self.0.get(&key).copied()
+    }
+
+    fn insert(&mut self, owner: &str, property: &str, element: &Element) {
+        let key = (owner.to_owned(), property.to_owned());
+        self.0.insert(key, element.line());
+    }
+}
+
+impl PartialEq for DefinitionLines {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for DefinitionLines {}
+
+/// The line of an error, as far as it is known. It is no part of the value of an error: all are equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SourceLine(Option<u32>);
+
+impl PartialEq for SourceLine {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for SourceLine {}
 
 /// The definition of a property. An absent attribute is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,15 +114,25 @@ pub struct EndDefinition {
 pub enum EdmxError {
     /// The document is not well-formed XML, or XML that this unit refuses; the text is the reason.
     #[error("the document is not valid XML: {0}")]
-    InvalidXml(String),
+    InvalidXml(String, SourceLine),
     /// An element or attribute is missing or invalid; the text names it.
     #[error("the document is not a valid metadata document: {0}")]
-    InvalidDefinition(String),
+    InvalidDefinition(String, SourceLine),
 }
 
-impl From<XmlError> for EdmxError {
-    fn from(error: XmlError) -> Self {
-        Self::InvalidXml(error.to_string())
+impl From<LocatedXmlError> for EdmxError {
+    fn from(error: LocatedXmlError) -> Self {
+        Self::InvalidXml(error.error.to_string(), SourceLine(Some(error.line)))
+    }
+}
+
+impl EdmxError {
+    /// The line of the error in the document, counted from 1, as far as it is known.
+    #[must_use]
+    pub fn line(&self) -> Option<u32> {
+        match self {
+            Self::InvalidXml(_, line) | Self::InvalidDefinition(_, line) => line.0,
+        }
     }
 }
 
@@ -97,10 +147,11 @@ impl From<XmlError> for EdmxError {
 /// type declaration, a processing instruction, an entity that is not predefined, or an encoding other than UTF-8.
 /// [`EdmxError::InvalidDefinition`] if an element, attribute or referenced definition is missing or invalid.
 pub fn read(bytes: &[u8]) -> Result<Definitions, EdmxError> {
-    let root = Element::parse(bytes, &XmlLimits::ARCHIVE_ENTRY)?;
+    let root = Element::parse_located(bytes, &XmlLimits::ARCHIVE_ENTRY)?;
     if !root.is(EDMX_NAMESPACE, "Edmx") {
         let local = root.name().local();
-        return Err(definition(format!("the root is {local}, not edmx:Edmx")));
+        let reason = format!("the root is {local}, not edmx:Edmx");
+        return Err(definition_at(&root, reason));
     }
     let mut reader = MetadataReader::default();
     for services in root.elements_named(EDMX_NAMESPACE, "DataServices") {
@@ -125,7 +176,15 @@ struct MetadataReader {
     /// The names of the associations.
     associations: Vec<String>,
     /// The names that have to be defined in the document.
-    references: Vec<(ReferenceKind, String)>,
+    references: Vec<Reference>,
+}
+
+/// A name that has to be defined in the document.
+#[derive(Debug)]
+struct Reference {
+    kind: ReferenceKind,
+    name: String,
+    line: u32,
 }
 
 /// The kind of definition that a reference names.
@@ -158,6 +217,7 @@ impl MetadataReader {
         let owner = required(element, "Name", || "a ComplexType".to_owned())?;
         let mut properties = self.properties(element, &owner, |_| true)?;
         self.definitions.complex_properties.append(&mut properties);
+        self.definitions.lines.insert(&owner, "", element);
         self.definitions.complex_types.push(owner);
         Ok(())
     }
@@ -166,6 +226,7 @@ impl MetadataReader {
         let owner = required(element, "Name", || "an EntityType".to_owned())?;
         let mut properties = self.properties(element, &owner, |name| !name.starts_with('_'))?;
         self.definitions.properties.append(&mut properties);
+        self.definitions.lines.insert(&owner, "", element);
         self.definitions.entity_types.push(owner);
         Ok(())
     }
@@ -177,12 +238,13 @@ impl MetadataReader {
         owner: &str,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<Vec<PropertyDefinition>, EdmxError> {
-        let owner = Arc::from(owner);
+        let owner: Arc<str> = Arc::from(owner);
         let mut found = Vec::new();
         for element in element.elements().filter(|each| is_edm(each, "Property")) {
             self.collect_reference(element, "Type", ReferenceKind::ComplexType);
             let name = required(element, "Name", || format!("a Property of {owner:?}"))?;
             if is_wanted(&name) {
+                self.definitions.lines.insert(&owner, &name, element);
                 found.push(property(element, &owner, name)?);
             }
         }
@@ -197,7 +259,8 @@ impl MetadataReader {
             ends.push(end(element, &name));
         }
         let ends = ends.into_iter().collect::<Result<Vec<_>, _>>();
-        let two = |ends| <[EndDefinition; 2]>::try_from(ends).map_err(|_| not_two_ends(&name));
+        let two =
+            |ends| <[EndDefinition; 2]>::try_from(ends).map_err(|_| not_two_ends(element, &name));
         self.definitions.associations.push(ends.and_then(two));
         self.associations.push(name);
         Ok(())
@@ -216,8 +279,11 @@ impl MetadataReader {
     /// Collects the reference in an attribute, if it is present.
     fn collect_reference(&mut self, element: &Element, attribute: &str, kind: ReferenceKind) {
         let name = element.attribute("", attribute);
-        self.references
-            .extend(name.map(|name| (kind, name.to_owned())));
+        self.references.extend(name.map(|name| Reference {
+            kind,
+            name: name.to_owned(),
+            line: element.line(),
+        }));
     }
 
     /// Checks the references and returns the definitions. A reference may precede its definition, so this comes last.
@@ -255,14 +321,16 @@ impl MetadataReader {
         let references = self
             .references
             .iter()
-            .filter(|(kind, name)| !is_simple(*kind, name))
+            .filter(|reference| !is_simple(reference.kind, &reference.name))
             .map(|reference| {
-                let (kind, name) = reference;
-                let local = local_name(&self.namespaces, name);
-                (reference, local.map(|local| (*kind, local)))
+                let local = local_name(&self.namespaces, &reference.name);
+                (reference, local.map(|local| (reference.kind, local)))
             });
         match find_undefined(defined, references) {
-            Some((kind, name)) => Err(definition(format!("{kind:?} {name:?} is not defined"))),
+            Some(Reference { kind, name, line }) => Err(EdmxError::InvalidDefinition(
+                format!("{kind:?} {name:?} is not defined"),
+                SourceLine(Some(*line)),
+            )),
             None => Ok(()),
         }
     }
@@ -292,13 +360,16 @@ fn local_name<'n>(namespaces: &HashSet<String>, name: &'n str) -> Option<&'n str
 }
 
 fn definition(reason: String) -> EdmxError {
-    EdmxError::InvalidDefinition(reason)
+    EdmxError::InvalidDefinition(reason, SourceLine(None))
 }
 
-fn not_two_ends(association: &str) -> EdmxError {
-    definition(format!(
-        "Association {association:?} does not have two End elements"
-    ))
+fn definition_at(element: &Element, reason: String) -> EdmxError {
+    EdmxError::InvalidDefinition(reason, SourceLine(Some(element.line())))
+}
+
+fn not_two_ends(element: &Element, association: &str) -> EdmxError {
+    let reason = format!("Association {association:?} does not have two End elements");
+    definition_at(element, reason)
 }
 
 /// The value of an attribute; `what` describes the element in the error.
@@ -308,7 +379,7 @@ fn required(
     what: impl FnOnce() -> String,
 ) -> Result<String, EdmxError> {
     let value = element.attribute("", attribute).map(str::to_owned);
-    value.ok_or_else(|| definition(format!("{} has no {attribute}", what())))
+    value.ok_or_else(|| definition_at(element, format!("{} has no {attribute}", what())))
 }
 
 fn property(
@@ -343,13 +414,14 @@ fn end(element: &Element, association: &str) -> Result<EndDefinition, EdmxError>
     let (entity_type, name) = role
         .split_once(':')
         .filter(|(entity_type, name)| !entity_type.is_empty() && !name.is_empty())
-        .ok_or_else(|| definition(format!("{} has the Role {role:?}", what())))?;
+        .ok_or_else(|| definition_at(element, format!("{} has the Role {role:?}", what())))?;
     let multiplicity = required(element, "Multiplicity", what)?;
     Ok(EndDefinition {
         entity_type: entity_type.to_owned(),
         name: name.to_owned(),
         multiplicity: Multiplicity::parse(&multiplicity).ok_or_else(|| {
-            definition(format!("{} has the Multiplicity {multiplicity:?}", what()))
+            let reason = format!("{} has the Multiplicity {multiplicity:?}", what());
+            definition_at(element, reason)
         })?,
     })
 }

@@ -27,6 +27,7 @@ mod external_programs;
 mod header_names;
 mod hostile_bodies;
 mod hostile_requests;
+mod interrupted_installation;
 mod oauth_clients;
 mod openid_provider;
 mod peer_units;

@@ -139,7 +139,8 @@ impl Printer {
             created_ms: Some(node.created),
             updated_ms: Some(node.updated),
             length: file.map(|f| f.length),
-            content_type: file.and_then(|f| f.media_type.as_deref()),
+            // A file without a type has an empty one.
+            content_type: file.map(|f| f.media_type.as_deref().unwrap_or_default()),
             etag: Some(&etag),
             quota: self.quota.filter(|_| node.kind != NodeKind::File),
             cell_status: self.cell_status,

@@ -17,6 +17,10 @@ fn document_with(content: &str) -> String {
     )
 }
 
+fn invalid(reason: &str) -> EdmxError {
+    EdmxError::InvalidDefinition(reason.to_owned(), SourceLine::default())
+}
+
 fn read_content(content: &str) -> Result<Definitions, EdmxError> {
     read(document_with(content).as_bytes())
 }
@@ -110,6 +114,7 @@ fn written_document_round_trips() {
         ]
     };
     let expected = Definitions {
+        lines: DefinitionLines::default(),
         complex_types: vec!["Point".into(), "Line".into()],
         complex_properties: vec![
             PropertyDefinition {
@@ -194,6 +199,7 @@ fn definitions_have_the_values_and_order_of_the_document() {
         ..property("e2", "q", "Edm.Single")
     };
     let expected = Definitions {
+        lines: DefinitionLines::default(),
         complex_types: vec!["_c".into(), "_c".into(), "c".into()],
         complex_properties: vec![property("_c", "_p", "c")],
         entity_types: vec!["e2".into(), "e1".into()],
@@ -294,7 +300,7 @@ fn missing_and_invalid_definitions_are_named_in_the_error() {
             "an End of Association \"a\" has the Role \"e:\"",
         ),
     ] {
-        let expected = EdmxError::InvalidDefinition(reason.to_owned());
+        let expected = invalid(reason);
         let found = read_content(&content);
         let first = found.and_then(|found| {
             found
@@ -329,7 +335,7 @@ fn missing_and_invalid_definitions_are_named_in_the_error() {
         ),
     ] {
         let error = read_content(content).err();
-        let expected = (reason != "ok").then(|| EdmxError::InvalidDefinition(reason.to_owned()));
+        let expected = (reason != "ok").then(|| invalid(reason));
         assert_eq!(error, expected, "{content}");
     }
     let found = read_content(&association("")).unwrap();
@@ -409,14 +415,14 @@ fn other_documents_are_refused() {
             "a Schema has no Namespace",
         ),
     ] {
-        let expected = EdmxError::InvalidDefinition(reason.to_owned());
+        let expected = invalid(reason);
         assert_eq!(read(text.as_bytes()), Err(expected), "{text}");
     }
 }
 
 #[test]
 fn invalid_xml_is_refused() {
-    let not_xml = |text: &str| matches!(read(text.as_bytes()), Err(EdmxError::InvalidXml(_)));
+    let not_xml = |text: &str| matches!(read(text.as_bytes()), Err(EdmxError::InvalidXml(..)));
     let good = document_with("<EntityType Name='e'/>");
     assert!(!not_xml(&good));
     let bomb = "<!DOCTYPE b [<!ENTITY x 'x'><!ENTITY y '&x;&x;&x;'><!ENTITY z '&y;&y;&y;'>]>";
@@ -437,7 +443,7 @@ fn invalid_xml_is_refused() {
     assert!(not_xml(&document_with(&"<x>".repeat(100_000))));
     assert!(matches!(
         read(&[0xff, 0xfe, b'<', 0]),
-        Err(EdmxError::InvalidXml(_))
+        Err(EdmxError::InvalidXml(..))
     ));
 }
 
@@ -449,7 +455,7 @@ fn truncated_document_is_refused() {
     for length in 0..text.len() {
         let part = text.get(..length).unwrap();
         assert!(
-            matches!(read(part), Err(EdmxError::InvalidXml(_))),
+            matches!(read(part), Err(EdmxError::InvalidXml(..))),
             "{length}"
         );
     }
@@ -464,4 +470,32 @@ fn document_with_one_changed_byte_does_not_panic() {
         let _ = read(&text);
         text[at] = before;
     }
+}
+
+#[test]
+fn lines_of_definitions_and_errors_are_known() {
+    let found = read_content(
+        "\n<EntityType Name='e'>\n<Property Name='p' Type='Edm.String'/></EntityType>",
+    );
+    let found = found.unwrap();
+    assert_eq!(found.lines.find("e", ""), Some(4));
+    assert_eq!(found.lines.find("e", "p"), Some(5));
+    assert_eq!(found.lines.find("e", "q"), None);
+    for bad in [
+        "\n<EntityType/>",
+        "\n<EntityType Name='e'><Property Name='p' Type='UserData.none'/></EntityType>",
+        "\n<Association Name='a'/>",
+    ] {
+        let error = match read_content(bad) {
+            Err(error) => error,
+            Ok(found) => found
+                .associations
+                .into_iter()
+                .find_map(Result::err)
+                .unwrap(),
+        };
+        assert_eq!(error.line(), Some(4), "{error}");
+    }
+    let error = read(b"<a>\n<b></a>").unwrap_err();
+    assert_eq!(error.line(), Some(2), "{error}");
 }
