@@ -1,12 +1,16 @@
 //! The requests that rules send.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use personium_model::auth::token_issuer::TokenIssuer;
 use personium_model::event::outbox::{OutboxEntry, RequestKind};
 use personium_model::event::{EVENT_ID, Event, RULE_CHAIN, VIA};
 use personium_model::{CellContext, Unit};
 use personium_types::{Code, Result};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::{ReceivedResponse, RequestSender};
@@ -31,6 +35,22 @@ const RELAYED: &str = "relay.";
 const RELAYED_EXTERNAL: &str = "relay.ext.";
 /// The members of an entity that are not copied.
 const NOT_COPIED: &[&str] = &["__metadata", "__published", "__updated"];
+
+/// The characters of the object of an event that cannot be in the path of its URL. A percent sign is left: the object may be
+/// encoded.
+const NOT_IN_OBJECT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The sending of the request of one rule.
 struct RuleRequest<'a> {
@@ -164,6 +184,8 @@ impl RuleRequest<'_> {
         if !object.starts_with(&own) {
             return Ok(Some(NO_ENTITY.to_owned()));
         }
+        // The event has the object as its sender wrote it, maybe with blanks in the id.
+        let object = utf8_percent_encode(object, NOT_IN_OBJECT);
         let url = format!("{object}?$format=json");
         let found = self
             .exchange(Method::GET, &url, String::new(), None)
@@ -181,7 +203,7 @@ impl RuleRequest<'_> {
             return self.send(Method::POST, target, copy, via).await;
         }
         let key = id.replace('\'', "''");
-        let key = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC);
+        let key = utf8_percent_encode(&key, NON_ALPHANUMERIC);
         let target = format!("{target}('{key}')");
         self.send(Method::PUT, &target, copy, via).await
     }
@@ -229,20 +251,25 @@ fn relayed_event_body(event: &Event) -> Value {
     json!({"Type": kind, "Object": event.object, "Info": event.info})
 }
 
-/// The id of the entity in a response, and the body that creates a copy of it.
+/// Values by name, as they are in the text: numbers keep their digits.
+type RawMembers = BTreeMap<String, Box<RawValue>>;
+
+/// The id of the entity in a response, and the body that creates a copy of it. The entity is in `d.results`, or in `d` if the unit
+/// has the form of OData 2.0.
 fn copy_of(response: &[u8]) -> Option<(String, String)> {
-    let response: Value = serde_json::from_slice(response).ok()?;
-    let entity = response.get("d")?.get("results")?.as_object()?;
-    let id = entity.get("__id")?.as_str()?.to_owned();
-    let is_copied = |name: &str, value: &Value| {
-        !NOT_COPIED.contains(&name) && value.get("__deferred").is_none()
+    let mut response: BTreeMap<String, RawMembers> = serde_json::from_slice(response).ok()?;
+    let members = response.remove("d")?;
+    let mut entity: RawMembers = match members.get("results") {
+        Some(entity) if !members.contains_key("__id") => serde_json::from_str(entity.get()).ok()?,
+        _ => members,
     };
-    let copied: Map<String, Value> = entity
-        .iter()
-        .filter(|(name, value)| is_copied(name, value))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    Some((id, Value::Object(copied).to_string()))
+    let id = serde_json::from_str(entity.get("__id")?.get()).ok()?;
+    let is_deferred = |value: &RawValue| {
+        let members: Option<RawMembers> = serde_json::from_str(value.get()).ok();
+        members.is_some_and(|members| members.contains_key("__deferred"))
+    };
+    entity.retain(|name, value| !NOT_COPIED.contains(&name.as_str()) && !is_deferred(value));
+    Some((id, serde_json::to_string(&entity).ok()?))
 }
 
 #[cfg(test)]
@@ -289,8 +316,29 @@ mod tests {
         assert_eq!(id, "a'b");
         let expected = json!({"__id": "a'b", "n": 1, "text": "é", "complex": {"a": null}});
         assert_eq!(serde_json::from_str::<Value>(&copy).unwrap(), expected);
+        let standard = json!({"d": {"__metadata": {}, "__id": "a", "results": 1}}).to_string();
+        let (id, copy) = copy_of(standard.as_bytes()).unwrap();
+        assert_eq!((&*id, &*copy), ("a", r#"{"__id":"a","results":1}"#));
         assert!(copy_of(b"{\"d\":{\"results\":[]}}").is_none());
         assert!(copy_of(b"<html>").is_none());
+    }
+
+    #[test]
+    fn copy_keeps_every_digit() {
+        for number in [
+            "9007199254740993",
+            "0.12345678901234567890",
+            "18446744073709551617.0",
+            "-0.0",
+        ] {
+            let response =
+                format!(r#"{{"d":{{"results":{{"__id":"a","l":[{number}],"n":{number}}}}}}}"#);
+            let (_, copy) = copy_of(response.as_bytes()).unwrap();
+            assert_eq!(
+                copy,
+                format!(r#"{{"__id":"a","l":[{number}],"n":{number}}}"#)
+            );
+        }
     }
 
     #[test]

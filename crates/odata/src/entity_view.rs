@@ -41,7 +41,7 @@ pub struct ExpandedNavigation<'a> {
     pub entities: Vec<EntityView<'a>>,
 }
 
-/// What follows the entities of a list.
+/// The members of a list after its entities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListEnd<'a> {
     /// The number of matching entities on all pages.

@@ -53,7 +53,7 @@ pub enum ResourcePath {
         key: KeyPredicate,
         /// The names of the property and of members of its complex type.
         path: Vec<String>,
-        /// What of the property is addressed.
+        /// The addressed part of the property.
         part: PropertyPart,
     },
     /// `{Set}({key})/$links/{nav}` and `{Set}({key})/$links/{nav}({target})`
@@ -80,7 +80,7 @@ pub enum ResourcePath {
     },
 }
 
-/// What a path addresses of a property.
+/// The part of a property that a path addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PropertyPart {
     /// The property with its name.

@@ -251,7 +251,7 @@ async fn relay_data_copies_created_and_updated_entities() {
         )
         .await;
     }
-    unit.create("c/b/od/E", r#"{"__id":"o'1","n":1}"#).await;
+    unit.create("c/b/od/E", r#"{"__id":"o'1 é","n":1}"#).await;
     unit.grant_to_everybody("c/b", &["D:read"]).await;
     unit.grant_to_everybody("d/b", &["D:write"]).await;
     let target = format!("{}b/od/E", cell_url("d"));
@@ -267,7 +267,7 @@ async fn relay_data_copies_created_and_updated_entities() {
     start_rule_sender(&unit);
     let token = unit.access_token("c").await;
     let event = |kind: &str| {
-        json!({"Type": kind, "Object": "personium-localcell:/b/od/E('o''1')"}).to_string()
+        json!({"Type": kind, "Object": "personium-localcell:/b/od/E('o''1 é')"}).to_string()
     };
     unit.post_as(&token, "c/__event", &event("odata.create"))
         .await;
@@ -276,17 +276,20 @@ async fn relay_data_copies_created_and_updated_entities() {
         after_level(&lines[1]).ends_with(&format!(r#""relay.data","{target}","201""#)),
         "{lines:#?}"
     );
-    let copy = "d/b/od/E('o''1')?$format=json";
+    let copy = "d/b/od/E('o''1%20%C3%A9')?$format=json";
     assert_eq!(
         unit.admin_request("GET", copy).send().await.json()["d"]["results"]["n"],
         1
     );
 
     let put = unit
-        .admin_request("PUT", "c/b/od/E('o''1')")
+        .admin_request("PUT", "c/b/od/E('o''1%20%C3%A9')")
         .header("if-match", "*");
     assert_eq!(
-        put.body(r#"{"__id":"o'1","n":2}"#).send().await.outcome(),
+        put.body(r#"{"__id":"o'1 é","n":9007199254740993}"#)
+            .send()
+            .await
+            .outcome(),
         success(204)
     );
     unit.post_as(&token, "c/__event", &event("odata.update"))
@@ -298,7 +301,7 @@ async fn relay_data_copies_created_and_updated_entities() {
     );
     assert_eq!(
         unit.admin_request("GET", copy).send().await.json()["d"]["results"]["n"],
-        2
+        9_007_199_254_740_993_u64
     );
 }
 

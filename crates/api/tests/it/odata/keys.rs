@@ -154,6 +154,10 @@ async fn single_key_is_accepted_under_any_name() {
         ("Box(X='none')".to_owned(), refused(404, "OD-0002")),
         ("Account(Id=null)".to_owned(), refused(400, "OD-0004")),
         ("Account(Id=1)".to_owned(), refused(400, "OD-0004")),
+        ("Account(5L)".to_owned(), refused(400, "OD-0004")),
+        ("Account(1.5d)".to_owned(), refused(400, "OD-0004")),
+        ("Account(2.0F)".to_owned(), refused(400, "OD-0004")),
+        ("Account(1.0m)".to_owned(), refused(400, "OD-0004")),
         (
             "Account(Name='a',Id='b')".to_owned(),
             refused(400, "OD-0004"),
