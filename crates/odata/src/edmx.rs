@@ -162,8 +162,8 @@ fn push_navigation(
     navigation: &NavigationProperty,
     names: &AssociationNames<'_>,
 ) {
-    let [from, to] = names.roles_of_navigation(schema, navigation);
-    let relationship = qualified(schema, names.of(&navigation.association));
+    let [association, from, to] = names.of_navigation(navigation);
+    let relationship = qualified(schema, association);
     out.push_str("<NavigationProperty");
     push_attributes(
         out,
@@ -190,11 +190,11 @@ fn push_associations(out: &mut String, schema: &Schema, names: &AssociationNames
         );
         out.push_str("/>");
     };
-    for association in schema.associations() {
+    for (association, names) in names.iter() {
         out.push_str("<Association");
-        push_attribute(out, "Name", names.of(&association.name));
+        push_attribute(out, "Name", &names.association);
         out.push('>');
-        let [a, b] = names.roles(association);
+        let [a, b] = &names.roles;
         push_end(out, &association.a, a);
         push_end(out, &association.b, b);
         out.push_str("</Association>");
@@ -220,16 +220,16 @@ fn push_container(out: &mut String, schema: &Schema, names: &AssociationNames<'_
         );
         out.push_str("/>");
     }
-    for association in schema.associations() {
+    for (association, names) in names.iter() {
         out.push_str("<AssociationSet");
-        let name = names.of(&association.name);
+        let name = &names.association;
         push_attributes(
             out,
             &[("Name", name), ("Association", &qualified(schema, name))],
         );
         out.push('>');
         let ends = [&association.a, &association.b];
-        for (end, role) in ends.into_iter().zip(names.roles(association)) {
+        for (end, role) in ends.into_iter().zip(&names.roles) {
             out.push_str("<End");
             push_attributes(out, &[("Role", role), ("EntitySet", &end.entity_type)]);
             out.push_str("/>");

@@ -1,6 +1,6 @@
 //! Names of associations and roles in a metadata document.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::dialect::Dialect;
 use crate::edm::{Association, NavigationProperty, Schema};
@@ -10,13 +10,15 @@ use crate::edm::{Association, NavigationProperty, Schema};
 /// In [`Dialect::Standard`] they are simple identifiers (CSDL 2.0, 17.1): other characters become `_`, names that would be
 /// equal then get a number.
 pub(super) struct AssociationNames<'s> {
-    by_association: HashMap<&'s str, Names>,
+    named: Vec<(&'s Association, Names)>,
 }
 
-struct Names {
-    association: String,
+/// The names of one association.
+pub(super) struct Names {
+    /// The name of the association.
+    pub(super) association: String,
     /// The roles of both ends.
-    roles: [String; 2],
+    pub(super) roles: [String; 2],
 }
 
 impl<'s> AssociationNames<'s> {
@@ -30,45 +32,38 @@ impl<'s> AssociationNames<'s> {
                 },
                 Dialect::Standard => identifiers(association, &mut taken),
             };
-            (&*association.name, names)
+            (association, names)
         });
         Self {
-            by_association: named.collect(),
+            named: named.collect(),
         }
     }
 
-    /// The name of an association.
-    pub(super) fn of<'a>(&'a self, association: &'a str) -> &'a str {
-        self.by_association
-            .get(association)
-            .map_or(association, |names| &names.association)
+    /// The associations in the order of the schema, with their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'s Association, &Names)> {
+        self.named
+            .iter()
+            .map(|(association, names)| (*association, names))
     }
 
-    /// The roles of both ends of an association.
-    pub(super) fn roles<'a>(&'a self, association: &'a Association) -> [&'a str; 2] {
-        match self.by_association.get(&*association.name) {
-            Some(names) => [&names.roles[0], &names.roles[1]],
-            None => [&association.a.role, &association.b.role],
+    /// The names that a navigation property uses: that of its association, the roles that it leads from and to. Two associations
+    /// may have the same name in the schema, but not the same roles.
+    pub(super) fn of_navigation(&self, navigation: &NavigationProperty) -> [&str; 3] {
+        let (from, to) = (&navigation.from_role, &navigation.to_role);
+        for (association, names) in self.iter() {
+            let (a, b) = (&association.a.role, &association.b.role);
+            let [name_a, name_b] = &names.roles;
+            if association.name != navigation.association {
+                continue;
+            }
+            if (a, b) == (from, to) {
+                return [&names.association, name_a, name_b];
+            }
+            if (b, a) == (from, to) {
+                return [&names.association, name_b, name_a];
+            }
         }
-    }
-
-    /// The roles of the ends that a navigation property leads from and to.
-    pub(super) fn roles_of_navigation<'a>(
-        &'a self,
-        schema: &'a Schema,
-        navigation: &'a NavigationProperty,
-    ) -> [&'a str; 2] {
-        let mut associations = schema.associations().iter();
-        let Some(association) = associations.find(|each| each.name == navigation.association)
-        else {
-            return [&navigation.from_role, &navigation.to_role];
-        };
-        let [a, b] = self.roles(association);
-        if association.a.role == navigation.from_role {
-            [a, b]
-        } else {
-            [b, a]
-        }
+        ["", "", ""]
     }
 }
 

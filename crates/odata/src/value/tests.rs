@@ -116,7 +116,7 @@ fn text_is_parsed_by_declared_type() {
 fn numbers_are_printed_without_loss_of_precision() {
     for (number, text) in [
         (0.0, "0"),
-        (-0.0, "0"),
+        (-0.0, "-0.0"),
         (0.1, "0.1"),
         (1_234_567.0, "1234567"),
         (123_456_789_012_345.0, "123456789012345"),
