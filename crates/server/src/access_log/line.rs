@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, Uri, Version};
 use personium_types::time::iso_time;
-use serde_json::{Map, Value};
 
 use super::LineFormat;
 use super::masking;
@@ -76,28 +75,35 @@ impl AccessLine {
     }
 
     fn write_json(&self, out: &mut String) {
-        let mut object = Map::new();
-        let mut put = |name: &str, value: Value| {
-            object.insert(name.to_owned(), value);
-        };
-        put("timestamp", iso_time(self.time_ms).into());
-        put("level", "INFO".into());
-        put("message", "access".into());
-        put("client.address", self.client.to_string().into());
+        let time = iso_time(self.time_ms);
+        let _ = write!(
+            out,
+            r#"{{"timestamp":"{time}","level":"INFO","message":"access","client.address":"{}""#,
+            self.client
+        );
         if let Some(uri) = &self.uri {
-            put("request.method", self.method.as_str().into());
-            put("request.path", masking::path(uri.path()).into());
+            push_json(out, "request.method", self.method.as_str());
+            push_json(out, "request.path", &masking::path(uri.path()));
             if let Some(query) = uri.query() {
-                put("request.query", masking::query(query).into());
+                push_json(out, "request.query", &masking::query(query));
             }
         }
-        put("response.status", self.status.into());
-        put("response.bytes", self.bytes.into());
-        let elapsed_us = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
-        put("elapsed_us", elapsed_us.into());
-        put("request.key", self.request_key().into());
-        let _ = write!(out, "{}", Value::Object(object));
+        let elapsed_us = self.elapsed.as_micros();
+        let _ = write!(
+            out,
+            r#","response.status":{},"response.bytes":{},"elapsed_us":{elapsed_us}"#,
+            self.status, self.bytes
+        );
+        push_json(out, "request.key", self.request_key());
+        out.push('}');
     }
+}
+
+/// Appends a member with a text to a JSON object that has members already.
+fn push_json(out: &mut String, name: &str, text: &str) {
+    // A text can always be written.
+    let text = serde_json::to_string(text).unwrap_or_default();
+    let _ = write!(out, r#","{name}":{text}"#);
 }
 
 /// The time of the Common Log Format in UTC: `31/Jan/2024:09:15:30 +0000`.
@@ -170,7 +176,7 @@ mod tests {
         let mut out = String::new();
         line().write_to(LineFormat::Json, &mut out);
         assert_eq!(out.lines().count(), 1);
-        let value: Value = serde_json::from_str(&out).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(value["timestamp"], "2024-01-31T09:15:30.123Z");
         assert_eq!(value["client.address"], "192.0.2.7");
         assert_eq!(value["request.method"], "GET");
