@@ -23,7 +23,6 @@ seen.modified = !Number.isNaN(Date.parse(stat.lastmod))
 seen.exists = [await client.exists('/My Documents/empty'), await client.exists('/nothing here')]
 await client.moveFile('/My Documents/note one.txt', '/My Documents/note two.txt')
 seen.moved = await client.getFileContents('/My Documents/note two.txt', { format: 'text' })
-seen.quota = await client.getQuota()
 await client.deleteFile('/My Documents/note two.txt')
 seen.left = names(await client.getDirectoryContents('/My Documents'))
 console.log(JSON.stringify(seen))

@@ -280,7 +280,6 @@ async fn node_package_webdav_works_and_destroys_nothing() {
     );
     assert_eq!(seen["exists"], json!([true, false]));
     assert_eq!(seen["moved"], "third");
-    assert!(seen["quota"]["available"].as_u64().unwrap() > 0, "{seen}");
     assert_eq!(
         seen["left"],
         json!([["empty", "file", 0], ["日本語 😀", "directory", 0]])
@@ -310,4 +309,17 @@ async fn python_package_webdav4_works_and_destroys_nothing() {
         seen["left"],
         json!(["My Documents/empty", "My Documents/日本語 😀"])
     );
+}
+
+#[tokio::test]
+async fn storage_of_a_box_is_that_of_the_disk() {
+    let (_unit, owner) = start_unit().await;
+    let body = "<propfind xmlns='DAV:'><prop><quota-available-bytes/><quota-used-bytes/></prop></propfind>";
+    let request = owner.request("PROPFIND", "dav/box").header("depth", "0");
+    let text = request.body(body).send().await.expect(207).text();
+    for name in ["quota-available-bytes", "quota-used-bytes"] {
+        let (_, rest) = text.split_once(&format!("<{name}>")).unwrap();
+        let bytes: u64 = rest.split('<').next().unwrap().parse().unwrap();
+        assert!(bytes > 0, "{text}");
+    }
 }
