@@ -102,6 +102,11 @@ pub async fn read_within(body: Body, max_bytes: usize, budget: &MemoryBudget) ->
     })
 }
 
+/// A body that is in memory, with the reservation of that memory.
+pub fn reserved(bytes: Bytes, reservation: Reservation) -> Body {
+    full(Bytes::from_owner(ReservedBytes { bytes, reservation }))
+}
+
 /// Reads a whole body without a reservation of body memory.
 ///
 /// # Errors
@@ -117,32 +122,31 @@ async fn read(
     mut reserve: impl FnMut(usize) -> Result<()>,
 ) -> Result<Bytes> {
     let too_large = || Error::new(Code::BodyTooLarge).with(max_bytes.to_string());
-    if http_body::Body::size_hint(&body).lower() > max_bytes as u64 {
+    let announced = http_body::Body::size_hint(&body).lower();
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+    if announced > max_bytes {
         return Err(too_large());
     }
     let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
+    let mut whole = BytesMut::new();
     while let Some(chunk) = next_chunk(&mut body).await? {
-        let length = first.as_ref().map_or(0, Bytes::len) + rest.len() + chunk.len();
+        let length = first.as_ref().map_or(whole.len(), Bytes::len) + chunk.len();
         if length > max_bytes {
             return Err(too_large());
         }
         reserve(length)?;
-        match first {
-            None => first = Some(chunk),
-            Some(_) => rest.extend_from_slice(&chunk),
+        if first.is_none() && whole.is_empty() {
+            first = Some(chunk);
+            continue;
         }
-    }
-    Ok(match first {
-        None => Bytes::new(),
-        Some(whole) if rest.is_empty() => whole,
-        Some(first) => {
-            let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+        // A second chunk: from here on there is one buffer, of the announced length, so that it need not grow.
+        if let Some(first) = first.take() {
+            whole.reserve(announced.max(length));
             whole.extend_from_slice(&first);
-            whole.extend_from_slice(&rest);
-            whole.freeze()
         }
-    })
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
 }
 
 /// Reads the next chunk of a body; `None` after its end.

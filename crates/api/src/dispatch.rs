@@ -14,6 +14,7 @@ use crate::admin::Admin;
 use crate::app_state::AppState;
 use crate::body::{self, Body};
 use crate::error::{self, Challenge};
+use crate::error_format::ErrorFormat;
 use crate::http_client::HttpClient;
 use crate::locate::{self, Addressee};
 use crate::loopback::Loopback;
@@ -104,8 +105,11 @@ impl<'a> Dispatcher<'a> {
         } else {
             self.dispatch(incoming, &mut challenge).await
         };
-        let mut response =
-            outcome.unwrap_or_else(|refusal| error::render(&refusal, &challenge, &request_key));
+        let mut response = outcome.unwrap_or_else(|refusal| {
+            let dialect = self.state.unit.settings().odata.dialect;
+            let format = ErrorFormat::of(&headers, dialect);
+            error::render_as(format, &refusal, &challenge, &request_key)
+        });
         if sent_method == Method::HEAD {
             remove_body(&mut response);
         } else if self.state.unit.settings().compress_responses {

@@ -3,9 +3,14 @@
 use http::{Method, StatusCode, header};
 use personium_types::error::chain;
 use personium_types::{Code, Error};
+use personium_xml::escape_text_and_quotes;
 use serde_json::{Value, json};
 
+use crate::error_format::ErrorFormat;
 use crate::response::{self, Response, WithHeader};
+
+/// The namespace of errors in XML.
+const ODATA_METADATA: &str = "http://schemas.microsoft.com/ado/2007/08/dataservices/metadata";
 
 /// The authentication that a response with status 401 requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +45,21 @@ impl Challenge {
 /// The causes of a server error are logged once, here, and never sent.
 #[must_use]
 pub fn render(error: &Error, challenge: &Challenge, request_key: &str) -> Response {
+    render_as(ErrorFormat::Personium, error, challenge, request_key)
+}
+
+/// As [`render`], in the format that the request asks for.
+pub(crate) fn render_as(
+    format: ErrorFormat,
+    error: &Error,
+    challenge: &Challenge,
+    request_key: &str,
+) -> Response {
     log(error, request_key);
     let status = status(error);
-    let response = with_error_headers(response::json(status, &body(error, request_key)), error);
+    let body = formatted_body(error, request_key, format);
+    let response = response::content(status, format.media_type(), body);
+    let response = with_error_headers(response, error);
     match status {
         StatusCode::UNAUTHORIZED => challenge.add_to(response),
         _ => response,
@@ -91,6 +108,33 @@ pub(crate) fn body(error: &Error, request_key: &str) -> Value {
         "code": error.code().as_str(),
         "message": {"lang": language, "value": message},
     })
+}
+
+/// The body for an error in a format.
+pub(crate) fn formatted_body(error: &Error, request_key: &str, format: ErrorFormat) -> String {
+    let body = body(error, request_key);
+    match format {
+        ErrorFormat::Personium => body.to_string(),
+        ErrorFormat::ODataJson => json!({"error": body}).to_string(),
+        ErrorFormat::ODataXml => xml(&body),
+    }
+}
+
+/// An error body as XML.
+fn xml(body: &Value) -> String {
+    let text = |value: &Value| {
+        let mut out = String::new();
+        escape_text_and_quotes(&mut out, value.as_str().unwrap_or_default());
+        out
+    };
+    let message = &body["message"];
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<error xmlns=\"{ODATA_METADATA}\">\n<code>{}</code>\n\
+         <message xml:lang=\"{}\">{}</message>\n</error>\n",
+        text(&body["code"]),
+        text(&message["lang"]),
+        text(&message["value"])
+    )
 }
 
 /// Logs a server error with all its causes. Refusals are not logged.

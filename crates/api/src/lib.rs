@@ -19,6 +19,7 @@ mod describe;
 mod discovery;
 mod dispatch;
 mod error;
+mod error_format;
 mod error_page;
 mod event;
 mod form;

@@ -5,16 +5,19 @@ use http::{HeaderMap, Method};
 
 use crate::forwarded;
 
-/// Returns the method of a request, which `X-HTTP-Method-Override` replaces on POST.
+/// The headers that replace the method of a POST, in the order of their precedence.
+const METHOD_OVERRIDES: [&str; 2] = ["x-http-method-override", "x-http-method"];
+
+/// Returns the method of a request, which `X-HTTP-Method-Override` or `X-HTTP-Method` replaces on POST.
 #[must_use]
 pub fn method(method: &Method, headers: &HeaderMap) -> Method {
     if method != Method::POST {
         return method.clone();
     }
-    headers
-        .get("x-http-method-override")
-        .filter(|v| !v.is_empty())
-        .and_then(|v| Method::from_bytes(v.as_bytes()).ok())
+    METHOD_OVERRIDES
+        .iter()
+        .find_map(|name| headers.get(*name).filter(|value| !value.is_empty()))
+        .and_then(|value| Method::from_bytes(value.as_bytes()).ok())
         .unwrap_or_else(|| method.clone())
 }
 

@@ -59,7 +59,11 @@ impl Unit {
         .await
     }
 
-    async fn commit(
+    /// Commits a batch and runs its post-commit actions, without retries.
+    ///
+    /// # Errors
+    /// As [`Records::commit`].
+    pub(crate) async fn commit(
         &self,
         records: &Records,
         batch: Batch,

@@ -31,6 +31,7 @@ pub mod relocation;
 pub mod resource;
 pub mod roles;
 pub mod settings;
+mod staged_records;
 pub mod unit;
 pub mod url;
 

@@ -4,6 +4,7 @@
 //! the declarations of users. The rules of single sets are in `rules.rs`; everything else is the same for all sets.
 
 mod association;
+mod change_set;
 mod collection_guard;
 mod commit;
 mod create;
@@ -35,6 +36,7 @@ mod user_schema;
 mod validate;
 
 pub use association::{Association, AssociationSide, Cardinality};
+pub use change_set::{ChangeSet, ChangeSetCommit};
 pub use create::{create, create_with};
 pub use creation::{Creation, NavigationSource};
 pub use delete::delete;

@@ -53,6 +53,11 @@ impl Records {
         &self.space
     }
 
+    /// The store that holds the space.
+    pub(crate) fn store(&self) -> &Arc<dyn RecordStore> {
+        &self.store
+    }
+
     /// The decoded value of a key.
     ///
     /// # Errors
@@ -373,7 +378,8 @@ where
     Err(Code::Conflict.into())
 }
 
-fn count_of(value: &[u8]) -> i64 {
+/// The value of a counter.
+pub(crate) fn count_of(value: &[u8]) -> i64 {
     <[u8; 8]>::try_from(value).map_or(0, i64::from_le_bytes)
 }
 

@@ -22,10 +22,12 @@
 //! # Ok::<(), BodyError>(())
 //! ```
 
+mod annotations;
 mod json_reader;
 mod merge;
 mod validate;
 
+pub use annotations::without_annotations;
 pub use json_reader::{JsonError, JsonMembers, JsonValue, MAX_DEPTH, MAX_VALUES, read_object};
 pub use merge::merge;
 pub use validate::validate;

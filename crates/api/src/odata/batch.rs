@@ -1,13 +1,18 @@
-//! `$batch`: many requests to a collection in one. Parts are not atomic together; each has its own response.
+//! `$batch`: many requests to a collection in one.
 //!
-//! Consecutive creations are stored by one commit.
+//! A change set is stored as a whole or not at all. Every other request stands alone and has its own response; consecutive
+//! creations among them are stored by one commit.
 
+mod change_set;
+mod creations;
 mod executor;
+mod part_request;
 mod part_response;
 
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, StatusCode, header};
 use personium_odata::batch::{
-    self, BatchError, BatchLimits, BatchMethod, BatchPart, BatchTarget, BatchWriter,
+    self, BatchError, BatchLimits, BatchMethod, BatchPart, BatchRoot, BatchTarget, BatchWriter,
 };
 use personium_types::{Code, Error, Result};
 
@@ -20,11 +25,15 @@ use crate::response::{self, Response};
 /// The number of creations that one commit stores at most.
 const MAX_CREATIONS_PER_COMMIT: usize = 1_000;
 
-/// `POST {collection}/$batch`
+/// Carries out a request to the collection with its path below the root.
+pub(super) type Dispatch =
+    for<'r> fn(&'r mut ODataRequest, &'r str) -> BoxFuture<'r, Result<Response>>;
+
+/// `POST {collection}/$batch`. `dispatch` carries out the requests in it.
 ///
 /// # Errors
 /// The refusal of the batch as a whole. The refusal of a part is a part of the response.
-pub(super) async fn batch(request: &mut ODataRequest) -> Result<Response> {
+pub(super) async fn batch(request: &mut ODataRequest, dispatch: Dispatch) -> Result<Response> {
     request.permit_use()?;
     let settings = &request.unit.settings().odata;
     let deadline = request.unit.clock().monotonic() + settings.batch_timeout;
@@ -35,27 +44,36 @@ pub(super) async fn batch(request: &mut ODataRequest) -> Result<Response> {
     let max_bytes = settings.batch_body_max_bytes;
     let content_type = request.header("content-type").unwrap_or_default();
     let content_type = content_type.to_owned();
+    let host = request.header("host").map(str::to_owned);
+    let base = request.base.clone();
     let body = request.read_body(max_bytes).await?;
-    let parts = batch::parse(&content_type, &body, &limits).map_err(|error| refused(&error))?;
+    let root = BatchRoot {
+        url: &base,
+        host: host.as_deref(),
+    };
+    let parts = batch::parse(&content_type, &body, root, &limits).map_err(|e| refused(&e))?;
     let boundary = batch::boundary_of(&content_type).unwrap_or_default();
-    let mut executor = BatchExecutor::new(request, BatchWriter::new(boundary), deadline);
+    let writer = BatchWriter::new(boundary);
+    let mut executor = BatchExecutor::new(request, dispatch, &body, writer, deadline);
     let mut rest = parts.as_slice();
     while let Some(first) = rest.first() {
-        let (now, later) = rest.split_at(consecutive_creations(rest).max(1));
+        let step = BatchStep::of(rest);
+        let (now, later) = rest.split_at(step.length());
         executor.refresh_schema_if_stale().await;
-        if CreationKind::of(first).is_some() {
-            executor.create(now).await;
-        } else {
-            executor.execute(first).await;
+        match step {
+            BatchStep::ChangeSet(_) => executor.execute_change_set(now).await,
+            BatchStep::Creations(_) => executor.create(now).await,
+            BatchStep::Single => executor.execute(first).await,
         }
         rest = later;
     }
-    Ok(into_response(executor.into_writer()))
+    Ok(into_response(executor))
 }
 
-fn into_response(writer: BatchWriter) -> Response {
+fn into_response(executor: BatchExecutor<'_>) -> Response {
+    let (writer, reservation) = executor.finish();
     let content_type = HeaderValue::from_str(&writer.content_type());
-    let body = body::full(writer.finish());
+    let body = body::reserved(writer.finish().into(), reservation);
     let mut response = version_2(response::with_body(StatusCode::ACCEPTED, body));
     if let Ok(content_type) = content_type {
         response
@@ -69,7 +87,8 @@ fn refused(error: &BatchError) -> Error {
     match error {
         BatchError::MalformedFraming => Code::BatchBody.into(),
         BatchError::UnsupportedContentType => Error::new(Code::BatchHeader).with("Content-Type"),
-        BatchError::NestedChangeset => Code::BatchNested.into(),
+        BatchError::DuplicateContentId => Error::new(Code::BatchHeader).with("Content-ID"),
+        BatchError::NestedChangeSet => Code::BatchNested.into(),
         BatchError::TooManyParts(count) => {
             Error::new(Code::BatchTooMany).with(batch::grouped_digits(*count))
         }
@@ -77,6 +96,52 @@ fn refused(error: &BatchError) -> Error {
         BatchError::MalformedRequestLine(line) => Error::new(Code::BatchPath).with(line),
         BatchError::TopSumTooLarge => Code::BatchTopSum.into(),
     }
+}
+
+/// The parts that are executed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BatchStep {
+    /// A change set of so many parts, more than one.
+    ChangeSet(usize),
+    /// So many creations that do not depend on each other.
+    Creations(usize),
+    /// One part.
+    Single,
+}
+
+impl BatchStep {
+    /// The first step of a batch. A change set of one part is atomic as the part is.
+    fn of(parts: &[BatchPart<'_>]) -> Self {
+        let Some(first) = parts.first() else {
+            return Self::Single;
+        };
+        match parts_of_change_set(parts) {
+            0 | 1 => {}
+            several => return Self::ChangeSet(several),
+        }
+        match CreationKind::of(first) {
+            Some(kind) => Self::Creations(consecutive_creations(parts, kind)),
+            None => Self::Single,
+        }
+    }
+
+    /// The number of parts.
+    fn length(self) -> usize {
+        match self {
+            Self::ChangeSet(count) | Self::Creations(count) => count,
+            Self::Single => 1,
+        }
+    }
+}
+
+/// The number of parts at the start that belong to one change set.
+fn parts_of_change_set(parts: &[BatchPart<'_>]) -> usize {
+    let number = |part: &BatchPart<'_>| part.change_set.map(|frame| frame.number);
+    let Some(first) = parts.first().and_then(number) else {
+        return 0;
+    };
+    let parts = parts.iter();
+    parts.take_while(|part| number(part) == Some(first)).count()
 }
 
 /// The kind of a creation. Creations of one kind can share a commit.
@@ -99,14 +164,17 @@ impl CreationKind {
     }
 }
 
-/// The number of creations of one kind at the start, up to [`MAX_CREATIONS_PER_COMMIT`].
-fn consecutive_creations(parts: &[BatchPart<'_>]) -> usize {
-    let Some(kind) = parts.first().and_then(CreationKind::of) else {
-        return 0;
-    };
-    parts
-        .iter()
-        .take(MAX_CREATIONS_PER_COMMIT)
-        .take_while(|part| CreationKind::of(part) == Some(kind))
-        .count()
+/// The number of creations of this kind at the start, each in no change set or alone in one, up to
+/// [`MAX_CREATIONS_PER_COMMIT`].
+fn consecutive_creations(parts: &[BatchPart<'_>], kind: CreationKind) -> usize {
+    let mut count = 0;
+    while let Some(rest) = parts.get(count..)
+        && let Some(next) = rest.first()
+        && CreationKind::of(next) == Some(kind)
+        && parts_of_change_set(rest) <= 1
+        && count < MAX_CREATIONS_PER_COMMIT
+    {
+        count += 1;
+    }
+    count
 }

@@ -1,5 +1,6 @@
 //! Dispatch of requests to a service root by path and method.
 
+use futures_util::future::BoxFuture;
 use http::Method;
 use personium_model::keys::ControlSet;
 use personium_model::odata::{AccessKind, RootScope, SetRef};
@@ -30,6 +31,11 @@ pub(super) async fn dispatch_with_retry(
     Err(Code::Conflict.into())
 }
 
+/// As [`dispatch_with_retry`], for a part of a batch. The type of the future must not contain that of the batch.
+fn boxed<'r>(request: &'r mut ODataRequest, path: &'r str) -> BoxFuture<'r, Result<Response>> {
+    Box::pin(dispatch_with_retry(request, path))
+}
+
 /// Carries out a request. `path` is the path below the root, still percent-encoded.
 ///
 /// # Errors
@@ -43,7 +49,7 @@ pub(super) async fn dispatch(request: &mut ODataRequest, path: &str) -> Result<R
         ResourcePath::Root => root_document(request),
         ResourcePath::Metadata => metadata::metadata(request),
         ResourcePath::Batch => match (&request.method, request.root.scope()) {
-            (&Method::POST, RootScope::Data(_)) => batch::batch(request).await,
+            (&Method::POST, RootScope::Data(_)) => batch::batch(request, boxed).await,
             _ => Err(request.method_not_allowed()),
         },
         ResourcePath::Set(set) => {

@@ -95,26 +95,6 @@ pub(super) struct ShownList<'a> {
     pub(super) next: Option<&'a str>,
 }
 
-/// The body of a list without a link to the next page.
-///
-/// # Errors
-/// As [`expand_all`].
-pub(super) async fn render_list(
-    request: &ODataRequest,
-    set: &SetRef,
-    query: &TypedListQuery,
-    page: &Page,
-    format: ResponseFormat,
-) -> Result<String> {
-    let list = ShownList {
-        set,
-        query,
-        page,
-        next: None,
-    };
-    render_page(request, &list, format).await
-}
-
 /// The body of a list.
 ///
 /// # Errors

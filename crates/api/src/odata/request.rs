@@ -1,10 +1,12 @@
 //! A request to an OData service root.
 
+use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 use personium_model::Permit;
 use personium_model::odata::{AccessKind, Association, Entity, RootScope, ServiceRoot, SetRef};
+use personium_odata::body::without_annotations;
 use personium_odata::dialect::{Dialect, DialectHints};
 use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Result};
@@ -159,6 +161,27 @@ impl ODataRequest {
         self.check_untagged(Code::EntityTagMismatch)
     }
 
+    /// Whether the client expects what the documents of OData 2.0 say, and not what the original unit did.
+    pub(super) fn speaks_odata_2(&self) -> bool {
+        self.dialect() == Dialect::Standard
+    }
+
+    /// Replaces the body.
+    pub(super) fn set_body(&mut self, body: Bytes) {
+        self.body = Some(self.without_annotations(body));
+    }
+
+    /// A body without what clients of OData 2.0 send back from a response and is no property.
+    fn without_annotations(&self, body: Bytes) -> Bytes {
+        if !self.speaks_odata_2() {
+            return body;
+        }
+        match without_annotations(&body) {
+            Cow::Borrowed(_) => body,
+            Cow::Owned(rest) => rest.into(),
+        }
+    }
+
     /// The whole body. It is read once and kept.
     ///
     /// # Errors
@@ -169,6 +192,7 @@ impl ODataRequest {
         }
         let max_bytes = self.unit.settings().odata.body_max_bytes;
         let body = self.read_body(max_bytes).await?;
+        let body = self.without_annotations(body);
         Ok(self.body.insert(body).clone())
     }
 }

@@ -2,7 +2,10 @@
 
 mod atom;
 mod batch;
+mod batch_protocol;
+mod change_sets;
 mod control_objects;
+mod error_bodies;
 mod expand;
 mod keys;
 mod limits;

@@ -55,6 +55,8 @@ impl ServiceRoot {
                 }
                 let (mut batch, more, out) = built.await?;
                 self.assert_unchanged(&mut batch);
+                // A change set invalidates when it is committed.
+                let cell = cell.filter(|_| !self.is_staged());
                 let first = cell.map(|cell| PostCommit::invalidating(cell, invalidation));
                 Ok((batch, first.unwrap_or_default().and(more), out))
             }

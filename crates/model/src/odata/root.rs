@@ -40,6 +40,8 @@ pub struct ServiceRoot {
     collection_guard: Option<CollectionGuard>,
     /// A record that must stay unchanged, with its version.
     pub(super) pinned: Option<(Key, CommitSeq)>,
+    /// Whether the records are those of a change set that is not committed yet.
+    is_staged: bool,
 }
 
 #[derive(Clone)]
@@ -74,6 +76,7 @@ impl ServiceRoot {
             schema: SchemaRef::Fixed(control::unit()),
             collection_guard: None,
             pinned: None,
+            is_staged: false,
         }
     }
 
@@ -89,6 +92,7 @@ impl ServiceRoot {
             schema: SchemaRef::Fixed(control::cell()),
             collection_guard: None,
             pinned: None,
+            is_staged: false,
         }
     }
 
@@ -105,6 +109,7 @@ impl ServiceRoot {
             schema,
             collection_guard: Some(CollectionGuard::new(collection)),
             pinned: None,
+            is_staged: false,
         }
     }
 
@@ -128,6 +133,7 @@ impl ServiceRoot {
             schema,
             collection_guard: Some(CollectionGuard::new(collection)),
             pinned: None,
+            is_staged: false,
         })
     }
 
@@ -139,6 +145,20 @@ impl ServiceRoot {
             pinned: Some((key, version)),
             ..self
         }
+    }
+
+    /// The same root over the records of a change set that is not committed yet.
+    pub(super) fn over_staged(&self, records: Records) -> Self {
+        Self {
+            records,
+            is_staged: true,
+            ..self.clone()
+        }
+    }
+
+    /// Whether its changes are collected in a change set.
+    pub(super) fn is_staged(&self) -> bool {
+        self.is_staged
     }
 
     /// Whether the schema was changed since this root was created, or the pinned record. Changes by a stale root are
@@ -166,6 +186,14 @@ impl ServiceRoot {
         let (RootScope::Data(collection), Some(context)) = (self.scope, &self.context) else {
             return Ok(self.clone());
         };
+        if self.is_staged {
+            let schema = user_schema::read(&self.records, &collection).await?;
+            return Ok(Self {
+                schema: SchemaRef::User(Arc::new(schema)),
+                collection_guard: self.reload_collection().await?,
+                ..self.clone()
+            });
+        }
         if self.is_stale().await? {
             self.unit.invalidate_cell(context.cell());
         }

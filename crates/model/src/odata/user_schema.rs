@@ -15,7 +15,7 @@ use personium_types::{NodeId, Result};
 use crate::cell_context::CellContext;
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
-use crate::records::Versioned;
+use crate::records::{Records, Versioned};
 
 /// The largest number of schema objects of one kind that are read; far above the limits on creating them.
 pub(super) const MAX_OBJECTS: usize = 100_000;
@@ -62,17 +62,20 @@ pub(super) async fn load(context: &CellContext, collection: &NodeId) -> Result<A
     if let Some(found) = context.get_cached(&cache_key) {
         return Ok(found);
     }
-    let records = context.records();
+    let schema = read(context.records(), collection).await?;
+    Ok(context.insert_cached(cache_key, schema))
+}
+
+/// Reads the current schema of a collection from the records.
+///
+/// # Errors
+/// Failures of the store.
+pub(super) async fn read(records: &Records, collection: &NodeId) -> Result<UserSchema> {
     let version = records
         .find_version(&keys::schema_version(collection))
         .await?;
     let list = |set| async move {
-        entity::list(
-            context.records(),
-            &SetKey::schema(collection, set),
-            MAX_OBJECTS,
-        )
-        .await
+        entity::list(records, &SetKey::schema(collection, set), MAX_OBJECTS).await
     };
     let types = list(ControlSet::EntityType).await?;
     let properties = list(ControlSet::Property).await?;
@@ -81,7 +84,7 @@ pub(super) async fn load(context: &CellContext, collection: &NodeId) -> Result<A
     let ends = list(ControlSet::AssociationEnd).await?;
     let mut schema = build(&types, &properties, &complex, &members, &ends);
     schema.version = version;
-    Ok(context.insert_cached(cache_key, schema))
+    Ok(schema)
 }
 
 fn build(

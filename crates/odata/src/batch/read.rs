@@ -1,8 +1,14 @@
 //! The parser of batches.
 
-use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 
-use super::{BatchError, BatchLimits, BatchMethod, BatchPart, BatchTarget, Changeset, find_header};
+use super::address::{BatchRoot, target_of};
+use super::content_type::boundary_of;
+use super::multipart::{Headers, Sections, split_headers, take_line};
+use super::{
+    BatchError, BatchLimits, BatchMethod, BatchPart, BatchTarget, ChangeSetFrame, ContentId,
+    find_header,
+};
 use crate::query::QueryOptions;
 
 /// Parses a batch. `content_type` is the `Content-Type` of the request. Lines end with LF or CRLF.
@@ -12,53 +18,35 @@ use crate::query::QueryOptions;
 pub fn parse<'a>(
     content_type: &'a str,
     body: &'a [u8],
+    root: BatchRoot<'_>,
     limits: &BatchLimits,
 ) -> Result<Vec<BatchPart<'a>>, BatchError> {
     let boundary = boundary_of(content_type).ok_or(BatchError::UnsupportedContentType)?;
     let text = std::str::from_utf8(body).map_err(|_| BatchError::MalformedFraming)?;
-    let sections = split_sections(text, boundary)?;
-    if sections.has_preamble || sections.parts.is_empty() {
-        return Err(BatchError::MalformedFraming);
-    }
-    let mut parts = Vec::new();
-    let mut changesets = 0;
-    for section in sections.parts {
-        let (headers, content) = split_headers(section);
+    let mut reader = BatchReader {
+        root,
+        max_parts: limits.max_parts,
+        parts: Vec::new(),
+        count: 0,
+        change_sets: 0,
+    };
+    for section in Sections::open(text, boundary)? {
+        let (headers, content) = split_headers(section)?;
         match part_kind(&headers)? {
-            PartKind::Request => parts.push(request(content, None)?),
-            PartKind::Changeset(inner) => {
-                let changeset = Changeset {
-                    number: changesets,
-                    boundary: inner,
-                };
-                changesets += 1;
-                parse_changeset(content, changeset, &mut parts)?;
+            PartKind::Request => {
+                reader.add(&headers, content, None)?;
             }
+            PartKind::ChangeSet(inner) => reader.add_change_set(content, inner)?,
         }
     }
-    check_limits(&parts, limits)?;
-    Ok(parts)
+    if reader.count > limits.max_parts {
+        return Err(BatchError::TooManyParts(reader.count));
+    }
+    check_top_sum(&reader.parts, limits)?;
+    Ok(reader.parts)
 }
 
-fn parse_changeset<'a>(
-    content: &'a str,
-    changeset: Changeset<'a>,
-    parts: &mut Vec<BatchPart<'a>>,
-) -> Result<(), BatchError> {
-    for section in split_sections(content, changeset.boundary)?.parts {
-        let (headers, content) = split_headers(section);
-        match part_kind(&headers)? {
-            PartKind::Request => parts.push(request(content, Some(changeset))?),
-            PartKind::Changeset(_) => return Err(BatchError::NestedChangeset),
-        }
-    }
-    Ok(())
-}
-
-fn check_limits(parts: &[BatchPart<'_>], limits: &BatchLimits) -> Result<(), BatchError> {
-    if parts.len() > limits.max_parts {
-        return Err(BatchError::TooManyParts(parts.len()));
-    }
+fn check_top_sum(parts: &[BatchPart<'_>], limits: &BatchLimits) -> Result<(), BatchError> {
     let tops = parts
         .iter()
         .filter(|part| part.method == BatchMethod::Get)
@@ -73,107 +61,60 @@ fn check_limits(parts: &[BatchPart<'_>], limits: &BatchLimits) -> Result<(), Bat
     }
 }
 
-/// The boundary parameter of a `Content-Type` header; `None` unless it is that of `multipart/mixed`.
-#[must_use]
-pub fn boundary_of(content_type: &str) -> Option<&str> {
-    let (media_type, parameters) = content_type.split_once(';')?;
-    if !media_type.trim().eq_ignore_ascii_case("multipart/mixed") {
-        return None;
-    }
-    parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        let value = value.trim();
-        let value = value
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .unwrap_or(value);
-        (name.trim().eq_ignore_ascii_case("boundary") && !value.is_empty()).then_some(value)
-    })
+/// The parts that were read so far. Those above the limit are checked and counted, but not kept.
+struct BatchReader<'a, 'r> {
+    root: BatchRoot<'r>,
+    max_parts: usize,
+    parts: Vec<BatchPart<'a>>,
+    count: usize,
+    change_sets: usize,
 }
 
-/// The sections of a multipart body.
-struct Sections<'a> {
-    /// Whether text other than blank lines precedes the first delimiter.
-    has_preamble: bool,
-    parts: Vec<&'a str>,
-}
-
-/// Splits a multipart body at its delimiter lines. Only blank text may follow the final one.
-fn split_sections<'a>(text: &'a str, boundary: &str) -> Result<Sections<'a>, BatchError> {
-    let mut sections = Sections {
-        has_preamble: false,
-        parts: Vec::new(),
-    };
-    let mut start: Option<usize> = None;
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let from = at;
-        at += line.len();
-        let plain = line.trim_end_matches(['\n', '\r']);
-        let Some(rest) = plain
-            .strip_prefix("--")
-            .and_then(|rest| rest.strip_prefix(boundary))
-        else {
-            sections.has_preamble |= start.is_none() && !plain.is_empty();
-            continue;
+impl<'a> BatchReader<'a, '_> {
+    fn add_change_set(&mut self, content: &'a str, boundary: &'a str) -> Result<(), BatchError> {
+        let frame = ChangeSetFrame {
+            number: self.change_sets,
+            boundary,
         };
-        if !rest.is_empty() && rest != "--" {
-            continue;
+        self.change_sets += 1;
+        let first = self.parts.len();
+        for section in Sections::open(content, boundary)? {
+            let (headers, content) = split_headers(section)?;
+            match part_kind(&headers)? {
+                PartKind::Request => self.add(&headers, content, Some((frame, first)))?,
+                PartKind::ChangeSet(_) => return Err(BatchError::NestedChangeSet),
+            }
         }
-        if let Some(start) = start {
-            sections
-                .parts
-                .push(without_line_end(text.get(start..from).unwrap_or("")));
-        }
-        if rest == "--" {
-            let tail = text.get(at..).unwrap_or("");
-            let closed = start.is_some() && tail.trim().is_empty();
-            return if closed {
-                Ok(sections)
-            } else {
-                Err(BatchError::MalformedFraming)
-            };
-        }
-        start = Some(at);
+        Ok(())
     }
-    Err(BatchError::MalformedFraming)
-}
 
-/// Removes the line end before a delimiter, which belongs to the delimiter.
-fn without_line_end(text: &str) -> &str {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    text.strip_suffix('\r').unwrap_or(text)
-}
-
-/// Splits a text after its first line.
-fn take_line(text: &str) -> (&str, &str) {
-    let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
-    (line.strip_suffix('\r').unwrap_or(line), rest)
-}
-
-/// Splits a text into the headers before the first empty line and the rest.
-fn split_headers(text: &str) -> (Vec<(&str, &str)>, &str) {
-    let mut headers = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (line, tail) = take_line(rest);
-        rest = tail;
-        if line.is_empty() {
-            break;
+    /// Reads a request. `change_set` is its change set with the index of the first part of that.
+    fn add(
+        &mut self,
+        headers: &Headers<'a>,
+        content: &'a str,
+        change_set: Option<(ChangeSetFrame<'a>, usize)>,
+    ) -> Result<(), BatchError> {
+        let earlier = match change_set {
+            Some((_, first)) => self.parts.get(first..).unwrap_or_default(),
+            None => &[],
+        };
+        let frame = change_set.map(|(frame, _)| frame);
+        let part = request(headers, content, frame, self.root, earlier)?;
+        self.count += 1;
+        if self.count <= self.max_parts {
+            self.parts.push(part);
         }
-        if let Some((name, value)) = line.split_once(':') {
-            headers.push((name.trim(), value.trim()));
-        }
+        Ok(())
     }
-    (headers, rest)
 }
 
 enum PartKind<'a> {
     Request,
-    Changeset(&'a str),
+    ChangeSet(&'a str),
 }
 
-fn part_kind<'a>(headers: &[(&'a str, &'a str)]) -> Result<PartKind<'a>, BatchError> {
+fn part_kind<'a>(headers: &Headers<'a>) -> Result<PartKind<'a>, BatchError> {
     let content_type =
         find_header(headers, "Content-Type").ok_or(BatchError::UnsupportedContentType)?;
     let media_type = content_type.split(';').next().unwrap_or("").trim();
@@ -181,118 +122,80 @@ fn part_kind<'a>(headers: &[(&'a str, &'a str)]) -> Result<PartKind<'a>, BatchEr
         return Ok(PartKind::Request);
     }
     boundary_of(content_type)
-        .map(PartKind::Changeset)
+        .map(PartKind::ChangeSet)
         .ok_or(BatchError::UnsupportedContentType)
 }
 
-/// Parses the request of a part.
+/// Parses the request of a part. `earlier` are the parts of its change set before it.
 fn request<'a>(
+    part_headers: &Headers<'a>,
     content: &'a str,
-    changeset: Option<Changeset<'a>>,
+    change_set: Option<ChangeSetFrame<'a>>,
+    root: BatchRoot<'_>,
+    earlier: &[BatchPart<'a>],
 ) -> Result<BatchPart<'a>, BatchError> {
     let content = content.trim_start_matches(['\r', '\n']);
     let (line, rest) = take_line(content);
+    let (headers, body) = split_headers(rest)?;
     let mut words = line.split(' ').filter(|word| !word.is_empty());
-    let method = match words.next().unwrap_or("") {
-        "GET" => BatchMethod::Get,
-        "POST" => BatchMethod::Post,
-        "PUT" => BatchMethod::Put,
-        "DELETE" => BatchMethod::Delete,
-        other => return Err(BatchError::UnsupportedMethod(other.to_owned())),
-    };
+    let sent = words.next().unwrap_or("");
+    let method = method_of(sent, &headers)?;
     let bad_path = || BatchError::MalformedRequestLine(line.to_owned());
     let address = words.next().ok_or_else(bad_path)?;
-    let (path, query) = match address.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (address, None),
+    let (address, query) = address.split_once('?').unwrap_or((address, ""));
+    let path = root.path_below(address).ok_or_else(bad_path)?;
+    let target = match reference(path, earlier) {
+        Some(content_id) => BatchTarget::Reference { content_id },
+        None => target_of(method, path).ok_or_else(bad_path)?,
     };
-    let target = target(path).ok_or_else(bad_path)?;
-    let is_supported = match (&target, method) {
-        (BatchTarget::Set(_), BatchMethod::Get | BatchMethod::Post) => true,
-        (BatchTarget::Set(_), _) => false,
-        (BatchTarget::Entity { .. }, method) => method != BatchMethod::Post,
-        (BatchTarget::Navigation { target: None, .. }, BatchMethod::Put | BatchMethod::Delete) => {
-            false
-        }
-        (BatchTarget::Navigation { .. } | BatchTarget::Links { .. }, _) => query.is_none(),
-    };
-    if !is_supported || (query.is_some() && method != BatchMethod::Get) {
-        return Err(bad_path());
+    let content_id = content_id(part_headers, &headers);
+    if let Some(id) = content_id
+        && earlier.iter().any(|part| is_named(part, id.value))
+    {
+        return Err(BatchError::DuplicateContentId);
     }
-    let (headers, body) = split_headers(rest);
     Ok(BatchPart {
         method,
         target,
-        query: query.unwrap_or(""),
+        path: Cow::Borrowed(path),
+        query,
+        has_http_version: words.next().is_some_and(|word| word.starts_with("HTTP/")),
         headers,
-        body,
-        changeset,
+        body: Cow::Borrowed(body),
+        change_set,
+        content_id,
     })
 }
 
-/// Parses the path of a part; `None` if malformed.
-fn target(path: &str) -> Option<BatchTarget> {
-    let Some(at) = path.find('(') else {
-        return is_name(path).then(|| BatchTarget::Set(path.to_owned()));
+/// The method of a request, which a header replaces on POST.
+fn method_of(sent: &str, headers: &Headers<'_>) -> Result<BatchMethod, BatchError> {
+    let tunnelled = ["X-HTTP-Method-Override", "X-HTTP-Method"]
+        .iter()
+        .find_map(|name| find_header(headers, name).filter(|value| !value.is_empty()))
+        .filter(|_| sent == "POST");
+    let name = tunnelled.unwrap_or(sent);
+    BatchMethod::from_name(name).ok_or_else(|| BatchError::UnsupportedMethod(name.to_owned()))
+}
+
+fn content_id<'a>(part: &Headers<'a>, request: &Headers<'a>) -> Option<ContentId<'a>> {
+    let find = |headers: &Headers<'a>| {
+        let value = find_header(headers, "Content-ID")?;
+        (!value.is_empty()).then_some(value)
     };
-    let (set, rest) = path.split_at_checked(at)?;
-    let (id, rest) = take_key(rest)?;
-    if !is_name(set) {
-        return None;
-    }
-    let set = set.to_owned();
-    if rest.is_empty() {
-        return Some(BatchTarget::Entity { set, id });
-    }
-    let rest = rest.strip_prefix('/')?;
-    match rest.strip_prefix("$links/") {
-        Some(rest) => {
-            let (navigation, target) = navigation(rest)?;
-            Some(BatchTarget::Links {
-                set,
-                id,
-                navigation,
-                target,
-            })
-        }
-        None => {
-            let (navigation, target) = navigation(rest)?;
-            Some(BatchTarget::Navigation {
-                set,
-                id,
-                navigation,
-                target,
-            })
-        }
+    let of = |value, is_of_part| ContentId { value, is_of_part };
+    match find(part) {
+        Some(value) => Some(of(value, true)),
+        None => find(request).map(|value| of(value, false)),
     }
 }
 
-/// Parses `_Nav` or `_Nav('key')`.
-fn navigation(text: &str) -> Option<(String, Option<String>)> {
-    let (name, key) = match text.find('(') {
-        None => (text, None),
-        Some(at) => {
-            let (name, rest) = text.split_at_checked(at)?;
-            let (key, rest) = take_key(rest)?;
-            if !rest.is_empty() {
-                return None;
-            }
-            (name, Some(key))
-        }
-    };
-    (name.starts_with('_') && is_name(name)).then(|| (name.to_owned(), key))
+fn is_named(part: &BatchPart<'_>, content_id: &str) -> bool {
+    part.content_id.is_some_and(|id| id.value == content_id)
 }
 
-/// Splits a text after `('key')` at its start; returns the decoded key, which has no quotes, and the rest.
-fn take_key(text: &str) -> Option<(String, &str)> {
-    let (key, rest) = text.strip_prefix("('")?.split_once('\'')?;
-    let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
-    Some((key, rest.strip_prefix(')')?))
-}
-
-fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+/// The `Content-ID` of the earlier part that a path refers to.
+fn reference(path: &str, earlier: &[BatchPart<'_>]) -> Option<String> {
+    let name = path.strip_prefix('$')?.split('/').next()?;
+    let found = earlier.iter().any(|part| is_named(part, name));
+    found.then(|| name.to_owned())
 }

@@ -1,14 +1,30 @@
 //! The writer of responses to a batch.
 
-use super::Changeset;
+use super::content_type::multipart;
+use super::{ChangeSetFrame, ContentId};
 use crate::value::push_int;
 
-/// Writes the response to a batch part by part. Lines end with LF.
+/// The response to one part of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResponsePart<'a> {
+    /// The status.
+    pub status: u16,
+    /// The reason phrase of the status.
+    pub reason: &'a str,
+    /// The headers, without `Content-Length`.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body.
+    pub body: Option<&'a [u8]>,
+    /// The `Content-ID` of the request.
+    pub content_id: Option<ContentId<'a>>,
+}
+
+/// Writes the response to a batch part by part. Lines end with CRLF.
 #[derive(Clone, Debug)]
 pub struct BatchWriter {
-    out: String,
+    out: Vec<u8>,
     boundary: String,
-    /// Number and boundary of the changeset that is not closed yet.
+    /// Number and boundary of the change set that is not closed yet.
     open: Option<(usize, String)>,
 }
 
@@ -16,7 +32,7 @@ impl BatchWriter {
     /// An empty response with the boundary of the request.
     pub fn new(boundary: impl Into<String>) -> Self {
         Self {
-            out: String::new(),
+            out: Vec::new(),
             boundary: boundary.into(),
             open: None,
         }
@@ -37,58 +53,51 @@ impl BatchWriter {
     /// The `Content-Type` of the response.
     #[must_use]
     pub fn content_type(&self) -> String {
-        format!("multipart/mixed; boundary={}", self.boundary)
+        multipart(&self.boundary)
     }
 
-    /// Appends the response to one part. The parts of a changeset have to follow each other.
-    pub fn push_part(
-        &mut self,
-        changeset: Option<Changeset<'_>>,
-        status: u16,
-        headers: &[(&str, &str)],
-        body: Option<&str>,
-    ) {
-        self.enter(changeset);
-        match &self.open {
-            Some((_, inner)) => {
-                let inner = inner.clone();
-                self.line(&["--", &inner]);
-                self.line(&["Content-Type: application/http"]);
-                self.line(&["Content-Transfer-Encoding: binary"]);
-            }
-            None => {
-                let outer = self.boundary.clone();
-                self.line(&["--", &outer]);
-                self.line(&["Content-Type: application/http"]);
-            }
-        }
+    /// Appends the response to one part. The parts of a change set have to follow each other. The one response to a change
+    /// set that failed is not in a change set.
+    pub fn push_part(&mut self, change_set: Option<ChangeSetFrame<'_>>, part: &ResponsePart<'_>) {
+        self.enter(change_set);
+        let boundary = match &self.open {
+            Some((_, inner)) => inner.clone(),
+            None => self.boundary.clone(),
+        };
+        self.line(&["--", &boundary]);
+        self.line(&["Content-Type: application/http"]);
+        self.line(&["Content-Transfer-Encoding: binary"]);
+        self.content_id(part.content_id.filter(|id| id.is_of_part));
         self.line(&[]);
-        self.out.push_str("HTTP/1.1 ");
-        push_int(&mut self.out, i64::from(status));
-        self.line(&[" ", reason(status)]);
-        for (name, value) in headers {
+        self.text("HTTP/1.1 ");
+        self.number(i64::from(part.status));
+        self.line(&[" ", part.reason]);
+        for (name, value) in part.headers {
             self.line(&[name, ": ", value]);
         }
-        self.line(&[]);
-        if let Some(body) = body {
-            self.line(&[body]);
+        self.content_id(part.content_id.filter(|id| !id.is_of_part));
+        if let Some(body) = part.body {
+            self.text("Content-Length: ");
+            self.number(i64::try_from(body.len()).unwrap_or(i64::MAX));
             self.line(&[]);
         }
+        self.line(&[]);
+        self.out.extend_from_slice(part.body.unwrap_or_default());
+        self.line(&[]);
     }
 
     /// Returns the response.
     #[must_use]
-    pub fn finish(mut self) -> String {
+    pub fn finish(mut self) -> Vec<u8> {
         self.enter(None);
-        self.out.push_str("--");
-        self.out.push_str(&self.boundary);
-        self.out.push_str("--");
+        let outer = self.boundary.clone();
+        self.line(&["--", &outer, "--"]);
         self.out
     }
 
-    /// Closes the open changeset and starts another, unless it is the same.
-    fn enter(&mut self, changeset: Option<Changeset<'_>>) {
-        let number = changeset.map(|changeset| changeset.number);
+    /// Closes the open change set and starts another, unless it is the same.
+    fn enter(&mut self, change_set: Option<ChangeSetFrame<'_>>) {
+        let number = change_set.map(|change_set| change_set.number);
         if self.open.as_ref().map(|(number, _)| *number) == number {
             return;
         }
@@ -96,30 +105,34 @@ impl BatchWriter {
             self.line(&["--", &inner, "--"]);
             self.line(&[]);
         }
-        if let Some(changeset) = changeset {
+        if let Some(change_set) = change_set {
             let outer = self.boundary.clone();
             self.line(&["--", &outer]);
-            self.line(&[
-                "Content-Type: multipart/mixed; boundary=",
-                changeset.boundary,
-            ]);
+            self.line(&["Content-Type: ", &multipart(change_set.boundary)]);
             self.line(&[]);
-            self.open = Some((changeset.number, changeset.boundary.to_owned()));
+            self.open = Some((change_set.number, change_set.boundary.to_owned()));
         }
     }
 
-    /// Appends a line of several parts.
-    fn line(&mut self, parts: &[&str]) {
-        parts.iter().for_each(|part| self.out.push_str(part));
-        self.out.push('\n');
+    fn content_id(&mut self, content_id: Option<ContentId<'_>>) {
+        if let Some(id) = content_id {
+            self.line(&["Content-ID: ", id.value]);
+        }
     }
-}
 
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        204 => "No Content",
-        _ => "",
+    /// Appends a line of several texts.
+    fn line(&mut self, texts: &[&str]) {
+        texts.iter().for_each(|text| self.text(text));
+        self.text("\r\n");
+    }
+
+    fn text(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn number(&mut self, number: i64) {
+        let mut digits = String::new();
+        push_int(&mut digits, number);
+        self.text(&digits);
     }
 }

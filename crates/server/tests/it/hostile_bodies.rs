@@ -322,3 +322,39 @@ async fn malformed_batches_and_token_requests_are_refused() {
         .await;
     checker.finish().await;
 }
+
+/// The largest resident memory of a process so far, in KiB.
+fn peak_memory_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.unwrap().parse().unwrap()
+}
+
+/// Each delimiter began a part of which something was kept: the memory was many times that of the bodies.
+#[tokio::test]
+async fn batches_of_delimiters_and_headers_stay_within_the_body_memory() {
+    const BODY_MEMORY: usize = 48 << 20;
+    let unit = crate::unit()
+        .setting("io.personium.core.server.bodyMemory.maxBytes", BODY_MEMORY)
+        .start();
+    unit.create_cell_with_owner("bad").await;
+    unit.create_odata_collection("bad/box/data", "Row").await;
+    let before = peak_memory_kib(unit.process_id());
+    let request = |line: &str| {
+        let body = format!("--b\n{}--b--", line.repeat((7 << 20) / line.len()));
+        let request = unit.admin_request("POST", "bad/box/data/$batch");
+        request
+            .header("content-type", "multipart/mixed; boundary=b")
+            .body(body)
+            .send()
+    };
+    let lines = ["--b\n", "a:b\n", "Content-Type: application/http\n\n--b\n"];
+    let responses = lines.iter().cycle().take(6).map(|line| request(line));
+    for response in futures_util::future::join_all(responses).await {
+        let status = response.status.as_u16();
+        assert!(matches!(status, 400 | 503), "{}", response.text());
+    }
+    let grown = peak_memory_kib(unit.process_id()) - before;
+    assert!(grown < 100 << 10, "{grown} KiB");
+}

@@ -1,59 +1,63 @@
-//! The execution of the parts of a batch.
+//! The execution of the parts of a batch that stand alone.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use http::StatusCode;
-use personium_model::Permit;
-use personium_model::odata::{
-    self, AccessKind, Creation, Entity, EntityRef, NavigationSource, SetRef,
+use bytes::Bytes;
+use personium_model::Reservation;
+use personium_model::odata::{self, AccessKind};
+use personium_odata::batch::{
+    BatchMethod, BatchPart, BatchTarget, BatchWriter, ChangeSetFrame, ContentId, ResponsePart,
 };
-use personium_odata::batch::{BatchMethod, BatchPart, BatchTarget, BatchWriter, Changeset};
-use personium_odata::body::{Intent, Route};
-use personium_odata::entity_view::EntityShape;
-use personium_odata::json::{self, JsonWriter};
-use personium_odata::key::{EntityKey, KeyStyle};
-use personium_odata::negotiate::ResponseFormat;
-use personium_odata::query::{EntityQuery, ListKind};
-use personium_types::preconditions::ConditionHeaders;
-use personium_types::{Code, Error, Preconditions, Result};
+use personium_odata::key::EntityKey;
+use personium_types::{Code, Error, Result};
 
+use super::Dispatch;
+use super::part_request::{self, PartProtocol};
 use super::part_response::PartResponse;
 use crate::error;
+use crate::error_format::ErrorFormat;
 use crate::odata::request::ODataRequest;
-use crate::odata::response::entity_view;
-use crate::odata::{MAX_SCHEMA_RETRIES, links, read, write};
+use crate::odata::{MAX_SCHEMA_RETRIES, links};
 
 /// Executes the parts of a batch and writes their responses.
 pub(super) struct BatchExecutor<'r> {
-    request: &'r mut ODataRequest,
+    pub(super) request: &'r mut ODataRequest,
+    dispatch: Dispatch,
+    /// The body of the batch, of which the bodies of its parts are slices.
+    body: &'r Bytes,
+    protocol: PartProtocol,
     writer: BatchWriter,
+    /// The memory of the response.
+    reservation: Reservation,
     deadline: Instant,
     /// Whether a write failed for too many concurrent requests. Later writes fail at once.
     write_conflict: bool,
-    /// The sets before the current creations: the responses show the properties that were known then.
-    sets_before: BTreeMap<String, SetRef>,
 }
 
 impl<'r> BatchExecutor<'r> {
     /// An executor that refuses parts after the deadline.
     pub(super) fn new(
         request: &'r mut ODataRequest,
+        dispatch: Dispatch,
+        body: &'r Bytes,
         writer: BatchWriter,
         deadline: Instant,
     ) -> Self {
         Self {
+            protocol: PartProtocol::of_batch(&request.headers),
             request,
+            dispatch,
+            body,
             writer,
+            reservation: Reservation::default(),
             deadline,
             write_conflict: false,
-            sets_before: BTreeMap::new(),
         }
     }
 
-    /// The writer with all responses.
-    pub(super) fn into_writer(self) -> BatchWriter {
-        self.writer
+    /// The writer with all responses, and the memory that is reserved for them.
+    pub(super) fn finish(self) -> (BatchWriter, Reservation) {
+        (self.writer, self.reservation)
     }
 
     /// Reads the schema again if it changed, so that the next parts see properties that were registered meanwhile.
@@ -73,7 +77,7 @@ impl<'r> BatchExecutor<'r> {
     }
 
     /// Reads the schema again if that is the reason of a refusal; returns other refusals.
-    async fn retry_if_schema_changed(&mut self, refusal: Error) -> Result<()> {
+    pub(super) async fn retry_if_schema_changed(&mut self, refusal: Error) -> Result<()> {
         if self.request.is_stale(&refusal).await? {
             self.request.refresh_schema().await
         } else {
@@ -81,31 +85,65 @@ impl<'r> BatchExecutor<'r> {
         }
     }
 
-    fn write_response(&mut self, changeset: Option<Changeset<'_>>, outcome: Result<PartResponse>) {
-        let response = outcome.unwrap_or_else(|refusal| {
-            // The credentials are those of the batch: a part can only lack a privilege.
-            let refusal = match refusal.code().status() {
-                401 => Code::PrivilegeLacking.into(),
-                _ => refusal,
-            };
-            self.write_conflict |= refusal.code() == Code::Conflict;
-            error::log(&refusal, &self.request.request_key);
-            PartResponse::refused(&refusal, &self.request.request_key)
-        });
-        let headers = response.headers.iter();
-        let headers: Vec<(&str, &str)> = headers.map(|(n, v)| (*n, v.as_str())).collect();
-        let status = response.status.as_u16();
-        self.writer
-            .push_part(changeset, status, &headers, response.body.as_deref());
+    /// Writes the response to a part in its change set.
+    pub(super) fn write_response(&mut self, part: &BatchPart<'_>, outcome: Result<PartResponse>) {
+        // The one response to a change set of one request that failed stands alone, as that of a larger one.
+        let frame = part.change_set.filter(|_| outcome.is_ok());
+        self.write(frame, part, outcome);
     }
 
-    fn refuse_all(&mut self, parts: &[BatchPart<'_>], code: Code) {
-        for part in parts {
-            self.write_response(part.changeset, Err(code.into()));
+    fn write(
+        &mut self,
+        frame: Option<ChangeSetFrame<'_>>,
+        part: &BatchPart<'_>,
+        outcome: Result<PartResponse>,
+    ) {
+        let response = outcome
+            .and_then(|response| self.admit(part, response))
+            .unwrap_or_else(|refusal| self.refuse(part, refusal));
+        let headers = response.headers.iter();
+        let headers: Vec<(&str, &str)> = headers.map(|(n, v)| (&**n, v.as_str())).collect();
+        let content_id: Option<ContentId<'_>> = part.content_id;
+        let written = ResponsePart {
+            status: response.status.as_u16(),
+            reason: response.status.canonical_reason().unwrap_or_default(),
+            headers: &headers,
+            body: response.body.as_deref(),
+            content_id,
+        };
+        self.writer.push_part(frame, &written);
+    }
+
+    fn refuse(&mut self, part: &BatchPart<'_>, refusal: Error) -> PartResponse {
+        // The credentials are those of the batch: a part can only lack a privilege.
+        let refusal = match refusal.code().status() {
+            401 => Code::PrivilegeLacking.into(),
+            _ => refusal,
+        };
+        self.write_conflict |= refusal.code() == Code::Conflict;
+        error::log(&refusal, &self.request.request_key);
+        let dialect = self.request.unit.settings().odata.dialect;
+        let format = ErrorFormat::of(&self.protocol.headers_of(part), dialect);
+        PartResponse::refused(&refusal, &self.request.request_key, format)
+    }
+
+    /// Reserves memory for the response to a read. The response to a change is written in any case: it is about as large as
+    /// the request.
+    fn admit(&mut self, part: &BatchPart<'_>, response: PartResponse) -> Result<PartResponse> {
+        let bytes = self.writer.len() + response.body.as_ref().map_or(0, Bytes::len);
+        let reserved = self
+            .request
+            .unit
+            .limits()
+            .body_memory
+            .grow(&mut self.reservation, bytes);
+        match part.method {
+            BatchMethod::Get => reserved.map(|()| response),
+            _ => Ok(response),
         }
     }
 
-    fn check_time(&self, kind: AccessKind) -> Result<()> {
+    pub(super) fn check_time(&self, kind: AccessKind) -> Result<()> {
         if self.request.unit.clock().monotonic() > self.deadline {
             return Err(Code::RequestTimeout.into());
         }
@@ -115,124 +153,22 @@ impl<'r> BatchExecutor<'r> {
         Ok(())
     }
 
-    /// Stores consecutive creations together.
-    pub(super) async fn create(&mut self, parts: &[BatchPart<'_>]) {
-        self.sets_before.clear();
-        for _ in 0..MAX_SCHEMA_RETRIES {
-            match self.try_create(parts).await {
-                Ok(outcomes) => {
-                    for (part, outcome) in parts.iter().zip(outcomes) {
-                        self.write_response(part.changeset, outcome);
-                    }
-                    return;
-                }
-                Err(refusal) => {
-                    if let Err(refusal) = self.retry_if_schema_changed(refusal).await {
-                        return self.refuse_all(parts, refusal.code());
-                    }
-                }
-            }
-        }
-        self.refuse_all(parts, Code::Conflict);
-    }
-
-    /// The outcome of each creation.
-    ///
-    /// # Errors
-    /// The refusal of the commit, which is one for all.
-    async fn try_create(&mut self, parts: &[BatchPart<'_>]) -> Result<Vec<Result<PartResponse>>> {
-        let mut refusals: Vec<Option<Error>> = Vec::with_capacity(parts.len());
-        let mut creations = Vec::new();
-        let mut permit = None;
-        for part in parts {
-            match self.read_creation(part).await {
-                Ok((allowed, creation)) => {
-                    permit.get_or_insert(allowed);
-                    creations.push(creation);
-                    refusals.push(None);
-                }
-                Err(refusal) => refusals.push(Some(refusal)),
-            }
-        }
-        let stored = match &permit {
-            Some(permit) => odata::create(&self.request.root, permit, &creations).await?,
-            None => Vec::new(),
-        };
-        let mut created = creations.iter().zip(stored);
-        let outcomes = refusals.into_iter().map(|refusal| match refusal {
-            Some(refusal) => Err(refusal),
-            None => {
-                let (creation, stored) = created.next().ok_or(Code::Unknown)?;
-                stored.map(|entity| self.created(creation, &entity))
-            }
-        });
-        Ok(outcomes.collect())
-    }
-
-    async fn read_creation(&mut self, part: &BatchPart<'_>) -> Result<(Permit, Creation)> {
-        self.check_time(AccessKind::Write)?;
-        let root = &self.request.root;
-        let (set, linked, permit, route) = match &part.target {
-            BatchTarget::Navigation {
-                set,
-                id,
-                navigation,
-                ..
-            } => {
-                let association = root.association(&root.set(set)?, navigation);
-                let association = association.ok_or(Code::NoSuchNavigation)?;
-                let permit = self
-                    .request
-                    .permit_association(&association, AccessKind::Write)?;
-                let there = association.target.set.clone();
-                let linked = NavigationSource {
-                    association,
-                    source: EntityKey::single(id.as_str()),
-                };
-                (there, Some(linked), permit, Route::Navigation)
-            }
-            BatchTarget::Set(name)
-            | BatchTarget::Entity { set: name, .. }
-            | BatchTarget::Links { set: name, .. } => {
-                let set = root.set(name)?;
-                let permit = self.request.permit(&set, AccessKind::Write)?;
-                (set, None, permit, Route::Direct)
-            }
-        };
-        self.sets_before
-            .entry(set.name().to_owned())
-            .or_insert_with(|| set.clone());
-        let body = part.body.as_bytes();
-        let body = odata::validate(root, &set, body, Intent::Create, route).await?;
-        let creation = Creation {
-            set,
-            body,
-            hidden: BTreeMap::new(),
-            navigation: linked,
-            exists: Code::EntityExists,
-        };
-        Ok((permit, creation))
-    }
-
-    fn created(&self, creation: &Creation, entity: &Entity) -> PartResponse {
-        let (edm, base) = (self.request.root.edm(), &self.request.base);
-        let before = self.sets_before.get(creation.set.name());
-        let set = before.unwrap_or(&creation.set);
-        let mut body = String::with_capacity(512);
-        JsonWriter::new(edm, base, EntityShape::BatchCreated)
-            .push_single(&mut body, &entity_view(set, entity, Vec::new()));
-        let style = match creation.navigation {
-            Some(_) => KeyStyle::Plain,
-            None => KeyStyle::Encoded,
-        };
-        let url = json::entity_url(base, &set.entity_type, &entity.properties, style);
-        PartResponse::json(StatusCode::CREATED, body)
-            .with_header("Location", url)
-            .with_header("ETag", entity.stored.etag().weak().to_string())
+    /// Makes the request of the batch that of a part.
+    pub(super) fn enter(&mut self, part: &BatchPart<'_>) {
+        let headers = self.protocol.headers_of(part);
+        part_request::enter(self.request, part, headers, self.body);
     }
 
     /// Executes a part that creates no entity.
     pub(super) async fn execute(&mut self, part: &BatchPart<'_>) {
+        let outcome = self.execute_with_retries(part).await;
+        self.write_response(part, outcome);
+    }
+
+    pub(super) async fn execute_with_retries(
+        &mut self,
+        part: &BatchPart<'_>,
+    ) -> Result<PartResponse> {
         let mut outcome = self.try_execute(part).await;
         for _ in 1..MAX_SCHEMA_RETRIES {
             let Err(refusal) = outcome else { break };
@@ -241,7 +177,7 @@ impl<'r> BatchExecutor<'r> {
                 Err(refusal) => Err(refusal),
             };
         }
-        self.write_response(part.changeset, outcome);
+        outcome
     }
 
     async fn try_execute(&mut self, part: &BatchPart<'_>) -> Result<PartResponse> {
@@ -253,101 +189,59 @@ impl<'r> BatchExecutor<'r> {
         if part.method == BatchMethod::Get && self.writer.len() > max_bytes {
             return Err(Code::QueryRefused.into());
         }
+        self.enter(part);
         match (part.method, &part.target) {
-            (BatchMethod::Get, BatchTarget::Set(name)) => self.list(name, part.query).await,
-            (BatchMethod::Get, BatchTarget::Entity { set, id }) => self.get(set, id).await,
-            (BatchMethod::Put, BatchTarget::Entity { set, id }) => {
-                self.replace(part, set, id).await
+            (_, BatchTarget::Reference { .. }) => {
+                Err(Error::new(Code::BatchPath).with(part.path.as_ref()))
             }
-            (BatchMethod::Delete, BatchTarget::Entity { set, id }) => {
-                self.delete(part, set, id).await
-            }
-            (BatchMethod::Post, BatchTarget::Links { target: None, .. }) => self.link(part).await,
-            (
-                BatchMethod::Post,
-                BatchTarget::Navigation {
-                    target: Some(_), ..
-                }
-                | BatchTarget::Links {
-                    target: Some(_), ..
-                },
-            ) => Err(Code::KeyForNavigation.into()),
             (
                 _,
                 BatchTarget::Navigation {
                     set,
                     navigation,
-                    target,
+                    target: Some(_),
                     ..
                 },
-            ) => {
+            ) if part.method != BatchMethod::Post => {
                 let set = self.request.root.set(set)?;
                 let association = self.request.root.association(&set, navigation);
                 association.ok_or(Code::NoSuchNavigation)?;
-                Err(match target {
-                    Some(_) => Code::KeyForNavigation.into(),
-                    None => Code::NotImplementedMethod.into(),
-                })
+                Err(Code::KeyForNavigation.into())
             }
-            _ => Err(Code::NotImplementedMethod.into()),
+            (BatchMethod::Post, BatchTarget::Links { target: None, .. }) => self.link(part).await,
+            (BatchMethod::Post, BatchTarget::Navigation { .. } | BatchTarget::Links { .. }) => {
+                Err(Code::KeyForNavigation.into())
+            }
+            _ if !self.is_served(part) => Err(Code::NotImplementedMethod.into()),
+            _ => self.dispatch(part).await,
         }
     }
 
-    async fn list(&self, name: &str, query: &str) -> Result<PartResponse> {
-        let request = &*self.request;
-        let set = request.root.set(name)?;
-        request.permit(&set, AccessKind::Read)?;
-        let query = read::list_query(request, query, &set, ListKind::Set)?;
-        let page = odata::list(&request.root, &set, &query, None).await?;
-        let body = read::render_list(request, &set, &query, &page, ResponseFormat::Json).await?;
-        Ok(PartResponse::json(StatusCode::OK, body))
+    /// Whether the first Personium units serve such a part, or it is in the protocol of OData 2.0.
+    fn is_served(&self, part: &BatchPart<'_>) -> bool {
+        match (&part.target, part.method) {
+            (BatchTarget::Navigation { .. } | BatchTarget::Links { .. }, BatchMethod::Get) => {
+                part.has_http_version || self.request.speaks_odata_2()
+            }
+            (BatchTarget::Navigation { .. } | BatchTarget::Links { .. }, _) => {
+                self.request.speaks_odata_2()
+            }
+            _ => true,
+        }
     }
 
-    async fn get(&self, name: &str, id: &str) -> Result<PartResponse> {
-        let request = &*self.request;
-        let set = request.root.set(name)?;
-        request.permit(&set, AccessKind::Read)?;
-        let found = odata::find(&request.root, &set, &EntityKey::single(id)).await?;
-        let found = found.ok_or(Code::NoSuchEntity)?;
-        let query = EntityQuery::default();
-        let (body, _) =
-            read::render_one(request, &set, &found, &query, ResponseFormat::Json).await?;
-        Ok(PartResponse::json(StatusCode::OK, body))
+    async fn dispatch(&mut self, part: &BatchPart<'_>) -> Result<PartResponse> {
+        let max_bytes = self.request.unit.settings().odata.response_max_bytes;
+        let response = (self.dispatch)(self.request, &part.path).await?;
+        let response = PartResponse::of(response, max_bytes).await?;
+        Ok(match part.method {
+            // The original unit sends no tag with what is read.
+            BatchMethod::Get if !self.request.speaks_odata_2() => response.without_header("ETag"),
+            _ => response,
+        })
     }
 
-    async fn replace(&self, part: &BatchPart<'_>, name: &str, id: &str) -> Result<PartResponse> {
-        let set = self.request.root.set(name)?;
-        let permit = self.request.permit(&set, AccessKind::Write)?;
-        let edit = write::EntityEdit {
-            body: part.body.as_bytes(),
-            intent: Intent::Replace,
-            conditions: conditions(part),
-        };
-        let key = EntityKey::single(id);
-        let etag = write::store_change(self.request, &set, &key, &permit, edit).await?;
-        Ok(PartResponse::no_content().with_header("ETag", etag.weak().to_string()))
-    }
-
-    async fn delete(&self, part: &BatchPart<'_>, name: &str, id: &str) -> Result<PartResponse> {
-        let root = &self.request.root;
-        let set = root.set(name)?;
-        let permit = self.request.permit(&set, AccessKind::Write)?;
-        let key = EntityKey::single(id);
-        odata::delete(
-            root,
-            &permit,
-            EntityRef {
-                set: &set,
-                key: &key,
-            },
-            &conditions(part),
-            &|_| Ok(()),
-        )
-        .await?;
-        Ok(PartResponse::no_content())
-    }
-
-    async fn link(&self, part: &BatchPart<'_>) -> Result<PartResponse> {
+    async fn link(&mut self, part: &BatchPart<'_>) -> Result<PartResponse> {
         let BatchTarget::Links {
             set,
             id,
@@ -362,19 +256,10 @@ impl<'r> BatchExecutor<'r> {
         let permit = self
             .request
             .permit_association(&association, AccessKind::Write)?;
+        self.request.check_conditions()?;
         let target = links::target_of(self.request, &association, part.body.as_bytes())?;
         let source = EntityKey::single(id.as_str());
         odata::add_link(root, &permit, &association, &source, &target).await?;
         Ok(PartResponse::no_content())
     }
-}
-
-/// The conditions of a part that changes an entity.
-fn conditions(part: &BatchPart<'_>) -> Preconditions {
-    Preconditions::parse(&ConditionHeaders {
-        if_match: part.header("if-match"),
-        if_none_match: part.header("if-none-match"),
-        if_unmodified_since: part.header("if-unmodified-since"),
-        ..ConditionHeaders::default()
-    })
 }

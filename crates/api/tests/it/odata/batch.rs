@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use super::{create_all, get_json, ids, odata_unit, token_with};
 
 /// A part with a GET request.
-fn get(target: &str) -> String {
+pub(super) fn get(target: &str) -> String {
     format!(
         "--b\nContent-Type: application/http\n\nGET {target} HTTP/1.1\nHost: unit.example\n\n\n"
     )
 }
 
 /// A change set with one request.
-fn change(method: &str, target: &str, headers: &str, body: &str) -> String {
+pub(super) fn change(method: &str, target: &str, headers: &str, body: &str) -> String {
     format!(
         "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: application/http\n\
          Content-Transfer-Encoding: binary\n\n{method} {target} HTTP/1.1\n{headers}Content-Length: {}\n\n{body}\n--c--\n",
@@ -22,18 +22,18 @@ fn change(method: &str, target: &str, headers: &str, body: &str) -> String {
 }
 
 /// Sends parts as a batch with a token.
-async fn send(unit: &TestUnit, token: &str, parts: &[String]) -> TestResponse {
+pub(super) async fn send(unit: &TestUnit, token: &str, parts: &[String]) -> TestResponse {
     send_body(unit, token, &format!("{}--b--", parts.concat())).await
 }
 
-async fn send_body(unit: &TestUnit, token: &str, body: &str) -> TestResponse {
+pub(super) async fn send_body(unit: &TestUnit, token: &str, body: &str) -> TestResponse {
     let request = unit.request("POST", "c/b/od/$batch").bearer(token);
     let request = request.header("content-type", "multipart/mixed; boundary=b");
     request.body(body).send().await
 }
 
 /// The statuses of the operations of a batch, each with the error code of a refusal.
-fn outcomes(response: &TestResponse) -> Vec<(u16, String)> {
+pub(super) fn outcomes(response: &TestResponse) -> Vec<(u16, String)> {
     assert_eq!(response.status, 202, "{}", response.text());
     let text = response.text();
     let outcome = |part: &str| {
@@ -51,7 +51,7 @@ async fn admin_outcomes(unit: &TestUnit, parts: &[String]) -> Vec<(u16, String)>
     outcomes(&send(unit, "master", parts).await)
 }
 
-fn statuses(outcomes: &[(u16, String)]) -> Vec<u16> {
+pub(super) fn statuses(outcomes: &[(u16, String)]) -> Vec<u16> {
     outcomes.iter().map(|outcome| outcome.0).collect()
 }
 
@@ -81,7 +81,7 @@ async fn batch_executes_operations_in_order() {
     );
     let text = response.text();
     assert!(
-        text.starts_with("--b\n") && text.trim_end().ends_with("--b--"),
+        text.starts_with("--b\r\n") && text.ends_with("\r\n--b--\r\n"),
         "{text}"
     );
     assert_eq!(text.matches(r#""__count":"1""#).count(), 1, "{text}");
@@ -96,26 +96,6 @@ async fn batch_executes_operations_in_order() {
 }
 
 #[tokio::test]
-async fn failed_operation_of_a_change_set_neither_stops_nor_undoes_others() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "old"}])).await;
-    let create = |id: &str| {
-        let body = json!({"__id": id}).to_string();
-        format!(
-            "--c\nContent-Type: application/http\n\nPOST A HTTP/1.1\nContent-Length: {}\n\n{body}\n",
-            body.len()
-        )
-    };
-    let set = ["new", "old", "new", "other"].map(create).concat();
-    let body = format!("--b\nContent-Type: multipart/mixed; boundary=c\n\n{set}--c--\n--b--");
-    let found = outcomes(&send_body(&unit, "master", &body).await);
-    let taken = refused(409, "OD-0003");
-    assert_eq!(statuses(&found), [201, 409, 409, 201]);
-    assert_eq!((&found[1], &found[2]), (&taken, &taken));
-    assert_eq!(ids(&unit, "A?$orderby=__id").await, ["new", "old", "other"]);
-}
-
-#[tokio::test]
 async fn operations_of_a_batch_fail_with_the_codes_of_single_requests() {
     let unit = odata_unit(|_| {}).await;
     create_all(&unit, "A", json!([{"__id": "1"}])).await;
@@ -125,8 +105,8 @@ async fn operations_of_a_batch_fail_with_the_codes_of_single_requests() {
         (get("A('none')"), refused(404, "OD-0002")),
         (get("A?$top=x"), refused(400, "OD-0036")),
         (get("A?$filter=none%20eq%201"), refused(400, "OD-0045")),
-        (get("A('1')/_B"), refused(501, "MC-0001")),
-        (get("A('1')/$links/_B"), refused(501, "MC-0001")),
+        (get("A('1')/_None"), refused(404, "OD-0003")),
+        (get("A('1')/_B('b')"), refused(400, "OD-0010")),
         (change("POST", "None", "", "{}"), refused(404, "OD-0001")),
         (change("POST", "A", "", "{"), refused(400, "OD-0001")),
         (
@@ -188,11 +168,11 @@ async fn malformed_batch_is_refused_as_a_whole() {
         ),
         (format!("{create}{nested}--b--"), "OD-0022"),
         (
-            format!("{create}{}--b--", change("MERGE", "A('1')", "", "{}")),
+            format!("{create}{}--b--", change("HEAD", "A('1')", "", "{}")),
             "OD-0035",
         ),
         (
-            format!("{create}{}--b--", change("PATCH", "A('1')", "", "{}")),
+            format!("{create}{}--b--", change("POT", "A", "", "{}")),
             "OD-0035",
         ),
         (
@@ -203,12 +183,8 @@ async fn malformed_batch_is_refused_as_a_whole() {
             format!("{create}{}--b--", change("DELETE", "A", "", "")),
             "OD-0034",
         ),
-        (
-            format!("{create}{}--b--", get("A('1')/_B?$top=1")),
-            "OD-0034",
-        ),
         (format!("{create}{}--b--", get("../../other")), "OD-0034"),
-        (format!("{create}{}--b--", get("/c/b/od/A")), "OD-0034"),
+        (format!("{create}{}--b--", get("/c/b/other/A")), "OD-0034"),
         (
             format!("{create}{}{}--b--", get("A?$top=6000"), get("A?$top=6000")),
             "OD-0037",

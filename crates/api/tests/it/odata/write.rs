@@ -322,11 +322,17 @@ async fn change_with_a_stale_or_malformed_if_match_is_refused() {
 
 #[tokio::test]
 async fn method_override_tunnels_merge_through_post_only() {
+    for name in ["x-http-method-override", "x-http-method"] {
+        method_header_tunnels_merge_through_post_only(name).await;
+    }
+}
+
+async fn method_header_tunnels_merge_through_post_only(name: &str) {
     let unit = odata_unit(|_| {}).await;
     create_all(&unit, "A", json!([{"__id": "1", "p": 1}])).await;
     for (method, status) in [("POST", 204), ("PUT", 204), ("GET", 200)] {
         let request = unit.admin_request(method, "c/b/od/A('1')");
-        let request = request.header("x-http-method-override", "MERGE");
+        let request = request.header(name, "MERGE");
         let request = request.header("accept", "application/json");
         let status_found = request.body(r#"{"q":1}"#).send().await.status;
         assert_eq!(status_found, status, "{method}");

@@ -1,0 +1,81 @@
+//! Several changes below a service root that are committed together or not at all.
+
+use std::sync::Arc;
+
+use personium_store::StoreError;
+use personium_types::{Code, Result};
+
+use super::root::{RootScope, ServiceRoot};
+use crate::PostCommit;
+use crate::commit::Invalidation;
+use crate::keys;
+use crate::records::{self, Records};
+use crate::staged_records::StagedRecords;
+
+/// Changes of the data of a collection that are collected and committed by one batch.
+///
+/// The changes are made with the functions for single ones, below the root that [`ChangeSet::begin`] returns: they see what
+/// those before them did, and check their permits, conditions and rules as usual.
+pub struct ChangeSet {
+    root: ServiceRoot,
+    staged: Arc<StagedRecords>,
+}
+
+/// The result of the commit of a change set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeSetCommit {
+    /// All changes are stored.
+    Committed,
+    /// Others changed meanwhile what the changes depend on. Nothing is stored; the changes can be made again.
+    Conflict,
+}
+
+impl ChangeSet {
+    /// Starts a change set. Returns it with the root below which its changes are made.
+    ///
+    /// # Errors
+    /// [`Code::Unknown`] unless the root is that of the data of a collection.
+    pub fn begin(root: &ServiceRoot) -> Result<(Self, ServiceRoot)> {
+        let RootScope::Data(_) = root.scope() else {
+            return Err(Code::Unknown.into());
+        };
+        let (store, space) = (root.records.store(), *root.records.space());
+        let staged = Arc::new(StagedRecords::new(Arc::clone(store), space));
+        let records = Records::new(Arc::<StagedRecords>::clone(&staged), space);
+        let change_set = Self {
+            root: root.clone(),
+            staged,
+        };
+        Ok((change_set, root.over_staged(records)))
+    }
+
+    /// The size of the changed records so far, in bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.staged.size_bytes()
+    }
+
+    /// Commits all changes.
+    ///
+    /// # Errors
+    /// Failures of the store: then whether the changes are stored is unknown, but never a part of them.
+    pub async fn commit(self) -> Result<ChangeSetCommit> {
+        let Self { root, staged } = self;
+        let changes_schema = match root.scope() {
+            RootScope::Data(collection) => staged.changes(&keys::schema_version(&collection)),
+            _ => false,
+        };
+        let post_commit = match root.context() {
+            Some(context) if changes_schema => {
+                PostCommit::invalidating(context.cell(), Invalidation::Cell)
+            }
+            _ => PostCommit::none(),
+        };
+        let batch = staged.to_batch();
+        match root.unit.commit(&root.records, batch, post_commit).await {
+            Ok(_) => Ok(ChangeSetCommit::Committed),
+            Err(StoreError::Conflict) => Ok(ChangeSetCommit::Conflict),
+            Err(other) => Err(records::store_error(other)),
+        }
+    }
+}
