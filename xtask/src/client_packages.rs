@@ -1,4 +1,4 @@
-//! Python and Node packages that tests of the server use as clients, identity providers and validators.
+//! Python, Node and Java packages that tests of the server use as clients, identity providers and validators.
 //!
 //! Lists with their versions and hashes are next to those tests. The packages are installed in the target folder, never in
 //! the source tree.
@@ -16,11 +16,16 @@ const INSTALLED_LIST: &str = "installed.lock";
 /// Installs the packages that are missing or were installed from another list.
 ///
 /// # Errors
-/// A message if Python or Node is missing, or a package cannot be downloaded.
+/// A message if Python, Node or Maven is missing, or a package cannot be downloaded.
 pub(crate) fn install() -> TaskResult {
     let folder = workspace::target_folder()?.join("clients");
     install_if_outdated(&folder.join("python"), "requirements.txt", install_python)?;
-    install_if_outdated(&folder.join("node"), "package-lock.json", install_node)
+    install_if_outdated(&folder.join("node"), "package-lock.json", install_node)?;
+    install_if_outdated(
+        &folder.join("olingo"),
+        "olingo/packages.sha256",
+        install_java,
+    )
 }
 
 /// Installs into an empty folder, unless the folder was installed from the list as it is now.
@@ -60,6 +65,28 @@ fn install_node(folder: &Path) -> TaskResult {
     child_process::run(
         Command::new("npm")
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(folder),
+    )
+}
+
+/// Maven has no lock file, so the hashes of the packages are compared afterwards.
+fn install_java(folder: &Path) -> TaskResult {
+    let lists = Path::new(LISTS).join("olingo");
+    let hashes = std::path::absolute(lists.join("packages.sha256"))
+        .map_err(|error| format!("cannot find the hashes of the Java packages: {error}"))?;
+    let mut output = std::ffi::OsString::from("-DoutputDirectory=");
+    output.push(folder);
+    child_process::run(
+        Command::new("mvn")
+            .args(["--batch-mode", "--quiet", "--file"])
+            .arg(lists.join("pom.xml"))
+            .arg("dependency:copy-dependencies")
+            .arg(output),
+    )?;
+    child_process::run(
+        Command::new("sha256sum")
+            .args(["--check", "--strict", "--quiet"])
+            .arg(hashes)
             .current_dir(folder),
     )
 }

@@ -42,6 +42,21 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "installing those",
     },
     ExternalProgram {
+        program: "java",
+        package: "default-jdk-headless",
+        purpose: "an OData client",
+    },
+    ExternalProgram {
+        program: "mvn",
+        package: "maven",
+        purpose: "installing its packages",
+    },
+    ExternalProgram {
+        program: "chromium",
+        package: "chromium",
+        purpose: "an OData client in a browser",
+    },
+    ExternalProgram {
         program: "litmus",
         package: "litmus",
         purpose: "testing WebDAV",

@@ -121,8 +121,10 @@ impl TestResponse {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let code = match serde_json::from_slice::<Value>(&self.body) {
-            Ok(body) if !self.status.is_success() => body["code"]
-                .as_str()
+            // The second form is that of OData.
+            Ok(body) if !self.status.is_success() => [&body["code"], &body["error"]["code"]]
+                .into_iter()
+                .find_map(Value::as_str)
                 .and_then(|code| code.get(6..))
                 .unwrap_or_default()
                 .to_owned(),

@@ -1,4 +1,4 @@
-//! Clients, identity providers and validators of others: Python and Node programs on the packages that `clients/` pins.
+//! Clients, identity providers and validators of others: Python, Node and Java programs on the packages that `clients/` pins.
 //! `cargo xtask clients` installs those; without them a test fails.
 
 use std::fs::File;
@@ -70,6 +70,19 @@ pub fn run_node(program: &str, input: &Value) -> Value {
         program,
         node_command(program, &folder).arg(input.to_string()),
     )
+}
+
+/// Runs a Java program of a folder to its end, on the packages that the folder pins; it must succeed. Returns the JSON of
+/// its last line.
+pub fn run_java(folder: &str, program: &str, arguments: &[String]) -> Value {
+    let packages = packages(folder, &format!("{folder}/packages.sha256"));
+    let mut command = Command::new("java");
+    command
+        .arg("--class-path")
+        .arg(packages.join("*"))
+        .arg(programs().join(folder).join(program))
+        .args(arguments);
+    run(program, &mut command)
 }
 
 fn run(program: &str, command: &mut Command) -> Value {

@@ -29,6 +29,7 @@ mod hostile_bodies;
 mod hostile_requests;
 mod interrupted_installation;
 mod oauth_clients;
+mod odata_clients;
 mod openid_provider;
 mod peer_units;
 mod program;

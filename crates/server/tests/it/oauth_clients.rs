@@ -1,4 +1,4 @@
-//! OAuth2 and OpenID Connect clients of others: authlib (Python) and openid-client (Node).
+//! OAuth2 and OpenID Connect clients of others: authlib and requests-oauthlib (Python), and openid-client (Node).
 
 use personium_testkit::{ProcessUnit, TestClient};
 use serde_json::{Value, json};
@@ -46,6 +46,13 @@ async fn authlib_works_as_public_and_confidential_client() {
         let input = client_input(&unit, confidential).await;
         run_python("authlib_client.py", &input);
     }
+}
+
+#[tokio::test]
+async fn requests_oauthlib_works_with_password_code_and_refresh() {
+    let unit = crate::unit().start();
+    let input = client_input(&unit, false).await;
+    run_python("oauthlib_client.py", &input);
 }
 
 #[tokio::test]
