@@ -9,6 +9,7 @@ pub mod mkcol;
 pub mod multistatus;
 pub mod propfind;
 pub mod proppatch;
+pub mod refused_properties;
 pub mod rootprops;
 pub mod uri_reference;
 

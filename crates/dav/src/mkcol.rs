@@ -1,7 +1,9 @@
 //! The body of extended MKCOL (RFC 5689).
 
+use crate::proppatch::{DeadProperty, is_live, property};
+use crate::refused_properties::RefusedProperties;
 use crate::{DAV_NS, PERSONIUM_NS};
-use personium_xml::{Element, XmlError, XmlLimits};
+use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
 /// The kind of collection that a MKCOL request creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,6 +16,15 @@ pub enum CollectionKind {
     Service,
     /// A collection of queues and topics.
     Stream,
+}
+
+/// The collection that a MKCOL request creates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCollection {
+    /// Its kind.
+    pub kind: CollectionKind,
+    /// Its dead properties, in document order. A later one replaces an earlier one with the same key.
+    pub properties: Vec<DeadProperty>,
 }
 
 /// An error in a MKCOL body.
@@ -33,15 +44,18 @@ pub enum MkcolError {
         /// The first property of the request as self-contained XML, for the response. `None` if there is no property.
         first_prop: Option<String>,
     },
+    /// A property other than the resource type is a live one. The resource type is among the others.
+    #[error("the body sets a live property")]
+    Protected(RefusedProperties),
 }
 
 /// Parses a MKCOL body.
 ///
 /// The resource type must be `collection`, alone or with one of `odata`, `service` and `stream` in the Personium
-/// namespace. Other properties are ignored.
+/// namespace. Other properties are dead ones.
 ///
 /// # Errors
-/// [`MkcolError::NotXml`], [`MkcolError::WrongRoot`], [`MkcolError::ResourceType`].
+/// [`MkcolError::NotXml`], [`MkcolError::WrongRoot`], [`MkcolError::ResourceType`], [`MkcolError::Protected`].
 ///
 /// ```
 /// use personium_dav::mkcol::{CollectionKind, parse};
@@ -50,17 +64,48 @@ pub enum MkcolError {
 /// let body = br#"<mkcol xmlns="DAV:" xmlns:p="urn:x-personium:xmlns">
 ///     <set><prop><resourcetype><collection/><p:odata/></resourcetype></prop></set>
 /// </mkcol>"#;
-/// assert_eq!(parse(body, &XmlLimits::REQUEST), Ok(CollectionKind::OData));
+/// assert_eq!(parse(body, &XmlLimits::REQUEST).unwrap().kind, CollectionKind::OData);
 /// ```
-pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<CollectionKind, MkcolError> {
+pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<NewCollection, MkcolError> {
     let root = Element::parse(body, limits).map_err(MkcolError::NotXml)?;
     if !root.is(DAV_NS, "mkcol") {
         return Err(MkcolError::WrongRoot);
     }
-    kind(&root).map_err(|reason| MkcolError::ResourceType {
+    let kind = kind(&root).map_err(|reason| MkcolError::ResourceType {
         reason,
         first_prop: properties(&root).next().map(Element::to_xml),
-    })
+    })?;
+    let properties = dead_properties(&root)?;
+    Ok(NewCollection { kind, properties })
+}
+
+/// The properties beside the resource type.
+fn dead_properties(root: &Element) -> Result<Vec<DeadProperty>, MkcolError> {
+    let (mut dead, mut protected, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for set in root.elements_named(DAV_NS, "set") {
+        for prop in set.elements_named(DAV_NS, "prop") {
+            let language = [prop, set, root]
+                .into_iter()
+                .find_map(|e| e.attribute(XML_NS, "lang"));
+            for element in prop.elements() {
+                if element.is(DAV_NS, "resourcetype") {
+                    others.push(element.to_xml());
+                } else if is_live(element.name().namespace(), element.name().local()) {
+                    protected.push(element.to_xml());
+                } else {
+                    dead.push(property(element, language));
+                }
+            }
+        }
+    }
+    if protected.is_empty() {
+        return Ok(dead);
+    }
+    others.extend(dead.into_iter().map(|property| property.xml));
+    Err(MkcolError::Protected(RefusedProperties {
+        protected,
+        others,
+    }))
 }
 
 fn properties(root: &Element) -> impl Iterator<Item = &Element> {
@@ -106,7 +151,7 @@ mod tests {
     fn read(inside: &str) -> Result<CollectionKind, MkcolError> {
         let body =
             format!("<D:mkcol xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'>{inside}</D:mkcol>");
-        parse(body.as_bytes(), &XmlLimits::REQUEST)
+        parse(body.as_bytes(), &XmlLimits::REQUEST).map(|new| new.kind)
     }
 
     fn read_type(types: &str) -> Result<CollectionKind, MkcolError> {
@@ -188,6 +233,24 @@ mod tests {
             first_prop.as_deref(),
             Some("<p:x xmlns:p=\"urn:x-personium:xmlns\" a=\"1\">t</p:x>")
         );
+    }
+
+    #[test]
+    fn other_properties_are_dead_ones_or_protected() {
+        let read = |props: &str| {
+            let body = format!(
+                "<D:mkcol xmlns:D='DAV:' xmlns:Z='urn:z'><D:set><D:prop><D:resourcetype><D:collection/></D:resourcetype>{props}\
+                 </D:prop></D:set></D:mkcol>"
+            );
+            parse(body.as_bytes(), &XmlLimits::REQUEST)
+        };
+        let new = read("<D:displayname>My</D:displayname><Z:a/>").unwrap();
+        let keys: Vec<&str> = new.properties.iter().map(|p| p.key.as_str()).collect();
+        assert_eq!(keys, ["displayname@DAV:", "a@urn:z"]);
+        let Err(MkcolError::Protected(refused)) = read("<Z:a/><D:getetag>x</D:getetag>") else {
+            panic!("accepted");
+        };
+        assert_eq!((refused.protected.len(), refused.others.len()), (1, 2));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The body of PROPPATCH (RFC 4918, section 9.2).
 
-use crate::DAV_NS;
+use crate::{DAV_NS, PERSONIUM_NS};
 use personium_xml::{Element, XML_NS, XmlError, XmlLimits};
 
 /// A dead property: stored by the server without an interpretation.
@@ -12,16 +12,32 @@ pub struct DeadProperty {
     pub xml: String,
 }
 
+/// A change of a dead property.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PropertyChange {
+    /// Sets it, or replaces it.
+    Set(DeadProperty),
+    /// Removes it if it exists.
+    Remove(DeadProperty),
+}
+
+impl PropertyChange {
+    /// The element of the request.
+    #[must_use]
+    pub fn xml(&self) -> &str {
+        match self {
+            Self::Set(property) | Self::Remove(property) => &property.xml,
+        }
+    }
+}
+
 /// A PROPPATCH request.
-///
-/// All of `sets` are applied before any of `removes`, regardless of their order in the document. Live properties are
-/// ignored: they are neither stored nor part of the response.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PropPatch {
-    /// The properties to set, in document order. A later property replaces an earlier one with the same key.
-    pub sets: Vec<DeadProperty>,
-    /// The properties to remove, in document order.
-    pub removes: Vec<DeadProperty>,
+    /// The changes in document order, in which they are carried out.
+    pub changes: Vec<PropertyChange>,
+    /// The elements of protected properties, as self-contained XML. If there are any, nothing is changed.
+    pub protected: Vec<String>,
 }
 
 /// An error in a PROPPATCH body.
@@ -38,24 +54,42 @@ pub enum PropPatchError {
     NoProp,
 }
 
-/// The live properties, which the server computes (RFC 4918, section 15). `acl` is not one of them.
-const LIVE_PROPERTIES: [&str; 10] = [
+/// The properties of the namespace `DAV:` that the server computes: RFC 4918, section 15 (without `displayname` and
+/// `getcontentlanguage`, which clients may set and which are stored as they are); RFC 3253, section 3.1.5; RFC 3744, section
+/// 5; RFC 4331; RFC 5397.
+const PROTECTED: [&str; 20] = [
+    "acl",
+    "acl-restrictions",
     "creationdate",
-    "displayname",
-    "getcontentlanguage",
+    "current-user-principal",
+    "current-user-privilege-set",
     "getcontentlength",
     "getcontenttype",
     "getetag",
     "getlastmodified",
+    "group",
+    "inherited-acl-set",
     "lockdiscovery",
+    "owner",
+    "principal-collection-set",
+    "quota-available-bytes",
+    "quota-used-bytes",
     "resourcetype",
+    "supported-privilege-set",
+    "supported-report-set",
     "supportedlock",
 ];
+/// The properties of the Personium namespace that the server computes.
+const PROTECTED_PERSONIUM: [&str; 1] = ["cellstatus"];
 
-/// Whether the property is a live property, which PROPPATCH ignores.
+/// Whether the property is a live one: computed by the server, so that clients cannot change it.
 #[must_use]
 pub fn is_live(namespace: &str, local: &str) -> bool {
-    namespace == DAV_NS && LIVE_PROPERTIES.contains(&local)
+    match namespace {
+        DAV_NS => PROTECTED.contains(&local),
+        PERSONIUM_NS => PROTECTED_PERSONIUM.contains(&local),
+        _ => false,
+    }
 }
 
 /// The key under which a property is stored.
@@ -77,8 +111,7 @@ pub fn key(namespace: &str, local: &str) -> String {
 ///
 /// let body = br#"<propertyupdate xmlns="DAV:"><set><prop><a xmlns="urn:x">1</a></prop></set></propertyupdate>"#;
 /// let patch = parse(body, &XmlLimits::REQUEST).unwrap();
-/// assert_eq!(patch.sets[0].key, "a@urn:x");
-/// assert_eq!(patch.sets[0].xml, r#"<a xmlns="urn:x">1</a>"#);
+/// assert_eq!(patch.changes[0].xml(), r#"<a xmlns="urn:x">1</a>"#);
 /// ```
 pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<PropPatch, PropPatchError> {
     let root = Element::parse(body, limits).map_err(PropPatchError::NotXml)?;
@@ -88,9 +121,9 @@ pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<PropPatch, PropPatchErro
     let mut patch = PropPatch::default();
     let mut updates = 0_usize;
     for update in root.elements() {
-        let target = match (update.name().namespace(), update.name().local()) {
-            (DAV_NS, "set") => &mut patch.sets,
-            (DAV_NS, "remove") => &mut patch.removes,
+        let change = match (update.name().namespace(), update.name().local()) {
+            (DAV_NS, "set") => PropertyChange::Set,
+            (DAV_NS, "remove") => PropertyChange::Remove,
             _ => continue,
         };
         updates += 1;
@@ -102,11 +135,14 @@ pub fn parse(body: &[u8], limits: &XmlLimits) -> Result<PropPatch, PropPatchErro
             let language = [prop, update, &root]
                 .into_iter()
                 .find_map(|e| e.attribute(XML_NS, "lang"));
-            target.extend(
-                prop.elements()
-                    .filter(|e| !is_live(e.name().namespace(), e.name().local()))
-                    .map(|e| property(e, language)),
-            );
+            for element in prop.elements() {
+                let property = property(element, language);
+                if is_live(element.name().namespace(), element.name().local()) {
+                    patch.protected.push(property.xml);
+                } else {
+                    patch.changes.push(change(property));
+                }
+            }
         }
     }
     if updates == 0 {
@@ -150,47 +186,72 @@ mod tests {
         }
     }
 
+    fn set(key: &str, xml: &str) -> PropertyChange {
+        PropertyChange::Set(property(key, xml))
+    }
+
+    fn remove(key: &str, xml: &str) -> PropertyChange {
+        PropertyChange::Remove(property(key, xml))
+    }
+
     #[test]
-    fn sets_and_removes_are_separate_lists() {
+    fn changes_are_in_document_order() {
         let patch = read(
             "<D:remove><D:prop><p:old/></D:prop></D:remove>\
              <D:set><D:prop><Z:Author a='1'>x <b>y</b></Z:Author></D:prop></D:set>\
+             <D:remove><D:prop><Z:Author/></D:prop></D:remove>\
              <D:set><D:prop><p:hoge>fuga</p:hoge><plain/></D:prop></D:set>",
         )
         .unwrap();
         assert_eq!(
-            patch.sets,
+            patch.changes,
             [
-                property(
+                remove(
+                    "old@urn:x-personium:xmlns",
+                    "<p:old xmlns:p=\"urn:x-personium:xmlns\"/>"
+                ),
+                set(
                     "Author@urn:z",
                     "<Z:Author xmlns:Z=\"urn:z\" a=\"1\">x <b xmlns=\"\">y</b></Z:Author>"
                 ),
-                property(
+                remove("Author@urn:z", "<Z:Author xmlns:Z=\"urn:z\"/>"),
+                set(
                     "hoge@urn:x-personium:xmlns",
                     "<p:hoge xmlns:p=\"urn:x-personium:xmlns\">fuga</p:hoge>"
                 ),
-                property("plain@", "<plain xmlns=\"\"/>"),
+                set("plain@", "<plain xmlns=\"\"/>"),
             ]
         );
-        assert_eq!(
-            patch.removes,
-            [property(
-                "old@urn:x-personium:xmlns",
-                "<p:old xmlns:p=\"urn:x-personium:xmlns\"/>"
-            )]
-        );
+        assert!(patch.protected.is_empty());
     }
 
     #[test]
-    fn live_properties_are_ignored_and_acl_is_not_one() {
+    fn protected_properties_are_listed_apart() {
         let patch = read(
-            "<D:set><D:prop><D:getetag>x</D:getetag><D:resourcetype/><D:acl/><Z:getetag/></D:prop></D:set>\
-             <D:remove><D:prop><D:displayname/></D:prop></D:remove>",
+            "<D:set><D:prop><D:getetag>x</D:getetag><D:resourcetype/><D:acl/><Z:getetag/><D:displayname>n</D:displayname>\
+             <p:cellstatus/></D:prop></D:set><D:remove><D:prop><D:quota-used-bytes/><D:getcontentlanguage/></D:prop></D:remove>",
         )
         .unwrap();
-        let keys: Vec<&str> = patch.sets.iter().map(|p| p.key.as_str()).collect();
-        assert_eq!(keys, ["acl@DAV:", "getetag@urn:z"]);
-        assert!(patch.removes.is_empty());
+        let names = |xml: &str| {
+            let name = xml.trim_start_matches('<');
+            name.split([' ', '/', '>']).next().unwrap().to_owned()
+        };
+        let changes: Vec<String> = patch.changes.iter().map(|c| names(c.xml())).collect();
+        assert_eq!(
+            changes,
+            ["Z:getetag", "D:displayname", "D:getcontentlanguage"]
+        );
+        let protected: Vec<String> = patch.protected.iter().map(|xml| names(xml)).collect();
+        assert_eq!(
+            protected,
+            [
+                "D:getetag",
+                "D:resourcetype",
+                "D:acl",
+                "p:cellstatus",
+                "D:quota-used-bytes"
+            ]
+        );
     }
 
     #[test]
@@ -201,10 +262,10 @@ mod tests {
         )
         .unwrap();
         let languages: Vec<bool> = patch
-            .sets
+            .changes
             .iter()
             .zip(["ja", "fr", "de"])
-            .map(|(p, lang)| p.xml.contains(&format!("xml:lang=\"{lang}\"")))
+            .map(|(change, lang)| change.xml().contains(&format!("xml:lang=\"{lang}\"")))
             .collect();
         assert_eq!(languages, [true; 3]);
     }

@@ -1,5 +1,6 @@
 //! Collections: creating and removing them.
 
+use personium_dav::proppatch::DeadProperty;
 use personium_store::Batch;
 use personium_types::{Code, ETag, NodeId, Operation, Result};
 
@@ -8,6 +9,7 @@ use crate::file::unlink;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::{self, Target};
 use crate::node::{Node, NodeKind, SERVICE_SOURCE};
+use crate::properties::check_size;
 use crate::records::put_checked;
 use crate::resource::{add_member, member_name};
 use crate::{Permit, PostCommit, Resource, garbage_collection};
@@ -56,11 +58,23 @@ pub fn check_create(resource: &Resource, target: &Target) -> Result<Permit> {
 /// The refusals of [`check_create`]; [`Code::TooDeep`] if it would be nested too deeply, [`Code::TooManyChildren`] if its
 /// parent is full.
 pub async fn create(resource: &Resource, kind: NodeKind) -> Result<ETag> {
+    create_with(resource, kind, &[]).await
+}
+
+/// As [`create`], with dead properties.
+///
+/// # Errors
+/// As [`create`]; [`Code::BodyTooLarge`] for too many properties.
+pub async fn create_with(
+    resource: &Resource,
+    kind: NodeKind,
+    properties: &[DeadProperty],
+) -> Result<ETag> {
     let target = resource.locate().await?;
     let _lock = resource.lock_if_nearly_full(&target).await?;
     let change = |target: Target| async move {
         let permit = check_create(resource, &target)?;
-        build(permit, resource, &target, kind).await
+        build(permit, resource, &target, (kind, properties)).await
     };
     resource.change(Invalidation::Cell, change).await
 }
@@ -69,7 +83,7 @@ async fn build(
     permit: Permit,
     resource: &Resource,
     target: &Target,
-    kind: NodeKind,
+    (kind, properties): (NodeKind, &[DeadProperty]),
 ) -> Result<(Batch, ETag)> {
     permit.check(Operation::CreateCollection, &target.permit_target())?;
     let limits = &resource.unit.settings().dav;
@@ -84,7 +98,10 @@ async fn build(
     target.assert_found(&mut batch);
     add_member(target, &parent, limits.children_max, &mut batch).await?;
     let now = resource.unit.now_ms();
-    let node = Node::new(NodeId::random(resource.unit.random()), kind, now);
+    let mut node = Node::new(NodeId::random(resource.unit.random()), kind, now);
+    let properties = properties.iter().cloned();
+    node.properties = properties.map(|p| (p.key, p.xml)).collect();
+    check_size(&node, &resource.unit)?;
     if kind == NodeKind::Service {
         let source = Node::new(
             NodeId::random(resource.unit.random()),

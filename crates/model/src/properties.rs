@@ -1,6 +1,6 @@
 //! Dead properties and access control lists of cells, boxes, collections and files.
 
-use personium_dav::proppatch::{DeadProperty, PropPatch};
+use personium_dav::proppatch::{DeadProperty, PropPatch, PropertyChange};
 use personium_store::Batch;
 use personium_types::{Code, ETag, Error, Operation, Preconditions, Result};
 
@@ -12,38 +12,24 @@ use crate::records::put_checked;
 use crate::resource::check_node;
 use crate::{Access, Acl, CellContext, Permit, PermitTarget, Resource, Unit};
 
-/// The result of a PROPPATCH. The elements are as in the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PatchResult {
-    /// The properties that were set or removed.
-    pub done: Vec<String>,
-    /// The properties that were to be removed and did not exist.
-    pub missing: Vec<String>,
-    /// The ETag of the resource.
-    pub etag: ETag,
-}
-
-/// Sets, then removes dead properties of a box, collection or file.
+/// Changes dead properties of a box, collection or file in the order of the request, and returns its ETag. A request with a
+/// protected property changes nothing.
 ///
 /// # Errors
 /// The refusals of [`Target::permit`]; [`Code::NoSuchResource`] if the resource does not exist, [`Code::MethodNotAllowed`] for
 /// the source collection of a service, [`Code::BodyTooLarge`] if the resource would have too many properties.
-pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<PatchResult> {
+pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<ETag> {
     let change = |target: Target| async move {
         let permit = permit(resource, &target, Operation::WriteProperties)?;
         resource.check_conditions(&target)?;
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         let mut node = target.node().value().clone();
-        let out = apply(
-            &permit,
-            &target.permit_target(),
-            &mut node,
-            patch,
-            &resource.unit,
-        )?;
-        put_node(&mut batch, target.node(), &node)?;
-        Ok((batch, out))
+        let permit_target = target.permit_target();
+        if apply(&permit, &permit_target, &mut node, patch, &resource.unit)? {
+            put_node(&mut batch, target.node(), &node)?;
+        }
+        Ok((batch, node.etag()))
     };
     resource.change(Invalidation::None, change).await
 }
@@ -107,20 +93,13 @@ fn add_properties(node: &mut Node, properties: &[DeadProperty], unit: &Unit) -> 
         node.properties
             .insert(property.key.clone(), property.xml.clone());
     }
-    let max = unit.settings().dav.properties_max_bytes;
-    let sizes = node
-        .properties
-        .iter()
-        .map(|(key, xml)| key.len() + xml.len());
-    if sizes.sum::<usize>() > max {
-        return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
-    }
+    check_size(node, unit)?;
     node.version += 1;
     node.updated = unit.now_ms();
     Ok(())
 }
 
-/// Sets, then removes dead properties of a cell. Only a unit user who manages the cell may do so.
+/// Changes dead properties of a cell as [`patch`] does, and returns its ETag. Only a unit user who manages the cell may do so.
 ///
 /// # Errors
 /// The refusals of [`Access::permit_manage`]; [`Code::BodyTooLarge`] if the cell would have too many properties.
@@ -130,16 +109,17 @@ pub async fn patch_cell(
     access: &Access,
     conditions: &Preconditions,
     patch: &PropPatch,
-) -> Result<PatchResult> {
+) -> Result<ETag> {
     let change = || async {
         let permit =
             access.permit_manage(unit.urls(), context.cell(), Operation::WriteCellProperties)?;
         let mut batch = Batch::new();
         let (mut node, version) = current_cell_node(context).await?;
         check_node(conditions, Some(node.etag()))?;
-        let out = apply(&permit, &cell_target(context), &mut node, patch, unit)?;
-        put_checked(&mut batch, keys::cell_node(), version, &node)?;
-        Ok((batch, out))
+        if apply(&permit, &cell_target(context), &mut node, patch, unit)? {
+            put_checked(&mut batch, keys::cell_node(), version, &node)?;
+        }
+        Ok((batch, node.etag()))
     };
     unit.transact(context, Invalidation::Cell, change).await
 }
@@ -211,44 +191,52 @@ fn replace_acl(permit: &Permit, target: &PermitTarget, node: &mut Node, acl: &Ac
     Ok(node.etag())
 }
 
+/// Changes the properties of a node. Returns whether it was changed: not if the request has a protected property.
 fn apply(
     permit: &Permit,
     target: &PermitTarget,
     node: &mut Node,
     patch: &PropPatch,
     unit: &Unit,
-) -> Result<PatchResult> {
+) -> Result<bool> {
     let operation = match target {
         PermitTarget::Cell(_) => Operation::WriteCellProperties,
         _ => Operation::WriteProperties,
     };
     permit.check(operation, target)?;
-    let max = unit.settings().dav.properties_max_bytes;
-    let mut done = Vec::new();
-    let mut missing = Vec::new();
-    for set in &patch.sets {
-        node.properties.insert(set.key.clone(), set.xml.clone());
-        done.push(set.xml.clone());
+    if !patch.protected.is_empty() {
+        return Ok(false);
     }
-    for removed in &patch.removes {
-        match node.properties.remove(&removed.key) {
-            Some(_) => done.push(removed.xml.clone()),
-            None => missing.push(removed.xml.clone()),
+    let mut is_larger = false;
+    for change in &patch.changes {
+        match change {
+            PropertyChange::Set(set) => {
+                node.properties.insert(set.key.clone(), set.xml.clone());
+                is_larger = true;
+            }
+            PropertyChange::Remove(removed) => {
+                node.properties.remove(&removed.key);
+            }
         }
     }
-    let size: usize = node
-        .properties
-        .iter()
-        .map(|(key, xml)| key.len() + xml.len())
-        .sum();
-    if size > max && !patch.sets.is_empty() {
-        return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
+    if is_larger {
+        check_size(node, unit)?;
     }
     node.version += 1;
     node.updated = unit.now_ms();
-    Ok(PatchResult {
-        done,
-        missing,
-        etag: node.etag(),
-    })
+    Ok(true)
+}
+
+/// Refuses a node with too many properties.
+///
+/// # Errors
+/// [`Code::BodyTooLarge`]
+pub(crate) fn check_size(node: &Node, unit: &Unit) -> Result<()> {
+    let max = unit.settings().dav.properties_max_bytes;
+    let properties = node.properties.iter();
+    let size: usize = properties.map(|(key, xml)| key.len() + xml.len()).sum();
+    if size > max {
+        return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
+    }
+    Ok(())
 }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const LINES_MAX: usize = 32;
 /// The size of the longest method that is looked for.
 const METHOD_MAX_BYTES: usize = 32;
-/// What comes after the target in a request line.
+/// The part of a request line after its target.
 const VERSION: &[u8] = b" HTTP/1.";
 
 /// A request line.
@@ -86,6 +86,8 @@ pub(crate) struct RequestLineReader<S> {
     lines: Arc<RequestLines>,
     /// The begin of a line whose end was not read yet.
     begin: Vec<u8>,
+    /// Whether that line is longer than a request line can be.
+    is_too_long: bool,
     /// The size from which on a line is no request line.
     line_max_bytes: usize,
 }
@@ -97,6 +99,7 @@ impl<S> RequestLineReader<S> {
             inner,
             lines,
             begin: Vec::new(),
+            is_too_long: false,
             line_max_bytes,
         }
     }
@@ -107,10 +110,11 @@ impl<S> RequestLineReader<S> {
         };
         let (first, rest) = bytes.split_at(end + 1);
         self.keep(first);
-        if self.begin.len() <= self.line_max_bytes && memmem::find(&self.begin, VERSION).is_some() {
+        if memmem::find(&self.begin, VERSION).is_some() {
             self.lines.add(&self.begin);
         }
         self.begin.clear();
+        self.is_too_long = false;
         let complete = memchr::memrchr(b'\n', rest).map_or(0, |end| end + 1);
         let (lines, begin) = rest.split_at(complete);
         self.read_lines(lines);
@@ -130,11 +134,14 @@ impl<S> RequestLineReader<S> {
         }
     }
 
-    /// Keeps the begin of a line; of one that is too long, as much as shows that.
+    /// Keeps the begin of a line; nothing of one that is too long.
     fn keep(&mut self, bytes: &[u8]) {
-        let space = (self.line_max_bytes + 1).saturating_sub(self.begin.len());
-        self.begin
-            .extend_from_slice(bytes.get(..space).unwrap_or(bytes));
+        self.is_too_long |= self.begin.len() + bytes.len() > self.line_max_bytes;
+        if self.is_too_long {
+            self.begin = Vec::new();
+        } else {
+            self.begin.extend_from_slice(bytes);
+        }
     }
 }
 
@@ -243,7 +250,7 @@ mod tests {
         let mut reader = RequestLineReader::new((), Arc::clone(&lines), 200);
         for byte in long.as_bytes() {
             reader.read(&[*byte]);
-            assert!(reader.begin.len() <= 201);
+            assert!(reader.begin.len() <= 200);
         }
         assert!(lines.0.lock().is_empty());
         for _ in 0..1000 {

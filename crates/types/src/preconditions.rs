@@ -63,7 +63,7 @@ impl ResourceState {
     }
 }
 
-/// What the conditions of a request mean for it.
+/// The meaning of the conditions of a request for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The request is carried out.

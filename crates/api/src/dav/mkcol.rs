@@ -1,7 +1,7 @@
 //! MKCOL of collections.
 
 use http::{StatusCode, header};
-use personium_dav::mkcol::{self, CollectionKind, MkcolError};
+use personium_dav::mkcol::{self, CollectionKind, MkcolError, NewCollection};
 use personium_dav::multistatus::mkcol_error_response;
 use personium_model::locate::Target;
 use personium_model::node::NodeKind;
@@ -29,11 +29,18 @@ pub(super) async fn handle(
 ) -> Result<Response> {
     collection::check_create(&resource, &target)?;
     drop(target);
-    let kind = if request.has_body() {
+    let new = if request.has_body() {
         let limits = request.xml_limits();
         let body = request.read_body(limits.bytes).await?;
         match mkcol::parse(&body, &limits) {
-            Ok(kind) => kind,
+            Ok(new) => new,
+            Err(MkcolError::Protected(refused)) => {
+                return Ok(response::content(
+                    StatusCode::FORBIDDEN,
+                    "application/xml",
+                    refused.mkcol_response(),
+                ));
+            }
             Err(MkcolError::ResourceType { reason, first_prop }) => {
                 let text = mkcol_error_response(first_prop.as_deref(), reason);
                 return Ok(response::content(
@@ -53,14 +60,17 @@ pub(super) async fn handle(
             }
         }
     } else {
-        CollectionKind::WebDav
+        NewCollection {
+            kind: CollectionKind::WebDav,
+            properties: Vec::new(),
+        }
     };
-    let kind = match kind {
+    let kind = match new.kind {
         CollectionKind::WebDav => NodeKind::Collection,
         CollectionKind::OData => NodeKind::Odata,
         CollectionKind::Service => NodeKind::Service,
         CollectionKind::Stream => NodeKind::Stream,
     };
-    let etag = collection::create(&resource, kind).await?;
+    let etag = collection::create_with(&resource, kind, &new.properties).await?;
     Ok(response::status(StatusCode::CREATED).with_header(header::ETAG, &etag.strong().to_string()))
 }

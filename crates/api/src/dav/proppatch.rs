@@ -2,11 +2,12 @@
 
 use http::{StatusCode, header};
 use personium_dav::multistatus::proppatch_response;
-use personium_dav::proppatch::{self, PropPatch, PropPatchError};
+use personium_dav::proppatch::{self, PropPatch, PropPatchError, PropertyChange};
+use personium_dav::refused_properties::RefusedProperties;
 use personium_model::Resource;
 use personium_model::locate::Target;
-use personium_model::properties::{self, PatchResult};
-use personium_types::{Code, Error, Operation, Result};
+use personium_model::properties;
+use personium_types::{Code, ETag, Error, Operation, Result};
 
 use crate::hrefs;
 use crate::request_context::{CellRequest, RequestContext};
@@ -31,8 +32,8 @@ pub(super) async fn handle(
     let href = hrefs::node_url(resource.unit.urls(), &target);
     drop(target);
     let patch = read(&mut request).await?;
-    let patched = properties::patch(&resource, &patch).await?;
-    Ok(multistatus(&href, &patched))
+    let etag = properties::patch(&resource, &patch).await?;
+    Ok(multistatus(&href, &patch, etag))
 }
 
 /// PROPPATCH of a cell.
@@ -53,8 +54,8 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     let patch = read(&mut request).await?;
     let (unit, access) = (request.unit.clone(), request.access.clone());
     let conditions = request.preconditions();
-    let patched = properties::patch_cell(&unit, &context, &access, &conditions, &patch).await?;
-    Ok(multistatus(&href, &patched))
+    let etag = properties::patch_cell(&unit, &context, &access, &conditions, &patch).await?;
+    Ok(multistatus(&href, &patch, etag))
 }
 
 async fn read(request: &mut RequestContext) -> Result<PropPatch> {
@@ -69,12 +70,17 @@ async fn read(request: &mut RequestContext) -> Result<PropPatch> {
     })
 }
 
-fn multistatus(href: &str, patched: &PatchResult) -> Response {
-    let text = proppatch_response(
-        href,
-        patched.done.iter().map(String::as_str),
-        patched.missing.iter().map(String::as_str),
-    );
+fn multistatus(href: &str, patch: &PropPatch, etag: ETag) -> Response {
+    let changes = patch.changes.iter().map(PropertyChange::xml);
+    let text = if patch.protected.is_empty() {
+        proppatch_response(href, changes, std::iter::empty())
+    } else {
+        let refused = RefusedProperties {
+            protected: patch.protected.clone(),
+            others: changes.map(str::to_owned).collect(),
+        };
+        refused.multistatus(href)
+    };
     response::content(StatusCode::MULTI_STATUS, "application/xml", text)
-        .with_header(header::ETAG, &patched.etag.strong().to_string())
+        .with_header(header::ETAG, &etag.strong().to_string())
 }

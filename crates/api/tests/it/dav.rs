@@ -9,6 +9,7 @@ mod files;
 mod moving;
 mod names;
 mod properties;
+mod property_changes;
 mod propfind;
 mod roots;
 mod uploads;

@@ -10,6 +10,9 @@ use crate::propfind::PropFind;
 use crate::proppatch::key;
 use crate::{DAV_NS, PERSONIUM_NS};
 
+/// The key of a `displayname` that a client has set.
+const DISPLAY_NAME_KEY: &str = "displayname@DAV:";
+
 /// A property that the server computes. The order is that in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LiveProperty {
@@ -47,7 +50,10 @@ impl LiveProperty {
             Self::ResourceType => true,
             Self::CreationDate => props.created_ms.is_some(),
             Self::LastModified => props.updated_ms.is_some(),
-            Self::DisplayName => props.display_name.is_some(),
+            // One that a client has set is a dead property.
+            Self::DisplayName => {
+                props.display_name.is_some() && !props.dead.contains_key(DISPLAY_NAME_KEY)
+            }
             Self::ContentLength => props.length.is_some(),
             Self::ContentType => props.content_type.is_some(),
             Self::ETag => props.etag.is_some(),
