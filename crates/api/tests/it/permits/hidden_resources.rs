@@ -80,7 +80,7 @@ async fn unauthorized_requests_do_not_reveal_the_odata_schema() {
         ("GET", "Secret(1)", refused(400, "OD-0004")),
         ("GET", "Secret('a')/_None", refused(404, "OD-0003")),
         ("PATCH", "Secret", refused(405, "MC-0001")),
-        ("PATCH", "Secret('a')", refused(405, "MC-0001")),
+        ("PATCH", "Secret('a')", refused(400, "OD-0001")),
     ] {
         let path = format!("c/b/od/{path}");
         let found = anonymous_outcome(&unit, method, &path).await;
