@@ -328,6 +328,10 @@ fn data() -> Vec<Case> {
             .body_text(r#"{"text":"changed"}"#)
             .expect(204, "")
             .then("GET", "c/b/od/T('e')", 200, "\"changed\""),
+        write("PATCH", "c/b/od/T('e')")
+            .body_text(r#"{"text":"changed"}"#)
+            .expect(204, "")
+            .then("GET", "c/b/od/T('e')", 200, "\"changed\""),
         write("DELETE", "c/b/od/T('e')").expect(204, "").then(
             "GET",
             "c/b/od/T('e')",
@@ -414,11 +418,13 @@ fn schema() -> Vec<Case> {
                 .body_text("{}")
                 .expect(400, "PR400-OD-0009"),
         );
-        out.push(
-            write("MERGE", &one)
-                .body_text(r#"{"Nonsense":1}"#)
-                .expect(400, "PR400-OD-0007"),
-        );
+        for method in ["MERGE", "PATCH"] {
+            out.push(
+                write(method, &one)
+                    .body_text(r#"{"Nonsense":1}"#)
+                    .expect(400, "PR400-OD-0007"),
+            );
+        }
         out.push(write("DELETE", &(all.clone() + new_key)).expect(404, "PR404-OD-0002"));
     }
     out.push(

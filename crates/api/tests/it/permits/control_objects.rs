@@ -184,6 +184,7 @@ fn set_cases(set: &Set) -> Vec<Case> {
     ];
     if set.name != "Rule" {
         out.push(changes("MERGE"));
+        out.push(changes("PATCH"));
     }
     out
 }

@@ -57,6 +57,11 @@ pub fn cases() -> Vec<Case> {
             .body_text(r#"{"Name":"renamed"}"#)
             .expect(204, "")
             .then("GET", "__ctl/Cell('renamed')", 200, "\"renamed\""),
+        case(O::WriteCells, "PATCH", "__ctl/Cell('owned')")
+            .header("if-match", "*")
+            .body_text(r#"{"Name":"renamed"}"#)
+            .expect(204, "")
+            .then("GET", "__ctl/Cell('renamed')", 200, "\"renamed\""),
         case(O::WriteCells, "DELETE", "__ctl/Cell('owned')")
             .header("if-match", "*")
             .expect(409, "PR409-OD-0001"),
