@@ -8,6 +8,7 @@ mod names;
 mod sizes;
 mod sources;
 mod texts;
+mod wall_time;
 
 use crate::{TaskResult, generated_docs, workspace};
 
@@ -25,6 +26,7 @@ pub(crate) fn run() -> TaskResult {
     findings.extend(sizes::findings(&files)?);
     findings.extend(exceptions::findings());
     findings.extend(texts::findings(&files));
+    findings.extend(wall_time::findings(&files)?);
     findings.extend(growing_lists::findings());
     findings.extend(generated_docs::findings());
     for finding in &findings {

@@ -61,9 +61,7 @@ fn error_page(request: &CellRequest, code: Code) -> Response {
 
 /// A redirect that the browser follows with GET.
 fn see_other(url: &str) -> Response {
-    let mut response = response::status(StatusCode::SEE_OTHER)
-        .with_header(header::LOCATION, url)
-        .with_header(header::CACHE_CONTROL, "no-store");
+    let mut response = response::status(StatusCode::SEE_OTHER).with_header(header::LOCATION, url);
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         header::HeaderValue::from_static("application/json"),

@@ -1,13 +1,15 @@
 //! Requests to a cell: dispatch to its endpoints.
 
+use std::sync::Arc;
+
 use personium_types::{Code, Error, Result};
 
-use crate::error::Challenge;
+use crate::error::{self, Challenge};
 use crate::request_context::CellRequest;
-use crate::response::Response;
+use crate::response::{self, Response};
 use crate::route::CellRoute;
 use crate::{
-    authorize, box_url, cell_root, compression, dav, discovery, error, error_page, event,
+    authorize, box_url, cell_root, compression, content_policy, dav, discovery, error_page, event,
     introspect, jwks, log, message, odata, password, role_list, rule, sign, token,
 };
 
@@ -24,6 +26,13 @@ pub async fn handle(request: CellRequest, challenge: &mut Challenge) -> Result<R
         return Err(Code::NoSuchPath.into());
     }
     let method = request.method.clone();
+    if carries_secrets(route) {
+        let request_key = request.request_key.clone();
+        let outcome = Box::pin(authenticate(route, request, challenge)).await;
+        let outcome = outcome.map_err(|e| error::with_methods(e, &method, route.methods()));
+        let response = outcome.unwrap_or_else(|e| error::render(&e, challenge, &request_key));
+        return Ok(response::not_stored(response));
+    }
     let mut response = answer(route, request, challenge)
         .await
         .map_err(|refusal| error::with_methods(refusal, &method, route.methods()))?;
@@ -41,14 +50,14 @@ async fn answer(
     // Each handler but the most frequent one is boxed: the future of every request has the size of the largest of the others.
     match route {
         CellRoute::Control => Box::pin(odata::cell_control(request)).await,
-        CellRoute::Token => Box::pin(token::handle(request)).await,
-        CellRoute::Box => dav::handle(request, challenge).await,
+        CellRoute::Box => {
+            let unit = Arc::clone(&request.unit);
+            let response = dav::handle(request, challenge).await?;
+            Ok(content_policy::sandbox(&unit, response))
+        }
         CellRoute::BoxUrl => Box::pin(box_url::handle(request)).await,
         CellRoute::Role => Box::pin(role_list::handle(request)).await,
         CellRoute::Html => html(&request),
-        CellRoute::Authorize => Box::pin(authorize::handle(request)).await,
-        CellRoute::MyPassword => Box::pin(password::handle(request)).await,
-        CellRoute::Introspect => Box::pin(introspect::handle(request, challenge)).await,
         CellRoute::Certs => Box::pin(jwks::handle(request)).await,
         CellRoute::Sign => Box::pin(sign::handle(request)).await,
         CellRoute::WellKnown => Box::pin(discovery::handle(request)).await,
@@ -57,6 +66,9 @@ async fn answer(
         CellRoute::Rule => Box::pin(rule::handle(request)).await,
         CellRoute::Log => Box::pin(log::handle(request)).await,
         CellRoute::Snapshot => snapshot(&request),
+        CellRoute::Token | CellRoute::Authorize | CellRoute::MyPassword | CellRoute::Introspect => {
+            Box::pin(authenticate(route, request, challenge)).await
+        }
     }
 }
 
@@ -64,6 +76,29 @@ async fn answer(
 fn snapshot(request: &CellRequest) -> Result<Response> {
     let name = request.path.decoded.first().map(String::as_str);
     Err(Error::new(Code::NotImplementedFeature).with(name.unwrap_or_default()))
+}
+
+/// Whether responses of a route contain tokens, codes, cookies or what is known about them, so that no cache may store them.
+fn carries_secrets(route: CellRoute) -> bool {
+    matches!(
+        route,
+        CellRoute::Token | CellRoute::Authorize | CellRoute::MyPassword | CellRoute::Introspect
+    )
+}
+
+/// Answers a request to one of these routes.
+async fn authenticate(
+    route: CellRoute,
+    request: CellRequest,
+    challenge: &mut Challenge,
+) -> Result<Response> {
+    match route {
+        CellRoute::Token => token::handle(request).await,
+        CellRoute::Authorize => authorize::handle(request).await,
+        CellRoute::MyPassword => password::handle(request).await,
+        CellRoute::Introspect => introspect::handle(request, challenge).await,
+        _ => Err(Code::NoSuchPath.into()),
+    }
 }
 
 /// Whether a route has no paths below it.

@@ -1,10 +1,14 @@
 //! `__html/error`: the page that explains an error code to a person.
 
 use askama::Template;
-use http::StatusCode;
+use http::{StatusCode, header};
 use personium_types::{Code, Error, Result};
 
-use crate::response::{self, Response};
+use crate::response::{self, Response, WithHeader};
+
+/// The page has no scripts, styles or images.
+const POLICY: &str =
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -22,9 +26,8 @@ pub(crate) fn show(code: Option<&str>) -> Result<Response> {
         message: known.map_or("undefined", |known| known.message()),
     };
     let page = page.render().map_err(Error::internal)?;
-    Ok(response::content(
-        StatusCode::OK,
-        "text/html;charset=UTF-8",
-        page,
-    ))
+    Ok(
+        response::content(StatusCode::OK, "text/html;charset=UTF-8", page)
+            .with_header(header::CONTENT_SECURITY_POLICY, POLICY),
+    )
 }

@@ -10,6 +10,7 @@ use personium_model::{CellContext, Unit};
 use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_url};
 use personium_types::{Code, Error, Result};
 
+use crate::content_policy;
 use crate::http_client::{FetchError, FetchedResponse, UrlTrust};
 use crate::request_context::{Path, RequestContext};
 use crate::response::{self, Response};
@@ -28,6 +29,16 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
 struct PageUrl {
     url: String,
     trust: UrlTrust,
+    /// Whether the cell decides about the content, not the operator.
+    is_of_cell: bool,
+}
+
+/// A form that replaces the built-in one.
+pub(crate) struct CustomForm {
+    /// The page.
+    pub(crate) page: String,
+    /// Whether the cell decides about its content, not the operator.
+    pub(crate) is_of_cell: bool,
 }
 
 /// Fetches the page of a cell, without credentials, and passes its status and body on.
@@ -48,7 +59,11 @@ pub(crate) async fn cell_page(
     if !is_html(&fetched.headers) {
         return Err(Code::PageContentType.into());
     }
-    Ok(response::content(fetched.status, HTML, fetched.body))
+    let response = response::content(fetched.status, HTML, fetched.body);
+    Ok(match page.is_of_cell {
+        true => content_policy::sandbox(&request.unit, response),
+        false => response,
+    })
 }
 
 /// Fetches the form of `__authz` that a property of the cell, or else the unit, names. Returns `None` if none is set or it
@@ -58,7 +73,7 @@ pub(crate) async fn custom_form(
     context: &CellContext,
     property: &str,
     default: Option<&str>,
-) -> Option<String> {
+) -> Option<CustomForm> {
     let unit = &request.unit;
     let page = find_page(unit, context, property, default).await.ok()??;
     // `__authz` would fetch itself again and again.
@@ -71,7 +86,28 @@ pub(crate) async fn custom_form(
     if fetched.status != StatusCode::OK || !is_html(&fetched.headers) {
         return None;
     }
-    String::from_utf8(fetched.body.to_vec()).ok()
+    Some(CustomForm {
+        page: String::from_utf8(fetched.body.to_vec()).ok()?,
+        is_of_cell: page.is_of_cell,
+    })
+}
+
+/// Whether a property of the cell, or else the unit, names a form whose content the cell decides about.
+///
+/// # Errors
+/// The error of the store.
+pub(crate) async fn has_form_of_cell(
+    unit: &Unit,
+    context: &CellContext,
+    property: &str,
+    default: Option<&str>,
+) -> Result<bool> {
+    let page = find_page(unit, context, property, default).await;
+    match page {
+        Ok(page) => Ok(page.is_some_and(|page| page.is_of_cell)),
+        Err(refusal) if refusal.code() == Code::PageUrlMalformed => Ok(false),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn is_html(headers: &HeaderMap) -> bool {
@@ -92,8 +128,13 @@ async fn find_page(
         (None, Some(default)) => (default.to_owned(), UrlTrust::Operator),
         (None, None) => return Ok(None),
     };
+    let is_of_cell = trust == UrlTrust::CellOwner || is_cell_local_url(&url);
     let url = resolve(unit, context, property, &url)?;
-    Ok(Some(PageUrl { url, trust }))
+    Ok(Some(PageUrl {
+        url,
+        trust,
+        is_of_cell,
+    }))
 }
 
 fn resolve(unit: &Unit, context: &CellContext, property: &str, url: &str) -> Result<String> {

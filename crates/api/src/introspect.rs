@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use crate::error::Challenge;
 use crate::form::Form;
 use crate::request_context::CellRequest;
-use crate::response::{self, Response, WithHeader};
+use crate::response::{self, Response};
 use crate::{access, preflight};
 
 /// The largest body in bytes.
@@ -56,7 +56,7 @@ pub async fn handle(mut request: CellRequest, challenge: &mut Challenge) -> Resu
         }
         None => json!({"active": false}),
     };
-    Ok(response::json(StatusCode::OK, &body).with_header(header::CACHE_CONTROL, "no-store"))
+    Ok(response::json(StatusCode::OK, &body))
 }
 
 async fn options(request: &CellRequest) -> Result<Response> {

@@ -3,7 +3,7 @@
 mod delivery;
 
 use http::Method;
-use personium_model::odata::message::{self, MessageCommand, RequestedChange};
+use personium_model::odata::message::{self, MessageCommand};
 use personium_odata::body::{JsonValue, read_object};
 use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Operation, Result};
@@ -67,9 +67,8 @@ async fn change_status(mut request: CellRequest) -> Result<Response> {
     let (context, node) = (request.context.clone(), request.context.cell_node().await?);
     let request = odata::cell_control_request(request).await?;
     let (access, urls) = (&request.access, request.unit.urls());
-    let permit_change = |change: RequestedChange| {
-        access.permit_cell(urls, context.cell(), &node.value.acl, change.operation())
-    };
+    let permit_change =
+        |operation| access.permit_cell(urls, context.cell(), &node.value.acl, operation);
     let id = request.path.decoded.get(2).map_or("", String::as_str);
     let changed =
         message::change_status(&request.root, &message_permit, id, command, &permit_change).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -35,7 +35,7 @@ pub struct CachedProvider {
     pub issuer: String,
     /// The keys of its tokens.
     pub keys: JwkSet,
-    fetched_at_ms: i64,
+    fetched_at: Instant,
 }
 
 #[derive(Deserialize)]
@@ -53,9 +53,9 @@ impl OidcProviders {
         &self,
         http_client: &HttpClient,
         url: &str,
-        now_ms: i64,
+        now: Instant,
     ) -> Result<Arc<CachedProvider>> {
-        self.get_not_older_than(http_client, url, now_ms, DISCOVERY_TTL)
+        self.get_not_older_than(http_client, url, now, DISCOVERY_TTL)
             .await
     }
 
@@ -67,9 +67,9 @@ impl OidcProviders {
         &self,
         http_client: &HttpClient,
         url: &str,
-        now_ms: i64,
+        now: Instant,
     ) -> Result<Arc<CachedProvider>> {
-        self.get_not_older_than(http_client, url, now_ms, JWKS_REFETCH_COOLDOWN)
+        self.get_not_older_than(http_client, url, now, JWKS_REFETCH_COOLDOWN)
             .await
     }
 
@@ -77,13 +77,12 @@ impl OidcProviders {
         &self,
         http_client: &HttpClient,
         url: &str,
-        now_ms: i64,
+        now: Instant,
         max_age: Duration,
     ) -> Result<Arc<CachedProvider>> {
-        let max_age_ms = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
         let cached = || {
             let cached = self.cached.lock().get(url).cloned();
-            cached.filter(|p| now_ms.saturating_sub(p.fetched_at_ms) <= max_age_ms)
+            cached.filter(|p| now.saturating_duration_since(p.fetched_at) <= max_age)
         };
         if let Some(provider) = cached() {
             return Ok(provider);
@@ -92,14 +91,14 @@ impl OidcProviders {
         if let Some(provider) = cached() {
             return Ok(provider);
         }
-        let provider = Arc::new(fetch(http_client, url, now_ms).await?);
+        let provider = Arc::new(fetch(http_client, url, now).await?);
         let mut cached = self.cached.lock();
         cached.insert(url.to_owned(), Arc::clone(&provider));
         Ok(provider)
     }
 }
 
-async fn fetch(http_client: &HttpClient, url: &str, now_ms: i64) -> Result<CachedProvider> {
+async fn fetch(http_client: &HttpClient, url: &str, now: Instant) -> Result<CachedProvider> {
     let discovery: DiscoveryDocument =
         serde_json::from_slice(&fetch_document(http_client, url).await?)
             .map_err(|e| failed(e.into()))?;
@@ -112,7 +111,7 @@ async fn fetch(http_client: &HttpClient, url: &str, now_ms: i64) -> Result<Cache
     Ok(CachedProvider {
         issuer: discovery.issuer,
         keys: JwkSet::from_json(&keys).map_err(|e| failed(e.into()))?,
-        fetched_at_ms: now_ms,
+        fetched_at: now,
     })
 }
 

@@ -31,6 +31,15 @@ pub fn json(code: StatusCode, value: &serde_json::Value) -> Response {
     content(code, "application/json", value.to_string())
 }
 
+/// The response with the headers that keep caches from storing it (RFC 6749 section 5.1).
+#[must_use]
+pub fn not_stored(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
 /// A response with this body.
 #[must_use]
 pub fn with_body(code: StatusCode, body: Body) -> Response {

@@ -16,11 +16,15 @@ const EXPOSED: &str = "X-Personium-Version, X-Personium-RequestKey, ETag, Locati
 const PREFLIGHT_METHODS: &str = "OPTIONS, GET, POST, PUT, DELETE, HEAD, MERGE, PATCH, MKCOL, MOVE, PROPFIND, PROPPATCH, \
     ACL, REPORT";
 
-/// Adds the headers that every response has: the API version, the request key, and those of CORS if the request names an
-/// origin.
+/// Adds the headers that every response has: the API version, the request key, that browsers take the media type as it is, and
+/// those of CORS if the request names an origin.
 pub fn add(request: &HeaderMap, response: &mut Response, request_key: &str) {
     let headers = response.headers_mut();
     headers.insert(VERSION, HeaderValue::from_static(crate::API_VERSION));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     if let Ok(value) = HeaderValue::from_str(request_key) {
         headers.insert(REQUEST_KEY, value);
     }

@@ -73,6 +73,8 @@ pub enum Identity {
         subject: String,
         /// The role at unit level.
         role: UnitRole,
+        /// The origin of the subject.
+        named_by: NamedBy,
     },
     /// An administrator of the unit.
     UnitAdmin {
@@ -81,6 +83,15 @@ pub enum Identity {
     },
     /// The configured master token.
     UnitMaster,
+}
+
+/// The origin of the subject of a unit user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The token.
+    Token,
+    /// An administrator or the master, who acts for the unit user.
+    Administrator,
 }
 
 /// The access of a unit user to the content of cells.
@@ -166,7 +177,7 @@ impl Access {
         let role = match &self.identity {
             Identity::UnitMaster => return true,
             Identity::UnitAdmin { role } => *role,
-            Identity::UnitUser { subject, role } if owns(urls, cell, subject) => *role,
+            Identity::UnitUser { subject, role, .. } if owns(urls, cell, subject) => *role,
             _ => return false,
         };
         match role {
@@ -174,6 +185,20 @@ impl Access {
             UnitRole::ContentsReader => wanted.access_type() == AccessType::Read,
             UnitRole::None => false,
         }
+    }
+
+    /// Whether the identity may give a cell a name whose accounts are unit users: those could become administrators.
+    #[must_use]
+    pub fn may_name_issuers(&self) -> bool {
+        matches!(
+            &self.identity,
+            Identity::UnitMaster
+                | Identity::UnitAdmin { .. }
+                | Identity::UnitUser {
+                    named_by: NamedBy::Administrator,
+                    ..
+                }
+        )
     }
 
     /// Whether the scopes of the token include a privilege of the cell level.

@@ -9,7 +9,7 @@
 //! | [`password_rule`] | the format of passwords |
 //! | [`hashing`] | a thread pool for password hashing, fair to each cell |
 //! | [`verified_passwords`] | a cache of passwords that were verified lately |
-//! | [`login_rate_limiter`] | limits failed logins per client address |
+//! | [`login_rate_limiter`] | limits failed logins per client address and per account |
 //! | [`account_locks`] | one lock per account, for logins that must not run at once |
 //! | `body_key` | the key of file bodies |
 //! | [`client_id`] | ids of OAuth clients in tokens |
@@ -24,6 +24,7 @@ pub mod unit_keys;
 pub mod verified_passwords;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use personium_types::Random;
 
@@ -49,18 +50,18 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// `hash_threads` is the number of threads that hash passwords; `None` is all cores but one.
+    /// `hash_threads` is the number of threads that hash passwords; `None` is all cores but one. `start` is the present time.
     pub(crate) fn new(
         keys: Arc<UnitKeys>,
         hash_threads: Option<usize>,
-        login_rate_limit: &LoginRateLimit,
+        (login_rate_limit, start): (&LoginRateLimit, Instant),
         random: &dyn Random,
     ) -> Self {
         Self {
             keys,
             hashing: HashPool::new(hash_threads.unwrap_or_else(HashPool::default_threads)),
             account_locks: AccountLocks::default(),
-            login_rate_limiter: LoginRateLimiter::new(login_rate_limit),
+            login_rate_limiter: LoginRateLimiter::new(login_rate_limit, start),
             verified_passwords: VerifiedPasswordCache::new(random),
             body_key: UnitBodyKey::default(),
         }

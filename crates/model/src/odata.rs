@@ -48,6 +48,6 @@ pub use page::Page;
 pub use removal::{remove_box, remove_box_objects, remove_cell};
 pub use root::{EntityRef, RootScope, ServiceRoot, SetRef};
 pub(crate) use update::store_change;
-pub use update::{Change, Update, update};
+pub use update::{Change, Update, repointed_links, update};
 pub use user_schema::UserSchema;
 pub use validate::{body_error, validate};

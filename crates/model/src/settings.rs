@@ -36,6 +36,71 @@ pub struct Settings {
     pub trusted_proxies: Networks,
     /// Whether responses are compressed for clients that accept it.
     pub compress_responses: bool,
+    /// Which pages that cells store are kept apart from the origin that serves them.
+    pub content_sandbox: ContentSandbox,
+    /// The sites from whose pages browsers send the cookie of a cell.
+    pub cookie_same_site: SameSite,
+}
+
+/// The cells whose stored content browsers treat as an origin of its own (`Content-Security-Policy: sandbox`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContentSandbox {
+    /// All cells, if the URL of a cell is a path of the unit: all cells have one origin then.
+    #[default]
+    PathBased,
+    /// All cells.
+    Always,
+    /// None.
+    Never,
+}
+
+impl ContentSandbox {
+    /// Whether it covers the cells of a unit whose cell URLs are paths, or hosts.
+    #[must_use]
+    pub fn covers(self, path_based: bool) -> bool {
+        match self {
+            Self::PathBased => path_based,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// The attribute `SameSite` of a cookie (RFC 6265bis).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SameSite {
+    /// Sent from pages of the same site, and when a link or redirect of another site leads the browser here.
+    #[default]
+    Lax,
+    /// Sent from pages of the same site only.
+    Strict,
+    /// Sent from all pages; browsers accept this over `https` only.
+    None,
+}
+
+impl SameSite {
+    /// The value of the attribute.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lax => "Lax",
+            Self::Strict => "Strict",
+            Self::None => "None",
+        }
+    }
+}
+
+/// How often a token that is meant for one use can be exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenReuse {
+    /// Once. Exceptions help clients that repeat a request: a refresh token can be repeated for a short time until its
+    /// successor is used; a client with a secret can exchange a code once for each target.
+    #[default]
+    Retries,
+    /// Once, without exceptions.
+    Never,
+    /// Any number of times until it expires, as in other implementations.
+    Always,
 }
 
 /// Settings of archives and their installation.
@@ -176,12 +241,14 @@ pub struct AuthSettings {
     pub password_rule: PasswordRule,
     /// The number of threads that hash passwords; `None` is all cores but one.
     pub hash_threads: Option<usize>,
-    /// Whether a change of the password and the deactivation of an account revoke its tokens.
-    pub revoke_with_account: bool,
-    /// Whether a refresh token can be used only once. A second use revokes its token family.
-    pub rotate_refresh: bool,
-    /// Whether an authorization code can be used only once.
-    pub single_use_codes: bool,
+    /// Whether a change of the password and the deactivation of an account revoke its access tokens.
+    pub revoke_access_with_account: bool,
+    /// Whether these revoke its refresh tokens, codes and logins by cookie.
+    pub revoke_refresh_with_account: bool,
+    /// How often a refresh token can be used. One use too many revokes its token family.
+    pub refresh_token_reuse: TokenReuse,
+    /// How often an authorization code can be used. One use too many revokes the tokens that were issued for it.
+    pub code_reuse: TokenReuse,
     /// The user name and password of the unit-wide introspection credential.
     pub introspection_credential: Option<(String, personium_types::Secret<String>)>,
 }
@@ -217,6 +284,8 @@ impl Default for Settings {
             archives: ArchiveSettings::default(),
             trusted_proxies: Networks::default_proxies(),
             compress_responses: true,
+            content_sandbox: ContentSandbox::default(),
+            cookie_same_site: SameSite::default(),
         }
     }
 }
@@ -306,9 +375,10 @@ impl Default for AuthSettings {
             account_types: Vec::new(),
             password_rule: PasswordRule::default(),
             hash_threads: None,
-            revoke_with_account: false,
-            rotate_refresh: false,
-            single_use_codes: false,
+            revoke_access_with_account: false,
+            revoke_refresh_with_account: true,
+            refresh_token_reuse: TokenReuse::default(),
+            code_reuse: TokenReuse::default(),
             introspection_credential: None,
         }
     }

@@ -1,6 +1,7 @@
 //! The unit: its ports, settings and shared state, and the look-up of cells.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use personium_store::{BlobStore, Cache, RecordStore, Space};
 use personium_types::{CellId, Clock, Code, Random, Result};
@@ -99,7 +100,7 @@ impl Unit {
             credentials: Credentials::new(
                 keys,
                 settings.auth.hash_threads,
-                &settings.auth.login_rate_limit,
+                (&settings.auth.login_rate_limit, ports.clock.monotonic()),
                 &ports.random,
             ),
             limits: Limits::new(&settings),
@@ -181,6 +182,12 @@ impl Unit {
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.shared.ports.clock.now_ms()
+    }
+
+    /// A time that never goes back, for durations and deadlines.
+    #[must_use]
+    pub fn monotonic(&self) -> Instant {
+        self.shared.ports.clock.monotonic()
     }
 
     /// The clock.

@@ -341,10 +341,69 @@ pub fn push_link(out: &mut String, url: &str) {
     out.push_str("}}");
 }
 
-/// The body as JavaScript for `$callback`: `name(body);`.
+/// The largest length of a callback.
+const MAX_CALLBACK_BYTES: usize = 128;
+/// The reserved words of JavaScript (ECMA-262 section 12.7.2), which are no names.
+const RESERVED_WORDS: &[&str] = &[
+    "await",
+    "break",
+    "case",
+    "catch",
+    "class",
+    "const",
+    "continue",
+    "debugger",
+    "default",
+    "delete",
+    "do",
+    "else",
+    "enum",
+    "export",
+    "extends",
+    "false",
+    "finally",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "instanceof",
+    "new",
+    "null",
+    "return",
+    "super",
+    "switch",
+    "this",
+    "throw",
+    "true",
+    "try",
+    "typeof",
+    "var",
+    "void",
+    "while",
+    "with",
+    "yield",
+];
+
+/// Whether a text is the name of a JavaScript function: identifiers of ASCII characters, separated by dots.
+#[must_use]
+pub fn is_callback(text: &str) -> bool {
+    let is_identifier = |part: &str| {
+        let starts_well = part
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'$'));
+        let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$');
+        starts_well && part.bytes().all(is_part) && !RESERVED_WORDS.contains(&part)
+    };
+    text.len() <= MAX_CALLBACK_BYTES && text.split('.').all(is_identifier)
+}
+
+/// The body as JavaScript for `$callback`: `name(body);`. The comment before it keeps the name, which the client chooses, from
+/// being the first bytes: players of other formats would read those.
 #[must_use]
 pub fn with_callback(name: &str, body: &str) -> String {
-    format!("{name}({body});")
+    format!("/**/{name}({body});")
 }
 
 #[cfg(test)]

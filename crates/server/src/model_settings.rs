@@ -29,6 +29,8 @@ pub fn model_settings(config: &Config) -> Settings {
         outgoing_proxy: outgoing_proxy(config),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         compress_responses: config.listen.compress_responses,
+        content_sandbox: config.cell_pages.sandbox,
+        cookie_same_site: config.cell_pages.cookie_same_site,
         archives: archives(config),
         events: EventSettings {
             hops_max: config.events.hops_max,
@@ -137,9 +139,10 @@ fn auth(config: &Config) -> AuthSettings {
             .map(|username| (username, introspection_password)),
         password_rule: PasswordRule::Pattern(config.passwords.pattern.clone()),
         hash_threads: config.password_hash.threads,
-        revoke_with_account: tokens.revoke_with_account,
-        rotate_refresh: tokens.rotate_refresh,
-        single_use_codes: tokens.single_use_codes,
+        revoke_access_with_account: tokens.revoke_access_with_account,
+        revoke_refresh_with_account: tokens.revoke_refresh_with_account,
+        refresh_token_reuse: tokens.refresh_token_reuse,
+        code_reuse: tokens.code_reuse,
     }
 }
 

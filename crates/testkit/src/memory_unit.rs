@@ -184,6 +184,11 @@ impl TestUnit {
         self.clock.advance(ms);
     }
 
+    /// Sets the clock back.
+    pub fn set_clock_back(&self, ms: i64) {
+        self.clock.set_back(ms);
+    }
+
     /// The id of the cell `c`.
     pub async fn cell_id(&self) -> CellId {
         self.model.find_cell("c").await.unwrap().unwrap().cell().id

@@ -13,12 +13,19 @@ pub const CLOCK_START_MS: i64 = 1_700_000_000_000;
 pub struct TickingClock {
     start: Instant,
     elapsed_ms: AtomicI64,
+    /// By how much the wall time was set back.
+    set_back_ms: AtomicI64,
 }
 
 impl TickingClock {
     /// Lets time pass; returns the time that had passed before.
     pub fn advance(&self, ms: i64) -> i64 {
         self.elapsed_ms.fetch_add(ms, Ordering::SeqCst)
+    }
+
+    /// Sets the wall time back. The monotonic time goes on.
+    pub fn set_back(&self, ms: i64) {
+        self.set_back_ms.fetch_add(ms, Ordering::SeqCst);
     }
 }
 
@@ -27,13 +34,14 @@ impl Default for TickingClock {
         Self {
             start: Instant::now(),
             elapsed_ms: AtomicI64::new(0),
+            set_back_ms: AtomicI64::new(0),
         }
     }
 }
 
 impl Clock for TickingClock {
     fn now_ms(&self) -> i64 {
-        CLOCK_START_MS + self.advance(1)
+        CLOCK_START_MS + self.advance(1) - self.set_back_ms.load(Ordering::SeqCst)
     }
 
     fn monotonic(&self) -> Instant {

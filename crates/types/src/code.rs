@@ -95,6 +95,7 @@ codes! {
     CellUrlFormat = "PR400-OD-0049", "The value of [{0}] is not a cell URL.";
     SchemaUriFormat = "PR400-OD-0050", "The value of [{0}] is not a schema URI.";
     QueryRefused = "PR400-OD-0051", "The query is too expensive.";
+    CallbackName = "PR400-OD-0052", "The value of $callback is not the name of a JavaScript function.";
     LinkSourceMissing = "PR404-OD-0000", "The entity or link does not exist.";
     NoSuchSet = "PR404-OD-0001", "The entity set does not exist.";
     NoSuchEntity = "PR404-OD-0002", "The entity does not exist.";
@@ -211,6 +212,7 @@ codes! {
     SchemaMismatch = "PR403-AU-0005", "The authenticated application does not match the schema of this box.";
     SchemaLevelLow = "PR403-AU-0006", "The application must be authenticated as a confidential client.";
     ScopeLacking = "PR403-AU-0007", "The scope of the token does not include the privilege [{0}].";
+    IssuerName = "PR403-AU-0008", "Only an administrator of the unit may give a cell the name [{0}]: the accounts of that cell are unit users.";
     GrantType = "PR400-AN-0001", "The grant type is not supported.";
     TargetInvalid = "PR400-AN-0002", "p_target is not valid.";
     ClientAssertionParse = "PR400-AN-0003", "The client secret or assertion cannot be parsed.";
@@ -245,7 +247,10 @@ codes! {
     ResponseTypeMissing = "PR400-AZ-0004", "The response_type is missing.";
     AuthzExpiresIn = "PR400-AZ-0008", "The expires_in is not valid.";
     CodeChallenge = "PR400-AZ-0009", "The code_challenge is missing or not valid.";
+    PromptInvalid = "PR400-AZ-0010", "The prompt none cannot be combined with others.";
     AuthzCancelled = "PR401-AZ-0001", "The user cancelled the authorization.";
+    LoginRequired = "PR401-AZ-0003", "The user must log in.";
+    InteractionRequired = "PR401-AZ-0004", "The user must fill in a form.";
     PageUrlUnset = "PR412-UI-0001", "The property [{0}] is not set.";
     PageUrlMalformed = "PR412-UI-0002", "The property [{0}] is not a valid URL.";
     PageUrlInvalid = "PR412-UI-0003", "The property [{0}] is not valid.";

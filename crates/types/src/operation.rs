@@ -183,8 +183,10 @@ operations! {
     SendMessage = Cell, On(P::Message);
     /// `POST {cell}__message/received/{id}`
     ChangeMessageStatus = Cell, On(P::Message);
-    /// `POST {cell}__message/received/{id}` that approves a request to change relations or roles
+    /// `POST {cell}__message/received/{id}` that approves a request to change the cells of relations or roles
     ApproveSocial = Cell, On(P::Social);
+    /// `POST {cell}__message/received/{id}` that approves a request to change the cells of roles
+    ApproveRoles = Cell, On(P::Auth);
     /// `POST {cell}__message/received/{id}` that approves a request to change rules
     ApproveRules = Cell, On(P::Rule);
 

@@ -42,7 +42,7 @@ pub async fn log_in(request: &CellRequest) -> Result<CookieLogin> {
     if token.is_expired_at(unit.now_ms()) {
         return Ok(CookieLogin::Invalid(&EXPIRED));
     }
-    let is_valid = bearer::is_still_valid(unit, context, &token).await?;
+    let is_valid = bearer::is_login_still_valid(unit, context, &token).await?;
     let account = account::find(context, &token.subject).await?;
     Ok(match account {
         Some(account) if is_valid && account.status == AccountStatus::Active => {

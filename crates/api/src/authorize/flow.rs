@@ -15,8 +15,9 @@ use super::form_texts::FormKind;
 use super::logged_in_account::LoggedInAccount;
 use super::notice::{self, Notice};
 use super::redirect_response::{finish, is_installed};
-use super::request::AuthorizationRequest;
+use super::request::{AuthorizationRequest, Prompt};
 use super::{form_page, form_redirect, see_other};
+use crate::browser_request;
 use crate::request_context::CellRequest;
 use crate::response::Response;
 
@@ -27,16 +28,44 @@ use crate::response::Response;
 /// An error of the server.
 pub async fn get(request: &CellRequest, authorization: &AuthorizationRequest) -> Result<Response> {
     if authorization.form.is_true("password_change_required") {
-        return form_page::show(request, authorization, FormKind::PasswordChange).await;
+        return form_or_refusal(request, authorization, FormKind::PasswordChange).await;
     }
-    match cookie_login::log_in(request).await? {
+    // Where all cells have one origin, a page of another cell could read the response, or a frame that shows it.
+    let in_window = request.unit.urls().path_based();
+    let may_log_in = authorization.prompt != Prompt::Login
+        && browser_request::is_navigation(&request.headers, in_window);
+    let login = match may_log_in {
+        true => cookie_login::log_in(request).await?,
+        false => CookieLogin::NoCookie,
+    };
+    match login {
         CookieLogin::LoggedIn(account)
             if is_installed(request, &authorization.client_id).await? =>
         {
             finish(request, authorization, &account).await
         }
-        _ => form_page::show(request, authorization, FormKind::Login).await,
+        CookieLogin::LoggedIn(_) if authorization.prompt == Prompt::None => Ok(see_other(
+            &authorization.target.refusal_url(Code::InteractionRequired),
+        )),
+        _ => form_or_refusal(request, authorization, FormKind::Login).await,
     }
+}
+
+/// A form; where the application forbids all of them, the error that says which is needed (OpenID Connect Core 1.0 section
+/// 3.1.2.6).
+async fn form_or_refusal(
+    request: &CellRequest,
+    authorization: &AuthorizationRequest,
+    kind: FormKind,
+) -> Result<Response> {
+    if authorization.prompt != Prompt::None {
+        return form_page::show(request, authorization, kind).await;
+    }
+    let code = match kind {
+        FormKind::Login => Code::LoginRequired,
+        FormKind::PasswordChange => Code::InteractionRequired,
+    };
+    Ok(see_other(&authorization.target.refusal_url(code)))
 }
 
 /// Answers POST: a password change, a login, or the redirect to the application for an account that is logged in.
@@ -45,7 +74,11 @@ pub async fn get(request: &CellRequest, authorization: &AuthorizationRequest) ->
 /// An error of the server.
 pub async fn post(request: &CellRequest, authorization: &AuthorizationRequest) -> Result<Response> {
     let form = &authorization.form;
-    if is_cross_origin(request) {
+    let kind = match form.get("access_token") {
+        Some(_) => FormKind::PasswordChange,
+        None => FormKind::Login,
+    };
+    if is_foreign_form(request, kind).await? {
         return Ok(show_notice(request, authorization, &notice::LOG_IN));
     }
     if let Some(token) = form.get("access_token") {
@@ -57,20 +90,34 @@ pub async fn post(request: &CellRequest, authorization: &AuthorizationRequest) -
             _ => Ok(show_notice(request, authorization, &notice::INCOMPLETE)),
         };
     }
-    match cookie_login::log_in(request).await? {
+    let login = match may_use_cookie(request) && authorization.prompt != Prompt::Login {
+        true => cookie_login::log_in(request).await?,
+        false => CookieLogin::Invalid(&notice::LOG_IN),
+    };
+    match login {
         CookieLogin::LoggedIn(account) => finish(request, authorization, &account).await,
         CookieLogin::Invalid(notice) => Ok(show_notice(request, authorization, notice)),
         CookieLogin::NoCookie => Ok(show_notice(request, authorization, &notice::INCOMPLETE)),
     }
 }
 
-/// Whether a page of another origin sent the form. Clients other than browsers do not send `Origin`.
-fn is_cross_origin(request: &CellRequest) -> bool {
+/// Whether a form with a password comes from another page than the form of this cell. Clients other than browsers do not send
+/// `Origin`.
+async fn is_foreign_form(request: &CellRequest, kind: FormKind) -> Result<bool> {
     let Some(origin) = request.headers.get(header::ORIGIN) else {
-        return false;
+        return Ok(false);
     };
     let own = url::Url::parse(&request.cell_url()).map(|url| url.origin().ascii_serialization());
-    own.ok().as_deref().map(str::as_bytes) != Some(origin.as_bytes())
+    if own.ok().as_deref().map(str::as_bytes) == Some(origin.as_bytes()) {
+        return Ok(false);
+    }
+    Ok(origin != "null" || !form_page::has_no_origin(request, kind).await?)
+}
+
+/// Whether the cookie logs a form in. The origin of a form proves that a page of this cell sent it only if each cell has an
+/// origin of its own.
+fn may_use_cookie(request: &CellRequest) -> bool {
+    !request.unit.urls().path_based() || !browser_request::is_of_browser(&request.headers)
 }
 
 /// A redirect to the login form.
@@ -79,6 +126,9 @@ fn show_notice(
     authorization: &AuthorizationRequest,
     notice: &Notice,
 ) -> Response {
+    if authorization.prompt == Prompt::None {
+        return see_other(&authorization.target.refusal_url(Code::LoginRequired));
+    }
     let url = form_redirect::url(&request.cell_url(), authorization, None, notice);
     see_other(&url)
 }
@@ -90,6 +140,9 @@ fn require_password_change(
     token: &str,
     notice: &Notice,
 ) -> Response {
+    if authorization.prompt == Prompt::None {
+        return see_other(&authorization.target.refusal_url(Code::InteractionRequired));
+    }
     let url = form_redirect::url(&request.cell_url(), authorization, Some(token), notice);
     see_other(&url)
 }
@@ -118,7 +171,7 @@ async fn log_in(
                 subject: login.account.into(),
                 schema: None,
                 scopes: Vec::new(),
-                family: None,
+                lineage: None,
             };
             let token = TokenIssuer::new(unit, context)
                 .password_change_token(&grant, authorization.access_ttl_ms)?;

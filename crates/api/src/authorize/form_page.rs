@@ -10,7 +10,8 @@ use personium_types::{Error, Result};
 use super::form_texts::{FormKind, FormTexts};
 use super::notice::{LOG_IN, Language, MUST_CHANGE, Notice};
 use super::request::{AuthorizationRequest, FORWARDED_PARAMETERS};
-use crate::html_proxy;
+use crate::content_policy;
+use crate::html_proxy::{self, CustomForm};
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 
@@ -38,31 +39,51 @@ pub async fn show(
     authorization: &AuthorizationRequest,
     kind: FormKind,
 ) -> Result<Response> {
+    let (property, default) = source(request, kind);
+    let custom = html_proxy::custom_form(request, &request.context, property, default).await;
+    Ok(match custom {
+        Some(CustomForm { page, is_of_cell }) => {
+            let page = page.replace(['\r', '\n'], "");
+            let response = respond(page, "frame-ancestors 'none'");
+            match is_of_cell {
+                true => content_policy::sandbox(&request.unit, response),
+                false => response,
+            }
+        }
+        None => {
+            let (page, policy) = built_in(request, authorization, kind)?;
+            respond(page, &policy)
+        }
+    })
+}
+
+/// The property of the cell that names the page of a form, and the page of the unit.
+fn source(request: &CellRequest, kind: FormKind) -> (&'static str, Option<&str>) {
     let settings = request.unit.settings();
-    let (property, default) = match kind {
-        FormKind::Login => ("authorizationhtmlurl", &settings.login_page_url),
+    match kind {
+        FormKind::Login => ("authorizationhtmlurl", settings.login_page_url.as_deref()),
         FormKind::PasswordChange => (
             "authorizationpasswordchangehtmlurl",
-            &settings.password_change_page_url,
+            settings.password_change_page_url.as_deref(),
         ),
-    };
-    let default = default.as_deref();
-    let custom = html_proxy::custom_form(request, &request.context, property, default).await;
-    let (page, policy) = match custom {
-        Some(page) => (
-            page.replace(['\r', '\n'], ""),
-            "frame-ancestors 'none'".to_owned(),
-        ),
-        None => built_in(request, authorization, kind)?,
-    };
-    Ok(
-        response::content(StatusCode::OK, "text/html;charset=UTF-8", page)
-            .with_header(header::CONTENT_SECURITY_POLICY, &policy)
-            .with_header(header::X_FRAME_OPTIONS, "DENY")
-            .with_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-            .with_header(header::REFERRER_POLICY, "same-origin")
-            .with_header(header::CACHE_CONTROL, "no-store"),
-    )
+    }
+}
+
+/// Whether browsers keep the form apart from the origin of the cell, so that they send it without one (`Origin: null`).
+///
+/// # Errors
+/// The error of the store.
+pub async fn has_no_origin(request: &CellRequest, kind: FormKind) -> Result<bool> {
+    let (property, default) = source(request, kind);
+    Ok(content_policy::is_sandboxed(&request.unit)
+        && html_proxy::has_form_of_cell(&request.unit, &request.context, property, default).await?)
+}
+
+fn respond(page: String, policy: &str) -> Response {
+    response::content(StatusCode::OK, "text/html;charset=UTF-8", page)
+        .with_header(header::CONTENT_SECURITY_POLICY, policy)
+        .with_header(header::X_FRAME_OPTIONS, "DENY")
+        .with_header(header::REFERRER_POLICY, "same-origin")
 }
 
 /// The built-in form and its content security policy.

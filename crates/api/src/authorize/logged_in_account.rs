@@ -55,7 +55,7 @@ impl LoggedInAccount {
             },
             schema: Some(client_id.to_owned()),
             scopes,
-            family: None,
+            lineage: None,
         }
     }
 }

@@ -48,9 +48,12 @@ impl RedirectTarget {
         let error = match code {
             Code::ResponseTypeUnsupported => "unsupported_response_type",
             Code::AuthzCancelled => "unauthorized_client",
-            Code::AuthzExpiresIn | Code::ResponseTypeMissing | Code::CodeChallenge => {
-                "invalid_request"
-            }
+            Code::LoginRequired => "login_required",
+            Code::InteractionRequired => "interaction_required",
+            Code::AuthzExpiresIn
+            | Code::ResponseTypeMissing
+            | Code::CodeChallenge
+            | Code::PromptInvalid => "invalid_request",
             _ => "server_error",
         };
         let description = form_encode(&Error::new(code).message());

@@ -39,6 +39,38 @@ impl ResponseType {
     }
 }
 
+/// The forms that an application wants or permits (`prompt`, OpenID Connect Core 1.0 section 3.1.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prompt {
+    /// Those that are needed.
+    Needed,
+    /// None.
+    None,
+    /// The login form, also for an account that is logged in.
+    Login,
+}
+
+impl Prompt {
+    /// Reads the parameter; unknown values are ignored.
+    ///
+    /// # Errors
+    /// [`Code::PromptInvalid`] if `none` is not the only value.
+    fn parse(text: &str) -> Result<Self, Code> {
+        let values: Vec<&str> = text.split_whitespace().collect();
+        if values == ["none"] {
+            return Ok(Self::None);
+        }
+        if values.contains(&"none") {
+            return Err(Code::PromptInvalid);
+        }
+        let asks = |value: &&str| matches!(*value, "login" | "consent" | "select_account");
+        Ok(match values.iter().any(asks) {
+            true => Self::Login,
+            false => Self::Needed,
+        })
+    }
+}
+
 /// A valid authorization request.
 pub struct AuthorizationRequest {
     /// All parameters.
@@ -51,6 +83,8 @@ pub struct AuthorizationRequest {
     pub scopes: Vec<String>,
     /// The lifetime of the access token.
     pub access_ttl_ms: i64,
+    /// The forms that the application wants.
+    pub prompt: Prompt,
     /// The redirect to the application.
     pub target: RedirectTarget,
 }
@@ -99,6 +133,7 @@ pub async fn read(
             client_id: destination.client_id,
             scopes: parameters.scopes,
             access_ttl_ms: parameters.access_ttl_ms,
+            prompt: parameters.prompt,
             target,
         }),
         Err(code) => Err(AuthorizationRefusal::Redirect(target, code)),
@@ -110,6 +145,7 @@ struct Parameters {
     response_type: ResponseType,
     scopes: Vec<String>,
     access_ttl_ms: i64,
+    prompt: Prompt,
 }
 
 impl Parameters {
@@ -146,6 +182,10 @@ impl Parameters {
         if lacks_challenge || !is_challenge_valid(form) {
             return Ok(Err(Code::CodeChallenge));
         }
+        let prompt = match Prompt::parse(form.get("prompt").unwrap_or_default()) {
+            Ok(prompt) => prompt,
+            Err(code) => return Ok(Err(code)),
+        };
         if form.is_true("cancel_flg") {
             return Ok(Err(Code::AuthzCancelled));
         }
@@ -153,6 +193,7 @@ impl Parameters {
             response_type,
             scopes,
             access_ttl_ms,
+            prompt,
         }))
     }
 }
@@ -171,6 +212,22 @@ fn is_challenge_valid(form: &Form) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn none_must_be_the_only_prompt() {
+        for (text, prompt) in [
+            ("", Ok(Prompt::Needed)),
+            ("none", Ok(Prompt::None)),
+            (" none ", Ok(Prompt::None)),
+            ("login", Ok(Prompt::Login)),
+            ("consent other", Ok(Prompt::Login)),
+            ("other", Ok(Prompt::Needed)),
+            ("none login", Err(Code::PromptInvalid)),
+            ("login none", Err(Code::PromptInvalid)),
+        ] {
+            assert_eq!(Prompt::parse(text), prompt, "{text}");
+        }
+    }
 
     #[test]
     fn only_sha256_challenges_are_valid() {

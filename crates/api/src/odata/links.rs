@@ -12,7 +12,7 @@ use personium_odata::query::{Paging, QueryOptions};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
-use super::response::{json_or_script, no_content, version_2};
+use super::response::{Callback, json_or_script, no_content, version_2};
 use super::{errors, read};
 use crate::preflight;
 use crate::response::Response;
@@ -113,6 +113,7 @@ async fn list(
     request.permit_association(association, AccessKind::Read)?;
     request.check_conditions()?;
     let options = QueryOptions::parse(&request.query);
+    let callback = Callback::read(&options)?;
     let limits = read::limits(&request.unit.settings().odata);
     let page = Paging::parse(&options, &limits).map_err(|f| errors::query(&f))?;
     let source = odata::find(&request.root, &association.source.set, key)
@@ -139,7 +140,7 @@ async fn list(
         }
         _ => json::push_links(&mut out, urls.iter().map(String::as_str)),
     }
-    let response = json_or_script(out, options.get("$callback"));
+    let response = json_or_script(out, callback);
     Ok(version_2(response))
 }
 

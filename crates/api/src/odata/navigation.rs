@@ -14,7 +14,7 @@ use personium_odata::query::{EntityQuery, ListKind, QueryOptions, TypedListQuery
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
-use super::response::version_2;
+use super::response::{Callback, version_2};
 use super::{read, write};
 use crate::preflight;
 use crate::response::{self, Response, WithHeader};
@@ -52,6 +52,8 @@ async fn list(
     if !negotiate::accepts_navigation_response(accept) {
         return Err(Error::new(Code::NotAcceptable).with(accept.unwrap_or_default()));
     }
+    let options = QueryOptions::parse(&request.query);
+    let callback = Callback::read(&options)?;
     let there = &association.target.set;
     let query = read::list_query(request, &request.query, there, ListKind::Navigation)?;
     let source = odata::find(&request.root, &association.source.set, key)
@@ -73,12 +75,7 @@ async fn list(
         next: next.as_deref(),
     };
     let body = read::render_page(request, &list, ResponseFormat::Json).await?;
-    let options = QueryOptions::parse(&request.query);
-    Ok(read::list_response(
-        body,
-        ResponseFormat::Json,
-        options.get("$callback"),
-    ))
+    Ok(read::list_response(body, ResponseFormat::Json, callback))
 }
 
 /// The only target, as an entity.

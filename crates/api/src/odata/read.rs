@@ -17,7 +17,7 @@ use personium_types::{Code, ETag, Result};
 
 use super::errors;
 use super::request::ODataRequest;
-use super::response::{entity_view, json_or_script, version_2};
+use super::response::{Callback, entity_view, json_or_script, version_2};
 use super::service_authorizer::ServiceAuthorizer;
 use crate::response::{self, Response, WithHeader};
 
@@ -59,11 +59,12 @@ pub(super) fn list_query(
 pub(super) async fn list(request: &ODataRequest, set: &SetRef) -> Result<Response> {
     request.permit(set, AccessKind::Read)?;
     request.check_conditions()?;
+    let options = QueryOptions::parse(&request.query);
+    let callback = Callback::read(&options)?;
     let query = list_query(request, &request.query, set, ListKind::Set)?;
     let visible = |entity: &Entity| request.can_see(entity);
     let filtered = matches!(request.authorizer, ServiceAuthorizer::Unit);
     let page = odata::list(&request.root, set, &query, filtered.then_some(&visible)).await?;
-    let options = QueryOptions::parse(&request.query);
     let format = negotiate::choose(options.get("$format"), request.header("accept"))
         .map_err(errors::format)?;
     let next = next_url(request, set.name(), &page);
@@ -74,7 +75,7 @@ pub(super) async fn list(request: &ODataRequest, set: &SetRef) -> Result<Respons
         next: next.as_deref(),
     };
     let body = render_page(request, &list, format).await?;
-    Ok(list_response(body, format, options.get("$callback")))
+    Ok(list_response(body, format, callback))
 }
 
 /// The URL of the page after this one. `path` is that of the list below the root.
@@ -143,7 +144,7 @@ pub(super) async fn render_page(
 pub(super) fn list_response(
     body: String,
     format: ResponseFormat,
-    callback: Option<&str>,
+    callback: Callback<'_>,
 ) -> Response {
     version_2(match format {
         ResponseFormat::Json => json_or_script(body, callback),

@@ -4,7 +4,8 @@ use http::{HeaderValue, StatusCode, header};
 use personium_model::odata::{Entity, SetRef};
 use personium_odata::entity_view::{EntityView, ExpandedNavigation};
 use personium_odata::json;
-use personium_types::ETag;
+use personium_odata::query::QueryOptions;
+use personium_types::{Code, ETag, Result};
 
 use crate::response::{self, Response, WithHeader};
 
@@ -47,9 +48,26 @@ pub(crate) fn no_content(etag: Option<ETag>) -> Response {
     }
 }
 
+/// The function that a script calls with the JSON document, if the request names one.
+#[derive(Clone, Copy)]
+pub(super) struct Callback<'a>(Option<&'a str>);
+
+impl<'a> Callback<'a> {
+    /// Reads `$callback`.
+    ///
+    /// # Errors
+    /// [`Code::CallbackName`] if it is not the name of a function.
+    pub(super) fn read(options: &'a QueryOptions) -> Result<Self> {
+        match options.get("$callback") {
+            Some(name) if !json::is_callback(name) => Err(Code::CallbackName.into()),
+            name => Ok(Self(name)),
+        }
+    }
+}
+
 /// A JSON document, or a script if the request names a callback.
-pub(super) fn json_or_script(body: String, callback: Option<&str>) -> Response {
-    match callback {
+pub(super) fn json_or_script(body: String, callback: Callback<'_>) -> Response {
+    match callback.0 {
         Some(name) => response::content(
             StatusCode::OK,
             "text/javascript;charset=utf-8",

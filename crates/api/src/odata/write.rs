@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::{StatusCode, header};
+use personium_model::auth::unit_user;
 use personium_model::cell::OWNER;
 use personium_model::keys::ControlSet;
 use personium_model::odata::{self, AccessKind, Change, Creation, Entity, EntityRef, SetRef};
@@ -43,6 +44,7 @@ async fn store_new(
 ) -> Result<Entity> {
     let body = odata::validate(&request.root, set, bytes, Intent::Create, Route::Direct).await?;
     refuse_timer(set, &body.properties)?;
+    check_cell_name(request, set, body.properties.text("Name"))?;
     let creation = Creation {
         set: set.clone(),
         body,
@@ -64,6 +66,20 @@ pub(super) fn refuse_timer(set: &SetRef, properties: &Properties) -> Result<()> 
         return Err(Error::new(Code::NotImplementedFeature).with("timers"));
     }
     Ok(())
+}
+
+/// Checks the new name of a cell.
+fn check_cell_name(request: &ODataRequest, set: &SetRef, name: Option<&str>) -> Result<()> {
+    match name {
+        Some(name)
+            if set.control == Some(ControlSet::Cell)
+                && !request.access.may_name_issuers()
+                && unit_user::is_issuer_name(&request.unit, name) =>
+        {
+            Err(Error::new(Code::IssuerName).with(name))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The values that are stored with a new entity but not shown.
@@ -192,6 +208,8 @@ pub(super) async fn store_change(
     if intent == Intent::Merge && cannot_merge {
         return Err(Code::NotImplementedMethod.into());
     }
+    let new_name = body.properties.text("Name");
+    check_cell_name(request, set, new_name.filter(|new| *new != key.name()))?;
     let change = Change {
         body,
         intent,
@@ -199,15 +217,30 @@ pub(super) async fn store_change(
         conditions: edit.conditions,
     };
     let check = |entity: &Entity| request.check_owner(entity);
+    let with_links = permit_repointed_links(request, set)?;
     let updated = odata::update(
         &request.root,
-        permit,
+        with_links.as_ref().unwrap_or(permit),
         EntityRef { set, key },
         &change,
         &check,
     )
     .await?;
     Ok(updated.etag())
+}
+
+/// The permit to change an entity of a set and the links whose meaning changes with its key; `None` if there are none, or the
+/// requester may not change them.
+fn permit_repointed_links(request: &ODataRequest, set: &SetRef) -> Result<Option<Permit>> {
+    let Some(links) = odata::repointed_links(&request.root, set) else {
+        return Ok(None);
+    };
+    match request.permit_association(&links, AccessKind::Write) {
+        Ok(permit) => permit
+            .and(request.permit(set, AccessKind::Write)?)
+            .map(Some),
+        Err(_) => Ok(None),
+    }
 }
 
 /// `DELETE {Set}({key})`

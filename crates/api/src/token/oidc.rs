@@ -70,13 +70,13 @@ async fn account_name(
     provider: &OidcProvider,
     id_token: &str,
 ) -> Result<String> {
-    let now_ms = request.unit.now_ms();
+    let (now_ms, now) = (request.unit.now_ms(), request.unit.monotonic());
     let (http_client, url) = (&request.http_client, &provider.config_url);
-    let cached = request.oidc_providers.get(http_client, url, now_ms).await?;
+    let cached = request.oidc_providers.get(http_client, url, now).await?;
     let payload = match cached.keys.verify(id_token) {
         // The provider may have a new key.
         Err(JwtError::UnknownKey) if jwt::read_kid(id_token).is_ok() => {
-            let newer = request.oidc_providers.refetch(http_client, url, now_ms);
+            let newer = request.oidc_providers.refetch(http_client, url, now);
             newer.await?.keys.verify(id_token)
         }
         other => other,

@@ -7,7 +7,7 @@ use personium_model::auth::scope;
 use personium_model::auth::token_exchange::TokenExchange;
 use personium_types::{Code, Result};
 
-use super::client;
+use super::client::{self, Client};
 use crate::form::Form;
 use crate::request_context::CellRequest;
 
@@ -24,6 +24,8 @@ pub struct TokenRequest {
     pub target: Option<String>,
     /// The client that has authenticated itself, if any.
     pub client_id: Option<String>,
+    /// The client that names itself without a secret, if any.
+    pub public_client: Option<String>,
     /// The lifetime of the access token.
     pub access_ttl_ms: i64,
     /// The lifetime of the refresh token.
@@ -39,11 +41,16 @@ impl TokenRequest {
     /// [`Code::TargetInvalid`], as [`client::authenticate`], or [`Code::GrantParameter`].
     pub fn read(request: &CellRequest, form: Form) -> Result<Self> {
         let target = target(&form, request.unit.urls())?;
-        let client_id = client::authenticate(request, &form)?;
+        let (client_id, public_client) = match client::authenticate(request, &form)? {
+            Client::Unnamed => (None, None),
+            Client::Authenticated(schema) => (Some(schema), None),
+            Client::Public(id) => (None, Some(id)),
+        };
         Ok(Self {
             with_cookie: target.is_none() && form.is_true("p_cookie"),
             target,
             client_id,
+            public_client,
             access_ttl_ms: form.seconds("expires_in", MAX_ACCESS_TTL_SECS)?,
             refresh_ttl_ms: form.seconds("refresh_token_expires_in", MAX_REFRESH_TTL_SECS)?,
             form,
@@ -71,7 +78,7 @@ impl TokenRequest {
             subject: account.into(),
             schema: self.client_id.clone(),
             scopes,
-            family: None,
+            lineage: None,
         }
     }
 
@@ -80,6 +87,8 @@ impl TokenRequest {
         TokenExchange {
             token: self.form.get(name).unwrap_or_default(),
             schema: self.client_id.as_deref(),
+            public_client: self.public_client.as_deref(),
+            target: self.target.as_deref(),
             as_owner: self.form.is_true("p_owner"),
         }
     }

@@ -4,6 +4,7 @@ use http::{StatusCode, header};
 use personium_model::auth::grant::{Grant, TokenSubject};
 use personium_model::auth::login_history::LoginHistory;
 use personium_model::auth::token_issuer::TokenIssuer;
+use personium_model::settings::SameSite;
 use personium_token::local::TokenCookie;
 use personium_types::{Code, Error, Result};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use super::error;
 use super::request::TokenRequest;
 use crate::access::{self, COOKIE};
+use crate::browser_request;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 
@@ -101,8 +103,7 @@ pub async fn tokens(
         p_target: target.clone(),
     };
     let body = serde_json::to_value(body).map_err(Error::internal)?;
-    let mut response =
-        response::json(StatusCode::OK, &body).with_header(header::CACHE_CONTROL, "no-store");
+    let mut response = response::json(StatusCode::OK, &body);
     if let Some(target) = target {
         response = response.with_header(header::LOCATION, &format!("{target}__token"));
     }
@@ -146,8 +147,8 @@ pub fn password_change(
     Ok(error::respond(refusal.code(), &body, &realm))
 }
 
-/// A cookie with the access token and a random id, the peer. Over `https` scripts cannot read the cookie. Pages of other
-/// sites can send it, so requests need the id too.
+/// A cookie with the access token and a random id, the peer. Scripts cannot read the cookie. Pages of other sites may be able
+/// to make browsers send it, so requests need the id too.
 struct PeerCookie {
     peer: String,
     /// The value of `Set-Cookie`.
@@ -169,13 +170,29 @@ impl PeerCookie {
             .seal_cookie(&host, &cookie, request.unit.random())
             .map_err(Error::internal)?;
         let path = url::Url::parse(&url).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
-        let mut header = format!("{COOKIE}={value};Version=0;Comment=;Domain={host};Path={path}");
-        if request.unit.urls().scheme() == "https" {
-            header.push_str(";Secure;HttpOnly;SameSite=None");
-        }
+        let attributes = match attributes(request) {
+            Some(attributes) => format!("Path={path};{attributes}"),
+            None => format!("Version=0;Comment=;Domain={host};Path={path}"),
+        };
         Ok(Self {
             peer: cookie.peer,
-            header,
+            header: format!("{COOKIE}={value};{attributes}"),
         })
     }
+}
+
+/// The attributes that make browsers protect a cookie: `HttpOnly`, `SameSite`, `Secure` over `https`, and no `Domain`, so that
+/// it is sent to this host only. `None` for other clients over `http`: they do not need them, and some do not know them.
+fn attributes(request: &CellRequest) -> Option<String> {
+    let is_secure = request.unit.urls().scheme() == "https";
+    if !is_secure && !browser_request::is_of_browser(&request.headers) {
+        return None;
+    }
+    let same_site = match request.unit.settings().cookie_same_site {
+        // Browsers accept `None` with `Secure` only.
+        SameSite::None if !is_secure => SameSite::Lax,
+        same_site => same_site,
+    };
+    let secure = if is_secure { ";Secure" } else { "" };
+    Some(format!("HttpOnly;SameSite={}{secure}", same_site.as_str()))
 }

@@ -3,12 +3,17 @@
 mod app_authentication;
 mod authorize;
 mod basic;
+mod browsers;
 mod cell_policies;
 mod cookie_login;
+mod issuers;
 mod login;
 mod login_page;
 mod oidc;
+mod pacing;
 mod peer_units;
+mod public_clients;
+mod single_use;
 mod tokens;
 pub mod trust;
 

@@ -3,6 +3,7 @@
 mod acl;
 mod collections;
 mod conditions;
+mod content_policy;
 mod delete;
 mod encryption;
 mod files;

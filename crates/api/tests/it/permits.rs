@@ -11,6 +11,7 @@ mod cases;
 mod cell_endpoints;
 mod completeness;
 mod control_objects;
+mod effects;
 mod hidden_resources;
 mod revoked;
 mod scopes;

@@ -63,12 +63,18 @@ impl Permit {
         Ok(self)
     }
 
+    /// Whether the permit is for this operation on this target.
+    #[must_use]
+    pub fn covers(&self, operation: Operation, target: &PermitTarget) -> bool {
+        self.operations.contains(&operation) && self.target == *target
+    }
+
     /// Checks that the permit is for this operation on this target.
     ///
     /// # Errors
     /// An internal error if it is not: the caller requested the permit for another operation.
     pub fn check(&self, operation: Operation, target: &PermitTarget) -> Result<()> {
-        if self.operations.contains(&operation) && self.target == *target {
+        if self.covers(operation, target) {
             return Ok(());
         }
         Err(Error::internal(format!(

@@ -9,8 +9,8 @@ use subtle::ConstantTimeEq;
 
 use super::client::assertion_error;
 use super::visitor::{self, Visitor};
-use super::{cell_token, claims, scope, unit_user};
-use crate::access::UnitRole;
+use super::{cell_token, claims, one_time_tokens, scope, unit_user};
+use crate::access::{NamedBy, UnitRole};
 use crate::cell_context::AccountInfo;
 use crate::{Access, CellContext, Identity, Unit};
 
@@ -77,6 +77,7 @@ fn master_token_access(unit: &Unit, token: &str, acting_for: Option<&str>) -> Op
         Some(subject) => Identity::UnitUser {
             subject: subject.to_owned(),
             role: UnitRole::None,
+            named_by: NamedBy::Administrator,
         },
     }))
 }
@@ -89,6 +90,7 @@ fn unit_local_access(unit: &Unit, token: &str) -> Access {
         Ok(token) => Access::of(Identity::UnitUser {
             subject: token.subject,
             role: UnitRole::None,
+            named_by: NamedBy::Token,
         }),
     }
 }
@@ -126,6 +128,11 @@ async fn local_access(unit: &Unit, context: &CellContext, token: &str) -> Result
     }
     match token.kind {
         LocalKind::ResidentAccess => resident_access(unit, context, token).await,
+        LocalKind::VisitorAccess
+            if one_time_tokens::is_family_revoked(unit, context, &token).await? =>
+        {
+            Ok(Access::invalid(Code::TokenExpired))
+        }
         LocalKind::VisitorAccess => {
             let mut roles = Vec::new();
             for url in &token.roles {
@@ -177,8 +184,8 @@ async fn account_of(context: &CellContext, token: &LocalToken) -> Result<Option<
     Ok(found.filter(|account| token.extra.get(claims::ACCOUNT) == Some(&account.id)))
 }
 
-/// Whether a token of an account is still valid: the account exists, and, where the unit revokes tokens when an
-/// account changes, it is active and has the token generation of the token.
+/// Whether a token of an account is still valid: the account exists, the token family was not revoked, and, where the unit
+/// revokes such tokens when an account changes, the account is active and has the token generation of the token.
 ///
 /// # Errors
 /// Failures of the store.
@@ -187,12 +194,48 @@ pub async fn is_still_valid(
     context: &CellContext,
     token: &LocalToken,
 ) -> Result<bool> {
+    let settings = &unit.settings().auth;
+    let is_access = token.kind == LocalKind::ResidentAccess;
+    let outlives_changes = match is_access {
+        true => !settings.revoke_access_with_account,
+        false => !revokes_logins(unit),
+    };
+    is_valid_for_account(unit, context, token, outlives_changes).await
+}
+
+/// Whether a token in a cookie still logs in: as [`is_still_valid`] for a refresh token, because it leads to new tokens too.
+///
+/// # Errors
+/// Failures of the store.
+pub async fn is_login_still_valid(
+    unit: &Unit,
+    context: &CellContext,
+    token: &LocalToken,
+) -> Result<bool> {
+    is_valid_for_account(unit, context, token, !revokes_logins(unit)).await
+}
+
+/// Whether a change of the account revokes tokens that lead to others.
+fn revokes_logins(unit: &Unit) -> bool {
+    let settings = &unit.settings().auth;
+    settings.revoke_refresh_with_account || settings.revoke_access_with_account
+}
+
+async fn is_valid_for_account(
+    unit: &Unit,
+    context: &CellContext,
+    token: &LocalToken,
+    outlives_changes: bool,
+) -> Result<bool> {
     let Some(account) = account_of(context, token).await? else {
         return Ok(false);
     };
+    if one_time_tokens::is_family_revoked(unit, context, token).await? {
+        return Ok(false);
+    }
     let generation = token.extra.get(claims::TOKEN_GENERATION);
     let is_unchanged = !account.deactivated && account.token_generation.as_ref() == generation;
-    Ok(is_unchanged || !unit.settings().auth.revoke_with_account)
+    Ok(is_unchanged || outlives_changes)
 }
 
 /// The access of a trans-cell token that is used directly. It must have been issued for this cell, and it grants no

@@ -14,8 +14,19 @@ pub struct Grant {
     pub schema: Option<String>,
     /// The scopes.
     pub scopes: Vec<String>,
-    /// The token family: the login that the grant descends from, where refresh tokens are rotated.
-    pub family: Option<String>,
+    /// The tokens that the grant descends from; `None` for a login.
+    pub lineage: Option<TokenLineage>,
+}
+
+/// The descent of tokens that were exchanged for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenLineage {
+    /// The token family: the login or the code that all of them descend from.
+    pub family: String,
+    /// The digest of the refresh token that was exchanged; `None` for a code.
+    pub parent: Option<String>,
+    /// Whether they belong to a client without a secret.
+    pub is_public: bool,
 }
 
 /// The subject of a token.

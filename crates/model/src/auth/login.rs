@@ -1,6 +1,7 @@
 //! Logins with name and password.
 //!
-//! Attempts on one account are serialized, so that concurrent ones cannot bypass the delay after a failed attempt.
+//! Attempts on one account from one address are serialized, so that concurrent ones cannot bypass the delay after a failed
+//! attempt; where accounts are locked, so are all attempts that count towards one lock.
 //! Neither the result nor its time shows whether an account exists: where there is nothing to compare, the same work
 //! is done for nothing.
 
@@ -62,8 +63,9 @@ pub struct Login {
 /// Logs an account in. A refused login is not an error.
 ///
 /// # Errors
-/// [`Code::LoginsTooMany`] if too many logins from this address failed lately; [`Code::ServerBusy`] if the hashing
-/// queue is full or too many attempts on the account wait; failures of store and cache.
+/// [`Code::LoginsTooMany`] if too many logins from this address failed lately, or too many to this account from unknown
+/// addresses; [`Code::ServerBusy`] if the hashing queue is full or too many attempts on the account wait; failures of store and
+/// cache.
 pub async fn login(
     unit: &Arc<Unit>,
     context: &CellContext,
@@ -74,7 +76,7 @@ pub async fn login(
     let attempt = unit
         .credentials()
         .login_rate_limiter
-        .begin(client_address, unit.now_ms())
+        .begin(client_address, unit.monotonic())
         .inspect_err(|_| refused(LoginRefusal::TooManyFailures))?;
     let outcome = authenticate(unit, context, request).await;
     if !matches!(outcome, Ok(Err(_))) {
@@ -93,7 +95,8 @@ async fn authenticate(
     request: &LoginRequest<'_>,
 ) -> Result<Result<LoginOutcome, LoginRefusal>> {
     let account = account::find(context, request.name).await?;
-    let lockout = LockoutTracker::new(unit, context, request.name, account.as_ref());
+    let named = (request.name, account.as_ref());
+    let lockout = LockoutTracker::find(unit, context, named, request.client_address).await?;
     let is_allowed =
         |account: &Account| request.channel == LoginChannel::Form || account.has_type("basic");
     let absent = match &account {
@@ -101,31 +104,22 @@ async fn authenticate(
         Some(_) => LoginRefusal::TypeNotAllowed,
     };
     let Some(account) = account.filter(is_allowed) else {
-        if !lockout.is_delayed().await? {
-            verify_password(unit, context, None, request.password).await?;
-        }
-        lockout.start_delay().await?;
+        refuse_unknown(unit, context, &lockout, request.password).await?;
         return Ok(Err(absent));
     };
-    let _lock = unit
-        .credentials()
-        .account_locks
-        .lock(lockout.key().to_owned())
-        .await?;
+    let _turn = lockout.wait_for_turn().await?;
     let is_recorded = login_history::is_recorded(context, &account.name).await?;
-    let refusal = match lockout.is_delayed().await? {
-        true => Some(LoginRefusal::TooSoon),
-        false => check_credentials(unit, context, &lockout, &account, request).await?,
+    let attempt = PasswordAttempt {
+        account: &account,
+        password: request.password,
+        account_refusal: account_refusal(&account, request.client_address),
     };
-    if let Some(refusal) = refusal {
-        lockout.start_delay().await?;
-        lockout.record_failure().await?;
+    if let Err(refusal) = attempt.check(unit, context, &lockout).await? {
         if is_recorded {
             login_history::record_failure(context, &account.id).await?;
         }
         return Ok(Err(refusal));
     }
-    lockout.reset().await?;
     let must_change = account.status == AccountStatus::PasswordChangeRequired;
     let history = match (is_recorded, must_change) {
         (false, _) => LoginHistory::default(),
@@ -141,26 +135,6 @@ async fn authenticate(
     }))
 }
 
-/// Makes all checks but that of the delay; returns the reason of a refusal. The password is compared in any case, so that
-/// the time does not show which check failed.
-async fn check_credentials(
-    unit: &Arc<Unit>,
-    context: &CellContext,
-    lockout: &LockoutTracker<'_>,
-    account: &Account,
-    request: &LoginRequest<'_>,
-) -> Result<Option<LoginRefusal>> {
-    let is_locked = lockout.is_locked().await?;
-    let is_right = verify_password(unit, context, Some(account), request.password).await?;
-    Ok(if is_locked {
-        Some(LoginRefusal::Locked)
-    } else if !is_right {
-        Some(LoginRefusal::WrongPassword)
-    } else {
-        account_refusal(account, request.client_address)
-    })
-}
-
 /// The reason why an account may not log in from an address, whatever the password.
 fn account_refusal(account: &Account, client_address: Option<IpAddr>) -> Option<LoginRefusal> {
     if !ip_range::allows(account.ip_range.as_deref(), client_address) {
@@ -172,8 +146,108 @@ fn account_refusal(account: &Account, client_address: Option<IpAddr>) -> Option<
     }
 }
 
-/// Authenticates one request with name and password (HTTP Basic). The inner error is the code with which an operation
-/// that needs an account refuses the request.
+/// Refuses an attempt on a name without an account, with the same delays, limits and work as one on an account.
+async fn refuse_unknown(
+    unit: &Arc<Unit>,
+    context: &CellContext,
+    lockout: &LockoutTracker<'_>,
+    password: &str,
+) -> Result<()> {
+    let is_delayed = lockout.is_delayed().await?;
+    lockout.record_failure().await?;
+    if !is_delayed {
+        let limiter = &unit.credentials().login_rate_limiter;
+        limiter.begin_on_account(lockout.account().to_owned(), unit.monotonic())?;
+        verify_password(unit, context, None, password).await?;
+    }
+    Ok(())
+}
+
+/// A password that is given for an account.
+struct PasswordAttempt<'a> {
+    account: &'a Account,
+    password: &'a str,
+    /// The reason why the account may not log in, whatever the password.
+    account_refusal: Option<LoginRefusal>,
+}
+
+impl PasswordAttempt<'_> {
+    /// Makes all checks. The caller has waited for its turn. The attempt is counted before the password is compared, so that
+    /// it counts even if the client goes away meanwhile; a right one is taken back. The password is compared whether the
+    /// account is locked or not, so that the time does not show which check failed.
+    async fn check(
+        &self,
+        unit: &Arc<Unit>,
+        context: &CellContext,
+        lockout: &LockoutTracker<'_>,
+    ) -> Result<Result<(), LoginRefusal>> {
+        let (is_delayed, is_locked) = (lockout.is_delayed().await?, lockout.is_locked().await?);
+        lockout.record_failure().await?;
+        if is_delayed {
+            let reason = match is_locked {
+                true => LoginRefusal::Locked,
+                false => LoginRefusal::TooSoon,
+            };
+            return Ok(Err(reason));
+        }
+        let limit = match lockout.is_known() {
+            true => None,
+            false => {
+                let limiter = &unit.credentials().login_rate_limiter;
+                let account = lockout.account().to_owned();
+                Some(limiter.begin_on_account(account, unit.monotonic())?)
+            }
+        };
+        let account = self.account;
+        let is_right = verify_password(unit, context, Some(account), self.password).await?;
+        let refusal = if is_locked {
+            Some(LoginRefusal::Locked)
+        } else if !is_right {
+            Some(LoginRefusal::WrongPassword)
+        } else {
+            self.account_refusal
+        };
+        if let Some(refusal) = refusal {
+            return Ok(Err(refusal));
+        }
+        if let Some(limit) = limit {
+            limit.succeed();
+        }
+        lockout.record_success().await?;
+        Ok(Ok(()))
+    }
+
+    /// As [`Self::check`], for clients that send the password with every request: a password that was right lately is not
+    /// hashed again, if it comes from an address that the account has logged in from.
+    async fn check_cached(
+        &self,
+        unit: &Arc<Unit>,
+        context: &CellContext,
+        lockout: &LockoutTracker<'_>,
+    ) -> Result<Result<(), LoginRefusal>> {
+        let account = self.account;
+        let cache = &unit.credentials().verified_passwords;
+        let stored = account.hash.as_ref();
+        let digest = stored.and_then(|stored| cache.digest(&account.id, stored, self.password));
+        let is_cached = digest.is_some_and(|digest| cache.contains(digest));
+        if is_cached
+            && self.account_refusal.is_none()
+            && lockout.is_known()
+            && !lockout.is_delayed().await?
+            && !lockout.is_locked().await?
+        {
+            return Ok(Ok(()));
+        }
+        let outcome = self.check(unit, context, lockout).await?;
+        if let (Ok(()), Some(digest)) = (outcome, digest) {
+            cache.insert(digest);
+        }
+        Ok(outcome)
+    }
+}
+
+/// Authenticates one request with name and password (HTTP Basic). Lock and delay are those of [`login`]. The inner error is the
+/// code with which an operation that needs an account refuses the request.
 ///
 /// # Errors
 /// As [`login`].
@@ -188,57 +262,49 @@ pub async fn authenticate_basic(
     let attempt = unit
         .credentials()
         .login_rate_limiter
-        .begin(client_address, unit.now_ms())
+        .begin(client_address, unit.monotonic())
         .inspect_err(|_| refused(LoginRefusal::TooManyFailures))?;
     let account = account::find(context, name).await?;
-    let lockout = LockoutTracker::new(unit, context, name, account.as_ref());
+    let named = (name, account.as_ref());
+    let lockout = LockoutTracker::find(unit, context, named, client_address).await?;
     let Some(account) = account else {
-        verify_password(unit, context, None, password).await?;
-        lockout.start_delay().await?;
+        refuse_unknown(unit, context, &lockout, password).await?;
         refused(LoginRefusal::NoAccount);
         return Ok(Err(Code::BasicRefused));
     };
-    if lockout.is_locked().await? {
-        lockout.start_delay().await?;
-        refused(LoginRefusal::Locked);
-        return Ok(Err(Code::AccountLocked));
+    let _turn = lockout.wait_for_turn().await?;
+    let password_attempt = PasswordAttempt {
+        account: &account,
+        password,
+        account_refusal: account_refusal(&account, client_address)
+            .or_else(|| basic_refusal(&account)),
+    };
+    match password_attempt
+        .check_cached(unit, context, &lockout)
+        .await?
+    {
+        Ok(()) => {
+            attempt.succeed();
+            Ok(Ok(account))
+        }
+        Err(reason) => {
+            refused(reason);
+            Ok(Err(match reason {
+                LoginRefusal::Locked => Code::AccountLocked,
+                _ => Code::BasicRefused,
+            }))
+        }
     }
-    let cache = &unit.credentials().verified_passwords;
-    let digest = account
-        .hash
-        .as_ref()
-        .and_then(|stored| cache.digest(&account.id, stored, password));
-    let is_allowed = account.status == AccountStatus::Active
-        && account.has_type("basic")
-        && ip_range::allows(account.ip_range.as_deref(), client_address);
-    if is_allowed && digest.is_some_and(|digest| cache.contains(digest)) {
-        attempt.succeed();
-        return Ok(Ok(account));
-    }
-    let is_right = verify_password(unit, context, Some(&account), password).await?;
-    if !is_right || !is_allowed {
-        lockout.start_delay().await?;
-        lockout.record_failure().await?;
-        refused(if is_right {
-            account_refusal(&account, client_address).unwrap_or_else(|| basic_refusal(&account))
-        } else {
-            LoginRefusal::WrongPassword
-        });
-        return Ok(Err(Code::BasicRefused));
-    }
-    attempt.succeed();
-    if let Some(digest) = digest {
-        cache.insert(digest);
-    }
-    Ok(Ok(account))
 }
 
 /// The reason why Basic authentication is refused to an account that may log in otherwise.
-fn basic_refusal(account: &Account) -> LoginRefusal {
+fn basic_refusal(account: &Account) -> Option<LoginRefusal> {
     if account.status == AccountStatus::PasswordChangeRequired {
-        LoginRefusal::PasswordChangeRequired
+        Some(LoginRefusal::PasswordChangeRequired)
+    } else if !account.has_type("basic") {
+        Some(LoginRefusal::TypeNotAllowed)
     } else {
-        LoginRefusal::TypeNotAllowed
+        None
     }
 }
 

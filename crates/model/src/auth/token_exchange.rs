@@ -4,9 +4,10 @@ use personium_token::local::{LocalKind, LocalToken};
 use personium_token::saml;
 use personium_types::{Code, Result};
 
-use super::grant::{Grant, TokenSubject};
+use super::grant::{Grant, TokenLineage, TokenSubject};
 use super::{bearer, cell_token, claims, client, id_token, one_time_tokens, pkce, scope, visitor};
 use crate::credentials::client_id;
+use crate::settings::TokenReuse;
 use crate::{CellContext, Unit};
 
 /// A request to exchange a token.
@@ -16,6 +17,10 @@ pub struct TokenExchange<'a> {
     pub token: &'a str,
     /// The schema of the authenticated client; `None` if none authenticated.
     pub schema: Option<&'a str>,
+    /// The client that names itself without a secret; `None` if one authenticated.
+    pub public_client: Option<&'a str>,
+    /// The target of the tokens; `None` for this cell.
+    pub target: Option<&'a str>,
     /// Whether a token of the cell's owner is asked for, which none of these grants gives.
     pub as_owner: bool,
 }
@@ -43,8 +48,17 @@ pub async fn refresh_token_grant(
         return Err(Code::GrantTokenExpired.into());
     }
     let issued_to = token.schema.as_deref().filter(|s| !s.is_empty());
-    match (issued_to, request.schema) {
+    let reuse = unit.settings().auth.refresh_token_reuse;
+    // The token of a client without a secret is protected by being replaced at each use (RFC 9700 section 2.2.2).
+    let is_public = token.extra.contains_key(claims::PUBLIC_CLIENT) && reuse != TokenReuse::Always;
+    let client = match request.public_client {
+        Some(id) if is_public => Some(id),
+        Some(_) => return Err(Code::ClientAssertionParse.into()),
+        None => request.schema,
+    };
+    match (issued_to, client) {
         (Some(_), None) => return Err(Code::ClientAuthRequired.into()),
+        (Some(issued_to), Some(client)) if is_public && is_same_url(issued_to, client) => {}
         (issued_to, authenticated) if issued_to != authenticated => {
             return Err(Code::ClientMismatch.into());
         }
@@ -64,15 +78,20 @@ pub async fn refresh_token_grant(
     if is_resident && !bearer::is_still_valid(unit, context, &token).await? {
         return Err(Code::GrantTokenExpired.into());
     }
-    if unit.settings().auth.rotate_refresh
+    if reuse != TokenReuse::Always
         && !one_time_tokens::consume_refresh_token(unit, context, request.token, &token).await?
     {
         return Err(Code::GrantTokenExpired.into());
     }
+    let family = token.extra.get(claims::FAMILY).cloned();
     Ok(Grant {
         schema: token.schema.clone(),
         scopes: token.scopes.clone(),
-        family: token.extra.get(claims::FAMILY).cloned(),
+        lineage: Some(TokenLineage {
+            family: family.unwrap_or_else(|| one_time_tokens::token_digest(request.token)),
+            parent: Some(one_time_tokens::token_digest(request.token)),
+            is_public,
+        }),
         subject: TokenSubject::of_token(token),
     })
 }
@@ -116,8 +135,13 @@ pub async fn assertion_grant(
             assertion_id: token.id,
             roles: token.roles,
         },
-        family: None,
+        lineage: None,
     })
+}
+
+/// Whether two URLs are equal but for a final slash.
+fn is_same_url(a: &str, b: &str) -> bool {
+    a.trim_end_matches('/') == b.trim_end_matches('/')
 }
 
 /// Whether the target of an assertion is this cell: authority and path are equal, the scheme may differ.
@@ -161,7 +185,7 @@ pub async fn code_grant(
 ) -> Result<(Grant, Option<String>)> {
     let opened = cell_token::open_as(unit, context, request.token, LocalKind::GrantCode);
     let token = opened.map_err(|_| Code::CodeParse)?;
-    let schema = request.schema.ok_or(Code::ClientAuthRequired)?;
+    let schema = client_of_code(&token, request)?;
     if request.as_owner {
         return Err(Code::OwnerRefused.into());
     }
@@ -176,9 +200,13 @@ pub async fn code_grant(
         return Err(Code::GrantTokenExpired.into());
     }
     check_binding(&token, binding)?;
-    if unit.settings().auth.single_use_codes
-        && !one_time_tokens::consume_code(unit, context, request.token, &token).await?
-    {
+    let code = one_time_tokens::CodeUse {
+        text: request.token,
+        token: &token,
+        target: request.target,
+        has_secret: request.schema.is_some(),
+    };
+    if !one_time_tokens::consume_code(unit, context, code).await? {
         return Err(Code::GrantTokenExpired.into());
     }
     let id_token = if token.scopes.iter().any(|s| s == scope::OPENID) {
@@ -194,10 +222,30 @@ pub async fn code_grant(
     let grant = Grant {
         schema: Some(schema.to_owned()),
         scopes: token.scopes.clone(),
-        family: None,
+        lineage: Some(TokenLineage {
+            family: one_time_tokens::token_digest(request.token),
+            parent: None,
+            is_public: request.schema.is_none(),
+        }),
         subject: TokenSubject::of_token(token),
     };
     Ok((grant, id_token))
+}
+
+/// The schema of the client that exchanges a code. One without a secret needs a code that is bound to a challenge.
+fn client_of_code<'a>(token: &'a LocalToken, request: TokenExchange<'a>) -> Result<&'a str> {
+    match (request.schema, request.public_client) {
+        (Some(schema), _) => Ok(schema),
+        (None, None) => Err(Code::ClientAuthRequired.into()),
+        (None, Some(_)) if !token.extra.contains_key(claims::CODE_CHALLENGE) => {
+            Err(Code::ClientAssertionParse.into())
+        }
+        (None, Some(id)) => {
+            let issued_to = token.schema.as_deref().map(client_id::of_schema);
+            let issued_to = issued_to.filter(|issued_to| is_same_url(issued_to, id));
+            issued_to.ok_or_else(|| Code::ClientMismatch.into())
+        }
+    }
 }
 
 /// Checks that a code is used by the client that began the login: with the verifier of its code challenge (RFC 7636

@@ -141,10 +141,20 @@ impl<'a> TokenIssuer<'a> {
                 ..self.local_token(grant, LocalKind::VisitorRefresh, ttl_ms)
             },
         };
-        if self.unit.settings().auth.rotate_refresh {
-            let family = grant.family.clone();
-            let family = family.unwrap_or_else(|| self.unit.random().uuid().simple().to_string());
+        if grant.lineage.is_none() {
+            let family = self.unit.random().uuid().simple().to_string();
             token.extra.insert(claims::FAMILY.to_owned(), family);
+        }
+        if let Some(lineage) = &grant.lineage {
+            if let Some(parent) = &lineage.parent {
+                token
+                    .extra
+                    .insert(claims::PARENT.to_owned(), parent.clone());
+            }
+            if lineage.is_public {
+                let mark = (claims::PUBLIC_CLIENT.to_owned(), "true".to_owned());
+                token.extra.extend([mark]);
+            }
         }
         cell_token::seal(self.unit, self.context, token)
     }
@@ -236,7 +246,7 @@ impl<'a> TokenIssuer<'a> {
             subject,
             schema: event.schema.clone().filter(|schema| !schema.is_empty()),
             scopes,
-            family: None,
+            lineage: None,
         };
         let token = match target {
             None => self.access_token_with_roles(&grant, ttl_ms, roles).await?,
@@ -253,7 +263,7 @@ impl<'a> TokenIssuer<'a> {
     }
 
     fn local_token(&self, grant: &Grant, kind: LocalKind, ttl_ms: i64) -> LocalToken {
-        let (subject, extra) = match &grant.subject {
+        let (subject, mut extra) = match &grant.subject {
             TokenSubject::Resident {
                 id,
                 account,
@@ -264,6 +274,9 @@ impl<'a> TokenIssuer<'a> {
             ),
             TokenSubject::Visitor { subject, .. } => (subject, BTreeMap::new()),
         };
+        if let Some(lineage) = &grant.lineage {
+            extra.insert(claims::FAMILY.to_owned(), lineage.family.clone());
+        }
         LocalToken {
             kind,
             issued_at_ms: self.unit.now_ms(),

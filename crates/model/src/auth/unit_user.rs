@@ -3,7 +3,7 @@
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::TransCellToken;
 
-use crate::access::UnitRole;
+use crate::access::{NamedBy, UnitRole};
 use crate::{Access, Identity, Unit};
 
 /// The role of administrators, who may manage all cells.
@@ -13,18 +13,13 @@ const CONTENTS_ADMIN: &str = "CellContentsAdmin";
 /// The role of unit users who may read the content of their cells.
 const CONTENTS_READER: &str = "CellContentsReader";
 
-/// The access of a unit user's token: one that a configured cell issued for this unit. Returns `None` for any other
-/// token. `acting_for` is the unit user that an administrator names in `X-Personium-Unit-User`.
+/// The access of a unit user's token: one that a configured cell issued for this unit about a subject that it may name. Returns
+/// `None` for any other token. `acting_for` is the unit user that an administrator names in `X-Personium-Unit-User`.
 #[must_use]
 pub fn access(unit: &Unit, token: &TransCellToken, acting_for: Option<&str>) -> Option<Access> {
     let urls = unit.urls();
-    let trusted = unit
-        .settings()
-        .auth
-        .unit_user_issuers
-        .iter()
-        .any(|issuer| urls.resolve(issuer).as_deref() == Some(token.issuer.as_str()));
-    if !trusted || token.target != urls.unit() {
+    let is_trusted = issuers(unit).any(|issuer| issuer == token.issuer);
+    if !is_trusted || !may_name(unit, token) || token.target != urls.unit() {
         return None;
     }
     let has = |name: &str| {
@@ -43,11 +38,43 @@ pub fn access(unit: &Unit, token: &TransCellToken, acting_for: Option<&str>) -> 
         (true, Some(named)) => Identity::UnitUser {
             subject: named.to_owned(),
             role,
+            named_by: NamedBy::Administrator,
         },
         (false, _) => Identity::UnitUser {
             subject: token.subject.clone(),
             role,
+            named_by: NamedBy::Token,
         },
     };
     Some(Access::of(identity))
+}
+
+/// The URLs of the cells whose accounts are unit users.
+fn issuers(unit: &Unit) -> impl Iterator<Item = String> {
+    let configured = unit.settings().auth.unit_user_issuers.iter();
+    configured.filter_map(|issuer| unit.urls().resolve(issuer))
+}
+
+/// Whether the accounts of a cell of this name are unit users, also if there is no such cell yet. Host names are the same in any
+/// case.
+#[must_use]
+pub fn is_issuer_name(unit: &Unit, name: &str) -> bool {
+    issuers(unit)
+        .filter_map(|issuer| unit.urls().split(&issuer).map(|(cell, _)| cell))
+        .any(|cell| cell.eq_ignore_ascii_case(name))
+}
+
+/// Whether the issuer of a token may name its subject: an account of the issuer; a cell of this unit, whose tokens only this unit
+/// signs, also subjects of other units.
+fn may_name(unit: &Unit, token: &TransCellToken) -> bool {
+    let urls = unit.urls();
+    let Some((cell, account)) = token.subject.split_once('#') else {
+        return false;
+    };
+    let is_own_account = cell == token.issuer && !account.is_empty();
+    let is_ours = |url: &str| {
+        urls.resolve(url)
+            .is_none_or(|url| urls.split(&url).is_some())
+    };
+    is_own_account || (is_ours(&token.issuer) && !is_ours(&token.subject))
 }

@@ -5,7 +5,7 @@ mod approved_changes;
 mod receiving;
 mod sending;
 
-pub use approval::{MessageCommand, RequestedChange, change_status};
+pub use approval::{MessageCommand, change_status};
 pub use receiving::receive;
 pub use sending::{DeliveryResult, MAX_RECIPIENTS, OutgoingMessage, prepare, store_sent};
 

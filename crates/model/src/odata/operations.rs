@@ -104,6 +104,15 @@ pub(super) fn check_write(root: &ServiceRoot, permit: &Permit, set: &SetRef) -> 
     permit.check(set.operation(AccessKind::Write), &root.permit_target())
 }
 
+/// Whether a permit is for changing links along an association.
+pub(super) fn permits_link(root: &ServiceRoot, permit: &Permit, association: &Association) -> bool {
+    let target = root.permit_target();
+    let operations = root.link_operations(association, AccessKind::Write);
+    operations
+        .into_iter()
+        .all(|operation| permit.covers(operation, &target))
+}
+
 /// Checks that a permit is for changing links along an association.
 pub(super) fn check_link(
     root: &ServiceRoot,

@@ -9,16 +9,17 @@ use personium_store::{Batch, Expect};
 use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
 use personium_types::{Code, ETag, Preconditions, Result};
 
-use super::association::parent_of;
+use super::association::{Association, parent_of};
 use super::dynamic_properties::DynamicProperties;
 use super::load::{self, Entity, EntityCheck};
-use super::operations::check_write;
+use super::operations::{check_write, permits_link};
 use super::pending_entity::PendingEntity;
 use super::root::{EntityRef, ServiceRoot, SetRef};
 use super::{ownership, rules, schema_rules, validate};
 use crate::Permit;
+use crate::cell_context::TOKEN_GENERATION;
 use crate::commit::Invalidation;
-use crate::keys;
+use crate::keys::{self, ControlSet};
 
 /// A change of one entity.
 #[derive(Debug, Clone)]
@@ -52,11 +53,14 @@ impl Update {
 
 /// Changes an entity. `check` may refuse the change after the entity was found, for instance because of its owner.
 ///
+/// The change of the URL of an external cell gives another cell what its links give. If it has links to roles, the permit must
+/// be for changing these too; see [`repointed_links`].
+///
 /// # Errors
 /// [`Code::NoSuchEntity`] if it does not exist; [`Code::EntityTagMismatch`] if the precondition fails;
 /// [`Code::EntityExists`] if the new key is taken; [`Code::CellIsIssuer`] if a cell with administrators of the unit would
-/// get another name; [`Code::ParentMissing`]; the codes of the rules of its set and of
-/// `check`; [`Code::Unknown`] if the permit is not for this set; failures of the store.
+/// get another name; [`Code::ParentMissing`]; [`Code::PrivilegeLacking`] if the change needs the permit to change links as well;
+/// the codes of the rules of its set and of `check`; [`Code::Unknown`] if the permit is not for this set; failures of the store.
 pub async fn update(
     root: &ServiceRoot,
     permit: &Permit,
@@ -65,13 +69,26 @@ pub async fn update(
     check: EntityCheck<'_>,
 ) -> Result<Update> {
     check_write(root, permit, target.set)?;
+    let links = repointed_links(root, target.set);
+    let links = links.filter(|association| !permits_link(root, permit, association));
     let check_all = |before: &Entity| {
         check(before)?;
         ownership::check_rename(root, target.set, before, &change.body.properties)
     };
-    let updated = store_change(root, target, change, &check_all).await?;
+    let updated = store(root, target, (change, links.as_ref()), &check_all).await?;
     ownership::follow_rename(root, target.set, &updated.before, &updated.after).await?;
     Ok(updated)
+}
+
+/// The links whose meaning changes with the key of an entity, where changing them needs more than changing the entity: those of
+/// an external cell to roles.
+#[must_use]
+pub fn repointed_links(root: &ServiceRoot, set: &SetRef) -> Option<Association> {
+    if set.control != Some(ControlSet::ExtCell) {
+        return None;
+    }
+    let mut all = root.associations(set).into_iter();
+    all.find(|association| association.target.set.control == Some(ControlSet::Role))
 }
 
 /// As [`update`], for a caller that has checked its own permit.
@@ -82,6 +99,16 @@ pub(crate) async fn store_change(
     root: &ServiceRoot,
     target: EntityRef<'_>,
     change: &Change,
+    check: EntityCheck<'_>,
+) -> Result<Update> {
+    store(root, target, (change, None), check).await
+}
+
+/// Stores a change. If the key changes, there must be no links along `no_links`.
+async fn store(
+    root: &ServiceRoot,
+    target: EntityRef<'_>,
+    (change, no_links): (&Change, Option<&Association>),
     check: EntityCheck<'_>,
 ) -> Result<Update> {
     let set = target.set;
@@ -106,6 +133,15 @@ pub(crate) async fn store_change(
             batch: &mut batch,
         };
         let after = step.apply(change).await?;
+        if let Some(association) = no_links
+            && before.key(set) != after.key(set)
+        {
+            let range = keys::links(&set.key, &before.id, &association.target.tag);
+            if !root.records.is_empty(&range).await? {
+                return Err(Code::PrivilegeLacking.into());
+            }
+            batch.assert_empty(range);
+        }
         let post_commit = rules::after_update(set, &before, &after);
         Ok((batch, post_commit, Update { before, after }))
     })
@@ -119,6 +155,12 @@ pub(super) fn check_conditions(conditions: &Preconditions, entity: &Entity) -> R
         Outcome::Failed => Err(Code::EntityTagMismatch.into()),
         Outcome::Proceed | Outcome::NotModified => Ok(()),
     }
+}
+
+/// Whether a change deactivates an account.
+fn is_deactivation(set: &SetRef, before: &Entity, after: &Entity) -> bool {
+    let is_off = |account: &Entity| account.properties.text("Status") == Some("deactivated");
+    set.control == Some(ControlSet::Account) && is_off(after) && !is_off(before)
 }
 
 /// The change of an entity that is being added to a batch.
@@ -140,6 +182,12 @@ impl EntityChange<'_> {
         let mut pending = PendingEntity::of_stored(set, before.clone());
         pending.replace(properties, now);
         pending.entity.stored.hidden.extend(change.hidden.clone());
+        if is_deactivation(set, before, &pending.entity) {
+            // What was issued before stays revoked when the account is activated again.
+            let generation = root.unit.random().uuid().simple().to_string();
+            let hidden = &mut pending.entity.stored.hidden;
+            hidden.insert(TOKEN_GENERATION.to_owned(), generation);
+        }
         let new_name = pending.entity.properties.text("Name").map(str::to_owned);
         schema_rules::keep_stored_name(
             set,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use personium_model::auth::account;
 use personium_model::event::{self, Event, log};
-use personium_model::odata::message::{self, MessageCommand, RequestedChange};
+use personium_model::odata::message::{self, MessageCommand};
 use personium_model::odata::{
     self, Change, Creation, EntityRef, NavigationSource, ServiceRoot, validate,
 };
@@ -221,7 +221,7 @@ impl Function {
             }
             Self::MarkMessageAsRead => {
                 receive(&root, &delivery(&context), "message").await?;
-                let no_change = |_: RequestedChange| Err(Code::Unknown.into());
+                let no_change = |_: Operation| Err(Code::Unknown.into());
                 let (id, read) = ("0123456789abcdef0123456789abcdef", MessageCommand::Read);
                 let changed = message::change_status(&root, &permit, id, read, &no_change).await;
                 changed.map(drop)
@@ -230,7 +230,7 @@ impl Function {
                 receive(&root, &delivery(&context), "request").await?;
                 let decide = cell_permit(&context, Operation::ChangeMessageStatus);
                 let slot = parking_lot::Mutex::new(Some(permit));
-                let change = |_: RequestedChange| Ok(slot.lock().take().unwrap());
+                let change = |_: Operation| Ok(slot.lock().take().unwrap());
                 let (id, approve) = ("0123456789abcdef0123456789abcdef", MessageCommand::Approve);
                 let changed = message::change_status(&root, &decide, id, approve, &change).await;
                 changed.map(drop)

@@ -185,8 +185,47 @@ fn links_and_callbacks_are_written() {
     push_links(&mut out, [url.as_str(), "x"]);
     assert_eq!(
         with_callback("f", &out),
-        "f({\"d\":{\"results\":[{\"uri\":\"http:\\/\\/h\\/c\\/__ctl\\/ExtCell('http:\\/\\/h\\/')\"},{\"uri\":\"x\"}]}});"
+        "/**/f({\"d\":{\"results\":[{\"uri\":\"http:\\/\\/h\\/c\\/__ctl\\/ExtCell('http:\\/\\/h\\/')\"},{\"uri\":\"x\"}]}});"
     );
+}
+
+#[test]
+fn callbacks_are_paths_of_identifiers() {
+    for good in [
+        "f",
+        "_",
+        "$",
+        "a.b.c",
+        "jQuery1_2",
+        "angular.callbacks._0",
+        &"x".repeat(128),
+    ] {
+        assert!(is_callback(good), "{good}");
+    }
+    for bad in [
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "1a",
+        "a b",
+        "a-b",
+        "a(",
+        "a;b",
+        "a[0]",
+        "alert(1)//",
+        "<script>",
+        "a\nb",
+        "é",
+        "a\u{2028}",
+        "function",
+        "a.delete",
+        "this",
+        &"x".repeat(129),
+    ] {
+        assert!(!is_callback(bad), "{bad}");
+    }
 }
 
 proptest! {

@@ -199,7 +199,9 @@ async fn only_a_new_unit_gets_an_administrator() {
             .push(administrator.password.reveal().clone());
         Ok(())
     };
-    let first = start(settings(folder.path(), &[]), show).await.unwrap();
+    let first = Box::pin(start(settings(folder.path(), &[]), show))
+        .await
+        .unwrap();
     assert_eq!(
         first.unit.settings().auth.unit_user_issuers,
         ["personium-localunit:unitadmin:/"]
@@ -209,7 +211,7 @@ async fn only_a_new_unit_gets_an_administrator() {
     let owner = cell.cell().owner.clone().unwrap();
     assert!(owner.ends_with("#unitadmin"), "{owner}");
     first.stop().await;
-    start(settings(folder.path(), &[]), show)
+    Box::pin(start(settings(folder.path(), &[]), show))
         .await
         .unwrap()
         .stop()
@@ -222,7 +224,9 @@ async fn only_a_new_unit_gets_an_administrator() {
         data.join("administrator.started"),
     )
     .unwrap();
-    let again = start(settings(folder.path(), &[]), show).await.unwrap();
+    let again = Box::pin(start(settings(folder.path(), &[]), show))
+        .await
+        .unwrap();
     let shown = passwords.lock().unwrap().clone();
     assert_eq!(shown.len(), 2);
     assert_ne!(shown[0], shown[1]);

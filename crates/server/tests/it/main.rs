@@ -18,6 +18,7 @@
 mod access_log;
 mod administered_unit;
 mod administration;
+mod browser;
 mod certificates;
 mod checker;
 mod crash_recovery;

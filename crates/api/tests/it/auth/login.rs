@@ -480,7 +480,7 @@ async fn must_wait(unit: &TestUnit, name: &str) -> bool {
             .bytes()
             .fold("?".to_owned(), |all, b| format!("{all}{b:02x}")),
     };
-    let key = format!("login-wait/{}/{whose}", context.cell().id);
+    let key = format!("login-wait/{}/{whose}/::", context.cell().id);
     unit.model.cache().get(&key).await.unwrap().is_some()
 }
 

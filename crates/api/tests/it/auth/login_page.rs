@@ -6,7 +6,7 @@ use super::authorize::{authorization_request, encode, get};
 use super::unit_with_accounts;
 
 /// Sets the URL of the login page of `c`.
-async fn set_form(unit: &TestUnit, url: &str) {
+pub(super) async fn set_form(unit: &TestUnit, url: &str) {
     let url = url.replace('&', "&amp;");
     let patch = format!(
         "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:set><D:prop>\

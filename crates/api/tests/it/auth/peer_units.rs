@@ -20,7 +20,7 @@ const YEAR_MS: i64 = 365 * 24 * 3_600_000;
 
 /// A unit that trusts the peer unit `other.example`, and the key of the peer. Visitors from [`PEER_CELL`] may read a file.
 async fn peer_units() -> (TestUnit, UnitKey) {
-    let unit = unit_with_accounts(|_| {}).await;
+    let unit = unit_with_accounts(|s| s.auth.unit_user_issuers = vec![PEER_CELL.to_owned()]).await;
     let make = |host: &str| {
         generate_self_signed(host, CLOCK_START_MS - YEAR_MS, CLOCK_START_MS + YEAR_MS).unwrap()
     };
@@ -158,5 +158,31 @@ async fn refresh_token_with_a_foreign_issuer_for_a_local_subject_is_refused() {
             ("p_target", target.as_str()),
         ];
         assert_eq!(unit.request_token("c", &fields).await.status, outcome);
+    }
+}
+
+#[tokio::test]
+async fn issuer_of_a_peer_unit_names_no_unit_user_but_its_own_accounts() {
+    let (unit, other) = peer_units().await;
+    for (subject, outcome) in [
+        (format!("{PEER_CELL}#me"), success(200)),
+        (format!("{}#me", cell_url("d")), refused(403, "AU-0001")),
+        (
+            "personium-localunit:/d/#me".to_owned(),
+            refused(403, "AU-0001"),
+        ),
+        (
+            "http://other.example/y/#me".to_owned(),
+            refused(403, "AU-0001"),
+        ),
+        (PEER_CELL.to_owned(), refused(403, "AU-0001")),
+    ] {
+        let token = unit.assertion_signed_by(&other, |token| {
+            from_peer_cell(token);
+            token.target = personium_testkit::UNIT_URL.to_owned();
+            token.subject.clone_from(&subject);
+        });
+        let found = unit.outcome_with_token("GET", "__ctl/Cell", &token).await;
+        assert_eq!(found, outcome, "{subject}");
     }
 }

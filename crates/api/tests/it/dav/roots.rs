@@ -236,6 +236,8 @@ async fn error_page_explains_known_codes_and_escapes_others() {
         );
         assert!(response.text().contains(text), "{}", response.text());
         assert!(!response.text().contains("script"));
+        let policy = response.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
     }
     assert_eq!(
         unit.admin_outcome("POST", "c/__html/error").await,

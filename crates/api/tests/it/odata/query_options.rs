@@ -276,7 +276,43 @@ async fn callback_wraps_a_list() {
     assert_eq!(content_type, Some("text/javascript;charset=utf-8"));
     let text = response.text();
     assert!(
-        text.starts_with("f({\"d\":") && text.ends_with(");"),
+        text.starts_with("/**/f({\"d\":") && text.ends_with(");"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn callback_that_is_no_function_name_is_refused() {
+    let unit = odata_unit(|_| {}).await;
+    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    for bad in [
+        "",
+        "alert(1)//",
+        "a%20b",
+        "a.",
+        "%3Cscript%3E",
+        "a%5B0%5D",
+        "this",
+        &"x".repeat(129),
+    ] {
+        let response = get_json(&unit, &format!("A?$callback={bad}")).await;
+        assert_eq!(
+            response.outcome(),
+            personium_testkit::refused(400, "OD-0052"),
+            "{bad}"
+        );
+    }
+    for path in [
+        "__ctl/Cell?$callback=a(",
+        "c/__ctl/Role?$callback=a(",
+        "c/__ctl/Account('x')/_Role?$callback=a(",
+        "c/__ctl/Account('x')/$links/_Role?$callback=a(",
+    ] {
+        let outcome = unit.admin_outcome("GET", path).await;
+        assert_eq!(
+            outcome,
+            personium_testkit::refused(400, "OD-0052"),
+            "{path}"
+        );
+    }
 }

@@ -71,7 +71,7 @@ pub fn cases() -> Vec<Case> {
     out
 }
 
-/// The id of a received message: 1 is plain, 2 requests a relation, 3 requests a rule.
+/// The id of a received message: 1 is plain, 2 requests a relation, 3 requests a rule, 4 requests a role.
 fn id(number: u8) -> String {
     format!("{number:032}")
 }
@@ -82,7 +82,9 @@ pub async fn make_messages(unit: &TestUnit) {
     let relation =
         json!({"RequestType": "relation.add", "Name": "free", "TargetUrl": "http://far.example/"});
     let rule = json!({"RequestType": "rule.add", "Name": "asked", "Action": "log"});
-    for (number, object) in [(2, relation), (3, rule)] {
+    let role =
+        json!({"RequestType": "role.add", "Name": "lacks", "TargetUrl": "http://far.example/"});
+    for (number, object) in [(2, relation), (3, rule), (4, role)] {
         let members: Value = json!({
             "__id": id(number), "Type": "request", "Status": "none", "RequestObjects": [object],
         });
@@ -102,6 +104,7 @@ fn message_cases() -> Vec<Case> {
         request(1),
         request(2),
         request(3),
+        request(4),
         case(O::ChangeMessageStatus, "POST", &path("x"))
             .body_text(r#"{"Command":"read"}"#)
             .expect(404, "PR404-OD-0002"),
@@ -120,6 +123,15 @@ fn message_cases() -> Vec<Case> {
             .then(
                 "GET",
                 "c/__ctl/Relation('free')/$links/_ExtCell",
+                200,
+                "far.example",
+            ),
+        decide(O::ApproveRoles, 4, "approved")
+            .also_needs(P::Message)
+            .also_needs(P::Social)
+            .then(
+                "GET",
+                "c/__ctl/Role('lacks')/$links/_ExtCell",
                 200,
                 "far.example",
             ),

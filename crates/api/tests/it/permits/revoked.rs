@@ -146,7 +146,7 @@ async fn recreated_role_and_account_do_not_regain_old_grants() {
 #[tokio::test]
 async fn deactivated_account_cannot_log_in_and_its_tokens_are_revoked_if_configured() {
     for revokes in [true, false] {
-        let fixture = Fixture::with_settings(|s| s.auth.revoke_with_account = revokes).await;
+        let fixture = Fixture::with_settings(|s| s.auth.revoke_access_with_account = revokes).await;
         let unit = &fixture.unit;
         unit.set_acl("c/b", &role_ace("exact", &[P::Read])).await;
         let token = fixture.login("c", "exact", &[]).await;

@@ -1,5 +1,6 @@
 //! Status changes of received messages: read, approved (then the requested changes are made) or rejected.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use personium_odata::edm::UPDATED;
@@ -68,39 +69,48 @@ fn invalid_command() -> Error {
 }
 
 /// The kind of a change that a message requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RequestedChange {
-    /// The cells of a relation or a role.
-    Social,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RequestedChange {
+    /// The cells of a relation.
+    Relation,
+    /// The cells of a role.
+    Role,
     /// The rules of the cell.
     Rule,
 }
 
 impl RequestedChange {
-    /// The operation that approving such a change is.
-    #[must_use]
-    pub fn operation(self) -> Operation {
+    /// The kind of a request object.
+    fn of(request: &Properties) -> Self {
+        match request.text("RequestType").unwrap_or_default() {
+            kind if kind.starts_with("rule.") => Self::Rule,
+            kind if kind.starts_with("relation.") => Self::Relation,
+            // The kind with the highest requirement; changes of other kinds are refused.
+            _ => Self::Role,
+        }
+    }
+
+    /// The operations that approving such a change is: they need what the same change without a message needs.
+    fn operations(self) -> &'static [Operation] {
         match self {
-            Self::Social => Operation::ApproveSocial,
-            Self::Rule => Operation::ApproveRules,
+            Self::Relation => &[Operation::ApproveSocial],
+            Self::Role => &[Operation::ApproveRoles, Operation::ApproveSocial],
+            Self::Rule => &[Operation::ApproveRules],
         }
     }
 }
 
-/// The kinds of changes that a message requests, each once.
-fn requested_changes(message: &Entity) -> Vec<RequestedChange> {
-    let kind = |request: &Properties| match request.text("RequestType") {
-        Some(kind) if kind.starts_with("rule.") => RequestedChange::Rule,
-        _ => RequestedChange::Social,
-    };
-    let mut kinds: Vec<RequestedChange> = requests(message).iter().map(|r| kind(r)).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    kinds
+/// The operations that the changes are which a message requests, each once.
+fn requested_operations(message: &Entity) -> BTreeSet<Operation> {
+    requests(message)
+        .into_iter()
+        .flat_map(|request| RequestedChange::of(request).operations())
+        .copied()
+        .collect()
 }
 
 /// Changes the status of a received message. Approval makes all changes that the message requests, or none. After the
-/// message was found, `permit_change` is called for each kind of change that it requests.
+/// message was found, `permit_change` is called for each operation that its changes are.
 ///
 /// # Errors
 /// [`Code::NoSuchEntity`] if there is no such message, [`Code::FieldFormat`] if the command cannot be given about it. Of an
@@ -112,7 +122,7 @@ pub async fn change_status(
     permit: &Permit,
     id: &str,
     command: MessageCommand,
-    permit_change: &(dyn Fn(RequestedChange) -> Result<Permit> + Sync),
+    permit_change: &(dyn Fn(Operation) -> Result<Permit> + Sync),
 ) -> Result<Entity> {
     permit.check(Operation::ChangeMessageStatus, &root.permit_target())?;
     let set = root.set(ControlSet::ReceivedMessage.name())?;
@@ -130,8 +140,8 @@ pub async fn change_status(
         }
         let mut creations = CreationBatch::new(root);
         if command == MessageCommand::Approve {
-            for change in requested_changes(&found) {
-                permit_change(change)?.check(change.operation(), &root.permit_target())?;
+            for operation in requested_operations(&found) {
+                permit_change(operation)?.check(operation, &root.permit_target())?;
             }
             ApprovedChanges::new(&found, &mut creations)?
                 .apply(&found)

@@ -1,0 +1,113 @@
+//! Pages of cells in a real browser (Chromium), where cell URLs are paths and all cells have one origin.
+
+use personium_testkit::{ProcessUnit, TestClient};
+use serde_json::json;
+
+use crate::external_programs::{is_installed, run_node};
+
+const BROWSER: &str = "chromium";
+/// The verifier and the challenge of RFC 7636 appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+const CONTENT: &str = "for who may read";
+
+/// Puts a page that everybody may read into the main box of a cell.
+async fn put_page(unit: &TestClient, path: &str, media_type: &str, content: String) {
+    unit.admin_request("PUT", path)
+        .header("content-type", media_type)
+        .body(content)
+        .send()
+        .await
+        .expect_success();
+}
+
+/// The application: a page with a link to the login, and the page that the login leads to, which gets a token as a client
+/// without secret and reads a file with it.
+async fn make_app(unit: &TestClient) {
+    unit.create_cell("app").await;
+    unit.grant_to_everybody("app/__", &["D:read"]).await;
+    let (app, cell) = (unit.cell_url("app"), unit.cell_url("vb"));
+    let login = format!(
+        "{cell}__authz?response_type=code&client_id={app}&redirect_uri={app}__/back.html&state=s\
+         &code_challenge={CHALLENGE}&code_challenge_method=S256"
+    );
+    let login = login.replace('&', "&amp;");
+    let start = format!("<!DOCTYPE html><title>start</title><a id=go href=\"{login}\">log in</a>");
+    put_page(unit, "app/__/start.html", "text/html", start).await;
+    let back = format!(
+        "<!DOCTYPE html><title>working</title><script>(async () => {{\
+         const code = new URLSearchParams(location.search).get('code');\
+         const body = new URLSearchParams({{ grant_type: 'authorization_code', code, client_id: '{app}',\
+           code_verifier: '{VERIFIER}' }});\
+         const tokens = await (await fetch('{cell}__token', {{ method: 'POST', body }})).json();\
+         const headers = {{ authorization: 'Bearer ' + tokens.access_token }};\
+         document.title = await (await fetch('{cell}box/file', {{ headers }})).text();\
+         }})().catch(error => {{ document.title = 'failed: ' + error }})</script>"
+    );
+    put_page(unit, "app/__/back.html", "text/html", back).await;
+    let installed = json!({"Name": "installed", "Schema": app}).to_string();
+    unit.create("vb/__ctl/Box", &installed).await;
+}
+
+/// The cell of the attacker: pages in which browsers run scripts, also at its root.
+async fn make_attacker(unit: &TestClient) {
+    unit.create_cell("va").await;
+    unit.grant_to_everybody("va/__", &["D:read"]).await;
+    let xhtml = "<html xmlns=\"http://www.w3.org/1999/xhtml\"><head><title>x</title></head><body></body></html>";
+    let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>1</script></svg>";
+    for (name, media_type, content) in [
+        (
+            "attack.html",
+            "text/html",
+            "<!DOCTYPE html><title>x</title><body>",
+        ),
+        ("attack.xhtml", "application/xhtml+xml", xhtml),
+        ("attack.svg", "image/svg+xml", svg),
+        ("worker.js", "text/javascript", "1"),
+        ("back.html", "text/html", "<!DOCTYPE html><title>x</title>"),
+    ] {
+        put_page(
+            unit,
+            &format!("va/__/{name}"),
+            media_type,
+            content.to_owned(),
+        )
+        .await;
+    }
+    let page = "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns'><D:set><D:prop>\
+                <p:relayhtmlurl>personium-localcell:/__/attack.html</p:relayhtmlurl></D:prop></D:set></D:propertyupdate>";
+    unit.admin().call("PROPPATCH", "va/", page).await;
+}
+
+async fn try_in_browser(unit: &ProcessUnit, is_sandboxed: bool) {
+    let owner = unit.create_cell_with_owner("vb").await;
+    owner.call("PUT", "vb/box/file", CONTENT).await;
+    make_app(unit).await;
+    make_attacker(unit).await;
+    let input = json!({
+        "browser": format!("/usr/bin/{BROWSER}"),
+        "unit": unit.url(),
+        "sandboxed": is_sandboxed,
+        "username": "me",
+        "password": personium_testkit::PASSWORD,
+        "content": CONTENT,
+    });
+    let unit_url = unit.url().to_owned();
+    let done = tokio::task::spawn_blocking(move || run_node("cells_in_browser.mjs", &input)).await;
+    assert_eq!(done.unwrap()["done"], true, "{unit_url}");
+}
+
+#[tokio::test]
+async fn page_of_one_cell_gets_nothing_from_another_and_apps_log_in() {
+    if is_installed(BROWSER) {
+        try_in_browser(&crate::unit().start(), true).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_of_a_page_that_is_not_kept_apart_do_not_log_in_by_cookie() {
+    if is_installed(BROWSER) {
+        let unit = crate::unit().setting("io.personium.core.security.content.sandbox", "never");
+        try_in_browser(&unit.start(), false).await;
+    }
+}
