@@ -7,6 +7,7 @@ use futures_util::{Stream, StreamExt};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use personium_model::records::store_error;
 use personium_model::{BlobReader, MemoryBudget, Reservation};
 use personium_types::{Code, Error, Result};
 
@@ -39,32 +40,39 @@ pub fn of_stream(chunks: impl Stream<Item = Result<Bytes, BoxError>> + Send + 's
 /// The size of the chunks in which streamed bodies are produced.
 pub const CHUNK_BYTES: usize = 256 << 10;
 
-/// `length` bytes of a stored body from `first` on. A chunk is read when the one before it was sent.
-#[must_use]
-pub fn of_blob(reader: Box<dyn BlobReader>, first: u64, length: u64) -> Body {
-    let chunks =
-        futures_util::stream::try_unfold((reader, 0), move |(mut reader, sent)| async move {
-            let left = usize::try_from(length - sent).unwrap_or(CHUNK_BYTES);
-            if left == 0 {
+/// `length` bytes of a stored body from `first` on. The first chunk is read at once, each other one when the one before it
+/// was sent.
+///
+/// # Errors
+/// A failure of the store while the first chunk is read: damage in it is found before the head of the response is sent.
+pub async fn of_blob(mut reader: Box<dyn BlobReader>, first: u64, length: u64) -> Result<Body> {
+    let begin = next_blob_chunk(&mut *reader, first, length).await?;
+    let chunks = futures_util::stream::try_unfold(
+        (reader, Some(begin), 0),
+        move |(mut reader, begin, sent)| async move {
+            let chunk = match begin {
+                Some(chunk) => chunk,
+                None => next_blob_chunk(&mut *reader, first + sent, length - sent).await?,
+            };
+            if chunk.is_empty() {
                 return Ok(None);
             }
-            let chunk = read_chunk(&mut *reader, first + sent, left.min(CHUNK_BYTES)).await?;
             let sent = sent + chunk.len() as u64;
-            Ok(Some((chunk, (reader, sent))))
-        });
-    of_stream(chunks)
+            Ok(Some((chunk, (reader, None, sent))))
+        },
+    );
+    Ok(of_stream(chunks))
 }
 
-async fn read_chunk(
-    reader: &mut dyn BlobReader,
-    offset: u64,
-    length: usize,
-) -> Result<Bytes, BoxError> {
-    let chunk = reader.read_at(offset, length).await?;
+/// Reads the next chunk of a stored body, of which `left` bytes are to be sent.
+async fn next_blob_chunk(reader: &mut dyn BlobReader, offset: u64, left: u64) -> Result<Bytes> {
+    let length = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+    let chunk = reader.read_at(offset, length).await.map_err(store_error)?;
     if chunk.len() == length {
         Ok(chunk)
     } else {
-        Err("the stored body is shorter than recorded".into())
+        let text = "the stored body is shorter than recorded";
+        Err(Error::new(Code::DavContent).with_source(text))
     }
 }
 

@@ -8,7 +8,7 @@ use http::{Method, Request, header, request};
 use percent_encoding::percent_decode_str;
 use personium_model::{Access, CellContext};
 use personium_types::name::CellName;
-use personium_types::{Code, Result};
+use personium_types::{CellId, Code, Error, Result};
 
 use crate::admin::Admin;
 use crate::app_state::AppState;
@@ -21,8 +21,8 @@ use crate::loopback::Loopback;
 use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
 use crate::{
-    accept, access, cell, forwarded, overrides, preflight, request_key, request_target,
-    response_headers, route, unit,
+    accept, access, cell, forwarded, full_storage, overrides, preflight, request_key,
+    request_target, response_headers, route, unit,
 };
 
 /// Answers requests with one state of the application.
@@ -139,6 +139,9 @@ impl<'a> Dispatcher<'a> {
         let addressee = locate::addressee(&self.state.unit, &incoming.head)?;
         accept::check_ascii(&incoming.head.headers)?;
         request_target::check(&incoming.head)?;
+        if self.state.unit.store().is_full() {
+            full_storage::check(&incoming.head.method, incoming.head.uri.path())?;
+        }
         match addressee {
             Addressee::Unit { path } => self.dispatch_to_unit(incoming, &path, challenge).await,
             Addressee::Cell { name, path } => {
@@ -181,11 +184,28 @@ impl<'a> Dispatcher<'a> {
             return Err(Code::NoSuchCell.into());
         };
         *challenge = Challenge::Bearer(urls.cell(&name));
+        let id = context.cell().id;
         let request = self.context(incoming, &cell_url, path)?;
         let mut request = CellRequest { request, context };
-        request.access = access::of_cell_request(&request).await?;
-        // Boxed as in `dispatch_to_unit`.
-        Box::pin(cell::handle(request, challenge)).await
+        let handled = async {
+            request.access = access::of_cell_request(&request).await?;
+            // Boxed as in `dispatch_to_unit`.
+            Box::pin(cell::handle(request, challenge)).await
+        };
+        match handled.await {
+            Err(error) if error.code().is_server_error() && !self.has_cell(&name, &id).await => {
+                Err(Error::new(Code::NoSuchCell).with_source(error))
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the cell still exists: one that is deleted in the middle of a request fails in many ways.
+    async fn has_cell(&self, name: &str, id: &CellId) -> bool {
+        match self.find_cell(name).await {
+            Ok(found) => found.is_some_and(|context| context.cell().id == *id),
+            Err(_) => true,
+        }
     }
 
     async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellContext>>> {

@@ -26,6 +26,7 @@ mod error_page;
 mod event;
 mod form;
 mod forwarded;
+mod full_storage;
 mod headers;
 mod hrefs;
 mod html_proxy;

@@ -248,10 +248,11 @@ pub struct OpenedFile {
 /// Opens a file that was found for reading.
 ///
 /// # Errors
-/// [`Code::NoSuchResource`] if it was removed meanwhile, [`Code::DavContent`] if the stored body has another length than the
-/// file or cannot be decrypted, [`Code::DavVanished`] if it changes too fast.
+/// [`Code::NoSuchResource`] if it was removed meanwhile, [`Code::DavContent`] if the stored body is missing, has another length
+/// than the file or cannot be decrypted, [`Code::DavVanished`] if it changes too fast.
 pub async fn open(resource: &Resource, found: &Target) -> Result<OpenedFile> {
     let mut target = found.clone();
+    let mut missing = None;
     for _ in 0..MAX_OPEN_ATTEMPTS {
         let node = target.node().value().clone();
         let Some(body) = node.file.as_ref().filter(|_| target.exists()) else {
@@ -266,6 +267,10 @@ pub async fn open(resource: &Resource, found: &Target) -> Result<OpenedFile> {
                 return Err(Code::DavContent.into());
             }
             return Ok(OpenedFile { node, content });
+        }
+        if missing.replace(body.blob) == Some(body.blob) {
+            let text = "the body that the file names does not exist";
+            return Err(Error::new(Code::DavContent).with_source(text));
         }
         target = resource.locate().await?;
     }

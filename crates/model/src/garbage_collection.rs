@@ -22,6 +22,9 @@ use crate::{CellContext, Unit, entity};
 /// The number of records that one step reads or removes.
 const BATCH_RECORDS: usize = 200;
 
+/// The value of the marker of a cell whose space was created and that is not in the catalogue yet.
+const NEW_SPACE: &[u8] = b"new";
+
 /// The stored form of a garbage record: a collection that was unlinked and whose content is still stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct GarbageRecord {
@@ -52,6 +55,25 @@ pub fn add_record(batch: &mut Batch, node: &Node) -> Result<()> {
         kind: node.kind,
     };
     records::put(batch, keys::garbage_record(&node.id), &record)
+}
+
+/// Creates the space of a new cell. Until the batch that adds the cell to the catalogue is committed, the space is garbage.
+///
+/// # Errors
+/// A failure of the store.
+pub(crate) async fn create_space(unit: &Unit, cell: &CellId, batch: &mut Batch) -> Result<()> {
+    let marker = keys::removed_cell(cell);
+    let mut mark = Batch::new();
+    mark.put(marker.clone(), NEW_SPACE);
+    let version = unit.records().commit(mark).await.map_err(store_error)?;
+    let space = Space::Cell(*cell);
+    unit.store()
+        .create_space(&space)
+        .await
+        .map_err(store_error)?;
+    batch.assert(marker.clone(), Expect::Version(version));
+    batch.delete(marker);
+    Ok(())
 }
 
 /// Adds to the batch that removes a cell that all its records and bodies are garbage.
@@ -106,13 +128,14 @@ impl Unit {
     /// # Errors
     /// A failure of the store. Cells whose collection fails are logged and left for the next start.
     pub async fn resume_garbage_collection(&self) -> Result<()> {
-        for cell in self.list_marked_cells(&keys::garbage_markers()).await? {
-            if let Err(error) = collect_cell(self, &cell).await {
+        // First the removed cells: their collection also removes their other markers.
+        for cell in self.list_marked_cells(&keys::removed_cells()).await? {
+            if let Err(error) = collect_removed_cell(self, &cell).await {
                 log_failure(&cell, &error);
             }
         }
-        for cell in self.list_marked_cells(&keys::removed_cells()).await? {
-            if let Err(error) = collect_removed_cell(self, &cell).await {
+        for cell in self.list_marked_cells(&keys::garbage_markers()).await? {
+            if let Err(error) = collect_cell(self, &cell).await {
                 log_failure(&cell, &error);
             }
         }
@@ -212,6 +235,9 @@ async fn collect_node(
 
 /// Removes the records and bodies of a cell that is no longer in the catalogue.
 async fn collect_removed_cell(unit: &Unit, cell: &CellId) -> Result<()> {
+    if !claim(unit, cell).await? {
+        return Ok(());
+    }
     let set = SetKey::control(ControlSet::Cell);
     let found = entity::find(&unit.records(), &set, &cell.to_string()).await?;
     if found.is_none() {
@@ -225,4 +251,25 @@ async fn collect_removed_cell(unit: &Unit, cell: &CellId) -> Result<()> {
     batch.delete(keys::outbox_marker(cell));
     let committed = unit.records().commit(batch).await;
     committed.map_err(store_error).map(drop)
+}
+
+/// Makes sure that the space of a cell that was never added to the catalogue is not added any more. Returns whether the cell
+/// is garbage.
+async fn claim(unit: &Unit, cell: &CellId) -> Result<bool> {
+    let marker = keys::removed_cell(cell);
+    let records = unit.records();
+    if records.find_bytes(&marker).await?.as_deref() != Some(NEW_SPACE) {
+        return Ok(true);
+    }
+    let Some(version) = records.find_version(&marker).await? else {
+        return Ok(false);
+    };
+    let mut batch = Batch::new();
+    batch.assert(marker.clone(), Expect::Version(version));
+    batch.put(marker, Bytes::new());
+    match records.commit(batch).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::Conflict) => Ok(false),
+        Err(other) => Err(store_error(other)),
+    }
 }

@@ -30,6 +30,7 @@ pub use self::single_values::{
     garbage_marker, garbage_markers, garbage_record, garbage_records, installation,
     installation_marker, installation_markers, installations, log_size, log_state, login_history,
     outbox_count, outbox_marker, outbox_markers, removed_cell, removed_cells, signing_key,
+    unit_mark,
 };
 
 /// The length of a monotonic id in bytes.

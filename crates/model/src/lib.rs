@@ -33,6 +33,7 @@ pub mod roles;
 pub mod settings;
 mod staged_records;
 pub mod unit;
+pub mod unit_mark;
 pub mod url;
 
 pub use access::{Access, Identity, Permit, PermitTarget, ServerAuthority, UnitRole};

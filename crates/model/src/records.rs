@@ -437,6 +437,8 @@ pub fn store_error(error: StoreError) -> Error {
         StoreError::Conflict => Code::Conflict,
         StoreError::SpaceDropped => Code::NoSuchCell,
         StoreError::Busy(_) => Code::ServerBusy,
+        StoreError::Full(_) => Code::StorageFull,
+        StoreError::ReadOnly(_) => Code::StorageReadOnly,
         StoreError::Corrupt(_) => Code::StoreCorrupt,
         StoreError::Down(_) | StoreError::Unsupported(_) => Code::StoreDown,
     };

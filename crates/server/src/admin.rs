@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::metrics::{self, Metrics};
+use crate::storage_watch::StorageWatch;
 
 /// The largest number of connections at the same time.
 const MAX_CONNECTIONS: usize = 16;
@@ -32,6 +33,8 @@ const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub struct AdminService {
     /// The record store, whose check decides about readiness.
     pub records: Arc<dyn RecordStore>,
+    /// The state of the storage.
+    pub storage: Arc<StorageWatch>,
     /// The metrics that are served.
     pub metrics: Arc<Metrics>,
     /// Becomes true when the unit shuts down: then it is healthy and not ready.
@@ -108,10 +111,19 @@ impl AdminService {
         if *self.stop.borrow() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
         }
-        match self.records.check().await {
-            Ok(()) => text(StatusCode::OK, "ready\n"),
-            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        if let Err(error) = self.records.check().await {
+            return text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
         }
+        if let Some(failure) = self.storage.failure() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n"));
+        }
+        let degradation = self.storage.degradation();
+        if degradation.is_empty() {
+            return text(StatusCode::OK, "ready\n");
+        }
+        // The status stays: what the unit still does needs clients to be led to it.
+        let lines = degradation.join("\ndegraded: ");
+        text(StatusCode::OK, format!("degraded: {lines}\n"))
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {

@@ -68,7 +68,9 @@ pub async fn run(
     }
     let files_max = loaded.config.store.open_files_max;
     let (clock, random) = (system::clock(), system::random());
-    let components = Components::build(loaded, files_max, clock, random).map_err(|error| {
+    // Boxed, because the future is large.
+    let components = Box::pin(Components::build(loaded, files_max, clock, random)).await;
+    let components = components.map_err(|error| {
         format!(
             "{}\nThese commands need the unit to be stopped",
             chain(&error)

@@ -1,6 +1,7 @@
 //! `personium check`: checks whether the unit can run with the given settings.
 
 mod report;
+mod stored_data;
 
 use std::fs::TryLockError;
 use std::net::SocketAddr;
@@ -12,8 +13,8 @@ use personium_types::error::chain;
 pub use report::{CheckOutcome, CheckReport, Finding};
 
 use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
-use crate::components::RECORDS_DIR;
 use crate::config::{Config, ConfigSources, LoadedConfig};
+use crate::data_folder::RECORDS_DIR;
 use crate::file_descriptors::DescriptorBudget;
 use crate::unit_url::{is_local, unit_urls};
 use crate::{first_start, folders, key_files, passwords, system};
@@ -47,6 +48,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     check_administration(&mut report, &loaded);
     check_encryption(&mut report, &loaded);
     check_folders(&mut report, &loaded);
+    stored_data::check(&mut report, &loaded);
     report
 }
 

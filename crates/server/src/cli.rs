@@ -16,7 +16,7 @@ use crate::administration;
 use crate::check::CheckReport;
 use crate::config::{Config, ConfigError, ConfigSources, LoadedConfig};
 use crate::local_api::Administrator;
-use crate::{check, first_start, logging, serve};
+use crate::{check, components, data_folder, first_start, logging, serve, system};
 
 /// The settings file in the data folder, which is read unless `--config` names another.
 const SETTINGS_FILE: &str = "personium-unit-config.properties";
@@ -58,6 +58,9 @@ enum Command {
         #[command(subcommand)]
         command: AdminSubcommand,
     },
+    /// Take what is in the data folder for one whole unit, although parts of it are missing or of another unit. What is
+    /// missing is lost.
+    Adopt,
     /// Check whether the unit can run with these settings.
     Check {
         /// Print the result as JSON.
@@ -108,6 +111,7 @@ pub fn run() -> ExitCode {
         (_, Err(error)) => Err(error.to_string()),
         (None | Some(Command::Serve), Ok(sources)) => serve(&sources),
         (Some(Command::Init), Ok(sources)) => init(&sources),
+        (Some(Command::Adopt), Ok(sources)) => adopt(&sources),
         (Some(Command::Admin { command }), Ok(sources)) => administrate(&sources, command),
     };
     result.unwrap_or_else(|error| {
@@ -195,6 +199,7 @@ fn environment() -> Vec<(String, String)> {
 fn load(sources: &ConfigSources) -> Result<LoadedConfig, String> {
     let loaded = LoadedConfig::load(sources).map_err(|error| error.to_string())?;
     logging::start(&loaded.config.log).map_err(|error| error.to_string())?;
+    data_folder::restrict_new_files();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -220,6 +225,10 @@ fn print(text: &str) -> io::Result<()> {
 
 fn show(administrator: &Administrator) -> io::Result<()> {
     print(&administrator.welcome())
+}
+
+fn file_size_signal() -> SignalKind {
+    SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())
 }
 
 fn check(sources: Result<ConfigSources, ConfigError>, as_json: bool) -> Result<ExitCode, String> {
@@ -259,10 +268,23 @@ fn init(sources: &ConfigSources) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn adopt(sources: &ConfigSources) -> Result<ExitCode, String> {
+    let loaded = load(sources)?;
+    runtime(1)?
+        .block_on(components::adopt(&loaded.config, &system::random()))
+        .map_err(|error| chain(&error))?;
+    let folder = loaded.config.store.data_dir.display();
+    print(&format!("The data in {folder} is one unit now.\n"))
+        .map_err(|error| format!("the outcome could not be written: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
     let loaded = load(sources)?;
     let runtime = runtime(loaded.config.listen.threads)?;
     runtime.block_on(async {
+        // With a handler, a write beyond the limit on the size of files fails instead of ending the process.
+        let _limit_reached = signal(file_size_signal()).map_err(|error| error.to_string())?;
         let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
         let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;

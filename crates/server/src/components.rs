@@ -1,41 +1,28 @@
 //! Builds the components of a unit: URLs, keys, stores and cache.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use personium_folder::{BlobSync, FolderSettings, FolderStore};
 use personium_model::credentials::UnitKeys;
 use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
-use personium_sqlite::{CommitSync, SqliteSettings, SqliteStore};
+use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
 use personium_store::memory::MemoryCache;
-use personium_store::{BlobStore, Cache, RecordStore, StoreError};
+use personium_store::{BlobStore, Cache, RecordStore, StoreError, StoreHealth};
 use personium_types::{Clock, Random};
 
 use crate::config::{Config, LoadedConfig, RecordSync};
+use crate::data_folder::{DataFolder, DataFolderError, RECORDS_DIR, files_dir};
 use crate::key_files::{self, KeyFileError};
 use crate::model_settings::model_settings;
 use crate::unit_url::unit_urls;
 
-/// The folder of records in the data folder.
-pub const RECORDS_DIR: &str = "records";
-
-/// The folder of file bodies in the data folder, unless the settings name another.
-const FILES_DIR: &str = "files";
-
 /// A component that could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
-    /// The data folder could not be created.
-    #[error("cannot create the data folder {}", path.display())]
-    DataDir {
-        /// Its path.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
     /// A store could not be opened.
     #[error("cannot open the store of {content}")]
     Store {
@@ -61,6 +48,8 @@ pub struct Components {
     pub records: Arc<SqliteStore>,
     /// The store of file bodies.
     pub files: Arc<FolderStore>,
+    /// The state of the storage, as the stores report it.
+    pub health: Arc<StoreHealth>,
     /// The cache.
     pub cache: Arc<MemoryCache>,
     /// The clock.
@@ -70,12 +59,12 @@ pub struct Components {
 }
 
 impl Components {
-    /// Creates what is missing in the data folder, loads the keys and opens the stores. At most `database_files_max`
-    /// database files are kept open.
+    /// Opens the stores, checks that the data folder has a whole unit or none, creates what is missing in it and loads the
+    /// keys. At most `database_files_max` database files are kept open.
     ///
     /// # Errors
-    /// [`ComponentError`] if the data folder, a key file or a store cannot be used.
-    pub fn build(
+    /// [`ComponentError`] if the data folder is damaged, or it, a key file or a store cannot be used.
+    pub async fn build(
         loaded: LoadedConfig,
         database_files_max: usize,
         clock: Arc<dyn Clock>,
@@ -84,14 +73,20 @@ impl Components {
         let urls = unit_urls(&loaded)?;
         let config = loaded.config;
         let prepared = key_files::prepare(&config, urls.host(), clock.now_ms(), &random)?;
-        create_data_dir(&config.store.data_dir)?;
+        let stores = Stores::open(&config, database_files_max, &random)?;
+        let wants_administrator = wants_administrator(&config);
+        let claimed = stores
+            .folder
+            .claim(&stores.records, &random, wants_administrator);
+        claimed.await?;
         prepared.write_files()?;
         for note in &prepared.notes {
             tracing::warn!("{note}");
         }
         Ok(Self {
-            records: Arc::new(open_records(&config, database_files_max)?),
-            files: Arc::new(open_files(&config, Arc::clone(&random))?),
+            records: stores.records,
+            files: stores.files,
+            health: stores.health,
             cache: Arc::new(MemoryCache::new(config.cache.max_bytes)),
             config,
             urls,
@@ -120,43 +115,83 @@ impl Components {
     }
 }
 
-/// Returns the folder of file bodies.
+/// Whether a new unit gets an administrator: the settings name none.
 #[must_use]
-pub fn files_dir(config: &Config) -> PathBuf {
-    let configured = config.files.root.clone();
-    configured.unwrap_or_else(|| config.store.data_dir.join(FILES_DIR))
+pub fn wants_administrator(config: &Config) -> bool {
+    config.unit.master_token.is_none() && config.unit.issuers.is_empty()
 }
 
-fn create_data_dir(path: &Path) -> Result<(), ComponentError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| ComponentError::DataDir {
-            path: path.to_owned(),
-            source,
+/// The opened stores of a data folder.
+struct Stores {
+    folder: DataFolder,
+    records: Arc<SqliteStore>,
+    files: Arc<FolderStore>,
+    health: Arc<StoreHealth>,
+}
+
+impl Stores {
+    fn open(
+        config: &Config,
+        database_files_max: usize,
+        random: &Arc<dyn Random>,
+    ) -> Result<Self, ComponentError> {
+        let health = Arc::<StoreHealth>::default();
+        let folder = DataFolder::of(config);
+        folder.prepare()?;
+        let settings = SqliteSettings {
+            open_files: database_files_max,
+            health: Arc::clone(&health),
+            ..record_settings(config)
+        };
+        Ok(Self {
+            records: Arc::new(SqliteStore::open(settings).map_err(records_error)?),
+            files: Arc::new(open_files(config, Arc::clone(random), &health)?),
+            folder,
+            health,
         })
+    }
 }
 
-fn open_records(config: &Config, open_files: usize) -> Result<SqliteStore, ComponentError> {
+/// Marks whatever is in the data folder as one whole unit.
+///
+/// # Errors
+/// [`ComponentError`] if the data folder or a store cannot be used.
+pub async fn adopt(config: &Config, random: &Arc<dyn Random>) -> Result<(), ComponentError> {
+    let stores = Stores::open(config, config.store.open_files_max, random)?;
+    stores.folder.adopt(&stores.records, random).await?;
+    stores.records.close().await.map_err(records_error)
+}
+
+fn records_error(source: StoreError) -> ComponentError {
+    ComponentError::Store {
+        content: "records",
+        source,
+    }
+}
+
+/// Returns the settings of the record store.
+#[must_use]
+pub fn record_settings(config: &Config) -> SqliteSettings {
     let store = &config.store;
-    let settings = SqliteSettings {
+    SqliteSettings {
         sync: match store.sync {
             RecordSync::Full => CommitSync::Full,
             RecordSync::Normal => CommitSync::Normal,
         },
-        open_files,
+        open_files: store.open_files_max,
         writers: store.writer_threads,
         cache_kib: store.page_cache_kib,
+        spaces: SpaceCreation::Explicit,
+        reserve_bytes: store.reserve_mib << 20,
         ..SqliteSettings::new(store.data_dir.join(RECORDS_DIR))
-    };
-    SqliteStore::open(settings).map_err(|source| ComponentError::Store {
-        content: "records",
-        source,
-    })
+    }
 }
 
-fn open_files(config: &Config, random: Arc<dyn Random>) -> Result<FolderStore, ComponentError> {
+fn open_files(
+    config: &Config,
+    random: Arc<dyn Random>,
+    health: &Arc<StoreHealth>,
+) -> Result<FolderStore, ComponentError> {
     let settings = FolderSettings {
         folder: files_dir(config),
         sync: if config.files.fsync {
@@ -165,6 +200,7 @@ fn open_files(config: &Config, random: Arc<dyn Random>) -> Result<FolderStore, C
             BlobSync::None
         },
         exclusive: config.files.root.is_none(),
+        health: Arc::clone(health),
     };
     FolderStore::open(&settings, random).map_err(|source| ComponentError::Store {
         content: "files",

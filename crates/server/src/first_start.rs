@@ -8,22 +8,18 @@ use std::{fs, io};
 
 use personium_model::Settings;
 
-use crate::components::{Components, RECORDS_DIR};
+use crate::components::Components;
 use crate::config::Config;
+use crate::data_folder::{
+    ADMINISTRATOR_FILE as COMPLETED_FILE, ADMINISTRATOR_STARTED_FILE as STARTED_FILE, RECORDS_DIR,
+    UNIT_RECORDS_FILE,
+};
 use crate::key_files::{self, KeyFileError};
 use crate::local_api::{Administrator, LocalApi, RefusedRequest};
 use crate::passwords;
 
 /// The name of the administrator's cell and account.
 pub const ADMIN_NAME: &str = "unitadmin";
-
-/// The file that names the administrator's cell once it is complete, in the data folder.
-const COMPLETED_FILE: &str = "administrator";
-/// The file that exists while the administrator's cell is being created, in the data folder.
-const STARTED_FILE: &str = "administrator.started";
-
-/// The file of the unit's own records, in the folder of records. A unit without it is new.
-const UNIT_RECORDS_FILE: &str = "unit.db";
 
 /// An administrator that could not be created.
 #[derive(Debug, thiserror::Error)]

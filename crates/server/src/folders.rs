@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::components::files_dir;
 use crate::config::Config;
+use crate::data_folder::files_dir;
 use crate::system;
 
 /// A folder that cannot be used.
@@ -64,7 +64,7 @@ impl FolderError {
         let kind = self.source.kind();
         matches!(
             kind,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
         )
     }
 }

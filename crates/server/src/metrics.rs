@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use personium_store::StoreHealth;
 use personium_types::Clock;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -145,6 +146,14 @@ impl Metrics {
         self
     }
 
+    /// The same with metrics of the storage.
+    #[must_use]
+    pub fn with_storage(mut self, health: Arc<StoreHealth>) -> Self {
+        let collector = StorageCollector { health };
+        self.registry.register_collector(Box::new(collector));
+        self
+    }
+
     /// Counts an accepted connection; it is open until the guard is dropped.
     pub fn connection_opened(&self) -> InFlightGuard<'_> {
         self.connections_accepted.inc();
@@ -182,6 +191,46 @@ impl Metrics {
         let mut text = String::with_capacity(4096);
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// Metrics of the storage, read from what its engines report.
+#[derive(Debug)]
+struct StorageCollector {
+    health: Arc<StoreHealth>,
+}
+
+impl Collector for StorageCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let mut gauge = |name: &str, help: &str, value: u64| -> fmt::Result {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)
+        };
+        let health = &self.health;
+        gauge(
+            "personium_storage_full",
+            "Whether the storage takes no new data.",
+            health.is_full().into(),
+        )?;
+        gauge(
+            "personium_storage_read_only",
+            "Whether the file system is read-only.",
+            health.is_read_only().into(),
+        )?;
+        gauge(
+            "personium_damaged_spaces",
+            "Cells with lost or damaged data, and the unit itself.",
+            health.damaged_spaces().len() as u64,
+        )?;
+        let reports = ConstCounter::new(health.damage_reports());
+        let metric = encoder.encode_descriptor(
+            "personium_damage_reports",
+            "Times that lost or damaged data was met.",
+            None,
+            reports.metric_type(),
+        )?;
+        reports.encode(metric)
     }
 }
 

@@ -16,8 +16,9 @@ use tokio::task::JoinHandle;
 use crate::access_log::{AccessLog, LostLinesCollector};
 use crate::admin::{self, AdminService};
 use crate::certificate_expiry::{self, ExpiryCollector};
-use crate::components::{ComponentError, Components};
+use crate::components::{self, ComponentError, Components};
 use crate::config::{Config, LoadedConfig};
+use crate::data_folder::DataFolder;
 use crate::file_descriptors::DescriptorBudget;
 use crate::first_start::{self, FirstStartError};
 use crate::folders::{self, FolderError};
@@ -25,10 +26,15 @@ use crate::http_server::{self, HttpLimits, RequestHandlers};
 use crate::local_api::Administrator;
 use crate::metrics::Metrics;
 use crate::running_settings::InitialSettings;
+use crate::storage_watch::StorageWatch;
 use crate::system;
 
 /// The time between two scans for orphaned file bodies.
 const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
+/// The age from which on a file body without a record is an orphan; a younger one may belong to an upload that is not committed
+/// yet.
+const ORPHAN_MIN_AGE: Duration = Duration::from_secs(3600);
 
 /// The pause between two cells during a scan.
 const ORPHAN_SCAN_PAUSE: Duration = Duration::from_millis(50);
@@ -82,8 +88,7 @@ pub struct RunningUnit {
 
 /// Whether this start has to create an administrator: the unit is new, and the settings name none.
 fn needs_administrator(config: &Config) -> bool {
-    let has_none = config.unit.master_token.is_none() && config.unit.issuers.is_empty();
-    has_none && first_start::is_due(&config.store.data_dir)
+    components::wants_administrator(config) && first_start::is_due(&config.store.data_dir)
 }
 
 /// Builds the unit and starts to serve. A new unit gets an administrator, unless the settings name one; its password is
@@ -106,12 +111,14 @@ pub async fn start(
     let initial_settings = InitialSettings::new(&loaded);
     let listener = listen(config.listen.address).await?;
     let (clock, random) = (system::clock(), system::random());
-    let components = Components::build(loaded, budget.database_files_max, clock, random)?;
+    let files_max = budget.database_files_max;
+    // Boxed, because the future is large.
+    let components = Box::pin(Components::build(loaded, files_max, clock, random)).await?;
     if let Some(note) = first_start::administration_note(&components.config, is_new) {
         tracing::warn!("{note}");
     }
     if needs_administrator {
-        first_start::create_administrator(&components, show).await?;
+        Box::pin(first_start::create_administrator(&components, show)).await?;
     }
     let config = &components.config;
     let (unit, server) =
@@ -177,14 +184,22 @@ fn spawn(
     let access_log = handlers.access_log.clone();
     let (stop, stop_requested) = watch::channel(false);
     let records: Arc<dyn RecordStore> = Arc::clone(&components.records) as _;
+    let storage = Arc::new(StorageWatch {
+        folder: DataFolder::of(&components.config),
+        records: Arc::clone(&components.records),
+        health: Arc::clone(&components.health),
+        clock: Arc::clone(&components.clock),
+    });
     let admin_service = AdminService {
         records: Arc::clone(&records),
+        storage: Arc::clone(&storage),
         metrics: Arc::clone(&metrics),
         stop: stop_requested.clone(),
     };
     let service = handlers.service.clone();
     let request_sender = Arc::new(service.clone());
     let tasks_max = components.config.background.tasks_max;
+    let first_scan = Duration::from_secs(components.config.files.first_orphan_scan_secs);
     let http_server = tokio::spawn(http_server::serve(
         listeners.clients.listener,
         handlers,
@@ -193,7 +208,8 @@ fn spawn(
     ));
     let background = vec![
         tokio::spawn(admin::serve(listeners.admin.listener, admin_service)),
-        tokio::spawn(collect_garbage(Arc::clone(&unit))),
+        tokio::spawn(storage.run()),
+        tokio::spawn(collect_garbage(Arc::clone(&unit), first_scan)),
         tokio::spawn(certificate_expiry::warn_daily(
             Arc::clone(&components.keys),
             Arc::clone(&components.clock),
@@ -222,6 +238,7 @@ fn handlers(components: &Components, service: ApiService) -> Result<RequestHandl
     let log = &components.config.log;
     let access_log = AccessLog::start(log, &components.clock).map_err(StartError::AccessLog)?;
     let mut metrics = Metrics::new(Arc::clone(&components.clock))
+        .with_storage(Arc::clone(&components.health))
         .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))));
     if let Some(access_log) = &access_log {
         let lost = LostLinesCollector(Arc::clone(access_log));
@@ -245,7 +262,9 @@ pub async fn init(
     folders::check(&loaded.config)?;
     let (budget, _) = DescriptorBudget::of(&loaded.config).within_limit();
     let (clock, random) = (system::clock(), system::random());
-    let components = Components::build(loaded, budget.database_files_max, clock, random)?;
+    let files_max = budget.database_files_max;
+    // Boxed, because the future is large.
+    let components = Box::pin(Components::build(loaded, files_max, clock, random)).await?;
     let created = first_start::create_administrator(&components, show).await;
     close(&*components.records).await;
     Ok(created?)
@@ -278,13 +297,27 @@ async fn remove_unfinished_installations(service: ApiService) -> JoinHandle<()> 
 }
 
 /// Resumes garbage collection that the last run did not finish, and scans for orphaned file bodies from time to time.
-async fn collect_garbage(unit: Arc<Unit>) {
+async fn collect_garbage(unit: Arc<Unit>, first_scan: Duration) {
     if let Err(error) = unit.resume_garbage_collection().await {
         tracing::warn!(error = %chain(&error), "failed to resume garbage collection");
     }
+    tokio::time::sleep(first_scan).await;
+    // Bodies without a record that are older than this run belong to uploads that the last run did not finish.
+    scan_for_orphans(&unit, first_scan).await;
     loop {
         tokio::time::sleep(ORPHAN_SCAN_INTERVAL).await;
-        if let Err(error) = unit.collect_orphaned_blobs(ORPHAN_SCAN_PAUSE).await {
+        scan_for_orphans(&unit, ORPHAN_MIN_AGE).await;
+    }
+}
+
+async fn scan_for_orphans(unit: &Unit, min_age: Duration) {
+    let scanned = unit
+        .collect_orphaned_blobs(ORPHAN_SCAN_PAUSE, min_age)
+        .await;
+    match scanned {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "removed orphaned file bodies"),
+        Err(error) => {
             tracing::warn!(error = %chain(&error), "failed to scan for orphaned file bodies");
         }
     }

@@ -77,15 +77,14 @@ pub trait BlobWriter: Send {
     /// Appends a chunk.
     ///
     /// # Errors
-    /// [`Busy`](crate::StoreError::Busy) if the storage is full, [`Down`](crate::StoreError::Down). The body cannot be
-    /// finished afterwards.
+    /// [`Full`](crate::StoreError::Full), [`ReadOnly`](crate::StoreError::ReadOnly), [`Busy`](crate::StoreError::Busy) or
+    /// [`Down`](crate::StoreError::Down). The body cannot be finished afterwards.
     async fn write(&mut self, chunk: Bytes) -> Result<()>;
 
     /// Makes the body durable and returns its id.
     ///
     /// # Errors
-    /// [`Busy`](crate::StoreError::Busy) if the storage is full, [`Down`](crate::StoreError::Down) also if an earlier
-    /// write failed or the space was dropped.
+    /// Those of [`write`](Self::write); [`SpaceDropped`](crate::StoreError::SpaceDropped) if the space was dropped meanwhile.
     async fn finish(self: Box<Self>) -> Result<BlobId>;
 }
 

@@ -17,7 +17,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// use personium_store::{ErrorDetail, StoreError};
 ///
 /// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-/// let error = StoreError::Busy(ErrorDetail::new("failed to write a chunk").with_source(full));
+/// let error = StoreError::Full(ErrorDetail::new("failed to write a chunk").with_source(full));
 /// assert_eq!(error.to_string(), "failed to write a chunk");
 /// assert_eq!(error.source().unwrap().to_string(), "no storage space");
 /// assert!(error.is_retryable());
@@ -33,6 +33,12 @@ pub enum StoreError {
     /// The engine has no capacity at the moment.
     #[error(transparent)]
     Busy(ErrorDetail),
+    /// The storage has no space for the data: a full disk, a quota, or a limit on the size of a file. Nothing was changed.
+    #[error(transparent)]
+    Full(ErrorDetail),
+    /// The file system is read-only. Nothing was changed.
+    #[error(transparent)]
+    ReadOnly(ErrorDetail),
     /// The engine cannot be reached, was closed, or failed. Whether a batch was committed is unknown.
     #[error(transparent)]
     Down(ErrorDetail),
@@ -49,7 +55,9 @@ impl StoreError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Conflict | Self::Busy(_) | Self::Down(_) => true,
+            Self::Conflict | Self::Busy(_) | Self::Full(_) | Self::ReadOnly(_) | Self::Down(_) => {
+                true
+            }
             Self::SpaceDropped | Self::Corrupt(_) | Self::Unsupported(_) => false,
         }
     }
@@ -110,11 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn only_conflict_busy_and_down_are_retryable() {
+    fn only_what_another_state_of_the_engine_can_cure_is_retryable() {
         let detail = || ErrorDetail::new("failed");
         for retryable in [
             StoreError::Conflict,
             StoreError::Busy(detail()),
+            StoreError::Full(detail()),
+            StoreError::ReadOnly(detail()),
             StoreError::Down(detail()),
         ] {
             assert!(retryable.is_retryable(), "{retryable:?}");

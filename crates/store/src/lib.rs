@@ -6,6 +6,7 @@
 mod blob;
 mod cache;
 mod error;
+mod health;
 mod key;
 pub mod memory;
 mod record;
@@ -17,6 +18,7 @@ pub mod contract;
 pub use blob::{BlobReader, BlobStore, BlobWriter, StorageUsage};
 pub use cache::Cache;
 pub use error::{ErrorDetail, Result, StoreError};
+pub use health::StoreHealth;
 pub use key::{Key, KeyBuilder, KeyRange};
 pub use record::{Batch, CommitSeq, Direction, Expect, Limit, Op, Record, RecordStore, Space};
 pub use write_fence::WriteFence;

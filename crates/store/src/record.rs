@@ -161,8 +161,8 @@ impl Batch {
 
 /// A store of records.
 ///
-/// A space exists as soon as something is put into it; reading one that does not exist finds nothing. A commit that
-/// returned is durable. A reader that starts after a commit returned sees it.
+/// A space exists as soon as something is put into it, or it is created, as the engine requires; see
+/// [`create_space`](RecordStore::create_space). A commit that returned is durable. A reader that starts after a commit returned sees it.
 ///
 /// ```
 /// use personium_store::memory::MemoryRecords;
@@ -229,6 +229,22 @@ pub trait RecordStore: Send + Sync + 'static {
     /// [`SpaceDropped`](crate::StoreError::SpaceDropped) if the space was dropped since the store was opened,
     /// [`Unsupported`](crate::StoreError::Unsupported) if a record is too large, and those of [`get`](Self::get).
     async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq>;
+
+    /// Creates an empty space, durably, unless it exists.
+    ///
+    /// An engine may tell a space that was never created from one whose data was lost, and then refuses to read and to
+    /// change a space that it does not have. Other engines create a space when something is put into it.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    async fn create_space(&self, _space: &Space) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether the storage is full: then it takes only small changes, which should remove data.
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// Closes the space to commits if these ranges hold no record, until the fence is dropped or the store is closed.
     ///

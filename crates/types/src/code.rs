@@ -263,6 +263,8 @@ codes! {
     SettingsUnusable = "PR409-SV-0001", "The settings are not valid, the previous settings remain in effect: {0}";
     Conflict = "PR503-SV-0001", "Too many concurrent requests changed the same data. Try again.";
     ServerBusy = "PR503-SV-0002", "The server is busy. Try again.";
+    StorageReadOnly = "PR503-SV-0007", "The storage of the unit is read-only.";
+    StorageFull = "PR507-SV-0001", "The storage of the unit is full. Only reading and deleting are possible.";
     Maintenance = "PR503-SV-0004", "The unit is under maintenance.";
     ReadDeleteOnly = "PR503-SV-0005", "The unit accepts only read and delete requests at present.";
     BrokerDisabled = "PR403-ST-0001", "Streaming is disabled on this unit.";

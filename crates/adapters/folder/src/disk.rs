@@ -51,17 +51,17 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Converts an error of the file system. `operation` says what failed.
 pub(crate) fn io_error(operation: impl Into<Cow<'static, str>>, error: io::Error) -> StoreError {
-    let is_busy = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => true,
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreError::Full
+        }
+        io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly,
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::Corrupt,
         // EMFILE and ENFILE: no file descriptor is free.
-        _ => matches!(error.raw_os_error(), Some(23 | 24)),
+        _ if matches!(error.raw_os_error(), Some(23 | 24)) => StoreError::Busy,
+        _ => StoreError::Down,
     };
-    let detail = ErrorDetail::new(operation).with_source(error);
-    if is_busy {
-        StoreError::Busy(detail)
-    } else {
-        StoreError::Down(detail)
-    }
+    kind(ErrorDetail::new(operation).with_source(error))
 }
 
 /// Returns `absent` if the error says that the file does not exist.

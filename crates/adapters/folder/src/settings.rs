@@ -1,6 +1,9 @@
 //! The settings of the store.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use personium_store::StoreHealth;
 
 /// The time at which a body is synced to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,4 +24,6 @@ pub struct FolderSettings {
     pub sync: BlobSync,
     /// Whether no other process uses the folder. Unfinished bodies are then removed at the start, otherwise after a day.
     pub exclusive: bool,
+    /// Where the store reports damaged bodies.
+    pub health: Arc<StoreHealth>,
 }

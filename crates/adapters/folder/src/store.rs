@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use personium_store::{BlobReader, BlobStore, BlobWriter, Result, Space, StorageUsage};
+use personium_store::{
+    BlobReader, BlobStore, BlobWriter, Result, Space, StorageUsage, StoreHealth,
+};
 use personium_types::{BlobId, Random};
 
 use crate::disk::{self, blocking, ignore_not_found, io_error, sync_folder};
-use crate::reader::FolderBlobReader;
+use crate::reader::{DamageReports, FolderBlobReader};
 use crate::settings::{BlobSync, FolderSettings};
 use crate::writer::FolderBlobWriter;
 
@@ -23,6 +25,7 @@ const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 pub struct FolderStore {
     root: Arc<Path>,
     sync: BlobSync,
+    health: Arc<StoreHealth>,
     random: Arc<dyn Random>,
 }
 
@@ -53,6 +56,7 @@ impl FolderStore {
         Ok(Self {
             root: root.as_path().into(),
             sync: settings.sync,
+            health: Arc::clone(&settings.health),
             random,
         })
     }
@@ -75,16 +79,16 @@ impl BlobStore for FolderStore {
 
     async fn open(&self, space: &Space, id: &BlobId) -> Result<Option<Box<dyn BlobReader>>> {
         let path = disk::body_path(&self.space_folder(space), id);
-        let opened = File::open(path).and_then(|file| Ok(Some((file.metadata()?.len(), file))));
-        let opened = opened
+        let reports = DamageReports {
+            path: path.clone(),
+            space: *space,
+            health: Arc::clone(&self.health),
+        };
+        let opened = File::open(path)
+            .and_then(|file| FolderBlobReader::new(file, reports).map(Some))
             .or_else(|error| ignore_not_found(error, None))
             .map_err(|error| io_error("failed to open a file body", error))?;
-        Ok(opened.map(|(len, file)| {
-            Box::new(FolderBlobReader {
-                file: Arc::new(file),
-                len,
-            }) as Box<dyn BlobReader>
-        }))
+        Ok(opened.map(|reader| Box::new(reader) as Box<dyn BlobReader>))
     }
 
     async fn remove(&self, space: &Space, id: &BlobId) -> Result<()> {

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use personium_store::{BlobWriter, ErrorDetail, Result, Space, StoreError};
 use personium_types::BlobId;
 
+use crate::checksums::Checksums;
 use crate::disk::{self, blocking, sync_folder};
 use crate::settings::BlobSync;
 
@@ -23,6 +24,7 @@ pub(crate) struct FolderBlobWriter {
     paths: BlobPaths,
     sync: BlobSync,
     buffer: BytesMut,
+    checksums: Checksums,
     /// Created by the first write to the disk; taken while it is written to.
     file: Option<UnfinishedFile>,
     failed: bool,
@@ -66,6 +68,7 @@ impl FolderBlobWriter {
             paths,
             sync,
             buffer: BytesMut::new(),
+            checksums: Checksums::default(),
             file: None,
             failed: false,
         }
@@ -93,6 +96,7 @@ impl FolderBlobWriter {
 #[async_trait]
 impl BlobWriter for FolderBlobWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        self.checksums.update(&chunk);
         if self.buffer.len() + chunk.len() < BUFFER_BYTES {
             self.buffer.extend_from_slice(&chunk);
             return Ok(());
@@ -105,14 +109,22 @@ impl BlobWriter for FolderBlobWriter {
             return Err(already_failed());
         }
         let buffer = self.buffer.split();
+        let tail = std::mem::take(&mut self.checksums).finish();
         let (file, paths, sync) = (self.file.take(), self.paths.clone(), self.sync);
-        blocking(FAILED, move || {
+        let published = blocking(FAILED, move || {
             let mut file = file.map_or_else(|| create(&paths), Ok)?;
             file.file.write_all(&buffer)?;
-            publish(&mut file, &paths, sync)
-        })
-        .await?;
-        Ok(self.paths.id)
+            file.file.write_all(&tail)?;
+            match publish(&mut file, &paths, sync) {
+                // The folder of the space was removed together with the unfinished file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                other => other.map(|()| true),
+            }
+        });
+        match published.await? {
+            true => Ok(self.paths.id),
+            false => Err(StoreError::SpaceDropped),
+        }
     }
 }
 

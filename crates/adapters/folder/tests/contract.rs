@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use personium_folder::{BlobSync, FolderSettings, FolderStore};
-use personium_store::{BlobStore, Space, contract};
+use personium_store::{BlobStore, Space, StoreError, contract};
 use personium_types::{CellId, Random, SystemRandom};
 
 fn random() -> Arc<dyn Random> {
@@ -23,6 +23,7 @@ fn open(folder: &Path, exclusive: bool) -> FolderStore {
             folder: folder.to_owned(),
             sync: BlobSync::Full,
             exclusive,
+            health: Arc::default(),
         },
         random(),
     )
@@ -55,6 +56,7 @@ async fn folder_store_without_sync_keeps_the_contract() {
         folder: folder.path().join("made"),
         sync: BlobSync::None,
         exclusive: true,
+        health: Arc::default(),
     };
     contract::blobs(Arc::new(FolderStore::open(&settings, random()).unwrap())).await;
 }
@@ -108,6 +110,7 @@ async fn error_names_the_folder_that_cannot_be_opened() {
             folder: path,
             sync: BlobSync::Full,
             exclusive: true,
+            health: Arc::default(),
         },
         random(),
     )
@@ -133,4 +136,61 @@ async fn body_of_a_dropped_space_cannot_be_finished() {
     assert!(writer.finish().await.is_err());
     assert_eq!(files(folder.path()).len(), 1);
     other.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn changed_byte_of_a_body_is_found_when_its_part_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), true);
+    let body: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+    let mut writer = store.create(&Space::Unit).await.unwrap();
+    for part in body.chunks(7_001) {
+        writer.write(Bytes::copy_from_slice(part)).await.unwrap();
+    }
+    let id = writer.finish().await.unwrap();
+    let mut reader = store.open(&Space::Unit, &id).await.unwrap().unwrap();
+    assert_eq!(reader.len(), 300_000);
+    for (offset, max) in [
+        (0, 300_000),
+        (65_536, 65_536),
+        (70_001, 130_000),
+        (299_999, 9),
+    ] {
+        let found = reader.read_at(offset, max).await.unwrap();
+        let offset = usize::try_from(offset).unwrap();
+        assert!(
+            found == body[offset..(offset + max).min(body.len())],
+            "{offset}"
+        );
+    }
+    let path = files(folder.path()).pop().unwrap();
+    let mut stored = std::fs::read(&path).unwrap();
+    stored[100_000] ^= 4;
+    std::fs::write(&path, &stored).unwrap();
+    let mut reader = store.open(&Space::Unit, &id).await.unwrap().unwrap();
+    for offset in [65_536, 99_990, 131_071] {
+        let found = reader.read_at(offset, 20).await;
+        assert!(matches!(found, Err(StoreError::Corrupt(_))), "{found:?}");
+    }
+    for offset in [0, 131_072] {
+        assert_eq!(reader.read_at(offset, 20).await.unwrap().len(), 20);
+    }
+    // A body that is cut has another length than its record says.
+    std::fs::write(&path, &stored[..200_000]).unwrap();
+    let reader = store.open(&Space::Unit, &id).await.unwrap().unwrap();
+    assert_eq!(reader.len(), 200_000);
+}
+
+#[tokio::test]
+async fn body_from_before_the_checksums_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), true);
+    let mut writer = store.create(&Space::Unit).await.unwrap();
+    writer.write(Bytes::from_static(b"new")).await.unwrap();
+    let id = writer.finish().await.unwrap();
+    for old in [&b""[..], b"old", &[b'o'; 100_000]] {
+        std::fs::write(files(folder.path()).pop().unwrap(), old).unwrap();
+        let mut reader = store.open(&Space::Unit, &id).await.unwrap().unwrap();
+        assert_eq!(reader.read_at(0, 200_000).await.unwrap(), old);
+    }
 }

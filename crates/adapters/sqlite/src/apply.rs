@@ -7,7 +7,10 @@ use personium_store::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::file::WriteConnection;
-use crate::{read, sql};
+use crate::{checksum, read, sql};
+
+/// The value in the row of a record with a body.
+const NO_VALUE: &[u8] = &[];
 
 /// Applies the batches in order, in one transaction. Each sees the changes of those before it.
 ///
@@ -63,38 +66,32 @@ fn apply(
     for (key, value) in changes {
         match value {
             Some(value) if value.len() > sql::MAX_INLINE_BYTES => put_body(db, key, *seq, &value)?,
-            Some(value) => put(db, key, *seq, &value, None)?,
+            Some(value) => {
+                let sum = checksum::of(key.as_bytes(), *seq, &value);
+                let row = params![key.as_bytes(), *seq, &value[..], None::<i64>, sum];
+                execute(db, sql::PUT, row)?;
+            }
             None => drop(delete.execute([key.as_bytes()])?),
         }
     }
     Ok(Ok(*seq))
 }
 
-fn put(
-    db: &Connection,
-    key: &Key,
-    seq: CommitSeq,
-    value: &[u8],
-    body: Option<i64>,
-) -> rusqlite::Result<()> {
-    db.prepare_cached(sql::PUT)?
-        .execute(params![key.as_bytes(), seq, value, body])
-        .map(drop)
-}
-
 /// Stores a value that is too long to be stored beside its key.
 fn put_body(db: &Connection, key: &Key, seq: CommitSeq, value: &[u8]) -> rusqlite::Result<()> {
+    let sum = checksum::of(key.as_bytes(), seq, value);
     let replaced = db
         .prepare_cached(sql::REPLACE_BODY)?
         .execute(params![key.as_bytes(), value])?;
     if replaced > 0 {
         return db
             .prepare_cached(sql::SET_VERSION)?
-            .execute(params![key.as_bytes(), seq])
+            .execute(params![key.as_bytes(), seq, sum])
             .map(drop);
     }
     db.prepare_cached(sql::ADD_BODY)?.execute([value])?;
-    put(db, key, seq, &[], Some(db.last_insert_rowid()))
+    let row = params![key.as_bytes(), seq, NO_VALUE, db.last_insert_rowid(), sum];
+    execute(db, sql::PUT, row)
 }
 
 fn is_satisfied(db: &Connection, op: &Op) -> rusqlite::Result<bool> {

@@ -3,13 +3,15 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use personium_store::{ErrorDetail, Result, Space, StoreError};
-use rusqlite::Connection;
+use personium_types::CellId;
+use rusqlite::{Connection, ErrorCode};
 
-use crate::error::{io_error, sqlite_error};
+use crate::error::io_error;
 use crate::settings::SqliteSettings;
 use crate::sql;
 
@@ -20,8 +22,9 @@ use crate::sql;
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     root: PathBuf,
-    /// The bytes of an empty database file.
-    template: Vec<u8>,
+    page_size: u32,
+    /// The bytes of an empty database file, made for the first new file.
+    template: OnceLock<Vec<u8>>,
     /// The locked file that keeps other processes out of the folder.
     lock: Mutex<Option<File>>,
     /// The number of names made in `trash/`.
@@ -47,22 +50,51 @@ impl DataFolder {
             .append(true)
             .open(root.join("lock"))
             .map_err(failed)?;
-        lock.try_lock().map_err(|error| {
-            let text = format!("the folder {} is in use by another process", root.display());
-            StoreError::Busy(ErrorDetail::new(text).with_source(error))
-        })?;
-        let trash = root.join("trash");
-        fs::remove_dir_all(&trash)
-            .or_else(ignore_not_found)
-            .map_err(failed)?;
-        fs::create_dir(&trash).map_err(failed)?;
-        let template = template(&trash.join("template.db"), settings.page_size)?;
-        Ok(Self {
+        let lock = self::lock(&root, lock)?;
+        empty_folder(&root.join("trash")).map_err(failed)?;
+        Ok(Self::new(root, settings, lock))
+    }
+
+    /// Locks an existing folder for this process, and changes nothing in it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_existing(settings: &SqliteSettings) -> Result<Self> {
+        let root = settings.folder.clone();
+        let opened = File::open(root.join("lock"))
+            .map_err(|e| io_error(format!("failed to open the folder {}", root.display()), e))?;
+        let lock = lock(&root, opened)?;
+        Ok(Self::new(root, settings, lock))
+    }
+
+    fn new(root: PathBuf, settings: &SqliteSettings, lock: File) -> Self {
+        Self {
             root,
-            template,
+            page_size: settings.page_size,
+            template: OnceLock::new(),
             lock: Mutex::new(Some(lock)),
             trash_names: AtomicU64::new(0),
-        })
+        }
+    }
+
+    /// Returns the ids of the cells that have a file.
+    ///
+    /// # Errors
+    /// [`StoreError::Down`] if the folder cannot be read.
+    pub(crate) fn list_cells(&self) -> Result<Vec<CellId>> {
+        let cells = self.root.join("cells");
+        let list = || -> io::Result<Vec<CellId>> {
+            let mut found = Vec::new();
+            for shelf in fs::read_dir(&cells)? {
+                for entry in fs::read_dir(shelf?.path())? {
+                    let name = entry?.file_name();
+                    let id = name.to_str().and_then(|name| name.strip_suffix(".db"));
+                    found.extend(id.and_then(|id| id.parse::<CellId>().ok()));
+                }
+            }
+            Ok(found)
+        };
+        list().map_err(|e| io_error(format!("failed to list {}", cells.display()), e))
     }
 
     /// Unlocks the folder for other processes.
@@ -103,7 +135,7 @@ impl DataFolder {
         remove_log_files(path)?;
         let new = self.trash_name();
         let mut file = File::create_new(&new)?;
-        file.write_all(&self.template)?;
+        file.write_all(self.template()?)?;
         file.sync_all()?;
         // A hard link, unlike a rename, never replaces an existing file.
         fs::hard_link(&new, path)?;
@@ -128,14 +160,29 @@ impl DataFolder {
         fs::remove_file(&trash)
     }
 
-    fn trash_name(&self) -> PathBuf {
+    fn template(&self) -> io::Result<&[u8]> {
+        if let Some(template) = self.template.get() {
+            return Ok(template);
+        }
+        let path = self.trash_name();
+        let template = template(&path, self.page_size);
+        // After a failure, the disk may be full.
+        let removed = fs::remove_file(&path).or_else(ignore_not_found);
+        remove_log_files(&path)?;
+        let template = template?;
+        removed?;
+        Ok(self.template.get_or_init(|| template))
+    }
+
+    /// Returns a name for a temporary file.
+    pub(crate) fn trash_name(&self) -> PathBuf {
         let number = self.trash_names.fetch_add(1, Ordering::Relaxed);
         self.root.join("trash").join(number.to_string())
     }
 }
 
 /// Returns the bytes of a database file with empty tables.
-fn template(path: &Path, page_size: u32) -> Result<Vec<u8>> {
+fn template(path: &Path, page_size: u32) -> io::Result<Vec<u8>> {
     let create = || -> rusqlite::Result<()> {
         let db = Connection::open(path)?;
         db.pragma_update(None, "page_size", page_size)?;
@@ -143,12 +190,39 @@ fn template(path: &Path, page_size: u32) -> Result<Vec<u8>> {
         db.pragma_update(None, "application_id", sql::APPLICATION_ID)?;
         db.execute_batch(sql::TABLES)?;
         db.execute_batch(sql::BODIES)?;
+        db.execute_batch(sql::SUMS)?;
         db.pragma_update(None, "user_version", sql::FORMAT)?;
         db.close().map_err(|(_, error)| error)
     };
-    create().map_err(|e| sqlite_error("failed to create the template of database files", e))?;
-    let bytes = fs::read(path).and_then(|bytes| fs::remove_file(path).map(|()| bytes));
-    bytes.map_err(|e| io_error("failed to read the template of database files", e))
+    create().map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => io::Error::new(io::ErrorKind::StorageFull, error),
+        _ => io::Error::other(error),
+    })?;
+    fs::read(path)
+}
+
+fn lock(root: &Path, file: File) -> Result<File> {
+    file.try_lock().map_err(|error| {
+        let text = format!("the folder {} is in use by another process", root.display());
+        StoreError::Busy(ErrorDetail::new(text).with_source(error))
+    })?;
+    Ok(file)
+}
+
+/// Removes what is in a folder, or creates it. The folder itself stays: on a full disk it could not be created again.
+fn empty_folder(path: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return fs::create_dir(path),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 /// Removes the log files of a database file that was removed.

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use personium_store::{Result, Space};
+use personium_store::{ErrorDetail, Result, Space, StoreError};
 
 use crate::data_folder::DataFolder;
 use crate::error::closed;
 use crate::file::DbFile;
 use crate::ready_files::ReadyFiles;
-use crate::settings::SqliteSettings;
+use crate::settings::{SpaceCreation, SqliteSettings};
+use crate::storage_failure::StorageState;
+use crate::verification::Verification;
 use crate::write_queue::WriteJob;
 
 /// The state of a store.
@@ -20,6 +22,8 @@ use crate::write_queue::WriteJob;
 pub(crate) struct Engine {
     pub(crate) settings: SqliteSettings,
     pub(crate) folder: DataFolder,
+    pub(crate) storage: StorageState,
+    pub(crate) verification: Verification,
     pub(crate) ready: ReadyFiles,
     files: Mutex<OpenFiles>,
     /// The spaces that were dropped since the store was opened.
@@ -43,9 +47,26 @@ impl Engine {
     /// As [`DataFolder::open`].
     pub(crate) fn open(settings: SqliteSettings) -> Result<Self> {
         let folder = DataFolder::open(&settings)?;
-        Ok(Self {
+        let storage = StorageState::start(&settings);
+        Ok(Self::new(settings, folder, storage))
+    }
+
+    /// Opens an existing folder in which nothing is to be changed.
+    ///
+    /// # Errors
+    /// As [`DataFolder::open_existing`].
+    pub(crate) fn open_existing(settings: SqliteSettings) -> Result<Self> {
+        let folder = DataFolder::open_existing(&settings)?;
+        let storage = StorageState::unchanged(&settings);
+        Ok(Self::new(settings, folder, storage))
+    }
+
+    fn new(settings: SqliteSettings, folder: DataFolder, storage: StorageState) -> Self {
+        Self {
             settings,
             folder,
+            storage,
+            verification: Verification::default(),
             ready: ReadyFiles::default(),
             files: Mutex::new(OpenFiles {
                 open: LruCache::unbounded(),
@@ -54,7 +75,43 @@ impl Engine {
             dropped: Mutex::default(),
             fenced: Mutex::default(),
             closed: AtomicBool::new(false),
-        })
+        }
+    }
+
+    /// Verifies a file before it is first used.
+    pub(crate) fn verify(&self, file: &DbFile) {
+        if file.is_verified.load(Ordering::Acquire) || !matches!(file.path.try_exists(), Ok(true)) {
+            return;
+        }
+        let health = &self.settings.health;
+        self.verification.on_open(&file.space, &file.path, health);
+        file.is_verified.store(true, Ordering::Release);
+    }
+
+    /// Whether a file that does not exist is one that was lost.
+    pub(crate) fn is_lost(&self, space: &Space) -> bool {
+        self.settings.spaces == SpaceCreation::Explicit && !self.dropped.lock().contains(space)
+    }
+
+    /// Reports a lost file, and returns the error of its reading or changing.
+    pub(crate) fn lost(&self, file: &DbFile) -> StoreError {
+        let path = file.path.display();
+        let text = format!("{path} is missing; restore it from a backup");
+        self.reported(file, StoreError::Corrupt(ErrorDetail::new(text)))
+    }
+
+    /// Reports the damage of a file if the error says so, and returns the error.
+    pub(crate) fn reported(&self, file: &DbFile, error: StoreError) -> StoreError {
+        if let StoreError::Corrupt(detail) = &error {
+            let cause: &(dyn std::error::Error + 'static) = detail;
+            let text = std::iter::successors(Some(cause), |error| error.source());
+            let text: Vec<String> = text.map(ToString::to_string).collect();
+            let text = text.join(": ");
+            if self.settings.health.report_damage(&file.space, &text) {
+                tracing::error!(file = %file.path.display(), error = text, "stored data is damaged");
+            }
+        }
+        error
     }
 
     /// Returns the file of a space. It is not evicted as long as the caller holds it.
@@ -115,6 +172,7 @@ impl Engine {
 
     /// Closes all files and unlocks the folder. The writer threads must have ended.
     pub(crate) fn close_files(&self) {
+        self.verification.stop();
         let mut files = self.files.lock();
         let OpenFiles { open, evicting } = &mut *files;
         for file in open.iter().map(|(_, file)| file).chain(evicting.values()) {

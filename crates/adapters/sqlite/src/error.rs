@@ -12,9 +12,9 @@ pub(crate) fn sqlite_error(
     error: rusqlite::Error,
 ) -> StoreError {
     let kind = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => {
-            StoreError::Busy
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TypeMismatch) => {
             StoreError::Corrupt
         }
@@ -35,7 +35,10 @@ pub(crate) fn io_error(
     error: std::io::Error,
 ) -> StoreError {
     let kind = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Busy,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::Full
+        }
+        ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly,
         _ => StoreError::Down,
     };
     kind(ErrorDetail::new(operation).with_source(error))

@@ -1,6 +1,7 @@
 //! A database file and its connections.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
@@ -11,13 +12,11 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::{io_error, sqlite_error};
 use crate::settings::{CommitSync, SqliteSettings};
 use crate::sql;
+use crate::storage_limits::FileLimits;
 use crate::write_queue::WriteQueue;
 
 /// The number of prepared statements cached by each connection.
 const STATEMENT_CACHE_CAPACITY: usize = 32;
-
-/// The size of the write-ahead log after which a commit moves it into the file.
-const CHECKPOINT_PAGES: u32 = 2000;
 
 /// The maximum size of the log file after a checkpoint.
 const MAX_IDLE_LOG_BYTES: u32 = 16 << 20;
@@ -38,7 +37,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// The folder belongs to this process alone. The index of the log is then in memory, and a read needs no lock of the
 /// operating system.
-const EXCLUSIVE_VFS: &str = "unix-excl";
+pub(crate) const EXCLUSIVE_VFS: &str = "unix-excl";
 
 /// The pragma that holds the format of a file.
 const FORMAT_PRAGMA: &str = "user_version";
@@ -55,6 +54,8 @@ pub(crate) struct DbFile {
     /// The connection of the writer, unless it was closed or an error made it unusable.
     pub(crate) writer: Mutex<Option<WriteConnection>>,
     pub(crate) queue: Mutex<WriteQueue>,
+    /// Whether the verification of the file was begun or is not needed.
+    pub(crate) is_verified: AtomicBool,
 }
 
 /// A connection for reading.
@@ -72,6 +73,21 @@ pub(crate) struct WriteConnection {
     uses_until_cache_fit: u32,
 }
 
+impl WriteConnection {
+    /// Moves the log into the file and makes it empty, if no reader needs it.
+    ///
+    /// # Errors
+    /// If SQLite cannot do so.
+    pub(crate) fn truncate_log(&self) -> rusqlite::Result<()> {
+        self.db.busy_timeout(Duration::ZERO)?;
+        let moved = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.db.busy_timeout(BUSY_TIMEOUT)?;
+        moved
+    }
+}
+
 impl DbFile {
     pub(crate) fn new(space: Space, path: PathBuf) -> Self {
         Self {
@@ -81,6 +97,7 @@ impl DbFile {
             readers: Mutex::default(),
             writer: Mutex::default(),
             queue: Mutex::default(),
+            is_verified: AtomicBool::new(false),
         }
     }
 
@@ -124,7 +141,7 @@ impl DbFile {
                 let text = format!("has format {newer}, this version supports up to {supported}");
                 refusal(StoreError::Unsupported, text)
             }
-            1 => add_bodies(db).map_err(|e| self.open_error(e)),
+            1 | 2 => upgrade(db).map_err(|e| self.open_error(e)),
             other => refusal(
                 StoreError::Corrupt,
                 format!("has the unknown format {other}"),
@@ -182,7 +199,11 @@ impl DbFile {
     ///
     /// # Errors
     /// If the file cannot be opened.
-    pub(crate) fn open_writer(&self, settings: &SqliteSettings) -> Result<WriteConnection> {
+    pub(crate) fn open_writer(
+        &self,
+        settings: &SqliteSettings,
+        limits: FileLimits,
+    ) -> Result<WriteConnection> {
         let db = self.connect()?;
         let prepare = || -> rusqlite::Result<CommitSeq> {
             let sync = match settings.sync {
@@ -190,7 +211,10 @@ impl DbFile {
                 CommitSync::Normal => "NORMAL",
             };
             db.pragma_update(None, "synchronous", sync)?;
-            db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+            db.pragma_update(None, "wal_autocheckpoint", limits.log_pages)?;
+            if let Some(pages) = limits.max_pages {
+                db.pragma_update(None, "max_page_count", pages)?;
+            }
             db.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG_BYTES)?;
             db.query_row(sql::LAST_COMMIT, [], |row| row.get(0))
         };
@@ -259,13 +283,17 @@ fn query_pragma(db: &Connection, pragma: &str) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
-/// Upgrades a file from format 1 to 2, unless another connection has done so. No row changes: a value moves to a body
-/// when it is written again.
-fn add_bodies(db: &Connection) -> rusqlite::Result<()> {
+/// Upgrades a file from format 1 or 2 to 3, unless another connection has done so. No row changes: a value moves to a body,
+/// and a record gets a checksum, when it is written again.
+fn upgrade(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(sql::BEGIN_WRITE)?;
-    if query_pragma(db, FORMAT_PRAGMA)? == 1 {
+    let format = query_pragma(db, FORMAT_PRAGMA)?;
+    if format == 1 {
         db.execute_batch(sql::BODIES)?;
-        db.pragma_update(None, FORMAT_PRAGMA, 2)?;
+    }
+    if format < sql::FORMAT {
+        db.execute_batch(sql::SUMS)?;
+        db.pragma_update(None, FORMAT_PRAGMA, sql::FORMAT)?;
     }
     db.execute_batch(sql::COMMIT)
 }

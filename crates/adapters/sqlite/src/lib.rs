@@ -4,17 +4,22 @@
 //! snapshots. Files are opened on first use. The least recently used files are closed when too many are open.
 
 mod apply;
+mod checksum;
 mod data_folder;
 mod engine;
 mod error;
 mod file;
 mod read;
 mod ready_files;
+mod reserve;
 mod settings;
 mod sql;
+mod storage_failure;
+mod storage_limits;
 mod store;
+mod verification;
 mod write_queue;
 mod writer_pool;
 
-pub use settings::{CommitSync, SqliteSettings};
+pub use settings::{CommitSync, SpaceCreation, SqliteSettings};
 pub use store::SqliteStore;

@@ -2,32 +2,41 @@
 
 use bytes::Bytes;
 use personium_store::{Direction, Key, KeyRange, Limit, Record, Result};
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::engine::Engine;
 use crate::error::sqlite_error;
 use crate::file::DbFile;
-use crate::settings::SqliteSettings;
-use crate::sql;
+use crate::{checksum, sql};
 
 /// Runs a query on a connection to the file. Returns `absent` if there is no file.
+///
+/// # Errors
+/// [`Corrupt`](personium_store::StoreError::Corrupt) if the file was lost or is damaged, or another failure of SQLite.
 pub(crate) fn read<T>(
+    engine: &Engine,
     file: &DbFile,
-    settings: &SqliteSettings,
     absent: T,
     query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<T> {
     let _shared = file.connections_lock.read();
-    let Some(reader) = file.take_reader(settings)? else {
-        return Ok(absent);
+    engine.verify(file);
+    let taken = file.take_reader(&engine.settings);
+    let Some(reader) = taken.map_err(|error| engine.reported(file, error))? else {
+        return match engine.is_lost(&file.space) {
+            true => Err(engine.lost(file)),
+            false => Ok(absent),
+        };
     };
     match query(&reader.db) {
         Ok(found) => {
-            file.return_reader(reader, settings);
+            file.return_reader(reader, &engine.settings);
             Ok(found)
         }
         Err(error) => {
             let operation = format!("failed to read from {}", file.path.display());
-            Err(sqlite_error(operation, error))
+            Err(engine.reported(file, sqlite_error(operation, error)))
         }
     }
 }
@@ -112,10 +121,26 @@ pub(crate) fn count(db: &Connection, range: &KeyRange, limit: u64) -> rusqlite::
     }
 }
 
-/// Returns the record in a row of key, value and version.
+/// Returns the record in a row of key, value, version and checksum.
+///
+/// # Errors
+/// Also if the checksum is not that of the record.
 fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let value = row.get_ref(1)?.as_blob()?;
+    let version = row.get(2)?;
+    let sum: Option<i64> = row.get(3)?;
+    if let Some(sum) = sum
+        && sum != checksum::of(row.get_ref(0)?.as_blob()?, version, value)
+    {
+        let text = "the checksum of a record does not match";
+        return Err(rusqlite::Error::FromSqlConversionFailure(
+            1,
+            Type::Blob,
+            text.into(),
+        ));
+    }
     Ok(Record {
-        value: Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?),
-        version: row.get(2)?,
+        value: Bytes::copy_from_slice(value),
+        version,
     })
 }

@@ -1,6 +1,9 @@
 //! The settings of the engine.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use personium_store::StoreHealth;
 
 /// The time at which a commit is synced to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,6 +13,17 @@ pub enum CommitSync {
     Full,
     /// Soon after: it survives a crash of the process, but the last commits may be lost in a power cut.
     Normal,
+}
+
+/// The way in which spaces come into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SpaceCreation {
+    /// A commit creates its space. Reading a space without a file finds nothing.
+    #[default]
+    ByCommit,
+    /// Only [`create_space`](personium_store::RecordStore::create_space) creates a space. A space without a file has lost its
+    /// data: reads and commits are refused as those of damaged data, unless the space was dropped.
+    Explicit,
 }
 
 /// The settings of a store.
@@ -32,6 +46,13 @@ pub struct SqliteSettings {
     pub large_cache_kib: u32,
     /// The page size of new files in bytes: a power of two from 512 to 65536.
     pub page_size: u32,
+    /// The way in which spaces come into being.
+    pub spaces: SpaceCreation,
+    /// The size of the file that is kept to be given up when the disk is full, in bytes; 0 for none. It takes at most 1/16 of
+    /// the disk.
+    pub reserve_bytes: u64,
+    /// Where the store reports a full disk and damaged data.
+    pub health: Arc<StoreHealth>,
 }
 
 impl SqliteSettings {
@@ -47,6 +68,9 @@ impl SqliteSettings {
             cache_kib: 1024,
             large_cache_kib: 16 << 10,
             page_size: 8192,
+            spaces: SpaceCreation::ByCommit,
+            reserve_bytes: 0,
+            health: Arc::default(),
         }
     }
 }

@@ -4,7 +4,7 @@
 pub(crate) const APPLICATION_ID: i64 = 0x5072_736d;
 
 /// The `user_version` of files with the tables below.
-pub(crate) const FORMAT: i64 = 2;
+pub(crate) const FORMAT: i64 = 3;
 
 /// The maximum size of a value that is stored beside its key. A longer one is stored as a body.
 pub(crate) const MAX_INLINE_BYTES: usize = 512;
@@ -41,33 +41,37 @@ pub(crate) const BODIES: &str = "
         BEGIN DELETE FROM body WHERE id = old.body; END;
 ";
 
+/// The addition of format 3: the checksum of each record. A record from before has none.
+pub(crate) const SUMS: &str = "ALTER TABLE record ADD COLUMN sum INTEGER;";
+
 pub(crate) const BEGIN_READ: &str = "BEGIN";
 pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
 
-/// Selects keys, values and versions. If a body is missing, its value is null, which readers refuse.
+/// Selects keys, values, versions and checksums. If a body is missing, its value is null, which readers refuse.
 macro_rules! records {
     ($which:literal) => {
         concat!(
-            "SELECT key, iif(record.body IS NULL, record.value, body.value), version
+            "SELECT key, iif(record.body IS NULL, record.value, body.value), version, sum
             FROM record LEFT JOIN body ON body.id = record.body WHERE ",
             $which
         )
     };
 }
 
+pub(crate) const ALL: &str = records!("true");
 pub(crate) const GET: &str = records!("key = ?1");
 pub(crate) const VERSION: &str = "SELECT version FROM record WHERE key = ?1";
 
 /// Stores a value beside its key, or an empty value and the id of a body.
 pub(crate) const PUT: &str =
-    "INSERT INTO record (key, version, value, body) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (key) DO UPDATE SET version = ?2, value = ?3, body = ?4";
+    "INSERT INTO record (key, version, value, body, sum) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (key) DO UPDATE SET version = ?2, value = ?3, body = ?4, sum = ?5";
 /// Replaces the body of a record, if it has one.
 pub(crate) const REPLACE_BODY: &str =
     "UPDATE body SET value = ?2 WHERE id = (SELECT body FROM record WHERE key = ?1)";
-pub(crate) const SET_VERSION: &str = "UPDATE record SET version = ?2 WHERE key = ?1";
+pub(crate) const SET_VERSION: &str = "UPDATE record SET version = ?2, sum = ?3 WHERE key = ?1";
 pub(crate) const ADD_BODY: &str = "INSERT INTO body (value) VALUES (?1)";
 pub(crate) const DELETE: &str = "DELETE FROM record WHERE key = ?1";
 

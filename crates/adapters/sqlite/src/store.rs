@@ -1,5 +1,6 @@
 //! The record store.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,12 +8,13 @@ use personium_store::{
     Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Op, Record, RecordStore,
     Result, Space, StoreError, WriteFence,
 };
+use personium_types::CellId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::engine::Engine;
-use crate::error::closed;
+use crate::error::{closed, io_error};
 use crate::read;
 use crate::settings::SqliteSettings;
 use crate::write_queue::{PendingCommit, WriteJob};
@@ -42,6 +44,50 @@ impl SqliteStore {
         Ok(Self { engine, writers })
     }
 
+    /// Opens the store in an existing folder, to read from it only. Nothing is created or removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if another process uses the folder, [`StoreError::Down`] if the folder cannot be used.
+    pub fn inspect(settings: SqliteSettings) -> Result<Self> {
+        let engine = Arc::new(Engine::open_existing(settings)?);
+        let writers = Arc::new(WriterPool::start(&engine)?);
+        Ok(Self { engine, writers })
+    }
+
+    /// Returns whether the space has a file.
+    ///
+    /// # Errors
+    /// [`StoreError::Down`] if the disk does not say so.
+    pub fn has_space(&self, space: &Space) -> Result<bool> {
+        let path = self.engine.folder.path(space);
+        path.try_exists().map_err(|error| {
+            let text = format!("failed to check whether {} exists", path.display());
+            io_error(text, error)
+        })
+    }
+
+    /// Returns the path of the file of a space.
+    #[must_use]
+    pub fn path(&self, space: &Space) -> PathBuf {
+        self.engine.folder.path(space)
+    }
+
+    /// Returns the cells that have a file.
+    ///
+    /// # Errors
+    /// [`StoreError::Down`] if the folder cannot be read.
+    pub fn list_cells(&self) -> Result<Vec<CellId>> {
+        self.engine.folder.list_cells()
+    }
+
+    /// Finds out whether the storage is full or has space again. To be called about once a second.
+    pub fn maintain(&self) {
+        let engine = &self.engine;
+        engine
+            .storage
+            .maintain(&engine.folder, &engine.settings.health);
+    }
+
     /// Runs a query on the calling thread.
     fn read_inline<T>(
         &self,
@@ -50,7 +96,7 @@ impl SqliteStore {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let file = self.engine.file(space)?;
-        read::read(&file, &self.engine.settings, absent, query)
+        read::read(&self.engine, &file, absent, query)
     }
 
     /// Runs a query on a blocking thread.
@@ -62,7 +108,7 @@ impl SqliteStore {
     ) -> Result<T> {
         let file = self.engine.file(space)?;
         let engine = Arc::clone(&self.engine);
-        spawn_blocking(move || read::read(&file, &engine.settings, absent, query))
+        spawn_blocking(move || read::read(&engine, &file, absent, query))
             .await
             .map_err(panicked)?
     }
@@ -97,12 +143,17 @@ fn close(engine: &Engine, writers: &WriterPool) {
 impl RecordStore for SqliteStore {
     async fn get(&self, space: &Space, keys: &[Key]) -> Result<Vec<Option<Record>>> {
         let absent = vec![None; keys.len()];
-        if keys.len() <= MAX_INLINE_RECORDS {
-            return self.read_inline(space, absent, |db| read::get(db, keys));
+        let found = if keys.len() <= MAX_INLINE_RECORDS {
+            self.read_inline(space, absent, |db| read::get(db, keys))?
+        } else {
+            let keys = keys.to_vec();
+            self.read_blocking(space, absent, move |db| read::get(db, &keys))
+                .await?
+        };
+        if found.contains(&None) {
+            self.engine.verification.check(space)?;
         }
-        let keys = keys.to_vec();
-        self.read_blocking(space, absent, move |db| read::get(db, &keys))
-            .await
+        Ok(found)
     }
 
     async fn scan(
@@ -118,6 +169,7 @@ impl RecordStore for SqliteStore {
         };
         let found =
             self.read_inline(space, Vec::new(), |db| read::scan(db, range, order, first))?;
+        self.engine.verification.check(space)?;
         if found.len() < first.records || first == limit {
             return Ok(found);
         }
@@ -132,6 +184,7 @@ impl RecordStore for SqliteStore {
     async fn count(&self, space: &Space, range: &KeyRange) -> Result<u64> {
         let first = MAX_INLINE_RECORDS as u64 + 1;
         let found = self.read_inline(space, 0, |db| read::count(db, range, first))?;
+        self.engine.verification.check(space)?;
         if found < first {
             return Ok(found);
         }
@@ -150,6 +203,14 @@ impl RecordStore for SqliteStore {
             WriteJob::Commit(PendingCommit { batch, reply })
         })
         .await
+    }
+
+    async fn create_space(&self, space: &Space) -> Result<()> {
+        self.write(space, WriteJob::Create).await
+    }
+
+    fn is_full(&self) -> bool {
+        self.engine.settings.health.is_full()
     }
 
     async fn fence(&self, space: &Space, empty: &[KeyRange]) -> Result<WriteFence> {

@@ -21,6 +21,8 @@ pub(crate) enum WriteJob {
     Commit(PendingCommit),
     /// Closes the file to commits if these ranges hold no record.
     Fence(Vec<KeyRange>, Sender<Result<WriteFence>>),
+    /// Creates the file.
+    Create(Sender<Result<()>>),
     /// Removes the file.
     Drop(Sender<Result<()>>),
     /// Closes the connections to the file.
@@ -39,6 +41,7 @@ pub(crate) enum Work {
     /// Commits these batches in one transaction.
     Commit(Vec<PendingCommit>),
     Fence(Vec<KeyRange>, Sender<Result<WriteFence>>),
+    Create(Sender<Result<()>>),
     Drop(Sender<Result<()>>),
     Evict,
 }
@@ -81,6 +84,7 @@ impl WriteQueue {
                     break;
                 }
                 WriteJob::Fence(empty, reply) => return Some(Work::Fence(empty, reply)),
+                WriteJob::Create(reply) => return Some(Work::Create(reply)),
                 WriteJob::Drop(reply) => return Some(Work::Drop(reply)),
                 WriteJob::Evict => return Some(Work::Evict),
                 WriteJob::Commit(commit) => group.push(commit),
@@ -107,12 +111,16 @@ impl WriteQueue {
     }
 }
 
-/// Returns the size of a batch: its values, and [`OP_OVERHEAD_BYTES`] for each operation.
-fn batch_bytes(batch: &Batch) -> usize {
-    let value_bytes = |op: &Op| match op {
+/// Returns the size of the values of a batch in bytes.
+pub(crate) fn value_bytes(batch: &Batch) -> usize {
+    let of = |op: &Op| match op {
         Op::Put(_, value) => value.len(),
         _ => 0,
     };
-    let ops = batch.ops().iter();
-    ops.map(|op| OP_OVERHEAD_BYTES + value_bytes(op)).sum()
+    batch.ops().iter().map(of).sum()
+}
+
+/// Returns the size of a batch: its values, and [`OP_OVERHEAD_BYTES`] for each operation.
+fn batch_bytes(batch: &Batch) -> usize {
+    OP_OVERHEAD_BYTES * batch.ops().len() + value_bytes(batch)
 }

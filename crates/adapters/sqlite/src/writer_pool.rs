@@ -6,19 +6,22 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use personium_store::{Batch, CommitSeq, KeyRange, Result, StoreError, WriteFence};
+use personium_store::{Batch, CommitSeq, ErrorDetail, KeyRange, Result, StoreError, WriteFence};
 
 use crate::apply;
 use crate::engine::Engine;
-use crate::error::{io_error, sqlite_error};
-use crate::file::DbFile;
-use crate::write_queue::{PendingCommit, Work};
+use crate::error::io_error;
+use crate::file::{DbFile, WriteConnection};
+use crate::write_queue::{PendingCommit, Work, value_bytes};
 
 /// The time that a writer waits for batches that are likely to follow those of the last commit.
 const LINGER: Duration = Duration::from_micros(150);
 
 /// The minimum number of batches in the last commit for a writer to wait.
 const LINGER_MIN_GROUP: usize = 8;
+
+/// The size of the values of a batch that is committed although the storage is full, from the reserve.
+const MAX_SMALL_BYTES: usize = 64 << 10;
 
 /// The writer threads of a store.
 #[derive(Debug)]
@@ -96,6 +99,9 @@ fn perform(engine: &Arc<Engine>, file: &DbFile, work: Work) -> usize {
             // If the caller has gone, the fence is dropped at once.
             let _ = reply.send(fence(engine, file, empty));
         }
+        Work::Create(reply) => {
+            let _ = reply.send(create(engine, file));
+        }
         Work::Drop(reply) => {
             let _ = reply.send(remove(engine, file));
         }
@@ -118,14 +124,33 @@ fn linger(file: &DbFile, expected: usize) {
 }
 
 fn commit(engine: &Engine, file: &DbFile, group: Vec<PendingCommit>) {
+    if engine.settings.health.is_full() {
+        let full = StoreError::Full(ErrorDetail::new("the storage is full"));
+        for commit in group {
+            let _ = commit
+                .reply
+                .send(commit_small(engine, file, &commit.batch, &full));
+        }
+        return;
+    }
     match write(engine, file, group.iter().map(|commit| &commit.batch)) {
         Ok(results) => {
             for (commit, result) in group.into_iter().zip(results) {
                 let _ = commit.reply.send(result);
             }
         }
+        Err(error @ StoreError::Full(_)) => {
+            for commit in group {
+                let _ = commit
+                    .reply
+                    .send(commit_small(engine, file, &commit.batch, &error));
+            }
+        }
         Err(error) => {
-            if !matches!(error, StoreError::SpaceDropped | StoreError::Conflict) {
+            if !matches!(
+                error,
+                StoreError::SpaceDropped | StoreError::Conflict | StoreError::ReadOnly(_)
+            ) {
                 let cause: &(dyn std::error::Error + 'static) = &error;
                 tracing::error!(file = %file.path.display(), error = cause, "failed to commit");
             }
@@ -133,6 +158,45 @@ fn commit(engine: &Engine, file: &DbFile, group: Vec<PendingCommit>) {
                 let _ = commit.reply.send(Err(error.clone()));
             }
         }
+    }
+}
+
+/// Commits a batch after a commit found the storage full, if it is small: most likely it removes data. Others get the error.
+fn commit_small(
+    engine: &Engine,
+    file: &DbFile,
+    batch: &Batch,
+    full: &StoreError,
+) -> Result<CommitSeq> {
+    if value_bytes(batch) > MAX_SMALL_BYTES {
+        return Err(full.clone());
+    }
+    let mut results = match write(engine, file, std::iter::once(batch)) {
+        Err(StoreError::Full(_)) => {
+            move_log_into_file(engine, file);
+            write(engine, file, std::iter::once(batch))?
+        }
+        other => other?,
+    };
+    if engine.settings.health.is_full() {
+        engine.storage.committed_while_full();
+    }
+    move_log_into_file(engine, file);
+    results.pop().unwrap_or_else(|| Err(full.clone()))
+}
+
+/// Moves the log of a file into the file and makes it empty, as far as no reader needs it. On a full disk this keeps the log
+/// from growing.
+fn move_log_into_file(engine: &Engine, file: &DbFile) {
+    let _shared = file.connections_lock.read();
+    let mut connection = file.writer.lock();
+    if connection.is_none() && matches!(file.path.try_exists(), Ok(true)) {
+        let opened = file.open_writer(&engine.settings, engine.storage.limits);
+        *connection = opened.ok();
+    }
+    let Some(writer) = &*connection else { return };
+    if let Err(error) = writer.truncate_log() {
+        tracing::debug!(file = %file.path.display(), %error, "failed to empty a log");
     }
 }
 
@@ -147,21 +211,63 @@ fn write<'b>(
     if engine.fenced.lock().contains(&file.space) {
         return Err(StoreError::Conflict);
     }
-    let mut writer = match connection.take() {
-        Some(writer) => writer,
-        None => {
-            if engine.dropped.lock().contains(&file.space) {
-                return Err(StoreError::SpaceDropped);
-            }
-            engine.folder.create(&file.path)?;
-            file.open_writer(&engine.settings)?
-        }
-    };
+    let mut writer = open_writer(engine, file, connection.take())?;
     file.fit_writer_cache(&mut writer, &engine.settings)?;
-    let results = apply::group(&mut writer, batches)
-        .map_err(|e| sqlite_error(format!("failed to commit to {}", file.path.display()), e))?;
+    let results = apply::group(&mut writer, batches).map_err(|error| {
+        let (storage, health) = (&engine.storage, &engine.settings.health);
+        let error = storage.commit_failed(&engine.folder, health, file, error);
+        engine.reported(file, error)
+    })?;
     *connection = Some(writer);
     Ok(results)
+}
+
+/// Returns the connection of the writer, which is opened unless it is open.
+fn open_writer(
+    engine: &Engine,
+    file: &DbFile,
+    open: Option<WriteConnection>,
+) -> Result<WriteConnection> {
+    if engine.is_lost(&file.space) {
+        // A file that was removed while it is open would take changes that are gone when it is closed.
+        if matches!(file.path.try_exists(), Ok(false)) {
+            return Err(engine.lost(file));
+        }
+    } else if open.is_none() {
+        if engine.dropped.lock().contains(&file.space) {
+            return Err(StoreError::SpaceDropped);
+        }
+        create_file(engine, file)?;
+    }
+    engine.verify(file);
+    engine.verification.check(&file.space)?;
+    match open {
+        Some(writer) => Ok(writer),
+        None => {
+            let opened = file.open_writer(&engine.settings, engine.storage.limits);
+            opened.map_err(|error| engine.reported(file, error))
+        }
+    }
+}
+
+fn create_file(engine: &Engine, file: &DbFile) -> Result<()> {
+    let is_new = matches!(file.path.try_exists(), Ok(false));
+    engine.folder.create(&file.path).map_err(|error| {
+        let (storage, health) = (&engine.storage, &engine.settings.health);
+        storage.change_failed(&engine.folder, health, error)
+    })?;
+    if is_new {
+        engine.verification.created(&file.space);
+    }
+    Ok(())
+}
+
+fn create(engine: &Engine, file: &DbFile) -> Result<()> {
+    let _shared = file.connections_lock.read();
+    if engine.dropped.lock().contains(&file.space) {
+        return Err(StoreError::SpaceDropped);
+    }
+    create_file(engine, file)
 }
 
 /// Closes the file to commits if the ranges hold no record. No commit is in between, since the calling thread is the
@@ -188,6 +294,7 @@ fn remove(engine: &Engine, file: &DbFile) -> Result<()> {
     let connections = file.close_and_lock();
     engine.dropped.lock().insert(file.space);
     engine.fenced.lock().remove(&file.space);
+    engine.settings.health.forget(&file.space);
     let removed = engine.folder.remove(&file.path);
     drop(connections);
     removed

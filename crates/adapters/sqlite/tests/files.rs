@@ -292,7 +292,7 @@ fn make_format_1(path: &std::path::Path) {
 fn bodies(folder: &tempfile::TempDir) -> Vec<i64> {
     let db = rusqlite::Connection::open(folder.path().join("unit.db")).unwrap();
     let one = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
-    assert_eq!(one("PRAGMA user_version"), 2);
+    assert_eq!(one("PRAGMA user_version"), 3);
     assert_eq!(
         one("SELECT count(*) FROM body"),
         one("SELECT count(*) FROM record JOIN body ON body.id = record.body"),
@@ -395,4 +395,106 @@ async fn missing_body_is_an_error() {
         matches!(scanned, Err(StoreError::Corrupt(_))),
         "{scanned:?}"
     );
+}
+
+/// Closes the store, changes bytes of the file of the unit, and opens the store again.
+async fn reopen_changed(
+    folder: &tempfile::TempDir,
+    store: SqliteStore,
+    change: impl FnOnce(&mut Vec<u8>),
+) -> SqliteStore {
+    store.close().await.unwrap();
+    let path = folder.path().join("unit.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    change(&mut bytes);
+    std::fs::write(&path, bytes).unwrap();
+    open(folder)
+}
+
+fn find(bytes: &[u8], text: &[u8]) -> usize {
+    let found = bytes.windows(text.len()).position(|part| part == text);
+    found.unwrap()
+}
+
+#[tokio::test]
+async fn changed_value_is_damage_of_its_record_only() {
+    for length in [40, 4_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let mut batch = Batch::new();
+        for n in 0..10_u8 {
+            batch.put(key(n.into()), vec![b'a' + n; length]);
+        }
+        store.commit(&Space::Unit, batch).await.unwrap();
+        let store = reopen_changed(&folder, store, |bytes| {
+            let at = find(bytes, &[b'd'; 40]);
+            bytes[at + 20] ^= 1;
+        })
+        .await;
+        for n in 0..12 {
+            let found = store.get(&Space::Unit, &[key(n)]).await;
+            match n {
+                3 => assert!(matches!(found, Err(StoreError::Corrupt(_))), "{found:?}"),
+                _ => assert_eq!(found.unwrap()[0].is_some(), n < 10, "{n}"),
+            }
+        }
+        let all = KeyRange::prefix(&Key::table(b'k').build());
+        let scan = store.scan(&Space::Unit, &all, Direction::Up, Limit::records(99));
+        assert!(matches!(scan.await, Err(StoreError::Corrupt(_))));
+        // A new value mends the record.
+        store.commit(&Space::Unit, put(3)).await.unwrap();
+        assert!(store.get(&Space::Unit, &[key(3)]).await.unwrap()[0].is_some());
+    }
+}
+
+#[tokio::test]
+async fn damage_that_may_hide_records_is_an_error_of_every_search_without_result() {
+    for kind in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let mut batch = Batch::new();
+        for n in 0..2_000 {
+            batch.put(key(n), n.to_string().repeat(9));
+        }
+        store.commit(&Space::Unit, batch).await.unwrap();
+        let store = reopen_changed(&folder, store, |bytes| match kind {
+            // The content of a page, its header, and one bit of a key.
+            0 => {
+                let page = find(bytes, "1234".repeat(9).as_bytes()) / 8192 * 8192;
+                bytes[page + 4096..page + 8192].fill(0);
+            }
+            1 => {
+                let page = find(bytes, "1234".repeat(9).as_bytes()) / 8192 * 8192;
+                bytes[page..page + 4096].fill(0);
+            }
+            _ => {
+                // Also in copies that moved rows left behind.
+                let key = key(1234);
+                let at = |n: &usize| bytes[*n..].starts_with(key.as_bytes());
+                for n in (0..bytes.len()).filter(at).collect::<Vec<_>>() {
+                    bytes[n + key.len() - 1] ^= 0x40;
+                }
+            }
+        })
+        .await;
+        let mut lost = 0;
+        for n in 0..2_000 {
+            match store.get(&Space::Unit, &[key(n)]).await {
+                Ok(found) => {
+                    let value = found[0].as_ref().unwrap().value.clone();
+                    assert_eq!(value, n.to_string().repeat(9));
+                }
+                Err(StoreError::Corrupt(_)) => lost += 1,
+                Err(other) => panic!("{kind}: {other}"),
+            }
+        }
+        assert!(lost > 0, "{kind}");
+        let absent = store.get(&Space::Unit, &[key(9_999)]).await;
+        assert!(matches!(absent, Err(StoreError::Corrupt(_))), "{kind}");
+        let all = KeyRange::prefix(&Key::table(b'k').build());
+        let count = store.count(&Space::Unit, &all).await;
+        assert!(matches!(count, Err(StoreError::Corrupt(_))), "{kind}");
+        let written = store.commit(&Space::Unit, put(1)).await;
+        assert!(matches!(written, Err(StoreError::Corrupt(_))), "{kind}");
+    }
 }

@@ -54,7 +54,7 @@ pub(super) async fn handle(
         return Ok(response);
     }
     let range = range.filter(|_| if_range_allows_part(if_range.as_deref(), opened_etag));
-    send(opened, range.as_deref())
+    send(opened, range.as_deref()).await
 }
 
 /// The response to GET of a node if its conditions decide it.
@@ -71,7 +71,7 @@ fn answer_by_conditions(conditions: &Preconditions, etag: ETag) -> Result<Option
 }
 
 /// The response with the whole file, or with the part that a `Range` header selects.
-fn send(opened: OpenedFile, range: Option<&str>) -> Result<Response> {
+async fn send(opened: OpenedFile, range: Option<&str>) -> Result<Response> {
     let node = opened.node;
     let size = node.file.as_ref().map_or(0, |f| f.length);
     let selected = select_range(range, size);
@@ -87,7 +87,7 @@ fn send(opened: OpenedFile, range: Option<&str>) -> Result<Response> {
     };
     let body = match opened.content {
         FileContent::Whole(bytes) => body::full(part(&bytes, first, length)),
-        FileContent::Chunks(reader) => body::of_blob(reader, first, length),
+        FileContent::Chunks(reader) => body::of_blob(reader, first, length).await?,
     };
     let mut out = response::with_body(status, body)
         .with_header(header::CONTENT_LENGTH, &length.to_string())

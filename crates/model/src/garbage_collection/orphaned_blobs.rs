@@ -3,22 +3,25 @@
 use std::time::Duration;
 
 use personium_store::{Direction, Key, KeyRange, Space};
-use personium_types::{BlobId, CellId, Result};
+use personium_types::{BlobId, CellId, Code, Result};
 
 use super::BATCH_RECORDS;
 use crate::Unit;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::records::store_error;
 
-/// The age from which on a blob is an orphan; a younger one may belong to an upload that is not committed yet.
-const ORPHAN_MIN_AGE: Duration = Duration::from_secs(60 * 60);
-
 impl Unit {
-    /// Removes the orphaned blobs of all cells. Waits `pause` after each cell.
+    /// Removes the orphaned blobs of all cells that are at least `min_age` old, and returns their number. Waits `pause` after
+    /// each cell. A cell whose data cannot be read is left out.
     ///
     /// # Errors
     /// A failure of the store.
-    pub async fn collect_orphaned_blobs(&self, pause: Duration) -> Result<()> {
+    pub async fn collect_orphaned_blobs(
+        &self,
+        pause: Duration,
+        min_age: Duration,
+    ) -> Result<usize> {
+        let mut removed = 0;
         let mut range = keys::entities(&SetKey::control(ControlSet::Cell));
         let prefix = range.start.as_bytes().len();
         loop {
@@ -29,13 +32,17 @@ impl Unit {
                 let Some(cell) = keys::last_text(key, prefix).and_then(|id| id.parse().ok()) else {
                     continue;
                 };
-                self.collect_orphaned_blobs_of(&cell, ORPHAN_MIN_AGE)
-                    .await?;
+                match self.collect_orphaned_blobs_of(&cell, min_age).await {
+                    Ok(of_cell) => removed += of_cell,
+                    // It was reported when it was found.
+                    Err(error) if error.code() == Code::StoreCorrupt => {}
+                    Err(error) => return Err(error),
+                }
                 tokio::time::sleep(pause).await;
             }
             match found.last() {
                 Some(last) if found.len() == BATCH_RECORDS => range = range.after(last),
-                _ => return Ok(()),
+                _ => return Ok(removed),
             }
         }
     }

@@ -5,6 +5,8 @@ use personium_types::{CellId, NodeId};
 
 use super::last_text;
 
+/// The name of the mark of the unit.
+const UNIT_MARK: &str = "unit/mark";
 /// The beginning of the names of markers of cells with garbage; the id of the cell follows.
 const GARBAGE_MARKER: &str = "sweep/cell/";
 /// The beginning of the names of garbage records; the id of the node follows.
@@ -19,6 +21,12 @@ const INSTALLATION_MARKER: &str = "install/cell/";
 const FAILED_INSTALLATION: &str = "install-failed/";
 /// The beginning of the names of markers of cells with outbox entries; the id of the cell follows.
 const OUTBOX_MARKER: &str = "event/cell/";
+
+/// In the space of the unit: the id that the unit was marked with when its data folder was first used.
+#[must_use]
+pub fn unit_mark() -> Key {
+    single(UNIT_MARK)
+}
 
 /// The number of bytes in one generation of the event log.
 #[must_use]

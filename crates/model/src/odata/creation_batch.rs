@@ -95,7 +95,7 @@ impl<'a> CreationBatch<'a> {
         self.claim_key(creation, &pending, key_parent.as_deref(), changes)
             .await?;
         rules::claim_uniques(set, &pending.entity, None, &mut changes.batch);
-        rules::after_create(set, &pending.entity, &mut changes.batch)?;
+        rules::after_create(root, set, &pending.entity, &mut changes.batch).await?;
         let new_properties = &creation.body.new_properties;
         changes.dynamic_properties = self
             .dynamic_properties

@@ -8,7 +8,7 @@ use super::load::Entity;
 use super::root::{ServiceRoot, SetRef};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
-use crate::{PostCommit, records};
+use crate::{PostCommit, garbage_collection, records};
 
 /// The number of the constraint that the schema of a box is unique in its cell.
 const BOX_SCHEMA_CONSTRAINT: u8 = 1;
@@ -65,8 +65,18 @@ pub(super) fn claim_uniques(
 }
 
 /// Adds to a batch what changes together with the creation of an entity: a box gets its node, and what is known of failed
-/// installations of its name is over.
-pub(super) fn after_create(set: &SetRef, entity: &Entity, batch: &mut Batch) -> Result<()> {
+/// installations of its name is over. The space of a cell is created at once.
+pub(super) async fn after_create(
+    root: &ServiceRoot,
+    set: &SetRef,
+    entity: &Entity,
+    batch: &mut Batch,
+) -> Result<()> {
+    if set.control == Some(ControlSet::Cell)
+        && let Ok(id) = entity.id.parse::<CellId>()
+    {
+        garbage_collection::create_space(&root.unit, &id, batch).await?;
+    }
     if set.control == Some(ControlSet::Box)
         && let Ok(id) = entity.id.parse::<NodeId>()
     {

@@ -14,6 +14,9 @@ section! {
         fsync: bool = "binaryData.fsync.enabled", "true", Flag;
         /// Whether deleted files are removed from the disk.
         _physical_delete: bool = "binaryData.physical.delete.mode", "true", Flag;
+        /// The number of seconds after a start at which files that no record names are removed: those of uploads that the last
+        /// run did not finish.
+        first_orphan_scan_secs: u64 = "blobStore.firstOrphanScanInSeconds", "120", Number(1..=86_400);
         /// The number of retries of a file operation.
         _retries: u32 = "binaryData.dav.retry.count", "100", Number(0..=100_000);
         /// The number of milliseconds between two retries.

@@ -30,6 +30,9 @@ section! {
         writer_threads: usize = "store.writerThreads", "8", Number(1..=256);
         /// The size of the page cache of each database connection in KiB.
         page_cache_kib: u32 = "store.cacheInKiB", "1024", Number(64..=1 << 20);
+        /// The disk space in MiB that is kept in a file in data.dir and given up when the disk is full, so that data can still
+        /// be deleted. It takes at most 1/16 of the disk. With 0 there is none.
+        reserve_mib: u64 = "store.reserveInMiB", "64", Number(0..=65_536);
     }
 }
 

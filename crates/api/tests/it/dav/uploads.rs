@@ -231,7 +231,10 @@ async fn orphan_bodies_are_collected_and_referenced_ones_stay() {
     assert_eq!(unit.blob_count().await, 1);
     assert_eq!(unit.admin_outcome("GET", "c/b/kept").await, success(200));
     unit.model
-        .collect_orphaned_blobs(std::time::Duration::ZERO)
+        .collect_orphaned_blobs(
+            std::time::Duration::ZERO,
+            std::time::Duration::from_secs(3600),
+        )
         .await
         .unwrap();
     assert_eq!(unit.blob_count().await, 1);

@@ -1,0 +1,123 @@
+//! Watches the storage of a running unit: full disks, read-only file systems, lost and damaged data.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use personium_sqlite::SqliteStore;
+use personium_store::{Space, StoreHealth};
+use personium_types::Clock;
+use personium_types::error::chain;
+use tokio::task::spawn_blocking;
+
+use crate::data_folder::{self, DataFolder};
+
+/// The time between two looks at the disk.
+const DISK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time between two log lines about a storage that takes no data.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The time between two comparisons of the catalogue of cells with their files.
+const CELLS_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The number of damaged spaces that are named in full.
+const MAX_NAMED: usize = 10;
+
+/// The watch over the storage of a unit.
+pub struct StorageWatch {
+    /// The data folder.
+    pub folder: DataFolder,
+    /// The record store.
+    pub records: Arc<SqliteStore>,
+    /// The state that the stores report.
+    pub health: Arc<StoreHealth>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl StorageWatch {
+    /// Returns why the unit cannot work, if a part of it was removed.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let missing = self.folder.missing_part()?;
+        Some(format!(
+            "{} is missing; stop the unit and restore it from a backup",
+            missing.display()
+        ))
+    }
+
+    /// Returns what does not work at present although the unit does.
+    #[must_use]
+    pub fn degradation(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.health.is_read_only() {
+            found.push("the file system is read-only: only reading is possible".to_owned());
+        }
+        if self.health.is_full() {
+            found.push("the storage is full: only reading and deleting are possible".to_owned());
+        }
+        let damaged = self.health.damaged_spaces();
+        found.extend(damaged.iter().take(MAX_NAMED).map(|(_, what)| what.clone()));
+        if damaged.len() > MAX_NAMED {
+            let more = damaged.len() - MAX_NAMED;
+            found.push(format!("{more} more cells have lost or damaged data"));
+        }
+        found
+    }
+
+    /// Watches until the task is aborted.
+    pub async fn run(self: Arc<Self>) {
+        let cells = Arc::clone(&self);
+        let cells = async move {
+            loop {
+                cells.find_lost_cells().await;
+                tokio::time::sleep(CELLS_INTERVAL).await;
+            }
+        };
+        tokio::join!(cells, self.watch_disk());
+    }
+
+    async fn watch_disk(&self) {
+        let mut logged = None;
+        loop {
+            let records = Arc::clone(&self.records);
+            if let Err(error) = spawn_blocking(move || records.maintain()).await {
+                tracing::error!(%error, "failed to look at the disk");
+            }
+            let now = self.clock.monotonic();
+            let is_broken = self.health.is_full() || self.health.is_read_only();
+            match (is_broken, logged) {
+                (false, None) => {}
+                (false, Some(_)) => {
+                    tracing::info!("the storage takes data again");
+                    logged = None;
+                }
+                (true, Some(last)) if now.saturating_duration_since(last) < LOG_INTERVAL => {}
+                (true, _) => {
+                    let state = self.degradation().join("; ");
+                    tracing::error!(state, "the storage takes no data");
+                    logged = Some(now);
+                }
+            }
+            tokio::time::sleep(DISK_INTERVAL).await;
+        }
+    }
+
+    async fn find_lost_cells(&self) {
+        match data_folder::list_lost_cells(&self.records).await {
+            Ok(lost) => {
+                for cell in lost {
+                    let space = Space::Cell(cell);
+                    let path = self.records.path(&space);
+                    let what = format!("{} is missing; restore it from a backup", path.display());
+                    if self.health.report_damage(&space, &what) {
+                        tracing::error!(file = %path.display(), "the file of a cell is missing");
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "failed to compare the cells with their files");
+            }
+        }
+    }
+}
