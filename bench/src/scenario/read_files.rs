@@ -102,7 +102,7 @@ fn require(section: &mut Section, bytes: usize, compared: &Comparison) {
             "1 KB: processor time per request over Nginx's",
             subject.cpu_us / baseline.cpu_us,
             Bound::AtMost,
-            4.0,
+            3.0,
         ),
         10_485_760 => section.require(
             "10 MB: bytes per second over Nginx's",
