@@ -72,6 +72,11 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "a command line for WebDAV",
     },
     ExternalProgram {
+        program: "faketime",
+        package: "faketime",
+        purpose: "starting the server at a wrong clock",
+    },
+    ExternalProgram {
         program: "nginx",
         package: "nginx-light",
         purpose: "the baseline of file downloads in the bench",
