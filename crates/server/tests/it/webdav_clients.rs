@@ -78,12 +78,12 @@ async fn litmus_passes_but_for_copies() {
         return;
     }
     let (unit, owner) = start_unit().await;
-    for group in ["basic", "http", "copymove", "locks"] {
+    for group in ["basic", "http", "props", "copymove", "locks"] {
         owner
             .create_collection(&format!("dav/box/{group}"), "")
             .await;
     }
-    for group in ["basic", "http", "locks"] {
+    for group in ["basic", "http", "props", "locks"] {
         let failed = failed_tests(&unit, group);
         assert!(failed.is_empty(), "{group}: {failed:#?}");
     }
