@@ -86,7 +86,7 @@ impl<'a> LockoutTracker<'a> {
             .await
     }
 
-    /// Whose failures are counted together.
+    /// The key of the failures that are counted together.
     fn lock_scope(&self) -> &str {
         if self.is_known {
             &self.source
