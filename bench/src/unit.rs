@@ -88,6 +88,7 @@ impl BenchUnit {
             .without_port_in_urls()
             .setting("io.personium.core.dav.childresource.maxnum", 1_000_000)
             .setting("io.personium.core.authn.rateLimit.burst", 0)
+            .setting("io.personium.core.log.access", "off")
             .setting("io.personium.core.introspect.username", INTROSPECTION_USER)
             .setting("io.personium.core.introspect.password", INTROSPECTION_USER)
             .settings(settings)
