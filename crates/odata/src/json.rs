@@ -42,6 +42,7 @@ pub struct JsonWriter<'a> {
     shape: EntityShape,
     select: &'a Select,
     dialect: Dialect,
+    key_style: KeyStyle,
 }
 
 impl<'a> JsonWriter<'a> {
@@ -56,6 +57,7 @@ impl<'a> JsonWriter<'a> {
             shape,
             select: &Select::All,
             dialect: Dialect::Original,
+            key_style: KeyStyle::Encoded,
         }
     }
 
@@ -70,6 +72,13 @@ impl<'a> JsonWriter<'a> {
     #[must_use]
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
+        self
+    }
+
+    /// Chooses the encoding of keys in `__metadata.uri`.
+    #[must_use]
+    pub fn key_style(mut self, key_style: KeyStyle) -> Self {
+        self.key_style = key_style;
         self
     }
 
@@ -193,7 +202,7 @@ impl<'a> JsonWriter<'a> {
         out.push_str(&self.escaped_root);
         push_json_escaped(out, type_name);
         let mut key = String::new();
-        push_entity_key(&mut key, entity, KeyStyle::Encoded);
+        push_entity_key(&mut key, entity, self.key_style);
         push_json_escaped(out, &key);
         let uri = uri_start..out.len();
         out.push_str("\",\"etag\":\"W\\/\\\"");

@@ -249,6 +249,9 @@ pub enum KeyStyle {
     InPath,
     /// For `Location` of a creation through a navigation property in `$batch`: nothing is encoded, as recorded.
     Plain,
+    /// For `__metadata.uri` of a creation through a navigation property in `$batch`: as [`Self::Encoded`], but a space is `+`, as
+    /// recorded.
+    Form,
 }
 
 /// Appends a key predicate with its brackets. A key with several parts is a list of `name=value` in ascending order of the
@@ -283,7 +286,7 @@ pub(crate) fn push_key<'a>(
                     .is_some_and(|property| property.format == Some(Format::Uri))
             };
             let style = match style {
-                KeyStyle::Encoded if !is_uri() => KeyStyle::InPath,
+                KeyStyle::Encoded | KeyStyle::Form if !is_uri() => KeyStyle::InPath,
                 other => other,
             };
             push_literal(out, part(at, name), style);
@@ -307,6 +310,10 @@ fn push_literal(out: &mut String, value: Option<&str>, style: KeyStyle) {
         KeyStyle::Plain => out.push_str(&quoted),
         KeyStyle::InPath => out.extend(utf8_percent_encode(&quoted, NOT_IN_PATH)),
         KeyStyle::Encoded => out.extend(utf8_percent_encode(&quoted, ENCODED)),
+        KeyStyle::Form => {
+            let encoded = utf8_percent_encode(&quoted, ENCODED).to_string();
+            out.push_str(&encoded.replace("%20", "+"));
+        }
     }
     out.push('\'');
 }
@@ -445,6 +452,10 @@ mod tests {
             "('a+b%20c%2520d''%C3%A9%3F%23%5B%5D')"
         );
         assert_eq!(key.print(ext_cell, KeyStyle::Plain), "('a+b c%20d''é?#[]')");
+        assert_eq!(
+            key.print(ext_cell, KeyStyle::Form),
+            "('a%2Bb+c%2520d%27%27%C3%A9%3F%23%5B%5D')"
+        );
         let ext_role = control::cell().entity_type("ExtRole").unwrap();
         let key = EntityKey::compound(vec![Some("http://h/".into()), Some("+r".into()), None]);
         assert_eq!(
