@@ -21,8 +21,8 @@ use crate::loopback::Loopback;
 use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
 use crate::{
-    accept, access, cell, forwarded, full_storage, overrides, preflight, request_key,
-    request_target, response_headers, route, unit,
+    accept, access, cell, forwarded, full_storage, message_framing, overrides, preflight,
+    request_key, request_target, response_headers, route, unit,
 };
 
 /// Answers requests with one state of the application.
@@ -100,10 +100,12 @@ impl<'a> Dispatcher<'a> {
         };
         let mut challenge = Challenge::None;
         let is_options = sent_method == Method::OPTIONS;
-        let outcome = if is_options && !headers.contains_key(header::AUTHORIZATION) {
-            self.anonymous_options(&incoming)
-        } else {
-            self.dispatch(incoming, &mut challenge).await
+        let outcome = match message_framing::check(&headers) {
+            Err(refusal) => Err(refusal),
+            Ok(()) if is_options && !headers.contains_key(header::AUTHORIZATION) => {
+                self.anonymous_options(&incoming)
+            }
+            Ok(()) => self.dispatch(incoming, &mut challenge).await,
         };
         let mut response = outcome.unwrap_or_else(|refusal| {
             let dialect = self.state.unit.settings().odata.dialect;

@@ -37,6 +37,7 @@ mod locate;
 mod log;
 mod loopback;
 mod message;
+mod message_framing;
 mod odata;
 mod oidc_providers;
 mod overrides;

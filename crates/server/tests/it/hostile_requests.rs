@@ -34,6 +34,13 @@ async fn malformed_framing_is_refused() {
     checker.expect_raw_refusal("a chunk beyond numbers", b"PUT /bad/box/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nab\r\n").await;
     checker
         .expect_raw_refusal(
+            "two hosts",
+            b"GET /bad HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n",
+        )
+        .await;
+    checker.expect_raw_refusal("chunked twice", b"PUT /bad/box/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n").await;
+    checker
+        .expect_raw_refusal(
             "control characters in a header",
             b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\x01\x00b\r\n\r\n",
         )
