@@ -42,7 +42,6 @@ pub struct JsonWriter<'a> {
     shape: EntityShape,
     select: &'a Select,
     dialect: Dialect,
-    key_style: KeyStyle,
 }
 
 impl<'a> JsonWriter<'a> {
@@ -57,7 +56,6 @@ impl<'a> JsonWriter<'a> {
             shape,
             select: &Select::All,
             dialect: Dialect::Original,
-            key_style: KeyStyle::Encoded,
         }
     }
 
@@ -72,13 +70,6 @@ impl<'a> JsonWriter<'a> {
     #[must_use]
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
-        self
-    }
-
-    /// Chooses the encoding of keys in `__metadata.uri`.
-    #[must_use]
-    pub fn key_style(mut self, key_style: KeyStyle) -> Self {
-        self.key_style = key_style;
         self
     }
 
@@ -202,7 +193,11 @@ impl<'a> JsonWriter<'a> {
         out.push_str(&self.escaped_root);
         push_json_escaped(out, type_name);
         let mut key = String::new();
-        push_entity_key(&mut key, entity, self.key_style);
+        let style = match self.dialect {
+            Dialect::Original => KeyStyle::Form,
+            Dialect::Standard => KeyStyle::Encoded,
+        };
+        push_entity_key(&mut key, entity, style);
         push_json_escaped(out, &key);
         let uri = uri_start..out.len();
         out.push_str("\",\"etag\":\"W\\/\\\"");

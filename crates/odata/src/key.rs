@@ -241,7 +241,7 @@ impl EntityKey {
 /// The encoding of literals in a key predicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStyle {
-    /// For `__metadata.uri` and `Location`: the literal of a key with one part is encoded completely; of a key with several
+    /// For `Location`, and `__metadata.uri` in the standard form: the literal of a key with one part is encoded completely; of a key with several
     /// parts, those with the format [`Format::Uri`] are.
     Encoded,
     /// For responses to `$links`, and `Location` of a creation through a navigation property: only characters that cannot be in
@@ -249,8 +249,7 @@ pub enum KeyStyle {
     InPath,
     /// For `Location` of a creation through a navigation property in `$batch`: nothing is encoded, as recorded.
     Plain,
-    /// For `__metadata.uri` of a creation through a navigation property in `$batch`: as [`Self::Encoded`], but a space is `+`, as
-    /// recorded.
+    /// For `__metadata.uri` in the original form of JSON: as [`Self::Encoded`], but a space is `+`, as recorded.
     Form,
 }
 

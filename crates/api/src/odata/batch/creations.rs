@@ -157,9 +157,9 @@ impl BatchExecutor<'_> {
         entity: &Entity,
         before: &SetsBefore,
     ) -> Result<PartResponse> {
-        let (style, uri_style) = match creation.navigation {
-            Some(_) => (KeyStyle::Plain, KeyStyle::Form),
-            None => (KeyStyle::Encoded, KeyStyle::Encoded),
+        let style = match creation.navigation {
+            Some(_) => KeyStyle::Plain,
+            None => KeyStyle::Encoded,
         };
         let path = encoded_key(creation.set.name(), &entity.id);
         self.enter(part);
@@ -173,7 +173,6 @@ impl BatchExecutor<'_> {
         let set = before.get(creation.set.name()).unwrap_or(&creation.set);
         let mut body = String::with_capacity(512);
         JsonWriter::new(edm, base, EntityShape::BatchCreated)
-            .key_style(uri_style)
             .push_single(&mut body, &entity_view(set, entity, Vec::new()));
         let url = json::entity_url(base, &set.entity_type, &entity.properties, style);
         Ok(PartResponse::json(StatusCode::CREATED, body)

@@ -14,8 +14,10 @@ async fn expect_leads_to(unit: &TestUnit, url: &str, id: &str) {
     assert_eq!(found.expect(200).results()["__id"], id, "{url}");
 }
 
+/// The URL of an entity in the original form, in which a blank is `+` as recorded.
 fn uri(entity: &Value) -> String {
-    entity["__metadata"]["uri"].as_str().unwrap().to_owned()
+    let uri = entity["__metadata"]["uri"].as_str().unwrap();
+    uri.replace('+', "%20")
 }
 
 #[tokio::test]
@@ -81,7 +83,7 @@ async fn urls_of_entities_lead_back_to_them() {
         let deferred = listed.unwrap()["_B"]["__deferred"]["uri"]
             .as_str()
             .unwrap()
-            .to_owned();
+            .replace('+', "%20");
         let path = deferred.strip_prefix("http://unit.example/").unwrap();
         let found = unit.admin_request("GET", path).send().await;
         assert_eq!(found.status, 200, "{deferred}");

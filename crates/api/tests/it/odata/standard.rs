@@ -19,6 +19,18 @@ pub(super) async fn get_url(unit: &TestUnit, path: &str) -> TestResponse {
 }
 
 #[tokio::test]
+async fn url_of_an_entity_has_an_encoded_blank() {
+    let unit = odata_unit(|_| {}).await;
+    create_all(&unit, "A", json!([{"__id": "a b"}])).await;
+    let request = unit.admin_request("GET", "c/b/od/A('a%20b')?$format=json");
+    let entity = request.header("dataserviceversion", "2.0").send().await;
+    assert_eq!(
+        entity.expect(200).json()["d"]["__metadata"]["uri"],
+        "http://unit.example/c/b/od/A('a%20b')"
+    );
+}
+
+#[tokio::test]
 async fn entity_is_rendered_by_the_version_that_the_client_sends() {
     let unit = odata_unit(|_| {}).await;
     create_all(

@@ -30,7 +30,8 @@ async fn post_creates_an_entity() {
     assert_eq!(response.header("location"), Some(location));
     assert!(response.header("etag").unwrap().starts_with("W/\"1-"));
     let created = response.results();
-    assert_eq!(created["__metadata"]["uri"], location);
+    let uri = "http://unit.example/c/b/od/A('a+b')";
+    assert_eq!(created["__metadata"]["uri"], uri);
     assert_eq!(created["p"], 1);
     assert!(created.get("_B").is_none(), "{created}");
     let generated = unit.post("c/b/od/A", "{}").await.expect(201).results();
