@@ -14,3 +14,10 @@ mod property_changes;
 mod propfind;
 mod roots;
 mod uploads;
+
+/// The body of a PROPPATCH.
+fn update(inside: &str) -> String {
+    format!(
+        "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns' xmlns:Z='urn:z'>{inside}</D:propertyupdate>"
+    )
+}

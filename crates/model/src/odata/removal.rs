@@ -31,13 +31,7 @@ pub async fn remove_box(
     permit: &Permit,
     id: &NodeId,
 ) -> Result<()> {
-    let target = PermitTarget::Node {
-        cell: context.cell().id,
-        node: *id,
-    };
-    permit.check(Operation::RemoveBox, &target)?;
-    let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
-    let set = root.control_set(ControlSet::Box).ok_or(Code::NoSuchSet)?;
+    let (root, set) = boxes_for_removal(unit, context, permit, id)?;
     garbage_collection::mark_pending(unit, context).await?;
     loop {
         remove_owned(&root, &set, &id.to_string()).await?;
@@ -76,6 +70,17 @@ pub async fn remove_box_objects(
     permit: &Permit,
     id: &NodeId,
 ) -> Result<()> {
+    let (root, set) = boxes_for_removal(unit, context, permit, id)?;
+    remove_owned(&root, &set, &id.to_string()).await
+}
+
+/// The control objects of a cell and its set of boxes, for a permit to remove this box.
+fn boxes_for_removal(
+    unit: &Arc<Unit>,
+    context: &Arc<CellContext>,
+    permit: &Permit,
+    id: &NodeId,
+) -> Result<(ServiceRoot, SetRef)> {
     let target = PermitTarget::Node {
         cell: context.cell().id,
         node: *id,
@@ -83,7 +88,7 @@ pub async fn remove_box_objects(
     permit.check(Operation::RemoveBox, &target)?;
     let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
     let set = root.control_set(ControlSet::Box).ok_or(Code::NoSuchSet)?;
-    remove_owned(&root, &set, &id.to_string()).await
+    Ok((root, set))
 }
 
 /// The associations along which other entities belong to one entity of a set.

@@ -2,11 +2,7 @@
 
 use personium_testkit::{TestUnit, refused};
 
-fn update(inside: &str) -> String {
-    format!(
-        "<D:propertyupdate xmlns:D='DAV:' xmlns:p='urn:x-personium:xmlns' xmlns:Z='urn:z'>{inside}</D:propertyupdate>"
-    )
-}
+use super::update;
 
 async fn find(unit: &TestUnit, path: &str) -> String {
     unit.admin_request("PROPFIND", path)
