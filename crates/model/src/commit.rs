@@ -49,7 +49,7 @@ impl Unit {
         Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
     {
         let mut build = build;
-        records::retry_on_conflict(|| {
+        records::retry_on_conflict(records, || {
             let built = Box::pin(build());
             async move {
                 let (batch, post_commit, out) = built.await?;
@@ -59,7 +59,8 @@ impl Unit {
         .await
     }
 
-    /// Commits a batch and runs its post-commit actions, without retries.
+    /// Commits a batch and runs its post-commit actions, without retries. If it makes what is cached about the cell stale, it
+    /// changes the structure of the space, which other processes notice.
     ///
     /// # Errors
     /// As [`Records::commit`].
@@ -72,12 +73,24 @@ impl Unit {
         if batch.is_empty() || post_commit.is_empty() {
             return records.commit(batch).await;
         }
+        let mut batch = batch;
+        if post_commit.changes_structure_of(records.space()) {
+            batch.change_structure();
+        }
         let (unit, records) = (self.share(), records.clone());
         let in_flight = Arc::clone(self.commits()).read_owned().await;
         let committing = tokio::spawn(async move {
-            let fence = post_commit.fence(&unit).await?;
+            let deletion = post_commit.begin_deletion(&unit).await?;
+            if let Some(deletion) = &deletion {
+                deletion.add_to(&mut batch);
+            }
             let committed = records.commit(batch).await;
-            post_commit.run(&unit, committed.is_ok(), fence);
+            match (&committed, deletion) {
+                (Ok(_), _) => post_commit.announce(&unit).await,
+                (Err(_), Some(deletion)) => deletion.give_up(unit.store()).await,
+                (Err(_), None) => {}
+            }
+            post_commit.run(&unit, committed.is_ok());
             drop(in_flight);
             committed
         });

@@ -7,9 +7,10 @@
 mod orphaned_blobs;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use personium_store::{Batch, Direction, Expect, Key, Space, StoreError, WriteFence};
+use personium_store::{Batch, Direction, Expect, Key, Space, StoreError};
 use personium_types::error::chain;
 use personium_types::{CellId, NodeId, Result};
 use serde::{Deserialize, Serialize};
@@ -17,10 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::keys::{self, CellMarkers, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
 use crate::records::{self, Records, store_error};
-use crate::{CellContext, Unit, entity};
+use crate::{CellContext, Unit, cell_deletion, entity};
 
 /// The number of records that one step reads or removes.
 const BATCH_RECORDS: usize = 200;
+
+/// The time after which the space of a cell that is still not in the catalogue is garbage. A creation takes milliseconds; one that
+/// takes longer fails.
+const MAX_CREATION_TIME: Duration = Duration::from_secs(1);
 
 /// The value of the marker of a cell whose space was created and that is not in the catalogue yet.
 const NEW_SPACE: &[u8] = b"new";
@@ -88,12 +93,10 @@ pub fn start(unit: &Arc<Unit>, cell: CellId) {
     });
 }
 
-/// Collects the records and bodies of a removed cell in the background. The fence is kept until then.
-pub fn start_for_removed_cell(unit: &Arc<Unit>, cell: CellId, fence: Option<WriteFence>) {
+/// Collects the records and bodies of a removed cell in the background.
+pub fn start_for_removed_cell(unit: &Arc<Unit>, cell: CellId) {
     spawn(unit, cell, move |unit| async move {
-        let collected = collect_removed_cell(&unit, &cell).await;
-        drop(fence);
-        collected
+        collect_removed_cell(&unit, &cell).await
     });
 }
 
@@ -123,13 +126,28 @@ fn log_failure(cell: &CellId, error: &personium_types::Error) {
 }
 
 impl Unit {
+    /// Undoes the deletions of empty cells that a process left unfinished. One that another process works on is undone too, and
+    /// begun again by that process.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn undo_cell_deletions(&self) -> Result<()> {
+        for cell in self.list_marked_cells(&keys::cell_deletions()).await? {
+            let undone = cell_deletion::undo(self.store(), &cell).await;
+            undone.map_err(store_error)?;
+        }
+        Ok(())
+    }
+
     /// Collects the garbage that the last run of the unit left. To be called once after the start.
     ///
     /// # Errors
     /// A failure of the store. Cells whose collection fails are logged and left for the next start.
     pub async fn resume_garbage_collection(&self) -> Result<()> {
+        self.undo_cell_deletions().await?;
         // First the removed cells: their collection also removes their other markers.
-        for cell in self.list_marked_cells(&keys::removed_cells()).await? {
+        let removed = self.list_marked_cells(&keys::removed_cells()).await?;
+        for cell in self.without_new_cells(removed).await? {
             if let Err(error) = collect_removed_cell(self, &cell).await {
                 log_failure(&cell, &error);
             }
@@ -140,6 +158,31 @@ impl Unit {
             }
         }
         Ok(())
+    }
+
+    /// These cells without those whose creation is under way, in this process or in another one.
+    async fn without_new_cells(&self, cells: Vec<CellId>) -> Result<Vec<CellId>> {
+        let records = self.records();
+        let mut new = Vec::new();
+        for cell in &cells {
+            let marker = keys::removed_cell(cell);
+            if records.find_bytes(&marker).await?.as_deref() == Some(NEW_SPACE) {
+                new.push((*cell, records.find_version(&marker).await?));
+            }
+        }
+        if new.is_empty() {
+            return Ok(cells);
+        }
+        tokio::time::sleep(MAX_CREATION_TIME).await;
+        let mut creating = Vec::new();
+        for (cell, version) in new {
+            if records.find_version(&keys::removed_cell(&cell)).await? != version {
+                creating.push(cell);
+            }
+        }
+        let mut cells = cells;
+        cells.retain(|cell| !creating.contains(cell));
+        Ok(cells)
     }
 
     /// The cells that markers in the space of the unit name.

@@ -8,6 +8,7 @@ pub mod acl;
 pub mod auth;
 pub mod cell;
 pub mod cell_context;
+mod cell_deletion;
 pub mod cell_policy;
 pub mod collection;
 pub mod commit;

@@ -12,6 +12,8 @@ use personium_types::{Code, Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::cell_deletion::{self, Undone};
+
 /// The format of the stored values that this build writes. Older formats are upgraded when read.
 const FORMAT: u8 = 1;
 
@@ -19,6 +21,8 @@ const FORMAT: u8 = 1;
 const MAX_ATTEMPTS: usize = 50;
 /// The attempts that are made without a pause.
 const IMMEDIATE_ATTEMPTS: usize = 3;
+/// The attempt after which a seal has stayed for long: about a quarter of a second, a deletion takes milliseconds.
+const UNDO_ATTEMPT: usize = 22;
 /// The longest pause before an attempt, in milliseconds.
 const MAX_BACKOFF_MS: usize = 20;
 /// The number of records that [`Records::remove_range`] removes in one batch.
@@ -67,7 +71,8 @@ impl Records {
             .store
             .get(&self.space, std::slice::from_ref(key))
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         found
             .into_iter()
             .next()
@@ -93,7 +98,8 @@ impl Records {
             .store
             .get(&self.space, keys)
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         found
             .into_iter()
             .map(|slot| {
@@ -117,7 +123,8 @@ impl Records {
             .store
             .get(&self.space, std::slice::from_ref(key))
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         Ok(found.into_iter().next().flatten().map(|r| r.version))
     }
 
@@ -130,7 +137,8 @@ impl Records {
             .store
             .get(&self.space, keys)
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         Ok(found.iter().map(Option::is_some).collect())
     }
 
@@ -143,7 +151,8 @@ impl Records {
             .store
             .get(&self.space, std::slice::from_ref(key))
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         Ok(found
             .into_iter()
             .next()
@@ -179,7 +188,8 @@ impl Records {
             .store
             .scan(&self.space, range, order, limit)
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         let bytes = found.iter().map(|(_, r)| r.value.len()).sum();
         let is_cut = limit.is_reached(found.len(), bytes);
         let decoded = found.into_iter().map(|(key, r)| {
@@ -203,7 +213,8 @@ impl Records {
             .store
             .scan(&self.space, range, Direction::Up, Limit::records(limit))
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         Ok(found.into_iter().map(|(key, r)| (key, r.value)).collect())
     }
 
@@ -240,7 +251,8 @@ impl Records {
             .store
             .scan(&self.space, range, order, Limit::records(limit))
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         Ok(found.into_iter().map(|(key, _)| key).collect())
     }
 
@@ -249,10 +261,8 @@ impl Records {
     /// # Errors
     /// A failure of the store.
     pub async fn count(&self, range: &KeyRange) -> Result<u64> {
-        self.store
-            .count(&self.space, range)
-            .await
-            .map_err(store_error)
+        let counted = self.store.count(&self.space, range).await;
+        Ok(counted.map_err(store_error)?.value)
     }
 
     /// The value of a counter; 0 if it was never added to.
@@ -272,7 +282,8 @@ impl Records {
             .store
             .get(&self.space, keys)
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         Ok(found
             .iter()
             .map(|slot| slot.as_ref().map_or(0, |record| count_of(&record.value)))
@@ -288,7 +299,8 @@ impl Records {
             .store
             .get(&self.space, std::slice::from_ref(key))
             .await
-            .map_err(store_error)?;
+            .map_err(store_error)?
+            .value;
         Ok(match found.into_iter().next().flatten() {
             None => (0, Expect::Absent),
             Some(record) => (count_of(&record.value), Expect::Version(record.version)),
@@ -312,6 +324,18 @@ impl Records {
             return Ok(0);
         }
         self.store.commit(&self.space, batch).await
+    }
+
+    /// Undoes the deletion of the cell, unless it was done.
+    async fn undo_deletion(&self) -> Result<()> {
+        let Space::Cell(cell) = &self.space else {
+            return Ok(());
+        };
+        let undone = cell_deletion::undo(&self.store, cell).await;
+        match undone.map_err(store_error)? {
+            Undone::CellIsWritable => Ok(()),
+            Undone::CellIsGone => Err(Code::NoSuchCell.into()),
+        }
     }
 
     /// Removes all records of a range, in several small batches.
@@ -344,7 +368,7 @@ impl Records {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
-        retry_on_conflict(|| {
+        retry_on_conflict(self, || {
             let built = Box::pin(build());
             async move {
                 let (batch, out) = built.await?;
@@ -355,11 +379,12 @@ impl Records {
     }
 }
 
-/// Repeats an attempt to build and commit a batch as long as the commit meets a conflict.
+/// Repeats an attempt to build and commit a batch as long as the commit meets a conflict, or a sealed cell. A seal that stays
+/// is one of a deletion that was given up, and is undone.
 ///
 /// # Errors
 /// The error of building, [`Code::Conflict`] after 50 attempts, or a failure of the store.
-pub(crate) async fn retry_on_conflict<C, T, F, Fut>(mut attempt: F) -> Result<T>
+pub(crate) async fn retry_on_conflict<C, T, F, Fut>(records: &Records, mut attempt: F) -> Result<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<(std::result::Result<C, StoreError>, T)>>,
@@ -367,7 +392,10 @@ where
     for number in 0..MAX_ATTEMPTS {
         match attempt().await? {
             (Ok(_), out) => return Ok(out),
-            (Err(StoreError::Conflict), _) => {}
+            (Err(StoreError::Sealed), _) if number == UNDO_ATTEMPT => {
+                records.undo_deletion().await?;
+            }
+            (Err(StoreError::Conflict | StoreError::Sealed), _) => {}
             (Err(other), _) => return Err(store_error(other)),
         }
         if number >= IMMEDIATE_ATTEMPTS {
@@ -434,7 +462,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 #[must_use]
 pub fn store_error(error: StoreError) -> Error {
     let code = match &error {
-        StoreError::Conflict => Code::Conflict,
+        StoreError::Conflict | StoreError::Sealed => Code::Conflict,
         StoreError::SpaceDropped => Code::NoSuchCell,
         StoreError::Busy(_) => Code::ServerBusy,
         StoreError::Full(_) => Code::StorageFull,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use personium_store::{
     Batch, CommitSeq, Direction, ErrorDetail, Expect, Key, KeyRange, Limit, Op, Record,
-    RecordStore, Result, Space, StoreError, WriteFence,
+    RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
 };
 
 use crate::records;
@@ -35,6 +35,8 @@ struct Staging {
     entries: BTreeMap<Key, StagedValue>,
     asserted: BTreeMap<Key, Vec<Expect>>,
     empty: Vec<KeyRange>,
+    /// Whether a staged batch changes the structure.
+    changes_structure: bool,
     /// The number of staged batches.
     batches: u64,
     /// The size of the staged keys and values.
@@ -89,6 +91,9 @@ impl StagedRecords {
                 StagedValue::Added(delta) => batch.add(key.clone(), *delta),
             }
         }
+        if staging.changes_structure {
+            batch.change_structure();
+        }
         batch
     }
 }
@@ -139,7 +144,8 @@ impl Staging {
             let holds = match op {
                 Op::Assert(key, expect) => self.check(key, *expect, &mut asserted),
                 Op::AssertEmpty(range) => self.check_empty(range, &mut empty),
-                Op::Put(..) | Op::Delete(_) | Op::Add(..) => true,
+                Op::Seal | Op::Unseal => return Err(unsupported()),
+                Op::Put(..) | Op::Delete(_) | Op::Add(..) | Op::ChangeStructure => true,
             };
             if !holds {
                 return Err(StoreError::Conflict);
@@ -200,7 +206,11 @@ impl Staging {
     fn apply(&mut self, op: Op, version: CommitSeq) {
         let put = |value: Bytes| StagedValue::Put(Record { value, version });
         let (key, value) = match op {
-            Op::Assert(..) | Op::AssertEmpty(_) => return,
+            Op::Assert(..) | Op::AssertEmpty(_) | Op::Seal | Op::Unseal => return,
+            Op::ChangeStructure => {
+                self.changes_structure = true;
+                return;
+            }
             Op::Put(key, value) => (key, put(value)),
             Op::Delete(key) => (key, StagedValue::Deleted),
             Op::Add(key, delta) => {
@@ -239,16 +249,17 @@ fn counter(value: i64) -> Bytes {
 
 #[async_trait]
 impl RecordStore for StagedRecords {
-    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>> {
         let stored = self.base.get(space, keys).await?;
         if *space != self.space {
             return Ok(stored);
         }
         let staging = self.staging.lock();
-        let found = keys.iter().zip(stored);
-        Ok(found
-            .map(|(key, record)| staging.visible(key, record))
-            .collect())
+        Ok(stored.map(|stored| {
+            let found = keys.iter().zip(stored);
+            let found = found.map(|(key, record)| staging.visible(key, record));
+            found.collect()
+        }))
     }
 
     async fn scan(
@@ -257,14 +268,23 @@ impl RecordStore for StagedRecords {
         range: &KeyRange,
         order: Direction,
         limit: Limit,
-    ) -> Result<Vec<(Key, Record)>> {
+    ) -> Result<Snapshot<Vec<(Key, Record)>>> {
         if *space != self.space {
             return self.base.scan(space, range, order, limit).await;
         }
         let (mut out, mut bytes) = (Vec::new(), 0);
         let mut rest = range.clone();
+        let mut oldest = StructureVersion::MAX;
         loop {
-            let stored = self.base.scan(space, &rest, order, limit).await?;
+            let scanned = self.base.scan(space, &rest, order, limit).await?;
+            let stored = scanned.value;
+            oldest = oldest.min(scanned.structure);
+            let result = |value| {
+                Ok(Snapshot {
+                    value,
+                    structure: oldest,
+                })
+            };
             let stored_bytes = stored.iter().map(|(_, record)| record.value.len()).sum();
             let last = stored.last().map(|(key, _)| key.clone());
             let last = last.filter(|_| limit.is_reached(stored.len(), stored_bytes));
@@ -277,19 +297,19 @@ impl RecordStore for StagedRecords {
             };
             for (key, record) in merged {
                 if limit.is_reached(out.len(), bytes) {
-                    return Ok(out);
+                    return result(out);
                 }
                 bytes += record.value.len();
                 out.push((key, record));
             }
             match next {
                 Some(next) => rest = next,
-                None => return Ok(out),
+                None => return result(out),
             }
         }
     }
 
-    async fn count(&self, space: &Space, range: &KeyRange) -> Result<u64> {
+    async fn count(&self, space: &Space, range: &KeyRange) -> Result<Snapshot<u64>> {
         let stored = self.base.count(space, range).await?;
         if *space != self.space {
             return Ok(stored);
@@ -299,7 +319,7 @@ impl RecordStore for StagedRecords {
             let found = staging.range(range).into_iter().flatten();
             found.map(|(key, _)| key.clone()).collect()
         };
-        let before = self.base.get(space, &keys).await?;
+        let before = self.base.get(space, &keys).await?.value;
         let staging = self.staging.lock();
         let (mut added, mut removed) = (0, 0);
         for (key, record) in keys.iter().zip(before) {
@@ -310,7 +330,11 @@ impl RecordStore for StagedRecords {
                 _ => {}
             }
         }
-        Ok((stored + added).saturating_sub(removed))
+        Ok(stored.map(|stored| (stored + added).saturating_sub(removed)))
+    }
+
+    async fn structure(&self, space: &Space) -> Result<StructureVersion> {
+        self.base.structure(space).await
     }
 
     async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq> {
@@ -320,8 +344,12 @@ impl RecordStore for StagedRecords {
         self.staging.lock().stage(batch)
     }
 
-    async fn fence(&self, _space: &Space, _empty: &[KeyRange]) -> Result<WriteFence> {
+    async fn create_space(&self, _space: &Space) -> Result<()> {
         Err(unsupported())
+    }
+
+    async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>> {
+        self.base.list_spaces(after, limit).await
     }
 
     async fn drop_space(&self, _space: &Space) -> Result<()> {

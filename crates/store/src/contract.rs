@@ -13,11 +13,13 @@
 mod blob;
 mod cache;
 mod history;
+mod linearizability;
 mod record;
 mod split_mix;
 
 pub use blob::blobs;
 pub use cache::cache;
 pub use history::history;
-pub use record::records;
+pub use linearizability::concurrent_history;
+pub use record::{records, records_shared};
 pub use split_mix::SplitMix64;

@@ -24,9 +24,12 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// ```
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// An assertion of the batch did not hold, or the space is fenced. Nothing was changed. Read again, then retry.
+    /// An assertion of the batch did not hold. Nothing was changed. Read again, then retry.
     #[error("an assertion of the batch does not hold")]
     Conflict,
+    /// The space is sealed. Nothing was changed. Whoever sealed it opens it again, or drops it.
+    #[error("the space is sealed")]
+    Sealed,
     /// The space was dropped. Nothing was changed, and no retry can succeed.
     #[error("the space was dropped")]
     SpaceDropped,
@@ -55,9 +58,12 @@ impl StoreError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Conflict | Self::Busy(_) | Self::Full(_) | Self::ReadOnly(_) | Self::Down(_) => {
-                true
-            }
+            Self::Conflict
+            | Self::Sealed
+            | Self::Busy(_)
+            | Self::Full(_)
+            | Self::ReadOnly(_)
+            | Self::Down(_) => true,
             Self::SpaceDropped | Self::Corrupt(_) | Self::Unsupported(_) => false,
         }
     }
@@ -122,6 +128,7 @@ mod tests {
         let detail = || ErrorDetail::new("failed");
         for retryable in [
             StoreError::Conflict,
+            StoreError::Sealed,
             StoreError::Busy(detail()),
             StoreError::Full(detail()),
             StoreError::ReadOnly(detail()),

@@ -10,7 +10,6 @@ mod health;
 mod key;
 pub mod memory;
 mod record;
-mod write_fence;
 
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -20,5 +19,7 @@ pub use cache::Cache;
 pub use error::{ErrorDetail, Result, StoreError};
 pub use health::StoreHealth;
 pub use key::{Key, KeyBuilder, KeyRange};
-pub use record::{Batch, CommitSeq, Direction, Expect, Limit, Op, Record, RecordStore, Space};
-pub use write_fence::WriteFence;
+pub use record::{
+    Batch, CommitSeq, Direction, Expect, Limit, Op, Record, RecordStore, Snapshot, Space,
+    StructureVersion,
+};

@@ -30,6 +30,13 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn two_clones_of_memory_records_keep_the_contract_together() {
+        let one = MemoryRecords::new();
+        let other = one.clone();
+        contract::records_shared(Arc::new(one), Arc::new(other)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn memory_blobs_keep_the_contract() {
         let clock = Arc::new(SystemClock::new());
         let blobs = MemoryBlobs::new(clock, Arc::new(SystemRandom::new()));

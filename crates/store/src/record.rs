@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use personium_types::CellId;
 
-use crate::{Key, KeyRange, Result, WriteFence};
+use crate::{Key, KeyRange, Result};
 
 /// A namespace of records. Every call names the space, so that one cell can never read the data of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +17,32 @@ pub enum Space {
 
 /// The sequence number of a commit in its space, ascending. It is the version of every record that the commit put.
 pub type CommitSeq = u64;
+
+/// The version of the structure of a space: the last commit of a batch with [`Op::ChangeStructure`]. 0: there was none.
+pub type StructureVersion = u64;
+
+/// The result of a read from a space, and the version of the structure of the space at that time.
+///
+/// The value holds all commits that were acknowledged before the read began, and so does the version. If a commit is
+/// acknowledged while the space is read, the value may hold it although the version does not, but never the reverse: what is
+/// derived from the value and kept with the version is found to be stale rather than taken for newer than it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot<T> {
+    /// The result.
+    pub value: T,
+    /// The version of the structure of the space.
+    pub structure: StructureVersion,
+}
+
+impl<T> Snapshot<T> {
+    /// The result of a function of the value, with the same version of the structure.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Snapshot<U> {
+        Snapshot {
+            value: f(self.value),
+            structure: self.structure,
+        }
+    }
+}
 
 /// A stored value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +118,28 @@ pub enum Op {
     Delete(Key),
     /// Adds to a counter: a record whose value is a little-endian `i64`; absent counts as 0. Never conflicts.
     Add(Key, i64),
+    /// Makes this commit the version of the structure of the space.
+    ChangeStructure,
+    /// Seals the space, durably: every later batch without [`Op::Unseal`] is refused with
+    /// [`StoreError::Sealed`](crate::StoreError::Sealed). A sealed space can be read and dropped.
+    Seal,
+    /// Opens a sealed space. The batch is accepted in any space.
+    Unseal,
+}
+
+impl Op {
+    /// Whether the operation only asserts something.
+    #[must_use]
+    pub const fn is_assertion(&self) -> bool {
+        matches!(self, Self::Assert(..) | Self::AssertEmpty(_))
+    }
 }
 
 /// Operations on one space that are applied together or not at all.
 ///
 /// Assertions are checked against the state before the batch, wherever they stand in it. Of several operations that
-/// put or delete one key, the last one takes effect. Several `Add` to one counter add up.
+/// put or delete one key, the last one takes effect. Several `Add` to one counter add up. Of `Seal` and `Unseal`, the last one
+/// takes effect. A batch with any other operation than assertions is a commit with a number of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     ops: Vec<Op>,
@@ -135,6 +177,43 @@ impl Batch {
         self.ops.push(Op::Add(key, delta));
     }
 
+    /// Adds that the batch changes the structure of the space.
+    pub fn change_structure(&mut self) {
+        self.ops.push(Op::ChangeStructure);
+    }
+
+    /// Adds that the space is sealed.
+    pub fn seal(&mut self) {
+        self.ops.push(Op::Seal);
+    }
+
+    /// Adds that the space is opened if it is sealed.
+    pub fn unseal(&mut self) {
+        self.ops.push(Op::Unseal);
+    }
+
+    /// Whether the batch may be committed in a sealed space.
+    #[must_use]
+    pub fn unseals(&self) -> bool {
+        self.ops.contains(&Op::Unseal)
+    }
+
+    /// Whether the space is sealed after the batch. `None`: as before.
+    #[must_use]
+    pub fn sealed_after(&self) -> Option<bool> {
+        self.ops.iter().rev().find_map(|op| match op {
+            Op::Seal => Some(true),
+            Op::Unseal => Some(false),
+            _ => None,
+        })
+    }
+
+    /// Whether the batch changes the structure of the space.
+    #[must_use]
+    pub fn changes_structure(&self) -> bool {
+        self.ops.contains(&Op::ChangeStructure)
+    }
+
     /// Appends all operations of another batch.
     pub fn append(&mut self, other: Self) {
         self.ops.extend(other.ops);
@@ -162,7 +241,8 @@ impl Batch {
 /// A store of records.
 ///
 /// A space exists as soon as something is put into it, or it is created, as the engine requires; see
-/// [`create_space`](RecordStore::create_space). A commit that returned is durable. A reader that starts after a commit returned sees it.
+/// [`create_space`](RecordStore::create_space). A commit that returned is durable. A reader that starts after a commit returned sees it,
+/// also through another store over the same data. A space that was dropped can neither be read nor changed, by any of them.
 ///
 /// ```
 /// use personium_store::memory::MemoryRecords;
@@ -188,6 +268,7 @@ impl Batch {
 /// let found = store
 ///     .scan(&Space::Unit, &range, Direction::Up, Limit::records(10))
 ///     .await?;
+/// let found = found.value;
 /// assert_eq!(found.len(), 2);
 /// assert_eq!(found[0].0, key("alice"));
 /// assert_eq!((&found[0].1.value[..], found[0].1.version), (&b"1"[..], seq));
@@ -199,9 +280,10 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Returns the records of these keys, in the order of the keys, from one snapshot.
     ///
     /// # Errors
-    /// [`Busy`](crate::StoreError::Busy), [`Down`](crate::StoreError::Down), or [`Corrupt`](crate::StoreError::Corrupt)
-    /// or [`Unsupported`](crate::StoreError::Unsupported) if the stored data cannot be read.
-    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Vec<Option<Record>>>;
+    /// [`SpaceDropped`](crate::StoreError::SpaceDropped) if the space was dropped, [`Busy`](crate::StoreError::Busy),
+    /// [`Down`](crate::StoreError::Down), or [`Corrupt`](crate::StoreError::Corrupt) or
+    /// [`Unsupported`](crate::StoreError::Unsupported) if the stored data cannot be read.
+    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>>;
 
     /// Returns the first records of the range up to the limit, from one snapshot.
     ///
@@ -213,20 +295,26 @@ pub trait RecordStore: Send + Sync + 'static {
         range: &KeyRange,
         order: Direction,
         limit: Limit,
-    ) -> Result<Vec<(Key, Record)>>;
+    ) -> Result<Snapshot<Vec<(Key, Record)>>>;
 
     /// Returns the number of records in the range.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    async fn count(&self, space: &Space, range: &KeyRange) -> Result<u64>;
+    async fn count(&self, space: &Space, range: &KeyRange) -> Result<Snapshot<u64>>;
 
-    /// Applies the whole batch durably, or nothing of it. Returns the last commit of the space, which is this one unless
-    /// the batch changes nothing.
+    /// Returns the version of the structure of the space. 0 if nothing was ever put into it.
     ///
     /// # Errors
-    /// [`Conflict`](crate::StoreError::Conflict) if an assertion did not hold or the space is fenced,
-    /// [`SpaceDropped`](crate::StoreError::SpaceDropped) if the space was dropped since the store was opened,
+    /// As [`get`](Self::get).
+    async fn structure(&self, space: &Space) -> Result<StructureVersion>;
+
+    /// Applies the whole batch durably, or nothing of it. Returns the last commit of the space, which is this one unless
+    /// the batch has nothing but assertions.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::StoreError::Conflict) if an assertion did not hold,
+    /// [`Sealed`](crate::StoreError::Sealed) if the space is sealed and the batch does not open it,
     /// [`Unsupported`](crate::StoreError::Unsupported) if a record is too large, and those of [`get`](Self::get).
     async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq>;
 
@@ -237,26 +325,20 @@ pub trait RecordStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
-    async fn create_space(&self, _space: &Space) -> Result<()> {
-        Ok(())
-    }
+    async fn create_space(&self, space: &Space) -> Result<()>;
+
+    /// Returns the first `limit` spaces after `after` that exist, in their order: the unit, then the cells by their ids.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>>;
 
     /// Whether the storage is full: then it takes only small changes, which should remove data.
     fn is_full(&self) -> bool {
         false
     }
 
-    /// Closes the space to commits if these ranges hold no record, until the fence is dropped or the store is closed.
-    ///
-    /// A fenced space can be read and dropped. A change elsewhere can thus depend on the ranges being empty.
-    ///
-    /// # Errors
-    /// [`Conflict`](crate::StoreError::Conflict) if there is a record or the space is fenced already,
-    /// [`SpaceDropped`](crate::StoreError::SpaceDropped) if the space was dropped since the store was opened, and those
-    /// of [`get`](Self::get).
-    async fn fence(&self, space: &Space, empty: &[KeyRange]) -> Result<WriteFence>;
-
-    /// Removes the space with all its records permanently; later commits to it fail. Succeeds if there is none.
+    /// Removes the space with all its records permanently; later reads and commits fail. Succeeds if there is none.
     ///
     /// # Errors
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).

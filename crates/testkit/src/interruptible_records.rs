@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use personium_store::memory::MemoryRecords;
 use personium_store::{
-    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore, Result,
-    Space, StoreError, WriteFence,
+    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Op, Record, RecordStore,
+    Result, Snapshot, Space, StoreError, StructureVersion,
 };
 use tokio::sync::oneshot;
 
@@ -34,15 +34,20 @@ impl PlannedInterruption {
     }
 }
 
-/// Records in memory that run an interruption between what a change reads and its commit.
+/// Records in memory, shared with other stores or not, that run an interruption between what a change reads and its commit.
 #[derive(Default)]
 pub struct InterruptibleRecords {
     records: MemoryRecords,
     before_commit: PlannedInterruption,
-    before_fence: PlannedInterruption,
+    before_seal: PlannedInterruption,
+    before_read: PlannedInterruption,
     after_get: PlannedInterruption,
     suspended: Mutex<Option<(Space, Interruption)>>,
     commits: AtomicUsize,
+    /// The number of calls of any kind.
+    calls: AtomicUsize,
+    /// The number of commits before the store stops, if it is to stop.
+    stops_after: Mutex<Option<usize>>,
     /// Whether the next commit reports a failure although it succeeds.
     fails: AtomicBool,
     /// A space whose reads fail.
@@ -56,12 +61,29 @@ impl InterruptibleRecords {
             false => Ok(()),
         }
     }
+
+    async fn begin_read(&self, space: &Space) -> Result<()> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.before_read.run_if_due().await;
+        self.check_damage(space)
+    }
+
+    fn check_running(&self) -> Result<()> {
+        match &mut *self.stops_after.lock() {
+            None => Ok(()),
+            Some(0) => Err(StoreError::Down(ErrorDetail::new("the store stopped"))),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl RecordStore for InterruptibleRecords {
-    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Vec<Option<Record>>> {
-        self.check_damage(space)?;
+    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>> {
+        self.begin_read(space).await?;
         let found = self.records.get(space, keys).await;
         self.after_get.run_if_due().await;
         found
@@ -73,17 +95,36 @@ impl RecordStore for InterruptibleRecords {
         range: &KeyRange,
         order: Direction,
         limit: Limit,
-    ) -> Result<Vec<(Key, Record)>> {
-        self.check_damage(space)?;
+    ) -> Result<Snapshot<Vec<(Key, Record)>>> {
+        self.begin_read(space).await?;
         self.records.scan(space, range, order, limit).await
     }
 
-    async fn count(&self, space: &Space, range: &KeyRange) -> Result<u64> {
+    async fn count(&self, space: &Space, range: &KeyRange) -> Result<Snapshot<u64>> {
+        self.begin_read(space).await?;
         self.records.count(space, range).await
     }
 
+    async fn structure(&self, space: &Space) -> Result<StructureVersion> {
+        self.begin_read(space).await?;
+        self.records.structure(space).await
+    }
+
+    async fn create_space(&self, space: &Space) -> Result<()> {
+        self.records.create_space(space).await
+    }
+
+    async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>> {
+        self.records.list_spaces(after, limit).await
+    }
+
     async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
         self.before_commit.run_if_due().await;
+        if batch.ops().contains(&Op::Seal) {
+            self.before_seal.run_if_due().await;
+        }
+        self.check_running()?;
         self.commits.fetch_add(1, Ordering::SeqCst);
         let done = self.records.commit(space, batch).await;
         let suspended = self.suspended.lock().take_if(|(of, _)| of == space);
@@ -94,11 +135,6 @@ impl RecordStore for InterruptibleRecords {
             return Err(StoreError::Down(ErrorDetail::new("the disk failed")));
         }
         done
-    }
-
-    async fn fence(&self, space: &Space, empty: &[KeyRange]) -> Result<WriteFence> {
-        self.before_fence.run_if_due().await;
-        self.records.fence(space, empty).await
     }
 
     async fn drop_space(&self, space: &Space) -> Result<()> {
@@ -114,6 +150,15 @@ impl RecordStore for InterruptibleRecords {
     }
 }
 
+impl From<MemoryRecords> for InterruptibleRecords {
+    fn from(records: MemoryRecords) -> Self {
+        Self {
+            records,
+            ..Self::default()
+        }
+    }
+}
+
 impl InterruptibleRecords {
     /// Runs an interruption before the n-th commit from now, counted from 0.
     pub fn interrupt_commit(&self, n: usize, by: impl Future<Output = ()> + Send + 'static) {
@@ -121,9 +166,30 @@ impl InterruptibleRecords {
         self.commits.store(0, Ordering::SeqCst);
     }
 
-    /// Runs an interruption before the next write fence.
-    pub fn interrupt_fence(&self, by: impl Future<Output = ()> + Send + 'static) {
-        *self.before_fence.0.lock() = Some((0, Box::pin(by)));
+    /// Runs an interruption before the next commit that seals a space.
+    pub fn interrupt_seal(&self, by: impl Future<Output = ()> + Send + 'static) {
+        *self.before_seal.0.lock() = Some((0, Box::pin(by)));
+    }
+
+    /// Runs an interruption before the n-th read from now, counted from 0.
+    pub fn interrupt_read(&self, n: usize, by: impl Future<Output = ()> + Send + 'static) {
+        *self.before_read.0.lock() = Some((n, Box::pin(by)));
+    }
+
+    /// Lets every commit after the next `n` fail without effect, as if the process had ended, until
+    /// [`resume`](Self::resume).
+    pub fn stop_after_commits(&self, n: usize) {
+        *self.stops_after.lock() = Some(n);
+    }
+
+    /// Lets commits succeed again.
+    pub fn resume(&self) {
+        *self.stops_after.lock() = None;
+    }
+
+    /// The number of calls of the store so far: reads and commits.
+    pub fn call_count(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
     /// Runs an interruption after the next read of single records.

@@ -206,7 +206,8 @@ impl TestUnit {
                 Limit::records(1 << 20),
             )
             .await
-            .unwrap();
+            .unwrap()
+            .value;
         let mut keys: Vec<Key> = found.into_iter().map(|(key, _)| key).collect();
         keys.retain(|key| tags.contains(&key.as_bytes()[0]));
         keys

@@ -294,7 +294,8 @@ impl ModelUnit {
                 Limit::records(1 << 20),
             )
             .await
-            .unwrap();
+            .unwrap()
+            .value;
         let text = id.to_string();
         let contains_id = |key: &[u8]| {
             key.windows(16).any(|part| part == id.as_bytes())

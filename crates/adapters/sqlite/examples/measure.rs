@@ -119,7 +119,7 @@ async fn reads(store: &Arc<SqliteStore>, size: usize) -> (f64, f64) {
     let start = Instant::now();
     for _ in 0..100_000 {
         let n = random.below(100_000).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        assert!(store.get(&space, &[key(n)]).await.unwrap()[0].is_some());
+        assert!(store.get(&space, &[key(n)]).await.unwrap().value[0].is_some());
     }
     let get = start.elapsed().as_secs_f64() * 10.0;
     let start = Instant::now();
@@ -133,6 +133,7 @@ async fn reads(store: &Arc<SqliteStore>, size: usize) -> (f64, f64) {
                 .scan(&space, &range, Direction::Up, Limit::records(25))
                 .await
                 .unwrap()
+                .value
                 .len(),
             25
         );

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use personium_store::{
-    Batch, CommitSeq, ErrorDetail, Expect, Key, KeyRange, Op, Result, StoreError,
+    Batch, CommitSeq, ErrorDetail, Expect, Key, KeyRange, Op, Result, StoreError, StructureVersion,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -22,33 +22,63 @@ pub(crate) fn group<'b>(
     writer: &mut WriteConnection,
     batches: impl Iterator<Item = &'b Batch>,
 ) -> rusqlite::Result<Vec<Result<CommitSeq>>> {
-    let before = writer.last_commit;
+    let before = SpaceState {
+        last_commit: writer.last_commit,
+        structure: writer.structure,
+        is_sealed: writer.is_sealed,
+    };
     let db = &writer.db;
     execute(db, sql::BEGIN_WRITE, [])?;
-    let mut seq = before;
+    let mut state = before;
     let results = batches
-        .map(|batch| apply(db, batch, &mut seq))
+        .map(|batch| apply(db, batch, &mut state))
         .collect::<rusqlite::Result<_>>()?;
-    if seq == before {
+    if state == before {
         execute(db, sql::ROLLBACK, [])?;
-    } else {
-        execute(db, sql::SET_LAST_COMMIT, params![seq])?;
-        execute(db, sql::COMMIT, [])?;
-        writer.last_commit = seq;
+        return Ok(results);
     }
+    let SpaceState {
+        last_commit,
+        structure,
+        is_sealed,
+    } = state;
+    if (structure, is_sealed) == (before.structure, before.is_sealed) {
+        execute(db, sql::SET_LAST_COMMIT, params![last_commit])?;
+    } else {
+        execute(
+            db,
+            sql::SET_STATE,
+            params![last_commit, structure, is_sealed],
+        )?;
+    }
+    execute(db, sql::COMMIT, [])?;
+    writer.last_commit = last_commit;
+    writer.structure = structure;
+    writer.is_sealed = is_sealed;
     Ok(results)
+}
+
+/// The state of a space beside its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SpaceState {
+    last_commit: CommitSeq,
+    structure: StructureVersion,
+    is_sealed: bool,
 }
 
 fn execute(db: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute(params).map(drop)
 }
 
-/// Applies one batch. Increments `seq` if the batch changes anything.
+/// Applies one batch. Changes the state of the space if the batch changes anything.
 fn apply(
     db: &Connection,
     batch: &Batch,
-    seq: &mut CommitSeq,
+    state: &mut SpaceState,
 ) -> rusqlite::Result<Result<CommitSeq>> {
+    if state.is_sealed && !batch.unseals() {
+        return Ok(Err(StoreError::Sealed));
+    }
     for op in batch.ops() {
         if !is_satisfied(db, op)? {
             return Ok(Err(StoreError::Conflict));
@@ -58,23 +88,28 @@ fn apply(
         Ok(changes) => changes,
         Err(error) => return Ok(Err(error)),
     };
-    if changes.is_empty() {
-        return Ok(Ok(*seq));
+    if batch.ops().iter().all(Op::is_assertion) {
+        return Ok(Ok(state.last_commit));
     }
-    *seq += 1;
+    state.last_commit += 1;
+    let seq = state.last_commit;
+    state.is_sealed = batch.sealed_after().unwrap_or(state.is_sealed);
+    if batch.changes_structure() {
+        state.structure = seq;
+    }
     let mut delete = db.prepare_cached(sql::DELETE)?;
     for (key, value) in changes {
         match value {
-            Some(value) if value.len() > sql::MAX_INLINE_BYTES => put_body(db, key, *seq, &value)?,
+            Some(value) if value.len() > sql::MAX_INLINE_BYTES => put_body(db, key, seq, &value)?,
             Some(value) => {
-                let sum = checksum::of(key.as_bytes(), *seq, &value);
-                let row = params![key.as_bytes(), *seq, &value[..], None::<i64>, sum];
+                let sum = checksum::of(key.as_bytes(), seq, &value);
+                let row = params![key.as_bytes(), seq, &value[..], None::<i64>, sum];
                 execute(db, sql::PUT, row)?;
             }
             None => drop(delete.execute([key.as_bytes()])?),
         }
     }
-    Ok(Ok(*seq))
+    Ok(Ok(seq))
 }
 
 /// Stores a value that is too long to be stored beside its key.
@@ -108,7 +143,7 @@ fn is_satisfied(db: &Connection, op: &Op) -> rusqlite::Result<bool> {
             })
         }
         Op::AssertEmpty(range) => is_empty(db, range),
-        Op::Put(..) | Op::Delete(_) | Op::Add(..) => Ok(true),
+        _ => Ok(true),
     }
 }
 
@@ -132,7 +167,7 @@ fn changes<'b>(db: &Connection, batch: &'b Batch) -> rusqlite::Result<Result<Cha
         .iter()
         .filter_map(|op| match op {
             Op::Put(key, _) | Op::Delete(key) | Op::Add(key, _) => Some((key, op)),
-            Op::Assert(..) | Op::AssertEmpty(_) => None,
+            _ => None,
         })
         .collect();
     ops.sort_by_key(|(key, _)| *key);

@@ -1,5 +1,6 @@
 //! The folder of the database files. Files are created and removed atomically with respect to crashes.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -87,11 +88,51 @@ impl DataFolder {
             let mut found = Vec::new();
             for shelf in fs::read_dir(&cells)? {
                 for entry in fs::read_dir(shelf?.path())? {
-                    let name = entry?.file_name();
-                    let id = name.to_str().and_then(|name| name.strip_suffix(".db"));
-                    found.extend(id.and_then(|id| id.parse::<CellId>().ok()));
+                    found.extend(cell_of_file(&entry?.file_name()));
                 }
             }
+            Ok(found)
+        };
+        list().map_err(|e| io_error(format!("failed to list {}", cells.display()), e))
+    }
+
+    /// Returns the first `limit` spaces after `after` that have a file, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError::Down`] if the folder cannot be read.
+    pub(crate) fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>> {
+        let cells = self.root.join("cells");
+        let list = || -> io::Result<Vec<Space>> {
+            let mut found = Vec::new();
+            if after.is_none() && self.path(&Space::Unit).try_exists()? {
+                found.push(Space::Unit);
+            }
+            let mut shelves = Vec::new();
+            for shelf in fs::read_dir(&cells)? {
+                shelves.push(shelf?.path());
+            }
+            // The names of shelves are the first digits of the ids, so both have the same order.
+            shelves.sort_unstable();
+            let first = after.map(|space| self.path(space));
+            let first = first.as_deref().and_then(Path::parent);
+            for shelf in shelves {
+                let is_before = matches!(after, Some(Space::Cell(_)))
+                    && first.is_some_and(|first| *shelf < *first);
+                if found.len() >= limit {
+                    break;
+                }
+                if is_before {
+                    continue;
+                }
+                let mut of_shelf = Vec::new();
+                for entry in fs::read_dir(&shelf)? {
+                    of_shelf.extend(cell_of_file(&entry?.file_name()).map(Space::Cell));
+                }
+                of_shelf.retain(|space| after.is_none_or(|after| space > after));
+                of_shelf.sort_unstable();
+                found.append(&mut of_shelf);
+            }
+            found.truncate(limit);
             Ok(found)
         };
         list().map_err(|e| io_error(format!("failed to list {}", cells.display()), e))
@@ -191,6 +232,7 @@ fn template(path: &Path, page_size: u32) -> io::Result<Vec<u8>> {
         db.execute_batch(sql::TABLES)?;
         db.execute_batch(sql::BODIES)?;
         db.execute_batch(sql::SUMS)?;
+        db.execute_batch(sql::STRUCTURE)?;
         db.pragma_update(None, "user_version", sql::FORMAT)?;
         db.close().map_err(|(_, error)| error)
     };
@@ -199,6 +241,11 @@ fn template(path: &Path, page_size: u32) -> io::Result<Vec<u8>> {
         _ => io::Error::other(error),
     })?;
     fs::read(path)
+}
+
+/// The cell that a file belongs to; `None` if it is not the database of a cell.
+fn cell_of_file(name: &OsStr) -> Option<CellId> {
+    name.to_str()?.strip_suffix(".db")?.parse().ok()
 }
 
 fn lock(root: &Path, file: File) -> Result<File> {

@@ -28,8 +28,6 @@ pub(crate) struct Engine {
     files: Mutex<OpenFiles>,
     /// The spaces that were dropped since the store was opened.
     pub(crate) dropped: Mutex<HashSet<Space>>,
-    /// The spaces with a fence. Only the writer of a file adds its own.
-    pub(crate) fenced: Mutex<HashSet<Space>>,
     closed: AtomicBool,
 }
 
@@ -73,7 +71,6 @@ impl Engine {
                 evicting: HashMap::new(),
             }),
             dropped: Mutex::default(),
-            fenced: Mutex::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -88,9 +85,14 @@ impl Engine {
         file.is_verified.store(true, Ordering::Release);
     }
 
+    /// Whether a space was dropped since the store was opened.
+    pub(crate) fn is_dropped(&self, space: &Space) -> bool {
+        self.dropped.lock().contains(space)
+    }
+
     /// Whether a file that does not exist is one that was lost.
     pub(crate) fn is_lost(&self, space: &Space) -> bool {
-        self.settings.spaces == SpaceCreation::Explicit && !self.dropped.lock().contains(space)
+        self.settings.spaces == SpaceCreation::Explicit && !self.is_dropped(space)
     }
 
     /// Reports a lost file, and returns the error of its reading or changing.

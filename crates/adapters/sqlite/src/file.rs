@@ -1,11 +1,11 @@
 //! A database file and its connections.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
-use personium_store::{CommitSeq, ErrorDetail, Result, Space, StoreError};
+use personium_store::{CommitSeq, ErrorDetail, Result, Space, StoreError, StructureVersion};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -56,6 +56,17 @@ pub(crate) struct DbFile {
     pub(crate) queue: Mutex<WriteQueue>,
     /// Whether the verification of the file was begun or is not needed.
     pub(crate) is_verified: AtomicBool,
+    structure: KnownStructure,
+}
+
+/// The version of the structure of an open file, so that a read needs no statement for it.
+///
+/// It is set after a commit and before that is acknowledged, and loaded before a snapshot is taken.
+#[derive(Debug, Default)]
+struct KnownStructure {
+    version: AtomicU64,
+    /// Whether it was read from the file, which is not dropped.
+    is_known: AtomicBool,
 }
 
 /// A connection for reading.
@@ -70,6 +81,8 @@ pub(crate) struct ReadConnection {
 pub(crate) struct WriteConnection {
     pub(crate) db: Connection,
     pub(crate) last_commit: CommitSeq,
+    pub(crate) structure: StructureVersion,
+    pub(crate) is_sealed: bool,
     uses_until_cache_fit: u32,
 }
 
@@ -98,13 +111,35 @@ impl DbFile {
             writer: Mutex::default(),
             queue: Mutex::default(),
             is_verified: AtomicBool::new(false),
+            structure: KnownStructure::default(),
         }
+    }
+
+    /// The version of the structure, if a connection to the file was opened before.
+    pub(crate) fn known_structure(&self) -> Option<StructureVersion> {
+        let is_known = self.structure.is_known.load(Ordering::Acquire);
+        is_known.then(|| self.structure.version.load(Ordering::Acquire))
+    }
+
+    /// Notes a version of the structure. Versions ascend, so an older one changes nothing.
+    pub(crate) fn note_structure(&self, version: StructureVersion) {
+        self.structure.version.fetch_max(version, Ordering::AcqRel);
+        self.structure.is_known.store(true, Ordering::Release);
+    }
+
+    /// Forgets the version of the structure, since the space is dropped.
+    pub(crate) fn forget_structure(&self) {
+        self.structure.is_known.store(false, Ordering::Release);
     }
 
     /// Opens a connection to the file, which must exist.
     fn connect(&self) -> Result<Connection> {
         let db = self.configured().map_err(|e| self.open_error(e))?;
         self.check_format(&db)?;
+        if self.known_structure().is_none() {
+            let state = db.query_row(sql::STATE, [], |row| row.get(1));
+            self.note_structure(state.map_err(|e| self.open_error(e))?);
+        }
         Ok(db)
     }
 
@@ -141,7 +176,7 @@ impl DbFile {
                 let text = format!("has format {newer}, this version supports up to {supported}");
                 refusal(StoreError::Unsupported, text)
             }
-            1 | 2 => upgrade(db).map_err(|e| self.open_error(e)),
+            1..sql::FORMAT => upgrade(db).map_err(|e| self.open_error(e)),
             other => refusal(
                 StoreError::Corrupt,
                 format!("has the unknown format {other}"),
@@ -205,7 +240,7 @@ impl DbFile {
         limits: FileLimits,
     ) -> Result<WriteConnection> {
         let db = self.connect()?;
-        let prepare = || -> rusqlite::Result<CommitSeq> {
+        let prepare = || -> rusqlite::Result<(CommitSeq, StructureVersion, bool)> {
             let sync = match settings.sync {
                 CommitSync::Full => "FULL",
                 CommitSync::Normal => "NORMAL",
@@ -216,12 +251,18 @@ impl DbFile {
                 db.pragma_update(None, "max_page_count", pages)?;
             }
             db.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG_BYTES)?;
-            db.query_row(sql::LAST_COMMIT, [], |row| row.get(0))
+            db.query_row(sql::STATE, [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
         };
-        let last_commit = prepare().map_err(|e| self.open_error(e))?;
+        let (last_commit, structure, is_sealed) = prepare().map_err(|e| self.open_error(e))?;
+        // A commit of the former connection may have been done although it failed.
+        self.note_structure(structure);
         Ok(WriteConnection {
             db,
             last_commit,
+            structure,
+            is_sealed,
             uses_until_cache_fit: 0,
         })
     }
@@ -283,16 +324,17 @@ fn query_pragma(db: &Connection, pragma: &str) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
-/// Upgrades a file from format 1 or 2 to 3, unless another connection has done so. No row changes: a value moves to a body,
-/// and a record gets a checksum, when it is written again.
+/// Upgrades a file of an older format, unless another connection has done so. No record changes: a value moves to a body, and
+/// a record gets a checksum, when it is written again.
 fn upgrade(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch(sql::BEGIN_WRITE)?;
     let format = query_pragma(db, FORMAT_PRAGMA)?;
-    if format == 1 {
-        db.execute_batch(sql::BODIES)?;
+    for (of, additions) in [(2, sql::BODIES), (3, sql::SUMS), (4, sql::STRUCTURE)] {
+        if format < of {
+            db.execute_batch(additions)?;
+        }
     }
     if format < sql::FORMAT {
-        db.execute_batch(sql::SUMS)?;
         db.pragma_update(None, FORMAT_PRAGMA, sql::FORMAT)?;
     }
     db.execute_batch(sql::COMMIT)

@@ -1,7 +1,7 @@
 //! Reading from a file.
 
 use bytes::Bytes;
-use personium_store::{Direction, Key, KeyRange, Limit, Record, Result};
+use personium_store::{Direction, Key, KeyRange, Limit, Record, Result, Snapshot, StoreError};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -10,29 +10,39 @@ use crate::error::sqlite_error;
 use crate::file::DbFile;
 use crate::{checksum, sql};
 
-/// Runs a query on a connection to the file. Returns `absent` if there is no file.
+/// Runs a query on a connection to the file, and returns the version of the structure from before. Returns `absent` if there is
+/// no file.
 ///
 /// # Errors
+/// [`SpaceDropped`](personium_store::StoreError::SpaceDropped) if the space was dropped,
 /// [`Corrupt`](personium_store::StoreError::Corrupt) if the file was lost or is damaged, or another failure of SQLite.
 pub(crate) fn read<T>(
     engine: &Engine,
     file: &DbFile,
     absent: T,
     query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> Result<T> {
+) -> Result<Snapshot<T>> {
     let _shared = file.connections_lock.read();
     engine.verify(file);
     let taken = file.take_reader(&engine.settings);
     let Some(reader) = taken.map_err(|error| engine.reported(file, error))? else {
-        return match engine.is_lost(&file.space) {
-            true => Err(engine.lost(file)),
-            false => Ok(absent),
+        return match (engine.is_dropped(&file.space), engine.is_lost(&file.space)) {
+            (true, _) => Err(StoreError::SpaceDropped),
+            (false, true) => Err(engine.lost(file)),
+            (false, false) => Ok(Snapshot {
+                value: absent,
+                structure: 0,
+            }),
         };
     };
+    let structure = file.known_structure().unwrap_or(0);
     match query(&reader.db) {
         Ok(found) => {
             file.return_reader(reader, &engine.settings);
-            Ok(found)
+            Ok(Snapshot {
+                value: found,
+                structure,
+            })
         }
         Err(error) => {
             let operation = format!("failed to read from {}", file.path.display());

@@ -4,7 +4,7 @@
 pub(crate) const APPLICATION_ID: i64 = 0x5072_736d;
 
 /// The `user_version` of files with the tables below.
-pub(crate) const FORMAT: i64 = 3;
+pub(crate) const FORMAT: i64 = 4;
 
 /// The maximum size of a value that is stored beside its key. A longer one is stored as a body.
 pub(crate) const MAX_INLINE_BYTES: usize = 512;
@@ -41,8 +41,17 @@ pub(crate) const BODIES: &str = "
         BEGIN DELETE FROM body WHERE id = old.body; END;
 ";
 
+/// The first format with checksums.
+pub(crate) const FORMAT_WITH_SUMS: i64 = 3;
+
 /// The addition of format 3: the checksum of each record. A record from before has none.
 pub(crate) const SUMS: &str = "ALTER TABLE record ADD COLUMN sum INTEGER;";
+
+/// The additions of format 4: the version of the structure, and whether the space is sealed.
+pub(crate) const STRUCTURE: &str = "
+    ALTER TABLE state ADD COLUMN structure INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE state ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0;
+";
 
 pub(crate) const BEGIN_READ: &str = "BEGIN";
 pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
@@ -75,8 +84,10 @@ pub(crate) const SET_VERSION: &str = "UPDATE record SET version = ?2, sum = ?3 W
 pub(crate) const ADD_BODY: &str = "INSERT INTO body (value) VALUES (?1)";
 pub(crate) const DELETE: &str = "DELETE FROM record WHERE key = ?1";
 
-pub(crate) const LAST_COMMIT: &str = "SELECT stamp FROM state WHERE id = 1";
+pub(crate) const STATE: &str = "SELECT stamp, structure, sealed FROM state WHERE id = 1";
 pub(crate) const SET_LAST_COMMIT: &str = "UPDATE state SET stamp = ?1 WHERE id = 1";
+pub(crate) const SET_STATE: &str =
+    "UPDATE state SET stamp = ?1, structure = ?2, sealed = ?3 WHERE id = 1";
 
 pub(crate) const SCAN_UP: &str = records!("key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3");
 pub(crate) const SCAN_UP_TO_END: &str = records!("key >= ?1 ORDER BY key LIMIT ?2");

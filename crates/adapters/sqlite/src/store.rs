@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use personium_store::{
     Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Op, Record, RecordStore,
-    Result, Space, StoreError, WriteFence,
+    Result, Snapshot, Space, StoreError, StructureVersion,
 };
 use personium_types::CellId;
 use rusqlite::Connection;
@@ -94,7 +94,7 @@ impl SqliteStore {
         space: &Space,
         absent: T,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T> {
+    ) -> Result<Snapshot<T>> {
         let file = self.engine.file(space)?;
         read::read(&self.engine, &file, absent, query)
     }
@@ -105,7 +105,7 @@ impl SqliteStore {
         space: &Space,
         absent: T,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
+    ) -> Result<Snapshot<T>> {
         let file = self.engine.file(space)?;
         let engine = Arc::clone(&self.engine);
         spawn_blocking(move || read::read(&engine, &file, absent, query))
@@ -141,7 +141,7 @@ fn close(engine: &Engine, writers: &WriterPool) {
 
 #[async_trait]
 impl RecordStore for SqliteStore {
-    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>> {
         let absent = vec![None; keys.len()];
         let found = if keys.len() <= MAX_INLINE_RECORDS {
             self.read_inline(space, absent, |db| read::get(db, keys))?
@@ -150,7 +150,7 @@ impl RecordStore for SqliteStore {
             self.read_blocking(space, absent, move |db| read::get(db, &keys))
                 .await?
         };
-        if found.contains(&None) {
+        if found.value.contains(&None) {
             self.engine.verification.check(space)?;
         }
         Ok(found)
@@ -162,7 +162,7 @@ impl RecordStore for SqliteStore {
         range: &KeyRange,
         order: Direction,
         limit: Limit,
-    ) -> Result<Vec<(Key, Record)>> {
+    ) -> Result<Snapshot<Vec<(Key, Record)>>> {
         let first = Limit {
             records: limit.records.min(MAX_INLINE_RECORDS),
             ..limit
@@ -170,7 +170,7 @@ impl RecordStore for SqliteStore {
         let found =
             self.read_inline(space, Vec::new(), |db| read::scan(db, range, order, first))?;
         self.engine.verification.check(space)?;
-        if found.len() < first.records || first == limit {
+        if found.value.len() < first.records || first == limit {
             return Ok(found);
         }
         // Read from the start again, so that the result comes from one snapshot.
@@ -181,16 +181,24 @@ impl RecordStore for SqliteStore {
         .await
     }
 
-    async fn count(&self, space: &Space, range: &KeyRange) -> Result<u64> {
+    async fn count(&self, space: &Space, range: &KeyRange) -> Result<Snapshot<u64>> {
         let first = MAX_INLINE_RECORDS as u64 + 1;
         let found = self.read_inline(space, 0, |db| read::count(db, range, first))?;
         self.engine.verification.check(space)?;
-        if found < first {
+        if found.value < first {
             return Ok(found);
         }
         let range = range.clone();
         self.read_blocking(space, 0, move |db| read::count(db, &range, u64::MAX))
             .await
+    }
+
+    async fn structure(&self, space: &Space) -> Result<StructureVersion> {
+        let file = self.engine.file(space)?;
+        if let Some(version) = file.known_structure() {
+            return Ok(version);
+        }
+        Ok(read::read(&self.engine, &file, (), |_| Ok(()))?.structure)
     }
 
     async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq> {
@@ -213,9 +221,11 @@ impl RecordStore for SqliteStore {
         self.engine.settings.health.is_full()
     }
 
-    async fn fence(&self, space: &Space, empty: &[KeyRange]) -> Result<WriteFence> {
-        self.write(space, |reply| WriteJob::Fence(empty.to_vec(), reply))
+    async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>> {
+        let (engine, after) = (Arc::clone(&self.engine), after.copied());
+        spawn_blocking(move || engine.folder.list_spaces(after.as_ref(), limit))
             .await
+            .map_err(panicked)?
     }
 
     async fn drop_space(&self, space: &Space) -> Result<()> {

@@ -185,7 +185,7 @@ fn find_damage(db: &Connection) -> rusqlite::Result<Option<Damage>> {
         Ok(text) => return Ok(Some(Damage::Structure(text))),
         Err(error) => return damage_of(error).map(Some),
     }
-    if format < sql::FORMAT {
+    if format < sql::FORMAT_WITH_SUMS {
         return Ok(None);
     }
     match count_damaged_records(db) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use personium_store::{Batch, CommitSeq, KeyRange, Op, Result, WriteFence};
+use personium_store::{Batch, CommitSeq, Op, Result};
 use tokio::sync::oneshot::Sender;
 
 /// The maximum number of batches in one commit.
@@ -19,8 +19,6 @@ const OP_OVERHEAD_BYTES: usize = 1 << 10;
 pub(crate) enum WriteJob {
     /// Commits a batch.
     Commit(PendingCommit),
-    /// Closes the file to commits if these ranges hold no record.
-    Fence(Vec<KeyRange>, Sender<Result<WriteFence>>),
     /// Creates the file.
     Create(Sender<Result<()>>),
     /// Removes the file.
@@ -40,7 +38,6 @@ pub(crate) struct PendingCommit {
 pub(crate) enum Work {
     /// Commits these batches in one transaction.
     Commit(Vec<PendingCommit>),
-    Fence(Vec<KeyRange>, Sender<Result<WriteFence>>),
     Create(Sender<Result<()>>),
     Drop(Sender<Result<()>>),
     Evict,
@@ -83,7 +80,6 @@ impl WriteQueue {
                     self.jobs.push_front(other);
                     break;
                 }
-                WriteJob::Fence(empty, reply) => return Some(Work::Fence(empty, reply)),
                 WriteJob::Create(reply) => return Some(Work::Create(reply)),
                 WriteJob::Drop(reply) => return Some(Work::Drop(reply)),
                 WriteJob::Evict => return Some(Work::Evict),

@@ -6,7 +6,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use personium_store::{Batch, CommitSeq, ErrorDetail, KeyRange, Result, StoreError, WriteFence};
+use personium_store::{Batch, CommitSeq, ErrorDetail, Result, StoreError};
 
 use crate::apply;
 use crate::engine::Engine;
@@ -85,7 +85,7 @@ fn run(engine: &Arc<Engine>) {
 }
 
 /// Does the work. Returns the number of committed batches.
-fn perform(engine: &Arc<Engine>, file: &DbFile, work: Work) -> usize {
+fn perform(engine: &Engine, file: &DbFile, work: Work) -> usize {
     match work {
         Work::Commit(group) => {
             let size = group.len();
@@ -94,10 +94,6 @@ fn perform(engine: &Arc<Engine>, file: &DbFile, work: Work) -> usize {
                 tracing::error!(file = %file.path.display(), "commit panicked");
             }
             return size;
-        }
-        Work::Fence(empty, reply) => {
-            // If the caller has gone, the fence is dropped at once.
-            let _ = reply.send(fence(engine, file, empty));
         }
         Work::Create(reply) => {
             let _ = reply.send(create(engine, file));
@@ -147,10 +143,7 @@ fn commit(engine: &Engine, file: &DbFile, group: Vec<PendingCommit>) {
             }
         }
         Err(error) => {
-            if !matches!(
-                error,
-                StoreError::SpaceDropped | StoreError::Conflict | StoreError::ReadOnly(_)
-            ) {
+            if !matches!(error, StoreError::SpaceDropped | StoreError::ReadOnly(_)) {
                 let cause: &(dyn std::error::Error + 'static) = &error;
                 tracing::error!(file = %file.path.display(), error = cause, "failed to commit");
             }
@@ -208,9 +201,6 @@ fn write<'b>(
 ) -> Result<Vec<Result<CommitSeq>>> {
     let _shared = file.connections_lock.read();
     let mut connection = file.writer.lock();
-    if engine.fenced.lock().contains(&file.space) {
-        return Err(StoreError::Conflict);
-    }
     let mut writer = open_writer(engine, file, connection.take())?;
     file.fit_writer_cache(&mut writer, &engine.settings)?;
     let results = apply::group(&mut writer, batches).map_err(|error| {
@@ -218,6 +208,7 @@ fn write<'b>(
         let error = storage.commit_failed(&engine.folder, health, file, error);
         engine.reported(file, error)
     })?;
+    file.note_structure(writer.structure);
     *connection = Some(writer);
     Ok(results)
 }
@@ -234,7 +225,7 @@ fn open_writer(
             return Err(engine.lost(file));
         }
     } else if open.is_none() {
-        if engine.dropped.lock().contains(&file.space) {
+        if engine.is_dropped(&file.space) {
             return Err(StoreError::SpaceDropped);
         }
         create_file(engine, file)?;
@@ -264,36 +255,16 @@ fn create_file(engine: &Engine, file: &DbFile) -> Result<()> {
 
 fn create(engine: &Engine, file: &DbFile) -> Result<()> {
     let _shared = file.connections_lock.read();
-    if engine.dropped.lock().contains(&file.space) {
+    if engine.is_dropped(&file.space) {
         return Err(StoreError::SpaceDropped);
     }
     create_file(engine, file)
 }
 
-/// Closes the file to commits if the ranges hold no record. No commit is in between, since the calling thread is the
-/// only writer of the file.
-fn fence(engine: &Arc<Engine>, file: &DbFile, empty: Vec<KeyRange>) -> Result<WriteFence> {
-    let mut batch = Batch::new();
-    for range in empty {
-        batch.assert_empty(range);
-    }
-    for result in write(engine, file, std::iter::once(&batch))? {
-        result?;
-    }
-    let space = file.space;
-    engine.fenced.lock().insert(space);
-    let engine = Arc::downgrade(engine);
-    Ok(WriteFence::new(move || {
-        if let Some(engine) = engine.upgrade() {
-            engine.fenced.lock().remove(&space);
-        }
-    }))
-}
-
 fn remove(engine: &Engine, file: &DbFile) -> Result<()> {
     let connections = file.close_and_lock();
     engine.dropped.lock().insert(file.space);
-    engine.fenced.lock().remove(&file.space);
+    file.forget_structure();
     engine.settings.health.forget(&file.space);
     let removed = engine.folder.remove(&file.path);
     drop(connections);

@@ -36,7 +36,7 @@ async fn child() {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let range = KeyRange::prefix(&Key::table(b't').u64(writer).build());
-            let first = store.count(&Space::Unit, &range).await.unwrap() / PARTS;
+            let first = store.count(&Space::Unit, &range).await.unwrap().value / PARTS;
             for n in first.. {
                 let mut batch = Batch::new();
                 for part in 0..PARTS {
@@ -99,7 +99,8 @@ async fn check(folder: &tempfile::TempDir, acknowledged: &[u64]) {
                 Limit::records(usize::MAX),
             )
             .await
-            .unwrap();
+            .unwrap()
+            .value;
         let done = found.len() as u64 / PARTS;
         assert!(
             done >= *acknowledged,
@@ -116,6 +117,7 @@ async fn check(folder: &tempfile::TempDir, acknowledged: &[u64]) {
         .get(&Space::Unit, &[counter()])
         .await
         .unwrap()
+        .value
         .remove(0)
         .unwrap();
     assert_eq!(count.value[..], batches.to_le_bytes());

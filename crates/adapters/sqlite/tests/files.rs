@@ -72,7 +72,7 @@ async fn committed_records_are_found_after_reopening() {
     assert_eq!(names.len(), 1, "the log is moved into the file: {names:?}");
 
     let store = open(&folder);
-    let found = store.get(&space, &[key(0), key(19)]).await.unwrap();
+    let found = store.get(&space, &[key(0), key(19)]).await.unwrap().value;
     assert!(found[0].is_some());
     assert_eq!(found[1].as_ref().unwrap().version, last);
     let mut batch = put(19);
@@ -158,7 +158,7 @@ async fn other_programs_can_read_a_file_only_while_it_is_closed() {
     let store = open(&folder);
     store.commit(&Space::Unit, put(1)).await.unwrap();
     assert_eq!(read_by_other_program().code(), Some(LOCKED));
-    let found = store.get(&Space::Unit, &[key(1)]).await.unwrap();
+    let found = store.get(&Space::Unit, &[key(1)]).await.unwrap().value;
     assert!(found[0].is_some(), "the other program has no effect");
     store.close().await.unwrap();
     assert!(read_by_other_program().success());
@@ -182,7 +182,11 @@ async fn unreadable_folder_is_an_error_and_not_an_empty_store() {
     store.close().await.unwrap();
     std::fs::remove_file(subfolder.path()).unwrap();
     std::fs::rename(&aside, subfolder.path()).unwrap();
-    let found = open(&folder).get(&space, &[key(1), key(2)]).await.unwrap();
+    let found = open(&folder)
+        .get(&space, &[key(1), key(2)])
+        .await
+        .unwrap()
+        .value;
     assert!(found[0].is_some() && found[1].is_none());
 }
 
@@ -235,7 +239,11 @@ async fn log_of_a_dropped_file_is_not_replayed() {
     std::fs::write(&wal, log).unwrap();
     let store = open(&folder);
     store.commit(&Space::Unit, put(2)).await.unwrap();
-    let found = store.get(&Space::Unit, &[key(1), key(2)]).await.unwrap();
+    let found = store
+        .get(&Space::Unit, &[key(1), key(2)])
+        .await
+        .unwrap()
+        .value;
     assert!(found[0].is_none() && found[1].is_some());
 }
 
@@ -257,12 +265,16 @@ async fn close_finishes_queued_commits() {
     }
     let all = KeyRange::all();
     let store = open(&folder);
-    assert_eq!(store.count(&Space::Unit, &all).await.unwrap(), acknowledged);
+    assert_eq!(
+        store.count(&Space::Unit, &all).await.unwrap().value,
+        acknowledged
+    );
     assert_eq!(
         store
             .scan(&Space::Unit, &all, Direction::Up, Limit::records(1000))
             .await
             .unwrap()
+            .value
             .len() as u64,
         acknowledged
     );
@@ -292,7 +304,7 @@ fn make_format_1(path: &std::path::Path) {
 fn bodies(folder: &tempfile::TempDir) -> Vec<i64> {
     let db = rusqlite::Connection::open(folder.path().join("unit.db")).unwrap();
     let one = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
-    assert_eq!(one("PRAGMA user_version"), 3);
+    assert_eq!(one("PRAGMA user_version"), 4);
     assert_eq!(
         one("SELECT count(*) FROM body"),
         one("SELECT count(*) FROM record JOIN body ON body.id = record.body"),
@@ -318,7 +330,7 @@ async fn sizes(store: &SqliteStore) -> Vec<(usize, personium_store::CommitSeq)> 
         .scan(&Space::Unit, &all, Direction::Up, Limit::records(9))
         .await;
     let size = |(_, r): (Key, personium_store::Record)| (r.value.len(), r.version);
-    found.unwrap().into_iter().map(size).collect()
+    found.unwrap().value.into_iter().map(size).collect()
 }
 
 #[tokio::test]
@@ -342,6 +354,67 @@ async fn file_of_format_1_is_upgraded() {
     assert_eq!(bodies(&folder), [1000, 2000]);
 }
 
+/// Turns the closed file of the unit into one of format 3.
+fn make_format_3(folder: &tempfile::TempDir) {
+    let db = rusqlite::Connection::open(folder.path().join("unit.db")).unwrap();
+    db.execute_batch(
+        "ALTER TABLE state DROP COLUMN structure; ALTER TABLE state DROP COLUMN sealed;
+         PRAGMA user_version = 3;",
+    )
+    .unwrap();
+}
+
+#[tokio::test]
+async fn file_of_format_3_is_upgraded_and_keeps_its_checksums() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let version = store.commit(&Space::Unit, put(2)).await.unwrap();
+    store.close().await.unwrap();
+    make_format_3(&folder);
+
+    let store = open(&folder);
+    assert_eq!(store.structure(&Space::Unit).await.unwrap(), 0);
+    assert_eq!(sizes(&store).await, [(500, version)]);
+    let mut change = put(3);
+    change.change_structure();
+    assert_eq!(
+        store.commit(&Space::Unit, change).await.unwrap(),
+        version + 1
+    );
+    store.close().await.unwrap();
+    assert_eq!(bodies(&folder), Vec::<i64>::new());
+    let store = open(&folder);
+    assert_eq!(store.structure(&Space::Unit).await.unwrap(), version + 1);
+}
+
+#[tokio::test]
+async fn seal_and_structure_version_survive_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let mut batch = put(1);
+    batch.change_structure();
+    let structure = store.commit(&Space::Unit, batch).await.unwrap();
+    let mut batch = put(2);
+    batch.seal();
+    store.commit(&Space::Unit, batch).await.unwrap();
+    store.close().await.unwrap();
+
+    let store = open(&folder);
+    let late = store.commit(&Space::Unit, put(3)).await;
+    assert!(matches!(late, Err(StoreError::Sealed)), "{late:?}");
+    assert_eq!(store.structure(&Space::Unit).await.unwrap(), structure);
+    let found = store.get(&Space::Unit, &[key(3)]).await.unwrap();
+    assert_eq!((found.value, found.structure), (vec![None], structure));
+    let mut batch = put(3);
+    batch.unseal();
+    store.commit(&Space::Unit, batch).await.unwrap();
+    store.close().await.unwrap();
+
+    let store = open(&folder);
+    store.commit(&Space::Unit, put(4)).await.unwrap();
+    assert_eq!(store.structure(&Space::Unit).await.unwrap(), structure);
+}
+
 #[tokio::test]
 async fn body_is_removed_with_its_record() {
     let folder = tempfile::tempdir().unwrap();
@@ -360,7 +433,7 @@ async fn body_is_removed_with_its_record() {
                 None => second.delete(key(n)),
             }
             store.commit(&Space::Unit, second).await.unwrap();
-            let found = store.get(&Space::Unit, &[key(n)]).await.unwrap();
+            let found = store.get(&Space::Unit, &[key(n)]).await.unwrap().value;
             assert_eq!(
                 found[0].as_ref().map(|r| r.value.clone()),
                 after.map(|size| vec![b'b'; size].into())
@@ -435,7 +508,7 @@ async fn changed_value_is_damage_of_its_record_only() {
             let found = store.get(&Space::Unit, &[key(n)]).await;
             match n {
                 3 => assert!(matches!(found, Err(StoreError::Corrupt(_))), "{found:?}"),
-                _ => assert_eq!(found.unwrap()[0].is_some(), n < 10, "{n}"),
+                _ => assert_eq!(found.unwrap().value[0].is_some(), n < 10, "{n}"),
             }
         }
         let all = KeyRange::prefix(&Key::table(b'k').build());
@@ -443,7 +516,7 @@ async fn changed_value_is_damage_of_its_record_only() {
         assert!(matches!(scan.await, Err(StoreError::Corrupt(_))));
         // A new value mends the record.
         store.commit(&Space::Unit, put(3)).await.unwrap();
-        assert!(store.get(&Space::Unit, &[key(3)]).await.unwrap()[0].is_some());
+        assert!(store.get(&Space::Unit, &[key(3)]).await.unwrap().value[0].is_some());
     }
 }
 
@@ -481,7 +554,7 @@ async fn damage_that_may_hide_records_is_an_error_of_every_search_without_result
         for n in 0..2_000 {
             match store.get(&Space::Unit, &[key(n)]).await {
                 Ok(found) => {
-                    let value = found[0].as_ref().unwrap().value.clone();
+                    let value = found.value[0].as_ref().unwrap().value.clone();
                     assert_eq!(value, n.to_string().repeat(9));
                 }
                 Err(StoreError::Corrupt(_)) => lost += 1,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use personium_store::{KeyRange, Result as StoreResult, Space, WriteFence};
+use personium_store::{KeyRange, Result as StoreResult, Space};
 use personium_types::CellId;
 
+use crate::cell_deletion::{self, CellDeletion};
 use crate::outbox_queue::OutboxPartition;
 use crate::{Cell, Unit, garbage_collection};
 
@@ -73,8 +74,8 @@ impl PostCommit {
         self.with(PostCommitAction::CollectGarbage(cell))
     }
 
-    /// Adds the condition that a cell has no records in these ranges. The cell is fenced until the batch is refused, or until
-    /// the removed cell is collected.
+    /// Adds the condition that a cell has no records in these ranges. The cell is sealed until the batch is refused, or until
+    /// the removed cell is collected. The batch must remove the cell from the catalogue.
     #[must_use]
     pub fn if_empty(self, cell: CellId, ranges: Vec<KeyRange>) -> Self {
         Self {
@@ -109,21 +110,38 @@ impl PostCommit {
         self.actions.is_empty() && self.empty_cell.is_none()
     }
 
-    /// Fences the cell that must be empty, if there is one. To be called before the commit.
+    /// Whether the actions say that what is cached about the cell with this space becomes stale.
+    pub(super) fn changes_structure_of(&self, space: &Space) -> bool {
+        self.actions.iter().any(|action| match action {
+            PostCommitAction::InvalidateCell(cell) => *space == Space::Cell(cell.id),
+            _ => false,
+        })
+    }
+
+    /// Seals the cell that must be empty, if there is one. To be called before the commit.
     ///
     /// # Errors
     /// A conflict if the cell is not empty.
-    pub(super) async fn fence(&self, unit: &Unit) -> StoreResult<Option<WriteFence>> {
-        let Some((cell, ranges)) = &self.empty_cell else {
-            return Ok(None);
-        };
-        let space = Space::Cell(*cell);
-        unit.store().fence(&space, ranges).await.map(Some)
+    pub(super) async fn begin_deletion(&self, unit: &Unit) -> StoreResult<Option<CellDeletion>> {
+        match &self.empty_cell {
+            None => Ok(None),
+            Some((cell, ranges)) => CellDeletion::begin(unit.store(), *cell, ranges)
+                .await
+                .map(Some),
+        }
+    }
+
+    /// Tells other processes of a removed cell, after the commit and before it is acknowledged.
+    pub(super) async fn announce(&self, unit: &Unit) {
+        for action in &self.actions {
+            if let PostCommitAction::CollectRemovedCell(cell) = action {
+                cell_deletion::announce_removal(unit.store(), cell).await;
+            }
+        }
     }
 
     /// Runs the actions after a commit. After a failed one only the invalidations run: it may still have changed the store.
-    pub(super) fn run(self, unit: &Arc<Unit>, committed: bool, fence: Option<WriteFence>) {
-        let mut fence = fence;
+    pub(super) fn run(self, unit: &Arc<Unit>, committed: bool) {
         for action in self.actions {
             match action {
                 PostCommitAction::InvalidateCell(cell) => unit.invalidate_cell(&cell),
@@ -131,7 +149,7 @@ impl PostCommit {
                 _ if !committed => {}
                 PostCommitAction::CollectGarbage(cell) => garbage_collection::start(unit, cell),
                 PostCommitAction::CollectRemovedCell(cell) => {
-                    garbage_collection::start_for_removed_cell(unit, cell, fence.take());
+                    garbage_collection::start_for_removed_cell(unit, cell);
                 }
                 PostCommitAction::Enqueue(partition) => unit.outbox().enqueue(partition),
             }

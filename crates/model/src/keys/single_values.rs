@@ -13,6 +13,8 @@ const GARBAGE_MARKER: &str = "sweep/cell/";
 const GARBAGE_RECORD: &str = "sweep/";
 /// The beginning of the names of records of removed cells; the id of the cell follows.
 const REMOVED_CELL: &str = "sweep/gone/";
+/// The beginning of the names of markers of cells that are being deleted; the id of the cell follows.
+const CELL_DELETION: &str = "cell-deletion/";
 /// The beginning of the names of installations; the id of the box follows.
 const INSTALLATION: &str = "install/";
 /// The beginning of the names of markers of cells with installations; the id of the cell follows.
@@ -92,6 +94,24 @@ pub fn removed_cell(cell: &CellId) -> Key {
 #[must_use]
 pub fn removed_cells() -> CellMarkers {
     CellMarkers::of(REMOVED_CELL)
+}
+
+/// In the space of the unit: marks a cell that is being deleted.
+#[must_use]
+pub fn cell_deletion(cell: &CellId) -> Key {
+    single(&format!("{CELL_DELETION}{cell}"))
+}
+
+/// All cells that [`cell_deletion`] marks.
+#[must_use]
+pub fn cell_deletions() -> CellMarkers {
+    CellMarkers::of(CELL_DELETION)
+}
+
+/// The deletion that has sealed the cell: the version of its marker, 8 bytes.
+#[must_use]
+pub fn seal() -> Key {
+    single("seal")
 }
 
 /// The login history of an account.
@@ -204,6 +224,7 @@ mod tests {
             (garbage_markers(), garbage_marker(&cell)),
             (outbox_markers(), outbox_marker(&cell)),
             (removed_cells(), removed_cell(&cell)),
+            (cell_deletions(), cell_deletion(&cell)),
             (installation_markers(), installation_marker(&cell)),
         ] {
             assert_eq!(markers.cell_of(&key), Some(cell));

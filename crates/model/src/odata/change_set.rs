@@ -74,7 +74,7 @@ impl ChangeSet {
         let batch = staged.to_batch();
         match root.unit.commit(&root.records, batch, post_commit).await {
             Ok(_) => Ok(ChangeSetCommit::Committed),
-            Err(StoreError::Conflict) => Ok(ChangeSetCommit::Conflict),
+            Err(StoreError::Conflict | StoreError::Sealed) => Ok(ChangeSetCommit::Conflict),
             Err(other) => Err(records::store_error(other)),
         }
     }

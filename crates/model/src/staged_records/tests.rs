@@ -45,13 +45,17 @@ async fn staged_changes_are_read_but_not_stored_before_the_commit() {
     let mut batch = put(3, "three");
     batch.delete(key(1));
     staged.commit(&SPACE, batch).await.unwrap();
-    let found = staged.get(&SPACE, &[key(1), key(2), key(3)]).await.unwrap();
+    let found = staged
+        .get(&SPACE, &[key(1), key(2), key(3)])
+        .await
+        .unwrap()
+        .value;
     let found: Vec<Option<Bytes>> = found.into_iter().map(|r| r.map(|r| r.value)).collect();
     assert_eq!(found, [None, Some("two".into()), Some("three".into())]);
-    assert_eq!(base.count(&SPACE, &range(0, 9)).await.unwrap(), 2);
-    assert_eq!(staged.count(&SPACE, &range(0, 9)).await.unwrap(), 2);
+    assert_eq!(base.count(&SPACE, &range(0, 9)).await.unwrap().value, 2);
+    assert_eq!(staged.count(&SPACE, &range(0, 9)).await.unwrap().value, 2);
     base.commit(&SPACE, staged.to_batch()).await.unwrap();
-    let stored = base.get(&SPACE, &[key(1), key(3)]).await.unwrap();
+    let stored = base.get(&SPACE, &[key(1), key(3)]).await.unwrap().value;
     assert!(stored[0].is_none() && stored[1].is_some());
 }
 
@@ -108,7 +112,11 @@ async fn change_of_the_store_that_an_assertion_excludes_refuses_the_whole() {
         other.put(key(1), "changed");
         base.commit(&SPACE, other).await.unwrap();
         assert!(conflicts(&*base, staged.to_batch()).await, "{what}");
-        assert_eq!(base.get(&SPACE, &[key(2)]).await.unwrap(), [None], "{what}");
+        assert_eq!(
+            base.get(&SPACE, &[key(2)]).await.unwrap().value,
+            [None],
+            "{what}"
+        );
     }
 }
 
@@ -122,7 +130,7 @@ async fn counters_add_up_with_those_of_the_store() {
     };
     staged.commit(&SPACE, add(2)).await.unwrap();
     staged.commit(&SPACE, add(3)).await.unwrap();
-    let read = staged.get(&SPACE, &[key(1)]).await.unwrap().remove(0);
+    let read = staged.get(&SPACE, &[key(1)]).await.unwrap().value.remove(0);
     let read = read.unwrap();
     assert_eq!(records::count_of(&read.value), 5);
     let mut asserting = add(1);
@@ -130,7 +138,7 @@ async fn counters_add_up_with_those_of_the_store() {
     staged.commit(&SPACE, asserting).await.unwrap();
     let batch = staged.to_batch();
     base.commit(&SPACE, batch.clone()).await.unwrap();
-    let stored = base.get(&SPACE, &[key(1)]).await.unwrap().remove(0);
+    let stored = base.get(&SPACE, &[key(1)]).await.unwrap().value.remove(0);
     assert_eq!(records::count_of(&stored.unwrap().value), 6);
     assert!(conflicts(&*base, batch).await);
 }
@@ -161,12 +169,12 @@ proptest! {
             let keys = |found: Vec<(Key, Record)>| -> Vec<(Key, Bytes)> {
                 found.into_iter().map(|(key, record)| (key, record.value)).collect()
             };
-            let before = staged.scan(&SPACE, &range, order, limit).await.unwrap();
-            let count = staged.count(&SPACE, &range).await.unwrap();
+            let before = staged.scan(&SPACE, &range, order, limit).await.unwrap().value;
+            let count = staged.count(&SPACE, &range).await.unwrap().value;
             base.commit(&SPACE, staged.to_batch()).await.unwrap();
-            let after = base.scan(&SPACE, &range, order, limit).await.unwrap();
+            let after = base.scan(&SPACE, &range, order, limit).await.unwrap().value;
             assert_eq!(keys(before), keys(after));
-            assert_eq!(count, base.count(&SPACE, &range).await.unwrap());
+            assert_eq!(count, base.count(&SPACE, &range).await.unwrap().value);
         });
     }
 }

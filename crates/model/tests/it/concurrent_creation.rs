@@ -212,3 +212,29 @@ async fn object_added_during_box_removal_is_removed() {
         );
     }
 }
+
+/// A process that starts collects what others have left, but not what they are creating.
+#[tokio::test(start_paused = true)]
+async fn cell_is_created_while_another_process_starts() {
+    // The first commit marks the space of the new cell, the second one adds the cell to the catalogue.
+    for step in 0..2 {
+        let unit = ModelUnit::new().await;
+        let other = unit.restart();
+        let collected = Arc::new(Mutex::new(None));
+        let kept = collected.clone();
+        unit.interrupt_commit(step, async move {
+            let collecting = async move { other.model.resume_garbage_collection().await };
+            *kept.lock() = Some(tokio::spawn(collecting));
+            // The other process reads the markers before the creation goes on.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        });
+        unit.create_cell("new").await;
+        let collected = collected.lock().take().unwrap();
+        collected.await.unwrap().unwrap();
+        let context = unit.restart().find_cell("new").await.unwrap();
+        let root = ServiceRoot::of_cell(unit.model.clone(), context);
+        create(&root, "Account", r#"{"Name":"a"}"#).await.unwrap();
+    }
+}

@@ -3,6 +3,7 @@
 mod batches;
 mod concurrency;
 mod scans;
+mod shared;
 mod spaces;
 
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use bytes::Bytes;
 use personium_types::{CellId, SystemRandom};
 
 use super::history::history;
+use super::linearizability::concurrent_history;
 use crate::{Batch, Direction, Key, KeyRange, Limit, RecordStore, Space};
 
-/// Checks the contract of [`RecordStore`], except closing and crashes.
+/// Checks the contract of [`RecordStore`] for one store, except closing and crashes.
 ///
 /// # Panics
 /// If the store breaks the contract.
@@ -36,9 +38,31 @@ pub async fn records(store: Arc<dyn RecordStore>) {
     concurrency::scan_reads_one_snapshot(&store).await;
     concurrency::commit_is_visible_to_later_reads(&store).await;
     spaces::dropped_space_stays_dropped(&store).await;
-    spaces::fenced_space_refuses_commits(&*store).await;
+    spaces::dropped_space_cannot_be_created(&*store).await;
+    spaces::sealed_space_refuses_commits(&*store).await;
+    spaces::structure_version_is_that_of_the_last_change(&*store).await;
+    spaces::long_reads_return_the_structure_version(&*store).await;
+    spaces::spaces_are_listed_in_order(&*store).await;
     for seed in 0..6 {
         history(&*store, seed, 120).await;
+    }
+    for seed in 0..4 {
+        concurrent_history(&[Arc::clone(&store)], seed).await;
+    }
+}
+
+/// Checks the contract of [`RecordStore`] for two stores over the same data, except closing and crashes.
+///
+/// # Panics
+/// If the stores break the contract.
+pub async fn records_shared(one: Arc<dyn RecordStore>, other: Arc<dyn RecordStore>) {
+    shared::commits_are_seen_by_the_other(&*one, &*other).await;
+    shared::structure_changes_are_seen_by_the_other(&*one, &*other).await;
+    shared::seal_holds_for_the_other(&*one, &*other).await;
+    shared::dropped_space_is_dropped_for_the_other(&*one, &*other).await;
+    let both = [one, other];
+    for seed in 0..8 {
+        concurrent_history(&both, seed).await;
     }
 }
 
@@ -74,6 +98,7 @@ async fn keys_of(
         .scan(space, range, order, Limit::records(10_000))
         .await
         .unwrap()
+        .value
         .into_iter()
         .map(|(key, _)| key)
         .collect()

@@ -1,8 +1,9 @@
 //! Records in memory.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,27 +11,39 @@ use parking_lot::RwLock;
 
 use crate::{
     Batch, CommitSeq, Direction, ErrorDetail, Expect, Key, KeyRange, Limit, Op, Record,
-    RecordStore, Result, Space, StoreError, WriteFence,
+    RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
 };
 
 /// A record store in the memory of this process. Nothing survives the process.
+///
+/// A clone is another store over the same data, which is closed on its own.
 #[derive(Debug, Default)]
 pub struct MemoryRecords {
     state: Arc<RwLock<MemoryState>>,
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct MemoryState {
-    spaces: HashMap<Space, SpaceRecords>,
+    spaces: BTreeMap<Space, SpaceRecords>,
     dropped: HashSet<Space>,
-    fenced: HashSet<Space>,
-    closed: bool,
 }
 
 #[derive(Debug, Default)]
 struct SpaceRecords {
     last_commit: CommitSeq,
+    structure: StructureVersion,
+    sealed: bool,
     map: BTreeMap<Key, Record>,
+}
+
+impl Clone for MemoryRecords {
+    fn clone(&self) -> Self {
+        Self {
+            state: Arc::clone(&self.state),
+            closed: AtomicBool::new(false),
+        }
+    }
 }
 
 impl MemoryRecords {
@@ -40,37 +53,37 @@ impl MemoryRecords {
         Self::default()
     }
 
-    fn read<T>(
-        &self,
-        space: &Space,
-        absent: T,
-        query: impl FnOnce(&SpaceRecords) -> T,
-    ) -> Result<T> {
-        let state = self.state.read();
-        state.check_open()?;
-        Ok(state.spaces.get(space).map_or(absent, query))
-    }
-}
-
-impl MemoryState {
     fn check_open(&self) -> Result<()> {
-        if self.closed {
+        if self.closed.load(Ordering::Acquire) {
             Err(StoreError::Down(ErrorDetail::new("the store is closed")))
         } else {
             Ok(())
         }
     }
 
-    /// Refuses commits to a space that is dropped or fenced.
-    fn check_writable(&self, space: &Space) -> Result<()> {
+    fn read<T>(
+        &self,
+        space: &Space,
+        absent: T,
+        query: impl FnOnce(&SpaceRecords) -> T,
+    ) -> Result<Snapshot<T>> {
         self.check_open()?;
-        if self.dropped.contains(space) {
-            return Err(StoreError::SpaceDropped);
+        let state = self.state.read();
+        state.check_not_dropped(space)?;
+        let rows = state.spaces.get(space);
+        Ok(Snapshot {
+            structure: rows.map_or(0, |rows| rows.structure),
+            value: rows.map_or(absent, query),
+        })
+    }
+}
+
+impl MemoryState {
+    fn check_not_dropped(&self, space: &Space) -> Result<()> {
+        match self.dropped.contains(space) {
+            true => Err(StoreError::SpaceDropped),
+            false => Ok(()),
         }
-        if self.fenced.contains(space) {
-            return Err(StoreError::Conflict);
-        }
-        Ok(())
     }
 }
 
@@ -97,7 +110,7 @@ impl SpaceRecords {
             Op::AssertEmpty(range) => self
                 .range(range)
                 .is_none_or(|mut found| found.next().is_none()),
-            Op::Put(..) | Op::Delete(_) | Op::Add(..) => true,
+            _ => true,
         }
     }
 
@@ -116,7 +129,7 @@ impl SpaceRecords {
                     let sum = counter(value.as_deref())?.wrapping_add(delta);
                     changes.insert(key, Some(Bytes::copy_from_slice(&sum.to_le_bytes())));
                 }
-                Op::Assert(..) | Op::AssertEmpty(_) => {}
+                _ => {}
             }
         }
         Ok(changes)
@@ -137,7 +150,7 @@ fn counter(value: Option<&[u8]>) -> Result<i64> {
 
 #[async_trait]
 impl RecordStore for MemoryRecords {
-    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>> {
         self.read(space, vec![None; keys.len()], |rows| {
             keys.iter().map(|key| rows.map.get(key).cloned()).collect()
         })
@@ -149,7 +162,7 @@ impl RecordStore for MemoryRecords {
         range: &KeyRange,
         order: Direction,
         limit: Limit,
-    ) -> Result<Vec<(Key, Record)>> {
+    ) -> Result<Snapshot<Vec<(Key, Record)>>> {
         let copy = |(key, record): (&Key, &Record)| (key.clone(), record.clone());
         let (mut records, mut bytes) = (0, 0);
         let is_within_limit = |(_, record): &(&Key, &Record)| {
@@ -167,26 +180,39 @@ impl RecordStore for MemoryRecords {
         })
     }
 
-    async fn count(&self, space: &Space, range: &KeyRange) -> Result<u64> {
+    async fn count(&self, space: &Space, range: &KeyRange) -> Result<Snapshot<u64>> {
         self.read(space, 0, |rows| {
             rows.range(range).map_or(0, |found| found.count() as u64)
         })
     }
 
+    async fn structure(&self, space: &Space) -> Result<StructureVersion> {
+        Ok(self.read(space, (), |_| ())?.structure)
+    }
+
     async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq> {
+        self.check_open()?;
         let mut state = self.state.write();
-        state.check_writable(space)?;
+        state.check_not_dropped(space)?;
         let empty = SpaceRecords::default();
         let rows = state.spaces.get(space).unwrap_or(&empty);
+        if rows.sealed && !batch.unseals() {
+            return Err(StoreError::Sealed);
+        }
         if !batch.ops().iter().all(|op| rows.satisfies(op)) {
             return Err(StoreError::Conflict);
         }
-        let changes = rows.changes(batch)?;
-        if changes.is_empty() {
+        if batch.ops().iter().all(Op::is_assertion) {
             return Ok(rows.last_commit);
         }
+        let (sealed, changes_structure) = (batch.sealed_after(), batch.changes_structure());
+        let changes = rows.changes(batch)?;
         let rows = state.spaces.entry(*space).or_default();
         rows.last_commit += 1;
+        rows.sealed = sealed.unwrap_or(rows.sealed);
+        if changes_structure {
+            rows.structure = rows.last_commit;
+        }
         for (key, change) in changes {
             match change {
                 Some(value) => drop(rows.map.insert(
@@ -202,37 +228,36 @@ impl RecordStore for MemoryRecords {
         Ok(rows.last_commit)
     }
 
-    async fn fence(&self, space: &Space, empty: &[KeyRange]) -> Result<WriteFence> {
+    async fn create_space(&self, space: &Space) -> Result<()> {
+        self.check_open()?;
         let mut state = self.state.write();
-        state.check_writable(space)?;
-        let is_empty = |range: &KeyRange| match state.spaces.get(space) {
-            Some(rows) => rows.satisfies(&Op::AssertEmpty(range.clone())),
-            None => true,
-        };
-        if !empty.iter().all(is_empty) {
-            return Err(StoreError::Conflict);
-        }
-        state.fenced.insert(*space);
-        let (state, space) = (Arc::clone(&self.state), *space);
-        Ok(WriteFence::new(move || {
-            state.write().fenced.remove(&space);
-        }))
+        state.check_not_dropped(space)?;
+        state.spaces.entry(*space).or_default();
+        Ok(())
+    }
+
+    async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>> {
+        self.check_open()?;
+        let start = after.map_or(Bound::Unbounded, |space| Bound::Excluded(*space));
+        let state = self.state.read();
+        let found = state.spaces.range((start, Bound::Unbounded));
+        Ok(found.take(limit).map(|(space, _)| *space).collect())
     }
 
     async fn drop_space(&self, space: &Space) -> Result<()> {
+        self.check_open()?;
         let mut state = self.state.write();
-        state.check_open()?;
         state.spaces.remove(space);
         state.dropped.insert(*space);
         Ok(())
     }
 
     async fn check(&self) -> Result<()> {
-        self.state.read().check_open()
+        self.check_open()
     }
 
     async fn close(&self) -> Result<()> {
-        self.state.write().closed = true;
+        self.closed.store(true, Ordering::Release);
         Ok(())
     }
 }

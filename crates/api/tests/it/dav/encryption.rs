@@ -27,7 +27,8 @@ async fn stored(unit: &TestUnit) -> Vec<Bytes> {
         .records
         .scan(&space, &everything, Direction::Up, Limit::records(1 << 20))
         .await
-        .unwrap();
+        .unwrap()
+        .value;
     let mut stored: Vec<Bytes> = records
         .into_iter()
         .map(|(_, record)| record.value)
@@ -185,7 +186,7 @@ async fn altered_encrypted_body_is_refused() {
     unit.put_file("c/b/small", MARK).await;
     let space = Space::Cell(unit.cell_id().await);
     let small = unit.record_keys(b"B").await;
-    let mut found = unit.records.get(&space, &small).await.unwrap();
+    let mut found = unit.records.get(&space, &small).await.unwrap().value;
     let mut altered = found.remove(0).unwrap().value.to_vec();
     altered[3] ^= 1;
     let mut batch = personium_store::Batch::new();

@@ -239,8 +239,9 @@ async fn orphan_bodies_are_collected_and_referenced_ones_stay() {
         .unwrap();
     assert_eq!(unit.blob_count().await, 1);
     // A cell without records has lost them, so that its bodies are not known to be orphans.
-    let records = personium_store::RecordStore::drop_space(&*unit.records, &space);
-    records.await.unwrap();
+    let records = unit.model.cell_records(&cell);
+    let everything = personium_store::KeyRange::all();
+    records.remove_range(&everything).await.unwrap();
     assert_eq!(
         unit.model
             .collect_orphaned_blobs_of(&cell, Duration::ZERO)

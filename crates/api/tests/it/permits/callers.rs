@@ -157,7 +157,8 @@ impl Fixture {
             let found = records
                 .scan(&space, &range, Direction::Up, Limit::records(1 << 20))
                 .await
-                .unwrap();
+                .unwrap()
+                .value;
             out.extend(
                 found
                     .into_iter()

@@ -56,7 +56,7 @@ pub(super) async fn failed_assertion_refuses_the_whole_batch(store: &dyn RecordS
     });
     batch.put(key(1), "new");
     let third = store.commit(&space, batch).await.unwrap();
-    let found = store.get(&space, &[key(1), key(2)]).await.unwrap();
+    let found = store.get(&space, &[key(1), key(2)]).await.unwrap().value;
     assert_eq!(found[0].as_ref().unwrap().version, third);
     assert_eq!(found[1].as_ref().unwrap().version, second);
 }
@@ -71,7 +71,7 @@ pub(super) async fn assertions_check_the_state_before_the_batch(store: &dyn Reco
     batch.delete(key(1));
     batch.assert(key(1), Expect::Present);
     store.commit(&space, batch).await.unwrap();
-    assert_eq!(store.count(&space, &all()).await.unwrap(), 0);
+    assert_eq!(store.count(&space, &all()).await.unwrap().value, 0);
     let mut batch = Batch::new();
     batch.delete(key(1));
     store.commit(&space, batch).await.unwrap();
@@ -92,7 +92,8 @@ pub(super) async fn last_operation_on_a_key_takes_effect(store: &dyn RecordStore
     let found = store
         .get(&space, &[key(1), key(2), key(3), key(4)])
         .await
-        .unwrap();
+        .unwrap()
+        .value;
     assert!(found[0].is_none());
     assert_eq!(found[1].as_ref().unwrap().value, "c");
     assert_eq!(i64_of(&found[2].as_ref().unwrap().value), -2);
@@ -106,7 +107,10 @@ pub(super) async fn last_operation_on_a_key_takes_effect(store: &dyn RecordStore
         ),
         "not a counter"
     );
-    assert_eq!(store.get(&space, &[key(5)]).await.unwrap(), vec![None]);
+    assert_eq!(
+        store.get(&space, &[key(5)]).await.unwrap().value,
+        vec![None]
+    );
 }
 
 pub(super) async fn large_values_and_batches_are_stored(store: &dyn RecordStore) {
@@ -125,17 +129,19 @@ pub(super) async fn large_values_and_batches_are_stored(store: &dyn RecordStore)
     let found = store
         .get(&space, &[key(1), key(2), long_key, key(2999)])
         .await
-        .unwrap();
+        .unwrap()
+        .value;
     assert!(found[0].as_ref().unwrap().value == large);
     assert_eq!(found[1].as_ref().unwrap().value, "");
     assert_eq!(found[2].as_ref().unwrap().value, "long");
     assert!(found[3].is_some());
-    assert_eq!(store.count(&space, &all()).await.unwrap(), 2003);
+    assert_eq!(store.count(&space, &all()).await.unwrap().value, 2003);
     assert_eq!(
         store
             .scan(&space, &all(), Direction::Up, Limit::records(5000))
             .await
             .unwrap()
+            .value
             .len(),
         2003
     );

@@ -28,11 +28,15 @@ pub(super) async fn exactly_one_concurrent_creation_succeeds(store: &Arc<dyn Rec
     }
     assert_eq!(winners.len(), 1);
     let (n, seq) = winners[0];
-    let found = store.get(&space, &[key(1), key(100 + n)]).await.unwrap();
+    let found = store
+        .get(&space, &[key(1), key(100 + n)])
+        .await
+        .unwrap()
+        .value;
     assert_eq!(found[0].as_ref().unwrap().value[..], n.to_le_bytes());
     assert_eq!(found[0].as_ref().unwrap().version, seq);
     assert!(found[1].is_some());
-    assert_eq!(store.count(&space, &all()).await.unwrap(), 2);
+    assert_eq!(store.count(&space, &all()).await.unwrap().value, 2);
 }
 
 pub(super) async fn no_optimistic_increment_is_lost(store: &Arc<dyn RecordStore>) {
@@ -52,6 +56,7 @@ pub(super) async fn no_optimistic_increment_is_lost(store: &Arc<dyn RecordStore>
                     .get(&space, &[key(1)])
                     .await
                     .unwrap()
+                    .value
                     .remove(0)
                     .unwrap();
                 let mut batch = put(1, (i64_of(&record.value) + 1).to_le_bytes().to_vec());
@@ -71,6 +76,7 @@ pub(super) async fn no_optimistic_increment_is_lost(store: &Arc<dyn RecordStore>
         .get(&space, &[key(1)])
         .await
         .unwrap()
+        .value
         .remove(0)
         .unwrap();
     assert_eq!(i64_of(&record.value), i64::try_from(TASKS * EACH).unwrap());
@@ -92,7 +98,7 @@ pub(super) async fn counters_never_conflict(store: &Arc<dyn RecordStore>) {
     for task in join_all(tasks).await {
         task.unwrap();
     }
-    let found = store.get(&space, &[key(1), key(2)]).await.unwrap();
+    let found = store.get(&space, &[key(1), key(2)]).await.unwrap().value;
     assert_eq!(
         i64_of(&found[0].as_ref().unwrap().value),
         10 * (0..40).sum::<i64>()
@@ -105,7 +111,7 @@ pub(super) async fn get_reads_one_snapshot(store: &Arc<dyn RecordStore>) {
     let space = new_space();
     let writer = spawn_pair_writer(store, space);
     while !writer.is_finished() {
-        let found = store.get(&space, &[key(1), key(2)]).await.unwrap();
+        let found = store.get(&space, &[key(1), key(2)]).await.unwrap().value;
         assert_eq!(found[0], found[1]);
         tokio::task::yield_now().await;
     }
@@ -119,7 +125,8 @@ pub(super) async fn scan_reads_one_snapshot(store: &Arc<dyn RecordStore>) {
         let found = store
             .scan(&space, &all(), Direction::Down, Limit::records(1000))
             .await
-            .unwrap();
+            .unwrap()
+            .value;
         assert!(found.is_empty() || found.len() == 2);
         assert!(found.windows(2).all(|pair| pair[0].1 == pair[1].1));
         tokio::task::yield_now().await;
@@ -150,7 +157,7 @@ pub(super) async fn commit_is_visible_to_later_reads(store: &Arc<dyn RecordStore
                     .unwrap();
                 let reader = Arc::clone(&store);
                 let read = tokio::spawn(async move { reader.get(&space, &[key(task)]).await });
-                let record = read.await.unwrap().unwrap().remove(0).unwrap();
+                let record = read.await.unwrap().unwrap().value.remove(0).unwrap();
                 assert_eq!(
                     (&record.value[..], record.version),
                     (&n.to_le_bytes()[..], seq)

@@ -62,12 +62,14 @@ pub(super) async fn scans_are_ordered_in_both_directions(store: &dyn RecordStore
             .scan(&space, &all(), Direction::Up, Limit::records(0))
             .await
             .unwrap()
+            .value
             .is_empty()
     );
     for (key, record) in store
         .scan(&space, &all(), Direction::Up, Limit::records(100))
         .await
         .unwrap()
+        .value
     {
         assert_eq!((&record.value[..], record.version), (key.as_bytes(), seq));
     }
@@ -91,7 +93,11 @@ pub(super) async fn scan_ends_with_the_record_that_reaches_the_byte_limit(store:
         (Direction::Down, 6, 100, 2),
     ] {
         let limit = Limit::records(records).or_bytes(bytes);
-        let scanned = store.scan(&space, &all(), order, limit).await.unwrap();
+        let scanned = store
+            .scan(&space, &all(), order, limit)
+            .await
+            .unwrap()
+            .value;
         assert_eq!(scanned.len(), found, "{order:?} {limit:?}");
     }
 }
@@ -112,7 +118,8 @@ pub(super) async fn scan_returns_records_up_to_its_limit(store: &dyn RecordStore
                 let found = store
                     .scan(&space, &all(), order, Limit::records(limit))
                     .await
-                    .unwrap();
+                    .unwrap()
+                    .value;
                 let expected = usize::try_from(there).unwrap().min(limit);
                 assert_eq!(found.len(), expected, "{there} records, limit {limit}");
             }
@@ -134,7 +141,8 @@ pub(super) async fn paging_is_stable_under_concurrent_writes(store: &dyn RecordS
             let page = store
                 .scan(&space, &range, order, Limit::records(70))
                 .await
-                .unwrap();
+                .unwrap()
+                .value;
             let Some((last, _)) = page.last() else { break };
             range = match order {
                 Direction::Up => range.after(last),
