@@ -183,14 +183,14 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (handler, peer) = (self.handler.clone(), self.peer);
         let lines = Arc::clone(&self.lines);
-        if lines.had_fragment(request.method(), request.uri()) {
+        let has_body = !request.body().is_end_stream();
+        if lines.begin_request(request.method(), request.uri(), has_body) {
             request.extensions_mut().insert(TargetWithFragment);
         }
-        let has_body = !request.body().is_end_stream();
         async move {
             let mut response = handler.handle(request, peer).await;
             if has_body {
-                lines.clear();
+                lines.end_body();
             }
             handler.header_names.add_to(&mut response);
             Ok(response)
