@@ -42,12 +42,18 @@ mod program;
 mod rclone;
 mod readme_walkthrough;
 mod request_targets;
+mod rolling_restart;
 mod saml_clients;
 mod settings_reload;
 mod slow_clients;
 mod start_checks;
+mod start_order;
 mod storage_unit;
 mod trust_between_units;
+mod web_layer;
+mod web_layer_hostile;
+mod web_layer_pages;
+mod web_layer_retries;
 mod webdav_clients;
 
 use personium_testkit::{ProcessUnit, ProcessUnitBuilder};
