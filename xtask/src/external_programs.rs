@@ -79,12 +79,17 @@ const PROGRAMS: &[ExternalProgram] = &[
     ExternalProgram {
         program: "nginx",
         package: "nginx-light",
-        purpose: "the web layer, and the baseline of file downloads in the bench",
+        purpose: "the baseline of file downloads in the bench",
     },
     ExternalProgram {
-        program: "openssl",
-        package: "openssl",
-        purpose: "certificates of the web layer, and bytes over TLS that no HTTP client sends",
+        program: "psql",
+        package: "postgresql",
+        purpose: "a database server for the record store",
+    },
+    ExternalProgram {
+        program: "pgbouncer",
+        package: "pgbouncer",
+        purpose: "a pooler in front of the database server",
     },
     ExternalProgram {
         program: "wrk",

@@ -1,0 +1,26 @@
+//! A record store in a PostgreSQL database, which several processes can share.
+//!
+//! There is one table of records and one of spaces. Each statement names one space, so that a database that is distributed by
+//! space needs one of its parts for each. A read is one statement. A commit is one transaction of two round trips, in which waiting
+//! batches of a space are merged.
+
+mod checksum;
+mod connections;
+mod error;
+mod group_commit;
+mod pipeline;
+mod read;
+mod schema;
+mod settings;
+mod space_key;
+mod statement;
+mod store;
+mod tls;
+mod transaction;
+mod write_queue;
+mod writer;
+mod writes;
+
+pub use schema::{SCHEMA_VERSION, SchemaError};
+pub use settings::{ClientCertificate, PostgresHost, PostgresSettings, TlsMode};
+pub use store::PostgresStore;

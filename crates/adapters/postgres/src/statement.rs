@@ -1,0 +1,218 @@
+//! The statements. Each but the list of spaces names one space by its first parameter.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use tokio_postgres::types::Type;
+
+/// A statement and the types of its parameters.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) text: Cow<'static, str>,
+    pub(crate) types: Cow<'static, [Type]>,
+}
+
+/// The number of transactions whose ids are kept with a space.
+pub(crate) const KEPT_WRITERS: usize = 32;
+
+/// The length of the id of a transaction.
+pub(crate) const WRITER_BYTES: usize = 8;
+
+/// Reads records by their keys, with the state of the space. There is a row without a record if none is found.
+pub(crate) static GET: Statement = Statement {
+    text: Cow::Borrowed(
+        "SELECT s.structure, s.dropped, r.key, r.value, r.version, r.sum \
+         FROM personium.spaces s \
+         LEFT JOIN personium.records r ON r.space = s.space AND r.key = ANY($2) \
+         WHERE s.space = $1",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA_ARRAY]),
+};
+
+/// The scan in one direction. The window ends it with the record that reaches the limit of bytes; the index gives the order, so
+/// that it reads no further.
+macro_rules! scan {
+    ($order:literal) => {
+        Statement {
+            text: Cow::Borrowed(concat!(
+                "SELECT s.structure, s.dropped, r.key, r.value, r.version, r.sum \
+                 FROM personium.spaces s LEFT JOIN (\
+                 SELECT key, value, version, sum FROM (\
+                 SELECT key, value, version, sum, sum(length(value)) OVER (\
+                 ORDER BY key ",
+                $order,
+                " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before \
+                 FROM personium.records WHERE space = $1 AND key >= $2 AND key < $3 \
+                 ORDER BY key ",
+                $order,
+                " LIMIT $4) w WHERE before IS NULL OR before < $5\
+                 ) r ON true WHERE s.space = $1"
+            )),
+            types: Cow::Borrowed(&[
+                Type::BYTEA,
+                Type::BYTEA,
+                Type::BYTEA,
+                Type::INT8,
+                Type::INT8,
+            ]),
+        }
+    };
+}
+
+/// Reads the first records of a range.
+pub(crate) static SCAN_UP: Statement = scan!("ASC");
+
+/// Reads the last records of a range.
+pub(crate) static SCAN_DOWN: Statement = scan!("DESC");
+
+/// Counts the records of a range.
+pub(crate) static COUNT: Statement = Statement {
+    text: Cow::Borrowed(
+        "SELECT s.structure, s.dropped, (SELECT count(*) FROM personium.records r \
+         WHERE r.space = $1 AND r.key >= $2 AND r.key < $3) \
+         FROM personium.spaces s WHERE s.space = $1",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA, Type::BYTEA]),
+};
+
+/// Begins a write: takes the lock of the space and returns its state.
+pub(crate) static LOCK: Statement = Statement {
+    text: Cow::Borrowed(
+        "UPDATE personium.spaces SET stamp = stamp + $2, writes = writes + 1, \
+         writers = substr($3 || writers, 1, 256) WHERE space = $1 \
+         RETURNING stamp, structure, sealed, dropped, writes, writers",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::INT8, Type::BYTEA]),
+};
+
+/// Reads the versions of records, and the values that can be counters.
+pub(crate) static VERSIONS: Statement = Statement {
+    text: Cow::Borrowed(
+        "SELECT key, version, sum, CASE WHEN length(value) = 8 THEN value END \
+         FROM personium.records WHERE space = $1 AND key = ANY($2)",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA_ARRAY]),
+};
+
+/// Reads the first keys of a range.
+pub(crate) static KEYS: Statement = Statement {
+    text: Cow::Borrowed(
+        "SELECT key FROM personium.records WHERE space = $1 AND key >= $2 AND key < $3 \
+         ORDER BY key LIMIT $4",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::INT8]),
+};
+
+/// Removes records.
+pub(crate) static DELETE: Statement = Statement {
+    text: Cow::Borrowed("DELETE FROM personium.records WHERE space = $1 AND key = ANY($2)"),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA_ARRAY]),
+};
+
+/// Sets the version of the structure of a space, and whether it is sealed.
+pub(crate) static SET_STATE: Statement = Statement {
+    text: Cow::Borrowed("UPDATE personium.spaces SET structure = $2, sealed = $3 WHERE space = $1"),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::INT8, Type::BOOL]),
+};
+
+/// Creates a space unless it exists.
+pub(crate) static CREATE: Statement = Statement {
+    text: Cow::Borrowed(
+        "INSERT INTO personium.spaces AS s (space) VALUES ($1) \
+         ON CONFLICT (space) DO UPDATE SET stamp = s.stamp RETURNING s.dropped",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA]),
+};
+
+/// Marks a space as dropped, also one that does not exist.
+pub(crate) static DROP: Statement = Statement {
+    text: Cow::Borrowed(
+        "INSERT INTO personium.spaces (space, dropped) VALUES ($1, true) \
+         ON CONFLICT (space) DO UPDATE SET dropped = true",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA]),
+};
+
+/// Lists spaces in the order of their names, from the first parameter on.
+pub(crate) static LIST: Statement = Statement {
+    text: Cow::Borrowed(
+        "SELECT space FROM personium.spaces WHERE space >= $1 AND NOT dropped \
+         ORDER BY space LIMIT $2",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::INT8]),
+};
+
+/// Reads the version of the schema.
+pub(crate) static SCHEMA: Statement = Statement {
+    text: Cow::Borrowed("SELECT version FROM personium.format WHERE id = 1"),
+    types: Cow::Borrowed(&[]),
+};
+
+/// The numbers of records of the statements that put records: powers of two, so that there are few statements.
+const PUT_SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+
+/// The largest number of records that one statement puts.
+pub(crate) const MAX_PUT_ROWS: usize = 64;
+
+static PUT_ONE: LazyLock<Statement> = LazyLock::new(|| put_rows(1));
+
+static PUTS: LazyLock<Vec<Statement>> =
+    LazyLock::new(|| PUT_SIZES.into_iter().map(put_rows).collect());
+
+/// Returns the statement that puts the largest number of records up to `rows`, at least 1, and that number.
+pub(crate) fn put(rows: usize) -> (&'static Statement, usize) {
+    let mut sized = PUTS.iter().zip(PUT_SIZES);
+    let fits = sized.find(|(_, size)| *size <= rows.max(1));
+    fits.unwrap_or((&PUT_ONE, 1))
+}
+
+fn put_rows(rows: usize) -> Statement {
+    let row = |n: usize| {
+        let first = 4 * n + 2;
+        format!(
+            "($1, ${}, ${}, ${}, ${})",
+            first,
+            first + 1,
+            first + 2,
+            first + 3
+        )
+    };
+    let values: Vec<String> = (0..rows).map(row).collect();
+    let text = format!(
+        "INSERT INTO personium.records (space, key, value, version, sum) VALUES {} \
+         ON CONFLICT (space, key) DO UPDATE \
+         SET value = excluded.value, version = excluded.version, sum = excluded.sum",
+        values.join(", ")
+    );
+    let of_row = [Type::BYTEA, Type::BYTEA, Type::INT8, Type::INT8];
+    let mut types = vec![Type::BYTEA];
+    for _ in 0..rows {
+        types.extend(of_row.iter().cloned());
+    }
+    Statement {
+        text: text.into(),
+        types: types.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_statements_put_any_number_of_records() {
+        for rows in [1, 2, 3, 63, 64, 65, 1000] {
+            let (statement, size) = put(rows);
+            assert!(size <= rows && size <= MAX_PUT_ROWS && (rows >= 64 || size * 2 > rows));
+            assert_eq!(statement.types.len(), 1 + 4 * size);
+            assert!(statement.text.contains(&format!("${})", 1 + 4 * size)));
+            assert!(!statement.text.contains(&format!("${}", 2 + 4 * size)));
+        }
+    }
+
+    #[test]
+    fn kept_writers_are_those_that_the_lock_keeps() {
+        let kept = format!("1, {})", KEPT_WRITERS * WRITER_BYTES);
+        assert!(LOCK.text.contains(&kept));
+    }
+}

@@ -1,0 +1,218 @@
+//! The record store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use personium_store::{
+    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Op, Record, RecordStore,
+    Result, Snapshot, Space, StoreError, StructureVersion,
+};
+use personium_types::Random;
+use tokio::sync::Semaphore;
+
+use crate::connections::Connections;
+use crate::error::FailureKind;
+use crate::read::{self, MAX_KEY_BYTES, bounds, column};
+use crate::schema::{self, SchemaError};
+use crate::settings::PostgresSettings;
+use crate::write_queue::WriteQueues;
+use crate::writer::Writer;
+use crate::{space_key, statement};
+
+/// The maximum size of the key and value of a record.
+const MAX_RECORD_BYTES: usize = 256 << 20;
+
+/// The number of records of a dropped space that one statement removes.
+const DROP_PAGE: i64 = 1_000;
+
+/// A store of records in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresStore {
+    connections: Arc<Connections>,
+    writer: Arc<Writer>,
+    is_closed: AtomicBool,
+}
+
+impl PostgresStore {
+    /// Makes the store. Connections are made when they are needed; [`check_schema`](Self::check_schema) makes the first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsupported`] if the settings cannot be used.
+    pub fn new(settings: &PostgresSettings, random: Arc<dyn Random>) -> Result<Self> {
+        let connections = Arc::new(Connections::new(settings)?);
+        let size = settings.pool_size.max(2);
+        let writer = Writer {
+            connections: Arc::clone(&connections),
+            health: Arc::clone(&settings.health),
+            random,
+            queues: WriteQueues::default(),
+            transactions: Semaphore::new(size - size.div_ceil(4)),
+        };
+        Ok(Self {
+            connections,
+            writer: Arc::new(writer),
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Checks that the database answers and has the tables of this version.
+    ///
+    /// # Errors
+    /// [`SchemaError`] if not.
+    pub async fn check_schema(&self) -> Result<(), SchemaError> {
+        schema::check(&self.connections).await
+    }
+
+    /// Makes the tables unless they exist, with this number of parts of the table of records; 0 for none.
+    ///
+    /// # Errors
+    /// [`SchemaError`] if the database refuses, or has tables of a newer version.
+    pub async fn create_schema(&self, partitions: u32) -> Result<(), SchemaError> {
+        schema::create(&self.connections, partitions).await
+    }
+
+    /// Returns the statements by which a database administrator makes role, database, tables and rights.
+    #[must_use]
+    pub fn administrator_sql(settings: &PostgresSettings, partitions: u32) -> String {
+        schema::administrator_sql(&settings.user, &settings.database, partitions)
+    }
+
+    fn check_open(&self) -> Result<()> {
+        match self.is_closed.load(Ordering::Acquire) {
+            true => Err(StoreError::Down(ErrorDetail::new("the store is closed"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Removes the records of a dropped space. Repeating it after an interruption goes on.
+    async fn remove_records(&self, space: &Space) -> Result<()> {
+        let failed = "failed to remove the records of a dropped space";
+        let name = space_key::of(space);
+        let all = KeyRange::all();
+        let (start, end) = bounds(&all);
+        loop {
+            let rows = self
+                .connections
+                .read(&statement::KEYS, &[&name, &start, &end, &DROP_PAGE])
+                .await
+                .map_err(|failure| failure.into_store_error(failed))?;
+            let keys = rows.iter().map(|row| column::<&[u8]>(row, 0));
+            let keys = keys.collect::<Result<Vec<&[u8]>>>()?;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            let removed = self
+                .connections
+                .read(&statement::DELETE, &[&name, &keys])
+                .await;
+            match removed {
+                Err(failure) if failure.kind() != FailureKind::Contention => {
+                    return Err(failure.into_store_error(failed));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Refuses batches with records that the database cannot hold.
+fn check_sizes(batch: &Batch) -> Result<()> {
+    let too_large = |text: String| Err(StoreError::Unsupported(ErrorDetail::new(text)));
+    for op in batch.ops() {
+        let (key, value) = match op {
+            Op::Put(key, value) => (key, value.len()),
+            Op::Add(key, _) => (key, 0),
+            _ => continue,
+        };
+        if key.len() > MAX_KEY_BYTES {
+            return too_large(format!("a key is longer than {MAX_KEY_BYTES} bytes"));
+        }
+        if key.len() + value > MAX_RECORD_BYTES {
+            return too_large(format!("a record is larger than {MAX_RECORD_BYTES} bytes"));
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl RecordStore for PostgresStore {
+    async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>> {
+        self.check_open()?;
+        read::get(&self.connections, &self.writer.health, space, keys).await
+    }
+
+    async fn scan(
+        &self,
+        space: &Space,
+        range: &KeyRange,
+        order: Direction,
+        limit: Limit,
+    ) -> Result<Snapshot<Vec<(Key, Record)>>> {
+        self.check_open()?;
+        let wanted = (range, order, limit);
+        read::scan(&self.connections, &self.writer.health, space, wanted).await
+    }
+
+    async fn count(&self, space: &Space, range: &KeyRange) -> Result<Snapshot<u64>> {
+        self.check_open()?;
+        read::count(&self.connections, space, range).await
+    }
+
+    async fn structure(&self, space: &Space) -> Result<StructureVersion> {
+        Ok(self.get(space, &[]).await?.structure)
+    }
+
+    async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq> {
+        self.check_open()?;
+        check_sizes(&batch)?;
+        self.writer.commit(space, batch).await
+    }
+
+    async fn create_space(&self, space: &Space) -> Result<()> {
+        self.check_open()?;
+        self.writer.create_space(space).await
+    }
+
+    async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>> {
+        self.check_open()?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut first = after.map(space_key::of).unwrap_or_default();
+        if after.is_some() {
+            first.push(0);
+        }
+        let rows = self
+            .connections
+            .read(&statement::LIST, &[&first, &limit])
+            .await
+            .map_err(|failure| failure.into_store_error("failed to list the spaces"))?;
+        let names = rows.iter().map(|row| column::<&[u8]>(row, 0));
+        let spaces = names.map(|name| {
+            let unknown = || crate::error::corrupt("the name of a space is unknown");
+            space_key::parse(name?).ok_or_else(unknown)
+        });
+        spaces.collect()
+    }
+
+    fn is_full(&self) -> bool {
+        self.writer.health.is_full()
+    }
+
+    async fn drop_space(&self, space: &Space) -> Result<()> {
+        self.check_open()?;
+        self.writer.mark_dropped(space).await?;
+        self.writer.health.forget(space);
+        self.remove_records(space).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.structure(&Space::Unit).await.map(drop)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.is_closed.store(true, Ordering::Release);
+        self.writer.queues.wait_until_empty().await;
+        self.connections.close();
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! The changes of a group as statements.
+
+use personium_store::CommitSeq;
+use tokio_postgres::types::ToSql;
+
+use crate::checksum;
+use crate::connections::Parameter;
+use crate::group_commit::{Changes, GroupOutcome, SpaceState};
+use crate::statement::{self, MAX_PUT_ROWS};
+
+/// The largest number of keys that one statement deletes.
+const MAX_DELETED_KEYS: usize = 1_000;
+
+/// The size of the values from which on a statement takes no further record. A message has at most 1 GiB.
+const MAX_STATEMENT_BYTES: usize = 32 << 20;
+
+/// A record to put.
+struct PutRow<'w> {
+    key: &'w [u8],
+    value: &'w [u8],
+    version: i64,
+    sum: i64,
+}
+
+/// What the second round trip writes.
+pub(crate) struct Writes<'w> {
+    space: &'w Vec<u8>,
+    deleted: Vec<Vec<&'w [u8]>>,
+    put: Vec<PutRow<'w>>,
+    /// The new state of the space, if that changes.
+    state: Option<(i64, bool)>,
+}
+
+impl<'w> Writes<'w> {
+    pub(crate) fn of(space: &'w Vec<u8>, outcome: &'w GroupOutcome, before: &SpaceState) -> Self {
+        let state = &outcome.state;
+        let is_changed = (state.structure, state.is_sealed) != (before.structure, before.is_sealed);
+        Self {
+            space,
+            deleted: deleted(&outcome.changes),
+            put: put(&outcome.changes),
+            state: is_changed.then(|| (signed(state.structure), state.is_sealed)),
+        }
+    }
+
+    pub(crate) fn statements(&self) -> Vec<(&'static statement::Statement, Vec<Parameter<'_>>)> {
+        let mut statements: Vec<(&'static statement::Statement, Vec<Parameter<'_>>)> = Vec::new();
+        for keys in &self.deleted {
+            statements.push((&statement::DELETE, vec![self.space, keys]));
+        }
+        let mut rows = &self.put[..];
+        while !rows.is_empty() {
+            let (statement, count) = statement::put(rows_within_bytes(rows));
+            let (now, later) = rows.split_at(count.min(rows.len()));
+            let mut parameters: Vec<Parameter<'_>> = vec![self.space];
+            for row in now {
+                let of_row: [&(dyn ToSql + Sync); 4] =
+                    [&row.key, &row.value, &row.version, &row.sum];
+                parameters.extend(of_row);
+            }
+            statements.push((statement, parameters));
+            rows = later;
+        }
+        if let Some((structure, is_sealed)) = &self.state {
+            statements.push((
+                &statement::SET_STATE,
+                vec![self.space, structure, is_sealed],
+            ));
+        }
+        statements
+    }
+}
+
+fn deleted(changes: &Changes) -> Vec<Vec<&[u8]>> {
+    let keys = changes.iter().filter(|(_, change)| change.is_none());
+    let keys: Vec<&[u8]> = keys.map(|(key, _)| key.as_bytes()).collect();
+    keys.chunks(MAX_DELETED_KEYS).map(<[_]>::to_vec).collect()
+}
+
+fn put(changes: &Changes) -> Vec<PutRow<'_>> {
+    let rows = changes.iter().filter_map(|(key, change)| {
+        let (value, version) = change.as_ref()?;
+        Some(PutRow {
+            key: key.as_bytes(),
+            value,
+            version: signed(*version),
+            sum: checksum::of(key.as_bytes(), *version, value),
+        })
+    });
+    rows.collect()
+}
+
+/// The number of records that one statement puts, at least 1.
+fn rows_within_bytes(rows: &[PutRow<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take(MAX_PUT_ROWS).take_while(|row| {
+        let is_first = bytes == 0;
+        bytes += row.key.len() + row.value.len();
+        is_first || bytes <= MAX_STATEMENT_BYTES
+    });
+    fits.count()
+}
+
+fn signed(number: CommitSeq) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_bounded_in_rows_and_bytes() {
+        let large = vec![0; MAX_STATEMENT_BYTES];
+        let row = |value| PutRow {
+            key: b"k",
+            value,
+            version: 1,
+            sum: 0,
+        };
+        let small: Vec<PutRow<'_>> = (0..200).map(|_| row(&[])).collect();
+        assert_eq!(rows_within_bytes(&small), MAX_PUT_ROWS);
+        let mixed = [row(&large[..]), row(b"x"), row(b"y")];
+        assert_eq!(rows_within_bytes(&mixed), 1);
+        assert_eq!(rows_within_bytes(&mixed[1..]), 2);
+    }
+}
