@@ -1,7 +1,7 @@
 //! The mark of a unit in its records, and the cells that the records name: what tells records of one unit from those of another,
 //! and a unit that lost files from a whole one.
 
-use personium_store::{Batch, Direction};
+use personium_store::{Batch, Direction, Expect, StoreError};
 use personium_types::{CellId, Code, Error, Result};
 
 use crate::keys::{self, ControlSet, SetKey};
@@ -29,6 +29,20 @@ pub async fn put(records: &Records, mark: &str) -> Result<()> {
     let mut batch = Batch::new();
     batch.put(keys::unit_mark(), mark.as_bytes().to_vec());
     records.commit(batch).await.map_err(store_error).map(drop)
+}
+
+/// Puts the mark into the records of a unit that has none. Returns whether it is there now; otherwise, the unit has another one.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn create(records: &Records, mark: &str) -> Result<bool> {
+    let mut batch = Batch::new();
+    batch.assert(keys::unit_mark(), Expect::Absent);
+    batch.put(keys::unit_mark(), mark.as_bytes().to_vec());
+    match records.commit(batch).await {
+        Err(StoreError::Conflict) => Ok(find(records).await?.as_deref() == Some(mark)),
+        other => other.map_err(store_error).map(|_| true),
+    }
 }
 
 /// Returns the cells of the catalogue of a unit.
@@ -79,6 +93,10 @@ mod tests {
     async fn mark_is_found_after_it_was_put() {
         let records = Records::new(Arc::new(MemoryRecords::new()), Space::Unit);
         assert_eq!(find(&records).await.unwrap(), None);
+        assert!(create(&records, "first").await.unwrap());
+        assert!(create(&records, "first").await.unwrap());
+        assert!(!create(&records, "second").await.unwrap());
+        assert_eq!(find(&records).await.unwrap().as_deref(), Some("first"));
         put(&records, "mark").await.unwrap();
         assert_eq!(find(&records).await.unwrap().as_deref(), Some("mark"));
         assert!(list_cells(&records).await.unwrap().is_empty());

@@ -60,7 +60,7 @@ pub async fn run(
     show: impl Fn(&str) -> io::Result<()>,
 ) -> CommandResult {
     let data_dir = loaded.config.store.data_dir.clone();
-    if first_start::is_due(&data_dir) {
+    if first_start::is_due(&loaded.config) {
         return Err(format!(
             "{} contains no unit yet; the first start makes one",
             data_dir.display()
@@ -79,7 +79,7 @@ pub async fn run(
     let session = Session::new(&components)?;
     let done = session.run(command, &show).await;
     session.api.unit.finish_commits().await;
-    serve::close(&*components.records).await;
+    serve::close(&*components.records.port()).await;
     done
 }
 

@@ -14,19 +14,15 @@ use admin_options::AdminSubcommand;
 
 use crate::administration;
 use crate::check::CheckReport;
-use crate::config::{Config, ConfigError, ConfigSources, LoadedConfig};
+use crate::config::{Config, ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::local_api::Administrator;
-use crate::serve::StartError;
-use crate::{check, components, data_folder, first_start, logging, serve, system};
+use crate::{check, components, data_folder, first_start, logging, record_engine, serve, system};
 
 /// The settings file in the data folder, which is read unless `--config` names another.
 const SETTINGS_FILE: &str = "personium-unit-config.properties";
 
 /// The status of a command line that cannot be read.
 const USAGE_STATUS: u8 = 2;
-
-/// The status of a start that waited in vain for a layer outside of the process (`EX_TEMPFAIL` of sysexits.h).
-const LAYER_MISSING_STATUS: u8 = 75;
 
 /// The data folder, unless `--data` names another.
 const DEFAULT_DATA_DIR: &str = "data";
@@ -55,8 +51,13 @@ struct Cli {
 enum Command {
     /// Run the unit. The first start generates keys and an administrator, whose password is printed once.
     Serve,
-    /// Create keys and an administrator without running the unit. Fails if the data folder contains a unit.
-    Init,
+    /// Create keys and an administrator without running the unit, and with store.type=postgres the tables of the database.
+    /// Fails if the data folder contains a unit.
+    Init {
+        /// Only print the statements by which a database administrator makes role, database and tables.
+        #[arg(long)]
+        print_sql: bool,
+    },
     /// Administrators of the unit: list them, make one, set a lost password, rename, grant. The unit must be stopped.
     Admin {
         #[command(subcommand)]
@@ -114,7 +115,8 @@ pub fn run() -> ExitCode {
         (Some(Command::Check { json }), sources) => check(sources, json),
         (_, Err(error)) => Err(error.to_string()),
         (None | Some(Command::Serve), Ok(sources)) => serve(&sources),
-        (Some(Command::Init), Ok(sources)) => init(&sources),
+        (Some(Command::Init { print_sql: true }), Ok(sources)) => print_sql(&sources),
+        (Some(Command::Init { print_sql: false }), Ok(sources)) => init(&sources),
         (Some(Command::Adopt), Ok(sources)) => adopt(&sources),
         (Some(Command::Admin { command }), Ok(sources)) => administrate(&sources, command),
     };
@@ -262,13 +264,29 @@ fn administrate(sources: &ConfigSources, command: AdminSubcommand) -> Result<Exi
 
 fn init(sources: &ConfigSources) -> Result<ExitCode, String> {
     let loaded = load(sources)?;
-    let data_dir = loaded.config.store.data_dir.clone();
-    if !first_start::is_due(&data_dir) {
-        return Err(format!("{} already contains a unit", data_dir.display()));
+    let runtime = runtime(1)?;
+    if loaded.config.store.kind == RecordStoreKind::Postgres {
+        let random = system::random();
+        let created = record_engine::create_tables(&loaded.config, &random);
+        runtime.block_on(created).map_err(|error| chain(&error))?;
     }
-    runtime(1)?
+    if !first_start::is_due(&loaded.config) {
+        let data_dir = loaded.config.store.data_dir.display();
+        return Err(format!("{data_dir} already contains a unit"));
+    }
+    runtime
         .block_on(serve::init(loaded, show))
         .map_err(|error| chain(&error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a database administrator has to run.
+fn print_sql(sources: &ConfigSources) -> Result<ExitCode, String> {
+    let config = LoadedConfig::load(sources)
+        .map_err(|error| error.to_string())?
+        .config;
+    let sql = record_engine::administrator_sql(&config).map_err(|error| chain(&error))?;
+    print(&sql).map_err(|error| format!("the statements could not be written: {error}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -292,19 +310,9 @@ fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
         let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
         let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
-        let started = tokio::select! {
-            started = Box::pin(serve::start(loaded, show)) => started,
-            _ = terminate.recv() => return Err("stopped during the start".into()),
-            _ = interrupt.recv() => return Err("stopped during the start".into()),
-        };
-        let running = match started {
-            Ok(running) => running,
-            Err(error @ StartError::Layer(_)) => {
-                eprintln!("personium: {}", chain(&error));
-                return Ok(ExitCode::from(LAYER_MISSING_STATUS));
-            }
-            Err(error) => return Err(chain(&error)),
-        };
+        let running = Box::pin(serve::start(loaded, show))
+            .await
+            .map_err(|error| chain(&error))?;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,

@@ -8,13 +8,14 @@ use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
 use personium_store::memory::MemoryCache;
-use personium_store::{BlobStore, Cache, RecordStore, StoreError, StoreHealth};
+use personium_store::{BlobStore, Cache, StoreError, StoreHealth};
 use personium_types::{Clock, Random};
 
-use crate::config::{Config, LoadedConfig, RecordSync};
+use crate::config::{Config, LoadedConfig, RecordStoreKind, RecordSync};
 use crate::data_folder::{DataFolder, DataFolderError, RECORDS_DIR, files_dir};
 use crate::key_files::{self, KeyFileError};
 use crate::model_settings::model_settings;
+use crate::record_engine::{self, DatabaseError, RecordEngine};
 use crate::unit_url::unit_urls;
 
 /// A component that could not be built.
@@ -31,6 +32,9 @@ pub enum ComponentError {
         /// The cause.
         source: StoreError,
     },
+    /// The database of records cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// The keys of the unit could not be generated or loaded.
     #[error("cannot load the keys of the unit")]
     Keys(#[from] KeyFileError),
@@ -44,8 +48,10 @@ pub struct Components {
     pub urls: UnitUrls,
     /// The keys of the unit.
     pub keys: Arc<UnitKeys>,
+    /// Whether this start makes the unit.
+    pub is_new: bool,
     /// The record store.
-    pub records: Arc<SqliteStore>,
+    pub records: RecordEngine,
     /// The store of file bodies.
     pub files: Arc<FolderStore>,
     /// The state of the storage, as the stores report it.
@@ -73,17 +79,18 @@ impl Components {
         let urls = unit_urls(&loaded)?;
         let config = loaded.config;
         let prepared = key_files::prepare(&config, urls.host(), clock.now_ms(), &random)?;
-        let stores = Stores::open(&config, database_files_max, &random)?;
+        let stores = Stores::open(&config, database_files_max, &random).await?;
         let wants_administrator = wants_administrator(&config);
         let claimed = stores
             .folder
             .claim(&stores.records, &random, wants_administrator);
-        claimed.await?;
+        let is_new = claimed.await?;
         prepared.write_files()?;
         for note in &prepared.notes {
             tracing::warn!("{note}");
         }
         Ok(Self {
+            is_new,
             records: stores.records,
             files: stores.files,
             health: stores.health,
@@ -103,7 +110,7 @@ impl Components {
         let mut settings = model_settings(&self.config);
         change(&mut settings);
         let ports = Ports {
-            records: Arc::clone(&self.records) as Arc<dyn RecordStore>,
+            records: self.records.port(),
             blobs: Arc::clone(&self.files) as Arc<dyn BlobStore>,
             cache: Arc::clone(&self.cache) as Arc<dyn Cache>,
             clock: Arc::clone(&self.clock),
@@ -124,13 +131,13 @@ pub fn wants_administrator(config: &Config) -> bool {
 /// The opened stores of a data folder.
 struct Stores {
     folder: DataFolder,
-    records: Arc<SqliteStore>,
+    records: RecordEngine,
     files: Arc<FolderStore>,
     health: Arc<StoreHealth>,
 }
 
 impl Stores {
-    fn open(
+    async fn open(
         config: &Config,
         database_files_max: usize,
         random: &Arc<dyn Random>,
@@ -138,13 +145,23 @@ impl Stores {
         let health = Arc::<StoreHealth>::default();
         let folder = DataFolder::of(config);
         folder.prepare()?;
-        let settings = SqliteSettings {
-            open_files: database_files_max,
-            health: Arc::clone(&health),
-            ..record_settings(config)
+        let records = match config.store.kind {
+            RecordStoreKind::Sqlite => {
+                let settings = SqliteSettings {
+                    open_files: database_files_max,
+                    health: Arc::clone(&health),
+                    ..record_settings(config)
+                };
+                let store = SqliteStore::open(settings).map_err(records_error)?;
+                RecordEngine::Sqlite(Arc::new(store))
+            }
+            RecordStoreKind::Postgres => {
+                let opened = record_engine::open_database(config, &health, random);
+                RecordEngine::Postgres(opened.await?)
+            }
         };
         Ok(Self {
-            records: Arc::new(SqliteStore::open(settings).map_err(records_error)?),
+            records,
             files: Arc::new(open_files(config, Arc::clone(random), &health)?),
             folder,
             health,
@@ -157,9 +174,9 @@ impl Stores {
 /// # Errors
 /// [`ComponentError`] if the data folder or a store cannot be used.
 pub async fn adopt(config: &Config, random: &Arc<dyn Random>) -> Result<(), ComponentError> {
-    let stores = Stores::open(config, config.store.open_files_max, random)?;
+    let stores = Stores::open(config, config.store.open_files_max, random).await?;
     stores.folder.adopt(&stores.records, random).await?;
-    stores.records.close().await.map_err(records_error)
+    stores.records.port().close().await.map_err(records_error)
 }
 
 fn records_error(source: StoreError) -> ComponentError {

@@ -27,6 +27,7 @@ mod odata;
 mod oidc;
 mod outgoing_requests;
 mod passwords;
+mod postgres;
 mod sample_secrets;
 mod scripts_and_plugins;
 mod secrets;
@@ -56,9 +57,10 @@ pub use odata::{ODataConfig, SchemaConfig};
 pub use oidc::OidcProviderConfig;
 pub use outgoing_requests::{OutgoingConfig, ProxyConfig};
 pub use passwords::{PasswordConfig, PasswordHashConfig};
+pub use postgres::{PostgresConfig, PostgresTls};
 pub use scripts_and_plugins::{PluginConfig, ScriptConfig};
 pub use secrets::SecretConfig;
-pub use store::{RecordSync, SearchEngineConfig, StoreConfig};
+pub use store::{RecordStoreKind, RecordSync, SearchEngineConfig, StoreConfig};
 pub use tokens::TokenConfig;
 pub use unit::{Scheme, UnitConfig};
 
@@ -96,6 +98,8 @@ sections! {
     listen: ListenConfig,
     /// The record store.
     store: StoreConfig,
+    /// The database of records.
+    postgres: PostgresConfig,
     /// File bodies.
     files: FileConfig,
     /// Secrets.
@@ -242,6 +246,7 @@ impl Config {
             );
         }
         self.check_logins(reader);
+        self.postgres.check(reader);
         self.check_log(reader);
         sample_secrets::check(self, reader);
         if let Err(error) = self.password_hash.settings(&self.passwords).check() {
@@ -336,10 +341,12 @@ const LOGGING_CRATES: &[&str] = &[
     "personium_folder",
     "personium_install",
     "personium_model",
+    "personium_postgres",
     "personium_server",
     "personium_sqlite",
     "personium_store",
     "personium_token",
+    "deadpool",
     "hyper",
     "hyper_util",
     "rustls",

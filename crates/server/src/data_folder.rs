@@ -7,6 +7,7 @@
 mod evidence;
 mod marks;
 mod permissions;
+mod shared;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -25,7 +26,8 @@ use personium_types::{CellId, Random};
 use self::evidence::Evidence;
 pub use self::evidence::{Condition, PartProblems};
 pub use self::permissions::restrict_new_files;
-use crate::config::Config;
+use crate::config::{Config, RecordStoreKind};
+use crate::record_engine::RecordEngine;
 
 /// The folder of records in the data folder.
 pub const RECORDS_DIR: &str = "records";
@@ -74,6 +76,8 @@ pub struct DataFolder {
     files: PathBuf,
     /// Whether the folder of file bodies is inside the data folder.
     owns_files: bool,
+    /// Whether the records are in the data folder.
+    owns_records: bool,
 }
 
 /// Returns the folder of file bodies.
@@ -91,6 +95,7 @@ impl DataFolder {
             root: config.store.data_dir.clone(),
             files: files_dir(config),
             owns_files: config.files.root.is_none(),
+            owns_records: config.store.kind == RecordStoreKind::Sqlite,
         }
     }
 
@@ -114,19 +119,25 @@ impl DataFolder {
 
     /// Checks that the unit is new or whole. Marks it unless it is marked.
     ///
-    /// With `wants_administrator` a new unit is remembered as one whose administrator is to be created.
+    /// With `wants_administrator` a new unit is remembered as one whose administrator is to be created. Returns whether this start
+    /// makes the unit.
     ///
     /// # Errors
     /// [`DataFolderError`] if the unit is not whole, or the folder cannot be read or written.
     pub async fn claim(
         &self,
-        records: &Arc<SqliteStore>,
+        records: &RecordEngine,
         random: &dyn Random,
         wants_administrator: bool,
-    ) -> Result<(), DataFolderError> {
+    ) -> Result<bool, DataFolderError> {
+        let Some(records) = records.sqlite() else {
+            return self
+                .claim_shared(records, random, wants_administrator)
+                .await;
+        };
         let condition = self.condition(records).await?;
         let mark = match &condition {
-            Condition::Whole(_) => return Ok(()),
+            Condition::Whole(_) | Condition::Joining(_) => return Ok(false),
             Condition::Started(mark) => mark.clone(),
             Condition::New | Condition::Unmarked => random.uuid().to_string(),
         };
@@ -136,7 +147,8 @@ impl DataFolder {
         if condition == Condition::Unmarked {
             self.create_files_of_empty_cells(records).await?;
         }
-        self.mark(records, &mark).await
+        self.mark(records, &mark).await?;
+        Ok(condition != Condition::Unmarked)
     }
 
     /// Marks whatever is in the folder as one whole unit. Cells that lost their files become empty.
@@ -145,9 +157,13 @@ impl DataFolder {
     /// [`DataFolderError`] if the folder cannot be read or written.
     pub async fn adopt(
         &self,
-        records: &Arc<SqliteStore>,
+        records: &RecordEngine,
         random: &dyn Random,
     ) -> Result<(), DataFolderError> {
+        let Some(records) = records.sqlite() else {
+            let mark = random.uuid().to_string();
+            return self.adopt_shared(records, &mark).await;
+        };
         if !self.unit_records().try_exists().unwrap_or(true) {
             self.expect_administrator()?;
         }
@@ -166,14 +182,16 @@ impl DataFolder {
     /// [`DataFolderError`] if the unit is not whole or the folder cannot be read.
     pub async fn inspect(
         &self,
-        records: Option<&Arc<SqliteStore>>,
+        records: Option<&RecordEngine>,
     ) -> Result<Condition, DataFolderError> {
-        let Some(records) = records else {
-            return self.decide(Evidence::of_files(self)?);
+        let records = match records {
+            None => return self.decide(Evidence::of_files(self)?),
+            Some(RecordEngine::Sqlite(records)) => records,
+            Some(shared) => return self.shared_condition(shared).await,
         };
         let condition = self.condition(records).await?;
         if matches!(condition, Condition::Whole(_)) {
-            let cells = unit_mark::list_cells(&unit_records(records)).await;
+            let cells = unit_mark::list_cells(&sqlite_records(records)).await;
             for cell in cells.map_err(DataFolderError::Records)? {
                 let any = [keys::unit_mark()];
                 // Failures are reported by the store.
@@ -183,33 +201,14 @@ impl DataFolder {
         Ok(condition)
     }
 
-    /// Returns why the folder of file bodies cannot be that of the unit in the data folder: it is missing, or has no mark
-    /// although the data folder has one. A share that is not mounted looks like that.
-    #[must_use]
-    pub fn missing_files(&self) -> Option<String> {
-        let exists = |path: &Path| path.try_exists().map_err(|error| error.to_string());
-        let is_unit = exists(&marks::path(&self.root)).unwrap_or(false);
-        let files = self.files.display();
-        match (exists(&self.files), exists(&marks::path(&self.files))) {
-            (Err(error), _) | (_, Err(error)) => Some(format!("{files}: {error}")),
-            (Ok(false), _) if is_unit => Some(format!("{files} does not exist")),
-            (Ok(true), Ok(false)) if is_unit => {
-                Some(format!("{files} is empty, not mounted, or another one"))
-            }
-            _ => None,
-        }
-    }
-
     /// Returns a part of the unit that is missing now.
     #[must_use]
     pub fn missing_part(&self) -> Option<PathBuf> {
-        let parts = [
-            self.unit_records(),
-            marks::path(&self.files),
-            marks::path(&self.root),
-        ];
-        parts
+        let records = self.owns_records.then(|| self.unit_records());
+        let marks = [marks::path(&self.files), marks::path(&self.root)];
+        records
             .into_iter()
+            .chain(marks)
             .find(|part| matches!(part.try_exists(), Ok(false)))
     }
 
@@ -222,7 +221,7 @@ impl DataFolder {
     async fn condition(&self, records: &Arc<SqliteStore>) -> Result<Condition, DataFolderError> {
         let mut evidence = Evidence::of_files(self)?;
         if evidence.has_unit_records {
-            let records = unit_records(records);
+            let records = sqlite_records(records);
             let mark = unit_mark::find(&records).await;
             evidence.mark_in_records = mark.map_err(|e| self.unreadable(e))?;
             // Fails if records may be hidden by damage.
@@ -264,7 +263,7 @@ impl DataFolder {
     /// Checks of a unit without marks that not all of its cells are unknown to its records.
     async fn check_catalogue(&self, records: &Arc<SqliteStore>) -> Result<(), DataFolderError> {
         let files = records.list_cells().map_err(records_error)?;
-        let of_unit = unit_records(records);
+        let of_unit = sqlite_records(records);
         let listed = unit_mark::list_cells(&of_unit).await;
         let removed = unit_mark::list_removed_cells(&of_unit).await;
         let (listed, removed) = (
@@ -310,7 +309,7 @@ impl DataFolder {
         marks::write(&of_files, mark).map_err(|source| file_error(&of_files, source))?;
         let created = records.create_space(&Space::Unit).await;
         created.map_err(records_error)?;
-        let put = unit_mark::put(&unit_records(records), mark).await;
+        let put = unit_mark::put(&sqlite_records(records), mark).await;
         put.map_err(DataFolderError::Records)?;
         // Otherwise the last mark could be durable before that in the records.
         let log = self.unit_records().with_extension("db-wal");
@@ -325,7 +324,7 @@ impl DataFolder {
 /// # Errors
 /// [`DataFolderError`] if the records cannot be read.
 pub async fn list_lost_cells(records: &Arc<SqliteStore>) -> Result<Vec<CellId>, DataFolderError> {
-    let listed = unit_mark::list_cells(&unit_records(records)).await;
+    let listed = unit_mark::list_cells(&sqlite_records(records)).await;
     let mut lost = Vec::new();
     for cell in listed.map_err(DataFolderError::Records)? {
         let exists = records.has_space(&Space::Cell(cell));
@@ -336,7 +335,17 @@ pub async fn list_lost_cells(records: &Arc<SqliteStore>) -> Result<Vec<CellId>, 
     Ok(lost)
 }
 
-fn unit_records(records: &Arc<SqliteStore>) -> Records {
+/// The path of the mark beside the keys of a node.
+#[must_use]
+pub fn mark_beside(data_dir: &Path) -> PathBuf {
+    marks::path(data_dir)
+}
+
+fn unit_records(records: &RecordEngine) -> Records {
+    Records::new(records.port(), Space::Unit)
+}
+
+fn sqlite_records(records: &Arc<SqliteStore>) -> Records {
     Records::new(Arc::clone(records) as Arc<dyn RecordStore>, Space::Unit)
 }
 

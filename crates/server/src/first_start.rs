@@ -9,7 +9,8 @@ use std::{fs, io};
 use personium_model::Settings;
 
 use crate::components::Components;
-use crate::config::Config;
+use crate::config::{Config, RecordStoreKind};
+use crate::data_folder;
 use crate::data_folder::{
     ADMINISTRATOR_FILE as COMPLETED_FILE, ADMINISTRATOR_STARTED_FILE as STARTED_FILE, RECORDS_DIR,
     UNIT_RECORDS_FILE,
@@ -43,12 +44,23 @@ pub enum FirstStartError {
     Refused(#[from] RefusedRequest),
 }
 
-/// Whether the data folder contains no unit, or one whose first start was interrupted.
+/// Whether the data folder contains no unit, or one whose first start was interrupted. If the records are in a database: whether
+/// this node is not known as one of a unit.
 #[must_use]
-pub fn is_due(data_dir: &Path) -> bool {
-    let unit = data_dir.join(RECORDS_DIR).join(UNIT_RECORDS_FILE);
+pub fn is_due(config: &Config) -> bool {
+    let data_dir = &config.store.data_dir;
+    let unit = match config.store.kind {
+        RecordStoreKind::Sqlite => data_dir.join(RECORDS_DIR).join(UNIT_RECORDS_FILE),
+        RecordStoreKind::Postgres => data_folder::mark_beside(data_dir),
+    };
     // A unit whose file cannot be accessed is not a new one.
-    data_dir.join(STARTED_FILE).exists() || matches!(unit.try_exists(), Ok(false))
+    needs_administrator(data_dir) || matches!(unit.try_exists(), Ok(false))
+}
+
+/// Whether the administrator of the unit is yet to be created. Known once the data folder is claimed.
+#[must_use]
+pub fn needs_administrator(data_dir: &Path) -> bool {
+    data_dir.join(STARTED_FILE).exists()
 }
 
 /// Returns the names of the cells with administrators: that of the first start, and those that were added to it.

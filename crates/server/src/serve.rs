@@ -23,7 +23,6 @@ use crate::file_descriptors::DescriptorBudget;
 use crate::first_start::{self, FirstStartError};
 use crate::folders::{self, FolderError};
 use crate::http_server::{self, HttpLimits, RequestHandlers};
-use crate::layers::{self, LayerMissing};
 use crate::local_api::Administrator;
 use crate::metrics::Metrics;
 use crate::running_settings::InitialSettings;
@@ -43,9 +42,6 @@ const ORPHAN_SCAN_PAUSE: Duration = Duration::from_millis(50);
 /// A unit that could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A layer outside of the process is missing.
-    #[error(transparent)]
-    Layer(#[from] LayerMissing),
     /// A component could not be built.
     #[error(transparent)]
     Component(#[from] ComponentError),
@@ -90,11 +86,6 @@ pub struct RunningUnit {
     records: Arc<dyn RecordStore>,
 }
 
-/// Whether this start has to create an administrator: the unit is new, and the settings name none.
-fn needs_administrator(config: &Config) -> bool {
-    components::wants_administrator(config) && first_start::is_due(&config.store.data_dir)
-}
-
 /// Builds the unit and starts to serve. A new unit gets an administrator, unless the settings name one; its password is
 /// passed to `show`.
 ///
@@ -105,15 +96,12 @@ pub async fn start(
     show: impl FnOnce(&Administrator) -> io::Result<()>,
 ) -> Result<RunningUnit, StartError> {
     let config = &loaded.config;
-    let wait = Duration::from_secs(config.listen.start_wait_secs);
-    layers::wait_for(&layers::layers(config), wait, &*system::clock()).await?;
     folders::check(config)?;
     let (budget, warning) = DescriptorBudget::of(config).within_limit();
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }
-    let is_new = first_start::is_due(&config.store.data_dir);
-    let needs_administrator = needs_administrator(config);
+    let is_new = first_start::is_due(config);
     let initial_settings = InitialSettings::new(&loaded);
     let listener = listen(config.listen.address).await?;
     let (clock, random) = (system::clock(), system::random());
@@ -123,7 +111,7 @@ pub async fn start(
     if let Some(note) = first_start::administration_note(&components.config, is_new) {
         tracing::warn!("{note}");
     }
-    if needs_administrator {
+    if needs_administrator(&components.config) {
         Box::pin(first_start::create_administrator(&components, show)).await?;
     }
     let config = &components.config;
@@ -150,6 +138,12 @@ pub async fn start(
         "unit started"
     );
     Ok(running)
+}
+
+/// Whether this start has to create an administrator: the unit is new, and the settings name none.
+fn needs_administrator(config: &Config) -> bool {
+    components::wants_administrator(config)
+        && first_start::needs_administrator(&config.store.data_dir)
 }
 
 async fn listen(address: SocketAddr) -> Result<Listener, StartError> {
@@ -189,17 +183,16 @@ fn spawn(
     let metrics = Arc::clone(&handlers.metrics);
     let access_log = handlers.access_log.clone();
     let (stop, stop_requested) = watch::channel(false);
-    let records: Arc<dyn RecordStore> = Arc::clone(&components.records) as _;
+    let records: Arc<dyn RecordStore> = components.records.port();
     let storage = Arc::new(StorageWatch {
         folder: DataFolder::of(&components.config),
-        records: Arc::clone(&components.records),
+        records: components.records.sqlite().cloned(),
         health: Arc::clone(&components.health),
         clock: Arc::clone(&components.clock),
     });
     let admin_service = AdminService {
         records: Arc::clone(&records),
         storage: Arc::clone(&storage),
-        layers: layers::layers(&components.config).into(),
         metrics: Arc::clone(&metrics),
         stop: stop_requested.clone(),
     };
@@ -272,8 +265,12 @@ pub async fn init(
     let files_max = budget.database_files_max;
     // Boxed, because the future is large.
     let components = Box::pin(Components::build(loaded, files_max, clock, random)).await?;
-    let created = first_start::create_administrator(&components, show).await;
-    close(&*components.records).await;
+    // With a database, the unit can exist although this node is new.
+    let created = match components.is_new {
+        true => first_start::create_administrator(&components, show).await,
+        false => Ok(()),
+    };
+    close(&*components.records.port()).await;
     Ok(created?)
 }
 
@@ -285,7 +282,6 @@ fn http_limits(config: &Config, connections_max: usize) -> HttpLimits {
         header_max_count: listen.header_max_count,
         header_timeout: Duration::from_secs(listen.header_timeout_secs),
         transfer_timeout: Duration::from_secs(listen.transfer_timeout_secs),
-        shutdown_delay: Duration::from_secs(listen.shutdown_delay_secs),
         shutdown_timeout: Duration::from_secs(listen.shutdown_timeout_secs),
     }
 }

@@ -27,8 +27,8 @@ const MAX_NAMED: usize = 10;
 pub struct StorageWatch {
     /// The data folder.
     pub folder: DataFolder,
-    /// The record store.
-    pub records: Arc<SqliteStore>,
+    /// The files of records, if the records are in files.
+    pub records: Option<Arc<SqliteStore>>,
     /// The state that the stores report.
     pub health: Arc<StoreHealth>,
     /// The clock.
@@ -69,8 +69,11 @@ impl StorageWatch {
     pub async fn run(self: Arc<Self>) {
         let cells = Arc::clone(&self);
         let cells = async move {
+            let Some(records) = &cells.records else {
+                return;
+            };
             loop {
-                cells.find_lost_cells().await;
+                cells.find_lost_cells(records).await;
                 tokio::time::sleep(CELLS_INTERVAL).await;
             }
         };
@@ -80,8 +83,9 @@ impl StorageWatch {
     async fn watch_disk(&self) {
         let mut logged = None;
         loop {
-            let records = Arc::clone(&self.records);
-            if let Err(error) = spawn_blocking(move || records.maintain()).await {
+            if let Some(records) = self.records.clone()
+                && let Err(error) = spawn_blocking(move || records.maintain()).await
+            {
                 tracing::error!(%error, "failed to look at the disk");
             }
             let now = self.clock.monotonic();
@@ -103,12 +107,12 @@ impl StorageWatch {
         }
     }
 
-    async fn find_lost_cells(&self) {
-        match data_folder::list_lost_cells(&self.records).await {
+    async fn find_lost_cells(&self, records: &Arc<SqliteStore>) {
+        match data_folder::list_lost_cells(records).await {
             Ok(lost) => {
                 for cell in lost {
                     let space = Space::Cell(cell);
-                    let path = self.records.path(&space);
+                    let path = records.path(&space);
                     let what = format!("{} is missing; restore it from a backup", path.display());
                     if self.health.report_damage(&space, &what) {
                         tracing::error!(file = %path.display(), "the file of a cell is missing");

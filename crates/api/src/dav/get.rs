@@ -14,7 +14,10 @@ use personium_types::{Code, ETag, Error, Operation, Preconditions, Result};
 use crate::body;
 use crate::hrefs;
 use crate::request_context::RequestContext;
-use crate::response::{self, REVALIDATE, Response, WithHeader};
+use crate::response::{self, Response, WithHeader};
+
+/// Caches must ask whether a file is still current: by its time of modification alone they would guess how long it is.
+const REVALIDATE: &str = "no-cache";
 
 /// The media type of a file that was stored without one, so that no client guesses.
 const UNKNOWN_TYPE: &str = "application/octet-stream";

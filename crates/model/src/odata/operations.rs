@@ -67,24 +67,19 @@ impl ServiceRoot {
         }
     }
 
-    /// The operation, or the two operations, that following or changing a link is. Between control objects of a cell it is an
-    /// access to both sets. To see which accounts read a received message, and to mark it as read, access to messages is
-    /// enough.
+    /// The operations that following or changing a link is. Between control objects of a cell it is an access to both
+    /// sets. To see which accounts read a received message, and to mark it as read, access to messages is enough.
     #[must_use]
-    pub fn link_operations(
-        &self,
-        association: &Association,
-        kind: AccessKind,
-    ) -> (Operation, Option<Operation>) {
+    pub fn link_operations(&self, association: &Association, kind: AccessKind) -> Vec<Operation> {
         use ControlSet::{Account, ReceivedMessage};
         let (source, target) = (&association.source.set, &association.target.set);
         match (source.control, target.control) {
-            (Some(ReceivedMessage), Some(Account)) => (source.operation(kind), None),
-            (Some(Account), Some(ReceivedMessage)) => (target.operation(kind), None),
+            (Some(ReceivedMessage), Some(Account)) => vec![source.operation(kind)],
+            (Some(Account), Some(ReceivedMessage)) => vec![target.operation(kind)],
             _ if self.scope == RootScope::Cell => {
-                (source.operation(kind), Some(target.operation(kind)))
+                vec![source.operation(kind), target.operation(kind)]
             }
-            _ => (source.operation(kind), None),
+            _ => vec![source.operation(kind)],
         }
     }
 }
@@ -99,8 +94,8 @@ impl ServerAuthority {
     /// A permit of the server for changing links along an association.
     #[must_use]
     pub fn permit_link(&self, root: &ServiceRoot, association: &Association) -> Permit {
-        let (operation, other) = root.link_operations(association, AccessKind::Write);
-        self.permit_both(operation, other, root.permit_target())
+        let operations = root.link_operations(association, AccessKind::Write);
+        self.permit_all(operations, root.permit_target())
     }
 }
 
@@ -112,8 +107,10 @@ pub(super) fn check_write(root: &ServiceRoot, permit: &Permit, set: &SetRef) -> 
 /// Whether a permit is for changing links along an association.
 pub(super) fn permits_link(root: &ServiceRoot, permit: &Permit, association: &Association) -> bool {
     let target = root.permit_target();
-    let (operation, other) = root.link_operations(association, AccessKind::Write);
-    permit.covers(operation, &target) && other.is_none_or(|other| permit.covers(other, &target))
+    let operations = root.link_operations(association, AccessKind::Write);
+    operations
+        .into_iter()
+        .all(|operation| permit.covers(operation, &target))
 }
 
 /// Checks that a permit is for changing links along an association.
@@ -123,7 +120,7 @@ pub(super) fn check_link(
     association: &Association,
 ) -> Result<()> {
     let target = root.permit_target();
-    let (operation, other) = root.link_operations(association, AccessKind::Write);
-    permit.check(operation, &target)?;
-    other.map_or(Ok(()), |other| permit.check(other, &target))
+    let operations = root.link_operations(association, AccessKind::Write);
+    let mut operations = operations.into_iter();
+    operations.try_for_each(|operation| permit.check(operation, &target))
 }

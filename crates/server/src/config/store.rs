@@ -14,9 +14,22 @@ pub enum RecordSync {
     Normal,
 }
 
+/// Where records are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordStoreKind {
+    /// In files in the data folder.
+    Sqlite,
+    /// In a PostgreSQL database.
+    Postgres,
+}
+
 section! {
     /// Settings of the record store.
     StoreConfig "Records" {
+        /// Where records are stored: with sqlite, in files in data.dir; with postgres, in a PostgreSQL database, which several
+        /// nodes of the unit can share. The other keys of this section are for files, those of the next one for the database.
+        kind: RecordStoreKind = "store.type", "sqlite",
+            OneOf(&[("sqlite", RecordStoreKind::Sqlite), ("postgres", RecordStoreKind::Postgres)]);
         /// The folder of all data of the unit: records, and by default also file bodies and secrets.
         data_dir: PathBuf = "data.dir", "data", FilePath;
         /// The time at which a commit is synced to the disk. With full, it is synced before it is acknowledged and survives

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use personium_postgres::PostgresHost;
 use personium_types::network::Networks;
 use personium_types::{Privilege, Secret};
 use regex::Regex;
@@ -267,6 +268,56 @@ impl ValueParser<String> for HostName {
 
     fn permitted(&self) -> String {
         "a host name without port".into()
+    }
+}
+
+/// Servers separated by commas: names or addresses with an optional port, or folders of Unix sockets.
+#[derive(Debug)]
+pub struct HostPortList {
+    /// The port of a server without one.
+    pub default_port: u16,
+}
+
+impl HostPortList {
+    fn server(&self, text: &str) -> Option<PostgresHost> {
+        if text.starts_with('/') {
+            return Some(PostgresHost {
+                name: text.to_owned(),
+                port: self.default_port,
+            });
+        }
+        let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, rest)) => (
+                address,
+                rest.strip_prefix(':').or(rest.is_empty().then_some(""))?,
+            ),
+            None => text.split_once(':').unwrap_or((text, "")),
+        };
+        let port = match port {
+            "" => Some(self.default_port),
+            port => port.parse().ok().filter(|port| *port != 0),
+        };
+        let is_permitted = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
+        (!name.is_empty() && name.chars().all(is_permitted)).then_some(PostgresHost {
+            name: name.to_owned(),
+            port: port?,
+        })
+    }
+}
+
+impl ValueParser<Vec<PostgresHost>> for HostPortList {
+    fn parse(&self, text: &str, _folder: &Path) -> Option<Vec<PostgresHost>> {
+        text.split(',')
+            .map(|part| self.server(part.trim()))
+            .collect()
+    }
+
+    fn permitted(&self) -> String {
+        format!(
+            "names or addresses with an optional port (db1, db2:{}, [::1]:{}), or the path of the folder of a Unix socket, \
+             separated by commas",
+            self.default_port, self.default_port
+        )
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Condition {
     Unmarked,
     /// The unit with this id has all its parts.
     Whole(String),
+    /// The database is that of the unit with this id, and this node has not been one of the unit.
+    Joining(String),
 }
 
 /// The problems of the parts of a unit.
@@ -155,6 +157,14 @@ impl Evidence {
 
 fn missing(path: &Path) -> String {
     format!("{} is missing", path.display())
+}
+
+/// Whether there are file bodies of cells.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(super) fn has_files(folder: &DataFolder) -> Result<bool, DataFolderError> {
+    has_entry(&folder.files, is_folder_of_cell).map_err(|source| file_error(&folder.files, source))
 }
 
 /// Whether a folder, which need not exist, has an entry of this kind.
