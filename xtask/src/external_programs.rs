@@ -79,7 +79,12 @@ const PROGRAMS: &[ExternalProgram] = &[
     ExternalProgram {
         program: "nginx",
         package: "nginx-light",
-        purpose: "the baseline of file downloads in the bench",
+        purpose: "the web layer, and the baseline of file downloads in the bench",
+    },
+    ExternalProgram {
+        program: "openssl",
+        package: "openssl",
+        purpose: "certificates of the web layer, and bytes over TLS that no HTTP client sends",
     },
     ExternalProgram {
         program: "psql",

@@ -1,15 +1,15 @@
 //! MKCOL of a box: installs the application in an archive.
 
 use std::fs::File;
+use std::io::{self, Write};
 
 use http::{StatusCode, header};
 use personium_install::{InstallRequest, Installer, Package};
-use personium_model::concurrency_limiter::LimiterPermit;
+use personium_model::concurrency_limiter::{LimiterPermit, StepPermits};
 use personium_model::event::Event;
 use personium_model::url::LOCAL_CELL;
 use personium_model::{Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
-use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use crate::body::{self, Body};
@@ -95,10 +95,8 @@ async fn receive(request: &mut CellRequest) -> Result<ReceivedArchive> {
     request.check_not_encoded()?;
     let cell = request.context.cell().id;
     let body = request.take_body();
-    let archive = {
-        let _upload_permit = unit.limits().uploads.acquire(&cell).await?;
-        spool_to_temp_file(&unit, body).await?
-    };
+    let permits = unit.limits().uploads.steps(cell);
+    let archive = spool_to_temp_file(&unit, body, permits).await?;
     // Acquired only now, so that a slow upload does not block other installations.
     let limiter_permit = unit.limits().installs.acquire(&cell).await?;
     let package = Package::open(archive, &unit.settings().archives).await?;
@@ -126,19 +124,26 @@ async fn start(
         .await
 }
 
-/// Writes the archive to a temporary file without a name, which disappears with its last handle.
-async fn spool_to_temp_file(unit: &Unit, mut body: Body) -> Result<File> {
+/// Writes the archive to a temporary file without a name, which disappears with its last handle. While it waits for the
+/// client, it has no permit.
+async fn spool_to_temp_file(
+    unit: &Unit,
+    mut body: Body,
+    mut permits: StepPermits<'_>,
+) -> Result<File> {
     let settings = &unit.settings().archives;
     let max_bytes = settings
         .archive_max_megabytes
         .saturating_mul(MEGABYTE_BYTES);
     let folder = settings.temp_dir.clone();
-    let file = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&folder)?;
-        tempfile::tempfile_in(&folder)
-    });
-    let file = file.await.map_err(Error::internal)?;
-    let mut file = tokio::fs::File::from_std(file.map_err(Error::internal)?);
+    let mut file = {
+        let _permit = permits.next().await?;
+        blocking(move || {
+            std::fs::create_dir_all(&folder)?;
+            tempfile::tempfile_in(&folder)
+        })
+        .await?
+    };
     let mut length = 0_u64;
     while let Some(chunk) = body::next_chunk(&mut body).await? {
         length = length.saturating_add(chunk.len() as u64);
@@ -146,10 +151,18 @@ async fn spool_to_temp_file(unit: &Unit, mut body: Body) -> Result<File> {
             let megabytes = settings.archive_max_megabytes.to_string();
             return Err(Error::new(Code::BarTooLarge).with(megabytes));
         }
-        file.write_all(&chunk).await.map_err(Error::internal)?;
+        let _permit = permits.next().await?;
+        file = blocking(move || file.write_all(&chunk).map(|()| file)).await?;
     }
-    file.flush().await.map_err(Error::internal)?;
-    Ok(file.into_std().await)
+    Ok(file)
+}
+
+/// Runs work with a file on a thread that may wait for the disk.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(Error::internal)?.map_err(Error::internal)
 }
 
 /// Posts the event `boxinstall`, with the status of the response.

@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 use personium_model::{Identity, odata};
-use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
-use personium_types::{Code, Error, Operation, Result};
+use personium_types::preconditions::ResourceState;
+use personium_types::{Code, Error, Operation, Preconditions, Result};
 use serde_json::json;
 
 use crate::error::{self, Challenge};
@@ -75,10 +75,11 @@ async fn delete(request: CellRequest) -> Result<Response> {
         .request
         .access
         .permit_manage(urls, cell, Operation::RemoveCell)?;
-    let node = request.context.cell_node().await?;
-    let state = ResourceState::of_node(Some(node.value.etag()));
-    if request.preconditions().evaluate(RequestKind::Write, state) == Outcome::Failed {
-        return Err(Code::DavTagMismatch.into());
+    // Only conditions need the records of the cell: it can be removed although they are lost.
+    if request.preconditions() != *Preconditions::NONE {
+        let node = request.context.cell_node().await?;
+        let state = ResourceState::of_node(Some(node.value.etag()));
+        request.evaluate_conditions(state, Code::DavTagMismatch)?;
     }
     let (unit, context) = (request.unit.clone(), request.context);
     odata::remove_cell(&unit, &context, &permit).await?;

@@ -143,8 +143,11 @@ pub(crate) fn log(error: &Error, request_key: &str) {
         return;
     }
     let causes = std::error::Error::source(error).map(chain);
-    if matches!(error.code(), Code::StorageFull | Code::StorageReadOnly) {
-        // The state of the storage is logged by those who watch it.
+    if matches!(
+        error.code(),
+        Code::StorageFull | Code::StorageReadOnly | Code::NodeStopping
+    ) {
+        // The state of the storage is logged by those who watch it, the end of the node once.
         let causes = causes.unwrap_or_default();
         tracing::debug!(request.key = request_key, error.causes = causes, error = %error, "request refused");
         return;

@@ -29,6 +29,7 @@ pub(crate) async fn handle(mut request: CellRequest) -> Result<Response> {
         _ => return Err(request.method_not_allowed()),
     }
     let permit = request.permit(Operation::PostEvent).await?;
+    request.check_untagged(Code::DavTagMismatch)?;
     let bytes = request.read_body(MAX_EVENT_BYTES).await?;
     let event = Event {
         external: true,

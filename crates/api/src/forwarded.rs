@@ -2,13 +2,27 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use personium_types::network::Networks;
 
 /// The prefix of the headers.
 pub(crate) const PREFIX: &str = "x-forwarded-";
 /// The addresses of the client and of the proxies. Each proxy appends the address of its peer.
 const FOR: &str = "x-forwarded-for";
+
+/// The status upon which the proxy sends the request to another node.
+const RETRY: &str = "x-forwarded-retry";
+
+/// Whether a trusted proxy says that it sends the request to another node if this one answers with the status.
+pub(crate) fn repeats_upon(
+    status: StatusCode,
+    headers: &HeaderMap,
+    peer: IpAddr,
+    proxies: &Networks,
+) -> bool {
+    let named = headers.get(RETRY).map(HeaderValue::as_bytes);
+    proxies.contains(peer) && named == Some(status.as_str().as_bytes())
+}
 
 /// Removes the headers unless the peer is a trusted proxy. Loopback requests have no peer.
 pub(crate) fn strip(headers: &mut HeaderMap, peer: Option<IpAddr>, proxies: &Networks) {
@@ -90,6 +104,25 @@ mod tests {
                 expected,
                 "{values:?}"
             );
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_can_say_that_it_repeats_a_request() {
+        let proxies: Networks = "127.0.0.1".parse().unwrap();
+        for (peer, value, expected) in [
+            ("127.0.0.1", Some("502"), true),
+            ("127.0.0.1", Some("503"), false),
+            ("127.0.0.1", None, false),
+            ("192.0.2.1", Some("502"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(RETRY, HeaderValue::from_static(value));
+            }
+            let peer = peer.parse().unwrap();
+            let found = repeats_upon(StatusCode::BAD_GATEWAY, &headers, peer, &proxies);
+            assert_eq!(found, expected, "{peer} {value:?}");
         }
     }
 

@@ -1,17 +1,18 @@
 //! `__log`: the event log of a cell as files.
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use personium_dav::headers::Depth;
 use personium_dav::multistatus::{
-    AclProperty, DeadProperties, Multistatus, ResourceKind, ResponseProps,
+    AclProperty, DeadProperties, Multistatus, ResourceKind, ResponseProps, http_date,
 };
 use personium_dav::propfind::PropFind;
 use personium_model::CellContext;
 use personium_model::event::log::{self, CURRENT_LOG_NAME, EventLog, LogFile};
+use personium_types::preconditions::ResourceState;
 use personium_types::{Code, Error, Operation, Result};
 
-use crate::request_context::CellRequest;
-use crate::response::{self, Response};
+use crate::request_context::{CellRequest, Freshness};
+use crate::response::{self, REVALIDATE, Response, WithHeader};
 use crate::{preflight, propfind_request};
 
 const XML: &str = "application/xml";
@@ -80,12 +81,30 @@ async fn read(request: CellRequest, path: LogPath) -> Result<Response> {
         LogPath::Unknown(name) => return Err(missing(&name)),
         LogPath::Current | LogPath::Archives => return Err(request.method_not_allowed()),
     };
-    let lines = match file {
-        Some(file) => log.read(&file).await?,
+    let Some(file) = file else {
         // Nothing was logged yet.
-        None => bytes::Bytes::new(),
+        request.check_untagged(Code::DavTagMismatch)?;
+        return Ok(response::content(StatusCode::OK, CSV, bytes::Bytes::new()));
     };
-    Ok(response::content(StatusCode::OK, CSV, lines))
+    let freshness = request.evaluate_conditions(state_of(&file), Code::DavTagMismatch)?;
+    let response = match freshness {
+        Freshness::Current => response::status(StatusCode::NOT_MODIFIED),
+        Freshness::Unknown => response::content(StatusCode::OK, CSV, log.read(&file).await?),
+    };
+    let response = response.with_header(header::CACHE_CONTROL, REVALIDATE);
+    // A second that is not over may get another line, which a client that knows this second would never see.
+    let seconds = |ms: i64| ms.div_euclid(1000);
+    Ok(
+        match seconds(file.updated) < seconds(request.unit.now_ms()) {
+            true => response.with_header(header::LAST_MODIFIED, &http_date(file.updated)),
+            false => response,
+        },
+    )
+}
+
+/// The state of a log for conditions.
+fn state_of(file: &LogFile) -> ResourceState {
+    ResourceState::Dated(file.updated)
 }
 
 async fn remove(request: CellRequest, path: LogPath) -> Result<Response> {
@@ -93,6 +112,9 @@ async fn remove(request: CellRequest, path: LogPath) -> Result<Response> {
     match path {
         LogPath::CurrentFile => Err(Code::CurrentLogDelete.into()),
         LogPath::Archive(name) => {
+            let log = EventLog::open(&request.context).await?;
+            let state = state_of(&log.get_archive(&name).await?);
+            request.evaluate_conditions(state, Code::DavTagMismatch)?;
             log::remove_archive(&request.unit, &request.context, &permit, &name).await?;
             Ok(response::status(StatusCode::NO_CONTENT))
         }
@@ -114,6 +136,7 @@ async fn list(mut request: CellRequest, path: LogPath) -> Result<Response> {
     let document = Multistatus::start(&mut out);
     match path {
         LogPath::Current | LogPath::Archives => {
+            request.check_untagged(Code::DavTagMismatch)?;
             let (name, files) = match path {
                 LogPath::Current => ("current", log.find_current().await?.into_iter().collect()),
                 _ => ("archive", log.list_archives().await?),
@@ -129,10 +152,12 @@ async fn list(mut request: CellRequest, path: LogPath) -> Result<Response> {
         LogPath::CurrentFile => {
             let file = log.find_current().await?;
             let file = file.ok_or_else(|| missing(CURRENT_LOG_NAME))?;
+            request.evaluate_conditions(state_of(&file), Code::DavTagMismatch)?;
             write_file(&mut out, &document, &format!("{base}/current"), &file);
         }
         LogPath::Archive(name) => {
             let file = log.get_archive(&name).await?;
+            request.evaluate_conditions(state_of(&file), Code::DavTagMismatch)?;
             write_file(&mut out, &document, &format!("{base}/archive"), &file);
         }
         LogPath::Unknown(name) => return Err(missing(&name)),

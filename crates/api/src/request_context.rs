@@ -65,6 +65,15 @@ impl BodySlot {
     }
 }
 
+/// What the conditions of a request say about the copy that the client has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The client has the current state: a GET is answered with 304.
+    Current,
+    /// The client has no copy, or an older one.
+    Unknown,
+}
+
 /// A request to a cell. It dereferences to its [`RequestContext`].
 pub struct CellRequest {
     /// The request.
@@ -156,20 +165,30 @@ impl RequestContext {
         Preconditions::parse(&headers).for_target(|url| self.is_target(url))
     }
 
+    /// Evaluates the conditions of the request for the state of its target.
+    ///
+    /// # Errors
+    /// `code` if a condition is false.
+    pub fn evaluate_conditions(&self, state: ResourceState, code: Code) -> Result<Freshness> {
+        let kind = match self.method {
+            Method::GET => RequestKind::Read,
+            _ => RequestKind::Write,
+        };
+        match self.preconditions().evaluate(kind, state) {
+            Outcome::Failed => Err(code.into()),
+            Outcome::NotModified => Ok(Freshness::Current),
+            Outcome::Proceed => Ok(Freshness::Unknown),
+        }
+    }
+
     /// Checks the conditions of a request whose target has no entity tag and no date. It must be called before anything is
     /// changed.
     ///
     /// # Errors
     /// `code` if a condition is false.
     pub fn check_untagged(&self, code: Code) -> Result<()> {
-        let kind = match self.method {
-            Method::GET => RequestKind::Read,
-            _ => RequestKind::Write,
-        };
-        match self.preconditions().evaluate(kind, ResourceState::Untagged) {
-            Outcome::Failed => Err(code.into()),
-            Outcome::Proceed | Outcome::NotModified => Ok(()),
-        }
+        self.evaluate_conditions(ResourceState::Untagged, code)
+            .map(drop)
     }
 
     /// Whether an absolute URL, or an absolute path, is that of the target of the request.

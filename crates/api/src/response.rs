@@ -6,6 +6,10 @@ use http::header::{self, HeaderName, HeaderValue};
 
 use crate::body::{self, Body};
 
+/// The value of `Cache-Control` for what may change: caches must ask whether it is still current. By its time of modification
+/// alone they would guess how long it is.
+pub const REVALIDATE: &str = "no-cache";
+
 /// A response of the server.
 pub type Response = http::Response<Body>;
 

@@ -3,18 +3,27 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Method, Request};
 use personium_install::UnfinishedInstallations;
 use personium_model::{ServerAuthority, Unit};
-use personium_types::Result;
+use personium_types::{Code, Error, Result};
 
 use crate::admin::{Admin, AdminHooks};
 use crate::app_state::CurrentState;
 use crate::body::Body;
 use crate::dispatch::Dispatcher;
-use crate::forwarded;
+use crate::error::{self, Challenge};
 use crate::http_client::HttpClient;
 use crate::response::Response;
+use crate::{forwarded, request_key, response_headers};
+
+/// Whether requests of the method change nothing (RFC 9110, section 9.2.1; RFC 3253, section 3.6; RFC 4918, section 9.1).
+fn is_safe(method: &Method) -> bool {
+    matches!(
+        method.as_str(),
+        "GET" | "HEAD" | "OPTIONS" | "PROPFIND" | "REPORT"
+    )
+}
 
 /// Answers every request to a unit.
 #[derive(Clone)]
@@ -49,6 +58,24 @@ impl ApiService {
     pub async fn handle(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let dispatcher = Dispatcher::new(self.state.get(), self.admin.as_deref());
         dispatcher.respond(request, peer).await
+    }
+
+    /// The response of a node that is stopping, if the proxy in front then sends the request to another node: the proxy says so
+    /// by `X-Forwarded-Retry: 502`, and the request changes nothing. Nothing has been done for the request then.
+    #[must_use]
+    pub fn stopping_response<B>(&self, request: &Request<B>, peer: IpAddr) -> Option<Response> {
+        let state = self.state.get();
+        let (headers, proxies) = (request.headers(), &state.unit.settings().trusted_proxies);
+        let refusal = Error::new(Code::NodeStopping);
+        if !is_safe(request.method())
+            || !forwarded::repeats_upon(error::status(&refusal), headers, peer, proxies)
+        {
+            return None;
+        }
+        let key = request_key::of(headers, state.unit.random()).unwrap_or_default();
+        let mut response = error::render(&refusal, &Challenge::None, &key);
+        response_headers::add(headers, &mut response, &key);
+        Some(response)
     }
 
     /// The address of the client of a request: what trusted proxies report, else the address at the other end of the

@@ -52,14 +52,34 @@ impl ConcurrencyLimiter {
     /// [`Code::ServerBusy`] if the queue, or the part of it that the cell may use, is full, or after 30 seconds in it.
     pub async fn acquire(&self, cell: &CellId) -> Result<LimiterPermit> {
         let queue = self.queue(cell);
-        if let (Some(of_cell), Some(of_all)) = (queue.try_acquire(), self.all.try_acquire()) {
-            return Ok(LimiterPermit {
-                of_cell,
-                of_all,
-                queue,
-            });
+        if let Some(permit) = self.try_acquire(&queue) {
+            return Ok(permit);
         }
         let _waiting = (self.all.enqueue()?, queue.enqueue()?);
+        self.wait(&queue).await
+    }
+
+    /// The permits of a request in a cell that needs one for each step, and none while it waits for its client.
+    #[must_use]
+    pub fn steps(&self, cell: CellId) -> StepPermits<'_> {
+        StepPermits {
+            limiter: self,
+            cell,
+            begun: false,
+        }
+    }
+
+    fn try_acquire(&self, queue: &Arc<LimiterQueue>) -> Option<LimiterPermit> {
+        let (of_cell, of_all) = (queue.try_acquire()?, self.all.try_acquire()?);
+        Some(LimiterPermit {
+            of_cell,
+            of_all,
+            queue: Arc::clone(queue),
+        })
+    }
+
+    /// Waits for a permit, however many others wait.
+    async fn wait(&self, queue: &Arc<LimiterQueue>) -> Result<LimiterPermit> {
         // The permit of the cell comes first: a request that waits for it must not keep one from other cells.
         let both = async { Ok::<_, Error>((queue.acquire().await?, self.all.acquire().await?)) };
         let acquired = timeout(QUEUE_TIMEOUT, both).await;
@@ -67,7 +87,7 @@ impl ConcurrencyLimiter {
         Ok(LimiterPermit {
             of_cell,
             of_all,
-            queue: Arc::clone(&queue),
+            queue: Arc::clone(queue),
         })
     }
 
@@ -82,6 +102,36 @@ impl ConcurrencyLimiter {
         let queue = Arc::new(queue);
         cells.insert(*cell, Arc::clone(&queue));
         queue
+    }
+}
+
+/// Gives one request a permit of a [`ConcurrencyLimiter`] for each of its steps.
+#[derive(Debug)]
+pub struct StepPermits<'l> {
+    limiter: &'l ConcurrencyLimiter,
+    cell: CellId,
+    /// Whether the request had a permit before.
+    begun: bool,
+}
+
+impl StepPermits<'_> {
+    /// Waits for the permit of the next step. Only the first step can be refused because of the length of the queue: a
+    /// request that has begun is not broken off for those that come after it.
+    ///
+    /// # Errors
+    /// [`Code::ServerBusy`] as [`ConcurrencyLimiter::acquire`], for later steps after 30 seconds only.
+    pub async fn next(&mut self) -> Result<LimiterPermit> {
+        let limiter = self.limiter;
+        if !self.begun {
+            let permit = limiter.acquire(&self.cell).await?;
+            self.begun = true;
+            return Ok(permit);
+        }
+        let queue = limiter.queue(&self.cell);
+        match limiter.try_acquire(&queue) {
+            Some(permit) => Ok(permit),
+            None => limiter.wait(&queue).await,
+        }
     }
 }
 
@@ -219,6 +269,24 @@ mod tests {
         }
         drop(permits);
         assert_eq!(refusal(&limiter, &CELL).await, None);
+    }
+
+    #[tokio::test]
+    async fn request_that_has_begun_waits_although_the_queue_is_full() {
+        let limiter = ConcurrencyLimiter::new(1, 0);
+        let (mut begun, mut late) = (limiter.steps(CELL), limiter.steps(OTHER));
+        drop(begun.next().await.unwrap());
+        let permit = limiter.acquire(&OTHER).await.unwrap();
+        let refused = late.next().await.unwrap_err();
+        assert_eq!(refused.code(), Code::ServerBusy);
+        let free = async {
+            tokio::task::yield_now().await;
+            drop(permit);
+        };
+        let (next, ()) = tokio::join!(begun.next(), free);
+        // Between two steps it keeps no permit from others.
+        drop(next.unwrap());
+        assert!(late.next().await.is_ok());
     }
 
     #[tokio::test]

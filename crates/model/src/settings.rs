@@ -206,9 +206,10 @@ pub struct DavSettings {
     pub encrypt_files: bool,
     /// The largest size of the dead properties of one resource, in bytes.
     pub properties_max_bytes: usize,
-    /// The largest number of concurrent uploads of larger bodies and archives. One cell gets a quarter of it at most.
+    /// The largest number of uploads of larger bodies and archives that are written at the same time. One cell gets a quarter
+    /// of it at most.
     pub uploads_max: usize,
-    /// The largest number of queued uploads. One cell gets a quarter of it at most.
+    /// The largest number of uploads that wait to begin writing. One cell gets a quarter of it at most.
     pub upload_queue_max: usize,
 }
 

@@ -1,11 +1,13 @@
 //! The admin listener: health, readiness and metrics, on a loopback address.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -16,6 +18,7 @@ use personium_store::RecordStore;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::layers::{Layer, LayerNeed};
 use crate::metrics::{self, Metrics};
 use crate::storage_watch::StorageWatch;
 
@@ -35,6 +38,8 @@ pub struct AdminService {
     pub records: Arc<dyn RecordStore>,
     /// The state of the storage.
     pub storage: Arc<StorageWatch>,
+    /// The layers outside of the process.
+    pub layers: Arc<[Layer]>,
     /// The metrics that are served.
     pub metrics: Arc<Metrics>,
     /// Becomes true when the unit shuts down: then it is healthy and not ready.
@@ -117,13 +122,32 @@ impl AdminService {
         if let Some(failure) = self.storage.failure() {
             return text(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n"));
         }
+        let (layers, is_required_missing) = self.layer_states().await;
+        if is_required_missing {
+            return text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("not ready\n{layers}"),
+            );
+        }
         let degradation = self.storage.degradation();
         if degradation.is_empty() {
-            return text(StatusCode::OK, "ready\n");
+            return text(StatusCode::OK, format!("ready\n{layers}"));
         }
         // The status stays: what the unit still does needs clients to be led to it.
         let lines = degradation.join("\ndegraded: ");
-        text(StatusCode::OK, format!("degraded: {lines}\n"))
+        text(StatusCode::OK, format!("degraded: {lines}\n{layers}"))
+    }
+
+    /// A line for each layer outside of the process, and whether a required one is missing.
+    async fn layer_states(&self) -> (String, bool) {
+        let states = join_all(self.layers.iter().map(Layer::state)).await;
+        let (mut lines, mut is_required_missing) = (String::new(), false);
+        for (layer, state) in self.layers.iter().zip(states) {
+            is_required_missing |= state.is_err() && layer.need == LayerNeed::Required;
+            let state = state.err().unwrap_or_else(|| "ok".to_owned());
+            let _ = writeln!(lines, "{}: {state}", layer.name);
+        }
+        (lines, is_required_missing)
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {

@@ -86,6 +86,8 @@ impl Collector for ExpiryCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
+    use crate::system;
 
     #[test]
     fn certificates_are_named_from_the_thirtieth_day_before_their_expiry() {
@@ -100,6 +102,27 @@ mod tests {
         ] {
             let found = expiring(&keys, now_ms);
             assert_eq!(found.first().map(|(_, days)| *days), days, "{now_ms}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_the_times_at_which_the_certificates_expire() {
+        for now_ms in [1_800_000_000_000, 1_900_000_000_000] {
+            let keys = UnitKeys::self_signed("unit.example", "a secret of this test", now_ms);
+            let keys = Arc::new(keys.unwrap());
+            let end_ms = keys.certificates().signing.certificate_info().not_after_ms;
+            let roots = keys.certificates();
+            let root_ms = roots.trust_roots.root_infos().map(|r| r.not_after_ms).min();
+            let metrics = Metrics::new(system::clock())
+                .with_collector(Box::new(ExpiryCollector(Arc::clone(&keys))));
+            let text = metrics.encode().unwrap();
+            for (name, at_ms) in [
+                ("personium_certificate_expiry", end_ms),
+                ("personium_trusted_root_expiry", root_ms.unwrap()),
+            ] {
+                let line = format!("\n{name}_timestamp_seconds {}\n", at_ms / 1000);
+                assert!(text.contains(&line), "{line} in\n{text}");
+            }
         }
     }
 }

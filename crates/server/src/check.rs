@@ -16,6 +16,7 @@ use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
 use crate::config::{Config, ConfigSources, LoadedConfig};
 use crate::data_folder::RECORDS_DIR;
 use crate::file_descriptors::DescriptorBudget;
+use crate::layers::{self, LayerNeed};
 use crate::unit_url::{is_local, unit_urls};
 use crate::{first_start, folders, key_files, passwords, system};
 
@@ -48,6 +49,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     check_administration(&mut report, &loaded);
     check_encryption(&mut report, &loaded);
     check_folders(&mut report, &loaded);
+    check_layers(&mut report, &loaded);
     stored_data::check(&mut report, &loaded);
     report
 }
@@ -192,6 +194,35 @@ fn check_encryption(report: &mut CheckReport, loaded: &LoadedConfig) {
             "file bodies",
             "new ones are stored encrypted, but the secret is in the same data folder: set security.secret16",
         ),
+    }
+}
+
+/// Looks at the layers outside of the process.
+fn check_layers(report: &mut CheckReport, loaded: &LoadedConfig) {
+    const CHECK: &str = "layer";
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return report.error(CHECK, error.to_string()),
+    };
+    let wait_secs = loaded.config.listen.start_wait_secs;
+    for layer in layers::layers(&loaded.config) {
+        let name = layer.name;
+        match (runtime.block_on(layer.state()), layer.need) {
+            (Ok(()), _) => report.ok(CHECK, format!("the {name} can be used")),
+            (Err(reason), LayerNeed::Optional) => {
+                report.warning(CHECK, format!("the {name} cannot be used: {reason}"));
+            }
+            (Err(reason), LayerNeed::Required) => {
+                let reason = format!("the {name} cannot be used: {reason}");
+                report.error(
+                    CHECK,
+                    format!("{reason}; a start waits for it for {wait_secs} s"),
+                );
+            }
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::administration;
 use crate::check::CheckReport;
 use crate::config::{Config, ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::local_api::Administrator;
+use crate::serve::StartError;
 use crate::{check, components, data_folder, first_start, logging, record_engine, serve, system};
 
 /// The settings file in the data folder, which is read unless `--config` names another.
@@ -23,6 +24,9 @@ const SETTINGS_FILE: &str = "personium-unit-config.properties";
 
 /// The status of a command line that cannot be read.
 const USAGE_STATUS: u8 = 2;
+
+/// The status of a start that waited in vain for a layer outside of the process (`EX_TEMPFAIL` of sysexits.h).
+const LAYER_MISSING_STATUS: u8 = 75;
 
 /// The data folder, unless `--data` names another.
 const DEFAULT_DATA_DIR: &str = "data";
@@ -310,9 +314,19 @@ fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
         let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
         let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
-        let running = Box::pin(serve::start(loaded, show))
-            .await
-            .map_err(|error| chain(&error))?;
+        let started = tokio::select! {
+            started = Box::pin(serve::start(loaded, show)) => started,
+            _ = terminate.recv() => return Err("stopped during the start".into()),
+            _ = interrupt.recv() => return Err("stopped during the start".into()),
+        };
+        let running = match started {
+            Ok(running) => running,
+            Err(error @ StartError::Layer(_)) => {
+                eprintln!("personium: {}", chain(&error));
+                return Ok(ExitCode::from(LAYER_MISSING_STATUS));
+            }
+            Err(error) => return Err(chain(&error)),
+        };
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,

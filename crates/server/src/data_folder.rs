@@ -201,6 +201,23 @@ impl DataFolder {
         Ok(condition)
     }
 
+    /// Returns why the folder of file bodies cannot be that of the unit in the data folder: it is missing, or has no mark
+    /// although the data folder has one. A share that is not mounted looks like that.
+    #[must_use]
+    pub fn missing_files(&self) -> Option<String> {
+        let exists = |path: &Path| path.try_exists().map_err(|error| error.to_string());
+        let is_unit = exists(&marks::path(&self.root)).unwrap_or(false);
+        let files = self.files.display();
+        match (exists(&self.files), exists(&marks::path(&self.files))) {
+            (Err(error), _) | (_, Err(error)) => Some(format!("{files}: {error}")),
+            (Ok(false), _) if is_unit => Some(format!("{files} does not exist")),
+            (Ok(true), Ok(false)) if is_unit => {
+                Some(format!("{files} is empty, not mounted, or another one"))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns a part of the unit that is missing now.
     #[must_use]
     pub fn missing_part(&self) -> Option<PathBuf> {

@@ -7,6 +7,9 @@ use crate::config::Config;
 /// File descriptors that an open database file may need: two for each of its connections, one of which writes.
 const PER_DATABASE_FILE: u64 = 10;
 
+/// File descriptors that a connection may need: itself, and the file that it receives or sends.
+const PER_CONNECTION: u64 = 2;
+
 /// File descriptors for everything that is neither a connection nor a database file; half of all if there are few.
 const RESERVED: u64 = 64;
 
@@ -58,9 +61,11 @@ impl DescriptorBudget {
     pub(crate) fn reduced_to(self, descriptors: u64) -> Self {
         let available = descriptors - RESERVED.min(descriptors / 2);
         let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        // Two thirds for connections, the rest for database files.
+        let share = available / 3;
         let (connections, files) = (
-            to_usize(available / 2),
-            to_usize(available / 2 / PER_DATABASE_FILE),
+            to_usize(share.saturating_mul(2) / PER_CONNECTION),
+            to_usize(share / PER_DATABASE_FILE),
         );
         Self {
             connections_max: self.connections_max.min(connections).max(1),
@@ -90,11 +95,11 @@ mod tests {
     #[test]
     fn descriptors_are_divided_between_connections_and_database_files() {
         for (descriptors, wanted, expected) in [
-            (1024, (10_000, 500), (480, 48)),
+            (1024, (10_000, 500), (320, 32)),
             (20_000, (1_000, 500), (1_000, 500)),
             (u64::MAX, (10_000, 500), (10_000, 500)),
-            (64, (10_000, 500), (16, 1)),
-            (10, (10, 10), (2, 1)),
+            (64, (10_000, 500), (10, 1)),
+            (10, (10, 10), (1, 1)),
             (0, (10, 10), (1, 1)),
         ] {
             let budget = |(connections_max, database_files_max)| DescriptorBudget {

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -22,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::access_log::AccessLog;
 use crate::header_names::HeaderNames;
+use crate::lingering_close::{LingeringStream, Lingers};
 use crate::metrics::Metrics;
 use crate::request_body::RequestBody;
 use crate::request_lines::{RequestLineReader, RequestLines};
@@ -29,6 +31,9 @@ use crate::write_timeout::WriteTimeoutStream;
 
 /// The pause after a failed accept, which usually means that the system is out of file descriptors or memory.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The time for the first request of a connection that was made just before the listener was closed.
+const FIRST_REQUEST_TIME: Duration = Duration::from_millis(200);
 
 /// Limits on connections and requests.
 #[derive(Debug, Clone)]
@@ -44,7 +49,9 @@ pub struct HttpLimits {
     /// Time for the next chunk of a request body to arrive or of a response to be accepted; see [`RequestBody`] for the
     /// minimum rate.
     pub transfer_timeout: Duration,
-    /// Time for requests in flight to finish during shutdown.
+    /// Time from the begin of the shutdown until no more connections are accepted.
+    pub shutdown_delay: Duration,
+    /// Time for requests in flight to finish during shutdown, once no more connections are accepted.
     pub shutdown_timeout: Duration,
 }
 
@@ -59,12 +66,13 @@ pub struct RequestHandlers {
     pub access_log: Option<Arc<AccessLog>>,
 }
 
-/// Serves until `stop` becomes true, then lets requests in flight finish within their time.
+/// Serves until `stop` becomes true and the delay of the shutdown is over, then lets requests in flight finish within their
+/// time.
 pub async fn serve(
     listener: TcpListener,
     handlers: RequestHandlers,
     limits: HttpLimits,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
@@ -73,32 +81,26 @@ pub async fn serve(
         transfer_timeout: limits.transfer_timeout,
         header_max_bytes: limits.header_max_bytes,
         header_names: Arc::new(Box::pin(HeaderNames::receive()).await),
+        stop: stop.clone(),
     };
+    let closing = stopped(stop, limits.shutdown_delay);
+    tokio::pin!(closing);
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits) => accepted,
-            () = stopped(&mut stop) => break,
+            () = &mut closing => break,
         };
-        let Some(Accepted {
-            stream,
-            peer,
-            permit,
-        }) = accepted
-        else {
-            continue;
-        };
-        let handler = handler.clone();
-        let connection = graceful.watch(serve_connection(stream, peer, handler.clone(), &limits));
-        tokio::spawn(async move {
-            let _open = handler.handlers.metrics.connection_opened();
-            if let Err(error) = connection.await {
-                handler.record_unreadable_request(&error, peer);
-                tracing::debug!(peer = %peer, error = %chain(&error), "connection aborted");
-            }
-            drop(permit);
-        });
+        if let Some(accepted) = accepted {
+            spawn_connection(accepted, &handler, &graceful, &limits);
+        }
     }
-    drop(listener);
+    for accepted in close(listener, &permits) {
+        spawn_connection(accepted, &handler, &graceful, &limits);
+    }
+    if !limits.shutdown_delay.is_zero() {
+        // Otherwise a connection whose first request is under way would be closed as idle.
+        tokio::time::sleep(FIRST_REQUEST_TIME).await;
+    }
     if tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown())
         .await
         .is_err()
@@ -107,10 +109,59 @@ pub async fn serve(
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+/// Waits until `stop` becomes true, and for the delay after that.
+async fn stopped(mut stop: watch::Receiver<bool>, delay: Duration) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }
+    tokio::time::sleep(delay).await;
+}
+
+/// Closes a listener. Returns the connections that clients have made and that were not accepted yet.
+fn close(listener: TcpListener, permits: &Arc<Semaphore>) -> Vec<Accepted> {
+    let mut waiting = Vec::new();
+    let Ok(listener) = listener.into_std() else {
+        return waiting;
+    };
+    while let Ok(permit) = Arc::clone(permits).try_acquire_owned()
+        && let Ok((stream, peer)) = listener.accept()
+    {
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            waiting.push(Accepted {
+                stream,
+                peer,
+                permit,
+            });
+        }
+    }
+    waiting
+}
+
+/// Spawns a task that serves the requests of a connection.
+fn spawn_connection(
+    accepted: Accepted,
+    handler: &Handler,
+    graceful: &GracefulShutdown,
+    limits: &HttpLimits,
+) {
+    let Accepted {
+        stream,
+        peer,
+        permit,
+    } = accepted;
+    let handler = handler.clone();
+    let connection = graceful.watch(serve_connection(stream, peer, handler.clone(), limits));
+    tokio::spawn(async move {
+        let _open = handler.handlers.metrics.connection_opened();
+        if let Err(error) = connection.await {
+            handler.record_unreadable_request(&error, peer);
+            tracing::debug!(peer = %peer, error = %chain(&error), "connection aborted");
+        }
+        drop(permit);
+    });
 }
 
 /// A new connection and its share of the connection limit.
@@ -142,7 +193,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Option<Acce
 }
 
 /// A connection as hyper reads and writes it.
-type ConnectionStream = WriteTimeoutStream<RequestLineReader<TcpStream>>;
+type ConnectionStream = WriteTimeoutStream<RequestLineReader<LingeringStream<TcpStream>>>;
 
 /// Returns the future that serves the requests of one connection.
 fn serve_connection(
@@ -151,13 +202,15 @@ fn serve_connection(
     handler: Handler,
     limits: &HttpLimits,
 ) -> http1::Connection<TokioIo<ConnectionStream>, ConnectionService> {
-    let lines = Arc::new(RequestLines::default());
+    let (lines, lingers) = (Arc::new(RequestLines::default()), Lingers::default());
+    let stream = LingeringStream::new(stream, Arc::clone(&lingers));
     let stream = RequestLineReader::new(stream, Arc::clone(&lines), limits.header_max_bytes);
     let io = TokioIo::new(WriteTimeoutStream::new(stream, limits.transfer_timeout));
     let service = ConnectionService {
         handler,
         peer,
         lines,
+        lingers,
     };
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -173,6 +226,7 @@ struct ConnectionService {
     handler: Handler,
     peer: SocketAddr,
     lines: Arc<RequestLines>,
+    lingers: Lingers,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -182,15 +236,17 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (handler, peer) = (self.handler.clone(), self.peer);
-        let lines = Arc::clone(&self.lines);
-        if lines.had_fragment(request.method(), request.uri()) {
+        let (lines, lingers) = (Arc::clone(&self.lines), Arc::clone(&self.lingers));
+        let has_body = !request.body().is_end_stream();
+        if lines.begin_request(request.method(), request.uri(), has_body) {
             request.extensions_mut().insert(TargetWithFragment);
         }
-        let has_body = !request.body().is_end_stream();
         async move {
             let mut response = handler.handle(request, peer).await;
             if has_body {
-                lines.clear();
+                lines.end_body();
+                let is_last = response.headers().contains_key(CONNECTION);
+                lingers.store(is_last, Ordering::Release);
             }
             handler.header_names.add_to(&mut response);
             Ok(response)
@@ -205,6 +261,7 @@ struct Handler {
     transfer_timeout: Duration,
     header_max_bytes: usize,
     header_names: Arc<HeaderNames>,
+    stop: watch::Receiver<bool>,
 }
 
 impl Handler {
@@ -232,6 +289,12 @@ impl Handler {
         if head_bytes(&request) > self.header_max_bytes {
             return closing(empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         }
+        let is_stopping = *self.stop.borrow();
+        if is_stopping
+            && let Some(response) = self.handlers.service.stopping_response(&request, peer.ip())
+        {
+            return closing(response);
+        }
         let (request, unread_body) = RequestBody::wrap(request, self.transfer_timeout);
         let request = request.map(RequestBody::boxed_unsync);
         let handling = self.handlers.service.handle(request, Some(peer.ip()));
@@ -243,7 +306,7 @@ impl Handler {
                 empty(StatusCode::INTERNAL_SERVER_ERROR)
             }
         };
-        if unread_body.is_set() {
+        if unread_body.is_set() || is_stopping {
             return closing(response);
         }
         response

@@ -15,6 +15,8 @@ mod folders;
 mod header_names;
 pub mod http_server;
 pub mod key_files;
+pub mod layers;
+mod lingering_close;
 pub mod local_api;
 pub mod logging;
 pub mod metrics;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use http::{Method, Uri};
@@ -20,64 +21,109 @@ const VERSION: &[u8] = b" HTTP/1.";
 
 /// A request line.
 struct RequestLine {
-    /// The end of what is before the target: the method, and before it what may be left of an unread body.
-    before: Vec<u8>,
-    /// The target up to a fragment.
-    target: String,
+    /// The end of what is before the target: the method, and before it what may be left of an unread body. Then the target up
+    /// to a fragment.
+    text: Vec<u8>,
+    /// The place in `text` where the target begins.
+    target_start: usize,
     has_fragment: bool,
+}
+
+impl RequestLine {
+    /// Whether it is that of a request with this method and URI.
+    fn is_of(&self, method: &Method, uri: &Uri) -> bool {
+        let Some((before, target)) = self.text.split_at_checked(self.target_start) else {
+            return false;
+        };
+        if !before.ends_with(method.as_str().as_bytes()) {
+            return false;
+        }
+        // The usual form of a target is a path. A URI of that form has no other parts.
+        if let (None, Some(path)) = (uri.scheme(), uri.path_and_query())
+            && path.as_str().as_bytes() == target
+        {
+            return true;
+        }
+        let uri = uri.to_string();
+        let uri = uri.as_bytes();
+        uri == target || uri.strip_suffix(b"/") == Some(target)
+    }
 }
 
 /// The request lines that were received and not yet answered. Lines of bodies that look like them may be among them.
 #[derive(Default)]
-pub(crate) struct RequestLines(Mutex<VecDeque<RequestLine>>);
+struct KeptLines {
+    lines: VecDeque<RequestLine>,
+    /// The memory of a line that was forgotten, for the next one.
+    spare: Vec<u8>,
+}
+
+/// The request lines of a connection, shared by the one who reads it and the one who answers.
+#[derive(Default)]
+pub(crate) struct RequestLines {
+    kept: Mutex<KeptLines>,
+    /// Whether a body is being received: what is read then is not searched for request lines.
+    in_body: AtomicBool,
+}
 
 impl RequestLines {
-    /// Whether the target of a request was sent with a fragment. Its line, and all before it, are forgotten.
-    pub(crate) fn had_fragment(&self, method: &Method, uri: &Uri) -> bool {
-        let target = uri.to_string();
-        let is_target = |sent: &str| sent == target || format!("{sent}/") == target;
-        let mut lines = self.0.lock();
-        let found = lines.iter().position(|line| {
-            line.before.ends_with(method.as_str().as_bytes()) && is_target(&line.target)
-        });
+    /// Notes that a request is being answered. Returns whether its target was sent with a fragment. Its line, and all before
+    /// it, are forgotten.
+    pub(crate) fn begin_request(&self, method: &Method, uri: &Uri, has_body: bool) -> bool {
+        self.in_body.store(has_body, Ordering::Release);
+        let mut kept = self.kept.lock();
+        let found = kept.lines.iter().position(|line| line.is_of(method, uri));
         let Some(index) = found else { return false };
-        lines
-            .drain(..=index)
-            .next_back()
-            .is_some_and(|l| l.has_fragment)
+        let Some(line) = kept.lines.drain(..=index).next_back() else {
+            return false;
+        };
+        kept.spare = line.text;
+        line.has_fragment
     }
 
-    /// Forgets all lines: those that are left after a request with a body are of the body.
-    pub(crate) fn clear(&self) {
-        self.0.lock().clear();
+    /// Notes that a request with a body was answered, and forgets all lines: those that are left are of the body.
+    pub(crate) fn end_body(&self) {
+        self.kept.lock().lines.clear();
+        self.in_body.store(false, Ordering::Release);
+    }
+
+    fn is_in_body(&self) -> bool {
+        self.in_body.load(Ordering::Acquire)
     }
 
     fn add(&self, line: &[u8]) {
-        let Some(line) = parse(line) else { return };
-        let mut lines = self.0.lock();
-        if lines.len() == LINES_MAX {
-            lines.pop_front();
+        let Some((before, target)) = split(line) else {
+            return;
+        };
+        let target_end = memchr::memchr(b'#', target);
+        let mut kept = self.kept.lock();
+        if kept.lines.len() == LINES_MAX {
+            kept.lines.pop_front();
         }
-        lines.push_back(line);
+        let mut text = std::mem::take(&mut kept.spare);
+        text.clear();
+        text.extend_from_slice(before);
+        text.extend_from_slice(
+            target
+                .get(..target_end.unwrap_or(target.len()))
+                .unwrap_or(target),
+        );
+        kept.lines.push_back(RequestLine {
+            text,
+            target_start: before.len(),
+            has_fragment: target_end.is_some(),
+        });
     }
 }
 
-/// Reads a line, up to its version; `None` if it is no request line.
-fn parse(line: &[u8]) -> Option<RequestLine> {
+/// Splits a line, up to its version, into the end of what is before the target, and the target; `None` if it is no request
+/// line.
+fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.get(..memmem::rfind(line, VERSION)?)?;
     let space = memchr::memrchr(b' ', line)?;
     let (before, target) = line.split_at(space);
-    let target = std::str::from_utf8(target.get(1..)?).ok()?;
-    let (target, has_fragment) = match target.split_once('#') {
-        Some((target, _)) => (target, true),
-        None => (target, false),
-    };
     let method_start = before.len().saturating_sub(METHOD_MAX_BYTES);
-    Some(RequestLine {
-        before: before.get(method_start..)?.to_vec(),
-        target: target.to_owned(),
-        has_fragment,
-    })
+    Some((before.get(method_start..)?, target.get(1..)?))
 }
 
 /// A connection whose request lines are kept as they are read.
@@ -105,6 +151,12 @@ impl<S> RequestLineReader<S> {
     }
 
     fn read(&mut self, bytes: &[u8]) {
+        if self.lines.is_in_body() {
+            // What follows the body is not sent before its response, except by clients that send several requests at once.
+            self.begin.clear();
+            self.is_too_long = false;
+            return;
+        }
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             return self.keep(bytes);
         };
@@ -205,7 +257,7 @@ mod tests {
         }
         let found = requests.iter().map(|(method, target)| {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            lines.had_fragment(&method, &target.parse().unwrap())
+            lines.begin_request(&method, &target.parse().unwrap(), false)
         });
         found.collect()
     }
@@ -252,13 +304,47 @@ mod tests {
             reader.read(&[*byte]);
             assert!(reader.begin.len() <= 200);
         }
-        assert!(lines.0.lock().is_empty());
+        assert!(lines.kept.lock().lines.is_empty());
         for _ in 0..1000 {
             reader.read(b"GET /a#x HTTP/1.1\r\n");
         }
-        assert_eq!(lines.0.lock().len(), LINES_MAX);
-        lines.clear();
-        assert!(!lines.had_fragment(&Method::GET, &"/a".parse().unwrap()));
+        assert_eq!(lines.kept.lock().lines.len(), LINES_MAX);
+        lines.end_body();
+        assert!(!lines.begin_request(&Method::GET, &"/a".parse().unwrap(), false));
+    }
+
+    #[test]
+    fn bodies_are_not_searched_and_the_request_after_one_is() {
+        let lines = Arc::new(RequestLines::default());
+        let mut reader = RequestLineReader::new((), Arc::clone(&lines), 200);
+        let uri: Uri = "/a".parse().unwrap();
+        reader.read(b"PUT /a HTTP/1.1\r\nContent-Length: 100\r\n\r\nbegin");
+        assert!(!lines.begin_request(&Method::PUT, &uri, true));
+        reader.read(b"GET /a#x HTTP/1.1\r\nbegin of a line");
+        assert!(lines.kept.lock().lines.is_empty());
+        assert!(reader.begin.is_empty());
+        lines.end_body();
+        reader.read(b"GET /a#x HTTP/1.1\r\n\r\n");
+        assert!(lines.begin_request(&Method::GET, &uri, false));
+    }
+
+    #[test]
+    fn targets_of_every_form_are_recognized() {
+        for (sent, parsed) in [
+            ("/", "/"),
+            ("/a?b", "/a?b"),
+            ("*", "*"),
+            ("http://h", "http://h/"),
+            ("http://h/a?b", "http://h/a?b"),
+        ] {
+            let line = format!("OPTIONS {sent}#x HTTP/1.1\r\n");
+            let requests = [("OPTIONS", parsed)];
+            assert_eq!(
+                fragments(line.as_bytes(), 1000, &requests),
+                [true],
+                "{sent}"
+            );
+        }
     }
 
     proptest! {

@@ -23,6 +23,7 @@ use crate::file_descriptors::DescriptorBudget;
 use crate::first_start::{self, FirstStartError};
 use crate::folders::{self, FolderError};
 use crate::http_server::{self, HttpLimits, RequestHandlers};
+use crate::layers::{self, LayerMissing};
 use crate::local_api::Administrator;
 use crate::metrics::Metrics;
 use crate::running_settings::InitialSettings;
@@ -42,6 +43,9 @@ const ORPHAN_SCAN_PAUSE: Duration = Duration::from_millis(50);
 /// A unit that could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A layer outside of the process is missing.
+    #[error(transparent)]
+    Layer(#[from] LayerMissing),
     /// A component could not be built.
     #[error(transparent)]
     Component(#[from] ComponentError),
@@ -96,6 +100,8 @@ pub async fn start(
     show: impl FnOnce(&Administrator) -> io::Result<()>,
 ) -> Result<RunningUnit, StartError> {
     let config = &loaded.config;
+    let wait = Duration::from_secs(config.listen.start_wait_secs);
+    layers::wait_for(&layers::layers(config), wait, &*system::clock()).await?;
     folders::check(config)?;
     let (budget, warning) = DescriptorBudget::of(config).within_limit();
     if let Some(warning) = warning {
@@ -193,6 +199,7 @@ fn spawn(
     let admin_service = AdminService {
         records: Arc::clone(&records),
         storage: Arc::clone(&storage),
+        layers: layers::layers(&components.config).into(),
         metrics: Arc::clone(&metrics),
         stop: stop_requested.clone(),
     };
@@ -282,6 +289,7 @@ fn http_limits(config: &Config, connections_max: usize) -> HttpLimits {
         header_max_count: listen.header_max_count,
         header_timeout: Duration::from_secs(listen.header_timeout_secs),
         transfer_timeout: Duration::from_secs(listen.transfer_timeout_secs),
+        shutdown_delay: Duration::from_secs(listen.shutdown_delay_secs),
         shutdown_timeout: Duration::from_secs(listen.shutdown_timeout_secs),
     }
 }

@@ -72,6 +72,9 @@ pub trait BlobStore: Send + Sync + 'static {
 }
 
 /// A body that is being written. Dropping it discards what was written.
+///
+/// As many can be open as there are connections, and for as long as slow clients take. An adapter bounds the memory of all of
+/// them together.
 #[async_trait]
 pub trait BlobWriter: Send {
     /// Appends a chunk.

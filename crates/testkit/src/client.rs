@@ -33,6 +33,42 @@ impl TestClient {
         }
     }
 
+    /// Returns a client for a port of this machine that is behind a proxy, which the client leaves out: it sends the host of the
+    /// unit with the port of the proxy.
+    #[must_use]
+    pub fn behind_proxy(host: &str, proxy_port: u16, port: u16) -> Self {
+        Self {
+            url: format!("https://{host}:{proxy_port}/"),
+            ..Self::for_host(host, port)
+        }
+    }
+
+    /// Returns a client for a port of this machine by TLS, which sends this host name and trusts a certificate in PEM.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn for_tls(host: &str, port: u16, certificate: &std::path::Path) -> Self {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject as _;
+
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(certificate).unwrap())
+            .unwrap();
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let config = rustls::ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let url = format!("https://{host}:{port}/");
+        Self {
+            transport: Transport::tls(config.into()),
+            address: url.clone(),
+            url,
+            token: None,
+        }
+    }
+
     /// Returns a client for a service in memory.
     #[cfg(feature = "api")]
     pub(crate) fn for_service(service: personium_api::ApiService, url: &str) -> Self {
@@ -80,13 +116,8 @@ impl TestClient {
     /// Returns the same client with connections of its own.
     #[must_use]
     pub fn reconnect(&self) -> Self {
-        let transport = match &self.transport {
-            Transport::Network(_) => Transport::network(),
-            #[cfg(feature = "api")]
-            memory @ Transport::Memory(_) => memory.clone(),
-        };
         Self {
-            transport,
+            transport: self.transport.reconnect(),
             ..self.clone()
         }
     }
@@ -103,8 +134,8 @@ impl TestClient {
         if self.address == self.url {
             return request;
         }
-        let host = self.url.trim_start_matches("http://").trim_end_matches('/');
-        request.header("host", host)
+        let (_, host) = self.url.split_once("://").unwrap();
+        request.header("host", host.trim_end_matches('/'))
     }
 
     /// A request with the master token.

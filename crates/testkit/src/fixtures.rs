@@ -123,6 +123,20 @@ impl TestClient {
         self.set_acl(path, &ace(&role, privileges)).await;
     }
 
+    /// Gives an account a new role, by their names, that has these privileges on a path of their cell.
+    pub async fn grant_by_new_role(
+        &self,
+        path: &str,
+        (account, role): (&str, &str),
+        privileges: &[&str],
+    ) {
+        let cell = path.split('/').next().unwrap();
+        self.create_role(cell, role).await;
+        let (account, linked) = (format!("Account('{account}')"), format!("Role('{role}')"));
+        self.link(cell, &account, "_Role", &linked).await;
+        self.grant_to_role(path, role, privileges).await;
+    }
+
     /// Lists the entities of a set.
     pub async fn list_entities(&self, path: &str) -> Vec<Value> {
         let request = self.admin_request("GET", path);

@@ -7,6 +7,8 @@
 //! | `ServerUnit` | the server in the process of the test, on a free port | `server` |
 //! | [`ProcessUnit`] | a built program in a process of its own | - |
 //!
+//! `Nginx` (feature `tls`) runs the web layer of `deploy/nginx` in front of units, or of a [`StubNode`].
+//!
 //! All but the first give a [`TestClient`], which builds a [`TestRequest`] and returns a [`TestResponse`]. Cells, accounts, roles,
 //! boxes and tokens are created by the functions of [`TestClient`]. [`RawConnection`] sends bytes that are not valid HTTP. [`PostgresCluster`] is
 //! a database server of the tests' own.
@@ -44,6 +46,8 @@ mod interruptible_records;
 mod memory_unit;
 #[cfg(feature = "model")]
 mod model_unit;
+#[cfg(feature = "tls")]
+mod nginx;
 mod postgres_cluster;
 mod process;
 mod process_unit;
@@ -53,6 +57,7 @@ mod response;
 #[cfg(feature = "server")]
 mod server_unit;
 mod split_mix64;
+mod stub_node;
 mod stub_server;
 #[cfg(feature = "model")]
 mod ticking_clock;
@@ -71,6 +76,8 @@ pub use memory_unit::{
 };
 #[cfg(feature = "model")]
 pub use model_unit::{ModelUnit, box_removal_permit, cell_permit, create, server_authority};
+#[cfg(feature = "tls")]
+pub use nginx::{Nginx, NginxBuilder, WEB_HOST};
 pub use postgres_cluster::{PostgresCluster, PostgresFiles};
 pub use process::{OnDrop, Process, free_port};
 pub use process_unit::{ProcessUnit, ProcessUnitBuilder};
@@ -80,6 +87,7 @@ pub use response::{Outcome, TestResponse, refused, success};
 #[cfg(feature = "server")]
 pub use server_unit::ServerUnit;
 pub use split_mix64::SplitMix64;
+pub use stub_node::{StubBehaviour, StubNode};
 pub use stub_server::{ReceivedRequest, StubServer};
 #[cfg(feature = "model")]
 pub use ticking_clock::{CLOCK_START_MS, TickingClock};

@@ -114,12 +114,18 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    fn terminate(&mut self) {
+    /// Asks the process to end, by SIGTERM. Whether the signal was sent.
+    pub fn request_end(&self) -> bool {
         let sent = Command::new("kill")
             .args(["-TERM", &self.id().to_string()])
             .status();
+        sent.is_ok_and(|status| status.success())
+    }
+
+    fn terminate(&mut self) {
+        let sent = self.request_end();
         let until = Instant::now() + END_TIMEOUT;
-        while sent.is_ok() && Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+        while sent && Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }

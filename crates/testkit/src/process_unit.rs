@@ -26,13 +26,25 @@ enum Folder {
     Kept(PathBuf),
 }
 
+/// Scheme and port in the URLs of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UrlSettings {
+    /// HTTP, and the port of the unit.
+    Own,
+    /// HTTP without a port.
+    WithoutPort,
+    /// HTTPS, and the port of a proxy.
+    Proxy(u16),
+}
+
 /// The program, settings and environment of a [`ProcessUnit`] that is to be started.
 #[must_use = "a unit is started by `start`"]
 pub struct ProcessUnitBuilder {
     program: PathBuf,
     folder: Folder,
     host: String,
-    port_in_urls: bool,
+    urls: UrlSettings,
+    cells_have_hosts: bool,
     settings: String,
     environment: Vec<(String, String)>,
 }
@@ -58,7 +70,19 @@ impl ProcessUnitBuilder {
 
     /// Leaves the port out of the URLs of the unit, as behind a reverse proxy.
     pub fn without_port_in_urls(mut self) -> Self {
-        self.port_in_urls = false;
+        self.urls = UrlSettings::WithoutPort;
+        self
+    }
+
+    /// Puts HTTPS and this port into the URLs of the unit, as behind a reverse proxy.
+    pub fn behind_proxy(mut self, port: u16) -> Self {
+        self.urls = UrlSettings::Proxy(port);
+        self
+    }
+
+    /// Gives each cell a host of its own instead of a path.
+    pub fn cells_have_hosts(mut self) -> Self {
+        self.cells_have_hosts = true;
         self
     }
 
@@ -84,16 +108,22 @@ impl ProcessUnitBuilder {
     #[must_use]
     pub fn start(self) -> ProcessUnit {
         let port = free_port();
-        let port_setting = if self.port_in_urls {
-            format!("io.personium.core.unitPort={port}\n")
-        } else {
-            String::new()
+        let port_line = |port: u16| format!("io.personium.core.unitPort={port}\n");
+        let (scheme, port_line) = match self.urls {
+            UrlSettings::Own => ("http", port_line(port)),
+            UrlSettings::WithoutPort => ("http", String::new()),
+            // `--port` would replace the port in URLs too.
+            UrlSettings::Proxy(proxy) => {
+                let listen = format!("io.personium.core.listen=127.0.0.1:{port}\n");
+                ("https", format!("{}{listen}", port_line(proxy)))
+            }
         };
+        let (host, are_paths) = (&self.host, !self.cells_have_hosts);
         let settings = format!(
-            "io.personium.core.unitScheme=http\nio.personium.core.unitFqdn={}\n{port_setting}\
-             io.personium.core.pathBasedCellUrl.enabled=true\nio.personium.core.masterToken={MASTER_TOKEN}\n\
+            "io.personium.core.unitScheme={scheme}\nio.personium.core.unitFqdn={host}\n{port_line}\
+             io.personium.core.pathBasedCellUrl.enabled={are_paths}\nio.personium.core.masterToken={MASTER_TOKEN}\n\
              io.personium.core.security.secret16=0123456789abcdef\n{}",
-            self.host, self.settings
+            self.settings
         );
         self.start_on(port, Some(&settings))
     }
@@ -121,11 +151,16 @@ impl ProcessUnitBuilder {
             program: self.program,
             folder,
             port,
+            is_port_given: !matches!(self.urls, UrlSettings::Proxy(_)),
             environment: self.environment,
         };
         let (process, ready_after) = launch.listen();
+        let client = match self.urls {
+            UrlSettings::Proxy(proxy) => TestClient::behind_proxy(&self.host, proxy, port),
+            UrlSettings::Own | UrlSettings::WithoutPort => TestClient::for_host(&self.host, port),
+        };
         ProcessUnit {
-            client: TestClient::for_host(&self.host, port),
+            client,
             process,
             launch,
             ready_after,
@@ -139,6 +174,8 @@ struct Launch {
     program: PathBuf,
     folder: PathBuf,
     port: u16,
+    /// Whether the port is given as an argument; otherwise it is in the settings.
+    is_port_given: bool,
     environment: Vec<(String, String)>,
 }
 
@@ -155,9 +192,11 @@ impl Launch {
             .arg("serve")
             .arg("--data")
             .arg(self.folder.join("data"))
-            .args(["--port", &self.port.to_string()])
             .stdout(log.try_clone().unwrap())
             .stderr(log);
+        if self.is_port_given {
+            command.args(["--port", &self.port.to_string()]);
+        }
         let settings = self.folder.join("unit.properties");
         if settings.exists() {
             command.arg("--config").arg(settings);
@@ -191,7 +230,8 @@ impl ProcessUnit {
             program: program.into(),
             folder: Folder::New,
             host: "localhost".to_owned(),
-            port_in_urls: true,
+            urls: UrlSettings::Own,
+            cells_have_hosts: false,
             settings: String::new(),
             environment: Vec::new(),
         }
@@ -235,6 +275,16 @@ impl ProcessUnit {
     /// Ends the process at once by SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Asks the process to end, by SIGTERM.
+    pub fn terminate(&self) {
+        self.process.request_end();
+    }
+
+    /// Waits until the process ends by itself. Whether it ended without an error.
+    pub fn wait(&mut self) -> bool {
+        self.process.wait().success()
     }
 
     /// Starts the unit again on its folder and port, after [`ProcessUnit::kill`].

@@ -265,8 +265,15 @@ codes! {
     ServerBusy = "PR503-SV-0002", "The server is busy. Try again.";
     StorageReadOnly = "PR503-SV-0007", "The storage of the unit is read-only.";
     StorageFull = "PR507-SV-0001", "The storage of the unit is full. Only reading and deleting are possible.";
+    NodeStopping = "PR502-SV-0001", "This node of the unit is stopping and has done nothing.";
     Maintenance = "PR503-SV-0004", "The unit is under maintenance.";
     ReadDeleteOnly = "PR503-SV-0005", "The unit accepts only read and delete requests at present.";
+    WebLayerVersion = "PR412-WL-0001", "No node of this version of the API runs here.";
+    WebLayerBodySize = "PR413-WL-0001", "The request body is larger than the web layer permits.";
+    WebLayerRate = "PR429-WL-0001", "Too many requests from this address. Try again in a second.";
+    NodeUnreachable = "PR502-WL-0001", "No node of the unit can be reached, or it broke off.";
+    WebLayerBusy = "PR503-WL-0001", "The web layer is busy. Try again.";
+    NodeTimeout = "PR504-WL-0001", "The unit did not answer in time.";
     BrokerDisabled = "PR403-ST-0001", "Streaming is disabled on this unit.";
     ServiceConnect = "PR500-SC-0001", "The script engine could not be reached.";
 }

@@ -13,7 +13,7 @@ use crate::time::parse_http_date;
 pub enum RequestKind {
     /// GET or HEAD.
     Read,
-    /// A method that may change something.
+    /// Another method: one that may change something, or PROPFIND.
     Write,
 }
 
@@ -33,6 +33,8 @@ pub enum ResourceState {
     Absent,
     /// A resource without entity tag and date, such as a set of entities or a link.
     Untagged,
+    /// A resource with the time of its last change, milliseconds since 1970, and without an entity tag.
+    Dated(i64),
     /// A resource with an entity tag.
     Tagged(ETag, TagForm),
 }
@@ -52,14 +54,19 @@ impl ResourceState {
 
     fn tag(self) -> Option<(ETag, TagForm)> {
         match self {
-            Self::Absent | Self::Untagged => None,
+            Self::Absent | Self::Untagged | Self::Dated(_) => None,
             Self::Tagged(tag, form) => Some((tag, form)),
         }
     }
 
     /// The second of the last change, as `Last-Modified` shows it.
     fn modified_second(self) -> Option<i64> {
-        self.tag().map(|(tag, _)| tag.updated_ms.div_euclid(1000))
+        let updated_ms = match self {
+            Self::Absent | Self::Untagged => return None,
+            Self::Dated(updated_ms) => updated_ms,
+            Self::Tagged(tag, _) => tag.updated_ms,
+        };
+        Some(updated_ms.div_euclid(1000))
     }
 }
 

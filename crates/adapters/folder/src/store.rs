@@ -15,7 +15,7 @@ use personium_types::{BlobId, Random};
 use crate::disk::{self, blocking, ignore_not_found, io_error, sync_folder};
 use crate::reader::{DamageReports, FolderBlobReader};
 use crate::settings::{BlobSync, FolderSettings};
-use crate::writer::FolderBlobWriter;
+use crate::writer::{BlobPaths, FolderBlobWriter, LargeBuffers};
 
 /// The age after which an unfinished body is an orphan.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -25,6 +25,7 @@ const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 pub struct FolderStore {
     root: Arc<Path>,
     sync: BlobSync,
+    large_buffers: LargeBuffers,
     health: Arc<StoreHealth>,
     random: Arc<dyn Random>,
 }
@@ -56,6 +57,7 @@ impl FolderStore {
         Ok(Self {
             root: root.as_path().into(),
             sync: settings.sync,
+            large_buffers: LargeBuffers::default(),
             health: Arc::clone(&settings.health),
             random,
         })
@@ -69,12 +71,9 @@ impl FolderStore {
 #[async_trait]
 impl BlobStore for FolderStore {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
-        Ok(Box::new(FolderBlobWriter::new(
-            &self.root,
-            space,
-            BlobId::random(&self.random),
-            self.sync,
-        )))
+        let paths = BlobPaths::new(&self.root, space, BlobId::random(&self.random));
+        let writer = FolderBlobWriter::new(paths, self.sync, self.large_buffers.clone());
+        Ok(Box::new(writer))
     }
 
     async fn open(&self, space: &Space, id: &BlobId) -> Result<Option<Box<dyn BlobReader>>> {

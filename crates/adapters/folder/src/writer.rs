@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use personium_store::{BlobWriter, ErrorDetail, Result, Space, StoreError};
 use personium_types::BlobId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::checksums::Checksums;
 use crate::disk::{self, blocking, sync_folder};
@@ -15,6 +17,22 @@ use crate::settings::BlobSync;
 
 /// The number of bytes that are buffered before they are written to the disk.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// The number of bytes that a writer buffers while others have all large buffers.
+const SMALL_BUFFER_BYTES: usize = 8 << 10;
+
+/// The number of large buffers.
+const LARGE_BUFFERS_MAX: usize = 256;
+
+/// The large buffers that the writers of a store share: 64 MiB. The many open writers of slow clients have small ones.
+#[derive(Debug, Clone)]
+pub(crate) struct LargeBuffers(Arc<Semaphore>);
+
+impl Default for LargeBuffers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_BUFFERS_MAX)))
+    }
+}
 
 /// The message of errors.
 const FAILED: &str = "failed to write a file body";
@@ -24,6 +42,9 @@ pub(crate) struct FolderBlobWriter {
     paths: BlobPaths,
     sync: BlobSync,
     buffer: BytesMut,
+    large_buffers: LargeBuffers,
+    /// The right to a large buffer. It lasts until the buffer is written to the disk.
+    large_buffer: Option<OwnedSemaphorePermit>,
     checksums: Checksums,
     /// Created by the first write to the disk; taken while it is written to.
     file: Option<UnfinishedFile>,
@@ -32,11 +53,21 @@ pub(crate) struct FolderBlobWriter {
 
 /// The paths of a body before and after it is finished.
 #[derive(Clone)]
-struct BlobPaths {
+pub(crate) struct BlobPaths {
     /// The folder of its space.
     space: PathBuf,
     unfinished: PathBuf,
     id: BlobId,
+}
+
+impl BlobPaths {
+    pub(crate) fn new(root: &Path, space: &Space, id: BlobId) -> Self {
+        Self {
+            space: root.join(disk::space_name(space)),
+            unfinished: disk::unfinished_path(root, space, &id),
+            id,
+        }
+    }
 }
 
 /// A file that is removed on drop unless it was renamed to its final name.
@@ -58,20 +89,29 @@ impl Drop for UnfinishedFile {
 }
 
 impl FolderBlobWriter {
-    pub(crate) fn new(root: &Path, space: &Space, id: BlobId, sync: BlobSync) -> Self {
-        let paths = BlobPaths {
-            space: root.join(disk::space_name(space)),
-            unfinished: disk::unfinished_path(root, space, &id),
-            id,
-        };
+    pub(crate) fn new(paths: BlobPaths, sync: BlobSync, large_buffers: LargeBuffers) -> Self {
         Self {
             paths,
             sync,
             buffer: BytesMut::new(),
+            large_buffers,
+            large_buffer: None,
             checksums: Checksums::default(),
             file: None,
             failed: false,
         }
+    }
+
+    /// Whether the buffer may hold so many bytes.
+    fn may_buffer(&mut self, bytes: usize) -> bool {
+        if bytes >= BUFFER_BYTES {
+            return false;
+        }
+        if bytes >= SMALL_BUFFER_BYTES && self.large_buffer.is_none() {
+            let permit = Arc::clone(&self.large_buffers.0).try_acquire_owned();
+            self.large_buffer = permit.ok();
+        }
+        bytes < SMALL_BUFFER_BYTES || self.large_buffer.is_some()
     }
 
     async fn flush(&mut self, more: Bytes) -> Result<()> {
@@ -79,7 +119,7 @@ impl FolderBlobWriter {
             return Err(already_failed());
         }
         self.failed = true;
-        let buffer = self.buffer.split();
+        let buffer = std::mem::take(&mut self.buffer);
         let (file, paths) = (self.file.take(), self.paths.clone());
         let written = blocking(FAILED, move || {
             let mut file = file.map_or_else(|| create(&paths), Ok)?;
@@ -88,6 +128,7 @@ impl FolderBlobWriter {
             Ok(file)
         });
         self.file = Some(written.await?);
+        self.large_buffer = None;
         self.failed = false;
         Ok(())
     }
@@ -97,7 +138,7 @@ impl FolderBlobWriter {
 impl BlobWriter for FolderBlobWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
         self.checksums.update(&chunk);
-        if self.buffer.len() + chunk.len() < BUFFER_BYTES {
+        if self.may_buffer(self.buffer.len() + chunk.len()) {
             self.buffer.extend_from_slice(&chunk);
             return Ok(());
         }
@@ -177,4 +218,52 @@ fn publish(file: &mut UnfinishedFile, paths: &BlobPaths, sync: BlobSync) -> io::
         sync_folder(shelf)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number_in_bytes(number: usize) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        let places = bytes.iter_mut().zip(number.to_le_bytes());
+        places.for_each(|(place, byte)| *place = byte);
+        bytes
+    }
+
+    #[tokio::test]
+    async fn writers_beyond_the_large_buffers_write_to_the_disk_instead() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(disk::UNFINISHED)).unwrap();
+        let buffers = LargeBuffers::default();
+        let files = || {
+            let files = fs::read_dir(folder.path().join(disk::UNFINISHED));
+            files.unwrap().count()
+        };
+        let mut writers = Vec::new();
+        for number in 0..LARGE_BUFFERS_MAX + 10 {
+            let id = BlobId::from_bytes(number_in_bytes(number));
+            let paths = BlobPaths::new(folder.path(), &Space::Unit, id);
+            let writer = FolderBlobWriter::new(paths, BlobSync::None, buffers.clone());
+            let mut writer = Box::new(writer);
+            writer.write(Bytes::from(vec![1; 1000])).await.unwrap();
+            writers.push(writer);
+        }
+        assert_eq!(files(), 0);
+        for writer in &mut writers {
+            writer.write(Bytes::from(vec![2; 20_000])).await.unwrap();
+            writer.write(Bytes::from(vec![3; 1000])).await.unwrap();
+        }
+        assert_eq!(files(), 10);
+        // One that gives its buffer back lets another have it.
+        let first = writers.swap_remove(0);
+        first.finish().await.unwrap();
+        let last = writers.last_mut().unwrap();
+        last.write(Bytes::from(vec![4; 20_000])).await.unwrap();
+        assert_eq!(last.buffer.len(), 21_000);
+        for writer in writers {
+            writer.finish().await.unwrap();
+        }
+        assert_eq!(files(), 0);
+    }
 }

@@ -14,10 +14,7 @@ use personium_types::{Code, ETag, Error, Operation, Preconditions, Result};
 use crate::body;
 use crate::hrefs;
 use crate::request_context::RequestContext;
-use crate::response::{self, Response, WithHeader};
-
-/// Caches must ask whether a file is still current: by its time of modification alone they would guess how long it is.
-const REVALIDATE: &str = "no-cache";
+use crate::response::{self, REVALIDATE, Response, WithHeader};
 
 /// The media type of a file that was stored without one, so that no client guesses.
 const UNKNOWN_TYPE: &str = "application/octet-stream";

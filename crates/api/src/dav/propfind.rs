@@ -14,6 +14,7 @@ use personium_model::listing::Members;
 use personium_model::locate::Target;
 use personium_model::roles::RoleNames;
 use personium_model::{Identity, Resource};
+use personium_types::preconditions::ResourceState;
 use personium_types::{Code, Error, Operation, Result};
 
 use self::listing::{ListedTarget, Listing};
@@ -40,6 +41,7 @@ pub(super) async fn handle(
     if !target.exists() {
         return Err(resource.not_found());
     }
+    resource.check_conditions(&target)?;
     let wanted = propfind_request::read_body(&mut request, Code::DavXml).await?;
     let depth = propfind_request::depth(request.header("depth"), Depth::Infinity)?;
     drop(request);
@@ -121,6 +123,7 @@ fn depth_without_members(request: &RequestContext) -> Result<()> {
 /// # Errors
 /// The refusal of the request.
 pub(crate) async fn handle_unit(mut request: RequestContext) -> Result<Response> {
+    request.check_untagged(Code::DavTagMismatch)?;
     let wanted = propfind_request::read_body(&mut request, Code::DavXml).await?;
     depth_without_members(&request)?;
     let urls = request.unit.urls();
@@ -174,6 +177,11 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
         Identity::Basic { .. } => permitted.unwrap_or(false),
         _ => permitted?,
     };
+    let state = match may_read {
+        true => ResourceState::of_node(Some(node.etag())),
+        false => ResourceState::Untagged,
+    };
+    request.evaluate_conditions(state, Code::DavTagMismatch)?;
     let wanted = propfind_request::read_body(&mut request, Code::DavXml).await?;
     depth_without_members(&request)?;
     let url = unit.urls().cell(&cell.name);

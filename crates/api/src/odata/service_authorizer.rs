@@ -7,7 +7,7 @@ use personium_model::node::Node;
 use personium_model::odata::{AccessKind, Association, Entity, ServiceRoot, SetRef};
 use personium_model::records::Versioned;
 use personium_model::{Access, CellContext, Permit, cell};
-use personium_types::{Code, Operation, Result};
+use personium_types::{Operation, Result};
 
 /// The authorization rules of a service root.
 pub(crate) enum ServiceAuthorizer {
@@ -77,13 +77,12 @@ impl ServiceAuthorizer {
         association: &Association,
         kind: AccessKind,
     ) -> Result<Permit> {
-        let operations = root.link_operations(association, kind).into_iter();
-        let mut permits =
-            operations.map(|operation| self.permit_operation(root, access, operation));
-        let first = permits
-            .next()
-            .unwrap_or_else(|| Err(Code::Unknown.into()))?;
-        permits.try_fold(first, |permit, other| permit.and(other?))
+        let (operation, other) = root.link_operations(association, kind);
+        let permit = self.permit_operation(root, access, operation)?;
+        match other {
+            Some(other) => permit.and(self.permit_operation(root, access, other)?),
+            None => Ok(permit),
+        }
     }
 
     /// Permits to read the descriptions of the service: service document, OPTIONS.

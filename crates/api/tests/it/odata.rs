@@ -36,6 +36,13 @@ async fn odata_unit(change: impl FnOnce(&mut Settings)) -> TestUnit {
     unit
 }
 
+/// As [`odata_unit`], with entities of the type `A`.
+async fn unit_with_entities(entities: Value) -> TestUnit {
+    let unit = odata_unit(|_| {}).await;
+    create_all(&unit, "A", entities).await;
+    unit
+}
+
 /// Relates two entity types, each with the multiplicity of its end.
 async fn relate(unit: &TestUnit, one: (&str, &str), other: (&str, &str)) {
     for (end, (of, multiplicity)) in [("one", one), ("other", other)] {
@@ -129,8 +136,7 @@ async fn ids(unit: &TestUnit, path: &str) -> Vec<String> {
 /// Creates an account `me` in the cell `c` with these privileges on the collection; returns its access token.
 async fn token_with(unit: &TestUnit, privileges: &[&str]) -> String {
     unit.create_account("c", r#"{"Name":"me"}"#).await;
-    unit.create_role("c", "r").await;
-    unit.link("c", "Account('me')", "_Role", "Role('r')").await;
-    unit.grant_to_role("c/b/od", "r", privileges).await;
+    unit.grant_by_new_role("c/b/od", ("me", "r"), privileges)
+        .await;
     unit.access_token("c").await
 }

@@ -38,14 +38,19 @@ pub enum PermitTarget {
 /// one and checks that it is for its operation and its target.
 #[derive(Debug)]
 pub struct Permit {
-    operations: Vec<Operation>,
+    operation: Operation,
+    /// The operations of the permits that were joined with it; usually none.
+    others: Vec<Operation>,
     target: PermitTarget,
 }
 
 impl Permit {
     pub(super) fn new(operation: Operation, target: PermitTarget) -> Self {
-        let operations = vec![operation];
-        Self { operations, target }
+        Self {
+            operation,
+            others: Vec::new(),
+            target,
+        }
     }
 
     /// One permit for the operations of two permits for the same target.
@@ -59,14 +64,15 @@ impl Permit {
                 self.target, other.target
             )));
         }
-        self.operations.extend(other.operations);
+        self.others.push(other.operation);
+        self.others.extend(other.others);
         Ok(self)
     }
 
     /// Whether the permit is for this operation on this target.
     #[must_use]
     pub fn covers(&self, operation: Operation, target: &PermitTarget) -> bool {
-        self.operations.contains(&operation) && self.target == *target
+        (self.operation == operation || self.others.contains(&operation)) && self.target == *target
     }
 
     /// Checks that the permit is for this operation on this target.
@@ -78,8 +84,8 @@ impl Permit {
             return Ok(());
         }
         Err(Error::internal(format!(
-            "{operation:?} on {target:?} needs another permit than one for {:?} on {:?}",
-            self.operations, self.target
+            "{operation:?} on {target:?} needs another permit than one for {:?}, {:?} on {:?}",
+            self.operation, self.others, self.target
         )))
     }
 }
@@ -102,9 +108,16 @@ impl ServerAuthority {
         Permit::new(operation, target)
     }
 
-    /// A permit of the server for several operations on one target.
-    pub(crate) fn permit_all(&self, operations: Vec<Operation>, target: PermitTarget) -> Permit {
-        Permit { operations, target }
+    /// A permit of the server for an operation, and perhaps another, on one target.
+    pub(crate) fn permit_both(
+        &self,
+        operation: Operation,
+        other: Option<Operation>,
+        target: PermitTarget,
+    ) -> Permit {
+        let mut permit = Permit::new(operation, target);
+        permit.others.extend(other);
+        permit
     }
 }
 

@@ -2,25 +2,27 @@
 
 use bytes::{Bytes, BytesMut};
 use personium_store::{BlobWriter, Space};
-use personium_types::{BlobId, CellId, Code, Error, Result};
+use personium_types::{BlobId, Code, Error, Result};
 
 use super::encryption::SealedWriter;
-use crate::concurrency_limiter::LimiterPermit;
+use crate::concurrency_limiter::{LimiterPermit, StepPermits};
 use crate::node::FileBody;
 use crate::records::store_error;
 use crate::{Resource, Unit};
 
 /// A body that is being received. Dropping it leaves nothing behind.
 ///
-/// A small body is collected in memory. A larger one is written to the blob store chunk by chunk, once the limiter of uploads
-/// gives a permit.
+/// A small body is collected in memory. A larger one is written to the blob store chunk by chunk. It has a permit of the
+/// limiter of uploads only while the store takes a chunk, not while it waits for the client: uploads of slow clients, however
+/// many, do not keep others waiting. What an upload has meanwhile (the begin of a body, an open file) is bounded by the number
+/// of connections.
 pub struct Upload<'u> {
     unit: &'u Unit,
     space: Space,
     small: BytesMut,
-    large: Option<(Box<dyn BlobWriter>, Option<LimiterPermit>)>,
-    /// The cell whose uploads are limited with this one; `None` if it needs no permit.
-    limited_by: Option<CellId>,
+    large: Option<Box<dyn BlobWriter>>,
+    /// `None` if it needs no permits.
+    permits: Option<StepPermits<'u>>,
     /// The salt of a large body that is encrypted.
     salt: Option<String>,
     length: u64,
@@ -47,7 +49,7 @@ impl<'u> Upload<'u> {
     #[must_use]
     pub fn new(unit: &'u Unit, resource: &Resource) -> Self {
         Self {
-            limited_by: Some(resource.context.cell().id),
+            permits: Some(unit.limits().uploads.steps(resource.context.cell().id)),
             ..Self::without_permit(unit, resource)
         }
     }
@@ -57,7 +59,7 @@ impl<'u> Upload<'u> {
     pub fn without_permit(unit: &'u Unit, resource: &Resource) -> Self {
         Self {
             unit,
-            limited_by: None,
+            permits: None,
             space: Space::Cell(resource.context.cell().id),
             small: BytesMut::new(),
             large: None,
@@ -77,45 +79,53 @@ impl<'u> Upload<'u> {
         if let Some(max) = limits.file_max_bytes.filter(|max| self.length > *max) {
             return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
         }
+        if self.large.is_none() && self.length <= limits.inline_max_bytes as u64 {
+            self.small.extend_from_slice(&chunk);
+            return Ok(());
+        }
+        let _permit = self.next_permit().await?;
         if self.large.is_none() {
-            if self.length <= limits.inline_max_bytes as u64 {
-                self.small.extend_from_slice(&chunk);
-                return Ok(());
-            }
-            let permit = match &self.limited_by {
-                Some(cell) => Some(self.unit.limits().uploads.acquire(cell).await?),
-                None => None,
-            };
-            let mut writer = self
-                .unit
-                .blobs()
-                .create(&self.space)
-                .await
-                .map_err(store_error)?;
-            if let Some((salt, cipher)) = self.unit.new_cipher(&self.space).await? {
-                writer = Box::new(SealedWriter::new(writer, cipher));
-                self.salt = Some(salt);
-            }
-            let received = std::mem::take(&mut self.small).freeze();
-            if !received.is_empty() {
-                writer.write(received).await.map_err(store_error)?;
-            }
-            self.large = Some((writer, permit));
+            self.large = Some(self.begin_large().await?);
         }
         match &mut self.large {
-            Some((writer, _)) => writer.write(chunk).await.map_err(store_error),
+            Some(writer) => writer.write(chunk).await.map_err(store_error),
             None => Ok(()),
         }
+    }
+
+    /// Waits for the permit to use the store.
+    async fn next_permit(&mut self) -> Result<Option<LimiterPermit>> {
+        match &mut self.permits {
+            Some(permits) => permits.next().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Begins a body in the blob store with what was received so far.
+    async fn begin_large(&mut self) -> Result<Box<dyn BlobWriter>> {
+        let blobs = self.unit.blobs();
+        let mut writer = blobs.create(&self.space).await.map_err(store_error)?;
+        if let Some((salt, cipher)) = self.unit.new_cipher(&self.space).await? {
+            writer = Box::new(SealedWriter::new(writer, cipher));
+            self.salt = Some(salt);
+        }
+        let received = std::mem::take(&mut self.small).freeze();
+        if !received.is_empty() {
+            writer.write(received).await.map_err(store_error)?;
+        }
+        Ok(writer)
     }
 
     /// Ends the upload. A large body is durable then, but no file names it yet.
     ///
     /// # Errors
-    /// A failure of the store; an internal error if the body cannot be encrypted.
-    pub async fn finish(self, headers: FileHeaders) -> Result<ReceivedBody> {
+    /// [`Code::ServerBusy`] if the store is too busy for 30 seconds; a failure of the store; an internal error if the body
+    /// cannot be encrypted.
+    pub async fn finish(mut self, headers: FileHeaders) -> Result<ReceivedBody> {
         let length = self.length;
-        let (blob, salt, inline) = match self.large {
-            Some((writer, _permit)) => {
+        let (blob, salt, inline) = match self.large.take() {
+            Some(writer) => {
+                let _permit = self.next_permit().await?;
                 let blob = writer.finish().await.map_err(store_error)?;
                 (blob, self.salt, None)
             }

@@ -67,19 +67,24 @@ impl ServiceRoot {
         }
     }
 
-    /// The operations that following or changing a link is. Between control objects of a cell it is an access to both
-    /// sets. To see which accounts read a received message, and to mark it as read, access to messages is enough.
+    /// The operation, or the two operations, that following or changing a link is. Between control objects of a cell it is an
+    /// access to both sets. To see which accounts read a received message, and to mark it as read, access to messages is
+    /// enough.
     #[must_use]
-    pub fn link_operations(&self, association: &Association, kind: AccessKind) -> Vec<Operation> {
+    pub fn link_operations(
+        &self,
+        association: &Association,
+        kind: AccessKind,
+    ) -> (Operation, Option<Operation>) {
         use ControlSet::{Account, ReceivedMessage};
         let (source, target) = (&association.source.set, &association.target.set);
         match (source.control, target.control) {
-            (Some(ReceivedMessage), Some(Account)) => vec![source.operation(kind)],
-            (Some(Account), Some(ReceivedMessage)) => vec![target.operation(kind)],
+            (Some(ReceivedMessage), Some(Account)) => (source.operation(kind), None),
+            (Some(Account), Some(ReceivedMessage)) => (target.operation(kind), None),
             _ if self.scope == RootScope::Cell => {
-                vec![source.operation(kind), target.operation(kind)]
+                (source.operation(kind), Some(target.operation(kind)))
             }
-            _ => vec![source.operation(kind)],
+            _ => (source.operation(kind), None),
         }
     }
 }
@@ -94,8 +99,8 @@ impl ServerAuthority {
     /// A permit of the server for changing links along an association.
     #[must_use]
     pub fn permit_link(&self, root: &ServiceRoot, association: &Association) -> Permit {
-        let operations = root.link_operations(association, AccessKind::Write);
-        self.permit_all(operations, root.permit_target())
+        let (operation, other) = root.link_operations(association, AccessKind::Write);
+        self.permit_both(operation, other, root.permit_target())
     }
 }
 
@@ -107,10 +112,8 @@ pub(super) fn check_write(root: &ServiceRoot, permit: &Permit, set: &SetRef) -> 
 /// Whether a permit is for changing links along an association.
 pub(super) fn permits_link(root: &ServiceRoot, permit: &Permit, association: &Association) -> bool {
     let target = root.permit_target();
-    let operations = root.link_operations(association, AccessKind::Write);
-    operations
-        .into_iter()
-        .all(|operation| permit.covers(operation, &target))
+    let (operation, other) = root.link_operations(association, AccessKind::Write);
+    permit.covers(operation, &target) && other.is_none_or(|other| permit.covers(other, &target))
 }
 
 /// Checks that a permit is for changing links along an association.
@@ -120,7 +123,7 @@ pub(super) fn check_link(
     association: &Association,
 ) -> Result<()> {
     let target = root.permit_target();
-    let operations = root.link_operations(association, AccessKind::Write);
-    let mut operations = operations.into_iter();
-    operations.try_for_each(|operation| permit.check(operation, &target))
+    let (operation, other) = root.link_operations(association, AccessKind::Write);
+    permit.check(operation, &target)?;
+    other.map_or(Ok(()), |other| permit.check(other, &target))
 }

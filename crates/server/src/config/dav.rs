@@ -18,11 +18,11 @@ section! {
         inline_max_bytes: usize = "dav.inline.maxBytes", "16384", Number(0..=1 << 20);
         /// The largest total size in bytes of the properties that clients set on one resource.
         properties_max_bytes: usize = "dav.properties.maxBytes", "1048576", Number(1024..=1 << 28);
-        /// The largest number of uploads of files and archives at the same time; further ones are queued. One cell can use
-        /// a quarter of them.
+        /// The largest number of uploads of files and archives that are written to the storage at the same time; further
+        /// ones are queued. One cell can use a quarter of them. Uploads that wait for their client do not count.
         uploads_max: usize = "dav.uploads.max", "256", Number(1..=1_000_000);
-        /// The largest number of queued uploads. An upload waits for up to 30 seconds, and one cell can use a quarter of
-        /// the queue; further uploads are refused.
+        /// The largest number of queued uploads that have not begun to write. An upload waits for up to 30 seconds, and one
+        /// cell can use a quarter of the queue; further uploads are refused.
         upload_queue_max: usize = "dav.uploads.queue.max", "1024", Number(0..=1_000_000);
     }
 }

@@ -37,6 +37,13 @@ section! {
         /// Whether texts (XML, JSON, text files, scripts) are compressed by gzip for clients that accept it. Responses
         /// with tokens and forms never are.
         compress_responses: bool = "server.compression.enabled", "true", Flag;
+        /// The number of seconds for which a start waits for the layers outside of the process, such as a database or a shared
+        /// folder, until they can be used. With 0 it does not wait.
+        start_wait_secs: u64 = "server.start.waitInSec", "60", Number(0..=86_400);
+        /// The number of seconds from the begin of a stop until the unit accepts no more connections. Until then it says that
+        /// it is not ready and closes connections after their next response, so that a proxy with several nodes leads
+        /// requests to the others.
+        shutdown_delay_secs: u64 = "server.shutdown.delayInSec", "0", Number(0..=600);
         /// The number of seconds that requests in flight have to finish during shutdown.
         shutdown_timeout_secs: u64 = "server.shutdown.timeoutInSec", "30", Number(0..=3600);
         /// The number of threads that handle requests; 0 means one for each processor.

@@ -162,6 +162,53 @@ async fn cell_without_its_file_is_damaged_and_not_empty() {
 }
 
 #[tokio::test]
+async fn cell_without_its_file_can_be_deleted_and_its_name_is_free() {
+    let mut unit = whole_unit().await;
+    unit.kill();
+    for path in cell_files(&unit.data()) {
+        remove_database(&path);
+    }
+    unit.restart();
+    assert_eq!(bodies(&unit.data()).len(), 1);
+    // Whether the cell is empty, or has the state that a condition names, is not known.
+    let delete = async |path: &str, headers: &[(&str, &str)]| {
+        let request = unit.admin_request("DELETE", path).headers(headers);
+        request.send().await
+    };
+    let recursive = ("x-personium-recursive", "true");
+    for (path, headers) in [
+        ("__ctl/Cell('one')", &[][..]),
+        ("one", &[recursive, ("if-match", "\"1-1\"")]),
+    ] {
+        delete(path, headers).await.expect_error(500, "SV-0000");
+    }
+    let refused = unit.request("DELETE", "one").headers(&[recursive]);
+    refused.send().await.expect(401);
+    delete("one", &[]).await.expect_error(412, "MC-0001");
+    delete("one", &[recursive]).await.expect(204);
+    delete("two", &[recursive]).await.expect(204);
+    let (_, ready) = unit.wait_until_ready_says("ready").await;
+    assert!(!ready.contains("missing"), "{ready}");
+    unit.admin_request("GET", "one/b/small")
+        .send()
+        .await
+        .expect(404);
+    let until = Instant::now() + Duration::from_secs(20);
+    while !bodies(&unit.data()).is_empty() {
+        assert!(Instant::now() < until, "the bodies are kept");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    unit.create_cell("one").await;
+    unit.create_box("one", "b").await;
+    unit.put_file("one/b/small", "new").await;
+    let small = unit.admin_request("GET", "one/b/small").send().await;
+    assert_eq!(small.expect(200).text(), "new");
+    unit.kill();
+    let (ok, report) = unit.check();
+    assert!(ok, "{report}");
+}
+
+#[tokio::test]
 async fn file_of_a_cell_that_is_removed_while_the_unit_runs_takes_no_writes() {
     let unit = whole_unit().await;
     for path in cell_files(&unit.data()) {

@@ -196,8 +196,14 @@ async fn refused_changes_of_every_kind_have_the_code_and_a_cell_can_be_deleted()
     unit.create_box("c", "b").await;
     unit.create_odata_collection("c/b/data", "Row").await;
     unit.create("c/b/data/Row", r#"{"__id":"1","a":"b"}"#).await;
+    let metric = async |line: &str| {
+        let (_, metrics) = unit.admin_text("metrics").await;
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    };
+    metric("\npersonium_storage_full 0\n").await;
     fill(&data);
     unit.wait_until_ready_says("storage is full").await;
+    metric("\npersonium_storage_full 1\n").await;
     for (method, path, body) in [
         ("POST", "c/b/data/Row", r#"{"__id":"2"}"#),
         ("PUT", "c/b/data/Row('1')", r#"{"a":"c"}"#),
@@ -218,6 +224,7 @@ async fn refused_changes_of_every_kind_have_the_code_and_a_cell_can_be_deleted()
     delete.send().await.expect(204);
     empty(&data);
     wait_until_writable(&unit).await;
+    metric("\npersonium_storage_full 0\n").await;
     unit.create_cell("d").await;
 }
 
@@ -290,6 +297,11 @@ async fn read_only_file_system_is_named_and_recovers() {
     assert!(mount(&["-o", "remount,bind,ro"]));
     let (_, ready) = unit.wait_until_ready_says("read-only").await;
     assert!(ready.starts_with("degraded"), "{ready}");
+    let (_, metrics) = unit.admin_text("metrics").await;
+    assert!(
+        metrics.contains("\npersonium_storage_read_only 1\n"),
+        "{metrics}"
+    );
     let put = unit
         .admin_request("PUT", "c/b/large")
         .body(vec![b'x'; 200_000]);

@@ -111,12 +111,12 @@ async fn slow_body_above_the_minimum_rate_is_accepted() {
     assert_eq!(response.status, 201);
 }
 
-/// Begins eight requests with large bodies, which are then trickled.
-async fn trickle_bodies(unit: &ProcessUnit, head: impl Fn(usize) -> String) -> JoinSet<()> {
+/// Begins a request for each head, with the begin of a large body, which is then trickled.
+async fn trickle_bodies(unit: &ProcessUnit, heads: impl Iterator<Item = String>) -> JoinSet<()> {
     let mut writers = Vec::new();
-    for number in 0..8 {
+    for head in heads {
         let mut connection = connect(unit).await;
-        connection.send(head(number).as_bytes()).await.unwrap();
+        connection.send(head.as_bytes()).await.unwrap();
         connection.send(&[b's'; 20_000]).await.unwrap();
         writers.push(connection.split().0);
     }
@@ -125,21 +125,78 @@ async fn trickle_bodies(unit: &ProcessUnit, head: impl Fn(usize) -> String) -> J
     tasks
 }
 
+/// The length of trickled bodies.
+const TRICKLED_BYTES: usize = 1_000_000;
+
+/// The head of the upload of a file.
+fn upload(unit: &ProcessUnit, owner: &TestClient, path: &str) -> String {
+    head(unit, owner.token(), &format!("PUT /{path}"), TRICKLED_BYTES)
+}
+
+/// The head of the upload of an archive into a cell.
+fn archive(unit: &ProcessUnit, cell: &str, number: usize) -> String {
+    let mkcol = format!("MKCOL /{cell}/app{number}");
+    let head = head(unit, unit.admin().token(), &mkcol, TRICKLED_BYTES);
+    head.replace("Host:", "Content-Type: application/zip\r\nHost:")
+}
+
+/// The head of an upload without a length, and the begin of its only chunk.
+fn upload_in_chunks(unit: &ProcessUnit, owner: &TestClient, path: &str) -> String {
+    let length = format!("Content-Length: {TRICKLED_BYTES}\r\n\r\n");
+    let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{TRICKLED_BYTES:x}\r\n");
+    upload(unit, owner, path).replace(&length, &chunked)
+}
+
+/// Sends something that is no archive as one, and expects that it is read and refused.
+async fn expect_installations(unit: &ProcessUnit, cell: &str) {
+    unit.admin()
+        .request("MKCOL", &format!("{cell}/app"))
+        .header("content-type", "application/zip")
+        .body("no archive")
+        .send()
+        .await
+        .expect_error(400, "BI-0007");
+}
+
+/// Uploads a file at 20 KB/s for four seconds, and returns the status.
+async fn upload_slowly(unit: &ProcessUnit, owner: &TestClient, path: &str) -> u16 {
+    let mut connection = connect(unit).await;
+    let chunks = 20;
+    let put = format!("PUT /{path}");
+    let head = head(unit, owner.token(), &put, chunks * 4_000);
+    connection.send(head.as_bytes()).await.unwrap();
+    for _ in 0..chunks {
+        connection.send(&[b's'; 4_000]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let response = connection.receive(RawBody::Count, false).await;
+    response.unwrap().status
+}
+
+/// Uploads and downloads files of 20 KB.
+async fn expect_transfers(owner: &TestClient, cell: &str) {
+    let body = "o".repeat(20_000);
+    for number in 0..10 {
+        let path = format!("{cell}/box/a{number}");
+        let put = owner.request("PUT", &path).body(&body).send();
+        // Less than the time that a request waits for a place.
+        let put = tokio::time::timeout(Duration::from_secs(20), put).await;
+        put.expect("an upload is answered late").expect(201);
+        assert!(owner.call("GET", &path, "").await.text() == body);
+    }
+}
+
 #[tokio::test]
-async fn trickled_uploads_of_one_cell_do_not_block_other_cells() {
+async fn trickled_uploads_do_not_block_uploads_even_if_one_is_allowed_at_a_time() {
     let unit = crate::unit()
         .setting(TRANSFER_TIMEOUT, 3600)
-        .setting("io.personium.core.dav.uploads.max", 4)
+        .setting("io.personium.core.dav.uploads.max", 1)
         .start();
     let slow = unit.create_cell_with_owner("slow").await;
-    let other = unit.create_cell_with_owner("other").await;
-    let put = |number| format!("PUT /slow/box/f{number}");
-    let _trickle = trickle_bodies(&unit, |number| {
-        head(&unit, slow.token(), &put(number), 1_000_000)
-    })
-    .await;
-    let body = "o".repeat(100_000);
-    other.call("PUT", "other/box/a", &body).await;
+    let heads = (0..8).map(|number| upload(&unit, &slow, &format!("slow/box/f{number}")));
+    let _trickle = trickle_bodies(&unit, heads).await;
+    // Also in the same cell.
+    slow.call("PUT", "slow/box/a", &"o".repeat(100_000)).await;
 }
 
 #[tokio::test]
@@ -151,20 +208,35 @@ async fn trickled_archives_do_not_block_installations() {
     for cell in ["slow", "other"] {
         unit.create_cell_with_owner(cell).await;
     }
-    let admin = unit.admin();
-    let _trickle = trickle_bodies(&unit, |number| {
-        let mkcol = format!("MKCOL /slow/app{number}");
-        let head = head(&unit, admin.token(), &mkcol, 1_000_000);
-        head.replace("Host:", "Content-Type: application/zip\r\nHost:")
-    })
-    .await;
-    admin
-        .request("MKCOL", "other/app")
-        .header("content-type", "application/zip")
-        .body("no archive")
-        .send()
-        .await
-        .expect_error(400, "BI-0007");
+    let heads = (0..8).map(|number| archive(&unit, "slow", number));
+    let _trickle = trickle_bodies(&unit, heads).await;
+    expect_installations(&unit, "other").await;
+}
+
+#[tokio::test]
+async fn hundreds_of_trickled_uploads_in_many_cells_do_not_block_uploads() {
+    let unit = crate::unit().setting(TRANSFER_TIMEOUT, 3600).start();
+    let mut heads = Vec::new();
+    for cell in ["slow1", "slow2", "slow3", "slow4"] {
+        let owner = unit.create_cell_with_owner(cell).await;
+        for number in 0..64 {
+            heads.push(upload(&unit, &owner, &format!("{cell}/box/f{number}")));
+        }
+        for number in 0..32 {
+            let path = format!("{cell}/box/c{number}");
+            heads.push(upload_in_chunks(&unit, &owner, &path));
+            heads.push(archive(&unit, cell, number));
+        }
+    }
+    let other = unit.create_cell_with_owner("other").await;
+    let mut trickle = trickle_bodies(&unit, heads.into_iter()).await;
+    let (slow, ()) = tokio::join!(
+        upload_slowly(&unit, &other, "other/box/slow"),
+        expect_transfers(&other, "other")
+    );
+    assert_eq!(slow, 201);
+    expect_installations(&unit, "other").await;
+    assert!(trickle.try_join_next().is_none(), "an upload was cut off");
 }
 
 /// The status of the file `new` and the content of the file `old`.

@@ -312,3 +312,24 @@ proptest! {
         let _ = if_range_allows_part(Some(&text), TAG);
     }
 }
+
+#[test]
+fn resource_with_a_date_and_without_a_tag_has_no_state_that_a_tag_names() {
+    let dated = ResourceState::Dated(1_706_692_530_123);
+    for (lines, writes, reads) in [
+        (("If-Match", "\"3-1706692530123\""), false, Outcome::Failed),
+        (
+            ("If-None-Match", "\"3-1706692530123\""),
+            true,
+            Outcome::Proceed,
+        ),
+        (("If-None-Match", "*"), false, Outcome::Proceed),
+        (("If-Unmodified-Since", DATE), true, Outcome::Proceed),
+        (("If-Unmodified-Since", EARLIER), false, Outcome::Failed),
+        (("If-Modified-Since", DATE), true, Outcome::NotModified),
+        (("If-Modified-Since", EARLIER), true, Outcome::Proceed),
+    ] {
+        assert_eq!(write(&[lines], dated), writes, "{lines:?}");
+        assert_eq!(read(&[lines], dated), reads, "GET {lines:?}");
+    }
+}

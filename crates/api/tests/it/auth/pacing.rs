@@ -54,10 +54,8 @@ async fn try_password(unit: &TestUnit, endpoint: Endpoint, address: &str, passwo
 async fn unit(change: impl FnOnce(&mut personium_model::Settings)) -> TestUnit {
     let unit = unit_with_accounts(change).await;
     unit.put_file("c/b/f", "x").await;
-    unit.create_role("c", "reader").await;
-    unit.link("c", "Account('me')", "_Role", "Role('reader')")
+    unit.grant_by_new_role("c/b", ("me", "reader"), &["D:read"])
         .await;
-    unit.grant_to_role("c/b", "reader", &["D:read"]).await;
     unit
 }
 

@@ -375,6 +375,88 @@ async fn reads_are_answered_with_304_412_or_the_content() {
 }
 
 #[tokio::test]
+async fn propfind_is_done_or_refused_with_412_and_never_304() {
+    let unit = unit_with_resources().await;
+    for path in ["c/b/file", "c/b/col", "c/b/od", "c/b", "c"] {
+        let tag = tag_of(&unit, path).await.unwrap();
+        for (name, value, status) in [
+            ("if-match", tag.clone(), 207),
+            ("if-match", "*".to_owned(), 207),
+            ("if-match", "\"9-9\"".to_owned(), 412),
+            ("if-unmodified-since", FAR.to_owned(), 207),
+            ("if-unmodified-since", LONG_AGO.to_owned(), 412),
+            ("if", format!("([{tag}])"), 207),
+            ("if", "(<urn:x>)".to_owned(), 412),
+            ("if-none-match", "\"9-9\"".to_owned(), 207),
+            // RFC 9110, section 13.1.2: 304 is for GET and HEAD.
+            ("if-none-match", tag.clone(), 412),
+            ("if-none-match", "*".to_owned(), 412),
+            // Section 13.1.3: of no other methods than GET and HEAD.
+            ("if-modified-since", FAR.to_owned(), 207),
+            ("if-modified-since", LONG_AGO.to_owned(), 207),
+        ] {
+            let request = unit.admin_request("PROPFIND", path).header("depth", "0");
+            let response = request.header(name, &value).send().await;
+            let expected = match status {
+                412 => refused(412, "DV-0001"),
+                done => success(done),
+            };
+            assert_eq!(response.outcome(), expected, "{path} {name}: {value}");
+        }
+    }
+    // Who may not read learns nothing from conditions.
+    for (name, value) in [("if-match", "\"9-9\""), ("if-none-match", "*")] {
+        for path in ["c/b/file", "c"] {
+            let request = unit.request("PROPFIND", path).header("depth", "0");
+            let response = request.header(name, value).send().await;
+            assert_eq!(response.status, 401, "{path} {name}");
+        }
+    }
+    let none = unit
+        .admin_request("PROPFIND", "c/b/none")
+        .header("if-match", "\"9-9\"");
+    assert_eq!(none.send().await.status, 404);
+    // The unit has neither tag nor date.
+    for (name, value, status) in [
+        ("if-match", "\"9-9\"", 412),
+        ("if-unmodified-since", LONG_AGO, 207),
+        ("if-modified-since", FAR, 207),
+    ] {
+        let request = unit.request("PROPFIND", "").header("depth", "0");
+        let response = request.header(name, value).send().await;
+        assert_eq!(response.status, status, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn methods_that_select_no_representation_ignore_conditions() {
+    let unit = unit_with_resources().await;
+    for (name, value) in [
+        ("if-match", "\"9-9\""),
+        ("if-none-match", "*"),
+        ("if-unmodified-since", LONG_AGO),
+        ("if", "(<urn:x>)"),
+    ] {
+        for path in ["c/b/file", "c/b", "c", "c/__log/current", "c/__event"] {
+            let response = unit
+                .admin_request("OPTIONS", path)
+                .header(name, value)
+                .send()
+                .await;
+            assert_eq!(response.status, 200, "{path} {name}");
+        }
+        let fields = [
+            ("grant_type", "password"),
+            ("username", "nobody"),
+            ("password", "wrong-password"),
+        ];
+        let request = unit.request("POST", "c/__token").header(name, value);
+        let response = request.form(&fields).send().await;
+        assert_eq!(response.status, 400, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn range_with_a_stale_if_range_returns_the_whole_file() {
     let unit = TestUnit::new().await;
     unit.put_file("c/b/a", "0123456789").await;

@@ -153,6 +153,94 @@ async fn invalid_event_log_requests_are_refused() {
     }
 }
 
+/// A time that no log is changed after, and one that none is changed before.
+const LONG_AGO: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
+const FAR: &str = "Fri, 01 Jan 2100 00:00:00 GMT";
+
+#[tokio::test]
+async fn conditions_on_a_log_compare_the_time_of_its_last_line() {
+    let unit = TestUnit::new().await;
+    create_rule(&unit, "all", json!({"Action": "log"})).await;
+    fill_log(&unit).await;
+    post_event(&unit, json!({})).await;
+    unit.advance_clock(1_000);
+    let archive = format!("c/__log/archive/{}", log_archives(&unit).await[0]);
+    for path in [LOG, &archive] {
+        let response = unit.admin_request("GET", path).send().await;
+        let modified = response.header("last-modified").unwrap();
+        assert_eq!(response.header("cache-control"), Some("no-cache"));
+        for (name, value, get, propfind) in [
+            ("if-modified-since", modified, 304, 207),
+            ("if-modified-since", FAR, 304, 207),
+            ("if-modified-since", LONG_AGO, 200, 207),
+            ("if-unmodified-since", modified, 200, 207),
+            ("if-unmodified-since", LONG_AGO, 412, 412),
+            ("if-none-match", "\"9-9\"", 200, 207),
+            ("if-none-match", "*", 200, 412),
+            ("if-match", "\"9-9\"", 412, 412),
+            ("if", "(<urn:x>)", 412, 412),
+        ] {
+            for (method, expected) in [("GET", get), ("HEAD", get), ("PROPFIND", propfind)] {
+                let request = unit.admin_request(method, path).header("depth", "0");
+                let response = request.header(name, value).send().await;
+                assert_eq!(response.status, expected, "{method} {path} {name}: {value}");
+                if expected == 304 {
+                    assert!(response.body.is_empty());
+                    assert_eq!(response.header("last-modified"), Some(modified));
+                }
+            }
+        }
+    }
+    for path in ["c/__log/current", "c/__log/archive"] {
+        let request = unit.admin_request("PROPFIND", path).header("depth", "0");
+        let response = request.header("if-match", "\"9-9\"").send().await;
+        assert_eq!(response.outcome(), refused(412, "DV-0001"), "{path}");
+    }
+    for (name, value, outcome) in [
+        ("if-unmodified-since", LONG_AGO, refused(412, "DV-0001")),
+        ("if-match", "\"9-9\"", refused(412, "DV-0001")),
+        ("if-unmodified-since", FAR, success(204)),
+    ] {
+        let request = unit.admin_request("DELETE", &archive).header(name, value);
+        assert_eq!(request.send().await.outcome(), outcome, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn log_that_may_still_change_in_the_same_second_has_no_date() {
+    let unit = TestUnit::new().await;
+    create_rule(&unit, "all", json!({"Action": "log"})).await;
+    let get = async || unit.admin_request("GET", LOG).send().await;
+    let empty = get().await;
+    assert_eq!(empty.header("last-modified"), None);
+    let stale = unit.admin_request("GET", LOG).header("if-match", "\"9-9\"");
+    assert_eq!(stale.send().await.status, 412);
+    // At the beginning of a second, so that the requests below are in it.
+    unit.advance_clock(1_000 - unit.model.now_ms() % 1_000);
+    post_event(&unit, json!({})).await;
+    assert_eq!(get().await.header("last-modified"), None);
+    unit.advance_clock(1_000);
+    assert!(get().await.header("last-modified").is_some());
+}
+
+#[tokio::test]
+async fn event_with_a_false_condition_is_not_posted() {
+    let unit = TestUnit::new().await;
+    create_rule(&unit, "all", json!({"Action": "log"})).await;
+    for (name, value, outcome) in [
+        ("if-match", "\"9-9\"", refused(412, "DV-0001")),
+        ("if-none-match", "*", refused(412, "DV-0001")),
+        ("if", "(<urn:x>)", refused(412, "DV-0001")),
+        ("if-modified-since", FAR, success(200)),
+        ("if-match", "*", success(200)),
+    ] {
+        let request = unit.admin_request("POST", "c/__event").header(name, value);
+        let response = request.body("{}").send().await;
+        assert_eq!(response.outcome(), outcome, "{name}: {value}");
+    }
+    assert_eq!(log_lines(&unit, "c").await.len(), 2);
+}
+
 #[tokio::test]
 async fn full_event_log_is_archived_and_the_oldest_archive_removed() {
     let unit = TestUnit::new().await;

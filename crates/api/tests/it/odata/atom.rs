@@ -3,7 +3,7 @@
 use personium_testkit::{TestResponse, TestUnit, refused, success};
 use serde_json::json;
 
-use super::{create_all, odata_unit, token_with, typed_unit};
+use super::{create_all, odata_unit, token_with, typed_unit, unit_with_entities};
 
 async fn get_atom(unit: &TestUnit, path: &str) -> TestResponse {
     let path = format!("c/b/od/{}", path.replace(' ', "%20"));
@@ -49,8 +49,7 @@ async fn atom_entry_has_typed_properties_and_links() {
             "rel=\"edit\"",
         ],
     );
-    let linked = odata_unit(|_| {}).await;
-    create_all(&linked, "A", json!([{"__id": "1", "n": null}])).await;
+    let linked = unit_with_entities(json!([{"__id": "1", "n": null}])).await;
     let text = get_atom(&linked, "A('1')").await.text();
     expect_parts(
         &text,
@@ -65,13 +64,7 @@ async fn atom_entry_has_typed_properties_and_links() {
 
 #[tokio::test]
 async fn atom_feed_has_entries_and_a_count() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(
-        &unit,
-        "A",
-        json!([{"__id": "1"}, {"__id": "2"}, {"__id": "3"}]),
-    )
-    .await;
+    let unit = unit_with_entities(json!([{"__id": "1"}, {"__id": "2"}, {"__id": "3"}])).await;
     let response = get_atom(&unit, "A?$top=2&$inlinecount=allpages&$orderby=__id").await;
     let content_type = response.header("content-type");
     assert_eq!(content_type, Some("application/atom+xml;charset=utf-8"));
@@ -114,8 +107,7 @@ async fn atom_escapes_hostile_text() {
 
 #[tokio::test]
 async fn atom_expands_entities_inline() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     unit.create("c/b/od/A('1')/_B", r#"{"__id":"b","n":1}"#)
         .await;
     for path in ["A?$expand=_B", "A('1')?$expand=_B"] {

@@ -3,7 +3,7 @@
 use personium_testkit::{TestResponse, TestUnit, refused};
 use serde_json::{Value, json};
 
-use super::{create_all, get_json, ids, odata_unit, token_with};
+use super::{create_all, get_json, ids, odata_unit, token_with, unit_with_entities};
 
 /// A part with a GET request.
 pub(super) fn get(target: &str) -> String {
@@ -97,8 +97,7 @@ async fn batch_executes_operations_in_order() {
 
 #[tokio::test]
 async fn operations_of_a_batch_fail_with_the_codes_of_single_requests() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     unit.create("c/b/od/A('1')/_B", r#"{"__id":"b"}"#).await;
     for (part, outcome) in [
         (get("None"), refused(404, "OD-0001")),
@@ -236,8 +235,7 @@ async fn batch_accepts_both_line_ends_and_quoted_boundaries() {
 
 #[tokio::test]
 async fn created_entities_of_a_batch_have_deferred_links_and_the_data_is_stored() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "0", "n": 0}])).await;
+    let unit = unit_with_entities(json!([{"__id": "0", "n": 0}])).await;
     let parts = [change("POST", "A", "", r#"{"__id":"1","n":1,"text":"x"}"#)];
     let text = send(&unit, "master", &parts).await.text();
     let start = text.find(r#"{"d":"#).unwrap();
@@ -251,8 +249,7 @@ async fn created_entities_of_a_batch_have_deferred_links_and_the_data_is_stored(
 
 #[tokio::test]
 async fn batch_checks_privileges_of_the_batch_and_of_each_operation() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     let token = token_with(&unit, &[]).await;
     let parts = [
         get("A"),

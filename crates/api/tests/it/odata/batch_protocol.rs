@@ -4,23 +4,22 @@ use personium_testkit::{TestUnit, refused};
 use serde_json::{Value, json};
 
 use super::batch::{change, get, outcomes, send, send_body, statuses};
-use super::{create_all, get_json, ids, odata_unit};
+use super::{get_json, ids, unit_with_entities};
 
 /// A part with a GET request and headers.
 fn get_with(target: &str, headers: &str) -> String {
     get(target).replacen("Host: unit.example\n", headers, 1)
 }
 
-async fn unit_with_entities() -> TestUnit {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "b1", "n": 1}])).await;
+async fn unit_with_linked_entities() -> TestUnit {
+    let unit = unit_with_entities(json!([{"__id": "b1", "n": 1}])).await;
     unit.create("c/b/od/A('b1')/_B", r#"{"__id":"x"}"#).await;
     unit
 }
 
 #[tokio::test]
 async fn addresses_of_parts_are_relative_or_absolute_and_encoded_or_not() {
-    let unit = unit_with_entities().await;
+    let unit = unit_with_linked_entities().await;
     for address in [
         "A('b1')",
         "A%28%27b1%27%29",
@@ -49,7 +48,7 @@ async fn addresses_of_parts_are_relative_or_absolute_and_encoded_or_not() {
 
 #[tokio::test]
 async fn parts_are_framed_by_crlf_with_length_and_binary_encoding() {
-    let unit = unit_with_entities().await;
+    let unit = unit_with_linked_entities().await;
     let parts = [get("A"), change("POST", "A", "", "{}"), get("A('none')")];
     let text = send(&unit, "master", &parts).await.text();
     assert!(!text.replace("\r\n", "").contains('\n'), "{text}");
@@ -67,7 +66,7 @@ async fn parts_are_framed_by_crlf_with_length_and_binary_encoding() {
 
 #[tokio::test]
 async fn text_around_the_parts_is_ignored_unless_it_is_another_multipart_body() {
-    let unit = unit_with_entities().await;
+    let unit = unit_with_linked_entities().await;
     let part = get("A('b1')");
     for (body, status) in [
         (format!("A batch.\r\n\r\n{part}--b--\r\nThe end."), 202),
@@ -82,7 +81,7 @@ async fn text_around_the_parts_is_ignored_unless_it_is_another_multipart_body() 
 
 #[tokio::test]
 async fn batch_with_a_query_is_accepted() {
-    let unit = unit_with_entities().await;
+    let unit = unit_with_linked_entities().await;
     let request = unit.admin_request("POST", "c/b/od/$batch?sap-language=EN&$format=json");
     let request = request.header("content-type", "multipart/mixed; boundary=\"b:1\"");
     let body = get("A('b1')").replace("--b", "--b:1") + "--b:1--";
@@ -94,7 +93,7 @@ async fn batch_with_a_query_is_accepted() {
 
 #[tokio::test]
 async fn reads_of_every_kind_are_served() {
-    let unit = unit_with_entities().await;
+    let unit = unit_with_linked_entities().await;
     for (target, text) in [
         ("A", "\"n\":1"),
         ("A('b1')?$expand=_B", "\"__id\":\"x\""),
@@ -130,7 +129,7 @@ async fn reads_of_every_kind_are_served() {
 /// The clients of the first Personium units name no version. They are answered as those units did.
 #[tokio::test]
 async fn requests_that_name_a_version_are_answered_as_odata_2_says() {
-    let unit = unit_with_entities().await;
+    let unit = unit_with_linked_entities().await;
     let without_http_version = |target: &str| get(target).replacen(" HTTP/1.1", "", 1);
     let old = [
         without_http_version("A('b1')/_B"),
@@ -163,7 +162,7 @@ async fn requests_that_name_a_version_are_answered_as_odata_2_says() {
 
 #[tokio::test]
 async fn method_of_a_part_can_be_tunnelled() {
-    let unit = unit_with_entities().await;
+    let unit = unit_with_linked_entities().await;
     for name in ["X-HTTP-Method", "X-HTTP-Method-Override"] {
         let merge = change("POST", "A('b1')", &format!("{name}: MERGE\n"), r#"{"m":1}"#);
         let response = send(&unit, "master", &[merge]).await;
@@ -175,7 +174,7 @@ async fn method_of_a_part_can_be_tunnelled() {
 
 #[tokio::test]
 async fn body_of_delimiters_is_refused_within_the_memory_of_the_body() {
-    let unit = unit_with_entities().await;
+    let unit = unit_with_linked_entities().await;
     for line in [
         "--b\n",
         "a:b\n",

@@ -6,7 +6,7 @@ use personium_testkit::{Outcome, TestUnit, refused, success};
 use serde_json::json;
 
 use super::batch::{get, outcomes, send, statuses};
-use super::{create_all, get_json, ids, odata_unit, token_with};
+use super::{create_all, get_json, ids, odata_unit, token_with, unit_with_entities};
 
 /// A request of a change set.
 fn request(method: &str, target: &str, headers: &str, body: &str) -> String {
@@ -135,8 +135,7 @@ async fn parts_outside_a_failed_change_set_stand_alone() {
 
 #[tokio::test]
 async fn requests_of_a_change_set_see_the_changes_before_them() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "old", "n": 1}])).await;
+    let unit = unit_with_entities(json!([{"__id": "old", "n": 1}])).await;
     let found = results(
         &unit,
         &[
@@ -176,8 +175,7 @@ async fn requests_of_a_change_set_see_the_changes_before_them() {
 
 #[tokio::test]
 async fn content_ids_are_repeated_and_references_lead_to_the_entities_of_earlier_requests() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "it's old"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "it's old"}])).await;
     let set = change_set(&[
         named("1", "POST", "A", r#"{"__id":"a/b c'd","n":1}"#),
         named("id-2", "POST", "$1/_B", r#"{"__id":"x"}"#),
@@ -226,8 +224,7 @@ async fn reference_to_no_earlier_request_is_refused() {
 
 #[tokio::test]
 async fn conditions_of_a_change_set_hold_for_each_request() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}, {"__id": "2"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}, {"__id": "2"}])).await;
     let tag = |id: &str| {
         let path = format!("A('{id}')");
         let unit = &unit;
@@ -255,8 +252,7 @@ async fn conditions_of_a_change_set_hold_for_each_request() {
 
 #[tokio::test]
 async fn change_set_needs_the_privilege_to_write() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     let token = token_with(&unit, &[]).await;
     let set = change_set(&[
         post("A", r#"{"__id":"2"}"#),

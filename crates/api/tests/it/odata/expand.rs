@@ -3,12 +3,11 @@
 use personium_testkit::{TestUnit, refused, success};
 use serde_json::{Value, json};
 
-use super::{create_all, get_json, odata_unit, relate, token_with};
+use super::{create_all, get_json, odata_unit, relate, token_with, unit_with_entities};
 
 /// A unit with the entity `1` of `A`, which has three `B`, and the entity `2` of `A`, which has none.
 async fn linked_unit() -> TestUnit {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1", "n": 1}, {"__id": "2"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1", "n": 1}, {"__id": "2"}])).await;
     for id in ["x", "y", "z"] {
         let body = json!({"__id": id, "of": id}).to_string();
         unit.create("c/b/od/A('1')/_B", &body).await;

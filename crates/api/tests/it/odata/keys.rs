@@ -3,7 +3,7 @@
 use personium_testkit::{TestUnit, refused, success};
 use serde_json::{Value, json};
 
-use super::{create_all, get_json, odata_unit};
+use super::{get_json, odata_unit, unit_with_entities};
 
 /// Checks that a URL of a response leads to the entity with this id.
 async fn expect_leads_to(unit: &TestUnit, url: &str, id: &str) {
@@ -22,8 +22,7 @@ fn uri(entity: &Value) -> String {
 
 #[tokio::test]
 async fn urls_of_entities_lead_back_to_them() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "source"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "source"}])).await;
     for id in [
         "a b",
         "a+b",
@@ -92,8 +91,7 @@ async fn urls_of_entities_lead_back_to_them() {
 
 #[tokio::test]
 async fn plus_sign_in_a_path_is_no_blank() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "a+b"}, {"__id": "a b"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "a+b"}, {"__id": "a b"}])).await;
     for (path, id) in [
         ("A('a+b')", "a+b"),
         ("A('a%2Bb')", "a+b"),

@@ -3,7 +3,7 @@
 use personium_testkit::{Outcome, TestUnit, refused, success};
 use serde_json::{Value, json};
 
-use super::{create_all, get_json, ids, odata_unit, relate, token_with};
+use super::{create_all, get_json, ids, odata_unit, relate, token_with, unit_with_entities};
 
 /// The URIs of a `$links` list.
 async fn linked(unit: &TestUnit, path: &str) -> Vec<String> {
@@ -217,8 +217,7 @@ async fn pairs_with_a_required_parent_cannot_be_linked() {
 
 #[tokio::test]
 async fn entity_on_the_many_side_has_one_link() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}, {"__id": "2"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}, {"__id": "2"}])).await;
     create_all(&unit, "B", json!([{"__id": "b"}, {"__id": "c"}])).await;
     let before = get_json(&unit, "B('b')").await;
     let links = |id: &str| format!("c/b/od/A('{id}')/$links/_B");
@@ -268,8 +267,7 @@ async fn one_to_one_link_is_exclusive_on_both_sides() {
 
 #[tokio::test]
 async fn entity_created_through_navigation_is_linked() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}, {"__id": "2"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}, {"__id": "2"}])).await;
     let created = unit
         .post("c/b/od/A('1')/_B", r#"{"__id":"a b","n":1}"#)
         .await;
@@ -296,8 +294,7 @@ async fn entity_created_through_navigation_is_linked() {
 
 #[tokio::test]
 async fn navigation_lists_with_query_options_in_json() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     for number in 0..5 {
         let body = json!({"__id": number.to_string(), "n": number}).to_string();
         unit.create("c/b/od/A('1')/_B", &body).await;
@@ -363,8 +360,7 @@ async fn association_ends_are_linked_once() {
 
 #[tokio::test]
 async fn links_need_write_and_read_privileges_on_the_collection() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     create_all(&unit, "B", json!([{"__id": "b"}])).await;
     let token = token_with(&unit, &["D:read"]).await;
     let links = "c/b/od/A('1')/$links/_B";

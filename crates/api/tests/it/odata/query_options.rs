@@ -3,7 +3,7 @@
 use personium_testkit::{TestUnit, refused};
 use serde_json::{Value, json};
 
-use super::{create_all, get_json, ids, odata_unit, typed_unit};
+use super::{create_all, get_json, ids, odata_unit, typed_unit, unit_with_entities};
 
 /// Checks that a list below the collection has these ids in any order.
 async fn expect_ids(unit: &TestUnit, query: &str, expected: &[&str]) {
@@ -269,8 +269,7 @@ async fn full_text_query_matches_whole_words() {
 
 #[tokio::test]
 async fn callback_wraps_a_list() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     let response = get_json(&unit, "A?$callback=f").await.expect(200);
     let content_type = response.header("content-type");
     assert_eq!(content_type, Some("text/javascript;charset=utf-8"));
@@ -283,8 +282,7 @@ async fn callback_wraps_a_list() {
 
 #[tokio::test]
 async fn callback_that_is_no_function_name_is_refused() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     for bad in [
         "",
         "alert(1)//",

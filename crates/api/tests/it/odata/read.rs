@@ -3,7 +3,9 @@
 use personium_testkit::{escape, refused, success};
 use serde_json::json;
 
-use super::{create_all, declare_property, get_json, odata_unit, token_with, typed_unit};
+use super::{
+    create_all, declare_property, get_json, odata_unit, token_with, typed_unit, unit_with_entities,
+};
 
 #[tokio::test]
 async fn get_entity_returns_properties_metadata_and_headers() {
@@ -35,8 +37,7 @@ async fn get_entity_returns_properties_metadata_and_headers() {
 
 #[tokio::test]
 async fn get_negotiates_the_format() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     let (json, atom) = ("application/json", "application/atom+xml");
     for (accept, format, expected) in [
         (None, "", Ok(atom)),
@@ -92,8 +93,7 @@ async fn get_negotiates_the_format() {
 
 #[tokio::test]
 async fn get_with_the_current_etag_is_not_modified() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     let response = get_json(&unit, "A('1')").await;
     let tag = response.header("etag").unwrap().to_owned();
     for (value, status) in [
@@ -154,8 +154,7 @@ async fn entity_keys_are_decoded_and_validated() {
 
 #[tokio::test]
 async fn read_needs_the_read_privilege_on_the_collection() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     declare_property(&unit, "A", "p", "Edm.String").await;
     let token = token_with(&unit, &[]).await;
     let paths = [

@@ -4,7 +4,7 @@ use personium_odata::dialect::Dialect;
 use personium_testkit::{Outcome, TestResponse, TestUnit, refused, success};
 use serde_json::{Value, json};
 
-use super::{create_all, get_json, odata_unit, token_with, typed_unit};
+use super::{create_all, get_json, odata_unit, token_with, typed_unit, unit_with_entities};
 
 /// Sends a GET for JSON as a client of OData 2.0.
 pub(super) async fn get(unit: &TestUnit, path: &str) -> TestResponse {
@@ -20,8 +20,7 @@ pub(super) async fn get_url(unit: &TestUnit, path: &str) -> TestResponse {
 
 #[tokio::test]
 async fn url_of_an_entity_has_an_encoded_blank() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "a b"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "a b"}])).await;
     let request = unit.admin_request("GET", "c/b/od/A('a%20b')?$format=json");
     let entity = request.header("dataserviceversion", "2.0").send().await;
     assert_eq!(
@@ -32,13 +31,7 @@ async fn url_of_an_entity_has_an_encoded_blank() {
 
 #[tokio::test]
 async fn entity_is_rendered_by_the_version_that_the_client_sends() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(
-        &unit,
-        "A",
-        json!([{"__id": "1", "n": 9_007_199_254_740_993_u64}]),
-    )
-    .await;
+    let unit = unit_with_entities(json!([{"__id": "1", "n": 9_007_199_254_740_993_u64}])).await;
     let plain = |body: &Value| body["d"]["__id"] == "1" && body["d"].get("results").is_none();
     for (name, value, is_plain) in [
         ("dataserviceversion", "2.0", true),
@@ -84,8 +77,7 @@ async fn setting_chooses_the_form_for_clients_without_a_version() {
 
 #[tokio::test]
 async fn expanded_and_related_entities_are_lists_or_single() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     unit.create("c/b/od/A('1')/_B", r#"{"__id":"b"}"#).await;
     unit.create("c/b/od/B", r#"{"__id":"alone"}"#).await;
     let a = get(&unit, "A('1')?$expand=_B").await.json();
@@ -266,8 +258,7 @@ async fn properties_have_urls_and_values() {
 
 #[tokio::test]
 async fn counts_and_properties_need_the_read_privilege() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1", "p": "x"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1", "p": "x"}])).await;
     let token = token_with(&unit, &[]).await;
     let paths = [
         "A/$count",
@@ -296,8 +287,7 @@ async fn counts_and_properties_need_the_read_privilege() {
 
 #[tokio::test]
 async fn patch_merges_as_merge_does() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1", "a": 1, "b": 2}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1", "a": 1, "b": 2}])).await;
     let token = token_with(&unit, &["D:read"]).await;
     assert_eq!(
         unit.outcome_with_token("PATCH", "c/b/od/A('1')", &token)

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     SCHEMA, create_all, declare, get_json, ids, odata_unit, relate, token_with, typed_unit,
+    unit_with_entities,
 };
 
 /// Sends a write below the collection with the master token.
@@ -124,8 +125,7 @@ async fn post_validates_values_against_declared_types() {
 
 #[tokio::test]
 async fn reserved_members_and_invalid_ids_are_refused() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     for (body, outcome) in [
         (json!({"__published": "/Date(0)/"}), refused(400, "OD-0007")),
         (json!({"__updated": null}), refused(400, "OD-0007")),
@@ -265,8 +265,7 @@ async fn put_replaces_and_merge_keeps_omitted_properties() {
 
 #[tokio::test]
 async fn id_in_a_change_never_renames_an_entity() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}, {"__id": "2"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}, {"__id": "2"}])).await;
     for method in ["PUT", "MERGE"] {
         let other = write(&unit, method, "A('1')", &json!({"__id": "2"})).await;
         assert_eq!(other, refused(409, "OD-0003"), "{method}");
@@ -280,8 +279,7 @@ async fn id_in_a_change_never_renames_an_entity() {
 
 #[tokio::test]
 async fn change_with_a_stale_or_malformed_if_match_is_refused() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     let change = async |method: &str, if_match: Option<&str>| {
         let mut request = unit.admin_request(method, "c/b/od/A('1')");
         if let Some(value) = if_match {
@@ -329,8 +327,7 @@ async fn method_override_tunnels_merge_through_post_only() {
 }
 
 async fn method_header_tunnels_merge_through_post_only(name: &str) {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1", "p": 1}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1", "p": 1}])).await;
     for (method, status) in [("POST", 204), ("PUT", 204), ("GET", 200)] {
         let request = unit.admin_request(method, "c/b/od/A('1')");
         let request = request.header(name, "MERGE");
@@ -345,8 +342,7 @@ async fn method_header_tunnels_merge_through_post_only(name: &str) {
 
 #[tokio::test]
 async fn unsupported_methods_are_refused() {
-    let unit = odata_unit(|_| {}).await;
-    create_all(&unit, "A", json!([{"__id": "1"}])).await;
+    let unit = unit_with_entities(json!([{"__id": "1"}])).await;
     for (method, path) in [
         ("PATCH", "A"),
         ("POST", "A('1')"),

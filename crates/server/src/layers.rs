@@ -1,0 +1,198 @@
+//! The layers that a unit needs besides its own process, such as a database or a shared folder. A start waits for those that are
+//! required, and `/ready` tells the state of each.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use personium_types::Clock;
+use tokio::time::{sleep, timeout};
+
+use crate::config::Config;
+use crate::data_folder::DataFolder;
+
+/// The time that a layer has to show its state.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause between two looks at a layer that is missing.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// The time between two log lines about it.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Looks at a layer; fails with the reason why it cannot be used at present.
+pub type LayerCheck = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// Whether a unit can work without a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerNeed {
+    /// It cannot: a start waits for the layer, and the unit is not ready without it.
+    Required,
+    /// It can, if more slowly.
+    Optional,
+}
+
+/// A layer outside of the process.
+pub struct Layer {
+    /// The name in logs and in `/ready`, such as `database`.
+    pub name: &'static str,
+    /// Whether the unit can work without it.
+    pub need: LayerNeed,
+    /// Looks at it.
+    pub check: LayerCheck,
+}
+
+/// A required layer that was missing for too long.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the {layer} cannot be used: {reason} (waited for {waited_secs} s, see server.start.waitInSec)"
+)]
+pub struct LayerMissing {
+    layer: &'static str,
+    reason: String,
+    waited_secs: u64,
+}
+
+impl Layer {
+    /// Looks at the layer.
+    ///
+    /// # Errors
+    /// The reason why it cannot be used at present.
+    pub async fn state(&self) -> Result<(), String> {
+        match timeout(CHECK_TIMEOUT, (self.check)()).await {
+            Ok(state) => state,
+            Err(_) => Err(format!("no answer in {} s", CHECK_TIMEOUT.as_secs())),
+        }
+    }
+}
+
+/// Returns the layers that the settings name, in the order in which a start needs them.
+#[must_use]
+pub fn layers(config: &Config) -> Vec<Layer> {
+    bodies(config).into_iter().collect()
+}
+
+/// The folder of file bodies, if it is not a part of the data folder: it may be on a share that is not mounted yet.
+fn bodies(config: &Config) -> Option<Layer> {
+    config.files.root.as_ref()?;
+    let folder = DataFolder::of(config);
+    let check = move || -> BoxFuture<'static, Result<(), String>> {
+        let folder = folder.clone();
+        Box::pin(async move {
+            let looked = tokio::task::spawn_blocking(move || folder.missing_files());
+            match looked.await {
+                Ok(Some(reason)) => Err(reason),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    };
+    Some(Layer {
+        name: "folder of file bodies",
+        need: LayerNeed::Required,
+        check: Box::new(check),
+    })
+}
+
+/// Waits until each required layer can be used, for at most `wait` in total.
+///
+/// # Errors
+/// [`LayerMissing`] if the time is over.
+pub async fn wait_for(
+    layers: &[Layer],
+    wait: Duration,
+    clock: &dyn Clock,
+) -> Result<(), LayerMissing> {
+    let start = clock.monotonic();
+    let waited = || clock.monotonic().saturating_duration_since(start);
+    for layer in layers {
+        let mut logged: Option<Duration> = None;
+        while let Err(reason) = layer.state().await {
+            if layer.need == LayerNeed::Optional {
+                tracing::warn!(layer = layer.name, reason, "starting without a layer");
+                break;
+            }
+            let now = waited();
+            if now >= wait {
+                return Err(LayerMissing {
+                    layer: layer.name,
+                    reason,
+                    waited_secs: now.as_secs(),
+                });
+            }
+            if logged.is_none_or(|last| now.saturating_sub(last) >= LOG_INTERVAL) {
+                let left_s = wait.saturating_sub(now).as_secs();
+                tracing::warn!(layer = layer.name, reason, left_s, "waiting for a layer");
+                logged = Some(now);
+            }
+            sleep(RETRY_PAUSE.min(wait.saturating_sub(now))).await;
+        }
+        if logged.is_some() {
+            let waited_s = waited().as_secs();
+            tracing::info!(layer = layer.name, waited_s, "the layer is there");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::system;
+
+    /// A layer that can be used from this look on.
+    fn usable_from(look: u32, need: LayerNeed) -> (Layer, Arc<AtomicU32>) {
+        let looks = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&looks);
+        let check = move || -> BoxFuture<'static, Result<(), String>> {
+            let is_usable = counted.fetch_add(1, Ordering::Relaxed) + 1 >= look;
+            Box::pin(async move { is_usable.then_some(()).ok_or_else(|| "refused".to_owned()) })
+        };
+        let layer = Layer {
+            name: "database",
+            need,
+            check: Box::new(check),
+        };
+        (layer, looks)
+    }
+
+    #[tokio::test]
+    async fn start_waits_until_a_layer_can_be_used() {
+        let (layer, looks) = usable_from(3, LayerNeed::Required);
+        let waited = wait_for(&[layer], Duration::from_secs(60), &*system::clock()).await;
+        waited.unwrap();
+        assert_eq!(looks.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn start_gives_up_after_its_time_and_says_for_what_it_waited() {
+        let (layer, looks) = usable_from(u32::MAX, LayerNeed::Required);
+        let waited = wait_for(&[layer], Duration::from_millis(700), &*system::clock()).await;
+        let error = waited.unwrap_err().to_string();
+        assert!(
+            error.starts_with("the database cannot be used: refused"),
+            "{error}"
+        );
+        assert!(looks.load(Ordering::Relaxed) >= 2);
+    }
+
+    #[tokio::test]
+    async fn start_does_not_wait_for_an_optional_layer() {
+        let (layer, looks) = usable_from(u32::MAX, LayerNeed::Optional);
+        let waited = wait_for(&[layer], Duration::from_secs(60), &*system::clock()).await;
+        waited.unwrap();
+        assert_eq!(looks.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn layer_that_does_not_answer_is_missing() {
+        let layer = Layer {
+            name: "database",
+            need: LayerNeed::Required,
+            check: Box::new(|| Box::pin(std::future::pending())),
+        };
+        assert_eq!(layer.state().await, Err("no answer in 5 s".to_owned()));
+    }
+}
