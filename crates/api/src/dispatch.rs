@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{Method, Request, header, request};
+use http::{HeaderMap, Method, Request, header, request};
 use percent_encoding::percent_decode_str;
 use personium_model::{Access, CellContext};
 use personium_types::name::CellName;
@@ -20,6 +20,7 @@ use crate::locate::{self, Addressee};
 use crate::loopback::Loopback;
 use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
+use crate::route::CellRoute;
 use crate::{
     accept, access, cell, forwarded, full_storage, message_framing, overrides, preflight,
     request_key, request_target, response_headers, route, unit,
@@ -39,6 +40,24 @@ struct IncomingRequest {
     body: Body,
     peer: Option<IpAddr>,
     request_key: String,
+}
+
+/// When it is checked that no other process has changed what is known of a cell.
+#[derive(Clone, Copy)]
+enum CellCheck {
+    /// Before the request is answered: it may change something.
+    AtTheStart,
+    /// By its reads, or before the response: it can be answered again.
+    ByReads,
+}
+
+/// The cell that a request addresses.
+struct CellTarget {
+    /// The name, still percent-encoded.
+    name: String,
+    /// The path below the cell.
+    path: String,
+    check: CellCheck,
 }
 
 #[async_trait]
@@ -105,7 +124,10 @@ impl<'a> Dispatcher<'a> {
             Ok(()) if is_options && !headers.contains_key(header::AUTHORIZATION) => {
                 self.anonymous_options(&incoming)
             }
-            Ok(()) => self.dispatch(incoming, &mut challenge).await,
+            Ok(()) => {
+                self.dispatch_twice(incoming, &headers, &mut challenge)
+                    .await
+            }
         };
         let mut response = outcome.unwrap_or_else(|refusal| {
             let dialect = self.state.unit.settings().odata.dialect;
@@ -133,24 +155,71 @@ impl<'a> Dispatcher<'a> {
         Ok(preflight::anonymous_options(is_webdav))
     }
 
+    /// Answers a request. One that was answered from a cell that another process has changed is answered again: it was safe and
+    /// had no body.
+    async fn dispatch_twice(
+        &self,
+        incoming: IncomingRequest,
+        headers: &HeaderMap,
+        challenge: &mut Challenge,
+    ) -> Result<Response> {
+        let (method, uri) = (incoming.head.method.clone(), incoming.head.uri.clone());
+        let (peer, request_key) = (incoming.peer, incoming.request_key.clone());
+        let first = self.dispatch(incoming, CellCheck::ByReads, challenge);
+        if let Some(outcome) = first.await {
+            return outcome;
+        }
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = method;
+        head.uri = uri;
+        head.headers = headers.clone();
+        let again = IncomingRequest {
+            head,
+            body: body::empty(),
+            peer,
+            request_key,
+        };
+        let second = self.dispatch(again, CellCheck::AtTheStart, challenge);
+        second.await.unwrap_or_else(|| Err(Code::Conflict.into()))
+    }
+
+    /// Returns `None` if the request must be answered again.
     async fn dispatch(
         &self,
         incoming: IncomingRequest,
+        check: CellCheck,
         challenge: &mut Challenge,
-    ) -> Result<Response> {
+    ) -> Option<Result<Response>> {
+        let addressee = match self.addressee(&incoming) {
+            Ok(addressee) => addressee,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        match addressee {
+            Addressee::Unit { path } => {
+                Some(self.dispatch_to_unit(incoming, &path, challenge).await)
+            }
+            Addressee::Cell { name, path } => {
+                let check = if may_run_twice(&incoming.head, &path) {
+                    check
+                } else {
+                    CellCheck::AtTheStart
+                };
+                let target = CellTarget { name, path, check };
+                let outcome = self.dispatch_to_cell(incoming, &target, challenge).await;
+                outcome.transpose()
+            }
+        }
+    }
+
+    /// Checks the request line and the headers, and says whom the request addresses.
+    fn addressee(&self, incoming: &IncomingRequest) -> Result<Addressee> {
         let addressee = locate::addressee(&self.state.unit, &incoming.head)?;
         accept::check_ascii(&incoming.head.headers)?;
         request_target::check(&incoming.head)?;
         if self.state.unit.store().is_full() {
             full_storage::check(&incoming.head.method, incoming.head.uri.path())?;
         }
-        match addressee {
-            Addressee::Unit { path } => self.dispatch_to_unit(incoming, &path, challenge).await,
-            Addressee::Cell { name, path } => {
-                self.dispatch_to_cell(incoming, &name, &path, challenge)
-                    .await
-            }
-        }
+        Ok(addressee)
     }
 
     async fn dispatch_to_unit(
@@ -167,18 +236,17 @@ impl<'a> Dispatcher<'a> {
         Box::pin(unit::handle(request, self.admin)).await
     }
 
-    /// `name` is still percent-encoded.
+    /// Returns `None` if another process has changed the cell, so that the request must be answered again.
     async fn dispatch_to_cell(
         &self,
         incoming: IncomingRequest,
-        name: &str,
-        path: &str,
+        target: &CellTarget,
         challenge: &mut Challenge,
-    ) -> Result<Response> {
+    ) -> Result<Option<Response>> {
         let urls = self.state.unit.urls();
-        let cell_url = urls.cell(name);
-        let name = percent_decode_str(name).decode_utf8_lossy();
-        let Some(context) = self.find_cell(&name).await? else {
+        let cell_url = urls.cell(&target.name);
+        let name = percent_decode_str(&target.name).decode_utf8_lossy();
+        let Some(context) = self.find_cell(&name, target.check).await? else {
             if urls.path_based() {
                 // The path is then one of the unit, which refuses tokens of cells.
                 access::of_unit_request(&self.context(incoming, &cell_url, "")?).await?;
@@ -187,33 +255,40 @@ impl<'a> Dispatcher<'a> {
         };
         *challenge = Challenge::Bearer(urls.cell(&name));
         let id = context.cell().id;
-        let request = self.context(incoming, &cell_url, path)?;
+        let request = self.context(incoming, &cell_url, &target.path)?;
+        let seen = Arc::clone(&context);
         let mut request = CellRequest { request, context };
         let handled = async {
             request.access = access::of_cell_request(&request).await?;
             // Boxed as in `dispatch_to_unit`.
             Box::pin(cell::handle(request, challenge)).await
         };
-        match handled.await {
+        let outcome = handled.await;
+        if !self.state.unit.is_current(&seen).await? {
+            return Ok(None);
+        }
+        match outcome {
             Err(error) if error.code().is_server_error() && !self.has_cell(&name, &id).await => {
                 Err(Error::new(Code::NoSuchCell).with_source(error))
             }
-            other => other,
+            other => other.map(Some),
         }
     }
 
     /// Whether the cell still exists: one that is deleted in the middle of a request fails in many ways.
     async fn has_cell(&self, name: &str, id: &CellId) -> bool {
-        match self.find_cell(name).await {
+        match self.find_cell(name, CellCheck::AtTheStart).await {
             Ok(found) => found.is_some_and(|context| context.cell().id == *id),
             Err(_) => true,
         }
     }
 
-    async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellContext>>> {
-        match name.parse::<CellName>() {
-            Ok(_) => self.state.unit.find_cell(name).await,
-            Err(_) => Ok(None),
+    async fn find_cell(&self, name: &str, check: CellCheck) -> Result<Option<Arc<CellContext>>> {
+        let unit = &self.state.unit;
+        match (name.parse::<CellName>(), check) {
+            (Ok(_), CellCheck::AtTheStart) => unit.find_cell(name).await,
+            (Ok(_), CellCheck::ByReads) => unit.find_cell_unchecked(name).await,
+            (Err(_), _) => Ok(None),
         }
     }
 
@@ -249,6 +324,28 @@ impl<'a> Dispatcher<'a> {
             unit,
         })
     }
+}
+
+/// Whether a request to a path below a cell changes nothing until it has read something, and can then be answered again.
+fn may_run_twice(head: &request::Parts, path: &str) -> bool {
+    let is_safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        || head.method.as_str() == "PROPFIND";
+    let headers = &head.headers;
+    let length = headers.get(header::CONTENT_LENGTH);
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || length.is_some_and(|length| length.as_bytes() != b"0");
+    // A refused password is counted.
+    let has_password = headers
+        .get(header::AUTHORIZATION)
+        .is_some_and(|value| value.as_bytes().starts_with(b"Basic"));
+    let first = path.trim_start_matches('/').split('/').next();
+    let first = percent_decode_str(first.unwrap_or_default()).decode_utf8_lossy();
+    let route = CellRoute::of(&first);
+    let is_read = matches!(
+        route,
+        CellRoute::Box | CellRoute::Control | CellRoute::Role | CellRoute::BoxUrl | CellRoute::Log
+    );
+    is_safe && is_read && !has_body && !has_password
 }
 
 /// Removes the body but keeps its length.

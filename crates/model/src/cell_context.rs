@@ -1,4 +1,7 @@
-//! The cached structure of a cell. A context is invalidated as a whole when the structure of its cell changes.
+//! The cached structure of a cell, and the view of it that one request has.
+//!
+//! The structure is dropped as a whole when it changes. A process that changes it drops its own at once; others see from the
+//! version of the structure in the space that theirs is stale.
 
 mod cache;
 
@@ -7,15 +10,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use personium_store::Key;
+use personium_store::{Key, RecordStore, StoreError, StructureVersion};
 use personium_types::{NodeId, Result};
-use tokio::sync::OnceCell;
 
-pub(crate) use self::cache::CellContextCache;
+pub(crate) use self::cache::CellStructureCache;
 
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
-use crate::records::{Records, Versioned};
+use crate::records::{Records, Versioned, store_error};
+use crate::structure_view::StructureView;
 use crate::{Cell, entity};
 
 /// The largest number of values that are cached in one context.
@@ -76,32 +79,91 @@ pub struct AccountInfo {
 }
 
 /// The structure of a cell at one time: boxes, roles, accounts and collections, each loaded when it is first needed.
-pub struct CellContext {
+pub(crate) struct CellStructure {
     cell: Cell,
-    records: Records,
+    /// The version of the structure in the space of the cell, from before anything of it was loaded.
+    version: StructureVersion,
     /// The generation of the name and that of the cell when the loading began.
     generations: [u64; 2],
-    boxes: OnceCell<Vec<Arc<BoxInfo>>>,
-    roles: OnceCell<Vec<Arc<RoleInfo>>>,
     cached: RwLock<HashMap<String, Arc<dyn Any + Send + Sync>>>,
 }
 
-impl CellContext {
-    fn new(cell: Cell, records: Records, generations: [u64; 2]) -> Self {
+impl CellStructure {
+    fn new(cell: Cell, version: StructureVersion, generations: [u64; 2]) -> Self {
         Self {
             cell,
-            records,
+            version,
             generations,
-            boxes: OnceCell::new(),
-            roles: OnceCell::new(),
             cached: RwLock::default(),
         }
+    }
+
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.cell
+    }
+}
+
+/// The view that a request has of a cell: its structure, which is shared with other requests, and its records.
+///
+/// The structure of a context from [`Unit::find_cell`](crate::Unit::find_cell) was current when that was called. One from
+/// [`Unit::find_cell_unchecked`](crate::Unit::find_cell_unchecked) may be stale until the first read; see
+/// [`Unit::is_current`](crate::Unit::is_current).
+pub struct CellContext {
+    structure: Arc<CellStructure>,
+    records: Records,
+    view: Arc<StructureView>,
+}
+
+impl CellContext {
+    /// A view of a structure that may be stale.
+    pub(crate) fn unchecked(structure: Arc<CellStructure>, records: Records) -> Self {
+        let view = StructureView::unchecked(structure.version);
+        Self::new(structure, records, view)
+    }
+
+    /// A view of a structure that was just loaded.
+    pub(crate) fn validated(structure: Arc<CellStructure>, records: Records) -> Self {
+        let view = StructureView::validated(structure.version);
+        Self::new(structure, records, view)
+    }
+
+    fn new(structure: Arc<CellStructure>, records: Records, view: StructureView) -> Self {
+        let view = Arc::new(view);
+        Self {
+            structure,
+            records: records.with_view(Arc::clone(&view)),
+            view,
+        }
+    }
+
+    pub(crate) fn structure(&self) -> &Arc<CellStructure> {
+        &self.structure
+    }
+
+    /// Whether the structure was current at some time since this context was made. Reads the version, unless a read has
+    /// returned it before.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(crate) async fn validate(&self, store: &dyn RecordStore) -> Result<bool> {
+        if !self.view.is_validated() && !self.view.is_stale() {
+            match store.structure(self.records.space()).await {
+                Ok(version) => {
+                    self.view.observe(version);
+                }
+                Err(StoreError::SpaceDropped) => self.view.observe_dropped(),
+                // What damages the cell is said by whoever reads from it.
+                Err(StoreError::Corrupt(_)) => return Ok(true),
+                Err(error) => return Err(store_error(error)),
+            }
+        }
+        Ok(!self.view.is_stale())
     }
 
     /// The entry of the cell in the catalogue.
     #[must_use]
     pub fn cell(&self) -> &Cell {
-        &self.cell
+        &self.structure.cell
     }
 
     /// The records of the cell.
@@ -114,36 +176,29 @@ impl CellContext {
     ///
     /// # Errors
     /// A failure of the store.
-    pub async fn boxes(&self) -> Result<&[Arc<BoxInfo>]> {
-        let load = || async {
-            let found = entity::list(
-                &self.records,
-                &SetKey::control(ControlSet::Box),
-                MAX_OBJECTS,
-            )
-            .await?;
-            Result::<Vec<_>>::Ok(
-                found
-                    .into_iter()
-                    .filter_map(|(id, e)| {
-                        Some(Arc::new(BoxInfo {
-                            id: id.parse().ok()?,
-                            name: e.value.text("Name")?,
-                            schema: e.value.text("Schema"),
-                            published: e.value.published,
-                        }))
-                    })
-                    .collect(),
-            )
-        };
-        self.boxes.get_or_try_init(load).await.map(Vec::as_slice)
+    pub async fn boxes(&self) -> Result<Arc<Vec<Arc<BoxInfo>>>> {
+        const CACHE_KEY: &str = "boxes";
+        if let Some(found) = self.get_cached(CACHE_KEY) {
+            return Ok(found);
+        }
+        let set = SetKey::control(ControlSet::Box);
+        let found = entity::list(&self.records, &set, MAX_OBJECTS).await?;
+        let boxes = found.into_iter().filter_map(|(id, e)| {
+            Some(Arc::new(BoxInfo {
+                id: id.parse().ok()?,
+                name: e.value.text("Name")?,
+                schema: e.value.text("Schema"),
+                published: e.value.published,
+            }))
+        });
+        Ok(self.insert_cached(CACHE_KEY.to_owned(), boxes.collect::<Vec<_>>()))
     }
 
     /// The main box.
     #[must_use]
     pub fn main_box(&self) -> Arc<BoxInfo> {
         Arc::new(BoxInfo {
-            id: self.cell.node_id(),
+            id: self.structure.cell.node_id(),
             name: "__".to_owned(),
             schema: None,
             published: 0,
@@ -166,7 +221,7 @@ impl CellContext {
     /// # Errors
     /// A failure of the store.
     pub async fn find_box_by_id(&self, id: &NodeId) -> Result<Option<Arc<BoxInfo>>> {
-        if *id == self.cell.node_id() {
+        if *id == self.structure.cell.node_id() {
             return Ok(Some(self.main_box()));
         }
         Ok(self.boxes().await?.iter().find(|b| b.id == *id).cloned())
@@ -176,29 +231,22 @@ impl CellContext {
     ///
     /// # Errors
     /// A failure of the store.
-    pub async fn roles(&self) -> Result<&[Arc<RoleInfo>]> {
-        let load = || async {
-            let found = entity::list(
-                &self.records,
-                &SetKey::control(ControlSet::Role),
-                MAX_OBJECTS,
-            )
-            .await?;
-            Result::<Vec<_>>::Ok(
-                found
-                    .into_iter()
-                    .filter_map(|(id, e)| {
-                        let box_id = e.value.links.get("Box").and_then(|id| id.parse().ok());
-                        Some(Arc::new(RoleInfo {
-                            id,
-                            name: e.value.text("Name")?,
-                            box_id,
-                        }))
-                    })
-                    .collect(),
-            )
-        };
-        self.roles.get_or_try_init(load).await.map(Vec::as_slice)
+    pub async fn roles(&self) -> Result<Arc<Vec<Arc<RoleInfo>>>> {
+        const CACHE_KEY: &str = "roles";
+        if let Some(found) = self.get_cached(CACHE_KEY) {
+            return Ok(found);
+        }
+        let set = SetKey::control(ControlSet::Role);
+        let found = entity::list(&self.records, &set, MAX_OBJECTS).await?;
+        let roles = found.into_iter().filter_map(|(id, e)| {
+            let box_id = e.value.links.get("Box").and_then(|id| id.parse().ok());
+            Some(Arc::new(RoleInfo {
+                id,
+                name: e.value.text("Name")?,
+                box_id,
+            }))
+        });
+        Ok(self.insert_cached(CACHE_KEY.to_owned(), roles.collect::<Vec<_>>()))
     }
 
     /// The role with this entity id.
@@ -218,7 +266,7 @@ impl CellContext {
         box_id: Option<&NodeId>,
         name: &str,
     ) -> Result<Option<Arc<RoleInfo>>> {
-        let box_id = box_id.filter(|id| **id != self.cell.node_id());
+        let box_id = box_id.filter(|id| **id != self.structure.cell.node_id());
         Ok(self
             .roles()
             .await?
@@ -267,7 +315,11 @@ impl CellContext {
     /// A failure of the store.
     pub async fn cell_node(&self) -> Result<Arc<Versioned<Node>>> {
         self.node_or_default("node/cell", &keys::cell_node(), || {
-            Node::new(self.cell.node_id(), NodeKind::Cell, self.cell.published)
+            Node::new(
+                self.structure.cell.node_id(),
+                NodeKind::Cell,
+                self.structure.cell.published,
+            )
         })
         .await
     }
@@ -304,15 +356,19 @@ impl CellContext {
     /// The cached value of this key, if it is of this type.
     #[must_use]
     pub fn get_cached<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {
-        let found = self.cached.read().get(key).cloned()?;
+        let found = self.structure.cached.read().get(key).cloned()?;
         found.downcast().ok()
     }
 
-    /// Caches a value about the structure of the cell until that changes. It must be derived from records that are changed
-    /// with [`crate::commit::Invalidation::Cell`] only.
+    /// Caches a value about the structure of the cell until that changes. It must be derived from records that were read through
+    /// this context and are changed with [`crate::commit::Invalidation::Cell`] only. If the structure has changed meanwhile, the
+    /// value is not cached.
     pub fn insert_cached<T: Send + Sync + 'static>(&self, key: String, value: T) -> Arc<T> {
         let value = Arc::new(value);
-        let mut cached = self.cached.write();
+        if self.view.is_outdated() {
+            return value;
+        }
+        let mut cached = self.structure.cached.write();
         if cached.len() >= MAX_CACHED_VALUES {
             cached.clear();
         }

@@ -90,20 +90,6 @@ impl CellDeletion {
     }
 }
 
-/// Seals a removed cell and changes its structure, so that other processes which have it in their memory look it up again.
-pub(crate) async fn announce_removal(store: &Arc<dyn RecordStore>, cell: &CellId) {
-    let mut batch = Batch::new();
-    batch.unseal();
-    batch.change_structure();
-    batch.seal();
-    match store.commit(&Space::Cell(*cell), batch).await {
-        Ok(_) | Err(StoreError::SpaceDropped) => {}
-        Err(error) => {
-            tracing::warn!(cell.id = %cell, %error, "failed to seal a removed cell");
-        }
-    }
-}
-
 /// Undoes the deletion of a cell by whatever process, unless it was done. It may be repeated.
 ///
 /// # Errors

@@ -77,6 +77,7 @@ impl Unit {
         if post_commit.changes_structure_of(records.space()) {
             batch.change_structure();
         }
+        post_commit.mark_changed_cells(&mut batch);
         let (unit, records) = (self.share(), records.clone());
         let in_flight = Arc::clone(self.commits()).read_owned().await;
         let committing = tokio::spawn(async move {
@@ -85,14 +86,16 @@ impl Unit {
                 deletion.add_to(&mut batch);
             }
             let committed = records.commit(batch).await;
-            match (&committed, deletion) {
-                (Ok(_), _) => post_commit.announce(&unit).await,
-                (Err(_), Some(deletion)) => deletion.give_up(unit.store()).await,
-                (Err(_), None) => {}
+            if let (Err(_), Some(deletion)) = (&committed, deletion) {
+                deletion.give_up(unit.store()).await;
             }
+            let announced = match &committed {
+                Ok(seq) => post_commit.announce(&unit, *seq).await,
+                Err(_) => Ok(()),
+            };
             post_commit.run(&unit, committed.is_ok());
             drop(in_flight);
-            committed
+            announced.and(committed)
         });
         committing.await.unwrap_or_else(|error| {
             let detail = ErrorDetail::new("commit task panicked").with_source(error);

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::keys::{self, CellMarkers, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
 use crate::records::{self, Records, store_error};
-use crate::{CellContext, Unit, cell_deletion, entity};
+use crate::{CellContext, Unit, cell_announcement, cell_deletion, entity};
 
 /// The number of records that one step reads or removes.
 const BATCH_RECORDS: usize = 200;
@@ -126,6 +126,21 @@ fn log_failure(cell: &CellId, error: &personium_types::Error) {
 }
 
 impl Unit {
+    /// Tells other processes of changes of the catalogue of which a process that has ended told nobody.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn announce_changed_cells(&self) -> Result<()> {
+        for cell in self.list_marked_cells(&keys::changed_cells()).await? {
+            let marker = keys::changed_cell(&cell);
+            if let Some(version) = self.records().find_version(&marker).await? {
+                let announced = cell_announcement::announce(self.store(), &cell, version);
+                announced.await.map_err(store_error)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Undoes the deletions of empty cells that a process left unfinished. One that another process works on is undone too, and
     /// begun again by that process.
     ///
@@ -144,6 +159,7 @@ impl Unit {
     /// # Errors
     /// A failure of the store. Cells whose collection fails are logged and left for the next start.
     pub async fn resume_garbage_collection(&self) -> Result<()> {
+        self.announce_changed_cells().await?;
         self.undo_cell_deletions().await?;
         // First the removed cells: their collection also removes their other markers.
         let removed = self.list_marked_cells(&keys::removed_cells()).await?;

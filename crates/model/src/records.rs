@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use personium_store::{
-    Batch, CommitSeq, Direction, Expect, Key, KeyRange, Limit, RecordStore, Space, StoreError,
+    Batch, CommitSeq, Direction, Expect, Key, KeyRange, Limit, Record, RecordStore, Snapshot,
+    Space, StoreError,
 };
 use personium_types::{Code, Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cell_deletion::{self, Undone};
+use crate::structure_view::StructureView;
 
 /// The format of the stored values that this build writes. Older formats are upgraded when read.
 const FORMAT: u8 = 1;
@@ -42,13 +44,56 @@ pub struct Versioned<T> {
 pub struct Records {
     store: Arc<dyn RecordStore>,
     space: Space,
+    view: Option<Arc<StructureView>>,
 }
 
 impl Records {
     /// The records of `space`.
     #[must_use]
     pub fn new(store: Arc<dyn RecordStore>, space: Space) -> Self {
-        Self { store, space }
+        Self {
+            store,
+            space,
+            view: None,
+        }
+    }
+
+    /// The same records. Each read compares the version of the structure with that of a view.
+    pub(crate) fn with_view(self, view: Arc<StructureView>) -> Self {
+        Self {
+            view: Some(view),
+            ..self
+        }
+    }
+
+    /// The value of a snapshot, unless the view of the cell is stale.
+    fn checked<T>(&self, read: std::result::Result<Snapshot<T>, StoreError>) -> Result<T> {
+        match (read, &self.view) {
+            (Ok(found), Some(view)) if !view.observe(found.structure) => {
+                let stale = "the structure of the cell has changed";
+                Err(Error::new(Code::ServerBusy).with_source(stale))
+            }
+            (Ok(found), _) => Ok(found.value),
+            (Err(error), view) => {
+                if let (StoreError::SpaceDropped, Some(view)) = (&error, view) {
+                    view.observe_dropped();
+                }
+                Err(store_error(error))
+            }
+        }
+    }
+
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+        self.checked(self.store.get(&self.space, keys).await)
+    }
+
+    async fn scan(
+        &self,
+        range: &KeyRange,
+        order: Direction,
+        limit: Limit,
+    ) -> Result<Vec<(Key, Record)>> {
+        self.checked(self.store.scan(&self.space, range, order, limit).await)
     }
 
     /// The space that is read and written.
@@ -67,12 +112,7 @@ impl Records {
     /// # Errors
     /// A failure of the store; [`Code::StoreCorrupt`] if a value cannot be decoded.
     pub async fn find<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Versioned<T>>> {
-        let found = self
-            .store
-            .get(&self.space, std::slice::from_ref(key))
-            .await
-            .map_err(store_error)?
-            .value;
+        let found = self.get(std::slice::from_ref(key)).await?;
         found
             .into_iter()
             .next()
@@ -94,12 +134,7 @@ impl Records {
         &self,
         keys: &[Key],
     ) -> Result<Vec<Option<Versioned<T>>>> {
-        let found = self
-            .store
-            .get(&self.space, keys)
-            .await
-            .map_err(store_error)?
-            .value;
+        let found = self.get(keys).await?;
         found
             .into_iter()
             .map(|slot| {
@@ -119,12 +154,7 @@ impl Records {
     /// # Errors
     /// A failure of the store.
     pub async fn find_version(&self, key: &Key) -> Result<Option<CommitSeq>> {
-        let found = self
-            .store
-            .get(&self.space, std::slice::from_ref(key))
-            .await
-            .map_err(store_error)?
-            .value;
+        let found = self.get(std::slice::from_ref(key)).await?;
         Ok(found.into_iter().next().flatten().map(|r| r.version))
     }
 
@@ -133,12 +163,7 @@ impl Records {
     /// # Errors
     /// A failure of the store.
     pub async fn are_present(&self, keys: &[Key]) -> Result<Vec<bool>> {
-        let found = self
-            .store
-            .get(&self.space, keys)
-            .await
-            .map_err(store_error)?
-            .value;
+        let found = self.get(keys).await?;
         Ok(found.iter().map(Option::is_some).collect())
     }
 
@@ -147,12 +172,7 @@ impl Records {
     /// # Errors
     /// A failure of the store.
     pub async fn find_bytes(&self, key: &Key) -> Result<Option<Bytes>> {
-        let found = self
-            .store
-            .get(&self.space, std::slice::from_ref(key))
-            .await
-            .map_err(store_error)?
-            .value;
+        let found = self.get(std::slice::from_ref(key)).await?;
         Ok(found
             .into_iter()
             .next()
@@ -184,12 +204,7 @@ impl Records {
         order: Direction,
         limit: Limit,
     ) -> Result<(Vec<(Key, Versioned<T>)>, bool)> {
-        let found = self
-            .store
-            .scan(&self.space, range, order, limit)
-            .await
-            .map_err(store_error)?
-            .value;
+        let found = self.scan(range, order, limit).await?;
         let bytes = found.iter().map(|(_, r)| r.value.len()).sum();
         let is_cut = limit.is_reached(found.len(), bytes);
         let decoded = found.into_iter().map(|(key, r)| {
@@ -210,11 +225,8 @@ impl Records {
     /// A failure of the store.
     pub async fn list_bytes(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Bytes)>> {
         let found = self
-            .store
-            .scan(&self.space, range, Direction::Up, Limit::records(limit))
-            .await
-            .map_err(store_error)?
-            .value;
+            .scan(range, Direction::Up, Limit::records(limit))
+            .await?;
         Ok(found.into_iter().map(|(key, r)| (key, r.value)).collect())
     }
 
@@ -247,12 +259,7 @@ impl Records {
         order: Direction,
         limit: usize,
     ) -> Result<Vec<Key>> {
-        let found = self
-            .store
-            .scan(&self.space, range, order, Limit::records(limit))
-            .await
-            .map_err(store_error)?
-            .value;
+        let found = self.scan(range, order, Limit::records(limit)).await?;
         Ok(found.into_iter().map(|(key, _)| key).collect())
     }
 
@@ -261,8 +268,7 @@ impl Records {
     /// # Errors
     /// A failure of the store.
     pub async fn count(&self, range: &KeyRange) -> Result<u64> {
-        let counted = self.store.count(&self.space, range).await;
-        Ok(counted.map_err(store_error)?.value)
+        self.checked(self.store.count(&self.space, range).await)
     }
 
     /// The value of a counter; 0 if it was never added to.
@@ -278,12 +284,7 @@ impl Records {
     /// # Errors
     /// A failure of the store.
     pub async fn counters(&self, keys: &[Key]) -> Result<Vec<i64>> {
-        let found = self
-            .store
-            .get(&self.space, keys)
-            .await
-            .map_err(store_error)?
-            .value;
+        let found = self.get(keys).await?;
         Ok(found
             .iter()
             .map(|slot| slot.as_ref().map_or(0, |record| count_of(&record.value)))
@@ -295,12 +296,7 @@ impl Records {
     /// # Errors
     /// A failure of the store.
     pub async fn counter_state(&self, key: &Key) -> Result<(i64, Expect)> {
-        let found = self
-            .store
-            .get(&self.space, std::slice::from_ref(key))
-            .await
-            .map_err(store_error)?
-            .value;
+        let found = self.get(std::slice::from_ref(key)).await?;
         Ok(match found.into_iter().next().flatten() {
             None => (0, Expect::Absent),
             Some(record) => (count_of(&record.value), Expect::Version(record.version)),

@@ -117,14 +117,10 @@ impl RoleNames {
     pub async fn relative_to(context: &CellContext, base: Option<&BoxInfo>) -> Result<Self> {
         let main = context.main_box();
         let base = base.map_or(main.id, |b| b.id);
-        let boxes: HashMap<_, _> = context
-            .boxes()
-            .await?
-            .iter()
-            .map(|b| (b.id, &b.name))
-            .collect();
+        let boxes = context.boxes().await?;
+        let boxes: HashMap<_, _> = boxes.iter().map(|b| (b.id, &b.name)).collect();
         let mut names = HashMap::new();
-        for role in context.roles().await? {
+        for role in context.roles().await?.iter() {
             let box_id = role.box_id.unwrap_or(main.id);
             let name = if box_id == base {
                 role.name.clone()

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use personium_store::{BlobStore, Cache, RecordStore, Space};
+use personium_store::{BlobStore, Cache, RecordStore, Space, StoreError};
 use personium_types::{CellId, Clock, Code, Random, Result};
 use tokio::sync::{RwLock, Semaphore};
 
-use crate::cell_context::{CellContext, CellContextCache};
+use crate::cell_context::{CellContext, CellStructure, CellStructureCache};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
 use crate::credentials::{Credentials, UnitKeys};
 use crate::keys::{ControlSet, SetKey};
 use crate::memory_budget::MemoryBudget;
 use crate::monotonic_ids::MonotonicIds;
 use crate::outbox_queue::OutboxQueue;
-use crate::records::Records;
+use crate::records::{Records, store_error};
 use crate::{Cell, ServerAuthority, Settings, UnitUrls, entity};
 
+/// The number of times that the structure of a cell is loaded if it changes meanwhile.
+const MAX_LOADS: usize = 8;
 /// The largest number of garbage collections that run at the same time.
 const MAX_COLLECTIONS: usize = 4;
 
@@ -47,7 +49,7 @@ struct Shared {
     credentials: Credentials,
     limits: Limits,
     events: EventState,
-    contexts: CellContextCache,
+    structures: CellStructureCache,
     /// Read-locked by each commit with post-commit actions until these are done; write-locked to wait for all of them.
     commits: Arc<RwLock<()>>,
 }
@@ -108,7 +110,7 @@ impl Unit {
                 outbox: OutboxQueue::default(),
                 ids: MonotonicIds::new(&ports.random),
             },
-            contexts: CellContextCache::default(),
+            structures: CellStructureCache::default(),
             commits: Arc::default(),
             ports,
         };
@@ -237,26 +239,80 @@ impl Unit {
         Records::new(Arc::clone(&self.shared.ports.records), Space::Cell(*cell))
     }
 
-    /// The context of the cell of this name; `None` if there is none.
+    /// The context of the cell of this name; `None` if there is none. Its structure is current.
+    ///
+    /// # Errors
+    /// A failure of the store; [`Code::Conflict`] if the structure changes all the time.
+    pub async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellContext>>> {
+        for _ in 0..MAX_LOADS {
+            let Some(context) = self.find_cell_unchecked(name).await? else {
+                return Ok(None);
+            };
+            if self.is_current(&context).await? {
+                return Ok(Some(context));
+            }
+        }
+        Err(Code::Conflict.into())
+    }
+
+    /// As [`find_cell`](Self::find_cell), but another process may have changed the structure. The first read through the context
+    /// finds out, and fails if so. Whoever reads nothing asks [`is_current`](Self::is_current).
+    ///
+    /// # Errors
+    /// A failure of the store; [`Code::Conflict`] if the structure changes all the time.
+    pub async fn find_cell_unchecked(&self, name: &str) -> Result<Option<Arc<CellContext>>> {
+        if let Some(structure) = self.shared.structures.find(name) {
+            let records = self.cell_records(&structure.cell().id);
+            return Ok(Some(Arc::new(CellContext::unchecked(structure, records))));
+        }
+        for _ in 0..MAX_LOADS {
+            let Some(cell) = self.find_in_catalogue(name).await? else {
+                return Ok(None);
+            };
+            if let Some(structure) = self.load_structure(name, &cell.id).await? {
+                let records = self.cell_records(&cell.id);
+                return Ok(Some(Arc::new(CellContext::validated(structure, records))));
+            }
+        }
+        Err(Code::Conflict.into())
+    }
+
+    /// Whether the structure of a context was current at some time since the context was found. If not, it is removed from the
+    /// cache.
     ///
     /// # Errors
     /// A failure of the store.
-    pub async fn find_cell(&self, name: &str) -> Result<Option<Arc<CellContext>>> {
-        if let Some(context) = self.shared.contexts.find(name) {
-            return Ok(Some(context));
+    pub async fn is_current(&self, context: &CellContext) -> Result<bool> {
+        let is_current = context.validate(&*self.shared.ports.records).await?;
+        if !is_current {
+            self.shared.structures.remove(context.structure());
         }
-        let pending = self.shared.contexts.begin_load(name);
+        Ok(is_current)
+    }
+
+    async fn find_in_catalogue(&self, name: &str) -> Result<Option<Cell>> {
         let set = SetKey::control(ControlSet::Cell);
-        let Some((id, stored)) =
-            entity::find_unique(&self.records(), &set, 0, &[Some(name)]).await?
-        else {
-            return Ok(None);
+        let found = entity::find_unique(&self.records(), &set, 0, &[Some(name)]).await?;
+        Ok(found.and_then(|(id, stored)| Cell::from_entity(&id, &stored.value, &stored.value.doc)))
+    }
+
+    /// Caches the structure of a cell. The catalogue is read after the version of the structure, because whoever changes the
+    /// catalogue changes that version afterwards. `None` if the cell has another name now.
+    async fn load_structure(&self, name: &str, id: &CellId) -> Result<Option<Arc<CellStructure>>> {
+        let pending = self.shared.structures.begin_load(name);
+        let version = match self.store().structure(&Space::Cell(*id)).await {
+            Ok(version) => version,
+            Err(StoreError::SpaceDropped) => return Ok(None),
+            // What damages the cell is said by whoever reads from it.
+            Err(StoreError::Corrupt(_)) => 0,
+            Err(error) => return Err(store_error(error)),
         };
-        let Some(cell) = Cell::from_entity(&id, &stored.value, &stored.value.doc) else {
-            return Ok(None);
-        };
-        let records = self.cell_records(&cell.id);
-        Ok(Some(self.shared.contexts.insert(pending, cell, records)))
+        let set = SetKey::control(ControlSet::Cell);
+        let id = id.to_string();
+        let found = entity::find(&self.records(), &set, &id).await?;
+        let cell = found.and_then(|found| Cell::from_entity(&id, &found.value, &found.value.doc));
+        let cell = cell.filter(|cell| cell.name == name);
+        Ok(cell.map(|cell| self.shared.structures.insert(pending, cell, version)))
     }
 
     /// The context of the cell with this id; `None` if there is none.
@@ -284,11 +340,11 @@ impl Unit {
 
     /// Invalidates the context of a cell.
     pub(crate) fn invalidate_cell(&self, cell: &Cell) {
-        self.shared.contexts.invalidate_cell(cell);
+        self.shared.structures.invalidate_cell(cell);
     }
 
     /// Invalidates the cached cell of a name.
     pub(crate) fn invalidate_cell_name(&self, name: &str) {
-        self.shared.contexts.invalidate_cell_name(name);
+        self.shared.structures.invalidate_cell_name(name);
     }
 }

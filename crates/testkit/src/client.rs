@@ -1,5 +1,8 @@
 //! A client of a unit.
 
+#[cfg(feature = "api")]
+use std::sync::Arc;
+
 use crate::credentials::MASTER_TOKEN;
 use crate::request::TestRequest;
 use crate::transport::Transport;
@@ -74,6 +77,17 @@ impl TestClient {
     pub(crate) fn for_service(service: personium_api::ApiService, url: &str) -> Self {
         Self {
             transport: Transport::Memory(service),
+            url: url.to_owned(),
+            address: url.to_owned(),
+            token: None,
+        }
+    }
+
+    /// Returns a client for services in memory, which get its requests in turn.
+    #[cfg(feature = "api")]
+    pub(crate) fn for_services(services: &[personium_api::ApiService], url: &str) -> Self {
+        Self {
+            transport: Transport::InTurn(services.into(), Arc::default()),
             url: url.to_owned(),
             address: url.to_owned(),
             token: None,

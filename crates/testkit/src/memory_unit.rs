@@ -15,7 +15,7 @@ use personium_token::saml::{self, TransCellToken};
 use personium_token::trust::UnitKey;
 use personium_types::{CellId, Secret, SystemRandom};
 
-use crate::{CLOCK_START_MS, MASTER_TOKEN, TestClient, TickingClock};
+use crate::{CLOCK_START_MS, InterruptibleRecords, MASTER_TOKEN, TestClient, TickingClock};
 
 /// The URL of every [`TestUnit`].
 pub const UNIT_URL: &str = "http://unit.example/";
@@ -35,6 +35,10 @@ static KEYS: LazyLock<Arc<UnitKeys>> = LazyLock::new(|| {
     keys.password_hashing.scrypt.cpu_cost = 16;
     Arc::new(keys)
 });
+
+fn store_over(records: &MemoryRecords) -> Arc<InterruptibleRecords> {
+    Arc::new(InterruptibleRecords::from(records.clone()))
+}
 
 /// The URL of a cell of a [`TestUnit`].
 #[must_use]
@@ -72,6 +76,8 @@ pub struct TestUnit {
     pub server: ServerAuthority,
     /// The records of the unit.
     pub records: Arc<MemoryRecords>,
+    /// The store through which this node uses the records.
+    pub store: Arc<InterruptibleRecords>,
     /// The bodies of the unit.
     pub blobs: Arc<MemoryBlobs>,
     clock: Arc<TickingClock>,
@@ -117,11 +123,12 @@ impl TestUnit {
         settings.auth.master_token = Some(Secret::new(MASTER_TOKEN.to_owned()));
         change(&mut settings);
         let records = Arc::new(MemoryRecords::new());
+        let store = store_over(&records);
         let clock = Arc::new(TickingClock::default());
         let random = Arc::new(SystemRandom::new());
         let blobs = Arc::new(MemoryBlobs::new(clock.clone(), random.clone()));
         let ports = Ports {
-            records: records.clone(),
+            records: store.clone(),
             blobs: blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),
             clock: clock.clone(),
@@ -137,6 +144,7 @@ impl TestUnit {
             service,
             server,
             records,
+            store,
             blobs,
             clock,
         }
@@ -151,15 +159,35 @@ impl TestUnit {
     /// Returns the unit after a restart with these keys.
     #[must_use]
     pub fn restart_with_keys(&self, keys: Arc<UnitKeys>) -> Self {
+        let store = store_over(&self.records);
         let ports = Ports {
-            records: self.records.clone(),
+            records: store.clone(),
             blobs: self.blobs.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20)),
             clock: self.clock.clone(),
             random: Arc::new(SystemRandom::new()),
         };
         let (urls, settings) = (self.model.urls().clone(), self.model.settings().clone());
-        self.with_model(Unit::new(ports, urls, settings, keys).0)
+        Self {
+            store,
+            ..self.with_model(Unit::new(ports, urls, settings, keys).0)
+        }
+    }
+
+    /// Starts another node of the unit: it shares records and file bodies, but nothing that is in the memory of this one.
+    #[must_use]
+    pub fn another_node(&self) -> Self {
+        self.restart()
+    }
+
+    /// Returns the unit with another node. Requests go to both nodes in turn.
+    #[must_use]
+    pub fn with_two_nodes(&self) -> Self {
+        let services = [self.service.clone(), self.another_node().service];
+        Self {
+            client: TestClient::for_services(&services, UNIT_URL),
+            ..self.clone()
+        }
     }
 
     /// Returns the unit with other settings.

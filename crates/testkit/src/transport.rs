@@ -1,11 +1,17 @@
 //! Delivery of requests to a unit, in memory or over the network.
 
+#[cfg(any(feature = "api", feature = "tls"))]
+use std::sync::Arc;
 #[cfg(feature = "tls")]
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    sync::Arc,
     task::{Context, Poll},
+};
+#[cfg(feature = "api")]
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
@@ -62,6 +68,16 @@ impl tower_service::Service<Name> for LoopbackNames {
     }
 }
 
+/// The response of a service. Boxed, because tests with many requests would need a larger stack, and the compiler would look
+/// deeply into their types.
+#[cfg(feature = "api")]
+fn respond(
+    service: &personium_api::ApiService,
+    request: http::Request<Body>,
+) -> Pin<Box<dyn Future<Output = http::Response<Body>> + Send + '_>> {
+    Box::pin(service.handle(request, None))
+}
+
 /// Sends requests over connections that are kept open.
 type HttpClient = Client<HttpConnector, Body>;
 
@@ -71,6 +87,9 @@ pub(crate) enum Transport {
     /// A service in memory.
     #[cfg(feature = "api")]
     Memory(personium_api::ApiService),
+    /// Services in memory, in turn.
+    #[cfg(feature = "api")]
+    InTurn(Arc<[personium_api::ApiService]>, Arc<AtomicUsize>),
     /// A port of this machine.
     Network(HttpClient),
     /// Ports of this machine by TLS, whose servers have a certificate of one of these roots.
@@ -107,7 +126,7 @@ impl Transport {
             #[cfg(feature = "tls")]
             Self::Tls(_, config) => Self::tls(Arc::clone(config)),
             #[cfg(feature = "api")]
-            Self::Memory(_) => self.clone(),
+            Self::Memory(_) | Self::InTurn(..) => self.clone(),
         }
     }
 
@@ -118,7 +137,7 @@ impl Transport {
             #[cfg(feature = "tls")]
             Self::Tls(..) => false,
             #[cfg(feature = "api")]
-            Self::Memory(_) => true,
+            Self::Memory(_) | Self::InTurn(..) => true,
         }
     }
 
@@ -129,9 +148,11 @@ impl Transport {
     ) -> Result<http::Response<Body>, BoxError> {
         match self {
             #[cfg(feature = "api")]
-            Self::Memory(service) => {
-                // Boxed, because tests with many requests would need a larger stack.
-                Ok(Box::pin(service.handle(request, None)).await)
+            Self::Memory(service) => Ok(respond(service, request).await),
+            #[cfg(feature = "api")]
+            Self::InTurn(services, sent) => {
+                let number = sent.fetch_add(1, Ordering::SeqCst) % services.len();
+                Ok(respond(&services[number], request).await)
             }
             Self::Network(client) => {
                 let response = client.request(request).await?;

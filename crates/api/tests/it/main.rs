@@ -12,6 +12,7 @@ mod dav;
 mod event;
 mod install;
 mod message;
+mod nodes;
 mod odata;
 mod permits;
 mod status;

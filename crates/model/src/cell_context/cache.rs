@@ -1,39 +1,40 @@
-//! The cache of the contexts of cells.
+//! The cache of the structures of cells.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use moka::sync::Cache;
+use personium_store::StructureVersion;
 
-use super::CellContext;
+use super::CellStructure;
 use crate::Cell;
-use crate::records::Records;
 
-/// The largest number of cached contexts.
-const CONTEXT_CAPACITY: u64 = 2_000;
+/// The largest number of cached structures.
+const STRUCTURE_CAPACITY: u64 = 2_000;
 /// The number of generation counters. Names and cells share them by hash, which only costs a needless reload.
 const GENERATION_COUNTERS: usize = 4_096;
 
-/// The contexts of the cells that were used lately, by name.
+/// The structures of the cells that were used lately, by name.
 ///
-/// Each name and each cell has a generation. A context is valid as long as both are those from when its loading began.
-pub(crate) struct CellContextCache {
-    contexts: Cache<String, Arc<CellContext>>,
+/// Each name and each cell has a generation, which changes of this process count up. A structure is not returned any more when
+/// one of them is not that from when its loading began.
+pub(crate) struct CellStructureCache {
+    structures: Cache<String, Arc<CellStructure>>,
     generations: Vec<AtomicU64>,
     hasher: RandomState,
 }
 
-/// The loading of a context: the generation of its name from before the first read.
-pub(crate) struct PendingContext {
+/// The loading of a structure: the generation of its name from before the first read.
+pub(crate) struct PendingStructure {
     name: String,
     generation: u64,
 }
 
-impl Default for CellContextCache {
+impl Default for CellStructureCache {
     fn default() -> Self {
         Self {
-            contexts: Cache::builder().max_capacity(CONTEXT_CAPACITY).build(),
+            structures: Cache::builder().max_capacity(STRUCTURE_CAPACITY).build(),
             generations: std::iter::repeat_with(AtomicU64::default)
                 .take(GENERATION_COUNTERS)
                 .collect(),
@@ -42,7 +43,7 @@ impl Default for CellContextCache {
     }
 }
 
-impl CellContextCache {
+impl CellStructureCache {
     fn counter(&self, of: impl Hash) -> Option<&AtomicU64> {
         let slot = self.hasher.hash_one(of) % GENERATION_COUNTERS as u64;
         self.generations.get(usize::try_from(slot).unwrap_or(0))
@@ -58,41 +59,51 @@ impl CellContextCache {
         }
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<CellContext>> {
-        self.contexts.get(name).filter(|context| {
-            context.generations == [self.generation(name), self.generation(context.cell.id)]
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<CellStructure>> {
+        self.structures.get(name).filter(|structure| {
+            structure.generations == [self.generation(name), self.generation(structure.cell.id)]
         })
     }
 
-    pub(crate) fn begin_load(&self, name: &str) -> PendingContext {
-        PendingContext {
+    pub(crate) fn begin_load(&self, name: &str) -> PendingStructure {
+        PendingStructure {
             name: name.to_owned(),
             generation: self.generation(name),
         }
     }
 
+    /// Caches the structure of a cell, of which nothing but its catalogue entry was loaded after this version of its structure.
     pub(crate) fn insert(
         &self,
-        pending: PendingContext,
+        pending: PendingStructure,
         cell: Cell,
-        records: Records,
-    ) -> Arc<CellContext> {
+        version: StructureVersion,
+    ) -> Arc<CellStructure> {
         // Nothing of the cell itself was loaded yet.
         let generations = [pending.generation, self.generation(cell.id)];
-        let context = Arc::new(CellContext::new(cell, records, generations));
-        self.contexts.insert(pending.name, Arc::clone(&context));
-        context
+        let structure = Arc::new(CellStructure::new(cell, version, generations));
+        self.structures.insert(pending.name, Arc::clone(&structure));
+        structure
     }
 
-    /// Invalidates the context of a cell, also after a change of its name.
+    /// Removes a structure that another process has changed.
+    pub(crate) fn remove(&self, stale: &Arc<CellStructure>) {
+        let name = &stale.cell.name;
+        let is_it = |found: &Arc<CellStructure>| Arc::ptr_eq(found, stale);
+        if self.structures.get(name).as_ref().is_some_and(is_it) {
+            self.structures.invalidate(name);
+        }
+    }
+
+    /// Invalidates the structure of a cell, also after a change of its name.
     pub(crate) fn invalidate_cell(&self, cell: &Cell) {
         self.begin_generation(cell.id);
-        self.contexts.invalidate(&cell.name);
+        self.structures.invalidate(&cell.name);
     }
 
     /// Invalidates the cached cell of a name.
     pub(crate) fn invalidate_cell_name(&self, name: &str) {
         self.begin_generation(name);
-        self.contexts.invalidate(name);
+        self.structures.invalidate(name);
     }
 }

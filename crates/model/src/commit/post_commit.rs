@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use personium_store::{KeyRange, Result as StoreResult, Space};
+use personium_store::{
+    Batch, CommitSeq, ErrorDetail, KeyRange, Result as StoreResult, Space, StoreError,
+};
 use personium_types::CellId;
 
-use crate::cell_deletion::{self, CellDeletion};
+use crate::cell_deletion::CellDeletion;
 use crate::outbox_queue::OutboxPartition;
-use crate::{Cell, Unit, garbage_collection};
+use crate::{Cell, Unit, cell_announcement, garbage_collection};
 
 /// The caches that a commit makes stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,8 @@ enum PostCommitAction {
     InvalidateCell(Cell),
     /// Invalidates the cached cell of a name.
     InvalidateCellName(String),
+    /// Tells other processes that the entry of a cell in the catalogue was changed.
+    AnnounceCell(CellId),
     /// Collects the garbage of a cell.
     CollectGarbage(CellId),
     /// Collects the records and bodies of a removed cell.
@@ -66,6 +70,12 @@ impl PostCommit {
     #[must_use]
     pub fn invalidate_cell_name(self, name: impl Into<String>) -> Self {
         self.with(PostCommitAction::InvalidateCellName(name.into()))
+    }
+
+    /// Adds that other processes are told that the entry of a cell in the catalogue was changed.
+    #[must_use]
+    pub fn announce_cell(self, cell: CellId) -> Self {
+        self.with(PostCommitAction::AnnounceCell(cell))
     }
 
     /// Adds the garbage collection of a cell.
@@ -131,13 +141,43 @@ impl PostCommit {
         }
     }
 
-    /// Tells other processes of a removed cell, after the commit and before it is acknowledged.
-    pub(super) async fn announce(&self, unit: &Unit) {
+    /// Adds to the batch the markers of the cells of which other processes are told.
+    pub(super) fn mark_changed_cells(&self, batch: &mut Batch) {
         for action in &self.actions {
-            if let PostCommitAction::CollectRemovedCell(cell) = action {
-                cell_deletion::announce_removal(unit.store(), cell).await;
+            if let PostCommitAction::AnnounceCell(cell) = action {
+                cell_announcement::mark(batch, cell);
             }
         }
+    }
+
+    /// Tells other processes of changed and removed cells, after the commit and before it is acknowledged.
+    ///
+    /// # Errors
+    /// A failure of the store: then the commit must not be acknowledged. Another process repeats it.
+    pub(super) async fn announce(&self, unit: &Unit, commit: CommitSeq) -> StoreResult<()> {
+        for action in &self.actions {
+            let announced = match action {
+                PostCommitAction::AnnounceCell(cell) => {
+                    cell_announcement::announce(unit.store(), cell, commit).await
+                }
+                PostCommitAction::CollectRemovedCell(cell) => {
+                    cell_announcement::announce_removal(unit.store(), cell).await
+                }
+                _ => continue,
+            };
+            match announced {
+                Err(StoreError::Corrupt(detail)) => {
+                    tracing::warn!(error = %detail, "failed to tell other processes of a damaged cell");
+                }
+                // The batch is committed, so it must not be built again.
+                Err(StoreError::Conflict | StoreError::Sealed) => {
+                    let text = "failed to tell other processes of a changed cell";
+                    return Err(StoreError::Busy(ErrorDetail::new(text)));
+                }
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     /// Runs the actions after a commit. After a failed one only the invalidations run: it may still have changed the store.
@@ -146,6 +186,7 @@ impl PostCommit {
             match action {
                 PostCommitAction::InvalidateCell(cell) => unit.invalidate_cell(&cell),
                 PostCommitAction::InvalidateCellName(name) => unit.invalidate_cell_name(&name),
+                PostCommitAction::AnnounceCell(_) => {}
                 _ if !committed => {}
                 PostCommitAction::CollectGarbage(cell) => garbage_collection::start(unit, cell),
                 PostCommitAction::CollectRemovedCell(cell) => {

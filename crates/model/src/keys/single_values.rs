@@ -15,6 +15,8 @@ const GARBAGE_RECORD: &str = "sweep/";
 const REMOVED_CELL: &str = "sweep/gone/";
 /// The beginning of the names of markers of cells that are being deleted; the id of the cell follows.
 const CELL_DELETION: &str = "cell-deletion/";
+/// The beginning of the names of markers of cells whose entry in the catalogue was changed; the id of the cell follows.
+const CHANGED_CELL: &str = "cell-change/";
 /// The beginning of the names of installations; the id of the box follows.
 const INSTALLATION: &str = "install/";
 /// The beginning of the names of markers of cells with installations; the id of the cell follows.
@@ -106,6 +108,19 @@ pub fn cell_deletion(cell: &CellId) -> Key {
 #[must_use]
 pub fn cell_deletions() -> CellMarkers {
     CellMarkers::of(CELL_DELETION)
+}
+
+/// In the space of the unit: marks a cell whose entry in the catalogue was changed, and whose structure must be changed for other
+/// processes to notice.
+#[must_use]
+pub fn changed_cell(cell: &CellId) -> Key {
+    single(&format!("{CHANGED_CELL}{cell}"))
+}
+
+/// All cells that [`changed_cell`] marks.
+#[must_use]
+pub fn changed_cells() -> CellMarkers {
+    CellMarkers::of(CHANGED_CELL)
 }
 
 /// The deletion that has sealed the cell: the version of its marker, 8 bytes.
@@ -225,6 +240,7 @@ mod tests {
             (outbox_markers(), outbox_marker(&cell)),
             (removed_cells(), removed_cell(&cell)),
             (cell_deletions(), cell_deletion(&cell)),
+            (changed_cells(), changed_cell(&cell)),
             (installation_markers(), installation_marker(&cell)),
         ] {
             assert_eq!(markers.cell_of(&key), Some(cell));

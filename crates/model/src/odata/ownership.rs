@@ -8,9 +8,10 @@ use super::load::Entity;
 use super::root::{ServiceRoot, SetRef};
 use crate::access::{Permit, PermitTarget};
 use crate::cell::OWNER;
+use crate::commit::Invalidation;
 use crate::entity::StoredEntity;
 use crate::keys::{self, ControlSet, SetKey};
-use crate::{Cell, Unit, UnitUrls, records};
+use crate::{Cell, PostCommit, Unit, UnitUrls, records};
 
 /// The number of cells that are read at once.
 const PAGE_CELLS: usize = 200;
@@ -140,9 +141,7 @@ async fn replace_owners(
     while let Some(page) = pages.next().await? {
         for (key, cell) in page {
             if new_owner(unit.urls(), cell.owner.as_deref(), replace).is_some() {
-                set_owner(unit, &key, replace).await?;
-                unit.invalidate_cell(&cell);
-                unit.invalidate_cell_name(&cell.name);
+                set_owner(unit, &cell, &key, replace).await?;
                 changed += 1;
             }
         }
@@ -162,28 +161,26 @@ fn new_owner(
 
 async fn set_owner(
     unit: &Unit,
+    cell: &Cell,
     key: &Key,
     replace: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<()> {
-    let cells = unit.records();
-    cells
-        .transact(|| async {
-            let mut batch = Batch::new();
-            if let Some(mut found) = cells.find::<StoredEntity>(key).await? {
-                let owner = found.value.hidden.get(OWNER).map(String::as_str);
-                if let Some(owner) = new_owner(unit.urls(), owner, replace) {
-                    found.value.hidden.insert(OWNER.to_owned(), owner);
-                    records::put_checked(
-                        &mut batch,
-                        key.clone(),
-                        Some(found.version),
-                        &found.value,
-                    )?;
-                }
+    let cells = &unit.records();
+    let build = || async move {
+        let mut batch = Batch::new();
+        if let Some(mut found) = cells.find::<StoredEntity>(key).await? {
+            let owner = found.value.hidden.get(OWNER).map(String::as_str);
+            if let Some(owner) = new_owner(unit.urls(), owner, replace) {
+                found.value.hidden.insert(OWNER.to_owned(), owner);
+                records::put_checked(&mut batch, key.clone(), Some(found.version), &found.value)?;
             }
-            Ok((batch, ()))
-        })
-        .await
+        }
+        let post_commit = PostCommit::invalidating(cell, Invalidation::Cell)
+            .invalidate_cell_name(&cell.name)
+            .announce_cell(cell.id);
+        Ok((batch, post_commit, ()))
+    };
+    unit.transact_with(cells, build).await
 }
 
 /// Reads the catalogue of cells page by page.

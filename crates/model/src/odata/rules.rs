@@ -88,9 +88,13 @@ pub(super) async fn after_create(
     Ok(())
 }
 
-/// The post-commit actions of a change: the cached names of a renamed cell are invalidated.
+/// The post-commit actions of a change: the cached names of a renamed cell are invalidated, also in other processes.
 pub(super) fn after_update(set: &SetRef, before: &Entity, after: &Entity) -> PostCommit {
-    invalidate_name(set, before).and(invalidate_name(set, after))
+    let names = invalidate_name(set, before).and(invalidate_name(set, after));
+    match (set.control, after.id.parse()) {
+        (Some(ControlSet::Cell), Ok(cell)) => names.announce_cell(cell),
+        _ => names,
+    }
 }
 
 /// The post-commit actions of a deletion: the cached name of a cell is invalidated and its content is removed.

@@ -11,4 +11,5 @@ mod cancelled_commits;
 mod cell_deletion;
 mod concurrent_creation;
 mod file_bodies;
+mod nodes;
 mod permits;

@@ -81,8 +81,13 @@ fn removals() -> Vec<Removal> {
 
 #[tokio::test]
 async fn revoked_right_is_refused_on_the_next_request() {
-    for removal in removals() {
-        let fixture = Fixture::new().await;
+    let on_two_nodes = removals().into_iter().map(|removal| (removal, 2));
+    let on_one_node = removals().into_iter().map(|removal| (removal, 1));
+    for (removal, nodes) in on_one_node.chain(on_two_nodes) {
+        let mut fixture = Fixture::new().await;
+        if nodes == 2 {
+            fixture.unit = fixture.unit.with_two_nodes();
+        }
         let unit = &fixture.unit;
         if removal.path.contains("Account") || removal.path.contains("Role") {
             unit.set_acl("c/b/col", &role_ace("exact", &[P::Read]))
@@ -96,7 +101,7 @@ async fn revoked_right_is_refused_on_the_next_request() {
         assert_eq!(
             reads(unit, &token).await,
             removal.outcome,
-            "{} {}",
+            "{} {} on {nodes}",
             removal.method,
             removal.path
         );
