@@ -98,7 +98,7 @@ pub(crate) fn tables(partitions: u32) -> String {
                    version bigint NOT NULL,\n  sum bigint NOT NULL,\n  PRIMARY KEY (space, key)\n)";
     let mut text = format!(
         "CREATE SCHEMA IF NOT EXISTS personium;\n\
-         CREATE TABLE IF NOT EXISTS personium.format (\n  id integer PRIMARY KEY,\n  version integer NOT NULL\n);\n\
+         CREATE TABLE IF NOT EXISTS personium.format (\n  id integer PRIMARY KEY,\n  version bigint NOT NULL\n);\n\
          CREATE TABLE IF NOT EXISTS personium.spaces (\n  space bytea PRIMARY KEY,\n  \
          stamp bigint NOT NULL DEFAULT 0,\n  structure bigint NOT NULL DEFAULT 0,\n  \
          sealed boolean NOT NULL DEFAULT false,\n  dropped boolean NOT NULL DEFAULT false,\n  \

@@ -6,6 +6,7 @@ const SECTIONS_OF_THE_SERVER: &[&str] = &[
     config::UnitConfig::TITLE,
     config::ListenConfig::TITLE,
     config::StoreConfig::TITLE,
+    config::PostgresConfig::TITLE,
     config::FileConfig::TITLE,
     config::SecretConfig::TITLE,
     config::PasswordConfig::TITLE,
