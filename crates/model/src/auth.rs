@@ -5,6 +5,8 @@
 //! | [`account`] | the login data of accounts; new passwords |
 //! | [`login`] | logins with name and password |
 //! | [`lockout`] | the delay and the lock after failed logins |
+//! | [`failed_logins`] | the record of failed logins to one account |
+//! | [`login_delay`] | the delay after a failed login |
 //! | [`login_refusal`] | the reasons of failed logins, and their lines in the log |
 //! | [`login_history`] | last login and failed attempts of an account |
 //! | [`ip_range`] | client addresses from which an account may log in |
@@ -30,12 +32,14 @@ pub mod cell_key;
 pub mod cell_token;
 pub mod claims;
 pub mod client;
+pub mod failed_logins;
 pub mod grant;
 pub mod id_token;
 pub mod introspect;
 pub mod ip_range;
 pub mod lockout;
 pub mod login;
+pub mod login_delay;
 pub mod login_history;
 pub mod login_refusal;
 pub mod one_time_tokens;

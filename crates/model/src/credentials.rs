@@ -11,12 +11,14 @@
 //! | [`verified_passwords`] | a cache of passwords that were verified lately |
 //! | [`login_rate_limiter`] | limits failed logins per client address and per account |
 //! | [`account_locks`] | one lock per account, for logins that must not run at once |
+//! | [`failure_ages`] | the ages of failed logins whose time lies in the future |
 //! | `body_key` | the key of file bodies |
 //! | [`client_id`] | ids of OAuth clients in tokens |
 
 pub mod account_locks;
 mod body_key;
 pub mod client_id;
+pub mod failure_ages;
 pub mod hashing;
 pub mod login_rate_limiter;
 pub mod password_rule;
@@ -30,6 +32,7 @@ use personium_types::Random;
 
 use self::account_locks::AccountLocks;
 use self::body_key::UnitBodyKey;
+use self::failure_ages::FailureAges;
 use self::hashing::HashPool;
 pub use self::login_rate_limiter::LoginRateLimit;
 use self::login_rate_limiter::LoginRateLimiter;
@@ -44,6 +47,7 @@ pub struct Credentials {
     /// The threads that hash passwords.
     pub hashing: HashPool,
     pub(crate) account_locks: AccountLocks,
+    pub(crate) failure_ages: FailureAges,
     pub(crate) login_rate_limiter: LoginRateLimiter,
     pub(crate) verified_passwords: VerifiedPasswordCache,
     pub(crate) body_key: UnitBodyKey,
@@ -61,6 +65,7 @@ impl Credentials {
             keys,
             hashing: HashPool::new(hash_threads.unwrap_or_else(HashPool::default_threads)),
             account_locks: AccountLocks::default(),
+            failure_ages: FailureAges::default(),
             login_rate_limiter: LoginRateLimiter::new(login_rate_limit, start),
             verified_passwords: VerifiedPasswordCache::new(random),
             body_key: UnitBodyKey::default(),

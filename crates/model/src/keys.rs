@@ -27,10 +27,11 @@ use personium_types::{BlobId, NodeId};
 pub use self::sets::{ControlSet, SetKey};
 pub use self::single_values::{
     CellMarkers, body_key, box_of_installation, cell_deletion, cell_deletions, changed_cell,
-    changed_cells, failed_installation, failed_installations, garbage_marker, garbage_markers,
-    garbage_record, garbage_records, installation, installation_marker, installation_markers,
-    installations, log_size, log_state, login_history, outbox_count, outbox_marker, outbox_markers,
-    removed_cell, removed_cells, seal, signing_key, unit_mark,
+    changed_cells, failed_installation, failed_installations, failed_logins, failed_logins_of,
+    garbage_marker, garbage_markers, garbage_record, garbage_records, installation,
+    installation_marker, installation_markers, installations, log_size, log_state, login_history,
+    outbox_count, outbox_marker, outbox_markers, removed_cell, removed_cells, seal, signing_key,
+    unit_mark,
 };
 
 /// The length of a monotonic id in bytes.

@@ -10,7 +10,7 @@ use personium_model::credentials::UnitKeys;
 use personium_model::unit::Ports;
 use personium_model::{Settings, Unit, UnitUrls};
 use personium_store::memory::{MemoryBlobs, MemoryCache, MemoryRecords};
-use personium_store::{BlobStore, Direction, Key, KeyRange, Limit, RecordStore, Space};
+use personium_store::{Batch, BlobStore, Direction, Key, KeyRange, Limit, RecordStore, Space};
 use personium_token::saml::{self, TransCellToken};
 use personium_token::trust::UnitKey;
 use personium_types::{CellId, Secret, SystemRandom};
@@ -190,6 +190,19 @@ impl TestUnit {
         }
     }
 
+    /// As [`Self::another_node`], with a clock of its own that is ahead by this time, or behind if it is negative.
+    #[must_use]
+    pub fn node_with_clock_ahead(&self, ahead_ms: i64) -> Self {
+        let clock = Arc::new(TickingClock::default());
+        clock.advance(self.clock.advance(0));
+        clock.set_back(-ahead_ms);
+        let node = Self {
+            clock,
+            ..self.clone()
+        };
+        node.restart()
+    }
+
     /// Returns the unit with other settings.
     #[must_use]
     pub fn change_settings(&self, settings: Settings) -> Self {
@@ -215,6 +228,12 @@ impl TestUnit {
     /// Sets the clock back.
     pub fn set_clock_back(&self, ms: i64) {
         self.clock.set_back(ms);
+    }
+
+    /// The number of the last commit in the cell `c`.
+    pub async fn last_commit(&self) -> u64 {
+        let space = Space::Cell(self.cell_id().await);
+        self.records.commit(&space, Batch::new()).await.unwrap()
     }
 
     /// The id of the cell `c`.

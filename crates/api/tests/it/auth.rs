@@ -7,6 +7,7 @@ mod browsers;
 mod cell_policies;
 mod cookie_login;
 mod issuers;
+mod locks;
 mod login;
 mod login_page;
 mod oidc;

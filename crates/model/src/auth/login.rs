@@ -13,9 +13,10 @@ use personium_types::{Code, Result};
 
 use super::account::{self, Account, AccountStatus};
 use super::ip_range;
-use super::lockout::LockoutTracker;
+use super::lockout::{AttemptTarget, CountedIfCancelled, HistoryUse, LockoutTracker};
 use super::login_history::{self, LoginHistory};
 use super::login_refusal::LoginRefusal;
+use crate::credentials::verified_passwords::PasswordDigest;
 use crate::{CellContext, Unit};
 
 /// A request to log in.
@@ -94,37 +95,45 @@ async fn authenticate(
     context: &CellContext,
     request: &LoginRequest<'_>,
 ) -> Result<Result<LoginOutcome, LoginRefusal>> {
-    let account = account::find(context, request.name).await?;
-    let named = (request.name, account.as_ref());
-    let lockout = LockoutTracker::find(unit, context, named, request.client_address).await?;
+    let (name, client_address) = (request.name, request.client_address);
+    let found = account::find(context, name).await?;
     let is_allowed =
-        |account: &Account| request.channel == LoginChannel::Form || account.has_type("basic");
-    let absent = match &account {
+        |account: &&Account| request.channel == LoginChannel::Form || account.has_type("basic");
+    let absent = match &found {
         None => LoginRefusal::NoAccount,
         Some(_) => LoginRefusal::TypeNotAllowed,
     };
-    let Some(account) = account.filter(is_allowed) else {
-        refuse_unknown(unit, context, &lockout, request.password).await?;
+    let Some(account) = found.as_ref().filter(is_allowed).cloned() else {
+        let target = AttemptTarget {
+            name,
+            account: found.as_ref(),
+            counted: None,
+        };
+        refuse_unknown(unit, context, &target, request).await?;
         return Ok(Err(absent));
     };
-    let _turn = lockout.wait_for_turn().await?;
+    let must_change = account.status == AccountStatus::PasswordChangeRequired;
     let is_recorded = login_history::is_recorded(context, &account.name).await?;
+    let history = match (is_recorded, must_change) {
+        (false, _) => HistoryUse::Off,
+        (true, true) => HistoryUse::Failures,
+        (true, false) => HistoryUse::All,
+    };
+    let target = AttemptTarget {
+        name,
+        account: Some(&account),
+        counted: Some(history),
+    };
+    let mut lockout = LockoutTracker::find(unit, context, &target, client_address).await?;
+    let _turn = lockout.wait_for_turn(unit).await?;
     let attempt = PasswordAttempt {
         account: &account,
         password: request.password,
-        account_refusal: account_refusal(&account, request.client_address),
+        account_refusal: account_refusal(&account, client_address),
     };
-    if let Err(refusal) = attempt.check(unit, context, &lockout).await? {
-        if is_recorded {
-            login_history::record_failure(context, &account.id).await?;
-        }
-        return Ok(Err(refusal));
-    }
-    let must_change = account.status == AccountStatus::PasswordChangeRequired;
-    let history = match (is_recorded, must_change) {
-        (false, _) => LoginHistory::default(),
-        (true, true) => login_history::find(context, &account.id).await?,
-        (true, false) => login_history::record_success(context, &account.id, unit.now_ms()).await?,
+    let history = match attempt.check(unit, context, &lockout).await? {
+        Ok(history) => history,
+        Err(refusal) => return Ok(Err(refusal)),
     };
     rehash_if_outdated(unit, context, &account, request.password).await;
     let login = Login { account, history };
@@ -146,21 +155,27 @@ fn account_refusal(account: &Account, client_address: Option<IpAddr>) -> Option<
     }
 }
 
-/// Refuses an attempt on a name without an account, with the same delays, limits and work as one on an account.
+/// Refuses an attempt on a name without an account, or without one that may log in, with the same delays, limits and work as one
+/// on an account.
 async fn refuse_unknown(
     unit: &Arc<Unit>,
     context: &CellContext,
-    lockout: &LockoutTracker<'_>,
-    password: &str,
+    target: &AttemptTarget<'_>,
+    request: &LoginRequest<'_>,
 ) -> Result<()> {
-    let is_delayed = lockout.is_delayed().await?;
-    lockout.record_failure().await?;
-    if !is_delayed {
+    let lockout = LockoutTracker::find(unit, context, target, request.client_address).await?;
+    if !lockout.is_delayed().await {
+        let counted = CountedIfCancelled::new(&lockout);
         let limiter = &unit.credentials().login_rate_limiter;
-        limiter.begin_on_account(lockout.account().to_owned(), unit.monotonic())?;
-        verify_password(unit, context, None, password).await?;
+        let compared =
+            match limiter.begin_on_account(lockout.account().to_owned(), unit.monotonic()) {
+                Ok(_) => verify_password(unit, context, None, request.password).await,
+                Err(refused) => Err(refused),
+            };
+        counted.end();
+        compared?;
     }
-    Ok(())
+    lockout.record_failure().await.map(drop)
 }
 
 /// A password that is given for an account.
@@ -172,23 +187,39 @@ struct PasswordAttempt<'a> {
 }
 
 impl PasswordAttempt<'_> {
-    /// Makes all checks. The caller has waited for its turn. The attempt is counted before the password is compared, so that
-    /// it counts even if the client goes away meanwhile; a right one is taken back. The password is compared whether the
-    /// account is locked or not, so that the time does not show which check failed.
+    /// Makes all checks and records the outcome; returns the history before a login. The caller has waited for its turn. An attempt
+    /// counts even if the client goes away meanwhile. The password is compared whether the account is locked or not, so that
+    /// the time does not show which check failed.
     async fn check(
         &self,
         unit: &Arc<Unit>,
         context: &CellContext,
-        lockout: &LockoutTracker<'_>,
-    ) -> Result<Result<(), LoginRefusal>> {
-        let (is_delayed, is_locked) = (lockout.is_delayed().await?, lockout.is_locked().await?);
-        lockout.record_failure().await?;
-        if is_delayed {
-            let reason = match is_locked {
-                true => LoginRefusal::Locked,
-                false => LoginRefusal::TooSoon,
-            };
-            return Ok(Err(reason));
+        lockout: &LockoutTracker,
+    ) -> Result<Result<LoginHistory, LoginRefusal>> {
+        let refusal = match self.find_refusal(unit, context, lockout).await? {
+            Some(refusal) => refusal,
+            None => match lockout.record_success().await? {
+                Some(history) => return Ok(Ok(history)),
+                None => LoginRefusal::Locked,
+            },
+        };
+        let was_locked = lockout.record_failure().await?;
+        Ok(Err(if was_locked || lockout.is_locked() {
+            LoginRefusal::Locked
+        } else {
+            refusal
+        }))
+    }
+
+    /// Compares the password, unless the attempt comes too soon. Returns the reason of a refusal.
+    async fn find_refusal(
+        &self,
+        unit: &Arc<Unit>,
+        context: &CellContext,
+        lockout: &LockoutTracker,
+    ) -> Result<Option<LoginRefusal>> {
+        if lockout.is_delayed().await {
+            return Ok(Some(LoginRefusal::TooSoon));
         }
         let limit = match lockout.is_known() {
             true => None,
@@ -198,23 +229,41 @@ impl PasswordAttempt<'_> {
                 Some(limiter.begin_on_account(account, unit.monotonic())?)
             }
         };
-        let account = self.account;
-        let is_right = verify_password(unit, context, Some(account), self.password).await?;
-        let refusal = if is_locked {
+        let counted = CountedIfCancelled::new(lockout);
+        let compared = verify_password(unit, context, Some(self.account), self.password).await;
+        counted.end();
+        let is_right = compared?;
+        let refusal = if lockout.is_locked() {
             Some(LoginRefusal::Locked)
         } else if !is_right {
             Some(LoginRefusal::WrongPassword)
         } else {
             self.account_refusal
         };
-        if let Some(refusal) = refusal {
-            return Ok(Err(refusal));
-        }
-        if let Some(limit) = limit {
+        if let (None, Some(limit)) = (refusal, limit) {
             limit.succeed();
         }
-        lockout.record_success().await?;
-        Ok(Ok(()))
+        Ok(refusal)
+    }
+
+    /// The digest of the password for the cache of verified passwords; `None` if it cannot be cached.
+    fn digest(&self, unit: &Unit) -> Option<PasswordDigest> {
+        let cache = &unit.credentials().verified_passwords;
+        let stored = self.account.hash.as_ref()?;
+        cache.digest(&self.account.id, stored, self.password)
+    }
+
+    /// Whether the password was right lately, comes from a known address, and may be used to log in.
+    async fn is_accepted(&self, unit: &Unit, lockout: &LockoutTracker) -> bool {
+        let cache = &unit.credentials().verified_passwords;
+        let is_cached = self
+            .digest(unit)
+            .is_some_and(|digest| cache.contains(digest));
+        is_cached
+            && self.account_refusal.is_none()
+            && lockout.is_known()
+            && !lockout.is_locked()
+            && !lockout.is_delayed().await
     }
 
     /// As [`Self::check`], for clients that send the password with every request: a password that was right lately is not
@@ -223,24 +272,18 @@ impl PasswordAttempt<'_> {
         &self,
         unit: &Arc<Unit>,
         context: &CellContext,
-        lockout: &LockoutTracker<'_>,
+        lockout: &mut LockoutTracker,
     ) -> Result<Result<(), LoginRefusal>> {
-        let account = self.account;
-        let cache = &unit.credentials().verified_passwords;
-        let stored = account.hash.as_ref();
-        let digest = stored.and_then(|stored| cache.digest(&account.id, stored, self.password));
-        let is_cached = digest.is_some_and(|digest| cache.contains(digest));
-        if is_cached
-            && self.account_refusal.is_none()
-            && lockout.is_known()
-            && !lockout.is_delayed().await?
-            && !lockout.is_locked().await?
-        {
+        if self.is_accepted(unit, lockout).await {
             return Ok(Ok(()));
         }
-        let outcome = self.check(unit, context, lockout).await?;
-        if let (Ok(()), Some(digest)) = (outcome, digest) {
-            cache.insert(digest);
+        let _turn = lockout.wait_for_turn(unit).await?;
+        if self.is_accepted(unit, lockout).await {
+            return Ok(Ok(()));
+        }
+        let outcome = self.check(unit, context, lockout).await?.map(drop);
+        if let (Ok(()), Some(digest)) = (outcome, self.digest(unit)) {
+            unit.credentials().verified_passwords.insert(digest);
         }
         Ok(outcome)
     }
@@ -264,15 +307,28 @@ pub async fn authenticate_basic(
         .login_rate_limiter
         .begin(client_address, unit.monotonic())
         .inspect_err(|_| refused(LoginRefusal::TooManyFailures))?;
-    let account = account::find(context, name).await?;
-    let named = (name, account.as_ref());
-    let lockout = LockoutTracker::find(unit, context, named, client_address).await?;
-    let Some(account) = account else {
-        refuse_unknown(unit, context, &lockout, password).await?;
+    let Some(account) = account::find(context, name).await? else {
+        let request = LoginRequest {
+            name,
+            password,
+            client_address,
+            channel: LoginChannel::Grant,
+        };
+        let target = AttemptTarget {
+            name,
+            account: None,
+            counted: None,
+        };
+        refuse_unknown(unit, context, &target, &request).await?;
         refused(LoginRefusal::NoAccount);
         return Ok(Err(Code::BasicRefused));
     };
-    let _turn = lockout.wait_for_turn().await?;
+    let target = AttemptTarget {
+        name,
+        account: Some(&account),
+        counted: Some(HistoryUse::Off),
+    };
+    let mut lockout = LockoutTracker::find(unit, context, &target, client_address).await?;
     let password_attempt = PasswordAttempt {
         account: &account,
         password,
@@ -280,7 +336,7 @@ pub async fn authenticate_basic(
             .or_else(|| basic_refusal(&account)),
     };
     match password_attempt
-        .check_cached(unit, context, &lockout)
+        .check_cached(unit, context, &mut lockout)
         .await?
     {
         Ok(()) => {

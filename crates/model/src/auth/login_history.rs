@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::CellContext;
 use crate::cell_policy::cell_property;
 use crate::keys;
-use crate::records;
+use crate::records::{self, Records};
 
 /// The dead property of a cell with the accounts whose history is not recorded.
 const NOT_RECORDED: &str = "accountsnotrecordingauthhistory";
@@ -36,59 +36,51 @@ pub async fn is_recorded(context: &CellContext, account: &str) -> Result<bool> {
 ///
 /// # Errors
 /// Failures of the store.
-pub async fn find(context: &CellContext, account_id: &str) -> Result<LoginHistory> {
-    let found = context
-        .records()
-        .find(&keys::login_history(account_id))
-        .await?;
+pub async fn find(records: &Records, account_id: &str) -> Result<LoginHistory> {
+    let found = records.find(&keys::login_history(account_id)).await?;
     Ok(found.map(|v| v.value).unwrap_or_default())
 }
 
-/// Records a login. Returns the history before it.
+/// Adds a login to a batch. Returns the history before it.
 ///
 /// # Errors
 /// Failures of the store.
-pub async fn record_success(
-    context: &CellContext,
+pub async fn add_login(
+    records: &Records,
     account_id: &str,
     now_ms: i64,
+    batch: &mut Batch,
 ) -> Result<LoginHistory> {
-    update(context, account_id, |_| LoginHistory {
+    let new = |_| LoginHistory {
         last_authenticated: Some(now_ms),
         failed_count: 0,
-    })
-    .await
+    };
+    add(records, account_id, batch, new).await
 }
 
-/// Records a failed attempt.
+/// Adds a failed attempt to a batch.
 ///
 /// # Errors
 /// Failures of the store.
-pub async fn record_failure(context: &CellContext, account_id: &str) -> Result<()> {
-    update(context, account_id, |old| LoginHistory {
+pub async fn add_failure(records: &Records, account_id: &str, batch: &mut Batch) -> Result<()> {
+    let new = |old: LoginHistory| LoginHistory {
         failed_count: old.failed_count.saturating_add(1),
         ..old
-    })
-    .await
-    .map(|_| ())
+    };
+    add(records, account_id, batch, new).await.map(|_| ())
 }
 
-/// Replaces the history. Returns the one before.
-async fn update(
-    context: &CellContext,
+/// Adds the replacement of the history to a batch. Returns the one before.
+async fn add(
+    records: &Records,
     account_id: &str,
+    batch: &mut Batch,
     new: impl Fn(LoginHistory) -> LoginHistory,
 ) -> Result<LoginHistory> {
     let key = keys::login_history(account_id);
-    context
-        .records()
-        .transact(|| async {
-            let found = context.records().find::<LoginHistory>(&key).await?;
-            let old = found.as_ref().map(|v| v.value).unwrap_or_default();
-            let mut batch = Batch::new();
-            let read = found.map(|v| v.version);
-            records::put_checked(&mut batch, key.clone(), read, &new(old))?;
-            Ok((batch, old))
-        })
-        .await
+    let found = records.find::<LoginHistory>(&key).await?;
+    let old = found.as_ref().map(|v| v.value).unwrap_or_default();
+    let read = found.map(|v| v.version);
+    records::put_checked(batch, key, read, &new(old))?;
+    Ok(old)
 }

@@ -67,6 +67,17 @@ impl ConsumedToken {
     }
 }
 
+/// The days under which a record of a token that is valid now, or of its family, can be: the clock of the node that stored it may
+/// be up to a day off.
+fn possible_days(today: u32) -> [u32; 4] {
+    [
+        today.saturating_sub(1),
+        today,
+        today.saturating_add(1),
+        today.saturating_add(2),
+    ]
+}
+
 /// The number of the day, counted from 1970, to which a time belongs.
 fn day(ms: i64) -> u32 {
     u32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(0)
@@ -107,17 +118,9 @@ pub(super) async fn is_family_revoked(
 }
 
 async fn find_revocation(context: &CellContext, family: &str, today: u32) -> Result<bool> {
-    for at in [today, today.saturating_add(1)] {
-        if context
-            .records()
-            .find_bytes(&revoked(at, family))
-            .await?
-            .is_some()
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let keys = possible_days(today).map(|at| revoked(at, family));
+    let found = context.records().are_present(&keys).await?;
+    Ok(found.contains(&true))
 }
 
 /// The outcome of a use.
@@ -183,8 +186,9 @@ async fn succeed(
     parent: &str,
     (own, today): (&str, u32),
 ) -> Result<bool> {
-    for at in [today, today.saturating_add(1)] {
-        let key = keys::consumed_token(at, parent);
+    let keys = possible_days(today).map(|at| keys::consumed_token(at, parent));
+    let found = context.records().are_present(&keys).await?;
+    for (key, _) in keys.into_iter().zip(found).filter(|(_, found)| *found) {
         let Some((mut record, version)) = find(context, &key).await? else {
             continue;
         };
@@ -293,7 +297,8 @@ async fn add(
 ) -> Result<()> {
     batch.assert(key.clone(), Expect::Absent);
     records::put(batch, key.clone(), record)?;
-    let outdated = keys::consumed_tokens_before(today);
+    // One day later than necessary, for nodes whose clocks are behind.
+    let outdated = keys::consumed_tokens_before(today.saturating_sub(1));
     for key in context
         .records()
         .list_keys(&outdated, Direction::Up, GC_BATCH)

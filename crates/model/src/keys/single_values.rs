@@ -17,6 +17,8 @@ const REMOVED_CELL: &str = "sweep/gone/";
 const CELL_DELETION: &str = "cell-deletion/";
 /// The beginning of the names of markers of cells whose entry in the catalogue was changed; the id of the cell follows.
 const CHANGED_CELL: &str = "cell-change/";
+/// The beginning of the names of failed logins; the id of the account follows.
+const FAILED_LOGINS: &str = "login-failed/";
 /// The beginning of the names of installations; the id of the box follows.
 const INSTALLATION: &str = "install/";
 /// The beginning of the names of markers of cells with installations; the id of the cell follows.
@@ -133,6 +135,18 @@ pub fn seal() -> Key {
 #[must_use]
 pub fn login_history(account: &str) -> Key {
     single(&format!("login/{account}"))
+}
+
+/// The failed logins to an account that count towards its lock.
+#[must_use]
+pub fn failed_logins_of(account: &str) -> Key {
+    single(&format!("{FAILED_LOGINS}{account}"))
+}
+
+/// The number of failed logins to a cell, whether their accounts exist or not.
+#[must_use]
+pub fn failed_logins() -> Key {
+    single("login-failed")
 }
 
 /// The progress and the outcome of the installation of a box.

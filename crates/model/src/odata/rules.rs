@@ -178,6 +178,7 @@ pub(super) async fn check_delete(
         }
         Some(ControlSet::Account) => {
             batch.delete(keys::login_history(&found.id));
+            batch.delete(keys::failed_logins_of(&found.id));
             Ok(())
         }
         Some(ControlSet::Cell) => {

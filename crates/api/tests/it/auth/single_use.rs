@@ -253,3 +253,71 @@ async fn cookie_does_not_log_in_after_a_change_of_the_password() {
     change_account(&unit, Some("password2"), "{}").await;
     assert_eq!(send().await, 200, "the form");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_two_nodes_get_at_the_same_moment_is_accepted_once() {
+    for _ in 0..10 {
+        let unit = unit_with_accounts(|_| {}).await;
+        let nodes = [unit.clone(), unit.another_node()];
+        let code = new_code(&unit).await;
+        let uses = (0..8).map(|n| {
+            let (node, code) = (nodes[n % 2].clone(), code.clone());
+            tokio::spawn(async move { redeem(&node, &code, &[]).await.status.as_u16() })
+        });
+        let mut statuses = Vec::new();
+        for one in uses.collect::<Vec<_>>() {
+            statuses.push(one.await.unwrap());
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses[..2], [200, 400]);
+        assert_eq!(redeem(&nodes[1], &code, &[]).await.status, 400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refresh_token_that_two_nodes_get_at_the_same_moment_is_accepted_once() {
+    for _ in 0..10 {
+        let strictly = |s: &mut personium_model::Settings| {
+            s.auth.refresh_token_reuse = TokenReuse::Never;
+        };
+        let unit = unit_with_accounts(strictly).await;
+        let nodes = [unit.clone(), unit.another_node()];
+        let token = refresh_token(&unit).await;
+        let uses = (0..8).map(|n| {
+            let (node, token) = (nodes[n % 2].clone(), token.clone());
+            tokio::spawn(async move { refresh(&node, &token).await.status.as_u16() })
+        });
+        let mut statuses = Vec::new();
+        for one in uses.collect::<Vec<_>>() {
+            statuses.push(one.await.unwrap());
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses[..2], [200, 400]);
+    }
+}
+
+#[tokio::test]
+async fn replay_is_found_and_revokes_although_the_clock_of_a_node_is_an_hour_off() {
+    const HOUR_MS: i64 = 3_600_000;
+    // The clocks are on different sides of midnight at some of these times.
+    for hour in [0, 1, 2, 3, 12, 22, 23] {
+        for ahead_ms in [HOUR_MS, -HOUR_MS] {
+            let strictly = |s: &mut personium_model::Settings| {
+                s.auth.refresh_token_reuse = TokenReuse::Never;
+            };
+            let unit = unit_with_accounts(strictly).await;
+            unit.advance_clock(hour * HOUR_MS);
+            let other = unit.node_with_clock_ahead(ahead_ms);
+            let first = refresh_token(&unit).await;
+            let second = refreshed(&unit, &first).await;
+            // Each use sweeps, also by the clock of the other node.
+            let bystander = refresh_token(&other).await;
+            refreshed(&other, &bystander).await;
+            assert_eq!(oauth_error(&refresh(&other, &first).await), EXPIRED);
+            for node in [&unit, &other] {
+                let answer = refresh(node, &second).await;
+                assert_eq!(oauth_error(&answer), EXPIRED, "{hour} {ahead_ms}");
+            }
+        }
+    }
+}
