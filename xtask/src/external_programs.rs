@@ -77,6 +77,11 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "starting the server at a wrong clock",
     },
     ExternalProgram {
+        program: "memcached",
+        package: "memcached",
+        purpose: "the cache that nodes share",
+    },
+    ExternalProgram {
         program: "nginx",
         package: "nginx-light",
         purpose: "the web layer, and the baseline of file downloads in the bench",

@@ -7,10 +7,10 @@ use personium_model::credentials::UnitKeys;
 use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
-use personium_store::memory::MemoryCache;
-use personium_store::{BlobStore, Cache, StoreError, StoreHealth};
+use personium_store::{BlobStore, StoreError, StoreHealth};
 use personium_types::{Clock, Random};
 
+use crate::cache::UnitCache;
 use crate::config::{Config, LoadedConfig, RecordStoreKind, RecordSync};
 use crate::data_folder::{DataFolder, DataFolderError, RECORDS_DIR, files_dir};
 use crate::key_files::{self, KeyFileError};
@@ -57,7 +57,7 @@ pub struct Components {
     /// The state of the storage, as the stores report it.
     pub health: Arc<StoreHealth>,
     /// The cache.
-    pub cache: Arc<MemoryCache>,
+    pub cache: UnitCache,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
@@ -94,7 +94,7 @@ impl Components {
             records: stores.records,
             files: stores.files,
             health: stores.health,
-            cache: Arc::new(MemoryCache::new(config.cache.max_bytes)),
+            cache: UnitCache::open(&config.cache, (&urls, &prepared.keys), &clock),
             config,
             urls,
             keys: Arc::new(prepared.keys),
@@ -112,7 +112,7 @@ impl Components {
         let ports = Ports {
             records: self.records.port(),
             blobs: Arc::clone(&self.files) as Arc<dyn BlobStore>,
-            cache: Arc::clone(&self.cache) as Arc<dyn Cache>,
+            cache: self.cache.port(),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
         };

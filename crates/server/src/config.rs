@@ -42,7 +42,7 @@ use personium_types::Secret;
 
 pub use archives::ArchiveConfig;
 pub use background::BackgroundConfig;
-pub use cache::{CacheBackend, CacheConfig, LockConfig};
+pub use cache::{CacheBackend, CacheConfig, CacheServer, LockConfig};
 pub use cell_pages::CellPageConfig;
 pub use certificates::CertificateConfig;
 pub use config_reader::{ConfigReader, GivenSetting, RawValue, ValueOrigin};
@@ -340,6 +340,7 @@ const LOGGING_CRATES: &[&str] = &[
     "personium_event",
     "personium_folder",
     "personium_install",
+    "personium_memcached",
     "personium_model",
     "personium_postgres",
     "personium_server",

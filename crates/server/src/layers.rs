@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use personium_types::Clock;
 use tokio::time::{sleep, timeout};
 
+use crate::cache_servers;
 use crate::config::Config;
 use crate::data_folder::DataFolder;
 
@@ -68,7 +69,27 @@ impl Layer {
 /// Returns the layers that the settings name, in the order in which a start needs them.
 #[must_use]
 pub fn layers(config: &Config) -> Vec<Layer> {
-    bodies(config).into_iter().collect()
+    bodies(config).into_iter().chain(cache(config)).collect()
+}
+
+/// The memcached servers, if the settings name any.
+fn cache(config: &Config) -> Option<Layer> {
+    let config = config.cache.clone();
+    if config.memcached_servers().is_empty() {
+        return None;
+    }
+    let check = move || -> BoxFuture<'static, Result<(), String>> {
+        let config = config.clone();
+        Box::pin(async move {
+            let looked = tokio::task::spawn_blocking(move || cache_servers::check(&config));
+            looked.await.unwrap_or_else(|error| Err(error.to_string()))
+        })
+    };
+    Some(Layer {
+        name: "memcached",
+        need: LayerNeed::Optional,
+        check: Box::new(check),
+    })
 }
 
 /// The folder of file bodies, if it is not a part of the data folder: it may be on a share that is not mounted yet.

@@ -3,6 +3,8 @@
 pub mod access_log;
 pub mod admin;
 pub mod administration;
+pub mod cache;
+mod cache_servers;
 mod certificate_expiry;
 pub mod check;
 pub mod cli;

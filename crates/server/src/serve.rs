@@ -247,6 +247,9 @@ fn handlers(components: &Components, service: ApiService) -> Result<RequestHandl
     let mut metrics = Metrics::new(Arc::clone(&components.clock))
         .with_storage(Arc::clone(&components.health))
         .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))));
+    if let Some(servers) = components.cache.collector() {
+        metrics = metrics.with_collector(servers);
+    }
     if let Some(access_log) = &access_log {
         let lost = LostLinesCollector(Arc::clone(access_log));
         metrics = metrics.with_collector(Box::new(lost));

@@ -1,4 +1,4 @@
-//! Short-lived values that all nodes of a unit share: counters of failed logins, one-time values, progress.
+//! Short-lived values that help: they may be shared by all nodes of a unit, and may vanish at any time.
 
 use std::time::Duration;
 
@@ -7,7 +7,10 @@ use bytes::Bytes;
 
 use crate::Result;
 
-/// A store of values that expire. Stored data must stay correct when all of them are lost.
+/// A store of values that expire.
+///
+/// Any value may vanish early, and whoever can write to the engine may change it. So nothing that decides rights may depend on
+/// one, and callers treat an error like an absent value.
 #[async_trait]
 pub trait Cache: Send + Sync + 'static {
     /// Returns the value unless it is absent or has expired.
@@ -16,7 +19,8 @@ pub trait Cache: Send + Sync + 'static {
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn get(&self, key: &str) -> Result<Option<Bytes>>;
 
-    /// Sets the value. It expires after `ttl`.
+    /// Sets the value. It expires after `ttl`; an engine may keep it up to two seconds longer. A value that is too large for the engine
+    /// is not kept, and neither is the one before it.
     ///
     /// # Errors
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).

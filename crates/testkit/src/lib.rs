@@ -42,6 +42,7 @@ mod fixtures;
 mod form;
 #[cfg(feature = "model")]
 mod interruptible_records;
+mod memcached;
 #[cfg(feature = "api")]
 mod memory_unit;
 #[cfg(feature = "model")]
@@ -70,6 +71,7 @@ pub use credentials::{MASTER_TOKEN, PASSWORD};
 pub use form::{encode_form, escape, text_member};
 #[cfg(feature = "model")]
 pub use interruptible_records::InterruptibleRecords;
+pub use memcached::Memcached;
 #[cfg(feature = "api")]
 pub use memory_unit::{
     PENDING_SETTING, RELOADED_TOP_MAX, TestUnit, UNIT_SECRET, UNIT_URL, cell_url,

@@ -19,6 +19,7 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{self, HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::hmac;
 
 use crate::at_rest::{BodyKey, KEY_BYTES, TAG_BYTES};
 use crate::base64_text::{decode_url, encode_url};
@@ -73,6 +74,7 @@ struct KeySet {
     tokens: LessSafeKey,
     cookies: LessSafeKey,
     storage: LessSafeKey,
+    cache_names: hmac::Key,
 }
 
 /// The number of bytes of key material to derive.
@@ -92,11 +94,14 @@ impl KeySet {
         let prk = Salt::new(HKDF_SHA256, b"personium unit secret").extract(secret.as_bytes());
         let mut id = [0u8; 1];
         expand(&prk, b"key id", &mut id)?;
+        let mut cache_names = [0u8; 32];
+        expand(&prk, b"cache names", &mut cache_names)?;
         Ok(Self {
             id: u8::from_be_bytes(id),
             tokens: cipher(&prk, b"local tokens")?,
             cookies: cipher(&prk, b"cookies")?,
             storage: cipher(&prk, b"storage")?,
+            cache_names: hmac::Key::new(hmac::HMAC_SHA256, &cache_names),
         })
     }
 
@@ -222,6 +227,13 @@ impl LocalKeys {
             Some(found) if found != kind => Err(LocalError::WrongKind),
             _ => self.open(text, issuer),
         }
+    }
+
+    /// The key with which the unit of this URL hides the names of values in a shared cache. It is the same on all nodes.
+    #[must_use]
+    pub fn cache_name_key(&self, unit: &str) -> [u8; 32] {
+        let tag = hmac::sign(&self.current.cache_names, unit.as_bytes());
+        tag.as_ref().first_chunk().copied().unwrap_or_default()
     }
 
     /// Encrypts the key of file bodies for storage.

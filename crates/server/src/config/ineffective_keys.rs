@@ -1,7 +1,7 @@
 //! Keys of other versions and implementations that have no effect, with an explanation for operators.
 
 const RECORDS: &str = "records are stored in data.dir, not in a search engine";
-const IN_PROCESS: &str = "the cache and the queue of events are in the memory of the process";
+const IN_PROCESS: &str = "the queue of events is in the records and in the memory of the process";
 const NO_SCRIPTS: &str = "this version stores services and does not run them";
 const NO_SNAPSHOTS: &str = "this version makes no snapshots";
 const CACHED: &str = "cells, boxes and schemas are always cached";
@@ -54,7 +54,6 @@ const INEFFECTIVE: &[(&str, &str)] = &[
         "core.lock.*",
         "there are no locks: a commit asserts the versions that it is based on",
     ),
-    ("core.cache.memcached.*", IN_PROCESS),
     ("core.engine.host", NO_SCRIPTS),
     ("core.engine.port", NO_SCRIPTS),
     ("core.engine.path", NO_SCRIPTS),
@@ -75,7 +74,6 @@ const INEFFECTIVE: &[(&str, &str)] = &[
     ("core.cellSnapshot.*", NO_SNAPSHOTS),
     ("core.thread.pool.num.io.cell", NO_SNAPSHOTS),
     ("core.rule.timerEvent.*", "this version has no timers"),
-    ("core.cache.type", IN_PROCESS),
     ("core.cache.cell.enabled", CACHED),
     ("core.cache.box.enabled", CACHED),
     ("core.cache.schema.enabled", CACHED),

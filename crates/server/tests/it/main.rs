@@ -33,6 +33,7 @@ mod header_names;
 mod hostile_bodies;
 mod hostile_requests;
 mod interrupted_installation;
+mod memcached;
 mod metrics;
 mod oauth_clients;
 mod odata_clients;

@@ -287,3 +287,12 @@ fn cookies_open_only_for_their_host() {
             .is_err()
     );
 }
+
+#[test]
+fn key_of_cache_names_is_the_same_on_all_nodes_and_differs_between_units() {
+    let key = |secret: &str, unit: &str| LocalKeys::new(secret).unwrap().cache_name_key(unit);
+    let one = key("0123456789abcdef", "https://unit.example/");
+    assert_eq!(one, key("0123456789abcdef", "https://unit.example/"));
+    assert_ne!(one, key("0123456789abcdef", "https://other.example/"));
+    assert_ne!(one, key("0123456789abcdeg", "https://unit.example/"));
+}
