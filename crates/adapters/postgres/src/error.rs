@@ -18,7 +18,7 @@ pub(crate) enum Failure {
     Closed,
 }
 
-/// What can be done about a failure.
+/// The kind of a failure, which says what can be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
     /// The transaction was rolled back because of another one. The same transaction can succeed at once.

@@ -21,7 +21,7 @@ pub(crate) struct SpaceState {
     pub(crate) is_sealed: bool,
 }
 
-/// What has to be read to judge a group of batches.
+/// The records and ranges that decide about a group of batches.
 #[derive(Debug, Default)]
 pub(crate) struct Needs<'b> {
     /// The keys whose versions, or values of counters, decide.
@@ -63,7 +63,7 @@ pub(crate) struct FoundRecord {
     pub(crate) counter: Option<Result<Bytes>>,
 }
 
-/// What was read for a group.
+/// The state before a group, as far as it decides.
 #[derive(Debug)]
 pub(crate) struct Before {
     pub(crate) state: SpaceState,

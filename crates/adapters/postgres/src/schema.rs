@@ -122,7 +122,7 @@ pub(crate) fn tables(partitions: u32) -> String {
     text
 }
 
-/// What a database administrator runs: makes role, database, tables and rights.
+/// The statements for a database administrator: they make role, database, tables and rights.
 pub(crate) fn administrator_sql(user: &str, database: &str, partitions: u32) -> String {
     let (user, database) = (quoted(user), quoted(database));
     format!(

@@ -150,7 +150,7 @@ impl Lock {
     }
 }
 
-/// What the first round trip returned.
+/// The answers to the first round trip.
 struct Begun {
     lock: Option<Lock>,
     records: HashMap<Key, FoundRecord>,

@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// What failed, for messages.
+/// The operation that failed, for messages.
 const COMMIT: &str = "failed to commit";
 
 /// Commits batches.

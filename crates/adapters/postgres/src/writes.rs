@@ -22,7 +22,7 @@ struct PutRow<'w> {
     sum: i64,
 }
 
-/// What the second round trip writes.
+/// The changes of the second round trip.
 pub(crate) struct Writes<'w> {
     space: &'w Vec<u8>,
     deleted: Vec<Vec<&'w [u8]>>,

@@ -14,7 +14,7 @@ const ROUNDS: usize = 5;
 const SPACES: usize = 3;
 const TASKS: u64 = 4;
 
-/// What the writers of a space know.
+/// The knowledge of a writer about its commits.
 #[derive(Debug, Default)]
 struct Ledger {
     acknowledged: Vec<u64>,

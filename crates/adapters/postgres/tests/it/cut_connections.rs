@@ -14,7 +14,7 @@ use crate::proxy::{Cut, Proxy, Side};
 /// The number of bytes by which each of the concurrent tests moves its cut, so that together they cut at every byte.
 const WORKERS: usize = 6;
 
-/// What a series of commits with cuts found.
+/// The results of a series of commits with cuts.
 #[derive(Debug, Default)]
 struct Outcome {
     acknowledged: Vec<u64>,
