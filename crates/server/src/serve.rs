@@ -26,6 +26,7 @@ use crate::http_server::{self, HttpLimits, RequestHandlers};
 use crate::layers::{self, LayerMissing};
 use crate::local_api::Administrator;
 use crate::metrics::Metrics;
+use crate::record_engine::RecordEngine;
 use crate::running_settings::InitialSettings;
 use crate::storage_watch::StorageWatch;
 use crate::system;
@@ -61,6 +62,12 @@ pub enum StartError {
          set that secret as security.secret16.previous for one start"
     )]
     BodyKey(#[source] personium_types::Error),
+    /// This node has another secret than the unit.
+    #[error(
+        "security.secret16 is not the secret of the unit whose records are in the database: all nodes need the same; \
+         after a change of the secret, give the old one as security.secret16.previous"
+    )]
+    NodeSecret(#[source] personium_types::Error),
     /// The file of the access log could not be opened.
     #[error("cannot write the access log (log.access.file)")]
     AccessLog(#[source] std::io::Error),
@@ -123,7 +130,7 @@ pub async fn start(
     let config = &components.config;
     let (unit, server) =
         components.unit(|settings| first_start::add_default_issuer(settings, config));
-    unit.check_body_key().await.map_err(StartError::BodyKey)?;
+    check_secret(&components, &unit).await?;
     let admin_listener = listen_admin(config.listen.admin_address).await?;
 
     let listeners = Listeners {
@@ -144,6 +151,17 @@ pub async fn start(
         "unit started"
     );
     Ok(running)
+}
+
+/// Checks that the secret is that of the unit. Nodes with different secrets would not accept the tokens of each other.
+async fn check_secret(components: &Components, unit: &Unit) -> Result<(), StartError> {
+    match &components.records {
+        RecordEngine::Sqlite(_) => unit.check_body_key().await.map_err(StartError::BodyKey),
+        RecordEngine::Postgres(_) => {
+            let created = unit.create_body_key().await;
+            created.map_err(StartError::NodeSecret)
+        }
+    }
 }
 
 /// Whether this start has to create an administrator: the unit is new, and the settings name none.

@@ -31,6 +31,15 @@ impl Unit {
         Ok(())
     }
 
+    /// Checks the key of encrypted file bodies as [`check_body_key`](Self::check_body_key) does, and generates it if there is none.
+    /// From then on, only processes with the secret of the unit pass the check.
+    ///
+    /// # Errors
+    /// If the key cannot be decrypted, or a failure of the store.
+    pub async fn create_body_key(&self) -> Result<()> {
+        self.body_key().await.map(|_| ())
+    }
+
     async fn body_key(&self) -> Result<&BodyKey> {
         let records = self.records();
         self.credentials()

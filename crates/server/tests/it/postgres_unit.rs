@@ -185,6 +185,11 @@ async fn second_node_serves_the_same_unit_and_a_stranger_is_refused() {
     );
 
     second.kill();
+    let (secret, other) = ("0123456789abcdef", "fedcba9876543210");
+    second.replace_in_settings(secret, other);
+    let refused = second.expect_refused_restart();
+    assert!(refused.contains("all nodes need the same"), "{refused}");
+    second.replace_in_settings(other, secret);
     let elsewhere = tempfile::tempdir().unwrap();
     second.replace_in_settings(
         &bodies.path().display().to_string(),
