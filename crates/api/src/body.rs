@@ -1,14 +1,18 @@
 //! Bodies of requests and responses.
 
+use std::collections::VecDeque;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use personium_model::answer_memory::UNCOUNTED_ANSWER_BYTES;
 use personium_model::records::store_error;
-use personium_model::{BlobReader, MemoryBudget, Reservation};
+use personium_model::{AnswerReservation, AnswerShare, BlobReader, MemoryBudget, Reservation};
 use personium_types::{Code, Error, Result};
 
 /// The reason why a body could not be read or written completely.
@@ -37,36 +41,107 @@ pub fn of_stream(chunks: impl Stream<Item = Result<Bytes, BoxError>> + Send + 's
     StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data))).boxed_unsync()
 }
 
+/// A body that is in memory in parts.
+struct Parts {
+    parts: VecDeque<Bytes>,
+    left_bytes: u64,
+}
+
+impl http_body::Body for Parts {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let next = self.parts.pop_front();
+        if let Some(part) = &next {
+            self.left_bytes -= part.len() as u64;
+        }
+        Poll::Ready(next.map(|part| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left_bytes)
+    }
+}
+
+/// A body that is in memory in parts, none of them empty.
+pub fn of_parts(parts: VecDeque<Bytes>) -> Body {
+    let left_bytes = parts.iter().map(|part| part.len() as u64).sum();
+    Parts { parts, left_bytes }.boxed_unsync()
+}
+
 /// The size of the chunks in which streamed bodies are produced.
 pub const CHUNK_BYTES: usize = 256 << 10;
+
+/// The size of the chunks in which streamed bodies are produced when there is no answer memory for larger ones.
+pub const SMALL_CHUNK_BYTES: usize = UNCOUNTED_ANSWER_BYTES;
 
 /// `length` bytes of a stored body from `first` on. The first chunk is read at once, each other one when the one before it
 /// was sent.
 ///
 /// # Errors
 /// A failure of the store while the first chunk is read: damage in it is found before the head of the response is sent.
-pub async fn of_blob(mut reader: Box<dyn BlobReader>, first: u64, length: u64) -> Result<Body> {
-    let begin = next_blob_chunk(&mut *reader, first, length).await?;
+pub async fn of_blob(
+    reader: Box<dyn BlobReader>,
+    first: u64,
+    length: u64,
+    memory: AnswerShare,
+) -> Result<Body> {
+    let mut chunks = BlobChunks {
+        reader,
+        offset: first,
+        left: length,
+        memory,
+    };
+    let begin = chunks.next().await?;
     let chunks = futures_util::stream::try_unfold(
-        (reader, Some(begin), 0),
-        move |(mut reader, begin, sent)| async move {
+        (chunks, Some(begin)),
+        move |(mut chunks, begin)| async move {
             let chunk = match begin {
                 Some(chunk) => chunk,
-                None => next_blob_chunk(&mut *reader, first + sent, length - sent).await?,
+                None => chunks.next().await?,
             };
-            if chunk.is_empty() {
-                return Ok(None);
-            }
-            let sent = sent + chunk.len() as u64;
-            Ok(Some((chunk, (reader, None, sent))))
+            Ok((!chunk.is_empty()).then_some((chunk, (chunks, None))))
         },
     );
     Ok(of_stream(chunks))
 }
 
-/// Reads the next chunk of a stored body, of which `left` bytes are to be sent.
-async fn next_blob_chunk(reader: &mut dyn BlobReader, offset: u64, left: u64) -> Result<Bytes> {
-    let length = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+/// The chunks of a stored body.
+struct BlobChunks {
+    reader: Box<dyn BlobReader>,
+    /// The position of the next chunk in the stored body.
+    offset: u64,
+    /// The bytes that are still to be sent.
+    left: u64,
+    memory: AnswerShare,
+}
+
+impl BlobChunks {
+    /// Reads the next chunk; an empty one after the last.
+    async fn next(&mut self) -> Result<Bytes> {
+        let length = usize::try_from(self.left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+        let mut reservation = self.memory.reservation();
+        let length = match reservation.hold(length) {
+            Ok(()) => length,
+            Err(_) => SMALL_CHUNK_BYTES,
+        };
+        let chunk = next_blob_chunk(&mut *self.reader, self.offset, length).await?;
+        self.offset += length as u64;
+        self.left -= length as u64;
+        Ok(held(chunk, reservation))
+    }
+}
+
+/// Reads the next `length` bytes of a stored body.
+async fn next_blob_chunk(reader: &mut dyn BlobReader, offset: u64, length: usize) -> Result<Bytes> {
     let chunk = reader.read_at(offset, length).await.map_err(store_error)?;
     if chunk.len() == length {
         Ok(chunk)
@@ -92,6 +167,40 @@ impl AsRef<[u8]> for ReservedBytes {
     }
 }
 
+/// Bytes of an answer with the memory that is reserved for them.
+struct HeldBytes {
+    bytes: Bytes,
+    #[expect(dead_code, reason = "releases the memory when it is dropped")]
+    memory: AnswerReservation,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Bytes of an answer that keep their memory reserved as long as they live.
+pub fn held(bytes: Bytes, memory: AnswerReservation) -> Bytes {
+    match memory.is_counted() {
+        true => Bytes::from_owner(HeldBytes { bytes, memory }),
+        false => bytes,
+    }
+}
+
+/// The same body, whose first bytes keep the memory reserved.
+pub fn holding(body: Body, memory: AnswerReservation) -> Body {
+    let mut memory = Some(memory);
+    body.map_frame(move |frame| match frame.into_data() {
+        Ok(bytes) => Frame::data(match memory.take() {
+            Some(memory) => held(bytes, memory),
+            None => bytes,
+        }),
+        Err(other) => other,
+    })
+    .boxed_unsync()
+}
+
 /// Reads a whole body of a request. Unless it is small, the result reserves body memory as long as it lives.
 ///
 /// # Errors
@@ -115,7 +224,23 @@ pub fn reserved(bytes: Bytes, reservation: Reservation) -> Body {
     full(Bytes::from_owner(ReservedBytes { bytes, reservation }))
 }
 
-/// Reads a whole body without a reservation of body memory.
+/// Reads a whole body for an answer, whose memory is reserved as long as the result lives.
+///
+/// # Errors
+/// [`Code::BodyTooLarge`] if it has more than `max_bytes`, as [`AnswerReservation::hold`], or as [`next_chunk`].
+pub async fn read_for_answer(body: Body, max_bytes: usize, memory: &AnswerShare) -> Result<Bytes> {
+    let mut memory = memory.reservation();
+    let mut counted = 0;
+    let reserve = |bytes| {
+        let more = bytes - counted;
+        counted = bytes;
+        memory.hold(more)
+    };
+    let bytes = read(body, max_bytes, reserve).await?;
+    Ok(held(bytes, memory))
+}
+
+/// Reads a whole body without a reservation of memory.
 ///
 /// # Errors
 /// [`Code::BodyTooLarge`] if it has more than `max_bytes`, or as [`next_chunk`].

@@ -22,7 +22,7 @@ use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
 use crate::route::CellRoute;
 use crate::{
-    accept, access, cell, forwarded, full_storage, message_framing, overrides, preflight,
+    accept, access, answer, cell, forwarded, full_storage, message_framing, overrides, preflight,
     request_key, request_target, response_headers, route, unit,
 };
 
@@ -230,10 +230,12 @@ impl<'a> Dispatcher<'a> {
     ) -> Result<Response> {
         let unit_url = self.state.unit.urls().unit();
         *challenge = Challenge::Bearer(unit_url.clone());
-        let mut request = self.context(incoming, &unit_url, path)?;
+        let mut request = self.context(incoming, &unit_url, path, None)?;
         request.access = access::of_unit_request(&request).await?;
+        let (method, answers) = (request.method.clone(), request.answers.clone());
         // Boxed: the future of each connection would have the size of the largest handler.
-        Box::pin(unit::handle(request, self.admin)).await
+        let response = Box::pin(unit::handle(request, self.admin)).await?;
+        answer::counted(response, &method, &answers)
     }
 
     /// Returns `None` if another process has changed the cell, so that the request must be answered again.
@@ -249,19 +251,22 @@ impl<'a> Dispatcher<'a> {
         let Some(context) = self.find_cell(&name, target.check).await? else {
             if urls.path_based() {
                 // The path is then one of the unit, which refuses tokens of cells.
-                access::of_unit_request(&self.context(incoming, &cell_url, "")?).await?;
+                let context = self.context(incoming, &cell_url, "", None)?;
+                access::of_unit_request(&context).await?;
             }
             return Err(Code::NoSuchCell.into());
         };
         *challenge = Challenge::Bearer(urls.cell(&name));
         let id = context.cell().id;
-        let request = self.context(incoming, &cell_url, &target.path)?;
+        let request = self.context(incoming, &cell_url, &target.path, Some(id))?;
+        let (method, answers) = (request.method.clone(), request.answers.clone());
         let seen = Arc::clone(&context);
         let mut request = CellRequest { request, context };
         let handled = async {
             request.access = access::of_cell_request(&request).await?;
             // Boxed as in `dispatch_to_unit`.
-            Box::pin(cell::handle(request, challenge)).await
+            let response = Box::pin(cell::handle(request, challenge)).await?;
+            answer::counted(response, &method, &answers)
         };
         let outcome = handled.await;
         if !self.state.unit.is_current(&seen).await? {
@@ -292,8 +297,14 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// The context of a request to a path below a base URL.
-    fn context(&self, incoming: IncomingRequest, base: &str, path: &str) -> Result<RequestContext> {
+    /// The context of a request to a path below a base URL, that of a cell or of the unit.
+    fn context(
+        &self,
+        incoming: IncomingRequest,
+        base: &str,
+        path: &str,
+        cell: Option<CellId>,
+    ) -> Result<RequestContext> {
         let IncomingRequest {
             head,
             body,
@@ -301,8 +312,9 @@ impl<'a> Dispatcher<'a> {
             request_key,
         } = incoming;
         let unit = Arc::clone(&self.state.unit);
+        let answers = unit.answer_share(cell);
         Ok(RequestContext {
-            http_client: self.http_client(),
+            http_client: self.http_client().counted_by(answers.clone()),
             oidc_providers: Arc::clone(&self.state.oidc_providers),
             install_authority: self.state.install_authority.clone(),
             method: match head.method {
@@ -321,6 +333,7 @@ impl<'a> Dispatcher<'a> {
             headers: head.headers,
             request_key,
             body: BodySlot::new(body),
+            answers,
             unit,
         })
     }

@@ -12,6 +12,12 @@ use crate::response::{self, Response, WithHeader};
 /// The namespace of errors in XML.
 const ODATA_METADATA: &str = "http://schemas.microsoft.com/ado/2007/08/dataservices/metadata";
 
+/// The longest message that is sent: it may repeat what the client sent, of any length.
+const MESSAGE_MAX_BYTES: usize = 8 << 10;
+
+/// The number of seconds after which a request that found the server busy can be repeated.
+const BUSY_RETRY_SECS: &str = "5";
+
 /// The authentication that a response with status 401 requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Challenge {
@@ -89,6 +95,7 @@ pub(crate) fn with_error_headers(response: Response, error: &Error) -> Response 
             response.with_header(header::ALLOW, methods)
         }
         (Code::LoginsTooMany, [seconds]) => response.with_header(header::RETRY_AFTER, seconds),
+        (Code::ServerBusy, _) => response.with_header(header::RETRY_AFTER, BUSY_RETRY_SECS),
         _ => response,
     }
 }
@@ -99,11 +106,14 @@ pub(crate) fn body(error: &Error, request_key: &str) -> Value {
         Code::Unknown => "en_US",
         _ => "en",
     };
-    let message = if error.code().is_server_error() {
-        format!("{} ({request_key})", error.message())
-    } else {
-        error.message()
-    };
+    let mut message = error.message();
+    if message.len() > MESSAGE_MAX_BYTES {
+        message.truncate(message.floor_char_boundary(MESSAGE_MAX_BYTES));
+        message.push_str("...");
+    }
+    if error.code().is_server_error() {
+        message = format!("{message} ({request_key})");
+    }
     json!({
         "code": error.code().as_str(),
         "message": {"lang": language, "value": message},

@@ -10,6 +10,7 @@ use personium_model::{CellContext, Unit};
 use personium_odata::constraint::{is_cell_local_url, is_http_url, is_unit_local_url};
 use personium_types::{Code, Error, Result};
 
+use crate::answer;
 use crate::content_policy;
 use crate::http_client::{FetchError, FetchedResponse, UrlTrust};
 use crate::request_context::{Path, RequestContext};
@@ -59,7 +60,8 @@ pub(crate) async fn cell_page(
     if !is_html(&fetched.headers) {
         return Err(Code::PageContentType.into());
     }
-    let response = response::content(fetched.status, HTML, fetched.body);
+    let mut response = response::content(fetched.status, HTML, fetched.body);
+    answer::mark_counted(&mut response);
     Ok(match page.is_of_cell {
         true => content_policy::sandbox(&request.unit, response),
         false => response,

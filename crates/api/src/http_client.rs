@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, header};
+use personium_model::AnswerShare;
 
-pub use self::fetched::{FetchError, FetchedResponse};
+pub use self::fetched::{FetchError, FetchLimit, FetchedResponse};
 pub use self::network::NetworkClient;
 pub use self::trust::UrlTrust;
 use crate::body;
@@ -23,6 +24,8 @@ pub struct HttpClient {
     loopback: Arc<dyn Loopback>,
     /// The number of loopback requests that led to this request.
     depth: u8,
+    /// The memory budget for the responses; `None` does not count them.
+    memory: Option<AnswerShare>,
 }
 
 impl HttpClient {
@@ -33,6 +36,16 @@ impl HttpClient {
             network,
             loopback,
             depth,
+            memory: None,
+        }
+    }
+
+    /// The same client, whose responses are counted as memory of answers as long as they live.
+    #[must_use]
+    pub fn counted_by(self, memory: AnswerShare) -> Self {
+        Self {
+            memory: Some(memory),
+            ..self
         }
     }
 
@@ -64,7 +77,8 @@ impl HttpClient {
         max_bytes: usize,
     ) -> Result<FetchedResponse, FetchError> {
         if !self.loopback.serves(&request.uri().to_string()) {
-            return self.network.send(request, trust, max_bytes).await;
+            let limit = self.limit(max_bytes);
+            return self.network.send(request, trust, limit).await;
         }
         if self.depth >= MAX_DEPTH {
             return Err(FetchError::LoopbackDepth);
@@ -74,7 +88,14 @@ impl HttpClient {
             .respond(request.map(body::full), self.depth + 1)
             .await;
         let (head, body) = response.into_parts();
-        FetchedResponse::read(head, body, max_bytes).await
+        FetchedResponse::read(head, body, self.limit(max_bytes)).await
+    }
+
+    fn limit(&self, max_bytes: usize) -> FetchLimit<'_> {
+        FetchLimit {
+            max_bytes,
+            memory: self.memory.as_ref(),
+        }
     }
 }
 

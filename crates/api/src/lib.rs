@@ -5,6 +5,7 @@
 mod accept;
 mod access;
 mod admin;
+mod answer;
 mod app_state;
 mod authorize;
 mod body;

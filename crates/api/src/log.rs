@@ -13,7 +13,7 @@ use personium_types::{Code, Error, Operation, Result};
 
 use crate::request_context::{CellRequest, Freshness};
 use crate::response::{self, REVALIDATE, Response, WithHeader};
-use crate::{preflight, propfind_request};
+use crate::{answer, preflight, propfind_request};
 
 const XML: &str = "application/xml";
 const CSV: &str = "text/csv";
@@ -89,7 +89,12 @@ async fn read(request: CellRequest, path: LogPath) -> Result<Response> {
     let freshness = request.evaluate_conditions(state_of(&file), Code::DavTagMismatch)?;
     let response = match freshness {
         Freshness::Current => response::status(StatusCode::NOT_MODIFIED),
-        Freshness::Unknown => response::content(StatusCode::OK, CSV, log.read(&file).await?),
+        Freshness::Unknown => {
+            let length = usize::try_from(file.length).unwrap_or(usize::MAX);
+            let memory = request.answers.reserve(length).await?;
+            let lines = log.read(&file).await?;
+            answer::bytes(StatusCode::OK, CSV, lines, memory)
+        }
     };
     let response = response.with_header(header::CACHE_CONTROL, REVALIDATE);
     // A second that is not over may get another line, which a client that knows this second would never see.

@@ -40,6 +40,7 @@ pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
 async fn send(mut request: CellRequest) -> Result<Response> {
     let permit = request.permit(Operation::SendMessage).await?;
     let bytes = request.read_body(MAX_MESSAGE_BYTES).await?;
+    let memory = request.memory_for_echo(&bytes).await?;
     let context = request.context.clone();
     let request = odata::cell_control_request(request).await?;
     let app = request.access.app();
@@ -47,17 +48,18 @@ async fn send(mut request: CellRequest) -> Result<Response> {
     let deliveries = delivery::deliver(&request, &context, &outgoing).await?;
     let sent = message::store_sent(&request.root, &permit, &outgoing, &deliveries).await?;
     let set = request.root.set("SentMessage")?;
-    odata::created(&request, &set, &sent, KeyStyle::Encoded)
+    odata::created(&request, &set, &sent, KeyStyle::Encoded, memory)
 }
 
 async fn receive(mut request: CellRequest) -> Result<Response> {
     let (permit, sender) = request.access.permit_delivery(request.context.cell())?;
     let sender = sender.to_owned();
     let bytes = request.read_body(MAX_MESSAGE_BYTES).await?;
+    let memory = request.memory_for_echo(&bytes).await?;
     let request = odata::cell_control_request(request).await?;
     let received = message::receive(&request.root, &permit, &sender, &bytes).await?;
     let set = request.root.set("ReceivedMessage")?;
-    odata::created(&request, &set, &received, KeyStyle::Encoded)
+    odata::created(&request, &set, &received, KeyStyle::Encoded, memory)
 }
 
 async fn change_status(mut request: CellRequest) -> Result<Response> {

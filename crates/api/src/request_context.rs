@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use parking_lot::Mutex;
 use personium_install::InstallAuthority;
-use personium_model::{Access, CellContext, Permit, Unit};
+use personium_model::{Access, AnswerReservation, AnswerShare, CellContext, Permit, Unit};
 use personium_types::name::is_dot_segment;
 use personium_types::preconditions::{ConditionHeaders, Outcome, RequestKind, ResourceState};
 use personium_types::{Code, Error, Operation, Preconditions, Result};
@@ -45,6 +45,8 @@ pub struct RequestContext {
     pub request_key: String,
     /// The body, until it is taken.
     pub body: BodySlot,
+    /// The memory budget for the answer.
+    pub answers: AnswerShare,
 }
 
 /// The body of a request, which can be taken once.
@@ -242,6 +244,17 @@ impl RequestContext {
         self.check_not_encoded()?;
         let body = self.take_body();
         body::read_within(body, max_bytes, &self.unit.limits().body_memory).await
+    }
+
+    /// The memory for an answer that repeats what the request sent, before anything is stored. Waits for it if need be.
+    ///
+    /// # Errors
+    /// [`Code::ServerBusy`]
+    pub async fn memory_for_echo(&self, sent: &[u8]) -> Result<AnswerReservation> {
+        let bytes = sent.len().saturating_mul(2);
+        let mut memory = self.answers.reserve(bytes).await?;
+        memory.hold_anyway(bytes);
+        Ok(memory)
     }
 
     /// Refuses a body with a content encoding.

@@ -22,7 +22,13 @@ pub fn status(status: StatusCode) -> Response {
 /// A response with a body and its media type.
 #[must_use]
 pub fn content(code: StatusCode, media_type: &'static str, bytes: impl Into<Bytes>) -> Response {
-    let mut response = with_body(code, body::full(bytes));
+    with_media_type(code, media_type, body::full(bytes))
+}
+
+/// A response with this body and its media type.
+#[must_use]
+pub fn with_media_type(code: StatusCode, media_type: &'static str, body: Body) -> Response {
+    let mut response = with_body(code, body);
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));

@@ -5,8 +5,8 @@ use personium_model::auth::cell_key;
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::request_context::CellRequest;
-use crate::response::{self, Response};
-use crate::{accept, preflight};
+use crate::response::Response;
+use crate::{accept, answer, preflight};
 
 /// The media type of a signed payload.
 const JOSE: &str = "application/jose";
@@ -29,7 +29,8 @@ pub async fn handle(mut request: CellRequest) -> Result<Response> {
         return Err(Error::new(Code::NotAcceptable).with(JOSE));
     }
     let payload = request.read_body(MAX_PAYLOAD_BYTES).await?;
+    let memory = request.memory_for_echo(&payload).await?;
     let key = cell_key::get_or_create(&request.unit, &request.context).await?;
     let signed = key.sign(&payload).map_err(Error::internal)?;
-    Ok(response::content(StatusCode::OK, JOSE, signed))
+    Ok(answer::bytes(StatusCode::OK, JOSE, signed, memory))
 }

@@ -61,6 +61,19 @@ impl SchemaLevel {
 }
 
 impl Acl {
+    /// Its approximate memory in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let aces = self.aces.iter().map(|ace| {
+            let role = match &ace.principal {
+                Principal::All => 0,
+                Principal::Role(id) => id.len(),
+            };
+            size_of::<Ace>() + role + ace.grants.len() * size_of::<Privilege>()
+        });
+        aces.sum()
+    }
+
     /// Whether an entry grants `wanted` to a user with these roles (entity ids).
     ///
     /// `root` granted to a role includes every privilege; `root` granted to all users includes only those of the cell itself.

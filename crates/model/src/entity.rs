@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::keys::{self, SetKey};
 use crate::records::{Records, Versioned};
 
+/// The memory of a link or hidden value besides its texts.
+const MEMBER_BYTES: usize = 64;
+
 /// One entity.
 ///
 /// For control sets the document maps property names to JSON values, for user data storage aliases, so that a
@@ -55,6 +58,14 @@ impl StoredEntity {
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         self.doc.text(name).map(str::to_owned)
+    }
+
+    /// The approximate memory of the entity in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let members = self.links.iter().chain(&self.hidden);
+        let members = members.map(|(name, value)| MEMBER_BYTES + name.len() + value.len());
+        size_of::<Self>() + self.doc.memory_bytes() + members.sum::<usize>()
     }
 
     /// The entity tag.

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod acl;
+pub mod answer_memory;
 pub mod auth;
 pub mod cell;
 mod cell_announcement;
@@ -41,6 +42,7 @@ pub mod url;
 
 pub use access::{Access, Identity, Permit, PermitTarget, ServerAuthority, UnitRole};
 pub use acl::{Ace, Acl, Principal, SchemaLevel};
+pub use answer_memory::{AnswerMemory, AnswerReservation, AnswerShare};
 pub use cell::Cell;
 pub use cell_context::{BoxInfo, CellContext, RoleInfo};
 pub use commit::PostCommit;

@@ -8,11 +8,12 @@ use crate::locate::Target;
 use crate::node::{Node, NodeKind};
 use crate::records::Records;
 
-/// The limits of one page: 64 members, or 4 MiB of properties and access control lists.
-const PAGE_LIMIT: Limit = Limit::records(64).or_bytes(4 << 20);
+/// The limits of one page: 64 members, or 128 KiB of properties and access control lists.
+const PAGE_LIMIT: Limit = Limit::records(64).or_bytes(128 << 10);
 
 /// Reads the members of a collection in the order of their names. Those that are added or removed meanwhile may or may not be
 /// among them.
+#[derive(Clone)]
 pub struct Members {
     records: Records,
     rest: Option<KeyRange>,

@@ -31,6 +31,9 @@ pub enum NodeKind {
 /// The name of the collection that holds the scripts of a service collection.
 pub const SERVICE_SOURCE: &str = "__src";
 
+/// The memory of a dead property besides its texts.
+const PROPERTY_BYTES: usize = 64;
+
 /// A box, collection or file. Its name and parent are its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -108,6 +111,14 @@ impl Node {
             acl: Acl::default(),
             properties: BTreeMap::new(),
         }
+    }
+
+    /// Its approximate memory in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let properties = self.properties.iter();
+        let properties = properties.map(|(name, xml)| PROPERTY_BYTES + name.len() + xml.len());
+        size_of::<Self>() + self.acl.memory_bytes() + properties.sum::<usize>()
     }
 
     /// The entity tag.

@@ -137,6 +137,13 @@ impl RoleNames {
         Ok(Self(names))
     }
 
+    /// Their approximate memory in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let texts = self.0.iter().map(|(id, name)| id.len() + name.len());
+        self.0.capacity() * size_of::<(String, String)>() + texts.sum::<usize>()
+    }
+
     /// The relative name of a role; `None` if it does not exist any more.
     #[must_use]
     pub fn find(&self, role_id: &str) -> Option<&str> {

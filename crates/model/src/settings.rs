@@ -20,6 +20,8 @@ pub struct Settings {
     pub allow_private_networks: bool,
     /// The memory budget for request bodies that are read as a whole, in bytes.
     pub body_memory_max_bytes: u64,
+    /// The memory budget for answers, in bytes.
+    pub answer_memory_max_bytes: u64,
     /// The URL of the home page of cells that have none of their own.
     pub home_page_url: Option<String>,
     /// The URL of the login page of cells that have none of their own.
@@ -277,6 +279,7 @@ impl Default for Settings {
             auth: AuthSettings::default(),
             allow_private_networks: false,
             body_memory_max_bytes: 256 << 20,
+            answer_memory_max_bytes: 192 << 20,
             home_page_url: None,
             login_page_url: None,
             password_change_page_url: None,

@@ -7,6 +7,7 @@ use personium_store::{BlobStore, Cache, RecordStore, Space, StoreError};
 use personium_types::{CellId, Clock, Code, Random, Result};
 use tokio::sync::{RwLock, Semaphore};
 
+use crate::answer_memory::{AnswerMemory, AnswerShare};
 use crate::cell_context::{CellContext, CellStructure, CellStructureCache};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
 use crate::credentials::{Credentials, UnitKeys};
@@ -63,6 +64,8 @@ pub struct Limits {
     pub installs: ConcurrencyLimiter,
     /// The memory for request bodies that are read as a whole.
     pub body_memory: MemoryBudget,
+    /// The memory for answers.
+    pub answer_memory: AnswerMemory,
     pub(crate) node_locks: NodeLocks,
     /// The permits of garbage collections.
     pub(crate) collections: Arc<Semaphore>,
@@ -82,6 +85,7 @@ impl Limits {
             uploads: ConcurrencyLimiter::new(dav.uploads_max, dav.upload_queue_max),
             installs: ConcurrencyLimiter::new(bar.installs_max, bar.install_queue_max),
             body_memory: MemoryBudget::new(settings.body_memory_max_bytes),
+            answer_memory: AnswerMemory::new(settings.answer_memory_max_bytes),
             node_locks: NodeLocks::default(),
             collections: Arc::new(Semaphore::new(MAX_COLLECTIONS)),
         }
@@ -121,7 +125,7 @@ impl Unit {
         (unit, ServerAuthority::new())
     }
 
-    /// The same unit with other settings. The number of hashing threads, the concurrency limits, the memory budget and the
+    /// The same unit with other settings. The number of hashing threads, the concurrency limits, the memory budgets and the
     /// login rate limit stay as they are.
     #[must_use]
     pub fn with_settings(&self, settings: Settings) -> Self {
@@ -167,6 +171,13 @@ impl Unit {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
+    }
+
+    /// The memory of answers from a cell, or from the unit itself.
+    #[must_use]
+    pub fn answer_share(&self, cell: Option<CellId>) -> AnswerShare {
+        let space = cell.map_or(Space::Unit, Space::Cell);
+        self.shared.limits.answer_memory.share(space)
     }
 
     /// The queue of the rules whose requests wait to be sent.

@@ -80,28 +80,39 @@ impl<'a> AtomWriter<'a> {
         entities: impl IntoIterator<Item = &'e EntityView<'e>>,
         end: ListEnd<'_>,
     ) -> String {
-        let mut out = String::from(DECLARATION);
+        let mut out = String::new();
+        self.push_feed_start(&mut out, set, end);
+        for entity in entities {
+            self.push_entry(&mut out, entity);
+        }
+        Self::push_feed_end(&mut out, end);
+        out
+    }
+
+    /// Appends what is before the entries of a feed of one set, with the number of matching entities that `end` has.
+    pub fn push_feed_start(&self, out: &mut String, set: &str, end: ListEnd<'_>) {
+        out.push_str(DECLARATION);
         out.push_str("<feed");
-        self.push_namespaces(&mut out);
+        self.push_namespaces(out);
         let mut href = set.to_owned();
         if self.dialect == Dialect::Standard && !self.query.is_empty() {
             href.push('?');
             href.push_str(self.query);
         }
-        self.push_feed_head(&mut out, set, (set, &href));
+        self.push_feed_head(out, set, (set, &href));
         if let Some(count) = end.count {
-            push_element(&mut out, "m:count", &count.to_string());
+            push_element(out, "m:count", &count.to_string());
         }
-        for entity in entities {
-            self.push_entry(&mut out, entity);
-        }
+    }
+
+    /// Appends what is after the entries of a feed, with the link to the next page that `end` has.
+    pub fn push_feed_end(out: &mut String, end: ListEnd<'_>) {
         if let Some(next) = end.next {
             out.push_str("<link");
-            push_attributes(&mut out, &[("rel", "next"), ("href", next)]);
+            push_attributes(out, &[("rel", "next"), ("href", next)]);
             out.push_str("/>");
         }
         out.push_str("</feed>");
-        out
     }
 
     fn push_namespaces(&self, out: &mut String) {
@@ -136,7 +147,8 @@ impl<'a> AtomWriter<'a> {
         push_element(out, "updated", &date);
     }
 
-    fn push_entry(&self, out: &mut String, entity: &EntityView<'_>) {
+    /// Appends an entry of a feed.
+    pub fn push_entry(&self, out: &mut String, entity: &EntityView<'_>) {
         out.push_str("<entry");
         self.push_entity_tag(out, entity);
         out.push('>');

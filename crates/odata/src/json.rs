@@ -91,13 +91,23 @@ impl<'a> JsonWriter<'a> {
         entities: impl IntoIterator<Item = &'e EntityView<'e>>,
         end: ListEnd<'_>,
     ) {
-        out.push_str("{\"d\":{\"results\":[");
+        Self::push_list_start(out);
         for (at, entity) in entities.into_iter().enumerate() {
             if at > 0 {
                 out.push(',');
             }
             self.push_entity(out, entity);
         }
+        Self::push_list_end(out, end);
+    }
+
+    /// Appends what is before the entities of a list. They follow by [`Self::push_entity`], with commas between them.
+    pub fn push_list_start(out: &mut String) {
+        out.push_str("{\"d\":{\"results\":[");
+    }
+
+    /// Appends what is after the entities of a list, with the members `__count` and `__next` that `end` has.
+    pub fn push_list_end(out: &mut String, end: ListEnd<'_>) {
         out.push(']');
         if let Some(count) = end.count {
             out.push_str(",\"__count\":\"");
@@ -327,11 +337,11 @@ pub fn entity_url(
 
 /// Appends the body of the response to `GET .../$links/...`: `{"d":{"results":[{"uri":"..."},...]}}`. The URLs are those
 /// of [`entity_url`] with [`KeyStyle::InPath`].
-pub fn push_links<'u>(out: &mut String, urls: impl IntoIterator<Item = &'u str>) {
+pub fn push_links(out: &mut String, urls: impl IntoIterator<Item = impl AsRef<str>>) {
     out.push_str("{\"d\":{\"results\":[");
     for (at, url) in urls.into_iter().enumerate() {
         out.push_str(if at > 0 { ",{\"uri\":" } else { "{\"uri\":" });
-        push_json_string(out, url);
+        push_json_string(out, url.as_ref());
         out.push('}');
     }
     out.push_str("]}}");
@@ -403,11 +413,15 @@ pub fn is_callback(text: &str) -> bool {
     text.len() <= MAX_CALLBACK_BYTES && text.split('.').all(is_identifier)
 }
 
-/// The body as JavaScript for `$callback`: `name(body);`. The comment before it keeps the name, which the client chooses, from
-/// being the first bytes: players of other formats would read those.
-#[must_use]
-pub fn with_callback(name: &str, body: &str) -> String {
-    format!("/**/{name}({body});")
+/// The end of a script for `$callback`, after the body.
+pub const CALLBACK_END: &str = ");";
+
+/// Appends what is before a body in JavaScript for `$callback`: `name(body);`. The comment before it keeps the name, which the
+/// client chooses, from being the first bytes: players of other formats would read those.
+pub fn push_callback_start(out: &mut String, name: &str) {
+    out.push_str("/**/");
+    out.push_str(name);
+    out.push('(');
 }
 
 #[cfg(test)]

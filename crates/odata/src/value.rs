@@ -134,6 +134,25 @@ impl Value {
         }
     }
 
+    /// The approximate memory of the value in bytes, without the value itself if that is inside of another one.
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::String(text) => text.capacity(),
+            Self::Decimal(number) => number.text().len(),
+            Self::Complex(members) => members.memory_bytes(),
+            Self::List(items) => {
+                let inner = items.iter().map(Self::heap_bytes).sum::<usize>();
+                items.capacity() * size_of::<Self>() + inner
+            }
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int32(_)
+            | Self::Single(_)
+            | Self::Double(_)
+            | Self::DateTime(_) => 0,
+        }
+    }
+
     /// Converts an integer or single to a double if `simple` is `Edm.Double`, in lists too: the type of the property may
     /// have been widened since the value was stored. Other values are returned unchanged.
     #[must_use]
@@ -237,6 +256,20 @@ impl Properties {
         entries
             .map(|(name, value)| name.len() + value.size_bytes())
             .sum()
+    }
+
+    /// The approximate memory of names and values in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let entries = self.entries.iter();
+        let heap = entries.map(|(name, value)| name.len() + value.heap_bytes());
+        self.entries.capacity() * size_of::<(Arc<str>, Value)>() + heap.sum::<usize>()
+    }
+
+    /// Keeps the values whose names satisfy a condition.
+    pub fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
+        self.entries.retain(|(name, _)| keeps(name));
+        self.entries.shrink_to_fit();
     }
 
     /// Sets a value. A new name is added at the end, a known name keeps its position.

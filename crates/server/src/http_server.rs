@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use personium_api::{ApiService, Body, TargetWithFragment};
+use personium_model::AnswerMemory;
 use personium_types::error::chain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -27,7 +28,7 @@ use crate::lingering_close::{LingeringStream, Lingers};
 use crate::metrics::Metrics;
 use crate::request_body::RequestBody;
 use crate::request_lines::{RequestLineReader, RequestLines};
-use crate::write_timeout::WriteTimeoutStream;
+use crate::write_timeout::{ResponseMemory, WriteTimeoutStream};
 
 /// The pause after a failed accept, which usually means that the system is out of file descriptors or memory.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -64,6 +65,8 @@ pub struct RequestHandlers {
     pub metrics: Arc<Metrics>,
     /// The access log, unless it is off.
     pub access_log: Option<Arc<AccessLog>>,
+    /// The memory of answers.
+    pub answer_memory: AnswerMemory,
 }
 
 /// Serves until `stop` becomes true and the delay of the shutdown is over, then lets requests in flight finish within their
@@ -205,12 +208,16 @@ fn serve_connection(
     let (lines, lingers) = (Arc::new(RequestLines::default()), Lingers::default());
     let stream = LingeringStream::new(stream, Arc::clone(&lingers));
     let stream = RequestLineReader::new(stream, Arc::clone(&lines), limits.header_max_bytes);
-    let io = TokioIo::new(WriteTimeoutStream::new(stream, limits.transfer_timeout));
+    let response = ResponseMemory::new(handler.handlers.answer_memory.clone());
+    let response = Arc::new(response);
+    let timeout = limits.transfer_timeout;
+    let io = WriteTimeoutStream::new(stream, timeout, Arc::clone(&response));
     let service = ConnectionService {
         handler,
         peer,
         lines,
         lingers,
+        response,
     };
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -218,7 +225,7 @@ fn serve_connection(
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.header_max_bytes)
         .max_headers(limits.header_max_count)
-        .serve_connection(io, service)
+        .serve_connection(TokioIo::new(io), service)
 }
 
 /// The hyper service of one connection.
@@ -227,6 +234,7 @@ struct ConnectionService {
     peer: SocketAddr,
     lines: Arc<RequestLines>,
     lingers: Lingers,
+    response: Arc<ResponseMemory>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -237,6 +245,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (handler, peer) = (self.handler.clone(), self.peer);
         let (lines, lingers) = (Arc::clone(&self.lines), Arc::clone(&self.lingers));
+        let memory = Arc::clone(&self.response);
         let has_body = !request.body().is_end_stream();
         if lines.begin_request(request.method(), request.uri(), has_body) {
             request.extensions_mut().insert(TargetWithFragment);
@@ -249,6 +258,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
                 lingers.store(is_last, Ordering::Release);
             }
             handler.header_names.add_to(&mut response);
+            memory.begin(response.body());
             Ok(response)
         }
         .boxed()
@@ -271,6 +281,7 @@ impl Handler {
             service,
             metrics,
             access_log,
+            ..
         } = &*self.handlers;
         let timer = metrics.request_started();
         let record = access_log.as_ref().map(|log| {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use personium_model::AnswerMemory;
 use personium_store::StoreHealth;
 use personium_types::Clock;
 use prometheus_client::collector::Collector;
@@ -154,6 +155,14 @@ impl Metrics {
         self
     }
 
+    /// The same with metrics of the memory of answers.
+    #[must_use]
+    pub fn with_answer_memory(mut self, memory: AnswerMemory) -> Self {
+        let collector = AnswerMemoryCollector { memory };
+        self.registry.register_collector(Box::new(collector));
+        self
+    }
+
     /// Counts an accepted connection; it is open until the guard is dropped.
     pub fn connection_opened(&self) -> InFlightGuard<'_> {
         self.connections_accepted.inc();
@@ -231,6 +240,34 @@ impl Collector for StorageCollector {
             reports.metric_type(),
         )?;
         reports.encode(metric)
+    }
+}
+
+/// Metrics of the memory of answers.
+#[derive(Debug)]
+struct AnswerMemoryCollector {
+    memory: AnswerMemory,
+}
+
+impl Collector for AnswerMemoryCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let used = i64::try_from(self.memory.used_bytes()).unwrap_or(i64::MAX);
+        let used = ConstGauge::new(used);
+        let metric = encoder.encode_descriptor(
+            "personium_answer_memory_bytes",
+            "Memory that is reserved for answers.",
+            None,
+            used.metric_type(),
+        )?;
+        used.encode(metric)?;
+        let refusals = ConstCounter::new(self.memory.refusals());
+        let metric = encoder.encode_descriptor(
+            "personium_answer_memory_refusals",
+            "Requests that were refused for lack of memory for their answer.",
+            None,
+            refusals.metric_type(),
+        )?;
+        refusals.encode(metric)
     }
 }
 
@@ -325,6 +362,30 @@ mod tests {
         drop(open);
         let text = metrics.encode().unwrap();
         assert!(text.contains("\npersonium_connections 0\n"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn memory_of_answers_and_refusals_are_shown() {
+        let memory = AnswerMemory::new(1 << 20);
+        let metrics = Metrics::new(system::clock()).with_answer_memory(memory.clone());
+        let share = memory.share(personium_store::Space::Unit);
+        let mut held = share.reservation();
+        held.hold(1 << 20).unwrap();
+        tokio::time::pause();
+        share.reserve(1 << 20).await.unwrap_err();
+        let text = metrics.encode().unwrap();
+        for line in [
+            "personium_answer_memory_bytes 1048576",
+            "personium_answer_memory_refusals_total 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        drop(held);
+        let text = metrics.encode().unwrap();
+        assert!(
+            text.contains("\npersonium_answer_memory_bytes 0\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The minimum mean rate: bytes that a peer must send for each second in which the unit waits for it.
+/// The usual minimum mean rate: bytes that a peer must send or receive for each second in which the unit waits for it.
 ///
-/// A slow mobile connection transfers about 2,000 bytes per second, so eight uploads fit into it.
+/// A slow mobile connection transfers about 2,000 bytes per second, so eight transfers fit into it.
 const MIN_BYTES_PER_SEC: u32 = 256;
 
-/// A time-out that counts only the time spent waiting and that received bytes extend.
+/// A time-out that counts only the time spent waiting and that transferred bytes extend.
 ///
-/// It starts with the whole limit. [`credit`](Self::credit) gives time back for received bytes, but never more than the
-/// limit, so a peer that sends a byte now and then times out as well as one that sends nothing.
+/// It starts with the whole limit. [`credit`](Self::credit) gives time back for transferred bytes, but never more than the
+/// limit, so a peer that transfers a byte now and then times out as well as one that transfers nothing.
 pub(crate) struct MinRateTimeout {
     limit: Duration,
+    bytes_per_sec: u32,
     /// The time that is left when no wait is running.
     remaining: Duration,
     /// The timer of the running wait.
@@ -28,8 +29,14 @@ pub(crate) struct MinRateTimeout {
 impl MinRateTimeout {
     /// Creates a time-out with the whole limit left.
     pub(crate) fn new(limit: Duration) -> Self {
+        Self::with_rate(limit, MIN_BYTES_PER_SEC)
+    }
+
+    /// As [`Self::new`], with another minimum rate, which is not 0.
+    pub(crate) fn with_rate(limit: Duration, bytes_per_sec: u32) -> Self {
         Self {
             limit,
+            bytes_per_sec,
             remaining: limit,
             timer: None,
         }
@@ -50,8 +57,13 @@ impl MinRateTimeout {
 
     /// Stops the timer and restores the whole limit.
     pub(crate) fn reset(&mut self) {
+        self.restart(self.limit);
+    }
+
+    /// Stops the timer; `remaining` is left.
+    pub(crate) fn restart(&mut self, remaining: Duration) {
         self.timer = None;
-        self.remaining = self.limit;
+        self.remaining = remaining;
     }
 
     /// Stops the timer and extends the remaining time by what `bytes` are worth at the minimum rate, up to the limit.
@@ -64,7 +76,7 @@ impl MinRateTimeout {
             self.remaining = timer.deadline().saturating_duration_since(Instant::now());
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let credit = Duration::from_secs(1).saturating_mul(bytes) / MIN_BYTES_PER_SEC;
+        let credit = Duration::from_secs(1).saturating_mul(bytes) / self.bytes_per_sec;
         self.remaining = self.remaining.saturating_add(credit).min(self.limit);
     }
 }

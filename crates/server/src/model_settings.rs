@@ -23,6 +23,7 @@ pub fn model_settings(config: &Config) -> Settings {
         auth: auth(config),
         allow_private_networks: config.outgoing.private_networks,
         body_memory_max_bytes: config.listen.body_memory_max_bytes,
+        answer_memory_max_bytes: config.listen.answer_memory_max_bytes,
         home_page_url: config.cell_pages.home_url.clone(),
         login_page_url: config.cell_pages.login_url.clone(),
         password_change_page_url: config.cell_pages.password_change_url.clone(),

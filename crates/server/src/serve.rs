@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use personium_api::ApiService;
-use personium_model::Unit;
+use personium_model::{AnswerMemory, Unit};
 use personium_store::RecordStore;
 use personium_types::error::chain;
 use tokio::net::TcpListener;
@@ -139,7 +139,8 @@ pub async fn start(
     };
     let settings = Arc::new(initial_settings.running(&components));
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
-    let handlers = handlers(&components, service)?;
+    let answer_memory = unit.limits().answer_memory.clone();
+    let handlers = handlers(&components, service, answer_memory)?;
     let limits = http_limits(config, budget.connections_max);
     let cleaning = remove_unfinished_installations(handlers.service.clone()).await;
     let mut running = spawn(&components, unit, listeners, handlers, limits);
@@ -259,11 +260,16 @@ fn spawn(
 }
 
 /// Builds the parts that handle and record requests.
-fn handlers(components: &Components, service: ApiService) -> Result<RequestHandlers, StartError> {
+fn handlers(
+    components: &Components,
+    service: ApiService,
+    answer_memory: AnswerMemory,
+) -> Result<RequestHandlers, StartError> {
     let log = &components.config.log;
     let access_log = AccessLog::start(log, &components.clock).map_err(StartError::AccessLog)?;
     let mut metrics = Metrics::new(Arc::clone(&components.clock))
         .with_storage(Arc::clone(&components.health))
+        .with_answer_memory(answer_memory.clone())
         .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))));
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);
@@ -276,6 +282,7 @@ fn handlers(components: &Components, service: ApiService) -> Result<RequestHandl
         service,
         metrics: Arc::new(metrics),
         access_log,
+        answer_memory,
     })
 }
 

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use personium_dav::headers::{SelectedRange, select_range};
 use personium_dav::multistatus::http_date;
-use personium_model::Resource;
 use personium_model::file::{self, FileContent, OpenedFile};
 use personium_model::locate::Target;
 use personium_model::node::NodeKind;
+use personium_model::{AnswerShare, Resource};
 use personium_types::preconditions::{Outcome, RequestKind, ResourceState, if_range_allows_part};
 use personium_types::{Code, ETag, Error, Operation, Preconditions, Result};
 
@@ -51,7 +51,7 @@ pub(super) async fn handle(
         return Ok(response);
     }
     let range = range.filter(|_| if_range_allows_part(if_range.as_deref(), opened_etag));
-    send(opened, range.as_deref()).await
+    send(opened, range.as_deref(), request.answers).await
 }
 
 /// The response to GET of a node if its conditions decide it.
@@ -68,7 +68,7 @@ fn answer_by_conditions(conditions: &Preconditions, etag: ETag) -> Result<Option
 }
 
 /// The response with the whole file, or with the part that a `Range` header selects.
-async fn send(opened: OpenedFile, range: Option<&str>) -> Result<Response> {
+async fn send(opened: OpenedFile, range: Option<&str>, memory: AnswerShare) -> Result<Response> {
     let node = opened.node;
     let size = node.file.as_ref().map_or(0, |f| f.length);
     let selected = select_range(range, size);
@@ -84,7 +84,7 @@ async fn send(opened: OpenedFile, range: Option<&str>) -> Result<Response> {
     };
     let body = match opened.content {
         FileContent::Whole(bytes) => body::full(part(&bytes, first, length)),
-        FileContent::Chunks(reader) => body::of_blob(reader, first, length).await?,
+        FileContent::Chunks(reader) => body::of_blob(reader, first, length, memory).await?,
     };
     let mut out = response::with_body(status, body)
         .with_header(header::CONTENT_LENGTH, &length.to_string())

@@ -44,6 +44,7 @@ pub(super) async fn handle(
     resource.check_conditions(&target)?;
     let wanted = propfind_request::read_body(&mut request, Code::DavXml).await?;
     let depth = propfind_request::depth(request.header("depth"), Depth::Infinity)?;
+    let memory = request.answers.reservation();
     drop(request);
     let urls = resource.unit.urls();
     let info = &target.target_box;
@@ -84,7 +85,8 @@ pub(super) async fn handle(
         cell_status: None,
         quota,
     };
-    Listing::start(printer, listed, members, depth)
+    Listing::start(printer, listed, members.map(|m| (m, depth)), memory)
+        .await?
         .into_response()
         .await
 }
@@ -193,6 +195,7 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
         .access
         .permit_cell(unit.urls(), cell, list, Operation::ReadCellAcl)
         .is_ok();
+    let memory = request.answers.reservation();
     drop(request);
     let lists = match may_read_list {
         true => Lists::Shown(RoleNames::relative_to(&context, None).await?),
@@ -215,7 +218,8 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
         name: &cell.name,
         node,
     };
-    Listing::start(printer, listed, None, Depth::Zero)
+    Listing::start(printer, listed, None, memory)
+        .await?
         .into_response()
         .await
 }

@@ -4,14 +4,15 @@ use http::{StatusCode, header};
 use personium_dav::multistatus::proppatch_response;
 use personium_dav::proppatch::{self, PropPatch, PropPatchError, PropertyChange};
 use personium_dav::refused_properties::RefusedProperties;
-use personium_model::Resource;
 use personium_model::locate::Target;
 use personium_model::properties;
+use personium_model::{AnswerReservation, Resource};
 use personium_types::{Code, ETag, Error, Operation, Result};
 
+use crate::answer;
 use crate::hrefs;
 use crate::request_context::{CellRequest, RequestContext};
-use crate::response::{self, Response, WithHeader};
+use crate::response::{Response, WithHeader};
 
 /// PROPPATCH of a box or of something in it.
 ///
@@ -31,9 +32,9 @@ pub(super) async fn handle(
     }
     let href = hrefs::node_url(resource.unit.urls(), &target);
     drop(target);
-    let patch = read(&mut request).await?;
+    let (patch, memory) = read(&mut request).await?;
     let etag = properties::patch(&resource, &patch).await?;
-    Ok(multistatus(&href, &patch, etag))
+    Ok(multistatus(&href, &patch, etag, memory))
 }
 
 /// PROPPATCH of a cell.
@@ -51,26 +52,28 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
         context.cell(),
         Operation::WriteCellProperties,
     )?;
-    let patch = read(&mut request).await?;
+    let (patch, memory) = read(&mut request).await?;
     let (unit, access) = (request.unit.clone(), request.access.clone());
     let conditions = request.preconditions();
     let etag = properties::patch_cell(&unit, &context, &access, &conditions, &patch).await?;
-    Ok(multistatus(&href, &patch, etag))
+    Ok(multistatus(&href, &patch, etag, memory))
 }
 
-async fn read(request: &mut RequestContext) -> Result<PropPatch> {
+/// Reads the body, and reserves the memory for the answer, which repeats it.
+async fn read(request: &mut RequestContext) -> Result<(PropPatch, AnswerReservation)> {
     let limits = request.xml_limits();
     let body = request.read_body(limits.bytes).await?;
-    proppatch::parse(&body, &limits).map_err(|error| {
+    let patch = proppatch::parse(&body, &limits).map_err(|error| {
         let code = match error {
             PropPatchError::NotXml(_) | PropPatchError::WrongRoot => Code::DavXml,
             PropPatchError::NoProp => Code::DavXmlContent,
         };
         Error::new(code).with_source(error)
-    })
+    })?;
+    Ok((patch, request.memory_for_echo(&body).await?))
 }
 
-fn multistatus(href: &str, patch: &PropPatch, etag: ETag) -> Response {
+fn multistatus(href: &str, patch: &PropPatch, etag: ETag, memory: AnswerReservation) -> Response {
     let changes = patch.changes.iter().map(PropertyChange::xml);
     let text = if patch.protected.is_empty() {
         proppatch_response(href, changes, std::iter::empty())
@@ -81,6 +84,6 @@ fn multistatus(href: &str, patch: &PropPatch, etag: ETag) -> Response {
         };
         refused.multistatus(href)
     };
-    response::content(StatusCode::MULTI_STATUS, "application/xml", text)
+    answer::bytes(StatusCode::MULTI_STATUS, "application/xml", text, memory)
         .with_header(header::ETAG, &etag.strong().to_string())
 }

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response};
 
+use personium_model::AnswerShare;
+
 use crate::body::{self, Body, BoxError};
 
 /// The response to a request that the unit sent.
@@ -14,6 +16,15 @@ pub struct FetchedResponse {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+/// The limit of a response.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchLimit<'a> {
+    /// Its largest body in bytes.
+    pub max_bytes: usize,
+    /// The memory budget for it; `None` does not count it.
+    pub memory: Option<&'a AnswerShare>,
 }
 
 /// The reason why there is no response.
@@ -43,15 +54,17 @@ impl FetchedResponse {
     /// Reads the body of a response.
     ///
     /// # Errors
-    /// [`FetchError::Response`] if it is broken off or has more than `max_bytes`.
+    /// [`FetchError::Response`] if it is broken off, is larger than the limit, or has no memory.
     pub(super) async fn read(
         head: response::Parts,
         body: Body,
-        max_bytes: usize,
+        limit: FetchLimit<'_>,
     ) -> Result<Self, FetchError> {
-        let body = body::read_all(body, max_bytes)
-            .await
-            .map_err(|e| FetchError::Response(e.into()))?;
+        let body = match limit.memory {
+            Some(memory) => body::read_for_answer(body, limit.max_bytes, memory).await,
+            None => body::read_all(body, limit.max_bytes).await,
+        };
+        let body = body.map_err(|e| FetchError::Response(e.into()))?;
         Ok(Self {
             status: head.status,
             headers: head.headers,

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use personium_model::Settings;
 
 use super::address::is_public;
-use super::fetched::{FetchError, FetchedResponse};
+use super::fetched::{FetchError, FetchLimit, FetchedResponse};
 use super::proxy_connector::{Proxy, ProxyConnector, bare_host};
 use super::trust::UrlTrust;
 
@@ -56,7 +56,7 @@ impl NetworkClient {
         &self,
         mut request: Request<Bytes>,
         trust: UrlTrust,
-        max_bytes: usize,
+        limit: FetchLimit<'_>,
     ) -> Result<FetchedResponse, FetchError> {
         let trust = match self.private_networks {
             true => UrlTrust::Operator,
@@ -78,7 +78,7 @@ impl NetworkClient {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
         let connections = self.connections(trust).ok_or(FetchError::Tls)?;
-        let exchange = exchange(connections, request.map(Full::new), max_bytes);
+        let exchange = exchange(connections, request.map(Full::new), limit);
         tokio::time::timeout(REQUEST_TIMEOUT, exchange)
             .await
             .map_err(|_| FetchError::Timeout)?
@@ -97,7 +97,7 @@ impl NetworkClient {
 async fn exchange(
     connections: &Connections,
     request: Request<Full<Bytes>>,
-    max_bytes: usize,
+    limit: FetchLimit<'_>,
 ) -> Result<FetchedResponse, FetchError> {
     let response = connections.request(request).await.map_err(|e| {
         if e.is_connect() {
@@ -112,7 +112,7 @@ async fn exchange(
             "authentication at the proxy failed".into(),
         ));
     }
-    FetchedResponse::read(head, stream.map_err(Into::into).boxed_unsync(), max_bytes).await
+    FetchedResponse::read(head, stream.map_err(Into::into).boxed_unsync(), limit).await
 }
 
 fn pool(connector: ProxyConnector) -> Option<Connections> {
@@ -137,7 +137,11 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let get = async |url: &str| {
             let request = Request::get(url).body(Bytes::new()).unwrap();
-            client.send(request, UrlTrust::CellOwner, 100).await
+            let limit = FetchLimit {
+                max_bytes: 100,
+                memory: None,
+            };
+            client.send(request, UrlTrust::CellOwner, limit).await
         };
         for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]"] {
             let url = format!("http://{host}:{port}/");

@@ -244,7 +244,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::http_client::{FetchError, NetworkClient};
+    use crate::http_client::{FetchError, FetchLimit, NetworkClient};
 
     /// A proxy that answers every request itself and reports its head.
     async fn proxy(
@@ -280,7 +280,11 @@ mod tests {
 
     async fn get(client: &NetworkClient, url: &str, trust: UrlTrust) -> Result<String, FetchError> {
         let request = Request::get(url).body(Bytes::new()).unwrap();
-        let fetched = client.send(request, trust, 100).await?;
+        let limit = FetchLimit {
+            max_bytes: 100,
+            memory: None,
+        };
+        let fetched = client.send(request, trust, limit).await?;
         Ok(String::from_utf8_lossy(&fetched.body).into_owned())
     }
 

@@ -19,6 +19,7 @@ use personium_types::{Code, Error, Result};
 use self::executor::BatchExecutor;
 use super::request::ODataRequest;
 use super::response::version_2;
+use crate::answer;
 use crate::body;
 use crate::response::{self, Response};
 
@@ -75,6 +76,7 @@ fn into_response(executor: BatchExecutor<'_>) -> Response {
     let content_type = HeaderValue::from_str(&writer.content_type());
     let body = body::reserved(writer.finish().into(), reservation);
     let mut response = version_2(response::with_body(StatusCode::ACCEPTED, body));
+    answer::mark_counted(&mut response);
     if let Ok(content_type) = content_type {
         response
             .headers_mut()

@@ -29,7 +29,8 @@ pub(super) async fn of_set(request: &ODataRequest, set: &SetRef) -> Result<Respo
     let visible = |entity: &Entity| request.can_see(entity);
     let filtered = matches!(request.authorizer, ServiceAuthorizer::Unit);
     let visible = filtered.then_some(&visible as &(dyn Fn(&Entity) -> bool + Sync));
-    let page = odata::list(&request.root, set, &query.list, visible).await?;
+    let mut memory = request.take_memory();
+    let page = odata::list(&request.root, set, &query.list, visible, &mut memory).await?;
     Ok(query.respond(page.count))
 }
 
@@ -53,7 +54,8 @@ pub(super) async fn of_navigation(
     let source = odata::find(&request.root, &association.source.set, key)
         .await?
         .ok_or(Code::NoSuchEntity)?;
-    let page = odata::navigate(&request.root, association, &source, &query.list).await?;
+    let (root, mut memory) = (&request.root, request.take_memory());
+    let page = odata::navigate(root, association, &source, &query.list, &mut memory).await?;
     Ok(query.respond(page.count))
 }
 

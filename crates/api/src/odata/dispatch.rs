@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use http::Method;
+use personium_model::answer_memory::AnswerMemoryShort;
 use personium_model::keys::ControlSet;
 use personium_model::odata::{AccessKind, RootScope, SetRef};
 use personium_odata::key::{EntityKey, KeyPredicate};
@@ -36,11 +37,29 @@ fn boxed<'r>(request: &'r mut ODataRequest, path: &'r str) -> BoxFuture<'r, Resu
     Box::pin(dispatch_with_retry(request, path))
 }
 
-/// Carries out a request. `path` is the path below the root, still percent-encoded.
+/// The number of times that an answer is begun again because it lacked memory.
+const MAX_MEMORY_RETRIES: usize = 2;
+
+/// Carries out a request. `path` is the path below the root, still percent-encoded. If the memory for the answer is not free,
+/// the request waits for it, 10 seconds at most, and begins again.
 ///
 /// # Errors
 /// The refusal of the request.
 pub(super) async fn dispatch(request: &mut ODataRequest, path: &str) -> Result<Response> {
+    for _ in 0..MAX_MEMORY_RETRIES {
+        match dispatch_once(request, path).await {
+            // Nothing was changed: changes reserve the memory for their answer before.
+            Err(refusal) => match AnswerMemoryShort::cause_of(&refusal) {
+                Some(_) => request.reserve_missing_memory(refusal).await?,
+                None => return Err(refusal),
+            },
+            answered => return answered,
+        }
+    }
+    dispatch_once(request, path).await
+}
+
+async fn dispatch_once(request: &mut ODataRequest, path: &str) -> Result<Response> {
     let resource = match ResourcePath::parse(path) {
         Ok(resource) => resource,
         Err(error) => return check_visible(request, Err(path_error(request, &error))),

@@ -12,8 +12,9 @@ use personium_odata::query::{Paging, QueryOptions};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
-use super::response::{Callback, json_or_script, no_content, version_2};
+use super::response::{Callback, no_content, version_2};
 use super::{errors, read};
+use crate::answer::AnswerText;
 use crate::preflight;
 use crate::response::Response;
 
@@ -120,28 +121,27 @@ async fn list(
         .await?
         .ok_or(Code::NoSuchEntity)?;
     let (skip, top) = (page.skip as usize, page.top as usize);
-    let found = odata::list_links(&request.root, association, &source, skip, top).await?;
-    let urls: Vec<String> = found
-        .iter()
-        .map(|e| {
-            json::entity_url(
-                &request.base,
-                &association.target.set.entity_type,
-                &e.properties,
-                request.link_style(),
-            )
-        })
-        .collect();
-    let mut out = String::new();
+    let (root, wanted) = (&request.root, skip..skip + top);
+    let mut memory = request.take_memory();
+    let found = odata::list_links(root, association, &source, wanted, &mut memory).await?;
+    let mut urls = found.iter().map(|e| {
+        json::entity_url(
+            &request.base,
+            &association.target.set.entity_type,
+            &e.properties,
+            request.link_style(),
+        )
+    });
+    let mut answer = AnswerText::new(memory, 0);
+    callback.push_start(&mut answer.out);
     let is_one = association.target.cardinality == Cardinality::One;
-    match urls.first() {
-        found if request.dialect() == Dialect::Standard && is_one => {
-            json::push_link(&mut out, found.ok_or(Code::NoSuchEntity)?);
-        }
-        _ => json::push_links(&mut out, urls.iter().map(String::as_str)),
+    if request.dialect() == Dialect::Standard && is_one {
+        json::push_link(&mut answer.out, &urls.next().ok_or(Code::NoSuchEntity)?);
+    } else {
+        json::push_links(&mut answer.out, urls);
     }
-    let response = json_or_script(out, callback);
-    Ok(version_2(response))
+    answer.count()?;
+    Ok(version_2(callback.respond(answer)))
 }
 
 async fn add(

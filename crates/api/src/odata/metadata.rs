@@ -9,6 +9,7 @@ use personium_types::{Code, Error, Result};
 use super::request::ODataRequest;
 use super::response::version_1;
 use super::service_authorizer::ServiceAuthorizer;
+use crate::answer;
 use crate::preflight;
 use crate::response::{self, Response};
 
@@ -35,12 +36,10 @@ pub(super) fn metadata(request: &ODataRequest) -> Result<Response> {
     };
     if matches!(request.root.scope(), RootScope::Data(_)) && wants_service_document {
         let root = format!("{}$metadata/", request.base);
-        return Ok(xml(service_document::atom(control::schema(), &root)));
+        return xml(request, service_document::atom(control::schema(), &root));
     }
-    Ok(xml(edmx::document_in(
-        request.root.edm(),
-        request.dialect(),
-    )))
+    let document = edmx::document_in(request.root.edm(), request.dialect());
+    xml(request, document)
 }
 
 /// The service document of a service root.
@@ -51,10 +50,10 @@ pub(super) fn service_document(request: &ODataRequest) -> Result<Response> {
     request.permit_description()?;
     let options = QueryOptions::parse(&request.query);
     match options.get("$format") {
-        None => Ok(xml(service_document::atom(
-            request.root.edm(),
-            &request.base,
-        ))),
+        None => xml(
+            request,
+            service_document::atom(request.root.edm(), &request.base),
+        ),
         Some(format) if format.eq_ignore_ascii_case("json") => Ok(version_1(response::content(
             StatusCode::OK,
             "text/javascript;charset=utf-8",
@@ -64,10 +63,10 @@ pub(super) fn service_document(request: &ODataRequest) -> Result<Response> {
     }
 }
 
-fn xml(body: String) -> Response {
-    version_1(response::content(
-        StatusCode::OK,
-        "application/xml;charset=utf-8",
-        body,
-    ))
+/// # Errors
+/// As [`answer::text`].
+fn xml(request: &ODataRequest, body: String) -> Result<Response> {
+    let memory = request.take_memory();
+    let response = answer::text(memory, "application/xml;charset=utf-8", body)?;
+    Ok(version_1(response))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{Method, StatusCode, header};
+use http::{Method, header};
 use personium_model::odata::{
     self, AccessKind, Association, Cardinality, Creation, NavigationSource, Page, SetRef,
 };
@@ -17,7 +17,7 @@ use super::request::ODataRequest;
 use super::response::{Callback, version_2};
 use super::{read, write};
 use crate::preflight;
-use crate::response::{self, Response, WithHeader};
+use crate::response::{Response, WithHeader};
 
 /// A request to `{Set}({key})/{navigation}`.
 ///
@@ -59,23 +59,26 @@ async fn list(
     let source = odata::find(&request.root, &association.source.set, key)
         .await?
         .ok_or(Code::NoSuchEntity)?;
-    let page = odata::navigate(&request.root, association, &source, &query).await?;
+    let mut memory = request.take_memory();
+    memory.hold(source.memory_bytes())?;
+    let page = odata::navigate(&request.root, association, &source, &query, &mut memory).await?;
     if request.dialect() == Dialect::Standard && association.target.cardinality == Cardinality::One
     {
-        return one(request, there, &query, &page).await;
+        return one(request, there, &query, page).await;
     }
     let set = &association.source.set;
     let key = key.print(&set.entity_type, KeyStyle::Encoded);
     let path = format!("{}{key}/{name}", set.name());
-    let next = read::next_url(request, &path, &page);
+    drop(source);
     let list = read::ShownList {
         set: there,
         query: &query,
-        page: &page,
-        next: next.as_deref(),
+        next: read::next_url(request, &path, &page),
+        page,
+        format: ResponseFormat::Json,
+        callback,
     };
-    let body = read::render_page(request, &list, ResponseFormat::Json).await?;
-    Ok(read::list_response(body, ResponseFormat::Json, callback))
+    read::respond_with_page(request, list, memory).await
 }
 
 /// The only target, as an entity.
@@ -83,17 +86,17 @@ async fn one(
     request: &ODataRequest,
     set: &SetRef,
     query: &TypedListQuery,
-    page: &Page,
+    page: Page,
 ) -> Result<Response> {
-    let entity = page.entities.first().ok_or(Code::NoSuchEntity)?;
+    let entity = page.entities.into_iter().next();
+    let entity = entity.ok_or(Code::NoSuchEntity)?;
     let query = EntityQuery {
         select: query.select.clone(),
         expand: query.expand.clone(),
     };
-    let format = ResponseFormat::Json;
-    let (body, media_type) = read::render_one(request, set, entity, &query, format).await?;
     let tag = entity.stored.etag().weak().to_string();
-    let response = response::content(StatusCode::OK, media_type, body);
+    let format = ResponseFormat::Json;
+    let response = read::respond_with_one(request, set, entity, &query, format).await?;
     Ok(version_2(response).with_header(header::ETAG, &tag))
 }
 
@@ -107,6 +110,7 @@ async fn create(
     let permit = link.and(request.permit(&set, AccessKind::Write)?)?;
     request.check_conditions()?;
     let bytes = request.body().await?;
+    let memory = write::memory_for_created(request, &bytes)?;
     let (root, route) = (&request.root, Route::Navigation);
     let body = odata::validate(root, &set, &bytes, Intent::Create, route).await?;
     write::refuse_timer(&set, &body.properties)?;
@@ -123,5 +127,5 @@ async fn create(
     };
     let mut created = odata::create(root, &permit, &[creation]).await?;
     let entity = created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))?;
-    write::created(request, &set, &entity, request.link_style())
+    write::created(request, &set, &entity, request.link_style(), memory)
 }

@@ -1,6 +1,6 @@
 //! Properties of entities: `{Set}({key})/{property}` and `.../$value`.
 
-use http::{Method, StatusCode, header};
+use http::{Method, header};
 use personium_model::odata::{self, AccessKind, SetRef};
 use personium_odata::atom::AtomWriter;
 use personium_odata::edm::{Property, ValueType};
@@ -16,8 +16,9 @@ use personium_types::{Code, Result};
 use super::request::ODataRequest;
 use super::response::version_2;
 use super::{errors, read};
+use crate::answer;
 use crate::preflight;
-use crate::response::{self, Response, WithHeader};
+use crate::response::{Response, WithHeader};
 
 /// Whether a path names a property of the set, or a member of its complex type.
 pub(super) fn exists(request: &ODataRequest, set: &SetRef, path: &[String]) -> bool {
@@ -85,6 +86,8 @@ pub(super) async fn property(
     if let Some(response) = read::not_modified(request, tag)? {
         return Ok(response);
     }
+    let mut memory = request.take_memory();
+    memory.hold(entity.memory_bytes())?;
     let mut value = &NULL;
     for (at, name) in path.iter().enumerate() {
         value = match (at, value) {
@@ -93,24 +96,21 @@ pub(super) async fn property(
             _ => &NULL,
         };
     }
-    let response = match part {
+    let (media_type, text) = match part {
         PropertyPart::Value => text(value)?,
         PropertyPart::Whole => whole(request, property, value, format),
     };
+    let response = answer::text(memory, media_type, text)?;
     Ok(version_2(response).with_header(header::ETAG, &tag.weak().to_string()))
 }
 
-fn text(value: &Value) -> Result<Response> {
+fn text(value: &Value) -> Result<(&'static str, String)> {
     if value.is_null() {
         return Err(Code::NoSuchEntity.into());
     }
     let mut out = String::new();
     push_plain_text(&mut out, value);
-    Ok(response::content(
-        StatusCode::OK,
-        "text/plain;charset=utf-8",
-        out,
-    ))
+    Ok(("text/plain;charset=utf-8", out))
 }
 
 fn whole(
@@ -118,7 +118,7 @@ fn whole(
     property: &Property,
     value: &Value,
     format: ResponseFormat,
-) -> Response {
+) -> (&'static str, String) {
     let (edm, base) = (request.root.edm(), &request.base);
     match format {
         ResponseFormat::Json => {
@@ -126,13 +126,13 @@ fn whole(
             JsonWriter::new(edm, base, EntityShape::Read)
                 .dialect(request.dialect())
                 .push_property_value(&mut out, property, value);
-            response::content(StatusCode::OK, "application/json", out)
+            ("application/json", out)
         }
         ResponseFormat::Atom => {
             let now = request.unit.now_ms();
             let writer = AtomWriter::new(edm, base, EntityShape::Read, now);
             let document = writer.property(property, value);
-            response::content(StatusCode::OK, "application/xml;charset=utf-8", document)
+            ("application/xml;charset=utf-8", document)
         }
     }
 }

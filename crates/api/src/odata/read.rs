@@ -1,7 +1,8 @@
 //! GET of lists and single entities.
 
 use http::{StatusCode, header};
-use personium_model::odata::{self, AccessKind, Entity, Page, SetRef};
+use personium_model::AnswerReservation;
+use personium_model::odata::{self, AccessKind, Entity, Expansion, Page, SetRef};
 use personium_model::settings::ODataSettings;
 use personium_odata::atom::AtomWriter;
 use personium_odata::entity_view::{EntityShape, EntityView, ExpandedNavigation, ListEnd};
@@ -17,8 +18,9 @@ use personium_types::{Code, ETag, Result};
 
 use super::errors;
 use super::request::ODataRequest;
-use super::response::{Callback, entity_view, json_or_script, version_2};
+use super::response::{Callback, entity_view, version_2};
 use super::service_authorizer::ServiceAuthorizer;
+use crate::answer::AnswerText;
 use crate::response::{self, Response, WithHeader};
 
 /// The limits of queries in the form of the query parser.
@@ -64,18 +66,20 @@ pub(super) async fn list(request: &ODataRequest, set: &SetRef) -> Result<Respons
     let query = list_query(request, &request.query, set, ListKind::Set)?;
     let visible = |entity: &Entity| request.can_see(entity);
     let filtered = matches!(request.authorizer, ServiceAuthorizer::Unit);
-    let page = odata::list(&request.root, set, &query, filtered.then_some(&visible)).await?;
+    let visible = filtered.then_some(&visible as &(dyn Fn(&Entity) -> bool + Sync));
+    let mut memory = request.take_memory();
+    let page = odata::list(&request.root, set, &query, visible, &mut memory).await?;
     let format = negotiate::choose(options.get("$format"), request.header("accept"))
         .map_err(errors::format)?;
-    let next = next_url(request, set.name(), &page);
     let list = ShownList {
         set,
         query: &query,
-        page: &page,
-        next: next.as_deref(),
+        next: next_url(request, set.name(), &page),
+        page,
+        format,
+        callback,
     };
-    let body = render_page(request, &list, format).await?;
-    Ok(list_response(body, format, callback))
+    respond_with_page(request, list, memory).await
 }
 
 /// The URL of the page after this one. `path` is that of the list below the root.
@@ -91,73 +95,127 @@ pub(super) struct ShownList<'a> {
     /// The query.
     pub(super) query: &'a TypedListQuery,
     /// The entities.
-    pub(super) page: &'a Page,
+    pub(super) page: Page,
     /// The URL of the next page.
-    pub(super) next: Option<&'a str>,
+    pub(super) next: Option<String>,
+    /// The format of the list.
+    pub(super) format: ResponseFormat,
+    /// The function of a script that receives the list.
+    pub(super) callback: Callback<'a>,
 }
 
-/// The body of a list.
-///
-/// # Errors
-/// As [`expand_all`].
-pub(super) async fn render_page(
-    request: &ODataRequest,
-    list: &ShownList<'_>,
-    format: ResponseFormat,
-) -> Result<String> {
-    let ShownList {
-        set, query, page, ..
-    } = *list;
-    let max = request.unit.settings().odata.expand_list_max;
-    let expanded = expand_all(request, set, &page.entities, &query.expand, max).await?;
-    let entities: Vec<EntityView<'_>> = page
-        .entities
-        .iter()
-        .zip(&expanded)
-        .map(|(e, x)| entity_view(set, e, x.views(&query.expand)))
-        .collect();
-    let end = ListEnd {
-        count: page.count,
-        next: list.next,
-    };
-    let dialect = request.dialect();
-    let mut out = String::with_capacity(512 * (entities.len() + 1));
-    match format {
-        ResponseFormat::Json => {
-            JsonWriter::new(request.root.edm(), &request.base, EntityShape::Read)
-                .dialect(dialect)
-                .select(&query.select)
-                .push_list(&mut out, &entities, end)
-        }
-        ResponseFormat::Atom => {
-            let now = request.unit.now_ms();
-            out = AtomWriter::new(request.root.edm(), &request.base, EntityShape::Read, now)
-                .dialect(dialect, &request.query)
-                .select(&query.select)
-                .feed(set.name(), &entities, end);
+/// The writer of the entities of a list.
+enum ListWriter<'a> {
+    Json(JsonWriter<'a>, Callback<'a>),
+    Atom(AtomWriter<'a>),
+}
+
+impl<'a> ListWriter<'a> {
+    fn new(request: &'a ODataRequest, list: &ShownList<'a>) -> Self {
+        let (edm, base, shape) = (request.root.edm(), &request.base, EntityShape::Read);
+        let (dialect, select) = (request.dialect(), &list.query.select);
+        match list.format {
+            ResponseFormat::Json => {
+                let writer = JsonWriter::new(edm, base, shape);
+                Self::Json(writer.dialect(dialect).select(select), list.callback)
+            }
+            ResponseFormat::Atom => {
+                let writer = AtomWriter::new(edm, base, shape, request.unit.now_ms());
+                let query = &request.query;
+                Self::Atom(writer.dialect(dialect, query).select(select))
+            }
         }
     }
-    Ok(out)
+
+    fn start(&self, out: &mut String, set: &str, end: ListEnd<'_>) {
+        match self {
+            Self::Json(_, callback) => {
+                callback.push_start(out);
+                JsonWriter::push_list_start(out);
+            }
+            Self::Atom(writer) => writer.push_feed_start(out, set, end),
+        }
+    }
+
+    /// Writes the entity at a position of the page.
+    fn entity(&self, out: &mut String, at: usize, entity: &EntityView<'_>) {
+        match self {
+            Self::Json(writer, _) => {
+                if at > 0 {
+                    out.push(',');
+                }
+                writer.push_entity(out, entity);
+            }
+            Self::Atom(writer) => writer.push_entry(out, entity),
+        }
+    }
+
+    fn respond(self, mut answer: AnswerText, end: ListEnd<'_>) -> Response {
+        match self {
+            Self::Json(_, callback) => {
+                JsonWriter::push_list_end(&mut answer.out, end);
+                callback.respond(answer)
+            }
+            Self::Atom(_) => {
+                AtomWriter::push_feed_end(&mut answer.out, end);
+                answer.into_response("application/atom+xml;charset=utf-8")
+            }
+        }
+    }
 }
 
-/// The response with a list.
-pub(super) fn list_response(
-    body: String,
-    format: ResponseFormat,
-    callback: Callback<'_>,
-) -> Response {
-    version_2(match format {
-        ResponseFormat::Json => json_or_script(body, callback),
-        ResponseFormat::Atom => {
-            response::content(StatusCode::OK, "application/atom+xml;charset=utf-8", body)
+/// The response with a list. Each entity is dropped when it was written.
+///
+/// # Errors
+/// As [`Expander::expand`].
+pub(super) async fn respond_with_page(
+    request: &ODataRequest,
+    list: ShownList<'_>,
+    memory: AnswerReservation,
+) -> Result<Response> {
+    let writer = ListWriter::new(request, &list);
+    let ShownList {
+        set,
+        query,
+        page,
+        next,
+        ..
+    } = list;
+    let end = ListEnd {
+        count: page.count,
+        next: next.as_deref(),
+    };
+    let max = request.unit.settings().odata.expand_list_max;
+    let mut expander = Expander::new(request, set, &query.expand, max);
+    let mut answer = AnswerText::new(memory, 512 * (page.entities.len() + 1));
+    if answer.memory.is_counted() {
+        let entities = page.entities.iter();
+        answer.memory.keep(entities.map(Entity::memory_bytes).sum());
+    }
+    writer.start(&mut answer.out, set.name(), end);
+    for (at, entity) in page.entities.into_iter().enumerate() {
+        let expanded = expander.expand(&entity, &mut answer.memory).await?;
+        let view = entity_view(set, &entity, expanded.views(&query.expand));
+        writer.entity(&mut answer.out, at, &view);
+        drop(view);
+        if answer.memory.is_counted() {
+            let bytes = entity.memory_bytes() + expanded.memory_bytes();
+            answer.memory.free(bytes);
         }
-    })
+        answer.count()?;
+    }
+    Ok(version_2(writer.respond(answer, end)))
 }
 
 /// The related entities of one entity that `$expand` includes.
 pub(super) struct Expanded(Vec<(odata::Association, Vec<Entity>)>);
 
 impl Expanded {
+    fn memory_bytes(&self) -> usize {
+        let entities = self.0.iter().flat_map(|(_, entities)| entities);
+        entities.map(Entity::memory_bytes).sum()
+    }
+
     /// The entities for the writers. `expand` gives the names.
     pub(super) fn views<'a>(&'a self, expand: &'a Expand) -> Vec<ExpandedNavigation<'a>> {
         self.0
@@ -174,38 +232,71 @@ impl Expanded {
     }
 }
 
-/// The related entities of each entity.
-///
-/// # Errors
-/// The refusal of the access check for a related set; [`Code::QueryRefused`] if the response would be too large.
-pub(super) async fn expand_all(
-    request: &ODataRequest,
-    set: &SetRef,
-    entities: &[Entity],
-    expand: &Expand,
+/// Reads the related entities of the entities of one response.
+pub(super) struct Expander<'a> {
+    request: &'a ODataRequest,
+    set: &'a SetRef,
+    expand: &'a Expand,
+    /// The largest number of related entities for each navigation property.
     max: usize,
-) -> Result<Vec<Expanded>> {
-    let mut out = Vec::with_capacity(entities.len());
-    let mut bytes: usize = entities.iter().map(|e| e.properties.size_bytes()).sum();
-    for entity in entities {
-        let found = if expand.is_empty() {
-            Vec::new()
-        } else {
-            for name in expand.names() {
-                if let Some(association) = request.root.association(set, name) {
-                    request.permit_association(&association, AccessKind::Read)?;
-                }
-            }
-            odata::expand(&request.root, set, entity, expand.names(), max).await?
-        };
-        let related = found.iter().flat_map(|(_, entities)| entities);
-        bytes += related.map(|e| e.properties.size_bytes()).sum::<usize>();
-        if bytes > request.unit.settings().odata.response_max_bytes {
-            return Err(Code::QueryRefused.into());
+    /// The size of the values so far.
+    bytes: usize,
+}
+
+impl<'a> Expander<'a> {
+    pub(super) fn new(
+        request: &'a ODataRequest,
+        set: &'a SetRef,
+        expand: &'a Expand,
+        max: usize,
+    ) -> Self {
+        Self {
+            request,
+            set,
+            expand,
+            max,
+            bytes: 0,
         }
-        out.push(Expanded(found));
     }
-    Ok(out)
+
+    /// The related entities of an entity. `memory` holds them.
+    ///
+    /// # Errors
+    /// The refusal of the access check for a related set; [`Code::QueryRefused`] if the response would be too large; as
+    /// [`AnswerReservation::hold`].
+    pub(super) async fn expand(
+        &mut self,
+        entity: &Entity,
+        memory: &mut AnswerReservation,
+    ) -> Result<Expanded> {
+        self.count(entity.properties.size_bytes())?;
+        if self.expand.is_empty() {
+            return Ok(Expanded(Vec::new()));
+        }
+        let root = &self.request.root;
+        for name in self.expand.names() {
+            if let Some(association) = root.association(self.set, name) {
+                self.request
+                    .permit_association(&association, AccessKind::Read)?;
+            }
+        }
+        let expansion = Expansion {
+            navigations: self.expand.names(),
+            max: self.max,
+        };
+        let found = odata::expand(root, self.set, entity, expansion, memory).await?;
+        let related = found.iter().flat_map(|(_, entities)| entities);
+        self.count(related.map(|e| e.properties.size_bytes()).sum())?;
+        Ok(Expanded(found))
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<()> {
+        self.bytes += bytes;
+        match self.bytes > self.request.unit.settings().odata.response_max_bytes {
+            true => Err(Code::QueryRefused.into()),
+            false => Ok(()),
+        }
+    }
 }
 
 /// `GET {Set}({key})`
@@ -231,11 +322,8 @@ pub(super) async fn get(request: &ODataRequest, set: &SetRef, key: &EntityKey) -
     if let Some(response) = not_modified(request, tag)? {
         return Ok(response);
     }
-    let (body, media_type) = render_one(request, set, &entity, &query, format).await?;
-    Ok(
-        version_2(response::content(StatusCode::OK, media_type, body))
-            .with_header(header::ETAG, &tag.weak().to_string()),
-    )
+    let response = respond_with_one(request, set, entity, &query, format).await?;
+    Ok(version_2(response).with_header(header::ETAG, &tag.weak().to_string()))
 }
 
 /// The response for a client that has the current state of an entity already.
@@ -252,46 +340,41 @@ pub(super) fn not_modified(request: &ODataRequest, tag: ETag) -> Result<Option<R
     }
 }
 
-/// The body of one entity, with its media type.
+/// The response with one entity.
 ///
 /// # Errors
-/// As [`expand_all`].
-pub(super) async fn render_one(
+/// As [`Expander::expand`].
+pub(super) async fn respond_with_one(
     request: &ODataRequest,
     set: &SetRef,
-    entity: &Entity,
+    entity: Entity,
     query: &EntityQuery,
     format: ResponseFormat,
-) -> Result<(String, &'static str)> {
+) -> Result<Response> {
     let max = request.unit.settings().odata.expand_retrieve_max;
-    let expanded = expand_all(
-        request,
-        set,
-        std::slice::from_ref(entity),
-        &query.expand,
-        max,
-    )
-    .await?;
-    let expanded = expanded
-        .first()
-        .map(|x| x.views(&query.expand))
-        .unwrap_or_default();
-    let entity = entity_view(set, entity, expanded);
-    let mut out = String::with_capacity(1024);
-    Ok(match format {
+    let mut memory = request.take_memory();
+    memory.hold(entity.memory_bytes())?;
+    let mut expander = Expander::new(request, set, &query.expand, max);
+    let expanded = expander.expand(&entity, &mut memory).await?;
+    let entity = entity_view(set, &entity, expanded.views(&query.expand));
+    let mut answer = AnswerText::new(memory, 1024);
+    let (edm, base, shape) = (request.root.edm(), &request.base, EntityShape::Read);
+    let media_type = match format {
         ResponseFormat::Json => {
-            JsonWriter::new(request.root.edm(), &request.base, EntityShape::Read)
+            JsonWriter::new(edm, base, shape)
                 .dialect(request.dialect())
                 .select(&query.select)
-                .push_single(&mut out, &entity);
-            (out, "application/json")
+                .push_single(&mut answer.out, &entity);
+            "application/json"
         }
         ResponseFormat::Atom => {
-            let now = request.unit.now_ms();
-            let writer = AtomWriter::new(request.root.edm(), &request.base, EntityShape::Read, now)
+            answer.out = AtomWriter::new(edm, base, shape, request.unit.now_ms())
                 .dialect(request.dialect(), &request.query)
-                .select(&query.select);
-            (writer.entry(&entity), "application/atom+xml")
+                .select(&query.select)
+                .entry(&entity);
+            "application/atom+xml"
         }
-    })
+    };
+    answer.count()?;
+    Ok(answer.into_response(media_type))
 }

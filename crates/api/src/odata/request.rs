@@ -1,11 +1,13 @@
 //! A request to an OData service root.
 
 use std::borrow::Cow;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
-use personium_model::Permit;
+use parking_lot::Mutex;
 use personium_model::odata::{AccessKind, Association, Entity, RootScope, ServiceRoot, SetRef};
+use personium_model::{AnswerReservation, Permit};
 use personium_odata::body::without_annotations;
 use personium_odata::dialect::{Dialect, DialectHints};
 use personium_odata::key::KeyStyle;
@@ -23,6 +25,8 @@ pub(crate) struct ODataRequest {
     pub(super) authorizer: ServiceAuthorizer,
     /// The body, once it was read.
     body: Option<Bytes>,
+    /// The memory for the answer, until it is taken.
+    memory: Mutex<AnswerReservation>,
 }
 
 impl Deref for ODataRequest {
@@ -47,12 +51,30 @@ impl ODataRequest {
         authorizer: ServiceAuthorizer,
     ) -> Self {
         Self {
+            memory: Mutex::new(root.answer_share().reservation()),
             request,
             root,
             base,
             authorizer,
             body: None,
         }
+    }
+
+    /// The memory for the answer: what was reserved for it, or nothing yet.
+    pub(super) fn take_memory(&self) -> AnswerReservation {
+        let mut memory = self.memory.lock();
+        let empty = memory.share().reservation();
+        mem::replace(&mut memory, empty)
+    }
+
+    /// Waits for the memory that the answer lacked.
+    ///
+    /// # Errors
+    /// The given error if there is another reason, or [`Code::ServerBusy`].
+    pub(super) async fn reserve_missing_memory(&mut self, refusal: Error) -> Result<()> {
+        let share = self.root.answer_share();
+        *self.memory.get_mut() = share.reserve_missing(refusal).await?;
+        Ok(())
     }
 
     /// Whether the request was refused because the schema of the root is out of date.

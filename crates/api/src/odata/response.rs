@@ -7,6 +7,7 @@ use personium_odata::json;
 use personium_odata::query::QueryOptions;
 use personium_types::{Code, ETag, Result};
 
+use crate::answer::AnswerText;
 use crate::response::{self, Response, WithHeader};
 
 /// An entity for the JSON and Atom writers.
@@ -65,14 +66,23 @@ impl<'a> Callback<'a> {
     }
 }
 
-/// A JSON document, or a script if the request names a callback.
-pub(super) fn json_or_script(body: String, callback: Callback<'_>) -> Response {
-    match callback.0 {
-        Some(name) => response::content(
-            StatusCode::OK,
-            "text/javascript;charset=utf-8",
-            json::with_callback(name, &body),
-        ),
-        None => response::content(StatusCode::OK, "application/json;charset=utf-8", body),
+impl Callback<'_> {
+    /// Begins the document: a script if the request names a callback.
+    pub(super) fn push_start(self, out: &mut String) {
+        if let Some(name) = self.0 {
+            json::push_callback_start(out, name);
+        }
+    }
+
+    /// Ends the document, and sends it as JSON or script.
+    pub(super) fn respond(self, mut answer: AnswerText) -> Response {
+        let media_type = match self.0 {
+            Some(_) => {
+                answer.out.push_str(json::CALLBACK_END);
+                "text/javascript;charset=utf-8"
+            }
+            None => "application/json;charset=utf-8",
+        };
+        answer.into_response(media_type)
     }
 }

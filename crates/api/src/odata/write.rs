@@ -7,7 +7,7 @@ use personium_model::auth::unit_user;
 use personium_model::cell::OWNER;
 use personium_model::keys::ControlSet;
 use personium_model::odata::{self, AccessKind, Change, Creation, Entity, EntityRef, SetRef};
-use personium_model::{Identity, Permit};
+use personium_model::{AnswerReservation, Identity, Permit};
 use personium_odata::atom::AtomWriter;
 use personium_odata::body::{Intent, Route};
 use personium_odata::entity_view::EntityShape;
@@ -22,7 +22,8 @@ use super::credential::hash_credential;
 use super::errors;
 use super::request::ODataRequest;
 use super::response::{entity_view, no_content, version_2};
-use crate::response::{self, Response, WithHeader};
+use crate::answer;
+use crate::response::{Response, WithHeader};
 
 /// `POST {Set}`
 ///
@@ -32,8 +33,19 @@ pub(super) async fn create(request: &mut ODataRequest, set: &SetRef) -> Result<R
     let permit = request.permit(set, AccessKind::Write)?;
     request.check_conditions()?;
     let bytes = request.body().await?;
+    let memory = memory_for_created(request, &bytes)?;
     let entity = store_new(request, set, &permit, &bytes).await?;
-    created(request, set, &entity, KeyStyle::Encoded)
+    created(request, set, &entity, KeyStyle::Encoded, memory)
+}
+
+/// The memory for the entity that a body describes and for the answer with it, before anything is stored.
+///
+/// # Errors
+/// As [`AnswerReservation::hold`].
+pub(super) fn memory_for_created(request: &ODataRequest, body: &[u8]) -> Result<AnswerReservation> {
+    let mut memory = request.take_memory();
+    memory.hold(body.len().saturating_mul(2))?;
+    Ok(memory)
 }
 
 async fn store_new(
@@ -94,7 +106,7 @@ async fn hidden_values(request: &ODataRequest, set: &SetRef) -> Result<BTreeMap<
     hash_credential(request, set).await
 }
 
-/// The response to a creation.
+/// The response to a creation. `memory` is what was reserved for it.
 ///
 /// # Errors
 /// [`Code::FormatUnknown`]
@@ -103,6 +115,7 @@ pub(crate) fn created(
     set: &SetRef,
     entity: &Entity,
     location: KeyStyle,
+    memory: AnswerReservation,
 ) -> Result<Response> {
     let options = QueryOptions::parse(&request.query);
     let format = negotiate::choose_for_created(options.get("$format")).map_err(errors::format)?;
@@ -129,11 +142,10 @@ pub(crate) fn created(
             "application/atom+xml"
         }
     };
-    Ok(
-        version_2(response::content(StatusCode::CREATED, media_type, out))
-            .with_header(header::LOCATION, &url)
-            .with_header(header::ETAG, &entity.stored.etag().weak().to_string()),
-    )
+    let response = answer::bytes(StatusCode::CREATED, media_type, out, memory);
+    Ok(version_2(response)
+        .with_header(header::LOCATION, &url)
+        .with_header(header::ETAG, &entity.stored.etag().weak().to_string()))
 }
 
 /// `PUT {Set}({key})`

@@ -1,5 +1,6 @@
 //! OData collections and control objects.
 
+mod answer_memory;
 mod atom;
 mod batch;
 mod batch_protocol;

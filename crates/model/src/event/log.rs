@@ -21,6 +21,8 @@ use crate::{CellContext, Permit, PermitTarget, Unit, keys};
 const ARCHIVE_FROM_BYTES: i64 = 1 << 20;
 /// The largest number of archives.
 const MAX_ARCHIVES: usize = 12;
+/// The largest memory that is reserved for a log before its lines are read.
+const LOG_CAPACITY_MAX_BYTES: usize = 4 << 20;
 /// The number of lines that are read at once.
 const LINES_PER_READ: usize = 500;
 /// The beginning of the name of an archive; the milliseconds since 1970 follow.
@@ -329,7 +331,8 @@ impl EventLog {
     /// A failure of the store.
     pub async fn read(&self, file: &LogFile) -> Result<Bytes> {
         let mut range = keys::log_lines(file.generation);
-        let mut out = BytesMut::new();
+        let length = usize::try_from(file.length).unwrap_or(0);
+        let mut out = BytesMut::with_capacity(length.min(LOG_CAPACITY_MAX_BYTES));
         loop {
             let found = self.records.list_bytes(&range, LINES_PER_READ).await?;
             for (_, line) in &found {

@@ -1,11 +1,13 @@
 //! Links between entities.
 
+use std::ops::Range;
+
 use personium_odata::key::EntityKey;
 use personium_store::Batch;
 use personium_types::{Code, Error, Result};
 
 use super::association::Association;
-use super::link_cursor::linked_ids;
+use super::link_cursor::LinkCursor;
 use super::link_writer::{LinkChange, LinkWriter};
 use super::load::{self, Entity};
 use super::operations::check_link;
@@ -13,6 +15,7 @@ use super::pending_entity::PendingEntity;
 use super::query_budget::QueryBudget;
 use super::root::ServiceRoot;
 use crate::Permit;
+use crate::answer_memory::AnswerReservation;
 
 /// Adds the link from one entity to another.
 ///
@@ -113,33 +116,49 @@ fn write_pair(
     Ok(())
 }
 
-/// Returns the entities that an entity is linked to, ordered by key: at most `limit` after the first `skip`.
+/// The number of links that are read at once.
+const LINKS_BATCH: usize = 256;
+
+/// Returns the entities that an entity is linked to, ordered by key: those at the positions `wanted`, with nothing but their
+/// keys. `memory` holds them.
 ///
 /// # Errors
-/// [`Code::QueryRefused`] if it takes too long; failures of the store.
+/// [`Code::QueryRefused`] if it takes too long; as [`AnswerReservation::hold`]; failures of the store.
 pub async fn list_links(
     root: &ServiceRoot,
     association: &Association,
     source: &Entity,
-    skip: usize,
-    limit: usize,
+    wanted: Range<usize>,
+    memory: &mut AnswerReservation,
 ) -> Result<Vec<Entity>> {
     let set = &association.target.set;
+    // Links are stored in the order of ids. Entities with another key are sorted below; they are control objects, of which
+    // there are few.
+    let is_sorted = load::is_keyed_by_id(set);
     let mut out = Vec::new();
     let mut budget = QueryBudget::for_query(root);
-    for id in linked_ids(root, association, source, usize::MAX).await? {
-        budget.tick().await?;
-        if let Some(entity) = load::find_by_id(root, set, &id).await? {
-            out.push(entity);
-        }
-        // Links are stored in the order of ids. Entities with another key are sorted below; they are control objects,
-        // of which there are few.
-        if load::is_keyed_by_id(set) && out.len() >= skip.saturating_add(limit) {
+    let mut cursor = LinkCursor::new(association, source);
+    while !(is_sorted && out.len() >= wanted.end) {
+        let batch = match is_sorted {
+            true => LINKS_BATCH.min(wanted.end - out.len()),
+            false => LINKS_BATCH,
+        };
+        let ids = cursor.next(root, batch).await?;
+        if ids.is_empty() {
             break;
         }
+        for id in ids {
+            budget.tick().await?;
+            if let Some(mut entity) = load::find_by_id(root, set, &id).await? {
+                entity.reduce_to_key(set);
+                memory.hold(entity.memory_bytes())?;
+                out.push(entity);
+            }
+        }
     }
-    if !load::is_keyed_by_id(set) {
+    if !is_sorted {
         out.sort_by(|a, b| a.key(set).name().cmp(b.key(set).name()));
     }
-    Ok(out.into_iter().skip(skip).take(limit).collect())
+    let count = wanted.len();
+    Ok(out.into_iter().skip(wanted.start).take(count).collect())
 }

@@ -2,37 +2,41 @@
 
 use personium_odata::query::{InlineCount, TypedListQuery};
 use personium_odata::skip_token::SkipToken;
-use personium_store::{Direction, Key, Limit};
+use personium_store::{Direction, Limit};
 use personium_types::{Code, Result};
 
 use super::association::{Association, Cardinality};
+use super::fetch::{FETCH_BATCH, fetch};
 use super::index;
 use super::link_cursor::LinkCursor;
 use super::load::{self, Entity};
 use super::page::Page;
-use super::page_collector::{PageCollector, SCAN_BATCH, size_bytes};
+use super::page_collector::{PageCollector, SCAN_BATCH};
 use super::plan::{CandidateSource, IndexScan, QueryPlan, plan};
 use super::query_budget::QueryBudget;
 use super::root::{ServiceRoot, SetRef};
+use crate::answer_memory::AnswerReservation;
 use crate::entity::StoredEntity;
 use crate::keys;
 
 /// The size of candidates after which a scan reads no more at once.
-const SCAN_BATCH_BYTES: usize = 4 << 20;
+const SCAN_BATCH_BYTES: usize = 1 << 20;
 
-/// The number of entities that are read at once by their ids. That many of the largest size fit into memory.
-const FETCH_BATCH: usize = 32;
+/// As [`SCAN_BATCH_BYTES`], for the first candidates, before any memory is reserved.
+const FIRST_BATCH_BYTES: usize = 256 << 10;
 
 /// Returns a page of the entities of a set that match the query. `visible` hides entities from the client; they are
-/// not counted.
+/// not counted. `memory` holds the entities.
 ///
 /// # Errors
-/// [`Code::QueryRefused`] if the page lies beyond the window, is too large, or takes too long; failures of the store.
+/// [`Code::QueryRefused`] if the page lies beyond the window, is too large, or takes too long; as
+/// [`AnswerReservation::hold`]; failures of the store.
 pub async fn list(
     root: &ServiceRoot,
     set: &SetRef,
     query: &TypedListQuery,
     visible: Option<&(dyn Fn(&Entity) -> bool + Sync)>,
+    memory: &mut AnswerReservation,
 ) -> Result<Page> {
     check_window(root, query)?;
     let resolved = with_values(root, set, query).await?;
@@ -51,6 +55,7 @@ pub async fn list(
         set,
         collector: PageCollector::new(root, query, &plan, count, visible),
         budget: QueryBudget::for_query(root),
+        memory,
     };
     if !run.execute(&plan).await? {
         let all = QueryPlan {
@@ -58,6 +63,7 @@ pub async fn list(
             ordered: false,
             count: None,
         };
+        run.memory.free(run.collector.memory_bytes());
         run.collector = PageCollector::new(root, query, &all, count, visible);
         run.execute(&all).await?;
     }
@@ -117,6 +123,7 @@ struct ListRun<'a> {
     set: &'a SetRef,
     collector: PageCollector<'a>,
     budget: QueryBudget,
+    memory: &'a mut AnswerReservation,
 }
 
 impl ListRun<'_> {
@@ -126,6 +133,7 @@ impl ListRun<'_> {
         match &plan.source {
             CandidateSource::Id(id) => {
                 if let Some(entity) = load::find_by_id(self.root, self.set, id).await? {
+                    self.memory.hold(entity.memory_bytes())?;
                     self.collector.push(entity)?;
                 }
             }
@@ -158,9 +166,9 @@ impl ListRun<'_> {
         if let Some(start) = self.collector.start_id() {
             range = range.after(&keys::entity(&self.set.key, start));
         }
-        let mut batch = self.collector.first_batch();
+        let mut limit = Limit::records(self.collector.first_batch()).or_bytes(FIRST_BATCH_BYTES);
+        let mut ahead = 0;
         while !self.collector.is_full() {
-            let limit = Limit::records(batch).or_bytes(SCAN_BATCH_BYTES);
             let (found, is_cut) = self
                 .root
                 .records
@@ -168,6 +176,10 @@ impl ListRun<'_> {
                 .await?;
             let Some((last, _)) = found.last() else { break };
             range = range.after(last);
+            let read = found.iter().map(|(_, e)| e.value.memory_bytes()).sum();
+            self.memory.free(ahead);
+            self.memory.hold(read)?;
+            let before = self.collector.memory_bytes() + read;
             for (key, stored) in found {
                 self.budget.tick().await?;
                 let Some(id) = keys::last_text(&key, prefix) else {
@@ -178,10 +190,13 @@ impl ListRun<'_> {
                     self.collector.push(entity)?;
                 }
             }
+            self.memory.correct(before, self.collector.memory_bytes());
             if !is_cut {
                 break;
             }
-            batch = SCAN_BATCH;
+            limit = Limit::records(SCAN_BATCH).or_bytes(SCAN_BATCH_BYTES);
+            ahead = SCAN_BATCH_BYTES;
+            self.memory.hold(ahead)?;
         }
         Ok(())
     }
@@ -224,35 +239,27 @@ impl ListRun<'_> {
 
     /// Reads candidates by their ids, until the page is full.
     async fn push_by_id(&mut self, ids: &[String]) -> Result<()> {
-        for ids in ids.chunks(FETCH_BATCH) {
-            if self.collector.is_full() {
-                break;
-            }
-            for entity in fetch(self.root, self.set, ids).await? {
+        let mut rest = ids;
+        let mut batch = FETCH_BATCH;
+        while !rest.is_empty() && !self.collector.is_full() {
+            let (now, later) = rest.split_at(batch.min(rest.len()));
+            rest = later;
+            let found = fetch(self.root, self.set, now, self.memory).await?;
+            let before = self.collector.memory_bytes() + found.memory_bytes;
+            batch = found.next_batch();
+            for entity in found.entities {
                 self.budget.tick().await?;
                 if !self.collector.is_full() {
                     self.collector.push(entity)?;
                 }
             }
+            self.memory.correct(before, self.collector.memory_bytes());
         }
         Ok(())
     }
 }
 
-/// Reads the entities with these ids, in their order. Entities that were deleted meanwhile are left out.
-async fn fetch(root: &ServiceRoot, set: &SetRef, ids: &[String]) -> Result<Vec<Entity>> {
-    let wanted: Vec<Key> = ids.iter().map(|id| keys::entity(&set.key, id)).collect();
-    let found = root.records.find_all::<StoredEntity>(&wanted).await?;
-    let mut out = Vec::with_capacity(ids.len());
-    for (id, stored) in ids.iter().zip(found) {
-        if let Some(stored) = stored {
-            out.push(load::complete(root, set, id.clone(), stored).await?);
-        }
-    }
-    Ok(out)
-}
-
-/// Returns a page of the entities that a source entity is linked to.
+/// Returns a page of the entities that a source entity is linked to. `memory` holds them.
 ///
 /// # Errors
 /// As [`list`].
@@ -261,6 +268,7 @@ pub async fn navigate(
     association: &Association,
     source: &Entity,
     query: &TypedListQuery,
+    memory: &mut AnswerReservation,
 ) -> Result<Page> {
     check_window(root, query)?;
     let resolved = with_values(root, &association.target.set, query).await?;
@@ -278,67 +286,21 @@ pub async fn navigate(
         Cardinality::One => usize::MAX,
     };
     let mut cursor = LinkCursor::new(association, source);
+    let mut batch = FETCH_BATCH;
     while !collector.is_full() {
-        let ids = cursor.next(root, remaining.min(FETCH_BATCH)).await?;
+        let ids = cursor.next(root, remaining.min(batch)).await?;
         if ids.is_empty() {
             break;
         }
         remaining -= ids.len();
-        for entity in fetch(root, &association.target.set, &ids).await? {
+        let found = fetch(root, &association.target.set, &ids, memory).await?;
+        let before = collector.memory_bytes() + found.memory_bytes;
+        batch = found.next_batch();
+        for entity in found.entities {
             budget.tick().await?;
             collector.push(entity)?;
         }
+        memory.correct(before, collector.memory_bytes());
     }
     Ok(collector.finish())
-}
-
-/// Returns the entities that `$expand` includes for an entity, at most `max` for each navigation property, newest
-/// first.
-///
-/// # Errors
-/// [`Code::QueryRefused`] if the entities of one property are too large for a response, or take too long; failures of
-/// the store.
-pub async fn expand(
-    root: &ServiceRoot,
-    set: &SetRef,
-    source: &Entity,
-    navigations: &[String],
-    max: usize,
-) -> Result<Vec<(Association, Vec<Entity>)>> {
-    let mut out = Vec::with_capacity(navigations.len());
-    let mut budget = QueryBudget::for_query(root);
-    let max_bytes = root.unit.settings().odata.response_max_bytes;
-    for name in navigations {
-        let Some(association) = root.association(set, name) else {
-            continue;
-        };
-        let mut found = Vec::new();
-        let mut bytes = 0;
-        let mut cursor = LinkCursor::new(&association, source);
-        loop {
-            let ids = cursor.next(root, FETCH_BATCH).await?;
-            if ids.is_empty() {
-                break;
-            }
-            budget.tick().await?;
-            let entities = fetch(root, &association.target.set, &ids).await?;
-            bytes += size_bytes(&entities);
-            found.extend(entities);
-            if bytes > max_bytes || found.len() >= max.saturating_add(SCAN_BATCH) {
-                keep_newest(&mut found, max);
-                bytes = size_bytes(&found);
-            }
-            if bytes > max_bytes {
-                return Err(Code::QueryRefused.into());
-            }
-        }
-        keep_newest(&mut found, max);
-        out.push((association, found));
-    }
-    Ok(out)
-}
-
-fn keep_newest(entities: &mut Vec<Entity>, max: usize) {
-    entities.sort_by_key(|entity| std::cmp::Reverse(entity.stored.published));
-    entities.truncate(max);
 }

@@ -32,6 +32,20 @@ pub struct Entity {
 pub type EntityCheck<'a> = &'a (dyn Fn(&Entity) -> Result<()> + Sync);
 
 impl Entity {
+    /// Its approximate memory in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let inner = self.stored.memory_bytes() + self.properties.memory_bytes();
+        size_of::<Self>() + self.id.len() + inner
+    }
+
+    /// Removes all that is not part of the key.
+    pub(super) fn reduce_to_key(&mut self, set: &SetRef) {
+        self.properties.retain(|name| set.entity_type.is_key(name));
+        self.stored.links.clear();
+        self.stored.hidden.clear();
+    }
+
     /// Its key.
     #[must_use]
     pub fn key(&self, set: &SetRef) -> EntityKey {

@@ -29,6 +29,8 @@ pub(super) struct PageCollector<'q> {
     entities: Vec<Entity>,
     /// The size of the values of the collected entities.
     size_bytes: usize,
+    /// The memory of the collected entities.
+    memory_bytes: usize,
     max_bytes: usize,
     skip: usize,
     top: usize,
@@ -52,6 +54,7 @@ impl<'q> PageCollector<'q> {
             reached: 0,
             entities: Vec::new(),
             size_bytes: 0,
+            memory_bytes: 0,
             max_bytes: root.unit.settings().odata.response_max_bytes,
             skip: query.paging.skip as usize,
             // One more than the page has shows whether there is a next one.
@@ -74,6 +77,11 @@ impl<'q> PageCollector<'q> {
         let token = self.query.after.as_ref();
         let by_id = !self.sorts && !self.counts && self.query.order.terms().is_empty();
         token.filter(|_| by_id).map(|token| &*token.id)
+    }
+
+    /// The memory of the collected entities, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// Whether no further candidate can change the page.
@@ -102,6 +110,7 @@ impl<'q> PageCollector<'q> {
                 self.sort();
                 self.entities.truncate(window);
                 self.size_bytes = size_bytes(&self.entities);
+                self.memory_bytes = memory_bytes(&self.entities);
             }
         } else if self.reached > self.skip as u64 && self.entities.len() < self.top {
             self.add(entity);
@@ -125,6 +134,7 @@ impl<'q> PageCollector<'q> {
 
     fn add(&mut self, entity: Entity) {
         self.size_bytes += entity.properties.size_bytes();
+        self.memory_bytes += entity.memory_bytes();
         self.entities.push(entity);
     }
 
@@ -193,6 +203,11 @@ fn searchable(entity: &Entity) -> impl Iterator<Item = &Value> {
         .iter()
         .filter(|(name, _)| !name.starts_with("__"))
         .map(|(_, value)| value)
+}
+
+/// The memory of entities, in bytes.
+pub(super) fn memory_bytes(entities: &[Entity]) -> usize {
+    entities.iter().map(Entity::memory_bytes).sum()
 }
 
 /// The size of the values of entities, in bytes.

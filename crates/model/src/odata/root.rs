@@ -10,6 +10,7 @@ use personium_types::{Code, NodeId, Result};
 
 use super::collection_guard::CollectionGuard;
 use super::user_schema::{self, UserSchema};
+use crate::answer_memory::AnswerShare;
 use crate::commit::Invalidation;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::Located;
@@ -244,6 +245,13 @@ impl ServiceRoot {
     #[must_use]
     pub fn unit(&self) -> &Arc<Unit> {
         &self.unit
+    }
+
+    /// The memory of answers with its entities.
+    #[must_use]
+    pub fn answer_share(&self) -> AnswerShare {
+        let memory = &self.unit.limits().answer_memory;
+        memory.share(*self.records.space())
     }
 
     /// The cell; `None` at unit level.

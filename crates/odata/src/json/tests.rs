@@ -183,8 +183,10 @@ fn links_and_callbacks_are_written() {
     );
     let mut out = String::new();
     push_links(&mut out, [url.as_str(), "x"]);
+    let mut script = String::new();
+    push_callback_start(&mut script, "f");
     assert_eq!(
-        with_callback("f", &out),
+        script + &out + CALLBACK_END,
         "/**/f({\"d\":{\"results\":[{\"uri\":\"http:\\/\\/h\\/c\\/__ctl\\/ExtCell('http:\\/\\/h\\/')\"},{\"uri\":\"x\"}]}});"
     );
 }

@@ -28,12 +28,17 @@ section! {
         /// A connection without requests is closed after this time.
         header_timeout_secs: u64 = "server.header.timeoutInSec", "60", Number(1..=3600);
         /// The number of seconds in which the next chunk of a request body must arrive, or the client must accept the next
-        /// chunk of a response. A request body must also arrive at a mean rate of 256 bytes for each second of waiting,
-        /// once that many seconds have been spent waiting.
+        /// chunk of a response. Both must also have a mean rate of 256 bytes for each second of waiting, once that many
+        /// seconds have been spent waiting. A response of more than 16 KiB must be accepted at 16 KiB for each second of
+        /// waiting after 10 seconds, as long as memory for responses is short.
         transfer_timeout_secs: u64 = "server.transfer.timeoutInSec", "60", Number(1..=86400);
         /// The largest amount of memory for request bodies in bytes, for all requests together. A request that needs more
         /// is refused. Bodies of up to 16 KiB and uploads of files, which are not kept in memory, do not count.
         body_memory_max_bytes: u64 = "server.bodyMemory.maxBytes", "268435456", Number(1 << 20..=1 << 40);
+        /// The largest amount of memory for responses in bytes, for all requests together: what was read and rendered for
+        /// them and not yet received by the client. The responses of one cell get a quarter of it, or one of them more.
+        /// A request that finds none free waits for 5 seconds and is then refused. Responses of up to 16 KiB do not count.
+        answer_memory_max_bytes: u64 = "server.answerMemory.maxBytes", "201326592", Number(16 << 20..=1 << 40);
         /// Whether texts (XML, JSON, text files, scripts) are compressed by gzip for clients that accept it. Responses
         /// with tokens and forms never are.
         compress_responses: bool = "server.compression.enabled", "true", Flag;

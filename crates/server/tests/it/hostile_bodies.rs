@@ -324,7 +324,7 @@ async fn malformed_batches_and_token_requests_are_refused() {
 }
 
 /// The largest resident memory of a process so far, in KiB.
-fn peak_memory_kib(process: u32) -> u64 {
+pub fn peak_memory_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let number = line.and_then(|line| line.split_whitespace().nth(1));

@@ -18,6 +18,7 @@
 mod access_log;
 mod administered_unit;
 mod administration;
+mod answer_memory;
 mod browser;
 mod certificates;
 mod checker;

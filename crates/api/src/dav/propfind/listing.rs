@@ -7,12 +7,14 @@ use futures_util::{StreamExt, stream};
 use http::{StatusCode, header};
 use personium_dav::headers::Depth;
 use personium_dav::multistatus::Multistatus;
+use personium_model::AnswerReservation;
 use personium_model::listing::{Member, Members};
 use personium_model::node::Node;
 use personium_types::{ETag, Result};
 
 use super::printer::{Printer, Printing, Shown};
-use crate::body::{self, BoxError, CHUNK_BYTES};
+use crate::answer;
+use crate::body::{self, BoxError, CHUNK_BYTES, SMALL_CHUNK_BYTES};
 use crate::hrefs::member_url;
 use crate::response::{self, Response, WithHeader};
 
@@ -30,6 +32,8 @@ pub struct Listing {
     levels: Vec<Level>,
     /// Whether the members of members are listed too.
     is_recursive: bool,
+    /// The memory of what was read and is not written yet.
+    memory: AnswerReservation,
 }
 
 /// A collection whose members are being listed.
@@ -39,6 +43,10 @@ struct Level {
     members: Members,
     /// Members that were read and are not written yet.
     page: vec::IntoIter<Member>,
+    /// The memory that they had when they were read.
+    page_bytes: usize,
+    /// The memory of what is kept of the collection itself.
+    own_bytes: usize,
 }
 
 /// The target of a request.
@@ -52,13 +60,18 @@ pub struct ListedTarget<'n> {
 }
 
 impl Listing {
-    /// A response with the target, and its members if there are any to list.
-    pub fn start(
+    /// A response with the target, and its members up to a depth if there are any to list.
+    ///
+    /// # Errors
+    /// [`Code::ServerBusy`](personium_types::Code::ServerBusy) if there is no memory for it.
+    pub async fn start(
         printer: Printer,
         target: ListedTarget<'_>,
-        members: Option<Members>,
-        depth: Depth,
-    ) -> Self {
+        members: Option<(Members, Depth)>,
+        mut memory: AnswerReservation,
+    ) -> Result<Self> {
+        let known = printer.lists.memory_bytes() + target.node.memory_bytes();
+        memory.wait_to_hold(known).await?;
         let mut out = String::new();
         let document = Multistatus::start(&mut out);
         let ListedTarget { href, name, node } = target;
@@ -67,16 +80,18 @@ impl Listing {
             leads_inherited: true,
         };
         let open = printer.begin(&mut out, &document, &href, node.clone(), shown);
-        let level = members.map(|members| Level::new(href, members));
-        Self {
+        let is_recursive = members.as_ref().is_some_and(|(_, d)| *d == Depth::Infinity);
+        let level = members.map(|(members, _)| Level::new(href, members, 0));
+        Ok(Self {
             printer,
             etag: node.etag(),
             document: Some(document),
             out,
             open: Some(open),
             levels: level.into_iter().collect(),
-            is_recursive: depth == Depth::Infinity,
-        }
+            is_recursive,
+            memory,
+        })
     }
 
     /// The response. If it fits into one chunk, it has a length and no stream.
@@ -99,15 +114,30 @@ impl Listing {
             });
             body::of_stream(first.chain(rest))
         };
-        Ok(response::with_body(StatusCode::MULTI_STATUS, body)
+        let mut response = response::with_body(StatusCode::MULTI_STATUS, body);
+        answer::mark_counted(&mut response);
+        Ok(response
             .with_header(header::CONTENT_TYPE, "application/xml")
             .with_header(header::ETAG, &etag.strong().to_string()))
     }
 
-    /// The next chunk of the document. It exceeds [`CHUNK_BYTES`] by at most one entry, or by the dead properties of one
-    /// resource.
+    /// The next chunk of the document. It exceeds [`CHUNK_BYTES`], or [`SMALL_CHUNK_BYTES`] if there is no memory for more, by
+    /// at most one entry, or by the dead properties of one resource.
     async fn next_chunk(&mut self) -> Result<Bytes> {
-        while self.out.len() < CHUNK_BYTES
+        let mut memory = self.memory.share().reservation();
+        self.write(SMALL_CHUNK_BYTES).await?;
+        if self.document.is_some() && memory.hold(CHUNK_BYTES).is_ok() {
+            self.write(CHUNK_BYTES).await?;
+        }
+        let mut chunk = std::mem::take(&mut self.out);
+        chunk.shrink_to_fit();
+        memory.keep(chunk.len());
+        Ok(body::held(chunk.into(), memory))
+    }
+
+    /// Writes until there are this many bytes, or the document ends.
+    async fn write(&mut self, bytes: usize) -> Result<()> {
+        while self.out.len() < bytes
             && let Some(document) = &self.document
         {
             if let Some(mut open) = self.open.take() {
@@ -129,30 +159,65 @@ impl Listing {
                     };
                     if let Some(members) = below {
                         self.printer.inherited.enter(&href, &node);
-                        self.levels.push(Level::new(href.clone(), members));
+                        let own_bytes = 2 * href.len() + node.acl.memory_bytes();
+                        self.memory.hold_anyway(own_bytes);
+                        self.levels
+                            .push(Level::new(href.clone(), members, own_bytes));
                     }
                     let out = &mut self.out;
                     self.open = Some(self.printer.begin(out, document, &href, node, shown));
                 } else if level.members.is_finished() {
-                    self.levels.pop();
+                    let left = self.levels.pop();
+                    self.memory.free(left.map_or(0, |level| level.held_bytes()));
                     self.printer.inherited.leave();
                 } else {
-                    level.page = level.members.next_page().await?.into_iter();
+                    level.read_page(&mut self.memory).await?;
                 }
             } else if let Some(document) = self.document.take() {
                 document.finish(&mut self.out);
             }
         }
-        Ok(Bytes::from(std::mem::take(&mut self.out)))
+        Ok(())
     }
 }
 
 impl Level {
-    fn new(href: String, members: Members) -> Self {
+    fn new(href: String, members: Members, own_bytes: usize) -> Self {
         Self {
             href,
             members,
             page: Vec::new().into_iter(),
+            page_bytes: 0,
+            own_bytes,
         }
     }
+
+    fn held_bytes(&self) -> usize {
+        self.page_bytes + self.own_bytes
+    }
+
+    /// Reads the next members. If there is no memory for them, they are dropped and read again when there is.
+    async fn read_page(&mut self, memory: &mut AnswerReservation) -> Result<()> {
+        memory.free(std::mem::take(&mut self.page_bytes));
+        let before = self.members.clone();
+        let mut page = self.members.next_page().await?;
+        let bytes = memory_bytes(&page);
+        if memory.hold(bytes).is_err() {
+            drop(page);
+            self.members = before;
+            memory.wait_to_hold(bytes).await?;
+            page = self.members.next_page().await?;
+        }
+        self.page_bytes = memory_bytes(&page);
+        memory.correct(bytes, self.page_bytes);
+        self.page = page.into_iter();
+        Ok(())
+    }
+}
+
+/// The memory of members, in bytes. One that is being written has its dead properties twice.
+fn memory_bytes(members: &[Member]) -> usize {
+    let members = members.iter();
+    let members = members.map(|member| member.name.len() + 2 * member.node.memory_bytes());
+    members.sum()
 }

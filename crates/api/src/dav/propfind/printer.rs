@@ -42,6 +42,16 @@ pub enum Lists {
     Shown(RoleNames),
 }
 
+impl Lists {
+    /// Their approximate memory in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Hidden => 0,
+            Self::Shown(names) => names.memory_bytes(),
+        }
+    }
+}
+
 /// The access control lists of the target and of its ancestors up to the box, that of the target first. Ancestors without
 /// entries are left out. While members of members are listed, the lists of the collections on the way to them come before.
 #[derive(Default)]

@@ -165,7 +165,8 @@ impl BatchExecutor<'_> {
         self.enter(part);
         if self.request.speaks_odata_2() {
             let max_bytes = self.request.unit.settings().odata.response_max_bytes;
-            let response = write::created(self.request, &creation.set, entity, style)?;
+            let memory = self.request.take_memory();
+            let response = write::created(self.request, &creation.set, entity, style, memory)?;
             let response = PartResponse::of(response, max_bytes).await?;
             return Ok(response.with_entity(path));
         }

@@ -1,0 +1,198 @@
+//! Clients that request large answers and do not read them: the memory stays bounded, and others are served.
+
+use std::time::{Duration, Instant};
+
+use personium_testkit::{ProcessUnit, RawBody, RawConnection, request_bytes};
+use serde_json::json;
+
+use crate::hostile_bodies::peak_memory_kib;
+use crate::storage_unit::StorageUnit;
+
+/// The number of clients that do not read.
+const READERS: usize = 500;
+/// The memory of the program that the issue names, in KiB.
+const PEAK_MAX_KIB: u64 = 400 << 10;
+
+/// A request for a large answer.
+struct LargeAnswer {
+    method: &'static str,
+    path: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    status: u16,
+}
+
+const JSON: (&str, &str) = ("Accept", "application/json");
+
+const fn large(method: &'static str, path: &'static str, status: u16) -> LargeAnswer {
+    LargeAnswer {
+        method,
+        path,
+        headers: &[JSON],
+        status,
+    }
+}
+
+/// All kinds of large answers.
+const KINDS: [LargeAnswer; 10] = [
+    large("GET", "/big/box/data/Row?$top=200", 200),
+    large(
+        "GET",
+        "/big/box/data/Row?$top=200&$orderby=__updated%20desc",
+        200,
+    ),
+    large("GET", "/big/box/data/Row?$top=200&$format=atom", 200),
+    LargeAnswer {
+        headers: &[JSON, ("Accept-Encoding", "gzip")],
+        ..large("GET", "/big/box/data/Row?$top=200", 200)
+    },
+    large("GET", "/big/box/data/Row('0')?$expand=_Part", 200),
+    large("GET", "/big/box/data/Row('0')/_Part?$top=150", 200),
+    LargeAnswer {
+        headers: &[("Depth", "1")],
+        ..large("PROPFIND", "/big/box/many", 207)
+    },
+    LargeAnswer {
+        headers: &[("Depth", "infinity")],
+        ..large("PROPFIND", "/big/box", 207)
+    },
+    large("GET", "/big/__log/current/default.log", 200),
+    large("GET", "/big/box/file", 200),
+];
+
+/// Fills the cell `big` with what the requests ask for.
+async fn fill(unit: &ProcessUnit) {
+    unit.create_cell_with_owner("big").await;
+    unit.create_odata_collection("big/box/data", "Row").await;
+    relate_parts(unit).await;
+    let long = "x".repeat(50_000);
+    for n in 0..200 {
+        let row = json!({"__id": n.to_string(), "t": &long}).to_string();
+        unit.create("big/box/data/Row", &row).await;
+    }
+    for _ in 0..150 {
+        let part = json!({"t": &long}).to_string();
+        unit.create("big/box/data/Row('0')/_Part", &part).await;
+    }
+    unit.create_collection("big/box/many", "").await;
+    for n in 0..200 {
+        let path = format!("big/box/many/{n}");
+        unit.put_file(&path, "content").await;
+        let set = format!(
+            "<D:propertyupdate xmlns:D='DAV:'><D:set><D:prop><x xmlns='u:x'>{}</x></D:prop></D:set></D:propertyupdate>",
+            &long[..30_000]
+        );
+        let request = unit.admin_request("PROPPATCH", &path);
+        request.body(set).send().await.expect(207);
+    }
+    let rule = json!({"Name": "log", "EventExternal": true, "Action": "log"});
+    unit.create("big/__ctl/Rule", &rule.to_string()).await;
+    for _ in 0..18 {
+        let event = json!({"Type": "t", "Object": "o", "Info": &long});
+        let posted = unit.post("big/__event", &event.to_string()).await;
+        posted.expect_success();
+    }
+    unit.put_file("big/box/file", &"f".repeat(8 << 20)).await;
+}
+
+/// Declares that a `Row` has many `Part`s.
+async fn relate_parts(unit: &ProcessUnit) {
+    unit.create_entity_type("big/box/data", "Part").await;
+    let ends = "big/box/data/$metadata/AssociationEnd";
+    for (name, of, multiplicity) in [("row", "Row", "0..1"), ("part", "Part", "*")] {
+        let end = json!({"Name": name, "_EntityType.Name": of, "Multiplicity": multiplicity});
+        unit.create(ends, &end.to_string()).await;
+    }
+    let uri = format!("{}{ends}(Name='part',_EntityType.Name='Part')", unit.url());
+    let links = format!("{ends}(Name='row',_EntityType.Name='Row')/$links/_AssociationEnd");
+    let linked = unit.post(&links, &json!({"uri": uri}).to_string()).await;
+    linked.expect(204);
+}
+
+/// Sends a request without reading the response.
+async fn send(unit: &ProcessUnit, kind: &LargeAnswer) -> RawConnection {
+    let host = format!("localhost:{}", unit.port());
+    let bearer = format!("Bearer {}", unit.admin().token());
+    let mut headers = vec![("Host", host.as_str()), ("Authorization", bearer.as_str())];
+    headers.extend_from_slice(kind.headers);
+    let request = request_bytes(kind.method, kind.path, &headers, b"");
+    let mut connection = RawConnection::open_once(unit.port()).await.unwrap();
+    connection.send(&request).await.unwrap();
+    connection
+}
+
+/// The bytes that are reserved for answers.
+async fn reserved(unit: &StorageUnit) -> u64 {
+    let (_, metrics) = unit.admin_text("metrics").await;
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("personium_answer_memory_bytes "));
+    value.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_large_answers_neither_fill_the_memory_nor_stop_others() {
+    let _loaded = crate::machine_load().read().await;
+    let unit = StorageUnit::start(crate::unit());
+    fill(&unit).await;
+    let owner = unit.create_cell_with_owner("other").await;
+    owner.call("PUT", "other/box/small", "content").await;
+    owner
+        .call("PUT", "other/box/large", &"l".repeat(1 << 20))
+        .await;
+    let mut readers = Vec::new();
+    let mut slowest = Duration::ZERO;
+    for n in 0..READERS {
+        readers.push(send(&unit, &KINDS[n % KINDS.len()]).await);
+        if n % 50 == 49 {
+            let start = Instant::now();
+            owner.call("GET", "other/box/small", "").await;
+            slowest = slowest.max(start.elapsed());
+        }
+    }
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let start = Instant::now();
+        owner.call("GET", "other/box/small", "").await;
+        slowest = slowest.max(start.elapsed());
+        let large = owner.call("GET", "other/box/large", "").await;
+        assert_eq!(large.body.len(), 1 << 20);
+    }
+    let held = reserved(&unit).await;
+    assert!(held > 10 << 20, "{held} bytes are held: the test is void");
+    let peak = peak_memory_kib(unit.process_id());
+    eprintln!("peak {peak} KiB, {held} bytes held, slowest small response {slowest:?}");
+    assert!(peak < PEAK_MAX_KIB, "{peak} KiB");
+    // The limit is generous: the machine may be loaded.
+    assert!(slowest < Duration::from_secs(20), "{slowest:?}");
+    drop(readers);
+    expect_all_released(&unit).await;
+    for kind in &KINDS {
+        let mut connection = send(&unit, kind).await;
+        let response = connection.receive(RawBody::Count, false).await.unwrap();
+        assert_eq!(
+            response.status, kind.status,
+            "{} {}",
+            kind.method, kind.path
+        );
+        assert!(
+            response.length > 20_000,
+            "{}: {}",
+            kind.path,
+            response.length
+        );
+    }
+    expect_all_released(&unit).await;
+}
+
+/// Waits until no answer is in memory.
+async fn expect_all_released(unit: &StorageUnit) {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let left = reserved(unit).await;
+        if left == 0 {
+            return;
+        }
+        assert!(Instant::now() < until, "{left} bytes stay reserved");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
