@@ -56,9 +56,12 @@ impl NginxBuilder {
         self.plain_host.clone().unwrap_or_else(web_names)
     }
 
-    /// Serves this host without TLS, as behind something else that has the certificates.
+    /// Serves this host without TLS, as behind a load balancer on this machine that has the certificates and names the clients.
     pub fn without_tls(mut self, host: &str) -> Self {
         self.plain_host = Some(host.to_owned());
+        self.more.push_str(
+            "set_real_ip_from 127.0.0.1;\nreal_ip_header X-Forwarded-For;\nreal_ip_recursive on;\n",
+        );
         self
     }
 

@@ -34,6 +34,7 @@ mod header_names;
 mod hostile_bodies;
 mod hostile_requests;
 mod interrupted_installation;
+mod layer_loss;
 mod memcached;
 mod metrics;
 mod oauth_clients;

@@ -87,6 +87,7 @@ async fn version_of_a_request_chooses_the_nodes() {
     let nginx = nginx.node_of_version("2.0.0", other.port()).start();
     for (version, expected) in [
         (None, (1, 0)),
+        (Some(personium_api::API_VERSION), (1, 0)),
         (Some("2.0.0"), (0, 1)),
         (Some("3.0.0"), (0, 0)),
     ] {
