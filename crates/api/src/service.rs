@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request};
-use personium_install::UnfinishedInstallations;
 use personium_model::{ServerAuthority, Unit};
 use personium_types::{Code, Error, Result};
 
@@ -99,21 +98,14 @@ impl ApiService {
         self.admin.as_deref().map_or(Ok(()), Admin::reload)
     }
 
-    /// Lists the installations of boxes that the last run of the unit began and did not end. To be called before the first
-    /// request.
+    /// Removes the boxes of installations that nobody works on: those of earlier runs, and of server nodes that are dead.
     ///
     /// # Errors
     /// A failure of the store.
-    pub async fn list_unfinished_installations(&self) -> Result<UnfinishedInstallations> {
+    pub async fn remove_unfinished_installations(&self) -> Result<()> {
         let state = self.state.get();
-        state.install_authority.list_unfinished(&state.unit).await
-    }
-
-    /// Removes what unfinished installations have made.
-    pub async fn remove_unfinished_installations(&self, unfinished: UnfinishedInstallations) {
-        let state = self.state.get();
-        let (authority, unit) = (&state.install_authority, &state.unit);
-        authority.remove_unfinished(unit, unfinished).await;
+        let authority = &state.install_authority;
+        authority.remove_unfinished(&state.unit).await
     }
 
     /// The HTTP client for requests that no other request causes.

@@ -9,10 +9,11 @@ use personium_model::{CellContext, Permit, PermitTarget, ServerAuthority, Unit, 
 use personium_types::{Code, Error, Operation, Result};
 use serde_json::json;
 
+use crate::claim::InstallationClaim;
 use crate::installer::{self, Installer, InstallerTarget, RequestMark, event_permit};
 use crate::package::Package;
 use crate::progress::StoredInstallation;
-use crate::rollback::{self, UnfinishedInstallations};
+use crate::rollback;
 
 /// The authority of the server to install boxes for requests that are permitted to.
 #[derive(Debug, Clone)]
@@ -53,21 +54,39 @@ impl InstallAuthority {
         check_available(unit, context, request.box_name, schema.as_deref()).await?;
         let started_at_ms = unit.now_ms();
         let body = json!({"Name": request.box_name, "Schema": schema}).to_string();
-        let created = self.create_box(unit, context, &body, started_at_ms).await;
+        let claim = InstallationClaim::begin(unit, &context.cell().id).await?;
+        let begun = StoredInstallation {
+            started_at: started_at_ms,
+            percent: 0,
+            worker: Some(claim.worker()),
+            result: None,
+        };
+        let created = self
+            .create_box(unit, context, &body, (&begun, &claim))
+            .await;
         let box_id = match created {
             // A concurrent request created a box of this name or schema: report it as if it had existed before.
             Err(refusal) if refusal.code() == Code::EntityExists => {
+                claim.release(unit).await?;
                 let cell = unit.find_cell(&context.cell().name).await?;
                 let context = cell.ok_or(Code::NoSuchCell)?;
                 check_available(unit, &context, request.box_name, schema.as_deref()).await?;
                 return Err(refusal);
             }
-            created => created?,
+            Err(error) => {
+                // Failures of the store leave it: the box may have been created.
+                if error.code().status() < 500 {
+                    claim.release(unit).await?;
+                }
+                return Err(error);
+            }
+            Ok(id) => id,
         };
         let target = InstallerTarget {
             cell: context.cell().id,
             box_id: box_id.parse().map_err(|_| Code::OdataInconsistent)?,
             box_name: request.box_name.to_owned(),
+            claim,
         };
         let mark = RequestMark {
             key: request.request_key,
@@ -85,41 +104,31 @@ impl InstallAuthority {
     }
 
     /// Creates the box and the record of its installation in one batch. A crash at any time afterwards leaves enough to remove
-    /// the box at the next start.
+    /// the box.
     async fn create_box(
         &self,
         unit: &Arc<Unit>,
         context: &Arc<CellContext>,
         body: &str,
-        started_at_ms: i64,
+        (begun, claim): (&StoredInstallation, &InstallationClaim),
     ) -> Result<String> {
-        rollback::mark_cell(unit, &context.cell().id).await?;
         let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
         let creation = installer::creation(&root, ControlSet::Box, body.as_bytes()).await?;
         let permit = self.0.permit_write(&root, &creation.set);
-        let begun = StoredInstallation {
-            started_at: started_at_ms,
-            percent: 0,
-            heartbeat_at: started_at_ms,
-            result: None,
-        };
         let created = odata::create_with(&root, &permit, creation, |created, batch| {
-            records::put(batch, keys::installation(&created.id), &begun)
+            claim.assert_in(batch);
+            records::put(batch, keys::installation(&created.id), begun)
         });
         created.await.map(|created| created.id)
     }
 
-    /// Lists the installations that the last run of the unit began and did not end. To be called before the unit serves.
+    /// Removes the boxes of installations that nobody works on: those of dead server nodes and of earlier runs. Failures are
+    /// logged, and retried by the next call.
     ///
     /// # Errors
-    /// Failures of the store.
-    pub async fn list_unfinished(&self, unit: &Unit) -> Result<UnfinishedInstallations> {
-        rollback::list_unfinished(unit).await
-    }
-
-    /// Removes what unfinished installations have made. Failures are logged; the next start of the unit retries.
-    pub async fn remove_unfinished(&self, unit: &Arc<Unit>, unfinished: UnfinishedInstallations) {
-        rollback::remove_unfinished(unit, &self.0, unfinished).await;
+    /// Failures of the store before the first one.
+    pub async fn remove_unfinished(&self, unit: &Arc<Unit>) -> Result<()> {
+        rollback::remove_unfinished(unit, &self.0).await
     }
 
     /// Posts an event of the unit about a request to install a box.

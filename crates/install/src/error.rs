@@ -15,6 +15,9 @@ const ARCHIVE_ERROR: &str = "PL-BI-1004";
 /// The code of an error of the server.
 pub(crate) const SERVER_ERROR: &str = "PL-BI-1005";
 
+/// The text for an installation whose server is gone.
+pub(crate) const SERVER_STOPPED: &str = "the server stopped while it installed the box";
+
 /// The error that ends an installation.
 #[derive(Debug)]
 pub(crate) struct InstallError {

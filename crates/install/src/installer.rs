@@ -16,6 +16,7 @@ use personium_odata::body::{Intent, Route};
 use personium_types::{CellId, Code, Error, NodeId, Operation, Preconditions, Result};
 use serde_json::{Map, Value};
 
+use crate::claim::InstallationClaim;
 use crate::package::Package;
 use crate::progress::{self, InstallationResult, StoredInstallation};
 
@@ -48,6 +49,8 @@ pub(crate) struct InstallerTarget {
     pub box_id: NodeId,
     /// The name of the box when the installation started.
     pub box_name: String,
+    /// The claim of this process.
+    pub claim: InstallationClaim,
 }
 
 impl Installer {
@@ -70,8 +73,23 @@ impl Installer {
         }
     }
 
-    /// The cell as it is now.
+    /// Whether this process still works on the installation.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub(crate) async fn is_own(&self) -> Result<bool> {
+        self.unit.confirm_node(self.target.claim.node()).await
+    }
+
+    /// The cell as it is now, for the next step.
+    ///
+    /// # Errors
+    /// [`Code::NoSuchCell`] if it was removed, [`Code::NoSuchBox`] if another server node has taken over the installation;
+    /// failures of the store.
     pub(crate) async fn context(&self) -> Result<Arc<CellContext>> {
+        if !self.is_own().await? {
+            return Err(Error::new(Code::NoSuchBox).with(self.target.box_name.as_str()));
+        }
         let found = self.unit.find_cell_by_id(&self.target.cell).await?;
         found.ok_or_else(|| Code::NoSuchCell.into())
     }
@@ -149,7 +167,7 @@ impl Installer {
         StoredInstallation {
             started_at: self.started_at_ms,
             percent: self.percent(),
-            heartbeat_at: self.unit.now_ms(),
+            worker: Some(self.target.claim.worker()),
             result,
         }
     }
@@ -164,16 +182,18 @@ impl Installer {
         Ok(())
     }
 
-    /// As [`Self::store_progress`]; failures are logged.
-    pub(crate) async fn store_progress_or_warn(&self, result: Option<InstallationResult>) {
-        if let Err(error) = self.store_progress(result).await {
-            tracing::warn!(
-                cell.id = %self.target.cell,
-                box.name = %self.target.box_name,
-                %error,
-                "failed to store installation progress"
-            );
-        }
+    /// As [`Self::store_progress`]; failures are logged. Returns whether it was stored, or never will be.
+    pub(crate) async fn store_progress_or_warn(&self, result: Option<InstallationResult>) -> bool {
+        let Err(error) = self.store_progress(result).await else {
+            return true;
+        };
+        tracing::warn!(
+            cell.id = %self.target.cell,
+            box.name = %self.target.box_name,
+            %error,
+            "failed to store installation progress"
+        );
+        matches!(error.code(), Code::NoSuchBox | Code::NoSuchCell)
     }
 
     /// Posts an event about a step.

@@ -7,6 +7,7 @@
 //! | Module | Content |
 //! |---|---|
 //! | `authority` | starts an installation |
+//! | `claim` | the claim of an installation by the server node that runs it |
 //! | `installer` | the state of an installation: box, progress, events |
 //! | `run` | the sequence of steps |
 //! | `control_objects` | relations, roles, external roles, rules and links |
@@ -20,6 +21,7 @@
 //! | `error` | why an installation fails |
 
 mod authority;
+mod claim;
 mod collections;
 mod control_objects;
 mod error;
@@ -36,4 +38,3 @@ pub use authority::{InstallAuthority, InstallRequest};
 pub use installer::Installer;
 pub use package::Package;
 pub use progress::{FailedInstallation, InstallationStatus, find_failure, status};
-pub use rollback::UnfinishedInstallations;

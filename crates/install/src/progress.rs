@@ -4,16 +4,14 @@
 use personium_model::commit::Invalidation;
 use personium_model::entity::StoredEntity;
 use personium_model::keys::{self, ControlSet, SetKey};
-use personium_model::records::{self, Records};
+use personium_model::records::{self, Records, Versioned};
 use personium_model::{BoxInfo, CellContext, Unit};
 use personium_store::{Batch, Direction, Expect, Key};
-use personium_types::{Code, Error, NodeId, Result};
+use personium_types::{Code, Error, NodeId, Result, ServerNodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::error::SERVER_ERROR;
+use crate::error::{SERVER_ERROR, SERVER_STOPPED};
 
-/// An installation whose last heartbeat is older has failed: its server was stopped.
-const HEARTBEAT_TIMEOUT_MS: i64 = 60_000;
 /// How long the failure of an installation is known after its box was removed.
 const FAILURE_RETENTION_MS: i64 = 3 * 24 * 3_600_000;
 /// The largest number of such failures of a cell.
@@ -30,12 +28,26 @@ pub(crate) struct StoredInstallation {
     /// The part of the archive that is done.
     #[serde(rename = "p")]
     pub percent: u64,
-    /// The last heartbeat, milliseconds since 1970.
-    #[serde(rename = "a")]
-    pub heartbeat_at: i64,
+    /// The process that works on it. Installations of earlier versions have none.
+    #[serde(rename = "n", default)]
+    pub worker: Option<InstallationWorker>,
     /// The result, once it has ended.
     #[serde(rename = "e", default)]
     pub result: Option<InstallationResult>,
+}
+
+/// The process that works on an installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InstallationWorker {
+    /// The server node.
+    #[serde(rename = "n")]
+    pub node: ServerNodeId,
+    /// The id of the installation, in the key of its claim.
+    #[serde(rename = "c")]
+    pub claim: NodeId,
+    /// Whether it removes the box, because the server node that installed it is dead.
+    #[serde(rename = "r", default)]
+    pub removes: bool,
 }
 
 /// An installation that failed and whose box was removed.
@@ -197,13 +209,14 @@ pub async fn find_failure(
     }))
 }
 
-/// The boxes of a cell whose installations have not ended.
+/// The boxes of a cell whose installation with this claim has not ended. Without a claim: those of earlier versions.
 ///
 /// # Errors
 /// Failures of the store.
 pub(crate) async fn list_unfinished(
     records: &Records,
-) -> Result<Vec<(NodeId, StoredInstallation)>> {
+    claim: Option<&NodeId>,
+) -> Result<Vec<(NodeId, Versioned<StoredInstallation>)>> {
     let mut range = keys::installations();
     let mut unfinished = Vec::new();
     loop {
@@ -211,10 +224,12 @@ pub(crate) async fn list_unfinished(
             .list::<StoredInstallation>(&range, Direction::Up, PAGE_RECORDS)
             .await?;
         for (key, stored) in &found {
+            let worker = stored.value.worker.as_ref();
             if stored.value.result.is_none()
+                && worker.map(|worker| &worker.claim) == claim
                 && let Some(id) = keys::box_of_installation(key)
             {
-                unfinished.push((id, stored.value.clone()));
+                unfinished.push((id, stored.clone()));
             }
         }
         match found.last() {
@@ -224,10 +239,10 @@ pub(crate) async fn list_unfinished(
     }
 }
 
-/// Stores the state of the installation of a box.
+/// Stores the state of the installation of a box. Its worker must not have changed.
 ///
 /// # Errors
-/// [`Code::NoSuchBox`] if the box was removed; failures of the store.
+/// [`Code::NoSuchBox`] if the box was removed, or another server node removes it; failures of the store.
 pub(crate) async fn store(
     unit: &Unit,
     context: &CellContext,
@@ -235,14 +250,17 @@ pub(crate) async fn store(
     installation: &StoredInstallation,
 ) -> Result<()> {
     let id = box_id.to_string();
+    let key = keys::installation(&id);
     unit.transact(context, Invalidation::None, || async {
         let mut batch = Batch::new();
         let entity = keys::entity(&SetKey::control(ControlSet::Box), &id);
-        if context.records().find_version(&entity).await?.is_none() {
+        let found = context.records().find::<StoredInstallation>(&key).await?;
+        let found = found.filter(|found| found.value.worker == installation.worker);
+        let (Some(found), Some(_)) = (found, context.records().find_version(&entity).await?) else {
             return Err(Error::new(Code::NoSuchBox).with(id.as_str()));
-        }
+        };
         batch.assert(entity, Expect::Present);
-        records::put(&mut batch, keys::installation(&id), installation)?;
+        records::put_checked(&mut batch, key.clone(), Some(found.version), installation)?;
         Ok((batch, ()))
     })
     .await
@@ -258,17 +276,24 @@ pub async fn status(
     info: &BoxInfo,
 ) -> Result<InstallationStatus> {
     let key = keys::installation(&info.id.to_string());
-    let stored = context.records().find::<StoredInstallation>(&key).await?;
-    Ok(match stored {
-        None => InstallationStatus::Ready {
+    let found = context.records().find::<StoredInstallation>(&key).await?;
+    let Some(found) = found else {
+        return Ok(InstallationStatus::Ready {
             since: info.published,
-        },
-        Some(stored) => stored.value.status_at(unit.now_ms()),
-    })
+        });
+    };
+    let is_alive = match found.value.worker {
+        Some(worker) if found.value.result.is_none() && !worker.removes => {
+            unit.is_node_alive(&worker.node).await?
+        }
+        _ => false,
+    };
+    Ok(found.value.status(is_alive))
 }
 
 impl StoredInstallation {
-    fn status_at(self, now_ms: i64) -> InstallationStatus {
+    /// The status, if the server node that installs the box is alive or not.
+    fn status(self, is_alive: bool) -> InstallationStatus {
         let (started, percent) = (self.started_at, self.percent);
         match self.result {
             Some(InstallationResult::Done) => InstallationStatus::Ready { since: started },
@@ -278,14 +303,12 @@ impl StoredInstallation {
                 code,
                 text,
             },
-            None if now_ms - self.heartbeat_at <= HEARTBEAT_TIMEOUT_MS => {
-                InstallationStatus::Running { started, percent }
-            }
+            None if is_alive => InstallationStatus::Running { started, percent },
             None => InstallationStatus::Failed {
                 started,
                 percent,
                 code: SERVER_ERROR.to_owned(),
-                text: "the server stopped while it installed the box".to_owned(),
+                text: SERVER_STOPPED.to_owned(),
             },
         }
     }
@@ -296,20 +319,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn installation_without_heartbeat_has_failed() {
+    fn installation_of_a_dead_server_node_has_failed() {
         let running = StoredInstallation {
             started_at: 1_000,
             percent: 40,
-            heartbeat_at: 5_000,
+            worker: None,
             result: None,
         };
         let (started, percent) = (1_000, 40);
         assert_eq!(
-            running.clone().status_at(5_000 + HEARTBEAT_TIMEOUT_MS),
+            running.clone().status(true),
             InstallationStatus::Running { started, percent }
         );
         assert!(matches!(
-            running.clone().status_at(5_001 + HEARTBEAT_TIMEOUT_MS),
+            running.clone().status(false),
             InstallationStatus::Failed { started: 1_000, percent: 40, code, .. }
                 if code == SERVER_ERROR
         ));
@@ -318,8 +341,15 @@ mod tests {
             ..running
         };
         assert_eq!(
-            done.status_at(i64::MAX),
+            done.status(false),
             InstallationStatus::Ready { since: 1_000 }
         );
+    }
+
+    #[test]
+    fn installation_of_an_earlier_version_is_read() {
+        let stored = r#"{"s":1,"p":2,"a":3}"#;
+        let read: StoredInstallation = serde_json::from_str(stored).unwrap();
+        assert_eq!((read.started_at, read.percent, read.worker), (1, 2, None));
     }
 }

@@ -1,22 +1,22 @@
 //! Removes what a failed installation has made.
 //!
-//! Everything that an archive makes belongs to its box, so it goes with the box. Cells with installations are marked in the
-//! space of the unit before anything is made: a starting unit removes the boxes whose installations the last run did not end.
+//! Everything that an archive makes belongs to its box, so it goes with the box. An installation is claimed in the space of the
+//! unit before anything is made: when its server node is dead, another one takes over the claim and removes the box.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use personium_model::records::store_error;
+use personium_model::records::{self, store_error};
+use personium_model::server_node::Claim;
 use personium_model::{CellContext, Permit, PermitTarget, ServerAuthority, Unit, keys, odata};
-use personium_store::{Batch, CommitSeq, Expect, StoreError};
+use personium_store::Batch;
 use personium_types::error::chain;
 use personium_types::{CellId, Code, NodeId, Operation, Result};
 
-use crate::error::SERVER_ERROR;
-use crate::progress::{self, InstallationResult, StoredInstallation};
+use crate::error::{SERVER_ERROR, SERVER_STOPPED};
+use crate::progress::{self, InstallationResult, InstallationWorker, StoredInstallation};
 
-/// The pauses between attempts to remove a box. Afterwards it is left for the next start.
+/// The pauses between attempts to remove a box. Afterwards it is left for [`remove_unfinished`].
 const RETRY_PAUSES: [Duration; 4] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
@@ -31,24 +31,14 @@ pub(crate) struct FailedBox {
     pub id: NodeId,
 }
 
-/// Marks a cell as one that may have installations which have not ended.
-///
-/// # Errors
-/// A failure of the store.
-pub(crate) async fn mark_cell(unit: &Unit, cell: &CellId) -> Result<()> {
-    let mut batch = Batch::new();
-    batch.put(keys::installation_marker(cell), Bytes::new());
-    let committed = unit.records().commit(batch).await;
-    committed.map_err(store_error).map(drop)
-}
-
-/// Removes the box of a failed installation with everything in it. Retries after failures of the store.
+/// Removes the box of a failed installation with everything in it. Retries after failures of the store. Returns whether it was
+/// removed.
 pub(crate) async fn remove_box(
     unit: &Arc<Unit>,
     authority: &ServerAuthority,
     failed: FailedBox,
     state: &StoredInstallation,
-) {
+) -> bool {
     let mut pauses = RETRY_PAUSES.into_iter();
     while let Err(error) = try_remove_box(unit, authority, failed, state).await {
         tracing::warn!(
@@ -59,9 +49,10 @@ pub(crate) async fn remove_box(
         );
         match pauses.next() {
             Some(pause) => tokio::time::sleep(pause).await,
-            None => return,
+            None => return false,
         }
     }
+    true
 }
 
 async fn try_remove_box(
@@ -109,79 +100,67 @@ fn removal_permit(authority: &ServerAuthority, context: &CellContext, id: NodeId
     authority.permit(Operation::RemoveBox, target)
 }
 
-/// The installations that the last run of the unit began and did not end.
-#[derive(Debug, Default)]
-pub struct UnfinishedInstallations(Vec<MarkedCell>);
-
-/// A cell that the last run of the unit marked.
-#[derive(Debug)]
-struct MarkedCell {
-    cell: CellId,
-    marker_version: Option<CommitSeq>,
-    unfinished: Vec<(NodeId, StoredInstallation)>,
-}
-
-/// Lists the installations that have not ended. To be called before the unit begins new ones.
+/// Removes the boxes of installations that nobody works on: those of dead server nodes, and those of this one that it could not
+/// remove. Failures are logged, and retried by the next call.
 ///
 /// # Errors
-/// Failures of the store.
-pub(crate) async fn list_unfinished(unit: &Unit) -> Result<UnfinishedInstallations> {
-    let mut cells = Vec::new();
+/// Failures of the store before the first one.
+pub(crate) async fn remove_unfinished(unit: &Arc<Unit>, authority: &ServerAuthority) -> Result<()> {
     let markers = keys::installation_markers();
-    for cell in unit.list_marked_cells(&markers).await? {
-        let marker = keys::installation_marker(&cell);
-        cells.push(MarkedCell {
-            cell,
-            marker_version: unit.records().find_version(&marker).await?,
-            unfinished: progress::list_unfinished(&unit.cell_records(&cell)).await?,
-        });
-    }
-    Ok(UnfinishedInstallations(cells))
-}
-
-/// Removes the boxes of unfinished installations. Failures are logged; the next start of the unit retries.
-pub(crate) async fn remove_unfinished(
-    unit: &Arc<Unit>,
-    authority: &ServerAuthority,
-    unfinished: UnfinishedInstallations,
-) {
-    for marked in unfinished.0 {
-        let cell = marked.cell;
-        if let Err(error) = clean_cell(unit, authority, marked).await {
+    for claim in unit.list_free_claims(&markers.range).await? {
+        let Some(cell) = markers.cell_of(&claim.key) else {
+            continue;
+        };
+        // An installation of this process runs.
+        if unit.is_active(&claim.key) {
+            continue;
+        }
+        let _active = unit.activate(claim.key.clone());
+        if let Err(error) = clean_cell(unit, authority, &cell, &claim).await {
             tracing::warn!(
                 cell.id = %cell,
                 error = %chain(&error),
-                "failed to remove unfinished installations, will retry at the next start"
+                "failed to remove unfinished installations, will retry later"
             );
         }
     }
+    Ok(())
 }
 
-/// Removes the unfinished installations of a cell, then its marker.
+/// Takes over an unfinished installation, removes its box, then the claim.
 async fn clean_cell(
     unit: &Arc<Unit>,
     authority: &ServerAuthority,
-    marked: MarkedCell,
+    cell: &CellId,
+    claim: &Claim,
 ) -> Result<()> {
-    let cell = marked.cell;
-    for (id, mut state) in marked.unfinished {
-        state.result = Some(InstallationResult::Failed {
-            code: SERVER_ERROR.to_owned(),
-            text: "the server stopped while it installed the box".to_owned(),
-        });
-        try_remove_box(unit, authority, FailedBox { cell, id }, &state).await?;
-        tracing::info!(cell.id = %cell, box.id = %id, "unfinished installation removed");
-    }
-    let Some(version) = marked.marker_version else {
+    let Some(claim) = unit.take_over_in_cell(claim, cell).await? else {
         return Ok(());
     };
-    // An installation of this run may have marked the cell again.
-    let marker = keys::installation_marker(&cell);
-    let mut batch = Batch::new();
-    batch.assert(marker.clone(), Expect::Version(version));
-    batch.delete(marker);
-    match unit.records().commit(batch).await {
-        Ok(_) | Err(StoreError::Conflict) => Ok(()),
-        Err(other) => Err(store_error(other)),
+    let Some(node) = claim.owner else {
+        return Ok(());
+    };
+    let id_of_claim = keys::claim_of_installation_marker(&claim.key);
+    let records = unit.cell_records(cell);
+    for (id, found) in progress::list_unfinished(&records, id_of_claim.as_ref()).await? {
+        let mut state = found.value;
+        state.worker = id_of_claim.map(|claim| InstallationWorker {
+            node,
+            claim,
+            removes: true,
+        });
+        // From now on the former server node can store nothing about it.
+        let mut batch = Batch::new();
+        let key = keys::installation(&id.to_string());
+        records::put_checked(&mut batch, key, Some(found.version), &state)?;
+        records.commit(batch).await.map_err(store_error)?;
+        state.result = Some(InstallationResult::Failed {
+            code: SERVER_ERROR.to_owned(),
+            text: SERVER_STOPPED.to_owned(),
+        });
+        let failed = FailedBox { cell: *cell, id };
+        try_remove_box(unit, authority, failed, &state).await?;
+        tracing::info!(cell.id = %cell, box.id = %id, "unfinished installation removed");
     }
+    unit.release_claim(&claim).await.map(drop)
 }

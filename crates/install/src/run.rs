@@ -5,49 +5,71 @@ use std::time::Duration;
 
 use personium_archive::paths;
 use personium_types::error::chain;
+use tokio::task::JoinSet;
 
 use crate::error::{InstallError, InstallResult, Remains};
 use crate::installer::Installer;
 use crate::progress::InstallationResult;
 use crate::rollback::{self, FailedBox};
 
-/// The interval at which a running installation stores its heartbeat.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// The interval at which a running installation looks whether it still is one of this process.
+const CLAIM_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Installer {
     /// Installs the content of the box. If a step fails, the box is removed with everything that was made, and the error is
-    /// reported as an event and as the status of the box.
+    /// reported as an event and as the status of the box. If other server nodes find this one dead, it ends: one of them removes
+    /// the box.
     pub async fn run(self) {
         let installer = Arc::new(self);
         // A task of its own, so that a panic ends only the step.
-        let steps = tokio::spawn({
+        let mut steps = JoinSet::new();
+        steps.spawn({
             let installer = Arc::clone(&installer);
             async move { installer.install().await }
         });
-        tokio::pin!(steps);
-        let mut heartbeat = tokio::time::interval(HEARTBEAT_INTERVAL);
-        heartbeat.tick().await;
+        let mut check = tokio::time::interval(CLAIM_CHECK_INTERVAL);
         let result = loop {
             tokio::select! {
-                result = &mut steps => break result,
-                _ = heartbeat.tick() => installer.store_progress_or_warn(None).await,
+                result = steps.join_next() => break result,
+                _ = check.tick() => {
+                    if matches!(installer.is_own().await, Ok(false)) {
+                        break None;
+                    }
+                }
             }
         };
+        // Without a result the steps end here.
+        let Some(result) = result else {
+            return;
+        };
         let box_url = installer.box_url();
-        match result.unwrap_or_else(|panic| Err(InstallError::internal(&box_url, panic))) {
-            Ok(()) => {
-                installer
-                    .post_event("PL-BI-0000", &box_url, "Bar installation completed.")
-                    .await;
-                let done = Some(InstallationResult::Done);
-                installer.store_progress_or_warn(done).await;
-            }
+        let result = result.unwrap_or_else(|panic| Err(InstallError::internal(&box_url, panic)));
+        if matches!(installer.is_own().await, Ok(false)) {
+            return;
+        }
+        let is_over = match result {
+            Ok(()) => installer.complete().await,
             Err(error) => installer.fail(&error).await,
+        };
+        if is_over && let Err(error) = installer.target.claim.release(&installer.unit).await {
+            tracing::warn!(
+                cell.id = %installer.target.cell,
+                error = %chain(&error),
+                "failed to release the claim of an installation"
+            );
         }
     }
 
-    /// Reports an error and removes what was made.
-    async fn fail(&self, error: &InstallError) {
+    /// Reports that everything was installed. Returns whether that was stored.
+    async fn complete(&self) -> bool {
+        self.post_event("PL-BI-0000", &self.box_url(), "Bar installation completed.")
+            .await;
+        let done = Some(InstallationResult::Done);
+        self.store_progress_or_warn(done).await
+    }
+
+    /// Reports an error and removes what was made. Returns whether that is done.
+    async fn fail(&self, error: &InstallError) -> bool {
         let failed = FailedBox {
             cell: self.target.cell,
             id: self.target.box_id,
@@ -63,7 +85,7 @@ impl Installer {
         match error.remains {
             Remains::Nothing => {
                 let state = self.state(result);
-                rollback::remove_box(&self.unit, &self.authority, failed, &state).await;
+                rollback::remove_box(&self.unit, &self.authority, failed, &state).await
             }
             Remains::Collections => {
                 let removed = rollback::remove_objects(&self.unit, &self.authority, failed).await;
@@ -75,7 +97,7 @@ impl Installer {
                         "failed to remove the roles and rules of a failed installation"
                     );
                 }
-                self.store_progress_or_warn(result).await;
+                self.store_progress_or_warn(result).await
             }
         }
     }

@@ -124,9 +124,11 @@ async fn build(
 /// condition of the request is false.
 pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
     check_remove(resource, &resource.locate().await?)?;
-    if recursive {
-        garbage_collection::mark_pending(&resource.unit, &resource.context).await?;
-    }
+    let mark = match recursive {
+        true => Some(garbage_collection::mark_pending(&resource.unit, &resource.context).await?),
+        false => None,
+    };
+    let mark = mark.as_ref();
     let change = |target: Target| async move {
         let permit = check_remove(resource, &target)?;
         let found = target.node();
@@ -134,9 +136,10 @@ pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
         target.assert_ancestors(&mut batch);
         unlink(&permit, &mut batch, &target)?;
         let mut post_commit = PostCommit::none();
-        if recursive {
+        if let Some(mark) = mark {
+            mark.assert_in(&mut batch);
             garbage_collection::add_record(&mut batch, found.value())?;
-            post_commit = post_commit.collect_garbage(target.context.cell().id);
+            post_commit = post_commit.collect_garbage(target.context.cell().id, mark);
         } else {
             remove_empty(&target, &mut batch).await?;
         }

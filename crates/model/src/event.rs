@@ -6,6 +6,7 @@
 
 pub mod log;
 pub mod outbox;
+mod outbox_owner;
 pub mod pending;
 mod record;
 pub mod rule;
@@ -16,6 +17,7 @@ use personium_store::Batch;
 use personium_types::{Code, Operation, Result};
 
 use self::outbox::OutboxEntry;
+use self::outbox_owner::OutboxState;
 pub use self::record::{EVENT_ID, Event, MAX_TEXT_UTF16_UNITS, RULE_CHAIN, VIA};
 use self::rule::{EventRule, RuleAction};
 use crate::outbox_queue::OutboxPartition;
@@ -40,12 +42,6 @@ pub async fn post(unit: &Unit, context: &CellContext, permit: &Permit, event: Ev
         return Ok(());
     }
     let event = event.to_external(&unit.urls().cell(&context.cell().name), unit.random());
-    if matching
-        .iter()
-        .any(|rule| matches!(rule.action, RuleAction::Send(_)))
-    {
-        pending::mark(unit, context.cell()).await?;
-    }
     let log_is_full = unit
         .transact_with(context.records(), || {
             apply_rules(unit, context, &event, &matching)
@@ -65,7 +61,7 @@ async fn apply_rules(
     matching: &[Arc<EventRule>],
 ) -> Result<(Batch, PostCommit, bool)> {
     let mut batch = Batch::new();
-    let (mut lines, mut post_commit, mut requests) = (Vec::new(), PostCommit::none(), 0);
+    let (mut lines, mut senders) = (Vec::new(), Vec::new());
     let mut output_bytes = 0;
     for (index, rule) in matching.iter().enumerate() {
         match rule.action {
@@ -82,12 +78,9 @@ async fn apply_rules(
                 };
                 let record = entry.encode()?;
                 output_bytes += record.len();
-                batch.put(keys::outbox_entry(&rule.id, &unit.next_event_id()), record);
-                post_commit = post_commit.enqueue(OutboxPartition {
-                    cell: context.cell().id,
-                    rule: rule.id.clone(),
-                });
-                requests += 1;
+                let key = outbox::next_key(unit, context.records(), &rule.id).await?;
+                batch.put(key, record);
+                senders.push(rule.id.clone());
             }
         }
         batch.add(keys::rule_hits(&rule.id), 1);
@@ -101,13 +94,39 @@ async fn apply_rules(
             break;
         }
     }
-    if requests > 0 {
-        let waiting = context.records().counter(&keys::outbox_count()).await?;
-        if waiting.saturating_add(requests) > OUTBOX_MAX {
-            return Err(Code::ServerBusy.into());
-        }
-        batch.add(keys::outbox_count(), requests);
-    }
+    let post_commit = add_requests(unit, context, &mut batch, senders).await?;
     let log_is_full = log::append(unit, context.records(), &mut batch, lines).await?;
     Ok((batch, post_commit, log_is_full))
+}
+
+/// Adds to a batch what comes with new requests of these rules, and returns the post-commit actions.
+async fn add_requests(
+    unit: &Unit,
+    context: &CellContext,
+    batch: &mut Batch,
+    rules: Vec<String>,
+) -> Result<PostCommit> {
+    let mut post_commit = PostCommit::none();
+    if rules.is_empty() {
+        return Ok(post_commit);
+    }
+    let cell = context.cell().id;
+    let state = OutboxState::read(context.records()).await?;
+    let requests = i64::try_from(rules.len()).unwrap_or(i64::MAX);
+    if state.waiting.saturating_add(requests) > OUTBOX_MAX {
+        return Err(Code::ServerBusy.into());
+    }
+    batch.add(keys::outbox_count(), requests);
+    let owner = state.add_owner(unit, &cell, batch).await?;
+    if let Some(mark) = &owner.mark {
+        post_commit = post_commit.with_mark(mark);
+    }
+    // Another owner finds them by itself.
+    if unit.node_id() == Some(owner.node) {
+        post_commit = post_commit.own_outbox(cell, owner.node);
+        for rule in rules {
+            post_commit = post_commit.enqueue(OutboxPartition { cell, rule });
+        }
+    }
+    Ok(post_commit)
 }

@@ -1,31 +1,29 @@
 //! Garbage collection: removes in the background what was unlinked at once, the trees of collections and whole cells.
 //!
 //! Unlinking a collection adds a garbage record in the same batch. Before that the cell is marked in the space of the unit,
-//! so that a starting unit finds the cells with garbage without reading every cell. Each step of a collection is one small
-//! batch, and every step may be repeated.
+//! so that cells with garbage are found without reading every cell. The marker is a claim of the server node that collects;
+//! when that is dead, another one goes on. Each step of a collection is one small batch, and every step may be repeated: late
+//! steps of a server node that lost its claim do no harm.
 
 mod orphaned_blobs;
+mod resumption;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use personium_store::{Batch, Direction, Expect, Key, Space, StoreError};
+use personium_store::{Batch, Direction, Expect, Key, Space};
 use personium_types::error::chain;
 use personium_types::{CellId, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{self, CellMarkers, ControlSet, SetKey};
+use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
 use crate::records::{self, Records, store_error};
-use crate::{CellContext, Unit, cell_announcement, cell_deletion, entity};
+use crate::server_node::{self, WorkMark};
+use crate::{CellContext, Unit, entity};
 
 /// The number of records that one step reads or removes.
 const BATCH_RECORDS: usize = 200;
-
-/// The time after which the space of a cell that is still not in the catalogue is garbage. A creation takes milliseconds; one that
-/// takes longer fails.
-const MAX_CREATION_TIME: Duration = Duration::from_secs(1);
 
 /// The value of the marker of a cell whose space was created and that is not in the catalogue yet.
 const NEW_SPACE: &[u8] = b"new";
@@ -39,15 +37,14 @@ struct GarbageRecord {
     kind: NodeKind,
 }
 
-/// Marks a cell as one that may have garbage. To be done before a batch with [`add_record`] is committed.
+/// Marks a cell as one that may have garbage, and claims its collection for this process. To be done before a batch with
+/// [`add_record`] is committed; the batch asserts the mark.
 ///
 /// # Errors
 /// A failure of the store.
-pub async fn mark_pending(unit: &Unit, context: &CellContext) -> Result<()> {
-    let mut batch = Batch::new();
-    batch.put(keys::garbage_marker(&context.cell().id), Bytes::new());
-    let committed = unit.records().commit(batch).await;
-    committed.map_err(store_error).map(drop)
+pub async fn mark_pending(unit: &Unit, context: &CellContext) -> Result<WorkMark> {
+    let cell = &context.cell().id;
+    unit.begin_work(cell, keys::garbage_marker(cell)).await
 }
 
 /// Adds the garbage record of a collection or box to the batch that unlinks it.
@@ -62,40 +59,43 @@ pub fn add_record(batch: &mut Batch, node: &Node) -> Result<()> {
     records::put(batch, keys::garbage_record(&node.id), &record)
 }
 
-/// Creates the space of a new cell. Until the batch that adds the cell to the catalogue is committed, the space is garbage.
+/// Creates the space of a new cell. Until the batch that adds the cell to the catalogue is committed, the space is garbage, which
+/// others collect when this process is dead.
 ///
 /// # Errors
 /// A failure of the store.
 pub(crate) async fn create_space(unit: &Unit, cell: &CellId, batch: &mut Batch) -> Result<()> {
-    let marker = keys::removed_cell(cell);
-    let mut mark = Batch::new();
-    mark.put(marker.clone(), NEW_SPACE);
-    let version = unit.records().commit(mark).await.map_err(store_error)?;
+    let claim = unit.put_claim(&keys::removed_cell(cell), NEW_SPACE).await?;
     let space = Space::Cell(*cell);
     unit.store()
         .create_space(&space)
         .await
         .map_err(store_error)?;
-    batch.assert(marker.clone(), Expect::Version(version));
-    batch.delete(marker);
+    batch.assert(claim.key.clone(), Expect::Version(claim.version));
+    batch.delete(claim.key);
     Ok(())
 }
 
-/// Adds to the batch that removes a cell that all its records and bodies are garbage.
-pub fn add_removed_cell(batch: &mut Batch, cell: &CellId) {
-    batch.put(keys::removed_cell(cell), Bytes::new());
+/// Adds to the batch that removes a cell that all its records and bodies are garbage, which this process collects.
+pub fn add_removed_cell(unit: &Unit, batch: &mut Batch, cell: &CellId) {
+    let value = server_node::encode_claim(unit.node_id().as_ref());
+    batch.put(keys::removed_cell(cell), value);
 }
 
-/// Collects the garbage of a cell in the background. A failure is logged; the next start of the unit retries.
+/// Collects the garbage of a cell in the background. A failure is logged; the collection is resumed later.
 pub fn start(unit: &Arc<Unit>, cell: CellId) {
+    let active = unit.activate(keys::garbage_marker(&cell));
     spawn(unit, cell, move |unit| async move {
+        let _active = active;
         collect_cell(&unit, &cell).await
     });
 }
 
 /// Collects the records and bodies of a removed cell in the background.
 pub fn start_for_removed_cell(unit: &Arc<Unit>, cell: CellId) {
+    let active = unit.activate(keys::removed_cell(&cell));
     spawn(unit, cell, move |unit| async move {
+        let _active = active;
         collect_removed_cell(&unit, &cell).await
     });
 }
@@ -121,130 +121,36 @@ fn log_failure(cell: &CellId, error: &personium_types::Error) {
     tracing::warn!(
         cell.id = %cell,
         error = %chain(error),
-        "failed to collect garbage, will retry at the next start"
+        "failed to collect garbage, will retry later"
     );
 }
 
-impl Unit {
-    /// Tells other processes of changes of the catalogue of which a process that has ended told nobody.
-    ///
-    /// # Errors
-    /// A failure of the store.
-    pub async fn announce_changed_cells(&self) -> Result<()> {
-        for cell in self.list_marked_cells(&keys::changed_cells()).await? {
-            let marker = keys::changed_cell(&cell);
-            if let Some(version) = self.records().find_version(&marker).await? {
-                let announced = cell_announcement::announce(self.store(), &cell, version);
-                announced.await.map_err(store_error)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Undoes the deletions of empty cells that a process left unfinished. One that another process works on is undone too, and
-    /// begun again by that process.
-    ///
-    /// # Errors
-    /// A failure of the store.
-    pub async fn undo_cell_deletions(&self) -> Result<()> {
-        for cell in self.list_marked_cells(&keys::cell_deletions()).await? {
-            let undone = cell_deletion::undo(self.store(), &cell).await;
-            undone.map_err(store_error)?;
-        }
-        Ok(())
-    }
-
-    /// Collects the garbage that the last run of the unit left. To be called once after the start.
-    ///
-    /// # Errors
-    /// A failure of the store. Cells whose collection fails are logged and left for the next start.
-    pub async fn resume_garbage_collection(&self) -> Result<()> {
-        self.announce_changed_cells().await?;
-        self.undo_cell_deletions().await?;
-        // First the removed cells: their collection also removes their other markers.
-        let removed = self.list_marked_cells(&keys::removed_cells()).await?;
-        for cell in self.without_new_cells(removed).await? {
-            if let Err(error) = collect_removed_cell(self, &cell).await {
-                log_failure(&cell, &error);
-            }
-        }
-        for cell in self.list_marked_cells(&keys::garbage_markers()).await? {
-            if let Err(error) = collect_cell(self, &cell).await {
-                log_failure(&cell, &error);
-            }
-        }
-        Ok(())
-    }
-
-    /// These cells without those whose creation is under way, in this process or in another one.
-    async fn without_new_cells(&self, cells: Vec<CellId>) -> Result<Vec<CellId>> {
-        let records = self.records();
-        let mut new = Vec::new();
-        for cell in &cells {
-            let marker = keys::removed_cell(cell);
-            if records.find_bytes(&marker).await?.as_deref() == Some(NEW_SPACE) {
-                new.push((*cell, records.find_version(&marker).await?));
-            }
-        }
-        if new.is_empty() {
-            return Ok(cells);
-        }
-        tokio::time::sleep(MAX_CREATION_TIME).await;
-        let mut creating = Vec::new();
-        for (cell, version) in new {
-            if records.find_version(&keys::removed_cell(&cell)).await? != version {
-                creating.push(cell);
-            }
-        }
-        let mut cells = cells;
-        cells.retain(|cell| !creating.contains(cell));
-        Ok(cells)
-    }
-
-    /// The cells that markers in the space of the unit name.
-    ///
-    /// # Errors
-    /// A failure of the store.
-    pub async fn list_marked_cells(&self, markers: &CellMarkers) -> Result<Vec<CellId>> {
-        let mut range = markers.range.clone();
-        let mut out = Vec::new();
-        loop {
-            let records = self.records();
-            let found = records.list_keys(&range, Direction::Up, BATCH_RECORDS);
-            let found = found.await?;
-            out.extend(found.iter().filter_map(|key| markers.cell_of(key)));
-            match found.last() {
-                Some(last) if found.len() == BATCH_RECORDS => range = range.after(last),
-                _ => return Ok(out),
-            }
-        }
-    }
-}
-
-/// Collects everything that was unlinked in a cell, then removes its marker.
+/// Collects everything that was unlinked in a cell, then removes its marker. Does nothing if another server node does it.
 async fn collect_cell(unit: &Unit, cell: &CellId) -> Result<()> {
     let records = unit.cell_records(cell);
-    let marker = keys::garbage_marker(cell);
+    let key = keys::garbage_marker(cell);
     loop {
-        let marked = unit.records().find_version(&marker).await?;
+        let claim = match unit.find_claim(&key).await? {
+            None => return Ok(()),
+            Some(found) => unit.take_over_in_cell(&found, cell).await?,
+        };
+        let Some(claim) = claim else {
+            return Ok(());
+        };
+        let is_marked = unit.is_marked(&key);
         while let Some((key, garbage)) = records
             .list::<GarbageRecord>(&keys::garbage_records(), Direction::Up, 1)
             .await?
             .pop()
         {
+            if !unit.holds(&claim).await? {
+                return Ok(());
+            }
             collect_node(unit, &records, &key, &garbage.value).await?;
         }
-        let Some(version) = marked else {
-            return Ok(());
-        };
         // Another removal may have marked the cell again, and its garbage record may not have been seen yet.
-        let mut batch = Batch::new();
-        batch.assert(marker.clone(), Expect::Version(version));
-        batch.delete(marker.clone());
-        match unit.records().commit(batch).await {
-            Ok(_) => return Ok(()),
-            Err(StoreError::Conflict) => {}
-            Err(other) => return Err(store_error(other)),
+        if is_marked || unit.release_claim(&claim).await? {
+            return Ok(());
         }
     }
 }
@@ -292,11 +198,20 @@ async fn collect_node(
     records.commit(batch).await.map_err(store_error).map(drop)
 }
 
-/// Removes the records and bodies of a cell that is no longer in the catalogue.
+/// Removes the records and bodies of a cell that is no longer in the catalogue. Does nothing if another server node does it.
 async fn collect_removed_cell(unit: &Unit, cell: &CellId) -> Result<()> {
-    if !claim(unit, cell).await? {
+    let key = keys::removed_cell(cell);
+    let Some(found) = unit.find_claim(&key).await? else {
+        return Ok(());
+    };
+    if unit.is_own(&found) && found.state == NEW_SPACE {
+        // The creation of the cell may be on its way.
         return Ok(());
     }
+    // This changes the marker of a new space, so that the cell is not added to the catalogue any more.
+    let Some(claim) = unit.take_over_as(&found, Bytes::new()).await? else {
+        return Ok(());
+    };
     let set = SetKey::control(ControlSet::Cell);
     let found = entity::find(&unit.records(), &set, &cell.to_string()).await?;
     if found.is_none() {
@@ -305,30 +220,9 @@ async fn collect_removed_cell(unit: &Unit, cell: &CellId) -> Result<()> {
         unit.blobs().drop_space(&space).await.map_err(store_error)?;
     }
     let mut batch = Batch::new();
-    batch.delete(keys::removed_cell(cell));
+    batch.delete(claim.key);
     batch.delete(keys::garbage_marker(cell));
     batch.delete(keys::outbox_marker(cell));
     let committed = unit.records().commit(batch).await;
     committed.map_err(store_error).map(drop)
-}
-
-/// Makes sure that the space of a cell that was never added to the catalogue is not added any more. Returns whether the cell
-/// is garbage.
-async fn claim(unit: &Unit, cell: &CellId) -> Result<bool> {
-    let marker = keys::removed_cell(cell);
-    let records = unit.records();
-    if records.find_bytes(&marker).await?.as_deref() != Some(NEW_SPACE) {
-        return Ok(true);
-    }
-    let Some(version) = records.find_version(&marker).await? else {
-        return Ok(false);
-    };
-    let mut batch = Batch::new();
-    batch.assert(marker.clone(), Expect::Version(version));
-    batch.put(marker, Bytes::new());
-    match records.commit(batch).await {
-        Ok(_) => Ok(true),
-        Err(StoreError::Conflict) => Ok(false),
-        Err(other) => Err(store_error(other)),
-    }
 }

@@ -27,11 +27,12 @@ use personium_types::{BlobId, NodeId};
 pub use self::sets::{ControlSet, SetKey};
 pub use self::single_values::{
     CellMarkers, body_key, box_of_installation, cell_deletion, cell_deletions, changed_cell,
-    changed_cells, failed_installation, failed_installations, failed_logins, failed_logins_of,
-    garbage_marker, garbage_markers, garbage_record, garbage_records, installation,
-    installation_marker, installation_markers, installations, log_size, log_state, login_history,
-    outbox_count, outbox_marker, outbox_markers, removed_cell, removed_cells, seal, signing_key,
-    unit_mark,
+    changed_cells, claim_of_installation_marker, failed_installation, failed_installations,
+    failed_logins, failed_logins_of, garbage_marker, garbage_markers, garbage_record,
+    garbage_records, id_of_server_node, installation, installation_marker, installation_markers,
+    installations, log_size, log_state, login_history, orphan_scan, outbox_count, outbox_marker,
+    outbox_markers, outbox_owner, removed_cell, removed_cells, seal, server_node, server_nodes,
+    signing_key, takeover, unit_mark,
 };
 
 /// The length of a monotonic id in bytes.
@@ -268,6 +269,22 @@ pub fn outbox_entry(rule: &str, event_id: &[u8; MONOTONIC_ID_BYTES]) -> Key {
     Key::table(b'Q').text(rule).fixed(event_id).build()
 }
 
+/// The event id that follows another one: of the same time, with the next number.
+#[must_use]
+pub fn successor_of_event_id(id: &[u8; MONOTONIC_ID_BYTES]) -> [u8; MONOTONIC_ID_BYTES] {
+    u128::from_be_bytes(*id)
+        .saturating_add(1 << 32)
+        .to_be_bytes()
+}
+
+/// The event id in the key of an [`outbox_entry`].
+#[must_use]
+pub fn event_id_of_outbox_entry(key: &Key) -> Option<[u8; MONOTONIC_ID_BYTES]> {
+    let bytes = key.as_bytes();
+    let at = bytes.len().checked_sub(MONOTONIC_ID_BYTES)?;
+    bytes.get(at..)?.try_into().ok()
+}
+
 /// All requests of a rule that wait to be sent, in the order of time.
 #[must_use]
 pub fn outbox_entries(rule: &str) -> KeyRange {
@@ -322,6 +339,14 @@ mod tests {
     fn monotonic_ids_are_ordered_by_time_then_number() {
         assert!(monotonic_id(5, 1, 9) < monotonic_id(5, 2, 0));
         assert!(monotonic_id(5, 9, 9) < monotonic_id(6, 0, 0));
+    }
+
+    #[test]
+    fn successor_of_an_event_id_has_the_next_number() {
+        let id = monotonic_id(5, 1, 9);
+        assert_eq!(successor_of_event_id(&id), monotonic_id(5, 2, 9));
+        let last = monotonic_id(5, u32::MAX, 9);
+        assert_eq!(successor_of_event_id(&last), monotonic_id(6, 0, 9));
     }
 
     #[test]

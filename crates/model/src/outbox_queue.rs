@@ -2,10 +2,11 @@
 //!
 //! The requests themselves are records. After a start the queue is filled from them; see [`crate::event::pending`].
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 use parking_lot::Mutex;
-use personium_types::CellId;
+use personium_types::{CellId, ServerNodeId};
 use tokio::sync::Notify;
 
 /// The requests of one rule, which are sent one after the other.
@@ -22,8 +23,17 @@ pub struct OutboxPartition {
 pub struct OutboxQueue {
     partitions: Mutex<Partitions>,
     enqueued: Notify,
-    /// The cells that this process has marked as pending. Locked while a marker is written or removed.
-    pub(crate) marked_cells: tokio::sync::Mutex<HashSet<CellId>>,
+    /// The cells whose requests this process sends.
+    owned: Mutex<HashMap<CellId, OwnedOutbox>>,
+}
+
+/// The ownership of the outbox of a cell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnedOutbox {
+    /// The server node that the cell names as the owner.
+    pub(crate) node: ServerNodeId,
+    /// Since when it was found empty.
+    pub(crate) empty_since: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +89,48 @@ impl OutboxQueue {
                 true
             }
         }
+    }
+}
+
+/// The cells whose requests this process sends.
+impl OutboxQueue {
+    /// Notes that the cell names this process, under this id, as the owner of its outbox.
+    pub(crate) fn own(&self, cell: CellId, node: ServerNodeId) {
+        let owned = OwnedOutbox {
+            node,
+            empty_since: None,
+        };
+        self.owned.lock().insert(cell, owned);
+    }
+
+    /// Notes that this process does not send the requests of a cell any more.
+    pub fn disown(&self, cell: &CellId) {
+        self.owned.lock().remove(cell);
+    }
+
+    /// The id under which this process owns the outbox of a cell; `None` if it does not.
+    #[must_use]
+    pub fn owner(&self, cell: &CellId) -> Option<ServerNodeId> {
+        self.owned.lock().get(cell).map(|owned| owned.node)
+    }
+
+    /// The cells whose outboxes this process owns.
+    pub(crate) fn list_owned(&self) -> Vec<(CellId, OwnedOutbox)> {
+        let owned = self.owned.lock();
+        owned.iter().map(|(cell, owned)| (*cell, *owned)).collect()
+    }
+
+    /// Notes whether the outbox of a cell was found empty, and since when.
+    pub(crate) fn set_empty_since(&self, cell: &CellId, since: Option<Instant>) {
+        if let Some(owned) = self.owned.lock().get_mut(cell) {
+            owned.empty_since = since;
+        }
+    }
+
+    /// Whether rules of a cell wait or are being processed.
+    pub(crate) fn is_processing(&self, cell: &CellId) -> bool {
+        let partitions = self.partitions.lock();
+        partitions.known.keys().any(|known| known.cell == *cell)
     }
 }
 

@@ -158,6 +158,23 @@ impl Records {
         Ok(found.into_iter().next().flatten().map(|r| r.version))
     }
 
+    /// The records of several keys, in their order, from one snapshot.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn find_records(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+        self.get(keys).await
+    }
+
+    /// Up to `limit` records of a range, upwards.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn list_records(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Record)>> {
+        let limit = Limit::records(limit);
+        self.scan(range, Direction::Up, limit).await
+    }
+
     /// Whether there is a record for each of these keys, in their order.
     ///
     /// # Errors

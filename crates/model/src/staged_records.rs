@@ -352,6 +352,10 @@ impl RecordStore for StagedRecords {
         self.base.list_spaces(after, limit).await
     }
 
+    fn is_shared(&self) -> bool {
+        self.base.is_shared()
+    }
+
     async fn drop_space(&self, _space: &Space) -> Result<()> {
         Err(unsupported())
     }

@@ -12,10 +12,12 @@ use crate::cell_context::{CellContext, CellStructure, CellStructureCache};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
 use crate::credentials::{Credentials, UnitKeys};
 use crate::keys::{ControlSet, SetKey};
+use crate::known_orphans::KnownOrphans;
 use crate::memory_budget::MemoryBudget;
 use crate::monotonic_ids::MonotonicIds;
 use crate::outbox_queue::OutboxQueue;
 use crate::records::{Records, store_error};
+use crate::server_node_state::ServerNodeState;
 use crate::{Cell, ServerAuthority, Settings, UnitUrls, entity};
 
 /// The number of times that the structure of a cell is loaded if it changes meanwhile.
@@ -53,9 +55,11 @@ struct Shared {
     structures: CellStructureCache,
     /// Read-locked by each commit with post-commit actions until these are done; write-locked to wait for all of them.
     commits: Arc<RwLock<()>>,
+    server_node: ServerNodeState,
+    known_orphans: KnownOrphans,
 }
 
-/// The limits of concurrent work in a unit.
+/// The limits of concurrent work in a process. Several server nodes of a unit have their own each.
 #[derive(Debug)]
 pub struct Limits {
     /// Uploads of large bodies and of archives.
@@ -116,6 +120,8 @@ impl Unit {
             },
             structures: CellStructureCache::default(),
             commits: Arc::default(),
+            server_node: ServerNodeState::default(),
+            known_orphans: KnownOrphans::default(),
             ports,
         };
         let unit = Self {
@@ -231,6 +237,16 @@ impl Unit {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn RecordStore> {
         &self.shared.ports.records
+    }
+
+    /// The state of this process as a server node.
+    pub(crate) fn server_node(&self) -> &ServerNodeState {
+        &self.shared.server_node
+    }
+
+    /// The orphaned file bodies that this process has found.
+    pub(crate) fn known_orphans(&self) -> &KnownOrphans {
+        &self.shared.known_orphans
     }
 
     /// The lock of the commits with post-commit actions.

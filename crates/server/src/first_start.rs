@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use personium_model::Settings;
+use personium_types::error::chain;
 
 use crate::components::Components;
 use crate::config::{Config, RecordStoreKind};
@@ -145,6 +146,9 @@ pub async fn create_administrator(
         api.delete_cell_if_exists(&administrator.cell).await?;
     }
     api.create_administrator(ADMIN_NAME, &administrator).await?;
+    if let Err(error) = api.unit.leave().await {
+        tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
+    }
     if let Err(error) = show(&administrator) {
         api.delete_cell_if_exists(&administrator.cell).await?;
         return Err(FirstStartError::Show(error));

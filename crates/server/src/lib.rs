@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod administration;
+mod background;
 pub mod cache;
 mod cache_servers;
 mod certificate_expiry;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::access_log::{AccessLog, LostLinesCollector};
 use crate::admin::{self, AdminService};
+use crate::background;
 use crate::certificate_expiry::{self, ExpiryCollector};
 use crate::components::{self, ComponentError, Components};
 use crate::config::{Config, LoadedConfig};
@@ -30,16 +31,6 @@ use crate::record_engine::RecordEngine;
 use crate::running_settings::InitialSettings;
 use crate::storage_watch::StorageWatch;
 use crate::system;
-
-/// The time between two scans for orphaned file bodies.
-const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(6 * 3600);
-
-/// The age from which on a file body without a record is an orphan; a younger one may belong to an upload that is not committed
-/// yet.
-const ORPHAN_MIN_AGE: Duration = Duration::from_secs(3600);
-
-/// The pause between two cells during a scan.
-const ORPHAN_SCAN_PAUSE: Duration = Duration::from_millis(50);
 
 /// A unit that could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -142,9 +133,14 @@ pub async fn start(
     let answer_memory = unit.limits().answer_memory.clone();
     let handlers = handlers(&components, service, answer_memory)?;
     let limits = http_limits(config, budget.connections_max);
-    let cleaning = remove_unfinished_installations(handlers.service.clone()).await;
-    let mut running = spawn(&components, unit, listeners, handlers, limits);
-    running.background.push(cleaning);
+    unit.set_node_info(background::node_info(
+        listeners.clients.address,
+        unit.now_ms(),
+    ));
+    if let Err(error) = unit.register_node().await {
+        tracing::warn!(error = %chain(&error), "failed to register the server node, will retry");
+    }
+    let running = spawn(&components, unit, listeners, handlers, limits);
     tracing::info!(
         unit.url = running.unit.urls().unit(),
         address = %running.address,
@@ -235,7 +231,13 @@ fn spawn(
     let background = vec![
         tokio::spawn(admin::serve(listeners.admin.listener, admin_service)),
         tokio::spawn(storage.run()),
-        tokio::spawn(collect_garbage(Arc::clone(&unit), first_scan)),
+        tokio::spawn(background::maintain_node(Arc::clone(&unit))),
+        tokio::spawn(background::collect_garbage(Arc::clone(&unit))),
+        tokio::spawn(background::collect_orphans(Arc::clone(&unit), first_scan)),
+        tokio::spawn(background::remove_unfinished_installations(
+            Arc::clone(&unit),
+            service.clone(),
+        )),
         tokio::spawn(certificate_expiry::warn_daily(
             Arc::clone(&components.keys),
             Arc::clone(&components.clock),
@@ -322,47 +324,6 @@ fn http_limits(config: &Config, connections_max: usize) -> HttpLimits {
     }
 }
 
-/// Removes in the background what installations have made that the last run did not end. Which ones that are is read before the
-/// unit serves.
-async fn remove_unfinished_installations(service: ApiService) -> JoinHandle<()> {
-    let unfinished = service.list_unfinished_installations().await;
-    tokio::spawn(async move {
-        match unfinished {
-            Ok(unfinished) => service.remove_unfinished_installations(unfinished).await,
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "failed to list unfinished installations");
-            }
-        }
-    })
-}
-
-/// Resumes garbage collection that the last run did not finish, and scans for orphaned file bodies from time to time.
-async fn collect_garbage(unit: Arc<Unit>, first_scan: Duration) {
-    if let Err(error) = unit.resume_garbage_collection().await {
-        tracing::warn!(error = %chain(&error), "failed to resume garbage collection");
-    }
-    tokio::time::sleep(first_scan).await;
-    // Bodies without a record that are older than this run belong to uploads that the last run did not finish.
-    scan_for_orphans(&unit, first_scan).await;
-    loop {
-        tokio::time::sleep(ORPHAN_SCAN_INTERVAL).await;
-        scan_for_orphans(&unit, ORPHAN_MIN_AGE).await;
-    }
-}
-
-async fn scan_for_orphans(unit: &Unit, min_age: Duration) {
-    let scanned = unit
-        .collect_orphaned_blobs(ORPHAN_SCAN_PAUSE, min_age)
-        .await;
-    match scanned {
-        Ok(0) => {}
-        Ok(removed) => tracing::info!(removed, "removed orphaned file bodies"),
-        Err(error) => {
-            tracing::warn!(error = %chain(&error), "failed to scan for orphaned file bodies");
-        }
-    }
-}
-
 /// Closes the record store.
 pub(crate) async fn close(records: &dyn RecordStore) {
     if let Err(error) = records.close().await {
@@ -382,17 +343,25 @@ impl RunningUnit {
         }
     }
 
-    /// Shuts down: stops accepting connections, lets requests in flight and their commits finish, closes the stores.
+    /// Shuts down: stops accepting connections, lets requests in flight and their commits finish, leaves its work to other server
+    /// nodes, closes the stores.
     pub async fn stop(self) {
         tracing::info!("unit stopping");
         self.stop.send_replace(true);
         if let Err(error) = self.http_server.await {
             tracing::error!(%error, "listener task failed");
         }
-        for task in self.background {
+        for task in &self.background {
             task.abort();
         }
+        for task in self.background {
+            // Nothing of it goes on after the server node has left.
+            let _ = task.await;
+        }
         self.unit.finish_commits().await;
+        if let Err(error) = self.unit.leave().await {
+            tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
+        }
         close(&*self.records).await;
         if let Some(access_log) = &self.access_log {
             access_log.flush();

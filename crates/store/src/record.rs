@@ -333,6 +333,12 @@ pub trait RecordStore: Send + Sync + 'static {
     /// As [`get`](Self::get).
     async fn list_spaces(&self, after: Option<&Space>, limit: usize) -> Result<Vec<Space>>;
 
+    /// Whether other processes may use the same records at the same time. A store that is not shared belongs to this process
+    /// alone from when it is opened until it is closed.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Whether the storage is full: then it takes only small changes, which should remove data.
     fn is_full(&self) -> bool {
         false

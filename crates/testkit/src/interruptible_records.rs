@@ -11,7 +11,7 @@ use personium_store::{
     Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Op, Record, RecordStore,
     Result, Snapshot, Space, StoreError, StructureVersion,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 type Interruption = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -38,6 +38,9 @@ impl PlannedInterruption {
 #[derive(Default)]
 pub struct InterruptibleRecords {
     records: MemoryRecords,
+    is_shared: bool,
+    /// Whether all calls wait: the process is suspended.
+    process_suspended: watch::Sender<bool>,
     before_commit: PlannedInterruption,
     before_seal: PlannedInterruption,
     before_read: PlannedInterruption,
@@ -55,6 +58,31 @@ pub struct InterruptibleRecords {
 }
 
 impl InterruptibleRecords {
+    /// A store for another server node over the same records. Both are shared then.
+    #[must_use]
+    pub fn for_other_node(&self) -> Self {
+        Self {
+            records: self.records.clone(),
+            is_shared: true,
+            ..Self::default()
+        }
+    }
+
+    /// Lets every call wait until [`Self::resume_process`], as if the process was suspended, or for ever, as if it was killed.
+    pub fn suspend_process(&self) {
+        self.process_suspended.send_replace(true);
+    }
+
+    /// Lets the calls that wait go on.
+    pub fn resume_process(&self) {
+        self.process_suspended.send_replace(false);
+    }
+
+    async fn wait_while_suspended(&self) {
+        let mut suspended = self.process_suspended.subscribe();
+        let _ = suspended.wait_for(|suspended| !*suspended).await;
+    }
+
     fn check_damage(&self, space: &Space) -> Result<()> {
         match *self.damaged.lock() == Some(*space) {
             true => Err(StoreError::Corrupt(ErrorDetail::new("the disk failed"))),
@@ -65,6 +93,7 @@ impl InterruptibleRecords {
     async fn begin_read(&self, space: &Space) -> Result<()> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.before_read.run_if_due().await;
+        self.wait_while_suspended().await;
         self.check_damage(space)
     }
 
@@ -86,6 +115,7 @@ impl RecordStore for InterruptibleRecords {
         self.begin_read(space).await?;
         let found = self.records.get(space, keys).await;
         self.after_get.run_if_due().await;
+        self.wait_while_suspended().await;
         found
     }
 
@@ -97,7 +127,9 @@ impl RecordStore for InterruptibleRecords {
         limit: Limit,
     ) -> Result<Snapshot<Vec<(Key, Record)>>> {
         self.begin_read(space).await?;
-        self.records.scan(space, range, order, limit).await
+        let found = self.records.scan(space, range, order, limit).await;
+        self.wait_while_suspended().await;
+        found
     }
 
     async fn count(&self, space: &Space, range: &KeyRange) -> Result<Snapshot<u64>> {
@@ -124,6 +156,7 @@ impl RecordStore for InterruptibleRecords {
         if batch.ops().contains(&Op::Seal) {
             self.before_seal.run_if_due().await;
         }
+        self.wait_while_suspended().await;
         self.check_running()?;
         self.commits.fetch_add(1, Ordering::SeqCst);
         let done = self.records.commit(space, batch).await;
@@ -131,6 +164,7 @@ impl RecordStore for InterruptibleRecords {
         if let Some((_, until)) = suspended {
             until.await;
         }
+        self.wait_while_suspended().await;
         if self.fails.swap(false, Ordering::SeqCst) {
             return Err(StoreError::Down(ErrorDetail::new("the disk failed")));
         }
@@ -139,6 +173,10 @@ impl RecordStore for InterruptibleRecords {
 
     async fn drop_space(&self, space: &Space) -> Result<()> {
         self.records.drop_space(space).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     async fn check(&self) -> Result<()> {

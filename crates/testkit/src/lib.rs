@@ -92,7 +92,7 @@ pub use split_mix64::SplitMix64;
 pub use stub_node::{StubBehaviour, StubNode};
 pub use stub_server::{ReceivedRequest, StubServer};
 #[cfg(feature = "model")]
-pub use ticking_clock::{CLOCK_START_MS, TickingClock};
+pub use ticking_clock::{CLOCK_START_MS, NodeClock, TickingClock};
 pub use tokens::SAML_GRANT;
 pub use transport::{Body, BoxError};
 pub use xml::{ace, acl_body, collection_body, distinct_aces, everybody_ace, privileges};

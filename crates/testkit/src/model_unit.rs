@@ -17,10 +17,10 @@ use personium_model::{
 use personium_odata::body::{Intent, Route};
 use personium_odata::key::EntityKey;
 use personium_store::memory::{MemoryBlobs, MemoryCache};
-use personium_store::{Direction, KeyRange, Limit, RecordStore, Space};
-use personium_types::{Code, NodeId, Operation, Preconditions, Result, SystemRandom};
+use personium_store::{BlobStore, Direction, KeyRange, Limit, RecordStore, Space};
+use personium_types::{Clock, Code, NodeId, Operation, Preconditions, Result, SystemRandom};
 
-use crate::{CLOCK_START_MS, InterruptibleRecords, TickingClock};
+use crate::{CLOCK_START_MS, InterruptibleRecords, NodeClock, TickingClock};
 
 /// Keys are generated once, because that takes longer than most tests.
 static KEYS: LazyLock<Arc<UnitKeys>> = LazyLock::new(|| {
@@ -51,9 +51,19 @@ pub fn box_removal_permit(context: &CellContext, node: NodeId) -> Permit {
 fn start(records: &Arc<InterruptibleRecords>) -> Arc<Unit> {
     let clock = Arc::new(TickingClock::default());
     let random = Arc::new(SystemRandom::new());
+    let blobs = Arc::new(MemoryBlobs::new(clock.clone(), random));
+    start_on(records, blobs, clock)
+}
+
+fn start_on(
+    records: &Arc<InterruptibleRecords>,
+    blobs: Arc<dyn BlobStore>,
+    clock: Arc<dyn Clock>,
+) -> Arc<Unit> {
+    let random = Arc::new(SystemRandom::new());
     let ports = Ports {
         records: records.clone(),
-        blobs: Arc::new(MemoryBlobs::new(clock.clone(), random.clone())),
+        blobs,
         cache: Arc::new(MemoryCache::new(1 << 20)),
         clock,
         random,
@@ -96,6 +106,18 @@ impl ModelUnit {
             .await
             .unwrap();
         unit
+    }
+
+    /// Starts a server node of the unit on the same stores, which are shared then. Its wall time is ahead by so much. The unit itself
+    /// should not be used any more.
+    #[must_use]
+    pub fn server_node(&self, ahead_ms: i64) -> Self {
+        let records = Arc::new(self.records.for_other_node());
+        let clock = Arc::new(NodeClock::new(ahead_ms));
+        Self {
+            model: start_on(&records, self.model.blobs().clone(), clock),
+            records,
+        }
     }
 
     /// Starts a unit on the same records.

@@ -48,3 +48,32 @@ impl Clock for TickingClock {
         self.start + Duration::from_millis(self.advance(1).unsigned_abs())
     }
 }
+
+/// The clock of one server node: it follows the time of the runtime, which tests can pause, and its wall time is wrong by a constant.
+#[derive(Debug)]
+pub struct NodeClock {
+    start: tokio::time::Instant,
+    wrong_by_ms: i64,
+}
+
+impl NodeClock {
+    /// A clock whose wall time is ahead by so much.
+    #[must_use]
+    pub fn new(ahead_ms: i64) -> Self {
+        Self {
+            start: tokio::time::Instant::now(),
+            wrong_by_ms: ahead_ms,
+        }
+    }
+}
+
+impl Clock for NodeClock {
+    fn now_ms(&self) -> i64 {
+        let elapsed = i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX);
+        CLOCK_START_MS + elapsed + self.wrong_by_ms
+    }
+
+    fn monotonic(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}

@@ -92,6 +92,10 @@ id! {
     NodeId
 }
 id! {
+    /// The id of a server node: of one run of a process of the unit. It is never used again.
+    ServerNodeId
+}
+id! {
     /// The id of a stored file body. Bodies are immutable: a new body gets a new id.
     BlobId
 }

@@ -19,7 +19,7 @@ pub mod time;
 pub use code::Code;
 pub use error::{Error, Result};
 pub use etag::ETag;
-pub use id::{BlobId, CellId, NodeId};
+pub use id::{BlobId, CellId, NodeId, ServerNodeId};
 pub use operation::{Need, Operation, TargetLevel};
 pub use preconditions::Preconditions;
 pub use privilege::Privilege;

@@ -194,6 +194,10 @@ impl RecordStore for PostgresStore {
         spaces.collect()
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn is_full(&self) -> bool {
         self.writer.health.is_full()
     }

@@ -10,3 +10,4 @@
 mod archive;
 mod permits;
 mod replaced_box;
+mod several_nodes;

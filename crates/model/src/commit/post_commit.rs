@@ -5,10 +5,11 @@ use std::sync::Arc;
 use personium_store::{
     Batch, CommitSeq, ErrorDetail, KeyRange, Result as StoreResult, Space, StoreError,
 };
-use personium_types::CellId;
+use personium_types::{CellId, ServerNodeId};
 
 use crate::cell_deletion::CellDeletion;
 use crate::outbox_queue::OutboxPartition;
+use crate::server_node::WorkMark;
 use crate::{Cell, Unit, cell_announcement, garbage_collection};
 
 /// The caches that a commit makes stale.
@@ -27,6 +28,8 @@ pub struct PostCommit {
     /// A cell that must have no records in these ranges for the batch to be committed, and that gets no more.
     empty_cell: Option<(CellId, Vec<KeyRange>)>,
     actions: Vec<PostCommitAction>,
+    /// The marks of the work that the batch begins. They end with the commit.
+    marks: Vec<WorkMark>,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,8 @@ enum PostCommitAction {
     CollectGarbage(CellId),
     /// Collects the records and bodies of a removed cell.
     CollectRemovedCell(CellId),
+    /// Notes that this process owns the outbox of a cell.
+    OwnOutbox(CellId, ServerNodeId),
     /// Enqueues a rule with requests to send.
     Enqueue(OutboxPartition),
 }
@@ -78,10 +83,18 @@ impl PostCommit {
         self.with(PostCommitAction::AnnounceCell(cell))
     }
 
-    /// Adds the garbage collection of a cell.
+    /// Adds the garbage collection of a cell that was marked.
     #[must_use]
-    pub fn collect_garbage(self, cell: CellId) -> Self {
-        self.with(PostCommitAction::CollectGarbage(cell))
+    pub fn collect_garbage(self, cell: CellId, mark: &WorkMark) -> Self {
+        self.with_mark(mark)
+            .with(PostCommitAction::CollectGarbage(cell))
+    }
+
+    /// Adds the mark of the work that the batch begins.
+    #[must_use]
+    pub fn with_mark(mut self, mark: &WorkMark) -> Self {
+        self.marks.push(mark.clone());
+        self
     }
 
     /// Adds the condition that a cell has no records in these ranges. The cell is sealed until the batch is refused, or until
@@ -100,6 +113,12 @@ impl PostCommit {
         self.with(PostCommitAction::CollectRemovedCell(cell))
     }
 
+    /// Adds that this process, under this id, owns the outbox of a cell.
+    #[must_use]
+    pub fn own_outbox(self, cell: CellId, node: ServerNodeId) -> Self {
+        self.with(PostCommitAction::OwnOutbox(cell, node))
+    }
+
     /// Adds that a rule with requests to send is enqueued.
     #[must_use]
     pub fn enqueue(self, partition: OutboxPartition) -> Self {
@@ -110,6 +129,7 @@ impl PostCommit {
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.actions.extend(other.actions);
+        self.marks.extend(other.marks);
         self.empty_cell = self.empty_cell.or(other.empty_cell);
         self
     }
@@ -182,6 +202,9 @@ impl PostCommit {
 
     /// Runs the actions after a commit. After a failed one only the invalidations run: it may still have changed the store.
     pub(super) fn run(self, unit: &Arc<Unit>, committed: bool) {
+        if committed {
+            self.marks.iter().for_each(WorkMark::end);
+        }
         for action in self.actions {
             match action {
                 PostCommitAction::InvalidateCell(cell) => unit.invalidate_cell(&cell),
@@ -192,6 +215,7 @@ impl PostCommit {
                 PostCommitAction::CollectRemovedCell(cell) => {
                     garbage_collection::start_for_removed_cell(unit, cell);
                 }
+                PostCommitAction::OwnOutbox(cell, node) => unit.outbox().own(cell, node),
                 PostCommitAction::Enqueue(partition) => unit.outbox().enqueue(partition),
             }
         }

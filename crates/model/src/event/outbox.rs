@@ -3,10 +3,11 @@
 mod stored;
 
 use personium_store::{Batch, Direction, Expect, Key};
-use personium_types::Result;
+use personium_types::{Result, ServerNodeId};
 
 use self::stored::StoredOutboxEntry;
 use super::log::{self, LogLevel};
+use super::outbox_owner;
 use super::record::Event;
 use crate::commit::Invalidation;
 use crate::records::{self, Records};
@@ -69,6 +70,22 @@ pub async fn find_next(records: &Records, rule: &str) -> Result<Option<(Key, Out
     Ok(next.map(|(key, stored)| (key, stored.value.into())))
 }
 
+/// The key of the next entry of a rule: after all that wait, also those of server nodes whose clocks are ahead.
+pub(super) async fn next_key(unit: &Unit, records: &Records, rule: &str) -> Result<Key> {
+    let key = keys::outbox_entry(rule, &unit.next_event_id());
+    if !unit.store().is_shared() {
+        return Ok(key);
+    }
+    let entries = keys::outbox_entries(rule);
+    let last = records.list_keys(&entries, Direction::Down, 1).await?;
+    let after = last.first().filter(|last| **last >= key);
+    let after = after.and_then(keys::event_id_of_outbox_entry);
+    Ok(match after {
+        Some(id) => keys::outbox_entry(rule, &keys::successor_of_event_id(&id)),
+        None => key,
+    })
+}
+
 /// The rules of a cell that have entries.
 ///
 /// # Errors
@@ -88,17 +105,18 @@ pub async fn list_rules(records: &Records) -> Result<Vec<String>> {
     }
 }
 
-/// Removes the entry of a request that was sent, and logs the event and the outcome: a status, or a text in its place.
+/// Removes the entry of a request that was sent, and logs the event and the outcome: a status, or a text in its place. Does nothing
+/// if it was removed. `false` if the server node does not own the outbox of the cell any more; then the entry is left.
 ///
 /// # Errors
 /// A failure of the store.
 pub async fn complete(
     unit: &Unit,
     context: &CellContext,
-    key: &Key,
-    entry: &OutboxEntry,
+    (key, entry): (&Key, &OutboxEntry),
     outcome: &str,
-) -> Result<()> {
+    node: &ServerNodeId,
+) -> Result<bool> {
     let result = Event {
         kind: Some(entry.kind.name().to_owned()),
         object: Some(entry.target.clone()),
@@ -107,21 +125,24 @@ pub async fn complete(
     };
     let now = unit.now_ms();
     let lines = [&entry.event, &result].map(|event| log::line(event, LogLevel::Info, now));
-    let log_is_full = unit
+    let (is_owner, log_is_full) = unit
         .transact(context, Invalidation::None, || async {
             let mut batch = Batch::new();
+            if !outbox_owner::assert_owner(context.records(), node, &mut batch).await? {
+                return Ok((Batch::new(), (false, false)));
+            }
             if context.records().find_version(key).await?.is_none() {
-                return Ok((batch, false));
+                return Ok((Batch::new(), (true, false)));
             }
             batch.assert(key.clone(), Expect::Present);
             batch.delete(key.clone());
             batch.add(keys::outbox_count(), -1);
             let is_full = log::append(unit, context.records(), &mut batch, lines.to_vec()).await?;
-            Ok((batch, is_full))
+            Ok((batch, (true, is_full)))
         })
         .await?;
     if log_is_full {
         log::archive_in_background(unit, context);
     }
-    Ok(())
+    Ok(is_owner)
 }

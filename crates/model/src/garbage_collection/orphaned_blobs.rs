@@ -1,4 +1,7 @@
 //! Orphaned blobs: file bodies in the blob store that no node names, left by interrupted requests.
+//!
+//! On a shared store one server node at a time scans. The age of a body says little there, because the clocks of the machines may
+//! differ: a body is removed when the scanning server node has found it orphaned for an hour by its own monotonic clock.
 
 use std::time::Duration;
 
@@ -12,7 +15,8 @@ use crate::records::store_error;
 
 impl Unit {
     /// Removes the orphaned blobs of all cells that are at least `min_age` old, and returns their number. Waits `pause` after
-    /// each cell. A cell whose data cannot be read is left out.
+    /// each cell. A cell whose data cannot be read is left out. On a shared store nothing is done while another server node
+    /// scans, and an orphan is removed by the first scan an hour after the one that found it.
     ///
     /// # Errors
     /// A failure of the store.
@@ -21,6 +25,13 @@ impl Unit {
         pause: Duration,
         min_age: Duration,
     ) -> Result<usize> {
+        let claim = match self.store().is_shared() {
+            true => match self.acquire_claim(&keys::orphan_scan()).await? {
+                None => return Ok(0),
+                claim => claim,
+            },
+            false => None,
+        };
         let mut removed = 0;
         let mut range = keys::entities(&SetKey::control(ControlSet::Cell));
         let prefix = range.start.as_bytes().len();
@@ -32,6 +43,11 @@ impl Unit {
                 let Some(cell) = keys::last_text(key, prefix).and_then(|id| id.parse().ok()) else {
                     continue;
                 };
+                if let Some(claim) = &claim
+                    && !self.holds(claim).await?
+                {
+                    return Ok(removed);
+                }
                 match self.collect_orphaned_blobs_of(&cell, min_age).await {
                     Ok(of_cell) => removed += of_cell,
                     // It was reported when it was found.
@@ -47,7 +63,8 @@ impl Unit {
         }
     }
 
-    /// Removes the orphaned blobs of a cell that are at least `min_age` old, and returns their number.
+    /// Removes the orphaned blobs of a cell that are at least `min_age` old, and on a shared store were found an hour ago. Returns
+    /// their number.
     ///
     /// # Errors
     /// A failure of the store.
@@ -70,7 +87,7 @@ impl Unit {
             return Ok(0);
         }
         let mut after: Option<BlobId> = None;
-        let mut removed = 0;
+        let (mut removed, mut orphans) = (0, Vec::new());
         loop {
             let found = self
                 .blobs()
@@ -79,14 +96,27 @@ impl Unit {
                 .map_err(store_error)?;
             let references: Vec<Key> = found.iter().map(keys::blob_reference).collect();
             let known = records.are_present(&references).await?;
-            for (id, _) in found.iter().zip(known).filter(|(_, known)| !known) {
-                self.blobs().remove(&space, id).await.map_err(store_error)?;
-                removed += 1;
+            let unknown = found.iter().zip(known).filter(|(_, known)| !known);
+            for (id, _) in unknown {
+                if self.store().is_shared() {
+                    orphans.push(*id);
+                } else {
+                    self.blobs().remove(&space, id).await.map_err(store_error)?;
+                    removed += 1;
+                }
             }
             match found.last() {
                 Some(last) if found.len() == BATCH_RECORDS => after = Some(*last),
-                _ => return Ok(removed),
+                _ => break,
             }
         }
+        for id in self.known_orphans().update(cell, orphans, self.monotonic()) {
+            self.blobs()
+                .remove(&space, &id)
+                .await
+                .map_err(store_error)?;
+            removed += 1;
+        }
+        Ok(removed)
     }
 }

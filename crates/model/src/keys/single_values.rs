@@ -1,10 +1,12 @@
 //! Keys of single values: records that a space has once, or once for each thing that their name ends with.
 
 use personium_store::{Key, KeyRange};
-use personium_types::{CellId, NodeId};
+use personium_types::{CellId, NodeId, ServerNodeId};
 
 use super::last_text;
 
+/// The beginning of the names of server nodes; the id of the server node follows.
+const SERVER_NODE: &str = "node/";
 /// The name of the mark of the unit.
 const UNIT_MARK: &str = "unit/mark";
 /// The beginning of the names of markers of cells with garbage; the id of the cell follows.
@@ -34,6 +36,36 @@ pub fn unit_mark() -> Key {
     single(UNIT_MARK)
 }
 
+/// In the space of the unit: a server node that runs, or that was not found dead yet.
+#[must_use]
+pub fn server_node(id: &ServerNodeId) -> Key {
+    single(&format!("{SERVER_NODE}{id}"))
+}
+
+/// All records of [`server_node`].
+#[must_use]
+pub fn server_nodes() -> KeyRange {
+    singles(SERVER_NODE)
+}
+
+/// The server node in the key of a [`server_node`].
+#[must_use]
+pub fn id_of_server_node(key: &Key) -> Option<ServerNodeId> {
+    last_text(key, 1 + SERVER_NODE.len())?.parse().ok()
+}
+
+/// In the space of a cell: changes whenever a server node takes over work in the cell from one that is dead.
+#[must_use]
+pub fn takeover() -> Key {
+    single("takeover")
+}
+
+/// In the space of the unit: the claim of the scan for orphaned file bodies.
+#[must_use]
+pub fn orphan_scan() -> Key {
+    single("sweep/orphans")
+}
+
 /// The number of bytes in one generation of the event log.
 #[must_use]
 pub fn log_size(generation: u32) -> Key {
@@ -50,6 +82,12 @@ pub fn log_state() -> Key {
 #[must_use]
 pub fn outbox_count() -> Key {
     single("event/waiting")
+}
+
+/// The server node that sends the requests of a cell.
+#[must_use]
+pub fn outbox_owner() -> Key {
+    single("event/owner")
 }
 
 /// In the space of the unit: marks a cell that may have requests that wait to be sent.
@@ -167,10 +205,21 @@ pub fn box_of_installation(key: &Key) -> Option<NodeId> {
     last_text(key, 1 + INSTALLATION.len())?.parse().ok()
 }
 
-/// In the space of the unit: marks a cell that may have installations which have not ended.
+/// In the space of the unit: marks a cell that may have an installation which has not ended. `claim` is a random id of that
+/// installation; earlier versions had one marker for each cell.
 #[must_use]
-pub fn installation_marker(cell: &CellId) -> Key {
-    single(&format!("{INSTALLATION_MARKER}{cell}"))
+pub fn installation_marker(cell: &CellId, claim: Option<&NodeId>) -> Key {
+    match claim {
+        Some(claim) => single(&format!("{INSTALLATION_MARKER}{cell}/{claim}")),
+        None => single(&format!("{INSTALLATION_MARKER}{cell}")),
+    }
+}
+
+/// The id of the installation in the key of an [`installation_marker`].
+#[must_use]
+pub fn claim_of_installation_marker(key: &Key) -> Option<NodeId> {
+    let name = last_text(key, 1 + INSTALLATION_MARKER.len())?;
+    name.split_once('/')?.1.parse().ok()
 }
 
 /// All cells that [`installation_marker`] marks.
@@ -220,7 +269,9 @@ impl CellMarkers {
     #[must_use]
     pub fn cell_of(&self, key: &Key) -> Option<CellId> {
         // The tag of the table and the fixed part of the name precede the id.
-        last_text(key, 1 + self.name.len())?.parse().ok()
+        let name = last_text(key, 1 + self.name.len())?;
+        let id = name.split_once('/').map_or(name.as_str(), |(id, _)| id);
+        id.parse().ok()
     }
 }
 
@@ -247,6 +298,21 @@ mod tests {
     }
 
     #[test]
+    fn installation_marker_gives_back_the_claim() {
+        let (cell, id) = (CellId::from_bytes([7; 16]), NodeId::from_bytes([8; 16]));
+        let key = installation_marker(&cell, Some(&id));
+        assert_eq!(claim_of_installation_marker(&key), Some(id));
+        let earlier = installation_marker(&cell, None);
+        assert_eq!(claim_of_installation_marker(&earlier), None);
+    }
+
+    #[test]
+    fn server_node_key_gives_back_the_id() {
+        let id = ServerNodeId::from_bytes([7; 16]);
+        assert_eq!(id_of_server_node(&server_node(&id)), Some(id));
+    }
+
+    #[test]
     fn marker_key_gives_back_the_cell() {
         let cell = CellId::from_bytes([7; 16]);
         for (markers, key) in [
@@ -255,7 +321,11 @@ mod tests {
             (removed_cells(), removed_cell(&cell)),
             (cell_deletions(), cell_deletion(&cell)),
             (changed_cells(), changed_cell(&cell)),
-            (installation_markers(), installation_marker(&cell)),
+            (installation_markers(), installation_marker(&cell, None)),
+            (
+                installation_markers(),
+                installation_marker(&cell, Some(&NodeId::from_bytes([8; 16]))),
+            ),
         ] {
             assert_eq!(markers.cell_of(&key), Some(cell));
         }

@@ -32,7 +32,7 @@ pub async fn remove_box(
     id: &NodeId,
 ) -> Result<()> {
     let (root, set) = boxes_for_removal(unit, context, permit, id)?;
-    garbage_collection::mark_pending(unit, context).await?;
+    let mark = &garbage_collection::mark_pending(unit, context).await?;
     loop {
         remove_owned(&root, &set, &id.to_string()).await?;
         let done = root
@@ -44,12 +44,13 @@ pub async fn remove_box(
                 if !owns_nothing(&root, &set, &found.id, &mut batch).await? {
                     return Ok((Batch::new(), PostCommit::none(), false));
                 }
+                mark.assert_in(&mut batch);
                 remove(&root, &set, found, &mut batch).await?;
                 batch.delete(keys::box_node(id));
                 garbage_collection::add_record(&mut batch, &Node::new(*id, NodeKind::Box, 0))?;
                 Ok((
                     batch,
-                    PostCommit::none().collect_garbage(context.cell().id),
+                    PostCommit::none().collect_garbage(context.cell().id, mark),
                     true,
                 ))
             })
@@ -173,7 +174,7 @@ pub async fn remove_cell(unit: &Arc<Unit>, context: &CellContext, permit: &Permi
         let found = found.ok_or(Code::NoSuchCell)?;
         let post_commit = rules::after_delete(&set, &found);
         let mut batch = Batch::new();
-        garbage_collection::add_removed_cell(&mut batch, &id);
+        garbage_collection::add_removed_cell(unit, &mut batch, &id);
         remove(&root, &set, found, &mut batch).await?;
         Ok((batch, post_commit, ()))
     })

@@ -185,7 +185,7 @@ pub(super) async fn check_delete(
             let Ok(cell) = found.id.parse() else {
                 return Err(Code::OdataInconsistent.into());
             };
-            crate::garbage_collection::add_removed_cell(batch, &cell);
+            garbage_collection::add_removed_cell(&root.unit, batch, &cell);
             Ok(())
         }
         _ => Ok(()),

@@ -216,10 +216,11 @@ async fn object_added_during_box_removal_is_removed() {
 /// A process that starts collects what others have left, but not what they are creating.
 #[tokio::test(start_paused = true)]
 async fn cell_is_created_while_another_process_starts() {
-    // The first commit marks the space of the new cell, the second one adds the cell to the catalogue.
-    for step in 0..2 {
+    // The commits register the server node, mark the space of the new cell, and add the cell to the catalogue.
+    for step in 0..3 {
         let unit = ModelUnit::new().await;
-        let other = unit.restart();
+        unit.model.leave().await.unwrap();
+        let (unit, other) = (unit.server_node(0), unit.server_node(0));
         let collected = Arc::new(Mutex::new(None));
         let kept = collected.clone();
         unit.interrupt_commit(step, async move {

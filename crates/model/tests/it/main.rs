@@ -13,3 +13,4 @@ mod concurrent_creation;
 mod file_bodies;
 mod nodes;
 mod permits;
+mod server_nodes;

@@ -337,8 +337,8 @@ async fn queued_rule_requests_are_sent_in_order_after_restart() {
     assert!(unit.record_keys(b"Q").await.is_empty());
     // The pending marker of the cell is removed by a start that finds no queued request.
     let unit = unit.restart();
-    for cell in pending::list_cells(&unit.model).await.unwrap() {
-        pending::enqueue_rules(&unit.model, cell).await.unwrap();
+    for (cell, claim) in pending::list_claims(&unit.model).await.unwrap() {
+        pending::resume(&unit.model, cell, &claim).await.unwrap();
     }
     let markers = personium_model::keys::outbox_markers().range;
     assert!(unit.model.records().is_empty(&markers).await.unwrap());
@@ -451,8 +451,8 @@ async fn subject_name_alone_does_not_act_as_the_account() {
             let refusal = made(&earlier).await.unwrap_err();
             assert_eq!(refusal.code(), Code::AuthnFailed);
         }
-        outbox::complete(&unit.model, &context, &key, &waiting, "200")
-            .await
-            .unwrap();
+        let own = unit.model.node_id().unwrap();
+        let completed = outbox::complete(&unit.model, &context, (&key, &waiting), "200", &own);
+        assert!(completed.await.unwrap());
     }
 }

@@ -1,11 +1,5 @@
 //! A cell whose records cannot be read does not delay the rule requests of other cells.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
 use std::sync::Arc;
 use std::time::Duration;
 

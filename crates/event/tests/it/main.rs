@@ -1,0 +1,10 @@
+//! Tests of the sending of rule requests over stores in memory.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod several_nodes;
+mod unreadable_cell;

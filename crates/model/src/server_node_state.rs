@@ -1,0 +1,116 @@
+//! The state of this process as a server node; see [`crate::server_node`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use personium_store::{CommitSeq, Key};
+use personium_types::ServerNodeId;
+use serde::{Deserialize, Serialize};
+
+/// The properties of a server node that operators see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerNodeInfo {
+    /// The name of its host.
+    #[serde(rename = "h")]
+    pub host: String,
+    /// The address on which it listens.
+    #[serde(rename = "a")]
+    pub address: String,
+    /// The version of the program.
+    #[serde(rename = "v")]
+    pub version: String,
+    /// The start of the process by its own clock, milliseconds since 1970.
+    #[serde(rename = "s")]
+    pub started_at_ms: i64,
+}
+
+/// The state of this process as a server node, and of the others as it sees them.
+#[derive(Debug, Default)]
+pub(crate) struct ServerNodeState {
+    pub(crate) info: Mutex<ServerNodeInfo>,
+    pub(crate) registration: Mutex<Option<Registration>>,
+    /// Held while the record of this process is put or removed. `true` once the process has left.
+    pub(crate) changing: tokio::sync::Mutex<bool>,
+    pub(crate) observed: Mutex<HashMap<ServerNodeId, Observation>>,
+    /// The markers for whose work a batch is being committed.
+    pub(crate) marks: Arc<KeyCounts>,
+    /// The markers whose work is being done by this process.
+    pub(crate) active: Arc<KeyCounts>,
+}
+
+/// The record of this process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Registration {
+    pub(crate) id: ServerNodeId,
+    /// The start of the last renewal that succeeded.
+    pub(crate) renewed_at: Instant,
+}
+
+/// The version of the record of another server node, and since when it was seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Observation {
+    pub(crate) version: CommitSeq,
+    pub(crate) since: Instant,
+}
+
+/// How many times each key is in use.
+#[derive(Debug, Default)]
+pub(crate) struct KeyCounts(Mutex<HashMap<Key, usize>>);
+
+impl KeyCounts {
+    fn add(&self, key: &Key) {
+        *self.0.lock().entry(key.clone()).or_default() += 1;
+    }
+
+    fn remove(&self, key: &Key) {
+        let mut counts = self.0.lock();
+        if let Some(count) = counts.get_mut(key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(key);
+            }
+        }
+    }
+
+    pub(crate) fn contains(&self, key: &Key) -> bool {
+        self.0.lock().contains_key(key)
+    }
+}
+
+/// A key that is in use until this is dropped.
+#[derive(Debug)]
+pub struct KeyInUse {
+    counts: Arc<KeyCounts>,
+    key: Key,
+    is_over: AtomicBool,
+}
+
+impl KeyInUse {
+    pub(crate) fn new(counts: &Arc<KeyCounts>, key: Key) -> Self {
+        counts.add(&key);
+        Self {
+            counts: Arc::clone(counts),
+            key,
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(crate) fn end(&self) {
+        if !self.is_over.swap(true, Ordering::AcqRel) {
+            self.counts.remove(&self.key);
+        }
+    }
+}
+
+impl Drop for KeyInUse {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,108 @@
+//! The background tasks of a unit: they keep its server node registered, and work on what nobody works on.
+//!
+//! If the store is not shared, that is what the last run left, and it is looked for once. On a shared store it is also what server
+//! nodes leave when they end or die; every server node looks for it every two seconds.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use personium_api::ApiService;
+use personium_model::Unit;
+use personium_model::server_node::{self, ServerNodeInfo};
+use personium_types::error::chain;
+
+/// The time between two scans for orphaned file bodies.
+const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
+/// The time between two scans on a shared store: the second one removes what the first one found.
+const SHARED_ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The age from which on a file body without a record is an orphan; a younger one may belong to an upload that is not committed
+/// yet.
+const ORPHAN_MIN_AGE: Duration = Duration::from_secs(3600);
+
+/// The pause between two cells during a scan.
+const ORPHAN_SCAN_PAUSE: Duration = Duration::from_millis(50);
+
+/// The time between two looks for work that nobody works on.
+const RESUME_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The file in which Linux has the name of the host.
+const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
+
+/// The properties of this process that operators see.
+pub(crate) fn node_info(address: SocketAddr, started_at_ms: i64) -> ServerNodeInfo {
+    let host = std::fs::read_to_string(HOST_NAME_FILE).unwrap_or_default();
+    ServerNodeInfo {
+        host: host.trim_end().to_owned(),
+        address: address.to_string(),
+        version: crate::VERSION.to_owned(),
+        started_at_ms,
+    }
+}
+
+/// Keeps this process registered, and removes server nodes that are dead.
+pub(crate) async fn maintain_node(unit: Arc<Unit>) {
+    server_node::maintain(&unit).await;
+}
+
+/// Goes on with the garbage collections that nobody works on.
+pub(crate) async fn collect_garbage(unit: Arc<Unit>) {
+    loop {
+        let resumed = match unit.store().is_shared() {
+            true => unit.take_over_garbage_collection().await,
+            false => unit.resume_garbage_collection().await,
+        };
+        if let Err(error) = resumed {
+            tracing::warn!(error = %chain(&error), "failed to resume garbage collection");
+        }
+        if !unit.store().is_shared() {
+            return;
+        }
+        tokio::time::sleep(RESUME_INTERVAL).await;
+    }
+}
+
+/// Scans for orphaned file bodies from time to time.
+pub(crate) async fn collect_orphans(unit: Arc<Unit>, first_scan: Duration) {
+    tokio::time::sleep(first_scan).await;
+    if unit.store().is_shared() {
+        loop {
+            scan_for_orphans(&unit, ORPHAN_MIN_AGE).await;
+            tokio::time::sleep(SHARED_ORPHAN_SCAN_INTERVAL).await;
+        }
+    }
+    // Bodies without a record that are older than this run belong to uploads that the last run did not finish.
+    scan_for_orphans(&unit, first_scan).await;
+    loop {
+        tokio::time::sleep(ORPHAN_SCAN_INTERVAL).await;
+        scan_for_orphans(&unit, ORPHAN_MIN_AGE).await;
+    }
+}
+
+async fn scan_for_orphans(unit: &Unit, min_age: Duration) {
+    let scanned = unit
+        .collect_orphaned_blobs(ORPHAN_SCAN_PAUSE, min_age)
+        .await;
+    match scanned {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "removed orphaned file bodies"),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "failed to scan for orphaned file bodies");
+        }
+    }
+}
+
+/// Removes what installations have made that nobody works on.
+pub(crate) async fn remove_unfinished_installations(unit: Arc<Unit>, service: ApiService) {
+    loop {
+        if let Err(error) = service.remove_unfinished_installations().await {
+            tracing::warn!(error = %chain(&error), "failed to list unfinished installations");
+        }
+        if !unit.store().is_shared() {
+            return;
+        }
+        tokio::time::sleep(RESUME_INTERVAL).await;
+    }
+}
