@@ -279,7 +279,7 @@ impl Default for Settings {
             auth: AuthSettings::default(),
             allow_private_networks: false,
             body_memory_max_bytes: 256 << 20,
-            answer_memory_max_bytes: 192 << 20,
+            answer_memory_max_bytes: 128 << 20,
             home_page_url: None,
             login_page_url: None,
             password_change_page_url: None,

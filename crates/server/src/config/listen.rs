@@ -38,7 +38,7 @@ section! {
         /// The largest amount of memory for responses in bytes, for all requests together: what was read and rendered for
         /// them and not yet received by the client. The responses of one cell get a quarter of it, or one of them more.
         /// A request that finds none free waits for 5 seconds and is then refused. Responses of up to 16 KiB do not count.
-        answer_memory_max_bytes: u64 = "server.answerMemory.maxBytes", "201326592", Number(16 << 20..=1 << 40);
+        answer_memory_max_bytes: u64 = "server.answerMemory.maxBytes", "134217728", Number(16 << 20..=1 << 40);
         /// Whether texts (XML, JSON, text files, scripts) are compressed by gzip for clients that accept it. Responses
         /// with tokens and forms never are.
         compress_responses: bool = "server.compression.enabled", "true", Flag;
