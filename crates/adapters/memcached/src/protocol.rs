@@ -1,6 +1,6 @@
 //! The text of commands and answers: the meta commands of memcached (`doc/protocol.txt` of memcached 1.6).
 //!
-//! Each command has a tag, which its answer repeats, but for the answer that there is no value.
+//! Each command has a tag, which its answer repeats; some versions leave it out of the answer that there is no value.
 
 /// The largest value that is stored and read, in bytes. memcached takes items of 1 MiB with their names and headers.
 pub(crate) const MAX_VALUE_BYTES: usize = 1_000_000;
@@ -85,7 +85,9 @@ impl AnswerLine {
             Some("HD") => Self::Done,
             Some("NS") => Self::Present,
             Some("NF") => Self::Absent,
+            // Not all versions repeat the tag here.
             Some("EN") if text == "EN" => return Ok(Self::Absent),
+            Some("EN") => Self::Absent,
             Some("ERROR" | "CLIENT_ERROR" | "SERVER_ERROR") => {
                 return Err(ProtocolError::Refused(shown(line)));
             }
@@ -147,6 +149,7 @@ mod tests {
             ("NS O7", Some(AnswerLine::Present)),
             ("NF O7", Some(AnswerLine::Absent)),
             ("EN", Some(AnswerLine::Absent)),
+            ("EN O7", Some(AnswerLine::Absent)),
             ("HD O8", None),
             ("HD", None),
             ("VA 3", None),
