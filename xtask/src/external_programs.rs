@@ -52,6 +52,11 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "installing its packages",
     },
     ExternalProgram {
+        program: "go",
+        package: "golang-go",
+        purpose: "building the object stores of tests",
+    },
+    ExternalProgram {
         program: "chromium",
         package: "chromium",
         purpose: "an OData client in a browser",

@@ -10,6 +10,7 @@ mod client_packages;
 mod conformance;
 mod external_programs;
 mod generated_docs;
+mod go_programs;
 mod test;
 mod tidy;
 mod workspace;
@@ -37,7 +38,8 @@ enum Task {
     Ci,
     /// Checks rules that the compiler does not check.
     Tidy,
-    /// Installs the Python and Node packages that tests use as clients, in the target folder.
+    /// Installs the Python and Node packages that tests use as clients, in the target folder, and builds the object stores that
+    /// tests start, in the user's cache folder.
     Clients,
     /// Runs load scenarios with their baselines. Arguments are passed to the bench program (names, --long, --quick).
     #[command(disable_help_flag = true)]
@@ -71,7 +73,8 @@ impl Task {
             Self::Tidy => tidy::run(),
             Self::Clients => {
                 external_programs::install_missing();
-                client_packages::install()
+                client_packages::install()?;
+                go_programs::install()
             }
             Self::Bench { arguments } => bench::run(&arguments),
             Self::GenErrors => generated_docs::ERRORS.write(),

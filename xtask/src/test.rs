@@ -1,7 +1,9 @@
 //! `cargo xtask test`: all checks and tests of the project.
 
 use crate::conformance::{self, ListUpdate};
-use crate::{TaskResult, child_process, client_packages, external_programs, tidy, workspace};
+use crate::{
+    TaskResult, child_process, client_packages, external_programs, go_programs, tidy, workspace,
+};
 
 /// The consequence of a skipped step, if an external program or the recordings are missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,7 @@ pub(crate) fn run(if_incomplete: IfIncomplete) -> TaskResult {
     println!("\n$ cargo xtask tidy");
     steps.run("tidy", tidy::run);
     steps.run("clients", client_packages::install);
+    steps.run("object stores", go_programs::install);
     steps.run("tests", || {
         child_process::run(workspace::cargo().args(["test", "--workspace", "--no-fail-fast"]))
     });

@@ -297,7 +297,11 @@ fn print_sql(sources: &ConfigSources) -> Result<ExitCode, String> {
 fn adopt(sources: &ConfigSources) -> Result<ExitCode, String> {
     let loaded = load(sources)?;
     runtime(1)?
-        .block_on(components::adopt(&loaded.config, &system::random()))
+        .block_on(components::adopt(
+            &loaded.config,
+            &system::clock(),
+            &system::random(),
+        ))
         .map_err(|error| chain(&error))?;
     let folder = loaded.config.store.data_dir.display();
     print(&format!("The data in {folder} is one unit now.\n"))

@@ -1,18 +1,20 @@
 //! Builds the components of a unit: URLs, keys, stores and cache.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use personium_folder::{BlobSync, FolderSettings, FolderStore};
 use personium_model::credentials::UnitKeys;
 use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
+use personium_object_store::{Addressing, S3BlobStore, S3Settings};
 use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
 use personium_store::{BlobStore, StoreError, StoreHealth};
-use personium_types::{Clock, Random};
+use personium_types::{Clock, Random, Secret};
 
 use crate::cache::UnitCache;
-use crate::config::{Config, LoadedConfig, RecordStoreKind, RecordSync};
-use crate::data_folder::{DataFolder, DataFolderError, RECORDS_DIR, files_dir};
+use crate::config::{BlobStoreKind, Config, LoadedConfig, RecordStoreKind, RecordSync};
+use crate::data_folder::{self, BodyPlace, DataFolder, DataFolderError, RECORDS_DIR};
 use crate::key_files::{self, KeyFileError};
 use crate::model_settings::model_settings;
 use crate::record_engine::{self, DatabaseError, RecordEngine};
@@ -53,7 +55,9 @@ pub struct Components {
     /// The record store.
     pub records: RecordEngine,
     /// The store of file bodies.
-    pub files: Arc<FolderStore>,
+    pub files: Arc<dyn BlobStore>,
+    /// The data folder, and the place of the file bodies.
+    pub folder: DataFolder,
     /// The state of the storage, as the stores report it.
     pub health: Arc<StoreHealth>,
     /// The cache.
@@ -79,7 +83,7 @@ impl Components {
         let urls = unit_urls(&loaded)?;
         let config = loaded.config;
         let prepared = key_files::prepare(&config, urls.host(), clock.now_ms(), &random)?;
-        let stores = Stores::open(&config, database_files_max, &random).await?;
+        let stores = Stores::open(&config, database_files_max, &clock, &random).await?;
         let wants_administrator = wants_administrator(&config);
         let claimed = stores
             .folder
@@ -93,6 +97,7 @@ impl Components {
             is_new,
             records: stores.records,
             files: stores.files,
+            folder: stores.folder,
             health: stores.health,
             cache: UnitCache::open(&config.cache, (&urls, &prepared.keys), &clock),
             config,
@@ -111,7 +116,7 @@ impl Components {
         change(&mut settings);
         let ports = Ports {
             records: self.records.port(),
-            blobs: Arc::clone(&self.files) as Arc<dyn BlobStore>,
+            blobs: Arc::clone(&self.files),
             cache: self.cache.port(),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
@@ -132,7 +137,7 @@ pub fn wants_administrator(config: &Config) -> bool {
 struct Stores {
     folder: DataFolder,
     records: RecordEngine,
-    files: Arc<FolderStore>,
+    files: Arc<dyn BlobStore>,
     health: Arc<StoreHealth>,
 }
 
@@ -140,10 +145,12 @@ impl Stores {
     async fn open(
         config: &Config,
         database_files_max: usize,
+        clock: &Arc<dyn Clock>,
         random: &Arc<dyn Random>,
     ) -> Result<Self, ComponentError> {
         let health = Arc::<StoreHealth>::default();
-        let folder = DataFolder::of(config);
+        let bodies = body_place(config, clock, random, &health)?;
+        let folder = DataFolder::new(config, bodies.clone());
         folder.prepare()?;
         let records = match config.store.kind {
             RecordStoreKind::Sqlite => {
@@ -162,7 +169,7 @@ impl Stores {
         };
         Ok(Self {
             records,
-            files: Arc::new(open_files(config, Arc::clone(random), &health)?),
+            files: open_files(config, &bodies, random, &health)?,
             folder,
             health,
         })
@@ -173,8 +180,12 @@ impl Stores {
 ///
 /// # Errors
 /// [`ComponentError`] if the data folder or a store cannot be used.
-pub async fn adopt(config: &Config, random: &Arc<dyn Random>) -> Result<(), ComponentError> {
-    let stores = Stores::open(config, config.store.open_files_max, random).await?;
+pub async fn adopt(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<(), ComponentError> {
+    let stores = Stores::open(config, config.store.open_files_max, clock, random).await?;
     stores.folder.adopt(&stores.records, random).await?;
     stores.records.port().close().await.map_err(records_error)
 }
@@ -204,23 +215,87 @@ pub fn record_settings(config: &Config) -> SqliteSettings {
     }
 }
 
+/// Returns the place of the file bodies. Nothing is sent to an object store yet.
+///
+/// # Errors
+/// [`ComponentError::Store`] if the settings of the object store cannot be used.
+pub fn body_place(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+    health: &Arc<StoreHealth>,
+) -> Result<BodyPlace, ComponentError> {
+    if config.files.kind == BlobStoreKind::Folder {
+        return Ok(BodyPlace::folder(config));
+    }
+    let settings = object_store_settings(config, health)?;
+    let store = S3BlobStore::new(&settings, Arc::clone(clock), Arc::clone(random));
+    store
+        .map(|store| BodyPlace::Bucket(Arc::new(store)))
+        .map_err(files_error)
+}
+
+fn object_store_settings(
+    config: &Config,
+    health: &Arc<StoreHealth>,
+) -> Result<S3Settings, ComponentError> {
+    let s3 = &config.object_store;
+    let secret = match &s3.secret_key_file {
+        Some(path) => {
+            let read = std::fs::read_to_string(path);
+            let text = read.map_err(|source| {
+                let path = path.clone();
+                DataFolderError::File { path, source }
+            })?;
+            Some(Secret::new(text.trim().to_owned()))
+        }
+        None => s3.secret_key.clone(),
+    };
+    Ok(S3Settings {
+        endpoint: s3.endpoint.clone(),
+        region: s3.region.clone(),
+        bucket: s3.bucket.clone().unwrap_or_default(),
+        prefix: s3.prefix.clone(),
+        credentials: s3.access_key.clone().zip(secret),
+        addressing: match s3.path_style {
+            true => Addressing::Path,
+            false => Addressing::VirtualHost,
+        },
+        part_bytes: s3.part_mib << 20,
+        retries: s3.retries,
+        timeout: s3.timeout(),
+        removal_delay: Duration::from_secs(s3.removal_delay_secs),
+        health: Arc::clone(health),
+    })
+}
+
 fn open_files(
     config: &Config,
-    random: Arc<dyn Random>,
+    place: &BodyPlace,
+    random: &Arc<dyn Random>,
     health: &Arc<StoreHealth>,
-) -> Result<FolderStore, ComponentError> {
+) -> Result<Arc<dyn BlobStore>, ComponentError> {
+    let (path, is_own) = match place {
+        BodyPlace::Bucket(store) => return Ok(Arc::clone(store) as _),
+        BodyPlace::Folder { path, is_own } => (path, *is_own),
+    };
     let settings = FolderSettings {
-        folder: files_dir(config),
-        sync: if config.files.fsync {
-            BlobSync::Full
-        } else {
-            BlobSync::None
+        folder: path.clone(),
+        sync: match config.files.fsync {
+            true => BlobSync::Full,
+            false => BlobSync::None,
         },
-        exclusive: config.files.root.is_none(),
+        exclusive: is_own,
+        witness: Some(data_folder::MARK_FILE.to_owned()),
         health: Arc::clone(health),
     };
-    FolderStore::open(&settings, random).map_err(|source| ComponentError::Store {
+    let opened = FolderStore::open(&settings, Arc::clone(random));
+    Ok(Arc::new(opened.map_err(files_error)?))
+}
+
+fn files_error(source: StoreError) -> ComponentError {
+    ComponentError::Store {
         content: "files",
         source,
-    })
+    }
 }

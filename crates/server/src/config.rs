@@ -23,6 +23,7 @@ mod files;
 mod listen;
 mod log;
 mod logins;
+mod object_store;
 mod odata;
 mod oidc;
 mod outgoing_requests;
@@ -48,11 +49,12 @@ pub use certificates::CertificateConfig;
 pub use config_reader::{ConfigReader, GivenSetting, RawValue, ValueOrigin};
 pub use dav::DavConfig;
 pub use events::{BrokerKind, EventConfig, StreamConfig};
-pub use files::FileConfig;
+pub use files::{BlobStoreKind, FileConfig};
 pub use key_info::{KeyInfo, PREFIX, SectionInfo};
 pub use listen::ListenConfig;
 pub use log::{AccessLogFormat, LogConfig, LogFormat};
 pub use logins::{IntrospectionConfig, LoginConfig};
+pub use object_store::ObjectStoreConfig;
 pub use odata::{ODataConfig, SchemaConfig};
 pub use oidc::OidcProviderConfig;
 pub use outgoing_requests::{OutgoingConfig, ProxyConfig};
@@ -102,6 +104,8 @@ sections! {
     postgres: PostgresConfig,
     /// File bodies.
     files: FileConfig,
+    /// The object store of file bodies.
+    object_store: ObjectStoreConfig,
     /// Secrets.
     secrets: SecretConfig,
     /// Passwords.
@@ -248,6 +252,7 @@ impl Config {
         self.check_logins(reader);
         self.postgres.check(reader);
         self.check_log(reader);
+        self.object_store.check(&self.files, reader);
         sample_secrets::check(self, reader);
         if let Err(error) = self.password_hash.settings(&self.passwords).check() {
             reader.add_key_problem("security.auth.password.scrypt.*", &error.to_string());
@@ -343,6 +348,7 @@ const LOGGING_CRATES: &[&str] = &[
     "personium_memcached",
     "personium_model",
     "personium_postgres",
+    "personium_object_store",
     "personium_server",
     "personium_sqlite",
     "personium_store",
@@ -350,6 +356,7 @@ const LOGGING_CRATES: &[&str] = &[
     "deadpool",
     "hyper",
     "hyper_util",
+    "object_store",
     "rustls",
     "tokio",
 ];

@@ -4,6 +4,7 @@
 //! file `unit.id` beside them. Where one of the three exists, all must exist and be equal: otherwise a part was lost, or is
 //! that of another unit. A folder from before there were marks gets them when it is first used.
 
+mod body_place;
 mod evidence;
 mod marks;
 mod permissions;
@@ -23,8 +24,10 @@ use personium_store::{KeyRange, RecordStore, Space, StoreError};
 use personium_types::error::chain;
 use personium_types::{CellId, Random};
 
+pub use self::body_place::BodyPlace;
 use self::evidence::Evidence;
 pub use self::evidence::{Condition, PartProblems};
+pub use self::marks::FILE as MARK_FILE;
 pub use self::permissions::restrict_new_files;
 use crate::config::{Config, RecordStoreKind};
 use crate::record_engine::RecordEngine;
@@ -33,8 +36,6 @@ use crate::record_engine::RecordEngine;
 pub const RECORDS_DIR: &str = "records";
 /// The file of the unit's own records, in the folder of records.
 pub const UNIT_RECORDS_FILE: &str = "unit.db";
-/// The folder of file bodies in the data folder, unless the settings name another.
-const FILES_DIR: &str = "files";
 /// The file that names the administrator's cell once it is complete, in the data folder.
 pub const ADMINISTRATOR_FILE: &str = "administrator";
 /// The file that exists while the administrator's cell is being created, in the data folder.
@@ -67,34 +68,32 @@ pub enum DataFolderError {
     /// The records of the unit cannot be used.
     #[error("cannot use the records of the unit")]
     Records(#[source] personium_types::Error),
+    /// The store of file bodies cannot be used.
+    #[error("cannot use the file bodies in {place}")]
+    Bodies {
+        /// The folder or bucket.
+        place: String,
+        /// The cause.
+        source: StoreError,
+    },
 }
 
 /// The parts of the data folder of a unit.
 #[derive(Debug, Clone)]
 pub struct DataFolder {
     root: PathBuf,
-    files: PathBuf,
-    /// Whether the folder of file bodies is inside the data folder.
-    owns_files: bool,
+    bodies: BodyPlace,
     /// Whether the records are in the data folder.
     owns_records: bool,
 }
 
-/// Returns the folder of file bodies.
-#[must_use]
-pub fn files_dir(config: &Config) -> PathBuf {
-    let configured = config.files.root.clone();
-    configured.unwrap_or_else(|| config.store.data_dir.join(FILES_DIR))
-}
-
 impl DataFolder {
-    /// The data folder that the settings name.
+    /// The data folder that the settings name, of a unit whose file bodies are in this place.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn new(config: &Config, bodies: BodyPlace) -> Self {
         Self {
             root: config.store.data_dir.clone(),
-            files: files_dir(config),
-            owns_files: config.files.root.is_none(),
+            bodies,
             owns_records: config.store.kind == RecordStoreKind::Sqlite,
         }
     }
@@ -111,8 +110,8 @@ impl DataFolder {
             .create(&self.root)
             .map_err(|source| file_error(&self.root, source))?;
         permissions::tighten(&self.root);
-        if !self.owns_files {
-            permissions::warn_if_open(&self.files);
+        if let Some(folder) = self.bodies.foreign_folder() {
+            permissions::warn_if_open(folder);
         }
         Ok(())
     }
@@ -167,7 +166,9 @@ impl DataFolder {
         if !self.unit_records().try_exists().unwrap_or(true) {
             self.expect_administrator()?;
         }
-        self.mark(records, &random.uuid().to_string()).await?;
+        let mark = random.uuid().to_string();
+        self.bodies.replace_mark(&mark).await?;
+        self.mark(records, &mark).await?;
         for cell in list_lost_cells(records).await? {
             let space = Space::Cell(cell);
             records.create_space(&space).await.map_err(records_error)?;
@@ -185,7 +186,7 @@ impl DataFolder {
         records: Option<&RecordEngine>,
     ) -> Result<Condition, DataFolderError> {
         let records = match records {
-            None => return self.decide(Evidence::of_files(self)?),
+            None => return self.decide(Evidence::of_parts(self).await?),
             Some(RecordEngine::Sqlite(records)) => records,
             Some(shared) => return self.shared_condition(shared).await,
         };
@@ -207,8 +208,11 @@ impl DataFolder {
     pub fn missing_files(&self) -> Option<String> {
         let exists = |path: &Path| path.try_exists().map_err(|error| error.to_string());
         let is_unit = exists(&marks::path(&self.root)).unwrap_or(false);
-        let files = self.files.display();
-        match (exists(&self.files), exists(&marks::path(&self.files))) {
+        let BodyPlace::Folder { path, .. } = &self.bodies else {
+            return None;
+        };
+        let files = path.display();
+        match (exists(path), exists(&marks::path(path))) {
             (Err(error), _) | (_, Err(error)) => Some(format!("{files}: {error}")),
             (Ok(false), _) if is_unit => Some(format!("{files} does not exist")),
             (Ok(true), Ok(false)) if is_unit => {
@@ -221,11 +225,14 @@ impl DataFolder {
     /// Returns a part of the unit that is missing now.
     #[must_use]
     pub fn missing_part(&self) -> Option<PathBuf> {
-        let records = self.owns_records.then(|| self.unit_records());
-        let marks = [marks::path(&self.files), marks::path(&self.root)];
-        records
+        let parts = [
+            self.owns_records.then(|| self.unit_records()),
+            self.bodies.mark_file(),
+            Some(marks::path(&self.root)),
+        ];
+        parts
             .into_iter()
-            .chain(marks)
+            .flatten()
             .find(|part| matches!(part.try_exists(), Ok(false)))
     }
 
@@ -236,7 +243,7 @@ impl DataFolder {
     }
 
     async fn condition(&self, records: &Arc<SqliteStore>) -> Result<Condition, DataFolderError> {
-        let mut evidence = Evidence::of_files(self)?;
+        let mut evidence = Evidence::of_parts(self).await?;
         if evidence.has_unit_records {
             let records = sqlite_records(records);
             let mark = unit_mark::find(&records).await;
@@ -304,7 +311,7 @@ impl DataFolder {
         records: &Arc<SqliteStore>,
     ) -> Result<(), DataFolderError> {
         for cell in list_lost_cells(records).await? {
-            if !self.files.join(cell.to_string()).exists() {
+            if !self.bodies.has_folder_of(&cell) {
                 let space = Space::Cell(cell);
                 records.create_space(&space).await.map_err(records_error)?;
             }
@@ -322,8 +329,7 @@ impl DataFolder {
     async fn mark(&self, records: &Arc<SqliteStore>, mark: &str) -> Result<(), DataFolderError> {
         let started = marks::started_path(&self.root);
         marks::write(&started, mark).map_err(|source| file_error(&started, source))?;
-        let of_files = marks::path(&self.files);
-        marks::write(&of_files, mark).map_err(|source| file_error(&of_files, source))?;
+        self.bodies.put_mark(mark).await?;
         let created = records.create_space(&Space::Unit).await;
         created.map_err(records_error)?;
         let put = unit_mark::put(&sqlite_records(records), mark).await;

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::data_folder::files_dir;
+use crate::config::{BlobStoreKind, Config};
+use crate::data_folder::BodyPlace;
 use crate::system;
 
 /// A folder that cannot be used.
@@ -31,10 +31,12 @@ pub(crate) struct UsedFolder {
 /// Returns the folders that the settings name.
 pub(crate) fn used(config: &Config) -> Vec<UsedFolder> {
     let folder = |setting, path| UsedFolder { setting, path };
-    let mut folders = vec![
-        folder("data.dir", config.store.data_dir.clone()),
-        folder("blobStore.root", files_dir(config)),
-    ];
+    let mut folders = vec![folder("data.dir", config.store.data_dir.clone())];
+    if config.files.kind == BlobStoreKind::Folder
+        && let BodyPlace::Folder { path, .. } = BodyPlace::folder(config)
+    {
+        folders.push(folder("blobStore.root", path));
+    }
     let temp_dir = config.archives.temp_dir.clone();
     folders.extend(temp_dir.map(|path| folder("bar.tmp.dir", path)));
     let log = config.log.access_file.as_deref().and_then(Path::parent);

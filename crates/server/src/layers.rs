@@ -1,15 +1,19 @@
 //! The layers that a unit needs besides its own process, such as a database or a shared folder. A start waits for those that are
 //! required, and `/ready` tells the state of each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use personium_types::Clock;
+use personium_types::error::chain;
 use tokio::time::{sleep, timeout};
 
 use crate::cache_servers;
-use crate::config::Config;
-use crate::data_folder::DataFolder;
+use crate::components::body_place;
+use crate::config::{BlobStoreKind, Config};
+use crate::data_folder::{BodyPlace, DataFolder};
+use crate::system;
 
 /// The time that a layer has to show its state.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,7 +73,11 @@ impl Layer {
 /// Returns the layers that the settings name, in the order in which a start needs them.
 #[must_use]
 pub fn layers(config: &Config) -> Vec<Layer> {
-    bodies(config).into_iter().chain(cache(config)).collect()
+    let bodies = match config.files.kind {
+        BlobStoreKind::Folder => bodies(config),
+        BlobStoreKind::S3 => Some(bucket(config)),
+    };
+    bodies.into_iter().chain(cache(config)).collect()
 }
 
 /// The memcached servers, if the settings name any.
@@ -95,7 +103,7 @@ fn cache(config: &Config) -> Option<Layer> {
 /// The folder of file bodies, if it is not a part of the data folder: it may be on a share that is not mounted yet.
 fn bodies(config: &Config) -> Option<Layer> {
     config.files.root.as_ref()?;
-    let folder = DataFolder::of(config);
+    let folder = DataFolder::new(config, BodyPlace::folder(config));
     let check = move || -> BoxFuture<'static, Result<(), String>> {
         let folder = folder.clone();
         Box::pin(async move {
@@ -112,6 +120,24 @@ fn bodies(config: &Config) -> Option<Layer> {
         need: LayerNeed::Required,
         check: Box::new(check),
     })
+}
+
+/// The bucket of file bodies: it answers, with or without the mark of a unit.
+fn bucket(config: &Config) -> Layer {
+    let (clock, random) = (system::clock(), system::random());
+    let place = body_place(config, &clock, &random, &Arc::default()).map_err(|e| chain(&e));
+    let check = move || -> BoxFuture<'static, Result<(), String>> {
+        let place = place.clone();
+        Box::pin(async move {
+            let found = place?.find_mark().await;
+            found.map(drop).map_err(|error| chain(&error))
+        })
+    };
+    Layer {
+        name: "object store",
+        need: LayerNeed::Required,
+        check: Box::new(check),
+    }
 }
 
 /// Waits until each required layer can be used, for at most `wait` in total.
@@ -157,11 +183,9 @@ pub async fn wait_for(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::system;
 
     /// A layer that can be used from this look on.
     fn usable_from(look: u32, need: LayerNeed) -> (Layer, Arc<AtomicU32>) {

@@ -19,7 +19,6 @@ use crate::background;
 use crate::certificate_expiry::{self, ExpiryCollector};
 use crate::components::{self, ComponentError, Components};
 use crate::config::{Config, LoadedConfig};
-use crate::data_folder::DataFolder;
 use crate::file_descriptors::DescriptorBudget;
 use crate::first_start::{self, FirstStartError};
 use crate::folders::{self, FolderError};
@@ -206,7 +205,7 @@ fn spawn(
     let (stop, stop_requested) = watch::channel(false);
     let records: Arc<dyn RecordStore> = components.records.port();
     let storage = Arc::new(StorageWatch {
-        folder: DataFolder::of(&components.config),
+        folder: components.folder.clone(),
         records: components.records.sqlite().cloned(),
         health: Arc::clone(&components.health),
         clock: Arc::clone(&components.clock),

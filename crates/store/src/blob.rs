@@ -64,11 +64,11 @@ pub trait BlobStore: Send + Sync + 'static {
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down) if they cannot.
     async fn check(&self) -> Result<()>;
 
-    /// How much of the storage is used.
+    /// How much of the storage is used; `None` if the storage has no size that can be known.
     ///
     /// # Errors
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
-    async fn usage(&self) -> Result<StorageUsage>;
+    async fn usage(&self) -> Result<Option<StorageUsage>>;
 }
 
 /// A body that is being written. Dropping it discards what was written.

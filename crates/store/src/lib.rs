@@ -5,6 +5,7 @@
 
 mod blob;
 mod cache;
+pub mod checksums;
 mod error;
 mod health;
 mod key;

@@ -55,6 +55,8 @@ mod process_unit;
 mod raw_connection;
 mod request;
 mod response;
+mod s3_proxy;
+mod s3_server;
 #[cfg(feature = "server")]
 mod server_unit;
 mod split_mix64;
@@ -86,6 +88,8 @@ pub use process_unit::{ProcessUnit, ProcessUnitBuilder};
 pub use raw_connection::{RawBody, RawConnection, RawReader, RawResponse, request_bytes};
 pub use request::TestRequest;
 pub use response::{Outcome, TestResponse, refused, success};
+pub use s3_proxy::{Disturbance, S3Proxy};
+pub use s3_server::{S3Program, S3Server};
 #[cfg(feature = "server")]
 pub use server_unit::ServerUnit;
 pub use split_mix64::SplitMix64;

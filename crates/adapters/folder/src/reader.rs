@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use personium_store::checksums::{self, CHUNK_BYTES, FOOTER_BYTES, SUM_BYTES};
 use personium_store::{BlobReader, Result, Space, StoreHealth};
 use rustix::buffer::spare_capacity;
 use rustix::io::pread;
 
-use crate::checksums::{self, CHUNK_BYTES, FOOTER_BYTES, SUM_BYTES};
 use crate::disk::{blocking, io_error};
+use crate::file_calls;
 
 /// The maximum size of a read on the calling thread, if the bytes are not in the page cache. For smaller ones, the
 /// hand-over to a blocking thread takes longer than the read.
@@ -56,8 +57,14 @@ impl FolderBlobReader {
     /// If the file cannot be read.
     pub(crate) fn new(file: File, reports: DamageReports) -> io::Result<Self> {
         let file_len = file.metadata()?.len();
+        let mut file = file;
         let body_len = match file_len.checked_sub(FOOTER_BYTES) {
-            Some(footer) => checksums::body_len(&read(&file, footer, FOOTER_LEN)?, file_len),
+            Some(footer) => {
+                let read = |file: &File| read(file, footer, FOOTER_LEN);
+                let (footer, reopened) = file_calls::read(&file, &reports.path, read)?;
+                file = reopened.unwrap_or(file);
+                checksums::body_len(&footer, file_len)
+            }
             None => None,
         };
         Ok(Self {
@@ -66,6 +73,16 @@ impl FolderBlobReader {
             is_summed: body_len.is_some(),
             reports: Arc::new(reports),
         })
+    }
+}
+
+impl FolderBlobReader {
+    /// Returns what was read, and keeps the file if it was opened again.
+    fn take(&mut self, (bytes, reopened): (Bytes, Option<File>)) -> Bytes {
+        if let Some(file) = reopened {
+            self.file = Arc::new(file);
+        }
+        bytes
     }
 }
 
@@ -90,10 +107,12 @@ impl BlobReader for FolderBlobReader {
         let reports = Arc::clone(&self.reports);
         if wanted <= MAX_INLINE_READ_BYTES || is_cached(&self.file, offset + wanted as u64 - 1) {
             let part = part.read_reporting(&self.file, &reports);
-            return part.map_err(|error| io_error(FAILED, error));
+            let part = part.map_err(|error| io_error(FAILED, error))?;
+            return Ok(self.take(part));
         }
         let file = Arc::clone(&self.file);
-        blocking(FAILED, move || part.read_reporting(&file, &reports)).await
+        let part = blocking(FAILED, move || part.read_reporting(&file, &reports)).await?;
+        Ok(self.take(part))
     }
 }
 
@@ -107,8 +126,12 @@ struct Part {
 }
 
 impl Part {
-    fn read_reporting(&self, file: &File, reports: &DamageReports) -> io::Result<Bytes> {
-        let found = self.read(file);
+    fn read_reporting(
+        &self,
+        file: &File,
+        reports: &DamageReports,
+    ) -> io::Result<(Bytes, Option<File>)> {
+        let found = file_calls::read(file, &reports.path, |file| self.read(file));
         if let Err(error) = &found
             && matches!(
                 error.kind(),

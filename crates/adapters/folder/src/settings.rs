@@ -24,6 +24,9 @@ pub struct FolderSettings {
     pub sync: BlobSync,
     /// Whether no other process uses the folder. Unfinished bodies are then removed at the start, otherwise after a day.
     pub exclusive: bool,
+    /// The name of a file that is in the folder as long as it is mounted. Without it, nothing is read as empty, and nothing is
+    /// written.
+    pub witness: Option<String>,
     /// Where the store reports damaged bodies.
     pub health: Arc<StoreHealth>,
 }

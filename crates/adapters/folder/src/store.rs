@@ -13,6 +13,7 @@ use personium_store::{
 use personium_types::{BlobId, Random};
 
 use crate::disk::{self, blocking, ignore_not_found, io_error, sync_folder};
+use crate::file_calls::{self, Root, retry_stale};
 use crate::reader::{DamageReports, FolderBlobReader};
 use crate::settings::{BlobSync, FolderSettings};
 use crate::writer::{BlobPaths, FolderBlobWriter, LargeBuffers};
@@ -20,12 +21,19 @@ use crate::writer::{BlobPaths, FolderBlobWriter, LargeBuffers};
 /// The age after which an unfinished body is an orphan.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
+/// The time for which a removed body in a shared folder can be read by those who have opened it.
+const SHARED_REMOVAL_DELAY: Duration = Duration::from_secs(60);
+
+/// The message of errors of removals.
+const REMOVAL_FAILED: &str = "failed to remove a file body";
+
 /// A store of file bodies in a folder.
 #[derive(Debug)]
 pub struct FolderStore {
-    root: Arc<Path>,
+    root: Root,
     sync: BlobSync,
     large_buffers: LargeBuffers,
+    exclusive: bool,
     health: Arc<StoreHealth>,
     random: Arc<dyn Random>,
 }
@@ -55,9 +63,10 @@ impl FolderStore {
             remove_old(&root.join(folder), orphan_age).map_err(failed)?;
         }
         Ok(Self {
-            root: root.as_path().into(),
+            root: Root::new(root, settings.witness.as_deref()),
             sync: settings.sync,
             large_buffers: LargeBuffers::default(),
+            exclusive: settings.exclusive,
             health: Arc::clone(&settings.health),
             random,
         })
@@ -83,19 +92,44 @@ impl BlobStore for FolderStore {
             space: *space,
             health: Arc::clone(&self.health),
         };
-        let opened = File::open(path)
+        let opened = file_calls::open(&path)
             .and_then(|file| FolderBlobReader::new(file, reports).map(Some))
             .or_else(|error| ignore_not_found(error, None))
+            .and_then(|opened| match opened {
+                Some(reader) => Ok(Some(reader)),
+                None => self.root.check().map(|()| None),
+            })
             .map_err(|error| io_error("failed to open a file body", error))?;
         Ok(opened.map(|reader| Box::new(reader) as Box<dyn BlobReader>))
     }
 
     async fn remove(&self, space: &Space, id: &BlobId) -> Result<()> {
         let path = disk::body_path(&self.space_folder(space), id);
-        blocking("failed to remove a file body", move || {
-            fs::remove_file(path).or_else(|error| ignore_not_found(error, ()))
+        let (root, id) = (self.root.clone(), *id);
+        if self.exclusive {
+            return blocking(REMOVAL_FAILED, move || {
+                root.check()?;
+                file_calls::remove(&path)
+            })
+            .await;
+        }
+        // Another machine may read the file. Its handle stays valid as long as the file exists under some name.
+        let trash = root.join(disk::TRASH).join(id.to_string());
+        let removed = trash.clone();
+        blocking(REMOVAL_FAILED, move || {
+            root.check()?;
+            let moved = retry_stale(|| fs::rename(&path, &trash));
+            moved.or_else(|error| ignore_not_found(error, ()))
         })
-        .await
+        .await?;
+        tokio::spawn(async move {
+            tokio::time::sleep(SHARED_REMOVAL_DELAY).await;
+            let done = blocking(REMOVAL_FAILED, move || file_calls::remove(&removed));
+            if let Err(error) = done.await {
+                tracing::debug!(%error, "a removed file body stays in the trash until it is old");
+            }
+        });
+        Ok(())
     }
 
     async fn list(
@@ -106,11 +140,14 @@ impl BlobStore for FolderStore {
         limit: usize,
     ) -> Result<Vec<BlobId>> {
         let folder = self.space_folder(space);
-        let unfinished = self.root.join(disk::UNFINISHED);
+        let root = self.root.clone();
         let after = after.copied();
         blocking("failed to list file bodies", move || {
-            remove_old(&unfinished, ORPHAN_AGE)?;
-            list(&folder, after, min_age, limit)
+            root.check()?;
+            for leftover in [disk::UNFINISHED, disk::TRASH] {
+                retry_stale(|| remove_old(&root.join(leftover), ORPHAN_AGE))?;
+            }
+            retry_stale(|| list(&folder, after, min_age, limit))
         })
         .await
     }
@@ -122,18 +159,19 @@ impl BlobStore for FolderStore {
             .join(disk::TRASH)
             .join(BlobId::random(&self.random).to_string());
         let prefix = disk::space_name(space) + ".";
-        let root = Arc::clone(&self.root);
+        let root = self.root.clone();
         blocking("failed to remove the file bodies of a space", move || {
-            match fs::rename(&folder, &trash) {
+            root.check()?;
+            match retry_stale(|| fs::rename(&folder, &trash)) {
                 Ok(()) => {
-                    sync_folder(&root)?;
+                    sync_folder(&root.path)?;
                     fs::remove_dir_all(&trash)?;
                 }
                 Err(error) => ignore_not_found(error, ())?,
             }
             for entry in entries(&root.join(disk::UNFINISHED))? {
                 if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                    fs::remove_file(entry.path()).or_else(|error| ignore_not_found(error, ()))?;
+                    file_calls::remove(&entry.path())?;
                 }
             }
             Ok(())
@@ -146,7 +184,9 @@ impl BlobStore for FolderStore {
             .root
             .join(disk::TRASH)
             .join(BlobId::random(&self.random).to_string());
+        let root = self.root.clone();
         blocking("failed to write a test file", move || {
+            root.check()?;
             let file = File::create_new(&path)?;
             let written = file.sync_all();
             fs::remove_file(&path)?;
@@ -155,15 +195,15 @@ impl BlobStore for FolderStore {
         .await
     }
 
-    async fn usage(&self) -> Result<StorageUsage> {
-        let root = Arc::clone(&self.root);
+    async fn usage(&self) -> Result<Option<StorageUsage>> {
+        let root = Arc::clone(&self.root.path);
         blocking("failed to read the free space", move || {
             let stat = rustix::fs::statvfs(&*root)?;
             let blocks_used = stat.f_blocks.saturating_sub(stat.f_bfree);
-            Ok(StorageUsage {
+            Ok(Some(StorageUsage {
                 available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
                 used_bytes: blocks_used.saturating_mul(stat.f_frsize),
-            })
+            }))
         })
         .await
     }

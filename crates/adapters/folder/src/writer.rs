@@ -2,17 +2,18 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use personium_store::checksums::Checksums;
 use personium_store::{BlobWriter, ErrorDetail, Result, Space, StoreError};
 use personium_types::BlobId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::checksums::Checksums;
 use crate::disk::{self, blocking, sync_folder};
+use crate::file_calls::{self, Root};
 use crate::settings::BlobSync;
 
 /// The number of bytes that are buffered before they are written to the disk.
@@ -54,6 +55,7 @@ pub(crate) struct FolderBlobWriter {
 /// The paths of a body before and after it is finished.
 #[derive(Clone)]
 pub(crate) struct BlobPaths {
+    root: Root,
     /// The folder of its space.
     space: PathBuf,
     unfinished: PathBuf,
@@ -61,10 +63,11 @@ pub(crate) struct BlobPaths {
 }
 
 impl BlobPaths {
-    pub(crate) fn new(root: &Path, space: &Space, id: BlobId) -> Self {
+    pub(crate) fn new(root: &Root, space: &Space, id: BlobId) -> Self {
         Self {
+            root: root.clone(),
             space: root.join(disk::space_name(space)),
-            unfinished: disk::unfinished_path(root, space, &id),
+            unfinished: disk::unfinished_path(&root.path, space, &id),
             id,
         }
     }
@@ -158,7 +161,9 @@ impl BlobWriter for FolderBlobWriter {
             file.file.write_all(&tail)?;
             match publish(&mut file, &paths, sync) {
                 // The folder of the space was removed together with the unfinished file.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    paths.root.check().map(|()| false)
+                }
                 other => other.map(|()| true),
             }
         });
@@ -175,6 +180,7 @@ fn already_failed() -> StoreError {
 
 /// Creates the unfinished file, and the folder of its space.
 fn create(paths: &BlobPaths) -> io::Result<UnfinishedFile> {
+    paths.root.check()?;
     match fs::create_dir(&paths.space) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => other?,
@@ -198,13 +204,13 @@ fn publish(file: &mut UnfinishedFile, paths: &BlobPaths, sync: BlobSync) -> io::
     if sync == BlobSync::Full {
         file.file.sync_data()?;
     }
-    match fs::rename(&file.path, &path) {
+    match file_calls::rename_new(&file.file, &file.path, &path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             match fs::create_dir(shelf) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => other?,
             }
-            fs::rename(&file.path, &path)?;
+            file_calls::rename_new(&file.file, &file.path, &path)?;
             file.renamed = true;
             if sync == BlobSync::Full {
                 sync_folder(&paths.space)?;
@@ -243,7 +249,8 @@ mod tests {
         let mut writers = Vec::new();
         for number in 0..LARGE_BUFFERS_MAX + 10 {
             let id = BlobId::from_bytes(number_in_bytes(number));
-            let paths = BlobPaths::new(folder.path(), &Space::Unit, id);
+            let root = Root::new(folder.path(), None);
+            let paths = BlobPaths::new(&root, &Space::Unit, id);
             let writer = FolderBlobWriter::new(paths, BlobSync::None, buffers.clone());
             let mut writer = Box::new(writer);
             writer.write(Bytes::from(vec![1; 1000])).await.unwrap();

@@ -23,6 +23,7 @@ fn open(folder: &Path, exclusive: bool) -> FolderStore {
             folder: folder.to_owned(),
             sync: BlobSync::Full,
             exclusive,
+            witness: None,
             health: Arc::default(),
         },
         random(),
@@ -56,6 +57,7 @@ async fn folder_store_without_sync_keeps_the_contract() {
         folder: folder.path().join("made"),
         sync: BlobSync::None,
         exclusive: true,
+        witness: None,
         health: Arc::default(),
     };
     contract::blobs(Arc::new(FolderStore::open(&settings, random()).unwrap())).await;
@@ -110,6 +112,7 @@ async fn error_names_the_folder_that_cannot_be_opened() {
             folder: path,
             sync: BlobSync::Full,
             exclusive: true,
+            witness: None,
             health: Arc::default(),
         },
         random(),

@@ -97,7 +97,7 @@ async fn quota(resource: &Resource, target: &Target, wanted: &PropFind) -> Optio
     if !is_wanted || resource.permit(target, Operation::ReadQuota).is_err() {
         return None;
     }
-    let usage = resource.unit.blobs().usage().await.ok()?;
+    let usage = resource.unit.blobs().usage().await.ok()??;
     Some(Quota {
         available_bytes: usage.available_bytes,
         used_bytes: usage.used_bytes,

@@ -8,7 +8,7 @@ use personium_store::StoreError;
 use personium_types::error::chain;
 
 use super::report::CheckReport;
-use crate::components::record_settings;
+use crate::components::{body_place, record_settings};
 use crate::config::{Config, LoadedConfig, RecordStoreKind};
 use crate::data_folder::{Condition, DataFolder, DataFolderError, records_error};
 use crate::record_engine::{self, RecordEngine};
@@ -19,12 +19,17 @@ const CHECK: &str = "data";
 
 /// Checks that the data folder, or the database with it, has a whole unit or none.
 pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) {
-    let folder = DataFolder::of(&loaded.config);
+    let settings = record_settings(&loaded.config);
+    let health = Arc::clone(&settings.health);
+    let (clock, random) = (system::clock(), system::random());
+    let bodies = match body_place(&loaded.config, &clock, &random, &health) {
+        Ok(bodies) => bodies,
+        Err(error) => return report.error(CHECK, chain(&error)),
+    };
+    let folder = DataFolder::new(&loaded.config, bodies);
     if loaded.config.store.kind == RecordStoreKind::Postgres {
         return check_database(report, &folder, &loaded.config);
     }
-    let settings = record_settings(&loaded.config);
-    let health = Arc::clone(&settings.health);
     let condition = match inspect(&folder, settings) {
         Ok(Some(condition)) => condition,
         Ok(None) => {
@@ -99,7 +104,9 @@ fn inspect(
         },
         false => None,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|source| DataFolderError::File {
         path: folder.unit_records(),
         source,

@@ -3,12 +3,24 @@
 use std::path::PathBuf;
 
 use super::section::section;
-use super::value_parser::{FilePath, Flag, Number, Optional};
+use super::value_parser::{FilePath, Flag, Number, OneOf, Optional};
+
+/// Where file bodies are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobStoreKind {
+    /// In a folder.
+    Folder,
+    /// In an object store with the protocol of S3.
+    S3,
+}
 
 section! {
     /// Settings of file bodies.
     FileConfig "Files" {
-        /// The folder of file bodies; by default, a folder in data.dir.
+        /// Where file bodies are stored: in a folder, or in an object store with the protocol of S3.
+        kind: BlobStoreKind = "blobStore.type", "folder",
+            OneOf(&[("folder", BlobStoreKind::Folder), ("s3", BlobStoreKind::S3)]);
+        /// The folder of file bodies; by default, a folder in data.dir. Several nodes can share a folder on a network file system.
         root: Option<PathBuf> = "blobStore.root", "", Optional(FilePath);
         /// Whether a file is synced to the disk before the response, so that it survives a power failure.
         fsync: bool = "binaryData.fsync.enabled", "true", Flag;

@@ -421,3 +421,39 @@ fn uncommented_example_file_gives_the_defaults() {
         defaults.passwords.pattern.as_str()
     );
 }
+
+#[test]
+fn settings_of_the_object_store_are_checked_together() {
+    let key = "io.personium.core.blobStore";
+    let whole = format!(
+        "{key}.type=s3\n{key}.s3.bucket=b\n{key}.s3.accessKey=a\n{key}.s3.secretKey=s3cr3t\n\
+         {key}.s3.endpoint=https://s3.example\n"
+    );
+    let config = load(&whole, &[], &[]).unwrap().config;
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+    for (from, to, named) in [
+        ("s3.bucket=b", "s3.region=r", "s3.bucket"),
+        ("https:", "http:", "s3.endpoint"),
+        (
+            "https://s3.example",
+            "personium-localunit:/a",
+            "s3.endpoint",
+        ),
+        ("s3.secretKey=s3cr3t", "s3.region=r", "s3.accessKey"),
+        ("s3.accessKey=a", "s3.region=r", "s3.accessKey"),
+        ("s3.region", "s3.secretKeyFile=/f\nx", "s3.accessKey"),
+    ] {
+        let changed = match whole.contains(from) {
+            true => whole.replacen(from, to, 1),
+            false => format!("{whole}{key}.s3.secretKeyFile=/f\n"),
+        };
+        let found = problems(&changed).join("\n");
+        assert!(found.contains(named), "{from}: {found}");
+    }
+    let plain = whole.replace("https:", "http:") + &format!("{key}.s3.allowHttp=true\n");
+    load(&plain, &[], &[]).unwrap();
+    let environment = [("PERSONIUM_CORE_BLOB_STORE_S3_SECRET_KEY", "s3cr3t")];
+    let without = whole.replace("s3.secretKey=s3cr3t", "s3.region=r");
+    let config = load(&without, &environment, &[]).unwrap().config;
+    assert!(config.object_store.secret_key.is_some());
+}

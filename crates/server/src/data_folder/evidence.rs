@@ -59,19 +59,21 @@ pub(super) struct Evidence {
 pub(super) struct Paths {
     unit_records: PathBuf,
     mark_beside: PathBuf,
-    mark_of_files: PathBuf,
+    mark_of_files: String,
 }
 
 impl Evidence {
-    /// Looks at the files of a folder. The mark in the records is not read.
+    /// Looks at the parts of a unit. The mark in the records is not read.
     ///
     /// # Errors
-    /// If a file or folder cannot be read.
-    pub(super) fn of_files(folder: &DataFolder) -> Result<Self, DataFolderError> {
+    /// If a part cannot be read.
+    pub(super) async fn of_parts(folder: &DataFolder) -> Result<Self, DataFolderError> {
+        let mark_of_files = folder.bodies.find_mark().await?;
+        let has_files = folder.bodies.has_bodies().await?;
         let paths = Paths {
             unit_records: folder.unit_records(),
             mark_beside: marks::path(&folder.root),
-            mark_of_files: marks::path(&folder.files),
+            mark_of_files: folder.bodies.mark_name(),
         };
         let read = |path: &Path| marks::read(path).map_err(|source| file_error(path, source));
         let exists = |path: &Path| path.try_exists().map_err(|source| file_error(path, source));
@@ -82,13 +84,13 @@ impl Evidence {
         Ok(Self {
             mark_started: read(&marks::started_path(&folder.root))?,
             mark_beside: read(&paths.mark_beside)?,
-            mark_of_files: read(&paths.mark_of_files)?,
+            mark_of_files,
             mark_in_records: None,
             has_unit_records: exists(&paths.unit_records)?,
             has_cells: any(&cells, |shelf| {
                 matches!(has_entry(shelf, |_| true), Ok(true))
             })?,
-            has_files: any(&folder.files, is_folder_of_cell)?,
+            has_files,
             has_administrator: exists(&folder.root.join(ADMINISTRATOR_FILE))?,
             paths,
         })
@@ -123,14 +125,15 @@ impl Evidence {
         if marks.iter().all(|mark| mark.as_ref() == Some(first)) {
             return Ok(Condition::Whole(first.clone()));
         }
-        let found = |path: &Path, mark: &Option<String>| {
+        let found = |part: &str, mark: &Option<String>| {
             let mark = mark.as_deref().unwrap_or_default();
-            format!("{} is of unit {mark}", path.display())
+            format!("{part} is of unit {mark}")
         };
+        let shown = |path: &Path| path.display().to_string();
         Err(PartProblems(vec![
-            found(&self.paths.unit_records, &self.mark_in_records),
+            found(&shown(&self.paths.unit_records), &self.mark_in_records),
             found(&self.paths.mark_of_files, &self.mark_of_files),
-            found(&self.paths.mark_beside, &self.mark_beside),
+            found(&shown(&self.paths.mark_beside), &self.mark_beside),
         ]))
     }
 
@@ -143,9 +146,9 @@ impl Evidence {
             problems.push(format!("{path} is new or of another unit"));
         }
         if self.mark_of_files.is_none() {
-            let path = self.paths.mark_of_files.display();
+            let mark = &self.paths.mark_of_files;
             problems.push(format!(
-                "{path} is missing: the folder of file bodies is empty, not mounted, or another one"
+                "{mark} is missing: the place of file bodies is empty, not mounted, or another one"
             ));
         }
         if self.mark_beside.is_none() {
@@ -159,16 +162,8 @@ fn missing(path: &Path) -> String {
     format!("{} is missing", path.display())
 }
 
-/// Whether there are file bodies of cells.
-///
-/// # Errors
-/// If the folder cannot be read.
-pub(super) fn has_files(folder: &DataFolder) -> Result<bool, DataFolderError> {
-    has_entry(&folder.files, is_folder_of_cell).map_err(|source| file_error(&folder.files, source))
-}
-
 /// Whether a folder, which need not exist, has an entry of this kind.
-fn has_entry(folder: &Path, is_wanted: fn(&Path) -> bool) -> io::Result<bool> {
+pub(super) fn has_entry(folder: &Path, is_wanted: fn(&Path) -> bool) -> io::Result<bool> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         other => other?,
@@ -181,7 +176,7 @@ fn has_entry(folder: &Path, is_wanted: fn(&Path) -> bool) -> io::Result<bool> {
     Ok(false)
 }
 
-fn is_folder_of_cell(path: &Path) -> bool {
+pub(super) fn is_folder_of_cell(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.parse::<CellId>().is_ok())
 }

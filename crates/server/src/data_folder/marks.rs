@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file of a mark.
-const FILE: &str = "unit.id";
+pub const FILE: &str = "unit.id";
 /// The file that exists beside the other parts while the marks are being written.
 const STARTED_FILE: &str = "unit.id.started";
 
@@ -35,13 +35,21 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
+    parse(&text).map(Some)
+}
+
+/// Returns the id in the text of a mark.
+///
+/// # Errors
+/// If it is not a mark.
+pub(super) fn parse(text: &str) -> io::Result<String> {
     let id = text.trim_end().strip_prefix(PREFIX);
     let is_id = |id: &&str| {
         let is_part = |c: char| c.is_ascii_hexdigit() || c == '-';
         !id.is_empty() && id.len() <= MAX_ID_BYTES && id.chars().all(is_part)
     };
     match id.filter(is_id) {
-        Some(id) => Ok(Some(id.to_owned())),
+        Some(id) => Ok(id.to_owned()),
         None => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "it is not the mark of a unit",
@@ -54,7 +62,12 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
 /// # Errors
 /// If the file cannot be written.
 pub(super) fn write(path: &Path, id: &str) -> io::Result<()> {
-    write_durably(path, &format!("{PREFIX}{id}\n"))
+    write_durably(path, &text(id))
+}
+
+/// The text of a mark.
+pub(super) fn text(id: &str) -> String {
+    format!("{PREFIX}{id}\n")
 }
 
 /// Writes a file that is there with its whole content or not at all, also after a power cut.

@@ -11,7 +11,6 @@ use personium_model::unit_mark;
 use personium_store::Space;
 use personium_types::Random;
 
-use super::evidence::has_files;
 use super::{
     ADMINISTRATOR_STARTED_FILE, Condition, DataFolder, DataFolderError, PartProblems, file_error,
     marks, records_error, unit_records,
@@ -32,7 +31,7 @@ struct SharedMarks {
     beside: Option<String>,
     started: Option<String>,
     has_files: bool,
-    files_path: PathBuf,
+    files_name: String,
     beside_path: PathBuf,
 }
 
@@ -43,7 +42,7 @@ impl SharedMarks {
     /// If its parts do not belong together.
     fn decide(&self) -> Result<Condition, PartProblems> {
         let problem = |text: String| Err(PartProblems::one(text));
-        let files = self.files_path.display();
+        let files = &self.files_name;
         let beside = self.beside_path.display();
         if let Some(started) = &self.started {
             let is_own = |mark: &Option<String>| mark.as_ref().is_none_or(|mark| mark == started);
@@ -84,15 +83,15 @@ impl SharedMarks {
 impl DataFolder {
     async fn shared_marks(&self, records: &RecordEngine) -> Result<SharedMarks, DataFolderError> {
         let read = |path: &PathBuf| marks::read(path).map_err(|source| file_error(path, source));
-        let (files_path, beside_path) = (marks::path(&self.files), marks::path(&self.root));
+        let beside_path = marks::path(&self.root);
         let in_database = unit_mark::find(&unit_records(records)).await;
         Ok(SharedMarks {
             in_database: in_database.map_err(DataFolderError::Records)?,
-            of_files: read(&files_path)?,
+            of_files: self.bodies.find_mark().await?,
             beside: read(&beside_path)?,
             started: read(&marks::started_path(&self.root))?,
-            has_files: has_files(self)?,
-            files_path,
+            has_files: self.bodies.has_bodies().await?,
+            files_name: self.bodies.mark_name(),
             beside_path,
         })
     }
@@ -167,7 +166,7 @@ impl DataFolder {
             }
             return Ok(false);
         }
-        self.write_file_marks(mark)?;
+        self.write_file_marks(mark).await?;
         Ok(true)
     }
 
@@ -190,13 +189,13 @@ impl DataFolder {
         created.map_err(records_error)?;
         let put = unit_mark::put(&unit_records(records), mark).await;
         put.map_err(DataFolderError::Records)?;
-        self.write_file_marks(mark)
+        self.bodies.replace_mark(mark).await?;
+        self.write_file_marks(mark).await
     }
 
     /// Writes the mark in the folder of file bodies, then the one beside the keys.
-    fn write_file_marks(&self, mark: &str) -> Result<(), DataFolderError> {
-        let of_files = marks::path(&self.files);
-        marks::write(&of_files, mark).map_err(|source| file_error(&of_files, source))?;
+    async fn write_file_marks(&self, mark: &str) -> Result<(), DataFolderError> {
+        self.bodies.put_mark(mark).await?;
         let started = marks::started_path(&self.root);
         marks::rename_durably(&started, &marks::path(&self.root))
             .map_err(|source| file_error(&started, source))

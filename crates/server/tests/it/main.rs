@@ -38,6 +38,7 @@ mod layer_loss;
 mod memcached;
 mod metrics;
 mod oauth_clients;
+mod object_store;
 mod odata_clients;
 mod openid_provider;
 mod peer_units;

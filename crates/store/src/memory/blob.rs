@@ -92,14 +92,14 @@ impl BlobStore for MemoryBlobs {
         Ok(())
     }
 
-    async fn usage(&self) -> Result<StorageUsage> {
+    async fn usage(&self) -> Result<Option<StorageUsage>> {
         let spaces = self.spaces.read();
         let bodies = spaces.values().flat_map(|bodies| bodies.values());
         let used_bytes = bodies.map(|body| body.bytes.len() as u64).sum();
-        Ok(StorageUsage {
+        Ok(Some(StorageUsage {
             available_bytes: CAPACITY_BYTES.saturating_sub(used_bytes),
             used_bytes,
-        })
+        }))
     }
 }
 

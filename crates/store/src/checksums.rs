@@ -1,27 +1,27 @@
 //! The checksums of a body: one for each chunk, behind its bytes.
 //!
-//! The file of a body consists of its bytes, a CRC-32 of four bytes for each chunk of 64 KiB, and a footer of 24 bytes: a
-//! name, the number of bytes, a CRC-32 of the checksums and one of the footer. Numbers are little-endian. A file without such a
-//! footer is a body from before there were checksums.
+//! What is stored of a body consists of its bytes, a CRC-32 of four bytes for each chunk of 64 KiB, and a footer of 24 bytes: a
+//! name, the number of bytes, a CRC-32 of the checksums and one of the footer. Numbers are little-endian. Stored bytes without such a
+//! footer are a body from before there were checksums.
 
 use bytes::Bytes;
 use crc32fast::Hasher;
 
 /// The bytes of a body that one checksum covers.
-pub(crate) const CHUNK_BYTES: u64 = 64 << 10;
+pub const CHUNK_BYTES: u64 = 64 << 10;
 
 /// The size of one checksum.
-pub(crate) const SUM_BYTES: u64 = 4;
+pub const SUM_BYTES: u64 = 4;
 
 /// The size of the footer.
-pub(crate) const FOOTER_BYTES: u64 = 24;
+pub const FOOTER_BYTES: u64 = 24;
 
 /// The beginning of a footer.
 const NAME: &[u8; 8] = b"PrsmSum1";
 
 /// Computes the checksums of a body while it is written.
-#[derive(Default)]
-pub(crate) struct Checksums {
+#[derive(Debug, Default)]
+pub struct Checksums {
     len: u64,
     chunk: Hasher,
     sums: Vec<u8>,
@@ -29,7 +29,7 @@ pub(crate) struct Checksums {
 
 impl Checksums {
     /// Adds the next bytes of the body.
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
             let left = CHUNK_BYTES - self.len % CHUNK_BYTES;
@@ -49,8 +49,9 @@ impl Checksums {
         self.sums.extend_from_slice(&sum.to_le_bytes());
     }
 
-    /// Returns what follows the bytes of the body in its file.
-    pub(crate) fn finish(mut self) -> Vec<u8> {
+    /// Returns what follows the bytes of the body where it is stored.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
         if !self.len.is_multiple_of(CHUNK_BYTES) {
             self.end_chunk();
         }
@@ -66,9 +67,10 @@ impl Checksums {
     }
 }
 
-/// Returns the number of bytes of the body in a file of `file_len` bytes that ends with this footer; `None` if that is not a
+/// Returns the number of bytes of the body in `stored_len` stored bytes that end with this footer; `None` if that is not a
 /// footer.
-pub(crate) fn body_len(footer: &[u8], file_len: u64) -> Option<u64> {
+#[must_use]
+pub fn body_len(footer: &[u8], stored_len: u64) -> Option<u64> {
     let (head, sum) = footer.split_last_chunk::<4>()?;
     if crc32fast::hash(head) != u32::from_le_bytes(*sum) {
         return None;
@@ -79,11 +81,12 @@ pub(crate) fn body_len(footer: &[u8], file_len: u64) -> Option<u64> {
         .div_ceil(CHUNK_BYTES)
         .checked_mul(SUM_BYTES)?
         .checked_add(FOOTER_BYTES)?;
-    (len.checked_add(tail)? == file_len).then_some(len)
+    (len.checked_add(tail)? == stored_len).then_some(len)
 }
 
 /// Whether each chunk has its checksum. The last one may be shorter than the others.
-pub(crate) fn are_intact(chunks: &Bytes, sums: &[u8]) -> bool {
+#[must_use]
+pub fn are_intact(chunks: &Bytes, sums: &[u8]) -> bool {
     let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX);
     let (sums, _) = sums.as_chunks::<4>();
     let chunks = chunks.chunks(chunk_bytes);

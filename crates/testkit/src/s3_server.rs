@@ -1,0 +1,138 @@
+//! Object stores that speak the protocol of S3, each in a process of its own.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::process::{OnDrop, Process, free_port};
+
+/// A program that speaks the protocol of S3. `cargo xtask clients` builds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Program {
+    /// MinIO, which checks signatures and checksums.
+    Minio,
+    /// gofakes3, which accepts any credentials and keeps its objects in memory.
+    GoFakeS3,
+}
+
+/// A running object store with an empty bucket. Dropping it ends the process and removes its data.
+pub struct S3Server {
+    program: S3Program,
+    port: u16,
+    process: Process,
+    folder: TempDir,
+}
+
+impl S3Server {
+    /// The bucket.
+    pub const BUCKET: &str = "bodies";
+    /// The access key.
+    pub const ACCESS_KEY: &str = "test-access-key";
+    /// The secret key.
+    pub const SECRET_KEY: &str = "test-secret-key-0123";
+
+    /// Starts a program, and waits until it listens.
+    #[must_use]
+    pub fn start(program: S3Program) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(Self::BUCKET)).unwrap();
+        let port = free_port();
+        let process = listen(program, port, &folder);
+        Self {
+            program,
+            port,
+            process,
+            folder,
+        }
+    }
+
+    /// The address, such as `127.0.0.1:9000`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The folder of the objects of MinIO.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().join(Self::BUCKET)
+    }
+
+    /// Ends the process at once by SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts the program again on its data and port, after [`S3Server::kill`].
+    pub fn restart(&mut self) {
+        self.process = listen(self.program, self.port, &self.folder);
+    }
+
+    /// The settings of a unit whose file bodies are in the bucket, below `prefix`.
+    #[must_use]
+    pub fn settings(&self, prefix: &str) -> String {
+        Self::settings_at(&self.url(), prefix)
+    }
+
+    /// As [`settings`](Self::settings), with the URL of a proxy before the server.
+    #[must_use]
+    pub fn settings_at(url: &str, prefix: &str) -> String {
+        let key = "io.personium.core.blobStore";
+        format!(
+            "{key}.type=s3\n{key}.s3.endpoint={url}\n{key}.s3.allowHttp=true\n{key}.s3.bucket={}\n\
+             {key}.s3.prefix={prefix}\n{key}.s3.accessKey={}\n{key}.s3.secretKey={}\n",
+            Self::BUCKET,
+            Self::ACCESS_KEY,
+            Self::SECRET_KEY
+        )
+    }
+}
+
+fn listen(program: S3Program, port: u16, folder: &TempDir) -> Process {
+    let address = format!("127.0.0.1:{port}");
+    let mut command = match program {
+        S3Program::Minio => {
+            let mut minio = Command::new(built_program("minio"));
+            minio
+                .args(["server", "--quiet", "--address", &address])
+                .args(["--console-address", &format!("127.0.0.1:{}", free_port())])
+                .arg(folder.path())
+                .env("MINIO_ROOT_USER", S3Server::ACCESS_KEY)
+                .env("MINIO_ROOT_PASSWORD", S3Server::SECRET_KEY)
+                .env("MINIO_BROWSER", "off")
+                .env("MINIO_UPDATE", "off")
+                .env("HOME", folder.path());
+            minio
+        }
+        S3Program::GoFakeS3 => {
+            let mut fake = Command::new(built_program("gofakes3"));
+            fake.args(["-backend", "memory", "-host", &address, "-quiet"])
+                .args(["-initialbucket", S3Server::BUCKET]);
+            fake
+        }
+    };
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let (process, _) = Process::listen(&mut command, port, OnDrop::Kill).unwrap();
+    process
+}
+
+/// The path of a program that `cargo xtask clients` built.
+fn built_program(name: &str) -> PathBuf {
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .unwrap_or_default();
+    let path = home.join(".cache/personium-tests/bin").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing; run `cargo xtask clients`",
+        path.display()
+    );
+    path
+}

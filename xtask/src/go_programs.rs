@@ -1,0 +1,46 @@
+//! Servers that tests start and that are built from their Go source: object stores.
+//!
+//! They are kept in the user's cache folder, because building them takes minutes. The module proxy verifies the source.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{TaskResult, child_process};
+
+/// The programs, each with its module and version.
+const PROGRAMS: &[(&str, &str)] = &[
+    (
+        "gofakes3",
+        "github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0",
+    ),
+    (
+        "minio",
+        "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
+    ),
+];
+
+/// Builds the programs that are missing or were built from another version.
+///
+/// # Errors
+/// A message if Go is missing or a program cannot be built.
+pub(crate) fn install() -> TaskResult {
+    let home = std::env::var_os("HOME").ok_or("the variable HOME is not set")?;
+    let folder = PathBuf::from(home).join(".cache/personium-tests/bin");
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+    for (program, module) in PROGRAMS {
+        let built_from = folder.join(format!("{program}.version"));
+        let is_built = std::fs::read_to_string(&built_from).is_ok_and(|found| found == *module);
+        if is_built && folder.join(program).exists() {
+            continue;
+        }
+        child_process::run(
+            Command::new("go")
+                .args(["install", module])
+                .env("GOBIN", &folder),
+        )?;
+        std::fs::write(&built_from, module)
+            .map_err(|error| format!("cannot write {}: {error}", built_from.display()))?;
+    }
+    Ok(())
+}
