@@ -67,6 +67,8 @@ const ELSEWHERE: &[&str] = &[
     "personium_storage_full",
     "personium_storage_read_only",
     "personium_damaged_spaces",
+    "personium_answer_memory_bytes",
+    "personium_answer_memory_refusals_total",
 ];
 
 /// The value of a metric, given by its name with its labels.
