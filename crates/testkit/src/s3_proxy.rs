@@ -19,11 +19,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 
-type Body = UnsyncBoxBody<Bytes, io::Error>;
-type Answer = Result<Response<Body>, io::Error>;
+type ProxyBody = UnsyncBoxBody<Bytes, io::Error>;
+type Answer = Result<Response<ProxyBody>, io::Error>;
 type Choice = Box<dyn Fn(&Method, &Uri) -> bool + Send>;
 
-/// What happens to a request.
+/// The thing that happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disturbance {
     /// It is answered with a status and this code in the body, and does not reach the server.
@@ -192,14 +192,14 @@ async fn collect(body: Incoming) -> Result<Bytes, io::Error> {
     Ok(collected.to_bytes())
 }
 
-fn error_response(status: u16, code: &str) -> Response<Body> {
+fn error_response(status: u16, code: &str) -> Response<ProxyBody> {
     let text = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
     let mut response = Response::new(whole(text.into()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
 
-fn whole(bytes: Bytes) -> Body {
+fn whole(bytes: Bytes) -> ProxyBody {
     Full::new(bytes)
         .map_err(|never: Infallible| match never {})
         .boxed_unsync()
@@ -208,7 +208,7 @@ fn whole(bytes: Bytes) -> Body {
 async fn disturb(
     response: Response<Incoming>,
     disturbance: Option<Disturbance>,
-) -> Result<Response<Body>, io::Error> {
+) -> Result<Response<ProxyBody>, io::Error> {
     let (mut head, body) = response.into_parts();
     let Some(disturbance) = disturbance else {
         return Ok(Response::from_parts(

@@ -54,7 +54,7 @@ impl ServerTime {
     }
 
     /// The time in milliseconds since 1970; `None` before the first response with a date.
-    pub(crate) fn now_ms(&self) -> Option<i64> {
+    pub(crate) fn time_ms(&self) -> Option<i64> {
         let (date_ms, at) = (*self.last.lock())?;
         let since = self.clock.monotonic().saturating_duration_since(at);
         Some(date_ms.saturating_add(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))

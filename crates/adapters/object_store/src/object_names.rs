@@ -20,12 +20,12 @@ impl ObjectNames {
         }
     }
 
-    /// What the names of all objects of the unit begin with.
+    /// The beginning of the names of all objects of the unit.
     pub(crate) const fn prefix(&self) -> &Path {
         &self.prefix
     }
 
-    /// What the names of all bodies of a space begin with.
+    /// The beginning of the names of all bodies of a space.
     pub(crate) fn space(&self, space: &Space) -> Path {
         let name = match space {
             Space::Unit => "unit".to_owned(),

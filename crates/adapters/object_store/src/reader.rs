@@ -38,7 +38,7 @@ pub(crate) struct ObjectReader {
     tail: Piece,
     /// Checksums beyond the tail.
     sums: Piece,
-    /// What was read last, with correct checksums.
+    /// The part that was read last, with correct checksums.
     window: Piece,
 }
 

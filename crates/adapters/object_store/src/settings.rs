@@ -24,7 +24,7 @@ pub struct S3Settings {
     pub region: String,
     /// The bucket. It must exist.
     pub bucket: String,
-    /// What the names of all objects begin with; may be empty.
+    /// The beginning of the names of all objects; may be empty.
     pub prefix: String,
     /// The access key and its secret; `None` for the role of the machine.
     pub credentials: Option<(String, Secret<String>)>,

@@ -206,7 +206,7 @@ impl S3BlobStore {
     /// Whether something of this time of the server is at least `min_age` old.
     fn is_old(&self, time_ms: i64, min_age: Duration) -> bool {
         let min_age = i64::try_from(min_age.as_millis()).unwrap_or(i64::MAX);
-        let now = self.server_time.now_ms();
+        let now = self.server_time.time_ms();
         now.is_some_and(|now| now.saturating_sub(time_ms) >= min_age)
     }
 

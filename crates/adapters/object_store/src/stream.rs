@@ -27,7 +27,7 @@ pub(crate) struct ObjectSource {
 struct OpenResponse {
     /// The position of what follows.
     next: u64,
-    /// What arrived and was not read.
+    /// The bytes that arrived and were not read.
     rest: Bytes,
     pieces: BoxStream<'static, Result<Bytes, Error>>,
 }

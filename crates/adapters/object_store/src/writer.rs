@@ -41,7 +41,7 @@ pub(crate) struct ObjectWriter {
     pub(crate) progress: WriteProgress,
 }
 
-/// What was written of a body.
+/// The state of a body that is being written.
 #[derive(Default)]
 pub(crate) struct WriteProgress {
     /// The bytes of the part that is being filled.

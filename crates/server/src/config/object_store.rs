@@ -19,7 +19,7 @@ section! {
         region: String = "blobStore.s3.region", "us-east-1", Text;
         /// The bucket. It must exist.
         bucket: Option<String> = "blobStore.s3.bucket", "", Optional(Text);
-        /// What the names of all objects of this unit begin with, before a slash. Two units can share a bucket with different
+        /// The beginning of the names of all objects of this unit, before a slash. Two units can share a bucket with different
         /// prefixes.
         prefix: String = "blobStore.s3.prefix", "", Text;
         /// The access key. Without it, the unit asks the machine for the credentials of its role, as on AWS.
