@@ -67,7 +67,7 @@ impl BodySlot {
     }
 }
 
-/// What the conditions of a request say about the copy that the client has.
+/// The state of the copy that a client has, by the conditions of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
     /// The client has the current state: a GET is answered with 304.

@@ -10,7 +10,7 @@ use crate::storage_unit::{StorageUnit, cell_files};
 /// The time within which a metric must move.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a metric counts or measures.
+/// A cause that moves a metric.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
     /// A request of an administrator: method and path.
