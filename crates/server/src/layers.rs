@@ -102,7 +102,9 @@ fn cache(config: &Config) -> Option<Layer> {
 
 /// The folder of file bodies, if it is not a part of the data folder: it may be on a share that is not mounted yet.
 fn bodies(config: &Config) -> Option<Layer> {
-    config.files.root.as_ref()?;
+    if config.files.kind != BlobStoreKind::Folder || config.files.root.is_none() {
+        return None;
+    }
     let folder = DataFolder::new(config, BodyPlace::folder(config));
     let check = move || -> BoxFuture<'static, Result<(), String>> {
         let folder = folder.clone();
