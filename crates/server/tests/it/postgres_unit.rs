@@ -196,7 +196,10 @@ async fn second_node_serves_the_same_unit_and_a_stranger_is_refused() {
         &elsewhere.path().display().to_string(),
     );
     let refused = second.expect_refused_restart();
-    assert!(refused.contains("unit.id is missing"), "{refused}");
+    assert!(
+        refused.contains("is empty, not mounted, or another one"),
+        "{refused}"
+    );
     // The bodies of this unit with the database of none.
     let new = UnitDatabase::with_tables();
     second.replace_in_settings(
