@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use conformance::ListUpdate;
+use conformance::{ListUpdate, UnitShape};
 use test::IfIncomplete;
 
 /// Tasks of the personium workspace.
@@ -57,6 +57,9 @@ enum Task {
         /// Adds every test that passes now to conformance/passing.txt.
         #[arg(long)]
         record: bool,
+        /// Replays them against three nodes over PostgreSQL behind Nginx instead of one process.
+        #[arg(long)]
+        nodes: bool,
         /// Prefixes of test classes [default: all].
         classes: Vec<String>,
     },
@@ -79,13 +82,22 @@ impl Task {
             Self::Bench { arguments } => bench::run(&arguments),
             Self::GenErrors => generated_docs::ERRORS.write(),
             Self::GenPrivileges => generated_docs::PRIVILEGES.write(),
-            Self::Conformance { record, classes } => {
+            Self::Conformance {
+                record,
+                nodes,
+                classes,
+            } => {
                 let update = if record {
                     ListUpdate::AddPassing
                 } else {
                     ListUpdate::None
                 };
-                conformance::run(&classes, update)
+                let shape = if nodes {
+                    UnitShape::SeveralNodes
+                } else {
+                    UnitShape::OneProcess
+                };
+                conformance::run(&classes, update, shape)
             }
         }
     }

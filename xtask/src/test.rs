@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all checks and tests of the project.
 
-use crate::conformance::{self, ListUpdate};
+use crate::conformance::{self, ListUpdate, UnitShape};
 use crate::{
     TaskResult, child_process, client_packages, external_programs, go_programs, tidy, workspace,
 };
@@ -45,7 +45,7 @@ pub(crate) fn run(if_incomplete: IfIncomplete) -> TaskResult {
         skipped.push("recorded exchanges: there are none next to the project".to_owned());
     } else if external_programs::is_installed("python3") {
         steps.run("recorded exchanges", || {
-            conformance::run(&[], ListUpdate::None)
+            conformance::run(&[], ListUpdate::None, UnitShape::OneProcess)
         });
     }
 

@@ -66,6 +66,7 @@ mod stub_server;
 mod ticking_clock;
 mod tokens;
 mod transport;
+mod unit_database;
 mod xml;
 
 pub use client::TestClient;
@@ -99,4 +100,5 @@ pub use stub_server::{ReceivedRequest, StubServer};
 pub use ticking_clock::{CLOCK_START_MS, NodeClock, TickingClock};
 pub use tokens::SAML_GRANT;
 pub use transport::{Body, BoxError};
+pub use unit_database::create_unit_database;
 pub use xml::{ace, acl_body, collection_body, distinct_aces, everybody_ace, privileges};

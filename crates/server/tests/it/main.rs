@@ -37,6 +37,7 @@ mod interrupted_installation;
 mod layer_loss;
 mod memcached;
 mod metrics;
+mod nodes;
 mod oauth_clients;
 mod object_store;
 mod odata_clients;

@@ -12,7 +12,7 @@ const DELAY: &str = "io.personium.core.server.shutdown.delayInSec";
 const CHILDREN_MAX: &str = "io.personium.core.dav.childresource.maxnum";
 
 /// The delay of the tests. Nginx closes idle connections to nodes after 4 seconds.
-const DELAY_SECS: u64 = 5;
+pub const DELAY_SECS: u64 = 5;
 
 /// Asks a node to change nothing, as the web layer does.
 async fn safe(unit: &ProcessUnit, method: &str, retry: &str) -> (u16, String) {
@@ -69,7 +69,7 @@ async fn stopping_unit_announces_it_then_serves_until_the_delay_is_over() {
 }
 
 /// Reads one file and writes new ones, until it is over. Every request must succeed. Returns the names of the new files.
-async fn read_and_write(
+pub async fn read_and_write(
     client: TestClient,
     writer: usize,
     is_over: Arc<AtomicBool>,

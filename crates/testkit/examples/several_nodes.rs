@@ -1,0 +1,82 @@
+//! Runs a unit of three nodes over PostgreSQL behind Nginx, without TLS, until it gets SIGTERM:
+//! `several_nodes PROGRAM SETTINGS PORT`. The settings are those of a unit on this port; the records, the bodies and the
+//! addresses are replaced.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "it fails by panicking"
+)]
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use personium_testkit::{Nginx, OnDrop, PostgresCluster, Process, create_unit_database, free_port};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The number of nodes.
+const NODES: usize = 3;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, program, settings, port] = arguments.as_slice() else {
+        eprintln!("usage: several_nodes PROGRAM SETTINGS PORT");
+        std::process::exit(2);
+    };
+    let mut end = signal(SignalKind::terminate()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = PostgresCluster::start();
+    let mut shared = create_unit_database(&cluster, Path::new(program));
+    let bodies = folder.path().join("bodies").display().to_string();
+    shared.push(("blobStore.root", bodies));
+    let mut nginx = Nginx::builder(port.parse().unwrap()).without_tls("localhost");
+    let mut nodes = Vec::new();
+    for number in 0..NODES {
+        let folder = folder.path().join(format!("node{number}"));
+        let (node, port) = start(program, settings, &folder, &shared);
+        nginx = nginx.node(port);
+        nodes.push(node);
+    }
+    let nginx = nginx.start();
+    end.recv().await;
+    let errors = nginx.errors();
+    drop((nginx, nodes, cluster));
+    for line in errors.lines().filter(|line| line.contains("[error]")) {
+        eprintln!("{line}");
+    }
+}
+
+/// Starts a node on a free port.
+fn start(
+    program: &str,
+    settings: &str,
+    folder: &Path,
+    shared: &[(&str, String)],
+) -> (Process, u16) {
+    std::fs::create_dir(folder).unwrap();
+    let log = File::create(folder.join("unit.log")).unwrap();
+    let port = free_port();
+    let mut command = Command::new(program);
+    command
+        .args(["serve", "--config", settings, "--data"])
+        .arg(folder.join("data"))
+        .args([
+            "-c",
+            &format!("listen=127.0.0.1:{port}"),
+            "-c",
+            "admin.listen=127.0.0.1:0",
+        ])
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
+    for (key, value) in shared {
+        command.args(["-c", &format!("{key}={value}")]);
+    }
+    let started = Process::listen(&mut command, port, OnDrop::Terminate);
+    let (process, _) = started.unwrap_or_else(|error| {
+        let log = std::fs::read_to_string(folder.join("unit.log")).unwrap_or_default();
+        panic!("{error}\n{log}")
+    });
+    (process, port)
+}
