@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,8 +13,12 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use personium_model::answer_memory::UNCOUNTED_ANSWER_BYTES;
 use personium_model::records::store_error;
-use personium_model::{AnswerReservation, AnswerShare, BlobReader, MemoryBudget, Reservation};
+use personium_model::{
+    AnswerReservation, AnswerShare, BlobReader, MemoryBudget, Reservation, Unit,
+};
 use personium_types::{Code, Error, Result};
+
+use crate::temp_file::TempFile;
 
 /// The reason why a body could not be read or written completely.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -201,22 +206,91 @@ pub fn holding(body: Body, memory: AnswerReservation) -> Body {
     .boxed_unsync()
 }
 
+/// The memory for bodies of requests that are read as a whole.
+#[derive(Clone, Copy)]
+pub struct BodyMemory<'u> {
+    /// The memory for all of them.
+    all: &'u MemoryBudget,
+    /// The part of it for those that arrive.
+    arriving: &'u MemoryBudget,
+    /// The folder for the files of those that arrive while that part is used up.
+    folder: &'u Path,
+}
+
+impl<'u> BodyMemory<'u> {
+    /// That of a unit.
+    #[must_use]
+    pub fn of(unit: &'u Unit) -> Self {
+        let limits = unit.limits();
+        Self {
+            all: &limits.body_memory,
+            arriving: &limits.arriving_bodies,
+            folder: &unit.settings().archives.temp_dir,
+        }
+    }
+}
+
 /// Reads a whole body of a request. Unless it is small, the result reserves body memory as long as it lives.
 ///
+/// Bodies that arrive may use a half of the memory. A body for which nothing of it is left is received in a file, and needs
+/// memory only when it is complete: slow clients, however many, do not keep others waiting.
+///
 /// # Errors
-/// [`Code::BodyTooLarge`] if it has more than `max_bytes`, the refusal of the memory budget, or as [`next_chunk`].
-pub async fn read_within(body: Body, max_bytes: usize, budget: &MemoryBudget) -> Result<Bytes> {
-    let mut reservation = Reservation::default();
-    let reserve = |bytes| match bytes {
-        0..=MAX_UNRESERVED_BYTES => Ok(()),
-        _ => budget.grow(&mut reservation, bytes),
-    };
-    let bytes = read(body, max_bytes, reserve).await?;
+/// [`Code::BodyTooLarge`] if it has more than `max_bytes`, as [`MemoryBudget::reserve`], or as [`next_chunk`].
+pub async fn read_within(
+    mut body: Body,
+    max_bytes: usize,
+    memory: BodyMemory<'_>,
+) -> Result<Bytes> {
+    let announced = announced_within(&body, max_bytes)?;
+    let (mut reservation, mut arriving) = (Reservation::default(), Reservation::default());
+    let mut received = ReceivedChunks::default();
+    while let Some(chunk) = next_chunk(&mut body).await? {
+        let length = received.len() + chunk.len();
+        if length > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        let fits = length <= MAX_UNRESERVED_BYTES
+            || memory.arriving.grow(&mut arriving, length).is_ok()
+                && memory.all.grow(&mut reservation, length).is_ok();
+        if !fits {
+            let mut file = TempFile::create(memory.folder).await?;
+            file.append(received.finish()).await?;
+            file.append(chunk).await?;
+            drop((reservation, arriving));
+            return read_in_file(file, body, max_bytes, memory).await;
+        }
+        received.push(chunk, announced);
+    }
+    let bytes = received.finish();
     Ok(if bytes.len() > MAX_UNRESERVED_BYTES {
         Bytes::from_owner(ReservedBytes { bytes, reservation })
     } else {
         bytes
     })
+}
+
+/// Receives the rest of a body in the file that has its begin, then reads the file.
+async fn read_in_file(
+    mut file: TempFile,
+    mut body: Body,
+    max_bytes: usize,
+    memory: BodyMemory<'_>,
+) -> Result<Bytes> {
+    let length = |file: &TempFile| usize::try_from(file.len()).unwrap_or(usize::MAX);
+    while let Some(chunk) = next_chunk(&mut body).await? {
+        let length = length(&file).saturating_add(chunk.len());
+        if length > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        if !memory.all.can_hold(length) {
+            return Err(Code::ServerBusy.into());
+        }
+        file.append(chunk).await?;
+    }
+    let reservation = memory.all.reserve(length(&file)).await?;
+    let bytes = file.read().await?;
+    Ok(Bytes::from_owner(ReservedBytes { bytes, reservation }))
 }
 
 /// A body that is in memory, with the reservation of that memory.
@@ -254,32 +328,63 @@ async fn read(
     max_bytes: usize,
     mut reserve: impl FnMut(usize) -> Result<()>,
 ) -> Result<Bytes> {
-    let too_large = || Error::new(Code::BodyTooLarge).with(max_bytes.to_string());
-    let announced = http_body::Body::size_hint(&body).lower();
-    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
-    if announced > max_bytes {
-        return Err(too_large());
-    }
-    let mut first: Option<Bytes> = None;
-    let mut whole = BytesMut::new();
+    let announced = announced_within(&body, max_bytes)?;
+    let mut received = ReceivedChunks::default();
     while let Some(chunk) = next_chunk(&mut body).await? {
-        let length = first.as_ref().map_or(whole.len(), Bytes::len) + chunk.len();
+        let length = received.len() + chunk.len();
         if length > max_bytes {
-            return Err(too_large());
+            return Err(too_large(max_bytes));
         }
         reserve(length)?;
-        if first.is_none() && whole.is_empty() {
-            first = Some(chunk);
-            continue;
+        received.push(chunk, announced);
+    }
+    Ok(received.finish())
+}
+
+fn too_large(max_bytes: usize) -> Error {
+    Error::new(Code::BodyTooLarge).with(max_bytes.to_string())
+}
+
+/// The length that a body will have at least.
+fn announced_within(body: &Body, max_bytes: usize) -> Result<usize> {
+    let announced = http_body::Body::size_hint(body).lower();
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+    if announced > max_bytes {
+        return Err(too_large(max_bytes));
+    }
+    Ok(announced)
+}
+
+/// The chunks of a body so far. A single one is not copied.
+#[derive(Default)]
+struct ReceivedChunks {
+    first: Option<Bytes>,
+    whole: BytesMut,
+}
+
+impl ReceivedChunks {
+    fn len(&self) -> usize {
+        self.first.as_ref().map_or(self.whole.len(), Bytes::len)
+    }
+
+    /// Adds a chunk of a body that will have at least the announced length.
+    fn push(&mut self, chunk: Bytes, announced: usize) {
+        let length = self.len() + chunk.len();
+        if self.first.is_none() && self.whole.is_empty() {
+            self.first = Some(chunk);
+            return;
         }
         // A second chunk: from here on there is one buffer, of the announced length, so that it need not grow.
-        if let Some(first) = first.take() {
-            whole.reserve(announced.max(length));
-            whole.extend_from_slice(&first);
+        if let Some(first) = self.first.take() {
+            self.whole.reserve(announced.max(length));
+            self.whole.extend_from_slice(&first);
         }
-        whole.extend_from_slice(&chunk);
+        self.whole.extend_from_slice(&chunk);
     }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
+
+    fn finish(self) -> Bytes {
+        self.first.unwrap_or_else(|| self.whole.freeze())
+    }
 }
 
 /// Reads the next chunk of a body; `None` after its end.

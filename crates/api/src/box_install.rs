@@ -1,7 +1,6 @@
 //! MKCOL of a box: installs the application in an archive.
 
 use std::fs::File;
-use std::io::{self, Write};
 
 use http::{StatusCode, header};
 use personium_install::{InstallRequest, Installer, Package};
@@ -16,6 +15,7 @@ use crate::body::{self, Body};
 use crate::event::event_of;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
+use crate::temp_file::TempFile;
 
 /// The media type of an archive.
 const ZIP: &str = "application/zip";
@@ -124,8 +124,7 @@ async fn start(
         .await
 }
 
-/// Writes the archive to a temporary file without a name, which disappears with its last handle. While it waits for the
-/// client, it has no permit.
+/// Writes the archive to a temporary file. While it waits for the client, it has no permit.
 async fn spool_to_temp_file(
     unit: &Unit,
     mut body: Body,
@@ -135,34 +134,19 @@ async fn spool_to_temp_file(
     let max_bytes = settings
         .archive_max_megabytes
         .saturating_mul(MEGABYTE_BYTES);
-    let folder = settings.temp_dir.clone();
     let mut file = {
         let _permit = permits.next().await?;
-        blocking(move || {
-            std::fs::create_dir_all(&folder)?;
-            tempfile::tempfile_in(&folder)
-        })
-        .await?
+        TempFile::create(&settings.temp_dir).await?
     };
-    let mut length = 0_u64;
     while let Some(chunk) = body::next_chunk(&mut body).await? {
-        length = length.saturating_add(chunk.len() as u64);
-        if length > max_bytes {
+        if file.len().saturating_add(chunk.len() as u64) > max_bytes {
             let megabytes = settings.archive_max_megabytes.to_string();
             return Err(Error::new(Code::BarTooLarge).with(megabytes));
         }
         let _permit = permits.next().await?;
-        file = blocking(move || file.write_all(&chunk).map(|()| file)).await?;
+        file.append(chunk).await?;
     }
-    Ok(file)
-}
-
-/// Runs work with a file on a thread that may wait for the disk.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(Error::internal)?.map_err(Error::internal)
+    file.into_file()
 }
 
 /// Posts the event `boxinstall`, with the status of the response.

@@ -57,6 +57,7 @@ mod rule;
 mod service;
 mod sign;
 mod status;
+mod temp_file;
 mod token;
 mod unit;
 

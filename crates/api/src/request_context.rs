@@ -13,7 +13,7 @@ use personium_types::preconditions::{ConditionHeaders, Outcome, RequestKind, Res
 use personium_types::{Code, Error, Operation, Preconditions, Result};
 use personium_xml::XmlLimits;
 
-use crate::body::{self, Body};
+use crate::body::{self, Body, BodyMemory};
 use crate::http_client::HttpClient;
 use crate::oidc_providers::OidcProviders;
 
@@ -243,7 +243,7 @@ impl RequestContext {
     pub async fn read_body(&mut self, max_bytes: usize) -> Result<bytes::Bytes> {
         self.check_not_encoded()?;
         let body = self.take_body();
-        body::read_within(body, max_bytes, &self.unit.limits().body_memory).await
+        body::read_within(body, max_bytes, BodyMemory::of(&self.unit)).await
     }
 
     /// The memory for an answer that repeats what the request sent, before anything is stored. Waits for it if need be.

@@ -116,7 +116,8 @@ pub struct ArchiveSettings {
     pub entities_per_commit: usize,
     /// The number of links that are created between two events about the progress.
     pub links_per_update: usize,
-    /// The folder of archives during their installation. It is created if it is missing.
+    /// The folder of archives during their installation, and of request bodies that arrive while memory is short. It is
+    /// created if it is missing.
     pub temp_dir: std::path::PathBuf,
     /// The largest number of concurrent installations. One cell gets a quarter of it at most.
     pub installs_max: usize,

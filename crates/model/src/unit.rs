@@ -70,6 +70,8 @@ pub struct Limits {
     pub body_memory: MemoryBudget,
     /// The memory for answers.
     pub answer_memory: AnswerMemory,
+    /// The part of it, a half, that bodies may use while they arrive.
+    pub arriving_bodies: MemoryBudget,
     pub(crate) node_locks: NodeLocks,
     /// The permits of garbage collections.
     pub(crate) collections: Arc<Semaphore>,
@@ -90,6 +92,7 @@ impl Limits {
             installs: ConcurrencyLimiter::new(bar.installs_max, bar.install_queue_max),
             body_memory: MemoryBudget::new(settings.body_memory_max_bytes),
             answer_memory: AnswerMemory::new(settings.answer_memory_max_bytes),
+            arriving_bodies: MemoryBudget::new(settings.body_memory_max_bytes / 2),
             node_locks: NodeLocks::default(),
             collections: Arc::new(Semaphore::new(MAX_COLLECTIONS)),
         }

@@ -16,7 +16,7 @@ section! {
         links_per_update: u64 = "bar.userdata.linksOutputStreamSize", "5", Number(1..=1_000_000);
         /// The number of entities that are created in one commit while an archive is installed.
         entities_per_commit: u64 = "bar.userdata.bulkSize", "1000", Number(1..=100_000);
-        /// The folder of temporary files; by default, a folder in data.dir.
+        /// The folder of temporary files for archives and request bodies; by default, a folder in data.dir.
         temp_dir: Option<PathBuf> = "bar.tmp.dir", "", Optional(FilePath);
         /// The folder of cell snapshots.
         _snapshot_dir: Option<PathBuf> = "cellSnapshot.root", "", Optional(FilePath);

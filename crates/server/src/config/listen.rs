@@ -33,7 +33,8 @@ section! {
         /// waiting after 10 seconds, as long as memory for responses is short.
         transfer_timeout_secs: u64 = "server.transfer.timeoutInSec", "60", Number(1..=86400);
         /// The largest amount of memory for request bodies in bytes, for all requests together. A request that needs more
-        /// is refused. Bodies of up to 16 KiB and uploads of files, which are not kept in memory, do not count.
+        /// is refused. Bodies that arrive while others use a half of it wait in temporary files (bar.tmp.dir) until they
+        /// are complete. Bodies of up to 16 KiB and uploads of files, which are not kept in memory, do not count.
         body_memory_max_bytes: u64 = "server.bodyMemory.maxBytes", "268435456", Number(1 << 20..=1 << 40);
         /// The largest amount of memory for responses in bytes, for all requests together: what was read and rendered for
         /// them and not yet received by the client. The responses of one cell get a quarter of it, or one of them more.

@@ -239,6 +239,31 @@ async fn hundreds_of_trickled_uploads_in_many_cells_do_not_block_uploads() {
     assert!(trickle.try_join_next().is_none(), "an upload was cut off");
 }
 
+#[tokio::test]
+async fn trickled_entities_do_not_use_up_the_memory_for_bodies() {
+    let unit = crate::unit()
+        .setting(TRANSFER_TIMEOUT, 3600)
+        .setting("io.personium.core.server.bodyMemory.maxBytes", 1 << 20)
+        .start();
+    let mut heads = Vec::new();
+    for cell in ["slow1", "slow2", "slow3", "slow4"] {
+        let owner = unit.create_cell_with_owner(cell).await;
+        let post = format!("POST /{cell}/__ctl/Role");
+        for _ in 0..20 {
+            heads.push(head(&unit, owner.token(), &post, TRICKLED_BYTES));
+        }
+    }
+    let other = unit.create_cell_with_owner("other").await;
+    let mut trickle = trickle_bodies(&unit, heads.into_iter()).await;
+    for number in 0..5 {
+        let name = format!(r#"{{"Name":"r{number}"}}"#);
+        // Larger than what needs no memory budget.
+        let body = format!("{name}{}", " ".repeat(200_000));
+        other.create("other/__ctl/Role", &body).await;
+    }
+    assert!(trickle.try_join_next().is_none(), "a body was cut off");
+}
+
 /// The status of the file `new` and the content of the file `old`.
 async fn files(client: &TestClient) -> (u16, String) {
     let new = client.request("GET", "slow/box/new").send().await;
