@@ -142,16 +142,27 @@ pub async fn create_administrator(
         password,
         cell: api.unit.urls().cell(ADMIN_NAME),
     };
-    if was_interrupted {
-        api.delete_cell_if_exists(&administrator.cell).await?;
-    }
-    api.create_administrator(ADMIN_NAME, &administrator).await?;
+    let created = make_administrator(&api, &administrator, was_interrupted, show).await;
     if let Err(error) = api.unit.leave().await {
         tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
     }
-    if let Err(error) = show(&administrator) {
+    created?;
+    fs::rename(path(STARTED_FILE), path(COMPLETED_FILE)).map_err(FirstStartError::Complete)
+}
+
+async fn make_administrator(
+    api: &LocalApi,
+    administrator: &Administrator,
+    was_interrupted: bool,
+    show: impl FnOnce(&Administrator) -> io::Result<()>,
+) -> Result<(), FirstStartError> {
+    if was_interrupted {
+        api.delete_cell_if_exists(&administrator.cell).await?;
+    }
+    api.create_administrator(ADMIN_NAME, administrator).await?;
+    if let Err(error) = show(administrator) {
         api.delete_cell_if_exists(&administrator.cell).await?;
         return Err(FirstStartError::Show(error));
     }
-    fs::rename(path(STARTED_FILE), path(COMPLETED_FILE)).map_err(FirstStartError::Complete)
+    Ok(())
 }

@@ -301,8 +301,9 @@ pub async fn init(
     let files_max = budget.database_files_max;
     // Boxed, because the future is large.
     let components = Box::pin(Components::build(loaded, files_max, clock, random)).await?;
-    // With a database, the unit can exist although this node is new.
-    let created = match components.is_new {
+    // With a database, the unit can exist although this node is new. A first start that was interrupted is repeated.
+    let data_dir = &components.config.store.data_dir;
+    let created = match components.is_new || first_start::needs_administrator(data_dir) {
         true => first_start::create_administrator(&components, show).await,
         false => Ok(()),
     };

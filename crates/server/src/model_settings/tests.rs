@@ -8,6 +8,7 @@ const SECTIONS_OF_THE_SERVER: &[&str] = &[
     config::StoreConfig::TITLE,
     config::PostgresConfig::TITLE,
     config::FileConfig::TITLE,
+    config::ObjectStoreConfig::TITLE,
     config::SecretConfig::TITLE,
     config::PasswordConfig::TITLE,
     config::PasswordHashConfig::TITLE,

@@ -138,7 +138,8 @@ async fn killed_upload_leaves_no_file_and_the_former_one_whole() {
     expect_content(&unit, "c/b/new", &body).await;
 }
 
-#[tokio::test]
+// The proxy needs a thread of its own while the unit starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failing_object_store_answers_503_or_507_for_files_alone_and_recovers() {
     let server = S3Server::start(S3Program::Minio);
     let proxy = S3Proxy::start(&server.address()).await;

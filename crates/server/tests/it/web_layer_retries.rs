@@ -116,11 +116,19 @@ async fn node_that_is_back_is_used_again() {
     let tried = first.take_heads().len();
     assert!(tried <= 8, "a node that fails was tried {tried} times");
     first.set(StubBehaviour::Answer);
-    tokio::time::sleep(FAIL_TIMEOUT).await;
-    for _ in 0..20 {
-        assert_eq!(send(&client, "GET").await, 200);
-    }
-    assert!(first.take_heads().len() > 2);
+    let is_used_again = async {
+        loop {
+            tokio::time::sleep(FAIL_TIMEOUT / 4).await;
+            for _ in 0..20 {
+                assert_eq!(send(&client, "GET").await, 200);
+            }
+            if first.take_heads().len() > 2 {
+                return;
+            }
+        }
+    };
+    let used = tokio::time::timeout(5 * FAIL_TIMEOUT, is_used_again).await;
+    assert!(used.is_ok(), "the node is not used again");
 }
 
 /// Reads a file again and again; every request must succeed. Returns their number.
