@@ -166,6 +166,17 @@ pub(crate) async fn delete(
     }
     check_conditions(&resource, &target, RequestKind::Write)?;
     let id = target.target_box.id;
-    odata::remove_box(&resource.unit, &resource.context, &permit, &id).await?;
+    match odata::remove_box(&resource.unit, &resource.context, &permit, &id).await {
+        // An installation that failed because of this removal has removed the box itself.
+        Err(error) if error.code() == Code::NoSuchBox => {}
+        removed => removed?,
+    }
+    personium_install::remove_failure(
+        &resource.unit,
+        &resource.context,
+        &id,
+        &target.target_box.name,
+    )
+    .await?;
     Ok(response::status(StatusCode::NO_CONTENT))
 }

@@ -37,4 +37,4 @@ mod run;
 pub use authority::{InstallAuthority, InstallRequest};
 pub use installer::Installer;
 pub use package::Package;
-pub use progress::{FailedInstallation, InstallationStatus, find_failure, status};
+pub use progress::{FailedInstallation, InstallationStatus, find_failure, remove_failure, status};

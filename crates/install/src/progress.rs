@@ -209,6 +209,29 @@ pub async fn find_failure(
     }))
 }
 
+/// Removes what [`store_failure`] has stored about a box, after a request has removed the box.
+///
+/// # Errors
+/// Failures of the store.
+pub async fn remove_failure(
+    unit: &Unit,
+    context: &CellContext,
+    box_id: &NodeId,
+    box_name: &str,
+) -> Result<()> {
+    let key = keys::failed_installation(box_name);
+    unit.transact(context, Invalidation::None, || async {
+        let mut batch = Batch::new();
+        let found = context.records().find::<StoredFailure>(&key).await?;
+        if let Some(found) = found.filter(|found| found.value.box_id == *box_id) {
+            batch.assert(key.clone(), Expect::Version(found.version));
+            batch.delete(key.clone());
+        }
+        Ok((batch, ()))
+    })
+    .await
+}
+
 /// The boxes of a cell whose installation with this claim has not ended. Without a claim: those of earlier versions.
 ///
 /// # Errors

@@ -281,3 +281,30 @@ async fn box_that_is_removed_during_its_installation_stays_removed() {
         refused(404, "DV-0002")
     );
 }
+
+#[tokio::test]
+async fn box_can_be_removed_at_each_step_of_its_installation() {
+    let unit = TestUnit::new().await;
+    let before = count(&unit).await;
+    let archive = full();
+    for steps in 0..120 {
+        let name = format!("b{steps}");
+        assert_eq!(
+            install(&unit, &name, &archive).await.outcome(),
+            success(202)
+        );
+        for _ in 0..steps {
+            tokio::task::yield_now().await;
+        }
+        let remove = unit
+            .admin_request("DELETE", &format!("c/{name}"))
+            .header("x-personium-recursive", "true");
+        assert_eq!(remove.send().await.outcome(), success(204), "{steps}");
+        assert_eq!(count(&unit).await, before, "{steps}");
+        assert_eq!(
+            unit.admin_outcome("GET", &format!("c/{name}")).await,
+            refused(404, "DV-0002"),
+            "{steps}"
+        );
+    }
+}
