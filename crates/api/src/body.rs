@@ -13,12 +13,11 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use personium_model::answer_memory::UNCOUNTED_ANSWER_BYTES;
 use personium_model::records::store_error;
+use personium_model::temp_file::TempFile;
 use personium_model::{
     AnswerReservation, AnswerShare, BlobReader, MemoryBudget, Reservation, Unit,
 };
 use personium_types::{Code, Error, Result};
-
-use crate::temp_file::TempFile;
 
 /// The reason why a body could not be read or written completely.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -277,7 +276,7 @@ async fn read_in_file(
     max_bytes: usize,
     memory: BodyMemory<'_>,
 ) -> Result<Bytes> {
-    let length = |file: &TempFile| usize::try_from(file.len()).unwrap_or(usize::MAX);
+    let length = |file: &TempFile| usize::try_from(file.length()).unwrap_or(usize::MAX);
     while let Some(chunk) = next_chunk(&mut body).await? {
         let length = length(&file).saturating_add(chunk.len());
         if length > max_bytes {

@@ -6,6 +6,7 @@ use http::{StatusCode, header};
 use personium_install::{InstallRequest, Installer, Package};
 use personium_model::concurrency_limiter::{LimiterPermit, StepPermits};
 use personium_model::event::Event;
+use personium_model::temp_file::TempFile;
 use personium_model::url::LOCAL_CELL;
 use personium_model::{Permit, Unit};
 use personium_types::{Code, Error, Operation, Result};
@@ -15,7 +16,6 @@ use crate::body::{self, Body};
 use crate::event::event_of;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
-use crate::temp_file::TempFile;
 
 /// The media type of an archive.
 const ZIP: &str = "application/zip";
@@ -139,7 +139,7 @@ async fn spool_to_temp_file(
         TempFile::create(&settings.temp_dir).await?
     };
     while let Some(chunk) = body::next_chunk(&mut body).await? {
-        if file.len().saturating_add(chunk.len() as u64) > max_bytes {
+        if file.length().saturating_add(chunk.len() as u64) > max_bytes {
             let megabytes = settings.archive_max_megabytes.to_string();
             return Err(Error::new(Code::BarTooLarge).with(megabytes));
         }

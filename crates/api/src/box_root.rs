@@ -12,12 +12,9 @@ use serde_json::{Value, json};
 use crate::headers::RECURSIVE;
 use crate::request_context::{CellRequest, RequestContext};
 use crate::response::{self, Response};
-use crate::{accept, describe, hrefs};
+use crate::{accept, box_export, describe, hrefs};
 
-/// The media type of an application archive.
-const ARCHIVE: &str = "application/zip+x-personium-bar";
-
-/// GET of a box: its name, its application, the state of its installation.
+/// GET of a box: its name, its application, the state of its installation; or the archive, if the client accepts one.
 ///
 /// # Errors
 /// The refusal of the access check, or the error of the store.
@@ -28,9 +25,8 @@ pub(crate) async fn get(
 ) -> Result<Response> {
     resource.permit(&target, Operation::Read)?;
     check_conditions(&resource, &target, RequestKind::Read)?;
-    if accept::names(&request.headers, ARCHIVE) {
-        // A description would be saved as if it were the archive.
-        return Err(Error::new(Code::NotImplementedFeature).with(ARCHIVE));
+    if accept::names(&request.headers, box_export::ARCHIVE) {
+        return Box::pin(box_export::handle(request, resource, &target)).await;
     }
     let info = &target.target_box;
     let urls = resource.unit.urls();

@@ -9,6 +9,7 @@ mod answer;
 mod app_state;
 mod authorize;
 mod body;
+mod box_export;
 mod box_install;
 mod box_root;
 mod box_url;
@@ -57,7 +58,6 @@ mod rule;
 mod service;
 mod sign;
 mod status;
-mod temp_file;
 mod token;
 mod unit;
 

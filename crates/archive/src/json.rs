@@ -9,8 +9,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 mod object;
+mod print;
 pub(crate) use object::object;
 use object::{IdMap, TextMap, line_of};
+pub use print::{
+    ENTITY_LINKS_END, ENTITY_LINKS_START, print_ext_roles, print_links, print_relations,
+    print_roles, print_rules, push_entity_link,
+};
 
 /// The file is not valid JSON or has another structure.
 #[derive(Debug, thiserror::Error)]

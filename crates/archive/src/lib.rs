@@ -1,8 +1,8 @@
 //! Bar files: the zip archives that contain an application.
 //!
 //! Reading is synchronous, from any type that implements [`Read`](std::io::Read) and [`Seek`](std::io::Seek). This crate
-//! knows neither HTTP nor the store, and writes no files. Archives come from clients, so [`Bar::open`] validates the whole
-//! archive before an entry is read. [`json`] parses the JSON files.
+//! knows neither HTTP nor the store. Archives come from clients, so [`Bar::open`] validates the whole archive before an entry
+//! is read. [`json`] parses and prints the JSON files. [`ArchiveWriter`] writes an archive.
 
 mod bar;
 mod central_directory;
@@ -13,6 +13,7 @@ mod manifest;
 mod name;
 pub mod paths;
 mod version;
+mod writer;
 #[cfg(test)]
 mod zip_builder;
 
@@ -21,3 +22,4 @@ pub use entries::BarEntry;
 pub use error::{BarError, BoxedError, EntryError, ReadError};
 pub use manifest::Manifest;
 pub use version::BarVersion;
+pub use writer::ArchiveWriter;

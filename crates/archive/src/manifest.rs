@@ -1,6 +1,6 @@
 //! The manifest of a bar file.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::BarError;
@@ -28,7 +28,27 @@ struct ManifestDocument {
     schema: Option<String>,
 }
 
+#[derive(Serialize)]
+struct WrittenManifest<'a> {
+    bar_version: &'static str,
+    box_version: Option<&'a str>,
+    default_path: Option<&'a str>,
+    schema: Option<&'a str>,
+}
+
 impl Manifest {
+    /// Prints the manifest of an archive of version 2.
+    #[must_use]
+    pub fn print(&self) -> String {
+        let written = WrittenManifest {
+            bar_version: "2",
+            box_version: self.box_version.as_deref(),
+            default_path: self.default_path.as_deref(),
+            schema: self.schema.as_deref(),
+        };
+        serde_json::to_string(&written).unwrap_or_default()
+    }
+
     /// Parses the manifest of an archive with the layout of `version`.
     pub(crate) fn parse(bytes: &[u8], version: BarVersion) -> Result<Manifest, BarError> {
         let unreadable = |source| BarError::ManifestUnreadable { version, source };
@@ -83,6 +103,18 @@ mod tests {
             parse(r#"{"bar_version":"2"}"#, BarVersion::V2).unwrap(),
             Manifest::default()
         );
+    }
+
+    #[test]
+    fn printed_manifest_is_parsed_as_what_was_printed() {
+        let manifest = Manifest {
+            schema: None,
+            box_version: Some("1".to_owned()),
+            default_path: Some("a".to_owned()),
+        };
+        let text = r#"{"bar_version":"2","box_version":"1","default_path":"a","schema":null}"#;
+        assert_eq!(manifest.print(), text);
+        assert_eq!(parse(text, BarVersion::V2).unwrap(), manifest);
     }
 
     #[test]

@@ -16,6 +16,10 @@ mod href;
 
 /// The prefix that archives use for the Personium namespace, even if they bind it to another URI.
 const PERSONIUM_PREFIX: &str = "p";
+/// The name of the property with the content encoding of a file.
+pub const CONTENT_ENCODING: &str = "contentencoding";
+/// The largest length of a content encoding in bytes.
+const MAX_CONTENT_ENCODING_BYTES: usize = 256;
 /// The name of the source collection of a service collection.
 const SERVICE_SOURCE: &str = "__src";
 /// The maximum length in characters of the box name in the base of an access control list.
@@ -32,6 +36,8 @@ pub struct DescribedResource {
     pub kind: ResourceKind,
     /// The media type, for files.
     pub media_type: Option<String>,
+    /// The content encoding, for files whose content is encoded.
+    pub content_encoding: Option<String>,
     /// The access control list. Its roles are those of the new box.
     pub acl: Option<AclDocument>,
     /// The dead properties.
@@ -204,6 +210,7 @@ pub fn parse(
             line: response.line(),
             kind: ResourceKind::File,
             media_type: None,
+            content_encoding: None,
             acl: None,
             properties: Vec::new(),
         };
@@ -268,12 +275,21 @@ fn describe(
                 found.media_type = Some(element.text().trim().to_owned());
             } else if name.is(DAV_NS, "acl") {
                 found.acl = list(element, roles, href)?;
+            } else if name.is(PERSONIUM_NS, CONTENT_ENCODING) {
+                let encoding = element.text().trim().to_owned();
+                found.content_encoding = is_content_encoding(&encoding).then_some(encoding);
             } else if !is_live(name.namespace(), name.local()) {
                 found.properties.push(property(element, None));
             }
         }
     }
     Ok(())
+}
+
+/// Whether a text is a list of content codings (RFC 9110 section 8.4).
+fn is_content_encoding(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_., ".contains(c);
+    !text.is_empty() && text.len() <= MAX_CONTENT_ENCODING_BYTES && text.chars().all(is_part)
 }
 
 /// Reads `resourcetype`. Returns `None` for a kind that an archive cannot contain.

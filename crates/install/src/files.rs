@@ -78,25 +78,20 @@ impl Installer {
             return Err(InstallError::new(reason, entry.name(), detail));
         }
         let bytes = self.package.read(entry).await?;
-        self.put_file(&described.path, bytes.into(), media_type)
+        let headers = FileHeaders {
+            media_type: media_type.map(str::to_owned),
+            content_encoding: described.content_encoding.clone(),
+        };
+        self.put_file(&described.path, bytes.into(), headers)
             .await
             .in_entry(entry)?;
         self.set_properties(described, entry).await
     }
 
-    async fn put_file(
-        &self,
-        path: &[String],
-        bytes: Bytes,
-        media_type: Option<&str>,
-    ) -> Result<()> {
+    async fn put_file(&self, path: &[String], bytes: Bytes, headers: FileHeaders) -> Result<()> {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
         let checked = file::check_put(&resource, &target).await?;
-        let headers = FileHeaders {
-            media_type: media_type.map(str::to_owned),
-            content_encoding: None,
-        };
         let mut upload = Upload::without_permit(&self.unit, &resource);
         upload.write(bytes).await?;
         let received = upload.finish(headers).await?;

@@ -1,4 +1,4 @@
-//! Installs applications: creates a box with everything that an archive describes.
+//! Installs applications: creates a box with everything that an archive describes; and exports boxes as archives.
 //!
 //! [`InstallAuthority::start`] creates the box before the request is answered, [`Installer::run`] installs its content in the
 //! background. [`status`] reports the progress. If a step fails, everything that was made is removed, and [`find_failure`]
@@ -17,6 +17,7 @@
 //! | `odata_schema` | the schema of an OData collection |
 //! | `package` | the archive |
 //! | `progress` | the stored state of an installation |
+//! | `export` | writes the archive of a box, by [`ExportedBox::write`] |
 //! | `rollback` | removes what a failed installation has made |
 //! | `error` | why an installation fails |
 
@@ -25,6 +26,7 @@ mod claim;
 mod collections;
 mod control_objects;
 mod error;
+mod export;
 mod files;
 mod installer;
 mod odata_collection;
@@ -35,6 +37,7 @@ mod rollback;
 mod run;
 
 pub use authority::{InstallAuthority, InstallRequest};
+pub use export::ExportedBox;
 pub use installer::Installer;
 pub use package::Package;
 pub use progress::{FailedInstallation, InstallationStatus, find_failure, remove_failure, status};

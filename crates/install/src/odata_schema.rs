@@ -148,5 +148,8 @@ fn property_body(property: &PropertyDefinition, owner: &str) -> Value {
         };
         body.insert("Nullable".to_owned(), nullable);
     }
+    if property.is_declared.as_deref() == Some("false") {
+        body.insert("IsDeclared".to_owned(), Value::Bool(false));
+    }
     Value::Object(body)
 }

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use crate::error::{InstallError, InstallReason, InstallResult};
 
 /// The largest number of entries of an archive.
-const MAX_ENTRIES: usize = 100_000;
+pub(crate) const MAX_ENTRIES: usize = 100_000;
 /// The largest size of all entries together, as a multiple of the largest size of an archive.
 const MAX_EXPANSION_RATIO: u64 = 20;
 const MEGABYTE_BYTES: u64 = 1 << 20;

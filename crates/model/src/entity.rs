@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use personium_odata::value::Properties;
-use personium_store::{Direction, Key};
+use personium_store::{Direction, Key, KeyRange, Limit};
 use personium_types::{ETag, Result};
 use serde::{Deserialize, Serialize};
 
@@ -153,4 +153,49 @@ pub async fn linked(
         .iter()
         .filter_map(|key| keys::last_text(key, prefix))
         .collect())
+}
+
+/// The limits of one page of [`EntityPages`]: 256 entities, or 1 MiB.
+const PAGE_LIMIT: Limit = Limit::records(256).or_bytes(1 << 20);
+
+/// Reads the entities of a set in the order of their ids. Those that are added or removed meanwhile may or may not be among
+/// them.
+pub struct EntityPages {
+    records: Records,
+    prefix: usize,
+    rest: Option<KeyRange>,
+}
+
+impl EntityPages {
+    /// The entities of a set.
+    #[must_use]
+    pub fn of(records: &Records, set: &SetKey) -> Self {
+        let range = keys::entities(set);
+        Self {
+            records: records.clone(),
+            prefix: range.start.as_bytes().len(),
+            rest: Some(range),
+        }
+    }
+
+    /// The next entities with their ids; none when all were read.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn next_page(&mut self) -> Result<Vec<(String, StoredEntity)>> {
+        let Some(range) = self.rest.take() else {
+            return Ok(Vec::new());
+        };
+        let records = &self.records;
+        let (found, is_cut) = records
+            .list_within::<StoredEntity>(&range, Direction::Up, PAGE_LIMIT)
+            .await?;
+        if is_cut {
+            self.rest = found.last().map(|(key, _)| range.after(key));
+        }
+        let entities = found
+            .into_iter()
+            .filter_map(|(key, found)| Some((keys::last_text(&key, self.prefix)?, found.value)));
+        Ok(entities.collect())
+    }
 }

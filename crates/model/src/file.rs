@@ -15,9 +15,9 @@ use crate::commit::Invalidation;
 use crate::keys;
 use crate::locate::Target;
 use crate::node::{FileBody, Node, NodeKind};
-use crate::records::{put_checked, store_error};
+use crate::records::{Records, put_checked, store_error};
 use crate::resource::{self, add_member};
-use crate::{Permit, Resource};
+use crate::{Permit, Resource, Unit};
 
 /// The number of attempts to open a body that was replaced between reading the node and opening the body.
 const MAX_OPEN_ATTEMPTS: usize = 20;
@@ -258,7 +258,8 @@ pub async fn open(resource: &Resource, found: &Target) -> Result<OpenedFile> {
         let Some(body) = node.file.as_ref().filter(|_| target.exists()) else {
             return Err(resource.not_found());
         };
-        if let Some(content) = content(resource, body).await? {
+        let records = resource.context.records();
+        if let Some(content) = open_body(&resource.unit, records, body).await? {
             let length = match &content {
                 FileContent::Whole(bytes) => bytes.len() as u64,
                 FileContent::Chunks(reader) => reader.len(),
@@ -277,16 +278,24 @@ pub async fn open(resource: &Resource, found: &Target) -> Result<OpenedFile> {
     Err(Code::DavVanished.into())
 }
 
-async fn content(resource: &Resource, body: &FileBody) -> Result<Option<FileContent>> {
-    let space = Space::Cell(resource.context.cell().id);
+/// Opens the body that a node of a cell names. `None` if it does not exist, because the file was changed meanwhile.
+///
+/// # Errors
+/// [`Code::DavContent`] if it cannot be decrypted; a failure of the store.
+pub async fn open_body(
+    unit: &Unit,
+    records: &Records,
+    body: &FileBody,
+) -> Result<Option<FileContent>> {
+    let space = *records.space();
     let invalid = || Error::from(Code::DavContent);
     let cipher = match &body.salt {
-        Some(salt) => Some(resource.unit.body_cipher(&space, salt).await?),
+        Some(salt) => Some(unit.body_cipher(&space, salt).await?),
         None => None,
     };
     if body.inline {
         let key = keys::inline_body(&body.blob);
-        let Some(stored) = resource.context.records().find_bytes(&key).await? else {
+        let Some(stored) = records.find_bytes(&key).await? else {
             return Ok(None);
         };
         let bytes = match cipher {
@@ -298,7 +307,7 @@ async fn content(resource: &Resource, body: &FileBody) -> Result<Option<FileCont
         };
         return Ok(Some(FileContent::Whole(bytes)));
     }
-    let reader = resource.unit.blobs().open(&space, &body.blob).await;
+    let reader = unit.blobs().open(&space, &body.blob).await;
     let Some(reader) = reader.map_err(store_error)? else {
         return Ok(None);
     };

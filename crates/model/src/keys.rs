@@ -112,6 +112,42 @@ pub fn all_links(set: &SetKey, id: &str) -> KeyRange {
     KeyRange::prefix(&Key::table(b'L').fixed(set.as_bytes()).text(id).build())
 }
 
+/// All links from the entities of a set.
+#[must_use]
+pub fn links_of_set(set: &SetKey) -> KeyRange {
+    KeyRange::prefix(&Key::table(b'L').fixed(set.as_bytes()).build())
+}
+
+/// The parts of the key of a link from an entity of a set: the id of the entity, the other set, the id of the other entity.
+#[must_use]
+pub fn parts_of_link(key: &Key, set: &SetKey) -> Option<(String, Vec<u8>, String)> {
+    let rest = key.as_bytes().get(1 + set.as_bytes().len()..)?;
+    let (id, rest) = first_part(rest)?;
+    let (other_set, rest) = first_part(rest)?;
+    let (other_id, _) = first_part(rest)?;
+    let text = |bytes| String::from_utf8(bytes).ok();
+    Some((text(id)?, other_set, text(other_id)?))
+}
+
+/// The first delimited part of a key, and what follows it.
+fn first_part(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut part = Vec::new();
+    let mut at = 0;
+    loop {
+        match (*bytes.get(at)?, bytes.get(at + 1)) {
+            (0, Some(1)) => return Some((part, bytes.get(at + 2..)?)),
+            (0, _) => {
+                part.push(0);
+                at += 2;
+            }
+            (byte, _) => {
+                part.push(byte);
+                at += 1;
+            }
+        }
+    }
+}
+
 /// The ranges of the schema and the data of an OData collection, one for each table.
 #[must_use]
 pub fn collection_tables(collection: &NodeId) -> Vec<KeyRange> {
@@ -326,6 +362,20 @@ mod tests {
             last_text(&link(&a, "r\0x", &b, "é\0"), prefix),
             Some("é\0".to_owned())
         );
+    }
+
+    #[test]
+    fn link_key_gives_back_all_its_parts() {
+        let set = SetKey::data(&NodeId::from_bytes([0; 16]), &NodeId::from_bytes([1; 16]));
+        let tag = SetKey::association(&NodeId::from_bytes([0; 16]));
+        let key = link(&set, "a\0b", &tag, "\u{1}\0");
+        assert!(links_of_set(&set).contains(&key));
+        let parts = (
+            "a\0b".to_owned(),
+            tag.as_bytes().to_vec(),
+            "\u{1}\0".to_owned(),
+        );
+        assert_eq!(parts_of_link(&key, &set), Some(parts));
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod server_node_state;
 pub mod settings;
 mod staged_records;
 mod structure_view;
+pub mod temp_file;
 pub mod unit;
 pub mod unit_mark;
 pub mod url;

@@ -6,6 +6,7 @@
 mod association;
 mod change_set;
 mod collection_guard;
+mod collection_reader;
 mod commit;
 mod create;
 mod creation;
@@ -39,6 +40,7 @@ mod validate;
 
 pub use association::{Association, AssociationSide, Cardinality};
 pub use change_set::{ChangeSet, ChangeSetCommit};
+pub use collection_reader::{CollectionReader, LinkPages, ReadEntity, ReadLink, TypePages};
 pub use create::{create, create_with};
 pub use creation::{Creation, NavigationSource};
 pub use delete::delete;

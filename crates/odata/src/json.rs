@@ -186,6 +186,27 @@ impl<'a> JsonWriter<'a> {
         out.push_str(end);
     }
 
+    /// Appends an entity as the body of a request that creates it: the properties that have a value, without timestamps.
+    pub fn push_body(&self, out: &mut String, entity_type: &EntityType, properties: &Properties) {
+        out.push('{');
+        let (mut cursor, mut is_first) = (0, true);
+        for property in &entity_type.properties {
+            let value = properties.get_next(&property.name, &mut cursor);
+            let Some(value) = value.filter(|value| !value.is_null() && !property.is_timestamp())
+            else {
+                continue;
+            };
+            if !is_first {
+                out.push(',');
+            }
+            is_first = false;
+            push_json_string(out, &property.name);
+            out.push(':');
+            self.push_typed(out, property, value);
+        }
+        out.push('}');
+    }
+
     /// Appends the value of one property: `{"d":{"name":value}}`.
     pub fn push_property_value(&self, out: &mut String, property: &Property, value: &Value) {
         out.push_str("{\"d\":{");

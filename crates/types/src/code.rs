@@ -155,6 +155,8 @@ codes! {
     BarStructure = "PR400-BI-0009", "A required part of the archive is missing or not valid: {0}.";
     BarVersion = "PR400-BI-0010", "The archive version [{0}] is not supported.";
     BarBoxExists = "PR405-BI-0001", "A box with the name [{0}] already exists.";
+    BarBoxIncomplete = "PR409-BI-0001", "The box [{0}] cannot be exported: its installation runs, or has failed.";
+    BarBoxTooLarge = "PR409-BI-0002", "The box [{0}] cannot be exported: it has more than {1} files and entities, too many for an archive.";
     UnknownHost = "PR400-CM-0005", "The host [{0}] does not belong to this unit, which is [{1}].";
     RequestJson = "PR400-CM-0004", "The request body is not valid JSON.";
     RequestFieldRequired = "PR400-CM-0001", "[{0}] is required.";

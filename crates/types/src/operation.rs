@@ -205,7 +205,7 @@ operations! {
     FindBox = Box, On(P::Read);
     /// `DELETE {box}` with all of its contents
     RemoveBox = Box, On(P::Box);
-    /// `GET` of a box, a collection or a file
+    /// `GET` of a box, also as an archive, of a collection or a file
     Read = Box, On(P::Read);
     /// `OPTIONS` of a box or of a resource in it; any method that the resource does not support
     Options = Box, On(P::Read);

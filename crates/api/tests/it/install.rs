@@ -1,6 +1,7 @@
-//! Installation of archives: `MKCOL` of a box.
+//! Installation of archives: `MKCOL` of a box; and boxes that are exported as archives.
 
 mod artifacts;
+mod exported;
 mod hostile;
 mod installed;
 mod refused;

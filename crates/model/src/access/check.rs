@@ -193,6 +193,24 @@ impl Access {
         Ok(())
     }
 
+    /// Checks that a request that may read a box may also read something in it with this required authentication of
+    /// applications.
+    ///
+    /// # Errors
+    /// The code of the check that fails.
+    pub fn check_application(
+        &self,
+        urls: &UnitUrls,
+        cell: &Cell,
+        target_box: &BoxInfo,
+        level: SchemaLevel,
+    ) -> Result<()> {
+        if self.manages_content(urls, cell, Privilege::Read) {
+            return Ok(());
+        }
+        self.check_app(urls, cell, target_box, level)
+    }
+
     fn check_app(
         &self,
         urls: &UnitUrls,

@@ -19,6 +19,7 @@ mod access_log;
 mod administered_unit;
 mod administration;
 mod answer_memory;
+mod box_export;
 mod browser;
 mod certificates;
 mod checker;

@@ -346,13 +346,6 @@ async fn what_is_not_built_says_so() {
     }
     let archive = "application/zip+x-personium-bar";
     for (method, path, accept) in [
-        ("GET", "c/b", archive),
-        (
-            "GET",
-            "c/b",
-            "application/zip+x-personium-bar;q=0.9, application/json",
-        ),
-        ("GET", "c/__", archive),
         ("GET", "c/b/svc/run", "*/*"),
         ("POST", "c/b/svc/run", "*/*"),
         ("PUT", "c/b/svc/run", "*/*"),

@@ -32,14 +32,14 @@ const VOLATILE: [&str; 5] = ["etag", "__published", "__updated", "__id", "instal
 const DECLARED: &str = "IsDeclared";
 
 /// An archive with the answers about its box.
-struct Artifact {
-    archive: &'static str,
+pub(super) struct Artifact {
+    pub(super) archive: &'static str,
     answers: &'static str,
     cell: &'static str,
-    the_box: &'static str,
+    pub(super) the_box: &'static str,
 }
 
-const ARTIFACTS: [Artifact; 7] = [
+pub(super) const ARTIFACTS: [Artifact; 7] = [
     Artifact {
         archive: "box_barsrc_good",
         answers: "barlog",
@@ -84,7 +84,7 @@ const ARTIFACTS: [Artifact; 7] = [
     },
 ];
 
-fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<PathBuf> {
     let folder = PathBuf::from(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../../shared/artifacts"
@@ -266,7 +266,7 @@ fn form(body: &[u8], media_type: Option<&str>, replaced: &[(&str, &str)]) -> Str
     text
 }
 
-fn json_form(value: &Value) -> String {
+pub(super) fn json_form(value: &Value) -> String {
     match value {
         Value::Object(members) => {
             let is_masked = |name: &str| VOLATILE.contains(&name) || name == DECLARED;
@@ -287,7 +287,7 @@ fn json_form(value: &Value) -> String {
     }
 }
 
-fn xml_form(element: &Element) -> String {
+pub(super) fn xml_form(element: &Element) -> String {
     let name = element.name();
     let is_added = |child: &&Element| {
         name.is("DAV:", "prop")

@@ -37,7 +37,7 @@ const METADATA: &str = r#"<edmx:Edmx Version='1.0' xmlns:edmx='http://schemas.mi
       <End Role='Pet:pets' Type='UserData.Pet' Multiplicity='*'/></Association>
   </Schema></edmx:DataServices></edmx:Edmx>"#;
 
-fn full_archive() -> Archive {
+pub(super) fn full_archive() -> Archive {
     let links = json!({"Links": [
         {"FromType": "Relation", "FromName": {"Name": "friend"}, "ToType": "Role", "ToName": {"Name": "reader"}},
         {

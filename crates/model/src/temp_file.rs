@@ -5,11 +5,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use personium_types::{Error, Result};
+use personium_store::{BlobReader, ErrorDetail, StoreError};
+use personium_types::{Code, Error, Result};
 
-/// A temporary file that is written from its begin to its end, and read once.
-pub(crate) struct TempFile {
+/// A temporary file that is written from its begin to its end, and then read.
+pub struct TempFile {
     file: Arc<File>,
     length: u64,
 }
@@ -19,7 +21,7 @@ impl TempFile {
     ///
     /// # Errors
     /// An internal error if that fails.
-    pub(crate) async fn create(folder: &Path) -> Result<Self> {
+    pub async fn create(folder: &Path) -> Result<Self> {
         let folder = folder.to_owned();
         let file = blocking(move || {
             std::fs::create_dir_all(&folder)?;
@@ -31,16 +33,29 @@ impl TempFile {
         })
     }
 
+    /// A file without a name that was written to its end.
+    ///
+    /// # Errors
+    /// An internal error if its length is not known.
+    pub fn of_written(file: File) -> Result<Self> {
+        let length = file.metadata().map_err(failure)?.len();
+        Ok(Self {
+            file: Arc::new(file),
+            length,
+        })
+    }
+
     /// Its length in bytes.
-    pub(crate) fn len(&self) -> u64 {
+    #[must_use]
+    pub fn length(&self) -> u64 {
         self.length
     }
 
     /// Appends a chunk.
     ///
     /// # Errors
-    /// An internal error if that fails.
-    pub(crate) async fn append(&mut self, chunk: Bytes) -> Result<()> {
+    /// [`Code::StorageFull`], or an internal error if that fails.
+    pub async fn append(&mut self, chunk: Bytes) -> Result<()> {
         let (file, length) = (Arc::clone(&self.file), chunk.len() as u64);
         blocking(move || (&*file).write_all(&chunk)).await?;
         self.length += length;
@@ -51,7 +66,7 @@ impl TempFile {
     ///
     /// # Errors
     /// An internal error if that fails.
-    pub(crate) async fn read(self) -> Result<Bytes> {
+    pub async fn read(self) -> Result<Bytes> {
         let Self { file, length } = self;
         blocking(move || {
             let mut file = &*file;
@@ -67,7 +82,7 @@ impl TempFile {
     ///
     /// # Errors
     /// An internal error if it is still written to.
-    pub(crate) fn into_file(self) -> Result<File> {
+    pub fn into_file(self) -> Result<File> {
         let file = Arc::into_inner(self.file);
         file.ok_or_else(|| Error::internal("a temporary file is still in use"))
     }
@@ -78,7 +93,39 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(Error::internal)?.map_err(Error::internal)
+    done.map_err(Error::internal)?.map_err(failure)
+}
+
+/// The error for a temporary file that cannot be written or read.
+#[must_use]
+pub fn failure(error: io::Error) -> Error {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded => Error::new(Code::StorageFull).with_source(error),
+        _ => Error::internal(error),
+    }
+}
+
+#[async_trait]
+impl BlobReader for TempFile {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    async fn read_at(&mut self, offset: u64, max: usize) -> personium_store::Result<Bytes> {
+        let file = Arc::clone(&self.file);
+        let read = blocking(move || {
+            let mut file = &*file;
+            file.seek(SeekFrom::Start(offset))?;
+            let mut content = Vec::with_capacity(max);
+            file.take(max as u64).read_to_end(&mut content)?;
+            Ok(content.into())
+        });
+        let failed = |error| {
+            StoreError::Down(ErrorDetail::new("failed to read a temporary file").with_source(error))
+        };
+        read.await.map_err(failed)
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +140,9 @@ mod tests {
         for chunk in ["one", "", "two"] {
             file.append(Bytes::from(chunk)).await.unwrap();
         }
-        assert_eq!(file.len(), 6);
+        assert_eq!(file.length(), 6);
+        assert_eq!(file.read_at(2, 3).await.unwrap(), "etw");
+        assert_eq!(file.read_at(5, 3).await.unwrap(), "o");
         assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
         assert_eq!(file.read().await.unwrap(), "onetwo");
     }

@@ -1,0 +1,323 @@
+//! Writes the collections and files of a box, and their description.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use personium_archive::paths;
+use personium_dav::acl::SchemaAuthz;
+use personium_dav::multistatus::ResourceKind;
+use personium_dav::multistatus::{
+    AceView, AclProperty, AclView, DeadProperties, Multistatus, PrincipalView, ResponseProps,
+};
+use personium_dav::propfind::PropFind;
+use personium_dav::{PERSONIUM_NS, proppatch, rootprops};
+use personium_model::file::{self, FileContent};
+use personium_model::keys;
+use personium_model::listing::{Member, Members};
+use personium_model::node::{FileBody, Node, NodeKind};
+use personium_model::records::store_error;
+use personium_model::temp_file::TempFile;
+use personium_model::{BlobReader, Principal, SchemaLevel};
+use personium_types::{Code, NodeId, Result};
+use personium_xml::escape_text;
+
+use super::Export;
+
+/// The scheme of the paths in a description.
+const SCHEME: &str = "personium-localbox:";
+/// The size from which on the description is written to its file.
+const DESCRIPTION_BYTES: usize = 128 << 10;
+/// The size of the chunks of files.
+const CHUNK_BYTES: usize = 256 << 10;
+/// The number of attempts to read a file that is replaced meanwhile.
+const MAX_FILE_ATTEMPTS: usize = 20;
+
+/// The description of the resources, in a temporary file: an archive is written entry by entry.
+struct WrittenDescription {
+    file: TempFile,
+    document: Multistatus,
+    out: String,
+}
+
+/// A collection whose members are being written.
+struct Level {
+    id: NodeId,
+    /// Its path below the box: empty, or with a trailing `/`.
+    path: String,
+    members: Members,
+    page: std::vec::IntoIter<Member>,
+    page_bytes: usize,
+}
+
+impl WrittenDescription {
+    async fn start(folder: &std::path::Path) -> Result<Self> {
+        let mut out = String::new();
+        Ok(Self {
+            file: TempFile::create(folder).await?,
+            document: Multistatus::start(&mut out),
+            out,
+        })
+    }
+
+    async fn spill(&mut self, min_bytes: usize) -> Result<()> {
+        if self.out.len() >= min_bytes {
+            let text = std::mem::take(&mut self.out);
+            self.file.append(Bytes::from(text)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Export<'_> {
+    /// Writes everything in the box, then its description.
+    pub(super) async fn write_tree(&mut self) -> Result<()> {
+        let unit = Arc::clone(&self.subject.unit);
+        let mut description = WrittenDescription::start(&unit.settings().archives.temp_dir).await?;
+        let info = Arc::clone(&self.subject.info);
+        let root = self.records.find::<Node>(&keys::box_node(&info.id)).await?;
+        let root = root.map_or_else(
+            || Node::new(info.id, NodeKind::Box, info.published),
+            |found| found.value,
+        );
+        self.describe(&mut description, "", &root).await?;
+        let mut levels = vec![self.level(&info.id, String::new())];
+        while let Some(level) = levels.last_mut() {
+            if let Some(member) = level.page.next() {
+                let (parent, path) = (level.id, format!("{}{}", level.path, member.name));
+                if let Some(below) = self
+                    .write_member(&mut description, &parent, &path, member)
+                    .await?
+                {
+                    levels.push(below);
+                }
+            } else if level.members.is_finished() {
+                self.memory.free(level.page_bytes);
+                levels.pop();
+            } else {
+                self.memory.free(level.page_bytes);
+                let page = level.members.next_page().await?;
+                let bytes = page
+                    .iter()
+                    .map(|m| m.name.len() + 2 * m.node.memory_bytes());
+                level.page_bytes = bytes.sum();
+                self.memory.wait_to_hold(level.page_bytes).await?;
+                level.page = page.into_iter();
+            }
+        }
+        self.write_description(description).await
+    }
+
+    fn level(&self, id: &NodeId, path: String) -> Level {
+        Level {
+            id: *id,
+            path,
+            members: Members::of_collection(self.records.clone(), id),
+            page: Vec::new().into_iter(),
+            page_bytes: 0,
+        }
+    }
+
+    /// Writes a member of a collection. Returns its own members, if it can have some.
+    async fn write_member(
+        &mut self,
+        description: &mut WrittenDescription,
+        parent: &NodeId,
+        path: &str,
+        member: Member,
+    ) -> Result<Option<Level>> {
+        let Member { name, node } = member;
+        self.check_application(&node)?;
+        let entry = format!("{}/{path}", paths::CONTENTS);
+        match node.kind {
+            NodeKind::Cell | NodeKind::Box => return Ok(None),
+            NodeKind::File => {
+                if let Some(written) = self.write_file(&entry, parent, &name, node).await? {
+                    self.describe(description, path, &written).await?;
+                }
+                return Ok(None);
+            }
+            NodeKind::Odata => {
+                self.out.folder(&entry).await?;
+                Box::pin(self.write_odata_collection(&entry, &node.id)).await?;
+            }
+            NodeKind::Collection | NodeKind::Service | NodeKind::Stream => {
+                self.out.folder(&entry).await?;
+            }
+        }
+        self.describe(description, path, &node).await?;
+        let has_members = matches!(node.kind, NodeKind::Collection | NodeKind::Service);
+        Ok(has_members.then(|| self.level(&node.id, format!("{path}/"))))
+    }
+
+    /// Checks that the caller may read a resource in a box that it may read.
+    fn check_application(&self, node: &Node) -> Result<()> {
+        let Some(level) = node.acl.schema_level else {
+            return Ok(());
+        };
+        let subject = self.subject;
+        let (urls, cell) = (subject.unit.urls(), subject.context.cell());
+        let access = &subject.access;
+        access.check_application(urls, cell, &subject.info, level)
+    }
+
+    /// Writes the content of a file. Returns the file as it was written; `None` if it was removed meanwhile.
+    async fn write_file(
+        &mut self,
+        entry: &str,
+        parent: &NodeId,
+        name: &str,
+        mut node: Node,
+    ) -> Result<Option<Node>> {
+        let mut missing = None;
+        for _ in 0..MAX_FILE_ATTEMPTS {
+            let Some(body) = node.file.clone() else {
+                return Err(Code::DavMeta.into());
+            };
+            let opened = file::open_body(&self.subject.unit, &self.records, &body).await?;
+            if let Some(content) = opened {
+                self.write_content(entry, &body, content).await?;
+                return Ok(Some(node));
+            }
+            if missing.replace(body.blob) == Some(body.blob) {
+                return Err(Code::DavContent.into());
+            }
+            let found = self.records.find::<Node>(&keys::node(parent, name)).await?;
+            match found {
+                Some(found) if found.value.kind == NodeKind::File => node = found.value,
+                _ => return Ok(None),
+            }
+            self.check_application(&node)?;
+        }
+        Err(Code::DavVanished.into())
+    }
+
+    async fn write_content(
+        &mut self,
+        entry: &str,
+        body: &FileBody,
+        content: FileContent,
+    ) -> Result<()> {
+        let length = match &content {
+            FileContent::Whole(bytes) => bytes.len() as u64,
+            FileContent::Chunks(reader) => reader.len(),
+        };
+        if length != body.length {
+            return Err(Code::DavContent.into());
+        }
+        self.out.start_file(entry, length).await?;
+        match content {
+            FileContent::Whole(bytes) => self.out.append(bytes).await,
+            FileContent::Chunks(reader) => self.copy(reader).await,
+        }
+    }
+
+    /// Appends all of a body to the last file of the archive.
+    pub(super) async fn copy(&mut self, mut reader: Box<dyn BlobReader>) -> Result<()> {
+        let (mut offset, length) = (0, reader.len());
+        self.memory.wait_to_hold(2 * CHUNK_BYTES).await?;
+        while offset < length {
+            let chunk = reader
+                .read_at(offset, CHUNK_BYTES)
+                .await
+                .map_err(store_error)?;
+            if chunk.is_empty() {
+                return Err(Code::DavContent.into());
+            }
+            offset += chunk.len() as u64;
+            self.out.append(chunk).await?;
+        }
+        self.memory.free(2 * CHUNK_BYTES);
+        Ok(())
+    }
+
+    /// Appends a resource to the description.
+    async fn describe(
+        &self,
+        description: &mut WrittenDescription,
+        path: &str,
+        node: &Node,
+    ) -> Result<()> {
+        let file = node.file.as_ref();
+        let dead = properties(node);
+        let props = ResponseProps {
+            href: &format!("{SCHEME}/{path}"),
+            kind: resource_kind(node.kind),
+            display_name: None,
+            created_ms: Some(node.created),
+            updated_ms: Some(node.updated),
+            length: file.map(|file| file.length),
+            content_type: file.map(|file| file.media_type.as_deref().unwrap_or_default()),
+            etag: None,
+            quota: None,
+            cell_status: None,
+            acl: AclProperty::Shown(AclView {
+                base: &self.role_base,
+                schema_authz: node.acl.schema_level.map(schema_authz),
+            }),
+            dead: &dead,
+        };
+        let (document, out) = (&description.document, &mut description.out);
+        let response = document.start_response(out, &PropFind::Unspecified, &props);
+        for ace in &node.acl.aces {
+            let principal = match &ace.principal {
+                Principal::All => PrincipalView::All,
+                Principal::Role(id) => match self.roles.find(id) {
+                    Some(name) => PrincipalView::Href(name),
+                    // The role was removed.
+                    None => continue,
+                },
+            };
+            let view = AceView {
+                principal,
+                privileges: &ace.grants,
+                inherited: None,
+            };
+            response.ace(out, &view);
+        }
+        response.finish(out, &dead);
+        description.spill(DESCRIPTION_BYTES).await
+    }
+
+    async fn write_description(&mut self, mut description: WrittenDescription) -> Result<()> {
+        description.document.finish(&mut description.out);
+        let text = std::mem::take(&mut description.out);
+        let mut file = description.file;
+        file.append(Bytes::from(text)).await?;
+        self.out
+            .start_file(paths::ROOT_PROPS, file.length())
+            .await?;
+        self.copy(Box::new(file)).await
+    }
+}
+
+/// The dead properties that describe a node, with the content encoding of a file.
+fn properties(node: &Node) -> DeadProperties {
+    let mut dead = node.properties.clone();
+    let file = node.file.as_ref();
+    if let Some(encoding) = file.and_then(|file| file.content_encoding.as_deref()) {
+        let name = rootprops::CONTENT_ENCODING;
+        let mut xml = format!("<p:{name} xmlns:p=\"{PERSONIUM_NS}\">");
+        escape_text(&mut xml, encoding);
+        xml.push_str(&format!("</p:{name}>"));
+        dead.insert(proppatch::key(PERSONIUM_NS, name), xml);
+    }
+    dead
+}
+
+fn resource_kind(kind: NodeKind) -> ResourceKind {
+    match kind {
+        NodeKind::Cell | NodeKind::Box | NodeKind::Collection => ResourceKind::Collection,
+        NodeKind::Odata => ResourceKind::OData,
+        NodeKind::Service => ResourceKind::Service,
+        NodeKind::Stream => ResourceKind::Stream,
+        NodeKind::File => ResourceKind::File,
+    }
+}
+
+fn schema_authz(level: SchemaLevel) -> SchemaAuthz {
+    match level {
+        SchemaLevel::None => SchemaAuthz::None,
+        SchemaLevel::Public => SchemaAuthz::Public,
+        SchemaLevel::Confidential => SchemaAuthz::Confidential,
+    }
+}
