@@ -481,6 +481,11 @@ pub fn store_error(error: StoreError) -> Error {
         StoreError::Full(_) => Code::StorageFull,
         StoreError::ReadOnly(_) => Code::StorageReadOnly,
         StoreError::Corrupt(_) => Code::StoreCorrupt,
+        StoreError::TooLarge(detail) => {
+            return Error::new(Code::RecordTooLarge)
+                .with(detail.to_string())
+                .with_source(error);
+        }
         StoreError::Down(_) | StoreError::Unsupported(_) => Code::StoreDown,
     };
     Error::new(code).with_source(error)
@@ -491,6 +496,15 @@ mod tests {
     use personium_store::memory::MemoryRecords;
 
     use super::*;
+
+    #[tokio::test]
+    async fn key_that_no_engine_takes_is_refused_with_a_code_of_its_own() {
+        let records = Records::new(Arc::new(MemoryRecords::new()), Space::Unit);
+        let mut batch = Batch::new();
+        batch.put(Key::table(b'k').text(&"x".repeat(2_700)).build(), "");
+        let error = records.commit(batch).await.map_err(store_error);
+        assert_eq!(error.unwrap_err().code(), Code::RecordTooLarge);
+    }
 
     #[tokio::test]
     async fn only_conflicts_of_the_commit_are_retried() {

@@ -45,6 +45,9 @@ pub enum StoreError {
     /// The engine cannot be reached, was closed, or failed. Whether a batch was committed is unknown.
     #[error(transparent)]
     Down(ErrorDetail),
+    /// A record of the batch has a longer key or a larger value than any engine takes. Nothing was changed.
+    #[error(transparent)]
+    TooLarge(ErrorDetail),
     /// The stored data is damaged.
     #[error(transparent)]
     Corrupt(ErrorDetail),
@@ -64,7 +67,9 @@ impl StoreError {
             | Self::Full(_)
             | Self::ReadOnly(_)
             | Self::Down(_) => true,
-            Self::SpaceDropped | Self::Corrupt(_) | Self::Unsupported(_) => false,
+            Self::SpaceDropped | Self::TooLarge(_) | Self::Corrupt(_) | Self::Unsupported(_) => {
+                false
+            }
         }
     }
 }
@@ -138,6 +143,7 @@ mod tests {
         }
         for permanent in [
             StoreError::SpaceDropped,
+            StoreError::TooLarge(detail()),
             StoreError::Corrupt(detail()),
             StoreError::Unsupported(detail()),
         ] {

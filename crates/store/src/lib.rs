@@ -11,6 +11,8 @@ mod health;
 mod key;
 pub mod memory;
 mod record;
+pub mod record_checksum;
+mod record_limits;
 
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -24,3 +26,4 @@ pub use record::{
     Batch, CommitSeq, Direction, Expect, Limit, Op, Record, RecordStore, Snapshot, Space,
     StructureVersion,
 };
+pub use record_limits::{MAX_KEY_BYTES, MAX_RECORD_BYTES, check_sizes};

@@ -315,7 +315,8 @@ pub trait RecordStore: Send + Sync + 'static {
     /// # Errors
     /// [`Conflict`](crate::StoreError::Conflict) if an assertion did not hold,
     /// [`Sealed`](crate::StoreError::Sealed) if the space is sealed and the batch does not open it,
-    /// [`Unsupported`](crate::StoreError::Unsupported) if a record is too large, and those of [`get`](Self::get).
+    /// [`TooLarge`](crate::StoreError::TooLarge) if a record is larger than [`check_sizes`](crate::check_sizes) permits, and
+    /// those of [`get`](Self::get).
     async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq>;
 
     /// Creates an empty space, durably, unless it exists.

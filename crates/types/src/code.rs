@@ -267,6 +267,7 @@ codes! {
     ServerBusy = "PR503-SV-0002", "The server is busy. Try again.";
     StorageReadOnly = "PR503-SV-0007", "The storage of the unit is read-only.";
     StorageFull = "PR507-SV-0001", "The storage of the unit is full. Only reading and deleting are possible.";
+    RecordTooLarge = "PR413-SV-0001", "The data cannot be stored: {0}.";
     NodeStopping = "PR502-SV-0001", "This node of the unit is stopping and has done nothing.";
     Maintenance = "PR503-SV-0004", "The unit is under maintenance.";
     ReadDeleteOnly = "PR503-SV-0005", "The unit accepts only read and delete requests at present.";

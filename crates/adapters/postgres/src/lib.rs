@@ -4,7 +4,6 @@
 //! space needs one of its parts for each. A read is one statement. A commit is one transaction of two round trips, in which waiting
 //! batches of a space are merged.
 
-mod checksum;
 mod connections;
 mod error;
 mod group_commit;

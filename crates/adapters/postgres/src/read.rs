@@ -4,17 +4,15 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use personium_store::{
-    Direction, Key, KeyRange, Limit, Record, Result, Snapshot, Space, StoreError, StoreHealth,
+    Direction, Key, KeyRange, Limit, MAX_KEY_BYTES, Record, Result, Snapshot, Space, StoreError,
+    StoreHealth, record_checksum,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
 use crate::connections::Connections;
 use crate::error::corrupt;
-use crate::{checksum, space_key, statement};
-
-/// The largest length of a key in bytes, so that its index entry fits on a page of PostgreSQL.
-pub(crate) const MAX_KEY_BYTES: usize = 2_600;
+use crate::{space_key, statement};
 
 /// Returns the records of these keys.
 pub(crate) async fn get(
@@ -152,7 +150,7 @@ pub(crate) fn check_sum(
     index: usize,
     (key, version, value): (&[u8], u64, &[u8]),
 ) -> Result<()> {
-    match column::<i64>(row, index)? == checksum::of(key, version, value) {
+    match column::<i64>(row, index)? == record_checksum::of(key, version, value) {
         true => Ok(()),
         false => Err(corrupt(
             "a record has another checksum than it was stored with",

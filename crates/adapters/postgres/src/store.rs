@@ -5,23 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use personium_store::{
-    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Op, Record, RecordStore,
-    Result, Snapshot, Space, StoreError, StructureVersion,
+    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore, Result,
+    Snapshot, Space, StoreError, StructureVersion, check_sizes,
 };
 use personium_types::Random;
 use tokio::sync::Semaphore;
 
 use crate::connections::Connections;
 use crate::error::FailureKind;
-use crate::read::{self, MAX_KEY_BYTES, bounds, column};
+use crate::read::{self, bounds, column};
 use crate::schema::{self, SchemaError};
 use crate::settings::PostgresSettings;
 use crate::write_queue::WriteQueues;
 use crate::writer::Writer;
 use crate::{space_key, statement};
-
-/// The maximum size of the key and value of a record.
-const MAX_RECORD_BYTES: usize = 256 << 20;
 
 /// The number of records of a dropped space that one statement removes.
 const DROP_PAGE: i64 = 1_000;
@@ -114,25 +111,6 @@ impl PostgresStore {
             }
         }
     }
-}
-
-/// Refuses batches with records that the database cannot hold.
-fn check_sizes(batch: &Batch) -> Result<()> {
-    let too_large = |text: String| Err(StoreError::Unsupported(ErrorDetail::new(text)));
-    for op in batch.ops() {
-        let (key, value) = match op {
-            Op::Put(key, value) => (key, value.len()),
-            Op::Add(key, _) => (key, 0),
-            _ => continue,
-        };
-        if key.len() > MAX_KEY_BYTES {
-            return too_large(format!("a key is longer than {MAX_KEY_BYTES} bytes"));
-        }
-        if key.len() + value > MAX_RECORD_BYTES {
-            return too_large(format!("a record is larger than {MAX_RECORD_BYTES} bytes"));
-        }
-    }
-    Ok(())
 }
 
 #[async_trait]

@@ -1,9 +1,8 @@
 //! The changes of a group as statements.
 
-use personium_store::CommitSeq;
+use personium_store::{CommitSeq, record_checksum};
 use tokio_postgres::types::ToSql;
 
-use crate::checksum;
 use crate::connections::Parameter;
 use crate::group_commit::{Changes, GroupOutcome, SpaceState};
 use crate::statement::{self, MAX_PUT_ROWS};
@@ -84,7 +83,7 @@ fn put(changes: &Changes) -> Vec<PutRow<'_>> {
             key: key.as_bytes(),
             value,
             version: signed(*version),
-            sum: checksum::of(key.as_bytes(), *version, value),
+            sum: record_checksum::of(key.as_bytes(), *version, value),
         })
     });
     rows.collect()

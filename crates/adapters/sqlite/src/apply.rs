@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use personium_store::{
     Batch, CommitSeq, ErrorDetail, Expect, Key, KeyRange, Op, Result, StoreError, StructureVersion,
+    record_checksum,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::file::WriteConnection;
-use crate::{checksum, read, sql};
+use crate::{read, sql};
 
 /// The value in the row of a record with a body.
 const NO_VALUE: &[u8] = &[];
@@ -102,7 +103,7 @@ fn apply(
         match value {
             Some(value) if value.len() > sql::MAX_INLINE_BYTES => put_body(db, key, seq, &value)?,
             Some(value) => {
-                let sum = checksum::of(key.as_bytes(), seq, &value);
+                let sum = record_checksum::of(key.as_bytes(), seq, &value);
                 let row = params![key.as_bytes(), seq, &value[..], None::<i64>, sum];
                 execute(db, sql::PUT, row)?;
             }
@@ -114,7 +115,7 @@ fn apply(
 
 /// Stores a value that is too long to be stored beside its key.
 fn put_body(db: &Connection, key: &Key, seq: CommitSeq, value: &[u8]) -> rusqlite::Result<()> {
-    let sum = checksum::of(key.as_bytes(), seq, value);
+    let sum = record_checksum::of(key.as_bytes(), seq, value);
     let replaced = db
         .prepare_cached(sql::REPLACE_BODY)?
         .execute(params![key.as_bytes(), value])?;

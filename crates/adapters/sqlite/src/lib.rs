@@ -4,7 +4,6 @@
 //! snapshots. Files are opened on first use. The least recently used files are closed when too many are open.
 
 mod apply;
-mod checksum;
 mod data_folder;
 mod engine;
 mod error;

@@ -1,14 +1,16 @@
 //! Reading from a file.
 
 use bytes::Bytes;
-use personium_store::{Direction, Key, KeyRange, Limit, Record, Result, Snapshot, StoreError};
+use personium_store::{
+    Direction, Key, KeyRange, Limit, Record, Result, Snapshot, StoreError, record_checksum,
+};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::engine::Engine;
 use crate::error::sqlite_error;
 use crate::file::DbFile;
-use crate::{checksum, sql};
+use crate::sql;
 
 /// Runs a query on a connection to the file, and returns the version of the structure from before. Returns `absent` if there is
 /// no file.
@@ -140,7 +142,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let version = row.get(2)?;
     let sum: Option<i64> = row.get(3)?;
     if let Some(sum) = sum
-        && sum != checksum::of(row.get_ref(0)?.as_blob()?, version, value)
+        && sum != record_checksum::of(row.get_ref(0)?.as_blob()?, version, value)
     {
         let text = "the checksum of a record does not match";
         return Err(rusqlite::Error::FromSqlConversionFailure(

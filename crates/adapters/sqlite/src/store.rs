@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use personium_store::{
-    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Op, Record, RecordStore,
-    Result, Snapshot, Space, StoreError, StructureVersion,
+    Batch, CommitSeq, Direction, ErrorDetail, Key, KeyRange, Limit, Record, RecordStore, Result,
+    Snapshot, Space, StoreError, StructureVersion, check_sizes,
 };
 use personium_types::CellId;
 use rusqlite::Connection;
@@ -22,9 +22,6 @@ use crate::writer_pool::WriterPool;
 
 /// The maximum number of records that are read on the calling thread. Larger reads run on a blocking thread.
 const MAX_INLINE_RECORDS: usize = 512;
-
-/// The maximum size of the key and value of a record.
-const MAX_RECORD_BYTES: usize = 256 << 20;
 
 /// A store of records in SQLite files.
 #[derive(Debug)]
@@ -202,11 +199,7 @@ impl RecordStore for SqliteStore {
     }
 
     async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq> {
-        let is_too_large = |op: &Op| matches!(op, Op::Put(key, value) if key.len() + value.len() > MAX_RECORD_BYTES);
-        if batch.ops().iter().any(is_too_large) {
-            let text = format!("a record is larger than {MAX_RECORD_BYTES} bytes");
-            return Err(StoreError::Unsupported(ErrorDetail::new(text)));
-        }
+        check_sizes(&batch)?;
         self.write(space, |reply| {
             WriteJob::Commit(PendingCommit { batch, reply })
         })

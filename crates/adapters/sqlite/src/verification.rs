@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
-use personium_store::{ErrorDetail, Space, StoreError, StoreHealth};
+use personium_store::{ErrorDetail, Space, StoreError, StoreHealth, record_checksum};
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 
 use crate::file::EXCLUSIVE_VFS;
-use crate::{checksum, sql};
+use crate::sql;
 
 /// The size of a file and its log up to which it is verified before anything is read from it.
 const MAX_IMMEDIATE_BYTES: u64 = 8 << 20;
@@ -219,9 +219,9 @@ fn count_damaged_records(db: &Connection) -> rusqlite::Result<(u64, bool)> {
             continue;
         };
         let version = u64::try_from(version).unwrap_or(u64::MAX);
-        if value.is_none_or(|value| checksum::of(key, version, value) != sum) {
+        if value.is_none_or(|value| record_checksum::of(key, version, value) != sum) {
             number += 1;
-            key_was_changed |= !checksum::is_of_key(sum, key);
+            key_was_changed |= !record_checksum::is_of_key(sum, key);
         }
     }
     Ok((number, key_was_changed))

@@ -34,6 +34,7 @@ pub async fn records(store: Arc<dyn RecordStore>) {
     concurrency::no_optimistic_increment_is_lost(&store).await;
     concurrency::counters_never_conflict(&store).await;
     batches::large_values_and_batches_are_stored(&*store).await;
+    batches::longest_key_is_stored_and_a_longer_one_is_refused(&*store).await;
     concurrency::get_reads_one_snapshot(&store).await;
     concurrency::scan_reads_one_snapshot(&store).await;
     concurrency::commit_is_visible_to_later_reads(&store).await;

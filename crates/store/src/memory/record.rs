@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 
 use crate::{
     Batch, CommitSeq, Direction, ErrorDetail, Expect, Key, KeyRange, Limit, Op, Record,
-    RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
+    RecordStore, Result, Snapshot, Space, StoreError, StructureVersion, check_sizes,
 };
 
 /// A record store in the memory of this process. Nothing survives the process.
@@ -192,6 +192,7 @@ impl RecordStore for MemoryRecords {
 
     async fn commit(&self, space: &Space, batch: Batch) -> Result<CommitSeq> {
         self.check_open()?;
+        check_sizes(&batch)?;
         let mut state = self.state.write();
         state.check_not_dropped(space)?;
         let empty = SpaceRecords::default();

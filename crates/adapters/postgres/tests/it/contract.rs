@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use personium_postgres::PostgresSettings;
-use personium_store::{Batch, Key, RecordStore, StoreError, contract};
+use personium_store::{RecordStore, StoreError, contract};
 
 use crate::database::{Database, new_space, open};
 
@@ -46,30 +46,6 @@ async fn spaces_are_changed_concurrently() {
     store.close().await.unwrap();
     let late = store.get(&new_space(), &[]).await;
     assert!(matches!(late, Err(StoreError::Down(_))), "{late:?}");
-}
-
-#[tokio::test]
-async fn longest_key_is_stored_and_a_longer_one_is_refused() {
-    let database = Database::new().await;
-    let store = database.store();
-    let space = new_space();
-    // Bytes that the database cannot make shorter.
-    let mut random = personium_testkit::SplitMix64::new(3);
-    let bytes: Vec<u8> = (0..2_601)
-        .map(|_| random.next_u64().to_le_bytes()[0])
-        .collect();
-    let longest = Key::from_bytes(bytes[..2_600].to_vec());
-    let mut batch = Batch::new();
-    batch.put(longest.clone(), "x");
-    store.commit(&space, batch).await.unwrap();
-    assert!(store.get(&space, &[longest]).await.unwrap().value[0].is_some());
-    let mut batch = Batch::new();
-    batch.put(Key::from_bytes(bytes), "x");
-    let refused = store.commit(&space, batch).await;
-    assert!(
-        matches!(refused, Err(StoreError::Unsupported(_))),
-        "{refused:?}"
-    );
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::{all, i64_of, key, keys_of, new_space, put};
 use crate::contract::split_mix::SplitMix64;
-use crate::{Batch, Direction, Expect, Key, KeyRange, Limit, RecordStore, StoreError};
+use crate::{
+    Batch, Direction, Expect, Key, KeyRange, Limit, MAX_KEY_BYTES, RecordStore, StoreError,
+};
 
 pub(super) async fn failed_assertion_refuses_the_whole_batch(store: &dyn RecordStore) {
     let space = new_space();
@@ -145,4 +147,37 @@ pub(super) async fn large_values_and_batches_are_stored(store: &dyn RecordStore)
             .len(),
         2003
     );
+}
+
+pub(super) async fn longest_key_is_stored_and_a_longer_one_is_refused(store: &dyn RecordStore) {
+    let space = new_space();
+    // Bytes that an engine cannot make shorter.
+    let mut random = SplitMix64::new(3);
+    let bytes: Vec<u8> = (0..=MAX_KEY_BYTES)
+        .map(|_| random.below(256) as u8)
+        .collect();
+    let longest = Key::from_bytes(bytes[..MAX_KEY_BYTES].to_vec());
+    let too_long = Key::from_bytes(bytes);
+    let mut batch = Batch::new();
+    batch.put(longest.clone(), "x");
+    store.commit(&space, batch).await.unwrap();
+    let (mut put, mut counter) = (put(1, "never"), put(1, "never"));
+    put.put(too_long.clone(), "x");
+    counter.add(too_long.clone(), 1);
+    for refused in [put, counter] {
+        let refused = store.commit(&space, refused).await;
+        assert!(
+            matches!(refused, Err(StoreError::TooLarge(_))),
+            "{refused:?}"
+        );
+    }
+    // A key that cannot exist can be looked for, asserted and removed.
+    let mut batch = Batch::new();
+    batch.assert(too_long.clone(), Expect::Absent);
+    batch.delete(too_long.clone());
+    store.commit(&space, batch).await.unwrap();
+    let found = store.get(&space, &[too_long, key(1)]).await.unwrap().value;
+    assert_eq!(found, [None, None]);
+    let found = keys_of(store, &space, &all(), Direction::Up).await;
+    assert_eq!(found, [longest]);
 }
