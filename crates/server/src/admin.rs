@@ -116,18 +116,18 @@ impl AdminService {
         if *self.stop.borrow() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
         }
-        if let Err(error) = self.records.check().await {
-            return text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
-        }
-        if let Some(failure) = self.storage.failure() {
-            return text(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n"));
-        }
         let (layers, is_required_missing) = self.layer_states().await;
         if is_required_missing {
             return text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("not ready\n{layers}"),
             );
+        }
+        if let Err(error) = self.records.check().await {
+            return text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
+        }
+        if let Some(failure) = self.storage.failure() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n"));
         }
         let degradation = self.storage.degradation();
         if degradation.is_empty() {
@@ -144,7 +144,9 @@ impl AdminService {
         let (mut lines, mut is_required_missing) = (String::new(), false);
         for (layer, state) in self.layers.iter().zip(states) {
             is_required_missing |= state.is_err() && layer.need == LayerNeed::Required;
-            let state = state.err().unwrap_or_else(|| "ok".to_owned());
+            let state = state
+                .err()
+                .map_or("ok".to_owned(), |problem| problem.to_string());
             let _ = writeln!(lines, "{}: {state}", layer.name);
         }
         (lines, is_required_missing)

@@ -16,7 +16,7 @@ use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
 use crate::config::{Config, ConfigSources, LoadedConfig};
 use crate::data_folder::RECORDS_DIR;
 use crate::file_descriptors::DescriptorBudget;
-use crate::layers::{self, LayerNeed};
+use crate::layers::{self, LayerNeed, LayerProblem};
 use crate::unit_url::{is_local, unit_urls};
 use crate::{first_start, folders, key_files, passwords, system};
 
@@ -216,11 +216,13 @@ fn check_layers(report: &mut CheckReport, loaded: &LoadedConfig) {
                 report.warning(CHECK, format!("the {name} cannot be used: {reason}"));
             }
             (Err(reason), LayerNeed::Required) => {
-                let reason = format!("the {name} cannot be used: {reason}");
-                report.error(
-                    CHECK,
-                    format!("{reason}; a start waits for it for {wait_secs} s"),
-                );
+                let waits = match &reason {
+                    LayerProblem::Absent(_) => {
+                        format!("; a start waits for it for {wait_secs} s")
+                    }
+                    LayerProblem::Unfit(_) => String::new(),
+                };
+                report.error(CHECK, format!("the {name} cannot be used: {reason}{waits}"));
             }
         }
     }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use personium_postgres::{PostgresStore, SchemaError};
+use personium_store::RecordStore;
 use personium_types::Clock;
 use personium_types::error::chain;
 use tokio::time::{sleep, timeout};
 
 use crate::cache_servers;
 use crate::components::body_place;
-use crate::config::{BlobStoreKind, Config};
+use crate::config::{BlobStoreKind, Config, RecordStoreKind};
 use crate::data_folder::{BodyPlace, DataFolder};
+use crate::record_engine::{self, RecordEngine};
 use crate::system;
 
 /// The time that a layer has to show its state.
@@ -24,8 +27,22 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// The time between two log lines about it.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Looks at a layer; fails with the reason why it cannot be used at present.
-pub type LayerCheck = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+/// Why a layer cannot be used at present.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayerProblem {
+    /// It is not there, or does not answer. Waiting may help.
+    #[error("{0}")]
+    Absent(String),
+    /// It is not what the unit needs, or the settings for it cannot be used. Waiting does not help.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// Looks at a layer.
+pub type LayerCheck = Box<dyn Fn() -> LayerLook + Send + Sync>;
+
+/// A look at a layer.
+pub type LayerLook = BoxFuture<'static, Result<(), LayerProblem>>;
 
 /// Whether a unit can work without a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,22 +79,91 @@ impl Layer {
     ///
     /// # Errors
     /// The reason why it cannot be used at present.
-    pub async fn state(&self) -> Result<(), String> {
+    pub async fn state(&self) -> Result<(), LayerProblem> {
         match timeout(CHECK_TIMEOUT, (self.check)()).await {
             Ok(state) => state,
-            Err(_) => Err(format!("no answer in {} s", CHECK_TIMEOUT.as_secs())),
+            Err(_) => {
+                let late = format!("no answer in {} s", CHECK_TIMEOUT.as_secs());
+                Err(LayerProblem::Absent(late))
+            }
         }
     }
 }
 
+/// The name of the database in logs and in `/ready`.
+const DATABASE: &str = "database";
+
 /// Returns the layers that the settings name, in the order in which a start needs them.
 #[must_use]
 pub fn layers(config: &Config) -> Vec<Layer> {
+    let database = (config.store.kind == RecordStoreKind::Postgres).then(|| database(config));
+    database.into_iter().chain(beside_records(config)).collect()
+}
+
+/// Returns the layers of a unit that runs. The database is looked at by the connections that the unit has.
+#[must_use]
+pub fn of_running(config: &Config, records: &RecordEngine) -> Vec<Layer> {
+    let database = match records {
+        RecordEngine::Sqlite(_) => None,
+        RecordEngine::Postgres(store) => Some(opened_database(Arc::clone(store))),
+    };
+    database.into_iter().chain(beside_records(config)).collect()
+}
+
+fn beside_records(config: &Config) -> impl Iterator<Item = Layer> {
     let bodies = match config.files.kind {
         BlobStoreKind::Folder => bodies(config),
         BlobStoreKind::S3 => Some(bucket(config)),
     };
-    bodies.into_iter().chain(cache(config)).collect()
+    bodies.into_iter().chain(cache(config))
+}
+
+/// The database of records before the unit has opened it.
+fn database(config: &Config) -> Layer {
+    let config = config.clone();
+    let check = move || -> LayerLook {
+        let config = config.clone();
+        Box::pin(async move {
+            let unfit = |error: &dyn std::error::Error| LayerProblem::Unfit(chain(error));
+            let settings = record_engine::database_settings(&config, &Arc::default());
+            let settings = settings.map_err(|error| unfit(&error))?;
+            let store = PostgresStore::new(&settings, system::random());
+            let store = store.map_err(|error| unfit(&error))?;
+            let found = store.check_schema().await;
+            // Closes the connection. A look that failed has left nothing to close.
+            let _ = store.close().await;
+            found.map_err(|error| {
+                let reason = format!("{}: {}", settings.address(), chain(&error));
+                match error {
+                    SchemaError::Store(error) if error.is_retryable() => {
+                        LayerProblem::Absent(reason)
+                    }
+                    _ => LayerProblem::Unfit(reason),
+                }
+            })
+        })
+    };
+    Layer {
+        name: DATABASE,
+        need: LayerNeed::Required,
+        check: Box::new(check),
+    }
+}
+
+/// The database of records that the unit has opened.
+fn opened_database(store: Arc<PostgresStore>) -> Layer {
+    let check = move || -> LayerLook {
+        let store = Arc::clone(&store);
+        Box::pin(async move {
+            let checked = store.check().await;
+            checked.map_err(|error| LayerProblem::Absent(chain(&error)))
+        })
+    };
+    Layer {
+        name: DATABASE,
+        need: LayerNeed::Required,
+        check: Box::new(check),
+    }
 }
 
 /// The memcached servers, if the settings name any.
@@ -86,11 +172,12 @@ fn cache(config: &Config) -> Option<Layer> {
     if config.memcached_servers().is_empty() {
         return None;
     }
-    let check = move || -> BoxFuture<'static, Result<(), String>> {
+    let check = move || -> LayerLook {
         let config = config.clone();
         Box::pin(async move {
             let looked = tokio::task::spawn_blocking(move || cache_servers::check(&config));
-            looked.await.unwrap_or_else(|error| Err(error.to_string()))
+            let looked = looked.await.unwrap_or_else(|error| Err(error.to_string()));
+            looked.map_err(LayerProblem::Absent)
         })
     };
     Some(Layer {
@@ -106,14 +193,14 @@ fn bodies(config: &Config) -> Option<Layer> {
         return None;
     }
     let folder = DataFolder::new(config, BodyPlace::folder(config));
-    let check = move || -> BoxFuture<'static, Result<(), String>> {
+    let check = move || -> LayerLook {
         let folder = folder.clone();
         Box::pin(async move {
             let looked = tokio::task::spawn_blocking(move || folder.missing_files());
             match looked.await {
-                Ok(Some(reason)) => Err(reason),
+                Ok(Some(reason)) => Err(LayerProblem::Absent(reason)),
                 Ok(None) => Ok(()),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(LayerProblem::Absent(error.to_string())),
             }
         })
     };
@@ -128,11 +215,13 @@ fn bodies(config: &Config) -> Option<Layer> {
 fn bucket(config: &Config) -> Layer {
     let (clock, random) = (system::clock(), system::random());
     let place = body_place(config, &clock, &random, &Arc::default()).map_err(|e| chain(&e));
-    let check = move || -> BoxFuture<'static, Result<(), String>> {
+    let check = move || -> LayerLook {
         let place = place.clone();
         Box::pin(async move {
-            let found = place?.find_mark().await;
-            found.map(drop).map_err(|error| chain(&error))
+            let found = place.map_err(LayerProblem::Unfit)?.find_mark().await;
+            found
+                .map(drop)
+                .map_err(|error| LayerProblem::Absent(chain(&error)))
         })
     };
     Layer {
@@ -142,7 +231,8 @@ fn bucket(config: &Config) -> Layer {
     }
 }
 
-/// Waits until each required layer can be used, for at most `wait` in total.
+/// Waits until each required layer can be used, for at most `wait` in total. What waiting does not cure is left to whoever opens
+/// the layer.
 ///
 /// # Errors
 /// [`LayerMissing`] if the time is over.
@@ -155,7 +245,7 @@ pub async fn wait_for(
     let waited = || clock.monotonic().saturating_duration_since(start);
     for layer in layers {
         let mut logged: Option<Duration> = None;
-        while let Err(reason) = layer.state().await {
+        while let Err(LayerProblem::Absent(reason)) = layer.state().await {
             if layer.need == LayerNeed::Optional {
                 tracing::warn!(layer = layer.name, reason, "starting without a layer");
                 break;
@@ -193,9 +283,10 @@ mod tests {
     fn usable_from(look: u32, need: LayerNeed) -> (Layer, Arc<AtomicU32>) {
         let looks = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&looks);
-        let check = move || -> BoxFuture<'static, Result<(), String>> {
+        let check = move || -> LayerLook {
             let is_usable = counted.fetch_add(1, Ordering::Relaxed) + 1 >= look;
-            Box::pin(async move { is_usable.then_some(()).ok_or_else(|| "refused".to_owned()) })
+            let absent = LayerProblem::Absent("refused".to_owned());
+            Box::pin(async move { is_usable.then_some(()).ok_or(absent) })
         };
         let layer = Layer {
             name: "database",
@@ -240,6 +331,25 @@ mod tests {
             need: LayerNeed::Required,
             check: Box::new(|| Box::pin(std::future::pending())),
         };
-        assert_eq!(layer.state().await, Err("no answer in 5 s".to_owned()));
+        let late = LayerProblem::Absent("no answer in 5 s".to_owned());
+        assert_eq!(layer.state().await, Err(late));
+    }
+
+    #[tokio::test]
+    async fn start_does_not_wait_for_what_waiting_does_not_cure() {
+        let looks = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&looks);
+        let check = move || -> LayerLook {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Err(LayerProblem::Unfit("another version".to_owned())) })
+        };
+        let layer = Layer {
+            name: "database",
+            need: LayerNeed::Required,
+            check: Box::new(check),
+        };
+        let waited = wait_for(&[layer], Duration::from_secs(60), &*system::clock()).await;
+        waited.unwrap();
+        assert_eq!(looks.load(Ordering::Relaxed), 1);
     }
 }

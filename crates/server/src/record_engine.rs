@@ -10,16 +10,9 @@ use personium_postgres::{
 };
 use personium_sqlite::SqliteStore;
 use personium_store::{RecordStore, StoreError, StoreHealth};
-use personium_types::error::chain;
 use personium_types::{Random, Secret};
 
 use crate::config::{Config, PostgresTls};
-
-/// The pause between two attempts to reach the database.
-const WAIT_PAUSE: Duration = Duration::from_millis(500);
-
-/// The number of attempts after which the log says again that the start waits.
-const ATTEMPTS_PER_LINE: u32 = 10;
 
 /// The record store of a unit.
 #[derive(Debug, Clone)]
@@ -64,7 +57,7 @@ pub enum DatabaseError {
     /// The settings cannot be used.
     #[error("cannot use the settings of the database (store.postgres.*)")]
     Settings(#[source] StoreError),
-    /// The database did not answer in time, or has no tables of this version.
+    /// The database did not answer, or has no tables of this version.
     #[error("cannot use the {address}")]
     Unusable {
         /// The database.
@@ -120,10 +113,10 @@ pub fn database_settings(
     })
 }
 
-/// Opens the database, and waits until it answers, for the time that the settings give.
+/// Opens the database.
 ///
 /// # Errors
-/// [`DatabaseError`] if it does not, or has no tables of this version.
+/// [`DatabaseError`] if it does not answer, or has no tables of this version.
 pub async fn open_database(
     config: &Config,
     health: &Arc<StoreHealth>,
@@ -132,7 +125,7 @@ pub async fn open_database(
     let settings = database_settings(config, health)?;
     let store =
         PostgresStore::new(&settings, Arc::clone(random)).map_err(DatabaseError::Settings)?;
-    let usable = wait_until_usable(&store, &settings, config.postgres.start_timeout_secs).await;
+    let usable = store.check_schema().await;
     usable.map_err(|source| DatabaseError::Unusable {
         address: settings.address(),
         source,
@@ -165,31 +158,4 @@ pub fn administrator_sql(config: &Config) -> Result<String, DatabaseError> {
         &settings,
         config.postgres.partitions,
     ))
-}
-
-async fn wait_until_usable(
-    store: &PostgresStore,
-    settings: &PostgresSettings,
-    timeout_secs: u64,
-) -> Result<(), SchemaError> {
-    let wait = async {
-        let mut attempt: u32 = 0;
-        loop {
-            match store.check_schema().await {
-                Err(SchemaError::Store(error)) if error.is_retryable() => {
-                    if attempt.is_multiple_of(ATTEMPTS_PER_LINE) {
-                        tracing::warn!(error = %chain(&error), "waiting for the {}", settings.address());
-                    }
-                    attempt = attempt.wrapping_add(1);
-                }
-                other => return other,
-            }
-            tokio::time::sleep(WAIT_PAUSE).await;
-        }
-    };
-    match tokio::time::timeout(Duration::from_secs(timeout_secs), wait).await {
-        Ok(usable) => usable,
-        // The error of this attempt says what is wrong.
-        Err(_) => store.check_schema().await,
-    }
 }

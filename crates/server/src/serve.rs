@@ -9,7 +9,7 @@ use personium_api::ApiService;
 use personium_model::{AnswerMemory, Unit};
 use personium_store::RecordStore;
 use personium_types::error::chain;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -97,6 +97,8 @@ pub async fn start(
     show: impl FnOnce(&Administrator) -> io::Result<()>,
 ) -> Result<RunningUnit, StartError> {
     let config = &loaded.config;
+    // A port that is in use is an error at once. Nobody can connect before the unit listens.
+    let bound = BoundPort::bind(config.listen.address)?;
     let wait = Duration::from_secs(config.listen.start_wait_secs);
     layers::wait_for(&layers::layers(config), wait, &*system::clock()).await?;
     folders::check(config)?;
@@ -106,7 +108,6 @@ pub async fn start(
     }
     let is_new = first_start::is_due(config);
     let initial_settings = InitialSettings::new(&loaded);
-    let listener = listen(config.listen.address).await?;
     let (clock, random) = (system::clock(), system::random());
     let files_max = budget.database_files_max;
     // Boxed, because the future is large.
@@ -124,7 +125,7 @@ pub async fn start(
     let admin_listener = listen_admin(config.listen.admin_address).await?;
 
     let listeners = Listeners {
-        clients: listener,
+        clients: bound.listen()?,
         admin: admin_listener,
     };
     let settings = Arc::new(initial_settings.running(&components));
@@ -166,11 +167,36 @@ fn needs_administrator(config: &Config) -> bool {
         && first_start::needs_administrator(&config.store.data_dir)
 }
 
-async fn listen(address: SocketAddr) -> Result<Listener, StartError> {
-    let failed = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok(Listener { listener, address })
+/// The largest number of connections that the kernel keeps until they are accepted.
+const BACKLOG: u32 = 1_024;
+
+/// A port that is reserved for the unit, on which it does not listen yet: connections are refused.
+struct BoundPort {
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
+impl BoundPort {
+    fn bind(address: SocketAddr) -> Result<Self, StartError> {
+        let failed = |source| StartError::Listen { address, source };
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let socket = socket.map_err(failed)?;
+        // The port of a unit that has just ended can be used at once.
+        socket.set_reuseaddr(true).map_err(failed)?;
+        socket.bind(address).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, address })
+    }
+
+    fn listen(self) -> Result<Listener, StartError> {
+        let address = self.address;
+        let listening = self.socket.listen(BACKLOG);
+        let listener = listening.map_err(|source| StartError::Listen { address, source })?;
+        Ok(Listener { listener, address })
+    }
 }
 
 async fn listen_admin(address: SocketAddr) -> Result<Listener, StartError> {
@@ -213,7 +239,7 @@ fn spawn(
     let admin_service = AdminService {
         records: Arc::clone(&records),
         storage: Arc::clone(&storage),
-        layers: layers::layers(&components.config).into(),
+        layers: layers::of_running(&components.config, &components.records).into(),
         metrics: Arc::clone(&metrics),
         stop: stop_requested.clone(),
     };

@@ -43,6 +43,10 @@ const INEFFECTIVE: &[(&str, &str)] = &[
         "the progress of an installation is stored with its box",
     ),
     ("core.bar.installfile.dir", "use bar.tmp.dir"),
+    (
+        "core.store.postgres.startTimeoutInSec",
+        "use server.start.waitInSec, the time for all layers",
+    ),
     ("core.eventbus.activemq.*", IN_PROCESS),
     ("core.eventbus.kafka.*", IN_PROCESS),
     ("core.elasticsearch.hosts", RECORDS),

@@ -42,8 +42,6 @@ section! {
         connect_timeout_secs: u64 = "store.postgres.connectTimeoutInSec", "5", Number(1..=600);
         /// The number of seconds in which a statement must end.
         statement_timeout_secs: u64 = "store.postgres.statementTimeoutInSec", "30", Number(1..=3_600);
-        /// The number of seconds that a start waits for the database to answer.
-        start_timeout_secs: u64 = "store.postgres.startTimeoutInSec", "60", Number(0..=86_400);
         /// The encryption of connections. With verify, they use TLS, and the server must prove the name that is in
         /// store.postgres.hosts. With off, there is none: for a database on the same machine.
         tls: PostgresTls = "store.postgres.tls", "verify",

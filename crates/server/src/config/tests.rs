@@ -184,7 +184,8 @@ fn invalid_values_are_refused() {
 fn unknown_and_ineffective_keys_cause_warnings() {
     let file = "io.personium.core.odata.query.top.defaultnum=1\nio.personium.core.unitPath=\nsomething.else=1\n\
                 io.personium.core.es.hosts=a:9200\nio.personium.core.lock.retry.times=3\n\
-                io.personium.engine.masterToken=from-the-engine\nio.personium.es.index.x=1\n";
+                io.personium.engine.masterToken=from-the-engine\nio.personium.es.index.x=1\n\
+                io.personium.core.store.postgres.startTimeoutInSec=5\n";
     let loaded = load(file, &[("PERSONIUM_CORE_NO_SUCH", "1")], &[]).unwrap();
     let warnings = loaded.warnings.join("\n");
     for part in [
@@ -198,10 +199,11 @@ fn unknown_and_ineffective_keys_cause_warnings() {
         "es.hosts (",
         "lock.retry.times (",
         "es.index.x (",
+        "has no effect: use server.start.waitInSec",
     ] {
         assert!(warnings.contains(part), "{part} in {warnings}");
     }
-    assert_eq!(loaded.warnings.len(), 7, "{warnings}");
+    assert_eq!(loaded.warnings.len(), 8, "{warnings}");
     assert_eq!(
         loaded.config.unit.master_token.unwrap().reveal(),
         "from-the-engine"

@@ -320,3 +320,20 @@ async fn settings_are_reloaded_while_the_unit_runs() {
     assert_eq!(value(&status().await, "odata.query.top.maxnum"), "6");
     running.stop().await;
 }
+
+#[tokio::test]
+async fn reserved_port_refuses_connections_until_the_unit_listens() {
+    let bound = BoundPort::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = bound.address;
+    let early = TcpStream::connect(address).await;
+    assert_eq!(
+        early.unwrap_err().kind(),
+        std::io::ErrorKind::ConnectionRefused
+    );
+    let listener = bound.listen().unwrap();
+    TcpStream::connect(address).await.unwrap();
+    // Another unit learns at once that the port is in use.
+    let second = BoundPort::bind(address);
+    assert!(matches!(second, Err(StartError::Listen { .. })));
+    drop(listener);
+}

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use personium_testkit::{PostgresCluster, ProcessUnit, ProcessUnitBuilder};
 
@@ -45,7 +45,7 @@ impl UnitDatabase {
             ("store.postgres.user", self.cluster.user().to_owned()),
             ("store.postgres.password", "hidden-word".to_owned()),
             ("store.postgres.tls", "off".to_owned()),
-            ("store.postgres.startTimeoutInSec", "20".to_owned()),
+            ("server.start.waitInSec", "60".to_owned()),
         ]
     }
 
@@ -218,16 +218,20 @@ async fn second_node_serves_the_same_unit_and_a_stranger_is_refused() {
 async fn database_without_tables_and_an_absent_one_are_named() {
     let database = UnitDatabase::empty();
     let folder = tempfile::tempdir().unwrap();
-    let refused = text(&database.run(folder.path(), &["serve"]));
+    let output = database.run(folder.path(), &["serve"]);
+    let refused = text(&output);
     assert!(
         refused.contains("personium init") && refused.contains(&database.name),
         "{refused}"
     );
+    // Waiting does not make tables.
+    assert_eq!(output.status.code(), Some(1), "{refused}");
+    assert!(!refused.contains("waiting for a layer"), "{refused}");
     let report = database.run(folder.path(), &["check"]);
     assert!(!report.status.success() && text(&report).contains("personium init"));
 
     let mut absent = database.settings();
-    absent.retain(|(key, _)| *key != "store.postgres.hosts");
+    absent.retain(|(key, _)| !["store.postgres.hosts", "server.start.waitInSec"].contains(key));
     let mut command = Command::new(env!("CARGO_BIN_EXE_personium"));
     command.arg("serve").arg("--data").arg(folder.path());
     for (key, value) in absent {
@@ -236,24 +240,20 @@ async fn database_without_tables_and_an_absent_one_are_named() {
     let port = personium_testkit::free_port();
     command
         .args(["-c", &format!("store.postgres.hosts=127.0.0.1:{port}")])
-        .args([
-            "-c",
-            "store.postgres.startTimeoutInSec=1",
-            "-c",
-            "listen=127.0.0.1:0",
-        ]);
-    let refused = text(&command.output().unwrap());
-    assert!(
-        refused.contains(&format!(
-            "waiting for the database {} at 127.0.0.1:{port}",
-            database.name
-        )),
-        "{refused}"
-    );
-    assert!(
-        refused.contains("personium: cannot use the database"),
-        "{refused}"
-    );
+        .args(["-c", "server.start.waitInSec=1", "-c", "listen=127.0.0.1:0"]);
+    let output = command.output().unwrap();
+    let refused = text(&output);
+    // Whatever supervises the program may try again.
+    assert_eq!(output.status.code(), Some(75), "{refused}");
+    let reason = format!("database {} at 127.0.0.1:{port}", database.name);
+    for part in [
+        "waiting for a layer",
+        &reason,
+        "personium: the database cannot be used",
+        "waited for 1 s, see server.start.waitInSec",
+    ] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
     assert!(!refused.contains("hidden-word"), "{refused}");
 }
 
@@ -270,16 +270,26 @@ async fn unit_that_is_started_before_its_database_waits_for_it() {
         "TRUNCATE personium.records, personium.spaces",
     );
     database.cluster.stop();
-    let unit = database.unit().start();
-    let cluster = Arc::clone(&database.cluster);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    tokio::task::spawn_blocking(move || cluster.restart())
-        .await
-        .unwrap();
+    let unit_folder = folder.path().join("unit");
+    let unit = std::thread::scope(|scope| {
+        let (cluster, log) = (&database.cluster, unit_folder.join("unit.log"));
+        scope.spawn(move || {
+            let until = Instant::now() + Duration::from_secs(60);
+            let is_waiting = || {
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                text.contains("waiting for a layer")
+            };
+            while !is_waiting() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            cluster.restart();
+        });
+        // It listens only when the database is open.
+        database.unit().folder(&unit_folder).start()
+    });
     unit.create_cell("alice").await;
-    assert!(
-        unit.log().contains("waiting for the database"),
-        "{}",
-        unit.log()
-    );
+    let log = unit.log();
+    for part in ["waiting for a layer", "database", "the layer is there"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
 }

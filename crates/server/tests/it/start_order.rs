@@ -84,7 +84,7 @@ async fn unit_gives_up_after_its_time_with_a_status_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiting_unit_can_be_stopped() {
+async fn waiting_unit_refuses_connections_and_can_be_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let unit = unit_with_files_beside(folder.path()).await;
     fs::rename(folder.path().join("share"), folder.path().join("away")).unwrap();
@@ -103,8 +103,35 @@ async fn waiting_unit_can_be_stopped() {
         assert!(Instant::now() < until, "{}", text());
         std::thread::sleep(Duration::from_millis(20));
     }
+    // The port is reserved, and nobody can connect before the unit can answer.
+    let address = format!("127.0.0.1:{port}");
+    let connected = std::net::TcpStream::connect(&address).map_err(|error| error.kind());
+    assert_eq!(connected.err(), Some(std::io::ErrorKind::ConnectionRefused));
     let stopped = Instant::now();
     assert!(process.request_end());
     assert!(!process.wait().success());
     assert!(stopped.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn port_in_use_ends_a_start_before_it_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = unit_with_files_beside(folder.path()).await;
+    fs::rename(folder.path().join("share"), folder.path().join("away")).unwrap();
+    unit.replace_in_settings(&format!("{WAIT}=20"), &format!("{WAIT}=600"));
+    let used = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = used.local_addr().unwrap().port().to_string();
+    let data = unit.data().display().to_string();
+    let settings = unit.folder().join("unit.properties").display().to_string();
+    let arguments = [
+        "serve", "--data", &data, "--config", &settings, "--port", &port,
+    ];
+    let out = crate::program::command(&arguments).output().unwrap();
+    let text = crate::program::text(&out);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains(&format!("cannot listen on 127.0.0.1:{port}")),
+        "{text}"
+    );
+    assert!(!text.contains("waiting for a layer"), "{text}");
 }
