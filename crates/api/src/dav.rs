@@ -12,8 +12,9 @@ mod put;
 mod service_exec;
 mod stream;
 
+use http::Method;
 use personium_model::Resource;
-use personium_model::locate::Target;
+use personium_model::locate::{Prefetch, Target};
 use personium_model::node::NodeKind;
 use personium_types::{Code, Operation, Result};
 
@@ -183,5 +184,10 @@ pub fn resource_of(request: &CellRequest) -> Resource {
         segments: segments.collect(),
         url: request.url.clone(),
         conditions: request.preconditions(),
+        prefetch: match request.method {
+            Method::GET => Prefetch::InlineBody,
+            Method::PUT => Prefetch::MemberCount,
+            _ => Prefetch::Nothing,
+        },
     }
 }

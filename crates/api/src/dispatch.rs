@@ -37,7 +37,7 @@ pub(crate) struct Dispatcher<'a> {
 /// A request after its overrides were applied.
 struct IncomingRequest {
     head: request::Parts,
-    body: Body,
+    body: BodySlot,
     peer: Option<IpAddr>,
     request_key: String,
 }
@@ -45,9 +45,9 @@ struct IncomingRequest {
 /// When it is checked that no other process has changed what is known of a cell.
 #[derive(Clone, Copy)]
 enum CellCheck {
-    /// Before the request is answered: it may change something.
+    /// Before the request is answered: it may change something that cannot be changed again.
     AtTheStart,
-    /// By its reads, or before the response: it can be answered again.
+    /// By its first read, or before its commit, or before the response: until then it can be answered again.
     ByReads,
 }
 
@@ -113,7 +113,7 @@ impl<'a> Dispatcher<'a> {
         let method = head.method.clone();
         let incoming = IncomingRequest {
             head,
-            body,
+            body: BodySlot::new(body),
             peer,
             request_key: request_key.clone(),
         };
@@ -155,8 +155,8 @@ impl<'a> Dispatcher<'a> {
         Ok(preflight::anonymous_options(is_webdav))
     }
 
-    /// Answers a request. One that was answered from a cell that another process has changed is answered again: it was safe and
-    /// had no body.
+    /// Answers a request. One that was answered from a cell that another process has changed is answered again: it has changed
+    /// nothing yet, and its body was not taken, or read as a whole.
     async fn dispatch_twice(
         &self,
         incoming: IncomingRequest,
@@ -165,17 +165,19 @@ impl<'a> Dispatcher<'a> {
     ) -> Result<Response> {
         let (method, uri) = (incoming.head.method.clone(), incoming.head.uri.clone());
         let (peer, request_key) = (incoming.peer, incoming.request_key.clone());
+        let body = incoming.body.clone();
         let first = self.dispatch(incoming, CellCheck::ByReads, challenge);
         if let Some(outcome) = first.await {
             return outcome;
         }
+        let body = body.again().ok_or(Code::ServerBusy)?;
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = method;
         head.uri = uri;
         head.headers = headers.clone();
         let again = IncomingRequest {
             head,
-            body: body::empty(),
+            body: BodySlot::new(body),
             peer,
             request_key,
         };
@@ -332,33 +334,46 @@ impl<'a> Dispatcher<'a> {
             ),
             headers: head.headers,
             request_key,
-            body: BodySlot::new(body),
+            body,
             answers,
             unit,
         })
     }
 }
 
-/// Whether a request to a path below a cell changes nothing until it has read something, and can then be answered again.
+/// Whether a request to a path below a cell changes nothing until it has read something from the cell, or is about to commit a
+/// batch there, and can be answered again until then.
 fn may_run_twice(head: &request::Parts, path: &str) -> bool {
-    let is_safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
-        || head.method.as_str() == "PROPFIND";
-    let headers = &head.headers;
-    let length = headers.get(header::CONTENT_LENGTH);
-    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
-        || length.is_some_and(|length| length.as_bytes() != b"0");
     // A refused password is counted.
-    let has_password = headers
+    let has_password = head
+        .headers
         .get(header::AUTHORIZATION)
         .is_some_and(|value| value.as_bytes().starts_with(b"Basic"));
-    let first = path.trim_start_matches('/').split('/').next();
-    let first = percent_decode_str(first.unwrap_or_default()).decode_utf8_lossy();
+    if has_password {
+        return false;
+    }
+    let mut segments = path.trim_matches('/').split('/');
+    let first = segments.next().unwrap_or_default();
+    let first = percent_decode_str(first).decode_utf8_lossy();
+    let is_in_box = segments.next().is_some();
     let route = CellRoute::of(&first);
-    let is_read = matches!(
-        route,
-        CellRoute::Box | CellRoute::Control | CellRoute::Role | CellRoute::BoxUrl | CellRoute::Log
-    );
-    is_safe && is_read && !has_body && !has_password
+    match head.method.as_str() {
+        "GET" | "HEAD" | "OPTIONS" | "PROPFIND" => matches!(
+            route,
+            CellRoute::Box
+                | CellRoute::Control
+                | CellRoute::Role
+                | CellRoute::BoxUrl
+                | CellRoute::Log
+        ),
+        // Entities and files: one batch. The parts of a batch of requests make several.
+        "PUT" | "POST" | "MERGE" | "PATCH" | "DELETE" => {
+            let last = path.rsplit('/').find(|segment| !segment.is_empty());
+            let last = percent_decode_str(last.unwrap_or_default()).decode_utf8_lossy();
+            route == CellRoute::Box && is_in_box && last != "$batch"
+        }
+        _ => false,
+    }
 }
 
 /// Removes the body but keeps its length.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method};
 use parking_lot::Mutex;
 use personium_install::InstallAuthority;
@@ -49,21 +50,54 @@ pub struct RequestContext {
     pub answers: AnswerShare,
 }
 
-/// The body of a request, which can be taken once.
+/// The body of a request, which can be taken once. Clones share it.
+#[derive(Clone)]
 pub struct BodySlot(
     // A body is not `Sync`. The lock makes the context of the request so; it is never contended.
-    Mutex<Option<Body>>,
+    Arc<Mutex<SlotContent>>,
 );
+
+/// The content of the slot of a body.
+enum SlotContent {
+    /// Nobody has begun to read it.
+    Unread(Body),
+    /// It was read as a whole.
+    Read(Bytes),
+    /// It was taken, and cannot be had again.
+    Taken,
+}
 
 impl BodySlot {
     /// A slot with a body.
     #[must_use]
     pub fn new(body: Body) -> Self {
-        Self(Mutex::new(Some(body)))
+        Self(Arc::new(Mutex::new(SlotContent::Unread(body))))
     }
 
-    fn get_mut(&mut self) -> &mut Option<Body> {
-        self.0.get_mut()
+    fn take(&self) -> Option<Body> {
+        let mut content = self.0.lock();
+        match std::mem::replace(&mut *content, SlotContent::Taken) {
+            SlotContent::Unread(body) => Some(body),
+            read => {
+                *content = read;
+                None
+            }
+        }
+    }
+
+    /// Keeps the bytes that were read, for [`Self::again`]. They are in the memory of the handler anyway.
+    fn keep(&self, bytes: Bytes) {
+        *self.0.lock() = SlotContent::Read(bytes);
+    }
+
+    /// The body for a second attempt to answer the request; `None` if it was taken and not read as a whole.
+    pub(crate) fn again(self) -> Option<Body> {
+        let mut content = self.0.lock();
+        match std::mem::replace(&mut *content, SlotContent::Taken) {
+            SlotContent::Unread(body) => Some(body),
+            SlotContent::Read(bytes) => Some(body::full(bytes)),
+            SlotContent::Taken => None,
+        }
     }
 }
 
@@ -224,16 +258,16 @@ impl RequestContext {
 
     /// The least number of bytes that the body can have, as far as it is known before reading.
     #[must_use]
-    pub fn announced_length(&mut self) -> u64 {
-        match self.body.get_mut() {
-            Some(body) => http_body::Body::size_hint(body).lower(),
-            None => 0,
+    pub fn announced_length(&self) -> u64 {
+        match &*self.body.0.lock() {
+            SlotContent::Unread(body) => http_body::Body::size_hint(body).lower(),
+            SlotContent::Read(_) | SlotContent::Taken => 0,
         }
     }
 
     /// The body, once; empty the second time.
     pub fn take_body(&mut self) -> Body {
-        self.body.get_mut().take().unwrap_or_else(body::empty)
+        self.body.take().unwrap_or_else(body::empty)
     }
 
     /// The whole body.
@@ -243,7 +277,9 @@ impl RequestContext {
     pub async fn read_body(&mut self, max_bytes: usize) -> Result<bytes::Bytes> {
         self.check_not_encoded()?;
         let body = self.take_body();
-        body::read_within(body, max_bytes, BodyMemory::of(&self.unit)).await
+        let bytes = body::read_within(body, max_bytes, BodyMemory::of(&self.unit)).await?;
+        self.body.keep(bytes.clone());
+        Ok(bytes)
     }
 
     /// The memory for an answer that repeats what the request sent, before anything is stored. Waits for it if need be.

@@ -91,7 +91,7 @@ impl Installer {
     async fn put_file(&self, path: &[String], bytes: Bytes, headers: FileHeaders) -> Result<()> {
         let resource = self.resource(path).await?;
         let target = resource.locate().await?;
-        let checked = file::check_put(&resource, &target).await?;
+        let checked = file::check_put(&resource, target).await?;
         let mut upload = Upload::without_permit(&self.unit, &resource);
         upload.write(bytes).await?;
         let received = upload.finish(headers).await?;

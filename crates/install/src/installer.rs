@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use personium_archive::BarEntry;
 use personium_model::event::{self, Event};
 use personium_model::keys::{self, ControlSet, SetKey};
+use personium_model::locate::Prefetch;
 use personium_model::odata::{self, Creation, ServiceRoot};
 use personium_model::url::LOCAL_CELL;
 use personium_model::{
@@ -118,6 +119,7 @@ impl Installer {
             segments: path.to_vec(),
             url: path.join("/"),
             conditions: Preconditions::default(),
+            prefetch: Prefetch::Nothing,
         })
     }
 

@@ -3,6 +3,7 @@
 //! The structure is dropped as a whole when it changes. A process that changes it drops its own at once; others see from the
 //! version of the structure in the space that theirs is stale.
 
+mod body_hints;
 mod cache;
 
 use std::any::Any;
@@ -13,6 +14,7 @@ use parking_lot::RwLock;
 use personium_store::{Key, RecordStore, StoreError, StructureVersion};
 use personium_types::{NodeId, Result};
 
+use self::body_hints::BodyHints;
 pub(crate) use self::cache::CellStructureCache;
 
 use crate::keys::{self, ControlSet, SetKey};
@@ -86,15 +88,23 @@ pub(crate) struct CellStructure {
     /// The generation of the name and that of the cell when the loading began.
     generations: [u64; 2],
     cached: RwLock<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    /// Those of all cells.
+    body_hints: Arc<BodyHints>,
 }
 
 impl CellStructure {
-    fn new(cell: Cell, version: StructureVersion, generations: [u64; 2]) -> Self {
+    fn new(
+        cell: Cell,
+        version: StructureVersion,
+        generations: [u64; 2],
+        body_hints: Arc<BodyHints>,
+    ) -> Self {
         Self {
             cell,
             version,
             generations,
             cached: RwLock::default(),
+            body_hints,
         }
     }
 
@@ -158,6 +168,11 @@ impl CellContext {
             }
         }
         Ok(!self.view.is_stale())
+    }
+
+    /// Hints where the small bodies of files are.
+    pub(crate) fn body_hints(&self) -> &BodyHints {
+        &self.structure.body_hints
     }
 
     /// The entry of the cell in the catalogue.

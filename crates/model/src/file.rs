@@ -4,7 +4,7 @@ mod encryption;
 mod upload;
 
 use bytes::Bytes;
-use personium_store::{Batch, BlobReader, Expect, Space};
+use personium_store::{Batch, BlobReader, Expect, Key, Space};
 use personium_types::error::chain;
 use personium_types::name::MemberName;
 use personium_types::{Code, ETag, Error, NodeId, Operation, Result};
@@ -38,27 +38,40 @@ enum PutPlan {
 }
 
 /// A PUT that was checked before its body is received.
-#[derive(Debug)]
 pub struct CheckedPut {
     /// The collection that gets a new member, if it is nearly full.
     nearly_full: Option<NodeId>,
+    /// The target, if it was just located.
+    located: Option<Target>,
+}
+
+impl CheckedPut {
+    /// Forgets what was located. To be called when the client must be waited for: so nothing is kept meanwhile, and the target is
+    /// located again.
+    pub fn forget_located(&mut self) {
+        self.located = None;
+    }
 }
 
 /// Checks a PUT before its body is received.
 ///
 /// # Errors
 /// The refusals of [`put`].
-pub async fn check_put(resource: &Resource, target: &Target) -> Result<CheckedPut> {
-    let (_permit, plan) = plan(resource, target)?;
+pub async fn check_put(resource: &Resource, target: Target) -> Result<CheckedPut> {
+    let (_permit, plan) = plan(resource, &target)?;
     let nearly_full = match plan {
         PutPlan::Create { parent, .. } => {
             let max = resource.unit.settings().dav.children_max;
-            let exact = add_member(target, &parent, max, &mut Batch::new()).await?;
+            let exact = add_member(&target, &parent, max, &mut Batch::new()).await?;
             exact.then_some(parent)
         }
         PutPlan::Replace => None,
     };
-    Ok(CheckedPut { nearly_full })
+    Ok(CheckedPut {
+        // Others that wait for the same lock change the collection first.
+        located: nearly_full.is_none().then_some(target),
+        nearly_full,
+    })
 }
 
 /// Creates a file or replaces the body of one; its properties and its access control list stay.
@@ -81,7 +94,9 @@ pub async fn put(
         let (permit, plan) = plan(resource, &target)?;
         write(permit, resource, &target, plan, received).await
     };
-    let outcome = resource.change(Invalidation::None, change).await;
+    let outcome = resource
+        .change_from(checked.located, Invalidation::None, change)
+        .await;
     match outcome {
         Ok((stored, old)) => {
             if let Some(old) = old {
@@ -149,7 +164,9 @@ async fn write(
             add_member(target, &parent, max, &mut batch).await?;
             let mut node = Node::new(NodeId::random(resource.unit.random()), NodeKind::File, now);
             node.file = Some(received.body.clone());
-            put_checked(&mut batch, keys::node(&parent, name.as_str()), None, &node)?;
+            let key = keys::node(&parent, name.as_str());
+            remember_body(target, &key, &received.body);
+            put_checked(&mut batch, key, None, &node)?;
             (true, node, None)
         }
         PutPlan::Replace => {
@@ -162,12 +179,20 @@ async fn write(
             if let Some(old) = &old {
                 old.delete_record(&mut batch);
             }
+            remember_body(target, &found.key, &received.body);
             put_checked(&mut batch, found.key.clone(), found.record_version(), &node)?;
             (false, node, old)
         }
     };
     let etag = node.etag();
     Ok((batch, (PutResult { created, etag }, old)))
+}
+
+/// Takes note of where a small body is, so that the next reader finds it together with the file.
+fn remember_body(target: &Target, file: &Key, body: &FileBody) {
+    if body.inline {
+        target.context.body_hints().remember(file, body.blob);
+    }
 }
 
 /// Removes a file.
@@ -258,8 +283,7 @@ pub async fn open(resource: &Resource, found: &Target) -> Result<OpenedFile> {
         let Some(body) = node.file.as_ref().filter(|_| target.exists()) else {
             return Err(resource.not_found());
         };
-        let records = resource.context.records();
-        if let Some(content) = open_body(&resource.unit, records, body).await? {
+        if let Some(content) = open_found(resource, &target, body).await? {
             let length = match &content {
                 FileContent::Whole(bytes) => bytes.len() as u64,
                 FileContent::Chunks(reader) => reader.len(),
@@ -278,6 +302,27 @@ pub async fn open(resource: &Resource, found: &Target) -> Result<OpenedFile> {
     Err(Code::DavVanished.into())
 }
 
+/// As [`open_body`], for a file that was found: its body may have been read together with it.
+async fn open_found(
+    resource: &Resource,
+    target: &Target,
+    body: &FileBody,
+) -> Result<Option<FileContent>> {
+    let (unit, records) = (&resource.unit, resource.context.records());
+    let found = match body.inline {
+        true => target.prefetched(&keys::inline_body(&body.blob)).flatten(),
+        false => None,
+    };
+    let content = match found {
+        Some(record) => Some(open_inline(unit, records, body, record.value.clone()).await?),
+        None => open_body(unit, records, body).await?,
+    };
+    if content.is_some() {
+        remember_body(target, &target.node().key, body);
+    }
+    Ok(content)
+}
+
 /// Opens the body that a node of a cell names. `None` if it does not exist, because the file was changed meanwhile.
 ///
 /// # Errors
@@ -287,36 +332,48 @@ pub async fn open_body(
     records: &Records,
     body: &FileBody,
 ) -> Result<Option<FileContent>> {
-    let space = *records.space();
-    let invalid = || Error::from(Code::DavContent);
+    if body.inline {
+        let stored = records.find_bytes(&keys::inline_body(&body.blob)).await?;
+        return match stored {
+            Some(stored) => open_inline(unit, records, body, stored).await.map(Some),
+            None => Ok(None),
+        };
+    }
+    let space = records.space();
     let cipher = match &body.salt {
-        Some(salt) => Some(unit.body_cipher(&space, salt).await?),
+        Some(salt) => Some(unit.body_cipher(space, salt).await?),
         None => None,
     };
-    if body.inline {
-        let key = keys::inline_body(&body.blob);
-        let Some(stored) = records.find_bytes(&key).await? else {
-            return Ok(None);
-        };
-        let bytes = match cipher {
-            Some(cipher) => {
-                let opened = cipher.open(stored.into());
-                opened.map_err(|e| invalid().with_source(e))?.into()
-            }
-            None => stored,
-        };
-        return Ok(Some(FileContent::Whole(bytes)));
-    }
-    let reader = unit.blobs().open(&space, &body.blob).await;
+    let reader = unit.blobs().open(space, &body.blob).await;
     let Some(reader) = reader.map_err(store_error)? else {
         return Ok(None);
     };
     let reader = match cipher {
         Some(cipher) => {
             let sealed = SealedReader::new(reader, cipher, body.length);
-            Box::new(sealed.ok_or_else(invalid)?)
+            Box::new(sealed.ok_or(Code::DavContent)?)
         }
         None => reader,
     };
     Ok(Some(FileContent::Chunks(reader)))
+}
+
+/// Decrypts a body that is stored in a record, if it is encrypted.
+async fn open_inline(
+    unit: &Unit,
+    records: &Records,
+    body: &FileBody,
+    stored: Bytes,
+) -> Result<FileContent> {
+    let bytes = match &body.salt {
+        Some(salt) => {
+            let cipher = unit.body_cipher(records.space(), salt).await?;
+            let opened = cipher.open(stored.into());
+            opened
+                .map_err(|e| Error::from(Code::DavContent).with_source(e))?
+                .into()
+        }
+        None => stored,
+    };
+    Ok(FileContent::Whole(bytes))
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use personium_store::{Batch, CommitSeq, Expect, Key};
+use personium_store::{Batch, CommitSeq, Expect, Key, Record};
 use personium_types::{Need, NodeId, Operation, Result};
 
 use crate::access::{BoxTarget, PermitTarget};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
-use crate::records::Versioned;
+use crate::records::{self, Versioned};
 use crate::{Access, Acl, BoxInfo, CellContext, Permit, UnitUrls};
 
 /// A node of a path, with its key.
@@ -38,6 +38,25 @@ impl Located {
     }
 }
 
+/// The record that is read in the same call as a node of a path, because the request probably needs it next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Prefetch {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The body of a small file, if it is known where it was when the file was last seen.
+    InlineBody,
+    /// The number of members of the collection.
+    MemberCount,
+}
+
+/// A record that was read together with a node, or its absence.
+#[derive(Debug, Clone)]
+struct PrefetchedRecord {
+    key: Key,
+    record: Option<Record>,
+}
+
 /// The target of a path below a box.
 ///
 /// `found` begins with the root of the box and ends with the deepest node that exists, or with the first that has no nodes as
@@ -54,6 +73,7 @@ pub struct Target {
     /// The segments that no node stands for.
     pub rest: Vec<String>,
     cell_acl: Arc<Versioned<Node>>,
+    prefetched: Option<PrefetchedRecord>,
 }
 
 impl Target {
@@ -92,6 +112,12 @@ impl Target {
             .rev()
             .map(|l| &l.node.value.acl)
             .chain(std::iter::once(&self.cell_acl.value.acl))
+    }
+
+    /// The record of a key, if it was read together with the deepest node: from the same snapshot.
+    pub(crate) fn prefetched(&self, key: &Key) -> Option<Option<&Record>> {
+        let prefetched = self.prefetched.as_ref().filter(|found| found.key == *key)?;
+        Some(prefetched.record.as_ref())
     }
 
     /// Adds to a batch the assertions that the box and the nodes of the path, including the deepest one, are unchanged: so
@@ -181,6 +207,19 @@ pub async fn locate(
     target_box: &Arc<BoxInfo>,
     segments: &[String],
 ) -> Result<Target> {
+    locate_with(context, target_box, segments, Prefetch::Nothing).await
+}
+
+/// As [`locate`], and reads what the request probably needs next.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn locate_with(
+    context: &Arc<CellContext>,
+    target_box: &Arc<BoxInfo>,
+    segments: &[String],
+    prefetch: Prefetch,
+) -> Result<Target> {
     let root = context.box_node(target_box).await?;
     let root = Located {
         node: root,
@@ -192,6 +231,7 @@ pub async fn locate(
     let mut used = 0;
     let mut parent = target_box.id;
     let mut kind = NodeKind::Box;
+    let mut prefetched = None;
     for name in segments {
         let has_nodes = match kind {
             NodeKind::Box | NodeKind::Collection => true,
@@ -201,7 +241,9 @@ pub async fn locate(
         if !has_nodes {
             break;
         }
-        let Some(next) = child(context, &parent, name).await? else {
+        let (next, read_with_it) = child_with(context, &parent, name, prefetch).await?;
+        prefetched = read_with_it;
+        let Some(next) = next else {
             break;
         };
         parent = next.node.value.id;
@@ -218,6 +260,7 @@ pub async fn locate(
         found,
         rest,
         cell_acl,
+        prefetched,
     })
 }
 
@@ -234,23 +277,69 @@ fn is_small(node: &Node) -> bool {
 /// # Errors
 /// A failure of the store.
 pub async fn child(context: &CellContext, parent: &NodeId, name: &str) -> Result<Option<Located>> {
+    let (found, _) = child_with(context, parent, name, Prefetch::Nothing).await?;
+    Ok(found)
+}
+
+/// As [`child`], with the record that was read in the same call.
+async fn child_with(
+    context: &CellContext,
+    parent: &NodeId,
+    name: &str,
+    prefetch: Prefetch,
+) -> Result<(Option<Located>, Option<PrefetchedRecord>)> {
     let cache_key = format!("node/{parent}/{name}");
     let key = keys::node(parent, name);
+    let mut prefetched = None;
     let node = match context.get_cached::<Versioned<Node>>(&cache_key) {
-        Some(node) => node,
-        None => match context.records().find::<Node>(&key).await? {
-            // Changes of files do not invalidate the context, so only collections are cached, and no large ones.
-            Some(node) if node.value.kind != NodeKind::File && is_small(&node.value) => {
-                context.insert_cached(cache_key, node)
-            }
-            Some(node) => Arc::new(node),
-            None => return Ok(None),
-        },
+        Some(node) => Some(node),
+        None => {
+            let node;
+            (node, prefetched) = read_node(context, parent, &key, prefetch).await?;
+            node.map(|node| match node.value.kind {
+                // Changes of files do not invalidate the context, so only collections are cached, and no large ones.
+                NodeKind::File => Arc::new(node),
+                _ if !is_small(&node.value) => Arc::new(node),
+                _ => context.insert_cached(cache_key, node),
+            })
+        }
     };
-    Ok(Some(Located {
+    let located = node.map(|node| Located {
         node,
         key,
         parent: Some(*parent),
         name: name.to_owned(),
-    }))
+    });
+    Ok((located, prefetched))
+}
+
+/// Reads a node, and in the same call what is probably needed next.
+async fn read_node(
+    context: &CellContext,
+    parent: &NodeId,
+    key: &Key,
+    prefetch: Prefetch,
+) -> Result<(Option<Versioned<Node>>, Option<PrefetchedRecord>)> {
+    let also = match prefetch {
+        Prefetch::Nothing => None,
+        Prefetch::InlineBody => context
+            .body_hints()
+            .find(key)
+            .map(|body| keys::inline_body(&body)),
+        Prefetch::MemberCount => Some(keys::child_count(parent)),
+    };
+    let wanted: Vec<Key> = std::iter::once(key.clone()).chain(also.clone()).collect();
+    let mut found = context.records().find_records(&wanted).await?.into_iter();
+    let node = match found.next().flatten() {
+        None => None,
+        Some(record) => Some(Versioned {
+            value: records::decode::<Node>(&record.value)?,
+            version: record.version,
+        }),
+    };
+    let prefetched = also.map(|key| PrefetchedRecord {
+        key,
+        record: found.next().flatten(),
+    });
+    Ok((node, prefetched))
 }

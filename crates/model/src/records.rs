@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use personium_store::{
-    Batch, CommitSeq, Direction, Expect, Key, KeyRange, Limit, Record, RecordStore, Snapshot,
-    Space, StoreError,
+    Batch, CommitSeq, Direction, ErrorDetail, Expect, Key, KeyRange, Limit, Record, RecordStore,
+    Snapshot, Space, StoreError,
 };
 use personium_types::{Code, Error, Result};
 use serde::Serialize;
@@ -27,6 +27,8 @@ const IMMEDIATE_ATTEMPTS: usize = 3;
 const UNDO_ATTEMPT: usize = 22;
 /// The longest pause before an attempt, in milliseconds.
 const MAX_BACKOFF_MS: usize = 20;
+/// The fault of a view whose structure was changed before the request began.
+const STALE: &str = "the structure of the cell has changed";
 /// The number of records that [`Records::remove_range`] removes in one batch.
 const REMOVAL_BATCH: usize = 200;
 
@@ -70,8 +72,7 @@ impl Records {
     fn checked<T>(&self, read: std::result::Result<Snapshot<T>, StoreError>) -> Result<T> {
         match (read, &self.view) {
             (Ok(found), Some(view)) if !view.observe(found.structure) => {
-                let stale = "the structure of the cell has changed";
-                Err(Error::new(Code::ServerBusy).with_source(stale))
+                Err(Error::new(Code::ServerBusy).with_source(STALE))
             }
             (Ok(found), _) => Ok(found.value),
             (Err(error), view) => {
@@ -314,10 +315,7 @@ impl Records {
     /// A failure of the store.
     pub async fn counter_state(&self, key: &Key) -> Result<(i64, Expect)> {
         let found = self.get(std::slice::from_ref(key)).await?;
-        Ok(match found.into_iter().next().flatten() {
-            None => (0, Expect::Absent),
-            Some(record) => (count_of(&record.value), Expect::Version(record.version)),
-        })
+        Ok(counter_of(found.into_iter().next().flatten().as_ref()))
     }
 
     /// Whether a range has no record.
@@ -328,15 +326,39 @@ impl Records {
         Ok(self.list_keys(range, Direction::Up, 1).await?.is_empty())
     }
 
-    /// Commits one batch without retries.
+    /// Commits one batch without retries. What was decided from a cached structure is committed only if the structure was current
+    /// after the request began: unless a read has shown that, the version is read before.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if an assertion of the batch does not hold, or another failure of the store.
+    /// [`StoreError::Conflict`] if an assertion of the batch does not hold, [`StoreError::Busy`] if the cached structure is stale,
+    /// or another failure of the store.
     pub async fn commit(&self, batch: Batch) -> std::result::Result<CommitSeq, StoreError> {
         if batch.is_empty() {
             return Ok(0);
         }
+        self.check_view().await?;
         self.store.commit(&self.space, batch).await
+    }
+
+    async fn check_view(&self) -> std::result::Result<(), StoreError> {
+        let Some(view) = &self.view else {
+            return Ok(());
+        };
+        if !view.is_validated() && !view.is_stale() {
+            match self.store.structure(&self.space).await {
+                Ok(version) => drop(view.observe(version)),
+                Err(error) => {
+                    if let StoreError::SpaceDropped = error {
+                        view.observe_dropped();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        match view.is_stale() {
+            true => Err(StoreError::Busy(ErrorDetail::new(STALE))),
+            false => Ok(()),
+        }
     }
 
     /// Undoes the deletion of the cell, unless it was done.
@@ -417,6 +439,14 @@ where
         }
     }
     Err(Code::Conflict.into())
+}
+
+/// The value of a counter by its record, and the state of the record.
+pub(crate) fn counter_of(record: Option<&Record>) -> (i64, Expect) {
+    match record {
+        None => (0, Expect::Absent),
+        Some(record) => (count_of(&record.value), Expect::Version(record.version)),
+    }
 }
 
 /// The value of a counter.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
 use personium_store::Batch;
 use personium_types::name::MemberName;
 use personium_types::preconditions::{Outcome, RequestKind, ResourceState};
@@ -12,8 +13,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::commit::Invalidation;
 use crate::keys;
-use crate::locate::{self, Target};
+use crate::locate::{self, Prefetch, Target};
 use crate::node::NodeKind;
+use crate::records::counter_of;
 use crate::{Access, CellContext, Permit, PostCommit, Unit};
 
 /// A path below a box, with the access of the request.
@@ -35,6 +37,8 @@ pub struct Resource {
     pub url: String,
     /// The conditions of the request for its target.
     pub conditions: Preconditions,
+    /// The record that is read together with each of its nodes.
+    pub prefetch: Prefetch,
 }
 
 impl Resource {
@@ -59,7 +63,19 @@ impl Resource {
             let cell = self.unit.urls().cell(&context.cell().name);
             return Err(Error::new(Code::NoSuchBox).with(cell + &self.box_name));
         };
-        locate::locate(context, &found, segments).await
+        locate::locate_with(context, &found, segments, self.prefetch).await
+    }
+
+    /// Checks that no other process has changed the structure of the cell before the request began. To be called before anything
+    /// that cannot be done again.
+    ///
+    /// # Errors
+    /// [`Code::ServerBusy`] if one has: the request must begin again. A failure of the store.
+    pub async fn check_current(&self) -> Result<()> {
+        match self.unit.is_current(&self.context).await? {
+            true => Ok(()),
+            false => Err(Code::ServerBusy.into()),
+        }
     }
 
     /// Locates the target, builds a batch from it and commits that. After a conflict all of this is repeated from the
@@ -71,6 +87,20 @@ impl Resource {
         F: Fn(Target) -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
+        self.change_from(None, invalidation, build).await
+    }
+
+    /// As [`Self::change`]. The first attempt begins with a target that was just located.
+    pub(crate) async fn change_from<T, F, Fut>(
+        &self,
+        located: Option<Target>,
+        invalidation: Invalidation,
+        build: F,
+    ) -> Result<T>
+    where
+        F: Fn(Target) -> Fut,
+        Fut: Future<Output = Result<(Batch, T)>>,
+    {
         let without_actions = |target| {
             let built = build(target);
             async move {
@@ -78,7 +108,8 @@ impl Resource {
                 Ok((batch, PostCommit::none(), out))
             }
         };
-        self.change_with(invalidation, without_actions).await
+        self.change_all(located, invalidation, without_actions)
+            .await
     }
 
     /// As [`Self::change`], with post-commit actions; see [`Unit::transact_with`].
@@ -91,13 +122,31 @@ impl Resource {
         F: Fn(Target) -> Fut,
         Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
     {
+        self.change_all(None, invalidation, build).await
+    }
+
+    async fn change_all<T, F, Fut>(
+        &self,
+        located: Option<Target>,
+        invalidation: Invalidation,
+        build: F,
+    ) -> Result<T>
+    where
+        F: Fn(Target) -> Fut,
+        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
+    {
+        let located = Mutex::new(located);
         let is_retry = AtomicBool::new(false);
         let attempt = || async {
             let context = match is_retry.swap(true, Ordering::AcqRel) {
                 true => self.reload_context().await?,
                 false => Arc::clone(&self.context),
             };
-            let target = self.locate_in(&context, &self.segments).await?;
+            let located = located.lock().take();
+            let target = match located {
+                Some(target) => target,
+                None => self.locate_in(&context, &self.segments).await?,
+            };
             let invalidation = match target.exists() && target.node().value().kind != NodeKind::File
             {
                 true => Invalidation::Cell,
@@ -213,7 +262,10 @@ pub(crate) async fn add_member(
     batch: &mut Batch,
 ) -> Result<bool> {
     let key = keys::child_count(parent);
-    let (count, state) = target.context.records().counter_state(&key).await?;
+    let (count, state) = match target.prefetched(&key) {
+        Some(record) => counter_of(record),
+        None => target.context.records().counter_state(&key).await?,
+    };
     if count >= max {
         return Err(Code::TooManyChildren.into());
     }

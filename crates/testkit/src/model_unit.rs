@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use personium_model::ServerAuthority;
 use personium_model::credentials::UnitKeys;
 use personium_model::event::{self, Event};
+use personium_model::locate::Prefetch;
 use personium_model::node::NodeKind;
 use personium_model::odata::{self, Change, Creation, Entity, EntityRef, ServiceRoot, validate};
 use personium_model::unit::Ports;
@@ -200,6 +201,7 @@ impl ModelUnit {
             segments: vec![name.to_owned()],
             url: format!("http://unit.example/c/b/{name}"),
             conditions: Preconditions::default(),
+            prefetch: Prefetch::Nothing,
         }
     }
 

@@ -1,5 +1,6 @@
 //! PUT of files.
 
+use futures_util::FutureExt;
 use http::{StatusCode, header};
 use personium_model::Resource;
 use personium_model::file::{self, FileHeaders, Upload};
@@ -20,12 +21,11 @@ pub(super) async fn handle(
     resource: Resource,
     target: Target,
 ) -> Result<Response> {
-    let checked = file::check_put(&resource, &target).await?;
+    let mut checked = file::check_put(&resource, target).await?;
     let headers = FileHeaders {
         media_type: request.header("content-type").map(str::to_owned),
         content_encoding: request.content_encoding()?,
     };
-    drop(target);
     let announced = request.announced_length();
     if let Some(max) = resource
         .unit
@@ -36,10 +36,25 @@ pub(super) async fn handle(
     {
         return Err(Error::new(Code::BodyTooLarge).with(max.to_string()));
     }
+    // What was taken of the body cannot be received again.
+    resource.check_current().await?;
     let mut body = request.take_body();
     let mut upload = Upload::new(&resource.unit, &resource);
-    while let Some(chunk) = body::next_chunk(&mut body).await? {
+    loop {
+        let received = match body::next_chunk(&mut body).now_or_never() {
+            Some(received) => received,
+            None => {
+                checked.forget_located();
+                body::next_chunk(&mut body).await
+            }
+        };
+        let Some(chunk) = received? else {
+            break;
+        };
         upload.write(chunk).await?;
+    }
+    if !upload.is_small() {
+        checked.forget_located();
     }
     let received = upload.finish(headers).await?;
     let stored = file::put(&resource, checked, received).await?;

@@ -8,6 +8,7 @@ use moka::sync::Cache;
 use personium_store::StructureVersion;
 
 use super::CellStructure;
+use super::body_hints::BodyHints;
 use crate::Cell;
 
 /// The largest number of cached structures.
@@ -21,6 +22,7 @@ const GENERATION_COUNTERS: usize = 4_096;
 /// one of them is not that from when its loading began.
 pub(crate) struct CellStructureCache {
     structures: Cache<String, Arc<CellStructure>>,
+    body_hints: Arc<BodyHints>,
     generations: Vec<AtomicU64>,
     hasher: RandomState,
 }
@@ -35,6 +37,7 @@ impl Default for CellStructureCache {
     fn default() -> Self {
         Self {
             structures: Cache::builder().max_capacity(STRUCTURE_CAPACITY).build(),
+            body_hints: Arc::default(),
             generations: std::iter::repeat_with(AtomicU64::default)
                 .take(GENERATION_COUNTERS)
                 .collect(),
@@ -81,7 +84,8 @@ impl CellStructureCache {
     ) -> Arc<CellStructure> {
         // Nothing of the cell itself was loaded yet.
         let generations = [pending.generation, self.generation(cell.id)];
-        let structure = Arc::new(CellStructure::new(cell, version, generations));
+        let hints = Arc::clone(&self.body_hints);
+        let structure = Arc::new(CellStructure::new(cell, version, generations, hints));
         self.structures.insert(pending.name, Arc::clone(&structure));
         structure
     }

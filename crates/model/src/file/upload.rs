@@ -93,6 +93,12 @@ impl<'u> Upload<'u> {
         }
     }
 
+    /// Whether all of it so far is in memory, so that nothing was waited for.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        self.large.is_none()
+    }
+
     /// Waits for the permit to use the store.
     async fn next_permit(&mut self) -> Result<Option<LimiterPermit>> {
         match &mut self.permits {

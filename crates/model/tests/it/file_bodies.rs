@@ -15,7 +15,7 @@ const SIZE: usize = 1 << 20;
 async fn put(unit: &ModelUnit, name: &str, byte: u8, if_match: Option<&str>) -> Result<()> {
     let mut resource = unit.resource(name).await;
     let target = resource.locate().await?;
-    let checked = file::check_put(&resource, &target).await?;
+    let checked = file::check_put(&resource, target).await?;
     let mut upload = Upload::new(&unit.model, &resource);
     upload.write(Bytes::from(vec![byte; SIZE])).await?;
     let received = upload.finish(FileHeaders::default()).await?;

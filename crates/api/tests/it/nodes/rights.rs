@@ -10,20 +10,24 @@ enum Kind {
     Get,
     Head,
     Put,
+    PutNew,
     Propfind,
     PropfindWithBody,
     Create,
+    Merge,
     Batch,
     Delete,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 10] = [
     Kind::Get,
     Kind::Head,
     Kind::Put,
+    Kind::PutNew,
     Kind::Propfind,
     Kind::PropfindWithBody,
     Kind::Create,
+    Kind::Merge,
     Kind::Batch,
     Kind::Delete,
 ];
@@ -37,6 +41,7 @@ async fn status(node: &TestUnit, token: &str, kind: Kind) -> u16 {
         Kind::Get => ("GET", "c/b/col/file", ""),
         Kind::Head => ("HEAD", "c/b/od/T('e')", ""),
         Kind::Put => ("PUT", "c/b/col/file", "other content"),
+        Kind::PutNew => ("PUT", "c/b/col/new", "new content"),
         Kind::Propfind => ("PROPFIND", "c/b/col", ""),
         Kind::PropfindWithBody => (
             "PROPFIND",
@@ -44,6 +49,7 @@ async fn status(node: &TestUnit, token: &str, kind: Kind) -> u16 {
             "<D:propfind xmlns:D='DAV:'><D:allprop/></D:propfind>",
         ),
         Kind::Create => ("POST", "c/b/od/T", "{}"),
+        Kind::Merge => ("MERGE", "c/b/od/T('e')", r#"{"p":"merged"}"#),
         Kind::Batch => ("POST", "c/b/od/$batch", BATCH),
         Kind::Delete => ("DELETE", "c/b/col/file", ""),
     };
@@ -53,6 +59,9 @@ async fn status(node: &TestUnit, token: &str, kind: Kind) -> u16 {
         .header("depth", "0");
     if matches!(kind, Kind::Batch) {
         request = request.header("content-type", "multipart/mixed; boundary=b");
+    }
+    if matches!(kind, Kind::Merge) {
+        request = request.header("if-match", "*");
     }
     let response = request.body(body).send().await;
     match kind {

@@ -6,12 +6,20 @@ use super::{change, token_of, unit};
 
 /// Sends a request. Returns its status and the number of calls.
 async fn calls(node: &TestUnit, token: &str, method: &str, path: &str) -> (u16, usize) {
+    calls_with_body(node, token, [method, path, ""]).await
+}
+
+async fn calls_with_body(node: &TestUnit, token: &str, request: [&str; 3]) -> (u16, usize) {
+    let [method, path, body] = request;
     let before = node.store.call_count();
-    let request = node
+    let mut request = node
         .request(method, path)
         .bearer(token)
         .header("depth", "0");
-    let status = request.send().await.status.as_u16();
+    if method == "MERGE" {
+        request = request.header("if-match", "*");
+    }
+    let status = request.body(body).send().await.status.as_u16();
     (status, node.store.call_count() - before)
 }
 
@@ -26,6 +34,7 @@ async fn read_of_a_known_cell_makes_one_call() {
         ("GET", "c/b/od/T('e')", 200),
         ("HEAD", "c/b/od/T('e')", 200),
         ("GET", "c/b/od/T", 200),
+        ("GET", "c/b/col/file", 200),
         ("GET", "c/b/col/large", 200),
         ("HEAD", "c/b/col/large", 200),
         ("PROPFIND", "c/b/col/file", 207),
@@ -66,4 +75,73 @@ async fn cell_is_loaded_anew_once_after_a_change_by_another_node() {
     assert_eq!(status, 200);
     assert!(calls > 1);
     assert_eq!(read().await, (200, 1));
+}
+
+/// A change makes one call that reads what it needs, and with it the version of the structure, and one that commits.
+#[tokio::test]
+async fn change_in_a_known_cell_makes_one_call_to_read_and_one_to_commit() {
+    let unit = unit().await;
+    let token = token_of(&unit, "exact").await;
+    let node = unit.another_node();
+    // The node gets to know the cell.
+    for warm_up in [
+        // A new property changes the schema.
+        ["POST", "c/b/od/T", r#"{"p":"text"}"#],
+        ["POST", "c/b/od/T", r#"{"p":"text"}"#],
+        ["PUT", "c/b/col/first", "content"],
+    ] {
+        assert_eq!(calls_with_body(&node, &token, warm_up).await.0, 201);
+    }
+    let mut found = Vec::new();
+    for (request, status) in [
+        (["PUT", "c/b/col/new", "small"], 201),
+        (["PUT", "c/b/col/new", "another"], 204),
+        (["POST", "c/b/od/T", r#"{"__id":"n","p":"text"}"#], 201),
+        (["POST", "c/b/od/T", r#"{"p":"text"}"#], 201),
+        (["MERGE", "c/b/od/T('n')", r#"{"p":"other"}"#], 204),
+        (["DELETE", "c/b/od/T('n')", ""], 204),
+    ] {
+        let (answered, calls) = calls_with_body(&node, &token, request).await;
+        assert_eq!(answered, status, "{request:?}");
+        found.push((request[0], calls));
+    }
+    assert!(found.iter().all(|(_, calls)| *calls == 2), "{found:?}");
+}
+
+#[tokio::test]
+async fn small_file_is_read_in_one_call_once_its_node_was_seen_or_written() {
+    let unit = unit().await;
+    let token = token_of(&unit, "exact").await;
+    let node = unit.another_node();
+    let read = || calls(&node, &token, "GET", "c/b/col/file");
+    read().await;
+    assert_eq!(read().await, (200, 1));
+    // Replaced by another node: the first reader has to look where the body is now.
+    unit.put_file("c/b/col/file", "replaced elsewhere").await;
+    let before = node.store.call_count();
+    let response = node.admin_request("GET", "c/b/col/file").send().await;
+    assert_eq!(response.text(), "replaced elsewhere");
+    assert_eq!(node.store.call_count() - before, 2);
+    assert_eq!(read().await, (200, 1));
+    // Written by this node.
+    let put = ["PUT", "c/b/col/own", "own content"];
+    assert_eq!(calls_with_body(&node, &token, put).await, (201, 2));
+    let own = calls(&node, &token, "GET", "c/b/col/own").await;
+    assert_eq!(own, (200, 1));
+}
+
+#[tokio::test]
+async fn refused_change_of_a_known_cell_makes_one_call() {
+    let unit = unit().await;
+    unit.create_account("c", r#"{"Name":"stranger"}"#).await;
+    let token = token_of(&unit, "stranger").await;
+    let node = unit.another_node();
+    for request in [
+        ["PUT", "c/b/col/new", "small"],
+        ["POST", "c/b/od/T", r#"{"p":"text"}"#],
+    ] {
+        calls_with_body(&node, &token, request).await;
+        let again = calls_with_body(&node, &token, request).await;
+        assert_eq!(again, (403, 1), "{request:?}");
+    }
 }
