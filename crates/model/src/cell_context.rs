@@ -162,8 +162,8 @@ impl CellContext {
                     self.view.observe(version);
                 }
                 Err(StoreError::SpaceDropped) => self.view.observe_dropped(),
-                // What damages the cell is said by whoever reads from it.
-                Err(StoreError::Corrupt(_)) => return Ok(true),
+                // What damages the cell is said by whoever reads from it. A later look could find that this request has removed it.
+                Err(StoreError::Corrupt(_)) => self.view.accept_damaged(),
                 Err(error) => return Err(store_error(error)),
             }
         }

@@ -57,6 +57,11 @@ impl StructureView {
         }
     }
 
+    /// Takes note that the version cannot be read, because the space is damaged. The structure is used, and not looked at again.
+    pub(crate) fn accept_damaged(&self) {
+        self.is_validated.store(true, Ordering::Release);
+    }
+
     /// Whether the structure was current at some time since the request began.
     pub(crate) fn is_validated(&self) -> bool {
         self.is_validated.load(Ordering::Acquire)
@@ -103,5 +108,9 @@ mod tests {
         let validated = StructureView::validated(3);
         validated.observe_dropped();
         assert!(!validated.is_stale() && validated.is_outdated());
+        let damaged = StructureView::unchecked(3);
+        damaged.accept_damaged();
+        damaged.observe_dropped();
+        assert!(!damaged.is_stale(), "the request has removed it itself");
     }
 }
