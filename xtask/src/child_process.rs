@@ -45,6 +45,18 @@ impl ChildProcess {
         Ok(Self { child })
     }
 
+    /// Waits until the program ends; after this time it is ended. Whether it ended by itself.
+    pub(crate) fn wait_at_most(mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return true;
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        false
+    }
+
     /// Waits until a unit listens on the port.
     ///
     /// # Errors

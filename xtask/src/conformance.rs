@@ -26,6 +26,8 @@ const PASSING: &str = "conformance/passing.txt";
 const RECORDED_PORT: u16 = 9998;
 /// The time to wait for that port.
 const PORT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time that a whole replay may take.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The pause between two attempts.
 const PORT_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,7 @@ pub(crate) enum ListUpdate {
 pub(crate) enum UnitShape {
     /// One process with everything in it.
     OneProcess,
-    /// Three nodes over PostgreSQL, reached through Nginx in turn.
+    /// Three nodes over PostgreSQL, memcached and an object store, reached through Nginx in turn.
     SeveralNodes,
 }
 
@@ -94,10 +96,11 @@ pub(crate) fn run(class_prefixes: &[String], update: ListUpdate, shape: UnitShap
         .args(class_prefixes);
     println!("\n$ replay on port {RECORDED_PORT}");
     // Its status says whether all tests passed, but only tests on the list have to pass.
-    replay
-        .status()
-        .map_err(|error| format!("cannot run the replayer: {error}"))?;
+    let has_ended = ChildProcess::start(&mut replay)?.wait_at_most(REPLAY_TIMEOUT);
     drop(unit);
+    if !has_ended {
+        return Err(format!("the replay did not end within {REPLAY_TIMEOUT:?}"));
+    }
     let mut results = read_results(&results)?;
     if shape == UnitShape::SeveralNodes {
         for test in WITHOUT_WEB_LAYER {

@@ -57,7 +57,7 @@ enum Task {
         /// Adds every test that passes now to conformance/passing.txt.
         #[arg(long)]
         record: bool,
-        /// Replays them against three nodes over PostgreSQL behind Nginx instead of one process.
+        /// Replays them against three nodes over PostgreSQL, memcached and an object store behind Nginx instead of one process.
         #[arg(long)]
         nodes: bool,
         /// Prefixes of test classes [default: all].

@@ -1,6 +1,6 @@
-//! Runs a unit of three nodes over PostgreSQL behind Nginx, without TLS, until it gets SIGTERM:
-//! `several_nodes PROGRAM SETTINGS PORT`. The settings are those of a unit on this port; the records, the bodies and the
-//! addresses are replaced.
+//! Runs a unit of three nodes over PostgreSQL, memcached and an object store behind Nginx, without TLS, until it gets SIGTERM:
+//! `several_nodes PROGRAM SETTINGS PORT`. The settings are those of a unit on this port; records, bodies, cache and addresses
+//! are replaced.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,8 +12,9 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
-use personium_testkit::{Nginx, OnDrop, PostgresCluster, Process, create_unit_database, free_port};
+use personium_testkit::{Nginx, OnDrop, PostgresCluster, Process, UnitLayers, free_port};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The number of nodes.
@@ -28,10 +29,8 @@ async fn main() {
     };
     let mut end = signal(SignalKind::terminate()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let cluster = PostgresCluster::start();
-    let mut shared = create_unit_database(&cluster, Path::new(program));
-    let bodies = folder.path().join("bodies").display().to_string();
-    shared.push(("blobStore.root", bodies));
+    let layers = UnitLayers::start(Arc::new(PostgresCluster::start()));
+    let shared = layers.settings(Path::new(program), &layers.object_store.url());
     let mut nginx = Nginx::builder(port.parse().unwrap()).without_tls("localhost");
     let mut nodes = Vec::new();
     for number in 0..NODES {
@@ -43,19 +42,14 @@ async fn main() {
     let nginx = nginx.start();
     end.recv().await;
     let errors = nginx.errors();
-    drop((nginx, nodes, cluster));
+    drop((nginx, nodes, layers));
     for line in errors.lines().filter(|line| line.contains("[error]")) {
         eprintln!("{line}");
     }
 }
 
 /// Starts a node on a free port.
-fn start(
-    program: &str,
-    settings: &str,
-    folder: &Path,
-    shared: &[(&str, String)],
-) -> (Process, u16) {
+fn start(program: &str, settings: &str, folder: &Path, shared: &str) -> (Process, u16) {
     std::fs::create_dir(folder).unwrap();
     let log = File::create(folder.join("unit.log")).unwrap();
     let port = free_port();
@@ -71,8 +65,8 @@ fn start(
         ])
         .stdout(log.try_clone().unwrap())
         .stderr(log);
-    for (key, value) in shared {
-        command.args(["-c", &format!("{key}={value}")]);
+    for line in shared.lines() {
+        command.args(["-c", line]);
     }
     let started = Process::listen(&mut command, port, OnDrop::Terminate);
     let (process, _) = started.unwrap_or_else(|error| {

@@ -49,6 +49,7 @@ mod memory_unit;
 mod model_unit;
 #[cfg(feature = "tls")]
 mod nginx;
+mod polling;
 mod postgres_cluster;
 mod process;
 mod process_unit;
@@ -67,6 +68,7 @@ mod ticking_clock;
 mod tokens;
 mod transport;
 mod unit_database;
+mod unit_layers;
 mod xml;
 
 pub use client::TestClient;
@@ -83,6 +85,7 @@ pub use memory_unit::{
 pub use model_unit::{ModelUnit, box_removal_permit, cell_permit, create, server_authority};
 #[cfg(feature = "tls")]
 pub use nginx::{Nginx, NginxBuilder, WEB_HOST};
+pub use polling::wait_until;
 pub use postgres_cluster::{PostgresCluster, PostgresFiles};
 pub use process::{OnDrop, Process, free_port};
 pub use process_unit::{ProcessUnit, ProcessUnitBuilder};
@@ -101,4 +104,5 @@ pub use ticking_clock::{CLOCK_START_MS, NodeClock, TickingClock};
 pub use tokens::SAML_GRANT;
 pub use transport::{Body, BoxError};
 pub use unit_database::create_unit_database;
+pub use unit_layers::{UnitLayers, make_unit_key};
 pub use xml::{ace, acl_body, collection_body, distinct_aces, everybody_ace, privileges};

@@ -6,10 +6,9 @@ mod rule_actions;
 mod rules;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use personium_model::event;
-use personium_testkit::{TestResponse, TestUnit};
+use personium_testkit::{TestResponse, TestUnit, wait_until};
 use serde_json::{Value, json};
 
 /// The path of the current log of the cell `c`.
@@ -50,17 +49,6 @@ async fn wait_for_log_lines(unit: &TestUnit, cell: &str, count: usize) -> Vec<St
 fn start_rule_sender(unit: &TestUnit) {
     let sender = Arc::new(unit.service.clone());
     tokio::spawn(personium_event::run(unit.model.clone(), sender, 4));
-}
-
-/// Waits for a condition, for a bounded time.
-async fn wait_until(what: &str, is_so: impl AsyncFn() -> bool) {
-    for _ in 0..4_000 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert!(is_so().await, "not in time: {what}");
 }
 
 /// Returns the part of a log line after time and level.

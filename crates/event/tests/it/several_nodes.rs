@@ -12,10 +12,10 @@ use personium_model::event::{self, Event};
 use personium_model::keys;
 use personium_model::odata::ServiceRoot;
 use personium_model::server_node;
-use personium_testkit::{ModelUnit, cell_permit};
+use personium_testkit::{ModelUnit, cell_permit, wait_until};
 use personium_types::Operation;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -116,19 +116,6 @@ async fn unit_with_rule() -> ModelUnit {
     unit.create_relay_rule(&root).await;
     unit.model.leave().await.unwrap();
     unit
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the time of the runtime, which is paused"
-)]
-async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) -> Duration {
-    let start = Instant::now();
-    while !condition().await {
-        sleep(Duration::from_millis(50)).await;
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
-    }
-    start.elapsed()
 }
 
 fn received(ledger: &Ledger) -> Vec<(&'static str, String)> {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use personium_install::{InstallAuthority, InstallationStatus, Installer};
 use personium_model::keys;
 use personium_model::server_node;
-use personium_testkit::{ModelUnit, cell_permit, server_authority};
+use personium_testkit::{ModelUnit, cell_permit, server_authority, wait_until};
 use personium_types::Operation;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::archive::install_request;
 
@@ -111,19 +111,6 @@ async fn two_nodes() -> (RunningNode, RunningNode) {
     let nodes = (RunningNode::start(a), RunningNode::start(b));
     sleep(Duration::from_secs(5)).await;
     nodes
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the time of the runtime, which is paused"
-)]
-async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) -> Duration {
-    let start = Instant::now();
-    while !condition().await {
-        sleep(Duration::from_millis(100)).await;
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
-    }
-    start.elapsed()
 }
 
 #[tokio::test(start_paused = true)]

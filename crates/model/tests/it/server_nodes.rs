@@ -5,9 +5,9 @@ use std::time::Duration;
 use personium_model::server_node::{self, DEAD_AFTER};
 use personium_model::{garbage_collection, keys};
 use personium_store::{Batch, Space};
-use personium_testkit::{ModelUnit, create};
+use personium_testkit::{ModelUnit, create, wait_until};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 const HOUR_MS: i64 = 3_600_000;
 /// The time within which others must have taken over.
@@ -26,19 +26,6 @@ async fn two_nodes() -> (ModelUnit, ModelUnit) {
 fn maintain(node: &ModelUnit) -> JoinHandle<()> {
     let model = node.model.clone();
     tokio::spawn(async move { server_node::maintain(&model).await })
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the time of the runtime, which is paused"
-)]
-async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) -> Duration {
-    let start = Instant::now();
-    while !condition().await {
-        sleep(Duration::from_millis(100)).await;
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
-    }
-    start.elapsed()
 }
 
 /// Lets a server node end as by `kill -9`.

@@ -1,75 +1,70 @@
 //! Three nodes of one unit over one PostgreSQL, behind the web layer.
 
+mod layers;
+mod writers;
+
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use personium_testkit::{
-    Nginx, PostgresCluster, ProcessUnit, TestClient, WEB_HOST, create_unit_database, free_port,
+    Nginx, PostgresCluster, ProcessUnit, ProcessUnitBuilder, TestClient, WEB_HOST,
+    create_unit_database, free_port, make_unit_key,
 };
 use tempfile::TempDir;
 
+use self::writers::Writers;
 use crate::rolling_restart::{DELAY_SECS, read_and_write};
 
 const NODES: usize = 3;
 
-/// A unit of several nodes. Dropping it ends all of its parts.
+/// The number of clients that load a unit at the same time.
+const CLIENTS: usize = 6;
+
+const PREFIX: &str = "io.personium.core.";
+
+/// A unit of several nodes behind the web layer. Dropping it ends all of them.
 struct Nodes {
     nodes: Vec<ProcessUnit>,
     nginx: Nginx,
-    cluster: Arc<PostgresCluster>,
     _folder: TempDir,
 }
 
-/// Makes a key and a certificate of the unit, which its nodes share.
-fn make_unit_key(folder: &Path) -> String {
-    let (key, certificate) = (folder.join("unit.key"), folder.join("unit.crt"));
-    let out = Command::new("openssl")
-        .args([
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-        ])
-        .args(["-subj", &format!("/CN={WEB_HOST}"), "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    let (key, certificate) = (key.display(), certificate.display());
-    format!("io.personium.core.x509.key={key}\nio.personium.core.x509.crt={certificate}\n")
+/// Returns the settings of units over a new database, as lines.
+fn database_settings(cluster: &PostgresCluster) -> String {
+    let settings = create_unit_database(cluster, Path::new(env!("CARGO_BIN_EXE_personium")));
+    let lines = settings
+        .iter()
+        .map(|(key, value)| format!("{PREFIX}{key}={value}\n"));
+    lines.collect()
 }
 
 impl Nodes {
-    fn start() -> Self {
-        Self::start_over(PostgresCluster::shared())
+    /// Starts nodes over a database server, with file bodies in a folder.
+    fn start_over(cluster: &PostgresCluster) -> Self {
+        Self::start_with(&database_settings(cluster), |_, node| node)
     }
 
-    fn start_over(cluster: Arc<PostgresCluster>) -> Self {
+    /// Starts nodes with these lines of settings, and what `add` adds to each. If the lines name no place of file bodies, they
+    /// are in a folder.
+    fn start_with(
+        lines: &str,
+        add: impl Fn(usize, ProcessUnitBuilder) -> ProcessUnitBuilder,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let mut settings = make_unit_key(folder.path());
-        let program = Path::new(env!("CARGO_BIN_EXE_personium"));
-        let mut shared = create_unit_database(&cluster, program);
-        shared.extend([
-            (
-                "blobStore.root",
-                folder.path().join("bodies").display().to_string(),
-            ),
-            ("server.shutdown.delayInSec", DELAY_SECS.to_string()),
-            ("dav.childresource.maxnum", "1000000".to_owned()),
-        ]);
-        for (key, value) in shared {
-            settings.push_str(&format!("io.personium.core.{key}={value}\n"));
+        let mut settings = make_unit_key(folder.path(), WEB_HOST) + lines;
+        if !lines.contains("blobStore.") {
+            let bodies = folder.path().join("bodies");
+            settings.push_str(&format!("{PREFIX}blobStore.root={}\n", bodies.display()));
         }
-        let start = |_| {
+        settings.push_str(&format!(
+            "{PREFIX}server.shutdown.delayInSec={DELAY_SECS}\n{PREFIX}dav.childresource.maxnum=1000000\n"
+        ));
+        let start = |number| {
             let unit = crate::unit().host(WEB_HOST).behind_proxy(port);
-            unit.settings(&settings).start()
+            add(number, unit.settings(&settings)).start()
         };
         let nodes: Vec<ProcessUnit> = (0..NODES).map(start).collect();
         let nginx = nodes
@@ -78,15 +73,24 @@ impl Nodes {
         Self {
             nginx: nginx.start(),
             nodes,
-            cluster,
             _folder: folder,
         }
+    }
+
+    /// A client of the web layer with the master token, after it has made the box `box` in the cell `c`, with the file `f`.
+    async fn prepare(&self) -> TestClient {
+        let client = self.nginx.client().admin();
+        client.create_cell("c").await;
+        client.create_box("c", "box").await;
+        client.put_file("c/box/f", "content").await;
+        client
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_node_creates_every_other_reads_at_once() {
-    let unit = Nodes::start();
+    let cluster = PostgresCluster::shared();
+    let unit = Nodes::start_over(&cluster);
     for (number, node) in unit.nodes.iter().enumerate() {
         let cell = format!("c{number}");
         let owner = node.create_cell_with_owner(&cell).await;
@@ -122,7 +126,8 @@ async fn what_one_node_creates_every_other_reads_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn role_that_one_node_takes_away_is_refused_by_the_next_request_on_every_other() {
-    let unit = Nodes::start();
+    let cluster = PostgresCluster::shared();
+    let unit = Nodes::start_over(&cluster);
     let owner = unit.nginx.client().create_cell_with_owner("c").await;
     owner.call("PUT", "c/box/f", "content").await;
     let link = "c/__ctl/Account('me')/$links/_Role('owner')";
@@ -152,78 +157,32 @@ async fn role_that_one_node_takes_away_is_refused_by_the_next_request_on_every_o
     }
 }
 
-/// Writes new files until it is over. Returns the names of those that were acknowledged, and the number of requests without an
-/// answer of a node.
-async fn write_until_over(
-    client: TestClient,
-    writer: usize,
-    is_over: Arc<AtomicBool>,
-) -> (Vec<String>, usize) {
-    let (mut acknowledged, mut unanswered) = (Vec::new(), 0);
-    for number in 0.. {
-        if is_over.load(Ordering::Relaxed) {
-            break;
-        }
-        let name = format!("c/box/w{writer}-{number}");
-        let put = client.request("PUT", &name).body(&name).send().await;
-        match put.status.as_u16() {
-            201 => acknowledged.push(name),
-            502 => unanswered += 1,
-            other => panic!("{name}: {other} {}", put.text()),
-        }
-    }
-    (acknowledged, unanswered)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_are_there_after_a_node_was_killed_under_load() {
-    const CLIENTS: usize = 6;
     let _load = crate::machine_load().read().await;
-    let mut unit = Nodes::start();
-    let client = unit.nginx.client().admin();
-    client.create_cell("c").await;
-    client.create_box("c", "box").await;
-    let is_over = Arc::new(AtomicBool::new(false));
-    let load: Vec<_> = (0..CLIENTS)
-        .map(|writer| {
-            let client = unit.nginx.client().admin();
-            tokio::spawn(write_until_over(client, writer, Arc::clone(&is_over)))
-        })
-        .collect();
+    let cluster = PostgresCluster::shared();
+    let mut unit = Nodes::start_over(&cluster);
+    let client = unit.prepare().await;
+    let writers = Writers::start(&unit.nginx, CLIENTS);
     for node in &mut unit.nodes {
         tokio::time::sleep(Duration::from_millis(1500)).await;
         node.kill();
         tokio::time::sleep(Duration::from_millis(1500)).await;
         node.restart();
     }
-    is_over.store(true, Ordering::Relaxed);
-    let (mut names, mut unanswered) = (Vec::new(), 0);
-    for writer in load {
-        let (acknowledged, without) = writer.await.unwrap();
-        names.extend(acknowledged);
-        unanswered += without;
-    }
-    assert!(names.len() > 50, "only {} writes", names.len());
+    let written = writers.end().await;
     // Each kill breaks off what the node had in hand, and nothing else fails.
-    assert!(
-        unanswered <= NODES * CLIENTS,
-        "{unanswered} writes without an answer"
-    );
-    for name in &names {
-        let read = client.request("GET", name).send().await.expect(200);
-        assert_eq!(read.text(), *name);
-    }
+    assert!(written.count_refused(502) <= NODES * CLIENTS, "{written:?}");
+    assert_eq!(written.count_other_than(&[502]), 0, "{written:?}");
+    written.expect_kept(&client, 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_three_nodes_are_restarted_in_turn() {
-    const CLIENTS: usize = 6;
     let _load = crate::machine_load().read().await;
-    let mut unit = Nodes::start();
-    let client = unit.nginx.client().admin();
-    client.create_cell("c").await;
-    client.create_box("c", "box").await;
-    client.put_file("c/box/f", "content").await;
+    let cluster = PostgresCluster::shared();
+    let mut unit = Nodes::start_over(&cluster);
+    let client = unit.prepare().await;
     let is_over = Arc::new(AtomicBool::new(false));
     let load: Vec<_> = (0..CLIENTS)
         .map(|writer| {
@@ -244,27 +203,22 @@ async fn no_request_fails_while_three_nodes_are_restarted_in_turn() {
         names.extend(client.await.unwrap());
     }
     assert!(names.len() > 50, "only {} writes", names.len());
-    for name in &names {
-        let read = client.request("GET", name).send().await.expect(200);
-        assert_eq!(read.text(), *name);
-    }
+    writers::expect_files(&client, &names).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_refuse_without_their_database_and_go_on_when_it_is_back() {
-    let unit = Nodes::start_over(Arc::new(PostgresCluster::start()));
-    let client = unit.nginx.client().admin();
-    client.create_cell("c").await;
-    client.create_box("c", "box").await;
-    client.put_file("c/box/f", "content").await;
-    unit.cluster.kill();
+    let cluster = PostgresCluster::start();
+    let unit = Nodes::start_over(&cluster);
+    let client = unit.prepare().await;
+    cluster.kill();
     for _ in 0..2 * NODES {
         let read = client.request("GET", "c/box/f").send().await;
         read.expect_error(503, "SV-0006");
         let put = client.request("PUT", "c/box/f").body("new").send().await;
         put.expect_error(503, "SV-0006");
     }
-    unit.cluster.restart();
+    cluster.restart();
     for node in &unit.nodes {
         let read = node
             .admin_request("GET", "c/box/f")

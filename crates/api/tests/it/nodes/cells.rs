@@ -25,14 +25,37 @@ async fn outcome(node: &TestUnit, (method, path, body): &(&str, String, &str)) -
 
 /// Nodes that have the cell `c` in their memory, one for each request.
 async fn nodes(unit: &TestUnit) -> Vec<TestUnit> {
-    let mut nodes = Vec::new();
-    for request in requests("c") {
-        let node = unit.another_node();
-        let (status, _) = outcome(&node, &request).await;
-        assert!((200..300).contains(&status), "{request:?}: {status}");
-        nodes.push(node);
-    }
+    let nodes: Vec<TestUnit> = requests("c").iter().map(|_| unit.another_node()).collect();
+    expect_found(&nodes, "c").await;
     nodes
+}
+
+/// Sends each node its request, and checks the status.
+async fn expect_status(nodes: &[TestUnit], cell: &str, is_wanted: impl Fn(&str, u16) -> bool) {
+    for (node, request) in nodes.iter().zip(requests(cell)) {
+        let (status, _) = outcome(node, &request).await;
+        assert!(is_wanted(&request.1, status), "{request:?}: {status}");
+    }
+}
+
+/// Checks that each node finds a cell with what the fixture has.
+async fn expect_found(nodes: &[TestUnit], cell: &str) {
+    expect_status(nodes, cell, |_, status| (200..300).contains(&status)).await;
+}
+
+/// Checks that each node finds a new cell, which has roles, and nothing else.
+async fn expect_empty(nodes: &[TestUnit], cell: &str) {
+    let roles = format!("{cell}/__ctl/Role");
+    let wanted = |path: &str| if path == roles { 200 } else { 404 };
+    expect_status(nodes, cell, |path, status| status == wanted(path)).await;
+}
+
+/// Checks that each node finds no cell with this name.
+async fn expect_no_cell(nodes: &[TestUnit], cell: &str) {
+    let refused = refused(NO_SUCH_CELL.0, NO_SUCH_CELL.1);
+    for (node, request) in nodes.iter().zip(requests(cell)) {
+        assert_eq!(outcome(node, &request).await, refused, "{request:?}");
+    }
 }
 
 #[tokio::test]
@@ -43,10 +66,7 @@ async fn cell_that_one_node_deletes_is_gone_for_the_next_request_to_another() {
         .admin_request("DELETE", "c")
         .header("x-personium-recursive", "true");
     assert_eq!(request.send().await.outcome(), success(204));
-    for (node, request) in nodes.iter().zip(requests("c")) {
-        let refused = refused(NO_SUCH_CELL.0, NO_SUCH_CELL.1);
-        assert_eq!(outcome(node, &request).await, refused, "{request:?}");
-    }
+    expect_no_cell(&nodes, "c").await;
 }
 
 #[tokio::test]
@@ -58,15 +78,7 @@ async fn cell_made_anew_by_one_node_is_the_new_one_for_another() {
         .header("x-personium-recursive", "true");
     assert_eq!(request.send().await.outcome(), success(204));
     unit.create_cell("c").await;
-    for (node, request) in nodes.iter().zip(requests("c")) {
-        let (status, _) = outcome(node, &request).await;
-        let wanted = if request.1 == "c/__ctl/Role" {
-            200
-        } else {
-            404
-        };
-        assert_eq!(status, wanted, "{request:?}");
-    }
+    expect_empty(&nodes, "c").await;
 }
 
 #[tokio::test]
@@ -87,25 +99,11 @@ async fn cell_that_one_node_renames_has_the_new_name_for_the_next_request_to_ano
     let unit = unit().await;
     let nodes = nodes(&unit).await;
     change(&unit, "PUT", "__ctl/Cell('c')", r#"{"Name":"other"}"#).await;
-    for (node, request) in nodes.iter().zip(requests("c")) {
-        let refused = refused(NO_SUCH_CELL.0, NO_SUCH_CELL.1);
-        assert_eq!(outcome(node, &request).await, refused, "{request:?}");
-    }
-    for (node, request) in nodes.iter().zip(requests("other")) {
-        let (status, _) = outcome(node, &request).await;
-        assert!((200..300).contains(&status), "{request:?}: {status}");
-    }
+    expect_no_cell(&nodes, "c").await;
+    expect_found(&nodes, "other").await;
     // The old name belongs to another cell.
     unit.create_cell("c").await;
-    for (node, request) in nodes.iter().zip(requests("c")) {
-        let (status, _) = outcome(node, &request).await;
-        let wanted = if request.1 == "c/__ctl/Role" {
-            200
-        } else {
-            404
-        };
-        assert_eq!(status, wanted, "{request:?}");
-    }
+    expect_empty(&nodes, "c").await;
 }
 
 #[tokio::test]
