@@ -3,7 +3,9 @@
 mod errors;
 mod privileges;
 
-use crate::TaskResult;
+use std::process::Command;
+
+use crate::{TaskResult, workspace};
 
 /// A generated document.
 pub(crate) struct GeneratedDoc {
@@ -40,6 +42,30 @@ impl GeneratedDoc {
     fn is_current(&self) -> bool {
         std::fs::read_to_string(self.path).is_ok_and(|text| text == (self.text)())
     }
+}
+
+/// Writes the documents that the program itself prints: the table of settings is in it. Tests of `server` compare them.
+///
+/// # Errors
+/// A message if the program cannot be built or run, or a file cannot be written.
+pub(crate) fn write_settings() -> TaskResult {
+    let program = workspace::built_program()?;
+    for (format, path) in [
+        ("markdown", "docs/operate/settings.md"),
+        ("properties", "personium-unit-config.example.properties"),
+    ] {
+        let output = Command::new(&program)
+            .args(["config", "docs", "--format", format])
+            .output()
+            .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("{} config docs: {text}", program.display()));
+        }
+        std::fs::write(path, &output.stdout)
+            .map_err(|error| format!("cannot write {path}: {error}"))?;
+    }
+    Ok(())
 }
 
 /// Returns a finding for each document that is out of date.

@@ -52,6 +52,8 @@ enum Task {
     GenErrors,
     /// Writes docs/privileges.md from the tables of operations and privileges.
     GenPrivileges,
+    /// Writes docs/operate/settings.md and the example of a settings file from the table of settings.
+    GenSettings,
     /// Replays the recorded exchanges and compares the result with conformance/passing.txt.
     Conformance {
         /// Adds every test that passes now to conformance/passing.txt.
@@ -82,6 +84,7 @@ impl Task {
             Self::Bench { arguments } => bench::run(&arguments),
             Self::GenErrors => generated_docs::ERRORS.write(),
             Self::GenPrivileges => generated_docs::PRIVILEGES.write(),
+            Self::GenSettings => generated_docs::write_settings(),
             Self::Conformance {
                 record,
                 nodes,

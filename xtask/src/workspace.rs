@@ -64,6 +64,21 @@ pub(crate) fn target_folder() -> TaskResult<PathBuf> {
         .ok_or_else(|| "cargo metadata contains no target folder".into())
 }
 
+/// Builds the program for development, and returns its path.
+///
+/// # Errors
+/// A message if cargo fails.
+pub(crate) fn built_program() -> TaskResult<PathBuf> {
+    let built = cargo()
+        .args(["build", "-q", "--workspace", "--bin", "personium"])
+        .status()
+        .map_err(|error| format!("cannot run cargo build: {error}"))?;
+    if !built.success() {
+        return Err("cargo build failed".into());
+    }
+    Ok(target_folder()?.join("debug/personium"))
+}
+
 /// Returns the packages of the workspace, sorted by name.
 ///
 /// # Errors

@@ -1,35 +1,32 @@
 //! The command line.
 
 mod admin_options;
+mod config_options;
+mod options;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use personium_types::error::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
 use admin_options::AdminSubcommand;
+use config_options::ConfigSubcommand;
+use options::Options;
 
 use crate::administration;
 use crate::check::CheckReport;
-use crate::config::{Config, ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
+use crate::config::{ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::local_api::Administrator;
 use crate::serve::StartError;
 use crate::{check, components, data_folder, first_start, logging, record_engine, serve, system};
-
-/// The settings file in the data folder, which is read unless `--config` names another.
-const SETTINGS_FILE: &str = "personium-unit-config.properties";
 
 /// The status of a command line that cannot be read.
 const USAGE_STATUS: u8 = 2;
 
 /// The status of a start that waited in vain for a layer outside of the process (`EX_TEMPFAIL` of sysexits.h).
 const LAYER_MISSING_STATUS: u8 = 75;
-
-/// The data folder, unless `--data` names another.
-const DEFAULT_DATA_DIR: &str = "data";
 
 /// A Personium unit server.
 ///
@@ -76,27 +73,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-}
-
-#[derive(Debug, Args)]
-struct Options {
-    /// Settings file [default: personium-unit-config.properties in the data folder, if it exists].
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// Data folder [default: the setting data.dir, else data].
-    #[arg(long, value_name = "DIR", global = true)]
-    data: Option<PathBuf>,
-    /// Port to listen on. It also replaces the port in URLs, if the setting unitPort is given.
-    #[arg(long, value_name = "N", global = true)]
-    port: Option<u16>,
-    /// Setting that takes precedence over the file, such as -c unitScheme=http. Can be repeated.
-    #[arg(short = 'c', value_name = "KEY=VALUE", value_parser = key_and_value, global = true)]
-    set: Vec<(String, String)>,
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("it must be KEY=VALUE")?;
-    Ok((key.trim().to_owned(), value.to_owned()))
+    /// Show, check, describe and compare settings.
+    Config {
+        #[command(subcommand)]
+        command: ConfigSubcommand,
+    },
 }
 
 /// Runs the command that the command line names.
@@ -117,6 +98,7 @@ pub fn run() -> ExitCode {
     let sources = cli.options.sources();
     let result = match (cli.command, sources) {
         (Some(Command::Check { json }), sources) => check(sources, json),
+        (Some(Command::Config { command }), sources) => command.run(sources),
         (_, Err(error)) => Err(error.to_string()),
         (None | Some(Command::Serve), Ok(sources)) => serve(&sources),
         (Some(Command::Init { print_sql: true }), Ok(sources)) => print_sql(&sources),
@@ -154,55 +136,6 @@ fn report_usage(error: &clap::Error) -> ExitCode {
 fn arguments() -> Vec<String> {
     std::env::args_os()
         .filter_map(|argument| argument.into_string().ok())
-        .collect()
-}
-
-impl Options {
-    /// Returns the sources of settings.
-    fn sources(&self) -> Result<ConfigSources, ConfigError> {
-        let default = self
-            .data
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))
-            .join(SETTINGS_FILE);
-        let file = self
-            .config
-            .clone()
-            .or_else(|| default.exists().then_some(default));
-        let mut sources = ConfigSources {
-            file,
-            environment: environment(),
-            options: self.set.clone(),
-        };
-        if let Some(data) = &self.data {
-            sources
-                .options
-                .push(("data.dir".into(), data.display().to_string()));
-        }
-        if let Some(port) = self.port {
-            let config = LoadedConfig::load(&sources)?.config;
-            sources
-                .options
-                .push(("listen".into(), format!("{}", with_port(&config, port))));
-            if config.unit.port.is_some() {
-                sources.options.push(("unitPort".into(), port.to_string()));
-            }
-        }
-        Ok(sources)
-    }
-}
-
-fn with_port(config: &Config, port: u16) -> std::net::SocketAddr {
-    let mut address = config.listen.address;
-    address.set_port(port);
-    address
-}
-
-#[expect(clippy::disallowed_methods, reason = "settings of the process")]
-/// Returns the variables of the environment whose names and values are valid UTF-8.
-fn environment() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
 
@@ -246,6 +179,11 @@ fn check(sources: Result<ConfigSources, ConfigError>, as_json: bool) -> Result<E
         Ok(sources) => check::check(&sources),
         Err(error) => CheckReport::of_settings(error),
     };
+    print_report(&report, as_json)
+}
+
+/// Prints a report. The status says whether it has errors.
+fn print_report(report: &CheckReport, as_json: bool) -> Result<ExitCode, String> {
     let text = if as_json {
         format!("{}\n", report.json())
     } else {
@@ -348,7 +286,11 @@ fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use super::options::SETTINGS_FILE;
     use super::*;
+    use crate::config::Config;
 
     fn sources(arguments: &[&str]) -> Result<ConfigSources, ConfigError> {
         let arguments = ["personium"].iter().chain(arguments);

@@ -9,6 +9,7 @@ mod ineffective_keys;
 mod key_info;
 mod nearest_key;
 pub mod properties;
+mod reload;
 mod section;
 pub mod value_parser;
 
@@ -50,6 +51,7 @@ pub use config_reader::{ConfigReader, GivenSetting, RawValue, ValueOrigin};
 pub use dav::DavConfig;
 pub use events::{BrokerKind, EventConfig, StreamConfig};
 pub use files::{BlobStoreKind, FileConfig};
+pub use ineffective_keys::{explanation as ineffective_key, retired_keys};
 pub use key_info::{KeyInfo, PREFIX, SectionInfo};
 pub use listen::ListenConfig;
 pub use log::{AccessLogFormat, LogConfig, LogFormat};
@@ -60,6 +62,7 @@ pub use oidc::OidcProviderConfig;
 pub use outgoing_requests::{OutgoingConfig, ProxyConfig};
 pub use passwords::{PasswordConfig, PasswordHashConfig};
 pub use postgres::{PostgresConfig, PostgresTls};
+pub use reload::reloadable_keys;
 pub use scripts_and_plugins::{PluginConfig, ScriptConfig};
 pub use secrets::SecretConfig;
 pub use store::{RecordStoreKind, RecordSync, SearchEngineConfig, StoreConfig};
@@ -185,36 +188,70 @@ pub struct LoadedConfig {
     pub sources: ConfigSources,
 }
 
+/// The problems and the doubtful values of settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConfigFindings {
+    /// Problems that prevent a start, each with its key.
+    pub problems: Vec<String>,
+    /// Warnings about unknown keys, keys without effect, and doubtful values.
+    pub warnings: Vec<String>,
+    /// The number of settings that were given.
+    pub given: usize,
+}
+
 impl LoadedConfig {
     /// Reads and checks all settings.
     ///
     /// # Errors
     /// [`ConfigError`] with all problems if the file cannot be read or a value is not permitted.
     pub fn load(sources: &ConfigSources) -> Result<Self, ConfigError> {
-        let mut reader = ConfigReader::default();
-        if let Some(path) = &sources.file {
-            read_file(&mut reader, path).map_err(|problem| ConfigError(vec![problem]))?;
-        }
-        let sections = Config::sections();
-        reader.add_environment(&sources.environment, &sections);
-        for (key, value) in &sources.options {
-            reader.add(key, value.clone(), ValueOrigin::CommandLine);
-        }
-        let config = Config::read(&mut reader);
-        if let Some(config) = &config {
-            config.check(&mut reader);
-        }
+        let (config, reader) = read_sources(sources)?;
         match config {
             Some(config) if reader.problems().is_empty() => Ok(Self {
                 config,
                 warnings: reader.warnings(),
-                given: reader.given(&sections),
+                given: reader.given(&Config::sections()),
                 values: reader.values(),
                 sources: sources.clone(),
             }),
             _ => Err(ConfigError(reader.problems().to_vec())),
         }
     }
+}
+
+impl ConfigFindings {
+    /// Reads and checks all settings. Unlike [`LoadedConfig::load`], it returns the warnings besides the problems.
+    #[must_use]
+    pub fn of(sources: &ConfigSources) -> Self {
+        match read_sources(sources) {
+            Ok((_, reader)) => Self {
+                problems: reader.problems().to_vec(),
+                warnings: reader.warnings(),
+                given: reader.values().len(),
+            },
+            Err(error) => Self {
+                problems: error.0,
+                ..Self::default()
+            },
+        }
+    }
+}
+
+/// Reads all sources. Problems of single keys are in the reader.
+fn read_sources(sources: &ConfigSources) -> Result<(Option<Config>, ConfigReader), ConfigError> {
+    let mut reader = ConfigReader::default();
+    if let Some(path) = &sources.file {
+        read_file(&mut reader, path).map_err(|problem| ConfigError(vec![problem]))?;
+    }
+    reader.add_environment(&sources.environment, &Config::sections());
+    for (key, value) in &sources.options {
+        reader.add(key, value.clone(), ValueOrigin::CommandLine);
+    }
+    let config = Config::read(&mut reader);
+    if let Some(config) = &config {
+        config.check(&mut reader);
+    }
+    Ok((config, reader))
 }
 
 fn read_file(reader: &mut ConfigReader, path: &Path) -> Result<(), String> {

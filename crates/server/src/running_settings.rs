@@ -11,50 +11,10 @@ use personium_types::error::chain;
 use personium_types::{Clock, Code, Error, Random, Result, Secret};
 
 use crate::components::Components;
-use crate::config::{self, Config, ConfigSources, LoadedConfig};
+use crate::config::{self, Config, ConfigSources, LoadedConfig, reloadable_keys};
 use crate::key_files::{self, KeyFileError};
 use crate::model_settings::model_settings;
 use crate::{first_start, logging};
-
-/// Sections whose changes take effect on reload.
-const RELOADABLE_SECTIONS: &[&str] = &[
-    config::ODataConfig::TITLE,
-    config::SchemaConfig::TITLE,
-    config::DavConfig::TITLE,
-    config::CellPageConfig::TITLE,
-    config::LoginConfig::TITLE,
-    config::PasswordConfig::TITLE,
-    config::TokenConfig::TITLE,
-    config::IntrospectionConfig::TITLE,
-    config::OutgoingConfig::TITLE,
-    config::ProxyConfig::TITLE,
-];
-/// Keys (without prefix) of other sections whose changes take effect on reload.
-const RELOADABLE_KEYS: &[&str] = &[
-    "masterToken",
-    "unitUser.issuers",
-    "security.dav.encrypt.enabled",
-    "server.trustedProxies",
-    "event.hop.maxnum",
-    "bar.file.maxSize",
-    "bar.entry.maxSize",
-    "bar.userdata.linksOutputStreamSize",
-    "bar.userdata.bulkSize",
-    "bar.tmp.dir",
-    "x509.key",
-    "x509.crt",
-    "x509.root",
-    "log.filter",
-];
-/// Keys (without prefix) of those sections whose changes need a restart: they size what is allocated at the start, or
-/// belong to what is loaded only then.
-const RESTART_KEYS: &[&str] = &[
-    "dav.uploads.max",
-    "dav.uploads.queue.max",
-    "authn.rateLimit.burst",
-    "authn.rateLimit.perMinute",
-    "security.auth.password.salt",
-];
 
 /// The values of keys by name.
 type Values = BTreeMap<String, Secret<String>>;
@@ -159,22 +119,6 @@ fn defaults<V>(value: impl Fn(String) -> V) -> BTreeMap<String, V> {
         .flat_map(|section| section.keys);
     keys.map(|key| (key.name, value(key.default.to_owned())))
         .collect()
-}
-
-/// Returns the names of the keys whose changes take effect on reload.
-fn reloadable_keys() -> BTreeSet<String> {
-    let with_prefix = |key: &&str| format!("{}{key}", config::PREFIX);
-    let sections = Config::sections().into_iter();
-    let mut names: BTreeSet<String> = sections
-        .filter(|section| RELOADABLE_SECTIONS.contains(&section.title))
-        .flat_map(|section| section.keys)
-        .map(|key| key.name)
-        .collect();
-    names.extend(RELOADABLE_KEYS.iter().map(with_prefix));
-    for name in RESTART_KEYS.iter().map(with_prefix) {
-        names.remove(&name);
-    }
-    names
 }
 
 impl RunningSettings {

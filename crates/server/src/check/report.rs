@@ -39,6 +39,13 @@ impl CheckReport {
             .any(|finding| finding.outcome == CheckOutcome::Error)
     }
 
+    /// Whether any finding is a warning.
+    #[must_use]
+    pub fn has_warnings(&self) -> bool {
+        let mut findings = self.0.iter();
+        findings.any(|finding| finding.outcome == CheckOutcome::Warning)
+    }
+
     /// The report for settings that cannot be used.
     #[must_use]
     pub fn of_settings(error: ConfigError) -> Self {
@@ -50,7 +57,7 @@ impl CheckReport {
     }
 
     /// Adds a finding.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         check: &'static str,
         outcome: CheckOutcome,
@@ -64,12 +71,12 @@ impl CheckReport {
     }
 
     /// Adds a finding with the outcome [`CheckOutcome::Ok`].
-    pub(super) fn ok(&mut self, check: &'static str, detail: impl Into<String>) {
+    pub(crate) fn ok(&mut self, check: &'static str, detail: impl Into<String>) {
         self.add(check, CheckOutcome::Ok, detail);
     }
 
     /// Adds a finding with the outcome [`CheckOutcome::Warning`].
-    pub(super) fn warning(&mut self, check: &'static str, detail: impl Into<String>) {
+    pub(crate) fn warning(&mut self, check: &'static str, detail: impl Into<String>) {
         self.add(check, CheckOutcome::Warning, detail);
     }
 

@@ -96,8 +96,15 @@ const INEFFECTIVE: &[(&str, &str)] = &[
 /// Keys that have an effect, although a pattern of [`INEFFECTIVE`] matches them.
 const EXCEPTIONS: &[&str] = &["core.es.index.maxResultWindow"];
 
+/// Returns the keys without effect, without the common prefix `io.personium.`, each with its explanation. A final `*` stands
+/// for any suffix.
+pub fn retired_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    INEFFECTIVE.iter().copied()
+}
+
 /// Returns the explanation for a key without effect; `None` for other keys.
-pub(super) fn explanation(name: &str) -> Option<&'static str> {
+#[must_use]
+pub fn explanation(name: &str) -> Option<&'static str> {
     let name = name
         .strip_prefix("io.personium.")
         .filter(|name| !EXCEPTIONS.contains(name))?;

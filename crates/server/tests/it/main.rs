@@ -23,6 +23,7 @@ mod box_export;
 mod browser;
 mod certificates;
 mod checker;
+mod config_commands;
 mod crash_recovery;
 mod damage;
 mod data_folder;
