@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use personium_types::network::Networks;
 
+use crate::headers::FORWARDED_FOR;
+
 /// The prefix of the headers.
 pub(crate) const PREFIX: &str = "x-forwarded-";
-/// The addresses of the client and of the proxies. Each proxy appends the address of its peer.
-const FOR: &str = "x-forwarded-for";
 
 /// The status upon which the proxy sends the request to another node.
 const RETRY: &str = "x-forwarded-retry";
@@ -47,7 +47,7 @@ pub(crate) fn client(
     proxies: &Networks,
 ) -> Option<IpAddr> {
     let mut nearest = peer;
-    for value in headers.get_all(FOR).iter().rev() {
+    for value in headers.get_all(&FORWARDED_FOR).iter().rev() {
         for item in value.to_str().ok()?.rsplit(',') {
             let address = address(item.trim())?;
             nearest = Some(address);
@@ -76,7 +76,7 @@ mod tests {
     fn headers(values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(FOR, value.parse().unwrap());
+            headers.append(&FORWARDED_FOR, value.parse().unwrap());
         }
         headers
     }

@@ -2,10 +2,12 @@
 
 use http::request::Parts;
 use http::uri::Authority;
+use http::{HeaderName, header};
 use personium_model::Unit;
 use personium_model::url::Addressee as HostAddressee;
 use personium_types::{Code, Error, Result};
 
+use crate::headers::{FORWARDED_HOST, FORWARDED_PATH};
 use crate::route::UNIT_SEGMENTS;
 
 /// The addressee of a request.
@@ -31,18 +33,18 @@ pub enum Addressee {
 /// [`Code::UnknownHost`] if the host is not one of this unit; [`Code::PathBasedDisabled`] if cells are addressed by their hosts
 /// only.
 pub fn addressee(unit: &Unit, head: &Parts) -> Result<Addressee> {
-    let text = |name: &str| {
+    let text = |name: &HeaderName| {
         head.headers
             .get(name)
             .and_then(|v| v.to_str().ok())
             .map(str::trim)
             .filter(|v| !v.is_empty())
     };
-    let authority = text("x-forwarded-host")
+    let authority = text(&FORWARDED_HOST)
         .or_else(|| head.uri.authority().map(Authority::as_str))
-        .or_else(|| text("host"))
+        .or_else(|| text(&header::HOST))
         .unwrap_or("");
-    let forwarded = text("x-forwarded-path").map(|p| p.split('?').next().unwrap_or(p));
+    let forwarded = text(&FORWARDED_PATH).map(|p| p.split('?').next().unwrap_or(p));
     let path = forwarded.unwrap_or(head.uri.path());
     let no_host = || {
         Error::new(Code::UnknownHost)

@@ -4,6 +4,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 
 use crate::forwarded;
+use crate::headers::OVERRIDE;
 
 /// The headers that replace the method of a POST, in the order of their precedence.
 const METHOD_OVERRIDES: [&str; 2] = ["x-http-method-override", "x-http-method"];
@@ -23,7 +24,7 @@ pub fn method(method: &Method, headers: &HeaderMap) -> Method {
 
 /// Applies `X-Override: Name: Value`, which replaces the named header unless only a proxy may set it.
 pub fn apply_to_headers(headers: &mut HeaderMap) {
-    let overrides: Vec<HeaderValue> = headers.get_all("x-override").iter().cloned().collect();
+    let overrides: Vec<HeaderValue> = headers.get_all(&OVERRIDE).iter().cloned().collect();
     for value in overrides {
         let Ok(text) = value.to_str() else { continue };
         let Some((name, value)) = text.split_once(':') else {

@@ -5,7 +5,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::{self, AsHeaderName};
+use http::{HeaderMap, HeaderValue, Method};
 use parking_lot::Mutex;
 use personium_install::InstallAuthority;
 use personium_model::{Access, AnswerReservation, AnswerShare, CellContext, Permit, Unit};
@@ -15,6 +16,7 @@ use personium_types::{Code, Error, Operation, Preconditions, Result};
 use personium_xml::XmlLimits;
 
 use crate::body::{self, Body, BodyMemory};
+use crate::headers;
 use crate::http_client::HttpClient;
 use crate::oidc_providers::OidcProviders;
 
@@ -158,7 +160,7 @@ impl Path {
 impl RequestContext {
     /// A header as text; `None` if it is absent or not UTF-8.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers
             .get(name)
             .and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
@@ -166,12 +168,11 @@ impl RequestContext {
 
     /// All lines of a header, joined by commas; `None` if it is absent.
     #[must_use]
-    pub fn header_lines(&self, name: &str) -> Option<String> {
-        let lines = self.headers.get_all(name).iter();
-        let lines: Vec<_> = lines
-            .map(|line| String::from_utf8_lossy(line.as_bytes()))
-            .collect();
-        (!lines.is_empty()).then(|| lines.join(", "))
+    pub fn header_lines(&self, name: impl AsHeaderName) -> Option<String> {
+        let mut lines = self.headers.get_all(name).iter();
+        let text = |line: &HeaderValue| String::from_utf8_lossy(line.as_bytes()).into_owned();
+        let first = text(lines.next()?);
+        Some(lines.fold(first, |joined, line| joined + ", " + &text(line)))
     }
 
     /// The conditions of the request for its target.
@@ -184,21 +185,21 @@ impl RequestContext {
             if_unmodified_since,
             if_header,
         ] = [
-            "if-match",
-            "if-none-match",
-            "if-modified-since",
-            "if-unmodified-since",
-            "if",
+            &header::IF_MATCH,
+            &header::IF_NONE_MATCH,
+            &header::IF_MODIFIED_SINCE,
+            &header::IF_UNMODIFIED_SINCE,
+            &headers::IF,
         ]
         .map(|name| self.header_lines(name));
-        let headers = ConditionHeaders {
+        let conditions = ConditionHeaders {
             if_match: if_match.as_deref(),
             if_none_match: if_none_match.as_deref(),
             if_modified_since: if_modified_since.as_deref(),
             if_unmodified_since: if_unmodified_since.as_deref(),
             if_header: if_header.as_deref(),
         };
-        Preconditions::parse(&headers).for_target(|url| self.is_target(url))
+        Preconditions::parse(&conditions).for_target(|url| self.is_target(url))
     }
 
     /// Evaluates the conditions of the request for the state of its target.
@@ -249,9 +250,9 @@ impl RequestContext {
     /// Whether the request announces a body: a length above 0, or a transfer encoding.
     #[must_use]
     pub fn has_body(&self) -> bool {
-        self.headers.contains_key(http::header::TRANSFER_ENCODING)
+        self.headers.contains_key(header::TRANSFER_ENCODING)
             || self
-                .header("content-length")
+                .header(header::CONTENT_LENGTH)
                 .and_then(|v| v.trim().parse::<u64>().ok())
                 .is_some_and(|n| n > 0)
     }

@@ -15,7 +15,7 @@ const MAX_CHARS: usize = 128;
 /// # Errors
 /// [`Code::RequestKey`] unless it is at most 128 of `A-Za-z0-9_-`.
 pub fn of(headers: &HeaderMap, random: &dyn Random) -> Result<String> {
-    let Some(value) = headers.get(REQUEST_KEY) else {
+    let Some(value) = headers.get(&REQUEST_KEY) else {
         let id = random.uuid();
         let text = URL_SAFE_NO_PAD.encode(id.as_bytes());
         let (begin, end) = text.split_at_checked(4).unwrap_or((&text, ""));

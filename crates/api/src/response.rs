@@ -1,14 +1,17 @@
 //! Construction of responses.
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
 
 use crate::body::{self, Body};
 
 /// The value of `Cache-Control` for what may change: caches must ask whether it is still current. By its time of modification
 /// alone they would guess how long it is.
 pub const REVALIDATE: &str = "no-cache";
+
+/// The number of headers that the answer to a read usually has.
+const HEADERS_EXPECTED: usize = 12;
 
 /// A response of the server.
 pub type Response = http::Response<Body>;
@@ -55,6 +58,7 @@ pub fn not_stored(mut response: Response) -> Response {
 pub fn with_body(code: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = code;
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS_EXPECTED);
     response
 }
 

@@ -20,13 +20,13 @@ const PREFLIGHT_METHODS: &str = "OPTIONS, GET, POST, PUT, DELETE, HEAD, MERGE, P
 /// those of CORS if the request names an origin.
 pub fn add(request: &HeaderMap, response: &mut Response, request_key: &str) {
     let headers = response.headers_mut();
-    headers.insert(VERSION, HeaderValue::from_static(crate::API_VERSION));
+    headers.insert(&VERSION, HeaderValue::from_static(crate::API_VERSION));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
     if let Ok(value) = HeaderValue::from_str(request_key) {
-        headers.insert(REQUEST_KEY, value);
+        headers.insert(&REQUEST_KEY, value);
     }
     // Without an origin too: a cache may have to choose between this response and one with the headers below.
     headers.append(header::VARY, HeaderValue::from_static("Origin"));

@@ -40,8 +40,8 @@ pub(super) async fn handle(
         let text = format!("URL : {}\n", hrefs::node_url(resource.unit.urls(), &target));
         return Ok(response::content(StatusCode::OK, "text/plain", text));
     }
-    let range = request.header("range").map(str::to_owned);
-    let if_range = request.header_lines("if-range");
+    let range = request.header(header::RANGE).map(str::to_owned);
+    let if_range = request.header_lines(header::IF_RANGE);
     let opened = file::open(&resource, &target).await?;
     let opened_etag = opened.node.etag();
     // The file may have been replaced since it was found.

@@ -64,8 +64,8 @@ async fn deliver_one(
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .header(header::ACCEPT, "application/json")
         .header(header::CONTENT_TYPE, "application/json");
-    if let Some(version) = request.headers.get(VERSION) {
-        delivery = delivery.header(VERSION, version);
+    if let Some(version) = request.headers.get(&VERSION) {
+        delivery = delivery.header(&VERSION, version);
     }
     let delivery = delivery
         .body(body)

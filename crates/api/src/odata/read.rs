@@ -69,7 +69,7 @@ pub(super) async fn list(request: &ODataRequest, set: &SetRef) -> Result<Respons
     let visible = filtered.then_some(&visible as &(dyn Fn(&Entity) -> bool + Sync));
     let mut memory = request.take_memory();
     let page = odata::list(&request.root, set, &query, visible, &mut memory).await?;
-    let format = negotiate::choose(options.get("$format"), request.header("accept"))
+    let format = negotiate::choose(options.get("$format"), request.header(header::ACCEPT))
         .map_err(errors::format)?;
     let list = ShownList {
         set,
@@ -306,7 +306,7 @@ impl<'a> Expander<'a> {
 pub(super) async fn get(request: &ODataRequest, set: &SetRef, key: &EntityKey) -> Result<Response> {
     request.permit(set, AccessKind::Read)?;
     let options = QueryOptions::parse(&request.query);
-    let format = negotiate::choose(options.get("$format"), request.header("accept"))
+    let format = negotiate::choose(options.get("$format"), request.header(header::ACCEPT))
         .map_err(errors::format)?;
     let query = EntityQuery::parse(&options, &limits(&request.unit.settings().odata));
     let query = query.map_err(|f| errors::query(&f))?;

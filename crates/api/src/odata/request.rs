@@ -5,6 +5,7 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
+use http::header;
 use parking_lot::Mutex;
 use personium_model::odata::{AccessKind, Association, Entity, RootScope, ServiceRoot, SetRef};
 use personium_model::{AnswerReservation, Permit};
@@ -14,6 +15,7 @@ use personium_odata::key::KeyStyle;
 use personium_types::{Code, Error, Result};
 
 use super::service_authorizer::ServiceAuthorizer;
+use crate::headers;
 use crate::request_context::RequestContext;
 
 /// A request to an OData service root. It dereferences to its [`RequestContext`].
@@ -160,9 +162,9 @@ impl ODataRequest {
     /// The form of the protocol that the client expects.
     pub(super) fn dialect(&self) -> Dialect {
         let hints = DialectHints {
-            version: self.header("dataserviceversion"),
-            max_version: self.header("maxdataserviceversion"),
-            accept: self.header("accept"),
+            version: self.header(&headers::ODATA_VERSION),
+            max_version: self.header(&headers::ODATA_MAX_VERSION),
+            accept: self.header(header::ACCEPT),
         };
         hints.dialect(self.unit.settings().odata.dialect)
     }

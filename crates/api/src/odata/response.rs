@@ -8,6 +8,7 @@ use personium_odata::query::QueryOptions;
 use personium_types::{Code, ETag, Result};
 
 use crate::answer::AnswerText;
+use crate::headers::ODATA_VERSION;
 use crate::response::{self, Response, WithHeader};
 
 /// An entity for the JSON and Atom writers.
@@ -36,7 +37,7 @@ pub(super) fn version_1(response: Response) -> Response {
 }
 
 fn with_version(mut response: Response, version: HeaderValue) -> Response {
-    response.headers_mut().insert("dataserviceversion", version);
+    response.headers_mut().insert(&ODATA_VERSION, version);
     response
 }
 
