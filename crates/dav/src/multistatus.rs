@@ -10,6 +10,7 @@ mod selection;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use personium_types::privilege::{Privilege, PrivilegeNamespace};
 
 use self::indented::IndentedXml;
@@ -297,13 +298,15 @@ pub fn precondition_response(precondition: &str, code: &str, description: &str) 
 
 /// Formats a time for `getlastmodified` and HTTP headers (RFC 9110, section 5.6.7): `Wed, 31 Jan 2024 09:15:30 GMT`.
 ///
-/// `ms` is in milliseconds since 1970-01-01 UTC. A time outside the years -9999 to 9999 is printed as the beginning of
+/// `ms` is in milliseconds since 1970-01-01 UTC. A time outside the years 0 to 9999 is printed as the beginning of
 /// 1970.
 #[must_use]
 pub fn http_date(ms: i64) -> String {
-    timestamp(ms)
-        .strftime("%a, %d %b %Y %H:%M:%S GMT")
-        .to_string()
+    let printer = DateTimePrinter::new();
+    printer
+        .timestamp_to_rfc9110_string(&timestamp(ms))
+        .or_else(|_| printer.timestamp_to_rfc9110_string(&Timestamp::UNIX_EPOCH))
+        .unwrap_or_default()
 }
 
 fn creation_date(ms: i64) -> String {
