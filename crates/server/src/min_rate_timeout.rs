@@ -72,6 +72,9 @@ impl MinRateTimeout {
         reason = "the clock of the timer, which tests can pause"
     )]
     pub(crate) fn credit(&mut self, bytes: usize) {
+        if self.timer.is_none() && self.remaining == self.limit {
+            return;
+        }
         if let Some(timer) = self.timer.take() {
             self.remaining = timer.deadline().saturating_duration_since(Instant::now());
         }

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
 use http::{Method, Uri};
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -18,6 +18,10 @@ const LINES_MAX: usize = 32;
 const METHOD_MAX_BYTES: usize = 32;
 /// The part of a request line after its target.
 const VERSION: &[u8] = b" HTTP/1.";
+/// The end of the head of a request.
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+static HEAD_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(HEAD_END));
 
 /// A request line.
 struct RequestLine {
@@ -62,6 +66,8 @@ struct KeptLines {
 #[derive(Default)]
 pub(crate) struct RequestLines {
     kept: Mutex<KeptLines>,
+    /// Whether there may be lines among them.
+    has_lines: AtomicBool,
     /// Whether a body is being received: what is read then is not searched for request lines.
     in_body: AtomicBool,
 }
@@ -71,12 +77,17 @@ impl RequestLines {
     /// it, are forgotten.
     pub(crate) fn begin_request(&self, method: &Method, uri: &Uri, has_body: bool) -> bool {
         self.in_body.store(has_body, Ordering::Release);
+        if !self.has_lines() {
+            return false;
+        }
         let mut kept = self.kept.lock();
         let found = kept.lines.iter().position(|line| line.is_of(method, uri));
         let Some(index) = found else { return false };
         let Some(line) = kept.lines.drain(..=index).next_back() else {
             return false;
         };
+        self.has_lines
+            .store(!kept.lines.is_empty(), Ordering::Release);
         kept.spare = line.text;
         line.has_fragment
     }
@@ -84,7 +95,12 @@ impl RequestLines {
     /// Notes that a request with a body was answered, and forgets all lines: those that are left are of the body.
     pub(crate) fn end_body(&self) {
         self.kept.lock().lines.clear();
+        self.has_lines.store(false, Ordering::Release);
         self.in_body.store(false, Ordering::Release);
+    }
+
+    fn has_lines(&self) -> bool {
+        self.has_lines.load(Ordering::Acquire)
     }
 
     fn is_in_body(&self) -> bool {
@@ -108,6 +124,7 @@ impl RequestLines {
                 .get(..target_end.unwrap_or(target.len()))
                 .unwrap_or(target),
         );
+        self.has_lines.store(true, Ordering::Release);
         kept.lines.push_back(RequestLine {
             text,
             target_start: before.len(),
@@ -124,6 +141,14 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (before, target) = line.split_at(space);
     let method_start = before.len().saturating_sub(METHOD_MAX_BYTES);
     Some((before.get(method_start..)?, target.get(1..)?))
+}
+
+/// Whether these bytes are the whole head of one request, with nothing before or after it, and without a fragment. Most reads
+/// are that, and nothing of it needs to be kept: its request begins before more is read, so no later line is taken for its own.
+fn is_one_head(bytes: &[u8]) -> bool {
+    memchr::memchr(b'#', bytes).is_none()
+        && bytes.ends_with(HEAD_END)
+        && HEAD_FINDER.find(bytes) == Some(bytes.len() - HEAD_END.len())
 }
 
 /// A connection whose request lines are kept as they are read.
@@ -155,6 +180,13 @@ impl<S> RequestLineReader<S> {
             // What follows the body is not sent before its response, except by clients that send several requests at once.
             self.begin.clear();
             self.is_too_long = false;
+            return;
+        }
+        if self.begin.is_empty()
+            && !self.is_too_long
+            && !self.lines.has_lines()
+            && is_one_head(bytes)
+        {
             return;
         }
         let Some(end) = memchr::memchr(b'\n', bytes) else {
@@ -243,114 +275,4 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for RequestLineReader<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The requests on a connection of which these bytes were read in pieces of this size; whether they had fragments.
-    fn fragments(bytes: &[u8], piece: usize, requests: &[(&str, &str)]) -> Vec<bool> {
-        let lines = Arc::new(RequestLines::default());
-        let mut reader = RequestLineReader::new((), Arc::clone(&lines), 200);
-        for piece in bytes.chunks(piece) {
-            reader.read(piece);
-        }
-        let found = requests.iter().map(|(method, target)| {
-            let method = Method::from_bytes(method.as_bytes()).unwrap();
-            lines.begin_request(&method, &target.parse().unwrap(), false)
-        });
-        found.collect()
-    }
-
-    #[test]
-    fn fragments_of_targets_are_found_however_the_bytes_arrive() {
-        let bytes = b"PUT /c/b/a#x HTTP/1.1\r\nHost: h\r\n\r\nGET /c/b/a HTTP/1.1\r\nReferer: http://h/#f\r\n\r\n\
-            DELETE /c/b/a?q#x HTTP/1.0\r\n\r\nGET http://h#x HTTP/1.1\r\n\r\n";
-        for piece in 1..=bytes.len() {
-            assert_eq!(
-                fragments(
-                    bytes,
-                    piece,
-                    &[
-                        ("PUT", "/c/b/a"),
-                        ("GET", "/c/b/a"),
-                        ("DELETE", "/c/b/a?q"),
-                        ("GET", "http://h/"),
-                    ]
-                ),
-                [true, false, true, true],
-                "{piece}"
-            );
-        }
-    }
-
-    #[test]
-    fn first_line_with_method_and_target_decides() {
-        // The second line is one of the body.
-        let bytes = b"PUT /a HTTP/1.1\r\n\r\nPUT /a#x HTTP/1.1\n";
-        assert_eq!(fragments(bytes, 1000, &[("PUT", "/a")]), [false]);
-        assert_eq!(fragments(bytes, 1000, &[("GET", "/a")]), [false]);
-        // The rest of an unread body is before the method.
-        let bytes = b"abc\xffdef DELETE /a#x HTTP/1.1\r\n";
-        assert_eq!(fragments(bytes, 1000, &[("DELETE", "/a")]), [true]);
-    }
-
-    #[test]
-    fn long_lines_and_many_lines_are_not_kept() {
-        let long = format!("GET /{}#x HTTP/1.1\r\n", "a".repeat(300));
-        let lines = Arc::new(RequestLines::default());
-        let mut reader = RequestLineReader::new((), Arc::clone(&lines), 200);
-        for byte in long.as_bytes() {
-            reader.read(&[*byte]);
-            assert!(reader.begin.len() <= 200);
-        }
-        assert!(lines.kept.lock().lines.is_empty());
-        for _ in 0..1000 {
-            reader.read(b"GET /a#x HTTP/1.1\r\n");
-        }
-        assert_eq!(lines.kept.lock().lines.len(), LINES_MAX);
-        lines.end_body();
-        assert!(!lines.begin_request(&Method::GET, &"/a".parse().unwrap(), false));
-    }
-
-    #[test]
-    fn bodies_are_not_searched_and_the_request_after_one_is() {
-        let lines = Arc::new(RequestLines::default());
-        let mut reader = RequestLineReader::new((), Arc::clone(&lines), 200);
-        let uri: Uri = "/a".parse().unwrap();
-        reader.read(b"PUT /a HTTP/1.1\r\nContent-Length: 100\r\n\r\nbegin");
-        assert!(!lines.begin_request(&Method::PUT, &uri, true));
-        reader.read(b"GET /a#x HTTP/1.1\r\nbegin of a line");
-        assert!(lines.kept.lock().lines.is_empty());
-        assert!(reader.begin.is_empty());
-        lines.end_body();
-        reader.read(b"GET /a#x HTTP/1.1\r\n\r\n");
-        assert!(lines.begin_request(&Method::GET, &uri, false));
-    }
-
-    #[test]
-    fn targets_of_every_form_are_recognized() {
-        for (sent, parsed) in [
-            ("/", "/"),
-            ("/a?b", "/a?b"),
-            ("*", "*"),
-            ("http://h", "http://h/"),
-            ("http://h/a?b", "http://h/a?b"),
-        ] {
-            let line = format!("OPTIONS {sent}#x HTTP/1.1\r\n");
-            let requests = [("OPTIONS", parsed)];
-            assert_eq!(
-                fragments(line.as_bytes(), 1000, &requests),
-                [true],
-                "{sent}"
-            );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn other_bytes_are_ignored(bytes in proptest::collection::vec(any::<u8>(), 0..400), piece in 1..50_usize) {
-            prop_assert_eq!(fragments(&bytes, piece, &[("GET", "/a")]), [false]);
-        }
-    }
-}
+mod tests;
