@@ -2,6 +2,9 @@
 
 use std::ops::Deref;
 
+/// The number of bytes that a key is given room for at once.
+const USUAL_BYTES: usize = 64;
+
 /// An encoded key. The order of the bytes is the order of the parts.
 ///
 /// ```
@@ -24,7 +27,9 @@ impl Key {
     /// Starts a key in the table with this tag. Each kind of record has its own tag.
     #[must_use]
     pub fn table(tag: u8) -> KeyBuilder {
-        KeyBuilder(vec![tag])
+        let mut key = Vec::with_capacity(USUAL_BYTES);
+        key.push(tag);
+        KeyBuilder(key)
     }
 
     /// Returns the encoded bytes.
@@ -79,12 +84,7 @@ impl KeyBuilder {
     /// Appends bytes of any length: `00` becomes `00 FF`, and `00 01` ends the part.
     #[must_use]
     pub fn bytes(mut self, bytes: &[u8]) -> Self {
-        for &byte in bytes {
-            self.0.push(byte);
-            if byte == 0 {
-                self.0.push(0xff);
-            }
-        }
+        self.push_escaped(bytes);
         self.0.extend_from_slice(&[0, 1]);
         self
     }
@@ -98,13 +98,21 @@ impl KeyBuilder {
     /// Appends text without its delimiter, so that the key is a prefix of all keys whose part begins with this text.
     #[must_use]
     pub fn text_prefix(mut self, text: &str) -> Self {
-        for &byte in text.as_bytes() {
+        self.push_escaped(text.as_bytes());
+        self
+    }
+
+    fn push_escaped(&mut self, bytes: &[u8]) {
+        if !bytes.contains(&0) {
+            self.0.extend_from_slice(bytes);
+            return;
+        }
+        for &byte in bytes {
             self.0.push(byte);
             if byte == 0 {
                 self.0.push(0xff);
             }
         }
-        self
     }
 
     /// Appends an unsigned number.
