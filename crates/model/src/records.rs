@@ -495,7 +495,10 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     match bytes.split_first() {
         Some((&FORMAT, json)) => {
-            serde_json::from_slice(json).map_err(|e| Error::new(Code::StoreCorrupt).with_source(e))
+            // Checked once as a whole: otherwise each string of it would be.
+            let text = simdutf8::basic::from_utf8(json)
+                .map_err(|e| Error::new(Code::StoreCorrupt).with_source(e))?;
+            serde_json::from_str(text).map_err(|e| Error::new(Code::StoreCorrupt).with_source(e))
         }
         _ => Err(Error::new(Code::StoreCorrupt).with_source("unknown format of a record")),
     }

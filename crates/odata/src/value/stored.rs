@@ -72,6 +72,29 @@ impl<'de> Deserialize<'de> for Properties {
     }
 }
 
+/// The name of a property, which is copied once: the implementation for `Arc<str>` would copy it two more times.
+struct Name(Arc<str>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl Visitor<'_> for NameVisitor {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a property")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
+        Ok(Name(name.into()))
+    }
+}
+
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
@@ -123,7 +146,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Properties::new();
-        while let Some(name) = map.next_key::<Arc<str>>()? {
+        while let Some(Name(name)) = map.next_key()? {
             match &*name {
                 DATE => return map.next_value().map(Value::DateTime),
                 SINGLE => return map.next_value().map(Value::Single),
@@ -151,7 +174,7 @@ impl<'de> Visitor<'de> for PropertiesVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Properties, A::Error> {
         let mut members = Properties::with_capacity(map.size_hint().unwrap_or(8).min(64));
-        while let Some((name, value)) = map.next_entry::<Arc<str>, Value>()? {
+        while let Some((Name(name), value)) = map.next_entry()? {
             members.push(name, value);
         }
         Ok(members)

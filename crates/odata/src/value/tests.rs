@@ -157,6 +157,19 @@ fn json_strings_are_escaped() {
 }
 
 #[test]
+fn each_character_is_escaped_at_each_place_of_a_long_string() {
+    for length in [1, 31, 32, 33, 64, 95] {
+        for at in 0..length {
+            let mut text = "x".repeat(length);
+            text.replace_range(at..=at, "/");
+            let mut expected = format!("\"{text}\"");
+            expected.insert(at + 1, '\\');
+            assert_eq!(print(&text.as_str().into()), expected);
+        }
+    }
+}
+
+#[test]
 fn renamed_and_widened_properties_keep_their_values() {
     let mut renamed = Property::new("New", SimpleType::Double);
     renamed.alias = Some("Old".into());
