@@ -52,7 +52,13 @@ pub(crate) async fn send<T, E>(
                     failed_at_once |= is_new && result.is_err();
                     *answer = Some(result);
                 }
-                Poll::Pending => is_waiting = true,
+                Poll::Pending => {
+                    is_waiting = true;
+                    // Answers arrive in the order of the requests.
+                    if !is_new {
+                        break;
+                    }
+                }
             }
         }
         match is_waiting && !failed_at_once {

@@ -10,7 +10,7 @@ use personium_store::{
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-use crate::connections::Connections;
+use crate::connections::{Connections, Parameter};
 use crate::error::corrupt;
 use crate::{space_key, statement};
 
@@ -21,11 +21,19 @@ pub(crate) async fn get(
     space: &Space,
     keys: &[Key],
 ) -> Result<Snapshot<Vec<Option<Record>>>> {
+    let space_name = space_key::of(space);
     let wanted: Vec<&[u8]> = keys.iter().map(Key::as_bytes).collect();
-    let rows = connections
-        .read(&statement::GET, &[&space_key::of(space), &wanted])
-        .await
-        .map_err(|failure| failure.into_store_error("failed to read records"))?;
+    let rows = match wanted[..] {
+        [key] => {
+            let parameters: [Parameter<'_>; 2] = [&space_name, &key];
+            connections.read(&statement::GET_ONE, &parameters).await
+        }
+        _ => {
+            let parameters: [Parameter<'_>; 2] = [&space_name, &wanted];
+            connections.read(&statement::GET, &parameters).await
+        }
+    };
+    let rows = rows.map_err(|failure| failure.into_store_error("failed to read records"))?;
     let Snapshot { structure, value } =
         records(&rows).map_err(|error| report(health, space, error))?;
     let mut found: HashMap<Key, Record> = value.into_iter().collect();

@@ -18,13 +18,29 @@ pub(crate) const KEPT_WRITERS: usize = 32;
 /// The length of the id of a transaction.
 pub(crate) const WRITER_BYTES: usize = 8;
 
-/// Reads records by their keys, with the state of the space. There is a row without a record if none is found.
-pub(crate) static GET: Statement = Statement {
+/// Reads a record by its key, with the state of the space. There is a row without a record if it is not found.
+pub(crate) static GET_ONE: Statement = Statement {
     text: Cow::Borrowed(
         "SELECT s.structure, s.dropped, r.key, r.value, r.version, r.sum \
          FROM personium.spaces s \
-         LEFT JOIN personium.records r ON r.space = s.space AND r.key = ANY($2) \
+         LEFT JOIN personium.records r ON r.space = s.space AND r.key = $2 \
          WHERE s.space = $1",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA]),
+};
+
+/// Reads records by their keys, with the state of the space. There is a row without a record if none is found.
+///
+/// Each key is looked up by itself. `key = ANY (...)` would leave the planner the choice to read the whole space and to filter,
+/// which it makes if its statistics say that a space has few records.
+pub(crate) static GET: Statement = Statement {
+    text: Cow::Borrowed(
+        "SELECT s.structure, s.dropped, r.key, r.value, r.version, r.sum \
+         FROM personium.spaces s LEFT JOIN (\
+         unnest($2) AS w(wanted) CROSS JOIN LATERAL (\
+         SELECT key, value, version, sum FROM personium.records \
+         WHERE space = $1 AND key = wanted LIMIT 1) r\
+         ) ON true WHERE s.space = $1",
     ),
     types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA_ARRAY]),
 };
@@ -85,11 +101,13 @@ pub(crate) static LOCK: Statement = Statement {
     types: Cow::Borrowed(&[Type::BYTEA, Type::INT8, Type::BYTEA]),
 };
 
-/// Reads the versions of records, and the values that can be counters.
+/// Reads the versions of records, and the values that can be counters. Each key is looked up by itself, as by [`GET`].
 pub(crate) static VERSIONS: Statement = Statement {
     text: Cow::Borrowed(
-        "SELECT key, version, sum, CASE WHEN length(value) = 8 THEN value END \
-         FROM personium.records WHERE space = $1 AND key = ANY($2)",
+        "SELECT r.key, r.version, r.sum, r.counter \
+         FROM unnest($2) AS w(wanted) CROSS JOIN LATERAL (\
+         SELECT key, version, sum, CASE WHEN length(value) = 8 THEN value END AS counter \
+         FROM personium.records WHERE space = $1 AND key = wanted LIMIT 1) r",
     ),
     types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA_ARRAY]),
 };
@@ -103,10 +121,18 @@ pub(crate) static KEYS: Statement = Statement {
     types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::INT8]),
 };
 
-/// Removes records.
+/// Removes a record.
 pub(crate) static DELETE: Statement = Statement {
-    text: Cow::Borrowed("DELETE FROM personium.records WHERE space = $1 AND key = ANY($2)"),
-    types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA_ARRAY]),
+    text: Cow::Borrowed("DELETE FROM personium.records WHERE space = $1 AND key = $2"),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA]),
+};
+
+/// Removes the records from a first key to a last one.
+pub(crate) static DELETE_RANGE: Statement = Statement {
+    text: Cow::Borrowed(
+        "DELETE FROM personium.records WHERE space = $1 AND key >= $2 AND key <= $3",
+    ),
+    types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA, Type::BYTEA]),
 };
 
 /// Sets the version of the structure of a space, and whether it is sealed.

@@ -96,12 +96,12 @@ impl PostgresStore {
                 .map_err(|failure| failure.into_store_error(failed))?;
             let keys = rows.iter().map(|row| column::<&[u8]>(row, 0));
             let keys = keys.collect::<Result<Vec<&[u8]>>>()?;
-            if keys.is_empty() {
+            let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
                 return Ok(());
-            }
+            };
             let removed = self
                 .connections
-                .read(&statement::DELETE, &[&name, &keys])
+                .read(&statement::DELETE_RANGE, &[&name, first, last])
                 .await;
             match removed {
                 Err(failure) if failure.kind() != FailureKind::Contention => {

@@ -7,9 +7,6 @@ use crate::connections::Parameter;
 use crate::group_commit::{Changes, GroupOutcome, SpaceState};
 use crate::statement::{self, MAX_PUT_ROWS};
 
-/// The largest number of keys that one statement deletes.
-const MAX_DELETED_KEYS: usize = 1_000;
-
 /// The size of the values from which on a statement takes no further record. A message has at most 1 GiB.
 const MAX_STATEMENT_BYTES: usize = 32 << 20;
 
@@ -24,7 +21,7 @@ struct PutRow<'w> {
 /// The changes of the second round trip.
 pub(crate) struct Writes<'w> {
     space: &'w Vec<u8>,
-    deleted: Vec<Vec<&'w [u8]>>,
+    deleted: Vec<&'w [u8]>,
     put: Vec<PutRow<'w>>,
     /// The new state of the space, if that changes.
     state: Option<(i64, bool)>,
@@ -44,8 +41,8 @@ impl<'w> Writes<'w> {
 
     pub(crate) fn statements(&self) -> Vec<(&'static statement::Statement, Vec<Parameter<'_>>)> {
         let mut statements: Vec<(&'static statement::Statement, Vec<Parameter<'_>>)> = Vec::new();
-        for keys in &self.deleted {
-            statements.push((&statement::DELETE, vec![self.space, keys]));
+        for key in &self.deleted {
+            statements.push((&statement::DELETE, vec![self.space, key]));
         }
         let mut rows = &self.put[..];
         while !rows.is_empty() {
@@ -70,10 +67,9 @@ impl<'w> Writes<'w> {
     }
 }
 
-fn deleted(changes: &Changes) -> Vec<Vec<&[u8]>> {
+fn deleted(changes: &Changes) -> Vec<&[u8]> {
     let keys = changes.iter().filter(|(_, change)| change.is_none());
-    let keys: Vec<&[u8]> = keys.map(|(key, _)| key.as_bytes()).collect();
-    keys.chunks(MAX_DELETED_KEYS).map(<[_]>::to_vec).collect()
+    keys.map(|(key, _)| key.as_bytes()).collect()
 }
 
 fn put(changes: &Changes) -> Vec<PutRow<'_>> {
