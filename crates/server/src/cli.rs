@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin_options;
+mod cert_options;
 mod config_options;
 mod options;
 
@@ -12,6 +13,7 @@ use personium_types::error::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
 use admin_options::AdminSubcommand;
+use cert_options::CertSubcommand;
 use config_options::ConfigSubcommand;
 use options::Options;
 
@@ -73,6 +75,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make, sign, trust, list and renew keys and certificates.
+    Cert {
+        #[command(subcommand)]
+        command: CertSubcommand,
+    },
     /// Show, check, describe and compare settings.
     Config {
         #[command(subcommand)]
@@ -95,11 +102,13 @@ pub fn run() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    let sources = cli.options.sources();
+    let options = cli.options;
+    let sources = options.sources();
     let result = match (cli.command, sources) {
         (Some(Command::Check { json }), sources) => check(sources, json),
         (Some(Command::Config { command }), sources) => command.run(sources),
         (_, Err(error)) => Err(error.to_string()),
+        (Some(Command::Cert { command }), Ok(sources)) => command.run(&sources, &options),
         (None | Some(Command::Serve), Ok(sources)) => serve(&sources),
         (Some(Command::Init { print_sql: true }), Ok(sources)) => print_sql(&sources),
         (Some(Command::Init { print_sql: false }), Ok(sources)) => init(&sources),
@@ -139,8 +148,13 @@ fn arguments() -> Vec<String> {
         .collect()
 }
 
+/// Reads the settings, for a command that writes no log.
+fn load_settings(sources: &ConfigSources) -> Result<LoadedConfig, String> {
+    LoadedConfig::load(sources).map_err(|error| error.to_string())
+}
+
 fn load(sources: &ConfigSources) -> Result<LoadedConfig, String> {
-    let loaded = LoadedConfig::load(sources).map_err(|error| error.to_string())?;
+    let loaded = load_settings(sources)?;
     logging::start(&loaded.config.log).map_err(|error| error.to_string())?;
     data_folder::restrict_new_files();
     for warning in &loaded.warnings {

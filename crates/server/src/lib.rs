@@ -6,6 +6,7 @@ pub mod administration;
 mod background;
 pub mod cache;
 mod cache_servers;
+pub mod cert;
 mod certificate_expiry;
 pub mod check;
 pub mod cli;

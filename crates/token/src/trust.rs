@@ -5,13 +5,20 @@
 //! host of the issuer.
 
 mod certificate;
+mod details;
 mod error;
 mod host;
+mod issue;
 mod self_signed;
 mod unit_key;
 
 pub use certificate::CertificateInfo;
+pub use details::CertificateDetails;
 pub use error::{CertificateError, RootConfigError};
+pub use issue::{
+    Authority, CertificatePurpose, CertificateSpec, IssuanceError, RequestedSubject, RsaBits,
+    certificate_request, generate_rsa_key, self_signed_certificate,
+};
 pub use self_signed::{GenerateError, SelfSigned, generate_self_signed, reissue_self_signed};
 pub use unit_key::{KeyError, UnitKey};
 

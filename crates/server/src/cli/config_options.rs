@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{print, print_report};
-use crate::config::{ConfigError, ConfigSources, LoadedConfig, example};
+use super::{load_settings, print, print_report};
+use crate::config::{ConfigError, ConfigSources, example};
 use crate::config_report::{check, differences, effective, text_of};
 use crate::settings_page;
 
@@ -101,26 +101,22 @@ fn printed(text: String) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(sources: &ConfigSources) -> Result<LoadedConfig, String> {
-    LoadedConfig::load(sources).map_err(|error| error.to_string())
-}
-
 fn of(sources: &Sources) -> Result<&ConfigSources, String> {
     sources.as_ref().map_err(ToString::to_string)
 }
 
 fn show(sources: &Sources, only_given: bool, as_json: bool) -> Result<ExitCode, String> {
-    let mut settings = effective(&load(of(sources)?)?);
+    let mut settings = effective(&load_settings(of(sources)?)?);
     settings.retain(|setting| setting.is_given || !only_given);
     printed(text_of(&settings, as_json))
 }
 
 fn diff(sources: &Sources, file: Option<PathBuf>, as_json: bool) -> Result<ExitCode, String> {
     let sources = of(sources)?;
-    let here = load(sources)?;
+    let here = load_settings(sources)?;
     let there = match file {
-        None => load(&ConfigSources::default())?,
-        Some(file) => load(&ConfigSources {
+        None => load_settings(&ConfigSources::default())?,
+        Some(file) => load_settings(&ConfigSources {
             file: Some(file),
             ..sources.clone()
         })?,

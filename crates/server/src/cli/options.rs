@@ -34,6 +34,12 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl Options {
+    /// The settings file: the given one, else the one in the data folder, whether it exists or not.
+    pub(super) fn settings_file(&self, config: &Config) -> PathBuf {
+        let default = || config.store.data_dir.join(SETTINGS_FILE);
+        self.config.clone().unwrap_or_else(default)
+    }
+
     /// Returns the sources of settings.
     pub(super) fn sources(&self) -> Result<ConfigSources, ConfigError> {
         let default = self

@@ -11,6 +11,8 @@ pub struct Property {
     pub value: String,
     /// The number of its first line, from 1.
     pub line: usize,
+    /// The number of its last line.
+    pub last_line: usize,
 }
 
 /// A malformed `\u` escape.
@@ -38,14 +40,21 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Property>, PropertiesError> {
             continue;
         }
         let mut logical = first.to_owned();
+        let mut last_line = line;
         while is_continued(&logical) {
             logical.pop();
             match lines.next() {
-                Some((more, _)) => logical.push_str(more.trim_start_matches(is_blank)),
+                Some((more, number)) => {
+                    logical.push_str(more.trim_start_matches(is_blank));
+                    last_line = number;
+                }
                 None => break,
             }
         }
-        properties.push(property(&logical, line)?);
+        properties.push(Property {
+            last_line,
+            ..property(&logical, line)?
+        });
     }
     Ok(properties)
 }
@@ -83,6 +92,7 @@ fn property(logical: &str, line: usize) -> Result<Property, PropertiesError> {
         key: unescape(key, line)?,
         value: unescape(rest, line)?,
         line,
+        last_line: line,
     })
 }
 

@@ -21,6 +21,7 @@ mod administration;
 mod answer_memory;
 mod box_export;
 mod browser;
+mod cert_commands;
 mod certificates;
 mod checker;
 mod config_commands;

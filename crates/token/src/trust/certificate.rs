@@ -213,7 +213,7 @@ fn is_unknown_critical(extension: &X509Extension<'_>) -> bool {
         )
 }
 
-fn single_common_name(name: &X509Name<'_>) -> Option<String> {
+pub(super) fn single_common_name(name: &X509Name<'_>) -> Option<String> {
     let mut found = name.iter_common_name();
     let first = found.next()?.as_str().ok()?;
     match found.next() {
@@ -242,7 +242,7 @@ pub(super) fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 /// Formats a distinguished name as a string (RFC 2253).
-fn rfc2253(name: &X509Name<'_>) -> String {
+pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = name
         .iter_rdn()
         .map(|rdn| {

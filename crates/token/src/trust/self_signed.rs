@@ -80,29 +80,33 @@ pub fn reissue_self_signed(
     Ok(certificate.pem())
 }
 
+/// Whether a text is a plain host name or address.
+pub(super) fn is_host_name(text: &str) -> bool {
+    host::of_url(&format!("https://{text}/")).as_deref() == Some(text.to_ascii_lowercase().as_str())
+}
+
+/// A time in milliseconds since 1970 as that of a certificate; `None` if certificates cannot have it.
+pub(super) fn certificate_time(ms: i64) -> Option<ASN1Time> {
+    ASN1Time::from_timestamp(ms.div_euclid(1000))
+        .ok()
+        .filter(|time| (1950..=9999).contains(&time.to_datetime().year()))
+}
+
 fn certificate_params(
     host: &str,
     not_before_ms: i64,
     not_after_ms: i64,
 ) -> Result<CertificateParams, GenerateError> {
-    if host::of_url(&format!("https://{host}/")).as_deref()
-        != Some(host.to_ascii_lowercase().as_str())
-    {
+    if !is_host_name(host) {
         return Err(GenerateError::Name);
     }
     if not_after_ms <= not_before_ms {
         return Err(GenerateError::Validity);
     }
-    let at = |ms: i64| {
-        ASN1Time::from_timestamp(ms.div_euclid(1000))
-            .map(|time| time.to_datetime())
-            .ok()
-            .filter(|time| (1950..=9999).contains(&time.year()))
-            .ok_or(GenerateError::Validity)
-    };
+    let at = |ms: i64| certificate_time(ms).ok_or(GenerateError::Validity);
     let mut params = CertificateParams::default();
-    params.not_before = at(not_before_ms)?;
-    params.not_after = at(not_after_ms)?;
+    params.not_before = at(not_before_ms)?.to_datetime();
+    params.not_after = at(not_after_ms)?.to_datetime();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params
         .distinguished_name

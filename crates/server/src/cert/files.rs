@@ -1,0 +1,107 @@
+//! Reading and writing of files with keys and certificates.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::Path;
+
+use super::CertError;
+
+/// The mode of a file with a key.
+pub(super) const PRIVATE_MODE: u32 = 0o600;
+
+/// The mode of a file with a certificate.
+pub(super) const PUBLIC_MODE: u32 = 0o644;
+
+/// The largest size of a file with a key or certificates.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+fn error(path: &Path, source: io::Error) -> CertError {
+    CertError::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Reads a file of at most 4 MiB.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CertError> {
+    let read = || {
+        if fs::metadata(path)?.len() > MAX_FILE_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        fs::read(path)
+    };
+    read().map_err(|source| error(path, source))
+}
+
+/// Reads a file that is UTF-8.
+pub(super) fn read_text(path: &Path) -> Result<String, CertError> {
+    String::from_utf8(read(path)?).map_err(|_| {
+        error(
+            path,
+            io::Error::new(io::ErrorKind::InvalidData, "it is no text in PEM"),
+        )
+    })
+}
+
+/// Whether there is a file.
+pub(super) fn exists(path: &Path) -> Result<bool, CertError> {
+    path.try_exists().map_err(|source| error(path, source))
+}
+
+/// Fails if there is a file.
+pub(super) fn refuse_existing(path: &Path) -> Result<(), CertError> {
+    match exists(path)? {
+        true => Err(CertError::Exists {
+            path: path.to_owned(),
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Writes a file that must not exist yet.
+pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CertError> {
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(path)?;
+        // The umask of the process does not decide who can read it.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => CertError::Exists {
+            path: path.to_owned(),
+        },
+        _ => error(path, source),
+    })
+}
+
+/// Replaces the content of a file; owner and mode stay. After a crash it has the old content or the new one.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), CertError> {
+    let write = || -> io::Result<()> {
+        let path = fs::canonicalize(path)?;
+        let before = fs::metadata(&path)?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let new = path.with_file_name(name);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(PRIVATE_MODE)
+            .open(&new)?;
+        file.write_all(text.as_bytes())?;
+        let now = file.metadata()?;
+        if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
+            chown(&new, Some(before.uid()), Some(before.gid()))?;
+        }
+        file.set_permissions(before.permissions())?;
+        file.sync_all()?;
+        fs::rename(&new, &path)
+    };
+    write().map_err(|source| error(path, source))
+}

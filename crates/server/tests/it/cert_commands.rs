@@ -1,0 +1,368 @@
+//! `personium cert`: what it makes is accepted by OpenSSL and by units.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use personium_testkit::ProcessUnit;
+use serde_json::Value;
+
+use crate::program::{self, logged_after, signal};
+
+/// A folder with keys and certificates.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs `personium cert` in the folder. Returns whether it succeeded, and its output.
+    fn try_cert(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = program::command(&[&["cert"][..], arguments].concat());
+        let output = command.current_dir(self.0.path()).output().unwrap();
+        (output.status.success(), program::text(&output))
+    }
+
+    /// As [`Self::try_cert`], for a command that must succeed.
+    fn cert(&self, arguments: &[&str]) -> String {
+        let (succeeded, text) = self.try_cert(arguments);
+        assert!(succeeded, "{arguments:?}: {text}");
+        text
+    }
+
+    /// As [`Self::try_cert`], for a command that must fail with this text.
+    fn refused(&self, arguments: &[&str], part: &str) {
+        let (succeeded, text) = self.try_cert(arguments);
+        assert!(!succeeded && text.contains(part), "{arguments:?}: {text}");
+    }
+
+    /// Runs OpenSSL in the folder.
+    fn try_openssl(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new("openssl");
+        command.args(arguments).current_dir(self.0.path());
+        let output = command.output().unwrap();
+        (output.status.success(), program::text(&output))
+    }
+
+    fn openssl(&self, arguments: &[&str]) -> String {
+        let (succeeded, text) = self.try_openssl(arguments);
+        assert!(succeeded, "{arguments:?}: {text}");
+        text
+    }
+
+    fn mode(&self, name: &str) -> u32 {
+        let metadata = std::fs::metadata(self.path(name)).unwrap();
+        metadata.permissions().mode() & 0o777
+    }
+
+    /// Makes an authority in `ca.key` and `ca.crt`.
+    fn make_authority(&self) {
+        let name = ["--name", "Example Authority", "--organization", "Example"];
+        self.cert(&[&["ca", "--key", "ca.key", "--cert", "ca.crt"][..], &name].concat());
+    }
+
+    fn list(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.cert(&[&["list", "--json"][..], arguments].concat());
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+const CA: [&str; 4] = ["--ca-key", "ca.key", "--ca-cert", "ca.crt"];
+
+#[test]
+fn self_signed_unit_certificate_is_verified_by_openssl_for_the_name_and_ten_years() {
+    let folder = Folder::new();
+    let files = ["--key", "unit.key", "--cert", "unit.crt"];
+    let made = [&["self-signed", "--name", "unit.example"][..], &files].concat();
+    let text = folder.cert(&made);
+    assert!(text.contains("unit.key: a new key"), "{text}");
+    assert!(text.contains("CN=unit.example"), "{text}");
+    assert_eq!(
+        (folder.mode("unit.key"), folder.mode("unit.crt")),
+        (0o600, 0o644)
+    );
+    folder.openssl(&["verify", "-x509_strict", "-CAfile", "unit.crt", "unit.crt"]);
+    let shown = folder.openssl(&["x509", "-in", "unit.crt", "-noout", "-subject", "-text"]);
+    for part in ["CN = unit.example", "2048 bit", "DNS:unit.example"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let day = 24 * 3600;
+    for (days, is_valid) in [(3649, true), (3651, false)] {
+        let seconds = (days * day).to_string();
+        let end = ["x509", "-in", "unit.crt", "-noout", "-checkend", &seconds];
+        assert_eq!(folder.try_openssl(&end).0, is_valid, "{days}");
+    }
+    // Nothing is overwritten.
+    let key = std::fs::read(folder.path("unit.key")).unwrap();
+    folder.refused(&made, "unit.crt exists already");
+    folder.refused(&["key", "--key", "unit.key"], "unit.key exists already");
+    assert_eq!(std::fs::read(folder.path("unit.key")).unwrap(), key);
+    folder.cert(&["key", "--key", "large.key", "--bits", "4096"]);
+    let shown = folder.openssl(&["pkey", "-in", "large.key", "-noout", "-text"]);
+    assert!(shown.contains("4096 bit"), "{shown}");
+}
+
+#[test]
+fn wildcard_server_certificate_is_verified_for_the_unit_and_its_cells_only() {
+    let folder = Folder::new();
+    folder.make_authority();
+    let server = ["server", "--name", "unit.example"];
+    let (own, signed) = (
+        ["--key", "own.key", "--cert", "own.crt"],
+        ["--key", "server.key", "--cert", "server.crt"],
+    );
+    folder.cert(&[&server[..], &own].concat());
+    folder.cert(&[&server[..], &signed, &CA].concat());
+    for (file, root) in [("own.crt", "own.crt"), ("server.crt", "ca.crt")] {
+        for (host, is_covered) in [
+            ("unit.example", true),
+            ("cell.unit.example", true),
+            ("a.cell.unit.example", false),
+            ("other.example", false),
+        ] {
+            let verify = ["verify", "-purpose", "sslserver", "-verify_hostname", host];
+            let verified = folder.try_openssl(&[&verify[..], &["-CAfile", root, file]].concat());
+            assert_eq!(verified.0, is_covered, "{file} {host}: {}", verified.1);
+        }
+    }
+    folder.openssl(&["verify", "-x509_strict", "-CAfile", "ca.crt", "server.crt"]);
+}
+
+#[test]
+fn authority_signs_requests_of_this_program_and_of_openssl() {
+    let folder = Folder::new();
+    folder.make_authority();
+    folder.cert(&[
+        "csr",
+        "--key",
+        "a.key",
+        "--request",
+        "a.csr",
+        "--name",
+        "a.example",
+    ]);
+    folder.openssl(&["req", "-in", "a.csr", "-noout", "-verify"]);
+    folder.openssl(&[
+        "req",
+        "-new",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "b.key",
+        "-out",
+        "b.csr",
+        "-subj",
+        "/C=JP/O=Example B/CN=b.example",
+    ]);
+    for (request, certificate) in [("a.csr", "a.crt"), ("b.csr", "b.crt")] {
+        let files = ["sign", "--request", request, "--cert", certificate];
+        folder.cert(&[&files[..], &CA].concat());
+        folder.openssl(&["verify", "-x509_strict", "-CAfile", "ca.crt", certificate]);
+    }
+    let shown = folder.openssl(&[
+        "x509",
+        "-in",
+        "b.crt",
+        "-noout",
+        "-subject",
+        "-ext",
+        "basicConstraints",
+    ]);
+    let is_kept = ["C = JP", "O = Example B", "CN = b.example", "CA:FALSE"];
+    assert!(is_kept.iter().all(|part| shown.contains(part)), "{shown}");
+    // Two certificates of one authority have different serial numbers.
+    folder.cert(&[&["sign", "--request", "a.csr", "--cert", "a2.crt"][..], &CA].concat());
+    let serial = |file: &str| folder.openssl(&["x509", "-in", file, "-noout", "-serial"]);
+    assert_ne!(serial("a.crt"), serial("a2.crt"));
+}
+
+#[test]
+fn requests_and_authorities_that_are_wrong_are_refused_and_leave_nothing() {
+    let folder = Folder::new();
+    folder.make_authority();
+    folder.cert(&[
+        "csr",
+        "--key",
+        "a.key",
+        "--request",
+        "a.csr",
+        "--name",
+        "a.example",
+    ]);
+    let request = std::fs::read_to_string(folder.path("a.csr")).unwrap();
+    // A signature that is not that of the key.
+    let lines: Vec<&str> = request.lines().collect();
+    let at = lines.len() - 3;
+    let first = if lines[at].starts_with('A') { "B" } else { "A" };
+    let changed = format!("{first}{}", &lines[at][1..]);
+    let forged = request.replace(lines[at], &changed);
+    std::fs::write(folder.path("forged.csr"), forged).unwrap();
+    std::fs::write(folder.path("garbage.csr"), "garbage").unwrap();
+    let sign = |request: &'static str| {
+        [&["sign", "--request", request, "--cert", "x.crt"][..], &CA].concat()
+    };
+    folder.refused(&sign("forged.csr"), "not signed by its own key");
+    folder.refused(&sign("garbage.csr"), "no certificate signing request");
+    folder.refused(&sign("none.csr"), "none.csr");
+    folder.openssl(&[
+        "req",
+        "-new",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "c.key",
+        "-out",
+        "c.csr",
+        "-subj",
+        "/CN=not a host",
+    ]);
+    folder.refused(&sign("c.csr"), "must be a host name");
+    let as_authority = ["sign", "--request", "a.csr", "--cert", "x.crt"];
+    let other_key = ["--ca-key", "a.key", "--ca-cert", "ca.crt"];
+    folder.refused(&[&as_authority[..], &other_key].concat(), "does not belong");
+    // A certificate that is not that of an authority.
+    folder.cert(&[&["sign", "--request", "a.csr", "--cert", "a.crt"][..], &CA].concat());
+    let no_authority = ["--ca-key", "a.key", "--ca-cert", "a.crt"];
+    folder.refused(
+        &[&as_authority[..], &no_authority].concat(),
+        "not that of an authority",
+    );
+    let bad_name = [
+        "self-signed",
+        "--name",
+        "https://unit",
+        "--key",
+        "n.key",
+        "--cert",
+        "x.crt",
+    ];
+    folder.refused(&bad_name, "must be a host name");
+    folder.refused(
+        &["key", "--key", "/proc/none/x.key"],
+        "cannot use /proc/none/x.key",
+    );
+    assert!(!folder.path("x.crt").exists() && !folder.path("n.key").exists());
+}
+
+#[test]
+fn renewed_certificate_has_the_same_key_and_names_and_the_old_one_is_kept() {
+    let folder = Folder::new();
+    folder.make_authority();
+    let files = ["--key", "server.key", "--cert", "server.crt"];
+    let named = ["server", "--name", "unit.example", "--days", "20"];
+    folder.cert(&[&named[..], &files, &CA].concat());
+    std::fs::set_permissions(folder.path("server.crt"), PermissionsExt::from_mode(0o640)).unwrap();
+    let before = std::fs::read(folder.path("server.crt")).unwrap();
+    let renew = [&["renew"][..], &files].concat();
+    folder.refused(&renew, "renew it there");
+    folder.cert(&[&renew[..], &CA, &["--days", "90"]].concat());
+    folder.openssl(&[
+        "verify",
+        "-verify_hostname",
+        "x.unit.example",
+        "-CAfile",
+        "ca.crt",
+        "server.crt",
+    ]);
+    assert_eq!(
+        std::fs::read(folder.path("server.crt.old")).unwrap(),
+        before
+    );
+    assert_eq!(folder.mode("server.crt"), 0o640);
+    let public = |file: &str| folder.openssl(&["x509", "-in", file, "-noout", "-pubkey"]);
+    assert_eq!(public("server.crt"), public("server.crt.old"));
+    let rows = folder.list(&["server.crt", "server.crt.old"]);
+    let days: Vec<i64> = rows
+        .iter()
+        .map(|row| row["daysLeft"].as_i64().unwrap())
+        .collect();
+    assert_eq!(days, [89, 19]);
+    assert_eq!(rows[0]["problem"], Value::Null);
+    assert_eq!(rows[1]["problem"], "expires soon: renew it");
+    assert_eq!(rows[0]["alternativeNames"][1], "*.unit.example");
+    // The authority too.
+    folder.cert(&["renew", "--key", "ca.key", "--cert", "ca.crt"]);
+    folder.openssl(&["verify", "-x509_strict", "-CAfile", "ca.crt", "server.crt"]);
+}
+
+/// The options of a unit with the certificate in a folder.
+fn options(folder: &Path) -> String {
+    let key = "io.personium.core.x509";
+    let path = |name: &str| folder.join(name).display().to_string();
+    format!(
+        "{key}.key={}\n{key}.crt={}\n",
+        path("unit.key"),
+        path("unit.crt")
+    )
+}
+
+/// The number of days until the certificate of a running unit expires, as its log says.
+async fn reload(unit: &ProcessUnit) -> String {
+    let before = unit.log().len();
+    signal(unit.process_id(), "HUP");
+    logged_after(unit, before, "settings ").await
+}
+
+#[tokio::test]
+async fn running_unit_takes_a_renewed_certificate_and_a_trusted_root_over() {
+    let folder = Folder::new();
+    folder.make_authority();
+    folder.cert(&[
+        "csr",
+        "--key",
+        "unit.key",
+        "--request",
+        "unit.csr",
+        "--name",
+        "localhost",
+    ]);
+    let sign = [
+        "sign",
+        "--request",
+        "unit.csr",
+        "--cert",
+        "unit.crt",
+        "--days",
+        "40",
+    ];
+    folder.cert(&[&sign[..], &CA].concat());
+    let unit = crate::unit().settings(&options(folder.0.path())).start();
+    let settings = unit.folder().join("unit.properties");
+    let settings = settings.to_str().unwrap();
+
+    let trust = folder.cert(&["trust", "ca.crt", "--config", settings]);
+    assert!(trust.contains("Example Authority"), "{trust}");
+    let again = folder.cert(&["trust", "ca.crt", "--config", settings]);
+    assert!(again.contains("trusted already"), "{again}");
+    let renewed =
+        folder.cert(&[&["renew", "--config", settings, "--days", "70"][..], &CA].concat());
+    assert!(renewed.contains("CN=localhost"), "{renewed}");
+    let log = reload(&unit).await;
+    assert!(log.contains("settings reloaded"), "{log}");
+
+    let rows = folder.list(&["--config", settings]);
+    let roles: Vec<&str> = rows
+        .iter()
+        .map(|row| row["role"].as_str().unwrap())
+        .collect();
+    assert_eq!(roles, ["unit", "root"]);
+    assert_eq!(rows[0]["daysLeft"], 69);
+    // What cannot be trusted is refused before the settings are touched.
+    let text = std::fs::read(settings).unwrap();
+    std::fs::write(folder.path("garbage.crt"), "garbage").unwrap();
+    for (file, part) in [
+        ("garbage.crt", "cannot be trusted"),
+        ("none.crt", "none.crt"),
+        ("unit.crt", "certificate of this unit"),
+    ] {
+        folder.refused(&["trust", file, "--config", settings], part);
+    }
+    assert_eq!(std::fs::read(settings).unwrap(), text);
+}
