@@ -17,6 +17,20 @@ use crate::{CellContext, Unit};
 /// The largest length of an unknown account name in a cache key.
 const MAX_NAME_CHARS: usize = 128;
 
+/// Whether a delay that ends at this time is over. A shared cache keeps values for up to two seconds longer than it was told to, so
+/// the value is the end. The clock of the node that stored it may be another one: if it is behind, the delay may be over too early; if
+/// it is ahead, the delay is over when the cache forgets it.
+fn has_passed(end: &[u8], now_ms: i64) -> bool {
+    let end_ms = std::str::from_utf8(end)
+        .ok()
+        .and_then(|end| end.parse().ok());
+    end_ms.is_some_and(|end_ms: i64| now_ms >= end_ms)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// The delay of one account, or of a name without an account, and one address.
 #[derive(Clone)]
 pub(super) struct LoginDelay {
@@ -76,7 +90,7 @@ impl LoginDelay {
             return false;
         }
         match self.unit.cache().get(&self.key()).await {
-            Ok(found) => found.is_some(),
+            Ok(found) => found.is_some_and(|end| !has_passed(&end, self.unit.now_ms())),
             Err(error) => {
                 tracing::debug!(%error, "failed to read the delay of a login, none is assumed");
                 false
@@ -89,9 +103,32 @@ impl LoginDelay {
         let Some(duration) = self.duration() else {
             return;
         };
-        let value = Bytes::from_static(b"1");
+        let end_ms = self.unit.now_ms().saturating_add(millis(duration));
+        let value = Bytes::from(end_ms.to_string());
         if let Err(error) = self.unit.cache().put(&self.key(), value, duration).await {
             tracing::debug!(%error, "failed to start the delay of a login");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delay_has_passed_at_its_end_and_not_before() {
+        for (end, now_ms, expected) in [
+            ("1000", 999, false),
+            ("1000", 1_000, true),
+            // What earlier versions stored.
+            ("x", 1_000, false),
+            ("", 1_000, false),
+        ] {
+            assert_eq!(
+                has_passed(end.as_bytes(), now_ms),
+                expected,
+                "{end} {now_ms}"
+            );
         }
     }
 }
