@@ -107,6 +107,16 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "a pooler in front of the database server",
     },
     ExternalProgram {
+        program: "etcd",
+        package: "etcd-server",
+        purpose: "where Patroni decides which database server is the primary",
+    },
+    ExternalProgram {
+        program: "patroni",
+        package: "patroni",
+        purpose: "a primary and a standby of the database server",
+    },
+    ExternalProgram {
         program: "wrk",
         package: "wrk",
         purpose: "load from a second generator",

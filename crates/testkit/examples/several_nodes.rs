@@ -20,6 +20,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The number of nodes.
 const NODES: usize = 3;
 
+/// The version that some clients ask the web layer for.
+const ASKED_VERSION: &str = "1.5.1";
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -37,6 +40,10 @@ async fn main() {
         let folder = folder.path().join(format!("node{number}"));
         let (node, port) = start(program, settings, &folder, &shared);
         nginx = nginx.node(port);
+        if number == 0 {
+            // What some of the recorded requests ask for, of a unit that knows no other version than its own.
+            nginx = nginx.node_of_version(ASKED_VERSION, port);
+        }
         nodes.push(node);
     }
     let nginx = nginx.start();

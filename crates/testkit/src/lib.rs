@@ -42,6 +42,7 @@ mod fixtures;
 mod form;
 #[cfg(feature = "model")]
 mod interruptible_records;
+mod link_proxy;
 mod memcached;
 #[cfg(feature = "api")]
 mod memory_unit;
@@ -49,6 +50,7 @@ mod memory_unit;
 mod model_unit;
 #[cfg(feature = "tls")]
 mod nginx;
+mod patroni_cluster;
 mod polling;
 mod postgres_cluster;
 mod process;
@@ -76,6 +78,7 @@ pub use credentials::{MASTER_TOKEN, PASSWORD};
 pub use form::{encode_form, escape, text_member};
 #[cfg(feature = "model")]
 pub use interruptible_records::InterruptibleRecords;
+pub use link_proxy::{Link, LinkProxy};
 pub use memcached::Memcached;
 #[cfg(feature = "api")]
 pub use memory_unit::{
@@ -85,6 +88,7 @@ pub use memory_unit::{
 pub use model_unit::{ModelUnit, box_removal_permit, cell_permit, create, server_authority};
 #[cfg(feature = "tls")]
 pub use nginx::{Nginx, NginxBuilder, WEB_HOST};
+pub use patroni_cluster::PatroniCluster;
 pub use polling::wait_until;
 pub use postgres_cluster::{PostgresCluster, PostgresFiles};
 pub use process::{OnDrop, Process, free_port};

@@ -1,7 +1,6 @@
 //! A memcached server in a process of its own.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::process::{OnDrop, Process, free_port};
 
@@ -45,31 +44,12 @@ impl Memcached {
 
     /// Stops the process without ending it: it accepts connections and answers nothing.
     pub fn pause(&self) {
-        self.signal("-STOP");
-        // The threads stop one after the other, when each is next scheduled.
-        while !self.is_paused() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn is_paused(&self) -> bool {
-        let tasks = format!("/proc/{}/task", self.process.as_ref().unwrap().id());
-        let mut tasks = std::fs::read_dir(tasks).unwrap();
-        tasks.all(|task| {
-            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
-            stat.rsplit(')').next().unwrap().trim().starts_with('T')
-        })
+        self.process.as_ref().unwrap().pause();
     }
 
     /// Lets a paused process go on.
     pub fn resume(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let id = self.process.as_ref().unwrap().id().to_string();
-        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
-        assert!(sent.success(), "kill {signal} {id}");
+        self.process.as_ref().unwrap().resume();
     }
 }
 

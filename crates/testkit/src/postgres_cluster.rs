@@ -24,7 +24,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The role that owns the server.
-const SUPERUSER: &str = "postgres";
+pub(crate) const SUPERUSER: &str = "postgres";
 
 /// A PostgreSQL server on a free loopback port, with its data in a temporary folder and `fsync` on. It trusts every role, unless
 /// its rules say otherwise. Dropping it ends the server.
@@ -43,10 +43,10 @@ pub struct PostgresCluster {
 
 /// The user that runs the server, unless it is that of the test.
 #[derive(Debug, Clone, Copy)]
-struct Owner(Option<(u32, u32)>);
+pub(crate) struct Owner(Option<(u32, u32)>);
 
 impl Owner {
-    fn find() -> Self {
+    pub(crate) fn find() -> Self {
         let is_root = output(Command::new("id").arg("-u")).trim() == "0";
         let ids = is_root.then(|| {
             let found = ["postgres", "nobody"].into_iter().find_map(|name| {
@@ -64,7 +64,7 @@ impl Owner {
     }
 
     /// A command that runs as this user.
-    fn command(self, program: &Path) -> Command {
+    pub(crate) fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if let Some((user, group)) = self.0 {
             command.uid(user).gid(group);
@@ -72,7 +72,7 @@ impl Owner {
         command
     }
 
-    fn own(self, path: &Path) {
+    pub(crate) fn own(self, path: &Path) {
         if let Some((user, group)) = self.0 {
             chown(path, Some(user), Some(group)).unwrap();
         }
@@ -305,7 +305,7 @@ fn output(command: &mut Command) -> String {
 }
 
 /// The newest installed version of a program of the server.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir(PROGRAM_FOLDERS)
         .into_iter()
         .flatten()

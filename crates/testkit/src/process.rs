@@ -114,6 +114,36 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Stops the process without ending it, by SIGSTOP, and waits until all of its threads have stopped.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+        // The threads stop one after the other, when each is next scheduled.
+        while !self.is_paused() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets a paused process go on, by SIGCONT.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn is_paused(&self) -> bool {
+        let mut tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        tasks.all(|task| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+            // A thread that has ended meanwhile.
+            let stat = stat.unwrap_or_else(|_| ") T".to_owned());
+            stat.rsplit(')').next().unwrap().trim().starts_with('T')
+        })
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success(), "kill {signal} {id}");
+    }
+
     /// Asks the process to end, by SIGTERM. Whether the signal was sent.
     pub fn request_end(&self) -> bool {
         let sent = Command::new("kill")

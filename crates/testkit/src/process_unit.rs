@@ -277,6 +277,16 @@ impl ProcessUnit {
         self.process.kill();
     }
 
+    /// Stops the process without ending it, by SIGSTOP.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets the process go on after [`Self::pause`].
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
     /// Asks the process to end, by SIGTERM.
     pub fn terminate(&self) {
         self.process.request_end();

@@ -22,9 +22,15 @@ pub fn create_unit_database(
         ("store.postgres.user", cluster.user().to_owned()),
         ("store.postgres.tls", "off".to_owned()),
     ];
+    cluster.sql(&name, &unit_tables(program, &settings));
+    settings
+}
+
+/// The statements that make the tables of a unit with these settings, in a database that exists.
+pub(crate) fn unit_tables(program: &Path, settings: &[(&str, String)]) -> String {
     let mut command = Command::new(program);
     command.args(["init", "--print-sql", "--data", "/nonexistent"]);
-    for (key, value) in &settings {
+    for (key, value) in settings {
         command.args(["-c", &format!("{key}={value}")]);
     }
     let printed = command.output().unwrap();
@@ -33,6 +39,5 @@ pub fn create_unit_database(
     // The role and the database exist.
     let tables = sql.lines().skip_while(|line| *line != "BEGIN;");
     let tables: Vec<&str> = tables.filter(|line| !line.starts_with("GRANT")).collect();
-    cluster.sql(&name, &tables.join("\n"));
-    settings
+    tables.join("\n")
 }
