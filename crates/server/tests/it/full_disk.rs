@@ -12,21 +12,21 @@ use crate::storage_unit::StorageUnit;
 const CYCLES: usize = 12;
 
 /// A small file system, mounted until it is dropped.
-struct Mount {
+pub struct Mount {
     path: PathBuf,
     _image: tempfile::TempDir,
 }
 
 /// The kinds of file systems that are tried.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+pub enum Kind {
     Tmpfs,
     Ext4,
 }
 
 impl Mount {
     /// Mounts a file system of this many MiB. Returns nothing where that is not permitted.
-    fn new(kind: Kind, path: &Path, mib: u64) -> Option<Self> {
+    pub fn new(kind: Kind, path: &Path, mib: u64) -> Option<Self> {
         let image_folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(path).unwrap();
         let succeeds =
@@ -67,7 +67,7 @@ impl Drop for Mount {
 }
 
 /// Takes all space of the disk but the last few KiB.
-fn fill(folder: &Path) {
+pub fn fill(folder: &Path) {
     let mut file = File::create(folder.join("filler")).unwrap();
     let mut piece = vec![b'f'; 1 << 20];
     while piece.len() > 1 << 10 {
@@ -79,7 +79,8 @@ fn fill(folder: &Path) {
     let _ = file.sync_all();
 }
 
-fn empty(folder: &Path) {
+/// Gives it back.
+pub fn empty(folder: &Path) {
     fs::remove_file(folder.join("filler")).unwrap();
 }
 

@@ -1,6 +1,10 @@
 //! Three nodes of one unit over one PostgreSQL, behind the web layer.
 
+mod clocks;
+mod failover;
+mod full_disks;
 mod layers;
+mod partition;
 mod writers;
 
 use std::path::Path;
@@ -29,6 +33,7 @@ struct Nodes {
     nodes: Vec<ProcessUnit>,
     nginx: Nginx,
     _folder: TempDir,
+    _cluster: Option<Arc<PostgresCluster>>,
 }
 
 /// Returns the settings of units over a new database, as lines.
@@ -74,7 +79,14 @@ impl Nodes {
             nginx: nginx.start(),
             nodes,
             _folder: folder,
+            _cluster: None,
         }
+    }
+
+    /// Keeps the shared database server running as long as the nodes.
+    fn keeping(self, cluster: Arc<PostgresCluster>) -> Self {
+        let _cluster = Some(cluster);
+        Self { _cluster, ..self }
     }
 
     /// A client of the web layer with the master token, after it has made the box `box` in the cell `c`, with the file `f`.
