@@ -30,9 +30,9 @@ pub use self::single_values::{
     changed_cells, claim_of_installation_marker, failed_installation, failed_installations,
     failed_logins, failed_logins_of, garbage_marker, garbage_markers, garbage_record,
     garbage_records, id_of_server_node, installation, installation_marker, installation_markers,
-    installations, log_size, log_state, login_history, orphan_scan, outbox_count, outbox_marker,
-    outbox_markers, outbox_owner, removed_cell, removed_cells, seal, server_node, server_nodes,
-    signing_key, takeover, unit_mark,
+    installations, log_size, log_state, login_history, node_agreement, orphan_scan, outbox_count,
+    outbox_marker, outbox_markers, outbox_owner, removed_cell, removed_cells, seal, server_node,
+    server_nodes, signing_key, takeover, unit_mark,
 };
 
 /// The length of a monotonic id in bytes.

@@ -8,6 +8,7 @@
 //! Work is claimed by records that name a server node ([`Claim`]). They are not renewed. A claim may be taken over when the
 //! record of its server node is absent.
 
+mod agreement;
 mod claim;
 mod maintenance;
 mod registration;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use personium_types::ServerNodeId;
 
+pub use self::agreement::{DATA_VERSION, JoinError, SECRET_SETTING};
 pub use self::claim::Claim;
 pub use self::maintenance::maintain;
 pub use self::work::WorkMark;

@@ -1,6 +1,6 @@
 //! The state of this process as a server node; see [`crate::server_node`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -25,6 +25,15 @@ pub struct ServerNodeInfo {
     /// The start of the process by its own clock, milliseconds since 1970.
     #[serde(rename = "s")]
     pub started_at_ms: i64,
+    /// The properties that all server nodes must have in common, by name.
+    #[serde(rename = "c", default)]
+    pub common: BTreeMap<String, String>,
+    /// The time of the last renewal by its own clock, milliseconds since 1970. Nothing is decided by it.
+    #[serde(rename = "t", default)]
+    pub clock_ms: i64,
+    /// Digests of the settings that all server nodes should have in common, by key; only of those that are not the default.
+    #[serde(rename = "n", default)]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// The state of this process as a server node, and of the others as it sees them.
@@ -54,6 +63,8 @@ pub(crate) struct Registration {
 pub(crate) struct Observation {
     pub(crate) version: CommitSeq,
     pub(crate) since: Instant,
+    /// Whether operators know that its clock differs.
+    pub(crate) is_clock_reported: bool,
 }
 
 /// How many times each key is in use.

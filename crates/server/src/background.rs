@@ -3,6 +3,7 @@
 //! If the store is not shared, that is what the last run left, and it is looked for once. On a shared store it is also what server
 //! nodes leave when they end or die; every server node looks for it every two seconds.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,14 +32,21 @@ const RESUME_INTERVAL: Duration = Duration::from_secs(2);
 /// The file in which Linux has the name of the host.
 const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 
-/// The properties of this process that operators see.
-pub(crate) fn node_info(address: SocketAddr, started_at_ms: i64) -> ServerNodeInfo {
+/// The properties of this process that operators and other nodes see. `settings` are digests.
+pub(crate) fn node_info(
+    address: SocketAddr,
+    started_at_ms: i64,
+    settings: BTreeMap<String, String>,
+) -> ServerNodeInfo {
     let host = std::fs::read_to_string(HOST_NAME_FILE).unwrap_or_default();
     ServerNodeInfo {
         host: host.trim_end().to_owned(),
         address: address.to_string(),
         version: crate::VERSION.to_owned(),
         started_at_ms,
+        common: BTreeMap::new(),
+        clock_ms: started_at_ms,
+        settings,
     }
 }
 

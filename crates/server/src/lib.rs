@@ -27,6 +27,7 @@ pub mod logging;
 pub mod metrics;
 mod min_rate_timeout;
 pub mod model_settings;
+mod node_settings;
 mod passwords;
 pub mod record_engine;
 mod request_body;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use personium_api::AdminHooks;
-use personium_model::Settings;
 use personium_model::credentials::UnitKeys;
+use personium_model::{Settings, Unit};
 use personium_types::error::chain;
 use personium_types::{Clock, Code, Error, Random, Result, Secret};
 
@@ -14,7 +14,7 @@ use crate::components::Components;
 use crate::config::{self, Config, ConfigSources, LoadedConfig, reloadable_keys};
 use crate::key_files::{self, KeyFileError};
 use crate::model_settings::model_settings;
-use crate::{first_start, logging};
+use crate::{first_start, logging, node_settings};
 
 /// The values of keys by name.
 type Values = BTreeMap<String, Secret<String>>;
@@ -27,6 +27,7 @@ pub struct RunningSettings {
     /// The values at the start.
     initial: Values,
     current: Mutex<CurrentValues>,
+    unit: Arc<Unit>,
     certificates: CertificateReload,
 }
 
@@ -77,12 +78,19 @@ impl InitialSettings {
         }
     }
 
+    /// Digests of the settings that all nodes should have in common.
+    #[must_use]
+    pub(crate) fn digests(&self, keys: &UnitKeys) -> BTreeMap<String, String> {
+        node_settings::digests(&self.values, &keys.local_tokens)
+    }
+
     /// The settings of the unit that runs on these components.
     #[must_use]
-    pub fn running(self, components: &Components) -> RunningSettings {
+    pub fn running(self, components: &Components, unit: &Arc<Unit>) -> RunningSettings {
         RunningSettings {
             sources: self.sources,
             started_with: components.config.clone(),
+            unit: Arc::clone(unit),
             initial: self.values.clone(),
             current: Mutex::new(CurrentValues {
                 values: self.values,
@@ -175,6 +183,8 @@ impl AdminHooks for RunningSettings {
         logging::apply_filter(&config.log).map_err(|error| unusable(error.to_string()))?;
         let mut settings = model_settings(&config);
         first_start::add_default_issuer(&mut settings, &config);
+        let digests = node_settings::digests(&current.values, &self.certificates.keys.local_tokens);
+        self.unit.set_node_settings(digests);
         *self.current.lock() = current;
         Ok(settings)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use personium_api::ApiService;
+use personium_model::server_node::{JoinError, ServerNodeInfo};
 use personium_model::{AnswerMemory, Unit};
 use personium_store::RecordStore;
 use personium_types::error::chain;
@@ -58,6 +59,9 @@ pub enum StartError {
          after a change of the secret, give the old one as security.secret16.previous"
     )]
     NodeSecret(#[source] personium_types::Error),
+    /// This node must not run beside others that run, or on these records.
+    #[error("this node cannot be one of the unit")]
+    Join(#[from] JoinError),
     /// The file of the access log could not be opened.
     #[error("cannot write the access log (log.access.file)")]
     AccessLog(#[source] std::io::Error),
@@ -123,23 +127,19 @@ pub async fn start(
         components.unit(|settings| first_start::add_default_issuer(settings, config));
     check_secret(&components, &unit).await?;
     let admin_listener = listen_admin(config.listen.admin_address).await?;
+    let digests = initial_settings.digests(&components.keys);
+    let info = background::node_info(bound.address, unit.now_ms(), digests);
+    join(&unit, info).await?;
 
     let listeners = Listeners {
         clients: bound.listen()?,
         admin: admin_listener,
     };
-    let settings = Arc::new(initial_settings.running(&components));
+    let settings = Arc::new(initial_settings.running(&components, &unit));
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
     let answer_memory = unit.limits().answer_memory.clone();
     let handlers = handlers(&components, service, answer_memory)?;
     let limits = http_limits(config, budget.connections_max);
-    unit.set_node_info(background::node_info(
-        listeners.clients.address,
-        unit.now_ms(),
-    ));
-    if let Err(error) = unit.register_node().await {
-        tracing::warn!(error = %chain(&error), "failed to register the server node, will retry");
-    }
     let running = spawn(&components, unit, listeners, handlers, limits);
     tracing::info!(
         unit.url = running.unit.urls().unit(),
@@ -148,6 +148,19 @@ pub async fn start(
         "unit started"
     );
     Ok(running)
+}
+
+/// Makes this process a server node of the unit. If the store fails, that is tried again later.
+async fn join(unit: &Unit, info: ServerNodeInfo) -> Result<(), StartError> {
+    unit.set_node_info(info);
+    match Box::pin(unit.join_nodes()).await {
+        Ok(_) => {}
+        Err(JoinError::Store(error)) => {
+            tracing::warn!(error = %chain(&error), "failed to register the server node, will retry");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 /// Checks that the secret is that of the unit. Nodes with different secrets would not accept the tokens of each other.

@@ -23,7 +23,7 @@ use aws_lc_rs::hmac;
 
 use crate::at_rest::{BodyKey, KEY_BYTES, TAG_BYTES};
 use crate::base64_text::{decode_url, encode_url};
-use personium_types::Random;
+use personium_types::{Random, hex};
 
 /// The minimum length of the unit secret in bytes.
 pub const MIN_SECRET_BYTES: usize = 16;
@@ -75,6 +75,7 @@ struct KeySet {
     cookies: LessSafeKey,
     storage: LessSafeKey,
     cache_names: hmac::Key,
+    settings: hmac::Key,
 }
 
 /// The number of bytes of key material to derive.
@@ -96,12 +97,15 @@ impl KeySet {
         expand(&prk, b"key id", &mut id)?;
         let mut cache_names = [0u8; 32];
         expand(&prk, b"cache names", &mut cache_names)?;
+        let mut settings = [0u8; 32];
+        expand(&prk, b"settings", &mut settings)?;
         Ok(Self {
             id: u8::from_be_bytes(id),
             tokens: cipher(&prk, b"local tokens")?,
             cookies: cipher(&prk, b"cookies")?,
             storage: cipher(&prk, b"storage")?,
             cache_names: hmac::Key::new(hmac::HMAC_SHA256, &cache_names),
+            settings: hmac::Key::new(hmac::HMAC_SHA256, &settings),
         })
     }
 
@@ -234,6 +238,17 @@ impl LocalKeys {
     pub fn cache_name_key(&self, unit: &str) -> [u8; 32] {
         let tag = hmac::sign(&self.current.cache_names, unit.as_bytes());
         tag.as_ref().first_chunk().copied().unwrap_or_default()
+    }
+
+    /// A digest of a setting, 16 hexadecimal digits: nodes with the same secret compare settings without storing their values.
+    #[must_use]
+    pub fn setting_digest(&self, name: &str, value: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.current.settings);
+        context.update(name.as_bytes());
+        context.update(&[0]);
+        context.update(value.as_bytes());
+        let tag = context.sign();
+        hex::encode(tag.as_ref().get(..8).unwrap_or_default())
     }
 
     /// Encrypts the key of file bodies for storage.

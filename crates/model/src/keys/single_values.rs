@@ -48,6 +48,12 @@ pub fn server_nodes() -> KeyRange {
     singles(SERVER_NODE)
 }
 
+/// In the space of the unit: what the server nodes have agreed on; each that registers changes it.
+#[must_use]
+pub fn node_agreement() -> Key {
+    single("nodes")
+}
+
 /// The server node in the key of a [`server_node`].
 #[must_use]
 pub fn id_of_server_node(key: &Key) -> Option<ServerNodeId> {

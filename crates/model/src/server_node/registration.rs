@@ -3,16 +3,24 @@
 use std::pin::Pin;
 use std::time::Instant;
 
-use personium_store::{Batch, CommitSeq, Expect, StoreError};
-use personium_types::{Error, Result, ServerNodeId};
+use personium_store::{Batch, CommitSeq, Expect, Record, StoreError};
+use personium_types::{Code, Error, Result, ServerNodeId};
 
+use super::agreement::{self, JoinError};
 use super::{DEAD_AFTER, RENEWAL_HOLDS};
 use crate::records::{self, store_error};
 use crate::server_node_state::{Observation, Registration, ServerNodeInfo};
 use crate::{Unit, keys};
 
+/// The number of attempts to register while others do.
+const REGISTRATION_ATTEMPTS: usize = 20;
+
 /// The largest number of server nodes that are looked at.
 const NODES_MAX: usize = 1_000;
+
+/// The future of a registration.
+type RegistrationFuture<'a> =
+    Pin<Box<dyn Future<Output = std::result::Result<ServerNodeId, JoinError>> + Send + 'a>>;
 
 impl Unit {
     /// Sets what operators see of this process. To be called before it registers.
@@ -31,36 +39,50 @@ impl Unit {
     /// they do not run any more.
     ///
     /// # Errors
-    /// A failure of the store; an internal error after [`Self::leave`].
+    /// A failure of the store; an internal error after [`Self::leave`], or if this process differs from server nodes that run
+    /// in what all must have in common.
     pub async fn register_node(&self) -> Result<ServerNodeId> {
-        let has_left = self.server_node().changing.lock().await;
-        self.register(*has_left).await
+        self.try_register_node().await.map_err(Error::from)
     }
 
-    async fn register(&self, has_left: bool) -> Result<ServerNodeId> {
+    /// As [`Self::register_node`].
+    pub(super) async fn try_register_node(&self) -> std::result::Result<ServerNodeId, JoinError> {
+        let has_left = self.server_node().changing.lock().await;
+        // The type of the future is part of those of most requests, whose depth the compiler limits.
+        let registering: RegistrationFuture<'_> = Box::pin(self.register(*has_left));
+        registering.await
+    }
+
+    async fn register(&self, has_left: bool) -> std::result::Result<ServerNodeId, JoinError> {
         if let Some(id) = self.node_id() {
             return Ok(id);
         }
         if has_left {
-            return Err(Error::internal("the server node has left the unit"));
+            return Err(Error::internal("the server node has left the unit").into());
         }
-        let id = ServerNodeId::random(self.random());
-        let mut batch = Batch::new();
-        if !self.store().is_shared() {
-            for (other, _) in self.list_node_versions().await? {
-                batch.delete(keys::server_node(&other));
+        for _ in 0..REGISTRATION_ATTEMPTS {
+            let id = ServerNodeId::random(self.random());
+            let info = self.node_info();
+            let mut batch = Batch::new();
+            self.agree(&mut batch, &info).await?;
+            if !self.store().is_shared() {
+                for (other, _) in self.list_node_versions().await? {
+                    batch.delete(keys::server_node(&other));
+                }
+            }
+            records::put(&mut batch, keys::server_node(&id), &info)?;
+            let renewed_at = self.monotonic();
+            match self.records().commit(batch).await {
+                Ok(_) => {
+                    *self.server_node().registration.lock() = Some(Registration { id, renewed_at });
+                    return Ok(id);
+                }
+                // Another one has registered meanwhile.
+                Err(StoreError::Conflict) => {}
+                Err(other) => return Err(store_error(other).into()),
             }
         }
-        self.put_node_record(&mut batch, &id)?;
-        let renewed_at = self.monotonic();
-        self.records().commit(batch).await.map_err(store_error)?;
-        *self.server_node().registration.lock() = Some(Registration { id, renewed_at });
-        Ok(id)
-    }
-
-    fn put_node_record(&self, batch: &mut Batch, id: &ServerNodeId) -> Result<()> {
-        let info = self.server_node().info.lock().clone();
-        records::put(batch, keys::server_node(id), &info)
+        Err(Error::from(Code::Conflict).into())
     }
 
     /// Renews the registration of this process on a shared store. If another server node has found it dead, it registers anew:
@@ -72,12 +94,12 @@ impl Unit {
         let has_left = self.server_node().changing.lock().await;
         let registered = self.node_id().filter(|_| self.store().is_shared());
         let Some(id) = registered else {
-            return self.register(*has_left).await.map(drop);
+            return Ok(self.register(*has_left).await.map(drop)?);
         };
         let key = keys::server_node(&id);
         let mut batch = Batch::new();
-        batch.assert(key, Expect::Present);
-        self.put_node_record(&mut batch, &id)?;
+        batch.assert(key.clone(), Expect::Present);
+        records::put(&mut batch, key, &self.node_info())?;
         let renewed_at = self.monotonic();
         match self.records().commit(batch).await {
             Ok(_) => {
@@ -86,7 +108,7 @@ impl Unit {
             }
             Err(StoreError::Conflict) => {
                 self.forget_registration(&id);
-                self.register(*has_left).await.map(drop)
+                Ok(self.register(*has_left).await.map(drop)?)
             }
             Err(other) => Err(store_error(other)),
         }
@@ -128,9 +150,12 @@ impl Unit {
     /// A failure of the store.
     pub async fn remove_dead_nodes(&self) -> Result<Vec<ServerNodeId>> {
         let before = self.monotonic();
-        let found = self.list_node_versions().await?;
+        let found = self.list_node_records().await?;
+        agreement::report_new(self, &found)?;
+        agreement::report_clocks(self, &found)?;
+        let versions: Vec<_> = found.iter().map(|(id, r)| (*id, r.version)).collect();
         let mut dead = Vec::new();
-        for (id, version) in self.observe(&found, before) {
+        for (id, version) in self.observe(&versions, before) {
             let key = keys::server_node(&id);
             let mut batch = Batch::new();
             batch.assert(key.clone(), Expect::Version(version));
@@ -162,10 +187,11 @@ impl Unit {
             let first = Observation {
                 version,
                 since: now,
+                is_clock_reported: false,
             };
             let seen = observed.entry(id).or_insert(first);
             if seen.version != version {
-                *seen = first;
+                (seen.version, seen.since) = (version, now);
             } else if before.saturating_duration_since(seen.since) >= DEAD_AFTER {
                 unchanged.push((id, version));
             }
@@ -175,11 +201,15 @@ impl Unit {
 
     /// The server nodes that run, or were not found dead yet, with the versions of their records.
     pub(super) async fn list_node_versions(&self) -> Result<Vec<(ServerNodeId, CommitSeq)>> {
+        let found = self.list_node_records().await?.into_iter();
+        Ok(found.map(|(id, record)| (id, record.version)).collect())
+    }
+
+    async fn list_node_records(&self) -> Result<Vec<(ServerNodeId, Record)>> {
         let records = self.records();
         let range = keys::server_nodes();
         let found = records.list_records(&range, NODES_MAX).await?.into_iter();
-        let ids =
-            found.filter_map(|(key, r)| keys::id_of_server_node(&key).map(|id| (id, r.version)));
+        let ids = found.filter_map(|(key, record)| Some((keys::id_of_server_node(&key)?, record)));
         Ok(ids.collect())
     }
 
@@ -188,11 +218,8 @@ impl Unit {
     /// # Errors
     /// A failure of the store.
     pub async fn list_nodes(&self) -> Result<Vec<(ServerNodeId, ServerNodeInfo)>> {
-        let records = self.records();
-        let range = keys::server_nodes();
-        let found = records.list_records(&range, NODES_MAX).await?.into_iter();
+        let found = self.list_node_records().await?.into_iter();
         found
-            .filter_map(|(key, record)| Some((keys::id_of_server_node(&key)?, record)))
             .map(|(id, record)| Ok((id, records::decode(&record.value)?)))
             .collect()
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use personium_model::server_node::{self, DEAD_AFTER};
-use personium_model::{garbage_collection, keys};
+use personium_model::server_node::{self, DEAD_AFTER, JoinError};
+use personium_model::{garbage_collection, keys, records};
 use personium_store::{Batch, Space};
 use personium_testkit::{ModelUnit, create, wait_until};
 use tokio::task::JoinHandle;
@@ -114,6 +114,32 @@ async fn stopped_server_node_leaves_its_claims_at_once() {
     assert!(b.model.acquire_claim(&key).await.unwrap().is_some());
     assert!(a.model.register_node().await.is_err());
     assert_eq!(count_nodes(&b).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_a_newer_program_are_refused_and_not_changed() {
+    let (a, b) = two_nodes().await;
+    let newer = serde_json::json!({ "d": server_node::DATA_VERSION + 1 });
+    let mut batch = Batch::new();
+    records::put(&mut batch, keys::node_agreement(), &newer).unwrap();
+    a.model.store().commit(&Space::Unit, batch).await.unwrap();
+    let refused = b.model.join_nodes().await.unwrap_err();
+    assert!(matches!(refused, JoinError::NewerData { .. }), "{refused}");
+    assert_eq!(count_nodes(&a).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_nodes_that_register_at_once_see_each_other() {
+    let (a, b) = two_nodes().await;
+    let other = b.model.clone();
+    a.interrupt_next_commit(async move {
+        other.register_node().await.unwrap();
+    });
+    let id = a.model.register_node().await.unwrap();
+    // What was decided before the other one came was decided again.
+    assert_eq!(a.records.commit_count(), 2);
+    assert!(b.model.is_node_alive(&id).await.unwrap());
+    assert_eq!(count_nodes(&b).await, 2);
 }
 
 #[tokio::test(start_paused = true)]

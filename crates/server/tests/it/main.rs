@@ -40,6 +40,7 @@ mod interrupted_installation;
 mod layer_loss;
 mod memcached;
 mod metrics;
+mod node_differences;
 mod nodes;
 mod oauth_clients;
 mod object_store;

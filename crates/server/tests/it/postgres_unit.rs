@@ -6,7 +6,9 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use personium_testkit::{PostgresCluster, ProcessUnit, ProcessUnitBuilder};
+use personium_testkit::{
+    PostgresCluster, ProcessUnit, ProcessUnitBuilder, free_port, make_unit_key,
+};
 
 /// A database for one unit.
 struct UnitDatabase {
@@ -170,7 +172,13 @@ async fn second_node_serves_the_same_unit_and_a_stranger_is_refused() {
     let database = UnitDatabase::with_tables();
     let bodies = tempfile::tempdir().unwrap();
     let root = "io.personium.core.blobStore.root";
-    let node = || database.unit().setting(root, bodies.path().display());
+    let settings = make_unit_key(bodies.path(), "localhost");
+    let port = free_port();
+    let bodies = bodies.path().join("bodies");
+    let node = || {
+        let node = database.unit().behind_proxy(port).settings(&settings);
+        node.setting(root, bodies.display())
+    };
     let first = node().start();
     fill(&first, "alice").await;
     let mut second = node().start();
@@ -192,7 +200,7 @@ async fn second_node_serves_the_same_unit_and_a_stranger_is_refused() {
     second.replace_in_settings(other, secret);
     let elsewhere = tempfile::tempdir().unwrap();
     second.replace_in_settings(
-        &bodies.path().display().to_string(),
+        &bodies.display().to_string(),
         &elsewhere.path().display().to_string(),
     );
     let refused = second.expect_refused_restart();
@@ -204,7 +212,7 @@ async fn second_node_serves_the_same_unit_and_a_stranger_is_refused() {
     let new = UnitDatabase::with_tables();
     second.replace_in_settings(
         &elsewhere.path().display().to_string(),
-        &bodies.path().display().to_string(),
+        &bodies.display().to_string(),
     );
     second.replace_in_settings(&database.name, &new.name);
     let refused = second.expect_refused_restart();

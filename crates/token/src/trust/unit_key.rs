@@ -1,8 +1,10 @@
 //! The key pair with which a unit signs trans-cell tokens.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use personium_types::hex;
 use x509_parser::pem::Pem;
 
 use super::certificate::{Certificate, CertificateInfo, contains, ders_of_file};
@@ -78,6 +80,12 @@ impl UnitKey {
     /// Whether the certificate is issued by its own subject.
     pub fn is_self_signed(&self) -> bool {
         self.certificate.subject_der == self.certificate.issuer_der
+    }
+
+    /// A digest of the public key: 32 hexadecimal digits, the same for all certificates of the key.
+    pub fn key_digest(&self) -> String {
+        let digest = digest(&SHA256, self.pair.public_key().as_ref());
+        hex::encode(digest.as_ref().get(..16).unwrap_or_default())
     }
 
     /// The certificate in DER.

@@ -296,3 +296,16 @@ fn key_of_cache_names_is_the_same_on_all_nodes_and_differs_between_units() {
     assert_ne!(one, key("0123456789abcdef", "https://other.example/"));
     assert_ne!(one, key("0123456789abcdeg", "https://unit.example/"));
 }
+
+#[test]
+fn digest_of_a_setting_is_the_same_on_all_nodes_and_differs_by_name_value_and_secret() {
+    let digest = |secret: &str, name: &str, value: &str| {
+        LocalKeys::new(secret).unwrap().setting_digest(name, value)
+    };
+    let one = digest("0123456789abcdef", "ab", "c");
+    assert_eq!(one, digest("0123456789abcdef", "ab", "c"));
+    assert_eq!(one.len(), 16);
+    assert_ne!(one, digest("0123456789abcdef", "a", "bc"));
+    assert_ne!(one, digest("0123456789abcdef", "ab", "d"));
+    assert_ne!(one, digest("0123456789abcdeg", "ab", "c"));
+}
