@@ -86,6 +86,18 @@ pub async fn of_cell_request(request: &CellRequest) -> Result<Access> {
     }
 }
 
+/// The header `Authorization` with the credentials of a request, also if they came in a cookie; `None` if there are none.
+#[must_use]
+pub fn authorization(request: &CellRequest) -> Option<String> {
+    if let Some(value) = request.headers.get(header::AUTHORIZATION) {
+        return value.to_str().ok().map(str::to_owned);
+    }
+    match credentials(request, || host_of(&request.cell_url())) {
+        Credentials::Bearer(token) => Some(format!("Bearer {token}")),
+        _ => None,
+    }
+}
+
 /// The host name in a URL of this unit, without port.
 #[must_use]
 pub fn host_of(url: &str) -> String {

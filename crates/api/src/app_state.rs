@@ -9,6 +9,7 @@ use personium_model::{ServerAuthority, Settings, Unit};
 use crate::compression::Compressor;
 use crate::http_client::NetworkClient;
 use crate::oidc_providers::OidcProviders;
+use crate::scripts::Scripts;
 
 /// The parts that requests share as long as the settings stay the same. A request keeps the state that it began with.
 pub(crate) struct AppState {
@@ -17,15 +18,21 @@ pub(crate) struct AppState {
     pub(crate) oidc_providers: Arc<OidcProviders>,
     pub(crate) install_authority: InstallAuthority,
     pub(crate) compressor: Compressor,
+    pub(crate) scripts: Arc<Scripts>,
 }
 
 impl AppState {
-    fn new(unit: Arc<Unit>, install_authority: InstallAuthority) -> Arc<Self> {
+    fn new(
+        unit: Arc<Unit>,
+        install_authority: InstallAuthority,
+        scripts: Arc<Scripts>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             network: Arc::new(NetworkClient::new(unit.settings())),
             oidc_providers: Arc::default(),
             install_authority,
             compressor: Compressor::default(),
+            scripts,
             unit,
         })
     }
@@ -38,7 +45,11 @@ impl CurrentState {
     /// The state of a unit, with the authority of the server over it.
     pub(crate) fn new(unit: Arc<Unit>, server: ServerAuthority) -> Self {
         let authority = InstallAuthority::new(server);
-        Self(RwLock::new(AppState::new(unit, authority)))
+        let scripts = Arc::new(Scripts::new(
+            &unit.settings().scripts,
+            Arc::clone(unit.clock()),
+        ));
+        Self(RwLock::new(AppState::new(unit, authority, scripts)))
     }
 
     /// The state for a request that begins now.
@@ -50,6 +61,7 @@ impl CurrentState {
     pub(crate) fn apply(&self, settings: Settings) {
         let mut current = self.0.write();
         let unit = Arc::new(current.unit.with_settings(settings));
-        *current = AppState::new(unit, current.install_authority.clone());
+        let scripts = Arc::clone(&current.scripts);
+        *current = AppState::new(unit, current.install_authority.clone(), scripts);
     }
 }

@@ -9,7 +9,7 @@ mod options;
 pub(crate) mod propfind;
 mod proppatch;
 mod put;
-mod service_exec;
+mod service;
 mod stream;
 
 use http::Method;
@@ -101,7 +101,7 @@ async fn by_kind(
             Err(Code::NoSuchPath.into())
         }
         TargetKind::BelowOdata => Box::pin(odata::collection(request, target)).await,
-        TargetKind::BelowService => service_exec::handle(&request, &resource, &target),
+        TargetKind::BelowService => Box::pin(service::handle(request, resource, target)).await,
         TargetKind::BelowStream => stream::handle(&request, &resource, &target),
         _ => by_method(request, resource, target, kind).await,
     }

@@ -317,6 +317,7 @@ impl<'a> Dispatcher<'a> {
         let answers = unit.answer_share(cell);
         Ok(RequestContext {
             http_client: self.http_client().counted_by(answers.clone()),
+            scripts: Arc::clone(&self.state.scripts),
             oidc_providers: Arc::clone(&self.state.oidc_providers),
             install_authority: self.state.install_authority.clone(),
             method: match head.method {

@@ -15,8 +15,12 @@ use personium_model::AnswerShare;
 pub use self::fetched::{FetchError, FetchLimit, FetchedResponse};
 pub use self::network::NetworkClient;
 pub use self::trust::UrlTrust;
-use crate::body;
+use crate::body::{self, Body};
 use crate::loopback::{Loopback, MAX_DEPTH};
+use crate::response::{self, Response};
+
+/// The largest body of a request of a script to another server, and of its response, in bytes.
+const SCRIPT_MAX_BYTES: usize = 16 << 20;
 
 /// The HTTP client of one request.
 pub struct HttpClient {
@@ -91,6 +95,44 @@ impl HttpClient {
         FetchedResponse::read(head, body, self.limit(max_bytes)).await
     }
 
+    /// Whether a URL is one of this unit or of one of its cells.
+    #[must_use]
+    pub fn serves(&self, url: &str) -> bool {
+        self.loopback.serves(url)
+    }
+
+    /// Sends a request of a script as [`HttpClient::send`] does. The response of this unit is streamed, that of others has at most
+    /// [`SCRIPT_MAX_BYTES`]. At most `depth_max` requests may be nested.
+    ///
+    /// # Errors
+    /// [`FetchError`]
+    pub async fn send_of_script(
+        &self,
+        request: Request<Body>,
+        depth_max: u8,
+    ) -> Result<Response, FetchError> {
+        if self.loopback.serves(&request.uri().to_string()) {
+            if self.depth >= depth_max {
+                return Err(FetchError::LoopbackDepth);
+            }
+            let loopback = Arc::clone(&self.loopback);
+            return Ok(loopback.respond(request, self.depth + 1).await);
+        }
+        let (mut head, body) = request.into_parts();
+        head.headers.remove(header::TRANSFER_ENCODING);
+        let body = body::read_all(body, SCRIPT_MAX_BYTES).await;
+        let body = body.map_err(|error| FetchError::Response(error.into()))?;
+        let request = Request::from_parts(head, body);
+        let limit = self.limit(SCRIPT_MAX_BYTES);
+        let fetched = self
+            .network
+            .send(request, UrlTrust::CellOwner, limit)
+            .await?;
+        let mut response = response::with_body(fetched.status, body::full(fetched.body));
+        *response.headers_mut() = fetched.headers;
+        Ok(response)
+    }
+
     fn limit(&self, max_bytes: usize) -> FetchLimit<'_> {
         FetchLimit {
             max_bytes,
@@ -105,8 +147,6 @@ mod tests {
     use personium_model::Settings;
 
     use super::*;
-    use crate::body::Body;
-    use crate::response::{self, Response};
 
     /// A loopback for one host, which responds with the depth of the request.
     struct OneHost;
@@ -144,7 +184,7 @@ mod tests {
             assert!(get(MAX_DEPTH, url).await.is_err(), "{url}");
         }
         let private = get(0, "http://10.0.0.1/").await;
-        assert!(matches!(private, Err(FetchError::Connect(_))));
+        assert!(matches!(private, Err(FetchError::Address)));
         assert!(matches!(get(0, "/c/").await, Err(FetchError::Url)));
         assert!(matches!(get(0, "http:///c/").await, Err(FetchError::Url)));
     }

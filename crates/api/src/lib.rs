@@ -55,6 +55,7 @@ mod response_headers;
 mod role_list;
 pub mod route;
 mod rule;
+mod scripts;
 mod service;
 mod sign;
 mod status;

@@ -19,6 +19,7 @@ use crate::body::{self, Body, BodyMemory};
 use crate::headers;
 use crate::http_client::HttpClient;
 use crate::oidc_providers::OidcProviders;
+use crate::scripts::Scripts;
 
 /// One request to the unit or to one of its cells.
 pub struct RequestContext {
@@ -26,6 +27,8 @@ pub struct RequestContext {
     pub unit: Arc<Unit>,
     /// The client for requests that this one causes.
     pub http_client: HttpClient,
+    /// The script engine.
+    pub scripts: Arc<Scripts>,
     /// The OpenID providers that accounts can log in with.
     pub oidc_providers: Arc<OidcProviders>,
     /// The method after overrides.

@@ -98,6 +98,12 @@ impl ApiService {
         self.admin.as_deref().map_or(Ok(()), Admin::reload)
     }
 
+    /// The number of scripts that this process has started.
+    #[must_use]
+    pub fn scripts_started(&self) -> u64 {
+        self.state.get().scripts.started()
+    }
+
     /// Removes the boxes of installations that nobody works on: those of earlier runs, and of server nodes that are dead.
     ///
     /// # Errors

@@ -32,6 +32,8 @@ pub struct Settings {
     pub outgoing_proxy: Option<OutgoingProxy>,
     /// Events.
     pub events: EventSettings,
+    /// Scripts.
+    pub scripts: ScriptSettings,
     /// Archives.
     pub archives: ArchiveSettings,
     /// The reverse proxies whose `X-Forwarded-*` headers are trusted.
@@ -130,6 +132,27 @@ pub struct ArchiveSettings {
 pub struct EventSettings {
     /// The largest number of rules that may lead from one event to another; 0 disables all rules.
     pub hops_max: u32,
+}
+
+/// Settings of scripts. Except for the depth, they take effect at the start of the unit.
+#[derive(Debug, Clone, Copy)]
+pub struct ScriptSettings {
+    /// The time for a whole script, its output included.
+    pub timeout: Duration,
+    /// The memory of one script, in bytes.
+    pub memory_max_bytes: usize,
+    /// The stack of one script, in bytes.
+    pub stack_max_bytes: usize,
+    /// The largest body of a response of a script, in bytes.
+    pub output_max_bytes: u64,
+    /// The largest number of requests that one script sends.
+    pub calls_max: u32,
+    /// The largest number of scripts that run at once.
+    pub running_max: usize,
+    /// The largest number of scripts of one cell that run at once.
+    pub running_of_cell_max: usize,
+    /// The largest number of nested requests that scripts send to this unit.
+    pub depth_max: u8,
 }
 
 /// An HTTP proxy.
@@ -286,6 +309,7 @@ impl Default for Settings {
             password_change_page_url: None,
             outgoing_proxy: None,
             events: EventSettings::default(),
+            scripts: ScriptSettings::default(),
             archives: ArchiveSettings::default(),
             trusted_proxies: Networks::default_proxies(),
             compress_responses: true,
@@ -305,6 +329,21 @@ impl Default for ArchiveSettings {
             temp_dir: std::env::temp_dir(),
             installs_max: 20,
             install_queue_max: 100,
+        }
+    }
+}
+
+impl Default for ScriptSettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(50),
+            memory_max_bytes: 64 << 20,
+            stack_max_bytes: 1 << 20,
+            output_max_bytes: 256 << 20,
+            calls_max: 1_000,
+            running_max: 200,
+            running_of_cell_max: 50,
+            depth_max: 8,
         }
     }
 }

@@ -6,7 +6,7 @@ use personium_model::Settings;
 use personium_model::credentials::{LoginRateLimit, PasswordRule};
 use personium_model::settings::{
     ArchiveSettings, AuthSettings, DavSettings, EventSettings, ODataSettings, OidcProvider,
-    OutgoingProxy,
+    OutgoingProxy, ScriptSettings,
 };
 
 use crate::config::{Config, OidcProviderConfig};
@@ -33,9 +33,24 @@ pub fn model_settings(config: &Config) -> Settings {
         content_sandbox: config.cell_pages.sandbox,
         cookie_same_site: config.cell_pages.cookie_same_site,
         archives: archives(config),
+        scripts: scripts(config),
         events: EventSettings {
             hops_max: config.events.hops_max,
         },
+    }
+}
+
+fn scripts(config: &Config) -> ScriptSettings {
+    let scripts = &config.scripts;
+    ScriptSettings {
+        timeout: Duration::from_millis(scripts.timeout_ms),
+        memory_max_bytes: scripts.memory_max_bytes,
+        stack_max_bytes: scripts.stack_max_bytes,
+        output_max_bytes: scripts.output_max_bytes,
+        calls_max: scripts.calls_max,
+        running_max: scripts.running_max,
+        running_of_cell_max: scripts.running_of_cell_max,
+        depth_max: scripts.depth_max,
     }
 }
 

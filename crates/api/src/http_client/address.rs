@@ -1,5 +1,7 @@
 //! Public IP addresses.
 
+use std::error::Error;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -42,6 +44,30 @@ const fn v4([a, b, c, d]: [u8; 4], length: u8) -> Ipv4Net {
 
 const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length)
+}
+
+/// A name has no address that may be reached.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the name has no permitted address")]
+pub struct AddressRefused;
+
+impl AddressRefused {
+    /// Whether it is the reason of an error.
+    pub fn caused(error: &(dyn Error + 'static)) -> bool {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let is_refused = match error.downcast_ref::<io::Error>() {
+                // Its source is that of the error inside.
+                Some(io) => io.get_ref().is_some_and(|inner| inner.is::<Self>()),
+                None => error.is::<Self>(),
+            };
+            if is_refused {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
 }
 
 /// Whether an address belongs to the public Internet. Of an address that embeds an IPv4 address, the latter decides.

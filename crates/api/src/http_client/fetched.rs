@@ -33,6 +33,9 @@ pub enum FetchError {
     /// Not an absolute `http(s)` URL, or one with user information.
     #[error("URL not allowed")]
     Url,
+    /// The owner of a cell has chosen an address that is not public.
+    #[error("address not allowed")]
+    Address,
     /// TLS cannot be used on this machine.
     #[error("no usable native root certificates")]
     Tls,

@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use personium_model::Settings;
 
-use super::address::is_public;
+use super::address::{AddressRefused, is_public};
 use super::fetched::{FetchError, FetchLimit, FetchedResponse};
 use super::proxy_connector::{Proxy, ProxyConnector, bare_host};
 use super::trust::UrlTrust;
@@ -70,7 +70,7 @@ impl NetworkClient {
         }
         // Addresses in URLs are checked here. Names are checked by the resolver.
         if trust == UrlTrust::CellOwner && bare_host(uri).parse().is_ok_and(|ip| !is_public(ip)) {
-            return Err(FetchError::Connect("not a public address".into()));
+            return Err(FetchError::Address);
         }
         let authorization = self.proxy.as_ref().and_then(|p| p.authorization_for(uri));
         if let Some(value) = authorization.cloned() {
@@ -100,7 +100,9 @@ async fn exchange(
     limit: FetchLimit<'_>,
 ) -> Result<FetchedResponse, FetchError> {
     let response = connections.request(request).await.map_err(|e| {
-        if e.is_connect() {
+        if AddressRefused::caused(&e) {
+            FetchError::Address
+        } else if e.is_connect() {
             FetchError::Connect(e.into())
         } else {
             FetchError::Response(e.into())
@@ -145,10 +147,7 @@ mod tests {
         };
         for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]"] {
             let url = format!("http://{host}:{port}/");
-            assert!(
-                matches!(get(&url).await, Err(FetchError::Connect(_))),
-                "{url}"
-            );
+            assert!(matches!(get(&url).await, Err(FetchError::Address)), "{url}");
         }
         for bad in ["http://u@example.com/", "x", "/"] {
             assert!(matches!(get(bad).await, Err(FetchError::Url)), "{bad}");

@@ -20,7 +20,7 @@ use personium_model::settings::OutgoingProxy;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::address::is_public;
+use super::address::{AddressRefused, is_public};
 use super::trust::UrlTrust;
 use crate::body::BoxError;
 
@@ -107,7 +107,7 @@ impl ProxyConnector {
         };
         // The proxy resolves the name itself, so all its addresses must be public.
         if self.trust == UrlTrust::CellOwner && !resolves_publicly(bare_host(&target)).await? {
-            return Err("the name has no address, or one that is not public".into());
+            return Err(AddressRefused.into());
         }
         if target.scheme() == Some(&Scheme::HTTP) {
             let stream = self.to_proxy.call(proxy.uri).await?;
@@ -142,7 +142,7 @@ async fn addresses(trust: UrlTrust, host: &str) -> io::Result<Vec<SocketAddr>> {
         .filter(|a| trust == UrlTrust::Operator || is_public(a.ip()))
         .collect();
     if allowed.is_empty() {
-        return Err(io::Error::other("the name has no permitted address"));
+        return Err(io::Error::other(AddressRefused));
     }
     Ok(allowed)
 }
@@ -357,7 +357,8 @@ mod tests {
             "http://name-that-is-not-known.invalid/",
         ] {
             let refused = get(&client, url, UrlTrust::CellOwner).await;
-            assert!(matches!(refused, Err(FetchError::Connect(_))), "{url}");
+            let is_refused = matches!(refused, Err(FetchError::Connect(_) | FetchError::Address));
+            assert!(is_refused, "{url}");
         }
         assert!(heads.try_recv().is_err(), "the proxy got a request");
         get(&client, "http://8.8.8.8/", UrlTrust::CellOwner)

@@ -15,4 +15,5 @@ mod message;
 mod nodes;
 mod odata;
 mod permits;
+mod scripts;
 mod status;

@@ -2,7 +2,7 @@
 
 const RECORDS: &str = "records are stored in data.dir, not in a search engine";
 const IN_PROCESS: &str = "the queue of events is in the records and in the memory of the process";
-const NO_SCRIPTS: &str = "this version stores services and does not run them";
+const SCRIPTS: &str = "scripts of services run in the process of the unit";
 const NO_SNAPSHOTS: &str = "this version makes no snapshots";
 const CACHED: &str = "cells, boxes and schemas are always cached";
 const OIDC: &str = "OpenID Connect is built in: describe each provider with plugin.oidc.*";
@@ -18,7 +18,7 @@ const INEFFECTIVE: &[(&str, &str)] = &[
         "core.defaultBaseUrl",
         "use unitScheme, unitFqdn and unitPort",
     ),
-    ("core.engine.enabled", NO_SCRIPTS),
+    ("core.engine.enabled", SCRIPTS),
     ("core.es.cluster.name", RECORDS),
     ("core.es.ads.type", RECORDS),
     ("core.es.routingFlag", RECORDS),
@@ -58,9 +58,13 @@ const INEFFECTIVE: &[(&str, &str)] = &[
         "core.lock.*",
         "there are no locks: a commit asserts the versions that it is based on",
     ),
-    ("core.engine.host", NO_SCRIPTS),
-    ("core.engine.port", NO_SCRIPTS),
-    ("core.engine.path", NO_SCRIPTS),
+    ("core.engine.host", SCRIPTS),
+    ("core.engine.port", SCRIPTS),
+    ("core.engine.path", SCRIPTS),
+    (
+        "core.engine.script.cache.maxNum",
+        "scripts are compiled when they run",
+    ),
     ("core.plugin.defaultClassname", OIDC),
     ("core.binaryData.dav.*", "file operations are not retried"),
     (
@@ -74,7 +78,6 @@ const INEFFECTIVE: &[(&str, &str)] = &[
     ("core.plugin.path", OIDC),
     ("core.oidc.google.trustedClientIds", OIDC),
     // Keys of features that this version does not have.
-    ("core.engine.script.*", NO_SCRIPTS),
     ("core.cellSnapshot.*", NO_SNAPSHOTS),
     ("core.thread.pool.num.io.cell", NO_SNAPSHOTS),
     ("core.rule.timerEvent.*", "this version has no timers"),

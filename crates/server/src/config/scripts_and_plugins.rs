@@ -1,4 +1,4 @@
-//! Settings of scripts and plugins, which have no effect in this version.
+//! Settings of scripts and plugins.
 
 use std::path::PathBuf;
 
@@ -6,12 +6,26 @@ use super::section::section;
 use super::value_parser::{FilePath, Number, Optional, Text};
 
 section! {
-    /// Settings of the scripts of cells. They have no effect: this version runs no scripts.
-    ScriptConfig "Scripts (no effect)" {
-        /// The largest number of compiled scripts in the cache.
+    /// Settings of the scripts of services, which run in this process. They take effect at the start.
+    ScriptConfig "Scripts" {
+        /// The largest number of compiled scripts in a cache.
         _cache_capacity: usize = "engine.script.cache.maxNum", "100000", Number(1..=10_000_000);
-        /// The number of milliseconds for which a script may run.
-        _timeout_ms: u64 = "engine.script.connection.timeout", "50000", Number(1..=86_400_000);
+        /// The number of milliseconds for which a script may run, its output included.
+        timeout_ms: u64 = "engine.script.connection.timeout", "50000", Number(1..=86_400_000);
+        /// The largest amount of memory of one script in bytes.
+        memory_max_bytes: usize = "engine.script.memory.maxBytes", "67108864", Number(8 << 20..=1 << 32);
+        /// The stack of one script in bytes.
+        stack_max_bytes: usize = "engine.script.stack.maxBytes", "1048576", Number(64 << 10..=64 << 20);
+        /// The largest body of a response of a script in bytes.
+        output_max_bytes: u64 = "engine.script.output.maxBytes", "268435456", Number(1 << 10..=1 << 40);
+        /// The largest number of requests that one script sends.
+        calls_max: u32 = "engine.script.calls.maxNum", "1000", Number(0..=1_000_000);
+        /// The largest number of nested requests that scripts send to this unit.
+        depth_max: u8 = "engine.script.depth.maxNum", "8", Number(1..=32);
+        /// The largest number of scripts that run at once. Further requests wait for two seconds and are then refused.
+        running_max: usize = "engine.script.running.maxNum", "200", Number(1..=10_000);
+        /// The largest number of scripts of one cell that run at once.
+        running_of_cell_max: usize = "engine.script.running.maxNumOfCell", "50", Number(1..=10_000);
         /// The host of an external script engine.
         _host: String = "engine.host", "localhost", Text;
         /// The port of an external script engine.

@@ -269,7 +269,7 @@ fn special() -> Vec<Case> {
     ];
     for method in ["GET", "POST", "PUT", "DELETE"] {
         out.push(
-            case_on(O::Execute, method, "c/b/svc/run", "c/b/svc").expect(500, "PR500-SC-0001"),
+            case_on(O::Execute, method, "c/b/svc/run", "c/b/svc").expect(404, "404 Not Found"),
         );
     }
     for queue in ["c/b/str/queue/q", "c/b/str/topic/q"] {

@@ -1,0 +1,213 @@
+//! Paths of services: requests to scripts.
+
+mod host;
+mod script_request;
+mod source;
+mod streams;
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use personium_dav::{PERSONIUM_NS, proppatch};
+use personium_model::Resource;
+use personium_model::locate::Target;
+use personium_script::{
+    RouteTable, RouteTarget, ScriptBody, ScriptCall, ScriptFailure, ScriptResponse,
+};
+use personium_types::error::chain;
+use personium_types::{Code, Error, Operation, Result};
+use personium_xml::{Element, XmlLimits};
+
+use self::host::ServiceHost;
+use self::source::{Source, Sources};
+use self::streams::InputStream;
+use crate::body;
+use crate::request_context::CellRequest;
+use crate::response::{self, Response, WithHeader};
+
+/// The media type of the answers of the engine.
+const ERROR_TYPE: &str = "text/html";
+/// The media type of a response of a script that names none.
+const UNKNOWN_TYPE: &str = "application/octet-stream";
+/// The headers about one connection, which no script may set (RFC 9110, section 7.6.1), and the length, which the server counts.
+const NOT_OF_SCRIPTS: &[HeaderName] = &[
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+const KEEP_ALIVE: &str = "keep-alive";
+
+/// The content of the property `service` of a collection.
+struct Registration {
+    subject: Option<String>,
+    routes: Vec<(String, String)>,
+}
+
+/// Runs the script that is registered for a path of a service.
+///
+/// # Errors
+/// The refusal of the request.
+pub(super) async fn handle(
+    request: CellRequest,
+    resource: Resource,
+    target: Target,
+) -> Result<Response> {
+    if !matches!(request.method.as_str(), "GET" | "POST" | "PUT" | "DELETE") {
+        return Err(Code::MethodNotAllowed.into());
+    }
+    resource.permit(&target, Operation::Execute)?;
+    let Some(registration) = Registration::of(&target) else {
+        return Ok(refusal(404, "404 Not Found (Service property invalid) "));
+    };
+    let routes = registration.routes.iter();
+    let table = RouteTable::new(routes.map(|(name, file)| (name.as_str(), file.as_str())));
+    let table = match table {
+        Ok(table) => table,
+        Err(invalid) => return Ok(refusal(503, &invalid.to_string())),
+    };
+    let Some(route) = table.find(&target.rest.join("/")) else {
+        return Ok(refusal(404, "404 Not Found"));
+    };
+    let sources = Sources::of(&resource, &target);
+    let source = match sources.read(&route.source).await? {
+        Source::Text(text) => text,
+        Source::Missing => return Ok(refusal(404, "404 Not Found")),
+        Source::NotText => return Ok(refusal(404, "404 UserScript Encoding error")),
+    };
+    let script = Script {
+        file: route.source.clone(),
+        source,
+        sources,
+        subject: registration.subject,
+    };
+    Box::pin(run(request, &target, route, script)).await
+}
+
+/// The script of a request.
+struct Script {
+    file: String,
+    source: String,
+    sources: Sources,
+    subject: Option<String>,
+}
+
+async fn run(
+    mut request: CellRequest,
+    target: &Target,
+    route: RouteTarget,
+    script: Script,
+) -> Result<Response> {
+    if !request.unit.is_current(&request.context).await? {
+        // The dispatcher answers the request again, with what another process has changed. From here on it does not: a script runs
+        // once.
+        return Err(Code::ServerBusy.into());
+    }
+    let described =
+        script_request::describe(&mut request, target, &route, script.subject.as_deref());
+    let input = InputStream::new(request.take_body());
+    let place = format!("{}/{}", target.target_box.name, script.file);
+    let (key, cell) = (request.request_key.clone(), request.context.cell().id);
+    let scripts = Arc::clone(&request.scripts);
+    let engine = scripts.engine()?;
+    let call = ScriptCall {
+        cell: cell.to_string(),
+        file: script.file,
+        source: script.source,
+        context: described.context,
+        request: described.request,
+        input: Box::new(input),
+        host: Arc::new(ServiceHost::new(
+            request,
+            target,
+            script.sources,
+            script.subject,
+        )),
+    };
+    let failure = match engine.run(call).await {
+        Ok(response) => return Ok(send(response)),
+        Err(failure) => failure,
+    };
+    if let ScriptFailure::Failed { stack, .. } = &failure {
+        tracing::warn!(cell.id = %cell, script = %place, request.key = %key, stack = %stack, error = %failure, "script failed");
+    } else {
+        tracing::warn!(cell.id = %cell, script = %place, request.key = %key, error = %failure, "script failed");
+    }
+    match failure {
+        ScriptFailure::Busy => Err(Code::ServerBusy.into()),
+        ScriptFailure::Timeout => Ok(refusal(503, "Script TimeOut")),
+        ScriptFailure::Failed { text, .. } => Ok(refusal(500, &format!("Server Error : {text}"))),
+        ScriptFailure::Engine(_) => {
+            Err(Error::new(Code::ServiceConnect).with_source(chain(&failure).to_string()))
+        }
+    }
+}
+
+impl Registration {
+    /// `None` if the property is missing or is not valid.
+    fn of(target: &Target) -> Option<Self> {
+        let key = proppatch::key(PERSONIUM_NS, "service");
+        let registered = target.node().value().properties.get(&key)?;
+        let service = Element::parse(registered.as_bytes(), &XmlLimits::REQUEST).ok()?;
+        let attribute = |element: &Element, name: &str| {
+            let value = element.attribute("", name).unwrap_or_default();
+            value.to_owned()
+        };
+        let subject = attribute(&service, "subject");
+        let paths = service.elements_named(PERSONIUM_NS, "path");
+        Some(Self {
+            subject: (!subject.is_empty()).then_some(subject),
+            routes: paths
+                .map(|path| (attribute(path, "name"), attribute(path, "src")))
+                .collect(),
+        })
+    }
+}
+
+/// The answer of the engine itself. The text may repeat what the script or its client sent, so that it is no markup.
+fn refusal(status: u16, text: &str) -> Response {
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response::content(status, ERROR_TYPE, text)
+}
+
+/// The response of a script.
+fn send(answer: ScriptResponse) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = match answer.body {
+        ScriptBody::Whole(bytes) => body::full(bytes),
+        ScriptBody::Stream(chunks) => streams::response_body(chunks),
+    };
+    let mut out = response::with_body(status, body);
+    add_headers(out.headers_mut(), &answer.headers);
+    let has_type = out.headers().contains_key(header::CONTENT_TYPE);
+    if !has_type && status != StatusCode::NOT_MODIFIED {
+        out = out.with_header(header::CONTENT_TYPE, UNKNOWN_TYPE);
+    }
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        *out.body_mut() = body::empty();
+    }
+    out
+}
+
+fn add_headers(headers: &mut HeaderMap, given: &[(String, String)]) {
+    for (name, value) in given {
+        let parsed = (
+            name.parse::<HeaderName>(),
+            HeaderValue::from_bytes(value.as_bytes()),
+        );
+        let (Ok(name), Ok(value)) = parsed else {
+            continue;
+        };
+        if !NOT_OF_SCRIPTS.contains(&name) && name != KEEP_ALIVE {
+            headers.append(name, value);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The sources of a service.
+
+use personium_model::Resource;
+use personium_model::file::{self, FileContent};
+use personium_model::locate::Target;
+use personium_model::node::NodeKind;
+use personium_model::records::store_error;
+use personium_types::name::is_dot_segment;
+use personium_types::{Code, Error, Result};
+
+/// The collection of the sources.
+const SOURCES: &str = "__src";
+/// The largest source in bytes.
+const SOURCE_MAX_BYTES: u64 = 4 << 20;
+
+/// The sources of one service.
+pub(super) struct Sources(Resource);
+
+/// A source.
+pub(super) enum Source {
+    Text(String),
+    Missing,
+    /// It is not UTF-8.
+    NotText,
+}
+
+impl Sources {
+    /// Those of the service that a path leads to.
+    pub(super) fn of(resource: &Resource, target: &Target) -> Self {
+        let mut sources = resource.clone();
+        let above = sources.segments.len().saturating_sub(target.rest.len());
+        sources.segments.truncate(above);
+        sources.segments.push(SOURCES.to_owned());
+        Self(sources)
+    }
+
+    /// Reads a file. Whoever may execute the service need not be allowed to read its sources.
+    ///
+    /// # Errors
+    /// [`Code::BodyTooLarge`]; a failure of the store.
+    pub(super) async fn read(&self, name: &str) -> Result<Source> {
+        if name.is_empty() || name.contains('/') || is_dot_segment(name) {
+            return Ok(Source::Missing);
+        }
+        let mut resource = self.0.clone();
+        resource.segments.push(name.to_owned());
+        let target = resource.locate().await?;
+        if !target.exists() || target.node().value().kind != NodeKind::File {
+            return Ok(Source::Missing);
+        }
+        let opened = file::open(&resource, &target).await?;
+        let bytes = match opened.content {
+            FileContent::Whole(bytes) => bytes.to_vec(),
+            FileContent::Chunks(mut reader) => {
+                if reader.len() > SOURCE_MAX_BYTES {
+                    return Err(Error::new(Code::BodyTooLarge).with(SOURCE_MAX_BYTES.to_string()));
+                }
+                let length = usize::try_from(reader.len()).unwrap_or(usize::MAX);
+                let mut bytes = Vec::with_capacity(length);
+                while bytes.len() < length {
+                    let (offset, left) = (bytes.len() as u64, length - bytes.len());
+                    let chunk = reader.read_at(offset, left).await.map_err(store_error)?;
+                    if chunk.is_empty() {
+                        return Err(Code::DavContent.into());
+                    }
+                    bytes.extend_from_slice(&chunk);
+                }
+                bytes
+            }
+        };
+        Ok(String::from_utf8(bytes).map_or(Source::NotText, Source::Text))
+    }
+}

@@ -1,0 +1,142 @@
+//! The engine: the threads of scripts, and the limits of how many run at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use personium_types::Clock;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
+
+use crate::compute_slots::{ComputeSlots, SlotPermit};
+use crate::failure::ScriptFailure;
+use crate::host::LogLevel;
+use crate::limits::ScriptLimits;
+use crate::output::{Output, ScriptResponse};
+use crate::prepared::Prepared;
+use crate::run::{self, ScriptCall, ScriptText};
+use crate::running_script::RunningScript;
+use crate::scripts_at_once::ScriptsAtOnce;
+use crate::stream_table::StreamTable;
+
+/// The stack of a thread beyond that of its script, in bytes: for the functions that scripts call.
+const HOST_STACK_BYTES: usize = 3 << 20;
+/// The time for which a thread without work is kept.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// The time that a script may take to end after its time is over.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Runs scripts.
+pub struct ScriptEngine {
+    limits: ScriptLimits,
+    at_once: Arc<ScriptsAtOnce>,
+    slots: ComputeSlots,
+    clock: Arc<dyn Clock>,
+    threads: ScriptThreads,
+}
+
+/// The threads of scripts. They are started when they are needed.
+struct ScriptThreads {
+    handle: Handle,
+    /// Only its pool of blocking threads is used.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for ScriptThreads {
+    fn drop(&mut self) {
+        // Scripts that still run end by their time limit.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl ScriptEngine {
+    /// An engine with these limits.
+    ///
+    /// # Errors
+    /// The system has no resources for it.
+    pub fn new(limits: ScriptLimits, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .max_blocking_threads(limits.running_max.max(1))
+            .thread_keep_alive(THREAD_KEEP_ALIVE)
+            .thread_stack_size(limits.stack_max_bytes.saturating_add(HOST_STACK_BYTES))
+            .thread_name("script")
+            .build()?;
+        Ok(Self {
+            at_once: Arc::new(ScriptsAtOnce::new(&limits)),
+            slots: ComputeSlots::new(Arc::clone(&clock)),
+            clock,
+            threads: ScriptThreads {
+                handle: runtime.handle().clone(),
+                runtime: Some(runtime),
+            },
+            limits,
+        })
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &ScriptLimits {
+        &self.limits
+    }
+
+    /// Runs a script. Returns when its response begins; the script may then still run.
+    ///
+    /// # Errors
+    /// [`ScriptFailure`]
+    pub async fn run(&self, call: ScriptCall) -> Result<ScriptResponse, ScriptFailure> {
+        let permit = self.at_once.acquire(&call.cell).await?;
+        let (sender, receiver) = oneshot::channel();
+        let (stuck, used) = (permit.stuck_mark(), SlotPermit::default());
+        let slot = used.clone();
+        let output = Output::new(sender, self.limits.output_max_bytes);
+        let (limits, slots, handle) = (self.limits, self.slots.clone(), Handle::current());
+        let clock = Arc::clone(&self.clock);
+        let deadline = clock.monotonic() + limits.timeout;
+        self.threads.handle.spawn_blocking(move || {
+            let text = ScriptText {
+                file: call.file,
+                source: call.source,
+                context: call.context.to_string(),
+                request: call.request.to_string(),
+            };
+            let host = Arc::clone(&call.host);
+            let running = RunningScript {
+                host: call.host,
+                turn: slots.begin(&handle, slot),
+                handle,
+                clock,
+                limits,
+                deadline,
+                streams: StreamTable::new(call.input),
+                output,
+                modules: std::collections::HashMap::new(),
+                calls: 0,
+                timed_out: false,
+            };
+            let late = match Prepared::take(&limits) {
+                Ok(prepared) => run::run(prepared, running, &text),
+                Err(failure) => running.output.fail(failure),
+            };
+            if let Some(failure) = late {
+                host.log(
+                    LogLevel::Error,
+                    &format!("the response was broken off: {failure}"),
+                );
+            }
+            drop(permit);
+            Prepared::make_next(&limits);
+        });
+        let no_answer = || ScriptFailure::Engine("the thread of the script ended".to_owned());
+        match tokio::time::timeout(limits.timeout + END_TIMEOUT, receiver).await {
+            Ok(answered) => answered.unwrap_or_else(|_| Err(no_answer())),
+            Err(_) => {
+                // It is in a function of the engine that does not look at the time.
+                stuck.set();
+                used.release();
+                Err(ScriptFailure::Timeout)
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The port through which a script reaches the unit.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// A body that is read in chunks.
+#[async_trait]
+pub trait ByteStream: Send + Sync {
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// [`HostErrorKind::Response`] if it is broken off.
+    async fn next(&mut self) -> Result<Option<Bytes>, HostError>;
+}
+
+/// The requests that a script may make of the unit.
+#[async_trait]
+pub trait ScriptHost: Send + Sync {
+    /// Sends a request. Redirects are not followed.
+    ///
+    /// # Errors
+    /// [`HostError`] if there is no response.
+    async fn send(&self, request: HostRequest) -> Result<HostResponse, HostError>;
+
+    /// The source of a module of the service; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    async fn read_source(&self, name: &str) -> Result<Option<String>, HostError>;
+
+    /// An access token of the service subject for a cell.
+    ///
+    /// # Errors
+    /// [`HostErrorKind::Subject`] if the service has no subject, or the account does not exist.
+    async fn service_token(&self, cell_url: &str) -> Result<String, HostError>;
+
+    /// Logs a line of a script.
+    fn log(&self, level: LogLevel, text: &str);
+
+    /// A random UUID.
+    fn uuid(&self) -> String;
+}
+
+/// The severity of a line that a script logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// An error.
+    Error,
+    /// A warning.
+    Warn,
+    /// Information.
+    Info,
+    /// For the developer.
+    Debug,
+}
+
+impl LogLevel {
+    /// The level of a name; [`LogLevel::Info`] for an unknown one.
+    pub(crate) fn of(name: &str) -> Self {
+        match name {
+            "error" => Self::Error,
+            "warn" => Self::Warn,
+            "debug" => Self::Debug,
+            _ => Self::Info,
+        }
+    }
+}
+
+/// The identity that a request of a script is sent with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenKind {
+    /// None, or what the headers say.
+    None,
+    /// That of the caller of the service.
+    Caller,
+    /// The service subject.
+    Service,
+    /// This token.
+    Given(String),
+}
+
+/// The body of a request of a script.
+pub enum RequestBody {
+    /// In memory.
+    Bytes(Bytes),
+    /// Read from elsewhere while it is sent.
+    Stream(Box<dyn ByteStream>),
+}
+
+/// A request of a script.
+pub struct HostRequest {
+    /// The method.
+    pub method: String,
+    /// The absolute URL.
+    pub url: String,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The identity.
+    pub token: TokenKind,
+    /// The body.
+    pub body: RequestBody,
+}
+
+/// The response to a request of a script.
+pub struct HostResponse {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Box<dyn ByteStream>,
+}
+
+/// The kind of a failure that a script can tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostErrorKind {
+    /// An argument is not valid.
+    Argument,
+    /// The URL is not valid.
+    Url,
+    /// The address may not be reached.
+    Address,
+    /// No connection was established.
+    Connect,
+    /// There was no response in time, or the script has no time left.
+    Timeout,
+    /// The response was broken off.
+    Response,
+    /// A body is too large.
+    TooLarge,
+    /// The script has sent too many requests.
+    Limit,
+    /// Too many services call one another.
+    Depth,
+    /// The service subject is not defined or does not exist.
+    Subject,
+    /// The character set is unknown.
+    Charset,
+    /// The unit failed.
+    Internal,
+}
+
+impl HostErrorKind {
+    /// The member `code` of the error that the script sees.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Argument => "argument",
+            Self::Url => "url",
+            Self::Address => "address",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Response => "response",
+            Self::TooLarge => "tooLarge",
+            Self::Limit => "limit",
+            Self::Depth => "depth",
+            Self::Subject => "subject",
+            Self::Charset => "charset",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// A failure of the host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// The kind.
+    pub kind: HostErrorKind,
+    /// The text that the script sees.
+    pub message: String,
+}
+
+impl HostError {
+    /// A failure with a text.
+    #[must_use]
+    pub fn new(kind: HostErrorKind, message: &str) -> Self {
+        Self {
+            kind,
+            message: message.to_owned(),
+        }
+    }
+}

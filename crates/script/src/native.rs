@@ -1,0 +1,296 @@
+//! The functions of the server that the JavaScript of the engine calls.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rquickjs::context::EvalOptions;
+use rquickjs::function::IntoJsFunc;
+use rquickjs::{ArrayBuffer, Ctx, Exception, Function, Object, Result, Value};
+
+use crate::host::{HostError, HostErrorKind, LogLevel};
+use crate::library;
+use crate::output::ResponseHead;
+use crate::running_script::{RunningScript, ScriptSlot};
+use crate::text_encoding;
+
+/// The longest line that a script may log, in bytes.
+const LOG_LINE_MAX_BYTES: usize = 8 << 10;
+
+/// The largest headers of a response as JSON, in bytes.
+const HEADERS_MAX_BYTES: usize = 64 << 10;
+
+/// The functions under construction.
+struct Functions<'js> {
+    ctx: Ctx<'js>,
+    object: Object<'js>,
+    slot: ScriptSlot,
+}
+
+/// The object with the functions for the script in a slot.
+///
+/// # Errors
+/// No memory.
+pub(crate) fn object<'js>(ctx: &Ctx<'js>, slot: &ScriptSlot) -> Result<Object<'js>> {
+    let functions = Functions {
+        ctx: ctx.clone(),
+        object: Object::new(ctx.clone())?,
+        slot: slot.clone(),
+    };
+    functions.add_exchange()?;
+    functions.add_streams()?;
+    functions.add_output()?;
+    functions.add_texts()?;
+    functions.add_sources()?;
+    Ok(functions.object)
+}
+
+/// The options for sources of scripts.
+pub(crate) fn sloppy(file: String) -> EvalOptions {
+    let mut options = EvalOptions::default();
+    options.strict = false;
+    options.filename = Some(file);
+    options
+}
+
+/// Throws a failure of the host.
+fn throw(ctx: &Ctx<'_>, error: &HostError) -> rquickjs::Error {
+    match Exception::from_message(ctx.clone(), &error.message) {
+        Ok(exception) => match exception.as_object().set("code", error.kind.as_str()) {
+            Ok(()) => exception.throw(),
+            Err(failure) => failure,
+        },
+        Err(failure) => failure,
+    }
+}
+
+fn caught<T>(ctx: &Ctx<'_>, outcome: std::result::Result<T, HostError>) -> Result<T> {
+    outcome.map_err(|error| throw(ctx, &error))
+}
+
+/// Does something with the running script.
+fn with<T>(
+    ctx: &Ctx<'_>,
+    slot: &ScriptSlot,
+    act: impl FnOnce(&mut RunningScript) -> std::result::Result<T, HostError>,
+) -> Result<T> {
+    let outcome = match slot.try_borrow_mut() {
+        Ok(mut slot) => match slot.as_mut() {
+            Some(script) => act(script),
+            None => Err(ended()),
+        },
+        Err(_) => Err(ended()),
+    };
+    caught(ctx, outcome)
+}
+
+fn ended() -> HostError {
+    HostError::new(HostErrorKind::Internal, "no script runs")
+}
+
+impl<'js> Functions<'js> {
+    fn add<P>(&self, name: &str, function: impl IntoJsFunc<'js, P> + 'js) -> Result<()> {
+        let function = Function::new(self.ctx.clone(), function)?;
+        self.object.set(name, function)
+    }
+
+    fn add_exchange(&self) -> Result<()> {
+        let slot = self.slot.clone();
+        self.add("send", move |ctx: Ctx<'js>, head: String, body: String| {
+            with(&ctx, &slot, |script| {
+                let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid request");
+                let head = serde_json::from_str(&head).map_err(invalid)?;
+                let received = script.send(head, body)?;
+                serde_json::to_string(&received).map_err(invalid)
+            })
+        })?;
+        let slot = self.slot.clone();
+        self.add("tokenOfService", move |ctx: Ctx<'js>, cell_url: String| {
+            with(&ctx, &slot, |script| {
+                let host = std::sync::Arc::clone(&script.host);
+                script.wait(async move { host.service_token(&cell_url).await })
+            })
+        })?;
+        let slot = self.slot.clone();
+        self.add(
+            "log",
+            move |ctx: Ctx<'js>, level: String, mut text: String| {
+                with(&ctx, &slot, |script| {
+                    text.truncate(text.floor_char_boundary(LOG_LINE_MAX_BYTES));
+                    script.host.log(LogLevel::of(&level), &text);
+                    Ok(())
+                })
+            },
+        )?;
+        let slot = self.slot.clone();
+        self.add("uuid", move |ctx: Ctx<'js>| {
+            with(&ctx, &slot, |script| Ok(script.host.uuid()))
+        })
+    }
+
+    fn add_streams(&self) -> Result<()> {
+        let slot = self.slot.clone();
+        self.add("readBytes", move |ctx: Ctx<'js>, handle: u32, max: f64| {
+            let bytes = with(&ctx, &slot, |script| match max < 0.0 {
+                true => script.read_all(handle),
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "it is not negative, and saturates"
+                )]
+                false => script.read_some(handle, max as usize),
+            })?;
+            ArrayBuffer::new_copy(ctx, &bytes)
+        })?;
+        let slot = self.slot.clone();
+        self.add(
+            "readText",
+            move |ctx: Ctx<'js>, handle: u32, charset: String| {
+                with(&ctx, &slot, |script| {
+                    text_encoding::encoding(&charset)?;
+                    text_encoding::decode(&script.read_all(handle)?, &charset)
+                })
+            },
+        )?;
+        let slot = self.slot.clone();
+        self.add(
+            "readLine",
+            move |ctx: Ctx<'js>, handle: u32, charset: String| {
+                let line = with(&ctx, &slot, |script| {
+                    text_encoding::encoding(&charset)?;
+                    let line = script.read_line(handle)?;
+                    line.map(|line| text_encoding::decode(&line, &charset))
+                        .transpose()
+                })?;
+                nullable(&ctx, line)
+            },
+        )
+    }
+
+    fn add_output(&self) -> Result<()> {
+        let slot = self.slot.clone();
+        self.add(
+            "head",
+            move |ctx: Ctx<'js>, status: u16, headers: String| {
+                with(&ctx, &slot, |script| {
+                    let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid headers");
+                    if headers.len() > HEADERS_MAX_BYTES {
+                        let text = "the headers of the response are too large";
+                        return Err(HostError::new(HostErrorKind::TooLarge, text));
+                    }
+                    let headers = serde_json::from_str(&headers).map_err(invalid)?;
+                    script.output.set_head(ResponseHead { status, headers });
+                    Ok(())
+                })
+            },
+        )?;
+        let slot = self.slot.clone();
+        self.add(
+            "write",
+            move |ctx: Ctx<'js>, text: String, charset: String| {
+                with(&ctx, &slot, |script| {
+                    let bytes = match charset.as_str() {
+                        "utf-8" => text.into_bytes(),
+                        other => text_encoding::encode(&text, other)?,
+                    };
+                    script.write(bytes)
+                })
+            },
+        )?;
+        let slot = self.slot.clone();
+        self.add("pipe", move |ctx: Ctx<'js>, handle: u32| {
+            with(&ctx, &slot, |script| script.pipe(handle))
+        })
+    }
+
+    fn add_texts(&self) -> Result<()> {
+        self.add("hasCharset", |name: String| {
+            text_encoding::encoding(&name).is_ok()
+        })?;
+        self.add("decode", |ctx: Ctx<'js>, bytes: String, charset: String| {
+            let decoded = text_encoding::from_binary_text(&bytes)
+                .and_then(|bytes| text_encoding::decode(&bytes, &charset));
+            caught(&ctx, decoded)
+        })?;
+        self.add("encode", |ctx: Ctx<'js>, text: String, charset: String| {
+            let bytes = caught(&ctx, text_encoding::encode(&text, &charset))?;
+            ArrayBuffer::new_copy(ctx, bytes)
+        })?;
+        self.add(
+            "percentDecode",
+            |ctx: Ctx<'js>, text: String, charset: String, plus_is_blank: bool| {
+                let decoded = text_encoding::percent_decode(&text, &charset, plus_is_blank);
+                caught(&ctx, decoded)
+            },
+        )?;
+        self.add("base64", |ctx: Ctx<'js>, bytes: String| {
+            let bytes = caught(&ctx, text_encoding::from_binary_text(&bytes))?;
+            Ok::<_, rquickjs::Error>(STANDARD.encode(bytes))
+        })?;
+        self.add("fromBase64", |ctx: Ctx<'js>, text: String| {
+            let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid Base64");
+            let bytes = caught(&ctx, STANDARD.decode(text).map_err(invalid))?;
+            ArrayBuffer::new_copy(ctx, bytes)
+        })
+    }
+
+    fn add_sources(&self) -> Result<()> {
+        let slot = self.slot.clone();
+        self.add("readSource", move |ctx: Ctx<'js>, name: String| {
+            let text = with(&ctx, &slot, |script| script.read_source(&name))?;
+            nullable(&ctx, text)
+        })?;
+        self.add("evaluate", |ctx: Ctx<'js>, text: String, file: String| {
+            ctx.eval_with_options::<Value<'js>, _>(text, sloppy(file))
+        })?;
+        self.add("lineOf", |stack: String| {
+            stack_line(&stack).map_or(1, |(_, line)| line)
+        })?;
+        self.add("library", |ctx: Ctx<'js>, name: String| {
+            let file = format!("{}{name}", library::FILE_PREFIX);
+            let missing = || HostError::new(HostErrorKind::Argument, "no such file");
+            let text = caught(&ctx, library::text(&name).ok_or_else(missing))?;
+            ctx.eval_with_options::<Value<'js>, _>(text, sloppy(file))
+        })
+    }
+}
+
+/// A text, or `null`.
+fn nullable<'js>(ctx: &Ctx<'js>, text: Option<String>) -> Result<Value<'js>> {
+    match text {
+        Some(text) => {
+            rquickjs::String::from_str(ctx.clone(), &text).map(rquickjs::String::into_value)
+        }
+        None => Ok(Value::new_null(ctx.clone())),
+    }
+}
+
+/// File and line of the first frame of a stack that is not in the engine.
+pub(crate) fn stack_line(stack: &str) -> Option<(&str, u32)> {
+    stack.lines().find_map(|frame| {
+        let place = frame.trim().trim_end_matches(')');
+        let place = place.rsplit_once('(').map_or(place, |(_, place)| place);
+        let place = place.strip_prefix("at ").unwrap_or(place);
+        let (place, last) = place.rsplit_once(':')?;
+        let last: u32 = last.parse().ok()?;
+        // A syntax error may have no column.
+        let (file, line) = match place.rsplit_once(':') {
+            Some((file, line)) if line.parse::<u32>().is_ok() => (file, line.parse().ok()?),
+            _ => (place, last),
+        };
+        (!file.starts_with(library::FILE_PREFIX)).then_some((file, line))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_frame_outside_the_engine_is_found() {
+        let stack = "    at send (personium:runtime.js:5:3)\n    at f (my file.js:12:7)\n    at <eval> (my file.js:1:1)\n";
+        assert_eq!(stack_line(stack), Some(("my file.js", 12)));
+        assert_eq!(stack_line("    at t.js:3:9\n"), Some(("t.js", 3)));
+        assert_eq!(stack_line("    at t.js:3\n"), Some(("t.js", 3)));
+        assert_eq!(stack_line("    at forEach (native)\n"), None);
+        assert_eq!(stack_line(""), None);
+    }
+}

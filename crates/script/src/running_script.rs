@@ -1,0 +1,204 @@
+//! The state of a script while it runs, on its thread.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use personium_types::Clock;
+use tokio::runtime::Handle;
+
+use crate::compute_slots::ComputeTurn;
+use crate::host::{HostError, HostErrorKind, HostRequest, RequestBody, ScriptHost, TokenKind};
+use crate::limits::ScriptLimits;
+use crate::output::Output;
+use crate::stream_table::{BufferedStream, StreamTable};
+
+/// The largest chunk of a response, in bytes.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// The script that runs in a context; `None` before it begins and after it has ended.
+pub(crate) type ScriptSlot = Rc<RefCell<Option<RunningScript>>>;
+
+/// A script that runs.
+pub(crate) struct RunningScript {
+    pub(crate) host: Arc<dyn ScriptHost>,
+    pub(crate) handle: Handle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: ScriptLimits,
+    pub(crate) deadline: Instant,
+    pub(crate) turn: ComputeTurn,
+    pub(crate) streams: StreamTable,
+    pub(crate) output: Output,
+    /// The texts of modules that were read.
+    pub(crate) modules: HashMap<String, Option<String>>,
+    pub(crate) calls: u32,
+    /// Whether the script was stopped because its time is over.
+    pub(crate) timed_out: bool,
+}
+
+impl RunningScript {
+    /// Whether the script must stop. Lets other scripts compute.
+    pub(crate) fn must_stop(&mut self) -> bool {
+        self.turn.share();
+        self.timed_out |= self.clock.monotonic() >= self.deadline;
+        self.timed_out
+    }
+
+    /// Waits for the host, at most until the script has no time left.
+    ///
+    /// # Errors
+    /// [`HostErrorKind::Timeout`]; the failure of the host.
+    pub(crate) fn wait<T>(
+        &mut self,
+        future: impl Future<Output = Result<T, HostError>>,
+    ) -> Result<T, HostError> {
+        self.turn.pause();
+        let left = self
+            .deadline
+            .saturating_duration_since(self.clock.monotonic());
+        let handle = self.handle.clone();
+        let outcome = handle.block_on(async { tokio::time::timeout(left, future).await });
+        self.turn.resume();
+        outcome.unwrap_or_else(|_| {
+            self.timed_out = true;
+            Err(HostError::new(HostErrorKind::Timeout, "Script TimeOut"))
+        })
+    }
+
+    /// The largest text or buffer that a script gets at once, in bytes.
+    fn value_max_bytes(&self) -> usize {
+        self.limits.memory_max_bytes / 2
+    }
+
+    /// Uses a stream.
+    fn with_stream<T, F>(&mut self, handle: u32, read: F) -> Result<T, HostError>
+    where
+        F: AsyncFnOnce(&mut BufferedStream, usize) -> Result<T, HostError>,
+    {
+        let max_bytes = self.value_max_bytes();
+        let mut stream = self.streams.take(handle);
+        let outcome = self.wait(read(&mut stream, max_bytes));
+        if outcome.is_ok() {
+            self.streams.put_back(handle, stream);
+        }
+        outcome
+    }
+
+    pub(crate) fn read_all(&mut self, handle: u32) -> Result<Bytes, HostError> {
+        self.with_stream(handle, async |stream, max| stream.read_all(max).await)
+    }
+
+    pub(crate) fn read_some(&mut self, handle: u32, bytes: usize) -> Result<Bytes, HostError> {
+        self.with_stream(handle, async |stream, max| {
+            stream.read(bytes.min(max)).await
+        })
+    }
+
+    pub(crate) fn read_line(&mut self, handle: u32) -> Result<Option<Bytes>, HostError> {
+        self.with_stream(handle, async |stream, max| stream.read_line(max).await)
+    }
+
+    /// Adds to the body of the response.
+    pub(crate) fn write(&mut self, bytes: Vec<u8>) -> Result<(), HostError> {
+        let Some((sender, chunk)) = self.output.write(bytes)? else {
+            return Ok(());
+        };
+        self.wait(async move {
+            let gone = |_| HostError::new(HostErrorKind::Response, "the client is gone");
+            let mut rest = chunk;
+            while !rest.is_empty() {
+                let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
+                sender.send(chunk).await.map_err(gone)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds a stream to the body of the response.
+    pub(crate) fn pipe(&mut self, handle: u32) -> Result<(), HostError> {
+        let mut stream = self.streams.take(handle);
+        loop {
+            let chunk = self.wait(stream.read(CHUNK_BYTES))?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            self.write(chunk.into())?;
+        }
+    }
+
+    /// Sends a request. Returns the status, the headers, and the handle of the body.
+    pub(crate) fn send(&mut self, head: SentHead, body: String) -> Result<Received, HostError> {
+        self.calls += 1;
+        if self.calls > self.limits.calls_max {
+            let text = format!("more than {} requests", self.limits.calls_max);
+            return Err(HostError::new(HostErrorKind::Limit, &text));
+        }
+        let body = match head.kind.as_str() {
+            "text" => RequestBody::Bytes(body.into()),
+            "binary" => RequestBody::Bytes(crate::text_encoding::from_binary_text(&body)?.into()),
+            "stream" => {
+                let handle = body.parse().unwrap_or(u32::MAX);
+                RequestBody::Stream(Box::new(self.streams.take(handle)))
+            }
+            _ => RequestBody::Bytes(Bytes::new()),
+        };
+        let token = match head.token.as_deref() {
+            None => TokenKind::None,
+            Some("caller") => TokenKind::Caller,
+            Some("service") => TokenKind::Service,
+            Some(other) => match other.strip_prefix("token:") {
+                Some(token) => TokenKind::Given(token.to_owned()),
+                None => return Err(HostError::new(HostErrorKind::Argument, "unknown token")),
+            },
+        };
+        let request = HostRequest {
+            method: head.method,
+            url: head.url,
+            headers: head.headers,
+            token,
+            body,
+        };
+        let host = Arc::clone(&self.host);
+        let response = self.wait(async move { host.send(request).await })?;
+        Ok(Received {
+            status: response.status,
+            headers: response.headers,
+            handle: self.streams.add(response.body)?,
+        })
+    }
+
+    /// The source of a module; `None` if there is none.
+    pub(crate) fn read_source(&mut self, name: &str) -> Result<Option<String>, HostError> {
+        if let Some(known) = self.modules.get(name) {
+            return Ok(known.clone());
+        }
+        let host = Arc::clone(&self.host);
+        let owned = name.to_owned();
+        let text = self.wait(async move { host.read_source(&owned).await })?;
+        self.modules.insert(name.to_owned(), text.clone());
+        Ok(text)
+    }
+}
+
+/// The head of a request, as the script gave it.
+#[derive(serde::Deserialize)]
+pub(crate) struct SentHead {
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    token: Option<String>,
+    /// `none`, `text`, `binary` or `stream`.
+    kind: String,
+}
+
+/// The head of a response, as the script gets it.
+#[derive(serde::Serialize)]
+pub(crate) struct Received {
+    status: u16,
+    headers: Vec<(String, String)>,
+    handle: u32,
+}
