@@ -15,6 +15,7 @@
   const matches = uncurry(RegExp.prototype.test);
   const replaced = uncurry(String.prototype.replace);
   const lower = uncurry(String.prototype.toLowerCase);
+  const trimmedEnd = uncurry(String.prototype.trimEnd);
   const wellFormed = uncurry(String.prototype.toWellFormed);
   const apply = uncurry(Function.prototype.apply);
   const charsOf = String.fromCharCode;
@@ -248,6 +249,16 @@
     body.forEach((element) => write(element, charset));
   };
 
+  // The number of the last line of a text that is not blank.
+  const linesOf = (text) => {
+    let count = 1;
+    replaced(trimmedEnd(text), /\n/g, () => {
+      count += 1;
+      return '';
+    });
+    return count;
+  };
+
   const require = (name) => {
     const text = native.readSource(wellFormed(TEXT_OF(name)));
     if (text === null) {
@@ -259,7 +270,9 @@
     try {
       module = native.evaluate('(function(exports){' + text + '\n})', TEXT_OF(name) + '.js');
     } catch (error) {
-      const line = matches(/:[0-9]+/, TEXT_OF(error.stack)) ? native.lineOf(TEXT_OF(error.stack)) : 1;
+      let line = matches(/:[0-9]+/, TEXT_OF(error.stack)) ? native.lineOf(TEXT_OF(error.stack)) : 1;
+      // What is missing at the end is missing on the last line.
+      if (line > linesOf(text)) line = linesOf(text);
       const bad = new ErrorClass('syntax error (' + name + '#' + line + ')');
       bad.name = 'InternalError';
       throw bad;

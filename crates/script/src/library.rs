@@ -7,7 +7,21 @@ pub(crate) const RUNTIME: (&str, &str) = ("runtime.js", include_str!("../js/runt
 pub(crate) const PRELUDE: &str = "prelude.js";
 
 /// The files of the library. Those before the prelude are evaluated when it loads them.
-pub(crate) const LIBRARY: &[(&str, &str)] = &[(PRELUDE, include_str!("../js/prelude.js"))];
+pub(crate) const LIBRARY: &[(&str, &str)] = &[
+    ("base.js", include_str!("../js/base.js")),
+    ("xml.js", include_str!("../js/xml.js")),
+    ("access.js", include_str!("../js/access.js")),
+    ("query.js", include_str!("../js/query.js")),
+    ("control.js", include_str!("../js/control.js")),
+    ("dav.js", include_str!("../js/dav.js")),
+    ("odata.js", include_str!("../js/odata.js")),
+    ("service.js", include_str!("../js/service.js")),
+    ("cell.js", include_str!("../js/cell.js")),
+    ("java.js", include_str!("../js/java.js")),
+    ("extension.js", include_str!("../js/extension.js")),
+    ("entry.js", include_str!("../js/entry.js")),
+    (PRELUDE, include_str!("../js/prelude.js")),
+];
 
 /// The beginning of the file names of the engine in stacks.
 pub(crate) const FILE_PREFIX: &str = "personium:";

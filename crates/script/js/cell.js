@@ -1,0 +1,120 @@
+// Cells, and the management of cells of a unit.
+(function (host, shared) {
+  'use strict';
+  const { text, matches, split, replace, decode } = shared.js;
+  const { failure, guarded, stateOf, defineClass, make, textArgument, cellUrlOf, encodeName, withSlash, header, checked, invalid } = shared.base;
+  const { escape, NAMESPACES, HEAD } = shared.xml;
+
+  const CONTROL = {
+    box: 'Box', account: 'Account', relation: 'Relation', role: 'Role', extRole: 'ExtRole', extCell: 'ExtCell',
+  };
+  defineClass('CellCtl', null, {}, (object, state) => {
+    for (const name of shared.js.keys(CONTROL)) {
+      object[name] = shared.control.manager(CONTROL[name], state.session, state.url + '__ctl/', { cellUrl: state.url });
+    }
+  });
+
+  const isOwnCell = (state) => state.url === host.context.cellUrl;
+  const ownBox = (state) => {
+    const { boxName, boxSchema } = host.context;
+    return shared.boxOf(state.session, state.url, { name: boxName, schema: boxSchema === null ? '' : boxSchema });
+  };
+  // The box of an application. Without a schema the unit takes the one of the token.
+  const findBox = (state, schema) => {
+    const url = state.url + '__box' + (schema === null ? '' : '?schema=' + encodeName(schema));
+    const answer = checked(state.session, 'GET', url, { headers: { Accept: 'application/json' } });
+    const location = header(answer, 'location');
+    if (location === null) throw failure(0, 'io exception : the response names no box');
+    const parts = split(replace(location, /\/+$/, ''), '/');
+    const name = guarded(() => decode(parts[parts.length - 1]));
+    return shared.boxOf(state.session, state.url, { name: name, schema: schema === null ? '' : schema });
+  };
+  const contentOf = (given) => {
+    if (typeof given !== 'string') {
+      const handle = guarded(() => host.handleOf(given));
+      if (handle === undefined) throw invalid();
+      return handle;
+    }
+    return checked(shared.access.NONE, 'GET', textArgument(given), { headers: {}, accept: 'stream' }).body;
+  };
+  const install = (cell, name, given) => {
+    const state = stateOf(cell, 'cell');
+    const box = shared.boxOf(state.session, state.url, { name: textArgument(name), schema: '' });
+    const options = { headers: { 'Content-Type': 'application/zip' }, body: contentOf(given) };
+    checked(state.session, 'MKCOL', state.url + encodeName(name), options);
+    return box;
+  };
+
+  defineClass('Cell', null, {
+    box(given) {
+      const state = stateOf(this, 'cell');
+      if (given === undefined || given === null || given === '') {
+        if (isOwnCell(state)) return ownBox(state);
+        const schema = host.context.boxSchema;
+        if (state.schema) return findBox(state, null);
+        if (schema === null) throw failure(0, 'the box of the application is not known');
+        return findBox(state, schema);
+      }
+      const name = textArgument(given);
+      if (matches(/^(https?:|urn:|personium-localunit:)/i, name)) return findBox(state, name);
+      if (isOwnCell(state) && name === host.context.boxName) return ownBox(state);
+      return shared.boxOf(state.session, state.url, { name: name, schema: '' });
+    },
+    installBox(name, given) {
+      return install(this, name, given);
+    },
+    installBoxFromURL(name, url) {
+      return install(this, name, textArgument(url));
+    },
+    getUrl() {
+      return stateOf(this, 'cell').url;
+    },
+    getName() {
+      return stateOf(this, 'cell').name;
+    },
+    getToken() {
+      const state = stateOf(this, 'cell');
+      return shared.access.tokensOf(state.session, state.url);
+    },
+    setOwnerRepresentativeAccounts(user) {
+      const state = stateOf(this, 'cell');
+      const accounts = '<p:ownerRepresentativeAccounts><p:account>' + escape(textArgument(user))
+        + '</p:account></p:ownerRepresentativeAccounts>';
+      const body = HEAD + '<D:propertyupdate ' + NAMESPACES + '><D:set><D:prop>' + accounts
+        + '</D:prop></D:set></D:propertyupdate>';
+      checked(state.session, 'PROPPATCH', state.url, { headers: { 'Content-Type': 'application/xml' }, body: body });
+    },
+  }, (object, state) => {
+    const part = (kind, family, path) => make(kind, { family: family, session: state.session, url: state.url + path });
+    object.name = state.name;
+    object.ctl = part('CellCtl', 'ctl', '');
+    object.event = part('EventManager', 'events', '__event');
+    object.currentLog = part('CurrentLogManager', 'logs', '__log/current');
+    object.archiveLog = part('ArchiveLogManager', 'logs', '__log/archive');
+    object.acl = shared.aclOf(state.session, state.url, state.url);
+  });
+  shared.cellOf = (session, url, schema) => make('Cell', {
+    family: 'cell', session: session, url: url, name: '', schema: schema || null,
+  });
+  shared.namedCell = (session, name) => make('Cell', {
+    family: 'cell', session: session, url: cellUrlOf(name), name: name, schema: null,
+  });
+
+  defineClass('UnitManager', null, {
+    cell(given) {
+      const state = stateOf(this, 'unit');
+      const url = given === undefined || given === null ? host.context.cellUrl : cellUrlOf(given);
+      return shared.cellOf(state.session, url, null);
+    },
+    getToken() {
+      const state = stateOf(this, 'unit');
+      return shared.access.tokensOf(state.session, state.url);
+    },
+  }, (object, state) => {
+    object.ctl = make('UnitCtl', { family: 'unitctl', session: state.session, url: state.url });
+  });
+  defineClass('UnitCtl', null, {}, (object, state) => {
+    object.cell = shared.control.manager('Cell', state.session, state.url + '__ctl/');
+  });
+  shared.unitOf = (session, url) => make('UnitManager', { family: 'unit', session: session, url: withSlash(text(url)) });
+})

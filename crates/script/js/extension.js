@@ -1,0 +1,145 @@
+// The built-in extensions: `_p.extension.*`.
+(function (host, shared) {
+  'use strict';
+  const { text, stringify, keys, create, isArray, upper, lower, replace, ErrorClass } = shared.js;
+  const { failure, stateOf, defineClass, make, classes } = shared.base;
+
+  const fail = (message) => {
+    throw new ErrorClass(message);
+  };
+  const isObject = (value) => typeof value === 'object' && value !== null && !isArray(value);
+  // Sends a request without an identity of the unit.
+  const send = (method, url, options) => {
+    const headers = create(null);
+    for (const name of keys(options.headers)) {
+      if (options.headers[name] !== null && options.headers[name] !== undefined) {
+        headers[lower(name)] = text(options.headers[name]);
+      }
+    }
+    try {
+      return host.send({
+        method: method, url: text(url), headers: headers, token: null, accept: options.stream ? 'stream' : 'text',
+        body: options.body === undefined ? null : options.body,
+      });
+    } catch (error) {
+      return fail('An error occurred. Cause: [' + text(error.code) + ': ' + text(error.message) + ']');
+    }
+  };
+  const titleCase = (name) => replace(name, /(^|-)([a-z])/g, (_, before, letter) => before + upper(letter));
+
+  // HttpClient.
+  const required = (name, value) => {
+    if (value === undefined || value === null || value === '') fail('Parameter [' + name + '] is not set.');
+    return value;
+  };
+  const headersOf = (state, given) => {
+    if (given !== undefined && given !== null && !isObject(given)) fail('Parameter [headers] is not NativeObject.');
+    const headers = create(null);
+    for (const set of [state.defaults, given || {}]) {
+      for (const name of keys(set)) headers[lower(name)] = set[name];
+    }
+    return headers;
+  };
+  const resultOf = (answer, stream) => {
+    const headers = {};
+    for (const line of answer.headers) headers[titleCase(line[0])] = line[1];
+    const result = { status: text(answer.status), headers: stringify(headers) };
+    if (stream) {
+      result.body = host.newStream(answer.body);
+    } else if (answer.status !== 204 && answer.status !== 304) {
+      result.body = answer.body;
+    }
+    return result;
+  };
+  const withoutBody = (method) => function (url, headers, respondsAsStream) {
+    const state = stateOf(this, 'http');
+    required('url', url);
+    const stream = respondsAsStream === true;
+    return resultOf(send(method, url, { headers: headersOf(state, headers), stream: stream }), stream);
+  };
+  const withBody = (method) => function (url, headers, contentType, body, respondsAsStream) {
+    const state = stateOf(this, 'http');
+    required('url', url);
+    required('contentType', contentType);
+    required('body', body);
+    const handle = host.handleOf(body);
+    const all = headersOf(state, headers);
+    all['content-type'] = contentType;
+    const stream = respondsAsStream === true;
+    const options = { headers: all, stream: stream, body: handle === undefined ? text(body) : handle };
+    return resultOf(send(method, url, options), stream);
+  };
+  const HTTP_METHODS = {
+    get: withoutBody('GET'), delete: withoutBody('DELETE'), post: withBody('POST'), put: withBody('PUT'), patch: withBody('PATCH'),
+    postParam: withBody('POST'), putParam: withBody('PUT'),
+  };
+  defineClass('HttpClient', null, HTTP_METHODS);
+  const HttpClient = function (given) {
+    if (new.target === undefined) fail('HttpClient is a constructor');
+    let defaults = {};
+    if (given !== undefined && given !== null) {
+      if (!isObject(given)) fail('Parameter [params] is not NativeObject.');
+      const ignore = given.IgnoreHostnameVerification;
+      if (ignore !== undefined && typeof ignore !== 'boolean') fail('Parameter [IgnoreHostnameVerification] is not Boolean.');
+      if (ignore === true) host.log('warn', 'HttpClient verifies the names of servers, IgnoreHostnameVerification or not');
+      if (given.DefaultHeaders !== undefined) {
+        if (!isObject(given.DefaultHeaders)) fail('Parameter [DefaultHeaders] is not NativeObject.');
+        defaults = Object.assign({}, given.DefaultHeaders);
+      }
+    }
+    return make('HttpClient', { family: 'http', defaults: defaults });
+  };
+
+  // SlackMessenger. As in the original, failures of the exchange are only logged.
+  const SLACK_URL = 'https://slack.com/api/chat.postMessage';
+  const postMessage = (messenger, message, channel) => {
+    const state = stateOf(messenger, 'slack');
+    if (state.token === null) fail('The token of SlackMessenger is not set.');
+    const body = stringify({ channel: text(channel), text: text(message) });
+    const headers = { authorization: 'Bearer ' + state.token, 'content-type': 'application/json; charset=utf-8' };
+    try {
+      const answer = send('POST', SLACK_URL, { headers: headers, body: body });
+      const accepted = answer.status === 200 && shared.js.parse(answer.body).ok === true;
+      if (!accepted) host.log('warn', 'SlackMessenger: the message was refused with status ' + text(answer.status));
+    } catch (error) {
+      host.log('warn', 'SlackMessenger: ' + text(error.message));
+    }
+  };
+  defineClass('SlackMessenger', null, {
+    setConfig(token, channel, proxy) {
+      const state = stateOf(this, 'slack');
+      if (typeof token !== 'string' || token === '') fail('Parameter [token] is not set.');
+      if (proxy !== undefined && proxy !== null) throw failure(501, 'SlackMessenger: a proxy is not supported');
+      state.token = token;
+      state.channel = channel ? text(channel) : 'general';
+    },
+    sendMessage(message) {
+      postMessage(this, message, stateOf(this, 'slack').channel);
+    },
+    sendMessageToChannel(message, channel) {
+      postMessage(this, message, required('channel', channel));
+    },
+    sendMessageToUser(message, user) {
+      postMessage(this, message, '@' + text(required('user', user)));
+    },
+  });
+  const SlackMessenger = function () {
+    if (new.target === undefined) fail('SlackMessenger is a constructor');
+    return make('SlackMessenger', { family: 'slack', token: null, channel: 'general' });
+  };
+
+  // Extensions of the original that this unit does not have.
+  const absent = (name) => function () {
+    throw failure(501, 'the extension ' + name + ' is not available in this unit');
+  };
+  const extension = {
+    HttpClient: HttpClient,
+    SlackMessenger: SlackMessenger,
+    MailSender: absent('MailSender'),
+    Ews: absent('Ews'),
+    AWSSecurityTokenService: absent('AWSSecurityTokenService'),
+  };
+  HttpClient.prototype = classes.HttpClient.proto;
+  SlackMessenger.prototype = classes.SlackMessenger.proto;
+  shared.extension = { extension: extension, INTERNAL: ['HttpClient', 'SlackMessenger'] };
+})

@@ -1,0 +1,46 @@
+// Queries of OData, and the keys of entities.
+(function (host, shared) {
+  'use strict';
+  const { text, replace, keys } = shared.js;
+  const { invalid, stateOf, defineClass, make, encodeName, json } = shared.base;
+
+  const option = (name) => function (value) {
+    stateOf(this, 'query').options[name] = text(value);
+    return this;
+  };
+  defineClass('Query', null, {
+    filter: option('$filter'),
+    select: option('$select'),
+    top: option('$top'),
+    skip: option('$skip'),
+    expand: option('$expand'),
+    orderby: option('$orderby'),
+    inlinecount: option('$inlinecount'),
+    q: option('q'),
+    run() {
+      const state = stateOf(this, 'query');
+      let url = state.url;
+      let separator = '?';
+      for (const name of keys(state.options)) {
+        url += separator + name + '=' + encodeName(state.options[name]);
+        separator = '&';
+      }
+      return json(state.session, 'GET', url);
+    },
+  });
+  const query = (session, url) => make('Query', { family: 'query', session: session, url: url, options: {} });
+
+  const literal = (value) => "'" + encodeName(replace(value, /'/g, "''")) + "'";
+  // The key of an entity in a URL. Parts are pairs of name and text.
+  const predicate = (parts) => {
+    if (parts.length === 0) throw invalid();
+    if (parts.length === 1) return '(' + literal(parts[0][1]) + ')';
+    let out = '(';
+    for (let at = 0; at < parts.length; at += 1) {
+      out += (at === 0 ? '' : ',') + parts[at][0] + '=' + literal(parts[at][1]);
+    }
+    return out + ')';
+  };
+
+  shared.odata = { query, predicate };
+})
