@@ -37,7 +37,7 @@ async fn log_lines(unit: &TestUnit, cell: &str) -> Vec<String> {
 }
 
 /// Waits until the log of a cell has at least `count` lines; returns them.
-async fn wait_for_log_lines(unit: &TestUnit, cell: &str, count: usize) -> Vec<String> {
+pub(super) async fn wait_for_log_lines(unit: &TestUnit, cell: &str, count: usize) -> Vec<String> {
     wait_until(&format!("{count} lines of {cell}"), async || {
         log_lines(unit, cell).await.len() >= count
     })

@@ -1,6 +1,6 @@
 //! Installation of archives: `MKCOL` of a box; and boxes that are exported as archives.
 
-mod artifacts;
+pub(super) mod artifacts;
 mod exported;
 mod hostile;
 mod installed;
@@ -23,11 +23,11 @@ const EMPTY: &str = "<multistatus xmlns='DAV:'><response><href>personium-localbo
                      <resourcetype><collection/></resourcetype></prop></propstat></response></multistatus>";
 
 /// A builder of archives.
-struct Archive(Vec<(String, Vec<u8>)>);
+pub(super) struct Archive(Vec<(String, Vec<u8>)>);
 
 impl Archive {
     /// An archive with an empty box.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(vec![])
             .with("00_meta/00_manifest.json", &manifest("2"))
             .with("00_meta/90_rootprops.xml", EMPTY)
@@ -59,7 +59,7 @@ impl Archive {
         Self(moved.collect()).with("bar/00_meta/00_manifest.json", &manifest("1"))
     }
 
-    fn zip(&self) -> Vec<u8> {
+    pub(super) fn zip(&self) -> Vec<u8> {
         let mut out = ZipWriter::new(Cursor::new(Vec::new()));
         let options = SimpleFileOptions::default();
         for (name, content) in &self.0 {
@@ -86,7 +86,7 @@ async fn install(unit: &TestUnit, name: &str, archive: &Archive) -> TestResponse
 }
 
 /// As [`install`], with the bytes of the archive.
-async fn install_bytes(unit: &TestUnit, name: &str, archive: Vec<u8>) -> TestResponse {
+pub(super) async fn install_bytes(unit: &TestUnit, name: &str, archive: Vec<u8>) -> TestResponse {
     let path = format!("c/{name}");
     let request = unit
         .admin_request("MKCOL", &path)
@@ -95,7 +95,7 @@ async fn install_bytes(unit: &TestUnit, name: &str, archive: Vec<u8>) -> TestRes
 }
 
 /// Waits until the installation of a box is over; returns its status document.
-async fn wait_for_installation(unit: &TestUnit, name: &str) -> Value {
+pub(super) async fn wait_for_installation(unit: &TestUnit, name: &str) -> Value {
     let path = format!("c/{name}");
     for _ in 0..2_000 {
         let response = unit

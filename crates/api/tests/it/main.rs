@@ -11,6 +11,7 @@ mod cors;
 mod dav;
 mod event;
 mod install;
+mod library;
 mod message;
 mod nodes;
 mod odata;

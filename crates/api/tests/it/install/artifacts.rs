@@ -84,7 +84,8 @@ pub(super) const ARTIFACTS: [Artifact; 7] = [
     },
 ];
 
-pub(super) fn folder() -> Option<PathBuf> {
+/// The folder of the archives and answers; `None` if it is not beside the project.
+pub(crate) fn folder() -> Option<PathBuf> {
     let folder = PathBuf::from(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../../shared/artifacts"

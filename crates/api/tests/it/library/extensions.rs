@@ -1,0 +1,154 @@
+//! The built-in extensions, `_p.extension`.
+
+use personium_testkit::StubServer;
+use serde_json::json;
+
+use super::ScriptUnit;
+
+async fn unit_with_network() -> ScriptUnit {
+    ScriptUnit::with_settings(|settings| settings.allow_private_networks = true).await
+}
+
+#[tokio::test]
+async fn http_client_sends_requests_and_returns_texts() {
+    let unit = unit_with_network().await;
+    let server = StubServer::start().await;
+    let code = format!(
+        "var client = new _p.extension.HttpClient({{DefaultHeaders:{{'X-Default':'d', 'X-Both':'d'}}}});
+         var r = client.post('{0}a?q=1', {{'X-Own':'o', 'X-Both':'o'}}, 'application/json', '{{\"n\":\"日本\"}}');
+         return [r.status, typeof r.status, JSON.parse(r.headers)['Content-Length'], typeof r.headers, r.body];",
+        server.url()
+    );
+    let (out, received) = tokio::join!(unit.value(&code), server.receive("404 Not Found", "none"));
+    assert_eq!(out, json!(["404", "string", "4", "string", "none"]));
+    assert!(
+        received.head.starts_with("POST /a?q=1 HTTP/1.1"),
+        "{}",
+        received.head
+    );
+    assert_eq!(received.body, json!({"n": "日本"}));
+    let seen = ["x-default", "x-own", "x-both", "content-type"].map(|name| received.header(name));
+    assert_eq!(
+        seen,
+        [Some("d"), Some("o"), Some("o"), Some("application/json")]
+    );
+}
+
+#[tokio::test]
+async fn http_client_has_each_method_with_a_body() {
+    let unit = unit_with_network().await;
+    for (name, method) in [
+        ("put", "PUT"),
+        ("patch", "PATCH"),
+        ("postParam", "POST"),
+        ("putParam", "PUT"),
+    ] {
+        let server = StubServer::start().await;
+        let code = format!(
+            "return new _p.extension.HttpClient().{name}('{}', null, 'application/json', '[1]').body;",
+            server.url()
+        );
+        let (out, received) = tokio::join!(unit.value(&code), server.receive("200 OK", "answer"));
+        assert_eq!(out, "answer", "{name}");
+        assert!(
+            received.head.starts_with(&format!("{method} / ")),
+            "{}",
+            received.head
+        );
+        assert_eq!(received.body, json!([1]));
+    }
+}
+
+#[tokio::test]
+async fn http_client_reads_the_own_unit_without_the_identity_of_the_script() {
+    let unit = ScriptUnit::new().await;
+    unit.unit.put_file("c/b/f", "text").await;
+    let get = "var client = new _p.extension.HttpClient(), url = 'http://unit.example/c/b/f';
+        return [client.get(url).status, client.get(url, {Authorization:'Bearer ' + cell.getToken().access_token}).body,
+          client.get(url, {Authorization:'Bearer ' + mine.getToken().access_token}).status,
+          client.delete(url, {}).status,
+          box.put('copy', 'text/plain', client.get(url, {Authorization:'Bearer ' + cell.getToken().access_token}, true).body), box.getString('copy')];";
+    assert_eq!(
+        unit.value(get).await,
+        json!(["401", "text", "403", "401", null, "text"])
+    );
+}
+
+#[tokio::test]
+async fn http_client_names_what_is_wrong() {
+    let unit = ScriptUnit::new().await;
+    let code = "var H = _p.extension.HttpClient, client = new H();
+        var message = function (act) { try { act(); return null; } catch (e) { return [e.name, e.message]; } };
+        return [message(function () { client.get(); }), message(function () { client.post('http://x.example/', {}); }),
+          message(function () { client.post('http://x.example/', {}, 'text/plain'); }), message(function () { client.get('http://x.example/', 'x'); }),
+          message(function () { new H('x'); }), message(function () { new H({IgnoreHostnameVerification:'x'}); }), message(function () { new H({DefaultHeaders:'x'}); }),
+          typeof new H({IgnoreHostnameVerification:true}).get];";
+    let error = |text: &str| json!(["Error", text]);
+    let expected = json!([
+        error("Parameter [url] is not set."),
+        error("Parameter [contentType] is not set."),
+        error("Parameter [body] is not set."),
+        error("Parameter [headers] is not NativeObject."),
+        error("Parameter [params] is not NativeObject."),
+        error("Parameter [IgnoreHostnameVerification] is not Boolean."),
+        error("Parameter [DefaultHeaders] is not NativeObject."),
+        "function"
+    ]);
+    assert_eq!(unit.value(code).await, expected);
+}
+
+#[tokio::test]
+async fn http_client_reaches_no_private_address() {
+    let unit = ScriptUnit::new().await;
+    let server = StubServer::start().await;
+    let code = format!(
+        "return ['{}', 'http://169.254.169.254/latest/', 'http://[::1]:1/', 'http://10.0.0.1:1/', 'file:///etc/passwd', 'nonsense'].map(function (url) {{
+           try {{ new _p.extension.HttpClient().get(url); return 'reached'; }} catch (e) {{ return e.message.slice(0, 26); }} }});",
+        server.url()
+    );
+    for outcome in unit.value(&code).await.as_array().unwrap() {
+        assert_eq!(*outcome, "An error occurred. Cause: ");
+    }
+}
+
+#[tokio::test]
+async fn unreachable_server_and_broken_answer_are_errors() {
+    let unit = unit_with_network().await;
+    let server = StubServer::start().await;
+    let code = format!(
+        "try {{ return new _p.extension.HttpClient().get('{}'); }} catch (e) {{ return [e.name, e.message.slice(0, 26)]; }}",
+        server.url()
+    );
+    let (out, ()) = tokio::join!(unit.value(&code), server.accept());
+    let error = json!(["Error", "An error occurred. Cause: "]);
+    assert_eq!(out, error);
+    drop(server);
+    assert_eq!(unit.value(&code).await, error);
+}
+
+#[tokio::test]
+async fn absent_extensions_say_so() {
+    let unit = ScriptUnit::new().await;
+    let code = "return ['MailSender', 'Ews', 'AWSSecurityTokenService'].map(function (name) { return fails(function () { new _p.extension[name](); }); });";
+    for outcome in unit.value(code).await.as_array().unwrap() {
+        assert_eq!(outcome[0], 501);
+    }
+    let unknown = "try { new _p.extension.Nope(); } catch (e) { return e.name; }";
+    assert_eq!(unit.value(unknown).await, "TypeError");
+}
+
+#[tokio::test]
+async fn slack_messenger_needs_a_token() {
+    let unit = ScriptUnit::new().await;
+    let code = "var slack = new _p.extension.SlackMessenger();
+        var message = function (act) { try { act(); return null; } catch (e) { return e.message; } };
+        return [message(function () { slack.sendMessage('x'); }), message(function () { slack.setConfig(''); }),
+          fails(function () { slack.setConfig('token', 'general', {host:'p', port:1}); })[0], message(function () { slack.setConfig('token', 'general'); })];";
+    let expected = json!([
+        "The token of SlackMessenger is not set.",
+        "Parameter [token] is not set.",
+        501,
+        null
+    ]);
+    assert_eq!(unit.value(code).await, expected);
+}
