@@ -32,7 +32,7 @@ pub use self::single_values::{
     garbage_records, id_of_server_node, installation, installation_marker, installation_markers,
     installations, log_size, log_state, login_history, node_agreement, orphan_scan, outbox_count,
     outbox_marker, outbox_markers, outbox_owner, removed_cell, removed_cells, seal, server_node,
-    server_nodes, signing_key, takeover, unit_mark,
+    server_nodes, signing_key, takeover, unfinished_copy, unit_mark,
 };
 
 /// The length of a monotonic id in bytes.
@@ -223,6 +223,19 @@ pub fn inline_body(id: &BlobId) -> Key {
 #[must_use]
 pub fn blob_reference(id: &BlobId) -> Key {
     Key::table(b'R').fixed(id.as_bytes()).build()
+}
+
+/// The records of all bodies in the blob store that nodes name.
+#[must_use]
+pub fn blob_references() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'R').build())
+}
+
+/// The id of the body that such a record stands for.
+#[must_use]
+pub fn referenced_blob(key: &Key) -> Option<BlobId> {
+    let id = key.as_bytes().strip_prefix(b"R")?;
+    id.try_into().ok().map(BlobId::from_bytes)
 }
 
 /// The node that stands for the cell itself.

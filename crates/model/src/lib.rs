@@ -40,6 +40,7 @@ pub mod settings;
 mod staged_records;
 mod structure_view;
 pub mod temp_file;
+pub mod unfinished_copy;
 pub mod unit;
 pub mod unit_mark;
 pub mod url;

@@ -6,6 +6,7 @@ mod config_options;
 mod options;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -22,7 +23,9 @@ use crate::check::CheckReport;
 use crate::config::{ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::local_api::Administrator;
 use crate::serve::StartError;
-use crate::{check, components, data_folder, first_start, logging, record_engine, serve, system};
+use crate::{
+    check, components, copy, data_folder, first_start, logging, record_engine, serve, system,
+};
 
 /// The status of a command line that cannot be read.
 const USAGE_STATUS: u8 = 2;
@@ -69,6 +72,16 @@ enum Command {
     /// Take what is in the data folder for one whole unit, although parts of it are missing or of another unit. What is
     /// missing is lost.
     Adopt,
+    /// Copy a whole unit to other stores, for example from SQLite to PostgreSQL or from a folder to a bucket, and compare the copy.
+    /// The unit must be stopped. An interrupted copy goes on when the command is repeated.
+    Copy {
+        /// Settings file of the unit, or its data folder.
+        #[arg(long, value_name = "SETTINGS")]
+        from: PathBuf,
+        /// Settings file of the copy, which must not have a unit yet.
+        #[arg(long, value_name = "SETTINGS")]
+        to: PathBuf,
+    },
     /// Check whether the unit can run with these settings.
     Check {
         /// Print the result as JSON.
@@ -104,6 +117,7 @@ pub fn run() -> ExitCode {
     }
     let options = cli.options;
     let sources = options.sources();
+    let is_plain = options.are_absent();
     let result = match (cli.command, sources) {
         (Some(Command::Check { json }), sources) => check(sources, json),
         (Some(Command::Config { command }), sources) => command.run(sources),
@@ -113,6 +127,7 @@ pub fn run() -> ExitCode {
         (Some(Command::Init { print_sql: true }), Ok(sources)) => print_sql(&sources),
         (Some(Command::Init { print_sql: false }), Ok(sources)) => init(&sources),
         (Some(Command::Adopt), Ok(sources)) => adopt(&sources),
+        (Some(Command::Copy { from, to }), Ok(_)) => copy_unit(&from, &to, is_plain),
         (Some(Command::Admin { command }), Ok(sources)) => administrate(&sources, command),
     };
     result.unwrap_or_else(|error| {
@@ -243,6 +258,17 @@ fn print_sql(sources: &ConfigSources) -> Result<ExitCode, String> {
         .config;
     let sql = record_engine::administrator_sql(&config).map_err(|error| chain(&error))?;
     print(&sql).map_err(|error| format!("the statements could not be written: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn copy_unit(from: &Path, to: &Path, is_plain: bool) -> Result<ExitCode, String> {
+    if !is_plain {
+        let text = "copy takes all settings from the files that --from and --to name; leave --config, --data, --port and -c out";
+        return Err(text.to_owned());
+    }
+    data_folder::restrict_new_files();
+    let text = copy::run_command(from, to, &runtime(0)?)?;
+    print(&text).map_err(|error| format!("the outcome could not be written: {error}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -269,7 +269,11 @@ fn object_store_settings(
     })
 }
 
-fn open_files(
+/// Opens the store of file bodies in a place.
+///
+/// # Errors
+/// [`ComponentError::Store`] if a folder cannot be used.
+pub(crate) fn open_files(
     config: &Config,
     place: &BodyPlace,
     random: &Arc<dyn Random>,

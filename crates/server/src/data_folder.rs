@@ -5,6 +5,7 @@
 //! that of another unit. A folder from before there were marks gets them when it is first used.
 
 mod body_place;
+mod copied;
 mod evidence;
 mod marks;
 mod permissions;
@@ -56,6 +57,12 @@ pub enum DataFolderError {
         folder: PathBuf,
         /// The problems.
         problems: PartProblems,
+    },
+    /// A unit is being copied to here, or that was interrupted.
+    #[error("the copy of a unit to {} is not finished; run the same `personium copy` again", folder.display())]
+    UnfinishedCopy {
+        /// The data folder.
+        folder: PathBuf,
     },
     /// A file of the folder cannot be read or written.
     #[error("cannot use {}", path.display())]
@@ -159,6 +166,7 @@ impl DataFolder {
         records: &RecordEngine,
         random: &dyn Random,
     ) -> Result<(), DataFolderError> {
+        self.check_no_copy(records).await?;
         let Some(records) = records.sqlite() else {
             let mark = random.uuid().to_string();
             return self.adopt_shared(records, &mark).await;
@@ -245,6 +253,8 @@ impl DataFolder {
     async fn condition(&self, records: &Arc<SqliteStore>) -> Result<Condition, DataFolderError> {
         let mut evidence = Evidence::of_parts(self).await?;
         if evidence.has_unit_records {
+            self.check_no_copy(&RecordEngine::Sqlite(Arc::clone(records)))
+                .await?;
             let records = sqlite_records(records);
             let mark = unit_mark::find(&records).await;
             evidence.mark_in_records = mark.map_err(|e| self.unreadable(e))?;

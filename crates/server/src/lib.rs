@@ -13,6 +13,7 @@ pub mod cli;
 pub mod components;
 pub mod config;
 pub mod config_report;
+mod copy;
 pub mod data_folder;
 mod file_descriptors;
 pub mod first_start;

@@ -26,6 +26,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>>;
 
+    /// Starts a body with this id, that of a body of another store which is copied. It replaces a body with this id.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    async fn create_with_id(&self, space: &Space, id: &BlobId) -> Result<Box<dyn BlobWriter>>;
+
     /// Opens a body for reading. Returns `None` if no body has this id.
     ///
     /// # Errors

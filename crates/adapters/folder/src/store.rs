@@ -80,7 +80,12 @@ impl FolderStore {
 #[async_trait]
 impl BlobStore for FolderStore {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
-        let paths = BlobPaths::new(&self.root, space, BlobId::random(&self.random));
+        let id = BlobId::random(&self.random);
+        self.create_with_id(space, &id).await
+    }
+
+    async fn create_with_id(&self, space: &Space, id: &BlobId) -> Result<Box<dyn BlobWriter>> {
+        let paths = BlobPaths::new(&self.root, space, *id);
         let writer = FolderBlobWriter::new(paths, self.sync, self.large_buffers.clone());
         Ok(Box::new(writer))
     }

@@ -269,10 +269,14 @@ fn build(settings: &S3Settings, connector: Connector) -> Result<AmazonS3, object
 impl BlobStore for S3BlobStore {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
         let id = BlobId::random(&self.random);
+        self.create_with_id(space, &id).await
+    }
+
+    async fn create_with_id(&self, space: &Space, id: &BlobId) -> Result<Box<dyn BlobWriter>> {
         Ok(Box::new(ObjectWriter {
             store: Arc::clone(&self.store),
-            name: self.names.body(space, &id),
-            id,
+            name: self.names.body(space, id),
+            id: *id,
             part_bytes: self.part_bytes,
             live: self.live.enter(space),
             progress: WriteProgress::default(),

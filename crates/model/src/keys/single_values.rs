@@ -9,6 +9,8 @@ use super::last_text;
 const SERVER_NODE: &str = "node/";
 /// The name of the mark of the unit.
 const UNIT_MARK: &str = "unit/mark";
+/// The name of the record of an unfinished copy.
+const UNFINISHED_COPY: &str = "unit/copy";
 /// The beginning of the names of markers of cells with garbage; the id of the cell follows.
 const GARBAGE_MARKER: &str = "sweep/cell/";
 /// The beginning of the names of garbage records; the id of the node follows.
@@ -34,6 +36,12 @@ const OUTBOX_MARKER: &str = "event/cell/";
 #[must_use]
 pub fn unit_mark() -> Key {
     single(UNIT_MARK)
+}
+
+/// In the space of the unit: a unit that is being copied into these records, see [`crate::unfinished_copy`].
+#[must_use]
+pub fn unfinished_copy() -> Key {
+    single(UNFINISHED_COPY)
 }
 
 /// In the space of the unit: a server node that runs, or that was not found dead yet.

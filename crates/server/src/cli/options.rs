@@ -40,6 +40,17 @@ impl Options {
         self.config.clone().unwrap_or_else(default)
     }
 
+    /// Whether none was given.
+    pub(super) fn are_absent(&self) -> bool {
+        let Self {
+            config,
+            data,
+            port,
+            set,
+        } = self;
+        config.is_none() && data.is_none() && port.is_none() && set.is_empty()
+    }
+
     /// Returns the sources of settings.
     pub(super) fn sources(&self) -> Result<ConfigSources, ConfigError> {
         let default = self

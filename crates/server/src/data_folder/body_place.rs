@@ -38,6 +38,14 @@ impl BodyPlace {
         }
     }
 
+    /// The folder.
+    pub(super) fn folder_path(&self) -> Option<&Path> {
+        match self {
+            Self::Folder { path, .. } => Some(path),
+            Self::Bucket(_) => None,
+        }
+    }
+
     /// The folder, if it is not inside the data folder.
     pub(super) fn foreign_folder(&self) -> Option<&Path> {
         match self {

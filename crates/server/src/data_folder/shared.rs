@@ -104,6 +104,7 @@ impl DataFolder {
         &self,
         records: &RecordEngine,
     ) -> Result<Condition, DataFolderError> {
+        self.check_no_copy(records).await?;
         let marks = self.shared_marks(records).await?;
         marks.decide().map_err(|problems| self.damaged(problems))
     }

@@ -25,6 +25,7 @@ mod cert_commands;
 mod certificates;
 mod checker;
 mod config_commands;
+mod copied_unit;
 mod crash_recovery;
 mod damage;
 mod data_folder;

@@ -19,6 +19,7 @@ pub async fn blobs(store: Arc<dyn BlobStore>) {
     unfinished_bodies_are_invisible(&*store).await;
     open_reader_survives_removal(&*store).await;
     spaces_are_separate(&*store).await;
+    body_with_a_given_id_is_found_by_it_and_replaces_another(&*store).await;
     list_is_ordered_by_id_and_filtered_by_age(&*store).await;
     concurrent_writers_are_independent(&store).await;
 }
@@ -51,6 +52,16 @@ async fn read(store: &dyn BlobStore, space: &Space, id: &BlobId) -> Option<Vec<u
 fn random_body(seed: u64, len: usize) -> Vec<u8> {
     let mut random = SplitMix64::new(seed);
     (0..len).map(|_| random.below(256) as u8).collect()
+}
+
+async fn body_with_a_given_id_is_found_by_it_and_replaces_another(store: &dyn BlobStore) {
+    let (space, id) = (new_space(), BlobId::random(&SystemRandom::new()));
+    for body in [&b"first"[..], b"second one"] {
+        let mut writer = store.create_with_id(&space, &id).await.unwrap();
+        writer.write(Bytes::copy_from_slice(body)).await.unwrap();
+        assert_eq!(writer.finish().await.unwrap(), id);
+        assert_eq!(read(store, &space, &id).await.unwrap(), body);
+    }
 }
 
 async fn bodies_are_read_as_written(store: &dyn BlobStore) {

@@ -43,9 +43,15 @@ impl MemoryBlobs {
 #[async_trait]
 impl BlobStore for MemoryBlobs {
     async fn create(&self, space: &Space) -> Result<Box<dyn BlobWriter>> {
+        let id = BlobId::random(&self.random);
+        self.create_with_id(space, &id).await
+    }
+
+    async fn create_with_id(&self, space: &Space, id: &BlobId) -> Result<Box<dyn BlobWriter>> {
         Ok(Box::new(MemoryBlobWriter {
             store: self.clone(),
             space: *space,
+            id: *id,
             bytes: BytesMut::new(),
         }))
     }
@@ -109,6 +115,7 @@ const CAPACITY_BYTES: u64 = 1 << 30;
 struct MemoryBlobWriter {
     store: MemoryBlobs,
     space: Space,
+    id: BlobId,
     bytes: BytesMut,
 }
 
@@ -120,7 +127,7 @@ impl BlobWriter for MemoryBlobWriter {
     }
 
     async fn finish(self: Box<Self>) -> Result<BlobId> {
-        let id = BlobId::random(&self.store.random);
+        let id = self.id;
         let body = StoredBody {
             bytes: self.bytes.freeze(),
             finished: self.store.clock.monotonic(),

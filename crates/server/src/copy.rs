@@ -1,0 +1,226 @@
+//! `personium copy`: moves a whole unit to other stores.
+//!
+//! The spaces are copied one after the other, those of the cells in the order of their ids, that of the unit last; the target
+//! remembers the last cell that was copied. Then each space is compared with its source, and what differs is copied again, until
+//! a comparison finds nothing. Only then the target becomes a whole unit. Bodies come before the records that name them.
+
+mod bodies;
+mod key_copy;
+mod progress;
+mod records;
+mod source;
+mod target;
+
+use std::path::Path;
+
+use personium_store::Space;
+
+use self::bodies::BodyCheck;
+use self::progress::Progress;
+use self::source::Source;
+use self::target::Target;
+use crate::config::{Config, ConfigSources, LoadedConfig};
+use crate::system;
+
+/// The settings file in a data folder.
+const SETTINGS_FILE: &str = "personium-unit-config.properties";
+
+/// The number of comparisons of a space of which the last one must find nothing.
+const COMPARISONS_MAX: u32 = 3;
+
+/// A result whose error is a text for the operator.
+type CopyResult<T = ()> = Result<T, String>;
+
+/// The content of spaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct CopyCounts {
+    /// The number of records.
+    records: u64,
+    /// The sum of the checksums of their keys and values.
+    checksum: u64,
+    /// The number of file bodies outside of the records.
+    bodies: u64,
+    /// The sum of their lengths.
+    body_bytes: u64,
+    /// The number of records and bodies that were different in the target.
+    changed: u64,
+}
+
+impl CopyCounts {
+    fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.checksum = self.checksum.wrapping_add(other.checksum);
+        self.bodies += other.bodies;
+        self.body_bytes += other.body_bytes;
+        self.changed += other.changed;
+    }
+}
+
+/// The settings of one side: those of a settings file, or of a data folder with one in it. The environment does not count, since it
+/// would apply to both sides.
+fn sources(path: &Path) -> ConfigSources {
+    let mut sources = ConfigSources::default();
+    if path.is_dir() {
+        let file = path.join(SETTINGS_FILE);
+        sources.file = file.exists().then_some(file);
+        let folder = path.display().to_string();
+        sources.options.push(("data.dir".to_owned(), folder));
+    } else {
+        sources.file = Some(path.to_owned());
+    }
+    sources
+}
+
+/// Runs the command. Returns the text that is shown at its end.
+///
+/// # Errors
+/// A text for the operator. Whatever it is, the source is as before, and the command can be repeated.
+pub fn run_command(
+    from: &Path,
+    to: &Path,
+    runtime: &tokio::runtime::Runtime,
+) -> CopyResult<String> {
+    let load = |path: &Path| {
+        let loaded = LoadedConfig::load(&sources(path));
+        loaded.map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let (from, to) = (load(from)?.config, load(to)?.config);
+    let progress = Progress::new(system::clock());
+    runtime.block_on(Box::pin(run((&from, &to), &progress)))
+}
+
+async fn run((from, to): (&Config, &Config), progress: &Progress) -> CopyResult<String> {
+    let real = |config: &Config| {
+        let path = &config.store.data_dir;
+        path.canonicalize().unwrap_or_else(|_| path.clone())
+    };
+    if real(from) == real(to) {
+        return Err("source and target have the same data.dir; give the target its own".to_owned());
+    }
+    progress.note("opening the source");
+    let source = Box::pin(Source::open(from, progress)).await?;
+    progress.note("opening the target");
+    let opened = Box::pin(Target::open(to, &source)).await;
+    let copied = match opened {
+        Ok(mut target) => {
+            let copied = match key_copy::copy(from, to) {
+                Ok(notes) => {
+                    let sides = (&source, &mut target);
+                    Box::pin(copy_unit(sides, notes, progress)).await
+                }
+                Err(error) => Err(error),
+            };
+            target.close().await;
+            copied
+        }
+        Err(error) => Err(error),
+    };
+    source.close().await;
+    copied
+}
+
+async fn copy_unit(
+    (source, target): (&Source, &mut Target),
+    notes: Vec<String>,
+    progress: &Progress,
+) -> CopyResult<String> {
+    target.drop_others(&source.cells).await?;
+    let cells = source.cells.iter().map(|cell| Space::Cell(*cell));
+    let spaces: Vec<Space> = cells.chain([Space::Unit]).collect();
+    progress.start("copied", spaces.len());
+    for space in &spaces {
+        if !target.has_copied(space) {
+            let copied = copy_space((source, target), space, BodyCheck::Length, progress).await;
+            copied.map_err(|error| format!("{}: {error}", name(space)))?;
+            target.set_copied(space).await?;
+        }
+        progress.end_space();
+    }
+    progress.start("compared", spaces.len());
+    let mut total = CopyCounts::default();
+    for space in &spaces {
+        let compared = compare_space((source, target), space, progress).await;
+        total.add(&compared.map_err(|error| format!("{}: {error}", name(space)))?);
+        progress.end_space();
+    }
+    source.check_unchanged().await?;
+    target.finish().await?;
+    progress.end();
+    Ok(outcome(source.cells.len(), &total, &notes))
+}
+
+/// The name of a space in messages.
+fn name(space: &Space) -> String {
+    match space {
+        Space::Unit => "the unit".to_owned(),
+        Space::Cell(id) => format!("cell {id}"),
+    }
+}
+
+/// Makes a space of the target that of the source.
+async fn copy_space(
+    (source, target): (&Source, &Target),
+    space: &Space,
+    check: BodyCheck,
+    progress: &Progress,
+) -> CopyResult<CopyCounts> {
+    target.create_space(space).await?;
+    let bodies = (&*source.bodies, &*target.bodies);
+    let mut counts = bodies::copy(&*source.records, bodies, space, (check, progress)).await?;
+    let records = (&*source.records, &*target.records);
+    counts.add(&records::copy(records, space, progress).await?);
+    Ok(counts)
+}
+
+/// Compares a space with its source, and copies what differs. Returns the counts of a comparison that found nothing.
+async fn compare_space(
+    sides: (&Source, &Target),
+    space: &Space,
+    progress: &Progress,
+) -> CopyResult<CopyCounts> {
+    for _ in 0..COMPARISONS_MAX {
+        let counts = copy_space(sides, space, BodyCheck::Content, progress).await?;
+        if counts.changed == 0 {
+            return Ok(counts);
+        }
+    }
+    Err("it changes while it is copied".to_owned())
+}
+
+fn outcome(cells: usize, counts: &CopyCounts, notes: &[String]) -> String {
+    let CopyCounts {
+        records,
+        checksum,
+        bodies,
+        body_bytes,
+        ..
+    } = counts;
+    let mut text = format!(
+        "Copied and compared: {cells} cells, {records} records (checksum {checksum:016x}), {bodies} file bodies ({body_bytes} bytes).\n\
+         The copy is a whole unit now. Do not start the source any more.\n"
+    );
+    for note in notes {
+        text.push_str(note);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn side_is_a_settings_file_or_a_data_folder_with_or_without_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = ("data.dir".to_owned(), folder.path().display().to_string());
+        let without = sources(folder.path());
+        assert_eq!((without.file, without.options), (None, vec![data.clone()]));
+        let file = folder.path().join(SETTINGS_FILE);
+        std::fs::write(&file, "").unwrap();
+        let with = sources(folder.path());
+        assert_eq!((with.file, with.options), (Some(file.clone()), vec![data]));
+        let named = sources(&file);
+        assert_eq!((named.file, named.options), (Some(file), Vec::new()));
+    }
+}

@@ -1,0 +1,226 @@
+//! The stores that a unit is copied to.
+
+use std::sync::Arc;
+
+use personium_model::unfinished_copy::UnfinishedCopy;
+use personium_postgres::SchemaError;
+use personium_sqlite::{SqliteSettings, SqliteStore};
+use personium_store::{Batch, BlobStore, CommitSeq, RecordStore, Space, StoreError, StoreHealth};
+use personium_types::error::chain;
+use personium_types::{CellId, Random};
+
+use super::CopyResult;
+use super::source::{Source, list_spaces};
+use crate::components::{body_place, open_files, record_settings};
+use crate::config::{Config, RecordStoreKind};
+use crate::data_folder::DataFolder;
+use crate::record_engine::{self, DatabaseError, RecordEngine};
+use crate::{serve, system};
+
+/// The stores without a unit, or with an interrupted copy of the source.
+pub(super) struct Target {
+    pub(super) records: Arc<dyn RecordStore>,
+    pub(super) bodies: Arc<dyn BlobStore>,
+    folder: DataFolder,
+    copy: UnfinishedCopy,
+    /// The version of the record of the copy. If it is another one, another process copies too.
+    version: CommitSeq,
+    /// The last cell that is copied.
+    last_cell: Option<CellId>,
+}
+
+impl Target {
+    /// Opens stores without a unit, or those of an interrupted copy of the source.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) async fn open(config: &Config, source: &Source) -> CopyResult<Self> {
+        let (clock, random) = (system::clock(), system::random());
+        let health = Arc::<StoreHealth>::default();
+        let opened = async {
+            let place = body_place(config, &clock, &random, &health);
+            let place = place.map_err(|error| chain(&error))?;
+            let folder = DataFolder::new(config, place.clone());
+            folder.prepare().map_err(|error| chain(&error))?;
+            let engine = open_records(config, &health, &random).await?;
+            let begun = begin(&folder, &engine, source).await;
+            let (copy, version) = match begun {
+                Ok(begun) => begun,
+                Err(error) => {
+                    serve::close(&*engine.port()).await;
+                    return Err(error);
+                }
+            };
+            let bodies = open_files(config, &place, &random, &health);
+            let last_cell = copy.last_cell.as_ref().and_then(|id| id.parse().ok());
+            Ok(Self {
+                records: engine.port(),
+                bodies: bodies.map_err(|error| chain(&error))?,
+                folder,
+                copy,
+                version,
+                last_cell,
+            })
+        };
+        let opened: CopyResult<Self> = opened.await;
+        opened.map_err(|error| format!("the target: {error}"))
+    }
+
+    /// Removes the cells that an interrupted copy has made and that the source has not any more.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) async fn drop_others(&self, wanted: &[CellId]) -> CopyResult {
+        for space in list_spaces(&*self.records).await? {
+            let Space::Cell(cell) = space else {
+                continue;
+            };
+            if wanted.binary_search(&cell).is_err() {
+                self.bodies.drop_space(&space).await.map_err(failed)?;
+                self.records.drop_space(&space).await.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a space unless it exists.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) async fn create_space(&self, space: &Space) -> CopyResult {
+        self.records.create_space(space).await.map_err(failed)
+    }
+
+    /// Whether a space was copied before.
+    pub(super) fn has_copied(&self, space: &Space) -> bool {
+        match space {
+            Space::Unit => false,
+            Space::Cell(cell) => self.last_cell.is_some_and(|last| *cell <= last),
+        }
+    }
+
+    /// Remembers that a space is copied, and all before it.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) async fn set_copied(&mut self, space: &Space) -> CopyResult {
+        let Space::Cell(cell) = space else {
+            return Ok(());
+        };
+        self.copy.last_cell = Some(cell.to_string());
+        self.last_cell = Some(*cell);
+        let batch = self.copy.replace(self.version);
+        let batch = batch.map_err(|error| chain(&error))?;
+        self.version = self.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Makes the copy a whole unit.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) async fn finish(&self) -> CopyResult {
+        let marked = self.folder.mark_beside(&self.copy.unit);
+        marked.map_err(|error| format!("the target: {}", chain(&error)))?;
+        self.commit(self.copy.finish(self.version)).await.map(drop)
+    }
+
+    async fn commit(&self, batch: Batch) -> CopyResult<CommitSeq> {
+        match self.records.commit(&Space::Unit, batch).await {
+            Err(StoreError::Conflict) => Err("the target: another process copies to it".to_owned()),
+            other => other.map_err(failed),
+        }
+    }
+
+    /// Closes the records.
+    pub(super) async fn close(&self) {
+        serve::close(&*self.records).await;
+    }
+}
+
+fn failed(error: StoreError) -> String {
+    format!("the target: {}", chain(&error))
+}
+
+async fn open_records(
+    config: &Config,
+    health: &Arc<StoreHealth>,
+    random: &Arc<dyn Random>,
+) -> CopyResult<RecordEngine> {
+    if config.store.kind == RecordStoreKind::Sqlite {
+        let settings = SqliteSettings {
+            health: Arc::clone(health),
+            ..record_settings(config)
+        };
+        let records = SqliteStore::open(settings).map_err(|error| chain(&error))?;
+        return Ok(RecordEngine::Sqlite(Arc::new(records)));
+    }
+    let mut opened = record_engine::open_database(config, health, random).await;
+    if let Err(DatabaseError::Unusable { source, .. }) = &opened
+        && matches!(source, SchemaError::Missing)
+    {
+        let created = record_engine::create_tables(config, random).await;
+        created.map_err(|error| chain(&error))?;
+        opened = record_engine::open_database(config, health, random).await;
+    }
+    let records = opened.map_err(|error| chain(&error))?;
+    Ok(RecordEngine::Postgres(records))
+}
+
+/// Begins a copy in empty stores, or goes on with one. Returns its record.
+async fn begin(
+    folder: &DataFolder,
+    engine: &RecordEngine,
+    source: &Source,
+) -> CopyResult<(UnfinishedCopy, CommitSeq)> {
+    let unit = &source.unit;
+    let found = folder.find_copy(engine).await;
+    let begun = match found.map_err(|error| chain(&error))? {
+        Some((copy, _)) if copy.unit != *unit => {
+            let (unit, from) = (copy.unit, copy.from);
+            return Err(format!(
+                "it has an unfinished copy of unit {unit} from {from}"
+            ));
+        }
+        Some((copy, version)) => {
+            let batch = copy.replace(version).map_err(|error| chain(&error))?;
+            let taken_over = engine.port().commit(&Space::Unit, batch).await;
+            (copy, taken_over.map_err(|error| chain(&error))?)
+        }
+        None => begin_new(folder, engine, source).await?,
+    };
+    // Without it, a missing body is an error and not absent.
+    let marked = folder.mark_bodies(unit).await;
+    marked.map_err(|error| chain(&error))?;
+    Ok(begun)
+}
+
+async fn begin_new(
+    folder: &DataFolder,
+    engine: &RecordEngine,
+    source: &Source,
+) -> CopyResult<(UnfinishedCopy, CommitSeq)> {
+    let not_empty = |what: &str| Err(format!("it is not empty: it has {what}"));
+    let found = folder.find_content(&source.unit).await;
+    if let Some(what) = found.map_err(|error| chain(&error))? {
+        return not_empty(what);
+    }
+    let records = engine.port();
+    let spaces = list_spaces(&*records).await?;
+    if spaces.iter().any(|space| *space != Space::Unit) {
+        return not_empty("records of cells");
+    }
+    let copy = UnfinishedCopy {
+        unit: source.unit.clone(),
+        from: source.place.clone(),
+        last_cell: None,
+    };
+    let batch = copy.begin().map_err(|error| chain(&error))?;
+    let created = records.create_space(&Space::Unit).await;
+    created.map_err(|error| chain(&error))?;
+    match records.commit(&Space::Unit, batch).await {
+        Ok(version) => Ok((copy, version)),
+        Err(StoreError::Conflict) => not_empty("a unit"),
+        Err(error) => Err(chain(&error)),
+    }
+}
