@@ -178,13 +178,16 @@ fn manager(settings: &PostgresSettings) -> Result<Manager> {
 
 /// The settings of a session, for connections that are not shared.
 ///
-/// All statements are to use the index of the keys, whatever the statistics say; then one plan serves all values.
+/// All statements are to use the index of the keys, whatever the statistics say; then one plan serves all values. Citus makes no
+/// generic plan of a statement that reads ("could not create distributed plan").
 fn session_settings(statement_timeout: Duration) -> Vec<String> {
     let millis = statement_timeout.as_millis();
     vec![
         format!("SET statement_timeout = {millis}"),
         format!("SET idle_in_transaction_session_timeout = {millis}"),
-        "SET plan_cache_mode = force_generic_plan".to_owned(),
+        "SELECT set_config('plan_cache_mode', 'force_generic_plan', false) \
+         WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
+            .to_owned(),
         "SET enable_seqscan = off".to_owned(),
         "SET jit = off".to_owned(),
     ]

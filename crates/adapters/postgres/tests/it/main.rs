@@ -18,6 +18,7 @@ mod cut_connections;
 mod database;
 mod failures;
 mod full_disk;
+mod growing;
 mod plans;
 mod pooler;
 mod proxy;

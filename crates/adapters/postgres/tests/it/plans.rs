@@ -8,7 +8,7 @@ use crate::database::{Database, key};
 /// The number of records of the large space.
 const RECORDS: u64 = 50_000;
 
-/// What the statistics say about the large space.
+/// The statistics of the database about the large space.
 #[derive(Debug, Clone, Copy)]
 enum Statistics {
     /// Nothing: the tables were never analyzed.
