@@ -1,6 +1,7 @@
 //! Baselines: the least work that any server would have to do for the same requests, each in a process of its own.
 
 pub(crate) mod body_writes;
+mod database;
 pub(crate) mod document_server;
 mod password_hashes;
 mod record_writes;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::BenchResult;
 use crate::server_process::ProcessMonitor;
+use database::{DatabaseLoad, DatabaseWrites};
 use record_writes::RecordLoad;
 
 /// The baselines that this program implements.
@@ -72,6 +74,10 @@ pub(crate) enum Baseline {
         #[arg(long)]
         count: u64,
     },
+    /// Reads entities from PostgreSQL by their primary keys.
+    DatabaseReads(DatabaseLoad),
+    /// Writes entities into PostgreSQL.
+    DatabaseWrites(DatabaseWrites),
     /// Appends to a file and syncs it, one after the other.
     Syncs {
         #[arg(long)]
@@ -119,6 +125,8 @@ impl Baseline {
             Self::Syncs { folder, seconds } => {
                 body_writes::syncs_per_second(&folder, duration(seconds))?
             }
+            Self::DatabaseReads(load) => database::reads(load)?,
+            Self::DatabaseWrites(writes) => database::writes(writes)?,
             Self::Copy { from, to } => {
                 return Ok(json!({"seconds": body_writes::copy(&from, &to)?}));
             }

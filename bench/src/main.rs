@@ -9,8 +9,10 @@ mod report;
 mod rows;
 mod scenario;
 mod server_process;
+mod sizing;
 mod unit;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +38,12 @@ enum Task {
     /// Runs one baseline; the scenarios start these.
     #[command(subcommand)]
     Baseline(Baseline),
+    /// Prints what units of several sizes need, computed from measured costs.
+    Sizing {
+        /// The costs that the scenario layers has written.
+        #[arg(long, default_value = "bench/costs.json")]
+        costs: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -57,6 +65,10 @@ impl Task {
             Self::Baseline(Baseline::Documents { file, port }) => {
                 runtime(&mut tokio::runtime::Builder::new_multi_thread())?
                     .block_on(baseline::document_server::serve(file, port))
+            }
+            Self::Sizing { costs } => {
+                println!("{}", sizing::MeasuredCosts::read(&costs)?.table());
+                Ok(())
             }
             Self::Baseline(baseline) => {
                 println!("{}", baseline.measure()?);

@@ -3,6 +3,7 @@
 mod create_entities;
 mod fixture;
 mod gigabyte;
+mod layers;
 mod list_entities;
 mod logins;
 mod many_cells;
@@ -23,7 +24,7 @@ use crate::{BenchResult, baseline};
 
 /// The names of the scenarios that run by default.
 const DEFAULT: &[&str] = &[
-    "w1", "w2", "w3", "w4", "w7", "w8", "w10", "auth", "fixture", "gigabyte",
+    "w1", "w2", "w3", "w4", "w7", "w8", "w10", "auth", "fixture", "gigabyte", "layers",
 ];
 /// The names of the long scenarios.
 const LONG: &[&str] = &["many-cells", "endurance"];
@@ -118,6 +119,7 @@ async fn run(name: &str, context: &mut BenchContext) -> BenchResult<Section> {
         "w8" => put_files::run(context).await,
         "w10" => logins::run(context).await,
         "auth" => tokens::run(context).await,
+        "layers" => layers::run(context).await,
         "fixture" => fixture::run(context).await,
         "gigabyte" => gigabyte::run(context).await,
         "many-cells" => many_cells::run(context).await,

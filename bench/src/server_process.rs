@@ -39,28 +39,47 @@ impl ProcessMonitor {
         ids
     }
 
-    /// Returns the processor time spent so far.
+    /// Returns the processor time spent so far, also by children that have ended and were waited for.
     ///
     /// # Errors
     /// A message if the process has ended.
     pub(crate) fn cpu_time(self) -> BenchResult<Duration> {
         let mut ticks = 0.0;
         for id in self.ids() {
-            let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))
-                .map_err(|error| format!("process {id} has ended: {error}"))?;
-            // The name in parentheses may contain any character; utime and stime are the 12th and 13th field after it.
+            let stat = match std::fs::read_to_string(format!("/proc/{id}/stat")) {
+                Ok(stat) => stat,
+                // A child that ended since it was listed.
+                Err(_) if id != self.id => continue,
+                Err(error) => return Err(format!("process {id} has ended: {error}")),
+            };
+            // The name in parentheses may contain any character; utime and stime are the 12th and 13th field after it, and
+            // those of children that have ended follow.
             let fields: Vec<&str> = stat
                 .rsplit(')')
                 .next()
                 .unwrap_or_default()
                 .split_whitespace()
                 .collect();
-            ticks += [11, 12]
-                .iter()
-                .filter_map(|index| fields.get(*index)?.parse::<f64>().ok())
+            let counted = if id == self.id { 11..=14 } else { 11..=12 };
+            ticks += counted
+                .filter_map(|index: usize| fields.get(index)?.parse::<f64>().ok())
                 .sum::<f64>();
         }
         Ok(Duration::from_secs_f64(ticks / TICKS_PER_SEC))
+    }
+
+    /// Returns the mean of the memory that each child has for itself; 0 if it cannot be read.
+    pub(crate) fn private_bytes_of_children(self) -> f64 {
+        let kib_of = |id: u32| -> Option<f64> {
+            let text = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup")).ok()?;
+            let private = text.lines().filter(|line| line.starts_with("Private_"));
+            let kib =
+                private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+            Some(kib.sum())
+        };
+        let children = self.ids().into_iter().filter(|id| *id != self.id);
+        let found: Vec<f64> = children.filter_map(kib_of).collect();
+        found.iter().sum::<f64>() * 1024.0 / found.len().max(1) as f64
     }
 
     /// Returns the largest resident memory since [`Self::reset_peak`].

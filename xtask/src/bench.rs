@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &[String]) -> TaskResult {
         .arg(programs.join("personium"))
         .arg("--token-checks")
         .arg(programs.join("examples").join("token_checks"))
-        .args(["--report", "bench/report.md"]);
+        .args(["--report", report_file(arguments)]);
     let has_names = arguments.iter().any(|argument| !argument.starts_with('-'));
     let needs_keycloak = !has_names
         || arguments
@@ -55,6 +55,18 @@ pub(crate) fn run(arguments: &[String]) -> TaskResult {
         command.arg("--keycloak").arg(folder);
     }
     child_process::run(command.args(arguments))
+}
+
+/// The file of the report. The scenario of the layers has one of its own: it is repeated more often than the others.
+fn report_file(arguments: &[String]) -> &'static str {
+    let mut names = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'));
+    let is_layers_alone = names.next().is_some_and(|name| name == "layers");
+    match is_layers_alone {
+        true => "bench/layers.md",
+        false => "bench/report.md",
+    }
 }
 
 /// Returns the folder of Keycloak in the user's cache; downloads it with Maven the first time. `None` if it cannot be

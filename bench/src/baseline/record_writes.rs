@@ -95,7 +95,7 @@ fn insert(database: &Connection, number: u64, entries: u64) -> rusqlite::Result<
 
 /// Returns a key about as long as the index keys of a unit. The last two entries are times, which grow; the others are
 /// random.
-fn index_key(number: u64, entry: u64, entries: u64) -> String {
+pub(super) fn index_key(number: u64, entry: u64, entries: u64) -> String {
     let value = if entry + 2 >= entries {
         number
     } else {

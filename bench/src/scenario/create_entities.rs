@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{BenchContext, create_folder};
 use crate::load::{self, LoadRequest, Measurement, RequestGenerator};
 use crate::report::{Bound, Section};
-use crate::unit::BenchCell;
+use crate::unit::{BenchCell, BenchUnit};
 use crate::{BenchResult, baseline, rows};
 
 const CELLS: usize = 100;
@@ -116,7 +116,7 @@ async fn measure(
         baseline_rates.push(baseline_rate(context, load, run)?);
     }
     let created = created.load(Ordering::Relaxed);
-    let found = count_rows(context, cells).await?;
+    let found = count_rows(&mut context.unit, cells).await?;
     if found != created {
         return Err(format!(
             "{created} rows were acknowledged, {found} were found"
@@ -129,7 +129,7 @@ async fn measure(
 }
 
 /// Returns requests that create rows in any of the cells; `created` counts them.
-fn generator(cells: &[BenchCell], created: Arc<AtomicU64>) -> RequestGenerator {
+pub(super) fn generator(cells: &[BenchCell], created: Arc<AtomicU64>) -> RequestGenerator {
     let targets: Vec<(String, String)> = cells
         .iter()
         .map(|cell| (format!("/{}/box/rows/Row", cell.name), cell.bearer.clone()))
@@ -187,14 +187,14 @@ fn baseline_rate(context: &BenchContext, load: &CreationLoad, run: usize) -> Ben
 }
 
 /// Returns the number of rows in the cells.
-async fn count_rows(context: &mut BenchContext, cells: &[BenchCell]) -> BenchResult<u64> {
+pub(super) async fn count_rows(unit: &mut BenchUnit, cells: &[BenchCell]) -> BenchResult<u64> {
     let mut found = 0;
     for cell in cells {
         let path = format!(
             "/{}/box/rows/Row?$top=1&$inlinecount=allpages&$format=json",
             cell.name
         );
-        let body = context.unit.call("GET", &path, &[], b"").await?;
+        let body = unit.call("GET", &path, &[], b"").await?;
         let json: Value = serde_json::from_slice(&body)
             .map_err(|error| format!("a list is not JSON: {error}"))?;
         let count = json

@@ -56,7 +56,7 @@ pub(super) async fn run(context: &mut BenchContext) -> BenchResult<Section> {
     Ok(section)
 }
 
-fn generator(path: &str, bearer: &str, options: &str) -> RequestGenerator {
+pub(super) fn generator(path: &str, bearer: &str, options: &str) -> RequestGenerator {
     let (path, bearer, options) = (path.to_owned(), bearer.to_owned(), options.to_owned());
     Arc::new(move |random, _| {
         let n = random.below(100);

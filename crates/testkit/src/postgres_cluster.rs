@@ -141,6 +141,12 @@ impl PostgresCluster {
         self.port
     }
 
+    /// The id of the process of the server, whose children serve the connections; `None` if it does not run.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.lock().as_ref().map(Process::id)
+    }
+
     /// The role that owns the server.
     #[must_use]
     pub fn user(&self) -> &'static str {
