@@ -1,17 +1,17 @@
 //! Paths of services: requests to scripts.
 
 mod host;
+mod response_headers;
 mod script_request;
 mod source;
 mod streams;
 
 use std::sync::Arc;
 
-use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{StatusCode, header};
 use personium_dav::{PERSONIUM_NS, proppatch};
-use personium_model::Resource;
 use personium_model::locate::Target;
+use personium_model::{Resource, Unit};
 use personium_script::{
     RouteTable, RouteTarget, ScriptBody, ScriptCall, ScriptFailure, ScriptResponse,
 };
@@ -30,18 +30,6 @@ use crate::response::{self, Response, WithHeader};
 const ERROR_TYPE: &str = "text/html";
 /// The media type of a response of a script that names none.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
-/// The headers about one connection, which no script may set (RFC 9110, section 7.6.1), and the length, which the server counts.
-const NOT_OF_SCRIPTS: &[HeaderName] = &[
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-const KEEP_ALIVE: &str = "keep-alive";
-
 /// The content of the property `service` of a collection.
 struct Registration {
     subject: Option<String>,
@@ -114,6 +102,7 @@ async fn run(
     let (key, cell) = (request.request_key.clone(), request.context.cell().id);
     let scripts = Arc::clone(&request.scripts);
     let engine = scripts.engine()?;
+    let unit = Arc::clone(&request.unit);
     let call = ScriptCall {
         cell: cell.to_string(),
         file: script.file,
@@ -129,7 +118,7 @@ async fn run(
         )),
     };
     let failure = match engine.run(call).await {
-        Ok(response) => return Ok(send(response)),
+        Ok(response) => return Ok(send(response, &unit)),
         Err(failure) => failure,
     };
     if let ScriptFailure::Failed { stack, .. } = &failure {
@@ -179,14 +168,14 @@ fn refusal(status: u16, text: &str) -> Response {
 }
 
 /// The response of a script.
-fn send(answer: ScriptResponse) -> Response {
+fn send(answer: ScriptResponse, unit: &Unit) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = match answer.body {
         ScriptBody::Whole(bytes) => body::full(bytes),
         ScriptBody::Stream(chunks) => streams::response_body(chunks),
     };
     let mut out = response::with_body(status, body);
-    add_headers(out.headers_mut(), &answer.headers);
+    response_headers::add(out.headers_mut(), &answer.headers, unit);
     let has_type = out.headers().contains_key(header::CONTENT_TYPE);
     if !has_type && status != StatusCode::NOT_MODIFIED {
         out = out.with_header(header::CONTENT_TYPE, UNKNOWN_TYPE);
@@ -195,19 +184,4 @@ fn send(answer: ScriptResponse) -> Response {
         *out.body_mut() = body::empty();
     }
     out
-}
-
-fn add_headers(headers: &mut HeaderMap, given: &[(String, String)]) {
-    for (name, value) in given {
-        let parsed = (
-            name.parse::<HeaderName>(),
-            HeaderValue::from_bytes(value.as_bytes()),
-        );
-        let (Ok(name), Ok(value)) = parsed else {
-            continue;
-        };
-        if !NOT_OF_SCRIPTS.contains(&name) && name != KEEP_ALIVE {
-            headers.append(name, value);
-        }
-    }
 }

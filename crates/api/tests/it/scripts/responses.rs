@@ -1,6 +1,8 @@
 //! Responses and failures of scripts.
 
-use super::{failure_of, put, run, unit, value_of};
+use personium_model::settings::ContentSandbox;
+
+use super::{failure_of, put, run, unit, unit_with, value_of};
 
 #[tokio::test]
 async fn response_of_a_script_is_sent_as_it_is() {
@@ -56,6 +58,85 @@ async fn headers_about_the_connection_and_line_breaks_are_not_sent() {
     }
     assert_eq!(response.header("x-own"), Some("a  X-Evil: 1"));
     assert_ne!(response.header("content-length"), Some("3"));
+}
+
+#[tokio::test]
+async fn headers_that_command_proxies_are_not_sent() {
+    let unit = unit().await;
+    let response = run(
+        &unit,
+        r"() => ({status: 200, headers: {'X-Accel-Redirect': '/internal/a', 'x-ACCEL-buffering': 'no', 'X-Sendfile': '/etc/passwd',
+          'X-Lighttpd-Send-File': '/etc/passwd', 'X-Reproxy-Url': 'http://x/', 'X-Accelerator': 'a'}, body: ['x']})",
+    )
+    .await;
+    assert_eq!(response.status, 200);
+    for name in [
+        "x-accel-redirect",
+        "x-accel-buffering",
+        "x-sendfile",
+        "x-lighttpd-send-file",
+        "x-reproxy-url",
+    ] {
+        assert_eq!(response.header(name), None, "{name}");
+    }
+    assert_eq!(response.header("x-accelerator"), Some("a"));
+}
+
+#[tokio::test]
+async fn headers_about_the_origin_and_the_login_cookie_are_not_sent_where_cells_share_it() {
+    let headers = [
+        ("Clear-Site-Data", "*"),
+        ("Strict-Transport-Security", "max-age=99999999"),
+        ("Alt-Svc", "h2=\":1\""),
+        ("NEL", "{}"),
+        ("Report-To", "{}"),
+        ("Service-Worker-Allowed", "/"),
+        ("Set-Cookie", " p_cookie=x; Path=/other/"),
+    ];
+    for (sandbox, is_sent) in [
+        (ContentSandbox::PathBased, false),
+        (ContentSandbox::Never, true),
+    ] {
+        let unit = unit_with(|settings| settings.content_sandbox = sandbox).await;
+        for (name, value) in headers {
+            let script = format!(
+                "() => ({{status: 200, headers: {{'{name}': '{value}', 'X-Own': 'a'}}, body: ['x']}})"
+            );
+            let response = run(&unit, &script).await;
+            assert_eq!(response.header("x-own"), Some("a"), "{name}");
+            assert_eq!(response.header(name).is_some(), is_sent, "{name}");
+        }
+        let other =
+            "() => ({status: 200, headers: {'Set-Cookie': 'p_cookies=b; Path=/'}, body: ['x']})";
+        let response = run(&unit, other).await;
+        assert_eq!(response.header("set-cookie"), Some("p_cookies=b; Path=/"));
+    }
+}
+
+#[tokio::test]
+async fn page_of_a_script_is_kept_apart_from_the_common_origin_whatever_it_says() {
+    let unit = unit_with(|settings| settings.content_sandbox = ContentSandbox::PathBased).await;
+    for headers in [
+        "{'Content-Type': 'text/html'}",
+        "{'content-type': 'application/pdf', 'Content-Type': 'text/html'}",
+        "{'Content-Type': 'text/html', 'Content-Security-Policy': 'sandbox allow-same-origin allow-scripts'}",
+    ] {
+        let script = format!("() => ({{status: 200, headers: {headers}, body: ['<p>']}})");
+        let response = run(&unit, &script).await;
+        assert_eq!(response.status, 200, "{headers}");
+        let lines = |name: &str| -> Vec<String> {
+            let lines = response.headers.get_all(name).iter();
+            lines
+                .map(|line| line.to_str().unwrap().to_owned())
+                .collect()
+        };
+        let types = lines("content-type");
+        assert_eq!(types.len(), 1, "{headers}");
+        let is_kept_apart = lines("content-security-policy")
+            .iter()
+            .any(|policy| policy.starts_with("sandbox ") && !policy.contains("allow-same-origin"));
+        assert!(is_kept_apart || types == ["application/pdf"], "{headers}");
+    }
 }
 
 #[tokio::test]
