@@ -1,5 +1,7 @@
 //! `personium check`: checks whether the unit can run with the given settings.
 
+mod outside;
+mod paths;
 mod report;
 mod stored_data;
 
@@ -7,9 +9,10 @@ use std::fs::TryLockError;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use personium_token::trust::CertificateInfo;
+use personium_token::trust::{CertificateDetails, CertificateInfo};
 use personium_types::error::chain;
 
+pub use outside::check_from_outside;
 pub use report::{CheckOutcome, CheckReport, Finding};
 
 use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
@@ -49,6 +52,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     check_administration(&mut report, &loaded);
     check_encryption(&mut report, &loaded);
     check_folders(&mut report, &loaded);
+    paths::check(&mut report, &loaded);
     check_layers(&mut report, &loaded);
     stored_data::check(&mut report, &loaded);
     report
@@ -129,6 +133,11 @@ fn check_certificates(report: &mut CheckReport, loaded: &LoadedConfig) {
     let certificates = prepared.keys.certificates();
     let own = certificates.signing.certificate_info();
     check_certificate(report, "unit certificate", own, now_ms);
+    if let Some(details) = CertificateDetails::from_der(certificates.signing.certificate_der()) {
+        let names = details.alternative_names.join(" ");
+        let detail = format!("{}, for {names}, SHA-256 {}", details.key, details.sha256);
+        report.ok("unit certificate", detail);
+    }
     for root in certificates.trust_roots.root_infos() {
         check_certificate(report, "trusted root", root, now_ms);
     }
@@ -208,10 +217,18 @@ fn check_layers(report: &mut CheckReport, loaded: &LoadedConfig) {
         Err(error) => return report.error(CHECK, error.to_string()),
     };
     let wait_secs = loaded.config.listen.start_wait_secs;
+    let clock = system::clock();
     for layer in layers::layers(&loaded.config) {
         let name = layer.name;
-        match (runtime.block_on(layer.state()), layer.need) {
-            (Ok(()), _) => report.ok(CHECK, format!("the {name} can be used")),
+        let start = clock.monotonic();
+        let state = runtime.block_on(layer.state());
+        let elapsed = clock.monotonic().saturating_duration_since(start);
+        let millis = elapsed.as_millis();
+        match (state, layer.need) {
+            (Ok(()), _) => report.ok(
+                CHECK,
+                format!("the {name} can be used; it answered in {millis} ms"),
+            ),
             (Err(reason), LayerNeed::Optional) => {
                 report.warning(CHECK, format!("the {name} cannot be used: {reason}"));
             }

@@ -3,7 +3,9 @@
 mod admin_options;
 mod cert_options;
 mod config_options;
+mod generated;
 mod options;
+mod selftest_options;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use admin_options::AdminSubcommand;
 use cert_options::CertSubcommand;
 use config_options::ConfigSubcommand;
 use options::Options;
+use selftest_options::{AddressOptions, SelfTestOptions};
 
 use crate::administration;
 use crate::check::CheckReport;
@@ -56,7 +59,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the unit. The first start generates keys and an administrator, whose password is printed once.
-    Serve,
+    Serve {
+        /// Fail if the data folder contains no unit yet, as a service whose output is logged.
+        #[arg(long)]
+        existing: bool,
+    },
     /// Create keys and an administrator without running the unit, and with store.type=postgres the tables of the database.
     /// Fails if the data folder contains a unit.
     Init {
@@ -82,16 +89,35 @@ enum Command {
         #[arg(long, value_name = "SETTINGS")]
         to: PathBuf,
     },
-    /// Check whether the unit can run with these settings.
+    /// Check whether the unit can run with these settings, or how a unit that runs is reached from outside.
     Check {
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
+        /// URL of a unit that is to be looked at from outside. No settings are read.
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        #[command(flatten)]
+        address: AddressOptions,
     },
+    /// Make a cell in a unit that runs, use what belongs to a cell, and remove it again.
+    Selftest(SelfTestOptions),
     /// Make, sign, trust, list and renew keys and certificates.
     Cert {
         #[command(subcommand)]
         command: CertSubcommand,
+    },
+    /// Print the completions of this command line for a shell.
+    Completions {
+        /// Shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages of the program and its commands to a folder.
+    Man {
+        /// Folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
     /// Show, check, describe and compare settings.
     Config {
@@ -119,11 +145,25 @@ pub fn run() -> ExitCode {
     let sources = options.sources();
     let is_plain = options.are_absent();
     let result = match (cli.command, sources) {
-        (Some(Command::Check { json }), sources) => check(sources, json),
+        (
+            Some(Command::Check {
+                json,
+                url: Some(url),
+                address,
+            }),
+            _,
+        ) => check_from_outside(&url, address, json),
+        (Some(Command::Check { json, .. }), sources) => check(sources, json),
+        (Some(Command::Selftest(options)), _) => options.run(),
         (Some(Command::Config { command }), sources) => command.run(sources),
+        (Some(Command::Completions { shell }), _) => completions(shell),
+        (Some(Command::Man { folder }), _) => {
+            generated::write_manual(&folder).map(|()| ExitCode::SUCCESS)
+        }
         (_, Err(error)) => Err(error.to_string()),
         (Some(Command::Cert { command }), Ok(sources)) => command.run(&sources, &options),
-        (None | Some(Command::Serve), Ok(sources)) => serve(&sources),
+        (Some(Command::Serve { existing: true }), Ok(sources)) => serve_existing(&sources),
+        (None | Some(Command::Serve { existing: false }), Ok(sources)) => serve(&sources),
         (Some(Command::Init { print_sql: true }), Ok(sources)) => print_sql(&sources),
         (Some(Command::Init { print_sql: false }), Ok(sources)) => init(&sources),
         (Some(Command::Adopt), Ok(sources)) => adopt(&sources),
@@ -211,6 +251,16 @@ fn check(sources: Result<ConfigSources, ConfigError>, as_json: bool) -> Result<E
     print_report(&report, as_json)
 }
 
+fn check_from_outside(
+    url: &str,
+    address: AddressOptions,
+    as_json: bool,
+) -> Result<ExitCode, String> {
+    let address = address.unit(url)?;
+    let report = runtime(1)?.block_on(Box::pin(check::check_from_outside(&address)));
+    print_report(&report, as_json)
+}
+
 /// Prints a report. The status says whether it has errors.
 fn print_report(report: &CheckReport, as_json: bool) -> Result<ExitCode, String> {
     let text = if as_json {
@@ -285,6 +335,26 @@ fn adopt(sources: &ConfigSources) -> Result<ExitCode, String> {
     print(&format!("The data in {folder} is one unit now.\n"))
         .map_err(|error| format!("the outcome could not be written: {error}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode, String> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(&generated::completions(shell));
+    written.map_err(|error| format!("the output could not be written: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a unit that was made before.
+fn serve_existing(sources: &ConfigSources) -> Result<ExitCode, String> {
+    let config = load_settings(sources)?.config;
+    if first_start::is_due(&config) {
+        let folder = config.store.data_dir.display();
+        return Err(format!(
+            "{folder} contains no unit; make it and its administrator by `personium init`, with the same options and as the \
+             same user"
+        ));
+    }
+    serve(sources)
 }
 
 fn serve(sources: &ConfigSources) -> Result<ExitCode, String> {
@@ -398,7 +468,7 @@ mod tests {
             Cli::try_parse_from(["personium", "check", "--json"])
                 .unwrap()
                 .command,
-            Some(Command::Check { json: true })
+            Some(Command::Check { json: true, .. })
         ));
         for arguments in [
             &["admin"][..],

@@ -8,6 +8,7 @@ pub mod example;
 mod ineffective_keys;
 mod key_info;
 mod nearest_key;
+pub mod page;
 pub mod properties;
 mod reload;
 mod section;

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 
 use super::{load_settings, print, print_report};
-use crate::config::{ConfigError, ConfigSources, example};
+use crate::config::{ConfigError, ConfigSources, example, page};
 use crate::config_report::{check, differences, effective, text_of};
-use crate::settings_page;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigSubcommand {
@@ -88,7 +87,7 @@ impl ConfigSubcommand {
                 })
             }
             Self::Docs { format } => printed(match format {
-                DocsFormat::Markdown => settings_page::text(),
+                DocsFormat::Markdown => page::text(),
                 DocsFormat::Properties => example::text(),
             }),
             Self::Diff { file, json } => diff(&sources, file, json),

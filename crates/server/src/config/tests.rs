@@ -389,15 +389,22 @@ fn key_names_are_unique_without_dots_and_case_and_documented() {
 )]
 #[test]
 fn example_file_is_up_to_date() {
-    let path = "../../personium-unit-config.example.properties";
-    if std::env::var_os("UPDATE_EXAMPLE").is_some() {
-        std::fs::write(path, example::text()).unwrap();
+    for (path, text) in [
+        (
+            "../../personium-unit-config.example.properties",
+            example::text(),
+        ),
+        ("../../docs/operate/settings.md", page::text()),
+    ] {
+        if std::env::var_os("UPDATE_EXAMPLE").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            stored == text,
+            "run cargo xtask gen-settings, or this test with UPDATE_EXAMPLE=1, to write {path}"
+        );
     }
-    let stored = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        stored == example::text(),
-        "run this test with UPDATE_EXAMPLE=1 to write {path}"
-    );
 }
 
 #[test]

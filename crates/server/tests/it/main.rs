@@ -47,6 +47,7 @@ mod oauth_clients;
 mod object_store;
 mod odata_clients;
 mod openid_provider;
+mod outside;
 mod peer_units;
 mod postgres_unit;
 mod program;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::config::{Config, KeyInfo, PREFIX, reloadable_keys, retired_keys};
+use super::{Config, KeyInfo, PREFIX, reloadable_keys, retired_keys};
 
 const HEAD: &str = "\
 # Settings
@@ -133,22 +133,5 @@ mod tests {
             let cells = line.replace("\\|", "").matches('|').count() - 1;
             assert!(matches!(cells, 2 | 3 | 5), "{line}");
         }
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the developer asks for the update"
-    )]
-    #[test]
-    fn page_of_settings_is_up_to_date() {
-        let path = "../../docs/operate/settings.md";
-        if std::env::var_os("UPDATE_EXAMPLE").is_some() {
-            std::fs::write(path, text()).unwrap();
-        }
-        let stored = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            stored == text(),
-            "run cargo xtask gen-settings to write {path}"
-        );
     }
 }

@@ -1,0 +1,207 @@
+//! The check of a unit that runs, from outside: as its clients reach it.
+
+use http::header;
+use personium_types::time::{iso_time, parse_http_date};
+
+use super::report::{CheckOutcome, CheckReport};
+use crate::certificate_expiry::{EXPIRY_WARNING_DAYS, days_left};
+use crate::outside::{OutsideClient, OutsideRequest, OutsideResponse, UnitAddress, UnitFacts};
+use crate::{key_files, system};
+
+/// The difference of clocks from which on it is reported. The date of a response has whole seconds.
+const CLOCK_WARNING_MS: i64 = 5000;
+
+/// The number of characters of a name that no cell has.
+const NAME_CHARS: usize = 16;
+
+/// Checks the unit at an address: its name and certificate, its description, cells, the page of settings, the clock.
+pub async fn check_from_outside(address: &UnitAddress) -> CheckReport {
+    let mut report = CheckReport::default();
+    let client = match OutsideClient::new(address) {
+        Ok(client) => client,
+        Err(error) => {
+            report.error("certificates", error);
+            return report;
+        }
+    };
+    let described = get(&client, address.url().to_owned()).await;
+    let facts = check_unit(&mut report, address, described.as_ref());
+    if let Ok(response) = &described {
+        check_clock(&mut report, response);
+    }
+    if let Some(facts) = &facts {
+        check_cells(&mut report, &client, facts).await;
+        check_settings_page(&mut report, &client, facts).await;
+    }
+    check_certificates(&mut report, &client, address, facts.as_ref());
+    report
+}
+
+async fn get(client: &OutsideClient, url: String) -> Result<OutsideResponse, String> {
+    let request = OutsideRequest {
+        url,
+        headers: vec![("accept", "application/json".to_owned())],
+        ..OutsideRequest::default()
+    };
+    client.send(request).await
+}
+
+fn check_unit(
+    report: &mut CheckReport,
+    address: &UnitAddress,
+    described: Result<&OutsideResponse, &String>,
+) -> Option<UnitFacts> {
+    const CHECK: &str = "unit URL";
+    let url = address.url();
+    let response = match described {
+        Ok(response) => response,
+        Err(error) => {
+            report.error(CHECK, format!("{url}: {error}"));
+            return None;
+        }
+    };
+    let Some(facts) = UnitFacts::read(response).filter(|_| response.status == 200) else {
+        let status = response.status;
+        report.error(CHECK, format!("{url} answers {status} and is no unit"));
+        return None;
+    };
+    let cells = match facts.path_based {
+        true => "the URL of a cell is a path",
+        false => "the URL of a cell is a host",
+    };
+    let millis = response.elapsed.as_millis();
+    if facts.url != url {
+        let own = &facts.url;
+        report.error(
+            CHECK,
+            format!("{url} is answered by a unit that calls itself {own}"),
+        );
+    } else if url.starts_with("http:") && !url.starts_with("http://localhost") {
+        report.warning(
+            CHECK,
+            format!("{url} answers in {millis} ms without TLS; {cells}"),
+        );
+    } else {
+        report.ok(CHECK, format!("{url} answers in {millis} ms; {cells}"));
+    }
+    let version = response.headers.get("x-personium-version");
+    if let Some(version) = version.and_then(|version| version.to_str().ok()) {
+        report.ok("version", format!("API {version}"));
+    }
+    Some(facts)
+}
+
+fn check_clock(report: &mut CheckReport, response: &OutsideResponse) {
+    const CHECK: &str = "clock";
+    let date = response.headers.get(header::DATE);
+    let date = date.and_then(|date| parse_http_date(date.to_str().ok()?));
+    let Some(there_s) = date else {
+        return report.warning(CHECK, "the answer has no date");
+    };
+    let there_ms = there_s.saturating_mul(1000);
+    // The answer was made at some time between the request and now.
+    let now_ms = system::clock().now_ms();
+    let elapsed_ms = i64::try_from(response.elapsed.as_millis()).unwrap_or(i64::MAX);
+    let made_ms = there_ms.clamp(now_ms.saturating_sub(elapsed_ms), now_ms);
+    let ahead_ms = there_ms.saturating_sub(made_ms);
+    if ahead_ms.abs() <= CLOCK_WARNING_MS {
+        return report.ok(CHECK, "the same as on this machine within 5 s");
+    }
+    let ahead_s = ahead_ms / 1000;
+    report.warning(
+        CHECK,
+        format!("{ahead_s} s ahead of this machine: tokens may be refused; synchronize the clocks"),
+    );
+}
+
+/// Asks for a cell that does not exist: its name must lead to the unit.
+async fn check_cells(report: &mut CheckReport, client: &OutsideClient, facts: &UnitFacts) {
+    const CHECK: &str = "cells";
+    let name = match key_files::random_text(NAME_CHARS, &system::random()) {
+        Ok(name) => format!("x{name}"),
+        Err(error) => return report.error(CHECK, error.to_string()),
+    };
+    let url = facts.cell_url(&name);
+    match get(client, url.clone()).await {
+        Ok(response) if response.status == 404 && response.json().get("code").is_some() => {
+            report.ok(CHECK, format!("{url} leads to the unit"));
+        }
+        Ok(response) => report.error(
+            CHECK,
+            format!("{url} answers {}, and not 404 by the unit", response.status),
+        ),
+        Err(error) => report.error(
+            CHECK,
+            format!("{url}: {error}; the name system and the certificate must have all names below the unit"),
+        ),
+    }
+}
+
+/// The settings must not be shown without credentials.
+async fn check_settings_page(report: &mut CheckReport, client: &OutsideClient, facts: &UnitFacts) {
+    const CHECK: &str = "settings page";
+    let url = format!("{}__status", facts.url);
+    match get(client, url.clone()).await {
+        Ok(response) if (400..500).contains(&response.status) => {
+            report.ok(CHECK, format!("{url} is refused without credentials"));
+        }
+        Ok(response) => report.error(
+            CHECK,
+            format!("{url} answers {} without credentials", response.status),
+        ),
+        Err(error) => report.warning(CHECK, format!("{url}: {error}")),
+    }
+}
+
+fn check_certificates(
+    report: &mut CheckReport,
+    client: &OutsideClient,
+    address: &UnitAddress,
+    facts: Option<&UnitFacts>,
+) {
+    const CHECK: &str = "server certificate";
+    let now_ms = system::clock().now_ms();
+    for seen in client.certificates() {
+        let (details, info) = (&seen.details, &seen.details.info);
+        let days = days_left(info, now_ms);
+        let detail = format!(
+            "{} for {}, issued by {}, {}, until {} ({days} days)",
+            info.subject,
+            details.alternative_names.join(" "),
+            info.issuer,
+            details.key,
+            iso_time(info.not_after_ms),
+        );
+        match &seen.refusal {
+            Some(refusal) => report.error(CHECK, format!("{detail}; not trusted: {refusal}")),
+            None => {
+                let outcome = match days < EXPIRY_WARNING_DAYS {
+                    true => CheckOutcome::Warning,
+                    false => CheckOutcome::Ok,
+                };
+                report.add(CHECK, outcome, detail);
+            }
+        }
+    }
+    let host = host_of(address.url());
+    let wildcard = format!("*.{host}");
+    let has_wildcard = |seen: &crate::outside::SeenCertificate| {
+        let mut names = seen.details.alternative_names.iter();
+        names.any(|name| name.eq_ignore_ascii_case(&wildcard))
+    };
+    let seen = client.certificates();
+    if facts.is_some_and(|facts| !facts.path_based)
+        && !seen.is_empty()
+        && !seen.iter().any(has_wildcard)
+    {
+        report.warning(
+            CHECK,
+            format!("none is for {wildcard}, the names of the cells"),
+        );
+    }
+}
+
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', ':']).next().unwrap_or_default()
+}

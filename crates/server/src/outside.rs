@@ -1,0 +1,241 @@
+//! A unit as its clients see it: over the network, by names and TLS. For the check and the self-test of a unit that runs.
+
+mod certificates;
+mod resolver;
+mod tls;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use personium_types::error::chain;
+use serde_json::Value;
+
+use crate::system;
+pub use certificates::SeenCertificate;
+use certificates::SeenCertificates;
+use resolver::Resolver;
+
+/// The time that one exchange may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest body of a response in bytes.
+const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// How a unit is reached.
+#[derive(Debug, Clone)]
+pub struct UnitAddress {
+    /// The URL of the unit, with a final slash.
+    url: String,
+    /// A file with certificates that are trusted besides those of this machine.
+    roots: Option<PathBuf>,
+    /// The address to connect to, whatever the host name is.
+    address: Option<IpAddr>,
+}
+
+impl UnitAddress {
+    /// The unit with this URL.
+    ///
+    /// # Errors
+    /// A text if it is no URL with the scheme http or https and a host.
+    pub fn new(url: &str, roots: Option<PathBuf>, address: Option<IpAddr>) -> Result<Self, String> {
+        let uri: Uri = url
+            .parse()
+            .map_err(|error| format!("{url} is no URL: {error}"))?;
+        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+        let is_root = uri.path() == "/" && uri.query().is_none();
+        match uri.authority() {
+            Some(authority) if is_web && is_root && !authority.as_str().contains('@') => Ok(Self {
+                url: format!("{}://{authority}/", uri.scheme_str().unwrap_or_default()),
+                roots,
+                address,
+            }),
+            _ => Err(format!(
+                "{url} is not the URL of a unit, such as https://unit.example/"
+            )),
+        }
+    }
+
+    /// The URL of the unit, with a final slash.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone, Default)]
+pub struct OutsideRequest {
+    /// The method.
+    pub method: Method,
+    /// The URL.
+    pub url: String,
+    /// Headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A response.
+#[derive(Debug, Clone)]
+pub struct OutsideResponse {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// The time from the first byte sent to the last one received.
+    pub elapsed: Duration,
+}
+
+impl OutsideResponse {
+    /// The body as JSON; null if it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// Sends requests to a unit.
+pub struct OutsideClient {
+    connections: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    seen: Arc<SeenCertificates>,
+}
+
+impl OutsideClient {
+    /// A client for the unit at an address.
+    ///
+    /// # Errors
+    /// A text if the file of certificates cannot be used.
+    pub fn new(address: &UnitAddress) -> Result<Self, String> {
+        let seen = Arc::new(SeenCertificates::default());
+        let config = tls::config(address.roots.as_deref(), &seen)?;
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(address.address));
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(TIMEOUT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        Ok(Self {
+            connections: Client::builder(TokioExecutor::new()).build(connector),
+            seen,
+        })
+    }
+
+    /// Sends a request. Redirects are not followed.
+    ///
+    /// # Errors
+    /// A text if there is no whole response within 30 seconds, or its body has more than 8 MiB.
+    pub async fn send(&self, request: OutsideRequest) -> Result<OutsideResponse, String> {
+        let mut built = Request::builder().method(request.method).uri(&request.url);
+        for (name, value) in request.headers {
+            built = built.header(name, value);
+        }
+        let built = built
+            .body(Full::new(Bytes::from(request.body)))
+            .map_err(|error| format!("{}: {error}", request.url))?;
+        let clock = system::clock();
+        let start = clock.monotonic();
+        let exchange = async {
+            let response = self.connections.request(built).await;
+            let response = response.map_err(|error| chain(&error))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MAX_BODY_BYTES).collect().await;
+            let body = body.map_err(|error| error.to_string())?.to_bytes();
+            Ok::<_, String>((head, body))
+        };
+        let late = || format!("no answer in {} s", TIMEOUT.as_secs());
+        let (head, body) = tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .unwrap_or_else(|_| Err(late()))?;
+        Ok(OutsideResponse {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+            elapsed: clock.monotonic().saturating_duration_since(start),
+        })
+    }
+
+    /// The certificates that servers have shown, the first one of each chain, whether they are trusted or not.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<SeenCertificate> {
+        self.seen.list()
+    }
+}
+
+/// The facts in the description of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitFacts {
+    /// The URL that the unit gives itself, with a final slash.
+    pub url: String,
+    /// Whether the URLs of cells are paths of the unit.
+    pub path_based: bool,
+}
+
+impl UnitFacts {
+    /// Reads them from the answer to a request for the URL of the unit; `None` if it is no unit that answers.
+    #[must_use]
+    pub fn read(response: &OutsideResponse) -> Option<Self> {
+        let json = response.json();
+        let unit = json.get("unit")?;
+        Some(Self {
+            url: unit.get("url")?.as_str()?.to_owned(),
+            path_based: unit.get("path_based_cellurl_enabled")?.as_bool()?,
+        })
+    }
+
+    /// The URL of a cell, with a final slash.
+    #[must_use]
+    pub fn cell_url(&self, name: &str) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("https", &self.url));
+        match self.path_based {
+            true => format!("{}{name}/", self.url),
+            false => format!("{scheme}://{name}.{rest}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_units_are_told_from_other_texts() {
+        for (given, url) in [
+            ("https://unit.example", "https://unit.example/"),
+            ("http://localhost:9998/", "http://localhost:9998/"),
+        ] {
+            assert_eq!(UnitAddress::new(given, None, None).unwrap().url(), url);
+        }
+        for given in [
+            "",
+            "unit.example",
+            "ftp://unit.example/",
+            "https://u@unit.example/",
+            "https://unit.example/cell/",
+        ] {
+            assert!(UnitAddress::new(given, None, None).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn url_of_a_cell_is_a_path_or_a_host() {
+        let facts = |path_based| UnitFacts {
+            url: "https://unit.example:8443/".to_owned(),
+            path_based,
+        };
+        assert_eq!(facts(true).cell_url("a"), "https://unit.example:8443/a/");
+        assert_eq!(facts(false).cell_url("a"), "https://a.unit.example:8443/");
+    }
+}
