@@ -97,6 +97,31 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "certificates of the web layer, and bytes over TLS that no HTTP client sends",
     },
     ExternalProgram {
+        program: "debootstrap",
+        package: "debootstrap",
+        purpose: "a Debian system in which packages are installed",
+    },
+    ExternalProgram {
+        program: "systemd-nspawn",
+        package: "systemd-container",
+        purpose: "booting that system",
+    },
+    ExternalProgram {
+        program: "nsenter",
+        package: "util-linux",
+        purpose: "running commands in it",
+    },
+    ExternalProgram {
+        program: "dpkg-deb",
+        package: "dpkg",
+        purpose: "making the Debian package",
+    },
+    ExternalProgram {
+        program: "strip",
+        package: "binutils",
+        purpose: "removing debug symbols from packaged programs",
+    },
+    ExternalProgram {
         program: "psql",
         package: "postgresql",
         purpose: "a database server for the record store",

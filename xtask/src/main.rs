@@ -11,6 +11,7 @@ mod conformance;
 mod external_programs;
 mod generated_docs;
 mod go_programs;
+mod package;
 mod test;
 mod tidy;
 mod workspace;
@@ -54,6 +55,8 @@ enum Task {
     GenPrivileges,
     /// Writes docs/operate/settings.md and the example of a settings file from the table of settings.
     GenSettings,
+    /// Makes a Debian package, a tarball, a list of parts and checksums.
+    Package(package::PackageOptions),
     /// Replays the recorded exchanges and compares the result with conformance/passing.txt.
     Conformance {
         /// Adds every test that passes now to conformance/passing.txt.
@@ -85,6 +88,7 @@ impl Task {
             Self::GenErrors => generated_docs::ERRORS.write(),
             Self::GenPrivileges => generated_docs::PRIVILEGES.write(),
             Self::GenSettings => generated_docs::write_settings(),
+            Self::Package(options) => package::run(options),
             Self::Conformance {
                 record,
                 nodes,

@@ -38,8 +38,13 @@ pub(crate) fn enter_root() -> TaskResult {
 }
 
 fn metadata() -> TaskResult<Value> {
+    metadata_with(&["--no-deps"])
+}
+
+fn metadata_with(options: &[&str]) -> TaskResult<Value> {
     let out = cargo()
-        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .args(["metadata", "--format-version", "1"])
+        .args(options)
         .output()
         .map_err(|error| format!("cannot run cargo metadata: {error}"))?;
     if !out.status.success() {
@@ -50,6 +55,32 @@ fn metadata() -> TaskResult<Value> {
     }
     serde_json::from_slice(&out.stdout)
         .map_err(|error| format!("cargo metadata is not JSON: {error}"))
+}
+
+/// Returns the packages of the workspace and all that they depend on, with the versions in `Cargo.lock`.
+///
+/// # Errors
+/// A message if cargo fails.
+pub(crate) fn resolved_metadata() -> TaskResult<Value> {
+    metadata_with(&["--locked"])
+}
+
+/// Returns the version of the workspace.
+///
+/// # Errors
+/// A message if cargo fails.
+pub(crate) fn version() -> TaskResult<String> {
+    let all = metadata()?;
+    let mut listed = all
+        .get("packages")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    listed
+        .find(|package| text_of(package, "name") == Some("personium-server"))
+        .and_then(|package| text_of(package, "version"))
+        .map(str::to_owned)
+        .ok_or_else(|| "cargo metadata contains no version".into())
 }
 
 /// Returns the target folder of cargo.

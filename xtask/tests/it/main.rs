@@ -1,0 +1,16 @@
+//! Tests of what the tasks make, with the program that the same build has made.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may use the real clock and the environment"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod booted_debian;
+mod package;

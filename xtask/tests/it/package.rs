@@ -1,0 +1,279 @@
+//! The packages of `cargo xtask package`: their files, and their life in a booted Debian.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::booted_debian::{BootedDebian, DebianFiles, expect, wait_until};
+
+const OLD: &str = "0.0.9";
+const NEW: &str = "0.0.10";
+
+/// The settings file of the package.
+const SETTINGS: &str = "/etc/personium/personium-unit-config.properties";
+
+/// Makes the packages of a version, with the program of the same build.
+fn make(version: &str, output: &Path) -> String {
+    let xtask = Path::new(env!("CARGO_BIN_EXE_xtask"));
+    let program = xtask.with_file_name("personium");
+    assert!(
+        program.exists(),
+        "{} is built with the workspace",
+        program.display()
+    );
+    let mut command = Command::new(xtask);
+    command
+        .args(["package", "--package-version", version, "--program"])
+        .arg(program)
+        .arg("--output")
+        .arg(output);
+    expect(&mut command)
+}
+
+fn architecture() -> String {
+    let text = expect(Command::new("dpkg").arg("--print-architecture"));
+    text.trim().to_owned()
+}
+
+/// The name of a Debian package.
+fn deb(version: &str) -> String {
+    format!("personium_{version}_{}.deb", architecture())
+}
+
+#[test]
+fn packages_have_program_manual_completions_parts_and_checksums() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = make(NEW, folder.path());
+    expect(
+        Command::new("sha256sum")
+            .args(["-c", "SHA256SUMS"])
+            .current_dir(folder.path()),
+    );
+    let names: Vec<PathBuf> = printed.lines().map(PathBuf::from).collect();
+    assert_eq!(names.len(), 3);
+    let tarball = names
+        .iter()
+        .find(|name| name.extension().is_some_and(|e| e == "gz"));
+    let tarball = tarball.unwrap();
+    let (listed, contents) = (
+        expect(Command::new("tar").arg("-tzf").arg(tarball)),
+        expect(
+            Command::new("dpkg-deb")
+                .arg("--contents")
+                .arg(folder.path().join(deb(NEW))),
+        ),
+    );
+    for file in [
+        "usr/bin/personium",
+        "usr/lib/systemd/system/personium.service",
+        "usr/share/man/man1/personium.1.gz",
+        "usr/share/man/man1/personium-config-show.1.gz",
+        "usr/share/man/man1/personium-cert-renew.1.gz",
+        "usr/share/bash-completion/completions/personium",
+        "usr/share/zsh/vendor-completions/_personium",
+        "usr/share/fish/vendor_completions.d/personium.fish",
+        "usr/share/doc/personium/copyright",
+    ] {
+        let file = format!("./{file}\n");
+        assert!(listed.contains(&file) && contents.contains(&file), "{file}");
+    }
+    let owners = contents.lines().filter(|line| !line.contains("root/root"));
+    assert_eq!(owners.count(), 0, "{contents}");
+    let parts = std::fs::read(folder.path().join(format!("personium-{NEW}.cdx.json"))).unwrap();
+    let parts: Value = serde_json::from_slice(&parts).unwrap();
+    let names: Vec<&str> = parts["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| part["name"].as_str().unwrap())
+        .collect();
+    assert!(
+        names.contains(&"hyper") && names.contains(&"personium-api"),
+        "{names:?}"
+    );
+    assert!(!names.contains(&"proptest"), "crates of tests are no parts");
+}
+
+/// Sends a request to the unit in the system. Returns the status and the body.
+fn send(system: &BootedDebian, arguments: &[&str], path: &str) -> (String, String) {
+    let mut command = system.on_its_network("curl");
+    command
+        .args(["-s", "--max-time", "20", "-w", "\n%{http_code}"])
+        .args(arguments)
+        .arg(format!("http://localhost:9998/{path}"));
+    let text = String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned();
+    let (body, status) = text.rsplit_once('\n').unwrap_or_default();
+    (status.to_owned(), body.to_owned())
+}
+
+fn wait_for_answers(system: &BootedDebian) {
+    wait_until("the unit answers", || send(system, &[], "").0 == "200");
+}
+
+/// Logs the administrator in; returns the header with the token.
+fn log_in(system: &BootedDebian, password: &str) -> String {
+    let form = format!(
+        "grant_type=password&username=unitadmin&password={password}&p_target=http://localhost:9998/"
+    );
+    let (status, body) = send(system, &["-d", &form], "unitadmin/__token");
+    assert_eq!(status, "200", "{body}");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    format!(
+        "Authorization: Bearer {}",
+        body["access_token"].as_str().unwrap()
+    )
+}
+
+fn install(system: &BootedDebian, version: &str) -> (bool, String) {
+    system.run(&format!("dpkg -i /opt/{}", deb(version)))
+}
+
+fn version(system: &BootedDebian) -> String {
+    system.expect("dpkg-query -W -f '${Version}' personium")
+}
+
+/// Checks what an installed package has put where, before there is a unit.
+fn check_installation(system: &BootedDebian) {
+    let modes = system.expect(&format!(
+        "stat -c '%U:%G %a' {SETTINGS} /etc/personium /var/lib/personium /usr/bin/personium"
+    ));
+    let expected = [
+        "root:personium 640",
+        "root:personium 750",
+        "personium:personium 700",
+        "root:root 755",
+    ];
+    assert_eq!(modes.lines().collect::<Vec<_>>(), expected);
+    assert!(!system.run("systemctl is-active personium").0);
+    // A service makes no unit: the password would be in the journal.
+    system.run("systemctl start personium");
+    wait_until("the journal has the reason", || {
+        let journal = system.expect("journalctl -u personium --no-pager");
+        assert!(!journal.contains("password "), "{journal}");
+        journal.contains("contains no unit")
+    });
+    system.expect("systemctl stop personium; systemctl reset-failed personium || true");
+    let security = system.expect("systemd-analyze security --no-pager personium.service | tail -1");
+    let score = security
+        .split_whitespace()
+        .find_map(|word| word.parse::<f32>().ok());
+    assert!(score.is_some_and(|score| score <= 2.0), "{security}");
+    system.expect(
+        "bash -c '. /usr/share/bash-completion/completions/personium; complete -p personium'",
+    );
+}
+
+/// Makes the unit, starts it, and makes a cell. Returns the header with a token.
+fn make_unit(system: &BootedDebian) -> String {
+    system.expect(&format!("echo '# changed by the operator' >> {SETTINGS}"));
+    let as_unit = format!("runuser -u personium -- personium init --config {SETTINGS}");
+    let made = system.expect(&as_unit);
+    let password = made
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("password "));
+    let password = password
+        .unwrap_or_else(|| panic!("no password: {made}"))
+        .trim();
+    system.expect("systemctl enable --now personium");
+    wait_for_answers(system);
+    let token = log_in(system, password);
+    let cell = ["-H", &token, "-d", "{\"Name\":\"kept\"}"];
+    let (status, body) = send(system, &cell, "__ctl/Cell");
+    assert_eq!(status, "201", "{body}");
+    token
+}
+
+fn expect_cell(system: &BootedDebian, token: &str) {
+    let (status, body) = send(system, &["-H", token], "__ctl/Cell('kept')");
+    assert_eq!(status, "200", "{body}");
+}
+
+#[test]
+fn package_lives_in_a_booted_debian_from_installation_to_purge() {
+    if expect(Command::new("id").arg("-u")).trim() != "0" {
+        println!("SKIPPED: only root boots a system");
+        return;
+    }
+    let files = DebianFiles::new();
+    for version in [OLD, NEW] {
+        let output = tempfile::tempdir().unwrap();
+        make(version, output.path());
+        let name = deb(version);
+        std::fs::copy(
+            output.path().join(&name),
+            files.path(&format!("opt/{name}")),
+        )
+        .unwrap();
+    }
+    let system = files.boot();
+    let (installed, text) = install(&system, OLD);
+    assert!(installed && text.contains("personium init"), "{text}");
+    check_installation(&system);
+    let token = make_unit(&system);
+
+    system.expect("systemctl reload personium");
+    wait_until("the settings are reloaded", || {
+        system
+            .expect("journalctl -u personium --no-pager")
+            .contains("settings reloaded")
+    });
+    // A killed unit is started again.
+    let process = "systemctl show -p MainPID --value personium";
+    let before = system.expect(process);
+    system.expect("systemctl kill -s KILL personium");
+    wait_until("another process runs", || {
+        let now = system.expect(process);
+        now.trim() != "0" && now != before
+    });
+    wait_for_answers(&system);
+    expect_cell(&system, &token);
+
+    let before = system.expect(process);
+    let (installed, text) = install(&system, NEW);
+    assert!(installed, "{text}");
+    assert_eq!(version(&system), NEW);
+    assert_ne!(
+        system.expect(process),
+        before,
+        "the upgrade restarts the unit"
+    );
+    wait_for_answers(&system);
+    expect_cell(&system, &token);
+    assert!(
+        system
+            .expect(&format!("cat {SETTINGS}"))
+            .contains("changed by the operator")
+    );
+
+    let (installed, text) = install(&system, OLD);
+    assert!(
+        !installed && text.contains("downgrade is refused"),
+        "{text}"
+    );
+    assert_eq!(version(&system), NEW);
+    expect_cell(&system, &token);
+
+    drop(system);
+    let system = files.boot();
+    wait_for_answers(&system);
+    expect_cell(&system, &token);
+    remove(&system);
+}
+
+fn remove(system: &BootedDebian) {
+    system.expect("dpkg -r personium");
+    assert!(!system.run("systemctl is-active personium").0);
+    system.expect(&format!("test ! -e /usr/bin/personium && test -e {SETTINGS} && test -e /var/lib/personium/unit.secret"));
+    let purged = system.expect("dpkg -P personium");
+    assert!(purged.contains("is kept"), "{purged}");
+    system.expect(&format!(
+        "test ! -e {SETTINGS} && test -e /var/lib/personium/unit.secret"
+    ));
+    // A package that never had a unit leaves nothing.
+    system.expect(&format!(
+        "rm -r /var/lib/personium && dpkg -i /opt/{} && dpkg -P personium",
+        deb(NEW)
+    ));
+    system.expect("test ! -e /var/lib/personium && test ! -e /etc/personium && ! id personium");
+}
