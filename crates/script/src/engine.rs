@@ -23,8 +23,8 @@ const HOST_STACK_BYTES: usize = 3 << 20;
 /// The time for which a thread without work is kept.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// The time that a script may take to end after its time is over.
-const END_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time that a script may take to end after its time is over. It may have to wait for its turn to find out.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs scripts.
 pub struct ScriptEngine {

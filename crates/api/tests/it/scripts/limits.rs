@@ -34,12 +34,13 @@ const ENDLESS: &[&str] = &[
 async fn endless_scripts_are_stopped_by_their_time_limit() {
     let unit = hurried().await;
     for script in ENDLESS {
-        let response = run(&unit, script).await;
-        assert_eq!(
-            (response.status.as_u16(), response.text().as_str()),
-            (503, "Script TimeOut"),
-            "{script}"
-        );
+        // On a busy machine the script before may not have ended; until then its cell begins no other.
+        wait_until("an end by the time limit", async || {
+            let response = run(&unit, script).await;
+            assert_eq!(response.status, 503, "{script}: {}", response.text());
+            response.text() == "Script TimeOut"
+        })
+        .await;
     }
     // On a busy machine, a second may be too short even for this.
     let ends = "function(r) { return {status: 200, headers: {}, body: []}; }";
@@ -166,21 +167,14 @@ async fn threads_cannot_be_blocked() {
     assert_eq!(response.status, 500, "{}", response.text());
 }
 
-/// Built-in functions that do not look at the time: the answer comes anyway, and the cell of the script cannot start more of them.
+/// A function such as `shift` ends only when its work is done. The answer is the same, and other requests do not wait for it.
 #[tokio::test]
-async fn script_that_cannot_be_stopped_is_answered_and_blocks_only_its_cell() {
+async fn script_in_a_function_that_does_not_look_at_the_time_is_answered() {
     let unit = unit_with(|settings| settings.scripts.timeout = Duration::from_millis(200)).await;
-    unit.create_cell("other").await;
-    // Some seconds of work.
-    let script = "function(r) { Array.prototype.shift.call({length: 200000000}); }";
+    let script = "function(r) { Array.prototype.shift.call({length: 5000000}); for (;;); }";
     let response = run(&unit, script).await;
-    let outcome = (response.status.as_u16(), response.text());
-    if outcome.0 != 503 {
-        panic!("{outcome:?}");
-    }
+    assert_eq!(response.status, 503, "{}", response.text());
     unit.put_file("c/b/file", "content").await;
-    unit.admin_request("GET", "c/b/file")
-        .send()
-        .await
-        .expect(200);
+    let read = unit.admin_request("GET", "c/b/file").send().await;
+    assert_eq!(read.text(), "content");
 }
