@@ -5,6 +5,7 @@ mod failover;
 mod full_disks;
 mod layers;
 mod partition;
+mod suspension;
 mod writers;
 
 use std::path::Path;
