@@ -1,11 +1,17 @@
 //! Object stores that speak the protocol of S3, each in a process of its own.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::process::{OnDrop, Process, free_port};
+
+/// The time within which a program takes writes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A program that speaks the protocol of S3. `cargo xtask clients` builds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +38,7 @@ impl S3Server {
     /// The secret key.
     pub const SECRET_KEY: &str = "test-secret-key-0123";
 
-    /// Starts a program, and waits until it listens.
+    /// Starts a program, and waits until it takes writes.
     #[must_use]
     pub fn start(program: S3Program) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -120,7 +126,23 @@ fn listen(program: S3Program, port: u16, folder: &TempDir) -> Process {
     };
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let (process, _) = Process::listen(&mut command, port, OnDrop::Kill).unwrap();
+    if program == S3Program::Minio {
+        let started = Instant::now();
+        while !can_write(port).unwrap_or(false) {
+            assert!(started.elapsed() < WRITE_TIMEOUT, "MinIO cannot write");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
     process
+}
+
+/// Whether MinIO takes writes: it listens before it has read its folder, and refuses requests until then.
+fn can_write(port: u16) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.write_all(b"GET /minio/health/cluster HTTP/1.0\r\n\r\n")?;
+    let mut status = String::new();
+    BufReader::new(stream).read_line(&mut status)?;
+    Ok(status.contains(" 200 "))
 }
 
 /// The path of a program that `cargo xtask clients` built.
