@@ -263,7 +263,8 @@ fn nullable<'js>(ctx: &Ctx<'js>, text: Option<String>) -> Result<Value<'js>> {
     }
 }
 
-/// File and line of the first frame of a stack that is not in the engine.
+/// File and line of the first frame of a stack that is in a file of the service: not in the engine, nor in text that the script
+/// evaluates, which is called `<input>`.
 pub(crate) fn stack_line(stack: &str) -> Option<(&str, u32)> {
     stack.lines().find_map(|frame| {
         let place = frame.trim().trim_end_matches(')');
@@ -276,7 +277,8 @@ pub(crate) fn stack_line(stack: &str) -> Option<(&str, u32)> {
             Some((file, line)) if line.parse::<u32>().is_ok() => (file, line.parse().ok()?),
             _ => (place, last),
         };
-        (!file.starts_with(library::FILE_PREFIX)).then_some((file, line))
+        let is_a_file = !file.starts_with(library::FILE_PREFIX) && !file.starts_with('<');
+        is_a_file.then_some((file, line))
     })
 }
 
@@ -288,6 +290,8 @@ mod tests {
     fn first_frame_outside_the_engine_is_found() {
         let stack = "    at send (personium:runtime.js:5:3)\n    at f (my file.js:12:7)\n    at <eval> (my file.js:1:1)\n";
         assert_eq!(stack_line(stack), Some(("my file.js", 12)));
+        let evaluated = "    at <anonymous> (<input>:7:1)\n    at f (t.js:4:2)\n";
+        assert_eq!(stack_line(evaluated), Some(("t.js", 4)));
         assert_eq!(stack_line("    at t.js:3:9\n"), Some(("t.js", 3)));
         assert_eq!(stack_line("    at t.js:3\n"), Some(("t.js", 3)));
         assert_eq!(stack_line("    at forEach (native)\n"), None);
