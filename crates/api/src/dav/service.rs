@@ -8,7 +8,7 @@ mod streams;
 
 use std::sync::Arc;
 
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use personium_dav::{PERSONIUM_NS, proppatch};
 use personium_model::locate::Target;
 use personium_model::{Resource, Unit};
@@ -50,6 +50,10 @@ pub(super) async fn handle(
     }
     resource.permit(&target, Operation::Execute)?;
     let Some(registration) = Registration::of(&target) else {
+        // WebDAV clients take 404 for a file that is gone, as wanted.
+        if request.method == Method::DELETE && property(&target).is_none() {
+            return Err(Code::ServiceConnect.into());
+        }
         return Ok(refusal(404, "404 Not Found (Service property invalid) "));
     };
     let routes = registration.routes.iter();
@@ -136,11 +140,16 @@ async fn run(
     }
 }
 
+fn property(target: &Target) -> Option<&str> {
+    let key = proppatch::key(PERSONIUM_NS, "service");
+    let properties = &target.node().value().properties;
+    properties.get(&key).map(String::as_str)
+}
+
 impl Registration {
     /// `None` if the property is missing or is not valid.
     fn of(target: &Target) -> Option<Self> {
-        let key = proppatch::key(PERSONIUM_NS, "service");
-        let registered = target.node().value().properties.get(&key)?;
+        let registered = property(target)?;
         let service = Element::parse(registered.as_bytes(), &XmlLimits::REQUEST).ok()?;
         let attribute = |element: &Element, name: &str| {
             let value = element.attribute("", name).unwrap_or_default();

@@ -56,6 +56,8 @@ async fn broken_registration_fails_for_its_service_only() {
     let response = unit.admin_request("GET", "c/b/other/t").send().await;
     assert_eq!(response.status, 404);
     assert_eq!(response.text(), "404 Not Found (Service property invalid) ");
+    let response = unit.admin_request("DELETE", "c/b/other/t").send().await;
+    response.expect_error(500, "SC-0001");
     put(&unit, "t.js", &says("fine")).await;
     register(&unit, "", &[("t", "t.js"), ("{id/bbb", "src.js")]).await;
     let response = unit.admin_request("GET", "c/b/svc/t").send().await;
