@@ -139,7 +139,9 @@ fn listen(program: S3Program, port: u16, folder: &TempDir) -> Process {
 /// Whether MinIO takes writes: it listens before it has read its folder, and refuses requests until then.
 fn can_write(port: u16) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.write_all(b"GET /minio/health/cluster HTTP/1.0\r\n\r\n")?;
+    stream.write_all(
+        b"GET /minio/health/cluster HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )?;
     let mut status = String::new();
     BufReader::new(stream).read_line(&mut status)?;
     Ok(status.contains(" 200 "))
