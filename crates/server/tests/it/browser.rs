@@ -3,12 +3,10 @@
 use personium_testkit::{ProcessUnit, TestClient};
 use serde_json::json;
 
+use crate::authorization_code::{CHALLENGE, VERIFIER};
 use crate::external_programs::{is_installed, run_node};
 
 const BROWSER: &str = "chromium";
-/// The verifier and the challenge of RFC 7636 appendix B.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const CONTENT: &str = "for who may read";
 
 /// Puts a page that everybody may read into the main box of a cell.

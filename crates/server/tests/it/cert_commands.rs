@@ -66,6 +66,12 @@ impl Folder {
         self.cert(&[&["ca", "--key", "ca.key", "--cert", "ca.crt"][..], &name].concat());
     }
 
+    /// Makes a key and a request for a name in `{file}.key` and `{file}.csr`.
+    fn make_request(&self, file: &str, name: &str) {
+        let (key, request) = (format!("{file}.key"), format!("{file}.csr"));
+        self.cert(&["csr", "--key", &key, "--request", &request, "--name", name]);
+    }
+
     fn list(&self, arguments: &[&str]) -> Vec<Value> {
         let text = self.cert(&[&["list", "--json"][..], arguments].concat());
         serde_json::from_str(&text).unwrap()
@@ -137,15 +143,7 @@ fn wildcard_server_certificate_is_verified_for_the_unit_and_its_cells_only() {
 fn authority_signs_requests_of_this_program_and_of_openssl() {
     let folder = Folder::new();
     folder.make_authority();
-    folder.cert(&[
-        "csr",
-        "--key",
-        "a.key",
-        "--request",
-        "a.csr",
-        "--name",
-        "a.example",
-    ]);
+    folder.make_request("a", "a.example");
     folder.openssl(&["req", "-in", "a.csr", "-noout", "-verify"]);
     folder.openssl(&[
         "req",
@@ -186,15 +184,7 @@ fn authority_signs_requests_of_this_program_and_of_openssl() {
 fn requests_and_authorities_that_are_wrong_are_refused_and_leave_nothing() {
     let folder = Folder::new();
     folder.make_authority();
-    folder.cert(&[
-        "csr",
-        "--key",
-        "a.key",
-        "--request",
-        "a.csr",
-        "--name",
-        "a.example",
-    ]);
+    folder.make_request("a", "a.example");
     let request = std::fs::read_to_string(folder.path("a.csr")).unwrap();
     // A signature that is not that of the key.
     let lines: Vec<&str> = request.lines().collect();
@@ -315,15 +305,7 @@ async fn reload(unit: &ProcessUnit) -> String {
 async fn running_unit_takes_a_renewed_certificate_and_a_trusted_root_over() {
     let folder = Folder::new();
     folder.make_authority();
-    folder.cert(&[
-        "csr",
-        "--key",
-        "unit.key",
-        "--request",
-        "unit.csr",
-        "--name",
-        "localhost",
-    ]);
+    folder.make_request("unit", "localhost");
     let sign = [
         "sign",
         "--request",

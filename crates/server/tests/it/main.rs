@@ -19,6 +19,7 @@ mod access_log;
 mod administered_unit;
 mod administration;
 mod answer_memory;
+mod authorization_code;
 mod box_export;
 mod browser;
 mod cert_commands;

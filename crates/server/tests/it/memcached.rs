@@ -1,13 +1,10 @@
 //! The program with a cache on memcached: what is lost when memcached is killed or stuck is a delay, nothing else.
 
-use personium_testkit::{Memcached, PASSWORD, ProcessUnit, encode_form, text_member};
+use personium_testkit::{Memcached, PASSWORD, ProcessUnit, text_member};
 
+use crate::authorization_code::{new_code, redeem_status};
 use crate::program;
 use crate::storage_unit::StorageUnit;
-
-/// Verifier and challenge of RFC 7636, appendix B.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 /// A unit with the cells `c` and `app`, and with the account `me` in `c`, which is locked after three failed logins.
 async fn unit_with_cache_on(servers: &str, delay_secs: u32) -> StorageUnit {
@@ -35,36 +32,6 @@ async fn login_status(unit: &ProcessUnit, password: &str) -> u16 {
     unit.request_token("c", &fields).await.status.as_u16()
 }
 
-/// Logs in with the form; returns the code.
-async fn new_code(unit: &ProcessUnit) -> String {
-    let app = unit.cell_url("app");
-    let redirect = format!("{app}__/back");
-    let fields = [
-        ("response_type", "code"),
-        ("client_id", &app),
-        ("redirect_uri", &redirect),
-        ("username", "me"),
-        ("password", PASSWORD),
-        ("code_challenge", CHALLENGE),
-        ("code_challenge_method", "S256"),
-    ];
-    let request = unit.request("POST", "c/__authz").body(encode_form(&fields));
-    let location = request.send().await.header("location").unwrap().to_owned();
-    let (_, rest) = location.split_once("code=").unwrap();
-    rest.split('&').next().unwrap().to_owned()
-}
-
-async fn redeem_status(unit: &ProcessUnit, code: &str) -> u16 {
-    let app = unit.cell_url("app");
-    let fields = [
-        ("grant_type", "authorization_code"),
-        ("code", code),
-        ("client_id", &app),
-        ("code_verifier", VERIFIER),
-    ];
-    unit.request_token("c", &fields).await.status.as_u16()
-}
-
 /// Checks that logins, refresh tokens and codes work, and each code once.
 async fn check_logins(unit: &ProcessUnit) {
     assert_eq!(login_status(unit, PASSWORD).await, 200);
@@ -75,9 +42,10 @@ async fn check_logins(unit: &ProcessUnit) {
         ("refresh_token", refresh_token.as_str()),
     ];
     unit.request_token("c", &fields).await.expect(200);
-    let code = new_code(unit).await;
-    assert_eq!(redeem_status(unit, &code).await, 200);
-    assert_eq!(redeem_status(unit, &code).await, 400);
+    let app = unit.cell_url("app");
+    let code = new_code(unit, &app).await;
+    assert_eq!(redeem_status(unit, &app, &code).await, 200);
+    assert_eq!(redeem_status(unit, &app, &code).await, 400);
 }
 
 /// The value of a metric of the only cache server.
@@ -93,14 +61,15 @@ async fn cache_metric(unit: &StorageUnit, name: &str) -> u64 {
 async fn logins_locks_and_codes_are_the_same_when_memcached_is_killed_and_back() {
     let mut memcached = Memcached::start();
     let unit = unit_with_cache_on(&memcached.address(), 0).await;
-    let code = new_code(&unit).await;
-    assert_eq!(redeem_status(&unit, &code).await, 200);
+    let app = unit.cell_url("app");
+    let code = new_code(&unit, &app).await;
+    assert_eq!(redeem_status(&unit, &app, &code).await, 200);
     check_logins(&unit).await;
     for _ in 0..2 {
         assert_eq!(login_status(&unit, "wrong1").await, 400);
     }
     memcached.kill();
-    assert_eq!(redeem_status(&unit, &code).await, 400, "it was used");
+    assert_eq!(redeem_status(&unit, &app, &code).await, 400, "it was used");
     check_logins(&unit).await;
     for _ in 0..3 {
         assert_eq!(login_status(&unit, "wrong1").await, 400);

@@ -3,11 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
-use personium_testkit::{
-    PASSWORD, PostgresCluster, ProcessUnit, encode_form, text_member, wait_until,
-};
+use personium_testkit::{PASSWORD, PostgresCluster, ProcessUnit, text_member, wait_until};
 
 use super::{NODES, Nodes, PREFIX, database_settings};
+use crate::authorization_code::{new_code, redeem_status};
 
 /// The node with the wrong clock.
 const AHEAD: usize = 2;
@@ -105,11 +104,12 @@ async fn logins_and_codes_are_safe_when_the_clock_of_one_node_is_an_hour_ahead()
     assert!([200, 401].contains(&refused), "{refused}");
 
     // A code is accepted once, by whichever node.
+    let app = unit.nginx.client().cell_url("app");
     for issuing in 0..NODES {
-        let code = new_code(&unit.nodes[issuing], &unit).await;
+        let code = new_code(&unit.nodes[issuing], &app).await;
         let mut accepted = 0;
         for node in unit.nodes.iter().chain(&unit.nodes) {
-            accepted += usize::from(redeem_status(node, &unit, &code).await == 200);
+            accepted += usize::from(redeem_status(node, &app, &code).await == 200);
         }
         assert!(accepted <= 1, "code of node {issuing}: {accepted} times");
         assert!(accepted == 1 || issuing == AHEAD, "code of node {issuing}");
@@ -177,40 +177,4 @@ async fn entities_are_changed_in_order_when_the_clock_of_one_node_is_an_hour_ahe
 fn now_ms() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(now.unwrap().as_millis()).unwrap()
-}
-
-/// Logs in with the form of a node; returns the code.
-async fn new_code(node: &ProcessUnit, unit: &Nodes) -> String {
-    let app = unit.nginx.client().cell_url("app");
-    let redirect = format!("{app}__/back");
-    let fields = [
-        ("response_type", "code"),
-        ("client_id", &app),
-        ("redirect_uri", &redirect),
-        ("username", "me"),
-        ("password", PASSWORD),
-        (
-            "code_challenge",
-            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
-        ),
-        ("code_challenge_method", "S256"),
-    ];
-    let request = node.request("POST", "c/__authz").body(encode_form(&fields));
-    let location = request.send().await.header("location").unwrap().to_owned();
-    let (_, rest) = location.split_once("code=").unwrap();
-    rest.split('&').next().unwrap().to_owned()
-}
-
-async fn redeem_status(node: &ProcessUnit, unit: &Nodes, code: &str) -> u16 {
-    let app = unit.nginx.client().cell_url("app");
-    let fields = [
-        ("grant_type", "authorization_code"),
-        ("code", code),
-        ("client_id", &app),
-        (
-            "code_verifier",
-            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
-        ),
-    ];
-    node.request_token("c", &fields).await.status.as_u16()
 }
