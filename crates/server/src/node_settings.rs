@@ -1,49 +1,47 @@
 //! The settings that all nodes of a unit should have in common: with others, answers depend on the node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use personium_model::server_node::SECRET_SETTING;
 use personium_token::local::LocalKeys;
 use personium_types::Secret;
 
-use crate::config::{self, Config, PREFIX};
+use crate::config::{self, KeySelection, PREFIX};
 
-/// Sections whose settings should be the same.
-const SECTIONS: &[&str] = &[
-    config::ODataConfig::TITLE,
-    config::SchemaConfig::TITLE,
-    config::DavConfig::TITLE,
-    config::CellPageConfig::TITLE,
-    config::LoginConfig::TITLE,
-    config::PasswordConfig::TITLE,
-    config::PasswordHashConfig::TITLE,
-    config::TokenConfig::TITLE,
-    config::IntrospectionConfig::TITLE,
-    config::OutgoingConfig::TITLE,
-];
-
-/// Keys (without prefix) of other sections that should be the same.
-const KEYS: &[&str] = &[
-    "masterToken",
-    "unitUser.issuers",
-    "blobStore.type",
-    "blobStore.s3.bucket",
-    "blobStore.s3.prefix",
-    "security.dav.encrypt.enabled",
-    "event.hop.maxnum",
-    "bar.file.maxSize",
-    "bar.entry.maxSize",
-    "cache.type",
-    "cache.memcached.host",
-    "cache.memcached.port",
-];
-
-/// Keys (without prefix) of those sections that depend on the machine.
-const KEYS_OF_A_MACHINE: &[&str] = &[
-    "dav.uploads.max",
-    "dav.uploads.queue.max",
-    "security.auth.password.hashThreads",
-];
+/// The settings that should be the same. The exceptions depend on the machine.
+const COMMON: KeySelection = KeySelection {
+    sections: &[
+        config::ODataConfig::TITLE,
+        config::SchemaConfig::TITLE,
+        config::DavConfig::TITLE,
+        config::CellPageConfig::TITLE,
+        config::LoginConfig::TITLE,
+        config::PasswordConfig::TITLE,
+        config::PasswordHashConfig::TITLE,
+        config::TokenConfig::TITLE,
+        config::IntrospectionConfig::TITLE,
+        config::OutgoingConfig::TITLE,
+    ],
+    keys: &[
+        "masterToken",
+        "unitUser.issuers",
+        "blobStore.type",
+        "blobStore.s3.bucket",
+        "blobStore.s3.prefix",
+        "security.dav.encrypt.enabled",
+        "event.hop.maxnum",
+        "bar.file.maxSize",
+        "bar.entry.maxSize",
+        "cache.type",
+        "cache.memcached.host",
+        "cache.memcached.port",
+    ],
+    exceptions: &[
+        "dav.uploads.max",
+        "dav.uploads.queue.max",
+        "security.auth.password.hashThreads",
+    ],
+};
 
 /// The begin of the keys (without prefix) of providers of OpenID Connect.
 const PROVIDER_PREFIX: &str = "oidc.";
@@ -78,26 +76,16 @@ pub(crate) fn digests(
 
 /// The names of the keys that should be the same, with their defaults.
 fn common_keys() -> BTreeMap<String, &'static str> {
-    let with_prefix = |keys: &[&str]| -> BTreeSet<String> {
-        keys.iter().map(|key| format!("{PREFIX}{key}")).collect()
-    };
-    let (more, of_a_machine) = (with_prefix(KEYS), with_prefix(KEYS_OF_A_MACHINE));
-    let mut common = BTreeMap::new();
-    for section in Config::sections() {
-        let is_common = SECTIONS.contains(&section.title);
-        for key in section.keys {
-            let is_common = is_common || more.contains(&key.name);
-            if is_common && key.has_effect && !of_a_machine.contains(&key.name) {
-                common.insert(key.name, key.default);
-            }
-        }
-    }
-    common
+    let keys = COMMON.keys().filter(|key| key.has_effect);
+    keys.map(|key| (key.name, key.default)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::config::Config;
 
     fn digests_of(secret: &str, given: &[(&str, &str)]) -> BTreeMap<String, String> {
         let values = given.iter().map(|(key, value)| {
@@ -157,7 +145,7 @@ mod tests {
             .flat_map(|section| section.keys)
             .map(|key| key.name)
             .collect();
-        for key in KEYS.iter().chain(KEYS_OF_A_MACHINE) {
+        for key in COMMON.keys.iter().chain(COMMON.exceptions) {
             assert!(known.contains(&format!("{PREFIX}{key}")), "{key}");
         }
     }
