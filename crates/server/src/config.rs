@@ -62,6 +62,7 @@ pub use logins::{IntrospectionConfig, LoginConfig};
 pub use object_store::ObjectStoreConfig;
 pub use odata::{ODataConfig, SchemaConfig};
 pub use oidc::OidcProviderConfig;
+pub(crate) use oidc::PROVIDER_PREFIX;
 pub use outgoing_requests::{OutgoingConfig, ProxyConfig};
 pub use passwords::{PasswordConfig, PasswordHashConfig};
 pub use postgres::{PostgresConfig, PostgresTls};

@@ -6,7 +6,7 @@ use personium_model::server_node::SECRET_SETTING;
 use personium_token::local::LocalKeys;
 use personium_types::Secret;
 
-use crate::config::{self, KeySelection, PREFIX};
+use crate::config::{self, KeySelection, PREFIX, PROVIDER_PREFIX};
 
 /// The settings that should be the same. The exceptions depend on the machine.
 const COMMON: KeySelection = KeySelection {
@@ -43,9 +43,6 @@ const COMMON: KeySelection = KeySelection {
     ],
 };
 
-/// The begin of the keys (without prefix) of providers of OpenID Connect.
-const PROVIDER_PREFIX: &str = "oidc.";
-
 /// Returns digests of those of these settings that are not the default, by key. The values of all keys are given, secrets
 /// included.
 pub(crate) fn digests(
@@ -53,12 +50,7 @@ pub(crate) fn digests(
     keys: &LocalKeys,
 ) -> BTreeMap<String, String> {
     let defaults: BTreeMap<String, &'static str> = common_keys();
-    let is_common = |name: &str| {
-        defaults.contains_key(name)
-            || name
-                .strip_prefix(PREFIX)
-                .is_some_and(|key| key.starts_with(PROVIDER_PREFIX))
-    };
+    let is_common = |name: &str| defaults.contains_key(name) || name.starts_with(PROVIDER_PREFIX);
     let is_default = |name: &str, value: &str| defaults.get(name).is_some_and(|d| *d == value);
     let given = values
         .iter()
@@ -90,14 +82,16 @@ mod tests {
     fn digests_of(secret: &str, given: &[(&str, &str)]) -> BTreeMap<String, String> {
         let values = given.iter().map(|(key, value)| {
             let value = Secret::new((*value).to_owned());
-            (format!("{PREFIX}{key}"), value)
+            let provider = key.starts_with("io.personium.");
+            let prefix = if provider { "" } else { PREFIX };
+            (format!("{prefix}{key}"), value)
         });
         digests(&values.collect(), &LocalKeys::new(secret).unwrap())
     }
 
     fn names(digests: &BTreeMap<String, String>) -> Vec<&str> {
-        let names = digests.keys().filter_map(|name| name.strip_prefix(PREFIX));
-        names.collect()
+        let short = |name| str::strip_prefix(name, PREFIX).unwrap_or(name);
+        digests.keys().map(|name| short(name.as_str())).collect()
     }
 
     #[test]
@@ -106,8 +100,9 @@ mod tests {
             ("odata.dialect", "original"),
             ("odata.query.top.maxnum", "7"),
             ("masterToken", "hidden-word"),
-            ("oidc.google.trustedClientIds", "x"),
-            ("oidc.mine.configURL", "y"),
+            ("io.personium.plugin.oidc.google.trustedClientIds", "x"),
+            ("io.personium.plugin.oidc.mine.configURL", "y"),
+            ("oidc.mine.configURL", "unknown key"),
             ("listen", "127.0.0.1:1"),
             ("dav.uploads.max", "3"),
             ("odata.batch.sleepInMillis", "9"),
@@ -115,8 +110,8 @@ mod tests {
         let found = digests_of("0123456789abcdef", &given);
         let expected = [
             "masterToken",
-            "oidc.google.trustedClientIds",
-            "oidc.mine.configURL",
+            "io.personium.plugin.oidc.google.trustedClientIds",
+            "io.personium.plugin.oidc.mine.configURL",
             "odata.query.top.maxnum",
             "security.secret16",
         ];

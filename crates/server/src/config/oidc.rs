@@ -7,7 +7,7 @@ use super::config_reader::ConfigReader;
 use super::value_parser::{Url, ValueParser};
 
 /// The prefix of the keys of providers: `<prefix><id>.<name>`.
-const PREFIX: &str = "io.personium.plugin.oidc.";
+pub(crate) const PROVIDER_PREFIX: &str = "io.personium.plugin.oidc.";
 
 /// The names of the keys of a provider.
 const NAMES: [&str; 7] = [
@@ -60,7 +60,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Option<Vec<OidcProviderConfig>>
         match parse(&id, &group) {
             Ok(provider) => providers.push(provider),
             Err(KeyProblem { name, problem }) => {
-                problems.push(format!("{PREFIX}{id}.{name}: {problem}"));
+                problems.push(format!("{PROVIDER_PREFIX}{id}.{name}: {problem}"));
             }
         }
     }
@@ -75,7 +75,7 @@ pub(super) fn read(reader: &mut ConfigReader) -> Option<Vec<OidcProviderConfig>>
 /// Returns the values by id of the provider.
 fn read_groups(reader: &mut ConfigReader, problems: &mut Vec<String>) -> BTreeMap<String, Group> {
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-    for given in reader.read_group(PREFIX) {
+    for given in reader.read_group(PROVIDER_PREFIX) {
         match given.suffix.split_once('.') {
             Some((id, name)) if NAMES.contains(&name) => {
                 let value = given.value.text.trim().to_owned();
@@ -83,7 +83,7 @@ fn read_groups(reader: &mut ConfigReader, problems: &mut Vec<String>) -> BTreeMa
                 group.insert(name.to_owned(), value);
             }
             _ => problems.push(format!(
-                "{PREFIX}{} ({}) is not a key of a provider",
+                "{PROVIDER_PREFIX}{} ({}) is not a key of a provider",
                 given.suffix, given.value.origin
             )),
         }
@@ -135,12 +135,12 @@ fn duplicates(providers: &[OidcProviderConfig]) -> Vec<String> {
         let id = &provider.id;
         if earlier().any(|other| other.account_type == provider.account_type) {
             problems.push(format!(
-                "{PREFIX}{id}.accountType is used by another provider"
+                "{PROVIDER_PREFIX}{id}.accountType is used by another provider"
             ));
         }
         if earlier().any(|other| other.grant_type == provider.grant_type) {
             problems.push(format!(
-                "{PREFIX}{id}.grantType is used by another provider"
+                "{PROVIDER_PREFIX}{id}.grantType is used by another provider"
             ));
         }
     }
