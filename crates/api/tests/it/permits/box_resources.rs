@@ -267,10 +267,14 @@ fn special() -> Vec<Case> {
         case_on(O::CreateCollection, "MKCOL", source, source_on()).expect(405, "PR405-DV-0001"),
         case_on(O::MoveImmovable, "MOVE", source, source_on()).expect(400, "PR400-DV-"),
     ];
-    for method in ["GET", "POST", "PUT", "DELETE"] {
-        out.push(
-            case_on(O::Execute, method, "c/b/svc/run", "c/b/svc").expect(404, "404 Not Found"),
-        );
+    for (method, status, says) in [
+        ("GET", 404, "404 Not Found"),
+        ("POST", 404, "404 Not Found"),
+        ("PUT", 404, "404 Not Found"),
+        ("DELETE", 500, "PR500-SC-0001"),
+    ] {
+        let run = case_on(O::Execute, method, "c/b/svc/run", "c/b/svc");
+        out.push(run.expect(status, says));
     }
     for queue in ["c/b/str/queue/q", "c/b/str/topic/q"] {
         let registered = queue.contains("queue");
