@@ -65,15 +65,16 @@ async fn answer(
         CellRoute::Event => Box::pin(event::handle(request)).await,
         CellRoute::Rule => Box::pin(rule::handle(request)).await,
         CellRoute::Log => Box::pin(log::handle(request)).await,
-        CellRoute::Snapshot => snapshot(&request),
+        CellRoute::Snapshot => Box::pin(dav::snapshots(request)).await,
+        CellRoute::Export | CellRoute::Import => transfer(&request),
         CellRoute::Token | CellRoute::Authorize | CellRoute::MyPassword | CellRoute::Introspect => {
             Box::pin(authenticate(route, request, challenge)).await
         }
     }
 }
 
-/// Snapshots are not implemented. The unit is honest about it to everybody: nothing depends on the cell.
-fn snapshot(request: &CellRequest) -> Result<Response> {
+/// Exports and imports are not implemented. The unit is honest about it to everybody: nothing depends on the cell.
+fn transfer(request: &CellRequest) -> Result<Response> {
     let name = request.path.decoded.first().map(String::as_str);
     Err(Error::new(Code::NotImplementedFeature).with(name.unwrap_or_default()))
 }
@@ -114,6 +115,8 @@ fn is_endpoint(route: CellRoute) -> bool {
             | CellRoute::BoxUrl
             | CellRoute::Event
             | CellRoute::Rule
+            | CellRoute::Export
+            | CellRoute::Import
     )
 }
 

@@ -10,7 +10,10 @@ pub(crate) mod propfind;
 mod proppatch;
 mod put;
 mod service;
+mod snapshots;
 mod stream;
+
+pub(crate) use self::snapshots::handle as snapshots;
 
 use http::Method;
 use personium_model::Resource;

@@ -33,7 +33,11 @@ pub enum CellRoute {
     Rule,
     /// `__message`: sending and receiving messages.
     Message,
-    /// `__export`, `__import`, `__snapshot`: snapshots of the cell.
+    /// `__export`: writes a snapshot of the cell.
+    Export,
+    /// `__import`: replaces the content of the cell by that of a snapshot.
+    Import,
+    /// `__snapshot`: the snapshots of the cell as files.
     Snapshot,
     /// Anything else is the name of a box.
     Box,
@@ -56,8 +60,8 @@ pub const CELL_SEGMENTS: &[(&str, CellRoute)] = &[
     ("__log", CellRoute::Log),
     ("__rule", CellRoute::Rule),
     ("__message", CellRoute::Message),
-    ("__export", CellRoute::Snapshot),
-    ("__import", CellRoute::Snapshot),
+    ("__export", CellRoute::Export),
+    ("__import", CellRoute::Import),
     ("__snapshot", CellRoute::Snapshot),
 ];
 
@@ -91,6 +95,7 @@ impl CellRoute {
             Self::Certs | Self::Rule => "OPTIONS, GET, HEAD",
             Self::Log => "OPTIONS, GET, HEAD, DELETE, PROPFIND",
             Self::WellKnown | Self::Html | Self::Role | Self::BoxUrl => "GET, HEAD",
+            Self::Export | Self::Import => "OPTIONS, GET, HEAD, POST",
             Self::Control | Self::Snapshot | Self::Box => "OPTIONS",
         }
     }

@@ -52,6 +52,12 @@ impl BoxInfo {
     pub fn is_main(&self) -> bool {
         self.name == "__"
     }
+
+    /// Whether it is no box but the folder with the snapshots of the cell.
+    #[must_use]
+    pub fn is_snapshot_folder(&self) -> bool {
+        self.id == keys::SNAPSHOT_FOLDER
+    }
 }
 
 /// A role of a cell.
@@ -220,6 +226,16 @@ impl CellContext {
         })
     }
 
+    /// The folder with the snapshots of the cell, which is addressed like a box. No name leads to it, only its id.
+    fn snapshot_folder(&self) -> Arc<BoxInfo> {
+        Arc::new(BoxInfo {
+            id: keys::SNAPSHOT_FOLDER,
+            name: "__snapshot".to_owned(),
+            schema: None,
+            published: self.structure.cell.published,
+        })
+    }
+
     /// The box of this name; `__` is the main box.
     ///
     /// # Errors
@@ -231,13 +247,16 @@ impl CellContext {
         Ok(self.boxes().await?.iter().find(|b| b.name == name).cloned())
     }
 
-    /// The box with this id.
+    /// The box with this id; [`keys::SNAPSHOT_FOLDER`] is the folder with the snapshots.
     ///
     /// # Errors
     /// A failure of the store.
     pub async fn find_box_by_id(&self, id: &NodeId) -> Result<Option<Arc<BoxInfo>>> {
         if *id == self.structure.cell.node_id() {
             return Ok(Some(self.main_box()));
+        }
+        if *id == keys::SNAPSHOT_FOLDER {
+            return Ok(Some(self.snapshot_folder()));
         }
         Ok(self.boxes().await?.iter().find(|b| b.id == *id).cloned())
     }

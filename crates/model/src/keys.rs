@@ -38,6 +38,10 @@ pub use self::single_values::{
 /// The length of a monotonic id in bytes.
 const MONOTONIC_ID_BYTES: usize = 16;
 
+/// The folder with the snapshots of a cell. Its members are nodes like those of a box.
+pub const SNAPSHOT_FOLDER: NodeId =
+    NodeId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
 /// The parent of the node of a cell and of the root nodes of boxes.
 const NO_PARENT: NodeId = NodeId::from_bytes([0; 16]);
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use personium_store::{Batch, CommitSeq, Expect, Key, Record};
 use personium_types::{Need, NodeId, Operation, Result};
 
-use crate::access::{BoxTarget, PermitTarget};
+use crate::access::{BoxTarget, PermitTarget, SnapshotTarget};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
 use crate::records::{self, Versioned};
@@ -133,7 +133,7 @@ impl Target {
     }
 
     fn assert_nodes(&self, batch: &mut Batch, nodes: &[Located]) {
-        if !self.target_box.is_main() {
+        if !self.target_box.is_main() && !self.target_box.is_snapshot_folder() {
             let set = SetKey::control(ControlSet::Box);
             let key = keys::entity(&set, &self.target_box.id.to_string());
             batch.assert(key, Expect::Present);
@@ -144,6 +144,15 @@ impl Target {
                 node.record_version()
                     .map_or(Expect::Absent, Expect::Version),
             );
+        }
+    }
+
+    /// The box that role URLs in lists are relative to: the main box for what is in no box.
+    #[must_use]
+    pub fn role_box(&self) -> Arc<BoxInfo> {
+        match self.target_box.is_snapshot_folder() {
+            true => self.context.main_box(),
+            false => Arc::clone(&self.target_box),
         }
     }
 
@@ -175,6 +184,14 @@ impl Target {
     ///
     /// [`Code::AuthRequired`]: personium_types::Code::AuthRequired
     pub fn permit(&self, urls: &UnitUrls, access: &Access, operation: Operation) -> Result<Permit> {
+        if self.target_box.is_snapshot_folder() {
+            let target = SnapshotTarget {
+                cell: self.context.cell(),
+                acl: &self.cell_acl.value.acl,
+                node: self.node().value().id,
+            };
+            return access.permit_snapshots(urls, &target, operation);
+        }
         let depth = match operation.need() {
             Need::OnParent(_) if self.exists() => self.found.len().saturating_sub(1).max(1),
             _ => self.found.len(),

@@ -200,6 +200,10 @@ operations! {
     ReadLog = Cell, On(P::LogRead);
     /// `DELETE {cell}__log/...`
     RemoveLog = Cell, On(P::Log);
+    /// `GET`, `PROPFIND`, `OPTIONS` and `REPORT` of `{cell}__snapshot` and of its files
+    ReadSnapshots = Cell, On(P::Root);
+    /// `PUT` and `DELETE` of files in `{cell}__snapshot`
+    WriteSnapshots = Cell, On(P::Root);
 
     /// `GET {cell}__box`, unless the caller is the application of the box
     FindBox = Box, On(P::Read);

@@ -48,13 +48,14 @@ pub(super) async fn handle(
     drop(request);
     let urls = resource.unit.urls();
     let info = &target.target_box;
+    let role_box = target.role_box();
     let base = format!(
         "{}__role/{}/",
         urls.cell(&target.context.cell().name),
-        info.name
+        role_box.name
     );
     let lists = match resource.permit(&target, Operation::ReadAcl) {
-        Ok(_) => Lists::Shown(RoleNames::relative_to(&target.context, Some(info)).await?),
+        Ok(_) => Lists::Shown(RoleNames::relative_to(&target.context, Some(&role_box)).await?),
         Err(_) => Lists::Hidden,
     };
     let quota = quota(&resource, &target, &wanted).await;

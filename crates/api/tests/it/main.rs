@@ -17,4 +17,5 @@ mod nodes;
 mod odata;
 mod permits;
 mod scripts;
+mod snapshots;
 mod status;

@@ -16,7 +16,41 @@ pub(crate) struct BoxTarget<'t, A> {
     pub node: NodeId,
 }
 
+/// The folder with the snapshots of a cell, or a file in it, for the access check.
+pub(crate) struct SnapshotTarget<'t> {
+    pub cell: &'t Cell,
+    /// The access control list of the cell.
+    pub acl: &'t Acl,
+    /// The id of the node that the permit is for.
+    pub node: NodeId,
+}
+
 impl Access {
+    /// Checks that a request may do an operation of WebDAV to the snapshots of a cell, and returns the permit. The list of the
+    /// cell decides, by the operations on snapshots: a privilege for the content of boxes is not enough.
+    ///
+    /// # Errors
+    /// As [`Self::permit_cell`]; [`Code::MethodNotAllowed`] for operations that snapshots do not have.
+    pub(crate) fn permit_snapshots(
+        &self,
+        urls: &UnitUrls,
+        target: &SnapshotTarget<'_>,
+        operation: Operation,
+    ) -> Result<Permit> {
+        use Operation as O;
+        let needed = match operation {
+            O::Read | O::ReadProperties | O::ReadAcl | O::Options | O::Report => O::ReadSnapshots,
+            O::CreateFile | O::WriteFile | O::Remove | O::ReadQuota => O::WriteSnapshots,
+            _ => return Err(Code::MethodNotAllowed.into()),
+        };
+        self.permit_cell(urls, target.cell, target.acl, needed)?;
+        let permit_target = PermitTarget::Node {
+            cell: target.cell.id,
+            node: target.node,
+        };
+        Ok(Permit::new(operation, permit_target))
+    }
+
     /// Checks that a request may do an operation at cell level, and returns the permit. `acl` is the list of the cell.
     ///
     /// # Errors

@@ -345,8 +345,6 @@ async fn what_is_not_built_says_so() {
         ("GET", "c/__export", "*/*"),
         ("POST", "c/__export", "*/*"),
         ("POST", "c/__import", "*/*"),
-        ("PROPFIND", "c/__snapshot", "*/*"),
-        ("PUT", "c/__snapshot/s.zip", "*/*"),
         ("REPORT", "c/b", "*/*"),
     ] {
         let request = unit.admin_request(method, path).header("accept", accept);

@@ -44,6 +44,7 @@ pub fn cases() -> Vec<Case> {
     ];
     out.extend(message_cases());
     out.extend(event_cases());
+    out.extend(snapshot_cases());
     for endpoint in [
         "__token",
         "__authz",
@@ -146,6 +147,37 @@ pub async fn make_rule(unit: &TestUnit) {
     let rule =
         json!({"Name": "heard", "EventExternal": true, "EventType": "heard", "Action": "log"});
     unit.create("c/__ctl/Rule", &rule.to_string()).await;
+}
+
+/// The snapshot that cases use.
+pub async fn make_snapshot(unit: &TestUnit) {
+    unit.put_file("c/__snapshot/s.zip", "snapshot").await;
+}
+
+fn snapshot_cases() -> Vec<Case> {
+    let depth = |case: Case| case.header("depth", "1");
+    let mut out = vec![
+        case(O::ReadSnapshots, "OPTIONS", "c/__snapshot").expect(200, ""),
+        depth(case(O::ReadSnapshots, "PROPFIND", "c/__snapshot")).expect(207, "/s.zip</href>"),
+    ];
+    for (name, exists) in [("s.zip", true), ("x", false)] {
+        let path = format!("c/__snapshot/{name}");
+        let read = |method| case(O::ReadSnapshots, method, &path);
+        let or_missing = |case: Case, status, says| match exists {
+            true => case.expect(status, says),
+            false => case.expect(404, "PR404-DV-0001"),
+        };
+        out.push(read("OPTIONS").expect(200, ""));
+        out.push(or_missing(read("GET"), 200, "snapshot"));
+        out.push(or_missing(depth(read("PROPFIND")), 207, "getcontentlength"));
+        out.push(or_missing(read("REPORT"), 501, "PR501-MC-0001"));
+        let removed = case(O::WriteSnapshots, "DELETE", &path);
+        out.push(or_missing(removed, 204, ""));
+        let put = case(O::WriteSnapshots, "PUT", &path).body_text("another");
+        let status = if exists { 204 } else { 201 };
+        out.push(put.expect(status, "").then("GET", &path, 200, "another"));
+    }
+    out
 }
 
 fn event_cases() -> Vec<Case> {

@@ -150,6 +150,7 @@ pub async fn make(unit: &TestUnit) {
     }
     super::cell_endpoints::make_messages(unit).await;
     super::cell_endpoints::make_rule(unit).await;
+    super::cell_endpoints::make_snapshot(unit).await;
 }
 
 fn set_cases(set: &Set) -> Vec<Case> {

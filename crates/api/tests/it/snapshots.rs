@@ -1,0 +1,3 @@
+//! Snapshots of cells: `__snapshot`, `__export` and `__import`.
+
+mod files;
