@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use personium_model::settings::ScriptSettings;
-use personium_script::{ScriptEngine, ScriptLimits};
-use personium_types::{Clock, Code, Error, Result};
+use personium_script::ScriptEngine;
+use personium_types::{Clock, Code, Error, Result, ScriptLimits};
 
 /// The script engine, which the first script starts. Its limits stay those of the start of the unit.
 pub struct Scripts {
@@ -20,15 +20,7 @@ impl Scripts {
     #[must_use]
     pub fn new(settings: &ScriptSettings, clock: Arc<dyn Clock>) -> Self {
         Self {
-            limits: ScriptLimits {
-                timeout: settings.timeout,
-                memory_max_bytes: settings.memory_max_bytes,
-                stack_max_bytes: settings.stack_max_bytes,
-                output_max_bytes: settings.output_max_bytes,
-                calls_max: settings.calls_max,
-                running_max: settings.running_max,
-                running_of_cell_max: settings.running_of_cell_max,
-            },
+            limits: settings.limits,
             clock,
             started: AtomicU64::new(0),
             engine: OnceLock::new(),

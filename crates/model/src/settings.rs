@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 pub use personium_odata::dialect::Dialect;
+use personium_types::ScriptLimits;
 use personium_types::network::Networks;
 
 use crate::credentials::{LoginRateLimit, PasswordRule};
@@ -134,25 +135,32 @@ pub struct EventSettings {
     pub hops_max: u32,
 }
 
-/// Settings of scripts. Except for the depth, they take effect at the start of the unit.
+/// Settings of scripts. The limits take effect at the start of the unit.
 #[derive(Debug, Clone, Copy)]
 pub struct ScriptSettings {
-    /// The time for a whole script, its output included.
-    pub timeout: Duration,
-    /// The memory of one script, in bytes.
-    pub memory_max_bytes: usize,
-    /// The stack of one script, in bytes.
-    pub stack_max_bytes: usize,
-    /// The largest body of a response of a script, in bytes.
-    pub output_max_bytes: u64,
-    /// The largest number of requests that one script sends.
-    pub calls_max: u32,
-    /// The largest number of scripts that run at once.
-    pub running_max: usize,
-    /// The largest number of scripts of one cell that run at once.
-    pub running_of_cell_max: usize,
+    /// The limits of the engine.
+    pub limits: ScriptLimits,
     /// The largest number of nested requests that scripts send to this unit.
     pub depth_max: u8,
+    /// The least severe lines that the event log gets.
+    pub log: ScriptLogLevel,
+    /// The largest size of the lines of one request to a script in the event log, in bytes.
+    pub log_max_bytes: usize,
+}
+
+/// The least severe lines of scripts that the event log gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ScriptLogLevel {
+    /// None.
+    Off,
+    /// Errors.
+    Error,
+    /// Warnings.
+    Warn,
+    /// Information.
+    Info,
+    /// Lines for the developer.
+    Debug,
 }
 
 /// An HTTP proxy.
@@ -336,14 +344,10 @@ impl Default for ArchiveSettings {
 impl Default for ScriptSettings {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_secs(50),
-            memory_max_bytes: 64 << 20,
-            stack_max_bytes: 1 << 20,
-            output_max_bytes: 256 << 20,
-            calls_max: 1_000,
-            running_max: 200,
-            running_of_cell_max: 50,
+            limits: ScriptLimits::default(),
             depth_max: 8,
+            log: ScriptLogLevel::Info,
+            log_max_bytes: 64 << 10,
         }
     }
 }

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use personium_types::Clock;
+use personium_types::{Clock, ScriptLimits};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::compute_slots::{ComputeSlots, SlotPermit};
 use crate::failure::ScriptFailure;
-use crate::host::LogLevel;
-use crate::limits::ScriptLimits;
 use crate::output::{Output, ScriptResponse};
 use crate::prepared::Prepared;
 use crate::run::{self, ScriptCall, ScriptText};
@@ -94,6 +92,7 @@ impl ScriptEngine {
         let (limits, slots, handle) = (self.limits, self.slots.clone(), Handle::current());
         let clock = Arc::clone(&self.clock);
         let deadline = clock.monotonic() + limits.timeout;
+        let host = Arc::clone(&call.host);
         self.threads.handle.spawn_blocking(move || {
             let text = ScriptText {
                 file: call.file,
@@ -101,7 +100,6 @@ impl ScriptEngine {
                 context: call.context.to_string(),
                 request: call.request.to_string(),
             };
-            let host = Arc::clone(&call.host);
             let running = RunningScript {
                 host: call.host,
                 turn: slots.begin(&handle, slot),
@@ -115,15 +113,9 @@ impl ScriptEngine {
                 calls: 0,
                 timed_out: false,
             };
-            let late = match Prepared::take(&limits) {
+            match Prepared::take(&limits) {
                 Ok(prepared) => run::run(prepared, running, &text),
                 Err(failure) => running.output.fail(failure),
-            };
-            if let Some(failure) = late {
-                host.log(
-                    LogLevel::Error,
-                    &format!("the response was broken off: {failure}"),
-                );
             }
             drop(permit);
             Prepared::make_next(&limits);
@@ -135,6 +127,7 @@ impl ScriptEngine {
                 // It is in a function of the engine that does not look at the time.
                 stuck.set();
                 used.release();
+                host.ended(Some(&ScriptFailure::Timeout)).await;
                 Err(ScriptFailure::Timeout)
             }
         }

@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::failure::ScriptFailure;
+
 /// A body that is read in chunks.
 #[async_trait]
 pub trait ByteStream: Send + Sync {
@@ -36,6 +38,10 @@ pub trait ScriptHost: Send + Sync {
 
     /// Logs a line of a script.
     fn log(&self, level: LogLevel, text: &str);
+
+    /// The script has ended, with this failure if it failed; its response is not complete yet. Stores what it has logged. May be
+    /// called again if the script ends late.
+    async fn ended(&self, failure: Option<&ScriptFailure>);
 
     /// A random UUID.
     fn uuid(&self) -> String;

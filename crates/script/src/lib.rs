@@ -1,7 +1,7 @@
 //! The script engine: runs one script of a service for each request, in a context of its own.
 //!
 //! A script is JavaScript, run by QuickJS. It reaches the rest of the unit only through the [`ScriptHost`] of its request, and it
-//! runs within the [`ScriptLimits`]: memory, stack, time, output, and the number of scripts at once. A script is synchronous, so it
+//! runs within the [`ScriptLimits`](personium_types::ScriptLimits): memory, stack, time, output, and the number of scripts at once. A script is synchronous, so it
 //! has a thread of its own while it runs; calls of the host block that thread, not the caller of [`ScriptEngine::run`].
 
 mod compute_slots;
@@ -9,7 +9,7 @@ mod engine;
 mod failure;
 mod host;
 mod library;
-mod limits;
+
 mod native;
 mod output;
 mod prepared;
@@ -26,7 +26,7 @@ pub use host::{
     ByteStream, HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, RequestBody,
     ScriptHost, TokenKind,
 };
-pub use limits::ScriptLimits;
+
 pub use output::{BrokenOff, ScriptBody, ScriptChunks, ScriptResponse};
 pub use route::{RouteTable, RouteTarget, TemplateError};
 pub use run::ScriptCall;

@@ -155,19 +155,15 @@ impl Output {
                 let body = ScriptBody::Whole(std::mem::take(&mut self.kept).into());
                 self.answer(head, body);
             }
-            None => {
-                self.fail(ScriptFailure::Engine("no response".to_owned()));
-            }
+            None => self.fail(ScriptFailure::Engine("no response".to_owned())),
         }
     }
 
-    /// Ends the response with a failure. Returns it if the response had already begun.
-    pub(crate) fn fail(mut self, failure: ScriptFailure) -> Option<ScriptFailure> {
+    /// Ends the response with a failure. If it had already begun, it is broken off.
+    pub(crate) fn fail(mut self, failure: ScriptFailure) {
         if let Some(sender) = self.response.take() {
             // The caller may be gone.
             let _ = sender.send(Err(failure));
-            return None;
         }
-        Some(failure)
     }
 }

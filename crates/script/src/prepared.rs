@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use personium_types::ScriptLimits;
 use rquickjs::{CatchResultExt, Context, Ctx, Function, Object, Persistent, Runtime};
 
 use crate::failure::ScriptFailure;
 use crate::library;
-use crate::limits::ScriptLimits;
 use crate::native;
 use crate::running_script::ScriptSlot;
 

@@ -47,12 +47,8 @@ pub(crate) struct ScriptText {
     pub(crate) request: String,
 }
 
-/// Runs a script to its end. Its response goes to the output of `running`. Returns a failure that came too late for the response.
-pub(crate) fn run(
-    prepared: Prepared,
-    running: RunningScript,
-    text: &ScriptText,
-) -> Option<ScriptFailure> {
+/// Runs a script to its end. Its response goes to the output of `running`.
+pub(crate) fn run(prepared: Prepared, running: RunningScript, text: &ScriptText) {
     *prepared.slot.borrow_mut() = Some(running);
     let outcome = prepared.context.with(|ctx| {
         let functions = prepared.functions.clone().restore(&ctx);
@@ -64,14 +60,17 @@ pub(crate) fn run(
             Err(error) => Err(ScriptFailure::Engine(error.to_string())),
         }
     });
-    let ended = prepared.slot.borrow_mut().take()?;
-    match outcome {
-        Ok(()) => {
-            ended.output.finish();
-            None
-        }
-        Err(_) if ended.timed_out => ended.output.fail(ScriptFailure::Timeout),
-        Err(failure) => ended.output.fail(failure),
+    let Some(ended) = prepared.slot.borrow_mut().take() else {
+        return;
+    };
+    let failure = match outcome {
+        Err(_) if ended.timed_out => Some(ScriptFailure::Timeout),
+        outcome => outcome.err(),
+    };
+    let output = ended.end(failure.as_ref());
+    match failure {
+        Some(failure) => output.fail(failure),
+        None => output.finish(),
     }
 }
 

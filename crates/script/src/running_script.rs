@@ -5,20 +5,23 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use personium_types::Clock;
+use personium_types::{Clock, ScriptLimits};
 use tokio::runtime::Handle;
 
 use crate::compute_slots::ComputeTurn;
+use crate::failure::ScriptFailure;
 use crate::host::{HostError, HostErrorKind, HostRequest, RequestBody, ScriptHost, TokenKind};
-use crate::limits::ScriptLimits;
 use crate::output::Output;
 use crate::stream_table::{BufferedStream, StreamTable};
 
 /// The largest chunk of a response, in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// The time within which the log of a script must be stored.
+const LOG_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The script that runs in a context; `None` before it begins and after it has ended.
 pub(crate) type ScriptSlot = Rc<RefCell<Option<RunningScript>>>;
@@ -67,6 +70,16 @@ impl RunningScript {
             self.timed_out = true;
             Err(HostError::new(HostErrorKind::Timeout, "Script TimeOut"))
         })
+    }
+
+    /// Ends the script, with this failure if it failed. Its log is stored before its response is complete. Returns the output.
+    pub(crate) fn end(mut self, failure: Option<&ScriptFailure>) -> Output {
+        self.turn.pause();
+        let host = Arc::clone(&self.host);
+        let ended = async { tokio::time::timeout(LOG_TIMEOUT, host.ended(failure)).await };
+        // What is not stored in time is lost.
+        let _ = self.handle.block_on(ended);
+        self.output
     }
 
     /// The largest text or buffer that a script gets at once, in bytes.

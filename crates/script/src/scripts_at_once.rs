@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use personium_types::ScriptLimits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::failure::ScriptFailure;
-use crate::limits::ScriptLimits;
 
 /// The time for which a request waits for its turn.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);

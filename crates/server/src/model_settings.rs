@@ -8,6 +8,7 @@ use personium_model::settings::{
     ArchiveSettings, AuthSettings, DavSettings, EventSettings, ODataSettings, OidcProvider,
     OutgoingProxy, ScriptSettings,
 };
+use personium_types::ScriptLimits;
 
 use crate::config::{Config, OidcProviderConfig};
 
@@ -43,14 +44,18 @@ pub fn model_settings(config: &Config) -> Settings {
 fn scripts(config: &Config) -> ScriptSettings {
     let scripts = &config.scripts;
     ScriptSettings {
-        timeout: Duration::from_millis(scripts.timeout_ms),
-        memory_max_bytes: scripts.memory_max_bytes,
-        stack_max_bytes: scripts.stack_max_bytes,
-        output_max_bytes: scripts.output_max_bytes,
-        calls_max: scripts.calls_max,
-        running_max: scripts.running_max,
-        running_of_cell_max: scripts.running_of_cell_max,
+        limits: ScriptLimits {
+            timeout: Duration::from_millis(scripts.timeout_ms),
+            memory_max_bytes: scripts.memory_max_bytes,
+            stack_max_bytes: scripts.stack_max_bytes,
+            output_max_bytes: scripts.output_max_bytes,
+            calls_max: scripts.calls_max,
+            running_max: scripts.running_max,
+            running_of_cell_max: scripts.running_of_cell_max,
+        },
         depth_max: scripts.depth_max,
+        log: scripts.log,
+        log_max_bytes: scripts.log_max_bytes,
     }
 }
 

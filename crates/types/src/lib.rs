@@ -13,6 +13,7 @@ pub mod operation;
 pub mod preconditions;
 pub mod privilege;
 pub mod random;
+pub mod script_limits;
 pub mod secret;
 pub mod time;
 
@@ -24,5 +25,6 @@ pub use operation::{Need, Operation, TargetLevel};
 pub use preconditions::Preconditions;
 pub use privilege::Privilege;
 pub use random::{Random, RandomError, SystemRandom};
+pub use script_limits::ScriptLimits;
 pub use secret::Secret;
 pub use time::{Clock, SystemClock};

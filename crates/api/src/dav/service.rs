@@ -2,6 +2,7 @@
 
 mod host;
 mod response_headers;
+mod script_log;
 mod script_request;
 mod source;
 mod streams;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header};
 use personium_dav::{PERSONIUM_NS, proppatch};
 use personium_model::locate::Target;
-use personium_model::{Resource, Unit};
+use personium_model::{Permit, Resource, Unit};
 use personium_script::{
     RouteTable, RouteTarget, ScriptBody, ScriptCall, ScriptFailure, ScriptResponse,
 };
@@ -20,6 +21,7 @@ use personium_types::{Code, Error, Operation, Result};
 use personium_xml::{Element, XmlLimits};
 
 use self::host::ServiceHost;
+use self::script_log::ScriptLog;
 use self::source::{Source, Sources};
 use self::streams::InputStream;
 use crate::body;
@@ -48,7 +50,7 @@ pub(super) async fn handle(
     if !matches!(request.method.as_str(), "GET" | "POST" | "PUT" | "DELETE") {
         return Err(Code::MethodNotAllowed.into());
     }
-    resource.permit(&target, Operation::Execute)?;
+    let permit = resource.permit(&target, Operation::Execute)?;
     let Some(registration) = Registration::of(&target) else {
         // WebDAV clients take 404 for a file that is gone, as wanted.
         if request.method == Method::DELETE && property(&target).is_none() {
@@ -76,6 +78,7 @@ pub(super) async fn handle(
         source,
         sources,
         subject: registration.subject,
+        permit,
     };
     Box::pin(run(request, &target, route, script)).await
 }
@@ -86,6 +89,7 @@ struct Script {
     source: String,
     sources: Sources,
     subject: Option<String>,
+    permit: Permit,
 }
 
 async fn run(
@@ -107,6 +111,7 @@ async fn run(
     let scripts = Arc::clone(&request.scripts);
     let engine = scripts.engine()?;
     let unit = Arc::clone(&request.unit);
+    let log = ScriptLog::new(&request, target, (script.permit, &script.file));
     let call = ScriptCall {
         cell: cell.to_string(),
         file: script.file,
@@ -117,19 +122,16 @@ async fn run(
         host: Arc::new(ServiceHost::new(
             request,
             target,
-            script.sources,
-            script.subject,
+            (script.sources, script.subject),
+            log,
         )),
     };
     let failure = match engine.run(call).await {
         Ok(response) => return Ok(send(response, &unit)),
         Err(failure) => failure,
     };
-    if let ScriptFailure::Failed { stack, .. } = &failure {
-        tracing::warn!(cell.id = %cell, script = %place, request.key = %key, stack = %stack, error = %failure, "script failed");
-    } else {
-        tracing::warn!(cell.id = %cell, script = %place, request.key = %key, error = %failure, "script failed");
-    }
+    // The stack is in the event log of the cell.
+    tracing::warn!(cell.id = %cell, script = %place, request.key = %key, error = %failure, "script failed");
     match failure {
         ScriptFailure::Busy => Err(Code::ServerBusy.into()),
         ScriptFailure::Timeout => Ok(refusal(503, "Script TimeOut")),

@@ -1,5 +1,6 @@
 //! Events, rules and the event log.
 
+mod exec;
 mod log;
 mod post;
 mod rule_actions;
@@ -29,7 +30,7 @@ async fn post_event(unit: &TestUnit, event: Value) -> TestResponse {
 }
 
 /// Returns the lines of the current log of a cell.
-async fn log_lines(unit: &TestUnit, cell: &str) -> Vec<String> {
+pub(super) async fn log_lines(unit: &TestUnit, cell: &str) -> Vec<String> {
     let path = format!("{cell}/__log/current/default.log");
     let response = unit.admin_request("GET", &path).send().await;
     assert_eq!(response.status, 200, "{}", response.text());
@@ -52,7 +53,7 @@ fn start_rule_sender(unit: &TestUnit) {
 }
 
 /// Returns the part of a log line after time and level.
-fn after_level(line: &str) -> &str {
+pub(super) fn after_level(line: &str) -> &str {
     line.split_once("],").unwrap().1
 }
 

@@ -64,7 +64,7 @@ fn service_property(subject: Option<&str>, routes: &[(&str, &str)]) -> String {
 }
 
 /// Registers the routes of a service.
-async fn register(
+pub(super) async fn register(
     unit: &TestClient,
     service: &str,
     subject: Option<&str>,

@@ -2,6 +2,7 @@
 
 mod language;
 mod limits;
+mod log;
 mod requests;
 mod responses;
 mod rights;

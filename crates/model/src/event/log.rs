@@ -149,6 +149,37 @@ pub(super) async fn append(
     Ok(before.saturating_add(added) >= ARCHIVE_FROM_BYTES)
 }
 
+/// Adds lines of a script to the log of a cell. They are no events: no rule is applied to them.
+///
+/// # Errors
+/// A failure of the store. An internal error if the permit is not for executing this service of the cell.
+pub async fn add_script_lines(
+    (unit, context): (&Unit, &CellContext),
+    (permit, service): (&Permit, &PermitTarget),
+    lines: &[(LogLevel, Event)],
+) -> Result<()> {
+    permit.check(Operation::Execute, service)?;
+    if !matches!(service, PermitTarget::Node { cell, .. } if *cell == context.cell().id) {
+        return Err(Error::internal("the service is in another cell"));
+    }
+    let now = unit.now_ms();
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|(level, event)| line(event, *level, now))
+        .collect();
+    let log_is_full = unit
+        .transact(context, Invalidation::None, || async {
+            let mut batch = Batch::new();
+            let is_full = append(unit, context.records(), &mut batch, lines.clone()).await?;
+            Ok((batch, is_full))
+        })
+        .await?;
+    if log_is_full {
+        archive_in_background(unit, context);
+    }
+    Ok(())
+}
+
 /// Archives the log of a cell in the background, if it is full. A failure is logged; the next line retries.
 pub(super) fn archive_in_background(unit: &Unit, context: &CellContext) {
     let (records, now, cell) = (context.records().clone(), unit.now_ms(), context.cell().id);

@@ -2,8 +2,18 @@
 
 use std::path::PathBuf;
 
+use personium_model::settings::ScriptLogLevel;
+
 use super::section::section;
-use super::value_parser::{FilePath, Number, Optional, Text};
+use super::value_parser::{FilePath, Number, OneOf, Optional, Text};
+
+const LOG_LEVELS: OneOf<ScriptLogLevel> = OneOf(&[
+    ("off", ScriptLogLevel::Off),
+    ("error", ScriptLogLevel::Error),
+    ("warn", ScriptLogLevel::Warn),
+    ("info", ScriptLogLevel::Info),
+    ("debug", ScriptLogLevel::Debug),
+]);
 
 section! {
     /// Settings of the scripts of services, which run in this process. They take effect at the start.
@@ -26,6 +36,10 @@ section! {
         running_max: usize = "engine.script.running.maxNum", "200", Number(1..=10_000);
         /// The largest number of scripts of one cell that run at once.
         running_of_cell_max: usize = "engine.script.running.maxNumOfCell", "50", Number(1..=10_000);
+        /// The least severe lines of scripts that the event log of the cell gets: off, error, warn, info or debug.
+        log: ScriptLogLevel = "engine.script.log.level", "info", LOG_LEVELS;
+        /// The largest size of the log lines of one request to a script in bytes.
+        log_max_bytes: usize = "engine.script.log.maxBytes", "65536", Number(0..=1 << 20);
         /// The host of an external script engine.
         _host: String = "engine.host", "localhost", Text;
         /// The port of an external script engine.

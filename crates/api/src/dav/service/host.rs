@@ -11,12 +11,13 @@ use personium_model::event::{EVENT_ID, RULE_CHAIN, VIA};
 use personium_model::locate::Target;
 use personium_model::{CellContext, Unit};
 use personium_script::{
-    HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, RequestBody, ScriptHost,
-    TokenKind,
+    HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, RequestBody, ScriptFailure,
+    ScriptHost, TokenKind,
 };
 use personium_types::error::chain;
 use personium_types::{Code, Error};
 
+use super::script_log::ScriptLog;
 use super::source::{Source, Sources};
 use super::streams::{InputStream, request_body};
 use crate::access;
@@ -30,7 +31,9 @@ const TOKEN_TTL_MS: i64 = 60 * 60 * 1000;
 /// The scope of the tokens of service subjects.
 const SUBJECT_SCOPE: &str = "root";
 /// The headers that follow the requests that a request causes.
-const CHAIN: [&str; 4] = ["X-Personium-RequestKey", EVENT_ID, RULE_CHAIN, VIA];
+const CHAIN: [&str; 4] = [REQUEST_KEY, EVENT_ID, RULE_CHAIN, VIA];
+/// The only one of them that a script may set itself.
+const REQUEST_KEY: &str = "x-personium-requestkey";
 /// The headers of requests that scripts cannot set.
 const NOT_OF_SCRIPTS: &[HeaderName] = &[
     header::HOST,
@@ -52,15 +55,15 @@ pub(super) struct ServiceHost {
     /// The header `Authorization` of the caller.
     caller: Option<String>,
     chain: Vec<(&'static str, String)>,
-    request_key: String,
+    log: ScriptLog,
 }
 
 impl ServiceHost {
     pub(super) fn new(
         request: CellRequest,
         target: &Target,
-        sources: Sources,
-        subject: Option<String>,
+        (sources, subject): (Sources, Option<String>),
+        log: ScriptLog,
     ) -> Self {
         let mut chain: Vec<_> = CHAIN
             .iter()
@@ -77,7 +80,7 @@ impl ServiceHost {
             subject,
             box_schema: target.target_box.schema.clone(),
             chain,
-            request_key: request.request_key.clone(),
+            log,
             http_client: request.request.http_client,
         }
     }
@@ -104,7 +107,9 @@ impl ServiceHost {
         let chain = if is_own { self.chain.as_slice() } else { &[] };
         for (name, value) in chain {
             let name: HeaderName = name.parse().map_err(|_| invalid(()))?;
-            if !head.headers.contains_key(&name) {
+            // The chain of rules ends loops: a script cannot begin it anew.
+            let is_of_script = name == REQUEST_KEY && head.headers.contains_key(&name);
+            if !is_of_script {
                 let value = HeaderValue::from_str(value).map_err(|_| invalid(()))?;
                 head.headers.insert(name, value);
             }
@@ -242,17 +247,13 @@ impl ScriptHost for ServiceHost {
     }
 
     fn log(&self, level: LogLevel, text: &str) {
-        let (cell, key) = (self.context.cell().id, &self.request_key);
-        match level {
-            LogLevel::Error => {
-                tracing::error!(cell.id = %cell, request.key = %key, "script: {text}")
-            }
-            LogLevel::Warn => tracing::warn!(cell.id = %cell, request.key = %key, "script: {text}"),
-            LogLevel::Info => tracing::info!(cell.id = %cell, request.key = %key, "script: {text}"),
-            LogLevel::Debug => {
-                tracing::debug!(cell.id = %cell, request.key = %key, "script: {text}")
-            }
+        if self.log.add(level, text) {
+            tracing::debug!(cell.id = %self.context.cell().id, "script: {text}");
         }
+    }
+
+    async fn ended(&self, failure: Option<&ScriptFailure>) {
+        self.log.store(failure).await;
     }
 
     fn uuid(&self) -> String {

@@ -8,7 +8,7 @@ use super::{failure_of, put, run, unit, unit_with, value_of};
 
 /// A unit whose scripts have one second.
 async fn hurried() -> TestUnit {
-    unit_with(|settings| settings.scripts.timeout = Duration::from_secs(1)).await
+    unit_with(|settings| settings.scripts.limits.timeout = Duration::from_secs(1)).await
 }
 
 /// Scripts that would never end.
@@ -59,7 +59,7 @@ async fn promise_that_is_never_settled_is_a_failure() {
 
 #[tokio::test]
 async fn other_requests_are_answered_while_scripts_loop() {
-    let unit = unit_with(|settings| settings.scripts.timeout = Duration::from_mins(1)).await;
+    let unit = unit_with(|settings| settings.scripts.limits.timeout = Duration::from_mins(1)).await;
     put(&unit, "t.js", "function(r) { for (;;); }").await;
     unit.put_file("c/b/file", "content").await;
     // More than there are processors.
@@ -86,7 +86,7 @@ async fn other_requests_are_answered_while_scripts_loop() {
 
 #[tokio::test]
 async fn memory_of_a_script_is_limited() {
-    let unit = unit_with(|settings| settings.scripts.memory_max_bytes = 16 << 20).await;
+    let unit = unit_with(|settings| settings.scripts.limits.memory_max_bytes = 16 << 20).await;
     for script in [
         "function(r) { const all = []; for (;;) all.push(new Array(1000).fill(0)); }",
         "function(r) { let s = 'x'; for (;;) s += s + s; }",
@@ -139,7 +139,7 @@ async fn deep_recursion_is_an_error_that_the_script_can_catch() {
 
 #[tokio::test]
 async fn output_of_a_script_is_limited() {
-    let unit = unit_with(|settings| settings.scripts.output_max_bytes = 1 << 20).await;
+    let unit = unit_with(|settings| settings.scripts.limits.output_max_bytes = 1 << 20).await;
     let whole = "function(r) { return {status: 200, headers: {}, body: ['x'.repeat(SIZE)]}; }";
     let small = run(&unit, &whole.replace("SIZE", "1 << 20")).await;
     assert_eq!((small.status.as_u16(), small.body.len()), (200, 1 << 20));
@@ -170,7 +170,8 @@ async fn threads_cannot_be_blocked() {
 /// A function such as `shift` ends only when its work is done. The answer is the same, and other requests do not wait for it.
 #[tokio::test]
 async fn script_in_a_function_that_does_not_look_at_the_time_is_answered() {
-    let unit = unit_with(|settings| settings.scripts.timeout = Duration::from_millis(200)).await;
+    let unit =
+        unit_with(|settings| settings.scripts.limits.timeout = Duration::from_millis(200)).await;
     let script = "function(r) { Array.prototype.shift.call({length: 5000000}); for (;;); }";
     let response = run(&unit, script).await;
     assert_eq!(response.status, 503, "{}", response.text());
