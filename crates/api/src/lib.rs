@@ -64,6 +64,8 @@ mod unit;
 
 pub use admin::AdminHooks;
 pub use body::{Body, BoxError};
+/// The numbers of scripts and workers at a moment.
+pub use personium_script::ScriptMetrics;
 pub use request_target::TargetWithFragment;
 pub use service::ApiService;
 

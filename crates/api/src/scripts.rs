@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use personium_model::settings::ScriptSettings;
-use personium_script::ScriptEngine;
+use personium_script::{Isolation, ScriptEngine, ScriptMetrics};
 use personium_types::{Clock, Code, Error, Result, ScriptLimits};
 
 /// The script engine, which the first script starts. Its limits stay those of the start of the unit.
 pub struct Scripts {
     limits: ScriptLimits,
+    isolation: Isolation,
     clock: Arc<dyn Clock>,
     started: AtomicU64,
     engine: OnceLock<std::result::Result<ScriptEngine, String>>,
@@ -21,6 +22,10 @@ impl Scripts {
     pub fn new(settings: &ScriptSettings, clock: Arc<dyn Clock>) -> Self {
         Self {
             limits: settings.limits,
+            isolation: match settings.in_processes {
+                true => Isolation::Process,
+                false => Isolation::Thread,
+            },
             clock,
             started: AtomicU64::new(0),
             engine: OnceLock::new(),
@@ -33,6 +38,13 @@ impl Scripts {
         self.started.load(Ordering::Relaxed)
     }
 
+    /// The numbers of scripts and workers of now.
+    #[must_use]
+    pub fn metrics(&self) -> ScriptMetrics {
+        let engine = self.engine.get().and_then(|engine| engine.as_ref().ok());
+        engine.map_or_else(ScriptMetrics::default, ScriptEngine::metrics)
+    }
+
     /// The engine, for one script.
     ///
     /// # Errors
@@ -40,7 +52,7 @@ impl Scripts {
     pub fn engine(&self) -> Result<&ScriptEngine> {
         self.started.fetch_add(1, Ordering::Relaxed);
         let start = || {
-            let engine = ScriptEngine::new(self.limits, Arc::clone(&self.clock));
+            let engine = ScriptEngine::new(self.limits, self.isolation, Arc::clone(&self.clock));
             engine.map_err(|error| error.to_string())
         };
         let engine = self.engine.get_or_init(start);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request};
 use personium_model::{ServerAuthority, Unit};
+use personium_script::ScriptMetrics;
 use personium_types::{Code, Error, Result};
 
 use crate::admin::{Admin, AdminHooks};
@@ -96,6 +97,12 @@ impl ApiService {
     /// As [`AdminHooks::reload`]; then nothing changes.
     pub fn reload_settings(&self) -> Result<()> {
         self.admin.as_deref().map_or(Ok(()), Admin::reload)
+    }
+
+    /// The numbers of scripts and workers of now.
+    #[must_use]
+    pub fn script_metrics(&self) -> ScriptMetrics {
+        self.state.get().scripts.metrics()
     }
 
     /// The number of scripts that this process has started.

@@ -135,11 +135,13 @@ pub struct EventSettings {
     pub hops_max: u32,
 }
 
-/// Settings of scripts. The limits take effect at the start of the unit.
+/// Settings of scripts. The limits and where they run take effect at the start of the unit.
 #[derive(Debug, Clone, Copy)]
 pub struct ScriptSettings {
     /// The limits of the engine.
     pub limits: ScriptLimits,
+    /// Whether scripts run in worker processes.
+    pub in_processes: bool,
     /// The largest number of nested requests that scripts send to this unit.
     pub depth_max: u8,
     /// The least severe lines that the event log gets.
@@ -345,6 +347,7 @@ impl Default for ScriptSettings {
     fn default() -> Self {
         Self {
             limits: ScriptLimits::default(),
+            in_processes: false,
             depth_max: 8,
             log: ScriptLogLevel::Info,
             log_max_bytes: 64 << 10,

@@ -9,20 +9,41 @@ use tokio::sync::oneshot;
 
 use crate::compute_slots::{ComputeSlots, SlotPermit};
 use crate::failure::ScriptFailure;
-use crate::output::{Output, ScriptResponse};
-use crate::prepared::Prepared;
+use crate::output::{LocalSink, Output, ScriptResponse};
+use crate::prepared::{HOST_STACK_BYTES, Prepared};
 use crate::run::{self, ScriptCall, ScriptText};
 use crate::running_script::RunningScript;
-use crate::scripts_at_once::ScriptsAtOnce;
+use crate::scripts_at_once::{RunPermit, ScriptsAtOnce};
 use crate::stream_table::StreamTable;
+use crate::worker::WorkerPool;
 
-/// The stack of a thread beyond that of its script, in bytes: for the functions that scripts call.
-const HOST_STACK_BYTES: usize = 3 << 20;
 /// The time for which a thread without work is kept.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The time that a script may take to end after its time is over. It may have to wait for its turn to find out.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where scripts run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// On threads of this process.
+    Thread,
+    /// In worker processes.
+    Process,
+}
+
+/// The numbers of scripts and workers at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScriptMetrics {
+    /// The scripts that run.
+    pub running: usize,
+    /// The scripts that do not end although their time is over.
+    pub stuck: usize,
+    /// The worker processes.
+    pub workers: usize,
+    /// The worker processes that died or were killed while they ran a script, since the start.
+    pub workers_lost: u64,
+}
 
 /// Runs scripts.
 pub struct ScriptEngine {
@@ -31,6 +52,7 @@ pub struct ScriptEngine {
     slots: ComputeSlots,
     clock: Arc<dyn Clock>,
     threads: ScriptThreads,
+    workers: Option<Arc<WorkerPool>>,
 }
 
 /// The threads of scripts. They are started when they are needed.
@@ -54,7 +76,11 @@ impl ScriptEngine {
     ///
     /// # Errors
     /// The system has no resources for it.
-    pub fn new(limits: ScriptLimits, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+    pub fn new(
+        limits: ScriptLimits,
+        isolation: Isolation,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .max_blocking_threads(limits.running_max.max(1))
             .thread_keep_alive(THREAD_KEEP_ALIVE)
@@ -64,6 +90,8 @@ impl ScriptEngine {
         Ok(Self {
             at_once: Arc::new(ScriptsAtOnce::new(&limits)),
             slots: ComputeSlots::new(Arc::clone(&clock)),
+            workers: (isolation == Isolation::Process)
+                .then(|| Arc::new(WorkerPool::new(&limits, Arc::clone(&clock)))),
             clock,
             threads: ScriptThreads {
                 handle: runtime.handle().clone(),
@@ -79,20 +107,56 @@ impl ScriptEngine {
         &self.limits
     }
 
+    /// The numbers of now.
+    #[must_use]
+    pub fn metrics(&self) -> ScriptMetrics {
+        let (running, stuck) = self.at_once.metrics();
+        let workers = self.workers.as_deref();
+        ScriptMetrics {
+            running,
+            stuck,
+            workers: workers.map_or(0, WorkerPool::workers),
+            workers_lost: workers.map_or(0, WorkerPool::lost),
+        }
+    }
+
     /// Runs a script. Returns when its response begins; the script may then still run.
     ///
     /// # Errors
     /// [`ScriptFailure`]
     pub async fn run(&self, call: ScriptCall) -> Result<ScriptResponse, ScriptFailure> {
         let permit = self.at_once.acquire(&call.cell).await?;
+        match &self.workers {
+            None => self.run_on_thread(call, permit).await,
+            Some(workers) => {
+                let (sender, receiver) = oneshot::channel();
+                let workers = Arc::clone(workers);
+                // The script goes on if its caller is gone.
+                tokio::spawn(async move {
+                    workers.run(call, LocalSink::new(sender)).await;
+                    drop(permit);
+                });
+                receiver.await.unwrap_or_else(|_| Err(no_answer()))
+            }
+        }
+    }
+
+    async fn run_on_thread(
+        &self,
+        call: ScriptCall,
+        permit: RunPermit,
+    ) -> Result<ScriptResponse, ScriptFailure> {
         let (sender, receiver) = oneshot::channel();
         let (stuck, used) = (permit.stuck_mark(), SlotPermit::default());
         let slot = used.clone();
-        let output = Output::new(sender, self.limits.output_max_bytes);
+        let output = Output::new(
+            Box::new(LocalSink::new(sender)),
+            self.limits.output_max_bytes,
+        );
         let (limits, slots, handle) = (self.limits, self.slots.clone(), Handle::current());
         let clock = Arc::clone(&self.clock);
         let deadline = clock.monotonic() + limits.timeout;
-        let host = Arc::clone(&call.host);
+        let (host, cell) = (Arc::clone(&call.host), call.cell.clone());
         self.threads.handle.spawn_blocking(move || {
             let text = ScriptText {
                 file: call.file,
@@ -113,23 +177,24 @@ impl ScriptEngine {
                 calls: 0,
                 timed_out: false,
             };
-            match Prepared::take(&limits) {
-                Ok(prepared) => run::run(prepared, running, &text),
-                Err(failure) => running.output.fail(failure),
-            }
+            run::start(running, &text);
             drop(permit);
             Prepared::make_next(&limits);
         });
-        let no_answer = || ScriptFailure::Engine("the thread of the script ended".to_owned());
         match tokio::time::timeout(limits.timeout + END_TIMEOUT, receiver).await {
             Ok(answered) => answered.unwrap_or_else(|_| Err(no_answer())),
             Err(_) => {
                 // It is in a function of the engine that does not look at the time.
                 stuck.set();
+                tracing::error!(cell.id = %cell, "a script does not end although its time is over; its cell begins no other until it does");
                 used.release();
                 host.ended(Some(&ScriptFailure::Timeout)).await;
                 Err(ScriptFailure::Timeout)
             }
         }
     }
+}
+
+fn no_answer() -> ScriptFailure {
+    ScriptFailure::Engine("the script ended without an answer".to_owned())
 }

@@ -1,7 +1,7 @@
 //! How a script fails.
 
 /// The failure of a script.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 pub enum ScriptFailure {
     /// Too many scripts run already.
     #[error("too many scripts run at once")]

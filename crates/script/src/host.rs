@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::ScriptFailure;
 
@@ -13,6 +14,12 @@ pub trait ByteStream: Send + Sync {
     /// # Errors
     /// [`HostErrorKind::Response`] if it is broken off.
     async fn next(&mut self) -> Result<Option<Bytes>, HostError>;
+
+    /// For the stream of a script in a worker process: what was read of it but not used, and its number in the unit unless it has
+    /// ended. Afterwards it is empty. `None` for other streams.
+    fn hand_back(&mut self) -> Option<(Bytes, Option<u32>)> {
+        None
+    }
 }
 
 /// The requests that a script may make of the unit.
@@ -48,7 +55,7 @@ pub trait ScriptHost: Send + Sync {
 }
 
 /// The severity of a line that a script logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogLevel {
     /// An error.
     Error,
@@ -73,7 +80,7 @@ impl LogLevel {
 }
 
 /// The identity that a request of a script is sent with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TokenKind {
     /// None, or what the headers say.
     None,
@@ -118,7 +125,7 @@ pub struct HostResponse {
 }
 
 /// The kind of a failure that a script can tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostErrorKind {
     /// An argument is not valid.
     Argument,
@@ -168,7 +175,7 @@ impl HostErrorKind {
 }
 
 /// A failure of the host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct HostError {
     /// The kind.

@@ -19,8 +19,9 @@ mod running_script;
 mod scripts_at_once;
 mod stream_table;
 mod text_encoding;
+mod worker;
 
-pub use engine::ScriptEngine;
+pub use engine::{Isolation, ScriptEngine, ScriptMetrics};
 pub use failure::ScriptFailure;
 pub use host::{
     ByteStream, HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, RequestBody,
@@ -30,3 +31,4 @@ pub use host::{
 pub use output::{BrokenOff, ScriptBody, ScriptChunks, ScriptResponse};
 pub use route::{RouteTable, RouteTarget, TemplateError};
 pub use run::ScriptCall;
+pub use worker::{WORKER_ARGUMENT, run_worker};

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::failure::ScriptFailure;
@@ -11,6 +13,8 @@ use crate::host::{HostError, HostErrorKind};
 
 /// The bytes that are kept before the head of the response is sent: a failure up to there is still an answer of its own.
 const KEPT_BYTES: usize = 64 << 10;
+/// The largest chunk of a response, in bytes.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// The number of chunks that wait for a slow client.
 const CHUNKS_WAITING: usize = 4;
 
@@ -61,35 +65,53 @@ impl ScriptChunks {
 pub struct BrokenOff;
 
 /// The status and headers of a response.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// Where the response of a script goes.
+/// Where a response goes.
+#[async_trait]
+pub(crate) trait ResponseSink: Send {
+    /// The whole response.
+    fn whole(&mut self, head: ResponseHead, body: Bytes);
+
+    /// The response begins; its body follows in chunks.
+    ///
+    /// # Errors
+    /// The client is gone.
+    async fn begin(&mut self, head: ResponseHead) -> Result<(), HostError>;
+
+    /// The next chunk of the body.
+    ///
+    /// # Errors
+    /// The client is gone.
+    async fn chunk(&mut self, bytes: Bytes) -> Result<(), HostError>;
+
+    /// The response is complete. With a failure it is that, or is broken off if it has begun.
+    fn end(&mut self, failure: Option<ScriptFailure>);
+}
+
+/// The response of a script that runs.
 pub(crate) struct Output {
     head: Option<ResponseHead>,
     kept: Vec<u8>,
     written: u64,
     max_bytes: u64,
-    response: Option<oneshot::Sender<Result<ScriptResponse, ScriptFailure>>>,
-    chunks: Option<mpsc::Sender<Bytes>>,
-    is_complete: Arc<AtomicBool>,
+    has_begun: bool,
+    sink: Box<dyn ResponseSink>,
 }
 
 impl Output {
-    pub(crate) fn new(
-        response: oneshot::Sender<Result<ScriptResponse, ScriptFailure>>,
-        max_bytes: u64,
-    ) -> Self {
+    pub(crate) fn new(sink: Box<dyn ResponseSink>, max_bytes: u64) -> Self {
         Self {
             head: None,
             kept: Vec::new(),
             written: 0,
             max_bytes,
-            response: Some(response),
-            chunks: None,
-            is_complete: Arc::default(),
+            has_begun: false,
+            sink,
         }
     }
 
@@ -98,37 +120,74 @@ impl Output {
         self.head = Some(head);
     }
 
-    /// Adds to the body. Returns the channel and the chunk that is to be sent through it, if any.
+    /// Adds to the body. Returns what is to be sent by [`Self::send`], if any.
     ///
     /// # Errors
-    /// [`HostErrorKind::TooLarge`] if the body is larger than the limit; [`HostErrorKind::Argument`] if there is no head.
-    pub(crate) fn write(
-        &mut self,
-        bytes: Vec<u8>,
-    ) -> Result<Option<(mpsc::Sender<Bytes>, Bytes)>, HostError> {
+    /// [`HostErrorKind::TooLarge`] if the body is larger than the limit.
+    pub(crate) fn write(&mut self, bytes: Vec<u8>) -> Result<Option<Bytes>, HostError> {
         self.written = self.written.saturating_add(bytes.len() as u64);
         if self.written > self.max_bytes {
             let text = format!("the response has more than {} bytes", self.max_bytes);
             return Err(HostError::new(HostErrorKind::TooLarge, &text));
         }
-        if let Some(chunks) = &self.chunks {
-            return Ok(Some((chunks.clone(), bytes.into())));
+        if self.has_begun {
+            return Ok(Some(bytes.into()));
         }
         self.kept.extend_from_slice(&bytes);
-        if self.kept.len() < KEPT_BYTES {
-            return Ok(None);
+        let is_due = self.kept.len() >= KEPT_BYTES;
+        Ok(is_due.then(|| std::mem::take(&mut self.kept).into()))
+    }
+
+    /// Sends a part of the body, before the first one the head.
+    ///
+    /// # Errors
+    /// [`HostErrorKind::Argument`] if there is no head; the client is gone.
+    pub(crate) async fn send(&mut self, bytes: Bytes) -> Result<(), HostError> {
+        if !self.has_begun {
+            let missing = || HostError::new(HostErrorKind::Argument, "no status");
+            let head = self.head.take().ok_or_else(missing)?;
+            self.has_begun = true;
+            self.sink.begin(head).await?;
         }
-        let Some(head) = self.head.take() else {
-            return Err(HostError::new(HostErrorKind::Argument, "no status"));
-        };
-        let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
-        let chunks = ScriptChunks {
-            chunks: receiver,
-            is_complete: Arc::clone(&self.is_complete),
-        };
-        self.answer(head, ScriptBody::Stream(chunks));
-        self.chunks = Some(sender.clone());
-        Ok(Some((sender, std::mem::take(&mut self.kept).into())))
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
+            self.sink.chunk(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the response.
+    pub(crate) fn finish(mut self) {
+        if !self.has_begun {
+            let Some(head) = self.head.take() else {
+                return self.fail(ScriptFailure::Engine("no response".to_owned()));
+            };
+            self.sink.whole(head, std::mem::take(&mut self.kept).into());
+        }
+        self.sink.end(None);
+    }
+
+    /// Ends the response with a failure. If it had already begun, it is broken off.
+    pub(crate) fn fail(mut self, failure: ScriptFailure) {
+        self.sink.end(Some(failure));
+    }
+}
+
+/// The way of a response to the request in this process.
+pub(crate) struct LocalSink {
+    response: Option<oneshot::Sender<Result<ScriptResponse, ScriptFailure>>>,
+    chunks: Option<mpsc::Sender<Bytes>>,
+    is_complete: Arc<AtomicBool>,
+}
+
+impl LocalSink {
+    pub(crate) fn new(response: oneshot::Sender<Result<ScriptResponse, ScriptFailure>>) -> Self {
+        Self {
+            response: Some(response),
+            chunks: None,
+            is_complete: Arc::default(),
+        }
     }
 
     fn answer(&mut self, head: ResponseHead, body: ScriptBody) {
@@ -142,28 +201,42 @@ impl Output {
             let _ = sender.send(Ok(response));
         }
     }
+}
 
-    /// Ends the response.
-    pub(crate) fn finish(mut self) {
-        // Before the channel is closed.
-        self.is_complete.store(true, Ordering::Release);
-        if self.chunks.is_some() {
-            return;
-        }
-        match self.head.take() {
-            Some(head) => {
-                let body = ScriptBody::Whole(std::mem::take(&mut self.kept).into());
-                self.answer(head, body);
-            }
-            None => self.fail(ScriptFailure::Engine("no response".to_owned())),
-        }
+#[async_trait]
+impl ResponseSink for LocalSink {
+    fn whole(&mut self, head: ResponseHead, body: Bytes) {
+        self.answer(head, ScriptBody::Whole(body));
     }
 
-    /// Ends the response with a failure. If it had already begun, it is broken off.
-    pub(crate) fn fail(mut self, failure: ScriptFailure) {
-        if let Some(sender) = self.response.take() {
-            // The caller may be gone.
-            let _ = sender.send(Err(failure));
+    async fn begin(&mut self, head: ResponseHead) -> Result<(), HostError> {
+        let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+        let chunks = ScriptChunks {
+            chunks: receiver,
+            is_complete: Arc::clone(&self.is_complete),
+        };
+        self.answer(head, ScriptBody::Stream(chunks));
+        self.chunks = Some(sender);
+        Ok(())
+    }
+
+    async fn chunk(&mut self, bytes: Bytes) -> Result<(), HostError> {
+        let gone = || HostError::new(HostErrorKind::Response, "the client is gone");
+        let chunks = self.chunks.as_ref().ok_or_else(gone)?;
+        chunks.send(bytes).await.map_err(|_| gone())
+    }
+
+    fn end(&mut self, failure: Option<ScriptFailure>) {
+        match failure {
+            // Before the channel is closed.
+            None => self.is_complete.store(true, Ordering::Release),
+            Some(failure) => {
+                if let Some(sender) = self.response.take() {
+                    // The caller may be gone.
+                    let _ = sender.send(Err(failure));
+                }
+            }
         }
+        self.chunks = None;
     }
 }

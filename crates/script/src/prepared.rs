@@ -11,6 +11,9 @@ use crate::library;
 use crate::native;
 use crate::running_script::ScriptSlot;
 
+/// The stack of a thread beyond that of its script, in bytes: for the functions that scripts call.
+pub(crate) const HOST_STACK_BYTES: usize = 3 << 20;
+
 /// The memory of a context above which garbage is collected, in bytes.
 const GARBAGE_BYTES: usize = 4 << 20;
 

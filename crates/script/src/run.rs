@@ -47,8 +47,16 @@ pub(crate) struct ScriptText {
     pub(crate) request: String,
 }
 
+/// Runs a script to its end in a new context of this thread.
+pub(crate) fn start(running: RunningScript, text: &ScriptText) {
+    match Prepared::take(&running.limits) {
+        Ok(prepared) => run(prepared, running, text),
+        Err(failure) => running.end(Some(&failure)).fail(failure),
+    }
+}
+
 /// Runs a script to its end. Its response goes to the output of `running`.
-pub(crate) fn run(prepared: Prepared, running: RunningScript, text: &ScriptText) {
+fn run(prepared: Prepared, running: RunningScript, text: &ScriptText) {
     *prepared.slot.borrow_mut() = Some(running);
     let outcome = prepared.context.with(|ctx| {
         let functions = prepared.functions.clone().restore(&ctx);

@@ -14,11 +14,8 @@ use tokio::runtime::Handle;
 use crate::compute_slots::ComputeTurn;
 use crate::failure::ScriptFailure;
 use crate::host::{HostError, HostErrorKind, HostRequest, RequestBody, ScriptHost, TokenKind};
-use crate::output::Output;
+use crate::output::{CHUNK_BYTES, Output};
 use crate::stream_table::{BufferedStream, StreamTable};
-
-/// The largest chunk of a response, in bytes.
-const CHUNK_BYTES: usize = 64 << 10;
 
 /// The time within which the log of a script must be stored.
 const LOG_TIMEOUT: Duration = Duration::from_secs(3);
@@ -59,14 +56,20 @@ impl RunningScript {
         &mut self,
         future: impl Future<Output = Result<T, HostError>>,
     ) -> Result<T, HostError> {
-        self.turn.pause();
-        let left = self
-            .deadline
-            .saturating_duration_since(self.clock.monotonic());
-        let handle = self.handle.clone();
-        let outcome = handle.block_on(async { tokio::time::timeout(left, future).await });
-        self.turn.resume();
-        outcome.unwrap_or_else(|_| {
+        let left = self.left();
+        let waited = block(&mut self.turn, &self.handle, left, future);
+        self.outcome(waited)
+    }
+
+    /// The time that the script has left.
+    fn left(&self) -> Duration {
+        self.deadline
+            .saturating_duration_since(self.clock.monotonic())
+    }
+
+    /// The result for the script: a failure if the waiting took too long.
+    fn outcome<T>(&mut self, waited: Option<Result<T, HostError>>) -> Result<T, HostError> {
+        waited.unwrap_or_else(|| {
             self.timed_out = true;
             Err(HostError::new(HostErrorKind::Timeout, "Script TimeOut"))
         })
@@ -117,18 +120,12 @@ impl RunningScript {
 
     /// Adds to the body of the response.
     pub(crate) fn write(&mut self, bytes: Vec<u8>) -> Result<(), HostError> {
-        let Some((sender, chunk)) = self.output.write(bytes)? else {
+        let Some(bytes) = self.output.write(bytes)? else {
             return Ok(());
         };
-        self.wait(async move {
-            let gone = |_| HostError::new(HostErrorKind::Response, "the client is gone");
-            let mut rest = chunk;
-            while !rest.is_empty() {
-                let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
-                sender.send(chunk).await.map_err(gone)?;
-            }
-            Ok(())
-        })
+        let left = self.left();
+        let sent = block(&mut self.turn, &self.handle, left, self.output.send(bytes));
+        self.outcome(sent)
     }
 
     /// Adds a stream to the body of the response.
@@ -195,6 +192,19 @@ impl RunningScript {
         self.modules.insert(name.to_owned(), text.clone());
         Ok(text)
     }
+}
+
+/// Waits on this thread, and lets others compute meanwhile. `None` if it takes too long.
+fn block<T>(
+    turn: &mut ComputeTurn,
+    handle: &Handle,
+    time: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    turn.pause();
+    let waited = handle.block_on(async { tokio::time::timeout(time, future).await });
+    turn.resume();
+    waited.ok()
 }
 
 /// The head of a request, as the script gave it.

@@ -17,6 +17,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Limits the number of scripts that run at once.
 pub(crate) struct ScriptsAtOnce {
     unit: Arc<Semaphore>,
+    unit_max: usize,
     cells: Mutex<HashMap<String, CellScripts>>,
     of_cell_max: usize,
 }
@@ -40,9 +41,18 @@ impl ScriptsAtOnce {
     pub(crate) fn new(limits: &ScriptLimits) -> Self {
         Self {
             unit: Arc::new(Semaphore::new(limits.running_max)),
+            unit_max: limits.running_max,
             cells: Mutex::default(),
             of_cell_max: limits.running_of_cell_max,
         }
+    }
+
+    /// The numbers of scripts that run, and of those that do not end although their time is over.
+    pub(crate) fn metrics(&self) -> (usize, usize) {
+        let running = self.unit_max.saturating_sub(self.unit.available_permits());
+        let cells = self.cells.lock();
+        let stuck = cells.values().map(|cell| cell.stuck as usize).sum();
+        (running, stuck)
     }
 
     /// Waits until a script of a cell may run.

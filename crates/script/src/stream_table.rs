@@ -9,7 +9,7 @@ use crate::host::{ByteStream, HostError, HostErrorKind};
 /// The handle of the input of the request.
 pub(crate) const INPUT: u32 = 0;
 /// The largest number of streams of one script.
-const STREAMS_MAX: usize = 1_000;
+pub(crate) const STREAMS_MAX: usize = 1_000;
 
 /// A stream with the bytes that were received but not read.
 pub(crate) struct BufferedStream {
@@ -156,6 +156,14 @@ impl ByteStream for BufferedStream {
         match &mut self.source {
             Some(source) => source.next().await,
             None => Ok(None),
+        }
+    }
+
+    fn hand_back(&mut self) -> Option<(Bytes, Option<u32>)> {
+        let read = self.buffer.split().freeze();
+        match &mut self.source {
+            Some(source) => Some((read, source.hand_back()?.1)),
+            None => Some((read, None)),
         }
     }
 }

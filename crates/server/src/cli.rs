@@ -119,6 +119,9 @@ enum Command {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Run scripts for the unit that has started this process.
+    #[command(hide = true, name = personium_script::WORKER_ARGUMENT)]
+    ScriptWorker,
     /// Show, check, describe and compare settings.
     Config {
         #[command(subcommand)]
@@ -156,6 +159,9 @@ pub fn run() -> ExitCode {
         (Some(Command::Check { json, .. }), sources) => check(sources, json),
         (Some(Command::Selftest(options)), _) => options.run(),
         (Some(Command::Config { command }), sources) => command.run(sources),
+        (Some(Command::ScriptWorker), _) => personium_script::run_worker(system::clock())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
         (Some(Command::Completions { shell }), _) => completions(shell),
         (Some(Command::Man { folder }), _) => {
             generated::write_manual(&folder).map(|()| ExitCode::SUCCESS)

@@ -35,6 +35,7 @@ pub mod record_engine;
 mod request_body;
 mod request_lines;
 pub mod running_settings;
+mod script_metrics;
 pub mod selftest;
 pub mod serve;
 pub mod storage_watch;

@@ -8,6 +8,7 @@ use personium_model::settings::{
     ArchiveSettings, AuthSettings, DavSettings, EventSettings, ODataSettings, OidcProvider,
     OutgoingProxy, ScriptSettings,
 };
+use personium_script::Isolation;
 use personium_types::ScriptLimits;
 
 use crate::config::{Config, OidcProviderConfig};
@@ -53,6 +54,7 @@ fn scripts(config: &Config) -> ScriptSettings {
             running_max: scripts.running_max,
             running_of_cell_max: scripts.running_of_cell_max,
         },
+        in_processes: scripts.isolation == Isolation::Process,
         depth_max: scripts.depth_max,
         log: scripts.log,
         log_max_bytes: scripts.log_max_bytes,

@@ -29,6 +29,7 @@ use crate::local_api::Administrator;
 use crate::metrics::Metrics;
 use crate::record_engine::RecordEngine;
 use crate::running_settings::InitialSettings;
+use crate::script_metrics::ScriptCollector;
 use crate::storage_watch::StorageWatch;
 use crate::system;
 
@@ -310,7 +311,8 @@ fn handlers(
     let mut metrics = Metrics::new(Arc::clone(&components.clock))
         .with_storage(Arc::clone(&components.health))
         .with_answer_memory(answer_memory.clone())
-        .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))));
+        .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))))
+        .with_collector(Box::new(ScriptCollector(service.clone())));
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);
     }

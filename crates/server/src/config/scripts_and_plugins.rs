@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use personium_model::settings::ScriptLogLevel;
+use personium_script::Isolation;
 
 use super::section::section;
 use super::value_parser::{FilePath, Number, OneOf, Optional, Text};
@@ -16,10 +17,13 @@ const LOG_LEVELS: OneOf<ScriptLogLevel> = OneOf(&[
 ]);
 
 section! {
-    /// Settings of the scripts of services, which run in this process. They take effect at the start.
+    /// Settings of the scripts of services. Except for those of the log, they take effect at the start.
     ScriptConfig "Scripts" {
         /// The largest number of compiled scripts in a cache.
         _cache_capacity: usize = "engine.script.cache.maxNum", "100000", Number(1..=10_000_000);
+        /// Where scripts run: on threads of this process, or in processes of their own without file system and network.
+        isolation: Isolation = "engine.script.isolation", "thread",
+            OneOf(&[("thread", Isolation::Thread), ("process", Isolation::Process)]);
         /// The number of milliseconds for which a script may run, its output included.
         timeout_ms: u64 = "engine.script.connection.timeout", "50000", Number(1..=86_400_000);
         /// The largest amount of memory of one script in bytes.

@@ -57,7 +57,7 @@ const METRICS: &[(&str, Happening)] = &[
     ("personium_access_log_lost_lines_total", REQUEST),
 ];
 
-/// The metrics whose tests are elsewhere: `metrics.rs` and `certificate_expiry.rs` of the program, `full_disk.rs` and
+/// The metrics whose tests are elsewhere: `metrics.rs` and `certificate_expiry.rs` of the program, `script_workers.rs`, `full_disk.rs` and
 /// `damage.rs` beside this file.
 const ELSEWHERE: &[&str] = &[
     "personium_requests_total{status=\"1xx\"}",
@@ -67,6 +67,10 @@ const ELSEWHERE: &[&str] = &[
     "personium_storage_full",
     "personium_storage_read_only",
     "personium_damaged_spaces",
+    "personium_scripts_running",
+    "personium_scripts_stuck",
+    "personium_script_workers",
+    "personium_script_workers_lost_total",
     "personium_answer_memory_bytes",
     "personium_answer_memory_refusals_total",
 ];

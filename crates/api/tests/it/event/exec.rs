@@ -104,6 +104,13 @@ async fn exec_runs_a_script_with_event_headers_and_identity() {
     ]);
     let texts = logged(&unit).await;
     assert_eq!(seen(&texts[0]), json!(["POST", headers, event, "for me"]));
+
+    // An event without a subject runs the script without rights.
+    unit.post("c/__event", r#"{"Type":"t"}"#).await.expect(200);
+    wait_for_log_lines(&unit, "c", 8).await;
+    let texts = logged(&unit).await;
+    assert_eq!(seen(&texts[1])[3], 401);
+    assert_eq!(seen(&texts[1])[2], json!({"External": true, "Type": "t"}));
 }
 
 #[tokio::test]
