@@ -3,13 +3,17 @@
 //! Lists with their versions and hashes are next to those tests. The packages are installed in the target folder, never in
 //! the source tree.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::{TaskResult, child_process, workspace};
 
 /// The folder of the lists.
 const LISTS: &str = "crates/server/tests/clients";
+/// The list of Ansible and its linter, which operators can use too.
+const ANSIBLE_LIST: &str = "deploy/ansible/requirements.txt";
+/// The list of the library of OpenStack Heat, which checks templates.
+const HEAT_LIST: &str = "deploy/heat/requirements.txt";
 /// The copy of the list from which a folder was installed; the tests compare it with the list.
 const INSTALLED_LIST: &str = "installed.lock";
 
@@ -19,20 +23,35 @@ const INSTALLED_LIST: &str = "installed.lock";
 /// A message if Python, Node or Maven is missing, or a package cannot be downloaded.
 pub(crate) fn install() -> TaskResult {
     let folder = workspace::target_folder()?.join("clients");
-    install_if_outdated(&folder.join("python"), "requirements.txt", install_python)?;
-    install_if_outdated(&folder.join("node"), "package-lock.json", install_node)?;
+    let lists = Path::new(LISTS);
+    install_if_outdated(
+        &folder.join("python"),
+        &lists.join("requirements.txt"),
+        install_python,
+    )?;
+    for (name, list) in [("ansible", ANSIBLE_LIST), ("heat", HEAT_LIST)] {
+        install_if_outdated(&folder.join(name), Path::new(list), install_python)?;
+    }
+    install_if_outdated(
+        &folder.join("node"),
+        &lists.join("package-lock.json"),
+        |folder, _| install_node(folder),
+    )?;
     install_if_outdated(
         &folder.join("olingo"),
-        "olingo/packages.sha256",
-        install_java,
+        &lists.join("olingo/packages.sha256"),
+        |folder, _| install_java(folder),
     )
 }
 
 /// Installs into an empty folder, unless the folder was installed from the list as it is now.
-fn install_if_outdated(folder: &Path, list: &str, install: fn(&Path) -> TaskResult) -> TaskResult {
-    let list = PathBuf::from(LISTS).join(list);
+fn install_if_outdated(
+    folder: &Path,
+    list: &Path,
+    install: fn(&Path, &Path) -> TaskResult,
+) -> TaskResult {
     let wanted =
-        std::fs::read(&list).map_err(|error| format!("cannot read {}: {error}", list.display()))?;
+        std::fs::read(list).map_err(|error| format!("cannot read {}: {error}", list.display()))?;
     let installed_list = folder.join(INSTALLED_LIST);
     if std::fs::read(&installed_list).is_ok_and(|installed| installed == wanted) {
         return Ok(());
@@ -43,17 +62,17 @@ fn install_if_outdated(folder: &Path, list: &str, install: fn(&Path) -> TaskResu
     }
     std::fs::create_dir_all(folder)
         .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
-    install(folder)?;
+    install(folder, list)?;
     std::fs::write(&installed_list, wanted)
         .map_err(|error| format!("cannot write {}: {error}", installed_list.display()))
 }
 
-fn install_python(folder: &Path) -> TaskResult {
+fn install_python(folder: &Path, list: &Path) -> TaskResult {
     child_process::run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
     child_process::run(
         Command::new(folder.join("bin").join("pip"))
             .args(["install", "--quiet", "--require-hashes", "--requirement"])
-            .arg(Path::new(LISTS).join("requirements.txt")),
+            .arg(list),
     )
 }
 

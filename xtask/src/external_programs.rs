@@ -117,6 +117,21 @@ const PROGRAMS: &[ExternalProgram] = &[
         purpose: "making the Debian package",
     },
     ExternalProgram {
+        program: "dpkg-scanpackages",
+        package: "dpkg-dev",
+        purpose: "a source of packages for booted systems without a network",
+    },
+    ExternalProgram {
+        program: "ip",
+        package: "iproute2",
+        purpose: "networks of booted systems",
+    },
+    ExternalProgram {
+        program: "ssh",
+        package: "openssh-client",
+        purpose: "running playbooks on them",
+    },
+    ExternalProgram {
         program: "strip",
         package: "binutils",
         purpose: "removing debug symbols from packaged programs",

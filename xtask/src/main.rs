@@ -55,6 +55,8 @@ enum Task {
     GenPrivileges,
     /// Writes docs/operate/settings.md and the example of a settings file from the table of settings.
     GenSettings,
+    /// Runs the tests of playbooks that take too long for `test`: three servers.
+    Deploy,
     /// Makes a Debian package, a tarball, a list of parts and checksums.
     Package(package::PackageOptions),
     /// Replays the recorded exchanges and compares the result with conformance/passing.txt.
@@ -88,6 +90,7 @@ impl Task {
             Self::GenErrors => generated_docs::ERRORS.write(),
             Self::GenPrivileges => generated_docs::PRIVILEGES.write(),
             Self::GenSettings => generated_docs::write_settings(),
+            Self::Deploy => test::run_deployments(),
             Self::Package(options) => package::run(options),
             Self::Conformance {
                 record,

@@ -68,6 +68,20 @@ pub(crate) fn run(if_incomplete: IfIncomplete) -> TaskResult {
     ))
 }
 
+/// Runs the tests of deployments that are not part of [`run`].
+///
+/// # Errors
+/// A message if one fails.
+pub(crate) fn run_deployments() -> TaskResult {
+    client_packages::install()?;
+    let arguments = ["test", "--workspace", "--test", "it", "--"];
+    child_process::run(
+        workspace::cargo()
+            .args(arguments)
+            .args(["--ignored", "ansible_scenarios"]),
+    )
+}
+
 /// Runs steps and collects the failures.
 #[derive(Default)]
 struct Steps {

@@ -3,9 +3,12 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::test_network::{BRIDGE, TestNetwork};
 
 /// The release of Debian.
 const RELEASE: &str = "bookworm";
@@ -51,11 +54,17 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The folder of a minimal system, which is made once and kept in the user's cache folder.
-fn base() -> PathBuf {
+/// The folder of systems that are made once and kept.
+fn cache() -> PathBuf {
     let home = std::env::var_os("HOME").expect("HOME is set");
     let cache = Path::new(&home).join(".cache/personium-tests");
     fs::create_dir_all(&cache).unwrap();
+    cache
+}
+
+/// The folder of a minimal system.
+fn minimal() -> PathBuf {
+    let cache = cache();
     let base = cache.join(format!("debian-{RELEASE}"));
     let lock = File::create(cache.join("debian.lock")).unwrap();
     lock.lock().unwrap();
@@ -76,12 +85,88 @@ fn base() -> PathBuf {
     base
 }
 
+/// The packages of a machine that an operator gets: those that Ansible needs on it.
+const REACHABLE: &str = "python3 python3-apt openssh-server iproute2";
+
+/// The packages that playbooks install. A system has them as a source of packages in a folder.
+const PLAYBOOKS: &str = "ca-certificates chrony logrotate nftables unattended-upgrades nginx-light openssl memcached postgresql-15";
+
+/// The line for the list of sources of a reachable system.
+pub const PACKAGE_SOURCE: &str = "deb [trusted=yes] file:/opt/packages ./";
+
+/// The folder of a system that Ansible can use and that needs no network for packages.
+fn reachable() -> PathBuf {
+    let minimal = minimal();
+    let cache = cache();
+    let base = cache.join(format!("debian-{RELEASE}-reachable"));
+    let lock = File::create(cache.join("debian-reachable.lock")).unwrap();
+    lock.lock().unwrap();
+    let wanted = format!("{REACHABLE}\n{PLAYBOOKS}\n");
+    let list = base.join("opt/packages/list");
+    if fs::read_to_string(&list).is_ok_and(|found| found == wanted) {
+        return base;
+    }
+    let new = base.with_extension("new");
+    for folder in [&new, &base] {
+        let _ = fs::remove_dir_all(folder);
+    }
+    expect(Command::new("cp").arg("-a").arg(minimal).arg(&new));
+    fs::copy("/etc/resolv.conf", new.join("etc/resolv.conf")).unwrap();
+    let script = format!(
+        "set -e; export DEBIAN_FRONTEND=noninteractive; apt-get update -q; \
+         apt-get install -y -q --no-install-recommends {REACHABLE}; apt-get clean; \
+         apt-get install -y -q --no-install-recommends --download-only {PLAYBOOKS}; \
+         mkdir -p /opt/packages; mv /var/cache/apt/archives/*.deb /opt/packages/; \
+         rm -rf /var/lib/apt/lists/*; \
+         systemctl enable systemd-networkd.service ssh.service"
+    );
+    expect(
+        Command::new("chroot")
+            .env_remove("TMPDIR")
+            .arg(&new)
+            .args(["/bin/sh", "-c", &script]),
+    );
+    let packages = new.join("opt/packages");
+    let index = Command::new("dpkg-scanpackages")
+        .args(["--multiversion", "."])
+        .current_dir(&packages)
+        .output()
+        .unwrap();
+    assert!(index.status.success(), "{}", text(&index));
+    fs::write(packages.join("Packages"), index.stdout).unwrap();
+    fs::write(packages.join("list"), wanted).unwrap();
+    fs::rename(&new, &base).unwrap();
+    base
+}
+
 impl DebianFiles {
     /// A system in a temporary folder. Needs to be root.
     pub fn new() -> Self {
+        Self::copy_of(&minimal())
+    }
+
+    /// A system with an SSH server that lets the owner of a public key in, at an address such as `172.16.0.11/24` whose gateway is
+    /// the first of its network.
+    pub fn reachable(address: &str, public_key: &str) -> Self {
+        let files = Self::copy_of(&reachable());
+        let (network, _) = address.rsplit_once('.').unwrap();
+        fs::write(
+            files.path("etc/systemd/network/10-host0.network"),
+            format!(
+                "[Match]\nName=host0\n[Network]\nAddress={address}\nGateway={network}.1\nLinkLocalAddressing=no\n"
+            ),
+        )
+        .unwrap();
+        let keys = files.path("root").join(".ssh");
+        fs::create_dir_all(&keys).unwrap();
+        fs::write(keys.join("authorized_keys"), public_key).unwrap();
+        files
+    }
+
+    fn copy_of(base: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
-        expect(Command::new("cp").arg("-a").arg(base()).arg(&root));
+        expect(Command::new("cp").arg("-a").arg(base).arg(&root));
         Self(folder)
     }
 
@@ -90,19 +175,32 @@ impl DebianFiles {
         self.0.path().join("root").join(name)
     }
 
-    /// Boots the system.
+    /// Boots the system without a network.
     pub fn boot(&self) -> BootedDebian {
-        let log = File::create(self.0.path().join("console")).unwrap();
-        let mut command = Command::new("systemd-nspawn");
+        let mut command = Command::new("sh");
+        command.args(in_own_groups()).args([
+            "systemd-nspawn",
+            "--private-network",
+            "--machine=unit",
+        ]);
+        self.boot_by(command)
+    }
+
+    /// Boots the system on a network, with a name of at most 12 characters.
+    pub fn boot_on(&self, network: &TestNetwork, name: &str) -> BootedDebian {
+        let mut command = network.command("sh");
         command
-            .args([
-                "--quiet",
-                "--register=no",
-                "--keep-unit",
-                "--private-network",
-                "--boot",
-            ])
-            .arg("--machine=unit")
+            .args(in_own_groups())
+            .arg("systemd-nspawn")
+            .arg(format!("--network-bridge={BRIDGE}"))
+            .arg(format!("--machine={name}"));
+        self.boot_by(command)
+    }
+
+    fn boot_by(&self, mut command: Command) -> BootedDebian {
+        let log = File::create(self.0.path().join("console")).unwrap();
+        command
+            .args(["--quiet", "--register=no", "--keep-unit", "--boot"])
             .arg("--console=pipe")
             .arg("-D")
             .arg(self.path(""))
@@ -128,6 +226,21 @@ impl DebianFiles {
         });
         system
     }
+}
+
+/// The arguments of a shell that runs a program in control groups of its own. Systems that share them disturb each other, because
+/// each keeps its services in groups of the same names.
+fn in_own_groups() -> [String; 3] {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let script = r#"for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+        if [ -e $hierarchy/cgroup.procs ]; then
+            mkdir -p $hierarchy/$0 && echo $$ > $hierarchy/$0/cgroup.procs || exit 1
+        fi
+    done
+    exec "$@""#;
+    let name = format!("personium-test-{}-{number}", std::process::id());
+    ["-c".to_owned(), script.to_owned(), name]
 }
 
 /// The id of a child process.

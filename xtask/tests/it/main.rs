@@ -12,5 +12,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod ansible;
+mod ansible_scenarios;
 mod booted_debian;
+mod heat;
 mod package;
+mod playbook;
+mod test_network;

@@ -14,7 +14,7 @@ const NEW: &str = "0.0.10";
 const SETTINGS: &str = "/etc/personium/personium-unit-config.properties";
 
 /// Makes the packages of a version, with the program of the same build.
-fn make(version: &str, output: &Path) -> String {
+pub fn make(version: &str, output: &Path) -> String {
     let xtask = Path::new(env!("CARGO_BIN_EXE_xtask"));
     let program = xtask.with_file_name("personium");
     assert!(
@@ -37,7 +37,7 @@ fn architecture() -> String {
 }
 
 /// The name of a Debian package.
-fn deb(version: &str) -> String {
+pub fn deb(version: &str) -> String {
     format!("personium_{version}_{}.deb", architecture())
 }
 

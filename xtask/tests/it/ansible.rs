@@ -1,0 +1,193 @@
+//! The playbooks of `deploy/ansible`: linted, and run over SSH on booted systems.
+
+use std::process::Command;
+
+use crate::booted_debian::{BootedDebian, DebianFiles, expect, wait_until};
+use crate::playbook::{NEW, OLD, Operator, Run, ansible_program, collection, with_environment};
+use crate::test_network::TestNetwork;
+
+const ONE_SERVER: &str = "one-server";
+
+/// The address of the one server.
+const ADDRESS: &str = "172.16.0.11";
+
+pub fn is_root() -> bool {
+    let root = expect(Command::new("id").arg("-u")).trim() == "0";
+    if !root {
+        println!("SKIPPED: only root boots a system");
+    }
+    root
+}
+
+#[test]
+fn collection_has_no_findings_of_the_linter_and_its_inventories_are_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lint = Command::new(ansible_program("ansible-lint"));
+    with_environment(&mut lint, folder.path());
+    lint.args(["--offline", "--nocolor", "-q"]);
+    expect(&mut lint);
+    let mut inventories: Vec<_> = std::fs::read_dir(collection().join("inventories"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    inventories.sort();
+    assert_eq!(inventories.len(), 3);
+    for inventory in inventories {
+        let mut syntax = Command::new(ansible_program("ansible-playbook"));
+        with_environment(&mut syntax, folder.path());
+        syntax.arg("--syntax-check").arg("--inventory");
+        expect(syntax.arg(inventory).arg("playbooks/site.yml"));
+    }
+}
+
+/// A run that must succeed.
+pub fn succeeded(run: Run) -> Run {
+    assert!(run.succeeded, "{}", run.output);
+    run
+}
+
+/// A run that must fail with a text before anything is changed.
+fn refused(run: &Run, reason: &str) {
+    assert!(!run.succeeded, "{}", run.output);
+    assert!(run.output.contains(reason), "{reason}: {}", run.output);
+    assert_eq!(run.changes(), [], "{}", run.output);
+}
+
+/// The status of a request from the network to a host name at an address; 000 if there is no connection.
+pub fn status(network: &TestNetwork, url: &str, address: &str) -> String {
+    let host = url.split('/').nth(2).unwrap();
+    let mut command = network.command("curl");
+    command.args(["-sk", "--max-time", "5", "-o", "/dev/null"]);
+    command.args(["-w", "%{http_code}"]);
+    let ports = ["443", "80"].map(|port| format!("{host}:{port}:{address}"));
+    for entry in &ports {
+        command.args(["--resolve", entry]);
+    }
+    let output = command.arg(url).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn main_process(system: &BootedDebian, service: &str) -> String {
+    system.expect(&format!("systemctl show -p MainPID --value {service}"))
+}
+
+/// Boots a system and waits until SSH answers.
+pub fn boot(files: &DebianFiles, network: &TestNetwork, name: &str) -> BootedDebian {
+    let system = files.boot_on(network, name);
+    wait_until("the SSH server listens", || {
+        system
+            .run(
+                "ss -Hltn 'sport = :22' | grep -q . && ip -4 address show dev host0 | grep -q inet",
+            )
+            .0
+    });
+    system
+}
+
+/// The variables of the inventory with one server.
+fn variables(operator: &Operator, version: &str) -> Vec<String> {
+    let mut variables = operator.package(version);
+    variables.push(format!("ansible_host={ADDRESS}"));
+    variables
+}
+
+fn check_refusals(operator: &Operator, network: &TestNetwork, system: &BootedDebian) {
+    let other_sum = format!("unit_package_sha256={}", "0".repeat(64));
+    let cases: [(&str, &[&str]); 4] = [
+        ("unit_pacakge=x", &["no variable of the name unit_pacakge"]),
+        (
+            "unit_name= unit_tls=none",
+            &["unit_name must be the host name", "unit_tls must be"],
+        ),
+        (
+            "unit_minimum_memory=99999999 unit_minimum_disk=99999999",
+            &[
+                "MiB of memory and needs 99999999",
+                "MiB free for /var and needs 99999999",
+            ],
+        ),
+        (&other_sum, &["it is another package"]),
+    ];
+    for (wrong, reasons) in cases {
+        let mut variables = variables(operator, OLD);
+        variables.push(wrong.to_owned());
+        let run = operator.run(network, ONE_SERVER, &variables, &[]);
+        for reason in reasons {
+            refused(&run, reason);
+        }
+    }
+    system.expect("test ! -e /etc/personium && test ! -e /usr/sbin/nginx");
+}
+
+/// Checks what the playbook has left: modes of secrets, open ports, and that the password stands nowhere else.
+fn check_host(operator: &Operator, network: &TestNetwork, system: &BootedDebian, first: &Run) {
+    let password = operator.password();
+    assert!(password.len() >= 16 && !first.output.contains(&password));
+    system.expect(&format!(
+        "! grep -rqF -- '{password}' /etc /var/log /var/lib/personium --exclude-dir=records"
+    ));
+    let modes = system.expect(
+        "stat -c '%U %a' /var/lib/personium/unit.secret /var/lib/personium/unit.key /etc/nginx/tls/server.key",
+    );
+    let expected = ["personium 400", "personium 400", "root 400"];
+    assert_eq!(modes.lines().collect::<Vec<_>>(), expected);
+    for (url, expected) in [
+        ("https://unit.example.org/", "200"),
+        ("https://nobody.unit.example.org/", "404"),
+        ("http://unit.example.org/", "308"),
+        ("https://other.example/", "000"),
+    ] {
+        assert_eq!(status(network, url, ADDRESS), expected, "{url}");
+    }
+    for port in ["9998", "9997", "8980", "5432"] {
+        let url = format!("http://{ADDRESS}:{port}/");
+        assert_eq!(status(network, &url, ADDRESS), "000", "{url}");
+    }
+    system.expect("logrotate --debug /etc/logrotate.d/nginx");
+    let expected = "MaxRetentionSec=31day";
+    system.expect(&format!(
+        "grep -q {expected} /etc/systemd/journald.conf.d/personium.conf"
+    ));
+}
+
+#[test]
+fn one_server_is_constructed_changed_by_no_second_run_rebooted_and_upgraded() {
+    if !is_root() {
+        return;
+    }
+    let network = TestNetwork::new(&["172.16.0.1/24"]);
+    let operator = Operator::new();
+    let files = DebianFiles::reachable(&format!("{ADDRESS}/24"), &operator.public_key());
+    let system = boot(&files, &network, "one");
+    check_refusals(&operator, &network, &system);
+
+    let old = variables(&operator, OLD);
+    let first = succeeded(operator.run(&network, ONE_SERVER, &old, &[]));
+    assert!(first.output.contains("service"), "{}", first.output);
+    check_host(&operator, &network, &system, &first);
+    let second = succeeded(operator.run(&network, ONE_SERVER, &old, &[]));
+    assert_eq!(second.changes(), [], "{}", second.output);
+
+    // The power fails.
+    drop(system);
+    let system = boot(&files, &network, "one");
+    wait_until("the unit answers again", || {
+        status(&network, "https://unit.example.org/", ADDRESS) == "200"
+    });
+    let nginx = main_process(&system, "nginx");
+    let unit = main_process(&system, "personium");
+    let new = variables(&operator, NEW);
+    let options = ["--tags", "ap,selftest"];
+    let upgrade = succeeded(operator.run(&network, ONE_SERVER, &new, &options));
+    assert_eq!(upgrade.changes().len(), 1, "{}", upgrade.output);
+    let installed = system.expect("dpkg-query -W -f '${Version}' personium");
+    assert_eq!(installed, NEW);
+    assert_ne!(main_process(&system, "personium"), unit);
+    assert_eq!(main_process(&system, "nginx"), nginx);
+    let older = operator.run(&network, ONE_SERVER, &old, &options);
+    assert!(!older.succeeded, "{}", older.output);
+    assert_eq!(
+        system.expect("dpkg-query -W -f '${Version}' personium"),
+        NEW
+    );
+}
