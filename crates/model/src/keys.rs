@@ -26,13 +26,14 @@ use personium_types::{BlobId, NodeId};
 
 pub use self::sets::{ControlSet, SetKey};
 pub use self::single_values::{
-    CellMarkers, body_key, box_of_installation, cell_deletion, cell_deletions, changed_cell,
-    changed_cells, claim_of_installation_marker, failed_installation, failed_installations,
-    failed_logins, failed_logins_of, garbage_marker, garbage_markers, garbage_record,
-    garbage_records, id_of_server_node, installation, installation_marker, installation_markers,
-    installations, log_size, log_state, login_history, node_agreement, orphan_scan, outbox_count,
-    outbox_marker, outbox_markers, outbox_owner, removed_cell, removed_cells, seal, server_node,
-    server_nodes, signing_key, takeover, unfinished_copy, unit_mark,
+    CellMarkers, administrator_cells, body_key, box_of_installation, cell_deletion, cell_deletions,
+    changed_cell, changed_cells, claim_of_installation_marker, failed_installation,
+    failed_installations, failed_logins, failed_logins_of, garbage_marker, garbage_markers,
+    garbage_record, garbage_records, id_of_server_node, installation, installation_marker,
+    installation_markers, installations, log_size, log_state, login_history, node_agreement,
+    orphan_scan, outbox_count, outbox_marker, outbox_markers, outbox_owner, removed_cell,
+    removed_cells, seal, server_node, server_nodes, signing_key, takeover, unfinished_copy,
+    unit_mark,
 };
 
 /// The length of a monotonic id in bytes.

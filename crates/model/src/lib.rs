@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod acl;
+pub mod administrator_cells;
 pub mod answer_memory;
 pub mod auth;
 pub mod cell;

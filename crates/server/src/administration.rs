@@ -5,6 +5,7 @@ mod overview;
 use std::io;
 
 use http::Method;
+use personium_model::administrator_cells;
 use personium_model::auth::account;
 use personium_model::odata::ownership;
 use personium_model::url::encode_segment;
@@ -13,6 +14,7 @@ use personium_types::error::chain;
 use personium_types::{Operation, Secret};
 use serde_json::{Value, json};
 
+use crate::administrator_file;
 use crate::components::Components;
 use crate::config::{Config, LoadedConfig};
 use crate::first_start;
@@ -79,6 +81,9 @@ pub async fn run(
     let session = Session::new(&components)?;
     let done = session.run(command, &show).await;
     session.api.unit.finish_commits().await;
+    if let Err(error) = session.api.unit.leave().await {
+        tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
+    }
     serve::close(&*components.records.port()).await;
     done
 }
@@ -181,7 +186,7 @@ impl<'a> Session<'a> {
         };
         let created = self.api.create_administrator(&cell, &administrator).await;
         created.map_err(|error| chain(&error))?;
-        let note = self.add_issuer(&cell)?;
+        let note = self.add_issuer(&cell).await?;
         let text = if is_generated {
             administrator.welcome()
         } else {
@@ -242,16 +247,7 @@ impl<'a> Session<'a> {
         self.cell(cell).await?;
         let url = format!("{}__ctl/Cell({})", self.api.unit.urls().unit(), key(cell));
         self.merge(&url, &[], json!({"Name": name})).await?;
-        let data_dir = &self.config.store.data_dir;
-        let mut cells = first_start::administrator_cells(data_dir);
-        let is_administrators = cells.iter().any(|known| known == cell);
-        if is_administrators {
-            for known in cells.iter_mut().filter(|known| *known == cell) {
-                name.clone_into(known);
-            }
-            first_start::write_administrator_cells(data_dir, &cells)
-                .map_err(|error| chain(&error))?;
-        }
+        self.write_administrator_file().await?;
         let old = self.cell_url(cell);
         let urls = self.api.unit.urls();
         let mut issuers = self.config.unit.issuers.iter();
@@ -275,7 +271,7 @@ impl<'a> Session<'a> {
             let granted = self.api.grant_role(&cell_url, account, role).await;
             granted.map_err(|error| chain(&error))?;
         }
-        let note = self.add_issuer(cell)?;
+        let note = self.add_issuer(cell).await?;
         Ok(format!(
             "The account {account} of the cell {cell} administrates the unit now. So does everybody who may give the \
              roles {} in that cell.\n{note}",
@@ -300,14 +296,10 @@ impl<'a> Session<'a> {
     }
 
     /// Makes a cell one whose accounts can administrate the unit. Returns what is left to do.
-    fn add_issuer(&self, cell: &str) -> CommandResult<String> {
-        let data_dir = &self.config.store.data_dir;
-        let mut cells = first_start::administrator_cells(data_dir);
-        if !cells.iter().any(|known| known == cell) {
-            cells.push(cell.to_owned());
-            first_start::write_administrator_cells(data_dir, &cells)
-                .map_err(|error| chain(&error))?;
-        }
+    async fn add_issuer(&self, cell: &str) -> CommandResult<String> {
+        let added = administrator_cells::add(&self.api.unit.records(), cell).await;
+        added.map_err(|error| chain(&error))?;
+        self.write_administrator_file().await?;
         let urls = self.api.unit.urls();
         let url = urls.cell(cell);
         let issuers = &self.config.unit.issuers;
@@ -318,6 +310,13 @@ impl<'a> Session<'a> {
         Ok(format!(
             "The setting unitUser.issuers does not name the cell: add personium-localunit:{cell}:/ to it.\n"
         ))
+    }
+
+    /// Writes the recorded cells with administrators into the file of this node.
+    async fn write_administrator_file(&self) -> CommandResult {
+        let unit = self.api.unit.records();
+        let written = administrator_file::synchronize(&self.config.store.data_dir, &unit).await;
+        written.map_err(|error| chain(&error))
     }
 
     async fn merge(&self, url: &str, headers: &[(&str, &str)], body: Value) -> CommandResult {

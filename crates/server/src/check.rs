@@ -21,7 +21,7 @@ use crate::data_folder::RECORDS_DIR;
 use crate::file_descriptors::DescriptorBudget;
 use crate::layers::{self, LayerNeed, LayerProblem};
 use crate::unit_url::{is_local, unit_urls};
-use crate::{first_start, folders, key_files, passwords, system};
+use crate::{administrator_file, first_start, folders, key_files, passwords, system};
 
 /// The free space of a disk below which it causes a warning.
 const FREE_SPACE_WARNING_BYTES: u64 = 1 << 30;
@@ -49,12 +49,14 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     check_listen(&mut report, &loaded);
     check_descriptors(&mut report, &loaded);
     check_certificates(&mut report, &loaded);
-    check_administration(&mut report, &loaded);
     check_encryption(&mut report, &loaded);
     check_folders(&mut report, &loaded);
     paths::check(&mut report, &loaded);
     check_layers(&mut report, &loaded);
-    stored_data::check(&mut report, &loaded);
+    let administrators = stored_data::check(&mut report, &loaded);
+    let administrators =
+        administrators.unwrap_or_else(|| administrator_file::read(&loaded.config.store.data_dir));
+    check_administration(&mut report, &loaded, &administrators);
     report
 }
 
@@ -159,7 +161,8 @@ fn check_certificate(
     }
 }
 
-fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig) {
+/// `cells` are those whose accounts can administrate the unit, unless the settings name others.
+fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig, cells: &[String]) {
     let config = &loaded.config;
     if config.unit.master_token.is_some() {
         report.warning(
@@ -169,7 +172,7 @@ fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig) {
     } else {
         report.ok("master token", "disabled");
     }
-    let issuers = first_start::issuers(config);
+    let issuers = first_start::issuers(config, cells);
     report.ok(
         "unit user issuers",
         if issuers.is_empty() {
@@ -179,7 +182,7 @@ fn check_administration(report: &mut CheckReport, loaded: &LoadedConfig) {
         },
     );
     let is_new = first_start::is_due(config);
-    let note = first_start::administration_note(config, is_new);
+    let note = first_start::administration_note(config, is_new, !cells.is_empty());
     let is_created = config.unit.master_token.is_none() && config.unit.issuers.is_empty() && is_new;
     match note {
         Some(note) => report.warning("administrator", note),

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use personium_folder::{BlobSync, FolderSettings, FolderStore};
 use personium_model::credentials::UnitKeys;
+use personium_model::records::Records;
 use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
 use personium_object_store::{Addressing, S3BlobStore, S3Settings};
 use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
-use personium_store::{BlobStore, StoreError, StoreHealth};
+use personium_store::{BlobStore, Space, StoreError, StoreHealth};
 use personium_types::{Clock, Random, Secret};
 
+use crate::administrator_file;
 use crate::cache::UnitCache;
 use crate::config::{BlobStoreKind, Config, LoadedConfig, RecordStoreKind, RecordSync};
 use crate::data_folder::{self, BodyPlace, DataFolder, DataFolderError, RECORDS_DIR};
@@ -89,6 +91,9 @@ impl Components {
             .folder
             .claim(&stores.records, &random, wants_administrator);
         let is_new = claimed.await?;
+        let unit_records = Records::new(stores.records.port(), Space::Unit);
+        let synchronized = administrator_file::synchronize(&config.store.data_dir, &unit_records);
+        synchronized.await.map_err(DataFolderError::Records)?;
         prepared.write_files()?;
         for note in &prepared.notes {
             tracing::warn!("{note}");

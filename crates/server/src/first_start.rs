@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use personium_model::Settings;
+use personium_model::administrator_cells;
 use personium_types::error::chain;
 
 use crate::components::Components;
@@ -32,6 +32,9 @@ pub enum FirstStartError {
     /// The state of the first start could not be changed to completed.
     #[error("cannot complete the first start")]
     Complete(#[source] std::io::Error),
+    /// The cell of the administrator could not be recorded.
+    #[error("cannot record the cell of the administrator")]
+    Record(#[source] personium_types::Error),
     /// No password could be generated.
     #[error("cannot generate the password of the administrator")]
     Password(#[source] KeyFileError),
@@ -64,44 +67,24 @@ pub fn needs_administrator(data_dir: &Path) -> bool {
     data_dir.join(STARTED_FILE).exists()
 }
 
-/// Returns the names of the cells with administrators: that of the first start, and those that were added to it.
-#[must_use]
-pub fn administrator_cells(data_dir: &Path) -> Vec<String> {
-    let text = fs::read_to_string(data_dir.join(COMPLETED_FILE)).unwrap_or_default();
-    text.split_whitespace().map(str::to_owned).collect()
-}
-
-/// Stores the names of the cells with administrators.
-///
-/// # Errors
-/// [`KeyFileError::File`] if they cannot be written.
-pub fn write_administrator_cells(data_dir: &Path, cells: &[String]) -> Result<(), KeyFileError> {
-    key_files::write_private(&data_dir.join(COMPLETED_FILE), cells.join("\n").as_bytes())
-}
-
 /// Returns the cells whose tokens authenticate unit users: the configured ones, else those with administrators.
 #[must_use]
-pub fn issuers(config: &Config) -> Vec<String> {
+pub fn issuers(config: &Config, administrator_cells: &[String]) -> Vec<String> {
     if !config.unit.issuers.is_empty() {
         return config.unit.issuers.clone();
     }
-    let cells = administrator_cells(&config.store.data_dir).into_iter();
+    let cells = administrator_cells.iter();
     cells
         .map(|cell| format!("personium-localunit:{cell}:/"))
         .collect()
 }
 
-/// Makes the cells with administrators the issuers of unit user tokens, unless other issuers are configured.
-pub fn add_default_issuer(settings: &mut Settings, config: &Config) {
-    settings.auth.unit_user_issuers = issuers(config);
-}
-
 /// Returns what an operator should know if nobody, or only the master token, can administrate the unit. `is_new` says that
-/// this is the first start.
+/// this is the first start, `has_cells` that there are cells with administrators.
 #[must_use]
-pub fn administration_note(config: &Config, is_new: bool) -> Option<String> {
+pub fn administration_note(config: &Config, is_new: bool, has_cells: bool) -> Option<String> {
     let reason = match (&config.unit.master_token, config.unit.issuers.is_empty()) {
-        _ if !administrator_cells(&config.store.data_dir).is_empty() => return None,
+        _ if has_cells => return None,
         (None, true) if is_new => return None,
         (None, true) => {
             "nobody can administrate this unit: it has no administrator and no master token"
@@ -143,10 +126,15 @@ pub async fn create_administrator(
         cell: api.unit.urls().cell(ADMIN_NAME),
     };
     let created = make_administrator(&api, &administrator, was_interrupted, show).await;
+    let recorded = match &created {
+        Ok(()) => administrator_cells::add(&api.unit.records(), ADMIN_NAME).await,
+        Err(_) => Ok(()),
+    };
     if let Err(error) = api.unit.leave().await {
         tracing::warn!(error = %chain(&error), "failed to remove the record of the server node");
     }
     created?;
+    recorded.map_err(FirstStartError::Record)?;
     fs::rename(path(STARTED_FILE), path(COMPLETED_FILE)).map_err(FirstStartError::Complete)
 }
 

@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod administration;
+pub mod administrator_file;
 mod background;
 pub mod cache;
 mod cache_servers;

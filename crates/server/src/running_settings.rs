@@ -14,7 +14,7 @@ use crate::components::Components;
 use crate::config::{self, Config, ConfigSources, LoadedConfig, reloadable_keys};
 use crate::key_files::{self, KeyFileError};
 use crate::model_settings::model_settings;
-use crate::{first_start, logging, node_settings};
+use crate::{logging, node_settings};
 
 /// The values of keys by name.
 type Values = BTreeMap<String, Secret<String>>;
@@ -181,8 +181,7 @@ impl AdminHooks for RunningSettings {
             .apply(&config)
             .map_err(|error| unusable(chain(&error)))?;
         logging::apply_filter(&config.log).map_err(|error| unusable(error.to_string()))?;
-        let mut settings = model_settings(&config);
-        first_start::add_default_issuer(&mut settings, &config);
+        let settings = model_settings(&config);
         let digests = node_settings::digests(&current.values, &self.certificates.keys.local_tokens);
         self.unit.set_node_settings(digests);
         *self.current.lock() = current;

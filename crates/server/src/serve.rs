@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::access_log::{AccessLog, LostLinesCollector};
 use crate::admin::{self, AdminService};
+use crate::administrator_file;
 use crate::background;
 use crate::certificate_expiry::{self, ExpiryCollector};
 use crate::components::{self, ComponentError, Components};
@@ -117,15 +118,18 @@ pub async fn start(
     let files_max = budget.database_files_max;
     // Boxed, because the future is large.
     let components = Box::pin(Components::build(loaded, files_max, clock, random)).await?;
-    if let Some(note) = first_start::administration_note(&components.config, is_new) {
+    let has_administrators =
+        !administrator_file::read(&components.config.store.data_dir).is_empty();
+    if let Some(note) =
+        first_start::administration_note(&components.config, is_new, has_administrators)
+    {
         tracing::warn!("{note}");
     }
     if needs_administrator(&components.config) {
         Box::pin(first_start::create_administrator(&components, show)).await?;
     }
     let config = &components.config;
-    let (unit, server) =
-        components.unit(|settings| first_start::add_default_issuer(settings, config));
+    let (unit, server) = components.unit(|_| {});
     check_secret(&components, &unit).await?;
     let admin_listener = listen_admin(config.listen.admin_address).await?;
     let digests = initial_settings.digests(&components.keys);

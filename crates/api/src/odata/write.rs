@@ -56,7 +56,7 @@ async fn store_new(
 ) -> Result<Entity> {
     let body = odata::validate(&request.root, set, bytes, Intent::Create, Route::Direct).await?;
     refuse_timer(set, &body.properties)?;
-    check_cell_name(request, set, body.properties.text("Name"))?;
+    check_cell_name(request, set, body.properties.text("Name")).await?;
     let creation = Creation {
         set: set.clone(),
         body,
@@ -81,12 +81,12 @@ pub(super) fn refuse_timer(set: &SetRef, properties: &Properties) -> Result<()> 
 }
 
 /// Checks the new name of a cell.
-fn check_cell_name(request: &ODataRequest, set: &SetRef, name: Option<&str>) -> Result<()> {
+async fn check_cell_name(request: &ODataRequest, set: &SetRef, name: Option<&str>) -> Result<()> {
     match name {
         Some(name)
             if set.control == Some(ControlSet::Cell)
                 && !request.access.may_name_issuers()
-                && unit_user::is_issuer_name(&request.unit, name) =>
+                && unit_user::is_issuer_name(&request.unit, name).await? =>
         {
             Err(Error::new(Code::IssuerName).with(name))
         }
@@ -221,7 +221,7 @@ pub(super) async fn store_change(
         return Err(Code::NotImplementedMethod.into());
     }
     let new_name = body.properties.text("Name");
-    check_cell_name(request, set, new_name.filter(|new| *new != key.name()))?;
+    check_cell_name(request, set, new_name.filter(|new| *new != key.name())).await?;
     let change = Change {
         body,
         intent,

@@ -20,7 +20,7 @@ use crate::{Access, CellContext, Identity, Unit};
 ///
 /// # Errors
 /// [`Code::UnitUserRequired`] for a trans-cell token that is not that of a unit user; [`Code::RootCertificate`] if the
-/// unit's root certificates cannot be used.
+/// unit's root certificates cannot be used; failures of the store.
 pub async fn unit_access(unit: &Unit, token: &str, acting_for: Option<&str>) -> Result<Access> {
     if let Some(access) = master_token_access(unit, token, acting_for) {
         return Ok(access);
@@ -29,8 +29,10 @@ pub async fn unit_access(unit: &Unit, token: &str, acting_for: Option<&str>) -> 
         Some(LocalKind::UnitLocal) => Ok(unit_local_access(unit, token)),
         Some(_) => Ok(Access::invalid(Code::TokenParse)),
         None => match verify_trans_cell(unit, token)? {
-            Ok(token) => unit_user::access(unit, &token, acting_for)
-                .ok_or_else(|| Code::UnitUserRequired.into()),
+            Ok(token) => {
+                let access = unit_user::access(unit, &token, acting_for).await?;
+                access.ok_or_else(|| Code::UnitUserRequired.into())
+            }
             Err(reason) => Ok(Access::invalid(reason)),
         },
     }
@@ -56,7 +58,7 @@ pub async fn cell_access(
         Some(LocalKind::UnitLocal) => Ok(unit_local_access(unit, token)),
         Some(_) => local_access(unit, context, token).await,
         None => match verify_trans_cell(unit, token)? {
-            Ok(token) => match unit_user::access(unit, &token, acting_for) {
+            Ok(token) => match unit_user::access(unit, &token, acting_for).await? {
                 Some(access) => Ok(access),
                 None => trans_cell_access(unit, context, token).await,
             },

@@ -3,8 +3,10 @@
 use personium_token::role_url::RoleUrl;
 use personium_token::saml::TransCellToken;
 
+use personium_types::Result;
+
 use crate::access::{NamedBy, UnitRole};
-use crate::{Access, Identity, Unit};
+use crate::{Access, Identity, Unit, administrator_cells};
 
 /// The role of administrators, who may manage all cells.
 const ADMIN: &str = "UnitAdmin";
@@ -13,15 +15,25 @@ const CONTENTS_ADMIN: &str = "CellContentsAdmin";
 /// The role of unit users who may read the content of their cells.
 const CONTENTS_READER: &str = "CellContentsReader";
 
-/// The access of a unit user's token: one that a configured cell issued for this unit about a subject that it may name. Returns
-/// `None` for any other token. `acting_for` is the unit user that an administrator names in `X-Personium-Unit-User`.
-#[must_use]
-pub fn access(unit: &Unit, token: &TransCellToken, acting_for: Option<&str>) -> Option<Access> {
-    let urls = unit.urls();
-    let is_trusted = issuers(unit).any(|issuer| issuer == token.issuer);
-    if !is_trusted || !may_name(unit, token) || token.target != urls.unit() {
-        return None;
+/// The access of a unit user's token: one that an issuer of unit users issued for this unit about a subject that it may name.
+/// Returns `None` for any other token. `acting_for` is the unit user that an administrator names in `X-Personium-Unit-User`.
+///
+/// # Errors
+/// A failure of the store.
+pub async fn access(
+    unit: &Unit,
+    token: &TransCellToken,
+    acting_for: Option<&str>,
+) -> Result<Option<Access>> {
+    if token.target != unit.urls().unit() || !may_name(unit, token) {
+        return Ok(None);
     }
+    let is_trusted = issuers(unit).await?.contains(&token.issuer);
+    Ok(is_trusted.then(|| access_of(token, acting_for)))
+}
+
+/// The access of the token of an issuer that is trusted.
+fn access_of(token: &TransCellToken, acting_for: Option<&str>) -> Access {
     let has = |name: &str| {
         let url = RoleUrl::class(&token.issuer, name).to_string();
         token.roles.contains(&url)
@@ -46,22 +58,29 @@ pub fn access(unit: &Unit, token: &TransCellToken, acting_for: Option<&str>) -> 
             named_by: NamedBy::Token,
         },
     };
-    Some(Access::of(identity))
+    Access::of(identity)
 }
 
-/// The URLs of the cells whose accounts are unit users.
-fn issuers(unit: &Unit) -> impl Iterator<Item = String> {
-    let configured = unit.settings().auth.unit_user_issuers.iter();
-    configured.filter_map(|issuer| unit.urls().resolve(issuer))
+/// The URLs of the cells whose accounts are unit users: those of the settings, or if they name none, those that are recorded.
+async fn issuers(unit: &Unit) -> Result<Vec<String>> {
+    let (urls, configured) = (unit.urls(), &unit.settings().auth.unit_user_issuers);
+    if !configured.is_empty() {
+        return Ok(configured.iter().filter_map(|i| urls.resolve(i)).collect());
+    }
+    let recorded = administrator_cells::find(&unit.records()).await?;
+    let recorded = recorded.unwrap_or_default();
+    Ok(recorded.iter().map(|cell| urls.cell(cell)).collect())
 }
 
 /// Whether the accounts of a cell of this name are unit users, also if there is no such cell yet. Host names are the same in any
 /// case.
-#[must_use]
-pub fn is_issuer_name(unit: &Unit, name: &str) -> bool {
-    issuers(unit)
-        .filter_map(|issuer| unit.urls().split(&issuer).map(|(cell, _)| cell))
-        .any(|cell| cell.eq_ignore_ascii_case(name))
+///
+/// # Errors
+/// A failure of the store.
+pub async fn is_issuer_name(unit: &Unit, name: &str) -> Result<bool> {
+    let issuers = issuers(unit).await?;
+    let mut cells = issuers.iter().filter_map(|i| unit.urls().split(i));
+    Ok(cells.any(|(cell, _)| cell.eq_ignore_ascii_case(name)))
 }
 
 /// Whether the issuer of a token may name its subject: an account of the issuer; a cell of this unit, whose tokens only this unit

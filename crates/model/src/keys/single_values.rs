@@ -9,6 +9,8 @@ use super::last_text;
 const SERVER_NODE: &str = "node/";
 /// The name of the mark of the unit.
 const UNIT_MARK: &str = "unit/mark";
+/// The name of the record of the cells with administrators.
+const ADMINISTRATOR_CELLS: &str = "unit/administrators";
 /// The name of the record of an unfinished copy.
 const UNFINISHED_COPY: &str = "unit/copy";
 /// The beginning of the names of markers of cells with garbage; the id of the cell follows.
@@ -36,6 +38,12 @@ const OUTBOX_MARKER: &str = "event/cell/";
 #[must_use]
 pub fn unit_mark() -> Key {
     single(UNIT_MARK)
+}
+
+/// In the space of the unit: the names of the cells whose accounts can administrate the unit.
+#[must_use]
+pub fn administrator_cells() -> Key {
+    single(ADMINISTRATOR_CELLS)
 }
 
 /// In the space of the unit: a unit that is being copied into these records, see [`crate::unfinished_copy`].

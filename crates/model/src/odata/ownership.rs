@@ -11,7 +11,7 @@ use crate::cell::OWNER;
 use crate::commit::Invalidation;
 use crate::entity::StoredEntity;
 use crate::keys::{self, ControlSet, SetKey};
-use crate::{Cell, PostCommit, Unit, UnitUrls, records};
+use crate::{Cell, PostCommit, Unit, UnitUrls, administrator_cells, records};
 
 /// The number of cells that are read at once.
 const PAGE_CELLS: usize = 200;
@@ -39,7 +39,7 @@ pub async fn transfer_cells(unit: &Unit, permit: &Permit, from: &str, to: &str) 
     replace_owners(unit, &|owner| (owner == from).then(|| to.to_owned())).await
 }
 
-/// Refuses a new name for a cell whose accounts administrate the unit: their tokens would not be accepted any more.
+/// Refuses a new name for a cell that the settings name as an issuer of unit users: its tokens would not be accepted any more.
 pub(super) fn check_rename(
     root: &ServiceRoot,
     set: &SetRef,
@@ -60,6 +60,25 @@ pub(super) fn check_rename(
         return Err(Code::CellIsIssuer.into());
     }
     Ok(())
+}
+
+/// Adds to the batch of a change that accounts of a cell with another name still administrate the unit, if they did.
+pub(super) async fn rename_administrators(
+    root: &ServiceRoot,
+    set: &SetRef,
+    (before, after): (&Entity, &Entity),
+    batch: &mut Batch,
+) -> Result<()> {
+    let (Some(old), Some(new)) = (
+        before.properties.text("Name"),
+        after.properties.text("Name"),
+    ) else {
+        return Ok(());
+    };
+    if set.control != Some(ControlSet::Cell) || old == new {
+        return Ok(());
+    }
+    administrator_cells::rename(&root.records, batch, old, new).await
 }
 
 /// A new name of an account or a cell.

@@ -59,7 +59,7 @@ impl Update {
 /// # Errors
 /// [`Code::NoSuchEntity`] if it does not exist; [`Code::EntityTagMismatch`] if the precondition fails;
 /// [`Code::EntityExists`] if the new key is taken; [`Code::CellIsIssuer`] if a cell with administrators of the unit would
-/// get another name; [`Code::ParentMissing`]; [`Code::PrivilegeLacking`] if the change needs the permit to change links as well;
+/// get another name, and the settings name it; [`Code::ParentMissing`]; [`Code::PrivilegeLacking`] if the change needs the permit to change links as well;
 /// the codes of the rules of its set and of `check`; [`Code::Unknown`] if the permit is not for this set; failures of the store.
 pub async fn update(
     root: &ServiceRoot,
@@ -142,6 +142,7 @@ async fn store(
             }
             batch.assert_empty(range);
         }
+        ownership::rename_administrators(root, set, (&before, &after), &mut batch).await?;
         let post_commit = rules::after_update(set, &before, &after);
         Ok((batch, post_commit, Update { before, after }))
     })

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use personium_model::administrator_cells;
 use personium_model::auth::account;
 use personium_model::keys::{ControlSet, SetKey};
 use personium_model::odata::ownership;
@@ -22,7 +23,9 @@ const MAX_ACCOUNTS: usize = 10_000;
 /// Failures of the store.
 pub(super) async fn text(unit: &Unit, config: &Config) -> CommandResult<String> {
     let mut out = String::new();
-    let issuers = first_start::issuers(config);
+    let recorded = administrator_cells::find(&unit.records()).await;
+    let recorded = recorded.map_err(|error| chain(&error))?;
+    let issuers = first_start::issuers(config, &recorded.unwrap_or_default());
     let _ = writeln!(
         out,
         "Cells whose accounts can administrate the unit (unitUser.issuers):"

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use personium_model::administrator_cells;
+use personium_model::records::Records;
 use personium_postgres::PostgresStore;
 use personium_sqlite::{SqliteSettings, SqliteStore};
-use personium_store::StoreError;
+use personium_store::{Space, StoreError};
 use personium_types::error::chain;
 
 use super::report::CheckReport;
@@ -17,29 +19,66 @@ use crate::system;
 /// The name of the check.
 const CHECK: &str = "data";
 
-/// Checks that the data folder, or the database with it, has a whole unit or none.
-pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) {
+/// Checks that the data folder, or the database with it, has a whole unit or none. Returns the recorded names of the cells with
+/// administrators, if the records can be read.
+pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<Vec<String>> {
     let settings = record_settings(&loaded.config);
     let health = Arc::clone(&settings.health);
     let (clock, random) = (system::clock(), system::random());
     let bodies = match body_place(&loaded.config, &clock, &random, &health) {
         Ok(bodies) => bodies,
-        Err(error) => return report.error(CHECK, chain(&error)),
+        Err(error) => {
+            report.error(CHECK, chain(&error));
+            return None;
+        }
     };
     let folder = DataFolder::new(&loaded.config, bodies);
     if loaded.config.store.kind == RecordStoreKind::Postgres {
         return check_database(report, &folder, &loaded.config);
     }
-    let condition = match inspect(&folder, settings) {
-        Ok(Some(condition)) => condition,
+    let found = match inspect(&folder, settings) {
+        Ok(Some(found)) => found,
         Ok(None) => {
-            return report.ok(CHECK, "in use by a running unit, whose /ready tells more");
+            report.ok(CHECK, "in use by a running unit, whose /ready tells more");
+            return None;
         }
-        Err(error) => return report.error(CHECK, chain(&error)),
+        Err(error) => {
+            report.error(CHECK, chain(&error));
+            return None;
+        }
     };
-    add_condition(report, condition);
+    add_condition(report, found.condition);
     for (_, what) in health.damaged_spaces() {
         report.error("stored data", what);
+    }
+    found.administrators
+}
+
+/// What was found in the records.
+struct Found {
+    condition: Condition,
+    /// The names of the cells with administrators, if they are recorded.
+    administrators: Option<Vec<String>>,
+}
+
+impl Found {
+    async fn read(
+        folder: &DataFolder,
+        records: Option<&RecordEngine>,
+    ) -> Result<Self, DataFolderError> {
+        let condition = folder.inspect(records).await?;
+        let administrators = match records {
+            None => None,
+            Some(records) => {
+                let unit = Records::new(records.port(), Space::Unit);
+                let found = administrator_cells::find(&unit).await;
+                found.map_err(DataFolderError::Records)?
+            }
+        };
+        Ok(Self {
+            condition,
+            administrators,
+        })
     }
 }
 
@@ -59,7 +98,11 @@ fn add_condition(report: &mut CheckReport, condition: Condition) {
 }
 
 /// Checks that the database answers, has the tables of this version, and belongs to the folders.
-fn check_database(report: &mut CheckReport, folder: &DataFolder, config: &Config) {
+fn check_database(
+    report: &mut CheckReport,
+    folder: &DataFolder,
+    config: &Config,
+) -> Option<Vec<String>> {
     const DATABASE: &str = "database";
     let inspected = async {
         let settings = record_engine::database_settings(config, &Arc::default());
@@ -70,10 +113,10 @@ fn check_database(report: &mut CheckReport, folder: &DataFolder, config: &Config
         let usable = store.check_schema().await;
         usable.map_err(|error| format!("{address}: {}", chain(&error)))?;
         let records = RecordEngine::Postgres(Arc::new(store));
-        let condition = folder.inspect(Some(&records)).await;
+        let found = Found::read(folder, Some(&records)).await;
         let closed = records.port().close().await;
         closed.map_err(|error| chain(&error))?;
-        Ok((address, condition.map_err(|error| chain(&error))?))
+        Ok((address, found.map_err(|error| chain(&error))?))
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -83,10 +126,14 @@ fn check_database(report: &mut CheckReport, folder: &DataFolder, config: &Config
         Err(error) => Err(chain(&error)),
     };
     match found {
-        Err(problem) => report.error(DATABASE, problem),
-        Ok((address, condition)) => {
+        Err(problem) => {
+            report.error(DATABASE, problem);
+            None
+        }
+        Ok((address, found)) => {
             report.ok(DATABASE, format!("{address} answers"));
-            add_condition(report, condition);
+            add_condition(report, found.condition);
+            found.administrators
         }
     }
 }
@@ -95,7 +142,7 @@ fn check_database(report: &mut CheckReport, folder: &DataFolder, config: &Config
 fn inspect(
     folder: &DataFolder,
     settings: SqliteSettings,
-) -> Result<Option<Condition>, DataFolderError> {
+) -> Result<Option<Found>, DataFolderError> {
     let records = match folder.unit_records().exists() {
         true => match SqliteStore::inspect(settings) {
             Ok(records) => Some(RecordEngine::Sqlite(Arc::new(records))),
@@ -111,6 +158,6 @@ fn inspect(
         path: folder.unit_records(),
         source,
     })?;
-    let inspected = runtime.block_on(folder.inspect(records.as_ref()));
-    inspected.map(Some)
+    let found = runtime.block_on(Found::read(folder, records.as_ref()));
+    found.map(Some)
 }

@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use personium_model::administrator_cells;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -202,10 +203,8 @@ async fn only_a_new_unit_gets_an_administrator() {
     let first = Box::pin(start(settings(folder.path(), &[]), show))
         .await
         .unwrap();
-    assert_eq!(
-        first.unit.settings().auth.unit_user_issuers,
-        ["personium-localunit:unitadmin:/"]
-    );
+    let recorded = administrator_cells::find(&first.unit.records()).await;
+    assert_eq!(recorded.unwrap(), Some(vec!["unitadmin".to_owned()]));
     assert_eq!(first.unit.settings().auth.master_token, None);
     let cell = first.unit.find_cell("unitadmin").await.unwrap().unwrap();
     let owner = cell.cell().owner.clone().unwrap();

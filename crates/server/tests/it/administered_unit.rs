@@ -44,15 +44,22 @@ impl AdministeredUnit {
     /// Starts the unit with these options. Returns it with a client that sends this host name.
     pub fn serve(&self, host: &str, options: &[&str]) -> (Process, TestClient) {
         let port = free_port();
-        let port_text = port.to_string();
+        let process = self.serve_on(port, ["--port", &port.to_string()], options);
+        (process, TestClient::for_host(host, port))
+    }
+
+    /// Starts the unit behind a proxy, whose port is that of its URLs.
+    pub fn serve_behind_proxy(&self, host: &str, proxy_port: u16) -> (Process, TestClient) {
+        let port = free_port();
+        let listen = format!("listen=127.0.0.1:{port}");
+        let process = self.serve_on(port, ["-c", &listen], &[]);
+        (process, TestClient::behind_proxy(host, proxy_port, port))
+    }
+
+    fn serve_on(&self, port: u16, port_option: [&str; 2], options: &[&str]) -> Process {
         let data = self.data();
-        let mut arguments = vec![
-            "serve",
-            "--data",
-            data.to_str().unwrap(),
-            "--port",
-            &port_text,
-        ];
+        let mut arguments = vec!["serve", "--data", data.to_str().unwrap()];
+        arguments.extend(port_option);
         for option in options {
             arguments.extend(["-c", option]);
         }
@@ -61,7 +68,7 @@ impl AdministeredUnit {
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let (process, _) = Process::listen(&mut command, port, OnDrop::Terminate)
             .unwrap_or_else(|e| panic!("{e}\n{}", self.log()));
-        (process, TestClient::for_host(host, port))
+        process
     }
 
     /// The log of the newest start.

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 
-use personium_testkit::{OnDrop, Process, TestClient, free_port};
+use personium_testkit::{
+    OnDrop, PostgresCluster, Process, TestClient, create_unit_database, free_port, make_unit_key,
+};
 
 use crate::administered_unit::{AdministeredUnit, printed_password};
 use crate::program;
@@ -166,18 +168,21 @@ async fn renamed_account_and_cell_keep_their_cells() {
         .request("MERGE", path)
         .body(r#"{"Name":"boss"}"#);
     assert_eq!(renamed.try_send().await.unwrap().status, 204);
-    // A cell whose accounts administrate the unit keeps its name while the unit runs.
+    // The accounts of a renamed cell still administrate the unit, with tokens of its new name only.
     let path = "__ctl/Cell('unitadmin')";
     let renamed = administrator
         .request("MERGE", path)
-        .body(r#"{"Name":"office"}"#);
-    let refused = renamed.try_send().await.unwrap();
-    assert_eq!(refused.status, 409);
-    assert!(
-        refused.text().contains("PR409-CM-0003"),
-        "{}",
-        refused.text()
-    );
+        .body(r#"{"Name":"bureau"}"#);
+    assert_eq!(renamed.try_send().await.unwrap().status, 204);
+    let old_token = administrator.request("GET", "__ctl/Cell").try_send().await;
+    assert_ne!(old_token.unwrap().status, 200);
+    let token = AdministeredUnit::token(&client, ("bureau", "boss"), &unit.password).await;
+    let administrator = client.with_token(&token.unwrap());
+    let path = "__ctl/Cell('bureau')";
+    let renamed = administrator
+        .request("MERGE", path)
+        .body(r#"{"Name":"unitadmin"}"#);
+    assert_eq!(renamed.try_send().await.unwrap().status, 204);
     drop(process);
     let list = unit.expect_admin(&["list"]);
     assert!(
@@ -326,5 +331,92 @@ async fn low_limit_on_open_files_is_reported_and_several_connections_work() {
             .await;
         assert_eq!(response.unwrap().status, 200);
         connections.push(connection);
+    }
+}
+
+/// Settings of nodes over one database: the same secret and keys, and a folder of file bodies.
+fn lines_of_nodes(cluster: &PostgresCluster, folder: &std::path::Path, port: u16) -> String {
+    const PREFIX: &str = "io.personium.core.";
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_personium"));
+    let mut lines = make_unit_key(folder, "localhost");
+    let bodies = folder.join("bodies");
+    for (key, value) in create_unit_database(cluster, program) {
+        lines.push_str(&format!("{PREFIX}{key}={value}\n"));
+    }
+    for (key, value) in [
+        ("security.secret16", "0123456789abcdef"),
+        ("blobStore.root", bodies.to_str().unwrap()),
+        ("unitScheme", "https"),
+        ("unitFqdn", "localhost"),
+        ("unitPort", &port.to_string()),
+        ("pathBasedCellUrl.enabled", "true"),
+    ] {
+        lines.push_str(&format!("{PREFIX}{key}={value}\n"));
+    }
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn administrators_made_by_one_node_are_honoured_by_the_next_request_to_every_running_node() {
+    let cluster = PostgresCluster::shared();
+    let shared = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let lines = lines_of_nodes(&cluster, shared.path(), port);
+    let node = |password: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("personium-unit-config.properties"), &lines).unwrap();
+        let password = password.to_owned();
+        AdministeredUnit { password, folder }
+    };
+    let mut first = node("");
+    let output = program::run(&["init", "--data", first.data().to_str().unwrap()]);
+    let text = program::text(&output);
+    assert!(output.status.success(), "{text}");
+    first.password = printed_password(&text);
+    // Two nodes with nothing but the settings.
+    let others = [node(&first.password), node(&first.password)];
+    let (_processes, clients): (Vec<Process>, Vec<TestClient>) = others
+        .iter()
+        .map(|other| other.serve_behind_proxy("localhost", port))
+        .unzip();
+    let expect_administrator = async |address: (&str, &str), password: &str, is_one: bool| {
+        for client in &clients {
+            let token = AdministeredUnit::token(client, address, password).await;
+            let client = client.with_token(&token.unwrap());
+            let listed = client
+                .request("GET", "__ctl/Cell")
+                .try_send()
+                .await
+                .unwrap();
+            assert_eq!(listed.status == 200, is_one, "{address:?}");
+        }
+    };
+    expect_administrator(FIRST, &first.password, true).await;
+    let administrator = first.administrator(&clients[0]).await;
+    make_owned_cell(&administrator, "alice").await;
+    let account = administrator
+        .request("POST", "alice/__ctl/Account")
+        .header("x-personium-credential", "password1")
+        .body(r#"{"Name":"me"}"#);
+    account.send().await.expect(201);
+    expect_administrator(("alice", "me"), "password1", false).await;
+    first.expect_admin(&["grant", "--cell", "alice", "--account", "me"]);
+    expect_administrator(("alice", "me"), "password1", true).await;
+    let made = first.expect_admin(&["create", "--cell", "ops", "--account", "a"]);
+    expect_administrator(("ops", "a"), &printed_password(&made), true).await;
+    others[1].expect_admin(&["rename", "--cell", "alice", "--new-cell", "bob"]);
+    expect_administrator(("bob", "me"), "password1", true).await;
+    // Whoever gets the former name administrates nothing.
+    let list = others[0].expect_admin(&["list"]);
+    assert!(list.contains("personium-localunit:bob:/"), "{list}");
+    assert!(!list.contains("personium-localunit:alice:/"), "{list}");
+    for other in &others {
+        assert!(
+            !other.log().contains("server node is dead"),
+            "{}",
+            other.log()
+        );
     }
 }
