@@ -13,7 +13,7 @@ use personium_types::{Code, Error, Operation, Result};
 use tokio::sync::oneshot;
 
 use crate::body::{self, Body};
-use crate::event::event_of;
+use crate::event_cause::event_of;
 use crate::request_context::CellRequest;
 use crate::response::{self, Response, WithHeader};
 

@@ -162,7 +162,8 @@ pub(crate) async fn delete(
     }
     check_conditions(&resource, &target, RequestKind::Write)?;
     let id = target.target_box.id;
-    match odata::remove_box(&resource.unit, &resource.context, &permit, &id).await {
+    let events = resource.events.as_ref();
+    match odata::remove_box(&resource.unit, &resource.context, &permit, &id, events).await {
         // An installation that failed because of this removal has removed the box itself.
         Err(error) if error.code() == Code::NoSuchBox => {}
         removed => removed?,

@@ -9,18 +9,20 @@ mod options;
 pub(crate) mod propfind;
 mod proppatch;
 mod put;
+mod read_report;
 mod service;
 mod snapshots;
 mod stream;
 
 pub(crate) use self::snapshots::handle as snapshots;
 
-use http::Method;
+use http::{Method, StatusCode};
 use personium_model::Resource;
 use personium_model::locate::{Prefetch, Target};
 use personium_model::node::NodeKind;
 use personium_types::{Code, Operation, Result};
 
+use self::read_report::ReadReport;
 use crate::error::Challenge;
 use crate::request_context::CellRequest;
 use crate::response::Response;
@@ -104,9 +106,30 @@ async fn by_kind(
             Err(Code::NoSuchPath.into())
         }
         TargetKind::BelowOdata => Box::pin(odata::collection(request, target)).await,
-        TargetKind::BelowService => Box::pin(service::handle(request, resource, target)).await,
+        TargetKind::BelowService => {
+            let executed = ReadReport::of_service(&request);
+            let outcome = Box::pin(service::handle(request, resource, target)).await;
+            if let Some(executed) = executed {
+                let status = match &outcome {
+                    Ok(response) => Some(response.status()),
+                    Err(failure) => failure
+                        .code()
+                        .is_server_error()
+                        .then_some(StatusCode::INTERNAL_SERVER_ERROR),
+                };
+                Box::pin(executed.post_executed(status)).await;
+            }
+            outcome
+        }
         TargetKind::BelowStream => stream::handle(&request, &resource, &target),
-        _ => by_method(request, resource, target, kind).await,
+        _ => {
+            let read = ReadReport::of(&request, &resource, &target);
+            let response = by_method(request, resource, target, kind).await?;
+            if let Some(read) = read {
+                Box::pin(read.post(response.status())).await;
+            }
+            Ok(response)
+        }
     }
 }
 
@@ -167,7 +190,14 @@ fn not_allowed(resource: &Resource, target: &Target) -> Result<Response> {
 /// The refusal of the request.
 pub async fn cell_root(request: CellRequest) -> Result<Response> {
     match request.method.as_str() {
-        "PROPFIND" => Box::pin(propfind::handle_cell(request)).await,
+        "PROPFIND" => {
+            let read = ReadReport::of_cell(&request);
+            let response = Box::pin(propfind::handle_cell(request)).await?;
+            if let Some(read) = read {
+                Box::pin(read.post(response.status())).await;
+            }
+            Ok(response)
+        }
         "PROPPATCH" => Box::pin(proppatch::handle_cell(request)).await,
         "ACL" => Box::pin(acl::handle_cell(request)).await,
         _ => Err(Code::MethodNotAllowed.into()),
@@ -192,5 +222,6 @@ pub fn resource_of(request: &CellRequest) -> Resource {
             Method::PUT => Prefetch::MemberCount,
             _ => Prefetch::Nothing,
         },
+        events: request.events.clone(),
     }
 }

@@ -22,8 +22,8 @@ use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
 use crate::route::CellRoute;
 use crate::{
-    accept, access, answer, cell, forwarded, full_storage, message_framing, overrides, preflight,
-    request_key, request_target, response_headers, route, unit,
+    accept, access, answer, cell, forwarded, full_storage, message_framing, overrides, posting,
+    preflight, request_key, request_target, response_headers, route, unit,
 };
 
 /// Answers requests with one state of the application.
@@ -266,6 +266,7 @@ impl<'a> Dispatcher<'a> {
         let mut request = CellRequest { request, context };
         let handled = async {
             request.access = access::of_cell_request(&request).await?;
+            request.request.events = posting::cause_of(&request).await?;
             // Boxed as in `dispatch_to_unit`.
             let response = Box::pin(cell::handle(request, challenge)).await?;
             answer::counted(response, &method, &answers)
@@ -308,7 +309,7 @@ impl<'a> Dispatcher<'a> {
         cell: Option<CellId>,
     ) -> Result<RequestContext> {
         let IncomingRequest {
-            head,
+            mut head,
             body,
             peer,
             request_key,
@@ -337,6 +338,8 @@ impl<'a> Dispatcher<'a> {
             request_key,
             body,
             answers,
+            events: None,
+            upgrade: head.extensions.remove(),
             unit,
         })
     }

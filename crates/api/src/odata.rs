@@ -67,6 +67,7 @@ pub(crate) async fn cell_control(request: CellRequest) -> Result<Response> {
 pub(crate) async fn cell_control_request(request: CellRequest) -> Result<ODataRequest> {
     let node = request.context.cell_node().await?;
     let root = ServiceRoot::of_cell(Arc::clone(&request.unit), Arc::clone(&request.context));
+    let root = root.reporting(request.events.clone(), "__ctl");
     let base = format!("{}__ctl/", request.cell_url());
     let authorizer = ServiceAuthorizer::Cell {
         context: request.context,
@@ -87,6 +88,16 @@ pub(crate) async fn collection(request: CellRequest, target: Target) -> Result<R
     let split = raw.len().saturating_sub(target.rest.len());
     let (above, below) = raw.split_at_checked(split).unwrap_or_default();
     let base = format!("{cell_url}{}/", above.join("/"));
+    let events = request.events.clone();
+    let collection = match events {
+        Some(_) => request
+            .path
+            .decoded
+            .get(..split)
+            .unwrap_or_default()
+            .join("/"),
+        None => String::new(),
+    };
     let unit = Arc::clone(&request.unit);
     if let [first, rest @ ..] = below
         && first == "$metadata"
@@ -94,6 +105,10 @@ pub(crate) async fn collection(request: CellRequest, target: Target) -> Result<R
     {
         let path = rest.join("/");
         let root = ServiceRoot::of_schema(unit, context, target.node());
+        let root = match events {
+            Some(cause) => root.reporting(Some(cause), &format!("{collection}/$metadata")),
+            None => root,
+        };
         let base = format!("{base}$metadata/");
         let authorizer = ServiceAuthorizer::collection(target);
         let mut request = ODataRequest::new(request, root, base, authorizer);
@@ -102,6 +117,10 @@ pub(crate) async fn collection(request: CellRequest, target: Target) -> Result<R
     }
     let path = below.join("/");
     let root = ServiceRoot::of_data(unit, context, target.node()).await?;
+    let root = match events {
+        Some(cause) => root.reporting(Some(cause), &collection),
+        None => root,
+    };
     let authorizer = ServiceAuthorizer::collection(target);
     let mut request = ODataRequest::new(request, root, base, authorizer);
     let outcome = dispatch::dispatch_with_retry(&mut request, &path).await;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, AsHeaderName};
 use http::{HeaderMap, HeaderValue, Method};
+use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use personium_install::InstallAuthority;
+use personium_model::event::EventCause;
 use personium_model::{Access, AnswerReservation, AnswerShare, CellContext, Permit, Unit};
 use personium_types::name::is_dot_segment;
 use personium_types::preconditions::{ConditionHeaders, Outcome, RequestKind, ResourceState};
@@ -53,6 +55,10 @@ pub struct RequestContext {
     pub body: BodySlot,
     /// The memory budget for the answer.
     pub answers: AnswerShare,
+    /// The cause of the events that the request posts; `None` if nobody listens.
+    pub events: Option<Arc<EventCause>>,
+    /// The connection after an upgrade, if it can be upgraded.
+    pub upgrade: Option<OnUpgrade>,
 }
 
 /// The body of a request, which can be taken once. Clones share it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
 use personium_model::event::rule::{self, EventRule};
+use personium_model::event::timer::{self, ShownTimer};
 use personium_types::{Operation, Result};
 use serde_json::{Map, Value, json};
 
@@ -43,13 +44,26 @@ pub(crate) async fn handle(request: CellRequest) -> Result<Response> {
         |found| json!({"Name": found.name, "Schema": found.schema, "id": found.id.to_string()}),
     );
     let rules = found.iter().map(|(rule, hits)| show(rule, *hits));
-    // There are no timers: rules for them never match. Clients of the original unit expect the list.
+    let timers = timer::list(&request.unit, &request.context).await?;
     let body = json!({
         "rules": rules.collect::<Value>(),
         "boxes": boxes.collect::<Value>(),
-        "timers": [],
+        "timers": timers.iter().map(show_timer).collect::<Value>(),
     });
     Ok(response::json(StatusCode::OK, &body))
+}
+
+fn show_timer(shown: &ShownTimer) -> Value {
+    let text = |name| shown.rule.stored.text(name);
+    json!({
+        "EventSubject": shown.rule.subject(),
+        "EventObject": text("EventObject"),
+        "EventInfo": text("EventInfo"),
+        "boxId": shown.rule.in_box.as_ref().map(|found| found.id.to_string()),
+        "count": shown.timer.fired,
+        "interval": shown.timer.plan.interval_ms,
+        "nextTime": shown.timer.plan.due,
+    })
 }
 
 fn show(rule: &EventRule, hits: i64) -> Value {

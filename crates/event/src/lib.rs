@@ -1,4 +1,4 @@
-//! Sends the requests of rules.
+//! Sends the requests of rules, and fires their timers.
 //!
 //! `model` compares events with rules and stores the requests of the matching ones in the outbox of the cell. This crate sends
 //! them: those of one rule one after the other, those of different rules concurrently, each at least once. The outcome is
@@ -7,12 +7,14 @@
 
 mod outbox_worker;
 mod request;
+mod timer_worker;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 
 pub use outbox_worker::run;
+pub use timer_worker::fire_timers;
 
 /// The port for requests, to this unit and to other servers.
 #[async_trait]

@@ -62,7 +62,12 @@ impl InstallAuthority {
             result: None,
         };
         let created = self
-            .create_box(unit, context, &body, (&begun, &claim))
+            .create_box(
+                unit,
+                context,
+                (&body, request.request_key),
+                (&begun, &claim),
+            )
             .await;
         let box_id = match created {
             // A concurrent request created a box of this name or schema: report it as if it had existed before.
@@ -109,10 +114,11 @@ impl InstallAuthority {
         &self,
         unit: &Arc<Unit>,
         context: &Arc<CellContext>,
-        body: &str,
+        (body, request_key): (&str, &str),
         (begun, claim): (&StoredInstallation, &InstallationClaim),
     ) -> Result<String> {
         let root = ServiceRoot::of_cell(Arc::clone(unit), Arc::clone(context));
+        let root = installer::reporting(root, request_key).await?;
         let creation = installer::creation(&root, ControlSet::Box, body.as_bytes()).await?;
         let permit = self.0.permit_write(&root, &creation.set);
         let created = odata::create_with(&root, &permit, creation, |created, batch| {

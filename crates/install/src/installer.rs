@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use personium_archive::BarEntry;
-use personium_model::event::{self, Event};
+use personium_model::event::{self, Event, EventCause};
 use personium_model::keys::{self, ControlSet, SetKey};
 use personium_model::locate::Prefetch;
 use personium_model::odata::{self, Creation, ServiceRoot};
@@ -104,6 +104,7 @@ impl Installer {
         let found = found.ok_or_else(|| Error::new(Code::NoSuchBox).with(id.as_str()))?;
         let name = found.value.text("Name").ok_or(Code::OdataInconsistent)?;
         let root = ServiceRoot::of_cell(Arc::clone(&self.unit), context);
+        let root = reporting(root, &self.request_key).await?;
         let root = root.pinned_to(keys::entity(&set, &id), found.version);
         Ok((root, name))
     }
@@ -120,6 +121,7 @@ impl Installer {
             url: path.join("/"),
             conditions: Preconditions::default(),
             prefetch: Prefetch::Nothing,
+            events: None,
         })
     }
 
@@ -231,6 +233,23 @@ impl Installer {
             );
         }
     }
+}
+
+/// The same service root of a cell, which reports what an installation creates. `request_key` is the key of the request for it.
+///
+/// # Errors
+/// Failures of the store.
+pub(crate) async fn reporting(root: ServiceRoot, request_key: &str) -> Result<ServiceRoot> {
+    let Some(context) = root.context() else {
+        return Ok(root);
+    };
+    let template = || Event {
+        request_key: Some(request_key.to_owned()),
+        ..Event::internal()
+    };
+    let cause = EventCause::find(root.unit(), context, template).await?;
+    let cause = cause.map(|cause| Arc::new(cause.with_info("box install".to_owned())));
+    Ok(root.reporting(cause, "__ctl"))
 }
 
 /// The permit to post events of a cell.

@@ -67,7 +67,7 @@ async fn try_remove_box(
     let permit = removal_permit(authority, &context, failed.id);
     let stored = progress::store_failure(unit, &context, &failed.id, state).await;
     let removed = match stored {
-        Ok(()) => odata::remove_box(unit, &context, &permit, &failed.id).await,
+        Ok(()) => odata::remove_box(unit, &context, &permit, &failed.id, None).await,
         refused => refused,
     };
     match removed {

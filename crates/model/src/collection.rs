@@ -74,9 +74,11 @@ pub async fn create_with(
     let _lock = resource.lock_if_nearly_full(&target).await?;
     let change = |target: Target| async move {
         let permit = check_create(resource, &target)?;
-        build(permit, resource, &target, (kind, properties)).await
+        let (batch, etag) = build(permit, resource, &target, (kind, properties)).await?;
+        let event = resource.event(kind, "mkcol", 201);
+        Ok((batch, PostCommit::none().posting(event), etag))
     };
-    resource.change(Invalidation::Cell, change).await
+    resource.change_with(Invalidation::Cell, change).await
 }
 
 async fn build(
@@ -135,7 +137,8 @@ pub async fn remove(resource: &Resource, recursive: bool) -> Result<()> {
         let mut batch = Batch::new();
         target.assert_ancestors(&mut batch);
         unlink(&permit, &mut batch, &target)?;
-        let mut post_commit = PostCommit::none();
+        let event = resource.event_about(&target, "delete", 204);
+        let mut post_commit = PostCommit::none().posting(event);
         if let Some(mark) = mark {
             mark.assert_in(&mut batch);
             garbage_collection::add_record(&mut batch, found.value())?;

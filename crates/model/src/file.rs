@@ -17,7 +17,7 @@ use crate::locate::Target;
 use crate::node::{FileBody, Node, NodeKind};
 use crate::records::{Records, put_checked, store_error};
 use crate::resource::{self, add_member};
-use crate::{Permit, Resource, Unit};
+use crate::{Permit, PostCommit, PostedEvent, Resource, Unit};
 
 /// The number of attempts to open a body that was replaced between reading the node and opening the body.
 const MAX_OPEN_ATTEMPTS: usize = 20;
@@ -92,7 +92,12 @@ pub async fn put(
     let received = &received;
     let change = |target: Target| async move {
         let (permit, plan) = plan(resource, &target)?;
-        write(permit, resource, &target, plan, received).await
+        let (batch, out) = write(permit, resource, &target, plan, received).await?;
+        Ok((
+            batch,
+            PostCommit::none().posting(put_event(resource, &target)),
+            out,
+        ))
     };
     let outcome = resource
         .change_from(checked.located, Invalidation::None, change)
@@ -111,6 +116,18 @@ pub async fn put(
             Err(refusal)
         }
     }
+}
+
+/// The event of a PUT to a target as it was before.
+fn put_event(resource: &Resource, target: &Target) -> Option<PostedEvent> {
+    if target.is_service_source() || target.is_in_service_source() {
+        return None;
+    }
+    let (action, status) = match target.exists() {
+        true => ("update", 204),
+        false => ("create", 201),
+    };
+    resource.event(NodeKind::File, action, status)
 }
 
 fn plan(resource: &Resource, target: &Target) -> Result<(Permit, PutPlan)> {
@@ -214,9 +231,11 @@ pub async fn remove(resource: &Resource) -> Result<()> {
         if let Some(body) = &found.value().file {
             body.delete_record(&mut batch);
         }
-        Ok((batch, found.value().file.clone()))
+        let event = resource.event_about(&target, "delete", 204);
+        let old = found.value().file.clone();
+        Ok((batch, PostCommit::none().posting(event), old))
     };
-    if let Some(old) = resource.change(Invalidation::None, change).await? {
+    if let Some(old) = resource.change_with(Invalidation::None, change).await? {
         discard_body(resource, &old).await;
     }
     Ok(())

@@ -20,6 +20,7 @@
 
 mod sets;
 mod single_values;
+mod timers;
 
 use personium_store::{Key, KeyBuilder, KeyRange};
 use personium_types::{BlobId, NodeId};
@@ -32,8 +33,12 @@ pub use self::single_values::{
     garbage_record, garbage_records, id_of_server_node, installation, installation_marker,
     installation_markers, installations, log_size, log_state, login_history, node_agreement,
     orphan_scan, outbox_count, outbox_marker, outbox_markers, outbox_owner, removed_cell,
-    removed_cells, seal, server_node, server_nodes, signing_key, takeover, unfinished_copy,
-    unit_mark,
+    removed_cells, seal, server_node, server_nodes, signing_key, takeover, timer_claim,
+    unfinished_copy, unit_mark,
+};
+pub use self::timers::{
+    cell_of_timer, cell_with_timer, cells_with_timers, due_timer, due_timers, parts_of_due_timer,
+    timer,
 };
 
 /// The length of a monotonic id in bytes.

@@ -5,12 +5,14 @@ use personium_store::Batch;
 use personium_types::{Code, ETag, Error, Operation, Preconditions, Result};
 
 use crate::commit::Invalidation;
+use crate::event::{EventCause, EventSource};
 use crate::keys;
 use crate::locate::{Located, Target};
 use crate::node::Node;
 use crate::records::put_checked;
 use crate::resource::check_node;
-use crate::{Access, Acl, CellContext, Permit, PermitTarget, Resource, Unit};
+use crate::url::LOCAL_CELL;
+use crate::{Access, Acl, CellContext, Permit, PermitTarget, PostCommit, Resource, Unit};
 
 /// Changes dead properties of a box, collection or file in the order of the request, and returns its ETag. A request with a
 /// protected property changes nothing.
@@ -26,12 +28,14 @@ pub async fn patch(resource: &Resource, patch: &PropPatch) -> Result<ETag> {
         target.assert_ancestors(&mut batch);
         let mut node = target.node().value().clone();
         let permit_target = target.permit_target();
+        let mut post_commit = PostCommit::none();
         if apply(&permit, &permit_target, &mut node, patch, &resource.unit)? {
             put_node(&mut batch, target.node(), &node)?;
+            post_commit = post_commit.posting(resource.event_about(&target, "proppatch", 207));
         }
-        Ok((batch, node.etag()))
+        Ok((batch, post_commit, node.etag()))
     };
-    resource.change(Invalidation::None, change).await
+    resource.change_with(Invalidation::None, change).await
 }
 
 /// Replaces the access control list of a box, collection or file, and returns its ETag.
@@ -51,9 +55,10 @@ pub async fn set_acl(resource: &Resource, acl: &Acl) -> Result<ETag> {
         let mut node = target.node().value().clone();
         let etag = replace_acl(&permit, &target.permit_target(), &mut node, acl)?;
         put_node(&mut batch, target.node(), &node)?;
-        Ok((batch, etag))
+        let event = resource.event_about(&target, "acl", 200);
+        Ok((batch, PostCommit::none().posting(event), etag))
     };
-    resource.change(Invalidation::None, change).await
+    resource.change_with(Invalidation::None, change).await
 }
 
 /// Sets the properties and the access control list of a box, collection or file that an archive describes. Unlike
@@ -99,6 +104,17 @@ fn add_properties(node: &mut Node, properties: &[DeadProperty], unit: &Unit) -> 
     Ok(())
 }
 
+/// A request to change a cell itself.
+#[derive(Clone, Copy)]
+pub struct CellChange<'a> {
+    /// The access of the request.
+    pub access: &'a Access,
+    /// Its conditions.
+    pub conditions: &'a Preconditions,
+    /// The cause of the events that it posts; `None` if nobody listens.
+    pub events: Option<&'a EventCause>,
+}
+
 /// Changes dead properties of a cell as [`patch`] does, and returns its ETag. Only a unit user who manages the cell may do so.
 ///
 /// # Errors
@@ -106,22 +122,29 @@ fn add_properties(node: &mut Node, properties: &[DeadProperty], unit: &Unit) -> 
 pub async fn patch_cell(
     unit: &Unit,
     context: &CellContext,
-    access: &Access,
-    conditions: &Preconditions,
+    change: &CellChange<'_>,
     patch: &PropPatch,
 ) -> Result<ETag> {
+    let CellChange {
+        access,
+        conditions,
+        events,
+    } = *change;
     let change = || async {
         let permit =
             access.permit_manage(unit.urls(), context.cell(), Operation::WriteCellProperties)?;
         let mut batch = Batch::new();
         let (mut node, version) = current_cell_node(context).await?;
         check_node(conditions, Some(node.etag()))?;
+        let mut post_commit = invalidated(context);
         if apply(&permit, &cell_target(context), &mut node, patch, unit)? {
             put_checked(&mut batch, keys::cell_node(), version, &node)?;
+            let added = add_event(unit, context, &mut batch, events, ("cell.proppatch", "207"));
+            post_commit = post_commit.and(added.await?);
         }
-        Ok((batch, node.etag()))
+        Ok((batch, post_commit, node.etag()))
     };
-    unit.transact(context, Invalidation::Cell, change).await
+    unit.transact_with(context.records(), change).await
 }
 
 /// Replaces the access control list of a cell, and returns its ETag.
@@ -131,10 +154,14 @@ pub async fn patch_cell(
 pub async fn set_cell_acl(
     unit: &Unit,
     context: &CellContext,
-    access: &Access,
-    conditions: &Preconditions,
+    change: &CellChange<'_>,
     acl: &Acl,
 ) -> Result<ETag> {
+    let CellChange {
+        access,
+        conditions,
+        events,
+    } = *change;
     let change = || async {
         let mut batch = Batch::new();
         let (mut node, version) = current_cell_node(context).await?;
@@ -147,9 +174,40 @@ pub async fn set_cell_acl(
         check_node(conditions, Some(node.etag()))?;
         let etag = replace_acl(&permit, &cell_target(context), &mut node, acl)?;
         put_checked(&mut batch, keys::cell_node(), version, &node)?;
-        Ok((batch, etag))
+        let added = add_event(unit, context, &mut batch, events, ("cell.acl", "200"));
+        let post_commit = invalidated(context).and(added.await?);
+        Ok((batch, post_commit, etag))
     };
-    unit.transact(context, Invalidation::Cell, change).await
+    unit.transact_with(context.records(), change).await
+}
+
+/// The post-commit actions of a change of the node of a cell.
+fn invalidated(context: &CellContext) -> PostCommit {
+    PostCommit::invalidating(context.cell(), Invalidation::Cell)
+}
+
+/// Adds to a batch the consequences of an event about the cell itself, given by its type and status.
+async fn add_event(
+    unit: &Unit,
+    context: &CellContext,
+    batch: &mut Batch,
+    cause: Option<&EventCause>,
+    (kind, status): (&'static str, &str),
+) -> Result<PostCommit> {
+    let Some(cause) = cause else {
+        return Ok(PostCommit::none());
+    };
+    let event = cause.event(kind, || format!("{LOCAL_CELL}/"), || status.to_owned());
+    let source = EventSource {
+        unit,
+        context,
+        records: context.records(),
+        cause,
+    };
+    match event {
+        Some(event) => Box::pin(source.add(batch, vec![event])).await,
+        None => Ok(PostCommit::none()),
+    }
 }
 
 /// Checks that a request may do an operation to an existing resource.

@@ -12,11 +12,13 @@ use personium_types::{Code, ETag, Error, NodeId, Operation, Preconditions, Resul
 use tokio::sync::OwnedMutexGuard;
 
 use crate::commit::Invalidation;
+use crate::event::{EventCause, EventSource};
 use crate::keys;
 use crate::locate::{self, Prefetch, Target};
 use crate::node::NodeKind;
 use crate::records::counter_of;
-use crate::{Access, CellContext, Permit, PostCommit, Unit};
+use crate::url::LOCAL_CELL;
+use crate::{Access, CellContext, Permit, PostCommit, PostedEvent, Unit};
 
 /// A path below a box, with the access of the request.
 #[derive(Clone)]
@@ -39,9 +41,47 @@ pub struct Resource {
     pub conditions: Preconditions,
     /// The record that is read together with each of its nodes.
     pub prefetch: Prefetch,
+    /// The cause of the events that the request posts; `None` if nobody listens.
+    pub events: Option<Arc<EventCause>>,
 }
 
 impl Resource {
+    /// The event of the unit about an action on a node of this kind at the path, if somebody may listen to it. There are none of
+    /// the sources of services.
+    #[must_use]
+    pub fn event(&self, kind: NodeKind, action: &str, status: u16) -> Option<PostedEvent> {
+        let cause = self.events.as_deref()?;
+        let name = match kind {
+            NodeKind::Cell | NodeKind::Box => "box",
+            NodeKind::Collection => "webdavcol",
+            NodeKind::Odata => "odatacol",
+            NodeKind::Service => "servicecol",
+            NodeKind::Stream => "streamcol",
+            NodeKind::File => "davfile",
+        };
+        let object = || {
+            let mut object = format!("{LOCAL_CELL}/{}", self.box_name);
+            for segment in &self.segments {
+                object.push('/');
+                object.push_str(segment);
+            }
+            object
+        };
+        cause.event(format!("{name}.{action}"), object, || status.to_string())
+    }
+
+    /// As [`Self::event`], about the deepest node of the target.
+    pub(crate) fn event_about(
+        &self,
+        target: &Target,
+        action: &str,
+        status: u16,
+    ) -> Option<PostedEvent> {
+        if self.events.is_none() || target.is_service_source() || target.is_in_service_source() {
+            return None;
+        }
+        self.event(target.node().value().kind, action, status)
+    }
     /// Locates the target of the path.
     ///
     /// # Errors
@@ -87,10 +127,17 @@ impl Resource {
         F: Fn(Target) -> Fut,
         Fut: Future<Output = Result<(Batch, T)>>,
     {
-        self.change_from(None, invalidation, build).await
+        let without_actions = |target| {
+            let built = build(target);
+            async move {
+                let (batch, out) = built.await?;
+                Ok((batch, PostCommit::none(), out))
+            }
+        };
+        self.change_all(None, invalidation, without_actions).await
     }
 
-    /// As [`Self::change`]. The first attempt begins with a target that was just located.
+    /// As [`Self::change_with`]. The first attempt begins with a target that was just located.
     pub(crate) async fn change_from<T, F, Fut>(
         &self,
         located: Option<Target>,
@@ -99,20 +146,12 @@ impl Resource {
     ) -> Result<T>
     where
         F: Fn(Target) -> Fut,
-        Fut: Future<Output = Result<(Batch, T)>>,
+        Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
     {
-        let without_actions = |target| {
-            let built = build(target);
-            async move {
-                let (batch, out) = built.await?;
-                Ok((batch, PostCommit::none(), out))
-            }
-        };
-        self.change_all(located, invalidation, without_actions)
-            .await
+        self.change_all(located, invalidation, build).await
     }
 
-    /// As [`Self::change`], with post-commit actions; see [`Unit::transact_with`].
+    /// As [`Self::change`], with post-commit actions and events; see [`Unit::transact_with`].
     pub(crate) async fn change_with<T, F, Fut>(
         &self,
         invalidation: Invalidation,
@@ -152,7 +191,8 @@ impl Resource {
                 true => Invalidation::Cell,
                 false => invalidation,
             };
-            let (batch, actions, out) = build(target).await?;
+            let (mut batch, actions, out) = build(target).await?;
+            let actions = self.add_events(&context, &mut batch, actions).await?;
             Ok((
                 batch,
                 PostCommit::invalidating(context.cell(), invalidation).and(actions),
@@ -161,6 +201,28 @@ impl Resource {
         };
         let records = self.context.records();
         self.unit.transact_with(records, attempt).await
+    }
+
+    /// Adds to a batch the consequences of the events that it causes.
+    async fn add_events(
+        &self,
+        context: &CellContext,
+        batch: &mut Batch,
+        mut actions: PostCommit,
+    ) -> Result<PostCommit> {
+        let events = actions.take_events();
+        let (Some(cause), false) = (self.events.as_deref(), events.is_empty()) else {
+            return Ok(actions);
+        };
+        let source = EventSource {
+            unit: &self.unit,
+            context,
+            records: context.records(),
+            cause,
+        };
+        // Boxed, because few changes have events.
+        let consequences = Box::pin(source.add(batch, events)).await?;
+        Ok(actions.and(consequences))
     }
 
     async fn reload_context(&self) -> Result<Arc<CellContext>> {

@@ -11,6 +11,7 @@ use crate::answer_memory::{AnswerMemory, AnswerShare};
 use crate::cell_context::{CellContext, CellStructure, CellStructureCache};
 use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
 use crate::credentials::{Credentials, UnitKeys};
+use crate::event_feed::EventFeed;
 use crate::keys::{ControlSet, SetKey};
 use crate::known_orphans::KnownOrphans;
 use crate::memory_budget::MemoryBudget;
@@ -82,6 +83,7 @@ pub struct Limits {
 struct EventState {
     outbox: OutboxQueue,
     ids: MonotonicIds,
+    feed: Arc<EventFeed>,
 }
 
 impl Limits {
@@ -120,6 +122,7 @@ impl Unit {
             events: EventState {
                 outbox: OutboxQueue::default(),
                 ids: MonotonicIds::new(&ports.random),
+                feed: Arc::default(),
             },
             structures: CellStructureCache::default(),
             commits: Arc::default(),
@@ -193,6 +196,12 @@ impl Unit {
     #[must_use]
     pub fn outbox(&self) -> &OutboxQueue {
         &self.shared.events.outbox
+    }
+
+    /// Those who listen to the events of cells in this process.
+    #[must_use]
+    pub fn event_feed(&self) -> &Arc<EventFeed> {
+        &self.shared.events.feed
     }
 
     /// An event id that is greater than all before it; see [`crate::keys::monotonic_id`].
@@ -318,6 +327,14 @@ impl Unit {
             self.shared.structures.remove(context.structure());
         }
         Ok(is_current)
+    }
+
+    /// Whether the structure of a context is still the one that this process has cached. Unlike [`Self::is_current`] it reads
+    /// nothing.
+    #[must_use]
+    pub fn is_cached(&self, context: &CellContext) -> bool {
+        let cached = self.shared.structures.find(&context.cell().name);
+        cached.is_some_and(|cached| Arc::ptr_eq(&cached, context.structure()))
     }
 
     async fn find_in_catalogue(&self, name: &str) -> Result<Option<Cell>> {

@@ -15,7 +15,6 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use personium_api::{ApiService, Body, TargetWithFragment};
 use personium_model::AnswerMemory;
 use personium_types::error::chain;
@@ -23,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::access_log::AccessLog;
+use crate::graceful_end::GracefulEnd;
 use crate::header_names::HeaderNames;
 use crate::lingering_close::{LingeringStream, Lingers};
 use crate::metrics::Metrics;
@@ -78,7 +78,7 @@ pub async fn serve(
     stop: watch::Receiver<bool>,
 ) {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
+    let graceful = GracefulEnd::default();
     let handler = Handler {
         handlers: Arc::new(handlers),
         transfer_timeout: limits.transfer_timeout,
@@ -104,7 +104,7 @@ pub async fn serve(
         // Otherwise a connection whose first request is under way would be closed as idle.
         tokio::time::sleep(FIRST_REQUEST_TIME).await;
     }
-    if tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown())
+    if tokio::time::timeout(limits.shutdown_timeout, graceful.finish())
         .await
         .is_err()
     {
@@ -147,7 +147,7 @@ fn close(listener: TcpListener, permits: &Arc<Semaphore>) -> Vec<Accepted> {
 fn spawn_connection(
     accepted: Accepted,
     handler: &Handler,
-    graceful: &GracefulShutdown,
+    graceful: &GracefulEnd,
     limits: &HttpLimits,
 ) {
     let Accepted {
@@ -156,10 +156,19 @@ fn spawn_connection(
         permit,
     } = accepted;
     let handler = handler.clone();
-    let connection = graceful.watch(serve_connection(stream, peer, handler.clone(), limits));
+    let connection = serve_connection(stream, peer, handler.clone(), limits);
+    let mut ending = graceful.watch();
     tokio::spawn(async move {
         let _open = handler.handlers.metrics.connection_opened();
-        if let Err(error) = connection.await {
+        let mut connection = std::pin::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = ending.begun() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
             handler.record_unreadable_request(&error, peer);
             tracing::debug!(peer = %peer, error = %chain(&error), "connection aborted");
         }
@@ -204,7 +213,7 @@ fn serve_connection(
     peer: SocketAddr,
     handler: Handler,
     limits: &HttpLimits,
-) -> http1::Connection<TokioIo<ConnectionStream>, ConnectionService> {
+) -> http1::UpgradeableConnection<TokioIo<ConnectionStream>, ConnectionService> {
     let (lines, lingers) = (Arc::new(RequestLines::default()), Lingers::default());
     let stream = LingeringStream::new(stream, Arc::clone(&lingers));
     let stream = RequestLineReader::new(stream, Arc::clone(&lines), limits.header_max_bytes);
@@ -226,6 +235,7 @@ fn serve_connection(
         .max_buf_size(limits.header_max_bytes)
         .max_headers(limits.header_max_count)
         .serve_connection(TokioIo::new(io), service)
+        .with_upgrades()
 }
 
 /// The hyper service of one connection.

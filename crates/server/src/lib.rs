@@ -19,6 +19,7 @@ pub mod data_folder;
 mod file_descriptors;
 pub mod first_start;
 mod folders;
+mod graceful_end;
 mod header_names;
 pub mod http_server;
 pub mod key_files;

@@ -271,7 +271,7 @@ fn spawn(
         limits,
         stop_requested,
     ));
-    let background = vec![
+    let mut background = vec![
         tokio::spawn(admin::serve(listeners.admin.listener, admin_service)),
         tokio::spawn(storage.run()),
         tokio::spawn(background::maintain_node(Arc::clone(&unit))),
@@ -291,6 +291,12 @@ fn spawn(
             tasks_max,
         )),
     ];
+    if components.config.events.timer_threads > 0 {
+        let unit = Arc::clone(&unit);
+        background.push(tokio::spawn(async move {
+            personium_event::fire_timers(&unit).await;
+        }));
+    }
     RunningUnit {
         address: listeners.clients.address,
         admin_address: listeners.admin.address,

@@ -202,6 +202,7 @@ impl ModelUnit {
             url: format!("http://unit.example/c/b/{name}"),
             conditions: Preconditions::default(),
             prefetch: Prefetch::Nothing,
+            events: None,
         }
     }
 

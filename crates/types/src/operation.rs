@@ -194,6 +194,8 @@ operations! {
     InstallBox = Cell, On(P::BoxInstall);
     /// `POST {cell}__event`
     PostEvent = Cell, On(P::Event);
+    /// Events over a WebSocket at `{cell}__event`, with a token in its first message; `GET {cell}__event` as Server-Sent Events
+    SubscribeEvents = Cell, On(P::EventRead);
     /// `GET {cell}__rule`
     ReadActiveRules = Cell, On(P::RuleRead);
     /// `GET` and `PROPFIND` of `{cell}__log/...`

@@ -3,7 +3,8 @@
 use http::{StatusCode, header};
 use personium_dav::acl::{self, AclError, AclLevel};
 use personium_model::locate::Target;
-use personium_model::{Acl, CellContext, Resource, properties, roles};
+use personium_model::properties::{self, CellChange};
+use personium_model::{Acl, CellContext, Resource, roles};
 use personium_types::{Code, Error, Operation, Result};
 
 use crate::request_context::{CellRequest, RequestContext};
@@ -60,7 +61,12 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     let list = read(&mut request, &context, AclLevel::Cell, "__").await?;
     let (unit, access) = (request.unit.clone(), request.access.clone());
     let conditions = request.preconditions();
-    let etag = properties::set_cell_acl(&unit, &context, &access, &conditions, &list).await?;
+    let change = CellChange {
+        access: &access,
+        conditions: &conditions,
+        events: request.events.as_deref(),
+    };
+    let etag = properties::set_cell_acl(&unit, &context, &change, &list).await?;
     Ok(response::status(StatusCode::OK).with_header(header::ETAG, &etag.strong().to_string()))
 }
 

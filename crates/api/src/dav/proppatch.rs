@@ -5,7 +5,7 @@ use personium_dav::multistatus::proppatch_response;
 use personium_dav::proppatch::{self, PropPatch, PropPatchError, PropertyChange};
 use personium_dav::refused_properties::RefusedProperties;
 use personium_model::locate::Target;
-use personium_model::properties;
+use personium_model::properties::{self, CellChange};
 use personium_model::{AnswerReservation, Resource};
 use personium_types::{Code, ETag, Error, Operation, Result};
 
@@ -55,7 +55,12 @@ pub(super) async fn handle_cell(request: CellRequest) -> Result<Response> {
     let (patch, memory) = read(&mut request).await?;
     let (unit, access) = (request.unit.clone(), request.access.clone());
     let conditions = request.preconditions();
-    let etag = properties::patch_cell(&unit, &context, &access, &conditions, &patch).await?;
+    let change = CellChange {
+        access: &access,
+        conditions: &conditions,
+        events: request.events.as_deref(),
+    };
+    let etag = properties::patch_cell(&unit, &context, &change, &patch).await?;
     Ok(multistatus(&href, &patch, etag, memory))
 }
 

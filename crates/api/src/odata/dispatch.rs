@@ -4,13 +4,14 @@ use futures_util::future::BoxFuture;
 use http::Method;
 use personium_model::answer_memory::AnswerMemoryShort;
 use personium_model::keys::ControlSet;
-use personium_model::odata::{AccessKind, RootScope, SetRef};
+use personium_model::odata::{AccessKind, ReadKind, RootScope, SetRef};
 use personium_odata::key::{EntityKey, KeyPredicate};
 use personium_odata::path::{PathError, PropertyPart, ResourcePath};
 use personium_types::{Code, Error, Result};
 
 use super::request::ODataRequest;
 use super::{batch, count, errors, links, metadata, navigation, property, read, write};
+use crate::posting::EventPoster;
 use crate::preflight;
 use crate::response::Response;
 
@@ -46,6 +47,61 @@ const MAX_MEMORY_RETRIES: usize = 2;
 /// # Errors
 /// The refusal of the request.
 pub(super) async fn dispatch(request: &mut ODataRequest, path: &str) -> Result<Response> {
+    let response = dispatch_within_memory(request, path).await?;
+    if request.events.is_some() && request.method == Method::GET && response.status() == 200 {
+        Box::pin(report_read(request, path)).await;
+    }
+    Ok(response)
+}
+
+/// Posts the event about a request that has read something.
+async fn report_read(request: &ODataRequest, path: &str) {
+    let Ok(resource) = ResourcePath::parse(path) else {
+        return;
+    };
+    let entity = |set: &str, key: &KeyPredicate| {
+        let set = request.root.set(set).ok()?;
+        let key = key.resolve(&set.entity_type).ok()?;
+        Some((set, key))
+    };
+    let along = |set: &str, key: &KeyPredicate, navigation: &str| {
+        let (set, key) = entity(set, key)?;
+        Some((request.root.association(&set, navigation)?, key))
+    };
+    let read = match &resource {
+        ResourcePath::Set(set) => request.root.set(set).ok().map(ReadKind::List),
+        ResourcePath::Entity { set, key } => {
+            entity(set, key).map(|(set, key)| ReadKind::Get(set, key))
+        }
+        ResourcePath::Links {
+            set,
+            key,
+            navigation,
+            target: None,
+        } => along(set, key, navigation).map(|(to, key)| ReadKind::Links(to, key)),
+        ResourcePath::Navigation {
+            set,
+            key,
+            navigation,
+            target: None,
+        } => along(set, key, navigation).map(|(to, key)| ReadKind::Navigation(to, key)),
+        _ => None,
+    };
+    let Some(read) = read else { return };
+    let url = match request.query.as_str() {
+        "" => request.url.clone(),
+        // The secret of a cookie is for nobody else.
+        query if query.contains("p_cookie_peer") => request.url.clone(),
+        query => format!("{}?{query}", request.url),
+    };
+    let event = request.root.read_event(&read, &url);
+    if let (Some(cause), Some(context)) = (&request.events, request.root.context()) {
+        let poster = EventPoster::new(&request.unit, context, cause);
+        poster.post(event).await;
+    }
+}
+
+async fn dispatch_within_memory(request: &mut ODataRequest, path: &str) -> Result<Response> {
     for _ in 0..MAX_MEMORY_RETRIES {
         match dispatch_once(request, path).await {
             // Nothing was changed: changes reserve the memory for their answer before.

@@ -113,7 +113,7 @@ async fn create(
     let memory = write::memory_for_created(request, &bytes)?;
     let (root, route) = (&request.root, Route::Navigation);
     let body = odata::validate(root, &set, &bytes, Intent::Create, route).await?;
-    write::refuse_timer(&set, &body.properties)?;
+    write::check_timer(request, &set, &body.properties)?;
     let linked = NavigationSource {
         association: association.clone(),
         source: key.clone(),

@@ -7,6 +7,7 @@ use personium_model::auth::unit_user;
 use personium_model::cell::OWNER;
 use personium_model::keys::ControlSet;
 use personium_model::odata::{self, AccessKind, Change, Creation, Entity, EntityRef, SetRef};
+use personium_model::timer_index::{TimerPlan, is_timer};
 use personium_model::{AnswerReservation, Identity, Permit};
 use personium_odata::atom::AtomWriter;
 use personium_odata::body::{Intent, Route};
@@ -55,7 +56,7 @@ async fn store_new(
     bytes: &[u8],
 ) -> Result<Entity> {
     let body = odata::validate(&request.root, set, bytes, Intent::Create, Route::Direct).await?;
-    refuse_timer(set, &body.properties)?;
+    check_timer(request, set, &body.properties)?;
     check_cell_name(request, set, body.properties.text("Name")).await?;
     let creation = Creation {
         set: set.clone(),
@@ -68,14 +69,22 @@ async fn store_new(
     created.pop().unwrap_or_else(|| Err(Code::Unknown.into()))
 }
 
-/// Refuses a rule for the events of timers, which do not exist yet: it would never match.
+/// Refuses a new rule for a time that is over: it would never fire.
 ///
 /// # Errors
-/// [`Code::NotImplementedFeature`]
-pub(super) fn refuse_timer(set: &SetRef, properties: &Properties) -> Result<()> {
-    let event = properties.text("EventType").unwrap_or_default();
-    if set.control == Some(ControlSet::Rule) && event.starts_with("timer.") {
-        return Err(Error::new(Code::NotImplementedFeature).with("timers"));
+/// [`Code::FieldFormat`]
+pub(super) fn check_timer(
+    request: &ODataRequest,
+    set: &SetRef,
+    properties: &Properties,
+) -> Result<()> {
+    let text = |name| properties.text(name).unwrap_or_default();
+    let (kind, object) = (text("EventType"), text("EventObject"));
+    if set.control == Some(ControlSet::Rule)
+        && is_timer(kind)
+        && TimerPlan::of(kind, object, request.unit.now_ms()).is_none()
+    {
+        return Err(Error::new(Code::FieldFormat).with("EventObject"));
     }
     Ok(())
 }
@@ -212,7 +221,6 @@ pub(super) async fn store_change(
 ) -> Result<ETag> {
     let intent = edit.intent;
     let body = odata::validate(&request.root, set, edit.body, intent, Route::Direct).await?;
-    refuse_timer(set, &body.properties)?;
     let cannot_merge = matches!(
         set.control,
         Some(ControlSet::Property | ControlSet::ComplexType | ControlSet::ComplexTypeProperty)

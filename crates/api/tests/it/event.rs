@@ -1,10 +1,12 @@
 //! Events, rules and the event log.
 
 mod exec;
+mod internal;
 mod log;
 mod post;
 mod rule_actions;
 mod rules;
+mod timers;
 
 use std::sync::Arc;
 

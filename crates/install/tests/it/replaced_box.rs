@@ -46,7 +46,7 @@ async fn replace_box(unit: &ModelUnit) -> BoxState {
     let context = unit.context().await;
     let old = context.find_box("new").await.unwrap().unwrap();
     let permit = box_removal_permit(&context, old.id);
-    odata::remove_box(&unit.model, &context, &permit, &old.id)
+    odata::remove_box(&unit.model, &context, &permit, &old.id, None)
         .await
         .unwrap();
     create_box(unit).await

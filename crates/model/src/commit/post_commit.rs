@@ -8,7 +8,9 @@ use personium_store::{
 use personium_types::{CellId, ServerNodeId};
 
 use crate::cell_deletion::CellDeletion;
+use crate::event_feed::FeedEvent;
 use crate::outbox_queue::OutboxPartition;
+use crate::posted_event::PostedEvent;
 use crate::server_node::WorkMark;
 use crate::{Cell, Unit, cell_announcement, garbage_collection};
 
@@ -30,6 +32,8 @@ pub struct PostCommit {
     actions: Vec<PostCommitAction>,
     /// The marks of the work that the batch begins. They end with the commit.
     marks: Vec<WorkMark>,
+    /// The events that the batch causes. Whoever commits it adds their consequences to it before.
+    events: Vec<PostedEvent>,
 }
 
 #[derive(Debug)]
@@ -48,6 +52,8 @@ enum PostCommitAction {
     OwnOutbox(CellId, ServerNodeId),
     /// Enqueues a rule with requests to send.
     Enqueue(OutboxPartition),
+    /// Passes an event on to those who listen.
+    Publish(CellId, Arc<FeedEvent>),
 }
 
 impl PostCommit {
@@ -125,11 +131,30 @@ impl PostCommit {
         self.with(PostCommitAction::Enqueue(partition))
     }
 
-    /// Adds the actions and the condition of another.
+    /// Adds that an event is passed on to those who listen.
+    #[must_use]
+    pub(crate) fn publish(self, cell: CellId, event: Arc<FeedEvent>) -> Self {
+        self.with(PostCommitAction::Publish(cell, event))
+    }
+
+    /// Adds an event that the batch causes, if there is one.
+    #[must_use]
+    pub(crate) fn posting(mut self, event: Option<PostedEvent>) -> Self {
+        self.events.extend(event);
+        self
+    }
+
+    /// Takes the events that the batch causes.
+    pub(crate) fn take_events(&mut self) -> Vec<PostedEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Adds the actions, the events and the condition of another.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.actions.extend(other.actions);
         self.marks.extend(other.marks);
+        self.events.extend(other.events);
         self.empty_cell = self.empty_cell.or(other.empty_cell);
         self
     }
@@ -217,6 +242,7 @@ impl PostCommit {
                 }
                 PostCommitAction::OwnOutbox(cell, node) => unit.outbox().own(cell, node),
                 PostCommitAction::Enqueue(partition) => unit.outbox().enqueue(partition),
+                PostCommitAction::Publish(cell, event) => unit.event_feed().publish(&cell, event),
             }
         }
     }

@@ -9,6 +9,7 @@ use super::outbox::RequestKind;
 use super::record::Event;
 use crate::entity::{self, StoredEntity};
 use crate::keys::{self, ControlSet, SetKey};
+use crate::timer_index::is_timer;
 use crate::url::{LOCAL_BOX, LOCAL_CELL};
 use crate::{BoxInfo, CellContext, Unit, UnitUrls};
 
@@ -76,7 +77,11 @@ struct Conditions {
 
 /// The rules of a cell.
 #[derive(Debug, Clone, Default)]
-pub struct RuleSet(Vec<Arc<EventRule>>);
+pub struct RuleSet {
+    rules: Vec<Arc<EventRule>>,
+    /// Whether one of them is for events of the unit itself that are not those of timers.
+    has_internal: bool,
+}
 
 /// Loads the rules of a cell.
 ///
@@ -96,7 +101,7 @@ pub async fn load(unit: &Unit, context: &CellContext) -> Result<Arc<RuleSet>> {
         let cell = unit.urls().cell(&context.cell().name);
         rules.extend(EventRule::of(unit.urls(), &cell, id, found.value, in_box).map(Arc::new));
     }
-    Ok(context.insert_cached(CACHE_KEY.to_owned(), RuleSet(rules)))
+    Ok(context.insert_cached(CACHE_KEY.to_owned(), RuleSet::new(rules)))
 }
 
 /// The rules of a cell in the order of their names, each with the number of events that it has matched.
@@ -107,7 +112,7 @@ pub async fn list_with_hits(
     unit: &Unit,
     context: &CellContext,
 ) -> Result<Vec<(Arc<EventRule>, i64)>> {
-    let mut rules = load(unit, context).await?.0.clone();
+    let mut rules = load(unit, context).await?.rules.clone();
     rules.sort_by_cached_key(|rule| (rule.stored.text("Name"), rule.id.clone()));
     let hits: Vec<_> = rules.iter().map(|rule| keys::rule_hits(&rule.id)).collect();
     let hits = context.records().counters(&hits).await?;
@@ -115,6 +120,16 @@ pub async fn list_with_hits(
 }
 
 impl RuleSet {
+    fn new(rules: Vec<Arc<EventRule>>) -> Self {
+        let has_internal = rules
+            .iter()
+            .any(|rule| !rule.conditions.external && !rule.is_timer());
+        Self {
+            rules,
+            has_internal,
+        }
+    }
+
     /// The rules that an event matches. None, if `hops_max` rules or more led to the event.
     #[must_use]
     pub fn matching(&self, event: &Event, hops_max: u32) -> Vec<Arc<EventRule>> {
@@ -122,14 +137,53 @@ impl RuleSet {
             return Vec::new();
         }
         let matching = self
-            .0
+            .rules
             .iter()
             .filter(|rule| rule.conditions.match_event(event));
         matching.cloned().collect()
     }
+
+    /// The rule with this entity id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<Arc<EventRule>> {
+        self.rules.iter().find(|rule| rule.id == id).cloned()
+    }
+
+    /// Whether one of the rules is for events of the unit itself that are not those of timers.
+    #[must_use]
+    pub fn has_internal(&self) -> bool {
+        self.has_internal
+    }
+
+    /// Whether one of the rules may match an event of the unit itself of this type.
+    #[must_use]
+    pub fn may_match_internal(&self, kind: &str) -> bool {
+        let of_kind = |rule: &Arc<EventRule>| {
+            !rule.conditions.external && matches_kind(rule.conditions.kind.as_deref(), Some(kind))
+        };
+        self.has_internal && self.rules.iter().any(of_kind)
+    }
 }
 
 impl EventRule {
+    /// The subject that it is for, as an `http(s)` URL.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.conditions.subject.as_deref()
+    }
+
+    /// The application that it is for, as an `http(s)` URL.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        self.conditions.schema.as_deref()
+    }
+
+    /// Whether it is for a timer.
+    #[must_use]
+    pub fn is_timer(&self) -> bool {
+        self.conditions.kind.as_deref().is_some_and(is_timer)
+    }
+
     /// Reads a stored rule; `None` if its action is unknown.
     fn of(
         urls: &UnitUrls,
@@ -174,15 +228,27 @@ impl Conditions {
             (Some(wanted), Some(found)) => found.starts_with(wanted.as_str()),
             (Some(_), None) => false,
         };
-        let kind = match (&self.kind, &event.kind) {
-            (Some(wanted), Some(found)) if wanted.starts_with('.') => found.ends_with(wanted),
-            (wanted, found) => begins(wanted, found),
+        // The object of a timer is a number, so a part of it would be another number.
+        let object = match self.kind.as_deref().is_some_and(is_timer) {
+            true => equal(&self.object, &event.object),
+            false => begins(&self.object, &event.object),
         };
-        kind && self.external == event.external
+        matches_kind(self.kind.as_deref(), event.kind.as_deref())
+            && self.external == event.external
             && equal(&self.schema, &event.schema)
             && equal(&self.subject, &event.subject)
-            && begins(&self.object, &event.object)
+            && object
             && begins(&self.info, &event.info)
+    }
+}
+
+/// Whether the type of an event begins with that of a rule, or ends with it if that begins with a dot.
+fn matches_kind(wanted: Option<&str>, found: Option<&str>) -> bool {
+    match (wanted, found) {
+        (None, _) => true,
+        (Some(wanted), Some(found)) if wanted.starts_with('.') => found.ends_with(wanted),
+        (Some(wanted), Some(found)) => found.starts_with(wanted),
+        (Some(_), None) => false,
     }
 }
 

@@ -148,6 +148,12 @@ pub fn garbage_markers() -> CellMarkers {
     CellMarkers::of(GARBAGE_MARKER)
 }
 
+/// In the space of the unit: the claim to fire the timers of rules.
+#[must_use]
+pub fn timer_claim() -> Key {
+    single("timer/worker")
+}
+
 /// In the space of the unit: a removed cell whose records and bodies are still stored.
 #[must_use]
 pub fn removed_cell(cell: &CellId) -> Key {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use personium_store::StoreError;
 use personium_types::{Code, Result};
 
+use super::reporter::StagedEvents;
 use super::root::{RootScope, ServiceRoot};
 use crate::PostCommit;
 use crate::commit::Invalidation;
@@ -19,6 +20,8 @@ use crate::staged_records::StagedRecords;
 pub struct ChangeSet {
     root: ServiceRoot,
     staged: Arc<StagedRecords>,
+    /// The events of the changes.
+    made: StagedEvents,
 }
 
 /// The result of the commit of a change set.
@@ -45,8 +48,11 @@ impl ChangeSet {
         let change_set = Self {
             root: root.clone(),
             staged,
+            made: StagedEvents::default(),
         };
-        Ok((change_set, root.over_staged(records)))
+        let mut over = root.over_staged(records);
+        over.reporter = over.reporter.map(|it| it.staging(&change_set.made));
+        Ok((change_set, over))
     }
 
     /// The size of the changed records so far, in bytes.
@@ -60,7 +66,7 @@ impl ChangeSet {
     /// # Errors
     /// Failures of the store: then whether the changes are stored is unknown, but never a part of them.
     pub async fn commit(self) -> Result<ChangeSetCommit> {
-        let Self { root, staged } = self;
+        let Self { root, staged, made } = self;
         let changes_schema = match root.scope() {
             RootScope::Data(collection) => staged.changes(&keys::schema_version(&collection)),
             _ => false,
@@ -71,7 +77,13 @@ impl ChangeSet {
             }
             _ => PostCommit::none(),
         };
-        let batch = staged.to_batch();
+        let mut batch = staged.to_batch();
+        let mut post_commit = post_commit;
+        let events = made.take_events();
+        if !events.is_empty() {
+            let consequences = Box::pin(root.add_events(&mut batch, events)).await?;
+            post_commit = post_commit.and(consequences);
+        }
         match root.unit.commit(&root.records, batch, post_commit).await {
             Ok(_) => Ok(ChangeSetCommit::Committed),
             Err(StoreError::Conflict | StoreError::Sealed) => Ok(ChangeSetCommit::Conflict),

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use parking_lot::Mutex;
 use personium_store::{Batch, Expect};
 use personium_types::{Code, Result};
 
@@ -45,15 +46,25 @@ impl ServiceRoot {
         Fut: Future<Output = Result<(Batch, PostCommit, T)>>,
     {
         let cell = self.context.as_ref().map(|context| context.cell());
+        // The events of a change set are posted when it is committed.
+        let staged_events = Mutex::new(Vec::new());
         let mut attempts = 0;
         let attempt = || {
             attempts += 1;
             let (is_retry, built) = (attempts > 1, Box::pin(build()));
+            let staged_events = &staged_events;
             async move {
                 if is_retry && self.is_stale().await? {
                     return Err(Code::Conflict.into());
                 }
-                let (mut batch, more, out) = built.await?;
+                let (mut batch, mut more, out) = built.await?;
+                let events = more.take_events();
+                if self.is_staged() {
+                    *staged_events.lock() = events;
+                } else if !events.is_empty() {
+                    let consequences = Box::pin(self.add_events(&mut batch, events)).await?;
+                    more = more.and(consequences);
+                }
                 self.assert_unchanged(&mut batch);
                 // A change set invalidates when it is committed.
                 let cell = cell.filter(|_| !self.is_staged());
@@ -61,7 +72,11 @@ impl ServiceRoot {
                 Ok((batch, first.unwrap_or_default().and(more), out))
             }
         };
-        self.unit.transact_with(&self.records, attempt).await
+        let out = self.unit.transact_with(&self.records, attempt).await?;
+        if let Some(reporter) = &self.reporter {
+            reporter.keep(staged_events.into_inner());
+        }
+        Ok(out)
     }
 
     /// Adds to a batch that the pinned record is unchanged. A batch that writes data also asserts the version of the

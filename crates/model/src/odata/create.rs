@@ -11,9 +11,9 @@ use super::creation_batch::CreationBatch;
 use super::load::{self, Entity};
 use super::operations::{check_link, check_write};
 use super::root::ServiceRoot;
-use crate::Permit;
 use crate::commit::Invalidation;
 use crate::keys::ControlSet;
+use crate::{Permit, PostCommit};
 
 /// Creates entities in one batch. Each has its own result: a refused one does not prevent the others. Later ones see
 /// the keys and to-one links of earlier ones.
@@ -81,7 +81,8 @@ async fn store_new_with(
         root.invalidation()
     };
     let is_retry = AtomicBool::new(false);
-    root.transact(invalidation, || async {
+    root.transact_with(invalidation, || async {
+        let mut post_commit = PostCommit::none();
         let guard = if is_retry.swap(true, Ordering::AcqRel) {
             check_types(root, creations).await?;
             root.reload_collection().await?
@@ -100,6 +101,7 @@ async fn store_new_with(
             }
             if let Ok(entity) = &created {
                 also(entity, &mut batch.batch)?;
+                post_commit = post_commit.posting(root.creation_event(creation, entity));
             }
             out.push(created);
         }
@@ -107,7 +109,7 @@ async fn store_new_with(
         if let Some(guard) = guard.filter(|_| !batch.is_empty()) {
             guard.assert(&mut batch);
         }
-        Ok((batch, out))
+        Ok((batch, post_commit, out))
     })
     .await
 }

@@ -12,8 +12,8 @@ use super::query_budget::QueryBudget;
 use super::root::{EntityRef, ServiceRoot, SetRef};
 use super::update::check_conditions;
 use super::{rules, schema_rules};
-use crate::Permit;
 use crate::keys::{self, ControlSet};
+use crate::{Permit, timer_index};
 
 /// Deletes an entity with its links. `check` may refuse the deletion after the entity was found, for instance because
 /// of its owner.
@@ -44,6 +44,7 @@ pub async fn delete(
         schema_rules::check_delete(root, set, &found, &mut batch).await?;
         remove(root, set, found.clone(), &mut batch).await?;
         let post_commit = rules::after_delete(set, &found).and(rules::require_empty(set, &found)?);
+        let post_commit = post_commit.posting(root.deletion_event(set, &found));
         Ok((batch, post_commit, found))
     })
     .await
@@ -95,7 +96,10 @@ pub(super) async fn remove(
         batch.delete(key);
     }
     match set.control {
-        Some(ControlSet::Rule) => batch.delete(keys::rule_hits(&found.id)),
+        Some(ControlSet::Rule) => {
+            batch.delete(keys::rule_hits(&found.id));
+            timer_index::remove(&root.records, batch, &found.id).await?;
+        }
         Some(ControlSet::Box) => batch.delete(keys::installation(&found.id)),
         _ => {}
     }

@@ -14,8 +14,8 @@ use super::operations::check_link;
 use super::pending_entity::PendingEntity;
 use super::query_budget::QueryBudget;
 use super::root::ServiceRoot;
-use crate::Permit;
 use crate::answer_memory::AnswerReservation;
+use crate::{Permit, PostCommit};
 
 /// Adds the link from one entity to another.
 ///
@@ -63,7 +63,7 @@ async fn change_link(
         LinkChange::Add => Error::new(Code::FieldFormat).with("uri"),
         LinkChange::Remove => Error::new(Code::LinkSourceMissing),
     };
-    root.transact(root.invalidation(), || async {
+    root.transact_with(root.invalidation(), || async {
         let found = load::find(root, &association.source.set, source).await?;
         let found = found.ok_or(Code::LinkSourceMissing)?;
         let mut source = PendingEntity::of_stored(&association.source.set, found);
@@ -88,8 +88,9 @@ async fn change_link(
         writer
             .move_key(target_entity, source_entity, change)
             .await?;
+        let event = root.link_event(association, (&source.entity, &target.entity), change);
         write_pair(root, &mut batch, source, target)?;
-        Ok((batch, ()))
+        Ok((batch, PostCommit::none().posting(event), ()))
     })
     .await
 }

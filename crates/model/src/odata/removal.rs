@@ -11,6 +11,7 @@ use super::link_cursor::linked_ids;
 use super::load;
 use super::root::{ServiceRoot, SetRef};
 use super::rules;
+use crate::event::EventCause;
 use crate::keys::{self, ControlSet};
 use crate::node::{Node, NodeKind};
 use crate::{CellContext, Permit, PermitTarget, PostCommit, Unit, garbage_collection};
@@ -20,7 +21,7 @@ const LINK_BATCH: usize = 100;
 
 /// Removes a box with its roles, relations, rules and messages. Its files are removed in the background.
 ///
-/// If the server stops meanwhile, the box still exists and can be removed again.
+/// If the server stops meanwhile, the box still exists and can be removed again. `events` is the cause of the event about it.
 ///
 /// # Errors
 /// [`Code::NoSuchBox`] if it does not exist any more; [`Code::Unknown`] if the permit is not for this box; failures of
@@ -30,12 +31,15 @@ pub async fn remove_box(
     context: &Arc<CellContext>,
     permit: &Permit,
     id: &NodeId,
+    events: Option<&Arc<EventCause>>,
 ) -> Result<()> {
     let (root, set) = boxes_for_removal(unit, context, permit, id)?;
+    // What belongs to the box goes without events.
+    let reporting = root.clone().reporting(events.cloned(), "");
     let mark = &garbage_collection::mark_pending(unit, context).await?;
     loop {
         remove_owned(&root, &set, &id.to_string()).await?;
-        let done = root
+        let done = reporting
             .transact_with(root.invalidation(), || async {
                 let found = load::find_by_id(&root, &set, &id.to_string()).await?;
                 let found =
@@ -44,15 +48,15 @@ pub async fn remove_box(
                 if !owns_nothing(&root, &set, &found.id, &mut batch).await? {
                     return Ok((Batch::new(), PostCommit::none(), false));
                 }
+                let event = reporting.box_deletion_event(&found);
                 mark.assert_in(&mut batch);
                 remove(&root, &set, found, &mut batch).await?;
                 batch.delete(keys::box_node(id));
                 garbage_collection::add_record(&mut batch, &Node::new(*id, NodeKind::Box, 0))?;
-                Ok((
-                    batch,
-                    PostCommit::none().collect_garbage(context.cell().id, mark),
-                    true,
-                ))
+                let post_commit = PostCommit::none()
+                    .collect_garbage(context.cell().id, mark)
+                    .posting(event);
+                Ok((batch, post_commit, true))
             })
             .await?;
         if done {

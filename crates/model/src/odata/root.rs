@@ -9,9 +9,11 @@ use personium_store::{CommitSeq, Key};
 use personium_types::{Code, NodeId, Result};
 
 use super::collection_guard::CollectionGuard;
+use super::reporter::Reporter;
 use super::user_schema::{self, UserSchema};
 use crate::answer_memory::AnswerShare;
 use crate::commit::Invalidation;
+use crate::event::EventCause;
 use crate::keys::{self, ControlSet, SetKey};
 use crate::locate::Located;
 use crate::records::Records;
@@ -43,6 +45,8 @@ pub struct ServiceRoot {
     pub(super) pinned: Option<(Key, CommitSeq)>,
     /// Whether the records are those of a change set that is not committed yet.
     is_staged: bool,
+    /// How changes below it are reported; `None` if nobody listens.
+    pub(super) reporter: Option<Reporter>,
 }
 
 #[derive(Clone)]
@@ -78,6 +82,7 @@ impl ServiceRoot {
             collection_guard: None,
             pinned: None,
             is_staged: false,
+            reporter: None,
         }
     }
 
@@ -94,6 +99,7 @@ impl ServiceRoot {
             collection_guard: None,
             pinned: None,
             is_staged: false,
+            reporter: None,
         }
     }
 
@@ -111,6 +117,7 @@ impl ServiceRoot {
             collection_guard: Some(CollectionGuard::new(collection)),
             pinned: None,
             is_staged: false,
+            reporter: None,
         }
     }
 
@@ -135,6 +142,7 @@ impl ServiceRoot {
             collection_guard: Some(CollectionGuard::new(collection)),
             pinned: None,
             is_staged: false,
+            reporter: None,
         })
     }
 
@@ -144,6 +152,16 @@ impl ServiceRoot {
     pub fn pinned_to(self, key: Key, version: CommitSeq) -> Self {
         Self {
             pinned: Some((key, version)),
+            ..self
+        }
+    }
+
+    /// The same root, whose changes are reported as events with this cause. `path` is the path of the root below the cell, decoded
+    /// and without slashes at its ends.
+    #[must_use]
+    pub fn reporting(self, cause: Option<Arc<EventCause>>, path: &str) -> Self {
+        Self {
+            reporter: cause.map(|cause| Reporter::new(cause, path)),
             ..self
         }
     }

@@ -8,6 +8,7 @@ use super::load::Entity;
 use super::root::{ServiceRoot, SetRef};
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
+use crate::timer_index::{self, Timer, TimerPlan};
 use crate::{PostCommit, garbage_collection, records};
 
 /// The number of the constraint that the schema of a box is unique in its cell.
@@ -85,7 +86,49 @@ pub(super) async fn after_create(
         let name = entity.properties.text("Name").unwrap_or_default();
         batch.delete(keys::failed_installation(name));
     }
+    if let Some(timer) = timer_of(root, set, entity) {
+        put_timer(root, batch, &timer).await?;
+    }
     Ok(())
+}
+
+/// The timer of a rule; `None` if it has none.
+fn timer_of(root: &ServiceRoot, set: &SetRef, entity: &Entity) -> Option<Timer> {
+    if set.control != Some(ControlSet::Rule) {
+        return None;
+    }
+    let kind = entity.properties.text("EventType")?;
+    let object = entity.properties.text("EventObject")?;
+    Some(Timer {
+        rule: entity.id.clone(),
+        plan: TimerPlan::of(kind, object, root.unit.now_ms())?,
+        fired: 0,
+    })
+}
+
+async fn put_timer(root: &ServiceRoot, batch: &mut Batch, timer: &Timer) -> Result<()> {
+    match &root.context {
+        Some(context) => timer_index::put(&root.unit, &context.cell().id, batch, timer).await,
+        None => Ok(()),
+    }
+}
+
+/// Adds to a batch what becomes of the timer of a rule that is changed: it stays, unless the rule is for another time.
+pub(super) async fn follow_timer(
+    root: &ServiceRoot,
+    set: &SetRef,
+    (before, after): (&Entity, &Entity),
+    batch: &mut Batch,
+) -> Result<()> {
+    let same = |name| before.properties.text(name) == after.properties.text(name);
+    if set.control != Some(ControlSet::Rule) || same("EventType") && same("EventObject") {
+        return Ok(());
+    }
+    timer_index::remove(&root.records, batch, &before.id).await?;
+    match timer_of(root, set, after) {
+        Some(timer) => put_timer(root, batch, &timer).await,
+        None => Ok(()),
+    }
 }
 
 /// The post-commit actions of a change: the cached names of a renamed cell are invalidated, also in other processes.

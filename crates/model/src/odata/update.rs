@@ -143,8 +143,11 @@ async fn store(
             batch.assert_empty(range);
         }
         ownership::rename_administrators(root, set, (&before, &after), &mut batch).await?;
-        let post_commit = rules::after_update(set, &before, &after);
-        Ok((batch, post_commit, Update { before, after }))
+        rules::follow_timer(root, set, (&before, &after), &mut batch).await?;
+        let update = Update { before, after };
+        let post_commit = rules::after_update(set, &update.before, &update.after);
+        let post_commit = post_commit.posting(root.update_event(set, &update, change.intent));
+        Ok((batch, post_commit, update))
     })
     .await
 }

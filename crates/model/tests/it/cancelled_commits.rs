@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use personium_dav::proppatch::PropPatch;
 use personium_model::odata::{self, ServiceRoot};
-use personium_model::{CellContext, collection, properties};
+use personium_model::properties::{self, CellChange};
+use personium_model::{CellContext, collection};
 use personium_odata::key::EntityKey;
 use personium_store::Space;
 use personium_testkit::{ModelUnit, box_removal_permit, cell_permit, create, server_authority};
@@ -72,8 +73,12 @@ async fn cancelled_deletion_of_an_empty_cell_deletes_its_records() {
     assert!(unit.find_cell("c").await.is_none());
     let (patch, access) = (PropPatch::default(), unit.access());
     for _ in 0..1000 {
-        let late =
-            properties::patch_cell(&unit.model, &old, &access, Preconditions::NONE, &patch).await;
+        let change = CellChange {
+            access: &access,
+            conditions: Preconditions::NONE,
+            events: None,
+        };
+        let late = properties::patch_cell(&unit.model, &old, &change, &patch).await;
         if late.is_err_and(|refusal| refusal.code() == Code::NoSuchCell) {
             return;
         }
@@ -126,7 +131,7 @@ async fn cancelled_removal_of_box_and_collection_takes_effect() {
     let context = unit.context().await;
     let found = context.find_box("b").await.unwrap().unwrap();
     let permit = box_removal_permit(&context, found.id);
-    let removal = odata::remove_box(&unit.model, &context, &permit, &found.id);
+    let removal = odata::remove_box(&unit.model, &context, &permit, &found.id, None);
     unit.cancel_during_commit(space, removal).await;
     let context = unit.context().await;
     assert!(context.find_box("b").await.unwrap().is_none());

@@ -199,7 +199,7 @@ async fn object_added_during_box_removal_is_removed() {
         });
     });
     let permit = box_removal_permit(&context, id);
-    odata::remove_box(&unit.model, &context, &permit, &id)
+    odata::remove_box(&unit.model, &context, &permit, &id, None)
         .await
         .unwrap();
     unit.model.resume_garbage_collection().await.unwrap();

@@ -209,7 +209,7 @@ impl Function {
             }
             Self::RemoveBox => {
                 let id = context.find_box("b").await?.unwrap().id;
-                odata::remove_box(&unit.model, &context, &permit, &id).await
+                odata::remove_box(&unit.model, &context, &permit, &id, None).await
             }
             Self::RemoveCell => odata::remove_cell(&unit.model, &context, &permit).await,
             Self::ReceiveMessage => receive(&root, &permit, "message").await,

@@ -80,7 +80,6 @@ const INEFFECTIVE: &[(&str, &str)] = &[
     // Keys of features that this version does not have.
     ("core.cellSnapshot.*", NO_SNAPSHOTS),
     ("core.thread.pool.num.io.cell", NO_SNAPSHOTS),
-    ("core.rule.timerEvent.*", "this version has no timers"),
     ("core.cache.cell.enabled", CACHED),
     ("core.cache.box.enabled", CACHED),
     ("core.cache.schema.enabled", CACHED),

@@ -11,7 +11,7 @@ use personium_model::{CellContext, Permit, PermitTarget, Unit};
 use personium_script::{LogLevel, ScriptFailure};
 use personium_types::error::chain;
 
-use crate::event;
+use crate::event_cause;
 use crate::request_context::CellRequest;
 
 /// The type of the lines that a script logs.
@@ -51,7 +51,7 @@ impl ScriptLog {
     ) -> Self {
         let event = Event {
             object: Some(request.url.clone()),
-            ..event::event_of(request)
+            ..event_cause::event_of(request)
         };
         Self {
             unit: Arc::clone(&request.unit),

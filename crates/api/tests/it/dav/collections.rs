@@ -353,33 +353,6 @@ async fn what_is_not_built_says_so() {
         let code = response.outcome().1;
         assert!(code.starts_with("MC-000"), "{method} {path}: {code}");
     }
-    let timer = r#"{"Name":"t","Action":"log","EventType":"timer.periodic","EventObject":"5"}"#;
-    let other = r#"{"Name":"t","Action":"log","EventType":"else"}"#;
-    let rule = "c/__ctl/Rule(Name='t',_Box.Name=null)";
-    for (method, path, body, outcome) in [
-        ("POST", "c/__ctl/Rule", timer, refused(501, "MC-0002")),
-        (
-            "POST",
-            "c/__ctl/Rule",
-            &timer.replace("\"5\"", "\"x\""),
-            refused(400, "OD-0006"),
-        ),
-        ("POST", "c/__ctl/Rule", other, success(201)),
-        ("PUT", rule, timer, refused(501, "MC-0002")),
-        (
-            "POST",
-            "c/__ctl/Box('b')/_Rule",
-            timer,
-            refused(501, "MC-0002"),
-        ),
-    ] {
-        let request = unit.admin_request(method, path).body(body);
-        assert_eq!(
-            request.send().await.outcome(),
-            outcome,
-            "{method} {path} {body}"
-        );
-    }
     // Weighed with zero, the archive is refused by the client.
     let request = unit.admin_request("GET", "c/b");
     let response = request

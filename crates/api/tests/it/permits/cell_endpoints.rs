@@ -82,7 +82,8 @@ pub async fn make_messages(unit: &TestUnit) {
     deliver(unit, &message_body(json!({"__id": id(1)}))).await;
     let relation =
         json!({"RequestType": "relation.add", "Name": "free", "TargetUrl": "http://far.example/"});
-    let rule = json!({"RequestType": "rule.add", "Name": "asked", "Action": "log"});
+    let rule =
+        json!({"RequestType": "rule.add", "Name": "asked", "Action": "log", "EventType": "never"});
     let role =
         json!({"RequestType": "role.add", "Name": "lacks", "TargetUrl": "http://far.example/"});
     for (number, object) in [(2, relation), (3, rule), (4, role)] {
@@ -191,6 +192,9 @@ fn event_cases() -> Vec<Case> {
                 200,
                 "\"heard\",null,null",
             ),
+        case(O::SubscribeEvents, "GET", "c/__event")
+            .header("accept", "text/event-stream")
+            .expect(400, "PR400-OD-0006"),
         case(O::InstallBox, "MKCOL", "c/fresh").expect(400, "PR400-BI-0001"),
         case(O::ReadActiveRules, "GET", "c/__rule").expect(200, "\"HitCount\":0"),
     ];

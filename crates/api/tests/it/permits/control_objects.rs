@@ -87,7 +87,7 @@ pub const SETS: &[Set] = &[
         write: O::WriteRules,
         key: "('old')",
         shown: "\"old\"",
-        fresh: r#"{"Name":"fresh","Action":"log"}"#,
+        fresh: r#"{"Name":"fresh","Action":"log","EventType":"never"}"#,
         fresh_key: "('fresh')",
         fresh_shown: "\"fresh\"",
     },
@@ -144,7 +144,10 @@ pub async fn make(unit: &TestUnit) {
         ("ExtRole", r#"{"ExtRole":"urn:old","_Relation.Name":"old"}"#),
         ("ExtCell", r#"{"Url":"https://old.example/"}"#),
         ("Box", r#"{"Name":"old"}"#),
-        ("Rule", r#"{"Name":"old","Action":"log"}"#),
+        (
+            "Rule",
+            r#"{"Name":"old","Action":"log","EventType":"never"}"#,
+        ),
     ] {
         unit.create(&format!("c/__ctl/{set}"), body).await;
     }

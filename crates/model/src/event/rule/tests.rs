@@ -52,7 +52,7 @@ fn event() -> Event {
 }
 
 fn matches(rule: Option<EventRule>, event: &Event) -> bool {
-    let rules = RuleSet(rule.into_iter().map(Arc::new).collect());
+    let rules = RuleSet::new(rule.into_iter().map(Arc::new).collect());
     !rules.matching(event, 3).is_empty()
 }
 
@@ -154,7 +154,7 @@ fn urls_relative_to_the_box_are_resolved() {
 
 #[test]
 fn no_rule_matches_beyond_the_hop_limit() {
-    let rules = RuleSet(rule(None, &[]).into_iter().map(Arc::new).collect());
+    let rules = RuleSet::new(rule(None, &[]).into_iter().map(Arc::new).collect());
     for (hops, hops_max, expected) in [
         (Some(0), 3, true),
         (Some(2), 3, true),

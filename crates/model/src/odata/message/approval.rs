@@ -12,9 +12,9 @@ use super::super::load::{self, Entity};
 use super::super::pending_entity::PendingEntity;
 use super::super::root::ServiceRoot;
 use super::approved_changes::{ApprovedChanges, requests};
-use crate::Permit;
 use crate::commit::Invalidation;
 use crate::keys::ControlSet;
+use crate::{Permit, PostCommit};
 
 /// A command that changes the status of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,16 @@ impl MessageCommand {
             Self::Unread => "unread",
             Self::Approve => "approved",
             Self::Reject => "rejected",
+        }
+    }
+
+    /// The type of the event that it causes.
+    fn event(self) -> &'static str {
+        match self {
+            Self::Read => "message.read",
+            Self::Unread => "message.unread",
+            Self::Approve => "message.approve",
+            Self::Reject => "message.reject",
         }
     }
 
@@ -132,20 +142,24 @@ pub async fn change_status(
             Invalidation::None
         }
     };
-    root.transact(invalidation, || async {
+    root.transact_with(invalidation, || async {
         let found = load::find_by_id(root, &set, id).await?;
         let found = found.ok_or(Code::NoSuchEntity)?;
         if !command.is_allowed(&found) {
             return Err(invalid_command());
         }
         let mut creations = CreationBatch::new(root);
+        let mut post_commit = PostCommit::none();
         if command == MessageCommand::Approve {
             for operation in requested_operations(&found) {
                 permit_change(operation)?.check(operation, &root.permit_target())?;
             }
-            ApprovedChanges::new(&found, &mut creations)?
-                .apply(&found)
+            let events = ApprovedChanges::new(&found, &mut creations)?
+                .apply()
                 .await?;
+            post_commit = events
+                .into_iter()
+                .fold(post_commit, |all, event| all.posting(Some(event)));
         }
         let mut batch = creations.batch;
         let now = root.unit.now_ms();
@@ -155,7 +169,8 @@ pub async fn change_status(
         let mut pending = PendingEntity::of_stored(&set, found);
         pending.replace(properties, now);
         let after = pending.write(root, &mut batch)?;
-        Ok((batch, after))
+        let event = root.status_event(&set, &after, command.event());
+        Ok((batch, post_commit.posting(event), after))
     })
     .await
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use personium_odata::entity_rules::{
     ClassKind, MessageCheck, MessageSide, check_requests, requested_rule, split_class_url,
 };
+use personium_odata::key::{EntityKey, KeyStyle};
 use personium_odata::value::{Properties, Value};
 use personium_store::{Expect, Key, KeyRange};
 use personium_types::{Code, Error, Result};
@@ -13,11 +14,12 @@ use personium_types::{Code, Error, Result};
 use super::super::association::Association;
 use super::super::creation_batch::CreationBatch;
 use super::super::delete::remove;
+use super::super::events::entity_path;
 use super::super::load::{self, Entity};
 use super::super::root::SetRef;
 use super::{creation, find_box_of};
-use crate::entity;
 use crate::keys::{self, ControlSet};
+use crate::{PostedEvent, entity};
 
 /// The requests of a message.
 pub(super) fn requests(message: &Entity) -> Vec<&Properties> {
@@ -47,6 +49,9 @@ pub(super) struct ApprovedChanges<'m, 'r, 'u> {
     created_cells: HashMap<String, String>,
     links: BTreeMap<Key, PendingLink>,
     rule_changes: BTreeMap<Key, PendingRule>,
+    /// The message.
+    message: &'m Entity,
+    events: Vec<PostedEvent>,
 }
 
 /// A link with its stored and its requested state.
@@ -96,17 +101,19 @@ impl<'m, 'r, 'u> ApprovedChanges<'m, 'r, 'u> {
             created_cells: HashMap::new(),
             links: BTreeMap::new(),
             rule_changes: BTreeMap::new(),
+            message,
+            events: Vec::new(),
         })
     }
 
-    /// Adds all requested changes to the batch.
+    /// Adds all requested changes to the batch. Returns the events about them.
     ///
     /// # Errors
     /// [`Code::RequestedLinkExists`], [`Code::RequestedClassMissing`], [`Code::RequestedObjectMissing`],
     /// [`Code::LinkSourceMissing`], [`Code::LinkLimit`], [`Code::EntityExists`] or [`Code::NoSuchEntity`] if a change is
     /// not possible; failures of the store.
-    pub async fn apply(mut self, message: &Entity) -> Result<()> {
-        for request in requests(message) {
+    pub async fn apply(mut self) -> Result<Vec<PostedEvent>> {
+        for request in requests(self.message) {
             let kind = request.text("RequestType").unwrap_or_default();
             match kind {
                 "relation.add" | "role.add" => self.link(request, ClassKind::of(kind)).await?,
@@ -118,7 +125,50 @@ impl<'m, 'r, 'u> ApprovedChanges<'m, 'r, 'u> {
                 _ => return Err(invalid_request("RequestType")),
             }
         }
-        self.finish().await
+        let events = std::mem::take(&mut self.events);
+        self.finish().await?;
+        Ok(events)
+    }
+
+    /// Adds the event about a link between a relation or role and an external cell.
+    async fn add_link_event(
+        &mut self,
+        association: &Association,
+        class: &str,
+        url: &str,
+        action: &str,
+    ) -> Result<()> {
+        let root = self.creations.root;
+        if root.reporter.is_none() {
+            return Ok(());
+        }
+        let set = &association.source.set;
+        let Some(class) = load::find_by_id(root, set, class).await? else {
+            return Ok(());
+        };
+        let key = class.key(set);
+        // A relation or role without a box is shown with a simple key.
+        let path = match key.part(1) {
+            Some(_) => entity_path(set, &key, KeyStyle::Plain),
+            None => format!("{}('{}')", set.name(), key.name()),
+        };
+        let kind = format!("ExtCell.links.{}.{action}", set.name());
+        let path = || format!("{path}/$links/_ExtCell('{url}')");
+        self.events
+            .extend(root.approved_event(kind, path, self.message));
+        Ok(())
+    }
+
+    /// Adds the event about a rule.
+    fn add_rule_event(&mut self, name: &str, action: &str) {
+        let root = self.creations.root;
+        let box_name = self.box_name.map(str::to_owned);
+        let path = || {
+            let key = EntityKey::compound(vec![Some(name.to_owned()), box_name]);
+            entity_path(&self.rules, &key, KeyStyle::Plain)
+        };
+        let event = root.approved_event(format!("Rule.{action}"), path, self.message);
+        self.events.extend(event);
     }
 
     async fn link(&mut self, request: &Properties, kind: ClassKind) -> Result<()> {
@@ -142,7 +192,8 @@ impl<'m, 'r, 'u> ApprovedChanges<'m, 'r, 'u> {
             self.check_link_limit(&keys::links(&set.key, id, tag))
                 .await?;
         }
-        Ok(())
+        self.add_link_event(&association, &class, url, "create")
+            .await
     }
 
     async fn unlink(&mut self, request: &Properties, kind: ClassKind) -> Result<()> {
@@ -153,11 +204,11 @@ impl<'m, 'r, 'u> ApprovedChanges<'m, 'r, 'u> {
         let missing = || Error::new(Code::RequestedObjectMissing).with(url);
         let cell = self.find_cell(url).await?.ok_or_else(missing)?;
         let link = self.link_between(&association, &class, &cell).await?;
-        if std::mem::replace(&mut link.is_requested, false) {
-            Ok(())
-        } else {
-            Err(Code::LinkSourceMissing.into())
+        if !std::mem::replace(&mut link.is_requested, false) {
+            return Err(Code::LinkSourceMissing.into());
         }
+        self.add_link_event(&association, &class, url, "delete")
+            .await
     }
 
     /// The id of the relation or role that a request names, with its association to external cells.
@@ -216,6 +267,10 @@ impl<'m, 'r, 'u> ApprovedChanges<'m, 'r, 'u> {
             .await?;
         self.created_cells
             .insert(url.to_owned(), created.id.clone());
+        let path = || entity_path(&self.cells, &EntityKey::single(url), KeyStyle::Plain);
+        let root = self.creations.root;
+        let event = root.approved_event("ExtCell.create".to_owned(), path, self.message);
+        self.events.extend(event);
         Ok(created.id)
     }
 
@@ -272,6 +327,7 @@ impl<'m, 'r, 'u> ApprovedChanges<'m, 'r, 'u> {
             return Err(Code::EntityExists.into());
         }
         change.created = Some(rule);
+        self.add_rule_event(request.text("Name").unwrap_or_default(), "create");
         Ok(())
     }
 
@@ -282,6 +338,7 @@ impl<'m, 'r, 'u> ApprovedChanges<'m, 'r, 'u> {
         }
         change.created = None;
         change.removed = change.stored.is_some();
+        self.add_rule_event(request.text("Name").unwrap_or_default(), "delete");
         Ok(())
     }
 

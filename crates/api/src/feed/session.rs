@@ -1,0 +1,304 @@
+//! A connection of the WebSocket feed.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use personium_model::event::{self, Event};
+use personium_model::event_feed::{FeedEnd, FeedEvent, FeedListener};
+use personium_types::error::chain;
+use personium_types::{Operation, Result};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
+
+use super::protocol::{Answer, ClientMessage, PostedByClient, Subscription, text_of};
+use super::reader::EventReader;
+use crate::event_cause::event_by;
+use crate::request_context::CellRequest;
+
+/// The time for which a token is accepted, seconds.
+const TOKEN_SECS: u64 = 3_600;
+/// The time within which a client must authenticate.
+const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time between two pings.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+/// The number of pings that may stay unanswered.
+const UNANSWERED_PINGS_MAX: u32 = 10;
+/// The content of a ping.
+const PING: &[u8] = &[1, 2, 3];
+/// The time in which the client must take a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest number of subscriptions of a connection.
+const SUBSCRIPTIONS_MAX: usize = 1_000;
+
+/// The step after a message or an event.
+enum Next {
+    /// The connection goes on.
+    Continue,
+    /// The connection is closed, for this reason if there is one.
+    Close(Option<&'static str>),
+}
+
+/// A connection.
+pub(super) struct Session {
+    request: CellRequest,
+    socket: WebSocketStream<TokioIo<Upgraded>>,
+    listener: FeedListener,
+    subscriptions: Vec<Subscription>,
+    reader: Option<EventReader>,
+    /// When the token was accepted.
+    accepted: Instant,
+    unanswered_pings: u32,
+}
+
+impl Session {
+    pub(super) fn new(
+        request: CellRequest,
+        socket: WebSocketStream<TokioIo<Upgraded>>,
+        listener: FeedListener,
+    ) -> Self {
+        Self {
+            accepted: request.unit.monotonic(),
+            request,
+            socket,
+            listener,
+            subscriptions: Vec::new(),
+            reader: None,
+            unanswered_pings: 0,
+        }
+    }
+
+    /// Serves the connection until it ends.
+    pub(super) async fn run(mut self) {
+        let mut pings = interval(PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let next = tokio::select! {
+                _ = pings.tick() => self.ping().await,
+                message = self.socket.next() => match message {
+                    Some(Ok(message)) => self.receive(message).await,
+                    Some(Err(_)) | None => return,
+                },
+                event = self.listener.next() => match event {
+                    Ok(event) => self.pass_on(&event).await,
+                    Err(FeedEnd::TooSlow) => Ok(Next::Close(Some("reader is too slow"))),
+                    Err(FeedEnd::Stopped) => Ok(Next::Close(None)),
+                },
+            };
+            match next {
+                Ok(Next::Continue) => {}
+                Ok(Next::Close(reason)) => return self.close(reason).await,
+                Err(error) => {
+                    tracing::warn!(
+                        cell.id = %self.request.context.cell().id,
+                        error = %chain(&error),
+                        "failed to serve an event feed"
+                    );
+                    return self.close(None).await;
+                }
+            }
+        }
+    }
+
+    /// Sends a ping. Closes a connection that does not answer pings, or is not authenticated or not any more.
+    async fn ping(&mut self) -> Result<Next> {
+        let age = self.age();
+        let is_overdue = match self.reader {
+            None => age >= AUTHENTICATION_TIMEOUT,
+            Some(_) => !self.may_read().await?,
+        };
+        if is_overdue || self.unanswered_pings > UNANSWERED_PINGS_MAX {
+            return Ok(Next::Close(None));
+        }
+        self.unanswered_pings += 1;
+        Ok(self.send(Message::Ping(Bytes::from_static(PING))).await)
+    }
+
+    /// The time since the token was accepted, or since the connection was made.
+    fn age(&self) -> Duration {
+        let now = self.request.unit.monotonic();
+        now.saturating_duration_since(self.accepted)
+    }
+
+    /// The seconds for which the token is accepted.
+    fn seconds_left(&self) -> u64 {
+        TOKEN_SECS.saturating_sub(self.age().as_secs())
+    }
+
+    /// Whether the client may still read the events.
+    async fn may_read(&mut self) -> Result<bool> {
+        if self.seconds_left() == 0 {
+            return Ok(false);
+        }
+        match &mut self.reader {
+            Some(reader) => reader.may_read().await,
+            None => Ok(false),
+        }
+    }
+
+    async fn receive(&mut self, message: Message) -> Result<Next> {
+        match message {
+            Message::Text(text) => match ClientMessage::parse(&text) {
+                Some(message) => self.handle(message).await,
+                None => Ok(Next::Continue),
+            },
+            Message::Pong(_) => {
+                self.unanswered_pings = 0;
+                Ok(Next::Continue)
+            }
+            Message::Close(_) => Ok(Next::Close(None)),
+            // Pings are answered by the library.
+            Message::Binary(_) | Message::Ping(_) | Message::Frame(_) => Ok(Next::Continue),
+        }
+    }
+
+    async fn handle(&mut self, message: ClientMessage) -> Result<Next> {
+        if let ClientMessage::Token(token) = message {
+            return self.authenticate(token).await;
+        }
+        if self.reader.is_none() {
+            let unauthorized = self.answer("AccessToken").error("Unauthorized");
+            return Ok(self.send_text(unauthorized).await);
+        }
+        if !self.may_read().await? {
+            return Ok(Next::Close(None));
+        }
+        let text = match message {
+            ClientMessage::Subscribe(wanted) => self.subscribe(wanted),
+            ClientMessage::Unsubscribe(unwanted) => self.unsubscribe(unwanted.as_ref()),
+            ClientMessage::State { everything } => {
+                let seconds = i64::try_from(self.seconds_left()).unwrap_or(0);
+                let cell = self.request.context.cell().name.as_str();
+                let everything = everything.then_some((seconds, cell));
+                self.answer("State").state(&self.subscriptions, everything)
+            }
+            ClientMessage::UnknownState => self
+                .answer("State")
+                .error("Invalid state type. Allowed status type: [All, Subscriptions]"),
+            ClientMessage::Post(posted) => {
+                self.post(posted).await?;
+                return Ok(Next::Continue);
+            }
+            ClientMessage::Token(_) | ClientMessage::Other => return Ok(Next::Continue),
+        };
+        Ok(self.send_text(text).await)
+    }
+
+    fn answer(&self, to: &'static str) -> Answer {
+        Answer {
+            to,
+            now: self.request.unit.now_ms(),
+        }
+    }
+
+    async fn authenticate(&mut self, token: String) -> Result<Next> {
+        let unit = &self.request.unit;
+        let cell = self.request.context.cell().id;
+        let Some(context) = unit.find_cell_by_id(&cell).await? else {
+            return Ok(Next::Close(None));
+        };
+        self.reader = EventReader::find(unit, context, token).await?;
+        if self.reader.is_none() {
+            return Ok(Next::Close(None));
+        }
+        self.accepted = unit.monotonic();
+        let seconds = i64::try_from(TOKEN_SECS).unwrap_or(0);
+        let text = self.answer("AccessToken").valid_for(seconds);
+        Ok(self.send_text(text).await)
+    }
+
+    fn subscribe(&mut self, wanted: Option<Subscription>) -> String {
+        let answer = self.answer("Subscribe");
+        match wanted {
+            None => answer.error("Format error"),
+            Some(_) if self.subscriptions.len() >= SUBSCRIPTIONS_MAX => {
+                answer.error("Too many subscriptions")
+            }
+            Some(wanted) => {
+                self.subscriptions.push(wanted);
+                answer.success()
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, unwanted: Option<&Subscription>) -> String {
+        let answer = self.answer("Unsubscribe");
+        let Some(unwanted) = unwanted else {
+            return answer.error("Format error");
+        };
+        match self.subscriptions.iter().position(|it| it == unwanted) {
+            Some(index) => {
+                self.subscriptions.remove(index);
+                answer.success()
+            }
+            None => answer.error("Subscriptions not found"),
+        }
+    }
+
+    /// Posts an event, if the client may. Nobody is told if not.
+    async fn post(&mut self, posted: PostedByClient) -> Result<()> {
+        let Some(reader) = &self.reader else {
+            return Ok(());
+        };
+        let Ok(permit) = reader.permit(Operation::PostEvent).await else {
+            return Ok(());
+        };
+        let event = Event {
+            external: true,
+            kind: Some(posted.kind),
+            object: Some(posted.object),
+            info: Some(posted.info),
+            request_key: posted.request_key,
+            ..event_by(reader.access(), &self.request.cell_url())
+        };
+        event::post(&self.request.unit, reader.context(), &permit, event).await
+    }
+
+    /// Sends an event if the client is subscribed to it.
+    async fn pass_on(&mut self, event: &FeedEvent) -> Result<Next> {
+        if !self.subscriptions.iter().any(|it| it.selects(event)) {
+            return Ok(Next::Continue);
+        }
+        if !self.may_read().await? {
+            return Ok(Next::Close(None));
+        }
+        Ok(match Utf8Bytes::try_from(text_of(event)) {
+            Ok(text) => self.send(Message::Text(text)).await,
+            Err(_) => Next::Continue,
+        })
+    }
+
+    async fn send_text(&mut self, text: String) -> Next {
+        self.send(Message::Text(text.into())).await
+    }
+
+    async fn send(&mut self, message: Message) -> Next {
+        match timeout(SEND_TIMEOUT, self.socket.send(message)).await {
+            Ok(Ok(())) => Next::Continue,
+            Ok(Err(_)) => Next::Close(None),
+            Err(_) => Next::Close(Some("reader is too slow")),
+        }
+    }
+
+    /// Closes the connection.
+    async fn close(mut self, reason: Option<&'static str>) {
+        let frame = CloseFrame {
+            code: match reason {
+                None => CloseCode::Normal,
+                Some(_) => CloseCode::Policy,
+            },
+            reason: reason.unwrap_or_default().into(),
+        };
+        let closing = async {
+            if self.socket.close(Some(frame)).await.is_ok() {
+                // Until the client has closed it too.
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
+        };
+        let _ = timeout(SEND_TIMEOUT, closing).await;
+    }
+}

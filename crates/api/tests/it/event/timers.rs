@@ -1,0 +1,161 @@
+//! Timers of rules.
+
+use personium_model::event::timer;
+use personium_testkit::{TestUnit, cell_url, refused, success};
+use serde_json::{Value, json};
+
+use super::{after_level, log_lines};
+use crate::auth::unit_with_accounts;
+
+const MINUTE_MS: i64 = 60_000;
+const RULE: &str = "c/__ctl/Rule(Name='t',_Box.Name=null)";
+
+/// A rule that logs a timer.
+fn rule(name: &str, kind: &str, object: &str) -> Value {
+    json!({
+        "Name": name, "EventType": kind, "EventObject": object, "EventInfo": "tick",
+        "Action": "log",
+    })
+}
+
+async fn create(unit: &TestUnit, rule: &Value) {
+    unit.create("c/__ctl/Rule", &rule.to_string()).await;
+}
+
+/// Lets some time pass and fires what is due. Returns the number of lines in the log.
+async fn lines_after(unit: &TestUnit, ms: i64) -> usize {
+    unit.advance_clock(ms);
+    while timer::fire_due(&unit.model).await.unwrap() {}
+    log_lines(unit, "c").await.len()
+}
+
+async fn timers(unit: &TestUnit) -> Value {
+    let shown = unit.admin_request("GET", "c/__rule").send().await.json();
+    shown["timers"].clone()
+}
+
+#[tokio::test]
+async fn periodic_timer_fires_once_for_each_time_also_after_a_restart() {
+    let unit = TestUnit::new().await;
+    create(&unit, &rule("t", "timer.periodic", "1")).await;
+    assert_eq!(lines_after(&unit, MINUTE_MS / 2).await, 0);
+    assert_eq!(lines_after(&unit, MINUTE_MS / 2).await, 1);
+    assert_eq!(lines_after(&unit, 0).await, 1);
+    let line = log_lines(&unit, "c").await.remove(0);
+    let expected = r#"null,"false",null,null,"timer.periodic","1","tick""#;
+    assert_eq!(after_level(&line), expected);
+    let restarted = unit.restart();
+    assert_eq!(lines_after(&restarted, MINUTE_MS).await, 2);
+    // What was missed while nothing ran is made up for once.
+    assert_eq!(lines_after(&restarted, 10 * MINUTE_MS).await, 3);
+    assert_eq!(lines_after(&restarted, MINUTE_MS).await, 4);
+    let shown = timers(&restarted).await;
+    assert_eq!(shown[0]["count"], 4, "{shown}");
+    assert_eq!(shown[0]["interval"], MINUTE_MS);
+    assert_eq!(shown[0]["EventObject"], "1");
+    assert_eq!(restarted.admin_outcome("DELETE", RULE).await, success(204));
+    assert_eq!(lines_after(&restarted, 10 * MINUTE_MS).await, 4);
+    assert_eq!(timers(&restarted).await, json!([]));
+    assert!(restarted.record_keys(b"PJ").await.is_empty());
+}
+
+#[tokio::test]
+async fn timer_for_one_time_fires_at_that_minute_and_never_again() {
+    let unit = TestUnit::new().await;
+    let at = unit.model.now_ms() + 5 * MINUTE_MS;
+    create(&unit, &rule("t", "timer.oneshot", &at.to_string())).await;
+    assert_eq!(lines_after(&unit, 3 * MINUTE_MS).await, 0);
+    assert_eq!(lines_after(&unit, 2 * MINUTE_MS).await, 1);
+    assert_eq!(lines_after(&unit, 60 * MINUTE_MS).await, 1);
+    assert_eq!(timers(&unit).await, json!([]));
+    // The rule stays and can be changed.
+    let later = rule("t", "timer.oneshot", &(at + 90 * MINUTE_MS).to_string());
+    let put = unit.admin_request("PUT", RULE).body(later.to_string());
+    assert_eq!(put.send().await.outcome(), success(204));
+    assert_eq!(lines_after(&unit, 60 * MINUTE_MS).await, 2);
+}
+
+#[tokio::test]
+async fn new_timer_whose_time_is_over_is_refused() {
+    let unit = TestUnit::new().await;
+    let at = unit.model.now_ms() - 2 * MINUTE_MS;
+    for path in ["c/__ctl/Rule", "c/__ctl/Box('b')/_Rule"] {
+        for (kind, object) in [
+            ("timer.oneshot", at.to_string()),
+            ("timer.oneshot", "1".to_owned()),
+            ("timer.periodic", "x".to_owned()),
+        ] {
+            let post = unit.post(path, &rule("t", kind, &object).to_string()).await;
+            assert_eq!(
+                post.outcome(),
+                refused(400, "OD-0006"),
+                "{path} {kind} {object}"
+            );
+        }
+    }
+    let bound = rule("t", "timer.periodic", "1").to_string();
+    let post = unit.post("c/__ctl/Box('b')/_Rule", &bound).await;
+    assert_eq!(post.outcome(), success(201));
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 1);
+    let remove = unit
+        .admin_request("DELETE", "c/b")
+        .header("x-personium-recursive", "true");
+    assert_eq!(remove.send().await.outcome(), success(204));
+    assert!(unit.record_keys(b"PJ").await.is_empty());
+}
+
+#[tokio::test]
+async fn timer_fires_once_in_a_unit_of_several_nodes() {
+    let unit = TestUnit::new().await.with_two_nodes();
+    let other = unit.another_node();
+    create(&unit, &rule("t", "timer.periodic", "1")).await;
+    create(&unit, &rule("u", "timer.periodic", "1")).await;
+    for round in 1..5 {
+        unit.advance_clock(MINUTE_MS);
+        let (a, b) = tokio::join!(timer::fire_due(&unit.model), timer::fire_due(&other.model));
+        assert!(a.is_ok() && b.is_ok());
+        // Neither node may have had the claim in the first round if both wanted it.
+        while timer::fire_due(&unit.model).await.unwrap() {}
+        while timer::fire_due(&other.model).await.unwrap() {}
+        assert_eq!(log_lines(&unit, "c").await.len(), 2 * round);
+    }
+}
+
+#[tokio::test]
+async fn timer_acts_as_an_account_of_its_cell_only() {
+    let unit = unit_with_accounts(|_| {}).await;
+    let own = format!("{}#me", cell_url("c"));
+    for (name, subject) in [
+        ("own", "personium-localunit:c:/#me"),
+        ("none", "personium-localunit:c:/#nobody"),
+        ("far", "https://far.example/c/#me"),
+    ] {
+        let mut rule = rule(name, "timer.periodic", "1");
+        rule["EventSubject"] = subject.into();
+        rule["EventInfo"] = name.into();
+        create(&unit, &rule).await;
+    }
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 3);
+    for line in log_lines(&unit, "c").await {
+        let is_own = line.contains(r#","own""#);
+        assert_eq!(line.contains(&own), is_own, "{line}");
+        assert!(!line.contains("far.example"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn general_rules_hear_timers() {
+    let unit = TestUnit::new().await;
+    create(&unit, &rule("t", "timer.periodic", "1")).await;
+    create(
+        &unit,
+        &json!({"Name": "all", "EventType": "timer", "Action": "log.warn"}),
+    )
+    .await;
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 2);
+    let lines = log_lines(&unit, "c").await.concat();
+    assert!(
+        lines.contains("[WARN ]") && lines.contains("[INFO ]"),
+        "{lines}"
+    );
+}

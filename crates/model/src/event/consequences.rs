@@ -1,0 +1,166 @@
+//! The consequences of events, which are part of one batch: lines of the log, hit counts, and requests of rules.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use personium_store::{Batch, Key};
+use personium_types::{Code, Result};
+
+use super::log;
+use super::outbox::{self, OutboxEntry};
+use super::outbox_owner::OutboxState;
+use super::record::Event;
+use super::rule::{EventRule, RuleAction};
+use crate::outbox_queue::OutboxPartition;
+use crate::records::Records;
+use crate::{CellContext, PostCommit, Unit, keys};
+
+/// The limit on the bytes of log lines and requests of the events of one batch. When it is exceeded, the remaining rules are
+/// skipped.
+const OUTPUT_MAX_BYTES: usize = 8 << 20;
+/// The largest number of requests in the outbox of a cell.
+const OUTBOX_MAX: i64 = 10_000;
+
+/// The treatment of an event whose requests the outbox has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FullOutbox {
+    /// It is refused.
+    Refuse,
+    /// It is posted without its requests: the change that it reports must not depend on them.
+    SkipRequests,
+}
+
+/// The consequences of the events of one batch, while they are collected.
+pub(super) struct Consequences<'a> {
+    unit: &'a Unit,
+    context: &'a CellContext,
+    /// The records that the batch is for: those of the cell, or staged ones over them.
+    records: &'a Records,
+    lines: Vec<String>,
+    /// The requests, each with its rule.
+    requests: Vec<(String, Vec<u8>)>,
+    hits: Vec<String>,
+    output_bytes: usize,
+}
+
+impl<'a> Consequences<'a> {
+    pub(super) fn new(unit: &'a Unit, context: &'a CellContext, records: &'a Records) -> Self {
+        Self {
+            unit,
+            context,
+            records,
+            lines: Vec::new(),
+            requests: Vec::new(),
+            hits: Vec::new(),
+            output_bytes: 0,
+        }
+    }
+
+    /// Adds what the rules do that an event matches. `event` is in the form that logs and requests show.
+    pub(super) fn apply(&mut self, event: &Event, matching: &[Arc<EventRule>]) -> Result<()> {
+        for (index, rule) in matching.iter().enumerate() {
+            if self.output_bytes > OUTPUT_MAX_BYTES {
+                let skipped = matching.len() - index;
+                tracing::warn!(
+                    cell.id = %self.context.cell().id,
+                    rules.skipped = skipped,
+                    "events exceeded the output limit, rules skipped"
+                );
+                break;
+            }
+            match rule.action {
+                RuleAction::Log(level) => {
+                    let line = log::line(event, level, self.unit.now_ms());
+                    self.output_bytes += line.len();
+                    self.lines.push(line);
+                }
+                RuleAction::Send(kind) => {
+                    let entry = OutboxEntry {
+                        event: event.clone(),
+                        kind,
+                        target: rule.target.clone().unwrap_or_default(),
+                    };
+                    let record = entry.encode()?;
+                    self.output_bytes += record.len();
+                    self.requests.push((rule.id.clone(), record));
+                }
+            }
+            self.hits.push(rule.id.clone());
+        }
+        Ok(())
+    }
+
+    /// Adds everything to a batch. Returns the post-commit actions, and whether the log is full after it.
+    ///
+    /// # Errors
+    /// [`Code::ServerBusy`] if the outbox is full and the event is to be refused then; a failure of the store.
+    pub(super) async fn add_to(
+        mut self,
+        batch: &mut Batch,
+        full_outbox: FullOutbox,
+    ) -> Result<(PostCommit, bool)> {
+        for rule in std::mem::take(&mut self.hits) {
+            batch.add(keys::rule_hits(&rule), 1);
+        }
+        let post_commit = self.add_requests(batch, full_outbox).await?;
+        let lines = std::mem::take(&mut self.lines);
+        let log_is_full = log::append(self.unit, self.records, batch, lines).await?;
+        Ok((post_commit, log_is_full))
+    }
+
+    /// Adds the requests, and what comes with them.
+    async fn add_requests(
+        &mut self,
+        batch: &mut Batch,
+        full_outbox: FullOutbox,
+    ) -> Result<PostCommit> {
+        let requests = std::mem::take(&mut self.requests);
+        let mut post_commit = PostCommit::none();
+        if requests.is_empty() {
+            return Ok(post_commit);
+        }
+        let cell = self.context.cell().id;
+        let state = OutboxState::read(self.records).await?;
+        let count = i64::try_from(requests.len()).unwrap_or(i64::MAX);
+        if state.waiting.saturating_add(count) > OUTBOX_MAX {
+            if full_outbox == FullOutbox::Refuse {
+                return Err(Code::ServerBusy.into());
+            }
+            tracing::warn!(
+                cell.id = %cell,
+                requests.skipped = count,
+                "outbox is full, requests of rules skipped"
+            );
+            return Ok(post_commit);
+        }
+        batch.add(keys::outbox_count(), count);
+        let owner = state.add_owner(self.unit, &cell, batch).await?;
+        if let Some(mark) = &owner.mark {
+            post_commit = post_commit.with_mark(mark);
+        }
+        let mut last: HashMap<String, Key> = HashMap::new();
+        for (rule, record) in requests {
+            let found = outbox::next_key(self.unit, self.records, &rule).await?;
+            let key = match last.get(&rule) {
+                Some(last) if *last >= found => successor(&rule, last).unwrap_or(found),
+                _ => found,
+            };
+            batch.put(key.clone(), record);
+            last.insert(rule, key);
+        }
+        // Another owner finds them by itself.
+        if self.unit.node_id() == Some(owner.node) {
+            post_commit = post_commit.own_outbox(cell, owner.node);
+            for rule in last.into_keys() {
+                post_commit = post_commit.enqueue(OutboxPartition { cell, rule });
+            }
+        }
+        Ok(post_commit)
+    }
+}
+
+/// The key after another one of the same rule.
+fn successor(rule: &str, last: &Key) -> Option<Key> {
+    let id = keys::event_id_of_outbox_entry(last)?;
+    Some(keys::outbox_entry(rule, &keys::successor_of_event_id(&id)))
+}

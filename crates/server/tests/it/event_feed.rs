@@ -1,0 +1,348 @@
+//! The feed of events over a WebSocket, as the built program serves it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use personium_testkit::{ProcessUnit, TestClient, ace, text_member};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// The unit of the recorded sessions.
+const RECORDED_UNIT: &str = "http://localhost:9998/";
+/// The time within which an expected message must arrive.
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Feed(WebSocketStream<TcpStream>);
+
+/// A message of the server, without pings.
+#[derive(Debug, PartialEq)]
+enum Received {
+    Json(Value),
+    Closed(u16, String),
+    Pong(Bytes),
+}
+
+impl Feed {
+    async fn open(unit: &ProcessUnit, cell: &str) -> Self {
+        let address = format!("127.0.0.1:{}", unit.port());
+        let stream = TcpStream::connect(address).await.unwrap();
+        let url = format!("ws://localhost:{}/{cell}/__event", unit.port());
+        let (socket, response) = client_async(url, stream).await.unwrap();
+        assert_eq!(response.status(), 101);
+        Self(socket)
+    }
+
+    async fn send(&mut self, text: impl Into<String>) {
+        self.0.send(Message::text(text.into())).await.unwrap();
+    }
+
+    /// The next message; pings are left out.
+    async fn next(&mut self) -> Received {
+        loop {
+            let next = timeout(LIMIT, self.0.next()).await;
+            match next.expect("no message").expect("no close").unwrap() {
+                Message::Ping(content) => assert_eq!(&content[..], [1, 2, 3]),
+                Message::Text(text) => return Received::Json(serde_json::from_str(&text).unwrap()),
+                Message::Pong(content) => return Received::Pong(content),
+                Message::Close(frame) => {
+                    let frame = frame.unwrap();
+                    return Received::Closed(frame.code.into(), frame.reason.to_string());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn next_json(&mut self) -> Value {
+        match self.next().await {
+            Received::Json(value) => value,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Authenticates and subscribes to everything.
+    async fn subscribe(&mut self, token: &str) {
+        self.send(json!({"AccessToken": token}).to_string()).await;
+        assert_eq!(self.next_json().await["Result"], "Success");
+        self.send(r#"{"Subscribe":{"Type":"*","Object":"*"}}"#)
+            .await;
+        assert_eq!(self.next_json().await["Result"], "Success");
+    }
+}
+
+/// The cell of the recorded sessions.
+async fn create_cell(admin: &TestClient) {
+    admin.create_cell("wscell").await;
+    admin.create_box("wscell", "b").await;
+    let mut aces = String::new();
+    for (name, privileges) in [
+        ("full", &["p:event", "p:rule"][..]),
+        ("readonly", &["p:event-read"]),
+        ("none", &[]),
+    ] {
+        admin
+            .create_account("wscell", &json!({"Name": name}).to_string())
+            .await;
+        admin.create_role("wscell", name).await;
+        let (account, role) = (format!("Account('{name}')"), format!("Role('{name}')"));
+        admin.link("wscell", &account, "_Role", &role).await;
+        if !privileges.is_empty() {
+            let url = format!("{}__role/__/{name}", admin.cell_url("wscell"));
+            aces += &ace(&url, privileges);
+        }
+    }
+    admin.set_acl("wscell", &aces).await;
+}
+
+async fn token(unit: &ProcessUnit, account: &str) -> String {
+    let client = TestClient::for_port(unit.port());
+    let scope = [("scope", "root")];
+    text_member(
+        &client.login_as("wscell", account, &scope).await,
+        "access_token",
+    )
+}
+
+/// A message without what differs from run to run.
+fn comparable(text: &str, unit_url: &str) -> Value {
+    // Slashes may be escaped.
+    let value: Value = serde_json::from_str(text).unwrap();
+    let text = value.to_string().replace(RECORDED_UNIT, unit_url);
+    let mut value: Value = serde_json::from_str(&text).unwrap();
+    for name in ["Timestamp", "RequestKey", "ExpiresIn"] {
+        if let Some(member) = value.get_mut(name) {
+            *member = member.is_null().into();
+        }
+    }
+    value
+}
+
+/// The data of the reference, if it is beside the project.
+fn artifacts() -> Option<PathBuf> {
+    let folder = PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/artifacts"
+    ));
+    folder.join("websocket.jsonl").exists().then_some(folder)
+}
+
+/// Sessions that are replayed, each up to the step with this title, if there is one. Of the others the connection to a cell that
+/// does not exist is refused at once, and the first relayed event reaches its target here.
+const REPLAYED: [(u64, &str); 8] = [
+    (1, ""),
+    (2, ""),
+    (3, ""),
+    (6, ""),
+    (7, ""),
+    (9, ""),
+    (10, ""),
+    (13, "rule create: relay.event to itself"),
+];
+
+#[tokio::test]
+async fn recorded_sessions_are_answered_as_by_the_reference() {
+    let Some(folder) = artifacts() else {
+        return;
+    };
+    let unit = crate::unit().start();
+    create_cell(&unit.admin()).await;
+    let steps = fs::read_to_string(folder.join("websocket.jsonl")).unwrap();
+    let steps: Vec<Value> = steps
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (session, until) in REPLAYED {
+        let steps = steps.iter().filter(|step| step["session"] == session);
+        let steps = steps.take_while(|step| until.is_empty() || step["title"] != until);
+        let mut feed = Feed::open(&unit, "wscell").await;
+        for step in steps {
+            replay(&unit, &mut feed, step).await;
+        }
+    }
+}
+
+async fn replay(unit: &ProcessUnit, feed: &mut Feed, step: &Value) {
+    let admin = unit.admin();
+    let text = step["text"].as_str().unwrap_or_default();
+    match (step["dir"].as_str().unwrap(), step["kind"].as_str()) {
+        ("client", Some("binary")) => {
+            let binary = Message::binary(vec![0, 0xff]);
+            feed.0.send(binary).await.unwrap();
+        }
+        ("client", Some("ping")) => {
+            let ping = Message::Ping(Bytes::from_static(&[0xaa]));
+            feed.0.send(ping).await.unwrap();
+        }
+        ("client", _) => {
+            let text = match text {
+                _ if text.contains("<token of account full") => {
+                    json!({"AccessToken": token(unit, "full").await}).to_string()
+                }
+                _ if text.contains("<token of account none") => {
+                    json!({"AccessToken": token(unit, "none").await}).to_string()
+                }
+                _ if text.contains("<token of account readonly") => {
+                    json!({"AccessToken": token(unit, "readonly").await}).to_string()
+                }
+                _ if text.contains("<unit master token>") => {
+                    json!({"AccessToken": admin.token()}).to_string()
+                }
+                _ => text.replace(RECORDED_UNIT, admin.url()),
+            };
+            // After the close the reference drops what is sent.
+            let _ = feed.0.send(Message::text(text)).await;
+        }
+        ("server", Some("text")) => {
+            let expected = comparable(text, admin.url());
+            let found = comparable(&feed.next_json().await.to_string(), admin.url());
+            assert_eq!(found, expected, "{step}");
+        }
+        ("server", Some("close")) => {
+            assert_eq!(
+                feed.next().await,
+                Received::Closed(1000, String::new()),
+                "{step}"
+            );
+        }
+        ("server", None) => {
+            let pong = Received::Pong(Bytes::from_static(&[0xaa]));
+            assert_eq!(feed.next().await, pong, "{step}");
+        }
+        ("http", _) => {
+            let path = step["path"].as_str().unwrap().trim_start_matches('/');
+            let method = step["method"].as_str().unwrap();
+            let body = match &step["body"] {
+                Value::String(text) => text.clone(),
+                Value::Null => String::new(),
+                other => other.to_string(),
+            };
+            let request = match path.ends_with("__event") {
+                true => admin
+                    .request(method, path)
+                    .bearer(&token(unit, "full").await),
+                false => admin.request(method, path),
+            };
+            let response = request.body(body).send().await;
+            assert_eq!(json!(response.status.as_u16()), step["status"], "{step}");
+        }
+        // What does not arrive would be found instead of the next message.
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn listener_loses_the_feed_with_the_right() {
+    let unit = crate::unit().start();
+    let admin = unit.admin();
+    create_cell(&admin).await;
+    let mut feed = Feed::open(&unit, "wscell").await;
+    feed.subscribe(&token(&unit, "readonly").await).await;
+    admin.put_file("wscell/b/f", "1").await;
+    assert_eq!(feed.next_json().await["Type"], "davfile.create");
+    let link = "wscell/__ctl/Account('readonly')/$links/_Role('readonly')";
+    assert_eq!(admin.admin_request("DELETE", link).send().await.status, 204);
+    admin.put_file("wscell/b/g", "1").await;
+    assert_eq!(feed.next().await, Received::Closed(1000, String::new()));
+    // Another one who may still read is not disturbed.
+    let mut other = Feed::open(&unit, "wscell").await;
+    other.subscribe(&token(&unit, "full").await).await;
+    admin.put_file("wscell/b/h", "1").await;
+    assert_eq!(other.next_json().await["Type"], "davfile.create");
+    // Nobody outside of the cell hears of it, and of an unknown cell nobody.
+    let outside = admin.request("GET", "none/__event");
+    assert_eq!(outside.send().await.status, 404);
+    let plain = admin.request("GET", "wscell/__event");
+    assert_eq!(plain.send().await.status, 405);
+}
+
+#[tokio::test]
+async fn reader_that_stops_reading_is_dropped_and_writes_go_on() {
+    let unit = crate::unit().start();
+    let admin = unit.admin();
+    create_cell(&admin).await;
+    let mut slow = Feed::open(&unit, "wscell").await;
+    slow.subscribe(&token(&unit, "full").await).await;
+    let info = "x".repeat(50_000);
+    let event = json!({"Type": "t", "Object": "o", "Info": info}).to_string();
+    let token = token(&unit, "full").await;
+    // More than the buffers of the connection hold.
+    for _ in 0..400 {
+        let post = admin.post_as(&token, "wscell/__event", &event).await;
+        assert_eq!(post.status, 200);
+    }
+    let mut received = 0;
+    let end = loop {
+        match timeout(LIMIT, slow.0.next()).await.expect("still open") {
+            Some(Ok(Message::Text(_))) => received += 1,
+            Some(Ok(Message::Close(frame))) => break frame.map(|frame| u16::from(frame.code)),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => break None,
+        }
+    };
+    assert!(received < 400, "{received}");
+    assert!(matches!(end, None | Some(1008)), "{end:?}");
+}
+
+#[tokio::test]
+async fn hostile_clients_of_the_feed_are_closed_or_ignored() {
+    let unit = crate::unit().start();
+    let admin = unit.admin();
+    create_cell(&admin).await;
+    let mut feed = Feed::open(&unit, "wscell").await;
+    feed.send("x".repeat((1 << 20) + 1)).await;
+    let end = timeout(LIMIT, async {
+        while let Some(Ok(message)) = feed.0.next().await {
+            assert!(
+                matches!(message, Message::Ping(_) | Message::Close(_)),
+                "{message:?}"
+            );
+        }
+    });
+    end.await.expect("still open");
+    for (name, value) in [("sec-websocket-version", "8"), ("sec-websocket-key", "")] {
+        let mut request = admin
+            .request("GET", "wscell/__event")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket");
+        if name == "sec-websocket-version" {
+            request = request.header("sec-websocket-key", "x").header(name, value);
+        }
+        assert_eq!(request.send().await.status, 400, "{name}");
+    }
+    let nested = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let mut other = Feed::open(&unit, "wscell").await;
+    other.send(nested).await;
+    other.send(r#"{"State":"All"}"#).await;
+    assert_eq!(other.next_json().await["Reason"], "Unauthorized");
+}
+
+#[tokio::test]
+async fn server_sent_events_bring_the_same_feed() {
+    let unit = crate::unit().start();
+    let admin = unit.admin();
+    create_cell(&admin).await;
+    let read = admin
+        .request("GET", "wscell/__event?type=davfile.&object=*")
+        .header("accept", "text/event-stream")
+        .bearer(&token(&unit, "readonly").await);
+    let response = read.send_streaming().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    admin.put_file("wscell/b/f", "1").await;
+    let mut text = String::new();
+    while !text.contains("\n\n") {
+        use http_body_util::BodyExt;
+        let frame = timeout(LIMIT, body.frame()).await.expect("no event");
+        let data = frame.unwrap().unwrap().into_data().unwrap();
+        text += std::str::from_utf8(&data).unwrap();
+    }
+    let event: Value = serde_json::from_str(text.trim().strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(event["Type"], "davfile.create");
+    assert_eq!(event["Object"], format!("{}b/f", admin.cell_url("wscell")));
+}
