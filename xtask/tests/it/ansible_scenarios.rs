@@ -66,8 +66,9 @@ fn three_servers_are_constructed_changed_by_no_second_run_killed_and_upgraded() 
     for (number, (name, _)) in HOSTS.iter().enumerate() {
         drop(systems[number].take());
         systems[number] = Some(boot(&files[number], &network, name));
+        // The cell exists and has no page: its record was read.
         wait_until("the unit answers again", || {
-            status(&network, "https://unitadmin.unit.example.org/", web) == "200"
+            status(&network, "https://unitadmin.unit.example.org/", web) == "412"
         });
     }
     let [web_system, ap] = [0, 1].map(|number| systems[number].as_ref().unwrap());

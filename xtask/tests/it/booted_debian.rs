@@ -213,7 +213,10 @@ impl DebianFiles {
             let ended = container.try_wait().unwrap();
             let console = || fs::read_to_string(self.0.path().join("console"));
             assert!(ended.is_none(), "the container ended: {:?}", console());
-            first = child_of(container.id());
+            // Before it is the container, the process is a shell with children of its own.
+            first = Some(container.id())
+                .filter(|id| is_container(*id))
+                .and_then(child_of);
             first.is_some()
         });
         let system = BootedDebian {
@@ -235,12 +238,18 @@ fn in_own_groups() -> [String; 3] {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let script = r#"for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
         if [ -e $hierarchy/cgroup.procs ]; then
-            mkdir -p $hierarchy/$0 && echo $$ > $hierarchy/$0/cgroup.procs || exit 1
+            mkdir -p $hierarchy/$0 && echo $$ > $hierarchy/$0/cgroup.procs
         fi
     done
     exec "$@""#;
     let name = format!("personium-test-{}-{number}", std::process::id());
     ["-c".to_owned(), script.to_owned(), name]
+}
+
+/// Whether a process is the one that keeps a container.
+fn is_container(process: u32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{process}/comm"));
+    name.is_ok_and(|name| name.trim() == "systemd-nspawn")
 }
 
 /// The id of a child process.
