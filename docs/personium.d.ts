@@ -392,7 +392,7 @@ declare namespace personium {
   interface Extensions {
     readonly HttpClient: { new (options?: HttpClientOptions): HttpClient; prototype: HttpClient };
     readonly SlackMessenger: { new (): SlackMessenger; prototype: SlackMessenger };
-    readonly MailSender: any;
+    readonly MailSender: { new (): MailSender; prototype: MailSender };
     readonly Ews: any;
     readonly AWSSecurityTokenService: any;
   }
@@ -421,6 +421,25 @@ declare namespace personium {
     sendMessage(text: string): void;
     sendMessageToChannel(text: string, channel: string): void;
     sendMessageToUser(text: string, user: string): void;
+  }
+  interface MailAddress {
+    address: string;
+    name?: string;
+  }
+  interface Mail {
+    to?: MailAddress[];
+    cc?: MailAddress[];
+    bcc?: MailAddress[];
+    from: MailAddress;
+    'reply-to': MailAddress[];
+    subject: string;
+    text: string;
+    charset?: string;
+    'envelope-from'?: string;
+    headers?: { [name: string]: string };
+  }
+  interface MailSender {
+    send(mail: Mail): void;
   }
 
   // The Java bridge.

@@ -29,6 +29,11 @@ pub(crate) fn install() -> TaskResult {
         &lists.join("requirements.txt"),
         install_python,
     )?;
+    install_if_outdated(
+        &folder.join("mail"),
+        &lists.join("mail-requirements.txt"),
+        install_python,
+    )?;
     for (name, list) in [("ansible", ANSIBLE_LIST), ("heat", HEAT_LIST)] {
         install_if_outdated(&folder.join(name), Path::new(list), install_python)?;
     }

@@ -40,6 +40,7 @@ mod jwks;
 mod locate;
 mod log;
 mod loopback;
+mod mail_client;
 mod message;
 mod message_framing;
 mod odata;

@@ -29,6 +29,8 @@ pub struct Settings {
     pub login_page_url: Option<String>,
     /// The URL of the password change page of cells that have none of their own.
     pub password_change_page_url: Option<String>,
+    /// The mail server for mails of scripts.
+    pub mail_server: Option<MailServer>,
     /// The HTTP proxy for requests to other servers.
     pub outgoing_proxy: Option<OutgoingProxy>,
     /// Events.
@@ -163,6 +165,30 @@ pub enum ScriptLogLevel {
     Info,
     /// Lines for the developer.
     Debug,
+}
+
+/// A mail server.
+#[derive(Debug, Clone)]
+pub struct MailServer {
+    /// Its host name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The encryption.
+    pub security: MailSecurity,
+    /// User name and password, if it needs them.
+    pub credentials: Option<(String, personium_types::Secret<String>)>,
+}
+
+/// The encryption of the connection to a mail server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailSecurity {
+    /// None.
+    None,
+    /// From the command STARTTLS on, which the server must know.
+    StartTls,
+    /// From the beginning.
+    Tls,
 }
 
 /// An HTTP proxy.
@@ -317,6 +343,7 @@ impl Default for Settings {
             home_page_url: None,
             login_page_url: None,
             password_change_page_url: None,
+            mail_server: None,
             outgoing_proxy: None,
             events: EventSettings::default(),
             scripts: ScriptSettings::default(),

@@ -128,6 +128,66 @@
     return make('SlackMessenger', { family: 'slack', token: null, channel: 'general' });
   };
 
+  // MailSender. It goes through the mail server of the unit.
+  const ADDRESSES_MAX = 50;
+  const mailAddress = (given) => {
+    if (!isObject(given) || typeof given.address !== 'string' || given.address === '') fail('Invalid mail address');
+    const name = given.name;
+    if (name !== undefined && name !== null && typeof name !== 'string') fail('Invalid mail address');
+    return { address: given.address, name: name ? name : null };
+  };
+  const mailAddresses = (given) => {
+    const out = [];
+    if (given === undefined || given === null) return out;
+    if (!isArray(given)) fail('Invalid JSON. The addresses are not an array.');
+    if (given.length > ADDRESSES_MAX) fail('Number of recipients exceeds the limit(' + ADDRESSES_MAX + ').');
+    for (let at = 0; at < given.length; at += 1) out[at] = mailAddress(given[at]);
+    return out;
+  };
+  const mailText = (given, name) => {
+    if (given === undefined || given === null) return '';
+    if (typeof given !== 'string') fail('Invalid JSON. ' + name + ' is not a string.');
+    return given;
+  };
+  defineClass('MailSender', null, {
+    send(given) {
+      stateOf(this, 'mail');
+      if (!isObject(given)) fail('Invalid argument for send method.');
+      const mail = {
+        to: mailAddresses(given.to), cc: mailAddresses(given.cc), bcc: mailAddresses(given.bcc),
+        replyTo: mailAddresses(given['reply-to']), from: given.from ? mailAddress(given.from) : null,
+        subject: mailText(given.subject, 'subject'), text: mailText(given.text, 'text'),
+        charset: mailText(given.charset, 'charset') || 'ISO-2022-JP',
+        envelopeFrom: mailText(given['envelope-from'], 'envelope-from') || null, headers: [],
+      };
+      const recipients = mail.to.length + mail.cc.length + mail.bcc.length;
+      if (recipients === 0) fail('No mail recipients');
+      if (recipients > ADDRESSES_MAX) fail('Number of recipients exceeds the limit(' + ADDRESSES_MAX + ').');
+      if (mail.replyTo.length === 0) fail('No reply-to address');
+      if (mail.from === null) fail('No from address');
+      if (mail.subject === '') fail('Empty subject');
+      if (mail.text === '') fail('Empty mail body');
+      const headers = given.headers;
+      if (headers !== undefined && headers !== null) {
+        if (!isObject(headers)) fail('Invalid JSON. headers is not an object.');
+        for (const name of keys(headers)) {
+          if (headers[name] !== null && headers[name] !== undefined) mail.headers[mail.headers.length] = [name, text(headers[name])];
+        }
+      }
+      try {
+        host.sendMail(stringify(mail));
+      } catch (error) {
+        if (error.code === 'argument' || error.code === 'charset') return fail(text(error.message));
+        if (error.code === 'absent') throw failure(501, 'smtp host is not specified in configuration.');
+        return fail('Failed to send message. Cause: [' + text(error.message) + ']');
+      }
+    },
+  });
+  const MailSender = function () {
+    if (new.target === undefined) fail('MailSender is a constructor');
+    return make('MailSender', { family: 'mail' });
+  };
+
   // Extensions of the original that this unit does not have.
   const absent = (name) => function () {
     throw failure(501, 'the extension ' + name + ' is not available in this unit');
@@ -135,11 +195,12 @@
   const extension = {
     HttpClient: HttpClient,
     SlackMessenger: SlackMessenger,
-    MailSender: absent('MailSender'),
+    MailSender: MailSender,
     Ews: absent('Ews'),
     AWSSecurityTokenService: absent('AWSSecurityTokenService'),
   };
   HttpClient.prototype = classes.HttpClient.proto;
   SlackMessenger.prototype = classes.SlackMessenger.proto;
-  shared.extension = { extension: extension, INTERNAL: ['HttpClient', 'SlackMessenger'] };
+  MailSender.prototype = classes.MailSender.proto;
+  shared.extension = { extension: extension, INTERNAL: ['HttpClient', 'SlackMessenger', 'MailSender'] };
 })

@@ -113,6 +113,7 @@
       native.percentDecode(wellFormed(TEXT_OF(text)), TEXT_OF(charset), plusIsBlank === true),
     base64: (bytes) => native.base64(binaryText(bytes)),
     fromBase64: (text) => native.fromBase64(TEXT_OF(text)),
+    sendMail: (mail) => native.sendMail(wellFormed(TEXT_OF(mail))),
     uuid: () => native.uuid(),
     log: (level, text) => native.log(TEXT_OF(level), wellFormed(TEXT_OF(text))),
     readSource: (name) => native.readSource(wellFormed(TEXT_OF(name))),

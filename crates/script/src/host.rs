@@ -43,6 +43,12 @@ pub trait ScriptHost: Send + Sync {
     /// [`HostErrorKind::Subject`] if the service has no subject, or the account does not exist.
     async fn service_token(&self, cell_url: &str) -> Result<String, HostError>;
 
+    /// Sends a mail through the mail server of the unit.
+    ///
+    /// # Errors
+    /// [`HostErrorKind::Absent`] if the unit has none; the mail is not valid; the server does not take it.
+    async fn send_mail(&self, mail: Mail) -> Result<(), HostError>;
+
     /// Logs a line of a script.
     fn log(&self, level: LogLevel, text: &str);
 
@@ -124,6 +130,40 @@ pub struct HostResponse {
     pub body: Box<dyn ByteStream>,
 }
 
+/// A mail of a script.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mail {
+    /// The sender that the mail shows.
+    pub from: MailAddress,
+    /// The sender that the mail server gets, if it is another.
+    pub envelope_from: Option<String>,
+    /// The addresses for answers.
+    pub reply_to: Vec<MailAddress>,
+    /// The recipients.
+    pub to: Vec<MailAddress>,
+    /// The recipients of copies.
+    pub cc: Vec<MailAddress>,
+    /// The recipients that the mail does not show.
+    pub bcc: Vec<MailAddress>,
+    /// The subject.
+    pub subject: String,
+    /// The text in the character set.
+    pub text: Vec<u8>,
+    /// The name of the character set.
+    pub charset: String,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+}
+
+/// An address in a mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailAddress {
+    /// The address.
+    pub address: String,
+    /// The name of its owner.
+    pub name: Option<String>,
+}
+
 /// The kind of a failure that a script can tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostErrorKind {
@@ -147,6 +187,8 @@ pub enum HostErrorKind {
     Depth,
     /// The service subject is not defined or does not exist.
     Subject,
+    /// The unit does not have what is needed.
+    Absent,
     /// The character set is unknown.
     Charset,
     /// The unit failed.
@@ -168,6 +210,7 @@ impl HostErrorKind {
             Self::Limit => "limit",
             Self::Depth => "depth",
             Self::Subject => "subject",
+            Self::Absent => "absent",
             Self::Charset => "charset",
             Self::Internal => "internal",
         }

@@ -24,8 +24,8 @@ mod worker;
 pub use engine::{Isolation, ScriptEngine, ScriptMetrics};
 pub use failure::ScriptFailure;
 pub use host::{
-    ByteStream, HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, RequestBody,
-    ScriptHost, TokenKind,
+    ByteStream, HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, Mail, MailAddress,
+    RequestBody, ScriptHost, TokenKind,
 };
 
 pub use output::{BrokenOff, ScriptBody, ScriptChunks, ScriptResponse};

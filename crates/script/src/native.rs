@@ -103,6 +103,13 @@ impl<'js> Functions<'js> {
             })
         })?;
         let slot = self.slot.clone();
+        self.add("sendMail", move |ctx: Ctx<'js>, mail: String| {
+            with(&ctx, &slot, |script| {
+                let invalid = |_| HostError::new(HostErrorKind::Argument, "invalid mail");
+                script.send_mail(serde_json::from_str(&mail).map_err(invalid)?)
+            })
+        })?;
+        let slot = self.slot.clone();
         self.add("tokenOfService", move |ctx: Ctx<'js>, cell_url: String| {
             with(&ctx, &slot, |script| {
                 let host = std::sync::Arc::clone(&script.host);

@@ -13,7 +13,9 @@ use tokio::runtime::Handle;
 
 use crate::compute_slots::ComputeTurn;
 use crate::failure::ScriptFailure;
-use crate::host::{HostError, HostErrorKind, HostRequest, RequestBody, ScriptHost, TokenKind};
+use crate::host::{
+    HostError, HostErrorKind, HostRequest, Mail, MailAddress, RequestBody, ScriptHost, TokenKind,
+};
 use crate::output::{CHUNK_BYTES, Output};
 use crate::stream_table::{BufferedStream, StreamTable};
 
@@ -142,11 +144,7 @@ impl RunningScript {
 
     /// Sends a request. Returns the status, the headers, and the handle of the body.
     pub(crate) fn send(&mut self, head: SentHead, body: String) -> Result<Received, HostError> {
-        self.calls += 1;
-        if self.calls > self.limits.calls_max {
-            let text = format!("more than {} requests", self.limits.calls_max);
-            return Err(HostError::new(HostErrorKind::Limit, &text));
-        }
+        self.count_call()?;
         let body = match head.kind.as_str() {
             "text" => RequestBody::Bytes(body.into()),
             "binary" => RequestBody::Bytes(crate::text_encoding::from_binary_text(&body)?.into()),
@@ -179,6 +177,36 @@ impl RunningScript {
             headers: response.headers,
             handle: self.streams.add(response.body)?,
         })
+    }
+
+    /// Sends a mail. It counts as a request.
+    pub(crate) fn send_mail(&mut self, mail: WrittenMail) -> Result<(), HostError> {
+        self.count_call()?;
+        crate::text_encoding::encoding(&mail.charset)?;
+        let mail = Mail {
+            text: crate::text_encoding::encode(&mail.text, &mail.charset)?,
+            from: mail.from,
+            envelope_from: mail.envelope_from,
+            reply_to: mail.reply_to,
+            to: mail.to,
+            cc: mail.cc,
+            bcc: mail.bcc,
+            subject: mail.subject,
+            charset: mail.charset,
+            headers: mail.headers,
+        };
+        let host = Arc::clone(&self.host);
+        self.wait(async move { host.send_mail(mail).await })
+    }
+
+    /// Counts a request against the limit.
+    fn count_call(&mut self) -> Result<(), HostError> {
+        self.calls += 1;
+        if self.calls > self.limits.calls_max {
+            let text = format!("more than {} requests", self.limits.calls_max);
+            return Err(HostError::new(HostErrorKind::Limit, &text));
+        }
+        Ok(())
     }
 
     /// The source of a module; `None` if there is none.
@@ -216,6 +244,22 @@ pub(crate) struct SentHead {
     token: Option<String>,
     /// `none`, `text`, `binary` or `stream`.
     kind: String,
+}
+
+/// A mail, as the script gave it.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WrittenMail {
+    from: MailAddress,
+    envelope_from: Option<String>,
+    reply_to: Vec<MailAddress>,
+    to: Vec<MailAddress>,
+    cc: Vec<MailAddress>,
+    bcc: Vec<MailAddress>,
+    subject: String,
+    text: String,
+    charset: String,
+    headers: Vec<(String, String)>,
 }
 
 /// The head of a response, as the script gets it.

@@ -5,6 +5,7 @@
 
 mod config_reader;
 pub mod example;
+mod extension_files;
 mod ineffective_keys;
 mod key_info;
 mod key_selection;

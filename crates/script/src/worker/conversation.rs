@@ -115,6 +115,10 @@ impl Conversation {
                 done(within(left, sent).await)
             }
             WorkerMessage::Uuid => Ok((Answer::Text(Some(self.host.uuid())), Bytes::new())),
+            WorkerMessage::Mail(mail) => {
+                self.calls = self.calls.saturating_add(1);
+                done(within(self.left(), self.host.send_mail(mail)).await)
+            }
             WorkerMessage::Source { name } => {
                 let source = within(self.left(), self.host.read_source(&name)).await;
                 source.map(|text| (Answer::Text(text), Bytes::new()))

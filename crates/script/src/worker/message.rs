@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::failure::ScriptFailure;
-use crate::host::{HostError, LogLevel, TokenKind};
+use crate::host::{HostError, LogLevel, Mail, TokenKind};
 use crate::output::ResponseHead;
 
 /// The limits that the worker itself watches.
@@ -77,6 +77,8 @@ pub(super) enum WorkerMessage {
     Source { name: String },
     /// A token of the service subject for a cell is wanted.
     Token { cell_url: String },
+    /// A mail is to be sent.
+    Mail(Mail),
     /// A random UUID is wanted.
     Uuid,
     /// A line of the log. No answer.

@@ -9,7 +9,7 @@ use super::link::{Link, unexpected};
 use super::message::{Answer, SentBody, WorkerMessage};
 use crate::failure::ScriptFailure;
 use crate::host::{
-    ByteStream, HostError, HostRequest, HostResponse, LogLevel, RequestBody, ScriptHost,
+    ByteStream, HostError, HostRequest, HostResponse, LogLevel, Mail, RequestBody, ScriptHost,
 };
 use crate::output::{ResponseHead, ResponseSink};
 
@@ -113,6 +113,10 @@ impl ScriptHost for RemoteHost {
             (Answer::Text(Some(token)), _) => Ok(token),
             _ => Err(unexpected()),
         }
+    }
+
+    async fn send_mail(&self, mail: Mail) -> Result<(), HostError> {
+        self.0.ask(&WorkerMessage::Mail(mail), &[]).map(drop)
     }
 
     fn log(&self, level: LogLevel, text: &str) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use personium_model::settings::ScriptLogLevel;
 use personium_script::Isolation;
 
+use super::extension_files::{ExtensionFiles, ExtensionsFolder};
 use super::section::section;
 use super::value_parser::{FilePath, Number, OneOf, Optional, Text};
 
@@ -44,6 +45,8 @@ section! {
         log: ScriptLogLevel = "engine.script.log.level", "info", LOG_LEVELS;
         /// The largest size of the log lines of one request to a script in bytes.
         log_max_bytes: usize = "engine.script.log.maxBytes", "65536", Number(0..=1 << 20);
+        /// The folder of the property files of extensions (Ext_MailSender.properties). They are read at the start.
+        extensions: ExtensionFiles = "engine.extensions.dir", "", ExtensionsFolder;
         /// The host of an external script engine.
         _host: String = "engine.host", "localhost", Text;
         /// The port of an external script engine.

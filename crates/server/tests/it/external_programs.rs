@@ -34,8 +34,8 @@ fn packages(name: &str, list: &str) -> PathBuf {
     folder
 }
 
-fn python_command(program: &str) -> Command {
-    let packages = packages("python", "requirements.txt");
+fn python_command(name: &str, list: &str, program: &str) -> Command {
+    let packages = packages(name, list);
     let mut command = Command::new(packages.join("bin/python"));
     command
         .arg(programs().join(program))
@@ -60,7 +60,8 @@ fn node_command(program: &str, folder: &TempDir) -> Command {
 
 /// Runs a Python program to its end; it must succeed. Returns the JSON of its last line.
 pub fn run_python(program: &str, input: &Value) -> Value {
-    run(program, python_command(program).arg(input.to_string()))
+    let mut command = python_command("python", "requirements.txt", program);
+    run(program, command.arg(input.to_string()))
 }
 
 /// Runs a Node program to its end; it must succeed. Returns the JSON of its last line.
@@ -102,8 +103,8 @@ fn run(program: &str, command: &mut Command) -> Value {
         .unwrap_or_else(|e| panic!("{program} printed no JSON ({e}): {output}"))
 }
 
-/// The time that a Node program may take until it listens.
-const NODE_START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time that a program may take until it listens.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A Node program that serves. Dropping it ends the program.
 pub struct NodeServer {
@@ -124,27 +125,9 @@ impl NodeServer {
 
     fn try_start(program: &str, input: &Value) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("server.log");
-        let mut process = Process::spawn(
-            node_command(program, &folder)
-                .arg(input.to_string())
-                .stdout(Stdio::piped())
-                .stderr(File::create(&log).unwrap()),
-            OnDrop::Kill,
-        );
-        let stdout = BufReader::new(process.take_stdout().unwrap());
-        let (sender, first_line) = mpsc::channel();
-        // All output is read, so that the pipe is neither full nor closed if the program prints more.
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let line = first_line.recv_timeout(NODE_START_TIMEOUT);
-        let info = line.ok().and_then(|line| serde_json::from_str(&line).ok());
-        let Some(info) = info else {
-            return Err(std::fs::read_to_string(&log).unwrap_or_default());
-        };
+        let mut command = node_command(program, &folder);
+        command.arg(input.to_string());
+        let (process, info) = serve(&mut command, &folder)?;
         Ok(Self {
             _process: process,
             info,
@@ -155,6 +138,59 @@ impl NodeServer {
     /// A text member of the JSON that the program printed.
     pub fn text(&self, name: &str) -> &str {
         self.info[name].as_str().unwrap()
+    }
+
+    /// A port of the JSON that the program printed.
+    pub fn port(&self, name: &str) -> u16 {
+        u16::try_from(self.info[name].as_u64().unwrap()).unwrap()
+    }
+}
+
+/// Starts a program, and waits until it prints a line of JSON, which is returned. A failure is its log.
+fn serve(command: &mut Command, folder: &TempDir) -> Result<(Process, Value), String> {
+    let log = folder.path().join("server.log");
+    let mut process = Process::spawn(
+        command
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap()),
+        OnDrop::Kill,
+    );
+    let stdout = BufReader::new(process.take_stdout().unwrap());
+    let (sender, first_line) = mpsc::channel();
+    // All output is read, so that the pipe is neither full nor closed if the program prints more.
+    std::thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let line = first_line.recv_timeout(START_TIMEOUT);
+    let info = line.ok().and_then(|line| serde_json::from_str(&line).ok());
+    match info {
+        Some(info) => Ok((process, info)),
+        None => Err(std::fs::read_to_string(&log).unwrap_or_default()),
+    }
+}
+
+/// A Python program that serves mail. Dropping it ends the program.
+pub struct MailServerProgram {
+    _process: Process,
+    info: Value,
+    _folder: TempDir,
+}
+
+impl MailServerProgram {
+    /// Starts a program, and waits until it prints a line of JSON.
+    pub fn start(program: &str, input: &Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = python_command("mail", "mail-requirements.txt", program);
+        command.arg(input.to_string());
+        let served = serve(&mut command, &folder);
+        let (process, info) = served.unwrap_or_else(|e| panic!("{program}: {e}"));
+        Self {
+            _process: process,
+            info,
+            _folder: folder,
+        }
     }
 
     /// A port of the JSON that the program printed.

@@ -59,6 +59,7 @@ mod readme_walkthrough;
 mod request_targets;
 mod rolling_restart;
 mod saml_clients;
+mod script_mail;
 mod script_workers;
 mod settings_reload;
 mod slow_clients;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use personium_testkit::wait_until;
+use personium_testkit::{ProcessUnitBuilder, wait_until};
 
 use crate::storage_unit::StorageUnit;
 
@@ -40,6 +40,11 @@ async fn unit_with(settings: &[(&str, &str)]) -> StorageUnit {
     for (name, value) in default.into_iter().chain(settings) {
         unit = unit.setting(&format!("io.personium.core.engine.script.{name}"), value);
     }
+    start_with_script(unit).await
+}
+
+/// Starts a unit with a service whose script runs what it is sent.
+pub async fn start_with_script(unit: ProcessUnitBuilder) -> StorageUnit {
     let unit = StorageUnit::start(unit);
     unit.create_cell("c").await;
     unit.create_box("c", "b").await;
@@ -52,7 +57,8 @@ async fn unit_with(settings: &[(&str, &str)]) -> StorageUnit {
     unit
 }
 
-async fn run(unit: &StorageUnit, code: &str) -> (u16, String) {
+/// Runs a function whose body this is. Returns status and body of the response.
+pub async fn run(unit: &StorageUnit, code: &str) -> (u16, String) {
     let request = unit.admin_request("POST", "c/b/svc/x").body(code);
     let response = request.send().await;
     (response.status.as_u16(), response.text())

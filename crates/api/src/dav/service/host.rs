@@ -11,8 +11,8 @@ use personium_model::event::{EVENT_ID, RULE_CHAIN, VIA};
 use personium_model::locate::Target;
 use personium_model::{CellContext, Unit};
 use personium_script::{
-    HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, RequestBody, ScriptFailure,
-    ScriptHost, TokenKind,
+    HostError, HostErrorKind, HostRequest, HostResponse, LogLevel, Mail, RequestBody,
+    ScriptFailure, ScriptHost, TokenKind,
 };
 use personium_types::error::chain;
 use personium_types::{Code, Error};
@@ -24,6 +24,7 @@ use crate::access;
 use crate::body::{self, Body};
 use crate::forwarded;
 use crate::http_client::{FetchError, HttpClient};
+use crate::mail_client;
 use crate::request_context::CellRequest;
 
 /// The lifetime of a token of the service subject, in milliseconds.
@@ -244,6 +245,14 @@ impl ScriptHost for ServiceHost {
 
     async fn service_token(&self, cell_url: &str) -> Result<String, HostError> {
         self.token_for(cell_url).await
+    }
+
+    async fn send_mail(&self, mail: Mail) -> Result<(), HostError> {
+        let server = self.unit.settings().mail_server.as_ref();
+        let absent = || HostError::new(HostErrorKind::Absent, "there is no mail server");
+        let server = server.ok_or_else(absent)?;
+        let id = self.uuid();
+        mail_client::send(server, mail, (self.unit.now_ms(), &id)).await
     }
 
     fn log(&self, level: LogLevel, text: &str) {

@@ -10,13 +10,15 @@ const DEFINITIONS: &str = include_str!("../../../../../docs/personium.d.ts");
 const REFERENCE: &str = include_str!("../../../../../docs/scripts-api.md");
 
 /// The interfaces of arguments and results, which the library does not define, and those that only describe others.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 14] = [
     "AccessControlList",
     "ClassOf",
     "Classes",
     "FileArgument",
     "HttpClientOptions",
     "HttpResult",
+    "Mail",
+    "MailAddress",
     "PersoniumException",
     "PersoniumInputStream",
     "SchemaAuthentication",
@@ -45,7 +47,8 @@ const LIST: &str = "
     var client = _p.as('client'), unit = client.unit(), set = od.entitySet('E');
     [client, unit, unit.ctl, unit.ctl.cell, cell, c, c.box, c.account, c.role, c.relation, c.extCell, c.extRole, s, s.entityType, s.associationEnd, s.complexType,
      s.property, s.complexTypeProperty, box, box.ctl, box.acl, box.col('x'), od, set, set.query(), box.service('svc'), box.service('svc').call('nosuch'),
-     cell.event, cell.currentLog, cell.archiveLog, made[0].role, new _p.extension.HttpClient(), new _p.extension.SlackMessenger(), request.input]
+     cell.event, cell.currentLog, cell.archiveLog, made[0].role, new _p.extension.HttpClient(), new _p.extension.SlackMessenger(),
+     new _p.extension.MailSender(), request.input]
       .concat(made).forEach(look);
     cell.event.post({Type:'t'}); look(cell.currentLog.getString('default.log'));
     out.OwnerAccessor = names(client.asCellOwner());
