@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use http_body_util::BodyExt;
 use personium_testkit::{ProcessUnit, TestClient, ace, text_member};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -336,13 +337,14 @@ async fn server_sent_events_bring_the_same_feed() {
     let mut body = response.into_body();
     admin.put_file("wscell/b/f", "1").await;
     let mut text = String::new();
-    while !text.contains("\n\n") {
-        use http_body_util::BodyExt;
+    // Comments come in between.
+    while !(text.contains("data: ") && text.ends_with("\n\n")) {
         let frame = timeout(LIMIT, body.frame()).await.expect("no event");
         let data = frame.unwrap().unwrap().into_data().unwrap();
         text += std::str::from_utf8(&data).unwrap();
     }
-    let event: Value = serde_json::from_str(text.trim().strip_prefix("data: ").unwrap()).unwrap();
+    let data = text.lines().find_map(|line| line.strip_prefix("data: "));
+    let event: Value = serde_json::from_str(data.unwrap()).unwrap();
     assert_eq!(event["Type"], "davfile.create");
     assert_eq!(event["Object"], format!("{}b/f", admin.cell_url("wscell")));
 }
