@@ -1,7 +1,7 @@
 //! The JSON parser of request bodies.
 //!
 //! `serde_json` cannot replace it. It refuses the text that [`read_object`] tolerates as the original does: control
-//! characters in strings, leading zeros, suffixes of numbers, unpaired surrogates. It has neither the text of numbers nor
+//! characters in strings, leading zeros, suffixes of numbers. It has neither the text of numbers nor
 //! a limit of values without a second pass over the text (`RawValue`) for each level of depth.
 
 use std::borrow::Cow;
@@ -54,8 +54,7 @@ impl JsonValue<'_> {
 
 /// Parses a text that is one JSON object (RFC 8259).
 ///
-/// The parser also accepts control characters in strings, leading zeros, `d` or `f` after a number, and unpaired
-/// surrogates, which become U+FFFD.
+/// The parser also accepts control characters in strings, leading zeros, and `d` or `f` after a number.
 ///
 /// # Errors
 /// [`JsonError`] if the text is not an object, or exceeds [`MAX_DEPTH`] or [`MAX_VALUES`].
@@ -264,20 +263,22 @@ impl<'a> JsonReader<'a> {
         })
     }
 
-    /// The character of `\uXXXX`, or of two of them for a surrogate pair.
+    /// The character of `\uXXXX`, or of two of them for a surrogate pair. Half a pair is no character: what is stored would not
+    /// be what was sent.
     fn unicode(&mut self) -> Result<char, JsonError> {
         let unit = self.hex4()?;
-        if (0xd800..0xdc00).contains(&unit) && self.text.get(self.at..self.at + 2) == Some("\\u") {
-            let before_low = self.at;
-            self.at += 2;
-            let low = self.hex4()?;
-            if (0xdc00..0xe000).contains(&low) {
-                let point = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-                return Ok(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER));
-            }
-            self.at = before_low;
+        if !(0xd800..0xdc00).contains(&unit) {
+            return char::from_u32(unit).ok_or(JsonError);
         }
-        Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
+        if self.text.get(self.at..self.at + 2) != Some("\\u") {
+            return Err(JsonError);
+        }
+        self.at += 2;
+        let low = self.hex4()?;
+        if !(0xdc00..0xe000).contains(&low) {
+            return Err(JsonError);
+        }
+        char::from_u32(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)).ok_or(JsonError)
     }
 
     fn hex4(&mut self) -> Result<u32, JsonError> {
@@ -338,6 +339,9 @@ mod tests {
             "{\"a\" 1}",
             "{\"a\":\"\\x\"}",
             "{\"a\":\"\\u12\"}",
+            "{\"a\":\"\\ud83d\"}",
+            "{\"a\":\"\\ud83d\\u0041\"}",
+            "{\"a\":\"\\ude00\\ud83d\"}",
             "{\"a\":+1}",
             "{\"a\":.5}",
             "{\"a\":1.}",
@@ -364,7 +368,6 @@ mod tests {
             ("{\"a\":2.5d}", "2.5"),
             ("{\"a\":007}", "007"),
             ("{\"a\":\"\t\"}", "\t"),
-            ("{\"a\":\"\\ud83d\"}", "\u{fffd}"),
         ] {
             let members = read_object(text.as_bytes()).unwrap();
             assert_eq!(members[0].1.scalar_text(), Some(expected), "{text}");

@@ -60,6 +60,8 @@ async fn malformed_bodies_are_refused_and_the_content_type_is_ignored() {
         r#"{"a":NaN}"#,
         r#"{"a":"\x"}"#,
         r#"{"a":"\ud800"#,
+        r#"{"a":"\ud800"}"#,
+        r#"{"a":"\ude00\ud83d"}"#,
         &format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000)),
     ] {
         let response = unit.post("c/b/od/A", body).await;
