@@ -325,9 +325,10 @@ impl<'a> Session<'a> {
             method,
             url,
             headers,
-            body: Some(body),
+            body: Some(body.to_string()),
         };
-        self.api.send(request).await.map_err(|error| chain(&error))
+        let done = self.api.send(request).await;
+        done.map(drop).map_err(|error| chain(&error))
     }
 }
 

@@ -26,8 +26,10 @@ use crate::check::CheckReport;
 use crate::config::{ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::local_api::Administrator;
 use crate::serve::StartError;
+use crate::unit_rename::FormerName;
 use crate::{
     check, components, copy, data_folder, first_start, logging, record_engine, serve, system,
+    unit_rename,
 };
 
 /// The status of a command line that cannot be read.
@@ -88,6 +90,16 @@ enum Command {
         /// Settings file of the copy, which must not have a unit yet.
         #[arg(long, value_name = "SETTINGS")]
         to: PathBuf,
+    },
+    /// After the settings name the unit anew: give the URLs of its own cells that are stored in it the new name too. The unit must
+    /// be stopped. An interrupted run goes on when the command is repeated.
+    RenameUnit {
+        /// URL that the unit had, such as https://old.example/.
+        #[arg(long, value_name = "URL")]
+        from: FormerName,
+        /// Only print what would be changed.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Check whether the unit can run with these settings, or how a unit that runs is reached from outside.
     Check {
@@ -174,6 +186,9 @@ pub fn run() -> ExitCode {
         (Some(Command::Init { print_sql: false }), Ok(sources)) => init(&sources),
         (Some(Command::Adopt), Ok(sources)) => adopt(&sources),
         (Some(Command::Copy { from, to }), Ok(_)) => copy_unit(&from, &to, is_plain),
+        (Some(Command::RenameUnit { from, dry_run }), Ok(sources)) => {
+            rename_unit(&sources, &from, dry_run)
+        }
         (Some(Command::Admin { command }), Ok(sources)) => administrate(&sources, command),
     };
     result.unwrap_or_else(|error| {
@@ -286,6 +301,16 @@ fn administrate(sources: &ConfigSources, command: AdminSubcommand) -> Result<Exi
     let command = command.parse()?;
     let loaded = load(sources)?;
     let done = runtime(1)?.block_on(administration::run(loaded, command, print));
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn rename_unit(
+    sources: &ConfigSources,
+    former: &FormerName,
+    dry_run: bool,
+) -> Result<ExitCode, String> {
+    let loaded = load(sources)?;
+    let done = runtime(1)?.block_on(unit_rename::run(loaded, former, dry_run, print));
     done.map(|()| ExitCode::SUCCESS)
 }
 

@@ -42,6 +42,7 @@ pub mod selftest;
 pub mod serve;
 pub mod storage_watch;
 pub mod system;
+pub mod unit_rename;
 pub mod unit_url;
 mod write_timeout;
 

@@ -86,7 +86,7 @@ pub(crate) struct LocalRequest<'r> {
     pub(crate) method: Method,
     pub(crate) url: &'r str,
     pub(crate) headers: &'r [(&'r str, &'r str)],
-    pub(crate) body: Option<serde_json::Value>,
+    pub(crate) body: Option<String>,
 }
 
 impl LocalApi {
@@ -171,7 +171,7 @@ impl LocalApi {
                 body: None,
             })
             .await;
-        accept(StatusCode::NOT_FOUND, deleted)
+        accept(StatusCode::NOT_FOUND, deleted.map(drop))
     }
 
     async fn post(
@@ -184,16 +184,17 @@ impl LocalApi {
             method: Method::POST,
             url,
             headers,
-            body: Some(body),
+            body: Some(body.to_string()),
         })
         .await
+        .map(drop)
     }
 
-    /// Sends a request.
+    /// Sends a request. Returns the body of the response.
     ///
     /// # Errors
     /// [`RefusedRequest`] unless the response says that it succeeded.
-    pub(crate) async fn send(&self, request: LocalRequest<'_>) -> Result<(), RefusedRequest> {
+    pub(crate) async fn send(&self, request: LocalRequest<'_>) -> Result<Bytes, RefusedRequest> {
         let LocalRequest {
             method,
             url,
@@ -220,7 +221,7 @@ impl LocalApi {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = Bytes::from(body.map(|body| body.to_string()).unwrap_or_default());
+        let body = Bytes::from(body.unwrap_or_default());
         let body = Full::new(body)
             .map_err(|never| match never {})
             .boxed_unsync();
@@ -229,15 +230,13 @@ impl LocalApi {
             .map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))?;
         let response = self.service.handle(request, None).await;
         let status = response.status();
+        let body = response.into_body().collect().await;
+        let body = body
+            .map(http_body_util::Collected::to_bytes)
+            .map_err(|error| refused(status, error.to_string()))?;
         if status.is_success() {
-            return Ok(());
+            return Ok(body);
         }
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map(|body| body.to_bytes())
-            .unwrap_or_default();
         Err(refused(status, String::from_utf8_lossy(&body).into_owned()))
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
     found.administrators
 }
 
-/// What was found in the records.
+/// The findings about the records.
 struct Found {
     condition: Condition,
     /// The names of the cells with administrators, if they are recorded.

@@ -56,6 +56,7 @@ mod postgres_unit;
 mod program;
 mod rclone;
 mod readme_walkthrough;
+mod renamed_unit;
 mod request_targets;
 mod rolling_restart;
 mod saml_clients;

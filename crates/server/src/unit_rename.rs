@@ -1,0 +1,220 @@
+//! `personium rename-unit`: after the unit got another name, the URLs of its own cells that are stored in it get that name too.
+//!
+//! Owners of cells, relative URLs and the links between entities do not contain the name of the unit and stay as they are.
+//! Messages keep the URLs that they were sent with, and files and user data are not looked into.
+
+mod cell_pages;
+mod former_name;
+
+use std::io;
+
+use http::Method;
+use personium_model::odata::ownership;
+use personium_types::error::chain;
+use serde_json::{Value, json};
+
+pub use self::former_name::FormerName;
+use crate::components::Components;
+use crate::config::LoadedConfig;
+use crate::local_api::{LocalApi, LocalRequest};
+use crate::{first_start, serve, system};
+
+/// The sets of a cell whose entities keep URLs, with the property that does. Rules name the own unit by relative URLs only.
+const URL_PROPERTIES: [(&str, &str); 3] = [
+    ("Box", "Schema"),
+    ("ExtCell", "Url"),
+    ("ExtRole", "ExtRole"),
+];
+
+/// The number of entities that are read at once.
+const PAGE_SIZE: usize = 1000;
+
+/// An entity with URLs of the former name.
+struct Outdated {
+    /// The URL of the entity.
+    url: String,
+    /// The property to change, with its new value.
+    changes: Value,
+}
+
+/// The numbers of changes that were made, and that were refused.
+#[derive(Debug, Default)]
+struct Counts {
+    changed: usize,
+    refused: usize,
+}
+
+/// Changes the URLs of a stopped unit from its former name to that of the settings. `show` gets a line for each change; with
+/// `dry_run` nothing is changed. The command can be repeated: what is changed is not found again.
+///
+/// # Errors
+/// A text for the operator, also if some changes were refused.
+pub async fn run(
+    loaded: LoadedConfig,
+    former: &FormerName,
+    dry_run: bool,
+    show: impl Fn(&str) -> io::Result<()>,
+) -> Result<(), String> {
+    if first_start::is_due(&loaded.config) {
+        let data_dir = loaded.config.store.data_dir.display();
+        return Err(format!(
+            "{data_dir} contains no unit yet; the first start makes one"
+        ));
+    }
+    let issuers = loaded.config.unit.issuers.clone();
+    let files_max = loaded.config.store.open_files_max;
+    // Boxed, because the future is large.
+    let components = Components::build(loaded, files_max, system::clock(), system::random());
+    let components = Box::pin(components).await.map_err(|error| {
+        format!(
+            "{}\nThis command needs the unit to be stopped",
+            chain(&error)
+        )
+    })?;
+    let rename = Rename {
+        api: LocalApi::new(&components).map_err(|error| chain(&error))?,
+        former,
+        dry_run,
+        show: &show,
+    };
+    let done = rename.all_cells(&issuers).await;
+    rename.api.unit.finish_commits().await;
+    serve::close(&*components.records.port()).await;
+    done
+}
+
+/// A run of the command.
+struct Rename<'r, S> {
+    api: LocalApi,
+    former: &'r FormerName,
+    dry_run: bool,
+    show: &'r S,
+}
+
+impl<S: Fn(&str) -> io::Result<()>> Rename<'_, S> {
+    async fn all_cells(&self, issuers: &[String]) -> Result<(), String> {
+        let urls = self.api.unit.urls();
+        if self.former.is_name_of(urls) {
+            return Err(format!(
+                "{} is the name of the unit in the settings; change unitFqdn (and unitScheme, unitPort) to the new name first",
+                urls.unit()
+            ));
+        }
+        for issuer in issuers {
+            if let Some(url) = self.former.renamed(issuer, urls) {
+                self.say(&format!(
+                    "unitUser.issuers names {issuer}: put {url} in its place\n"
+                ))?;
+            }
+        }
+        let mut counts = Counts::default();
+        let cells = ownership::list_cells(&self.api.unit).await;
+        for cell in cells.map_err(|error| chain(&error))? {
+            self.cell(&cell.name, &mut counts).await?;
+        }
+        let Counts { changed, refused } = counts;
+        let verb = if self.dry_run { "to change" } else { "changed" };
+        self.say(&format!("{changed} {verb}, {refused} refused\n"))?;
+        match refused {
+            0 => Ok(()),
+            _ => Err("some URLs still have the former name".to_owned()),
+        }
+    }
+
+    async fn cell(&self, name: &str, counts: &mut Counts) -> Result<(), String> {
+        let cell = self.api.unit.urls().cell(name);
+        for (set, property) in URL_PROPERTIES {
+            // All are found before one is changed: a change moves an entity in the list.
+            for Outdated { url, changes } in self.outdated(&cell, set, property).await? {
+                let method = Method::from_bytes(b"MERGE").map_err(|error| error.to_string())?;
+                let text = changes.to_string();
+                self.change(method, &url, &text, counts).await?;
+            }
+        }
+        if let Some(patch) = self.outdated_pages(&cell).await? {
+            let method = Method::from_bytes(b"PROPPATCH").map_err(|error| error.to_string())?;
+            self.change(method, &cell, &patch, counts).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a change of what has this URL, and says so.
+    async fn change(
+        &self,
+        method: Method,
+        url: &str,
+        body: &str,
+        counts: &mut Counts,
+    ) -> Result<(), String> {
+        let request = LocalRequest {
+            method,
+            url,
+            headers: &[("if-match", "*")],
+            body: Some(body.to_owned()),
+        };
+        if !self.dry_run
+            && let Err(refused) = self.api.send(request).await
+        {
+            counts.refused += 1;
+            return self.say(&format!("REFUSED {url} {body}: {}\n", chain(&refused)));
+        }
+        counts.changed += 1;
+        self.say(&format!("{url} {body}\n"))
+    }
+
+    /// The entities of a set with URLs of the former name.
+    async fn outdated(
+        &self,
+        cell: &str,
+        set: &str,
+        property: &str,
+    ) -> Result<Vec<Outdated>, String> {
+        let mut outdated = Vec::new();
+        for page in 0.. {
+            let skip = page * PAGE_SIZE;
+            let url = format!("{cell}__ctl/{set}?$format=json&$top={PAGE_SIZE}&$skip={skip}");
+            let body = self.get(Method::GET, &url, None).await?;
+            let body: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+            let entities = body.pointer("/d/results").and_then(Value::as_array);
+            let entities = entities.map(Vec::as_slice).unwrap_or_default();
+            outdated.extend(
+                entities
+                    .iter()
+                    .filter_map(|entity| self.of_entity(entity, property)),
+            );
+            if entities.len() < PAGE_SIZE {
+                break;
+            }
+        }
+        Ok(outdated)
+    }
+
+    fn of_entity(&self, entity: &Value, property: &str) -> Option<Outdated> {
+        let url = entity.get(property)?.as_str()?;
+        let renamed = self.former.renamed(url, self.api.unit.urls())?;
+        let url = entity.pointer("/__metadata/uri")?.as_str()?;
+        Some(Outdated {
+            url: url.to_owned(),
+            changes: json!({property: renamed}),
+        })
+    }
+
+    async fn get(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<String>,
+    ) -> Result<bytes::Bytes, String> {
+        let request = LocalRequest {
+            method,
+            url,
+            headers: &[("depth", "0")],
+            body,
+        };
+        self.api.send(request).await.map_err(|error| chain(&error))
+    }
+
+    fn say(&self, text: &str) -> Result<(), String> {
+        (self.show)(text).map_err(|error| format!("the output could not be written: {error}"))
+    }
+}
