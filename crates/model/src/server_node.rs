@@ -2,7 +2,7 @@
 //!
 //! Each has a record in the space of the unit. On a shared store it is renewed every two seconds, which changes its version. A
 //! server node whose record another one saw unchanged for six seconds, by the monotonic clock of that other one, is dead; no
-//! clocks are compared. Its record is removed first, with the assertion that it is unchanged. So one that was only slow finds
+//! clocks are compared. Between two looks at most two seconds count: while the store is away, nobody can renew, and nobody dies. Its record is removed first, with the assertion that it is unchanged. So one that was only slow finds
 //! its renewal refused: it gives up its work and registers under a new id.
 //!
 //! Work is claimed by records that name a server node ([`Claim`]). They are not renewed. A claim may be taken over when the

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use personium_store::{CommitSeq, Key};
@@ -43,6 +43,8 @@ pub(crate) struct ServerNodeState {
     pub(crate) registration: Mutex<Option<Registration>>,
     /// Held while the record of this process is put or removed. `true` once the process has left.
     pub(crate) changing: tokio::sync::Mutex<bool>,
+    /// The end of the last look at the others.
+    pub(crate) last_look: Mutex<Option<Instant>>,
     pub(crate) observed: Mutex<HashMap<ServerNodeId, Observation>>,
     /// The markers for whose work a batch is being committed.
     pub(crate) marks: Arc<KeyCounts>,
@@ -58,11 +60,12 @@ pub(crate) struct Registration {
     pub(crate) renewed_at: Instant,
 }
 
-/// The version of the record of another server node, and since when it was seen.
+/// The version of the record of another server node, and for how long it was seen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Observation {
     pub(crate) version: CommitSeq,
-    pub(crate) since: Instant,
+    /// The time in which it was seen unchanged.
+    pub(crate) unchanged: Duration,
     /// Whether operators know that its clock differs.
     pub(crate) is_clock_reported: bool,
 }

@@ -1,13 +1,14 @@
 //! The record of this process, its renewal, and the observation of the others.
 
+use std::collections::hash_map::Entry;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use personium_store::{Batch, CommitSeq, Expect, Record, StoreError};
 use personium_types::{Code, Error, Result, ServerNodeId};
 
 use super::agreement::{self, JoinError};
-use super::{DEAD_AFTER, RENEWAL_HOLDS};
+use super::{DEAD_AFTER, RENEWAL_HOLDS, RENEWAL_INTERVAL};
 use crate::records::{self, store_error};
 use crate::server_node_state::{Observation, Registration, ServerNodeInfo};
 use crate::{Unit, keys};
@@ -180,19 +181,34 @@ impl Unit {
         before: Instant,
     ) -> Vec<(ServerNodeId, CommitSeq)> {
         let (own, now) = (self.node_id(), self.monotonic());
+        let last_look = self.server_node().last_look.lock().replace(now);
+        let gap = last_look.map_or(Duration::ZERO, |last| {
+            before.saturating_duration_since(last)
+        });
+        // While this process could not look, the others could not renew either, for instance because the store was away.
+        let gap = gap.min(RENEWAL_INTERVAL);
         let mut observed = self.server_node().observed.lock();
         observed.retain(|id, _| found.iter().any(|(known, _)| known == id));
         let mut unchanged = Vec::new();
         for &(id, version) in found.iter().filter(|(id, _)| Some(*id) != own) {
             let first = Observation {
                 version,
-                since: now,
+                unchanged: Duration::ZERO,
                 is_clock_reported: false,
             };
-            let seen = observed.entry(id).or_insert(first);
+            let seen = match observed.entry(id) {
+                Entry::Vacant(new) => {
+                    new.insert(first);
+                    continue;
+                }
+                Entry::Occupied(known) => known.into_mut(),
+            };
             if seen.version != version {
-                (seen.version, seen.since) = (version, now);
-            } else if before.saturating_duration_since(seen.since) >= DEAD_AFTER {
+                (seen.version, seen.unchanged) = (version, Duration::ZERO);
+                continue;
+            }
+            seen.unchanged += gap;
+            if seen.unchanged >= DEAD_AFTER {
                 unchanged.push((id, version));
             }
         }

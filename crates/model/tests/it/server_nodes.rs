@@ -105,6 +105,29 @@ async fn server_node_that_is_only_slow_keeps_its_claims() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn server_nodes_outlive_a_store_that_is_away_for_longer_than_their_lease() {
+    let (a, b) = two_nodes().await;
+    let _tasks = [maintain(&a), maintain(&b)];
+    sleep(Duration::from_secs(5)).await;
+    let (first, second) = (a.model.node_id(), b.model.node_id());
+    let key = keys::orphan_scan();
+    let claim = a.model.acquire_claim(&key).await.unwrap().unwrap();
+    // At different moments of what the second one does in a turn.
+    for away_ms in [7_000, 20_300, 60_600, 61_900] {
+        a.records.suspend_process();
+        b.records.suspend_process();
+        sleep(Duration::from_millis(away_ms)).await;
+        // One of them reaches the store a little earlier.
+        b.records.resume_process();
+        sleep(Duration::from_millis(1_900)).await;
+        a.records.resume_process();
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!((a.model.node_id(), b.model.node_id()), (first, second));
+    }
+    assert!(a.model.holds(&claim).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopped_server_node_leaves_its_claims_at_once() {
     let (a, b) = two_nodes().await;
     let key = keys::orphan_scan();
