@@ -407,7 +407,11 @@ async fn script_of_a_service_posts_its_status() {
         .filter_map(|line| Some(line.split_once("\"service.exec\",")?.1))
         .collect();
     let url = format!("{}b/svc/", cell_url("c"));
-    let expected = [format!("\"{url}x\",\"203\""), format!("\"{url}y\",\"500\"")];
+    let expected = [
+        format!("\"{url}x\",\"203\""),
+        format!("\"{url}y\",\"500\""),
+        format!("\"{url}none\",\"404\""),
+    ];
     assert_eq!(ends, expected);
 }
 
