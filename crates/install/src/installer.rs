@@ -24,6 +24,9 @@ use crate::progress::{self, InstallationResult, StoredInstallation};
 /// The progress is stored when it grew by more percentage points than this.
 const STORED_STEP_PERCENT: u64 = 10;
 
+/// The number of events that are posted with one state of the cell.
+const EVENTS_PER_CONTEXT: usize = 20;
+
 /// The installation of an application.
 pub struct Installer {
     pub(crate) unit: Arc<Unit>,
@@ -142,8 +145,18 @@ impl Installer {
 
     /// Ends an entry of the archive.
     pub(crate) async fn end_entry(&self, entry: &BarEntry) {
-        self.post_event("PL-BI-1003", entry.name(), "Installation completed.")
-            .await;
+        self.end_entries(&[entry]).await;
+    }
+
+    /// Ends entries of the archive that were stored together.
+    pub(crate) async fn end_entries(&self, entries: &[&BarEntry]) {
+        for entries in entries.chunks(EVENTS_PER_CONTEXT) {
+            let context = self.context().await;
+            for entry in entries {
+                let event = self.event("PL-BI-1003", entry.name(), "Installation completed.");
+                self.post_in(&context, event).await;
+            }
+        }
     }
 
     /// Counts an entry of the archive as done.
@@ -202,7 +215,12 @@ impl Installer {
 
     /// Posts an event about a step.
     pub(crate) async fn post_event(&self, kind: &str, object: &str, info: &str) {
-        let event = Event {
+        let context = self.context().await;
+        self.post_in(&context, self.event(kind, object, info)).await;
+    }
+
+    fn event(&self, kind: &str, object: &str, info: &str) -> Event {
+        Event {
             external: false,
             schema: None,
             subject: None,
@@ -215,20 +233,27 @@ impl Installer {
             hops: Some(0),
             via: None,
             roles: Vec::new(),
-        };
-        let posted = match self.context().await {
+        }
+    }
+
+    /// Posts an event in this state of the cell; failures are logged.
+    async fn post_in(&self, context: &Result<Arc<CellContext>>, event: Event) {
+        let kind = event.kind.clone();
+        let posted = match context {
             Ok(context) => {
-                let permit = event_permit(&self.authority, &context);
-                event::post(&self.unit, &context, &permit, event).await
+                let permit = event_permit(&self.authority, context);
+                event::post(&self.unit, context, &permit, event)
+                    .await
+                    .map_err(|error| error.to_string())
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.to_string()),
         };
         if let Err(error) = posted {
             tracing::warn!(
                 cell.id = %self.target.cell,
                 box.name = %self.target.box_name,
                 event.kind = kind,
-                %error,
+                error,
                 "failed to post installation event"
             );
         }

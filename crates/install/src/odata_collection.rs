@@ -18,6 +18,9 @@ use crate::installer::Installer;
 /// The size of the entities of one commit, in bytes, from which on it ends. The last one may exceed it.
 const MAX_COMMIT_BYTES: usize = 4 << 20;
 
+/// The number of entities that are read with one state of the cell and the schema. Before they are stored, it is read anew.
+const ENTITIES_PER_ROOT: usize = 100;
+
 /// The entries of the archive for a collection.
 #[derive(Default)]
 struct CollectionEntries {
@@ -135,8 +138,12 @@ impl Installer {
     /// Checks names, entity types, syntax and ids of all entities.
     async fn check_entities(&self, path: &[String], found: &CollectionEntries) -> InstallResult {
         let mut ids = HashSet::new();
-        for (entity_type, entry) in &found.data {
+        let mut root = None;
+        for (number, (entity_type, entry)) in found.data.iter().enumerate() {
             self.count_entry();
+            if number % ENTITIES_PER_ROOT == 0 {
+                root = None;
+            }
             let name = entry.path().rsplit('/').next().unwrap_or_default();
             let digits = name.strip_suffix(".json").unwrap_or_default();
             if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -147,7 +154,10 @@ impl Installer {
                     "not digits and .json",
                 ));
             }
-            let root = self.data_root(path).await.in_entry(entry)?;
+            let root = match &mut root {
+                Some(root) => root,
+                None => root.insert(self.data_root(path).await.in_entry(entry)?),
+            };
             root.set(entity_type).in_entry(entry)?;
             let parsed = self
                 .package
@@ -170,13 +180,20 @@ impl Installer {
     async fn create_entities(&self, path: &[String], found: &CollectionEntries) -> InstallResult {
         let max = self.unit.settings().archives.entities_per_commit;
         let mut batch = EntityBatch::default();
-        for (entity_type, entry) in &found.data {
+        let mut known = None;
+        for (number, (entity_type, entry)) in found.data.iter().enumerate() {
             self.start_entry(entry).await;
             let bytes = self.package.read(entry).await?;
             batch.bytes += bytes.len();
-            let root = self.data_root(path).await.in_entry(entry)?;
+            if number % ENTITIES_PER_ROOT == 0 {
+                known = None;
+            }
+            let root = match &mut known {
+                Some(root) => root,
+                None => known.insert(self.data_root(path).await.in_entry(entry)?),
+            };
             let set = root.set(entity_type).in_entry(entry)?;
-            let body = odata::validate(&root, &set, &bytes, Intent::Create, Route::Direct)
+            let body = odata::validate(root, &set, &bytes, Intent::Create, Route::Direct)
                 .await
                 .in_entry(entry)?;
             // Later entities must be validated against a schema with the new dynamic properties.
@@ -191,7 +208,9 @@ impl Installer {
             batch.entries.push(entry.clone());
             let is_full = batch.creations.len() >= max || batch.bytes >= MAX_COMMIT_BYTES;
             if changes_schema || is_full {
+                let root = self.data_root(path).await.in_entry(entry)?;
                 self.store_batch(&root, std::mem::take(&mut batch)).await?;
+                known = None;
             }
         }
         if let Some(last) = batch.entries.last() {
@@ -209,10 +228,15 @@ impl Installer {
         let permit = self.authority.permit_write(root, &first.set);
         let created = odata::create(root, &permit, &batch.creations).await;
         let created = created.in_entry(first_entry)?;
+        let mut ended = Vec::with_capacity(batch.entries.len());
         for (entry, created) in batch.entries.iter().zip(created) {
-            created.in_entry(entry)?;
-            self.end_entry(entry).await;
+            if let Err(refused) = created.in_entry(entry) {
+                self.end_entries(&ended).await;
+                return Err(refused);
+            }
+            ended.push(entry);
         }
+        self.end_entries(&ended).await;
         Ok(())
     }
 

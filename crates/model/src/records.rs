@@ -327,24 +327,41 @@ impl Records {
     }
 
     /// Commits one batch without retries. What was decided from a cached structure is committed only if the structure was current
-    /// after the request began: unless a read has shown that, the version is read before.
+    /// after the request began: unless a read has shown that, the batch asserts the version.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if an assertion of the batch does not hold, [`StoreError::Busy`] if the cached structure is stale,
     /// or another failure of the store.
-    pub async fn commit(&self, batch: Batch) -> std::result::Result<CommitSeq, StoreError> {
+    pub async fn commit(&self, mut batch: Batch) -> std::result::Result<CommitSeq, StoreError> {
         if batch.is_empty() {
             return Ok(0);
         }
-        self.check_view().await?;
-        self.store.commit(&self.space, batch).await
+        let Some(view) = &self.view else {
+            return self.store.commit(&self.space, batch).await;
+        };
+        if view.is_stale() {
+            return Err(StoreError::Busy(ErrorDetail::new(STALE)));
+        }
+        let asserted = view.to_check();
+        if let Some(version) = asserted {
+            batch.assert_structure(version);
+        }
+        let committed = self.store.commit(&self.space, batch).await;
+        match (&committed, asserted) {
+            (Ok(_), Some(version)) => drop(view.observe(version)),
+            // The structure may be what has changed.
+            (Err(StoreError::Conflict), Some(_)) => self.check_view().await?,
+            (Err(StoreError::SpaceDropped), Some(_)) => view.observe_dropped(),
+            _ => {}
+        }
+        committed
     }
 
     async fn check_view(&self) -> std::result::Result<(), StoreError> {
         let Some(view) = &self.view else {
             return Ok(());
         };
-        if !view.is_validated() && !view.is_stale() {
+        if view.to_check().is_some() {
             match self.store.structure(&self.space).await {
                 Ok(version) => drop(view.observe(version)),
                 Err(error) => {

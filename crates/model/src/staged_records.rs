@@ -1,5 +1,7 @@
 //! Changes of one space that are collected in memory, seen by later reads, and committed together.
 
+mod known_records;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Range;
 use std::ops::Bound;
@@ -13,6 +15,7 @@ use personium_store::{
     RecordStore, Result, Snapshot, Space, StoreError, StructureVersion,
 };
 
+use self::known_records::KnownRecords;
 use crate::records;
 
 /// The version of the first staged batch. Stores give smaller ones.
@@ -27,6 +30,7 @@ const ABSENT_COUNTER_VERSION: CommitSeq = CommitSeq::MAX;
 pub(crate) struct StagedRecords {
     base: Arc<dyn RecordStore>,
     space: Space,
+    known: Mutex<KnownRecords>,
     staging: Mutex<Staging>,
 }
 
@@ -58,8 +62,16 @@ impl StagedRecords {
         Self {
             base,
             space,
+            known: Mutex::default(),
             staging: Mutex::default(),
         }
+    }
+
+    /// Reads records that will be asked for. What is staged in view of them asserts them, as of all others.
+    pub(crate) async fn read_ahead(&self, keys: &[Key]) -> Result<()> {
+        let known = KnownRecords::read(&*self.base, &self.space, keys).await?;
+        *self.known.lock() = known;
+        Ok(())
     }
 
     /// The size of the staged keys and values in bytes.
@@ -144,7 +156,7 @@ impl Staging {
             let holds = match op {
                 Op::Assert(key, expect) => self.check(key, *expect, &mut asserted),
                 Op::AssertEmpty(range) => self.check_empty(range, &mut empty),
-                Op::Seal | Op::Unseal => return Err(unsupported()),
+                Op::AssertStructure(_) | Op::Seal | Op::Unseal => return Err(unsupported()),
                 Op::Put(..) | Op::Delete(_) | Op::Add(..) | Op::ChangeStructure => true,
             };
             if !holds {
@@ -206,7 +218,11 @@ impl Staging {
     fn apply(&mut self, op: Op, version: CommitSeq) {
         let put = |value: Bytes| StagedValue::Put(Record { value, version });
         let (key, value) = match op {
-            Op::Assert(..) | Op::AssertEmpty(_) | Op::Seal | Op::Unseal => return,
+            Op::Assert(..)
+            | Op::AssertEmpty(_)
+            | Op::AssertStructure(_)
+            | Op::Seal
+            | Op::Unseal => return,
             Op::ChangeStructure => {
                 self.changes_structure = true;
                 return;
@@ -250,10 +266,14 @@ fn counter(value: i64) -> Bytes {
 #[async_trait]
 impl RecordStore for StagedRecords {
     async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>> {
-        let stored = self.base.get(space, keys).await?;
         if *space != self.space {
-            return Ok(stored);
+            return self.base.get(space, keys).await;
         }
+        let known = self.known.lock().get(keys);
+        let stored = match known {
+            Some(known) => known,
+            None => self.base.get(space, keys).await?,
+        };
         let staging = self.staging.lock();
         Ok(stored.map(|stored| {
             let found = keys.iter().zip(stored);

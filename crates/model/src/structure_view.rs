@@ -36,6 +36,11 @@ impl StructureView {
         view
     }
 
+    /// The version of the cached structure, unless it was compared already.
+    pub(crate) fn to_check(&self) -> Option<StructureVersion> {
+        (!self.is_validated() && !self.is_stale()).then_some(self.expected)
+    }
+
     /// Takes note of the version that a read returned. Returns whether its result may be used.
     pub(crate) fn observe(&self, found: StructureVersion) -> bool {
         if found == self.expected {

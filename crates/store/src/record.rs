@@ -112,6 +112,8 @@ pub enum Op {
     Assert(Key, Expect),
     /// Refuses the whole batch if any record lies in the range before the batch.
     AssertEmpty(KeyRange),
+    /// Refuses the whole batch unless this is the version of the structure of the space before the batch.
+    AssertStructure(StructureVersion),
     /// Creates or replaces a record.
     Put(Key, Bytes),
     /// Removes a record if it exists.
@@ -131,7 +133,10 @@ impl Op {
     /// Whether the operation only asserts something.
     #[must_use]
     pub const fn is_assertion(&self) -> bool {
-        matches!(self, Self::Assert(..) | Self::AssertEmpty(_))
+        matches!(
+            self,
+            Self::Assert(..) | Self::AssertEmpty(_) | Self::AssertStructure(_)
+        )
     }
 }
 
@@ -162,9 +167,21 @@ impl Batch {
         self.ops.push(Op::AssertEmpty(range));
     }
 
+    /// Adds the assertion that the structure of the space has this version.
+    pub fn assert_structure(&mut self, version: StructureVersion) {
+        self.ops.push(Op::AssertStructure(version));
+    }
+
     /// Adds the creation or replacement of a record.
     pub fn put(&mut self, key: Key, value: impl Into<Bytes>) {
         self.ops.push(Op::Put(key, value.into()));
+    }
+
+    /// Adds the replacement of a record that probably exists. The result is that of [`put`](Self::put), but an engine may take what
+    /// is only put for new if the batch asserts that another record is absent, and is slower if it is not.
+    pub fn replace(&mut self, key: Key, value: impl Into<Bytes>) {
+        self.delete(key.clone());
+        self.put(key, value);
     }
 
     /// Adds the removal of a record, which need not exist.

@@ -44,6 +44,7 @@ pub(crate) struct Connections {
     pool: Pool,
     prepared: bool,
     statement_timeout: Duration,
+    wait_timeout: Duration,
 }
 
 impl Connections {
@@ -70,6 +71,7 @@ impl Connections {
             pool,
             prepared: settings.prepared_statements,
             statement_timeout: settings.statement_timeout,
+            wait_timeout: settings.pool_timeout,
         })
     }
 
@@ -97,16 +99,35 @@ impl Connections {
         })
     }
 
-    /// Runs one statement that reads, again on another connection if the connection turns out to be lost.
+    /// The time that a call waits for a free connection.
+    pub(crate) fn wait_timeout(&self) -> Duration {
+        self.wait_timeout
+    }
+
+    /// Whether statements are prepared once for each connection.
+    pub(crate) fn are_statements_prepared(&self) -> bool {
+        self.prepared
+    }
+
+    /// Runs one statement that reads, as [`Self::read_all`].
     pub(crate) async fn read(
         &self,
         statement: &'static Statement,
         parameters: &[Parameter<'_>],
     ) -> std::result::Result<Vec<Row>, Failure> {
+        let answers = self.read_all(&[(statement, parameters)]).await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
+    /// Runs statements that read in one round trip, again on another connection if the connection turns out to be lost.
+    pub(crate) async fn read_all(
+        &self,
+        statements: &[(&'static Statement, &[Parameter<'_>])],
+    ) -> std::result::Result<Vec<Vec<Row>>, Failure> {
         let mut attempt = 1;
         loop {
             let connection = self.get().await?;
-            let answer = connection.run(statement, parameters).await;
+            let answer = connection.run_all(statements).await;
             match answer {
                 Err(failure)
                     if failure.kind() == FailureKind::ConnectionLost
@@ -323,11 +344,23 @@ impl Connection {
         statement: &'static Statement,
         parameters: &[Parameter<'_>],
     ) -> std::result::Result<Vec<Row>, Failure> {
-        let ready = self.prepare(statement).await?;
-        let requests = vec![self.request(&ready, parameters)];
-        let answers = self.round_trip(requests).await;
-        let answers = answers.map_err(|failed| failed.error)?;
+        let answers = self.run_all(&[(statement, parameters)]).await?;
         Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
+    /// Runs statements in one round trip.
+    async fn run_all(
+        &self,
+        statements: &[(&'static Statement, &[Parameter<'_>])],
+    ) -> std::result::Result<Vec<Vec<Row>>, Failure> {
+        let mut ready = Vec::with_capacity(statements.len());
+        for &(statement, _) in statements {
+            ready.push(self.prepare(statement).await?);
+        }
+        let requests = ready.iter().zip(statements);
+        let requests = requests.map(|(ready, (_, parameters))| self.request(ready, parameters));
+        let answers = self.round_trip(requests.collect()).await;
+        answers.map_err(|failed| failed.error)
     }
 
     fn answer_timeout(&self) -> Duration {

@@ -23,6 +23,8 @@ pub(crate) enum Failure {
 pub(crate) enum FailureKind {
     /// The transaction was rolled back because of another one. The same transaction can succeed at once.
     Contention,
+    /// A record that was to be created exists.
+    RecordExists,
     /// The connection cannot be used any more.
     ConnectionLost,
     /// No connection could be made.
@@ -76,9 +78,10 @@ impl Failure {
             FailureKind::Full => StoreError::Full,
             FailureKind::ReadOnly => StoreError::ReadOnly,
             FailureKind::Corrupt => StoreError::Corrupt,
-            FailureKind::ConnectionLost | FailureKind::Unreachable | FailureKind::Other => {
-                StoreError::Down
-            }
+            FailureKind::ConnectionLost
+            | FailureKind::Unreachable
+            | FailureKind::RecordExists
+            | FailureKind::Other => StoreError::Down,
         };
         let detail = ErrorDetail::new(operation);
         kind(match self {
@@ -107,6 +110,7 @@ fn kind_of(error: &DbError) -> FailureKind {
     }
     match error.code().code() {
         "40001" | "40P01" => FailureKind::Contention,
+        "23505" => FailureKind::RecordExists,
         "25006" => FailureKind::ReadOnly,
         "53100" => FailureKind::Full,
         // A prepared statement whose tables were changed works on a new connection.

@@ -81,6 +81,8 @@ pub(crate) struct GroupOutcome {
     /// The result of each batch, once the changes are committed.
     pub(crate) results: Vec<Result<CommitSeq>>,
     pub(crate) changes: Changes,
+    /// The keys of changes for which there was probably no record before.
+    pub(crate) new_keys: BTreeSet<Key>,
     pub(crate) state: SpaceState,
 }
 
@@ -91,11 +93,13 @@ pub(crate) fn apply(batches: &[&Batch], before: Before) -> GroupOutcome {
         records: before.records,
         ranges: before.ranges.into_iter(),
         changes: Changes::new(),
+        new_keys: BTreeSet::new(),
     };
     let results = batches.iter().map(|batch| group.apply(batch)).collect();
     GroupOutcome {
         results,
         changes: group.changes,
+        new_keys: group.new_keys,
         state: group.state,
     }
 }
@@ -105,6 +109,7 @@ struct GroupChanges {
     records: HashMap<Key, FoundRecord>,
     ranges: std::vec::IntoIter<Vec<Key>>,
     changes: Changes,
+    new_keys: BTreeSet<Key>,
 }
 
 impl GroupChanges {
@@ -130,7 +135,13 @@ impl GroupChanges {
         if batch.changes_structure() {
             self.state.structure = seq;
         }
+        let creates = creates(batch);
+        let replaced = deleted(batch);
         for (key, value) in changes {
+            let is_unknown = !self.changes.contains_key(key) && !self.records.contains_key(key);
+            if creates && is_unknown && !replaced.contains(key) {
+                self.new_keys.insert(key.clone());
+            }
             self.changes
                 .insert(key.clone(), value.map(|value| (value, seq)));
         }
@@ -152,6 +163,7 @@ impl GroupChanges {
                 let is_kept = |key: &Key| !matches!(self.changes.get(key), Some(None));
                 !read.iter().any(is_kept) && !self.has_put_in(range)
             }
+            Op::AssertStructure(version) => self.state.structure == *version,
             _ => true,
         }
     }
@@ -209,6 +221,21 @@ impl GroupChanges {
             },
         }
     }
+}
+
+/// Whether a batch creates something. Then what it puts and did not ask for is probably new, such as the index entries of a new entity.
+fn creates(batch: &Batch) -> bool {
+    let mut ops = batch.ops().iter();
+    ops.any(|op| matches!(op, Op::Assert(_, Expect::Absent)))
+}
+
+/// The keys that a batch removes, perhaps to put them again.
+fn deleted(batch: &Batch) -> BTreeSet<&Key> {
+    let deleted = batch.ops().iter().filter_map(|op| match op {
+        Op::Delete(key) => Some(key),
+        _ => None,
+    });
+    deleted.collect()
 }
 
 fn count(value: Option<&[u8]>) -> Result<i64> {
@@ -283,6 +310,28 @@ mod tests {
         assert_eq!(judged.state, state);
         let (value, version) = judged.changes[&key(2)].clone().unwrap();
         assert_eq!((&value[..], version), (&18_i64.to_le_bytes()[..], 13));
+    }
+
+    #[test]
+    fn keys_are_new_if_a_batch_that_creates_is_the_first_to_change_them() {
+        let mut creates = Batch::new();
+        creates.assert(key(3), Expect::Absent);
+        for n in 1..=4 {
+            creates.put(key(n), "created");
+        }
+        creates.replace(key(8), "replaced");
+        let mut changes = Batch::new();
+        changes.put(key(5), "changed");
+        changes.delete(key(6));
+        let mut creates_more = Batch::new();
+        creates_more.assert(key(7), Expect::Absent);
+        for n in 3..=7 {
+            creates_more.put(key(n), "created");
+        }
+        let judged = apply(&[&creates, &changes, &creates_more], before(&[1]));
+        assert!(judged.results.iter().all(Result::is_ok));
+        let expected = [2, 3, 4, 7].map(key);
+        assert_eq!(judged.new_keys, expected.into_iter().collect());
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! A record store in a PostgreSQL database, which several processes can share.
 //!
 //! There is one table of records and one of spaces. Each statement names one space, so that a database that is distributed by
-//! space needs one of its parts for each. A read is one statement. A commit is one transaction of two round trips, in which waiting
-//! batches of a space are merged.
+//! space needs one of its parts for each. A read is one statement; reads by keys that come at the same time share round trips. A
+//! commit is one transaction of two round trips, in which waiting batches of a space are merged.
 
 mod connections;
 mod error;
 mod group_commit;
 mod pipeline;
 mod read;
+mod read_queue;
 mod schema;
 mod settings;
 mod space_key;

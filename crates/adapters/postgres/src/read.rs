@@ -131,7 +131,7 @@ fn structure(row: &Row) -> Result<u64> {
 }
 
 /// Reads rows of the version of the structure and a record, if there is one. Without any row, there is no space.
-fn records(rows: &[Row]) -> Result<Snapshot<Vec<(Key, Record)>>> {
+pub(crate) fn records(rows: &[Row]) -> Result<Snapshot<Vec<(Key, Record)>>> {
     let structure = rows.first().map(structure).transpose()?.unwrap_or(0);
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {

@@ -174,25 +174,43 @@ pub(crate) static SCHEMA: Statement = Statement {
     types: Cow::Borrowed(&[]),
 };
 
-/// The numbers of records of the statements that put records: powers of two, so that there are few statements.
-const PUT_SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+/// The numbers of records of the statements that put records: few statements, and one of them for most entities.
+const PUT_SIZES: [usize; 11] = [64, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1];
 
 /// The largest number of records that one statement puts.
 pub(crate) const MAX_PUT_ROWS: usize = 64;
 
-static PUT_ONE: LazyLock<Statement> = LazyLock::new(|| put_rows(1));
-
-static PUTS: LazyLock<Vec<Statement>> =
-    LazyLock::new(|| PUT_SIZES.into_iter().map(put_rows).collect());
-
-/// Returns the statement that puts the largest number of records up to `rows`, at least 1, and that number.
-pub(crate) fn put(rows: usize) -> (&'static Statement, usize) {
-    let mut sized = PUTS.iter().zip(PUT_SIZES);
-    let fits = sized.find(|(_, size)| *size <= rows.max(1));
-    fits.unwrap_or((&PUT_ONE, 1))
+/// How records are put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PutKind {
+    /// They are created. The statement fails if one of them exists.
+    Create,
+    /// They are created or replaced, which costs the database more.
+    Replace,
 }
 
-fn put_rows(rows: usize) -> Statement {
+static CREATE_ONE: LazyLock<Statement> = LazyLock::new(|| put_rows(PutKind::Create, 1));
+static REPLACE_ONE: LazyLock<Statement> = LazyLock::new(|| put_rows(PutKind::Replace, 1));
+
+static CREATES: LazyLock<Vec<Statement>> = LazyLock::new(|| put_statements(PutKind::Create));
+static REPLACES: LazyLock<Vec<Statement>> = LazyLock::new(|| put_statements(PutKind::Replace));
+
+fn put_statements(kind: PutKind) -> Vec<Statement> {
+    PUT_SIZES.map(|rows| put_rows(kind, rows)).into()
+}
+
+/// Returns the statement that puts the largest number of records up to `rows`, at least 1, and that number.
+pub(crate) fn put(kind: PutKind, rows: usize) -> (&'static Statement, usize) {
+    let (all, one) = match kind {
+        PutKind::Create => (&CREATES, &CREATE_ONE),
+        PutKind::Replace => (&REPLACES, &REPLACE_ONE),
+    };
+    let mut sized = all.iter().zip(PUT_SIZES);
+    let fits = sized.find(|(_, size)| *size <= rows.max(1));
+    fits.unwrap_or((one, 1))
+}
+
+fn put_rows(kind: PutKind, rows: usize) -> Statement {
     let row = |n: usize| {
         let first = 4 * n + 2;
         format!(
@@ -204,10 +222,15 @@ fn put_rows(rows: usize) -> Statement {
         )
     };
     let values: Vec<String> = (0..rows).map(row).collect();
+    let replace = match kind {
+        PutKind::Create => "",
+        PutKind::Replace => {
+            " ON CONFLICT (space, key) DO UPDATE \
+             SET value = excluded.value, version = excluded.version, sum = excluded.sum"
+        }
+    };
     let text = format!(
-        "INSERT INTO personium.records (space, key, value, version, sum) VALUES {} \
-         ON CONFLICT (space, key) DO UPDATE \
-         SET value = excluded.value, version = excluded.version, sum = excluded.sum",
+        "INSERT INTO personium.records (space, key, value, version, sum) VALUES {}{replace}",
         values.join(", ")
     );
     let of_row = [Type::BYTEA, Type::BYTEA, Type::INT8, Type::INT8];
@@ -227,8 +250,15 @@ mod tests {
 
     #[test]
     fn few_statements_put_any_number_of_records() {
-        for rows in [1, 2, 3, 63, 64, 65, 1000] {
-            let (statement, size) = put(rows);
+        let numbers = [1, 2, 3, 9, 63, 64, 65, 1000];
+        let kinds = [PutKind::Create, PutKind::Replace];
+        for (kind, rows) in kinds
+            .into_iter()
+            .flat_map(|kind| numbers.map(|n| (kind, n)))
+        {
+            let (statement, size) = put(kind, rows);
+            let replaces = statement.text.contains("DO UPDATE");
+            assert_eq!(replaces, kind == PutKind::Replace);
             assert!(size <= rows && size <= MAX_PUT_ROWS && (rows >= 64 || size * 2 > rows));
             assert_eq!(statement.types.len(), 1 + 4 * size);
             assert!(statement.text.contains(&format!("${})", 1 + 4 * size)));

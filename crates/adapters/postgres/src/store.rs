@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::connections::Connections;
 use crate::error::FailureKind;
 use crate::read::{self, bounds, column};
+use crate::read_queue::ReadQueue;
 use crate::schema::{self, SchemaError};
 use crate::settings::PostgresSettings;
 use crate::write_queue::WriteQueues;
@@ -27,6 +28,7 @@ const DROP_PAGE: i64 = 1_000;
 #[derive(Debug)]
 pub struct PostgresStore {
     connections: Arc<Connections>,
+    reads: Arc<ReadQueue>,
     writer: Arc<Writer>,
     is_closed: AtomicBool,
 }
@@ -46,8 +48,10 @@ impl PostgresStore {
             queues: WriteQueues::default(),
             transactions: Semaphore::new(size - size.div_ceil(4)),
         };
+        let reads = ReadQueue::new(&connections, &settings.health, size);
         Ok(Self {
             connections,
+            reads: Arc::new(reads),
             writer: Arc::new(writer),
             is_closed: AtomicBool::new(false),
         })
@@ -117,7 +121,7 @@ impl PostgresStore {
 impl RecordStore for PostgresStore {
     async fn get(&self, space: &Space, keys: &[Key]) -> Result<Snapshot<Vec<Option<Record>>>> {
         self.check_open()?;
-        read::get(&self.connections, &self.writer.health, space, keys).await
+        self.reads.get(space, keys).await
     }
 
     async fn scan(

@@ -15,7 +15,7 @@ use personium_store::{
 use tokio_postgres::Row;
 
 use crate::connections::{Connection, Parameter, ReadyStatement, Request};
-use crate::error::{Failure, corrupt};
+use crate::error::{Failure, FailureKind, corrupt};
 use crate::group_commit::{Before, FoundRecord, GroupOutcome, Needs, SpaceState};
 use crate::read::{bounds, check_sum, column, number, report};
 use crate::statement::{self, KEPT_WRITERS, WRITER_BYTES};
@@ -53,6 +53,8 @@ pub(crate) struct Group<'g> {
     pub(crate) batches: &'g [&'g Batch],
     /// The id of this attempt.
     pub(crate) id: WriterId,
+    /// Whether what is probably new is created. If it exists after all, the database refuses the group.
+    pub(crate) may_create: bool,
     pub(crate) health: &'g StoreHealth,
 }
 
@@ -270,7 +272,7 @@ async fn commit(
     unknown: &mut Option<UnknownOutcome>,
 ) -> std::result::Result<Ended, Failure> {
     let space = space_key::of(group.space);
-    let writes = Writes::of(&space, &outcome, &lock.state);
+    let writes = Writes::of(&space, &outcome, (&lock.state, group.may_create));
     let mut ready: Vec<(ReadyStatement, Vec<Parameter<'_>>)> = Vec::new();
     for (statement, parameters) in writes.statements() {
         ready.push((connection.prepare(statement).await?, parameters));
@@ -287,6 +289,10 @@ async fn commit(
             Ok(Ended::Judged(outcome.results))
         }
         Err(failed) => {
+            if failed.sent == all && failed.error.kind() == FailureKind::RecordExists {
+                // The last request, which was answered too, has rolled back what failed.
+                connection.set_unusable(false);
+            }
             if failed.sent == all && !failed.error.is_rolled_back() {
                 *unknown = Some(UnknownOutcome {
                     id: group.id,

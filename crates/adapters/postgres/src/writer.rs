@@ -94,8 +94,17 @@ impl Writer {
     ) -> Result<Vec<Result<CommitSeq>>> {
         let mut unknown: Option<UnknownOutcome> = None;
         let mut failed: u32 = 0;
+        let mut may_create = true;
         loop {
-            let ended = self.attempt(space, batches, &mut unknown).await;
+            let id = self.writer_id();
+            let group = Group {
+                space,
+                batches,
+                id,
+                may_create,
+                health: &self.health,
+            };
+            let ended = self.attempt(group, &mut unknown).await;
             let failure = match ended {
                 Ok(Ended::Judged(results)) => {
                     self.health.set_full(false);
@@ -109,8 +118,12 @@ impl Writer {
                 }
                 Err(failure) => failure,
             };
-            failed += 1;
             let kind = failure.kind();
+            if kind == FailureKind::RecordExists && may_create {
+                may_create = false;
+                continue;
+            }
+            failed += 1;
             if failed >= attempts(kind, unknown.is_some()) {
                 return Err(self.give_up(failure, unknown.is_some()));
             }
@@ -122,18 +135,11 @@ impl Writer {
 
     async fn attempt(
         &self,
-        space: &Space,
-        batches: &[&Batch],
+        group: Group<'_>,
         unknown: &mut Option<UnknownOutcome>,
     ) -> std::result::Result<Ended, Failure> {
         let Ok(_permit) = self.transactions.acquire().await else {
             return Err(Failure::Closed);
-        };
-        let group = Group {
-            space,
-            batches,
-            id: self.writer_id(),
-            health: &self.health,
         };
         let connection = self.connections.get().await?;
         transaction::attempt(&connection, group, unknown).await
@@ -246,6 +252,7 @@ const fn attempts(kind: FailureKind, is_unknown: bool) -> u32 {
         | FailureKind::Busy
         | FailureKind::Full
         | FailureKind::Corrupt
+        | FailureKind::RecordExists
         | FailureKind::Other => 1,
     }
 }

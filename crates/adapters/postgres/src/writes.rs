@@ -1,11 +1,11 @@
 //! The changes of a group as statements.
 
-use personium_store::{CommitSeq, record_checksum};
+use personium_store::{CommitSeq, Key, record_checksum};
 use tokio_postgres::types::ToSql;
 
 use crate::connections::Parameter;
 use crate::group_commit::{Changes, GroupOutcome, SpaceState};
-use crate::statement::{self, MAX_PUT_ROWS};
+use crate::statement::{self, MAX_PUT_ROWS, PutKind};
 
 /// The size of the values from which on a statement takes no further record. A message has at most 1 GiB.
 const MAX_STATEMENT_BYTES: usize = 32 << 20;
@@ -22,19 +22,31 @@ struct PutRow<'w> {
 pub(crate) struct Writes<'w> {
     space: &'w Vec<u8>,
     deleted: Vec<&'w [u8]>,
-    put: Vec<PutRow<'w>>,
+    /// Records that are probably new.
+    created: Vec<PutRow<'w>>,
+    /// Records that may exist.
+    replaced: Vec<PutRow<'w>>,
     /// The new state of the space, if that changes.
     state: Option<(i64, bool)>,
 }
 
 impl<'w> Writes<'w> {
-    pub(crate) fn of(space: &'w Vec<u8>, outcome: &'w GroupOutcome, before: &SpaceState) -> Self {
+    /// The changes of a group. `may_create`: what is probably new is created, which fails if it exists.
+    pub(crate) fn of(
+        space: &'w Vec<u8>,
+        outcome: &'w GroupOutcome,
+        (before, may_create): (&SpaceState, bool),
+    ) -> Self {
         let state = &outcome.state;
+        let put = put(&outcome.changes).into_iter();
+        let (created, replaced): (Vec<_>, Vec<_>) =
+            put.partition(|(key, _)| may_create && outcome.new_keys.contains(*key));
         let is_changed = (state.structure, state.is_sealed) != (before.structure, before.is_sealed);
         Self {
             space,
             deleted: deleted(&outcome.changes),
-            put: put(&outcome.changes),
+            created: rows(created),
+            replaced: rows(replaced),
             state: is_changed.then(|| (signed(state.structure), state.is_sealed)),
         }
     }
@@ -44,9 +56,30 @@ impl<'w> Writes<'w> {
         for key in &self.deleted {
             statements.push((&statement::DELETE, vec![self.space, key]));
         }
-        let mut rows = &self.put[..];
+        let kinds = [
+            (PutKind::Create, &self.created),
+            (PutKind::Replace, &self.replaced),
+        ];
+        for (kind, rows) in kinds {
+            self.add_puts(kind, rows, &mut statements);
+        }
+        if let Some((structure, is_sealed)) = &self.state {
+            statements.push((
+                &statement::SET_STATE,
+                vec![self.space, structure, is_sealed],
+            ));
+        }
+        statements
+    }
+
+    fn add_puts<'s>(
+        &'s self,
+        kind: PutKind,
+        mut rows: &'s [PutRow<'w>],
+        statements: &mut Vec<(&'static statement::Statement, Vec<Parameter<'s>>)>,
+    ) {
         while !rows.is_empty() {
-            let (statement, count) = statement::put(rows_within_bytes(rows));
+            let (statement, count) = statement::put(kind, rows_within_bytes(rows));
             let (now, later) = rows.split_at(count.min(rows.len()));
             let mut parameters: Vec<Parameter<'_>> = vec![self.space];
             for row in now {
@@ -57,13 +90,6 @@ impl<'w> Writes<'w> {
             statements.push((statement, parameters));
             rows = later;
         }
-        if let Some((structure, is_sealed)) = &self.state {
-            statements.push((
-                &statement::SET_STATE,
-                vec![self.space, structure, is_sealed],
-            ));
-        }
-        statements
     }
 }
 
@@ -72,17 +98,23 @@ fn deleted(changes: &Changes) -> Vec<&[u8]> {
     keys.map(|(key, _)| key.as_bytes()).collect()
 }
 
-fn put(changes: &Changes) -> Vec<PutRow<'_>> {
+/// The records that are put.
+fn put(changes: &Changes) -> Vec<(&Key, PutRow<'_>)> {
     let rows = changes.iter().filter_map(|(key, change)| {
         let (value, version) = change.as_ref()?;
-        Some(PutRow {
+        let row = PutRow {
             key: key.as_bytes(),
             value,
             version: signed(*version),
             sum: record_checksum::of(key.as_bytes(), *version, value),
-        })
+        };
+        Some((key, row))
     });
     rows.collect()
+}
+
+fn rows<'w>(put: Vec<(&'w Key, PutRow<'w>)>) -> Vec<PutRow<'w>> {
+    put.into_iter().map(|(_, row)| row).collect()
 }
 
 /// The number of records that one statement puts, at least 1.

@@ -81,7 +81,7 @@ fn apply(
         return Ok(Err(StoreError::Sealed));
     }
     for op in batch.ops() {
-        if !is_satisfied(db, op)? {
+        if !is_satisfied(db, op, state.structure)? {
             return Ok(Err(StoreError::Conflict));
         }
     }
@@ -130,7 +130,7 @@ fn put_body(db: &Connection, key: &Key, seq: CommitSeq, value: &[u8]) -> rusqlit
     execute(db, sql::PUT, row)
 }
 
-fn is_satisfied(db: &Connection, op: &Op) -> rusqlite::Result<bool> {
+fn is_satisfied(db: &Connection, op: &Op, structure: StructureVersion) -> rusqlite::Result<bool> {
     match op {
         Op::Assert(key, expect) => {
             let found: Option<CommitSeq> = db
@@ -144,6 +144,7 @@ fn is_satisfied(db: &Connection, op: &Op) -> rusqlite::Result<bool> {
             })
         }
         Op::AssertEmpty(range) => is_empty(db, range),
+        Op::AssertStructure(version) => Ok(structure == *version),
         _ => Ok(true),
     }
 }

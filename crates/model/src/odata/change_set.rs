@@ -1,12 +1,14 @@
 //! Several changes below a service root that are committed together or not at all.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use personium_store::StoreError;
+use personium_store::{Key, StoreError};
 use personium_types::{Code, Result};
 
+use super::load;
 use super::reporter::StagedEvents;
-use super::root::{RootScope, ServiceRoot};
+use super::root::{RootScope, ServiceRoot, SetRef};
 use crate::PostCommit;
 use crate::commit::Invalidation;
 use crate::keys;
@@ -59,6 +61,18 @@ impl ChangeSet {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.staged.size_bytes()
+    }
+
+    /// Reads at once whether the ids are taken of entities that will be created.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn read_ids(&self, ids: &[(SetRef, String)]) -> Result<()> {
+        let keyed = ids.iter().filter(|(set, _)| load::is_keyed_by_id(set));
+        let wanted: BTreeSet<Key> = keyed.map(|(set, id)| keys::entity(&set.key, id)).collect();
+        let wanted: Vec<Key> = wanted.into_iter().collect();
+        let read = self.staged.read_ahead(&wanted).await;
+        read.map_err(records::store_error)
     }
 
     /// Commits all changes.

@@ -95,7 +95,7 @@ impl ServiceRoot {
                 batch.assert(keys::schema_version(&collection), expect);
             }
             RootScope::Schema(collection) => {
-                batch.put(keys::schema_version(&collection), Vec::new());
+                batch.replace(keys::schema_version(&collection), Vec::new());
             }
             RootScope::Unit | RootScope::Cell => {}
         }

@@ -90,6 +90,7 @@ async fn store_new_with(
             root.collection_guard()
         };
         let mut batch = CreationBatch::new(root);
+        batch.read_keys(creations).await?;
         let mut out = Vec::with_capacity(creations.len());
         for creation in creations {
             // Boxed, because the future is large and part of that of every request that may create entities.

@@ -1,6 +1,6 @@
 //! Creations that are collected in one batch.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use personium_odata::edm::{ID, PUBLISHED, UPDATED};
 use personium_odata::value::{Properties, Value};
@@ -18,6 +18,9 @@ use super::{rules, schema_rules};
 use crate::entity::StoredEntity;
 use crate::keys::{self, ControlSet};
 
+/// The largest number of keys that are read at once.
+const KEYS_PER_READ: usize = 1_000;
+
 /// Creations that are collected in one batch. Later ones see the keys and to-one links of earlier ones.
 pub(super) struct CreationBatch<'a> {
     pub root: &'a ServiceRoot,
@@ -26,6 +29,8 @@ pub(super) struct CreationBatch<'a> {
     pub released: HashSet<Key>,
     /// Keys that earlier creations of this batch take.
     claimed: HashSet<Key>,
+    /// Whether there were records of keys that were read in advance.
+    present: HashMap<Key, bool>,
     dynamic_properties: DynamicProperties,
 }
 
@@ -44,8 +49,34 @@ impl<'a> CreationBatch<'a> {
             batch: Batch::new(),
             released: HashSet::new(),
             claimed: HashSet::new(),
+            present: HashMap::new(),
             dynamic_properties: DynamicProperties::default(),
         }
+    }
+
+    /// Reads at once whether the keys are taken of entities that will be added, if they follow from their bodies alone.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn read_keys(&mut self, creations: &[Creation]) -> Result<()> {
+        let mut wanted = BTreeSet::new();
+        for Creation { set, body, .. } in creations {
+            if let Some(id) = body.properties.text(ID)
+                && load::is_keyed_by_id(set)
+            {
+                wanted.insert(keys::entity(&set.key, id));
+                wanted.extend(rules::unique_keys(set, &body.properties));
+            }
+        }
+        if wanted.len() < 2 {
+            return Ok(());
+        }
+        let wanted: Vec<Key> = wanted.into_iter().collect();
+        for page in wanted.chunks(KEYS_PER_READ) {
+            let present = self.root.records.are_present(page).await?;
+            self.present.extend(page.iter().cloned().zip(present));
+        }
+        Ok(())
     }
 
     /// Adds a creation. If it fails, the batch is unchanged.
@@ -163,8 +194,16 @@ impl<'a> CreationBatch<'a> {
     }
 
     async fn is_taken(&self, key: &Key) -> Result<bool> {
-        Ok(self.claimed.contains(key)
-            || !self.released.contains(key) && self.root.records.find_bytes(key).await?.is_some())
+        if self.claimed.contains(key) {
+            return Ok(true);
+        }
+        if self.released.contains(key) {
+            return Ok(false);
+        }
+        match self.present.get(key) {
+            Some(is_present) => Ok(*is_present),
+            None => Ok(self.root.records.find_bytes(key).await?.is_some()),
+        }
     }
 
     fn assert_absent(&self, batch: &mut Batch, key: &Key) {

@@ -91,6 +91,6 @@ fn store(
     batch.put(keys::link(&properties, &id, &types, type_id), Vec::new());
     batch.put(keys::link(&types, type_id, &properties, &id), Vec::new());
     batch.add(keys::entity_count(&properties), 1);
-    batch.put(keys::schema_version(collection), Vec::new());
+    batch.replace(keys::schema_version(collection), Vec::new());
     records::put(batch, keys::entity(&properties, &id), &stored)
 }

@@ -42,6 +42,7 @@ pub async fn records(store: Arc<dyn RecordStore>) {
     spaces::dropped_space_cannot_be_created(&*store).await;
     spaces::sealed_space_refuses_commits(&*store).await;
     spaces::structure_version_is_that_of_the_last_change(&*store).await;
+    spaces::structure_version_is_asserted(&*store).await;
     spaces::long_reads_return_the_structure_version(&*store).await;
     spaces::spaces_are_listed_in_order(&*store).await;
     for seed in 0..6 {

@@ -110,6 +110,7 @@ impl SpaceRecords {
             Op::AssertEmpty(range) => self
                 .range(range)
                 .is_none_or(|mut found| found.next().is_none()),
+            Op::AssertStructure(version) => self.structure == *version,
             _ => true,
         }
     }

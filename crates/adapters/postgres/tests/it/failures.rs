@@ -1,5 +1,6 @@
 //! A dead, silent or talkative server, and one that accepts no writes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use personium_postgres::PostgresSettings;
@@ -81,27 +82,62 @@ async fn locked_space_is_busy_and_others_are_not() {
     store.commit(&locked, counted(2)).await.unwrap();
 }
 
+/// Waits until the database answers a question so.
+async fn wait_until(database: &Database, question: &str, answer: &str) {
+    for _ in 0..3_000 {
+        if database.sql(question) == answer {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{question} is not {answer}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exhausted_pool_is_busy() {
     let database = Database::new().await;
     let store = open(&PostgresSettings {
         pool_size: 2,
         pool_timeout: Duration::from_millis(200),
+        statement_timeout: Duration::from_secs(60),
         ..database.settings()
     });
     let space = new_space();
     store.commit(&space, counted(1)).await.unwrap();
     let mut psql = database.cluster.psql(&database.name);
-    psql.args(["-c", "BEGIN; LOCK personium.records; SELECT pg_sleep(2)"]);
+    psql.args(["-c", "BEGIN; LOCK personium.records; SELECT pg_sleep(60)"]);
     let holder = tokio::task::spawn_blocking(move || psql.output());
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let reads = (0..6).map(|_| async { store.get(&space, &[key(1)]).await });
+    let sessions = |what: &str| {
+        format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {what}"
+        )
+    };
+    let holds = sessions("query LIKE 'BEGIN; LOCK%' AND wait_event = 'PgSleep'");
+    wait_until(&database, &holds, "1").await;
+    let get = || {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.get(&space, &[key(1)]).await })
+    };
+    // Reads that come one after the other take a connection each, reads at the same time share one.
+    let mut slow = Vec::new();
+    for count in ["1", "2"] {
+        slow.push(get());
+        wait_until(&database, &sessions("wait_event_type = 'Lock'"), count).await;
+    }
+    let reads = (0..4).map(|_| async { store.get(&space, &[key(1)]).await });
     let reads = futures_util::future::join_all(reads).await;
     let busy = reads
         .iter()
         .filter(|read| matches!(read, Err(StoreError::Busy(_))));
     assert_eq!(busy.count(), 4, "{reads:?}");
-    holder.await.unwrap().unwrap();
+    database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event = 'PgSleep'",
+    );
+    for read in slow {
+        assert!(read.await.unwrap().unwrap().value[0].is_some());
+    }
+    drop(holder.await);
     assert!(store.get(&space, &[key(1)]).await.unwrap().value[0].is_some());
 }
 

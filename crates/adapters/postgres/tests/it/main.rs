@@ -24,4 +24,5 @@ mod pooler;
 mod proxy;
 mod round_trips;
 mod schema;
+mod shared_reads;
 mod tls;

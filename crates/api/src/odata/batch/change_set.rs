@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use personium_model::Reservation;
-use personium_model::odata::{ChangeSet, ChangeSetCommit};
+use personium_model::odata::{ChangeSet, ChangeSetCommit, SetRef};
 use personium_odata::batch::{self, BatchMethod, BatchPart, BatchTarget};
 use personium_odata::body::read_link;
 use personium_types::{Code, Error, Result};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::CreationKind;
@@ -75,6 +76,9 @@ impl BatchExecutor<'_> {
         parts: &[BatchPart<'_>],
         change_set: &ChangeSet,
     ) -> Result<Vec<PartResponse>, FailedPart> {
+        let of_first = |refusal| FailedPart { index: 0, refusal };
+        let ids = self.ids_of_creations(parts);
+        change_set.read_ids(&ids).await.map_err(of_first)?;
         let mut responses = Vec::with_capacity(parts.len());
         let mut entities = Entities::default();
         let mut reservation = Reservation::default();
@@ -90,6 +94,22 @@ impl BatchExecutor<'_> {
             responses.push(made.map_err(|refusal| FailedPart { index, refusal })?);
         }
         Ok(responses)
+    }
+
+    /// The ids that creations name in their bodies, with their sets. What cannot be read is refused later.
+    fn ids_of_creations(&self, parts: &[BatchPart<'_>]) -> Vec<(SetRef, String)> {
+        let creations = parts
+            .iter()
+            .filter(|part| CreationKind::of(part) == Some(CreationKind::Plain));
+        let ids = creations.filter_map(|part| {
+            let BatchTarget::Set(name) = &part.target else {
+                return None;
+            };
+            let set = self.request.root.set(name).ok()?;
+            let body: NewEntity = serde_json::from_str(&part.body).ok()?;
+            Some((set, body.id?))
+        });
+        ids.collect()
     }
 
     async fn make_change(&mut self, part: &BatchPart<'_>) -> Result<PartResponse> {
@@ -114,6 +134,13 @@ impl BatchExecutor<'_> {
         }
         unit.limits().body_memory.grow(reservation, bytes)
     }
+}
+
+/// The part of the body of a creation that names the entity.
+#[derive(Deserialize)]
+struct NewEntity {
+    #[serde(rename = "__id")]
+    id: Option<String>,
 }
 
 /// The paths of the entities of the parts so far, by `Content-ID`.

@@ -238,3 +238,41 @@ async fn archive_with_many_entities_is_installed_in_batches() {
     );
     assert_eq!(counted.send().await.json()["d"]["__count"], "39");
 }
+
+/// Installs an archive with so many entities. Returns the number of calls of the record port, without those of the requests that ask
+/// for the progress.
+async fn calls_of_installation(entities: usize) -> usize {
+    let unit = TestUnit::new().await;
+    let mut archive = full_archive();
+    for number in 3..entities + 3 {
+        let entity = json!({"__id": format!("p{number}"), "colour": "none"}).to_string();
+        let name = format!("90_contents/data/90_data/Pet/{number}.json");
+        archive = archive.with(&name, &entity);
+    }
+    let before = unit.store.call_count();
+    let outcome = install(&unit, "new", &archive).await.outcome();
+    assert_eq!(outcome, success(202));
+    let mut asking = 0;
+    loop {
+        let asked = unit.store.call_count();
+        let shown = unit.admin_request("GET", "c/new");
+        let shown = shown.header("accept", "application/json").send().await;
+        let shown = shown.json()["box"].clone();
+        asking += unit.store.call_count() - asked;
+        if shown["status"] != "installation in progress" {
+            assert_eq!(shown["status"], "ready", "{shown}");
+            return unit.store.call_count() - before - asking;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+/// State of the cell and the schema are read for many entities at once, and so are their keys.
+#[tokio::test]
+async fn further_entities_of_an_archive_cost_few_calls() {
+    let (few, many) = (
+        calls_of_installation(10).await,
+        calls_of_installation(110).await,
+    );
+    assert!(many < few + 5 * 100, "{few}, {many}");
+}

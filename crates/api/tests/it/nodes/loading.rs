@@ -155,6 +155,22 @@ async fn change_that_begins_after_a_revocation_is_refused_and_stores_nothing() {
     }
 }
 
+/// An id is taken once only, by whichever node.
+#[tokio::test]
+async fn entity_that_another_node_has_created_exists() {
+    let unit = unit().await;
+    let token = token_of(&unit, "exact").await;
+    let node = unit.another_node();
+    assert!(Write::Create.send(&node, &token, "before").await < 300);
+    unit.create("c/b/od/T", r#"{"__id":"other","p":"of the other node"}"#)
+        .await;
+    for id in ["before", "other", "e"] {
+        assert_eq!(Write::Create.send(&node, &token, id).await, 409, "{id}");
+    }
+    let kept = unit.admin_request("GET", "c/b/od/T('other')").send().await;
+    assert!(kept.text().contains("of the other node"));
+}
+
 /// The structure changed, but not the rights: the change is made with what the client sent, although it is answered twice.
 #[tokio::test]
 async fn change_by_a_node_with_a_stale_cell_is_made_once_and_whole() {

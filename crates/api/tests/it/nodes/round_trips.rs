@@ -145,3 +145,82 @@ async fn refused_change_of_a_known_cell_makes_one_call() {
         assert_eq!(again, (403, 1), "{request:?}");
     }
 }
+
+/// The ids of all entities that a batch creates are looked up together.
+#[tokio::test]
+async fn batch_of_creations_makes_few_calls_however_many_they_are() {
+    let unit = unit().await;
+    let token = token_of(&unit, "exact").await;
+    let node = unit.another_node();
+    let creation = |id: String| {
+        let body = format!(r#"{{"__id":"{id}"}}"#);
+        let length = body.len();
+        format!(
+            "--c\nContent-Type: application/http\n\nPOST T HTTP/1.1\nContent-Length: {length}\n\n{body}\n"
+        )
+    };
+    let change_set = |creations: String| {
+        format!("--b\nContent-Type: multipart/mixed; boundary=c\n\n{creations}--c--\n")
+    };
+    let batch = |name: &str, count: usize, is_one_set: bool| {
+        let all = (0..count).map(|n| creation(format!("{name}{n}")));
+        let sets: String = match is_one_set {
+            true => change_set(all.collect()),
+            false => all.map(change_set).collect(),
+        };
+        format!("{sets}--b--")
+    };
+    for is_one_set in [true, false] {
+        let mut found = Vec::new();
+        for (name, count) in [("warm", 2), ("few", 3), ("many", 60)] {
+            let body = batch(&format!("{name}{is_one_set}"), count, is_one_set);
+            let before = node.store.call_count();
+            let request = node.request("POST", "c/b/od/$batch").bearer(&token);
+            let request = request.header("content-type", "multipart/mixed; boundary=b");
+            let answer = request.body(&*body).send().await;
+            found.push(node.store.call_count() - before);
+            let created = answer.text().matches("HTTP/1.1 201").count();
+            assert_eq!(created, count, "{}", answer.text());
+        }
+        assert_eq!(
+            found[1], found[2],
+            "one change set: {is_one_set}, {found:?}"
+        );
+    }
+}
+
+/// Ids that were looked up together are still taken once only, by an earlier part too.
+#[tokio::test]
+async fn batch_of_creations_refuses_ids_that_are_taken() {
+    let unit = unit().await;
+    let part = |id: &str| {
+        let body = format!(r#"{{"__id":"{id}"}}"#);
+        let length = body.len();
+        format!(
+            "--b\nContent-Type: application/http\n\nPOST T HTTP/1.1\nContent-Length: {length}\n\n{body}\n"
+        )
+    };
+    let parts: String = ["n", "e", "m", "n"].map(part).concat();
+    let request = unit.admin_request("POST", "c/b/od/$batch");
+    let request = request.header("content-type", "multipart/mixed; boundary=b");
+    let answer = request.body(format!("{parts}--b--")).send().await.text();
+    let statuses: Vec<&str> = answer
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|part| &part[..3])
+        .collect();
+    assert_eq!(statuses, ["201", "409", "201", "409"]);
+    let set = |ids: [&str; 3]| {
+        let parts = ids.map(|id| part(id).replace("--b\n", "--c\n")).concat();
+        format!("--b\nContent-Type: multipart/mixed; boundary=c\n\n{parts}--c--\n--b--")
+    };
+    for ids in [["p", "q", "p"], ["r", "e", "s"]] {
+        let request = unit.admin_request("POST", "c/b/od/$batch");
+        let request = request.header("content-type", "multipart/mixed; boundary=b");
+        let answer = request.body(set(ids)).send().await.text();
+        assert!(
+            answer.contains("HTTP/1.1 409") && !answer.contains("HTTP/1.1 201"),
+            "{answer}"
+        );
+    }
+}

@@ -200,6 +200,30 @@ pub(super) async fn structure_version_is_that_of_the_last_change(store: &dyn Rec
     structure_is(store, &other, 0).await;
 }
 
+pub(super) async fn structure_version_is_asserted(store: &dyn RecordStore) {
+    let space = new_space();
+    let asserting = |n: u64, version: u64| {
+        let mut batch = put(n, "x");
+        batch.assert_structure(version);
+        batch
+    };
+    let refused = store.commit(&space, asserting(1, 1)).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    store.commit(&space, asserting(1, 0)).await.unwrap();
+    let mut change = asserting(2, 0);
+    change.change_structure();
+    let changed = store.commit(&space, change).await.unwrap();
+    for other in [0, changed - 1, changed + 1] {
+        let refused = store.commit(&space, asserting(3, other)).await;
+        assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    }
+    let last = store.commit(&space, asserting(3, changed)).await.unwrap();
+    structure_is(store, &space, changed).await;
+    let mut only = Batch::new();
+    only.assert_structure(changed);
+    assert_eq!(store.commit(&space, only).await.unwrap(), last);
+}
+
 /// Checks that every kind of read returns this version of the structure.
 pub(super) async fn structure_is(store: &dyn RecordStore, space: &Space, version: u64) {
     let keys = [key(1), key(9_999)];
