@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use personium_types::{Code, Error, Result};
+use personium_model::transfer::TransferKind;
+use personium_types::{Code, Result};
 
 use crate::error::{self, Challenge};
 use crate::request_context::CellRequest;
@@ -10,7 +11,7 @@ use crate::response::{self, Response};
 use crate::route::CellRoute;
 use crate::{
     authorize, box_url, cell_root, compression, content_policy, dav, discovery, error_page, event,
-    introspect, jwks, log, message, odata, password, role_list, rule, sign, token,
+    introspect, jwks, log, message, odata, password, role_list, rule, sign, token, transfer,
 };
 
 /// Answers a request to a cell.
@@ -66,17 +67,12 @@ async fn answer(
         CellRoute::Rule => Box::pin(rule::handle(request)).await,
         CellRoute::Log => Box::pin(log::handle(request)).await,
         CellRoute::Snapshot => Box::pin(dav::snapshots(request)).await,
-        CellRoute::Export | CellRoute::Import => transfer(&request),
+        CellRoute::Export => Box::pin(transfer::handle(request, TransferKind::Export)).await,
+        CellRoute::Import => Box::pin(transfer::handle(request, TransferKind::Import)).await,
         CellRoute::Token | CellRoute::Authorize | CellRoute::MyPassword | CellRoute::Introspect => {
             Box::pin(authenticate(route, request, challenge)).await
         }
     }
-}
-
-/// Exports and imports are not implemented. The unit is honest about it to everybody: nothing depends on the cell.
-fn transfer(request: &CellRequest) -> Result<Response> {
-    let name = request.path.decoded.first().map(String::as_str);
-    Err(Error::new(Code::NotImplementedFeature).with(name.unwrap_or_default()))
 }
 
 /// Whether responses of a route contain tokens, codes, cookies or what is known about them, so that no cache may store them.

@@ -23,7 +23,7 @@ use crate::response::Response;
 use crate::route::CellRoute;
 use crate::{
     accept, access, answer, cell, forwarded, full_storage, message_framing, overrides, posting,
-    preflight, request_key, request_target, response_headers, route, unit,
+    preflight, request_key, request_target, response_headers, route, transfer, unit,
 };
 
 /// Answers requests with one state of the application.
@@ -265,6 +265,7 @@ impl<'a> Dispatcher<'a> {
         let seen = Arc::clone(&context);
         let mut request = CellRequest { request, context };
         let handled = async {
+            transfer::check_writable(&request).await?;
             request.access = access::of_cell_request(&request).await?;
             request.request.events = posting::cause_of(&request).await?;
             // Boxed as in `dispatch_to_unit`.

@@ -64,6 +64,7 @@ mod service;
 mod sign;
 mod status;
 mod token;
+mod transfer;
 mod unit;
 
 pub use admin::AdminHooks;

@@ -1,36 +1,13 @@
 //! Opening bar files and reading their entries.
 
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{Read, Seek, Write};
 
-use zip::read::{ArchiveOffset, Config, ZipFileEntry};
-use zip::{CompressionMethod, ZipArchive};
-
+use crate::checked_zip::{ArchiveLimits, CheckedZip};
 use crate::entries::{BarEntry, EntryList};
-use crate::error::{BarError, EntryError, ReadError, printable_name};
+use crate::error::{BarError, ReadError};
 use crate::manifest::Manifest;
-use crate::name::{self, NameEncoding};
+use crate::paths;
 use crate::version::BarVersion;
-use crate::{central_directory, paths};
-
-/// The number of bytes that are decompressed at once.
-const CHUNK_BYTES: usize = 64 << 10;
-/// The flags for encryption, strong encryption and masked headers.
-const FLAGS_ENCRYPTED: u16 = 0x2041;
-/// The flag for names in UTF-8.
-const FLAG_UTF8: u16 = 0x0800;
-/// The flag for compressed patched data.
-const FLAG_PATCHED: u16 = 0x0020;
-
-/// The limits for a bar file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArchiveLimits {
-    /// The maximum uncompressed size of an entry in bytes.
-    pub max_entry_bytes: u64,
-    /// The maximum number of entries, including folders.
-    pub max_entries: usize,
-    /// The maximum uncompressed size of all entries in bytes.
-    pub max_total_bytes: u64,
-}
 
 /// An opened and validated bar file.
 ///
@@ -56,8 +33,7 @@ pub struct ArchiveLimits {
 /// ```
 #[derive(Debug)]
 pub struct Bar<R> {
-    archive: ZipArchive<R>,
-    entries: EntryList,
+    zip: CheckedZip<R>,
     version: BarVersion,
     manifest: Manifest,
 }
@@ -68,23 +44,16 @@ impl<R: Read + Seek> Bar<R> {
     ///
     /// # Errors
     /// Every variant of [`BarError`].
-    pub fn open(mut reader: R, limits: ArchiveLimits) -> Result<Bar<R>, BarError> {
-        central_directory::check(&mut reader, limits.max_entries)?;
-        let config = Config {
-            archive_offset: ArchiveOffset::Known(0),
-        };
-        let mut archive = ZipArchive::with_config(config, reader)?;
-        let mut entries = read_entry_list(&archive, &limits)?;
-        archive.validate_header_consistency()?;
-        let version = match entries.find(paths::MANIFEST) {
+    pub fn open(reader: R, limits: ArchiveLimits) -> Result<Bar<R>, BarError> {
+        let mut zip = CheckedZip::open(reader, limits)?;
+        let version = match zip.entries.find(paths::MANIFEST) {
             Some(_) => BarVersion::V2,
             None => BarVersion::V1,
         };
-        check_required(&entries, version)?;
-        entries.set_prefix(version.prefix());
+        check_required(&zip.entries, version)?;
+        zip.entries.set_prefix(version.prefix());
         let mut bar = Bar {
-            archive,
-            entries,
+            zip,
             version,
             manifest: Manifest::default(),
         };
@@ -104,24 +73,24 @@ impl<R: Read + Seek> Bar<R> {
 
     /// The files in the order of the archive, without folders.
     pub fn entries(&self) -> &[BarEntry] {
-        self.entries.files()
+        self.zip.entries.files()
     }
 
     /// The inner paths of the folders that have their own entries, without trailing `/`.
     pub fn folders(&self) -> impl Iterator<Item = &str> {
         let prefix = self.version.prefix();
-        let folders = self.entries.folders();
+        let folders = self.zip.entries.folders();
         folders.filter_map(move |name| name.strip_prefix(prefix))
     }
 
     /// Finds the file with an inner path, such as `90_contents/col1/a.txt`.
     pub fn find(&self, path: &str) -> Option<&BarEntry> {
-        self.entries.find(&self.full_name(path))
+        self.zip.entries.find(&self.full_name(path))
     }
 
     /// Whether a folder with an inner path (without trailing `/`) exists, or a file in it.
     pub fn has_folder(&self, path: &str) -> bool {
-        self.entries.has_folder(&self.full_name(path))
+        self.zip.entries.has_folder(&self.full_name(path))
     }
 
     /// Reads an entry of this archive and verifies its declared size and checksum.
@@ -142,33 +111,7 @@ impl<R: Read + Seek> Bar<R> {
     /// # Errors
     /// [`ReadError::Damaged`], [`ReadError::Io`].
     pub fn copy(&mut self, entry: &BarEntry, out: &mut impl Write) -> Result<(), ReadError> {
-        let name = entry.name();
-        let mut file = self
-            .archive
-            .by_index(entry.position())
-            .map_err(|error| ReadError::from_zip(name, error))?;
-        if name::decode(file.name_raw(), NameEncoding::Unknown).as_deref() != Some(name) {
-            return Err(ReadError::damaged(name, "not an entry of this archive"));
-        }
-        let mut remaining = entry.size();
-        let mut chunk = vec![0; CHUNK_BYTES];
-        loop {
-            let count = match file.read(&mut chunk) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(ReadError::from_read(name, error)),
-            };
-            remaining = remaining
-                .checked_sub(count as u64)
-                .ok_or_else(|| ReadError::damaged(name, "longer than declared"))?;
-            out.write_all(chunk.get(..count).unwrap_or_default())
-                .map_err(ReadError::Io)?;
-        }
-        if remaining > 0 {
-            return Err(ReadError::damaged(name, "shorter than declared"));
-        }
-        Ok(())
+        self.zip.copy(entry, out)
     }
 
     fn full_name(&self, path: &str) -> String {
@@ -189,69 +132,6 @@ impl<R: Read + Seek> Bar<R> {
         })?;
         Manifest::parse(&bytes, self.version)
     }
-}
-
-/// Validates every entry of the central directory.
-fn read_entry_list<R: Read + Seek>(
-    archive: &ZipArchive<R>,
-    limits: &ArchiveLimits,
-) -> Result<EntryList, BarError> {
-    if archive.has_duplicate_names() {
-        return Err(BarError::not_zip("two entries have the same name"));
-    }
-    let mut entries = EntryList::default();
-    let mut total: u64 = 0;
-    for position in 0..archive.len() {
-        let entry = archive.by_index_data(position)?;
-        let encoding = match entry.flags().as_u16() & FLAG_UTF8 {
-            0 => NameEncoding::Unknown,
-            _ => NameEncoding::Utf8,
-        };
-        let name = name::check(entry.name_raw(), encoding)?;
-        let is_folder =
-            is_folder(&name, &entry).map_err(|reason| BarError::invalid_entry(&name, reason))?;
-        if entry.size() > limits.max_entry_bytes {
-            return Err(BarError::EntryTooLarge(printable_name(&name)));
-        }
-        total = total.saturating_add(entry.size());
-        if is_folder {
-            entries.add_folder(&name);
-        } else {
-            entries.add_file(&name, entry.size(), position);
-        }
-    }
-    if total > limits.max_total_bytes {
-        return Err(BarError::TooLarge);
-    }
-    entries.check_names()?;
-    Ok(entries)
-}
-
-fn is_folder(name: &str, entry: &ZipFileEntry<'_>) -> Result<bool, EntryError> {
-    let flags = entry.flags().as_u16();
-    if flags & FLAGS_ENCRYPTED != 0 {
-        return Err(EntryError::Encrypted);
-    }
-    let is_readable = matches!(
-        entry.compression(),
-        CompressionMethod::Stored | CompressionMethod::Deflated
-    );
-    if !is_readable || flags & FLAG_PATCHED != 0 {
-        return Err(EntryError::Compression);
-    }
-    let is_folder = name.ends_with('/');
-    // Systems other than Unix leave these bits empty or copy them from Unix.
-    match (entry.external_attributes() >> 16) & 0o170_000 {
-        0 => {}
-        0o040_000 if is_folder => {}
-        0o100_000 if !is_folder => {}
-        0o040_000 | 0o100_000 => return Err(EntryError::AmbiguousKind),
-        _ => return Err(EntryError::SpecialFile),
-    }
-    if is_folder && entry.size() > 0 {
-        return Err(EntryError::FolderContent);
-    }
-    Ok(is_folder)
 }
 
 fn check_required(entries: &EntryList, version: BarVersion) -> Result<(), BarError> {

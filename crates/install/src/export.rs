@@ -20,7 +20,9 @@ use personium_model::temp_file::TempFile;
 use personium_model::{Access, AnswerReservation, BoxInfo, CellContext, Unit};
 use personium_types::{Code, Error, Result};
 
-use self::output::ArchiveOutput;
+pub(crate) use self::output::{ArchiveOutput, EntryLimit};
+pub(crate) use self::tree::open_current;
+use crate::package::MAX_ENTRIES;
 use crate::progress::{self, InstallationStatus};
 
 /// The number of times that an export is begun again because the schema of a collection has changed.
@@ -85,11 +87,16 @@ impl ExportedBox {
         let records = self.unit.cell_records(&self.context.cell().id);
         let share = self.unit.answer_share(Some(self.context.cell().id));
         let folder = &self.unit.settings().archives.temp_dir;
+        let limit = EntryLimit {
+            max: MAX_ENTRIES,
+            code: Code::BarBoxTooLarge,
+            name: self.info.name.clone(),
+        };
         let mut export = Export {
             subject: self,
             roles: RoleNames::relative_to(&self.context, Some(&self.info)).await?,
             role_base: self.role_base(),
-            out: ArchiveOutput::create(folder, share.reservation(), &self.info.name).await?,
+            out: ArchiveOutput::create(folder, share.reservation(), limit).await?,
             memory: share.reservation(),
             records,
         };

@@ -17,11 +17,15 @@
 //! | `odata_schema` | the schema of an OData collection |
 //! | `package` | the archive |
 //! | `progress` | the stored state of an installation |
+//! | `cell_export` | writes a cell into a snapshot, by [`CellExporter`] |
+//! | `cell_event` | the events of exports and imports of cells |
 //! | `export` | writes the archive of a box, by [`ExportedBox::write`] |
 //! | `rollback` | removes what a failed installation has made |
 //! | `error` | why an installation fails |
 
 mod authority;
+mod cell_event;
+mod cell_export;
 mod claim;
 mod collections;
 mod control_objects;
@@ -37,6 +41,7 @@ mod rollback;
 mod run;
 
 pub use authority::{InstallAuthority, InstallRequest};
+pub use cell_export::CellExporter;
 pub use export::ExportedBox;
 pub use installer::Installer;
 pub use package::Package;

@@ -314,6 +314,19 @@ pub async fn status(
     Ok(found.value.status(is_alive))
 }
 
+/// Refuses an export or import of a cell while a box of it is installed.
+///
+/// # Errors
+/// [`Code::CellBusy`]; failures of the store.
+pub(crate) async fn check_not_installing(unit: &Unit, context: &CellContext) -> Result<()> {
+    for info in context.boxes().await?.iter() {
+        if let InstallationStatus::Running { .. } = status(unit, context, info).await? {
+            return Err(Code::CellBusy.into());
+        }
+    }
+    Ok(())
+}
+
 impl StoredInstallation {
     /// The status, if the server node that installs the box is alive or not.
     fn status(self, is_alive: bool) -> InstallationStatus {

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use personium_store::{Key, RecordStore, StoreError, StructureVersion};
 use personium_types::{NodeId, Result};
@@ -19,18 +20,25 @@ pub(crate) use self::cache::CellStructureCache;
 
 use crate::keys::{self, ControlSet, SetKey};
 use crate::node::{Node, NodeKind};
-use crate::records::{Records, Versioned, store_error};
+use crate::records::{self, Records, Versioned, store_error};
 use crate::structure_view::StructureView;
 use crate::{Cell, entity};
 
 /// The largest number of values that are cached in one context.
 const MAX_CACHED_VALUES: usize = 4_096;
+/// What the node of the cell is cached under.
+const CELL_NODE: &str = "node/cell";
+/// What the record of the last transfer is cached under.
+const TRANSFER: &str = "transfer";
 /// The largest number of boxes, and of roles, of a cell.
 const MAX_OBJECTS: usize = 100_000;
 
 /// The hidden value of an account with its token generation. A new value revokes the tokens issued before, where the
 /// unit does so.
 pub const TOKEN_GENERATION: &str = "TokenEpoch";
+
+/// The node of a cell, and the record of its last transfer.
+type CellRecords = (Arc<Versioned<Node>>, Arc<Option<Bytes>>);
 
 /// A box of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -348,14 +356,47 @@ impl CellContext {
     /// # Errors
     /// A failure of the store.
     pub async fn cell_node(&self) -> Result<Arc<Versioned<Node>>> {
-        self.node_or_default("node/cell", &keys::cell_node(), || {
-            Node::new(
-                self.structure.cell.node_id(),
-                NodeKind::Cell,
-                self.structure.cell.published,
-            )
-        })
-        .await
+        if let Some(found) = self.get_cached(CELL_NODE) {
+            return Ok(found);
+        }
+        Ok(self.read_cell().await?.0)
+    }
+
+    /// The record of the transfer that was stored last, but for its progress.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(crate) async fn transfer_record(&self) -> Result<Arc<Option<Bytes>>> {
+        if let Some(found) = self.get_cached(TRANSFER) {
+            return Ok(found);
+        }
+        Ok(self.read_cell().await?.1)
+    }
+
+    /// Reads what each request that changes something needs, in one call.
+    async fn read_cell(&self) -> Result<CellRecords> {
+        let wanted = [keys::cell_node(), keys::transfer()];
+        let mut found = self.records.find_records(&wanted).await?.into_iter();
+        let mut next = || found.next().flatten();
+        let node = match next() {
+            Some(record) => Versioned {
+                value: records::decode::<Node>(&record.value)?,
+                version: record.version,
+            },
+            None => Versioned {
+                value: Node::new(
+                    self.structure.cell.node_id(),
+                    NodeKind::Cell,
+                    self.structure.cell.published,
+                ),
+                version: 0,
+            },
+        };
+        let transfer = next().map(|record| record.value);
+        Ok((
+            self.insert_cached(CELL_NODE.to_owned(), node),
+            self.insert_cached(TRANSFER.to_owned(), transfer),
+        ))
     }
 
     /// The root node of a box.

@@ -26,15 +26,16 @@ use personium_store::{Key, KeyBuilder, KeyRange};
 use personium_types::{BlobId, NodeId};
 
 pub use self::sets::{ControlSet, SetKey};
+pub(crate) use self::single_values::transfer_in_memory;
 pub use self::single_values::{
     CellMarkers, administrator_cells, body_key, box_of_installation, cell_deletion, cell_deletions,
     changed_cell, changed_cells, claim_of_installation_marker, failed_installation,
     failed_installations, failed_logins, failed_logins_of, garbage_marker, garbage_markers,
-    garbage_record, garbage_records, id_of_server_node, installation, installation_marker,
-    installation_markers, installations, log_size, log_state, login_history, node_agreement,
-    orphan_scan, outbox_count, outbox_marker, outbox_markers, outbox_owner, removed_cell,
-    removed_cells, seal, server_node, server_nodes, signing_key, takeover, timer_claim,
-    unfinished_copy, unit_mark,
+    garbage_record, garbage_records, id_of_server_node, imported_entities, imported_entity,
+    installation, installation_marker, installation_markers, installations, log_size, log_sizes,
+    log_state, login_history, node_agreement, orphan_scan, outbox_count, outbox_marker,
+    outbox_markers, outbox_owner, removed_cell, removed_cells, seal, server_node, server_nodes,
+    signing_key, takeover, timer_claim, transfer, unfinished_copy, unit_mark,
 };
 pub use self::timers::{
     cell_of_timer, cell_with_timer, cells_with_timers, due_timer, due_timers, parts_of_due_timer,
@@ -314,6 +315,12 @@ pub fn log_line(generation: u32, event_id: &[u8; MONOTONIC_ID_BYTES]) -> Key {
 #[must_use]
 pub fn log_lines(generation: u32) -> KeyRange {
     KeyRange::prefix(&Key::table(b'G').fixed(&generation.to_be_bytes()).build())
+}
+
+/// The lines of all generations of the event log.
+#[must_use]
+pub fn all_log_lines() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'G').build())
 }
 
 /// The number of events that a rule has matched.

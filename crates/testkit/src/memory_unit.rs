@@ -159,7 +159,10 @@ impl TestUnit {
     /// Returns the unit after a restart with these keys.
     #[must_use]
     pub fn restart_with_keys(&self, keys: Arc<UnitKeys>) -> Self {
-        let store = store_over(&self.records);
+        self.restart_over(store_over(&self.records), keys)
+    }
+
+    fn restart_over(&self, store: Arc<InterruptibleRecords>, keys: Arc<UnitKeys>) -> Self {
         let ports = Ports {
             records: store.clone(),
             blobs: self.blobs.clone(),
@@ -178,6 +181,13 @@ impl TestUnit {
     #[must_use]
     pub fn another_node(&self) -> Self {
         self.restart()
+    }
+
+    /// As [`Self::another_node`], on a store that it knows to be shared: it asks whether this node is alive.
+    #[must_use]
+    pub fn sharing_node(&self) -> Self {
+        let store = Arc::new(self.store.for_other_node());
+        self.restart_over(store, self.model.keys().clone())
     }
 
     /// Returns the unit with another node. Requests go to both nodes in turn.

@@ -165,8 +165,12 @@ codes! {
     NotAcceptable = "PR406-CM-0001", "The media type [{0}] is not supported.";
     CellImportFailed = "PR409-CM-0001", "The import of this cell has failed. Only import, token requests and deletion are allowed.";
     CellBusyWithJob = "PR409-CM-0002", "The cell cannot be changed while a job runs: {0}.";
+    CellTooLarge = "PR409-CM-0004", "The cell [{0}] has more than {1} boxes, collections and files: too many for a snapshot.";
     CellIsIssuer = "PR409-CM-0003", "The accounts of this cell administrate the unit, which would end with its name. Rename it with the command personium admin rename.";
-    BodyIncomplete = "PR400-MC-0003", "The request body ended before it was complete.";
+    BodyIncomplete = "PR400-MC-0011", "The request body ended before it was complete.";
+    SnapshotEntry = "PR400-MC-0001", "The snapshot lacks [{0}], or it is not valid.";
+    SnapshotVersion = "PR400-MC-0003", "The version of the snapshot must be {0}, it is {1}.";
+    SnapshotUnreadable = "PR400-MC-0004", "The snapshot cannot be read: {0}.";
     PathBasedDisabled = "PR400-MC-0002", "Cells of this unit are addressed by host name, not by path.";
     RequestTarget = "PR400-MC-0010", "The target of the request is not valid: {0}.";
     NoSuchPath = "PR404-MC-0001", "Not found.";

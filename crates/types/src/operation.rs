@@ -206,6 +206,10 @@ operations! {
     ReadSnapshots = Cell, On(P::Root);
     /// `PUT` and `DELETE` of files in `{cell}__snapshot`
     WriteSnapshots = Cell, On(P::Root);
+    /// `GET`, `POST` and `OPTIONS` of `{cell}__export`
+    ExportCell = Cell, On(P::Root);
+    /// `GET`, `POST` and `OPTIONS` of `{cell}__import`
+    ImportCell = Cell, On(P::Root);
 
     /// `GET {cell}__box`, unless the caller is the application of the box
     FindBox = Box, On(P::Read);

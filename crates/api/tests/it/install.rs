@@ -22,6 +22,14 @@ const APP: &str = "http://app.example/";
 const EMPTY: &str = "<multistatus xmlns='DAV:'><response><href>personium-localbox:/</href><propstat><prop>\
                      <resourcetype><collection/></resourcetype></prop></propstat></response></multistatus>";
 
+/// Installs a box `new` that has something of every kind in the cell `c`.
+pub(super) async fn install_full_box(unit: &TestUnit) {
+    let archive = installed::full_archive().zip();
+    install_bytes(unit, "new", archive).await.expect(202);
+    let shown = wait_for_installation(unit, "new").await;
+    assert_eq!(shown["status"], "ready", "{shown}");
+}
+
 /// A builder of archives.
 pub(super) struct Archive(Vec<(String, Vec<u8>)>);
 

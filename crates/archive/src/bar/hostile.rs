@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use super::*;
+use crate::error::EntryError;
 use crate::zip_builder::{self, ZipEntry, file, folder};
 
 const LIMITS: ArchiveLimits = ArchiveLimits {

@@ -1,6 +1,6 @@
 //! Reading of entries: chunks, content that differs from its declaration, failing readers and writers.
 
-use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
 
 use zip::write::SimpleFileOptions;
 

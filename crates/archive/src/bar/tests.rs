@@ -5,6 +5,7 @@ use zip::write::SimpleFileOptions;
 
 use super::*;
 use crate::zip_builder::{self, file, folder};
+use zip::CompressionMethod;
 
 pub(super) const LIMITS: ArchiveLimits = ArchiveLimits {
     max_entry_bytes: 1 << 20,

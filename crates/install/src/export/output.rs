@@ -5,18 +5,28 @@ use std::path::Path;
 
 use bytes::Bytes;
 use personium_archive::ArchiveWriter;
-use personium_model::AnswerReservation;
+use personium_model::file::FileContent;
+use personium_model::node::FileBody;
+use personium_model::records::store_error;
 use personium_model::temp_file::{self, TempFile};
+use personium_model::{AnswerReservation, BlobReader};
 use personium_types::{Code, Error, Result};
 use tokio::task::spawn_blocking;
-
-use crate::package::MAX_ENTRIES;
 
 /// The number of bytes, and of steps, that are collected before they are written.
 const PENDING_BYTES: usize = 256 << 10;
 const PENDING_STEPS: usize = 256;
 /// The memory of the writer for an entry, besides its name.
 const ENTRY_BYTES: usize = 512;
+/// The size of the chunks of files.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// The largest number of entries of an archive, and the error beyond it: its parameters are a name and the number.
+pub(crate) struct EntryLimit {
+    pub max: usize,
+    pub code: Code,
+    pub name: String,
+}
 
 /// A step of writing.
 enum WriteStep {
@@ -26,7 +36,7 @@ enum WriteStep {
 }
 
 /// An archive in a temporary file.
-pub(super) struct ArchiveOutput {
+pub(crate) struct ArchiveOutput {
     /// `None` after a failure.
     writer: Option<Box<ArchiveWriter<File>>>,
     pending: Vec<WriteStep>,
@@ -34,7 +44,7 @@ pub(super) struct ArchiveOutput {
     entries: usize,
     /// The memory of the list of entries.
     memory: AnswerReservation,
-    box_name: String,
+    limit: EntryLimit,
 }
 
 impl ArchiveOutput {
@@ -42,7 +52,11 @@ impl ArchiveOutput {
     ///
     /// # Errors
     /// An internal error if there can be no file.
-    pub async fn create(folder: &Path, memory: AnswerReservation, box_name: &str) -> Result<Self> {
+    pub async fn create(
+        folder: &Path,
+        memory: AnswerReservation,
+        limit: EntryLimit,
+    ) -> Result<Self> {
         let file = TempFile::create(folder).await?.into_file()?;
         Ok(Self {
             writer: Some(Box::new(ArchiveWriter::new(file))),
@@ -50,7 +64,7 @@ impl ArchiveOutput {
             pending_bytes: 0,
             entries: 0,
             memory,
-            box_name: box_name.to_owned(),
+            limit,
         })
     }
 
@@ -91,6 +105,56 @@ impl ArchiveOutput {
         self.push(WriteStep::Append(content), bytes).await
     }
 
+    /// Adds a file with the body of a stored file. `memory` holds what is read.
+    ///
+    /// # Errors
+    /// [`Code::DavContent`] if the body has another length than the file; as [`Self::file`].
+    pub async fn body(
+        &mut self,
+        path: &str,
+        (body, content): (&FileBody, FileContent),
+        memory: &mut AnswerReservation,
+    ) -> Result<()> {
+        let length = match &content {
+            FileContent::Whole(bytes) => bytes.len() as u64,
+            FileContent::Chunks(reader) => reader.len(),
+        };
+        if length != body.length {
+            return Err(Code::DavContent.into());
+        }
+        self.start_file(path, length).await?;
+        match content {
+            FileContent::Whole(bytes) => self.append(bytes).await,
+            FileContent::Chunks(reader) => self.copy(reader, memory).await,
+        }
+    }
+
+    /// Appends all of a body to the last file. `memory` holds what is read.
+    ///
+    /// # Errors
+    /// [`Code::DavContent`] if it ends early; as [`Self::file`].
+    pub async fn copy(
+        &mut self,
+        mut reader: Box<dyn BlobReader>,
+        memory: &mut AnswerReservation,
+    ) -> Result<()> {
+        let (mut offset, length) = (0, reader.len());
+        memory.wait_to_hold(2 * CHUNK_BYTES).await?;
+        while offset < length {
+            let chunk = reader
+                .read_at(offset, CHUNK_BYTES)
+                .await
+                .map_err(store_error)?;
+            if chunk.is_empty() {
+                return Err(Code::DavContent.into());
+            }
+            offset += chunk.len() as u64;
+            self.append(chunk).await?;
+        }
+        memory.free(2 * CHUNK_BYTES);
+        Ok(())
+    }
+
     /// Ends the archive.
     ///
     /// # Errors
@@ -105,9 +169,9 @@ impl ArchiveOutput {
 
     async fn count_entry(&mut self, path: &str) -> Result<()> {
         self.entries += 1;
-        if self.entries > MAX_ENTRIES {
-            let too_large = Error::new(Code::BarBoxTooLarge).with(&self.box_name);
-            return Err(too_large.with(MAX_ENTRIES.to_string()));
+        if self.entries > self.limit.max {
+            let too_large = Error::new(self.limit.code).with(&self.limit.name);
+            return Err(too_large.with(self.limit.max.to_string()));
         }
         self.memory.wait_to_hold(ENTRY_BYTES + 2 * path.len()).await
     }
@@ -148,10 +212,20 @@ mod tests {
 
     use super::*;
 
+    const MAX_ENTRIES: usize = 100_000;
+
+    fn limit() -> EntryLimit {
+        EntryLimit {
+            max: MAX_ENTRIES,
+            code: Code::BarBoxTooLarge,
+            name: "b".to_owned(),
+        }
+    }
+
     async fn output(memory: &AnswerMemory) -> ArchiveOutput {
         let reservation = memory.share(Space::Unit).reservation();
         let folder = std::env::temp_dir();
-        ArchiveOutput::create(&folder, reservation, "b")
+        ArchiveOutput::create(&folder, reservation, limit())
             .await
             .unwrap()
     }

@@ -15,9 +15,10 @@ use personium_model::file::{self, FileContent};
 use personium_model::keys;
 use personium_model::listing::{Member, Members};
 use personium_model::node::{FileBody, Node, NodeKind};
-use personium_model::records::store_error;
+use personium_model::records::Records;
 use personium_model::temp_file::TempFile;
-use personium_model::{BlobReader, Principal, SchemaLevel};
+use personium_model::{BlobReader, Principal, SchemaLevel, Unit};
+use personium_store::Key;
 use personium_types::{Code, NodeId, Result};
 use personium_xml::escape_text;
 
@@ -27,8 +28,6 @@ use super::Export;
 const SCHEME: &str = "personium-localbox:";
 /// The size from which on the description is written to its file.
 const DESCRIPTION_BYTES: usize = 128 << 10;
-/// The size of the chunks of files.
-const CHUNK_BYTES: usize = 256 << 10;
 /// The number of attempts to read a file that is replaced meanwhile.
 const MAX_FILE_ATTEMPTS: usize = 20;
 
@@ -166,68 +165,24 @@ impl Export<'_> {
         entry: &str,
         parent: &NodeId,
         name: &str,
-        mut node: Node,
+        node: Node,
     ) -> Result<Option<Node>> {
-        let mut missing = None;
-        for _ in 0..MAX_FILE_ATTEMPTS {
-            let Some(body) = node.file.clone() else {
-                return Err(Code::DavMeta.into());
-            };
-            let opened = file::open_body(&self.subject.unit, &self.records, &body).await?;
-            if let Some(content) = opened {
-                self.write_content(entry, &body, content).await?;
-                return Ok(Some(node));
-            }
-            if missing.replace(body.blob) == Some(body.blob) {
-                return Err(Code::DavContent.into());
-            }
-            let found = self.records.find::<Node>(&keys::node(parent, name)).await?;
-            match found {
-                Some(found) if found.value.kind == NodeKind::File => node = found.value,
-                _ => return Ok(None),
-            }
-            self.check_application(&node)?;
-        }
-        Err(Code::DavVanished.into())
-    }
-
-    async fn write_content(
-        &mut self,
-        entry: &str,
-        body: &FileBody,
-        content: FileContent,
-    ) -> Result<()> {
-        let length = match &content {
-            FileContent::Whole(bytes) => bytes.len() as u64,
-            FileContent::Chunks(reader) => reader.len(),
+        let key = keys::node(parent, name);
+        let check = |found: &Node| self.check_application(found);
+        let unit = &self.subject.unit;
+        let opened = open_current(unit, &self.records, (&key, node), check).await?;
+        let Some((node, body, content)) = opened else {
+            return Ok(None);
         };
-        if length != body.length {
-            return Err(Code::DavContent.into());
-        }
-        self.out.start_file(entry, length).await?;
-        match content {
-            FileContent::Whole(bytes) => self.out.append(bytes).await,
-            FileContent::Chunks(reader) => self.copy(reader).await,
-        }
+        self.out
+            .body(entry, (&body, content), &mut self.memory)
+            .await?;
+        Ok(Some(node))
     }
 
     /// Appends all of a body to the last file of the archive.
-    pub(super) async fn copy(&mut self, mut reader: Box<dyn BlobReader>) -> Result<()> {
-        let (mut offset, length) = (0, reader.len());
-        self.memory.wait_to_hold(2 * CHUNK_BYTES).await?;
-        while offset < length {
-            let chunk = reader
-                .read_at(offset, CHUNK_BYTES)
-                .await
-                .map_err(store_error)?;
-            if chunk.is_empty() {
-                return Err(Code::DavContent.into());
-            }
-            offset += chunk.len() as u64;
-            self.out.append(chunk).await?;
-        }
-        self.memory.free(2 * CHUNK_BYTES);
-        Ok(())
+    pub(super) async fn copy(&mut self, reader: Box<dyn BlobReader>) -> Result<()> {
+        self.out.copy(reader, &mut self.memory).await
     }
 
     /// Appends a resource to the description.
@@ -288,6 +243,35 @@ impl Export<'_> {
             .await?;
         self.copy(Box::new(file)).await
     }
+}
+
+/// Opens the body of a file that may be replaced meanwhile, the node with this key. Returns the file as it was opened; `None` if
+/// it was removed. `check` may refuse its successors.
+///
+/// # Errors
+/// [`Code::DavContent`] if the body is missing or damaged, [`Code::DavVanished`] if it changes too fast; failures of the store.
+pub(crate) async fn open_current(
+    unit: &Unit,
+    records: &Records,
+    (key, mut node): (&Key, Node),
+    check: impl Fn(&Node) -> Result<()>,
+) -> Result<Option<(Node, FileBody, FileContent)>> {
+    let mut missing = None;
+    for _ in 0..MAX_FILE_ATTEMPTS {
+        let body = node.file.clone().ok_or(Code::DavMeta)?;
+        if let Some(content) = file::open_body(unit, records, &body).await? {
+            return Ok(Some((node, body, content)));
+        }
+        if missing.replace(body.blob) == Some(body.blob) {
+            return Err(Code::DavContent.into());
+        }
+        match records.find::<Node>(key).await? {
+            Some(found) if found.value.kind == NodeKind::File => node = found.value,
+            _ => return Ok(None),
+        }
+        check(&node)?;
+    }
+    Err(Code::DavVanished.into())
 }
 
 /// The dead properties that describe a node, with the content encoding of a file.

@@ -1,14 +1,14 @@
 //! Receiving the bodies of files.
 
 use bytes::{Bytes, BytesMut};
-use personium_store::{BlobWriter, Space};
-use personium_types::{BlobId, Code, Error, Result};
+use personium_store::{Batch, BlobWriter, Space};
+use personium_types::{BlobId, CellId, Code, Error, Result};
 
 use super::encryption::SealedWriter;
 use crate::concurrency_limiter::{LimiterPermit, StepPermits};
 use crate::node::FileBody;
 use crate::records::store_error;
-use crate::{Resource, Unit};
+use crate::{Resource, Unit, keys};
 
 /// A body that is being received. Dropping it leaves nothing behind.
 ///
@@ -44,6 +44,18 @@ pub struct ReceivedBody {
     pub(super) inline: Option<Bytes>,
 }
 
+impl ReceivedBody {
+    /// Adds to a batch that the body is kept. Returns what a file names it by.
+    #[must_use]
+    pub fn keep(self, batch: &mut Batch) -> FileBody {
+        match self.inline {
+            Some(bytes) => batch.put(keys::inline_body(&self.body.blob), bytes),
+            None => batch.put(keys::blob_reference(&self.body.blob), Bytes::new()),
+        }
+        self.body
+    }
+}
+
 impl<'u> Upload<'u> {
     /// Starts an upload into a cell.
     #[must_use]
@@ -57,10 +69,16 @@ impl<'u> Upload<'u> {
     /// Starts an upload that takes no permit of the upload limiter, for a caller that is limited by another one.
     #[must_use]
     pub fn without_permit(unit: &'u Unit, resource: &Resource) -> Self {
+        Self::into_cell(unit, resource.context.cell().id)
+    }
+
+    /// As [`Self::without_permit`], into the cell with this id.
+    #[must_use]
+    pub fn into_cell(unit: &'u Unit, cell: CellId) -> Self {
         Self {
             unit,
             permits: None,
-            space: Space::Cell(resource.context.cell().id),
+            space: Space::Cell(cell),
             small: BytesMut::new(),
             large: None,
             salt: None,

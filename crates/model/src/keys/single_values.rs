@@ -31,6 +31,8 @@ const INSTALLATION: &str = "install/";
 const INSTALLATION_MARKER: &str = "install/cell/";
 /// The beginning of the names of failed installations; the name of the box follows.
 const FAILED_INSTALLATION: &str = "install-failed/";
+/// The beginning of the names of imported entities; their ids in the snapshot follow.
+const IMPORTED_ENTITY: &str = "imported/";
 /// The beginning of the names of markers of cells with outbox entries; the id of the cell follows.
 const OUTBOX_MARKER: &str = "event/cell/";
 
@@ -92,6 +94,12 @@ pub fn orphan_scan() -> Key {
 #[must_use]
 pub fn log_size(generation: u32) -> Key {
     single(&format!("log/size/{generation}"))
+}
+
+/// All records of [`log_size`].
+#[must_use]
+pub fn log_sizes() -> KeyRange {
+    singles("log/size/")
 }
 
 /// The state of the event log: the current generation and the archives.
@@ -266,6 +274,29 @@ pub fn failed_installation(box_name: &str) -> Key {
 #[must_use]
 pub fn failed_installations() -> KeyRange {
     singles(FAILED_INSTALLATION)
+}
+
+/// The export or import of the cell that runs, or the import that has failed.
+#[must_use]
+pub fn transfer() -> Key {
+    single("transfer")
+}
+
+/// What a transfer of a cell is noted under in the memory of the process that does it. It is never stored.
+pub(crate) fn transfer_in_memory(cell: &CellId) -> Key {
+    single(&format!("transfer/{cell}"))
+}
+
+/// In a cell that a snapshot is being imported into: the entity of user data with this id in the snapshot.
+#[must_use]
+pub fn imported_entity(id: &str) -> Key {
+    single(&format!("{IMPORTED_ENTITY}{id}"))
+}
+
+/// All records of [`imported_entity`].
+#[must_use]
+pub fn imported_entities() -> KeyRange {
+    singles(IMPORTED_ENTITY)
 }
 
 /// The signing key of a cell.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use personium_odata::edm::{EntityType, ID, Schema};
+use personium_odata::edm::{Association, EntityType, ID, Schema};
 use personium_odata::value::Properties;
 use personium_store::KeyRange;
 use personium_types::{NodeId, Result};
@@ -88,6 +88,12 @@ impl CollectionReader {
         Ok(self.records.find_version(&key).await? != self.schema.version)
     }
 
+    /// The id of the entity type of this name.
+    #[must_use]
+    pub fn type_id(&self, name: &str) -> Option<NodeId> {
+        self.schema.type_id(name)
+    }
+
     fn set(&self, type_name: &str) -> Option<SetKey> {
         let id = self.schema.type_id(type_name)?;
         Some(SetKey::data(&self.collection, &id))
@@ -104,12 +110,48 @@ impl CollectionReader {
         })
     }
 
+    /// The ids of the entity types that entities of a type may be linked to one entity of, by the names of these links in
+    /// stored entities.
+    #[must_use]
+    pub fn to_one_targets(&self, entity_type: &str) -> HashMap<String, NodeId> {
+        let associations = self.edm().associations().iter();
+        let targets = associations.filter_map(|association| {
+            let other = match (&association.a, &association.b) {
+                (own, other) if *own.entity_type == *entity_type => other,
+                (other, own) if *own.entity_type == *entity_type => other,
+                _ => return None,
+            };
+            let field = self.schema.association_id(&association.name)?.to_string();
+            let target = self.schema.type_id(&other.entity_type)?;
+            (!other.multiplicity.is_many()).then_some((field, target))
+        });
+        targets.collect()
+    }
+
+    /// As [`Self::links`], along associations of which both ends may have many links only.
+    #[must_use]
+    pub fn many_to_many_links<'c>(&'c self, entity_type: &EntityType) -> Option<LinkPages<'c>> {
+        self.links_along(entity_type, |association| {
+            association.a.multiplicity.is_many() && association.b.multiplicity.is_many()
+        })
+    }
+
     /// The links along the associations whose first end is an entity type.
     #[must_use]
     pub fn links<'c>(&'c self, entity_type: &EntityType) -> Option<LinkPages<'c>> {
+        self.links_along(entity_type, |_| true)
+    }
+
+    fn links_along<'c>(
+        &'c self,
+        entity_type: &EntityType,
+        is_wanted: impl Fn(&Association) -> bool,
+    ) -> Option<LinkPages<'c>> {
         let set = self.set(&entity_type.name)?;
         let associations = self.edm().associations().iter();
-        let own = associations.filter(|association| association.a.entity_type == entity_type.name);
+        let own = associations.filter(|association| {
+            association.a.entity_type == entity_type.name && is_wanted(association)
+        });
         let targets: HashMap<_, _> = own
             .filter_map(|association| {
                 let tag = self.schema.association_id(&association.name)?;

@@ -115,10 +115,13 @@ impl<'a> CreationBatch<'a> {
         schema_rules::check_create(root, set, &properties, parent, &mut changes.batch).await?;
         let now = root.unit.now_ms();
         let mut stored = StoredEntity::new(Properties::new(), now);
+        if let Some(times) = creation.times {
+            (stored.published, stored.updated) = (times.published, times.updated);
+        }
         stored.hidden = creation.hidden.clone();
         schema_rules::choose_stored_name(root, set, &properties, parent, &mut stored).await?;
-        properties.set(PUBLISHED, Value::DateTime(now));
-        properties.set(UPDATED, Value::DateTime(now));
+        properties.set(PUBLISHED, Value::DateTime(stored.published));
+        properties.set(UPDATED, Value::DateTime(stored.updated));
         let mut pending = PendingEntity::of_new(set, id, properties, stored);
         let key_parent = self
             .link(creation, source, parent, &mut pending, changes)

@@ -24,7 +24,7 @@ async fn interrupted_upload_leaves_nothing() {
         for path in ["c/b/new", "c/b/old"] {
             let body = chunks(vec![Ok(Bytes::from(vec![b'x'; size])), Err("gone".into())]);
             let response = unit.admin_request("PUT", path).stream(body).send().await;
-            assert_eq!(response.outcome(), refused(400, "MC-0003"));
+            assert_eq!(response.outcome(), refused(400, "MC-0011"));
         }
     }
     assert_eq!(

@@ -161,6 +161,15 @@ fn snapshot_cases() -> Vec<Case> {
         case(O::ReadSnapshots, "OPTIONS", "c/__snapshot").expect(200, ""),
         depth(case(O::ReadSnapshots, "PROPFIND", "c/__snapshot")).expect(207, "/s.zip</href>"),
     ];
+    for (operation, path, status, says) in [
+        (O::ExportCell, "c/__export", 400, "PR400-CM-0002"),
+        (O::ImportCell, "c/__import", 501, "PR501-MC-0002"),
+    ] {
+        out.push(case(operation, "OPTIONS", path).expect(200, ""));
+        out.push(case(operation, "GET", path).expect(200, "\"ready\""));
+        let invalid = case(operation, "POST", path).body_text(r#"{"Name":"a/b"}"#);
+        out.push(invalid.expect(status, says));
+    }
     for (name, exists) in [("s.zip", true), ("x", false)] {
         let path = format!("c/__snapshot/{name}");
         let read = |method| case(O::ReadSnapshots, method, &path);

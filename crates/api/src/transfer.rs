@@ -1,0 +1,184 @@
+//! `__export` and `__import`: the content of a cell into a snapshot, and back. While one runs, the cell is not changed.
+
+use http::{Method, StatusCode, header};
+use personium_install::CellExporter;
+use personium_model::transfer::{self, TransferKind, TransferStatus};
+use personium_types::time::iso_time;
+use personium_types::{Code, Error, Result};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::request_context::CellRequest;
+use crate::response::{self, Response, WithHeader};
+use crate::route::CellRoute;
+use crate::{accept, preflight};
+
+/// The largest body of a request.
+const BODY_MAX_BYTES: usize = 64 << 10;
+/// The largest length of the name of a snapshot.
+const NAME_MAX_CHARS: usize = 192;
+
+/// Refuses a request that changes the cell while it is exported or imported.
+///
+/// # Errors
+/// [`Code::CellBusyWithJob`]; a failure of the store.
+pub(crate) async fn check_writable(request: &CellRequest) -> Result<()> {
+    let is_reading = matches!(
+        request.method.as_str(),
+        "GET" | "OPTIONS" | "PROPFIND" | "REPORT"
+    );
+    let first = request.path.decoded.first();
+    let route = first.map_or(CellRoute::Box, |first| CellRoute::of(first));
+    // These give credentials, and change nothing that a snapshot has.
+    let is_for_login = matches!(
+        route,
+        CellRoute::Token | CellRoute::Authorize | CellRoute::Introspect | CellRoute::Sign
+    );
+    match is_reading || is_for_login {
+        true => Ok(()),
+        false => transfer::check_writable(&request.unit, &request.context).await,
+    }
+}
+
+/// Answers a request to `__export` or `__import`.
+///
+/// # Errors
+/// The refusal of the request.
+pub(crate) async fn handle(request: CellRequest, kind: TransferKind) -> Result<Response> {
+    match request.method.as_str() {
+        "OPTIONS" => {
+            request.permit(kind.operation()).await?;
+            Ok(preflight::allow("OPTIONS, GET, POST"))
+        }
+        "GET" => {
+            request.permit(kind.operation()).await?;
+            let status = transfer::status(&request.unit, &request.context).await?;
+            let body = describe(kind, status).to_string();
+            let media_type = accept::json_or_text(&request.headers);
+            Ok(response::content(StatusCode::OK, media_type, body))
+        }
+        "POST" => match kind {
+            TransferKind::Export => Box::pin(export(request)).await,
+            TransferKind::Import => {
+                request.permit(kind.operation()).await?;
+                Err(Error::new(Code::NotImplementedFeature).with("__import"))
+            }
+        },
+        _ => Err(request.method_not_allowed()),
+    }
+}
+
+/// The state of exports or imports.
+fn describe(kind: TransferKind, status: TransferStatus) -> Value {
+    match (kind, status) {
+        (TransferKind::Export, TransferStatus::Running(state)) if state.kind == kind => json!({
+            "status": "exportation in progress",
+            "started_at": iso_time(state.started_at),
+            "progress": format!("{}%", state.percent),
+            "exportation_name": state.name,
+        }),
+        (TransferKind::Import, TransferStatus::Running(state)) if state.kind == kind => json!({
+            "status": "importation in progress",
+            "started_at": iso_time(state.started_at),
+            "progress": format!("{}%", state.percent),
+            "importation_name": state.name,
+        }),
+        (TransferKind::Import, TransferStatus::ImportFailed(failure)) => json!({
+            "status": "import failed",
+            "message": {
+                "code": failure.code,
+                "message": {"lang": "en", "value": failure.text},
+            },
+        }),
+        _ => json!({"status": "ready"}),
+    }
+}
+
+/// Begins the export of a cell, which goes on after the response.
+async fn export(mut request: CellRequest) -> Result<Response> {
+    let permit = request.permit(TransferKind::Export.operation()).await?;
+    let name = match read_name(&mut request).await? {
+        Some(name) => name,
+        None => {
+            let time = iso_time(request.unit.now_ms());
+            let digits: String = time.chars().filter(char::is_ascii_digit).take(14).collect();
+            let (date, time) = digits.split_at(digits.len().min(8));
+            format!("{}_{date}_{time}", request.context.cell().name)
+        }
+    };
+    let location = format!("{}__export", request.cell_url());
+    let cell = request.context.cell().id;
+    let unit = request.unit.clone();
+    // A task of its own: an export that was begun goes on, also if the client goes away.
+    let (sender, begun) = oneshot::channel();
+    tokio::spawn(async move {
+        let _limiter_permit = match unit.limits().installs.acquire(&cell).await {
+            Ok(permit) => permit,
+            Err(refusal) => return drop(sender.send(Err(refusal))),
+        };
+        let authority = &request.install_authority;
+        let wanted = (&permit, name.as_str(), request.request_key.as_str());
+        let begin = CellExporter::begin(&unit, &request.context, authority, wanted).await;
+        drop(request);
+        match begin {
+            Ok(exporter) => {
+                let _ = sender.send(Ok(()));
+                exporter.run().await;
+            }
+            Err(refusal) => {
+                let _ = sender.send(Err(refusal));
+            }
+        }
+    });
+    begun.await.map_err(Error::internal)??;
+    Ok(response::status(StatusCode::ACCEPTED).with_header(header::LOCATION, &location))
+}
+
+/// The name of the snapshot in the body; `None` if the body is empty or has none.
+async fn read_name(request: &mut CellRequest) -> Result<Option<String>> {
+    let body = match request.method {
+        Method::POST => request.read_body(BODY_MAX_BYTES).await?,
+        _ => return Ok(None),
+    };
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let body: Value = serde_json::from_slice(&body)
+        .map_err(|error| Error::new(Code::RequestJson).with_source(error))?;
+    let members = body.as_object().ok_or(Code::RequestJson)?;
+    let invalid = || Error::new(Code::RequestFieldFormat).with("Name");
+    match members.get("Name") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) if is_name(name) => Ok(Some(name.clone())),
+        Some(_) => Err(invalid()),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    !name.is_empty() && name.len() <= NAME_MAX_CHARS && name.chars().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn names_of_snapshots_have_letters_digits_and_lines_only() {
+        for name in ["a", "A-z_9", &"n".repeat(192)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "a.zip",
+            "../a",
+            "a/b",
+            "a b",
+            "\u{e9}",
+            "a\0",
+            &"n".repeat(193),
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}
