@@ -26,9 +26,9 @@ use crate::{Cell, entity};
 
 /// The largest number of values that are cached in one context.
 const MAX_CACHED_VALUES: usize = 4_096;
-/// What the node of the cell is cached under.
+/// The name under which the node of the cell is cached.
 const CELL_NODE: &str = "node/cell";
-/// What the record of the last transfer is cached under.
+/// The name under which the record of the last transfer is cached.
 const TRANSFER: &str = "transfer";
 /// The largest number of boxes, and of roles, of a cell.
 const MAX_OBJECTS: usize = 100_000;

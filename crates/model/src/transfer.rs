@@ -5,7 +5,6 @@
 //! failed leaves its record with the reason.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use personium_store::Batch;
 use personium_types::{CellId, Code, Error, Operation, Result, ServerNodeId};
@@ -16,8 +15,6 @@ use crate::records::{self, Versioned, put_checked, store_error};
 use crate::server_node::KeyInUse;
 use crate::{CellContext, Permit, PermitTarget, Unit, keys};
 
-/// The progress is stored when it grew by more percentage points than this.
-const STORED_STEP_PERCENT: u64 = 5;
 /// The text for a transfer whose server is gone.
 const SERVER_STOPPED: &str = "The server stopped meanwhile.";
 
@@ -111,7 +108,6 @@ pub struct RunningTransfer {
     unit: Arc<Unit>,
     cell: CellId,
     state: StoredTransfer,
-    stored_percent: AtomicU64,
     _active: KeyInUse,
 }
 
@@ -209,7 +205,6 @@ pub async fn begin(
         unit: Arc::clone(unit),
         cell,
         state,
-        stored_percent: AtomicU64::new(0),
     })
 }
 
@@ -239,22 +234,14 @@ impl RunningTransfer {
         self.unit.confirm_node(&self.state.node).await
     }
 
-    /// Stores that so many of the steps are done, if that is much more than what was stored. A failure is logged.
+    /// Stores that so many of the steps are done. A failure is logged.
     pub async fn set_progress(&self, done: u64, steps: u64) {
-        let percent = (done.saturating_mul(100) / steps.max(1)).min(100);
-        let stored = self.stored_percent.load(Ordering::Acquire);
-        if percent <= stored + STORED_STEP_PERCENT {
-            return;
-        }
         let state = StoredTransfer {
-            percent,
+            percent: (done.saturating_mul(100) / steps.max(1)).min(100),
             ..self.state.clone()
         };
-        match self.replace(Some(&state), false).await {
-            Ok(()) => self.stored_percent.store(percent, Ordering::Release),
-            Err(error) => {
-                tracing::warn!(cell.id = %self.cell, %error, "failed to store the progress of a transfer");
-            }
+        if let Err(error) = self.replace(Some(&state), false).await {
+            tracing::warn!(cell.id = %self.cell, %error, "failed to store the progress of a transfer");
         }
     }
 

@@ -282,7 +282,7 @@ pub fn transfer() -> Key {
     single("transfer")
 }
 
-/// What a transfer of a cell is noted under in the memory of the process that does it. It is never stored.
+/// The key of a transfer of a cell in the memory of the process that does it. It is never stored.
 pub(crate) fn transfer_in_memory(cell: &CellId) -> Key {
     single(&format!("transfer/{cell}"))
 }
