@@ -39,8 +39,7 @@ pub(crate) fn is_upgrade(request: &CellRequest) -> bool {
 /// Answers the request for a WebSocket. The first message of the client must authenticate it.
 ///
 /// # Errors
-/// [`Code::HeaderInvalid`] if a header of the handshake is missing or wrong, or the connection cannot be one;
-/// [`Code::ServerBusy`] if too many listen.
+/// [`Code::HeaderInvalid`] if a header of the handshake is missing or wrong, or the connection cannot be one.
 pub(crate) fn upgrade(mut request: CellRequest) -> Result<Response> {
     let invalid = |name: header::HeaderName, value: Option<&str>| {
         Error::new(Code::HeaderInvalid)
@@ -57,7 +56,6 @@ pub(crate) fn upgrade(mut request: CellRequest) -> Result<Response> {
     };
     let on_upgrade = request.upgrade.take();
     let on_upgrade = on_upgrade.ok_or_else(|| invalid(header::UPGRADE, None))?;
-    let listener = listen(&request)?;
     tokio::spawn(async move {
         let Ok(upgraded) = on_upgrade.await else {
             return;
@@ -70,7 +68,7 @@ pub(crate) fn upgrade(mut request: CellRequest) -> Result<Response> {
             .max_frame_size(Some(MAX_MESSAGE_BYTES));
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        Box::pin(Session::new(request, socket, listener).run()).await;
+        Box::pin(Session::new(request, socket).run()).await;
     });
     let mut response = response::status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
@@ -83,6 +81,9 @@ pub(crate) fn upgrade(mut request: CellRequest) -> Result<Response> {
 }
 
 /// A listener to the events of the cell of a request.
+///
+/// # Errors
+/// [`Code::ServerBusy`] if too many listen.
 fn listen(request: &CellRequest) -> Result<FeedListener> {
     let feed = request.unit.event_feed();
     let listener = feed.listen(request.context.cell().id);

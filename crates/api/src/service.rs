@@ -105,6 +105,12 @@ impl ApiService {
         self.state.get().scripts.metrics()
     }
 
+    /// The number of clients that listen to events.
+    #[must_use]
+    pub fn event_listeners(&self) -> usize {
+        self.state.get().unit.event_feed().listeners()
+    }
+
     /// The number of scripts that this process has started.
     #[must_use]
     pub fn scripts_started(&self) -> u64 {

@@ -16,6 +16,7 @@ pub mod config;
 pub mod config_report;
 mod copy;
 pub mod data_folder;
+mod feed_metrics;
 mod file_descriptors;
 pub mod first_start;
 mod folders;

@@ -21,6 +21,7 @@ use crate::background;
 use crate::certificate_expiry::{self, ExpiryCollector};
 use crate::components::{self, ComponentError, Components};
 use crate::config::{Config, LoadedConfig};
+use crate::feed_metrics::FeedCollector;
 use crate::file_descriptors::DescriptorBudget;
 use crate::first_start::{self, FirstStartError};
 use crate::folders::{self, FolderError};
@@ -322,7 +323,8 @@ fn handlers(
         .with_storage(Arc::clone(&components.health))
         .with_answer_memory(answer_memory.clone())
         .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))))
-        .with_collector(Box::new(ScriptCollector(service.clone())));
+        .with_collector(Box::new(ScriptCollector(service.clone())))
+        .with_collector(Box::new(FeedCollector(service.clone())));
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);
     }

@@ -1,5 +1,6 @@
 //! A connection of the WebSocket feed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -47,7 +48,8 @@ enum Next {
 pub(super) struct Session {
     request: CellRequest,
     socket: WebSocketStream<TokioIo<Upgraded>>,
-    listener: FeedListener,
+    /// There while the client is subscribed to something: who is not costs no writer anything.
+    listener: Option<FeedListener>,
     subscriptions: Vec<Subscription>,
     reader: Option<EventReader>,
     /// When the token was accepted.
@@ -56,16 +58,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        request: CellRequest,
-        socket: WebSocketStream<TokioIo<Upgraded>>,
-        listener: FeedListener,
-    ) -> Self {
+    pub(super) fn new(request: CellRequest, socket: WebSocketStream<TokioIo<Upgraded>>) -> Self {
         Self {
             accepted: request.unit.monotonic(),
             request,
             socket,
-            listener,
+            listener: None,
             subscriptions: Vec::new(),
             reader: None,
             unanswered_pings: 0,
@@ -83,7 +81,7 @@ impl Session {
                     Some(Ok(message)) => self.receive(message).await,
                     Some(Err(_)) | None => return,
                 },
-                event = self.listener.next() => match event {
+                event = next_event(&mut self.listener) => match event {
                     Ok(event) => self.pass_on(&event).await,
                     Err(FeedEnd::TooSlow) => Ok(Next::Close(Some("reader is too slow"))),
                     Err(FeedEnd::Stopped) => Ok(Next::Close(None)),
@@ -219,6 +217,12 @@ impl Session {
                 answer.error("Too many subscriptions")
             }
             Some(wanted) => {
+                if self.listener.is_none() {
+                    self.listener = super::listen(&self.request).ok();
+                }
+                if self.listener.is_none() {
+                    return answer.error("Too many listeners");
+                }
                 self.subscriptions.push(wanted);
                 answer.success()
             }
@@ -233,6 +237,9 @@ impl Session {
         match self.subscriptions.iter().position(|it| it == unwanted) {
             Some(index) => {
                 self.subscriptions.remove(index);
+                if self.subscriptions.is_empty() {
+                    self.listener = None;
+                }
                 answer.success()
             }
             None => answer.error("Subscriptions not found"),
@@ -300,5 +307,13 @@ impl Session {
             }
         };
         let _ = timeout(SEND_TIMEOUT, closing).await;
+    }
+}
+
+/// The next event for a listener; never one if there is none.
+async fn next_event(listener: &mut Option<FeedListener>) -> Result<Arc<FeedEvent>, FeedEnd> {
+    match listener {
+        Some(listener) => listener.next().await,
+        None => std::future::pending().await,
     }
 }

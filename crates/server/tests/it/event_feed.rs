@@ -13,6 +13,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use crate::storage_unit::StorageUnit;
+
 /// The unit of the recorded sessions.
 const RECORDED_UNIT: &str = "http://localhost:9998/";
 /// The time within which an expected message must arrive.
@@ -287,6 +289,29 @@ async fn reader_that_stops_reading_is_dropped_and_writes_go_on() {
     };
     assert!(received < 400, "{received}");
     assert!(matches!(end, None | Some(1008)), "{end:?}");
+}
+
+async fn listeners(unit: &StorageUnit) -> String {
+    let (_, text) = unit.admin_text("metrics").await;
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix("personium_event_listeners "));
+    line.expect("no such metric").to_owned()
+}
+
+#[tokio::test]
+async fn websocket_without_a_subscription_is_no_listener() {
+    let unit = StorageUnit::start(crate::unit());
+    create_cell(&unit.admin()).await;
+    let mut feed = Feed::open(&unit, "wscell").await;
+    feed.send(r#"{"State":"All"}"#).await;
+    assert_eq!(feed.next_json().await["Reason"], "Unauthorized");
+    assert_eq!(listeners(&unit).await, "0");
+    feed.subscribe(&token(&unit, "readonly").await).await;
+    assert_eq!(listeners(&unit).await, "1");
+    feed.send(r#"{"Unsubscribe":{"Type":"*","Object":"*"}}"#)
+        .await;
+    assert_eq!(feed.next_json().await["Result"], "Success");
+    assert_eq!(listeners(&unit).await, "0");
 }
 
 #[tokio::test]

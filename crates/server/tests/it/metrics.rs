@@ -57,8 +57,8 @@ const METRICS: &[(&str, Happening)] = &[
     ("personium_access_log_lost_lines_total", REQUEST),
 ];
 
-/// The metrics whose tests are elsewhere: `metrics.rs` and `certificate_expiry.rs` of the program, `script_workers.rs`, `full_disk.rs` and
-/// `damage.rs` beside this file.
+/// The metrics whose tests are elsewhere: `metrics.rs` and `certificate_expiry.rs` of the program, `script_workers.rs`, `event_feed.rs`,
+/// `full_disk.rs` and `damage.rs` beside this file.
 const ELSEWHERE: &[&str] = &[
     "personium_requests_total{status=\"1xx\"}",
     "personium_panics_total",
@@ -67,6 +67,7 @@ const ELSEWHERE: &[&str] = &[
     "personium_storage_full",
     "personium_storage_read_only",
     "personium_damaged_spaces",
+    "personium_event_listeners",
     "personium_scripts_running",
     "personium_scripts_stuck",
     "personium_script_workers",
