@@ -65,6 +65,7 @@ impl EventPoster {
 pub(crate) async fn cause_of(request: &CellRequest) -> Result<Option<Arc<EventCause>>> {
     let first = request.path.decoded.first();
     let may_post = request.method != Method::OPTIONS
+        && !request.removes_the_cell()
         && first.is_none_or(|first| {
             matches!(
                 CellRoute::of(first),

@@ -394,6 +394,12 @@ impl CellRequest {
         self.unit.urls().cell(&self.context.cell().name)
     }
 
+    /// Whether it asks to remove the whole cell. That needs nothing of the records of the cell, which may be lost.
+    #[must_use]
+    pub fn removes_the_cell(&self) -> bool {
+        self.method == Method::DELETE && self.path.decoded.is_empty()
+    }
+
     /// The permit for an operation that the access control list of the cell decides.
     ///
     /// # Errors

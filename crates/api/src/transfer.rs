@@ -18,7 +18,7 @@ const BODY_MAX_BYTES: usize = 64 << 10;
 /// The largest length of the name of a snapshot.
 const NAME_MAX_CHARS: usize = 192;
 
-/// Refuses a request that changes the cell while it is exported or imported.
+/// Refuses a request that changes the cell while it is exported or imported. A cell whose records cannot be read may be removed.
 ///
 /// # Errors
 /// [`Code::CellBusyWithJob`]; a failure of the store.
@@ -34,9 +34,12 @@ pub(crate) async fn check_writable(request: &CellRequest) -> Result<()> {
         route,
         CellRoute::Token | CellRoute::Authorize | CellRoute::Introspect | CellRoute::Sign
     );
-    match is_reading || is_for_login {
-        true => Ok(()),
-        false => transfer::check_writable(&request.unit, &request.context).await,
+    if is_reading || is_for_login {
+        return Ok(());
+    }
+    match transfer::check_writable(&request.unit, &request.context).await {
+        Err(error) if request.removes_the_cell() && error.code() != Code::CellBusyWithJob => Ok(()),
+        outcome => outcome,
     }
 }
 
