@@ -2,7 +2,7 @@
 //!
 //! The records of a cell say when each of its timers is due; the batch of a rule writes them. An index in the space of the unit
 //! has one record for each cell and due time. It is written before the batch of the cell, so it may name a cell too much, never
-//! one too little: who finds nothing due there removes it. So a timer that waits costs nothing.
+//! one too little: who finds nothing due there in two looks removes it. So a timer that waits costs nothing.
 
 use personium_store::{Batch, Direction, Expect, Key};
 use personium_types::{CellId, Result};
@@ -20,6 +20,8 @@ const MINUTE_MS: i64 = 60_000;
 /// The least time between the batch of a rule and its timer, milliseconds: so nobody looks into the cell before the batch is
 /// committed.
 const LEAD_MS: i64 = 10_000;
+/// The value of an entry of the index for a second look.
+const SECOND_LOOK: &str = "2";
 /// The last time that has a date, milliseconds since 1970.
 const LAST_TIME_MS: i64 = 253_402_300_799_999;
 
@@ -173,25 +175,45 @@ pub(crate) async fn list(
     Ok(found.iter().filter_map(keys::parts_of_due_timer).collect())
 }
 
-/// Up to `limit` cells that may have timers due at `until` or before, with the keys of their records in the index.
+/// An entry of the index: a cell that may have timers that are due.
+pub(crate) struct DueCell {
+    key: Key,
+    pub(crate) cell: CellId,
+    /// Whether nothing was due when the cell was looked into before.
+    is_second_look: bool,
+}
+
+/// Up to `limit` cells that may have timers due at `until` or before.
 ///
 /// # Errors
 /// A failure of the store.
-pub(crate) async fn list_cells(
-    unit: &Unit,
-    until: i64,
-    limit: usize,
-) -> Result<Vec<(Key, CellId)>> {
+pub(crate) async fn list_cells(unit: &Unit, until: i64, limit: usize) -> Result<Vec<DueCell>> {
     let range = keys::cells_with_timers(until);
-    let found = unit
-        .records()
-        .list_keys(&range, Direction::Up, limit)
-        .await?;
-    let with_cell = found.into_iter().filter_map(|key| {
-        let cell = keys::cell_of_timer(&key)?;
-        Some((key, cell))
+    let found = unit.records().list_bytes(&range, limit).await?;
+    let due = found.into_iter().filter_map(|(key, value)| {
+        Some(DueCell {
+            cell: keys::cell_of_timer(&key)?,
+            key,
+            is_second_look: !value.is_empty(),
+        })
     });
-    Ok(with_cell.collect())
+    Ok(due.collect())
+}
+
+/// Removes an entry of the index after its cell was looked into. If nothing was due, the cell is looked into once more, a minute
+/// later: the batch of its timer may not have been committed yet, when the clock of its server node is behind or the store is slow.
+///
+/// # Errors
+/// A failure of the store.
+pub(crate) async fn remove_cell(unit: &Unit, due: &DueCell, has_fired: bool) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.delete(due.key.clone());
+    if !has_fired && !due.is_second_look {
+        let again = unit.now_ms().saturating_add(MINUTE_MS);
+        batch.put(keys::cell_with_timer(again, &due.cell), SECOND_LOOK);
+    }
+    let committed = unit.records().commit(batch).await;
+    committed.map(drop).map_err(records::store_error)
 }
 
 #[cfg(test)]

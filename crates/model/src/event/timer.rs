@@ -65,14 +65,11 @@ pub async fn fire_due(unit: &Unit) -> Result<bool> {
         return Ok(false);
     }
     let is_cut = cells.len() == CELLS_PER_LOOK;
-    for (key, cell) in cells {
+    for due in cells {
+        let cell = due.cell;
         // A cell that cannot be read must not delay the others.
         match fire_in(unit, &cell, now).await {
-            Ok(()) => {
-                let mut batch = Batch::new();
-                batch.delete(key);
-                unit.records().commit(batch).await.map_err(store_error)?;
-            }
+            Ok(has_fired) => timer_index::remove_cell(unit, &due, has_fired).await?,
             Err(error) => {
                 tracing::error!(
                     cell.id = %cell,
@@ -90,22 +87,24 @@ async fn acquire(unit: &Unit) -> Result<Option<Claim>> {
     unit.acquire_claim(&keys::timer_claim()).await
 }
 
-/// Fires the due timers of a cell.
-async fn fire_in(unit: &Unit, cell: &CellId, now: i64) -> Result<()> {
+/// Fires the due timers of a cell. Returns whether there were any, or the cell is gone.
+async fn fire_in(unit: &Unit, cell: &CellId, now: i64) -> Result<bool> {
     let Some(context) = unit.find_cell_by_id(cell).await? else {
         // The cell was removed, and its timers with it.
-        return Ok(());
+        return Ok(true);
     };
+    let mut has_fired = false;
     let mut idle = 0;
     while idle < MAX_ATTEMPTS {
         let records = context.records();
         let due = timer_index::list(records, Some(now), TIMERS_AT_ONCE).await?;
         if due.is_empty() {
-            return Ok(());
+            return Ok(has_fired);
         }
         idle += 1;
         for (_, rule) in due {
             if fire(unit, &context, &rule, now).await? {
+                has_fired = true;
                 idle = 0;
             }
         }

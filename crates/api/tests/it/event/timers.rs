@@ -1,6 +1,7 @@
 //! Timers of rules.
 
 use personium_model::event::timer;
+use personium_store::{Batch, Key, KeyRange};
 use personium_testkit::{TestUnit, cell_url, refused, success};
 use serde_json::{Value, json};
 
@@ -73,6 +74,31 @@ async fn timer_for_one_time_fires_at_that_minute_and_never_again() {
     let put = unit.admin_request("PUT", RULE).body(later.to_string());
     assert_eq!(put.send().await.outcome(), success(204));
     assert_eq!(lines_after(&unit, 60 * MINUTE_MS).await, 2);
+}
+
+#[tokio::test]
+async fn timer_whose_batch_is_committed_after_the_first_look_fires_a_minute_later() {
+    let unit = TestUnit::new().await;
+    create(&unit, &rule("t", "timer.periodic", "1")).await;
+    // As if the batch of the rule were still on its way: its clock is behind, or the store is slow.
+    let records = unit.model.cell_records(&unit.cell_id().await);
+    let late = unit.record_keys(b"PJ").await;
+    let (mut away, mut back) = (Batch::new(), Batch::new());
+    for key in &late {
+        back.put(key.clone(), records.find_bytes(key).await.unwrap().unwrap());
+        away.delete(key.clone());
+    }
+    assert_eq!(late.len(), 2);
+    records.commit(away).await.unwrap();
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 0);
+    records.commit(back).await.unwrap();
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 1);
+    // What is not there at the second look either is not looked for again.
+    assert_eq!(unit.admin_outcome("DELETE", RULE).await, success(204));
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 1);
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 1);
+    let entries = KeyRange::prefix(&Key::table(b'Y').build());
+    assert!(unit.model.records().is_empty(&entries).await.unwrap());
 }
 
 #[tokio::test]
