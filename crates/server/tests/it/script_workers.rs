@@ -147,14 +147,19 @@ async fn scripts_in_workers_do_what_they_do_on_threads() {
     let log = unit.admin_request("GET", "c/__log/current/default.log");
     let log = log.send().await.text();
     assert!(log.contains("\"seen\"") && log.contains("boom"), "{log}");
-    // Nothing of a request is left for the next one, which the same worker runs.
+    // Nothing of a request is left for the next one, which usually the same worker runs.
     value(&unit, "globalThis.left = Array.prototype.left = 1").await;
     assert_eq!(
         value(&unit, "typeof left + typeof [].left").await,
         "undefinedundefined"
     );
-    assert_eq!(workers(&unit).len(), 1);
-    assert_eq!(metric(&unit, "personium_script_workers").await, 1);
+    // A worker is free a moment after the end of its response, so that a request may have started another one.
+    let running = workers(&unit).len();
+    assert!((1..=2).contains(&running), "{running}");
+    assert_eq!(
+        metric(&unit, "personium_script_workers").await,
+        u64::try_from(running).unwrap()
+    );
     assert_eq!(
         metric(&unit, "personium_script_workers_lost_total").await,
         0
