@@ -11,7 +11,7 @@ use personium_types::{CellId, Code, Error, Operation, Result, ServerNodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::commit::Invalidation;
-use crate::records::{self, Versioned, put_checked, store_error};
+use crate::records::{self, Versioned, put_checked};
 use crate::server_node::KeyInUse;
 use crate::{CellContext, Permit, PermitTarget, Unit, keys};
 
@@ -221,11 +221,6 @@ impl RunningTransfer {
         &self.state.name
     }
 
-    /// The server node that works on it.
-    pub(crate) fn node(&self) -> &ServerNodeId {
-        &self.state.node
-    }
-
     /// Whether this process still works on it: others may have found it dead.
     ///
     /// # Errors
@@ -287,9 +282,4 @@ impl RunningTransfer {
         })
         .await
     }
-}
-
-/// As [`records::Records::commit`], with the code of a failure.
-pub(crate) async fn commit(records: &records::Records, batch: Batch) -> Result<()> {
-    records.commit(batch).await.map_err(store_error).map(drop)
 }

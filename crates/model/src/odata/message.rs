@@ -41,6 +41,5 @@ fn creation(set: &SetRef, properties: Properties) -> Creation {
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,
-        times: None,
     }
 }

@@ -297,7 +297,6 @@ async fn creation(root: &ServiceRoot, set: &str, body: &str) -> Result<Creation>
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,
-        times: None,
     })
 }
 

@@ -145,7 +145,6 @@ impl BatchExecutor<'_> {
             hidden: BTreeMap::new(),
             navigation: linked,
             exists: Code::EntityExists,
-            times: None,
         };
         Ok((permit, creation))
     }
