@@ -5,6 +5,7 @@
 //! content was read, a link is written only if both of its entities were, and a collection whose schema changes is read again.
 
 mod control_objects;
+mod member_pages;
 mod odata_collection;
 mod output;
 mod tree;
@@ -20,6 +21,7 @@ use personium_model::temp_file::TempFile;
 use personium_model::{Access, AnswerReservation, BoxInfo, CellContext, Unit};
 use personium_types::{Code, Error, Result};
 
+pub(crate) use self::member_pages::MemberPages;
 pub(crate) use self::output::{ArchiveOutput, EntryLimit};
 pub(crate) use self::tree::open_current;
 use crate::package::MAX_ENTRIES;

@@ -7,16 +7,14 @@ use personium_model::{BoxInfo, keys};
 use personium_types::{Error, Result};
 
 use super::{CellExport, ODataPlace, meta};
-use crate::export::open_current;
+use crate::export::{MemberPages, open_current};
 
 /// A collection whose members are being written.
 struct CellLevel {
     /// The path of its folder in the archive.
     path: String,
     node: Node,
-    members: Members,
-    page: std::vec::IntoIter<Member>,
-    page_bytes: usize,
+    members: MemberPages,
 }
 
 impl CellExport<'_> {
@@ -48,26 +46,16 @@ impl CellExport<'_> {
         .await?;
         let mut levels = vec![self.level(path, root.value.clone())];
         while let Some(level) = levels.last_mut() {
-            if let Some(member) = level.page.next() {
-                let (parent, path) = (level.node.clone(), level.path.clone());
-                if let Some(below) = self
-                    .write_member(&info.id.to_string(), (&parent, &path), member)
-                    .await?
-                {
-                    levels.push(below);
-                }
-            } else if level.members.is_finished() {
-                self.memory.free(level.page_bytes);
+            let Some(member) = level.members.next(&mut self.memory).await? else {
                 levels.pop();
-            } else {
-                self.memory.free(level.page_bytes);
-                let page = level.members.next_page().await?;
-                let bytes = page
-                    .iter()
-                    .map(|m| m.name.len() + 2 * m.node.memory_bytes());
-                level.page_bytes = bytes.sum();
-                self.memory.wait_to_hold(level.page_bytes).await?;
-                level.page = page.into_iter();
+                continue;
+            };
+            let (parent, path) = (level.node.clone(), level.path.clone());
+            if let Some(below) = self
+                .write_member(&info.id.to_string(), (&parent, &path), member)
+                .await?
+            {
+                levels.push(below);
             }
         }
         Ok(())
@@ -76,10 +64,8 @@ impl CellExport<'_> {
     fn level(&self, path: String, node: Node) -> CellLevel {
         CellLevel {
             path,
-            members: Members::of_collection(self.records.clone(), &node.id),
+            members: MemberPages::new(Members::of_collection(self.records.clone(), &node.id)),
             node,
-            page: Vec::new().into_iter(),
-            page_bytes: 0,
         }
     }
 

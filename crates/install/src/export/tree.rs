@@ -23,6 +23,7 @@ use personium_types::{Code, NodeId, Result};
 use personium_xml::escape_text;
 
 use super::Export;
+use super::member_pages::MemberPages;
 
 /// The scheme of the paths in a description.
 const SCHEME: &str = "personium-localbox:";
@@ -43,9 +44,7 @@ struct Level {
     id: NodeId,
     /// Its path below the box: empty, or with a trailing `/`.
     path: String,
-    members: Members,
-    page: std::vec::IntoIter<Member>,
-    page_bytes: usize,
+    members: MemberPages,
 }
 
 impl WrittenDescription {
@@ -81,26 +80,16 @@ impl Export<'_> {
         self.describe(&mut description, "", &root).await?;
         let mut levels = vec![self.level(&info.id, String::new())];
         while let Some(level) = levels.last_mut() {
-            if let Some(member) = level.page.next() {
-                let (parent, path) = (level.id, format!("{}{}", level.path, member.name));
-                if let Some(below) = self
-                    .write_member(&mut description, &parent, &path, member)
-                    .await?
-                {
-                    levels.push(below);
-                }
-            } else if level.members.is_finished() {
-                self.memory.free(level.page_bytes);
+            let Some(member) = level.members.next(&mut self.memory).await? else {
                 levels.pop();
-            } else {
-                self.memory.free(level.page_bytes);
-                let page = level.members.next_page().await?;
-                let bytes = page
-                    .iter()
-                    .map(|m| m.name.len() + 2 * m.node.memory_bytes());
-                level.page_bytes = bytes.sum();
-                self.memory.wait_to_hold(level.page_bytes).await?;
-                level.page = page.into_iter();
+                continue;
+            };
+            let (parent, path) = (level.id, format!("{}{}", level.path, member.name));
+            if let Some(below) = self
+                .write_member(&mut description, &parent, &path, member)
+                .await?
+            {
+                levels.push(below);
             }
         }
         self.write_description(description).await
@@ -110,9 +99,7 @@ impl Export<'_> {
         Level {
             id: *id,
             path,
-            members: Members::of_collection(self.records.clone(), id),
-            page: Vec::new().into_iter(),
-            page_bytes: 0,
+            members: MemberPages::new(Members::of_collection(self.records.clone(), id)),
         }
     }
 
