@@ -5,6 +5,7 @@
 )]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod archive_entries;
 mod auth;
 mod compression;
 mod cors;

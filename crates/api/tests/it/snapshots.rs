@@ -4,12 +4,10 @@ mod export;
 mod files;
 mod running;
 
-use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
-
 use personium_testkit::{TestUnit, wait_until};
 use serde_json::Value;
-use zip::ZipArchive;
+
+use crate::archive_entries::entries;
 
 /// The state of `__export` or `__import` of the cell `c`.
 async fn state_of(unit: &TestUnit, path: &str) -> Value {
@@ -38,20 +36,6 @@ async fn export(unit: &TestUnit, name: &str) -> Vec<u8> {
         assert_eq!(got.status, 200, "{error}");
     }
     got.expect(200).body.to_vec()
-}
-
-/// The entries of an archive by their names.
-fn entries(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
-    let mut zip = ZipArchive::new(Cursor::new(archive)).unwrap();
-    let mut entries = BTreeMap::new();
-    for position in 0..zip.len() {
-        let mut entry = zip.by_index(position).unwrap();
-        let name = entry.name().unwrap().into_owned();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).unwrap();
-        assert!(entries.insert(name, content).is_none());
-    }
-    entries
 }
 
 /// The documents of one kind in a snapshot.

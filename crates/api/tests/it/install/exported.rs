@@ -1,15 +1,14 @@
 //! Boxes that are exported as archives: `GET` of a box with `Accept: application/zip+x-personium-bar`.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
 
 use personium_testkit::{TestResponse, TestUnit, ace, refused, success};
 use personium_xml::{Element, XmlLimits};
 use serde_json::Value;
-use zip::ZipArchive;
 
 use super::artifacts::{ARTIFACTS, Artifact, folder, json_form, xml_form};
 use super::installed::full_archive;
+use crate::archive_entries::entries;
 use crate::install::{install_bytes, wait_for_installation};
 
 const ARCHIVE: &str = "application/zip+x-personium-bar";
@@ -26,20 +25,6 @@ async fn exported(unit: &TestUnit, name: &str) -> Vec<u8> {
     let length = response.body.len().to_string();
     assert_eq!(response.header("content-length"), Some(length.as_str()));
     response.body.to_vec()
-}
-
-/// The entries of an archive by their names.
-fn entries(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
-    let mut zip = ZipArchive::new(Cursor::new(archive)).unwrap();
-    let mut entries = BTreeMap::new();
-    for position in 0..zip.len() {
-        let mut entry = zip.by_index(position).unwrap();
-        let name = entry.name().unwrap().into_owned();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).unwrap();
-        assert!(entries.insert(name, content).is_none());
-    }
-    entries
 }
 
 /// The entries without times, and without the name of the box.
