@@ -277,6 +277,8 @@ impl<'a> Dispatcher<'a> {
             return Ok(None);
         }
         match outcome {
+            // Nothing was changed in the cell of before: it had been replaced.
+            Err(error) if self.is_replaced(&error, &name, &id).await => Ok(None),
             Err(error) if error.code().is_server_error() && !self.has_cell(&name, &id).await => {
                 Err(Error::new(Code::NoSuchCell).with_source(error))
             }
@@ -290,6 +292,15 @@ impl<'a> Dispatcher<'a> {
             Ok(found) => found.is_some_and(|context| context.cell().id == *id),
             Err(_) => true,
         }
+    }
+
+    /// Whether a request failed because an import has replaced the cell meanwhile: then there is another one of its name.
+    async fn is_replaced(&self, error: &Error, name: &str, id: &CellId) -> bool {
+        if error.code() != Code::NoSuchCell && !error.code().is_server_error() {
+            return false;
+        }
+        let found = self.find_cell(name, CellCheck::AtTheStart).await;
+        matches!(found, Ok(Some(context)) if context.cell().id != *id)
     }
 
     async fn find_cell(&self, name: &str, check: CellCheck) -> Result<Option<Arc<CellContext>>> {

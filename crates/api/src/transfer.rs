@@ -1,7 +1,8 @@
 //! `__export` and `__import`: the content of a cell into a snapshot, and back. While one runs, the cell is not changed.
 
 use http::{Method, StatusCode, header};
-use personium_install::CellExporter;
+use personium_install::{CellExporter, CellImporter};
+use personium_model::Permit;
 use personium_model::transfer::{self, TransferKind, TransferStatus};
 use personium_types::time::iso_time;
 use personium_types::{Code, Error, Result};
@@ -60,13 +61,7 @@ pub(crate) async fn handle(request: CellRequest, kind: TransferKind) -> Result<R
             let media_type = accept::json_or_text(&request.headers);
             Ok(response::content(StatusCode::OK, media_type, body))
         }
-        "POST" => match kind {
-            TransferKind::Export => Box::pin(export(request)).await,
-            TransferKind::Import => {
-                request.permit(kind.operation()).await?;
-                Err(Error::new(Code::NotImplementedFeature).with("__import"))
-            }
-        },
+        "POST" => Box::pin(begin(request, kind)).await,
         _ => Err(request.method_not_allowed()),
     }
 }
@@ -97,44 +92,76 @@ fn describe(kind: TransferKind, status: TransferStatus) -> Value {
     }
 }
 
-/// Begins the export of a cell, which goes on after the response.
-async fn export(mut request: CellRequest) -> Result<Response> {
-    let permit = request.permit(TransferKind::Export.operation()).await?;
-    let name = match read_name(&mut request).await? {
-        Some(name) => name,
-        None => {
-            let time = iso_time(request.unit.now_ms());
-            let digits: String = time.chars().filter(char::is_ascii_digit).take(14).collect();
-            let (date, time) = digits.split_at(digits.len().min(8));
-            format!("{}_{date}_{time}", request.context.cell().name)
+/// A transfer that was begun.
+enum BegunTransfer {
+    Export(CellExporter),
+    Import(Box<CellImporter>),
+}
+
+/// Begins a transfer of a cell, which goes on after the response.
+async fn begin(mut request: CellRequest, kind: TransferKind) -> Result<Response> {
+    let permit = request.permit(kind.operation()).await?;
+    let name = match (read_name(&mut request).await?, kind) {
+        (Some(name), _) => name,
+        (None, TransferKind::Export) => name_with_time(&request),
+        (None, TransferKind::Import) => {
+            return Err(Error::new(Code::RequestFieldRequired).with("Name"));
         }
     };
-    let location = format!("{}__export", request.cell_url());
-    let cell = request.context.cell().id;
-    let unit = request.unit.clone();
-    // A task of its own: an export that was begun goes on, also if the client goes away.
+    let endpoint = match kind {
+        TransferKind::Export => "__export",
+        TransferKind::Import => "__import",
+    };
+    let location = format!("{}{endpoint}", request.cell_url());
+    // A task of its own: a transfer that was begun goes on, also if the client goes away.
     let (sender, begun) = oneshot::channel();
     tokio::spawn(async move {
+        let (unit, cell) = (request.unit.clone(), request.context.cell().id);
         let _limiter_permit = match unit.limits().installs.acquire(&cell).await {
             Ok(permit) => permit,
             Err(refusal) => return drop(sender.send(Err(refusal))),
         };
-        let authority = &request.install_authority;
-        let wanted = (&permit, name.as_str(), request.request_key.as_str());
-        let begin = CellExporter::begin(&unit, &request.context, authority, wanted).await;
+        let started = start(&request, &permit, (kind, name.as_str())).await;
         drop(request);
-        match begin {
-            Ok(exporter) => {
-                let _ = sender.send(Ok(()));
-                exporter.run().await;
-            }
-            Err(refusal) => {
-                let _ = sender.send(Err(refusal));
-            }
+        let transfer = match started {
+            Ok(transfer) => transfer,
+            Err(refusal) => return drop(sender.send(Err(refusal))),
+        };
+        let _ = sender.send(Ok(()));
+        match transfer {
+            BegunTransfer::Export(exporter) => exporter.run().await,
+            BegunTransfer::Import(importer) => importer.run().await,
         }
     });
     begun.await.map_err(Error::internal)??;
     Ok(response::status(StatusCode::ACCEPTED).with_header(header::LOCATION, &location))
+}
+
+async fn start(
+    request: &CellRequest,
+    permit: &Permit,
+    (kind, name): (TransferKind, &str),
+) -> Result<BegunTransfer> {
+    let (unit, context) = (&request.unit, &request.context);
+    let authority = &request.install_authority;
+    let wanted = (permit, name, request.request_key.as_str());
+    Ok(match kind {
+        TransferKind::Export => {
+            BegunTransfer::Export(CellExporter::begin(unit, context, authority, wanted).await?)
+        }
+        TransferKind::Import => {
+            let importer = CellImporter::begin(unit, context, authority, wanted).await?;
+            BegunTransfer::Import(Box::new(importer))
+        }
+    })
+}
+
+/// The name of the cell and the time.
+fn name_with_time(request: &CellRequest) -> String {
+    let time = iso_time(request.unit.now_ms());
+    let digits: String = time.chars().filter(char::is_ascii_digit).take(14).collect();
+    let (date, time) = digits.split_at(digits.len().min(8));
+    format!("{}_{date}_{time}", request.context.cell().name)
 }
 
 /// The name of the snapshot in the body; `None` if the body is empty or has none.

@@ -8,9 +8,14 @@
 //! | `20_webdav/` | [`CELL_META`]; a folder for each box, named by its id, that of the main box `__`; in it a folder for each collection and file, with [`META`], and [`CONTENT`] for files |
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::checked_zip::{ArchiveLimits, CheckedZip};
+use crate::entries::BarEntry;
+use crate::error::{BarError, ReadError};
 
 /// The version of the format.
 pub const VERSION: i64 = 2;
@@ -175,4 +180,48 @@ pub struct NodeMeta {
     /// Its name if its folder has another one, which other units do not know.
     #[serde(rename = "nm", default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+/// An opened snapshot. Its structure was validated, and that it has every required entry.
+#[derive(Debug)]
+pub struct Snapshot<R> {
+    zip: CheckedZip<R>,
+}
+
+impl<R: Read + Seek> Snapshot<R> {
+    /// Opens and validates a snapshot. The content of the entries may be damaged.
+    ///
+    /// # Errors
+    /// [`BarError::Missing`] if a required entry is; the errors of its structure.
+    pub fn open(reader: R, limits: ArchiveLimits) -> Result<Self, BarError> {
+        let zip = CheckedZip::open(reader, limits)?;
+        let documents = DOCUMENTS.iter().map(|(_, path)| *path);
+        let required = [MANIFEST, CELL].into_iter().chain(documents);
+        let missing: Vec<String> = required
+            .filter(|path| zip.entries.find(path).is_none())
+            .map(str::to_owned)
+            .collect();
+        match missing.is_empty() {
+            true => Ok(Self { zip }),
+            false => Err(BarError::Missing(missing)),
+        }
+    }
+
+    /// The files in the order of the archive, without folders.
+    pub fn entries(&self) -> &[BarEntry] {
+        self.zip.entries.files()
+    }
+
+    /// The entry with this name.
+    pub fn find(&self, name: &str) -> Option<&BarEntry> {
+        self.zip.entries.find(name)
+    }
+
+    /// Writes the content of an entry to `out`; see [`crate::Bar::copy`].
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`], [`ReadError::Io`].
+    pub fn copy(&mut self, entry: &BarEntry, out: &mut impl Write) -> Result<(), ReadError> {
+        self.zip.copy(entry, out)
+    }
 }

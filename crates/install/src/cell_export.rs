@@ -29,6 +29,8 @@ use personium_types::{Code, Error, NodeId, Preconditions, Result};
 use serde_json::json;
 use tokio::task::JoinSet;
 
+pub(crate) use self::documents::is_of_schema;
+pub(crate) use self::meta::KINDS;
 use self::stored_names::StoredNames;
 use crate::cell_event;
 use crate::export::{ArchiveOutput, EntryLimit};

@@ -18,6 +18,8 @@
 //! | `package` | the archive |
 //! | `progress` | the stored state of an installation |
 //! | `cell_export` | writes a cell into a snapshot, by [`CellExporter`] |
+//! | `cell_import` | replaces the content of a cell by that of a snapshot, by [`CellImporter`] |
+//! | `snapshot_package` | the snapshot that is imported |
 //! | `cell_event` | the events of exports and imports of cells |
 //! | `export` | writes the archive of a box, by [`ExportedBox::write`] |
 //! | `rollback` | removes what a failed installation has made |
@@ -26,6 +28,7 @@
 mod authority;
 mod cell_event;
 mod cell_export;
+mod cell_import;
 mod claim;
 mod collections;
 mod control_objects;
@@ -39,9 +42,11 @@ mod package;
 mod progress;
 mod rollback;
 mod run;
+mod snapshot_package;
 
 pub use authority::{InstallAuthority, InstallRequest};
 pub use cell_export::CellExporter;
+pub use cell_import::CellImporter;
 pub use export::ExportedBox;
 pub use installer::Installer;
 pub use package::Package;

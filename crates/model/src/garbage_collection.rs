@@ -76,6 +76,21 @@ pub(crate) async fn create_space(unit: &Unit, cell: &CellId, batch: &mut Batch) 
     Ok(())
 }
 
+/// Gives up a cell whose space was created and that is not in the catalogue. Its records and bodies are removed in the background.
+///
+/// # Errors
+/// A failure of the store.
+pub(crate) async fn give_up_space(unit: &Arc<Unit>, cell: &CellId) -> Result<()> {
+    if let Some(claim) = unit.find_claim(&keys::removed_cell(cell)).await?
+        && claim.state == NEW_SPACE
+    {
+        // From now on the cell is not added to the catalogue any more.
+        unit.take_over_as(&claim, Bytes::new()).await?;
+    }
+    start_for_removed_cell(unit, *cell);
+    Ok(())
+}
+
 /// Adds to the batch that removes a cell that all its records and bodies are garbage, which this process collects.
 pub fn add_removed_cell(unit: &Unit, batch: &mut Batch, cell: &CellId) {
     let value = server_node::encode_claim(unit.node_id().as_ref());

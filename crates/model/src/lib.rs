@@ -13,6 +13,7 @@ mod cell_announcement;
 pub mod cell_context;
 mod cell_deletion;
 pub mod cell_policy;
+pub mod cell_replacement;
 pub mod collection;
 pub mod commit;
 pub mod concurrency_limiter;

@@ -289,7 +289,7 @@ fn apply(
 ///
 /// # Errors
 /// [`Code::BodyTooLarge`]
-pub(crate) fn check_size(node: &Node, unit: &Unit) -> Result<()> {
+pub fn check_size(node: &Node, unit: &Unit) -> Result<()> {
     let max = unit.settings().dav.properties_max_bytes;
     let properties = node.properties.iter();
     let size: usize = properties.map(|(key, xml)| key.len() + xml.len()).sum();

@@ -20,6 +20,8 @@ const MINUTE_MS: i64 = 60_000;
 /// The least time between the batch of a rule and its timer, milliseconds: so nobody looks into the cell before the batch is
 /// committed.
 const LEAD_MS: i64 = 10_000;
+/// The number of timers whose entries of the index are written at once.
+const ANNOUNCED_AT_ONCE: usize = 200;
 /// The value of an entry of the index for a second look.
 const SECOND_LOOK: &str = "2";
 /// The last time that has a date, milliseconds since 1970.
@@ -126,6 +128,31 @@ async fn announce(unit: &Unit, cell: &CellId, due: i64) -> Result<()> {
     index.put(keys::cell_with_timer(due, cell), Vec::new());
     let committed = unit.records().commit(index).await;
     committed.map(drop).map_err(records::store_error)
+}
+
+/// Adds a cell that is about to be added to the catalogue to the index again, for each of its timers: entries of a cell that is not
+/// in the catalogue are removed when they are due.
+///
+/// # Errors
+/// A failure of the store.
+pub(crate) async fn announce_all(unit: &Unit, records: &Records, cell: &CellId) -> Result<()> {
+    let mut rest = keys::due_timers(None);
+    loop {
+        let found = records
+            .list_keys(&rest, Direction::Up, ANNOUNCED_AT_ONCE)
+            .await?;
+        let Some(last) = found.last() else {
+            return Ok(());
+        };
+        rest = rest.after(last);
+        let earliest = unit.now_ms().saturating_add(LEAD_MS);
+        let mut index = Batch::new();
+        for (due, _) in found.iter().filter_map(keys::parts_of_due_timer) {
+            index.put(keys::cell_with_timer(due.max(earliest), cell), Vec::new());
+        }
+        let committed = unit.records().commit(index).await;
+        committed.map_err(records::store_error)?;
+    }
 }
 
 /// Adds to a batch of a cell that a rule has no timer any more.

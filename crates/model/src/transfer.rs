@@ -4,14 +4,16 @@
 //! server node that works: the transfer ends with that, and its record is of no effect afterwards. An import that has
 //! failed leaves its record with the reason.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use personium_store::Batch;
+use personium_types::error::chain;
 use personium_types::{CellId, Code, Error, Operation, Result, ServerNodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::commit::Invalidation;
-use crate::records::{self, Versioned, put_checked};
+use crate::records::{self, Versioned, put_checked, store_error};
 use crate::server_node::KeyInUse;
 use crate::{CellContext, Permit, PermitTarget, Unit, keys};
 
@@ -85,9 +87,14 @@ impl TransferFailure {
     /// The failure of an error.
     #[must_use]
     pub fn of(error: &Error) -> Self {
+        let cause = error.source().filter(|_| !error.code().is_server_error());
+        let text = match cause {
+            Some(cause) => format!("{} {}", error.message(), chain(cause)),
+            None => error.message(),
+        };
         Self {
             code: error.code().as_str().to_owned(),
-            text: error.message(),
+            text,
         }
     }
 }
@@ -221,6 +228,11 @@ impl RunningTransfer {
         &self.state.name
     }
 
+    /// The server node that works on it.
+    pub(crate) fn node(&self) -> &ServerNodeId {
+        &self.state.node
+    }
+
     /// Whether this process still works on it: others may have found it dead.
     ///
     /// # Errors
@@ -282,4 +294,9 @@ impl RunningTransfer {
         })
         .await
     }
+}
+
+/// As [`records::Records::commit`], with the code of a failure.
+pub(crate) async fn commit(records: &records::Records, batch: Batch) -> Result<()> {
+    records.commit(batch).await.map_err(store_error).map(drop)
 }

@@ -385,6 +385,18 @@ impl Unit {
         }
     }
 
+    /// A context of a cell that is not in the catalogue yet. It is made anew after each change of the structure of the cell.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(crate) async fn detached_context(&self, cell: &Cell) -> Result<Arc<CellContext>> {
+        let version = self.store().structure(&Space::Cell(cell.id)).await;
+        let version = version.map_err(store_error)?;
+        let structure = self.shared.structures.detached(cell.clone(), version);
+        let records = self.cell_records(&cell.id);
+        Ok(Arc::new(CellContext::validated(structure, records)))
+    }
+
     /// Invalidates the context of a cell.
     pub(crate) fn invalidate_cell(&self, cell: &Cell) {
         self.shared.structures.invalidate_cell(cell);

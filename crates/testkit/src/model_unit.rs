@@ -359,6 +359,7 @@ async fn create_once(root: &ServiceRoot, set: &str, body: &str) -> Result<Entity
         hidden: BTreeMap::new(),
         navigation: None,
         exists: Code::EntityExists,
+        times: None,
     };
     let mut created = odata::create(root, &permit, &[creation]).await?;
     created.remove(0)

@@ -1,7 +1,10 @@
 //! Snapshots of cells: `__snapshot`, `__export` and `__import`.
 
+mod artifacts;
 mod export;
 mod files;
+mod import;
+mod interrupted;
 mod running;
 
 use personium_testkit::{TestUnit, wait_until};

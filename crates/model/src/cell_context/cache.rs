@@ -47,6 +47,12 @@ impl Default for CellStructureCache {
 }
 
 impl CellStructureCache {
+    /// A structure that is not cached.
+    pub fn detached(&self, cell: Cell, version: StructureVersion) -> Arc<CellStructure> {
+        let hints = Arc::clone(&self.body_hints);
+        Arc::new(CellStructure::new(cell, version, [0; 2], hints))
+    }
+
     fn counter(&self, of: impl Hash) -> Option<&AtomicU64> {
         let slot = self.hasher.hash_one(of) % GENERATION_COUNTERS as u64;
         self.generations.get(usize::try_from(slot).unwrap_or(0))

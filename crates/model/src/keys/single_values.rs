@@ -31,6 +31,8 @@ const INSTALLATION: &str = "install/";
 const INSTALLATION_MARKER: &str = "install/cell/";
 /// The beginning of the names of failed installations; the name of the box follows.
 const FAILED_INSTALLATION: &str = "install-failed/";
+/// The beginning of the names of imported entities; their ids in the snapshot follow.
+const IMPORTED_ENTITY: &str = "imported/";
 /// The beginning of the names of markers of cells with outbox entries; the id of the cell follows.
 const OUTBOX_MARKER: &str = "event/cell/";
 
@@ -283,6 +285,18 @@ pub fn transfer() -> Key {
 /// The key of a transfer of a cell in the memory of the process that does it. It is never stored.
 pub(crate) fn transfer_in_memory(cell: &CellId) -> Key {
     single(&format!("transfer/{cell}"))
+}
+
+/// In a cell that a snapshot is being imported into: the entity of user data with this id in the snapshot.
+#[must_use]
+pub fn imported_entity(id: &str) -> Key {
+    single(&format!("{IMPORTED_ENTITY}{id}"))
+}
+
+/// All records of [`imported_entity`].
+#[must_use]
+pub fn imported_entities() -> KeyRange {
+    singles(IMPORTED_ENTITY)
 }
 
 /// The signing key of a cell.

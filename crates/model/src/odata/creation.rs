@@ -22,6 +22,17 @@ pub struct Creation {
     pub navigation: Option<NavigationSource>,
     /// The code of the error if the key is taken.
     pub exists: Code,
+    /// The times of the entity if they are not that of the creation.
+    pub times: Option<EntityTimes>,
+}
+
+/// When an entity was created and last changed, milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntityTimes {
+    /// The creation.
+    pub published: i64,
+    /// The last change.
+    pub updated: i64,
 }
 
 /// The source of a navigation property through which an entity is created.

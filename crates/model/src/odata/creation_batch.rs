@@ -115,6 +115,9 @@ impl<'a> CreationBatch<'a> {
         schema_rules::check_create(root, set, &properties, parent, &mut changes.batch).await?;
         let now = root.unit.now_ms();
         let mut stored = StoredEntity::new(Properties::new(), now);
+        if let Some(times) = creation.times {
+            (stored.published, stored.updated) = (times.published, times.updated);
+        }
         stored.hidden = creation.hidden.clone();
         schema_rules::choose_stored_name(root, set, &properties, parent, &mut stored).await?;
         properties.set(PUBLISHED, Value::DateTime(stored.published));

@@ -40,6 +40,7 @@ mod full_disk;
 mod header_names;
 mod hostile_bodies;
 mod hostile_requests;
+mod interrupted_import;
 mod interrupted_installation;
 mod layer_loss;
 mod memcached;

@@ -145,6 +145,7 @@ impl BatchExecutor<'_> {
             hidden: BTreeMap::new(),
             navigation: linked,
             exists: Code::EntityExists,
+            times: None,
         };
         Ok((permit, creation))
     }

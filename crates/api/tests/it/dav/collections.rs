@@ -342,7 +342,6 @@ async fn what_is_not_built_says_so() {
         ("POST", "c/b/str/queue/q", "*/*"),
         ("GET", "c/b/str/queue/q", "*/*"),
         ("PUT", "c/b/str/topic/t", "*/*"),
-        ("POST", "c/__import", "*/*"),
         ("REPORT", "c/b", "*/*"),
     ] {
         let request = unit.admin_request(method, path).header("accept", accept);

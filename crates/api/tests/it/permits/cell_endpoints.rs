@@ -163,7 +163,7 @@ fn snapshot_cases() -> Vec<Case> {
     ];
     for (operation, path, status, says) in [
         (O::ExportCell, "c/__export", 400, "PR400-CM-0002"),
-        (O::ImportCell, "c/__import", 501, "PR501-MC-0002"),
+        (O::ImportCell, "c/__import", 400, "PR400-CM-0002"),
     ] {
         out.push(case(operation, "OPTIONS", path).expect(200, ""));
         out.push(case(operation, "GET", path).expect(200, "\"ready\""));

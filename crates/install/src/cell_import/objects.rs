@@ -1,0 +1,219 @@
+//! Imports boxes, accounts, roles and the other control objects of a cell, and the links between them.
+
+use std::collections::BTreeMap;
+
+use personium_archive::snapshot::Document;
+use personium_model::keys::ControlSet;
+use personium_model::odata::{self, Creation, Entity, ServiceRoot};
+use personium_odata::body::{Intent, Route};
+use personium_types::{Code, Result};
+use serde_json::{Map, Value};
+
+use super::{CellImport, ImportedObject, times};
+use crate::snapshot_package::invalid;
+
+/// The file of links.
+pub(super) const LINKS: &str = "10_odata/80_link.pjson";
+/// The number of objects of one commit.
+const BATCH_OBJECTS: usize = 100;
+/// The hidden values of an account that are taken.
+const HIDDEN: [&str; 3] = ["HashedCredential", "HashAlgorithm", "HashAttributes"];
+
+impl CellImport<'_> {
+    /// Imports the objects of a set.
+    pub(super) async fn import_objects(&mut self, set: ControlSet, path: &str) -> Result<()> {
+        let mut lines = self.package().lines(path).await?;
+        loop {
+            let mut documents = Vec::new();
+            while documents.len() < BATCH_OBJECTS {
+                match lines.next().await? {
+                    Some(document) => documents.push(document),
+                    None => break,
+                }
+            }
+            if documents.is_empty() {
+                return Ok(());
+            }
+            let root = self.cell_root().await?;
+            self.create_all(&root, set, path, documents).await?;
+        }
+    }
+
+    /// Creates objects below a root, in one batch.
+    pub(super) async fn create_all(
+        &mut self,
+        root: &ServiceRoot,
+        set: ControlSet,
+        path: &str,
+        documents: Vec<Document>,
+    ) -> Result<()> {
+        let mut creations = Vec::with_capacity(documents.len());
+        for document in &documents {
+            let created = self.creation(root, set, path, document).await;
+            creations.push(created.map_err(|error| in_entry(path, error))?);
+        }
+        let Some(first) = creations.first() else {
+            return Ok(());
+        };
+        let set_ref = first.set.clone();
+        let permit = self.importer.authority.permit_write(root, &set_ref);
+        let created = odata::create(root, &permit, &creations).await?;
+        for (document, created) in documents.into_iter().zip(created) {
+            let entity: Entity = created.map_err(|error| in_entry(path, error))?;
+            let text = |name: &str| entity.properties.text(name).map(str::to_owned);
+            let object = ImportedObject {
+                set,
+                key: entity.key(&set_ref),
+                name: text("Name").unwrap_or_default(),
+                box_name: text("_Box.Name"),
+                id: entity.id.clone(),
+            };
+            self.note_type(set, &document, &object)?;
+            self.add_object(path, document.id, object)?;
+        }
+        Ok(())
+    }
+
+    async fn creation(
+        &self,
+        root: &ServiceRoot,
+        set: ControlSet,
+        path: &str,
+        document: &Document,
+    ) -> Result<Creation> {
+        let mut properties = Value::Object(document.source.properties.clone().unwrap_or_default());
+        self.urls.adapt(&mut properties);
+        let Value::Object(mut body) = properties else {
+            return Err(Code::Unknown.into());
+        };
+        if set == ControlSet::ComplexTypeProperty {
+            // All of them are declared.
+            body.remove("IsDeclared");
+        }
+        self.add_parents(set, path, document, &mut body)?;
+        let set_ref = root.set(set.name())?;
+        // The types of accounts that this unit does not know are kept, as those of any snapshot.
+        let route = match set {
+            ControlSet::Account => Route::Navigation,
+            _ => Route::Direct,
+        };
+        let bytes = Value::Object(body).to_string();
+        let body = odata::validate(root, &set_ref, bytes.as_bytes(), Intent::Create, route).await?;
+        Ok(Creation {
+            set: set_ref,
+            body,
+            hidden: match set {
+                ControlSet::Account => hidden(document),
+                _ => BTreeMap::new(),
+            },
+            navigation: None,
+            exists: Code::EntityExists,
+            times: Some(times(document)),
+        })
+    }
+
+    /// Adds the names of the objects that an object belongs to.
+    fn add_parents(
+        &self,
+        set: ControlSet,
+        path: &str,
+        document: &Document,
+        body: &mut Map<String, Value>,
+    ) -> Result<()> {
+        use ControlSet as S;
+        let links = document.source.links.as_ref();
+        let linked = |parent: S| -> Result<Option<&ImportedObject>> {
+            let id = links.and_then(|links| links.get(parent.name()));
+            id.map(|id| self.object(path, parent, id)).transpose()
+        };
+        let name = |found: &ImportedObject| Value::from(found.name.clone());
+        match set {
+            S::Role | S::Relation | S::Rule | S::SentMessage | S::ReceivedMessage => {
+                if let Some(found) = linked(S::Box)? {
+                    body.insert("_Box.Name".to_owned(), name(found));
+                }
+            }
+            S::ExtRole => {
+                if let Some(found) = linked(S::Relation)? {
+                    body.insert("_Relation.Name".to_owned(), name(found));
+                    let box_name = found.box_name.clone();
+                    body.insert("_Relation._Box.Name".to_owned(), Value::from(box_name));
+                }
+            }
+            S::Property | S::AssociationEnd => {
+                if let Some(found) = linked(S::EntityType)? {
+                    body.insert("_EntityType.Name".to_owned(), name(found));
+                }
+            }
+            S::ComplexTypeProperty => {
+                if let Some(found) = linked(S::ComplexType)? {
+                    body.insert("_ComplexType.Name".to_owned(), name(found));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Imports the links between control objects.
+    pub(super) async fn import_object_links(&self) -> Result<()> {
+        let mut lines = self.package().lines(LINKS).await?;
+        let root = self.cell_root().await?;
+        while let Some(document) = lines.next().await? {
+            let source = &document.source;
+            let kinds = (source.first_kind.as_deref(), source.second_kind.as_deref());
+            let ids = (source.first.as_deref(), source.second.as_deref());
+            let ((Some(one), Some(other)), (Some(one_id), Some(other_id))) = (kinds, ids) else {
+                return Err(invalid(LINKS, "a link has no ends"));
+            };
+            if source.collection.is_some() {
+                continue;
+            }
+            let named = (ControlSet::named(one), ControlSet::named(other));
+            let (Some(one), Some(other)) = named else {
+                return Err(invalid(LINKS, "a link has unknown ends"));
+            };
+            let one = self.object(LINKS, one, one_id)?;
+            let other = self.object(LINKS, other, other_id)?;
+            let linked = self.link(&root, one, other).await;
+            linked.map_err(|error| in_entry(LINKS, error))?;
+        }
+        Ok(())
+    }
+
+    /// Links two objects below a root.
+    pub(super) async fn link(
+        &self,
+        root: &ServiceRoot,
+        one: &ImportedObject,
+        other: &ImportedObject,
+    ) -> Result<()> {
+        let set = root.set(one.set.name())?;
+        let mut properties = set.entity_type.navigation.iter();
+        let property = properties.find(|property| *property.target == *other.set.name());
+        let property = property.ok_or(Code::NoSuchAssociation)?;
+        let association = root.link_association(&set, &property.name)?;
+        let permit = self.importer.authority.permit_link(root, &association);
+        odata::add_link(root, &permit, &association, &one.key, &other.key).await
+    }
+}
+
+fn hidden(document: &Document) -> BTreeMap<String, String> {
+    let hidden = document.source.hidden.as_ref();
+    let values = HIDDEN.into_iter().filter_map(|name| {
+        let value = hidden?.get(name)?.as_str()?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    values.collect()
+}
+
+/// The error for an object that was refused, with the entry of the snapshot that has it.
+pub(super) fn in_entry(path: &str, error: personium_types::Error) -> personium_types::Error {
+    match error.code().is_server_error() || error.code() == Code::SnapshotEntry {
+        true => error,
+        false => {
+            let text = format!("{} {}", error.code().as_str(), error.message());
+            invalid(path, text)
+        }
+    }
+}
