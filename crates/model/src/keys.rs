@@ -25,7 +25,7 @@ mod timers;
 use personium_store::{Key, KeyBuilder, KeyRange};
 use personium_types::{BlobId, NodeId};
 
-pub use self::sets::{ControlSet, SetKey};
+pub use self::sets::{ControlSet, SetKey, SetParts};
 pub(crate) use self::single_values::transfer_in_memory;
 pub use self::single_values::{
     CellMarkers, administrator_cells, body_key, box_of_installation, cell_deletion, cell_deletions,
@@ -92,6 +92,36 @@ pub fn uniques(set: &SetKey, constraint: u8) -> KeyRange {
 #[must_use]
 pub fn index(set: &SetKey, property: &str) -> KeyBuilder {
     Key::table(b'I').fixed(set.as_bytes()).text(property)
+}
+
+/// The set, the name of the property and the length of the beginning of the key of an index entry, which ends before the value.
+#[must_use]
+pub fn parts_of_index_entry(key: &Key) -> Option<(SetKey, String, usize)> {
+    let (set, _) = SetKey::of_key(key)?;
+    let rest = key.as_bytes().get(1 + set.as_bytes().len()..)?;
+    let (property, after) = first_part(rest)?;
+    let begin = key.as_bytes().len() - after.len();
+    Some((set, String::from_utf8(property).ok()?, begin))
+}
+
+/// The parent and the name in the key of a node.
+#[must_use]
+pub fn parts_of_node(key: &Key) -> Option<(NodeId, String)> {
+    let parent = key.as_bytes().get(1..1 + NO_PARENT.as_bytes().len())?;
+    let parent = NodeId::from_bytes(parent.try_into().ok()?);
+    Some((parent, last_text(key, 1 + parent.as_bytes().len())?))
+}
+
+/// All nodes of a cell.
+#[must_use]
+pub fn all_nodes() -> KeyRange {
+    KeyRange::prefix(&Key::table(b'N').build())
+}
+
+/// Whether the nodes below this parent are the roots of boxes and the node of the cell.
+#[must_use]
+pub fn is_no_parent(parent: &NodeId) -> bool {
+    *parent == NO_PARENT
 }
 
 /// The link from an entity to another one.

@@ -50,6 +50,7 @@ pub mod unfinished_copy;
 pub mod unit;
 pub mod unit_mark;
 pub mod url;
+pub mod verification;
 
 pub use access::{Access, Identity, Permit, PermitTarget, ServerAuthority, UnitRole};
 pub use acl::{Ace, Acl, Principal, SchemaLevel};

@@ -12,6 +12,7 @@ mod create;
 mod creation;
 mod creation_batch;
 mod delete;
+pub(crate) mod derived_records;
 mod dynamic_properties;
 mod events;
 mod expand;

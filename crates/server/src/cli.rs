@@ -27,9 +27,10 @@ use crate::config::{ConfigError, ConfigSources, LoadedConfig, RecordStoreKind};
 use crate::local_api::Administrator;
 use crate::serve::StartError;
 use crate::unit_rename::FormerName;
+use crate::verify::{VerifyOutcome, VerifyReport};
 use crate::{
     check, components, copy, data_folder, first_start, logging, record_engine, serve, system,
-    unit_rename,
+    unit_rename, verify,
 };
 
 /// The status of a command line that cannot be read.
@@ -37,6 +38,9 @@ const USAGE_STATUS: u8 = 2;
 
 /// The status of a start that waited in vain for a layer outside of the process (`EX_TEMPFAIL` of sysexits.h).
 const LAYER_MISSING_STATUS: u8 = 75;
+
+/// The status of a verification that found damage.
+const DAMAGED_STATUS: u8 = 3;
 
 /// A Personium unit server.
 ///
@@ -90,6 +94,16 @@ enum Command {
         /// Settings file of the copy, which must not have a unit yet.
         #[arg(long, value_name = "SETTINGS")]
         to: PathBuf,
+    },
+    /// Look for damage in all that the unit stores: records, file bodies, indexes, numbers and links. Changes nothing. The status is
+    /// 3 if something is damaged.
+    Verify {
+        /// Print one JSON object for each finding and one for the outcome, a line each.
+        #[arg(long)]
+        json: bool,
+        /// Name of a cell that alone is looked at.
+        #[arg(long, value_name = "NAME")]
+        cell: Option<String>,
     },
     /// After the settings name the unit anew: give the URLs of its own cells that are stored in it the new name too. The unit must
     /// be stopped. An interrupted run goes on when the command is repeated.
@@ -186,6 +200,7 @@ pub fn run() -> ExitCode {
         (Some(Command::Init { print_sql: false }), Ok(sources)) => init(&sources),
         (Some(Command::Adopt), Ok(sources)) => adopt(&sources),
         (Some(Command::Copy { from, to }), Ok(_)) => copy_unit(&from, &to, is_plain),
+        (Some(Command::Verify { json, cell }), Ok(sources)) => verify_unit(&sources, json, cell),
         (Some(Command::RenameUnit { from, dry_run }), Ok(sources)) => {
             rename_unit(&sources, &from, dry_run)
         }
@@ -351,6 +366,22 @@ fn copy_unit(from: &Path, to: &Path, is_plain: bool) -> Result<ExitCode, String>
     let text = copy::run_command(from, to, &runtime(0)?)?;
     print(&text).map_err(|error| format!("the outcome could not be written: {error}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn verify_unit(
+    sources: &ConfigSources,
+    as_json: bool,
+    cell: Option<String>,
+) -> Result<ExitCode, String> {
+    let config = load_settings(sources)?.config;
+    data_folder::restrict_new_files();
+    let report = VerifyReport::new(as_json, print);
+    let done = runtime(1)?.block_on(Box::pin(verify::run(&config, cell.as_deref(), report)))?;
+    Ok(match done {
+        VerifyOutcome::Whole => ExitCode::SUCCESS,
+        VerifyOutcome::Damaged => ExitCode::from(DAMAGED_STATUS),
+        VerifyOutcome::Unknown => ExitCode::FAILURE,
+    })
 }
 
 fn adopt(sources: &ConfigSources) -> Result<ExitCode, String> {

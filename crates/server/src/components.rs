@@ -284,9 +284,32 @@ pub(crate) fn open_files(
     random: &Arc<dyn Random>,
     health: &Arc<StoreHealth>,
 ) -> Result<Arc<dyn BlobStore>, ComponentError> {
-    let (path, is_own) = match place {
+    let is_exclusive = matches!(place, BodyPlace::Folder { is_own: true, .. });
+    open_bodies(config, place, is_exclusive, (random, health))
+}
+
+/// Opens the store of file bodies in a place that a unit which runs may use at the same time.
+///
+/// # Errors
+/// As [`open_files`].
+pub(crate) fn open_files_to_read(
+    config: &Config,
+    place: &BodyPlace,
+    random: &Arc<dyn Random>,
+    health: &Arc<StoreHealth>,
+) -> Result<Arc<dyn BlobStore>, ComponentError> {
+    open_bodies(config, place, false, (random, health))
+}
+
+fn open_bodies(
+    config: &Config,
+    place: &BodyPlace,
+    exclusive: bool,
+    (random, health): (&Arc<dyn Random>, &Arc<StoreHealth>),
+) -> Result<Arc<dyn BlobStore>, ComponentError> {
+    let path = match place {
         BodyPlace::Bucket(store) => return Ok(Arc::clone(store) as _),
-        BodyPlace::Folder { path, is_own } => (path, *is_own),
+        BodyPlace::Folder { path, .. } => path,
     };
     let settings = FolderSettings {
         folder: path.clone(),
@@ -294,7 +317,7 @@ pub(crate) fn open_files(
             true => BlobSync::Full,
             false => BlobSync::None,
         },
-        exclusive: is_own,
+        exclusive,
         witness: Some(data_folder::MARK_FILE.to_owned()),
         health: Arc::clone(health),
     };

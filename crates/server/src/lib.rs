@@ -43,8 +43,10 @@ pub mod selftest;
 pub mod serve;
 pub mod storage_watch;
 pub mod system;
+mod unit_reader;
 pub mod unit_rename;
 pub mod unit_url;
+pub mod verify;
 mod write_timeout;
 
 /// The version of this program.

@@ -368,6 +368,16 @@ pub trait RecordStore: Send + Sync + 'static {
     /// [`Busy`](crate::StoreError::Busy) or [`Down`](crate::StoreError::Down).
     async fn drop_space(&self, space: &Space) -> Result<()>;
 
+    /// Looks for damage of a space that may hide records, which reads of single records do not find. Returns what was found, for
+    /// people. Reads all that is stored of the space, where the engine has such damage.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn find_damage(&self, space: &Space) -> Result<Option<String>> {
+        let _ = space;
+        Ok(None)
+    }
+
     /// Checks that the engine answers.
     ///
     /// # Errors

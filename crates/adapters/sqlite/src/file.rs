@@ -31,7 +31,7 @@ const WRITER_CACHE_DIVISOR: u64 = 16;
 const READER_CACHE_DIVISOR: u64 = 64;
 
 /// The time that a connection waits for another that recovers or closes the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The SQLite file system that locks a file once for the whole process (<https://sqlite.org/vfs.html>).
 ///

@@ -14,9 +14,10 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::engine::Engine;
-use crate::error::{closed, io_error};
+use crate::error::{closed, io_error, sqlite_error};
 use crate::read;
 use crate::settings::SqliteSettings;
+use crate::verification;
 use crate::write_queue::{PendingCommit, WriteJob};
 use crate::writer_pool::WriterPool;
 
@@ -223,6 +224,21 @@ impl RecordStore for SqliteStore {
 
     async fn drop_space(&self, space: &Space) -> Result<()> {
         self.write(space, WriteJob::Drop).await
+    }
+
+    async fn find_damage(&self, space: &Space) -> Result<Option<String>> {
+        let file = self.engine.file(space)?;
+        if !self.has_space(space)? {
+            return Ok(None);
+        }
+        let found = spawn_blocking(move || {
+            // The file is neither closed nor removed meanwhile.
+            let _shared = file.connections_lock.read();
+            let what = verification::find_hiding_damage(&file.path);
+            what.map(|what| what.map(|what| format!("{} is damaged ({what})", file.path.display())))
+        });
+        let found = found.await.map_err(panicked)?;
+        found.map_err(|error| sqlite_error("failed to verify a file".to_owned(), error))
     }
 
     async fn check(&self) -> Result<()> {

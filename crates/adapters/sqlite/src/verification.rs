@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use personium_store::{ErrorDetail, Space, StoreError, StoreHealth, record_checksum};
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 
-use crate::file::EXCLUSIVE_VFS;
+use crate::file::{BUSY_TIMEOUT, EXCLUSIVE_VFS};
 use crate::sql;
 
 /// The size of a file and its log up to which it is verified before anything is read from it.
@@ -174,6 +174,23 @@ impl Shared {
         let found = find_damage(&db);
         self.queue.lock().current = None;
         found
+    }
+}
+
+/// Returns the damage of a file that may hide records.
+///
+/// # Errors
+/// If the file cannot be read for another reason.
+pub(crate) fn find_hiding_damage(path: &Path) -> rusqlite::Result<Option<String>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags_and_vfs(path, flags, EXCLUSIVE_VFS).and_then(|db| {
+        db.busy_timeout(BUSY_TIMEOUT)?;
+        db.pragma_update(None, "query_only", true)?;
+        find_damage(&db)
+    });
+    match opened.or_else(|error| damage_of(error).map(Some))? {
+        Some(Damage::Structure(what)) => Ok(Some(what)),
+        Some(Damage::Values(_)) | None => Ok(None),
     }
 }
 

@@ -1,6 +1,23 @@
 //! The sets that entities belong to, as they stand in keys.
 
+use personium_store::Key;
 use personium_types::NodeId;
+
+/// The length of a node id in a set.
+const ID_BYTES: usize = 16;
+
+/// The meaning of a [`SetKey`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SetParts {
+    /// A control set of the unit or of a cell.
+    Control(ControlSet),
+    /// A schema set of an OData collection.
+    Schema(NodeId, ControlSet),
+    /// The entities of an entity type of an OData collection: the ids of both.
+    Data(NodeId, NodeId),
+    /// An association of user data, in the keys of links.
+    Association(NodeId),
+}
 
 /// The set that an entity belongs to: a control set, a schema set of a collection, or the data of one entity type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +55,31 @@ impl SetKey {
         let mut bytes = vec![4];
         bytes.extend_from_slice(tag.as_bytes());
         Self(bytes)
+    }
+
+    /// Returns the set that these bytes begin with, and what it stands for.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<(Self, SetParts)> {
+        let (kind, rest) = bytes.split_first()?;
+        let id = |at: usize| {
+            let id = rest.get(at..at + ID_BYTES)?;
+            id.try_into().ok().map(NodeId::from_bytes)
+        };
+        let control = |at: usize| ControlSet::of_code(*rest.get(at)?);
+        let (len, parts) = match kind {
+            1 => (1, SetParts::Control(control(0)?)),
+            2 => (ID_BYTES + 1, SetParts::Schema(id(0)?, control(ID_BYTES)?)),
+            3 => (2 * ID_BYTES, SetParts::Data(id(0)?, id(ID_BYTES)?)),
+            4 => (ID_BYTES, SetParts::Association(id(0)?)),
+            _ => return None,
+        };
+        Some((Self(bytes.get(..=len)?.to_vec()), parts))
+    }
+
+    /// Returns the set in a key of a table whose keys begin with one.
+    #[must_use]
+    pub fn of_key(key: &Key) -> Option<(Self, SetParts)> {
+        Self::parse(key.as_bytes().get(1..)?)
     }
 
     /// The bytes that lead the keys of the set; of constant length for each kind of set.
@@ -98,6 +140,13 @@ impl ControlSet {
             .map(|(set, _)| *set)
     }
 
+    /// The set of this stored number.
+    #[must_use]
+    pub fn of_code(code: u8) -> Option<Self> {
+        let mut all = Self::ALL.iter();
+        all.find(|(set, _)| *set as u8 == code).map(|(set, _)| *set)
+    }
+
     /// Its name in URLs.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -105,5 +154,32 @@ impl ControlSet {
             .iter()
             .find(|(set, _)| *set == self)
             .map_or("", |(_, n)| n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_in_a_key_is_found_with_its_parts() {
+        let (a, b) = (NodeId::from_bytes([7; 16]), NodeId::from_bytes([8; 16]));
+        for (set, parts) in [
+            (
+                SetKey::control(ControlSet::Role),
+                SetParts::Control(ControlSet::Role),
+            ),
+            (
+                SetKey::schema(&a, ControlSet::Property),
+                SetParts::Schema(a, ControlSet::Property),
+            ),
+            (SetKey::data(&a, &b), SetParts::Data(a, b)),
+            (SetKey::association(&b), SetParts::Association(b)),
+        ] {
+            let key = Key::table(b'E').fixed(set.as_bytes()).text("id").build();
+            assert_eq!(SetKey::of_key(&key), Some((set, parts)));
+        }
+        assert_eq!(SetKey::parse(&[1, 99]), None);
+        assert_eq!(SetKey::parse(&[3, 0]), None);
     }
 }

@@ -44,6 +44,24 @@ impl UserSchema {
         self.types.get(name).copied()
     }
 
+    /// The name of the entity type with this entity id.
+    #[must_use]
+    pub fn name_of_type(&self, id: &NodeId) -> Option<&str> {
+        let mut types = self.types.iter();
+        types
+            .find(|(_, found)| *found == id)
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// The entity type that entities of a type are linked to by links that are stored under this id.
+    #[must_use]
+    pub fn linked_type(&self, type_id: &NodeId, association: &NodeId) -> Option<NodeId> {
+        let entity_type = self.edm.entity_type(self.name_of_type(type_id)?)?;
+        let mut ends = entity_type.navigation.iter();
+        let end = ends.find(|end| self.association_id(&end.association) == Some(*association))?;
+        self.type_id(&end.target)
+    }
+
     /// The id under which the links along this association are stored.
     #[must_use]
     pub fn association_id(&self, name: &str) -> Option<NodeId> {

@@ -1,6 +1,6 @@
 //! `personium copy`: a unit that moves to other stores and back answers as before.
 
-mod stage;
+pub mod stage;
 
 use std::fs;
 use std::path::Path;

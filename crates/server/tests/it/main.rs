@@ -69,6 +69,7 @@ mod start_checks;
 mod start_order;
 mod storage_unit;
 mod trust_between_units;
+mod verified_unit;
 mod web_layer;
 mod web_layer_hostile;
 mod web_layer_pages;

@@ -1,0 +1,88 @@
+//! The stores of a unit, opened to read from them only. The unit may run meanwhile.
+
+use std::sync::Arc;
+
+use personium_sqlite::{SqliteSettings, SqliteStore};
+use personium_store::{BlobStore, RecordStore, StoreError, StoreHealth};
+use personium_types::Code;
+use personium_types::error::chain;
+
+use crate::components::{body_place, open_files_to_read, record_settings};
+use crate::config::{Config, RecordStoreKind};
+use crate::data_folder::{ADMINISTRATOR_STARTED_FILE, Condition, DataFolder, DataFolderError};
+use crate::record_engine::{self, RecordEngine};
+use crate::{serve, system};
+
+/// A unit that is read.
+pub(crate) struct UnitReader {
+    pub(crate) records: Arc<dyn RecordStore>,
+    pub(crate) bodies: Arc<dyn BlobStore>,
+}
+
+impl UnitReader {
+    /// Opens the unit of these settings.
+    ///
+    /// # Errors
+    /// A text for the operator if there is no unit, or it is not whole.
+    pub(crate) async fn open(config: &Config) -> Result<Self, String> {
+        let (clock, random) = (system::clock(), system::random());
+        let health = Arc::<StoreHealth>::default();
+        let data_dir = &config.store.data_dir;
+        if data_dir.join(ADMINISTRATOR_STARTED_FILE).exists() {
+            return Err("the first start of the unit was interrupted; start it".to_owned());
+        }
+        let place = body_place(config, &clock, &random, &health).map_err(|error| chain(&error))?;
+        let folder = DataFolder::new(config, place.clone());
+        let engine = match config.store.kind {
+            RecordStoreKind::Sqlite => open_record_files(config, &folder, &health)?,
+            RecordStoreKind::Postgres => {
+                let opened = record_engine::open_database(config, &health, &random).await;
+                RecordEngine::Postgres(opened.map_err(|error| chain(&error))?)
+            }
+        };
+        let bodies = open_files_to_read(config, &place, &random, &health);
+        let reader = Self {
+            records: engine.port(),
+            bodies: bodies.map_err(|error| chain(&error))?,
+        };
+        let condition = folder.inspect(Some(&engine)).await;
+        let problem = match condition {
+            Ok(Condition::Whole(_) | Condition::Joining(_)) => return Ok(reader),
+            Ok(_) => format!("{} contains no whole unit", data_dir.display()),
+            // Whoever reads finds out what is damaged.
+            Err(DataFolderError::Records(error)) if error.code() == Code::StoreCorrupt => {
+                return Ok(reader);
+            }
+            Err(error) => chain(&error),
+        };
+        reader.close().await;
+        Err(problem)
+    }
+
+    /// Closes the records.
+    pub(crate) async fn close(&self) {
+        serve::close(&*self.records).await;
+    }
+}
+
+fn open_record_files(
+    config: &Config,
+    folder: &DataFolder,
+    health: &Arc<StoreHealth>,
+) -> Result<RecordEngine, String> {
+    let path = folder.unit_records();
+    if !path.exists() {
+        return Err(format!("there is no unit: {} is missing", path.display()));
+    }
+    let settings = SqliteSettings {
+        health: Arc::clone(health),
+        ..record_settings(config)
+    };
+    match SqliteStore::inspect(settings) {
+        Ok(records) => Ok(RecordEngine::Sqlite(Arc::new(records))),
+        Err(StoreError::Busy(_)) => {
+            Err("it is in use by another process; stop the unit first".to_owned())
+        }
+        Err(error) => Err(chain(&error)),
+    }
+}

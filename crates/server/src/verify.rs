@@ -1,0 +1,177 @@
+//! `personium verify`: looks for damage in all that a unit stores.
+
+use std::io;
+
+use personium_model::verification::{
+    CatalogueEntry, Finding, FindingKind, FindingSink, VerifiedCounts, VerifiedSpace,
+    VerifiedStores, verify_catalogue, verify_space,
+};
+use personium_store::Space;
+use serde_json::json;
+
+use crate::config::Config;
+use crate::unit_reader::UnitReader;
+
+/// The outcome of a verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyOutcome {
+    /// All was looked at, and nothing is damaged.
+    Whole,
+    /// Something is damaged.
+    Damaged,
+    /// Nothing damaged was found, but not all could be looked at.
+    Unknown,
+}
+
+/// Writes the findings, each when it is found.
+pub struct VerifyReport<W> {
+    as_json: bool,
+    write: W,
+    damages: u64,
+    orphans: u64,
+    unverified: u64,
+    written: io::Result<()>,
+}
+
+impl<W: Fn(&str) -> io::Result<()> + Send> VerifyReport<W> {
+    /// A report in lines of text, or in lines of JSON.
+    pub fn new(as_json: bool, write: W) -> Self {
+        Self {
+            as_json,
+            write,
+            damages: 0,
+            orphans: 0,
+            unverified: 0,
+            written: Ok(()),
+        }
+    }
+
+    fn outcome(&self) -> VerifyOutcome {
+        match (self.damages, self.unverified) {
+            (0, 0) => VerifyOutcome::Whole,
+            (0, _) => VerifyOutcome::Unknown,
+            _ => VerifyOutcome::Damaged,
+        }
+    }
+
+    fn put(&mut self, line: &str) {
+        if self.written.is_ok() {
+            self.written = (self.write)(&format!("{line}\n"));
+        }
+    }
+
+    fn end(mut self, cells: usize, counts: &VerifiedCounts) -> Result<VerifyOutcome, String> {
+        let outcome = self.outcome();
+        let VerifiedCounts {
+            records,
+            bodies,
+            body_bytes,
+        } = counts;
+        let (damages, orphans, unverified) = (self.damages, self.orphans, self.unverified);
+        let line = if self.as_json {
+            let is_whole = outcome == VerifyOutcome::Whole;
+            json!({
+                "ok": is_whole, "cells": cells, "records": records, "bodies": bodies, "bodyBytes": body_bytes,
+                "damages": damages, "orphans": orphans, "unverified": unverified,
+            })
+            .to_string()
+        } else {
+            format!(
+                "Verified: {cells} cells, {records} records, {bodies} file bodies ({body_bytes} bytes): \
+                 {damages} damaged, {orphans} orphaned, {unverified} not verified"
+            )
+        };
+        self.put(&line);
+        let written = self.written;
+        written.map_err(|error| format!("the report could not be written: {error}"))?;
+        Ok(outcome)
+    }
+}
+
+impl<W: Fn(&str) -> io::Result<()> + Send> FindingSink for VerifyReport<W> {
+    fn add(&mut self, finding: Finding) {
+        let count = match finding.kind {
+            FindingKind::Damage => &mut self.damages,
+            FindingKind::Orphan => &mut self.orphans,
+            FindingKind::Unverified => &mut self.unverified,
+        };
+        *count += 1;
+        let Finding {
+            kind,
+            space,
+            cell,
+            resource,
+            problem,
+        } = finding;
+        let id = match space {
+            Space::Unit => None,
+            Space::Cell(id) => Some(id.to_string()),
+        };
+        let line = if self.as_json {
+            json!({
+                "finding": kind.name(), "cell": cell, "cellId": id, "resource": resource, "problem": problem,
+            })
+            .to_string()
+        } else {
+            let place = match (&cell, &id) {
+                (_, None) => "the unit".to_owned(),
+                (Some(name), Some(id)) => format!("cell {name} ({id})"),
+                (None, Some(id)) => format!("cell {id}"),
+            };
+            format!("{}: {place}: {resource}: {problem}", kind.name())
+        };
+        self.put(&line);
+    }
+}
+
+/// Verifies the unit of these settings, or only the cell with this name.
+///
+/// # Errors
+/// A text for the operator if there is no whole unit, or no such cell.
+pub async fn run<W: Fn(&str) -> io::Result<()> + Send>(
+    config: &Config,
+    cell: Option<&str>,
+    report: VerifyReport<W>,
+) -> Result<VerifyOutcome, String> {
+    let reader = Box::pin(UnitReader::open(config)).await?;
+    let stores = VerifiedStores {
+        records: std::sync::Arc::clone(&reader.records),
+        bodies: std::sync::Arc::clone(&reader.bodies),
+    };
+    let done = Box::pin(verify(&stores, cell, report)).await;
+    reader.close().await;
+    done
+}
+
+/// Verifies the unit in these stores, or only the cell with this name.
+///
+/// # Errors
+/// A text for the operator if there is no such cell, or the report cannot be written.
+pub(crate) async fn verify<W: Fn(&str) -> io::Result<()> + Send>(
+    stores: &VerifiedStores,
+    cell: Option<&str>,
+    mut report: VerifyReport<W>,
+) -> Result<VerifyOutcome, String> {
+    let mut counts = VerifiedCounts::default();
+    if cell.is_none() {
+        let unit = VerifiedSpace {
+            space: Space::Unit,
+            name: None,
+        };
+        let found = Box::pin(verify_space(stores, &unit, &mut report)).await;
+        counts.add(&found);
+    }
+    let mut cells = verify_catalogue(stores, &mut report).await;
+    if let Some(name) = cell {
+        cells.retain(|cell| cell.name == name);
+        if cells.is_empty() {
+            return Err(format!("the unit has no cell {name}"));
+        }
+    }
+    for CatalogueEntry { id, name } in &cells {
+        let cell = VerifiedSpace::cell(*id, name.clone());
+        let found = Box::pin(verify_space(stores, &cell, &mut report)).await;
+        counts.add(&found);
+    }
+    report.end(cells.len(), &counts)
+}
