@@ -121,7 +121,7 @@ impl<'a> Dispatcher<'a> {
         let is_options = sent_method == Method::OPTIONS;
         let outcome = match message_framing::check(&headers) {
             Err(refusal) => Err(refusal),
-            Ok(()) if is_options && !headers.contains_key(header::AUTHORIZATION) => {
+            Ok(()) if is_options && is_answered_to_all(&incoming.head) => {
                 self.anonymous_options(&incoming)
             }
             Ok(()) => {
@@ -144,7 +144,7 @@ impl<'a> Dispatcher<'a> {
         response
     }
 
-    /// OPTIONS without credentials is allowed for every URL of this unit.
+    /// Answers OPTIONS of whatever URL of this unit in the same way.
     fn anonymous_options(&self, incoming: &IncomingRequest) -> Result<Response> {
         let is_webdav = match locate::addressee(&self.state.unit, &incoming.head) {
             Err(refusal) if refusal.code() == Code::UnknownHost => return Err(refusal),
@@ -355,6 +355,12 @@ impl<'a> Dispatcher<'a> {
             unit,
         })
     }
+}
+
+/// Whether the response to an OPTIONS request depends on no resource: without credentials, and for the server as a whole (`*`; RFC
+/// 9110, section 9.3.7).
+fn is_answered_to_all(head: &request::Parts) -> bool {
+    head.uri.path() == "*" || !head.headers.contains_key(header::AUTHORIZATION)
 }
 
 /// Whether a request to a path below a cell changes nothing until it has read something from the cell, or is about to commit a

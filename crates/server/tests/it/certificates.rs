@@ -5,6 +5,7 @@ use std::path::Path;
 use personium_testkit::TestClient;
 
 use crate::administered_unit::AdministeredUnit;
+use crate::faketime::FAKETIME_LIBRARY;
 use crate::program;
 
 /// The status of a list of cells with a token of the administrator for the unit.
@@ -74,10 +75,11 @@ async fn own_tokens_are_accepted_whatever_the_trusted_roots_are() {
 
 /// Runs the program under a wrong clock.
 fn with_clock(time: &str, arguments: &[&str]) -> std::process::Output {
-    let mut command = std::process::Command::new("faketime");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_personium"));
     command
-        .args(["-f", time, env!("CARGO_BIN_EXE_personium")])
-        .args(arguments);
+        .args(arguments)
+        .env("LD_PRELOAD", FAKETIME_LIBRARY)
+        .env("FAKETIME", time);
     command.output().unwrap()
 }
 

@@ -36,6 +36,7 @@ mod encrypted_files;
 mod event_feed;
 mod exec_rules;
 mod external_programs;
+mod faketime;
 mod full_disk;
 mod header_names;
 mod hostile_bodies;

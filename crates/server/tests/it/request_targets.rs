@@ -139,6 +139,23 @@ async fn other_targets_that_are_not_valid_are_refused_and_nothing_is_changed() {
 }
 
 #[tokio::test]
+async fn options_of_the_server_as_a_whole_names_the_methods_with_and_without_credentials() {
+    let unit = start().await;
+    let host = format!("localhost:{}", unit.port());
+    for authorization in [None, Some(MASTER_TOKEN), Some("unknown")] {
+        let token = authorization.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("Host", host.as_str())];
+        headers.extend(token.as_deref().map(|token| ("Authorization", token)));
+        let mut connection = RawConnection::open_once(unit.port()).await.unwrap();
+        let options = request_bytes("OPTIONS", "*", &headers, b"");
+        connection.send(&options).await.unwrap();
+        assert_eq!(answer(&mut connection).await.0, 200, "{authorization:?}");
+        let methods = connection.header("allow").unwrap_or_default();
+        assert!(methods.starts_with("OPTIONS, GET,"), "{methods}");
+    }
+}
+
+#[tokio::test]
 async fn letters_that_are_not_encoded_name_the_same_resource_as_encoded_ones() {
     let unit = start().await;
     let mut connection = RawConnection::open(unit.port()).await.unwrap();

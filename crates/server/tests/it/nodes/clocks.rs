@@ -1,12 +1,12 @@
 //! One node whose clock is an hour ahead.
 
-use std::process::Command;
 use std::time::Duration;
 
 use personium_testkit::{PASSWORD, PostgresCluster, ProcessUnit, text_member, wait_until};
 
 use super::{NODES, Nodes, PREFIX, database_settings};
 use crate::authorization_code::{new_code, redeem_status};
+use crate::faketime::FAKETIME_LIBRARY;
 
 /// The node with the wrong clock.
 const AHEAD: usize = 2;
@@ -16,15 +16,6 @@ const HOUR_MS: i64 = 3_600_000;
 /// The failures after which an account is locked.
 const LOCK_COUNT: usize = 3;
 
-/// The library that shows a process another time.
-fn library() -> String {
-    let shown = Command::new("faketime")
-        .args(["-m", "-f", "+1h", "printenv", "LD_PRELOAD"])
-        .output()
-        .unwrap();
-    String::from_utf8(shown.stdout).unwrap().trim().to_owned()
-}
-
 fn start() -> Nodes {
     let cluster = PostgresCluster::shared();
     let lines = format!(
@@ -32,10 +23,9 @@ fn start() -> Nodes {
          {PREFIX}authn.account.lockTime=600\n",
         database_settings(&cluster)
     );
-    let library = library();
     let unit = Nodes::start_with(&lines, |number, node| match number {
         AHEAD => node
-            .environment("LD_PRELOAD", &library)
+            .environment("LD_PRELOAD", FAKETIME_LIBRARY)
             .environment("FAKETIME", "+1h")
             .environment("DONT_FAKE_MONOTONIC", "1")
             .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
