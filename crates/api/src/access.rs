@@ -58,13 +58,13 @@ pub async fn of_cell_request(request: &CellRequest) -> Result<Access> {
         Credentials::Bad(reason) => Ok(Access::invalid(reason)),
         Credentials::Basic(..) if route == Some(CellRoute::Introspect) => Ok(Access::anonymous()),
         Credentials::Basic(name, password) => Ok(
-            match login::authenticate_basic(
+            match Box::pin(login::authenticate_basic(
                 unit,
                 &request.context,
                 &name,
                 &password,
                 request.client_address,
-            )
+            ))
             .await?
             {
                 Err(reason) => Access::invalid(reason),

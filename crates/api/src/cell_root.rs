@@ -54,7 +54,7 @@ async fn get(request: CellRequest) -> Result<Response> {
         );
         return Ok(response::content(StatusCode::OK, "application/xml", text));
     }
-    html_proxy::cell_page(request.request, request.context).await
+    html_proxy::cell_page(*request.request, request.context).await
 }
 
 async fn options(request: CellRequest) -> Result<Response> {

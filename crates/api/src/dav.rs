@@ -124,7 +124,8 @@ async fn by_kind(
         TargetKind::BelowStream => stream::handle(&request, &resource, &target),
         _ => {
             let read = ReadReport::of(&request, &resource, &target);
-            let response = by_method(request, resource, target, kind).await?;
+            // Boxed: the future of a request to an OData collection, the most frequent one, would have the size of this one.
+            let response = Box::pin(by_method(request, resource, target, kind)).await?;
             if let Some(read) = read {
                 Box::pin(read.post(response.status())).await;
             }
@@ -143,9 +144,9 @@ async fn by_method(
     // Boxed as in `cell::handle`.
     match (method.as_str(), kind) {
         ("OPTIONS", _) => options::handle(&resource, &target, kind),
-        ("PROPFIND", _) => Box::pin(propfind::handle(request.request, resource, target)).await,
-        ("PROPPATCH", _) => Box::pin(proppatch::handle(request.request, resource, target)).await,
-        ("ACL", _) => Box::pin(acl::handle(request.request, resource, target)).await,
+        ("PROPFIND", _) => Box::pin(propfind::handle(*request.request, resource, target)).await,
+        ("PROPPATCH", _) => Box::pin(proppatch::handle(*request.request, resource, target)).await,
+        ("ACL", _) => Box::pin(acl::handle(*request.request, resource, target)).await,
         ("REPORT", _) => {
             resource.permit(&target, Operation::Report)?;
             Err(if target.exists() {
@@ -154,22 +155,22 @@ async fn by_method(
                 resource.not_found()
             })
         }
-        ("MOVE", _) => Box::pin(moving::handle(request.request, resource, target)).await,
+        ("MOVE", _) => Box::pin(moving::handle(*request.request, resource, target)).await,
         ("GET", TargetKind::Box) => Box::pin(box_root::get(request, resource, target)).await,
         ("DELETE", TargetKind::Box) => {
-            Box::pin(box_root::delete(request.request, resource, target)).await
+            Box::pin(box_root::delete(*request.request, resource, target)).await
         }
         ("MKCOL", TargetKind::Box) => not_allowed(&resource, &target),
         ("GET", TargetKind::Odata) => Box::pin(odata::collection(request, target)).await,
         ("GET", TargetKind::Collection | TargetKind::File | TargetKind::Missing) => {
-            get::handle(request.request, resource, target).await
+            get::handle(&request, &resource, &target).await
         }
         ("PUT", TargetKind::File | TargetKind::Missing) => {
-            Box::pin(put::handle(request.request, resource, target)).await
+            Box::pin(put::handle(*request.request, resource, target)).await
         }
         ("DELETE", TargetKind::Source) => not_allowed(&resource, &target),
-        ("DELETE", _) => Box::pin(delete::handle(request.request, resource, target)).await,
-        ("MKCOL", _) => Box::pin(mkcol::handle(request.request, resource, target)).await,
+        ("DELETE", _) => Box::pin(delete::handle(*request.request, resource, target)).await,
+        ("MKCOL", _) => Box::pin(mkcol::handle(*request.request, resource, target)).await,
         ("POST", TargetKind::Missing) => {
             resource.permit(&target, Operation::PostToMissing)?;
             Err(resource.not_found())

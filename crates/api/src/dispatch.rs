@@ -254,7 +254,7 @@ impl<'a> Dispatcher<'a> {
             if urls.path_based() {
                 // The path is then one of the unit, which refuses tokens of cells.
                 let context = self.context(incoming, &cell_url, "", None)?;
-                access::of_unit_request(&context).await?;
+                Box::pin(access::of_unit_request(&context)).await?;
             }
             return Err(Code::NoSuchCell.into());
         };
@@ -263,7 +263,10 @@ impl<'a> Dispatcher<'a> {
         let request = self.context(incoming, &cell_url, &target.path, Some(id))?;
         let (method, answers) = (request.method.clone(), request.answers.clone());
         let seen = Arc::clone(&context);
-        let mut request = CellRequest { request, context };
+        let mut request = CellRequest {
+            request: Box::new(request),
+            context,
+        };
         let handled = async {
             transfer::check_writable(&request).await?;
             request.access = access::of_cell_request(&request).await?;

@@ -44,6 +44,7 @@ pub(crate) async fn unit_control(request: RequestContext) -> Result<Response> {
     let root = ServiceRoot::of_unit(Arc::clone(&request.unit));
     let base = format!("{}__ctl/", request.unit.urls().unit());
     let path = request.path.raw.get(1..).unwrap_or_default().join("/");
+    let request = Box::new(request);
     let mut request = ODataRequest::new(request, root, base, ServiceAuthorizer::Unit);
     let outcome = dispatch::dispatch(&mut request, &path).await;
     outcome.map_err(|refusal| with_methods(refusal, &request, &path))
@@ -112,7 +113,7 @@ pub(crate) async fn collection(request: CellRequest, target: Target) -> Result<R
         let base = format!("{base}$metadata/");
         let authorizer = ServiceAuthorizer::collection(target);
         let mut request = ODataRequest::new(request, root, base, authorizer);
-        let outcome = dispatch::dispatch(&mut request, &path).await;
+        let outcome = Box::pin(dispatch::dispatch(&mut request, &path)).await;
         return outcome.map_err(|refusal| with_methods(refusal, &request, &path));
     }
     let path = below.join("/");

@@ -123,8 +123,8 @@ pub enum Freshness {
 
 /// A request to a cell. It dereferences to its [`RequestContext`].
 pub struct CellRequest {
-    /// The request.
-    pub request: RequestContext,
+    /// The request. Boxed: handlers pass it on by value, and the future of each would contain it.
+    pub request: Box<RequestContext>,
     /// The cell.
     pub context: Arc<CellContext>,
 }

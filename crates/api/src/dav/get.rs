@@ -24,11 +24,11 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// # Errors
 /// The refusal of the request.
 pub(super) async fn handle(
-    request: RequestContext,
-    resource: Resource,
-    target: Target,
+    request: &RequestContext,
+    resource: &Resource,
+    target: &Target,
 ) -> Result<Response> {
-    resource.permit(&target, Operation::Read)?;
+    resource.permit(target, Operation::Read)?;
     if !target.exists() {
         return Err(resource.not_found());
     }
@@ -37,12 +37,12 @@ pub(super) async fn handle(
         return Ok(response);
     }
     if target.node().value().kind != NodeKind::File {
-        let text = format!("URL : {}\n", hrefs::node_url(resource.unit.urls(), &target));
+        let text = format!("URL : {}\n", hrefs::node_url(resource.unit.urls(), target));
         return Ok(response::content(StatusCode::OK, "text/plain", text));
     }
     let range = request.header(header::RANGE).map(str::to_owned);
     let if_range = request.header_lines(header::IF_RANGE);
-    let opened = file::open(&resource, &target).await?;
+    let opened = file::open(resource, target).await?;
     let opened_etag = opened.node.etag();
     // The file may have been replaced since it was found.
     if opened_etag != etag
@@ -51,7 +51,7 @@ pub(super) async fn handle(
         return Ok(response);
     }
     let range = range.filter(|_| if_range_allows_part(if_range.as_deref(), opened_etag));
-    send(opened, range.as_deref(), request.answers).await
+    send(opened, range.as_deref(), request.answers.clone()).await
 }
 
 /// The response to GET of a node if its conditions decide it.

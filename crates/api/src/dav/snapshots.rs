@@ -39,14 +39,14 @@ async fn by_method(request: CellRequest, shown: &'static str) -> Result<Response
     let is_file = !resource.segments.is_empty();
     let target = resource.locate().await?;
     let method = request.method.clone();
-    let request = request.request;
+    let request = *request.request;
     match method.as_str() {
         "OPTIONS" => {
             resource.permit(&target, Operation::Options)?;
             Ok(preflight::allow_webdav(shown))
         }
         "PROPFIND" => Box::pin(propfind::handle(request, resource, target)).await,
-        "GET" if is_file => Box::pin(get::handle(request, resource, target)).await,
+        "GET" if is_file => Box::pin(get::handle(&request, &resource, &target)).await,
         "PUT" if is_file => Box::pin(put::handle(request, resource, target)).await,
         "DELETE" if is_file => Box::pin(delete::handle(request, resource, target)).await,
         "REPORT" if is_file => {

@@ -115,6 +115,8 @@ async fn dispatch_within_memory(request: &mut ODataRequest, path: &str) -> Resul
     dispatch_once(request, path).await
 }
 
+// All futures but those of reading, creating and deleting one entity are boxed: the future of every request has the size of the
+// largest of the others.
 async fn dispatch_once(request: &mut ODataRequest, path: &str) -> Result<Response> {
     let resource = match ResourcePath::parse(path) {
         Ok(resource) => resource,
@@ -124,7 +126,7 @@ async fn dispatch_once(request: &mut ODataRequest, path: &str) -> Result<Respons
         ResourcePath::Root => root_document(request),
         ResourcePath::Metadata => metadata::metadata(request),
         ResourcePath::Batch => match (&request.method, request.root.scope()) {
-            (&Method::POST, RootScope::Data(_)) => batch::batch(request, boxed).await,
+            (&Method::POST, RootScope::Data(_)) => Box::pin(batch::batch(request, boxed)).await,
             _ => Err(request.method_not_allowed()),
         },
         ResourcePath::Set(set) => {
@@ -137,7 +139,7 @@ async fn dispatch_once(request: &mut ODataRequest, path: &str) -> Result<Respons
         }
         ResourcePath::Count(set) => {
             let set = find_set(request, &set)?;
-            count::of_set(request, &set).await
+            Box::pin(count::of_set(request, &set)).await
         }
         ResourcePath::NavigationCount {
             set,
@@ -148,7 +150,7 @@ async fn dispatch_once(request: &mut ODataRequest, path: &str) -> Result<Respons
             let association = request.root.association(&set, &navigation);
             let association = association.ok_or_else(|| Code::NoSuchNavigation.into());
             let association = check_visible(request, association)?;
-            count::of_navigation(request, &association, &key).await
+            Box::pin(count::of_navigation(request, &association, &key)).await
         }
         ResourcePath::Property {
             set,
@@ -166,7 +168,7 @@ async fn dispatch_once(request: &mut ODataRequest, path: &str) -> Result<Respons
             target,
         } => {
             let (set, key) = find_key(request, &set, &key)?;
-            links::links(request, &set, &key, &navigation, target).await
+            Box::pin(links::links(request, &set, &key, &navigation, target)).await
         }
         ResourcePath::Navigation {
             set,
@@ -187,7 +189,7 @@ async fn dispatch_once(request: &mut ODataRequest, path: &str) -> Result<Respons
                 return check_visible(request, Err(Code::KeyForNavigation.into()));
             }
             let [name] = &path;
-            navigation::navigation(request, &association, &key, name).await
+            Box::pin(navigation::navigation(request, &association, &key, name)).await
         }
     }
 }
@@ -238,7 +240,7 @@ async fn on_set(request: &mut ODataRequest, set: SetRef) -> Result<Response> {
         return Err(request.method_not_allowed());
     }
     match method {
-        Method::GET => read::list(request, &set).await,
+        Method::GET => Box::pin(read::list(request, &set)).await,
         Method::POST => write::create(request, &set).await,
         Method::OPTIONS => options(request, &set, "OPTIONS, GET, POST"),
         _ => check_visible(request, Err(request.method_not_allowed())),
@@ -254,10 +256,10 @@ async fn on_entity(request: &mut ODataRequest, set: SetRef, key: EntityKey) -> R
     }
     match method {
         Method::GET => read::get(request, &set, &key).await,
-        Method::PUT => write::replace(request, &set, &key).await,
+        Method::PUT => Box::pin(write::replace(request, &set, &key)).await,
         Method::DELETE => write::delete(request, &set, &key).await,
         Method::OPTIONS => options(request, &set, "OPTIONS, GET, PUT, MERGE, DELETE"),
-        _ if is_merge => write::merge(request, &set, &key).await,
+        _ if is_merge => Box::pin(write::merge(request, &set, &key)).await,
         _ => check_visible(request, Err(request.method_not_allowed())),
     }
 }

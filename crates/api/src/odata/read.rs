@@ -284,7 +284,8 @@ impl<'a> Expander<'a> {
             navigations: self.expand.names(),
             max: self.max,
         };
-        let found = odata::expand(root, self.set, entity, expansion, memory).await?;
+        let expanding = odata::expand(root, self.set, entity, expansion, memory);
+        let found = Box::pin(expanding).await?;
         let related = found.iter().flat_map(|(_, entities)| entities);
         self.count(related.map(|e| e.properties.size_bytes()).sum())?;
         Ok(Expanded(found))

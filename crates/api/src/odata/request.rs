@@ -20,7 +20,7 @@ use crate::request_context::RequestContext;
 
 /// A request to an OData service root. It dereferences to its [`RequestContext`].
 pub(crate) struct ODataRequest {
-    pub(crate) request: RequestContext,
+    pub(crate) request: Box<RequestContext>,
     pub(crate) root: ServiceRoot,
     /// The URL of the root, with its final slash.
     pub(crate) base: String,
@@ -47,7 +47,7 @@ impl DerefMut for ODataRequest {
 
 impl ODataRequest {
     pub(super) fn new(
-        request: RequestContext,
+        request: Box<RequestContext>,
         root: ServiceRoot,
         base: String,
         authorizer: ServiceAuthorizer,

@@ -58,9 +58,10 @@ pub async fn cell_access(
         Some(LocalKind::UnitLocal) => Ok(unit_local_access(unit, token)),
         Some(_) => local_access(unit, context, token).await,
         None => match verify_trans_cell(unit, token)? {
-            Ok(token) => match unit_user::access(unit, &token, acting_for).await? {
+            // Boxed: the future of a request with a local token would have the size of these.
+            Ok(token) => match Box::pin(unit_user::access(unit, &token, acting_for)).await? {
                 Some(access) => Ok(access),
-                None => trans_cell_access(unit, context, token).await,
+                None => Box::pin(trans_cell_access(unit, context, token)).await,
             },
             Err(reason) => Ok(Access::invalid(reason)),
         },
