@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
-use personium_testkit::{Memcached, PostgresCluster, create_unit_database};
+use personium_testkit::{Memcached, PostgresCluster, create_unit_database, make_unit_key};
 
 use crate::scenario::{BenchContext, create_folder};
 use crate::server_process::ProcessMonitor;
 use crate::unit::{BenchUnit, UnitSetup};
 use crate::{BenchResult, baseline};
 
+/// The host name in the URLs of the unit.
+const HOST: &str = "localhost";
 /// The size of the pool of each node, which is the default of a unit.
 const POOL: usize = 20;
 /// The index entries of a row, as in the baseline of W4.
@@ -73,7 +75,15 @@ impl LayersDatabase {
         };
         let (name, bare_name) = (name_in(&of_unit), name_in(&bare));
         let bodies = context.scratch.join("layers-bodies");
-        let mut settings = format!("io.personium.core.blobStore.root={}\n", bodies.display());
+        let keys = context.scratch.join("layers-keys");
+        create_folder(&keys)?;
+        // All nodes of a unit sign tokens with one key.
+        let mut settings = make_unit_key(&keys, HOST);
+        let _ = writeln!(
+            settings,
+            "io.personium.core.blobStore.root={}",
+            bodies.display()
+        );
         let memcached = Memcached::start();
         let address = memcached.address();
         let _ = writeln!(settings, "io.personium.core.cache.memcached.host={address}");
@@ -103,7 +113,7 @@ impl LayersDatabase {
         BenchUnit::start_with(UnitSetup {
             program: &context.options.server,
             folder: &folder,
-            host: "localhost",
+            host: HOST,
             settings: &self.settings,
         })
         .await
