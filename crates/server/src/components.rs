@@ -8,7 +8,7 @@ use personium_model::credentials::UnitKeys;
 use personium_model::records::Records;
 use personium_model::unit::Ports;
 use personium_model::{ServerAuthority, Settings, Unit, UnitUrls};
-use personium_object_store::{Addressing, S3BlobStore, S3Settings};
+use personium_object_store::{Addressing, S3BlobStore, S3Credentials, S3Settings};
 use personium_sqlite::{CommitSync, SpaceCreation, SqliteSettings, SqliteStore};
 use personium_store::{BlobStore, Space, StoreError, StoreHealth};
 use personium_types::{Clock, Random, Secret};
@@ -261,7 +261,16 @@ fn object_store_settings(
         region: s3.region.clone(),
         bucket: s3.bucket.clone().unwrap_or_default(),
         prefix: s3.prefix.clone(),
-        credentials: s3.access_key.clone().zip(secret),
+        credentials: match (&s3.credentials_file, s3.access_key.clone().zip(secret)) {
+            (Some(file), _) => S3Credentials::File(file.clone()),
+            (None, Some((access_key, secret_key))) => S3Credentials::Keys {
+                access_key,
+                secret_key,
+                session_token: s3.session_token.clone(),
+            },
+            (None, None) => S3Credentials::Role,
+        },
+        tls_roots: s3.tls_roots.clone(),
         addressing: match s3.path_style {
             true => Addressing::Path,
             false => Addressing::VirtualHost,

@@ -10,6 +10,10 @@ use tempfile::TempDir;
 
 use crate::process::{OnDrop, Process, free_port};
 
+/// The folder of data, in the folder of a server.
+const DATA: &str = "data";
+/// The folder of certificates, in the folder of a server.
+const CERTIFICATES: &str = "certs";
 /// The time within which a program takes writes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -28,6 +32,7 @@ pub struct S3Server {
     port: u16,
     process: Process,
     folder: TempDir,
+    has_tls: bool,
 }
 
 impl S3Server {
@@ -41,8 +46,23 @@ impl S3Server {
     /// Starts a program, and waits until it takes writes.
     #[must_use]
     pub fn start(program: S3Program) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), program)
+    }
+
+    /// Starts MinIO with this certificate and private key, in PEM: it takes requests over TLS only.
+    #[must_use]
+    pub fn start_with_tls(certificate: &str, key: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(Self::BUCKET)).unwrap();
+        let certificates = folder.path().join(CERTIFICATES);
+        std::fs::create_dir(&certificates).unwrap();
+        std::fs::write(certificates.join("public.crt"), certificate).unwrap();
+        std::fs::write(certificates.join("private.key"), key).unwrap();
+        Self::start_in(folder, S3Program::Minio)
+    }
+
+    fn start_in(folder: TempDir, program: S3Program) -> Self {
+        let has_tls = has_certificate(&folder);
+        std::fs::create_dir_all(folder.path().join(DATA).join(Self::BUCKET)).unwrap();
         let port = free_port();
         let process = listen(program, port, &folder);
         Self {
@@ -50,6 +70,7 @@ impl S3Server {
             port,
             process,
             folder,
+            has_tls,
         }
     }
 
@@ -62,13 +83,14 @@ impl S3Server {
     /// The URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address())
+        let scheme = if self.has_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address())
     }
 
     /// The folder of the objects of MinIO.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
-        self.folder.path().join(Self::BUCKET)
+        self.folder.path().join(DATA).join(Self::BUCKET)
     }
 
     /// Ends the process at once by SIGKILL.
@@ -101,6 +123,12 @@ impl S3Server {
     }
 }
 
+/// Whether a server with this folder has a certificate. MinIO makes the folder of certificates in any case.
+fn has_certificate(folder: &TempDir) -> bool {
+    let certificates = folder.path().join(CERTIFICATES);
+    certificates.join("public.crt").exists()
+}
+
 fn listen(program: S3Program, port: u16, folder: &TempDir) -> Process {
     let address = format!("127.0.0.1:{port}");
     let mut command = match program {
@@ -109,7 +137,9 @@ fn listen(program: S3Program, port: u16, folder: &TempDir) -> Process {
             minio
                 .args(["server", "--quiet", "--address", &address])
                 .args(["--console-address", &format!("127.0.0.1:{}", free_port())])
-                .arg(folder.path())
+                .arg("--certs-dir")
+                .arg(folder.path().join(CERTIFICATES))
+                .arg(folder.path().join(DATA))
                 .env("MINIO_ROOT_USER", S3Server::ACCESS_KEY)
                 .env("MINIO_ROOT_PASSWORD", S3Server::SECRET_KEY)
                 .env("MINIO_BROWSER", "off")
@@ -126,7 +156,8 @@ fn listen(program: S3Program, port: u16, folder: &TempDir) -> Process {
     };
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let (process, _) = Process::listen(&mut command, port, OnDrop::Kill).unwrap();
-    if program == S3Program::Minio {
+    // Over TLS this says nothing; whoever writes then repeats that.
+    if program == S3Program::Minio && !has_certificate(folder) {
         let started = Instant::now();
         while !can_write(port).unwrap_or(false) {
             assert!(started.elapsed() < WRITE_TIMEOUT, "MinIO cannot write");

@@ -1,5 +1,6 @@
 //! Requests of the object store over HTTP/1.1, with time-outs.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Response, header};
+use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -26,6 +27,7 @@ use personium_types::time::parse_http_date;
 use tokio::time::Sleep;
 
 use crate::failure::{self, ErrorResponse};
+use crate::tls;
 
 /// The time for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,14 +37,17 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_IDLE: usize = 32;
 /// The largest error response that is read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
+/// The largest part of the name of a server that is shown.
+const MAX_NAME_CHARS: usize = 100;
 /// The slowest upload that does not run into the time-out, in bytes a second.
 const MIN_UPLOAD_RATE: u64 = 128 << 10;
 
-/// The time of the server, as its responses say.
+/// The time and the name of the server, as its responses say.
 #[derive(Debug)]
 pub(crate) struct ServerTime {
     clock: Arc<dyn Clock>,
     last: Mutex<Option<(i64, Instant)>>,
+    name: Mutex<Option<HeaderValue>>,
 }
 
 impl ServerTime {
@@ -50,7 +55,21 @@ impl ServerTime {
         Self {
             clock,
             last: Mutex::new(None),
+            name: Mutex::new(None),
         }
+    }
+
+    /// The name by which the server calls itself.
+    pub(crate) fn server_name(&self) -> Option<String> {
+        let name = self.name.lock();
+        let text: String = name
+            .as_ref()?
+            .to_str()
+            .ok()?
+            .chars()
+            .take(MAX_NAME_CHARS)
+            .collect();
+        Some(text)
     }
 
     /// The time in milliseconds since 1970; `None` before the first response with a date.
@@ -61,6 +80,12 @@ impl ServerTime {
     }
 
     fn observe<B>(&self, response: &Response<B>) {
+        let name = response.headers().get(header::SERVER);
+        let mut known = self.name.lock();
+        if name.is_some() && name != known.as_ref() {
+            *known = name.cloned();
+        }
+        drop(known);
         let date = response.headers().get(header::DATE);
         let date = date.and_then(|value| parse_http_date(value.to_str().ok()?));
         if let Some(seconds) = date {
@@ -76,6 +101,8 @@ pub(crate) struct Connector {
     pub(crate) server_time: Arc<ServerTime>,
     /// Whether the certificates of this machine must be readable.
     pub(crate) needs_tls: bool,
+    /// The PEM file of the certificates that are trusted; `None` for those of the system.
+    pub(crate) tls_roots: Option<PathBuf>,
 }
 
 impl Connector {
@@ -88,9 +115,10 @@ impl Connector {
         pool.pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(MAX_IDLE);
-        let pool = match HttpsConnectorBuilder::new().with_native_roots() {
-            Ok(tls) => {
-                let https = tls.https_or_http().enable_http1().wrap_connector(tcp);
+        let pool = match tls::client_config(self.tls_roots.as_deref()) {
+            Ok(config) => {
+                let https = HttpsConnectorBuilder::new().with_tls_config(config);
+                let https = https.https_or_http().enable_http1().wrap_connector(tcp);
                 Pool::Tls(pool.build(https))
             }
             Err(_) if !self.needs_tls => Pool::Plain(pool.build(tcp)),

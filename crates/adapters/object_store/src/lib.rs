@@ -4,6 +4,7 @@
 //! folder store. Its content is the same too: the bytes with their checksums behind them. The mark of the unit is the object
 //! `<prefix>/unit.id`.
 
+mod credentials_file;
 mod delayed_removal;
 mod failure;
 mod http_client;
@@ -14,7 +15,8 @@ mod reader;
 mod settings;
 mod store;
 mod stream;
+mod tls;
 mod writer;
 
-pub use settings::{Addressing, S3Settings};
+pub use settings::{Addressing, S3Credentials, S3Settings};
 pub use store::S3BlobStore;

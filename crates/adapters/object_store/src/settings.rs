@@ -1,5 +1,6 @@
 //! The settings of the store.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,24 @@ pub enum Addressing {
     VirtualHost,
 }
 
+/// The credentials of requests.
+#[derive(Debug, Clone)]
+pub enum S3Credentials {
+    /// Those of the role of the machine, which it is asked for.
+    Role,
+    /// These.
+    Keys {
+        /// The access key.
+        access_key: String,
+        /// Its secret.
+        secret_key: Secret<String>,
+        /// The session token of temporary credentials.
+        session_token: Option<Secret<String>>,
+    },
+    /// Those in a file in the format of the tools of AWS, as it is at the time of the request.
+    File(PathBuf),
+}
+
 /// The settings of a store.
 #[derive(Debug, Clone)]
 pub struct S3Settings {
@@ -26,8 +45,10 @@ pub struct S3Settings {
     pub bucket: String,
     /// The beginning of the names of all objects; may be empty.
     pub prefix: String,
-    /// The access key and its secret; `None` for the role of the machine.
-    pub credentials: Option<(String, Secret<String>)>,
+    /// The credentials.
+    pub credentials: S3Credentials,
+    /// The PEM file of the certificates that are trusted to name the server; `None` for those of the system.
+    pub tls_roots: Option<PathBuf>,
     /// How a URL names the bucket.
     pub addressing: Addressing,
     /// The size of a part of a large body, at least 5 MiB on most servers.

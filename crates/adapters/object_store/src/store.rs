@@ -19,6 +19,7 @@ use personium_store::{
 use personium_types::error::chain;
 use personium_types::{BlobId, Clock, Random};
 
+use crate::credentials_file::CredentialsFile;
 use crate::delayed_removal::DelayedRemoval;
 use crate::failure;
 use crate::http_client::{Connector, ServerTime};
@@ -26,7 +27,7 @@ use crate::live_writers::LiveWriters;
 use crate::multipart_list::{self, UnfinishedUpload};
 use crate::object_names::ObjectNames;
 use crate::reader::{DamageReports, ObjectReader};
-use crate::settings::{Addressing, S3Settings};
+use crate::settings::{Addressing, S3Credentials, S3Settings};
 use crate::stream::ObjectSource;
 use crate::writer::{ObjectWriter, WriteProgress};
 
@@ -80,6 +81,7 @@ impl S3BlobStore {
             timeout: settings.timeout,
             server_time: Arc::clone(&server_time),
             needs_tls: endpoint.is_none_or(|endpoint| endpoint.starts_with("https:")),
+            tls_roots: settings.tls_roots.clone(),
         };
         let unusable = |error| {
             let text = "the settings of the object store cannot be used";
@@ -107,6 +109,12 @@ impl S3BlobStore {
             clock,
             random,
         })
+    }
+
+    /// The name by which the server has called itself in its responses; `None` if it has not.
+    #[must_use]
+    pub fn server_name(&self) -> Option<String> {
+        self.server_time.server_name()
     }
 
     /// The bucket and the prefix, for messages.
@@ -257,11 +265,31 @@ fn build(settings: &S3Settings, connector: Connector) -> Result<AmazonS3, object
         };
         builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
     }
-    if let Some((key, secret)) = &settings.credentials {
-        builder = builder
-            .with_access_key_id(key)
-            .with_secret_access_key(secret.reveal());
-    }
+    builder = match &settings.credentials {
+        S3Credentials::Role => builder,
+        S3Credentials::Keys {
+            access_key,
+            secret_key,
+            session_token,
+        } => {
+            let builder = builder
+                .with_access_key_id(access_key)
+                .with_secret_access_key(secret_key.reveal());
+            match session_token {
+                Some(token) => builder.with_token(token.reveal()),
+                None => builder,
+            }
+        }
+        S3Credentials::File(path) => {
+            let file = CredentialsFile::new(path.clone());
+            // Says at the start what is wrong with it.
+            file.read().map_err(|source| object_store::Error::Generic {
+                store: "S3",
+                source: format!("{}: {source}", path.display()).into(),
+            })?;
+            builder.with_credentials(Arc::new(file))
+        }
+    };
     builder.build()
 }
 

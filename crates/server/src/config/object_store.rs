@@ -28,6 +28,13 @@ section! {
         secret_key: Option<Secret<String>> = "blobStore.s3.secretKey", "", Optional(SecretText { min_bytes: 1 });
         /// A file with the secret of the access key, instead of the secret itself.
         secret_key_file: Option<PathBuf> = "blobStore.s3.secretKeyFile", "", Optional(FilePath);
+        /// The session token of temporary credentials. It ends with them: a file is better.
+        session_token: Option<Secret<String>> = "blobStore.s3.sessionToken", "", Optional(SecretText { min_bytes: 1 });
+        /// A file with access key, secret and session token, as the tools of AWS write it (profile default), instead of the
+        /// settings for them. It is read again when it has changed.
+        credentials_file: Option<PathBuf> = "blobStore.s3.credentialsFile", "", Optional(FilePath);
+        /// The certificates of the issuers that are trusted to name the server, in a PEM file; by default, those of the system.
+        tls_roots: Option<PathBuf> = "blobStore.s3.tls.roots", "", Optional(FilePath);
         /// Whether URLs name the bucket in their path. Otherwise they name it in the host name.
         path_style: bool = "blobStore.s3.pathStyle", "true", Flag;
         /// Whether the URL of the server may begin with http. The file bodies are then sent unencrypted, unless the unit
@@ -72,6 +79,18 @@ impl ObjectStoreConfig {
             reader.add_key_problem(
                 "blobStore.s3.endpoint",
                 "must begin with https, or with http if blobStore.s3.allowHttp is true",
+            );
+        }
+        if self.credentials_file.is_some() && self.access_key.is_some() {
+            reader.add_key_problem(
+                "blobStore.s3.credentialsFile",
+                "must not be given together with blobStore.s3.accessKey",
+            );
+        }
+        if self.session_token.is_some() && self.access_key.is_none() {
+            reader.add_key_problem(
+                "blobStore.s3.sessionToken",
+                "must be given together with blobStore.s3.accessKey",
             );
         }
         let secrets = [self.secret_key.is_some(), self.secret_key_file.is_some()];

@@ -28,6 +28,15 @@ pub enum BodyPlace {
 }
 
 impl BodyPlace {
+    /// The name by which an object store has called itself.
+    #[must_use]
+    pub fn server_name(&self) -> Option<String> {
+        match self {
+            Self::Bucket(store) => store.server_name(),
+            Self::Folder { .. } => None,
+        }
+    }
+
     /// The folder of the settings.
     #[must_use]
     pub fn folder(config: &Config) -> Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use personium_object_store::S3Settings;
+use personium_object_store::{S3Credentials, S3Settings};
 use personium_store::{BlobStore, Space, StoreError, contract};
 use personium_testkit::{S3Program, S3Server};
 use personium_types::Secret;
@@ -127,10 +127,11 @@ async fn wrong_bucket_or_secret_is_an_error_and_not_a_missing_body() {
     let server = S3Server::start(S3Program::Minio);
     let id = "00000000000000000000000000000000".parse().unwrap();
     let right = settings(&server.url(), "p");
-    let wrong_secret = Some((
-        S3Server::ACCESS_KEY.to_owned(),
-        Secret::new("a-wrong-secret".to_owned()),
-    ));
+    let wrong_secret = S3Credentials::Keys {
+        access_key: S3Server::ACCESS_KEY.to_owned(),
+        secret_key: Secret::new("a-wrong-secret".to_owned()),
+        session_token: None,
+    };
     for wrong in [
         S3Settings {
             bucket: "no-such-bucket".to_owned(),

@@ -15,3 +15,4 @@ mod disturbed_reads;
 mod disturbed_writes;
 mod requests;
 mod stores;
+mod tls;

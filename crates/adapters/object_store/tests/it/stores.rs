@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use personium_object_store::{Addressing, S3BlobStore, S3Settings};
+use personium_object_store::{Addressing, S3BlobStore, S3Credentials, S3Settings};
 use personium_store::{BlobStore, Result, Space};
 use personium_testkit::{S3Server, SplitMix64};
 use personium_types::{BlobId, CellId, Secret, SystemClock, SystemRandom};
@@ -18,10 +18,12 @@ pub fn settings(url: &str, prefix: &str) -> S3Settings {
         region: "us-east-1".to_owned(),
         bucket: S3Server::BUCKET.to_owned(),
         prefix: prefix.to_owned(),
-        credentials: Some((
-            S3Server::ACCESS_KEY.to_owned(),
-            Secret::new(S3Server::SECRET_KEY.to_owned()),
-        )),
+        credentials: S3Credentials::Keys {
+            access_key: S3Server::ACCESS_KEY.to_owned(),
+            secret_key: Secret::new(S3Server::SECRET_KEY.to_owned()),
+            session_token: None,
+        },
+        tls_roots: None,
         addressing: Addressing::Path,
         part_bytes: PART_BYTES,
         retries: 2,
