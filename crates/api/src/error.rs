@@ -162,6 +162,15 @@ pub(crate) fn log(error: &Error, request_key: &str) {
         tracing::debug!(request.key = request_key, error.causes = causes, error = %error, "request refused");
         return;
     }
+    if error.code() == Code::ServerBusy {
+        // Says nothing about the request. The server writes one such line in an interval, and counts the others.
+        tracing::warn!(
+            target: "personium::overload",
+            { request.key = request_key, error.causes = causes.unwrap_or_default() },
+            "requests are refused because the unit is busy"
+        );
+        return;
+    }
     tracing::error!(
         request.key = request_key,
         error.code = error.code().as_str(),

@@ -246,7 +246,7 @@ fn load_settings(sources: &ConfigSources) -> Result<LoadedConfig, String> {
 
 fn load(sources: &ConfigSources) -> Result<LoadedConfig, String> {
     let loaded = load_settings(sources)?;
-    logging::start(&loaded.config.log).map_err(|error| error.to_string())?;
+    logging::start(&loaded.config.log, system::clock()).map_err(|error| error.to_string())?;
     data_folder::restrict_new_files();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

@@ -28,6 +28,7 @@ use crate::folders::{self, FolderError};
 use crate::http_server::{self, HttpLimits, RequestHandlers};
 use crate::layers::{self, LayerMissing};
 use crate::local_api::Administrator;
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::record_engine::RecordEngine;
 use crate::running_settings::InitialSettings;
@@ -275,6 +276,7 @@ fn spawn(
     let mut background = vec![
         tokio::spawn(admin::serve(listeners.admin.listener, admin_service)),
         tokio::spawn(storage.run()),
+        tokio::spawn(logging::report_left_out_lines()),
         tokio::spawn(background::maintain_node(Arc::clone(&unit))),
         tokio::spawn(background::collect_garbage(Arc::clone(&unit))),
         tokio::spawn(background::collect_orphans(Arc::clone(&unit), first_scan)),
@@ -421,6 +423,7 @@ impl RunningUnit {
         }
         tracing::info!("unit stopped");
     }
+        logging::report_last_left_out_lines();
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ mod hostile_requests;
 mod interrupted_import;
 mod interrupted_installation;
 mod layer_loss;
+mod log_bounds;
 mod memcached;
 mod metrics;
 mod node_differences;
