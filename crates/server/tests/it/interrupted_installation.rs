@@ -22,7 +22,7 @@ fn collection(path: &str, kind: &str) -> String {
 }
 
 /// An archive whose installation takes long enough to be interrupted.
-fn archive() -> Vec<u8> {
+pub fn archive(entities: usize) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let mut add = |name: &str, content: &str| {
         zip.start_file(name, SimpleFileOptions::default()).unwrap();
@@ -48,14 +48,14 @@ fn archive() -> Vec<u8> {
         &format!("<multistatus xmlns='DAV:'>{resources}</multistatus>"),
     );
     add("90_contents/o/00_$metadata.xml", METADATA);
-    for number in 0..ENTITIES {
+    for number in 0..entities {
         let name = format!("90_contents/o/90_data/E/{number}.json");
         add(&name, &format!("{{\"__id\":\"e{number}\"}}"));
     }
     zip.finish().unwrap().into_inner()
 }
 
-async fn status(admin: &TestClient) -> (u16, String) {
+pub async fn status(admin: &TestClient) -> (u16, String) {
     let request = admin
         .request("GET", "c/new")
         .header("accept", "application/json");
@@ -66,7 +66,7 @@ async fn status(admin: &TestClient) -> (u16, String) {
 }
 
 /// The number of control objects of a set, as text.
-async fn count(admin: &TestClient, set: &str) -> String {
+pub async fn count(admin: &TestClient, set: &str) -> String {
     let path = format!("c/__ctl/{set}?$inlinecount=allpages&$format=json");
     let listed = admin.request("GET", &path).send().await.json();
     listed["d"]["__count"]
@@ -81,7 +81,7 @@ async fn killed_installation_leaves_nothing_after_the_next_start() {
     let mut admin = unit.admin().reconnect();
     let cell = admin.request("POST", "__ctl/Cell").body(r#"{"Name":"c"}"#);
     cell.send().await.expect(201);
-    let bytes = archive();
+    let bytes = archive(ENTITIES);
     for round in 0..ROUNDS {
         let request = admin
             .request("MKCOL", "c/new")

@@ -5,6 +5,7 @@ mod failover;
 mod full_disks;
 mod layers;
 mod partition;
+mod suspended_work;
 mod suspension;
 mod writers;
 

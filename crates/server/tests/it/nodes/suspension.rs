@@ -52,7 +52,7 @@ async fn wait_for_deliveries(deliveries: &Deliveries, kinds: &[String]) {
     .await;
 }
 
-async fn wait_until_found_dead(unit: &Nodes) {
+pub(super) async fn wait_until_found_dead(unit: &Nodes) {
     wait_until("the stopped node is found dead", async || {
         let others = unit.nodes.iter().skip(1);
         others
