@@ -170,10 +170,7 @@ async fn write(
     permit.check(operation, &target.permit_target())?;
     let mut batch = Batch::new();
     let now = resource.unit.now_ms();
-    match &received.inline {
-        Some(bytes) => batch.put(keys::inline_body(&received.body.blob), bytes.clone()),
-        None => batch.put(keys::blob_reference(&received.body.blob), Bytes::new()),
-    }
+    received.put_record(&mut batch);
     let (created, node, old) = match plan {
         PutPlan::Create { parent, name } => {
             let max = resource.unit.settings().dav.children_max;

@@ -266,6 +266,12 @@ pub fn blob_reference(id: &BlobId) -> Key {
     Key::table(b'R').fixed(id.as_bytes()).build()
 }
 
+/// The record of a body that was removed as an orphan from a store that several server nodes share. No file may name it any more.
+#[must_use]
+pub fn removed_orphan(id: &BlobId) -> Key {
+    Key::table(b'X').fixed(id.as_bytes()).build()
+}
+
 /// The records of all bodies in the blob store that nodes name.
 #[must_use]
 pub fn blob_references() -> KeyRange {

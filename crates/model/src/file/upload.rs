@@ -1,7 +1,7 @@
 //! Receiving the bodies of files.
 
 use bytes::{Bytes, BytesMut};
-use personium_store::{Batch, BlobWriter, Space};
+use personium_store::{Batch, BlobWriter, Expect, Space};
 use personium_types::{BlobId, CellId, Code, Error, Result};
 
 use super::encryption::SealedWriter;
@@ -48,11 +48,21 @@ impl ReceivedBody {
     /// Adds to a batch that the body is kept. Returns what a file names it by.
     #[must_use]
     pub fn keep(self, batch: &mut Batch) -> FileBody {
-        match self.inline {
-            Some(bytes) => batch.put(keys::inline_body(&self.body.blob), bytes),
-            None => batch.put(keys::blob_reference(&self.body.blob), Bytes::new()),
-        }
+        self.put_record(batch);
         self.body
+    }
+
+    /// Adds the record of the body to a batch. The batch is refused if another server node has removed the body: a process that was
+    /// suspended may end an upload after hours.
+    pub(super) fn put_record(&self, batch: &mut Batch) {
+        let blob = &self.body.blob;
+        match &self.inline {
+            Some(bytes) => batch.put(keys::inline_body(blob), bytes.clone()),
+            None => {
+                batch.assert(keys::removed_orphan(blob), Expect::Absent);
+                batch.put(keys::blob_reference(blob), Bytes::new());
+            }
+        }
     }
 }
 

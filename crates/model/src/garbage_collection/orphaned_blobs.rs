@@ -1,11 +1,13 @@
 //! Orphaned blobs: file bodies in the blob store that no node names, left by interrupted requests.
 //!
 //! On a shared store one server node at a time scans. The age of a body says little there, because the clocks of the machines may
-//! differ: a body is removed when the scanning server node has found it orphaned for an hour by its own monotonic clock.
+//! differ: a body is removed when the scanning server node has found it orphaned for an hour by its own monotonic clock. A record
+//! says so first, and whoever was suspended for longer than that between an upload and its file is refused because of it.
 
 use std::time::Duration;
 
-use personium_store::{Direction, Key, KeyRange, Space};
+use bytes::Bytes;
+use personium_store::{Batch, Direction, Expect, Key, KeyRange, Space, StoreError};
 use personium_types::{BlobId, CellId, Code, Result};
 
 use super::BATCH_RECORDS;
@@ -111,6 +113,15 @@ impl Unit {
             }
         }
         for id in self.known_orphans().update(cell, orphans, self.monotonic()) {
+            let mut batch = Batch::new();
+            batch.assert(keys::blob_reference(&id), Expect::Absent);
+            batch.put(keys::removed_orphan(&id), Bytes::new());
+            match records.commit(batch).await {
+                Ok(_) => {}
+                // It has a file now, or its cell is being deleted.
+                Err(StoreError::Conflict | StoreError::Sealed) => continue,
+                Err(error) => return Err(store_error(error)),
+            }
             self.blobs()
                 .remove(&space, &id)
                 .await

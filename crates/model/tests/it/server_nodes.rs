@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use personium_model::file::{self, CheckedPut, FileContent, FileHeaders, ReceivedBody, Upload};
 use personium_model::server_node::{self, DEAD_AFTER, JoinError};
-use personium_model::{garbage_collection, keys, records};
+use personium_model::{Resource, garbage_collection, keys, records};
 use personium_store::{Batch, Space};
 use personium_testkit::{ModelUnit, create, wait_until};
+use personium_types::Code;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -336,6 +338,52 @@ async fn orphaned_body_is_removed_by_one_server_node_an_hour_after_it_was_found(
     sleep(Duration::from_secs(200)).await;
     assert_eq!(scan(&b).await, 0);
     assert_eq!(scan(&a).await, 1);
+}
+
+/// Uploads what is too large for a record, and returns it before it gets its file.
+async fn upload(resource: &Resource, node: &ModelUnit, byte: u8) -> (CheckedPut, ReceivedBody) {
+    let target = resource.locate().await.unwrap();
+    let checked = file::check_put(resource, target).await.unwrap();
+    let mut upload = Upload::new(&node.model, resource);
+    upload.write(vec![byte; 1 << 20].into()).await.unwrap();
+    let received = upload.finish(FileHeaders::default()).await;
+    (checked, received.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn upload_of_a_process_that_was_suspended_until_its_body_was_removed_gets_no_file() {
+    let (a, b) = two_nodes().await;
+    let task = maintain(&b);
+    let resource = a.resource("f").await;
+    let (checked, former) = upload(&resource, &a, b'a').await;
+    file::put(&resource, checked, former).await.unwrap();
+    let (checked, late) = upload(&resource, &a, b'b').await;
+    let (_, early) = upload(&resource, &a, b'c').await;
+    let scan = async || {
+        let scanned = b
+            .model
+            .collect_orphaned_blobs(Duration::ZERO, Duration::ZERO);
+        scanned.await.unwrap()
+    };
+    assert_eq!(scan().await, 0);
+    sleep(Duration::from_secs(3_500)).await;
+    let other = a.resource("other").await;
+    let not_yet = file::check_put(&other, other.locate().await.unwrap()).await;
+    file::put(&other, not_yet.unwrap(), early).await.unwrap();
+    sleep(Duration::from_secs(200)).await;
+    assert_eq!(scan().await, 1, "only that without a file");
+    let refused = file::put(&resource, checked, late).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Conflict);
+    for (name, byte) in [("f", b'a'), ("other", b'c')] {
+        let resource = b.resource(name).await;
+        let target = resource.locate().await.unwrap();
+        let FileContent::Chunks(mut reader) = file::open(&resource, &target).await.unwrap().content
+        else {
+            unreachable!("the body is large");
+        };
+        assert_eq!(reader.read_at(0, 1).await.unwrap()[0], byte, "{name}");
+    }
+    task.abort();
 }
 
 async fn put_body(node: &ModelUnit, space: &Space) {
