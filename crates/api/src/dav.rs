@@ -221,6 +221,7 @@ pub fn resource_of(request: &CellRequest) -> Resource {
         prefetch: match request.method {
             Method::GET => Prefetch::InlineBody,
             Method::PUT => Prefetch::MemberCount,
+            ref method if method.as_str() == "MKCOL" => Prefetch::MemberCount,
             _ => Prefetch::Nothing,
         },
         events: request.events.clone(),

@@ -391,8 +391,8 @@ fn may_run_twice(head: &request::Parts, path: &str) -> bool {
                 | CellRoute::BoxUrl
                 | CellRoute::Log
         ),
-        // Entities and files: one batch. The parts of a batch of requests make several.
-        "PUT" | "POST" | "MERGE" | "PATCH" | "DELETE" => {
+        // Entities, files and collections: one batch. The parts of a batch of requests make several.
+        "PUT" | "POST" | "MERGE" | "PATCH" | "DELETE" | "MKCOL" | "PROPPATCH" | "ACL" | "MOVE" => {
             let last = path.rsplit('/').find(|segment| !segment.is_empty());
             let last = percent_decode_str(last.unwrap_or_default()).decode_utf8_lossy();
             route == CellRoute::Box && is_in_box && last != "$batch"

@@ -71,14 +71,18 @@ pub async fn create_with(
     properties: &[DeadProperty],
 ) -> Result<ETag> {
     let target = resource.locate().await?;
-    let _lock = resource.lock_if_nearly_full(&target).await?;
+    let lock = resource.lock_if_nearly_full(&target).await?;
+    // Others that wait for the same lock change the parent first.
+    let located = lock.is_none().then_some(target);
     let change = |target: Target| async move {
         let permit = check_create(resource, &target)?;
         let (batch, etag) = build(permit, resource, &target, (kind, properties)).await?;
         let event = resource.event(kind, "mkcol", 201);
         Ok((batch, PostCommit::none().posting(event), etag))
     };
-    resource.change_with(Invalidation::Cell, change).await
+    resource
+        .change_from(located, Invalidation::Cell, change)
+        .await
 }
 
 async fn build(

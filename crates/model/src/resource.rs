@@ -240,7 +240,10 @@ impl Resource {
         let parent = target.node().value().id;
         let max = self.unit.settings().dav.children_max;
         let count_key = keys::child_count(&parent);
-        let count = target.context.records().counter(&count_key).await?;
+        let count = match target.prefetched(&count_key) {
+            Some(record) => counter_of(record).0,
+            None => target.context.records().counter(&count_key).await?,
+        };
         if count < exact_from(max) {
             return Ok(None);
         }

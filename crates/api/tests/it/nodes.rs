@@ -33,6 +33,7 @@ async fn unit() -> TestUnit {
         .await;
     unit.create_collection("c/b/col", "").await;
     unit.put_file("c/b/col/file", "content").await;
+    unit.put_file("c/b/col/old", "content").await;
     unit.create_odata_collection("c/b/od", "T").await;
     unit.create("c/b/od/T", r#"{"__id":"e"}"#).await;
     unit.set_acl("c/b", &role_ace("exact")).await;

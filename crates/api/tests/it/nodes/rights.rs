@@ -1,6 +1,6 @@
 //! Rights: roles, links, access control lists, accounts, passwords.
 
-use personium_testkit::{PASSWORD, TestUnit, acl_body, refused, success};
+use personium_testkit::{PASSWORD, TestUnit, acl_body, cell_url, refused, success};
 
 use super::{change, role_ace, token_of, unit};
 
@@ -17,9 +17,13 @@ enum Kind {
     Merge,
     Batch,
     Delete,
+    Mkcol,
+    Proppatch,
+    Acl,
+    Move,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 14] = [
     Kind::Get,
     Kind::Head,
     Kind::Put,
@@ -30,13 +34,24 @@ const KINDS: [Kind; 10] = [
     Kind::Merge,
     Kind::Batch,
     Kind::Delete,
+    Kind::Mkcol,
+    Kind::Proppatch,
+    Kind::Acl,
+    Kind::Move,
 ];
 
 const BATCH: &str = "--b\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n\
                      GET T('e') HTTP/1.1\r\nHost: unit.example\r\n\r\n\r\n--b--\r\n";
 
+pub(super) const MKCOL: &str = "<D:mkcol xmlns:D='DAV:'><D:set><D:prop><D:resourcetype><D:collection/></D:resourcetype>\
+                     </D:prop></D:set></D:mkcol>";
+
+pub(super) const PROPPATCH: &str = "<D:propertyupdate xmlns:D='DAV:'><D:set><D:prop><a xmlns='u:'>x</a></D:prop></D:set>\
+                         </D:propertyupdate>";
+
 /// Sends a request of this kind. Returns the status of the response, or of the response in the response.
 async fn status(node: &TestUnit, token: &str, kind: Kind) -> u16 {
+    let acl = acl_body("", "");
     let (method, path, body) = match kind {
         Kind::Get => ("GET", "c/b/col/file", ""),
         Kind::Head => ("HEAD", "c/b/od/T('e')", ""),
@@ -52,13 +67,26 @@ async fn status(node: &TestUnit, token: &str, kind: Kind) -> u16 {
         Kind::Merge => ("MERGE", "c/b/od/T('e')", r#"{"p":"merged"}"#),
         Kind::Batch => ("POST", "c/b/od/$batch", BATCH),
         Kind::Delete => ("DELETE", "c/b/col/file", ""),
+        Kind::Mkcol => ("MKCOL", "c/b/col/sub", MKCOL),
+        Kind::Proppatch => ("PROPPATCH", "c/b/col", PROPPATCH),
+        Kind::Acl => ("ACL", "c/b/col", acl.as_str()),
+        Kind::Move => ("MOVE", "c/b/col/old", ""),
+    };
+    // A collection is moved as a whole.
+    let depth = if matches!(kind, Kind::Move) {
+        "infinity"
+    } else {
+        "0"
     };
     let mut request = node
         .request(method, path)
         .bearer(token)
-        .header("depth", "0");
+        .header("depth", depth);
     if matches!(kind, Kind::Batch) {
         request = request.header("content-type", "multipart/mixed; boundary=b");
+    }
+    if matches!(kind, Kind::Move) {
+        request = request.header("destination", &format!("{}b/col/moved", cell_url("c")));
     }
     if matches!(kind, Kind::Merge) {
         request = request.header("if-match", "*");
@@ -125,10 +153,14 @@ async fn right_that_one_node_revokes_is_refused_by_the_next_request_to_another()
             let node = unit.another_node();
             assert!(is_permitted(status(&node, &token, Kind::Get).await));
             assert!(is_permitted(status(&node, &token, kind).await), "{kind:?}");
-            if matches!(kind, Kind::Delete) {
-                unit.put_file("c/b/col/file", "content").await;
-                assert!(is_permitted(status(&node, &token, Kind::Get).await));
+            match kind {
+                Kind::Delete => drop(unit.put_file("c/b/col/file", "content").await),
+                Kind::Move => drop(unit.put_file("c/b/col/old", "content").await),
+                Kind::Mkcol => change(&unit, "DELETE", "c/b/col/sub", "").await,
+                _ => {}
             }
+            // The node knows the cell as it is before the change.
+            assert!(is_permitted(status(&node, &token, Kind::Get).await));
             nodes.push((kind, node));
         }
         change(&unit, method, path, &body).await;

@@ -1,7 +1,8 @@
 //! The number of calls of the record port that a request makes when its cell is in the memory of the node.
 
-use personium_testkit::TestUnit;
+use personium_testkit::{TestUnit, acl_body};
 
+use super::rights::{MKCOL, PROPPATCH};
 use super::{change, token_of, unit};
 
 /// Sends a request. Returns its status and the number of calls.
@@ -106,6 +107,30 @@ async fn change_in_a_known_cell_makes_one_call_to_read_and_one_to_commit() {
         found.push((request[0], calls));
     }
     assert!(found.iter().all(|(_, calls)| *calls == 2), "{found:?}");
+}
+
+/// Changes of collections do not ask for the version of the structure in a call of its own either. MKCOL reads once before its body,
+/// and once after it.
+#[tokio::test]
+async fn change_of_a_collection_makes_one_call_for_each_read_and_one_to_commit() {
+    let unit = unit().await;
+    let token = token_of(&unit, "exact").await;
+    let node = unit.another_node();
+    let acl = acl_body("", "");
+    let mut found = Vec::new();
+    for (request, status, expected) in [
+        (["MKCOL", "c/b/col/new", MKCOL], 201, 3),
+        (["PROPPATCH", "c/b/col/new", PROPPATCH], 207, 2),
+        (["ACL", "c/b/col/new", &acl], 200, 2),
+    ] {
+        // The node gets to know what the last change was.
+        calls(&node, &token, "PROPFIND", "c/b/col").await;
+        let (answered, calls) = calls_with_body(&node, &token, request).await;
+        assert_eq!(answered, status, "{request:?}");
+        found.push((request[0], calls, expected));
+    }
+    let is_expected = |(_, calls, expected): &(&str, usize, usize)| calls == expected;
+    assert!(found.iter().all(is_expected), "{found:?}");
 }
 
 #[tokio::test]
