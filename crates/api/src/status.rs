@@ -1,6 +1,8 @@
 //! `{unit}__status`: the settings and the health of the unit, and the reload of settings.
 
 use http::{Method, StatusCode};
+use personium_model::Unit;
+use personium_types::time::iso_time;
 use personium_types::{Code, Operation, Result};
 use serde_json::{Map, Value, json};
 
@@ -27,10 +29,12 @@ pub(crate) async fn handle(request: RequestContext, admin: Option<&Admin>) -> Re
                 Ok(()) => "ok",
                 Err(_) => "down",
             };
+            let nodes = nodes(&request.unit).await.unwrap_or_default();
             let body = json!({
                 "properties": properties,
                 "waitingForRestart": admin.hooks().pending_restart(),
                 "health": {"records": records},
+                "nodes": nodes,
             });
             Ok(response::json(StatusCode::OK, &body))
         }
@@ -45,4 +49,24 @@ pub(crate) async fn handle(request: RequestContext, admin: Option<&Admin>) -> Re
         }
         _ => Err(request.method_not_allowed()),
     }
+}
+
+/// The nodes of the unit that run, or that were not found dead yet.
+async fn nodes(unit: &Unit) -> Result<Vec<Value>> {
+    let (listed, own_id) = (unit.list_nodes().await?, unit.node_id());
+    let own = listed.iter().find(|(id, _)| Some(*id) == own_id);
+    let nodes = listed.iter().map(|(id, info)| {
+        let other_settings = own.map(|(_, own)| own.different_settings(info));
+        json!({
+            "id": id.to_string(),
+            "host": info.host,
+            "address": info.address,
+            "version": info.version,
+            "startedAt": iso_time(info.started_at_ms),
+            "renewedAt": iso_time(info.clock_ms),
+            "isThis": Some(*id) == own_id,
+            "otherSettings": other_settings.unwrap_or_default(),
+        })
+    });
+    Ok(nodes.collect())
 }

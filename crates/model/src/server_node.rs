@@ -11,6 +11,7 @@
 mod agreement;
 mod claim;
 mod maintenance;
+mod overview;
 mod registration;
 mod work;
 
@@ -21,8 +22,9 @@ use personium_types::ServerNodeId;
 pub use self::agreement::{DATA_VERSION, JoinError, SECRET_SETTING};
 pub use self::claim::Claim;
 pub use self::maintenance::maintain;
+pub use self::overview::{ListedNode, list};
 pub use self::work::WorkMark;
-pub use crate::server_node_state::{KeyInUse, ServerNodeInfo};
+pub use crate::server_node_state::{KeyInUse, NodeCounts, ServerNodeInfo};
 
 /// The time between two renewals.
 pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(2);

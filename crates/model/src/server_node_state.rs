@@ -46,10 +46,20 @@ pub(crate) struct ServerNodeState {
     /// The end of the last look at the others.
     pub(crate) last_look: Mutex<Option<Instant>>,
     pub(crate) observed: Mutex<HashMap<ServerNodeId, Observation>>,
+    pub(crate) counts: Mutex<NodeCounts>,
     /// The markers for whose work a batch is being committed.
     pub(crate) marks: Arc<KeyCounts>,
     /// The markers whose work is being done by this process.
     pub(crate) active: Arc<KeyCounts>,
+}
+
+/// The server nodes of a unit, counted.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Their number, by the version of their program.
+    pub versions: BTreeMap<String, u64>,
+    /// Those with other settings than this process.
+    pub with_other_settings: u64,
 }
 
 /// The record of this process.

@@ -1,5 +1,7 @@
 //! `personium check`: checks whether the unit can run with the given settings.
 
+mod clock;
+mod nodes;
 mod outside;
 mod paths;
 mod report;
@@ -21,10 +23,13 @@ use crate::data_folder::RECORDS_DIR;
 use crate::file_descriptors::DescriptorBudget;
 use crate::layers::{self, LayerNeed, LayerProblem};
 use crate::unit_url::{is_local, unit_urls};
-use crate::{administrator_file, first_start, folders, key_files, passwords, system};
+use crate::{administrator_file, file_system, first_start, folders, key_files, passwords, system};
 
 /// The free space of a disk below which it causes a warning.
 const FREE_SPACE_WARNING_BYTES: u64 = 1 << 30;
+
+/// The number of free inodes of a disk below which it causes a warning.
+const FREE_INODES_WARNING: u64 = 50_000;
 
 /// Runs all checks. They write nothing but a temporary file.
 #[must_use]
@@ -48,6 +53,7 @@ pub fn check(sources: &ConfigSources) -> CheckReport {
     check_unit_url(&mut report, &loaded);
     check_listen(&mut report, &loaded);
     check_descriptors(&mut report, &loaded);
+    clock::check(&mut report);
     check_certificates(&mut report, &loaded);
     check_encryption(&mut report, &loaded);
     check_folders(&mut report, &loaded);
@@ -228,10 +234,14 @@ fn check_layers(report: &mut CheckReport, loaded: &LoadedConfig) {
         let elapsed = clock.monotonic().saturating_duration_since(start);
         let millis = elapsed.as_millis();
         match (state, layer.need) {
-            (Ok(()), _) => report.ok(
-                CHECK,
-                format!("the {name} can be used; it answered in {millis} ms"),
-            ),
+            (Ok(version), _) => {
+                let version = version.map(|version| format!(": {version}"));
+                let version = version.unwrap_or_default();
+                report.ok(
+                    CHECK,
+                    format!("the {name} can be used{version}; it answered in {millis} ms"),
+                );
+            }
             (Err(reason), LayerNeed::Optional) => {
                 report.warning(CHECK, format!("the {name} cannot be used: {reason}"));
             }
@@ -263,22 +273,36 @@ fn check_folders(report: &mut CheckReport, loaded: &LoadedConfig) {
             Err(error) if error.is_full() => report.warning(check, chain(&error)),
             Err(error) => report.error(check, chain(&error)),
         }
-        let Some(free_bytes) = free_bytes(&folder.path) else {
-            continue;
-        };
-        let outcome = if free_bytes < FREE_SPACE_WARNING_BYTES {
-            CheckOutcome::Warning
-        } else {
-            CheckOutcome::Ok
-        };
-        let detail = format!("{} MiB at {path}", free_bytes >> 20);
-        report.add("free space", outcome, detail);
+        check_free_space(report, &folder.path);
     }
 }
 
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(folder).ok()?;
-    stat.f_bavail.checked_mul(stat.f_frsize)
+fn check_free_space(report: &mut CheckReport, folder: &Path) {
+    let outcome = |is_enough| match is_enough {
+        true => CheckOutcome::Ok,
+        false => CheckOutcome::Warning,
+    };
+    let Ok(stat) = rustix::fs::statvfs(folder) else {
+        return;
+    };
+    let path = folder.display();
+    if let Some(free_bytes) = stat.f_bavail.checked_mul(stat.f_frsize) {
+        let kind = file_system::kind_of(folder);
+        let kind = kind.map(|kind| format!(", file system {kind}"));
+        let detail = format!(
+            "{} MiB at {path}{}",
+            free_bytes >> 20,
+            kind.unwrap_or_default()
+        );
+        let is_enough = free_bytes >= FREE_SPACE_WARNING_BYTES;
+        report.add("free space", outcome(is_enough), detail);
+    }
+    // Some file systems have no fixed number.
+    if stat.f_files > 0 {
+        let detail = format!("{} at {path}", stat.f_favail);
+        let is_enough = stat.f_favail >= FREE_INODES_WARNING;
+        report.add("free inodes", outcome(is_enough), detail);
+    }
 }
 
 #[cfg(test)]

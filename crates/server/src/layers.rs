@@ -15,6 +15,7 @@ use crate::cache_servers;
 use crate::components::body_place;
 use crate::config::{BlobStoreKind, Config, RecordStoreKind};
 use crate::data_folder::{BodyPlace, DataFolder};
+use crate::file_system;
 use crate::record_engine::{self, RecordEngine};
 use crate::system;
 
@@ -41,8 +42,8 @@ pub enum LayerProblem {
 /// Looks at a layer.
 pub type LayerCheck = Box<dyn Fn() -> LayerLook + Send + Sync>;
 
-/// A look at a layer.
-pub type LayerLook = BoxFuture<'static, Result<(), LayerProblem>>;
+/// A look at a layer: it can be used, and what it says about its kind and version, if anything.
+pub type LayerLook = BoxFuture<'static, Result<Option<String>, LayerProblem>>;
 
 /// Whether a unit can work without a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +76,11 @@ pub struct LayerMissing {
 }
 
 impl Layer {
-    /// Looks at the layer.
+    /// Looks at the layer. Returns what it says about its kind and version.
     ///
     /// # Errors
     /// The reason why it cannot be used at present.
-    pub async fn state(&self) -> Result<(), LayerProblem> {
+    pub async fn state(&self) -> Result<Option<String>, LayerProblem> {
         match timeout(CHECK_TIMEOUT, (self.check)()).await {
             Ok(state) => state,
             Err(_) => {
@@ -130,9 +131,14 @@ fn database(config: &Config) -> Layer {
             let store = PostgresStore::new(&settings, system::random());
             let store = store.map_err(|error| unfit(&error))?;
             let found = store.check_schema().await;
+            let facts = match found {
+                Ok(()) => store.server_facts().await.ok(),
+                Err(_) => None,
+            };
             // Closes the connection. A look that failed has left nothing to close.
             let _ = store.close().await;
-            found.map_err(|error| {
+            let version = facts.map(|facts| format!("PostgreSQL {}", facts.version));
+            found.map(|()| version).map_err(|error| {
                 let reason = format!("{}: {}", settings.address(), chain(&error));
                 match error {
                     SchemaError::Store(error) if error.is_retryable() => {
@@ -156,6 +162,7 @@ fn opened_database(store: Arc<PostgresStore>) -> Layer {
         let store = Arc::clone(&store);
         Box::pin(async move {
             let checked = store.check().await;
+            let checked = checked.map(|()| None);
             checked.map_err(|error| LayerProblem::Absent(chain(&error)))
         })
     };
@@ -177,7 +184,7 @@ fn cache(config: &Config) -> Option<Layer> {
         Box::pin(async move {
             let looked = tokio::task::spawn_blocking(move || cache_servers::check(&config));
             let looked = looked.await.unwrap_or_else(|error| Err(error.to_string()));
-            looked.map_err(LayerProblem::Absent)
+            looked.map(Some).map_err(LayerProblem::Absent)
         })
     };
     Some(Layer {
@@ -192,14 +199,17 @@ fn bodies(config: &Config) -> Option<Layer> {
     if config.files.kind != BlobStoreKind::Folder || config.files.root.is_none() {
         return None;
     }
+    let path = config.files.root.clone()?;
     let folder = DataFolder::new(config, BodyPlace::folder(config));
     let check = move || -> LayerLook {
-        let folder = folder.clone();
+        let (folder, path) = (folder.clone(), path.clone());
         Box::pin(async move {
             let looked = tokio::task::spawn_blocking(move || folder.missing_files());
             match looked.await {
                 Ok(Some(reason)) => Err(LayerProblem::Absent(reason)),
-                Ok(None) => Ok(()),
+                Ok(None) => {
+                    Ok(file_system::kind_of(&path).map(|kind| format!("file system {kind}")))
+                }
                 Err(error) => Err(LayerProblem::Absent(error.to_string())),
             }
         })
@@ -218,9 +228,10 @@ fn bucket(config: &Config) -> Layer {
     let check = move || -> LayerLook {
         let place = place.clone();
         Box::pin(async move {
-            let found = place.map_err(LayerProblem::Unfit)?.find_mark().await;
+            let place = place.map_err(LayerProblem::Unfit)?;
+            let found = place.find_mark().await;
             found
-                .map(drop)
+                .map(|_| place.server_name())
                 .map_err(|error| LayerProblem::Absent(chain(&error)))
         })
     };
@@ -286,7 +297,7 @@ mod tests {
         let check = move || -> LayerLook {
             let is_usable = counted.fetch_add(1, Ordering::Relaxed) + 1 >= look;
             let absent = LayerProblem::Absent("refused".to_owned());
-            Box::pin(async move { is_usable.then_some(()).ok_or(absent) })
+            Box::pin(async move { is_usable.then_some(None).ok_or(absent) })
         };
         let layer = Layer {
             name: "database",

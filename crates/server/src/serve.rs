@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use personium_api::ApiService;
+use personium_model::Unit;
 use personium_model::server_node::{JoinError, ServerNodeInfo};
-use personium_model::{AnswerMemory, Unit};
 use personium_store::RecordStore;
 use personium_types::error::chain;
 use tokio::net::{TcpListener, TcpSocket};
@@ -30,6 +30,7 @@ use crate::layers::{self, LayerMissing};
 use crate::local_api::Administrator;
 use crate::logging;
 use crate::metrics::Metrics;
+use crate::node_metrics::NodeCollector;
 use crate::record_engine::RecordEngine;
 use crate::running_settings::InitialSettings;
 use crate::script_metrics::ScriptCollector;
@@ -144,8 +145,7 @@ pub async fn start(
     };
     let settings = Arc::new(initial_settings.running(&components, &unit));
     let service = ApiService::new(Arc::clone(&unit), server).with_admin_hooks(settings);
-    let answer_memory = unit.limits().answer_memory.clone();
-    let handlers = handlers(&components, service, answer_memory)?;
+    let handlers = handlers(&components, &unit, service)?;
     let limits = http_limits(config, budget.connections_max);
     let running = spawn(&components, unit, listeners, handlers, limits);
     tracing::info!(
@@ -316,9 +316,10 @@ fn spawn(
 /// Builds the parts that handle and record requests.
 fn handlers(
     components: &Components,
+    unit: &Arc<Unit>,
     service: ApiService,
-    answer_memory: AnswerMemory,
 ) -> Result<RequestHandlers, StartError> {
+    let answer_memory = unit.limits().answer_memory.clone();
     let log = &components.config.log;
     let access_log = AccessLog::start(log, &components.clock).map_err(StartError::AccessLog)?;
     let mut metrics = Metrics::new(Arc::clone(&components.clock))
@@ -326,7 +327,8 @@ fn handlers(
         .with_answer_memory(answer_memory.clone())
         .with_collector(Box::new(ExpiryCollector(Arc::clone(&components.keys))))
         .with_collector(Box::new(ScriptCollector(service.clone())))
-        .with_collector(Box::new(FeedCollector(service.clone())));
+        .with_collector(Box::new(FeedCollector(service.clone())))
+        .with_collector(Box::new(NodeCollector(Arc::clone(unit))));
     if let Some(servers) = components.cache.collector() {
         metrics = metrics.with_collector(servers);
     }
@@ -421,9 +423,9 @@ impl RunningUnit {
         if let Some(access_log) = &self.access_log {
             access_log.flush();
         }
+        logging::report_last_left_out_lines();
         tracing::info!("unit stopped");
     }
-        logging::report_last_left_out_lines();
 }
 
 #[cfg(test)]

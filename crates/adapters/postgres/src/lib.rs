@@ -11,6 +11,7 @@ mod pipeline;
 mod read;
 mod read_queue;
 mod schema;
+mod server_facts;
 mod settings;
 mod space_key;
 mod statement;
@@ -22,5 +23,6 @@ mod writer;
 mod writes;
 
 pub use schema::{SCHEMA_VERSION, SchemaError};
+pub use server_facts::ServerFacts;
 pub use settings::{ClientCertificate, PostgresHost, PostgresSettings, TlsMode};
 pub use store::PostgresStore;

@@ -16,6 +16,7 @@ use crate::error::FailureKind;
 use crate::read::{self, bounds, column};
 use crate::read_queue::ReadQueue;
 use crate::schema::{self, SchemaError};
+use crate::server_facts::{self, ServerFacts};
 use crate::settings::PostgresSettings;
 use crate::write_queue::WriteQueues;
 use crate::writer::Writer;
@@ -63,6 +64,14 @@ impl PostgresStore {
     /// [`SchemaError`] if not.
     pub async fn check_schema(&self) -> Result<(), SchemaError> {
         schema::check(&self.connections).await
+    }
+
+    /// Asks the server for its version and time.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn server_facts(&self) -> Result<ServerFacts> {
+        server_facts::ask(&self.connections).await
     }
 
     /// Makes the tables unless they exist, with this number of parts of the table of records; 0 for none.

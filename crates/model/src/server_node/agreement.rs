@@ -113,7 +113,8 @@ impl ServerNodeInfo {
     }
 
     /// The names of the settings that should be the same, and are not.
-    fn different_settings(&self, other: &Self) -> Vec<String> {
+    #[must_use]
+    pub fn different_settings(&self, other: &Self) -> Vec<String> {
         let names: BTreeSet<&String> = self.settings.keys().chain(other.settings.keys()).collect();
         let differs = |name: &&String| self.settings.get(*name) != other.settings.get(*name);
         let different: Vec<&String> = names.into_iter().filter(differs).collect();

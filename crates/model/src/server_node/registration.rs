@@ -8,6 +8,7 @@ use personium_store::{Batch, CommitSeq, Expect, Record, StoreError};
 use personium_types::{Code, Error, Result, ServerNodeId};
 
 use super::agreement::{self, JoinError};
+use super::overview::{self, NODES_MAX};
 use super::{DEAD_AFTER, RENEWAL_HOLDS, RENEWAL_INTERVAL};
 use crate::records::{self, store_error};
 use crate::server_node_state::{Observation, Registration, ServerNodeInfo};
@@ -15,9 +16,6 @@ use crate::{Unit, keys};
 
 /// The number of attempts to register while others do.
 const REGISTRATION_ATTEMPTS: usize = 20;
-
-/// The largest number of server nodes that are looked at.
-const NODES_MAX: usize = 1_000;
 
 /// The future of a registration.
 type RegistrationFuture<'a> =
@@ -154,6 +152,7 @@ impl Unit {
         let found = self.list_node_records().await?;
         agreement::report_new(self, &found)?;
         agreement::report_clocks(self, &found)?;
+        overview::count(self, &found)?;
         let versions: Vec<_> = found.iter().map(|(id, r)| (*id, r.version)).collect();
         let mut dead = Vec::new();
         for (id, version) in self.observe(&versions, before) {

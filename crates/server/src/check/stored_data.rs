@@ -1,20 +1,27 @@
 //! The check of what the data folder contains.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use personium_model::administrator_cells;
 use personium_model::records::Records;
-use personium_postgres::PostgresStore;
+use personium_model::server_node::ServerNodeInfo;
+use personium_postgres::{PostgresStore, ServerFacts};
 use personium_sqlite::{SqliteSettings, SqliteStore};
 use personium_store::{Space, StoreError};
 use personium_types::error::chain;
 
+use super::nodes::SeenNode;
 use super::report::CheckReport;
+use super::{clock, nodes};
 use crate::components::{body_place, record_settings};
-use crate::config::{Config, LoadedConfig, RecordStoreKind};
+use crate::config::{LoadedConfig, RecordStoreKind};
 use crate::data_folder::{Condition, DataFolder, DataFolderError, records_error};
+use crate::key_files;
 use crate::record_engine::{self, RecordEngine};
+use crate::running_settings::InitialSettings;
 use crate::system;
+use crate::unit_url::unit_urls;
 
 /// The name of the check.
 const CHECK: &str = "data";
@@ -34,7 +41,7 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
     };
     let folder = DataFolder::new(&loaded.config, bodies);
     if loaded.config.store.kind == RecordStoreKind::Postgres {
-        return check_database(report, &folder, &loaded.config);
+        return check_database(report, &folder, loaded);
     }
     let found = match inspect(&folder, settings) {
         Ok(Some(found)) => found,
@@ -52,6 +59,32 @@ pub(super) fn check(report: &mut CheckReport, loaded: &LoadedConfig) -> Option<V
         report.error("stored data", what);
     }
     found.administrators
+}
+
+/// The findings in a database.
+struct FoundDatabase {
+    address: String,
+    found: Found,
+    nodes: Vec<SeenNode>,
+    facts: ServerFacts,
+    /// The time of this machine when the server said its own.
+    own_ms: i64,
+}
+
+/// The properties of a node with these settings. Without its keys, only the version.
+fn own_info(loaded: &LoadedConfig) -> ServerNodeInfo {
+    let (now_ms, random) = (system::clock().now_ms(), system::random());
+    let prepared = unit_urls(loaded)
+        .and_then(|urls| key_files::prepare(&loaded.config, urls.host(), now_ms, &random));
+    let settings = match prepared {
+        Ok(prepared) => InitialSettings::new(loaded).digests(&prepared.keys),
+        Err(_) => BTreeMap::new(),
+    };
+    ServerNodeInfo {
+        version: crate::VERSION.to_owned(),
+        settings,
+        ..ServerNodeInfo::default()
+    }
 }
 
 /// The findings about the records.
@@ -101,22 +134,31 @@ fn add_condition(report: &mut CheckReport, condition: Condition) {
 fn check_database(
     report: &mut CheckReport,
     folder: &DataFolder,
-    config: &Config,
+    loaded: &LoadedConfig,
 ) -> Option<Vec<String>> {
     const DATABASE: &str = "database";
     let inspected = async {
-        let settings = record_engine::database_settings(config, &Arc::default());
+        let settings = record_engine::database_settings(&loaded.config, &Arc::default());
         let settings = settings.map_err(|error| chain(&error))?;
         let store =
             PostgresStore::new(&settings, system::random()).map_err(|error| chain(&error))?;
         let address = settings.address();
         let usable = store.check_schema().await;
         usable.map_err(|error| format!("{address}: {}", chain(&error)))?;
+        let facts = store.server_facts().await;
+        let own_ms = system::clock().now_ms();
         let records = RecordEngine::Postgres(Arc::new(store));
         let found = Found::read(folder, Some(&records)).await;
+        let nodes = nodes::watch(&Records::new(records.port(), Space::Unit)).await;
         let closed = records.port().close().await;
         closed.map_err(|error| chain(&error))?;
-        Ok((address, found.map_err(|error| chain(&error))?))
+        Ok(FoundDatabase {
+            address,
+            found: found.map_err(|error| chain(&error))?,
+            nodes: nodes.map_err(|error| chain(&error))?,
+            facts: facts.map_err(|error| chain(&error))?,
+            own_ms,
+        })
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -130,10 +172,14 @@ fn check_database(
             report.error(DATABASE, problem);
             None
         }
-        Ok((address, found)) => {
-            report.ok(DATABASE, format!("{address} answers"));
-            add_condition(report, found.condition);
-            found.administrators
+        Ok(database) => {
+            let (address, version) = (database.address, database.facts.version);
+            report.ok(DATABASE, format!("{address} answers: PostgreSQL {version}"));
+            clock::compare(report, database.own_ms, database.facts.time_ms);
+            add_condition(report, database.found.condition);
+            let own = own_info(loaded);
+            nodes::check(report, &database.nodes, &own);
+            database.found.administrators
         }
     }
 }

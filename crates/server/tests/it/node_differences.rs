@@ -169,3 +169,113 @@ async fn older_program_is_refused_by_tables_of_a_newer_one_while_nodes_that_run_
     );
     first.create_cell("c").await;
 }
+
+/// The findings of `personium check` about nodes, with the settings of a node and a data folder of its own.
+fn check_nodes(node: &ProcessUnit) -> Vec<(String, String)> {
+    let data = tempfile::tempdir().unwrap();
+    let settings = node.folder().join("unit.properties");
+    let output = crate::program::run(&[
+        "check",
+        "--json",
+        "--config",
+        settings.to_str().unwrap(),
+        "--data",
+        data.path().to_str().unwrap(),
+    ]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", crate::program::text(&output)));
+    let text = |finding: &serde_json::Value, name: &str| finding[name].as_str().unwrap().to_owned();
+    let findings = report["checks"].as_array().unwrap().iter();
+    let mut found: Vec<(String, String)> = findings
+        .filter(|finding| {
+            ["node", "layer", "database"].contains(&finding["check"].as_str().unwrap())
+        })
+        .map(|finding| (text(finding, "outcome"), text(finding, "detail")))
+        .collect();
+    found.sort();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_status_and_metrics_show_which_nodes_run_and_what_differs() {
+    let shared = Shared::new();
+    let first = crate::storage_unit::StorageUnit::start(
+        crate::unit()
+            .behind_proxy(shared.port)
+            .settings(&shared.settings),
+    );
+    let mut second = shared.start();
+    second.kill();
+    let path_based = "pathBasedCellUrl.enabled=true";
+    let other = format!("{path_based}\n{PREFIX}odata.dialect=standard");
+    second.replace_in_settings(path_based, &other);
+    second.restart();
+    // The record of the killed process is removed first.
+    let status = async || first.admin_request("GET", "__status").send().await.json();
+    wait_until("two nodes are shown", async || {
+        status().await["nodes"].as_array().unwrap().len() == 2
+    })
+    .await;
+    let shown = status().await;
+    let nodes = shown["nodes"].as_array().unwrap();
+    for node in nodes {
+        let is_first = node["address"] == format!("127.0.0.1:{}", first.port());
+        assert_eq!(node["isThis"], is_first, "{node}");
+        assert_eq!(node["version"], env!("CARGO_PKG_VERSION"));
+        assert!(
+            node["startedAt"].as_str().unwrap().starts_with("20"),
+            "{node}"
+        );
+        let expected = match is_first {
+            true => serde_json::json!([]),
+            false => serde_json::json!([format!("{PREFIX}odata.dialect")]),
+        };
+        assert_eq!(node["otherSettings"], expected);
+    }
+    wait_until("both nodes are counted", async || {
+        let metrics = first.admin_text("metrics").await.1;
+        let version = env!("CARGO_PKG_VERSION");
+        metrics.contains(&format!(
+            "personium_server_nodes{{version=\"{version}\"}} 2\n"
+        )) && metrics.contains("personium_server_nodes_with_other_settings 1\n")
+    })
+    .await;
+
+    let found = check_nodes(&first);
+    let has = |found: &[(String, String)], outcome: &str, texts: &[&str]| {
+        let mut found = found.iter();
+        found.any(|(of, detail)| of == outcome && texts.iter().all(|text| detail.contains(text)))
+    };
+    for node in [&*first, &second] {
+        let address = format!("(127.0.0.1:{}, version", node.port());
+        assert!(
+            has(&found, "ok", &[&address, "started at 20", ", runs"]),
+            "{found:?}"
+        );
+    }
+    let address = format!("(127.0.0.1:{}, version", second.port());
+    let differs = [&address, "other settings", "odata.dialect"];
+    assert!(has(&found, "warning", &differs), "{found:?}");
+    assert!(has(&found, "ok", &["answers: PostgreSQL 1"]), "{found:?}");
+    assert!(
+        has(
+            &found,
+            "ok",
+            &["the database can be used: PostgreSQL 1", " ms"]
+        ),
+        "{found:?}"
+    );
+    // Nobody removes the records of nodes that are all stopped.
+    first.pause();
+    second.pause();
+    let found = check_nodes(&first);
+    for node in [&*first, &second] {
+        let address = format!("(127.0.0.1:{}, version", node.port());
+        assert!(
+            has(&found, "warning", &[&address, "does not renew"]),
+            "{found:?}"
+        );
+    }
+    first.resume();
+    second.resume();
+}

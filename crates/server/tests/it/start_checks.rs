@@ -219,3 +219,51 @@ fn check_prints_json_whatever_is_wrong() {
     let help = program::run(&["check", "--json", "--help"]);
     assert!(help.status.success());
 }
+
+/// The findings of a check on a new data folder, with a program `timedatectl` that prints a text.
+fn check_with_timedatectl(script: &str) -> Vec<Value> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("timedatectl");
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mut command = program::command(&[
+        "check",
+        "--json",
+        "--data",
+        data.to_str().unwrap(),
+        "-c",
+        "listen=127.0.0.1:0",
+    ]);
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", folder.path().display());
+    let output = command.env("PATH", path).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    report["checks"].as_array().unwrap().clone()
+}
+
+#[test]
+fn check_tells_whether_the_clock_is_synchronized_and_what_the_disk_has_left() {
+    for (script, outcome, text) in [
+        ("echo yes", "ok", "synchronized"),
+        ("echo no", "warning", "not synchronized"),
+        ("echo perhaps", "ok", "not known"),
+        ("exit 1", "ok", "not known"),
+        ("exec sleep 1000", "ok", "not known"),
+    ] {
+        let findings = check_with_timedatectl(script);
+        let of = |check: &str| findings.iter().find(|finding| finding["check"] == check);
+        let clock = of("clock").unwrap();
+        assert_eq!(clock["outcome"], outcome, "{script}: {clock}");
+        let detail = clock["detail"].as_str().unwrap();
+        assert!(detail.contains(text), "{script}: {detail}");
+        let space = of("free space").unwrap()["detail"].as_str().unwrap();
+        assert!(
+            space.contains(" MiB at ") && space.contains("file system "),
+            "{space}"
+        );
+    }
+}
