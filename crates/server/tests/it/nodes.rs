@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use personium_testkit::{
     Nginx, PostgresCluster, ProcessUnit, ProcessUnitBuilder, TestClient, WEB_HOST,
-    create_unit_database, free_port, make_unit_key,
+    create_unit_database, free_port, make_unit_key, wait_until,
 };
 use tempfile::TempDir;
 
@@ -188,6 +188,31 @@ async fn acknowledged_writes_are_there_after_a_node_was_killed_under_load() {
     // Each kill breaks off what the node had in hand, and nothing else fails.
     assert!(written.count_refused(502) <= NODES * CLIENTS, "{written:?}");
     assert_eq!(written.count_other_than(&[502]), 0, "{written:?}");
+    written.expect_kept(&client, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_writes_are_there_after_the_database_was_killed_under_load() {
+    let _load = crate::machine_load().read().await;
+    let cluster = PostgresCluster::start();
+    let unit = Nodes::start_over(&cluster);
+    let client = unit.prepare().await;
+    let writers = Writers::start(&unit.nginx, CLIENTS);
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        cluster.kill();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cluster.restart();
+        for node in &unit.nodes {
+            wait_until("a node writes again", async || {
+                let put = node.admin_request("PUT", "c/box/again").body("again");
+                put.send().await.status.is_success()
+            })
+            .await;
+        }
+    }
+    let written = writers.end().await;
+    assert_eq!(written.count_other_than(&[503]), 0, "{written:?}");
     written.expect_kept(&client, 50).await;
 }
 
