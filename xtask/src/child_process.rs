@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::TaskResult;
@@ -45,16 +45,16 @@ impl ChildProcess {
         Ok(Self { child })
     }
 
-    /// Waits until the program ends; after this time it is ended. Whether it ended by itself.
-    pub(crate) fn wait_at_most(mut self, limit: Duration) -> bool {
+    /// Waits until the program ends by itself, and returns its status; after this time it is ended.
+    pub(crate) fn wait_at_most(mut self, limit: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return true;
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
             }
             std::thread::sleep(POLL_INTERVAL);
         }
-        false
+        None
     }
 
     /// Waits until a unit listens on the port.

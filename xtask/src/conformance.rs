@@ -1,5 +1,7 @@
 //! `cargo xtask conformance`: starts a unit with the settings of the recorded exchanges and replays them.
 
+mod background;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub(crate) use self::background::BackgroundReplay;
 use crate::child_process::{ChildProcess, TempFolder, is_port_free};
 use crate::{TaskResult, child_process, workspace};
 
@@ -97,9 +100,9 @@ pub(crate) fn run(class_prefixes: &[String], update: ListUpdate, shape: UnitShap
         .args(class_prefixes);
     println!("\n$ replay on port {RECORDED_PORT}");
     // Its status says whether all tests passed, but only tests on the list have to pass.
-    let has_ended = ChildProcess::start(&mut replay)?.wait_at_most(REPLAY_TIMEOUT);
+    let ended = ChildProcess::start(&mut replay)?.wait_at_most(REPLAY_TIMEOUT);
     drop(unit);
-    if !has_ended {
+    if ended.is_none() {
         return Err(format!("the replay did not end within {REPLAY_TIMEOUT:?}"));
     }
     let mut results = read_results(&results)?;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all checks and tests of the project.
 
-use crate::conformance::{self, ListUpdate, UnitShape};
+use crate::conformance::{self, BackgroundReplay, ListUpdate, UnitShape};
 use crate::{
     TaskResult, child_process, client_packages, external_programs, go_programs, tidy, workspace,
 };
@@ -13,6 +13,18 @@ pub(crate) enum IfIncomplete {
     /// The task fails.
     Fail,
 }
+
+/// The classes of recorded exchanges that are also replayed through three nodes. All of them take much longer:
+/// `cargo xtask conformance --nodes`. Chosen are those whose state several nodes share in most ways: logins and tokens,
+/// accounts, messages, change sets, archives, and collections that are moved, changed and removed.
+const CLASSES_OF_SEVERAL_NODES: [&str; 6] = [
+    "cell.auth.",
+    "cell.ctl.Account",
+    "cell.Message",
+    "box.odatacol.batch.",
+    "bar.",
+    "box.dav.col.",
+];
 
 /// Runs all steps, also after one failed, and prints a summary.
 ///
@@ -44,9 +56,7 @@ pub(crate) fn run(if_incomplete: IfIncomplete) -> TaskResult {
     if !conformance::recordings_exist() {
         skipped.push("recorded exchanges: there are none next to the project".to_owned());
     } else if external_programs::is_installed("python3") {
-        steps.run("recorded exchanges", || {
-            conformance::run(&[], ListUpdate::None, UnitShape::OneProcess)
-        });
+        replay_recordings(&mut steps);
     }
 
     println!();
@@ -66,6 +76,21 @@ pub(crate) fn run(if_incomplete: IfIncomplete) -> TaskResult {
         failed.len(),
         failed.join("\n  ")
     ))
+}
+
+/// Replays all recorded exchanges against one process, and at the same time some of them through three nodes.
+fn replay_recordings(steps: &mut Steps) {
+    let started = BackgroundReplay::start(&CLASSES_OF_SEVERAL_NODES);
+    steps.run("recorded exchanges", || {
+        conformance::run(&[], ListUpdate::None, UnitShape::OneProcess)
+    });
+    steps.run("recorded exchanges through three nodes", || {
+        if let Some(replay) = started? {
+            return replay.end();
+        }
+        let classes = CLASSES_OF_SEVERAL_NODES.map(str::to_owned);
+        conformance::run(&classes, ListUpdate::None, UnitShape::SeveralNodes)
+    });
 }
 
 /// Runs the tests of deployments that are not part of [`run`].
