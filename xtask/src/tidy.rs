@@ -4,6 +4,7 @@ mod dependencies;
 mod exceptions;
 mod growing_lists;
 mod module_graph;
+mod named_tests;
 mod names;
 mod sizes;
 mod sources;
@@ -28,6 +29,7 @@ pub(crate) fn run() -> TaskResult {
     findings.extend(texts::findings(&files));
     findings.extend(wall_time::findings(&files)?);
     findings.extend(growing_lists::findings());
+    findings.extend(named_tests::findings());
     findings.extend(generated_docs::findings());
     for finding in &findings {
         println!("tidy: {finding}");
