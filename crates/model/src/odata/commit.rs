@@ -1,6 +1,7 @@
 //! Commits of changes below a service root.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use parking_lot::Mutex;
 use personium_store::{Batch, Expect};
@@ -10,6 +11,9 @@ use super::root::{RootScope, ServiceRoot};
 use crate::PostCommit;
 use crate::commit::Invalidation;
 use crate::keys;
+
+/// The future of the consequences of events.
+type Consequences<'a> = Pin<Box<dyn Future<Output = Result<PostCommit>> + Send + 'a>>;
 
 impl ServiceRoot {
     /// Builds a batch and commits it; see [`Records::transact`](crate::records::Records::transact).
@@ -62,8 +66,10 @@ impl ServiceRoot {
                 if self.is_staged() {
                     *staged_events.lock() = events;
                 } else if !events.is_empty() {
-                    let consequences = Box::pin(self.add_events(&mut batch, events)).await?;
-                    more = more.and(consequences);
+                    // The type of the future is part of those of most requests, whose depth the compiler limits.
+                    let consequences: Consequences<'_> =
+                        Box::pin(self.add_events(&mut batch, events));
+                    more = more.and(consequences.await?);
                 }
                 self.assert_unchanged(&mut batch);
                 // A change set invalidates when it is committed.
