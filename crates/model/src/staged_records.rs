@@ -39,6 +39,8 @@ struct Staging {
     entries: BTreeMap<Key, StagedValue>,
     asserted: BTreeMap<Key, Vec<Expect>>,
     empty: Vec<KeyRange>,
+    /// The sequenced records, which are not seen before the commit: their keys are not known.
+    sequenced: Vec<(Key, Bytes)>,
     /// Whether a staged batch changes the structure.
     changes_structure: bool,
     /// The number of staged batches.
@@ -103,6 +105,9 @@ impl StagedRecords {
                 StagedValue::Added(delta) => batch.add(key.clone(), *delta),
             }
         }
+        for (prefix, value) in &staging.sequenced {
+            batch.put_sequenced(prefix.clone(), value.clone());
+        }
         if staging.changes_structure {
             batch.change_structure();
         }
@@ -157,7 +162,11 @@ impl Staging {
                 Op::Assert(key, expect) => self.check(key, *expect, &mut asserted),
                 Op::AssertEmpty(range) => self.check_empty(range, &mut empty),
                 Op::AssertStructure(_) | Op::Seal | Op::Unseal => return Err(unsupported()),
-                Op::Put(..) | Op::Delete(_) | Op::Add(..) | Op::ChangeStructure => true,
+                Op::Put(..)
+                | Op::PutSequenced(..)
+                | Op::Delete(_)
+                | Op::Add(..)
+                | Op::ChangeStructure => true,
             };
             if !holds {
                 return Err(StoreError::Conflict);
@@ -225,6 +234,11 @@ impl Staging {
             | Op::Unseal => return,
             Op::ChangeStructure => {
                 self.changes_structure = true;
+                return;
+            }
+            Op::PutSequenced(prefix, value) => {
+                self.bytes += prefix.as_bytes().len() + value.len();
+                self.sequenced.push((prefix, value));
                 return;
             }
             Op::Put(key, value) => (key, put(value)),

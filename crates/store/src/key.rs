@@ -38,6 +38,15 @@ impl Key {
         &self.0
     }
 
+    /// The key of a sequenced record with this key as its prefix: the number of its commit, and its number in the batch, follow.
+    #[must_use]
+    pub fn sequenced(&self, seq: u64, number: u32) -> Self {
+        let mut bytes = self.0.clone();
+        bytes.extend_from_slice(&seq.to_be_bytes());
+        bytes.extend_from_slice(&number.to_be_bytes());
+        Self(bytes)
+    }
+
     /// Returns the smallest key greater than every key that begins with this one; `None` if there is none.
     #[must_use]
     pub fn after_prefix(&self) -> Option<Self> {

@@ -118,6 +118,9 @@ pub enum Op {
     Put(Key, Bytes),
     /// Removes a record if it exists.
     Delete(Key),
+    /// Creates a record whose key is this one, followed by the number of the commit and that of the record among those of the batch;
+    /// see [`Key::sequenced`]. So the records with one prefix are in the order of their commits.
+    PutSequenced(Key, Bytes),
     /// Adds to a counter: a record whose value is a little-endian `i64`; absent counts as 0. Never conflicts.
     Add(Key, i64),
     /// Makes this commit the version of the structure of the space.
@@ -182,6 +185,28 @@ impl Batch {
     pub fn replace(&mut self, key: Key, value: impl Into<Bytes>) {
         self.delete(key.clone());
         self.put(key, value);
+    }
+
+    /// Adds the creation of a record with this value, after all that were created with the same prefix before.
+    pub fn put_sequenced(&mut self, prefix: Key, value: impl Into<Bytes>) {
+        self.ops.push(Op::PutSequenced(prefix, value.into()));
+    }
+
+    /// The records of [`Op::PutSequenced`] if this is the number of the commit.
+    pub fn sequenced(&self, seq: CommitSeq) -> impl Iterator<Item = (Key, &Bytes)> {
+        let puts = self.ops.iter().filter_map(|op| match op {
+            Op::PutSequenced(prefix, value) => Some((prefix, value)),
+            _ => None,
+        });
+        let numbered = (0_u32..).zip(puts);
+        numbered.map(move |(number, (prefix, value))| (prefix.sequenced(seq, number), value))
+    }
+
+    /// Whether the batch has [`Op::PutSequenced`].
+    #[must_use]
+    pub fn is_sequenced(&self) -> bool {
+        let mut ops = self.ops.iter();
+        ops.any(|op| matches!(op, Op::PutSequenced(..)))
     }
 
     /// Adds the removal of a record, which need not exist.
@@ -354,6 +379,18 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Whether other processes may use the same records at the same time. A store that is not shared belongs to this process
     /// alone from when it is opened until it is closed.
     fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Waits for the news that another process may have put sequenced records, and returns the space; `None`: in any space.
+    /// The news may come late, or never, or be wrong: whoever needs the records looks for them from time to time as well. One
+    /// caller waits at a time. An engine without such news never returns.
+    async fn next_sequenced(&self) -> Option<Space> {
+        std::future::pending().await
+    }
+
+    /// Whether [`next_sequenced`](Self::next_sequenced) brings news at present.
+    fn has_news(&self) -> bool {
         false
     }
 

@@ -162,7 +162,8 @@ fn hosts(settings: &PostgresSettings) -> u32 {
     u32::try_from(settings.hosts.len()).unwrap_or(1).max(1)
 }
 
-fn manager(settings: &PostgresSettings) -> Result<Manager> {
+/// How connections are made, but for TLS.
+pub(crate) fn config(settings: &PostgresSettings) -> Config {
     let mut config = Config::new();
     for host in &settings.hosts {
         config.host(&host.name).port(host.port);
@@ -180,17 +181,22 @@ fn manager(settings: &PostgresSettings) -> Result<Manager> {
     if let Some(password) = &settings.password {
         config.password(password.reveal());
     }
+    config.ssl_mode(match &settings.tls {
+        TlsMode::Off => SslMode::Disable,
+        TlsMode::Verify { .. } => SslMode::Require,
+    });
+    config
+}
+
+fn manager(settings: &PostgresSettings) -> Result<Manager> {
+    let config = config(settings);
     // A transaction that a caller gave up is never given to another one, so nothing has to be reset.
     let recycling = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,
     };
     match &settings.tls {
-        TlsMode::Off => {
-            config.ssl_mode(SslMode::Disable);
-            Ok(Manager::from_config(config, NoTls, recycling))
-        }
+        TlsMode::Off => Ok(Manager::from_config(config, NoTls, recycling)),
         TlsMode::Verify { roots, client } => {
-            config.ssl_mode(SslMode::Require);
             let connector = tls::connector(roots.as_deref(), client.as_ref())?;
             Ok(Manager::from_config(config, connector, recycling))
         }

@@ -145,6 +145,10 @@ impl GroupChanges {
             self.changes
                 .insert(key.clone(), value.map(|value| (value, seq)));
         }
+        for (key, value) in batch.sequenced(seq) {
+            self.new_keys.insert(key.clone());
+            self.changes.insert(key, Some((value.clone(), seq)));
+        }
         Ok(seq)
     }
 

@@ -7,6 +7,7 @@
 mod connections;
 mod error;
 mod group_commit;
+mod news;
 mod pipeline;
 mod read;
 mod read_queue;

@@ -45,6 +45,12 @@ pub(crate) static GET: Statement = Statement {
     types: Cow::Borrowed(&[Type::BYTEA, Type::BYTEA_ARRAY]),
 };
 
+/// Tells the processes that listen. It names no space, but a message.
+pub(crate) static NOTIFY: Statement = Statement {
+    text: Cow::Borrowed("SELECT pg_notify('personium', $1)"),
+    types: Cow::Borrowed(&[Type::TEXT]),
+};
+
 /// The scan in one direction. The window ends it with the record that reaches the limit of bytes; the index gives the order, so
 /// that it reads no further.
 macro_rules! scan {

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::connections::Connections;
 use crate::error::FailureKind;
+use crate::news::News;
 use crate::read::{self, bounds, column};
 use crate::read_queue::ReadQueue;
 use crate::schema::{self, SchemaError};
@@ -31,6 +32,7 @@ pub struct PostgresStore {
     connections: Arc<Connections>,
     reads: Arc<ReadQueue>,
     writer: Arc<Writer>,
+    news: Arc<News>,
     is_closed: AtomicBool,
 }
 
@@ -42,10 +44,12 @@ impl PostgresStore {
     pub fn new(settings: &PostgresSettings, random: Arc<dyn Random>) -> Result<Self> {
         let connections = Arc::new(Connections::new(settings)?);
         let size = settings.pool_size.max(2);
+        let news = Arc::new(News::new(&connections, settings, &*random));
         let writer = Writer {
             connections: Arc::clone(&connections),
             health: Arc::clone(&settings.health),
             random,
+            news: Arc::clone(&news),
             queues: WriteQueues::default(),
             transactions: Semaphore::new(size - size.div_ceil(4)),
         };
@@ -54,6 +58,7 @@ impl PostgresStore {
             connections,
             reads: Arc::new(reads),
             writer: Arc::new(writer),
+            news,
             is_closed: AtomicBool::new(false),
         })
     }
@@ -183,6 +188,14 @@ impl RecordStore for PostgresStore {
             space_key::parse(name?).ok_or_else(unknown)
         });
         spaces.collect()
+    }
+
+    async fn next_sequenced(&self) -> Option<Space> {
+        self.news.next().await
+    }
+
+    fn has_news(&self) -> bool {
+        self.news.is_listening()
     }
 
     fn is_shared(&self) -> bool {

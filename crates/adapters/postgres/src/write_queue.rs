@@ -86,7 +86,7 @@ impl WriteQueues {
 /// Returns the size of a batch: its values, and [`OP_OVERHEAD_BYTES`] for each operation.
 fn batch_bytes(batch: &Batch) -> usize {
     let of = |op: &Op| match op {
-        Op::Put(_, value) => value.len(),
+        Op::Put(_, value) | Op::PutSequenced(_, value) => value.len(),
         _ => 0,
     };
     let values: usize = batch.ops().iter().map(of).sum();

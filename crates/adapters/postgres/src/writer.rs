@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::connections::Connections;
 use crate::error::{Failure, FailureKind};
+use crate::news::News;
 use crate::space_key;
 use crate::statement;
 use crate::transaction::{self, Ended, Group, UnknownOutcome, WriterId};
@@ -38,6 +39,7 @@ pub(crate) struct Writer {
     pub(crate) connections: Arc<Connections>,
     pub(crate) health: Arc<StoreHealth>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) news: Arc<News>,
     pub(crate) queues: WriteQueues,
     /// Keeps some connections for reading.
     pub(crate) transactions: Semaphore,
@@ -109,6 +111,9 @@ impl Writer {
                 Ok(Ended::Judged(results)) => {
                     self.health.set_full(false);
                     self.health.set_read_only(false);
+                    if batches.iter().any(|batch| batch.is_sequenced()) {
+                        self.news.tell(space);
+                    }
                     return Ok(results);
                 }
                 Ok(Ended::Refused(error)) => return Err(error),

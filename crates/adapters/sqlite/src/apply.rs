@@ -101,16 +101,23 @@ fn apply(
     let mut delete = db.prepare_cached(sql::DELETE)?;
     for (key, value) in changes {
         match value {
-            Some(value) if value.len() > sql::MAX_INLINE_BYTES => put_body(db, key, seq, &value)?,
-            Some(value) => {
-                let sum = record_checksum::of(key.as_bytes(), seq, &value);
-                let row = params![key.as_bytes(), seq, &value[..], None::<i64>, sum];
-                execute(db, sql::PUT, row)?;
-            }
+            Some(value) => put(db, key, seq, &value)?,
             None => drop(delete.execute([key.as_bytes()])?),
         }
     }
+    for (key, value) in batch.sequenced(seq) {
+        put(db, &key, seq, value)?;
+    }
     Ok(Ok(seq))
+}
+
+fn put(db: &Connection, key: &Key, seq: CommitSeq, value: &[u8]) -> rusqlite::Result<()> {
+    if value.len() > sql::MAX_INLINE_BYTES {
+        return put_body(db, key, seq, value);
+    }
+    let sum = record_checksum::of(key.as_bytes(), seq, value);
+    let row = params![key.as_bytes(), seq, value, None::<i64>, sum];
+    execute(db, sql::PUT, row)
 }
 
 /// Stores a value that is too long to be stored beside its key.

@@ -110,7 +110,7 @@ impl WriteQueue {
 /// Returns the size of the values of a batch in bytes.
 pub(crate) fn value_bytes(batch: &Batch) -> usize {
     let of = |op: &Op| match op {
-        Op::Put(_, value) => value.len(),
+        Op::Put(_, value) | Op::PutSequenced(_, value) => value.len(),
         _ => 0,
     };
     batch.ops().iter().map(of).sum()

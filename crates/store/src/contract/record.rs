@@ -30,6 +30,7 @@ pub async fn records(store: Arc<dyn RecordStore>) {
     batches::failed_assertion_refuses_the_whole_batch(&*store).await;
     batches::assertions_check_the_state_before_the_batch(&*store).await;
     batches::last_operation_on_a_key_takes_effect(&*store).await;
+    batches::sequenced_records_are_in_the_order_of_their_commits(&*store).await;
     concurrency::exactly_one_concurrent_creation_succeeds(&store).await;
     concurrency::no_optimistic_increment_is_lost(&store).await;
     concurrency::counters_never_conflict(&store).await;

@@ -208,7 +208,12 @@ impl RecordStore for MemoryRecords {
             return Ok(rows.last_commit);
         }
         let (sealed, changes_structure) = (batch.sealed_after(), batch.changes_structure());
-        let changes = rows.changes(batch)?;
+        let sequenced: Vec<(Key, Bytes)> = batch
+            .sequenced(rows.last_commit + 1)
+            .map(|(key, value)| (key, value.clone()))
+            .collect();
+        let mut changes = rows.changes(batch)?;
+        changes.extend(sequenced.into_iter().map(|(key, value)| (key, Some(value))));
         let rows = state.spaces.entry(*space).or_default();
         rows.last_commit += 1;
         rows.sealed = sealed.unwrap_or(rows.sealed);

@@ -19,6 +19,7 @@ mod database;
 mod failures;
 mod full_disk;
 mod growing;
+mod news;
 mod plans;
 mod pooler;
 mod proxy;

@@ -8,6 +8,46 @@ use crate::{
     Batch, Direction, Expect, Key, KeyRange, Limit, MAX_KEY_BYTES, RecordStore, StoreError,
 };
 
+pub(super) async fn sequenced_records_are_in_the_order_of_their_commits(store: &dyn RecordStore) {
+    let space = new_space();
+    let prefix = Key::table(b's').build();
+    let sequenced = |values: &[&'static str]| {
+        let mut batch = Batch::new();
+        for value in values {
+            batch.put_sequenced(prefix.clone(), *value);
+        }
+        batch
+    };
+    store.commit(&space, put(1, "other")).await.unwrap();
+    let first = store.commit(&space, sequenced(&["a", "b"])).await.unwrap();
+    let mut refused = sequenced(&["never"]);
+    refused.assert(key(9), Expect::Present);
+    assert!(store.commit(&space, refused).await.is_err());
+    let large = Bytes::from(vec![b'x'; 100_000]);
+    let mut batch = sequenced(&["c"]);
+    batch.put_sequenced(prefix.clone(), large.clone());
+    batch.put(key(1), "changed");
+    let second = store.commit(&space, batch).await.unwrap();
+    let range = KeyRange::prefix(&prefix);
+    let limit = crate::Limit::records(10);
+    let found = store.scan(&space, &range, Direction::Up, limit).await;
+    let found: Vec<_> = found.unwrap().value;
+    let expected = [
+        (prefix.sequenced(first, 0), Bytes::from("a"), first),
+        (prefix.sequenced(first, 1), Bytes::from("b"), first),
+        (prefix.sequenced(second, 0), Bytes::from("c"), second),
+        (prefix.sequenced(second, 1), large, second),
+    ];
+    assert_eq!(found.len(), expected.len());
+    for ((key, record), (wanted, value, version)) in found.into_iter().zip(expected) {
+        assert_eq!((&key, record.version), (&wanted, version));
+        assert!(record.value == value);
+    }
+    // A range ends with the last key that was read, so that only later records are found next.
+    let after = range.after(&prefix.sequenced(second, 0));
+    assert_eq!(keys_of(store, &space, &after, Direction::Up).await.len(), 1);
+}
+
 pub(super) async fn failed_assertion_refuses_the_whole_batch(store: &dyn RecordStore) {
     let space = new_space();
     let first = store.commit(&space, put(1, "one")).await.unwrap();
