@@ -7,7 +7,6 @@ mod sse;
 
 use http::{HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use personium_model::event_feed::FeedListener;
 use personium_types::{Code, Error, Result};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -78,14 +77,4 @@ pub(crate) fn upgrade(mut request: CellRequest) -> Result<Response> {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     Ok(response)
-}
-
-/// A listener to the events of the cell of a request.
-///
-/// # Errors
-/// [`Code::ServerBusy`] if too many listen.
-fn listen(request: &CellRequest) -> Result<FeedListener> {
-    let feed = request.unit.event_feed();
-    let listener = feed.listen(request.context.cell().id);
-    listener.ok_or_else(|| Code::ServerBusy.into())
 }

@@ -30,6 +30,8 @@ const MAX_CACHED_VALUES: usize = 4_096;
 const CELL_NODE: &str = "node/cell";
 /// The name under which the record of the last transfer is cached.
 const TRANSFER: &str = "transfer";
+/// The name under which the record of the feed is cached.
+const FEED: &str = "feed";
 /// The largest number of boxes, and of roles, of a cell.
 const MAX_OBJECTS: usize = 100_000;
 
@@ -37,8 +39,14 @@ const MAX_OBJECTS: usize = 100_000;
 /// unit does so.
 pub const TOKEN_GENERATION: &str = "TokenEpoch";
 
-/// The node of a cell, and the record of its last transfer.
-type CellRecords = (Arc<Versioned<Node>>, Arc<Option<Bytes>>);
+/// The records of a cell that are read at once.
+struct CellRecords {
+    node: Arc<Versioned<Node>>,
+    /// The record of the last transfer.
+    transfer: Arc<Option<Bytes>>,
+    /// Whether events are stored for listeners.
+    is_fed: bool,
+}
 
 /// A box of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -359,7 +367,7 @@ impl CellContext {
         if let Some(found) = self.get_cached(CELL_NODE) {
             return Ok(found);
         }
-        Ok(self.read_cell().await?.0)
+        Ok(self.read_cell().await?.node)
     }
 
     /// The record of the transfer that was stored last, but for its progress.
@@ -370,12 +378,20 @@ impl CellContext {
         if let Some(found) = self.get_cached(TRANSFER) {
             return Ok(found);
         }
-        Ok(self.read_cell().await?.1)
+        Ok(self.read_cell().await?.transfer)
+    }
+
+    /// Whether the events of the cell are stored for those who listen, or may want to resume listening.
+    pub(crate) async fn is_fed(&self) -> Result<bool> {
+        match self.get_cached::<bool>(FEED) {
+            Some(is_fed) => Ok(*is_fed),
+            None => Ok(self.read_cell().await?.is_fed),
+        }
     }
 
     /// Reads what each request that changes something needs, in one call.
     async fn read_cell(&self) -> Result<CellRecords> {
-        let wanted = [keys::cell_node(), keys::transfer()];
+        let wanted = [keys::cell_node(), keys::transfer(), keys::feed()];
         let mut found = self.records.find_records(&wanted).await?.into_iter();
         let mut next = || found.next().flatten();
         let node = match next() {
@@ -393,10 +409,13 @@ impl CellContext {
             },
         };
         let transfer = next().map(|record| record.value);
-        Ok((
-            self.insert_cached(CELL_NODE.to_owned(), node),
-            self.insert_cached(TRANSFER.to_owned(), transfer),
-        ))
+        let is_fed = next().is_some();
+        self.insert_cached(FEED.to_owned(), is_fed);
+        Ok(CellRecords {
+            node: self.insert_cached(CELL_NODE.to_owned(), node),
+            transfer: self.insert_cached(TRANSFER.to_owned(), transfer),
+            is_fed,
+        })
     }
 
     /// The root node of a box.

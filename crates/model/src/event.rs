@@ -6,6 +6,7 @@
 
 mod cause;
 mod consequences;
+pub mod feed;
 pub mod log;
 pub mod outbox;
 mod outbox_owner;
@@ -13,8 +14,6 @@ pub mod pending;
 mod record;
 pub mod rule;
 pub mod timer;
-
-use std::sync::Arc;
 
 use personium_store::Batch;
 use personium_types::{Operation, Result};
@@ -35,30 +34,27 @@ pub async fn post(unit: &Unit, context: &CellContext, permit: &Permit, event: Ev
     permit.check(Operation::PostEvent, &target)?;
     let rules = rule::load(unit, context).await?;
     let matching = rules.matching(&event, unit.settings().events.hops_max);
-    let cell = context.cell().id;
-    let is_fed = unit.event_feed().has_listener(&cell);
+    let is_fed = context.is_fed().await?;
     if matching.is_empty() && !is_fed {
         return Ok(());
     }
     let event = event.to_external(&unit.urls().cell(&context.cell().name), unit.random());
     let records = context.records();
-    if !matching.is_empty() {
-        let log_is_full = unit
-            .transact_with(records, || async {
-                let mut batch = Batch::new();
-                let mut consequences = Consequences::new(unit, context, records);
-                consequences.apply(&event, &matching)?;
-                let added = consequences.add_to(&mut batch, FullOutbox::Refuse).await?;
-                Ok((batch, added.0, added.1))
-            })
-            .await?;
-        if log_is_full {
-            log::archive_in_background(unit, context);
-        }
-    }
-    if is_fed {
-        let event = Arc::new(event.to_feed(unit.now_ms()));
-        unit.event_feed().publish(&cell, event);
+    let log_is_full = unit
+        .transact_with(records, || async {
+            let mut batch = Batch::new();
+            let mut consequences = Consequences::new(unit, context, records);
+            consequences.apply(&event, &matching)?;
+            let (mut post_commit, log_is_full) =
+                consequences.add_to(&mut batch, FullOutbox::Refuse).await?;
+            if is_fed {
+                post_commit = post_commit.and(feed::add(unit, context, &mut batch, &event)?);
+            }
+            Ok((batch, post_commit, log_is_full))
+        })
+        .await?;
+    if log_is_full {
+        log::archive_in_background(unit, context);
     }
     Ok(())
 }
@@ -87,7 +83,7 @@ impl EventSource<'_> {
         let hops_max = unit.settings().events.hops_max;
         let cell_url = unit.urls().cell(&context.cell().name);
         let mut consequences = Consequences::new(unit, context, self.records);
-        let mut published = PostCommit::none();
+        let mut fed = PostCommit::none();
         for posted in events {
             let event = self.cause.complete(posted);
             let matching = self.cause.matching(&event, hops_max);
@@ -98,8 +94,7 @@ impl EventSource<'_> {
             let event = event.to_external(&cell_url, unit.random());
             consequences.apply(&event, &matching)?;
             if self.cause.is_fed() {
-                let event = Arc::new(event.to_feed(unit.now_ms()));
-                published = published.publish(context.cell().id, event);
+                fed = fed.and(feed::add(unit, context, batch, &event)?);
             }
         }
         let (post_commit, log_is_full) =
@@ -108,7 +103,7 @@ impl EventSource<'_> {
             // If this is before the commit, the next line tries again.
             log::archive_in_background(unit, context);
         }
-        Ok(post_commit.and(published))
+        Ok(post_commit.and(fed))
     }
 
     /// Posts an internal event that no change of the cell comes with, in a batch of its own.
@@ -118,19 +113,13 @@ impl EventSource<'_> {
     pub async fn post(&self, event: PostedEvent) -> Result<()> {
         let Self {
             unit,
-            context,
             records,
             cause,
+            ..
         } = *self;
         let complete = cause.complete(event.clone());
         let hops_max = unit.settings().events.hops_max;
-        if cause.matching(&complete, hops_max).is_empty() {
-            if cause.is_fed() {
-                let cell_url = unit.urls().cell(&context.cell().name);
-                let event = cause.acting(complete).to_external(&cell_url, unit.random());
-                let event = Arc::new(event.to_feed(unit.now_ms()));
-                unit.event_feed().publish(&context.cell().id, event);
-            }
+        if !cause.is_fed() && cause.matching(&complete, hops_max).is_empty() {
             return Ok(());
         }
         unit.transact_with(records, || async {

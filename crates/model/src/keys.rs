@@ -12,6 +12,7 @@
 //! | `D` | parent node | number of children |
 //! | `B` | blob id | a small file body |
 //! | `R` | blob id | nothing: a body in the blob store that a node names |
+//! | `F` | number of the commit, number in it | an event of the feed |
 //! | `G` | generation, event id | a line of the event log |
 //! | `H` | rule id | number of events that the rule has matched |
 //! | `Q` | rule id, event id | [`crate::event::outbox::OutboxEntry`]: a request that waits to be sent |
@@ -30,7 +31,7 @@ pub(crate) use self::single_values::transfer_in_memory;
 pub use self::single_values::{
     CellMarkers, administrator_cells, body_key, box_of_installation, cell_deletion, cell_deletions,
     changed_cell, changed_cells, claim_of_installation_marker, failed_installation,
-    failed_installations, failed_logins, failed_logins_of, garbage_marker, garbage_markers,
+    failed_installations, failed_logins, failed_logins_of, feed, garbage_marker, garbage_markers,
     garbage_record, garbage_records, id_of_server_node, imported_entities, imported_entity,
     installation, installation_marker, installation_markers, installations, log_size, log_sizes,
     log_state, login_history, node_agreement, orphan_scan, outbox_count, outbox_marker,
@@ -359,6 +360,33 @@ pub fn all_log_lines() -> KeyRange {
     KeyRange::prefix(&Key::table(b'G').build())
 }
 
+/// The prefix of the events of the feed, which are sequenced records.
+#[must_use]
+pub fn feed_events_prefix() -> Key {
+    Key::table(b'F').build()
+}
+
+/// An event of the feed: the number of its commit, and its number among those of the batch.
+#[must_use]
+pub fn feed_event(seq: u64, number: u32) -> Key {
+    feed_events_prefix().sequenced(seq, number)
+}
+
+/// The events of the feed, in the order of their commits.
+#[must_use]
+pub fn feed_events() -> KeyRange {
+    KeyRange::prefix(&feed_events_prefix())
+}
+
+/// The numbers in the key of a [`feed_event`].
+#[must_use]
+pub fn numbers_of_feed_event(key: &Key) -> Option<(u64, u32)> {
+    let numbers = key.as_bytes().strip_prefix(b"F")?;
+    let (seq, number) = numbers.split_at_checked(8)?;
+    let seq = u64::from_be_bytes(seq.try_into().ok()?);
+    Some((seq, u32::from_be_bytes(number.try_into().ok()?)))
+}
+
 /// The number of events that a rule has matched.
 #[must_use]
 pub fn rule_hits(rule: &str) -> Key {
@@ -449,6 +477,15 @@ mod tests {
         let key = outbox_entry("r\0x", &monotonic_id(1_700_000_000_123, 7, u32::MAX));
         assert_eq!(rule_of_outbox_entry(&key), Some("r\0x".to_owned()));
         assert_eq!(time_of_monotonic_id(&key), Some(1_700_000_000_123));
+    }
+
+    #[test]
+    fn feed_event_key_gives_back_its_numbers() {
+        assert_eq!(
+            numbers_of_feed_event(&feed_event(u64::MAX, 7)),
+            Some((u64::MAX, 7))
+        );
+        assert_eq!(numbers_of_feed_event(&feed_events_prefix()), None);
     }
 
     #[test]

@@ -281,6 +281,20 @@ impl Records {
         Ok(found.into_iter().map(|(key, _)| key).collect())
     }
 
+    /// The keys of a range up to the limit.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(crate) async fn list_keys_within(
+        &self,
+        range: &KeyRange,
+        order: Direction,
+        limit: Limit,
+    ) -> Result<Vec<Key>> {
+        let found = self.scan(range, order, limit).await?;
+        Ok(found.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// The number of records in a range.
     ///
     /// # Errors

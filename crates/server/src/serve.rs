@@ -294,6 +294,10 @@ fn spawn(
             tasks_max,
         )),
     ];
+    let following = Arc::clone(&unit);
+    background.push(tokio::spawn(async move {
+        personium_model::event::feed::follow(&following).await;
+    }));
     if components.config.events.timer_threads > 0 {
         let unit = Arc::clone(&unit);
         background.push(tokio::spawn(async move {

@@ -38,6 +38,7 @@
 
 mod client;
 mod credentials;
+mod event_stream;
 mod fixtures;
 mod form;
 #[cfg(feature = "model")]
@@ -75,6 +76,7 @@ mod xml;
 
 pub use client::TestClient;
 pub use credentials::{MASTER_TOKEN, PASSWORD};
+pub use event_stream::{EventStream, StreamedEvent};
 pub use form::{encode_form, escape, text_member};
 #[cfg(feature = "model")]
 pub use interruptible_records::InterruptibleRecords;

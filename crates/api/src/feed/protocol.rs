@@ -171,7 +171,7 @@ pub(super) fn text_of(event: &FeedEvent) -> Bytes {
             "Type": event.kind,
             "Object": event.object,
             "Info": event.info,
-            "Timestamp": event.at,
+            "Timestamp": event.position.at,
         });
         shown.to_string().into()
     });
@@ -181,6 +181,8 @@ pub(super) fn text_of(event: &FeedEvent) -> Bytes {
 #[cfg(test)]
 mod tests {
     use std::sync::OnceLock;
+
+    use personium_model::event_feed::FeedPosition;
 
     use super::*;
 
@@ -240,6 +242,11 @@ mod tests {
     #[test]
     fn subscription_selects_by_the_beginnings_of_type_and_object() {
         let event = |object: Option<&str>| FeedEvent {
+            position: FeedPosition {
+                seq: 1,
+                number: 0,
+                at: 0,
+            },
             external: true,
             schema: None,
             subject: None,
@@ -247,7 +254,6 @@ mod tests {
             object: object.map(str::to_owned),
             info: None,
             request_key: None,
-            at: 0,
             text: OnceLock::new(),
         };
         let found = event(Some("https://u/c/b/f"));

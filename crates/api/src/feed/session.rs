@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use personium_model::event::feed::{self, FeedListener};
 use personium_model::event::{self, Event};
-use personium_model::event_feed::{FeedEnd, FeedEvent, FeedListener};
+use personium_model::event_feed::{FeedEnd, FeedEvent};
 use personium_types::error::chain;
-use personium_types::{Operation, Result};
+use personium_types::{Code, Operation, Result};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -25,10 +26,10 @@ use crate::request_context::CellRequest;
 const TOKEN_SECS: u64 = 3_600;
 /// The time within which a client must authenticate.
 const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(60);
-/// The time between two pings.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
+/// The time between two pings: less than the time after which proxies close a silent connection, mostly a minute.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// The number of pings that may stay unanswered.
-const UNANSWERED_PINGS_MAX: u32 = 10;
+const UNANSWERED_PINGS_MAX: u32 = 30;
 /// The content of a ping.
 const PING: &[u8] = &[1, 2, 3];
 /// The time in which the client must take a message.
@@ -84,6 +85,7 @@ impl Session {
                 event = next_event(&mut self.listener) => match event {
                     Ok(event) => self.pass_on(&event).await,
                     Err(FeedEnd::TooSlow) => Ok(Next::Close(Some("reader is too slow"))),
+                    Err(FeedEnd::Missed) => Ok(Next::Close(Some("events were missed"))),
                     Err(FeedEnd::Stopped) => Ok(Next::Close(None)),
                 },
             };
@@ -166,7 +168,7 @@ impl Session {
             return Ok(Next::Close(None));
         }
         let text = match message {
-            ClientMessage::Subscribe(wanted) => self.subscribe(wanted),
+            ClientMessage::Subscribe(wanted) => self.subscribe(wanted).await?,
             ClientMessage::Unsubscribe(unwanted) => self.unsubscribe(unwanted.as_ref()),
             ClientMessage::State { everything } => {
                 let seconds = i64::try_from(self.seconds_left()).unwrap_or(0);
@@ -209,24 +211,28 @@ impl Session {
         Ok(self.send_text(text).await)
     }
 
-    fn subscribe(&mut self, wanted: Option<Subscription>) -> String {
+    async fn subscribe(&mut self, wanted: Option<Subscription>) -> Result<String> {
         let answer = self.answer("Subscribe");
-        match wanted {
+        Ok(match wanted {
             None => answer.error("Format error"),
             Some(_) if self.subscriptions.len() >= SUBSCRIPTIONS_MAX => {
                 answer.error("Too many subscriptions")
             }
             Some(wanted) => {
                 if self.listener.is_none() {
-                    self.listener = super::listen(&self.request).ok();
-                }
-                if self.listener.is_none() {
-                    return answer.error("Too many listeners");
+                    let (unit, context) = (&self.request.unit, &self.request.context);
+                    match Box::pin(feed::listen(unit, context)).await {
+                        Ok(listener) => self.listener = Some(listener),
+                        Err(error) if error.code() == Code::ServerBusy => {
+                            return Ok(answer.error("Too many listeners"));
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 self.subscriptions.push(wanted);
                 answer.success()
             }
-        }
+        })
     }
 
     fn unsubscribe(&mut self, unwanted: Option<&Subscription>) -> String {
@@ -262,7 +268,12 @@ impl Session {
             request_key: posted.request_key,
             ..event_by(reader.access(), &self.request.cell_url())
         };
-        event::post(&self.request.unit, reader.context(), &permit, event).await
+        let unit = &self.request.unit;
+        // That of the reader may not know yet who listens on other server nodes.
+        let Some(context) = unit.find_cell_by_id(&reader.context().cell().id).await? else {
+            return Ok(());
+        };
+        event::post(unit, &context, &permit, event).await
     }
 
     /// Sends an event if the client is subscribed to it.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode, header};
-use personium_model::event_feed::FeedListener;
+use personium_model::event::feed::{self, FeedListener};
+use personium_model::event_feed::FeedEnd;
 use personium_types::{Code, Error, Operation, Result};
 use tokio::time::{Interval, interval};
 
@@ -20,6 +21,13 @@ use crate::response::{self, Response};
 const EVENT_STREAM: &str = "text/event-stream";
 /// The time after which a comment is sent, so that a connection without a client is found.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The header with the id of the last event that a client has received.
+const LAST_EVENT_ID: &str = "last-event-id";
+/// The text that tells a client that events are missing before what follows.
+const GAP: &str = "event: gap\ndata: events were missed\n\n";
+/// The text that tells a client that it loses the feed because it was too slow.
+const TOO_SLOW: &str = "event: end\ndata: too slow\n\n";
 
 /// Whether a request asks for Server-Sent Events.
 pub(crate) fn accepts_event_stream(request: &CellRequest) -> bool {
@@ -41,9 +49,21 @@ struct EventStreamClient {
     reader: EventReader,
     subscription: Subscription,
     comments: Interval,
+    /// Whether the client must be told that events are missing.
+    has_gap: bool,
 }
 
-/// Answers a request for the events whose type and object begin with the parameters `type` and `object`.
+/// The next step of the stream.
+enum StreamStep {
+    Chunk(Bytes),
+    /// The last one.
+    Last(&'static str),
+    /// Nothing: it may not read any more, or the cell is gone.
+    End,
+}
+
+/// Answers a request for the events whose type and object begin with the parameters `type` and `object`. With the id of an event
+/// (`Last-Event-ID`) it begins with the one after that.
 ///
 /// # Errors
 /// The refusal of the access check; [`Code::FieldFormat`] if a parameter is missing; [`Code::ServerBusy`] if too many listen.
@@ -61,20 +81,32 @@ pub(crate) async fn stream(request: CellRequest) -> Result<Response> {
     let token = token.as_deref().and_then(|it| it.strip_prefix("Bearer "));
     // Other credentials have no privilege of the cell.
     let token = token.ok_or(Code::AuthRequired)?.trim().to_owned();
-    let listener = super::listen(&request)?;
     let reader = EventReader::find(&request.unit, request.context.clone(), token).await?;
+    let reader = reader.ok_or(Code::AuthRequired)?;
+    let mut listener = feed::listen(&request.unit, &request.context).await?;
+    let has_gap = match request.header_lines(LAST_EVENT_ID) {
+        None => false,
+        // What is no id of this feed was one of events that are not known.
+        Some(id) => match id.trim().parse().ok() {
+            Some(position) => !listener.resume(position).await?,
+            None => true,
+        },
+    };
     let client = EventStreamClient {
         listener,
-        reader: reader.ok_or(Code::AuthRequired)?,
+        reader,
         subscription,
         comments: interval(COMMENT_INTERVAL),
+        has_gap,
     };
     let events = stream::unfold(Some(client), |client| async {
         let mut client = client?;
-        let chunk = client.next().await?;
-        let is_last = chunk.is_none();
-        let chunk = chunk.unwrap_or_else(|| Bytes::from_static(b"event: end\ndata: too slow\n\n"));
-        Some((Ok::<_, BoxError>(chunk), (!is_last).then_some(client)))
+        let (chunk, client) = match client.next().await {
+            StreamStep::Chunk(chunk) => (chunk, Some(client)),
+            StreamStep::Last(text) => (Bytes::from_static(text.as_bytes()), None),
+            StreamStep::End => return None,
+        };
+        Some((Ok::<_, BoxError>(chunk), client))
     });
     let body = body::of_stream(events);
     let mut response = response::with_media_type(StatusCode::OK, EVENT_STREAM, body);
@@ -86,24 +118,36 @@ pub(crate) async fn stream(request: CellRequest) -> Result<Response> {
 }
 
 impl EventStreamClient {
-    /// The next bytes to send; `Some(None)` if the client is too slow, and `None` if it may not read any more.
-    async fn next(&mut self) -> Option<Option<Bytes>> {
+    async fn next(&mut self) -> StreamStep {
+        if std::mem::take(&mut self.has_gap) {
+            return StreamStep::Chunk(Bytes::from_static(GAP.as_bytes()));
+        }
         loop {
             let event = tokio::select! {
+                // A client that resumes gets the id of where it is before it is told where the feed is.
+                biased;
                 event = self.listener.next() => Some(event),
                 _ = self.comments.tick() => None,
             };
             if !matches!(self.reader.may_read().await, Ok(true)) {
-                return None;
+                return StreamStep::End;
             }
             let event = match event {
-                None => return Some(Some(Bytes::from_static(b":\n\n"))),
-                Some(Err(_)) => return Some(None),
                 Some(Ok(event)) => event,
+                // A block without data sets the id from which the client resumes, and nothing else.
+                None => {
+                    let id = self.listener.position();
+                    return StreamStep::Chunk(format!(":\nid: {id}\n\n").into());
+                }
+                Some(Err(FeedEnd::TooSlow)) => return StreamStep::Last(TOO_SLOW),
+                Some(Err(FeedEnd::Missed)) => return StreamStep::Last(GAP),
+                Some(Err(FeedEnd::Stopped)) => return StreamStep::End,
             };
             if self.subscription.selects(&event) {
-                let text = text_of(&event);
-                return Some(Some([b"data: ", &*text, b"\n\n"].concat().into()));
+                let id = format!("id: {}\ndata: ", event.position);
+                return StreamStep::Chunk(
+                    [id.as_bytes(), &*text_of(&event), b"\n\n"].concat().into(),
+                );
             }
         }
     }

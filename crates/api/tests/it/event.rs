@@ -1,6 +1,7 @@
 //! Events, rules and the event log.
 
 mod exec;
+mod feed;
 mod internal;
 mod log;
 mod post;

@@ -8,7 +8,6 @@ use personium_store::{
 use personium_types::{CellId, ServerNodeId};
 
 use crate::cell_deletion::CellDeletion;
-use crate::event_feed::FeedEvent;
 use crate::outbox_queue::OutboxPartition;
 use crate::posted_event::PostedEvent;
 use crate::server_node::WorkMark;
@@ -52,8 +51,8 @@ enum PostCommitAction {
     OwnOutbox(CellId, ServerNodeId),
     /// Enqueues a rule with requests to send.
     Enqueue(OutboxPartition),
-    /// Passes an event on to those who listen.
-    Publish(CellId, Arc<FeedEvent>),
+    /// Wakes those who listen to the events of a cell.
+    WakeFeed(CellId),
 }
 
 impl PostCommit {
@@ -131,10 +130,10 @@ impl PostCommit {
         self.with(PostCommitAction::Enqueue(partition))
     }
 
-    /// Adds that an event is passed on to those who listen.
+    /// Adds that those are woken who listen to the events of a cell.
     #[must_use]
-    pub(crate) fn publish(self, cell: CellId, event: Arc<FeedEvent>) -> Self {
-        self.with(PostCommitAction::Publish(cell, event))
+    pub(crate) fn wake_feed(self, cell: CellId) -> Self {
+        self.with(PostCommitAction::WakeFeed(cell))
     }
 
     /// Adds an event that the batch causes, if there is one.
@@ -242,7 +241,7 @@ impl PostCommit {
                 }
                 PostCommitAction::OwnOutbox(cell, node) => unit.outbox().own(cell, node),
                 PostCommitAction::Enqueue(partition) => unit.outbox().enqueue(partition),
-                PostCommitAction::Publish(cell, event) => unit.event_feed().publish(&cell, event),
+                PostCommitAction::WakeFeed(cell) => unit.event_feed().wake(&cell),
             }
         }
     }

@@ -39,7 +39,7 @@ impl EventCause {
         template: impl FnOnce() -> Event,
     ) -> Result<Option<Arc<Self>>> {
         let rules = rule::load(unit, context).await?;
-        let is_fed = unit.event_feed().has_listener(&context.cell().id);
+        let is_fed = context.is_fed().await?;
         if !is_fed && !rules.has_internal() {
             return Ok(None);
         }
@@ -54,20 +54,23 @@ impl EventCause {
     }
 
     /// The timer of a rule as the cause of an event.
-    pub(super) fn of_timer(
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub(super) async fn of_timer(
         unit: &Unit,
         context: &CellContext,
         rules: &Arc<RuleSet>,
         (rule, template): (&str, Event),
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             template,
             rules: Arc::clone(rules),
-            is_fed: unit.event_feed().has_listener(&context.cell().id),
+            is_fed: context.is_fed().await?,
             info: None,
             timer: Some(rule.to_owned()),
             cell_url: unit.urls().cell(&context.cell().name),
-        }
+        })
     }
 
     /// The same cause, with the details of all its events.

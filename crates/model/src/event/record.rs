@@ -1,10 +1,7 @@
 //! Events.
 
-use std::sync::OnceLock;
-
 use personium_types::Random;
 
-use crate::event_feed::FeedEvent;
 use crate::monotonic_ids::random_id;
 use crate::url::LOCAL_CELL;
 
@@ -65,21 +62,6 @@ impl Event {
             hops: Some(0),
             via: None,
             roles: Vec::new(),
-        }
-    }
-
-    /// The event as those who listen see it: posted at this time, milliseconds since 1970. Its object must be an `http(s)` URL.
-    pub(super) fn to_feed(&self, at: i64) -> FeedEvent {
-        FeedEvent {
-            external: self.external,
-            schema: self.schema.clone().filter(|schema| !schema.is_empty()),
-            subject: self.subject.clone(),
-            kind: self.kind.clone(),
-            object: self.object.clone(),
-            info: self.info.clone(),
-            request_key: self.request_key.clone(),
-            at,
-            text: OnceLock::new(),
         }
     }
 

@@ -197,6 +197,6 @@ async fn cause_of(
         object,
         info: text("EventInfo").unwrap_or_default(),
     };
-    let cause = EventCause::of_timer(unit, context, &rules, (id, template));
+    let cause = EventCause::of_timer(unit, context, &rules, (id, template)).await?;
     Ok(Some((cause, event)))
 }

@@ -108,6 +108,12 @@ pub fn log_state() -> Key {
     single("log")
 }
 
+/// The server nodes that listen to the events of a cell, while one does.
+#[must_use]
+pub fn feed() -> Key {
+    single("feed")
+}
+
 /// The number of requests of a cell that wait to be sent.
 #[must_use]
 pub fn outbox_count() -> Key {

@@ -18,13 +18,13 @@ use crate::storage_unit::StorageUnit;
 /// The unit of the recorded sessions.
 const RECORDED_UNIT: &str = "http://localhost:9998/";
 /// The time within which an expected message must arrive.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
-struct Feed(WebSocketStream<TcpStream>);
+pub(crate) struct Feed(WebSocketStream<TcpStream>);
 
 /// A message of the server, without pings.
 #[derive(Debug, PartialEq)]
-enum Received {
+pub(crate) enum Received {
     Json(Value),
     Closed(u16, String),
     Pong(Bytes),
@@ -32,9 +32,13 @@ enum Received {
 
 impl Feed {
     async fn open(unit: &ProcessUnit, cell: &str) -> Self {
-        let address = format!("127.0.0.1:{}", unit.port());
-        let stream = TcpStream::connect(address).await.unwrap();
-        let url = format!("ws://localhost:{}/{cell}/__event", unit.port());
+        Self::open_at("localhost", unit.port(), cell).await
+    }
+
+    /// A connection to this port for a unit with this host.
+    pub(crate) async fn open_at(host: &str, port: u16, cell: &str) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let url = format!("ws://{host}:{port}/{cell}/__event");
         let (socket, response) = client_async(url, stream).await.unwrap();
         assert_eq!(response.status(), 101);
         Self(socket)
@@ -61,15 +65,24 @@ impl Feed {
         }
     }
 
-    async fn next_json(&mut self) -> Value {
+    pub(crate) async fn next_json(&mut self) -> Value {
         match self.next().await {
             Received::Json(value) => value,
             other => panic!("{other:?}"),
         }
     }
 
+    /// Waits for this number of pings, which the client answers.
+    pub(crate) async fn wait_for_pings(&mut self, count: usize) {
+        for _ in 0..count {
+            let next = timeout(LIMIT, self.0.next()).await;
+            let next = next.expect("no ping").expect("no close").unwrap();
+            assert!(matches!(next, Message::Ping(_)), "{next:?}");
+        }
+    }
+
     /// Authenticates and subscribes to everything.
-    async fn subscribe(&mut self, token: &str) {
+    pub(crate) async fn subscribe(&mut self, token: &str) {
         self.send(json!({"AccessToken": token}).to_string()).await;
         assert_eq!(self.next_json().await["Result"], "Success");
         self.send(r#"{"Subscribe":{"Type":"*","Object":"*"}}"#)
