@@ -24,6 +24,12 @@ const LEAD_MS: i64 = 10_000;
 const ANNOUNCED_AT_ONCE: usize = 200;
 /// The value of an entry of the index for a second look.
 const SECOND_LOOK: &str = "2";
+/// The beginning of the value of an entry of the index of a cell that could not be looked into; the number of times follows.
+const FAILED_LOOKS: &str = "f";
+/// The time after which a cell that could not be looked into is looked into again, milliseconds. It doubles with each failure.
+const RETRY_MS: i64 = 5_000;
+/// The longest such time, milliseconds.
+const RETRY_MAX_MS: i64 = 10 * MINUTE_MS;
 /// The last time that has a date, milliseconds since 1970.
 const LAST_TIME_MS: i64 = 253_402_300_799_999;
 
@@ -208,6 +214,8 @@ pub(crate) struct DueCell {
     pub(crate) cell: CellId,
     /// Whether nothing was due when the cell was looked into before.
     is_second_look: bool,
+    /// The number of times in a row that the cell could not be looked into.
+    failed_looks: u32,
 }
 
 /// Up to `limit` cells that may have timers due at `until` or before.
@@ -221,10 +229,34 @@ pub(crate) async fn list_cells(unit: &Unit, until: i64, limit: usize) -> Result<
         Some(DueCell {
             cell: keys::cell_of_timer(&key)?,
             key,
-            is_second_look: !value.is_empty(),
+            is_second_look: &value[..] == SECOND_LOOK.as_bytes(),
+            failed_looks: failed_looks(&value),
         })
     });
     Ok(due.collect())
+}
+
+/// The number in the value of an entry of a cell that could not be looked into.
+fn failed_looks(value: &[u8]) -> u32 {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let number = text.strip_prefix(FAILED_LOOKS);
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Postpones the next look into a cell that could not be looked into, so that such cells do not delay others.
+///
+/// # Errors
+/// A failure of the store.
+pub(crate) async fn postpone(unit: &Unit, due: &DueCell) -> Result<()> {
+    let delay = RETRY_MS << due.failed_looks.min(16);
+    let again = unit.now_ms().saturating_add(delay.min(RETRY_MAX_MS));
+    let failed = due.failed_looks.saturating_add(1);
+    let mut batch = Batch::new();
+    batch.delete(due.key.clone());
+    let value = format!("{FAILED_LOOKS}{failed}");
+    batch.put(keys::cell_with_timer(again, &due.cell), value);
+    let committed = unit.records().commit(batch).await;
+    committed.map(drop).map_err(records::store_error)
 }
 
 /// Removes an entry of the index after its cell was looked into. If nothing was due, the cell is looked into once more, a minute

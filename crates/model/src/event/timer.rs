@@ -76,6 +76,7 @@ pub async fn fire_due(unit: &Unit) -> Result<bool> {
                     error = %chain(&error),
                     "failed to fire timers, will retry"
                 );
+                timer_index::postpone(unit, &due).await?;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Timers of rules.
 
 use personium_model::event::timer;
+use personium_model::keys;
 use personium_store::{Batch, Key, KeyRange};
 use personium_testkit::{TestUnit, cell_url, refused, success};
 use serde_json::{Value, json};
@@ -97,6 +98,38 @@ async fn timer_whose_batch_is_committed_after_the_first_look_fires_a_minute_late
     assert_eq!(unit.admin_outcome("DELETE", RULE).await, success(204));
     assert_eq!(lines_after(&unit, MINUTE_MS).await, 1);
     assert_eq!(lines_after(&unit, MINUTE_MS).await, 1);
+    let entries = KeyRange::prefix(&Key::table(b'Y').build());
+    assert!(unit.model.records().is_empty(&entries).await.unwrap());
+}
+
+#[tokio::test]
+async fn damaged_cells_do_not_delay_the_timers_of_others() {
+    let unit = TestUnit::new().await;
+    unit.create_cell("d").await;
+    let damaged = unit.model.find_cell("d").await.unwrap().unwrap().cell().id;
+    let records = unit.model.cell_records(&damaged);
+    let now = unit.model.now_ms();
+    let mut batch = Batch::new();
+    batch.put(keys::due_timer(now, "x"), "");
+    batch.put(keys::timer("x"), "garbage");
+    records.commit(batch).await.unwrap();
+    // More than are looked at at once.
+    let mut index = Batch::new();
+    for n in 0..250 {
+        index.put(keys::cell_with_timer(now + n, &damaged), "");
+    }
+    unit.model.records().commit(index).await.unwrap();
+    create(&unit, &rule("t", "timer.periodic", "1")).await;
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 1);
+    assert_eq!(lines_after(&unit, MINUTE_MS).await, 2);
+    // Once it is repaired its timers go on.
+    let repair = KeyRange::prefix(&keys::timer("x"));
+    records.remove_range(&repair).await.unwrap();
+    records.remove_range(&keys::due_timers(None)).await.unwrap();
+    assert_eq!(unit.admin_outcome("DELETE", RULE).await, success(204));
+    for _ in 0..4 {
+        lines_after(&unit, 10 * MINUTE_MS).await;
+    }
     let entries = KeyRange::prefix(&Key::table(b'Y').build());
     assert!(unit.model.records().is_empty(&entries).await.unwrap());
 }
