@@ -4,6 +4,7 @@ mod exec;
 mod feed;
 mod internal;
 mod log;
+mod messages;
 mod post;
 mod rule_actions;
 mod rules;

@@ -8,13 +8,13 @@ use crate::auth::unit_with_accounts;
 use crate::library::register;
 
 /// Creates a rule of `c` that logs every event of the unit.
-async fn log_internal(unit: &TestUnit) {
+pub(super) async fn log_internal(unit: &TestUnit) {
     let rule = json!({"Name": "internal", "EventExternal": false, "Action": "log"});
     unit.create("c/__ctl/Rule", &rule.to_string()).await;
 }
 
 /// The type, object and info of each line of the log.
-async fn logged(unit: &TestUnit) -> Vec<(String, String, String)> {
+pub(super) async fn logged(unit: &TestUnit) -> Vec<(String, String, String)> {
     let lines = log_lines(unit, "c").await;
     let parts = |line: &String| {
         let mut values: Vec<String> = after_level(line)
@@ -36,7 +36,7 @@ async fn logged(unit: &TestUnit) -> Vec<(String, String, String)> {
 }
 
 /// Sends a request with the master token, which must succeed.
-async fn send(unit: &TestUnit, method: &str, path: &str, body: &str) {
+pub(super) async fn send(unit: &TestUnit, method: &str, path: &str, body: &str) {
     let request = unit
         .admin_request(method, path)
         .header("accept", "application/json")
@@ -56,7 +56,7 @@ async fn events_of(
     logged(unit).await.split_off(before)
 }
 
-fn event(kind: &str, object: &str, info: &str) -> Vec<(String, String, String)> {
+pub(super) fn event(kind: &str, object: &str, info: &str) -> Vec<(String, String, String)> {
     vec![(kind.to_owned(), object.to_owned(), info.to_owned())]
 }
 
