@@ -26,6 +26,7 @@ pub struct NginxBuilder {
     requests_per_second: u32,
     request_burst: u32,
     plain_host: Option<String>,
+    read_timeout_secs: Option<u32>,
 }
 
 impl NginxBuilder {
@@ -51,6 +52,12 @@ impl NginxBuilder {
         self
     }
 
+    /// Sets the time after which a silent node is given up, in place of that of the files.
+    pub fn read_timeout(mut self, seconds: u32) -> Self {
+        self.read_timeout_secs = Some(seconds);
+        self
+    }
+
     fn server_names(&self) -> String {
         let web_names = || format!("{WEB_HOST} *.{WEB_HOST}");
         self.plain_host.clone().unwrap_or_else(web_names)
@@ -72,6 +79,9 @@ impl NginxBuilder {
         let at = folder.path();
         make_certificate(at);
         copy_files(at);
+        if let Some(seconds) = self.read_timeout_secs {
+            set_read_timeout(at, seconds);
+        }
         let (plain_port, second_step) = (free_port(), free_port());
         let nodes: Vec<String> = self
             .nodes
@@ -174,6 +184,15 @@ fn copy_files(at: &Path) {
     }
 }
 
+fn set_read_timeout(at: &Path, seconds: u32) {
+    const DEPLOYED_TIMEOUT: &str = "proxy_read_timeout 300s;";
+    let file = at.join("personium/proxy.conf");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(DEPLOYED_TIMEOUT));
+    let changed = format!("proxy_read_timeout {seconds}s;");
+    fs::write(&file, text.replace(DEPLOYED_TIMEOUT, &changed)).unwrap();
+}
+
 /// Makes a certificate for the host and all hosts below it, which vouches for itself.
 fn make_certificate(at: &Path) {
     let names = format!("subjectAltName=DNS:{WEB_HOST},DNS:*.{WEB_HOST}");
@@ -232,6 +251,7 @@ impl Nginx {
             requests_per_second: 100_000,
             request_burst: 100_000,
             plain_host: None,
+            read_timeout_secs: None,
         }
     }
 

@@ -73,6 +73,7 @@ mod storage_unit;
 mod trust_between_units;
 mod verified_unit;
 mod web_layer;
+mod web_layer_events;
 mod web_layer_hostile;
 mod web_layer_pages;
 mod web_layer_retries;
