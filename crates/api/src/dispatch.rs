@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{HeaderMap, Method, Request, header, request};
 use percent_encoding::percent_decode_str;
+use personium_model::maintenance::Maintenance;
 use personium_model::{Access, CellContext};
 use personium_types::name::CellName;
 use personium_types::{CellId, Code, Error, Result};
@@ -22,8 +23,8 @@ use crate::request_context::{BodySlot, CellRequest, Path, RequestContext};
 use crate::response::Response;
 use crate::route::CellRoute;
 use crate::{
-    accept, access, answer, cell, forwarded, full_storage, message_framing, overrides, posting,
-    preflight, request_key, request_target, response_headers, route, transfer, unit,
+    accept, access, answer, cell, forwarded, full_storage, maintenance, message_framing, overrides,
+    posting, preflight, request_key, request_target, response_headers, route, transfer, unit,
 };
 
 /// Answers requests with one state of the application.
@@ -40,6 +41,8 @@ struct IncomingRequest {
     body: BodySlot,
     peer: Option<IpAddr>,
     request_key: String,
+    /// The modes that concern it.
+    maintenance: Arc<Maintenance>,
 }
 
 /// When it is checked that no other process has changed what is known of a cell.
@@ -116,6 +119,7 @@ impl<'a> Dispatcher<'a> {
             body: BodySlot::new(body),
             peer,
             request_key: request_key.clone(),
+            maintenance: Arc::default(),
         };
         let mut challenge = Challenge::None;
         let is_options = sent_method == Method::OPTIONS;
@@ -180,6 +184,7 @@ impl<'a> Dispatcher<'a> {
             body: BodySlot::new(body),
             peer,
             request_key,
+            maintenance: Arc::default(),
         };
         let second = self.dispatch(again, CellCheck::AtTheStart, challenge);
         second.await.unwrap_or_else(|| Err(Code::Conflict.into()))
@@ -188,11 +193,11 @@ impl<'a> Dispatcher<'a> {
     /// Returns `None` if the request must be answered again.
     async fn dispatch(
         &self,
-        incoming: IncomingRequest,
+        mut incoming: IncomingRequest,
         check: CellCheck,
         challenge: &mut Challenge,
     ) -> Option<Result<Response>> {
-        let addressee = match self.addressee(&incoming) {
+        let addressee = match self.addressee(&mut incoming).await {
             Ok(addressee) => addressee,
             Err(refusal) => return Some(Err(refusal)),
         };
@@ -213,14 +218,19 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Checks the request line and the headers, and says whom the request addresses.
-    fn addressee(&self, incoming: &IncomingRequest) -> Result<Addressee> {
+    /// Checks the request line, the headers, and whether the unit takes the request at present. Returns whom it addresses.
+    async fn addressee(&self, incoming: &mut IncomingRequest) -> Result<Addressee> {
         let addressee = locate::addressee(&self.state.unit, &incoming.head)?;
         accept::check_ascii(&incoming.head.headers)?;
         request_target::check(&incoming.head)?;
         if self.state.unit.store().is_full() {
             full_storage::check(&incoming.head.method, incoming.head.uri.path())?;
         }
+        let path = match &addressee {
+            Addressee::Unit { path } | Addressee::Cell { path, .. } => path,
+        };
+        let unit = &self.state.unit;
+        incoming.maintenance = maintenance::check(unit, &incoming.head.method, path).await?;
         Ok(addressee)
     }
 
@@ -234,6 +244,7 @@ impl<'a> Dispatcher<'a> {
         *challenge = Challenge::Bearer(unit_url.clone());
         let mut request = self.context(incoming, &unit_url, path, None)?;
         request.access = access::of_unit_request(&request).await?;
+        maintenance::check_unit_user(&request)?;
         let (method, answers) = (request.method.clone(), request.answers.clone());
         // Boxed: the future of each connection would have the size of the largest handler.
         let response = Box::pin(unit::handle(request, self.admin)).await?;
@@ -328,6 +339,7 @@ impl<'a> Dispatcher<'a> {
             body,
             peer,
             request_key,
+            maintenance,
         } = incoming;
         let unit = Arc::clone(&self.state.unit);
         let answers = unit.answer_share(cell);
@@ -353,6 +365,7 @@ impl<'a> Dispatcher<'a> {
             request_key,
             body,
             answers,
+            maintenance,
             events: None,
             upgrade: head.extensions.remove(),
             unit,

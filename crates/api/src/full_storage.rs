@@ -14,15 +14,24 @@ const DAV_METHODS: &[&str] = &["PROPFIND", "REPORT"];
 /// # Errors
 /// [`Code::StorageFull`] if it may store something.
 pub(crate) fn check(method: &Method, path: &str) -> Result<()> {
-    let is_read = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
-        || DAV_METHODS.contains(&method.as_str());
+    match may_store(method, path) {
+        true => Err(Code::StorageFull.into()),
+        false => Ok(()),
+    }
+}
+
+/// Whether a method only reads.
+pub(crate) fn is_read(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+        || DAV_METHODS.contains(&method.as_str())
+}
+
+/// Whether a request may store something.
+pub(crate) fn may_store(method: &Method, path: &str) -> bool {
     let endpoint = path.trim_end_matches('/').rsplit('/').next();
     let is_login =
         method == Method::POST && endpoint.is_some_and(|name| LOGIN_ENDPOINTS.contains(&name));
-    match is_read || is_login || method == Method::DELETE {
-        true => Ok(()),
-        false => Err(Code::StorageFull.into()),
-    }
+    !(is_read(method) || is_login || method == Method::DELETE)
 }
 
 #[cfg(test)]

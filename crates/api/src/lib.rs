@@ -41,6 +41,7 @@ mod locate;
 mod log;
 mod loopback;
 mod mail_client;
+mod maintenance;
 mod message;
 mod message_framing;
 mod odata;

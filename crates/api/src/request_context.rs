@@ -11,6 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use personium_install::InstallAuthority;
 use personium_model::event::EventCause;
+use personium_model::maintenance::Maintenance;
 use personium_model::{Access, AnswerReservation, AnswerShare, CellContext, Permit, Unit};
 use personium_types::name::is_dot_segment;
 use personium_types::preconditions::{ConditionHeaders, Outcome, RequestKind, ResourceState};
@@ -55,6 +56,8 @@ pub struct RequestContext {
     pub body: BodySlot,
     /// The memory budget for the answer.
     pub answers: AnswerShare,
+    /// The modes of maintenance that concern the request.
+    pub maintenance: Arc<Maintenance>,
     /// The cause of the events that the request posts; `None` if nobody listens.
     pub events: Option<Arc<EventCause>>,
     /// The connection after an upgrade, if it can be upgraded.

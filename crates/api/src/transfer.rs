@@ -19,10 +19,11 @@ const BODY_MAX_BYTES: usize = 64 << 10;
 /// The largest length of the name of a snapshot.
 const NAME_MAX_CHARS: usize = 192;
 
-/// Refuses a request that changes the cell while it is exported or imported. A cell whose records cannot be read may be removed.
+/// Refuses a request that changes the cell while it is exported or imported, or its owner is in maintenance. A cell whose records
+/// cannot be read may be removed.
 ///
 /// # Errors
-/// [`Code::CellBusyWithJob`]; a failure of the store.
+/// [`Code::CellBusyWithJob`], [`Code::Maintenance`]; a failure of the store.
 pub(crate) async fn check_writable(request: &CellRequest) -> Result<()> {
     let is_reading = matches!(
         request.method.as_str(),
@@ -38,6 +39,8 @@ pub(crate) async fn check_writable(request: &CellRequest) -> Result<()> {
     if is_reading || is_for_login {
         return Ok(());
     }
+    let owner = request.context.cell().owner.as_deref();
+    request.maintenance.check_owner(owner)?;
     match transfer::check_writable(&request.unit, &request.context).await {
         Err(error) if request.removes_the_cell() && error.code() != Code::CellBusyWithJob => Ok(()),
         outcome => outcome,

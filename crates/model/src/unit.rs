@@ -13,6 +13,7 @@ use crate::concurrency_limiter::{ConcurrencyLimiter, NodeLocks};
 use crate::credentials::{Credentials, UnitKeys};
 use crate::event_feed::EventFeed;
 use crate::keys::{ControlSet, SetKey};
+use crate::known_maintenance::KnownMaintenance;
 use crate::known_orphans::KnownOrphans;
 use crate::memory_budget::MemoryBudget;
 use crate::monotonic_ids::MonotonicIds;
@@ -58,6 +59,7 @@ struct Shared {
     commits: Arc<RwLock<()>>,
     server_node: ServerNodeState,
     known_orphans: KnownOrphans,
+    known_maintenance: KnownMaintenance,
 }
 
 /// The limits of concurrent work in a process. Several server nodes of a unit have their own each.
@@ -128,6 +130,7 @@ impl Unit {
             commits: Arc::default(),
             server_node: ServerNodeState::default(),
             known_orphans: KnownOrphans::default(),
+            known_maintenance: KnownMaintenance::default(),
             ports,
         };
         let unit = Self {
@@ -383,6 +386,11 @@ impl Unit {
                 _ => tried = Some(name),
             }
         }
+    }
+
+    /// The modes of maintenance as this process knows them.
+    pub(crate) fn known_maintenance(&self) -> &KnownMaintenance {
+        &self.shared.known_maintenance
     }
 
     /// A context of a cell that is not in the catalogue yet. It is made anew after each change of the structure of the cell.

@@ -1,5 +1,6 @@
 //! `personium admin`: who administrates the unit. The commands work on the data folder of a unit that does not run.
 
+mod mode;
 mod overview;
 
 use std::io;
@@ -47,6 +48,12 @@ pub enum AdminCommand {
     Grant(AccountAddress),
     /// Gives the cells of an owner to an account.
     Transfer(String, AccountAddress),
+    /// Shows the modes of maintenance.
+    ShowMode,
+    /// Lets requests read and delete only, or ends that.
+    SetReadDeleteOnly(bool),
+    /// Lets requests only read the cells of an owner, or ends that.
+    SetReadOnly(String, bool),
 }
 
 /// A command that failed. Its text says what to do.
@@ -123,6 +130,13 @@ impl<'a> Session<'a> {
             AdminCommand::RenameCell(cell, name) => self.rename_cell(&cell, &name).await?,
             AdminCommand::Grant(address) => self.grant(&address).await?,
             AdminCommand::Transfer(owner, address) => self.transfer(&owner, &address).await?,
+            AdminCommand::ShowMode => mode::show(&self.api.unit).await?,
+            AdminCommand::SetReadDeleteOnly(is_on) => {
+                mode::set_read_delete_only(&self.api.unit, is_on).await?
+            }
+            AdminCommand::SetReadOnly(owner, is_on) => {
+                mode::set_read_only(&self.api.unit, &owner, is_on).await?
+            }
         };
         show(&text).map_err(|error| format!("done, but the result could not be written: {error}"))
     }

@@ -77,7 +77,8 @@ enum Command {
         #[arg(long)]
         print_sql: bool,
     },
-    /// Administrators of the unit: list them, make one, set a lost password, rename, grant. The unit must be stopped.
+    /// Administrators of the unit: list them, make one, set a lost password, rename, grant; modes of maintenance. A unit
+    /// with its database in itself must be stopped.
     Admin {
         #[command(subcommand)]
         command: AdminSubcommand,

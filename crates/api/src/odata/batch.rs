@@ -60,13 +60,16 @@ pub(super) async fn batch(request: &mut ODataRequest, dispatch: Dispatch) -> Res
     while let Some(first) = rest.first() {
         let step = BatchStep::of(rest);
         let (now, later) = rest.split_at(step.length());
+        rest = later;
+        if executor.refuse_in_maintenance(now, step.length_of_refusal()) {
+            continue;
+        }
         executor.refresh_schema_if_stale().await;
         match step {
             BatchStep::ChangeSet(_) => executor.execute_change_set(now).await,
             BatchStep::Creations(_) => executor.create(now).await,
             BatchStep::Single => executor.execute(first).await,
         }
-        rest = later;
     }
     Ok(into_response(executor))
 }
@@ -124,6 +127,14 @@ impl BatchStep {
         match CreationKind::of(first) {
             Some(kind) => Self::Creations(consecutive_creations(parts, kind)),
             None => Self::Single,
+        }
+    }
+
+    /// The number of responses if all of them are refused: a change set has one.
+    fn length_of_refusal(self) -> usize {
+        match self {
+            Self::ChangeSet(_) | Self::Single => 1,
+            Self::Creations(count) => count,
         }
     }
 

@@ -13,6 +13,7 @@ mod dav;
 mod event;
 mod install;
 mod library;
+mod maintenance;
 mod message;
 mod nodes;
 mod odata;

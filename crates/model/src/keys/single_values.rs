@@ -11,6 +11,8 @@ const SERVER_NODE: &str = "node/";
 const UNIT_MARK: &str = "unit/mark";
 /// The name of the record of the cells with administrators.
 const ADMINISTRATOR_CELLS: &str = "unit/administrators";
+/// The name of the modes of maintenance.
+const MAINTENANCE: &str = "unit/maintenance";
 /// The name of the record of an unfinished copy.
 const UNFINISHED_COPY: &str = "unit/copy";
 /// The beginning of the names of markers of cells with garbage; the id of the cell follows.
@@ -46,6 +48,12 @@ pub fn unit_mark() -> Key {
 #[must_use]
 pub fn administrator_cells() -> Key {
     single(ADMINISTRATOR_CELLS)
+}
+
+/// In the space of the unit: the modes of [`crate::maintenance`].
+#[must_use]
+pub fn maintenance() -> Key {
+    single(MAINTENANCE)
 }
 
 /// In the space of the unit: a unit that is being copied into these records, see [`crate::unfinished_copy`].

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use personium_types::Secret;
 
 use crate::administration::{AccountAddress, AdminCommand};
@@ -50,6 +50,14 @@ pub(super) enum AdminSubcommand {
         #[command(flatten)]
         account: AccountOptions,
     },
+    /// Show the modes of maintenance, or set one. Those of an owner (--owner) are `read-only` and `normal`.
+    Mode {
+        /// Mode of the unit or of the owner.
+        mode: Option<ModeName>,
+        /// Owner whose cells are meant, as `list` shows it.
+        #[arg(long, value_name = "OWNER", requires = "mode")]
+        owner: Option<String>,
+    },
     /// Give all cells of an owner to an account.
     Transfer {
         /// Owner, as `list` shows it.
@@ -58,6 +66,33 @@ pub(super) enum AdminSubcommand {
         #[command(flatten)]
         account: AccountOptions,
     },
+}
+
+/// The modes of the unit and of owners.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ModeName {
+    /// Everything is possible.
+    Normal,
+    /// The cells of the owner can be read.
+    ReadOnly,
+    /// The unit can be read and deleted from.
+    ReadDelete,
+}
+
+/// The command for a mode of the unit or of an owner.
+fn set_mode(mode: ModeName, owner: Option<String>) -> Result<AdminCommand, String> {
+    match (mode, owner) {
+        (ModeName::Normal, None) => Ok(AdminCommand::SetReadDeleteOnly(false)),
+        (ModeName::ReadDelete, None) => Ok(AdminCommand::SetReadDeleteOnly(true)),
+        (ModeName::Normal, Some(owner)) => Ok(AdminCommand::SetReadOnly(owner, false)),
+        (ModeName::ReadOnly, Some(owner)) => Ok(AdminCommand::SetReadOnly(owner, true)),
+        (ModeName::ReadOnly, None) => {
+            Err("read-only is a mode of an owner: name it with --owner".to_owned())
+        }
+        (ModeName::ReadDelete, Some(_)) => {
+            Err("read-delete is a mode of the whole unit, without --owner".to_owned())
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -108,7 +143,7 @@ impl AdminSubcommand {
     /// Reads what belongs to the command besides the command line.
     ///
     /// # Errors
-    /// A text if there is no password on the standard input.
+    /// A text if there is no password on the standard input, or the mode is one of another thing.
     pub(super) fn parse(self) -> Result<AdminCommand, String> {
         Ok(match self {
             Self::List => AdminCommand::List,
@@ -126,6 +161,11 @@ impl AdminSubcommand {
             Self::Rename {
                 account, new_cell, ..
             } => AdminCommand::RenameCell(account.cell, new_cell.unwrap_or_default()),
+            Self::Mode { mode: None, .. } => AdminCommand::ShowMode,
+            Self::Mode {
+                mode: Some(mode),
+                owner,
+            } => set_mode(mode, owner)?,
             Self::Grant { account } => AdminCommand::Grant(account.into()),
             Self::Transfer { from, account } => AdminCommand::Transfer(from, account.into()),
         })

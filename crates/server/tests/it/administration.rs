@@ -356,6 +356,63 @@ fn lines_of_nodes(cluster: &PostgresCluster, folder: &std::path::Path, port: u16
     lines
 }
 
+/// Sets modes by commands while nodes run, and expects that the next request to each of them honours them.
+async fn expect_modes(unit: &AdministeredUnit, nodes: &[TestClient]) {
+    let owner = "personium-localunit:unitadmin:/#unitadmin";
+    let put = async |node: &TestClient| {
+        let put = node.request("PUT", "bob/__/file").body("x").try_send();
+        put.await.unwrap().status.as_u16()
+    };
+    for (arguments, expected) in [
+        (&["mode", "read-delete"][..], [503, 503]),
+        (&["mode", "normal"], [201, 204]),
+        (&["mode", "read-only", "--owner", owner], [503, 503]),
+        (&["mode", "normal", "--owner", owner], [204, 204]),
+    ] {
+        unit.expect_admin(arguments);
+        for (node, status) in nodes.iter().zip(expected) {
+            assert_eq!(put(node).await, status, "{arguments:?}");
+            assert_eq!(status_of(node, "__ctl/Cell").await, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn modes_are_shown_and_kept_by_a_unit_that_is_stopped_meanwhile() {
+    let unit = AdministeredUnit::local();
+    let owner = "personium-localunit:unitadmin:/#unitadmin";
+    let shown = unit.expect_admin(&["mode"]);
+    assert!(shown.contains("normal mode"), "{shown}");
+    unit.expect_admin(&["mode", "read-delete"]);
+    let shown = unit.expect_admin(&["mode", "read-only", "--owner", owner]);
+    assert!(shown.contains("read and deleted from only"), "{shown}");
+    assert!(shown.contains(owner), "{shown}");
+    for (arguments, reason) in [
+        (&["mode", "read-only"][..], "--owner"),
+        (
+            &["mode", "read-delete", "--owner", owner],
+            "without --owner",
+        ),
+        (&["mode", "read-only", "--owner", "nobody"], "no owner"),
+        (&["mode", "fast"], "fast"),
+    ] {
+        let (succeeded, text) = unit.admin(arguments);
+        assert!(!succeeded && text.contains(reason), "{arguments:?}: {text}");
+    }
+    let create = async |client: &TestClient| {
+        let request = client.request("POST", "__ctl/Cell").body(r#"{"Name":"c"}"#);
+        request.try_send().await.unwrap().status.as_u16()
+    };
+    let (process, client) = unit.serve("localhost", &[]);
+    assert_eq!(create(&unit.administrator(&client).await).await, 503);
+    let (succeeded, text) = unit.admin(&["mode", "normal"]);
+    assert!(!succeeded && text.contains("stopped"), "{text}");
+    drop(process);
+    unit.expect_admin(&["mode", "normal"]);
+    let (_process, client) = unit.serve("localhost", &[]);
+    assert_eq!(create(&unit.administrator(&client).await).await, 201);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn administrators_made_by_one_node_are_honoured_by_the_next_request_to_every_running_node() {
     let cluster = PostgresCluster::shared();
@@ -408,6 +465,15 @@ async fn administrators_made_by_one_node_are_honoured_by_the_next_request_to_eve
     expect_administrator(("ops", "a"), &printed_password(&made), true).await;
     others[1].expect_admin(&["rename", "--cell", "alice", "--new-cell", "bob"]);
     expect_administrator(("bob", "me"), "password1", true).await;
+    let administrator = first.administrator(&clients[0]).await;
+    expect_modes(
+        &others[0],
+        &[
+            administrator.clone(),
+            clients[1].with_token(administrator.token()),
+        ],
+    )
+    .await;
     // Whoever gets the former name administrates nothing.
     let list = others[0].expect_admin(&["list"]);
     assert!(list.contains("personium-localunit:bob:/"), "{list}");

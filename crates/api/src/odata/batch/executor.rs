@@ -143,6 +143,24 @@ impl<'r> BatchExecutor<'r> {
         }
     }
 
+    /// Refuses parts, at least one of which stores something, while the unit is only read and deleted from. Writes so many responses.
+    /// Returns whether it did.
+    pub(super) fn refuse_in_maintenance(
+        &mut self,
+        parts: &[BatchPart<'_>],
+        responses: usize,
+    ) -> bool {
+        let stores =
+            |part: &BatchPart<'_>| !matches!(part.method, BatchMethod::Get | BatchMethod::Delete);
+        if !self.request.maintenance.is_read_delete_only || !parts.iter().any(stores) {
+            return false;
+        }
+        for part in parts.iter().take(responses) {
+            self.write_response(part, Err(Code::ReadDeleteOnly.into()));
+        }
+        true
+    }
+
     pub(super) fn check_time(&self, kind: AccessKind) -> Result<()> {
         if self.request.unit.clock().monotonic() > self.deadline {
             return Err(Code::RequestTimeout.into());

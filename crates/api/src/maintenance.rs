@@ -1,0 +1,53 @@
+//! Requests while the unit, or an owner of cells, is in maintenance.
+
+use std::sync::Arc;
+
+use http::Method;
+use personium_model::Unit;
+use personium_model::maintenance::Maintenance;
+use personium_types::{Code, Result};
+
+use crate::full_storage;
+use crate::request_context::RequestContext;
+
+/// The modes that concern a request with this method and path: none for one that only reads.
+///
+/// # Errors
+/// [`Code::ReadDeleteOnly`] if the unit is only read and deleted from, and the request may store something; a failure of the store.
+pub(crate) async fn check(unit: &Unit, method: &Method, path: &str) -> Result<Arc<Maintenance>> {
+    let modes = match unit.known_modes() {
+        Some(known) => known,
+        // On a shared store only changes are worth a question. Another one is asked once.
+        None if unit.store().is_shared() && full_storage::is_read(method) => Arc::default(),
+        None => unit.maintenance().await?,
+    };
+    let is_refused = modes.is_read_delete_only
+        && full_storage::may_store(method, path)
+        && !is_checked_later(method, path);
+    match is_refused {
+        true => Err(Code::ReadDeleteOnly.into()),
+        false => Ok(modes),
+    }
+}
+
+/// Whether each part of the request is checked; and the administration of the unit.
+fn is_checked_later(method: &Method, path: &str) -> bool {
+    let path = path.trim_matches('/');
+    method == Method::POST && (path.rsplit('/').next() == Some("$batch") || path == "__status")
+}
+
+/// Refuses a change at the level of the unit by an owner whose cells may only be read.
+///
+/// # Errors
+/// [`Code::Maintenance`]
+pub(crate) fn check_unit_user(request: &RequestContext) -> Result<()> {
+    if full_storage::is_read(&request.method) {
+        return Ok(());
+    }
+    let Some(subject) = request.access.subject() else {
+        return Ok(());
+    };
+    let local = request.unit.urls().localize(subject);
+    let owner = local.as_deref().unwrap_or(subject);
+    request.maintenance.check_owner(Some(owner))
+}

@@ -1,0 +1,63 @@
+//! The modes of maintenance.
+
+use std::fmt::Write as _;
+
+use personium_model::Unit;
+use personium_model::maintenance::Maintenance;
+use personium_types::error::chain;
+
+use super::CommandResult;
+
+/// Returns what is on.
+///
+/// # Errors
+/// A failure of the store.
+pub(super) async fn show(unit: &Unit) -> CommandResult<String> {
+    let modes = unit.maintenance().await.map_err(|error| chain(&error))?;
+    Ok(describe(&modes))
+}
+
+/// Lets requests read and delete only, or ends that. Returns what is on then.
+///
+/// # Errors
+/// A failure of the store.
+pub(super) async fn set_read_delete_only(unit: &Unit, is_on: bool) -> CommandResult<String> {
+    let changed = unit.change_maintenance(|modes| modes.is_read_delete_only = is_on);
+    let changed = changed.await.map_err(|error| chain(&error))?;
+    Ok(describe(&changed))
+}
+
+/// Lets requests only read the cells of an owner, or ends that. Returns what is on then.
+///
+/// # Errors
+/// A text if the owner is no URL of an account; a failure of the store.
+pub(super) async fn set_read_only(unit: &Unit, owner: &str, is_on: bool) -> CommandResult<String> {
+    let urls = unit.urls();
+    let resolved = urls.resolve(owner).filter(|url| url.contains('#'));
+    let resolved = resolved.ok_or_else(|| {
+        format!("{owner} is no owner: give it as `personium admin list` shows it")
+    })?;
+    let owner = urls.localize(&resolved).unwrap_or(resolved);
+    let changed = unit.change_maintenance(|modes| {
+        match is_on {
+            true => modes.read_only_owners.insert(owner.clone()),
+            false => modes.read_only_owners.remove(&owner),
+        };
+    });
+    let changed = changed.await.map_err(|error| chain(&error))?;
+    Ok(describe(&changed))
+}
+
+fn describe(modes: &Maintenance) -> String {
+    let mut out = match modes.is_read_delete_only {
+        true => "The unit can be read and deleted from only.\n".to_owned(),
+        false => "The unit is in its normal mode.\n".to_owned(),
+    };
+    if !modes.read_only_owners.is_empty() {
+        out.push_str("The cells of these owners can be read only:\n");
+    }
+    for owner in &modes.read_only_owners {
+        let _ = writeln!(out, "  {owner}");
+    }
+    out
+}
